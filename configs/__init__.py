@@ -1,0 +1,1 @@
+"""Hydra groups, one YAML a choice; read as pkg://configs."""

@@ -1,0 +1,1 @@
+"""The stages that turn simulation into trained, judged surrogates, one module each."""

@@ -1,0 +1,112 @@
+"""The command line of a stage: Hydra composes, `settings` checks, and one failing rank ends all."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline import settings
+from pipeline.parallel import launch
+from pipeline.settings import Settings
+
+_OWN_PACKAGES = ("pipeline", "solvers", "surrogates")
+
+
+def main(stage: Callable[[Settings], None]) -> None:
+    """Runs `stage` on the configuration that the command line asks for.
+
+    A user's mistake ends in one message and exit code 2, any other exception in a traceback and exit
+    code 1; either way every rank ends.
+    """
+
+    def run(config: DictConfig) -> None:
+        plain = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(plain, dict)
+        stage(settings.read(plain))  # type: ignore[arg-type]
+
+    # Hydra otherwise prints the exception itself and exits before the other ranks can be ended.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path="pkg://configs", config_name="config")(run)()
+    except Exception as error:
+        _end_all_ranks(error)
+
+
+def _end_all_ranks(error: Exception) -> None:
+    is_users = _is_users_mistake(error)
+    rank, size = launch.rank_and_size()
+    if rank != 0:
+        # An error that all ranks share is rank 0's to tell: it ends the others before they speak.
+        time.sleep(2)
+    where = f"[rank {rank} of {size}] " if size > 1 else ""
+    if is_users:
+        print(f"{where}error: {_message(error)}", file=sys.stderr, flush=True)
+    else:
+        print(f"{where}{''.join(traceback.format_exception(error))}", file=sys.stderr, flush=True)
+    code = 2 if is_users else 1
+    mpi = sys.modules.get("mpi4py.MPI")
+    if size > 1 and mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
+        mpi.COMM_WORLD.Abort(code)
+    sys.stdout.flush()
+    os._exit(code) if size > 1 else sys.exit(code)
+
+
+def _is_users_mistake(error: Exception) -> bool:
+    """Hydra's complaints, and a ValueError or OSError that this project's own code raised."""
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return True
+    if not isinstance(error, (ValueError, OSError)):
+        return False
+    module = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
+        if module == "__main__":
+            module = getattr(frame.f_globals.get("__spec__"), "name", "")
+    return module.split(".")[0] in _OWN_PACKAGES
+
+
+def _message(error: Exception) -> str:
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        return str(error)
+    text = str(error.__cause__ or error)
+    unknown = re.search(r"Key '([^']+)' is not in struct\s+full_key: ([\w.\[\]]+)", text)
+    if unknown:
+        return f"{unknown[2]}: there is no such key; {_nearest_key(unknown[2])}"
+    choice = re.search(r"Could not find '([\w/]+)/([^/']+)'", str(error))
+    if choice:
+        return f"{choice[1]}={choice[2]}: there is no such choice; {_nearest_choice(*choice.groups())}"
+    return str(error)
+
+
+def _nearest_key(full_key: str) -> str:
+    *parents, key = full_key.split(".")
+    with hydra.initialize_config_module("configs", version_base="1.3"):
+        config = hydra.compose("config", overrides=_group_choices())
+    section = OmegaConf.select(config, ".".join(parents)) if parents else config
+    return settings.nearest(key, [str(name) for name in section] if section is not None else [])
+
+
+def _group_choices() -> list[str]:
+    """The overrides of this command line that choose a YAML, which decide the legal keys."""
+    groups = {folder.name for folder in _config_folder().iterdir() if folder.is_dir()}
+    return [word for word in sys.argv[1:] if word.split("=")[0].lstrip("+") in groups]
+
+
+def _nearest_choice(group: str, choice: str) -> str:
+    return settings.nearest(choice, [path.stem for path in (_config_folder() / group).glob("*.yaml")])
+
+
+def _config_folder() -> Path:
+    import configs
+
+    return Path(configs.__path__[0])

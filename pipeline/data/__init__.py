@@ -1,0 +1,1 @@
+"""The data set on disk: its format, manifest, statistics and the reader for training."""

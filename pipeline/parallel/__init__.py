@@ -1,0 +1,1 @@
+"""Ranks from any launcher, and work handed out over groups of them."""

@@ -1,0 +1,69 @@
+"""Rank and size as the launcher gave them: torchrun, mpirun (Open MPI, MPICH) or srun."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One process's place among those that a launcher started."""
+
+    launcher: str
+    rank: int
+    size: int
+    local_rank: int
+
+
+def detect() -> Launch:
+    """Reads the launcher's environment variables; `none` with one rank where there are none."""
+    for name, rank, size, local_rank in _VARIABLES:
+        if rank in os.environ and size in os.environ and _is_step(name):
+            place = os.environ.get(local_rank, "0")
+            return Launch(name, int(os.environ[rank]), int(os.environ[size]), int(place))
+    return Launch("none", 0, 1, 0)
+
+
+def rank_and_size() -> tuple[int, int]:
+    """The rank of this process and the number of ranks, without MPI."""
+    launch = detect()
+    return launch.rank, launch.size
+
+
+def world() -> MPI.Intracomm:
+    """All ranks of this run, as an MPI communicator.
+
+    Raises:
+        ValueError: the launcher started more ranks than MPI sees, so that each rank would do the
+            whole work alone.
+    """
+    from mpi4py import MPI
+
+    launch = detect()
+    communicator = MPI.COMM_WORLD
+    if launch.launcher != "torchrun" and communicator.size != launch.size:
+        library = MPI.Get_library_version().split("\n")[0].strip("\x00 ")
+        raise ValueError(
+            f"{launch.launcher} started {launch.size} ranks, but MPI ({library}) sees a world of "
+            f"{communicator.size}: each rank would run alone; start with the mpirun of this MPI library, "
+            "or install mpi4py for the MPI of this launcher"
+        )
+    return communicator
+
+
+def _is_step(launcher: str) -> bool:
+    """Slurm sets its variables in a batch script too, which is no rank of a step."""
+    return launcher != "srun" or os.environ.get("SLURM_STEP_ID", "") not in ("", "4294967291")
+
+
+_VARIABLES = (
+    ("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    ("mpirun (Open MPI)", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("mpirun (MPICH)", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+    ("srun", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+)

@@ -1,0 +1,198 @@
+"""The configuration of a run, checked: every key, type and range, before any work starts."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    create_model,
+)
+
+from solvers.contract import Solver, solver_class
+
+SPLITS = ("train", "valid", "test", "test_extrapolation")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Samples(_Section):
+    """Trajectories in each split, and in one shard file."""
+
+    train: PositiveInt
+    valid: PositiveInt
+    test: PositiveInt
+    test_extrapolation: NonNegativeInt
+    per_shard: PositiveInt
+
+
+class Output(_Section):
+    """The frames of a trajectory: `steps` + 1 of them, evenly spaced from 0 to `duration`."""
+
+    duration: PositiveFloat
+    steps: PositiveInt
+
+
+class Storage(_Section):
+    """How fields are kept on disk, and the share of trajectories that may fail."""
+
+    precision: Literal["float32", "float64"]
+    max_failed_share: Annotated[float, Field(ge=0, le=1)]
+
+
+class Training(_Section):
+    """The training loop; `batch_size` counts windows over all ranks."""
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    warmup_steps: NonNegativeInt
+    weight_decay: Annotated[float, Field(ge=0)]
+    gradient_clip: PositiveFloat
+    unroll: PositiveInt
+    precision: Literal["float32", "float64", "bfloat16"]
+    validate_every: PositiveInt
+    checkpoint_every: PositiveInt
+    keep_checkpoints: PositiveInt
+    device: Literal["auto", "cpu", "cuda"]
+    tensorboard: bool
+
+
+class Evaluation(_Section):
+    """What is evaluated and drawn."""
+
+    batch_size: PositiveInt
+    pictures: NonNegativeInt
+
+
+class Launcher(_Section):
+    """Where the chain runs its stages, and on how many ranks."""
+
+    name: Literal["local"]
+    ranks: dict[Literal["generate", "validate", "train", "evaluate"], PositiveInt]
+    mpirun: list[str]
+
+
+class Settings(_Section):
+    """All of a run's configuration. `solver` and `surrogate` are the keyword arguments of the class
+    that their `name` stands for; `build_solver` and `surrogate_options` check them against it.
+    """
+
+    run: Path
+    dataset: Path
+    seed: NonNegativeInt
+    group_size: PositiveInt
+    start_anew: bool
+    solver: dict[str, Any]
+    samples: Samples
+    output: Output
+    storage: Storage
+    surrogate: dict[str, Any]
+    training: Training
+    evaluation: Evaluation
+    launcher: Launcher
+
+    def dataset_settings(self) -> dict[str, Any]:
+        """The part that determines every byte of the data set."""
+        return self.model_dump(mode="json", include={"seed", "solver", "samples", "output", "storage"})
+
+    @property
+    def model_folder(self) -> Path:
+        """`RUN/models/SURROGATE`."""
+        return self.run / "models" / str(self.surrogate["name"])
+
+
+def read(plain: dict[str, Any]) -> Settings:
+    """Checks a plain nested mapping.
+
+    Raises:
+        ValueError: each wrong key, type or value, one a line, with the nearest legal key.
+    """
+    settings: Settings = _checked(Settings, plain, "")
+    return settings
+
+
+def digest(plain: Any) -> str:
+    """A hash of plain data that does not depend on the order of keys."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def build_solver(options: dict[str, Any], communicator: Any) -> Solver:
+    """The solver that `options["name"]` stands for.
+
+    Raises:
+        ValueError: an unknown solver, a wrong option, or options that cannot work together.
+    """
+    constructor: Callable[..., Solver] = solver_class(str(options.get("name")))
+    arguments = constructor_arguments(constructor, options, "solver", given=("communicator",))
+    return constructor(**arguments, communicator=communicator)
+
+
+def constructor_arguments(
+    constructor: Callable[..., Any], options: dict[str, Any], group: str, given: tuple[str, ...]
+) -> dict[str, Any]:
+    """`options` without `name`, checked against the constructor's signature and converted to its types.
+
+    `given` are the arguments that do not come from the configuration; `group` stands before each key
+    in messages.
+
+    Raises:
+        ValueError: each wrong key, type or value, one a line.
+    """
+    signature = inspect.signature(constructor)
+    hints = get_type_hints(getattr(constructor, "__init__", constructor), include_extras=True)
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if argument.default is argument.empty else argument.default)
+        for name, argument in signature.parameters.items()
+        if name not in given
+    }
+    model = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
+    values = {name: value for name, value in options.items() if name != "name"}
+    checked = _checked(model, values, f"{group}.")
+    return {name: getattr(checked, name) for name in fields}
+
+
+def nearest(key: str, legal: list[str]) -> str:
+    """A half-sentence that names the legal keys nearest to `key`."""
+    close = difflib.get_close_matches(key, legal, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"legal are {', '.join(sorted(legal))}"
+
+
+def _checked(model: type[Any], plain: dict[str, Any], prefix: str) -> Any:
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        raise ValueError("\n".join(_line(issue, plain, model, prefix) for issue in error.errors())) from None
+
+
+def _line(issue: Any, plain: dict[str, Any], model: type[BaseModel], prefix: str) -> str:
+    location = [str(part) for part in issue["loc"]]
+    key = prefix + ".".join(location)
+    if issue["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{key}: there is no such key; {nearest(location[-1], _siblings(model, location))}"
+    if issue["type"] == "missing":
+        return f"{key}: is required"
+    message = issue["msg"]
+    return f"{key}={issue['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _siblings(model: Any, location: list[str]) -> list[str]:
+    """The legal keys beside the last part of `location`."""
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", getattr(model, "__dataclass_fields__", {})).get(part)
+        model = None if field is None else getattr(field, "annotation", None) or field.type
+    return list(getattr(model, "model_fields", getattr(model, "__dataclass_fields__", {})))

@@ -1,0 +1,1 @@
+"""Physics: equations, their discretisations and their domain decomposition."""

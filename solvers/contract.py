@@ -1,0 +1,191 @@
+"""The contract of every solver: the `Spec` that describes it and the `Solver` it is.
+
+A state is one array `(channels, *sites)`; sites are grid cells or particles, and a rank holds its
+block of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+#: All that determines one trajectory, its initial condition included: numbers and arrays by name.
+Parameters = dict[str, Any]
+
+
+class DivergedError(ArithmeticError):
+    """The trajectory cannot be computed: NaN, blow-up, or an error bound that was passed.
+
+    Raised on every rank of the solver's communicator or on none.
+    """
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with a name (snake_case), a unit (SI, `1` for none) and a sentence on it."""
+
+    name: str
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Field(Quantity):
+    """A quantity at every site. `order` is its tensor order: 0 scalar, 1 vector."""
+
+    order: int = 0
+
+
+@dataclass(frozen=True)
+class Parameter(Quantity):
+    """A scalar that is drawn for each trajectory, from `low` to `high`.
+
+    A draw with `outside=True` lies outside this range.
+    """
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of the sites: `size` cells of equal width from `lower` to `upper`.
+
+    `boundary` is `periodic`, `dirichlet` or `neumann`; `boundary_values` are those at the lower and
+    the upper end. Particles have one axis named `particle`, with cells centred on 0, 1, 2, ...
+    """
+
+    name: str
+    unit: str
+    size: int
+    lower: float
+    upper: float
+    boundary: str
+    boundary_values: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        """The cell centres, shape (size,)."""
+        width = (self.upper - self.lower) / self.size
+        return self.lower + width * (np.arange(self.size) + 0.5)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a solver solves, in words and numbers.
+
+    `fields` are the channels of the state in their order (a vector has one channel an axis);
+    `coefficients` are fields that are constant in time and given with the trajectory;
+    `parameters` are the drawn scalars; `invariants` are what `Solver.invariants` returns;
+    `autonomous` says that the equation does not depend on time itself.
+    """
+
+    name: str
+    equation: str
+    axes: tuple[Axis, ...]
+    fields: tuple[Field, ...]
+    coefficients: tuple[Field, ...]
+    parameters: tuple[Parameter, ...]
+    invariants: tuple[Quantity, ...]
+    autonomous: bool
+
+
+class Solver(ABC):
+    """A discretised equation on a communicator. A subclass's constructor takes its options as
+    keyword arguments, and `communicator`; it refuses what cannot work with a `ValueError`.
+
+    Attributes:
+        communicator: the ranks that share one trajectory.
+        spec: what is solved.
+        block: this rank's part of the site axes, one slice an axis.
+        method: the scheme that was chosen, in words, for the run record.
+    """
+
+    communicator: MPI.Intracomm
+    spec: Spec
+    block: tuple[slice, ...]
+    method: str
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
+        """Draws the parameters of one trajectory; the same on every rank for equal generators.
+
+        The names of `spec.parameters` map to floats; whatever else fixes the trajectory (random
+        coefficients of the initial state) maps to float64 arrays whose shapes never vary.
+        """
+
+    @abstractmethod
+    def coefficients(self, parameters: Parameters) -> np.ndarray:
+        """The coefficient fields, float64 (K, *block)."""
+
+    @abstractmethod
+    def initial_state(self, parameters: Parameters) -> np.ndarray:
+        """The state at time 0, float64 (C, *block)."""
+
+    @abstractmethod
+    def advance(self, state: np.ndarray, parameters: Parameters, time: float, duration: float) -> np.ndarray:
+        """The state at `time + duration` from the state at `time`; the inner steps are the solver's.
+
+        Raises:
+            DivergedError: the trajectory cannot be computed.
+        """
+
+    @abstractmethod
+    def invariants(self, state: np.ndarray, parameters: Parameters) -> dict[str, float]:
+        """What the physics conserves, or changes at a known rate, over the whole domain."""
+
+    @abstractmethod
+    def residual(
+        self,
+        fields: Mapping[str, Any],
+        derivative: Callable[..., Any],
+        parameters: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """The continuous equation, left side minus right side, by equation name.
+
+        `fields` maps the fields and the coefficients to arrays of any kind; `derivative(values, axis)`
+        differentiates along `"t"` or an axis of the spec.
+        """
+
+
+def solver_names() -> list[str]:
+    """The names under which `solver_class` finds a solver."""
+    return [name for name in _modules() if _class_in(name) is not None]
+
+
+def solver_class(name: str) -> type[Solver]:
+    """The solver of module `solvers/NAME.py`: `heat` gives `Heat`.
+
+    Raises:
+        ValueError: there is no such solver.
+    """
+    found = _class_in(name) if name in _modules() else None
+    if found is None:
+        raise ValueError(f"solver {name!r} is not one of {', '.join(solver_names())}")
+    return found
+
+
+def _modules() -> list[str]:
+    package = importlib.import_module("solvers")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def _class_in(module_name: str) -> type[Solver] | None:
+    """The concrete solver whose lower-case name is the module's, if the module has one."""
+    module = importlib.import_module(f"solvers.{module_name}")
+    for candidate in vars(module).values():
+        if (
+            isinstance(candidate, type)
+            and issubclass(candidate, Solver)
+            and candidate.__module__ == module.__name__
+            and candidate.__name__.lower() == module_name.replace("_", "")
+        ):
+            return candidate
+    return None

@@ -1,0 +1,1 @@
+"""Trainable stand-ins for solvers."""

@@ -1,0 +1,160 @@
+"""The contract of every surrogate: the `Problem` it is given and the `Surrogate` it is.
+
+Shape letters: B batch, T time, C channels of the state, K coefficient fields, P scalar parameters;
+`*sites` are the grid cells (or the particles) of one state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+
+
+class Batch(TypedDict):
+    """A batch of training windows, in physical units.
+
+    `state` (B, T, C, *sites): consecutive frames; the first is given, the others are to be predicted.
+    `coefficients` (B, K, *sites): fields that are constant in time.
+    `parameters` (B, P): the scalar parameters.
+    `time` (B, T): the time of each frame.
+    """
+
+    state: torch.Tensor
+    coefficients: torch.Tensor
+    parameters: torch.Tensor
+    time: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation over the training split, one value a channel.
+
+    `delta_std` is the standard deviation of the change of a channel from one frame to the next.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    delta_std: tuple[float, ...]
+    coefficient_mean: tuple[float, ...]
+    coefficient_std: tuple[float, ...]
+    parameter_mean: tuple[float, ...]
+    parameter_std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a surrogate is asked to learn; made from a data set, kept in `model.json`.
+
+    `boundaries` holds `periodic`, `dirichlet` or `neumann` for each axis; `autonomous` says that
+    the equation does not depend on time itself.
+    """
+
+    equation: str
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+    coefficients: tuple[str, ...]
+    parameters: tuple[str, ...]
+    parameter_ranges: tuple[tuple[float, float], ...]
+    axes: tuple[str, ...]
+    sites: tuple[int, ...]
+    extent: tuple[float, ...]
+    boundaries: tuple[str, ...]
+    time_step: float
+    autonomous: bool
+    statistics: Statistics
+    residual: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the residual, as plain lists, numbers and strings."""
+        fields = dataclasses.asdict(dataclasses.replace(self, residual=None))
+        del fields["residual"]
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Problem:
+        """The inverse of `to_json`."""
+        plain = {name: _as_tuple(value) for name, value in fields.items()}
+        statistics = {name: _as_tuple(value) for name, value in fields["statistics"].items()}
+        plain["statistics"] = Statistics(**statistics)
+        return cls(**plain)
+
+
+class Surrogate(torch.nn.Module, ABC):
+    """A trainable stand-in for a solver. A subclass takes the `problem` and its own keyword options."""
+
+    def __init__(self, problem: Problem):
+        super().__init__()
+        self.problem = problem
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The losses of a batch by name, each a scalar mean over the batch; their sum is minimised.
+
+        The loss is computed here because `DistributedDataParallel` averages the gradients of what
+        passes through `forward` and of nothing else.
+        """
+
+    @abstractmethod
+    def predict(
+        self,
+        initial_state: np.ndarray | torch.Tensor,
+        parameters: Mapping[str, Any],
+        times: np.ndarray | torch.Tensor,
+    ) -> torch.Tensor:
+        """The states (B, T, C, *sites) at `times` (T,), in physical units.
+
+        `initial_state` (B, C, *sites) is the state at `times[0]` and comes back as the first frame.
+        `parameters` maps each scalar parameter to (B,) or a number, and each coefficient field to
+        (B, *sites) or (*sites).
+
+        Raises:
+            ValueError: a shape, a missing or unknown parameter, or times that do not fit.
+        """
+
+
+def surrogate_names() -> list[str]:
+    """The names under which `surrogate_class` finds a surrogate."""
+    return [name for name in _modules() if _class_in(name) is not None]
+
+
+def surrogate_class(name: str) -> type[Surrogate]:
+    """The surrogate of module `surrogates/NAME.py`: `fno` gives `FNO`.
+
+    Raises:
+        ValueError: there is no such surrogate.
+    """
+    found = _class_in(name) if name in _modules() else None
+    if found is None:
+        raise ValueError(f"surrogate {name!r} is not one of {', '.join(surrogate_names())}")
+    return found
+
+
+def _modules() -> list[str]:
+    package = importlib.import_module("surrogates")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def _class_in(module_name: str) -> type[Surrogate] | None:
+    """The concrete surrogate whose lower-case name is the module's, if the module has one."""
+    module = importlib.import_module(f"surrogates.{module_name}")
+    for candidate in vars(module).values():
+        if (
+            isinstance(candidate, type)
+            and issubclass(candidate, Surrogate)
+            and candidate.__module__ == module.__name__
+            and candidate.__name__.lower() == module_name.replace("_", "")
+        ):
+            return candidate
+    return None
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value
