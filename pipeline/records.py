@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from pipeline.data.files import writable_folder, write_whole
 from pipeline.parallel.launch import detect
 from pipeline.settings import Settings
 
@@ -68,33 +67,6 @@ def attempt(settings: Settings, stage: str) -> Iterator[dict[str, Any]]:
         record["outcome"] = "complete"
     finally:
         write_whole(path, json.dumps(record | facts | {"ended": _now()}, indent=2))
-
-
-def writable_folder(folder: Path) -> Path:
-    """Makes `folder` where it is missing.
-
-    Raises:
-        ValueError: it cannot be made or written; the message names the folder and the reason.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another with run="
-        ) from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"the folder {folder} is not writable; choose another with run=")
-    return folder
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file that is whole or absent, also when the machine stops in between."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ SMALL = (
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This environment without any launcher's variables, one thread a rank, root allowed."""
+    """The environment without any launcher's variables, one thread a rank, root allowed."""
     launchers = ("OMPI_", "PMIX_", "PRTE_", "PMI_", "SLURM_", "MASTER_", "TORCHELASTIC_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(launchers)}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
