@@ -1,0 +1,30 @@
+"""Arrows run one way: pipeline -> solvers, surrogates; packages do no work when imported."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("pipeline", ["torch", "mpi4py", "h5py", "hydra"]),
+        ("pipeline.data.dataset", ["torch", "mpi4py", "hydra"]),
+        ("pipeline.data.shard", ["torch", "mpi4py", "hydra"]),
+        ("solvers", ["mpi4py.MPI", "numba", "torch"]),
+        ("solvers.heat", ["torch", "hydra", "pipeline"]),
+        ("surrogates", ["deepxde", "hydra", "mpi4py", "pipeline", "solvers"]),
+        ("pipeline.generate", ["torch"]),
+        ("pipeline.validate", ["torch"]),
+    ],
+)
+def test_an_import_loads_no_more_than_it_needs(module: str, absent: list[str]) -> None:
+    program = f"import sys, {module}; print(*sorted(set({absent!r}) & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
+
+
+def test_importing_starts_no_mpi() -> None:
+    program = "import pipeline.train, pipeline.settings; import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; assert not MPI.Is_initialized()"
+    subprocess.run([sys.executable, "-c", program], check=True)
