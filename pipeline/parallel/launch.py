@@ -46,7 +46,7 @@ def world() -> MPI.Intracomm:
 
     launch = detect()
     communicator = MPI.COMM_WORLD
-    if launch.launcher != "torchrun" and communicator.size != launch.size:
+    if communicator.size != launch.size:
         library = MPI.Get_library_version().split("\n")[0].strip("\x00 ")
         raise ValueError(
             f"{launch.launcher} started {launch.size} ranks, but MPI ({library}) sees a world of "
