@@ -1,0 +1,48 @@
+"""The built wheel, installed alone into a new environment, runs a stage outside the checkout."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.launching import SMALL, environment, succeeded
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    succeeded(subprocess.run(build, capture_output=True, text=True, check=False))
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_yaml_files_and_no_tests(wheel: Path) -> None:
+    held = set(zipfile.ZipFile(wheel).namelist())
+    sources = {
+        str(path.relative_to(ROOT))
+        for package in ("pipeline", "solvers", "surrogates", "configs")
+        for path in (ROOT / package).rglob("*")
+        if path.suffix in (".py", ".yaml", ".j2")
+    }
+    assert sources <= held
+    assert not any(name.startswith(("tests/", "benchmarks/")) for name in held)
+
+
+def test_a_stage_runs_from_the_wheel_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    python = tmp_path / "environment" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "environment")], check=True)
+    constraints = ["--constraint", str(ROOT / "constraints.txt")]
+    install = [str(python), "-m", "pip", "install", "--quiet", *constraints, f"{wheel}[laptop]"]
+    succeeded(subprocess.run(install, capture_output=True, text=True, check=False))
+    generate = ["-m", "pipeline.generate", *SMALL, "run=here"]
+    mpirun = [str(python.parent / "mpirun"), "--oversubscribe", "-n", "2", str(python), *generate]
+    result = subprocess.run(
+        mpirun, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    succeeded(result)
+    assert (tmp_path / "here" / "dataset" / "manifest.json").exists()
