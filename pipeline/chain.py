@@ -1,0 +1,107 @@
+"""All stages one after the other, each in its own process; what is complete is skipped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from rich.console import Console
+
+from pipeline import cli, records
+from pipeline.jobs.local import StageFailedError, run_stage
+from pipeline.parallel import launch
+from pipeline.settings import Settings, build_solver, constructor_arguments
+
+STAGES = ("generate", "validate", "train", "evaluate")
+
+
+def run(settings: Settings) -> None:
+    """Checks the whole configuration, then runs the stages with this command line's overrides."""
+    _refuse_launcher()
+    check(settings)
+    console = Console(highlight=False)
+    arguments = _stage_arguments()
+    with _ending_on_failure(settings), records.attempt(settings, "chain") as facts:
+        seconds = facts.setdefault("seconds", {})
+        for number, stage in enumerate(STAGES, start=1):
+            ranks = settings.launcher.ranks[stage]  # type: ignore[index]
+            on = "1 rank" if ranks == 1 else f"{ranks} ranks"
+            console.rule(f"[bold]{number}/{len(STAGES)} {stage}[/] on {on}", align="left")
+            start = time.monotonic()
+            run_stage(stage, arguments, ranks, settings.launcher.mpirun)
+            seconds[stage] = round(time.monotonic() - start, 2)
+            console.print(f"[dim]{stage} took {_duration(seconds[stage])}[/]")
+    console.rule(f"[bold]done[/] in {_duration(sum(seconds.values()))}", align="left")
+    print(settings.model_folder / "evaluation" / "report.html", flush=True)
+
+
+def check(settings: Settings) -> None:
+    """Checks what the stages would find wrong with the solver and the surrogate after hours of work.
+
+    Raises:
+        ValueError: an unknown name, a wrong option, or options that cannot work together.
+    """
+    from mpi4py import MPI
+
+    from surrogates.contract import surrogate_class
+
+    build_solver(settings.solver, MPI.COMM_SELF)
+    constructor = surrogate_class(str(settings.surrogate.get("name")))
+    constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
+
+
+def _refuse_launcher() -> None:
+    launcher = launch.detect().launcher
+    if launcher != "none":
+        raise ValueError(
+            f"the chain starts its own ranks and cannot run under {launcher}: start it as "
+            "`python -m pipeline.chain`, with the number of ranks in launcher.ranks.generate and so on"
+        )
+
+
+def _stage_arguments() -> list[str]:
+    """The overrides of this command line, word for word, behind the configuration that they change."""
+    chosen = HydraConfig.get()
+    folders = [source.path for source in chosen.runtime.config_sources if source.provider == "command-line"]
+    return [
+        *(word for folder in folders for word in ("--config-dir", folder)),
+        *("--config-name", chosen.job.config_name),
+        *chosen.overrides.task,
+    ]
+
+
+@contextmanager
+def _ending_on_failure(settings: Settings) -> Iterator[None]:
+    """Ends this process with the stage's exit code and a line that says where to look."""
+    try:
+        yield
+    except StageFailedError as error:
+        newest = _newest_record(settings.run / "records")
+        where = f" What was run and why it ended: {newest}." if newest else ""
+        print(
+            f"chain stopped: {error}.{where} Run the same command again to go on from what is complete.",
+            file=sys.stderr,
+            flush=True,
+        )
+        raise SystemExit(error.exit_code if 0 < error.exit_code < 128 else 1) from None
+    except KeyboardInterrupt:
+        print("chain interrupted. Run the same command again to go on.", file=sys.stderr, flush=True)
+        raise SystemExit(130) from None
+
+
+def _newest_record(folder: Path) -> Path | None:
+    stages = [path for path in folder.glob("*.json") if not path.name.startswith("chain-")]
+    return max(stages, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
+
+
+if __name__ == "__main__":
+    cli.main(run)
