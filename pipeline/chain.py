@@ -69,7 +69,7 @@ def _stage_arguments() -> list[str]:
     folders = [source.path for source in chosen.runtime.config_sources if source.provider == "command-line"]
     return [
         *(word for folder in folders for word in ("--config-dir", folder)),
-        *("--config-name", chosen.job.config_name),
+        *("--config-name", str(chosen.job.config_name)),
         *chosen.overrides.task,
     ]
 
