@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -53,8 +54,9 @@ class Statistics:
 class Problem:
     """What a surrogate is asked to learn; made from a data set, kept in `model.json`.
 
-    `boundaries` holds `periodic`, `dirichlet` or `neumann` for each axis; `autonomous` says that
-    the equation does not depend on time itself.
+    `boundaries` holds `periodic`, `dirichlet` or `neumann` for each axis; `duration` is that of a
+    trajectory of the data and `time_step` that between its frames; `autonomous` says that the
+    equation does not depend on time itself.
     """
 
     equation: str
@@ -68,6 +70,7 @@ class Problem:
     extent: tuple[float, ...]
     boundaries: tuple[str, ...]
     time_step: float
+    duration: float
     autonomous: bool
     statistics: Statistics
     residual: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
@@ -149,6 +152,7 @@ def _class_in(module_name: str) -> type[Surrogate] | None:
         if (
             isinstance(candidate, type)
             and issubclass(candidate, Surrogate)
+            and not inspect.isabstract(candidate)
             and candidate.__module__ == module.__name__
             and candidate.__name__.lower() == module_name.replace("_", "")
         ):

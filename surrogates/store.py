@@ -1,0 +1,120 @@
+"""Surrogates on disk: `model.safetensors` holds the weights, `model.json` all else.
+
+Nothing from these files is executed: the class is looked up by its name among the surrogates that are
+installed, and weights are plain arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from surrogates.contract import Problem, Surrogate, surrogate_class
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+_FORMAT = "simsurrogate model 1"
+_PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
+def build(name: str, options: Mapping[str, Any], problem: Problem, precision: str) -> Surrogate:
+    """A surrogate with fresh weights, in `float32` or `float64`.
+
+    Its constants are computed in float64 and then rounded.
+
+    Raises:
+        ValueError: there is no such surrogate, or its options do not fit the problem.
+    """
+    constructor: Callable[..., Surrogate] = surrogate_class(name)
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        return constructor(problem, **options).to(_PRECISIONS[precision])
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def save(
+    folder: Path,
+    surrogate: Surrogate,
+    name: str,
+    options: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> None:
+    """Writes `model.safetensors` and then `model.json`, each whole or not at all.
+
+    `facts` is plain data that is kept beside: where the weights come from.
+    """
+    weights = safetensors.torch.save(
+        {key: value.contiguous() for key, value in surrogate.state_dict().items()}
+    )
+    description = {
+        "format": _FORMAT,
+        "surrogate": name,
+        "options": dict(options),
+        "problem": surrogate.problem.to_json(),
+        "precision": str(next(surrogate.parameters()).dtype).removeprefix("torch."),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        **facts,
+    }
+    _write_whole(folder / WEIGHTS, weights)
+    _write_whole(folder / DESCRIPTION, json.dumps(description, indent=2).encode())
+
+
+def load(folder: str | Path, device: str | torch.device = "cpu") -> Surrogate:
+    """The trained surrogate in a folder, ready to `predict`.
+
+    Raises:
+        ValueError: the folder holds no whole model, or one that this version cannot read.
+    """
+    folder = Path(folder)
+    found = description(folder)
+    try:
+        weights = (folder / WEIGHTS).read_bytes()
+        if hashlib.sha256(weights).hexdigest() != found["weights_sha256"]:
+            raise ValueError("its checksum is not the one in model.json")
+        problem = Problem.from_json(found["problem"])
+        surrogate = build(found["surrogate"], found["options"], problem, found["precision"])
+        surrogate.load_state_dict(safetensors.torch.load(weights))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{folder / WEIGHTS} cannot be loaded ({error}); train the model again") from error
+    return surrogate.to(device).eval().requires_grad_(False)
+
+
+def description(folder: Path) -> dict[str, Any]:
+    """The content of `model.json`.
+
+    Raises:
+        ValueError: it is missing, unreadable, or of another format.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} holds no trained model ({DESCRIPTION} is missing): run the train stage first"
+        )
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable JSON ({error}); train the model again") from None
+    kind = found.get("format") if isinstance(found, dict) else None
+    if kind != _FORMAT:
+        raise ValueError(
+            f"{path} has format {kind!r}; expected {_FORMAT!r}: name a folder that train has written"
+        )
+    return dict(found)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,98 @@
+"""A convolutional U-Net as a map over one time step, on 1-D, 2-D and 3-D grids.
+
+Shape letters: B batch, I inputs, C channels, Q conditions, W width; X stands for all sites.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from surrogates.contract import Problem
+from surrogates.film import FiLM
+from surrogates.stepper import Stepper
+
+_CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_POOLINGS: tuple[type[nn.Module], ...] = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+
+
+class UNet(Stepper):
+    """Convolutions on ever coarser grids and back, with the finer field joined in at each level.
+
+    Each convolution sees its neighbours across a periodic axis, and the outermost cell repeated at a
+    wall. A level halves the grid, rounded up, so that any number of cells will do.
+
+    Options:
+        width: channels on the finest grid; each level doubles them.
+        levels: times that the grid is halved.
+
+    Raises:
+        ValueError: more levels than the grid has halvings.
+
+    Source: Ronneberger et al. 2015 (arXiv 1505.04597); for PDEs: Gupta & Brandstetter 2022
+    (arXiv 2209.15616).
+    """
+
+    def __init__(self, problem: Problem, *, width: int, levels: int):
+        super().__init__(problem)
+        deepest = min(problem.sites).bit_length() - 1
+        if width < 1 or not 0 <= levels <= deepest:
+            raise ValueError(
+                f"surrogate.width={width} must be at least 1 and surrogate.levels={levels} from 0 to "
+                f"{deepest}: the grid {problem.sites} cannot be halved more often"
+            )
+        periodic = tuple(boundary == "periodic" for boundary in problem.boundaries)
+        widths = [width * 2**level for level in range(levels + 1)]
+
+        def block(num_in: int, num_out: int) -> ConvolutionBlock:
+            return ConvolutionBlock(num_in, num_out, self.num_conditions, periodic)
+
+        self.down = nn.ModuleList(
+            block(num_in, num_out)
+            for num_in, num_out in zip([self.num_inputs, *widths], widths, strict=False)
+        )
+        self.up = nn.ModuleList(block(3 * finer, finer) for finer in reversed(widths[:-1]))
+        self.halve = _POOLINGS[len(periodic) - 1](2, ceil_mode=True, count_include_pad=False)
+        self.projection = nn.Linear(width, len(problem.channels))
+
+    def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+        """The normalised change over one time step, (B, *sites, C)."""
+        hidden = inputs_BXI.movedim(-1, 1)
+        skipped: list[torch.Tensor] = []
+        for number, block in enumerate(self.down):
+            hidden = block(self.halve(hidden) if number else hidden, conditions_BQ)
+            skipped.append(hidden)
+        skipped.pop()
+        for block in self.up:
+            finer = skipped.pop()
+            hidden = nn.functional.interpolate(hidden, size=finer.shape[2:], mode="nearest")
+            hidden = block(torch.cat([finer, hidden], dim=1), conditions_BQ)
+        change_BXC: torch.Tensor = self.projection(hidden.movedim(1, -1))
+        return change_BXC
+
+
+class ConvolutionBlock(nn.Module):
+    """Two convolutions over 3 cells an axis, the first one conditioned, each followed by a GELU."""
+
+    def __init__(self, num_in: int, num_out: int, num_conditions: int, periodic: tuple[bool, ...]):
+        super().__init__()
+        convolution = _CONVOLUTIONS[len(periodic) - 1]
+        self.periodic = periodic
+        self.first = convolution(num_in, num_out, 3)
+        self.film = FiLM(num_conditions, num_out)
+        self.second = convolution(num_out, num_out, 3)
+
+    def forward(self, hidden: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+        """Fields (B, num_in, *sites) to (B, num_out, *sites)."""
+        hidden = self.first(_with_neighbours(hidden, self.periodic))
+        hidden = nn.functional.gelu(self.film(hidden.movedim(1, -1), conditions_BQ)).movedim(-1, 1)
+        out: torch.Tensor = nn.functional.gelu(self.second(_with_neighbours(hidden, self.periodic)))
+        return out
+
+
+def _with_neighbours(field: torch.Tensor, periodic: tuple[bool, ...]) -> torch.Tensor:
+    """One more cell at both ends of each axis: from the other end, or the outermost cell again."""
+    for axis, wraps in enumerate(periodic, start=2):
+        lower, upper = field.narrow(axis, 0, 1), field.narrow(axis, field.shape[axis] - 1, 1)
+        field = torch.cat([upper, field, lower] if wraps else [lower, field, upper], dim=axis)
+    return field
