@@ -88,6 +88,15 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Surrogate:
     return surrogate.to(device).eval().requires_grad_(False)
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds a model whose weights are those that its description names."""
+    try:
+        expected = description(folder)["weights_sha256"]
+        return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() == str(expected)
+    except (OSError, KeyError, ValueError):
+        return False
+
+
 def description(folder: Path) -> dict[str, Any]:
     """The content of `model.json`.
 

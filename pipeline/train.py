@@ -1,0 +1,108 @@
+"""The train stage: from a validated data set to RUN/models/SURROGATE/model.safetensors."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline import cli, records
+from pipeline.data.dataset import Dataset
+from pipeline.data.files import writable_folder
+from pipeline.settings import Settings, constructor_arguments
+from pipeline.training import checkpoint, distributed, precision
+from pipeline.training.loop import train
+from pipeline.training.problem import problem_of
+from surrogates import store
+from surrogates.contract import surrogate_class
+
+#: Options of `training` that do not change what is learned.
+_WITHOUT_EFFECT = {"checkpoint_every", "keep_checkpoints", "device", "tensorboard"}
+
+
+def run(settings: Settings) -> None:
+    """Trains `surrogate` on `dataset`, from the newest checkpoint where there is one.
+
+    Raises:
+        ValueError: the data set is missing or not validated; an option does not fit; the folder holds
+            a model or checkpoints of another configuration, and `start_anew` is not set.
+    """
+    dataset = Dataset.open(settings.dataset)
+    name = str(settings.surrogate.get("name"))
+    options = constructor_arguments(
+        surrogate_class(name), settings.surrogate, "surrogate", given=("problem",)
+    )
+    configuration = {
+        "surrogate": {"name": name, **options},
+        "training": settings.training.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+        "seed": settings.seed,
+        "dataset": dataset.identity,
+    }
+    folder = settings.model_folder
+    with records.attempt(settings, "train") as facts, distributed.joined(settings.training.device) as ranks:
+        is_complete = ranks.is_first and _prepared(folder, configuration, settings.start_anew)
+        if ranks.agree(is_complete):
+            if ranks.is_first:
+                print(f"{folder} holds the trained model of this configuration already")
+            return
+        torch.manual_seed(settings.seed)
+        surrogate = store.build(
+            name, options, problem_of(dataset), precision.weights(settings.training.precision)
+        )
+        state = train(
+            surrogate,
+            dataset,
+            options=settings.training,
+            seed=settings.seed,
+            ranks=ranks,
+            folder=folder,
+            configuration=configuration,
+        )
+        if ranks.is_first:
+            surrogate.load_state_dict(state.best_weights)
+            origin = {
+                "configuration": configuration,
+                "valid_error": state.best_error,
+                "step": state.best_step,
+                "versions": {each: importlib.metadata.version(each) for each in ("simsurrogate", "torch")},
+            }
+            store.save(folder, surrogate, name, options, origin)
+            facts |= {"valid_error": state.best_error, "device": str(ranks.device)}
+            print(f"{folder}: valid roll-out error {state.best_error:.3e} (step {state.best_step})")
+
+
+def _prepared(folder: Path, configuration: Mapping[str, Any], start_anew: bool) -> bool:
+    """Makes the folder ready for this configuration; True where its model is there already."""
+    writable_folder(folder)
+    try:
+        found = _found_configuration(folder)
+    except ValueError:
+        if not start_anew:
+            raise
+        found = {}
+    if found is not None and found != configuration:
+        if not start_anew:
+            raise ValueError(
+                f"{folder} was trained with another configuration: "
+                f"{'; '.join(checkpoint.differences(found, configuration))}. Choose another run= folder, or "
+                "delete what is there with start_anew=true"
+            )
+        shutil.rmtree(folder)
+    writable_folder(folder / "checkpoints")
+    return found == configuration and store.is_whole(folder)
+
+
+def _found_configuration(folder: Path) -> Mapping[str, Any] | None:
+    """The configuration whose model or checkpoints are in a folder; None where there are none."""
+    if store.is_whole(folder):
+        return dict(store.description(folder).get("configuration", {}))
+    newest = checkpoint.newest_good(folder / "checkpoints")
+    return None if newest is None else checkpoint.load(newest).configuration
+
+
+if __name__ == "__main__":
+    cli.main(run)

@@ -1,0 +1,150 @@
+"""The training loop: the same steps on one rank or many, interrupted or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from pipeline.data.dataset import Dataset
+from pipeline.settings import Training
+from pipeline.training import checkpoint, precision
+from pipeline.training.distributed import Ranks
+from pipeline.training.log import Log
+from pipeline.training.sampling import Batches
+from pipeline.training.state import State
+from pipeline.training.validation import rollout_error
+from surrogates.contract import Batch, Surrogate
+
+
+def train(
+    surrogate: Surrogate,
+    dataset: Dataset,
+    *,
+    options: Training,
+    seed: int,
+    ranks: Ranks,
+    folder: Path,
+    configuration: Mapping[str, Any],
+) -> State:
+    """Trains to the end, from the newest good checkpoint in `folder/checkpoints` or from the start.
+
+    The global batch, the learning rate and the random numbers of a step follow from the seed and the
+    step alone, so that an interrupted run ends with the same bits as an undisturbed one on as many ranks.
+    The state that comes back has the weights with the smallest roll-out error on the valid split as
+    `best_weights`. `configuration` is kept in the checkpoints.
+
+    Raises:
+        ValueError: the batch does not fit the ranks; the device lacks the precision; every checkpoint
+            is damaged; the gradient is no longer finite.
+    """
+    precision.check_mixed(options.precision, ranks.device)
+    precision.allow_fast_products(ranks.device)
+    windows = dataset.windows("train", options.unroll + 1)
+    batches = Batches(len(windows), options.batch_size, seed, ranks.rank, ranks.size)
+    surrogate.to(ranks.device)
+    state = State(surrogate, torch.optim.AdamW(surrogate.parameters(), fused=True))
+    newest = ranks.agree(checkpoint.newest_good(folder / "checkpoints") if ranks.is_first else None)
+    if newest is not None:
+        state.restore(checkpoint.load(newest))
+    log = Log(folder, options.tensorboard, state.step) if ranks.is_first else None
+    model = shared(surrogate, ranks)
+    pending = 0.0
+    with tqdm(
+        total=options.steps * options.batch_size,
+        initial=state.step * options.batch_size,
+        unit=" samples",
+        disable=None if ranks.is_first else True,
+    ) as bar:
+        while state.step < options.steps:
+            # Random numbers within a model differ from rank to rank and are the same after a resume.
+            torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
+            batch = tensors(windows.take(batches.at(state.step)), surrogate)
+            pending += _update(model, batch, state, options)
+            bar.update(options.batch_size)
+            bar.set_postfix(step=state.step, loss=f"{pending:.3e}", refresh=False)
+            validates = _is_due(state.step, options.validate_every, options.steps)
+            saves = _is_due(state.step, options.checkpoint_every, options.steps)
+            if validates or saves:
+                everywhere = ranks.sum(torch.tensor([pending], dtype=torch.float64)).item()
+                state.loss_sum += everywhere / ranks.size
+                pending = 0.0
+            if validates:
+                _validate(state, rollout_error(surrogate, dataset, ranks, options.batch_size), options)
+                if log is not None:
+                    log.show(state.rows)
+            if saves and ranks.is_first:
+                saved = state.to_checkpoint(configuration)
+                checkpoint.save(folder / "checkpoints", saved, options.keep_checkpoints)
+    return state
+
+
+def shared(surrogate: Surrogate, ranks: Ranks) -> Callable[[Batch], dict[str, torch.Tensor]]:
+    """The surrogate's forward, with gradients that are averaged over the ranks."""
+    if ranks.size == 1:
+        return surrogate
+    # One bucket: on a network of processors the number of messages counts more than their overlap.
+    return DistributedDataParallel(surrogate, broadcast_buffers=False, bucket_cap_mb=256)
+
+
+def tensors(batch: Mapping[str, np.ndarray], surrogate: Surrogate) -> Batch:
+    """A batch of arrays on the surrogate's device and in the precision of its weights."""
+    like = next(surrogate.parameters())
+    return cast(
+        Batch,
+        {name: torch.from_numpy(array).to(like.device, like.dtype) for name, array in batch.items()},
+    )
+
+
+def learning_rate(step: int, options: Training) -> float:
+    """A linear warm-up, then a cosine down to zero; a function of the step alone."""
+    if step < options.warmup_steps:
+        return options.learning_rate * (step + 1) / options.warmup_steps
+    progress = (step - options.warmup_steps) / max(1, options.steps - options.warmup_steps)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _update(
+    model: Callable[[Batch], dict[str, torch.Tensor]], batch: Batch, state: State, options: Training
+) -> float:
+    """One step of the optimiser; this rank's loss before it."""
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(state.step, options)
+        group["weight_decay"] = options.weight_decay
+    state.optimiser.zero_grad()
+    device_type = batch["state"].device.type
+    with torch.autocast(device_type, torch.bfloat16, enabled=options.precision == "bfloat16"):
+        loss = torch.stack(list(model(batch).values())).sum()
+    torch.autograd.backward(loss)
+    norm = torch.nn.utils.clip_grad_norm_(state.surrogate.parameters(), options.gradient_clip)
+    if not norm.isfinite():
+        raise ValueError(
+            f"the gradient's norm is {norm.item()} at step {state.step}, with a loss of {loss.item():g} on "
+            f"this rank: lower training.learning_rate={options.learning_rate:g} or training.unroll="
+            f"{options.unroll}"
+        )
+    state.optimiser.step()
+    state.step += 1
+    return loss.item()
+
+
+def _validate(state: State, error: float, options: Training) -> None:
+    """Adds a row to the log, and keeps the weights if they are the best so far."""
+    last_row = state.rows[-1][0] if state.rows else 0
+    mean_loss = state.loss_sum / (state.step - last_row)
+    state.rows.append([state.step, learning_rate(state.step - 1, options), mean_loss, error])
+    state.loss_sum = 0.0
+    if error < state.best_error or not state.best_weights:
+        state.best_error, state.best_step = error, state.step
+        weights = state.surrogate.state_dict()
+        state.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
+
+
+def _is_due(step: int, every: int, last: int) -> bool:
+    return step % every == 0 or step == last

@@ -1,0 +1,64 @@
+"""What changes while training, and how a checkpoint holds it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from pipeline.training.checkpoint import Checkpoint
+from surrogates.contract import Surrogate
+
+
+@dataclass
+class State:
+    """What changes while training; a checkpoint holds all of it.
+
+    `rows` are those of log.csv; `loss_sum` is that of the steps since the last row, as a mean over ranks.
+    There is no state of a random generator: it is seeded anew at every step.
+    """
+
+    surrogate: Surrogate
+    optimiser: torch.optim.AdamW
+    step: int = 0
+    loss_sum: float = 0.0
+    rows: list[list[float]] = field(default_factory=list)
+    best_error: float = math.inf
+    best_step: int = 0
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def to_checkpoint(self, configuration: Mapping[str, Any]) -> Checkpoint:
+        """A checkpoint of this state."""
+        tensors = {f"weights.{name}": tensor for name, tensor in self.surrogate.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
+        facts = {
+            "loss_sum": self.loss_sum,
+            "rows": self.rows,
+            "best_error": self.best_error,
+            "best_step": self.best_step,
+        }
+        return Checkpoint(self.step, configuration, facts, tensors)
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Takes over the state of a checkpoint of the same surrogate."""
+        self.surrogate.load_state_dict(_under("weights.", saved.tensors))
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for key, tensor in _under("optimiser.", saved.tensors).items():
+            number, name = key.split(".")
+            moments.setdefault(int(number), {})[name] = tensor
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        self.step = saved.step
+        self.loss_sum = saved.facts["loss_sum"]
+        self.rows = list(saved.facts["rows"])
+        self.best_error, self.best_step = saved.facts["best_error"], saved.facts["best_step"]
+        self.best_weights = _under("best.", saved.tensors)
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
