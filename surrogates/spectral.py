@@ -33,7 +33,8 @@ class TruncatedFourier(nn.Module):
         self.num_modes = prod(2 * count - 1 for count in modes[:-1]) * modes[-1]
         last = len(sites) - 1
         for axis, (size, period, count) in enumerate(zip(sites, periods, modes, strict=True)):
-            if not 1 <= count <= (limit := most_modes(size, period)):
+            limit = most_modes(size, period)
+            if not 1 <= count <= limit:
                 raise ValueError(
                     f"modes={count} on axis {axis}, whose {size} cells resolve 1 to {limit}: "
                     f"set surrogate.modes to {limit} or less, or refine the grid"

@@ -1,0 +1,83 @@
+"""Small problems and batches for every surrogate, without a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import configs
+from surrogates.contract import Batch, Problem, Statistics
+
+SITES = {1: (20,), 2: (20, 17), 3: (17, 16, 18)}
+BOUNDARIES = ("periodic", "dirichlet", "neumann")
+
+
+def problem(
+    sites: tuple[int, ...], boundaries: tuple[str, ...], autonomous: bool = True, **changes: Any
+) -> Problem:
+    """Two state channels, one coefficient field, one parameter, units far from 1."""
+    plain: dict[str, Any] = {
+        "equation": "two fields",
+        "channels": ("temperature", "pressure"),
+        "units": ("K", "Pa"),
+        "coefficients": ("conductivity",),
+        "parameters": ("power",),
+        "parameter_ranges": ((1.0, 3.0),),
+        "axes": ("x", "y", "z")[: len(sites)],
+        "sites": sites,
+        "extent": (2.0,) * len(sites),
+        "boundaries": boundaries,
+        "time_step": 0.25,
+        "duration": 2.0,
+        "autonomous": autonomous,
+        "statistics": Statistics(
+            mean=(300.0, 1e5),
+            std=(10.0, 2e3),
+            delta_std=(1.0, 5e2),
+            coefficient_mean=(2.0,),
+            coefficient_std=(0.5,),
+            parameter_mean=(2.0,),
+            parameter_std=(0.6,),
+        ),
+    }
+    return Problem(**(plain | changes))
+
+
+def options(name: str) -> dict[str, Any]:
+    """The options in configs/surrogate/NAME.yaml."""
+    plain = yaml.safe_load((Path(configs.__path__[0]) / "surrogate" / f"{name}.yaml").read_text())
+    return {key: value for key, value in plain.items() if key != "name"}
+
+
+def batch(of: Problem, size: int, frames: int = 3, dtype: torch.dtype = torch.float32) -> Batch:
+    """Random windows that are distributed as the problem's statistics say."""
+    generator = torch.Generator().manual_seed(7)
+    statistics = of.statistics
+
+    def drawn(
+        shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...], axis: int
+    ) -> torch.Tensor:
+        place = [1] * len(shape)
+        place[axis] = -1
+        normal = torch.randn(shape, generator=generator, dtype=torch.float64)
+        values = normal * torch.tensor(std, dtype=torch.float64).view(place)
+        return (values + torch.tensor(mean, dtype=torch.float64).view(place)).to(dtype)
+
+    channels, fields, scalars = len(of.channels), len(of.coefficients), len(of.parameters)
+    return {
+        "state": drawn((size, frames, channels, *of.sites), statistics.mean, statistics.std, 2),
+        "coefficients": drawn(
+            (size, fields, *of.sites), statistics.coefficient_mean, statistics.coefficient_std, 1
+        ),
+        "parameters": drawn((size, scalars), statistics.parameter_mean, statistics.parameter_std, 1),
+        "time": (torch.arange(frames, dtype=dtype) * of.time_step).expand(size, frames),
+    }
+
+
+def named(of: Problem, drawn: Batch) -> dict[str, torch.Tensor]:
+    """The coefficient fields and parameters of a batch by name, as `predict` takes them."""
+    fields = {name: drawn["coefficients"][:, place] for place, name in enumerate(of.coefficients)}
+    return fields | {name: drawn["parameters"][:, place] for place, name in enumerate(of.parameters)}

@@ -1,0 +1,179 @@
+"""Every surrogate keeps the contract: shapes, units, boundary conditions, refusals, and saving."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import surrogates
+from surrogates import store
+from surrogates.contract import Problem, Surrogate, surrogate_class, surrogate_names
+from tests import problems
+
+CASES = [
+    *[(1, (boundary,)) for boundary in problems.BOUNDARIES],
+    *[(2, pair) for pair in itertools.product(problems.BOUNDARIES, repeat=2)],
+    (3, ("periodic", "dirichlet", "neumann")),
+]
+
+
+@pytest.fixture(params=surrogate_names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def built(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
+    torch.manual_seed(0)
+    return store.build(name, problems.options(name), problem, precision)
+
+
+def square(autonomous: bool = True) -> Problem:
+    return problems.problem((16, 17), ("periodic", "dirichlet"), autonomous)
+
+
+@pytest.mark.parametrize(("num_axes", "boundaries"), CASES)
+def test_shapes_and_losses_in_each_dimension(name: str, num_axes: int, boundaries: tuple[str, ...]) -> None:
+    problem = problems.problem(problems.SITES[num_axes], boundaries)
+    surrogate = built(name, problem, "float32")
+    batch = problems.batch(problem, size=2)
+    losses = surrogate(batch)
+    assert losses
+    for loss in losses.values():
+        assert loss.shape == ()
+        assert torch.isfinite(loss)
+    sum(losses.values()).backward()  # type: ignore[union-attr]
+    assert all(weight.grad is not None for weight in surrogate.parameters())
+    start = batch["state"][:, 0]
+    predicted = surrogate.predict(start, problems.named(problem, batch), np.array([0.5, 0.75, 1.25]))
+    assert predicted.shape == (2, 3, 2, *problem.sites)
+    assert torch.equal(predicted[:, 0], start)
+
+
+def test_the_loss_is_a_mean_over_the_batch(name: str) -> None:
+    problem = square()
+    surrogate = built(name, problem)
+    whole = problems.batch(problem, size=4, dtype=torch.float64)
+    parts = [{key: value[half] for key, value in whole.items()} for half in (slice(0, 2), slice(2, 4))]
+    first, second = (sum(surrogate(part).values()) for part in parts)
+    torch.testing.assert_close((first + second) / 2, sum(surrogate(whole).values()), rtol=1e-12, atol=0)
+
+
+def test_predictions_do_not_depend_on_the_units(name: str) -> None:
+    """The same physics in kilopascal and millikelvin, with the same weights: the same answer."""
+    problem = square()
+    statistics = problem.statistics
+    factor = np.array([1e3, 1e-3])
+    rescaled = {key: tuple(factor * getattr(statistics, key)) for key in ("mean", "std", "delta_std")}
+    other = problems.problem(
+        problem.sites, problem.boundaries, statistics=type(statistics)(**(vars(statistics) | rescaled))
+    )
+    one, two = built(name, problem), built(name, other)
+    two.load_state_dict(one.state_dict())
+    batch = problems.batch(problem, size=2, dtype=torch.float64)
+    scale = torch.tensor(factor).view(2, 1, 1)
+    times = np.array([0.0, 0.25, 0.5])
+    in_si = one.predict(batch["state"][:, 0], problems.named(problem, batch), times)
+    in_other = two.predict(batch["state"][:, 0] * scale, problems.named(problem, batch), times)
+    torch.testing.assert_close(in_other / scale, in_si, rtol=1e-9, atol=0)
+
+
+def test_predict_answers_what_was_trained(name: str) -> None:
+    """Where `predict` is the truth of a window, the loss of this window is 0."""
+    problem = square(autonomous=False)
+    surrogate = built(name, problem)
+    batch = problems.batch(problem, size=2, dtype=torch.float64)
+    times = batch["time"][0].numpy()
+    batch["state"] = surrogate.predict(batch["state"][:, 0], problems.named(problem, batch), times)
+    assert sum(surrogate(batch).values()) < 1e-9
+
+
+@pytest.mark.parametrize("autonomous", [True, False])
+def test_only_a_system_that_depends_on_time_is_told_the_time(name: str, autonomous: bool) -> None:
+    problem = square(autonomous)
+    surrogate = built(name, problem)
+    with torch.no_grad():
+        for weight in surrogate.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    batch = problems.batch(problem, size=1, dtype=torch.float64)
+    start, named = batch["state"][:, 0], problems.named(problem, batch)
+    early = surrogate.predict(start, named, np.array([0.0, 0.25]))
+    late = surrogate.predict(start, named, np.array([1.0, 1.25]))
+    assert torch.equal(early, late) == autonomous
+
+
+def test_frames_can_be_left_out(name: str) -> None:
+    problem = square()
+    surrogate = built(name, problem)
+    batch = problems.batch(problem, size=2, dtype=torch.float64)
+    start, named = batch["state"][:, 0], problems.named(problem, batch)
+    dense = surrogate.predict(start, named, np.array([0.0, 0.25, 0.5, 0.75]))
+    sparse = surrogate.predict(start, named, np.array([0.0, 0.75]))
+    assert torch.equal(sparse[:, 1], dense[:, 3])
+
+
+def test_parameters_may_be_shared_by_the_batch(name: str) -> None:
+    problem = square()
+    surrogate = built(name, problem)
+    batch = problems.batch(problem, size=2, dtype=torch.float64)
+    field = batch["coefficients"][0, 0]
+    start, times = batch["state"][:, 0], np.array([0.0, 0.25])
+    shared = surrogate.predict(start, {"conductivity": field, "power": 2.0}, times)
+    each = surrogate.predict(
+        start, {"conductivity": torch.stack([field, field]), "power": np.array([2.0, 2.0])}, times
+    )
+    assert torch.equal(shared, each)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"initial_state": np.zeros((1, 2, 16, 16))}, r"\(1, 2, 16, 16\)"),
+        ({"initial_state": np.zeros((2, 16, 17))}, r"\(2, 16, 17\)"),
+        ({"times": np.array([0.0, 0.3])}, r"0\.3 .* steps of 0\.25"),
+        ({"times": np.array([0.5, 0.25])}, "must increase"),
+        ({"times": np.array([0.0, np.nan])}, "nan"),
+        ({"times": np.array(0.0)}, "one axis"),
+        ({"parameters": {"power": 1.0}}, "missing.*conductivity"),
+        ({"parameters": {"power": 1.0, "conductivity": np.ones((16, 17)), "colour": 1.0}}, "unknown.*colour"),
+        (
+            {"parameters": {"power": np.ones(3), "conductivity": np.ones((16, 17))}},
+            r"'power' has shape \(3,\)",
+        ),
+        ({"parameters": {"power": 1.0, "conductivity": np.ones((17, 16))}}, r"\(17, 16\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_numbers(name: str, change: dict[str, object], said: str) -> None:
+    arguments: dict[str, object] = {
+        "initial_state": np.zeros((1, 2, 16, 17)),
+        "parameters": {"power": 1.0, "conductivity": np.ones((16, 17))},
+        "times": np.array([0.0, 0.25]),
+    }
+    surrogate = built(name, square())
+    with pytest.raises(ValueError, match=said):
+        surrogate.predict(**(arguments | change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_saved_surrogate_predicts_the_same(name: str, precision: str, tmp_path: object) -> None:
+    problem = square(autonomous=False)
+    surrogate = built(name, problem, precision)
+    store.save(tmp_path, surrogate, name, problems.options(name), {"dataset": "abc"})  # type: ignore[arg-type]
+    loaded = surrogates.load(str(tmp_path))
+    assert loaded.problem == problem
+    assert type(loaded) is surrogate_class(name)
+    batch = problems.batch(problem, size=2)
+    arguments = (batch["state"][:, 0], problems.named(problem, batch), np.array([0.0, 0.25, 1.0]))
+    assert torch.equal(loaded.predict(*arguments), surrogate.predict(*arguments))
+
+
+def test_a_field_that_never_varies_does_no_harm(name: str) -> None:
+    problem = square()
+    flat = {key: (0.0,) * len(value) for key, value in vars(problem.statistics).items() if "std" in key}
+    constant = type(problem.statistics)(**(vars(problem.statistics) | flat))
+    problem = problems.problem(problem.sites, problem.boundaries, statistics=constant)
+    surrogate = built(name, problem)
+    batch = problems.batch(problem, size=1, dtype=torch.float64)
+    assert torch.isfinite(sum(surrogate(batch).values()))  # type: ignore[arg-type]
