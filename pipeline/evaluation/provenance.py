@@ -1,0 +1,49 @@
+"""Where the judged model comes from, read from what the stages left in their run folders."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+def records(run: Path, stage: str, surrogate: str | None = None) -> list[dict[str, Any]]:
+    """The records of all attempts at a stage, the oldest first; those for one surrogate where it is given."""
+    paths = sorted((run / "records").glob(f"{stage}-*.json"))
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return [
+        one for one in found if surrogate is None or one["configuration"]["surrogate"]["name"] == surrogate
+    ]
+
+
+def seconds(attempts: list[dict[str, Any]]) -> float:
+    """The wall time of all attempts that ended, interrupted ones included."""
+    return sum(
+        (
+            datetime.fromisoformat(attempt["ended"]) - datetime.fromisoformat(attempt["started"])
+        ).total_seconds()
+        for attempt in attempts
+        if "ended" in attempt
+    )
+
+
+def last_working(attempts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The newest attempt that is complete, or is still running as the one that asks is."""
+    good = [attempt for attempt in attempts if attempt["outcome"] != "failed"]
+    return good[-1] if good else None
+
+
+def commands(dataset_run: Path, run: Path, surrogate: str) -> list[str]:
+    """The command line of each stage that led here, as one can paste it into a shell."""
+    attempts = {stage: last_working(records(dataset_run, stage)) for stage in ("generate", "validate")}
+    attempts |= {stage: last_working(records(run, stage, surrogate)) for stage in ("train", "evaluate")}
+    return [_command(stage, attempt) for stage, attempt in attempts.items() if attempt is not None]
+
+
+def _command(stage: str, attempt: dict[str, Any]) -> str:
+    words = ["python", "-m", f"pipeline.{stage}", *attempt["command"][1:]]
+    if attempt["ranks"] > 1:
+        words = ["mpirun", "-n", str(attempt["ranks"]), *words]
+    return shlex.join(words)
