@@ -21,9 +21,10 @@ from pydantic import (
     create_model,
 )
 
+from pipeline.data import plan
 from solvers.contract import Solver, solver_class
 
-SPLITS = ("train", "valid", "test", "test_extrapolation")
+SPLITS = plan.SPLITS
 
 
 class _Section(BaseModel):

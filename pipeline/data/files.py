@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -23,11 +24,36 @@ def writable_folder(folder: Path) -> Path:
     return folder
 
 
+def partial_path(path: Path) -> Path:
+    """Where a file is written before it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Gives a file that is on the disk its final name, also on the disk when this returns."""
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Writes a text file that is whole or absent, also when the machine stops in between."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    partial = partial_path(path)
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error.strerror}; make room and run it again") from error
+    publish(partial, path)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 checksum of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

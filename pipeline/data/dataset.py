@@ -1,0 +1,127 @@
+"""A validated data set, read-only, as training and evaluation see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pipeline.data.files import sha256_of
+from pipeline.data.manifest import Manifest, Validation, complete_manifest, read_paper
+from pipeline.data.plan import SPLITS
+from pipeline.data.windows import Shards, Trajectory, Windows
+
+
+class Dataset:
+    """The data set in `folder`; made by `Dataset.open`.
+
+    Attributes:
+        folder: where it is.
+        spec: the solver's `Spec` as plain data.
+        configuration: what it was generated with.
+        identity: a hash of the data: of the configuration and of every shard's checksum.
+        times: the time of each frame (T,).
+        statistics: the content of `stats.yaml`.
+        channels: the channels of the state; a vector field has one for each axis, `name_axis`.
+        units: the unit of each channel.
+        coefficients: the fields that are constant in time.
+        parameters: the names of the scalar parameters.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, statistics: dict[str, Any]):
+        header = manifest.header
+        self.folder = folder
+        self.spec = manifest.spec
+        self.configuration = manifest.configuration
+        self.identity = manifest.identity
+        self.times = header.times
+        self.statistics = statistics
+        self.channels = tuple(header.channels("fields"))
+        self.units = tuple(
+            field["unit"]
+            for field in self.spec["fields"]
+            for _ in range(len(header.axes) if field["order"] else 1)
+        )
+        self.coefficients = tuple(header.channels("coefficients"))
+        self.parameters = tuple(header.parameters)
+        self._splits = {}
+        for split in SPLITS:
+            listed = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]
+            files = [folder / shard.file for shard in listed]
+            self._splits[split] = Shards(header, files, [shard.trajectories for shard in listed])
+
+    @classmethod
+    def open(cls, folder: Path) -> Dataset:
+        """Opens a data set that is complete and passed its validation.
+
+        Raises:
+            ValueError: it is missing, foreign, of another schema version, incomplete, not validated or
+                changed since; the message tells what was found and what to do.
+        """
+        folder = Path(folder)
+        manifest = complete_manifest(folder)
+        _require_validated(folder, manifest)
+        for shard in manifest.shards:
+            path = folder / shard.file
+            size = path.stat().st_size if path.is_file() else None
+            if size != shard.size:
+                raise ValueError(
+                    f"{path}: {shard.size} bytes expected, {'no file' if size is None else size} found; "
+                    "run python -m pipeline.generate again, then python -m pipeline.validate"
+                )
+        return cls(folder, manifest, yaml.safe_load((folder / "stats.yaml").read_text(encoding="utf-8")))
+
+    def num_trajectories(self, split: str) -> int:
+        """The trajectories of a split; 0 for one that was not asked for."""
+        return len(self._shards(split))
+
+    def trajectory(self, split: str, number: int) -> Trajectory:
+        """Trajectory `number` of a split, from 0, as a copy in memory."""
+        shards = self._shards(split)
+        if not 0 <= number < len(shards):
+            raise ValueError(f"trajectory {number} of split {split}: there are {len(shards)}, from 0")
+        arrays, row = shards.row(number)
+        precision, sites = shards.header.precision, shards.header.sites
+        state = np.empty((len(self.times), len(self.channels), *sites), precision)
+        coefficients = np.empty((len(self.coefficients), *sites), precision)
+        shards.fill("fields", arrays, (row,), state, axis=1)
+        shards.fill("coefficients", arrays, (row,), coefficients, axis=0)
+        return Trajectory(
+            state=state,
+            coefficients=coefficients,
+            parameters={name: float(arrays[f"scalars/{name}"][row]) for name in self.parameters},
+            time=self.times.copy(),
+            index=int(arrays["sample"][row]),
+        )
+
+    def windows(self, split: str, length: int) -> Windows:
+        """Every run of `length` consecutive frames of a split.
+
+        Raises:
+            ValueError: a trajectory has fewer frames.
+        """
+        return Windows(self._shards(split), length)
+
+    def _shards(self, split: str) -> Shards:
+        if split not in self._splits:
+            raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+        return self._splits[split]
+
+
+def _require_validated(folder: Path, manifest: Manifest) -> None:
+    path = folder / "validation.json"
+    again = "run python -m pipeline.validate"
+    if not path.is_file():
+        raise ValueError(f"the data set in {folder} was not validated; {again}")
+    validation = read_paper(path, Validation)
+    if validation.identity != manifest.identity:
+        raise ValueError(f"the data set in {folder} was changed after its validation; {again} again")
+    if validation.outcome != "passed":
+        raise ValueError(f"the data set in {folder} failed its validation: {validation.failures[0]}")
+    statistics = folder / "stats.yaml"
+    if not statistics.is_file() or sha256_of(statistics) != manifest.statistics_sha256:
+        raise ValueError(
+            f"{statistics} is missing or was changed; run python -m pipeline.generate, then validate"
+        )

@@ -1,0 +1,178 @@
+"""The papers of a data set: its manifest, one receipt a shard, and the outcome of its validation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.data.files import write_whole
+from pipeline.data.layout import SCHEMA_VERSION, Header
+from pipeline.data.plan import Shard, shards
+
+
+class _Paper(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Failure(_Paper):
+    """A trajectory that could not be computed; its index tells how to draw it again."""
+
+    index: int
+    reason: str
+    parameters: dict[str, float]
+
+
+class Receipt(_Paper):
+    """What was written to one shard, by whom it was made, and what it cost.
+
+    `indices` are its trajectories in the order of its rows; a shard without any has no file, size 0
+    and no checksum. `moments` holds the training split's contribution to the statistics.
+    """
+
+    configuration_hash: str
+    split: str
+    number: int
+    size: int
+    sha256: str
+    indices: list[int]
+    failed: list[Failure]
+    moments: dict[str, dict[str, Any]]
+    core_seconds: float
+
+
+class ManifestShard(_Paper):
+    """One shard as the manifest lists it."""
+
+    file: str
+    trajectories: int
+    size: int
+    sha256: str
+    core_seconds: float
+
+
+class Manifest(_Paper):
+    """What a data set is. Only the shards it lists count, and those only when it is `complete`."""
+
+    format: Literal["simsurrogate data set"] = "simsurrogate data set"
+    schema_version: int = SCHEMA_VERSION
+    configuration: dict[str, Any]
+    configuration_hash: str
+    spec: dict[str, Any]
+    method: str
+    parameter_shapes: dict[str, tuple[int, ...]]
+    complete: bool = False
+    shards: list[ManifestShard] = []
+    failed: list[Failure] = []
+    statistics_sha256: str = ""
+
+    @property
+    def identity(self) -> str:
+        """A hash of the data: equal for two data sets of the same configuration and equal bytes."""
+        content = self.model_dump(include={"configuration", "spec", "statistics_sha256"})
+        content["shards"] = [(shard.file, shard.size, shard.sha256) for shard in self.shards]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def planned(self) -> list[Shard]:
+        """Every shard that the configuration asks for."""
+        return shards(self.configuration["samples"])
+
+    @property
+    def header(self) -> Header:
+        """What all its shards share."""
+        output = self.configuration["output"]
+        return Header(
+            spec=self.spec,
+            times=output["duration"] * np.arange(output["steps"] + 1) / output["steps"],
+            precision=self.configuration["storage"]["precision"],
+            parameter_shapes=self.parameter_shapes,
+            attributes={
+                "configuration_hash": self.configuration_hash,
+                "seed": self.configuration["seed"],
+                "solver": self.configuration["solver"]["name"],
+                "solver_method": self.method,
+                "code_version": self.configuration["code_version"],
+            },
+        )
+
+
+class Validation(_Paper):
+    """The outcome of a validation of the data set that `identity` stands for.
+
+    `checks` counts, by name of the check, how often it was made; `failures` tells each that failed.
+    """
+
+    identity: str
+    outcome: Literal["passed", "failed"]
+    checks: dict[str, int]
+    failures: list[str]
+
+
+PaperType = TypeVar("PaperType", bound=_Paper)
+
+
+def complete_manifest(folder: Path) -> Manifest:
+    """The manifest of a complete data set.
+
+    Raises:
+        ValueError: there is none, or it is not complete; the message says what to do.
+    """
+    if not (folder / "manifest.json").is_file():
+        raise ValueError(
+            f"there is no data set in {folder} (no manifest.json); make one with "
+            "python -m pipeline.generate, or name another with dataset="
+        )
+    manifest = read_paper(folder / "manifest.json", Manifest)
+    if not manifest.complete:
+        raise ValueError(f"the data set in {folder} is not complete; run python -m pipeline.generate again")
+    return manifest
+
+
+def write_paper(path: Path, paper: _Paper) -> None:
+    """Writes a paper as JSON, whole or not at all."""
+    write_whole(path, json.dumps(paper.model_dump(mode="json"), indent=2) + "\n")
+
+
+def read_paper(path: Path, kind: type[PaperType]) -> PaperType:
+    """Reads a paper.
+
+    Raises:
+        ValueError: the file cannot be read, is of another schema version, or is not such a paper.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from None
+    version = plain.get("schema_version", SCHEMA_VERSION) if isinstance(plain, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path}: schema version {version!r} found, {SCHEMA_VERSION} expected; "
+            "read it with the release that wrote it, or generate the data set again"
+        )
+    try:
+        return kind.model_validate(plain)
+    except ValidationError as error:
+        issues = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
+        raise ValueError(f"{path} is not a {kind.__name__.lower()} of a data set: {issues}") from None
+
+
+def receipt_path(folder: Path, shard: Shard) -> Path:
+    """Where the receipt of a shard lies in the data set `folder`."""
+    return folder / "receipts" / f"{shard.name}.json"
+
+
+def differences(found: Any, asked: Any, key: str = "") -> list[str]:
+    """The keys in which two configurations differ, each as `key: found -> asked`."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        names = list(asked) + [name for name in found if name not in asked]
+        return [
+            line
+            for name in names
+            for line in differences(found.get(name), asked.get(name), f"{key}.{name}" if key else name)
+        ]
+    return [] if found == asked else [f"{key}: {json.dumps(found)} -> {json.dumps(asked)}"]

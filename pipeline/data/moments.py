@@ -1,0 +1,77 @@
+"""Means and variances that are gathered piece by piece, without loss of accuracy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean, sum of squared deviations, minimum and maximum, one value a channel (C,).
+
+    Pieces are combined by the pairwise update of Chan, Golub and LeVeque (1979), equation 2.1, which
+    does not cancel as a difference of sums of squares does.
+    """
+
+    count: int
+    mean: np.ndarray
+    squared_deviation: np.ndarray
+    minimum: np.ndarray
+    maximum: np.ndarray
+
+    @classmethod
+    def none(cls, channels: int) -> Moments:
+        """The moments of no values."""
+        zero = np.zeros(channels)
+        return cls(0, zero, zero, np.full(channels, np.inf), np.full(channels, -np.inf))
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Moments:
+        """The moments of `values` (C, ...) over all but the first axis, in float64."""
+        flat = values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64)
+        if flat.size == 0:
+            return cls.none(len(values))
+        mean = flat.mean(axis=1)
+        minimum, maximum = flat.min(axis=1), flat.max(axis=1)
+        flat -= mean[:, None]
+        return cls(flat.shape[1], mean, np.einsum("cn,cn->c", flat, flat), minimum, maximum)
+
+    def __add__(self, other: Moments) -> Moments:
+        count = self.count + other.count
+        if count == 0:
+            return self
+        shift = other.mean - self.mean
+        weight = other.count / count
+        return Moments(
+            count,
+            self.mean + shift * weight,
+            self.squared_deviation + other.squared_deviation + shift**2 * (self.count * weight),
+            np.minimum(self.minimum, other.minimum),
+            np.maximum(self.maximum, other.maximum),
+        )
+
+    @property
+    def std(self) -> np.ndarray:
+        """The standard deviation of the whole population."""
+        return np.sqrt(self.squared_deviation / max(self.count, 1))
+
+    @property
+    def rms(self) -> np.ndarray:
+        """The root of the mean square."""
+        return np.sqrt(self.mean**2 + self.std**2)
+
+    def to_json(self) -> dict[str, Any]:
+        """As numbers and lists; floats survive a round trip exactly."""
+        return {"count": self.count} | {name: getattr(self, name).tolist() for name in _ARRAYS}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Moments:
+        """The inverse of `to_json`."""
+        return cls(plain["count"], *(np.array(plain[name], dtype=np.float64) for name in _ARRAYS))
+
+
+_ARRAYS = ("mean", "squared_deviation", "minimum", "maximum")

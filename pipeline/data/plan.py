@@ -1,0 +1,72 @@
+"""Which trajectories a data set has, which shard holds each, and the random numbers of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test", "test_extrapolation")
+BLOCK = 2**40
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a split and one unit of work: the trajectories `first` to `first + count - 1`."""
+
+    split: str
+    number: int
+    first: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """The name that its file and its receipt share."""
+        return f"{self.split}-{self.number:05d}"
+
+    @property
+    def file(self) -> str:
+        """Its path inside the data set."""
+        return f"data/{self.split}/{self.name}.hdf5"
+
+    @property
+    def outside(self) -> bool:
+        """Whether its parameters are drawn from outside the declared range."""
+        return self.split == "test_extrapolation"
+
+    @property
+    def indices(self) -> range:
+        """The trajectories that it is to hold."""
+        return range(self.first, self.first + self.count)
+
+
+def index(split: str, position: int) -> int:
+    """The index of trajectory `position` of a split.
+
+    Each split has its own block of 2^40 indices: no trajectory can be in two splits, and another
+    number of training trajectories leaves every test trajectory as it is.
+    """
+    assert 0 <= position < BLOCK
+    return SPLITS.index(split) * BLOCK + position
+
+
+def shards(samples: Mapping[str, int]) -> list[Shard]:
+    """Every shard of a data set, in order; `samples` holds the trajectories of each split and
+    `per_shard`.
+    """
+    per_shard = samples["per_shard"]
+    return [
+        Shard(split, number, index(split, position), min(per_shard, samples[split] - position))
+        for split in SPLITS
+        for number, position in enumerate(range(0, samples[split], per_shard))
+    ]
+
+
+def generator(seed: int, trajectory: int) -> np.random.Generator:
+    """The random numbers of one trajectory, from the root seed and its index alone.
+
+    The generator is counter-based (Philox 4x64; Salmon et al. 2011, Parallel random numbers: as easy
+    as 1, 2, 3), so streams of different indices are independent, whoever draws them and when.
+    """
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(trajectory,))))

@@ -1,0 +1,177 @@
+"""Writes one shard: an HDF5 file of contiguous datasets in The Well's layout.
+
+HDF5 makes the file's skeleton; the values then go straight to their places in the file, so that a
+write is one system call and a full disk an ordinary error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data import hdf5
+from pipeline.data.files import partial_path, publish
+from pipeline.data.hdf5 import Place
+from pipeline.data.layout import Header, Item, field_path, group_attributes, items
+
+_COPY_BYTES = 2**24
+_SKELETON_BYTES = 2**17
+
+
+class ShardWriter:
+    """Writes the trajectories of one shard, rows of its datasets, under a partial name.
+
+    A row may be written again; only the rows below `publish(rows)` are kept.
+    """
+
+    def __init__(self, path: Path, header: Header, rows: int):
+        self._path, self._header, self._rows = path, header, rows
+        self._partial = partial_path(path)
+        self._items = items(header, rows)
+        self._descriptor, self._places = _preallocated(self._partial, header, rows, self._items)
+
+    def write_state(self, row: int, frame: int, block: tuple[slice, ...], state: np.ndarray) -> None:
+        """Writes a block (C, *block) of one frame, in the header's precision."""
+        self._write_fields("fields", (row, frame), block, state)
+
+    def write_coefficients(self, row: int, block: tuple[slice, ...], coefficients: np.ndarray) -> None:
+        """Writes a block (K, *block) of the coefficient fields, in the header's precision."""
+        self._write_fields("coefficients", (row,), block, coefficients)
+
+    def write_scalars(
+        self, row: int, trajectory: int, parameters: dict[str, Any], invariants: dict[str, np.ndarray]
+    ) -> None:
+        """Writes a trajectory's index, its parameters, and its invariants (T,) each."""
+        values: dict[str, Any] = {"sample": trajectory}
+        values |= {f"scalars/{name}": parameters[name] for name in self._header.parameters}
+        values |= {f"parameters/{name}": parameters[name] for name in self._header.parameter_shapes}
+        values |= {f"scalars/{name}": series for name, series in invariants.items()}
+        for path, value in values.items():
+            item = self._items[path]
+            array = np.asarray(value, item.dtype).reshape(1, *item.shape[1:])
+            _write_at(self._descriptor, self._places[path].offset + row * item.row_bytes, array)
+
+    def publish(self, rows: int) -> None:
+        """Marks the shard complete and gives it its final name; it holds its first `rows` rows.
+
+        A contiguous dataset cannot shrink, so a shard with fewer rows than planned is copied.
+        """
+        if rows < self._rows:
+            self._copy_to_fewer(rows)
+        os.fsync(self._descriptor)
+        hdf5.mark(self._partial, "complete", True)
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+        publish(self._partial, self._path)
+
+    def discard(self) -> None:
+        """Closes and removes what was written."""
+        os.close(self._descriptor)
+        self._partial.unlink(missing_ok=True)
+
+    def _write_fields(
+        self, kind: str, lead: tuple[int, ...], block: tuple[slice, ...], values: np.ndarray
+    ) -> None:
+        channel = 0
+        for field in self._header.spec[kind]:
+            place = self._places[field_path(field)]
+            window = block
+            if field["order"]:
+                components = len(block)
+                part = np.moveaxis(values[channel : channel + components], 0, -1)
+                window, channel = (*block, slice(0, components)), channel + components
+            else:
+                part, channel = values[channel], channel + 1
+            _write_window(self._descriptor, place, lead, window, part)
+
+    def _copy_to_fewer(self, rows: int) -> None:
+        shorter = partial_path(self._partial)
+        fewer = items(self._header, rows)
+        descriptor, places = _preallocated(shorter, self._header, rows, fewer)
+        for path, item in fewer.items():
+            if item.varies:
+                source, target = self._places[path].offset, places[path].offset
+                _copy_bytes(self._descriptor, source, descriptor, target, item.row_bytes * rows)
+        os.close(self._descriptor)
+        shorter.replace(self._partial)
+        self._descriptor, self._places, self._rows = descriptor, places, rows
+
+
+@contextmanager
+def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
+    """A writer whose partial file is removed when anything goes wrong.
+
+    Raises:
+        OSError: the file cannot be written; the message tells the bytes needed and free.
+    """
+    needed = sum(item.row_bytes * rows for item in items(header, rows).values() if item.varies)
+    try:
+        if shutil.disk_usage(path.parent).free < needed + _SKELETON_BYTES:
+            raise OSError(28, "not enough room")
+        writer = ShardWriter(path, header, rows)
+        try:
+            yield writer
+        except BaseException:
+            writer.discard()
+            raise
+    except OSError as error:
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(
+            f"cannot write {path}: {error.strerror or error}; it needs {needed} bytes and {free} are free; "
+            "make room and run the same command again: finished shards are kept"
+        ) from error
+
+
+def _preallocated(
+    path: Path, header: Header, rows: int, content: dict[str, Item]
+) -> tuple[int, dict[str, Place]]:
+    """Makes the file with all but the rows' values, and its blocks on the disk; an open descriptor."""
+    try:
+        hdf5.make_skeleton(path, group_attributes(header, rows), content)
+        found = hdf5.places(path)
+        descriptor = os.open(path, os.O_RDWR)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    try:
+        os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
+    except OSError:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        raise
+    return descriptor, found
+
+
+def _write_window(
+    descriptor: int, place: Place, lead: tuple[int, ...], window: tuple[slice, ...], values: np.ndarray
+) -> None:
+    """Writes `values` to a window of the array `place[lead]`, one contiguous run after the other."""
+    shape = place.shape[len(lead) :]
+    whole = len(shape)
+    while whole > 0 and values.shape[whole - 1] == shape[whole - 1]:
+        whole -= 1
+    outer = max(whole - 1, 0)
+    for position in np.ndindex(values.shape[:outer]):
+        starts = [part.start + step for part, step in zip(window, position, strict=False)]
+        corner = (*lead, *starts, *(part.start for part in window[outer:]))
+        offset = int(np.ravel_multi_index(corner, place.shape)) * place.dtype.itemsize
+        _write_at(descriptor, place.offset + offset, values[position])
+
+
+def _write_at(descriptor: int, offset: int, values: np.ndarray) -> None:
+    rest = memoryview(np.ascontiguousarray(values).tobytes())
+    while len(rest) > 0:
+        written = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[written:], offset + written
+
+
+def _copy_bytes(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
+    for start in range(0, count, _COPY_BYTES):
+        chunk = os.pread(source, min(_COPY_BYTES, count - start), source_offset + start)
+        _write_at(target, target_offset + start, np.frombuffer(chunk, np.uint8))

@@ -1,0 +1,78 @@
+"""Validates a data set: training refuses one that has not passed.
+
+    python -m pipeline.validate run=runs/heat          # or under mpirun, shards dealt to the ranks
+
+It looks at every byte each time, so that it also finds what happened to a file after it was made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from mpi4py import MPI
+from tqdm import tqdm
+
+from pipeline import cli, records
+from pipeline.data import checks
+from pipeline.data.checks import Subject
+from pipeline.data.files import writable_folder
+from pipeline.data.manifest import Manifest, Validation, complete_manifest, write_paper
+from pipeline.parallel import launch
+from pipeline.settings import Settings
+
+Findings = list[tuple[str, str, str | None]]
+
+
+def run(settings: Settings) -> None:
+    """Checks the data set and writes `validation.json` beside its manifest.
+
+    Raises:
+        ValueError: there is no complete data set, or it failed; the message names each shard and check.
+    """
+    world = launch.world()
+    with records.attempt(settings, "validate") as facts:
+        folder = settings.dataset
+        manifest = complete_manifest(folder)
+        if world.rank == 0:
+            writable_folder(folder)
+        parts = world.gather(_findings(folder, manifest, world))
+        if parts is None:
+            return
+        findings = [finding for part in parts for finding in part]
+        findings += [(str(folder), name, wrong) for name, wrong in checks.of_whole(folder, manifest)]
+        validation = _judged(manifest, findings)
+        write_paper(folder / "validation.json", validation)
+        facts |= {"checks": validation.checks, "failures": len(validation.failures)}
+        if validation.outcome == "failed":
+            raise ValueError(
+                f"the data set in {folder} failed its validation:\n"
+                + "\n".join(validation.failures)
+                + "\nrun python -m pipeline.generate again, as before: it makes just these shards anew"
+            )
+        print(f"validate: {folder} passed {sum(validation.checks.values())} checks", flush=True)
+
+
+def _findings(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> Findings:
+    """What the checks of this rank's share of the shards found: shard, check, what is wrong."""
+    listed = {shard.file: shard for shard in manifest.shards}
+    mine = manifest.planned[world.rank :: world.size]
+    return [
+        (shard.file, name, wrong)
+        for shard in tqdm(mine, unit="shard", disable=None if world.rank == 0 else True)
+        for name, wrong in checks.of_shard(Subject(folder, manifest, shard, listed.get(shard.file)))
+    ]
+
+
+def _judged(manifest: Manifest, findings: Findings) -> Validation:
+    failures = [f"{what}: {name}: {wrong}" for what, name, wrong in sorted(findings, key=str) if wrong]
+    return Validation(
+        identity=manifest.identity,
+        outcome="failed" if failures else "passed",
+        checks=dict(Counter(name for _, name, _ in findings)),
+        failures=failures,
+    )
+
+
+if __name__ == "__main__":
+    cli.main(run)
