@@ -56,6 +56,8 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         sort_keys=True,
     )
     metadata = {"description": described, "sha256": _checksum(described, tensors)}
+    for left_over in folder.glob(".step-*.partial"):
+        left_over.unlink()
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     partial = folder / f".{path.name}.partial"
     try:
