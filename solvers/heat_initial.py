@@ -1,0 +1,97 @@
+"""The initial temperature of a trajectory: a random field, blobs, or a few modes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from solvers.contract import Parameter, Parameters
+from solvers.grid import Grid
+from solvers.heat_options import InitialOptions
+from solvers.random_fields import bumps, deviations, evaluate
+
+
+class Initial(ABC):
+    """A family of temperatures u(x, 0) in K, about zero; the walls' own profile is added to it.
+
+    Attributes:
+        parameters: the scalars that are drawn.
+    """
+
+    def __init__(self, grid: Grid, options: InitialOptions, meaning: str):
+        self.grid = grid
+        self.options = options
+        self.parameters = (Parameter("amplitude", "K", meaning, *options.amplitude),)
+
+    @abstractmethod
+    def draw_arrays(self, rng: np.random.Generator) -> Parameters:
+        """Whatever else determines the field, by name."""
+
+    @abstractmethod
+    def field(self, parameters: Parameters) -> np.ndarray:
+        """The temperature on this rank's block."""
+
+
+class RandomField(Initial):
+    """A Gaussian random field of given spectrum, of modes that fit the ends of each axis."""
+
+    def __init__(self, grid: Grid, options: InitialOptions):
+        super().__init__(grid, options, "expected root mean square of the initial temperature")
+        self._deviations = deviations(
+            grid.boundary,
+            grid.extent,
+            options.modes,
+            options.correlation_length,
+            options.spectral_exponent,
+        )
+
+    def draw_arrays(self, rng: np.random.Generator) -> Parameters:
+        """The coefficients of the field over its amplitude."""
+        return {"initial_coefficients": self._deviations * rng.standard_normal(self._deviations.shape)}
+
+    def field(self, parameters: Parameters) -> np.ndarray:
+        """See `Initial.field`."""
+        unit = evaluate(parameters["initial_coefficients"], self.grid.boundary, self.grid)
+        field: np.ndarray = parameters["amplitude"] * unit
+        return field
+
+
+class FewModes(RandomField):
+    """A sum of a few products of modes, drawn among the lowest of each axis."""
+
+    def draw_arrays(self, rng: np.random.Generator) -> Parameters:
+        """The coefficients of the field over its amplitude, most of them zero."""
+        coefficients = np.zeros(self._deviations.shape)
+        legal = np.flatnonzero(self._deviations)
+        for _ in range(self.options.count):
+            coefficients.flat[rng.choice(legal)] += rng.standard_normal()
+        return {"initial_coefficients": coefficients / np.sqrt(np.sum(coefficients**2))}
+
+
+class Blobs(Initial):
+    """A sum of Gaussians of either sign."""
+
+    def __init__(self, grid: Grid, options: InitialOptions):
+        super().__init__(grid, options, "largest peak of a blob")
+
+    def draw_arrays(self, rng: np.random.Generator) -> Parameters:
+        """Peaks over the amplitude (n,), centres (n, d) and widths (n,) in m."""
+        number = self.options.count
+        return {
+            "blob_peaks": rng.uniform(-1, 1, number),
+            "blob_centres": rng.random((number, len(self.grid.extent))) * self.grid.extent,
+            "blob_widths": rng.uniform(*self.options.width, number),
+        }
+
+    def field(self, parameters: Parameters) -> np.ndarray:
+        """See `Initial.field`."""
+        peaks = parameters["amplitude"] * parameters["blob_peaks"]
+        return bumps(peaks, parameters["blob_centres"], parameters["blob_widths"], self.grid)
+
+
+INITIALS: dict[str, type[RandomField | FewModes | Blobs]] = {
+    "random_field": RandomField,
+    "blobs": Blobs,
+    "modes": FewModes,
+}
