@@ -138,13 +138,11 @@ def _measure(
     """The content of metrics.json on rank 0; without splits on the others."""
     found: dict[str, Any] = {}
     for split in JUDGED_SPLITS:
-        total = dataset.num_trajectories(split)
-        if total == 0:
+        if dataset.num_trajectories(split) == 0:
             continue
         measured = errors.measure(surrogate, dataset, split, settings.evaluation.batch_size, communicator)
         if measured is not None:
-            indices = [dataset.trajectory(split, number).index for number in range(total)]
-            found[split] = results.split_results(measured, dataset, indices)
+            found[split] = results.split_results(*measured, dataset)
     return {
         "surrogate": settings.surrogate["name"],
         "dataset": dataset.identity,

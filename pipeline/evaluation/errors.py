@@ -5,9 +5,9 @@ Shape letters: N trajectories of the split, B of a batch, T frames, C channels, 
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,8 +61,9 @@ def predict(surrogate: Surrogate, cases: Cases, first: int, last: int) -> np.nda
 
 def measure(
     surrogate: Surrogate, dataset: Dataset, split: str, batch_size: int, communicator: MPI.Intracomm
-) -> np.ndarray | None:
-    """The errors (N, predictors, modes, metrics, T - 1, F) on rank 0, None elsewhere.
+) -> tuple[np.ndarray, list[int]] | None:
+    """The errors (N, predictors, modes, metrics, T - 1, F) and the index of each trajectory, on rank 0;
+    None elsewhere.
 
     The order of the middle axes is that of `PREDICTORS`, `MODES` and `METRICS`; frame t is the (t + 1)-th
     of the trajectory, as the first is given. `one_step` starts from the true frame before, `roll_out`
@@ -74,15 +75,16 @@ def measure(
     fields = field_channels(dataset)
     mean = np.asarray(surrogate.problem.statistics.mean)
     mine = starts[communicator.rank :: communicator.size]
-    measured = []
-    for start in tqdm(mine, desc=f"{split}", unit="batch", disable=None if communicator.rank == 0 else True):
+    measured = {}
+    for start in tqdm(mine, desc=split, unit=" batches", disable=None if communicator.rank == 0 else True):
         cases = load(dataset, split, range(start, min(start + batch_size, total)))
-        measured.append((start, _batch_errors(surrogate, cases, mean, fields)))
+        measured[start] = _batch_errors(surrogate, cases, mean, fields), cases.index
     gathered = communicator.gather(measured, root=0)
     if gathered is None:
         return None
-    by_start = dict(chain.from_iterable(gathered))
-    return np.concatenate([by_start[start] for start in starts])
+    everything = dict(ChainMap(*gathered))
+    errors = np.concatenate([everything[start][0] for start in starts])
+    return errors, [index for start in starts for index in everything[start][1]]
 
 
 def field_channels(dataset: Dataset) -> FieldChannels:

@@ -85,8 +85,8 @@ def _by_frame(
             chosen = list(channels)
             # (B, components, sites)
             shape = (num_trajectories, len(chosen), -1)
-            predicted = prediction[:, frame, chosen].reshape(shape).astype(np.float64)
-            true = truth[:, frame, chosen].reshape(shape).astype(np.float64)
+            predicted = np.ascontiguousarray(prediction[:, frame, chosen], np.float64).reshape(shape)
+            true = np.ascontiguousarray(truth[:, frame, chosen], np.float64).reshape(shape)
             errors[:, frame, number] = metric(predicted, true)
     return errors
 

@@ -87,7 +87,7 @@ def _curves(truth: np.ndarray, prediction: np.ndarray, times: list[float], chann
 def _images(truth: np.ndarray, prediction: np.ndarray, times: list[float], channel: Channel) -> Figure:
     x, y = channel.axes[:2]
     extent = (x["lower"], x["upper"], y["lower"], y["upper"])
-    height = 2.2 * min(max((extent[3] - extent[2]) / (extent[1] - extent[0]), 0.4), 1.6)
+    height = 1.95 * min(max((extent[3] - extent[2]) / (extent[1] - extent[0]), 0.4), 1.6)
     figure = Figure(figsize=(2.2 * len(times) + 1.4, 3 * height + 1.1), layout="constrained")
     panels = figure.subplots(3, len(times), sharex=True, sharey=True, squeeze=False)
     low, high = float(truth.min()), float(truth.max())

@@ -24,13 +24,13 @@ DEFINITIONS = {
 }
 
 
-def split_results(errors: np.ndarray, dataset: Dataset, indices: list[int]) -> dict[str, Any]:
+def split_results(errors: np.ndarray, indices: list[int], dataset: Dataset) -> dict[str, Any]:
     """All that `metrics.json` says of one split.
 
     Args:
         errors: (N, predictors, modes, metrics, T - 1, F), as `errors.measure` returns it.
-        dataset: names the fields.
         indices: the index of each trajectory in the data set, (N,).
+        dataset: names the fields.
     """
     fields = [field["name"] for field in dataset.spec["fields"]]
     table = {
