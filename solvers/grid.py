@@ -58,19 +58,23 @@ class Grid:
 
     @property
     def block(self) -> tuple[slice, ...]:
-        """This rank's cells."""
+        """The cells of this rank."""
         rows = slab(self.resolution[0], self.communicator.size, self.communicator.rank)
         return (rows, *(slice(0, count) for count in self.resolution[1:]))
 
     @property
     def block_shape(self) -> tuple[int, ...]:
-        """The shape of this rank's cells."""
+        """How many cells of each axis this rank has."""
         return tuple(part.stop - part.start for part in self.block)
 
     def coordinates(self, axis: int) -> np.ndarray:
         """The centres of this rank's cells along one axis, m."""
         part = self.block[axis]
         return (np.arange(part.start, part.stop) + 0.5) * self.spacing[axis]
+
+    def along(self, axis: int, values: np.ndarray) -> np.ndarray:
+        """Values along one axis, shaped to broadcast over the others."""
+        return values.reshape([-1 if other == axis else 1 for other in self.axes])
 
     def walls(self, axis: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
         """The cells of this rank's block that touch an end of `axis` which is not periodic.
@@ -117,3 +121,7 @@ class Grid:
         sums = np.array(local, dtype=float)
         self.communicator.Allreduce(MPI.IN_PLACE, sums)
         return sums
+
+    def maximum(self, local: float) -> float:
+        """The greatest of all ranks' numbers."""
+        return float(self.communicator.allreduce(local, MPI.MAX))

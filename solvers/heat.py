@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -15,23 +14,23 @@ from mpi4py import MPI
 from solvers.contract import Axis, DivergedError, Field, Parameters, Quantity, Solver, Spec
 from solvers.grid import AXIS_NAMES, Grid
 from solvers.heat_diffusivity import DIFFUSIVITIES
-from solvers.heat_exact import ExactPropagator
-from solvers.heat_explicit import ForwardEuler, SuperTimeStepping
-from solvers.heat_initial import INITIALS
-from solvers.heat_operator import DiffusionOperator, Walls, walls
+from solvers.heat_initial import INITIALS, wall_profile
+from solvers.heat_operator import Walls, walls
 from solvers.heat_options import (
     Boundary,
     BoundaryValues,
     DiffusivityOptions,
     HeaterOptions,
     InitialOptions,
+    check_ranges,
 )
 from solvers.heat_scheme import Scheme
+from solvers.heat_schemes import Schemes
 from solvers.heat_sources import Heaters
 from solvers.sampling import draw
-from solvers.spectral import SpectralTransform
 
-Cells = Annotated[int, Ge(2)]
+_Positive = Annotated[float, Gt(0)]
+_Cells = Annotated[int, Ge(2)]
 
 
 class Heat(Solver):
@@ -44,8 +43,8 @@ class Heat(Solver):
     rkl2:  super-time-stepping of second order with a controlled error, for any k (`heat_explicit`).
     euler: forward Euler, first order, stable up to 1 / (2 k sum of 1 / h^2); on request only.
 
-    `automatic` takes exact where k is constant and rkl2 elsewhere. Every scheme is the same on any number
-    of ranks.
+    `automatic` takes exact where k is constant and rkl2 elsewhere. A scheme is the same on any number of
+    ranks.
 
     Args:
         extent: length of each axis, m; their number is the dimension.
@@ -62,33 +61,33 @@ class Heat(Solver):
 
     Raises:
         ValueError: options that do not work together, more ranks than rows, or a declared step of euler
-            over the stability limit. That limit is known for k up to its range (lognormal: up to four
-            standard deviations); a trajectory that exceeds it ends in a `DivergedError`.
+            over the stability limit. That limit is known for k up to the end of its range (lognormal:
+            four standard deviations); a trajectory that exceeds it ends in a `DivergedError`.
     """
 
     def __init__(
         self,
         *,
-        extent: Annotated[list[Annotated[float, Gt(0)]], Len(1, 3)],
-        resolution: Cells | list[Cells],
+        extent: Annotated[list[_Positive], Len(1, 3)],
+        resolution: _Cells | list[_Cells],
         boundary: Boundary,
         boundary_values: BoundaryValues,
         diffusivity: DiffusivityOptions,
         heaters: HeaterOptions,
         initial: InitialOptions,
         scheme: Literal["automatic", "exact", "rkl2", "euler"],
-        time_step: Annotated[float, Gt(0)] | None,
-        tolerance: Annotated[float, Gt(0), Ge(1e-12)],
+        time_step: _Positive | None,
+        tolerance: _Positive,
         communicator: MPI.Intracomm,
     ):
         num_axes = len(extent)
-        counts = [resolution] * num_axes if isinstance(resolution, int) else list(resolution)
+        counts = [resolution] * num_axes if isinstance(resolution, int) else resolution
         if len(counts) != num_axes:
             raise ValueError(
                 f"resolution={counts} has {len(counts)} numbers and extent={extent} has {num_axes}: give one "
-                "for each axis, or a single number for all"
+                "number for each axis, or a single one for all"
             )
-        _check_ranges(diffusivity=diffusivity, heaters=heaters, initial=initial)
+        check_ranges(diffusivity=diffusivity, heaters=heaters, initial=initial)
         names = AXIS_NAMES[:num_axes]
         kinds = tuple(getattr(boundary, name) for name in names)
         self.communicator = communicator
@@ -98,15 +97,8 @@ class Heat(Solver):
         self._diffusivity = DIFFUSIVITIES[diffusivity.kind](self.grid, diffusivity)
         self._heaters = Heaters(self.grid, heaters)
         self._initial = INITIALS[initial.kind](self.grid, initial)
-        self._time_step = time_step
-        self._tolerance = tolerance
-        self._is_constant = diffusivity.kind == "constant"
-        self._scheme = scheme
-        if scheme == "automatic":
-            self._scheme = "exact" if self._is_constant else "rkl2"
-        self._check_scheme()
-        self._transform = SpectralTransform(self.grid) if self._scheme == "exact" else None
-        self.method = _METHODS[self._scheme]
+        self._schemes = Schemes(self.grid, self._diffusivity, scheme, time_step, tolerance)
+        self.method = self._schemes.method
         self.spec = self._describe()
         self._last: tuple[Parameters, _Trajectory] | None = None
 
@@ -120,13 +112,14 @@ class Heat(Solver):
     def coefficients(self, parameters: Parameters) -> np.ndarray:
         """See `Solver.coefficients`: k where it is variable, then the pattern of each heater."""
         trajectory = self._trajectory(parameters)
-        fields = [*([] if self._is_constant else [trajectory.diffusivity]), *trajectory.patterns]
-        return np.array(fields).reshape(-1, *self.grid.block_shape)
+        fields = [trajectory.diffusivity] if self._diffusivity.fields else []
+        stacked: np.ndarray = np.array(fields + trajectory.patterns)
+        return stacked.reshape(-1, *self.grid.block_shape)
 
     def initial_state(self, parameters: Parameters) -> np.ndarray:
         """See `Solver.initial_state`."""
-        state: np.ndarray = (self._initial.field(parameters) + self._wall_profile())[None]
-        return state
+        temperature = self._initial.field(parameters) + wall_profile(self.grid, self._wall_values)
+        return np.expand_dims(temperature, 0)
 
     def advance(self, state: np.ndarray, parameters: Parameters, time: float, duration: float) -> np.ndarray:
         """See `Solver.advance`; a step ends where a heater switches."""
@@ -134,12 +127,10 @@ class Heat(Solver):
         temperature = state[0]
         for length, source in self._pieces(trajectory, parameters, time, duration):
             temperature = trajectory.scheme.advance(temperature, source, length)
-        num_bad = self.grid.total(np.count_nonzero(~np.isfinite(temperature)))[0]
+        num_bad = int(self.grid.total(float(np.count_nonzero(~np.isfinite(temperature))))[0])
         if num_bad:
-            raise DivergedError(
-                f"the temperature of {num_bad:.0f} cells is not finite after {time + duration} s"
-            )
-        return temperature[None]
+            raise DivergedError(f"{num_bad} cells are not finite at time {time + duration:g} s")
+        return np.expand_dims(temperature, 0)
 
     def heat_supplied(self, state: np.ndarray, parameters: Parameters, time: float, duration: float) -> float:
         """The heat (K m^d) that walls and heaters supply to the whole box during `advance`.
@@ -155,7 +146,7 @@ class Heat(Solver):
         return supplied
 
     def invariants(self, state: np.ndarray, parameters: Parameters) -> dict[str, float]:
-        """See `Solver.invariants`: the total heat, the integral of u over the box."""
+        """See `Solver.invariants`: the integral of u over the box, which `heat_supplied` alone changes."""
         return {"total_heat": float(self.grid.total(np.sum(state))[0]) * self.grid.cell_volume}
 
     def residual(
@@ -164,12 +155,12 @@ class Heat(Solver):
         derivative: Callable[..., Any],
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """See `Solver.residual`: u_t - div(k grad u) - f, in K/s. With heaters, `fields["t"]` is the time."""
+        """See `Solver.residual`: u_t - div(k grad u) - f in K/s; heaters need the time, `fields["t"]`."""
         temperature = fields["temperature"]
-        k = parameters["diffusivity"] if self._is_constant else fields["diffusivity"]
+        k = fields["diffusivity"] if self._diffusivity.fields else parameters["diffusivity"]
         result = derivative(temperature, "t")
-        for name in AXIS_NAMES[: len(self.grid.extent)]:
-            result = result - derivative(k * derivative(temperature, name), name)
+        for axis in self.spec.axes:
+            result = result - derivative(k * derivative(temperature, axis.name), axis.name)
         for name in self._heaters.names:
             since = fields["t"] - parameters[f"{name}_start"]
             is_on = (since >= 0) * (since < parameters[f"{name}_duration"])
@@ -179,66 +170,21 @@ class Heat(Solver):
     def _trajectory(self, parameters: Parameters) -> _Trajectory:
         """What stays the same along a trajectory; kept until other parameters come."""
         if self._last is None or not _equal(self._last[0], parameters):
-            self._last = (copy.deepcopy(parameters), self._build(parameters))
+            k = self._diffusivity.field(parameters)
+            at_walls = walls(self.grid, self._wall_values, k)
+            patterns = self._heaters.patterns(parameters)
+            trajectory = _Trajectory(k, patterns, at_walls, self._schemes.build(k, at_walls))
+            self._last = (copy.deepcopy(parameters), trajectory)
         return self._last[1]
-
-    def _build(self, parameters: Parameters) -> _Trajectory:
-        k = self._diffusivity.field(parameters)
-        at_walls = walls(self.grid, self._wall_values, k)
-        scheme: Scheme
-        if self._transform is not None:
-            scheme = ExactPropagator(self.grid, self._transform, parameters["diffusivity"], at_walls)
-        else:
-            operator = DiffusionOperator(self.grid, k, at_walls.loss)
-            if self._scheme == "euler":
-                scheme = ForwardEuler(operator, at_walls, self._time_step)
-            else:
-                scheme = SuperTimeStepping(operator, at_walls, self._time_step, self._tolerance)
-        return _Trajectory(k, self._heaters.patterns(parameters), at_walls, scheme)
 
     def _pieces(
         self, trajectory: _Trajectory, parameters: Parameters, time: float, duration: float
     ) -> Iterator[tuple[float, np.ndarray | None]]:
-        """The pieces of a span of time over which the source (K/s) is constant, and the source."""
-        walls_supply = any(
-            kind != "periodic" and any(values)
-            for kind, values in zip(self.grid.boundary, self._wall_values, strict=True)
-        )
+        """The pieces of a span of time (s) over which the source (K/s) is constant, and that source."""
+        walls_supply = any(any(axis.boundary_values) for axis in self.spec.axes)
         for length, active in self._heaters.pieces(parameters, time, duration):
-            if active or walls_supply:
-                yield length, sum((trajectory.patterns[i] for i in active), trajectory.walls.supply)
-            else:
-                yield length, None
-
-    def _wall_profile(self) -> np.ndarray:
-        """The mean over the dirichlet axes of the linear profiles between their walls, K."""
-        profiles = []
-        for axis in self.grid.axes:
-            if self.grid.boundary[axis] == "dirichlet":
-                lower, upper = self._wall_values[axis]
-                share = self.grid.coordinates(axis) / self.grid.extent[axis]
-                others = [other for other in self.grid.axes if other != axis]
-                profiles.append(np.expand_dims(lower + (upper - lower) * share, others))
-        total = sum(profiles, np.zeros(self.grid.block_shape))
-        return total / max(len(profiles), 1)
-
-    def _check_scheme(self) -> None:
-        if self._scheme == "exact" and not self._is_constant:
-            raise ValueError("scheme=exact needs diffusivity.kind=constant; use automatic or rkl2")
-        if self._scheme == "exact" and self._time_step is not None:
-            raise ValueError(
-                f"time_step={self._time_step} s has no use: the exact scheme has no error in time; set it to "
-                "null, or choose scheme=rkl2"
-            )
-        if self._scheme == "euler" and self._time_step is not None:
-            highest = self._diffusivity.bound()
-            limit = 1 / (2 * highest * sum(1 / width**2 for width in self.grid.spacing))
-            if self._time_step > limit:
-                raise ValueError(
-                    f"time_step={self._time_step} s exceeds the stable limit {limit:.3g} s of forward Euler, "
-                    f"for spacing {_numbers(self.grid.spacing)} m and diffusivity up to {highest:.3g} m^2/s; "
-                    "use a smaller step, null, or scheme=rkl2"
-                )
+            source = sum((trajectory.patterns[number] for number in active), trajectory.walls.supply)
+            yield length, source if active or walls_supply else None
 
     def _describe(self) -> Spec:
         grid = self.grid
@@ -248,21 +194,19 @@ class Heat(Solver):
                 AXIS_NAMES, grid.resolution, grid.extent, grid.boundary, self._wall_values, strict=False
             )
         )
-        k = Field("diffusivity", "m^2/s", "thermal conductivity over volumetric heat capacity")
+        heat_unit = "K m" if len(axes) == 1 else f"K m^{len(axes)}"
         return Spec(
             name="heat",
             equation="u_t = div(k grad u) + f",
             axes=axes,
             fields=(Field("temperature", "K", "temperature u"),),
-            coefficients=(*(() if self._is_constant else (k,)), *self._heaters.fields),
+            coefficients=(*self._diffusivity.fields, *self._heaters.fields),
             parameters=(
                 *self._diffusivity.parameters,
                 *self._heaters.parameters,
                 *self._initial.parameters,
             ),
-            invariants=(
-                Quantity("total_heat", _heat_unit(len(axes)), "integral of the temperature over the box"),
-            ),
+            invariants=(Quantity("total_heat", heat_unit, "integral of the temperature over the box"),),
             autonomous=not self._heaters.names,
         )
 
@@ -277,30 +221,5 @@ class _Trajectory:
     scheme: Scheme
 
 
-_METHODS = {
-    "exact": "finite volumes of order 2, exact propagator in time",
-    "rkl2": "finite volumes of order 2, super-time-stepping RKL2 of order 2",
-    "euler": "finite volumes of order 2, forward Euler",
-}
-
-
 def _equal(these: Parameters, those: Parameters) -> bool:
     return these.keys() == those.keys() and all(np.array_equal(these[name], those[name]) for name in these)
-
-
-def _check_ranges(**groups: Any) -> None:
-    for group, options in groups.items():
-        for field in dataclasses.fields(options):
-            value = getattr(options, field.name)
-            if isinstance(value, tuple) and value[0] > value[1]:
-                raise ValueError(
-                    f"{group}.{field.name}=[{_numbers(value)}] is no range: the lower end comes first"
-                )
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.3g}" for value in values)
-
-
-def _heat_unit(num_axes: int) -> str:
-    return "K m" if num_axes == 1 else f"K m^{num_axes}"

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from solvers.contract import Parameter, Parameters
+from solvers.contract import Field, Parameter, Parameters
 from solvers.grid import Grid
 from solvers.heat_options import DiffusivityOptions
 from solvers.random_fields import deviations, evaluate
@@ -18,9 +18,13 @@ class Diffusivity(ABC):
 
     Attributes:
         parameters: the scalars that are drawn.
+        fields: k as a coefficient field, or nothing where it is one number.
     """
 
     parameters: tuple[Parameter, ...]
+    fields: tuple[Field, ...] = (
+        Field("diffusivity", "m^2/s", "thermal conductivity over volumetric heat capacity"),
+    )
 
     def __init__(self, grid: Grid, options: DiffusivityOptions):
         self.grid = grid
@@ -32,7 +36,7 @@ class Diffusivity(ABC):
 
     @abstractmethod
     def field(self, parameters: Parameters) -> np.ndarray:
-        """k on this rank's block."""
+        """The values of k on this rank's block."""
 
     @abstractmethod
     def bound(self) -> float:
@@ -40,7 +44,9 @@ class Diffusivity(ABC):
 
 
 class Constant(Diffusivity):
-    """k is one number."""
+    """One number."""
+
+    fields = ()
 
     def __init__(self, grid: Grid, options: DiffusivityOptions):
         super().__init__(grid, options)
@@ -129,14 +135,12 @@ class Inclusions(Diffusivity):
 
     def _squared_distance(self, centre: np.ndarray) -> np.ndarray:
         """From each cell to the nearest image of `centre`, m^2."""
-        squared = np.zeros((1,) * len(self.grid.extent))
+        squared: np.ndarray = np.zeros(self.grid.block_shape)
         for axis in self.grid.axes:
             distance = np.abs(self.grid.coordinates(axis) - centre[axis])
             if self.grid.boundary[axis] == "periodic":
                 distance = np.minimum(distance, self.grid.extent[axis] - distance)
-            squared = squared + np.expand_dims(
-                distance**2, [other for other in self.grid.axes if other != axis]
-            )
+            squared += self.grid.along(axis, distance**2)
         return squared
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from solvers.grid import Grid
 from solvers.heat_operator import Walls
 from solvers.heat_scheme import Scheme
 from solvers.spectral import SpectralTransform
@@ -17,8 +16,8 @@ class ExactPropagator(Scheme):
     doi:10.1017/S0962492910000048, equation 2.10 for the phi functions).
     """
 
-    def __init__(self, grid: Grid, transform: SpectralTransform, diffusivity: float, walls: Walls):
-        self.grid = grid
+    def __init__(self, transform: SpectralTransform, diffusivity: float, walls: Walls):
+        self.grid = transform.grid
         self.transform = transform
         self.walls = walls
         self._rates = -diffusivity * transform.eigenvalues()
@@ -54,7 +53,8 @@ class ExactPropagator(Scheme):
 
 def _phi_1(z: np.ndarray) -> np.ndarray:
     """(e^z - 1) / z, 1 at 0."""
-    return np.divide(np.expm1(z), z, out=np.ones_like(z), where=z != 0)
+    values: np.ndarray = np.divide(np.expm1(z), z, out=np.ones_like(z), where=z != 0)
+    return values
 
 
 def _phi_2(z: np.ndarray) -> np.ndarray:

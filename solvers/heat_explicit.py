@@ -56,7 +56,7 @@ class ExplicitScheme(Scheme):
         self._source[self.grid.interior] = 0.0 if source is None else source
 
     def _evaluate(self, out: np.ndarray, y: np.ndarray) -> None:
-        """out = A y + s."""
+        """Sets out = A y + s."""
         self.operator.apply(out, y, y, self._source, (0.0, 0.0, 1.0, 1.0))
 
     def _lost(self, padded: np.ndarray) -> float:
@@ -72,16 +72,17 @@ class ForwardEuler(ExplicitScheme):
 
     def __init__(self, operator: DiffusionOperator, walls: Walls, time_step: float | None):
         super().__init__(operator, walls)
-        limit = 2 / operator.spectral_bound
-        if time_step is not None and time_step > limit:
-            raise DivergedError(
-                f"time_step={time_step:.3g} s exceeds the stable limit {limit:.3g} s of forward Euler for "
-                "the diffusivity of this trajectory"
-            )
-        self.time_step = time_step or 0.9 * limit
+        self.time_step = time_step
 
     def _march(self, duration: float) -> float:
-        num_steps = math.ceil(duration / self.time_step * (1 - 1e-12))
+        limit = 2 / self.operator.spectral_bound
+        longest = self.time_step or 0.9 * limit
+        if not longest <= limit * (1 + 1e-9):
+            raise DivergedError(
+                f"a time step of {longest:.3g} s exceeds the stable limit {limit:.3g} s of forward Euler "
+                "for the diffusivity of this trajectory"
+            )
+        num_steps = math.ceil(duration / longest * (1 - 1e-12))
         step = duration / num_steps
         supplied = float(np.sum(self._source)) * duration
         for _ in range(num_steps):
@@ -111,6 +112,8 @@ class SuperTimeStepping(ExplicitScheme):
 
     def _march(self, duration: float) -> float:
         longest = largest_product(MAX_STAGES) / self.operator.spectral_bound
+        if not longest > 0:
+            raise DivergedError("the diffusivity is not finite")
         wanted = min(self.time_step or duration, longest)
         remaining, supplied = duration, 0.0
         self._evaluate(self._slope, self._state)
@@ -122,7 +125,9 @@ class SuperTimeStepping(ExplicitScheme):
             if self.time_step is None:
                 excess = self._error(step, num_stages)
                 wanted = min(step * min(5.0, max(0.2, 0.8 * excess ** (-1 / 3))), longest)
-                if excess > 1 and wanted > 1e-12 * duration:
+                if wanted < 1e-12 * duration:
+                    raise DivergedError(f"steps shrank to {wanted:.3g} s without reaching the tolerance")
+                if excess > 1:
                     continue
             self._state, self._trial = self._trial, self._state
             self._slope, self._trial_slope = self._trial_slope, self._slope

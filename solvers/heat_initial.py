@@ -90,6 +90,17 @@ class Blobs(Initial):
         return bumps(peaks, parameters["blob_centres"], parameters["blob_widths"], self.grid)
 
 
+def wall_profile(grid: Grid, values: tuple[tuple[float, float], ...]) -> np.ndarray:
+    """The mean over the dirichlet axes of the linear profile between their walls, K; 0 without any."""
+    dirichlet = [axis for axis in grid.axes if grid.boundary[axis] == "dirichlet"]
+    profile = np.zeros(grid.block_shape)
+    for axis in dirichlet:
+        lower, upper = values[axis]
+        share = grid.coordinates(axis) / grid.extent[axis]
+        profile += grid.along(axis, lower + (upper - lower) * share) / len(dirichlet)
+    return profile
+
+
 INITIALS: dict[str, type[RandomField | FewModes | Blobs]] = {
     "random_field": RandomField,
     "blobs": Blobs,

@@ -9,6 +9,8 @@ over the faces of cell i, y_n the cell on the other side; then it copies the end
 into the padding. `out` shares no memory with the others.
 """
 
+# ruff: noqa: PLR0917 - rows and weights are loose arguments: numba passes those fastest.
+
 from __future__ import annotations
 
 from collections.abc import Callable

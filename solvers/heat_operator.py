@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from mpi4py import MPI
 
 from solvers.grid import Grid
 from solvers.heat_kernels import SWEEPS
@@ -69,9 +68,9 @@ class DiffusionOperator:
         slope: np.ndarray,
         weights: tuple[float, float, float, float],
     ) -> None:
-        """out = present y + past older + gain A y + slope_gain slope, for those four weights.
+        """Sets out = present y + past older + gain A y + slope_gain slope, for those four weights.
 
-        All arrays are padded, and `out` is none of the others. The padding of `y` is filled first.
+        All arrays are padded, and `out` is none of the others. Ghost rows of `y` are filled first.
         """
         self.grid.exchange(y)
         self._sweep(out, y, older, slope, self.faces, self._periodic, weights)
@@ -87,15 +86,13 @@ class DiffusionOperator:
         """The largest sum over a row of the matrix's magnitudes."""
         diagonal = np.zeros(self.grid.block_shape)
         for axis, face in enumerate(self.faces):
-            diagonal += face[self.grid.interior] + face[_shifted(self.grid, axis)]
+            diagonal += face[self.grid.interior] + face[_index(self.grid, axis, 2, None)]
         # The wall's loss stands on the diagonal alone; every other face also beside it.
-        local = np.array([np.max(2 * diagonal - loss)])
-        self.grid.communicator.Allreduce(MPI.IN_PLACE, local, MPI.MAX)
-        return float(local[0])
+        return self.grid.maximum(float(np.max(2 * diagonal - loss)))
 
 
 def _conductances(grid: Grid, diffusivity: np.ndarray) -> tuple[np.ndarray, ...]:
-    """For each axis the padded array of c on the face below each cell; 0 and w at the walls."""
+    """For each axis the padded array of c on the face below each cell; w at dirichlet walls."""
     padded = grid.padded(diffusivity)
     grid.exchange(padded)
     for axis in grid.axes[1:]:
@@ -104,28 +101,20 @@ def _conductances(grid: Grid, diffusivity: np.ndarray) -> tuple[np.ndarray, ...]
     faces = []
     for axis in grid.axes:
         face = grid.padded()
-        upper = tuple(slice(1, None) if other == axis else slice(1, -1) for other in grid.axes)
-        lower = tuple(slice(0, -1) if other == axis else slice(1, -1) for other in grid.axes)
-        # Beyond a wall k is 0 and so is c; beyond a dirichlet wall half a cell is left, 2 k / h^2.
-        face[upper] = 2 * padded[upper] * padded[lower] / (padded[upper] + padded[lower])
+        below, above = padded[_index(grid, axis, 0, -1)], padded[_index(grid, axis, 1, None)]
+        # Beyond a wall k is 0, and so is c.
+        face[_index(grid, axis, 1, None)] = 2 * below * above / (below + above)
         if grid.boundary[axis] == "dirichlet":
             for end, layer in grid.walls(axis):
-                outermost = tuple(
-                    slice(-1, None)
-                    if other == axis and end
-                    else slice(1, 2)
-                    if other == axis
-                    else slice(1, -1)
-                    for other in grid.axes
-                )
+                outermost = _index(grid, axis, -1, None) if end else _index(grid, axis, 1, 2)
                 face[outermost] = 2 * diffusivity[layer]
         faces.append(face / grid.spacing[axis] ** 2)
     return tuple(faces)
 
 
-def _shifted(grid: Grid, axis: int) -> tuple[slice, ...]:
-    """The index that gives each cell the face above it along `axis`."""
-    return tuple(slice(2, None) if other == axis else slice(1, -1) for other in grid.axes)
+def _index(grid: Grid, axis: int, start: int, stop: int | None) -> tuple[slice, ...]:
+    """From `start` to `stop` along `axis` of a padded array, the interior along the others."""
+    return tuple(slice(start, stop) if other == axis else slice(1, -1) for other in grid.axes)
 
 
 def _wrap(padded: np.ndarray, axis: int) -> None:

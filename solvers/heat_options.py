@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
@@ -13,6 +14,19 @@ NonNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Ge(1)]
 Range = tuple[Positive, Positive]
 Values = tuple[float, float]
+
+
+def check_ranges(**groups: Any) -> None:
+    """Refuses a range whose ends are in the wrong order.
+
+    Raises:
+        ValueError: it names the group and the option.
+    """
+    for group, options in groups.items():
+        for option, value in dataclasses.asdict(options).items():
+            if isinstance(value, tuple) and value[0] > value[1]:
+                low, high = value
+                raise ValueError(f"{group}.{option}=[{low:g}, {high:g}]: the lower end comes first")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,14 +63,14 @@ class Heaters:
     def pieces(
         self, parameters: Parameters, time: float, duration: float
     ) -> Iterator[tuple[float, list[int]]]:
-        """Cuts a span of time where a heater switches: the length of each piece and who is on."""
+        """Cuts a span of time where a heater switches: the length (s) of each piece, and who is on."""
         spans = [self._span(name, parameters) for name in self.names]
         end, tolerance = time + duration, 1e-12 * duration
         switches = {
             moment for span in spans for moment in span if time + tolerance < moment < end - tolerance
         }
         cuts = [time, *sorted(switches), end]
-        for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+        for start, stop in pairwise(cuts):
             middle = (start + stop) / 2
             length = duration if len(cuts) == 2 else stop - start
             yield length, [number for number, (on, off) in enumerate(spans) if on <= middle < off]

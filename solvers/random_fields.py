@@ -21,8 +21,11 @@ def angular_wave_numbers(kind: str, length: float, count: int) -> np.ndarray:
     """
     number = np.arange(count)
     if kind == "periodic":
-        return 2 * np.pi / length * ((number + 1) // 2)
-    return np.pi / length * (number + 1 if kind == "dirichlet" else number)
+        half_waves = (number + 1) // 2 * 2
+    else:
+        half_waves = number + 1 if kind == "dirichlet" else number
+    wave_numbers: np.ndarray = np.pi / length * half_waves
+    return wave_numbers
 
 
 def modes(kind: str, length: float, count: int, coordinates: np.ndarray) -> np.ndarray:
@@ -83,4 +86,5 @@ def bumps(amplitudes: np.ndarray, centres: np.ndarray, widths: np.ndarray, grid:
             distance = length / np.pi * np.sin(np.pi / length * distance)
         factor = np.exp(-0.5 * (distance / widths[:, None]) ** 2)
         field = field[..., None] * factor.reshape(-1, *(1,) * axis, factor.shape[1])
-    return np.sum(field, axis=0)
+    total: np.ndarray = np.sum(field, axis=0)
+    return total

@@ -15,8 +15,7 @@ from mpi4py import MPI
 
 from solvers.grid import Grid, slab
 
-# scipy.fftpack.rfft is the only real-to-real Fourier transform of scipy: n numbers to n numbers, so that
-# all three kinds share one layout.
+# scipy.fftpack.rfft takes n numbers to n numbers (scipy.fft.rfft does not), as the other two do.
 _FORWARD = {
     "periodic": lambda values, axis: scipy.fftpack.rfft(values, axis=axis),
     "dirichlet": lambda values, axis: scipy.fft.dst(values, 2, axis=axis),
@@ -39,7 +38,8 @@ def laplacian_eigenvalues(kind: str, count: int, spacing: float) -> np.ndarray:
         half_phase = np.pi / count * ((number + 1) // 2)
     else:
         half_phase = np.pi / (2 * count) * (number + 1 if kind == "dirichlet" else number)
-    return 4 / spacing**2 * np.sin(half_phase) ** 2
+    eigenvalues: np.ndarray = 4 / spacing**2 * np.sin(half_phase) ** 2
+    return eigenvalues
 
 
 class SpectralTransform:
@@ -51,29 +51,24 @@ class SpectralTransform:
 
     def __init__(self, grid: Grid):
         self.grid = grid
-        self._num_ranks = grid.communicator.size
-        self._columns = (
-            [slab(grid.resolution[1], self._num_ranks, rank) for rank in range(self._num_ranks)]
-            if (len(grid.extent) > 1)
-            else []
-        )
-        self._rows = [slab(grid.resolution[0], self._num_ranks, rank) for rank in range(self._num_ranks)]
+        ranks = range(grid.communicator.size)
+        self._slabs = [[slab(count, len(ranks), rank) for rank in ranks] for count in grid.resolution]
 
     @property
     def block(self) -> tuple[slice, ...]:
-        """This rank's coefficients."""
-        whole = tuple(slice(0, count) for count in self.grid.resolution)
-        if self._num_ranks == 1 or len(whole) == 1:
-            return whole
-        return (whole[0], self._columns[self.grid.communicator.rank], *whole[2:])
+        """The coefficients of this rank."""
+        parts = [slice(0, count) for count in self.grid.resolution]
+        if len(parts) > 1:
+            parts[1] = self._slabs[1][self.grid.communicator.rank]
+        return tuple(parts)
 
     def eigenvalues(self) -> np.ndarray:
         """Of the negative discrete Laplacian, for this rank's coefficients, 1/m^2."""
         grid = self.grid
-        total = np.zeros((1,) * len(grid.extent))
+        total = np.zeros([part.stop - part.start for part in self.block])
         for axis, part in enumerate(self.block):
             values = laplacian_eigenvalues(grid.boundary[axis], grid.resolution[axis], grid.spacing[axis])
-            total = total + np.expand_dims(values[part], [other for other in grid.axes if other != axis])
+            total += grid.along(axis, values[part])
         return total
 
     def forward(self, field: np.ndarray) -> np.ndarray:
@@ -81,7 +76,7 @@ class SpectralTransform:
         values = field
         for axis in self.grid.axes[1:]:
             values = _FORWARD[self.grid.boundary[axis]](values, axis)
-        values = self._gather_rows(values)
+        values = self._to_columns(values)
         return _FORWARD[self.grid.boundary[0]](values, 0) if values.size else values
 
     def inverse(self, coefficients: np.ndarray) -> np.ndarray:
@@ -89,49 +84,43 @@ class SpectralTransform:
         values = coefficients
         if values.size:
             values = _INVERSE[self.grid.boundary[0]](values, 0)
-        values = self._scatter_rows(values)
-        for axis in reversed(self.grid.axes[1:]):
+        values = self._to_rows(values)
+        for axis in self.grid.axes[1:]:
             values = _INVERSE[self.grid.boundary[axis]](values, axis)
         return values
 
-    def _gather_rows(self, values: np.ndarray) -> np.ndarray:
-        """From slabs of the first axis to slabs of the second."""
-        if self._num_ranks == 1:
+    def _to_columns(self, values: np.ndarray) -> np.ndarray:
+        """From slabs of the first axis to slabs of the second (the whole, in one dimension)."""
+        if self.grid.communicator.size == 1:
             return values
-        if not self._columns:
-            whole = np.empty(self.grid.resolution)
-            counts = [part.stop - part.start for part in self._rows]
-            self.grid.communicator.Allgatherv(np.ascontiguousarray(values), (whole, counts))
-            return whole
-        out = np.empty([part.stop - part.start for part in self.block])
-        self._exchange(np.ascontiguousarray(values), self._column_parts(values), out, self._row_parts(out))
-        return out
+        if len(self.grid.resolution) > 1:
+            shape = [part.stop - part.start for part in self.block]
+            return self._exchange(values, 1, np.empty(shape), 0)
+        whole = np.empty(self.grid.resolution)
+        counts = [part.stop - part.start for part in self._slabs[0]]
+        self.grid.communicator.Allgatherv(np.ascontiguousarray(values), (whole, counts))
+        return whole
 
-    def _scatter_rows(self, values: np.ndarray) -> np.ndarray:
-        """The inverse of `_gather_rows`."""
-        if self._num_ranks == 1:
+    def _to_rows(self, values: np.ndarray) -> np.ndarray:
+        """The inverse of `_to_columns`."""
+        if self.grid.communicator.size == 1:
             return values
-        if not self._columns:
-            return values[self.grid.block]
-        out = np.empty(self.grid.block_shape)
-        self._exchange(np.ascontiguousarray(values), self._row_parts(values), out, self._column_parts(out))
-        return out
+        if len(self.grid.resolution) > 1:
+            return self._exchange(values, 0, np.empty(self.grid.block_shape), 1)
+        return values[self.grid.block]
 
-    def _column_parts(self, array: np.ndarray) -> list[MPI.Datatype]:
-        return [_part(array, 1, columns) for columns in self._columns]
-
-    def _row_parts(self, array: np.ndarray) -> list[MPI.Datatype]:
-        return [_part(array, 0, rows) for rows in self._rows]
-
-    def _exchange(
-        self, source: np.ndarray, parts: list[MPI.Datatype], target: np.ndarray, places: list[MPI.Datatype]
-    ) -> None:
-        self.grid.communicator.Alltoallw([source, parts], [target, places])
-        for datatype in parts + places:
+    def _exchange(self, source: np.ndarray, cut: int, target: np.ndarray, join: int) -> np.ndarray:
+        """Cuts `source` along one axis into slabs for the ranks, and joins theirs along another."""
+        source = np.ascontiguousarray(source)
+        sent = [_slab_type(source, cut, part) for part in self._slabs[cut]]
+        received = [_slab_type(target, join, part) for part in self._slabs[join]]
+        self.grid.communicator.Alltoallw([source, sent], [target, received])
+        for datatype in sent + received:
             datatype.Free()
+        return target
 
 
-def _part(array: np.ndarray, axis: int, part: slice) -> MPI.Datatype:
+def _slab_type(array: np.ndarray, axis: int, part: slice) -> MPI.Datatype:
     """The MPI type of a slab of a contiguous array; of nothing where the slab is empty."""
     shape, start = list(array.shape), [0] * array.ndim
     shape[axis], start[axis] = part.stop - part.start, part.start
