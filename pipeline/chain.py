@@ -67,9 +67,10 @@ def _stage_arguments() -> list[str]:
     """The overrides of this command line, word for word, behind the configuration that they change."""
     chosen = HydraConfig.get()
     folders = [source.path for source in chosen.runtime.config_sources if source.provider == "command-line"]
+    name = str(chosen.job.config_name)
     return [
         *(word for folder in folders for word in ("--config-dir", folder)),
-        *("--config-name", str(chosen.job.config_name)),
+        *(() if name == "config" else ("--config-name", name)),
         *chosen.overrides.task,
     ]
 

@@ -20,6 +20,7 @@ from pipeline.data.files import writable_folder, write_whole
 from pipeline.evaluation import errors, gallery, report, results
 from pipeline.parallel import launch
 from pipeline.settings import SPLITS, Settings, digest
+from pipeline.training.distributed import device_of
 from pipeline.training.problem import problem_of
 from surrogates.contract import Problem, Surrogate
 
@@ -84,7 +85,7 @@ def _load(settings: Settings) -> Surrogate:
             f"{folder} holds no trained model; make it with "
             f"`python -m pipeline.train run={settings.run} surrogate={name}`"
         )
-    return surrogates.load(folder)
+    return surrogates.load(folder, device_of(settings.training.device, launch.detect()))
 
 
 def _refuse_foreign(model: Problem, data: Problem, settings: Settings) -> None:

@@ -116,8 +116,8 @@ def against(ours: float | None, other: float | None) -> str:
 
 
 def percent(error: float | None) -> str:
-    """An error as per cent with three figures."""
+    """An error as per cent with three figures, and a space that does not break."""
     if error is None:
         return "not finite"
     share = 100 * error
-    return f"{share:.0f} %" if share >= 1000 else f"{share:.3g} %"
+    return f"{share:.0f}\N{NO-BREAK SPACE}%" if share >= 1000 else f"{share:.3g}\N{NO-BREAK SPACE}%"

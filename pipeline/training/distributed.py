@@ -62,7 +62,7 @@ def joined(device_name: str) -> Iterator[Ranks]:
         ValueError: there is no such device, the ranks started apart, or they do not find each other.
     """
     place = launch.detect()
-    device = _device(device_name, place)
+    device = device_of(device_name, place)
     if place.size == 1:
         _set_threads([(socket.gethostname(), _cores())])
         yield Ranks(0, 1, device)
@@ -76,7 +76,12 @@ def joined(device_name: str) -> Iterator[Ranks]:
     dist.destroy_process_group()
 
 
-def _device(name: str, place: Launch) -> torch.device:
+def device_of(name: str, place: Launch) -> torch.device:
+    """The device that `cpu`, `cuda` or `auto` means for a rank.
+
+    Raises:
+        ValueError: `cuda` is asked for where there is none.
+    """
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
