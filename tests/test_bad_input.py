@@ -11,7 +11,7 @@ from tests.launching import SMALL, mpi, run, stage
 MISTAKES = [
     # override, what the message must name
     ("samples.trian=3", ["samples.trian", "'train'"]),
-    ("solver.conductivty=3", ["solver.conductivty", "'conductivity'"]),
+    ("solver.diffusivty.kind=constant", ["solver.diffusivty", "'diffusivity'"]),
     ("solver.boundary.w=periodic", ["solver.boundary.w"]),
     ("solver=haet", ["haet", "'heat'"]),
     ("surrogate=fnoo", ["fnoo", "'fno'"]),
