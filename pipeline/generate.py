@@ -11,9 +11,9 @@ import dataclasses
 import importlib.metadata
 import json
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from mpi4py import MPI
 from tqdm import tqdm
 
 from pipeline import cli, records
@@ -27,6 +27,9 @@ from pipeline.settings import Settings, build_solver, digest
 from pipeline.trajectories import ShardMaker
 from solvers.contract import Solver
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
 
 def run(settings: Settings) -> None:
     """Makes the data set, or what is missing of it.
@@ -37,13 +40,11 @@ def run(settings: Settings) -> None:
         OSError: the disk is full.
     """
     world = launch.world()
+    solver = build_solver(settings.solver, split_world(world, settings.group_size))
+    plan = _plan(settings, solver)
     with records.attempt(settings, "generate") as facts:
         if world.rank == 0:
             writable_folder(settings.dataset)
-        world.Barrier()
-        solver = build_solver(settings.solver, split_world(world, settings.group_size))
-        plan = _plan(settings, solver)
-        if world.rank == 0:
             store.claim(settings.dataset, plan, settings.start_anew)
         world.Barrier()
         missing = _missing(settings, plan, world)

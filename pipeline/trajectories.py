@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from mpi4py import MPI
 
 from pipeline.data.files import sha256_of
 from pipeline.data.layout import Header
@@ -139,11 +138,7 @@ class ShardMaker:
         """
         with np.errstate(over="ignore"):
             stored = np.array(values, self.header.precision, order="C")
-        communicator = self.solver.communicator
-        finite = bool(np.isfinite(stored).all())
-        if communicator.size > 1:
-            finite = communicator.allreduce(finite, MPI.LAND)
-        if not finite:
+        if not all(self.solver.communicator.allgather(bool(np.isfinite(stored).all()))):
             raise DivergedError(f"{what} is not finite in {self.header.precision} at time {at:g}")
         return stored
 

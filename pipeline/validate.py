@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mpi4py import MPI
 from tqdm import tqdm
 
 from pipeline import cli, records
@@ -20,6 +20,9 @@ from pipeline.data.files import writable_folder
 from pipeline.data.manifest import Manifest, Validation, complete_manifest, write_paper
 from pipeline.parallel import launch
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 Findings = list[tuple[str, str, str | None]]
 
@@ -31,9 +34,9 @@ def run(settings: Settings) -> None:
         ValueError: there is no complete data set, or it failed; the message names each shard and check.
     """
     world = launch.world()
+    folder = settings.dataset
+    manifest = complete_manifest(folder)
     with records.attempt(settings, "validate") as facts:
-        folder = settings.dataset
-        manifest = complete_manifest(folder)
         if world.rank == 0:
             writable_folder(folder)
         parts = world.gather(_findings(folder, manifest, world))

@@ -62,7 +62,7 @@ class Moments:
     @property
     def rms(self) -> np.ndarray:
         """The root of the mean square."""
-        return np.sqrt(self.mean**2 + self.std**2)
+        return np.asarray(np.sqrt(self.mean**2 + self.std**2))
 
     def to_json(self) -> dict[str, Any]:
         """As numbers and lists; floats survive a round trip exactly."""

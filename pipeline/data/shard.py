@@ -165,7 +165,7 @@ def _write_window(
 
 
 def _write_at(descriptor: int, offset: int, values: np.ndarray) -> None:
-    rest = memoryview(np.ascontiguousarray(values).tobytes())
+    rest = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
     while len(rest) > 0:
         written = os.pwrite(descriptor, rest, offset)
         rest, offset = rest[written:], offset + written

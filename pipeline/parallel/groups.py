@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from mpi4py import MPI
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 
 def split_world(world: MPI.Intracomm, group_size: int) -> MPI.Intracomm:
@@ -20,7 +23,7 @@ def split_world(world: MPI.Intracomm, group_size: int) -> MPI.Intracomm:
             f"group_size={group_size}: {world.size} ranks cannot be dealt into groups of {group_size}; "
             f"start {legal} or another multiple of {group_size}"
         )
-    return MPI.Intracomm(world.Split(color=world.rank // group_size, key=world.rank))
+    return cast("MPI.Intracomm", world.Split(color=world.rank // group_size, key=world.rank))
 
 
 def handed_out(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Iterator[int]:
@@ -30,6 +33,8 @@ def handed_out(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Iterat
     The counter lies on rank 0 of the world and is fetched one-sidedly, so no rank is spent on handing
     out; `progress` lets rank 0 answer while it works.
     """
+    from mpi4py import MPI
+
     window = MPI.Win.Allocate(8 if world.rank == 0 else 0, 8, comm=world)
     if world.rank == 0:
         window.tomemory()[:] = bytes(8)
@@ -67,6 +72,8 @@ def gather_blocks(
 
 
 def _next_number(window: MPI.Win) -> int:
+    from mpi4py import MPI
+
     one, number = np.ones(1, np.int64), np.empty(1, np.int64)
     window.Lock(0, MPI.LOCK_SHARED)
     window.Fetch_and_op(one, number, 0, 0, MPI.SUM)

@@ -42,6 +42,8 @@ def world() -> MPI.Intracomm:
         ValueError: the launcher started more ranks than MPI sees, so that each rank would do the
             whole work alone.
     """
+    # Open MPI's wheel reports one-sided communication over UCX as an error where there is none to use.
+    os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
     from mpi4py import MPI
 
     launch = detect()

@@ -1,0 +1,121 @@
+"""Runs a stage as its users do, on the small solvers of this folder, with one fault built in.
+
+    mpirun -n 3 python tests/faults/stage.py generate kill:1:2 run=...
+
+A fault is `none`, or a name below with its numbers after colons.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import solvers
+from pipeline import cli
+from pipeline.parallel import launch
+
+HERE = Path(__file__).parent
+solvers.__path__.append(str(HERE / "solvers"))
+from solvers.drift import Drift  # type: ignore[import-not-found]  # noqa: E402
+
+
+def after(calls: int, original: Callable[..., Any], fault: Callable[..., Any]) -> Callable[..., Any]:
+    """`original`, but from call number `calls` on, `fault` with the same arguments."""
+    count = 0
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        return (fault if count >= calls else original)(*arguments, **options)
+
+    return counted
+
+
+def kill_this_process(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill(rank: int, calls: int) -> None:
+    """SIGKILL of a rank in the middle of a trajectory."""
+    if launch.detect().rank == rank:
+        Drift.advance = after(calls, Drift.advance, kill_this_process)
+
+
+def kill_publishing(name_end: str, calls: int, when: str) -> None:
+    """SIGKILL at the rename of the file number `calls` whose name ends so, `before` or `after` it."""
+    original = Path.replace
+    found = 0
+
+    def replace(self: Path, target: Path) -> Path:
+        nonlocal found
+        found += str(target).endswith(name_end)
+        here = found == calls and str(target).endswith(name_end)
+        if here and when == "before":
+            kill_this_process()
+        result = original(self, target)
+        if here:
+            kill_this_process()
+        return result
+
+    Path.replace = replace  # type: ignore[method-assign]
+
+
+def raises(rank: int, calls: int) -> None:
+    """One rank raises."""
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("the solver broke")
+
+    if launch.detect().rank == rank:
+        Drift.advance = after(calls, Drift.advance, broken)
+
+
+def nan(trajectories: int) -> None:
+    """The first trajectories of the training split turn to NaN at their end."""
+    original, start = Drift.advance, Drift.initial_state
+    seen: list[float] = []
+
+    def spoiled(self: Any, state: Any, parameters: Any, at: float, duration: float) -> Any:
+        result = original(self, state, parameters, at, duration)
+        if parameters["amplitude"] in seen[:trajectories] and at > 0.06:
+            result[0, 0] = np.nan
+        return result
+
+    def noted(self: Any, parameters: Any) -> Any:
+        seen.append(parameters["amplitude"])
+        return start(self, parameters)
+
+    Drift.advance, Drift.initial_state = spoiled, noted
+
+
+def slow(milliseconds: int) -> None:
+    """Every step takes this long."""
+    original = Drift.advance
+
+    def late(*arguments: Any) -> Any:
+        time.sleep(milliseconds / 1000)
+        return original(*arguments)
+
+    Drift.advance = late
+
+
+def none() -> None:
+    """No fault."""
+
+
+FAULTS = {one.__name__: one for one in (none, kill, kill_publishing, raises, nan, slow)}
+
+if __name__ == "__main__":
+    stage, fault, *overrides = sys.argv[1:]
+    name, *numbers = fault.split(":")
+    FAULTS[name](*(int(one) if one.isdigit() else one for one in numbers))
+    sys.argv = [stage, f"hydra.searchpath=[file://{HERE / 'configs'}]", "solver=drift", *overrides]
+    cli.main(importlib.import_module(f"pipeline.{stage}").run)

@@ -1,0 +1,160 @@
+"""A data set does not depend on who makes it: ranks, groups, interruptions."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.data import hdf5, plan
+from pipeline.data.dataset import Dataset
+from tests.faults.driving import drift, made
+from tests.launching import SMALL, stage, succeeded
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("undisturbed")
+    succeeded(drift("generate", run))
+    succeeded(drift("validate", run))
+    return run
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_any_number_of_ranks_gives_the_same_bytes(undisturbed: Path, ranks: int, tmp_path: Path) -> None:
+    succeeded(drift("generate", tmp_path, ranks=ranks))
+    assert made(tmp_path) == made(undisturbed)
+
+
+def test_a_killed_rank_ends_the_run_and_a_rerun_completes_the_same_bytes(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    killed = drift("generate", tmp_path, fault="kill:1:5", ranks=3)
+    assert killed.returncode != 0
+    manifest = json.loads((tmp_path / "dataset" / "manifest.json").read_text())
+    assert manifest["complete"] is False
+    again = succeeded(drift("generate", tmp_path, ranks=2))
+    assert "of 5 shards made now" in again.stdout
+    assert "(5 of 5" not in again.stdout, "what was finished before the kill was made again"
+    assert made(tmp_path) == made(undisturbed)
+
+
+def test_groups_of_two_ranks_agree_to_round_off(undisturbed: Path, tmp_path: Path) -> None:
+    succeeded(drift("generate", tmp_path, "storage.precision=float64", "group_size=2", ranks=4))
+    alone = tmp_path / "alone"
+    succeeded(drift("generate", alone, "storage.precision=float64"))
+    shards = sorted((alone / "dataset" / "data").rglob("*.hdf5"))
+    assert len(shards) == 5
+    for shard in shards:
+        other = tmp_path / "dataset" / shard.relative_to(alone / "dataset")
+        one, two = (hdf5.memory_maps(path, hdf5.places(path)) for path in (shard, other))
+        assert one.keys() == two.keys()
+        for name in one:
+            if one[name].dtype.kind == "f":
+                np.testing.assert_allclose(two[name], one[name], rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def test_heat_gives_the_same_bytes_on_one_and_three_ranks(tmp_path: Path) -> None:
+    for ranks in (0, 3):
+        succeeded(stage("generate", *SMALL, f"run={tmp_path / str(ranks)}", ranks=ranks))
+    assert len(made(tmp_path / "0")) == 5
+    assert made(tmp_path / "0") == made(tmp_path / "3")
+
+
+def test_a_complete_data_set_is_skipped(undisturbed: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (undisturbed / "dataset").rglob("*")}
+    assert "complete; skipped" in succeeded(drift("generate", undisturbed)).stdout
+    assert {path: path.stat().st_mtime_ns for path in (undisturbed / "dataset").rglob("*")} == before
+
+
+def test_another_configuration_is_refused_by_its_keys_until_asked_to_start_anew(tmp_path: Path) -> None:
+    succeeded(drift("generate", tmp_path))
+    first = made(tmp_path)
+    refused = drift("generate", tmp_path, "seed=1", "solver.resolution=[14]")
+    assert refused.returncode == 2
+    assert "seed: 0 -> 1" in refused.stderr
+    assert "solver.resolution: [12] -> [14]" in refused.stderr
+    assert "start_anew=true" in refused.stderr
+    assert made(tmp_path) == first
+    succeeded(drift("generate", tmp_path, "seed=1", "start_anew=true"))
+    assert made(tmp_path).keys() == first.keys()
+    assert all(new != first[name] for name, new in made(tmp_path).items())
+
+
+def test_more_training_trajectories_leave_the_test_split_as_it_is(undisturbed: Path, tmp_path: Path) -> None:
+    succeeded(drift("generate", tmp_path, "samples.train=6"))
+    arrays = [
+        hdf5.memory_maps(path, hdf5.places(path))
+        for path in (run / "dataset/data/test/test-00000.hdf5" for run in (undisturbed, tmp_path))
+    ]
+    for name in ("sample", "t0_fields/density", "scalars/speed", "parameters/phases"):
+        np.testing.assert_array_equal(arrays[0][name], arrays[1][name])
+
+
+def test_windows_and_trajectories_agree(undisturbed: Path) -> None:
+    dataset = Dataset.open(undisturbed / "dataset")
+    assert dataset.channels == ("density", "velocity_x")
+    assert dataset.units == ("kg/m^3", "m/s")
+    assert [dataset.num_trajectories(split) for split in plan.SPLITS] == [4, 2, 2, 1]
+    windows = dataset.windows("train", 3)
+    assert len(windows) == 4 * 2
+    batch = windows.take(np.array([7, 0, 2]))
+    assert {name: array.shape for name, array in batch.items()} == {
+        "state": (3, 3, 2, 12),
+        "coefficients": (3, 1, 12),
+        "parameters": (3, 2),
+        "time": (3, 3),
+    }
+    for place, (number, start) in enumerate([(3, 1), (0, 0), (1, 0)]):
+        trajectory = dataset.trajectory("train", number)
+        frames = slice(start, start + 3)
+        np.testing.assert_array_equal(batch["state"][place], trajectory.state[frames])
+        np.testing.assert_array_equal(batch["coefficients"][place], trajectory.coefficients)
+        np.testing.assert_array_equal(
+            batch["parameters"][place], np.float32(list(trajectory.parameters.values()))
+        )
+        np.testing.assert_array_equal(batch["time"][place], np.float32(trajectory.time[frames]))
+    assert windows.take(np.array([5]))["state"].base is not None, "buffers are reused"
+    with pytest.raises(ValueError, match="windows of 5 frames asked of trajectories of 4"):
+        dataset.windows("train", 5)
+
+
+def test_statistics_are_those_of_the_training_split(undisturbed: Path) -> None:
+    dataset = Dataset.open(undisturbed / "dataset")
+    trajectories = [dataset.trajectory("train", number) for number in range(4)]
+    states = np.stack([one.state for one in trajectories]).astype(np.float64)
+    changes = np.diff(states, axis=1)
+    found = dataset.statistics
+    for key, expected in (("mean", states[:, :, 0].mean()), ("std", states[:, :, 0].std())):
+        assert found[key]["density"] == pytest.approx(expected, rel=1e-12)
+    assert found["std_delta"]["density"] == pytest.approx(changes[:, :, 0].std(), rel=1e-12)
+    assert found["rms_delta"]["velocity"] == [
+        pytest.approx(np.sqrt((changes[:, :, 1] ** 2).mean()), rel=1e-12)
+    ]
+    speeds = [one.parameters["speed"] for one in trajectories]
+    assert found["parameters"]["speed"]["std"] == pytest.approx(np.std(speeds), rel=1e-12)
+
+
+counts = st.integers(0, 50)
+
+
+@given(train=counts, valid=counts, test=counts, extra=counts, per_shard=st.integers(1, 20))
+def test_no_trajectory_is_in_two_shards_or_splits(
+    train: int, valid: int, test: int, extra: int, per_shard: int
+) -> None:
+    samples = dict(zip(plan.SPLITS, (train, valid, test, extra), strict=True)) | {"per_shard": per_shard}
+    shards = plan.shards(samples)
+    drawn = [index for shard in shards for index in shard.indices]
+    assert len(set(drawn)) == len(drawn) == train + valid + test + extra
+    assert len({shard.file for shard in shards}) == len(shards)
+
+
+@given(seed=st.integers(0, 2**64), index=st.integers(0, 4 * plan.BLOCK), other=st.integers(0, 4 * plan.BLOCK))
+def test_random_numbers_follow_from_seed_and_index_alone(seed: int, index: int, other: int) -> None:
+    first = plan.generator(seed, index).random(4)
+    np.testing.assert_array_equal(plan.generator(seed, index).random(4), first)
+    if other != index:
+        assert not np.array_equal(plan.generator(seed, other).random(4), first)
+    assert not np.array_equal(plan.generator(seed + 1, index).random(4), first)
