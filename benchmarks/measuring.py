@@ -1,0 +1,50 @@
+"""What every benchmark does alike: time in turn, print the figures, keep them with the machine's name."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def medians(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The median seconds of each run; the runs take turns, so that a noisy moment hits them all."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for round_number in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if round_number > 0:  # the first round warms up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def keep(name: str, claim: str, rows: list[dict[str, object]], packages: list[str]) -> None:
+    """Prints the rows and writes them to `benchmarks/results/NAME.json` with machine and versions."""
+    print(f"\n{claim}")
+    for row in rows:
+        print("  " + "  ".join(f"{key}: {_shown(value)}" for key, value in row.items()))
+    record = {
+        "claim": claim,
+        "machine": {"processor": _processor(), "system": platform.platform()},
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "rows": rows,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

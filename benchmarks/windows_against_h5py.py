@@ -1,0 +1,71 @@
+"""Random training windows from the memory-mapped reader against h5py's own indexing, on one core, warm."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from benchmarks.measuring import keep, medians
+from pipeline.data.dataset import Dataset
+
+BATCH, LENGTH = 64, 2
+OVERRIDES = (
+    "solver.resolution=128",
+    "solver.diffusivity.kind=constant",
+    "samples.train=64",
+    "samples.valid=1",
+    "samples.test=1",
+)
+
+
+def main() -> None:
+    """Prints and keeps windows a second of both."""
+    with tempfile.TemporaryDirectory() as folder:
+        for stage in ("generate", "validate"):
+            subprocess.run(
+                [sys.executable, "-m", f"pipeline.{stage}", *OVERRIDES, f"run={folder}"],
+                check=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+        rows = [_compare(Dataset.open(Path(folder) / "dataset"))]
+    claim = f"Random windows of {LENGTH} frames at 128^2, float32, batches of {BATCH}"
+    keep("windows_against_h5py", claim, rows, ["h5py", "numpy"])
+
+
+def _compare(dataset: Dataset) -> dict[str, object]:
+    windows = dataset.windows("train", LENGTH)
+    shards = sorted((dataset.folder / "data" / "train").glob("*.hdf5"))
+    fields = [h5py.File(shard, "r", locking=False)["t0_fields/temperature"] for shard in shards]
+    places = [
+        (field, row, start)
+        for field in fields
+        for row in range(field.shape[0])
+        for start in range(field.shape[1] - LENGTH + 1)
+    ]
+    chosen = np.random.default_rng(0).permutation(len(windows))[:BATCH]
+
+    def peer() -> np.ndarray:
+        taken = [places[index] for index in chosen]
+        return np.stack([field[row, start : start + LENGTH] for field, row, start in taken])[:, :, None]
+
+    def ours() -> np.ndarray:
+        return windows.take(chosen)["state"]
+
+    if not np.array_equal(peer(), ours()):
+        raise SystemExit("the two readers differ: nothing is compared")
+    seconds = medians({"h5py": peer, "ours": ours}, rounds=50)
+    return {
+        "h5py, windows/s": BATCH / seconds["h5py"],
+        "ours, windows/s": BATCH / seconds["ours"],
+        "ratio": seconds["h5py"] / seconds["ours"],
+    }
+
+
+if __name__ == "__main__":
+    main()
