@@ -90,7 +90,7 @@ def shared(surrogate: Surrogate, ranks: Ranks) -> Callable[[Batch], dict[str, to
     if ranks.size == 1:
         return surrogate
     # One bucket: on a network of processors the number of messages counts more than their overlap.
-    return DistributedDataParallel(surrogate, broadcast_buffers=False, bucket_cap_mb=256)
+    return DistributedDataParallel(surrogate, forward_sync_buffers=False, bucket_cap_mb=256)
 
 
 def tensors(batch: Mapping[str, np.ndarray], surrogate: Surrogate) -> Batch:

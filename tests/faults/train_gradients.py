@@ -1,0 +1,52 @@
+"""Writes each surrogate's gradients of one full batch, shared by all ranks: `train_gradients.py FILE`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from pipeline.training import distributed, precision
+from pipeline.training.distributed import Ranks
+from pipeline.training.loop import shared
+from surrogates import store
+from surrogates.contract import surrogate_names
+from tests import problems
+
+BATCH = 8
+
+
+def gradients(name: str, kind: str, ranks: Ranks) -> dict[str, torch.Tensor]:
+    problem = problems.problem((16, 17), ("periodic", "dirichlet"), autonomous=False)
+    torch.manual_seed(0)
+    surrogate = store.build(name, problems.options(name), problem, kind)
+    with torch.no_grad():
+        # Away from the start, where some gradients vanish because the weights behind them are 0.
+        for weight in surrogate.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+    whole = problems.batch(problem, BATCH, dtype=next(surrogate.parameters()).dtype)
+    share = BATCH // ranks.size
+    mine = {key: value[ranks.rank * share : (ranks.rank + 1) * share] for key, value in whole.items()}
+    model = shared(surrogate, ranks)
+    losses = model(mine)  # type: ignore[arg-type]
+    torch.autograd.backward(torch.stack(list(losses.values())).sum())
+    found = {f"{name}/{kind}/{key}": weight.grad for key, weight in surrogate.named_parameters()}
+    assert all(gradient is not None for gradient in found.values())
+    return found  # type: ignore[return-value]
+
+
+def main(file: Path) -> None:
+    with distributed.joined("cpu") as ranks:
+        precision.allow_fast_products(ranks.device)
+        found: dict[str, torch.Tensor] = {}
+        for name in surrogate_names():
+            for kind in ("float32", "float64"):
+                found |= gradients(name, kind, ranks)
+        if ranks.is_first:
+            safetensors.torch.save_file(found, file)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,129 @@
+"""Ranks find each other under every launcher, and two have the gradients of one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from pipeline.training.sampling import Batches
+from surrogates.contract import surrogate_names
+from tests.launching import mpi, run, succeeded
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
+PROGRAM = ("-m", "tests.faults.train_ranks")
+
+
+@pytest.fixture(scope="module")
+def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, torch.Tensor]]:
+    """Every surrogate's gradients of the same full batch, on one rank and on two."""
+    folder = tmp_path_factory.mktemp("gradients")
+    for ranks in (1, 2):
+        succeeded(run(mpi(ranks, "-m", "tests.faults.train_gradients", str(folder / str(ranks)))))
+    return [safetensors.torch.load_file(folder / str(ranks)) for ranks in (1, 2)]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("float64", 1e-12)])
+@pytest.mark.parametrize("name", surrogate_names())
+def test_two_ranks_have_the_gradients_of_one(
+    gradients: list[dict[str, torch.Tensor]], name: str, precision: str, tolerance: float
+) -> None:
+    one, two = (
+        torch.cat([part.flatten() for key, part in found.items() if key.startswith(f"{name}/{precision}/")])
+        for found in gradients
+    )
+    assert len(one) > 1000
+    assert (two - one).norm() / one.norm() <= tolerance
+
+
+def test_each_weight_has_its_gradient(gradients: list[dict[str, torch.Tensor]]) -> None:
+    """Also the small ones, which would not be missed in the norm over all weights."""
+    one, two = gradients
+    assert one.keys() == two.keys()
+    for key in (key for key in one if "/float64/" in key):
+        assert (two[key] - one[key]).norm() / one[key].norm() <= 1e-12, key
+
+
+@pytest.mark.parametrize(
+    ("command", "size"),
+    [
+        ([sys.executable, *PROGRAM], 1),
+        (mpi(1, *PROGRAM), 1),
+        (mpi(3, *PROGRAM), 3),
+        ([*TORCHRUN, "--nproc-per-node=2", sys.executable, *PROGRAM], 2),
+    ],
+    ids=["no launcher", "mpirun 1", "mpirun 3", "torchrun 2"],
+)
+def test_every_launcher_joins_its_ranks(command: list[str], size: int) -> None:
+    result = succeeded(run(command))
+    lines = sorted(line.split() for line in result.stdout.splitlines() if line.endswith(("0 1", "1")))
+    total = size * (size + 1) // 2
+    assert lines == [[str(rank), str(size), str(total), "said_by_0", "1"] for rank in range(size)]
+
+
+def test_srun_joins_its_ranks_by_slurms_variables(tmp_path: Path) -> None:
+    """Two processes with the variables that srun sets; `scontrol` answers as Slurm's does."""
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(
+        "#!/bin/sh\n[ \"$*\" = 'show hostnames node[1-2]' ] && echo localhost && echo node2\n"
+    )
+    scontrol.chmod(0o755)
+    rank = (
+        f"SLURM_PROCID=$RANK_OF_STEP SLURM_LOCALID=$RANK_OF_STEP {sys.executable} -m tests.faults.train_ranks"
+    )
+    script = f"(RANK_OF_STEP=1; {rank}) & RANK_OF_STEP=0; {rank}; wait"
+    slurm = {
+        "SLURM_NTASKS": "2",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NODELIST": "node[1-2]",
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
+    result = succeeded(run(["sh", "-c", script], timeout=120, **slurm))
+    assert sorted(result.stdout.splitlines()) == ["0 2 3 said_by_0 1", "1 2 3 said_by_0 1"]
+
+
+def test_cores_are_shared_by_the_ranks_of_a_machine() -> None:
+    cores = len(os.sched_getaffinity(0))
+    without = ["env", "-u", "OMP_NUM_THREADS"]
+    alone = succeeded(run([*without, sys.executable, *PROGRAM])).stdout.split()
+    both = succeeded(run([*without, *mpi(2, *PROGRAM)])).stdout.splitlines()
+    assert int(alone[-1]) == cores
+    assert {int(line.split()[-1]) for line in both} == {max(1, cores // 2)}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+def test_batches_do_not_depend_on_the_ranks(size: int) -> None:
+    alone = Batches(25, 12, seed=3, rank=0, size=1)
+    shared = [Batches(25, 12, seed=3, rank=rank, size=size) for rank in range(size)]
+    for step in (0, 1, 2, 17):
+        parts = [batches.at(step).tolist() for batches in shared]
+        assert {len(part) for part in parts} == {12 // size}
+        assert [window for part in parts for window in part] == alone.at(step).tolist()
+
+
+def test_every_window_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
+    batches = Batches(10, 4, seed=0, rank=0, size=1)
+    seen = [int(window) for step in range(5) for window in batches.at(step)]
+    first, second = seen[:10], seen[10:]
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+    assert Batches(10, 4, seed=1, rank=0, size=1).at(0).tolist() != first[:4]
+
+
+def test_a_batch_may_be_larger_than_the_data() -> None:
+    batch = Batches(3, 8, seed=0, rank=0, size=1).at(0).tolist()
+    assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
+
+
+def test_a_batch_that_does_not_fit_the_ranks_is_refused_with_the_legal_counts() -> None:
+    with pytest.raises(
+        ValueError, match=r"batch_size=12 cannot be shared by 5 ranks.*1, 2, 3, 4, 6, 12 ranks"
+    ):
+        Batches(25, 12, seed=0, rank=0, size=5)
+    with pytest.raises(ValueError, match="no window"):
+        Batches(0, 12, seed=0, rank=0, size=1)
