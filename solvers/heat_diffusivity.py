@@ -127,7 +127,8 @@ class Inclusions(Diffusivity):
         ):
             inside |= self._squared_distance(centre) < radius**2
         k = parameters["matrix_diffusivity"]
-        return np.where(inside, k * parameters["contrast"], k)
+        field: np.ndarray = np.where(inside, k * parameters["contrast"], k)
+        return field
 
     def bound(self) -> float:
         """See `Diffusivity.bound`."""

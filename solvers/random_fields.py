@@ -33,10 +33,10 @@ def modes(kind: str, length: float, count: int, coordinates: np.ndarray) -> np.n
     phase = angular_wave_numbers(kind, length, count)[:, None] * coordinates
     if kind == "periodic":
         even = (np.arange(count) % 2 == 0)[:, None]
-        values = np.where(even, np.sin(phase), np.cos(phase))
+        wave = np.where(even, np.sin(phase), np.cos(phase))
     else:
-        values = np.sin(phase) if kind == "dirichlet" else np.cos(phase)
-    values *= np.sqrt(2)
+        wave = np.sin(phase) if kind == "dirichlet" else np.cos(phase)
+    values: np.ndarray = np.sqrt(2) * wave
     if kind != "dirichlet":
         values[0] = 1.0
     return values

@@ -1,0 +1,52 @@
+"""The heat solver from its shipped YAML with some options changed, and what its tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from mpi4py import MPI
+
+import configs
+from pipeline import settings
+from solvers.contract import Parameters
+from solvers.heat import Heat
+
+INSULATED = {"x": "neumann", "y": "neumann", "z": "neumann"}
+
+
+def heat(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Heat:
+    """The shipped solver; `changes` go over its options, nested ones key by key."""
+    options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "heat.yaml").read_text())
+    solver = settings.build_solver(_merged(options, changes), communicator)
+    assert isinstance(solver, Heat)
+    return solver
+
+
+def sampled(solver: Heat, seed: int = 0) -> Parameters:
+    return solver.sample(np.random.default_rng(seed))
+
+
+def on_cells(solver: Heat, function: Callable[..., np.ndarray]) -> np.ndarray:
+    """A function of the coordinates, at the centres of the solver's cells, as a state."""
+    mesh = np.meshgrid(*(solver.grid.coordinates(axis) for axis in solver.grid.axes), indexing="ij")
+    return np.broadcast_to(function(*mesh), solver.grid.block_shape)[None].astype(float)
+
+
+def error(found: np.ndarray, expected: np.ndarray) -> float:
+    """The root mean square of the difference over that of `expected`."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def order(errors: list[float], ratio: float = 2.0) -> float:
+    """The observed order: the slope of the last two errors, each at a `ratio` times finer."""
+    return float(np.log(errors[-2] / errors[-1]) / np.log(ratio))
+
+
+def _merged(options: Any, changes: Any) -> Any:
+    if not isinstance(changes, dict) or not isinstance(options, dict):
+        return changes
+    return options | {name: _merged(options.get(name), value) for name, value in changes.items()}

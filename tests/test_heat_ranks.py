@@ -1,0 +1,37 @@
+"""A trajectory does not depend on how many ranks share it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.launching import mpi, run, succeeded
+
+RANKS = 4
+
+
+@pytest.fixture(scope="module")
+def report() -> Any:
+    command = mpi(RANKS, "-m", "tests.heat_on_ranks")
+    return json.loads(succeeded(run(command, cwd=Path(__file__).parents[1])).stdout)
+
+
+def test_one_to_four_ranks_agree_to_round_off(report: Any) -> None:
+    differences = report["differences"]
+    assert len(differences) == 4 * 3 * 4 * (RANKS - 1)
+    too_far = {name: found for name, found in differences.items() if not max(found.values()) < 1e-12}
+    assert not too_far
+
+
+def test_a_nan_on_one_rank_ends_the_trajectory_on_all(report: Any) -> None:
+    assert report["diverged"] == {"exact": True, "rkl2": True, "inclusions": True, "euler": True}
+
+
+def test_more_ranks_than_rows_are_refused_with_the_legal_counts(report: Any) -> None:
+    assert report["too_many_ranks"] == (
+        "4 ranks cannot share a grid of 3 rows along x: a rank needs at least one; use 1 to 3 ranks a group, "
+        "or a finer resolution"
+    )
