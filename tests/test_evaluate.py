@@ -14,7 +14,9 @@ import pytest
 import torch
 
 import surrogates
+from pipeline import settings
 from pipeline.data.dataset import Dataset
+from pipeline.evaluation import report
 from surrogates import store
 from tests import launching
 from tests.launching import SMALL, stage, succeeded
@@ -138,10 +140,10 @@ def test_the_numbers_are_the_same_on_several_ranks(trained, judged, tmp_path):
 
 def test_a_complete_evaluation_is_skipped_and_another_one_is_not(judged, tmp_path):
     run = copy_of(judged, tmp_path)
-    report = evaluation(run) / "report.html"
-    written = report.stat().st_mtime_ns
+    page = evaluation(run) / "report.html"
+    written = page.stat().st_mtime_ns
     assert "nothing to do" in evaluate(run).stdout
-    assert report.stat().st_mtime_ns == written
+    assert page.stat().st_mtime_ns == written
     assert "nothing to do" not in evaluate(run, "evaluation.pictures=0").stdout
     assert not list((evaluation(run) / "pictures").glob("test-0*.png"))
 
@@ -178,6 +180,18 @@ def test_the_report_needs_nothing_else(judged):
         Dataset.open(judged / "dataset").identity,
     ):
         assert words in page
+
+
+def test_what_a_data_set_says_of_itself_cannot_become_a_part_of_the_page(judged):
+    dataset, model = Dataset.open(judged / "dataset"), surrogates.load(judged / "models" / "fno")
+    (record,) = (judged / "records").glob("evaluate-*.json")
+    configuration = settings.read(json.loads(record.read_text())["configuration"])
+    dataset.spec["equation"] = "u < v & <script>alert('{{ 7 * 7 }}')</script>"
+    dataset.spec["fields"][0]["unit"] = '"><img src=http://example.org>'
+    page = report.render(configuration, model, dataset, metrics(judged), [])
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "u &lt; v &amp; &lt;script&gt;alert(&#39;{{ 7 * 7 }}&#39;)" in page
 
 
 def test_a_diverged_model_is_reported_as_such(trained, tmp_path):
