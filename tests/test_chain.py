@@ -149,7 +149,11 @@ def test_a_dead_chain_leaves_no_process(tmp_path, sent, whole_group, exit_code):
         else:
             os.kill(process.pid, sent)
         assert process.wait(30) == exit_code
-    wait_until(lambda: not processes_of(run), 10)
+    try:
+        wait_until(lambda: not processes_of(run), 10)
+    finally:
+        for number in processes_of(run):
+            os.kill(number, signal.SIGKILL)
 
 
 def processes_of(run: Path) -> list[int]:
