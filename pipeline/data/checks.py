@@ -89,7 +89,8 @@ def completeness(subject: Subject) -> str | None:
         found = hdf5.attributes(subject.path, group)
         for name, value in marks.items():
             if name not in found or not np.array_equal(found[name], value):
-                return f"{group} {name}: {found.get(name)!r} found, {value!r} expected"
+                seen = np.asarray(found.get(name)).tolist()
+                return f"{group} {name}: {seen!r} found, {np.asarray(value).tolist()!r} expected"
     return None
 
 

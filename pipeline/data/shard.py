@@ -6,6 +6,8 @@ write is one system call and a full disk an ordinary error.
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,7 +23,8 @@ from pipeline.data.hdf5 import Place
 from pipeline.data.layout import Header, Item, field_path, group_attributes, items
 
 _COPY_BYTES = 2**24
-_SKELETON_BYTES = 2**17
+_DATASET_BYTES = 2**13
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class ShardWriter:
@@ -110,10 +113,7 @@ def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
     Raises:
         OSError: the file cannot be written; the message tells the bytes needed and free.
     """
-    needed = sum(item.row_bytes * rows for item in items(header, rows).values() if item.varies)
     try:
-        if shutil.disk_usage(path.parent).free < needed + _SKELETON_BYTES:
-            raise OSError(28, "not enough room")
         writer = ShardWriter(path, header, rows)
         try:
             yield writer
@@ -121,9 +121,11 @@ def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
             writer.discard()
             raise
     except OSError as error:
-        free = shutil.disk_usage(path.parent).free
+        if error.errno not in _DISK_ERRORS:
+            raise
+        needed, free = _bytes_of(items(header, rows)), shutil.disk_usage(path.parent).free
         raise OSError(
-            f"cannot write {path}: {error.strerror or error}; it needs {needed} bytes and {free} are free; "
+            f"cannot write {path}: {error.strerror}; it needs {needed} bytes and {free} are free; "
             "make room and run the same command again: finished shards are kept"
         ) from error
 
@@ -131,21 +133,26 @@ def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
 def _preallocated(
     path: Path, header: Header, rows: int, content: dict[str, Item]
 ) -> tuple[int, dict[str, Place]]:
-    """Makes the file with all but the rows' values, and its blocks on the disk; an open descriptor."""
+    """Makes the file with all but the rows' values; an open descriptor and the places of the datasets.
+
+    HDF5 does not survive a disk that gets full, so the room is tried before it is asked to write.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
+        os.posix_fallocate(descriptor, 0, _bytes_of(content))
         hdf5.make_skeleton(path, group_attributes(header, rows), content)
-        found = hdf5.places(path)
-        descriptor = os.open(path, os.O_RDWR)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    try:
         os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
-    except OSError:
+        return descriptor, hdf5.places(path)
+    except BaseException:
         os.close(descriptor)
         path.unlink(missing_ok=True)
         raise
-    return descriptor, found
+
+
+def _bytes_of(content: dict[str, Item]) -> int:
+    """An upper bound of the bytes of a file with this content."""
+    values = sum(math.prod(item.shape) * item.dtype.itemsize for item in content.values())
+    return values + _DATASET_BYTES * (len(content) + 4)
 
 
 def _write_window(

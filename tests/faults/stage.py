@@ -11,7 +11,6 @@ import importlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 
 import solvers
 from pipeline import cli
+from pipeline.data import plan
 from pipeline.parallel import launch
 
 HERE = Path(__file__).parent
@@ -78,40 +78,25 @@ def raises(rank: int, calls: int) -> None:
         Drift.advance = after(calls, Drift.advance, broken)
 
 
-def nan(trajectories: int) -> None:
-    """The first trajectories of the training split turn to NaN at their end."""
-    original, start = Drift.advance, Drift.initial_state
-    seen: list[float] = []
+def nan(index: int) -> None:
+    """One trajectory of the data set with seed 0 turns to NaN near its end."""
+    original = Drift.advance
+    spoiled = plan.generator(0, index).uniform([0.5, 1.0], [1.0, 2.0])[0]
 
-    def spoiled(self: Any, state: Any, parameters: Any, at: float, duration: float) -> Any:
+    def advance(self: Any, state: Any, parameters: Any, at: float, duration: float) -> Any:
         result = original(self, state, parameters, at, duration)
-        if parameters["amplitude"] in seen[:trajectories] and at > 0.06:
+        if parameters["amplitude"] == spoiled and at > 0.06:
             result[0, 0] = np.nan
         return result
 
-    def noted(self: Any, parameters: Any) -> Any:
-        seen.append(parameters["amplitude"])
-        return start(self, parameters)
-
-    Drift.advance, Drift.initial_state = spoiled, noted
-
-
-def slow(milliseconds: int) -> None:
-    """Every step takes this long."""
-    original = Drift.advance
-
-    def late(*arguments: Any) -> Any:
-        time.sleep(milliseconds / 1000)
-        return original(*arguments)
-
-    Drift.advance = late
+    Drift.advance = advance
 
 
 def none() -> None:
     """No fault."""
 
 
-FAULTS = {one.__name__: one for one in (none, kill, kill_publishing, raises, nan, slow)}
+FAULTS = {one.__name__: one for one in (none, kill, kill_publishing, raises, nan)}
 
 if __name__ == "__main__":
     stage, fault, *overrides = sys.argv[1:]
