@@ -152,8 +152,9 @@ class Solver(ABC):
     ) -> dict[str, Any]:
         """The continuous equation, left side minus right side, by equation name.
 
-        `fields` maps the fields and the coefficients to arrays of any kind; `derivative(values, axis)`
-        differentiates along `"t"` or an axis of the spec.
+        `fields` maps the fields, the coefficients and, where the equation is not autonomous, the time
+        `t` (s) to arrays of any kind; `derivative(values, axis)` differentiates along `"t"` or an axis
+        of the spec.
         """
 
 

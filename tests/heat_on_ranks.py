@@ -22,11 +22,11 @@ GRIDS: dict[str, dict[str, Any]] = {
     "columns": {"extent": [1.0, 0.8], "resolution": [7, 2]},
     "3d": {"extent": [1.0, 0.8, 1.2], "resolution": [9, 6, 5]},
 }
-WALLS: dict[str, dict[str, Any]] = {
-    "periodic": {"x": "periodic", "y": "dirichlet", "z": "neumann"},
-    "dirichlet": {"x": "dirichlet", "y": "neumann", "z": "periodic"},
-    "neumann": {"x": "neumann", "y": "periodic", "z": "dirichlet"},
-}
+WALLS = [
+    {"x": "periodic", "y": "dirichlet", "z": "neumann"},
+    {"x": "dirichlet", "y": "neumann", "z": "periodic"},
+    {"x": "neumann", "y": "periodic", "z": "dirichlet"},
+]
 SCHEMES: dict[str, dict[str, Any]] = {
     "exact": {"scheme": "exact", "diffusivity": {"kind": "constant"}},
     "rkl2": {"scheme": "rkl2"},
@@ -86,11 +86,11 @@ def too_many_ranks(communicator: MPI.Intracomm) -> str:
 def main() -> None:
     """Compares, on every number of ranks up to that of the world."""
     world = MPI.COMM_WORLD
+    # Each scheme meets each kind of wall on the first axis, on one of the grids.
     cases = {
-        f"{grid} {wall} {scheme}": GRIDS[grid] | {"boundary": WALLS[wall]} | SCHEMES[scheme]
-        for grid in GRIDS
-        for wall in WALLS
-        for scheme in SCHEMES
+        f"{grid} {scheme}": GRIDS[grid] | SCHEMES[scheme] | {"boundary": WALLS[(i + j) % len(WALLS)]}
+        for i, grid in enumerate(GRIDS)
+        for j, scheme in enumerate(SCHEMES)
     }
     differences: dict[str, dict[str, float]] = {}
     references = {name: solve(MPI.COMM_SELF, case) for name, case in cases.items()} if world.rank == 0 else {}

@@ -38,7 +38,9 @@ def total_heat(solver: Heat, state: np.ndarray) -> float:
 @pytest.mark.parametrize("grid", GRIDS, ids=["1d", "2d", "3d"])
 def test_heat_changes_by_what_walls_and_heaters_supply(grid: dict[str, Any], scheme: str) -> None:
     for boundary in WALLS:
-        solver = heat(**grid, **SCHEMES[scheme], boundary=boundary, boundary_values=VALUES, heaters={"count": 2})
+        solver = heat(
+            **grid, **SCHEMES[scheme], boundary=boundary, boundary_values=VALUES, heaters={"count": 2}
+        )
         parameters = sampled(solver)
         start = solver.initial_state(parameters)
         end = solver.advance(start, parameters, 0.01, 0.09)

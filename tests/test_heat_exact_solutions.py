@@ -82,7 +82,7 @@ def test_second_order_in_space(kinds: tuple[str, ...], scheme: str) -> None:
         kind in {"periodic", "neumann"} or number == driving for number, kind in enumerate(kinds)
     )
     if not alone:
-        values = dict.fromkeys(AXIS_NAMES, [0.0, 0.0])
+        values = {name: [0.0, 0.0] for name in AXIS_NAMES}
 
     def exact(time: float, *mesh: np.ndarray) -> np.ndarray:
         forced = driven(kinds, driving, time, *mesh) if alone and driving is not None else 0.0
@@ -101,7 +101,7 @@ def test_second_order_in_space(kinds: tuple[str, ...], scheme: str) -> None:
 def test_all_axes_driven_at_once_reach_the_steady_sum(kind: str) -> None:
     # Neither temperatures nor fluxes that differ from axis to axis have a simple solution with dirichlet
     # walls; equal temperatures all round do, and so do fluxes along all axes.
-    values = VALUES if kind == "neumann" else dict.fromkeys(AXIS_NAMES, [1.5, 1.5])
+    values = VALUES if kind == "neumann" else {name: [1.5, 1.5] for name in AXIS_NAMES}
 
     def exact(time: float, *mesh: np.ndarray) -> np.ndarray:
         if kind == "dirichlet":
@@ -113,7 +113,9 @@ def test_all_axes_driven_at_once_reach_the_steady_sum(kind: str) -> None:
     assert error(found, on_cells(solver, lambda *mesh: exact(DURATION, *mesh))) < 1e-3
 
 
-@pytest.mark.parametrize("kinds", [("periodic",), ("dirichlet", "neumann"), ("neumann", "periodic", "dirichlet")])
+@pytest.mark.parametrize(
+    "kinds", [("periodic",), ("dirichlet", "neumann"), ("neumann", "periodic", "dirichlet")]
+)
 def test_the_exact_scheme_has_no_error_in_time(kinds: tuple[str, ...]) -> None:
     solver = box(kinds, 12, "exact", VALUES)
     parameters = sampled(solver)

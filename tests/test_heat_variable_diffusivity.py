@@ -31,7 +31,9 @@ def rkl2(
     tolerance: float = 1e-9,
 ) -> tuple[SuperTimeStepping, Walls]:
     at_walls = walls(on, values, k)
-    return SuperTimeStepping(DiffusionOperator(on, k, at_walls.loss), at_walls, time_step, tolerance), at_walls
+    return SuperTimeStepping(
+        DiffusionOperator(on, k, at_walls.loss), at_walls, time_step, tolerance
+    ), at_walls
 
 
 def matrix(operator: DiffusionOperator) -> np.ndarray:
@@ -104,7 +106,9 @@ def exact_walls(on: Grid, mesh: list[np.ndarray], at_walls: Walls) -> np.ndarray
             others = np.prod([np.cos(2 * np.pi * x + 1) for i, x in enumerate(at) if i != axis], axis=0)
             if on.boundary[axis] == "dirichlet":
                 only = walls(
-                    Grid(on.communicator, on.extent, on.resolution, only_kind(on, axis)), ZERO, manufactured_k(mesh)
+                    Grid(on.communicator, on.extent, on.resolution, only_kind(on, axis)),
+                    ZERO,
+                    manufactured_k(mesh),
                 )
                 supply[layer] += only.loss[layer] * np.cos(2 * np.pi * end + 1) * others
             else:
@@ -117,7 +121,9 @@ def only_kind(on: Grid, axis: int) -> tuple[str, ...]:
     return tuple(kind if other == axis else "neumann" for other, kind in enumerate(on.boundary))
 
 
-@pytest.mark.parametrize("kinds", [("periodic",), ("dirichlet", "neumann"), ("periodic", "dirichlet", "neumann")])
+@pytest.mark.parametrize(
+    "kinds", [("periodic",), ("dirichlet", "neumann"), ("periodic", "dirichlet", "neumann")]
+)
 def test_the_operator_is_symmetric_dissipative_and_bounded(kinds: tuple[str, ...]) -> None:
     on = grid((7, 5, 4)[: len(kinds)], *kinds)
     k = random_diffusivity(on)
@@ -129,7 +135,9 @@ def test_the_operator_is_symmetric_dissipative_and_bounded(kinds: tuple[str, ...
     assert -eigenvalues.min() <= operator.spectral_bound < -1.6 * eigenvalues.min()
 
 
-@pytest.mark.parametrize("kinds", [("periodic",), ("dirichlet", "neumann"), ("periodic", "dirichlet", "neumann")])
+@pytest.mark.parametrize(
+    "kinds", [("periodic",), ("dirichlet", "neumann"), ("periodic", "dirichlet", "neumann")]
+)
 def test_the_transforms_diagonalise_the_operator(kinds: tuple[str, ...]) -> None:
     on = grid((7, 6, 4)[: len(kinds)], *kinds)
     k = np.ones(on.block_shape)
@@ -169,7 +177,9 @@ def test_euler_is_of_first_order_in_time() -> None:
     assert order(errors) == pytest.approx(1, abs=0.2)
 
 
-def semi_discrete(operator: DiffusionOperator, start: np.ndarray, source: np.ndarray, time: float) -> np.ndarray:
+def semi_discrete(
+    operator: DiffusionOperator, start: np.ndarray, source: np.ndarray, time: float
+) -> np.ndarray:
     """The exact solution of du/dt = A u + s."""
     a = matrix(operator)
     steady = -np.linalg.solve(a, source)
