@@ -82,9 +82,9 @@ def plain(values: Any) -> Any:
 
 
 def verdict(results: dict[str, Any], surrogate: str, split: str) -> str:
-    """A sentence with the numbers that decide: the error at the end of the roll-out against persistence."""
+    """A sentence with the numbers that decide: the error at the end of the roll-out against the baselines."""
     found, end_time = results["splits"][split], results["time"][-1]
-    ours, still = (found["headline"][name]["roll_out_end"]["median"] for name in ("surrogate", "persistence"))
+    ours, still, mean = (found["headline"][name]["roll_out_end"]["median"] for name in PREDICTORS)
     where = {"test": "held-out trajectories", "test_extrapolation": "trajectories out of the training range"}
     cases = f"{found['trajectories']} {where.get(split, split)}"
     steps = len(results["time"]) - 1
@@ -96,7 +96,10 @@ def verdict(results: dict[str, Any], surrogate: str, split: str) -> str:
         f"On {cases}, the roll-out of {surrogate} over {steps} steps to t = {end_time:.4g} s ends with a "
         f"relative L2 error of {percent(ours)} (median; worst {percent(worst(found))})"
     )
-    return f"{sentence}, {against(ours, still)} persistence ({percent(still)})."
+    return (
+        f"{sentence}: {against(ours, still)} persistence ({percent(still)}), "
+        f"{against(ours, mean)} the training mean ({percent(mean)})."
+    )
 
 
 def worst(found: dict[str, Any]) -> float | None:

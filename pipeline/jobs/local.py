@@ -52,7 +52,7 @@ def stage_environment(ranks: int) -> dict[str, str]:
     """The environment of a stage: the cores shared out to the ranks' threads, and what lets Open MPI
     start as root, put more ranks than cores, and leave each rank's threads free to use any core.
 
-    Variables that are already set keep their values.
+    Variables that are already set keep their values, but for TERM where this process has no terminal.
     """
     threads = str(max(1, num_cores() // ranks))
     defaults = {
@@ -65,7 +65,9 @@ def stage_environment(ranks: int) -> dict[str, str]:
     }
     if os.geteuid() == 0:
         defaults |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    return defaults | os.environ
+    # Open MPI's ranks write to a terminal of its own, and would style what ends up in a file.
+    plain = {} if sys.stdout.isatty() else {"TERM": "dumb"}
+    return defaults | os.environ | plain
 
 
 def num_cores() -> int:
