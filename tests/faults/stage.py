@@ -7,8 +7,10 @@ A fault is `none`, or a name below with its numbers after colons.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -96,7 +98,15 @@ def none() -> None:
     """No fault."""
 
 
-FAULTS = {one.__name__: one for one in (none, kill, kill_publishing, raises, nan)}
+def memory() -> None:
+    """No fault; each rank tells its peak memory when it ends."""
+    rank = launch.detect().rank
+    atexit.register(
+        lambda: print(f"rank {rank}: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} KiB at most")
+    )
+
+
+FAULTS = {one.__name__: one for one in (none, memory, kill, kill_publishing, raises, nan)}
 
 if __name__ == "__main__":
     stage, fault, *overrides = sys.argv[1:]

@@ -1,0 +1,26 @@
+"""The data card says what is in the data set and shows it, in every dimension."""
+
+from pathlib import Path
+
+import pytest
+from matplotlib import image
+
+from tests.faults.driving import drift
+from tests.launching import succeeded
+
+
+@pytest.mark.parametrize("resolution", ["[12]", "[12,8]", "[8,6,4]"])
+def test_the_card_tells_and_shows_the_data(resolution: str, tmp_path: Path) -> None:
+    allowed = "storage.max_failed_share=0.2"
+    succeeded(drift("generate", tmp_path, f"solver.resolution={resolution}", allowed, fault="nan:1"))
+    folder = tmp_path / "dataset"
+    card = (folder / "README.md").read_text()
+    for words in ("n_t + v·∇n = 0", "kg/m^3", "amplitude", "core-seconds", "test_extrapolation", "the_well"):
+        assert words in card
+    assert "trajectory 1: the state is not finite in float32 at time 0.1" in card
+    assert "| train | 3 | 2 |" in card
+    pictures = sorted((folder / "pictures").glob("*.png"))
+    assert len(pictures) == 3
+    for picture in pictures:
+        assert f"pictures/{picture.name}" in card
+        assert image.imread(picture).std() > 0.05
