@@ -82,7 +82,8 @@ class Dataset:
         shards = self._shards(split)
         if not 0 <= number < len(shards):
             raise ValueError(f"trajectory {number} of split {split}: there are {len(shards)}, from 0")
-        arrays, row = shards.row(number)
+        (shard,), (row,) = shards.locate(np.array([number]))
+        arrays = shards.arrays(int(shard))
         precision, sites = shards.header.precision, shards.header.sites
         state = np.empty((len(self.times), len(self.channels), *sites), precision)
         coefficients = np.empty((len(self.coefficients), *sites), precision)
@@ -91,7 +92,7 @@ class Dataset:
         return Trajectory(
             state=state,
             coefficients=coefficients,
-            parameters={name: float(arrays[f"scalars/{name}"][row]) for name in self.parameters},
+            parameters=dict(zip(self.parameters, arrays["parameters"][row].tolist(), strict=True)),
             time=self.times.copy(),
             index=int(arrays["sample"][row]),
         )

@@ -38,7 +38,8 @@ def _draw_trajectory(shards: Shards, number: int, path: Path) -> None:
     from matplotlib.figure import Figure
 
     header = shards.header
-    arrays, row = shards.row(number)
+    (shard,), (row,) = shards.locate(np.array([number]))
+    arrays = shards.arrays(int(shard))
     frames = np.unique(np.linspace(0, len(header.times) - 1, _FRAMES).astype(int))
     state = np.empty((len(frames), len(header.channels("fields")), *header.sites), header.precision)
     for place, frame in enumerate(frames):

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ class Place:
     def num_bytes(self) -> int:
         """The bytes of all values."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    @cached_property
+    def strides(self) -> tuple[int, ...]:
+        """The bytes from one index to the next along each axis."""
+        return tuple(
+            math.prod(self.shape[axis + 1 :]) * self.dtype.itemsize for axis in range(len(self.shape))
+        )
 
 
 def make_skeleton(path: Path, groups: dict[str, dict[str, Any]], content: dict[str, Item]) -> None:

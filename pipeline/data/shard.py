@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -159,16 +160,15 @@ def _write_window(
     descriptor: int, place: Place, lead: tuple[int, ...], window: tuple[slice, ...], values: np.ndarray
 ) -> None:
     """Writes `values` to a window of the array `place[lead]`, one contiguous run after the other."""
-    shape = place.shape[len(lead) :]
-    whole = len(shape)
-    while whole > 0 and values.shape[whole - 1] == shape[whole - 1]:
+    depth = len(lead)
+    whole = len(window)
+    while whole > 0 and values.shape[whole - 1] == place.shape[depth + whole - 1]:
         whole -= 1
     outer = max(whole - 1, 0)
+    corner = (*lead, *(part.start for part in window))
+    start = place.offset + sum(map(mul, corner, place.strides))
     for position in np.ndindex(values.shape[:outer]):
-        starts = [part.start + step for part, step in zip(window, position, strict=False)]
-        corner = (*lead, *starts, *(part.start for part in window[outer:]))
-        offset = int(np.ravel_multi_index(corner, place.shape)) * place.dtype.itemsize
-        _write_at(descriptor, place.offset + offset, values[position])
+        _write_at(descriptor, start + sum(map(mul, position, place.strides[depth:])), values[position])
 
 
 def _write_at(descriptor: int, offset: int, values: np.ndarray) -> None:

@@ -41,36 +41,37 @@ class Shards:
         self._files = files
         self._ends = np.cumsum(trajectories, dtype=np.int64)
         self._places: dict[int, dict[str, hdf5.Place]] = {}
-        self._mapped = lru_cache(maxsize=_OPEN_SHARDS)(self._map)
+        self._channels = {kind: _channels(header, kind) for kind in ("fields", "coefficients")}
+        self.arrays = lru_cache(maxsize=_OPEN_SHARDS)(self._arrays)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def row(self, number: int) -> tuple[dict[str, np.ndarray], int]:
-        """The datasets of the shard that holds trajectory `number`, by path, and its row in them."""
-        shard = int(np.searchsorted(self._ends, number, side="right"))
-        return self._mapped(shard), int(number - (self._ends[shard - 1] if shard else 0))
+    def locate(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The shard of each trajectory, to be given to `arrays`, and its row there."""
+        shard = np.searchsorted(self._ends, numbers, side="right")
+        return shard, numbers - np.concatenate([[0], self._ends])[shard]
 
     def fill(
         self, kind: str, arrays: dict[str, np.ndarray], where: tuple[Any, ...], out: np.ndarray, axis: int
     ) -> None:
         """Copies the part `where` of all `fields` or `coefficients` to `out`, channels along `axis`."""
-        channel = 0
-        for field in self.header.spec[kind]:
-            values = arrays[field_path(field)][where]
-            if field["order"]:
+        before = (slice(None),) * axis
+        for path, channel in self._channels[kind]:
+            values = arrays[path][where]
+            if isinstance(channel, slice):
                 values = np.moveaxis(values, -1, axis)
-                width = values.shape[axis]
-            else:
-                values, width = np.expand_dims(values, axis), 1
-            out[(slice(None),) * axis + (slice(channel, channel + width),)] = values
-            channel += width
+            out[(*before, channel)] = values
 
-    def _map(self, shard: int) -> dict[str, np.ndarray]:
+    def _arrays(self, shard: int) -> dict[str, np.ndarray]:
+        """The datasets of a shard by path, and all scalar parameters (rows, P) under `parameters`."""
         path = self._files[shard]
         if shard not in self._places:
             self._places[shard] = hdf5.places(path)
-        return hdf5.memory_maps(path, self._places[shard])
+        arrays = hdf5.memory_maps(path, self._places[shard])
+        rows = len(arrays["sample"])
+        columns = [arrays[f"scalars/{name}"] for name in self.header.parameters]
+        return arrays | {"parameters": np.array(columns).reshape(-1, rows).T}
 
 
 class Windows:
@@ -101,15 +102,16 @@ class Windows:
 
         The arrays are views of buffers that the next call writes over.
         """
-        batch = self._batch(len(indices))
-        header = self._shards.header
-        for place, (number, start) in enumerate(zip(*np.divmod(indices, self._starts), strict=True)):
-            arrays, row = self._shards.row(number)
+        batch, shards = self._batch(len(indices)), self._shards
+        numbers, starts = np.divmod(indices, self._starts)
+        batch["time"][...] = shards.header.times[starts[:, None] + np.arange(self._length)]
+        found = zip(*(one.tolist() for one in (*shards.locate(numbers), starts)), strict=True)
+        for place, (shard, row, start) in enumerate(found):
+            arrays = shards.arrays(shard)
             frames = slice(start, start + self._length)
-            self._shards.fill("fields", arrays, (row, frames), batch["state"][place], axis=1)
-            self._shards.fill("coefficients", arrays, (row,), batch["coefficients"][place], axis=0)
-            batch["parameters"][place] = [arrays[f"scalars/{name}"][row] for name in header.parameters]
-            batch["time"][place] = header.times[frames]
+            shards.fill("fields", arrays, (row, frames), batch["state"][place], axis=1)
+            shards.fill("coefficients", arrays, (row,), batch["coefficients"][place], axis=0)
+            batch["parameters"][place] = arrays["parameters"][row]
         return batch
 
     def _batch(self, size: int) -> dict[str, np.ndarray]:
@@ -126,3 +128,14 @@ class Windows:
                 name: np.empty((size, *shape), header.precision) for name, shape in shapes.items()
             }
         return {name: buffer[:size] for name, buffer in self._buffers.items()}
+
+
+def _channels(header: Header, kind: str) -> list[tuple[str, int | slice]]:
+    """Where each field lies in the file, and its channel, or its channels if it is a vector."""
+    found: list[tuple[str, int | slice]] = []
+    channel = 0
+    for field in header.spec[kind]:
+        width = len(header.axes) if field["order"] else 1
+        found.append((field_path(field), slice(channel, channel + width) if field["order"] else channel))
+        channel += width
+    return found
