@@ -62,7 +62,11 @@ def test_a_second_run_skips_every_stage(finished):
 def test_a_sweep_judges_each_surrogate_on_the_same_data(tmp_path):
     quick = ("surrogate.width=8", "training.steps=3", "training.warmup_steps=1", "evaluation.pictures=0")
     alone = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
-    result = succeeded(chain(tmp_path / "run", *SMALL, *quick, *alone, "surrogate=fno,unet", "--multirun"))
+    command = ["-m", "pipeline.chain", f"run={tmp_path}/run", *SMALL, *quick, *alone]
+    # Hydra leaves its multirun.yaml where a sweep is started.
+    result = succeeded(
+        launching.run([sys.executable, *command, "surrogate=fno,unet", "--multirun"], cwd=tmp_path)
+    )
     identities = set()
     for name in ("fno", "unet"):
         report = tmp_path / "run" / "models" / name / "evaluation" / "report.html"
