@@ -29,4 +29,4 @@ class FiLM(nn.Module):
             return hidden
         num_axes = hidden.ndim - 2
         scale, shift = self.scale_and_shift(conditions)[(slice(None), *[None] * num_axes)].chunk(2, dim=-1)
-        return torch.addcmul(hidden + shift, hidden, scale)
+        return torch.addcmul(shift, hidden, 1 + scale)

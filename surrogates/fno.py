@@ -53,14 +53,12 @@ class FNO(Stepper):
             1.0 if boundary == "periodic" else _PERIOD_BETWEEN_WALLS for boundary in problem.boundaries
         )
         self.fourier = TruncatedFourier(problem.sites, periods, counts)
-        self.lifting = nn.Sequential(
-            nn.Linear(self.num_inputs, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
+        self.lifting = nn.Sequential(nn.Linear(self.num_inputs, width), nn.GELU(), nn.Linear(width, width))
         self.layers = nn.ModuleList(
             FourierLayer(width, self.num_conditions, self.fourier) for _ in range(layers)
         )
         self.projection = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, len(problem.channels))
+            nn.Linear(width, width), nn.GELU(), nn.Linear(width, len(problem.channels))
         )
 
     def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:

@@ -45,7 +45,6 @@ def train(
             is damaged; the gradient is no longer finite.
     """
     precision.check_mixed(options.precision, ranks.device)
-    precision.allow_fast_products(ranks.device)
     windows = dataset.windows("train", options.unroll + 1)
     batches = Batches(len(windows), options.batch_size, seed, ranks.rank, ranks.size)
     surrogate.to(ranks.device)

@@ -1,4 +1,4 @@
-"""The arithmetic of training: the type of the weights, mixed precision, and fast float32 products."""
+"""The arithmetic of training: the type of the weights, and mixed precision."""
 
 from __future__ import annotations
 
@@ -23,19 +23,3 @@ def check_mixed(precision: str, device: torch.device) -> None:
 def weights(precision: str) -> str:
     """The type of the weights, which mixed precision keeps in float32."""
     return "float32" if precision == "bfloat16" else precision
-
-
-def allow_fast_products(device: torch.device) -> None:
-    """Lets float32 products on a processor take torch's fastest route, if that one is accurate here.
-
-    What the route is varies: on some processors it is another library with the same accuracy and up to
-    twice the speed, on others bfloat16 with 1e-3, which is turned off again.
-    """
-    if device.type != "cpu":
-        return
-    generator = torch.Generator().manual_seed(0)
-    left, right = torch.rand(2, 256, 256, generator=generator)
-    exact = left.double() @ right.double()
-    torch.set_float32_matmul_precision("medium")
-    if (((left @ right).double() - exact).norm() / exact.norm()).item() > 1e-6:
-        torch.set_float32_matmul_precision("highest")

@@ -8,7 +8,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from pipeline.training import distributed, precision
+from pipeline.training import distributed
 from pipeline.training.distributed import Ranks
 from pipeline.training.loop import shared
 from surrogates import store
@@ -39,7 +39,6 @@ def gradients(name: str, kind: str, ranks: Ranks) -> dict[str, torch.Tensor]:
 
 def main(file: Path) -> None:
     with distributed.joined("cpu") as ranks:
-        precision.allow_fast_products(ranks.device)
         found: dict[str, torch.Tensor] = {}
         for name in surrogate_names():
             for kind in ("float32", "float64"):
