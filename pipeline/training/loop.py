@@ -52,7 +52,7 @@ def train(
     newest = ranks.agree(checkpoint.newest_good(folder / "checkpoints") if ranks.is_first else None)
     if newest is not None:
         state.restore(checkpoint.load(newest))
-    log = Log(folder, options.tensorboard, state.step) if ranks.is_first else None
+    log = Log(folder, options, state) if ranks.is_first else None
     model = shared(surrogate, ranks)
     pending = 0.0
     with tqdm(
@@ -65,9 +65,10 @@ def train(
             # Random numbers within a model differ from rank to rank and are the same after a resume.
             torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
             batch = tensors(windows.take(batches.at(state.step)), surrogate)
-            pending += _update(model, batch, state, options)
+            loss = _update(model, batch, state, options)
+            pending += loss
             bar.update(options.batch_size)
-            bar.set_postfix(step=state.step, loss=f"{pending:.3e}", refresh=False)
+            bar.set_postfix(step=state.step, loss=f"{loss:.3e}", refresh=False)
             validates = _is_due(state.step, options.validate_every, options.steps)
             saves = _is_due(state.step, options.checkpoint_every, options.steps)
             if validates or saves:
