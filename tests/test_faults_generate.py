@@ -128,12 +128,19 @@ def test_three_ranks_share_an_uneven_grid(tmp_path: Path) -> None:
     assert "passed" in succeeded(drift("validate", tmp_path, ranks=2)).stdout
 
 
-def test_single_rank_worlds_are_refused(tmp_path: Path) -> None:
-    """As a launcher of another MPI starts them: each process believes that it is alone."""
+@pytest.mark.parametrize(
+    ("launcher", "variables"),
+    [
+        ("mpirun (Open MPI)", {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "3"}),
+        ("torchrun", {"RANK": "0", "WORLD_SIZE": "3"}),
+    ],
+)
+def test_single_rank_worlds_are_refused(launcher: str, variables: dict[str, str], tmp_path: Path) -> None:
+    """As a launcher that this MPI does not know starts them: each process believes that it is alone."""
     command = [sys.executable, str(STAGE), "generate", "none", f"run={tmp_path}", *SMALL]
-    result = run(command, OMPI_COMM_WORLD_RANK="0", OMPI_COMM_WORLD_SIZE="3", timeout=60)
+    result = run(command, timeout=60, **variables)
     assert result.returncode == 2
-    assert "mpirun (Open MPI) started 3 ranks" in result.stderr
+    assert f"{launcher} started 3 ranks" in result.stderr
     assert "MPI (Open MPI" in result.stderr
     assert not (tmp_path / "dataset").exists()
 

@@ -57,29 +57,35 @@ def removed(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "check"),
+    "damages",
     [
-        (truncated, "size"),
-        (flipped, "checksum"),
-        (emptied, "size"),
-        (text, "checksum"),
-        (removed, "size"),
+        {"train-00001": (truncated, "size"), "valid-00000": (flipped, "checksum")},
+        {
+            "train-00000": (emptied, "size"),
+            "test-00000": (text, "checksum"),
+            "valid-00000": (removed, "size"),
+        },
     ],
+    ids=["cut and flipped", "emptied, replaced and removed"],
 )
-def test_a_damaged_shard_is_named_and_only_it_is_made_again(
-    damage: Callable[[Path], None], check: str, whole: Path, copy: Path
+def test_damaged_shards_are_named_and_only_these_are_made_again(
+    damages: dict[str, tuple[Callable[[Path], None], str]], whole: Path, copy: Path
 ) -> None:
-    damage(copy / "dataset" / VICTIM)
+    for name, (damage, _) in damages.items():
+        damage(copy / "dataset" / "data" / name.split("-")[0] / f"{name}.hdf5")
     failed = drift("validate", copy)
     assert failed.returncode == 2
-    assert f"{VICTIM}: {check}: " in failed.stderr
+    for name, (_, check) in damages.items():
+        assert f"{name}.hdf5: {check}: " in failed.stderr
+    assert failed.stderr.count(".hdf5: ") == len(damages), "the other shards are well"
     assert "expected" in failed.stderr
     assert "python -m pipeline.generate" in failed.stderr
-    assert failed.stderr.count("data/") == 1, "the other shards are well"
-    with pytest.raises(ValueError, match=f"failed its validation: {VICTIM}"):
+    with pytest.raises(ValueError, match=r"failed its validation: data/"):
         Dataset.open(copy / "dataset")
-    assert "(1 of 5 shards made now" in succeeded(drift("generate", copy, ranks=2)).stdout
+    assert f"({len(damages)} of 5 shards made now" in succeeded(drift("generate", copy)).stdout
     assert made(copy) == made(whole)
+    with pytest.raises(ValueError, match=r"failed its validation: data/"):
+        Dataset.open(copy / "dataset")
     succeeded(drift("validate", copy))
     Dataset.open(copy / "dataset")
 
@@ -202,6 +208,13 @@ def test_another_schema_version_or_a_lacking_key_is_refused(copy: Path) -> None:
     with pytest.raises(
         ValueError, match=r"manifest.json is not a manifest of a data set: spec: Field required"
     ):
+        Dataset.open(copy / "dataset")
+
+
+def test_a_manifest_cannot_name_files_elsewhere(copy: Path) -> None:
+    path = copy / "dataset" / "manifest.json"
+    path.write_text(path.read_text().replace(VICTIM, "data/train/../../../elsewhere.hdf5"))
+    with pytest.raises(ValueError, match=r"manifest.json lists other shards"):
         Dataset.open(copy / "dataset")
 
 

@@ -120,7 +120,8 @@ def complete_manifest(folder: Path) -> Manifest:
     """The manifest of a complete data set.
 
     Raises:
-        ValueError: there is none, or it is not complete; the message says what to do.
+        ValueError: there is none, it is not complete, or it lists files that are none of its shards;
+            the message says what to do.
     """
     if not (folder / "manifest.json").is_file():
         raise ValueError(
@@ -130,6 +131,12 @@ def complete_manifest(folder: Path) -> Manifest:
     manifest = read_paper(folder / "manifest.json", Manifest)
     if not manifest.complete:
         raise ValueError(f"the data set in {folder} is not complete; run python -m pipeline.generate again")
+    listed = [shard.file for shard in manifest.shards]
+    if listed != [shard.file for shard in manifest.planned if shard.file in listed]:
+        raise ValueError(
+            f"{folder / 'manifest.json'} lists other shards than its configuration asks for; "
+            "generate the data set again"
+        )
     return manifest
 
 
