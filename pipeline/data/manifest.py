@@ -132,7 +132,8 @@ def complete_manifest(folder: Path) -> Manifest:
     if not manifest.complete:
         raise ValueError(f"the data set in {folder} is not complete; run python -m pipeline.generate again")
     listed = [shard.file for shard in manifest.shards]
-    if listed != [shard.file for shard in manifest.planned if shard.file in listed]:
+    names = set(listed)
+    if listed != [shard.file for shard in manifest.planned if shard.file in names]:
         raise ValueError(
             f"{folder / 'manifest.json'} lists other shards than its configuration asks for; "
             "generate the data set again"
