@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.errors import HydraException
@@ -32,7 +33,11 @@ def main(stage: Callable[[Settings], None]) -> None:
     def run(config: DictConfig) -> None:
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
-        stage(settings.read(plain))  # type: ignore[arg-type]
+        try:
+            stage(settings.read(plain))  # type: ignore[arg-type]
+        except Exception as error:
+            # Before Hydra sees it: it would print a line of its own.
+            _end_all_ranks(error)
 
     # Hydra otherwise prints the exception itself and exits before the other ranks can be ended.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -42,7 +47,7 @@ def main(stage: Callable[[Settings], None]) -> None:
         _end_all_ranks(error)
 
 
-def _end_all_ranks(error: Exception) -> None:
+def _end_all_ranks(error: Exception) -> NoReturn:
     is_users = _is_users_mistake(error)
     rank, size = launch.rank_and_size()
     if rank != 0:
@@ -58,7 +63,9 @@ def _end_all_ranks(error: Exception) -> None:
     if size > 1 and mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
         mpi.COMM_WORLD.Abort(code)
     sys.stdout.flush()
-    os._exit(code) if size > 1 else sys.exit(code)
+    if size > 1:
+        os._exit(code)
+    sys.exit(code)
 
 
 def _is_users_mistake(error: Exception) -> bool:
