@@ -134,3 +134,13 @@ def test_changed_parameters_are_noticed() -> None:
     assert np.allclose(solver.coefficients(parameters), 2 * before)
     parameters["diffusivity_coefficients"] *= 0
     assert np.allclose(solver.coefficients(parameters), parameters["mean_diffusivity"])
+
+
+def test_without_an_amplitude_the_walls_profile_is_left() -> None:
+    walls = {"x": "dirichlet", "y": "dirichlet"}
+    all_round = heat(resolution=8, boundary=walls, boundary_values={"x": [1.5, 1.5], "y": [1.5, 1.5]})
+    start = all_round.initial_state(sampled(all_round) | {"amplitude": 0.0})
+    assert np.allclose(start, 1.5)
+    across = heat(resolution=8, boundary={"x": "dirichlet"}, boundary_values={"x": [1.0, 2.0]})
+    start = across.initial_state(sampled(across) | {"amplitude": 0.0})
+    assert np.allclose(start, 1 + across.spec.axes[0].coordinates[:, None])
