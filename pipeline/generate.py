@@ -14,15 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
-from pipeline import cli, records
+from pipeline import cli, progress, records
 from pipeline.data import store
 from pipeline.data.files import writable_folder
 from pipeline.data.manifest import Manifest, receipt_path, write_paper
 from pipeline.data.plan import Shard, generator, index
 from pipeline.parallel import launch
-from pipeline.parallel.groups import handed_out, progress, split_world
+from pipeline.parallel.groups import handed_out, serve, split_world
 from pipeline.settings import Settings, build_solver, digest
 from pipeline.trajectories import ShardMaker
 from solvers.contract import Solver
@@ -110,13 +109,13 @@ def _make(
         folder=settings.dataset,
         configuration_hash=plan.configuration_hash,
         seed=settings.seed,
-        tick=partial(progress, world),
+        tick=partial(serve, world),
     )
     if world.rank == 0:
         writable_folder(settings.dataset / "receipts")
     failed = 0
     total = sum(shard.count for shard in missing)
-    with tqdm(total=total, unit="trajectory", disable=None if world.rank == 0 else True) as bar:
+    with progress.bar(None, "trajectories", rank=world.rank, total=total) as bar:
         for number in handed_out(len(missing), world, group):
             shard = missing[number]
             bar.update(sum(earlier.count for earlier in missing[:number]) - bar.n)

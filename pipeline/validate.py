@@ -11,9 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from pipeline import cli, records
+from pipeline import cli, progress, records
 from pipeline.data import checks
 from pipeline.data.checks import Subject
 from pipeline.data.files import writable_folder
@@ -62,7 +60,7 @@ def _findings(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> Finding
     mine = manifest.planned[world.rank :: world.size]
     return [
         (shard.file, name, wrong)
-        for shard in tqdm(mine, unit="shard", disable=None if world.rank == 0 else True)
+        for shard in progress.bar(mine, "shards", rank=world.rank)
         for name, wrong in checks.of_shard(Subject(folder, manifest, shard, listed.get(shard.file)))
     ]
 

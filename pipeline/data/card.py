@@ -15,17 +15,17 @@ from pipeline.data.plan import SPLITS
 _READING = """\
 ## Reading it
 
-The layout is that of [The Well](https://github.com/PolymathicAI/the_well):
+In this folder; the layout is that of [The Well](https://github.com/PolymathicAI/the_well):
 
 ```python
 from the_well.data import WellDataset
-dataset = WellDataset(path="{folder}", well_split_name="train", n_steps_input=1, n_steps_output=1)
+dataset = WellDataset(path=".", well_split_name="train", n_steps_input=1, n_steps_output=1)
 
 import xarray
-xarray.open_dataset("{folder}/{shard}", engine="h5netcdf")
+xarray.open_dataset("{shard}", engine="h5netcdf")
 ```
 
-Only the shards that `manifest.json` lists count; `python -m pipeline.validate dataset={folder}` checks them.
+Only the shards that `manifest.json` lists count; `python -m pipeline.validate dataset=.` checks them.
 """
 
 
@@ -41,7 +41,7 @@ def write(folder: Path, manifest: Manifest, statistics: dict[str, Any]) -> None:
         "## Pictures\n\n"
         + "\n".join(f"![{path.stem}]({path.relative_to(folder)})" for path in pictures)
         + "\n",
-        _READING.format(folder=folder, shard=manifest.shards[0].file),
+        _READING.format(shard=manifest.shards[0].file),
         "## Configuration\n\n```yaml\n" + yaml.safe_dump(manifest.configuration, sort_keys=False) + "```\n",
     ]
     write_whole(folder / "README.md", "\n".join(sections))

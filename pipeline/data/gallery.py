@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def draw(folder: Path, manifest: Manifest) -> list[Path]:
 
 
 def _draw_trajectory(shards: Shards, number: int, path: Path) -> None:
-    """One row of panels a channel, the coefficients below; memory is that of the frames shown."""
+    """One row of panels a channel, the coefficients in the row below; memory is that of the frames shown."""
     from matplotlib.figure import Figure
 
     header = shards.header
@@ -46,31 +47,38 @@ def _draw_trajectory(shards: Shards, number: int, path: Path) -> None:
         shards.fill("fields", arrays, (row, frame), state[place], axis=0)
     coefficients = np.empty((len(header.channels("coefficients")), *header.sites), header.precision)
     shards.fill("coefficients", arrays, (row,), coefficients, axis=0)
-    names = header.channels("fields") + header.channels("coefficients")
-    columns = 1 if len(header.sites) == 1 else len(frames)
-    figure = Figure(figsize=(3.2 * columns + 0.8, 2.6 * len(names)), layout="constrained")
-    panels = figure.subplots(len(names), columns, squeeze=False)
-    values = ", ".join(f"{name}={arrays[f'scalars/{name}'][row]:.4g}" for name in header.parameters)
-    figure.suptitle(f"trajectory {arrays['sample'][row]}: {values}", fontsize="small", wrap=True)
-    for channel, name in enumerate(header.channels("fields")):
-        titles = [f"{name}, t={header.times[frame]:.3g} s" for frame in frames]
+    fields, constant = header.channels("fields"), header.channels("coefficients")
+    if len(header.sites) == 1:
+        rows, columns = len(fields) + len(constant), 1
+    else:
+        rows = len(fields) + (len(constant) + len(frames) - 1) // len(frames)
+        columns = len(frames)
+    figure = Figure(figsize=(2.9 * columns + 1.6, 2.7 * rows + 0.4), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    values = ", ".join(f"{name} = {arrays[f'scalars/{name}'][row]:.3g}" for name in header.parameters)
+    figure.suptitle(f"trajectory {arrays['sample'][row]}: {values}", fontsize="medium", wrap=True)
+    for channel, name in enumerate(fields):
+        titles = [f"{name}, t = {header.times[frame]:.3g} s" for frame in frames]
         _draw_row(figure, panels[channel], header, state[:, channel], titles)
-    for place, name in enumerate(header.channels("coefficients"), start=len(header.channels("fields"))):
-        _draw_row(figure, panels[place], header, coefficients[place - len(names)][None], [name])
-        for empty in panels[place][1:]:
-            empty.set_axis_off()
-    figure.savefig(partial_path(path), format="png", dpi=90)
+    rest = list(panels[len(fields) :].flat)
+    for place, name in enumerate(constant):
+        _draw_row(figure, rest[place : place + 1], header, coefficients[place][None], [name])
+    for empty in rest[len(constant) :]:
+        empty.set_axis_off()
+    figure.savefig(partial_path(path), format="png", dpi=100)
     publish(partial_path(path), path)
 
 
-def _draw_row(figure: Any, panels: list[Axes], header: Header, values: np.ndarray, titles: list[str]) -> None:
+def _draw_row(
+    figure: Any, panels: Sequence[Axes], header: Header, values: np.ndarray, titles: list[str]
+) -> None:
     """One channel at several times, in one scale: lines in 1-D, images in 2-D, a middle slice in 3-D."""
     axes = header.spec["axes"]
     if len(axes) == 1:
         centres = np.linspace(axes[0]["lower"], axes[0]["upper"], 2 * axes[0]["size"] + 1)[1::2]
         for line, title in zip(values, titles, strict=True):
             panels[0].plot(centres, line, label=title)
-        panels[0].legend(fontsize="x-small")
+        panels[0].legend(fontsize="small")
         panels[0].set_xlabel(f"{axes[0]['name']} ({axes[0]['unit']})")
         return
     if len(axes) > 2:
@@ -80,7 +88,7 @@ def _draw_row(figure: Any, panels: list[Axes], header: Header, values: np.ndarra
     limits = {"vmin": values.min(), "vmax": values.max()}
     for panel, image, title in zip(panels, values, titles, strict=False):
         shown = panel.imshow(image.T, origin="lower", extent=extent, **limits)
-        panel.set_title(title, fontsize="x-small")
+        panel.set_title(title, fontsize="small")
         panel.set_xlabel(f"{axes[0]['name']} ({axes[0]['unit']})")
         panel.set_ylabel(f"{axes[1]['name']} ({axes[1]['unit']})")
     figure.colorbar(shown, ax=list(panels[: len(values)]), shrink=0.8)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
+from pipeline import progress
 from pipeline.evaluation.baselines import persistence, training_mean
 from pipeline.evaluation.metrics import METRICS, FieldChannels
 
@@ -76,7 +76,7 @@ def measure(
     mean = np.asarray(surrogate.problem.statistics.mean)
     mine = starts[communicator.rank :: communicator.size]
     measured = {}
-    for start in tqdm(mine, desc=split, unit=" batches", disable=None if communicator.rank == 0 else True):
+    for start in progress.bar(mine, f"{split} batches", rank=communicator.rank):
         cases = load(dataset, split, range(start, min(start + batch_size, total)))
         measured[start] = _batch_errors(surrogate, cases, mean, fields), cases.index
     gathered = communicator.gather(measured, root=0)

@@ -31,7 +31,7 @@ def handed_out(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Iterat
     asks for it. All ranks of all groups have to go through it to the end.
 
     The counter lies on rank 0 of the world and is fetched one-sidedly, so no rank is spent on handing
-    out; `progress` lets rank 0 answer while it works.
+    out; `serve` lets rank 0 answer while it works.
     """
     from mpi4py import MPI
 
@@ -45,7 +45,7 @@ def handed_out(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Iterat
     window.Free()
 
 
-def progress(world: MPI.Intracomm) -> None:
+def serve(world: MPI.Intracomm) -> None:
     """Lets MPI serve what other ranks ask of this one; to be called now and then during work."""
     if world.size > 1:
         world.Iprobe()

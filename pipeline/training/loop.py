@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
+from pipeline import progress
 from pipeline.data.dataset import Dataset
 from pipeline.settings import Training
 from pipeline.training import checkpoint, precision
@@ -55,12 +55,8 @@ def train(
     log = Log(folder, options, state) if ranks.is_first else None
     model = shared(surrogate, ranks)
     pending = 0.0
-    with tqdm(
-        total=options.steps * options.batch_size,
-        initial=state.step * options.batch_size,
-        unit=" samples",
-        disable=None if ranks.is_first else True,
-    ) as bar:
+    total, done = options.steps * options.batch_size, state.step * options.batch_size
+    with progress.bar(None, "samples", rank=ranks.rank, total=total, initial=done) as bar:
         while state.step < options.steps:
             # Random numbers within a model differ from rank to rank and are the same after a resume.
             torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
@@ -106,8 +102,8 @@ def learning_rate(step: int, options: Training) -> float:
     """A linear warm-up, then a cosine down to zero; a function of the step alone."""
     if step < options.warmup_steps:
         return options.learning_rate * (step + 1) / options.warmup_steps
-    progress = (step - options.warmup_steps) / max(1, options.steps - options.warmup_steps)
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    done = (step - options.warmup_steps) / max(1, options.steps - options.warmup_steps)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _update(
