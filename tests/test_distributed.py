@@ -48,6 +48,16 @@ def test_each_weight_has_its_gradient(gradients: list[dict[str, torch.Tensor]]) 
         assert (two[key] - one[key]).norm() / one[key].norm() <= 1e-12, key
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_communication_thread_outlives_the_ranks() -> None:
+    """One that does may need the interpreter while that one ends, and aborts the process."""
+    lines = succeeded(run(mpi(2, "-m", "tests.faults.train_threads"))).stdout.splitlines()
+    assert len(lines) == 2
+    for joined, after in (line.split() for line in lines):
+        assert int(joined) > 0
+        assert int(after) == 0
+
+
 @pytest.mark.parametrize(
     ("command", "size"),
     [

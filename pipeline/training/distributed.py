@@ -13,6 +13,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+
+# Its functions take the group of all ranks as a default argument. Imported later, as DDP does, they would
+# keep that group alive, and its threads would run into the end of the interpreter.
+import torch.distributed.nn.functional
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from pipeline.parallel import launch

@@ -1,0 +1,23 @@
+"""Computes shared gradients; each rank prints the communication threads it has while joined, and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pipeline.training import distributed
+from tests.faults.train_gradients import gradients
+
+
+def communication_threads() -> int:
+    names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+    return sum("gloo" in name for name in names)
+
+
+if __name__ == "__main__":
+    with distributed.joined("cpu") as ranks:
+        gradients("fno", "float32", ranks)
+        ranks.sum(torch.ones(1))
+        joined = communication_threads()
+    print(f"{joined} {communication_threads()}\n", end="", flush=True)
