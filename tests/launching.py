@@ -10,7 +10,7 @@ from pathlib import Path
 MPIRUN = Path(sys.executable).parent / "mpirun"
 SMALL = (
     "solver.extent=[1.0]",
-    "solver.resolution=16",
+    "solver.resolution=24",
     "samples.train=4",
     "samples.valid=2",
     "samples.test=2",

@@ -96,13 +96,13 @@ def test_overrides_change_what_they_say(tmp_path: Path) -> None:
     overrides = [
         "solver.resolution=[96,64]",
         "solver.boundary.x=dirichlet",
-        "surrogate.width=24",
+        "surrogate.width=20",
         "samples.train=32",
     ]
     shown = stage("generate", *overrides, "--cfg", "job").stdout
     assert "train: 32" in shown
     assert "x: dirichlet" in shown
-    assert "width: 24" in shown
+    assert "width: 20" in shown
     assert "- 96\n  - 64" in shown
 
 
