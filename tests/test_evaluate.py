@@ -222,12 +222,12 @@ def test_a_foreign_model_is_refused_on_every_rank(trained, tmp_path):
     folder = run / "models" / "fno"
     described = store.description(folder)
     trained_on = surrogates.load(folder).problem
-    finer = dataclasses.replace(trained_on, sites=(24,), boundaries=("dirichlet",), time_step=0.5)
+    finer = dataclasses.replace(trained_on, sites=(36,), boundaries=("dirichlet",), time_step=0.5)
     model = store.build("fno", described["options"], finer, "float32")
     store.save(folder, model, "fno", described["options"], {"configuration": described["configuration"]})
     result = stage("evaluate", f"run={run}", *OVERRIDES, ranks=2, timeout=60)
     assert result.returncode != 0
-    assert "sites: the model has (24,), the data set (16,)" in result.stderr
+    assert "sites: the model has (36,), the data set (24,)" in result.stderr
     assert "boundaries: the model has ('dirichlet',), the data set ('periodic',)" in result.stderr
     assert "time_step: the model has 0.5" in result.stderr
     assert "Traceback" not in result.stderr
