@@ -53,6 +53,16 @@ def test_the_last_ones_are_kept(folder: Path) -> None:
     assert sorted(folder.iterdir()) == checkpoint.paths(folder)
 
 
+@pytest.mark.parametrize(("keep", "left"), [(1, [11]), (2, [10, 11]), (9, [2, 3, 10, 11])])
+def test_damaged_later_ones_do_not_take_the_place_of_good_ones(
+    folder: Path, keep: int, left: list[int]
+) -> None:
+    for step in (15, 20):
+        (folder / f"step-{step:09d}.safetensors").write_bytes(b"")
+    checkpoint.save(folder, made(11), keep)
+    assert [checkpoint.load(path).step for path in checkpoint.paths(folder)] == left
+
+
 def damaged(content: bytes, how: str, rng: random.Random) -> bytes:
     if how == "cut":
         return content[: rng.randrange(len(content))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -21,6 +22,9 @@ from pipeline import train
 from pipeline.data.dataset import Dataset
 from pipeline.settings import Settings
 from pipeline.training import checkpoint, loop, precision
+from pipeline.training.state import State
+from surrogates import store
+from tests import problems
 from tests.launching import mpi, run, stage, succeeded
 
 TINY = (
@@ -300,6 +304,19 @@ def test_tensorboard_gets_the_rows_of_the_log(dataset: Path, tmp_path: Path) -> 
     shown = [(event.step, event.value) for event in events.Scalars("valid_error")]
     assert [step for step, _ in shown] == [10, 20]
     assert [value for _, value in shown] == pytest.approx([float(row["valid_error"]) for row in rows])
+
+
+@pytest.mark.parametrize("first", [math.nan, math.inf])
+def test_weights_that_diverge_are_the_best_only_until_others_do_not(first: float) -> None:
+    problem = problems.problem((20,), ("periodic",))
+    surrogate = store.build("fno", problems.options("fno"), problem, "float32")
+    state = State(surrogate, torch.optim.AdamW(surrogate.parameters()))
+    bests = []
+    for step, error in enumerate((first, math.nan, 0.5, math.nan, 0.7), start=1):
+        state.step = step
+        loop._validate(state, error, read().training)
+        bests.append((state.best_step, state.best_error))
+    assert bests == [(1, math.inf), (1, math.inf), (3, 0.5), (3, 0.5), (3, 0.5)]
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:

@@ -40,6 +40,8 @@ class Checkpoint:
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Writes a checkpoint and removes all but the newest `keep`. The folder must exist.
 
+    Later ones are removed too: a run that saves an earlier step has found them damaged.
+
     Raises:
         OSError: the disk is full or cannot be written; the checkpoints before are untouched.
     """
@@ -69,8 +71,10 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     _flush_folder(folder)
-    for old in paths(folder)[:-keep]:
-        old.unlink()
+    found = paths(folder)
+    newest = found.index(path) + 1
+    for other in [*found[: max(0, newest - keep)], *found[newest:]]:
+        other.unlink()
     return path
 
 

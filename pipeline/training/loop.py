@@ -136,8 +136,10 @@ def _validate(state: State, error: float, options: Training) -> None:
     mean_loss = state.loss_sum / (state.step - last_row)
     state.rows.append([state.step, learning_rate(state.step - 1, options), mean_loss, error])
     state.loss_sum = 0.0
-    if error < state.best_error or not state.best_weights:
-        state.best_error, state.best_step = error, state.step
+    # Nothing compares with nan: weights whose roll-outs diverge would stay the best for ever.
+    comparable = error if math.isfinite(error) else math.inf
+    if comparable < state.best_error or not state.best_weights:
+        state.best_error, state.best_step = comparable, state.step
         weights = state.surrogate.state_dict()
         state.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
 
