@@ -82,7 +82,7 @@ def _ending_on_failure(settings: Settings) -> Iterator[None]:
         yield
     except StageFailedError as error:
         newest = _newest_record(settings.run / "records")
-        where = f" What was run and why it ended: {newest}." if newest else ""
+        where = f" Its record: {newest}." if newest else ""
         print(
             f"chain stopped: {error}.{where} Run the same command again to go on from what is complete.",
             file=sys.stderr,

@@ -52,7 +52,7 @@ def _end_all_ranks(error: Exception) -> NoReturn:
     rank, size = launch.rank_and_size()
     if rank != 0:
         # An error that all ranks share is rank 0's to tell: it ends the others before they speak.
-        time.sleep(2)
+        time.sleep(1)
     where = f"[rank {rank} of {size}] " if size > 1 else ""
     if is_users:
         print(f"{where}error: {_message(error)}", file=sys.stderr, flush=True)

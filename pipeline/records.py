@@ -6,9 +6,11 @@ import importlib.metadata
 import json
 import platform
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pipeline.data.files import writable_folder, write_whole
@@ -53,11 +55,11 @@ def attempt(settings: Settings, stage: str) -> Iterator[dict[str, Any]]:
         "host": platform.node(),
     }
     if launch.rank != 0:
-        yield facts
+        with _telling_of_failure_alone(settings.run / "records", stage, launch.rank):
+            yield facts
         return
-    folder = writable_folder(settings.run / "records")
-    path = folder / f"{stage}-{len(list(folder.glob(f'{stage}-*.json'))):03d}.json"
-    write_whole(path, json.dumps(record, indent=2))
+    path = _next_path(writable_folder(settings.run / "records"), stage)
+    _write(path, record)
     try:
         yield facts
     except BaseException as error:
@@ -66,7 +68,41 @@ def attempt(settings: Settings, stage: str) -> Iterator[dict[str, Any]]:
     else:
         record["outcome"] = "complete"
     finally:
-        write_whole(path, json.dumps(record | facts | {"ended": _now()}, indent=2))
+        # A stage may start MPI only once it works.
+        _write(path, record | facts | {"mpi_library": _mpi_library(), "ended": _now()})
+
+
+@contextmanager
+def _telling_of_failure_alone(folder: Path, stage: str, rank: int) -> Iterator[None]:
+    """Writes the reason of a failure that rank 0 has not had, and so cannot write."""
+    try:
+        yield
+    except Exception as error:
+        # Rank 0 ends all ranks within this time if it fails too.
+        time.sleep(1)
+        with suppress(OSError, ValueError, IndexError):
+            path = _paths(folder, stage)[-1]
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["outcome"] == "running":
+                reason = f"rank {rank}: {type(error).__name__}: {error}"
+                _write(path, record | {"outcome": "failed", "reason": reason, "ended": _now()})
+        raise
+
+
+def _paths(folder: Path, stage: str) -> list[Path]:
+    """The records of a stage in the order of their attempts."""
+    return sorted(folder.glob(f"{stage}-*.json"))
+
+
+def _next_path(folder: Path, stage: str) -> Path:
+    """The place of the record behind those that are there."""
+    taken = _paths(folder, stage)
+    number = int(taken[-1].stem.rpartition("-")[2]) + 1 if taken else 0
+    return folder / f"{stage}-{number:03d}.json"
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    write_whole(path, json.dumps(record, indent=2))
 
 
 def _versions() -> dict[str, str]:

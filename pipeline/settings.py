@@ -6,7 +6,8 @@ import difflib
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -175,9 +176,27 @@ def nearest(key: str, legal: list[str]) -> str:
 
 def _checked(model: type[Any], plain: dict[str, Any], prefix: str) -> Any:
     try:
-        return model.model_validate(plain)
+        checked = model.model_validate(plain)
     except ValidationError as error:
         raise ValueError("\n".join(_line(issue, plain, model, prefix) for issue in error.errors())) from None
+    wrong = list(_no_numbers(plain, checked.model_dump(), prefix))
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return checked
+
+
+def _no_numbers(found: Any, taken: Any, key: str) -> Iterator[str]:
+    """What pydantic lets pass as numbers: infinite ones, and true and false."""
+    if isinstance(found, dict) and isinstance(taken, dict):
+        for name in found.keys() & taken.keys():
+            yield from _no_numbers(found[name], taken[name], f"{key}{name}.")
+    elif isinstance(found, list) and isinstance(taken, (list, tuple)):
+        for number, (one, other) in enumerate(zip(found, taken, strict=False)):
+            yield from _no_numbers(one, other, f"{key}{number}.")
+    elif isinstance(taken, float) and not math.isfinite(taken):
+        yield f"{key[:-1]}={found!r}: input should be a finite number"
+    elif isinstance(found, bool) and not isinstance(taken, bool):
+        yield f"{key[:-1]}={found!r}: input should be a number, not true or false"
 
 
 def _line(issue: Any, plain: dict[str, Any], model: type[BaseModel], prefix: str) -> str:

@@ -27,6 +27,11 @@ MISTAKES = [
     ("storage.precision=float16", ["storage.precision", "float16", "float32"]),
     ("solver.extent=[1.0,-1.0]", ["extent", "-1"]),
     ("samples.train=", ["samples.train"]),
+    ("samples.train=true", ["samples.train=True", "not true or false"]),
+    ("training.learning_rate=inf", ["training.learning_rate=inf", "finite"]),
+    ("output.duration=inf", ["output.duration=inf", "finite"]),
+    ("solver.extent=[1.0,inf]", ["solver.extent.1=inf", "finite"]),
+    ("solver.diffusivity.range=[0.1,nan]", ["solver.diffusivity.range.1=nan", "finite"]),
 ]
 
 
@@ -68,8 +73,8 @@ def test_more_ranks_than_the_grid_allows_is_refused_with_the_legal_counts(tmp_pa
     arguments = [*SMALL, "solver.resolution=2", "group_size=3", f"run={tmp_path / 'run'}"]
     result = stage("generate", *arguments, ranks=3)
     assert result.returncode == 2
-    assert "3" in result.stderr
-    assert "2" in result.stderr
+    assert "3 ranks cannot share a grid of 2 rows" in result.stderr
+    assert "use 1 to 2 ranks" in result.stderr
     assert not (tmp_path / "run" / "dataset" / "data").exists()
 
 
