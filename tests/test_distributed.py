@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from pipeline.training import distributed
 from pipeline.training.sampling import Batches
 from surrogates.contract import surrogate_names
 from tests.launching import mpi, run, succeeded
@@ -95,6 +96,48 @@ def test_srun_joins_its_ranks_by_slurms_variables(tmp_path: Path) -> None:
     }
     result = succeeded(run(["sh", "-c", script], timeout=120, **slurm))
     assert sorted(result.stdout.splitlines()) == ["0 2 3 said_by_0 1", "1 2 3 said_by_0 1"]
+
+
+def test_srun_without_scontrol_is_refused_with_another_way_to_start() -> None:
+    slurm = {"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0"}
+    result = run([sys.executable, *PROGRAM], SLURM_STEP_NODELIST="node[1-2]", PATH="/nowhere", **slurm)
+    assert "ValueError: under srun" in result.stderr
+    assert "scontrol show hostnames node[1-2]" in result.stderr
+    assert "start with mpirun or torchrun" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("found", "enough", "counts"),
+    [
+        ([("a", "0"), ("a", "1"), ("b", "0"), ("b", "1")], True, ""),
+        ([("a", "0"), ("a", "0")], False, "a has 2 ranks and 1 CUDA devices"),
+        ([("a", "0"), ("a", "1"), ("b", "0"), ("b", "0")], False, "b has 2 ranks and 1 CUDA devices"),
+        ([("a", "0"), ("b", None)], False, "b has 1 ranks and 0 CUDA devices"),
+        ([("a", None), ("a", None)], False, "a has 2 ranks and 0 CUDA devices"),
+    ],
+)
+def test_ranks_compute_on_gpus_where_each_has_one(
+    found: list[tuple[str, str | None]], enough: bool, counts: str
+) -> None:
+    assert distributed.each_has_a_device("auto", found) is enough
+    assert not distributed.each_has_a_device("cpu", found)
+    if enough:
+        assert distributed.each_has_a_device("cuda", found)
+        return
+    with pytest.raises(ValueError, match=counts):
+        distributed.each_has_a_device("cuda", found)
+
+
+def test_deterministic_algorithms_are_asked_for_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        distributed.compute_repeatably(torch.device("cpu"))
+        assert not torch.are_deterministic_algorithms_enabled()
+        distributed.compute_repeatably(torch.device("cuda"))
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_cores_are_shared_by_the_ranks_of_a_machine() -> None:

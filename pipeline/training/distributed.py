@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -63,18 +63,24 @@ def joined(device_name: str) -> Iterator[Ranks]:
     Sets the threads of each rank to its share of the cores, unless OMP_NUM_THREADS says otherwise.
 
     Raises:
-        ValueError: there is no such device, the ranks started apart, or they do not find each other.
+        ValueError: there are too few devices, the ranks started apart, or they do not find each other.
     """
     place = launch.detect()
     device = device_of(device_name, place)
+    compute_repeatably(device)
     if place.size == 1:
         _set_threads([(socket.gethostname(), _cores())])
         yield Ranks(0, 1, device)
         return
     _join(place, device)
     everyone: list[Any] = [None] * place.size
-    dist.all_gather_object(everyone, (socket.gethostname(), _cores()))
-    _set_threads(everyone)
+    dist.all_gather_object(everyone, (socket.gethostname(), _cores(), _unique_name(device)))
+    _set_threads([(host, cores) for host, cores, _ in everyone])
+    found = [(host, name) for host, _, name in everyone]
+    if not each_has_a_device(device_name, found):
+        if place.rank == 0 and any(name is not None for _, name in found):
+            print(f"training on processors: {_counts(found)}; one rank for each device would train on them")
+        device = torch.device("cpu")
     yield Ranks(place.rank, place.size, device)
     # Not in a `finally`: after an error the other ranks may never come, and the process ends anyway.
     dist.destroy_process_group()
@@ -95,8 +101,56 @@ def device_of(name: str, place: Launch) -> torch.device:
     return device
 
 
+def each_has_a_device(name: str, found: Sequence[tuple[str, str | None]]) -> bool:
+    """Whether the ranks may compute on CUDA devices: NCCL wants one for each rank.
+
+    Args:
+        name: `cpu`, `cuda` or `auto`.
+        found: for every rank its host, and the device that it would take; None where there is none.
+
+    Raises:
+        ValueError: `cuda` is asked for, and ranks would share a device.
+    """
+    enough = all(device is not None for _, device in found) and len(set(found)) == len(found)
+    if name == "cuda" and not enough:
+        raise ValueError(
+            f"training.device=cuda, but {_counts(found)}: start as many ranks as there are devices, or set "
+            "training.device=cpu"
+        )
+    return name != "cpu" and enough
+
+
+def compute_repeatably(device: torch.device) -> None:
+    """Asks for the algorithms that give the same bits each time; a processor's do anyway.
+
+    PyTorch warns of an operation that has none.
+    """
+    if device.type == "cuda":
+        # cuBLAS reads it at its first use.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _unique_name(device: torch.device) -> str | None:
+    """What tells a CUDA device from all others of its host, also where each rank sees but its own."""
+    return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else None
+
+
+def _counts(found: Sequence[tuple[str, str | None]]) -> str:
+    """The ranks and the devices of the host that has the fewest devices for its ranks."""
+
+    def count(host: str) -> tuple[int, int]:
+        names = [name for each, name in found if each == host]
+        return len(set(names) - {None}), len(names)
+
+    host = min(dict(found), key=lambda each: count(each)[0] / count(each)[1])
+    devices, ranks = count(host)
+    return f"{host} has {ranks} ranks and {devices} CUDA devices for them"
+
+
 def _join(place: Launch, device: torch.device) -> None:
-    backend = "nccl" if device.type == "cuda" else "gloo"
+    # Objects on processors go by gloo also among ranks on GPUs: it works before each has one of its own.
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         store = None if place.launcher == "torchrun" else _store(place)
         dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=TIMEOUT)
@@ -134,10 +188,14 @@ def _connect(place: Launch, host: str, port: int) -> TCPStore:
 
 def _slurm_address() -> tuple[str, int]:
     """The first node of the step, and a port from the job's and the step's number."""
-    nodes = os.environ["SLURM_STEP_NODELIST"]
-    names = subprocess.run(
-        ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True, timeout=60
-    ).stdout.split()
+    command = ["scontrol", "show", "hostnames", os.environ["SLURM_STEP_NODELIST"]]
+    try:
+        names = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ValueError(
+            f"under srun the ranks meet on the first node that `{' '.join(command)}` names, which failed "
+            f"({error}): put Slurm's scontrol on PATH on the compute nodes, or start with mpirun or torchrun"
+        ) from error
     number = int(os.environ["SLURM_JOB_ID"]) * 31 + int(os.environ["SLURM_STEP_ID"])
     return names[0], 20000 + number % 12000
 
