@@ -46,7 +46,7 @@ _MUST_AGREE = (
 
 def run(settings: Settings) -> None:
     """Writes `RUN/models/SURROGATE/evaluation/`: metrics.json, pictures, and report.html last."""
-    communicator = _world()
+    communicator = launch.world()
     with records.attempt(settings, "evaluate") as facts:
         dataset = Dataset.open(settings.dataset)
         surrogate = _load(settings)
@@ -65,16 +65,6 @@ def run(settings: Settings) -> None:
         if first:
             _write(settings, surrogate, dataset, {"identity": identity, **found}, folder)
             facts["headline"] = {name: split["headline"] for name, split in found["splits"].items()}
-
-
-def _world() -> MPI.Intracomm:
-    communicator, started = launch.world(), launch.detect()
-    if communicator.size != started.size:
-        raise ValueError(
-            f"evaluate shares its work out over MPI, which sees {communicator.size} of the {started.size} "
-            f"ranks of {started.launcher}: start it with mpirun, or on one rank"
-        )
-    return communicator
 
 
 def _load(settings: Settings) -> Surrogate:

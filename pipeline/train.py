@@ -46,6 +46,7 @@ def run(settings: Settings) -> None:
     with records.attempt(settings, "train") as facts, distributed.joined(settings.training.device) as ranks:
         is_complete = ranks.is_first and _prepared(folder, configuration, settings.start_anew)
         if ranks.agree(is_complete):
+            facts["skipped"] = True
             if ranks.is_first:
                 print(f"{folder} holds the trained model of this configuration already")
             return

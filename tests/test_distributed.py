@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from pipeline.parallel.launch import Launch
 from pipeline.training import distributed
 from pipeline.training.sampling import Batches
 from surrogates.contract import surrogate_names
@@ -96,6 +97,37 @@ def test_srun_joins_its_ranks_by_slurms_variables(tmp_path: Path) -> None:
     }
     result = succeeded(run(["sh", "-c", script], timeout=120, **slurm))
     assert sorted(result.stdout.splitlines()) == ["0 2 3 said_by_0 1", "1 2 3 said_by_0 1"]
+
+
+@pytest.mark.parametrize(
+    ("step", "launcher"),
+    [
+        ("0", "srun"),
+        ("4294967289", "srun"),
+        ("4294967290", "none"),
+        ("4294967291", "none"),
+        ("4294967292", "none"),
+        ("4294967293", "none"),
+        ("", "none"),
+    ],
+)
+def test_only_a_step_that_srun_started_has_ranks(step: str, launcher: str) -> None:
+    program = "from pipeline.parallel import launch; print(launch.detect())"
+    slurm = {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_STEP_ID": step}
+    said = succeeded(run([sys.executable, "-c", program], **slurm)).stdout
+    assert said.strip() == str(Launch("srun", 3, 4, 1) if launcher == "srun" else Launch("none", 0, 1, 0))
+
+
+def test_ranks_of_an_unknown_launcher_are_those_of_mpi() -> None:
+    unknown = [word for name in ("RANK", "SIZE", "LOCAL_RANK") for word in ("-u", f"OMPI_COMM_WORLD_{name}")]
+    program = (
+        "from pipeline.parallel import launch; before = launch.detect().size; world = launch.world();"
+        "print(before, world.rank, world.size, *launch.rank_and_size())"
+    )
+    command = mpi(2, "-c", program)
+    place = command.index(sys.executable)
+    lines = succeeded(run([*command[:place], "env", *unknown, *command[place:]])).stdout.splitlines()
+    assert sorted(lines) == ["1 0 2 0 2", "1 1 2 1 2"]
 
 
 def test_srun_without_scontrol_is_refused_with_another_way_to_start() -> None:

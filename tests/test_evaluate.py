@@ -144,6 +144,7 @@ def test_a_complete_evaluation_is_skipped_and_another_one_is_not(judged, tmp_pat
     written = page.stat().st_mtime_ns
     assert "nothing to do" in evaluate(run).stdout
     assert page.stat().st_mtime_ns == written
+    assert json.loads((run / "records" / "evaluate-001.json").read_text())["skipped"] is True
     assert "nothing to do" not in evaluate(run, "evaluation.pictures=0").stdout
     assert not list((evaluation(run) / "pictures").glob("test-0*.png"))
 

@@ -144,20 +144,25 @@ def test_a_training_log_with_gaps_is_drawn(tmp_path):
 def test_commands_can_be_pasted_and_belong_to_the_surrogate(tmp_path):
     (tmp_path / "records").mkdir()
 
-    def attempt(stage, number, name, outcome, *overrides, ranks=1):
+    def attempt(stage, number, name, outcome, *overrides, ranks=1, **facts):
         record = {
             "command": [f"/somewhere/{stage}.py", *overrides],
             "ranks": ranks,
             "outcome": outcome,
             "configuration": {"surrogate": {"name": name}},
+            **facts,
         }
         (tmp_path / "records" / f"{stage}-{number:03d}.json").write_text(json.dumps(record))
 
     attempt("generate", 0, "fno", "complete", "run=it's here", ranks=4)
+    attempt("generate", 1, "fno", "complete", "run=it's here", ranks=2, skipped=True)
     attempt("train", 0, "fno", "complete", "surrogate=fno")
     attempt("train", 1, "fno", "failed", "surrogate.width=x")
     attempt("train", 2, "unet", "complete", "surrogate=unet")
-    attempt("evaluate", 0, "fno", "running", "surrogate=fno")
+    attempt("train", 3, "fno", "complete", "training.device=cpu", skipped=True)
+    attempt("train", 4, "fno", "running", "training.device=cuda")
+    attempt("evaluate", 0, "fno", "complete", "evaluation.pictures=1")
+    attempt("evaluate", 1, "fno", "running", "surrogate=fno")
     assert provenance.commands(tmp_path, tmp_path, "fno") == [
         """mpirun -n 4 python -m pipeline.generate 'run=it'"'"'s here'""",
         "python -m pipeline.train surrogate=fno",

@@ -216,6 +216,8 @@ def test_a_complete_model_is_left_alone(
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
     trained(tmp_path, dataset, "training.checkpoint_every=7")
     assert "already" in capsys.readouterr().out
+    record = json.loads((tmp_path / "records" / "train-000.json").read_text())
+    assert (record["outcome"], record["skipped"]) == ("complete", True)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 

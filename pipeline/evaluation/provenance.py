@@ -30,15 +30,19 @@ def seconds(attempts: list[dict[str, Any]]) -> float:
 
 
 def last_working(attempts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The newest attempt that is complete, or is still running as the one that asks is."""
-    good = [attempt for attempt in attempts if attempt["outcome"] != "failed"]
+    """The newest attempt that ended well, and found work to do."""
+    good = [one for one in attempts if one["outcome"] == "complete" and not one.get("skipped")]
     return good[-1] if good else None
 
 
 def commands(dataset_run: Path, run: Path, surrogate: str) -> list[str]:
-    """The command line of each stage that led here, as one can paste it into a shell."""
+    """The command line of each stage that led here, as one can paste it into a shell.
+
+    The last one is the newest evaluation, which still runs where its report is being written.
+    """
     attempts = {stage: last_working(records(dataset_run, stage)) for stage in ("generate", "validate")}
-    attempts |= {stage: last_working(records(run, stage, surrogate)) for stage in ("train", "evaluate")}
+    attempts["train"] = last_working(records(run, "train", surrogate))
+    attempts["evaluate"] = next(reversed(records(run, "evaluate", surrogate)), None)
     return [_command(stage, attempt) for stage, attempt in attempts.items() if attempt is not None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,17 @@ class Launch:
 
 
 def detect() -> Launch:
-    """Reads the launcher's environment variables; `none` with one rank where there are none."""
+    """Reads the launcher's environment variables; `none` with one rank where there are none.
+
+    A launcher that sets none of them is known by MPI alone, from the call of `world` on.
+    """
     for name, rank, size, local_rank in _VARIABLES:
         if rank in os.environ and size in os.environ and _is_step(name):
             place = os.environ.get(local_rank, "0")
             return Launch(name, int(os.environ[rank]), int(os.environ[size]), int(place))
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.size > 1:
+        return Launch("MPI", mpi.COMM_WORLD.rank, mpi.COMM_WORLD.size, 0)
     return Launch("none", 0, 1, 0)
 
 
@@ -59,8 +66,12 @@ def world() -> MPI.Intracomm:
 
 
 def _is_step(launcher: str) -> bool:
-    """Slurm sets its variables in a batch script too, which is no rank of a step."""
-    return launcher != "srun" or os.environ.get("SLURM_STEP_ID", "") not in ("", "4294967291")
+    """Slurm sets its variables in batch scripts and interactive shells too, which are no ranks of a step."""
+    return launcher != "srun" or int(os.environ.get("SLURM_STEP_ID") or _FIRST_SPECIAL) < _FIRST_SPECIAL
+
+
+#: Slurm's numbers from here on stand for an interactive shell, a batch script, and others (slurm.h).
+_FIRST_SPECIAL = 0xFFFFFFFA
 
 
 _VARIABLES = (
