@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
@@ -40,18 +42,30 @@ def run(settings: Settings) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Checks what the stages would find wrong with the solver and the surrogate after hours of work.
+    """Finds before any work what a stage would refuse after hours of it.
 
     Raises:
-        ValueError: an unknown name, a wrong option, or options that cannot work together.
+        ValueError: an unknown name, a wrong option, or options that cannot work together: solver and
+            output, surrogate and grid, windows and frames, batch and ranks.
     """
     from mpi4py import MPI
 
+    from pipeline.training.problem import expected_problem
+    from pipeline.training.sampling import Batches
     from surrogates.contract import surrogate_class
 
-    build_solver(settings.solver, MPI.COMM_SELF)
+    solver = build_solver(settings.solver, MPI.COMM_SELF)
+    steps, training = settings.output.steps, settings.training
+    if training.unroll > steps:
+        raise ValueError(
+            f"training.unroll={training.unroll} steps do not fit trajectories of output.steps={steps}: "
+            "lower the one or raise the other"
+        )
+    Batches(1, training.batch_size, settings.seed, 0, settings.launcher.ranks["train"])
     constructor = surrogate_class(str(settings.surrogate.get("name")))
-    constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
+    options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
+    times = settings.output.duration * np.arange(steps + 1) / steps
+    constructor(expected_problem(dataclasses.asdict(solver.spec), times), **options)
 
 
 def _refuse_launcher() -> None:
@@ -71,6 +85,7 @@ def _stage_arguments() -> list[str]:
     return [
         *(word for folder in folders for word in ("--config-dir", folder)),
         *(() if name == "config" else ("--config-name", name)),
+        *(word for word in chosen.overrides.hydra if word.startswith("hydra.searchpath=")),
         *chosen.overrides.task,
     ]
 

@@ -87,6 +87,9 @@ def files_of(run: Path) -> list[Path]:
         ("solver.scheme=magic", "solver.scheme='magic'"),
         ("training.stepz=3", "did you mean 'steps'?"),
         ("surrogate=fnoo", "did you mean 'fno'?"),
+        ("surrogate.modes=40", "24 cells resolve 1 to 12"),
+        ("training.unroll=7", "output.steps=6"),
+        ("launcher.ranks.train=3", "cannot be shared by 3 ranks"),
     ],
 )
 def test_a_wrong_configuration_stops_it_before_the_first_stage(tmp_path, override, words):

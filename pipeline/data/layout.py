@@ -47,11 +47,7 @@ class Header:
 
     def channels(self, kind: str) -> list[str]:
         """The channels of `fields` or `coefficients`; a vector has one for each axis: `name_axis`."""
-        return [
-            f"{field['name']}_{axis}" if field["order"] else field["name"]
-            for field in self.spec[kind]
-            for axis in (self.axes if field["order"] else [""])
-        ]
+        return [name for field in self.spec[kind] for name in channel_names(field, self.axes)]
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,11 @@ class Item:
     def varies(self) -> bool:
         """Whether each trajectory has its own values."""
         return self.values is None
+
+
+def channel_names(field: dict[str, Any], axes: list[str]) -> list[str]:
+    """The channels of one field: its name, or `name_axis` for each component of a vector."""
+    return [f"{field['name']}_{axis}" for axis in axes] if field["order"] else [field["name"]]
 
 
 def field_path(field: dict[str, Any]) -> str:
