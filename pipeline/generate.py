@@ -57,7 +57,7 @@ def run(settings: Settings) -> None:
         world.Barrier()
         _make(settings, plan, solver, missing, world)
         if world.rank == 0:
-            manifest = store.finish(settings.dataset, plan)
+            manifest = store.finish(settings.dataset, plan, settings.storage.max_failed_share)
             facts |= {
                 "shards_made": len(missing),
                 "trajectories": sum(shard.trajectories for shard in manifest.shards),
@@ -113,7 +113,7 @@ def _make(
     )
     if world.rank == 0:
         writable_folder(settings.dataset / "receipts")
-    failed = 0
+    failed, allowed = 0, settings.storage.max_failed_share
     total = sum(shard.count for shard in missing)
     with progress.bar(None, "trajectories", rank=world.rank, total=total) as bar:
         for number in handed_out(len(missing), world, group):
@@ -124,7 +124,7 @@ def _make(
                 write_paper(receipt_path(settings.dataset, shard), receipt)
             failed += len(receipt.failed)
             if receipt.failed:
-                store.refuse_failures(plan, failed, receipt.failed[0].reason)
+                store.refuse_failures(plan, failed, allowed, receipt.failed[0].reason)
         bar.update(total - bar.n)
 
 

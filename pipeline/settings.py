@@ -110,7 +110,11 @@ class Settings(_Section):
 
     def dataset_settings(self) -> dict[str, Any]:
         """The part that determines every byte of the data set."""
-        return self.model_dump(mode="json", include={"seed", "solver", "samples", "output", "storage"})
+        return self.model_dump(
+            mode="json",
+            include={"seed", "solver", "samples", "output", "storage"},
+            exclude={"storage": {"max_failed_share"}},
+        )
 
     @property
     def model_folder(self) -> Path:

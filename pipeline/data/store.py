@@ -80,16 +80,16 @@ def reopen(folder: Path, plan: Manifest) -> None:
         write_paper(folder / "manifest.json", plan)
 
 
-def finish(folder: Path, plan: Manifest) -> Manifest:
+def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     """Writes the statistics, the data card and, last, the complete manifest.
 
     Raises:
-        ValueError: more trajectories failed than the configuration allows, or all of a split.
+        ValueError: more than `max_failed_share` of the trajectories failed, or all of a split.
     """
     shards = plan.planned
     receipts = [read_paper(receipt_path(folder, shard), Receipt) for shard in shards]
     failed = [failure for receipt in receipts for failure in receipt.failed]
-    refuse_failures(plan, len(failed), failed[0].reason if failed else "")
+    refuse_failures(plan, len(failed), max_failed_share, failed[0].reason if failed else "")
     for split in {shard.split for shard in shards}:
         if not any(receipt.indices for receipt in receipts if receipt.split == split):
             raise ValueError(f"every trajectory of split {split} failed, the first: {failed[0].reason}")
@@ -121,14 +121,14 @@ def finish(folder: Path, plan: Manifest) -> Manifest:
     return manifest
 
 
-def refuse_failures(plan: Manifest, failed: int, reason: str) -> None:
-    """Raises ValueError where `failed` trajectories are more than the configuration allows."""
+def refuse_failures(plan: Manifest, failed: int, max_failed_share: float, reason: str) -> None:
+    """Raises ValueError where `failed` trajectories are more than that share of all."""
     total = sum(shard.count for shard in plan.planned)
-    allowed = plan.configuration["storage"]["max_failed_share"]
-    if failed > allowed * total:
+    if failed > max_failed_share * total:
         raise ValueError(
-            f"{failed} of {total} trajectories failed, more than storage.max_failed_share={allowed}; "
-            f"one reason: {reason}; change the solver's options, or allow more"
+            f"{failed} of {total} trajectories failed, more than storage.max_failed_share={max_failed_share}; "
+            f"one reason: {reason}; change the solver's options, or raise storage.max_failed_share and run "
+            "it again: finished shards are kept"
         )
 
 
