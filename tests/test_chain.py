@@ -87,8 +87,8 @@ def files_of(run: Path) -> list[Path]:
         ("solver.scheme=magic", "solver.scheme='magic'"),
         ("training.stepz=3", "did you mean 'steps'?"),
         ("surrogate=fnoo", "did you mean 'fno'?"),
-        ("surrogate.modes=40", "24 cells resolve 1 to 12"),
-        ("training.unroll=7", "output.steps=6"),
+        ("surrogate.modes=40", "64 cells resolve 1 to 32"),
+        ("training.unroll=11", "output.steps=10"),
         ("launcher.ranks.train=3", "cannot be shared by 3 ranks"),
     ],
 )
