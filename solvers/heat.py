@@ -60,8 +60,8 @@ class Heat(Solver):
         communicator: the ranks that share one trajectory.
 
     Raises:
-        ValueError: options that do not work together, more ranks than rows, or a declared step of euler
-            over the stability limit. That limit is known for k up to the end of its range (lognormal:
+        ValueError: options that do not work together, more ranks than rows, a grid too coarse for the
+            fields that are drawn (`resolving`), or a declared step of euler over the stability limit. That limit is known for k up to the end of its range (lognormal:
             four standard deviations); a trajectory that exceeds it ends in a `DivergedError`.
     """
 

@@ -11,6 +11,7 @@ from solvers.contract import Field, Parameter, Parameters
 from solvers.grid import Grid
 from solvers.heat_options import DiffusivityOptions
 from solvers.random_fields import deviations, evaluate
+from solvers.resolving import LEAST_BALL, check_modes, check_size
 
 
 class Diffusivity(ABC):
@@ -85,6 +86,14 @@ class Lognormal(Diffusivity):
             options.correlation_length,
             options.spectral_exponent,
         )
+        check_modes(
+            self._deviations**2,
+            self._kinds,
+            grid,
+            "diffusivity.kind=lognormal",
+            f"a longer diffusivity.correlation_length ({options.correlation_length:g} m) or fewer "
+            f"diffusivity.modes ({options.modes})",
+        )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """The coefficients of (ln k - mean) / deviation."""
@@ -110,6 +119,8 @@ class Inclusions(Diffusivity):
             Parameter("matrix_diffusivity", "m^2/s", "k around the inclusions", *options.range),
             Parameter("contrast", "1", "k inside the inclusions over k around them", *options.contrast),
         )
+        largest = options.inclusion_radius[1]
+        check_size(largest, LEAST_BALL, grid, "the largest of diffusivity.inclusion_radius")
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Centres (n, d) and radii (n,), m."""

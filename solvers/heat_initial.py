@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -10,6 +11,7 @@ from solvers.contract import Parameter, Parameters
 from solvers.grid import Grid
 from solvers.heat_options import InitialOptions
 from solvers.random_fields import bumps, deviations, evaluate
+from solvers.resolving import LEAST_GAUSSIAN, check_modes, check_size
 
 
 class Initial(ABC):
@@ -45,6 +47,7 @@ class RandomField(Initial):
             options.correlation_length,
             options.spectral_exponent,
         )
+        check_modes(self._deviations**2, grid.boundary, grid, f"initial.kind={options.kind}", self._remedy())
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """The coefficients of the field over its amplitude."""
@@ -56,9 +59,19 @@ class RandomField(Initial):
         field: np.ndarray = parameters["amplitude"] * unit
         return field
 
+    def _remedy(self) -> str:
+        """What gives the field longer waves."""
+        return (
+            f"a longer initial.correlation_length ({self.options.correlation_length:g} m) or fewer "
+            f"initial.modes ({self.options.modes})"
+        )
+
 
 class FewModes(RandomField):
-    """A sum of a few products of modes, drawn among the lowest of each axis."""
+    """A sum of a few products of modes, drawn among the lowest of each axis with equal chance."""
+
+    def __init__(self, grid: Grid, options: InitialOptions):
+        super().__init__(grid, dataclasses.replace(options, spectral_exponent=0.0))
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """The coefficients of the field over its amplitude, most of them zero."""
@@ -68,12 +81,16 @@ class FewModes(RandomField):
             coefficients.flat[rng.choice(legal)] += rng.standard_normal()
         return {"initial_coefficients": coefficients / np.sqrt(np.sum(coefficients**2))}
 
+    def _remedy(self) -> str:
+        return f"fewer initial.modes ({self.options.modes})"
+
 
 class Blobs(Initial):
     """A sum of Gaussians of either sign."""
 
     def __init__(self, grid: Grid, options: InitialOptions):
         super().__init__(grid, options, "largest peak of a blob")
+        check_size(options.width[0], LEAST_GAUSSIAN, grid, "the least of initial.width")
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Peaks over the amplitude (n,), centres (n, d) and widths (n,) in m."""

@@ -11,6 +11,7 @@ from solvers.contract import Field, Parameter, Parameters
 from solvers.grid import Grid
 from solvers.heat_options import HeaterOptions
 from solvers.random_fields import bumps
+from solvers.resolving import LEAST_GAUSSIAN, check_size
 
 
 class Heaters:
@@ -24,6 +25,8 @@ class Heaters:
     def __init__(self, grid: Grid, options: HeaterOptions):
         self.grid = grid
         self.options = options
+        if options.count:
+            check_size(options.width[0], LEAST_GAUSSIAN, grid, "the least of heaters.width")
         self.names = [f"heater_{number}" for number in range(1, options.count + 1)]
         self.fields = tuple(
             Field(name, "K/s", "heating where and while this heater is on") for name in self.names

@@ -14,17 +14,20 @@ import numpy as np
 from solvers.grid import Grid
 
 
-def angular_wave_numbers(kind: str, length: float, count: int) -> np.ndarray:
-    """The wave numbers (rad/m) of the first `count` modes of an axis, lowest first.
+def half_waves(kind: str, count: int) -> np.ndarray:
+    """How many half waves the first `count` modes have along an axis, lowest first.
 
     `kind` is that of the ends: `periodic` 1, cos, sin, cos, ...; `neumann` cosines; `dirichlet` sines.
     """
     number = np.arange(count)
     if kind == "periodic":
-        half_waves = (number + 1) // 2 * 2
-    else:
-        half_waves = number + 1 if kind == "dirichlet" else number
-    wave_numbers: np.ndarray = np.pi / length * half_waves
+        return (number + 1) // 2 * 2
+    return number + 1 if kind == "dirichlet" else number
+
+
+def angular_wave_numbers(kind: str, length: float, count: int) -> np.ndarray:
+    """The wave numbers (rad/m) of the first `count` modes of an axis, see `half_waves`."""
+    wave_numbers: np.ndarray = np.pi / length * half_waves(kind, count)
     return wave_numbers
 
 

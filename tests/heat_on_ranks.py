@@ -15,11 +15,11 @@ from mpi4py import MPI
 from solvers.contract import DivergedError
 from tests.heat_cases import heat, sampled
 
-# Rows that 2, 3 and 4 ranks share unevenly; `columns` leaves ranks without a column of coefficients.
+# Rows that 2, 3 and 4 ranks share unevenly; `columns` leaves a rank without a column of coefficients.
 GRIDS: dict[str, dict[str, Any]] = {
     "1d": {"extent": [1.0], "resolution": [13]},
     "2d": {"extent": [1.0, 0.8], "resolution": [11, 7]},
-    "columns": {"extent": [1.0, 0.8], "resolution": [7, 2]},
+    "columns": {"extent": [1.0, 0.8], "resolution": [7, 3]},
     "3d": {"extent": [1.0, 0.8, 1.2], "resolution": [9, 6, 5]},
 }
 WALLS = [
@@ -29,16 +29,26 @@ WALLS = [
 ]
 SCHEMES: dict[str, dict[str, Any]] = {
     "exact": {"scheme": "exact", "diffusivity": {"kind": "constant"}},
-    "rkl2": {"scheme": "rkl2"},
-    "inclusions": {"scheme": "rkl2", "time_step": 0.01, "diffusivity": {"kind": "inclusions"}},
-    "euler": {"scheme": "euler"},
+    "rkl2": {"scheme": "rkl2", "diffusivity": {"modes": 3}},
+    "inclusions": {
+        "scheme": "rkl2",
+        "time_step": 0.01,
+        "diffusivity": {"kind": "inclusions", "inclusion_radius": [0.3, 0.4]},
+    },
+    "euler": {"scheme": "euler", "diffusivity": {"modes": 3}},
 }
 VALUES = {"x": [1.0, 2.0], "y": [0.5, 0.0], "z": [-0.5, 1.0]}
 
 
 def solve(communicator: MPI.Intracomm, case: dict[str, Any]) -> dict[str, np.ndarray] | None:
     """The results on the whole grid, on the communicator's first rank."""
-    solver = heat(communicator, boundary_values=VALUES, heaters={"count": 2}, **case)
+    solver = heat(
+        communicator,
+        boundary_values=VALUES,
+        heaters={"count": 2, "width": [0.15, 0.2]},
+        initial={"modes": 2},
+        **case,
+    )
     parameters = sampled(solver)
     start = solver.initial_state(parameters)
     end = solver.advance(start, parameters, 0.0, 0.05)

@@ -70,3 +70,52 @@ def test_overflow_is_a_diverged_trajectory(name: str) -> None:
     parameters = sampled(solver) | {name: 1e308}
     with pytest.raises(DivergedError):
         solver.advance(solver.initial_state(parameters), parameters, 0.0, 0.1)
+
+
+@pytest.mark.parametrize("kind", ["random_field", "modes", "lognormal"])
+def test_a_grid_that_would_alias_a_random_field_is_refused_with_one_that_does_not(kind: str) -> None:
+    # Periodic, all modes alike: (8 - 1) 9 - 1 of the 16^2 - 1 have fewer half waves than 8 and 9 cells.
+    group = "diffusivity" if kind == "lognormal" else "initial"
+    short: dict[str, Any] = {"diffusivity": {"kind": "constant"}}
+    short[group] = {"kind": kind, "correlation_length": 1e-3}
+    remedy = "fewer initial.modes" if kind == "modes" else rf"a longer {group}.correlation_length \(0.001 m\)"
+    message = rf"{kind}: 75.[57] % of .*resolution=\[8, 9\], more than 2 %.*\[17, 17\].*{remedy}"
+    with pytest.raises(ValueError, match=message):
+        heat(**short, resolution=[8, 9])
+    shown = []
+    for resolution in (17, 40):
+        solver = heat(**short, resolution=resolution)
+        parameters = sampled(solver)
+        if kind == "lognormal":
+            field = np.log(solver.coefficients(parameters)[0] / parameters["mean_diffusivity"])
+        else:
+            field = solver.initial_state(parameters)
+        shown.append([np.mean(field) + 1, np.mean(field**2)])
+    assert np.allclose(shown[0], shown[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"initial": {"kind": "blobs", "width": [0.05, 0.5]}},
+            r"the least of initial.width: 0.05 m is less than 0.5 cells of 0.125 m along y.*\[16, 20\]",
+        ),
+        (
+            {"heaters": {"count": 1, "width": [0.06, 0.5]}},
+            r"the least of heaters.width: 0.06 m is less than 0.5 cells.*\[16, 17\].*at least 0.0625 m",
+        ),
+        (
+            {"diffusivity": {"kind": "inclusions", "inclusion_radius": [0.05, 0.12]}},
+            r"the largest of diffusivity.inclusion_radius: 0.12 m is less than 1 cells.*\[16, 17\]",
+        ),
+    ],
+)
+def test_what_is_smaller_than_a_cell_is_refused_with_a_grid_that_shows_it(
+    changes: dict[str, Any], message: str
+) -> None:
+    box = {"extent": [1.0, 2.0]}
+    with pytest.raises(ValueError, match=message):
+        heat(**changes, **box, resolution=16)
+    cells = 20 if "initial" in changes else 17
+    assert heat(**changes, **box, resolution=[16, cells]).spec.axes[1].size == cells

@@ -15,7 +15,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "exact": {"diffusivity": {"kind": "constant"}},
     "rkl2": {},
     "rkl2 declared": {"time_step": 0.013},
-    "inclusions": {"diffusivity": {"kind": "inclusions"}},
+    "inclusions": {"diffusivity": {"kind": "inclusions", "inclusion_radius": [0.2, 0.4]}},
     "euler": {"scheme": "euler"},
 }
 GRIDS: list[dict[str, Any]] = [
@@ -39,7 +39,12 @@ def total_heat(solver: Heat, state: np.ndarray) -> float:
 def test_heat_changes_by_what_walls_and_heaters_supply(grid: dict[str, Any], scheme: str) -> None:
     for boundary in WALLS:
         solver = heat(
-            **grid, **SCHEMES[scheme], boundary=boundary, boundary_values=VALUES, heaters={"count": 2}
+            **grid,
+            **SCHEMES[scheme],
+            boundary=boundary,
+            boundary_values=VALUES,
+            initial={"modes": 5},
+            heaters={"count": 2, "width": [0.15, 0.2]},
         )
         parameters = sampled(solver)
         start = solver.initial_state(parameters)
@@ -70,7 +75,7 @@ def test_known_fluxes_and_heaters_add_up(scheme: str) -> None:
         resolution=16,
         boundary=INSULATED,
         boundary_values={"x": [0.3, -0.1], "y": [0.2, 0.4]},
-        heaters={"count": 1},
+        heaters={"count": 1, "width": [0.1, 0.2]},
         **SCHEMES[scheme],
     )
     parameters = sampled(solver) | {"heater_1_start": 0.05, "heater_1_duration": 0.03}

@@ -16,10 +16,14 @@ from solvers.sampling import draw
 from tests.heat_cases import INSULATED, error, heat, sampled
 
 KINDS: dict[str, dict[str, Any]] = {
-    "constant k, few modes": {"diffusivity": {"kind": "constant"}, "initial": {"kind": "modes"}},
+    "constant k, few modes": {"diffusivity": {"kind": "constant"}, "initial": {"kind": "modes", "modes": 7}},
     "lognormal k, random field": {},
-    "inclusions, blobs": {"diffusivity": {"kind": "inclusions"}, "initial": {"kind": "blobs"}},
+    "inclusions, blobs": {
+        "diffusivity": {"kind": "inclusions"},
+        "initial": {"kind": "blobs", "width": [0.1, 0.15]},
+    },
 }
+HEATERS = {"count": 2, "width": [0.1, 0.15]}
 MIXED = {"x": "dirichlet", "y": "neumann", "z": "periodic"}
 EXTENTS = [[1.0], [1.0, 0.6], [1.0, 0.6, 0.8]]
 
@@ -43,8 +47,8 @@ def test_draws_lie_inside_or_outside_and_keep_the_sign(
 @hypothesis_settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**32), outside=st.booleans())
 def test_a_sample_is_the_seeds_alone(kind: str, seed: int, outside: bool) -> None:
-    coarse = heat(**KINDS[kind], heaters={"count": 2}, resolution=8)
-    fine = heat(**KINDS[kind], heaters={"count": 2}, resolution=[20, 12])
+    coarse = heat(**KINDS[kind], heaters=HEATERS, resolution=8)
+    fine = heat(**KINDS[kind], heaters=HEATERS, resolution=[20, 12])
     one = coarse.sample(np.random.default_rng(seed), outside)
     other = fine.sample(np.random.default_rng(seed), outside)
     assert one.keys() == other.keys()
@@ -59,7 +63,7 @@ def test_a_sample_is_the_seeds_alone(kind: str, seed: int, outside: bool) -> Non
 @pytest.mark.parametrize("extent", EXTENTS, ids=len)
 @pytest.mark.parametrize("kind", KINDS)
 def test_fields_are_the_same_on_every_grid(kind: str, extent: list[float], boundary: dict[str, str]) -> None:
-    options: dict[str, Any] = {"extent": extent, "boundary": boundary, "heaters": {"count": 2}, **KINDS[kind]}
+    options: dict[str, Any] = {"extent": extent, "boundary": boundary, "heaters": HEATERS, **KINDS[kind]}
     options["boundary_values"] = {"x": [1.0, 2.0]}
     coarse, fine = heat(**options, resolution=8), heat(**options, resolution=24)
     parameters = sampled(coarse)
