@@ -51,6 +51,9 @@ def save(
     """Writes `model.safetensors` and then `model.json`, each whole or not at all.
 
     `facts` is plain data that is kept beside: where the weights come from.
+
+    Raises:
+        OSError: the disk is full or cannot be written; the message names the file.
     """
     weights = safetensors.torch.save(
         {key: value.contiguous() for key, value in surrogate.state_dict().items()}
@@ -122,8 +125,15 @@ def description(folder: Path) -> dict[str, Any]:
 
 def _write_whole(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(
+            f"cannot write the {len(content)} bytes of {path}: {error.strerror}; make room and run the same "
+            "command again: training goes on from its last checkpoint"
+        ) from error
     partial.replace(path)

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from pipeline.evaluation import provenance
+from pipeline.evaluation import gallery, provenance
 from pipeline.evaluation.curves import draw_errors, draw_training, read_log
 from pipeline.evaluation.gallery import chosen_trajectories
 from pipeline.evaluation.pictures import Channel, chosen_frames, draw_comparison
@@ -129,6 +130,21 @@ def test_the_verdict_says_the_factor_and_on_which_side():
     assert against(0.0, 0.5) == "infinitely below"
     assert against(0.1, None) == "not comparable with"
     assert percent(12.345).split() == ["1234", "%"]
+
+
+def test_a_picture_appears_whole_under_its_name(tmp_path, monkeypatch):
+    path, seen = tmp_path / "errors.png", []
+    usual = Figure.savefig
+
+    def watched(figure, *arguments, **options):
+        usual(figure, *arguments, **options)
+        seen.append(path.exists())
+
+    monkeypatch.setattr(Figure, "savefig", watched)
+    gallery._save(Figure(), path, "test", "nothing")
+    assert seen == [False]
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_training_log_with_gaps_is_drawn(tmp_path):

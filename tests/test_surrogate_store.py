@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,3 +77,18 @@ def test_a_folder_with_half_a_model_is_not_whole(folder: Path) -> None:
     (folder / store.WEIGHTS).unlink()
     assert not store.is_whole(folder)
     assert not store.is_whole(folder / "nowhere")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], check=True)
+    try:
+        options = {"width": 16, "modes": 5, "layers": 3}
+        model = store.build("fno", options, problems.problem((12,), ("periodic",)), "float32")
+        with pytest.raises(OSError, match=r"bytes of .*/model\.safetensors: No space.*make room"):
+            store.save(disk, model, "fno", options, {})
+        assert not list(disk.iterdir())
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
@@ -27,6 +30,7 @@ from surrogates import store
 from tests import problems
 from tests.launching import mpi, run, stage, succeeded
 
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 TINY = (
     "surrogate.width=8",
     "surrogate.modes=6",
@@ -201,6 +205,37 @@ def test_where_all_checkpoints_are_damaged_nothing_is_trained(copied: Path, data
     assert "start_anew=true" in result.stderr
     assert all(path.stat().st_size == 0 for path in checkpoint.paths(folder / "checkpoints"))
     assert not (folder / "model.json").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@NEEDS_ROOT
+def test_a_full_disk_keeps_the_checkpoints_and_what_is_left_is_trained_later(
+    small_disk: Path, dataset: Path, undisturbed: Path
+) -> None:
+    """There is room for one checkpoint and a half."""
+    size = checkpoint.paths(undisturbed / "checkpoints")[0].stat().st_size
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - int(1.5 * size) - 16_000))
+    arguments = [f"run={small_disk}", f"dataset={dataset}", *TINY]
+    result = stage("train", *arguments)
+    folder = small_disk / "models" / "fno"
+    assert result.returncode == 2, result.stderr
+    assert f"bytes of {folder / 'checkpoints' / 'step-000000010.safetensors'}: No space" in result.stderr
+    assert "run the same command again" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(small_disk.rglob("*.partial"))
+    assert [checkpoint.load(path).step for path in checkpoint.paths(folder / "checkpoints")] == [5]
+    ballast.unlink()
+    succeeded(stage("train", *arguments))
+    assert same(folder, undisturbed)
 
 
 def test_a_lost_log_is_written_again(copied: Path, dataset: Path, undisturbed: Path) -> None:

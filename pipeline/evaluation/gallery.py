@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.data.files import partial_path, publish
 from pipeline.evaluation.curves import draw_errors, draw_training, read_log
 from pipeline.evaluation.errors import Cases, load, predict
 from pipeline.evaluation.pictures import Channel, draw_comparison, label, unit_words
@@ -92,5 +94,14 @@ def _values(dataset: Dataset, cases: Cases) -> str:
 
 
 def _save(figure: Figure, path: Path, section: str, caption: str) -> Picture:
-    figure.savefig(path, dpi=_DPI)
+    partial = partial_path(path)
+    try:
+        with open(partial, "wb") as file:
+            figure.savefig(file, format="png", dpi=_DPI)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error.strerror}; make room and run it again") from error
+    publish(partial, path)
     return Picture(path, section, caption)

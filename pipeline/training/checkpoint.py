@@ -20,6 +20,8 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from pipeline.data.files import partial_path, publish
+
 _FORMAT = "simsurrogate checkpoint 1"
 
 
@@ -61,16 +63,19 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     for left_over in folder.glob(".step-*.partial"):
         left_over.unlink()
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
-    partial = folder / f".{path.name}.partial"
+    partial, content = partial_path(path), safetensors.torch.save(tensors, metadata)
     try:
         with open(partial, "wb") as file:
-            file.write(safetensors.torch.save(tensors, metadata))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
+    except OSError as error:
         partial.unlink(missing_ok=True)
-    _flush_folder(folder)
+        raise OSError(
+            f"cannot write the {len(content)} bytes of {path}: {error.strerror}; make room and run the same "
+            "command again: it goes on from the last checkpoint"
+        ) from error
+    publish(partial, path)
     found = paths(folder)
     newest = found.index(path) + 1
     for other in [*found[: max(0, newest - keep)], *found[newest:]]:
@@ -152,12 +157,3 @@ def _checksum(described: str, tensors: Mapping[str, torch.Tensor]) -> str:
         checksum.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         checksum.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return checksum.hexdigest()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Makes a rename last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
