@@ -218,18 +218,36 @@ def test_a_missing_model_is_refused_with_the_command_that_makes_it(trained):
     assert "Traceback" not in result.stderr
 
 
-def test_a_foreign_model_is_refused_on_every_rank(trained, tmp_path):
-    run = copy_of(trained, tmp_path)
+def with_a_model_of(run: Path, **changes) -> None:
+    """Puts an untrained model of a changed problem into a run folder."""
     folder = run / "models" / "fno"
     described = store.description(folder)
-    trained_on = surrogates.load(folder).problem
-    finer = dataclasses.replace(trained_on, sites=(36,), boundaries=("dirichlet",), time_step=0.5)
-    model = store.build("fno", described["options"], finer, "float32")
+    problem = dataclasses.replace(surrogates.load(folder).problem, **changes)
+    model = store.build("fno", described["options"], problem, "float32")
     store.save(folder, model, "fno", described["options"], {"configuration": described["configuration"]})
+
+
+def test_a_foreign_model_is_refused_on_every_rank(trained, tmp_path):
+    run = copy_of(trained, tmp_path)
+    with_a_model_of(run, sites=(36,), boundaries=("dirichlet",), time_step=0.5)
     result = stage("evaluate", f"run={run}", *OVERRIDES, ranks=2, timeout=60)
     assert result.returncode != 0
     assert "sites: the model has (36,), the data set (24,)" in result.stderr
     assert "boundaries: the model has ('dirichlet',), the data set ('periodic',)" in result.stderr
     assert "time_step: the model has 0.5" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not evaluation(run).exists()
+
+
+def test_a_model_of_another_equation_or_other_parameters_is_refused(trained, tmp_path):
+    run = copy_of(trained, tmp_path)
+    named = surrogates.load(run / "models" / "fno").problem.parameters
+    others = ("speed", *named[1:])
+    with_a_model_of(run, equation="advection", parameters=others)
+    result = stage("evaluate", f"run={run}", *OVERRIDES)
+    assert result.returncode == 2
+    assert "equation: the model has 'advection', the data set 'heat'" in result.stderr
+    assert f"parameters: the model has {others!r}, the data set {named!r}" in result.stderr
+    assert "train on this data set, or name the model's own with dataset=" in result.stderr
     assert "Traceback" not in result.stderr
     assert not evaluation(run).exists()

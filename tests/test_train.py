@@ -272,12 +272,16 @@ def test_another_configuration_is_refused_by_name_and_made_anew_on_request(
     assert [checkpoint.load(path).step for path in checkpoint.paths(folder / "checkpoints")] == [5, 10]
 
 
-def test_another_data_set_is_refused(copied: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_another_data_set_is_refused_by_its_identity(
+    copied: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     other = made_dataset(tmp_path_factory.mktemp("other"), "seed=1")
     result = stage("train", f"run={copied}", f"dataset={other}", *TINY, ranks=2)
     assert result.returncode != 0
-    assert "dataset: " in result.stderr
-    assert "there" in result.stderr
+    theirs, ours = Dataset.open(dataset).identity, Dataset.open(other).identity
+    assert f"dataset: {theirs} there, {ours} here" in result.stderr
+    assert "start_anew=true" in result.stderr
+    assert not (copied / "models" / "fno" / "model.json").exists()
 
 
 def test_a_data_set_that_was_not_validated_is_refused(dataset: Path, tmp_path: Path) -> None:
