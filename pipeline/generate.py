@@ -47,7 +47,7 @@ def run(settings: Settings) -> None:
             store.claim(settings.dataset, plan, settings.start_anew)
         world.Barrier()
         missing = _missing(settings, plan, world)
-        if not missing and world.bcast(world.rank == 0 and store.is_finished(settings.dataset)):
+        if not missing and world.bcast(world.rank == 0 and store.is_finished(settings.dataset, plan)):
             if world.rank == 0:
                 print(f"generate: the data set in {settings.dataset} is complete; skipped", flush=True)
                 facts["skipped"] = True

@@ -166,10 +166,13 @@ def test_a_read_only_folder_is_refused_before_any_work(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_foreign_data_are_not_touched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("manifest", [None, "{}", "not JSON"])
+def test_foreign_data_are_not_touched(manifest: str | None, tmp_path: Path) -> None:
     theirs = tmp_path / "dataset" / "data" / "train" / "theirs.hdf5"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("not ours")
+    if manifest is not None:
+        (tmp_path / "dataset" / "manifest.json").write_text(manifest)
     result = drift("generate", tmp_path, "start_anew=true")
     assert result.returncode == 2
     assert "did not make" in result.stderr

@@ -211,6 +211,68 @@ def test_another_schema_version_or_a_lacking_key_is_refused(copy: Path) -> None:
         Dataset.open(copy / "dataset")
 
 
+def edited(*keys: str, value: object) -> Callable[[Path], None]:
+    """Another value at one place of a manifest."""
+
+    def edit(path: Path) -> None:
+        manifest = json.loads(path.read_text())
+        place = manifest
+        for key in keys[:-1]:
+            place = place[int(key)] if isinstance(place, list) else place[key]
+        place[keys[-1]] = value
+        path.write_text(json.dumps(manifest))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (
+            edited("configuration", "solver", "resolution", value=[14]),
+            "manifest: its configuration was changed",
+        ),
+        (
+            edited("failed", value=[{"index": 3, "reason": "?", "parameters": {}}]),
+            "manifest: manifest and receipts differ",
+        ),
+        (
+            edited("spec", "fields", "0", "unit", value="g"),
+            "meaning: t0_fields/density units: 'kg/m^3' found",
+        ),
+    ],
+    ids=["configuration", "failed", "spec"],
+)
+def test_a_changed_manifest_is_told_and_made_again_alone(
+    edit: Callable[[Path], None], words: str, whole: Path, copy: Path
+) -> None:
+    edit(copy / "dataset" / "manifest.json")
+    failed = drift("validate", copy)
+    assert failed.returncode == 2
+    assert words in failed.stderr
+    assert "(0 of 5 shards made now" in succeeded(drift("generate", copy)).stdout
+    assert made(copy) == made(whole)
+    assert "passed" in succeeded(drift("validate", copy)).stdout
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(truncated, "cannot be read as JSON"), (edited("schema_version", value=99), "schema version 99 found")],
+    ids=["cut", "another schema"],
+)
+def test_a_manifest_that_cannot_be_read_is_left_until_asked_to_start_anew(
+    damage: Callable[[Path], None], words: str, whole: Path, copy: Path
+) -> None:
+    damage(copy / "dataset" / "manifest.json")
+    refused = drift("generate", copy)
+    assert refused.returncode == 2
+    assert words in refused.stderr
+    assert "start_anew=true" in refused.stderr
+    assert made(copy) == made(whole)
+    assert "(5 of 5" in succeeded(drift("generate", copy, "start_anew=true")).stdout
+    assert made(copy) == made(whole)
+
+
 def test_a_manifest_cannot_name_files_elsewhere(copy: Path) -> None:
     path = copy / "dataset" / "manifest.json"
     path.write_text(path.read_text().replace(VICTIM, "data/train/../../../elsewhere.hdf5"))

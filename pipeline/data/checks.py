@@ -17,9 +17,19 @@ import numpy as np
 from pipeline.data import hdf5
 from pipeline.data.files import sha256_of
 from pipeline.data.layout import group_attributes, items
-from pipeline.data.manifest import Manifest, ManifestShard, Receipt, read_paper, receipt_path
+from pipeline.data.manifest import (
+    Manifest,
+    ManifestShard,
+    Receipt,
+    completed,
+    differences,
+    read_paper,
+    receipt_path,
+    receipts_of,
+)
 from pipeline.data.plan import Shard
 from pipeline.data.statistics import combined, statistics, to_yaml
+from pipeline.settings import digest
 
 _CHUNK = 2**22
 
@@ -107,6 +117,16 @@ def layout(subject: Subject) -> str | None:
     return None
 
 
+def meaning(subject: Subject) -> str | None:
+    """Every dataset has the unit and the description that the manifest's spec gives it."""
+    for path, item in items(subject.manifest.header, len(subject.receipt.indices)).items():
+        found = hdf5.attributes(subject.path, path)
+        for name, value in item.attributes.items():
+            if name not in found or not np.array_equal(found[name], value):
+                return f"{path} {name}: {found.get(name)!r} found, {value!r} expected"
+    return None
+
+
 def indices(subject: Subject) -> str | None:
     """The rows are trajectories of this shard, each once, and with the failed ones all of them.
 
@@ -153,6 +173,7 @@ SHARD_CHECKS = (
     containment,
     completeness,
     layout,
+    meaning,
     indices,
     finite,
     parameter_range,
@@ -175,8 +196,22 @@ def of_shard(subject: Subject) -> Iterator[tuple[str, str | None]]:
 
 def of_whole(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str | None]]:
     """The checks of the data set as a whole, as `of_shard`."""
+    yield "manifest", _manifest(folder, manifest)
     yield "foreign_files", _foreign_files(folder, manifest)
     yield "statistics", _statistics(folder, manifest)
+
+
+def _manifest(folder: Path, manifest: Manifest) -> str | None:
+    """The configuration has the hash that every shard carries, and the rest is what the receipts say."""
+    found, asked = digest(manifest.configuration), manifest.configuration_hash
+    if found != asked:
+        return f"its configuration was changed: hash {found} found, {asked} expected"
+    try:
+        expected = completed(manifest, receipts_of(folder, manifest), manifest.statistics_sha256)
+    except ValueError as error:
+        return f"manifest and receipts cannot be compared: {error}"
+    wrong = differences(manifest.model_dump(mode="json"), expected.model_dump(mode="json"))
+    return f"manifest and receipts differ (found -> expected): {wrong[0]}" if wrong else None
 
 
 def _foreign_files(folder: Path, manifest: Manifest) -> str | None:
@@ -191,8 +226,7 @@ def _foreign_files(folder: Path, manifest: Manifest) -> str | None:
 def _statistics(folder: Path, manifest: Manifest) -> str | None:
     """`stats.yaml` is what the receipts of the training split add up to."""
     try:
-        receipts = [read_paper(receipt_path(folder, shard), Receipt) for shard in manifest.planned]
-        expected = to_yaml(statistics(manifest.header, combined(receipts)))
+        expected = to_yaml(statistics(manifest.header, combined(receipts_of(folder, manifest))))
         found = (folder / "stats.yaml").read_text(encoding="utf-8")
     except (ValueError, KeyError, OSError) as error:
         return f"the statistics cannot be compared: {error}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.data.files import write_whole
 from pipeline.data.layout import SCHEMA_VERSION, Header
 from pipeline.data.plan import Shard, shards
+
+FORMAT: Final = "simsurrogate data set"
 
 
 class _Paper(BaseModel):
@@ -58,7 +60,7 @@ class ManifestShard(_Paper):
 class Manifest(_Paper):
     """What a data set is. Only the shards it lists count, and those only when it is `complete`."""
 
-    format: Literal["simsurrogate data set"] = "simsurrogate data set"
+    format: Literal["simsurrogate data set"] = FORMAT
     schema_version: int = SCHEMA_VERSION
     configuration: dict[str, Any]
     configuration_hash: str
@@ -76,6 +78,12 @@ class Manifest(_Paper):
         content = self.model_dump(include={"configuration", "spec", "statistics_sha256"})
         content["shards"] = [(shard.file, shard.size, shard.sha256) for shard in self.shards]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def unmade(self) -> Manifest:
+        """The manifest as it was before the work."""
+        made = {"complete", "shards", "failed", "statistics_sha256"}
+        return Manifest(**self.model_dump(exclude=made))
 
     @property
     def planned(self) -> list[Shard]:
@@ -139,6 +147,36 @@ def complete_manifest(folder: Path) -> Manifest:
             "generate the data set again"
         )
     return manifest
+
+
+def receipts_of(folder: Path, manifest: Manifest) -> list[Receipt]:
+    """The receipts of all planned shards, in their order.
+
+    Raises:
+        ValueError: one is missing or cannot be read.
+    """
+    return [read_paper(receipt_path(folder, shard), Receipt) for shard in manifest.planned]
+
+
+def completed(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -> Manifest:
+    """The manifest after the work, of which `receipts` tell, one for each planned shard."""
+    made = {
+        "complete": True,
+        "shards": [
+            ManifestShard(
+                file=shard.file,
+                trajectories=len(receipt.indices),
+                size=receipt.size,
+                sha256=receipt.sha256,
+                core_seconds=receipt.core_seconds,
+            )
+            for shard, receipt in zip(plan.planned, receipts, strict=True)
+            if receipt.indices
+        ],
+        "failed": [failure for receipt in receipts for failure in receipt.failed],
+        "statistics_sha256": statistics_sha256,
+    }
+    return plan.model_copy(update=made)
 
 
 def write_paper(path: Path, paper: _Paper) -> None:

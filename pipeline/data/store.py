@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
 from pipeline.data import card
 from pipeline.data.files import sha256_of, write_whole
 from pipeline.data.manifest import (
+    FORMAT,
     Manifest,
-    ManifestShard,
     Receipt,
+    completed,
     differences,
     read_paper,
     receipt_path,
+    receipts_of,
     write_paper,
 )
 from pipeline.data.plan import SPLITS, Shard
@@ -22,25 +25,25 @@ from pipeline.data.statistics import combined, statistics, to_yaml
 
 
 def claim(folder: Path, plan: Manifest, start_anew: bool) -> None:
-    """Writes the incomplete manifest `plan` into a folder that has none.
+    """Writes the incomplete manifest `plan` into a folder that has none, or one that was changed.
 
     Raises:
-        ValueError: the folder holds a data set of another configuration (unless `start_anew`, which
-            deletes that), or data that this pipeline did not make.
+        ValueError: the folder holds a data set of another configuration, or one whose manifest cannot
+            be read (unless `start_anew`, which deletes it); or data that this pipeline did not make.
     """
     path = folder / "manifest.json"
-    if path.exists():
-        changed = differences(read_paper(path, Manifest).configuration, plan.configuration)
-        if not changed:
-            return
-        if not start_anew:
-            raise ValueError(
-                f"{folder} holds a data set of another configuration: {'; '.join(changed)} (there -> asked); "
-                "choose another folder with run=, or delete that data set with start_anew=true"
-            )
-        _delete(folder)
-    elif (folder / "data").exists() and not (folder / "receipts").exists():
+    if not _is_ours(folder):
         raise ValueError(f"{folder} holds data that this pipeline did not make; choose another with dataset=")
+    if path.exists():
+        obstacle = _obstacle(path, plan)
+        if obstacle and not start_anew:
+            raise ValueError(
+                f"{obstacle}; choose another folder with run=, or delete that data set with start_anew=true"
+            )
+        if obstacle:
+            _delete(folder)
+        elif read_paper(path, Manifest).unmade == plan:
+            return
     write_paper(path, plan)
 
 
@@ -62,12 +65,12 @@ def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | No
     return receipt
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether all that is made from the shards is there, and the manifest says so."""
+def is_finished(folder: Path, plan: Manifest) -> bool:
+    """Whether all that is made from the shards' receipts is there, the manifest as it would be made."""
     manifest = read_paper(folder / "manifest.json", Manifest)
     yaml = folder / "stats.yaml"
     return (
-        manifest.complete
+        manifest == completed(plan, receipts_of(folder, plan), manifest.statistics_sha256)
         and yaml.is_file()
         and sha256_of(yaml) == manifest.statistics_sha256
         and (folder / "README.md").is_file()
@@ -86,33 +89,15 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     Raises:
         ValueError: more than `max_failed_share` of the trajectories failed, or all of a split.
     """
-    shards = plan.planned
-    receipts = [read_paper(receipt_path(folder, shard), Receipt) for shard in shards]
+    receipts = receipts_of(folder, plan)
     failed = [failure for receipt in receipts for failure in receipt.failed]
     refuse_failures(plan, len(failed), max_failed_share, failed[0].reason if failed else "")
-    for split in {shard.split for shard in shards}:
+    for split in {receipt.split for receipt in receipts}:
         if not any(receipt.indices for receipt in receipts if receipt.split == split):
             raise ValueError(f"every trajectory of split {split} failed, the first: {failed[0].reason}")
     found = statistics(plan.header, combined(receipts))
     text = to_yaml(found)
-    manifest = plan.model_copy(
-        update={
-            "complete": True,
-            "shards": [
-                ManifestShard(
-                    file=shard.file,
-                    trajectories=len(receipt.indices),
-                    size=receipt.size,
-                    sha256=receipt.sha256,
-                    core_seconds=receipt.core_seconds,
-                )
-                for shard, receipt in zip(shards, receipts, strict=True)
-                if receipt.indices
-            ],
-            "failed": failed,
-            "statistics_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        }
-    )
+    manifest = completed(plan, receipts, hashlib.sha256(text.encode()).hexdigest())
     write_whole(folder / "stats.yaml", text)
     card.write(folder, manifest, found)
     for leftover in (folder / "data").glob("*/.*.partial"):
@@ -126,10 +111,35 @@ def refuse_failures(plan: Manifest, failed: int, max_failed_share: float, reason
     total = sum(shard.count for shard in plan.planned)
     if failed > max_failed_share * total:
         raise ValueError(
-            f"{failed} of {total} trajectories failed, more than storage.max_failed_share={max_failed_share}; "
-            f"one reason: {reason}; change the solver's options, or raise storage.max_failed_share and run "
-            "it again: finished shards are kept"
+            f"{failed} of {total} trajectories failed, more than storage.max_failed_share="
+            f"{max_failed_share}; one reason: {reason}; change the solver's options, or raise "
+            "storage.max_failed_share and run it again: finished shards are kept"
         )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether `start_anew` may delete what is here: this pipeline left its traces, or there is nothing."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return (folder / "receipts").exists() or not (folder / "data").exists()
+    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
+
+
+def _obstacle(path: Path, plan: Manifest) -> str:
+    """Why the data set of this manifest is not the one of `plan`; empty if it is.
+
+    It is if either configuration or hash agrees: a manifest that contradicts itself was changed, and
+    the hash in each receipt tells whose the shards are.
+    """
+    try:
+        found = read_paper(path, Manifest)
+    except ValueError as error:
+        return str(error)
+    changed = differences(found.configuration, plan.configuration)
+    if not changed or found.configuration_hash == plan.configuration_hash:
+        return ""
+    return f"{path.parent} holds a data set of another configuration: {'; '.join(changed)} (there -> asked)"
 
 
 def _delete(folder: Path) -> None:
