@@ -18,6 +18,9 @@ from pipeline.data.shard import ShardWriter, writing
 from pipeline.parallel.groups import gather_blocks
 from solvers.contract import DivergedError, Parameters, Solver
 
+#: What a rank that computes alone gathers of a trajectory before it writes it.
+_BATCH_BYTES = 2**22
+
 MomentsByKind = dict[str, Moments]
 
 
@@ -36,9 +39,14 @@ class ShardMaker:
     seed: int
     tick: Callable[[], None]
     _blocks: list[tuple[slice, ...]] = field(init=False)
+    _batch: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self._blocks = self.solver.communicator.allgather(self.solver.block)
+        sites = tuple(part.stop - part.start for part in self.solver.block)
+        frame = np.empty((len(self.header.channels("fields")), 1, *sites), self.header.precision)
+        frames = 1 if self._shares else min(len(self.header.times), max(_BATCH_BYTES // frame.nbytes, 1))
+        self._batch = np.empty((len(frame), frames, *sites), self.header.precision)
 
     def make(self, shard: Shard) -> Receipt:
         """Computes and publishes one shard; the receipt is whole on the leader alone.
@@ -74,6 +82,10 @@ class ShardMaker:
     def _leads(self) -> bool:
         return self.solver.communicator.rank == 0
 
+    @property
+    def _shares(self) -> bool:
+        return self.solver.communicator.size > 1
+
     def _fill(
         self, shard: Shard, writer: ShardWriter | None
     ) -> tuple[list[int], list[Failure], MomentsByKind]:
@@ -97,30 +109,42 @@ class ShardMaker:
     ) -> MomentsByKind:
         """Writes one trajectory to a row; the moments of this rank's blocks."""
         coefficients = self._stored(self.solver.coefficients(parameters), "the coefficients", 0.0)
-        for block, part in self._gathered_blocks(coefficients):
+        for block, part in gather_blocks(self.solver.communicator, self._blocks, coefficients):
             assert writer is not None
             writer.write_coefficients(row, block, part)
         moments = {"coefficients": Moments.of(coefficients), "parameters": self._of_parameters(parameters)}
         series: dict[str, list[float]] = {}
         last = None
-        for frame, state in enumerate(self._frames(parameters)):
-            values = self._stored(state, "the state", self.header.times[frame])
-            for block, part in self._gathered_blocks(values):
+        for first, states in self._batches(parameters, series):
+            frames = slice(first, first + states.shape[1])
+            windows = [(frames, *block) for block in self._blocks]
+            for window, part in gather_blocks(self.solver.communicator, windows, states):
                 assert writer is not None
-                writer.write_state(row, frame, block, part)
-            found = {"fields": Moments.of(values)}
-            if last is not None:
-                found["changes"] = Moments.of(values.astype(np.float64) - last)
+                writer.write_states(row, window, part)
+            found = {"fields": Moments.of(states), "changes": Moments.of(_changes(last, states))}
             moments |= {kind: moments[kind] + one if kind in moments else one for kind, one in found.items()}
-            for name, value in self.solver.invariants(state, parameters).items():
-                series.setdefault(name, []).append(value)
-            last = values
-            self.tick()
+            last = states[:, -1:].copy()
         if writer:
             writer.write_scalars(
                 row, index, parameters, {name: np.array(one) for name, one in series.items()}
             )
         return moments
+
+    def _batches(
+        self, parameters: Parameters, series: dict[str, list[float]]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of its first frame and the states (C, frames, *block) of each batch, in one buffer
+        again and again; the invariants of each frame are added to `series`.
+        """
+        size, frames = self._batch.shape[1], len(self.header.times)
+        for frame, state in enumerate(self._frames(parameters)):
+            place = frame % size
+            self._batch[:, place] = self._stored(state, "the state", self.header.times[frame])
+            for name, value in self.solver.invariants(state, parameters).items():
+                series.setdefault(name, []).append(value)
+            self.tick()
+            if place == size - 1 or frame == frames - 1:
+                yield frame - place, self._batch[:, : place + 1]
 
     def _frames(self, parameters: Parameters) -> Iterator[np.ndarray]:
         times = self.header.times
@@ -138,12 +162,12 @@ class ShardMaker:
         """
         with np.errstate(over="ignore"):
             stored = np.array(values, self.header.precision, order="C")
-        if not all(self.solver.communicator.allgather(bool(np.isfinite(stored).all()))):
+        finite = bool(np.isfinite(stored).all())
+        if self._shares:
+            finite = all(self.solver.communicator.allgather(finite))
+        if not finite:
             raise DivergedError(f"{what} is not finite in {self.header.precision} at time {at:g}")
         return stored
-
-    def _gathered_blocks(self, values: np.ndarray) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-        return gather_blocks(self.solver.communicator, self._blocks, values)
 
     def _of_parameters(self, parameters: Parameters) -> Moments:
         """One rank counts the parameters, which all ranks share."""
@@ -162,3 +186,11 @@ class ShardMaker:
         for part in parts[1:]:
             total = {kind: total[kind] + part[kind] for kind in total}
         return {kind: one.to_json() for kind, one in total.items()}
+
+
+def _changes(last: np.ndarray | None, states: np.ndarray) -> np.ndarray:
+    """From frame to frame of `states` (C, frames, *block), and to their first from the frame `last`
+    before it, where there is one.
+    """
+    joined = states if last is None else np.concatenate([last, states], axis=1)
+    return np.diff(joined.astype(np.float64), axis=1)

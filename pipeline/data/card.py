@@ -25,7 +25,8 @@ import xarray
 xarray.open_dataset("{shard}", engine="h5netcdf")
 ```
 
-Only the shards that `manifest.json` lists count; `python -m pipeline.validate dataset=.` checks them.
+Only the shards that `manifest.json` lists count. `python -m pipeline.validate run=SOME_RUN dataset=DIR`
+checks them; its record goes to `SOME_RUN/records`.
 """
 
 

@@ -65,7 +65,11 @@ def _draw_trajectory(shards: Shards, number: int, path: Path) -> None:
         _draw_row(figure, rest[place : place + 1], header, coefficients[place][None], [name])
     for empty in rest[len(constant) :]:
         empty.set_axis_off()
-    figure.savefig(partial_path(path), format="png", dpi=100)
+    try:
+        figure.savefig(partial_path(path), format="png", dpi=100)
+    except BaseException:
+        partial_path(path).unlink(missing_ok=True)
+        raise
     publish(partial_path(path), path)
 
 

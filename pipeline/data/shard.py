@@ -40,13 +40,13 @@ class ShardWriter:
         self._items = items(header, rows)
         self._descriptor, self._places = _preallocated(self._partial, header, rows, self._items)
 
-    def write_state(self, row: int, frame: int, block: tuple[slice, ...], state: np.ndarray) -> None:
-        """Writes a block (C, *block) of one frame, in the header's precision."""
-        self._write_fields("fields", (row, frame), block, state)
+    def write_states(self, row: int, window: tuple[slice, ...], states: np.ndarray) -> None:
+        """Writes a window (frames, *block) of a trajectory, (C, *window), in the header's precision."""
+        self._write_fields("fields", row, window, states)
 
     def write_coefficients(self, row: int, block: tuple[slice, ...], coefficients: np.ndarray) -> None:
         """Writes a block (K, *block) of the coefficient fields, in the header's precision."""
-        self._write_fields("coefficients", (row,), block, coefficients)
+        self._write_fields("coefficients", row, block, coefficients)
 
     def write_scalars(
         self, row: int, trajectory: int, parameters: dict[str, Any], invariants: dict[str, np.ndarray]
@@ -79,20 +79,17 @@ class ShardWriter:
         os.close(self._descriptor)
         self._partial.unlink(missing_ok=True)
 
-    def _write_fields(
-        self, kind: str, lead: tuple[int, ...], block: tuple[slice, ...], values: np.ndarray
-    ) -> None:
-        channel = 0
+    def _write_fields(self, kind: str, row: int, window: tuple[slice, ...], values: np.ndarray) -> None:
+        channel, components = 0, len(self._header.axes)
         for field in self._header.spec[kind]:
             place = self._places[field_path(field)]
-            window = block
             if field["order"]:
-                components = len(block)
                 part = np.moveaxis(values[channel : channel + components], 0, -1)
-                window, channel = (*block, slice(0, components)), channel + components
+                _write_window(self._descriptor, place, row, (*window, slice(0, components)), part)
+                channel += components
             else:
-                part, channel = values[channel], channel + 1
-            _write_window(self._descriptor, place, lead, window, part)
+                _write_window(self._descriptor, place, row, window, values[channel])
+                channel += 1
 
     def _copy_to_fewer(self, rows: int) -> None:
         shorter = partial_path(self._partial)
@@ -157,18 +154,17 @@ def _bytes_of(content: dict[str, Item]) -> int:
 
 
 def _write_window(
-    descriptor: int, place: Place, lead: tuple[int, ...], window: tuple[slice, ...], values: np.ndarray
+    descriptor: int, place: Place, row: int, window: tuple[slice, ...], values: np.ndarray
 ) -> None:
-    """Writes `values` to a window of the array `place[lead]`, one contiguous run after the other."""
-    depth = len(lead)
+    """Writes `values` to a window of the array `place[row]`, one contiguous run after the other."""
     whole = len(window)
-    while whole > 0 and values.shape[whole - 1] == place.shape[depth + whole - 1]:
+    while whole > 0 and values.shape[whole - 1] == place.shape[whole]:
         whole -= 1
     outer = max(whole - 1, 0)
-    corner = (*lead, *(part.start for part in window))
+    corner = (row, *(part.start for part in window))
     start = place.offset + sum(map(mul, corner, place.strides))
     for position in np.ndindex(values.shape[:outer]):
-        _write_at(descriptor, start + sum(map(mul, position, place.strides[depth:])), values[position])
+        _write_at(descriptor, start + sum(map(mul, position, place.strides[1:])), values[position])
 
 
 def _write_at(descriptor: int, offset: int, values: np.ndarray) -> None:

@@ -57,7 +57,8 @@ def gather_blocks(
     values: np.ndarray,
 ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
     """On the group's rank 0, the block of each rank in turn, as its slices and its `values`
-    (C, *block); on the others nothing, but they have to go through it too.
+    (C, *block); on the others nothing, but they have to go through it too. A group of one exchanges
+    nothing.
 
     No rank holds more than its own block and one other. `blocks` are the slices of every rank.
     """
