@@ -1,10 +1,12 @@
 """A data set does not depend on who makes it: ranks, groups, interruptions."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,15 +47,72 @@ def test_groups_of_two_ranks_agree_to_round_off(undisturbed: Path, tmp_path: Pat
     succeeded(drift("generate", tmp_path, "storage.precision=float64", "group_size=2", ranks=4))
     alone = tmp_path / "alone"
     succeeded(drift("generate", alone, "storage.precision=float64"))
-    shards = sorted((alone / "dataset" / "data").rglob("*.hdf5"))
-    assert len(shards) == 5
+    assert_equal_to_round_off(alone, tmp_path)
+
+
+def test_a_rank_alone_writes_all_frames_of_a_small_trajectory_at_once(tmp_path: Path) -> None:
+    counts = [
+        succeeded(drift("generate", tmp_path / steps, f"output.steps={steps}", fault="writes")).stdout
+        for steps in ("3", "30")
+    ]
+    found = [re.findall(r"(\d+) writes", count) for count in counts]
+    assert found[0] == found[1] != []
+
+
+def test_a_trajectory_of_several_batches_is_that_of_single_frames(tmp_path: Path) -> None:
+    """4 MiB hold 36 of the 51 frames; a group of two writes each frame by itself."""
+    large = ("solver.resolution=[80,60]", "output.steps=50", "storage.precision=float64", *ONE_A_SPLIT)
+    succeeded(drift("generate", tmp_path / "alone", *large))
+    succeeded(drift("generate", tmp_path / "group", *large, "group_size=2", ranks=2))
+    assert_equal_to_round_off(tmp_path / "alone", tmp_path / "group")
+    one, two = (
+        yaml.safe_load((tmp_path / run / "dataset/stats.yaml").read_text()) for run in ("alone", "group")
+    )
+    for key in ("mean", "std", "std_delta", "rms_delta"):
+        assert one[key]["density"] == pytest.approx(two[key]["density"], rel=1e-10, abs=1e-12)
+
+
+def assert_equal_to_round_off(expected: Path, found: Path) -> None:
+    """Every number of every shard of two runs."""
+    shards = sorted((expected / "dataset" / "data").rglob("*.hdf5"))
+    assert shards
     for shard in shards:
-        other = tmp_path / "dataset" / shard.relative_to(alone / "dataset")
+        other = found / shard.relative_to(expected)
         one, two = (hdf5.memory_maps(path, hdf5.places(path)) for path in (shard, other))
         assert one.keys() == two.keys()
         for name in one:
             if one[name].dtype.kind == "f":
                 np.testing.assert_allclose(two[name], one[name], rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+ONE_A_SPLIT = ("samples.train=1", "samples.valid=1", "samples.test=1", "samples.test_extrapolation=0")
+HEAT = (
+    "solver=heat",
+    "solver.resolution=[12,10]",
+    "solver.initial.modes=4",
+    "solver.diffusivity.modes=4",
+    "storage.precision=float64",
+)
+
+
+@pytest.fixture(scope="module")
+def heat_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Heat in two dimensions with a conductivity that varies, on one rank."""
+    run = tmp_path_factory.mktemp("heat")
+    succeeded(drift("generate", run, *HEAT))
+    return run
+
+
+def test_heat_on_a_group_of_two_agrees_with_one_rank_to_round_off(heat_alone: Path, tmp_path: Path) -> None:
+    succeeded(drift("generate", tmp_path, *HEAT, "group_size=2", ranks=2))
+    assert_equal_to_round_off(heat_alone, tmp_path)
+
+
+def test_heat_killed_and_started_again_gives_the_same_bytes(heat_alone: Path, tmp_path: Path) -> None:
+    assert drift("generate", tmp_path, *HEAT, fault="kill:0:8").returncode == -9
+    assert json.loads((tmp_path / "dataset" / "manifest.json").read_text())["complete"] is False
+    assert "(4 of 5 shards made now" in succeeded(drift("generate", tmp_path, *HEAT)).stdout
+    assert made(tmp_path) == made(heat_alone)
 
 
 def test_heat_gives_the_same_bytes_on_one_and_three_ranks(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from pipeline.parallel import launch
 HERE = Path(__file__).parent
 solvers.__path__.append(str(HERE / "solvers"))
 from solvers.drift import Drift  # type: ignore[import-not-found]  # noqa: E402
+
+from solvers.contract import solver_class  # noqa: E402
 
 
 def after(calls: int, original: Callable[..., Any], fault: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,7 +51,9 @@ def kill_this_process(*_: Any, **__: Any) -> None:
 def kill(rank: int, calls: int) -> None:
     """SIGKILL of a rank in the middle of a trajectory."""
     if launch.detect().rank == rank:
-        Drift.advance = after(calls, Drift.advance, kill_this_process)
+        name = next((one.partition("=")[2] for one in sys.argv if one.startswith("solver=")), "drift")
+        solver: Any = solver_class(name)
+        solver.advance = after(calls, solver.advance, kill_this_process)
 
 
 def kill_publishing(name_end: str, calls: int, when: str) -> None:
@@ -71,9 +76,10 @@ def kill_publishing(name_end: str, calls: int, when: str) -> None:
 
 
 def raises(rank: int, calls: int) -> None:
-    """One rank raises."""
+    """One rank raises, and tells when."""
 
     def broken(*_: Any) -> None:
+        print(f"raises at {time.time()} s", flush=True)
         raise RuntimeError("the solver broke")
 
     if launch.detect().rank == rank:
@@ -106,11 +112,20 @@ def memory() -> None:
     )
 
 
-FAULTS = {one.__name__: one for one in (none, memory, kill, kill_publishing, raises, nan)}
+def writes() -> None:
+    """No fault; the process tells how often it wrote values when it ends."""
+    calls = []
+    original = os.pwrite
+    os.pwrite = lambda *arguments: calls.append(1) or original(*arguments)  # type: ignore[func-returns-value]
+    atexit.register(lambda: print(f"{len(calls)} writes"))
+
+
+FAULTS = {one.__name__: one for one in (none, memory, writes, kill, kill_publishing, raises, nan)}
 
 if __name__ == "__main__":
     stage, fault, *overrides = sys.argv[1:]
     name, *numbers = fault.split(":")
     FAULTS[name](*(int(one) if one.isdigit() else one for one in numbers))
-    sys.argv = [stage, f"hydra.searchpath=[file://{HERE / 'configs'}]", "solver=drift", *overrides]
+    solver = [] if any(one.startswith("solver=") for one in overrides) else ["solver=drift"]
+    sys.argv = [stage, f"hydra.searchpath=[file://{HERE / 'configs'}]", *solver, *overrides]
     cli.main(importlib.import_module(f"pipeline.{stage}").run)
