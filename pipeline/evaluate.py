@@ -16,10 +16,10 @@ from rich.table import Table
 import surrogates
 from pipeline import cli, records
 from pipeline.data.dataset import Dataset
-from pipeline.data.files import writable_folder, write_whole
+from pipeline.data.files import digest, writable_folder, write_whole
 from pipeline.evaluation import errors, gallery, report, results
 from pipeline.parallel import launch
-from pipeline.settings import SPLITS, Settings, digest
+from pipeline.settings import SPLITS, Settings
 from pipeline.training.distributed import device_of
 from pipeline.training.problem import problem_of
 from surrogates.contract import Problem, Surrogate

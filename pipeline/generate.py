@@ -17,12 +17,12 @@ import numpy as np
 
 from pipeline import cli, progress, records
 from pipeline.data import store
-from pipeline.data.files import writable_folder
+from pipeline.data.files import digest, writable_folder
 from pipeline.data.manifest import Manifest, receipt_path, write_paper
 from pipeline.data.plan import Shard, generator, index
 from pipeline.parallel import launch
 from pipeline.parallel.groups import handed_out, serve, split_world
-from pipeline.settings import Settings, build_solver, digest
+from pipeline.settings import Settings, build_solver
 from pipeline.trajectories import ShardMaker
 from solvers.contract import Solver
 

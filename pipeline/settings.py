@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import inspect
-import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,11 +128,6 @@ def read(plain: dict[str, Any]) -> Settings:
     """
     settings: Settings = _checked(Settings, plain, "")
     return settings
-
-
-def digest(plain: Any) -> str:
-    """A hash of plain data that does not depend on the order of keys."""
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def build_solver(options: dict[str, Any], communicator: Any) -> Solver:

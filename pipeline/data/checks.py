@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data import hdf5
-from pipeline.data.files import sha256_of
+from pipeline.data.files import digest, sha256_of
 from pipeline.data.layout import group_attributes, items
 from pipeline.data.manifest import (
     Manifest,
@@ -29,7 +29,6 @@ from pipeline.data.manifest import (
 )
 from pipeline.data.plan import Shard
 from pipeline.data.statistics import combined, statistics, to_yaml
-from pipeline.settings import digest
 
 _CHUNK = 2**22
 

@@ -1,10 +1,12 @@
-"""Files that are whole or absent, and folders that can be written."""
+"""Files that are whole or absent, folders that can be written, and checksums."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def writable_folder(folder: Path) -> Path:
@@ -57,3 +59,8 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 checksum of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(plain: Any) -> str:
+    """A hash of plain data that does not depend on the order of keys."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.data.files import write_whole
+from pipeline.data.files import digest, write_whole
 from pipeline.data.layout import SCHEMA_VERSION, Header
 from pipeline.data.plan import Shard, shards
 
@@ -77,7 +76,7 @@ class Manifest(_Paper):
         """A hash of the data: equal for two data sets of the same configuration and equal bytes."""
         content = self.model_dump(include={"configuration", "spec", "statistics_sha256"})
         content["shards"] = [(shard.file, shard.size, shard.sha256) for shard in self.shards]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest(content)
 
     @property
     def unmade(self) -> Manifest:
