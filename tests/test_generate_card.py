@@ -1,12 +1,30 @@
 """The data card says what is in the data set and shows it, in every dimension."""
 
+import resource
+import shutil
 from pathlib import Path
 
 import pytest
 from matplotlib import image
 
+from pipeline.data import gallery
+from pipeline.data.manifest import complete_manifest
 from tests.faults.driving import drift
 from tests.launching import succeeded
+
+
+def test_a_picture_that_cannot_be_saved_leaves_no_part_of_it(tmp_path: Path) -> None:
+    succeeded(drift("generate", tmp_path))
+    folder = tmp_path / "dataset"
+    shutil.rmtree(folder / "pictures")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            gallery.draw(folder, complete_manifest(folder))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((folder / "pictures").iterdir())
 
 
 @pytest.mark.parametrize("resolution", ["[12]", "[12,8]", "[8,6,4]"])
@@ -15,8 +33,17 @@ def test_the_card_tells_and_shows_the_data(resolution: str, tmp_path: Path) -> N
     succeeded(drift("generate", tmp_path, f"solver.resolution={resolution}", allowed, fault="nan:1"))
     folder = tmp_path / "dataset"
     card = (folder / "README.md").read_text()
-    for words in ("n_t + v·∇n = 0", "kg/m^3", "amplitude", "core-seconds", "test_extrapolation", "the_well"):
+    for words in (
+        "n_t + v·∇n = 0",
+        "kg/m^3",
+        "amplitude",
+        "core-seconds",
+        "run=SOME_RUN",
+        "test_extrapolation",
+        "the_well",
+    ):
         assert words in card
+    assert "python -m pipeline.validate run=SOME_RUN dataset=DIR" in card
     assert "trajectory 1: the state is not finite in float32 at time 0.1" in card
     assert "| train | 3 | 2 |" in card
     pictures = sorted((folder / "pictures").glob("*.png"))
