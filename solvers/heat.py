@@ -61,8 +61,9 @@ class Heat(Solver):
 
     Raises:
         ValueError: options that do not work together, more ranks than rows, a grid too coarse for the
-            fields that are drawn (`resolving`), or a declared step of euler over the stability limit. That limit is known for k up to the end of its range (lognormal:
-            four standard deviations); a trajectory that exceeds it ends in a `DivergedError`.
+            fields that are drawn (`resolving`), or a declared step of euler over the stability limit. That
+            limit is known for k up to the end of its range (lognormal: four standard deviations); a
+            trajectory that exceeds it ends in a `DivergedError`.
     """
 
     def __init__(

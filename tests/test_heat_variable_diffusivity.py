@@ -10,6 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from mpi4py import MPI
 
+from solvers.contract import DivergedError
 from solvers.grid import Grid
 from solvers.heat_explicit import ForwardEuler, SuperTimeStepping, largest_product, stages_for
 from solvers.heat_operator import DiffusionOperator, Walls, walls
@@ -202,6 +203,31 @@ def test_no_step_errs_by_more_than_the_tolerance(tolerance: float) -> None:
     # Diffusion amplifies no error, so that those of the steps at most add up.
     assert np.sqrt(np.mean((found - expected) ** 2)) < scheme.num_steps * tolerance * np.std(start)
     assert scheme.num_steps > 3
+
+
+@pytest.mark.parametrize("tolerance", [1e-5, 1e-13])
+def test_steps_that_would_never_be_short_enough_end_the_trajectory(tolerance: float) -> None:
+    on = grid((32,), "neumann")
+    scheme, _ = rkl2(on, np.ones(32), tolerance=tolerance)
+    scheme.operator.spectral_bound /= 1e9  # far from what the operator does: no step of its size is accurate
+    start = np.random.default_rng(0).standard_normal(32)
+    with pytest.raises(DivergedError, match=r"errs by .* times the tolerance .* of the stable step of Euler"):
+        scheme.advance(start, None, 100.0)
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize("heating", ["one wall", "everywhere"])
+def test_steps_may_be_as_short_as_a_start_from_rest_needs(heating: str, tolerance: float) -> None:
+    on = grid((24,), "dirichlet")
+    k = random_diffusivity(on)
+    at_walls = walls(on, ((0.0, 6.0),), k)
+    scheme = Counting(DiffusionOperator(on, k, at_walls.loss), at_walls, None, tolerance)
+    source = at_walls.supply if heating == "one wall" else np.ones(24)
+    found = scheme.advance(np.zeros(24), source, 0.5)
+    expected = semi_discrete(scheme.operator, np.zeros(24), source, 0.5)
+    # Both the spread and the mean grow all the time, so that each step's tolerance is below the last one's.
+    allowed = tolerance * np.std(expected) + 1e-10 * np.sqrt(np.mean(expected**2))
+    assert np.sqrt(np.mean((found - expected) ** 2)) < scheme.num_steps * allowed
 
 
 @given(product=st.floats(0, 1e4))
