@@ -20,8 +20,8 @@ SMALL = (
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment without any launcher's variables, one thread a rank, root allowed."""
-    launchers = ("OMPI_", "PMIX_", "PRTE_", "PMI_", "SLURM_", "MASTER_", "TORCHELASTIC_")
+    """The environment without the variables of any launcher or of make, one thread a rank, root allowed."""
+    launchers = ("OMPI_", "PMIX_", "PRTE_", "PMI_", "SLURM_", "MASTER_", "TORCHELASTIC_", "MAKE", "MFLAGS")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(launchers)}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         inherited.pop(name, None)

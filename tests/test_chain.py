@@ -3,6 +3,7 @@ nothing behind when it dies.
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -148,6 +149,8 @@ def test_a_dead_chain_leaves_no_process(tmp_path, sent, whole_group, exit_code):
         command,
         env=launching.environment(),
         start_new_session=True,
+        # As a terminal starts it: a shell's background job, which these tests may be, ignores SIGINT.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
