@@ -150,7 +150,7 @@ def test_a_dead_chain_leaves_no_process(tmp_path, sent, whole_group, exit_code):
         env=launching.environment(),
         start_new_session=True,
         # As a terminal starts it: a shell's background job, which these tests may be, ignores SIGINT.
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
