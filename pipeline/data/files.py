@@ -41,17 +41,24 @@ def publish(partial: Path, path: Path) -> None:
         os.close(folder)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file that is whole or absent, also when the machine stops in between."""
+def write_whole(path: Path, content: str | bytes, then: str = "run it again") -> None:
+    """Writes a file that is whole or absent, also when the machine stops in between.
+
+    Raises:
+        OSError: it cannot be written; the message ends with what to do once there is room, `then`.
+    """
     partial = partial_path(path)
+    raw = content.encode() if isinstance(content, str) else content
     try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(partial, "wb") as file:
+            file.write(raw)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}: {error.strerror}; make room and run it again") from error
+        raise OSError(
+            f"cannot write the {len(raw)} bytes of {path}: {error.strerror}; make room and {then}"
+        ) from error
     publish(partial, path)
 
 

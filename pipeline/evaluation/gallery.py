@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.data.files import partial_path, publish
+from pipeline.data.files import write_whole
 from pipeline.evaluation.curves import draw_errors, draw_training, read_log
 from pipeline.evaluation.errors import Cases, load, predict
 from pipeline.evaluation.pictures import Channel, draw_comparison, label, unit_words
@@ -94,14 +94,7 @@ def _values(dataset: Dataset, cases: Cases) -> str:
 
 
 def _save(figure: Figure, path: Path, section: str, caption: str) -> Picture:
-    partial = partial_path(path)
-    try:
-        with open(partial, "wb") as file:
-            figure.savefig(file, format="png", dpi=_DPI)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}: {error.strerror}; make room and run it again") from error
-    publish(partial, path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=_DPI)
+    write_whole(path, drawn.getvalue())
     return Picture(path, section, caption)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from pipeline.data.files import partial_path, publish
+from pipeline.data.files import write_whole
 
 _FORMAT = "simsurrogate checkpoint 1"
 
@@ -63,19 +62,8 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     for left_over in folder.glob(".step-*.partial"):
         left_over.unlink()
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
-    partial, content = partial_path(path), safetensors.torch.save(tensors, metadata)
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(
-            f"cannot write the {len(content)} bytes of {path}: {error.strerror}; make room and run the same "
-            "command again: it goes on from the last checkpoint"
-        ) from error
-    publish(partial, path)
+    then = "run the same command again: it goes on from the last checkpoint"
+    write_whole(path, safetensors.torch.save(tensors, metadata), then)
     found = paths(folder)
     newest = found.index(path) + 1
     for other in [*found[: max(0, newest - keep)], *found[newest:]]:
