@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,9 @@ class Parameter(Quantity):
 class Axis:
     """One axis of the sites: `size` cells of equal width from `lower` to `upper`.
 
-    `boundary` is `periodic`, `dirichlet` or `neumann`; `boundary_values` are those at the lower and
-    the upper end. Particles have one axis named `particle`, with cells centred on 0, 1, 2, ...
+    `boundary` is `periodic`, `dirichlet`, `neumann` or, where nothing happens at the ends, `open`;
+    `boundary_values` are those at the lower and the upper end. Particles have one open axis named
+    `particle`, with cells centred on 0, 1, 2, ...
     """
 
     name: str
@@ -108,12 +109,15 @@ class Solver(ABC):
         spec: what is solved.
         block: this rank's part of the site axes, one slice an axis.
         method: the scheme that was chosen, in words, for the run record.
+        counts: what this rank has counted since the solver was made (inner steps, say), for the run
+            record; nothing that is computed depends on it.
     """
 
     communicator: MPI.Intracomm
     spec: Spec
     block: tuple[slice, ...]
     method: str
+    counts: dict[str, int]
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
@@ -152,9 +156,33 @@ class Solver(ABC):
     ) -> dict[str, Any]:
         """The continuous equation, left side minus right side, by equation name.
 
-        `fields` maps the fields, the coefficients and, where the equation is not autonomous, the time
-        `t` (s) to arrays of any kind; `derivative(values, axis)` differentiates along `"t"` or an axis
-        of the spec.
+        `fields` maps the channels of the state (a vector has one an axis: `velocity_x`), the coefficients
+        and, where the equation is not autonomous, the time `t` (s) to arrays of any kind, sites last;
+        `derivative(values, axis)` differentiates along `"t"` or a spatial axis of the spec.
+        """
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Whole trajectories, one a row: `states` float64 (B, T, C, *sites), `coefficients` (B, K, *sites),
+    the `invariants` of each frame by name (B, T), and why a trajectory failed, or None.
+    """
+
+    states: np.ndarray
+    coefficients: np.ndarray
+    invariants: dict[str, np.ndarray]
+    failures: list[str | None]
+
+
+class EnsembleSolver(Solver):
+    """A solver that also computes many small trajectories in one call, with no Python between steps."""
+
+    @abstractmethod
+    def solve(self, ensemble: Sequence[Parameters], times: np.ndarray) -> Ensemble:
+        """The trajectories of `ensemble` at `times` (T,), evenly spaced from 0, on one rank.
+
+        Bit for bit what `initial_state`, `advance` from frame to frame and `invariants` give; where
+        `advance` would raise a `DivergedError`, the trajectory's row is undefined and has a reason.
         """
 
 

@@ -100,6 +100,7 @@ class Heat(Solver):
         self._initial = INITIALS[initial.kind](self.grid, initial)
         self._schemes = Schemes(self.grid, self._diffusivity, scheme, time_step, tolerance)
         self.method = self._schemes.method
+        self.counts = {}
         self.spec = self._describe()
         self._last: tuple[Parameters, _Trajectory] | None = None
 

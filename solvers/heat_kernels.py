@@ -14,35 +14,19 @@ into the padding. `out` shares no memory with the others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import numba
-
-# Fused multiply-add is the one liberty: sums keep their order on every machine.
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
-
-
-def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """numba.njit with a cache on disk where there is a folder for it (a read-only install may have none)."""
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(cache=True, **_OPTIONS, **options)(function)
-        except RuntimeError:
-            return numba.njit(**_OPTIONS, **options)(function)
-
-    return decorate
+from solvers.compiled import compiled
 
 
 # Rows are compiled on their own: inlined into the sweeps, LLVM gives up vectorising them.
-@_compiled(inline="never")
+@compiled(inline="never")
 def _row_1d(out, y, older, slope, c0, present, past, gain, slope_gain):  # type: ignore[no-untyped-def]
     for k in range(1, y.size - 1):
         flux = c0[k + 1] * (y[k + 1] - y[k]) - c0[k] * (y[k] - y[k - 1])
         out[k] = present * y[k] + past * older[k] + gain * flux + slope_gain * slope[k]
 
 
-@_compiled(inline="never")
+@compiled(inline="never")
 def _row_2d(  # type: ignore[no-untyped-def]
     out, y, below, above, older, slope, c0, c0_above, c1, present, past, gain, slope_gain
 ):
@@ -52,7 +36,7 @@ def _row_2d(  # type: ignore[no-untyped-def]
         out[k] = present * y[k] + past * older[k] + gain * flux + slope_gain * slope[k]
 
 
-@_compiled(inline="never")
+@compiled(inline="never")
 def _row_3d(  # type: ignore[no-untyped-def]
     out, y, below, above, left, right, c0, c0_above, c1, c1_right, c2, gain
 ):
@@ -63,20 +47,20 @@ def _row_3d(  # type: ignore[no-untyped-def]
         out[k] = gain * flux
 
 
-@_compiled(inline="never")
+@compiled(inline="never")
 def _combine(out, y, older, slope, present, past, slope_gain):  # type: ignore[no-untyped-def]
     for k in range(1, y.size - 1):
         out[k] += present * y[k] + past * older[k] + slope_gain * slope[k]
 
 
-@_compiled()
+@compiled()
 def sweep_1d(out, y, older, slope, faces, periodic, weights):  # type: ignore[no-untyped-def]
     """`out` on a one-dimensional block; the padding is the halo's."""
     present, past, gain, slope_gain = weights
     _row_1d(out, y, older, slope, faces[0], present, past, gain, slope_gain)
 
 
-@_compiled()
+@compiled()
 def sweep_2d(out, y, older, slope, faces, periodic, weights):  # type: ignore[no-untyped-def]
     """`out` on a two-dimensional block."""
     present, past, gain, slope_gain = weights
@@ -90,7 +74,7 @@ def sweep_2d(out, y, older, slope, faces, periodic, weights):  # type: ignore[no
             out[i, 0], out[i, -1] = out[i, -2], out[i, 1]
 
 
-@_compiled()
+@compiled()
 def sweep_3d(out, y, older, slope, faces, periodic, weights):  # type: ignore[no-untyped-def]
     """`out` on a three-dimensional block."""
     present, past, gain, slope_gain = weights

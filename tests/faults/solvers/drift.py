@@ -25,6 +25,7 @@ class Drift(Solver):
             Axis(name, "m", size, 0.0, 1.0, "periodic") for name, size in zip("xyz", resolution, strict=False)
         )
         self.communicator = communicator
+        self.counts = {}
         self.spec = Spec(
             name="drift",
             equation="n_t + v·∇n = 0",
