@@ -56,6 +56,7 @@ def run(settings: Settings) -> None:
             store.reopen(settings.dataset, plan)
         world.Barrier()
         _make(settings, plan, solver, missing, world)
+        counts = _counted(solver, world)
         if world.rank == 0:
             manifest = store.finish(settings.dataset, plan, settings.storage.max_failed_share)
             facts |= {
@@ -65,6 +66,7 @@ def run(settings: Settings) -> None:
                 "groups": world.size // settings.group_size,
                 "method": solver.method,
                 "core_seconds": sum(shard.core_seconds for shard in manifest.shards),
+                "counts": counts,
             }
             print(
                 f"generate: {facts['trajectories']} trajectories in {settings.dataset} "
@@ -126,6 +128,14 @@ def _make(
             if receipt.failed:
                 store.refuse_failures(plan, failed, allowed, receipt.failed[0].reason)
         bar.update(total - bar.n)
+
+
+def _counted(solver: Solver, world: MPI.Intracomm) -> dict[str, int]:
+    """What all solvers counted, one rank of a group speaking for it; on rank 0 of the world."""
+    leaders = solver.counts if solver.communicator.rank == 0 else {}
+    parts = world.gather(leaders) or []
+    names = {name: None for part in parts for name in part}
+    return {name: sum(part.get(name, 0) for part in parts) for name in names}
 
 
 if __name__ == "__main__":

@@ -11,22 +11,18 @@ import numpy as np
 
 from pipeline.data.files import sha256_of
 from pipeline.data.layout import Header
-from pipeline.data.manifest import Failure, Receipt
+from pipeline.data.manifest import Receipt
 from pipeline.data.moments import Moments
 from pipeline.data.plan import Shard, generator
 from pipeline.data.shard import ShardWriter, writing
+from pipeline.ensembles import BATCH_BYTES, EnsembleFiller, Rows, fits, not_finite
 from pipeline.parallel.groups import gather_blocks
 from solvers.contract import DivergedError, Parameters, Solver
-
-#: What a rank that computes alone gathers of a trajectory before it writes it.
-_BATCH_BYTES = 2**22
-
-MomentsByKind = dict[str, Moments]
 
 
 @dataclass
 class ShardMaker:
-    """Makes shards of one data set with a solver; `tick` is called after every frame.
+    """Makes shards of one data set with a solver; `tick` is called after every frame or ensemble.
 
     Every rank of the solver's communicator calls `make` for the same shards; only its rank 0, the
     leader, writes.
@@ -38,15 +34,13 @@ class ShardMaker:
     configuration_hash: str
     seed: int
     tick: Callable[[], None]
-    _blocks: list[tuple[slice, ...]] = field(init=False)
-    _batch: np.ndarray = field(init=False)
+    _fill: Callable[[Shard, ShardWriter | None], Rows] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._blocks = self.solver.communicator.allgather(self.solver.block)
-        sites = tuple(part.stop - part.start for part in self.solver.block)
-        frame = np.empty((len(self.header.channels("fields")), 1, *sites), self.header.precision)
-        frames = 1 if self._shares else min(len(self.header.times), max(_BATCH_BYTES // frame.nbytes, 1))
-        self._batch = np.empty((len(frame), frames, *sites), self.header.precision)
+        if fits(self.solver, self.header):
+            self._fill = EnsembleFiller(self.solver, self.header, self.seed, self.tick).fill
+        else:
+            self._fill = _FrameFiller(self.solver, self.header, self.seed, self.tick).fill
 
     def make(self, shard: Shard) -> Receipt:
         """Computes and publishes one shard; the receipt is whole on the leader alone.
@@ -55,63 +49,85 @@ class ShardMaker:
         """
         started = time.perf_counter()
         path = self.folder / shard.file
-        if self._leads:
+        if self.solver.communicator.rank == 0:
             path.parent.mkdir(parents=True, exist_ok=True)
             with writing(path, self.header, shard.count) as writer:
-                indices, failed, moments = self._fill(shard, writer)
-                if indices:
-                    writer.publish(len(indices))
+                rows = self._fill(shard, writer)
+                if rows.count:
+                    writer.publish(rows.count)
                 else:
                     writer.discard()
+            written = bool(rows.count)
         else:
-            indices, failed, moments = self._fill(shard, None)
-        written = self._leads and bool(indices)
+            rows, written = self._fill(shard, None), False
         return Receipt(
             configuration_hash=self.configuration_hash,
             split=shard.split,
             number=shard.number,
             size=path.stat().st_size if written else 0,
             sha256=sha256_of(path) if written else "",
-            indices=indices,
-            failed=failed,
-            moments=self._gathered(moments) if shard.split == "train" and indices else {},
+            first=shard.first,
+            drawn=shard.count,
+            failed=rows.failed,
+            moments=self._gathered(rows) if shard.split == "train" and rows.count else {},
             core_seconds=(time.perf_counter() - started) * self.solver.communicator.size,
         )
 
-    @property
-    def _leads(self) -> bool:
-        return self.solver.communicator.rank == 0
+    def _gathered(self, rows: Rows) -> dict[str, dict[str, object]]:
+        """The moments of the whole group's blocks, on the leader."""
+        parts = self.solver.communicator.gather(rows.moments)
+        if parts is None:
+            return {}
+        total = parts[0]
+        for part in parts[1:]:
+            total = {kind: total[kind] + part[kind] for kind in total}
+        return {kind: one.to_json() for kind, one in total.items()}
+
+
+@dataclass
+class _FrameFiller:
+    """Computes one trajectory after the other, frame by frame, on all ranks of the group."""
+
+    solver: Solver
+    header: Header
+    seed: int
+    tick: Callable[[], None]
+    _blocks: list[tuple[slice, ...]] = field(init=False)
+    _batch: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._blocks = self.solver.communicator.allgather(self.solver.block)
+        sites = tuple(part.stop - part.start for part in self.solver.block)
+        frame = np.empty((len(self.header.channels("fields")), 1, *sites), self.header.precision)
+        frames = 1 if self._shares else min(len(self.header.times), max(BATCH_BYTES // frame.nbytes, 1))
+        self._batch = np.empty((len(frame), frames, *sites), self.header.precision)
 
     @property
     def _shares(self) -> bool:
         return self.solver.communicator.size > 1
 
-    def _fill(
-        self, shard: Shard, writer: ShardWriter | None
-    ) -> tuple[list[int], list[Failure], MomentsByKind]:
-        indices: list[int] = []
-        failed: list[Failure] = []
-        moments: MomentsByKind = {}
+    def fill(self, shard: Shard, writer: ShardWriter | None) -> Rows:
+        """Writes the trajectories of a shard; `writer` is the leader's."""
+        rows = Rows()
         for index in shard.indices:
             parameters = self.solver.sample(generator(self.seed, index), outside=shard.outside)
             try:
-                found = self._trajectory(writer, len(indices), index, parameters)
+                found = self._trajectory(writer, rows.count, index, parameters)
             except DivergedError as error:
-                drawn = {name: float(parameters[name]) for name in self.header.parameters}
-                failed.append(Failure(index=index, reason=str(error), parameters=drawn))
-                continue
-            indices.append(index)
-            moments = {kind: moments[kind] + found[kind] for kind in found} if moments else found
-        return indices, failed, moments
+                rows.fail(index, str(error), parameters, self.header)
+            else:
+                rows.add(1, found)
+        return rows
 
     def _trajectory(
         self, writer: ShardWriter | None, row: int, index: int, parameters: Parameters
-    ) -> MomentsByKind:
+    ) -> dict[str, Moments]:
         """Writes one trajectory to a row; the moments of this rank's blocks."""
+        rows = slice(row, row + 1)
         coefficients = self._stored(self.solver.coefficients(parameters), "the coefficients", 0.0)
         for block, part in gather_blocks(self.solver.communicator, self._blocks, coefficients):
             assert writer is not None
-            writer.write_coefficients(row, block, part)
+            writer.write_coefficients((rows, *block), part[:, None])
         moments = {"coefficients": Moments.of(coefficients), "parameters": self._of_parameters(parameters)}
         series: dict[str, list[float]] = {}
         last = None
@@ -120,14 +136,13 @@ class ShardMaker:
             windows = [(frames, *block) for block in self._blocks]
             for window, part in gather_blocks(self.solver.communicator, windows, states):
                 assert writer is not None
-                writer.write_states(row, window, part)
+                writer.write_states((rows, *window), part[:, None])
             found = {"fields": Moments.of(states), "changes": Moments.of(_changes(last, states))}
             moments |= {kind: moments[kind] + one if kind in moments else one for kind, one in found.items()}
             last = states[:, -1:].copy()
         if writer:
-            writer.write_scalars(
-                row, index, parameters, {name: np.array(one) for name, one in series.items()}
-            )
+            invariants = {name: np.array([one]) for name, one in series.items()}
+            writer.write_scalars(row, [index], [parameters], invariants)
         return moments
 
     def _batches(
@@ -166,26 +181,16 @@ class ShardMaker:
         if self._shares:
             finite = all(self.solver.communicator.allgather(finite))
         if not finite:
-            raise DivergedError(f"{what} is not finite in {self.header.precision} at time {at:g}")
+            raise DivergedError(not_finite(what, self.header, at))
         return stored
 
     def _of_parameters(self, parameters: Parameters) -> Moments:
         """One rank counts the parameters, which all ranks share."""
-        if not self._leads:
+        if self.solver.communicator.rank != 0:
             return Moments.none(len(self.header.parameters))
         return Moments.of(
             np.array([[float(parameters[name])] for name in self.header.parameters]).reshape(-1, 1)
         )
-
-    def _gathered(self, moments: MomentsByKind) -> dict[str, dict[str, object]]:
-        """The moments of the whole group's blocks, on the leader."""
-        parts = self.solver.communicator.gather(moments)
-        if parts is None:
-            return {}
-        total = parts[0]
-        for part in parts[1:]:
-            total = {kind: total[kind] + part[kind] for kind in total}
-        return {kind: one.to_json() for kind, one in total.items()}
 
 
 def _changes(last: np.ndarray | None, states: np.ndarray) -> np.ndarray:

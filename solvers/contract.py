@@ -109,8 +109,8 @@ class Solver(ABC):
         spec: what is solved.
         block: this rank's part of the site axes, one slice an axis.
         method: the scheme that was chosen, in words, for the run record.
-        counts: what this rank has counted since the solver was made (inner steps, say), for the run
-            record; nothing that is computed depends on it.
+        counts: what was counted since the solver was made (inner steps, say), the same on all ranks of
+            the communicator, for the run record; nothing that is computed depends on it.
     """
 
     communicator: MPI.Intracomm

@@ -158,7 +158,7 @@ def virtual(shard: Path) -> None:
     [
         (changed("t0_fields/density", 1, np.nan), "finite: t0_fields/density[1, 0, 0] is nan"),
         (changed("scalars/speed", 0, 7.0), "parameter_range: speed=7 found, a value in [1, 2] expected"),
-        (changed("sample", 0, 2**40), "indices: trajectories [1099511627776, 3]"),
+        (changed("sample", 0, 2**40), "indices: row 0 is trajectory 1099511627776, 2 expected"),
         (not_complete, "completeness: / complete: False found, True expected"),
         (rows_missing, "layout: t0_fields/density: float32(1, 4, 12) found, float32(2, 4, 12) expected"),
         (field_missing, "layout: t1_fields/velocity is missing"),

@@ -60,7 +60,8 @@ def _axes(manifest: Manifest) -> str:
 
 def _boundary(axis: dict[str, Any]) -> str:
     lower, upper = axis["boundary_values"]
-    return axis["boundary"] if axis["boundary"] == "periodic" else f"{axis['boundary']} {lower:g}, {upper:g}"
+    walls = axis["boundary"] in ("dirichlet", "neumann")
+    return f"{axis['boundary']} {lower:g}, {upper:g}" if walls else axis["boundary"]
 
 
 def _fields(manifest: Manifest, statistics: dict[str, Any]) -> str:

@@ -66,8 +66,8 @@ def receipt(subject: Subject) -> str | None:
     if found.configuration_hash != subject.manifest.configuration_hash:
         return "its receipt is of another configuration"
     listing = (listed.trajectories, listed.size, listed.sha256) if listed else (0, 0, "")
-    if listing != (len(found.indices), found.size, found.sha256):
-        return f"the manifest lists {listing}, its receipt {len(found.indices), found.size, found.sha256}"
+    if listing != (found.trajectories, found.size, found.sha256):
+        return f"the manifest lists {listing}, its receipt {found.trajectories, found.size, found.sha256}"
     return None
 
 
@@ -92,7 +92,7 @@ def containment(subject: Subject) -> str | None:
 
 def completeness(subject: Subject) -> str | None:
     """The marks on the file and its groups are those of the layout, `complete` among them."""
-    expected = group_attributes(subject.manifest.header, len(subject.receipt.indices))
+    expected = group_attributes(subject.manifest.header, subject.receipt.trajectories)
     expected["/"] |= {"complete": True}
     for group, marks in expected.items():
         found = hdf5.attributes(subject.path, group)
@@ -105,7 +105,7 @@ def completeness(subject: Subject) -> str | None:
 
 def layout(subject: Subject) -> str | None:
     """Every dataset has the shape and type of the layout, and coordinates their values."""
-    for path, item in items(subject.manifest.header, len(subject.receipt.indices)).items():
+    for path, item in items(subject.manifest.header, subject.receipt.trajectories).items():
         if path not in subject.arrays:
             return f"{path} is missing"
         found = subject.arrays[path]
@@ -118,7 +118,7 @@ def layout(subject: Subject) -> str | None:
 
 def meaning(subject: Subject) -> str | None:
     """Every dataset has the unit and the description that the manifest's spec gives it."""
-    for path, item in items(subject.manifest.header, len(subject.receipt.indices)).items():
+    for path, item in items(subject.manifest.header, subject.receipt.trajectories).items():
         found = hdf5.attributes(subject.path, path)
         for name, value in item.attributes.items():
             if name not in found or not np.array_equal(found[name], value):
@@ -131,16 +131,24 @@ def indices(subject: Subject) -> str | None:
 
     Every shard has its own range of indices, so no trajectory can be in two splits.
     """
-    found = subject.arrays["sample"].tolist()
-    failed = [failure.index for failure in subject.receipt.failed]
-    if found != subject.receipt.indices or sorted(found + failed) != list(subject.shard.indices):
-        return f"trajectories {found}, failed {failed} found, {subject.shard.indices} expected"
+    papers, shard = subject.receipt, subject.shard
+    if (papers.first, papers.drawn) != (shard.first, shard.count):
+        drawn = range(papers.first, papers.first + papers.drawn)
+        return f"its receipt is of trajectories {drawn}, {shard.indices} expected"
+    found, expected = subject.arrays["sample"], papers.indices
+    if len(expected) != len(found):
+        failed = [failure.index for failure in papers.failed]
+        return f"its receipt tells of failed trajectories {failed} that are not, each once, of this shard"
+    wrong = np.flatnonzero(found != expected)
+    if wrong.size:
+        row = int(wrong[0])
+        return f"row {row} is trajectory {found[row]}, {expected[row]} expected"
     return None
 
 
 def finite(subject: Subject) -> str | None:
     """No value is NaN or infinite."""
-    for path, item in items(subject.manifest.header, len(subject.receipt.indices)).items():
+    for path, item in items(subject.manifest.header, subject.receipt.trajectories).items():
         if item.varies and item.dtype.kind == "f":
             flat = subject.arrays[path].reshape(-1)
             for start in range(0, flat.size, _CHUNK):

@@ -128,12 +128,13 @@ def group_attributes(header: Header, rows: int) -> dict[str, dict[str, Any]]:
         names = [field["name"] for field in fields if field["order"] == order]
         found[f"t{order}_fields"] = {"field_names": _texts(names)}
     for axis in spec["axes"]:
-        walls = axis["boundary"] != "periodic"
+        kind = axis["boundary"]
+        walls = kind in ("dirichlet", "neumann")
         found[f"boundary_conditions/{axis['name']}_boundary"] = {
             "associated_dims": _texts([axis["name"]]),
             "associated_fields": _texts([field["name"] for field in spec["fields"] if walls]),
-            "bc_type": "wall" if walls else "periodic",
-            "condition": axis["boundary"],
+            "bc_type": "wall" if walls else kind,
+            "condition": kind,
         } | _varying()
     return found
 
@@ -145,7 +146,8 @@ def _coordinates(header: Header) -> dict[str, Item]:
     for axis in header.spec["axes"]:
         name, size, lower, upper = axis["name"], axis["size"], axis["lower"], axis["upper"]
         centres = lower + (upper - lower) / size * (np.arange(size) + 0.5)
-        attributes = {"units": axis["unit"], "long_name": f"cell centres along {name}"} | _varying()
+        words = "number of the particle" if name == "particle" else f"cell centres along {name}"
+        attributes = {"units": axis["unit"], "long_name": words} | _varying()
         found[f"dimensions/{name}"] = Item((size,), kind, (name,), attributes, centres.astype(kind))
     if any(field["order"] for field in header.spec["fields"] + header.spec["coefficients"]):
         names = np.array([name.encode() for name in header.axes])
@@ -166,7 +168,7 @@ def _field(header: Header, field: dict[str, Any], lead: tuple[str, ...], rows: i
 
 
 def _boundaries(header: Header) -> dict[str, Item]:
-    """The mask of each axis marks its two end cells; a periodic axis has no boundary values."""
+    """The mask of each axis marks its two end cells; the values mean something at walls alone."""
     found = {}
     for axis in header.spec["axes"]:
         group, name = f"boundary_conditions/{axis['name']}_boundary", axis["name"]

@@ -31,8 +31,9 @@ class Failure(_Paper):
 class Receipt(_Paper):
     """What was written to one shard, by whom it was made, and what it cost.
 
-    `indices` are its trajectories in the order of its rows; a shard without any has no file, size 0
-    and no checksum. `moments` holds the training split's contribution to the statistics.
+    Of the `drawn` trajectories from index `first` on, all but the `failed` ones are its rows; a shard
+    without any has no file, size 0 and no checksum. `moments` holds the training split's contribution
+    to the statistics.
     """
 
     configuration_hash: str
@@ -40,10 +41,22 @@ class Receipt(_Paper):
     number: int
     size: int
     sha256: str
-    indices: list[int]
+    first: int
+    drawn: int
     failed: list[Failure]
     moments: dict[str, dict[str, Any]]
     core_seconds: float
+
+    @property
+    def trajectories(self) -> int:
+        """How many rows the shard has."""
+        return self.drawn - len(self.failed)
+
+    @property
+    def indices(self) -> np.ndarray:
+        """The trajectory of each row."""
+        drawn = np.arange(self.first, self.first + self.drawn)
+        return np.setdiff1d(drawn, [failure.index for failure in self.failed], assume_unique=True)
 
 
 class ManifestShard(_Paper):
@@ -164,13 +177,13 @@ def completed(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -
         "shards": [
             ManifestShard(
                 file=shard.file,
-                trajectories=len(receipt.indices),
+                trajectories=receipt.trajectories,
                 size=receipt.size,
                 sha256=receipt.sha256,
                 core_seconds=receipt.core_seconds,
             )
             for shard, receipt in zip(plan.planned, receipts, strict=True)
-            if receipt.indices
+            if receipt.trajectories
         ],
         "failed": [failure for receipt in receipts for failure in receipt.failed],
         "statistics_sha256": statistics_sha256,

@@ -10,7 +10,7 @@ import errno
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import mul
 from pathlib import Path
@@ -40,26 +40,34 @@ class ShardWriter:
         self._items = items(header, rows)
         self._descriptor, self._places = _preallocated(self._partial, header, rows, self._items)
 
-    def write_states(self, row: int, window: tuple[slice, ...], states: np.ndarray) -> None:
-        """Writes a window (frames, *block) of a trajectory, (C, *window), in the header's precision."""
-        self._write_fields("fields", row, window, states)
+    def write_states(self, window: tuple[slice, ...], states: np.ndarray) -> None:
+        """Writes a window (rows, frames, *block), (C, *window), in the header's precision."""
+        self._write_fields("fields", window, states)
 
-    def write_coefficients(self, row: int, block: tuple[slice, ...], coefficients: np.ndarray) -> None:
-        """Writes a block (K, *block) of the coefficient fields, in the header's precision."""
-        self._write_fields("coefficients", row, block, coefficients)
+    def write_coefficients(self, window: tuple[slice, ...], coefficients: np.ndarray) -> None:
+        """Writes a window (rows, *block) of the coefficient fields, (K, *window), likewise."""
+        self._write_fields("coefficients", window, coefficients)
 
     def write_scalars(
-        self, row: int, trajectory: int, parameters: dict[str, Any], invariants: dict[str, np.ndarray]
+        self,
+        first: int,
+        trajectories: Sequence[int],
+        parameters: Sequence[Mapping[str, Any]],
+        invariants: Mapping[str, np.ndarray],
     ) -> None:
-        """Writes a trajectory's index, its parameters, and its invariants (T,) each."""
-        values: dict[str, Any] = {"sample": trajectory}
-        values |= {f"scalars/{name}": parameters[name] for name in self._header.parameters}
-        values |= {f"parameters/{name}": parameters[name] for name in self._header.parameter_shapes}
+        """Writes, from row `first` on, the index and the parameters of trajectories, and their invariants
+        (rows, T) each.
+        """
+        values: dict[str, Any] = {"sample": trajectories}
+        values |= {f"scalars/{name}": [one[name] for one in parameters] for name in self._header.parameters}
+        values |= {
+            f"parameters/{name}": [one[name] for one in parameters] for name in self._header.parameter_shapes
+        }
         values |= {f"scalars/{name}": series for name, series in invariants.items()}
         for path, value in values.items():
             item = self._items[path]
-            array = np.asarray(value, item.dtype).reshape(1, *item.shape[1:])
-            _write_at(self._descriptor, self._places[path].offset + row * item.row_bytes, array)
+            array = np.asarray(value, item.dtype).reshape(len(trajectories), *item.shape[1:])
+            _write_at(self._descriptor, self._places[path].offset + first * item.row_bytes, array)
 
     def publish(self, rows: int) -> None:
         """Marks the shard complete and gives it its final name; it holds its first `rows` rows.
@@ -79,16 +87,16 @@ class ShardWriter:
         os.close(self._descriptor)
         self._partial.unlink(missing_ok=True)
 
-    def _write_fields(self, kind: str, row: int, window: tuple[slice, ...], values: np.ndarray) -> None:
+    def _write_fields(self, kind: str, window: tuple[slice, ...], values: np.ndarray) -> None:
         channel, components = 0, len(self._header.axes)
         for field in self._header.spec[kind]:
             place = self._places[field_path(field)]
             if field["order"]:
                 part = np.moveaxis(values[channel : channel + components], 0, -1)
-                _write_window(self._descriptor, place, row, (*window, slice(0, components)), part)
+                _write_window(self._descriptor, place, (*window, slice(0, components)), part)
                 channel += components
             else:
-                _write_window(self._descriptor, place, row, window, values[channel])
+                _write_window(self._descriptor, place, window, values[channel])
                 channel += 1
 
     def _copy_to_fewer(self, rows: int) -> None:
@@ -153,18 +161,15 @@ def _bytes_of(content: dict[str, Item]) -> int:
     return values + _DATASET_BYTES * (len(content) + 4)
 
 
-def _write_window(
-    descriptor: int, place: Place, row: int, window: tuple[slice, ...], values: np.ndarray
-) -> None:
-    """Writes `values` to a window of the array `place[row]`, one contiguous run after the other."""
+def _write_window(descriptor: int, place: Place, window: tuple[slice, ...], values: np.ndarray) -> None:
+    """Writes `values` to a window of the array at `place`, one contiguous run after the other."""
     whole = len(window)
-    while whole > 0 and values.shape[whole - 1] == place.shape[whole]:
+    while whole > 0 and values.shape[whole - 1] == place.shape[whole - 1]:
         whole -= 1
     outer = max(whole - 1, 0)
-    corner = (row, *(part.start for part in window))
-    start = place.offset + sum(map(mul, corner, place.strides))
+    start = place.offset + sum(map(mul, (part.start for part in window), place.strides))
     for position in np.ndindex(values.shape[:outer]):
-        _write_at(descriptor, start + sum(map(mul, position, place.strides[1:])), values[position])
+        _write_at(descriptor, start + sum(map(mul, position, place.strides)), values[position])
 
 
 def _write_at(descriptor: int, offset: int, values: np.ndarray) -> None:

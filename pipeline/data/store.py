@@ -53,12 +53,12 @@ def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | No
         receipt = read_paper(receipt_path(folder, shard), Receipt)
     except ValueError:
         return None
-    asked = (plan.configuration_hash, shard.split, shard.number, list(shard.indices))
-    drawn = sorted(receipt.indices + [failure.index for failure in receipt.failed])
-    if (receipt.configuration_hash, receipt.split, receipt.number, drawn) != asked:
+    asked = (plan.configuration_hash, shard.split, shard.number, shard.first, shard.count)
+    found = (receipt.configuration_hash, receipt.split, receipt.number, receipt.first, receipt.drawn)
+    if found != asked or not all(failure.index in shard.indices for failure in receipt.failed):
         return None
     path = folder / shard.file
-    if not receipt.indices:
+    if not receipt.trajectories:
         return None if path.exists() else receipt
     if not path.is_file() or path.stat().st_size != receipt.size or sha256_of(path) != receipt.sha256:
         return None
@@ -93,7 +93,7 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     failed = [failure for receipt in receipts for failure in receipt.failed]
     refuse_failures(plan, len(failed), max_failed_share, failed[0].reason if failed else "")
     for split in {receipt.split for receipt in receipts}:
-        if not any(receipt.indices for receipt in receipts if receipt.split == split):
+        if not any(receipt.trajectories for receipt in receipts if receipt.split == split):
             raise ValueError(f"every trajectory of split {split} failed, the first: {failed[0].reason}")
     found = statistics(plan.header, combined(receipts))
     text = to_yaml(found)
