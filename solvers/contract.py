@@ -62,7 +62,7 @@ class Axis:
 
     `boundary` is `periodic`, `dirichlet`, `neumann` or, where nothing happens at the ends, `open`;
     `boundary_values` are those at the lower and the upper end. Particles have one open axis named
-    `particle`, with cells centred on 0, 1, 2, ...
+    `particle`, with cells centred on 0, 1, 2, ..., and their positions are the fields `x`, `y` and `z`.
     """
 
     name: str

@@ -1,98 +1,101 @@
-"""Pictures of a few trajectories of a data set, in one, two or three dimensions."""
+"""The pictures on a data card, of a few trajectories of the training split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.data.files import partial_path, publish
-from pipeline.data.layout import Header
 from pipeline.data.manifest import Manifest
+from pipeline.data.pictures import fields, particles, series, spectra
 from pipeline.data.windows import Shards
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _TRAJECTORIES = 3
 _FRAMES = 4
 
 
 def draw(folder: Path, manifest: Manifest) -> list[Path]:
-    """Draws the first trajectories of the training split to `pictures/`; the files."""
+    """Draws to `pictures/`: the first trajectories, their invariants, and on a periodic box the spectra of
+    the first; the files.
+    """
     listed = [shard for shard in manifest.shards if shard.file.startswith("data/train/")]
     files = [folder / shard.file for shard in listed]
     shards = Shards(manifest.header, files, [shard.trajectories for shard in listed])
+    numbers = range(min(_TRAJECTORIES, len(shards)))
     (folder / "pictures").mkdir(exist_ok=True)
-    drawn = []
-    for number in range(min(_TRAJECTORIES, len(shards))):
-        path = folder / "pictures" / f"train-{number}.png"
-        _draw_trajectory(shards, number, path)
-        drawn.append(path)
+    drawn = [
+        _save(_trajectory(shards, number), folder / "pictures" / f"train-{number}.png") for number in numbers
+    ]
+    if shards.header.spec["invariants"]:
+        drawn.append(_save(_invariants(shards, len(numbers)), folder / "pictures" / "invariants.png"))
+    if all(axis["boundary"] == "periodic" for axis in shards.header.spec["axes"]):
+        drawn.append(_save(_spectra(shards), folder / "pictures" / "spectra.png"))
     return drawn
 
 
-def _draw_trajectory(shards: Shards, number: int, path: Path) -> None:
-    """One row of panels a channel, the coefficients in the row below; memory is that of the frames shown."""
-    from matplotlib.figure import Figure
-
+def _trajectory(shards: Shards, number: int) -> Figure:
+    """Fields, or the paths of particles; memory is that of the frames shown."""
     header = shards.header
-    (shard,), (row,) = shards.locate(np.array([number]))
-    arrays = shards.arrays(int(shard))
-    frames = np.unique(np.linspace(0, len(header.times) - 1, _FRAMES).astype(int))
-    state = np.empty((len(frames), len(header.channels("fields")), *header.sites), header.precision)
-    for place, frame in enumerate(frames):
-        shards.fill("fields", arrays, (row, frame), state[place], axis=0)
-    coefficients = np.empty((len(header.channels("coefficients")), *header.sites), header.precision)
-    shards.fill("coefficients", arrays, (row,), coefficients, axis=0)
-    fields, constant = header.channels("fields"), header.channels("coefficients")
-    if len(header.sites) == 1:
-        rows, columns = len(fields) + len(constant), 1
+    arrays, row = _place(shards, number)
+    if header.axes == ["particle"]:
+        unit = next(field["unit"] for field in header.spec["fields"] if field["name"] == "x")
+        x, y = (arrays[f"t0_fields/{name}"][row] for name in ("x", "y"))
+        figure = particles.draw(header.times, x, y, unit, _FRAMES)
     else:
-        rows = len(fields) + (len(constant) + len(frames) - 1) // len(frames)
-        columns = len(frames)
-    figure = Figure(figsize=(2.9 * columns + 1.6, 2.7 * rows + 0.4), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False)
+        frames = np.unique(np.linspace(0, len(header.times) - 1, _FRAMES).astype(int))
+        coefficients = np.empty((len(header.channels("coefficients")), *header.sites), header.precision)
+        shards.fill("coefficients", arrays, (row,), coefficients, axis=0)
+        states = _states(shards, number, frames)
+        figure = fields.draw(header, header.times[frames], states, coefficients)
     values = ", ".join(f"{name} = {arrays[f'scalars/{name}'][row]:.3g}" for name in header.parameters)
     figure.suptitle(f"trajectory {arrays['sample'][row]}: {values}", fontsize="medium", wrap=True)
-    for channel, name in enumerate(fields):
-        titles = [f"{name}, t = {header.times[frame]:.3g} s" for frame in frames]
-        _draw_row(figure, panels[channel], header, state[:, channel], titles)
-    rest = list(panels[len(fields) :].flat)
-    for place, name in enumerate(constant):
-        _draw_row(figure, rest[place : place + 1], header, coefficients[place][None], [name])
-    for empty in rest[len(constant) :]:
-        empty.set_axis_off()
+    return figure
+
+
+def _invariants(shards: Shards, count: int) -> Figure:
+    invariants = shards.header.spec["invariants"]
+    values = np.empty((len(invariants), count, len(shards.header.times)))
+    for number in range(count):
+        arrays, row = _place(shards, number)
+        for place, quantity in enumerate(invariants):
+            values[place, number] = arrays[f"scalars/{quantity['name']}"][row]
+    return series.draw(shards.header.times, invariants, values)
+
+
+def _spectra(shards: Shards) -> Figure:
+    header = shards.header
+    axes, frames = header.spec["axes"], np.array([0, len(header.times) - 1])
+    extent = [axis["upper"] - axis["lower"] for axis in axes]
+    states = _states(shards, 0, frames)
+    return spectra.draw(header.channels("fields"), extent, axes[0]["unit"], header.times[frames], states)
+
+
+def _place(shards: Shards, number: int) -> tuple[dict[str, np.ndarray], int]:
+    """The arrays of the shard that holds a trajectory, and its row there."""
+    (shard,), (row,) = shards.locate(np.array([number]))
+    return shards.arrays(int(shard)), int(row)
+
+
+def _states(shards: Shards, number: int, frames: np.ndarray) -> np.ndarray:
+    """Some frames of a trajectory, (frames, C, *sites)."""
+    header = shards.header
+    arrays, row = _place(shards, number)
+    states = np.empty((len(frames), len(header.channels("fields")), *header.sites), header.precision)
+    for place, frame in enumerate(frames):
+        shards.fill("fields", arrays, (row, frame), states[place], axis=0)
+    return states
+
+
+def _save(figure: Any, path: Path) -> Path:
     try:
         figure.savefig(partial_path(path), format="png", dpi=100)
     except BaseException:
         partial_path(path).unlink(missing_ok=True)
         raise
     publish(partial_path(path), path)
-
-
-def _draw_row(
-    figure: Any, panels: Sequence[Axes], header: Header, values: np.ndarray, titles: list[str]
-) -> None:
-    """One channel at several times, in one scale: lines in 1-D, images in 2-D, a middle slice in 3-D."""
-    axes = header.spec["axes"]
-    if len(axes) == 1:
-        centres = np.linspace(axes[0]["lower"], axes[0]["upper"], 2 * axes[0]["size"] + 1)[1::2]
-        for line, title in zip(values, titles, strict=True):
-            panels[0].plot(centres, line, label=title)
-        panels[0].legend(fontsize="small")
-        panels[0].set_xlabel(f"{axes[0]['name']} ({axes[0]['unit']})")
-        return
-    if len(axes) > 2:
-        titles = [f"{title}, middle of {axes[2]['name']}" for title in titles]
-        values = values[..., values.shape[-1] // 2]
-    extent = (axes[0]["lower"], axes[0]["upper"], axes[1]["lower"], axes[1]["upper"])
-    limits = {"vmin": values.min(), "vmax": values.max()}
-    for panel, image, title in zip(panels, values, titles, strict=False):
-        shown = panel.imshow(image.T, origin="lower", extent=extent, **limits)
-        panel.set_title(title, fontsize="small")
-        panel.set_xlabel(f"{axes[0]['name']} ({axes[0]['unit']})")
-        panel.set_ylabel(f"{axes[1]['name']} ({axes[1]['unit']})")
-    figure.colorbar(shown, ax=list(panels[: len(values)]), shrink=0.8)
+    return path

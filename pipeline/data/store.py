@@ -7,7 +7,6 @@ import json
 import shutil
 from pathlib import Path
 
-from pipeline.data import card
 from pipeline.data.files import sha256_of, write_whole
 from pipeline.data.manifest import (
     FORMAT,
@@ -89,6 +88,8 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     Raises:
         ValueError: more than `max_failed_share` of the trajectories failed, or all of a split.
     """
+    from pipeline.data import card  # only the rank that finishes needs matplotlib
+
     receipts = receipts_of(folder, plan)
     failed = [failure for receipt in receipts for failure in receipt.failed]
     refuse_failures(plan, len(failed), max_failed_share, failed[0].reason if failed else "")

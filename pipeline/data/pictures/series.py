@@ -1,0 +1,26 @@
+"""What the physics conserves, or changes at a known rate, over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+_COLUMNS = 3
+
+
+def draw(times: np.ndarray, invariants: list[dict[str, Any]], values: np.ndarray) -> Figure:
+    """One panel an invariant of the spec, one line a trajectory; `values` (invariants, trajectories, T)."""
+    rows = -(-len(invariants) // _COLUMNS)
+    columns = min(len(invariants), _COLUMNS)
+    figure = Figure(figsize=(3.6 * columns, 2.6 * rows + 0.2), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel, quantity, series in zip(panels, invariants, values, strict=False):
+        panel.plot(times, series.T, linewidth=1)
+        panel.set_title(quantity["name"].replace("_", " "), fontsize="small")
+        panel.set_ylabel(quantity["unit"])
+        panel.set_xlabel("t (s)")
+    for empty in panels[len(invariants) :]:
+        empty.set_axis_off()
+    return figure

@@ -1,0 +1,46 @@
+"""Power spectra of periodic fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def draw(
+    names: Sequence[str], extent: Sequence[float], unit: str, times: np.ndarray, states: np.ndarray
+) -> Figure:
+    """One panel a channel, one line a time, of `states` (T, C, *sites) on a box of lengths `extent`."""
+    figure = Figure(figsize=(3.6 * len(names), 3.0), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for channel, (panel, name) in enumerate(zip(panels, names, strict=True)):
+        for time, field in zip(times, states[:, channel], strict=True):
+            wave_numbers, power = spectrum(field, extent)
+            shown = power > power.max(initial=0.0) * 1e-14
+            panel.loglog(wave_numbers[shown], power[shown], label=f"t = {time:.3g} s", linewidth=1)
+        panel.set_title(f"power spectrum of {name.replace('_', ' ')}", fontsize="small")
+        panel.set_xlabel(f"wave number (rad/{unit})")
+    panels[0].legend(fontsize="small")
+    return figure
+
+
+def spectrum(field: np.ndarray, extent: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The wave numbers (rad per unit of length) and the mean square of a field in shells of them.
+
+    A shell is as wide as the smallest wave number of the box; the shells' powers add up to the mean square
+    of the field less that of its mean (Parseval), but for the corners of the spectrum beyond the largest
+    wave number that all axes have.
+    """
+    power = np.abs(np.fft.fftn(field.astype(np.float64))) ** 2 / field.size**2
+    axes = [
+        2 * np.pi * np.fft.fftfreq(count, length / count)
+        for count, length in zip(field.shape, extent, strict=True)
+    ]
+    wave_number = np.sqrt(sum(one**2 for one in np.meshgrid(*axes, indexing="ij")))
+    width = 2 * np.pi / max(extent)
+    shell = np.rint(wave_number / width).astype(int)
+    last = int(min(np.abs(one).max() for one in axes) / width)
+    totals = np.bincount(shell.ravel(), weights=power.ravel(), minlength=last + 1)
+    numbers = np.arange(1, last + 1)
+    return numbers * width, totals[numbers]
