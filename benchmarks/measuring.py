@@ -29,7 +29,7 @@ def keep(name: str, claim: str, rows: list[dict[str, object]], packages: list[st
     """Prints the rows and writes them to `benchmarks/results/NAME.json` with machine and versions."""
     print(f"\n{claim}")
     for row in rows:
-        print("  " + "  ".join(f"{key}: {_shown(value)}" for key, value in row.items()))
+        print("  " + "  ".join(f"{key}: {shown(value)}" for key, value in row.items()))
     record = {
         "claim": claim,
         "machine": {"processor": _processor(), "system": platform.platform()},
@@ -40,7 +40,8 @@ def keep(name: str, claim: str, rows: list[dict[str, object]], packages: list[st
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as tables print it."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

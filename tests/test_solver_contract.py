@@ -15,9 +15,10 @@ from mpi4py import MPI
 
 import configs
 from pipeline import settings
-from solvers.contract import Parameters, Solver, solver_class, solver_names
+from pipeline.data.layout import channel_names
+from solvers.contract import DivergedError, EnsembleSolver, Parameters, Solver, solver_class, solver_names
 
-BOUNDARIES = {"periodic", "dirichlet", "neumann"}
+BOUNDARIES = {"periodic", "dirichlet", "neumann", "open"}
 DURATION = 0.02
 
 
@@ -46,6 +47,7 @@ def test_the_spec_is_complete_and_plain(solver: Solver) -> None:
     assert spec.equation
     assert spec.fields
     assert solver.method
+    assert all(type(count) is int for count in solver.counts.values())
     quantities = (*spec.fields, *spec.coefficients, *spec.parameters, *spec.invariants)
     names = [quantity.name for quantity in quantities] + [axis.name for axis in spec.axes] + ["t"]
     assert len(set(names)) == len(names)
@@ -60,6 +62,10 @@ def test_the_spec_is_complete_and_plain(solver: Solver) -> None:
         assert axis.boundary in BOUNDARIES
         assert axis.coordinates.shape == (axis.size,)
     assert solver.block == tuple(slice(0, axis.size) for axis in spec.axes)
+    if "particle" in (axis.name for axis in spec.axes):
+        (axis,) = spec.axes
+        assert (axis.boundary, axis.lower, axis.upper) == ("open", -0.5, axis.size - 0.5)
+        assert {"x", "y"} <= {field.name for field in spec.fields if field.order == 0}
 
 
 def test_samples_are_floats_in_range_and_arrays_of_fixed_shape(solver: Solver) -> None:
@@ -130,24 +136,57 @@ def test_the_solution_satisfies_the_residual(solver: Solver, parameters: Paramet
     frames = [state]
     for number in range(2):
         frames.append(solver.advance(frames[-1], parameters, time + (number - 1) * step, step))
-    names = [field.name for field in solver.spec.fields]
-    if any(field.order for field in solver.spec.fields):
-        pytest.skip("vector fields reach the residual by a convention of their own")
     history = np.array(frames)
+    axes = solver.spec.axes
+    plain = dataclasses.asdict(solver.spec)
+    names = [name for field in plain["fields"] for name in channel_names(field, [axis.name for axis in axes])]
     fields: dict[str, Any] = {name: history[:, channel] for channel, name in enumerate(names)}
     for field, values in zip(solver.spec.coefficients, solver.coefficients(parameters), strict=True):
         fields[field.name] = np.broadcast_to(values, history[:, 0].shape)
-    fields["t"] = np.reshape(time + step * np.arange(-1, 2), (3, *[1] * len(solver.spec.axes)))
-    spacing = {"t": step} | {axis.name: (axis.upper - axis.lower) / axis.size for axis in solver.spec.axes}
-    order = ["t", *(axis.name for axis in solver.spec.axes)]
+    fields["t"] = np.reshape(time + step * np.arange(-1, 2), (3, *[1] * len(axes)))
 
-    def derivative(values: np.ndarray, axis: str) -> np.ndarray:
-        return np.gradient(values, spacing[axis], axis=order.index(axis))
+    def derivative(values: np.ndarray, name: str) -> np.ndarray:
+        """In space by Fourier series where the axis is periodic, else by differences."""
+        if name == "t":
+            return np.gradient(values, step, axis=0)
+        (place,) = (number for number, axis in enumerate(axes, start=1) if axis.name == name)
+        axis = axes[place - 1]
+        width = (axis.upper - axis.lower) / axis.size
+        if axis.boundary != "periodic":
+            return np.gradient(values, width, axis=place)
+        wave_numbers = 2 * np.pi * np.fft.rfftfreq(axis.size, width)
+        wave_numbers[axis.size // 2 :] *= axis.size % 2  # the derivative of the shortest wave is not seen
+        shaped = wave_numbers.reshape([-1 if number == place else 1 for number in range(values.ndim)])
+        return np.fft.irfft(1j * shaped * np.fft.rfft(values, axis=place), axis.size, axis=place)
 
-    inside = (1, *(slice(4, -4) for _ in solver.spec.axes))
+    walls = [axis.boundary in ("dirichlet", "neumann") for axis in axes]
+    inside = (1, *(slice(4, -4) if wall else slice(None) for wall in walls))
     residuals = solver.residual(fields, derivative, parameters)
     assert residuals
+    rates = [np.linalg.norm(derivative(fields[name], "t")[inside]) for name in names]
+    assert all(map(math.isfinite, rates))
     for left in residuals.values():
-        rate = max(np.linalg.norm(derivative(fields[name], "t")[inside]) for name in names)
-        assert math.isfinite(rate)
-        assert np.linalg.norm(left[inside]) < 0.1 * rate
+        assert np.linalg.norm(left[inside]) < 0.1 * max(rates)
+
+
+def test_an_ensemble_is_its_trajectories_bit_for_bit(solver: Solver) -> None:
+    if not isinstance(solver, EnsembleSolver):
+        pytest.skip("computes one trajectory at a time")
+    times = np.linspace(0.0, 0.3, 4)
+    ensemble = [solver.sample(np.random.default_rng(seed)) for seed in range(6)]
+    found = solver.solve(ensemble, times)
+    for row, parameters in enumerate(ensemble):
+        assert np.array_equal(found.coefficients[row], solver.coefficients(parameters))
+        state = solver.initial_state(parameters)
+        try:
+            for frame, time in enumerate(times):
+                assert np.array_equal(found.states[row, frame], state)
+                invariants = solver.invariants(state, parameters)
+                assert list(found.invariants) == list(invariants)
+                assert all(found.invariants[name][row, frame] == invariants[name] for name in invariants)
+                if frame + 1 < len(times):
+                    state = solver.advance(state, parameters, time, times[-1] / (len(times) - 1))
+        except DivergedError as error:
+            assert found.failures[row] == str(error)
+        else:
+            assert found.failures[row] is None
