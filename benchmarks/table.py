@@ -13,10 +13,11 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 _HEAD = """\
 # Performance
 
-Made from `benchmarks/results/` by `python -m benchmarks.table`; each section is one script under `benchmarks/`, and
-`make bench` runs them all and makes this page anew. A script runs the peer and us in turn, in one run, on one core
-unless it says otherwise, and stops if the two do not agree on the result. Figures are medians; the ratios are what to
-compare, since the machine was shared. Losses are printed as they are.
+Made from `benchmarks/results/` by `python -m benchmarks.table`; each section is one script under
+`benchmarks/`, and `make bench` runs them all and makes this page anew. A script runs the peer and us in
+turn, in one run, on one core unless it says otherwise, and stops if the two do not agree on the result.
+Figures are medians; the ratios are what to compare, since the machine was shared. Losses are printed as
+they are.
 """
 
 
