@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,9 @@ def run(settings: Settings) -> None:
         if world.rank == 0:
             store.reopen(settings.dataset, plan)
         world.Barrier()
+        started = time.perf_counter()
         _make(settings, plan, solver, missing, world)
+        seconds = time.perf_counter() - started
         counts = _counted(solver, world)
         if world.rank == 0:
             manifest = store.finish(settings.dataset, plan, settings.storage.max_failed_share)
@@ -65,6 +68,7 @@ def run(settings: Settings) -> None:
                 "failed": len(manifest.failed),
                 "groups": world.size // settings.group_size,
                 "method": solver.method,
+                "seconds": seconds,
                 "core_seconds": sum(shard.core_seconds for shard in manifest.shards),
                 "counts": counts,
             }
