@@ -1,0 +1,190 @@
+"""Newton's gravity with Plummer softening as a direct sum over all pairs, compiled.
+
+    a_i = sum over j of g_j d / q^(3/2),    d = x_j - x_i,    q = |d|^2 + softening^2,    g = G m
+    da_i/dt = sum over j of g_j (w / q^(3/2) - 3 (d.w) d / q^(5/2)),    w = v_j - v_i
+
+`bodies` is (6, n): three rows of positions (m), three of velocities (m/s). `g` is (n,), in m^3/s^2. `force` is
+(6, n), three rows of accelerations (m/s^2) and three of their rates (m/s^3), or (3, n), accelerations alone.
+A body does not act on itself, and bodies that coincide do not act on each other.
+
+Each pair costs one square root and one division for both its directions. Sources lie in tiles that stay in
+the first-level cache beside the force that they get; one row of a tile against one body is vectorised. Its
+sums may be reassociated: on one machine they come out the same on every run.
+"""
+
+# ruff: noqa: PLR0917 - rows are loose arguments: numba passes those fastest.
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from solvers.compiled import compiled
+
+#: Up to so many bodies are summed pair by pair; more of them by tiles.
+FEW = 12
+
+#: Bodies in a tile. A constant, so that the compiler sees that the rows of a tile do not overlap.
+TILE = 128
+
+# Below any separation whose inverse cube is finite; it takes the place of a separation of zero.
+_TINY = 1e-200
+
+_ROW = {"inline": "never", "fastmath": {"contract", "reassoc"}}
+
+
+@compiled(**_ROW)
+def _accelerate(tile, count, x, y, z, g, softening2):  # type: ignore[no-untyped-def]
+    """The acceleration that a tile gives one body; the tile's own is updated."""
+    ax = ay = az = 0.0
+    for j in range(count):
+        dx, dy, dz = tile[j] - x, tile[TILE + j] - y, tile[2 * TILE + j] - z
+        q = max(dx * dx + dy * dy + dz * dz + softening2, _TINY)
+        inverse = 1.0 / math.sqrt(q)
+        cube = inverse * inverse * inverse
+        pull, push = tile[6 * TILE + j] * cube, g * cube
+        ax += pull * dx
+        ay += pull * dy
+        az += pull * dz
+        tile[7 * TILE + j] -= push * dx
+        tile[8 * TILE + j] -= push * dy
+        tile[9 * TILE + j] -= push * dz
+    return ax, ay, az
+
+
+@compiled(**_ROW)
+def _accelerate_and_jerk(tile, count, x, y, z, vx, vy, vz, g, softening2):  # type: ignore[no-untyped-def]
+    """The acceleration and its rate that a tile gives one body; the tile's own are updated."""
+    ax = ay = az = jx = jy = jz = 0.0
+    for j in range(count):
+        dx, dy, dz = tile[j] - x, tile[TILE + j] - y, tile[2 * TILE + j] - z
+        wx, wy, wz = tile[3 * TILE + j] - vx, tile[4 * TILE + j] - vy, tile[5 * TILE + j] - vz
+        q = max(dx * dx + dy * dy + dz * dz + softening2, _TINY)
+        inverse = 1.0 / math.sqrt(q)
+        square = inverse * inverse
+        cube = inverse * square
+        turn = -3.0 * square * (dx * wx + dy * wy + dz * wz)
+        wx, wy, wz = wx + turn * dx, wy + turn * dy, wz + turn * dz
+        pull, push = tile[6 * TILE + j] * cube, g * cube
+        ax += pull * dx
+        ay += pull * dy
+        az += pull * dz
+        jx += pull * wx
+        jy += pull * wy
+        jz += pull * wz
+        tile[7 * TILE + j] -= push * dx
+        tile[8 * TILE + j] -= push * dy
+        tile[9 * TILE + j] -= push * dz
+        tile[10 * TILE + j] -= push * wx
+        tile[11 * TILE + j] -= push * wy
+        tile[12 * TILE + j] -= push * wz
+    return ax, ay, az, jx, jy, jz
+
+
+@compiled()
+def _load(tile, bodies, g, first, count):  # type: ignore[no-untyped-def]
+    """Puts `count` bodies into a tile whose own force is zero."""
+    for row in range(6):
+        for j in range(count):
+            tile[row * TILE + j] = bodies[row, first + j]
+    for j in range(count):
+        tile[6 * TILE + j] = g[first + j]
+    tile[7 * TILE :] = 0.0
+
+
+@compiled()
+def _meet(tile, count, bodies, g, softening2, force, first, last):  # type: ignore[no-untyped-def]
+    """Adds to the force on the bodies from `first` to `last` what a tile gives, and to the tile what they give."""
+    for i in range(first, last):
+        x, y, z = bodies[0, i], bodies[1, i], bodies[2, i]
+        if force.shape[0] == 3:
+            ax, ay, az = _accelerate(tile, count, x, y, z, g[i], softening2)
+        else:
+            vx, vy, vz = bodies[3, i], bodies[4, i], bodies[5, i]
+            ax, ay, az, jx, jy, jz = _accelerate_and_jerk(tile, count, x, y, z, vx, vy, vz, g[i], softening2)
+            force[3, i] += jx
+            force[4, i] += jy
+            force[5, i] += jz
+        force[0, i] += ax
+        force[1, i] += ay
+        force[2, i] += az
+
+
+@compiled()
+def attract_each_other(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
+    """The force of all bodies on all of them, tile by tile, into `force`."""
+    num_bodies = g.size
+    tile = np.empty(13 * TILE)
+    force[:] = 0.0
+    for first in range(0, num_bodies, TILE):
+        count = min(TILE, num_bodies - first)
+        _load(tile, bodies, g, first, count)
+        # Within a tile each pair is met from both sides, and what the tile itself gets is dropped.
+        _meet(tile, count, bodies, g, softening2, force, first, first + count)
+        tile[7 * TILE :] = 0.0
+        _meet(tile, count, bodies, g, softening2, force, first + count, num_bodies)
+        for row in range(force.shape[0]):
+            for j in range(count):
+                force[row, first + j] += tile[(7 + row) * TILE + j]
+
+
+@compiled()
+def attract_others(bodies, g, softening2, force, others, others_g, others_force):  # type: ignore[no-untyped-def]
+    """Adds the force between two sets of bodies to `force` and `others_force`."""
+    num_others = others_g.size
+    tile = np.empty(13 * TILE)
+    for first in range(0, num_others, TILE):
+        count = min(TILE, num_others - first)
+        _load(tile, others, others_g, first, count)
+        _meet(tile, count, bodies, g, softening2, force, 0, g.size)
+        for row in range(force.shape[0]):
+            for j in range(count):
+                others_force[row, first + j] += tile[(7 + row) * TILE + j]
+
+
+@compiled()
+def _attract_pairwise(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
+    """The force of a few bodies on each other; the least of their q."""
+    num_bodies = g.size
+    least = np.inf
+    force[:] = 0.0
+    for i in range(num_bodies):
+        for j in range(i + 1, num_bodies):
+            dx = bodies[0, j] - bodies[0, i]
+            dy = bodies[1, j] - bodies[1, i]
+            dz = bodies[2, j] - bodies[2, i]
+            q = dx * dx + dy * dy + dz * dz + softening2
+            least = min(least, q)
+            inverse = 1.0 / math.sqrt(max(q, _TINY))
+            square = inverse * inverse
+            cube = inverse * square
+            pull, push = g[j] * cube, g[i] * cube
+            force[0, i] += pull * dx
+            force[1, i] += pull * dy
+            force[2, i] += pull * dz
+            force[0, j] -= push * dx
+            force[1, j] -= push * dy
+            force[2, j] -= push * dz
+            if force.shape[0] == 6:
+                wx = bodies[3, j] - bodies[3, i]
+                wy = bodies[4, j] - bodies[4, i]
+                wz = bodies[5, j] - bodies[5, i]
+                turn = -3.0 * square * (dx * wx + dy * wy + dz * wz)
+                wx, wy, wz = wx + turn * dx, wy + turn * dy, wz + turn * dz
+                force[3, i] += pull * wx
+                force[4, i] += pull * wy
+                force[5, i] += pull * wz
+                force[3, j] -= push * wx
+                force[4, j] -= push * wy
+                force[5, j] -= push * wz
+    return least
+
+
+@compiled()
+def attract(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
+    """The force of all bodies on all of them; the least q for a few bodies, infinity for more."""
+    if g.size <= FEW:
+        return _attract_pairwise(bodies, g, softening2, force)
+    attract_each_other(bodies, g, softening2, force)
+    return np.inf

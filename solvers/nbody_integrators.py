@@ -1,0 +1,143 @@
+"""The integrators of the n-body problem. Arrays as in `nbody_gravity`.
+
+hermite: fourth order, from the acceleration and its rate (Makino & Aarseth 1992, PASJ 44, 141), in the
+    time-symmetric form of the corrector (Hut, Makino & McMillan 1995, doi:10.1086/187844), which is evaluated
+    twice, P(EC)^2 (Kokubo, Yoshinaga & Makino 1998, doi:10.1046/j.1365-8711.1998.01581.x). All bodies
+    share a step: the least that Aarseth's criterion (1985) allows any of them,
+
+        h^2 = accuracy (|a| |a''| + |a'|^2) / (|a'| |a'''| + |a''|^2)
+
+compose: symplectic compositions of kick-drift-kick steps of one length.
+
+Each is built over `attract(bodies, g, softening2, force)`, which fills the force and gives the least squared
+distance it met, softened, or infinity: compiled where one rank has all bodies, in Python around the messages
+of many ranks. It moves `bodies` through `duration` (s) in place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from solvers.compiled import compiled
+from solvers.nbody_outcome import ARRIVED, NOT_FINITE, TOO_MANY_STEPS
+
+Attract = Callable[..., float]
+
+#: The lengths of the kick-drift-kick steps that make one step, over its length, by name of the scheme.
+COMPOSITIONS = {
+    "leapfrog": (1.0,),
+    # Yoshida (1990), doi:10.1016/0375-9601(90)90092-3: the triple jump.
+    "yoshida4": (
+        1 / (2 - 2 ** (1 / 3)),
+        -(2 ** (1 / 3)) / (2 - 2 ** (1 / 3)),
+        1 / (2 - 2 ** (1 / 3)),
+    ),
+}
+
+_EVALUATIONS = 2
+
+
+@compiled()
+def _predict(bodies, force, h, trial):  # type: ignore[no-untyped-def]
+    """The bodies after a step h, from the Taylor series of their positions and velocities."""
+    for axis in range(3):
+        for i in range(bodies.shape[1]):
+            velocity, acceleration, jerk = bodies[3 + axis, i], force[axis, i], force[3 + axis, i]
+            trial[axis, i] = bodies[axis, i] + h * (velocity + h / 2 * (acceleration + h / 3 * jerk))
+            trial[3 + axis, i] = velocity + h * (acceleration + h / 2 * jerk)
+
+
+@compiled()
+def _correct(bodies, force, new_force, h, trial):  # type: ignore[no-untyped-def]
+    """The bodies after a step h, from the forces at both its ends."""
+    for axis in range(3):
+        for i in range(bodies.shape[1]):
+            a, new_a = force[axis, i], new_force[axis, i]
+            velocity = bodies[3 + axis, i]
+            new_velocity = velocity + h / 2 * (
+                a + new_a + h / 6 * (force[3 + axis, i] - new_force[3 + axis, i])
+            )
+            trial[axis, i] = bodies[axis, i] + h / 2 * (velocity + new_velocity + h / 6 * (a - new_a))
+            trial[3 + axis, i] = new_velocity
+
+
+@compiled()
+def _next_step(force, new_force, h, accuracy):  # type: ignore[no-untyped-def]
+    """The least step (s) that Aarseth's criterion allows a body, 0 where that is not a number."""
+    shortest = np.inf
+    for i in range(force.shape[1]):
+        a2 = jerk2 = snap2 = crackle2 = 0.0
+        for axis in range(3):
+            difference = force[axis, i] - new_force[axis, i]
+            jerk, new_jerk = force[3 + axis, i], new_force[3 + axis, i]
+            crackle = (12 * difference + 6 * h * (jerk + new_jerk)) / h**3
+            snap = (-6 * difference - h * (4 * jerk + 2 * new_jerk)) / h**2 + h * crackle
+            a2 += new_force[axis, i] ** 2
+            jerk2 += new_jerk**2
+            snap2 += snap**2
+            crackle2 += crackle**2
+        numerator = math.sqrt(a2 * snap2) + jerk2
+        limit = numerator / (math.sqrt(jerk2 * crackle2) + snap2)
+        if numerator == 0:
+            continue
+        if not limit > 0:
+            return 0.0
+        shortest = min(shortest, limit)
+    return math.sqrt(accuracy * shortest)
+
+
+@compiled()
+def _push(values, h, slopes):  # type: ignore[no-untyped-def]
+    for axis in range(3):
+        for i in range(values.shape[1]):
+            values[axis, i] += h * slopes[axis, i]
+
+
+def hermite_with(attract: Attract, least: Callable[[float], float]) -> Callable[..., tuple[int, int, float]]:
+    """The hermite scheme over a way to sum forces; `least` gives the least of all ranks' values."""
+
+    def hermite(bodies, g, softening2, step, accuracy, duration, max_steps):  # type: ignore[no-untyped-def] # noqa: PLR0917
+        force, new_force, trial = np.empty_like(bodies), np.empty_like(bodies), np.empty_like(bodies)
+        nearest = attract(bodies, g, softening2, force)
+        left = duration
+        num_steps = 0
+        while left > 0:
+            if not step > 0:
+                return NOT_FINITE, num_steps, nearest
+            if num_steps == max_steps:
+                return TOO_MANY_STEPS, num_steps, nearest
+            # The rest in equal steps, so that none is left over at the end.
+            h = left / max(math.ceil(min(left / step, 1e15)), 1)
+            _predict(bodies, force, h, trial)
+            for _ in range(_EVALUATIONS):
+                nearest = min(nearest, attract(trial, g, softening2, new_force))
+                _correct(bodies, force, new_force, h, trial)
+            step = least(_next_step(force, new_force, h, accuracy))
+            bodies[:] = trial
+            force, new_force = new_force, force
+            left = left - h if left > h else 0.0
+            num_steps += 1
+        return ARRIVED, num_steps, nearest
+
+    return hermite
+
+
+def compose_with(attract: Attract) -> Callable[..., float]:
+    """The symplectic schemes over a way to sum forces; `lengths` as in `COMPOSITIONS`."""
+
+    def compose(bodies, g, softening2, lengths, num_steps, duration):  # type: ignore[no-untyped-def] # noqa: PLR0917
+        force = np.empty_like(bodies[:3])
+        h = duration / num_steps
+        nearest = attract(bodies, g, softening2, force)
+        for _ in range(num_steps):
+            for length in lengths:
+                _push(bodies[3:], length * h / 2, force)
+                _push(bodies[:3], length * h, bodies[3:])
+                nearest = min(nearest, attract(bodies, g, softening2, force))
+                _push(bodies[3:], length * h / 2, force)
+        return nearest
+
+    return compose

@@ -1,0 +1,174 @@
+"""Forces on bodies that ranks share, a slab of them each.
+
+Few bodies are gathered on every rank, which sums over all of them for its own. The blocks of many go round a
+ring while the ranks compute; each block meets each other one once, half-way round the ring, and what a
+visiting block feels is sent straight home.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from mpi4py import MPI
+
+from solvers.grid import slab
+from solvers.nbody_ensemble import FIRST
+from solvers.nbody_gravity import attract_each_other, attract_others
+from solvers.nbody_integrators import compose_with, hermite_with
+from solvers.nbody_observe import pairs, shortest_time
+from solvers.nbody_outcome import ARRIVED
+
+#: From so many bodies a rank on, a ring is faster than gathering all bodies.
+RING = 128
+
+
+class SharedBodies:
+    """The bodies of one trajectory, in slabs on the ranks of a communicator.
+
+    Args:
+        communicator: the ranks.
+        num_bodies: of all ranks.
+
+    Raises:
+        ValueError: there are more ranks than bodies.
+    """
+
+    def __init__(self, communicator: MPI.Intracomm, num_bodies: int):
+        size = communicator.size
+        if size > num_bodies:
+            raise ValueError(
+                f"{size} ranks cannot share {num_bodies} bodies: a rank needs at least one; use 1 to "
+                f"{num_bodies} ranks a group, or more bodies"
+            )
+        self.communicator = communicator
+        self._slabs = [slab(num_bodies, size, rank) for rank in range(size)]
+        self._counts = [part.stop - part.start for part in self._slabs]
+        self.block = self._slabs[communicator.rank]
+        self._hermite = hermite_with(self.attract, self.least)
+        self._compose = compose_with(self.attract)
+        self.uses_ring = num_bodies >= RING * size
+
+    def gathered(self, rows: np.ndarray) -> np.ndarray:
+        """The rows (k, n) of all bodies from those (k, local) of each rank's."""
+        num_rows = len(rows)
+        received = np.empty(num_rows * sum(self._counts))
+        self.communicator.Allgatherv(
+            np.ascontiguousarray(rows), [received, [num_rows * count for count in self._counts]]
+        )
+        ends = num_rows * np.cumsum(self._counts)[:-1]
+        return np.hstack([part.reshape(num_rows, -1) for part in np.split(received, ends)])
+
+    def least(self, value: float) -> float:
+        """The least of all ranks' values."""
+        return float(self.communicator.allreduce(value, MPI.MIN))
+
+    def move(  # noqa: PLR0917 - as `nbody_ensemble.move`
+        self,
+        bodies: np.ndarray,
+        g: np.ndarray,
+        softening2: float,
+        lengths: np.ndarray,
+        accuracy: float,
+        num_steps: int,
+        duration: float,
+    ) -> tuple[int, int, float]:
+        """See `nbody_ensemble.move`: the same integrators, around the messages of the ranks."""
+        if lengths.size:
+            self._compose(bodies, g, softening2, lengths, num_steps, duration)
+            return ARRIVED, num_steps, np.inf
+        everything = self.gathered(bodies)
+        shortest = shortest_time(everything, g, softening2, self.communicator.rank, self.communicator.size)
+        step = FIRST * math.sqrt(accuracy) * self.least(shortest)
+        return self._hermite(bodies, g, softening2, step, accuracy, duration, num_steps)
+
+    def pairs(
+        self, everything: np.ndarray, mass: np.ndarray, g: np.ndarray, softening2: float
+    ) -> tuple[float, float]:
+        """See `nbody_observe.pairs`: those of all bodies, shared between the ranks."""
+        potential, least2 = pairs(
+            everything, mass, g, softening2, self.communicator.rank, self.communicator.size
+        )
+        return float(self.communicator.allreduce(potential)), self.least(least2)
+
+    def attract(self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray) -> float:
+        """The force of all ranks' bodies on this rank's; see `nbody_gravity`.
+
+        Args:
+            bodies: this rank's, (6, local).
+            g: of all bodies, (n,).
+            softening2: m^2.
+            force: on this rank's bodies, (3 or 6, local), to be filled.
+
+        Returns:
+            Infinity: separations are not looked at on the way.
+        """
+        if self.uses_ring:
+            self._attract_by_ring(bodies, g, softening2, force)
+        else:
+            force[:] = 0.0
+            everything = self.gathered(bodies)
+            attract_others(
+                bodies, g[self.block], softening2, force, everything, g, np.zeros((len(force), g.size))
+            )
+        return np.inf
+
+    def _attract_by_ring(
+        self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray
+    ) -> None:
+        rank, size = self.communicator.rank, self.communicator.size
+        mine = g[self.block]
+        home = [np.empty((len(force), self._counts[rank])) for _ in range(size // 2)]
+        arriving = [
+            self.communicator.Irecv(block, (rank + shift) % size, tag=shift)
+            for shift, block in enumerate(home, start=1)
+        ]
+        leaving, kept = [], []
+        visitors = self._visitors(bodies)
+        next(visitors)
+        attract_each_other(bodies, mine, softening2, force)
+        for shift, visitor in enumerate(visitors, start=1):
+            owner = (rank - shift) % size
+            its_force = np.zeros((len(force), self._counts[owner]))
+            self._meet(bodies, mine, softening2, force, visitor, g[self._slabs[owner]], its_force, owner)
+            leaving.append(self.communicator.Isend(its_force, owner, tag=shift))
+            kept.append(its_force)
+        MPI.Request.Waitall(arriving + leaving)
+        for block in home:
+            force += block
+
+    def _visitors(self, bodies: np.ndarray) -> Iterator[np.ndarray]:
+        """This rank's bodies, then those of the ranks before it up to half-way round, each on its way to the
+        next rank while the caller works with the one before it.
+        """
+        rank, size = self.communicator.rank, self.communicator.size
+        visitor = np.ascontiguousarray(bodies)
+        for shift in range(1, size // 2 + 1):
+            following = np.empty((len(bodies), self._counts[(rank - shift) % size]))
+            requests = [
+                self.communicator.Isend(visitor, (rank + 1) % size, tag=0),
+                self.communicator.Irecv(following, (rank - 1) % size, tag=0),
+            ]
+            yield visitor
+            MPI.Request.Waitall(requests)
+            visitor = following
+        yield visitor
+
+    def _meet(self, bodies, g, softening2, force, others, others_g, others_force, owner):  # type: ignore[no-untyped-def] # noqa: PLR0917
+        """Adds the forces between this rank's block and a visiting one. Where both ranks meet each other's
+        block, each takes a half of the block of the lower rank.
+        """
+        rank, size = self.communicator.rank, self.communicator.size
+        if (rank - owner) % size * 2 != size:
+            attract_others(bodies, g, softening2, force, others, others_g, others_force)
+        elif rank < owner:
+            part = slice(0, g.size // 2)
+            own = np.zeros((len(force), g[part].size))
+            attract_others(bodies[:, part].copy(), g[part], softening2, own, others, others_g, others_force)
+            force[:, part] += own
+        else:
+            part = slice(others_g.size // 2, None)
+            theirs = np.zeros((len(force), others_g[part].size))
+            attract_others(bodies, g, softening2, force, others[:, part].copy(), others_g[part], theirs)
+            others_force[:, part] += theirs
