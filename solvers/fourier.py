@@ -94,7 +94,7 @@ class InverseTransform:
 
 
 class ForwardTransform:
-    """Takes `physical` (fields, *block) to `spectral` (fields, *full_shape); what its dropped rows hold means nothing."""
+    """Takes `physical` (fields, *block) to `spectral` (fields, *full_shape), its dropped rows undefined."""
 
     def __init__(self, slabs: FourierSlabs, physical: np.ndarray):
         count, size = len(physical), max(slabs.grid.resolution)

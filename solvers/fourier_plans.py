@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import ducc0  # type: ignore[import-not-found]
+import ducc0
 import numpy as np
-import pyfftw  # type: ignore[import-untyped]
+import pyfftw
 
 #: The longest axis that FFTW transforms; beyond it ducc0 is faster, without a call's cost that counts here.
 LARGEST_FOR_FFTW = 64

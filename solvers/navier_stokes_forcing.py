@@ -156,7 +156,8 @@ class Ring(Forcing):
             enough = [count + count % 2 for count in cells]
             raise ValueError(
                 f"forcing.ring reaches {high:g} rad/m, beyond the {min(slabs.largest):.4g} rad/m that "
-                f"resolution={list(grid.resolution)} keeps; use resolution={enough} or finer, or a smaller ring"
+                f"resolution={list(grid.resolution)} keeps; use resolution={enough} or finer, "
+                "or a smaller ring"
             )
         self.strain = float((options.injection_rate[1] * np.max(self._squared)) ** (1 / 3))
 

@@ -77,7 +77,8 @@ def check_viscosity(
     enough = _finer(grid, lambda cells: damping(cells) >= strain)
     raise ValueError(
         f"{values} cannot be resolved by resolution={list(grid.resolution)}: its largest wave number "
-        f"{largest:.4g} rad/m is damped at {found:.3g} 1/s and strained at about {strain:.3g} 1/s by {cause}; "
+        f"{largest:.4g} rad/m is damped at {found:.3g} 1/s and strained at about {strain:.3g} 1/s "
+        f"by {cause}; "
         f"use resolution={enough} or finer, or a viscosity of at least {limit:.3g} m^2/s"
     )
 
