@@ -125,8 +125,8 @@ class NBody(EnsembleSolver):
         return np.concatenate([bodies[:d], bodies[3 : 3 + d]])
 
     def advance(self, state: np.ndarray, parameters: Parameters, time: float, duration: float) -> np.ndarray:
-        """See `Solver.advance`. The energy to keep is that at time 0: of `state` there, else of the parameters'
-        initial state.
+        """See `Solver.advance`. The energy to keep is that at time 0: of `state` there, else of the
+        parameters' initial state.
 
         Raises:
             DivergedError: the energy's error passes its bound, the bodies come so close that there are too
@@ -284,7 +284,7 @@ class NBody(EnsembleSolver):
             "energy": "kinetic and potential energy",
             "momentum": "momentum",
             "angular_momentum": "angular momentum about the origin",
-            "least_separation": "distance of the nearest two bodies; not conserved, it tells close encounters",
+            "least_separation": "distance of the nearest two bodies; not conserved: it tells of encounters",
         }
         kinds = {name: name if name in units else name.rpartition("_")[0] for name in self._rows}
         return Spec(

@@ -3,8 +3,8 @@
     a_i = sum over j of g_j d / q^(3/2),    d = x_j - x_i,    q = |d|^2 + softening^2,    g = G m
     da_i/dt = sum over j of g_j (w / q^(3/2) - 3 (d.w) d / q^(5/2)),    w = v_j - v_i
 
-`bodies` is (6, n): three rows of positions (m), three of velocities (m/s). `g` is (n,), in m^3/s^2. `force` is
-(6, n), three rows of accelerations (m/s^2) and three of their rates (m/s^3), or (3, n), accelerations alone.
+`bodies` is (6, n): three rows of positions (m), three of velocities (m/s). `g` is (n,), in m^3/s^2. `force`
+is (6, n), three rows of accelerations (m/s^2) and three of their rates (m/s^3), or (3, n), the former alone.
 A body does not act on itself, and bodies that coincide do not act on each other.
 
 Each pair costs one square root and one division for both its directions. Sources lie in tiles that stay in
@@ -95,7 +95,7 @@ def _load(tile, bodies, g, first, count):  # type: ignore[no-untyped-def]
 
 @compiled()
 def _meet(tile, count, bodies, g, softening2, force, first, last):  # type: ignore[no-untyped-def]
-    """Adds to the force on the bodies from `first` to `last` what a tile gives, and to the tile what they give."""
+    """Adds what a tile and the bodies from `first` to `last` give each other to the force on both."""
     for i in range(first, last):
         x, y, z = bodies[0, i], bodies[1, i], bodies[2, i]
         if force.shape[0] == 3:

@@ -40,7 +40,7 @@ def _nearest_to_one(bodies, i):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def pairs(bodies, mass, g, softening2, first, stride):  # type: ignore[no-untyped-def]
+def pairs(bodies, mass, g, softening2, first, stride):  # type: ignore[no-untyped-def] # noqa: PLR0917
     """The potential energy (J) and the least squared separation (m^2) of the pairs of every `stride`-th
     body from `first` on with those after it.
     """

@@ -12,14 +12,14 @@ ARRIVED, TOO_MANY_STEPS, NOT_FINITE, ENERGY_LOST = 0, 1, 2, 3
 #: The numbers of an `Outcome`, as the compiled code gives them.
 NUM_NUMBERS = 6
 
-#: A close encounter: a squared separation under this share of the bodies' mean squared distance from their centre.
+#: A close encounter: a squared separation under this share of the mean squared distance from the centre.
 CLOSE = 1e-4
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of some frames, how many of them were begun, the steps of all, the least separation met (m), in how
-    many frames that was a close encounter, and the relative error of the energy after the last.
+    """The end of some frames, how many of them were begun, the steps of all, the least separation met (m),
+    in how many frames that was a close encounter, and the relative error of the energy after the last.
     """
 
     end: int
@@ -42,8 +42,8 @@ class Outcome:
         met = f"the smallest separation met is {self.nearest:.3g} m"
         if self.end == ENERGY_LOST:
             return (
-                f"the energy is wrong by {self.energy_error:.3g} of its initial value at time {time:g} s, more "
-                f"than energy_tolerance={tolerance:g}; {met}"
+                f"the energy is wrong by {self.energy_error:.3g} of its initial value at time {time:g} s, "
+                f"more than energy_tolerance={tolerance:g}; {met}"
             )
         if self.end == TOO_MANY_STEPS:
             return f"more than max_steps={max_steps} steps before time {time:g} s; {met}"

@@ -139,8 +139,8 @@ class SharedBodies:
             force += block
 
     def _visitors(self, bodies: np.ndarray) -> Iterator[np.ndarray]:
-        """This rank's bodies, then those of the ranks before it up to half-way round, each on its way to the
-        next rank while the caller works with the one before it.
+        """Yields the bodies of this rank, then of those before it up to half-way round, each on its way to
+        the next rank while the caller works with it.
         """
         rank, size = self.communicator.rank, self.communicator.size
         visitor = np.ascontiguousarray(bodies)
@@ -155,7 +155,17 @@ class SharedBodies:
             visitor = following
         yield visitor
 
-    def _meet(self, bodies, g, softening2, force, others, others_g, others_force, owner):  # type: ignore[no-untyped-def] # noqa: PLR0917
+    def _meet(  # noqa: PLR0917 - as `nbody_gravity.attract_others`
+        self,
+        bodies: np.ndarray,
+        g: np.ndarray,
+        softening2: float,
+        force: np.ndarray,
+        others: np.ndarray,
+        others_g: np.ndarray,
+        others_force: np.ndarray,
+        owner: int,
+    ) -> None:
         """Adds the forces between this rank's block and a visiting one. Where both ranks meet each other's
         block, each takes a half of the block of the lower rank.
         """

@@ -15,8 +15,8 @@ from solvers.sampling import draw
 
 
 class System(ABC):
-    """A family of initial states. Positions (m) and velocities (m/s) are `bodies` (6, n), the planar systems in
-    z = 0, the centre of mass at rest in the origin.
+    """A family of initial states. Positions (m) and velocities (m/s) are `bodies` (6, n), the planar systems
+    in z = 0, the centre of mass at rest in the origin.
 
     Attributes:
         num_bodies: n.
@@ -103,7 +103,7 @@ class TwoBody(System):
 
     def masses(self, parameters: Parameters) -> np.ndarray:
         """See `System.masses`."""
-        ratio = parameters["mass_ratio"]
+        ratio: float = parameters["mass_ratio"]
         return self.options.total_mass / (1 + ratio) * np.array([1.0, ratio])
 
     def bodies(self, parameters: Parameters) -> np.ndarray:
@@ -129,10 +129,11 @@ class TwoBody(System):
 
 
 class ThreeBody(System):
-    """Three bodies from rest, as Breen et al. (2020, doi:10.1093/mnras/staa713) draw them: the first in (1, 0), the
-    second anywhere in the upper left where it is nearest to the centre of mass and the first is farthest from
-    it, the third where the mean of all three positions is the origin. That is every triangle of rest, but for
-    its size and orientation. Masses that are not equal move the centre of mass; all are moved with it.
+    """Three bodies from rest, as Breen et al. (2020, doi:10.1093/mnras/staa713) draw them: the first in
+    (1, 0), the second anywhere in the upper left where it is nearest to the centre of mass and the first is
+    farthest from it, the third where the mean of all three positions is the origin. That is every triangle
+    of rest, but for its size and orientation. Masses that are not equal move the centre of mass; all are
+    moved with it.
     """
 
     num_bodies = 3
@@ -158,9 +159,9 @@ class ThreeBody(System):
 
 
 class FigureEight(System):
-    """Three bodies near the figure-eight orbit of Chenciner & Montgomery (2000, arXiv:math/0011268), from Simo's
-    initial values. The orbit's period is 6.32591398 sqrt(3 m^3 / (G total_mass)) s. Each component is disturbed by a normal
-    number with a standard deviation of `perturbation` (m, or over the unit of velocity).
+    """Three bodies near the figure-eight orbit of Chenciner & Montgomery (2000, arXiv:math/0011268), from
+    Simo's initial values. The orbit's period is 6.32591398 sqrt(3 m^3 / (G total_mass)) s. Each component is
+    disturbed by a normal number with a standard deviation of `perturbation` (m, or the unit of velocity).
     """
 
     num_bodies = 3
@@ -206,8 +207,9 @@ class Sphere(System):
 
 
 class Plummer(Sphere):
-    """`num_bodies` of a Plummer sphere in equilibrium, drawn as by Aarseth, Henon & Wielen (1974, A&A 37, 183),
-    with the virial radius from `radius`: Henon's standard units where G, total_mass and radius are 1.
+    """`num_bodies` of a Plummer sphere in equilibrium, drawn as by Aarseth, Henon & Wielen (1974,
+    A&A 37, 183), with the virial radius from `radius`: Henon's standard units where G, total_mass and
+    radius are 1.
 
     The innermost 99.9 % of the mass are drawn.
     """
@@ -277,7 +279,8 @@ class ColdCollapse(Sphere):
 
 def _at_rest(bodies: np.ndarray, mass: np.ndarray) -> np.ndarray:
     """The bodies seen from their centre of mass."""
-    return bodies - (bodies @ (mass / np.sum(mass)))[:, None]
+    centred: np.ndarray = bodies - (bodies @ (mass / np.sum(mass)))[:, None]
+    return centred
 
 
 def _eccentric_anomaly(mean_anomaly: float, eccentricity: float) -> float:
@@ -294,8 +297,9 @@ def _eccentric_anomaly(mean_anomaly: float, eccentricity: float) -> float:
 
 def _directions(rng: np.random.Generator, count: int) -> np.ndarray:
     """Unit vectors (3, count) with equal chance in space."""
-    vectors = rng.standard_normal((3, count))
-    return vectors / np.sqrt(np.sum(vectors**2, axis=0))
+    vectors: np.ndarray = rng.standard_normal((3, count))
+    vectors /= np.sqrt(np.sum(vectors**2, axis=0))
+    return vectors
 
 
 def _speeds(rng: np.random.Generator, count: int) -> np.ndarray:
