@@ -94,7 +94,7 @@ def run(  # type: ignore[no-untyped-def]
             outcomes[b, 0] = end
             outcomes[b, 1] = frame
             outcomes[b, 2] += steps
-            outcomes[b, 3] = min(outcomes[b, 3], math.sqrt(nearest2))
+            outcomes[b, 3] = math.sqrt(nearest2)
             outcomes[b, 4] += nearest2 < CLOSE * extent2
             outcomes[b, 5] = error
             if end != ARRIVED:

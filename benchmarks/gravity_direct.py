@@ -1,0 +1,73 @@
+"""Gravity by direct summation on one core, against rebound's, and against the bound of its arithmetic.
+
+The bound is a loop of one square root and one division an element: a pair costs one of each, and serves both
+its bodies.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+
+import numba
+import numpy as np
+import rebound
+
+from benchmarks.measuring import keep, medians
+from solvers.nbody_gravity import attract_each_other
+
+ROUNDS = 7
+
+
+def main() -> None:
+    """Prints and keeps the pairs a second, each pair counted from both its sides."""
+    rows = [_compare(num_bodies) for num_bodies in (1000, 4000)]
+    keep("gravity_direct", "Accelerations by direct summation, float64", rows, ["rebound", "numba"])
+
+
+@numba.njit(error_model="numpy")
+def _bound(values, out):  # type: ignore[no-untyped-def]
+    for _ in range(100):
+        for i in range(values.size):
+            out[i] = 1.0 / math.sqrt(values[i])
+
+
+def _compare(num_bodies: int) -> dict[str, object]:
+    rng = np.random.default_rng(0)
+    bodies, mass = rng.standard_normal((6, num_bodies)), rng.uniform(0.5, 1.5, num_bodies)
+    force = np.empty((3, num_bodies))
+    simulation = rebound.Simulation()
+    simulation.gravity = "basic"
+    for body, m in zip(bodies.T, mass, strict=True):
+        simulation.add(m=m, x=body[0], y=body[1], z=body[2])
+    accelerate = rebound.clibrebound.reb_simulation_update_acceleration
+
+    def peer() -> None:
+        accelerate(ctypes.byref(simulation))
+
+    def ours() -> None:
+        attract_each_other(bodies, mass, 0.0, force)
+
+    peer()
+    ours()
+    theirs = np.array([[particle.ax, particle.ay, particle.az] for particle in simulation.particles]).T
+    difference = float(np.max(np.abs(force - theirs)) / np.max(np.abs(theirs)))
+    if not difference < 1e-12:
+        raise SystemExit(f"the two codes differ by {difference} for {num_bodies} bodies: nothing is compared")
+    values, out = rng.uniform(1.0, 2.0, 1000), np.empty(1000)
+    seconds = medians({"rebound": peer, "ours": ours, "bound": lambda: _bound(values, out)}, ROUNDS)
+    pairs = num_bodies * (num_bodies - 1)
+    bound = 100 * values.size / seconds["bound"] * 2
+    return {
+        "bodies": num_bodies,
+        "rebound, billion pairs/s": pairs / seconds["rebound"] / 1e9,
+        "ours, billion pairs/s": pairs / seconds["ours"] / 1e9,
+        "ratio": seconds["rebound"] / seconds["ours"],
+        "bound, billion pairs/s": bound / 1e9,
+        "ours over the bound": pairs / seconds["ours"] / bound,
+        "largest difference": difference,
+    }
+
+
+if __name__ == "__main__":
+    main()
