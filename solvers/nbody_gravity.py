@@ -150,34 +150,39 @@ def _attract_pairwise(bodies, g, softening2, force):  # type: ignore[no-untyped-
     least = np.inf
     force[:] = 0.0
     for i in range(num_bodies):
+        x, y, z = bodies[0, i], bodies[1, i], bodies[2, i]
+        vx, vy, vz = bodies[3, i], bodies[4, i], bodies[5, i]
+        ax = ay = az = jx = jy = jz = 0.0
         for j in range(i + 1, num_bodies):
-            dx = bodies[0, j] - bodies[0, i]
-            dy = bodies[1, j] - bodies[1, i]
-            dz = bodies[2, j] - bodies[2, i]
+            dx, dy, dz = bodies[0, j] - x, bodies[1, j] - y, bodies[2, j] - z
             q = dx * dx + dy * dy + dz * dz + softening2
             least = min(least, q)
             inverse = 1.0 / math.sqrt(max(q, _TINY))
             square = inverse * inverse
-            cube = inverse * square
-            pull, push = g[j] * cube, g[i] * cube
-            force[0, i] += pull * dx
-            force[1, i] += pull * dy
-            force[2, i] += pull * dz
+            pull, push = g[j] * inverse * square, g[i] * inverse * square
+            ax += pull * dx
+            ay += pull * dy
+            az += pull * dz
             force[0, j] -= push * dx
             force[1, j] -= push * dy
             force[2, j] -= push * dz
             if force.shape[0] == 6:
-                wx = bodies[3, j] - bodies[3, i]
-                wy = bodies[4, j] - bodies[4, i]
-                wz = bodies[5, j] - bodies[5, i]
+                wx, wy, wz = bodies[3, j] - vx, bodies[4, j] - vy, bodies[5, j] - vz
                 turn = -3.0 * square * (dx * wx + dy * wy + dz * wz)
                 wx, wy, wz = wx + turn * dx, wy + turn * dy, wz + turn * dz
-                force[3, i] += pull * wx
-                force[4, i] += pull * wy
-                force[5, i] += pull * wz
+                jx += pull * wx
+                jy += pull * wy
+                jz += pull * wz
                 force[3, j] -= push * wx
                 force[4, j] -= push * wy
                 force[5, j] -= push * wz
+        force[0, i] += ax
+        force[1, i] += ay
+        force[2, i] += az
+        if force.shape[0] == 6:
+            force[3, i] += jx
+            force[4, i] += jy
+            force[5, i] += jz
     return least
 
 
