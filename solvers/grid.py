@@ -11,6 +11,9 @@ from mpi4py import MPI
 
 AXIS_NAMES = ("x", "y", "z")
 
+#: Cells of padding at either end of the last axis: as many as a cache line holds, so that rows start on one.
+MARGIN = 8
+
 
 def slab(num_rows: int, num_ranks: int, rank: int) -> slice:
     """The rows of one rank: contiguous, in rank order, their counts differing by at most one."""
@@ -88,33 +91,54 @@ class Grid:
             if (part.start, part.stop)[end] == (0, self.resolution[axis])[end]:
                 yield end, tuple(layer if other == axis else slice(None) for other in self.axes)
 
-    def padded(self, values: np.ndarray | None = None) -> np.ndarray:
-        """A padded array: zeros around `values`, or zeros alone."""
-        array = np.zeros(tuple(count + 2 for count in self.block_shape))
+    def padded(self, values: np.ndarray | None = None, depth: int = 1) -> np.ndarray:
+        """A padded array: zeros around `values`, or zeros alone.
+
+        It has `depth` more rows on either side of the first axis and one more cell on either side of the
+        others; on the last of several it has `MARGIN` or more, and starts on a cache line.
+        """
+        shape = [count + 2 for count in self.block_shape]
+        shape[0] += 2 * (depth - 1)
+        if len(shape) > 1:
+            shape[-1] = 2 * MARGIN + -(-self.block_shape[-1] // MARGIN) * MARGIN
+        memory = np.zeros(prod(shape) + MARGIN)
+        start = -(memory.ctypes.data // memory.itemsize) % MARGIN
+        array = memory[start : start + prod(shape)].reshape(shape)
         if values is not None:
-            array[self.interior] = values
+            array[self.interior(depth)] = values
         return array
 
-    @property
-    def interior(self) -> tuple[slice, ...]:
+    def interior(self, depth: int = 1) -> tuple[slice, ...]:
         """The index of the block in a padded array."""
-        return (slice(1, -1),) * len(self.extent)
+        starts = [depth] + [1] * (len(self.extent) - 1)
+        if len(starts) > 1:
+            starts[-1] = MARGIN
+        return tuple(
+            slice(start, start + count) for start, count in zip(starts, self.block_shape, strict=True)
+        )
 
-    def exchange(self, padded: np.ndarray) -> None:
-        """Fills the padding across the first axis from the neighbouring ranks.
+    @property
+    def thinnest_slab(self) -> int:
+        """The least number of rows that a rank has."""
+        return self.resolution[0] // self.communicator.size
 
-        Beyond an end that is not periodic it stays as it is.
+    def exchange(self, padded: np.ndarray, depth: int = 1) -> None:
+        """Fills the padding across the first axis from the neighbouring ranks, `depth` rows at either end.
+
+        Beyond an end that is not periodic it stays as it is. No slab is thinner than `depth`.
         """
         rank, size = self.communicator.rank, self.communicator.size
         periodic = self.boundary[0] == "periodic"
+        assert depth <= self.thinnest_slab
+        first, last = padded[depth : 2 * depth], padded[-2 * depth : -depth]
         if size == 1:
             if periodic:
-                padded[0], padded[-1] = padded[-2], padded[1]
+                padded[:depth], padded[-depth:] = last, first
             return
         below = rank - 1 if rank > 0 else size - 1 if periodic else MPI.PROC_NULL
         above = rank + 1 if rank < size - 1 else 0 if periodic else MPI.PROC_NULL
-        self.communicator.Sendrecv(padded[1:2], dest=below, recvbuf=padded[-1:], source=above)
-        self.communicator.Sendrecv(padded[-2:-1], dest=above, recvbuf=padded[:1], source=below)
+        self.communicator.Sendrecv(first, dest=below, recvbuf=padded[-depth:], source=above)
+        self.communicator.Sendrecv(last, dest=above, recvbuf=padded[:depth], source=below)
 
     def total(self, *local: float) -> np.ndarray:
         """Each of the numbers, summed over all ranks."""

@@ -32,7 +32,9 @@ class ExplicitScheme(Scheme):
         self.operator = operator
         self.grid = operator.grid
         self.walls = walls
-        self._state, self._slope, self._source = (self.grid.padded() for _ in range(3))
+        self._interior = operator.interior
+        self._state, self._slope = operator.padded(), operator.padded()
+        self._source: np.ndarray | None = None
         self._account = False
 
     @abstractmethod
@@ -43,7 +45,7 @@ class ExplicitScheme(Scheme):
         """See `Scheme.advance`."""
         self._load(temperature, source)
         self._march(duration)
-        return self._state[self.grid.interior].copy()
+        return self._state[self._interior].copy()
 
     def heat_supplied(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> float:
         """See `Scheme.heat_supplied`."""
@@ -57,15 +59,19 @@ class ExplicitScheme(Scheme):
 
     def _load(self, temperature: np.ndarray, source: np.ndarray | None) -> None:
         self.operator.load(self._state, temperature)
-        self._source[self.grid.interior] = 0.0 if source is None else source
+        self._slope.fill(0.0)
+        self._source = None
+        if source is not None:
+            self._source = self.operator.padded()
+            self.operator.load(self._source, source)
 
-    def _evaluate(self, out: np.ndarray, y: np.ndarray) -> None:
-        """Sets out = A y + s."""
-        self.operator.apply(out, y, y, self._source, (0.0, 0.0, 1.0, 1.0))
+    def _supplied(self) -> float:
+        """What the source gives to this rank's cells (K/s, summed)."""
+        return 0.0 if self._source is None else float(np.sum(self._source[self._interior]))
 
     def _lost(self, padded: np.ndarray) -> float:
-        """What the walls take from this rank's cells per second (K/s, summed), 0 if nobody asks."""
-        return float(np.sum(self.walls.loss * padded[self.grid.interior])) if self._account else 0.0
+        """What the walls take from this rank's cells (K/s, summed)."""
+        return float(np.sum(self.walls.loss * padded[self._interior]))
 
 
 class ForwardEuler(ExplicitScheme):
@@ -88,11 +94,16 @@ class ForwardEuler(ExplicitScheme):
             )
         num_steps = math.ceil(duration / longest * (1 - 1e-12))
         step = duration / num_steps
-        supplied = float(np.sum(self._source)) * duration
-        for _ in range(num_steps):
+        levels = np.tile([1.0, 0.0, step, step], (num_steps, 1))
+        if not self._account:
+            self._state, self._slope = self.operator.march(self._state, self._slope, self._source, levels)
+            return 0.0
+        supplied = self._supplied() * duration
+        for level in levels:
             supplied -= step * self._lost(self._state)
-            self.operator.apply(self._slope, self._state, self._state, self._source, (1.0, 0.0, step, step))
-            self._state, self._slope = self._slope, self._state
+            self._state, self._slope = self.operator.march(
+                self._state, self._slope, self._source, level[None]
+            )
         return supplied
 
 
@@ -111,8 +122,9 @@ class SuperTimeStepping(ExplicitScheme):
         super().__init__(operator, walls)
         self.time_step = time_step
         self.tolerance = tolerance
-        self._trial, self._trial_slope = self.grid.padded(), self.grid.padded()
-        self._changes = tuple(self.grid.padded() for _ in range(3))
+        self._trial, self._trial_slope = operator.padded(), operator.padded()
+        self._changes = operator.padded(), operator.padded()
+        self._no_source = operator.padded()
 
     def _march(self, duration: float) -> float:
         longest = largest_product(MAX_STAGES) / self.operator.spectral_bound
@@ -150,26 +162,33 @@ class SuperTimeStepping(ExplicitScheme):
         The recurrence is that of the change D_j = Y_j - Y_0: as A Y + s = A D + slope, neither Y_0 nor s
         appears in it.
         """
-        older, change, out = self._changes
         width = 4 / (num_stages**2 + num_stages - 2)
-        slope_rate = float(np.sum(self._source)) - self._lost(self._state)
+        change, older = self._changes
         np.multiply(self._slope, width / 3 * step, out=change)
         older.fill(0.0)
-        older_heat, heat = 0.0, width / 3 * step * slope_rate
-        for stage in range(2, num_stages + 1):
-            b, b_1, b_2 = _b(stage), _b(stage - 1), _b(stage - 2)
-            present = (2 * stage - 1) / stage * b / b_1
-            past = -(stage - 1) / stage * b / b_2
-            gain = present * width * step
-            slope_gain = gain * b_1  # mu~_j + gamma~_j of the paper
-            next_heat = present * heat + past * older_heat
-            next_heat += slope_gain * slope_rate - gain * self._lost(change)
-            self.operator.apply(out, change, older, self._slope, (present, past, gain, slope_gain))
-            older, change, out = change, out, older
-            older_heat, heat = heat, next_heat
+        levels, heat = _recurrence(num_stages, width * step), 0.0
+        if self._account:
+            slope_rate = self._supplied() - self._lost(self._state)
+            older_heat, heat = 0.0, width / 3 * step * slope_rate
+            for level in levels:
+                present, past, gain, slope_gain = level
+                next_heat = present * heat + past * older_heat
+                next_heat += slope_gain * slope_rate - gain * self._lost(change)
+                change, older = self.operator.march(change, older, self._slope, level[None])
+                older_heat, heat = heat, next_heat
+        else:
+            change, older = self.operator.march(change, older, self._slope, levels)
+        self._changes = change, older
         np.add(self._state, change, out=self._trial)
         self._evaluate(self._trial_slope, self._trial)
         return heat
+
+    def _evaluate(self, out: np.ndarray, y: np.ndarray) -> None:
+        """Sets out = A y + s, padding included."""
+        out.fill(0.0)
+        source = self._no_source if self._source is None else self._source
+        self.operator.march(y, out, source, np.array([[0.0, 0.0, 1.0, 1.0]]))
+        self.operator.exchange(out)
 
     def _error(self, step: float, num_stages: int) -> float:
         """The estimated error of the step over the allowed one.
@@ -177,7 +196,7 @@ class SuperTimeStepping(ExplicitScheme):
         The trapezoidal rule misses tau^3 u_ttt / 12 and the step `miss` tau^3 u_ttt; both are seen in
         u_n - u_(n+1) + tau (u_t,n + u_t,n+1) / 2 = (1 / 12 + miss) tau^3 u_ttt.
         """
-        interior = self.grid.interior
+        interior = self._interior
         state, trial = self._state[interior], self._trial[interior]
         product = num_stages**2 + num_stages
         miss = 1 / 6 - (product - 6) / (9 * (product - 2))
@@ -204,6 +223,18 @@ def stages_for(product: float) -> int:
     """The least odd number of stages, 3 or more, that is stable for this step times spectral radius."""
     least = math.ceil((math.sqrt(9 + 8 * product) - 1) / 2 * (1 - 1e-12))
     return max(3, least + 1 - least % 2)
+
+
+def _recurrence(num_stages: int, scaled_step: float) -> np.ndarray:
+    """The weights of stages 2 to s, see `DiffusionOperator.march`; `scaled_step` is w_1 tau."""
+    levels = []
+    for stage in range(2, num_stages + 1):
+        b, b_1, b_2 = _b(stage), _b(stage - 1), _b(stage - 2)
+        present = (2 * stage - 1) / stage * b / b_1
+        gain = present * scaled_step
+        # The last is mu~_j + gamma~_j of the paper.
+        levels.append((present, -(stage - 1) / stage * b / b_2, gain, gain * b_1))
+    return np.array(levels)
 
 
 def _b(stage: int) -> float:

@@ -1,12 +1,19 @@
-"""The stencils of the heat equation, compiled.
+"""The stencils of the heat equation, compiled, and the order in which they pass over a block.
 
-All arrays are padded by one cell on either side of each axis. `c0[i]` is the conductance (1/s) of the face
-below cell i along the first axis, `c1` and `c2` likewise. Each `sweep` computes, for every cell of a block,
+`c0[i]` is the conductance (1/s) of the face below cell i along the first axis, `c1` and `c2` likewise. A
+level takes two arrays, y and the one before it, to the next, which replaces the older one:
 
-    out = present * y + past * older + gain * A y + slope_gain * slope,    (A y)_i = sum of c (y_n - y_i)
+    out = present * y + past * out + gain * A y + slope_gain * slope,    (A y)_i = sum of c (y_n - y_i)
 
-over the faces of cell i, y_n the cell on the other side; then it copies the ends of periodic inner axes
-into the padding. `out` shares no memory with the others.
+over the faces of cell i, y_n the cell on the other side. A march makes several levels in one pass over
+memory: a row of level s + 1 is computed as soon as the rows around it exist on level s (a temporal
+wavefront; Wellein et al. 2009, doi:10.1109/COMPSAC.2009.82), so that the rows between the levels stay in
+the cache. Where the block goes on beyond its end, each level reaches one row less into the padding.
+
+A march gets `even`, which holds y and then every second level, and `odd`; the slope; the faces; the weights
+of each level (levels, 4); `ends`, whether the block ends at a wall below and above; and the axes' `parities`:
+what is beyond their ends, 0 the other end (periodic), 1 the mirror image (a wall without flux), -1 its
+negative (a wall at temperature 0). All arrays are padded as `Grid.padded` does it, by `depth` rows.
 """
 
 # ruff: noqa: PLR0917 - rows and weights are loose arguments: numba passes those fastest.
@@ -16,80 +23,181 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from solvers.compiled import compiled
+from solvers.grid import MARGIN
 
 
-# Rows are compiled on their own: inlined into the sweeps, LLVM gives up vectorising them.
+# Rows are compiled on their own: inlined into the loops around them, LLVM gives up vectorising them. They
+# get one cell more at either end than they fill, and `out` is none of the others.
 @compiled(inline="never")
-def _row_1d(out, y, older, slope, c0, present, past, gain, slope_gain):  # type: ignore[no-untyped-def]
+def _row_1d(out, y, slope, c0, present, past, gain, slope_gain):  # type: ignore[no-untyped-def]
     for k in range(1, y.size - 1):
         flux = c0[k + 1] * (y[k + 1] - y[k]) - c0[k] * (y[k] - y[k - 1])
-        out[k] = present * y[k] + past * older[k] + gain * flux + slope_gain * slope[k]
+        out[k] = present * y[k] + past * out[k] + gain * flux + slope_gain * slope[k]
 
 
 @compiled(inline="never")
 def _row_2d(  # type: ignore[no-untyped-def]
-    out, y, below, above, older, slope, c0, c0_above, c1, present, past, gain, slope_gain
+    out, y, below, above, slope, c0, c0_above, c1, present, past, gain, slope_gain
 ):
     for k in range(1, y.size - 1):
         flux = c0_above[k] * (above[k] - y[k]) - c0[k] * (y[k] - below[k])
         flux += c1[k + 1] * (y[k + 1] - y[k]) - c1[k] * (y[k] - y[k - 1])
-        out[k] = present * y[k] + past * older[k] + gain * flux + slope_gain * slope[k]
+        out[k] = present * y[k] + past * out[k] + gain * flux + slope_gain * slope[k]
 
 
 @compiled(inline="never")
 def _row_3d(  # type: ignore[no-untyped-def]
-    out, y, below, above, left, right, c0, c0_above, c1, c1_right, c2, gain
+    out, y, below, above, left, right, c0, c0_above, c1, c1_right, c2, past, gain
 ):
     for k in range(1, y.size - 1):
         flux = c0_above[k] * (above[k] - y[k]) - c0[k] * (y[k] - below[k])
         flux += c1_right[k] * (right[k] - y[k]) - c1[k] * (y[k] - left[k])
         flux += c2[k + 1] * (y[k + 1] - y[k]) - c2[k] * (y[k] - y[k - 1])
-        out[k] = gain * flux
+        out[k] = past * out[k] + gain * flux
 
 
 @compiled(inline="never")
-def _combine(out, y, older, slope, present, past, slope_gain):  # type: ignore[no-untyped-def]
+def _add_row(out, y, slope, present, slope_gain):  # type: ignore[no-untyped-def]
     for k in range(1, y.size - 1):
-        out[k] += present * y[k] + past * older[k] + slope_gain * slope[k]
+        out[k] += present * y[k] + slope_gain * slope[k]
+
+
+@compiled(inline="never")
+def _uniform_row(out, y, below, above, c0, c1):  # type: ignore[no-untyped-def]
+    for k in range(1, y.size - 1):
+        change = c0 * (below[k] + above[k] - 2 * y[k]) + c1 * (y[k - 1] + y[k + 1] - 2 * y[k])
+        out[k] = y[k] + change
+
+
+@compiled(inline="never")
+def _uniform_rows(out, out_above, y, below, above, further, c0, c1):  # type: ignore[no-untyped-def]
+    for k in range(1, y.size - 1):
+        change = c0 * (below[k] + above[k] - 2 * y[k]) + c1 * (y[k - 1] + y[k + 1] - 2 * y[k])
+        out[k] = y[k] + change
+        change = c0 * (y[k] + further[k] - 2 * above[k]) + c1 * (above[k - 1] + above[k + 1] - 2 * above[k])
+        out_above[k] = above[k] + change
 
 
 @compiled()
-def sweep_1d(out, y, older, slope, faces, periodic, weights):  # type: ignore[no-untyped-def]
-    """`out` on a one-dimensional block; the padding is the halo's."""
-    present, past, gain, slope_gain = weights
-    _row_1d(out, y, older, slope, faces[0], present, past, gain, slope_gain)
+def _pad(cells, first, last, parity):  # type: ignore[no-untyped-def]
+    if parity == 0:
+        cells[first - 1], cells[last] = cells[last - 1], cells[first]
+    else:
+        cells[first - 1], cells[last] = parity * cells[first], parity * cells[last - 1]
 
 
 @compiled()
-def sweep_2d(out, y, older, slope, faces, periodic, weights):  # type: ignore[no-untyped-def]
-    """`out` on a two-dimensional block."""
-    present, past, gain, slope_gain = weights
+def _layer_2d(out, y, slope, faces, i, weights, shape, parities):  # type: ignore[no-untyped-def]
     c0, c1 = faces
-    for i in range(1, y.shape[0] - 1):
-        _row_2d(
-            out[i], y[i], y[i - 1], y[i + 1], older[i], slope[i], c0[i], c0[i + 1], c1[i],
-            present, past, gain, slope_gain,
-        )  # fmt: skip
-        if periodic[1]:
-            out[i, 0], out[i, -1] = out[i, -2], out[i, 1]
+    a, b = MARGIN - 1, MARGIN + shape[1] + 1
+    _row_2d(
+        out[i, a:b], y[i, a:b], y[i - 1, a:b], y[i + 1, a:b], slope[i, a:b],
+        c0[i, a:b], c0[i + 1, a:b], c1[i, a:b], weights[0], weights[1], weights[2], weights[3],
+    )  # fmt: skip
+    _pad(out[i], a + 1, b - 1, parities[1])
 
 
 @compiled()
-def sweep_3d(out, y, older, slope, faces, periodic, weights):  # type: ignore[no-untyped-def]
-    """`out` on a three-dimensional block."""
-    present, past, gain, slope_gain = weights
+def _layers_2d(out, y, slope, faces, i, weights, shape, parities):  # type: ignore[no-untyped-def]
+    _layer_2d(out, y, slope, faces, i, weights, shape, parities)
+    _layer_2d(out, y, slope, faces, i + 1, weights, shape, parities)
+
+
+@compiled()
+def _uniform_layer_2d(out, y, slope, faces, i, weights, shape, parities):  # type: ignore[no-untyped-def]
+    a, b = MARGIN - 1, MARGIN + shape[1] + 1
+    c0, c1 = weights[2] * faces[0], weights[2] * faces[1]
+    _uniform_row(out[i, a:b], y[i, a:b], y[i - 1, a:b], y[i + 1, a:b], c0, c1)
+    _pad(out[i], a + 1, b - 1, parities[1])
+
+
+@compiled()
+def _uniform_layers_2d(out, y, slope, faces, i, weights, shape, parities):  # type: ignore[no-untyped-def]
+    a, b = MARGIN - 1, MARGIN + shape[1] + 1
+    c0, c1 = weights[2] * faces[0], weights[2] * faces[1]
+    _uniform_rows(
+        out[i, a:b], out[i + 1, a:b], y[i, a:b], y[i - 1, a:b], y[i + 1, a:b], y[i + 2, a:b], c0, c1
+    )
+    _pad(out[i], a + 1, b - 1, parities[1])
+    _pad(out[i + 1], a + 1, b - 1, parities[1])
+
+
+@compiled()
+def _layer_3d(out, y, slope, faces, i, weights, shape, parities):  # type: ignore[no-untyped-def]
     c0, c1, c2 = faces
-    for i in range(1, y.shape[0] - 1):
-        for j in range(1, y.shape[1] - 1):
-            _row_3d(
-                out[i, j], y[i, j], y[i - 1, j], y[i + 1, j], y[i, j - 1], y[i, j + 1],
-                c0[i, j], c0[i + 1, j], c1[i, j], c1[i, j + 1], c2[i, j], gain,
-            )  # fmt: skip
-            _combine(out[i, j], y[i, j], older[i, j], slope[i, j], present, past, slope_gain)
-            if periodic[2]:
-                out[i, j, 0], out[i, j, -1] = out[i, j, -2], out[i, j, 1]
-        if periodic[1]:
-            out[i, 0], out[i, -1] = out[i, -2], out[i, 1]
+    a, b = MARGIN - 1, MARGIN + shape[2] + 1
+    for j in range(1, shape[1] + 1):
+        _row_3d(
+            out[i, j, a:b], y[i, j, a:b], y[i - 1, j, a:b], y[i + 1, j, a:b], y[i, j - 1, a:b],
+            y[i, j + 1, a:b], c0[i, j, a:b], c0[i + 1, j, a:b], c1[i, j, a:b], c1[i, j + 1, a:b],
+            c2[i, j, a:b], weights[1], weights[2],
+        )  # fmt: skip
+        _add_row(out[i, j, a:b], y[i, j, a:b], slope[i, j, a:b], weights[0], weights[3])
+        _pad(out[i, j], a + 1, b - 1, parities[2])
+    _pad(out[i], 1, shape[1] + 1, parities[1])
 
 
-SWEEPS: dict[int, Callable[..., None]] = {1: sweep_1d, 2: sweep_2d, 3: sweep_3d}
+@compiled()
+def _layers_3d(out, y, slope, faces, i, weights, shape, parities):  # type: ignore[no-untyped-def]
+    _layer_3d(out, y, slope, faces, i, weights, shape, parities)
+    _layer_3d(out, y, slope, faces, i + 1, weights, shape, parities)
+
+
+def _wavefront(layer: Callable[..., None], layers: Callable[..., None]) -> Callable[..., None]:
+    """The march over layers, two at a time: `layer(..., i, ...)` fills layer i, `layers` i and i + 1."""
+
+    @compiled()
+    def march(even, odd, slope, faces, levels, depth, shape, ends, parities):  # type: ignore[no-untyped-def]
+        num_levels = len(levels)
+        for front in range(depth - num_levels + 1, depth + shape[0] + 2 * num_levels, 2):
+            for level in range(num_levels):
+                reach = num_levels - 1 - level
+                first = depth - (0 if ends[0] else reach)
+                last = depth + shape[0] + (0 if ends[1] else reach)
+                y, out = even, odd
+                if level % 2 == 1:
+                    y, out = odd, even
+                i = front - level
+                if first <= i and i + 1 < last:
+                    layers(out, y, slope, faces, i, levels[level], shape, parities)
+                elif first <= i < last:
+                    layer(out, y, slope, faces, i, levels[level], shape, parities)
+                elif first <= i + 1 < last:
+                    layer(out, y, slope, faces, i + 1, levels[level], shape, parities)
+                if ends[0] and i <= depth <= i + 1:
+                    out[depth - 1] = parities[0] * out[depth]
+                if ends[1] and i <= depth + shape[0] - 1 <= i + 1:
+                    out[depth + shape[0]] = parities[0] * out[depth + shape[0] - 1]
+
+    march_function: Callable[..., None] = march
+    return march_function
+
+
+@compiled()
+def _march_1d(even, odd, slope, faces, levels, depth, shape, ends, parities):  # type: ignore[no-untyped-def]
+    num_levels = len(levels)
+    for level in range(num_levels):
+        reach = num_levels - 1 - level
+        a = depth - 1 - (0 if ends[0] else reach)
+        b = depth + shape[0] + 1 + (0 if ends[1] else reach)
+        y, out = even, odd
+        if level % 2 == 1:
+            y, out = odd, even
+        present, past, gain, slope_gain = levels[level]
+        _row_1d(out[a:b], y[a:b], slope[a:b], faces[0][a:b], present, past, gain, slope_gain)
+        if ends[0]:
+            out[depth - 1] = parities[0] * out[depth]
+        if ends[1]:
+            out[depth + shape[0]] = parities[0] * out[depth + shape[0] - 1]
+
+
+#: By dimension.
+MARCHES: dict[int, Callable[..., None]] = {
+    1: _march_1d,
+    2: _wavefront(_layer_2d, _layers_2d),
+    3: _wavefront(_layer_3d, _layers_3d),
+}
+
+#: A step of Euler without a source in two dimensions, where the conductances are the same everywhere (numbers
+#: in place of arrays); only the third weight counts, which is the step.
+UNIFORM_MARCH = _wavefront(_uniform_layer_2d, _uniform_layers_2d)

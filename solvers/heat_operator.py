@@ -15,12 +15,22 @@ Heat Transfer and Fluid Flow, 1980, section 4.2-3).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from solvers.grid import Grid
-from solvers.heat_kernels import SWEEPS
+from solvers.heat_kernels import MARCHES, UNIFORM_MARCH
+
+#: What is beyond the ends of an axis, see `heat_kernels`.
+PARITIES = {"periodic": 0.0, "neumann": 1.0, "dirichlet": -1.0}
+
+#: The rows that a march works on at a time are to stay in this much of a core's own cache.
+_CACHE_BYTES = 640 * 1024
+
+#: More levels in one pass gain nothing: memory is idle by then.
+_DEEPEST = 12
 
 
 @dataclass(frozen=True)
@@ -49,75 +59,133 @@ def walls(grid: Grid, values: tuple[tuple[float, float], ...], diffusivity: np.n
 class DiffusionOperator:
     """The sum over faces, less the walls' loss: all of the right side that is linear in u.
 
+    `diffusivity` (m^2/s) is an array on the block, or the one number that it is everywhere.
+
     Attributes:
+        faces: for each axis the padded array of c on the face below each cell (1/s).
+        depth: the rows of padding: so many levels are made in one pass, and with one exchange.
         spectral_bound: no eigenvalue is larger in magnitude (Gershgorin), 1/s.
     """
 
-    def __init__(self, grid: Grid, diffusivity: np.ndarray, loss: np.ndarray):
+    def __init__(self, grid: Grid, diffusivity: np.ndarray | float):
         self.grid = grid
-        self.faces = _conductances(grid, diffusivity)
-        self._periodic = tuple(kind == "periodic" for kind in grid.boundary)
-        self._sweep = SWEEPS[len(grid.extent)]
-        self.spectral_bound = self._gershgorin(loss)
+        uniform = isinstance(diffusivity, float) and len(grid.extent) == 2
+        self.depth = _depth(grid, 2 if uniform else 3 + len(grid.extent))
+        self.faces = _conductances(grid, np.broadcast_to(diffusivity, grid.block_shape), self.depth)
+        self.spectral_bound = self._gershgorin()
+        self._uniform = tuple(float(diffusivity) / width**2 for width in grid.spacing) if uniform else None
+        rows = grid.block[0]
+        has_walls = grid.boundary[0] != "periodic"
+        self._ends = (has_walls and rows.start == 0, has_walls and rows.stop == grid.resolution[0])
+        self._parities = np.array([PARITIES[kind] for kind in grid.boundary])
 
-    def apply(
-        self,
-        out: np.ndarray,
-        y: np.ndarray,
-        older: np.ndarray,
-        slope: np.ndarray,
-        weights: tuple[float, float, float, float],
-    ) -> None:
-        """Sets out = present y + past older + gain A y + slope_gain slope, for those four weights.
+    @property
+    def interior(self) -> tuple[slice, ...]:
+        """The index of the block in a padded array."""
+        return self.grid.interior(self.depth)
 
-        All arrays are padded, and `out` is none of the others. Ghost rows of `y` are filled first.
-        """
-        self.grid.exchange(y)
-        self._sweep(out, y, older, slope, self.faces, self._periodic, weights)
+    def padded(self) -> np.ndarray:
+        """A padded array of zeros."""
+        return self.grid.padded(depth=self.depth)
 
     def load(self, padded: np.ndarray, values: np.ndarray) -> None:
-        """Puts a block into a padded array, ready for `apply`."""
-        padded[self.grid.interior] = values
+        """Puts a block into a padded array, and fills the padding."""
+        padded[self.interior] = values
         for axis in self.grid.axes[1:]:
-            if self._periodic[axis]:
-                _wrap(padded, axis)
+            _pad_sides(self.grid, padded, axis)
+        self.exchange(padded)
 
-    def _gershgorin(self, loss: np.ndarray) -> float:
+    def exchange(self, padded: np.ndarray) -> None:
+        """Fills the padding across the first axis."""
+        self.grid.exchange(padded, self.depth)
+        for at_wall, ghost, cell in zip(
+            self._ends, (self.depth - 1, -self.depth), (self.depth, -self.depth - 1), strict=True
+        ):
+            if at_wall:
+                padded[ghost] = self._parities[0] * padded[cell]
+
+    def march(
+        self, y: np.ndarray, older: np.ndarray, slope: np.ndarray | None, levels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Replaces the older of two arrays again and again by
+
+            present y + past older + gain A y + slope_gain slope,
+
+        with one row (present, past, gain, slope_gain) of `levels` (levels, 4) each time. All are padded; the
+        padding of `slope` is filled, and that of `y` beside the inner axes. Without a slope only present = 1
+        and past = 0 are made. Returns the newest and the one before it.
+        """
+        uniform = slope is None and self._uniform is not None
+        kernel = UNIFORM_MARCH if uniform else MARCHES[len(self.grid.extent)]
+        faces = self._uniform if uniform else self.faces
+        if slope is None and not uniform:
+            slope = self.padded()
+        for first in range(0, len(levels), self.depth):
+            part = levels[first : first + self.depth]
+            self.exchange(y)
+            if part[0, 1] != 0:
+                self.exchange(older)
+            kernel(
+                y, older, slope, faces, part, self.depth, self.grid.block_shape, self._ends, self._parities
+            )
+            if len(part) % 2 == 1:
+                y, older = older, y
+        return y, older
+
+    def _gershgorin(self) -> float:
         """The largest sum over a row of the matrix's magnitudes."""
         diagonal = np.zeros(self.grid.block_shape)
         for axis, face in enumerate(self.faces):
-            diagonal += face[self.grid.interior] + face[_index(self.grid, axis, 2, None)]
-        # The wall's loss stands on the diagonal alone; every other face also beside it.
-        return self.grid.maximum(float(np.max(2 * diagonal - loss)))
+            diagonal += face[self.interior] + face[_next(self.interior, axis)]
+        return self.grid.maximum(float(2 * np.max(diagonal)))
 
 
-def _conductances(grid: Grid, diffusivity: np.ndarray) -> tuple[np.ndarray, ...]:
-    """For each axis the padded array of c on the face below each cell; w at dirichlet walls."""
-    padded = grid.padded(diffusivity)
-    grid.exchange(padded)
+def _depth(grid: Grid, num_arrays: int) -> int:
+    """As many rows of so many padded arrays as stay in the cache of a core, less those beside them."""
+    row_bytes = 8 * num_arrays * (math.prod(grid.resolution[1:]) if len(grid.resolution) > 1 else 1)
+    return max(1, min(_DEEPEST, _CACHE_BYTES // row_bytes - 2, grid.thinnest_slab))
+
+
+def _conductances(grid: Grid, diffusivity: np.ndarray, depth: int) -> tuple[np.ndarray, ...]:
+    """For each axis the padded array of c on the face below each cell.
+
+    A wall is half a cell away and meets the mirror image of the cell, which is twice as far: c = k / h^2 at
+    a dirichlet wall, whose loss w is twice that, and 0 at a neumann wall.
+    """
+    padded = grid.padded(diffusivity, depth)
     for axis in grid.axes[1:]:
         if grid.boundary[axis] == "periodic":
-            _wrap(padded, axis)
+            _pad_sides(grid, padded, axis)
+    grid.exchange(padded, depth)
     faces = []
     for axis in grid.axes:
-        face = grid.padded()
-        below, above = padded[_index(grid, axis, 0, -1)], padded[_index(grid, axis, 1, None)]
+        k = np.moveaxis(padded, axis, 0)
+        face = np.zeros(k.shape)
         # Beyond a wall k is 0, and so is c.
-        face[_index(grid, axis, 1, None)] = 2 * below * above / (below + above)
+        total = k[:-1] + k[1:]
+        np.divide(2 * k[:-1] * k[1:], total, out=face[1:], where=total != 0)
+        cells = grid.interior(depth)[axis]
         if grid.boundary[axis] == "dirichlet":
-            for end, layer in grid.walls(axis):
-                outermost = _index(grid, axis, -1, None) if end else _index(grid, axis, 1, 2)
-                face[outermost] = 2 * diffusivity[layer]
-        faces.append(face / grid.spacing[axis] ** 2)
+            for end, _ in grid.walls(axis):
+                face[cells.stop if end else cells.start] = k[cells.stop - 1 if end else cells.start]
+        stored = grid.padded(depth=depth)
+        stored[...] = np.moveaxis(face, 0, axis) / grid.spacing[axis] ** 2
+        faces.append(stored)
     return tuple(faces)
 
 
-def _index(grid: Grid, axis: int, start: int, stop: int | None) -> tuple[slice, ...]:
-    """From `start` to `stop` along `axis` of a padded array, the interior along the others."""
-    return tuple(slice(start, stop) if other == axis else slice(1, -1) for other in grid.axes)
+def _pad_sides(grid: Grid, padded: np.ndarray, axis: int) -> None:
+    """Fills the padding beside an inner axis with the other end, or with the mirror image."""
+    along, cells = np.moveaxis(padded, axis, 0), grid.interior()[axis]
+    first, last, parity = cells.start, cells.stop - 1, PARITIES[grid.boundary[axis]]
+    if parity == 0:
+        along[first - 1], along[last + 1] = along[last], along[first]
+    else:
+        along[first - 1], along[last + 1] = parity * along[first], parity * along[last]
 
 
-def _wrap(padded: np.ndarray, axis: int) -> None:
-    """Copies the ends of a periodic axis into the padding."""
-    along = np.moveaxis(padded, axis, 0)
-    along[0], along[-1] = along[-2], along[1]
+def _next(index: tuple[slice, ...], axis: int) -> tuple[slice, ...]:
+    """The index one further along an axis."""
+    return tuple(
+        slice(part.start + 1, part.stop + 1) if other == axis else part for other, part in enumerate(index)
+    )

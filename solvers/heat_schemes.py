@@ -46,6 +46,7 @@ class Schemes:
             _check_euler(grid, diffusivity.bound(), time_step)
         self.method = _METHODS[name]
         self._name = name
+        self._variable = bool(diffusivity.fields)
         self._time_step = time_step
         self._tolerance = tolerance
         self._transform = SpectralTransform(grid)
@@ -54,7 +55,7 @@ class Schemes:
         """The scheme for k (m^2/s) on this rank's block."""
         if self._name == "exact":
             return ExactPropagator(self._transform, float(diffusivity.flat[0]), at_walls)
-        operator = DiffusionOperator(self.grid, diffusivity, at_walls.loss)
+        operator = DiffusionOperator(self.grid, diffusivity if self._variable else float(diffusivity.flat[0]))
         if self._name == "euler":
             return ForwardEuler(operator, at_walls, self._time_step)
         return SuperTimeStepping(operator, at_walls, self._time_step, self._tolerance)
