@@ -27,6 +27,7 @@ class FourierSlabs:
         columns: this rank's part of the ky axis.
         wave_numbers: kx (rad/m) in the order 0, 1, ..., -1 and ky from 0 on.
         largest: the largest wave number that is kept along each axis, rad/m.
+        squared: kx^2 + ky^2 of the kept coefficients, rad^2/m^2; `even_squared` of those with kx >= 0.
         multiplicity: how many coefficients of the whole plane each column stands for: 1 for ky = 0, else 2.
     """
 
@@ -48,6 +49,7 @@ class FourierSlabs:
         )
         self.multiplicity = np.where(numbers[1] == 0, 1.0, 2.0)
         self.squared = self.wave_numbers[0][:, None] ** 2 + self.wave_numbers[1] ** 2
+        self.even_squared = self.squared[: kept_x + 1]
         self._kept_x = kept_x
 
     @property

@@ -221,7 +221,7 @@ class NavierStokes(Solver):
     def _trajectory(self, parameters: Parameters) -> _Trajectory:
         """What stays the same along a trajectory; kept until other parameters come."""
         if self._last is None or not _equal(self._last[0], parameters):
-            squared = self._slabs.squared
+            squared = self._slabs.even_squared
             rates = [
                 -parameters.get("viscosity", 0.0) * squared
                 - parameters.get("hyperviscosity", 0.0) * squared**self._order

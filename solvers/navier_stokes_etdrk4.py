@@ -25,8 +25,6 @@ KEPT_STEP = 1.3
 #: So many lengths of step have their weights kept.
 CACHED_STEPS = 8
 
-Weights = tuple[np.ndarray, ...]
-
 
 class ETDRK4:
     """Steps w_t = L w + N(w) + f for the coefficients of the vorticity and, where there is one, a tracer.
@@ -54,23 +52,23 @@ class ETDRK4:
         self.slabs = slabs
         self.counts = {"steps": 0, "rejected_steps": 0}
         self.scale = 1 / math.prod(slabs.grid.resolution)
-        squared = slabs.squared
-        stream = np.divide(self.scale, squared, out=np.zeros(slabs.shape), where=squared > 0)
+        squared = slabs.even_squared
+        stream = np.divide(self.scale, squared, out=np.zeros_like(squared), where=squared > 0)
         self.waves = (*slabs.wave_numbers, stream)
         self._physical = zeros((2 * num_fields, *slabs.grid.block_shape), "float64")
         self._inverse = InverseTransform(slabs, self._physical[: num_fields + 1])
         self._forward = ForwardTransform(slabs, self._physical)
         shape = (num_fields, *slabs.shape)
         self._state, self._stage, self._result = (np.empty(shape, complex) for _ in range(3))
-        self._first, self._tendency, self._following = (np.empty(shape, complex) for _ in range(3))
+        self._first, self._last, self._following = (np.empty(shape, complex) for _ in range(3))
         self._sums = np.zeros((2, num_fields))
         self._time_step = time_step
         self._tolerance = tolerance if time_step is None else math.inf
-        self._rates = np.zeros(shape)
-        self._weights: dict[float, Weights] = {}
+        self._rates = np.zeros((num_fields, *squared.shape))
+        self._weights: dict[float, np.ndarray] = {}
 
     def set_rates(self, rates: np.ndarray) -> None:
-        """Takes L (1/s), real and not positive, of the same shape as the state."""
+        """Takes L (1/s), real, not positive and even in kx: (fields, *slabs.even_squared.shape)."""
         if not np.array_equal(rates, self._rates):
             self._rates = rates
             self._weights.clear()
@@ -124,14 +122,14 @@ class ETDRK4:
         self._advect()
         for base, new, old in ((self._state, 1.0, 0.0), (self._stage, 2.0, -1.0)):
             kernels.proceed(
-                out, self._result, base, self._first, self._tendency, products, forcing,
+                out, self._result, base, self._first, products, forcing,
                 weights, waves, scale, new, old,
             )  # fmt: skip
             self._advect()
-        kernels.conclude(out, self._result, self._tendency, products, forcing, weights, waves, scale)
+        kernels.conclude(out, self._result, self._last, products, forcing, weights, waves, scale)
         speeds = self._advect(measure=True)
         kernels.assess(
-            self._following, self._tendency, self._result, products, forcing,
+            self._following, self._last, self._result, products, forcing,
             weights, waves, self.slabs.multiplicity, self._sums,
         )  # fmt: skip
         found = self._shared(*speeds, *self._sums.flat)
@@ -144,7 +142,7 @@ class ETDRK4:
     def _advect(self, measure: bool = False) -> list[float]:
         """Takes the columns of a state to its products; the largest speeds along x and y on request."""
         self._inverse.run()
-        speeds = [float(kernels.greatest(speed)) for speed in self._physical[:2]] if measure else []
+        speeds = [float(max(np.max(u), -np.min(u))) for u in self._physical[:2]] if measure else []
         kernels.multiply(self._physical)
         self._forward.run()
         return speeds
@@ -176,7 +174,7 @@ class ETDRK4:
         unit = 1 << max(least.bit_length() - 4, 0) if self._time_step is None else 1
         return -(-least // unit) * unit
 
-    def _weights_of(self, step: float) -> Weights:
+    def _weights_of(self, step: float) -> np.ndarray:
         if step not in self._weights:
             if len(self._weights) == CACHED_STEPS:
                 self._weights.pop(next(iter(self._weights)))
@@ -184,46 +182,50 @@ class ETDRK4:
         return self._weights[step]
 
 
-def weights(rates: np.ndarray, step: float) -> Weights:
-    """exp(z / 2), (h / 2) phi_1(z / 2), and the weights of N in the first, the middle two and the last stage.
-
-    With z = h L and phi_k of Hochbruck & Ostermann (2010, doi:10.1017/S0962492910000048), the last three are
-    h (phi_1 - 3 phi_2 + 4 phi_3), h (2 phi_2 - 4 phi_3) and h (4 phi_3 - phi_2).
-    """
-    decay, gain, _, _ = _exponentials(step / 2 * rates)
-    _, one, two, three = _exponentials(step * rates)
-    return (
-        decay,
-        step / 2 * gain,
-        step * (one - 3 * two + 4 * three),
-        step * (2 * two - 4 * three),
-        step * (4 * three - two),
-    )
+# 1 / k for the series of phi_3, whose terms are below round-off at |z| = 1 beyond the last.
+_RECIPROCALS = tuple(1 / number for number in range(4, 21))
 
 
 @compiled()
-def _exponentials(z):  # type: ignore[no-untyped-def]
-    """exp(z), phi_1(z), phi_2(z) and phi_3(z) for z <= 0 to round-off: by the series of phi_3 where the
+def _phi(z):  # type: ignore[no-untyped-def]
+    """exp(z), phi_1(z), phi_2(z) and phi_3(z) for z <= 0 to round-off: from the series of phi_3 where the
     differences of the direct formulas cancel.
     """
-    exponential, one, two, three = np.empty_like(z), np.empty_like(z), np.empty_like(z), np.empty_like(z)
-    for k in range(z.size):
-        x = z.flat[k]
-        if x > -1.0:
-            series = 1.0
-            for number in range(20, 3, -1):
-                series = 1.0 + series * x / number
-            phi_3 = series / 6.0
-            phi_2 = 0.5 + x * phi_3
-            phi_1 = 1.0 + x * phi_2
-            e = 1.0 + x * phi_1
-        else:
-            e = np.exp(x)
-            phi_1 = np.expm1(x) / x
-            phi_2 = (phi_1 - 1.0) / x
-            phi_3 = (phi_2 - 0.5) / x
-        exponential.flat[k], one.flat[k], two.flat[k], three.flat[k] = e, phi_1, phi_2, phi_3
-    return exponential, one, two, three
+    if z < -1.0:
+        one = np.expm1(z) / z
+        two = (one - 1.0) / z
+        return np.exp(z), one, two, (two - 0.5) / z
+    three = 1.0
+    for number in range(len(_RECIPROCALS) - 1, -1, -1):
+        three = 1.0 + three * z * _RECIPROCALS[number]
+    three /= 6.0
+    two = z * three + 0.5
+    one = z * two + 1.0
+    return z * one + 1.0, one, two, three
+
+
+@compiled()
+def weights(rates, step):  # type: ignore[no-untyped-def]
+    """exp(z / 2), (h / 2) phi_1(z / 2), and the weights of N in the first, the middle two and the last stage.
+
+    With z = h L and phi_k of Hochbruck & Ostermann (2010, doi:10.1017/S0962492910000048), the last three are
+    h (phi_1 - 3 phi_2 + 4 phi_3), h (2 phi_2 - 4 phi_3) and h (4 phi_3 - phi_2). For L of shape (fields,
+    rows, columns) they have the shape (fields, rows, 5, columns).
+    """
+    fields, rows, columns = rates.shape
+    found = np.empty((fields, rows, 5, columns))
+    for f in range(fields):
+        for i in range(rows):
+            for j in range(columns):
+                z = step * rates[f, i, j]
+                half_decay, half_one, _, _ = _phi(z / 2)
+                _, one, two, three = _phi(z)
+                found[f, i, 0, j] = half_decay
+                found[f, i, 1, j] = step / 2 * half_one
+                found[f, i, 2, j] = step * (one - 3 * two + 4 * three)
+                found[f, i, 3, j] = step * (2 * two - 4 * three)
+                found[f, i, 4, j] = step * (4 * three - two)
+    return found
 
 
 def _factor(error: float) -> float:
