@@ -50,6 +50,9 @@ def test_failed_trajectories_are_left_out_with_their_reasons(alone: Path) -> Non
     assert 0 < len(manifest.failed) < 60
     assert all("energy" in failure.reason for failure in manifest.failed)
     assert sum(shard.trajectories for shard in manifest.shards) + len(manifest.failed) == 60
+    card = (alone / "README.md").read_text()
+    assert card.count("- trajectory ") == min(len(manifest.failed), 10)
+    assert (f"and {len(manifest.failed) - 10} more" in card) is (len(manifest.failed) > 10)
     for receipt in receipts_of(alone, manifest):
         assert len(receipt.indices) == receipt.trajectories == 10 - len(receipt.failed) or receipt.drawn == 5
 

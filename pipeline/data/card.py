@@ -12,6 +12,9 @@ from pipeline.data.files import write_whole
 from pipeline.data.manifest import Manifest
 from pipeline.data.plan import SPLITS
 
+#: So many failures are told on the card.
+_FAILURES = 10
+
 _READING = """\
 ## Reading it
 
@@ -98,7 +101,9 @@ def _sizes(manifest: Manifest) -> str:
             cost = sum(shard.core_seconds for shard in shards)
             rows.append([split, total[0], len(shards), total[1] / 1e6, cost, cost / total[0]])
     heads = ["split", "trajectories", "shards", "MB", "core-seconds", "core-seconds a trajectory"]
-    failed = [f"- trajectory {failure.index}: {failure.reason}" for failure in manifest.failed]
+    failed = [f"- trajectory {failure.index}: {failure.reason}" for failure in manifest.failed[:_FAILURES]]
+    if len(manifest.failed) > _FAILURES:
+        failed.append(f"- and {len(manifest.failed) - _FAILURES} more, all of them in `manifest.json`")
     text = f"## Size and cost\n\nMethod: {manifest.method}.\n\n" + _table(heads, rows)
     return text + ("\nFailed and left out:\n\n" + "\n".join(failed) + "\n" if failed else "")
 
