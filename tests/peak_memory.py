@@ -1,4 +1,4 @@
-"""Run as `python -m tests.peak_memory OVERRIDES`: generates, then prints the peak memory of this process, MiB."""
+"""Run as `python -m tests.peak_memory OVERRIDES`: generates, then prints this process's peak memory, MiB."""
 
 import resource
 
