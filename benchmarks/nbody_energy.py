@@ -1,0 +1,145 @@
+"""Energy error and time of the n-body integrators and of rebound's, from the same initial state, on one core.
+
+IAS15 is rebound's reference for accuracy, its leapfrog the same scheme as ours. (Two bodies alone its WHFast
+solves exactly, as Kepler did.) Before anything is timed, our finest setting must end where IAS15 ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rebound
+import yaml
+from mpi4py import MPI
+
+import configs
+from benchmarks.measuring import keep, medians
+from pipeline.settings import build_solver
+from solvers.nbody import NBody
+
+ROUNDS = 5
+ACCURACIES = (0.02, 0.005, 1e-3, 1e-4)
+
+#: The system, its duration (s), how far our end may be from IAS15's over its size, the steps (s) of leapfrog
+#: and yoshida4.
+CASES: dict[str, dict[str, Any]] = {
+    "two bodies, eccentricity 0.9, 10 orbits": {
+        "solver": {"system": {"kind": "two_body", "total_mass": 1.0, "eccentricity": [0.9, 0.9]}},
+        "duration": 20 * np.pi,
+        "agreement": 1e-4,
+        "step": 2e-3,
+    },
+    "figure-eight, 10 periods": {
+        "solver": {"system": {"kind": "figure_eight", "perturbation": [0.0, 0.0]}},
+        "duration": 63.2591398,
+        "agreement": 1e-6,
+        "step": 2e-3,
+    },
+    "three bodies from rest, 3.9 s": {
+        "solver": {"system": {"kind": "three_body"}},
+        "duration": 3.9,
+        "agreement": 1e-4,
+        "step": 2e-4,
+    },
+    "Plummer, 512 bodies, softening 0.01": {
+        "solver": {
+            "dimension": 3,
+            "softening": 0.01,
+            "system": {"kind": "plummer", "total_mass": 1.0, "num_bodies": 512},
+        },
+        "duration": 0.25,
+        "agreement": 1e-6,
+        "step": 1e-3,
+    },
+}
+
+
+def main() -> None:
+    """Prints and keeps the error and the time of each integrator on each system."""
+    rows = [row for name in CASES for row in _compare(name, **CASES[name])]
+    keep("nbody_energy", "Energy error and time from one initial state", rows, ["rebound", "numba"])
+
+
+def _compare(
+    name: str, solver: dict[str, Any], duration: float, agreement: float, step: float
+) -> list[dict[str, object]]:
+    runs = {
+        "rebound IAS15": _peer(solver, duration, "ias15", None),
+        f"rebound leapfrog, step {step:g} s": _peer(solver, duration, "leapfrog", step),
+    }
+    for accuracy in ACCURACIES:
+        runs[f"hermite4, accuracy {accuracy:g}"] = _ours(solver, duration, accuracy=accuracy)
+    for integrator in ("leapfrog", "yoshida4"):
+        options = {"integrator": integrator, "time_step": step}
+        runs[f"{integrator}, step {step:g} s"] = _ours(solver, duration, **options)
+    judge = _solver(solver)
+    parameters = judge.sample(np.random.default_rng(0))
+    before = judge.invariants(judge.initial_state(parameters), parameters)["energy"]
+    ends = {run: end() for run, end in runs.items()}
+    finest, reference = ends[f"hermite4, accuracy {ACCURACIES[-1]:g}"], ends["rebound IAS15"]
+    difference = float(np.max(np.abs(finest - reference)) / np.max(np.abs(reference)))
+    if not difference < agreement:
+        raise SystemExit(f"{name}: the two codes end {difference} apart: nothing is compared")
+    seconds = medians(runs, ROUNDS)
+    return [
+        {
+            "system": name,
+            "integrator": run,
+            "energy error": abs(judge.invariants(end, parameters)["energy"] / before - 1),
+            "milliseconds": 1e3 * seconds[run],
+            "times the speed of IAS15": seconds["rebound IAS15"] / seconds[run],
+            "difference from IAS15": float(np.max(np.abs(end - reference)) / np.max(np.abs(reference))),
+        }
+        for run, end in ends.items()
+    ]
+
+
+def _ours(options: dict[str, Any], duration: float, **changes: Any) -> Callable[[], np.ndarray]:
+    solver = _solver(options | changes)
+    parameters = solver.sample(np.random.default_rng(0))
+    start = solver.initial_state(parameters)
+    return lambda: solver.advance(start, parameters, 0.0, duration)
+
+
+def _peer(
+    options: dict[str, Any], duration: float, integrator: str, step: float | None
+) -> Callable[[], np.ndarray]:
+    solver = _solver(options)
+    parameters = solver.sample(np.random.default_rng(0))
+    mass, state = solver.coefficients(parameters)[0], solver.initial_state(parameters)
+    d = len(state) // 2
+    ready = rebound.Simulation()
+    ready.softening = options.get("softening", 0.0)
+    ready.integrator = integrator
+    if step:
+        ready.dt = step
+    for m, position, velocity in zip(mass, state[:d].T, state[d:].T, strict=True):
+        names = dict(zip("xyz", position, strict=False))
+        ready.add(m=m, **names, **{f"v{name}": value for name, value in zip("xyz", velocity, strict=False)})
+
+    def run() -> np.ndarray:
+        simulation = ready.copy()
+        simulation.integrate(duration)
+        return np.array([
+            [getattr(particle, prefix + name) for particle in simulation.particles]
+            for prefix in ("", "v")
+            for name in "xyz"[:d]
+        ])  # fmt: skip
+
+    return run
+
+
+def _solver(changes: dict[str, Any]) -> NBody:
+    """The shipped solver without a bound on the energy error, which is what is measured."""
+    options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "nbody.yaml").read_text())
+    system = options["system"] | changes.get("system", {})
+    solver = build_solver(options | {"energy_tolerance": 1e9} | changes | {"system": system}, MPI.COMM_SELF)
+    assert isinstance(solver, NBody)
+    return solver
+
+
+if __name__ == "__main__":
+    main()
