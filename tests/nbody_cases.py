@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 from mpi4py import MPI
+from scipy.integrate import solve_ivp
 
 import configs
 from pipeline import settings
@@ -47,3 +48,20 @@ def accelerations(positions: np.ndarray, g: np.ndarray, softening: float) -> np.
     np.fill_diagonal(squares, 1.0)
     result: np.ndarray = np.sum(g * apart * squares**-1.5, axis=2)
     return result
+
+
+def independent(
+    solver: NBody, parameters: Parameters, duration: float, constant: float = 1.0, softening: float = 0.0
+) -> np.ndarray:
+    """The state after `duration` by Dormand & Prince's DOP853 of eighth order, over `accelerations`."""
+    begin = solver.initial_state(parameters)
+    g = constant * solver.coefficients(parameters)[0]
+
+    def slope(_: float, y: np.ndarray) -> np.ndarray:
+        x, v = y.reshape(2, -1, g.size)
+        return np.concatenate([v, accelerations(x, g, softening)]).ravel()
+
+    result: np.ndarray = solve_ivp(slope, (0.0, duration), begin.ravel(), "DOP853", rtol=1e-13, atol=1e-14).y[
+        :, -1
+    ]
+    return result.reshape(begin.shape)
