@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import numpy as np
 from solvers.contract import Field, Parameter, Parameters
 from solvers.fourier import FourierSlabs, kept
 from solvers.navier_stokes_options import ForcingOptions
+from solvers.navier_stokes_resolving import cells_that_keep
 
 
 class Forcing(ABC):
@@ -99,7 +101,7 @@ class Kolmogorov(Steady):
             raise ValueError(
                 f"forcing.wave_number={number} is beyond the {most} waves that "
                 f"resolution={list(self.grid.resolution)} keeps along y; use at least "
-                f"{3 * number + 2 - number % 2} cells there, or a smaller number"
+                f"{cells_that_keep(number)} cells there, or a smaller number"
             )
 
     def wave(self) -> np.ndarray:
@@ -152,8 +154,10 @@ class Ring(Forcing):
                 f"waves along the axes are multiples of {longest} rad/m; use a wider ring"
             )
         if high > min(slabs.largest):
-            cells = [int(3 * high * length / (2 * np.pi)) + 2 for length in grid.extent]
-            enough = [count + count % 2 for count in cells]
+            enough = [
+                max(cells_that_keep(math.ceil(high * length / (2 * np.pi))), count)
+                for length, count in zip(grid.extent, grid.resolution, strict=True)
+            ]
             raise ValueError(
                 f"forcing.ring reaches {high:g} rad/m, beyond the {min(slabs.largest):.4g} rad/m that "
                 f"resolution={list(grid.resolution)} keeps; use resolution={enough} or finer, "

@@ -9,9 +9,8 @@ import numpy as np
 from solvers.contract import Parameter, Parameters
 from solvers.grid import Grid
 from solvers.navier_stokes_options import InitialOptions
-from solvers.navier_stokes_resolving import LEAST_LAYER, LEAST_VORTEX, check_waves
+from solvers.navier_stokes_resolving import LEAST_LAYER, LEAST_VORTEX, check_waves, check_width
 from solvers.random_fields import angular_wave_numbers, bumps, deviations, evaluate
-from solvers.resolving import check_size
 
 _PERIODIC = ("periodic", "periodic")
 
@@ -149,7 +148,7 @@ class ShearLayers(Initial):
         thickness = options.thickness[1]
         # The mean of sech^4 over two layers, 2 (4 / 3) thickness / L_y.
         self.largest = options.amplitude[1] * min(8 / 3 * thickness / grid.extent[1], 1.0) ** 0.5
-        check_size(options.thickness[0], LEAST_LAYER, grid, "the least of initial.thickness")
+        check_width(options.thickness[0], LEAST_LAYER, grid, "the least of initial.thickness")
         variances = np.zeros((2 * options.waves + 1, 1))
         variances[-1, 0] = 1.0
         check_waves(variances, grid, "initial.kind=shear_layers", f"fewer initial.waves ({options.waves})")
@@ -189,7 +188,7 @@ class Vortices(Initial):
         # Peaks are uniform between - and + amplitude, a third of its square in the mean.
         covered = options.count * np.pi * options.radius[1] ** 2 / np.prod(grid.extent)
         self.largest = options.amplitude[1] * float(np.sqrt(covered / 3))
-        check_size(options.radius[0], LEAST_VORTEX, grid, "the least of initial.radius")
+        check_width(options.radius[0], LEAST_VORTEX, grid, "the least of initial.radius")
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Peaks over the amplitude (n,), centres (n, 2) and radii (n,) in m."""

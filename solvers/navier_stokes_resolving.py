@@ -22,6 +22,11 @@ LEAST_VORTEX = 1.0
 LEAST_LAYER = 1.0
 
 
+def cells_that_keep(wave_number: int) -> int:
+    """The fewest cells, an even number, that keep this many waves along an axis."""
+    return 3 * wave_number + 2 - wave_number % 2
+
+
 def check_cells(resolution: list[int]) -> None:
     """Refuses odd and tiny grids.
 
@@ -80,6 +85,32 @@ def check_viscosity(
         f"{largest:.4g} rad/m is damped at {found:.3g} 1/s and strained at about {strain:.3g} 1/s "
         f"by {cause}; "
         f"use resolution={enough} or finer, or a viscosity of at least {limit:.3g} m^2/s"
+    )
+
+
+def check_width(width: float, least: float, grid: Grid, option: str) -> None:
+    """Refuses a grid whose cells are too wide for a vortex or a layer.
+
+    Args:
+        width: its standard deviation or thickness, m.
+        least: how many of the widest cells it must span.
+        grid: the grid.
+        option: what the message calls it.
+
+    Raises:
+        ValueError: it names the width of a cell and a resolution that would do.
+    """
+
+    def widest(cells: list[int]) -> float:
+        return least * max(length / count for length, count in zip(grid.extent, cells, strict=True))
+
+    limit = widest(list(grid.resolution))
+    if width >= limit * (1 - 1e-9):
+        return
+    enough = _finer(grid, lambda cells: widest(cells) <= width)
+    raise ValueError(
+        f"{option}: {width:g} m is less than {least:g} cells of {limit / least:.3g} m, too small for "
+        f"resolution={list(grid.resolution)}; use resolution={enough} or finer, or at least {limit:.3g} m"
     )
 
 
