@@ -1,17 +1,29 @@
-"""Real fields on a periodic plane and their dealiased Fourier coefficients, over slabs of ranks.
+"""Fields on a periodic plane and their dealiased Fourier coefficients, over slabs of ranks.
 
-A field is cut into slabs along x, its coefficients along ky. Of the coefficients only those are kept that a
-product of two fields does not alias into (2/3 rule, Orszag 1971): wave numbers of magnitude below n / 3.
-The dropped columns are neither transformed along x nor sent.
+A complex field carries two real ones, a + i b: the transform of both costs one complex transform. It is cut
+into slabs along x; its coefficients, along ky. Of these only those are kept that a product of two fields does
+not alias into (2/3 rule, Orszag 1971): wave numbers of magnitude below n / 3. The dropped columns are neither
+transformed along x nor sent.
+
+The coefficients of a complex field stand in two planes of kx and ky >= 0: c(kx, ky) and c(-kx, -ky). Of a
+real field the second is the conjugate of the first, which suffices then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from mpi4py import MPI
 
-from solvers.fourier_plans import complex_plan, real_plan, zeros
+from solvers.fourier_plans import plan, zeros
 from solvers.grid import Grid, slab
+
+#: Rows are taken back, worked on and taken forth in blocks of about this size, which stay in a core's cache.
+_BLOCK_BYTES = 2**18
+
+#: Cells between rows: a stride that is no power of two, whose columns would share few places in the cache.
+_PADDING = 4
 
 
 def kept(count: int) -> int:
@@ -23,7 +35,7 @@ class FourierSlabs:
     """Which coefficients there are, and which of them are this rank's.
 
     Attributes:
-        shape: of this rank's kept coefficients of a field, (2 kept + 1, columns).
+        shape: of this rank's kept coefficients of a real field, (2 kept + 1, columns).
         columns: this rank's part of the ky axis.
         wave_numbers: kx (rad/m) in the order 0, 1, ..., -1 and ky from 0 on.
         largest: the largest wave number that is kept along each axis, rad/m.
@@ -33,103 +45,127 @@ class FourierSlabs:
 
     def __init__(self, grid: Grid):
         self.grid = grid
-        kept_x, kept_y = map(kept, grid.resolution)
+        self.kept = (kept(grid.resolution[0]), kept(grid.resolution[1]))
         ranks = grid.communicator.size
         self.row_slabs = [slab(grid.resolution[0], ranks, rank) for rank in range(ranks)]
-        self.column_slabs = [slab(kept_y + 1, ranks, rank) for rank in range(ranks)]
+        self.column_slabs = [slab(self.kept[1] + 1, ranks, rank) for rank in range(ranks)]
         self.columns = self.column_slabs[grid.communicator.rank]
-        self.largest = (
-            2 * np.pi * kept_x / grid.extent[0],
-            2 * np.pi * kept_y / grid.extent[1],
-        )
-        numbers = np.r_[0 : kept_x + 1, -kept_x:0], np.r_[self.columns]
+        numbers = np.r_[0 : self.kept[0] + 1, -self.kept[0] : 0], np.r_[self.columns]
         self.shape = (len(numbers[0]), len(numbers[1]))
-        self.wave_numbers = tuple(
-            2 * np.pi / length * number for number, length in zip(numbers, grid.extent, strict=True)
-        )
-        self.multiplicity = np.where(numbers[1] == 0, 1.0, 2.0)
+        units = [2 * np.pi / length for length in grid.extent]
+        self.wave_numbers = (units[0] * numbers[0], units[1] * numbers[1])
+        self.largest = (units[0] * self.kept[0], units[1] * self.kept[1])
         self.squared = self.wave_numbers[0][:, None] ** 2 + self.wave_numbers[1] ** 2
-        self.even_squared = self.squared[: kept_x + 1]
-        self._kept_x = kept_x
+        self.even_squared = self.squared[: self.kept[0] + 1]
+        self.multiplicity = np.where(numbers[1] == 0, 1.0, 2.0)
 
-    @property
-    def full_shape(self) -> tuple[int, int]:
-        """Of this rank's columns with all of their rows."""
-        return self.grid.resolution[0], self.shape[1]
+    def compact(self, full: np.ndarray) -> np.ndarray:
+        """The kept rows (..., *shape) of columns with all rows (..., n, columns)."""
+        low, high = full[..., : self.kept[0] + 1, :], full[..., full.shape[-2] - self.kept[0] :, :]
+        return np.concatenate([low, high], axis=-2)
 
-    @property
-    def half_shape(self) -> tuple[int, int]:
-        """Of this rank's rows after the real transform along y."""
-        return self.grid.block_shape[0], self.grid.resolution[1] // 2 + 1
-
-    def compact(self, spectral: np.ndarray) -> np.ndarray:
-        """The kept rows (fields, *shape) of full columns (fields, *full_shape)."""
-        low, high = spectral[:, : self._kept_x + 1], spectral[:, spectral.shape[1] - self._kept_x :]
-        return np.concatenate([low, high], axis=1)
-
-    def expand(self, compact: np.ndarray, spectral: np.ndarray) -> None:
-        """Puts kept rows into full columns, whose other rows stay as they are."""
-        spectral[:, : self._kept_x + 1] = compact[:, : self._kept_x + 1]
-        spectral[:, spectral.shape[1] - self._kept_x :] = compact[:, self._kept_x + 1 :]
+    def expand(self, compact: np.ndarray, full: np.ndarray) -> None:
+        """Puts kept rows into columns with all rows; the others stay as they are."""
+        full[..., : self.kept[0] + 1, :] = compact[..., : self.kept[0] + 1, :]
+        full[..., full.shape[-2] - self.kept[0] :, :] = compact[..., self.kept[0] + 1 :, :]
 
 
-class InverseTransform:
-    """Takes `spectral` (fields, *full_shape), zero in its dropped rows, to `physical` (fields, *block)."""
+class PlaneTransform:
+    """Complex fields in place, between given coefficients, the physical plane and found coefficients.
 
-    def __init__(self, slabs: FourierSlabs, physical: np.ndarray):
-        count, size = len(physical), max(slabs.grid.resolution)
-        half = zeros((count, *slabs.half_shape), "complex128")
-        self.spectral = zeros((count, *slabs.full_shape), "complex128")
-        self.physical = physical
-        alone = slabs.grid.communicator.size == 1
-        columns = half[..., : slabs.shape[1]] if alone else zeros(self.spectral.shape, "complex128")
-        self._along_x = complex_plan(self.spectral, columns, 1, False, size)
-        self._exchange = None if alone else _Exchange(slabs, columns, half)
-        self._along_y = real_plan(half, physical, size)
+    Attributes:
+        given: coefficients of the fields (fields, 2, n, columns), zero in the rows that are not kept.
+        found: likewise; the rows that are not kept mean nothing.
+        physical: the fields on this rank's rows (fields, rows, columns).
+    """
 
-    def run(self) -> None:
-        """Every rank calls together."""
-        self._along_x()
-        if self._exchange:
-            self._exchange.to_rows()
-        self._along_y()
+    def __init__(self, slabs: FourierSlabs, num_fields: int):
+        (rows, columns), (_, kept_y) = slabs.grid.block_shape, slabs.kept
+        self.given = zeros((num_fields, 2, slabs.grid.resolution[0], slabs.shape[1]))
+        self.found = zeros(self.given.shape)
+        self.physical = zeros((num_fields, rows, columns + _PADDING))[..., :columns]
+        self._gap = self.physical[..., kept_y + 1 : columns - kept_y]
+        self._slabs = slabs
+        plus, minus = self.physical[..., : kept_y + 1], self.physical[..., : -kept_y - 1 : -1]
+        if slabs.grid.communicator.size == 1:
+            self._along_x_back = [
+                plan(self.given[:, 0], plus, 1, forward=False),
+                plan(self.given[:, 1, :, 1:], minus, 1, forward=True),
+            ]
+            self._along_x_forth = [
+                plan(plus, self.found[:, 0], 1, forward=True),
+                plan(minus, self.found[:, 1, :, 1:], 1, forward=False),
+                plan(plus[..., :1], self.found[:, 1, :, :1], 1, forward=False),
+            ]
+        else:
+            exchange = _Exchange(slabs, plus, minus)
+            self._along_x_back = [
+                plan(self.given[:, 0], exchange.columns[:, 0], 1, forward=False),
+                plan(self.given[:, 1], exchange.columns[:, 1], 1, forward=True),
+                exchange.to_rows,
+            ]
+            self._along_x_forth = [
+                exchange.to_columns,
+                plan(exchange.columns[:, 0], self.found[:, 0], 1, forward=True),
+                plan(exchange.columns[:, 1], self.found[:, 1], 1, forward=False),
+            ]
+        height = max(_BLOCK_BYTES // (16 * columns * num_fields), 1)
+        blocks = [self.physical[:, first : first + height] for first in range(0, rows, height)]
+        self._along_y = [
+            (block, plan(block, block, 2, forward=False), plan(block, block, 2, forward=True))
+            for block in blocks
+        ]
 
+    def inverse(self) -> None:
+        """From `given` to `physical`; every rank calls together, as in the other two."""
+        self._gap[:] = 0
+        for step in self._along_x_back:
+            step()
+        for _, back, _ in self._along_y:
+            back()
 
-class ForwardTransform:
-    """Takes `physical` (fields, *block) to `spectral` (fields, *full_shape), its dropped rows undefined."""
+    def forward(self) -> None:
+        """From `physical`, which is lost, to `found`."""
+        for _, _, forth in self._along_y:
+            forth()
+        for step in self._along_x_forth:
+            step()
 
-    def __init__(self, slabs: FourierSlabs, physical: np.ndarray):
-        count, size = len(physical), max(slabs.grid.resolution)
-        half = zeros((count, *slabs.half_shape), "complex128")
-        self.spectral = zeros((count, *slabs.full_shape), "complex128")
-        self.physical = physical
-        alone = slabs.grid.communicator.size == 1
-        columns = half[..., : slabs.shape[1]] if alone else zeros(self.spectral.shape, "complex128")
-        self._along_y = real_plan(physical, half, size)
-        self._exchange = None if alone else _Exchange(slabs, columns, half)
-        self._along_x = complex_plan(columns, self.spectral, 1, True, size)
-
-    def run(self) -> None:
-        """Every rank calls together."""
-        self._along_y()
-        if self._exchange:
-            self._exchange.to_columns()
-        self._along_x()
+    def through(self, work: Callable[[np.ndarray], object]) -> None:
+        """From `given` to `physical`, `work` on blocks of rows of it (fields, rows, columns), to `found`."""
+        self._gap[:] = 0
+        for step in self._along_x_back:
+            step()
+        for block, back, forth in self._along_y:
+            back()
+            work(block)
+            forth()
+        for step in self._along_x_forth:
+            step()
 
 
 class _Exchange:
-    """The transpose between whole columns and whole rows: one `Alltoallw` for all fields."""
+    """The transpose between whole columns and whole rows: one `Alltoallw` for both planes of all fields."""
 
-    def __init__(self, slabs: FourierSlabs, columns: np.ndarray, half: np.ndarray):
+    def __init__(self, slabs: FourierSlabs, plus: np.ndarray, minus: np.ndarray):
         self._communicator = slabs.grid.communicator
-        self._columns = [columns, [_part(columns, 1, rows) for rows in slabs.row_slabs]]
-        self._rows = [half, [_part(half, 2, part) for part in slabs.column_slabs]]
+        self._plus, self._minus = plus, minus
+        num_fields, num_rows, num_columns = plus.shape
+        self.columns = zeros((num_fields, 2, slabs.grid.resolution[0], slabs.shape[1]))
+        self._rows = zeros((num_fields, 2, num_rows, num_columns))
+        self._of_columns = [self.columns, [_part(self.columns, 2, part) for part in slabs.row_slabs]]
+        self._of_rows = [self._rows, [_part(self._rows, 3, part) for part in slabs.column_slabs]]
 
     def to_rows(self) -> None:
-        self._communicator.Alltoallw(self._columns, self._rows)
+        self._communicator.Alltoallw(self._of_columns, self._of_rows)
+        self._plus[:] = self._rows[:, 0]
+        self._minus[:] = self._rows[:, 1, :, 1:]
 
     def to_columns(self) -> None:
-        self._communicator.Alltoallw(self._rows, self._columns)
+        self._rows[:, 0] = self._plus
+        self._rows[:, 1, :, 0] = self._plus[..., 0]
+        self._rows[:, 1, :, 1:] = self._minus
+        self._communicator.Alltoallw(self._of_rows, self._of_columns)
 
 
 def _part(array: np.ndarray, axis: int, part: slice) -> MPI.Datatype:

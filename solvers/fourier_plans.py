@@ -1,4 +1,4 @@
-"""Fourier transforms along one axis, planned for fixed arrays: FFTW for small grids, ducc0 for the rest.
+"""Complex Fourier transforms along one axis, planned for fixed arrays: by FFTW or ducc0, whichever is faster.
 
 Neither chooses its algorithm by timing, so equal input gives equal bytes on every run. No transform is
 normalised: forward and back multiply by the number of points.
@@ -13,43 +13,30 @@ import ducc0
 import numpy as np
 import pyfftw
 
-#: The longest axis that FFTW transforms; beyond it ducc0 is faster, without a call's cost that counts here.
-LARGEST_FOR_FFTW = 64
+#: Up to this length FFTW is faster, by its small cost of a call; beyond it, for powers of two alone.
+SHORT = 64
 
 Plan = Callable[[], object]
 
 
-def complex_plan(source: np.ndarray, target: np.ndarray, axis: int, forward: bool, size: int) -> Plan:
-    """Transforms complex `source` to complex `target`; `size` is the grid's longest axis."""
+def plan(source: np.ndarray, target: np.ndarray, axis: int, forward: bool) -> Plan:
+    """Transforms `source` to `target`, which may be the same array, along an axis of both."""
     if not source.size:
         return _nothing
-    if size > LARGEST_FOR_FFTW:
+    length = source.shape[axis]
+    if length > SHORT and length & (length - 1):
         return partial(ducc0.fft.c2c, source, axes=(axis,), forward=forward, out=target)
-    return _fftw(source, target, axis, forward)
-
-
-def real_plan(source: np.ndarray, target: np.ndarray, size: int) -> Plan:
-    """Transforms along the last axis: real to half-complex, or back, as the arrays are."""
-    axis = source.ndim - 1
-    forward = not np.iscomplexobj(source)
-    if size <= LARGEST_FOR_FFTW:
-        return _fftw(source, target, axis, forward)
-    if forward:
-        return partial(ducc0.fft.r2c, source, axes=(axis,), out=target)
-    return partial(ducc0.fft.c2r, source, axes=(axis,), lastsize=target.shape[-1], forward=False, out=target)
-
-
-def zeros(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """An array for a plan, aligned alike on every run."""
-    array: np.ndarray = pyfftw.zeros_aligned(shape, dtype)
-    return array
-
-
-def _fftw(source: np.ndarray, target: np.ndarray, axis: int, forward: bool) -> Plan:
     direction = "FFTW_FORWARD" if forward else "FFTW_BACKWARD"
-    plan = pyfftw.FFTW(source, target, axes=(axis,), direction=direction, flags=("FFTW_ESTIMATE",), threads=1)
-    execute: Plan = plan.execute
+    execute: Plan = pyfftw.FFTW(
+        source, target, axes=(axis,), direction=direction, flags=("FFTW_ESTIMATE",), threads=1
+    ).execute
     return execute
+
+
+def zeros(shape: tuple[int, ...]) -> np.ndarray:
+    """A complex array for a plan, aligned alike on every run."""
+    array: np.ndarray = pyfftw.zeros_aligned(shape, "complex128")
+    return array
 
 
 def _nothing() -> None:

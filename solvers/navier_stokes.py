@@ -13,8 +13,7 @@ from mpi4py import MPI
 
 from solvers import navier_stokes_kernels as kernels
 from solvers.contract import Axis, Field, Parameter, Parameters, Quantity, Solver, Spec
-from solvers.fourier import ForwardTransform, FourierSlabs, InverseTransform
-from solvers.fourier_plans import zeros
+from solvers.fourier import FourierSlabs, PlaneTransform
 from solvers.grid import AXIS_NAMES, Grid
 from solvers.navier_stokes_etdrk4 import ETDRK4
 from solvers.navier_stokes_forcing import FORCINGS
@@ -107,10 +106,7 @@ class NavierStokes(Solver):
         self._coefficients = _coefficients(viscosity, hyperviscosity, drag, tracer)
         num_fields = 2 if self._tracer else 1
         self._stepper = ETDRK4(self._slabs, num_fields, time_step, tolerance)
-        self._reader = ForwardTransform(self._slabs, zeros((num_fields, *self.grid.block_shape), "float64"))
-        self._writer = InverseTransform(
-            self._slabs, zeros((num_fields + 2, *self.grid.block_shape), "float64")
-        )
+        self._plane = PlaneTransform(self._slabs, 1)
         self.method = "pseudo-spectral with the 2/3 rule, exponential Runge-Kutta ETDRK4 of order 4"
         self.counts = self._stepper.counts
         self.spec = self._describe()
@@ -205,18 +201,28 @@ class NavierStokes(Solver):
         return found
 
     def _read(self, fields: np.ndarray) -> np.ndarray:
-        """The compact coefficients of fields (fields, *block)."""
-        self._reader.physical[:] = fields
-        self._reader.run()
-        return self._slabs.compact(self._reader.spectral)
+        """The compact coefficients of one or two real fields (fields, *block), transformed as one."""
+        plane = self._plane
+        plane.physical[0].real, plane.physical[0].imag = fields[0], fields[1] if len(fields) > 1 else 0.0
+        plane.forward()
+        plus, minus = self._slabs.compact(plane.found[0])
+        parts = [(plus + minus.conj()) / 2, (plus - minus.conj()) / 2j]
+        return np.array(parts[: len(fields)])
 
     def _written(self, modes: np.ndarray) -> np.ndarray:
         """The state with these compact coefficients."""
-        columns, scale = self._writer.spectral, self._stepper.scale
-        self._slabs.expand(modes[:1] * scale, columns[:1])
-        kernels.emit(columns[1:], modes, self._stepper.waves, scale)
-        self._writer.run()
-        return self._writer.physical.copy()
+        plane, scale = self._plane, self._stepper.scale
+        state = np.empty((len(modes) + 2, *self.grid.block_shape))
+        kernels.emit(plane.given, modes[:1], self._stepper.waves, scale)
+        plane.inverse()
+        state[1], state[2] = plane.physical[0].real, plane.physical[0].imag
+        tracer = 1j * modes[-1] if self._tracer else 0.0
+        self._slabs.expand(scale * np.array([modes[0] + tracer, (modes[0] - tracer).conj()]), plane.given[0])
+        plane.inverse()
+        state[0] = plane.physical[0].real
+        if self._tracer:
+            state[3] = plane.physical[0].imag
+        return state
 
     def _trajectory(self, parameters: Parameters) -> _Trajectory:
         """What stays the same along a trajectory; kept until other parameters come."""
@@ -232,7 +238,7 @@ class NavierStokes(Solver):
             field = self._forcing.field(parameters)
             steady = np.zeros(self._slabs.shape, complex)
             if field is not None:
-                steady = self._read(np.broadcast_to(field, self._reader.physical.shape))[0]
+                steady = self._read(field[None])[0]
             self._last = (copy.deepcopy(parameters), _Trajectory(np.array(rates), steady))
         return self._last[1]
 

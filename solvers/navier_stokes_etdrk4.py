@@ -9,8 +9,7 @@ import numpy as np
 from solvers import navier_stokes_kernels as kernels
 from solvers.compiled import compiled
 from solvers.contract import DivergedError
-from solvers.fourier import ForwardTransform, FourierSlabs, InverseTransform
-from solvers.fourier_plans import zeros
+from solvers.fourier import FourierSlabs, PlaneTransform
 
 #: A step is at most this over the largest rate at which the flow turns the phase of a kept wave; the
 #: classical method of order 4 is stable up to 2.83.
@@ -29,11 +28,10 @@ CACHED_STEPS = 8
 class ETDRK4:
     """Steps w_t = L w + N(w) + f for the coefficients of the vorticity and, where there is one, a tracer.
 
-    L is diagonal and exact in time. N is the advection, by four real transforms: u and v back, u v and
-    v^2 - u^2 forth, N = (kx^2 - ky^2) F(u v) + kx ky F(v^2 - u^2) (Basdevant 1983,
-    doi:10.1016/0021-9991(83)90045-1); a tracer adds three. The scheme is that of Cox & Matthews (2002,
-    doi:10.1006/jcph.2002.6995), equations 26 to 29. N at the end of a step is the first stage of the next;
-    in place of the last stage it makes a result of order 3, and the difference estimates the error.
+    L is diagonal and exact in time. N is the advection, by two complex transforms, of the velocity back and
+    of its square forth (`navier_stokes_kernels`); a tracer adds two. The scheme is that of Cox & Matthews
+    (2002, doi:10.1006/jcph.2002.6995), equations 26 to 29. N at the end of a step is the first stage of the
+    next; in place of the last stage it makes a result of order 3, and the difference estimates the error.
 
     Arrays are this rank's compact coefficients (fields, *slabs.shape), not normalised. Every rank calls
     together.
@@ -55,9 +53,7 @@ class ETDRK4:
         squared = slabs.even_squared
         stream = np.divide(self.scale, squared, out=np.zeros_like(squared), where=squared > 0)
         self.waves = (*slabs.wave_numbers, stream)
-        self._physical = zeros((2 * num_fields, *slabs.grid.block_shape), "float64")
-        self._inverse = InverseTransform(slabs, self._physical[: num_fields + 1])
-        self._forward = ForwardTransform(slabs, self._physical)
+        self._transform = PlaneTransform(slabs, num_fields)
         shape = (num_fields, *slabs.shape)
         self._state, self._stage, self._result = (np.empty(shape, complex) for _ in range(3))
         self._first, self._last, self._following = (np.empty(shape, complex) for _ in range(3))
@@ -106,9 +102,9 @@ class ETDRK4:
     def _start(self, state: np.ndarray, forcing: np.ndarray) -> float:
         """Loads a state and its tendency; the rate (1/s) at which it turns the phase of a kept wave."""
         self._state[:] = state
-        kernels.emit(self._inverse.spectral, self._state, self.waves, self.scale)
-        speeds = self._advect(measure=True)
-        kernels.tend(self._first, self._forward.spectral, forcing, self.waves)
+        kernels.emit(self._transform.given, self._state, self.waves, self.scale)
+        speeds = self._advect_measured()
+        kernels.tend(self._first, self._transform.found, forcing, self.waves)
         found = self._shared(*speeds, float(not np.isfinite(np.sum(state))))
         if np.any(found[:, 2]):
             raise DivergedError("the state to advance from is not finite")
@@ -117,19 +113,19 @@ class ETDRK4:
     def _try(self, step: float, forcing: np.ndarray) -> tuple[float, float]:
         """The result of one step and its tendency: its error over the bound, and its rate as `_start`'s."""
         weights, waves, scale = self._weights_of(step), self.waves, self.scale
-        out, products = self._inverse.spectral, self._forward.spectral
-        kernels.begin(out, self._stage, self._result, self._state, self._first, weights, waves, scale)
+        given, found = self._transform.given, self._transform.found
+        kernels.begin(given, self._stage, self._result, self._state, self._first, weights, waves, scale)
         self._advect()
         for base, new, old in ((self._state, 1.0, 0.0), (self._stage, 2.0, -1.0)):
             kernels.proceed(
-                out, self._result, base, self._first, products, forcing,
+                given, self._result, base, self._first, found, forcing,
                 weights, waves, scale, new, old,
             )  # fmt: skip
             self._advect()
-        kernels.conclude(out, self._result, self._last, products, forcing, weights, waves, scale)
-        speeds = self._advect(measure=True)
+        kernels.conclude(given, self._result, self._last, found, forcing, weights, waves, scale)
+        speeds = self._advect_measured()
         kernels.assess(
-            self._following, self._last, self._result, products, forcing,
+            self._following, self._last, self._result, found, forcing,
             weights, waves, self.slabs.multiplicity, self._sums,
         )  # fmt: skip
         found = self._shared(*speeds, *self._sums.flat)
@@ -139,12 +135,19 @@ class ETDRK4:
         relative = np.sqrt(np.divide(wrong, size, out=np.zeros_like(wrong), where=size > 0))
         return float(np.max(relative)) / self._tolerance, self._turning(found)
 
-    def _advect(self, measure: bool = False) -> list[float]:
-        """Takes the columns of a state to its products; the largest speeds along x and y on request."""
-        self._inverse.run()
-        speeds = [float(max(np.max(u), -np.min(u))) for u in self._physical[:2]] if measure else []
-        kernels.multiply(self._physical)
-        self._forward.run()
+    def _advect(self) -> None:
+        """Takes the coefficients of a state to those of its products."""
+        self._transform.through(kernels.multiply)
+
+    def _advect_measured(self) -> np.ndarray:
+        """Likewise; the largest speeds along x and y."""
+        speeds = np.zeros(2)
+
+        def measured(block: np.ndarray) -> None:
+            kernels.largest(block[0], speeds)
+            kernels.multiply(block)
+
+        self._transform.through(measured)
         return speeds
 
     def _shared(self, *numbers: float) -> np.ndarray:

@@ -1,11 +1,15 @@
 """The pointwise work of a Navier-Stokes step, compiled: a row passes through a kernel's parts in cache.
 
+Velocity is the complex z = u + i v. With k = kx + i ky its coefficients are z(kx, ky) = k w / |k|^2, and
+those of -u . grad w are (conj(k)^2 Z(kx, ky) - k^2 conj(Z(-kx, -ky))) / 4i, Z the coefficients of z^2: it is
+(kx^2 - ky^2) F(u v) + kx ky F(v^2 - u^2) (Basdevant 1983, doi:10.1016/0021-9991(83)90045-1). Those of
+-u . grad s are (conj(k) S(kx, ky) + k conj(S(-kx, -ky))) / 2i, S the coefficients of z s.
+
 Spectral arrays hold the vorticity first and the tracer, where there is one, second: (fields, rows, columns).
-`waves` is (kx, ky, stream), with `stream` = 1 / (k^2 n) for n points, 0 at k = 0: it takes a coefficient of
-the vorticity to one of the stream function whose inverse transform needs no scaling. `stream` and the
-`weights` of `navier_stokes_etdrk4` are even in kx and have the rows with kx >= 0 alone. `out` are the columns
-of u, v and the tracer for the inverse transform and `products` those of u v, v^2 - u^2, u s and v s from the
-forward one, both with all rows; the spectral arrays have the kept rows alone.
+`given` and `found` are those of `fourier.PlaneTransform`, of z and s, of z^2 and z s. `waves` is (kx, ky,
+stream), with `stream` = 1 / (|k|^2 n) for n points, 0 at k = 0, so that the inverse transform needs no
+scaling. `stream` and the `weights` of `navier_stokes_etdrk4` are even in kx and have the rows with kx >= 0
+alone.
 """
 
 # ruff: noqa: PLR0917 - rows and weights are loose arguments: numba passes those fastest.
@@ -18,57 +22,82 @@ from solvers.compiled import compiled
 
 
 @compiled(inline="never")
-def _multiply(u, v):  # type: ignore[no-untyped-def]
-    for k in range(u.size):
-        x, y = u[k], v[k]
-        u[k] = x * y
-        v[k] = (y - x) * (y + x)
+def _square(z):  # type: ignore[no-untyped-def]
+    for k in range(z.size):
+        u, v = z[k].real, z[k].imag
+        z[k] = complex((u - v) * (u + v), 2.0 * u * v)
 
 
 @compiled(inline="never")
-def _flux(u, v, s, last):  # type: ignore[no-untyped-def]
-    for k in range(u.size):
-        last[k] = v[k] * s[k]
-        s[k] = u[k] * s[k]
+def _product(s, z):  # type: ignore[no-untyped-def]
+    for k in range(z.size):
+        s[k] = complex(z[k].real * s[k].real, z[k].imag * s[k].real)
 
 
 @compiled()
 def multiply(physical):  # type: ignore[no-untyped-def]
-    """u, v (and s) in place to u v, v^2 - u^2 (and u s, v s), fields (2 or 4, rows, columns)."""
+    """Takes z (and s) in place to z^2 (and z s), fields (1 or 2, rows, columns)."""
     for i in range(physical.shape[1]):
-        if physical.shape[0] == 4:
-            _flux(physical[0, i], physical[1, i], physical[2, i], physical[3, i])
-        _multiply(physical[0, i], physical[1, i])
+        if physical.shape[0] == 2:
+            _product(physical[1, i], physical[0, i])
+        _square(physical[0, i])
+
+
+# Of numbers without sign the bits are ordered as they are, NaN last; and whole numbers compare in vectors.
+@compiled(inline="never")
+def _largest_bits(bits):  # type: ignore[no-untyped-def]
+    mask = np.int64(0x7FFFFFFFFFFFFFFF)
+    first, second = np.int64(0), np.int64(0)
+    for k in range(bits.size // 2):
+        first = max(first, bits[2 * k] & mask)
+        second = max(second, bits[2 * k + 1] & mask)
+    return first, second
+
+
+@compiled()
+def largest(z, found):  # type: ignore[no-untyped-def]
+    """Raises `found` (2,) to the largest magnitudes of u and v in z (rows, columns)."""
+    bits = found.view(np.int64)
+    for i in range(z.shape[0]):
+        u, v = _largest_bits(z[i].view(np.int64))
+        bits[0], bits[1] = max(bits[0], u), max(bits[1], v)
 
 
 @compiled(inline="never")
-def _vorticity_tendency(tendency, uv, difference, forcing, kx, ky):  # type: ignore[no-untyped-def]
+def _vorticity_tendency(tendency, plus, minus, forcing, kx, ky):  # type: ignore[no-untyped-def]
     for j in range(ky.size):
-        across, both = kx * kx - ky[j] * ky[j], kx * ky[j]
+        a, b = 0.25 * (kx * kx - ky[j] * ky[j]), 0.5 * kx * ky[j]
         tendency[j] = complex(
-            across * uv[j].real + both * difference[j].real + forcing[j].real,
-            across * uv[j].imag + both * difference[j].imag + forcing[j].imag,
+            a * (plus[j].imag + minus[j].imag) - b * (plus[j].real + minus[j].real) + forcing[j].real,
+            a * (minus[j].real - plus[j].real) + b * (minus[j].imag - plus[j].imag) + forcing[j].imag,
         )
 
 
 @compiled(inline="never")
-def _tracer_tendency(tendency, us, vs, kx, ky):  # type: ignore[no-untyped-def]
+def _tracer_tendency(tendency, plus, minus, kx, ky):  # type: ignore[no-untyped-def]
     for j in range(ky.size):
-        tendency[j] = complex(kx * us[j].imag + ky[j] * vs[j].imag, -kx * us[j].real - ky[j] * vs[j].real)
+        a, b = 0.5 * kx, 0.5 * ky[j]
+        tendency[j] = complex(
+            a * (plus[j].imag - minus[j].imag) - b * (plus[j].real - minus[j].real),
+            -a * (plus[j].real + minus[j].real) - b * (plus[j].imag + minus[j].imag),
+        )
 
 
 @compiled(inline="never")
-def _velocity(u, v, vorticity, kx, ky, stream):  # type: ignore[no-untyped-def]
+def _velocity(plus, minus, vorticity, kx, ky, stream):  # type: ignore[no-untyped-def]
     for j in range(ky.size):
         re, im = stream[j] * vorticity[j].real, stream[j] * vorticity[j].imag
-        u[j] = complex(-ky[j] * im, ky[j] * re)
-        v[j] = complex(kx * im, -kx * re)
+        a, b, c, d = kx * re, ky[j] * im, kx * im, ky[j] * re
+        plus[j] = complex(a - b, c + d)
+        minus[j] = complex(-a - b, c - d)
 
 
 @compiled(inline="never")
-def _scaled(out, values, factor):  # type: ignore[no-untyped-def]
+def _both(plus, minus, values, factor):  # type: ignore[no-untyped-def]
     for j in range(values.size):
-        out[j] = complex(factor * values[j].real, factor * values[j].imag)
+        re, im = factor * values[j].real, factor * values[j].imag
+        plus[j] = complex(re, im)
+        minus[j] = complex(re, -im)
 
 
 @compiled(inline="never")
@@ -124,86 +153,86 @@ def _even(i, kept_rows):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _emit(out, values, f, i, waves, scale):  # type: ignore[no-untyped-def]
+def _emit(given, values, f, i, waves, scale):  # type: ignore[no-untyped-def]
     kx, ky, stream = waves
-    row = _full(i, kx.size, out.shape[1])
+    row = _full(i, kx.size, given.shape[2])
     if f == 0:
-        _velocity(out[0, row], out[1, row], values, kx[i], ky, stream[_even(i, kx.size)])
+        _velocity(given[0, 0, row], given[0, 1, row], values, kx[i], ky, stream[_even(i, kx.size)])
     else:
-        _scaled(out[2, row], values, scale)
+        _both(given[1, 0, row], given[1, 1, row], values, scale)
 
 
 @compiled()
-def _tend(tendency, products, forcing, f, i, waves):  # type: ignore[no-untyped-def]
+def _tend(tendency, found, forcing, f, i, waves):  # type: ignore[no-untyped-def]
     kx, ky, _ = waves
-    row = _full(i, kx.size, products.shape[1])
+    row = _full(i, kx.size, found.shape[2])
     if f == 0:
-        _vorticity_tendency(tendency, products[0, row], products[1, row], forcing[i], kx[i], ky)
+        _vorticity_tendency(tendency, found[0, 0, row], found[0, 1, row], forcing[i], kx[i], ky)
     else:
-        _tracer_tendency(tendency, products[2, row], products[3, row], kx[i], ky)
+        _tracer_tendency(tendency, found[1, 0, row], found[1, 1, row], kx[i], ky)
 
 
 @compiled()
-def emit(out, state, waves, scale):  # type: ignore[no-untyped-def]
-    """The columns `out` of a state."""
+def emit(given, state, waves, scale):  # type: ignore[no-untyped-def]
+    """The coefficients of z and the tracer of a state."""
     for f in range(state.shape[0]):
         for i in range(state.shape[1]):
-            _emit(out, state[f, i], f, i, waves, scale)
+            _emit(given, state[f, i], f, i, waves, scale)
 
 
 @compiled()
-def tend(tendency, products, forcing, waves):  # type: ignore[no-untyped-def]
+def tend(tendency, found, forcing, waves):  # type: ignore[no-untyped-def]
     """The tendency from the products of a state."""
     for f in range(tendency.shape[0]):
         for i in range(tendency.shape[1]):
-            _tend(tendency[f, i], products, forcing, f, i, waves)
+            _tend(tendency[f, i], found, forcing, f, i, waves)
 
 
 @compiled()
-def begin(out, stage, result, state, first, weights, waves, scale):  # type: ignore[no-untyped-def]
+def begin(given, stage, result, state, first, weights, waves, scale):  # type: ignore[no-untyped-def]
     """Stage e w + q N(w), with `first` = N(w), and the first part of the result."""
     for f in range(state.shape[0]):
         for i in range(state.shape[1]):
             row_weights = weights[f, _even(i, state.shape[1])]
             _begin_row(stage[f, i], result[f, i], state[f, i], first[f, i], row_weights)
-            _emit(out, stage[f, i], f, i, waves, scale)
+            _emit(given, stage[f, i], f, i, waves, scale)
 
 
 @compiled()
 def proceed(  # type: ignore[no-untyped-def]
-    out, result, base, first, products, forcing, weights, waves, scale, new, old
+    given, result, base, first, found, forcing, weights, waves, scale, new, old
 ):
     """Stage e base + q (new N + old first), N the tendency of the last stage, and N's part of the result."""
     stage, tendency = np.empty_like(base[0, 0]), np.empty_like(base[0, 0])
     for f in range(base.shape[0]):
         for i in range(base.shape[1]):
             row_weights = weights[f, _even(i, base.shape[1])]
-            _tend(tendency, products, forcing, f, i, waves)
+            _tend(tendency, found, forcing, f, i, waves)
             _stage_row(stage, base[f, i], first[f, i], tendency, row_weights, new, old)
             _result_row(result[f, i], tendency, row_weights[3])
-            _emit(out, stage, f, i, waves, scale)
+            _emit(given, stage, f, i, waves, scale)
 
 
 @compiled()
-def conclude(out, result, last, products, forcing, weights, waves, scale):  # type: ignore[no-untyped-def]
+def conclude(given, result, last, found, forcing, weights, waves, scale):  # type: ignore[no-untyped-def]
     """The tendency of the last stage, and its part of the result."""
     for f in range(result.shape[0]):
         for i in range(result.shape[1]):
-            _tend(last[f, i], products, forcing, f, i, waves)
+            _tend(last[f, i], found, forcing, f, i, waves)
             _result_row(result[f, i], last[f, i], weights[f, _even(i, result.shape[1]), 4])
-            _emit(out, result[f, i], f, i, waves, scale)
+            _emit(given, result[f, i], f, i, waves, scale)
 
 
 @compiled()
 def assess(  # type: ignore[no-untyped-def]
-    following, last, result, products, forcing, weights, waves, multiplicity, sums
+    following, last, result, found, forcing, weights, waves, multiplicity, sums
 ):
     """The tendency of the result, and for each field the squares of the error (sums[0]) and the result."""
     sums[:] = 0.0
     for f in range(result.shape[0]):
         for i in range(result.shape[1]):
             gain = weights[f, _even(i, result.shape[1]), 4]
-            _tend(following[f, i], products, forcing, f, i, waves)
+            _tend(following[f, i], found, forcing, f, i, waves)
             wrong, size = _error_row(last[f, i], following[f, i], result[f, i], gain, multiplicity)
             sums[0, f] += wrong
             sums[1, f] += size
