@@ -14,13 +14,14 @@ A march gets `even`, which holds y and then every second level, and `odd`; the s
 of each level (levels, 4); `ends`, whether the block ends at a wall below and above; and the axes' `parities`:
 what is beyond their ends, 0 the other end (periodic), 1 the mirror image (a wall without flux), -1 its
 negative (a wall at temperature 0). All arrays are padded as `Grid.padded` does it, by `depth` rows.
+
+`uniform` holds the conductance along each axis, if it is the same everywhere, and else zeros. In two
+dimensions uniform levels read neither faces nor slope: they are steps of Euler, of weights (1, 0, step, 0).
 """
 
 # ruff: noqa: PLR0917 - rows and weights are loose arguments: numba passes those fastest.
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from solvers.compiled import compiled
 from solvers.grid import MARGIN
@@ -98,23 +99,17 @@ def _layer_2d(out, y, slope, faces, i, weights, shape, parities):  # type: ignor
 
 
 @compiled()
-def _layers_2d(out, y, slope, faces, i, weights, shape, parities):  # type: ignore[no-untyped-def]
-    _layer_2d(out, y, slope, faces, i, weights, shape, parities)
-    _layer_2d(out, y, slope, faces, i + 1, weights, shape, parities)
-
-
-@compiled()
-def _uniform_layer_2d(out, y, slope, faces, i, weights, shape, parities):  # type: ignore[no-untyped-def]
+def _uniform_layer_2d(out, y, i, weights, shape, parities, uniform):  # type: ignore[no-untyped-def]
     a, b = MARGIN - 1, MARGIN + shape[1] + 1
-    c0, c1 = weights[2] * faces[0], weights[2] * faces[1]
+    c0, c1 = weights[2] * uniform[0], weights[2] * uniform[1]
     _uniform_row(out[i, a:b], y[i, a:b], y[i - 1, a:b], y[i + 1, a:b], c0, c1)
     _pad(out[i], a + 1, b - 1, parities[1])
 
 
 @compiled()
-def _uniform_layers_2d(out, y, slope, faces, i, weights, shape, parities):  # type: ignore[no-untyped-def]
+def _uniform_layers_2d(out, y, i, weights, shape, parities, uniform):  # type: ignore[no-untyped-def]
     a, b = MARGIN - 1, MARGIN + shape[1] + 1
-    c0, c1 = weights[2] * faces[0], weights[2] * faces[1]
+    c0, c1 = weights[2] * uniform[0], weights[2] * uniform[1]
     _uniform_rows(
         out[i, a:b], out[i + 1, a:b], y[i, a:b], y[i - 1, a:b], y[i + 1, a:b], y[i + 2, a:b], c0, c1
     )
@@ -138,43 +133,44 @@ def _layer_3d(out, y, slope, faces, i, weights, shape, parities):  # type: ignor
 
 
 @compiled()
-def _layers_3d(out, y, slope, faces, i, weights, shape, parities):  # type: ignore[no-untyped-def]
-    _layer_3d(out, y, slope, faces, i, weights, shape, parities)
-    _layer_3d(out, y, slope, faces, i + 1, weights, shape, parities)
-
-
-def _wavefront(layer: Callable[..., None], layers: Callable[..., None]) -> Callable[..., None]:
-    """The march over layers, two at a time: `layer(..., i, ...)` fills layer i, `layers` i and i + 1."""
-
-    @compiled()
-    def march(even, odd, slope, faces, levels, depth, shape, ends, parities):  # type: ignore[no-untyped-def]
-        num_levels = len(levels)
-        for front in range(depth - num_levels + 1, depth + shape[0] + 2 * num_levels, 2):
-            for level in range(num_levels):
-                reach = num_levels - 1 - level
-                first = depth - (0 if ends[0] else reach)
-                last = depth + shape[0] + (0 if ends[1] else reach)
-                y, out = even, odd
-                if level % 2 == 1:
-                    y, out = odd, even
-                i = front - level
-                if first <= i and i + 1 < last:
-                    layers(out, y, slope, faces, i, levels[level], shape, parities)
-                elif first <= i < last:
-                    layer(out, y, slope, faces, i, levels[level], shape, parities)
-                elif first <= i + 1 < last:
-                    layer(out, y, slope, faces, i + 1, levels[level], shape, parities)
-                if ends[0] and i <= depth <= i + 1:
-                    out[depth - 1] = parities[0] * out[depth]
-                if ends[1] and i <= depth + shape[0] - 1 <= i + 1:
-                    out[depth + shape[0]] = parities[0] * out[depth + shape[0] - 1]
-
-    march_function: Callable[..., None] = march
-    return march_function
+def _layers(out, y, slope, faces, first, last, weights, shape, parities, uniform):  # type: ignore[no-untyped-def]
+    """Layers from `first` to before `last`, one or two of them."""
+    if out.ndim == 3:
+        for i in range(first, last):
+            _layer_3d(out, y, slope, faces, i, weights, shape, parities)
+    elif uniform[0] == 0:
+        for i in range(first, last):
+            _layer_2d(out, y, slope, faces, i, weights, shape, parities)
+    elif last - first == 2:
+        _uniform_layers_2d(out, y, first, weights, shape, parities, uniform)
+    else:
+        _uniform_layer_2d(out, y, first, weights, shape, parities, uniform)
 
 
 @compiled()
-def _march_1d(even, odd, slope, faces, levels, depth, shape, ends, parities):  # type: ignore[no-untyped-def]
+def march(even, odd, slope, faces, levels, depth, shape, ends, parities, uniform):  # type: ignore[no-untyped-def]
+    """All levels on a block of two or three dimensions, two layers at a time."""
+    num_levels = len(levels)
+    for front in range(depth - num_levels + 1, depth + shape[0] + 2 * num_levels, 2):
+        for level in range(num_levels):
+            reach = num_levels - 1 - level
+            first = max(front - level, depth - (0 if ends[0] else reach))
+            last = min(front - level + 2, depth + shape[0] + (0 if ends[1] else reach))
+            if first >= last:
+                continue
+            y, out = even, odd
+            if level % 2 == 1:
+                y, out = odd, even
+            _layers(out, y, slope, faces, first, last, levels[level], shape, parities, uniform)
+            if ends[0] and first <= depth < last:
+                out[depth - 1] = parities[0] * out[depth]
+            if ends[1] and first < depth + shape[0] == last:
+                out[last] = parities[0] * out[last - 1]
+
+
+@compiled()
+def march_1d(even, odd, slope, faces, levels, depth, shape, ends, parities):  # type: ignore[no-untyped-def]
+    """All levels on a block of one dimension, one after the other."""
     num_levels = len(levels)
     for level in range(num_levels):
         reach = num_levels - 1 - level
@@ -189,15 +185,3 @@ def _march_1d(even, odd, slope, faces, levels, depth, shape, ends, parities):  #
             out[depth - 1] = parities[0] * out[depth]
         if ends[1]:
             out[depth + shape[0]] = parities[0] * out[depth + shape[0] - 1]
-
-
-#: By dimension.
-MARCHES: dict[int, Callable[..., None]] = {
-    1: _march_1d,
-    2: _wavefront(_layer_2d, _layers_2d),
-    3: _wavefront(_layer_3d, _layers_3d),
-}
-
-#: A step of Euler without a source in two dimensions, where the conductances are the same everywhere (numbers
-#: in place of arrays); only the third weight counts, which is the step.
-UNIFORM_MARCH = _wavefront(_uniform_layer_2d, _uniform_layers_2d)

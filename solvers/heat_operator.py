@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solvers.grid import Grid
-from solvers.heat_kernels import MARCHES, UNIFORM_MARCH
+from solvers.heat_kernels import march, march_1d
 
 #: What is beyond the ends of an axis, see `heat_kernels`.
 PARITIES = {"periodic": 0.0, "neumann": 1.0, "dirichlet": -1.0}
@@ -73,7 +73,7 @@ class DiffusionOperator:
         self.depth = _depth(grid, 2 if uniform else 3 + len(grid.extent))
         self.faces = _conductances(grid, np.broadcast_to(diffusivity, grid.block_shape), self.depth)
         self.spectral_bound = self._gershgorin()
-        self._uniform = tuple(float(diffusivity) / width**2 for width in grid.spacing) if uniform else None
+        self._uniform = np.array([diffusivity / width**2 if uniform else 0.0 for width in grid.spacing])
         rows = grid.block[0]
         has_walls = grid.boundary[0] != "periodic"
         self._ends = (has_walls and rows.start == 0, has_walls and rows.stop == grid.resolution[0])
@@ -115,19 +115,19 @@ class DiffusionOperator:
         padding of `slope` is filled, and that of `y` beside the inner axes. Without a slope only present = 1
         and past = 0 are made. Returns the newest and the one before it.
         """
-        uniform = slope is None and self._uniform is not None
-        kernel = UNIFORM_MARCH if uniform else MARCHES[len(self.grid.extent)]
-        faces = self._uniform if uniform else self.faces
-        if slope is None and not uniform:
-            slope = self.padded()
+        uniform = self._uniform if slope is None else np.zeros_like(self._uniform)
+        if slope is None:
+            slope = y if uniform[0] else self.padded()
         for first in range(0, len(levels), self.depth):
             part = levels[first : first + self.depth]
             self.exchange(y)
             if part[0, 1] != 0:
                 self.exchange(older)
-            kernel(
-                y, older, slope, faces, part, self.depth, self.grid.block_shape, self._ends, self._parities
-            )
+            block = (part, self.depth, self.grid.block_shape, self._ends, self._parities)
+            if len(self.grid.extent) == 1:
+                march_1d(y, older, slope, self.faces, *block)
+            else:
+                march(y, older, slope, self.faces, *block, uniform)
             if len(part) % 2 == 1:
                 y, older = older, y
         return y, older

@@ -21,13 +21,14 @@ def report() -> Any:
 
 def test_one_to_four_ranks_agree_to_round_off(report: Any) -> None:
     differences = report["differences"]
-    assert len(differences) == 4 * 4 * (RANKS - 1)
+    assert len(differences) == 5 * 5 * (RANKS - 1)
     too_far = {name: found for name, found in differences.items() if not max(found.values()) < 1e-12}
     assert not too_far
 
 
 def test_a_nan_on_one_rank_ends_the_trajectory_on_all(report: Any) -> None:
-    assert report["diverged"] == {"exact": True, "rkl2": True, "inclusions": True, "euler": True}
+    assert len(report["diverged"]) == 5
+    assert all(report["diverged"].values())
 
 
 def test_more_ranks_than_rows_are_refused_with_the_legal_counts(report: Any) -> None:
