@@ -20,7 +20,7 @@ from solvers.fourier_plans import plan, zeros
 from solvers.grid import Grid, slab
 
 #: Rows are taken back, worked on and taken forth in blocks of about this size, which stay in a core's cache.
-_BLOCK_BYTES = 2**18
+_BLOCK_BYTES = 2**19
 
 #: Cells between rows: a stride that is no power of two, whose columns would share few places in the cache.
 _PADDING = 4
@@ -71,86 +71,86 @@ class FourierSlabs:
 
 
 class PlaneTransform:
-    """Complex fields in place, between given coefficients, the physical plane and found coefficients.
+    """Complex fields between their coefficients and the physical plane; what is transformed is lost.
 
     Attributes:
-        given: coefficients of the fields (fields, 2, n, columns), zero in the rows that are not kept.
-        found: likewise; the rows that are not kept mean nothing.
+        coefficients: of the fields (fields, 2, n, columns); the rows that are not kept mean nothing.
         physical: the fields on this rank's rows (fields, rows, columns).
     """
 
     def __init__(self, slabs: FourierSlabs, num_fields: int):
         (rows, columns), (_, kept_y) = slabs.grid.block_shape, slabs.kept
-        self.given = zeros((num_fields, 2, slabs.grid.resolution[0], slabs.shape[1]))
-        self.found = zeros(self.given.shape)
+        self.coefficients = zeros((num_fields, 2, slabs.grid.resolution[0], slabs.shape[1]))
+        self._dropped = self.coefficients[:, :, slabs.kept[0] + 1 : -slabs.kept[0]]
         self.physical = zeros((num_fields, rows, columns + _PADDING))[..., :columns]
         self._gap = self.physical[..., kept_y + 1 : columns - kept_y]
         self._slabs = slabs
-        plus, minus = self.physical[..., : kept_y + 1], self.physical[..., : -kept_y - 1 : -1]
+        # The physical plane is reached by forward transforms along y too, which FFTW makes faster in place:
+        # from columns in the opposite order.
+        low, high = self.physical[..., : kept_y + 1], self.physical[..., : -kept_y - 1 : -1]
         if slabs.grid.communicator.size == 1:
             self._along_x_back = [
-                plan(self.given[:, 0], plus, 1, forward=False),
-                plan(self.given[:, 1, :, 1:], minus, 1, forward=True),
+                plan(self.coefficients[:, 1], low, 1, forward=True),
+                plan(self.coefficients[:, 0, :, 1:], high, 1, forward=False),
             ]
             self._along_x_forth = [
-                plan(plus, self.found[:, 0], 1, forward=True),
-                plan(minus, self.found[:, 1, :, 1:], 1, forward=False),
-                plan(plus[..., :1], self.found[:, 1, :, :1], 1, forward=False),
+                plan(low, self.coefficients[:, 0], 1, forward=True),
+                plan(high, self.coefficients[:, 1, :, 1:], 1, forward=False),
+                plan(low[..., :1], self.coefficients[:, 1, :, :1], 1, forward=False),
             ]
         else:
-            exchange = _Exchange(slabs, plus, minus)
+            exchange = _Exchange(slabs, low, high)
             self._along_x_back = [
-                plan(self.given[:, 0], exchange.columns[:, 0], 1, forward=False),
-                plan(self.given[:, 1], exchange.columns[:, 1], 1, forward=True),
+                plan(self.coefficients[:, 1], exchange.columns[:, 1], 1, forward=True),
+                plan(self.coefficients[:, 0], exchange.columns[:, 0], 1, forward=False),
                 exchange.to_rows,
             ]
             self._along_x_forth = [
                 exchange.to_columns,
-                plan(exchange.columns[:, 0], self.found[:, 0], 1, forward=True),
-                plan(exchange.columns[:, 1], self.found[:, 1], 1, forward=False),
+                plan(exchange.columns[:, 0], self.coefficients[:, 0], 1, forward=True),
+                plan(exchange.columns[:, 1], self.coefficients[:, 1], 1, forward=False),
             ]
         height = max(_BLOCK_BYTES // (16 * columns * num_fields), 1)
         blocks = [self.physical[:, first : first + height] for first in range(0, rows, height)]
-        self._along_y = [
-            (block, plan(block, block, 2, forward=False), plan(block, block, 2, forward=True))
-            for block in blocks
-        ]
+        self._along_y = [(block, plan(block, block, 2, forward=True)) for block in blocks]
 
     def inverse(self) -> None:
-        """From `given` to `physical`; every rank calls together, as in the other two."""
-        self._gap[:] = 0
-        for step in self._along_x_back:
-            step()
-        for _, back, _ in self._along_y:
-            back()
+        """From `coefficients` to `physical`; every rank calls together, as in the other two."""
+        self._to_rows()
+        for _, transform in self._along_y:
+            transform()
 
     def forward(self) -> None:
-        """From `physical`, which is lost, to `found`."""
-        for _, _, forth in self._along_y:
-            forth()
+        """From `physical` to `coefficients`."""
+        for _, transform in self._along_y:
+            transform()
         for step in self._along_x_forth:
             step()
 
     def through(self, work: Callable[[np.ndarray], object]) -> None:
-        """From `given` to `physical`, `work` on blocks of rows of it (fields, rows, columns), to `found`."""
+        """There, `work` on blocks of rows of `physical` (fields, rows, columns), and back."""
+        self._to_rows()
+        for block, transform in self._along_y:
+            transform()
+            work(block)
+            transform()
+        for step in self._along_x_forth:
+            step()
+
+    def _to_rows(self) -> None:
+        self._dropped[:] = 0
         self._gap[:] = 0
         for step in self._along_x_back:
-            step()
-        for block, back, forth in self._along_y:
-            back()
-            work(block)
-            forth()
-        for step in self._along_x_forth:
             step()
 
 
 class _Exchange:
     """The transpose between whole columns and whole rows: one `Alltoallw` for both planes of all fields."""
 
-    def __init__(self, slabs: FourierSlabs, plus: np.ndarray, minus: np.ndarray):
+    def __init__(self, slabs: FourierSlabs, low: np.ndarray, high: np.ndarray):
         self._communicator = slabs.grid.communicator
-        self._plus, self._minus = plus, minus
-        num_fields, num_rows, num_columns = plus.shape
+        self._low, self._high = low, high
+        num_fields, num_rows, num_columns = low.shape
         self.columns = zeros((num_fields, 2, slabs.grid.resolution[0], slabs.shape[1]))
         self._rows = zeros((num_fields, 2, num_rows, num_columns))
         self._of_columns = [self.columns, [_part(self.columns, 2, part) for part in slabs.row_slabs]]
@@ -158,13 +158,13 @@ class _Exchange:
 
     def to_rows(self) -> None:
         self._communicator.Alltoallw(self._of_columns, self._of_rows)
-        self._plus[:] = self._rows[:, 0]
-        self._minus[:] = self._rows[:, 1, :, 1:]
+        self._low[:] = self._rows[:, 1]
+        self._high[:] = self._rows[:, 0, :, 1:]
 
     def to_columns(self) -> None:
-        self._rows[:, 0] = self._plus
-        self._rows[:, 1, :, 0] = self._plus[..., 0]
-        self._rows[:, 1, :, 1:] = self._minus
+        self._rows[:, 0] = self._low
+        self._rows[:, 1, :, 0] = self._low[..., 0]
+        self._rows[:, 1, :, 1:] = self._high
         self._communicator.Alltoallw(self._of_rows, self._of_columns)
 
 

@@ -205,7 +205,7 @@ class NavierStokes(Solver):
         plane = self._plane
         plane.physical[0].real, plane.physical[0].imag = fields[0], fields[1] if len(fields) > 1 else 0.0
         plane.forward()
-        plus, minus = self._slabs.compact(plane.found[0])
+        plus, minus = self._slabs.compact(plane.coefficients[0])
         parts = [(plus + minus.conj()) / 2, (plus - minus.conj()) / 2j]
         return np.array(parts[: len(fields)])
 
@@ -213,11 +213,13 @@ class NavierStokes(Solver):
         """The state with these compact coefficients."""
         plane, scale = self._plane, self._stepper.scale
         state = np.empty((len(modes) + 2, *self.grid.block_shape))
-        kernels.emit(plane.given, modes[:1], self._stepper.waves, scale)
+        kernels.emit(plane.coefficients, modes[:1], self._stepper.waves, scale)
         plane.inverse()
         state[1], state[2] = plane.physical[0].real, plane.physical[0].imag
         tracer = 1j * modes[-1] if self._tracer else 0.0
-        self._slabs.expand(scale * np.array([modes[0] + tracer, (modes[0] - tracer).conj()]), plane.given[0])
+        self._slabs.expand(
+            scale * np.array([modes[0] + tracer, (modes[0] - tracer).conj()]), plane.coefficients[0]
+        )
         plane.inverse()
         state[0] = plane.physical[0].real
         if self._tracer:

@@ -55,8 +55,8 @@ class ETDRK4:
         self.waves = (*slabs.wave_numbers, stream)
         self._transform = PlaneTransform(slabs, num_fields)
         shape = (num_fields, *slabs.shape)
-        self._state, self._stage, self._result = (np.empty(shape, complex) for _ in range(3))
-        self._first, self._last, self._following = (np.empty(shape, complex) for _ in range(3))
+        self._state, self._stage, self._result, *tendencies = np.empty((6, *shape), complex)
+        self._first, self._last, self._following = tendencies
         self._sums = np.zeros((2, num_fields))
         self._time_step = time_step
         self._tolerance = tolerance if time_step is None else math.inf
@@ -102,9 +102,9 @@ class ETDRK4:
     def _start(self, state: np.ndarray, forcing: np.ndarray) -> float:
         """Loads a state and its tendency; the rate (1/s) at which it turns the phase of a kept wave."""
         self._state[:] = state
-        kernels.emit(self._transform.given, self._state, self.waves, self.scale)
+        kernels.emit(self._transform.coefficients, self._state, self.waves, self.scale)
         speeds = self._advect_measured()
-        kernels.tend(self._first, self._transform.found, forcing, self.waves)
+        kernels.tend(self._first, self._transform.coefficients, forcing, self.waves)
         found = self._shared(*speeds, float(not np.isfinite(np.sum(state))))
         if np.any(found[:, 2]):
             raise DivergedError("the state to advance from is not finite")
@@ -113,19 +113,24 @@ class ETDRK4:
     def _try(self, step: float, forcing: np.ndarray) -> tuple[float, float]:
         """The result of one step and its tendency: its error over the bound, and its rate as `_start`'s."""
         weights, waves, scale = self._weights_of(step), self.waves, self.scale
-        given, found = self._transform.given, self._transform.found
-        kernels.begin(given, self._stage, self._result, self._state, self._first, weights, waves, scale)
+        coefficients = self._transform.coefficients
+        kernels.begin(
+            coefficients, self._stage, self._result, self._state, self._first, weights, waves, scale
+        )
         self._advect()
-        for base, new, old in ((self._state, 1.0, 0.0), (self._stage, 2.0, -1.0)):
+        for base, first, new, old in (
+            (self._state, self._state, 1.0, 0.0),
+            (self._stage, self._first, 2.0, -1.0),
+        ):
             kernels.proceed(
-                given, self._result, base, self._first, found, forcing,
+                coefficients, self._result, base, first, forcing,
                 weights, waves, scale, new, old,
             )  # fmt: skip
             self._advect()
-        kernels.conclude(given, self._result, self._last, found, forcing, weights, waves, scale)
+        kernels.conclude(coefficients, self._result, self._last, forcing, weights, waves, scale)
         speeds = self._advect_measured()
         kernels.assess(
-            self._following, self._last, self._result, found, forcing,
+            self._following, self._last, self._result, coefficients, forcing,
             weights, waves, self.slabs.multiplicity, self._sums,
         )  # fmt: skip
         found = self._shared(*speeds, *self._sums.flat)

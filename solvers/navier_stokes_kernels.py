@@ -6,7 +6,7 @@ those of -u . grad w are (conj(k)^2 Z(kx, ky) - k^2 conj(Z(-kx, -ky))) / 4i, Z t
 -u . grad s are (conj(k) S(kx, ky) + k conj(S(-kx, -ky))) / 2i, S the coefficients of z s.
 
 Spectral arrays hold the vorticity first and the tracer, where there is one, second: (fields, rows, columns).
-`given` and `found` are those of `fourier.PlaneTransform`, of z and s, of z^2 and z s. `waves` is (kx, ky,
+`coefficients` are those of `fourier.PlaneTransform`, of z and s or of z^2 and z s. `waves` is (kx, ky,
 stream), with `stream` = 1 / (|k|^2 n) for n points, 0 at k = 0, so that the inverse transform needs no
 scaling. `stream` and the `weights` of `navier_stokes_etdrk4` are even in kx and have the rows with kx >= 0
 alone.
@@ -153,86 +153,88 @@ def _even(i, kept_rows):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _emit(given, values, f, i, waves, scale):  # type: ignore[no-untyped-def]
+def _emit(coefficients, values, f, i, waves, scale):  # type: ignore[no-untyped-def]
     kx, ky, stream = waves
-    row = _full(i, kx.size, given.shape[2])
+    row = _full(i, kx.size, coefficients.shape[2])
     if f == 0:
-        _velocity(given[0, 0, row], given[0, 1, row], values, kx[i], ky, stream[_even(i, kx.size)])
+        _velocity(
+            coefficients[0, 0, row], coefficients[0, 1, row], values, kx[i], ky, stream[_even(i, kx.size)]
+        )
     else:
-        _both(given[1, 0, row], given[1, 1, row], values, scale)
+        _both(coefficients[1, 0, row], coefficients[1, 1, row], values, scale)
 
 
 @compiled()
-def _tend(tendency, found, forcing, f, i, waves):  # type: ignore[no-untyped-def]
+def _tend(tendency, coefficients, forcing, f, i, waves):  # type: ignore[no-untyped-def]
     kx, ky, _ = waves
-    row = _full(i, kx.size, found.shape[2])
+    row = _full(i, kx.size, coefficients.shape[2])
     if f == 0:
-        _vorticity_tendency(tendency, found[0, 0, row], found[0, 1, row], forcing[i], kx[i], ky)
+        _vorticity_tendency(tendency, coefficients[0, 0, row], coefficients[0, 1, row], forcing[i], kx[i], ky)
     else:
-        _tracer_tendency(tendency, found[1, 0, row], found[1, 1, row], kx[i], ky)
+        _tracer_tendency(tendency, coefficients[1, 0, row], coefficients[1, 1, row], kx[i], ky)
 
 
 @compiled()
-def emit(given, state, waves, scale):  # type: ignore[no-untyped-def]
+def emit(coefficients, state, waves, scale):  # type: ignore[no-untyped-def]
     """The coefficients of z and the tracer of a state."""
     for f in range(state.shape[0]):
         for i in range(state.shape[1]):
-            _emit(given, state[f, i], f, i, waves, scale)
+            _emit(coefficients, state[f, i], f, i, waves, scale)
 
 
 @compiled()
-def tend(tendency, found, forcing, waves):  # type: ignore[no-untyped-def]
+def tend(tendency, coefficients, forcing, waves):  # type: ignore[no-untyped-def]
     """The tendency from the products of a state."""
     for f in range(tendency.shape[0]):
         for i in range(tendency.shape[1]):
-            _tend(tendency[f, i], found, forcing, f, i, waves)
+            _tend(tendency[f, i], coefficients, forcing, f, i, waves)
 
 
 @compiled()
-def begin(given, stage, result, state, first, weights, waves, scale):  # type: ignore[no-untyped-def]
+def begin(coefficients, stage, result, state, first, weights, waves, scale):  # type: ignore[no-untyped-def]
     """Stage e w + q N(w), with `first` = N(w), and the first part of the result."""
     for f in range(state.shape[0]):
         for i in range(state.shape[1]):
             row_weights = weights[f, _even(i, state.shape[1])]
             _begin_row(stage[f, i], result[f, i], state[f, i], first[f, i], row_weights)
-            _emit(given, stage[f, i], f, i, waves, scale)
+            _emit(coefficients, stage[f, i], f, i, waves, scale)
 
 
 @compiled()
 def proceed(  # type: ignore[no-untyped-def]
-    given, result, base, first, found, forcing, weights, waves, scale, new, old
+    coefficients, result, base, first, forcing, weights, waves, scale, new, old
 ):
     """Stage e base + q (new N + old first), N the tendency of the last stage, and N's part of the result."""
     stage, tendency = np.empty_like(base[0, 0]), np.empty_like(base[0, 0])
     for f in range(base.shape[0]):
         for i in range(base.shape[1]):
             row_weights = weights[f, _even(i, base.shape[1])]
-            _tend(tendency, found, forcing, f, i, waves)
+            _tend(tendency, coefficients, forcing, f, i, waves)
             _stage_row(stage, base[f, i], first[f, i], tendency, row_weights, new, old)
             _result_row(result[f, i], tendency, row_weights[3])
-            _emit(given, stage, f, i, waves, scale)
+            _emit(coefficients, stage, f, i, waves, scale)
 
 
 @compiled()
-def conclude(given, result, last, found, forcing, weights, waves, scale):  # type: ignore[no-untyped-def]
+def conclude(coefficients, result, last, forcing, weights, waves, scale):  # type: ignore[no-untyped-def]
     """The tendency of the last stage, and its part of the result."""
     for f in range(result.shape[0]):
         for i in range(result.shape[1]):
-            _tend(last[f, i], found, forcing, f, i, waves)
+            _tend(last[f, i], coefficients, forcing, f, i, waves)
             _result_row(result[f, i], last[f, i], weights[f, _even(i, result.shape[1]), 4])
-            _emit(given, result[f, i], f, i, waves, scale)
+            _emit(coefficients, result[f, i], f, i, waves, scale)
 
 
 @compiled()
 def assess(  # type: ignore[no-untyped-def]
-    following, last, result, found, forcing, weights, waves, multiplicity, sums
+    following, last, result, coefficients, forcing, weights, waves, multiplicity, sums
 ):
     """The tendency of the result, and for each field the squares of the error (sums[0]) and the result."""
     sums[:] = 0.0
     for f in range(result.shape[0]):
         for i in range(result.shape[1]):
             gain = weights[f, _even(i, result.shape[1]), 4]
-            _tend(following[f, i], found, forcing, f, i, waves)
+            _tend(following[f, i], coefficients, forcing, f, i, waves)
             wrong, size = _error_row(last[f, i], following[f, i], result[f, i], gain, multiplicity)
             sums[0, f] += wrong
             sums[1, f] += size

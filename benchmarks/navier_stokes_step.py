@@ -1,0 +1,176 @@
+"""A Navier-Stokes step of order 4 against exponax's ETDRK4 and fluidsim's RK4: 2-D, float64, one core.
+
+All start from the same smooth vorticity and take the same steps; each must end within the scheme's error of
+the others before anything is timed. What is timed goes from the vorticity in physical space to that after
+all steps; the share of our time inside FFTs is measured around each call of them in such a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import yaml
+from mpi4py import MPI
+
+import configs
+from benchmarks.measuring import keep, medians
+from pipeline.settings import build_solver
+from solvers.navier_stokes import NavierStokes
+
+VISCOSITY = 1e-3
+EXTENT = 2 * np.pi
+STEPS = 32
+ROUNDS = {128: 21, 256: 11, 512: 5}
+PACKAGES = ["exponax", "jax", "fluidsim", "fluidfft", "pyfftw", "ducc0", "numba"]
+
+Run = Callable[[], np.ndarray]
+
+
+def main() -> None:
+    """Prints and keeps milliseconds a step of the three, and the share of ours inside FFTs."""
+    os.environ["FLUIDSIM_PATH"] = tempfile.gettempdir()
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        rows = [_compare(cells, rounds) for cells, rounds in ROUNDS.items()]
+    finally:
+        os.sched_setaffinity(0, cores)
+    keep(
+        "navier_stokes_step",
+        "Navier-Stokes step of order 4: 2-D vorticity, 2/3 rule, float64, one core, ms a step",
+        rows,
+        PACKAGES,
+    )
+
+
+def _compare(cells: int, rounds: int) -> dict[str, object]:
+    step = 0.4 / cells
+    solver, vorticity = _ours(cells, step)
+    parameters = solver.sample(np.random.default_rng(0))
+
+    def ours() -> np.ndarray:
+        return solver.advance(vorticity, parameters, 0.0, STEPS * step)[0]
+
+    runs: dict[str, Run] = {
+        "exponax": _exponax(vorticity[0], step),
+        "fluidsim": _fluidsim(vorticity[0], step),
+        "ours": ours,
+    }
+    reference = ours()
+    differences = {name: _relative(run(), reference) for name, run in runs.items()}
+    if max(differences.values()) > 1e-7:
+        raise SystemExit(f"the codes differ by {differences} at {cells} cells: nothing is compared")
+    seconds = medians(runs, rounds)
+    share = _share_inside_transforms(solver, ours)
+    return {
+        "cells": f"{cells}^2",
+        **{f"{name}, ms": 1e3 * value / STEPS for name, value in seconds.items()},
+        "exponax / ours": seconds["exponax"] / seconds["ours"],
+        "fluidsim / ours": seconds["fluidsim"] / seconds["ours"],
+        "ours inside FFTs, %": 100 * share,
+        "exponax - ours, relative": differences["exponax"],
+        "fluidsim - ours, relative": differences["fluidsim"],
+    }
+
+
+def _ours(cells: int, step: float) -> tuple[NavierStokes, np.ndarray]:
+    """The solver with a declared step, and a smooth state that has moved far from its random start."""
+    options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "navier_stokes.yaml").read_text())
+    options |= {
+        "extent": [EXTENT, EXTENT],
+        "resolution": cells,
+        "viscosity": [VISCOSITY, VISCOSITY],
+        "time_step": step,
+    }
+    options["forcing"] |= {"kind": "none"}
+    options["initial"] |= {"kind": "random_field", "amplitude": [1.0, 1.0], "correlation_length": 0.6}
+    options["initial"] |= {"modes": 13, "spectral_exponent": 8.0}
+    solver = build_solver(options, MPI.COMM_SELF)
+    assert isinstance(solver, NavierStokes)
+    parameters = solver.sample(np.random.default_rng(0))
+    return solver, solver.advance(solver.initial_state(parameters), parameters, 0.0, 64 * 0.4 / 128)
+
+
+def _exponax(vorticity: np.ndarray, step: float) -> Run:
+    """ETDRK4, with the opposite sense of vorticity; transformed there and back once in a run, as ours."""
+    import exponax
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    stepper = exponax.stepper.NavierStokesVorticity(
+        2, EXTENT, len(vorticity), step, diffusivity=VISCOSITY, order=4, dealiasing_fraction=2 / 3
+    )
+
+    @jax.jit
+    def run(field: jax.Array) -> jax.Array:
+        modes = jax.lax.fori_loop(0, STEPS, lambda _, now: stepper.step_fourier(now), exponax.fft(field))
+        return exponax.ifft(modes, num_spatial_dims=2, num_points=len(vorticity))
+
+    start = jax.numpy.asarray(-vorticity[None])
+    return lambda: -np.asarray(run(start))[0]
+
+
+def _fluidsim(vorticity: np.ndarray, step: float) -> Run:
+    """RK4 with the exact viscous factor; its first axis is y."""
+    from fluidsim.solvers.ns2d.solver import Simul
+
+    params = Simul.create_default_params()
+    params.oper.nx = params.oper.ny = len(vorticity)
+    params.oper.Lx = params.oper.Ly = EXTENT
+    params.oper.type_fft = "fft2d.with_pyfftw"
+    params.nu_2 = VISCOSITY
+    params.time_stepping.USE_CFL = False
+    params.time_stepping.deltat0 = step
+    params.time_stepping.type_time_scheme = "RK4"
+    params.init_fields.type = "in_script"
+    params.output.HAS_TO_SAVE = False
+    with contextlib.redirect_stdout(io.StringIO()):
+        simulation = Simul(params)
+    operators = simulation.oper
+
+    def run() -> np.ndarray:
+        simulation.state.init_statespect_from(rot_fft=operators.fft(np.ascontiguousarray(vorticity.T)))
+        for _ in range(STEPS):
+            simulation.time_stepping.one_time_step_computation()
+        return np.asarray(operators.ifft(simulation.state.get_var("rot_fft"))).T
+
+    return run
+
+
+def _share_inside_transforms(solver: NavierStokes, run: Run) -> float:
+    """The share of a run's time that passes inside calls of FFTs; the median of several runs."""
+    spent = [0.0]
+
+    def timed(plan: Callable[[], object]) -> Callable[[], None]:
+        def call() -> None:
+            start = time.perf_counter()
+            plan()
+            spent[0] += time.perf_counter() - start
+
+        return call
+
+    for plane in (solver._stepper._transform, solver._plane):
+        plane._along_x_back = [timed(plan) for plan in plane._along_x_back]
+        plane._along_x_forth = [timed(plan) for plan in plane._along_x_forth]
+        plane._along_y = [(block, timed(transform)) for block, transform in plane._along_y]
+    shares = []
+    for _ in range(7):
+        spent[0], start = 0.0, time.perf_counter()
+        run()
+        shares.append(spent[0] / (time.perf_counter() - start))
+    return float(np.median(shares))
+
+
+def _relative(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+if __name__ == "__main__":
+    main()
