@@ -159,7 +159,9 @@ def _share_inside_transforms(solver: NavierStokes, run: Run) -> float:
     for plane in (solver._stepper._transform, solver._plane):
         plane._along_x_back = [timed(plan) for plan in plane._along_x_back]
         plane._along_x_forth = [timed(plan) for plan in plane._along_x_forth]
-        plane._along_y = [(block, timed(transform)) for block, transform in plane._along_y]
+        plane._along_y = [
+            rows._replace(back=timed(rows.back), forth=timed(rows.forth)) for rows in plane._along_y
+        ]
     shares = []
     for _ in range(7):
         spent[0], start = 0.0, time.perf_counter()

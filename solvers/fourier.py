@@ -12,15 +12,16 @@ real field the second is the conjugate of the first, which suffices then.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from mpi4py import MPI
 
-from solvers.fourier_plans import plan, zeros
+from solvers.fourier_plans import Plan, plan, zeros
 from solvers.grid import Grid, slab
 
 #: Rows are taken back, worked on and taken forth in blocks of about this size, which stay in a core's cache.
-_BLOCK_BYTES = 2**19
+_BLOCK_BYTES = 2**18
 
 #: Cells between rows: a stride that is no power of two, whose columns would share few places in the cache.
 _PADDING = 4
@@ -82,16 +83,16 @@ class PlaneTransform:
         (rows, columns), (_, kept_y) = slabs.grid.block_shape, slabs.kept
         self.coefficients = zeros((num_fields, 2, slabs.grid.resolution[0], slabs.shape[1]))
         self._dropped = self.coefficients[:, :, slabs.kept[0] + 1 : -slabs.kept[0]]
-        self.physical = zeros((num_fields, rows, columns + _PADDING))[..., :columns]
-        self._gap = self.physical[..., kept_y + 1 : columns - kept_y]
-        self._slabs = slabs
-        # The physical plane is reached by forward transforms along y too, which FFTW makes faster in place:
-        # from columns in the opposite order.
-        low, high = self.physical[..., : kept_y + 1], self.physical[..., : -kept_y - 1 : -1]
+        self.physical, spectra = (zeros((num_fields, rows, columns + _PADDING))[..., :columns] for _ in "ab")
+        # The physical plane is reached by forward transforms along y too, which FFTW makes faster: from
+        # columns in the opposite order. Between the kept ones `spectra` stays 0.
+        (low_in, high_in), (low, high) = (
+            (plane[..., : kept_y + 1], plane[..., : -kept_y - 1 : -1]) for plane in (spectra, self.physical)
+        )
         if slabs.grid.communicator.size == 1:
             self._along_x_back = [
-                plan(self.coefficients[:, 1], low, 1, forward=True),
-                plan(self.coefficients[:, 0, :, 1:], high, 1, forward=False),
+                plan(self.coefficients[:, 1], low_in, 1, forward=True),
+                plan(self.coefficients[:, 0, :, 1:], high_in, 1, forward=False),
             ]
             self._along_x_forth = [
                 plan(low, self.coefficients[:, 0], 1, forward=True),
@@ -99,7 +100,7 @@ class PlaneTransform:
                 plan(low[..., :1], self.coefficients[:, 1, :, :1], 1, forward=False),
             ]
         else:
-            exchange = _Exchange(slabs, low, high)
+            exchange = _Exchange(slabs, (low_in, high_in), (low, high))
             self._along_x_back = [
                 plan(self.coefficients[:, 1], exchange.columns[:, 1], 1, forward=True),
                 plan(self.coefficients[:, 0], exchange.columns[:, 0], 1, forward=False),
@@ -110,47 +111,68 @@ class PlaneTransform:
                 plan(exchange.columns[:, 0], self.coefficients[:, 0], 1, forward=True),
                 plan(exchange.columns[:, 1], self.coefficients[:, 1], 1, forward=False),
             ]
-        height = max(_BLOCK_BYTES // (16 * columns * num_fields), 1)
-        blocks = [self.physical[:, first : first + height] for first in range(0, rows, height)]
-        self._along_y = [(block, plan(block, block, 2, forward=True)) for block in blocks]
+        height = min(max(_BLOCK_BYTES // (16 * columns * num_fields), 1), rows)
+        work = zeros((num_fields, height, columns + _PADDING))[..., :columns]
+        self._along_y = []
+        for first in range(0, rows, height):
+            block = self.physical[:, first : first + height]
+            part = work[:, : block.shape[1]]
+            back = plan(spectra[:, first : first + height], part, 2, forward=True)
+            self._along_y.append(_Rows(block, part, back, plan(part, block, 2, forward=True)))
 
     def inverse(self) -> None:
         """From `coefficients` to `physical`; every rank calls together, as in the other two."""
         self._to_rows()
-        for _, transform in self._along_y:
-            transform()
+        for rows in self._along_y:
+            rows.back()
+            rows.block[:] = rows.work
 
     def forward(self) -> None:
         """From `physical` to `coefficients`."""
-        for _, transform in self._along_y:
-            transform()
+        for rows in self._along_y:
+            rows.work[:] = rows.block
+            rows.forth()
         for step in self._along_x_forth:
             step()
 
     def through(self, work: Callable[[np.ndarray], object]) -> None:
         """There, `work` on blocks of rows of `physical` (fields, rows, columns), and back."""
         self._to_rows()
-        for block, transform in self._along_y:
-            transform()
-            work(block)
-            transform()
+        for rows in self._along_y:
+            rows.back()
+            work(rows.work)
+            rows.forth()
         for step in self._along_x_forth:
             step()
 
     def _to_rows(self) -> None:
         self._dropped[:] = 0
-        self._gap[:] = 0
         for step in self._along_x_back:
             step()
+
+
+class _Rows(NamedTuple):
+    """A block of the physical plane, the array in which it is worked on, the transforms there and back."""
+
+    block: np.ndarray
+    work: np.ndarray
+    back: Plan
+    forth: Plan
 
 
 class _Exchange:
     """The transpose between whole columns and whole rows: one `Alltoallw` for both planes of all fields."""
 
-    def __init__(self, slabs: FourierSlabs, low: np.ndarray, high: np.ndarray):
+    def __init__(
+        self,
+        slabs: FourierSlabs,
+        to_rows: tuple[np.ndarray, np.ndarray],
+        from_rows: tuple[np.ndarray, np.ndarray],
+    ):
         self._communicator = slabs.grid.communicator
-        self._low, self._high = low, high
-        num_fields, num_rows, num_columns = low.shape
+        self._low_in, self._high_in = to_rows
+        self._low, self._high = from_rows
+        num_fields, num_rows, num_columns = self._low.shape
         self.columns = zeros((num_fields, 2, slabs.grid.resolution[0], slabs.shape[1]))
         self._rows = zeros((num_fields, 2, num_rows, num_columns))
         self._of_columns = [self.columns, [_part(self.columns, 2, part) for part in slabs.row_slabs]]
@@ -158,8 +180,8 @@ class _Exchange:
 
     def to_rows(self) -> None:
         self._communicator.Alltoallw(self._of_columns, self._of_rows)
-        self._low[:] = self._rows[:, 1]
-        self._high[:] = self._rows[:, 0, :, 1:]
+        self._low_in[:] = self._rows[:, 1]
+        self._high_in[:] = self._rows[:, 0, :, 1:]
 
     def to_columns(self) -> None:
         self._rows[:, 0] = self._low

@@ -9,7 +9,7 @@ Spectral arrays hold the vorticity first and the tracer, where there is one, sec
 `coefficients` are those of `fourier.PlaneTransform`, of z and s or of z^2 and z s. `waves` is (kx, ky,
 stream), with `stream` = 1 / (|k|^2 n) for n points, 0 at k = 0, so that the inverse transform needs no
 scaling. `stream` and the `weights` of `navier_stokes_etdrk4` are even in kx and have the rows with kx >= 0
-alone.
+alone. `drive` is the forcing of the vorticity (rows, columns), and which of its rows are not 0.
 """
 
 # ruff: noqa: PLR0917 - rows and weights are loose arguments: numba passes those fastest.
@@ -64,13 +64,19 @@ def largest(z, found):  # type: ignore[no-untyped-def]
 
 
 @compiled(inline="never")
-def _vorticity_tendency(tendency, plus, minus, forcing, kx, ky):  # type: ignore[no-untyped-def]
+def _vorticity_tendency(tendency, plus, minus, kx, ky):  # type: ignore[no-untyped-def]
     for j in range(ky.size):
         a, b = 0.25 * (kx * kx - ky[j] * ky[j]), 0.5 * kx * ky[j]
         tendency[j] = complex(
-            a * (plus[j].imag + minus[j].imag) - b * (plus[j].real + minus[j].real) + forcing[j].real,
-            a * (minus[j].real - plus[j].real) + b * (minus[j].imag - plus[j].imag) + forcing[j].imag,
+            a * (plus[j].imag + minus[j].imag) - b * (plus[j].real + minus[j].real),
+            a * (minus[j].real - plus[j].real) + b * (minus[j].imag - plus[j].imag),
         )
+
+
+@compiled(inline="never")
+def _add(total, values):  # type: ignore[no-untyped-def]
+    for j in range(values.size):
+        total[j] += values[j]
 
 
 @compiled(inline="never")
@@ -165,11 +171,13 @@ def _emit(coefficients, values, f, i, waves, scale):  # type: ignore[no-untyped-
 
 
 @compiled()
-def _tend(tendency, coefficients, forcing, f, i, waves):  # type: ignore[no-untyped-def]
-    kx, ky, _ = waves
+def _tend(tendency, coefficients, drive, f, i, waves):  # type: ignore[no-untyped-def]
+    (kx, ky, _), (forcing, forced) = waves, drive
     row = _full(i, kx.size, coefficients.shape[2])
     if f == 0:
-        _vorticity_tendency(tendency, coefficients[0, 0, row], coefficients[0, 1, row], forcing[i], kx[i], ky)
+        _vorticity_tendency(tendency, coefficients[0, 0, row], coefficients[0, 1, row], kx[i], ky)
+        if forced[i]:
+            _add(tendency, forcing[i])
     else:
         _tracer_tendency(tendency, coefficients[1, 0, row], coefficients[1, 1, row], kx[i], ky)
 
@@ -183,11 +191,11 @@ def emit(coefficients, state, waves, scale):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def tend(tendency, coefficients, forcing, waves):  # type: ignore[no-untyped-def]
+def tend(tendency, coefficients, drive, waves):  # type: ignore[no-untyped-def]
     """The tendency from the products of a state."""
     for f in range(tendency.shape[0]):
         for i in range(tendency.shape[1]):
-            _tend(tendency[f, i], coefficients, forcing, f, i, waves)
+            _tend(tendency[f, i], coefficients, drive, f, i, waves)
 
 
 @compiled()
@@ -202,39 +210,39 @@ def begin(coefficients, stage, result, state, first, weights, waves, scale):  # 
 
 @compiled()
 def proceed(  # type: ignore[no-untyped-def]
-    coefficients, result, base, first, forcing, weights, waves, scale, new, old
+    coefficients, result, base, first, drive, weights, waves, scale, new, old
 ):
     """Stage e base + q (new N + old first), N the tendency of the last stage, and N's part of the result."""
     stage, tendency = np.empty_like(base[0, 0]), np.empty_like(base[0, 0])
     for f in range(base.shape[0]):
         for i in range(base.shape[1]):
             row_weights = weights[f, _even(i, base.shape[1])]
-            _tend(tendency, coefficients, forcing, f, i, waves)
+            _tend(tendency, coefficients, drive, f, i, waves)
             _stage_row(stage, base[f, i], first[f, i], tendency, row_weights, new, old)
             _result_row(result[f, i], tendency, row_weights[3])
             _emit(coefficients, stage, f, i, waves, scale)
 
 
 @compiled()
-def conclude(coefficients, result, last, forcing, weights, waves, scale):  # type: ignore[no-untyped-def]
+def conclude(coefficients, result, last, drive, weights, waves, scale):  # type: ignore[no-untyped-def]
     """The tendency of the last stage, and its part of the result."""
     for f in range(result.shape[0]):
         for i in range(result.shape[1]):
-            _tend(last[f, i], coefficients, forcing, f, i, waves)
+            _tend(last[f, i], coefficients, drive, f, i, waves)
             _result_row(result[f, i], last[f, i], weights[f, _even(i, result.shape[1]), 4])
             _emit(coefficients, result[f, i], f, i, waves, scale)
 
 
 @compiled()
 def assess(  # type: ignore[no-untyped-def]
-    following, last, result, coefficients, forcing, weights, waves, multiplicity, sums
+    following, last, result, coefficients, drive, weights, waves, multiplicity, sums
 ):
     """The tendency of the result, and for each field the squares of the error (sums[0]) and the result."""
     sums[:] = 0.0
     for f in range(result.shape[0]):
         for i in range(result.shape[1]):
             gain = weights[f, _even(i, result.shape[1]), 4]
-            _tend(following[f, i], coefficients, forcing, f, i, waves)
+            _tend(following[f, i], coefficients, drive, f, i, waves)
             wrong, size = _error_row(last[f, i], following[f, i], result[f, i], gain, multiplicity)
             sums[0, f] += wrong
             sums[1, f] += size
