@@ -16,8 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline import settings
-from pipeline.parallel import launch
+from pipeline import lock, settings
+from pipeline.parallel import launch, stopping
 from pipeline.settings import Settings
 
 _OWN_PACKAGES = ("pipeline", "solvers", "surrogates")
@@ -27,7 +27,8 @@ def main(stage: Callable[[Settings], None]) -> None:
     """Runs `stage` on the configuration that the command line asks for.
 
     A user's mistake ends in one message and exit code 2, any other exception in a traceback and exit
-    code 1; either way every rank ends.
+    code 1; either way every rank ends. Output that another process writes ends in 3, and a stage that
+    stopped when it was asked to in 75 on rank 0, after all ranks were done.
     """
 
     def run(config: DictConfig) -> None:
@@ -35,10 +36,15 @@ def main(stage: Callable[[Settings], None]) -> None:
         assert isinstance(plain, dict)
         try:
             stage(settings.read(plain))  # type: ignore[arg-type]
+        except stopping.StoppedError as stopped:
+            if launch.detect().rank == 0:
+                print(f"stopped when asked to: {stopped}", flush=True)
+                sys.exit(stopping.EXIT_CODE)
         except Exception as error:
             # Before Hydra sees it: it would print a line of its own.
             _end_all_ranks(error)
 
+    stopping.ignore()
     # Hydra otherwise prints the exception itself and exits before the other ranks can be ended.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -58,7 +64,7 @@ def _end_all_ranks(error: Exception) -> NoReturn:
         print(f"{where}error: {_message(error)}", file=sys.stderr, flush=True)
     else:
         print(f"{where}{''.join(traceback.format_exception(error))}", file=sys.stderr, flush=True)
-    code = 2 if is_users else 1
+    code = lock.EXIT_CODE if isinstance(error, lock.LockedError) else 2 if is_users else 1
     mpi = sys.modules.get("mpi4py.MPI")
     if size > 1 and mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
         mpi.COMM_WORLD.Abort(code)
@@ -70,7 +76,7 @@ def _end_all_ranks(error: Exception) -> NoReturn:
 
 def _is_users_mistake(error: Exception) -> bool:
     """Hydra's complaints, and a ValueError or OSError that this project's own code raised."""
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
+    if isinstance(error, (HydraException, OmegaConfBaseException, lock.LockedError)):
         return True
     if not isinstance(error, (ValueError, OSError)):
         return False

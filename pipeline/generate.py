@@ -2,7 +2,8 @@
 
     mpirun -n 4 python -m pipeline.generate solver=heat run=runs/heat samples.train=256
 
-Run again, it makes only what is missing or does not match its receipt.
+Run again, it makes only what is missing or does not match its receipt. `part=[2,8]` makes one of eight
+shares of the shards, beside the others; when all are there, a run without it finishes the data set.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ import dataclasses
 import importlib.metadata
 import json
 import time
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline import cli, progress, records
+from pipeline import cli, lock, progress, records
 from pipeline.data import store
 from pipeline.data.files import digest, writable_folder
 from pipeline.data.manifest import Manifest, receipt_path, write_paper
 from pipeline.data.plan import Shard, generator, index
-from pipeline.parallel import launch
+from pipeline.parallel import launch, stopping
 from pipeline.parallel.groups import handed_out, serve, split_world
 from pipeline.settings import Settings, build_solver
 from pipeline.trajectories import ShardMaker
@@ -38,45 +40,74 @@ def run(settings: Settings) -> None:
         ValueError: the ranks, the solver's options or the folder do not fit; the folder holds a data
             set of another configuration; or too many trajectories failed.
         OSError: the disk is full.
+        LockedError: another run writes this data set, or this part of it.
+        StoppedError: SIGUSR1 came; whole shards are kept, begun ones dropped.
     """
     world = launch.world()
     solver = build_solver(settings.solver, split_world(world, settings.group_size))
     plan = _plan(settings, solver)
-    with records.attempt(settings, "generate") as facts:
+    part, num_parts = settings.part
+    shards = plan.planned[part::num_parts]
+    with records.attempt(settings, "generate") as facts, _alone(settings, world):
+        facts["nodes"] = launch.ranks_on_nodes(world.allgather(launch.node_name()))
         if world.rank == 0:
-            writable_folder(settings.dataset)
-            store.claim(settings.dataset, plan, settings.start_anew)
+            with lock.waited_for(settings.dataset / "locks" / "manifest.lock"):
+                store.claim(settings.dataset, plan, settings.start_anew)
         world.Barrier()
-        missing = _missing(settings, plan, world)
-        if not missing and world.bcast(world.rank == 0 and store.is_finished(settings.dataset, plan)):
+        missing = _missing(settings, plan, shards, world)
+        if not missing and world.bcast(
+            world.rank == 0 and (num_parts > 1 or store.is_finished(settings.dataset, plan))
+        ):
             if world.rank == 0:
-                print(f"generate: the data set in {settings.dataset} is complete; skipped", flush=True)
+                what = "the data set" if num_parts == 1 else f"part {part} of {num_parts} of the data set"
+                print(f"generate: {what} in {settings.dataset} is complete; skipped", flush=True)
                 facts["skipped"] = True
             return
         if world.rank == 0:
-            store.reopen(settings.dataset, plan)
+            with lock.waited_for(settings.dataset / "locks" / "manifest.lock"):
+                store.reopen(settings.dataset, plan)
         world.Barrier()
         started = time.perf_counter()
-        _make(settings, plan, solver, missing, world)
-        seconds = time.perf_counter() - started
-        counts = _counted(solver, world)
-        if world.rank == 0:
-            manifest = store.finish(settings.dataset, plan, settings.storage.max_failed_share)
-            facts |= {
-                "shards_made": len(missing),
-                "trajectories": sum(shard.trajectories for shard in manifest.shards),
-                "failed": len(manifest.failed),
-                "groups": world.size // settings.group_size,
-                "method": solver.method,
-                "seconds": seconds,
-                "core_seconds": sum(shard.core_seconds for shard in manifest.shards),
-                "counts": counts,
-            }
+        _make(settings, plan, solver, shards=shards, missing=missing, world=world, facts=facts)
+        facts |= {
+            "shards_made": len(missing),
+            "groups": world.size // settings.group_size,
+            "method": solver.method,
+            "seconds": time.perf_counter() - started,
+            "counts": _counted(solver, world),
+        }
+        if world.rank == 0 and num_parts > 1:
             print(
-                f"generate: {facts['trajectories']} trajectories in {settings.dataset} "
-                f"({len(missing)} of {len(plan.planned)} shards made now, {facts['failed']} failed)",
+                f"generate: part {part} of {num_parts}: {len(missing)} of {len(shards)} shards made now; "
+                "when all parts are made, a run without part= finishes the data set",
                 flush=True,
             )
+        elif world.rank == 0:
+            _finish(settings, plan, len(missing), facts)
+
+
+def _alone(settings: Settings, world: MPI.Intracomm) -> AbstractContextManager[None]:
+    """On rank 0 the lock of this run's part, which runs of other parts do not hinder."""
+    if world.rank != 0:
+        return nullcontext()
+    part, num_parts = settings.part
+    folder = writable_folder(settings.dataset) / "locks"
+    others = [path for path in folder.glob("generate-*.lock") if not path.stem.endswith(f"-of-{num_parts}")]
+    return lock.held(folder / f"generate-{part}-of-{num_parts}.lock", others)
+
+
+def _finish(settings: Settings, plan: Manifest, num_made: int, facts: records.Facts) -> None:
+    manifest = store.finish(settings.dataset, plan, settings.storage.max_failed_share)
+    facts |= {
+        "trajectories": sum(shard.trajectories for shard in manifest.shards),
+        "failed": len(manifest.failed),
+        "core_seconds": sum(shard.core_seconds for shard in manifest.shards),
+    }
+    print(
+        f"generate: {facts['trajectories']} trajectories in {settings.dataset} "
+        f"({num_made} of {len(plan.planned)} shards made now, {facts['failed']} failed)",
+        flush=True,
+    )
 
 
 def _plan(settings: Settings, solver: Solver) -> Manifest:
@@ -94,44 +125,83 @@ def _plan(settings: Settings, solver: Solver) -> Manifest:
     )
 
 
-def _missing(settings: Settings, plan: Manifest, world: MPI.Intracomm) -> list[Shard]:
-    """The shards that have to be made; the ranks read and check those that are there between them."""
+def _missing(settings: Settings, plan: Manifest, shards: list[Shard], world: MPI.Intracomm) -> list[Shard]:
+    """Those of the shards that have to be made; the ranks read and check the others between them."""
     mine = [
         shard
-        for shard in plan.planned[world.rank :: world.size]
+        for shard in shards[world.rank :: world.size]
         if store.verified_receipt(settings.dataset, plan, shard) is None
     ]
     missing = {shard for part in world.allgather(mine) for shard in part}
-    return [shard for shard in plan.planned if shard in missing]
+    return [shard for shard in shards if shard in missing]
 
 
 def _make(
-    settings: Settings, plan: Manifest, solver: Solver, missing: list[Shard], world: MPI.Intracomm
+    settings: Settings,
+    plan: Manifest,
+    solver: Solver,
+    *,
+    shards: list[Shard],
+    missing: list[Shard],
+    world: MPI.Intracomm,
+    facts: records.Facts,
 ) -> None:
+    """Makes the missing ones of these shards."""
     group = solver.communicator
-    maker = ShardMaker(
-        solver=solver,
-        header=plan.header,
-        folder=settings.dataset,
-        configuration_hash=plan.configuration_hash,
-        seed=settings.seed,
-        tick=partial(serve, world),
-    )
     if world.rank == 0:
         writable_folder(settings.dataset / "receipts")
     failed, allowed = 0, settings.storage.max_failed_share
-    total = sum(shard.count for shard in missing)
-    with progress.bar(None, "trajectories", rank=world.rank, total=total) as bar:
+    to_make, total = sum(shard.count for shard in missing), sum(shard.count for shard in shards)
+    facts.progress(total - to_make, total, "trajectories")
+    made, stopped = 0, False
+    with (
+        stopping.listening() as request,
+        progress.bar(None, "trajectories", rank=world.rank, total=to_make) as bar,
+    ):
+        maker = ShardMaker(
+            solver=solver,
+            header=plan.header,
+            folder=settings.dataset,
+            configuration_hash=plan.configuration_hash,
+            seed=settings.seed,
+            tick=_tick(world, group, request),
+        )
         for number in handed_out(len(missing), world, group):
-            shard = missing[number]
-            bar.update(sum(earlier.count for earlier in missing[:number]) - bar.n)
-            receipt = maker.make(shard)
+            if stopped:
+                continue
+            before = sum(earlier.count for earlier in missing[:number])
+            bar.update(before - bar.n)
+            facts.progress(total - to_make + before, total, "trajectories")
+            try:
+                receipt = maker.make(missing[number])
+            except stopping.StoppedError:
+                stopped = True
+                continue
             if group.rank == 0:
-                write_paper(receipt_path(settings.dataset, shard), receipt)
+                write_paper(receipt_path(settings.dataset, missing[number]), receipt)
+                made += missing[number].count
             failed += len(receipt.failed)
             if receipt.failed:
                 store.refuse_failures(plan, failed, allowed, receipt.failed[0].reason)
-        bar.update(total - bar.n)
+        made = sum(world.allgather(made))
+        bar.update(made - bar.n)
+    facts.progress(total - to_make + made, total, "trajectories")
+    if made < to_make:
+        raise stopping.StoppedError(
+            f"{made} of {to_make} missing trajectories were made, in whole shards of at most "
+            f"{settings.samples.per_shard}; run it again to go on"
+        )
+
+
+def _tick(world: MPI.Intracomm, group: MPI.Intracomm, request: stopping.StopRequest) -> Callable[[], None]:
+    """Serves other ranks, and ends the work of the whole group once one of its ranks was asked to stop."""
+
+    def tick() -> None:
+        serve(world)
+        if any(group.allgather(request.received)) if group.size > 1 else request.received:
+            raise stopping.StoppedError("a shard was begun")
+
+    return tick
 
 
 def _counted(solver: Solver, world: MPI.Intracomm) -> dict[str, int]:

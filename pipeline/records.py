@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.data.files import writable_folder, write_whole
-from pipeline.parallel.launch import detect
+from pipeline.parallel.launch import detect, node_name
+from pipeline.parallel.stopping import StoppedError
 from pipeline.settings import Settings
 
 _PACKAGES = (
@@ -30,19 +32,49 @@ _PACKAGES = (
 )
 
 
+#: What Slurm tells a job of itself.
+_SLURM = {
+    "job": "SLURM_JOB_ID",
+    "array_job": "SLURM_ARRAY_JOB_ID",
+    "array_task": "SLURM_ARRAY_TASK_ID",
+    "restarts": "SLURM_RESTART_COUNT",
+    "partition": "SLURM_JOB_PARTITION",
+    "nodes": "SLURM_JOB_NODELIST",
+}
+
+#: Progress is written to the record no more often than this, s.
+_PROGRESS_EVERY = 5.0
+
+
+class Facts(dict[str, Any]):
+    """What a stage adds to its record."""
+
+    def __init__(self, write: Callable[[], None]):
+        super().__init__()
+        self._write = write
+        self._written = time.monotonic()
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Notes how far the stage is, beside where it started; a reader sees it some seconds later."""
+        start = self.get("progress", {}).get("start", done)
+        self["progress"] = {"start": start, "done": done, "total": total, "unit": unit}
+        if time.monotonic() - self._written > _PROGRESS_EVERY:
+            self._written = time.monotonic()
+            self._write()
+
+
 @contextmanager
-def attempt(settings: Settings, stage: str) -> Iterator[dict[str, Any]]:
+def attempt(settings: Settings, stage: str) -> Iterator[Facts]:
     """Writes `RUN/records/STAGE-NNN.json` on rank 0, when the stage starts and again when it ends.
 
     What the stage puts into the yielded mapping stands in the record; `outcome` is `running`,
-    `complete`, or `failed` with the reason.
+    `complete`, or `interrupted` or `failed` with the reason.
 
     Raises:
         ValueError: the run folder cannot be written.
     """
     launch = detect()
-    facts: dict[str, Any] = {}
-    record = {
+    record: dict[str, Any] = {
         "stage": stage,
         "outcome": "running",
         "started": _now(),
@@ -52,16 +84,21 @@ def attempt(settings: Settings, stage: str) -> Iterator[dict[str, Any]]:
         "mpi_library": _mpi_library(),
         "launcher": launch.launcher,
         "ranks": launch.size,
-        "host": platform.node(),
+        "host": node_name(),
+        "slurm": {name: os.environ[variable] for name, variable in _SLURM.items() if variable in os.environ},
     }
     if launch.rank != 0:
         with _telling_of_failure_alone(settings.run / "records", stage, launch.rank):
-            yield facts
+            yield Facts(lambda: None)
         return
-    path = _next_path(writable_folder(settings.run / "records"), stage)
+    path = _claim_path(writable_folder(settings.run / "records"), stage)
+    facts = Facts(lambda: _write(path, record | facts))
     _write(path, record)
     try:
         yield facts
+    except StoppedError as stopped:
+        record["outcome"], record["reason"] = "interrupted", str(stopped)
+        raise
     except BaseException as error:
         record["outcome"], record["reason"] = "failed", f"{type(error).__name__}: {error}"
         raise
@@ -77,6 +114,8 @@ def _telling_of_failure_alone(folder: Path, stage: str, rank: int) -> Iterator[N
     """Writes the reason of a failure that rank 0 has not had, and so cannot write."""
     try:
         yield
+    except StoppedError:
+        raise
     except Exception as error:
         # Rank 0 ends all ranks within this time if it fails too.
         time.sleep(1)
@@ -94,11 +133,20 @@ def _paths(folder: Path, stage: str) -> list[Path]:
     return sorted(folder.glob(f"{stage}-*.json"))
 
 
-def _next_path(folder: Path, stage: str) -> Path:
-    """The place of the record behind those that are there."""
+def _claim_path(folder: Path, stage: str) -> Path:
+    """An empty file behind the records that are there, for this process alone: jobs of an array start
+    together.
+    """
     taken = _paths(folder, stage)
     number = int(taken[-1].stem.rpartition("-")[2]) + 1 if taken else 0
-    return folder / f"{stage}-{number:03d}.json"
+    while True:
+        path = folder / f"{stage}-{number:03d}.json"
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+        else:
+            return path
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

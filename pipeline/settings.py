@@ -18,6 +18,7 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     create_model,
+    field_validator,
 )
 
 from pipeline.data import plan
@@ -96,6 +97,7 @@ class Settings(_Section):
     dataset: Path
     seed: NonNegativeInt
     group_size: PositiveInt
+    part: tuple[NonNegativeInt, PositiveInt]
     start_anew: bool
     solver: dict[str, Any]
     samples: Samples
@@ -105,6 +107,13 @@ class Settings(_Section):
     training: Training
     evaluation: Evaluation
     launcher: Launcher
+
+    @field_validator("part")
+    @classmethod
+    def _one_of_them(cls, part: tuple[int, int]) -> tuple[int, int]:
+        if part[0] >= part[1]:
+            raise ValueError(f"of {part[1]} parts the first is 0 and the last {part[1] - 1}")
+        return part
 
     def dataset_settings(self) -> dict[str, Any]:
         """The part that determines every byte of the data set."""

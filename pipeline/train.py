@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipeline import cli, records
+from pipeline import cli, lock, records
 from pipeline.data.dataset import Dataset
 from pipeline.data.files import writable_folder
 from pipeline.settings import Settings, constructor_arguments
@@ -30,6 +31,8 @@ def run(settings: Settings) -> None:
     Raises:
         ValueError: the data set is missing or not validated; an option does not fit; the folder holds
             a model or checkpoints of another configuration, and `start_anew` is not set.
+        LockedError: another run trains this model.
+        StoppedError: SIGUSR1 came; a checkpoint was written.
     """
     dataset = Dataset.open(settings.dataset)
     name = str(settings.surrogate.get("name"))
@@ -43,7 +46,12 @@ def run(settings: Settings) -> None:
         "dataset": dataset.identity,
     }
     folder = settings.model_folder
-    with records.attempt(settings, "train") as facts, distributed.joined(settings.training.device) as ranks:
+    with (
+        records.attempt(settings, "train") as facts,
+        distributed.joined(settings.training.device, settings.run) as ranks,
+        lock.held(settings.run / "locks" / f"train-{name}.lock") if ranks.is_first else nullcontext(),
+    ):
+        facts["nodes"] = ranks.nodes
         is_complete = ranks.is_first and _prepared(folder, configuration, settings.start_anew)
         if ranks.agree(is_complete):
             facts["skipped"] = True
@@ -62,6 +70,7 @@ def run(settings: Settings) -> None:
             ranks=ranks,
             folder=folder,
             configuration=configuration,
+            report=facts.progress,
         )
         if ranks.is_first:
             surrogate.load_state_dict(state.best_weights)

@@ -137,6 +137,8 @@ def _obstacle(path: Path, plan: Manifest) -> str:
         found = read_paper(path, Manifest)
     except ValueError as error:
         return str(error)
+    if found.method != plan.method:
+        return f"{path.parent} holds a data set of another method: {found.method} (there), {plan.method} (asked)"
     changed = differences(found.configuration, plan.configuration)
     if not changed or found.configuration_hash == plan.configuration_hash:
         return ""

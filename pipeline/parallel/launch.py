@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +42,16 @@ def rank_and_size() -> tuple[int, int]:
     """The rank of this process and the number of ranks, without MPI."""
     launch = detect()
     return launch.rank, launch.size
+
+
+def node_name() -> str:
+    """The name of this node: Slurm's, where it started this process."""
+    return os.environ.get("SLURMD_NODENAME") or platform.node()
+
+
+def ranks_on_nodes(names: list[str]) -> dict[str, int]:
+    """How many ranks each node has, from the `node_name` of every rank."""
+    return dict(sorted(Counter(names).items()))
 
 
 def world() -> MPI.Intracomm:

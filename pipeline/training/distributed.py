@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
-import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ import torch.distributed as dist
 import torch.distributed.nn.functional
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
+from pipeline.data.files import write_whole
 from pipeline.parallel import launch
 from pipeline.parallel.launch import Launch
 
@@ -29,11 +32,14 @@ _RENDEZVOUS_TIMEOUT = timedelta(minutes=2)
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of one rank among those that train together, and the device it computes on."""
+    """The place of one rank among those that train together, the device it computes on, and how many
+    ranks each node has.
+    """
 
     rank: int
     size: int
     device: torch.device
+    nodes: dict[str, int]
 
     @property
     def is_first(self) -> bool:
@@ -47,6 +53,29 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def listed(self, value: float) -> list[float]:
+        """The value of each rank, on all of them."""
+        mine = torch.zeros(self.size, dtype=torch.float64)
+        mine[self.rank] = value
+        found: list[float] = self.sum(mine).tolist()
+        return found
+
+    def any_soon(self, value: bool) -> Callable[[], bool]:
+        """Asks whether the value is true on any rank; what comes back tells, the same on all of them.
+
+        The question travels while the ranks do other work.
+        """
+        if self.size == 1:
+            return lambda: value
+        found = torch.tensor([int(value)])
+        work = dist.all_reduce(found, op=dist.ReduceOp.MAX, async_op=True)
+
+        def answer() -> bool:
+            work.wait()
+            return bool(found.item())
+
+        return answer
+
     def agree(self, value: Any) -> Any:
         """Rank 0's value, on every rank. Plain data only; it also waits for rank 0."""
         if self.size == 1:
@@ -57,8 +86,10 @@ class Ranks:
 
 
 @contextmanager
-def joined(device_name: str) -> Iterator[Ranks]:
+def joined(device_name: str, folder: Path) -> Iterator[Ranks]:
     """Joins the ranks of this run on `cpu`, `cuda`, or what `auto` finds; one rank joins nobody.
+
+    Under srun they find each other by a file in `folder`, which all nodes see.
 
     Sets the threads of each rank to its share of the cores, unless OMP_NUM_THREADS says otherwise.
 
@@ -70,18 +101,20 @@ def joined(device_name: str) -> Iterator[Ranks]:
     compute_repeatably(device)
     if place.size == 1:
         _set_threads([(socket.gethostname(), _cores())])
-        yield Ranks(0, 1, device)
+        yield Ranks(0, 1, device, {launch.node_name(): 1})
         return
-    _join(place, device)
+    _join(place, device, folder)
     everyone: list[Any] = [None] * place.size
-    dist.all_gather_object(everyone, (socket.gethostname(), _cores(), _unique_name(device)))
-    _set_threads([(host, cores) for host, cores, _ in everyone])
-    found = [(host, name) for host, _, name in everyone]
+    mine = (socket.gethostname(), _cores(), _unique_name(device), launch.node_name())
+    dist.all_gather_object(everyone, mine)
+    _set_threads([(host, cores) for host, cores, *_ in everyone])
+    found = [(host, name) for host, _, name, _ in everyone]
     if not each_has_a_device(device_name, found):
         if place.rank == 0 and any(name is not None for _, name in found):
             print(f"training on processors: {_counts(found)}; one rank for each device would train on them")
         device = torch.device("cpu")
-    yield Ranks(place.rank, place.size, device)
+    nodes = launch.ranks_on_nodes([node for *_, node in everyone])
+    yield Ranks(place.rank, place.size, device, nodes)
     # Not in a `finally`: after an error the other ranks may never come, and the process ends anyway.
     dist.destroy_process_group()
 
@@ -148,11 +181,11 @@ def _counts(found: Sequence[tuple[str, str | None]]) -> str:
     return f"{host} has {ranks} ranks and {devices} CUDA devices for them"
 
 
-def _join(place: Launch, device: torch.device) -> None:
+def _join(place: Launch, device: torch.device, folder: Path) -> None:
     # Objects on processors go by gloo also among ranks on GPUs: it works before each has one of its own.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        store = None if place.launcher == "torchrun" else _store(place)
+        store = None if place.launcher == "torchrun" else _store(place, folder)
         dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=TIMEOUT)
     except (dist.DistError, RuntimeError) as error:
         raise ValueError(
@@ -161,18 +194,38 @@ def _join(place: Launch, device: torch.device) -> None:
         ) from error
 
 
-def _store(place: Launch) -> Store:
-    """The meeting point on rank 0's host."""
+def _store(place: Launch, folder: Path) -> Store:
+    """The meeting point on rank 0's host: it opens a port that the system finds free, then tells which."""
     if place.launcher == "srun":
-        host, port = _slurm_address()
-        return _connect(place, host, port)
+        return _store_told_by_file(place, folder)
     communicator = launch.world()
     hosts = communicator.allgather(socket.gethostname())
     host = "127.0.0.1" if len(set(hosts)) == 1 else hosts[0]
-    # Rank 0 opens a port that the system finds free, then tells which.
     store = _connect(place, host, 0) if place.rank == 0 else None
     port = communicator.bcast(store.port if store is not None else None)
     return store if store is not None else _connect(place, host, port)
+
+
+def _store_told_by_file(place: Launch, folder: Path) -> Store:
+    """Under srun alone, where no MPI need be, a file in the run folder tells where the ranks meet."""
+    numbers = (os.environ[name] for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    path = folder / f".meeting-{'-'.join(numbers)}-{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+    if place.rank == 0:
+        host = "127.0.0.1" if os.environ.get("SLURM_STEP_NUM_NODES") == "1" else socket.gethostname()
+        store = _connect(place, host, 0)
+        write_whole(path, json.dumps([host, store.port]))
+        return store
+    deadline = time.monotonic() + _RENDEZVOUS_TIMEOUT.total_seconds()
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"rank 0 did not write {path}; is the run folder the same on all nodes?")
+        time.sleep(0.2)
+    host, port = json.loads(path.read_text(encoding="utf-8"))
+    store = _connect(place, host, port)
+    # The last one to come removes what nobody needs any more.
+    if store.add("arrived", 1) == place.size - 1:
+        path.unlink(missing_ok=True)
+    return store
 
 
 def _connect(place: Launch, host: str, port: int) -> TCPStore:
@@ -184,20 +237,6 @@ def _connect(place: Launch, host: str, port: int) -> TCPStore:
         timeout=_RENDEZVOUS_TIMEOUT,
         wait_for_workers=False,
     )
-
-
-def _slurm_address() -> tuple[str, int]:
-    """The first node of the step, and a port from the job's and the step's number."""
-    command = ["scontrol", "show", "hostnames", os.environ["SLURM_STEP_NODELIST"]]
-    try:
-        names = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ValueError(
-            f"under srun the ranks meet on the first node that `{' '.join(command)}` names, which failed "
-            f"({error}): put Slurm's scontrol on PATH on the compute nodes, or start with mpirun or torchrun"
-        ) from error
-    number = int(os.environ["SLURM_JOB_ID"]) * 31 + int(os.environ["SLURM_STEP_ID"])
-    return names[0], 20000 + number % 12000
 
 
 def _cores() -> list[int]:

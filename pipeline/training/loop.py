@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import progress
 from pipeline.data.dataset import Dataset
+from pipeline.parallel import stopping
 from pipeline.settings import Training
 from pipeline.training import checkpoint, precision
 from pipeline.training.distributed import Ranks
@@ -32,17 +33,19 @@ def train(
     ranks: Ranks,
     folder: Path,
     configuration: Mapping[str, Any],
+    report: Callable[[int, int, str], None],
 ) -> State:
     """Trains to the end, from the newest good checkpoint in `folder/checkpoints` or from the start.
 
     The global batch, the learning rate and the random numbers of a step follow from the seed and the
     step alone, so that an interrupted run ends with the same bits as an undisturbed one on as many ranks.
     The state that comes back has the weights with the smallest roll-out error on the valid split as
-    `best_weights`. `configuration` is kept in the checkpoints.
+    `best_weights`. `configuration` is kept in the checkpoints; `report` gets the steps done and those to do.
 
     Raises:
         ValueError: the batch does not fit the ranks; the device lacks the precision; every checkpoint
             is damaged; the gradient is no longer finite.
+        StoppedError: SIGUSR1 came to a rank; a checkpoint was written after the step.
     """
     precision.check_mixed(options.precision, ranks.device)
     windows = dataset.windows("train", options.unroll + 1)
@@ -54,10 +57,15 @@ def train(
         state.restore(checkpoint.load(newest))
     log = Log(folder, options, state) if ranks.is_first else None
     model = shared(surrogate, ranks)
-    pending = 0.0
+    pending = _share(state.pending, ranks)
+    report(state.step, options.steps, "steps")
     total, done = options.steps * options.batch_size, state.step * options.batch_size
-    with progress.bar(None, "samples", rank=ranks.rank, total=total, initial=done) as bar:
+    with (
+        stopping.listening() as request,
+        progress.bar(None, "samples", rank=ranks.rank, total=total, initial=done) as bar,
+    ):
         while state.step < options.steps:
+            stops = ranks.any_soon(request.received)
             # Random numbers within a model differ from rank to rank and are the same after a resume.
             torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
             batch = tensors(windows.take(batches.at(state.step)), surrogate)
@@ -68,17 +76,32 @@ def train(
             validates = _is_due(state.step, options.validate_every, options.steps)
             saves = _is_due(state.step, options.checkpoint_every, options.steps)
             if validates or saves:
-                everywhere = ranks.sum(torch.tensor([pending], dtype=torch.float64)).item()
-                state.loss_sum += everywhere / ranks.size
+                state.loss_sum += sum(ranks.listed(pending)) / ranks.size
                 pending = 0.0
             if validates:
                 _validate(state, rollout_error(surrogate, dataset, ranks, options.batch_size), options)
                 if log is not None:
                     log.show(state.rows)
-            if saves and ranks.is_first:
+            is_last = stops() and state.step < options.steps
+            if is_last:
+                state.pending = ranks.listed(pending)
+            if (saves or is_last) and ranks.is_first:
                 saved = state.to_checkpoint(configuration)
                 checkpoint.save(folder / "checkpoints", saved, options.keep_checkpoints)
+            report(state.step, options.steps, "steps")
+            if is_last:
+                ranks.agree(None)
+                raise stopping.StoppedError(
+                    f"a checkpoint of step {state.step} of {options.steps} is there; run it again to go on"
+                )
     return state
+
+
+def _share(pending: list[float], ranks: Ranks) -> float:
+    """What this rank takes over of the losses that the ranks of a checkpoint had each not added up."""
+    if len(pending) == ranks.size:
+        return pending[ranks.rank]
+    return sum(pending) / len(pending) if pending else 0.0
 
 
 def shared(surrogate: Surrogate, ranks: Ranks) -> Callable[[Batch], dict[str, torch.Tensor]]:

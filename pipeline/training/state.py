@@ -17,7 +17,8 @@ from surrogates.contract import Surrogate
 class State:
     """What changes while training; a checkpoint holds all of it.
 
-    `rows` are those of log.csv; `loss_sum` is that of the steps since the last row, as a mean over ranks.
+    `rows` are those of log.csv; `loss_sum` is that of the steps since the last row, as a mean over ranks,
+    and `pending` each rank's own since `loss_sum` was last added to.
     There is no state of a random generator: it is seeded anew at every step.
     """
 
@@ -25,6 +26,7 @@ class State:
     optimiser: torch.optim.AdamW
     step: int = 0
     loss_sum: float = 0.0
+    pending: list[float] = field(default_factory=list)
     rows: list[list[float]] = field(default_factory=list)
     best_error: float = math.inf
     best_step: int = 0
@@ -38,6 +40,7 @@ class State:
             tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
         facts = {
             "loss_sum": self.loss_sum,
+            "pending": self.pending,
             "rows": self.rows,
             "best_error": self.best_error,
             "best_step": self.best_step,
@@ -54,7 +57,7 @@ class State:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self.step = saved.step
-        self.loss_sum = saved.facts["loss_sum"]
+        self.loss_sum, self.pending = saved.facts["loss_sum"], saved.facts["pending"]
         self.rows = list(saved.facts["rows"])
         self.best_error, self.best_step = saved.facts["best_error"], saved.facts["best_step"]
         self.best_weights = _under("best.", saved.tensors)

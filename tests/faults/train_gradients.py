@@ -38,7 +38,7 @@ def gradients(name: str, kind: str, ranks: Ranks) -> dict[str, torch.Tensor]:
 
 
 def main(file: Path) -> None:
-    with distributed.joined("cpu") as ranks:
+    with distributed.joined("cpu", file.parent) as ranks:
         found: dict[str, torch.Tensor] = {}
         for name in surrogate_names():
             for kind in ("float32", "float64"):

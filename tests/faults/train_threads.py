@@ -16,7 +16,7 @@ def communication_threads() -> int:
 
 
 if __name__ == "__main__":
-    with distributed.joined("cpu") as ranks:
+    with distributed.joined("cpu", Path.cwd()) as ranks:
         gradients("fno", "float32", ranks)
         ranks.sum(torch.ones(1))
         joined = communication_threads()
