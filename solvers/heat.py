@@ -40,11 +40,13 @@ class Heat(Solver):
     Cell-centred finite volumes of second order (`heat_operator`). Schemes in time:
 
     exact: the exact propagator of the discrete operator, for constant k (`heat_exact`).
+    adi:   alternating directions of second order with a controlled error, for any k on one rank (`heat_adi`).
     rkl2:  super-time-stepping of second order with a controlled error, for any k (`heat_explicit`).
     euler: forward Euler, first order, stable up to 1 / (2 k sum of 1 / h^2); on request only.
 
-    `automatic` takes exact where k is constant and rkl2 elsewhere. A scheme is the same on any number of
-    ranks.
+    `automatic` takes exact where k is constant, adi where it varies smoothly, one rank has the whole box and
+    no step is declared, and else rkl2. A scheme is the same on any number of ranks: name rkl2 where runs on
+    one rank and on several are to agree to round-off.
 
     Args:
         extent: length of each axis, m; their number is the dimension.
@@ -55,15 +57,16 @@ class Heat(Solver):
         heaters: how f is drawn.
         initial: how u(x, 0) is drawn; along dirichlet axes the linear profile between the walls is added.
         scheme: see above.
-        time_step: declared step of rkl2 or euler, s; None leaves it to the solver.
-        tolerance: error that a step of rkl2 may make, over the standard deviation of u in the box.
+        time_step: declared step of adi, rkl2 or euler, s; None leaves it to the solver.
+        tolerance: error that a step of adi or rkl2 may make, over the standard deviation of u in the box.
         communicator: the ranks that share one trajectory.
 
     Raises:
-        ValueError: options that do not work together, more ranks than rows, a grid too coarse for the
-            fields that are drawn (`resolving`), or a declared step of euler over the stability limit. That
-            limit is known for k up to the end of its range (lognormal: four standard deviations); a
-            trajectory that exceeds it ends in a `DivergedError`.
+        ValueError: options that do not work together, adi on several ranks or with a declared
+            step in three dimensions, more ranks than rows, a grid too
+            coarse for the fields that are drawn (`resolving`), or a declared step of euler over the stability
+            limit. That limit is known for k up to the end of its range (lognormal: four standard deviations);
+            a trajectory that exceeds it ends in a `DivergedError`.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Heat(Solver):
         diffusivity: DiffusivityOptions,
         heaters: HeaterOptions,
         initial: InitialOptions,
-        scheme: Literal["automatic", "exact", "rkl2", "euler"],
+        scheme: Literal["automatic", "exact", "adi", "rkl2", "euler"],
         time_step: _Positive | None,
         tolerance: _Positive,
         communicator: MPI.Intracomm,

@@ -20,12 +20,14 @@ class Diffusivity(ABC):
     Attributes:
         parameters: the scalars that are drawn.
         fields: k as a coefficient field, or nothing where it is one number.
+        smooth: k does not jump.
     """
 
     parameters: tuple[Parameter, ...]
     fields: tuple[Field, ...] = (
         Field("diffusivity", "m^2/s", "thermal conductivity over volumetric heat capacity"),
     )
+    smooth = True
 
     def __init__(self, grid: Grid, options: DiffusivityOptions):
         self.grid = grid
@@ -112,6 +114,8 @@ class Lognormal(Diffusivity):
 
 class Inclusions(Diffusivity):
     """Balls of another diffusivity; cells whose centre lies in a ball have it."""
+
+    smooth = False
 
     def __init__(self, grid: Grid, options: DiffusivityOptions):
         super().__init__(grid, options)

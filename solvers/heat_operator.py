@@ -91,6 +91,10 @@ class DiffusionOperator:
     def load(self, padded: np.ndarray, values: np.ndarray) -> None:
         """Puts a block into a padded array, and fills the padding."""
         padded[self.interior] = values
+        self.pad(padded)
+
+    def pad(self, padded: np.ndarray) -> None:
+        """Fills all of the padding."""
         for axis in self.grid.axes[1:]:
             _pad_sides(self.grid, padded, axis)
         self.exchange(padded)

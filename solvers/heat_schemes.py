@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from solvers.grid import Grid
+from solvers.heat_adi import AlternatingDirections
 from solvers.heat_diffusivity import Diffusivity
 from solvers.heat_exact import ExactPropagator
 from solvers.heat_explicit import ForwardEuler, SuperTimeStepping
@@ -14,13 +15,17 @@ from solvers.spectral import SpectralTransform
 
 _METHODS = {
     "exact": "finite volumes of order 2, exact propagator in time",
+    "adi": "finite volumes of order 2, alternating directions of order 2",
     "rkl2": "finite volumes of order 2, super-time-stepping RKL2 of order 2",
     "euler": "finite volumes of order 2, forward Euler of order 1",
 }
 
 
 class Schemes:
-    """Makes the scheme of each trajectory: exact, rkl2 or euler; automatic is exact where k is constant.
+    """Makes the scheme of each trajectory: exact, adi, rkl2 or euler.
+
+    `automatic` is exact where k is constant, adi where it is smooth, one rank has the whole box and no step
+    is declared, and else rkl2.
 
     Attributes:
         method: the scheme in words.
@@ -34,9 +39,22 @@ class Schemes:
     ):
         self.grid = grid
         if name == "automatic":
-            name = "rkl2" if diffusivity.fields else "exact"
+            alone = grid.communicator.size == 1 and time_step is None
+            varying = "adi" if alone and diffusivity.smooth else "rkl2"
+            name = varying if diffusivity.fields else "exact"
+        if name == "adi" and grid.communicator.size > 1:
+            raise ValueError(
+                f"scheme=adi solves along whole lines of cells and cannot share a box among "
+                f"{grid.communicator.size} ranks; use scheme=rkl2, or groups of one rank"
+            )
+        if name == "adi" and time_step is not None and len(grid.extent) == 3:
+            raise ValueError(
+                f"time_step={time_step} s with scheme=adi in three dimensions could grow unseen: that "
+                "splitting is not stable for every k and step; set it to null, which controls the error, or "
+                "choose scheme=rkl2"
+            )
         if name == "exact" and diffusivity.fields:
-            raise ValueError("scheme=exact needs diffusivity.kind=constant; use automatic or rkl2")
+            raise ValueError("scheme=exact needs diffusivity.kind=constant; use automatic, adi or rkl2")
         if name == "exact" and time_step is not None:
             raise ValueError(
                 f"time_step={time_step} s has no use: the exact scheme makes no error in time; set it to "
@@ -58,6 +76,8 @@ class Schemes:
         operator = DiffusionOperator(self.grid, diffusivity if self._variable else float(diffusivity.flat[0]))
         if self._name == "euler":
             return ForwardEuler(operator, at_walls, self._time_step)
+        if self._name == "adi":
+            return AlternatingDirections(operator, at_walls, self._time_step, self._tolerance)
         return SuperTimeStepping(operator, at_walls, self._time_step, self._tolerance)
 
 

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import yaml
 from mpi4py import MPI
 
 import configs
 from pipeline import settings
 from solvers.contract import Parameters
+from solvers.grid import Grid
 from solvers.heat import Heat
+from solvers.heat_operator import DiffusionOperator
 
+ZERO = ((0.0, 0.0),) * 3
 INSULATED = {"x": "neumann", "y": "neumann", "z": "neumann"}
 
 
@@ -44,6 +48,37 @@ def error(found: np.ndarray, expected: np.ndarray) -> float:
 def order(errors: list[float], ratio: float = 2.0) -> float:
     """The observed order: the slope of the last two errors, each at a `ratio` times finer."""
     return float(np.log(errors[-2] / errors[-1]) / np.log(ratio))
+
+
+def grid(resolution: tuple[int, ...], *kinds: str, extent: float = 1.0) -> Grid:
+    return Grid(MPI.COMM_SELF, (extent,) * len(kinds), resolution, kinds)
+
+
+def random_diffusivity(on: Grid, seed: int = 0) -> np.ndarray:
+    return np.exp(np.random.default_rng(seed).standard_normal(on.block_shape))
+
+
+def matrix(operator: DiffusionOperator) -> np.ndarray:
+    """The operator's matrix, column by column."""
+    on = operator.grid
+    columns = []
+    for unit in np.eye(int(np.prod(on.block_shape))):
+        y, out = operator.padded(), operator.padded()
+        operator.load(y, unit.reshape(on.block_shape))
+        operator.march(y, out, operator.padded(), np.array([[0.0, 0.0, 1.0, 0.0]]))
+        columns.append(out[operator.interior].ravel())
+    return np.array(columns).T
+
+
+def semi_discrete(
+    operator: DiffusionOperator, start: np.ndarray, source: np.ndarray, time: float
+) -> np.ndarray:
+    """The exact solution of du/dt = A u + s."""
+    size = start.size
+    augmented = np.zeros((size + 1, size + 1))  # the source as the column of one more, constant unknown
+    augmented[:size, :size], augmented[:size, size] = matrix(operator), source.ravel()
+    end = scipy.linalg.expm(time * augmented) @ np.append(start.ravel(), 1.0)
+    return np.asarray(end[:size]).reshape(start.shape)
 
 
 def _merged(options: Any, changes: Any) -> Any:

@@ -95,6 +95,15 @@ def too_many_ranks(communicator: MPI.Intracomm) -> str:
     return ""
 
 
+def adi_on_several(communicator: MPI.Intracomm) -> str:
+    """What a solver says that is to share the lines of alternating directions among ranks."""
+    try:
+        heat(communicator, scheme="adi")
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def main() -> None:
     """Compares, on every number of ranks up to that of the world."""
     world = MPI.COMM_WORLD
@@ -121,10 +130,15 @@ def main() -> None:
                     for quantity, value in reference.items()
                 }
         part.Free()
-    diverged = {name: all_ranks_diverge(world, GRIDS["2d"] | SCHEMES[name]) for name in SCHEMES}
-    message = too_many_ranks(world)
+    report = {
+        "differences": differences,
+        "diverged": {name: all_ranks_diverge(world, GRIDS["2d"] | SCHEMES[name]) for name in SCHEMES},
+        "too_many_ranks": too_many_ranks(world),
+        "adi": adi_on_several(world),
+        "automatic": heat(world).method,
+    }
     if world.rank == 0:
-        print(json.dumps({"differences": differences, "diverged": diverged, "too_many_ranks": message}))
+        print(json.dumps(report))
 
 
 if __name__ == "__main__":

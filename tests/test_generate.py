@@ -88,6 +88,7 @@ def assert_equal_to_round_off(expected: Path, found: Path) -> None:
 ONE_A_SPLIT = ("samples.train=1", "samples.valid=1", "samples.test=1", "samples.test_extrapolation=0")
 HEAT = (
     "solver=heat",
+    "solver.scheme=rkl2",
     "solver.resolution=[12,10]",
     "solver.initial.modes=4",
     "solver.diffusivity.modes=4",

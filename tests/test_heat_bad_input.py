@@ -33,7 +33,11 @@ from tests.heat_cases import heat, sampled
         ({"diffusivity": {"contrasts": [1, 2]}}, r"solver.diffusivity.contrasts.*did you mean 'contrast'"),
         ({"heaters": {"count": -1}}, r"solver.heaters.count=-1.*greater than or equal to 0"),
         ({"initial": {"amplitude": ["hot", 1]}}, r"solver.initial.amplitude.0='hot'.*valid number"),
-        ({"scheme": "exact"}, r"scheme=exact needs diffusivity.kind=constant; use automatic or rkl2"),
+        ({"scheme": "exact"}, r"scheme=exact needs diffusivity.kind=constant; use automatic, adi or rkl2"),
+        (
+            {"extent": [1.0, 1.0, 1.0], "scheme": "adi", "time_step": 0.1},
+            r"time_step=0.1 s with scheme=adi in three dimensions could grow unseen.*set it to null",
+        ),
         ({"time_step": 0.0}, r"solver.time_step=0.0.*greater than 0"),
         (
             {"time_step": 0.1, "diffusivity": {"kind": "constant"}},

@@ -70,7 +70,7 @@ def final(solver: Heat, start: np.ndarray, duration: float = DURATION) -> np.nda
     return solver.advance(start, parameters, 0.0, duration)
 
 
-@pytest.mark.parametrize("scheme", ["exact", "rkl2"])
+@pytest.mark.parametrize("scheme", ["exact", "adi", "rkl2"])
 @pytest.mark.parametrize("kinds", COMBINATIONS)
 def test_second_order_in_space(kinds: tuple[str, ...], scheme: str) -> None:
     driving = next((axis for axis, kind in enumerate(kinds) if kind != "periodic"), None)

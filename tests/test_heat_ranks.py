@@ -36,3 +36,11 @@ def test_more_ranks_than_rows_are_refused_with_the_legal_counts(report: Any) -> 
         "4 ranks cannot share a grid of 3 rows along x: a rank needs at least one; use 1 to 3 ranks a group, "
         "or a finer resolution"
     )
+
+
+def test_lines_of_alternating_directions_are_not_shared_among_ranks(report: Any) -> None:
+    assert report["adi"] == (
+        "scheme=adi solves along whole lines of cells and cannot share a box among 4 ranks; use scheme=rkl2, "
+        "or groups of one rank"
+    )
+    assert "RKL2" in report["automatic"]

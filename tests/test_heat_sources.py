@@ -34,7 +34,7 @@ def expected_state(
     return np.fft.irfft(modes, start.size)
 
 
-@pytest.mark.parametrize(("scheme", "tolerance"), [("exact", 1e-13), ("rkl2", 2e-6)])
+@pytest.mark.parametrize(("scheme", "tolerance"), [("exact", 1e-13), ("adi", 2e-6), ("rkl2", 2e-6)])
 @pytest.mark.parametrize("num_frames", [1, 7])
 def test_every_mode_follows_its_switches(scheme: str, tolerance: float, num_frames: int) -> None:
     solver = heat(

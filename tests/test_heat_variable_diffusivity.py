@@ -8,20 +8,13 @@ import scipy.linalg
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from mpi4py import MPI
 
 from solvers.contract import DivergedError
 from solvers.grid import Grid
 from solvers.heat_explicit import ForwardEuler, SuperTimeStepping, largest_product, stages_for
 from solvers.heat_operator import DiffusionOperator, Walls, walls
 from solvers.spectral import SpectralTransform
-from tests.heat_cases import error, order
-
-ZERO = ((0.0, 0.0),) * 3
-
-
-def grid(resolution: tuple[int, ...], *kinds: str, extent: float = 1.0) -> Grid:
-    return Grid(MPI.COMM_SELF, (extent,) * len(kinds), resolution, kinds)
+from tests.heat_cases import ZERO, error, grid, matrix, order, random_diffusivity, semi_discrete
 
 
 def rkl2(
@@ -33,22 +26,6 @@ def rkl2(
 ) -> tuple[SuperTimeStepping, Walls]:
     at_walls = walls(on, values, k)
     return SuperTimeStepping(DiffusionOperator(on, k), at_walls, time_step, tolerance), at_walls
-
-
-def matrix(operator: DiffusionOperator) -> np.ndarray:
-    """The operator's matrix, column by column."""
-    on = operator.grid
-    columns = []
-    for unit in np.eye(int(np.prod(on.block_shape))):
-        y, out = operator.padded(), operator.padded()
-        operator.load(y, unit.reshape(on.block_shape))
-        operator.march(y, out, operator.padded(), np.array([[0.0, 0.0, 1.0, 0.0]]))
-        columns.append(out[operator.interior].ravel())
-    return np.array(columns).T
-
-
-def random_diffusivity(on: Grid, seed: int = 0) -> np.ndarray:
-    return np.exp(np.random.default_rng(seed).standard_normal(on.block_shape))
 
 
 def test_an_exact_decaying_solution() -> None:
@@ -166,15 +143,6 @@ def test_euler_is_of_first_order_in_time() -> None:
         for step in (0.001, 0.0005, 0.00025)
     ]
     assert order(errors) == pytest.approx(1, abs=0.2)
-
-
-def semi_discrete(
-    operator: DiffusionOperator, start: np.ndarray, source: np.ndarray, time: float
-) -> np.ndarray:
-    """The exact solution of du/dt = A u + s."""
-    a = matrix(operator)
-    steady = -np.linalg.solve(a, source)
-    return steady + scipy.linalg.expm(time * a) @ (start - steady)
 
 
 class Counting(SuperTimeStepping):
