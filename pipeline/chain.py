@@ -1,8 +1,15 @@
-"""All stages one after the other, each in its own process; what is complete is skipped."""
+"""All stages one after the other, here or as a chain of Slurm jobs; what is complete is skipped.
+
+python -m pipeline.chain experiment=heat_fno                    # here
+python -m pipeline.chain experiment=heat_fno launcher=slurm     # as jobs
+python -m pipeline.chain status run=runs/heat                   # or resume, or cancel
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -11,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from pipeline import cli, records
-from pipeline.jobs.local import StageFailedError, run_stage
+from pipeline.jobs import cluster
+from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.parallel import launch
 from pipeline.settings import Settings, build_solver, constructor_arguments
 
@@ -22,11 +31,22 @@ STAGES = ("generate", "validate", "train", "evaluate")
 
 
 def run(settings: Settings) -> None:
-    """Checks the whole configuration, then runs the stages with this command line's overrides."""
+    """Checks the whole configuration, then runs or submits the stages with this command line's overrides."""
     _refuse_launcher()
     check(settings)
-    console = Console(highlight=False)
     arguments = _stage_arguments()
+    if settings.launcher.name == "slurm":
+        cluster.start(settings, arguments)
+    elif settings.dry_run:
+        for stage in STAGES:
+            ranks = settings.launcher.ranks[stage]  # type: ignore[index]
+            print(shlex.join(command(stage, arguments, ranks, settings.launcher.mpirun)))
+    else:
+        _run_here(settings, arguments)
+
+
+def _run_here(settings: Settings, arguments: list[str]) -> None:
+    console = Console(highlight=False)
     with _ending_on_failure(settings), records.attempt(settings, "chain") as facts:
         seconds = facts.setdefault("seconds", {})
         for number, stage in enumerate(STAGES, start=1):
@@ -61,6 +81,12 @@ def check(settings: Settings) -> None:
             f"training.unroll={training.unroll} steps do not fit trajectories of output.steps={steps}: "
             "lower the one or raise the other"
         )
+    ranks = settings.launcher.ranks["generate"]
+    if ranks % settings.group_size:
+        raise ValueError(
+            f"launcher.ranks.generate={ranks} ranks cannot be dealt into groups of group_size="
+            f"{settings.group_size}: take a multiple of it"
+        )
     Batches(1, training.batch_size, settings.seed, 0, settings.launcher.ranks["train"])
     constructor = surrogate_class(str(settings.surrogate.get("name")))
     options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
@@ -86,7 +112,7 @@ def _stage_arguments() -> list[str]:
         *(word for folder in folders for word in ("--config-dir", folder)),
         *(() if name == "config" else ("--config-name", name)),
         *(word for word in chosen.overrides.hydra if word.startswith("hydra.searchpath=")),
-        *chosen.overrides.task,
+        *(word for word in chosen.overrides.task if not word.startswith("dry_run=")),
     ]
 
 
@@ -119,5 +145,44 @@ def _duration(seconds: float) -> str:
     return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
 
 
+def resume(settings: Settings) -> None:
+    """Submits what is missing of a chain of jobs, with the words that it was started with."""
+    check(settings)
+    cluster.resume(settings, _stage_arguments())
+
+
+def _type_again(words: list[str]) -> None:
+    """Makes this command line that of the chain's start, where it was typed, with `words` behind it."""
+    paper = cluster.typed(_run_folder(words))
+    os.chdir(paper.folder)
+    sys.argv[1:] = [*paper.arguments, *(word for word in words if not word.startswith("run="))]
+
+
+def _run_folder(words: list[str]) -> Path:
+    """What `run=` names.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    for override in OverridesParser.create().parse_overrides(words):
+        if override.key_or_group == "run":
+            return Path(str(override.value()))
+    raise ValueError("say which chain: run=FOLDER")
+
+
+def main(words: list[str]) -> None:
+    """Starts a chain, or looks at one (`status`), takes it up again (`resume`) or ends it (`cancel`)."""
+    match words:
+        case ["status", *rest]:
+            cli.guarded(lambda: cluster.show(_run_folder(rest)))
+        case ["cancel", *rest]:
+            cli.guarded(lambda: cluster.cancel(_run_folder(rest)))
+        case ["resume", *rest]:
+            cli.guarded(lambda: _type_again(rest))
+            cli.main(resume)
+        case _:
+            cli.main(run)
+
+
 if __name__ == "__main__":
-    cli.main(run)
+    main(sys.argv[1:])

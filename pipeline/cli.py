@@ -53,6 +53,14 @@ def main(stage: Callable[[Settings], None]) -> None:
         _end_all_ranks(error)
 
 
+def guarded(call: Callable[[], None]) -> None:
+    """Calls without a configuration; an exception ends as those of `main` do."""
+    try:
+        call()
+    except Exception as error:
+        _end_all_ranks(error)
+
+
 def _end_all_ranks(error: Exception) -> NoReturn:
     is_users = _is_users_mistake(error)
     rank, size = launch.rank_and_size()

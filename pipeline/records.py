@@ -109,6 +109,15 @@ def attempt(settings: Settings, stage: str) -> Iterator[Facts]:
         _write(path, record | facts | {"mpi_library": _mpi_library(), "ended": _now()})
 
 
+def of_stage(run: Path, stage: str) -> list[dict[str, Any]]:
+    """The records of a stage, in the order of their attempts; one that is not written yet is left out."""
+    found = []
+    for path in _paths(run / "records", stage):
+        with suppress(OSError, ValueError):
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+    return found
+
+
 @contextmanager
 def _telling_of_failure_alone(folder: Path, stage: str, rank: int) -> Iterator[None]:
     """Writes the reason of a failure that rank 0 has not had, and so cannot write."""

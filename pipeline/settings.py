@@ -80,12 +80,22 @@ class Evaluation(_Section):
     pictures: NonNegativeInt
 
 
-class Launcher(_Section):
-    """Where the chain runs its stages, and on how many ranks."""
+Stage = Literal["generate", "validate", "train", "evaluate"]
 
-    name: Literal["local"]
-    ranks: dict[Literal["generate", "validate", "train", "evaluate"], PositiveInt]
+
+class Launcher(_Section):
+    """Where the chain runs its stages, on how many ranks, and behind which launch line.
+
+    On Slurm also: `parts`, the tasks of generate's job array; `setup`, shell lines before each stage; and
+    options of sbatch without their dashes, those of `all` stages and those of one.
+    """
+
+    name: Literal["local", "slurm"]
+    ranks: dict[Stage, PositiveInt]
     mpirun: list[str]
+    parts: PositiveInt = 1
+    setup: list[str] = []
+    sbatch: dict[Stage | Literal["all"], dict[str, str | int | bool]] = {}
 
 
 class Settings(_Section):
@@ -99,6 +109,7 @@ class Settings(_Section):
     group_size: PositiveInt
     part: tuple[NonNegativeInt, PositiveInt]
     start_anew: bool
+    dry_run: bool
     solver: dict[str, Any]
     samples: Samples
     output: Output

@@ -138,7 +138,7 @@ def _obstacle(path: Path, plan: Manifest) -> str:
     except ValueError as error:
         return str(error)
     if found.method != plan.method:
-        return f"{path.parent} holds a data set of another method: {found.method} (there), {plan.method} (asked)"
+        return f"{path.parent} holds a data set made by {found.method}; asked is {plan.method}"
     changed = differences(found.configuration, plan.configuration)
     if not changed or found.configuration_hash == plan.configuration_hash:
         return ""

@@ -25,20 +25,12 @@ class StageFailedError(Exception):
 def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[str]) -> None:
     """Runs `python -m pipeline.STAGE ARGUMENTS` to its end; what it prints appears as it is printed.
 
-    The stage ends when this process ends, however that happens. `mpirun` is the launch line, its
-    program looked for beside this Python first; `-n RANKS` is put behind it. One rank needs no launcher.
+    The stage ends when this process ends, however that happens.
 
     Raises:
         StageFailedError: the stage did not end with 0.
     """
-    command = [*_launch_line(ranks, mpirun), sys.executable, "-m", f"pipeline.{stage}", *arguments]
-    started = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        env=stage_environment(ranks),
-        preexec_fn=_ending_with_parent(),  # noqa: PLW1509 - it calls nothing but prctl and getppid
-    )
-    with started as process:
+    with start(command(stage, arguments, ranks, mpirun), stage_environment(ranks)) as process:
         try:
             exit_code = process.wait()
         except BaseException:
@@ -48,9 +40,26 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
         raise StageFailedError(stage, exit_code)
 
 
+def command(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[str]) -> list[str]:
+    """What starts a stage. `mpirun` is the launch line, its program looked for beside this Python first;
+    `-n RANKS` is put behind it. One rank needs no launcher.
+    """
+    return [*_launch_line(ranks, mpirun), sys.executable, "-m", f"pipeline.{stage}", *arguments]
+
+
+def start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Starts a command that ends with this process."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        preexec_fn=_ending_with_parent(),  # noqa: PLW1509 - it calls nothing but prctl and getppid
+    )
+
+
 def stage_environment(ranks: int) -> dict[str, str]:
-    """The environment of a stage: the cores shared out to the ranks' threads, and what lets Open MPI
-    start as root, put more ranks than cores, and leave each rank's threads free to use any core.
+    """The environment of a stage here: the cores shared out to the ranks' threads, and what lets Open MPI
+    put more ranks than cores, and leave each rank's threads free to use any core.
 
     Variables that are already set keep their values, but for TERM where this process has no terminal.
     """
@@ -63,8 +72,13 @@ def stage_environment(ranks: int) -> dict[str, str]:
         "OMPI_MCA_rmaps_base_oversubscribe": "1",  # Open MPI 4
         "OMPI_MCA_hwloc_base_binding_policy": "none",  # Open MPI 4
     }
+    return with_defaults(defaults)
+
+
+def with_defaults(defaults: dict[str, str]) -> dict[str, str]:
+    """The process's environment behind values for what it does not set; root may start Open MPI."""
     if os.geteuid() == 0:
-        defaults |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        defaults = defaults | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     # Open MPI's ranks write to a terminal of its own, and would style what ends up in a file.
     plain = {} if sys.stdout.isatty() else {"TERM": "dumb"}
     return defaults | os.environ | plain
