@@ -106,7 +106,7 @@ class NBody(EnsembleSolver):
             f", accuracy {accuracy:g}" if time_step is None else f", steps of {time_step:g} s"
         )
         if communicator.size > 1:
-            self.method += ", in a ring" if self._shared.uses_ring else ", gathered"
+            self.method += f", {self._shared.way}"
         self.counts = {"steps": 0, "close_encounters": 0}
         self.spec = self._describe()
 
@@ -136,10 +136,8 @@ class NBody(EnsembleSolver):
         start = state if time == 0 else self.initial_state(parameters)
         energy = float(self._observed(start, mass)[ENERGY])
         _check_energy(energy)
-        alone = self.communicator.size == 1
-        moved, outcome = (self._advance_alone if alone else self._advance_shared)(
-            state, mass, energy, duration
-        )
+        advance = self._advance_all if self._shared.moves_all else self._advance_shared
+        moved, outcome = advance(state, mass, energy, duration)
         self._count(outcome)
         reason = outcome.reason(time + duration, self._tolerance, self._max_steps)
         if reason:
@@ -197,14 +195,16 @@ class NBody(EnsembleSolver):
             result[f"gravity_{name}"] = derivative(fields[f"velocity_{name}"], "t") - acceleration
         return result
 
-    def _advance_alone(
+    def _advance_all(
         self, state: np.ndarray, mass: np.ndarray, energy: float, duration: float
     ) -> tuple[np.ndarray, Outcome]:
-        states = np.empty((1, 2, *state.shape))
-        states[0, 0] = state
+        """Moves the bodies of all ranks on each of them."""
+        everything = self._shared.gathered(state)
+        states = np.empty((1, 2, *everything.shape))
+        states[0, 0] = everything
         observed = np.empty((1, 2, NUM_OBSERVED))
         numbers = self._run(states, mass[None], np.array([energy]), observed, duration)
-        return states[0, 1], Outcome.of(numbers[0])
+        return states[0, 1][:, self._shared.block], Outcome.of(numbers[0])
 
     def _run(
         self,
@@ -226,10 +226,10 @@ class NBody(EnsembleSolver):
         self, state: np.ndarray, mass: np.ndarray, energy: float, duration: float
     ) -> tuple[np.ndarray, Outcome]:
         bodies, d = self._embedded(state), self._dimension
-        extent2 = spread2(self._shared.gathered(bodies))
+        close2 = CLOSE * spread2(self._shared.gathered(bodies))
         end, steps, _ = self._shared.move(
             bodies, self._constant * mass, self._softening2, self._lengths, self._accuracy,
-            self._num_steps(duration), duration,
+            self._num_steps(duration), duration, close2,
         )  # fmt: skip
         moved = np.concatenate([bodies[:d], bodies[3 : 3 + d]])
         observed = self._observed(moved, mass)
@@ -237,7 +237,7 @@ class NBody(EnsembleSolver):
         if end == ARRIVED and not error <= self._tolerance:
             end = ENERGY_LOST
         nearest = float(observed[LEAST_SEPARATION])
-        return moved, Outcome(end, 1, steps, nearest, int(nearest**2 < CLOSE * extent2), float(error))
+        return moved, Outcome(end, 1, steps, nearest, int(nearest**2 < close2), float(error))
 
     def _num_steps(self, duration: float) -> int:
         """The steps of a frame, or for hermite4 their bound."""
@@ -247,9 +247,7 @@ class NBody(EnsembleSolver):
 
     def _observed(self, state: np.ndarray, mass: np.ndarray) -> np.ndarray:
         """What `nbody_observe.observe` gives of the bodies of all ranks."""
-        everything = self._embedded(state)
-        if self.communicator.size > 1:
-            everything = self._shared.gathered(everything)
+        everything = self._shared.gathered(self._embedded(state))
         potential, least2 = self._shared.pairs(everything, mass, self._constant * mass, self._softening2)
         observed = np.empty(NUM_OBSERVED)
         observe(everything, mass, potential, least2, observed)

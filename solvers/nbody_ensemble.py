@@ -40,16 +40,17 @@ def embed(state, bodies):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def move(bodies, g, softening2, lengths, accuracy, num_steps, duration):  # type: ignore[no-untyped-def]
+def move(bodies, g, softening2, lengths, accuracy, num_steps, duration, close2):  # type: ignore[no-untyped-def]
     """Moves all bodies through `duration`, by hermite where there are no `lengths` of a composition.
 
-    Hermite takes at most `num_steps` steps, a composition exactly as many. See `nbody_integrators`.
+    Hermite takes at most `num_steps` steps, a composition exactly as many; `close2` is the squared separation
+    (m^2) of a close encounter. See `nbody_integrators`.
     """
     if lengths.size:
         nearest = _compose(bodies, g, softening2, lengths, num_steps, duration)
         return ARRIVED, num_steps, nearest
     step = FIRST * math.sqrt(accuracy) * shortest_time(bodies, g, softening2, 0, 1)
-    return _hermite(bodies, g, softening2, step, accuracy, duration, num_steps)
+    return _hermite(bodies, g, softening2, step, accuracy, duration, num_steps, close2)
 
 
 @compiled()
@@ -83,8 +84,8 @@ def run(  # type: ignore[no-untyped-def]
         outcomes[b] = 0.0
         outcomes[b, 3] = np.inf
         for frame in range(1, num_frames):
-            extent2 = spread2(bodies)
-            end, steps, nearest2 = move(bodies, g, softening2, lengths, accuracy, num_steps, duration)
+            close2 = CLOSE * spread2(bodies)
+            end, steps, nearest2 = move(bodies, g, softening2, lengths, accuracy, num_steps, duration, close2)
             potential, least2 = pairs(bodies, mass[b], g, softening2, 0, 1)
             observe(bodies, mass[b], potential, least2, observed[b, frame])
             nearest2 = max(min(least2, nearest2 - softening2), 0.0)
@@ -95,7 +96,7 @@ def run(  # type: ignore[no-untyped-def]
             outcomes[b, 1] = frame
             outcomes[b, 2] += steps
             outcomes[b, 3] = math.sqrt(nearest2)
-            outcomes[b, 4] += nearest2 < CLOSE * extent2
+            outcomes[b, 4] += nearest2 < close2
             outcomes[b, 5] = error
             if end != ARRIVED:
                 break

@@ -3,8 +3,9 @@
     a_i = sum over j of g_j d / q^(3/2),    d = x_j - x_i,    q = |d|^2 + softening^2,    g = G m
     da_i/dt = sum over j of g_j (w / q^(3/2) - 3 (d.w) d / q^(5/2)),    w = v_j - v_i
 
-`bodies` is (6, n): three rows of positions (m), three of velocities (m/s). `g` is (n,), in m^3/s^2. `force`
-is (6, n), three rows of accelerations (m/s^2) and three of their rates (m/s^3), or (3, n), the former alone.
+`bodies` is (6, n): three rows of positions (m), three of velocities (m/s). A few bodies may have three more,
+what rounding left of the positions, which are felt too. `g` is (n,), in m^3/s^2. `force` is (6, n), three
+rows of accelerations (m/s^2) and three of their rates (m/s^3), or (3, n), the former alone.
 A body does not act on itself, and bodies that coincide do not act on each other.
 
 Each pair costs one square root and one division for both its directions. Sources lie in tiles that stay in
@@ -155,6 +156,10 @@ def _attract_pairwise(bodies, g, softening2, force):  # type: ignore[no-untyped-
         ax = ay = az = jx = jy = jz = 0.0
         for j in range(i + 1, num_bodies):
             dx, dy, dz = bodies[0, j] - x, bodies[1, j] - y, bodies[2, j] - z
+            if bodies.shape[0] == 9:
+                dx += bodies[6, j] - bodies[6, i]
+                dy += bodies[7, j] - bodies[7, i]
+                dz += bodies[8, j] - bodies[8, i]
             q = dx * dx + dy * dy + dz * dz + softening2
             least = min(least, q)
             inverse = 1.0 / math.sqrt(max(q, _TINY))

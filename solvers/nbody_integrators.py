@@ -6,13 +6,19 @@ hermite: fourth order, from the acceleration and its rate (Makino & Aarseth 1992
     eccentric orbits it saves more steps than it costs; in clusters it does not. All bodies share a step: the
     least that Aarseth's criterion (1985) allows any of them,
 
-        h^2 = accuracy (|a| |a''| + |a'|^2) / (|a'| |a'''| + |a''|^2)
+        h^2 = eta (|a| |a''| + |a'|^2) / (|a'| |a'''| + |a''|^2),    eta = accuracy / (1 + sqrt(R / r))
+
+    The energy that a step loses in an encounter of two bodies is a share of their potential energy that goes
+    with eta^2. That energy grows with 1 / r as they come to a distance r: eta falls with sqrt(r) below the
+    distance R of a close encounter, and the loss does not grow. For many bodies r is not looked at, and eta
+    is the accuracy. Positions, and the time, are kept with what rounding leaves of them (`_add`): a
+    separation is then known to round-off of itself, not of the distance from the origin.
 
 compose: symplectic compositions of kick-drift-kick steps of one length.
 
 Each is built over `attract(bodies, g, softening2, force)`, which fills the force and gives the least squared
-distance it met, softened, or infinity: compiled where one rank has all bodies, in Python around the messages
-of many ranks. It moves `bodies` through `duration` (s) in place.
+distance it met, softened, or infinity: compiled where one rank moves all bodies, in Python around the
+messages of many ranks. It moves `bodies` through `duration` (s) in place.
 """
 
 from __future__ import annotations
@@ -41,18 +47,31 @@ COMPOSITIONS = {
 
 
 @compiled()
+def _add(value, rest, change):  # type: ignore[no-untyped-def]
+    """The sum of three numbers, the first the largest, and what rounding leaves of it (Knuth's TwoSum)."""
+    change += rest
+    total = value + change
+    added = total - value
+    return total, (value - (total - added)) + (change - added)
+
+
+@compiled()
 def _predict(bodies, force, h, trial):  # type: ignore[no-untyped-def]
-    """The bodies after a step h, from the Taylor series of their positions and velocities."""
+    """The bodies (9, n) after a step h, from the Taylor series of their positions and velocities."""
     for axis in range(3):
         for i in range(bodies.shape[1]):
             velocity, acceleration, jerk = bodies[3 + axis, i], force[axis, i], force[3 + axis, i]
-            trial[axis, i] = bodies[axis, i] + h * (velocity + h / 2 * (acceleration + h / 3 * jerk))
+            trial[axis, i], trial[6 + axis, i] = _add(
+                bodies[axis, i],
+                bodies[6 + axis, i],
+                h * (velocity + h / 2 * (acceleration + h / 3 * jerk)),
+            )
             trial[3 + axis, i] = velocity + h * (acceleration + h / 2 * jerk)
 
 
 @compiled()
 def _correct(bodies, force, new_force, h, trial):  # type: ignore[no-untyped-def]
-    """The bodies after a step h, from the forces at both its ends."""
+    """The bodies (9, n) after a step h, from the forces at both its ends."""
     for axis in range(3):
         for i in range(bodies.shape[1]):
             a, new_a = force[axis, i], new_force[axis, i]
@@ -60,12 +79,14 @@ def _correct(bodies, force, new_force, h, trial):  # type: ignore[no-untyped-def
             new_velocity = velocity + h / 2 * (
                 a + new_a + h / 6 * (force[3 + axis, i] - new_force[3 + axis, i])
             )
-            trial[axis, i] = bodies[axis, i] + h / 2 * (velocity + new_velocity + h / 6 * (a - new_a))
+            trial[axis, i], trial[6 + axis, i] = _add(
+                bodies[axis, i], bodies[6 + axis, i], h / 2 * (velocity + new_velocity + h / 6 * (a - new_a))
+            )
             trial[3 + axis, i] = new_velocity
 
 
 @compiled()
-def _next_step(force, new_force, h, accuracy):  # type: ignore[no-untyped-def]
+def _next_step(force, new_force, h, eta):  # type: ignore[no-untyped-def]
     """The least step (s) that Aarseth's criterion allows a body, 0 where that is not a number."""
     shortest = np.inf
     rate = 1 / h
@@ -90,7 +111,7 @@ def _next_step(force, new_force, h, accuracy):  # type: ignore[no-untyped-def]
         if not limit > 0:
             return 0.0
         shortest = min(shortest, limit)
-    return math.sqrt(accuracy * shortest)
+    return math.sqrt(eta * shortest)
 
 
 @compiled()
@@ -103,29 +124,37 @@ def _push(values, h, slopes):  # type: ignore[no-untyped-def]
 def hermite_with(attract: Attract, least: Callable[[float], float]) -> Callable[..., tuple[int, int, float]]:
     """The hermite scheme over a way to sum forces; `least` gives the least of all ranks' values."""
 
-    def hermite(bodies, g, softening2, step, accuracy, duration, max_steps):  # type: ignore[no-untyped-def] # noqa: PLR0917
-        force, new_force, trial = np.empty_like(bodies), np.empty_like(bodies), np.empty_like(bodies)
-        nearest = attract(bodies, g, softening2, force)
+    def hermite(bodies, g, softening2, step, accuracy, duration, max_steps, close2):  # type: ignore[no-untyped-def] # noqa: PLR0917
+        held, trial = np.zeros((2, 9, bodies.shape[1]))
+        held[:6] = bodies
+        force, new_force = np.empty_like(bodies), np.empty_like(bodies)
+        nearest = attract(held, g, softening2, force)
         evaluations = 2 if g.size <= FEW else 1
-        left = duration
-        num_steps = 0
+        left, left_rest = duration, 0.0
+        num_steps, end = 0, ARRIVED
         while left > 0:
             if not step > 0:
-                return NOT_FINITE, num_steps, nearest
+                end = NOT_FINITE
+                break
             if num_steps == max_steps:
-                return TOO_MANY_STEPS, num_steps, nearest
+                end = TOO_MANY_STEPS
+                break
             # The rest in equal steps, so that none is left over at the end.
-            h = left / max(math.ceil(min(left / step, 1e15)), 1)
-            _predict(bodies, force, h, trial)
+            h = left / max(np.ceil(left / step), 1.0)
+            _predict(held, force, h, trial)
+            q = np.inf
             for _ in range(evaluations):
-                nearest = min(nearest, attract(trial, g, softening2, new_force))
-                _correct(bodies, force, new_force, h, trial)
-            step = least(_next_step(force, new_force, h, accuracy))
-            bodies[:] = trial
+                q = attract(trial, g, softening2, new_force)
+                nearest = min(nearest, q)
+                _correct(held, force, new_force, h, trial)
+            eta = accuracy / (1 + math.sqrt(math.sqrt(close2 / q)))
+            step = least(_next_step(force, new_force, h, eta))
+            held, trial = trial, held
             force, new_force = new_force, force
-            left = left - h if left > h else 0.0
+            left, left_rest = _add(left, left_rest, -h) if left > h else (0.0, 0.0)
             num_steps += 1
-        return ARRIVED, num_steps, nearest
+        bodies[:] = held[:6]
+        return end, num_steps, nearest
 
     return hermite
 

@@ -47,4 +47,4 @@ class Outcome:
             )
         if self.end == TOO_MANY_STEPS:
             return f"more than max_steps={max_steps} steps before time {time:g} s; {met}"
-        return f"positions or velocities are not finite before time {time:g} s; {met}"
+        return f"two bodies collide, or numbers are not finite, before time {time:g} s; {met}"

@@ -1,8 +1,9 @@
 """Forces on bodies that ranks share, a slab of them each.
 
-Few bodies are gathered on every rank, which sums over all of them for its own. The blocks of many go round a
-ring while the ranks compute; each block meets each other one once, half-way round the ring, and what a
-visiting block feels is sent straight home.
+A few bodies, up to `FEW`, are gathered once a frame, and every rank moves all of them. More are gathered
+before every force, and each rank sums over all of them for its own. The blocks of many go round a ring while
+the ranks compute; each block meets each other one once, half-way round the ring, and what a visiting block
+feels is sent straight home.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mpi4py import MPI
 
 from solvers.grid import slab
 from solvers.nbody_ensemble import FIRST
-from solvers.nbody_gravity import attract_each_other, attract_others
+from solvers.nbody_gravity import FEW, attract_each_other, attract_others
 from solvers.nbody_integrators import compose_with, hermite_with
 from solvers.nbody_observe import pairs, shortest_time
 from solvers.nbody_outcome import ARRIVED
@@ -48,10 +49,14 @@ class SharedBodies:
         self.block = self._slabs[communicator.rank]
         self._hermite = hermite_with(self.attract, self.least)
         self._compose = compose_with(self.attract)
+        self.moves_all = num_bodies <= FEW or size == 1
         self.uses_ring = num_bodies >= RING * size
+        self.way = "each rank all" if self.moves_all else "in a ring" if self.uses_ring else "gathered"
 
     def gathered(self, rows: np.ndarray) -> np.ndarray:
         """The rows (k, n) of all bodies from those (k, local) of each rank's."""
+        if self.communicator.size == 1:
+            return rows
         num_rows = len(rows)
         received = np.empty(num_rows * sum(self._counts))
         self.communicator.Allgatherv(
@@ -73,6 +78,7 @@ class SharedBodies:
         accuracy: float,
         num_steps: int,
         duration: float,
+        close2: float,
     ) -> tuple[int, int, float]:
         """See `nbody_ensemble.move`: the same integrators, around the messages of the ranks."""
         if lengths.size:
@@ -81,7 +87,7 @@ class SharedBodies:
         everything = self.gathered(bodies)
         shortest = shortest_time(everything, g, softening2, self.communicator.rank, self.communicator.size)
         step = FIRST * math.sqrt(accuracy) * self.least(shortest)
-        return self._hermite(bodies, g, softening2, step, accuracy, duration, num_steps)
+        return self._hermite(bodies, g, softening2, step, accuracy, duration, num_steps, close2)
 
     def pairs(
         self, everything: np.ndarray, mass: np.ndarray, g: np.ndarray, softening2: float
@@ -96,7 +102,7 @@ class SharedBodies:
         """The force of all ranks' bodies on this rank's; see `nbody_gravity`.
 
         Args:
-            bodies: this rank's, (6, local).
+            bodies: this rank's, (6, local) or, the last three rows not read, (9, local).
             g: of all bodies, (n,).
             softening2: m^2.
             force: on this rank's bodies, (3 or 6, local), to be filled.
@@ -104,6 +110,7 @@ class SharedBodies:
         Returns:
             Infinity: separations are not looked at on the way.
         """
+        bodies = bodies[:6]
         if self.uses_ring:
             self._attract_by_ring(bodies, g, softening2, force)
         else:

@@ -25,18 +25,25 @@ def reason(solver: NBody, parameters: Parameters) -> str:
     return str(raised.value)
 
 
-def test_a_collision_fails_with_the_error_the_time_and_the_separation() -> None:
+def test_a_collision_fails_with_the_time_and_the_separation() -> None:
     found = reason(nbody(), HEAD_ON)
-    assert "energy_tolerance=0.0001" in found
-    assert "of its initial value at time 1 s" in found
-    assert float(found.rpartition("met is ")[2].removesuffix(" m")) < 1e-9
+    assert found.startswith("two bodies collide, or numbers are not finite, before time 1 s; the smallest")
+    assert float(found.rpartition("met is ")[2].removesuffix(" m")) < 1e-14
 
 
 def test_a_collision_ends_at_the_bound_on_steps() -> None:
-    solver = nbody(accuracy=1e-4, max_steps=2000)
+    solver = nbody(max_steps=2000)
     assert reason(solver, HEAD_ON).startswith("more than max_steps=2000 steps before time 1 s; the smallest")
     assert solver.counts["steps"] >= 2000
     assert solver.counts["close_encounters"] > 0
+
+
+def test_close_encounters_are_followed() -> None:
+    """Of three bodies from rest 9 % come within 1e-6 m, and round-off at 1e-16 would lose their energy."""
+    solver = nbody(max_steps=100_000)
+    found = solver.solve([sampled(solver, seed) for seed in range(300)], np.linspace(0.0, 3.9, 101))
+    assert sum(reason is not None for reason in found.failures) <= 6
+    assert solver.counts["close_encounters"] > 300
 
 
 def test_softened_bodies_pass_through_each_other() -> None:
@@ -57,7 +64,7 @@ def test_bodies_that_coincide_have_no_trajectory_but_with_softening() -> None:
 def test_a_step_that_is_too_long_loses_the_energy() -> None:
     eccentric = KEPLER | {"eccentricity": [0.95, 0.95]}
     solver = nbody(system=eccentric, integrator="leapfrog", time_step=0.1)
-    with pytest.raises(DivergedError, match=r"the energy is wrong by .* at time 6.3 s"):
+    with pytest.raises(DivergedError, match=r"the energy is wrong by .* of its initial value at time 6.3 s"):
         advanced(solver, sampled(solver), 6.3)
     found = solver.solve([sampled(solver)], np.array([0.0, 6.3]))
     assert "energy_tolerance=0.0001" in str(found.failures[0])
