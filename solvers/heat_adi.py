@@ -102,9 +102,9 @@ class AlternatingDirections(Scheme):
         for number, change in enumerate(self._changes, start=1):
             heats.append(self._in_parts(change, temperature, step, _PARTS[number - 1]))
             if number == 1:
+                allowed = self._allowed(temperature, temperature + change)
                 continue
             weights = _weights(number)
-            allowed = self._allowed(temperature, temperature + change)
             difference = _combined(weights - np.append(_weights(number - 1), 0.0), self._changes)
             error = math.sqrt(float(np.mean(difference**2)))
             if not math.isfinite(error + allowed):
