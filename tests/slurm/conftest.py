@@ -1,0 +1,32 @@
+"""One cluster for all tests of this folder; each worker of a parallel run has its own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.launching import stage, succeeded
+from tests.slurm import cluster as cluster_module
+from tests.slurm.cluster import Cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A running Slurm of two nodes."""
+    reason = cluster_module.why_not()
+    if reason and os.environ.get("SIMSURROGATE_REQUIRE_SLURM") == "1":
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    with Cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with the validated data of the smoke experiment, made on one rank without Slurm."""
+    run = tmp_path_factory.mktemp("prepared")
+    for name in ("generate", "validate"):
+        succeeded(stage(name, "experiment=smoke", f"run={run}"))
+    return run
