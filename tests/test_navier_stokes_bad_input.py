@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
+from pipeline.data.manifest import complete_manifest
 from solvers.contract import DivergedError
+from tests.launching import stage, succeeded
 from tests.navier_stokes_cases import LIVELY, UNFORCED, flow, sampled
 
 RING: dict[str, Any] = {"kind": "ring", "ring": [20.0, 64.0]}
@@ -103,6 +108,12 @@ def test_what_a_grid_cannot_resolve_is_refused_with_one_that_does(
             flow(**changes | {"viscosity": [0.98 * least, least]})
 
 
+def test_more_ranks_than_rows_are_refused() -> None:
+    many = cast(MPI.Intracomm, SimpleNamespace(size=9, rank=0))
+    with pytest.raises(ValueError, match="9 ranks cannot share a grid of 8 rows"):
+        flow(many, resolution=[8, 64], viscosity=[1.0, 1.0], initial={"kind": "taylor_green"}, **UNFORCED)
+
+
 def test_hyperviscosity_counts_as_viscosity() -> None:
     assert flow(viscosity=[0.0, 0.0], hyperviscosity={"order": 2, "range": [1e-7, 1e-7]})
 
@@ -135,3 +146,20 @@ def test_blow_up_and_overflow_are_failed_trajectories() -> None:
     solver = flow(**LIVELY, **UNFORCED)
     with pytest.raises(DivergedError):
         solver.advance(solver.initial_state(parameters | {"amplitude": 1e200}), parameters, 0.0, 0.1)
+
+
+def test_flows_that_blow_up_are_left_out_with_their_parameters(tmp_path: Path) -> None:
+    options = (
+        f"run={tmp_path}", "solver=navier_stokes", "solver.resolution=32", "solver.viscosity=[0.01,0.01]",
+        "solver.initial={kind: vortices, amplitude: [0.1, 12.0], radius: [0.1, 0.15]}",
+        "solver.forcing.kind=none", "solver.time_step=0.2",
+        "samples={train: 8, valid: 1, test: 1, test_extrapolation: 0, per_shard: 4}",
+        "output={duration: 4.0, steps: 4}", "storage.max_failed_share=0.9",
+    )  # fmt: skip
+    succeeded(stage("generate", *options))
+    manifest = complete_manifest(tmp_path / "dataset")
+    assert 0 < len(manifest.failed) < 8
+    for failure in manifest.failed:
+        assert failure.reason == "a step of 0.2 s gives no finite flow of bounded error"
+        assert failure.parameters["amplitude"] > 4
+    assert sum(shard.trajectories for shard in manifest.shards) + len(manifest.failed) == 10
