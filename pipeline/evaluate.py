@@ -171,7 +171,7 @@ def _print(found: dict[str, Any], folder: Path) -> None:
     console.print(table)
     for split in found["splits"]:
         console.print(results.verdict(found, found["surrogate"], split), soft_wrap=True)
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+    print(f"report: {folder / 'report.html'}", flush=True)
 
 
 if __name__ == "__main__":
