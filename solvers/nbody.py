@@ -227,7 +227,7 @@ class NBody(EnsembleSolver):
     ) -> tuple[np.ndarray, Outcome]:
         bodies, d = self._embedded(state), self._dimension
         close2 = CLOSE * spread2(self._shared.gathered(bodies))
-        end, steps, _ = self._shared.move(
+        end, steps, nearest2 = self._shared.move(
             bodies, self._constant * mass, self._softening2, self._lengths, self._accuracy,
             self._num_steps(duration), duration, close2,
         )  # fmt: skip
@@ -236,8 +236,8 @@ class NBody(EnsembleSolver):
         error = abs(observed[ENERGY] - energy) / abs(energy)
         if end == ARRIVED and not error <= self._tolerance:
             end = ENERGY_LOST
-        nearest = float(observed[LEAST_SEPARATION])
-        return moved, Outcome(end, 1, steps, nearest, int(nearest**2 < close2), float(error))
+        nearest2 = max(min(observed[LEAST_SEPARATION] ** 2, nearest2 - self._softening2), 0.0)
+        return moved, Outcome(end, 1, steps, math.sqrt(nearest2), int(nearest2 < close2), float(error))
 
     def _num_steps(self, duration: float) -> int:
         """The steps of a frame, or for hermite4 their bound."""

@@ -56,12 +56,17 @@ def _accelerate(tile, count, x, y, z, g, softening2):  # type: ignore[no-untyped
 
 @compiled(**_ROW)
 def _accelerate_and_jerk(tile, count, x, y, z, vx, vy, vz, g, softening2):  # type: ignore[no-untyped-def]
-    """The acceleration and its rate that a tile gives one body; the tile's own are updated."""
+    """The acceleration and its rate that a tile gives one body; the tile's own are updated, and the least q
+    that each of its bodies met, but with itself.
+    """
+    itself = max(softening2, _TINY)
     ax = ay = az = jx = jy = jz = 0.0
     for j in range(count):
         dx, dy, dz = tile[j] - x, tile[TILE + j] - y, tile[2 * TILE + j] - z
         wx, wy, wz = tile[3 * TILE + j] - vx, tile[4 * TILE + j] - vy, tile[5 * TILE + j] - vz
         q = max(dx * dx + dy * dy + dz * dz + softening2, _TINY)
+        least = tile[13 * TILE + j]
+        tile[13 * TILE + j] = q if itself < q < least else least
         inverse = 1.0 / math.sqrt(q)
         square = inverse * inverse
         cube = inverse * square
@@ -91,7 +96,7 @@ def _load(tile, bodies, g, first, count):  # type: ignore[no-untyped-def]
             tile[row * TILE + j] = bodies[row, first + j]
     for j in range(count):
         tile[6 * TILE + j] = g[first + j]
-    tile[7 * TILE :] = 0.0
+    tile[7 * TILE : 13 * TILE] = 0.0
 
 
 @compiled()
@@ -114,27 +119,32 @@ def _meet(tile, count, bodies, g, softening2, force, first, last):  # type: igno
 
 @compiled()
 def attract_each_other(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
-    """The force of all bodies on all of them, tile by tile, into `force`."""
+    """The force of all bodies on all of them, tile by tile, into `force`; the least q with rates, else
+    infinity.
+    """
     num_bodies = g.size
-    tile = np.empty(13 * TILE)
+    tile = np.full(14 * TILE, np.inf)
     force[:] = 0.0
     for first in range(0, num_bodies, TILE):
         count = min(TILE, num_bodies - first)
         _load(tile, bodies, g, first, count)
         # Within a tile each pair is met from both sides, and what the tile itself gets is dropped.
         _meet(tile, count, bodies, g, softening2, force, first, first + count)
-        tile[7 * TILE :] = 0.0
+        tile[7 * TILE : 13 * TILE] = 0.0
         _meet(tile, count, bodies, g, softening2, force, first + count, num_bodies)
         for row in range(force.shape[0]):
             for j in range(count):
                 force[row, first + j] += tile[(7 + row) * TILE + j]
+    return np.min(tile[13 * TILE :])
 
 
 @compiled()
 def attract_others(bodies, g, softening2, force, others, others_g, others_force):  # type: ignore[no-untyped-def]
-    """Adds the force between two sets of bodies to `force` and `others_force`."""
+    """Adds the force between two sets of bodies to `force` and `others_force`; the least q with rates, else
+    infinity. A body in both sets does not act on itself.
+    """
     num_others = others_g.size
-    tile = np.empty(13 * TILE)
+    tile = np.full(14 * TILE, np.inf)
     for first in range(0, num_others, TILE):
         count = min(TILE, num_others - first)
         _load(tile, others, others_g, first, count)
@@ -142,6 +152,7 @@ def attract_others(bodies, g, softening2, force, others, others_g, others_force)
         for row in range(force.shape[0]):
             for j in range(count):
                 others_force[row, first + j] += tile[(7 + row) * TILE + j]
+    return np.min(tile[13 * TILE :])
 
 
 @compiled()
@@ -193,8 +204,9 @@ def _attract_pairwise(bodies, g, softening2, force):  # type: ignore[no-untyped-
 
 @compiled()
 def attract(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
-    """The force of all bodies on all of them; the least q for a few bodies, infinity for more."""
+    """The force of all bodies on all of them; the least q, for more than a few bodies with rates alone, else
+    infinity.
+    """
     if g.size <= FEW:
         return _attract_pairwise(bodies, g, softening2, force)
-    attract_each_other(bodies, g, softening2, force)
-    return np.inf
+    return attract_each_other(bodies, g, softening2, force)

@@ -10,8 +10,8 @@ hermite: fourth order, from the acceleration and its rate (Makino & Aarseth 1992
 
     The energy that a step loses in an encounter of two bodies is a share of their potential energy that goes
     with eta^2. That energy grows with 1 / r as they come to a distance r: eta falls with sqrt(r) below the
-    distance R of a close encounter, and the loss does not grow. For many bodies r is not looked at, and eta
-    is the accuracy. Positions, and the time, are kept with what rounding leaves of them (`_add`): a
+    distance R of a close encounter, and the loss does not grow. So it is for a few bodies; for more, eta is
+    the accuracy. Positions, and the time, are kept with what rounding leaves of them (`_add`): a
     separation is then known to round-off of itself, not of the distance from the origin.
 
 compose: symplectic compositions of kick-drift-kick steps of one length.
@@ -122,14 +122,17 @@ def _push(values, h, slopes):  # type: ignore[no-untyped-def]
 
 
 def hermite_with(attract: Attract, least: Callable[[float], float]) -> Callable[..., tuple[int, int, float]]:
-    """The hermite scheme over a way to sum forces; `least` gives the least of all ranks' values."""
+    """The hermite scheme over a way to sum forces; `least` gives the least of all ranks' values.
+
+    It returns how it ended, its steps, and the least squared distance met, softened.
+    """
 
     def hermite(bodies, g, softening2, step, accuracy, duration, max_steps, close2):  # type: ignore[no-untyped-def] # noqa: PLR0917
         held, trial = np.zeros((2, 9, bodies.shape[1]))
         held[:6] = bodies
         force, new_force = np.empty_like(bodies), np.empty_like(bodies)
         nearest = attract(held, g, softening2, force)
-        evaluations = 2 if g.size <= FEW else 1
+        few = g.size <= FEW
         left, left_rest = duration, 0.0
         num_steps, end = 0, ARRIVED
         while left > 0:
@@ -143,18 +146,18 @@ def hermite_with(attract: Attract, least: Callable[[float], float]) -> Callable[
             h = left / max(np.ceil(left / step), 1.0)
             _predict(held, force, h, trial)
             q = np.inf
-            for _ in range(evaluations):
+            for _ in range(2 if few else 1):
                 q = attract(trial, g, softening2, new_force)
                 nearest = min(nearest, q)
                 _correct(held, force, new_force, h, trial)
-            eta = accuracy / (1 + math.sqrt(math.sqrt(close2 / q)))
+            eta = accuracy / (1 + math.sqrt(math.sqrt(close2 / q))) if few else accuracy
             step = least(_next_step(force, new_force, h, eta))
             held, trial = trial, held
             force, new_force = new_force, force
             left, left_rest = _add(left, left_rest, -h) if left > h else (0.0, 0.0)
             num_steps += 1
         bodies[:] = held[:6]
-        return end, num_steps, nearest
+        return end, num_steps, least(nearest)
 
     return hermite
 

@@ -108,22 +108,20 @@ class SharedBodies:
             force: on this rank's bodies, (3 or 6, local), to be filled.
 
         Returns:
-            Infinity: separations are not looked at on the way.
+            The least q of this rank's bodies where rates are asked for, else infinity.
         """
         bodies = bodies[:6]
         if self.uses_ring:
-            self._attract_by_ring(bodies, g, softening2, force)
-        else:
-            force[:] = 0.0
-            everything = self.gathered(bodies)
-            attract_others(
-                bodies, g[self.block], softening2, force, everything, g, np.zeros((len(force), g.size))
-            )
-        return np.inf
+            return self._attract_by_ring(bodies, g, softening2, force)
+        force[:] = 0.0
+        everything = self.gathered(bodies)
+        return attract_others(  # type: ignore[no-any-return]
+            bodies, g[self.block], softening2, force, everything, g, np.zeros((len(force), g.size))
+        )
 
     def _attract_by_ring(
         self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray
-    ) -> None:
+    ) -> float:
         rank, size = self.communicator.rank, self.communicator.size
         mine = g[self.block]
         home = [np.empty((len(force), self._counts[rank])) for _ in range(size // 2)]
@@ -134,16 +132,20 @@ class SharedBodies:
         leaving, kept = [], []
         visitors = self._visitors(bodies)
         next(visitors)
-        attract_each_other(bodies, mine, softening2, force)
+        least: float = attract_each_other(bodies, mine, softening2, force)
         for shift, visitor in enumerate(visitors, start=1):
             owner = (rank - shift) % size
             its_force = np.zeros((len(force), self._counts[owner]))
-            self._meet(bodies, mine, softening2, force, visitor, g[self._slabs[owner]], its_force, owner)
+            met = self._meet(
+                bodies, mine, softening2, force, visitor, g[self._slabs[owner]], its_force, owner
+            )
+            least = min(least, met)
             leaving.append(self.communicator.Isend(its_force, owner, tag=shift))
             kept.append(its_force)
         MPI.Request.Waitall(arriving + leaving)
         for block in home:
             force += block
+        return least
 
     def _visitors(self, bodies: np.ndarray) -> Iterator[np.ndarray]:
         """Yields the bodies of this rank, then of those before it up to half-way round, each on its way to
@@ -172,20 +174,25 @@ class SharedBodies:
         others_g: np.ndarray,
         others_force: np.ndarray,
         owner: int,
-    ) -> None:
-        """Adds the forces between this rank's block and a visiting one. Where both ranks meet each other's
-        block, each takes a half of the block of the lower rank.
+    ) -> float:
+        """Adds the forces between this rank's block and a visiting one; the least q. Where both ranks meet
+        each other's block, each takes a half of the block of the lower rank.
         """
         rank, size = self.communicator.rank, self.communicator.size
         if (rank - owner) % size * 2 != size:
-            attract_others(bodies, g, softening2, force, others, others_g, others_force)
-        elif rank < owner:
+            return attract_others(  # type: ignore[no-any-return]
+                bodies, g, softening2, force, others, others_g, others_force
+            )
+        if rank < owner:
             part = slice(0, g.size // 2)
             own = np.zeros((len(force), g[part].size))
-            attract_others(bodies[:, part].copy(), g[part], softening2, own, others, others_g, others_force)
+            half = bodies[:, part].copy()
+            least: float = attract_others(half, g[part], softening2, own, others, others_g, others_force)
             force[:, part] += own
         else:
             part = slice(others_g.size // 2, None)
             theirs = np.zeros((len(force), others_g[part].size))
-            attract_others(bodies, g, softening2, force, others[:, part].copy(), others_g[part], theirs)
+            half = others[:, part].copy()
+            least = attract_others(bodies, g, softening2, force, half, others_g[part], theirs)
             others_force[:, part] += theirs
+        return least

@@ -29,6 +29,11 @@ BODIES: dict[str, dict[str, Any]] = {
         "system": SPHERE | {"kind": "plummer", "num_bodies": 515, "mass_ratio": [0.5, 2.0]},
     },
 }
+#: Spheres with so little mass that nothing else happens to two bodies that pass each other.
+FLIGHTS = {
+    name: {"dimension": 3, "softening": 1e-4, "system": SPHERE | {"num_bodies": count, "total_mass": 1e-3}}
+    for name, count in (("few", 8), ("gathered", 14), ("ring", 515))
+}
 INTEGRATORS: dict[str, dict[str, Any]] = {
     "hermite4": {"integrator": "hermite4"},
     "leapfrog": {"integrator": "leapfrog", "time_step": 4e-3},
@@ -76,6 +81,24 @@ def all_ranks_diverge(communicator: MPI.Intracomm, case: dict[str, Any]) -> bool
     return bool(communicator.allreduce(False, MPI.LAND))
 
 
+def fly_by(communicator: MPI.Intracomm, case: dict[str, Any]) -> list[float]:
+    """Two bodies of a sphere pass each other within a frame: how many frames counted as close, how far apart
+    the nearest bodies are after it, over a hundredth of their mean distance from the centre, and the steps.
+    """
+    solver = nbody(communicator, **case | {"system": case["system"] | {"kind": "cold_collapse"}})
+    parameters = sampled(solver)
+    state = solver.initial_state(parameters)
+    # Bodies 0 and n - 1, on the first and the last rank, in an empty place.
+    for body, side in ((0, 1), (case["system"]["num_bodies"] - 1, -1)):
+        if solver.block[0].start <= body < solver.block[0].stop:
+            state[:, body - solver.block[0].start] = [3 + 0.1 * side, 0.001 * side, 0, -4.0 * side, 0, 0]
+    moved = solver.advance(state, parameters, 0.0, 0.05)
+    apart = solver.invariants(moved, parameters)["least_separation"]
+    everything = np.concatenate(communicator.allgather(moved[:3]), axis=1)
+    spread = np.sqrt(np.sum(np.var(everything, axis=1)))
+    return [solver.counts["close_encounters"], float(apart / (0.01 * spread)), solver.counts["steps"]]
+
+
 def too_many_ranks(communicator: MPI.Intracomm) -> str:
     """What a solver says that has fewer bodies than there are ranks."""
     try:
@@ -118,11 +141,13 @@ def main() -> None:
         for bodies in ("gathered", "ring")
         for integrator in INTEGRATORS
     }
+    flights = {name: [fly_by(part, FLIGHTS[name]) for part in (MPI.COMM_SELF, world)] for name in FLIGHTS}
     message = too_many_ranks(world)
     if world.rank == 0:
         print(
             json.dumps({
-                "differences": differences, "rings": rings, "diverged": diverged, "too_many_ranks": message,
+                "differences": differences, "rings": rings, "diverged": diverged,
+                "flights": flights, "too_many_ranks": message,
             })
         )  # fmt: skip
 

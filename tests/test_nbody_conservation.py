@@ -88,10 +88,14 @@ def test_forces_are_those_of_a_plain_sum(count: int, softening: float) -> None:
         2 * step
     )
     scale = np.max(np.abs(expected))
+    apart = np.sum((x[:, None] - x[:, :, None]) ** 2, axis=0)
+    nearest = np.min(apart[np.triu_indices(count, 1)]) + softening**2
     both, alone = np.empty((6, count)), np.empty((3, count))
     for force in (both, alone):
         for way in (attract, attract_each_other):
-            way(bodies, g, softening**2, force)
+            least = way(bodies, g, softening**2, force)
+            if len(force) == 6:
+                assert least == pytest.approx(nearest, rel=1e-13)
             assert np.max(np.abs(force[:3] - expected)) < 1e-13 * scale
     assert np.max(np.abs(both[3:] - rate)) < 1e-7 * np.max(np.abs(rate))
     # In two sets that act on each other only, what is missing are the forces within each.

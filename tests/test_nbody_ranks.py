@@ -37,6 +37,13 @@ def test_a_nan_on_one_rank_ends_the_trajectory_on_all(report: Any) -> None:
     assert all(report["diverged"].values())
 
 
+def test_an_encounter_within_a_frame_is_counted(report: Any) -> None:
+    for alone, shared in report["flights"].values():
+        assert alone[0] == 1
+        assert alone[1] > 1
+        assert shared == pytest.approx(alone, rel=1e-9)
+
+
 def test_more_ranks_than_bodies_are_refused_with_the_legal_counts(report: Any) -> None:
     assert report["too_many_ranks"] == (
         "4 ranks cannot share 3 bodies: a rank needs at least one; use 1 to 3 ranks a group, or more bodies"
