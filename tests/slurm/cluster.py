@@ -107,9 +107,12 @@ class Cluster:
         """Sends a signal to a job's batch script alone, as Slurm does before the time limit."""
         launching.succeeded(self.run(["scancel", "--batch", f"--signal={name}", str(number)]))
 
-    def start_now(self, number: int | str) -> None:
-        """Lets a requeued job begin at once, which Slurm otherwise holds back for two minutes."""
-        launching.succeeded(self.run(["scontrol", "update", f"jobid={number}", "StartTime=now"]))
+    def start_soon(self, number: int | str) -> None:
+        """Lets a requeued job begin, which Slurm otherwise holds back for two minutes.
+
+        Not in the second of its requeue, whose revoked credential would still stand against it.
+        """
+        launching.succeeded(self.run(["scontrol", "update", f"jobid={number}", "StartTime=now+3"]))
 
     def _is_up(self) -> bool:
         assert self._keeper.poll() is None, self._logs()
