@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import sys
@@ -52,7 +53,7 @@ class Facts(dict[str, Any]):
     def __init__(self, write: Callable[[], None]):
         super().__init__()
         self._write = write
-        self._written = time.monotonic()
+        self._written = -math.inf
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Notes how far the stage is, beside where it started; a reader sees it some seconds later."""

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import solvers
-from pipeline import cli
+from pipeline import cli, records
 from pipeline.data import plan
 from pipeline.parallel import launch
 
@@ -98,6 +98,17 @@ def nan(index: int) -> None:
         return result
 
     Drift.advance = advance
+
+
+def signalled() -> None:
+    """SIGUSR1 comes when the stage begins its work."""
+    original = records.attempt
+
+    def attempt(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return original(*arguments)
+
+    records.attempt = attempt
 
 
 def none() -> None:
