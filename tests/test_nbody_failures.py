@@ -39,7 +39,7 @@ def test_a_collision_ends_at_the_bound_on_steps() -> None:
 
 
 def test_close_encounters_are_followed() -> None:
-    """Of three bodies from rest 9 % come within 1e-6 m, and round-off at 1e-16 would lose their energy."""
+    """Of three bodies from rest 11 % come within 1e-6 m, where round-off at 1e-16 would lose their energy."""
     solver = nbody(max_steps=100_000)
     found = solver.solve([sampled(solver, seed) for seed in range(300)], np.linspace(0.0, 3.9, 101))
     assert sum(reason is not None for reason in found.failures) <= 6
