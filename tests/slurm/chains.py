@@ -12,9 +12,15 @@ from tests.slurm.cluster import Cluster, wait_until
 SMOKE = "experiment=smoke"
 #: Data of the smoke experiment that take about a third of a second a trajectory, in steps as short as these.
 SLOW = (SMOKE, "solver.scheme=euler", "solver.time_step=2e-7", "samples.per_shard=1")
+SLOW_SAMPLES = ("samples.train=10", "samples.valid=1", "samples.test=1")
 #: Training on the data of the smoke experiment that goes on for some seconds.
-LONG = ("training.steps=400", "training.checkpoint_every=20", "training.validate_every=50")
+LONG = ("training.steps=240", "training.checkpoint_every=20", "training.validate_every=50")
 JOBS = ("generate", "finish", "validate", "train", "evaluate")
+
+
+def batch_script(stage: str) -> Path:
+    """What a user submits by hand."""
+    return Path(__file__).parents[2] / "slurm" / f"{stage}.sbatch"
 
 
 def run_override(run: Path) -> str:

@@ -107,6 +107,10 @@ class Cluster:
         """Sends a signal to a job's batch script alone, as Slurm does before the time limit."""
         launching.succeeded(self.run(["scancel", "--batch", f"--signal={name}", str(number)]))
 
+    def cancel(self, number: int | str) -> None:
+        """Cancels a job, as a user does."""
+        launching.succeeded(self.run(["scancel", str(number)]))
+
     def start_soon(self, number: int | str) -> None:
         """Lets a requeued job begin, which Slurm otherwise holds back for two minutes.
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.launching import stage, succeeded
 from tests.slurm import cluster as cluster_module
+from tests.slurm.chains import SLOW, SLOW_SAMPLES, SMOKE
 from tests.slurm.cluster import Cluster
 
 
@@ -28,5 +29,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with the validated data of the smoke experiment, made on one rank without Slurm."""
     run = tmp_path_factory.mktemp("prepared")
     for name in ("generate", "validate"):
-        succeeded(stage(name, "experiment=smoke", f"run={run}"))
+        succeeded(stage(name, SMOKE, f"run={run}"))
+    return run
+
+
+@pytest.fixture(scope="session")
+def slow_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with data that take seconds to make, made undisturbed and without Slurm."""
+    run = tmp_path_factory.mktemp("slow")
+    succeeded(stage("generate", *SLOW, *SLOW_SAMPLES, f"run={run}", ranks=2))
     return run
