@@ -99,6 +99,21 @@ def fly_by(communicator: MPI.Intracomm, case: dict[str, Any]) -> list[float]:
     return [solver.counts["close_encounters"], float(apart / (0.01 * spread)), solver.counts["steps"]]
 
 
+def stopped(communicator: MPI.Intracomm, case: dict[str, Any]) -> list[str]:
+    """What each rank says of a trajectory that takes too many steps, where the next one ends well."""
+    system = case["system"] | {"kind": "cold_collapse"}
+    solver = nbody(communicator, **case | {"system": system, "max_steps": 5})
+    parameters = sampled(solver)
+    state = solver.initial_state(parameters)
+    reason = ""
+    try:
+        solver.advance(state, parameters, 0.0, 10.0)
+    except DivergedError as error:
+        reason = str(error)
+    solver.advance(state, parameters, 0.0, 1e-4)
+    return communicator.allgather(reason)
+
+
 def too_many_ranks(communicator: MPI.Intracomm) -> str:
     """What a solver says that has fewer bodies than there are ranks."""
     try:
@@ -141,13 +156,15 @@ def main() -> None:
         for bodies in ("gathered", "ring")
         for integrator in INTEGRATORS
     }
-    flights = {name: [fly_by(part, FLIGHTS[name]) for part in (MPI.COMM_SELF, world)] for name in FLIGHTS}
+    alone_and_shared = (MPI.COMM_SELF, world)
+    flights = {name: [fly_by(part, FLIGHTS[name]) for part in alone_and_shared] for name in FLIGHTS}
+    reasons = {name: [stopped(part, FLIGHTS[name]) for part in alone_and_shared] for name in FLIGHTS}
     message = too_many_ranks(world)
     if world.rank == 0:
         print(
             json.dumps({
                 "differences": differences, "rings": rings, "diverged": diverged,
-                "flights": flights, "too_many_ranks": message,
+                "flights": flights, "reasons": reasons, "too_many_ranks": message,
             })
         )  # fmt: skip
 

@@ -44,6 +44,14 @@ def test_an_encounter_within_a_frame_is_counted(report: Any) -> None:
         assert shared == pytest.approx(alone, rel=1e-9)
 
 
+def test_too_many_steps_end_the_trajectory_on_all_ranks_with_one_reason(report: Any) -> None:
+    for (alone,), shared in report["reasons"].values():
+        assert alone.startswith(
+            "more than max_steps=5 steps before time 10 s; the smallest separation met is"
+        )
+        assert shared == [alone] * RANKS
+
+
 def test_more_ranks_than_bodies_are_refused_with_the_legal_counts(report: Any) -> None:
     assert report["too_many_ranks"] == (
         "4 ranks cannot share 3 bodies: a rank needs at least one; use 1 to 3 ranks a group, or more bodies"
