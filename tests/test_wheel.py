@@ -25,9 +25,9 @@ def test_the_wheel_holds_the_yaml_files_and_no_tests(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
     sources = {
         str(path.relative_to(ROOT))
-        for package in ("pipeline", "solvers", "surrogates", "configs")
+        for package in ("pipeline", "solvers", "surrogates", "configs", "slurm")
         for path in (ROOT / package).rglob("*")
-        if path.suffix in (".py", ".yaml", ".j2")
+        if path.suffix in (".py", ".yaml", ".j2", ".sbatch")
     }
     assert sources <= held
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in held)

@@ -141,8 +141,12 @@ def _paper_of(run: Path) -> Paper:
 def _print_lines(settings: Settings, arguments: Sequence[str], jobs: Sequence[Job]) -> None:
     after: list[str] = []
     setup = shlex.quote(str(submission.setup_path(settings.run)))
+    launcher = settings.launcher
+    print(f"# {setup} will hold:", *submission.setup_lines(launcher.setup), sep="\n#     ")
     for job in jobs:
-        line = submission.sbatch_line(job, settings.launcher, settings.run, arguments, after)
+        launch_line = shlex.join([*launcher.mpirun, "-n", str(launcher.ranks[job.stage])])  # type: ignore[index]
+        print(f"# {job.name}: {launch_line} python -m pipeline.{job.stage} ...")
+        line = submission.sbatch_line(job, launcher, settings.run, arguments, after)
         print(f"SIMSURROGATE_SETUP={setup} {shlex.join(line)}")
         after = [f"<{job.name}>"]
 

@@ -1,4 +1,4 @@
-"""One stage inside a Slurm job: its ranks are started, stopped before the time is up, and queued again.
+"""One stage inside a Slurm job: its ranks, and its return to the queue when its time is up.
 
 python -m pipeline.jobs.step STAGE KEY=VALUE ...      # the last line of slurm/STAGE.sbatch
 """
@@ -21,25 +21,21 @@ from pipeline.settings import Settings
 def run(stage: str, arguments: list[str], settings: Settings) -> None:
     """Runs the stage on the ranks of this job, and ends with its exit code.
 
-    SIGUSR1, which Slurm sends before the time is up, and SIGTERM, which it sends before it ends a job, go
-    on to the stage as SIGUSR1. A stage that has stopped so is queued again, except after SIGTERM: then
-    Slurm or a person decides. One that has made no progress in this job ends instead.
+    SIGUSR1, which Slurm sends before the time is up, goes on to the stage. One that has stopped so is queued
+    again; one that has made no progress in this job ends instead.
     """
     ranks = int(os.environ.get("SLURM_NTASKS", "1"))
     if stage == "generate":
-        arguments = [*arguments, *_part(settings.launcher.parts, os.environ)]
+        arguments = _beside_others(arguments, _part(settings.launcher.parts, os.environ))
     command = local.command(stage, arguments, ranks, settings.launcher.mpirun)
-    received: list[int] = []
     with local.start(command, _environment()) as process:
 
         def pass_on(number: int, frame: object) -> None:
-            received.append(number)
-            process.send_signal(signal.SIGUSR1)
+            process.send_signal(number)
 
         signal.signal(signal.SIGUSR1, pass_on)
-        signal.signal(signal.SIGTERM, pass_on)
         exit_code = process.wait()
-    if exit_code == stopping.EXIT_CODE and signal.SIGTERM not in received:
+    if exit_code == stopping.EXIT_CODE:
         _queue_again(stage, settings)
     # A process that a signal ended has minus its number.
     sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
@@ -62,6 +58,21 @@ def _part(parts: int, variables: Mapping[str, str]) -> list[str]:
                 "or say with launcher=slurm launcher.parts=N into how many parts the data set goes"
             )
     return [f"part=[{task},{parts}]"]
+
+
+def _beside_others(arguments: list[str], overrides: list[str]) -> list[str]:
+    """The words with overrides added where others are: Hydra wants all of them in one place."""
+    for place, word in enumerate(arguments):
+        if "=" in word and not word.startswith("-") and arguments[place - 1 : place] not in _WITH_VALUE:
+            return [*arguments[:place], *overrides, *arguments[place:]]
+    return [*arguments, *overrides]
+
+
+#: Hydra's options that take the next word.
+_WITH_VALUE = [
+    [name]
+    for name in ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
+]
 
 
 def _environment() -> dict[str, str]:

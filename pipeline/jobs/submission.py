@@ -78,7 +78,13 @@ def sbatch_line(
 
 
 def log_pattern(job: Job, run: Path) -> str:
-    """Where a job writes what it prints; %j, %A and %a are Slurm's."""
+    """Where a job writes what it prints; %j, %A and %a are Slurm's.
+
+    Raises:
+        ValueError: Slurm would take the name of the run folder for something else.
+    """
+    if set(str(run)) & set("\\\n"):
+        raise ValueError(f"run={str(run)!r}: Slurm takes no backslash or line break in the path of a log")
     folder = str(run.absolute() / "jobs" / "logs").replace("%", "%%")
     return f"{folder}/{job.name}-{'%A_%a' if job.tasks else '%j'}.out"
 
@@ -111,9 +117,13 @@ def write_setup(run: Path, lines: Sequence[str]) -> Path:
     """The shell lines that each job runs first: they find this Python, unless the site's own find another."""
     path = setup_path(run)
     writable_folder(path.parent / "logs")
-    found = [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH", *lines]
-    write_whole(path, "\n".join(["# What launcher.setup says, before each stage.", *found, ""]))
+    write_whole(path, "\n".join([*setup_lines(lines), ""]))
     return path
+
+
+def setup_lines(lines: Sequence[str]) -> list[str]:
+    """The lines of `setup.sh`: what finds this Python, and those of `launcher.setup` behind it."""
+    return [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH", *lines]
 
 
 def setup_path(run: Path) -> Path:

@@ -131,7 +131,7 @@ def writes() -> None:
     atexit.register(lambda: print(f"{len(calls)} writes"))
 
 
-FAULTS = {one.__name__: one for one in (none, memory, writes, kill, kill_publishing, raises, nan)}
+FAULTS = {one.__name__: one for one in (none, signalled, memory, writes, kill, kill_publishing, raises, nan)}
 
 if __name__ == "__main__":
     stage, fault, *overrides = sys.argv[1:]
