@@ -57,7 +57,8 @@ class NBody(EnsembleSolver):
         gravitational_constant: G, m^3/(kg s^2).
         softening: Plummer's softening length, m; 0 for point masses.
         integrator: see above.
-        accuracy: Aarseth's eta, of hermite4: the step goes with its square root.
+        accuracy: Aarseth's eta, of hermite4: the step goes with its square root. In close encounters of a few
+            bodies eta is less (`nbody_integrators`).
         time_step: of leapfrog and yoshida4, s; None for hermite4.
         energy_tolerance: a trajectory whose energy differs from that at time 0 by more than this share has
             failed.
