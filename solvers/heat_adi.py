@@ -36,7 +36,8 @@ class AlternatingDirections(Scheme):
     results are extrapolated to parts of no length (Hairer, Norsett & Wanner 1993, Solving ordinary
     differential equations I, section II.9, in powers of h^2), until one more number of parts changes the
     result by at most `tolerance` times the standard deviation of the temperature over the box. Where four do
-    not suffice the step is shortened. What is undamped or grows is seen: it differs with the number of parts.
+    not suffice the step is shortened. What is undamped or grows is seen: it differs with the number of parts
+    (in the last two extrapolations from one number of parts on it would not).
     """
 
     def __init__(self, operator: DiffusionOperator, walls: Walls, time_step: float | None, tolerance: float):

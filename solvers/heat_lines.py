@@ -21,9 +21,6 @@ import numpy as np
 
 from solvers.compiled import compiled
 
-#: So many lines at once keep their rows in the cache between the way forward and the way back.
-_CHUNK = 256
-
 #: What is smaller in the last row of L is nothing: subnormal numbers are slow.
 _NOTHING = 1e-150
 
@@ -105,25 +102,19 @@ def _backward_row_periodic(x, above, last, c_above, inverse, corner, a):  # type
 @compiled()
 def solve(x, inverse, corner, c, a, periodic):  # type: ignore[no-untyped-def]
     """Replaces `x` by the solution."""
-    last = len(x) - 1
-    for first in range(0, x.shape[1], _CHUNK):
-        part = slice(first, min(first + _CHUNK, x.shape[1]))
-        total = np.zeros(part.stop - part.start)
-        if periodic:
-            for i in range(last):
-                below = x[i - 1, part] if i > 0 else np.zeros(total.size)
-                _forward_row_periodic(
-                    x[i, part], below, total, c[i, part], inverse[i, part], corner[i, part], a
-                )
-            _last_rows(x[last, part], x[last - 1, part], total, inverse[last, part], corner[last - 1, part])
-            for i in range(last - 2, -1, -1):
-                _backward_row_periodic(
-                    x[i, part], x[i + 1, part], x[last, part], c[i + 1, part], inverse[i, part],
-                    corner[i, part], a,
-                )  # fmt: skip
-        else:
-            for i in range(last + 1):
-                below = x[i - 1, part] if i > 0 else total
-                _forward_row(x[i, part], below, c[i, part], inverse[i, part], a)
-            for i in range(last - 1, -1, -1):
-                _backward_row(x[i, part], x[i + 1, part], c[i + 1, part], inverse[i, part], a)
+    last, total = len(x) - 1, np.zeros(x.shape[1])
+    if periodic:
+        below = np.zeros(x.shape[1])
+        for i in range(last):
+            _forward_row_periodic(x[i], below, total, c[i], inverse[i], corner[i], a)
+            below = x[i]
+        _last_rows(x[last], x[last - 1], total, inverse[last], corner[last - 1])
+        for i in range(last - 2, -1, -1):
+            _backward_row_periodic(x[i], x[i + 1], x[last], c[i + 1], inverse[i], corner[i], a)
+    else:
+        below = total
+        for i in range(last + 1):
+            _forward_row(x[i], below, c[i], inverse[i], a)
+            below = x[i]
+        for i in range(last - 1, -1, -1):
+            _backward_row(x[i], x[i + 1], c[i + 1], inverse[i], a)

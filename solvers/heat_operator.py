@@ -27,7 +27,7 @@ from solvers.heat_kernels import march, march_1d
 PARITIES = {"periodic": 0.0, "neumann": 1.0, "dirichlet": -1.0}
 
 #: The rows that a march works on at a time are to stay in this much of a core's own cache.
-_CACHE_BYTES = 640 * 1024
+_CACHE_BYTES = 960 * 1024
 
 #: More levels in one pass gain nothing: memory is idle by then.
 _DEEPEST = 12
