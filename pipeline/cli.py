@@ -120,7 +120,7 @@ def _nearest_key(full_key: str) -> str:
 def _group_choices() -> list[str]:
     """The overrides of this command line that choose a YAML, which decide the legal keys."""
     groups = {folder.name for folder in _config_folder().iterdir() if folder.is_dir()}
-    return [word for word in sys.argv[1:] if word.split("=")[0].lstrip("+") in groups]
+    return [word for word in sys.argv[1:] if word.split("=")[0].lstrip("+") in groups and "{" not in word]
 
 
 def _nearest_choice(group: str, choice: str) -> str:

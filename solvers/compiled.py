@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -19,8 +22,18 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
-            return numba.njit(cache=True, **_OPTIONS | options)(function)
+            kernel = numba.njit(cache=True, **_OPTIONS | options)(function)
         except RuntimeError:
             return numba.njit(**_OPTIONS | options)(function)
+        # By itself numba looks for changes in the function's own file, not in those of what it calls.
+        kernel._cache._cache_file._source_stamp = _sources()
+        return kernel
 
     return decorate
+
+
+@cache
+def _sources() -> str:
+    """A checksum of every file from which a kernel may be compiled."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -90,7 +90,7 @@ def _judged(
     if facts is None:
         return Task(job, task, *_by_record(record))
     state, reason = facts["JobState"], facts["Reason"]
-    if state == "PENDING" and reason == "DependencyNeverSatisfied":
+    if reason == "DependencyNeverSatisfied":
         return Task(job, task, "cancelled", "what it waits for failed")
     if state in _ALIVE:
         why = _progress(record) if _ALIVE[state] == "running" else _words(reason)
@@ -98,7 +98,7 @@ def _judged(
     if state == "COMPLETED":
         return Task(job, task, "done", "")
     if state == "CANCELLED":
-        never_ran = facts["RunTime"] == "00:00:00"
+        never_ran = facts.get("NodeList", "") in ("", "(null)")
         return Task(job, task, "cancelled", "before it began" if never_ran else "while it ran")
     reason = record.get("reason", "") if record.get("outcome") in ("failed", "interrupted") else ""
     code, _, number = facts["ExitCode"].partition(":")
