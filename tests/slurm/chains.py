@@ -15,6 +15,7 @@ SLOW = (SMOKE, "solver.scheme=euler", "solver.time_step=2e-7", "samples.per_shar
 SLOW_SAMPLES = ("samples.train=10", "samples.valid=1", "samples.test=1")
 #: Training on the data of the smoke experiment that goes on for some seconds.
 LONG = ("training.steps=240", "training.checkpoint_every=20", "training.validate_every=50")
+RANK_ON_EACH_NODE = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1")
 JOBS = ("generate", "finish", "validate", "train", "evaluate")
 
 

@@ -1,6 +1,7 @@
 """One cluster for all tests of this folder; each worker of a parallel run has its own."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.launching import stage, succeeded
 from tests.slurm import cluster as cluster_module
-from tests.slurm.chains import SLOW, SLOW_SAMPLES, SMOKE
+from tests.slurm.chains import RANK_ON_EACH_NODE, SLOW, SLOW_SAMPLES, SMOKE
 from tests.slurm.cluster import Cluster
 
 
@@ -39,3 +40,14 @@ def slow_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("slow")
     succeeded(stage("generate", *SLOW, *SLOW_SAMPLES, f"run={run}", ranks=2))
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lonely_rank(cluster: Cluster, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
+    """The job of a training whose rank 0 never comes. The other one gives up after two minutes, in which
+    the other tests run.
+    """
+    folder = tmp_path_factory.mktemp("lonely")
+    train = ["python", "-m", "pipeline.train", SMOKE, f"run={folder}", f"dataset={prepared}/dataset"]
+    step = ["srun", "--mpi=none", "sh", "-c", f'[ "$SLURM_PROCID" = 0 ] || exec {shlex.join(train)}']
+    return cluster.sbatch(*RANK_ON_EACH_NODE, f"--output={folder}/log.txt", f"--wrap={shlex.join(step)}")

@@ -1,8 +1,7 @@
-"""Ranks that Slurm starts: on both nodes they are one world, and where they are not, that is refused."""
+"""Ranks that Slurm starts: on both nodes they are one world; one that is alone ends."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -12,19 +11,13 @@ from pathlib import Path
 
 from tests.faults.driving import made
 from tests.launching import stage, succeeded
+from tests.slurm.chains import RANK_ON_EACH_NODE, SMOKE, records
 from tests.slurm.cluster import Cluster, wait_until
-
-TWO_NODES = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1")
-SMOKE = "experiment=smoke"
 
 
 def wrapped(cluster: Cluster, folder: Path, command: list[str]) -> int:
     """Submits a command on two nodes, a rank on each; the job's number."""
-    return cluster.sbatch(*TWO_NODES, f"--output={folder}/log.txt", f"--wrap={shlex.join(command)}")
-
-
-def record(run: Path, stage_name: str) -> dict:
-    return json.loads(max((run / "records").glob(f"{stage_name}-*.json")).read_text())
+    return cluster.sbatch(*RANK_ON_EACH_NODE, f"--output={folder}/log.txt", f"--wrap={shlex.join(command)}")
 
 
 def test_mpi_ranks_on_two_nodes_share_trajectories(cluster: Cluster, tmp_path: Path) -> None:
@@ -36,7 +29,7 @@ def test_mpi_ranks_on_two_nodes_share_trajectories(cluster: Cluster, tmp_path: P
     number = wrapped(cluster, tmp_path, ["mpirun", "--bind-to", "none", "-n", "2", *generate])
     succeeded(stage("generate", *shared, f"run={folders[1]}", ranks=2))
     cluster.succeeded(number)
-    told = record(folders[0], "generate")
+    (told,) = records(folders[0], "generate")
     assert told["nodes"] == {"n1": 1, "n2": 1}
     assert told["slurm"]["job"] == str(number)
     assert made(folders[0]) == made(folders[1])
@@ -49,27 +42,26 @@ def test_ddp_ranks_on_two_nodes_train_the_same(cluster: Cluster, prepared: Path,
     number = wrapped(cluster, tmp_path, ["srun", "--mpi=none", *train])
     succeeded(stage("train", SMOKE, f"run={folders[1]}", f"dataset={prepared}/dataset", ranks=2))
     cluster.succeeded(number)
-    assert record(folders[0], "train")["nodes"] == {"n1": 1, "n2": 1}
+    (told,) = records(folders[0], "train")
+    assert told["nodes"] == {"n1": 1, "n2": 1}
     weights = [(folder / "models" / "fno" / "model.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1]
 
 
-def test_single_rank_worlds_under_srun_are_refused(cluster: Cluster, tmp_path: Path) -> None:
-    """Open MPI's own srun support is missing from its wheel: each process believes that it is alone."""
-    run = tmp_path / "run"
-    command = ["srun", "--mpi=none", "python", "-m", "pipeline.generate", SMOKE, f"run={run}"]
-    ended = cluster.wait(wrapped(cluster, tmp_path, command))
-    said = (tmp_path / "log.txt").read_text()
+def test_a_rank_that_is_left_alone_gives_up(cluster: Cluster, lonely_rank: int) -> None:
+    ended = cluster.wait(lonely_rank, seconds=180)
+    said = Path(ended["StdOut"]).read_text()
     assert (ended["JobState"], ended["ExitCode"]) == ("FAILED", "2:0"), said
-    assert "srun started 2 ranks, but MPI (Open MPI" in said
+    assert "rank 1 of 2, started by srun, does not reach the others within 0:02:00" in said
+    assert "is the run folder the same on all nodes?" in said
     assert "Traceback" not in said
-    assert not run.exists()
 
 
 def test_killed_tests_leave_no_daemon_and_no_job(cluster: Cluster, tmp_path: Path) -> None:
     """A second cluster beside this one, whose owner is killed while a job runs."""
     program = """
 import sys
+from tests.slurm.chains import RANK_ON_EACH_NODE, SMOKE, records
 from tests.slurm.cluster import Cluster
 with Cluster() as mine:
     mine.wait(mine.sbatch("--output=/dev/null", "--wrap=sleep 600"), ["RUNNING"])
