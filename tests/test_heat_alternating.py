@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from solvers.contract import DivergedError
 from solvers.grid import Grid
-from solvers.heat_adi import AlternatingDirections
+from solvers.heat_adi import AlternatingDirections, _damping
 from solvers.heat_lines import factorise, solve
 from solvers.heat_operator import DiffusionOperator, walls
 from tests.heat_cases import (
@@ -173,6 +173,31 @@ def test_what_is_steady_stays_so_at_any_step(kinds: tuple[str, ...]) -> None:
     source = scheme.walls.supply
     steady = -np.linalg.solve(matrix(scheme.operator), source.ravel()).reshape(on.block_shape)
     assert error(scheme.advance(steady, source, 30.0), steady) < 1e-11
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_what_is_kept_of_the_parts_amplifies_no_wave(number: int) -> None:
+    # Of a wave that decays at rates x and y along two axes, for one step: 1 - 2 (x + y) / ((1 + x) (1 + y)).
+    rates = np.concatenate([[0.0], np.logspace(-3, 8, 200)])
+    kept, weights = np.zeros((201, 201)), _damping(number)
+    for parts, weight in enumerate(weights, start=1):
+        x, y = rates[:, None] / parts, rates / parts
+        kept += weight * (1 - 2 * (x + y) / ((1 + x) * (1 + y))) ** parts
+    assert np.abs(kept).max() <= 1 + 1e-12
+    assert np.abs(kept[0, -1]) < 1e-6
+
+
+def test_steps_far_beyond_the_shortest_waves_need_not_be_shortened() -> None:
+    on = grid((96, 64), "periodic", "dirichlet")
+    k = smooth_diffusivity(on)
+    scheme = Counting(DiffusionOperator(on, k), walls(on, VALUES, k), None, 1e-4)
+    state = np.sin(2 * np.pi * on.coordinates(0))[:, None] + 0 * on.coordinates(1)
+    state = scheme.advance(state, scheme.walls.supply, 0.01)
+    scheme.num_steps = 0
+    for _ in range(60):
+        state = scheme.advance(state, scheme.walls.supply, 0.01)
+    assert 0.01 * scheme.operator.spectral_bound > 500
+    assert scheme.num_steps == 60
 
 
 @hypothesis_settings(deadline=None, max_examples=30)
