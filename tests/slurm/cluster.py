@@ -84,23 +84,25 @@ class Cluster:
         shown = self.run(["squeue", "--states=all", "--noheader", "--array", "--format=%i %T"])
         return dict(line.split() for line in launching.succeeded(shown).stdout.splitlines())
 
-    def wait(self, number: int | str, states: Iterable[str] = ENDED, seconds: float = 90) -> dict[str, str]:
+    def log(self, number: int | str) -> str:
+        """What a job has printed so far."""
+        path = Path(self.job(number).get("StdOut", ""))
+        return path.read_text() if path.is_file() else "no log"
+
+    def wait(self, number: int | str, states: Iterable[str] = ENDED, seconds: float = 150) -> dict[str, str]:
         """Waits until a job is in one of these states; what `scontrol` then says of it."""
         wanted = tuple(states)
-
-        def described() -> str:
-            found = self.job(number)
-            log = Path(found.get("StdOut", ""))
-            return f"{found}\n{log.read_text() if log.is_file() else 'no log'}"
-
-        wait_until(lambda: self.job(number)["JobState"] in wanted, seconds, described)
+        wait_until(
+            lambda: self.job(number)["JobState"] in wanted,
+            seconds,
+            lambda: f"{self.job(number)}\n{self.log(number)}",
+        )
         return self.job(number)
 
-    def succeeded(self, number: int | str, seconds: float = 90) -> dict[str, str]:
+    def succeeded(self, number: int | str) -> dict[str, str]:
         """Waits for a job's end, which has to be a good one."""
-        found = self.wait(number, seconds=seconds)
-        log = Path(found["StdOut"])
-        assert found["JobState"] == "COMPLETED", f"{found}\n{log.read_text() if log.is_file() else ''}"
+        found = self.wait(number)
+        assert found["JobState"] == "COMPLETED", f"{found}\n{self.log(number)}"
         return found
 
     def signal(self, number: int | str, name: str) -> None:

@@ -69,7 +69,7 @@ def test_only_killed_tasks_run_again(cluster: Cluster, slow_data: Path, tmp_path
         ("generate", [1, 2]),
         *((name, []) for name in JOBS[1:]),
     ]
-    cluster.succeeded(numbers(run)["finish"], 120)
+    cluster.succeeded(numbers(run)["finish"])
     assert made(run) == made(slow_data)
     assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
     tasks = [record["slurm"].get("array_task", "finish") for record in records(run, "generate")]
