@@ -30,7 +30,7 @@ from solvers.heat_operator import DiffusionOperator, walls
 
 BYTES = 5 * 8
 TRIAD_CELLS = 2400**2
-ROUNDS = 5
+ROUNDS = 3
 #: py-pde is slow: it makes fewer steps.
 PY_PDE_STEPS = 4
 Run = Callable[[], np.ndarray]
