@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -90,6 +91,10 @@ class Problem:
         return cls(**plain)
 
 
+class ExtrapolationWarning(UserWarning):
+    """A surrogate was asked for what its training data did not cover."""
+
+
 class Surrogate(torch.nn.Module, ABC):
     """A trainable stand-in for a solver. A subclass takes the `problem` and its own keyword options."""
 
@@ -106,21 +111,58 @@ class Surrogate(torch.nn.Module, ABC):
         """
 
     @abstractmethod
-    def predict(
+    def _predict(
         self,
         initial_state: np.ndarray | torch.Tensor,
         parameters: Mapping[str, Any],
         times: np.ndarray | torch.Tensor,
     ) -> torch.Tensor:
+        """What `predict` gives; without gradients, and whatever the range of the parameters."""
+
+    @torch.no_grad()
+    def predict(
+        self,
+        initial_state: np.ndarray | torch.Tensor,
+        parameters: Mapping[str, Any],
+        times: np.ndarray | torch.Tensor,
+        *,
+        strict: bool = False,
+    ) -> torch.Tensor:
         """The states (B, T, C, *sites) at `times` (T,), in physical units.
 
         `initial_state` (B, C, *sites) is the state at `times[0]` and comes back as the first frame.
         `parameters` maps each scalar parameter to (B,) or a number, and each coefficient field to
-        (B, *sites) or (*sites).
+        (B, *sites) or (*sites). The computation runs on the device and in the precision of the
+        weights; no gradient is kept.
+
+        Warns with `ExtrapolationWarning` of a scalar parameter outside the range of the training data.
 
         Raises:
-            ValueError: a shape, a missing or unknown parameter, or times that do not fit.
+            ValueError: a shape, a missing or unknown parameter, or times that do not fit; with `strict`
+                also a parameter outside the range of the training data.
         """
+        for told in self._out_of_range(parameters):
+            if strict:
+                raise ValueError(f"{told}; without strict=True it is answered all the same")
+            warnings.warn(f"{told}; the answer is an extrapolation", ExtrapolationWarning, stacklevel=3)
+        return self._predict(initial_state, parameters, times)
+
+    def _out_of_range(self, parameters: Mapping[str, Any]) -> list[str]:
+        """A sentence for each scalar parameter that the training data did not cover."""
+        told = []
+        for name, (low, high) in zip(self.problem.parameters, self.problem.parameter_ranges, strict=True):
+            if name not in parameters:
+                continue
+            values = torch.as_tensor(parameters[name], dtype=torch.float64).reshape(-1)
+            # Data of float32 may lie a rounding beside an end of the range.
+            margin = 1e-6 * max(abs(low), abs(high))
+            outside = values[~((values >= low - margin) & (values <= high + margin))]
+            if len(outside):
+                told.append(
+                    f"{name}={outside[0]:g} is outside the range {low:g} to {high:g} that the surrogate was "
+                    f"trained on ({len(outside)} of {len(values)} values are)"
+                )
+        return told
 
 
 def surrogate_names() -> list[str]:

@@ -76,20 +76,13 @@ class Stepper(Surrogate):
             errors.append((torch.linalg.vector_norm(state_BXC - truth, dim=site_axes) / norm).mean())
         return {"rollout": torch.stack(errors).mean()}
 
-    @torch.no_grad()
-    def predict(
+    def _predict(
         self,
         initial_state: np.ndarray | torch.Tensor,
         parameters: Mapping[str, Any],
         times: np.ndarray | torch.Tensor,
     ) -> torch.Tensor:
-        """The roll-out at `times`, which lie whole numbers of `problem.time_step` behind `times[0]`.
-
-        The computation runs on the device and in the precision of the weights; no gradient is kept.
-
-        Raises:
-            ValueError: a shape, a missing or unknown parameter, or times that do not fit.
-        """
+        """The roll-out at `times`, which lie whole numbers of `problem.time_step` behind `times[0]`."""
         state = self._on_device(initial_state)
         expected = (len(self.problem.channels), *self.problem.sites)
         if state.ndim != len(expected) + 1 or state.shape[1:] != expected:

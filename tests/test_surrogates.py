@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 
 import surrogates
 from surrogates import store
-from surrogates.contract import Problem, Surrogate, surrogate_class, surrogate_names
+from surrogates.contract import ExtrapolationWarning, Problem, Surrogate, surrogate_class, surrogate_names
 from tests import problems
 
 CASES = [
@@ -154,6 +156,33 @@ def test_what_does_not_fit_is_refused_with_numbers(name: str, change: dict[str, 
     surrogate = built(name, square())
     with pytest.raises(ValueError, match=said):
         surrogate.predict(**(arguments | change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("power", "inside"), [(1.0, True), (3.0, True), (0.99, False), (np.nan, False)])
+def test_a_parameter_outside_the_training_range_is_told_or_refused(
+    name: str, power: float, inside: bool, tmp_path: Path
+) -> None:
+    problem = square()
+    store.save(tmp_path, built(name, problem), name, problems.options(name), {})
+    loaded = surrogates.load(tmp_path)
+    # As float32 holds it: rounding alone does not lead out of the range.
+    powers = np.array([2.0, power], np.float32) * np.array(1 + 1e-7, np.float32)
+    arguments = (
+        np.zeros((2, 2, 16, 17)),
+        {"power": powers, "conductivity": np.ones((16, 17))},
+        np.array([0.0, 0.25]),
+    )
+    if inside:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            loaded.predict(*arguments, strict=True)
+        return
+    said = rf"power={power:g} is outside the range 1 to 3 .*1 of 2 values"
+    with pytest.warns(ExtrapolationWarning, match=said) as caught:
+        assert loaded.predict(*arguments).shape == (2, 2, 2, 16, 17)
+    assert caught[0].filename == __file__
+    with pytest.raises(ValueError, match=said):
+        loaded.predict(*arguments, strict=True)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
