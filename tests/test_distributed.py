@@ -89,15 +89,18 @@ def test_srun_joins_its_ranks_by_a_file() -> None:
     assert not list(Path(tempfile.gettempdir()).glob(f".meeting-{os.getpid()}-*"))
 
 
-def test_a_rank_that_nobody_meets_gives_up() -> None:
+@pytest.mark.parametrize(
+    ("rank", "told"), [("0", "1 of 2 ranks came to 127.0.0.1"), ("1", "rank 0 did not write /tmp/.meeting-")]
+)
+def test_a_rank_that_nobody_meets_gives_up(rank: str, told: str) -> None:
     program = (
         "from datetime import timedelta; from pathlib import Path; from pipeline.training import distributed;"
         "distributed._RENDEZVOUS_TIMEOUT = timedelta(seconds=1);"
-        "distributed.joined('cpu', Path('/')).__enter__()"
+        "distributed.joined('cpu', Path('/tmp')).__enter__()"
     )
-    result = run([sys.executable, "-c", program], timeout=60, SLURM_PROCID="1", **of_two_ranks())
-    assert "ValueError: rank 1 of 2, started by srun, does not reach the others" in result.stderr
-    assert f"rank 0 did not write /.meeting-{os.getpid()}-0-0" in result.stderr
+    result = run([sys.executable, "-c", program], timeout=60, SLURM_PROCID=rank, **of_two_ranks())
+    assert f"ValueError: rank {rank} of 2, started by srun, does not reach the others" in result.stderr
+    assert told in result.stderr
 
 
 def of_two_ranks() -> dict[str, str]:
