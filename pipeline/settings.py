@@ -62,9 +62,14 @@ class Training(_Section):
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     warmup_steps: NonNegativeInt
+    schedule: Literal["cosine", "linear", "constant"]
     weight_decay: Annotated[float, Field(ge=0)]
     gradient_clip: PositiveFloat
+    max_skipped_steps: NonNegativeInt
     unroll: PositiveInt
+    noise: Annotated[float, Field(ge=0)]
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    gradient_accumulation_steps: PositiveInt
     precision: Literal["float32", "float64", "bfloat16"]
     validate_every: PositiveInt
     checkpoint_every: PositiveInt

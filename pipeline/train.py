@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ import torch
 
 from pipeline import cli, lock, records
 from pipeline.data.dataset import Dataset
-from pipeline.data.files import writable_folder
+from pipeline.data.files import writable_folder, write_whole
 from pipeline.settings import Settings, constructor_arguments
 from pipeline.training import checkpoint, distributed, precision
 from pipeline.training.loop import train
@@ -22,7 +23,7 @@ from surrogates import store
 from surrogates.contract import surrogate_class
 
 #: Options of `training` that do not change what is learned.
-_WITHOUT_EFFECT = {"checkpoint_every", "keep_checkpoints", "device", "tensorboard"}
+_WITHOUT_EFFECT = {"max_skipped_steps", "checkpoint_every", "keep_checkpoints", "device", "tensorboard"}
 
 
 def run(settings: Settings) -> None:
@@ -80,9 +81,21 @@ def run(settings: Settings) -> None:
                 "step": state.best_step,
                 "versions": {each: importlib.metadata.version(each) for each in ("simsurrogate", "torch")},
             }
+            _draw_curves(folder)
             store.save(folder, surrogate, name, options, origin)
             facts |= {"valid_error": state.best_error, "device": str(ranks.device)}
+            facts["skipped_steps"] = state.skipped
             print(f"{folder}: valid roll-out error {state.best_error:.3e} (step {state.best_step})")
+
+
+def _draw_curves(folder: Path) -> None:
+    """`curves.png`: losses and errors of log.csv over the steps."""
+    # Late: matplotlib takes as long to import as a small model to train.
+    from pipeline.evaluation.curves import draw_training, read_log
+
+    picture = io.BytesIO()
+    draw_training(read_log(folder / "log.csv")).savefig(picture, format="png", dpi=150)
+    write_whole(folder / "curves.png", picture.getvalue())
 
 
 def _prepared(folder: Path, configuration: Mapping[str, Any], start_anew: bool) -> bool:

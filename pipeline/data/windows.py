@@ -96,6 +96,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self._shards) * self._starts
 
+    def places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The trajectory of each window, from 0 in its split, and the frame it starts at."""
+        numbers, starts = np.divmod(indices, self._starts)
+        return numbers, starts
+
     def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The windows `indices` (B,): `state` (B, L, C, *sites), `coefficients` (B, K, *sites),
         `parameters` (B, P), `time` (B, L); all in the precision of the data set.
@@ -103,7 +108,7 @@ class Windows:
         The arrays are views of buffers that the next call writes over.
         """
         batch, shards = self._batch(len(indices)), self._shards
-        numbers, starts = np.divmod(indices, self._starts)
+        numbers, starts = self.places(indices)
         batch["time"][...] = shards.header.times[starts[:, None] + np.arange(self._length)]
         found = zip(*(one.tolist() for one in (*shards.locate(numbers), starts)), strict=True)
         for place, (shard, row, start) in enumerate(found):

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import progress
 from pipeline.data.dataset import Dataset
 from pipeline.parallel import stopping
 from pipeline.settings import Training
 from pipeline.training import checkpoint, precision
+from pipeline.training.average import moving_average
 from pipeline.training.distributed import Ranks
+from pipeline.training.divergence import too_many_skipped
 from pipeline.training.log import Log
+from pipeline.training.memory import exhaustion_explained
+from pipeline.training.noise import with_noise
+from pipeline.training.reading import Reader
 from pipeline.training.sampling import Batches
+from pipeline.training.schedule import learning_rate
 from pipeline.training.state import State
+from pipeline.training.update import shared, update
 from pipeline.training.validation import rollout_error
 from surrogates.contract import Batch, Surrogate
 
@@ -44,33 +51,58 @@ def train(
 
     Raises:
         ValueError: the batch does not fit the ranks; the device lacks the precision; every checkpoint
-            is damaged; the gradient is no longer finite.
+            is damaged; the device has too little memory; the gradient was not finite at more than
+            `training.max_skipped_steps` steps.
         StoppedError: SIGUSR1 came to a rank; a checkpoint was written after the step.
     """
     precision.check_mixed(options.precision, ranks.device)
-    windows = dataset.windows("train", options.unroll + 1)
-    batches = Batches(len(windows), options.batch_size, seed, ranks.rank, ranks.size)
     surrogate.to(ranks.device)
-    state = State(surrogate, torch.optim.AdamW(surrogate.parameters(), fused=True))
+    reader = Reader(dataset, options.unroll + 1, next(surrogate.parameters()))
+    batches = Batches(
+        len(reader),
+        options.batch_size,
+        seed,
+        ranks.rank,
+        ranks.size,
+        num_parts=options.gradient_accumulation_steps,
+    )
+    optimiser = torch.optim.AdamW(surrogate.parameters(), fused=True)
+    state = State(surrogate, optimiser, moving_average(surrogate, options.ema))
     newest = ranks.agree(checkpoint.newest_good(folder / "checkpoints") if ranks.is_first else None)
     if newest is not None:
         state.restore(checkpoint.load(newest))
     log = Log(folder, options, state) if ranks.is_first else None
     model = shared(surrogate, ranks)
-    pending = _share(state.pending, ranks)
+    pending, state.pending = _share(state.pending, ranks), []
+    spent = 0.0
     report(state.step, options.steps, "steps")
     total, done = options.steps * options.batch_size, state.step * options.batch_size
     with (
         stopping.listening() as request,
         progress.bar(None, "samples", rank=ranks.rank, total=total, initial=done) as bar,
+        exhaustion_explained(batches, options, ranks),
     ):
         while state.step < options.steps:
             stops = ranks.any_soon(request.received)
             # Random numbers within a model differ from rank to rank and are the same after a resume.
             torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
-            batch = tensors(windows.take(batches.at(state.step)), surrogate)
-            loss = _update(model, batch, state, options)
-            pending += loss
+            begun = time.perf_counter()
+            loss, norm = update(model, _parts(reader, batches, state, options, seed), state, options)
+            spent += time.perf_counter() - begun
+            if math.isfinite(norm):
+                pending += loss
+            elif len(state.skipped) > options.max_skipped_steps:
+                raise too_many_skipped(
+                    surrogate,
+                    dataset=dataset,
+                    reader=reader,
+                    batch=batches.global_batch(state.step - 1),
+                    skipped=state.skipped,
+                    norm=norm,
+                    options=options,
+                )
+            elif log is not None:
+                log.tell(f"step {state.step} is skipped: its gradient's norm is {norm}")
             bar.update(options.batch_size)
             bar.set_postfix(step=state.step, loss=f"{loss:.3e}", refresh=False)
             validates = _is_due(state.step, options.validate_every, options.steps)
@@ -79,9 +111,10 @@ def train(
                 state.loss_sum += sum(ranks.listed(pending)) / ranks.size
                 pending = 0.0
             if validates:
-                _validate(state, rollout_error(surrogate, dataset, ranks, options.batch_size), options)
+                _validate(state, rollout_error(state.judged, dataset, ranks, batches.at_once), options)
                 if log is not None:
-                    log.show(state.rows)
+                    log.show(state.rows, spent, reader.waited)
+                spent = reader.waited = 0.0
             is_last = stops() and state.step < options.steps
             if is_last:
                 state.pending = ranks.listed(pending)
@@ -104,66 +137,28 @@ def _share(pending: list[float], ranks: Ranks) -> float:
     return sum(pending) / len(pending) if pending else 0.0
 
 
-def shared(surrogate: Surrogate, ranks: Ranks) -> Callable[[Batch], dict[str, torch.Tensor]]:
-    """The surrogate's forward, with gradients that are averaged over the ranks."""
-    if ranks.size == 1:
-        return surrogate
-    # One bucket: on a network of processors the number of messages counts more than their overlap.
-    return DistributedDataParallel(surrogate, forward_sync_buffers=False, bucket_cap_mb=256)
-
-
-def tensors(batch: Mapping[str, np.ndarray], surrogate: Surrogate) -> Batch:
-    """A batch of arrays on the surrogate's device and in the precision of its weights."""
-    like = next(surrogate.parameters())
-    return cast(
-        Batch,
-        {name: torch.from_numpy(array).to(like.device, like.dtype) for name, array in batch.items()},
-    )
-
-
-def learning_rate(step: int, options: Training) -> float:
-    """A linear warm-up, then a cosine down to zero; a function of the step alone."""
-    if step < options.warmup_steps:
-        return options.learning_rate * (step + 1) / options.warmup_steps
-    done = (step - options.warmup_steps) / max(1, options.steps - options.warmup_steps)
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def _update(
-    model: Callable[[Batch], dict[str, torch.Tensor]], batch: Batch, state: State, options: Training
-) -> float:
-    """One step of the optimiser; this rank's loss before it."""
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(state.step, options)
-        group["weight_decay"] = options.weight_decay
-    state.optimiser.zero_grad()
-    device_type = batch["state"].device.type
-    with torch.autocast(device_type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-        loss = torch.stack(list(model(batch).values())).sum()
-    torch.autograd.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(state.surrogate.parameters(), options.gradient_clip)
-    if not norm.isfinite():
-        raise ValueError(
-            f"the gradient's norm is {norm.item()} at step {state.step}, with a loss of {loss.item():g} on "
-            f"this rank: lower training.learning_rate={options.learning_rate:g} or training.unroll="
-            f"{options.unroll}"
+def _parts(reader: Reader, batches: Batches, state: State, options: Training, seed: int) -> Iterator[Batch]:
+    """What this rank computes a step's gradient from, one part after the other."""
+    for places, windows in batches.parts(state.step):
+        batch = reader.take(windows)
+        yield with_noise(
+            batch, state.surrogate.problem, options.noise, seed=seed, step=state.step, places=places
         )
-    state.optimiser.step()
-    state.step += 1
-    return loss.item()
 
 
 def _validate(state: State, error: float, options: Training) -> None:
     """Adds a row to the log, and keeps the weights if they are the best so far."""
     last_row = state.rows[-1][0] if state.rows else 0
-    mean_loss = state.loss_sum / (state.step - last_row)
-    state.rows.append([state.step, learning_rate(state.step - 1, options), mean_loss, error])
+    num_steps = state.step - last_row - sum(step > last_row for step in state.skipped)
+    mean_loss = state.loss_sum / num_steps if num_steps else math.nan
+    rate = learning_rate(state.step - 1, options)
+    state.rows.append([state.step, rate, mean_loss, error, len(state.skipped)])
     state.loss_sum = 0.0
     # Nothing compares with nan: weights whose roll-outs diverge would stay the best for ever.
     comparable = error if math.isfinite(error) else math.inf
     if comparable < state.best_error or not state.best_weights:
         state.best_error, state.best_step = comparable, state.step
-        weights = state.surrogate.state_dict()
+        weights = state.judged.state_dict()
         state.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.training.checkpoint import Checkpoint
 from surrogates.contract import Surrogate
@@ -18,19 +19,27 @@ class State:
     """What changes while training; a checkpoint holds all of it.
 
     `rows` are those of log.csv; `loss_sum` is that of the steps since the last row, as a mean over ranks,
-    and `pending` each rank's own since `loss_sum` was last added to.
+    and `pending` each rank's own since `loss_sum` was last added to. `skipped` are the steps whose gradient
+    was not finite. `average` follows the weights, with `training.ema`.
     There is no state of a random generator: it is seeded anew at every step.
     """
 
     surrogate: Surrogate
     optimiser: torch.optim.AdamW
+    average: AveragedModel | None = None
     step: int = 0
     loss_sum: float = 0.0
     pending: list[float] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
     rows: list[list[float]] = field(default_factory=list)
     best_error: float = math.inf
     best_step: int = 0
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> Surrogate:
+        """What is validated and saved: the surrogate, with its averaged weights where they are kept."""
+        return self.surrogate if self.average is None else cast(Surrogate, self.average.module)
 
     def to_checkpoint(self, configuration: Mapping[str, Any]) -> Checkpoint:
         """A checkpoint of this state."""
@@ -38,9 +47,12 @@ class State:
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         for number, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         facts = {
             "loss_sum": self.loss_sum,
             "pending": self.pending,
+            "skipped": self.skipped,
             "rows": self.rows,
             "best_error": self.best_error,
             "best_step": self.best_step,
@@ -50,6 +62,8 @@ class State:
     def restore(self, saved: Checkpoint) -> None:
         """Takes over the state of a checkpoint of the same surrogate."""
         self.surrogate.load_state_dict(_under("weights.", saved.tensors))
+        if self.average is not None:
+            self.average.load_state_dict(_under("average.", saved.tensors))
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for key, tensor in _under("optimiser.", saved.tensors).items():
             number, name = key.split(".")
@@ -58,7 +72,7 @@ class State:
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self.step = saved.step
         self.loss_sum, self.pending = saved.facts["loss_sum"], saved.facts["pending"]
-        self.rows = list(saved.facts["rows"])
+        self.skipped, self.rows = list(saved.facts["skipped"]), list(saved.facts["rows"])
         self.best_error, self.best_step = saved.facts["best_error"], saved.facts["best_step"]
         self.best_weights = _under("best.", saved.tensors)
 

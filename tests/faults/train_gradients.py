@@ -10,7 +10,7 @@ import torch
 
 from pipeline.training import distributed
 from pipeline.training.distributed import Ranks
-from pipeline.training.loop import shared
+from pipeline.training.update import shared
 from surrogates import store
 from surrogates.contract import surrogate_names
 from tests import problems

@@ -1,0 +1,66 @@
+"""One step of the optimiser, whole on all ranks or left out on all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from pipeline.settings import Training
+from pipeline.training.distributed import Ranks
+from pipeline.training.schedule import learning_rate
+from pipeline.training.state import State
+from surrogates.contract import Batch
+
+Model = Callable[[Batch], Mapping[str, torch.Tensor]]
+
+
+def shared(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
+    """The surrogate's forward, with gradients that are averaged over the ranks."""
+    if ranks.size == 1:
+        return surrogate
+    # One bucket: on a network of processors the number of messages counts more than their overlap.
+    return DistributedDataParallel(surrogate, forward_sync_buffers=False, bucket_cap_mb=256)
+
+
+def update(model: Model, parts: Iterable[Batch], state: State, options: Training) -> tuple[float, float]:
+    """Takes the step, or skips it if its gradient is not finite; this rank's loss before it, and the
+    gradient's norm.
+
+    `parts` are `training.gradient_accumulation_steps` batches of equal size, in memory one after the
+    other; ranks exchange gradients after the last one alone.
+
+    The norm is that of the gradient averaged over the ranks, the same on all of them, so that they need
+    not ask each other whether to take the step. A loss that is not finite makes each gradient so too.
+    """
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(state.step, options)
+        group["weight_decay"] = options.weight_decay
+    state.optimiser.zero_grad()
+    count = options.gradient_accumulation_steps
+    total = 0.0
+    for number, batch in enumerate(parts, start=1):
+        waits = number < count and isinstance(model, DistributedDataParallel)
+        with model.no_sync() if waits else nullcontext():  # type: ignore[attr-defined]
+            loss = loss_of(model, batch, options) / count
+            # 1 where the loss is finite, else NaN: 0 times infinity.
+            torch.autograd.backward(loss, 1 + 0 * loss.detach())
+        total += loss.item()
+    norm = torch.nn.utils.clip_grad_norm_(state.surrogate.parameters(), options.gradient_clip).item()
+    if math.isfinite(norm):
+        state.optimiser.step()
+        if state.average is not None:
+            state.average.update_parameters(state.surrogate)
+    state.step += 1
+    if not math.isfinite(norm):
+        state.skipped.append(state.step)
+    return total, norm
+
+
+def loss_of(model: Model, batch: Batch, options: Training) -> torch.Tensor:
+    """The sum of the losses of a batch, in the arithmetic of `training.precision`."""
+    with torch.autocast(batch["state"].device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
+        return torch.stack(list(model(batch).values())).sum()

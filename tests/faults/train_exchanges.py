@@ -1,0 +1,35 @@
+"""Three steps of a batch in four parts; each rank prints how often gradients went between the ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+
+from pipeline.training import distributed
+from pipeline.training.state import State
+from pipeline.training.update import shared, update
+from surrogates import store
+from tests import problems
+from tests.training_cases import read
+
+if __name__ == "__main__":
+    options = read("training.gradient_accumulation_steps=4").training
+    problem = problems.problem((20,), ("periodic",))
+    with distributed.joined("cpu", Path.cwd()) as ranks:
+        torch.manual_seed(0)
+        surrogate = store.build("fno", problems.options("fno"), problem, "float32")
+        state = State(surrogate, torch.optim.AdamW(surrogate.parameters()))
+        model = shared(surrogate, ranks)
+        exchanges = []
+
+        # Without annotations: torch compares them with the types themselves, and here they are text.
+        def counted(group, bucket):  # type: ignore[no-untyped-def]
+            exchanges.append(bucket.index())
+            return allreduce_hook(None, bucket)
+
+        model.register_comm_hook(None, counted)  # type: ignore[attr-defined]
+        for _ in range(3):
+            update(model, [problems.batch(problem, 2)] * 4, state, options)
+    print(f"{len(exchanges)} exchanges\n", end="", flush=True)
