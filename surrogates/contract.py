@@ -58,6 +58,10 @@ class Problem:
     `boundaries` holds `periodic`, `dirichlet` or `neumann` for each axis; `duration` is that of a
     trajectory of the data and `time_step` that between its frames; `autonomous` says that the
     equation does not depend on time itself.
+
+    Particles are sites along one axis named `particle`, with the boundary `open`: their positions are
+    the channels `x`, `y`[, `z`], their velocities `velocity_x` and so on, their masses the coefficient
+    field `mass`.
     """
 
     equation: str
@@ -75,6 +79,11 @@ class Problem:
     autonomous: bool
     statistics: Statistics
     residual: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
+
+    @property
+    def has_particles(self) -> bool:
+        """Whether the sites are particles, which have no neighbours, and not the cells of a grid."""
+        return self.axes == ("particle",)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the residual, as plain lists, numbers and strings."""
@@ -96,11 +105,30 @@ class ExtrapolationWarning(UserWarning):
 
 
 class Surrogate(torch.nn.Module, ABC):
-    """A trainable stand-in for a solver. A subclass takes the `problem` and its own keyword options."""
+    """A trainable stand-in for a solver. A subclass takes the `problem` and its own keyword options.
+
+    Raises:
+        ValueError: this surrogate cannot learn the problem; the message lists those that can.
+    """
 
     def __init__(self, problem: Problem):
         super().__init__()
+        reason = self.misfit(problem)
+        if reason is not None:
+            name = type(self).__module__.rpartition(".")[2]
+            others = ", ".join(fitting(problem)) or "none"
+            raise ValueError(
+                f"surrogate={name} does not fit the {problem.equation} data: {reason}. "
+                f"Surrogates that fit: {others}"
+            )
         self.problem = problem
+
+    @classmethod
+    def misfit(cls, problem: Problem) -> str | None:
+        """Why this surrogate cannot learn the problem, or None where it can; here, that of a grid."""
+        if problem.has_particles:
+            return f"its sites are {problem.sites[0]} particles, and it needs the cells of a grid"
+        return None
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -168,6 +196,11 @@ class Surrogate(torch.nn.Module, ABC):
 def surrogate_names() -> list[str]:
     """The names under which `surrogate_class` finds a surrogate."""
     return [name for name in _modules() if _class_in(name) is not None]
+
+
+def fitting(problem: Problem) -> list[str]:
+    """The names of the surrogates that can learn a problem."""
+    return [name for name in surrogate_names() if surrogate_class(name).misfit(problem) is None]
 
 
 def surrogate_class(name: str) -> type[Surrogate]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.inputs import initial_states, moments, named, spread
 
 #: Bound below on a frame's norm, in standard deviations, in the relative loss.
 _SMALLEST_NORM = 1e-2
@@ -43,15 +44,15 @@ class Stepper(Surrogate):
     def __init__(self, problem: Problem):
         super().__init__(problem)
         statistics = problem.statistics
-        state_std = _spread(statistics.std)
+        state_std = spread(statistics.std)
         self._constant("state_mean", np.array(statistics.mean))
         self._constant("state_std", state_std)
-        self._constant("delta_scale", _spread(statistics.delta_std) / state_std)
+        self._constant("delta_scale", spread(statistics.delta_std) / state_std)
         self._constant("coefficient_mean", np.array(statistics.coefficient_mean))
-        self._constant("coefficient_std", _spread(statistics.coefficient_std))
+        self._constant("coefficient_std", spread(statistics.coefficient_std))
         clock = () if problem.autonomous else (problem.duration / 2,)
         self._constant("condition_mean", np.array((*statistics.parameter_mean, *clock)))
-        self._constant("condition_std", _spread((*statistics.parameter_std, *clock)))
+        self._constant("condition_std", spread((*statistics.parameter_std, *clock)))
         self._constant("coordinates", _coordinates(problem))
         self.num_inputs = len(problem.channels) + len(problem.coefficients) + self.coordinates.shape[-1]
         self.num_conditions = len(self.condition_mean)
@@ -83,16 +84,10 @@ class Stepper(Surrogate):
         times: np.ndarray | torch.Tensor,
     ) -> torch.Tensor:
         """The roll-out at `times`, which lie whole numbers of `problem.time_step` behind `times[0]`."""
-        state = self._on_device(initial_state)
-        expected = (len(self.problem.channels), *self.problem.sites)
-        if state.ndim != len(expected) + 1 or state.shape[1:] != expected:
-            raise ValueError(
-                f"initial_state has shape {tuple(state.shape)}; expected (batch, channels, sites) with "
-                f"(channels, sites) = {expected}"
-            )
+        state = initial_states(self.problem, initial_state, self.state_mean)
         steps = self._steps(times)
         start = float(times[0])
-        coefficients_BKX, parameters_BP = self._named(parameters, state.shape[0])
+        coefficients_BKX, parameters_BP = named(self.problem, parameters, len(state), self.state_mean)
         static_BXS = self._static(coefficients_BKX)
         state_BXC = (state.movedim(1, -1) - self.state_mean) / self.state_std
         frames = {0: state}
@@ -121,64 +116,22 @@ class Stepper(Surrogate):
 
     def _steps(self, times: np.ndarray | torch.Tensor) -> list[int]:
         """How many time steps each of `times` lies behind the first."""
-        moments = np.asarray(times, dtype=np.float64)
-        if moments.ndim != 1 or not len(moments):
-            raise ValueError(
-                f"times has shape {moments.shape}; expected one axis with at least the start time"
-            )
-        ratio = (moments - moments[0]) / self.problem.time_step
+        times = moments(times)
+        ratio = (times - times[0]) / self.problem.time_step
         steps = np.rint(ratio)
         wrong = ~(np.abs(ratio - steps) <= 1e-3)
         if wrong.any():
             raise ValueError(
-                f"time {moments[wrong][0]:g} is no whole number of steps behind the start {moments[0]:g}: "
+                f"time {times[wrong][0]:g} is no whole number of steps behind the start {times[0]:g}: "
                 f"this surrogate was trained for steps of {self.problem.time_step:g}"
             )
         if (np.diff(steps) <= 0).any():
-            raise ValueError(f"times must increase, at least by {self.problem.time_step:g}; got {moments}")
+            raise ValueError(f"times must increase, at least by {self.problem.time_step:g}; got {times}")
         return [int(step) for step in steps]
-
-    def _named(self, parameters: Mapping[str, Any], batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Coefficient fields (B, K, *sites) and scalar parameters (B, P) out of a mapping by name."""
-        problem = self.problem
-        legal = [*problem.parameters, *problem.coefficients]
-        missing = [name for name in legal if name not in parameters]
-        unknown = [name for name in parameters if name not in legal]
-        if missing or unknown:
-            raise ValueError(f"parameters: missing {missing}, unknown {unknown}; expected {legal}")
-        fields = [
-            self._fitting(name, parameters[name], batch, problem.sites) for name in problem.coefficients
-        ]
-        scalars = [self._fitting(name, parameters[name], batch, ()) for name in problem.parameters]
-        no_fields, no_scalars = (
-            self.state_mean.new_empty(batch, 0, *problem.sites),
-            self.state_mean.new_empty(batch, 0),
-        )
-        return (
-            torch.stack(fields, dim=1) if fields else no_fields,
-            torch.stack(scalars, dim=1) if scalars else no_scalars,
-        )
-
-    def _fitting(self, name: str, value: Any, batch: int, sites: tuple[int, ...]) -> torch.Tensor:
-        tensor = self._on_device(value)
-        if tensor.shape not in (sites, (batch, *sites)):
-            raise ValueError(
-                f"parameter {name!r} has shape {tuple(tensor.shape)}; expected {(batch, *sites)} or {sites}"
-            )
-        return tensor.expand(batch, *sites)
-
-    def _on_device(self, values: Any) -> torch.Tensor:
-        return torch.as_tensor(values, dtype=self.state_mean.dtype, device=self.state_mean.device)
 
     def _constant(self, name: str, values: np.ndarray) -> None:
         """A buffer that follows `.to()` and is no part of the saved weights: the problem holds it."""
         self.register_buffer(name, torch.tensor(values, dtype=torch.get_default_dtype()), persistent=False)
-
-
-def _spread(std: tuple[float, ...]) -> np.ndarray:
-    """Standard deviations to divide by: 1 where a quantity never varies."""
-    values = np.array(std, dtype=np.float64)
-    return np.where(values > 0, values, 1.0)
 
 
 def _coordinates(problem: Problem) -> np.ndarray:

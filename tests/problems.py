@@ -9,12 +9,17 @@ import torch
 import yaml
 
 import configs
-from surrogates.contract import Batch, Problem, Statistics
+from surrogates.contract import Batch, Problem, Statistics, surrogate_class
 
 SITES = {1: (20,), 2: (20, 17), 3: (17, 16, 18)}
 BOUNDARIES = ("periodic", "dirichlet", "neumann")
 #: Options that make a surrogate as small as these problems; one that is not named keeps its YAML's.
-SMALLER = {"fno": {"width": 12, "modes": 8}, "unet": {"width": 8}}
+SMALLER = {
+    "fno": {"width": 12, "modes": 8},
+    "unet": {"width": 8},
+    "mlp": {"width": 24, "reach": 2},
+    "hamiltonian": {"substeps": 2},
+}
 
 
 def problem(
@@ -46,6 +51,37 @@ def problem(
         ),
     }
     return Problem(**(plain | changes))
+
+
+def particles(num_bodies: int = 3, dimension: int = 2, autonomous: bool = True, **changes: Any) -> Problem:
+    """Bodies with positions, velocities and masses, and one parameter; units far from 1."""
+    names = "xyz"[:dimension]
+    velocities = tuple(f"velocity_{name}" for name in names)
+    plain: dict[str, Any] = {
+        "equation": "bodies",
+        "channels": (*names, *velocities),
+        "units": ("m",) * dimension + ("m/s",) * dimension,
+        "coefficients": ("mass",),
+        "axes": ("particle",),
+        "extent": (float(num_bodies),),
+        "statistics": Statistics(
+            mean=(20.0,) * dimension + (1.0,) * dimension,
+            std=(50.0,) * dimension + (80.0,) * dimension,
+            delta_std=(15.0,) * dimension + (8.0,) * dimension,
+            coefficient_mean=(1e3,),
+            coefficient_std=(1e2,),
+            parameter_mean=(2.0,),
+            parameter_std=(0.6,),
+        ),
+    }
+    return problem((num_bodies,), ("open",), autonomous, **(plain | changes))
+
+
+def fitting(name: str, autonomous: bool = True) -> Problem:
+    """A problem that the surrogate can learn."""
+    square = problem((16, 17), ("periodic", "dirichlet"), autonomous)
+    of_all = (square, particles(autonomous=autonomous), particles())
+    return next(one for one in of_all if surrogate_class(name).misfit(one) is None)
 
 
 def options(name: str) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import re
 import warnings
 from pathlib import Path
 
@@ -12,13 +14,25 @@ import torch
 
 import surrogates
 from surrogates import store
-from surrogates.contract import ExtrapolationWarning, Problem, Surrogate, surrogate_class, surrogate_names
+from surrogates.contract import (
+    ExtrapolationWarning,
+    Problem,
+    Surrogate,
+    fitting,
+    surrogate_class,
+    surrogate_names,
+)
+from surrogates.stepper import Stepper
 from tests import problems
 
-CASES = [
+GRIDS = [
     *[(1, (boundary,)) for boundary in problems.BOUNDARIES],
     *[(2, pair) for pair in itertools.product(problems.BOUNDARIES, repeat=2)],
     (3, ("periodic", "dirichlet", "neumann")),
+]
+CASES = [
+    *[problems.problem(problems.SITES[num_axes], boundaries) for num_axes, boundaries in GRIDS],
+    *[problems.particles(*sizes) for sizes in ((2, 1), (2, 2), (3, 2), (5, 3))],
 ]
 
 
@@ -32,13 +46,12 @@ def built(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
     return store.build(name, problems.options(name), problem, precision)
 
 
-def square(autonomous: bool = True) -> Problem:
-    return problems.problem((16, 17), ("periodic", "dirichlet"), autonomous)
-
-
-@pytest.mark.parametrize(("num_axes", "boundaries"), CASES)
-def test_shapes_and_losses_in_each_dimension(name: str, num_axes: int, boundaries: tuple[str, ...]) -> None:
-    problem = problems.problem(problems.SITES[num_axes], boundaries)
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [(name, problem) for problem in CASES for name in fitting(problem)],
+    ids=lambda value: value if isinstance(value, str) else f"{value.sites} {value.boundaries}",
+)
+def test_shapes_and_losses_in_each_dimension(name: str, problem: Problem) -> None:
     surrogate = built(name, problem, "float32")
     batch = problems.batch(problem, size=2)
     losses = surrogate(batch)
@@ -50,12 +63,33 @@ def test_shapes_and_losses_in_each_dimension(name: str, num_axes: int, boundarie
     assert all(weight.grad is not None for weight in surrogate.parameters())
     start = batch["state"][:, 0]
     predicted = surrogate.predict(start, problems.named(problem, batch), np.array([0.5, 0.75, 1.25]))
-    assert predicted.shape == (2, 3, 2, *problem.sites)
+    assert predicted.shape == (2, 3, len(problem.channels), *problem.sites)
     assert torch.equal(predicted[:, 0], start)
 
 
+@pytest.mark.parametrize("name", surrogate_names())
+def test_what_a_surrogate_cannot_learn_is_refused_with_those_that_can(name: str) -> None:
+    problem = problems.fitting(name)
+    others = [one for one in CASES if name not in fitting(one)]
+    assert others
+    for other in others:
+        with pytest.raises(ValueError, match=f"surrogate={name} does not fit the {other.equation} data: "):
+            built(name, other)
+    assert name in fitting(problem)
+
+
+def test_fields_and_particles_have_surrogates_of_their_own() -> None:
+    grid, bodies = problems.problem((16, 17), ("periodic", "neumann")), problems.particles()
+    assert {"fno", "unet"} <= set(fitting(grid)).difference(fitting(bodies))
+    assert {"hamiltonian", "mlp"} <= set(fitting(bodies)).difference(fitting(grid))
+    with pytest.raises(ValueError, match=r"3 particles.*Surrogates that fit: hamiltonian, mlp"):
+        built("fno", bodies)
+    with pytest.raises(ValueError, match=r"two particles or more.*Surrogates that fit: fno, unet"):
+        built("hamiltonian", grid)
+
+
 def test_the_loss_is_a_mean_over_the_batch(name: str) -> None:
-    problem = square()
+    problem = problems.fitting(name)
     surrogate = built(name, problem)
     whole = problems.batch(problem, size=4, dtype=torch.float64)
     parts = [{key: value[half] for key, value in whole.items()} for half in (slice(0, 2), slice(2, 4))]
@@ -64,18 +98,18 @@ def test_the_loss_is_a_mean_over_the_batch(name: str) -> None:
 
 
 def test_predictions_do_not_depend_on_the_units(name: str) -> None:
-    """The same physics in kilopascal and millikelvin, with the same weights: the same answer."""
-    problem = square()
+    """The same physics in kilopascal and millikelvin, or in millimetres, with the same weights: the same
+    answer.
+    """
+    problem = problems.fitting(name)
     statistics = problem.statistics
-    factor = np.array([1e3, 1e-3])
+    factor = np.array([1e3, 1e3, 1e3, 1e3] if problem.has_particles else [1e3, 1e-3])
     rescaled = {key: tuple(factor * getattr(statistics, key)) for key in ("mean", "std", "delta_std")}
-    other = problems.problem(
-        problem.sites, problem.boundaries, statistics=type(statistics)(**(vars(statistics) | rescaled))
-    )
+    other = dataclasses.replace(problem, statistics=type(statistics)(**(vars(statistics) | rescaled)))
     one, two = built(name, problem), built(name, other)
     two.load_state_dict(one.state_dict())
     batch = problems.batch(problem, size=2, dtype=torch.float64)
-    scale = torch.tensor(factor).view(2, 1, 1)
+    scale = torch.tensor(factor).view(-1, *[1] * len(problem.sites))
     times = np.array([0.0, 0.25, 0.5])
     in_si = one.predict(batch["state"][:, 0], problems.named(problem, batch), times)
     in_other = two.predict(batch["state"][:, 0] * scale, problems.named(problem, batch), times)
@@ -84,7 +118,7 @@ def test_predictions_do_not_depend_on_the_units(name: str) -> None:
 
 def test_predict_answers_what_was_trained(name: str) -> None:
     """Where `predict` is the truth of a window, the loss of this window is 0."""
-    problem = square(autonomous=False)
+    problem = problems.fitting(name, autonomous=False)
     surrogate = built(name, problem)
     batch = problems.batch(problem, size=2, dtype=torch.float64)
     times = batch["time"][0].numpy()
@@ -94,7 +128,7 @@ def test_predict_answers_what_was_trained(name: str) -> None:
 
 @pytest.mark.parametrize("autonomous", [True, False])
 def test_only_a_system_that_depends_on_time_is_told_the_time(name: str, autonomous: bool) -> None:
-    problem = square(autonomous)
+    problem = problems.fitting(name, autonomous)
     surrogate = built(name, problem)
     with torch.no_grad():
         for weight in surrogate.parameters():
@@ -103,11 +137,11 @@ def test_only_a_system_that_depends_on_time_is_told_the_time(name: str, autonomo
     start, named = batch["state"][:, 0], problems.named(problem, batch)
     early = surrogate.predict(start, named, np.array([0.0, 0.25]))
     late = surrogate.predict(start, named, np.array([1.0, 1.25]))
-    assert torch.equal(early, late) == autonomous
+    assert torch.equal(early, late) == problem.autonomous
 
 
 def test_frames_can_be_left_out(name: str) -> None:
-    problem = square()
+    problem = problems.fitting(name)
     surrogate = built(name, problem)
     batch = problems.batch(problem, size=2, dtype=torch.float64)
     start, named = batch["state"][:, 0], problems.named(problem, batch)
@@ -117,77 +151,82 @@ def test_frames_can_be_left_out(name: str) -> None:
 
 
 def test_parameters_may_be_shared_by_the_batch(name: str) -> None:
-    problem = square()
+    problem = problems.fitting(name)
     surrogate = built(name, problem)
     batch = problems.batch(problem, size=2, dtype=torch.float64)
     field = batch["coefficients"][0, 0]
     start, times = batch["state"][:, 0], np.array([0.0, 0.25])
-    shared = surrogate.predict(start, {"conductivity": field, "power": 2.0}, times)
+    (coefficient,) = problem.coefficients
+    shared = surrogate.predict(start, {coefficient: field, "power": 2.0}, times)
     each = surrogate.predict(
-        start, {"conductivity": torch.stack([field, field]), "power": np.array([2.0, 2.0])}, times
+        start, {coefficient: torch.stack([field, field]), "power": np.array([2.0, 2.0])}, times
     )
     assert torch.equal(shared, each)
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"initial_state": np.zeros((1, 2, 16, 16))}, r"\(1, 2, 16, 16\)"),
-        ({"initial_state": np.zeros((2, 16, 17))}, r"\(2, 16, 17\)"),
-        ({"times": np.array([0.0, 0.3])}, r"0\.3 .* steps of 0\.25"),
+def asked(problem: Problem, **changes: object) -> dict[str, object]:
+    """The arguments of `predict` for one case."""
+    (coefficient,) = problem.coefficients
+    return {
+        "initial_state": np.zeros((1, len(problem.channels), *problem.sites)),
+        "parameters": {"power": 1.0, coefficient: np.ones(problem.sites)},
+        "times": np.array([0.0, 0.25]),
+    } | changes
+
+
+def test_what_does_not_fit_is_refused_with_numbers(name: str) -> None:
+    problem = problems.fitting(name)
+    surrogate, channels, sites = built(name, problem), len(problem.channels), problem.sites
+    (coefficient,), ones = problem.coefficients, np.ones(sites)
+    wrong_sites = (*sites[:-1], sites[-1] + 1)
+    cases: list[tuple[dict[str, object], str]] = [
+        (
+            {"initial_state": np.zeros((1, channels, *wrong_sites))},
+            re.escape(str((1, channels, *wrong_sites))),
+        ),
+        ({"initial_state": np.zeros((channels, *sites))}, re.escape(str((channels, *sites)))),
         ({"times": np.array([0.5, 0.25])}, "must increase"),
         ({"times": np.array([0.0, np.nan])}, "nan"),
         ({"times": np.array(0.0)}, "one axis"),
-        ({"parameters": {"power": 1.0}}, "missing.*conductivity"),
-        ({"parameters": {"power": 1.0, "conductivity": np.ones((16, 17)), "colour": 1.0}}, "unknown.*colour"),
-        (
-            {"parameters": {"power": np.ones(3), "conductivity": np.ones((16, 17))}},
-            r"'power' has shape \(3,\)",
-        ),
-        ({"parameters": {"power": 1.0, "conductivity": np.ones((17, 16))}}, r"\(17, 16\)"),
-    ],
-)
-def test_what_does_not_fit_is_refused_with_numbers(name: str, change: dict[str, object], said: str) -> None:
-    arguments: dict[str, object] = {
-        "initial_state": np.zeros((1, 2, 16, 17)),
-        "parameters": {"power": 1.0, "conductivity": np.ones((16, 17))},
-        "times": np.array([0.0, 0.25]),
-    }
-    surrogate = built(name, square())
-    with pytest.raises(ValueError, match=said):
-        surrogate.predict(**(arguments | change))  # type: ignore[arg-type]
+        ({"parameters": {"power": 1.0}}, f"missing.*{coefficient}"),
+        ({"parameters": {"power": 1.0, coefficient: ones, "colour": 1.0}}, "unknown.*colour"),
+        ({"parameters": {"power": np.ones(3), coefficient: ones}}, r"'power' has shape \(3,\)"),
+        ({"parameters": {"power": 1.0, coefficient: np.ones(wrong_sites)}}, re.escape(str(wrong_sites))),
+    ]
+    if isinstance(surrogate, Stepper):
+        cases.append(({"times": np.array([0.0, 0.3])}, r"0\.3 .* steps of 0\.25"))
+    for change, said in cases:
+        with pytest.raises(ValueError, match=said):
+            surrogate.predict(**asked(problem, **change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("power", "inside"), [(1.0, True), (3.0, True), (0.99, False), (np.nan, False)])
 def test_a_parameter_outside_the_training_range_is_told_or_refused(
     name: str, power: float, inside: bool, tmp_path: Path
 ) -> None:
-    problem = square()
+    problem = problems.fitting(name)
     store.save(tmp_path, built(name, problem), name, problems.options(name), {})
     loaded = surrogates.load(tmp_path)
     # As float32 holds it: rounding alone does not lead out of the range.
     powers = np.array([2.0, power], np.float32) * np.array(1 + 1e-7, np.float32)
-    arguments = (
-        np.zeros((2, 2, 16, 17)),
-        {"power": powers, "conductivity": np.ones((16, 17))},
-        np.array([0.0, 0.25]),
-    )
+    arguments = asked(problem, initial_state=np.zeros((2, len(problem.channels), *problem.sites)))
+    arguments["parameters"]["power"] = powers  # type: ignore[index]
     if inside:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            loaded.predict(*arguments, strict=True)
+            loaded.predict(**arguments, strict=True)  # type: ignore[arg-type]
         return
     said = rf"power={power:g} is outside the range 1 to 3 .*1 of 2 values"
     with pytest.warns(ExtrapolationWarning, match=said) as caught:
-        assert loaded.predict(*arguments).shape == (2, 2, 2, 16, 17)
+        assert loaded.predict(**arguments).shape[:2] == (2, 2)  # type: ignore[arg-type]
     assert caught[0].filename == __file__
     with pytest.raises(ValueError, match=said):
-        loaded.predict(*arguments, strict=True)
+        loaded.predict(**arguments, strict=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_saved_surrogate_predicts_the_same(name: str, precision: str, tmp_path: object) -> None:
-    problem = square(autonomous=False)
+    problem = problems.fitting(name, autonomous=False)
     surrogate = built(name, problem, precision)
     store.save(tmp_path, surrogate, name, problems.options(name), {"dataset": "abc"})  # type: ignore[arg-type]
     loaded = surrogates.load(str(tmp_path))
@@ -199,10 +238,10 @@ def test_a_saved_surrogate_predicts_the_same(name: str, precision: str, tmp_path
 
 
 def test_a_field_that_never_varies_does_no_harm(name: str) -> None:
-    problem = square()
+    problem = problems.fitting(name)
     flat = {key: (0.0,) * len(value) for key, value in vars(problem.statistics).items() if "std" in key}
     constant = type(problem.statistics)(**(vars(problem.statistics) | flat))
-    problem = problems.problem(problem.sites, problem.boundaries, statistics=constant)
+    problem = dataclasses.replace(problem, statistics=constant)
     surrogate = built(name, problem)
     batch = problems.batch(problem, size=1, dtype=torch.float64)
     assert torch.isfinite(sum(surrogate(batch).values()))  # type: ignore[arg-type]

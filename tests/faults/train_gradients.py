@@ -19,7 +19,7 @@ BATCH = 8
 
 
 def gradients(name: str, kind: str, ranks: Ranks) -> dict[str, torch.Tensor]:
-    problem = problems.problem((16, 17), ("periodic", "dirichlet"), autonomous=False)
+    problem = problems.fitting(name, autonomous=False)
     torch.manual_seed(0)
     surrogate = store.build(name, problems.options(name), problem, kind)
     with torch.no_grad():

@@ -1,0 +1,81 @@
+"""What a surrogate is given, checked against its problem and turned into tensors.
+
+Shape letters: B batch, C channels, K coefficient fields, P scalar parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from surrogates.contract import Problem
+
+
+def initial_states(problem: Problem, values: np.ndarray | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The states (B, C, *sites), of the type and on the device of `like`.
+
+    Raises:
+        ValueError: another shape.
+    """
+    state = _on_device(values, like)
+    expected = (len(problem.channels), *problem.sites)
+    if state.ndim != len(expected) + 1 or state.shape[1:] != expected:
+        raise ValueError(
+            f"initial_state has shape {tuple(state.shape)}; expected (batch, channels, sites) with "
+            f"(channels, sites) = {expected}"
+        )
+    return state
+
+
+def moments(times: np.ndarray | torch.Tensor) -> np.ndarray:
+    """The times as float64 (T,).
+
+    Raises:
+        ValueError: there is none, or they have more than one axis.
+    """
+    found = np.asarray(times, dtype=np.float64)
+    if found.ndim != 1 or not len(found):
+        raise ValueError(f"times has shape {found.shape}; expected one axis with at least the start time")
+    return found
+
+
+def named(
+    problem: Problem, parameters: Mapping[str, Any], batch: int, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Coefficient fields (B, K, *sites) and scalar parameters (B, P) out of a mapping by name.
+
+    Raises:
+        ValueError: a name is missing or unknown, or a shape fits neither one case nor the batch.
+    """
+    legal = [*problem.parameters, *problem.coefficients]
+    missing = [name for name in legal if name not in parameters]
+    unknown = [name for name in parameters if name not in legal]
+    if missing or unknown:
+        raise ValueError(f"parameters: missing {missing}, unknown {unknown}; expected {legal}")
+
+    def stacked(names: tuple[str, ...], sites: tuple[int, ...]) -> torch.Tensor:
+        found = [_fitting(name, _on_device(parameters[name], like), batch, sites) for name in names]
+        return torch.stack(found, dim=1) if found else like.new_empty(batch, 0, *sites)
+
+    return stacked(problem.coefficients, problem.sites), stacked(problem.parameters, ())
+
+
+def spread(std: tuple[float, ...]) -> np.ndarray:
+    """Standard deviations to divide by: 1 where a quantity never varies."""
+    values = np.array(std, dtype=np.float64)
+    return np.where(values > 0, values, 1.0)
+
+
+def _fitting(name: str, tensor: torch.Tensor, batch: int, sites: tuple[int, ...]) -> torch.Tensor:
+    if tensor.shape not in (sites, (batch, *sites)):
+        raise ValueError(
+            f"parameter {name!r} has shape {tuple(tensor.shape)}; expected {(batch, *sites)} or {sites}"
+        )
+    return tensor.expand(batch, *sites)
+
+
+def _on_device(values: Any, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device)
