@@ -10,11 +10,11 @@ from typing import Any
 from tests.slurm.cluster import Cluster, wait_until
 
 SMOKE = "experiment=smoke"
-#: Data of the smoke experiment that take about a third of a second a trajectory, in steps as short as these.
-SLOW = (SMOKE, "solver.scheme=euler", "solver.time_step=2e-7", "samples.per_shard=1")
+#: Data of the smoke experiment in time steps so short that a trajectory takes about half a second.
+SLOW = (SMOKE, "solver.scheme=euler", "solver.time_step=1e-7", "samples.per_shard=1")
 SLOW_SAMPLES = ("samples.train=10", "samples.valid=1", "samples.test=1")
 #: Training on the data of the smoke experiment that goes on for some seconds.
-LONG = ("training.steps=240", "training.checkpoint_every=20", "training.validate_every=50")
+LONG = ("training.steps=400", "training.checkpoint_every=10", "training.validate_every=50")
 RANK_ON_EACH_NODE = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1")
 JOBS = ("generate", "finish", "validate", "train", "evaluate")
 

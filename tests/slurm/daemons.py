@@ -21,7 +21,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 NODES = ("n1", "n2")
-CPUS_PER_NODE = 4
+#: More than the machine has, so that no job of a test waits for another's.
+CPUS_PER_NODE = 8
 #: Debian puts the daemons where the path of a plain user may not lead.
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _SET_CHILD_SUBREAPER = 36  # of Linux's sys/prctl.h
@@ -45,8 +46,6 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 ReturnToService=2
 SlurmdParameters=config_overrides
-JobCompType=jobcomp/filetxt
-JobCompLoc={folder}/jobcomp.log
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 MinJobAge=3600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -118,17 +119,20 @@ def test_one_chain_at_a_time_and_cancelled_it_leaves_nothing_in_the_queue(
     words = (*SLOW, SLURM, "samples.train=1000")
     succeeded(chain(cluster, run, *words))
     task = f"{numbers(run)['generate']}_0"
-    shards = run / "dataset" / "data" / "train"
-    wait_until(lambda: any(shards.glob("*.hdf5")), 60, lambda: logs(run))
-    said = succeeded(chain(cluster, run, "status")).stdout
-    assert "2 running" in said
+
+    def status() -> str:
+        return succeeded(chain(cluster, run, "status")).stdout
+
+    progress = re.compile(r"running +[1-9]\d* of 502 trajectories \(\d+%\)")
+    wait_until(lambda: progress.search(status()) is not None, 60, lambda: status() + logs(run))
+    assert "2 running" in status()
     again = chain(cluster, run, *words)
     assert again.returncode == 2
     assert f"{task}" in again.stderr
     assert "are in the queue" in again.stderr
     assert task in succeeded(chain(cluster, run, "cancel")).stdout
     assert set(ended(cluster, run, 60).values()) == {"CANCELLED"}
-    assert "2 cancelled" in succeeded(chain(cluster, run, "status")).stdout
+    assert "2 cancelled" in status()
 
 
 def test_a_sweep_submits_a_chain_for_each(cluster: Cluster, tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def test_only_killed_tasks_run_again(cluster: Cluster, slow_data: Path, tmp_path
     run = tmp_path / "run"
     succeeded(chain(cluster, run, *SLOW, *SLOW_SAMPLES, "launcher=slurm", "launcher.parts=4"))
     for task in (1, 2):
-        shard = run / "dataset" / "receipts" / f"train-{task:05d}.json"
-        wait_until(shard.exists, 90, lambda: logs(run))
+        begun = run / "dataset" / "data" / "train" / f".train-{task:05d}.hdf5.partial"
+        wait_until(begun.exists, 90, lambda: logs(run))
         ranks = ranks_of(run, task)
         assert len(ranks) == 2
         for number in ranks[:task]:
@@ -59,11 +59,10 @@ def test_only_killed_tasks_run_again(cluster: Cluster, slow_data: Path, tmp_path
     assert "2 done, 2 failed" in said
     assert "generate[1] failed" in said
     assert "generate[2] failed" in said
-    untouched = {
-        path: path.stat().st_mtime_ns
-        for path in (run / "dataset" / "data").rglob("*.hdf5")
-        if (run / "dataset" / "receipts" / f"{path.stem}.json").exists()
-    }
+    shards = {receipt.stem for receipt in (run / "dataset" / "receipts").glob("*.json")}
+    assert len(shards) >= 6, "those of the tasks that were left alone"
+    paths = [path for path in (run / "dataset" / "data").rglob("*.hdf5") if path.stem in shards]
+    untouched = {path: path.stat().st_mtime_ns for path in paths}
     succeeded(chain(cluster, run, "resume"))
     assert [(job["name"], job["tasks"]) for job in submitted(run)[len(JOBS) :]] == [
         ("generate", [1, 2]),
