@@ -7,9 +7,10 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,13 @@ import torch
 import surrogates
 from pipeline import train
 from pipeline.data.dataset import Dataset
+from pipeline.parallel.stopping import StoppedError
+from pipeline.settings import Training
 from pipeline.training import checkpoint, loop, precision
 from pipeline.training.state import State
+from pipeline.training.update import Model
 from surrogates import store
+from surrogates.contract import Batch
 from tests import problems
 from tests.launching import mpi, run, stage, succeeded
 from tests.training_cases import TINY, made_dataset, read, same, trained
@@ -106,6 +111,31 @@ def test_killed_and_resumed_gives_the_same_bits(
     straight = tmp_path / "straight"
     succeeded(stage("train", f"run={straight}", *arguments[1:], ranks=2))
     assert same(folder, straight / "models" / "fno")
+
+
+def test_losses_of_a_stopped_run_count_once(
+    dataset: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped at step 13, resumed, ended at step 18 by an error, and resumed from step 15."""
+    usual, disturbances = loop.update, {12, 18}
+
+    def disturbed(
+        model: Model, parts: Iterable[Batch], state: State, options: Training
+    ) -> tuple[float, float]:
+        found = usual(model, parts, state, options)
+        if state.step in disturbances:
+            disturbances.remove(state.step)
+            if state.step == 18:
+                raise RuntimeError("power is gone")
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return found
+
+    monkeypatch.setattr(loop, "update", disturbed)
+    with pytest.raises(StoppedError, match="step 13 of 30"):
+        trained(tmp_path, dataset)
+    with pytest.raises(RuntimeError, match="power"):
+        trained(tmp_path, dataset)
+    assert same(trained(tmp_path, dataset), undisturbed)
 
 
 def test_torchrun_and_mpirun_train_the_same(dataset: Path, tmp_path: Path) -> None:
