@@ -19,7 +19,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.files import digest, writable_folder, write_whole
 from pipeline.evaluation import errors, gallery, report, results
 from pipeline.parallel import launch
-from pipeline.settings import SPLITS, Settings
+from pipeline.settings import SPLITS, Settings, build_solver
 from pipeline.training.distributed import device_of
 from pipeline.training.problem import problem_of
 from surrogates.contract import Problem, Surrogate
@@ -127,13 +127,23 @@ def _measure(
     settings: Settings, surrogate: Surrogate, dataset: Dataset, communicator: MPI.Intracomm
 ) -> dict[str, Any]:
     """The content of metrics.json on rank 0; without splits on the others."""
+    from mpi4py import MPI
+
+    solver = build_solver(dataset.configuration["solver"], MPI.COMM_SELF)
     found: dict[str, Any] = {}
     for split in JUDGED_SPLITS:
         if dataset.num_trajectories(split) == 0:
             continue
-        measured = errors.measure(surrogate, dataset, split, settings.evaluation.batch_size, communicator)
+        measured = errors.measure(
+            surrogate,
+            solver,
+            dataset,
+            split,
+            batch_size=settings.evaluation.batch_size,
+            communicator=communicator,
+        )
         if measured is not None:
-            found[split] = results.split_results(*measured, dataset)
+            found[split] = results.split_results(measured, dataset)
     return {
         "surrogate": settings.surrogate["name"],
         "dataset": dataset.identity,

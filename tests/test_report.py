@@ -7,10 +7,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipeline.evaluation import gallery, provenance
-from pipeline.evaluation.curves import draw_errors, draw_training, read_log
+from pipeline.evaluation.curves import draw_errors, draw_invariants, draw_training, read_log
 from pipeline.evaluation.gallery import chosen_trajectories
+from pipeline.evaluation.particles import draw_bodies
 from pipeline.evaluation.pictures import Channel, chosen_frames, draw_comparison
-from pipeline.evaluation.results import against, percent, verdict
+from pipeline.evaluation.results import against, conserved, percent, verdict
 
 TIMES = np.linspace(0, 0.1, 11)
 
@@ -25,10 +26,9 @@ def states(*sites: int) -> tuple[np.ndarray, np.ndarray]:
     return truth, truth + error * np.random.default_rng(1).normal(size=truth.shape)
 
 
-@pytest.mark.parametrize("name", ["x", "particle"])
-def test_curves_of_one_dimension(tmp_path, name):
+def test_curves_of_one_dimension(tmp_path):
     truth, prediction = states(32)
-    channel = Channel("temperature", "K", [axis(name, 32, 2.0)])
+    channel = Channel("temperature", "K", [axis("x", 32, 2.0)])
     figure = draw_comparison(truth, prediction, TIMES, channel, "title")
     figure.savefig(tmp_path / "curves.png")
     above, below = figure.axes[3], figure.axes[7]
@@ -37,9 +37,8 @@ def test_curves_of_one_dimension(tmp_path, name):
     np.testing.assert_allclose(above.lines[0].get_xdata(), (np.arange(32) + 0.5) / 16)
     np.testing.assert_allclose(below.lines[1].get_ydata(), prediction[-1] - truth[-1])
     assert figure.axes[0].get_ylabel() == "temperature (K)"
-    assert below.get_xlabel() == f"{name} (m)"
+    assert below.get_xlabel() == "x (m)"
     assert above.get_title() == "t = 0.1 s"
-    assert (above.lines[0].get_linestyle() == "None") == (name == "particle")
 
 
 @pytest.mark.parametrize("sites", [(24, 16), (24, 16, 6)])
@@ -72,6 +71,62 @@ def test_a_prediction_that_diverged_is_drawn_on_the_scale_of_the_truth(tmp_path)
     figure.savefig(tmp_path / "diverged.png")
     low, high = figure.axes[0].images[0].get_clim()
     assert 290 < low < high < 310
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_few_bodies_leave_paths_and_their_distance_from_the_truth(tmp_path, dimension):
+    truth, prediction = states(2 * dimension, 2)
+    prediction[0] = truth[0]
+    figure = draw_bodies(truth, prediction, TIMES, ("m", "m/s"), "two bodies")
+    figure.savefig(tmp_path / "bodies.png")
+    plane, distance = figure.axes
+    for body in range(2):
+        for line, positions in zip(
+            plane.lines[4 * body : 4 * body + 4 : 2], (truth, prediction), strict=True
+        ):
+            np.testing.assert_array_equal(np.transpose(line.get_data()), positions[:, :2, body])
+        apart = prediction[1:, :dimension, body] - truth[1:, :dimension, body]
+        np.testing.assert_allclose(distance.lines[body].get_ydata(), np.linalg.norm(apart, axis=1))
+        np.testing.assert_array_equal(distance.lines[body].get_xdata(), TIMES[1:])
+    assert plane.get_xlabel() == "x (m)"
+    assert plane.get_aspect() == 1
+
+
+def test_many_bodies_are_dots_at_the_last_frame_and_the_truth_sets_the_scale(tmp_path):
+    truth, prediction = states(6, 40)
+    prediction[-1, 0, 0] = np.inf
+    prediction[-1, 1, 1] = 1e9
+    figure = draw_bodies(truth, prediction, TIMES, ("m", "m/s"), "a cluster")
+    figure.savefig(tmp_path / "bodies.png")
+    plane, distance = figure.axes
+    np.testing.assert_array_equal(plane.lines[0].get_data(), truth[-1, :2])
+    np.testing.assert_array_equal(plane.lines[1].get_data(), prediction[-1, :2])
+    assert 290 < plane.get_ylim()[0] < plane.get_ylim()[1] < 310
+    assert len(distance.lines) == 2
+
+
+def test_errors_of_invariants_stand_beside_their_size(tmp_path):
+    truth = np.array([[[1.0, 1.0, 1.0]], [[3.0, 2.0, 3.0]], [[2.0, 2.0, 2.0]]])
+    prediction = truth + np.array([[[0.0, 0.5, 1.0]], [[0.0, -1.0, 3.0]], [[0.0, 2.0, np.nan]]])
+    found = conserved(np.concatenate([truth, prediction], axis=1))
+    assert found["size"] == 2.0
+    assert found["error"]["median"] == [0.0, 1.0, 3.0]
+    assert found["error"]["max"] == [0.0, 2.0, None]
+    results = {"time": [0.0, 0.5, 1.0], "splits": {"test": {"invariants": {"energy": found}}}}
+    figure = draw_invariants(results, "test", [{"name": "energy", "unit": "J"}])
+    figure.savefig(tmp_path / "invariants.png")
+    (panel,) = figure.axes
+    np.testing.assert_array_equal(panel.lines[0].get_ydata(), [np.nan, 1.0, 3.0])
+    assert set(panel.lines[1].get_ydata()) == {2.0}
+    assert panel.get_ylabel() == "energy (J)"
+
+
+def test_an_invariant_that_is_zero_throughout_is_said_to_be(tmp_path):
+    zero = conserved(np.zeros((3, 2, 3)))
+    results = {"time": [0.0, 0.5, 1.0], "splits": {"test": {"invariants": {"momentum": zero}}}}
+    figure = draw_invariants(results, "test", [{"name": "momentum", "unit": "kg m/s"}])
+    figure.savefig(tmp_path / "invariants.png")
+    assert figure.axes[0].texts[0].get_text() == "0 in truth and prediction"
 
 
 @pytest.mark.parametrize("num_frames", [2, 3, 5, 11, 101])

@@ -93,6 +93,9 @@ class Dataset:
             state=state,
             coefficients=coefficients,
             parameters=dict(zip(self.parameters, arrays["parameters"][row].tolist(), strict=True)),
+            arrays={
+                name: arrays[f"parameters/{name}"][row].copy() for name in shards.header.parameter_shapes
+            },
             time=self.times.copy(),
             index=int(arrays["sample"][row]),
         )

@@ -23,12 +23,14 @@ _OPEN_SHARDS = 256
 @dataclass(frozen=True)
 class Trajectory:
     """One trajectory in physical units: `state` (T, C, *sites), `coefficients` (K, *sites), the scalar
-    `parameters` by name, the `time` (T,) of each frame, and its `index` in the data set.
+    `parameters` by name, the `arrays` that determine it beside them, the `time` (T,) of each frame, and its
+    `index` in the data set.
     """
 
     state: np.ndarray
     coefficients: np.ndarray
     parameters: dict[str, float]
+    arrays: dict[str, np.ndarray]
     time: np.ndarray
     index: int
 

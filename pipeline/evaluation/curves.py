@@ -41,6 +41,34 @@ def draw_errors(results: dict[str, Any], split: str, surrogate: str) -> Figure:
     return figure
 
 
+def draw_invariants(results: dict[str, Any], split: str, quantities: list[dict[str, Any]]) -> Figure:
+    """How far the invariants of predicted states are from the true ones over time, a panel each.
+
+    `results` is the content of metrics.json; `quantities` are the invariants of the data set's spec.
+    """
+    found, time = results["splits"][split]["invariants"], results["time"]
+    columns = min(len(quantities), 3)
+    rows = -(-len(quantities) // columns)
+    figure = Figure(figsize=(max(3.2 * columns, 5), 2.6 * rows + 0.3), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    for panel, quantity in zip(panels.flat, quantities, strict=False):
+        one = found[quantity["name"]]
+        _band(panel, time, one["error"], _COLOURS["surrogate"], "error")
+        if one["size"]:
+            panel.axhline(one["size"], color=_COLOURS["mean"], linewidth=1, linestyle="--")
+        if one["size"] or any(one["error"]["median"]):
+            panel.set_yscale("log")
+        else:
+            panel.text(0.5, 0.5, "0 in truth and prediction", transform=panel.transAxes, ha="center")
+        panel.grid(axis="y", color="0.9", linewidth=0.8)
+        panel.set_axisbelow(True)
+        panel.set_ylabel(f"{quantity['name'].replace('_', ' ')} ({quantity['unit']})")
+        panel.set_xlabel("time (s)")
+    for panel in panels.flat[len(quantities) :]:
+        panel.set_axis_off()
+    return figure
+
+
 def draw_training(log: dict[str, np.ndarray]) -> Figure:
     """Losses and validation errors over the optimiser's steps; `log` is what `read_log` returned."""
     step = log["step"]

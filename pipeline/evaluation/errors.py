@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline import progress
 from pipeline.evaluation.baselines import persistence, training_mean
+from pipeline.evaluation.invariants import invariants
 from pipeline.evaluation.metrics import METRICS, FieldChannels
 from surrogates.contract import ExtrapolationWarning
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from pipeline.data.dataset import Dataset
+    from solvers.contract import Parameters, Solver
     from surrogates.contract import Surrogate
 
 PREDICTORS = ("surrogate", "persistence", "mean")
@@ -31,11 +33,13 @@ MODES = ("one_step", "roll_out")
 @dataclass(frozen=True)
 class Cases:
     """Trajectories to predict: `state` (B, T, C, *sites) at `time` (T,); `parameters` maps each scalar
-    parameter to (B,) and each coefficient field to (B, *sites); `index` tells who they are.
+    parameter to (B,) and each coefficient field to (B, *sites); `drawn` (B,) is what the solver
+    determines each trajectory by; `index` tells who they are.
     """
 
     state: np.ndarray
     parameters: dict[str, np.ndarray]
+    drawn: tuple[Parameters, ...]
     time: np.ndarray
     index: tuple[int, ...]
 
@@ -48,8 +52,28 @@ def load(dataset: Dataset, split: str, numbers: Iterable[int]) -> Cases:
         name: np.array([trajectory.parameters[name] for trajectory in found]) for name in dataset.parameters
     }
     parameters |= {name: coefficients[:, place] for place, name in enumerate(dataset.coefficients)}
-    state = np.stack([trajectory.state for trajectory in found])
-    return Cases(state, parameters, dataset.times, tuple(trajectory.index for trajectory in found))
+    return Cases(
+        state=np.stack([trajectory.state for trajectory in found]),
+        parameters=parameters,
+        drawn=tuple({**trajectory.parameters, **trajectory.arrays} for trajectory in found),
+        time=dataset.times,
+        index=tuple(trajectory.index for trajectory in found),
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of trajectories (N), in the order of their places in the split.
+
+    `errors` (N, predictors, modes, metrics, T - 1, F), the middle axes in the order of `PREDICTORS`,
+    `MODES` and `METRICS`; frame t is the (t + 1)-th of the trajectory, as the first is given.
+    `invariants` (N, 2, T, Q): of the true states and of the surrogate's roll-out. `index` (N,): the
+    index of each trajectory in the data set.
+    """
+
+    errors: np.ndarray
+    invariants: np.ndarray
+    index: tuple[int, ...]
 
 
 def predict(surrogate: Surrogate, cases: Cases, first: int, last: int) -> np.ndarray:
@@ -65,15 +89,19 @@ def predict(surrogate: Surrogate, cases: Cases, first: int, last: int) -> np.nda
 
 
 def measure(
-    surrogate: Surrogate, dataset: Dataset, split: str, batch_size: int, communicator: MPI.Intracomm
-) -> tuple[np.ndarray, list[int]] | None:
-    """The errors (N, predictors, modes, metrics, T - 1, F) and the index of each trajectory, on rank 0;
-    None elsewhere.
+    surrogate: Surrogate,
+    solver: Solver,
+    dataset: Dataset,
+    split: str,
+    *,
+    batch_size: int,
+    communicator: MPI.Intracomm,
+) -> Measured | None:
+    """The errors of the surrogate and of the baselines, and the invariants, on rank 0; None elsewhere.
 
-    The order of the middle axes is that of `PREDICTORS`, `MODES` and `METRICS`; frame t is the (t + 1)-th
-    of the trajectory, as the first is given. `one_step` starts from the true frame before, `roll_out`
-    from the initial state. Ranks take whole batches, so that the numbers are the same on any number of
-    ranks, and at most one batch is in a rank's memory.
+    `one_step` starts from the true frame before, `roll_out` from the initial state. `solver` is the one
+    of the data set, on this rank alone. Ranks take whole batches, so that the numbers are the same on any
+    number of ranks, and at most one batch is in a rank's memory.
     """
     total = dataset.num_trajectories(split)
     starts = range(0, total, batch_size)
@@ -83,13 +111,17 @@ def measure(
     measured = {}
     for start in progress.bar(mine, f"{split} batches", rank=communicator.rank):
         cases = load(dataset, split, range(start, min(start + batch_size, total)))
-        measured[start] = _batch_errors(surrogate, cases, mean, fields), cases.index
+        measured[start] = _of_batch(surrogate, solver, cases, mean, fields)
     gathered = communicator.gather(measured, root=0)
     if gathered is None:
         return None
     everything = dict(ChainMap(*gathered))
-    errors = np.concatenate([everything[start][0] for start in starts])
-    return errors, [index for start in starts for index in everything[start][1]]
+    ordered: list[Measured] = [everything[start] for start in starts]
+    return Measured(
+        np.concatenate([one.errors for one in ordered]),
+        np.concatenate([one.invariants for one in ordered]),
+        tuple(index for one in ordered for index in one.index),
+    )
 
 
 def field_channels(dataset: Dataset) -> FieldChannels:
@@ -103,11 +135,23 @@ def field_channels(dataset: Dataset) -> FieldChannels:
     return groups
 
 
-def _batch_errors(surrogate: Surrogate, cases: Cases, mean: np.ndarray, fields: FieldChannels) -> np.ndarray:
+def _of_batch(
+    surrogate: Surrogate, solver: Solver, cases: Cases, mean: np.ndarray, fields: FieldChannels
+) -> Measured:
+    rolled_out = predict(surrogate, cases, 0, cases.state.shape[1] - 1)
+    everything = np.concatenate([cases.state[:, :1], rolled_out], axis=1)
+    conserved = [invariants(solver, states, cases.drawn) for states in (cases.state, everything)]
+    errors = _errors(surrogate, cases, rolled_out, mean, fields)
+    return Measured(errors, np.stack(conserved, axis=1), cases.index)
+
+
+def _errors(
+    surrogate: Surrogate, cases: Cases, rolled_out: np.ndarray, mean: np.ndarray, fields: FieldChannels
+) -> np.ndarray:
     truth = cases.state[:, 1:]
     num_frames = truth.shape[1]
     roll_outs = {
-        "surrogate": predict(surrogate, cases, 0, num_frames),
+        "surrogate": rolled_out,
         "persistence": persistence(cases.state[:, 0], num_frames),
         "mean": training_mean(mean, truth),
     }

@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.data.files import write_whole
-from pipeline.evaluation.curves import draw_errors, draw_training, read_log
+from pipeline.evaluation.curves import draw_errors, draw_invariants, draw_training, read_log
 from pipeline.evaluation.errors import Cases, load, predict
+from pipeline.evaluation.particles import draw_bodies
 from pipeline.evaluation.pictures import Channel, draw_comparison, label, unit_words
 from pipeline.evaluation.results import percent
 
@@ -36,7 +37,8 @@ class Picture:
 def draw(
     folder: Path, surrogate: Surrogate, dataset: Dataset, results: dict[str, Any], num_trajectories: int
 ) -> list[Picture]:
-    """Draws, for each split, the error over time and `num_trajectories` comparisons; then the training.
+    """Draws, for each split, the error over time, that of the invariants, and `num_trajectories`
+    comparisons; then the training.
 
     `results` is the content of metrics.json; the training's log.csv is looked for two folders up.
     """
@@ -45,6 +47,13 @@ def draw(
         figure = draw_errors(results, split, results["surrogate"])
         caption = "Relative L2 error over time: median (line) and 10 to 90 % of the trajectories (band)."
         drawn.append(_save(figure, folder / f"{split}-errors.png", split, caption))
+        if dataset.spec["invariants"]:
+            figure = draw_invariants(results, split, dataset.spec["invariants"])
+            caption = (
+                "Invariants of the predicted states beside those of the true ones: their distance over time, "
+                "median (line) and 10 to 90 % of the trajectories (band); dashed, the size in the truth."
+            )
+            drawn.append(_save(figure, folder / f"{split}-invariants.png", split, caption))
         for number, place in chosen_trajectories(results["splits"][split], num_trajectories):
             cases = load(dataset, split, [number])
             error = percent(results["splits"][split]["by_trajectory"]["roll_out_end"][number])
@@ -76,9 +85,12 @@ def chosen_trajectories(found: dict[str, Any], count: int) -> list[tuple[int, st
 def _compare(
     surrogate: Surrogate, dataset: Dataset, cases: Cases, words: str
 ) -> Iterator[tuple[str, Figure]]:
-    """The name and the figure of each channel of the one trajectory in `cases`."""
+    """The name and the figure of each channel of the one trajectory in `cases`, or of its bodies."""
     truth = cases.state[0]
     prediction = np.concatenate([truth[:1], predict(surrogate, cases, 0, len(truth) - 1)[0]])
+    if surrogate.problem.has_particles:
+        yield "bodies", draw_bodies(truth, prediction, cases.time, dataset.units, f"bodies, {words}")
+        return
     for place, (name, unit) in enumerate(zip(dataset.channels, dataset.units, strict=True)):
         channel = Channel(name, unit, dataset.spec["axes"])
         title = f"{name.replace('_', ' ')}, {words}"

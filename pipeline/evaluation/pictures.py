@@ -67,16 +67,15 @@ def label(name: str, unit: str) -> str:
 def _curves(truth: np.ndarray, prediction: np.ndarray, times: list[float], channel: Channel) -> Figure:
     (axis,) = channel.axes
     x = _centres(axis)
-    style = {"marker": ".", "linestyle": ""} if axis["name"] == "particle" else {"linewidth": 1.6}
     figure = Figure(figsize=(2.5 * len(times) + 0.8, 4.2), layout="constrained")
     panels = figure.subplots(2, len(times), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 2])
     for column, time in enumerate(times):
         above, below = panels[:, column]
-        above.plot(x, truth[column], color=TRUTH, label="truth", **style)
-        above.plot(x, prediction[column], color=PREDICTION, label="prediction", dashes=(3, 2), **style)
+        above.plot(x, truth[column], color=TRUTH, label="truth", linewidth=1.6)
+        above.plot(x, prediction[column], color=PREDICTION, label="prediction", dashes=(3, 2), linewidth=1.6)
         above.set_title(f"t = {_rounded(time)} s")
         below.axhline(0, color="0.7", linewidth=0.8)
-        below.plot(x, prediction[column] - truth[column], color=PREDICTION, **style)
+        below.plot(x, prediction[column] - truth[column], color=PREDICTION, linewidth=1.6)
         below.set_xlabel(label(axis["name"], axis["unit"]))
     panels[0, 0].set_ylabel(label(channel.name, channel.unit))
     panels[1, 0].set_ylabel("prediction − truth")

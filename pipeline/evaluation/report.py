@@ -50,7 +50,7 @@ def render(
     return template.render(
         surrogate=name,
         spec=dataset.spec,
-        splits=[_split(results, split, pictures) for split in results["splits"]],
+        splits=[_split(results, dataset, split, pictures) for split in results["splits"]],
         training_pictures=[picture for picture in pictures if picture.section == "training"],
         definitions=results["definitions"],
         time=results["time"],
@@ -60,7 +60,7 @@ def render(
     )
 
 
-def _split(results: dict[str, Any], split: str, pictures: list[Picture]) -> dict[str, Any]:
+def _split(results: dict[str, Any], dataset: Dataset, split: str, pictures: list[Picture]) -> dict[str, Any]:
     found = results["splits"][split]
     headline = found["headline"]
     ours = headline["surrogate"]["roll_out_end"]["median"]
@@ -100,6 +100,7 @@ def _split(results: dict[str, Any], split: str, pictures: list[Picture]) -> dict
             for mode in reversed(MODES)
             for metric in METRICS
         ],
+        "invariants": _invariants(found, dataset),
         "pictures": [picture for picture in pictures if picture.section == split],
     }
 
@@ -116,6 +117,22 @@ def _rows(
         )
         for field in results["fields"]
         for predictor in PREDICTORS
+    ]
+
+
+def _invariants(found: dict[str, Any], dataset: Dataset) -> list[tuple[str, str, list[str]]]:
+    """Name, unit, and the size of each invariant with its error at the end of the roll-out."""
+    return [
+        (
+            quantity["name"],
+            quantity["unit"],
+            [
+                _number(one["size"]),
+                *(_number(one["error"][key][-1]) for key in ("median", "mean", "q90", "max")),
+            ],
+        )
+        for quantity in dataset.spec["invariants"]
+        for one in [found["invariants"][quantity["name"]]]
     ]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.evaluation.errors import MODES, PREDICTORS
+from pipeline.evaluation.errors import MODES, PREDICTORS, Measured
 from pipeline.evaluation.metrics import METRICS, summary
 
 if TYPE_CHECKING:
@@ -20,18 +20,16 @@ DEFINITIONS = {
     "persistence": "nothing changes: the true frame before (one step), the initial state (roll-out)",
     "mean": "the training split's mean of each channel, everywhere and always",
     "headline": "relative L2, mean over the fields; one_step is also the mean over the frames",
+    "invariants": "what the solver's physics conserves, or changes at a known rate, of whole states in the "
+    "roll-out; size is the median over the trajectories of the largest value in the truth, error the "
+    "distance between prediction and truth",
     "null": "not finite: a prediction that diverged, or a truth that is zero or constant",
 }
 
 
-def split_results(errors: np.ndarray, indices: list[int], dataset: Dataset) -> dict[str, Any]:
-    """All that `metrics.json` says of one split.
-
-    Args:
-        errors: (N, predictors, modes, metrics, T - 1, F), as `errors.measure` returns it.
-        indices: the index of each trajectory in the data set, (N,).
-        dataset: names the fields.
-    """
+def split_results(measured: Measured, dataset: Dataset) -> dict[str, Any]:
+    """All that `metrics.json` says of one split; the data set names fields and invariants."""
+    errors = measured.errors
     fields = [field["name"] for field in dataset.spec["fields"]]
     table = {
         predictor: {
@@ -58,10 +56,26 @@ def split_results(errors: np.ndarray, indices: list[int], dataset: Dataset) -> d
             for p, predictor in enumerate(PREDICTORS)
         },
         "by_trajectory": {
-            "index": indices,
+            "index": list(measured.index),
             "roll_out_end": plain(by_trajectory[:, 0, 1]),
         },
         "errors": table,
+        "invariants": {
+            quantity["name"]: conserved(measured.invariants[..., place])
+            for place, quantity in enumerate(dataset.spec["invariants"])
+        },
+    }
+
+
+def conserved(values: np.ndarray) -> dict[str, Any]:
+    """One invariant of truth and prediction, (N, 2, T): how large it is, and how far the two are apart."""
+    truth, prediction = values[:, 0], values[:, 1]
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(prediction - truth)
+    apart = np.where(np.isfinite(prediction), apart, np.inf)
+    return {
+        "size": plain(np.median(np.abs(truth).max(axis=1))),
+        "error": {name: plain(value) for name, value in summary(apart).items()},
     }
 
 
