@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline import records
 from pipeline.jobs.submission import Paper, Submitted
+
+#: So many bytes of a log are looked through for an error.
+_END_OF_LOG = 2**14
 
 _ALIVE = {
     "PENDING": "pending",
@@ -103,7 +107,20 @@ def _judged(
     reason = record.get("reason", "") if record.get("outcome") in ("failed", "interrupted") else ""
     code, _, number = facts["ExitCode"].partition(":")
     ending = f"ended by signal {number}" if number not in ("", "0") else f"exit code {code}"
-    return Task(job, task, "failed", reason or f"{_words(state)}, {ending}")
+    failed = Task(job, task, "failed", reason or f"{_words(state)}, {ending}")
+    return failed if reason else replace(failed, why=_told_in_log(failed.log) or failed.why)
+
+
+def _told_in_log(log: Path) -> str:
+    """The last error that a job told which ended before its record began; empty where there is none."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _END_OF_LOG))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    told = [line.partition("error: ")[2] for line in lines if re.match(r"(\[rank .*\] )?error: ", line)]
+    return told[-1] if told else ""
 
 
 def _by_record(record: Mapping[str, Any]) -> tuple[str, str]:

@@ -40,7 +40,7 @@ def test_single_rank_worlds_stop_the_chain_until_the_launch_line_fits(
     found = ended(cluster, run)
     assert found == {"generate": "FAILED"} | dict.fromkeys(JOBS[2:], "CANCELLED")
     status = succeeded(chain(cluster, run, "status")).stdout
-    assert "generate failed" in status
+    assert "generate failed: srun started 2 ranks, but MPI (Open MPI" in status
     assert str(run / "jobs" / "logs" / f"generate-{numbers(run)['generate']}.out") in status
     log = logs(run)
     assert "srun started 2 ranks, but MPI (Open MPI" in log
