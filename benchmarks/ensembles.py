@@ -44,9 +44,7 @@ def _compare(experiment: str, size: tuple[int, int]) -> dict[str, object]:
     for _ in range(ROUNDS):
         for ranks, found in whole.items():
             found.append(_seconds(experiment, train, per_shard, ranks))
-    one, two = (
-        (train - begun) / (statistics.median(found) - start[ranks]) for ranks, found in whole.items()
-    )
+    one, two = ((train - begun) / (statistics.median(found) - start[ranks]) for ranks, found in whole.items())
     return {
         "experiment": experiment,
         "trajectories": train - begun,
