@@ -153,7 +153,7 @@ def resume(settings: Settings) -> None:
 
 def _type_again(words: list[str]) -> None:
     """Makes this command line that of the chain's start, where it was typed, with `words` behind it."""
-    paper = cluster.typed(_run_folder(words))
+    paper = cluster.typed(_run_folder([word for word in words if not word.startswith("-")]))
     os.chdir(paper.folder)
     sys.argv[1:] = [*paper.arguments, *(word for word in words if not word.startswith("run="))]
 
@@ -164,6 +164,9 @@ def _run_folder(words: list[str]) -> Path:
     Raises:
         ValueError: it is not there.
     """
+    for word in words:
+        if "=" not in word:
+            raise ValueError(f"{word!r} is no KEY=VALUE: say which chain with run=FOLDER")
     for override in OverridesParser.create().parse_overrides(words):
         if override.key_or_group == "run":
             return Path(str(override.value()))
@@ -180,8 +183,14 @@ def main(words: list[str]) -> None:
         case ["resume", *rest]:
             cli.guarded(lambda: _type_again(rest))
             cli.main(resume)
+        case [word, *_] if not word.startswith("-") and "=" not in word:
+            cli.guarded(lambda: _refuse(word))
         case _:
             cli.main(run)
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word!r} is neither KEY=VALUE nor one of status, resume and cancel")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ def run(settings: Settings) -> None:
         _refuse_foreign(surrogate.problem, problem_of(dataset), settings)
         folder = settings.model_folder / "evaluation"
         identity = _identity(settings, dataset)
+        facts["report"] = str(folder / "report.html")
         first = communicator.rank == 0
         if communicator.bcast(_is_complete(folder, identity) if first else None, root=0):
             facts["skipped"] = True

@@ -79,7 +79,7 @@ def run(settings: Settings) -> None:
         if world.rank == 0 and num_parts > 1:
             print(
                 f"generate: part {part} of {num_parts}: {len(missing)} of {len(shards)} shards made now; "
-                "when all parts are made, a run without part= finishes the data set",
+                "when all are, generate without part= or --array finishes the data set, as a chain does",
                 flush=True,
             )
         elif world.rank == 0:

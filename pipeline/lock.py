@@ -77,7 +77,8 @@ def _who_holds(path: Path) -> str:
 
 
 def _myself() -> dict[str, str]:
-    job = os.environ.get("SLURM_JOB_ID")
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID")
     since = datetime.now(UTC).isoformat(timespec="seconds")
     return {
         "process": str(os.getpid()),

@@ -192,6 +192,8 @@ def constructor_arguments(
 
 def nearest(key: str, legal: list[str]) -> str:
     """A half-sentence that names the legal keys nearest to `key`."""
+    if not legal:
+        return "a + in front adds one"
     close = difflib.get_close_matches(key, legal, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"legal are {', '.join(sorted(legal))}"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import lock
+from pipeline import lock, records
 from pipeline.jobs import queue, submission
 from pipeline.jobs.queue import Task
 from pipeline.jobs.submission import Job, Paper, Submitted
@@ -19,55 +20,61 @@ from pipeline.settings import Settings
 _ALIVE = ("pending", "running")
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What is to be done about one of a chain's jobs.
+
+    `job` is to be submitted, if any of it is missing; `kept` is in the queue and stays, `dropped` is in the
+    queue and waits for something that failed.
+    """
+
+    job: Job | None
+    kept: list[str]
+    dropped: list[str]
+
+
 def start(settings: Settings, arguments: Sequence[str]) -> None:
     """Submits all jobs of a chain, or prints their lines if `dry_run`.
 
     Raises:
-        ValueError: jobs of this run are in the queue already, or Slurm refuses one.
+        ValueError: jobs of this run are in the queue already, or Slurm refuses one: then those before it
+            are cancelled.
     """
-    jobs = submission.jobs(settings.launcher.parts)
+    steps = [_Step(job, [], []) for job in submission.jobs(settings.launcher.parts)]
     if settings.dry_run:
-        _print_lines(settings, arguments, jobs)
+        _print_lines(settings, arguments, steps)
         return
     with lock.waited_for(settings.run / "locks" / "chain.lock"):
         paper = submission.read_paper(settings.run)
         alive = _alive(paper, settings.run) if paper else []
         if alive:
             raise ValueError(
-                f"jobs {', '.join(alive)} of {settings.run} are in the queue: "
+                f"{settings.run} has jobs in the queue ({', '.join(alive)}): "
                 f"`python -m pipeline.chain status run={settings.run}` shows them, `cancel` ends them; "
                 "another chain wants another run= folder"
             )
-        submitter = _Submitter(settings, arguments, Paper(tuple(arguments), os.getcwd(), ()))
-        for job in jobs:
-            submitter.submit(job)
-    _show(submitter.paper, settings.run)
+        paper = _submit(settings, steps, Paper(tuple(arguments), os.getcwd(), ()))
+    _show(paper, settings.run)
+    print(f"`python -m pipeline.chain status run={settings.run}` tells how far they are")
 
 
 def resume(settings: Settings, arguments: Sequence[str]) -> None:
-    """Submits what failed, was cancelled or never began, and all that waits for it.
+    """Submits what failed, was cancelled or never began, and all that waits for it; prints it if `dry_run`.
 
     Raises:
-        ValueError: Slurm refuses a job.
+        ValueError: Slurm refuses a job: then those before it are cancelled.
     """
     with lock.waited_for(settings.run / "locks" / "chain.lock"):
-        paper = submission.read_paper(settings.run)
-        assert paper is not None
-        found = queue.tasks(paper, settings.run)
-        submitter = _Submitter(settings, arguments, paper)
-        for job in submission.jobs(settings.launcher.parts):
-            tasks = found.get(job.name, [])
-            missing = _missing(job, tasks, redo=submitter.has_submitted)
-            kept = [task for task in tasks if task.state in _ALIVE and task.task not in missing]
-            queue.cancel(task.key for task in tasks if task.state in _ALIVE and task.task in missing)
-            if missing:
-                numbers = tuple(int(task) for task in missing if task)
-                submitter.submit(Job(job.name, job.stage, numbers), [task.key for task in kept])
-            else:
-                submitter.wait_for([task.key for task in kept])
-    if not submitter.has_submitted:
-        print("nothing is missing: every job is done, works or waits")
-    _show(submitter.paper, settings.run)
+        paper = _paper_of(settings.run)
+        steps = _steps_to_resume(submission.jobs(settings.launcher.parts), queue.tasks(paper, settings.run))
+        if not any(step.job for step in steps):
+            print("nothing is missing: every job is done, works or waits; what was typed now has no effect")
+        elif settings.dry_run:
+            _print_lines(settings, arguments, steps)
+            return
+        else:
+            paper = _submit(settings, steps, replace(paper, arguments=tuple(arguments)))
+    _show(paper, settings.run)
 
 
 def show(run: Path) -> None:
@@ -91,40 +98,64 @@ def typed(run: Path) -> Paper:
     return _paper_of(run)
 
 
-class _Submitter:
-    """Submits one job after the other, each behind the one before, and keeps the paper."""
-
-    def __init__(self, settings: Settings, arguments: Sequence[str], paper: Paper):
-        self.paper = paper
-        self.has_submitted = False
-        self._settings = settings
-        self._arguments = arguments
-        self._setup = submission.write_setup(settings.run, settings.launcher.setup)
-        self._after: list[str] = []
-
-    def submit(self, job: Job, beside: Sequence[str] = ()) -> None:
-        """Hands a job to Slurm; the next one waits for it and for the tasks `beside` it."""
-        run = self._settings.run
-        line = submission.sbatch_line(job, self._settings.launcher, run, self._arguments, self._after)
-        number = submission.submit(line, self._setup)
-        taken = Submitted(
-            job.name, job.stage, job.tasks, number, tuple(line), submission.log_pattern(job, run)
-        )
-        self.paper = Paper(self.paper.arguments, self.paper.folder, (*self.paper.jobs, taken))
-        self.paper.write(run)
-        self._after = [number, *beside]
-        self.has_submitted = True
-
-    def wait_for(self, keys: list[str]) -> None:
-        """Lets the next job wait for these, which are in the queue already."""
-        self._after = keys
+def _steps_to_resume(jobs: Sequence[Job], found: Mapping[str, Sequence[Task]]) -> list[_Step]:
+    """What is missing of each job; behind one that is submitted again, all that had waited for it is too."""
+    steps: list[_Step] = []
+    for job in jobs:
+        again = any(step.job for step in steps)
+        tasks = found.get(job.name, [])
+        kept = [task for task in tasks if task.state in _ALIVE and not again]
+        done = {task.task for task in tasks if task.state == "done"} | {task.task for task in kept}
+        missing = [task for task in [str(task) for task in job.tasks] or [""] if task not in done]
+        numbers = tuple(int(task) for task in missing if task)
+        dropped = [task.key for task in tasks if task.state in _ALIVE and again]
+        part = Job(job.name, job.stage, numbers) if missing else None
+        steps.append(_Step(part, [task.key for task in kept], dropped))
+    return steps
 
 
-def _missing(job: Job, tasks: Sequence[Task], redo: bool) -> list[str]:
-    """The tasks of a job that have to be submitted; the empty one where it is no array."""
-    wanted = [str(task) for task in job.tasks] or [""]
-    kept = {task.task for task in tasks if task.state == "done" or (task.state in _ALIVE and not redo)}
-    return [task for task in wanted if task not in kept]
+def _submit(settings: Settings, steps: Sequence[_Step], paper: Paper) -> Paper:
+    """Hands the jobs to Slurm, each behind the one before; the paper that lists them, also on disk."""
+    run = settings.run
+    setup = submission.write_setup(run, settings.launcher.setup)
+    after: list[str] = []
+    submitted: list[str] = []
+    for step in steps:
+        queue.cancel(step.dropped)
+        after_next = list(step.kept)
+        if step.job:
+            job = step.job
+            line = submission.sbatch_line(job, settings.launcher, run, paper.arguments, after)
+            try:
+                number = submission.submit(line, setup)
+            except ValueError as error:
+                queue.cancel(submitted)
+                told = f"\nthe jobs before it are cancelled: {', '.join(submitted)}" if submitted else ""
+                raise ValueError(f"{error}{told}") from None
+            submitted.append(number)
+            log = submission.log_pattern(job, run)
+            taken = Submitted(job.name, job.stage, job.tasks, number, tuple(line), log)
+            paper = replace(paper, jobs=(*paper.jobs, taken))
+            paper.write(run)
+            after_next.insert(0, number)
+        after = after_next
+    return paper
+
+
+def _print_lines(settings: Settings, arguments: Sequence[str], steps: Sequence[_Step]) -> None:
+    after: list[str] = []
+    setup = shlex.quote(str(submission.setup_path(settings.run)))
+    launcher = settings.launcher
+    print(f"# {setup} will hold:", *submission.setup_lines(launcher.setup), sep="\n#     ")
+    for step in steps:
+        after_next = list(step.kept)
+        if job := step.job:
+            words = [*launcher.mpirun, "-n", str(launcher.ranks[job.stage])]  # type: ignore[index]
+            print(f"# {job.name}: {shlex.join(words)} python -m pipeline.{job.stage} ...")
+            line = submission.sbatch_line(job, launcher, settings.run, arguments, after)
+            print(f"SIMSURROGATE_SETUP={setup} {shlex.join(line)}")
+            after_next.insert(0, f"<{job.name}>")
+        after = after_next
 
 
 def _alive(paper: Paper, run: Path) -> list[str]:
@@ -134,21 +165,11 @@ def _alive(paper: Paper, run: Path) -> list[str]:
 def _paper_of(run: Path) -> Paper:
     paper = submission.read_paper(run)
     if paper is None:
-        raise ValueError(f"no chain of jobs was started in {run}: {submission.paper_path(run)} is not there")
+        raise ValueError(
+            f"no chain of jobs was started in {run}: {submission.paper_path(run)} is not there; squeue "
+            "shows jobs that were submitted by hand"
+        )
     return paper
-
-
-def _print_lines(settings: Settings, arguments: Sequence[str], jobs: Sequence[Job]) -> None:
-    after: list[str] = []
-    setup = shlex.quote(str(submission.setup_path(settings.run)))
-    launcher = settings.launcher
-    print(f"# {setup} will hold:", *submission.setup_lines(launcher.setup), sep="\n#     ")
-    for job in jobs:
-        launch_line = shlex.join([*launcher.mpirun, "-n", str(launcher.ranks[job.stage])])  # type: ignore[index]
-        print(f"# {job.name}: {launch_line} python -m pipeline.{job.stage} ...")
-        line = submission.sbatch_line(job, launcher, settings.run, arguments, after)
-        print(f"SIMSURROGATE_SETUP={setup} {shlex.join(line)}")
-        after = [f"<{job.name}>"]
 
 
 def _show(paper: Paper, run: Path) -> None:
@@ -162,12 +183,22 @@ def _show(paper: Paper, run: Path) -> None:
             counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
             table.add_row(f"{name} ({len(tasks)} tasks)", tasks[-1].job.number, counts, "")
         for task in tasks:
-            if len(tasks) == 1 or task.state in ("running", "failed"):
-                table.add_row(task.name, task.key, task.state, task.why)
+            if len(tasks) == 1 or task.state in ("running", "failed", "cancelled"):
+                table.add_row(task.name, task.key, task.state, "" if task.state == "failed" else task.why)
     console = Console(highlight=False, markup=False)
+    console.print(f"{run}:", soft_wrap=True)
     console.print(table)
-    failed = [task for tasks in found.values() for task in tasks if task.state == "failed"]
-    for task in failed:
-        console.print(f"{task.name} failed: {task.why}\n  its log: {task.log}", soft_wrap=True)
-    if failed:
-        console.print(f"`python -m pipeline.chain resume run={run}` submits what is missing", soft_wrap=True)
+    every = [task for tasks in found.values() for task in tasks]
+    for task in every:
+        if task.state == "failed":
+            console.print(f"{task.name} failed: {task.why}\n  its log: {task.log}", soft_wrap=True)
+    console.print(f"logs: {submission.setup_path(run).parent / 'logs'}", soft_wrap=True)
+    if any(task.state in ("failed", "cancelled") for task in every):
+        console.print(
+            f"`python -m pipeline.chain resume run={run}` submits what is missing; KEY=VALUE behind it "
+            "changes a setting",
+            soft_wrap=True,
+        )
+    if every and all(task.state == "done" for task in every):
+        told = [record["report"] for record in records.of_stage(run, "evaluate") if "report" in record]
+        console.print(f"report: {told[-1]}" if told else "", soft_wrap=True)

@@ -65,6 +65,7 @@ def test_ranks_of_one_job_are_on_both_nodes_and_the_records_say_so(finished: Pat
 def test_status_tells_of_the_end_and_resume_finds_nothing_to_do(cluster: Cluster, finished: Path) -> None:
     lines = succeeded(chain(cluster, finished, "status")).stdout.splitlines()
     assert [line.split()[0] for line in lines if "done" in line] == list(JOBS)
+    assert f"report: {finished / 'models' / 'fno' / 'evaluation' / 'report.html'}" in lines
     before = submitted(finished)
     assert "nothing is missing" in succeeded(chain(cluster, finished, "resume")).stdout
     assert submitted(finished) == before
@@ -86,6 +87,15 @@ def test_what_slurm_refuses_is_told_in_its_words(cluster: Cluster, tmp_path: Pat
     assert "Traceback" not in result.stderr
 
 
+def test_a_chain_of_which_slurm_refuses_a_job_is_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    result = chain(cluster, run, *SLOW, SLURM, "+launcher.sbatch.train.patition=other")
+    assert result.returncode == 2
+    assert "unrecognized option '--patition=other'" in result.stderr
+    assert f"the jobs before it are cancelled: {', '.join(numbers(run).values())}" in result.stderr
+    assert set(ended(cluster, run, 60).values()) == {"CANCELLED"}
+
+
 def test_a_failed_task_holds_up_what_follows_until_it_is_mended(cluster: Cluster, tmp_path: Path) -> None:
     """Somebody else holds the output of one task of three."""
     run = tmp_path / "run"
@@ -103,6 +113,9 @@ def test_a_failed_task_holds_up_what_follows_until_it_is_mended(cluster: Cluster
     assert f"its log: {log}" in said
     assert "writes there already" in log.read_text()
     assert f"python -m pipeline.chain resume run={run}" in said
+    would = succeeded(chain(cluster, run, "resume", "dry_run=true")).stdout
+    assert "--array=1 " in would
+    assert len(submitted(run)) == 5
     succeeded(chain(cluster, run, "resume"))
     assert [(job["name"], job["tasks"]) for job in submitted(run)[5:]] == [
         ("generate", [1]),
@@ -129,7 +142,7 @@ def test_one_chain_at_a_time_and_cancelled_it_leaves_nothing_in_the_queue(
     again = chain(cluster, run, *words)
     assert again.returncode == 2
     assert f"{task}" in again.stderr
-    assert "are in the queue" in again.stderr
+    assert "has jobs in the queue" in again.stderr
     assert task in succeeded(chain(cluster, run, "cancel")).stdout
     assert set(ended(cluster, run, 60).values()) == {"CANCELLED"}
     assert "2 cancelled" in status()
