@@ -210,21 +210,25 @@ def _store_told_by_file(place: Launch, folder: Path) -> Store:
     """Under srun alone, where no MPI need be, a file in the run folder tells where the ranks meet."""
     numbers = (os.environ[name] for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
     path = folder / f".meeting-{'-'.join(numbers)}-{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+    deadline = time.monotonic() + _RENDEZVOUS_TIMEOUT.total_seconds()
     if place.rank == 0:
         host = "127.0.0.1" if os.environ.get("SLURM_STEP_NUM_NODES") == "1" else socket.gethostname()
         store = _connect(place, host, 0)
         write_whole(path, json.dumps([host, store.port]))
+        while (found := store.add("arrived", 0) + 1) < place.size:
+            if time.monotonic() > deadline:
+                path.unlink()
+                raise RuntimeError(f"{found} of {place.size} ranks came to {host}, port {store.port}")
+            time.sleep(0.1)
+        path.unlink()
         return store
-    deadline = time.monotonic() + _RENDEZVOUS_TIMEOUT.total_seconds()
     while not path.exists():
         if time.monotonic() > deadline:
             raise RuntimeError(f"rank 0 did not write {path}; is the run folder the same on all nodes?")
         time.sleep(0.2)
     host, port = json.loads(path.read_text(encoding="utf-8"))
     store = _connect(place, host, port)
-    # The last one to come removes what nobody needs any more.
-    if store.add("arrived", 1) == place.size - 1:
-        path.unlink(missing_ok=True)
+    store.add("arrived", 1)
     return store
 
 
