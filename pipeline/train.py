@@ -15,6 +15,7 @@ import torch
 from pipeline import cli, lock, records
 from pipeline.data.dataset import Dataset
 from pipeline.data.files import writable_folder, write_whole
+from pipeline.parallel.stopping import StoppedError
 from pipeline.settings import Settings, constructor_arguments
 from pipeline.training import checkpoint, distributed, precision
 from pipeline.training.loop import train
@@ -46,9 +47,27 @@ def run(settings: Settings) -> None:
         "seed": settings.seed,
         "dataset": dataset.identity,
     }
+    with records.attempt(settings, "train") as facts:
+        step = _train(settings, dataset, name, options, configuration=configuration, facts=facts)
+        # Raised where the ranks have left their group: its threads would not outlive the interpreter's end.
+        if step < settings.training.steps:
+            raise StoppedError(
+                f"a checkpoint of step {step} of {settings.training.steps} is there; run it again to go on"
+            )
+
+
+def _train(
+    settings: Settings,
+    dataset: Dataset,
+    name: str,
+    options: dict[str, Any],
+    *,
+    configuration: Mapping[str, Any],
+    facts: records.Facts,
+) -> int:
+    """Trains and saves, on all ranks; the steps that are done, fewer than all if they were asked to stop."""
     folder = settings.model_folder
     with (
-        records.attempt(settings, "train") as facts,
         distributed.joined(settings.training.device, settings.run) as ranks,
         lock.held(settings.run / "locks" / f"train-{name}.lock") if ranks.is_first else nullcontext(),
     ):
@@ -58,7 +77,7 @@ def run(settings: Settings) -> None:
             facts["skipped"] = True
             if ranks.is_first:
                 print(f"{folder} holds the trained model of this configuration already")
-            return
+            return settings.training.steps
         torch.manual_seed(settings.seed)
         surrogate = store.build(
             name, options, problem_of(dataset), precision.weights(settings.training.precision)
@@ -73,7 +92,7 @@ def run(settings: Settings) -> None:
             configuration=configuration,
             report=facts.progress,
         )
-        if ranks.is_first:
+        if state.step == settings.training.steps and ranks.is_first:
             surrogate.load_state_dict(state.best_weights)
             origin = {
                 "configuration": configuration,
@@ -86,6 +105,7 @@ def run(settings: Settings) -> None:
             facts |= {"valid_error": state.best_error, "device": str(ranks.device)}
             facts["skipped_steps"] = state.skipped
             print(f"{folder}: valid roll-out error {state.best_error:.3e} (step {state.best_step})")
+    return state.step
 
 
 def _draw_curves(folder: Path) -> None:

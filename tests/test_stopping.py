@@ -15,8 +15,8 @@ from tests import launching
 from tests.faults.driving import drift, made
 from tests.launching import stage, succeeded
 
-#: About 10 s of work on one rank, in shards of well under a second.
-LARGE = ("samples.train=96", "samples.per_shard=4", "solver.resolution=64", "output.steps=20")
+#: Several seconds of work on two ranks, in shards of well under a second.
+LARGE = ("samples.train=384", "samples.per_shard=4", "solver.resolution=64", "output.steps=20")
 TRAINING = (
     "surrogate.width=8",
     "surrogate.modes=6",
@@ -40,11 +40,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_generate_keeps_whole_shards_and_goes_on(tmp_path: Path) -> None:
     overrides = ("solver=heat", f"run={tmp_path / 'stopped'}", *LARGE)
-    assert stopped("generate", *overrides, after=2.0) == 75
+    assert stopped("generate", *overrides, after=0.5) == 75
     record = newest(tmp_path / "stopped", "generate")
     assert record["outcome"] == "interrupted"
-    assert 0 < record["progress"]["done"] < record["progress"]["total"] == 112
-    assert 0 < len(list((tmp_path / "stopped" / "dataset" / "data").rglob("*.hdf5"))) < 28
+    assert 0 < record["progress"]["done"] < record["progress"]["total"] == 400
+    assert 0 < len(list((tmp_path / "stopped" / "dataset" / "data").rglob("*.hdf5"))) < 100
     assert not list((tmp_path / "stopped").rglob("*.partial"))
     succeeded(stage("generate", *overrides, ranks=2))
     assert newest(tmp_path / "stopped", "generate")["progress"]["start"] == record["progress"]["done"]

@@ -46,6 +46,7 @@ def train(
 
     The global batch, the learning rate and the random numbers of a step follow from the seed and the
     step alone, so that an interrupted run ends with the same bits as an undisturbed one on as many ranks.
+    SIGUSR1 to any rank ends it after the step that it is at, with a checkpoint.
     The state that comes back has the weights with the smallest roll-out error on the valid split as
     `best_weights`. `configuration` is kept in the checkpoints; `report` gets the steps done and those to do.
 
@@ -53,7 +54,6 @@ def train(
         ValueError: the batch does not fit the ranks; the device lacks the precision; every checkpoint
             is damaged; the device has too little memory; the gradient was not finite at more than
             `training.max_skipped_steps` steps.
-        StoppedError: SIGUSR1 came to a rank; a checkpoint was written after the step.
     """
     precision.check_mixed(options.precision, ranks.device)
     surrogate.to(ranks.device)
@@ -124,9 +124,7 @@ def train(
             report(state.step, options.steps, "steps")
             if is_last:
                 ranks.agree(None)
-                raise stopping.StoppedError(
-                    f"a checkpoint of step {state.step} of {options.steps} is there; run it again to go on"
-                )
+                break
     return state
 
 
