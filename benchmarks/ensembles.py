@@ -21,8 +21,8 @@ EXPERIMENTS = {
     "heat_fno": (164, 2),
     "navier_stokes": (52, 1),
     "two_body": (9600, 100),
-    "three_body": (840, 10),
-    "plummer": (12, 1),
+    "three_body": (2200, 50),
+    "plummer": (28, 1),
 }
 ROUNDS = 3
 MPIRUN = Path(sys.executable).parent / "mpirun"
