@@ -22,6 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from pipeline import cli, records
+from pipeline.data import store
 from pipeline.jobs import cluster
 from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.parallel import launch
@@ -66,7 +67,8 @@ def check(settings: Settings) -> None:
 
     Raises:
         ValueError: an unknown name, a wrong option, or options that cannot work together: solver and
-            output, surrogate and grid, windows and frames, batch and ranks.
+            output, surrogate and grid, windows and frames, batch and ranks; or the run folder holds a data
+            set of another configuration.
     """
     from mpi4py import MPI
 
@@ -75,6 +77,8 @@ def check(settings: Settings) -> None:
     from surrogates.contract import surrogate_class
 
     solver = build_solver(settings.solver, MPI.COMM_SELF)
+    if not settings.start_anew:
+        store.refuse_other(settings.dataset, settings.dataset_settings())
     steps, training = settings.output.steps, settings.training
     if training.unroll > steps:
         raise ValueError(

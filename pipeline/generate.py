@@ -9,7 +9,6 @@ shares of the shards, beside the others; when all are there, a run without it fi
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import time
 from collections.abc import Callable
@@ -113,7 +112,6 @@ def _finish(settings: Settings, plan: Manifest, num_made: int, facts: records.Fa
 def _plan(settings: Settings, solver: Solver) -> Manifest:
     """The manifest before the work; it costs one draw of parameters."""
     configuration = settings.dataset_settings()
-    configuration["code_version"] = importlib.metadata.version("simsurrogate")
     drawn = solver.sample(generator(settings.seed, index("train", 0)))
     scalars = {parameter.name for parameter in solver.spec.parameters}
     return Manifest(

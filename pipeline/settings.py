@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
 import inspect
 import math
 from collections.abc import Callable, Iterator
@@ -132,12 +133,13 @@ class Settings(_Section):
         return part
 
     def dataset_settings(self) -> dict[str, Any]:
-        """The part that determines every byte of the data set."""
-        return self.model_dump(
+        """The part that determines every byte of the data set, and the version of the code."""
+        chosen = self.model_dump(
             mode="json",
             include={"seed", "solver", "samples", "output", "storage"},
             exclude={"storage": {"max_failed_share"}},
         )
+        return chosen | {"code_version": importlib.metadata.version("simsurrogate")}
 
     @property
     def model_folder(self) -> Path:

@@ -60,6 +60,16 @@ def test_a_second_run_skips_every_stage(finished):
     assert list(seconds) == STAGES
 
 
+def test_a_folder_with_other_data_is_refused_before_the_first_stage(finished):
+    run, _ = finished
+    before = files_of(run)
+    result = chain(run, "experiment=smoke", "seed=7")
+    assert result.returncode == 2
+    assert "another configuration: seed: 0 -> 7 (there -> asked)" in result.stderr
+    assert "start_anew=true" in result.stderr
+    assert files_of(run) == before
+
+
 def test_a_sweep_judges_each_surrogate_on_the_same_data(tmp_path):
     quick = ("surrogate.width=8", "training.steps=3", "training.warmup_steps=1", "evaluation.pictures=0")
     alone = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.data.files import sha256_of, write_whole
 from pipeline.data.manifest import (
@@ -22,6 +24,8 @@ from pipeline.data.manifest import (
 from pipeline.data.plan import SPLITS, Shard
 from pipeline.data.statistics import combined, statistics, to_yaml
 
+_WAYS_OUT = "choose another folder with run=, or delete that data set with start_anew=true"
+
 
 def claim(folder: Path, plan: Manifest, start_anew: bool) -> None:
     """Writes the incomplete manifest `plan` into a folder that has none, or one that was changed.
@@ -36,14 +40,24 @@ def claim(folder: Path, plan: Manifest, start_anew: bool) -> None:
     if path.exists():
         obstacle = _obstacle(path, plan)
         if obstacle and not start_anew:
-            raise ValueError(
-                f"{obstacle}; choose another folder with run=, or delete that data set with start_anew=true"
-            )
+            raise ValueError(f"{obstacle}; {_WAYS_OUT}")
         if obstacle:
             _delete(folder)
         elif read_paper(path, Manifest).unmade == plan:
             return
     write_paper(path, plan)
+
+
+def refuse_other(folder: Path, configuration: Mapping[str, Any]) -> None:
+    """Refuses, before anything is done, a folder that `claim` would refuse for its configuration.
+
+    Raises:
+        ValueError: it holds a data set of another configuration.
+    """
+    path = folder / "manifest.json"
+    changed = differences(read_paper(path, Manifest).configuration, configuration) if path.exists() else []
+    if changed:
+        raise ValueError(f"{_other(folder, changed)}; {_WAYS_OUT}")
 
 
 def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | None:
@@ -142,7 +156,11 @@ def _obstacle(path: Path, plan: Manifest) -> str:
     changed = differences(found.configuration, plan.configuration)
     if not changed or found.configuration_hash == plan.configuration_hash:
         return ""
-    return f"{path.parent} holds a data set of another configuration: {'; '.join(changed)} (there -> asked)"
+    return _other(path.parent, changed)
+
+
+def _other(folder: Path, changed: Sequence[str]) -> str:
+    return f"{folder} holds a data set of another configuration: {'; '.join(changed)} (there -> asked)"
 
 
 def _delete(folder: Path) -> None:

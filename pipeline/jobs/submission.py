@@ -60,7 +60,7 @@ def sbatch_line(
     options: dict[str, str | int | bool] = {
         "parsable": True,
         "export": "ALL",
-        "job-name": job.name,
+        "job-name": f"{job.name}-{run.absolute().name}",
         "ntasks": launcher.ranks[job.stage],  # type: ignore[index]
         "output": log_pattern(job, run),
     }
