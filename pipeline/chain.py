@@ -72,7 +72,7 @@ def check(settings: Settings) -> None:
     """
     from mpi4py import MPI
 
-    from pipeline.training.problem import expected_problem
+    from pipeline.training.problem import expected_problem, with_physics
     from pipeline.training.sampling import Batches
     from surrogates.contract import surrogate_class
 
@@ -95,7 +95,8 @@ def check(settings: Settings) -> None:
     constructor = surrogate_class(str(settings.surrogate.get("name")))
     options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
     times = settings.output.duration * np.arange(steps + 1) / steps
-    constructor(expected_problem(dataclasses.asdict(solver.spec), times), **options)
+    problem = expected_problem(dataclasses.asdict(solver.spec), times)
+    constructor(with_physics(problem, solver), **options)
 
 
 def _refuse_launcher() -> None:

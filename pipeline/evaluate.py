@@ -22,7 +22,7 @@ from pipeline.parallel import launch
 from pipeline.settings import SPLITS, Settings, build_solver
 from pipeline.training.distributed import device_of
 from pipeline.training.problem import problem_of
-from surrogates.contract import Problem, Surrogate
+from surrogates.contract import Problem, Surrogate, surrogate_class
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -37,8 +37,10 @@ _MUST_AGREE = (
     "parameters",
     "axes",
     "sites",
+    "lower",
     "extent",
     "boundaries",
+    "boundary_values",
     "time_step",
     "autonomous",
 )
@@ -86,6 +88,8 @@ def _refuse_foreign(model: Problem, data: Problem, settings: Settings) -> None:
         for name in _MUST_AGREE
         if not _agree(ours := getattr(model, name), theirs := getattr(data, name))
     ]
+    misfit = surrogate_class(str(settings.surrogate["name"])).misfit(data)
+    wrong += [misfit] if misfit else []
     if wrong:
         raise ValueError(
             f"the model in {settings.model_folder} does not fit the data set {settings.dataset}:\n  "

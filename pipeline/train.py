@@ -16,12 +16,12 @@ from pipeline import cli, lock, records
 from pipeline.data.dataset import Dataset
 from pipeline.data.files import writable_folder, write_whole
 from pipeline.parallel.stopping import StoppedError
-from pipeline.settings import Settings, constructor_arguments
+from pipeline.settings import Settings, build_solver, constructor_arguments
 from pipeline.training import checkpoint, distributed, precision
 from pipeline.training.loop import train
-from pipeline.training.problem import problem_of
+from pipeline.training.problem import problem_of, with_physics
 from surrogates import store
-from surrogates.contract import surrogate_class
+from surrogates.contract import Problem, surrogate_class
 
 #: Options of `training` that do not change what is learned.
 _WITHOUT_EFFECT = {"max_skipped_steps", "checkpoint_every", "keep_checkpoints", "device", "tensorboard"}
@@ -80,7 +80,7 @@ def _train(
             return settings.training.steps
         torch.manual_seed(settings.seed)
         surrogate = store.build(
-            name, options, problem_of(dataset), precision.weights(settings.training.precision)
+            name, options, _problem(dataset, name), precision.weights(settings.training.precision)
         )
         state = train(
             surrogate,
@@ -106,6 +106,17 @@ def _train(
             facts["skipped_steps"] = state.skipped
             print(f"{folder}: valid roll-out error {state.best_error:.3e} (step {state.best_step})")
     return state.step
+
+
+def _problem(dataset: Dataset, name: str) -> Problem:
+    """What the data set asks, with the solver's equation where the surrogate is physics-informed."""
+    problem = problem_of(dataset)
+    if not surrogate_class(name).physics_informed:
+        return problem
+    # Late: it starts MPI, which training under srun does without.
+    from mpi4py import MPI
+
+    return with_physics(problem, build_solver(dataset.configuration["solver"], MPI.COMM_SELF))
 
 
 def _draw_curves(folder: Path) -> None:

@@ -40,9 +40,14 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Field(Quantity):
-    """A quantity at every site. `order` is its tensor order: 0 scalar, 1 vector."""
+    """A quantity at every site. `order` is its tensor order: 0 scalar, 1 vector.
+
+    The mean of a `conserved` field over the box never changes; a `divergence_free` one is a vector.
+    """
 
     order: int = 0
+    conserved: bool = False
+    divergence_free: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ class Spec:
     `fields` are the channels of the state in their order (a vector has one channel an axis);
     `coefficients` are fields that are constant in time and given with the trajectory;
     `parameters` are the drawn scalars; `invariants` are what `Solver.invariants` returns;
-    `autonomous` says that the equation does not depend on time itself.
+    `autonomous` says that the equation does not depend on time itself, `determined` that the drawn
+    scalars alone determine a trajectory: nothing else is drawn.
     """
 
     name: str
@@ -98,6 +104,7 @@ class Spec:
     parameters: tuple[Parameter, ...]
     invariants: tuple[Quantity, ...]
     autonomous: bool
+    determined: bool
 
 
 class Solver(ABC):
@@ -160,6 +167,32 @@ class Solver(ABC):
         and, where the equation is not autonomous, the time `t` (s) to arrays of any kind, sites last;
         `derivative(values, axis)` differentiates along `"t"` or a spatial axis of the spec.
         """
+
+    def fields_at_start(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
+    ) -> dict[str, Any]:
+        """The channels of the state at time 0 and the coefficient fields, by name, at any points.
+
+        Plain arithmetic, so that the points need not be those of the grid. `coordinates` maps the axes'
+        names to arrays (m); for particles it is not read, and the results have them last. `functions` is the
+        module whose arrays are given, numpy or torch, and has `sin`, `cos`, `exp`, `sqrt` and `stack`; with
+        torch the parameters are tensors. Coordinates, parameters and results broadcast against each other.
+
+        Raises:
+            ValueError: the spec is not `determined`.
+        """
+        if not self.spec.determined:
+            raise ValueError(
+                f"the scalar parameters of these {self.spec.name} trajectories do not determine them: their "
+                "initial fields or coefficients hold random numbers, known at the sites of the data alone"
+            )
+        return self._fields_at_start(coordinates, parameters, functions)
+
+    def _fields_at_start(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
+    ) -> dict[str, Any]:
+        """What `fields_at_start` gives; of a solver whose spec may be `determined`."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,11 @@ class Grid:
         part = self.block[axis]
         return (np.arange(part.start, part.stop) + 0.5) * self.spacing[axis]
 
+    @property
+    def mesh(self) -> dict[str, np.ndarray]:
+        """The centres of this rank's cells by the axes' names, shaped to broadcast against each other, m."""
+        return {AXIS_NAMES[axis]: self.along(axis, self.coordinates(axis)) for axis in self.axes}
+
     def along(self, axis: int, values: np.ndarray) -> np.ndarray:
         """Values along one axis, shaped to broadcast over the others."""
         return values.reshape([-1 if other == axis else 1 for other in self.axes])

@@ -14,7 +14,7 @@ from mpi4py import MPI
 from solvers.contract import Axis, DivergedError, Field, Parameters, Quantity, Solver, Spec
 from solvers.grid import AXIS_NAMES, Grid
 from solvers.heat_diffusivity import DIFFUSIVITIES
-from solvers.heat_initial import INITIALS, wall_profile
+from solvers.heat_initial import INITIALS, Harmonics, wall_profile
 from solvers.heat_operator import Walls, walls
 from solvers.heat_options import (
     Boundary,
@@ -123,7 +123,8 @@ class Heat(Solver):
 
     def initial_state(self, parameters: Parameters) -> np.ndarray:
         """See `Solver.initial_state`."""
-        temperature = self._initial.field(parameters) + wall_profile(self.grid, self._wall_values)
+        profile = wall_profile(self.grid, self._wall_values, self.grid.mesh)
+        temperature = self._initial.field(parameters) + profile
         return np.expand_dims(temperature, 0)
 
     def advance(self, state: np.ndarray, parameters: Parameters, time: float, duration: float) -> np.ndarray:
@@ -172,6 +173,14 @@ class Heat(Solver):
             result = result - is_on * fields[name]
         return {"heat": result}
 
+    def _fields_at_start(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
+    ) -> dict[str, Any]:
+        """See `Solver.fields_at_start`."""
+        assert isinstance(self._initial, Harmonics)
+        profile = wall_profile(self.grid, self._wall_values, coordinates)
+        return {"temperature": self._initial.at(coordinates, parameters, functions) + profile}
+
     def _trajectory(self, parameters: Parameters) -> _Trajectory:
         """What stays the same along a trajectory; kept until other parameters come."""
         if self._last is None or not _equal(self._last[0], parameters):
@@ -200,11 +209,13 @@ class Heat(Solver):
             )
         )
         heat_unit = "K m" if len(axes) == 1 else f"K m^{len(axes)}"
+        supply = sum(sum(axis.boundary_values) / (axis.upper - axis.lower) for axis in axes)
+        is_closed = "dirichlet" not in grid.boundary and supply == 0 and not self._heaters.names
         return Spec(
             name="heat",
             equation="u_t = div(k grad u) + f",
             axes=axes,
-            fields=(Field("temperature", "K", "temperature u"),),
+            fields=(Field("temperature", "K", "temperature u", conserved=is_closed),),
             coefficients=(*self._diffusivity.fields, *self._heaters.fields),
             parameters=(
                 *self._diffusivity.parameters,
@@ -213,6 +224,7 @@ class Heat(Solver):
             ),
             invariants=(Quantity("total_heat", heat_unit, "integral of the temperature over the box"),),
             autonomous=not self._heaters.names,
+            determined=self._initial.determined and not self._diffusivity.fields and not self._heaters.names,
         )
 
 

@@ -1,14 +1,17 @@
-"""The initial temperature of a trajectory: a random field, blobs, or a few modes."""
+"""The initial temperature of a trajectory: a random field, blobs, a few modes, or harmonics."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from solvers.contract import Parameter, Parameters
-from solvers.grid import Grid
+from solvers.grid import AXIS_NAMES, Grid
 from solvers.heat_options import InitialOptions
 from solvers.random_fields import bumps, deviations, evaluate
 from solvers.resolving import LEAST_GAUSSIAN, check_modes, check_size
@@ -19,7 +22,11 @@ class Initial(ABC):
 
     Attributes:
         parameters: the scalars that are drawn.
+        determined: nothing else is drawn.
     """
+
+    determined = False
+    parameters: tuple[Parameter, ...]
 
     def __init__(self, grid: Grid, options: InitialOptions, meaning: str):
         self.grid = grid
@@ -107,19 +114,72 @@ class Blobs(Initial):
         return bumps(peaks, parameters["blob_centres"], parameters["blob_widths"], self.grid)
 
 
-def wall_profile(grid: Grid, values: tuple[tuple[float, float], ...]) -> np.ndarray:
+class Harmonics(Initial):
+    """sum over m of a_m phi_m(x / L_x) phi_m(y / L_y) ..., m from 1 to `count`, each a_m drawn by itself.
+
+    phi_m(s) is sin(m pi s) between dirichlet walls, cos(m pi s) between neumann walls and sin(2 m pi s) along
+    a periodic axis: each term meets the conditions of walls at 0, and its mean over the box is 0 unless all
+    axes are dirichlet.
+    """
+
+    determined = True
+
+    def __init__(self, grid: Grid, options: InitialOptions):
+        super().__init__(grid, options, "")
+        self.parameters = tuple(
+            Parameter(f"amplitude_{number}", "K", f"peak of harmonic {number}", *options.amplitude)
+            for number in range(1, options.count + 1)
+        )
+        # The place of a harmonic among the modes of an axis, see `random_fields.half_waves`.
+        places = {"periodic": 2, "dirichlet": 1, "neumann": 1}
+        variances = np.zeros([2 * options.count + 1] * len(grid.extent))
+        for number in range(1, options.count + 1):
+            highest = tuple(places[kind] * number - (kind == "dirichlet") for kind in grid.boundary)
+            variances[highest] = 1 / options.count
+        check_modes(
+            variances,
+            grid.boundary,
+            grid,
+            "initial.kind=harmonics",
+            f"a smaller initial.count ({options.count})",
+        )
+
+    def draw_arrays(self, rng: np.random.Generator) -> Parameters:
+        """Nothing."""
+        return {}
+
+    def field(self, parameters: Parameters) -> np.ndarray:
+        """See `Initial.field`."""
+        field: np.ndarray = self.at(self.grid.mesh, parameters, np)
+        return field
+
+    def at(self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any) -> Any:
+        """The temperature at any points, see `Solver.fields_at_start`."""
+        total: Any = 0.0
+        for number in range(1, self.options.count + 1):
+            term = parameters[f"amplitude_{number}"]
+            for axis in self.grid.axes:
+                kind, x = self.grid.boundary[axis], coordinates[AXIS_NAMES[axis]]
+                wave_number = (2 if kind == "periodic" else 1) * number * math.pi / self.grid.extent[axis]
+                term = term * (functions.cos if kind == "neumann" else functions.sin)(wave_number * x)
+            total = total + term
+        return total
+
+
+def wall_profile(grid: Grid, values: tuple[tuple[float, float], ...], coordinates: Mapping[str, Any]) -> Any:
     """The mean over the dirichlet axes of the linear profile between their walls, K; 0 without any."""
     dirichlet = [axis for axis in grid.axes if grid.boundary[axis] == "dirichlet"]
-    profile = np.zeros(grid.block_shape)
+    profile: Any = 0.0
     for axis in dirichlet:
         lower, upper = values[axis]
-        share = grid.coordinates(axis) / grid.extent[axis]
-        profile += grid.along(axis, lower + (upper - lower) * share) / len(dirichlet)
+        share = coordinates[AXIS_NAMES[axis]] / grid.extent[axis]
+        profile = profile + (lower + (upper - lower) * share) / len(dirichlet)
     return profile
 
 
-INITIALS: dict[str, type[RandomField | FewModes | Blobs]] = {
+INITIALS: dict[str, type[RandomField | FewModes | Blobs | Harmonics]] = {
     "random_field": RandomField,
     "blobs": Blobs,
     "modes": FewModes,
+    "harmonics": Harmonics,
 }

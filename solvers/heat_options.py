@@ -88,9 +88,10 @@ class InitialOptions:
     random_field: amplitude is the expected root mean square; `correlation_length` (m), `spectral_exponent`
     and `modes` (an axis). blobs: `count` Gaussians with peaks between - and + amplitude; `width` (m).
     modes: `count` products of the lowest `modes` of each axis, amplitude the root mean square of their sum.
+    harmonics: the `count` lowest harmonics of the box, each with an amplitude of its own, its peak.
     """
 
-    kind: Literal["random_field", "blobs", "modes"]
+    kind: Literal["random_field", "blobs", "modes", "harmonics"]
     amplitude: Range
     correlation_length: Positive
     spectral_exponent: NonNegative

@@ -16,8 +16,8 @@ from solvers.contract import Axis, Field, Parameter, Parameters, Quantity, Solve
 from solvers.fourier import FourierSlabs, PlaneTransform
 from solvers.grid import AXIS_NAMES, Grid
 from solvers.navier_stokes_etdrk4 import ETDRK4
-from solvers.navier_stokes_forcing import FORCINGS
-from solvers.navier_stokes_initial import INITIALS, UnitField
+from solvers.navier_stokes_forcing import FORCINGS, Steady
+from solvers.navier_stokes_initial import INITIALS, TaylorGreen, UnitField
 from solvers.navier_stokes_options import (
     ForcingOptions,
     HyperviscosityOptions,
@@ -200,6 +200,17 @@ class NavierStokes(Solver):
             found["tracer"] = left
         return found
 
+    def _fields_at_start(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
+    ) -> dict[str, Any]:
+        """See `Solver.fields_at_start`."""
+        assert isinstance(self._initial, TaylorGreen)
+        found = self._initial.at(coordinates, parameters, functions)
+        if isinstance(self._forcing, Steady):
+            wave = self._forcing.wave(coordinates, functions)
+            found["forcing"] = parameters["forcing_amplitude"] * wave
+        return found
+
     def _read(self, fields: np.ndarray) -> np.ndarray:
         """The compact coefficients of one or two real fields (fields, *block), transformed as one."""
         plane = self._plane
@@ -252,7 +263,10 @@ class NavierStokes(Solver):
             for name, count, length in zip(AXIS_NAMES, self.grid.resolution, self.grid.extent, strict=False)
         )
         equation = "w_t + u . grad w = nu Lap w - nu_h (-Lap)^p w - mu w + f, w = v_x - u_y, div u = 0"
-        fields = [Field("vorticity", "s^-1", "vorticity w"), Field("velocity", "m/s", "velocity (u, v)", 1)]
+        fields = [
+            Field("vorticity", "s^-1", "vorticity w", conserved=True),
+            Field("velocity", "m/s", "velocity (u, v)", 1, conserved=True, divergence_free=True),
+        ]
         invariants = [
             Quantity("energy", "m^2/s^2", "mean of u^2 / 2"),
             Quantity("enstrophy", "s^-2", "mean of w^2 / 2"),
@@ -260,7 +274,7 @@ class NavierStokes(Solver):
         ]
         if self._tracer:
             equation += "; s_t + u . grad s = kappa Lap s"
-            fields.append(Field("tracer", "1", "passive tracer s"))
+            fields.append(Field("tracer", "1", "passive tracer s", conserved=True))
             invariants += [
                 Quantity("tracer_variance", "1", "mean of (s - its mean)^2"),
                 Quantity("tracer_mean", "1", "mean of s"),
@@ -274,6 +288,7 @@ class NavierStokes(Solver):
             parameters=(*self._coefficients, *self._forcing.parameters, *self._initial.parameters),
             invariants=tuple(invariants),
             autonomous=not isinstance(self._forcing, FORCINGS["ring"]),
+            determined=self._initial.determined and self._forcing.determined and self._tracer is None,
         )
 
 

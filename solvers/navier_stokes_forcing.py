@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +21,14 @@ class Forcing(ABC):
     Attributes:
         parameters: the scalars that are drawn.
         fields: the steady field, where there is one, as a coefficient field.
+        determined: the drawn scalars alone determine it.
         strain: the greatest rate at which it is expected to strain the flow, 1/s.
     """
 
     parameters: tuple[Parameter, ...] = ()
     fields: tuple[Field, ...] = ()
     strain = 0.0
+    determined = True
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Whatever else determines the forcing, by name."""
@@ -74,12 +77,13 @@ class Steady(Forcing):
     mean_square: float
 
     @abstractmethod
-    def wave(self) -> np.ndarray:
-        """The wave of amplitude 1 on this rank's block."""
+    def wave(self, coordinates: Mapping[str, Any], functions: Any) -> Any:
+        """The wave of amplitude 1 at any points, see `Solver.fields_at_start`."""
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """See `Forcing.field`."""
-        field: np.ndarray = parameters["forcing_amplitude"] * self.wave()
+        wave = np.broadcast_to(self.wave(self.grid.mesh, np), self.grid.block_shape)
+        field: np.ndarray = parameters["forcing_amplitude"] * wave
         return field
 
     def pieces(
@@ -104,11 +108,10 @@ class Kolmogorov(Steady):
                 f"{cells_that_keep(number)} cells there, or a smaller number"
             )
 
-    def wave(self) -> np.ndarray:
+    def wave(self, coordinates: Mapping[str, Any], functions: Any) -> Any:
         """See `Steady.wave`."""
         wave_number = 2 * np.pi * self.options.wave_number / self.grid.extent[1]
-        along_y = np.sin(wave_number * self.grid.coordinates(1))
-        return np.tile(along_y, (self.grid.block_shape[0], 1))
+        return functions.sin(wave_number * coordinates["y"])
 
 
 class Diagonal(Steady):
@@ -116,12 +119,10 @@ class Diagonal(Steady):
 
     mean_square = 1.0
 
-    def wave(self) -> np.ndarray:
+    def wave(self, coordinates: Mapping[str, Any], functions: Any) -> Any:
         """See `Steady.wave`."""
-        x, y = (2 * np.pi / self.grid.extent[axis] * self.grid.coordinates(axis) for axis in self.grid.axes)
-        phase = x[:, None] + y
-        wave: np.ndarray = np.sin(phase) + np.cos(phase)
-        return wave
+        phase = sum(2 * np.pi / self.grid.extent[axis] * coordinates["xy"[axis]] for axis in self.grid.axes)
+        return functions.sin(phase) + functions.cos(phase)
 
 
 class Ring(Forcing):
@@ -132,6 +133,8 @@ class Ring(Forcing):
     <F^2> = 2 e / T: independent forces that last T give <F^2> T / 2 = e (m^2/s^3) in the mean, as long as
     the flow changes little in T (Alvelius 1999, doi:10.1063/1.870050, for white noise).
     """
+
+    determined = False
 
     def __init__(self, slabs: FourierSlabs, options: ForcingOptions):
         self.slabs = slabs

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +22,11 @@ class Initial(ABC):
 
     Attributes:
         parameters: the scalars that are drawn.
+        determined: nothing else is drawn.
         largest: the greatest root mean square that is expected, 1/s.
     """
 
+    determined = False
     parameters: tuple[Parameter, ...]
     largest: float
 
@@ -108,29 +112,50 @@ class Matern(Initial):
 
 
 class TaylorGreen(Initial):
-    """A sin(n 2 pi x / L_x + a) sin(n 2 pi y / L_y + b), phases random: it decays and keeps its form."""
+    """A sin(n 2 pi x / L_x + a) sin(n 2 pi y / L_y + b), phases random or zero: it decays and keeps its
+    form.
+    """
 
     def __init__(self, grid: Grid, options: InitialOptions):
         self.grid = grid
         self.parameters = (_amplitude("peak of the initial vorticity", options),)
         self.largest = options.amplitude[1] / 2
-        self._waves = options.waves
+        self.determined = options.phases == "zero"
+        self._wave_numbers = [2 * np.pi * options.waves / length for length in grid.extent]
         variances = np.zeros((2 * options.waves + 1,) * 2)
         variances[-1, -1] = 1.0
         check_waves(variances, grid, "initial.kind=taylor_green", f"fewer initial.waves ({options.waves})")
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """The phases a and b, rad."""
-        return {"initial_phases": rng.uniform(0, 2 * np.pi, 2)}
+        """The phases a and b, rad, unless they are zero."""
+        return {} if self.determined else {"initial_phases": rng.uniform(0, 2 * np.pi, 2)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """See `Initial.field`."""
         x, y = (
-            np.sin(2 * np.pi * self._waves / self.grid.extent[axis] * self.grid.coordinates(axis) + phase)
-            for axis, phase in enumerate(parameters["initial_phases"])
+            np.sin(wave_number * self.grid.coordinates(axis) + phase)
+            for axis, (wave_number, phase) in enumerate(
+                zip(self._wave_numbers, parameters.get("initial_phases", (0.0, 0.0)), strict=True)
+            )
         )
         field: np.ndarray = parameters["amplitude"] * np.outer(x, y)
         return field
+
+    def at(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
+    ) -> dict[str, Any]:
+        """Vorticity and velocity of phases zero at any points, see `Solver.fields_at_start`.
+
+        The velocity is (psi_y, -psi_x) of the stream function psi = w / (k_x^2 + k_y^2).
+        """
+        k, m = self._wave_numbers
+        x, y, amplitude = k * coordinates["x"], m * coordinates["y"], parameters["amplitude"]
+        stream = amplitude / (k * k + m * m)
+        return {
+            "vorticity": amplitude * (functions.sin(x) * functions.sin(y)),
+            "velocity_x": m * stream * functions.sin(x) * functions.cos(y),
+            "velocity_y": -k * stream * functions.cos(x) * functions.sin(y),
+        }
 
 
 class ShearLayers(Initial):

@@ -61,9 +61,9 @@ class InitialOptions:
 
     random_field: amplitude is the expected root mean square; `correlation_length` (m), `spectral_exponent`
     and `modes` (an axis). matern: the law N(0, 7^1.5 (-Lap + 49)^-2.5), `modes` an axis. taylor_green:
-    amplitude is the peak; `waves` an axis. shear_layers: amplitude is the peak in two layers of `thickness`
-    (m); the lowest `waves` along x ripple them with `perturbation` times their speed. vortices: `count`
-    Gaussians of `radius` (m) with peaks between - and + amplitude.
+    amplitude is the peak; `waves` an axis, `phases` drawn or zero. shear_layers: amplitude is the peak in two
+    layers of `thickness` (m); the lowest `waves` along x ripple them with `perturbation` times their speed.
+    vortices: `count` Gaussians of `radius` (m) with peaks between - and + amplitude.
     """
 
     kind: Literal["random_field", "matern", "taylor_green", "shear_layers", "vortices"]
@@ -72,6 +72,7 @@ class InitialOptions:
     spectral_exponent: NonNegative
     modes: Annotated[int, Ge(2)]
     waves: Count
+    phases: Literal["random", "zero"]
     thickness: Range
     perturbation: Positive
     count: Count

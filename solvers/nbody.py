@@ -196,6 +196,16 @@ class NBody(EnsembleSolver):
             result[f"gravity_{name}"] = derivative(fields[f"velocity_{name}"], "t") - acceleration
         return result
 
+    def _fields_at_start(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
+    ) -> dict[str, Any]:
+        """See `Solver.fields_at_start`; the systems that are determined lie in the plane."""
+        mass, bodies = self._system.at(parameters, functions)
+        x, y, velocity_x, velocity_y = (functions.stack(one, -1) for one in zip(*bodies, strict=True))
+        planar = {"x": x, "y": y, "velocity_x": velocity_x, "velocity_y": velocity_y}
+        fields = {field.name: planar.get(field.name, 0 * x) for field in self.spec.fields}
+        return fields | {"mass": functions.stack(mass, -1)}
+
     def _advance_all(
         self, state: np.ndarray, mass: np.ndarray, energy: float, duration: float
     ) -> tuple[np.ndarray, Outcome]:
@@ -298,6 +308,7 @@ class NBody(EnsembleSolver):
             parameters=self._system.parameters,
             invariants=tuple(Quantity(name, units[kind], words[kind]) for name, kind in kinds.items()),
             autonomous=True,
+            determined=self._system.determined,
         )
 
 

@@ -21,7 +21,8 @@ class SystemOptions:
     equal masses. In two_body these are the mass of the second body over that of the first.
 
     `num_bodies`, `radius` (m) and `virial_ratio` serve the systems that `nbody_systems` names with them;
-    `eccentricity` serves two_body and `perturbation` (a share) figure_eight.
+    `eccentricity` and `orientation` serve two_body and `perturbation` (a share) figure_eight. Of a fixed
+    orientation the second body starts at periapsis on the x axis and moves along y; else it is random.
     """
 
     kind: Literal["two_body", "three_body", "figure_eight", "plummer", "cold_collapse"]
@@ -30,6 +31,7 @@ class SystemOptions:
     num_bodies: Annotated[int, Ge(2)]
     radius: tuple[Positive, Positive]
     eccentricity: tuple[Share, Share]
+    orientation: Literal["random", "fixed"]
     perturbation: tuple[NonNegative, NonNegative]
     virial_ratio: tuple[NonNegative, NonNegative]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,8 +22,10 @@ class System(ABC):
     Attributes:
         num_bodies: n.
         parameters: the scalars that are drawn.
+        determined: nothing else is drawn.
     """
 
+    determined = False
     #: The least dimension in which there is such a system.
     least_dimension: ClassVar[int] = 2
     num_bodies: int
@@ -63,10 +66,16 @@ class System(ABC):
     def bodies(self, parameters: Parameters) -> np.ndarray:
         """The initial positions and velocities, (6, n)."""
 
+    def at(self, parameters: Mapping[str, Any], functions: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Masses, and components x, y, velocity_x, velocity_y, of each body in turn, where the system is
+        `determined`: what `masses` and `bodies` give, see `Solver.fields_at_start`.
+        """
+        raise NotImplementedError
+
 
 class TwoBody(System):
     """Two bodies on a Kepler orbit: semi-major axis from `radius`, eccentricity, mass ratio; phase and
-    orientation with equal chance (in space the orbit's plane too).
+    orientation with equal chance (in space the orbit's plane too), or fixed: see `SystemOptions`.
     """
 
     num_bodies = 2
@@ -75,6 +84,7 @@ class TwoBody(System):
         self, options: SystemOptions, gravitational_constant: float, softening: float, dimension: int
     ):
         super().__init__(options, gravitational_constant, softening, dimension)
+        self.determined = options.orientation == "fixed"
         self.parameters = (
             Parameter("semi_major_axis", "m", "semi-major axis of the relative orbit", *options.radius),
             Parameter("eccentricity", "1", "eccentricity of the orbit", *options.eccentricity),
@@ -94,7 +104,11 @@ class TwoBody(System):
         return {}
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Mean anomaly, argument of periapsis, inclination and longitude of the ascending node, rad."""
+        """Mean anomaly, argument of periapsis, inclination and longitude of the ascending node, rad, unless
+        they are all zero.
+        """
+        if self.determined:
+            return {}
         angles = rng.uniform(0.0, 2 * np.pi, 4)
         angles[2] = math.acos(1 - angles[2] / np.pi)
         if self.dimension == 2:
@@ -109,7 +123,7 @@ class TwoBody(System):
     def bodies(self, parameters: Parameters) -> np.ndarray:
         """See `System.bodies`: from Kepler's equation M = E - e sin E."""
         a, e = parameters["semi_major_axis"], parameters["eccentricity"]
-        mean_anomaly, periapsis, inclination, node = parameters["orbital_angles"]
+        mean_anomaly, periapsis, inclination, node = parameters.get("orbital_angles", (0.0,) * 4)
         anomaly = _eccentric_anomaly(mean_anomaly, e)
         mean_motion = math.sqrt(self.gravitational_constant * self.options.total_mass / a**3)
         minor = math.sqrt(1 - e * e)
@@ -127,6 +141,21 @@ class TwoBody(System):
         ratio = parameters["mass_ratio"]
         return np.outer(relative, np.array([-ratio, 1.0]) / (1 + ratio))
 
+    def at(self, parameters: Mapping[str, Any], functions: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+        """See `System.at`: at periapsis the bodies are a (1 - e) apart and move across, at
+        sqrt(G M (1 + e) / (a (1 - e))).
+        """
+        apart = parameters["semi_major_axis"] * (1 - parameters["eccentricity"])
+        constant = self.gravitational_constant * self.options.total_mass
+        speed = functions.sqrt(constant * (1 + parameters["eccentricity"]) / apart)
+        ratio = parameters["mass_ratio"]
+        shares = (-ratio / (1 + ratio), 1 / (1 + ratio))
+        mass = self.options.total_mass
+        return (
+            [mass * shares[1], -mass * shares[0]],
+            [(share * apart, 0 * apart, 0 * apart, share * speed) for share in shares],
+        )
+
 
 class ThreeBody(System):
     """Three bodies from rest, as Breen et al. (2020, doi:10.1093/mnras/staa713) draw them: the first in
@@ -142,6 +171,12 @@ class ThreeBody(System):
         Parameter("second_y", "m", "y of the second body at time 0", 0.0, math.sqrt(0.75)),
     )
 
+    def __init__(
+        self, options: SystemOptions, gravitational_constant: float, softening: float, dimension: int
+    ):
+        super().__init__(options, gravitational_constant, softening, dimension)
+        self.determined = options.mass_ratio[0] == options.mass_ratio[1]
+
     def draw(self, rng: np.random.Generator, outside: bool) -> Parameters:
         """See `System.draw`; inside, with equal chance for equal areas."""
         drawn = super().draw(rng, outside)
@@ -156,6 +191,13 @@ class ThreeBody(System):
         bodies[0] = 1.0, x, -1.0 - x
         bodies[1] = 0.0, y, -y
         return _at_rest(bodies, self.masses(parameters))
+
+    def at(self, parameters: Mapping[str, Any], functions: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+        """See `System.at`."""
+        x, y = parameters["second_x"], parameters["second_y"]
+        zero = 0 * x
+        bodies = [(zero + 1, zero, zero, zero), (x, y, zero, zero), (-1 - x, -y, zero, zero)]
+        return [zero + self.options.total_mass / 3] * 3, bodies
 
 
 class FigureEight(System):

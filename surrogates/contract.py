@@ -14,7 +14,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -27,12 +27,15 @@ class Batch(TypedDict):
     `coefficients` (B, K, *sites): fields that are constant in time.
     `parameters` (B, P): the scalar parameters.
     `time` (B, T): the time of each frame.
+    `uniform` (B, U), for a surrogate whose `num_uniform` is U > 0: numbers in [0, 1), drawn anew for each
+    window at each step, the same on any number of ranks and after a resume.
     """
 
     state: torch.Tensor
     coefficients: torch.Tensor
     parameters: torch.Tensor
     time: torch.Tensor
+    uniform: NotRequired[torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,16 @@ class Statistics:
 class Problem:
     """What a surrogate is asked to learn; made from a data set, kept in `model.json`.
 
-    `boundaries` holds `periodic`, `dirichlet` or `neumann` for each axis; `duration` is that of a
-    trajectory of the data and `time_step` that between its frames; `autonomous` says that the
-    equation does not depend on time itself.
+    Axes begin at `lower` and are `extent` long. `boundaries` holds `periodic`, `dirichlet` or `neumann` for
+    each and `boundary_values` those at its two ends: the value, or the flux into the box. `duration` is that
+    of a trajectory of the data and `time_step` that between its frames. `autonomous` says that the equation
+    does not depend on time itself, `determined` that the scalar parameters alone determine a trajectory.
+
+    The mean of the `conserved` channels over the box never changes; `divergence_free` lists the channels of
+    each vector field without divergence.
+
+    `residual` and `fields_at_start` are the solver's own, see `solvers.contract.Solver`. Training sets them
+    for the surrogates that are `physics_informed`; they are not saved.
 
     Particles are sites along one axis named `particle`, with the boundary `open`: their positions are
     the channels `x`, `y`[, `z`], their velocities `velocity_x` and so on, their masses the coefficient
@@ -72,13 +82,19 @@ class Problem:
     parameter_ranges: tuple[tuple[float, float], ...]
     axes: tuple[str, ...]
     sites: tuple[int, ...]
+    lower: tuple[float, ...]
     extent: tuple[float, ...]
     boundaries: tuple[str, ...]
+    boundary_values: tuple[tuple[float, float], ...]
     time_step: float
     duration: float
     autonomous: bool
+    determined: bool
+    conserved: tuple[str, ...]
+    divergence_free: tuple[tuple[str, ...], ...]
     statistics: Statistics
     residual: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
+    fields_at_start: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
 
     @property
     def has_particles(self) -> bool:
@@ -86,9 +102,9 @@ class Problem:
         return self.axes == ("particle",)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the residual, as plain lists, numbers and strings."""
-        fields = dataclasses.asdict(dataclasses.replace(self, residual=None))
-        del fields["residual"]
+        """Everything but the solver's functions, as plain lists, numbers and strings."""
+        fields = dataclasses.asdict(dataclasses.replace(self, residual=None, fields_at_start=None))
+        del fields["residual"], fields["fields_at_start"]
         return fields
 
     @classmethod
@@ -107,9 +123,16 @@ class ExtrapolationWarning(UserWarning):
 class Surrogate(torch.nn.Module, ABC):
     """A trainable stand-in for a solver. A subclass takes the `problem` and its own keyword options.
 
+    Attributes:
+        physics_informed: its losses use `Problem.residual` or `Problem.fields_at_start`.
+        num_uniform: the random numbers that it uses for each window, see `Batch`.
+
     Raises:
         ValueError: this surrogate cannot learn the problem; the message lists those that can.
     """
+
+    physics_informed: ClassVar[bool] = False
+    num_uniform: int = 0
 
     def __init__(self, problem: Problem):
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,16 @@ def problem(
         "parameter_ranges": ((1.0, 3.0),),
         "axes": ("x", "y", "z")[: len(sites)],
         "sites": sites,
+        "lower": (0.0,) * len(sites),
         "extent": (2.0,) * len(sites),
         "boundaries": boundaries,
+        "boundary_values": ((0.0, 0.0),) * len(sites),
         "time_step": 0.25,
         "duration": 2.0,
         "autonomous": autonomous,
+        "determined": False,
+        "conserved": (),
+        "divergence_free": (),
         "statistics": Statistics(
             mean=(300.0, 1e5),
             std=(10.0, 2e3),
@@ -63,6 +69,7 @@ def particles(num_bodies: int = 3, dimension: int = 2, autonomous: bool = True, 
         "units": ("m",) * dimension + ("m/s",) * dimension,
         "coefficients": ("mass",),
         "axes": ("particle",),
+        "lower": (-0.5,),
         "extent": (float(num_bodies),),
         "statistics": Statistics(
             mean=(20.0,) * dimension + (1.0,) * dimension,
@@ -77,10 +84,85 @@ def particles(num_bodies: int = 3, dimension: int = 2, autonomous: bool = True, 
     return problem((num_bodies,), ("open",), autonomous, **(plain | changes))
 
 
+def determined(autonomous: bool = True) -> Problem:
+    """Two fields that fade at rates of power * conductivity: the parameter alone tells what happens.
+
+        u_t = rate power conductivity Lap u,    u = amplitude sin(pi x) sin(pi y / 2) at time 0
+
+    on a square of 2 m, periodic along x and 0 at the walls of y, where all decays by exp(-rate power
+    conductivity 1.25 pi^2 t).
+    """
+    rates, amplitudes = {"temperature": 0.01, "pressure": 0.02}, {"temperature": 20.0, "pressure": 4e3}
+
+    def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
+        speed = parameters["power"] * fields["conductivity"]
+        return {
+            name: derivative(fields[name], "t")
+            - rate
+            * speed
+            * (
+                derivative(derivative(fields[name], "x"), "x")
+                + derivative(derivative(fields[name], "y"), "y")
+            )
+            for name, rate in rates.items()
+        }
+
+    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
+        wave = functions.sin(math.pi * coordinates["x"]) * functions.sin(math.pi / 2 * coordinates["y"])
+        fields = {name: amplitude * wave for name, amplitude in amplitudes.items()}
+        return fields | {"conductivity": 2 + 0 * wave}
+
+    statistics = Statistics(
+        mean=(0.0, 0.0),
+        std=(10.0, 2e3),
+        delta_std=(1.0, 5e2),
+        coefficient_mean=(2.0,),
+        coefficient_std=(0.0,),
+        parameter_mean=(2.0,),
+        parameter_std=(0.6,),
+    )
+    return problem(
+        (16, 17), ("periodic", "dirichlet"), autonomous, determined=True,
+        residual=residual, fields_at_start=fields_at_start, statistics=statistics,
+    )  # fmt: skip
+
+
+def determined_particles(autonomous: bool = True) -> Problem:
+    """Three bodies on springs, that go round a circle of 50 m at `power` rad/s, 2 rad apart."""
+
+    def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
+        stiffness = parameters["power"] ** 2
+        return {
+            f"{equation}_{name}": left
+            for name in "xy"
+            for equation, left in (
+                ("motion", derivative(fields[name], "t") - fields[f"velocity_{name}"]),
+                ("spring", derivative(fields[f"velocity_{name}"], "t") + stiffness * fields[name]),
+            )
+        }
+
+    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
+        power = parameters["power"]
+        angle = functions.stack([0 * power + 2.0 * number for number in range(3)], -1)
+        turn = functions.stack([power] * 3, -1)
+        x, y = 50 * functions.cos(angle), 50 * functions.sin(angle)
+        return {"x": x, "y": y, "velocity_x": -turn * y, "velocity_y": turn * x, "mass": 1e3 + 0 * x}
+
+    return particles(
+        autonomous=autonomous, determined=True, residual=residual, fields_at_start=fields_at_start
+    )
+
+
 def fitting(name: str, autonomous: bool = True) -> Problem:
     """A problem that the surrogate can learn."""
     square = problem((16, 17), ("periodic", "dirichlet"), autonomous)
-    of_all = (square, particles(autonomous=autonomous), particles())
+    of_all = (
+        square,
+        particles(autonomous=autonomous),
+        particles(),
+        determined(autonomous),
+        determined_particles(autonomous),
+    )
     return next(one for one in of_all if surrogate_class(name).misfit(one) is None)
 
 
@@ -90,7 +172,9 @@ def options(name: str) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if key != "name"} | SMALLER.get(name, {})
 
 
-def batch(of: Problem, size: int, frames: int = 3, dtype: torch.dtype = torch.float32) -> Batch:
+def batch(
+    of: Problem, size: int, frames: int = 3, dtype: torch.dtype = torch.float32, num_uniform: int = 0
+) -> Batch:
     """Random windows that are distributed as the problem's statistics say."""
     generator = torch.Generator().manual_seed(7)
     statistics = of.statistics
@@ -112,6 +196,7 @@ def batch(of: Problem, size: int, frames: int = 3, dtype: torch.dtype = torch.fl
         ),
         "parameters": drawn((size, scalars), statistics.parameter_mean, statistics.parameter_std, 1),
         "time": (torch.arange(frames, dtype=dtype) * of.time_step).expand(size, frames),
+        "uniform": torch.rand((size, num_uniform), generator=generator, dtype=dtype),
     }
 
 

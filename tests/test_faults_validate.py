@@ -200,9 +200,9 @@ def test_another_schema_version_or_a_lacking_key_is_refused(copy: Path) -> None:
     path = copy / "dataset" / "manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"schema_version": 99}))
-    with pytest.raises(ValueError, match="schema version 99 found, 1 expected"):
+    with pytest.raises(ValueError, match="schema version 99 found, 2 expected"):
         Dataset.open(copy / "dataset")
-    assert "schema version 99 found, 1 expected" in drift("validate", copy).stderr
+    assert "schema version 99 found, 2 expected" in drift("validate", copy).stderr
     del manifest["spec"]
     path.write_text(json.dumps(manifest))
     with pytest.raises(

@@ -33,6 +33,8 @@ GRIDS = [
 CASES = [
     *[problems.problem(problems.SITES[num_axes], boundaries) for num_axes, boundaries in GRIDS],
     *[problems.particles(*sizes) for sizes in ((2, 1), (2, 2), (3, 2), (5, 3))],
+    problems.determined(),
+    problems.determined_particles(),
 ]
 
 
@@ -49,11 +51,15 @@ def built(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [(name, problem) for problem in CASES for name in fitting(problem)],
-    ids=lambda value: value if isinstance(value, str) else f"{value.sites} {value.boundaries}",
+    ids=lambda value: (
+        value
+        if isinstance(value, str)
+        else f"{value.sites} {value.boundaries}{' determined' * value.determined}"
+    ),
 )
 def test_shapes_and_losses_in_each_dimension(name: str, problem: Problem) -> None:
     surrogate = built(name, problem, "float32")
-    batch = problems.batch(problem, size=2)
+    batch = problems.batch(problem, size=2, num_uniform=surrogate.num_uniform)
     losses = surrogate(batch)
     assert losses
     for loss in losses.values():
@@ -91,7 +97,7 @@ def test_fields_and_particles_have_surrogates_of_their_own() -> None:
 def test_the_loss_is_a_mean_over_the_batch(name: str) -> None:
     problem = problems.fitting(name)
     surrogate = built(name, problem)
-    whole = problems.batch(problem, size=4, dtype=torch.float64)
+    whole = problems.batch(problem, size=4, dtype=torch.float64, num_uniform=surrogate.num_uniform)
     parts = [{key: value[half] for key, value in whole.items()} for half in (slice(0, 2), slice(2, 4))]
     first, second = (sum(surrogate(part).values()) for part in parts)
     torch.testing.assert_close((first + second) / 2, sum(surrogate(whole).values()), rtol=1e-12, atol=0)
@@ -120,7 +126,7 @@ def test_predict_answers_what_was_trained(name: str) -> None:
     """Where `predict` is the truth of a window, the loss of this window is 0."""
     problem = problems.fitting(name, autonomous=False)
     surrogate = built(name, problem)
-    batch = problems.batch(problem, size=2, dtype=torch.float64)
+    batch = problems.batch(problem, size=2, dtype=torch.float64, num_uniform=surrogate.num_uniform)
     times = batch["time"][0].numpy()
     batch["state"] = surrogate.predict(batch["state"][:, 0], problems.named(problem, batch), times)
     assert sum(surrogate(batch).values()) < 1e-9
@@ -243,5 +249,5 @@ def test_a_field_that_never_varies_does_no_harm(name: str) -> None:
     constant = type(problem.statistics)(**(vars(problem.statistics) | flat))
     problem = dataclasses.replace(problem, statistics=constant)
     surrogate = built(name, problem)
-    batch = problems.batch(problem, size=1, dtype=torch.float64)
+    batch = problems.batch(problem, size=1, dtype=torch.float64, num_uniform=surrogate.num_uniform)
     assert torch.isfinite(sum(surrogate(batch).values()))  # type: ignore[arg-type]

@@ -83,7 +83,7 @@ def test_a_shard_says_where_it_comes_from(dataset: Dataset) -> None:
     path = next(Path(dataset.folder).glob("data/train/*.hdf5"))
     with xarray.open_dataset(path, engine="h5netcdf") as opened:
         assert opened.attrs["complete"]
-        assert opened.attrs["schema_version"] == 1
+        assert opened.attrs["schema_version"] == 2
         assert opened.attrs["seed"] == 0
         assert opened.attrs["solver"] == dataset.spec["name"]
         assert opened.attrs["code_version"] == dataset.configuration["code_version"]

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _TEXT = h5py.string_dtype()
 
 

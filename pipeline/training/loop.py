@@ -26,6 +26,7 @@ from pipeline.training.reading import Reader
 from pipeline.training.sampling import Batches
 from pipeline.training.schedule import learning_rate
 from pipeline.training.state import State
+from pipeline.training.uniform import with_uniform
 from pipeline.training.update import shared, update
 from pipeline.training.validation import rollout_error
 from surrogates.contract import Batch, Surrogate
@@ -138,10 +139,11 @@ def _share(pending: list[float], ranks: Ranks) -> float:
 def _parts(reader: Reader, batches: Batches, state: State, options: Training, seed: int) -> Iterator[Batch]:
     """What this rank computes a step's gradient from, one part after the other."""
     for places, windows in batches.parts(state.step):
-        batch = reader.take(windows)
-        yield with_noise(
-            batch, state.surrogate.problem, options.noise, seed=seed, step=state.step, places=places
+        surrogate, step = state.surrogate, state.step
+        batch = with_noise(
+            reader.take(windows), surrogate.problem, options.noise, seed=seed, step=step, places=places
         )
+        yield with_uniform(batch, surrogate.num_uniform, seed=seed, step=step, places=places)
 
 
 def _validate(state: State, error: float, options: Training) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,12 +10,18 @@ import numpy as np
 
 from pipeline.data.dataset import Dataset
 from pipeline.data.layout import channel_names
+from solvers.contract import Solver
 from surrogates.contract import Problem, Statistics
 
 
 def problem_of(dataset: Dataset) -> Problem:
     """The problem that a data set's spec, times and training statistics define."""
     return _problem(dataset.spec, dataset.times, dataset.statistics)
+
+
+def with_physics(problem: Problem, solver: Solver) -> Problem:
+    """The problem with the solver's own equation and start, for surrogates that are physics-informed."""
+    return dataclasses.replace(problem, residual=solver.residual, fields_at_start=solver.fields_at_start)
 
 
 def expected_problem(spec: Mapping[str, Any], times: np.ndarray) -> Problem:
@@ -40,11 +47,20 @@ def _problem(spec: Mapping[str, Any], times: np.ndarray, statistics: Mapping[str
         parameter_ranges=tuple((parameter["low"], parameter["high"]) for parameter in spec["parameters"]),
         axes=tuple(names),
         sites=tuple(axis["size"] for axis in axes),
+        lower=tuple(axis["lower"] for axis in axes),
         extent=tuple(axis["upper"] - axis["lower"] for axis in axes),
         boundaries=tuple(axis["boundary"] for axis in axes),
+        boundary_values=tuple((axis["boundary_values"][0], axis["boundary_values"][1]) for axis in axes),
         time_step=float(times[1] - times[0]),
         duration=float(times[-1] - times[0]),
         autonomous=spec["autonomous"],
+        determined=spec["determined"],
+        conserved=tuple(
+            name for field in fields if field["conserved"] for name in channel_names(field, names)
+        ),
+        divergence_free=tuple(
+            tuple(channel_names(field, names)) for field in fields if field["divergence_free"]
+        ),
         statistics=Statistics(
             mean=_flat(statistics["mean"], fields),
             std=_flat(statistics["std"], fields),

@@ -41,6 +41,7 @@ class Drift(Solver):
             ),
             invariants=(Quantity("mass", "kg", "the integral of the density"),),
             autonomous=False,
+            determined=False,
         )
         cut = np.linspace(0, resolution[0], communicator.size + 1).astype(int)
         rows = slice(int(cut[communicator.rank]), int(cut[communicator.rank + 1]))
