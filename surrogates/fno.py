@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from surrogates.constraints import Constraint
 from surrogates.contract import Problem
 from surrogates.film import FiLM
 from surrogates.spectral import SpectralConvolution, TruncatedFourier
@@ -31,15 +32,25 @@ class FNO(Stepper):
         width: channels of the hidden field.
         modes: kept Fourier modes, the constant one included; one number, or one an axis.
         layers: Fourier layers.
+        constraints: what holds exactly, see `Constraints`.
 
     Raises:
-        ValueError: more modes than the grid resolves, or a list of modes that does not fit the axes.
+        ValueError: more modes than the grid resolves, a list of modes that does not fit the axes, or a
+            constraint of no use.
 
     Source: Li et al. 2021, "Fourier Neural Operator for Parametric PDEs" (arXiv 2010.08895).
     """
 
-    def __init__(self, problem: Problem, *, width: int, modes: int | Sequence[int], layers: int):
-        super().__init__(problem)
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        width: int,
+        modes: int | Sequence[int],
+        layers: int,
+        constraints: Sequence[Constraint] = (),
+    ):
+        super().__init__(problem, constraints)
         num_axes = len(problem.sites)
         counts = (modes,) * num_axes if isinstance(modes, int) else tuple(modes)
         if len(counts) != num_axes:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from surrogates.contract import Problem
 
@@ -67,6 +68,13 @@ def spread(std: tuple[float, ...]) -> np.ndarray:
     """Standard deviations to divide by: 1 where a quantity never varies."""
     values = np.array(std, dtype=np.float64)
     return np.where(values > 0, values, 1.0)
+
+
+def set_constants(module: nn.Module, **values: np.ndarray) -> None:
+    """Buffers that follow `.to()` and are no part of the saved weights: the problem holds them."""
+    for name, array in values.items():
+        buffer = torch.tensor(array, dtype=torch.get_default_dtype())
+        module.register_buffer(name, buffer, persistent=False)
 
 
 def _fitting(name: str, tensor: torch.Tensor, batch: int, sites: tuple[int, ...]) -> torch.Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from surrogates.contract import Batch, Problem, Surrogate
-from surrogates.inputs import initial_states, moments, named, spread
+from surrogates.inputs import initial_states, moments, named, set_constants, spread
 
 
 class MLP(Surrogate):
@@ -57,23 +57,17 @@ class MLP(Surrogate):
         self.reach = reach
         statistics = problem.statistics
         clock = () if problem.autonomous else (problem.duration / 2,)
-        constants = {
-            "state_mean": np.array(statistics.mean)[:, None],
-            "state_std": spread(statistics.std)[:, None],
-            "coefficient_mean": np.array(statistics.coefficient_mean)[:, None],
-            "coefficient_std": spread(statistics.coefficient_std)[:, None],
-            "condition_mean": np.array((*statistics.parameter_mean, *clock)),
-            "condition_std": spread((*statistics.parameter_std, *clock)),
-        }
-        for name, values in constants.items():
-            # The problem holds them: they are no part of the saved weights.
-            self.register_buffer(
-                name, torch.tensor(values, dtype=torch.get_default_dtype()), persistent=False
-            )
-        num_state = len(problem.channels) * problem.sites[0]
-        num_given = (
-            num_state + len(problem.coefficients) * problem.sites[0] + len(constants["condition_mean"])
+        set_constants(
+            self,
+            state_mean=np.array(statistics.mean)[:, None],
+            state_std=spread(statistics.std)[:, None],
+            coefficient_mean=np.array(statistics.coefficient_mean)[:, None],
+            coefficient_std=spread(statistics.coefficient_std)[:, None],
+            condition_mean=np.array((*statistics.parameter_mean, *clock)),
+            condition_std=spread((*statistics.parameter_std, *clock)),
         )
+        num_state = len(problem.channels) * problem.sites[0]
+        num_given = num_state + len(problem.coefficients) * problem.sites[0] + len(self.condition_mean)
         widths = [num_given + 1, *[width] * layers]
         hidden = [(nn.Linear(num_in, num_out), nn.GELU()) for num_in, num_out in itertools.pairwise(widths)]
         self.network = nn.Sequential(*itertools.chain(*hidden), nn.Linear(width, num_state))

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from surrogates.constraints import Constraint, Constraints
 from surrogates.contract import Batch, Problem, Surrogate
-from surrogates.inputs import initial_states, moments, named, spread
+from surrogates.inputs import initial_states, moments, named, set_constants, spread
 
 #: Bound below on a frame's norm, in standard deviations, in the relative loss.
 _SMALLEST_NORM = 1e-2
@@ -30,6 +31,8 @@ class Stepper(Surrogate):
     the normalised state, averaged over the frames of the roll-out:
 
         mean over B, T, C of  ‖û - u‖ / max(‖u - mean‖, 0.01 std √n)
+
+    Every step ends where the `constraints` hold, see `Constraints`: in training and in predictions.
     """
 
     state_mean: torch.Tensor
@@ -41,19 +44,23 @@ class Stepper(Surrogate):
     condition_std: torch.Tensor
     coordinates: torch.Tensor
 
-    def __init__(self, problem: Problem):
+    def __init__(self, problem: Problem, constraints: Sequence[Constraint] = ()):
         super().__init__(problem)
         statistics = problem.statistics
         state_std = spread(statistics.std)
-        self._constant("state_mean", np.array(statistics.mean))
-        self._constant("state_std", state_std)
-        self._constant("delta_scale", spread(statistics.delta_std) / state_std)
-        self._constant("coefficient_mean", np.array(statistics.coefficient_mean))
-        self._constant("coefficient_std", spread(statistics.coefficient_std))
         clock = () if problem.autonomous else (problem.duration / 2,)
-        self._constant("condition_mean", np.array((*statistics.parameter_mean, *clock)))
-        self._constant("condition_std", spread((*statistics.parameter_std, *clock)))
-        self._constant("coordinates", _coordinates(problem))
+        set_constants(
+            self,
+            state_mean=np.array(statistics.mean),
+            state_std=state_std,
+            delta_scale=spread(statistics.delta_std) / state_std,
+            coefficient_mean=np.array(statistics.coefficient_mean),
+            coefficient_std=spread(statistics.coefficient_std),
+            condition_mean=np.array((*statistics.parameter_mean, *clock)),
+            condition_std=spread((*statistics.parameter_std, *clock)),
+            coordinates=_coordinates(problem),
+        )
+        self.constraints = Constraints(problem, constraints)
         self.num_inputs = len(problem.channels) + len(problem.coefficients) + self.coordinates.shape[-1]
         self.num_conditions = len(self.condition_mean)
 
@@ -102,7 +109,9 @@ class Stepper(Surrogate):
         self, state_BXC: torch.Tensor, static_BXS: torch.Tensor, conditions_BQ: torch.Tensor
     ) -> torch.Tensor:
         inputs_BXI = torch.cat([state_BXC, static_BXS], dim=-1)
-        return state_BXC + self.delta_scale * self.change(inputs_BXI, conditions_BQ)
+        later_BXC = state_BXC + self.delta_scale * self.change(inputs_BXI, conditions_BQ)
+        constrained: torch.Tensor = self.constraints(later_BXC, state_BXC)
+        return constrained
 
     def _static(self, coefficients_BKX: torch.Tensor) -> torch.Tensor:
         """The inputs that do not change in time: coefficient fields and coordinates."""
@@ -128,10 +137,6 @@ class Stepper(Surrogate):
         if (np.diff(steps) <= 0).any():
             raise ValueError(f"times must increase, at least by {self.problem.time_step:g}; got {times}")
         return [int(step) for step in steps]
-
-    def _constant(self, name: str, values: np.ndarray) -> None:
-        """A buffer that follows `.to()` and is no part of the saved weights: the problem holds it."""
-        self.register_buffer(name, torch.tensor(values, dtype=torch.get_default_dtype()), persistent=False)
 
 
 def _coordinates(problem: Problem) -> np.ndarray:

@@ -5,9 +5,12 @@ Shape letters: B batch, I inputs, C channels, Q conditions, W width; X stands fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
+from surrogates.constraints import Constraint
 from surrogates.contract import Problem
 from surrogates.film import FiLM
 from surrogates.stepper import Stepper
@@ -25,16 +28,17 @@ class UNet(Stepper):
     Options:
         width: channels on the finest grid; each level doubles them.
         levels: times that the grid is halved.
+        constraints: what holds exactly, see `Constraints`.
 
     Raises:
-        ValueError: more levels than the grid has halvings.
+        ValueError: more levels than the grid has halvings, or a constraint of no use.
 
     Source: Ronneberger et al. 2015 (arXiv 1505.04597); for PDEs: Gupta & Brandstetter 2022
     (arXiv 2209.15616).
     """
 
-    def __init__(self, problem: Problem, *, width: int, levels: int):
-        super().__init__(problem)
+    def __init__(self, problem: Problem, *, width: int, levels: int, constraints: Sequence[Constraint] = ()):
+        super().__init__(problem, constraints)
         deepest = min(problem.sites).bit_length() - 1
         if width < 1 or not 0 <= levels <= deepest:
             raise ValueError(
