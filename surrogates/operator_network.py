@@ -1,0 +1,152 @@
+"""What the operator networks share: a branch, a trunk, and how the two answer.
+
+Shape letters: B batch, T times, C channels, K coefficient fields, P parameters, F = C J coefficients a mode;
+M stands for the modes of all axes, X for all sites.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from surrogates.branch import Branch
+from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.grid_inputs import GridInputs
+from surrogates.inputs import initial_states, moments, named
+from surrogates.trunk import Trunk
+
+#: Bound below on a frame's norm, in standard deviations, in the relative loss.
+_SMALLEST_NORM = 1e-2
+
+
+class OperatorNetwork(Surrogate):
+    """u(x, t + τ) = u(x, t) + σ Σ_jm b_jm(u(t), a, p, t) φ_jm(x, τ)    for any 0 ≤ τ ≤ `reach` Δt
+
+    The functions φ are the trunk (`Trunk`), the same for all cases. Their coefficients b come from the branch
+    (`Branch`), which sees the state u, the coefficient fields a, the scalar parameters p, and the time t unless
+    the equation is autonomous: they are the modes of J fields a channel. σ is the standard deviation of each
+    channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so that u(x, t) comes back exactly.
+    Times beyond the reach take several queries, one after the other.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        width: int,
+        modes: int | Sequence[int],
+        layers: int,
+        functions: int,
+        reach: int,
+    ):
+        super().__init__(problem)
+        num_axes = len(problem.sites)
+        counts = (modes,) * num_axes if isinstance(modes, int) else tuple(modes)
+        if len(counts) != num_axes:
+            raise ValueError(
+                f"surrogate.modes={list(counts)} has {len(counts)} numbers for the {num_axes} axes "
+                f"{', '.join(problem.axes)}: give one an axis, or a single number"
+            )
+        if min(width, layers, functions, reach) < 1:
+            raise ValueError(
+                f"surrogate.width={width}, surrogate.layers={layers}, surrogate.functions={functions} and "
+                f"surrogate.reach={reach} must be at least 1"
+            )
+        self.reach = reach
+        self.inputs = GridInputs(problem)
+        self.branch = Branch(
+            problem,
+            num_fields=self.inputs.num_fields,
+            num_conditions=self.inputs.num_conditions,
+            num_out=len(problem.channels) * functions,
+            width=width,
+            modes=counts,
+            layers=layers,
+        )
+        self.trunk = Trunk(
+            problem, counts, functions=functions, width=width, span=reach * problem.time_step
+        )
+
+    def _predict(
+        self,
+        initial_state: np.ndarray | torch.Tensor,
+        parameters: Mapping[str, Any],
+        times: np.ndarray | torch.Tensor,
+    ) -> torch.Tensor:
+        """The states at any increasing `times`, each by one query where the reach allows it."""
+        state = initial_states(self.problem, initial_state, self.inputs.state_mean)
+        time = moments(times)
+        if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
+            raise ValueError(f"times must increase and be finite; got {time}")
+        coefficients_BKX, parameters_BP = named(self.problem, parameters, len(state), self.inputs.state_mean)
+        span = self.reach * self.problem.time_step
+        start_BXC, frames, number = self.inputs.normal(state), [state], 0
+
+        def branch() -> torch.Tensor:
+            begin = state.new_full((len(state),), time[0] + number * span)
+            return self._coefficients(start_BXC, coefficients_BKX, parameters_BP, begin)
+
+        def query(later: float) -> torch.Tensor:
+            change_BTCX = self._change(coefficients_BFM, state.new_full((len(state), 1), later))
+            return start_BXC + change_BTCX[:, 0].movedim(1, -1)
+
+        coefficients_BFM = branch()
+        for later in time[1:] - time[0]:
+            # A rounding beyond the reach is within it.
+            while later > (number + 1) * span * (1 + 1e-9):
+                start_BXC, number = query(span), number + 1
+                coefficients_BFM = branch()
+            frames.append(self.inputs.physical(query(later - number * span)))
+        return torch.stack(frames, dim=1)
+
+    def _start(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The normalised first frame (B, *sites, C) of each window, and the coefficients for what follows."""
+        steps = batch["state"].shape[1] - 1
+        if steps != self.reach:
+            raise ValueError(
+                f"training.unroll={steps} gives windows of {steps} steps, but one query spans "
+                f"surrogate.reach={self.reach}: set both to the same number"
+            )
+        start_BXC = self.inputs.normal(batch["state"][:, 0])
+        return start_BXC, self._coefficients(
+            start_BXC, batch["coefficients"], batch["parameters"], batch["time"][:, 0]
+        )
+
+    def _coefficients(
+        self,
+        start_BXC: torch.Tensor,
+        coefficients_BKX: torch.Tensor,
+        parameters_BP: torch.Tensor,
+        time_B: torch.Tensor,
+    ) -> torch.Tensor:
+        """b, (B, F, *modes), of cases that start from normalised states."""
+        fields_BXI = self.inputs.fields(start_BXC, coefficients_BKX)
+        branch_BXF = self.branch(fields_BXI, self.inputs.conditions(parameters_BP, time_B))
+        return self.trunk.coefficients(branch_BXF)
+
+    def _change(self, coefficients_BFM: torch.Tensor, later_BT: torch.Tensor) -> torch.Tensor:
+        """The normalised change (B, T, C, *sites) the times τ after the start."""
+        change_BTCX: torch.Tensor = self.trunk.field(self.trunk.amplitudes(coefficients_BFM, later_BT)).value
+        return change_BTCX
+
+    def _data_loss(
+        self, batch: Batch, start_BXC: torch.Tensor, coefficients_BFM: torch.Tensor
+    ) -> torch.Tensor:
+        """The relative L2 error of the normalised state, a mean over the frames after the first:
+
+            mean over B, T, C of  ‖û - u‖ / max(‖u - mean‖, 0.01 std √n)
+        """
+        later_BT = batch["time"][:, 1:] - batch["time"][:, :1]
+        found_BTCX = start_BXC.movedim(-1, 1)[:, None] + self._change(coefficients_BFM, later_BT)
+        truth_BTXC = self.inputs.normal(batch["state"][:, 1:].flatten(0, 1)).view(
+            *later_BT.shape, *start_BXC.shape[1:]
+        )
+        truth_BTCX = truth_BTXC.movedim(-1, 2)
+        sites = tuple(range(3, truth_BTCX.ndim))
+        smallest_norm = _SMALLEST_NORM * math.prod(self.problem.sites) ** 0.5
+        norm = torch.linalg.vector_norm(truth_BTCX, dim=sites).clamp_min(smallest_norm)
+        return (torch.linalg.vector_norm(found_BTCX - truth_BTCX, dim=sites) / norm).mean()
