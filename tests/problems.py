@@ -20,6 +20,7 @@ SMALLER = {
     "unet": {"width": 8},
     "mlp": {"width": 24, "reach": 2},
     "hamiltonian": {"substeps": 2},
+    "deeponet": {"width": 12, "modes": 7, "layers": 2, "reach": 2},
 }
 
 

@@ -139,7 +139,7 @@ def test_modes_that_do_not_fit_are_refused(modes: list[int], said: str) -> None:
 
 def test_learns_waves_that_travel_and_fade() -> None:
     """u_t + c u_x = k u_xx on a ring, with c the parameter and k a constant field, times anywhere in the reach."""
-    surrogate = built(boundaries=("periodic",), modes=4)
+    surrogate = built(boundaries=("periodic",), modes=4, functions=6)
     problem, rng = surrogate.problem, np.random.default_rng(0)
     waves = np.arange(1, 4) * np.pi
     x = (np.arange(18) + 0.5) / 9
