@@ -22,9 +22,8 @@ class DeepONet(OperatorNetwork):
         ValueError: an option below 1; more modes than the grid resolves, or a list of them that does not fit
             the axes; windows of another length.
 
-    Source: Lu et al. 2021 (doi:10.1038/s42256-021-00302-5); for the branch on a grid and the fixed modes in
-    the trunk, Lu et al. 2022, "A comprehensive and fair comparison of two neural operators"
-    (arXiv 2111.05512), sections 3.1.
+    Source: Lu et al. 2021 (doi:10.1038/s42256-021-00302-5); for a branch on a grid and fixed modes in the
+    trunk, Lu et al. 2022, "A comprehensive and fair comparison of two neural operators" (arXiv 2111.05512).
     """
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:

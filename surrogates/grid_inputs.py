@@ -15,8 +15,8 @@ from surrogates.inputs import spread
 
 
 class GridInputs(nn.Module):
-    """The normalised state u and coefficient fields a, the coordinates x of the axes that are not periodic, and
-    the conditions: the normalised scalar parameters p, and the time unless the equation is autonomous.
+    """The normalised state u and coefficient fields a, the coordinates x of the axes that are not periodic,
+    and the conditions: the normalised scalar parameters p, and the time unless the equation is autonomous.
 
     Attributes:
         num_fields, num_conditions: I and Q.

@@ -27,9 +27,9 @@ class OperatorNetwork(Surrogate):
     """u(x, t + τ) = u(x, t) + σ Σ_jm b_jm(u(t), a, p, t) φ_jm(x, τ)    for any 0 ≤ τ ≤ `reach` Δt
 
     The functions φ are the trunk (`Trunk`), the same for all cases. Their coefficients b come from the branch
-    (`Branch`), which sees the state u, the coefficient fields a, the scalar parameters p, and the time t unless
-    the equation is autonomous: they are the modes of J fields a channel. σ is the standard deviation of each
-    channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so that u(x, t) comes back exactly.
+    (`Branch`), which sees the state u, the coefficient fields a, the scalar parameters p, and the time t
+    unless the equation is autonomous: they are the modes of J fields a channel. σ is the standard deviation of
+    each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so that u(x, t) comes back exactly.
     Times beyond the reach take several queries, one after the other.
     """
 
@@ -67,9 +67,7 @@ class OperatorNetwork(Surrogate):
             modes=counts,
             layers=layers,
         )
-        self.trunk = Trunk(
-            problem, counts, functions=functions, width=width, span=reach * problem.time_step
-        )
+        self.trunk = Trunk(problem, counts, functions=functions, width=width, span=reach * problem.time_step)
 
     def _predict(
         self,
@@ -138,7 +136,7 @@ class OperatorNetwork(Surrogate):
     ) -> torch.Tensor:
         """The relative L2 error of the normalised state, a mean over the frames after the first:
 
-            mean over B, T, C of  ‖û - u‖ / max(‖u - mean‖, 0.01 std √n)
+        mean over B, T, C of  ‖û - u‖ / max(‖u - mean‖, 0.01 std √n)
         """
         later_BT = batch["time"][:, 1:] - batch["time"][:, :1]
         found_BTCX = start_BXC.movedim(-1, 1)[:, None] + self._change(coefficients_BFM, later_BT)
@@ -149,4 +147,5 @@ class OperatorNetwork(Surrogate):
         sites = tuple(range(3, truth_BTCX.ndim))
         smallest_norm = _SMALLEST_NORM * math.prod(self.problem.sites) ** 0.5
         norm = torch.linalg.vector_norm(truth_BTCX, dim=sites).clamp_min(smallest_norm)
-        return (torch.linalg.vector_norm(found_BTCX - truth_BTCX, dim=sites) / norm).mean()
+        loss: torch.Tensor = (torch.linalg.vector_norm(found_BTCX - truth_BTCX, dim=sites) / norm).mean()
+        return loss

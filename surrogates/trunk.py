@@ -33,8 +33,8 @@ class Trunk(nn.Module):
     between neumann walls, where their slopes do. φ vanishes at τ = 0. Modes have derivatives of any order in
     space, and g has its first in time.
 
-    Data whose statistics are the same everywhere in a periodic box have exactly these modes as their principal
-    components: there, this is the trunk of a POD-DeepONet (Lu et al. 2022, section 3.1.3).
+    Data whose statistics are the same everywhere in a periodic box have exactly these modes as their
+    principal components: there, this is the trunk of the POD-DeepONet of Lu et al. 2022 (arXiv 2111.05512).
 
     Args:
         problem: whose grid it is.
@@ -47,9 +47,7 @@ class Trunk(nn.Module):
         ValueError: more modes than the cells of an axis resolve.
     """
 
-    def __init__(
-        self, problem: Problem, modes: Sequence[int], *, functions: int, width: int, span: float
-    ):
+    def __init__(self, problem: Problem, modes: Sequence[int], *, functions: int, width: int, span: float):
         super().__init__()
         self.axes = problem.axes
         self.span = span
@@ -91,14 +89,17 @@ class Trunk(nn.Module):
         inputs = jets.stack([2 / self.span * later - 1, 2 * grown - 1])
         functions_BTJ = jets.stack([grown]) * self.functions.jet(inputs, Orders(("t",), ()))
         size, times, num_functions = functions_BTJ.value.shape
-        by_function = coefficients_BFM.unflatten(1, (-1, num_functions)).transpose(1, 2)
+        by_function = coefficients_BFM.view(size, -1, num_functions, *coefficients_BFM.shape[2:]).transpose(
+            1, 2
+        )
         _, _, channels, *modes = by_function.shape
         columns = by_function.reshape(size, num_functions, -1)
         return functions_BTJ.linear(lambda values: (values @ columns).view(size, times, channels, *modes))
 
     def field(self, amplitudes: Any, orders: tuple[int, ...] | None = None) -> Jet:
-        """The field (..., *sites) with the amplitudes (..., *modes) of the modes, or its derivative of `orders`
-        along the axes; with its own derivatives along them, and along `t` where the amplitudes have theirs.
+        """The field (..., *sites) with the amplitudes (..., *modes) of the modes, or its derivative of
+        `orders` along the axes; with its own derivatives along them, and along `t` where the amplitudes have
+        theirs.
         """
         of_axes = (0,) * len(self.axes) if orders is None else orders
 
@@ -108,7 +109,8 @@ class Trunk(nn.Module):
                 slopes = jets.derivative(amplitudes, "t")
                 return self.field(slopes, of_axes)
             return self.field(
-                amplitudes, tuple(order + (axis == name) for order, name in zip(of_axes, self.axes, strict=True))
+                amplitudes,
+                tuple(order + (axis == name) for order, name in zip(of_axes, self.axes, strict=True)),
             )
 
         matrices = [self._modes(axis, order) for axis, order in enumerate(of_axes)]

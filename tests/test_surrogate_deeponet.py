@@ -26,7 +26,9 @@ def _float64() -> object:
     torch.set_default_dtype(torch.float32)
 
 
-def built(autonomous: bool = True, boundaries: tuple[str, ...] = ("periodic", "dirichlet"), **options: Any) -> Surrogate:
+def built(
+    autonomous: bool = True, boundaries: tuple[str, ...] = ("periodic", "dirichlet"), **options: Any
+) -> Surrogate:
     problem = problems.problem((18, 17)[: len(boundaries)], boundaries, autonomous)
     return store.build("deeponet", OPTIONS | options, problem, "float64")
 
@@ -41,7 +43,13 @@ def trunk(boundaries: tuple[str, ...], modes: int = 5) -> Trunk:
     return Trunk(problem, (modes,) * len(boundaries), functions=3, width=8, span=1.0)
 
 
-ENDS = [("periodic",), ("dirichlet",), ("neumann",), ("periodic", "neumann"), ("dirichlet", "neumann", "periodic")]
+ENDS = [
+    ("periodic",),
+    ("dirichlet",),
+    ("neumann",),
+    ("periodic", "neumann"),
+    ("dirichlet", "neumann", "periodic"),
+]
 
 
 @pytest.mark.parametrize("boundaries", ENDS)
@@ -130,7 +138,10 @@ def test_an_option_below_one_is_refused(option: str) -> None:
 
 @pytest.mark.parametrize(
     ("modes", "said"),
-    [([4, 4, 4], "3 numbers for the 2 axes x, y"), ([4, 10], "modes=10 on axis y, whose 17 cells resolve 1 to 9")],
+    [
+        ([4, 4, 4], "3 numbers for the 2 axes x, y"),
+        ([4, 10], "modes=10 on axis y, whose 17 cells resolve 1 to 9"),
+    ],
 )
 def test_modes_that_do_not_fit_are_refused(modes: list[int], said: str) -> None:
     with pytest.raises(ValueError, match=said):
@@ -138,7 +149,7 @@ def test_modes_that_do_not_fit_are_refused(modes: list[int], said: str) -> None:
 
 
 def test_learns_waves_that_travel_and_fade() -> None:
-    """u_t + c u_x = k u_xx on a ring, with c the parameter and k a constant field, times anywhere in the reach."""
+    """u_t + c u_x = k u_xx on a ring; the speed c is the parameter."""
     surrogate = built(boundaries=("periodic",), modes=4, functions=6)
     problem, rng = surrogate.problem, np.random.default_rng(0)
     waves = np.arange(1, 4) * np.pi
