@@ -28,9 +28,9 @@ class OperatorNetwork(Surrogate):
 
     The functions φ are the trunk (`Trunk`), the same for all cases. Their coefficients b come from the branch
     (`Branch`), which sees the state u, the coefficient fields a, the scalar parameters p, and the time t
-    unless the equation is autonomous: they are the modes of J fields a channel. σ is the standard deviation of
-    each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so that u(x, t) comes back exactly.
-    Times beyond the reach take several queries, one after the other.
+    unless the equation is autonomous: they are the modes of J fields a channel. σ is the standard deviation
+    of each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so that u(x, t) comes back
+    exactly. Times beyond the reach take several queries, one after the other.
     """
 
     def __init__(
