@@ -88,9 +88,9 @@ def test_fields_and_particles_have_surrogates_of_their_own() -> None:
     grid, bodies = problems.problem((16, 17), ("periodic", "neumann")), problems.particles()
     assert {"fno", "unet"} <= set(fitting(grid)).difference(fitting(bodies))
     assert {"hamiltonian", "mlp"} <= set(fitting(bodies)).difference(fitting(grid))
-    with pytest.raises(ValueError, match=r"3 particles.*Surrogates that fit: hamiltonian, mlp"):
+    with pytest.raises(ValueError, match=r"3 particles.*Surrogates that fit: .*hamiltonian, mlp"):
         built("fno", bodies)
-    with pytest.raises(ValueError, match=r"two particles or more.*Surrogates that fit: fno, unet"):
+    with pytest.raises(ValueError, match=r"two particles or more.*Surrogates that fit: .*fno, .*unet"):
         built("hamiltonian", grid)
 
 
