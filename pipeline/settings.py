@@ -56,6 +56,14 @@ class Storage(_Section):
     max_failed_share: Annotated[float, Field(ge=0, le=1)]
 
 
+class Finish(_Section):
+    """`steps` behind those of AdamW, each of at most `iterations` of a second-order method on one batch."""
+
+    method: Literal["none", "lbfgs", "levenberg_marquardt"]
+    steps: PositiveInt
+    iterations: PositiveInt
+
+
 class Training(_Section):
     """The training loop; `batch_size` counts windows over all ranks."""
 
@@ -72,11 +80,17 @@ class Training(_Section):
     ema: Annotated[float, Field(ge=0, lt=1)]
     gradient_accumulation_steps: PositiveInt
     precision: Literal["float32", "float64", "bfloat16"]
+    finish: Finish
     validate_every: PositiveInt
     checkpoint_every: PositiveInt
     keep_checkpoints: PositiveInt
     device: Literal["auto", "cpu", "cuda"]
     tensorboard: bool
+
+    @property
+    def total_steps(self) -> int:
+        """Those of AdamW and of the finish."""
+        return self.steps + (self.finish.steps if self.finish.method != "none" else 0)
 
 
 class Evaluation(_Section):

@@ -50,10 +50,9 @@ def run(settings: Settings) -> None:
     with records.attempt(settings, "train") as facts:
         step = _train(settings, dataset, name, options, configuration=configuration, facts=facts)
         # Raised where the ranks have left their group: its threads would not outlive the interpreter's end.
-        if step < settings.training.steps:
-            raise StoppedError(
-                f"a checkpoint of step {step} of {settings.training.steps} is there; run it again to go on"
-            )
+        last = settings.training.total_steps
+        if step < last:
+            raise StoppedError(f"a checkpoint of step {step} of {last} is there; run it again to go on")
 
 
 def _train(
@@ -77,7 +76,7 @@ def _train(
             facts["skipped"] = True
             if ranks.is_first:
                 print(f"{folder} holds the trained model of this configuration already")
-            return settings.training.steps
+            return settings.training.total_steps
         torch.manual_seed(settings.seed)
         surrogate = store.build(
             name, options, _problem(dataset, name), precision.weights(settings.training.precision)
@@ -92,7 +91,7 @@ def _train(
             configuration=configuration,
             report=facts.progress,
         )
-        if state.step == settings.training.steps and ranks.is_first:
+        if state.step == settings.training.total_steps and ranks.is_first:
             surrogate.load_state_dict(state.best_weights)
             origin = {
                 "configuration": configuration,

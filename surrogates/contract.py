@@ -14,7 +14,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NotRequired, TypedDict
+from typing import Any, ClassVar, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 import torch
@@ -214,6 +214,23 @@ class Surrogate(torch.nn.Module, ABC):
                     f"trained on ({len(outside)} of {len(values)} values are)"
                 )
         return told
+
+
+@runtime_checkable
+class LeastSquares(Protocol):
+    """A surrogate whose loss is a mean of squares, so that a Gauss-Newton method can train it.
+
+    The sum of the losses of `forward(batch)` is the mean of the squares of `residuals(points(batch))`.
+    """
+
+    def points(self, batch: Batch) -> Mapping[str, torch.Tensor]:
+        """What the residuals need of a batch, tensors (M, ...); no weight has a part in it."""
+
+    def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(M, E): those of a row follow from the same row of `points` alone.
+
+        They are computed under `torch.func.vmap` and `jacrev`: by arithmetic that keeps to it.
+        """
 
 
 def surrogate_names() -> list[str]:

@@ -62,9 +62,9 @@ class Log:
         _write(self.folder / "timing.csv", TIMING_COLUMNS, self.timings)
         seconds = (time.monotonic() - self.begun) / (step - self.first_step)
         self.tell(
-            f"step {step:.0f}/{self.options.steps}: train loss {loss:.3e}, valid error {error:.3e}, "
+            f"step {step:.0f}/{self.options.total_steps}: train loss {loss:.3e}, valid error {error:.3e}, "
             f"{self.options.batch_size / seconds:.0f} samples/s ({waited / spent:.1%} waiting for data), "
-            f"{tqdm.format_interval((self.options.steps - step) * seconds)} left"
+            f"{tqdm.format_interval((self.options.total_steps - step) * seconds)} left"
         )
         if self.board is not None:
             named = [*zip(COLUMNS, rows[-1], strict=True), *zip(TIMING_COLUMNS, timing, strict=True)]

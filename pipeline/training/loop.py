@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pipeline import progress
 from pipeline.data.dataset import Dataset
 from pipeline.parallel import stopping
 from pipeline.settings import Training
-from pipeline.training import checkpoint, precision
+from pipeline.training import checkpoint, finish, precision
 from pipeline.training.average import moving_average
 from pipeline.training.distributed import Ranks
 from pipeline.training.divergence import too_many_skipped
@@ -27,7 +28,7 @@ from pipeline.training.sampling import Batches
 from pipeline.training.schedule import learning_rate
 from pipeline.training.state import State
 from pipeline.training.uniform import with_uniform
-from pipeline.training.update import shared, update
+from pipeline.training.update import Model, shared, update
 from pipeline.training.validation import rollout_error
 from surrogates.contract import Batch, Surrogate
 
@@ -57,6 +58,7 @@ def train(
             `training.max_skipped_steps` steps.
     """
     precision.check_mixed(options.precision, ranks.device)
+    finish.check(surrogate, options)
     surrogate.to(ranks.device)
     reader = Reader(dataset, options.unroll + 1, next(surrogate.parameters()))
     batches = Batches(
@@ -76,19 +78,21 @@ def train(
     model = shared(surrogate, ranks)
     pending, state.pending = _share(state.pending, ranks), []
     spent = 0.0
-    report(state.step, options.steps, "steps")
-    total, done = options.steps * options.batch_size, state.step * options.batch_size
+    last = options.total_steps
+    report(state.step, last, "steps")
+    total, done = last * options.batch_size, state.step * options.batch_size
     with (
         stopping.listening() as request,
         progress.bar(None, "samples", rank=ranks.rank, total=total, initial=done) as bar,
         exhaustion_explained(batches, options, ranks),
     ):
-        while state.step < options.steps:
+        while state.step < last:
             stops = ranks.any_soon(request.received)
             # Random numbers within a model differ from rank to rank and are the same after a resume.
             torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
             begun = time.perf_counter()
-            loss, norm = update(model, _parts(reader, batches, state, options, seed), state, options)
+            parts = _Parts(reader, batches, state.step, surrogate, options, seed)
+            loss, norm = _take_step(model, parts, state, options, ranks)
             spent += time.perf_counter() - begun
             if math.isfinite(norm):
                 pending += loss
@@ -106,8 +110,8 @@ def train(
                 log.tell(f"step {state.step} is skipped: its gradient's norm is {norm}")
             bar.update(options.batch_size)
             bar.set_postfix(step=state.step, loss=f"{loss:.3e}", refresh=False)
-            validates = _is_due(state.step, options.validate_every, options.steps)
-            saves = _is_due(state.step, options.checkpoint_every, options.steps)
+            validates = _is_due(state.step, options.validate_every, last)
+            saves = _is_due(state.step, options.checkpoint_every, last)
             if validates or saves:
                 state.loss_sum += sum(ranks.listed(pending)) / ranks.size
                 pending = 0.0
@@ -116,13 +120,13 @@ def train(
                 if log is not None:
                     log.show(state.rows, spent, reader.waited)
                 spent = reader.waited = 0.0
-            is_last = stops() and state.step < options.steps
+            is_last = stops() and state.step < last
             if is_last:
                 state.pending = ranks.listed(pending)
             if (saves or is_last) and ranks.is_first:
                 saved = state.to_checkpoint(configuration)
                 checkpoint.save(folder / "checkpoints", saved, options.keep_checkpoints)
-            report(state.step, options.steps, "steps")
+            report(state.step, last, "steps")
             if is_last:
                 ranks.agree(None)
                 break
@@ -136,14 +140,33 @@ def _share(pending: list[float], ranks: Ranks) -> float:
     return sum(pending) / len(pending) if pending else 0.0
 
 
-def _parts(reader: Reader, batches: Batches, state: State, options: Training, seed: int) -> Iterator[Batch]:
-    """What this rank computes a step's gradient from, one part after the other."""
-    for places, windows in batches.parts(state.step):
-        surrogate, step = state.surrogate, state.step
-        batch = with_noise(
-            reader.take(windows), surrogate.problem, options.noise, seed=seed, step=step, places=places
-        )
-        yield with_uniform(batch, surrogate.num_uniform, seed=seed, step=step, places=places)
+@dataclass(frozen=True)
+class _Parts:
+    """What this rank computes a step's gradient from, one part after the other, as often as it is asked."""
+
+    reader: Reader
+    batches: Batches
+    step: int
+    surrogate: Surrogate
+    options: Training
+    seed: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        for places, windows in self.batches.parts(self.step):
+            batch = self.reader.take(windows)
+            seed, step, surrogate = self.seed, self.step, self.surrogate
+            noise = self.options.noise
+            batch = with_noise(batch, surrogate.problem, noise, seed=seed, step=step, places=places)
+            yield with_uniform(batch, surrogate.num_uniform, seed=seed, step=step, places=places)
+
+
+def _take_step(
+    model: Model, parts: Iterable[Batch], state: State, options: Training, ranks: Ranks
+) -> tuple[float, float]:
+    """A step of AdamW or, behind these, of the finish; this rank's loss before it, the gradient's norm."""
+    if state.step < options.steps:
+        return update(model, parts, state, options)
+    return finish.METHODS[options.finish.method](model, parts, state, options, ranks)
 
 
 def _validate(state: State, error: float, options: Training) -> None:
@@ -151,7 +174,7 @@ def _validate(state: State, error: float, options: Training) -> None:
     last_row = state.rows[-1][0] if state.rows else 0
     num_steps = state.step - last_row - sum(step > last_row for step in state.skipped)
     mean_loss = state.loss_sum / num_steps if num_steps else math.nan
-    rate = learning_rate(state.step - 1, options)
+    rate = learning_rate(state.step - 1, options) if state.step <= options.steps else 0.0
     state.rows.append([state.step, rate, mean_loss, error, len(state.skipped)])
     state.loss_sum = 0.0
     # Nothing compares with nan: weights whose roll-outs diverge would stay the best for ever.

@@ -28,6 +28,7 @@ class State:
     optimiser: torch.optim.AdamW
     average: AveragedModel | None = None
     step: int = 0
+    damping: float = 1e-3
     loss_sum: float = 0.0
     pending: list[float] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
@@ -50,6 +51,7 @@ class State:
         if self.average is not None:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         facts = {
+            "damping": self.damping,
             "loss_sum": self.loss_sum,
             "pending": self.pending,
             "skipped": self.skipped,
@@ -70,7 +72,7 @@ class State:
             moments.setdefault(int(number), {})[name] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        self.step = saved.step
+        self.step, self.damping = saved.step, saved.facts["damping"]
         self.loss_sum, self.pending = saved.facts["loss_sum"], saved.facts["pending"]
         self.skipped, self.rows = list(saved.facts["skipped"]), list(saved.facts["rows"])
         self.best_error, self.best_step = saved.facts["best_error"], saved.facts["best_step"]

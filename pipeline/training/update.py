@@ -54,10 +54,15 @@ def update(model: Model, parts: Iterable[Batch], state: State, options: Training
         state.optimiser.step()
         if state.average is not None:
             state.average.update_parameters(state.surrogate)
+    count_step(state, norm)
+    return total, norm
+
+
+def count_step(state: State, norm: float) -> None:
+    """Counts a step that was taken, or one that was skipped because `norm` is not finite."""
     state.step += 1
     if not math.isfinite(norm):
         state.skipped.append(state.step)
-    return total, norm
 
 
 def loss_of(model: Model, batch: Batch, options: Training) -> torch.Tensor:
