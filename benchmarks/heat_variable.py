@@ -10,17 +10,19 @@ harmonic ones, which differ by the square of the spacing; both differences are p
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
 import pde
 from mpi4py import MPI
 
+from benchmarks import heat_peers
+from benchmarks.heat_peers import Run
 from benchmarks.measuring import keep
 from solvers import heat_operator
 from solvers.compiled import compiled
@@ -33,7 +35,6 @@ TRIAD_CELLS = 2400**2
 ROUNDS = 3
 #: py-pde is slow: it makes fewer steps.
 PY_PDE_STEPS = 4
-Run = Callable[[], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,8 @@ def _triad_kernel(a, b, c, scale):  # type: ignore[no-untyped-def]
 
 
 def _py_pde(problem: Problem, num_steps: int) -> Run:
-    grid = pde.CartesianGrid([[0, 1], [0, 1]], problem.initial.shape, periodic=True)
-    field, conductivity = pde.ScalarField(grid, problem.initial), pde.ScalarField(grid, problem.k)
+    grid = heat_peers.unit_square(problem.initial)
+    conductivity = pde.ScalarField(grid, problem.k)
     # The sum over faces of (k_i + k_n) / 2 (u_n - u_i), written with the sums over neighbours that it has.
     equation = pde.PDE(
         {"u": "(laplace(k * u) + k * laplace(u) - u * laplace_k) / 2 + f"},
@@ -139,50 +140,21 @@ def _py_pde(problem: Problem, num_steps: int) -> Run:
             "f": pde.ScalarField(grid, problem.source),
         },
     )
-    stepper = pde.EulerSolver(equation, backend="numba").make_stepper(field.copy(), dt=problem.step)
-
-    def run() -> np.ndarray:
-        state = field.copy()
-        found = stepper(state, 0.0, num_steps * problem.step)
-        return np.asarray((found if isinstance(found, pde.ScalarField) else state).data)
-
-    return run
+    return heat_peers.py_pde(equation, "numba", problem.initial, problem.step, num_steps)
 
 
 def _devito(problem: Problem, num_steps: int) -> Run:
-    # Both when it is imported: the compiler's options, and its leave to find MPI initialised.
-    os.environ |= {"OMP_NUM_THREADS": "1", "DEVITO_LANGUAGE": "C", "DEVITO_LOGGING": "ERROR"}
-    import devito
+    def update(u: Any, t: Any, x: Any, y: Any, *, f: Any, c0: Any, c1: Any) -> Any:
+        flux = c0[x + 1, y] * (u[t, x + 1, y] - u[t, x, y]) - c0[x, y] * (u[t, x, y] - u[t, x - 1, y])
+        flux += c1[x, y + 1] * (u[t, x, y + 1] - u[t, x, y]) - c1[x, y] * (u[t, x, y] - u[t, x, y - 1])
+        return u[t, x, y] + flux + f[x, y]
 
-    rows, columns = problem.initial.shape
-    grid = devito.Grid(shape=problem.initial.shape, dtype=np.float64)
-    u = devito.TimeFunction(name="u", grid=grid, space_order=2)
-    f, c0, c1 = (devito.Function(name=name, grid=grid, space_order=2) for name in ("f", "c0", "c1"))
-    (x, y), t = grid.dimensions, grid.stepping_dim
-    flux = c0[x + 1, y] * (u[t, x + 1, y] - u[t, x, y]) - c0[x, y] * (u[t, x, y] - u[t, x - 1, y])
-    flux += c1[x, y + 1] * (u[t, x, y + 1] - u[t, x, y]) - c1[x, y] * (u[t, x, y] - u[t, x, y - 1])
-    update = devito.Eq(u[t + 1, x, y], u[t, x, y] + flux + f[x, y])
-    ends = [
-        devito.Eq(u[t + 1, -1, y], u[t + 1, rows - 1, y]),
-        devito.Eq(u[t + 1, rows, y], u[t + 1, 0, y]),
-        devito.Eq(u[t + 1, x, -1], u[t + 1, x, columns - 1]),
-        devito.Eq(u[t + 1, x, columns], u[t + 1, x, 0]),
-    ]
-    operator = devito.Operator([update, *ends])
-    f.data[:] = problem.step * problem.source
-    for axis, c in enumerate((c0, c1)):
-        below = np.roll(problem.k, 1, axis)
-        halo = (c.data_with_halo.shape[0] - rows) // 2
-        face = problem.step * rows**2 * 2 * problem.k * below / (problem.k + below)
-        c.data_with_halo[...] = np.pad(face, halo, mode="wrap")
-    padded = np.pad(problem.initial, (u.data_with_halo.shape[1] - rows) // 2, mode="wrap")
-
-    def run() -> np.ndarray:
-        u.data_with_halo[0] = padded
-        operator.apply(time_m=0, time_M=num_steps - 1)
-        return np.array(u.data[num_steps % 2])
-
-    return run
+    share = problem.step * problem.k.shape[0] ** 2
+    below = [np.roll(problem.k, 1, axis) for axis in range(2)]
+    c0, c1 = (share * 2 * problem.k * other / (problem.k + other) for other in below)
+    return heat_peers.devito(
+        update, problem.initial, num_steps, f=problem.step * problem.source, c0=c0, c1=c1
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,68 @@
+"""The peers of our explicit heat steps, on a periodic unit square: py-pde's stepper and Devito's operator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pde
+
+Run = Callable[[], np.ndarray]
+
+
+def py_pde(equation: pde.PDEBase, backend: str, initial: np.ndarray, step: float, num_steps: int) -> Run:
+    """Euler steps of `step` (s) by py-pde, compiled once as a long run would have it."""
+    field = pde.ScalarField(unit_square(initial), initial)
+    stepper = pde.EulerSolver(equation, backend=backend).make_stepper(field.copy(), dt=step)
+
+    def run() -> np.ndarray:
+        state = field.copy()
+        found = stepper(state, 0.0, num_steps * step)
+        return np.asarray((found if isinstance(found, pde.ScalarField) else state).data)
+
+    return run
+
+
+def unit_square(values: np.ndarray) -> pde.CartesianGrid:
+    """py-pde's grid for an array of cells."""
+    return pde.CartesianGrid([[0, 1], [0, 1]], values.shape, periodic=True)
+
+
+def devito(update: Callable[..., Any], initial: np.ndarray, num_steps: int, **fields: np.ndarray) -> Run:
+    """Steps by Devito of u at `t + 1` = `update(u, t, x, y, **fields)`, an expression of its symbols.
+
+    `fields` are arrays of the cells, periodic as u is, that do not change.
+    """
+    # Both when it is imported: the compiler's options, and its leave to find MPI initialised.
+    os.environ |= {"OMP_NUM_THREADS": "1", "DEVITO_LANGUAGE": "C", "DEVITO_LOGGING": "ERROR"}
+    import devito
+
+    rows, columns = initial.shape
+    grid = devito.Grid(shape=initial.shape, dtype=np.float64)
+    u = devito.TimeFunction(name="u", grid=grid, space_order=2)
+    symbols = {name: devito.Function(name=name, grid=grid, space_order=2) for name in fields}
+    (x, y), t = grid.dimensions, grid.stepping_dim
+    for name, values in fields.items():
+        symbols[name].data_with_halo[...] = _wrapped(values, symbols[name].data_with_halo.shape[0])
+    ends = [
+        devito.Eq(u[t + 1, -1, y], u[t + 1, rows - 1, y]),
+        devito.Eq(u[t + 1, rows, y], u[t + 1, 0, y]),
+        devito.Eq(u[t + 1, x, -1], u[t + 1, x, columns - 1]),
+        devito.Eq(u[t + 1, x, columns], u[t + 1, x, 0]),
+    ]
+    operator = devito.Operator([devito.Eq(u[t + 1, x, y], update(u, t, x, y, **symbols)), *ends])
+    padded = _wrapped(initial, u.data_with_halo.shape[1])
+
+    def run() -> np.ndarray:
+        u.data_with_halo[0] = padded
+        operator.apply(time_m=0, time_M=num_steps - 1)
+        return np.array(u.data[num_steps % 2])
+
+    return run
+
+
+def _wrapped(values: np.ndarray, rows: int) -> np.ndarray:
+    """The values with cells of the other end around them, `rows` rows in all."""
+    return np.pad(values, (rows - values.shape[0]) // 2, mode="wrap")
