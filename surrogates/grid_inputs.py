@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from surrogates.contract import Problem
-from surrogates.inputs import spread
+from surrogates.inputs import set_constants, spread
 
 
 class GridInputs(nn.Module):
@@ -35,22 +35,18 @@ class GridInputs(nn.Module):
         self.autonomous = problem.autonomous
         statistics = problem.statistics
         clock = () if problem.autonomous else (problem.duration / 2,)
-        constants = {
-            "state_mean": np.array(statistics.mean),
-            "state_std": spread(statistics.std),
-            "coefficient_mean": np.array(statistics.coefficient_mean),
-            "coefficient_std": spread(statistics.coefficient_std),
-            "condition_mean": np.array((*statistics.parameter_mean, *clock)),
-            "condition_std": spread((*statistics.parameter_std, *clock)),
-            "coordinates": _coordinates(problem),
-        }
-        for name, values in constants.items():
-            # The problem holds them: they are no part of the saved weights.
-            self.register_buffer(
-                name, torch.tensor(values, dtype=torch.get_default_dtype()), persistent=False
-            )
+        set_constants(
+            self,
+            state_mean=np.array(statistics.mean),
+            state_std=spread(statistics.std),
+            coefficient_mean=np.array(statistics.coefficient_mean),
+            coefficient_std=spread(statistics.coefficient_std),
+            condition_mean=np.array((*statistics.parameter_mean, *clock)),
+            condition_std=spread((*statistics.parameter_std, *clock)),
+            coordinates=_coordinates(problem),
+        )
         self.num_fields = len(problem.channels) + len(problem.coefficients) + self.coordinates.shape[-1]
-        self.num_conditions = len(constants["condition_mean"])
+        self.num_conditions = len(self.condition_mean)
 
     def normal(self, state_BCX: torch.Tensor) -> torch.Tensor:
         """States (B, C, *sites) as (B, *sites, C), normalised."""

@@ -43,6 +43,22 @@ def moments(times: np.ndarray | torch.Tensor) -> np.ndarray:
     return found
 
 
+def queries(times: np.ndarray | torch.Tensor, span: float) -> list[tuple[int, float]]:
+    """How many whole spans (s) lie between the first of the times and the query that answers each other one,
+    and what this query has to bridge (s).
+
+    Raises:
+        ValueError: the times do not increase, or are not finite.
+    """
+    time = moments(times)
+    if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
+        raise ValueError(f"times must increase and be finite; got {time}")
+    later = time[1:] - time[0]
+    # A rounding beyond a span is within it.
+    whole = np.maximum(np.ceil(later / span * (1 - 1e-9)) - 1, 0).astype(int)
+    return [(int(number), float(each - number * span)) for number, each in zip(whole, later, strict=True)]
+
+
 def named(
     problem: Problem, parameters: Mapping[str, Any], batch: int, like: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:

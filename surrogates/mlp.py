@@ -1,6 +1,7 @@
-"""A perceptron that gives the state of few bodies at any later time, in one query.
+"""A perceptron that gives the state at any later time in one query: of few bodies at once, or place by place.
 
-Shape letters: B batch, T times, C channels, N particles, K coefficient fields, F what one query is given.
+Shape letters: B batch, T times, C channels, N sites, K coefficient fields; the network is asked G times a
+case, once for all particles or once for each site, and is given F numbers and the time each time.
 """
 
 from __future__ import annotations
@@ -15,27 +16,35 @@ import torch
 from torch import nn
 
 from surrogates.contract import Batch, Problem, Surrogate
-from surrogates.inputs import initial_states, moments, named, set_constants, spread
+from surrogates.inputs import initial_states, named, queries, set_constants, spread
+
+#: Waves along a periodic axis whose cosines and sines the network is given.
+_WAVES = 4
 
 
 class MLP(Surrogate):
-    """u(t + τ) = u(t) + σ τ/(τ + Δt) N(u(t), m, p, τ) for any 0 ≤ τ ≤ `reach` Δt
+    """u(t + τ) = u(t) + σ τ/(τ + Δt) N(·, τ)    for any 0 ≤ τ ≤ `reach` Δt
 
-    N is a perceptron of the normalised state u and coefficient fields m of all particles, the scalar
-    parameters p and the time τ, and of t where the equation depends on it; σ is the standard deviation of
-    each channel, Δt the time between two frames of the data. Times beyond the reach take several queries,
-    one after the other. The loss is the mean squared error over all frames of a window, in units of σ².
+    N is a perceptron; σ is the standard deviation of each channel, Δt the time between two frames of the
+    data. Times beyond the reach take several queries, one after the other. The loss is the mean squared error
+    over all frames of a window, in units of σ².
 
-    On a grid the cells are too many for the input, and no scalar parameter tells the initial fields that the
-    solvers draw: FNO and U-Net are there for it.
+    Of particles, N gives the change of all at once, from the normalised state and coefficient fields of all,
+    the scalar parameters, and t where the equation depends on it.
+
+    On a grid, N gives the change at one place, from its coordinates x (cosines and sines of the lowest waves
+    along a periodic axis), the scalar parameters, and the time t since the trajectory began. It learns the
+    solutions themselves: the scalar parameters have to determine them, and `times` counts from the beginning.
 
     Options:
         width: of the hidden layers.
         layers: their number.
         reach: time steps that one query spans; the training's windows are as long.
+        points: cells of each window that a training step looks at, drawn anew each time, or all if fewer.
 
     Raises:
-        ValueError: the sites are the cells of a grid; an option below 1; windows of another length.
+        ValueError: the sites are the cells of a grid, and scalar parameters do not determine the trajectory;
+            an option below 1; windows of another length.
 
     Source: Breen, Foley, Boekholt & Portegies Zwart 2020 (doi:10.1093/mnras/staa713), for three bodies.
     """
@@ -46,17 +55,22 @@ class MLP(Surrogate):
     coefficient_std: torch.Tensor
     condition_mean: torch.Tensor
     condition_std: torch.Tensor
+    places: torch.Tensor
 
-    def __init__(self, problem: Problem, *, width: int, layers: int, reach: int):
+    def __init__(self, problem: Problem, *, width: int, layers: int, reach: int, points: int):
         super().__init__(problem)
-        if min(width, layers, reach) < 1:
+        if min(width, layers, reach, points) < 1:
             raise ValueError(
-                f"surrogate.width={width}, surrogate.layers={layers} and surrogate.reach={reach} must be at "
-                "least 1"
+                f"surrogate.width={width}, surrogate.layers={layers}, surrogate.reach={reach} and "
+                f"surrogate.points={points} must be at least 1"
             )
         self.reach = reach
+        self._num_sites = math.prod(problem.sites)
+        self._tells_time = not (problem.has_particles and problem.autonomous)
+        if not problem.has_particles and points < self._num_sites:
+            self.num_uniform = points
         statistics = problem.statistics
-        clock = () if problem.autonomous else (problem.duration / 2,)
+        clock = (problem.duration / 2,) if self._tells_time else ()
         set_constants(
             self,
             state_mean=np.array(statistics.mean)[:, None],
@@ -65,33 +79,52 @@ class MLP(Surrogate):
             coefficient_std=spread(statistics.coefficient_std)[:, None],
             condition_mean=np.array((*statistics.parameter_mean, *clock)),
             condition_std=spread((*statistics.parameter_std, *clock)),
+            places=_places(problem),
         )
-        num_state = len(problem.channels) * problem.sites[0]
-        num_given = num_state + len(problem.coefficients) * problem.sites[0] + len(self.condition_mean)
-        widths = [num_given + 1, *[width] * layers]
-        hidden = [(nn.Linear(num_in, num_out), nn.GELU()) for num_in, num_out in itertools.pairwise(widths)]
-        self.network = nn.Sequential(*itertools.chain(*hidden), nn.Linear(width, num_state))
+        num_out = len(problem.channels)
+        num_given = self.places.shape[-1]
+        if problem.has_particles:
+            num_given = (num_out + len(problem.coefficients)) * self._num_sites
+            num_out *= self._num_sites
+        widths = [num_given + len(self.condition_mean) + 1, *[width] * layers]
+        hidden = [(nn.Linear(num_in, wide), nn.GELU()) for num_in, wide in itertools.pairwise(widths)]
+        self.network = nn.Sequential(*itertools.chain(*hidden), nn.Linear(width, num_out))
 
     @classmethod
     def misfit(cls, problem: Problem) -> str | None:
         """See `Surrogate.misfit`."""
-        return None if problem.has_particles else "its sites are the cells of a grid, and it needs particles"
+        if problem.has_particles or problem.determined:
+            return None
+        return (
+            "its sites are the cells of a grid, and no scalar parameters determine a trajectory: the initial "
+            "fields or coefficients are drawn otherwise"
+        )
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The loss `data` of a batch of windows: all frames after the first, asked of the first."""
-        frames_BTCN = (batch["state"] - self.state_mean) / self.state_std
-        steps = frames_BTCN.shape[1] - 1
+        steps = batch["state"].shape[1] - 1
         if steps != self.reach:
             raise ValueError(
                 f"training.unroll={steps} gives windows of {steps} steps, but one query spans "
                 f"surrogate.reach={self.reach}: set both to the same number"
             )
-        given_BF = self._given(
-            frames_BTCN[:, 0], batch["coefficients"], batch["parameters"], batch["time"][:, 0]
+        frames_BTCN = (batch["state"].flatten(3) - self.state_mean) / self.state_std
+        places_BNF = self.places.expand(len(frames_BTCN), *self.places.shape)
+        if self.num_uniform:
+            drawn_BN = (batch["uniform"] * self._num_sites).long()
+            places_BNF = self.places[drawn_BN]
+            chosen = drawn_BN[:, None, None].expand(*frames_BTCN.shape[:3], -1)
+            frames_BTCN = frames_BTCN.gather(3, chosen)
+        given_BGF = self._given(
+            frames_BTCN[:, 0],
+            batch["coefficients"].flatten(2),
+            places_BNF,
+            batch["parameters"],
+            batch["time"][:, 0],
         )
         later_BT = batch["time"][:, 1:] - batch["time"][:, :1]
         start = frames_BTCN[:, 0].repeat_interleave(steps, dim=0)
-        found = self._query(start, given_BF.repeat_interleave(steps, dim=0), later_BT.flatten())
+        found = self._query(start, given_BGF.repeat_interleave(steps, dim=0), later_BT.flatten())
         return {"data": (found - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
 
     def _predict(
@@ -102,36 +135,64 @@ class MLP(Surrogate):
     ) -> torch.Tensor:
         """The states at any increasing `times`, each by one query where the reach allows it."""
         state = initial_states(self.problem, initial_state, self.state_mean)
-        time = moments(times)
-        if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
-            raise ValueError(f"times must increase and be finite; got {time}")
-        coefficients, scalars = named(self.problem, parameters, len(state), self.state_mean)
         span = self.reach * self.problem.time_step
-        normal, done, frames = (state - self.state_mean) / self.state_std, 0, [state]
-        given = self._given(normal, coefficients, scalars, state.new_full((len(state),), time[0]))
-        for later in time[1:] - time[0]:
-            # A rounding beyond the reach is within it.
-            for number in range(done + 1, max(math.ceil(later / span * (1 - 1e-9)), 1)):
-                normal = self._query(normal, given, state.new_full((len(state),), span))
-                begin = state.new_full((len(state),), time[0] + number * span)
-                given, done = self._given(normal, coefficients, scalars, begin), number
-            found = self._query(normal, given, state.new_full((len(state),), later - done * span))
-            frames.append(found * self.state_std + self.state_mean)
+        to_answer = queries(times, span)
+        coefficients, scalars = named(self.problem, parameters, len(state), self.state_mean)
+        places = self.places.expand(len(state), *self.places.shape)
+        normal, done, frames = (state.flatten(2) - self.state_mean) / self.state_std, 0, [state]
+
+        def given() -> torch.Tensor:
+            begin = state.new_full((len(state),), float(times[0]) + done * span)
+            return self._given(normal, coefficients.flatten(2), places, scalars, begin)
+
+        seen = given()
+        for number, rest in to_answer:
+            while done < number:
+                normal = self._query(normal, seen, state.new_full((len(state),), span))
+                done += 1
+                seen = given()
+            found = self._query(normal, seen, state.new_full((len(state),), rest))
+            frames.append((found * self.state_std + self.state_mean).view_as(state))
         return torch.stack(frames, dim=1)
 
     def _given(
-        self, state: torch.Tensor, coefficients: torch.Tensor, parameters: torch.Tensor, time: torch.Tensor
+        self,
+        state_BCN: torch.Tensor,
+        coefficients_BKN: torch.Tensor,
+        places_BNF: torch.Tensor,
+        parameters: torch.Tensor,
+        time: torch.Tensor,
     ) -> torch.Tensor:
-        """What N sees beside τ, normalised, (B, F)."""
-        fields = (coefficients - self.coefficient_mean) / self.coefficient_std
-        raw = parameters if self.problem.autonomous else torch.cat([parameters, time[:, None]], dim=-1)
-        conditions = (raw - self.condition_mean) / self.condition_std
-        return torch.cat([state.flatten(1), fields.flatten(1), conditions], dim=-1)
+        """What N sees beside τ, normalised, (B, G, F)."""
+        raw = torch.cat([parameters, time[:, None]], dim=-1) if self._tells_time else parameters
+        conditions = ((raw - self.condition_mean) / self.condition_std)[:, None]
+        if not self.problem.has_particles:
+            return torch.cat([places_BNF, conditions.expand(-1, places_BNF.shape[1], -1)], dim=-1)
+        fields = (coefficients_BKN - self.coefficient_mean) / self.coefficient_std
+        return torch.cat([state_BCN.flatten(1)[:, None], fields.flatten(1)[:, None], conditions], dim=-1)
 
-    def _query(self, state: torch.Tensor, given: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
+    def _query(self, state_BCN: torch.Tensor, given_BGF: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
         """The normalised states (B, C, N) the times `later` (B,) after `state`."""
         share = later / (self.reach * self.problem.time_step)
-        change = self.network(torch.cat([given, 2 * share[:, None] - 1], dim=-1)).view_as(state)
+        clock = (2 * share - 1)[:, None, None].expand(-1, given_BGF.shape[1], 1)
+        change_BGC = self.network(torch.cat([given_BGF, clock], dim=-1))
         grown = later / (later + self.problem.time_step)
-        found: torch.Tensor = state + grown[:, None, None] * change
+        found: torch.Tensor = state_BCN + grown[:, None, None] * change_BGC.movedim(-1, 1).reshape(
+            state_BCN.shape
+        )
         return found
+
+
+def _places(problem: Problem) -> np.ndarray:
+    """What tells the network the place of each cell, (N, F); nothing for particles."""
+    if problem.has_particles:
+        return np.empty((problem.sites[0], 0))
+    centres = [(np.arange(size) + 0.5) / size for size in problem.sites]
+    features = []
+    for share, boundary in zip(np.meshgrid(*centres, indexing="ij"), problem.boundaries, strict=True):
+        if boundary == "periodic":
+            angles = 2 * np.pi * np.arange(1, _WAVES + 1) * share.reshape(-1, 1)
+            features += [np.cos(angles), np.sin(angles)]
+        else:
+            features.append(2 * share.reshape(-1, 1) - 1)
+    return np.concatenate(features, axis=1)

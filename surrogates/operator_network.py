@@ -16,7 +16,7 @@ import torch
 from surrogates.branch import Branch
 from surrogates.contract import Batch, Problem, Surrogate
 from surrogates.grid_inputs import GridInputs
-from surrogates.inputs import initial_states, moments, named
+from surrogates.inputs import initial_states, named, queries
 from surrogates.trunk import Trunk
 
 #: Bound below on a frame's norm, in standard deviations, in the relative loss.
@@ -77,15 +77,13 @@ class OperatorNetwork(Surrogate):
     ) -> torch.Tensor:
         """The states at any increasing `times`, each by one query where the reach allows it."""
         state = initial_states(self.problem, initial_state, self.inputs.state_mean)
-        time = moments(times)
-        if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
-            raise ValueError(f"times must increase and be finite; got {time}")
-        coefficients_BKX, parameters_BP = named(self.problem, parameters, len(state), self.inputs.state_mean)
         span = self.reach * self.problem.time_step
-        start_BXC, frames, number = self.inputs.normal(state), [state], 0
+        to_answer = queries(times, span)
+        coefficients_BKX, parameters_BP = named(self.problem, parameters, len(state), self.inputs.state_mean)
+        start_BXC, frames, done = self.inputs.normal(state), [state], 0
 
         def branch() -> torch.Tensor:
-            begin = state.new_full((len(state),), time[0] + number * span)
+            begin = state.new_full((len(state),), float(times[0]) + done * span)
             return self._coefficients(start_BXC, coefficients_BKX, parameters_BP, begin)
 
         def query(later: float) -> torch.Tensor:
@@ -93,12 +91,11 @@ class OperatorNetwork(Surrogate):
             return start_BXC + change_BTCX[:, 0].movedim(1, -1)
 
         coefficients_BFM = branch()
-        for later in time[1:] - time[0]:
-            # A rounding beyond the reach is within it.
-            while later > (number + 1) * span * (1 + 1e-9):
-                start_BXC, number = query(span), number + 1
+        for number, rest in to_answer:
+            while done < number:
+                start_BXC, done = query(span), done + 1
                 coefficients_BFM = branch()
-            frames.append(self.inputs.physical(query(later - number * span)))
+            frames.append(self.inputs.physical(query(rest)))
         return torch.stack(frames, dim=1)
 
     def _start(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The perceptron for few bodies: any time in one query, later ones in several, and its refusals."""
+"""The perceptron for few bodies and for fields that parameters determine: one query, several, refusals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ REACH = 4
 def built(autonomous: bool = True, **options: int) -> Surrogate:
     torch.manual_seed(0)
     problem = problems.particles(autonomous=autonomous)
-    return store.build("mlp", {"width": 16, "layers": 2, "reach": REACH} | options, problem, "float64")
+    return store.build(
+        "mlp", {"width": 16, "layers": 2, "reach": REACH, "points": 64} | options, problem, "float64"
+    )
 
 
 def asked(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -59,7 +61,7 @@ def test_windows_of_another_length_are_refused() -> None:
         surrogate(batch)
 
 
-@pytest.mark.parametrize("option", ["width", "layers", "reach"])
+@pytest.mark.parametrize("option", ["width", "layers", "reach", "points"])
 def test_an_option_below_one_is_refused(option: str) -> None:
     with pytest.raises(ValueError, match=rf"surrogate\.{option}=0.* must be at least"):
         built(**{option: 0})
@@ -97,3 +99,76 @@ def test_learns_bodies_on_springs() -> None:
     error = (found - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
     still = (test["state"][:, :1] - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
     assert error < still / 10
+
+
+def on_a_grid(autonomous: bool = True, **options: int) -> Surrogate:
+    torch.manual_seed(0)
+    plain = {"width": 24, "layers": 2, "reach": REACH, "points": 10**6} | options
+    return store.build("mlp", plain, problems.determined(autonomous), "float64")
+
+
+def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: int = 0) -> Batch:
+    """Windows of the exact solution, see `problems.determined`, from the frame `first`."""
+    problem = surrogate.problem
+    power = torch.tensor(rng.uniform(1, 3, count))
+    time = torch.tensor((first + np.arange(REACH + 1)) * problem.time_step)
+    x, y = ((torch.arange(size, dtype=torch.float64) + 0.5) * 2 / size for size in problem.sites)
+    wave = torch.sin(np.pi * x)[:, None] * torch.sin(np.pi / 2 * y)
+    states = [
+        amplitude * torch.exp(-rate * 2 * 1.25 * np.pi**2 * power[:, None] * time)[..., None, None] * wave
+        for amplitude, rate in ((20.0, 0.01), (4e3, 0.02))
+    ]
+    return {
+        "state": torch.stack(states, dim=2),
+        "coefficients": torch.full((count, 1, *problem.sites), 2.0, dtype=torch.float64),
+        "parameters": power[:, None],
+        "time": time.expand(count, -1),
+        "uniform": torch.tensor(rng.random((count, surrogate.num_uniform))),
+    }
+
+
+def test_learns_fields_that_a_parameter_determines() -> None:
+    """From 40 cells a window at a time, from the beginning and from later frames."""
+    surrogate, rng = on_a_grid(points=40), np.random.default_rng(0)
+    assert surrogate.num_uniform == 40
+    optimiser = torch.optim.Adam(surrogate.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=500)
+    for step in range(500):
+        optimiser.zero_grad()
+        surrogate(fading(surrogate, 8, rng, first=4 * (step % 2)))["data"].backward()
+        optimiser.step()
+        schedule.step()
+    for first in (0, 4):
+        test = fading(surrogate, 8, rng, first)
+        state, truth = test["state"][:, 0], test["state"]
+        found = surrogate.predict(state, problems.named(surrogate.problem, test), test["time"][0].numpy())
+        assert (found - truth).norm() < (truth[:, :1] - truth).norm() / 10
+
+
+def test_a_grid_larger_than_the_points_is_drawn_from_and_the_mean_is_the_loss_of_all() -> None:
+    whole, part = on_a_grid(), on_a_grid(points=30)
+    part.load_state_dict(whole.state_dict())
+    assert whole.num_uniform == 0
+    rng = np.random.default_rng(0)
+    batch = fading(part, 4, rng)
+    losses = []
+    for _ in range(300):
+        batch["uniform"] = torch.tensor(rng.random((4, 30)))
+        losses.append(part(batch)["data"].item())
+    error = np.std(losses) / len(losses) ** 0.5
+    assert abs(np.mean(losses) - whole(batch)["data"].item()) < 4 * error
+
+
+def test_a_grid_is_answered_by_the_time_since_the_trajectory_began() -> None:
+    surrogate = on_a_grid()
+    batch = fading(surrogate, 2, np.random.default_rng(0))
+    state, named = batch["state"][:, 0], problems.named(surrogate.problem, batch)
+    early = surrogate.predict(state, named, np.array([0.0, 0.5]))
+    late = surrogate.predict(state, named, np.array([1.0, 1.5]))
+    assert torch.equal(early[:, 0], late[:, 0])
+    assert not torch.equal(early[:, 1], late[:, 1])
+
+
+def test_fields_that_parameters_do_not_determine_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no scalar parameters determine.*Surrogates that fit: .*fno"):
+        store.build("mlp", problems.options("mlp"), problems.problem((16,), ("periodic",)), "float64")
