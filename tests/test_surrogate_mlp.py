@@ -129,7 +129,7 @@ def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: in
 
 def test_learns_fields_that_a_parameter_determines() -> None:
     """From 40 cells a window at a time, from the beginning and from later frames."""
-    surrogate, rng = on_a_grid(points=40), np.random.default_rng(0)
+    surrogate, rng = on_a_grid(points=40, width=48), np.random.default_rng(0)
     assert surrogate.num_uniform == 40
     optimiser = torch.optim.Adam(surrogate.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=500)
@@ -138,11 +138,14 @@ def test_learns_fields_that_a_parameter_determines() -> None:
         surrogate(fading(surrogate, 8, rng, first=4 * (step % 2)))["data"].backward()
         optimiser.step()
         schedule.step()
+    wrong = still = 0.0
     for first in (0, 4):
         test = fading(surrogate, 8, rng, first)
         state, truth = test["state"][:, 0], test["state"]
         found = surrogate.predict(state, problems.named(surrogate.problem, test), test["time"][0].numpy())
-        assert (found - truth).norm() < (truth[:, :1] - truth).norm() / 10
+        wrong += (found - truth).square().sum().item()
+        still += (truth[:, :1] - truth).square().sum().item()
+    assert wrong < still / 10**2
 
 
 def test_a_grid_larger_than_the_points_is_drawn_from_and_the_mean_is_the_loss_of_all() -> None:
