@@ -24,9 +24,8 @@ class FiLM(nn.Module):
             self.scale_and_shift = nn.Sequential(nn.Linear(num_conditions, width), nn.GELU(), last)
 
     def forward(self, hidden: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """`hidden` (B, *sites, width) and `conditions` (B, num_conditions) give (B, *sites, width)."""
+        """`hidden` (*sites, B, width) and `conditions` (B, num_conditions) give (*sites, B, width)."""
         if self.scale_and_shift is None:
             return hidden
-        num_axes = hidden.ndim - 2
-        scale, shift = self.scale_and_shift(conditions)[(slice(None), *[None] * num_axes)].chunk(2, dim=-1)
+        scale, shift = self.scale_and_shift(conditions).chunk(2, dim=-1)
         return torch.addcmul(shift, hidden, 1 + scale)

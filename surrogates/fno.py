@@ -1,6 +1,7 @@
 """The Fourier neural operator as a map over one time step, on 1-D, 2-D and 3-D grids.
 
-Shape letters: B batch, I inputs, C channels, Q conditions, W width; X stands for all sites.
+Shape letters: B batch, I inputs, C channels, Q conditions, W width; X stands for all sites. Inside, sites
+come first: see `spectral`.
 """
 
 from __future__ import annotations
@@ -74,27 +75,32 @@ class FNO(Stepper):
 
     def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """The normalised change over one time step, (B, *sites, C)."""
-        hidden_BXW = self.lifting(inputs_BXI)
+        hidden_XBW = self.lifting(inputs_BXI.movedim(0, -2).contiguous())
         for layer in self.layers:
-            hidden_BXW = layer(hidden_BXW, conditions_BQ, self.fourier)
-        change_BXC: torch.Tensor = self.projection(hidden_BXW)
-        return change_BXC
+            hidden_XBW = layer(hidden_XBW, conditions_BQ, self.fourier)
+        change_XBC: torch.Tensor = self.projection(hidden_XBW)
+        return change_XBC.movedim(-2, 0)
 
 
 class FourierLayer(nn.Module):
-    """h + V gelu(FiLM(K h + W h, p)): a non-local and a local linear map, and a non-linearity."""
+    """h + V gelu(FiLM(K h + W h + b, p)): a non-local and a local linear map, and a non-linearity.
+
+    V has no constant of its own: the next layer's b and the projection make up for any.
+    """
 
     def __init__(self, width: int, num_conditions: int, fourier: TruncatedFourier):
         super().__init__()
         self.spectral = SpectralConvolution(width, fourier)
         self.local = nn.Linear(width, width)
         self.film = FiLM(num_conditions, width)
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(width, width, bias=False)
 
     def forward(
-        self, hidden_BXW: torch.Tensor, conditions_BQ: torch.Tensor, fourier: TruncatedFourier
+        self, hidden_XBW: torch.Tensor, conditions_BQ: torch.Tensor, fourier: TruncatedFourier
     ) -> torch.Tensor:
-        """The next hidden field, (B, *sites, W)."""
-        mixed = self.spectral(hidden_BXW, fourier) + self.local(hidden_BXW)
-        out: torch.Tensor = self.out(nn.functional.gelu(self.film(mixed, conditions_BQ)))
-        return hidden_BXW + out
+        """The next hidden field, (*sites, B, W)."""
+        mixed = self.spectral(hidden_XBW, fourier, onto=self.local(hidden_XBW))
+        active = nn.functional.gelu(self.film(mixed, conditions_BQ))
+        # One product that adds: h + V a.
+        next_hidden = torch.addmm(hidden_XBW.flatten(0, -2), active.flatten(0, -2), self.out.weight.T)
+        return next_hidden.view_as(hidden_XBW)

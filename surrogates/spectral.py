@@ -1,7 +1,8 @@
 """Convolution with a learned, band-limited kernel, by a truncated Fourier transform.
 
 The transform is a product with a small real matrix along each axis: only the kept modes are computed,
-and real matrix products are what processors do best.
+and real matrix products are what processors do best. Sites come first, batch and channels last, so that
+each axis is one product over all that lies behind it, and nothing is ever transposed.
 
 Shape letters: B batch, C channels, M kept modes over all axes; 2 is the real and the imaginary part.
 """
@@ -20,7 +21,7 @@ class TruncatedFourier(nn.Module):
 
         û(k) = 1/N Σ_x u(x) e^{-2πi k·x/P},    u(x) = Σ_k û(k) e^{2πi k·x/P}
 
-    over |k| < `modes` on each axis, with half of the last axis's modes, as the field is real. Lengths
+    over |k| < `modes` on each axis, with half of the first axis's modes, as the field is real. Lengths
     are in units of the axis. A `period` P of 1 is the transform of a periodic axis. A longer one is
     that of the field followed by zeros, evaluated on the cells alone: no padded array is ever made.
 
@@ -30,8 +31,8 @@ class TruncatedFourier(nn.Module):
 
     def __init__(self, sites: tuple[int, ...], periods: tuple[float, ...], modes: tuple[int, ...]):
         super().__init__()
-        self.num_modes = prod(2 * count - 1 for count in modes[:-1]) * modes[-1]
-        last = len(sites) - 1
+        self.sites = sites
+        self.num_modes = modes[0] * prod(2 * count - 1 for count in modes[1:])
         for axis, (size, period, count) in enumerate(zip(sites, periods, modes, strict=True)):
             limit = most_modes(size, period)
             if not 1 <= count <= limit:
@@ -39,30 +40,34 @@ class TruncatedFourier(nn.Module):
                     f"modes={count} on axis {axis}, whose {size} cells resolve 1 to {limit}: "
                     f"set surrogate.modes to {limit} or less, or refine the grid"
                 )
-            to_modes, to_cells = _matrices(size, period, count, is_last=axis == last)
+            to_modes, to_cells = _matrices(size, period, count, is_first=axis == 0)
             for name, matrix in (("to_modes", to_modes), ("to_cells", to_cells)):
                 tensor = torch.tensor(matrix, dtype=torch.get_default_dtype())
                 self.register_buffer(f"{name}_{axis}", tensor, persistent=False)
 
     def analyse(self, field: torch.Tensor) -> torch.Tensor:
-        """The coefficients (M, 2, B, C) of a field (B, *sites, C)."""
-        batch, *sites, channels = field.shape
-        kept = 1
-        for axis in reversed(range(len(sites))):
+        """The coefficients (M, 2, B, C) of a field (*sites, B, C)."""
+        batch, channels = field.shape[-2:]
+        modes = self.get_buffer("to_modes_0") @ field.reshape(self.sites[0], -1)
+        kept = len(modes) // 2
+        for axis in range(1, len(self.sites)):
             matrix = self.get_buffer(f"to_modes_{axis}")
-            field = matrix @ field.reshape(batch * prod(sites[:axis]), matrix.shape[1], kept * channels)
-            kept *= matrix.shape[0] // 2
-        return field.reshape(batch, 2, kept, channels).permute(2, 1, 0, 3)
+            modes = matrix @ modes.view(kept, 2 * self.sites[axis], -1)
+            kept *= len(matrix) // 2
+        return modes.view(kept, 2, batch, channels)
 
-    def synthesise(self, coefficients: torch.Tensor, sites: tuple[int, ...]) -> torch.Tensor:
-        """The field (B, *sites, C) that has the coefficients (M, 2, B, C)."""
-        kept, _, batch, channels = coefficients.shape
-        field = coefficients.permute(2, 1, 0, 3)
-        for axis in range(len(sites)):
+    def synthesise(self, coefficients: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
+        """The field (*sites, B, C) that has the coefficients (M, 2, B, C), added to `onto`."""
+        kept = len(coefficients)
+        field = coefficients
+        for axis in reversed(range(1, len(self.sites))):
             matrix = self.get_buffer(f"to_cells_{axis}")
             kept //= matrix.shape[1] // 2
-            field = matrix @ field.reshape(batch * prod(sites[:axis]), matrix.shape[1], kept * channels)
-        return field.reshape(batch, *sites, channels)
+            field = matrix @ field.reshape(kept, matrix.shape[1], -1)
+        field = field.reshape(2 * kept, -1)
+        return torch.addmm(onto.reshape(self.sites[0], -1), self.get_buffer("to_cells_0"), field).view(
+            onto.shape
+        )
 
 
 class SpectralConvolution(nn.Module):
@@ -71,20 +76,21 @@ class SpectralConvolution(nn.Module):
     Source: Li et al. 2021, "Fourier Neural Operator for Parametric PDEs", eq. 5.
     """
 
+    turn: torch.Tensor
+
     def __init__(self, width: int, fourier: TruncatedFourier):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(fourier.num_modes, width, 2, width) * (2 * width) ** -0.5)
+        # With both parts exchanged: multiplication by i.
+        self.register_buffer("turn", torch.tensor([[[-1.0]], [[1.0]]]), persistent=False)
 
-    def forward(self, field: torch.Tensor, fourier: TruncatedFourier) -> torch.Tensor:
-        """A field (B, *sites, C) of the same shape."""
-        _, *sites, channels = field.shape
+    def forward(self, field: torch.Tensor, fourier: TruncatedFourier, onto: torch.Tensor) -> torch.Tensor:
+        """The convolution of a field (*sites, B, C), added to `onto` of the same shape."""
         modes = fourier.analyse(field)
-        count, _, batch, _ = modes.shape
-        products = modes.reshape(count, 2 * batch, channels) @ self.weight.flatten(2)
-        parts = products.view(count, 2, batch, 2, channels)
-        real = parts[:, 0, :, 0] - parts[:, 1, :, 1]
-        imaginary = parts[:, 0, :, 1] + parts[:, 1, :, 0]
-        return fourier.synthesise(torch.stack([real, imaginary], dim=1), tuple(sites))
+        count, _, batch, channels = modes.shape
+        products = modes.view(count, 2 * batch, channels) @ self.weight.flatten(2)
+        by_real, by_imaginary = products.view(count, 2, batch, 2, channels).unbind(3)
+        return fourier.synthesise(torch.addcmul(by_real, by_imaginary.flip(1), self.turn), onto)
 
 
 def most_modes(size: int, period: float) -> int:
@@ -92,27 +98,22 @@ def most_modes(size: int, period: float) -> int:
     return int(np.ceil(size * period / 2))
 
 
-def _matrices(size: int, period: float, modes: int, is_last: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The transform of one axis and its inverse as real matrices over (part, cell) and (part, mode).
+def _matrices(size: int, period: float, modes: int, is_first: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The transform of one axis and its inverse as real matrices over (part, cell) and (mode, part).
 
-    The last axis starts from real cells (size -> 2 modes) and keeps k >= 0; the others turn complex
-    cells, with the part behind the cell, into modes of both signs, with the part before the mode.
+    The first axis starts from real cells and keeps k >= 0; the others turn complex cells into modes of
+    both signs.
     """
-    wave_numbers = np.arange(modes) if is_last else np.arange(1 - modes, modes)
+    wave_numbers = np.arange(modes) if is_first else np.arange(1 - modes, modes)
     centres = (np.arange(size) + 0.5) / size
     angle = 2 * np.pi / period * np.outer(wave_numbers, centres)
     cosine, sine = np.cos(angle), np.sin(angle)
     num_cells = size * period
-    if is_last:
+    if is_first:
         # A real field holds each mode twice, as k and as -k, except the constant one.
-        twice = np.where(wave_numbers == 0, 1.0, 2.0)[:, None]
-        return (
-            np.concatenate([cosine, -sine]) / num_cells,
-            np.concatenate([twice * cosine, -twice * sine]).T,
-        )
-    forward = np.stack([np.stack([cosine, sine], axis=-1), np.stack([-sine, cosine], axis=-1)])
-    backward = np.stack([np.stack([cosine, -sine]), np.stack([sine, cosine])])
-    return (
-        forward.reshape(2 * len(wave_numbers), 2 * size) / num_cells,
-        backward.transpose(3, 0, 1, 2).reshape(2 * size, 2 * len(wave_numbers)),
-    )
+        twice = np.where(wave_numbers == 0, 1.0, 2.0)[:, None, None]
+        parts = np.stack([cosine, -sine], axis=1)
+        return parts.reshape(2 * modes, size) / num_cells, (twice * parts).reshape(2 * modes, size).T
+    forward = np.stack([np.stack([cosine, sine], axis=1), np.stack([-sine, cosine], axis=1)], axis=1)
+    square = (2 * len(wave_numbers), 2 * size)
+    return forward.reshape(square) / num_cells, forward.reshape(square).T

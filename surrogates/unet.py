@@ -89,7 +89,8 @@ class ConvolutionBlock(nn.Module):
     def forward(self, hidden: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """Fields (B, num_in, *sites) to (B, num_out, *sites)."""
         hidden = self.first(_with_neighbours(hidden, self.periodic))
-        hidden = nn.functional.gelu(self.film(hidden.movedim(1, -1), conditions_BQ)).movedim(-1, 1)
+        conditioned = self.film(hidden.movedim((0, 1), (-2, -1)), conditions_BQ)
+        hidden = nn.functional.gelu(conditioned).movedim((-2, -1), (0, 1))
         out: torch.Tensor = nn.functional.gelu(self.second(_with_neighbours(hidden, self.periodic)))
         return out
 
