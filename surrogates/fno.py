@@ -1,7 +1,6 @@
 """The Fourier neural operator as a map over one time step, on 1-D, 2-D and 3-D grids.
 
-Shape letters: B batch, I inputs, C channels, Q conditions, W width; X stands for all sites. Inside, sites
-come first: see `spectral`.
+Shape letters: B batch, I inputs, C channels, Q conditions; X stands for all sites.
 """
 
 from __future__ import annotations
@@ -9,25 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from surrogates.constraints import Constraint
 from surrogates.contract import Problem
-from surrogates.film import FiLM
-from surrogates.spectral import SpectralConvolution, TruncatedFourier
+from surrogates.fourier_network import FourierNetwork
 from surrogates.stepper import Stepper
-
-#: Period of the Fourier basis on an axis that is not periodic, in units of the axis.
-_PERIOD_BETWEEN_WALLS = 1.25
 
 
 class FNO(Stepper):
-    """Fourier layers between a lifting and a projection that act on each cell alone.
-
-        h ← h + V gelu(FiLM(K h + W h, p)),    (K h)^(k) = R(k) ĥ(k) for |k| < modes
-
-    On an axis that is not periodic the Fourier basis has a period of 1.25 axes, so that its two ends
-    are apart, and is evaluated on the cells only. The weights do not depend on the number of cells.
+    """The change over one time step as a network of Fourier layers, see `FourierNetwork`.
 
     Options:
         width: channels of the hidden field.
@@ -61,46 +50,17 @@ class FNO(Stepper):
             )
         if width < 1 or layers < 1:
             raise ValueError(f"surrogate.width={width} and surrogate.layers={layers} must be at least 1")
-        periods = tuple(
-            1.0 if boundary == "periodic" else _PERIOD_BETWEEN_WALLS for boundary in problem.boundaries
-        )
-        self.fourier = TruncatedFourier(problem.sites, periods, counts)
-        self.lifting = nn.Sequential(nn.Linear(self.num_inputs, width), nn.GELU(), nn.Linear(width, width))
-        self.layers = nn.ModuleList(
-            FourierLayer(width, self.num_conditions, self.fourier) for _ in range(layers)
-        )
-        self.projection = nn.Sequential(
-            nn.Linear(width, width), nn.GELU(), nn.Linear(width, len(problem.channels))
+        self.network = FourierNetwork(
+            problem,
+            num_fields=self.num_inputs,
+            num_conditions=self.num_conditions,
+            num_out=len(problem.channels),
+            width=width,
+            modes=counts,
+            layers=layers,
         )
 
     def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """The normalised change over one time step, (B, *sites, C)."""
-        hidden_XBW = self.lifting(inputs_BXI.movedim(0, -2).contiguous())
-        for layer in self.layers:
-            hidden_XBW = layer(hidden_XBW, conditions_BQ, self.fourier)
-        change_XBC: torch.Tensor = self.projection(hidden_XBW)
-        return change_XBC.movedim(-2, 0)
-
-
-class FourierLayer(nn.Module):
-    """h + V gelu(FiLM(K h + W h + b, p)): a non-local and a local linear map, and a non-linearity.
-
-    V has no constant of its own: the next layer's b and the projection make up for any.
-    """
-
-    def __init__(self, width: int, num_conditions: int, fourier: TruncatedFourier):
-        super().__init__()
-        self.spectral = SpectralConvolution(width, fourier)
-        self.local = nn.Linear(width, width)
-        self.film = FiLM(num_conditions, width)
-        self.out = nn.Linear(width, width, bias=False)
-
-    def forward(
-        self, hidden_XBW: torch.Tensor, conditions_BQ: torch.Tensor, fourier: TruncatedFourier
-    ) -> torch.Tensor:
-        """The next hidden field, (*sites, B, W)."""
-        mixed = self.spectral(hidden_XBW, fourier, onto=self.local(hidden_XBW))
-        active = nn.functional.gelu(self.film(mixed, conditions_BQ))
-        # One product that adds: h + V a.
-        next_hidden = torch.addmm(hidden_XBW.flatten(0, -2), active.flatten(0, -2), self.out.weight.T)
-        return next_hidden.view_as(hidden_XBW)
+        change_BXC: torch.Tensor = self.network(inputs_BXI, conditions_BQ)
+        return change_BXC

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from surrogates.branch import Branch
 from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.fourier_network import FourierNetwork
 from surrogates.grid_inputs import GridInputs
 from surrogates.inputs import initial_states, named, queries
 from surrogates.trunk import Trunk
@@ -27,10 +27,10 @@ class OperatorNetwork(Surrogate):
     """u(x, t + τ) = u(x, t) + σ Σ_jm b_jm(u(t), a, p, t) φ_jm(x, τ)    for any 0 ≤ τ ≤ `reach` Δt
 
     The functions φ are the trunk (`Trunk`), the same for all cases. Their coefficients b come from the branch
-    (`Branch`), which sees the state u, the coefficient fields a, the scalar parameters p, and the time t
-    unless the equation is autonomous: they are the modes of J fields a channel. σ is the standard deviation
-    of each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so that u(x, t) comes back
-    exactly. Times beyond the reach take several queries, one after the other.
+    (`FourierNetwork`), which sees the state u, the coefficient fields a, the scalar parameters p, and the
+    time t unless the equation is autonomous: they are the modes of J fields a channel. σ is the standard
+    deviation of each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so that u(x, t)
+    comes back exactly. Times beyond the reach take several queries, one after the other.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class OperatorNetwork(Surrogate):
             )
         self.reach = reach
         self.inputs = GridInputs(problem)
-        self.branch = Branch(
+        self.branch = FourierNetwork(
             problem,
             num_fields=self.inputs.num_fields,
             num_conditions=self.inputs.num_conditions,

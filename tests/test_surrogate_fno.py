@@ -82,7 +82,7 @@ def test_the_operator_is_the_same_on_a_finer_grid() -> None:
         FNO(problems.problem((size,), ("periodic",)), width=8, modes=4, layers=1) for size in (27, 81)
     )
     # With a linear lifting the one transform sees the band-limited input itself: nothing aliases.
-    coarse.lifting, fine.lifting = torch.nn.Linear(3, 8), torch.nn.Linear(3, 8)  # type: ignore[assignment]
+    coarse.network.lifting, fine.network.lifting = torch.nn.Linear(3, 8), torch.nn.Linear(3, 8)  # type: ignore[assignment]
     fine.load_state_dict(coarse.state_dict())
     conditions = torch.zeros(1, 1)
 
@@ -130,4 +130,4 @@ def test_wrong_options_are_refused_with_numbers(options: dict[str, object], said
 
 def test_modes_can_differ_from_axis_to_axis() -> None:
     surrogate = FNO(problems.problem((16, 12), ("periodic", "periodic")), width=8, modes=[7, 3], layers=2)
-    assert surrogate.fourier.num_modes == 7 * (2 * 3 - 1)
+    assert surrogate.network.fourier.num_modes == 7 * (2 * 3 - 1)
