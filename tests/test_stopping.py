@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_generate_keeps_whole_shards_and_goes_on(tmp_path: Path) -> None:
     overrides = ("solver=heat", f"run={tmp_path / 'stopped'}", *LARGE)
-    assert stopped("generate", *overrides, after=0.5) == 75
+
+    def some_are_made() -> bool:
+        return any((tmp_path / "stopped").rglob("*.hdf5"))
+
+    assert stopped("generate", *overrides, when=some_are_made) == 75
     record = newest(tmp_path / "stopped", "generate")
     assert record["outcome"] == "interrupted"
     assert 0 < record["progress"]["done"] < record["progress"]["total"] == 400
@@ -56,7 +61,7 @@ def test_training_stopped_three_times_ends_with_the_same_bits(undisturbed: Path,
     overrides = ("experiment=smoke", f"run={tmp_path}", f"dataset={undisturbed / 'dataset'}", *TRAINING)
     reached = 0
     for _ in range(3):
-        assert stopped("train", *overrides, after=0.7) == 75
+        assert stopped("train", *overrides, when=lambda: time.sleep(0.7) is None) == 75
         record = newest(tmp_path, "train")
         assert record["outcome"] == "interrupted"
         assert record["progress"]["start"] == reached < record["progress"]["done"] < 600
@@ -72,18 +77,17 @@ def test_a_stage_that_has_nothing_to_save_is_left_alone(tmp_path: Path) -> None:
     assert "passed" in succeeded(drift("validate", tmp_path, fault="signalled")).stdout
 
 
-def stopped(name: str, *overrides: str, after: float) -> int:
-    """Sends mpirun SIGUSR1 some time (s) after a stage on two ranks began to work; how it ended."""
+def stopped(name: str, *overrides: str, when: Callable[[], bool]) -> int:
+    """Sends mpirun SIGUSR1 once a stage on two ranks has begun to work and `when` holds; how it ended."""
     run = Path(next(word for word in overrides if word.startswith("run=")).removeprefix("run="))
     before = len(records_of(run, name))
     command = launching.mpi(2, "-m", f"pipeline.{name}", *overrides)
     with subprocess.Popen(command, env=launching.environment(), stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
-        while not (len(records_of(run, name)) > before and "progress" in newest(run, name)):
+        while not (len(records_of(run, name)) > before and "progress" in newest(run, name) and when()):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        time.sleep(after)
         process.send_signal(signal.SIGUSR1)
         return process.wait(60)
 
