@@ -186,20 +186,23 @@ class Surrogate(torch.nn.Module, ABC):
         (B, *sites) or (*sites). The computation runs on the device and in the precision of the
         weights; no gradient is kept.
 
-        Warns with `ExtrapolationWarning` of a scalar parameter outside the range of the training data.
+        Warns with `ExtrapolationWarning` of a scalar parameter outside the range of the training data, and,
+        where the surrogate learned a span of time, of times outside it.
 
         Raises:
             ValueError: a shape, a missing or unknown parameter, or times that do not fit; with `strict`
-                also a parameter outside the range of the training data.
+                also what it would warn of.
         """
-        for told in self._out_of_range(parameters):
+        for told in self._out_of_range(parameters, times):
             if strict:
                 raise ValueError(f"{told}; without strict=True it is answered all the same")
             warnings.warn(f"{told}; the answer is an extrapolation", ExtrapolationWarning, stacklevel=3)
         return self._predict(initial_state, parameters, times)
 
-    def _out_of_range(self, parameters: Mapping[str, Any]) -> list[str]:
-        """A sentence for each scalar parameter that the training data did not cover."""
+    def _out_of_range(self, parameters: Mapping[str, Any], times: np.ndarray | torch.Tensor) -> list[str]:
+        """A sentence for each scalar parameter that the training data did not cover; `times` have no range
+        here.
+        """
         told = []
         for name, (low, high) in zip(self.problem.parameters, self.problem.parameter_ranges, strict=True):
             if name not in parameters:

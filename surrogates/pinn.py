@@ -1,0 +1,231 @@
+"""A physics-informed network: the equation itself is the loss, and data are optional.
+
+Shape letters: B batch, M points, D their coordinates, E equations, C channels; N stands for the bodies of
+particles, X for all sites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from surrogates import deepxde_parts
+from surrogates.ansatz import Change
+from surrogates.collocation import EvenPoints, preferred
+from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.equation import Equation
+from surrogates.inputs import initial_states, moments, named
+from surrogates.jets import derivative
+from surrogates.observations import Observations, site_coordinates
+from surrogates.start import fields_at_start, start_derivatives, start_jets
+
+
+class PINN(Surrogate):
+    """u(x, t; p) = u₀(x; p) + σ (t/T) b(x) N(x, t, p)
+
+    N is a perceptron of the place, the time and the scalar parameters, T the duration, and σ the standard
+    deviation of each channel. u₀ is the solver's own initial state at any point, so that the initial
+    condition is exact. b vanishes at dirichlet walls, and N is periodic, or without slope at neumann walls,
+    by what it is told (see `surrogates.ansatz`): these conditions are exact too. Particles have no x; N gives
+    the positions and velocities of all bodies.
+
+    The loss `residual` is the mean square of the solver's `residual` at random points of the box, of the
+    duration and of the ranges of the parameters, in the units of `surrogates.equation`. `data`, times
+    `data_weight`, is that of the change since a window's first frame, over σ, at a random site and frame for
+    each of these points; with weight 0 frames are never looked at.
+
+    `predict` starts from the state that it is given, at time t₁: u(t) = u(t₁) + σ b (t N(t) - t₁ N(t₁)) / T.
+
+    Options:
+        width: of the hidden layers.
+        layers: their number.
+        waves: Fourier features along a periodic axis, and cosines between neumann walls.
+        points: at which the residual is taken, for each window of a batch.
+        candidates: points of which one is chosen by its residual (see `surrogates.collocation`); 1 takes all.
+        data_weight: of the loss `data`.
+
+    Raises:
+        ValueError: parameters do not tell the trajectories; a flux through a wall, or walls that disagree
+            where they meet; an option out of range.
+
+    Source: Raissi, Perdikaris & Karniadakis 2019 (doi:10.1016/j.jcp.2018.10.045); hard conditions: Lagaris,
+    Likas & Fotiadis 1998 (doi:10.1109/72.712178).
+    """
+
+    physics_informed: ClassVar[bool] = True
+
+    sites: torch.Tensor
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        width: int,
+        layers: int,
+        waves: int,
+        points: int,
+        candidates: int,
+        data_weight: float,
+    ):
+        super().__init__(problem)
+        if min(width, layers, waves, points, candidates) < 1 or data_weight < 0:
+            raise ValueError(
+                f"surrogate.width={width}, surrogate.layers={layers}, surrogate.waves={waves}, "
+                f"surrogate.points={points} and surrogate.candidates={candidates} must be at least 1, and "
+                f"surrogate.data_weight={data_weight:g} at least 0"
+            )
+        self.data_weight = data_weight
+        self.equation = None if problem.residual is None else Equation(problem)
+        self.change = Change(problem, width=width, layers=layers, waves=waves)
+        self.register_buffer("sites", site_coordinates(problem), persistent=False)
+        of_axes = zip(problem.lower, problem.extent, strict=True)
+        box = [] if problem.has_particles else [(lower, lower + extent) for lower, extent in of_axes]
+        box += [(0.0, problem.duration), *problem.parameter_ranges]
+        self.num_points, self.candidates = points, candidates
+        self.even_points = EvenPoints(box, points * candidates)
+        self.observations = Observations(problem, points) if data_weight else None
+        self.num_uniform = len(box) + 1 + (Observations.num_uniform if data_weight else 0)
+
+    @classmethod
+    def misfit(cls, problem: Problem) -> str | None:
+        """See `Surrogate.misfit`."""
+        if not problem.determined:
+            return "the scalar parameters, which are all that it is told, do not describe the initial fields"
+        values: dict[str, set[float]] = {
+            "periodic": set(),
+            "open": set(),
+            "dirichlet": set(),
+            "neumann": set(),
+        }
+        for kind, ends in zip(problem.boundaries, problem.boundary_values, strict=True):
+            values[kind].update(ends)
+        fluxes, walls = values["neumann"] - {0.0}, values["dirichlet"]
+        if fluxes:
+            return f"it needs neumann walls without flux, and there is one of {fluxes.pop():g}"
+        if problem.boundaries.count("dirichlet") > 1 and len(walls) > 1:
+            low, high = min(walls), max(walls)
+            return f"dirichlet walls at {low:g} and {high:g} meet, where no continuous field can be both"
+        return None
+
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The losses `residual` and, with a weight that is not 0, `data`."""
+        points = self.points(batch)
+        losses = {"residual": self._unbalanced(points).square().mean()}
+        if self.data_weight:
+            losses["data"] = self.data_weight * self._missed(points).square().mean()
+        return losses
+
+    def points(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """See `Surrogate.points`: a row is a point of the equation and, with data, a site and a frame."""
+        uniform_BU = batch["uniform"]
+        number = len(self.change.columns)
+        places_BMD = self.even_points(uniform_BU[:, :number])
+        if self.candidates > 1:
+            with torch.no_grad():
+                left = self._unbalanced(self._at(places_BMD.flatten(0, 1))).flatten(1)
+            size_BM = torch.linalg.vector_norm(left, dim=1).unflatten(0, places_BMD.shape[:2])
+            places_BMD = preferred(places_BMD, size_BM, uniform_BU[:, number], self.num_points)
+        points = self._at(places_BMD.flatten(0, 1))
+        if self.observations is not None:
+            points |= self.observations(batch, uniform_BU[:, number + 1 :])
+        return points
+
+    def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """See `Surrogate.residuals`: what the equation leaves and, with data, what the answers miss."""
+        left_ME = self._unbalanced(points).flatten(1)
+        if not self.data_weight:
+            return left_ME
+        missed_MC = self._missed(points).flatten(1)
+        # The mean over all columns is the sum of the two means.
+        number = left_ME.shape[1] + missed_MC.shape[1]
+        left_ME = (number / left_ME.shape[1]) ** 0.5 * left_ME
+        return torch.cat(
+            [left_ME, (self.data_weight * number / missed_MC.shape[1]) ** 0.5 * missed_MC], dim=1
+        )
+
+    def _predict(
+        self,
+        initial_state: np.ndarray | torch.Tensor,
+        parameters: Mapping[str, Any],
+        times: np.ndarray | torch.Tensor,
+    ) -> torch.Tensor:
+        """The states at any increasing `times`, each by one query."""
+        state = initial_states(self.problem, initial_state, self.sites)
+        time = moments(times)
+        if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
+            raise ValueError(f"times must increase and be finite; got {time}")
+        _, scalars_BP = named(self.problem, parameters, len(state), self.sites)
+        begin = self._moved(time[0], scalars_BP)
+        later = [state + (self._moved(moment, scalars_BP) - begin) for moment in time[1:]]
+        return torch.stack([state, *later], dim=1)
+
+    def _moved(self, time: float, scalars_BP: torch.Tensor) -> torch.Tensor:
+        """The change (B, C, *X) since time 0 at all sites."""
+        size, number = len(scalars_BP), len(self.sites)
+        at = self.sites.new_full((size, number, 1), time)
+        scalars = scalars_BP[:, None].expand(-1, number, -1)
+        inputs_MD = torch.cat([self.sites.expand(size, -1, -1), at, scalars], dim=-1).flatten(0, 1)
+        found: torch.Tensor = self.change(inputs_MD)
+        return (
+            found if self.problem.has_particles else found.view(size, *self.problem.sites, -1).movedim(-1, 1)
+        )
+
+    def _out_of_range(self, parameters: Mapping[str, Any], times: np.ndarray | torch.Tensor) -> list[str]:
+        time, last = moments(times), self.problem.duration
+        told = super()._out_of_range(parameters, times)
+        outside = time[(time < 0) | (time > last * (1 + 1e-6))]
+        if len(outside):
+            told.append(
+                f"time={outside[0]:g} is outside the duration 0 to {last:g} that the surrogate was trained "
+                f"on ({len(outside)} of {len(time)} times are)"
+            )
+        return told
+
+    def _at(self, inputs_MD: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Points of the equation, with the fields at start."""
+        assert self.equation is not None, "a loaded model is not trained"
+        if self.equation.orders is None:
+            return {"inputs": inputs_MD}
+        start = start_derivatives(self.problem, inputs_MD, self.change.columns, self.equation.orders)
+        return {"inputs": inputs_MD, **start}
+
+    def _unbalanced(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """What is left of the equations, (M, *N, E)."""
+        assert self.equation is not None, "a loaded model is not trained"
+        if self.equation.orders is None:
+            return self._by_reverse_mode(points["inputs"])
+        at = self.change.named(points["inputs"])
+        moved = self.change.jet(points["inputs"], self.equation.orders)
+        fields = start_jets(self.problem, points)
+        for place, name in enumerate(self.problem.channels):
+            fields[name] = fields[name] + moved[:, place]
+        return self.equation(fields | {"t": self._beside(at["t"])}, derivative, self._scalars(at))
+
+    def _by_reverse_mode(self, inputs_MD: torch.Tensor) -> torch.Tensor:
+        """What is left of equations that ask for more than jets carry, (M, E)."""
+        assert self.equation is not None, "a loaded model is not trained"
+        inputs_MD = inputs_MD.detach().requires_grad_()
+        with torch.enable_grad():
+            at = self.change.named(inputs_MD)
+            moved = self.change(inputs_MD)
+            fields = fields_at_start(self.problem, inputs_MD, self.change.columns)
+            for place, name in enumerate(self.problem.channels):
+                fields[name] = fields[name] + moved[:, place]
+            differentiate = deepxde_parts.reverse_mode(inputs_MD, self.change.columns)
+            fields["t"] = self._beside(at["t"].value)
+            return self.equation(fields, differentiate, self._scalars(at))
+
+    def _scalars(self, at: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        return {name: self._beside(at[name].value) for name in self.problem.parameters}
+
+    def _beside(self, values: Any) -> Any:
+        """Numbers (M,) of points with an axis for the bodies of particles."""
+        return values[:, None] if self.problem.has_particles else values
+
+    def _missed(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """How far answers are from the data, in standard deviations, (M, C, *N)."""
+        missed: torch.Tensor = self.change(points["then"]) - self.change(points["before"]) - points["change"]
+        return missed / self.change.scale

@@ -1,0 +1,71 @@
+"""The initial fields and coefficients of a problem at any point, with their derivatives along the axes.
+
+They do not depend on weights: what is here is computed once for a batch, and then is data.
+
+Shape letters: M points, D their coordinates, K channels and then coefficient fields; N stands for the bodies
+of particles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from surrogates import deepxde_parts
+from surrogates.contract import Problem
+from surrogates.jets import Jet, Orders, known
+
+_PREFIX = "start"
+
+
+def fields_at_start(
+    problem: Problem, inputs_MD: torch.Tensor, columns: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Channels at time 0 and coefficient fields by name, (M, *N), at points with coordinates `columns`."""
+    assert problem.fields_at_start is not None, "it is set together with the residual"
+    at = dict(zip(columns, inputs_MD.unbind(-1), strict=True))
+    coordinates = {} if problem.has_particles else {name: at[name] for name in problem.axes}
+    found = problem.fields_at_start(coordinates, {name: at[name] for name in problem.parameters}, torch)
+    shape = (len(inputs_MD), *(problem.sites if problem.has_particles else ()))
+    names = (*problem.channels, *problem.coefficients)
+    return {name: torch.as_tensor(found[name]).to(inputs_MD).expand(shape) for name in names}
+
+
+def start_derivatives(
+    problem: Problem, inputs_MD: torch.Tensor, columns: Sequence[str], orders: Orders
+) -> dict[str, torch.Tensor]:
+    """The fields at start and those derivatives along axes that `orders` names, by reverse mode: `start`,
+    `start_x`, `start_x_x` and so on, each (M, K, *N) and without gradient.
+    """
+    inputs_MD = inputs_MD.detach().requires_grad_()
+    with torch.enable_grad():
+        fields = list(fields_at_start(problem, inputs_MD, columns).values())
+        found = {_PREFIX: fields}
+        derivative = deepxde_parts.reverse_mode(inputs_MD, columns)
+        for axis in orders.first:
+            if axis != "t":
+                slopes = [derivative(values, axis) for values in fields]
+                found[f"{_PREFIX}_{axis}"] = slopes
+                if axis in orders.second:
+                    found[f"{_PREFIX}_{axis}_{axis}"] = [derivative(slope, axis) for slope in slopes]
+    return {name: torch.stack(values, dim=1).detach() for name, values in found.items()}
+
+
+def start_jets(problem: Problem, derivatives: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """The fields by name as jets (M, *N), from what `start_derivatives` gives: constant in time."""
+    names = (*problem.channels, *problem.coefficients)
+    jets = {}
+    for place, name in enumerate(names):
+        of = {
+            tuple(key.split("_")[1:]): values[:, place]
+            for key, values in derivatives.items()
+            if key.split("_")[0] == _PREFIX
+        }
+        jets[name] = _constant_in_time(known(of))
+    return jets
+
+
+def _constant_in_time(jet: Jet) -> Jet:
+    return Jet(jet.value, lambda axis: 0.0 if axis == "t" else jet.along(axis))
