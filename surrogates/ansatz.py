@@ -68,7 +68,8 @@ class Change(nn.Module):
         return features(self.problem, self.named(inputs_MD), self.waves)
 
     def _factor(self, at: Mapping[str, Jet]) -> Jet:
-        return at["t"] / self.problem.duration * distance(self.problem, at)
+        factor: Jet = at["t"] / self.problem.duration * distance(self.problem, at)
+        return factor
 
 
 def features(problem: Problem, at: Mapping[str, Jet], waves: int) -> Jet:
