@@ -127,6 +127,7 @@ class Settings(_Section):
     dataset: Path
     seed: NonNegativeInt
     group_size: PositiveInt
+    ensemble: PositiveInt
     part: tuple[NonNegativeInt, PositiveInt]
     start_anew: bool
     dry_run: bool

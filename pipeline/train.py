@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
-import shutil
-from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,23 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.files import writable_folder, write_whole
 from pipeline.parallel.stopping import StoppedError
 from pipeline.settings import Settings, build_solver, constructor_arguments
-from pipeline.training import checkpoint, distributed, precision
+from pipeline.training import distributed, members, precision
+from pipeline.training.distributed import Ranks
+from pipeline.training.folder import prepare, steps_done
 from pipeline.training.loop import train
 from pipeline.training.problem import problem_of, with_physics
+from pipeline.training.validation import rollout_error
 from surrogates import store
 from surrogates.contract import Problem, surrogate_class
+from surrogates.ensembles import Ensemble
 
 #: Options of `training` that do not change what is learned.
 _WITHOUT_EFFECT = {"max_skipped_steps", "checkpoint_every", "keep_checkpoints", "device", "tensorboard"}
 
 
 def run(settings: Settings) -> None:
-    """Trains `surrogate` on `dataset`, from the newest checkpoint where there is one.
+    """Trains `surrogate` on `dataset`, from the newest checkpoint where there is one; with `ensemble=N`, N
+    members of it side by side over the ranks.
 
     Raises:
         ValueError: the data set is missing or not validated; an option does not fit; the folder holds
@@ -36,86 +40,177 @@ def run(settings: Settings) -> None:
         LockedError: another run trains this model.
         StoppedError: SIGUSR1 came; a checkpoint was written.
     """
-    dataset = Dataset.open(settings.dataset)
-    name = str(settings.surrogate.get("name"))
-    options = constructor_arguments(
-        surrogate_class(name), settings.surrogate, "surrogate", given=("problem",)
-    )
-    configuration = {
-        "surrogate": {"name": name, **options},
-        "training": settings.training.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
-        "seed": settings.seed,
-        "dataset": dataset.identity,
-    }
+    task = _Task.of(settings)
     with records.attempt(settings, "train") as facts:
-        step = _train(settings, dataset, name, options, configuration=configuration, facts=facts)
+        with (
+            distributed.joined(settings.training.device, settings.run) as ranks,
+            lock.held(_lock(settings)) if ranks.is_first else nullcontext(),
+        ):
+            facts.update(nodes=ranks.nodes, device=str(ranks.device))
+            train_it = _train_one if settings.ensemble == 1 else _train_ensemble
+            done, total, found = train_it(task, ranks, facts.progress)
+            facts.update(found)
         # Raised where the ranks have left their group: its threads would not outlive the interpreter's end.
-        last = settings.training.total_steps
-        if step < last:
-            raise StoppedError(f"a checkpoint of step {step} of {last} is there; run it again to go on")
+        if done < total:
+            whose = "a checkpoint of step" if settings.ensemble == 1 else "checkpoints of the members, step"
+            raise StoppedError(f"{whose} {done} of {total} is there; run it again to go on")
 
 
-def _train(
-    settings: Settings,
-    dataset: Dataset,
-    name: str,
-    options: dict[str, Any],
-    *,
-    configuration: Mapping[str, Any],
-    facts: records.Facts,
-) -> int:
-    """Trains and saves, on all ranks; the steps that are done, fewer than all if they were asked to stop."""
-    folder = settings.model_folder
-    with (
-        distributed.joined(settings.training.device, settings.run) as ranks,
-        lock.held(settings.run / "locks" / f"train-{name}.lock") if ranks.is_first else nullcontext(),
-    ):
-        facts["nodes"] = ranks.nodes
-        is_complete = ranks.is_first and _prepared(folder, configuration, settings.start_anew)
-        if ranks.agree(is_complete):
-            facts["skipped"] = True
-            if ranks.is_first:
-                print(f"{folder} holds the trained model of this configuration already")
-            return settings.training.total_steps
-        torch.manual_seed(settings.seed)
-        surrogate = store.build(
-            name, options, _problem(dataset, name), precision.weights(settings.training.precision)
-        )
-        state = train(
-            surrogate,
+@dataclass(frozen=True)
+class _Task:
+    """What is to be trained, on what."""
+
+    settings: Settings
+    dataset: Dataset
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, settings: Settings) -> _Task:
+        dataset = Dataset.open(settings.dataset)
+        constructor = surrogate_class(str(settings.surrogate.get("name")))
+        return cls(
+            settings,
             dataset,
-            options=settings.training,
-            seed=settings.seed,
-            ranks=ranks,
-            folder=folder,
-            configuration=configuration,
-            report=facts.progress,
+            constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",)),
         )
-        if state.step == settings.training.total_steps and ranks.is_first:
-            surrogate.load_state_dict(state.best_weights)
-            origin = {
-                "configuration": configuration,
-                "valid_error": state.best_error,
-                "step": state.best_step,
-                "versions": {each: importlib.metadata.version(each) for each in ("simsurrogate", "torch")},
-            }
-            _draw_curves(folder)
-            store.save(folder, surrogate, name, options, origin)
-            facts |= {"valid_error": state.best_error, "device": str(ranks.device)}
-            facts["skipped_steps"] = state.skipped
-            print(f"{folder}: valid roll-out error {state.best_error:.3e} (step {state.best_step})")
-    return state.step
+
+    @property
+    def name(self) -> str:
+        return str(self.settings.surrogate["name"])
+
+    @property
+    def steps(self) -> int:
+        return self.settings.training.total_steps
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """What determines the result."""
+        return {
+            "surrogate": {"name": self.name, **self.options},
+            "training": self.settings.training.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+            "seed": self.settings.seed,
+            "dataset": self.dataset.identity,
+        }
 
 
-def _problem(dataset: Dataset, name: str) -> Problem:
+def _train_one(task: _Task, ranks: Ranks, report: members.Report) -> tuple[int, int, dict[str, Any]]:
+    """Trains and saves one model, on all ranks; its steps that are done, all of them, and facts."""
+    folder, seed = task.settings.model_folder, task.settings.seed
+    done, facts = _fit(task, folder, task.configuration, seed=seed, ranks=ranks, report=report)
+    return done, task.steps, facts
+
+
+def _train_ensemble(task: _Task, ranks: Ranks, report: members.Report) -> tuple[int, int, dict[str, Any]]:
+    """Trains and saves the members of an ensemble and what binds them, on all ranks; the steps of all members
+    that are done, all of them, and facts.
+    """
+    settings, folder, count = task.settings, task.settings.model_folder, task.settings.ensemble
+    members.check_ranks(count, settings.training.batch_size, ranks.size)
+    configuration = task.configuration | {"ensemble": True}
+    total = count * task.steps
+
+    def done() -> int:
+        return sum(steps_done(store.member_folder(folder, number), task.steps) for number in range(count))
+
+    def train_member(number: int, seed: int, group: Ranks, report: members.Report) -> int:
+        mine = configuration | {"member": number}
+        where = store.member_folder(folder, number)
+        return _fit(task, where, mine, seed=seed, ranks=group, report=report)[0]
+
+    is_complete = (
+        ranks.is_first
+        and prepare(folder, configuration, settings.start_anew)
+        and store.num_members(folder) == count
+    )
+    if ranks.agree(is_complete):
+        return total, total, _told_complete(folder, ranks)
+    members.train_all(
+        train_member,
+        count,
+        steps=task.steps,
+        done=ranks.agree(done() if ranks.is_first else None),
+        seed=settings.seed,
+        ranks=ranks,
+        report=report,
+    )
+    reached = ranks.agree(done() if ranks.is_first else None)
+    complete = reached == total and ranks.is_first
+    return reached, total, {"valid_error": _bind(task, folder, configuration)} if complete else {}
+
+
+def _bind(task: _Task, folder: Path, configuration: dict[str, Any]) -> float:
+    """Saves what makes an ensemble of its members; the roll-out error of their mean on the valid split."""
+    folders = [store.member_folder(folder, number) for number in range(task.settings.ensemble)]
+    ensemble, alone = Ensemble([store.load(one) for one in folders]), Ranks(0, 1, torch.device("cpu"), {})
+    error = rollout_error(ensemble, task.dataset, alone, task.settings.training.batch_size)
+    facts = {"valid_error": error, "step": [store.description(one)["step"] for one in folders]}
+    store.save_ensemble(folder, len(folders), _origin(configuration) | facts)
+    print(f"{folder}: valid roll-out error of the members' mean {error:.3e}", flush=True)
+    return error
+
+
+def _fit(
+    task: _Task,
+    folder: Path,
+    configuration: dict[str, Any],
+    *,
+    seed: int,
+    ranks: Ranks,
+    report: members.Report,
+) -> tuple[int, dict[str, Any]]:
+    """Trains and saves a model in a folder, unless it is there; the steps done, and facts for the record."""
+    training = task.settings.training
+    is_complete = ranks.is_first and prepare(folder, configuration, task.settings.start_anew)
+    if ranks.agree(is_complete):
+        return task.steps, _told_complete(folder, ranks)
+    if ranks.is_first:
+        writable_folder(folder / "checkpoints")
+    torch.manual_seed(seed)
+    surrogate = store.build(
+        task.name, task.options, _problem(task), precision.weights(training.precision)
+    )
+    state = train(
+        surrogate,
+        task.dataset,
+        options=training,
+        seed=seed,
+        ranks=ranks,
+        folder=folder,
+        configuration=configuration,
+        report=report,
+    )
+    if state.step < task.steps or not ranks.is_first:
+        return state.step, {}
+    surrogate.load_state_dict(state.best_weights)
+    _draw_curves(folder)
+    facts = {"valid_error": state.best_error, "step": state.best_step}
+    store.save(folder, surrogate, task.name, task.options, _origin(configuration) | facts)
+    print(f"{folder}: valid roll-out error {state.best_error:.3e} (step {state.best_step})", flush=True)
+    return state.step, {"valid_error": state.best_error, "skipped_steps": state.skipped}
+
+
+def _problem(task: _Task) -> Problem:
     """What the data set asks, with the solver's equation where the surrogate is physics-informed."""
-    problem = problem_of(dataset)
-    if not surrogate_class(name).physics_informed:
+    problem = problem_of(task.dataset)
+    if not surrogate_class(task.name).physics_informed:
         return problem
     # Late: it starts MPI, which training under srun does without.
     from mpi4py import MPI
 
-    return with_physics(problem, build_solver(dataset.configuration["solver"], MPI.COMM_SELF))
+    return with_physics(problem, build_solver(task.dataset.configuration["solver"], MPI.COMM_SELF))
+
+
+def _told_complete(folder: Path, ranks: Ranks) -> dict[str, Any]:
+    """Says that there is nothing to do; a fact for the record."""
+    if ranks.is_first:
+        print(f"{folder} holds the trained model of this configuration already", flush=True)
+    return {"skipped": True}
+
+
+def _origin(configuration: dict[str, Any]) -> dict[str, Any]:
+    """What `model.json` says of where a model comes from."""
+    versions = {each: importlib.metadata.version(each) for each in ("simsurrogate", "torch")}
+    return {"configuration": configuration, "versions": versions}
 
 
 def _draw_curves(folder: Path) -> None:
@@ -128,33 +223,8 @@ def _draw_curves(folder: Path) -> None:
     write_whole(folder / "curves.png", picture.getvalue())
 
 
-def _prepared(folder: Path, configuration: Mapping[str, Any], start_anew: bool) -> bool:
-    """Makes the folder ready for this configuration; True where its model is there already."""
-    writable_folder(folder)
-    try:
-        found = _found_configuration(folder)
-    except ValueError:
-        if not start_anew:
-            raise
-        found = {}
-    if found is not None and found != configuration:
-        if not start_anew:
-            raise ValueError(
-                f"{folder} was trained with another configuration: "
-                f"{'; '.join(checkpoint.differences(found, configuration))}. Choose another run= folder, or "
-                "delete what is there with start_anew=true"
-            )
-        shutil.rmtree(folder)
-    writable_folder(folder / "checkpoints")
-    return found == configuration and store.is_whole(folder)
-
-
-def _found_configuration(folder: Path) -> Mapping[str, Any] | None:
-    """The configuration whose model or checkpoints are in a folder; None where there are none."""
-    if store.is_whole(folder):
-        return dict(store.description(folder).get("configuration", {}))
-    newest = checkpoint.newest_good(folder / "checkpoints")
-    return None if newest is None else checkpoint.load(newest).configuration
+def _lock(settings: Settings) -> Path:
+    return settings.run / "locks" / f"train-{settings.surrogate['name']}.lock"
 
 
 if __name__ == "__main__":

@@ -194,10 +194,16 @@ class Surrogate(torch.nn.Module, ABC):
                 also what it would warn of.
         """
         for told in self._out_of_range(parameters, times):
+        self._mind_the_range(parameters, strict)
+        return self._predict(initial_state, parameters, times)
+
+    def _mind_the_range(self, parameters: Mapping[str, Any], strict: bool) -> None:
+        """Warns the caller of the caller of parameters that the training data did not cover, or refuses."""
+        for told in self._out_of_range(parameters):
             if strict:
                 raise ValueError(f"{told}; without strict=True it is answered all the same")
-            warnings.warn(f"{told}; the answer is an extrapolation", ExtrapolationWarning, stacklevel=3)
-        return self._predict(initial_state, parameters, times)
+            # Between this and the user's line lie `predict` and torch's wrapper around it.
+            warnings.warn(f"{told}; the answer is an extrapolation", ExtrapolationWarning, stacklevel=4)
 
     def _out_of_range(self, parameters: Mapping[str, Any], times: np.ndarray | torch.Tensor) -> list[str]:
         """A sentence for each scalar parameter that the training data did not cover; `times` have no range

@@ -2,6 +2,8 @@
 
 Nothing from these files is executed: the class is looked up by its name among the surrogates that are
 installed, and weights are plain arrays.
+
+An ensemble's folder has a `model.json` that lists its members, each a folder `member-NUMBER` of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 
 from surrogates.contract import Problem, Surrogate, surrogate_class
+from surrogates.ensembles import Ensemble
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 _FORMAT = "simsurrogate model 1"
@@ -71,14 +74,45 @@ def save(
     _write_whole(folder / DESCRIPTION, json.dumps(description, indent=2).encode())
 
 
+def save_ensemble(folder: Path, count: int, facts: Mapping[str, Any]) -> None:
+    """Writes the `model.json` of an ensemble whose `count` members are saved in `member_folder`.
+
+    `facts` is plain data that is kept beside.
+
+    Raises:
+        OSError: the disk is full or cannot be written; the message names the file.
+    """
+    members = [description(member_folder(folder, number)) for number in range(count)]
+    common = {key: members[0][key] for key in ("format", "surrogate", "options", "problem", "precision")}
+    found = {**common, "members_sha256": [member["weights_sha256"] for member in members], **facts}
+    _write_whole(folder / DESCRIPTION, json.dumps(found, indent=2).encode())
+
+
+def member_folder(folder: Path, number: int) -> Path:
+    """Where an ensemble's member is saved, counted from 0."""
+    return folder / f"member-{number}"
+
+
+def num_members(folder: Path) -> int:
+    """The members of the ensemble in a folder; 0 where its `model.json` is that of one model."""
+    return len(description(folder).get("members_sha256", ()))
+
+
+def member_folders(folder: Path) -> list[Path]:
+    """Those that are there."""
+    return sorted(folder.glob("member-*"))
+
+
 def load(folder: str | Path, device: str | torch.device = "cpu") -> Surrogate:
-    """The trained surrogate in a folder, ready to `predict`.
+    """The trained surrogate in a folder, ready to `predict`; an `Ensemble` where that is what was trained.
 
     Raises:
         ValueError: the folder holds no whole model, or one that this version cannot read.
     """
     folder = Path(folder)
     found = description(folder)
+    if "members_sha256" in found:
+        return Ensemble([load(member, device) for member in _members(folder, found)]).eval()
     try:
         weights = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(weights).hexdigest() != found["weights_sha256"]:
@@ -94,7 +128,10 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Surrogate:
 def is_whole(folder: Path) -> bool:
     """Whether a folder holds a model whose weights are those that its description names."""
     try:
-        expected = description(folder)["weights_sha256"]
+        found = description(folder)
+        if "members_sha256" in found:
+            return all(is_whole(member) for member in _members(folder, found))
+        expected = found["weights_sha256"]
         return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() == str(expected)
     except (OSError, KeyError, ValueError):
         return False
@@ -121,6 +158,21 @@ def description(folder: Path) -> dict[str, Any]:
             f"{path} has format {kind!r}; expected {_FORMAT!r}: name a folder that train has written"
         )
     return dict(found)
+
+
+def _members(folder: Path, found: Mapping[str, Any]) -> list[Path]:
+    """The folders of an ensemble's members, which are those that its description `found` lists.
+
+    Raises:
+        ValueError: a member is missing, or another one.
+    """
+    members = []
+    for number, expected in enumerate(found["members_sha256"]):
+        member = member_folder(folder, number)
+        if description(member).get("weights_sha256") != expected:
+            raise ValueError(f"{member} is not the member that {folder} lists: train the ensemble again")
+        members.append(member)
+    return members
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -17,7 +17,9 @@ from pipeline import progress
 from pipeline.evaluation.baselines import persistence, training_mean
 from pipeline.evaluation.invariants import invariants
 from pipeline.evaluation.metrics import METRICS, FieldChannels
+from pipeline.evaluation.spread import spread
 from surrogates.contract import ExtrapolationWarning
+from surrogates.ensembles import Ensemble
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -68,12 +70,15 @@ class Measured:
     `errors` (N, predictors, modes, metrics, T - 1, F), the middle axes in the order of `PREDICTORS`,
     `MODES` and `METRICS`; frame t is the (t + 1)-th of the trajectory, as the first is given.
     `invariants` (N, 2, T, Q): of the true states and of the surrogate's roll-out. `index` (N,): the
-    index of each trajectory in the data set.
+    index of each trajectory in the data set. `spread` (N, T - 1, F): that of an ensemble's `num_members`,
+    see `pipeline.evaluation.spread`.
     """
 
     errors: np.ndarray
     invariants: np.ndarray
     index: tuple[int, ...]
+    spread: np.ndarray
+    num_members: int
 
 
 def predict(surrogate: Surrogate, cases: Cases, first: int, last: int) -> np.ndarray:
@@ -121,6 +126,8 @@ def measure(
         np.concatenate([one.errors for one in ordered]),
         np.concatenate([one.invariants for one in ordered]),
         tuple(index for one in ordered for index in one.index),
+        np.concatenate([one.spread for one in ordered]),
+        ordered[0].num_members,
     )
 
 
@@ -142,7 +149,13 @@ def _of_batch(
     everything = np.concatenate([cases.state[:, :1], rolled_out], axis=1)
     conserved = [invariants(solver, states, cases.drawn) for states in (cases.state, everything)]
     errors = _errors(surrogate, cases, rolled_out, mean, fields)
-    return Measured(errors, np.stack(conserved, axis=1), cases.index)
+    return Measured(
+        errors,
+        np.stack(conserved, axis=1),
+        cases.index,
+        spread(surrogate, cases, fields),
+        len(surrogate.members) if isinstance(surrogate, Ensemble) else 1,
+    )
 
 
 def _errors(

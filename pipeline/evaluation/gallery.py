@@ -40,7 +40,8 @@ def draw(
     """Draws, for each split, the error over time, that of the invariants, and `num_trajectories`
     comparisons; then the training.
 
-    `results` is the content of metrics.json; the training's log.csv is looked for two folders up.
+    `results` is the content of metrics.json; the training's log.csv, and those of an ensemble's members,
+    are looked for two folders up.
     """
     drawn = []
     for split in results["splits"]:
@@ -61,10 +62,12 @@ def draw(
             for name, figure in _compare(surrogate, dataset, cases, f"{place} by error"):
                 path = folder / f"{split}-{number:05d}-{name}.png"
                 drawn.append(_save(figure, path, split, f"{caption} {_values(dataset, cases)}"))
-    log = folder.parent.parent / "log.csv"
-    if log.is_file():
-        caption = "Loss on the training batches and error on the validation split."
-        drawn.append(_save(draw_training(read_log(log)), folder / "training.png", "training", caption))
+    model = folder.parent.parent
+    for log in [*model.glob("log.csv"), *sorted(model.glob("member-*/log.csv"))]:
+        member = "" if log.parent == model else f", {log.parent.name}"
+        caption = f"Loss on the training batches and error on the validation split{member}."
+        path = folder / f"training{member.replace(', ', '-')}.png"
+        drawn.append(_save(draw_training(read_log(log)), path, "training", caption))
     return drawn
 
 

@@ -7,6 +7,7 @@ or one an axis where it is a vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +70,14 @@ def summary(errors: np.ndarray) -> dict[str, np.ndarray]:
     found["max"] = np.max(errors, axis=0)
     # Between two infinite errors numpy interpolates to NaN.
     return {name: np.where(np.isnan(value), np.inf, value) for name, value in found.items()}
+
+
+def plain(values: Any) -> Any:
+    """Numbers and nested lists for JSON; None for what is not finite."""
+    array = np.asarray(values)
+    if array.ndim == 0:
+        return float(array) if np.isfinite(array) else None
+    return [plain(value) for value in array]
 
 
 def _by_frame(

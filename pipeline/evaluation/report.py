@@ -15,7 +15,7 @@ from pipeline.evaluation.errors import MODES, PREDICTORS
 from pipeline.evaluation.gallery import Picture
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.pictures import chosen_frames
-from pipeline.evaluation.results import against, percent, verdict
+from pipeline.evaluation.results import against, number, percent, verdict
 from pipeline.settings import SPLITS, Settings
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def _split(results: dict[str, Any], dataset: Dataset, split: str, pictures: list
                 )
                 for other, words in (("persistence", "persistence"), ("mean", "the training mean"))
             ),
+            *_spread(found),
         ],
         "trajectories": found["trajectories"],
         "headline": [
@@ -105,6 +106,18 @@ def _split(results: dict[str, Any], dataset: Dataset, split: str, pictures: list
     }
 
 
+def _spread(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Figures of an ensemble's spread, with words; none of one model."""
+    if "spread" not in found:
+        return []
+    one = found["spread"]
+    return [
+        (percent(one["roll_out_end"]["median"]), f"spread of {one['members']} members there, median"),
+        (number(one["over_error"]), "spread over error; 1 is calibrated"),
+        (number(one["error_correlation"]), "rank correlation of spread and error over the trajectories"),
+    ]
+
+
 def _rows(
     results: dict[str, Any], found: dict[str, Any], mode: str, metric: str, frames: list[int]
 ) -> list[tuple[str, str, list[str]]]:
@@ -113,7 +126,7 @@ def _rows(
         (
             field,
             _predictor(results, predictor),
-            [_number(found["errors"][predictor][mode][metric][field]["median"][frame]) for frame in frames],
+            [number(found["errors"][predictor][mode][metric][field]["median"][frame]) for frame in frames],
         )
         for field in results["fields"]
         for predictor in PREDICTORS
@@ -127,8 +140,8 @@ def _invariants(found: dict[str, Any], dataset: Dataset) -> list[tuple[str, str,
             quantity["name"],
             quantity["unit"],
             [
-                _number(one["size"]),
-                *(_number(one["error"][key][-1]) for key in ("median", "mean", "q90", "max")),
+                number(one["size"]),
+                *(number(one["error"][key][-1]) for key in ("median", "mean", "q90", "max")),
             ],
         )
         for quantity in dataset.spec["invariants"]
@@ -145,7 +158,7 @@ def _made(settings: Settings, surrogate: Surrogate, dataset: Dataset) -> dict[st
         "options": model["options"],
         "num_parameters": sum(parameter.numel() for parameter in surrogate.parameters()),
         "training": model["configuration"]["training"],
-        "best_step": model["step"],
+        "best_step": model["step"] if isinstance(model["step"], int) else ", ".join(map(str, model["step"])),
         "valid_error": percent(model["valid_error"]),
         "training_seconds": provenance.seconds(trainings),
         "training_ranks": training["ranks"] if training else None,
@@ -190,10 +203,6 @@ def _model(settings: Settings) -> dict[str, Any]:
 
 def _predictor(results: dict[str, Any], predictor: str) -> str:
     return str(results["surrogate"]) if predictor == "surrogate" else predictor
-
-
-def _number(error: float | None) -> str:
-    return "not finite" if error is None else f"{error:.3g}"
 
 
 def _duration(seconds: float) -> str:

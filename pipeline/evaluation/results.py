@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.evaluation import spread
 from pipeline.evaluation.errors import MODES, PREDICTORS, Measured
-from pipeline.evaluation.metrics import METRICS, summary
+from pipeline.evaluation.metrics import METRICS, plain, summary
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
@@ -23,6 +24,7 @@ DEFINITIONS = {
     "invariants": "what the solver's physics conserves, or changes at a known rate, of whole states in the "
     "roll-out; size is the median over the trajectories of the largest value in the truth, error the "
     "distance between prediction and truth",
+    **spread.DEFINITIONS,
     "null": "not finite: a prediction that diverged, or a truth that is zero or constant",
 }
 
@@ -46,7 +48,7 @@ def split_results(measured: Measured, dataset: Dataset) -> dict[str, Any]:
         for p, predictor in enumerate(PREDICTORS)
     }
     by_trajectory = headline_errors(errors)
-    return {
+    found = {
         "trajectories": len(errors),
         "headline": {
             predictor: {
@@ -65,6 +67,10 @@ def split_results(measured: Measured, dataset: Dataset) -> dict[str, Any]:
             for place, quantity in enumerate(dataset.spec["invariants"])
         },
     }
+    if measured.num_members > 1:
+        error = by_trajectory[:, 0, 1]
+        found["spread"] = spread.spread_results(measured.spread, error, fields, measured.num_members)
+    return found
 
 
 def conserved(values: np.ndarray) -> dict[str, Any]:
@@ -87,14 +93,6 @@ def headline_errors(errors: np.ndarray) -> np.ndarray:
     return np.stack([relative[:, :, 0].mean(axis=-1), relative[:, :, 1, -1]], axis=-1)
 
 
-def plain(values: Any) -> Any:
-    """Numbers and nested lists for JSON; None for what is not finite."""
-    array = np.asarray(values)
-    if array.ndim == 0:
-        return float(array) if np.isfinite(array) else None
-    return [plain(value) for value in array]
-
-
 def verdict(results: dict[str, Any], surrogate: str, split: str) -> str:
     """A sentence with the numbers that decide: the error at the end of the roll-out against the baselines."""
     found, end_time = results["splits"][split], results["time"][-1]
@@ -112,8 +110,25 @@ def verdict(results: dict[str, Any], surrogate: str, split: str) -> str:
     )
     return (
         f"{sentence}: {against(ours, still)} persistence ({percent(still)}), "
-        f"{against(ours, mean)} the training mean ({percent(mean)})."
+        f"{against(ours, mean)} the training mean ({percent(mean)}).{_spread_in_words(found)}"
     )
+
+
+def _spread_in_words(found: dict[str, Any]) -> str:
+    """A sentence on the spread of an ensemble's members; nothing of one model."""
+    if "spread" not in found:
+        return ""
+    one = found["spread"]
+    return (
+        f" Its {one['members']} members are {percent(one['roll_out_end']['median'])} apart there (median), "
+        f"{number(one['over_error'])} of the error (1 is calibrated), with a rank correlation of "
+        f"{number(one['error_correlation'])} to it."
+    )
+
+
+def number(value: float | None) -> str:
+    """Three figures, or words for what is not finite."""
+    return "not finite" if value is None else f"{value:.3g}"
 
 
 def worst(found: dict[str, Any]) -> float | None:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 #: The exit code of a stage that stopped when it was asked to, and that goes on where it is run again:
 #: EX_TEMPFAIL of BSD's sysexits.h.
@@ -25,11 +26,16 @@ class StopRequest:
 
 @contextmanager
 def listening() -> Iterator[StopRequest]:
-    """Notes SIGUSR1, once the call of MPI or torch returns that it interrupts."""
+    """Notes SIGUSR1, once the call of MPI or torch returns that it interrupts.
+
+    Who listens around another one notes it as well.
+    """
     request = StopRequest()
 
-    def note(number: int, frame: object) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         request.received = True
+        if callable(before):
+            before(number, frame)
 
     before = signal.signal(signal.SIGUSR1, note)
     try:

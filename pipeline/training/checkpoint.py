@@ -121,6 +121,11 @@ def paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
+def step_of(path: Path) -> int:
+    """The step that a checkpoint's name tells."""
+    return int(path.stem.removeprefix("step-"))
+
+
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     """The keys in which two configurations differ, each with both values."""
     flat_theirs, flat_ours = _flat(theirs), _flat(ours)

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,14 @@ _RENDEZVOUS_TIMEOUT = timedelta(minutes=2)
 @dataclass(frozen=True)
 class Ranks:
     """The place of one rank among those that train together, the device it computes on, and how many
-    ranks each node has.
+    ranks each node has. `group` is theirs where others train something else; None is the group of all.
     """
 
     rank: int
     size: int
     device: torch.device
     nodes: dict[str, int]
+    group: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -50,7 +51,7 @@ class Ranks:
         """The sum over the ranks, equal on all of them."""
         if self.size > 1:
             values = values.to(self.device, copy=True)
-            dist.all_reduce(values)
+            dist.all_reduce(values, group=self.group)
         return values
 
     def listed(self, value: float) -> list[float]:
@@ -68,7 +69,7 @@ class Ranks:
         if self.size == 1:
             return lambda: value
         found = torch.tensor([int(value)])
-        work = dist.all_reduce(found, op=dist.ReduceOp.MAX, async_op=True)
+        work = dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self.group, async_op=True)
 
         def answer() -> bool:
             work.wait()
@@ -81,8 +82,29 @@ class Ranks:
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=self.device)
+        dist.broadcast_object_list(box, group_src=0, group=self.group, device=self.device)
         return box[0]
+
+
+def group_of(ranks: Ranks, num_groups: int) -> Ranks:
+    """The place of this rank in its group of neighbours; all ranks have to call it."""
+    size = ranks.size // num_groups
+    if num_groups == 1:
+        return ranks
+    groups: list[Any] = [None] * num_groups
+    if size > 1:
+        starts = range(0, ranks.size, size)
+        groups = [dist.new_group([*range(start, start + size)], timeout=TIMEOUT) for start in starts]
+    return replace(ranks, rank=ranks.rank % size, size=size, group=groups[ranks.rank // size])
+
+
+def shared_store(ranks: Ranks) -> Store:
+    """A store on rank 0, where ranks tell each other things while each is at its own work."""
+    place = launch.detect()
+    host = ranks.agree("127.0.0.1" if len(ranks.nodes) == 1 else socket.gethostname())
+    store = _connect(place, host, 0) if ranks.is_first else None
+    port = ranks.agree(None if store is None else store.port)
+    return store if store is not None else _connect(place, host, port)
 
 
 @contextmanager

@@ -74,8 +74,8 @@ class Log:
             self.board.flush()
 
     def tell(self, line: str) -> None:
-        """Prints a line beside the progress bar."""
-        tqdm.write(line)
+        """Prints a line beside the progress bar, behind the name of the model's folder."""
+        tqdm.write(f"{self.folder.name}: {line}")
         sys.stdout.flush()
 
 

@@ -23,7 +23,9 @@ def shared(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
     if ranks.size == 1:
         return surrogate
     # One bucket: on a network of processors the number of messages counts more than their overlap.
-    return DistributedDataParallel(surrogate, forward_sync_buffers=False, bucket_cap_mb=256)
+    return DistributedDataParallel(
+        surrogate, process_group=ranks.group, forward_sync_buffers=False, bucket_cap_mb=256
+    )
 
 
 def update(model: Model, parts: Iterable[Batch], state: State, options: Training) -> tuple[float, float]:
