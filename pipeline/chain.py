@@ -21,7 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
-from pipeline import cli, records
+from pipeline import cli, compare, records, sweep
 from pipeline.data import store
 from pipeline.jobs import cluster
 from pipeline.jobs.local import StageFailedError, command, run_stage
@@ -35,7 +35,7 @@ def run(settings: Settings) -> None:
     """Checks the whole configuration, then runs or submits the stages with this command line's overrides."""
     _refuse_launcher()
     check(settings)
-    arguments = _stage_arguments()
+    arguments = _stage_arguments(settings)
     if settings.launcher.name == "slurm":
         cluster.start(settings, arguments)
     elif settings.dry_run:
@@ -108,9 +108,12 @@ def _refuse_launcher() -> None:
         )
 
 
-def _stage_arguments() -> list[str]:
-    """The overrides of this command line, word for word, behind the configuration that they change."""
+def _stage_arguments(settings: Settings) -> list[str]:
+    """The overrides of this command line, word for word, behind the configuration that they change; and the
+    model's name where a sweep gave it one.
+    """
     chosen = HydraConfig.get()
+    named = any(word.startswith("model=") for word in chosen.overrides.task)
     folders = [source.path for source in chosen.runtime.config_sources if source.provider == "command-line"]
     name = str(chosen.job.config_name)
     return [
@@ -118,6 +121,7 @@ def _stage_arguments() -> list[str]:
         *(() if name == "config" else ("--config-name", name)),
         *(word for word in chosen.overrides.hydra if word.startswith("hydra.searchpath=")),
         *(word for word in chosen.overrides.task if not word.startswith("dry_run=")),
+        *([f"model={settings.model}"] if sweep.is_one() and not named else []),
     ]
 
 
@@ -153,7 +157,7 @@ def _duration(seconds: float) -> str:
 def resume(settings: Settings) -> None:
     """Submits what is missing of a chain of jobs, with the words that it was started with."""
     check(settings)
-    cluster.resume(settings, _stage_arguments())
+    cluster.resume(settings, _stage_arguments(settings))
 
 
 def _type_again(words: list[str]) -> None:
@@ -191,7 +195,7 @@ def main(words: list[str]) -> None:
         case [word, *_] if not word.startswith("-") and "=" not in word:
             cli.guarded(lambda: _refuse(word))
         case _:
-            cli.main(run)
+            cli.main(run, compare.after_sweep)
 
 
 def _refuse(word: str) -> None:

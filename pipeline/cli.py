@@ -9,48 +9,73 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline import lock, settings
+from pipeline import lock, settings, sweep
 from pipeline.parallel import launch, stopping
 from pipeline.settings import Settings
 
 _OWN_PACKAGES = ("pipeline", "solvers", "surrogates")
+#: Exit codes of a stage that a signal or a key ended, and a sweep with it.
+_ASKED_TO_END = (stopping.EXIT_CODE, 130)
 
 
-def main(stage: Callable[[Settings], None]) -> None:
+def main(
+    stage: Callable[[Settings], None], after_sweep: Callable[[list[sweep.Job]], None] | None = None
+) -> None:
     """Runs `stage` on the configuration that the command line asks for.
 
     A user's mistake ends in one message and exit code 2, any other exception in a traceback and exit
     code 1; either way every rank ends. Output that another process writes ends in 3, and a stage that
     stopped when it was asked to in 75 on rank 0, after all ranks were done.
+
+    Of a sweep on one rank, a run that fails says why and the next one begins; the exit code is that of the
+    first that failed. Then `after_sweep` tells, on rank 0, what came of all runs.
     """
+    runs = sweep.Sweep()
+    codes: list[int] = []
 
     def run(config: DictConfig) -> None:
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
         try:
-            stage(settings.read(plain))  # type: ignore[arg-type]
+            if not sweep.is_one():
+                stage(settings.read(_plain(config)))
+                return
+            plain = runs.begin(config)
+            runs.jobs[-1].settings = settings.read(plain)
+            stage(runs.jobs[-1].settings)
         except stopping.StoppedError as stopped:
-            if launch.detect().rank == 0:
-                print(f"stopped when asked to: {stopped}", flush=True)
-                sys.exit(stopping.EXIT_CODE)
+            if launch.detect().rank > 0:
+                sys.exit()
+            print(f"stopped when asked to: {stopped}", flush=True)
+            sys.exit(stopping.EXIT_CODE)
+        except SystemExit as ended:
+            if not runs.jobs or ended.code in _ASKED_TO_END:
+                raise
+            codes.append(int(ended.code or 0))
+            runs.jobs[-1].failure = f"ended with exit code {ended.code}"
         except Exception as error:
-            # Before Hydra sees it: it would print a line of its own.
-            _end_all_ranks(error)
+            if not runs.jobs or launch.rank_and_size()[1] > 1:
+                # Before Hydra sees it: it would print a line of its own.
+                _end_all_ranks(error)
+            codes.append(_tell(error))
+            runs.jobs[-1].failure = _message(error)
 
     stopping.ignore()
     # Hydra otherwise prints the exception itself and exits before the other ranks can be ended.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         hydra.main(version_base="1.3", config_path="pkg://configs", config_name="config")(run)()
+        if runs.jobs and after_sweep is not None and launch.detect().rank == 0:
+            after_sweep(runs.jobs)
     except Exception as error:
         _end_all_ranks(error)
+    if codes:
+        sys.exit(codes[0])
 
 
 def guarded(call: Callable[[], None]) -> None:
@@ -62,17 +87,11 @@ def guarded(call: Callable[[], None]) -> None:
 
 
 def _end_all_ranks(error: Exception) -> NoReturn:
-    is_users = _is_users_mistake(error)
     rank, size = launch.rank_and_size()
     if rank != 0:
         # An error that all ranks share is rank 0's to tell: it ends the others before they speak.
         time.sleep(1)
-    where = f"[rank {rank} of {size}] " if size > 1 else ""
-    if is_users:
-        print(f"{where}error: {_message(error)}", file=sys.stderr, flush=True)
-    else:
-        print(f"{where}{''.join(traceback.format_exception(error))}", file=sys.stderr, flush=True)
-    code = lock.EXIT_CODE if isinstance(error, lock.LockedError) else 2 if is_users else 1
+    code = _tell(error, f"[rank {rank} of {size}] " if size > 1 else "")
     mpi = sys.modules.get("mpi4py.MPI")
     if size > 1 and mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
         mpi.COMM_WORLD.Abort(code)
@@ -80,6 +99,21 @@ def _end_all_ranks(error: Exception) -> NoReturn:
     if size > 1:
         os._exit(code)
     sys.exit(code)
+
+
+def _tell(error: Exception, where: str = "") -> int:
+    """Prints what went wrong; the exit code for it."""
+    if not _is_users_mistake(error):
+        print(f"{where}{''.join(traceback.format_exception(error))}", file=sys.stderr, flush=True)
+        return 1
+    print(f"{where}error: {_message(error)}", file=sys.stderr, flush=True)
+    return lock.EXIT_CODE if isinstance(error, lock.LockedError) else 2
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return plain  # type: ignore[return-value]
 
 
 def _is_users_mistake(error: Exception) -> bool:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import surrogates
-from pipeline import cli, records
+from pipeline import cli, compare, records
 from pipeline.data.dataset import Dataset
 from pipeline.data.files import digest, writable_folder, write_whole
 from pipeline.evaluation import errors, gallery, report, results
@@ -47,7 +47,7 @@ _MUST_AGREE = (
 
 
 def run(settings: Settings) -> None:
-    """Writes `RUN/models/SURROGATE/evaluation/`: metrics.json, pictures, and report.html last."""
+    """Writes `RUN/models/MODEL/evaluation/`: metrics.json, pictures, and report.html last."""
     communicator = launch.world()
     with records.attempt(settings, "evaluate") as facts:
         dataset = Dataset.open(settings.dataset)
@@ -74,9 +74,10 @@ def _load(settings: Settings) -> Surrogate:
     folder = settings.model_folder
     if not (folder / "model.json").is_file():
         name = settings.surrogate["name"]
+        named = "" if settings.model == name else f" model={settings.model}"
         raise ValueError(
             f"{folder} holds no trained model; make it with "
-            f"`python -m pipeline.train run={settings.run} surrogate={name}`"
+            f"`python -m pipeline.train run={settings.run} surrogate={name}{named}`"
         )
     return surrogates.load(folder, device_of(settings.training.device, launch.detect()))
 
@@ -190,4 +191,4 @@ def _print(found: dict[str, Any], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run)
+    cli.main(run, compare.after_sweep)

@@ -125,6 +125,7 @@ class Settings(_Section):
 
     run: Path
     dataset: Path
+    model: Annotated[str, Field(pattern=r"^\w[\w.+-]*$")]
     seed: NonNegativeInt
     group_size: PositiveInt
     ensemble: PositiveInt
@@ -158,8 +159,8 @@ class Settings(_Section):
 
     @property
     def model_folder(self) -> Path:
-        """`RUN/models/SURROGATE`."""
-        return self.run / "models" / str(self.surrogate["name"])
+        """`RUN/models/MODEL`."""
+        return self.run / "models" / self.model
 
 
 def read(plain: dict[str, Any]) -> Settings:

@@ -1,4 +1,4 @@
-"""The train stage: from a validated data set to RUN/models/SURROGATE/model.safetensors."""
+"""The train stage: from a validated data set to RUN/models/MODEL/model.safetensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pipeline import cli, lock, records
+from pipeline import cli, compare, lock, records
 from pipeline.data.dataset import Dataset
 from pipeline.data.files import writable_folder, write_whole
 from pipeline.parallel.stopping import StoppedError
@@ -224,8 +224,8 @@ def _draw_curves(folder: Path) -> None:
 
 
 def _lock(settings: Settings) -> Path:
-    return settings.run / "locks" / f"train-{settings.surrogate['name']}.lock"
+    return settings.run / "locks" / f"train-{settings.model}.lock"
 
 
 if __name__ == "__main__":
-    cli.main(run)
+    cli.main(run, compare.after_sweep)

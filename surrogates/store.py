@@ -67,6 +67,7 @@ def save(
         "options": dict(options),
         "problem": surrogate.problem.to_json(),
         "precision": str(next(surrogate.parameters()).dtype).removeprefix("torch."),
+        "num_parameters": sum(weight.numel() for weight in surrogate.parameters()),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         **facts,
     }
@@ -84,7 +85,12 @@ def save_ensemble(folder: Path, count: int, facts: Mapping[str, Any]) -> None:
     """
     members = [description(member_folder(folder, number)) for number in range(count)]
     common = {key: members[0][key] for key in ("format", "surrogate", "options", "problem", "precision")}
-    found = {**common, "members_sha256": [member["weights_sha256"] for member in members], **facts}
+    found = {
+        **common,
+        "num_parameters": sum(member["num_parameters"] for member in members),
+        "members_sha256": [member["weights_sha256"] for member in members],
+        **facts,
+    }
     _write_whole(folder / DESCRIPTION, json.dumps(found, indent=2).encode())
 
 

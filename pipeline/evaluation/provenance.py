@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 
-def records(run: Path, stage: str, surrogate: str | None = None) -> list[dict[str, Any]]:
-    """The records of all attempts at a stage, the oldest first; those for one surrogate where it is given."""
+def records(run: Path, stage: str, model: str | None = None) -> list[dict[str, Any]]:
+    """The records of all attempts at a stage, the oldest first; those for one model where it is given."""
     paths = sorted((run / "records").glob(f"{stage}-*.json"))
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    return [
-        one for one in found if surrogate is None or one["configuration"]["surrogate"]["name"] == surrogate
-    ]
+    return [one for one in found if model is None or one["configuration"]["model"] == model]
 
 
 def seconds(attempts: list[dict[str, Any]]) -> float:
@@ -35,14 +33,14 @@ def last_working(attempts: list[dict[str, Any]]) -> dict[str, Any] | None:
     return good[-1] if good else None
 
 
-def commands(dataset_run: Path, run: Path, surrogate: str) -> list[str]:
+def commands(dataset_run: Path, run: Path, model: str) -> list[str]:
     """The command line of each stage that led here, as one can paste it into a shell.
 
     The last one is the newest evaluation, which still runs where its report is being written.
     """
     attempts = {stage: last_working(records(dataset_run, stage)) for stage in ("generate", "validate")}
-    attempts["train"] = last_working(records(run, "train", surrogate))
-    attempts["evaluate"] = next(reversed(records(run, "evaluate", surrogate)), None)
+    attempts["train"] = last_working(records(run, "train", model))
+    attempts["evaluate"] = next(reversed(records(run, "evaluate", model)), None)
     return [_command(stage, attempt) for stage, attempt in attempts.items() if attempt is not None]
 
 

@@ -56,7 +56,7 @@ def render(
         time=results["time"],
         made=_made(settings, surrogate, dataset),
         warnings=_warnings(settings, surrogate, dataset, results),
-        commands=provenance.commands(settings.dataset.parent, settings.run, name),
+        commands=provenance.commands(settings.dataset.parent, settings.run, settings.model),
     )
 
 
@@ -151,7 +151,7 @@ def _invariants(found: dict[str, Any], dataset: Dataset) -> list[tuple[str, str,
 
 def _made(settings: Settings, surrogate: Surrogate, dataset: Dataset) -> dict[str, Any]:
     """How the model and its data were made, from model.json and the records of the training."""
-    trainings = provenance.records(settings.run, "train", settings.surrogate["name"])
+    trainings = provenance.records(settings.run, "train", settings.model)
     training = provenance.last_working(trainings)
     model = _model(settings)
     return {

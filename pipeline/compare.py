@@ -1,0 +1,137 @@
+"""Sets trained models side by side: weights, training time, errors on held-out trajectories.
+
+python -m pipeline.compare runs/heat runs/flow      # all models in these run folders
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import cli
+from pipeline.evaluation import provenance
+from pipeline.evaluation.results import percent
+from pipeline.sweep import Job
+
+COLUMNS = ("run", "model", "weights", "training", "one step", "end of roll-out", "persistence", "remark")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model: its number of weights, the wall time of its training on so many ranks, and the median over
+    the test trajectories of its relative L2 errors, beside that of the initial state at the end.
+    """
+
+    run: str
+    model: str
+    num_parameters: int | None = None
+    seconds: float | None = None
+    ranks: int | None = None
+    one_step: float | None = None
+    roll_out_end: float | None = None
+    persistence: float | None = None
+    remark: str = ""
+
+    def words(self) -> list[str]:
+        """A text for each of `COLUMNS`."""
+        judged = self.one_step is not None or self.roll_out_end is not None
+        errors = (self.one_step, self.roll_out_end, self.persistence)
+        ranks = f" on {self.ranks} ranks" if self.ranks and self.ranks > 1 else ""
+        return [
+            self.run,
+            self.model,
+            "" if self.num_parameters is None else f"{self.num_parameters:,}",
+            "" if self.seconds is None else f"{self.seconds:.0f} s{ranks}",
+            *(percent(error) if judged else "" for error in errors),
+            self.remark,
+        ]
+
+
+def row_of(run: Path, model: str, failure: str = "") -> Row:
+    """What is known of the model `run/models/model`; where there is none, why, or `failure`."""
+    folder = run / "models" / model
+    described, judged = _read(folder / "model.json"), _read(folder / "evaluation" / "metrics.json")
+    trainings = provenance.records(run, "train", model)
+    if not described:
+        reasons = [one["reason"] for one in trainings if "reason" in one]
+        return Row(run.name, model, remark=_first_line((reasons or [failure or "not trained"])[-1]))
+    last = provenance.last_working(trainings)
+    headline = judged.get("splits", {}).get("test", {}).get("headline", {})
+    ours, still = headline.get("surrogate", {}), headline.get("persistence", {})
+    return Row(
+        run.name,
+        model,
+        num_parameters=described["num_parameters"],
+        seconds=provenance.seconds(trainings) if last else None,
+        ranks=last["ranks"] if last else None,
+        one_step=ours.get("one_step", {}).get("median"),
+        roll_out_end=ours.get("roll_out_end", {}).get("median"),
+        persistence=still.get("roll_out_end", {}).get("median"),
+        remark=_first_line(failure) or ("" if headline else "not evaluated"),
+    )
+
+
+def rows_of(run: Path) -> list[Row]:
+    """All models of a run, those too whose training failed.
+
+    Raises:
+        ValueError: the folder is that of no run, or of one without a model.
+    """
+    tried = {one["configuration"]["model"] for one in provenance.records(run, "train")}
+    models = sorted(tried | {path.name for path in (run / "models").glob("*") if path.is_dir()})
+    if not models:
+        raise ValueError(f"{run} has no models: name a run folder in which something was trained")
+    return [row_of(run, model) for model in models]
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Prints a table."""
+    table = Table(title="Relative L2 errors on the test split, median over the trajectories")
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in ("run", "model", "remark") else "right")
+    for row in rows:
+        table.add_row(*row.words())
+    Console(highlight=False).print(table)
+
+
+def after_sweep(jobs: Sequence[Job]) -> None:
+    """The table of a sweep's models; of one that is but printed or handed to Slurm there is none."""
+    rows = []
+    for job in jobs:
+        settings = job.settings
+        if settings is None:
+            rows.append(Row("", " ".join(job.words), remark=_first_line(job.failure)))
+        elif job.failure or not (settings.dry_run or settings.launcher.name == "slurm"):
+            rows.append(row_of(settings.run, settings.model, job.failure))
+    if rows:
+        show(rows)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n")[0]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON file's content; nothing where there is none."""
+    with suppress(OSError, ValueError):
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    return {}
+
+
+def main(words: list[str]) -> None:
+    """Prints the table of the run folders that are named."""
+    if not words:
+        raise ValueError("name the run folders: python -m pipeline.compare runs/heat runs/flow")
+    show([row for word in words for row in rows_of(Path(word))])
+
+
+if __name__ == "__main__":
+    cli.guarded(lambda: main(sys.argv[1:]))
