@@ -166,9 +166,7 @@ def _fit(
     if ranks.is_first:
         writable_folder(folder / "checkpoints")
     torch.manual_seed(seed)
-    surrogate = store.build(
-        task.name, task.options, _problem(task), precision.weights(training.precision)
-    )
+    surrogate = store.build(task.name, task.options, _problem(task), precision.weights(training.precision))
     state = train(
         surrogate,
         task.dataset,
