@@ -5,9 +5,9 @@ masses, 50 frames over 20 s each, by the recipe of their code: the first speed i
 1 + 0.05 N(0, 1), which is their noise; the frames have none. A fifth of the orbits is for the test.
 
 - Test loss: their mean squared error of the time derivatives of positions and momenta, at the true states of
-  the test orbits. `mlp` has no derivative at a state that it does not start from: for it, d predict / dt along
-  its own orbits, by central differences, beside that along the true ones.
-- Energy error: mean square, over frames and orbits, of the predicted orbit's energy less that of the true one.
+  the test orbits. `mlp` has no derivative at a state that it does not start from: for it, d predict / dt
+  along its own orbits, by central differences, beside that along the true ones.
+- Energy error: mean square, over frames and orbits, of a predicted orbit's energy less that of the true one.
 
 What differs. Their networks see the exact derivatives at each frame, and their H is any function of q and p;
 `hamiltonian` sees the frames alone, through an integrator, but is given the kinetic energy and that the

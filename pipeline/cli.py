@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -66,6 +66,7 @@ def main(
             runs.jobs[-1].failure = _message(error)
 
     stopping.ignore()
+    OmegaConf.register_new_resolver("choose", _choose, replace=True)
     # Hydra otherwise prints the exception itself and exits before the other ranks can be ended.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -108,6 +109,11 @@ def _tell(error: Exception, where: str = "") -> int:
         return 1
     print(f"{where}error: {_message(error)}", file=sys.stderr, flush=True)
     return lock.EXIT_CODE if isinstance(error, lock.LockedError) else 2
+
+
+def _choose(key: str, values: Mapping[str, Any], otherwise: Any) -> Any:
+    """In a YAML, a value that depends on another: `${choose:${surrogate.name},{mlp: 4000},1000}`."""
+    return values.get(key, otherwise)
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
