@@ -32,7 +32,7 @@ def keep(name: str, claim: str, rows: list[dict[str, object]], packages: list[st
         print("  " + "  ".join(f"{key}: {shown(value)}" for key, value in row.items()))
     record = {
         "claim": claim,
-        "machine": {"processor": _processor(), "system": platform.platform()},
+        "machine": {"processor": processor(), "system": platform.platform()},
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "rows": rows,
     }
@@ -45,7 +45,8 @@ def shown(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()

@@ -1,0 +1,101 @@
+"""Each surrogate on each system that it fits: one sweep of chains, from which docs/results.md is made.
+
+Stages that are complete are skipped, so that the same command goes on after an interruption, and trains only
+what is new where a surrogate was added.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+from benchmarks.measuring import processor
+from pipeline import compare
+from pipeline.data.dataset import Dataset
+from pipeline.training.problem import problem_of
+from surrogates.contract import surrogate_class, surrogate_names
+
+PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+RUNS = Path("runs") / "results"
+SYSTEMS = ("heat", "navier_stokes", "two_body", "three_body", "heat_parametric", "taylor_green", "kepler")
+_PACKAGES = ("simsurrogate", "torch", "numpy", "deepxde")
+
+_HEAD = """\
+# Each surrogate on each system that it fits
+
+Made by one sweep, and this page from its runs, by `python -m benchmarks.surrogates_on_systems`:
+
+    {command}
+
+The experiments are in `configs/experiment/results/`: small data sets, trainings of about a minute on one core. They
+show that each combination works, and what little money buys, not the best that a surrogate can do. Where
+surrogates get different numbers of steps, their experiment says so.
+
+- **one step**, **end of roll-out**: relative L2 error on the test split, as [evaluate](evaluation.md) measures it:
+  each frame from the true one before it, and the last frame from the first; median over the trajectories.
+- **persistence**: the error of the initial state at the end of the roll-out.
+- **training**: wall time of the stage on one rank, start and validation included, on a machine that other work
+  shared.
+
+{machine}; {versions}.
+"""
+
+
+def main() -> None:
+    """Runs the sweep, and writes the page whatever failed."""
+    words = command()
+    subprocess.run([sys.executable, *words[1:]], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    PAGE.write_text(page())
+
+
+def command() -> list[str]:
+    """The sweep's command line."""
+    experiments = ",".join(f"results/{system}" for system in SYSTEMS)
+    return [
+        "python",
+        "-m",
+        "pipeline.chain",
+        "-m",
+        f"experiment={experiments}",
+        f"surrogate={','.join(surrogate_names())}",
+    ]
+
+
+def page() -> str:
+    """The text of docs/results.md."""
+    versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
+    head = _HEAD.format(
+        command=shlex.join(command()), machine=f"{processor()}, {platform.platform()}", versions=versions
+    )
+    return "\n".join([head, *(_section(system) for system in SYSTEMS)])
+
+
+def _section(system: str) -> str:
+    experiment = files("configs") / "experiment" / "results" / f"{system}.yaml"
+    lines = experiment.read_text(encoding="utf-8").splitlines()
+    title = next(line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line)
+    columns = compare.COLUMNS[1:]
+    table = [columns, ["---"] * len(columns)]
+    table += [row.words()[1:] for row in compare.rows_of(RUNS / system)]
+    rows = "".join(f"| {' | '.join(row)} |\n" for row in table)
+    return f"## {system.replace('_', ' ')}\n\n{title}\n\n{rows}\n" + "".join(_not_for(system))
+
+
+def _not_for(system: str) -> Iterator[str]:
+    """A line for each surrogate that refuses these data."""
+    problem = problem_of(Dataset.open(RUNS / system / "dataset"))
+    for name in surrogate_names():
+        reason = surrogate_class(name).misfit(problem)
+        if reason is not None:
+            yield f"- not `{name}`: {reason}\n"
+
+
+if __name__ == "__main__":
+    main()
