@@ -34,15 +34,15 @@ Made by one sweep, and this page from its runs, by `python -m benchmarks.surroga
 
     {command}
 
-The experiments are in `configs/experiment/results/`: small data sets, trainings of about a minute on one core. They
-show that each combination works, and what little money buys, not the best that a surrogate can do. Where
+The experiments are in `configs/experiment/results/`: small data sets, trainings of about a minute on one core.
+They show that each combination works, and what little money buys, not the best that a surrogate can do. Where
 surrogates get different numbers of steps, their experiment says so.
 
-- **one step**, **end of roll-out**: relative L2 error on the test split, as [evaluate](evaluation.md) measures it:
+- **one step**, **roll-out**: relative L2 error on the test split, as [evaluate](evaluation.md) measures it:
   each frame from the true one before it, and the last frame from the first; median over the trajectories.
 - **persistence**: the error of the initial state at the end of the roll-out.
-- **training**: wall time of the stage on one rank, start and validation included, on a machine that other work
-  shared.
+- **training**: wall time of the stage on one rank, start and validation included, on a machine that other
+  work shared.
 
 {machine}; {versions}.
 """

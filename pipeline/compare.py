@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +22,7 @@ from pipeline.evaluation import provenance
 from pipeline.evaluation.results import percent
 from pipeline.sweep import Job
 
-COLUMNS = ("run", "model", "weights", "training", "one step", "end of roll-out", "persistence", "remark")
+COLUMNS = ("run", "model", "weights", "training", "one step", "roll-out", "persistence", "remark")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def row_of(run: Path, model: str, failure: str = "") -> Row:
     described, judged = _read(folder / "model.json"), _read(folder / "evaluation" / "metrics.json")
     trainings = provenance.records(run, "train", model)
     if not described:
-        reasons = [one["reason"] for one in trainings if "reason" in one]
+        reasons = [one["reason"].partition(": ")[2] for one in trainings if "reason" in one]
         return Row(run.name, model, remark=_first_line((reasons or [failure or "not trained"])[-1]))
     last = provenance.last_working(trainings)
     headline = judged.get("splits", {}).get("test", {}).get("headline", {})
@@ -93,13 +94,19 @@ def rows_of(run: Path) -> list[Row]:
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Prints a table."""
-    table = Table(title="Relative L2 errors on the test split, median over the trajectories")
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("run", "model", "remark") else "right")
+    """Prints a table, and below it the remarks: why there is no model, or no error."""
+    trained = [row for row in rows if row.num_parameters is not None]
+    if trained:
+        table = Table(title="Relative L2 errors on the test split, median over the trajectories", box=SIMPLE)
+        for name in COLUMNS[:-1]:
+            right = name not in ("run", "model")
+            table.add_column(name, justify="right" if right else "left", overflow="fold")
+        for row in trained:
+            table.add_row(*row.words()[:-1])
+        Console(highlight=False).print(table)
     for row in rows:
-        table.add_row(*row.words())
-    Console(highlight=False).print(table)
+        if row.remark:
+            print(f"{'/'.join(filter(None, (row.run, row.model)))}: {row.remark}", flush=True)
 
 
 def after_sweep(jobs: Sequence[Job]) -> None:
