@@ -34,7 +34,7 @@ Made by one sweep, and this page from its runs, by `python -m benchmarks.surroga
 
     {command}
 
-The experiments are in `configs/experiment/results/`: small data sets, trainings of about a minute on one core.
+The experiments are in `configs/experiment/results/`: small data sets, trainings of about a minute on a core.
 They show that each combination works, and what little money buys, not the best that a surrogate can do. Where
 surrogates get different numbers of steps, their experiment says so.
 
