@@ -41,8 +41,8 @@ surrogates get different numbers of steps, their experiment says so.
 - **one step**, **roll-out**: relative L2 error on the test split, as [evaluate](evaluation.md) measures it:
   each frame from the true one before it, and the last frame from the first; median over the trajectories.
 - **persistence**: the error of the initial state at the end of the roll-out.
-- **training**: wall time of the stage on one rank, start and validation included, on a machine that other
-  work shared.
+- **training**: wall time of the stage on one rank, start and validation included; other work shared the
+  machine and stretched it. **core-seconds**: the processor's time of it.
 
 {machine}; {versions}.
 """

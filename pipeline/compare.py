@@ -22,13 +22,24 @@ from pipeline.evaluation import provenance
 from pipeline.evaluation.results import percent
 from pipeline.sweep import Job
 
-COLUMNS = ("run", "model", "weights", "training", "one step", "roll-out", "persistence", "remark")
+COLUMNS = (
+    "run",
+    "model",
+    "weights",
+    "training",
+    "core-seconds",
+    "one step",
+    "roll-out",
+    "persistence",
+    "remark",
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model: its number of weights, the wall time of its training on so many ranks, and the median over
-    the test trajectories of its relative L2 errors, beside that of the initial state at the end.
+    """One model: its number of weights; the wall time of its training on so many ranks, and that of their
+    processors; the median over the test trajectories of its relative L2 errors, beside that of the initial
+    state at the end.
     """
 
     run: str
@@ -36,6 +47,7 @@ class Row:
     num_parameters: int | None = None
     seconds: float | None = None
     ranks: int | None = None
+    core_seconds: float | None = None
     one_step: float | None = None
     roll_out_end: float | None = None
     persistence: float | None = None
@@ -51,6 +63,7 @@ class Row:
             self.model,
             "" if self.num_parameters is None else f"{self.num_parameters:,}",
             "" if self.seconds is None else f"{self.seconds:.0f} s{ranks}",
+            "" if self.core_seconds is None else f"{self.core_seconds:.0f}",
             *(percent(error) if judged else "" for error in errors),
             self.remark,
         ]
@@ -73,6 +86,7 @@ def row_of(run: Path, model: str, failure: str = "") -> Row:
         num_parameters=described["num_parameters"],
         seconds=provenance.seconds(trainings) if last else None,
         ranks=last["ranks"] if last else None,
+        core_seconds=provenance.core_seconds(trainings) if last else None,
         one_step=ours.get("one_step", {}).get("median"),
         roll_out_end=ours.get("roll_out_end", {}).get("median"),
         persistence=still.get("roll_out_end", {}).get("median"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def run(settings: Settings) -> None:
         LockedError: another run trains this model.
         StoppedError: SIGUSR1 came; a checkpoint was written.
     """
-    task = _Task.of(settings)
+    task, begun = _Task.of(settings), time.process_time()
     with records.attempt(settings, "train") as facts:
         with (
             distributed.joined(settings.training.device, settings.run) as ranks,
@@ -49,7 +50,7 @@ def run(settings: Settings) -> None:
             facts.update(nodes=ranks.nodes, device=str(ranks.device))
             train_it = _train_one if settings.ensemble == 1 else _train_ensemble
             done, total, found = train_it(task, ranks, facts.progress)
-            facts.update(found)
+            facts.update(found, core_seconds=round(sum(ranks.listed(time.process_time() - begun)), 2))
         # Raised where the ranks have left their group: its threads would not outlive the interpreter's end.
         if done < total:
             whose = "a checkpoint of step" if settings.ensemble == 1 else "checkpoints of the members, step"

@@ -56,7 +56,7 @@ def cut(folder: Path) -> None:
         (flip_last_byte, "checksum"),
         (cut, "checksum"),
         (edit(format="someone's model 3"), "format .*expected 'simsurrogate model 1'"),
-        (edit(surrogate="os.system"), "'os.system' is not one of fno, .*unet"),
+        (edit(surrogate="os.system"), "'os.system' is not one of .*fno, .*unet"),
         (edit(surrogate="stepper"), "'stepper' is not one of"),
         (edit(options={"width": 4}), "cannot be loaded"),
         (edit(options={"width": 5, "modes": 3, "layers": 1}), "cannot be loaded"),

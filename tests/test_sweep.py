@@ -60,9 +60,11 @@ def test_models_are_named_by_what_is_tried_and_one_that_fails_ends_no_other(
     assert row.persistence == headline["persistence"]["roll_out_end"]["median"]
     assert row.num_parameters == sum(p.numel() for p in store.load(folder / "fno-width-8").parameters())
     assert row.ranks == 1
+    assert row.core_seconds is not None
+    assert 0 < row.core_seconds < 600
     assert row.remark == ""
     assert "does not fit" in rows["hamiltonian-width-6"].remark
-    for word in row.words()[2:7]:
+    for word in row.words()[2:8]:
         assert word.replace("\N{NO-BREAK SPACE}", " ") in judged.stdout.replace("\N{NO-BREAK SPACE}", " ")
     said = succeeded(run([sys.executable, "-m", "pipeline.compare", str(tmp_path / "run")])).stdout
     assert said.count("fno-width-") == 2

@@ -27,6 +27,11 @@ def seconds(attempts: list[dict[str, Any]]) -> float:
     )
 
 
+def core_seconds(attempts: list[dict[str, Any]]) -> float:
+    """The processors' time that all ranks of all attempts spent, those that failed left out."""
+    return sum((attempt.get("core_seconds", 0.0) for attempt in attempts), 0.0)
+
+
 def last_working(attempts: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The newest attempt that ended well, and found work to do."""
     good = [one for one in attempts if one["outcome"] == "complete" and not one.get("skipped")]
