@@ -212,7 +212,7 @@ def test_a_training_log_with_gaps_is_drawn(tmp_path):
     assert [line.get_label() for line in figure.axes[0].lines] == ["train loss", "valid error"]
 
 
-def test_commands_can_be_pasted_and_belong_to_the_surrogate(tmp_path):
+def test_commands_can_be_pasted_and_belong_to_the_model(tmp_path):
     (tmp_path / "records").mkdir()
 
     def attempt(stage, number, name, outcome, *overrides, ranks=1, **facts):
@@ -220,7 +220,7 @@ def test_commands_can_be_pasted_and_belong_to_the_surrogate(tmp_path):
             "command": [f"/somewhere/{stage}.py", *overrides],
             "ranks": ranks,
             "outcome": outcome,
-            "configuration": {"surrogate": {"name": name}},
+            "configuration": {"model": name},
             **facts,
         }
         (tmp_path / "records" / f"{stage}-{number:03d}.json").write_text(json.dumps(record))
