@@ -11,8 +11,6 @@ import benchmarks
 from benchmarks import table
 
 NOT_HERE = ("__main__", "heat_peers", "measuring", "table")
-BY_THEMSELVES = ("nbody_three_body",)  # 4 minutes
-NOT_HERE = ("__main__", "measuring", "table")
 BY_THEMSELVES = ("nbody_three_body", "surrogates_on_systems")  # 4 minutes, 40 minutes
 
 # Each in a process of its own: peers set thread counts and environments when they are imported.

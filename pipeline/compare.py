@@ -114,10 +114,11 @@ def show(rows: Sequence[Row]) -> None:
         table = Table(title="Relative L2 errors on the test split, median over the trajectories", box=SIMPLE)
         for name in COLUMNS[:-1]:
             right = name not in ("run", "model")
-            table.add_column(name, justify="right" if right else "left", overflow="fold")
+            table.add_column(name, justify="right" if right else "left", no_wrap=True)
         for row in trained:
             table.add_row(*row.words()[:-1])
-        Console(highlight=False).print(table)
+        # As wide as its words: no name is cut.
+        Console(highlight=False, width=200).print(table)
     for row in rows:
         if row.remark:
             print(f"{'/'.join(filter(None, (row.run, row.model)))}: {row.remark}", flush=True)
