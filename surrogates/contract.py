@@ -193,13 +193,14 @@ class Surrogate(torch.nn.Module, ABC):
             ValueError: a shape, a missing or unknown parameter, or times that do not fit; with `strict`
                 also what it would warn of.
         """
-        for told in self._out_of_range(parameters, times):
-        self._mind_the_range(parameters, strict)
+        self._mind_the_range(parameters, times, strict)
         return self._predict(initial_state, parameters, times)
 
-    def _mind_the_range(self, parameters: Mapping[str, Any], strict: bool) -> None:
-        """Warns the caller of the caller of parameters that the training data did not cover, or refuses."""
-        for told in self._out_of_range(parameters):
+    def _mind_the_range(
+        self, parameters: Mapping[str, Any], times: np.ndarray | torch.Tensor, strict: bool
+    ) -> None:
+        """Warns the caller of the caller of what the training data did not cover, or refuses it."""
+        for told in self._out_of_range(parameters, times):
             if strict:
                 raise ValueError(f"{told}; without strict=True it is answered all the same")
             # Between this and the user's line lie `predict` and torch's wrapper around it.

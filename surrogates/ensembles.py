@@ -57,7 +57,7 @@ class Ensemble(Surrogate):
         strict: bool = False,
     ) -> torch.Tensor:
         """What each member predicts, (M, B, T, C, *sites); arguments, warnings and errors are `predict`'s."""
-        self._mind_the_range(parameters, strict)
+        self._mind_the_range(parameters, times, strict)
         return self._of_members(initial_state, parameters, times)
 
     def _predict(
@@ -68,6 +68,11 @@ class Ensemble(Surrogate):
     ) -> torch.Tensor:
         """The mean over the members."""
         return mean_of(self._of_members(initial_state, parameters, times))
+
+    def _out_of_range(self, parameters: Mapping[str, Any], times: np.ndarray | torch.Tensor) -> list[str]:
+        """What a member says: all learned from the same data."""
+        told: list[str] = self.members[0]._out_of_range(parameters, times)  # type: ignore[operator]
+        return told
 
     def _of_members(
         self,
