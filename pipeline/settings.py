@@ -80,6 +80,7 @@ class Training(_Section):
     ema: Annotated[float, Field(ge=0, lt=1)]
     gradient_accumulation_steps: PositiveInt
     precision: Literal["float32", "float64", "bfloat16"]
+    compile: bool
     finish: Finish
     validate_every: PositiveInt
     checkpoint_every: PositiveInt

@@ -45,9 +45,10 @@ def run(settings: Settings) -> None:
     with records.attempt(settings, "train") as facts:
         with (
             distributed.joined(settings.training.device, settings.run) as ranks,
+            precision.fast_products(ranks.device) as products,
             lock.held(_lock(settings)) if ranks.is_first else nullcontext(),
         ):
-            facts.update(nodes=ranks.nodes, device=str(ranks.device))
+            facts.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=products)
             train_it = _train_one if settings.ensemble == 1 else _train_ensemble
             done, total, found = train_it(task, ranks, facts.progress)
             facts.update(found, core_seconds=round(sum(ranks.listed(time.process_time() - begun)), 2))

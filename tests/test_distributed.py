@@ -61,6 +61,13 @@ def test_no_communication_thread_outlives_the_ranks() -> None:
         assert int(after) == 0
 
 
+def test_a_rank_that_hangs_ends_all_ranks() -> None:
+    """MPI would wait for its gradients for ever."""
+    result = run(mpi(2, "-m", "tests.faults.train_hangs"), timeout=60)
+    assert result.returncode != 0
+    assert "[rank 0 of 2] error: the gradients of other ranks did not come within 0:00:02" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "size"),
     [

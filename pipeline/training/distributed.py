@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.distributed as dist
@@ -25,15 +25,21 @@ from pipeline.data.files import write_whole
 from pipeline.parallel import launch
 from pipeline.parallel.launch import Launch
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
 #: How long a rank waits for the others before it gives up.
 TIMEOUT = timedelta(minutes=10)
 _RENDEZVOUS_TIMEOUT = timedelta(minutes=2)
+#: Launchers whose ranks need no MPI.
+_WITHOUT_MPI = ("torchrun", "srun")
 
 
 @dataclass(frozen=True)
 class Ranks:
     """The place of one rank among those that train together, the device it computes on, and how many
     ranks each node has. `group` is theirs where others train something else; None is the group of all.
+    `communicator` is theirs too, where MPI started them on processors.
     """
 
     rank: int
@@ -41,6 +47,7 @@ class Ranks:
     device: torch.device
     nodes: dict[str, int]
     group: dist.ProcessGroup | None = None
+    communicator: MPI.Intracomm | None = None
 
     @property
     def is_first(self) -> bool:
@@ -95,7 +102,11 @@ def group_of(ranks: Ranks, num_groups: int) -> Ranks:
     if size > 1:
         starts = range(0, ranks.size, size)
         groups = [dist.new_group([*range(start, start + size)], timeout=TIMEOUT) for start in starts]
-    return replace(ranks, rank=ranks.rank % size, size=size, group=groups[ranks.rank // size])
+    number, rank = divmod(ranks.rank, size)
+    mine = replace(ranks, rank=rank, size=size, group=groups[number])
+    if ranks.communicator is None:
+        return mine
+    return replace(mine, communicator=cast("MPI.Intracomm", ranks.communicator.Split(number, rank)))
 
 
 def shared_store(ranks: Ranks) -> Store:
@@ -136,7 +147,9 @@ def joined(device_name: str, folder: Path) -> Iterator[Ranks]:
             print(f"training on processors: {_counts(found)}; one rank for each device would train on them")
         device = torch.device("cpu")
     nodes = launch.ranks_on_nodes([node for *_, node in everyone])
-    yield Ranks(place.rank, place.size, device, nodes)
+    has_mpi = device.type == "cpu" and place.launcher not in _WITHOUT_MPI
+    communicator = launch.world() if has_mpi else None
+    yield Ranks(place.rank, place.size, device, nodes, communicator=communicator)
     # Not in a `finally`: after an error the other ranks may never come, and the process ends anyway.
     dist.destroy_process_group()
 

@@ -18,6 +18,7 @@ from pipeline.parallel import stopping
 from pipeline.settings import Training
 from pipeline.training import checkpoint, finish, precision
 from pipeline.training.average import moving_average
+from pipeline.training.compiling import compiled
 from pipeline.training.distributed import Ranks
 from pipeline.training.divergence import too_many_skipped
 from pipeline.training.log import Log
@@ -69,13 +70,17 @@ def train(
         ranks.size,
         num_parts=options.gradient_accumulation_steps,
     )
+    forward: torch.nn.Module = surrogate
+    if options.compile:
+        first = next(iter(_Parts(reader, batches, 0, surrogate, options, seed)))
+        forward = compiled(surrogate, first, options, ranks)
     optimiser = torch.optim.AdamW(surrogate.parameters(), fused=True)
     state = State(surrogate, optimiser, moving_average(surrogate, options.ema))
     newest = ranks.agree(checkpoint.newest_good(folder / "checkpoints") if ranks.is_first else None)
     if newest is not None:
         state.restore(checkpoint.load(newest))
     log = Log(folder, options, state) if ranks.is_first else None
-    model = shared(surrogate, ranks)
+    model = shared(forward, ranks)
     pending, state.pending = _share(state.pending, ranks), []
     spent = 0.0
     last = options.total_steps

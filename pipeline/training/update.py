@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.settings import Training
 from pipeline.training.distributed import Ranks
+from pipeline.training.exchange import mean_over_ranks
 from pipeline.training.schedule import learning_rate
 from pipeline.training.state import State
 from surrogates.contract import Batch
@@ -23,9 +24,12 @@ def shared(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
     if ranks.size == 1:
         return surrogate
     # One bucket: on a network of processors the number of messages counts more than their overlap.
-    return DistributedDataParallel(
+    model = DistributedDataParallel(
         surrogate, process_group=ranks.group, forward_sync_buffers=False, bucket_cap_mb=256
     )
+    if ranks.communicator is not None:
+        model.register_comm_hook(ranks.communicator, mean_over_ranks)
+    return model
 
 
 def update(model: Model, parts: Iterable[Batch], state: State, options: Training) -> tuple[float, float]:

@@ -1,0 +1,27 @@
+"""Two ranks, of which the second hangs in its fourth step; the first waits two seconds for its gradients."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+
+from pipeline.training import distributed, exchange
+from pipeline.training.update import shared
+from surrogates import store
+from tests import problems
+
+if __name__ == "__main__":
+    exchange.TIMEOUT = timedelta(seconds=2)
+    problem = problems.problem((20,), ("periodic",))
+    with distributed.joined("cpu", Path.cwd()) as ranks:
+        surrogate = store.build("fno", problems.options("fno"), problem, "float32")
+        model = shared(surrogate, ranks)
+        for step in range(1, 5):
+            if step == 4 and ranks.rank == 1:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            losses = model(problems.batch(problem, 2))
+            torch.autograd.backward(torch.stack(list(losses.values())).sum())
