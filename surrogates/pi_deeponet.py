@@ -1,0 +1,155 @@
+"""The deep operator network with the solver's equation in its loss.
+
+Shape letters: B batch, R random times, C channels; M stands for the modes of all axes, X for all sites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from surrogates import jets
+from surrogates.contract import Batch, Problem
+from surrogates.jets import Jet
+from surrogates.operator_network import OperatorNetwork
+from surrogates.sampled import Sampled
+
+#: Places, spread over the box, from which `_apart` takes derivatives.
+_PLACES = 13
+
+
+class PIDeepONet(OperatorNetwork):
+    """The network of `DeepONet`, trained on how far it is from solving the equation, on data, or on both.
+
+    The residual is the solver's own (`Problem.residual`), at all cells and at random times within the reach.
+    The trunk's modes bring their derivatives; those of the state that a query starts from and of the
+    coefficient fields are taken on the grid (`Sampled`). The start comes back exactly, and so do the values
+    at dirichlet walls and the slopes at neumann walls that it has, as the trunk has none there: neither is in
+    the loss. The loss of an equation is the root mean square of its residual, over what it would be if the
+    derivatives in it were each taken at another place of the start, so that its terms did not cancel.
+
+    Options:
+        width, modes, layers, functions, reach: see `DeepONet`.
+        times: random times at which the equation is looked at, of each window and step.
+        data_weight: of the loss `data`, that of `DeepONet`; at 0 no frame but the first of a window is used.
+
+    Raises:
+        ValueError: see `DeepONet`; a negative weight; heat flows in through a neumann wall.
+
+    Source: Wang, Wang & Perdikaris 2021, "Learning the solution operator of parametric partial differential
+    equations with physics-informed DeepONets" (doi:10.1126/sciadv.abi8605).
+    """
+
+    physics_informed = True
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        width: int,
+        modes: int | Sequence[int],
+        layers: int,
+        functions: int,
+        reach: int,
+        times: int,
+        data_weight: float,
+    ):
+        super().__init__(problem, width=width, modes=modes, layers=layers, functions=functions, reach=reach)
+        if times < 1 or not data_weight >= 0:
+            raise ValueError(
+                f"surrogate.times={times} must be at least 1, and surrogate.data_weight={data_weight} at "
+                "least 0"
+            )
+        self.num_uniform = times
+        self.data_weight = data_weight
+        self.sampled = Sampled(problem)
+
+    @classmethod
+    def misfit(cls, problem: Problem) -> str | None:
+        """See `Surrogate.misfit`."""
+        for axis, kind, values in zip(problem.axes, problem.boundaries, problem.boundary_values, strict=True):
+            if kind == "neumann" and any(values):
+                return (
+                    f"there is a flux {values} through its walls of {axis}, where the slopes of the trunk's "
+                    "modes are 0"
+                )
+        return super().misfit(problem)
+
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The losses `residual` and, unless its weight is 0, `data` of a batch of windows."""
+        start_BXC, coefficients_BFM = self._start(batch)
+        losses = {"residual": self._residual_loss(batch, start_BXC, coefficients_BFM)}
+        if self.data_weight > 0:
+            losses["data"] = self.data_weight * self._data_loss(batch, start_BXC, coefficients_BFM)
+        return losses
+
+    def _residual_loss(
+        self, batch: Batch, start_BXC: torch.Tensor, coefficients_BFM: torch.Tensor
+    ) -> torch.Tensor:
+        later_BR = batch["uniform"] * self.trunk.span
+        amplitudes = self.trunk.amplitudes(coefficients_BFM, later_BR)
+        start = [self.sampled.jet(each[:, None]) for each in start_BXC.unbind(-1)]
+        now = [each + self.trunk.field(amplitudes[:, :, place]) for place, each in enumerate(start)]
+        residuals = self.equations(batch, now, later_BR)
+        unrelated = self.equations(batch, self._apart(start), later_BR)
+        sites = tuple(range(2, 2 + len(self.problem.sites)))
+        losses = []
+        for name, values in residuals.items():
+            typical = unrelated[name].square().mean(sites)
+            # A uniform start gives no scale.
+            scale = torch.where(typical > 0, typical, 1.0)
+            losses.append((values.square().mean(sites) / scale).sqrt().mean())
+        return torch.stack(losses).sum()
+
+    def equations(self, batch: Batch, normal: list[Jet], later_BR: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The residual of each equation, (B, R, *sites) in its unit, of the normalised channels."""
+        problem = self.problem
+        if problem.residual is None:
+            raise ValueError(
+                "this model has no equation to be trained on: it was loaded; train it with the train stage"
+            )
+        ones = [1] * len(problem.sites)
+        state_std, state_mean = self.inputs.state_std, self.inputs.state_mean
+        fields: dict[str, Any] = {
+            name: each * state_std[place] + state_mean[place]
+            for place, (name, each) in enumerate(zip(problem.channels, normal, strict=True))
+        }
+        for place, name in enumerate(problem.coefficients):
+            fields[name] = self.sampled.jet(batch["coefficients"][:, None, place])
+        if not problem.autonomous:
+            time_BR = batch["time"][:, :1] + later_BR
+            fields["t"] = jets.coordinate(time_BR.view(*time_BR.shape, *ones), "t")
+        parameters = {
+            name: batch["parameters"][:, place].view(-1, 1, *ones)
+            for place, name in enumerate(problem.parameters)
+        }
+        found = problem.residual(fields, jets.derivative, parameters)
+        return {name: jets.value(values) for name, values in found.items()}
+
+    def _apart(self, start: list[Jet]) -> list[Jet]:
+        """Channels whose derivatives are each taken at another place, so that no two terms cancel."""
+        statistics, time_step = self.problem.statistics, self.problem.time_step
+        num_axes = len(self.problem.sites)
+        axes = ("t", *self.problem.axes)
+
+        def moved(jet: Jet, places: int) -> Jet:
+            shifts = [places * size // _PLACES for size in self.problem.sites]
+            values = jet.value.roll(shifts, tuple(range(-num_axes, 0)))
+            return Jet(values, lambda axis: moved(jets.derivative(jet, axis), places + 1 + axes.index(axis)))
+
+        def with_rate(jet: Jet, rate: float) -> Jet:
+            return Jet(
+                jet.value,
+                lambda axis: jet * rate if axis == "t" else jets.derivative(jet, axis),
+            )
+
+        rates = [
+            delta / (std or 1.0) / time_step
+            for delta, std in zip(statistics.delta_std, statistics.std, strict=True)
+        ]
+        return [
+            moved(with_rate(jet, rate), 4 * place)
+            for place, (jet, rate) in enumerate(zip(start, rates, strict=True))
+        ]
