@@ -90,7 +90,7 @@ FINE = {
     ),
     "a square of random material": (
         "heat",
-        {"resolution": 96, "initial": {"modes": 4}, "diffusivity": {"modes": 4}, "tolerance": 1e-7,
+        {"resolution": 64, "initial": {"modes": 3}, "diffusivity": {"modes": 3}, "tolerance": 1e-6,
          "boundary": {"y": "neumann"}},
         20, 0.004, 0.02, 1e-2,
     ),
