@@ -1,0 +1,245 @@
+"""Error after equal wall time on one core: our FNO, neuraloperator's FNO, and The Well's U-Net.
+
+The data are those of experiment=navier_stokes. Ours goes through the train stage with the experiment's own
+settings; each peer is trained at its authors' settings (loss, optimiser, schedule stretched over its steps),
+on the same windows, with as many weights within a tenth. A training step of each is timed first, in turn;
+then each takes as many steps as fit into the time of ours. All are judged on the test split by the same
+code: relative L2 error a frame and channel, after one step and over whole roll-outs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import neuralop
+import numpy as np
+import the_well
+import torch
+import yaml
+from neuralop.losses import H1Loss
+from neuralop.training import AdamW as TheirAdamW
+from torch import nn
+
+import configs
+import surrogates
+from benchmarks.measuring import keep, medians
+from pipeline.data.dataset import Dataset
+from pipeline.training.problem import problem_of
+from pipeline.training.reading import Reader
+from pipeline.training.sampling import Batches
+from surrogates import store
+from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.stepper import Stepper
+
+STEPS = 600
+BATCH = 8
+EXPERIMENT = "experiment=navier_stokes"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A network and how its authors train it; `rate` is a factor on the rate at a share of the steps."""
+
+    network: Callable[[int, int], nn.Module]
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    optimiser: Callable[..., torch.optim.Optimizer]
+    learning_rate: float
+    weight_decay: float
+    rate: Callable[[float], float]
+
+
+def _halved_five_times(share: float) -> float:
+    """Halved every 100 of 600 epochs, as in neuraloperator's Navier-Stokes configuration."""
+    return float(0.5 ** math.floor(6 * share))
+
+
+def _warm_up_and_cosine(share: float) -> float:
+    """5 of 50 epochs of linear warm-up, then a cosine to zero, as in The Well's configuration."""
+    return share / 0.1 if share < 0.1 else 0.5 * (1 + math.cos(math.pi * (share - 0.1) / 0.9))
+
+
+def _fno(num_inputs: int, num_outputs: int) -> nn.Module:
+    return neuralop.models.FNO(
+        n_modes=(24, 22),
+        in_channels=num_inputs,
+        out_channels=num_outputs,
+        hidden_channels=24,
+        n_layers=4,
+        projection_channel_ratio=4,
+    )
+
+
+def _unet(num_inputs: int, num_outputs: int) -> nn.Module:
+    """The Well's classic U-Net; of its package of models that module alone is imported: others need timm."""
+    name = "the_well.benchmark.models"
+    package = types.ModuleType(name)
+    package.__path__ = [str(Path(the_well.__path__[0], "benchmark", "models"))]
+    sys.modules[name] = package
+    module = importlib.import_module(f"{name}.unet_classic")
+    return module.UNetClassic(num_inputs, num_outputs, 2, (64, 64), init_features=13)
+
+
+PEERS = {
+    "neuraloperator, FNO": Peer(_fno, H1Loss(d=2), TheirAdamW, 3e-4, 1e-4, _halved_five_times),
+    "The Well, U-Net": Peer(
+        _unet, nn.functional.mse_loss, torch.optim.AdamW, 1e-3, 1e-5, _warm_up_and_cosine
+    ),
+}
+
+
+def main() -> None:
+    """Prints and keeps both errors of each."""
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, _one_core():
+        run = Path(folder)
+        _stage("generate", run)
+        _stage("validate", run)
+        dataset = Dataset.open(run / "dataset")
+        seconds = _step_times(dataset)
+        rows = [_ours(run, dataset, seconds["ours"])]
+        for name, peer in PEERS.items():
+            steps = round(STEPS * seconds["ours"] / seconds[name])
+            rows.append(_row(name, _trained(peer, dataset, steps), dataset, steps, seconds[name]))
+    keep(
+        "fno_equal_time",
+        "Navier-Stokes at 64^2 (experiment=navier_stokes): test errors after equal training time on one core",
+        rows,
+        ["torch", "neuraloperator", "the-well"],
+    )
+
+
+def _step_times(dataset: Dataset) -> dict[str, float]:
+    """Seconds of a training step of each, timed in turn."""
+    problem = problem_of(dataset)
+    options = yaml.safe_load((Path(configs.__path__[0]) / "surrogate" / "fno.yaml").read_text())
+    ours = store.build(options.pop("name"), options, problem, "float32")
+    windows = Reader(dataset, 2, next(ours.parameters())).take(np.arange(BATCH))
+    models: dict[str, Surrogate] = {"ours": ours}
+    models |= {name: _Theirs(problem, peer) for name, peer in PEERS.items()}
+    optimisers = [torch.optim.AdamW(ours.parameters(), fused=True)]
+    optimisers += [peer.optimiser(models[name].parameters(), lr=1e-4) for name, peer in PEERS.items()]
+
+    def step(model: Surrogate, optimiser: torch.optim.Optimizer) -> None:
+        optimiser.zero_grad()
+        torch.stack(list(model(windows).values())).sum().backward()
+        optimiser.step()
+
+    runs = zip(models.items(), optimisers, strict=True)
+    return medians({name: partial(step, model, optimiser) for (name, model), optimiser in runs}, rounds=21)
+
+
+def _ours(run: Path, dataset: Dataset, seconds: float) -> dict[str, object]:
+    """Through the train stage."""
+    options = [f"dataset={run / 'dataset'}", "training.device=cpu"]
+    _stage("train", run, *options, f"training.steps={STEPS}", f"training.validate_every={STEPS}")
+    return _row("ours, FNO", surrogates.load(run / "models" / "fno"), dataset, STEPS, seconds)
+
+
+def _trained(peer: Peer, dataset: Dataset, steps: int) -> Surrogate:
+    torch.manual_seed(0)
+    model = _Theirs(problem_of(dataset), peer)
+    reader = Reader(dataset, 2, next(model.parameters()))
+    batches = Batches(len(reader), BATCH, 0, 0, 1)
+    optimiser = peer.optimiser(model.parameters(), lr=peer.learning_rate, weight_decay=peer.weight_decay)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = peer.learning_rate * peer.rate(step / steps)
+        optimiser.zero_grad()
+        model(reader.take(batches.at(step)))["theirs"].backward()
+        optimiser.step()
+    return model.eval()
+
+
+class _Theirs(Stepper):
+    """A peer's network under our contract: from the normalised fields at one frame to those at the next."""
+
+    def __init__(self, problem: Problem, peer: Peer):
+        super().__init__(problem)
+        self.network = peer.network(self.num_inputs + self.num_conditions, len(problem.channels))
+        self.loss = peer.loss
+
+    def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Their loss, of the normalised fields."""
+        frames = (batch["state"].movedim(2, -1) - self.state_mean) / self.state_std
+        inputs = torch.cat([frames[:, 0], self._static(batch["coefficients"])], dim=-1)
+        conditions = self._conditions(batch["parameters"], batch["time"][:, 0])
+        return {"theirs": self.loss(self._next(inputs, conditions), frames[:, 1].movedim(-1, 1))}
+
+    def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+        """What takes a roll-out to the frame that the network gives."""
+        following = self._next(inputs_BXI, conditions_BQ).movedim(1, -1)
+        return (following - inputs_BXI[..., : following.shape[-1]]) / self.delta_scale
+
+    def _next(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+        """Channels first, with the parameters as constant fields, as both libraries have it."""
+        fields = inputs_BXI.movedim(-1, 1)
+        constants = conditions_BQ[:, :, None, None].expand(-1, -1, *fields.shape[2:])
+        found: torch.Tensor = self.network(torch.cat([fields, constants], dim=1))
+        return found
+
+
+def _row(name: str, model: Surrogate, dataset: Dataset, steps: int, seconds: float) -> dict[str, object]:
+    return {
+        "model": name,
+        "weights": sum(w.numel() * (2 if w.is_complex() else 1) for w in model.parameters()),
+        "steps": steps,
+        "a step, ms": 1e3 * seconds,
+        "training, s": steps * seconds,
+        "one step, test error": error(model, dataset, 2),
+        "roll-out, test error": error(model, dataset, len(dataset.times)),
+    }
+
+
+def error(model: Surrogate, dataset: Dataset, length: int) -> float:
+    """Mean over the test split's windows of `length` frames, frames after the first, and channels of
+    ‖û - u‖ / ‖u‖.
+    """
+    windows = dataset.windows("test", length)
+    found = []
+    for start in range(0, len(windows), 8):
+        batch = windows.take(np.arange(start, min(start + 8, len(windows))))
+        named = dict(zip(dataset.coefficients, np.moveaxis(batch["coefficients"], 1, 0), strict=True))
+        named |= dict(zip(dataset.parameters, batch["parameters"].T, strict=True))
+        predicted = model.predict(batch["state"][:, 0], named, batch["time"][0]).numpy()[:, 1:]
+        truth = batch["state"][:, 1:]
+        norms = [
+            np.linalg.norm(each.reshape(*each.shape[:3], -1), axis=-1) for each in (predicted - truth, truth)
+        ]
+        found.append(norms[0] / norms[1])
+    return float(np.concatenate([each.ravel() for each in found]).mean())
+
+
+def _stage(name: str, run: Path, *options: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", f"pipeline.{name}", EXPERIMENT, f"run={run}", *options],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+if __name__ == "__main__":
+    main()
