@@ -36,6 +36,7 @@ import configs
 import surrogates
 from benchmarks.measuring import keep, medians
 from pipeline.data.dataset import Dataset
+from pipeline.training.precision import fast_products
 from pipeline.training.problem import problem_of
 from pipeline.training.reading import Reader
 from pipeline.training.sampling import Batches
@@ -132,7 +133,11 @@ def _step_times(dataset: Dataset) -> dict[str, float]:
     optimisers = [torch.optim.AdamW(ours.parameters(), fused=True)]
     optimisers += [peer.optimiser(models[name].parameters(), lr=1e-4) for name, peer in PEERS.items()]
 
+    with fast_products(torch.device("cpu")) as way:
+        pass
+
     def step(model: Surrogate, optimiser: torch.optim.Optimizer) -> None:
+        torch.set_float32_matmul_precision(way if model is ours else "highest")
         optimiser.zero_grad()
         torch.stack(list(model(windows).values())).sum().backward()
         optimiser.step()

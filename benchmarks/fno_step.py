@@ -122,11 +122,15 @@ def our_step(model: nn.Module) -> Run:
     windows = batch()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
 
+    with fast_products(torch.device("cpu")) as way:
+        pass
+
     def run() -> None:
-        with fast_products(torch.device("cpu")):
-            optimiser.zero_grad()
-            sum(model(windows).values()).backward()
-            optimiser.step()
+        torch.set_float32_matmul_precision(way)
+        optimiser.zero_grad()
+        sum(model(windows).values()).backward()
+        optimiser.step()
+        torch.set_float32_matmul_precision("highest")
 
     return run
 
