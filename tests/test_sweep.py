@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import configs
 from pipeline import compare
 from pipeline.settings import Settings
 from pipeline.sweep import Job
 from surrogates import store
+from surrogates.contract import surrogate_names
 from tests.launching import mpi, run, stage, succeeded
 from tests.training_cases import made_dataset, read
 
@@ -105,3 +107,17 @@ def test_the_table_is_of_models_alone(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(ValueError, match="has no models"):
         compare.rows_of(tmp_path)
     assert "name the run folders" in run([sys.executable, "-m", "pipeline.compare"]).stderr
+
+
+def test_the_sweep_of_the_table_of_results_fits_every_surrogate_somewhere(tmp_path: Path) -> None:
+    """What docs/results.md is made by, printed and not run: legal wherever a surrogate fits."""
+    systems = sorted(path.stem for path in Path(configs.__path__[0]).glob("experiment/results/*.yaml"))
+    experiments = ",".join(f"results/{system}" for system in systems)
+    words = [f"experiment={experiments}", f"surrogate={','.join(surrogate_names())}", "dry_run=true"]
+    result = run([sys.executable, "-m", "pipeline.chain", "-m", *words], cwd=tmp_path)
+    refused = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert all(" does not fit the " in line for line in refused), result.stderr
+    trained = [line for line in result.stdout.splitlines() if "pipeline.train" in line]
+    assert len(trained) + len(refused) == len(systems) * len(surrogate_names())
+    for name in surrogate_names():
+        assert any(f"surrogate={name} " in line for line in trained), name
