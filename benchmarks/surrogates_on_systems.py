@@ -1,7 +1,8 @@
-"""Each surrogate on each system that it fits: one sweep of chains, from which docs/results.md is made.
+"""Each surrogate on each system that it fits: a sweep, from which docs/results.md is made.
 
-Stages that are complete are skipped, so that the same command goes on after an interruption, and trains only
-what is new where a surrogate was added.
+Each stage goes through the sweep in one process, which saves the start of a hundred. What is complete is
+skipped, so that the same command goes on after an interruption, and trains only what is new where a surrogate
+was added.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ _PACKAGES = ("simsurrogate", "torch", "numpy", "deepxde")
 _HEAD = """\
 # Each surrogate on each system that it fits
 
-Made by one sweep, and this page from its runs, by `python -m benchmarks.surrogates_on_systems`:
+One sweep, stage after stage; `python -m benchmarks.surrogates_on_systems` does it, and makes this page:
 
-    {command}
+{commands}
 
+`python -m pipeline.chain -m` with the words of the last line does the same, one chain for each combination.
 The experiments are in `configs/experiment/results/`: small data sets, trainings of about a minute on a core.
 They show that each combination works, and what little money buys, not the best that a surrogate can do. Where
 surrogates get different numbers of steps, their experiment says so.
@@ -50,30 +52,31 @@ surrogates get different numbers of steps, their experiment says so.
 
 def main() -> None:
     """Runs the sweep, and writes the page whatever failed."""
-    words = command()
-    subprocess.run([sys.executable, *words[1:]], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    for words in commands():
+        subprocess.run([sys.executable, *words[1:]], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     PAGE.write_text(page())
 
 
-def command() -> list[str]:
-    """The sweep's command line."""
-    experiments = ",".join(f"results/{system}" for system in SYSTEMS)
+def commands() -> list[list[str]]:
+    """The command line of each stage."""
+    experiments = f"experiment={','.join(f'results/{system}' for system in SYSTEMS)}"
+    surrogates = f"surrogate={','.join(surrogate_names())}"
     return [
-        "python",
-        "-m",
-        "pipeline.chain",
-        "-m",
-        f"experiment={experiments}",
-        f"surrogate={','.join(surrogate_names())}",
+        ["python", "-m", f"pipeline.{stage}", "-m", experiments, *words]
+        for stage, words in (
+            ("generate", ()),
+            ("validate", ()),
+            ("train", (surrogates,)),
+            ("evaluate", (surrogates,)),
+        )
     ]
 
 
 def page() -> str:
     """The text of docs/results.md."""
     versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
-    head = _HEAD.format(
-        command=shlex.join(command()), machine=f"{processor()}, {platform.platform()}", versions=versions
-    )
+    lines = "\n".join(f"    {shlex.join(words)}" for words in commands())
+    head = _HEAD.format(commands=lines, machine=f"{processor()}, {platform.platform()}", versions=versions)
     return "\n".join([head, *(_section(system) for system in SYSTEMS)])
 
 
