@@ -136,14 +136,15 @@ def _train_ensemble(task: _Task, ranks: Ranks, report: members.Report) -> tuple[
         report=report,
     )
     reached = ranks.agree(done() if ranks.is_first else None)
-    complete = reached == total and ranks.is_first
-    return reached, total, {"valid_error": _bind(task, folder, configuration)} if complete else {}
+    if reached < total or not ranks.is_first:
+        return reached, total, {}
+    return reached, total, {"valid_error": _bind(task, folder, configuration, ranks.device)}
 
 
-def _bind(task: _Task, folder: Path, configuration: dict[str, Any]) -> float:
+def _bind(task: _Task, folder: Path, configuration: dict[str, Any], device: torch.device) -> float:
     """Saves what makes an ensemble of its members; the roll-out error of their mean on the valid split."""
     folders = [store.member_folder(folder, number) for number in range(task.settings.ensemble)]
-    ensemble, alone = Ensemble([store.load(one) for one in folders]), Ranks(0, 1, torch.device("cpu"), {})
+    ensemble, alone = Ensemble([store.load(one, device) for one in folders]), Ranks(0, 1, device, {})
     error = rollout_error(ensemble, task.dataset, alone, task.settings.training.batch_size)
     facts = {"valid_error": error, "step": [store.description(one)["step"] for one in folders]}
     store.save_ensemble(folder, len(folders), _origin(configuration) | facts)
