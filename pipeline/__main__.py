@@ -15,6 +15,7 @@ _EXAMPLES = (
     ("mpirun -n 4 python -m pipeline.generate solver=heat run=runs/heat", "one stage on four ranks"),
     ("python -m pipeline.train run=runs/heat surrogate=unet", "another surrogate on the same data"),
     ("python -m pipeline.chain -m experiment=smoke surrogate=fno,unet", "several surrogates, with a table"),
+    ("python -m pipeline.compare runs/smoke", "all models of a run side by side"),
     ("python -m pipeline.chain experiment=heat_fno launcher=slurm", "all stages as a chain of Slurm jobs"),
     ("python -m pipeline.generate solver=heat --cfg job", "every key with its value; each can be overridden"),
 )
