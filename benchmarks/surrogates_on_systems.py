@@ -36,9 +36,10 @@ One sweep, stage after stage; `python -m benchmarks.surrogates_on_systems` does 
 {commands}
 
 `python -m pipeline.chain -m` with the words of the last line does the same, one chain for each combination.
-The experiments are in `configs/experiment/results/`: small data sets, trainings of ten seconds to a minute on a free core.
-They show that each combination works, and what little money buys, not the best that a surrogate can do. Where
-surrogates get different numbers of steps, their experiment says so.
+
+The experiments are in `configs/experiment/results/`: small data sets, trainings of seconds to a minute on a
+free core. They show that each combination works, and what little money buys, not the best that a surrogate
+can do. Where surrogates get different numbers of steps, their experiment says so.
 
 - **one step**, **roll-out**: relative L2 error on the test split, as [evaluate](evaluation.md) measures it:
   each frame from the true one before it, and the last frame from the first; median over the trajectories.
