@@ -39,7 +39,7 @@ def test_two_ranks_have_the_gradients_of_one(
         torch.cat([part.flatten() for key, part in found.items() if key.startswith(f"{name}/{precision}/")])
         for found in gradients
     )
-    assert len(one) > 1000
+    assert len(one) > 200
     assert (two - one).norm() / one.norm() <= tolerance
 
 

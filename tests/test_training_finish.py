@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline import chain
 from pipeline.training import finish, levenberg_marquardt
 from pipeline.training.distributed import Ranks
 from pipeline.training.lbfgs import lbfgs
@@ -180,6 +181,12 @@ def test_what_cannot_work_together_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         trained(tmp_path, dataset, *overrides)
+
+
+def test_a_chain_refuses_it_before_it_makes_data(tmp_path: Path) -> None:
+    settings = read(f"run={tmp_path}", "training.finish.method=levenberg_marquardt")
+    with pytest.raises(ValueError, match="needs residuals to square, and FNO has none"):
+        chain.check(settings)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,11 @@ def shared(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
         return surrogate
     # One bucket: on a network of processors the number of messages counts more than their overlap.
     model = DistributedDataParallel(
-        surrogate, process_group=ranks.group, forward_sync_buffers=False, bucket_cap_mb=256
+        surrogate,
+        process_group=ranks.group,
+        forward_sync_buffers=False,
+        bucket_cap_mb=256,
+        gradient_as_bucket_view=True,
     )
     if ranks.communicator is not None:
         model.register_comm_hook(ranks.communicator, mean_over_ranks)

