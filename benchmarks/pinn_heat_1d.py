@@ -1,0 +1,141 @@
+"""DeepXDE's own 1-D heat example by DeepXDE and by the train stage with `surrogate=pinn`: error against time.
+
+    u_t = 0.4 u_xx on 0 < x < 1, u = 0 at both ends, u(x, 0) = sin(pi x), 0 < t < 1
+
+DeepXDE runs as its documentation has it: 2540 points inside, 80 at the walls, 160 at the start, 3 layers of
+20, 20000 steps of Adam, then L-BFGS, float32. Ours meets walls and start by its form, and takes steps of
+Levenberg and Marquardt, float64. Neither sees data. The error is relative to the exact solution, in the L2 norm
+over 256 points and 200 times after the start. Our seconds are those of the whole train stage, its validation
+included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import surrogates
+from benchmarks.measuring import keep
+from pipeline import generate, train, validate
+from tests.training_cases import read
+
+DIFFUSIVITY = 0.4
+POINTS, FRAMES = 256, 200
+#: Steps of the second-order method; each draws 256 points anew and takes up to 20 trials on them.
+STEPS = (3, 4, 6, 10)
+
+PROBLEM = (
+    "solver=heat",
+    "solver.extent=[1.0]",
+    f"solver.resolution={POINTS}",
+    "solver.boundary.x=dirichlet",
+    f"solver.diffusivity={{kind: constant, range: [{DIFFUSIVITY}, {DIFFUSIVITY}]}}",
+    "solver.initial={kind: harmonics, count: 1, amplitude: [1.0, 1.0]}",
+    "output.duration=1.0",
+    f"output.steps={FRAMES}",
+    "samples={train: 1, valid: 1, test: 1, test_extrapolation: 0, per_shard: 1}",
+    "storage.precision=float64",
+)
+TRAINING = (
+    "surrogate=pinn",
+    "surrogate.width=20",
+    "surrogate.layers=2",
+    "surrogate.points=64",
+    "surrogate.data_weight=0",
+    "training.steps=1",
+    "training.batch_size=4",
+    "training.precision=float64",
+    "training.validate_every=1000",
+    "training.checkpoint_every=1000",
+    "training.device=cpu",
+)
+
+X = (np.arange(POINTS) + 0.5) / POINTS
+T = np.arange(FRAMES + 1) / FRAMES
+EXACT = np.exp(-DIFFUSIVITY * np.pi**2 * T)[:, None] * np.sin(np.pi * X)
+
+
+def main() -> None:
+    """Prints and keeps errors and times."""
+    torch.set_num_threads(1)
+    rows = _peer()
+    theirs = rows[-1]["seconds"]
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        made = read(f"run={data}", *PROBLEM)
+        for stage in (generate, validate):
+            stage.run(made)
+        _ours(Path(folder) / "first", data, 1)  # imports and compiles
+        rows += [_ours(Path(folder) / str(steps), data, steps) for steps in STEPS]
+    for row in rows:
+        row["of DeepXDE's time"] = row["seconds"] / theirs
+    claim = "DeepXDE's 1-D heat example without data: error against time, one core"
+    keep("pinn_heat_1d", claim, rows, ["torch", "DeepXDE"])
+
+
+def _error(found: np.ndarray) -> float:
+    """Relative, in the L2 norm over all points and the times after the start."""
+    return float(np.linalg.norm((found - EXACT)[1:]) / np.linalg.norm(EXACT[1:]))
+
+
+def _ours(folder: Path, data: Path, steps: int) -> dict[str, Any]:
+    finish = f"training.finish={{method: levenberg_marquardt, steps: {steps}, iterations: 20}}"
+    settings = read(f"run={folder}", f"dataset={data / 'dataset'}", *TRAINING, finish)
+    begun = time.perf_counter()
+    train.run(settings)
+    seconds = time.perf_counter() - begun
+    surrogate = surrogates.load(settings.model_folder)
+    parameters = {"diffusivity": DIFFUSIVITY, "amplitude_1": 1.0}
+    found = surrogate.predict(EXACT[:1, None], parameters, T)[0, :, 0].numpy()
+    weights = sum(weight.numel() for weight in surrogate.parameters())
+    what = f"ours, Levenberg-Marquardt, {steps} steps"
+    return {"what": what, "weights": weights, "seconds": seconds, "relative error": _error(found)}
+
+
+def _peer() -> list[dict[str, Any]]:
+    """DeepXDE's example, examples/pinn_forward/heat.py, after Adam and after L-BFGS."""
+    os.environ["DDE_BACKEND"] = "pytorch"
+    import deepxde as dde
+
+    dde.config.set_random_seed(0)
+    space = dde.geometry.GeometryXTime(dde.geometry.Interval(0, 1), dde.geometry.TimeDomain(0, 1))
+
+    def equation(x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        u_t = dde.grad.jacobian(u, x, i=0, j=1)
+        u_xx = dde.grad.hessian(u, x, i=0, j=0)
+        return u_t - DIFFUSIVITY * u_xx
+
+    walls = dde.icbc.DirichletBC(space, lambda x: 0, lambda _, on_boundary: on_boundary)
+    start = dde.icbc.IC(space, lambda x: np.sin(np.pi * x[:, :1]), lambda _, on_initial: on_initial)
+    data = dde.data.TimePDE(
+        space, equation, [walls, start], num_domain=2540, num_boundary=80, num_initial=160, num_test=2540
+    )
+    network = dde.nn.FNN([2] + [20] * 3 + [1], "tanh", "Glorot normal")
+    model = dde.Model(data, network)
+    inputs = np.stack(np.broadcast_arrays(X[None, :], T[:, None]), axis=-1).reshape(-1, 2)
+    weights = sum(weight.numel() for weight in network.parameters())
+    rows, seconds = [], 0.0
+    for what, prepare, iterations in (
+        ("DeepXDE, 20000 steps of Adam", lambda: model.compile("adam", lr=1e-3), {"iterations": 20000}),
+        ("DeepXDE, then L-BFGS", lambda: model.compile("L-BFGS"), {}),
+    ):
+        begun = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            prepare()
+            model.train(**iterations)
+        seconds += time.perf_counter() - begun
+        found = model.predict(inputs.astype(np.float32)).reshape(EXACT.shape)
+        rows.append({"what": what, "weights": weights, "seconds": seconds, "relative error": _error(found)})
+    return rows
+
+
+if __name__ == "__main__":
+    main()
