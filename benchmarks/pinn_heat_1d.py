@@ -4,7 +4,7 @@
 
 DeepXDE runs as its documentation has it: 2540 points inside, 80 at the walls, 160 at the start, 3 layers of
 20, 20000 steps of Adam, then L-BFGS, float32. Ours meets walls and start by its form, and takes steps of
-Levenberg and Marquardt, float64. Neither sees data. The error is relative to the exact solution, in the L2 norm
+Levenberg and Marquardt, float64. Neither sees data. The error is relative to the exact solution, in the norm
 over 256 points and 200 times after the start. Our seconds are those of the whole train stage, its validation
 included.
 """
