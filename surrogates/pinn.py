@@ -35,7 +35,9 @@ class PINN(Surrogate):
     The loss `residual` is the mean square of the solver's `residual` at random points of the box, of the
     duration and of the ranges of the parameters, in the units of `surrogates.equation`. `data`, times
     `data_weight`, is that of the change since a window's first frame, over σ, at a random site and frame for
-    each of these points; with weight 0 frames are never looked at.
+    each of these points; with weight 0 frames are never looked at. Divergence and curl leave the mean of a
+    periodic velocity free, with which all would drift along: `mean` is the mean square of its change, which
+    should be 0, by 2 `waves` + 1 points an axis.
 
     `predict` starts from the state that it is given, at time t₁: u(t) = u(t₁) + σ b (t N(t) - t₁ N(t₁)) / T.
 
@@ -58,6 +60,7 @@ class PINN(Surrogate):
     physics_informed: ClassVar[bool] = True
 
     sites: torch.Tensor
+    lattice: torch.Tensor
 
     def __init__(
         self,
@@ -81,6 +84,8 @@ class PINN(Surrogate):
         self.equation = None if problem.residual is None else Equation(problem)
         self.change = Change(problem, width=width, layers=layers, waves=waves)
         self.register_buffer("sites", site_coordinates(problem), persistent=False)
+        self.adrift = _free_means(problem)
+        self.register_buffer("lattice", _lattice(problem, 2 * waves + 1), persistent=False)
         of_axes = zip(problem.lower, problem.extent, strict=True)
         box = [] if problem.has_particles else [(lower, lower + extent) for lower, extent in of_axes]
         box += [(0.0, problem.duration), *problem.parameter_ranges]
@@ -111,12 +116,9 @@ class PINN(Surrogate):
         return None
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The losses `residual` and, with a weight that is not 0, `data`."""
-        points = self.points(batch)
-        losses = {"residual": self._unbalanced(points).square().mean()}
-        if self.data_weight:
-            losses["data"] = self.data_weight * self._missed(points).square().mean()
-        return losses
+        """The losses `residual`, `mean` where the equation leaves a mean free, and `data` with a weight."""
+        parts = self._parts(self.points(batch))
+        return {name: part_MR.square().mean() for name, part_MR in parts.items()}
 
     def points(self, batch: Batch) -> dict[str, torch.Tensor]:
         """See `Surrogate.points`: a row is a point of the equation and, with data, a site and a frame."""
@@ -134,17 +136,20 @@ class PINN(Surrogate):
         return points
 
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """See `Surrogate.residuals`: what the equation leaves and, with data, what the answers miss."""
-        left_ME = self._unbalanced(points).flatten(1)
-        if not self.data_weight:
-            return left_ME
-        missed_MC = self._missed(points).flatten(1)
-        # The mean over all columns is the sum of the two means.
-        number = left_ME.shape[1] + missed_MC.shape[1]
-        left_ME = (number / left_ME.shape[1]) ** 0.5 * left_ME
-        return torch.cat(
-            [left_ME, (self.data_weight * number / missed_MC.shape[1]) ** 0.5 * missed_MC], dim=1
-        )
+        """See `Surrogate.residuals`: what the squares of all losses are taken of."""
+        parts = list(self._parts(points).values())
+        number = sum(part_MR.shape[1] for part_MR in parts)
+        # The mean over all columns is the sum of the means of the parts.
+        return torch.cat([(number / part_MR.shape[1]) ** 0.5 * part_MR for part_MR in parts], dim=1)
+
+    def _parts(self, points: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What each loss is the mean square of, (M, R)."""
+        parts = {"residual": self._unbalanced(points).flatten(1)}
+        if self.adrift:
+            parts["mean"] = self._drift(points["inputs"])
+        if self.data_weight:
+            parts["data"] = self.data_weight**0.5 * self._missed(points).flatten(1)
+        return parts
 
     def _predict(
         self,
@@ -225,7 +230,31 @@ class PINN(Surrogate):
         """Numbers (M,) of points with an axis for the bodies of particles."""
         return values[:, None] if self.problem.has_particles else values
 
+    def _drift(self, inputs_MD: torch.Tensor) -> torch.Tensor:
+        """The mean over the box of the velocities' change, in standard deviations, (M, V)."""
+        size, number = len(inputs_MD), len(self.lattice)
+        others = inputs_MD[:, None, self.lattice.shape[1] :].expand(-1, number, -1)
+        lattice = torch.cat([self.lattice.expand(size, -1, -1), others], dim=-1)
+        change: torch.Tensor = self.change(lattice.flatten(0, 1)) / self.change.scale
+        return change.view(size, number, -1)[..., self.adrift].mean(1)
+
     def _missed(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """How far answers are from the data, in standard deviations, (M, C, *N)."""
         missed: torch.Tensor = self.change(points["then"]) - self.change(points["before"]) - points["change"]
         return missed / self.change.scale
+
+
+def _free_means(problem: Problem) -> list[int]:
+    """The places of the channels of velocities without divergence in a box that has no walls."""
+    if set(problem.boundaries) != {"periodic"}:
+        return []
+    return [problem.channels.index(name) for vector in problem.divergence_free for name in vector]
+
+
+def _lattice(problem: Problem, number: int) -> torch.Tensor:
+    """`number` points an axis (points, axes), as far apart across the ends as between."""
+    if problem.has_particles:
+        return torch.empty(1, 0, dtype=torch.get_default_dtype())
+    of_axes = zip(problem.lower, problem.extent, strict=True)
+    axes = [lower + extent * torch.arange(number) / number for lower, extent in of_axes]
+    return torch.cartesian_prod(*axes).view(-1, len(axes)).to(torch.get_default_dtype())

@@ -138,6 +138,48 @@ def test_the_residuals_are_what_the_losses_are_the_mean_square_of(problem: Probl
         torch.testing.assert_close(squares, sum(losses.values()), rtol=1e-12, atol=0)
 
 
+def flow() -> Problem:
+    """A velocity in a periodic square, known by its divergence and curl, which both stay 0."""
+
+    def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
+        u, v = fields["velocity_x"], fields["velocity_y"]
+        return {
+            "divergence": derivative(u, "x") + derivative(v, "y"),
+            "curl": derivative(v, "x") - derivative(u, "y"),
+        }
+
+    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
+        return {name: 0 * coordinates["x"] for name in ("velocity_x", "velocity_y", "conductivity")}
+
+    velocity = ("velocity_x", "velocity_y")
+    return problems.problem(
+        (8, 8), ("periodic",) * 2, channels=velocity, divergence_free=(velocity,), determined=True,
+        residual=residual, fields_at_start=fields_at_start,
+    )  # fmt: skip
+
+
+def test_a_velocity_that_drifts_is_told_by_its_mean() -> None:
+    surrogate = built(flow(), data_weight=0.0)
+    batch = uniform(surrogate)
+    with torch.no_grad():
+        for weight in surrogate.parameters():
+            weight.zero_()
+        surrogate.change.network.layers[-1].bias.copy_(torch.tensor([3.0, 0.0]))
+    losses = surrogate(batch)
+    assert losses["residual"] == 0
+    # The drift grows with t / T, here evenly spread over the points; half of the channels drift.
+    assert losses["mean"].item() == pytest.approx(9 / 3 / 2, rel=0.15)
+
+
+def test_the_mean_of_waves_is_no_drift() -> None:
+    surrogate = built(flow(), data_weight=0.0, waves=2)
+    x, y = surrogate.lattice.T
+    for number in (1, 2, 3, 4):
+        for wave in (torch.sin(math.pi * number * x), torch.cos(math.pi * (x + number * y))):
+            assert wave.mean().abs() < 1e-12
+    assert "mean" not in built(problems.determined())(uniform(built(problems.determined())))
+
+
 @pytest.mark.parametrize("problem", DETERMINED, ids=lambda problem: problem.equation)
 def test_with_weight_0_no_frame_is_looked_at(problem: Problem) -> None:
     surrogate = built(problem, data_weight=0.0)
