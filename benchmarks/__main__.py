@@ -11,7 +11,8 @@ import benchmarks
 from benchmarks import table
 
 NOT_HERE = ("__main__", "heat_peers", "measuring", "table")
-BY_THEMSELVES = ("fno_equal_time", "nbody_three_body", "surrogates_on_systems")  # 10, 4 and 40 minutes
+BY_THEMSELVES = ("fno_equal_time", "nbody_three_body", "pinn_without_data", "surrogates_on_systems")
+# 10, 4, 5 and 40 minutes
 
 # Each in a process of its own: peers set thread counts and environments when they are imported.
 for module in pkgutil.iter_modules(benchmarks.__path__):

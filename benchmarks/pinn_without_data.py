@@ -1,7 +1,7 @@
 """Physics-informed networks that never see a frame, through all stages: what they reach, and in which time.
 
 `pipeline.chain` generates the data of an experiment, which judge and are not learned from, and trains
-`surrogate=pinn` with `data_weight=0` on two ranks of one thread. The seconds are those of the train stage's record.
+`surrogate=pinn` with `data_weight=0` on two ranks of one thread. The seconds are those of its record.
 Errors are relative, in the L2 norm over sites and times, of roll-outs of the test trajectories, which have
 parameters of their own where these are drawn: the mean over channels.
 """
