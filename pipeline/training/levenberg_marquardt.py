@@ -63,21 +63,19 @@ def levenberg_marquardt(
     weights = parameters_to_vector(surrogate.parameters()).detach()
     found = _normal_equations(surrogate, points, ranks)
     loss, norm = found.loss, 2 * found.gradient.norm().item()
-    growth = 2.0
+    is_old, growth = False, 2.0
     for _ in range(options.finish.iterations if math.isfinite(norm) else 0):
         if state.damping > _MOST_DAMPING:
             break
-        change = _solution(found, state.damping, ranks)
+        if is_old:
+            found, is_old = _normal_equations(surrogate, points, ranks), False
+        change, foreseen = _solution(found, state.damping, ranks)
         vector_to_parameters(weights + change, surrogate.parameters())
         reached = _loss(surrogate, points, ranks)
-        # What the linear model foresees, from which damping takes its share.
-        foreseen = -float(change @ (2 * found.gradient + found.matrix @ change))
         gain = (found.loss - reached) / foreseen if foreseen > 0 else -1.0
         if reached < found.loss and gain > 0:
-            weights = weights + change
-            found = _normal_equations(surrogate, points, ranks)
+            weights, is_old, growth = weights + change, True, 2.0
             state.damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
-            growth = 2.0
         else:
             state.damping *= growth
             growth *= 2
@@ -89,7 +87,9 @@ def levenberg_marquardt(
 
 @dataclass(frozen=True)
 class _NormalEquations:
-    """`matrix` JᵀJ (P, P), `gradient` Jᵀr (P,) and the `loss` r², each a mean over the residuals."""
+    """The lower triangle of the `matrix` JᵀJ (P, P), the `gradient` Jᵀr (P,) and the `loss` r², each a mean
+    over the residuals.
+    """
 
     matrix: torch.Tensor
     gradient: torch.Tensor
@@ -114,8 +114,10 @@ def _normal_equations(
     module = _Residuals(surrogate)
     weights = {name: weight.detach() for name, weight in module.named_parameters()}
     size = sum(weight.numel() for weight in weights.values())
-    # JᵀJ, Jᵀr and r² in one message: the residuals as one more column.
+    # JᵀJ, Jᵀr and r² in one message: the residuals are one more column.
     total = next(iter(weights.values())).new_zeros(size + 1, size + 1)
+    # In blocks below the diagonal, which saves three eighths of the work.
+    blocks = [slice(start, start + size // 4 + 1) for start in range(0, size + 1, size // 4 + 1)]
     count = 0
 
     def of_row(weights: dict[str, torch.Tensor], row: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -128,10 +130,11 @@ def _normal_equations(
             slopes = vmap(jacrev(of_row), in_dims=(None, 0))(weights, rows)
             columns = [slope.reshape(residuals.numel(), -1) for slope in slopes.values()]
             jacobian = torch.cat([*columns, residuals.reshape(-1, 1)], dim=1)
-            total.addmm_(jacobian.T, jacobian)
+            for block in blocks:
+                total[block.start :, block].addmm_(jacobian[:, block.start :].T, jacobian[:, block])
             count += len(jacobian)
     total = ranks.sum(total) / (count * ranks.size)
-    return _NormalEquations(total[:-1, :-1], total[:-1, -1], float(total[-1, -1]))
+    return _NormalEquations(total[:-1, :-1], total[-1, :-1], float(total[-1, -1]))
 
 
 def _chunks(points: Mapping[str, torch.Tensor], num_weights: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -141,15 +144,20 @@ def _chunks(points: Mapping[str, torch.Tensor], num_weights: int) -> Iterator[di
     return (dict(zip(split, lot, strict=True)) for lot in zip(*split.values(), strict=True))
 
 
-def _solution(found: _NormalEquations, damping: float, ranks: Ranks) -> torch.Tensor:
-    """The change of the weights (P,); rank 0's, whatever the others' processors make of it."""
+def _solution(found: _NormalEquations, damping: float, ranks: Ranks) -> tuple[torch.Tensor, float]:
+    """The change of the weights (P,), rank 0's, whatever the others' processors make of it; and by how much
+    the linear model says that the loss falls with it.
+    """
     damped = found.matrix.clone()
-    damped.diagonal().add_(damping * damped.diagonal().max())
+    added = damping * damped.diagonal().max()
+    damped.diagonal().add_(added)
     factor, failed = torch.linalg.cholesky_ex(damped)
     change = -torch.cholesky_solve(found.gradient[:, None], factor)[:, 0]
     # Where rounding leaves no positive matrix, no change: the trial fails and damping rises.
     change = torch.zeros_like(change) if failed.item() else change
-    return ranks.sum(change if ranks.is_first else torch.zeros_like(change))
+    change = ranks.sum(change if ranks.is_first else torch.zeros_like(change))
+    # -2 g·δ - δᵀJᵀJδ, by the equations that δ solves.
+    return change, float(added * (change @ change) - found.gradient @ change)
 
 
 def _loss(surrogate: LeastSquares, points: list[Mapping[str, torch.Tensor]], ranks: Ranks) -> float:
