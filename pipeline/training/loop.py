@@ -54,9 +54,9 @@ def train(
     `best_weights`. `configuration` is kept in the checkpoints; `report` gets the steps done and those to do.
 
     Raises:
-        ValueError: the batch does not fit the ranks; the device lacks the precision; every checkpoint
-            is damaged; the device has too little memory; the gradient was not finite at more than
-            `training.max_skipped_steps` steps.
+        ValueError: the batch does not fit the ranks; the device lacks the precision; the finish cannot train
+            the surrogate; every checkpoint is damaged; the device has too little memory; the gradient was not
+            finite at more than `training.max_skipped_steps` steps.
     """
     precision.check_mixed(options.precision, ranks.device)
     finish.check(surrogate, options)
