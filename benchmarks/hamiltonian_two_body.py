@@ -37,10 +37,10 @@ from surrogates.hamiltonian import Hamiltonian
 
 ORBITS, TEST, FRAMES, DURATION, NOISE = 1000, 200, 50, 20.0, 0.05
 TIMES = np.linspace(0.0, DURATION, FRAMES)
-#: Options, and the frames of a window, optimiser steps, batch and largest learning rate.
+#: What differs from the YAML's options, and the frames of a window, optimiser steps, batch and largest learning rate.
 TRAININGS: dict[str, tuple[dict[str, int], int, int, int, float]] = {
-    "hamiltonian": ({"width": 32, "layers": 2, "substeps": 8}, 2, 1500, 256, 1e-2),
-    "mlp": ({"width": 128, "layers": 4, "reach": FRAMES - 1}, FRAMES, 4000, 32, 2e-3),
+    "hamiltonian": ({}, 2, 1500, 256, 1e-2),
+    "mlp": ({"reach": FRAMES - 1}, FRAMES, 4000, 32, 2e-3),
 }
 PUBLISHED = {"plain network": (2.96e-5, 6.3e-2), "Hamiltonian network": (2.82e-6, 3.9e-5)}
 
@@ -68,9 +68,9 @@ def main() -> None:
 def orbits() -> np.ndarray:
     """States (B, T, 4, 2): positions and velocities of both bodies, by the recipe of the paper's code."""
     rng = np.random.default_rng(0)
-    options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "nbody.yaml").read_text())
+    options = shipped("solver", "nbody")
     system = options["system"] | {"kind": "two_body", "total_mass": 2.0}
-    solver = build_solver(options | {"system": system, "accuracy": 1e-4}, MPI.COMM_SELF)
+    solver = build_solver(options | {"system": system, "accuracy": 1e-3}, MPI.COMM_SELF)
     parameters = solver.sample(rng)
     states = np.empty((ORBITS, FRAMES, 4, 2))
     for orbit in states:
@@ -103,9 +103,10 @@ def judged(name: str, states: np.ndarray) -> dict[str, object]:
 
 
 def trained(name: str, states: np.ndarray) -> Surrogate:
-    options, length, steps, size, rate = TRAININGS[name]
+    changes, length, steps, size, rate = TRAININGS[name]
     torch.manual_seed(0)
-    surrogate = store.build(name, options, problem_of(states), "float64")
+    options = {key: value for key, value in shipped("surrogate", name).items() if key != "name"}
+    surrogate = store.build(name, options | changes, problem_of(states), "float64")
     optimiser = torch.optim.Adam(surrogate.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
     rng = np.random.default_rng(1)
@@ -122,6 +123,11 @@ def trained(name: str, states: np.ndarray) -> Surrogate:
         optimiser.step()
         schedule.step()
     return surrogate.eval().requires_grad_(False)
+
+
+def shipped(group: str, name: str) -> dict[str, Any]:
+    """What `configs/GROUP/NAME.yaml` says."""
+    return dict(yaml.safe_load((Path(configs.__path__[0]) / group / f"{name}.yaml").read_text()))
 
 
 def problem_of(states: np.ndarray) -> Problem:
