@@ -37,7 +37,7 @@ from surrogates.hamiltonian import Hamiltonian
 
 ORBITS, TEST, FRAMES, DURATION, NOISE = 1000, 200, 50, 20.0, 0.05
 TIMES = np.linspace(0.0, DURATION, FRAMES)
-#: What differs from the YAML's options, and the frames of a window, optimiser steps, batch and largest learning rate.
+#: What differs from the YAML's options; frames of a window, optimiser steps, batch, largest learning rate.
 TRAININGS: dict[str, tuple[dict[str, int], int, int, int, float]] = {
     "hamiltonian": ({}, 2, 1500, 256, 1e-2),
     "mlp": ({"reach": FRAMES - 1}, FRAMES, 4000, 32, 2e-3),

@@ -78,7 +78,7 @@ def page() -> str:
     versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
     lines = "\n".join(f"    {shlex.join(words)}" for words in commands())
     head = _HEAD.format(commands=lines, machine=f"{processor()}, {platform.platform()}", versions=versions)
-    return "\n".join([head, *(_section(system) for system in SYSTEMS)])
+    return "\n".join([head, *(_section(system) for system in SYSTEMS if (RUNS / system / "models").is_dir())])
 
 
 def _section(system: str) -> str:
