@@ -12,7 +12,6 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +20,7 @@ from benchmarks.measuring import processor
 from pipeline import compare
 from pipeline.data.dataset import Dataset
 from pipeline.training.problem import problem_of
-from surrogates.contract import surrogate_class, surrogate_names
+from surrogates.contract import fitting, surrogate_class, surrogate_names
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 RUNS = Path("runs") / "results"
@@ -78,27 +77,24 @@ def page() -> str:
     versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
     lines = "\n".join(f"    {shlex.join(words)}" for words in commands())
     head = _HEAD.format(commands=lines, machine=f"{processor()}, {platform.platform()}", versions=versions)
-    return "\n".join([head, *(_section(system) for system in SYSTEMS if (RUNS / system / "models").is_dir())])
+    return "\n".join([head, *(_section(system) for system in SYSTEMS)])
 
 
 def _section(system: str) -> str:
     experiment = files("configs") / "experiment" / "results" / f"{system}.yaml"
     lines = experiment.read_text(encoding="utf-8").splitlines()
     title = next(line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line)
+    problem = problem_of(Dataset.open(RUNS / system / "dataset"))
     columns = compare.COLUMNS[1:]
     table = [columns, ["---"] * len(columns)]
-    table += [row.words()[1:] for row in compare.rows_of(RUNS / system)]
+    table += [compare.row_of(RUNS / system, name).words()[1:] for name in fitting(problem)]
     rows = "".join(f"| {' | '.join(row)} |\n" for row in table)
-    return f"## {system.replace('_', ' ')}\n\n{title}\n\n{rows}\n" + "".join(_not_for(system))
-
-
-def _not_for(system: str) -> Iterator[str]:
-    """A line for each surrogate that refuses these data."""
-    problem = problem_of(Dataset.open(RUNS / system / "dataset"))
-    for name in surrogate_names():
-        reason = surrogate_class(name).misfit(problem)
-        if reason is not None:
-            yield f"- not `{name}`: {reason}\n"
+    refusals = "".join(
+        f"- not `{name}`: {surrogate_class(name).misfit(problem)}\n"
+        for name in surrogate_names()
+        if name not in fitting(problem)
+    )
+    return f"## {system.replace('_', ' ')}\n\n{title}\n\n{rows}\n{refusals}"
 
 
 if __name__ == "__main__":
