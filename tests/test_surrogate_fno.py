@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 from surrogates import store
 from surrogates.fno import FNO
@@ -131,3 +132,15 @@ def test_wrong_options_are_refused_with_numbers(options: dict[str, object], said
 def test_modes_can_differ_from_axis_to_axis() -> None:
     surrogate = FNO(problems.problem((16, 12), ("periodic", "periodic")), width=8, modes=[7, 3], layers=2)
     assert surrogate.network.fourier.num_modes == 7 * (2 * 3 - 1)
+
+
+def test_a_training_step_is_one_graph() -> None:
+    """What torch.compile is given: nothing in the forward makes it fall back or compile anew."""
+    problem = problems.problem((16, 12), ("periodic", "dirichlet"))
+    surrogate = store.build("fno", problems.options("fno"), problem, "float64")
+    counter = CompileCounter()
+    compiled = torch.compile(surrogate, backend=counter, fullgraph=True, dynamic=False)
+    windows = problems.batch(problem, size=2, dtype=torch.float64)
+    for _ in range(2):
+        torch.testing.assert_close(compiled(windows), surrogate(windows))
+    assert counter.frame_count == 1
