@@ -25,13 +25,6 @@ from surrogates.contract import Surrogate
 
 MPIRUN = Path(sys.executable).parent / "mpirun"
 
-_HALF = ("output.duration=3.141592653589793", "output.steps=50")
-_ONE = (
-    "solver.system.radius=[1.0, 1.0]",
-    "solver.system.eccentricity=[0.5, 0.5]",
-    "solver.system.mass_ratio=[1.0, 1.0]",
-)
-_BODIES = ("surrogate.width=20", "surrogate.points=16")
 #: What is solved, by which experiment and with which options.
 EXPERIMENTS = {
     "heat, conductivity and two amplitudes drawn": (
@@ -44,15 +37,16 @@ EXPERIMENTS = {
     ),
     "two bodies, e = 0.5, from periapsis to apoapsis": (
         "kepler",
-        (*_HALF, *_ONE, *_BODIES, "training.finish.steps=6"),
-    ),
-    "two bodies, size, e near 0.6 and masses drawn, half an orbit": (
-        "kepler",
-        (*_HALF, *_BODIES, "training.finish.steps=12"),
-    ),
-    "two bodies, e = 0.5, a whole orbit": (
-        "kepler",
-        (*_ONE, *_BODIES, "training.finish.steps=12"),
+        (
+            "output.duration=3.141592653589793",
+            "output.steps=50",
+            "solver.system.radius=[1.0, 1.0]",
+            "solver.system.eccentricity=[0.5, 0.5]",
+            "solver.system.mass_ratio=[1.0, 1.0]",
+            "surrogate.width=20",
+            "surrogate.points=16",
+            "training.finish.steps=6",
+        ),
     ),
 }
 TRAINING = (
