@@ -121,7 +121,7 @@ class PINN(Surrogate):
         return {name: part_MR.square().mean() for name, part_MR in parts.items()}
 
     def points(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """See `Surrogate.points`: a row is a point of the equation and, with data, a site and a frame."""
+        """See `LeastSquares.points`: a row is a point of the equation and, with data, a site and a frame."""
         uniform_BU = batch["uniform"]
         number = len(self.change.columns)
         places_BMD = self.even_points(uniform_BU[:, :number])
@@ -136,7 +136,17 @@ class PINN(Surrogate):
         return points
 
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """See `Surrogate.residuals`: what the squares of all losses are taken of."""
+        """See `LeastSquares.residuals`: what the squares of all losses are taken of.
+
+        Raises:
+            ValueError: the equation has mixed or higher derivatives, and cannot be differentiated by weights
+                point by point.
+        """
+        if self.equation is not None and self.equation.orders is None:
+            raise ValueError(
+                f"the equations {', '.join(self.equation.names)} ask for mixed derivatives or for some above "
+                "the second, which training.finish.method=levenberg_marquardt cannot have: take lbfgs"
+            )
         parts = list(self._parts(points).values())
         number = sum(part_MR.shape[1] for part_MR in parts)
         # The mean over all columns is the sum of the means of the parts.

@@ -125,6 +125,8 @@ def test_an_equation_of_fourth_order_is_learned_by_reverse_mode() -> None:
     losses = surrogate(uniform(surrogate))
     sum(losses.values()).backward()
     assert all(torch.isfinite(weight.grad).all() for weight in surrogate.parameters())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"the equations plate ask for .* take lbfgs"):
+        surrogate.residuals(surrogate.points(uniform(surrogate)))
 
 
 @pytest.mark.parametrize("problem", DETERMINED, ids=lambda problem: problem.equation)
