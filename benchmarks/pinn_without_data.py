@@ -29,7 +29,7 @@ MPIRUN = Path(sys.executable).parent / "mpirun"
 EXPERIMENTS = {
     "heat, conductivity and two amplitudes drawn": (
         "heat_parametric",
-        ("surrogate.width=24", "surrogate.points=256", "training.finish.steps=16"),
+        ("surrogate.width=24", "surrogate.points=256", "training.finish.steps=24"),
     ),
     "Taylor-Green vortices, viscosity and amplitude drawn": (
         "taylor_green",
