@@ -17,10 +17,11 @@ class DeepONet(OperatorNetwork):
         layers: Fourier layers of the branch.
         functions: functions of time in the trunk.
         reach: time steps that one query spans; the training's windows are as long.
+        constraints: what holds exactly, see `Constraints`.
 
     Raises:
         ValueError: an option below 1; more modes than the grid resolves, or a list of them that does not fit
-            the axes; windows of another length.
+            the axes; windows of another length; a constraint of no use.
 
     Source: Lu et al. 2021 (doi:10.1038/s42256-021-00302-5); for a branch on a grid and fixed modes in the
     trunk, Lu et al. 2022, "A comprehensive and fair comparison of two neural operators" (arXiv 2111.05512).

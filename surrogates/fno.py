@@ -52,8 +52,8 @@ class FNO(Stepper):
             raise ValueError(f"surrogate.width={width} and surrogate.layers={layers} must be at least 1")
         self.network = FourierNetwork(
             problem,
-            num_fields=self.num_inputs,
-            num_conditions=self.num_conditions,
+            num_fields=self.inputs.num_fields,
+            num_conditions=self.inputs.num_conditions,
             num_out=len(problem.channels),
             width=width,
             modes=counts,

@@ -92,12 +92,13 @@ class Hamiltonian(Stepper):
         """The normalised change over one time step, (B, N, C)."""
         num_channels = len(self.problem.channels)
         state_BNC = inputs_BXI[..., :num_channels]
-        physical_BNC = state_BNC * self.state_std + self.state_mean
-        mass_BN = (inputs_BXI[..., num_channels:] * self.coefficient_std + self.coefficient_mean)[..., 0]
+        given = self.inputs
+        physical_BNC = state_BNC * given.state_std + given.state_mean
+        mass_BN = (inputs_BXI[..., num_channels:] * given.coefficient_std + given.coefficient_mean)[..., 0]
         begin = physical_BNC[..., : self.dimension], physical_BNC[..., self.dimension :]
         x_BND, v_BND = self._integrate(*begin, mass_BN)
         moved_BNC = torch.cat([x_BND - begin[0], v_BND - begin[1]], dim=-1)
-        return moved_BNC / (self.state_std * self.delta_scale)
+        return moved_BNC / (given.state_std * self.delta_scale)
 
     def energy(self, state: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
         """H (J) of states (B, C, N) with masses (B, N), up to a constant for each set of masses; (B,)."""

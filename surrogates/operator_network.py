@@ -6,21 +6,19 @@ M stands for the modes of all axes, X for all sites.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from surrogates.constraints import Constraint, Constraints
 from surrogates.contract import Batch, Problem, Surrogate
 from surrogates.fourier_network import FourierNetwork
 from surrogates.grid_inputs import GridInputs
 from surrogates.inputs import initial_states, named, queries
+from surrogates.losses import relative_error
 from surrogates.trunk import Trunk
-
-#: Bound below on a frame's norm, in standard deviations, in the relative loss.
-_SMALLEST_NORM = 1e-2
 
 
 class OperatorNetwork(Surrogate):
@@ -30,7 +28,8 @@ class OperatorNetwork(Surrogate):
     (`FourierNetwork`), which sees the state u, the coefficient fields a, the scalar parameters p, and the
     time t unless the equation is autonomous: they are the modes of J fields a channel. σ is the standard
     deviation of each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so that u(x, t)
-    comes back exactly. Times beyond the reach take several queries, one after the other.
+    comes back exactly. Times beyond the reach take several queries, one after the other. Each ends where the
+    `constraints` hold, see `Constraints`.
     """
 
     def __init__(
@@ -42,8 +41,10 @@ class OperatorNetwork(Surrogate):
         layers: int,
         functions: int,
         reach: int,
+        constraints: Sequence[Constraint] = (),
     ):
         super().__init__(problem)
+        self.constraints = Constraints(problem, constraints)
         num_axes = len(problem.sites)
         counts = (modes,) * num_axes if isinstance(modes, int) else tuple(modes)
         if len(counts) != num_axes:
@@ -88,7 +89,8 @@ class OperatorNetwork(Surrogate):
 
         def query(later: float) -> torch.Tensor:
             change_BTCX = self._change(coefficients_BFM, state.new_full((len(state), 1), later))
-            return start_BXC + change_BTCX[:, 0].movedim(1, -1)
+            found: torch.Tensor = self.constraints(start_BXC + change_BTCX[:, 0].movedim(1, -1), start_BXC)
+            return found
 
         coefficients_BFM = branch()
         for number, rest in to_answer:
@@ -131,18 +133,10 @@ class OperatorNetwork(Surrogate):
     def _data_loss(
         self, batch: Batch, start_BXC: torch.Tensor, coefficients_BFM: torch.Tensor
     ) -> torch.Tensor:
-        """The relative L2 error of the normalised state, a mean over the frames after the first:
-
-        mean over B, T, C of  ‖û - u‖ / max(‖u - mean‖, 0.01 std √n)
-        """
+        """The relative L2 error of the frames after the first, see `relative_error`."""
         later_BT = batch["time"][:, 1:] - batch["time"][:, :1]
-        found_BTCX = start_BXC.movedim(-1, 1)[:, None] + self._change(coefficients_BFM, later_BT)
-        truth_BTXC = self.inputs.normal(batch["state"][:, 1:].flatten(0, 1)).view(
-            *later_BT.shape, *start_BXC.shape[1:]
-        )
-        truth_BTCX = truth_BTXC.movedim(-1, 2)
-        sites = tuple(range(3, truth_BTCX.ndim))
-        smallest_norm = _SMALLEST_NORM * math.prod(self.problem.sites) ** 0.5
-        norm = torch.linalg.vector_norm(truth_BTCX, dim=sites).clamp_min(smallest_norm)
-        loss: torch.Tensor = (torch.linalg.vector_norm(found_BTCX - truth_BTCX, dim=sites) / norm).mean()
-        return loss
+        change_BTXC = self._change(coefficients_BFM, later_BT).movedim(2, -1)
+        start_BTXC = start_BXC[:, None]
+        found_BTXC = self.constraints(start_BTXC + change_BTXC, start_BTXC)
+        truth_BTXC = self.inputs.normal(batch["state"][:, 1:].flatten(0, 1)).view_as(found_BTXC)
+        return relative_error(found_BTXC, truth_BTXC, tuple(range(2, truth_BTXC.ndim - 1)))

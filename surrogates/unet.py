@@ -49,11 +49,11 @@ class UNet(Stepper):
         widths = [width * 2**level for level in range(levels + 1)]
 
         def block(num_in: int, num_out: int) -> ConvolutionBlock:
-            return ConvolutionBlock(num_in, num_out, self.num_conditions, periodic)
+            return ConvolutionBlock(num_in, num_out, self.inputs.num_conditions, periodic)
 
         self.down = nn.ModuleList(
             block(num_in, num_out)
-            for num_in, num_out in zip([self.num_inputs, *widths], widths, strict=False)
+            for num_in, num_out in zip([self.inputs.num_fields, *widths], widths, strict=False)
         )
         self.up = nn.ModuleList(block(3 * finer, finer) for finer in reversed(widths[:-1]))
         self.halve = _POOLINGS[len(periodic) - 1](2, ceil_mode=True, count_include_pad=False)
