@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -16,9 +17,10 @@ import torch
 import surrogates
 from pipeline import settings
 from pipeline.data.dataset import Dataset
+from pipeline.evaluate import _refuse_foreign
 from pipeline.evaluation import report
 from surrogates import store
-from tests import launching
+from tests import launching, problems
 from tests.launching import SMALL, stage, succeeded
 
 OVERRIDES = (
@@ -229,11 +231,13 @@ def with_a_model_of(run: Path, **changes) -> None:
 
 def test_a_foreign_model_is_refused_on_every_rank(trained, tmp_path):
     run = copy_of(trained, tmp_path)
-    with_a_model_of(run, sites=(36,), boundaries=("dirichlet",), time_step=0.5)
+    walls = {"boundaries": ("dirichlet",), "boundary_values": ((1.0, 2.0),)}
+    with_a_model_of(run, sites=(36,), time_step=0.5, **walls)
     result = stage("evaluate", f"run={run}", *OVERRIDES, ranks=2, timeout=60)
     assert result.returncode != 0
     assert "sites: the model has (36,), the data set (24,)" in result.stderr
     assert "boundaries: the model has ('dirichlet',), the data set ('periodic',)" in result.stderr
+    assert "boundary_values: the model has ((1.0, 2.0),), the data set ((0.0, 0.0),)" in result.stderr
     assert "time_step: the model has 0.5" in result.stderr
     assert "Traceback" not in result.stderr
     assert not evaluation(run).exists()
@@ -251,3 +255,15 @@ def test_a_model_of_another_equation_or_other_parameters_is_refused(trained, tmp
     assert "train on this data set, or name the model's own with dataset=" in result.stderr
     assert "Traceback" not in result.stderr
     assert not evaluation(run).exists()
+
+
+def test_a_model_of_what_parameters_determine_is_refused_on_random_fields(tmp_path):
+    model = problems.determined()
+    data = dataclasses.replace(model, determined=False)
+    for name in ("fno", "pinn"):
+        asked = SimpleNamespace(surrogate={"name": name}, model_folder=tmp_path, dataset=tmp_path)
+        _refuse_foreign(model, model, asked)
+    with pytest.raises(
+        ValueError, match=r"does not fit the data set .*\n.*do not describe the initial fields"
+    ):
+        _refuse_foreign(model, data, asked)

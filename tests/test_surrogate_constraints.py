@@ -75,9 +75,9 @@ def built(name: str, problem: Problem, *constraints: str) -> Surrogate:
     """With weights so large that 20 steps lead far away."""
     torch.manual_seed(1)
     options = problems.options(name) | {"constraints": list(constraints)}
-    smaller = {"modes": 2} if min(problem.sites) < 16 and name == "fno" else {}
-    smaller |= {"levels": 1} if name == "unet" else {}
-    surrogate = store.build(name, options | smaller, problem, "float64")
+    coarse = {"modes": 2, "levels": 1} if min(problem.sites) < 16 else {}
+    options |= {option: value for option, value in coarse.items() if option in options}
+    surrogate = store.build(name, options, problem, "float64")
     with torch.no_grad():
         for weight in surrogate.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
