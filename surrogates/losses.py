@@ -15,7 +15,8 @@ def relative_error(found: torch.Tensor, truth: torch.Tensor, site_axes: tuple[in
 
     mean of  ‖û - u‖ / max(‖u - mean‖, 0.01 std √n)
     """
-    num_sites = math.prod(truth.shape[axis] for axis in site_axes)
+    # A list, as torch.compile cannot follow a generator here.
+    num_sites = math.prod([truth.shape[axis] for axis in site_axes])
     norm = torch.linalg.vector_norm(truth, dim=site_axes).clamp_min(_SMALLEST_NORM * num_sites**0.5)
     error: torch.Tensor = (torch.linalg.vector_norm(found - truth, dim=site_axes) / norm).mean()
     return error

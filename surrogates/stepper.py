@@ -46,7 +46,7 @@ class Stepper(Surrogate):
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The loss `rollout` of a batch of windows, each rolled out from its first frame."""
-        first, *later = (self.inputs.normal(frame) for frame in batch["state"].unbind(1))
+        first, *later = [self.inputs.normal(frame) for frame in batch["state"].unbind(1)]
         site_axes = tuple(range(1, 1 + len(self.problem.sites)))
         state_BXC, errors = first, []
         for number, truth_BXC in enumerate(later):
