@@ -8,6 +8,7 @@ python -m pipeline.chain status run=runs/heat                   # or resume, or 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shlex
 import sys
@@ -74,7 +75,6 @@ def check(settings: Settings) -> None:
 
     from pipeline.training import finish
     from pipeline.training.problem import expected_problem, with_physics
-    from pipeline.training.sampling import Batches
     from surrogates.contract import surrogate_class
 
     solver = build_solver(settings.solver, MPI.COMM_SELF)
@@ -92,12 +92,30 @@ def check(settings: Settings) -> None:
             f"launcher.ranks.generate={ranks} ranks cannot be dealt into groups of group_size="
             f"{settings.group_size}: take a multiple of it"
         )
-    Batches(1, training.batch_size, settings.seed, 0, settings.launcher.ranks["train"])
+    _check_batch(settings)
     constructor = surrogate_class(str(settings.surrogate.get("name")))
     options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
     times = settings.output.duration * np.arange(steps + 1) / steps
     problem = expected_problem(dataclasses.asdict(solver.spec), times)
     finish.check(constructor(with_physics(problem, solver), **options), training)
+
+
+def _check_batch(settings: Settings) -> None:
+    """Raises ValueError where the ranks of a model cannot share the batch, or a rank its share by parts."""
+    from pipeline.training import members
+    from pipeline.training.sampling import Batches
+
+    training, ranks = settings.training, settings.launcher.ranks["train"]
+    if settings.ensemble > 1:
+        members.check_ranks(settings.ensemble, training.batch_size, ranks)
+    Batches(
+        1,
+        training.batch_size,
+        settings.seed,
+        0,
+        ranks // math.gcd(settings.ensemble, ranks),
+        num_parts=training.gradient_accumulation_steps,
+    )
 
 
 def _refuse_launcher() -> None:

@@ -100,7 +100,7 @@ def rows_of(run: Path) -> list[Row]:
     Raises:
         ValueError: the folder is that of no run, or of one without a model.
     """
-    tried = {one["configuration"]["model"] for one in provenance.records(run, "train")}
+    tried = {provenance.model_of(one) for one in provenance.records(run, "train")}
     models = sorted(tried | {path.name for path in (run / "models").glob("*") if path.is_dir()})
     if not models:
         raise ValueError(f"{run} has no models: name a run folder in which something was trained")

@@ -69,4 +69,4 @@ def _tried() -> list[str]:
 def _part(key: str, value: Any) -> str:
     """What a model's name says of a value: letters, digits, and what a shell leaves alone."""
     text = re.sub(r"[^\w.+]+", "_", str(value)).strip("_")
-    return f"{key.rpartition('.')[2]}-{text}"
+    return f"{key.partition('.')[2] or key}-{text}"

@@ -169,7 +169,9 @@ def _fit(
     if ranks.is_first:
         writable_folder(folder / "checkpoints")
     torch.manual_seed(seed)
-    surrogate = store.build(task.name, task.options, _problem(task), precision.weights(training.precision))
+    surrogate = store.build(
+        task.name, task.options, _problem(task.dataset, task.name), precision.weights(training.precision)
+    )
     state = train(
         surrogate,
         task.dataset,
@@ -190,15 +192,15 @@ def _fit(
     return state.step, {"valid_error": state.best_error, "skipped_steps": state.skipped}
 
 
-def _problem(task: _Task) -> Problem:
+def _problem(dataset: Dataset, name: str) -> Problem:
     """What the data set asks, with the solver's equation where the surrogate is physics-informed."""
-    problem = problem_of(task.dataset)
-    if not surrogate_class(task.name).physics_informed:
+    problem = problem_of(dataset)
+    if not surrogate_class(name).physics_informed:
         return problem
     # Late: it starts MPI, which training under srun does without.
     from mpi4py import MPI
 
-    return with_physics(problem, build_solver(task.dataset.configuration["solver"], MPI.COMM_SELF))
+    return with_physics(problem, build_solver(dataset.configuration["solver"], MPI.COMM_SELF))
 
 
 def _told_complete(folder: Path, ranks: Ranks) -> dict[str, Any]:

@@ -239,8 +239,12 @@ class LeastSquares(Protocol):
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """(M, E): those of a row follow from the same row of `points` alone.
 
-        They are computed under `torch.func.vmap` and `jacrev`: by arithmetic that keeps to it.
+        They are computed under `torch.func.vmap` and `jacrev`, by arithmetic that keeps to it, unless
+        `no_jacobian` gives a reason.
         """
+
+    def no_jacobian(self) -> str | None:
+        """Why the residuals cannot be differentiated by the weights row by row, or None where they can."""
 
 
 def surrogate_names() -> list[str]:

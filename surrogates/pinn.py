@@ -136,21 +136,20 @@ class PINN(Surrogate):
         return points
 
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """See `LeastSquares.residuals`: what the squares of all losses are taken of.
-
-        Raises:
-            ValueError: the equation has mixed or higher derivatives, and cannot be differentiated by weights
-                point by point.
-        """
-        if self.equation is not None and self.equation.orders is None:
-            raise ValueError(
-                f"the equations {', '.join(self.equation.names)} ask for mixed derivatives or for some above "
-                "the second, which training.finish.method=levenberg_marquardt cannot have: take lbfgs"
-            )
+        """See `LeastSquares.residuals`: what the squares of all losses are taken of."""
         parts = list(self._parts(points).values())
         number = sum(part_MR.shape[1] for part_MR in parts)
         # The mean over all columns is the sum of the means of the parts.
         return torch.cat([(number / part_MR.shape[1]) ** 0.5 * part_MR for part_MR in parts], dim=1)
+
+    def no_jacobian(self) -> str | None:
+        """See `LeastSquares.no_jacobian`."""
+        if self.equation is None or self.equation.orders is not None:
+            return None
+        return (
+            f"the equations {', '.join(self.equation.names)} ask for mixed derivatives or for some above the "
+            "second"
+        )
 
     def _parts(self, points: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """What each loss is the mean square of, (M, R)."""

@@ -101,6 +101,7 @@ def files_of(run: Path) -> list[Path]:
         ("surrogate.modes=40", "64 cells resolve 1 to 32"),
         ("training.unroll=11", "output.steps=10"),
         ("launcher.ranks.train=3", "cannot be shared by 3 ranks"),
+        ("training.gradient_accumulation_steps=3", "gradient_accumulation_steps=3 does not divide"),
     ],
 )
 def test_a_wrong_configuration_stops_it_before_the_first_stage(tmp_path, override, words):

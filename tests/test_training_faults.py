@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline import train
 from pipeline.training import checkpoint
 from pipeline.training.sampling import Batches
 from surrogates.fno import FNO
 from tests.launching import mpi, run, stage, succeeded
-from tests.training_cases import TINY, made_dataset, same, trained
+from tests.training_cases import TINY, made_dataset, read, same, trained
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,23 @@ def test_too_many_skipped_steps_end_the_run_and_name_the_windows(
     assert not (tmp_path / "models" / "fno" / "model.json").exists()
     # What was learned before is kept, and goes on where more is allowed.
     succeeded(stage("train", *arguments[:-1], ranks=ranks))
+
+
+def test_windows_are_named_though_a_surrogate_draws_its_own_points(tmp_path: Path) -> None:
+    harmonics = (
+        "solver.initial.kind=harmonics",
+        "solver.initial.count=2",
+        "solver.diffusivity.kind=constant",
+    )
+    bad = made_dataset(tmp_path, *harmonics)
+    place(np.nan, bad, trajectory=5, frame=3)
+    perceptron = [word for word in TINY if "modes" not in word]
+    settings = read(
+        f"run={tmp_path}", "surrogate=mlp", *perceptron, "training.unroll=2", "training.max_skipped_steps=0"
+    )
+    assert settings.dataset == bad
+    with pytest.raises(ValueError, match="Windows whose loss is not finite: trajectory 5, frames"):
+        train.run(settings)
 
 
 def test_weights_that_blow_up_end_the_run(dataset: Path, tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ class Rosenbrock(Surrogate):
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         return {"residual": self.residuals(self.points(batch)).square().mean()}
 
+    def no_jacobian(self) -> None:
+        return None
+
     def _predict(self, initial_state: Any, parameters: Any, times: Any) -> torch.Tensor:
         raise NotImplementedError
 
@@ -67,7 +70,7 @@ class Curve(Surrogate):
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return self.net(points["x"]) - torch.sin(torch.pi * points["x"])
 
-    forward, _predict = Rosenbrock.forward, Rosenbrock._predict
+    forward, no_jacobian, _predict = Rosenbrock.forward, Rosenbrock.no_jacobian, Rosenbrock._predict
 
 
 def options(method: str, iterations: int, *more: str) -> Any:

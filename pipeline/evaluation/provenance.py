@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.records import of_stage
+
 
 def records(run: Path, stage: str, model: str | None = None) -> list[dict[str, Any]]:
     """The records of all attempts at a stage, the oldest first; those for one model where it is given."""
-    paths = sorted((run / "records").glob(f"{stage}-*.json"))
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    return [one for one in found if model is None or one["configuration"]["model"] == model]
+    found = of_stage(run, stage)
+    return [one for one in found if model is None or model_of(one) == model]
+
+
+def model_of(attempt: dict[str, Any]) -> str:
+    """The model that an attempt was for; models were once called as their surrogate is."""
+    configuration = attempt["configuration"]
+    return str(configuration.get("model", configuration["surrogate"]["name"]))
 
 
 def seconds(attempts: list[dict[str, Any]]) -> float:

@@ -18,6 +18,8 @@ def compiled(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ranks
     Loss and gradient of `batch` must agree to half the digits of the precision, on every rank. Rank 0 says
     so where they do not, and where compiling fails, as it does without a C++ compiler.
     """
+    # What other models of this process were compiled to counts against this one's versions.
+    torch.compiler.reset()
     faster = cast(torch.nn.Module, torch.compile(surrogate, dynamic=False))
     try:
         told = _difference(faster, surrogate, batch, options)

@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.data.dataset import Dataset
 from pipeline.settings import Training
 from pipeline.training.reading import Reader
+from pipeline.training.uniform import with_uniform
 from pipeline.training.update import loss_of
 from surrogates.contract import Surrogate
 
@@ -22,16 +23,19 @@ def too_many_skipped(
     skipped: list[int],
     norm: float,
     options: Training,
+    seed: int,
 ) -> ValueError:
     """The error that ends a run whose last step of `skipped` had the windows `batch`, of all ranks.
 
     It names those whose own loss is not finite; where there are none, all of them.
     """
     # With gradients, which a loss may need inside: one window at a time takes little memory.
-    finite = [
-        bool(loss_of(surrogate, reader.take(batch[[place]]), options).isfinite())
-        for place in range(len(batch))
-    ]
+    finite = []
+    for place in range(len(batch)):
+        window = reader.take(batch[[place]])
+        places = np.array([place])
+        drawn = with_uniform(window, surrogate.num_uniform, seed=seed, step=skipped[-1] - 1, places=places)
+        finite.append(bool(loss_of(surrogate, drawn, options).isfinite()))
     guilty = batch[~np.array(finite)]
     named = guilty if len(guilty) else batch
     said = [_name(dataset, reader, window) for window in named[:_MOST_NAMED]]

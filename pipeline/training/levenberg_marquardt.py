@@ -34,6 +34,9 @@ def check(surrogate: Surrogate, options: Training) -> None:
     if not isinstance(surrogate, LeastSquares):
         name = type(surrogate).__name__
         raise ValueError(f"{wanted} needs residuals to square, and {name} has none: take lbfgs")
+    reason = surrogate.no_jacobian()
+    if reason is not None:
+        raise ValueError(f"{wanted} has no derivatives of the residuals, as {reason}: take lbfgs")
     if count > MOST_WEIGHTS:
         raise ValueError(
             f"{wanted} solves for all weights at once, at most {MOST_WEIGHTS}; these are {count}: make the "

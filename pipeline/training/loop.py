@@ -110,13 +110,15 @@ def train(
                     skipped=state.skipped,
                     norm=norm,
                     options=options,
+                    seed=seed,
                 )
             elif log is not None:
                 log.tell(f"step {state.step} is skipped: its gradient's norm is {norm}")
             bar.update(options.batch_size)
             bar.set_postfix(step=state.step, loss=f"{loss:.3e}", refresh=False)
             validates = _is_due(state.step, options.validate_every, last)
-            saves = _is_due(state.step, options.checkpoint_every, last)
+            # A step of the finish is long: each is saved, and what AdamW came to.
+            saves = state.step >= options.steps or _is_due(state.step, options.checkpoint_every, last)
             if validates or saves:
                 state.loss_sum += sum(ranks.listed(pending)) / ranks.size
                 pending = 0.0
