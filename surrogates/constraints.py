@@ -23,7 +23,9 @@ _TO_THE_WALL = np.array([15.0, -10.0, 3.0]) / 8
 
 
 class Constraints(nn.Module):
-    """Puts a state where its constraints hold: of all such states, that nearest to what was given.
+    """Puts a state where its constraints hold: of all such states, that nearest to what was given, by the sum
+    of the squares of the differences in physical units. Normalised, another would be the nearest where the
+    standard deviations of a velocity's components differ.
 
     mean: the mean over the box of each conserved channel is that at the start.
     boundary: the parabola through the three outermost cells along a dirichlet axis has the wall's value at
@@ -32,7 +34,8 @@ class Constraints(nn.Module):
     divergence: the divergence of a velocity is zero, its derivatives being those of the Fourier series
         through the cells: Leray's projection, u - k (k . u) / |k|^2 for each wave number k.
 
-    As the truth keeps them (the walls' to third order in the cells' width), each brings a state nearer to it.
+    As the truth keeps them (the walls' to third order in the cells' width), each brings a state nearer to it,
+    so measured.
 
     Raises:
         ValueError: a constraint of which the problem has no use.

@@ -74,5 +74,5 @@ def _untouched() -> Iterator[None]:
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)
-        if torch.get_default_device() != device:
-            torch.set_default_device(None if device.type == "cpu" else device)
+        # Not compared with what it is now: asking for a GPU's number starts work on the GPU.
+        torch.set_default_device(None if device.type == "cpu" else device)

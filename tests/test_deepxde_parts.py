@@ -35,6 +35,25 @@ def test_its_import_leaves_no_trace() -> None:
     assert "backend" not in done.stderr.lower()
 
 
+_BESIDE_A_GPU = """
+import torch
+torch.cuda.is_available = lambda: True
+from surrogates import deepxde_parts
+deepxde_parts.points(5, 2)
+assert not torch.cuda.is_initialized()
+assert torch.zeros(1).device == torch.get_default_device() == torch.device("cpu")
+"""
+
+
+def test_its_import_starts_no_work_on_a_gpu() -> None:
+    """Where none is, starting it would be an error."""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", _BESIDE_A_GPU], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_derivatives_of_all_orders_even_where_nothing_varies() -> None:
     inputs = torch.tensor([[0.3, 2.0], [0.7, -1.0]], dtype=torch.float64, requires_grad=True)
     derivative = deepxde_parts.reverse_mode(inputs, ("x", "y"))
