@@ -15,6 +15,7 @@ from surrogates.contract import Batch, Problem
 from surrogates.jets import Jet
 from surrogates.operator_network import OperatorNetwork
 from surrogates.sampled import Sampled
+from surrogates.walls import unfit_walls
 
 #: Places, spread over the box, from which `_apart` takes derivatives.
 _PLACES = 13
@@ -36,7 +37,8 @@ class PIDeepONet(OperatorNetwork):
         data_weight: of the loss `data`, that of `DeepONet`; at 0 no frame but the first of a window is used.
 
     Raises:
-        ValueError: see `DeepONet`; a negative weight; heat flows in through a neumann wall.
+        ValueError: see `DeepONet`; a negative weight; a flux through a wall, or walls that disagree where
+            they meet.
 
     Source: Wang, Wang & Perdikaris 2021, "Learning the solution operator of parametric partial differential
     equations with physics-informed DeepONets" (doi:10.1126/sciadv.abi8605).
@@ -69,13 +71,7 @@ class PIDeepONet(OperatorNetwork):
     @classmethod
     def misfit(cls, problem: Problem) -> str | None:
         """See `Surrogate.misfit`."""
-        for axis, kind, values in zip(problem.axes, problem.boundaries, problem.boundary_values, strict=True):
-            if kind == "neumann" and any(values):
-                return (
-                    f"there is a flux {values} through its walls of {axis}, where the slopes of the trunk's "
-                    "modes are 0"
-                )
-        return super().misfit(problem)
+        return super().misfit(problem) or unfit_walls(problem)
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The losses `residual` and, unless its weight is 0, `data` of a batch of windows."""

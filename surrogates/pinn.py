@@ -21,6 +21,7 @@ from surrogates.inputs import initial_states, moments, named
 from surrogates.jets import derivative
 from surrogates.observations import Observations, site_coordinates
 from surrogates.start import fields_at_start, start_derivatives, start_jets
+from surrogates.walls import unfit_walls
 
 
 class PINN(Surrogate):
@@ -36,8 +37,8 @@ class PINN(Surrogate):
     duration and of the ranges of the parameters, in the units of `surrogates.equation`. `data`, times
     `data_weight`, is that of the change since a window's first frame, over σ, at a random site and frame for
     each of these points; with weight 0 frames are never looked at. Divergence and curl leave the mean of a
-    periodic velocity free, with which all would drift along: `mean` is the mean square of its change, which
-    should be 0, by 2 `waves` + 1 points an axis.
+    periodic velocity free, with which all would drift along: where the problem declares it conserved, `mean`
+    is the mean square of its change, which should be 0, by 2 `waves` + 1 points an axis.
 
     `predict` starts from the state that it is given, at time t₁: u(t) = u(t₁) + σ b (t N(t) - t₁ N(t₁)) / T.
 
@@ -99,21 +100,7 @@ class PINN(Surrogate):
         """See `Surrogate.misfit`."""
         if not problem.determined:
             return "the scalar parameters, which are all that it is told, do not describe the initial fields"
-        values: dict[str, set[float]] = {
-            "periodic": set(),
-            "open": set(),
-            "dirichlet": set(),
-            "neumann": set(),
-        }
-        for kind, ends in zip(problem.boundaries, problem.boundary_values, strict=True):
-            values[kind].update(ends)
-        fluxes, walls = values["neumann"] - {0.0}, values["dirichlet"]
-        if fluxes:
-            return f"it needs neumann walls without flux, and there is one of {fluxes.pop():g}"
-        if problem.boundaries.count("dirichlet") > 1 and len(walls) > 1:
-            low, high = min(walls), max(walls)
-            return f"dirichlet walls at {low:g} and {high:g} meet, where no continuous field can be both"
-        return None
+        return unfit_walls(problem)
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The losses `residual`, `mean` where the equation leaves a mean free, and `data` with a weight."""
@@ -254,10 +241,13 @@ class PINN(Surrogate):
 
 
 def _free_means(problem: Problem) -> list[int]:
-    """The places of the channels of velocities without divergence in a box that has no walls."""
+    """The places of the channels of velocities without divergence, in a box that has no walls, whose means
+    never change.
+    """
     if set(problem.boundaries) != {"periodic"}:
         return []
-    return [problem.channels.index(name) for vector in problem.divergence_free for name in vector]
+    velocities = [name for vector in problem.divergence_free for name in vector]
+    return [problem.channels.index(name) for name in velocities if name in problem.conserved]
 
 
 def _lattice(problem: Problem, number: int) -> torch.Tensor:

@@ -185,10 +185,13 @@ def test_the_data_have_the_weight_that_they_are_given() -> None:
 
 def test_what_it_cannot_learn_is_refused() -> None:
     heated = problems.problem((16,), ("neumann",), boundary_values=((0.0, 2.0),))
-    with pytest.raises(
-        ValueError, match=r"a flux \(0\.0, 2\.0\) through its walls of x.*Surrogates that fit: .*fno"
+    jumping = problems.problem((16, 17), ("dirichlet",) * 2, boundary_values=((0.0, 0.0), (0.0, 1.0)))
+    for problem, said in (
+        (heated, "walls without flux, and those of x have 0 and 2"),
+        (jumping, "dirichlet walls at 0 and 1 meet"),
     ):
-        store.build("pi_deeponet", problems.options("pi_deeponet"), heated, "float64")
+        with pytest.raises(ValueError, match=rf"{said}.*Surrogates that fit: .*fno"):
+            store.build("pi_deeponet", problems.options("pi_deeponet"), problem, "float64")
     for wrong, said in (({"times": 0}, "times=0"), ({"data_weight": -1.0}, "data_weight=-1")):
         with pytest.raises(ValueError, match=said):
             store.build(

@@ -142,7 +142,7 @@ def test_the_residuals_are_what_the_losses_are_the_mean_square_of(problem: Probl
         torch.testing.assert_close(squares, sum(losses.values()), rtol=1e-12, atol=0)
 
 
-def flow() -> Problem:
+def flow(conserved: tuple[str, ...] = ("velocity_x", "velocity_y")) -> Problem:
     """A velocity in a periodic square, known by its divergence and curl, which both stay 0."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def flow() -> Problem:
     velocity = ("velocity_x", "velocity_y")
     return problems.problem(
         (8, 8), ("periodic",) * 2, channels=velocity, divergence_free=(velocity,), determined=True,
-        residual=residual, fields_at_start=fields_at_start,
+        conserved=conserved, residual=residual, fields_at_start=fields_at_start,
     )  # fmt: skip
 
 
@@ -173,6 +173,13 @@ def test_a_velocity_that_drifts_is_told_by_its_mean() -> None:
     assert losses["residual"] == 0
     # The drift grows with t / T, here evenly spread over the points; half of the channels drift.
     assert losses["mean"].item() == pytest.approx(9 / 3 / 2, rel=0.15)
+
+
+def test_a_mean_that_may_change_is_free() -> None:
+    """As that of a flow which a force pushes along x."""
+    assert built(flow(conserved=("velocity_y",))).adrift == [1]
+    pushed = built(flow(conserved=()), data_weight=0.0)
+    assert set(pushed(uniform(pushed))) == {"residual"}
 
 
 def test_the_mean_of_waves_is_no_drift() -> None:
@@ -234,7 +241,7 @@ def test_what_parameters_do_not_tell_is_refused() -> None:
         (box("dirichlet", determined=False), "the scalar parameters.* do not describe the initial fields"),
         (
             box("neumann", boundary_values=((0.0, 0.3),)),
-            "neumann walls without flux, and there is one of 0.3",
+            "neumann walls without flux, and those of x have 0 and 0.3",
         ),
         (
             problems.problem(
