@@ -1,4 +1,4 @@
-"""`python -m benchmarks` runs every benchmark but the longest, and makes docs/performance.md of all results.
+"""`python -m benchmarks` runs what takes a quarter of an hour, and makes docs/performance.md of all results.
 
 Those left out are run by their names: `python -m benchmarks.nbody_three_body`.
 """
@@ -11,8 +11,15 @@ import benchmarks
 from benchmarks import table
 
 NOT_HERE = ("__main__", "heat_peers", "measuring", "table")
-BY_THEMSELVES = ("fno_equal_time", "nbody_three_body", "pinn_without_data", "surrogates_on_systems")
-# 10, 4, 5 and 40 minutes
+#: Four minutes or more each; together over an hour.
+BY_THEMSELVES = (
+    "fno_equal_time",
+    "hamiltonian_two_body",
+    "nbody_three_body",
+    "pinn_heat_1d",
+    "pinn_without_data",
+    "surrogates_on_systems",
+)
 
 # Each in a process of its own: peers set thread counts and environments when they are imported.
 for module in pkgutil.iter_modules(benchmarks.__path__):
