@@ -73,7 +73,7 @@ def check(settings: Settings) -> None:
     """
     from mpi4py import MPI
 
-    from pipeline.training import finish
+    from pipeline.training import suitable
     from pipeline.training.problem import expected_problem, with_physics
     from surrogates.contract import surrogate_class
 
@@ -97,7 +97,7 @@ def check(settings: Settings) -> None:
     options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
     times = settings.output.duration * np.arange(steps + 1) / steps
     problem = expected_problem(dataclasses.asdict(solver.spec), times)
-    finish.check(constructor(with_physics(problem, solver), **options), training)
+    suitable.check(constructor(with_physics(problem, solver), **options), training)
 
 
 def _check_batch(settings: Settings) -> None:

@@ -47,9 +47,12 @@ class Constraints(nn.Module):
         self.parts = nn.ModuleList(kind(problem) for name, kind in kinds.items() if name in names)
 
     def forward(self, state_BXC: torch.Tensor, start_BXC: torch.Tensor) -> torch.Tensor:
-        """The state with all constraints, from a state and the one it started from."""
-        for part in self.parts:
-            state_BXC = part(state_BXC, start_BXC)
+        """The state with all constraints, from a state and the one it started from; never in the coarser
+        products of mixed precision.
+        """
+        with torch.autocast(state_BXC.device.type, enabled=False):
+            for part in self.parts:
+                state_BXC = part(state_BXC, start_BXC)
         return state_BXC
 
 

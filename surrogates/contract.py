@@ -126,6 +126,8 @@ class Surrogate(torch.nn.Module, ABC):
     Attributes:
         physics_informed: its losses use `Problem.residual` or `Problem.fields_at_start`.
         num_uniform: the random numbers that it uses for each window, see `Batch`.
+        sees_state: the change that it gives follows from the state that it is given, too.
+        sees_time: the change follows from the time since the trajectory began, too.
 
     Raises:
         ValueError: this surrogate cannot learn the problem; the message lists those that can.
@@ -145,6 +147,7 @@ class Surrogate(torch.nn.Module, ABC):
                 f"Surrogates that fit: {others}"
             )
         self.problem = problem
+        self.sees_state, self.sees_time = True, not problem.autonomous
 
     @classmethod
     def misfit(cls, problem: Problem) -> str | None:
@@ -186,8 +189,8 @@ class Surrogate(torch.nn.Module, ABC):
         (B, *sites) or (*sites). The computation runs on the device and in the precision of the
         weights; no gradient is kept.
 
-        Warns with `ExtrapolationWarning` of a scalar parameter outside the range of the training data, and,
-        where the surrogate learned a span of time, of times outside it.
+        Warns with `ExtrapolationWarning` of a scalar parameter outside the range of the training data and,
+        where the surrogate sees the time, of times outside their duration.
 
         Raises:
             ValueError: a shape, a missing or unknown parameter, or times that do not fit; with `strict`
@@ -207,9 +210,7 @@ class Surrogate(torch.nn.Module, ABC):
             warnings.warn(f"{told}; the answer is an extrapolation", ExtrapolationWarning, stacklevel=4)
 
     def _out_of_range(self, parameters: Mapping[str, Any], times: np.ndarray | torch.Tensor) -> list[str]:
-        """A sentence for each scalar parameter that the training data did not cover; `times` have no range
-        here.
-        """
+        """A sentence for each scalar parameter, and for the times, that the training data did not cover."""
         told = []
         for name, (low, high) in zip(self.problem.parameters, self.problem.parameter_ranges, strict=True):
             if name not in parameters:
@@ -223,6 +224,13 @@ class Surrogate(torch.nn.Module, ABC):
                     f"{name}={outside[0]:g} is outside the range {low:g} to {high:g} that the surrogate was "
                     f"trained on ({len(outside)} of {len(values)} values are)"
                 )
+        time, last = np.asarray(times, dtype=np.float64).reshape(-1), self.problem.duration
+        late = time[(time < 0) | (time > last * (1 + 1e-6))]
+        if self.sees_time and len(late):
+            told.append(
+                f"time={late[0]:g} is outside the duration 0 to {last:g} that the surrogate was trained on "
+                f"({len(late)} of {len(time)} times are)"
+            )
         return told
 
 

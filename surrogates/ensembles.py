@@ -36,6 +36,7 @@ class Ensemble(Surrogate):
             raise ValueError(f"{len(members)} members: an ensemble has one or more, all of the same problem")
         super().__init__(members[0].problem)
         self.members = nn.ModuleList(members)
+        self.sees_state, self.sees_time = members[0].sees_state, members[0].sees_time
 
     @classmethod
     def misfit(cls, problem: Problem) -> str | None:
@@ -68,11 +69,6 @@ class Ensemble(Surrogate):
     ) -> torch.Tensor:
         """The mean over the members."""
         return mean_of(self._of_members(initial_state, parameters, times))
-
-    def _out_of_range(self, parameters: Mapping[str, Any], times: np.ndarray | torch.Tensor) -> list[str]:
-        """What a member says: all learned from the same data."""
-        told: list[str] = self.members[0]._out_of_range(parameters, times)  # type: ignore[operator]
-        return told
 
     def _of_members(
         self,

@@ -66,11 +66,12 @@ class MLP(Surrogate):
             )
         self.reach = reach
         self._num_sites = math.prod(problem.sites)
-        self._tells_time = not (problem.has_particles and problem.autonomous)
+        self.sees_state = problem.has_particles
+        self.sees_time = not (problem.has_particles and problem.autonomous)
         if not problem.has_particles and points < self._num_sites:
             self.num_uniform = points
         statistics = problem.statistics
-        clock = (problem.duration / 2,) if self._tells_time else ()
+        clock = (problem.duration / 2,) if self.sees_time else ()
         set_constants(
             self,
             state_mean=np.array(statistics.mean)[:, None],
@@ -164,7 +165,7 @@ class MLP(Surrogate):
         time: torch.Tensor,
     ) -> torch.Tensor:
         """What N sees beside τ, normalised, (B, G, F)."""
-        raw = torch.cat([parameters, time[:, None]], dim=-1) if self._tells_time else parameters
+        raw = torch.cat([parameters, time[:, None]], dim=-1) if self.sees_time else parameters
         conditions = ((raw - self.condition_mean) / self.condition_std)[:, None]
         if not self.problem.has_particles:
             return torch.cat([places_BNF, conditions.expand(-1, places_BNF.shape[1], -1)], dim=-1)

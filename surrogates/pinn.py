@@ -75,6 +75,7 @@ class PINN(Surrogate):
         data_weight: float,
     ):
         super().__init__(problem)
+        self.sees_state, self.sees_time = False, True
         if min(width, layers, waves, points, candidates) < 1 or data_weight < 0:
             raise ValueError(
                 f"surrogate.width={width}, surrogate.layers={layers}, surrogate.waves={waves}, "
@@ -173,17 +174,6 @@ class PINN(Surrogate):
         return (
             found if self.problem.has_particles else found.view(size, *self.problem.sites, -1).movedim(-1, 1)
         )
-
-    def _out_of_range(self, parameters: Mapping[str, Any], times: np.ndarray | torch.Tensor) -> list[str]:
-        time, last = moments(times), self.problem.duration
-        told = super()._out_of_range(parameters, times)
-        outside = time[(time < 0) | (time > last * (1 + 1e-6))]
-        if len(outside):
-            told.append(
-                f"time={outside[0]:g} is outside the duration 0 to {last:g} that the surrogate was trained "
-                f"on ({len(outside)} of {len(time)} times are)"
-            )
-        return told
 
     def _at(self, inputs_MD: torch.Tensor) -> dict[str, torch.Tensor]:
         """Points of the equation, with the fields at start."""

@@ -108,6 +108,20 @@ def wall_values(state: torch.Tensor, axis: int) -> torch.Tensor:
     return torch.stack([sum(w * end[..., i] for i, w in enumerate(weights)) for end in ends], dim=-1)
 
 
+@pytest.mark.parametrize(
+    ("problem", "constraint"),
+    [(CLOSED, "mean"), (walled("one hot wall"), "boundary"), (FLOWS[0], "divergence")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_mixed_precision_leaves_constraints_as_exact(problem: Problem, constraint: Any) -> None:
+    constraints = Constraints(problem, [constraint])
+    torch.manual_seed(0)
+    state, start = torch.randn(2, 2, *problem.sites, len(problem.channels))
+    expected = constraints(state, start)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(constraints(state, start), expected)
+
+
 def divergence(velocity: torch.Tensor, extent: tuple[float, ...]) -> tuple[float, float]:
     """The root mean square of the spectral divergence of (D, *sites), and that of its terms."""
     terms = []

@@ -22,6 +22,7 @@ from surrogates.contract import (
     surrogate_class,
     surrogate_names,
 )
+from surrogates.ensembles import Ensemble
 from surrogates.stepper import Stepper
 from tests import problems
 
@@ -148,6 +149,49 @@ def test_only_a_system_that_depends_on_time_is_told_the_time(name: str, autonomo
     late = surrogate.predict(start, named, np.array([1.0, 1.25]))
     # What parameters alone determine is one trajectory, at its time; elsewhere the state tells what comes.
     assert torch.equal(early, late) == (problem.autonomous and not problem.determined)
+    assert surrogate.sees_time != torch.equal(early, late)
+
+
+@pytest.mark.parametrize(("last", "inside"), [(2.0, True), (2.25, False)])
+def test_times_outside_the_duration_are_told_or_refused_where_time_is_seen(
+    name: str, last: float, inside: bool
+) -> None:
+    cases = [*(problems.fitting(name, autonomous) for autonomous in (True, False)), problems.determined()]
+    alone = [built(name, problem) for problem in cases if surrogate_class(name).misfit(problem) is None]
+    said = r"time=2.25 is outside the duration 0 to 2 .*1 of 2 times"
+    for surrogate in (*alone, *(Ensemble([one]) for one in alone)):
+        arguments = asked(surrogate.problem, times=np.array([last - 0.25, last]))
+        if inside or not surrogate.sees_time:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                surrogate.predict(**arguments, strict=True)  # type: ignore[arg-type]
+            continue
+        with pytest.warns(ExtrapolationWarning, match=said):
+            surrogate.predict(**arguments)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=said):
+            surrogate.predict(**arguments, strict=True)  # type: ignore[arg-type]
+
+
+def test_the_change_follows_from_the_state_where_it_is_seen(name: str) -> None:
+    cases = (
+        problems.fitting(name),
+        problems.determined(),
+        problems.particles(),
+        problems.determined_particles(),
+    )
+    for problem in (one for one in cases if surrogate_class(name).misfit(one) is None):
+        surrogate = built(name, problem)
+        with torch.no_grad():
+            for weight in surrogate.parameters():
+                weight.add_(0.1 * torch.randn_like(weight))
+        batch = problems.batch(problem, size=1, dtype=torch.float64)
+        named, times = problems.named(problem, batch), np.array([0.0, 0.25])
+        std = torch.tensor(problem.statistics.std).view(-1, *[1] * len(problem.sites))
+        start, noise = batch["state"][:, 0], 0.1 * std * batch["state"][:, 1].cos()
+        first, second = (
+            surrogate.predict(state, named, times).diff(dim=1) / std for state in (start, start + noise)
+        )
+        assert torch.allclose(first, second, rtol=1e-9, atol=1e-9) != surrogate.sees_state
 
 
 def test_frames_can_be_left_out(name: str) -> None:

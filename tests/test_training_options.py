@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import safetensors.torch
 import torch
 
 import surrogates
-from pipeline.training import checkpoint
+from pipeline import chain
+from pipeline.training import checkpoint, suitable
 from pipeline.training.average import moving_average
 from pipeline.training.noise import with_noise
 from pipeline.training.sampling import Batches
 from pipeline.training.schedule import learning_rate
 from surrogates import store
+from surrogates.contract import surrogate_names
 from tests import problems
 from tests.launching import mpi, run, stage, succeeded
 from tests.training_cases import TINY, made_dataset, read, same, trained
@@ -105,6 +108,27 @@ def test_noise_is_on_the_given_frame_in_standard_deviations() -> None:
     torch.testing.assert_close(spread, torch.full((2,), 0.03, dtype=torch.float64), rtol=0.03, atol=0)
     later = with_noise(batch, problem, 0.03, seed=1, step=3, places=np.arange(6))
     assert not torch.equal(later["state"], noisy["state"])
+
+
+@pytest.mark.parametrize("name", surrogate_names())
+def test_what_a_surrogate_could_not_learn_with_is_refused(name: str) -> None:
+    """Noise on a state that it does not see, and an equation's residual of 3 digits."""
+    problem = problems.fitting(name)
+    surrogate = store.build(name, problems.options(name), problem, "float32")
+    for given, suits, said in (
+        ("noise=0.1", surrogate.sees_state, r"training\.noise=0\.1 .* set training\.noise=0"),
+        ("precision=bfloat16", not surrogate.physics_informed, "too few for the equation's residual"),
+    ):
+        with nullcontext() if suits else pytest.raises(ValueError, match=said):
+            suitable.check(surrogate, read(f"training.{given}").training)
+
+
+def test_noise_that_would_not_be_seen_is_refused_before_work_starts(tmp_path: Path) -> None:
+    given = (
+        "experiment=heat_parametric", "surrogate=pinn", "training.noise=0.1", "training.finish.method=none",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"PINN .* set training\.noise=0"):
+        chain.check(read(f"run={tmp_path}", *given))
 
 
 def test_the_noise_of_a_window_does_not_depend_on_the_ranks() -> None:

@@ -20,7 +20,8 @@ from pipeline.parallel.stopping import StoppedError
 from pipeline.settings import Settings
 from pipeline.training import loop
 from pipeline.training.problem import problem_of
-from surrogates.contract import LeastSquares, fitting, surrogate_class
+from surrogates import store
+from surrogates.contract import LeastSquares, Problem, fitting, surrogate_class
 from tests import problems
 from tests.training_cases import read
 
@@ -48,7 +49,6 @@ TRAINING = (
     "training.unroll=2",
     "training.warmup_steps=2",
     "training.gradient_accumulation_steps=2",
-    "training.noise=0.01",
     "training.validate_every=2",
     "training.checkpoint_every=4",
     "training.precision=float64",
@@ -82,7 +82,8 @@ def main(folder: Path) -> None:
         for name in new:
             for way in ways(name):
                 more, step = WAYS[way]
-                settings = read(data, f"surrogate={name}", *smaller(name), *TRAINING, *more)
+                chosen = (*smaller(name), *TRAINING, *noise(name, problem), *more)
+                settings = read(data, f"surrogate={name}", *chosen)
                 for ending in ("straight", "stopped"):
                     run = folder / str(size) / ending / kind / way
                     here = settings.model_copy(update={"run": run})
@@ -99,6 +100,12 @@ def ways(name: str) -> list[str]:
 
 def smaller(name: str) -> list[str]:
     return [f"surrogate.{key}={value}" for key, value in problems.SMALLER.get(name, {}).items()]
+
+
+def noise(name: str, problem: Problem) -> list[str]:
+    """Noise for those that see the state it is put on."""
+    surrogate = store.build(name, problems.options(name), problem, "float64")
+    return ["training.noise=0.01"] if surrogate.sees_state else []
 
 
 def stop(settings: Settings, step: int) -> None:

@@ -16,7 +16,7 @@ from pipeline import progress
 from pipeline.data.dataset import Dataset
 from pipeline.parallel import stopping
 from pipeline.settings import Training
-from pipeline.training import checkpoint, finish, precision
+from pipeline.training import checkpoint, finish, precision, suitable
 from pipeline.training.average import moving_average
 from pipeline.training.compiling import compiled
 from pipeline.training.distributed import Ranks
@@ -54,12 +54,12 @@ def train(
     `best_weights`. `configuration` is kept in the checkpoints; `report` gets the steps done and those to do.
 
     Raises:
-        ValueError: the batch does not fit the ranks; the device lacks the precision; the finish cannot train
-            the surrogate; every checkpoint is damaged; the device has too little memory; the gradient was not
+        ValueError: the batch does not fit the ranks; the device lacks the precision; options do not suit the
+            surrogate; every checkpoint is damaged; the device has too little memory; the gradient was not
             finite at more than `training.max_skipped_steps` steps.
     """
     precision.check_mixed(options.precision, ranks.device)
-    finish.check(surrogate, options)
+    suitable.check(surrogate, options)
     surrogate.to(ranks.device)
     reader = Reader(dataset, options.unroll + 1, next(surrogate.parameters()))
     batches = Batches(

@@ -1,0 +1,22 @@
+"""Which options of training suit a surrogate."""
+
+from __future__ import annotations
+
+from pipeline.settings import Training
+from pipeline.training import finish
+from surrogates.contract import Surrogate
+
+
+def check(surrogate: Surrogate, options: Training) -> None:
+    """Raises ValueError where `training` has options with which the surrogate cannot learn."""
+    if options.noise and not surrogate.sees_state:
+        raise ValueError(
+            f"training.noise={options.noise:g} is put on the state that {type(surrogate).__name__} starts "
+            "from and does not see: what it learns would be noise; set training.noise=0"
+        )
+    if options.precision == "bfloat16" and surrogate.physics_informed:
+        raise ValueError(
+            f"training.precision=bfloat16 has 3 digits, too few for the equation's residual, which "
+            f"{type(surrogate).__name__} minimises: set training.precision=float32 or float64"
+        )
+    finish.check(surrogate, options)
