@@ -19,7 +19,7 @@ def records(run: Path, stage: str, model: str | None = None) -> list[dict[str, A
 def model_of(attempt: dict[str, Any]) -> str:
     """The model that an attempt was for; models were once called as their surrogate is."""
     configuration = attempt["configuration"]
-    return str(configuration.get("model", configuration["surrogate"]["name"]))
+    return str(configuration.get("model") or configuration["surrogate"]["name"])
 
 
 def seconds(attempts: list[dict[str, Any]]) -> float:
