@@ -12,6 +12,7 @@ import torch
 from surrogates.constraints import Constraint
 from surrogates.contract import Problem
 from surrogates.fourier_network import FourierNetwork
+from surrogates.inputs import modes_of_axes
 from surrogates.stepper import Stepper
 
 
@@ -41,13 +42,7 @@ class FNO(Stepper):
         constraints: Sequence[Constraint] = (),
     ):
         super().__init__(problem, constraints)
-        num_axes = len(problem.sites)
-        counts = (modes,) * num_axes if isinstance(modes, int) else tuple(modes)
-        if len(counts) != num_axes:
-            raise ValueError(
-                f"surrogate.modes={list(counts)} has {len(counts)} numbers for the {num_axes} axes "
-                f"{', '.join(problem.axes)}: give one an axis, or a single number"
-            )
+        counts = modes_of_axes(problem, modes)
         if width < 1 or layers < 1:
             raise ValueError(f"surrogate.width={width} and surrogate.layers={layers} must be at least 1")
         self.network = FourierNetwork(

@@ -5,14 +5,14 @@ Shape letters: B batch, C channels, K coefficient fields, P scalar parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from surrogates.contract import Problem
+from surrogates.contract import Batch, Problem
 
 
 def initial_states(problem: Problem, values: np.ndarray | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -57,6 +57,32 @@ def queries(times: np.ndarray | torch.Tensor, span: float) -> list[tuple[int, fl
     # A rounding beyond a span is within it.
     whole = np.maximum(np.ceil(later / span * (1 - 1e-9)) - 1, 0).astype(int)
     return [(int(number), float(each - number * span)) for number, each in zip(whole, later, strict=True)]
+
+
+def check_window(batch: Batch, reach: int) -> None:
+    """Raises ValueError where a batch's windows are not as long as the `reach` (steps) of a query."""
+    steps = batch["state"].shape[1] - 1
+    if steps != reach:
+        raise ValueError(
+            f"training.unroll={steps} gives windows of {steps} steps, but one query spans "
+            f"surrogate.reach={reach}: set both to the same number"
+        )
+
+
+def modes_of_axes(problem: Problem, modes: int | Sequence[int]) -> tuple[int, ...]:
+    """The Fourier modes of each axis; one number stands for all axes.
+
+    Raises:
+        ValueError: a list of another length.
+    """
+    num_axes = len(problem.sites)
+    counts = (modes,) * num_axes if isinstance(modes, int) else tuple(modes)
+    if len(counts) != num_axes:
+        raise ValueError(
+            f"surrogate.modes={list(counts)} has {len(counts)} numbers for the {num_axes} axes "
+            f"{', '.join(problem.axes)}: give one an axis, or a single number"
+        )
+    return counts
 
 
 def named(

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from surrogates.contract import Batch, Problem, Surrogate
-from surrogates.inputs import initial_states, named, queries, set_constants, spread
+from surrogates.inputs import check_window, initial_states, named, queries, set_constants, spread
 
 #: Waves along a periodic axis whose cosines and sines the network is given.
 _WAVES = 4
@@ -103,12 +103,7 @@ class MLP(Surrogate):
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The loss `data` of a batch of windows: all frames after the first, asked of the first."""
-        steps = batch["state"].shape[1] - 1
-        if steps != self.reach:
-            raise ValueError(
-                f"training.unroll={steps} gives windows of {steps} steps, but one query spans "
-                f"surrogate.reach={self.reach}: set both to the same number"
-            )
+        check_window(batch, self.reach)
         frames_BTCN = (batch["state"].flatten(3) - self.state_mean) / self.state_std
         places_BNF = self.places.expand(len(frames_BTCN), *self.places.shape)
         if self.num_uniform:
@@ -124,8 +119,8 @@ class MLP(Surrogate):
             batch["time"][:, 0],
         )
         later_BT = batch["time"][:, 1:] - batch["time"][:, :1]
-        start = frames_BTCN[:, 0].repeat_interleave(steps, dim=0)
-        found = self._query(start, given_BGF.repeat_interleave(steps, dim=0), later_BT.flatten())
+        start = frames_BTCN[:, 0].repeat_interleave(self.reach, dim=0)
+        found = self._query(start, given_BGF.repeat_interleave(self.reach, dim=0), later_BT.flatten())
         return {"data": (found - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
 
     def _predict(

@@ -16,7 +16,7 @@ from surrogates.constraints import Constraint, Constraints
 from surrogates.contract import Batch, Problem, Surrogate
 from surrogates.fourier_network import FourierNetwork
 from surrogates.grid_inputs import GridInputs
-from surrogates.inputs import initial_states, named, queries
+from surrogates.inputs import check_window, initial_states, modes_of_axes, named, queries
 from surrogates.losses import relative_error
 from surrogates.trunk import Trunk
 
@@ -45,13 +45,7 @@ class OperatorNetwork(Surrogate):
     ):
         super().__init__(problem)
         self.constraints = Constraints(problem, constraints)
-        num_axes = len(problem.sites)
-        counts = (modes,) * num_axes if isinstance(modes, int) else tuple(modes)
-        if len(counts) != num_axes:
-            raise ValueError(
-                f"surrogate.modes={list(counts)} has {len(counts)} numbers for the {num_axes} axes "
-                f"{', '.join(problem.axes)}: give one an axis, or a single number"
-            )
+        counts = modes_of_axes(problem, modes)
         if min(width, layers, functions, reach) < 1:
             raise ValueError(
                 f"surrogate.width={width}, surrogate.layers={layers}, surrogate.functions={functions} and "
@@ -102,12 +96,7 @@ class OperatorNetwork(Surrogate):
 
     def _start(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The normalised first frame (B, *sites, C) of each window, and the coefficients for what follows."""
-        steps = batch["state"].shape[1] - 1
-        if steps != self.reach:
-            raise ValueError(
-                f"training.unroll={steps} gives windows of {steps} steps, but one query spans "
-                f"surrogate.reach={self.reach}: set both to the same number"
-            )
+        check_window(batch, self.reach)
         start_BXC = self.inputs.normal(batch["state"][:, 0])
         return start_BXC, self._coefficients(
             start_BXC, batch["coefficients"], batch["parameters"], batch["time"][:, 0]
