@@ -43,7 +43,7 @@ def main(
     def run(config: DictConfig) -> None:
         try:
             if not sweep.is_one():
-                stage(settings.read(_plain(config)))
+                stage(settings.read(sweep.plain(config)))
                 return
             plain = runs.begin(config)
             runs.jobs[-1].settings = settings.read(plain)
@@ -114,12 +114,6 @@ def _tell(error: Exception, where: str = "") -> int:
 def _choose(key: str, values: Mapping[str, Any], otherwise: Any) -> Any:
     """In a YAML, a value that depends on another: `${choose:${surrogate.name},{mlp: 4000},1000}`."""
     return values.get(key, otherwise)
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return plain  # type: ignore[return-value]
 
 
 def _is_users_mistake(error: Exception) -> bool:

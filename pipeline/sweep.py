@@ -44,14 +44,20 @@ class Sweep:
         """
         words = tuple(HydraConfig.get().overrides.task)
         self.jobs.append(Job(words))
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
+        found = plain(config)
         if not any(word.startswith("model=") for word in words):
             values = [
                 (key, OmegaConf.select(config, key)) for key in _tried() if _OF_THE_MODEL.fullmatch(key)
             ]
-            plain["model"] = "-".join([str(plain["model"]), *(_part(key, value) for key, value in values)])
-        return plain  # type: ignore[return-value]
+            found["model"] = "-".join([str(found["model"]), *(_part(key, value) for key, value in values)])
+        return found
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A run's configuration as plain data."""
+    found = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(found, dict)
+    return found  # type: ignore[return-value]
 
 
 def is_one() -> bool:

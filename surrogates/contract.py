@@ -19,6 +19,9 @@ from typing import Any, ClassVar, NotRequired, Protocol, TypedDict, runtime_chec
 import numpy as np
 import torch
 
+#: What a user gives and the surrogate turns into tensors of its own type and device.
+Array = np.ndarray | torch.Tensor
+
 
 class Batch(TypedDict):
     """A batch of training windows, in physical units.
@@ -165,22 +168,12 @@ class Surrogate(torch.nn.Module, ABC):
         """
 
     @abstractmethod
-    def _predict(
-        self,
-        initial_state: np.ndarray | torch.Tensor,
-        parameters: Mapping[str, Any],
-        times: np.ndarray | torch.Tensor,
-    ) -> torch.Tensor:
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
         """What `predict` gives; without gradients, and whatever the range of the parameters."""
 
     @torch.no_grad()
     def predict(
-        self,
-        initial_state: np.ndarray | torch.Tensor,
-        parameters: Mapping[str, Any],
-        times: np.ndarray | torch.Tensor,
-        *,
-        strict: bool = False,
+        self, initial_state: Array, parameters: Mapping[str, Any], times: Array, *, strict: bool = False
     ) -> torch.Tensor:
         """The states (B, T, C, *sites) at `times` (T,), in physical units.
 
@@ -199,9 +192,7 @@ class Surrogate(torch.nn.Module, ABC):
         self._mind_the_range(parameters, times, strict)
         return self._predict(initial_state, parameters, times)
 
-    def _mind_the_range(
-        self, parameters: Mapping[str, Any], times: np.ndarray | torch.Tensor, strict: bool
-    ) -> None:
+    def _mind_the_range(self, parameters: Mapping[str, Any], times: Array, strict: bool) -> None:
         """Warns the caller of the caller of what the training data did not cover, or refuses it."""
         for told in self._out_of_range(parameters, times):
             if strict:
@@ -209,7 +200,7 @@ class Surrogate(torch.nn.Module, ABC):
             # Between this and the user's line lie `predict` and torch's wrapper around it.
             warnings.warn(f"{told}; the answer is an extrapolation", ExtrapolationWarning, stacklevel=4)
 
-    def _out_of_range(self, parameters: Mapping[str, Any], times: np.ndarray | torch.Tensor) -> list[str]:
+    def _out_of_range(self, parameters: Mapping[str, Any], times: Array) -> list[str]:
         """A sentence for each scalar parameter, and for the times, that the training data did not cover."""
         told = []
         for name, (low, high) in zip(self.problem.parameters, self.problem.parameter_ranges, strict=True):

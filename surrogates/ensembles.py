@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.contract import Array, Batch, Problem, Surrogate
 
 
 class Ensemble(Surrogate):
@@ -50,32 +49,17 @@ class Ensemble(Surrogate):
 
     @torch.no_grad()
     def predict_members(
-        self,
-        initial_state: np.ndarray | torch.Tensor,
-        parameters: Mapping[str, Any],
-        times: np.ndarray | torch.Tensor,
-        *,
-        strict: bool = False,
+        self, initial_state: Array, parameters: Mapping[str, Any], times: Array, *, strict: bool = False
     ) -> torch.Tensor:
         """What each member predicts, (M, B, T, C, *sites); arguments, warnings and errors are `predict`'s."""
         self._mind_the_range(parameters, times, strict)
         return self._of_members(initial_state, parameters, times)
 
-    def _predict(
-        self,
-        initial_state: np.ndarray | torch.Tensor,
-        parameters: Mapping[str, Any],
-        times: np.ndarray | torch.Tensor,
-    ) -> torch.Tensor:
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
         """The mean over the members."""
         return mean_of(self._of_members(initial_state, parameters, times))
 
-    def _of_members(
-        self,
-        initial_state: np.ndarray | torch.Tensor,
-        parameters: Mapping[str, Any],
-        times: np.ndarray | torch.Tensor,
-    ) -> torch.Tensor:
+    def _of_members(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
         answers: list[torch.Tensor] = [
             member._predict(initial_state, parameters, times)  # type: ignore[operator]
             for member in self.members

@@ -5,17 +5,17 @@ Shape letters: B batch, C channels, K coefficient fields, P scalar parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from surrogates.contract import Batch, Problem
+from surrogates.contract import Array, Batch, Problem
 
 
-def initial_states(problem: Problem, values: np.ndarray | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def initial_states(problem: Problem, values: Array, like: torch.Tensor) -> torch.Tensor:
     """The states (B, C, *sites), of the type and on the device of `like`.
 
     Raises:
@@ -31,7 +31,7 @@ def initial_states(problem: Problem, values: np.ndarray | torch.Tensor, like: to
     return state
 
 
-def moments(times: np.ndarray | torch.Tensor) -> np.ndarray:
+def moments(times: Array) -> np.ndarray:
     """The times as float64 (T,).
 
     Raises:
@@ -43,20 +43,42 @@ def moments(times: np.ndarray | torch.Tensor) -> np.ndarray:
     return found
 
 
-def queries(times: np.ndarray | torch.Tensor, span: float) -> list[tuple[int, float]]:
-    """How many whole spans (s) lie between the first of the times and the query that answers each other one,
-    and what this query has to bridge (s).
+def increasing(times: Array) -> np.ndarray:
+    """The times as float64 (T,), each later than the one before.
 
     Raises:
-        ValueError: the times do not increase, or are not finite.
+        ValueError: there is none, they do not increase, or they are not finite.
     """
     time = moments(times)
     if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
         raise ValueError(f"times must increase and be finite; got {time}")
+    return time
+
+
+def by_queries(
+    state: torch.Tensor,
+    times: Array,
+    span: float,
+    ready: Callable[[torch.Tensor, float], Callable[[float], torch.Tensor]],
+) -> Iterator[torch.Tensor]:
+    """The states at the times after the first, from the `state` there: each by one query, which bridges at
+    most `span` (s), behind as many of whole spans as lie between.
+
+    `ready` takes a state and its time; what comes back answers queries from there, by the time (s) since.
+
+    Raises:
+        ValueError: the times do not increase, or are not finite.
+    """
+    time = increasing(times)
     later = time[1:] - time[0]
     # A rounding beyond a span is within it.
     whole = np.maximum(np.ceil(later / span * (1 - 1e-9)) - 1, 0).astype(int)
-    return [(int(number), float(each - number * span)) for number, each in zip(whole, later, strict=True)]
+    done, ask = 0, ready(state, float(time[0]))
+    for number, each in zip(whole, later, strict=True):
+        while done < number:
+            state, done = ask(span), done + 1
+            ask = ready(state, float(time[0]) + done * span)
+        yield ask(float(each - number * span))
 
 
 def check_window(batch: Batch, reach: int) -> None:

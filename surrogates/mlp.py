@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from surrogates.contract import Batch, Problem, Surrogate
-from surrogates.inputs import check_window, initial_states, named, queries, set_constants, spread
+from surrogates.contract import Array, Batch, Problem, Surrogate
+from surrogates.inputs import by_queries, check_window, initial_states, named, set_constants, spread
 
 #: Waves along a periodic axis whose cosines and sines the network is given.
 _WAVES = 4
@@ -123,33 +123,21 @@ class MLP(Surrogate):
         found = self._query(start, given_BGF.repeat_interleave(self.reach, dim=0), later_BT.flatten())
         return {"data": (found - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
 
-    def _predict(
-        self,
-        initial_state: np.ndarray | torch.Tensor,
-        parameters: Mapping[str, Any],
-        times: np.ndarray | torch.Tensor,
-    ) -> torch.Tensor:
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
         """The states at any increasing `times`, each by one query where the reach allows it."""
         state = initial_states(self.problem, initial_state, self.state_mean)
-        span = self.reach * self.problem.time_step
-        to_answer = queries(times, span)
         coefficients, scalars = named(self.problem, parameters, len(state), self.state_mean)
         places = self.places.expand(len(state), *self.places.shape)
-        normal, done, frames = (state.flatten(2) - self.state_mean) / self.state_std, 0, [state]
 
-        def given() -> torch.Tensor:
-            begin = state.new_full((len(state),), float(times[0]) + done * span)
-            return self._given(normal, coefficients.flatten(2), places, scalars, begin)
+        def ready(normal_BCN: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
+            begin = state.new_full((len(state),), time)
+            given_BGF = self._given(normal_BCN, coefficients.flatten(2), places, scalars, begin)
+            return lambda later: self._query(normal_BCN, given_BGF, state.new_full((len(state),), later))
 
-        seen = given()
-        for number, rest in to_answer:
-            while done < number:
-                normal = self._query(normal, seen, state.new_full((len(state),), span))
-                done += 1
-                seen = given()
-            found = self._query(normal, seen, state.new_full((len(state),), rest))
-            frames.append((found * self.state_std + self.state_mean).view_as(state))
-        return torch.stack(frames, dim=1)
+        normal_BCN = (state.flatten(2) - self.state_mean) / self.state_std
+        found = by_queries(normal_BCN, times, self.reach * self.problem.time_step, ready)
+        later = [(each * self.state_std + self.state_mean).view_as(state) for each in found]
+        return torch.stack([state, *later], dim=1)
 
     def _given(
         self,

@@ -6,17 +6,16 @@ M stands for the modes of all axes, X for all sites.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from surrogates.constraints import Constraint, Constraints
-from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.fourier_network import FourierNetwork
 from surrogates.grid_inputs import GridInputs
-from surrogates.inputs import check_window, initial_states, modes_of_axes, named, queries
+from surrogates.inputs import by_queries, check_window, initial_states, modes_of_axes, named
 from surrogates.losses import relative_error
 from surrogates.trunk import Trunk
 
@@ -64,35 +63,27 @@ class OperatorNetwork(Surrogate):
         )
         self.trunk = Trunk(problem, counts, functions=functions, width=width, span=reach * problem.time_step)
 
-    def _predict(
-        self,
-        initial_state: np.ndarray | torch.Tensor,
-        parameters: Mapping[str, Any],
-        times: np.ndarray | torch.Tensor,
-    ) -> torch.Tensor:
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
         """The states at any increasing `times`, each by one query where the reach allows it."""
         state = initial_states(self.problem, initial_state, self.inputs.state_mean)
-        span = self.reach * self.problem.time_step
-        to_answer = queries(times, span)
         coefficients_BKX, parameters_BP = named(self.problem, parameters, len(state), self.inputs.state_mean)
-        start_BXC, frames, done = self.inputs.normal(state), [state], 0
 
-        def branch() -> torch.Tensor:
-            begin = state.new_full((len(state),), float(times[0]) + done * span)
-            return self._coefficients(start_BXC, coefficients_BKX, parameters_BP, begin)
+        def ready(start_BXC: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
+            begin = state.new_full((len(state),), time)
+            coefficients_BFM = self._coefficients(start_BXC, coefficients_BKX, parameters_BP, begin)
 
-        def query(later: float) -> torch.Tensor:
-            change_BTCX = self._change(coefficients_BFM, state.new_full((len(state), 1), later))
-            found: torch.Tensor = self.constraints(start_BXC + change_BTCX[:, 0].movedim(1, -1), start_BXC)
-            return found
+            def query(later: float) -> torch.Tensor:
+                change_BTCX = self._change(coefficients_BFM, state.new_full((len(state), 1), later))
+                found: torch.Tensor = self.constraints(
+                    start_BXC + change_BTCX[:, 0].movedim(1, -1), start_BXC
+                )
+                return found
 
-        coefficients_BFM = branch()
-        for number, rest in to_answer:
-            while done < number:
-                start_BXC, done = query(span), done + 1
-                coefficients_BFM = branch()
-            frames.append(self.inputs.physical(query(rest)))
-        return torch.stack(frames, dim=1)
+            return query
+
+        span = self.reach * self.problem.time_step
+        found = by_queries(self.inputs.normal(state), times, span, ready)
+        return torch.stack([state, *map(self.inputs.physical, found)], dim=1)
 
     def _start(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The normalised first frame (B, *sites, C) of each window, and the coefficients for what follows."""

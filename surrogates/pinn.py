@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from surrogates import deepxde_parts
 from surrogates.ansatz import Change
 from surrogates.collocation import EvenPoints, preferred
-from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.equation import Equation
-from surrogates.inputs import initial_states, moments, named
+from surrogates.inputs import increasing, initial_states, named
 from surrogates.jets import derivative
 from surrogates.observations import Observations, site_coordinates
 from surrogates.start import fields_at_start, start_derivatives, start_jets
@@ -148,17 +147,10 @@ class PINN(Surrogate):
             parts["data"] = self.data_weight**0.5 * self._missed(points).flatten(1)
         return parts
 
-    def _predict(
-        self,
-        initial_state: np.ndarray | torch.Tensor,
-        parameters: Mapping[str, Any],
-        times: np.ndarray | torch.Tensor,
-    ) -> torch.Tensor:
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
         """The states at any increasing `times`, each by one query."""
         state = initial_states(self.problem, initial_state, self.sites)
-        time = moments(times)
-        if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
-            raise ValueError(f"times must increase and be finite; got {time}")
+        time = increasing(times)
         _, scalars_BP = named(self.problem, parameters, len(state), self.sites)
         begin = self._moved(time[0], scalars_BP)
         later = [state + (self._moved(moment, scalars_BP) - begin) for moment in time[1:]]

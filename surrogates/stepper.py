@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from surrogates.constraints import Constraint, Constraints
-from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.grid_inputs import GridInputs
 from surrogates.inputs import initial_states, moments, named, set_constants, spread
 from surrogates.losses import relative_error
@@ -55,12 +55,7 @@ class Stepper(Surrogate):
             errors.append(relative_error(state_BXC, truth_BXC, site_axes))
         return {"rollout": torch.stack(errors).mean()}
 
-    def _predict(
-        self,
-        initial_state: np.ndarray | torch.Tensor,
-        parameters: Mapping[str, Any],
-        times: np.ndarray | torch.Tensor,
-    ) -> torch.Tensor:
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
         """The roll-out at `times`, which lie whole numbers of `problem.time_step` behind `times[0]`."""
         state = initial_states(self.problem, initial_state, self.delta_scale)
         steps = self._steps(times)
@@ -84,7 +79,7 @@ class Stepper(Surrogate):
         constrained: torch.Tensor = self.constraints(later_BXC, state_BXC)
         return constrained
 
-    def _steps(self, times: np.ndarray | torch.Tensor) -> list[int]:
+    def _steps(self, times: Array) -> list[int]:
         """How many time steps each of `times` lies behind the first."""
         times = moments(times)
         ratio = (times - times[0]) / self.problem.time_step
