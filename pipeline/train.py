@@ -20,6 +20,7 @@ from pipeline.settings import Settings, build_solver, constructor_arguments
 from pipeline.training import distributed, members, precision
 from pipeline.training.distributed import Ranks
 from pipeline.training.folder import prepare, steps_done
+from pipeline.training.heap import keep_freed_memory
 from pipeline.training.loop import train
 from pipeline.training.problem import problem_of, with_physics
 from pipeline.training.validation import rollout_error
@@ -42,6 +43,7 @@ def run(settings: Settings) -> None:
         StoppedError: SIGUSR1 came; a checkpoint was written.
     """
     task, begun = _Task.of(settings), time.process_time()
+    keep_freed_memory()
     with records.attempt(settings, "train") as facts:
         with (
             distributed.joined(settings.training.device, settings.run) as ranks,
