@@ -20,10 +20,12 @@ from surrogates.perceptron import Perceptron
 
 
 class Change(nn.Module):
-    """What is added to the initial state: σ (t/T) b(x) N(x, t, p), at any point.
+    """What is added to the initial state: σ t/(t + τ) b(x) N(x, t, p), at any point.
 
-    N is a perceptron of `features`, T the duration, σ the standard deviation of each channel; t/T vanishes at
-    the start, and b, see `distance`, at dirichlet walls.
+    N is a perceptron of `features`, σ the standard deviation of each channel, τ the time in which the fastest
+    one changes by as much, at most the duration; t/(t + τ) vanishes at the start, and b, see `distance`, at
+    dirichlet walls. With t alone N would be the mean rate since the start, which falls as 1/t once a motion
+    turns back.
 
     Attributes:
         columns: the names of the coordinates of a point: the axes of a grid, `t`, and the scalar parameters.
@@ -39,6 +41,7 @@ class Change(nn.Module):
         self._shape = (len(problem.channels), *bodies)
         scale = torch.tensor(spread(problem.statistics.std), dtype=torch.get_default_dtype())
         self.register_buffer("scale", scale.view(-1, *[1] * len(bodies)), persistent=False)
+        self._rise = _time_of_change(problem)
         num_features = self._told(scale.new_zeros(1, len(self.columns))).value.shape[-1]
         self.network = Perceptron(num_features, math.prod(self._shape), width=width, layers=layers)
 
@@ -68,7 +71,7 @@ class Change(nn.Module):
         return features(self.problem, self.named(inputs_MD), self.waves)
 
     def _factor(self, at: Mapping[str, Jet]) -> Jet:
-        factor: Jet = at["t"] / self.problem.duration * distance(self.problem, at)
+        factor: Jet = at["t"] / (at["t"] + self._rise) * distance(self.problem, at)
         return factor
 
 
@@ -109,6 +112,17 @@ def distance(problem: Problem, at: Mapping[str, Jet]) -> Any:
             share = (at[name] - lower) / extent
             product = 4 * share * (1 - share) * product
     return product
+
+
+def _time_of_change(problem: Problem) -> float:
+    """In which the fastest channel changes by its standard deviation, s; at most the duration."""
+    statistics = problem.statistics
+    shares = [
+        std / delta_std
+        for std, delta_std in zip(statistics.std, statistics.delta_std, strict=True)
+        if std > 0 and delta_std > 0
+    ]
+    return min([problem.duration, *(problem.time_step * share for share in shares)])
 
 
 def _axes(problem: Problem) -> list[tuple[str, str, float, float]]:

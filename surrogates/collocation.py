@@ -1,4 +1,5 @@
-"""The points at which an equation is asked for: quasi-random, and more of them where it is not yet met.
+"""The points at which an equation is asked for: quasi-random, more of them where it is not yet met, and
+weights that wait for what comes first.
 
 Shape letters: B windows, M points of a window, D coordinates of a point.
 """
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from surrogates import deepxde_parts
+from surrogates.contract import Problem
 
 
 class EvenPoints(nn.Module):
@@ -55,3 +57,27 @@ def preferred(
     chosen = torch.searchsorted(share_BM, (steps + uniform_B[:, None]) / number)
     chosen = chosen.clamp_max(share_BM.shape[1] - 1)
     return torch.gather(points_BMD, 1, chosen[..., None].expand(-1, -1, points_BMD.shape[2]))
+
+
+def causal_weights(time_BM: torch.Tensor, square_BM: torch.Tensor, causality: float) -> torch.Tensor:
+    """The weight of each point, (B, M), by the squares of the residuals of its window that are earlier.
+
+        w(t) = exp(-causality (sum of r² before t) / M)
+
+    so that a solution grows from the start on: what comes later counts when what it follows from is right.
+
+    Source: Wang, Sankaran & Perdikaris 2022 (arXiv 2203.07404), eq. 2.7, by points and not by slices of time.
+    """
+    order_BM = time_BM.argsort(dim=1)
+    sorted_BM = square_BM.gather(1, order_BM)
+    before_BM = (sorted_BM.cumsum(1) - sorted_BM) / square_BM.shape[1]
+    return torch.empty_like(square_BM).scatter(1, order_BM, torch.exp(-causality * before_BM))
+
+
+def lattice(problem: Problem, number: int) -> torch.Tensor:
+    """`number` points an axis (points, axes), as far apart across the ends as between."""
+    if problem.has_particles:
+        return torch.empty(1, 0, dtype=torch.get_default_dtype())
+    of_axes = zip(problem.lower, problem.extent, strict=True)
+    axes = [lower + extent * torch.arange(number) / number for lower, extent in of_axes]
+    return torch.cartesian_prod(*axes).view(-1, len(axes)).to(torch.get_default_dtype())

@@ -13,7 +13,7 @@ import torch
 
 from surrogates import deepxde_parts
 from surrogates.ansatz import Change
-from surrogates.collocation import EvenPoints, preferred
+from surrogates.collocation import EvenPoints, causal_weights, lattice, preferred
 from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.equation import Equation
 from surrogates.inputs import increasing, initial_states, named
@@ -24,13 +24,13 @@ from surrogates.walls import unfit_walls
 
 
 class PINN(Surrogate):
-    """u(x, t; p) = u₀(x; p) + σ (t/T) b(x) N(x, t, p)
+    """u(x, t; p) = u₀(x; p) + σ t/(t + τ) b(x) N(x, t, p)
 
-    N is a perceptron of the place, the time and the scalar parameters, T the duration, and σ the standard
-    deviation of each channel. u₀ is the solver's own initial state at any point, so that the initial
-    condition is exact. b vanishes at dirichlet walls, and N is periodic, or without slope at neumann walls,
-    by what it is told (see `surrogates.ansatz`): these conditions are exact too. Particles have no x; N gives
-    the positions and velocities of all bodies.
+    N is a perceptron of the place, the time and the scalar parameters, σ the standard deviation of each
+    channel, and τ the time in which the fastest one changes by as much. u₀ is the solver's own initial state
+    at any point, so that the initial condition is exact. b vanishes at dirichlet walls, and N is periodic, or
+    without slope at neumann walls, by what it is told (see `surrogates.ansatz`): these conditions are exact
+    too. Particles have no x; N gives the positions and velocities of all bodies.
 
     The loss `residual` is the mean square of the solver's `residual` at random points of the box, of the
     duration and of the ranges of the parameters, in the units of `surrogates.equation`. `data`, times
@@ -39,7 +39,12 @@ class PINN(Surrogate):
     periodic velocity free, with which all would drift along: where the problem declares it conserved, `mean`
     is the mean square of its change, which should be 0, by 2 `waves` + 1 points an axis.
 
-    `predict` starts from the state that it is given, at time t₁: u(t) = u(t₁) + σ b (t N(t) - t₁ N(t₁)) / T.
+    Over a long duration networks find residuals that are small almost everywhere and belong to no solution.
+    With `causality` a point's residual counts as far as those before it, of the same window, are small, see
+    `surrogates.collocation`.
+
+    `predict` starts from the state that it is given, at time t₁, and adds how much σ t/(t + τ) b N has grown
+    since.
 
     Options:
         width: of the hidden layers.
@@ -47,6 +52,7 @@ class PINN(Surrogate):
         waves: Fourier features along a periodic axis, and cosines between neumann walls.
         points: at which the residual is taken, for each window of a batch.
         candidates: points of which one is chosen by its residual (see `surrogates.collocation`); 1 takes all.
+        causality: 0 weighs all points the same; 1000 waits for residuals of 3 % of their usual size.
         data_weight: of the loss `data`.
 
     Raises:
@@ -71,22 +77,23 @@ class PINN(Surrogate):
         waves: int,
         points: int,
         candidates: int,
+        causality: float,
         data_weight: float,
     ):
         super().__init__(problem)
         self.sees_state, self.sees_time = False, True
-        if min(width, layers, waves, points, candidates) < 1 or data_weight < 0:
+        if min(width, layers, waves, points, candidates) < 1 or min(causality, data_weight) < 0:
             raise ValueError(
                 f"surrogate.width={width}, surrogate.layers={layers}, surrogate.waves={waves}, "
                 f"surrogate.points={points} and surrogate.candidates={candidates} must be at least 1, and "
-                f"surrogate.data_weight={data_weight:g} at least 0"
+                f"surrogate.causality={causality:g} and surrogate.data_weight={data_weight:g} at least 0"
             )
-        self.data_weight = data_weight
+        self.causality, self.data_weight = causality, data_weight
         self.equation = None if problem.residual is None else Equation(problem)
         self.change = Change(problem, width=width, layers=layers, waves=waves)
         self.register_buffer("sites", site_coordinates(problem), persistent=False)
         self.adrift = _free_means(problem)
-        self.register_buffer("lattice", _lattice(problem, 2 * waves + 1), persistent=False)
+        self.register_buffer("lattice", lattice(problem, 2 * waves + 1), persistent=False)
         of_axes = zip(problem.lower, problem.extent, strict=True)
         box = [] if problem.has_particles else [(lower, lower + extent) for lower, extent in of_axes]
         box += [(0.0, problem.duration), *problem.parameter_ranges]
@@ -113,11 +120,13 @@ class PINN(Surrogate):
         number = len(self.change.columns)
         places_BMD = self.even_points(uniform_BU[:, :number])
         if self.candidates > 1:
-            with torch.no_grad():
-                left = self._unbalanced(self._at(places_BMD.flatten(0, 1))).flatten(1)
-            size_BM = torch.linalg.vector_norm(left, dim=1).unflatten(0, places_BMD.shape[:2])
-            places_BMD = preferred(places_BMD, size_BM, uniform_BU[:, number], self.num_points)
+            square_BM = self._squares(self._at(places_BMD.flatten(0, 1)), len(uniform_BU))
+            places_BMD = preferred(places_BMD, square_BM.sqrt(), uniform_BU[:, number], self.num_points)
         points = self._at(places_BMD.flatten(0, 1))
+        if self.causality:
+            time_BM = places_BMD[..., self.change.columns.index("t")]
+            weight_BM = causal_weights(time_BM, self._squares(points, len(uniform_BU)), self.causality)
+            points["weight"] = weight_BM.flatten()
         if self.observations is not None:
             points |= self.observations(batch, uniform_BU[:, number + 1 :])
         return points
@@ -141,6 +150,8 @@ class PINN(Surrogate):
     def _parts(self, points: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """What each loss is the mean square of, (M, R)."""
         parts = {"residual": self._unbalanced(points).flatten(1)}
+        if self.causality:
+            parts["residual"] = points["weight"].sqrt()[:, None] * parts["residual"]
         if self.adrift:
             parts["mean"] = self._drift(points["inputs"])
         if self.data_weight:
@@ -187,6 +198,12 @@ class PINN(Surrogate):
             fields[name] = fields[name] + moved[:, place]
         return self.equation(fields | {"t": self._beside(at["t"])}, derivative, self._scalars(at))
 
+    def _squares(self, points: Mapping[str, torch.Tensor], num_windows: int) -> torch.Tensor:
+        """The mean square over the equations of what is left at each point of windows, (B, M)."""
+        with torch.no_grad():
+            left = self._unbalanced(points).flatten(1)
+        return left.square().mean(1).view(num_windows, -1)
+
     def _by_reverse_mode(self, inputs_MD: torch.Tensor) -> torch.Tensor:
         """What is left of equations that ask for more than jets carry, (M, E)."""
         assert self.equation is not None, "a loaded model is not trained"
@@ -230,12 +247,3 @@ def _free_means(problem: Problem) -> list[int]:
         return []
     velocities = [name for vector in problem.divergence_free for name in vector]
     return [problem.channels.index(name) for name in velocities if name in problem.conserved]
-
-
-def _lattice(problem: Problem, number: int) -> torch.Tensor:
-    """`number` points an axis (points, axes), as far apart across the ends as between."""
-    if problem.has_particles:
-        return torch.empty(1, 0, dtype=torch.get_default_dtype())
-    of_axes = zip(problem.lower, problem.extent, strict=True)
-    axes = [lower + extent * torch.arange(number) / number for lower, extent in of_axes]
-    return torch.cartesian_prod(*axes).view(-1, len(axes)).to(torch.get_default_dtype())

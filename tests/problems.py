@@ -21,7 +21,7 @@ SMALLER = {
     "mlp": {"width": 24, "reach": 2},
     "hamiltonian": {"substeps": 2},
     "deeponet": {"width": 12, "modes": 7, "layers": 2, "reach": 2},
-    "pinn": {"width": 12, "layers": 2, "points": 8, "candidates": 2, "data_weight": 1.0},
+    "pinn": {"width": 12, "layers": 2, "points": 8, "candidates": 2, "causality": 1.0, "data_weight": 1.0},
     "pi_deeponet": {"width": 12, "modes": 7, "layers": 2, "reach": 2},
 }
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from surrogates import store
-from surrogates.collocation import EvenPoints, preferred
+from surrogates.collocation import EvenPoints, causal_weights, preferred
 from surrogates.contract import Batch, ExtrapolationWarning, Problem
 from surrogates.equation import Equation
 from surrogates.jets import Orders
@@ -171,8 +171,10 @@ def test_a_velocity_that_drifts_is_told_by_its_mean() -> None:
         surrogate.change.network.layers[-1].bias.copy_(torch.tensor([3.0, 0.0]))
     losses = surrogate(batch)
     assert losses["residual"] == 0
-    # The drift grows with t / T, here evenly spread over the points; half of the channels drift.
-    assert losses["mean"].item() == pytest.approx(9 / 3 / 2, rel=0.15)
+    # The drift grows with t / (t + τ), here evenly spread over the points; half of the channels drift. The
+    # second channel changes by its deviation in τ = 4 frames of 0.25 s.
+    share = 1 - 1 / (1 + np.linspace(0, 2, 1001))
+    assert losses["mean"].item() == pytest.approx(9 * np.mean(share**2) / 2, rel=0.15)
 
 
 def test_a_mean_that_may_change_is_free() -> None:
@@ -253,7 +255,8 @@ def test_what_parameters_do_not_tell_is_refused() -> None:
     for problem, said in cases:
         with pytest.raises(ValueError, match=rf"surrogate=pinn does not fit .*{said}.*Surrogates that fit: "):
             built(problem)
-    for option, value in {"width": 0, "points": 0, "candidates": 0, "data_weight": -1.0}.items():
+    wrong = {"width": 0, "points": 0, "candidates": 0, "causality": -1.0, "data_weight": -1.0}
+    for option, value in wrong.items():
         with pytest.raises(ValueError, match=rf"surrogate\.{option}={value:g}"):
             built(box("dirichlet"), **{option: value})
 
@@ -298,3 +301,26 @@ def test_points_of_large_residual_are_preferred() -> None:
     assert (chosen > 0.5).sum() == pytest.approx(20 * 2.5 / 4, abs=1)
     even = preferred(places, torch.zeros_like(size), torch.tensor([0.3], dtype=torch.float64), 20)
     assert torch.equal(even[0, :, 0], places[0, 0::2, 0])
+
+
+def test_points_wait_for_those_before_them() -> None:
+    times = torch.tensor([[0.3, 0.1, 0.2], [0.1, 0.2, 0.3]], dtype=torch.float64)
+    squares = torch.tensor([[5.0, 0.6, 0.3], [0.0, 0.0, 7.0]], dtype=torch.float64)
+    weights = causal_weights(times, squares, 2.0)
+    expected = [[math.exp(-2 * 0.9 / 3), 1.0, math.exp(-2 * 0.6 / 3)], [1.0, 1.0, 1.0]]
+    torch.testing.assert_close(weights, torch.tensor(expected, dtype=torch.float64), rtol=1e-14, atol=0)
+
+
+def test_causality_weighs_the_residual_and_leaves_the_data() -> None:
+    problem = problems.determined_particles()
+    plain = built(problem, causality=0.0, candidates=1)
+    causal = built(problem, causality=0.5, candidates=1)
+    batch = uniform(plain)
+    points = causal.points(batch)
+    assert "weight" not in plain.points(batch)
+    squares = plain.residuals(plain.points(batch))[:, :12].square().mean(1)
+    losses, expected = causal(batch), plain(batch)
+    ratio = (points["weight"] * squares).mean() / squares.mean()
+    torch.testing.assert_close(losses["residual"] / expected["residual"], ratio, rtol=1e-12, atol=0)
+    assert torch.equal(losses["data"], expected["data"])
+    assert 0 < points["weight"].min() < points["weight"].max() == 1
