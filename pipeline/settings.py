@@ -79,6 +79,7 @@ class Training(_Section):
     noise: Annotated[float, Field(ge=0)]
     ema: Annotated[float, Field(ge=0, lt=1)]
     gradient_accumulation_steps: PositiveInt
+    balance_every: NonNegativeInt
     precision: Literal["float32", "float64", "bfloat16"]
     compile: bool
     finish: Finish

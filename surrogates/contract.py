@@ -129,6 +129,7 @@ class Surrogate(torch.nn.Module, ABC):
     Attributes:
         physics_informed: its losses use `Problem.residual` or `Problem.fields_at_start`.
         num_uniform: the random numbers that it uses for each window, see `Batch`.
+        losses: the names of the losses that `forward` gives, in their order.
         sees_state: the change that it gives follows from the state that it is given, too.
         sees_time: the change follows from the time since the trajectory began, too.
 
@@ -138,6 +139,7 @@ class Surrogate(torch.nn.Module, ABC):
 
     physics_informed: ClassVar[bool] = False
     num_uniform: int = 0
+    losses: tuple[str, ...] = ("data",)
 
     def __init__(self, problem: Problem):
         super().__init__()

@@ -12,6 +12,7 @@ import torch
 
 from surrogates import jets
 from surrogates.contract import Batch, Problem
+from surrogates.equation import Equation
 from surrogates.jets import Jet
 from surrogates.operator_network import OperatorNetwork
 from surrogates.sampled import Sampled
@@ -66,6 +67,8 @@ class PIDeepONet(OperatorNetwork):
             )
         self.num_uniform = times
         self.data_weight = data_weight
+        equations = () if problem.residual is None else Equation(problem).names
+        self.losses = (*(f"residual_{name}" for name in equations), *(["data"] if data_weight else []))
         self.sampled = Sampled(problem)
 
     @classmethod
@@ -74,16 +77,18 @@ class PIDeepONet(OperatorNetwork):
         return super().misfit(problem) or unfit_walls(problem)
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The losses `residual` and, unless its weight is 0, `data` of a batch of windows."""
+        """The losses `residual_NAME`, one an equation, and, unless its weight is 0, `data` of a batch of
+        windows.
+        """
         start_BXC, coefficients_BFM = self._start(batch)
-        losses = {"residual": self._residual_loss(batch, start_BXC, coefficients_BFM)}
+        losses = self._residual_losses(batch, start_BXC, coefficients_BFM)
         if self.data_weight > 0:
             losses["data"] = self.data_weight * self._data_loss(batch, start_BXC, coefficients_BFM)
         return losses
 
-    def _residual_loss(
+    def _residual_losses(
         self, batch: Batch, start_BXC: torch.Tensor, coefficients_BFM: torch.Tensor
-    ) -> torch.Tensor:
+    ) -> dict[str, torch.Tensor]:
         later_BR = batch["uniform"] * self.trunk.span
         amplitudes = self.trunk.amplitudes(coefficients_BFM, later_BR)
         start = [self.sampled.jet(each[:, None]) for each in start_BXC.unbind(-1)]
@@ -91,13 +96,13 @@ class PIDeepONet(OperatorNetwork):
         residuals = self.equations(batch, now, later_BR)
         unrelated = self.equations(batch, self._apart(start), later_BR)
         sites = tuple(range(2, 2 + len(self.problem.sites)))
-        losses = []
+        losses = {}
         for name, values in residuals.items():
             typical = unrelated[name].square().mean(sites)
             # A uniform start gives no scale.
             scale = torch.where(typical > 0, typical, 1.0)
-            losses.append((values.square().mean(sites) / scale).sqrt().mean())
-        return torch.stack(losses).sum()
+            losses[f"residual_{name}"] = (values.square().mean(sites) / scale).sqrt().mean()
+        return losses
 
     def equations(self, batch: Batch, normal: list[Jet], later_BR: torch.Tensor) -> dict[str, torch.Tensor]:
         """The residual of each equation, (B, R, *sites) in its unit, of the normalised channels."""

@@ -32,8 +32,9 @@ class PINN(Surrogate):
     without slope at neumann walls, by what it is told (see `surrogates.ansatz`): these conditions are exact
     too. Particles have no x; N gives the positions and velocities of all bodies.
 
-    The loss `residual` is the mean square of the solver's `residual` at random points of the box, of the
-    duration and of the ranges of the parameters, in the units of `surrogates.equation`. `data`, times
+    The losses `residual_NAME`, one an equation, are the mean squares of the solver's `residual` at random
+    points of the box, of the duration and of the ranges of the parameters, in the units of
+    `surrogates.equation`, over the number of the equations. `data`, times
     `data_weight`, is that of the change since a window's first frame, over σ, at a random site and frame for
     each of these points; with weight 0 frames are never looked at. Divergence and curl leave the mean of a
     periodic velocity free, with which all would drift along: where the problem declares it conserved, `mean`
@@ -93,6 +94,11 @@ class PINN(Surrogate):
         self.change = Change(problem, width=width, layers=layers, waves=waves)
         self.register_buffer("sites", site_coordinates(problem), persistent=False)
         self.adrift = _free_means(problem)
+        self.losses = (
+            *(f"residual_{name}" for name in (() if self.equation is None else self.equation.names)),
+            *(["mean"] if self.adrift else []),
+            *(["data"] if data_weight else []),
+        )
         self.register_buffer("lattice", lattice(problem, 2 * waves + 1), persistent=False)
         of_axes = zip(problem.lower, problem.extent, strict=True)
         box = [] if problem.has_particles else [(lower, lower + extent) for lower, extent in of_axes]
@@ -110,7 +116,7 @@ class PINN(Surrogate):
         return unfit_walls(problem)
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The losses `residual`, `mean` where the equation leaves a mean free, and `data` with a weight."""
+        """The losses `residual_NAME`, `mean` where the equation leaves a mean free, `data` with a weight."""
         parts = self._parts(self.points(batch))
         return {name: part_MR.square().mean() for name, part_MR in parts.items()}
 
@@ -149,9 +155,14 @@ class PINN(Surrogate):
 
     def _parts(self, points: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """What each loss is the mean square of, (M, R)."""
-        parts = {"residual": self._unbalanced(points).flatten(1)}
+        assert self.equation is not None, "a loaded model is not trained"
+        left = self._unbalanced(points) / len(self.equation.names) ** 0.5
         if self.causality:
-            parts["residual"] = points["weight"].sqrt()[:, None] * parts["residual"]
+            left = points["weight"].sqrt().view(-1, *[1] * (left.ndim - 1)) * left
+        parts = {
+            f"residual_{name}": column.reshape(len(column), -1)
+            for name, column in zip(self.equation.names, left.unbind(-1), strict=True)
+        }
         if self.adrift:
             parts["mean"] = self._drift(points["inputs"])
         if self.data_weight:

@@ -31,6 +31,7 @@ class Stepper(Surrogate):
     Every step ends where the `constraints` hold, see `Constraints`: in training and in predictions.
     """
 
+    losses = ("rollout",)
     delta_scale: torch.Tensor
 
     def __init__(self, problem: Problem, constraints: Sequence[Constraint] = ()):

@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 from pipeline.training import loop
 from pipeline.training.problem import problem_of
 from surrogates import store
-from surrogates.contract import LeastSquares, Problem, fitting, surrogate_class
+from surrogates.contract import LeastSquares, Problem, fitting
 from tests import problems
 from tests.training_cases import read
 
@@ -57,6 +57,7 @@ TRAINING = (
 #: Ways to train, and the step in which they are asked to stop: after the next one, between two checkpoints.
 WAYS = {
     "adamw": (("training.ema=0.9",), 2),
+    "balanced": (("training.ema=0.9", "training.balance_every=2"), 2),
     "lbfgs": (("training.finish={method: lbfgs, steps: 2, iterations: 2}",), 4),
     "levenberg_marquardt": (
         ("training.finish={method: levenberg_marquardt, steps: 2, iterations: 2}",),
@@ -76,11 +77,12 @@ def main(folder: Path) -> None:
             made = read(f"run={folder / 'data'}", data, SIZES, "output.steps=4", *options)
             generate.run(made)
             validate.run(made)
-        problem = problem_of(Dataset.open(folder / "data" / kind))
+        dataset = Dataset.open(folder / "data" / kind)
+        problem = problem_of(dataset)
         new = [name for name in fitting(problem) if (name, problem.has_particles) not in trained]
         trained |= {(name, problem.has_particles) for name in new}
         for name in new:
-            for way in ways(name):
+            for way in ways(name, dataset):
                 more, step = WAYS[way]
                 chosen = (*smaller(name), *TRAINING, *noise(name, problem), *more)
                 settings = read(data, f"surrogate={name}", *chosen)
@@ -92,10 +94,14 @@ def main(folder: Path) -> None:
                     train.run(here)
 
 
-def ways(name: str) -> list[str]:
+def ways(name: str, dataset: Dataset) -> list[str]:
     """Those of `WAYS` that can train the surrogate."""
-    has_residuals = issubclass(surrogate_class(name), LeastSquares)
-    return [way for way in WAYS if has_residuals or way != "levenberg_marquardt"]
+    surrogate = store.build(name, problems.options(name), train._problem(dataset, name), "float64")
+    suits = {
+        "levenberg_marquardt": isinstance(surrogate, LeastSquares),
+        "balanced": len(surrogate.losses) > 1,
+    }
+    return [way for way in WAYS if suits.get(way, True)]
 
 
 def smaller(name: str) -> list[str]:

@@ -37,6 +37,8 @@ class Log:
         self.first_step, self.begun = state.step, time.monotonic()
         self.timings = [row for row in _rows(folder / "timing.csv") if int(row[0]) <= state.step]
         self.last_step = state.step
+        weighed = state.surrogate.losses if state.loss_weights else ()
+        self.columns = (*COLUMNS, *(f"weight_{name}" for name in weighed))
         self.board = None
         if options.tensorboard:
             try:
@@ -46,7 +48,7 @@ class Log:
                     "training.tensorboard=true, but tensorboard is not installed: pip install tensorboard"
                 ) from None
             self.board = SummaryWriter(folder / "tensorboard", purge_step=state.step + 1)
-        _write(folder / "log.csv", COLUMNS, state.rows)
+        _write(folder / "log.csv", self.columns, state.rows)
 
     def show(self, rows: Sequence[Sequence[float]], spent: float, waited: float) -> None:
         """Writes all rows, and tells of the last one.
@@ -54,8 +56,8 @@ class Log:
         `spent` is the time (s) that the steps since the row before took in this attempt, and `waited` that
         of it in which they waited for data.
         """
-        _write(self.folder / "log.csv", COLUMNS, rows)
-        step, _, loss, error, _ = rows[-1]
+        _write(self.folder / "log.csv", self.columns, rows)
+        step, _, loss, error, *_ = rows[-1]
         timing = [step, spent / (step - self.last_step), waited / spent]
         self.last_step = int(step)
         self.timings.append([str(value) for value in timing])
@@ -67,7 +69,7 @@ class Log:
             f"{tqdm.format_interval((self.options.total_steps - step) * seconds)} left"
         )
         if self.board is not None:
-            named = [*zip(COLUMNS, rows[-1], strict=True), *zip(TIMING_COLUMNS, timing, strict=True)]
+            named = [*zip(self.columns, rows[-1], strict=True), *zip(TIMING_COLUMNS, timing, strict=True)]
             for name, value in named:
                 if name != "step":
                     self.board.add_scalar(name, value, int(step))

@@ -18,6 +18,7 @@ from pipeline.parallel import stopping
 from pipeline.settings import Training
 from pipeline.training import checkpoint, finish, precision, suitable
 from pipeline.training.average import moving_average
+from pipeline.training.balancing import balance
 from pipeline.training.compiling import compiled
 from pipeline.training.distributed import Ranks
 from pipeline.training.divergence import too_many_skipped
@@ -76,6 +77,7 @@ def train(
         forward = compiled(surrogate, first, options, ranks)
     optimiser = torch.optim.AdamW(surrogate.parameters(), fused=True)
     state = State(surrogate, optimiser, moving_average(surrogate, options.ema))
+    state.loss_weights = dict.fromkeys(surrogate.losses if options.balance_every else (), 1.0)
     newest = ranks.agree(checkpoint.newest_good(folder / "checkpoints") if ranks.is_first else None)
     if newest is not None:
         state.restore(checkpoint.load(newest))
@@ -172,6 +174,8 @@ def _take_step(
 ) -> tuple[float, float]:
     """A step of AdamW or, behind these, of the finish; this rank's loss before it, the gradient's norm."""
     if state.step < options.steps:
+        if options.balance_every and state.step % options.balance_every == 0:
+            balance(state, parts, options, ranks)
         return update(model, parts, state, options)
     return finish.METHODS[options.finish.method](model, parts, state, options, ranks)
 
@@ -182,7 +186,10 @@ def _validate(state: State, error: float, options: Training) -> None:
     num_steps = state.step - last_row - sum(step > last_row for step in state.skipped)
     mean_loss = state.loss_sum / num_steps if num_steps else math.nan
     rate = learning_rate(state.step - 1, options) if state.step <= options.steps else 0.0
-    state.rows.append([state.step, rate, mean_loss, error, len(state.skipped)])
+    row = [state.step, rate, mean_loss, error, len(state.skipped)]
+    state.rows.append(
+        row + [state.loss_weights[name] for name in state.surrogate.losses if state.loss_weights]
+    )
     state.loss_sum = 0.0
     # Nothing compares with nan: weights whose roll-outs diverge would stay the best for ever.
     comparable = error if math.isfinite(error) else math.inf

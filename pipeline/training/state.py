@@ -20,7 +20,8 @@ class State:
 
     `rows` are those of log.csv; `loss_sum` is that of the steps since the last row, as a mean over ranks,
     and `pending` each rank's own since `loss_sum` was last added to. `skipped` are the steps whose gradient
-    was not finite. `average` follows the weights, with `training.ema`.
+    was not finite. `average` follows the weights, with `training.ema`. `loss_weights` are those of the losses
+    by name, with `training.balance_every`; empty, all are 1.
     There is no state of a random generator: it is seeded anew at every step.
     """
 
@@ -29,6 +30,7 @@ class State:
     average: AveragedModel | None = None
     step: int = 0
     damping: float = 1e-3
+    loss_weights: dict[str, float] = field(default_factory=dict)
     loss_sum: float = 0.0
     pending: list[float] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
@@ -52,6 +54,7 @@ class State:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         facts = {
             "damping": self.damping,
+            "loss_weights": self.loss_weights,
             "loss_sum": self.loss_sum,
             "pending": self.pending,
             "skipped": self.skipped,
@@ -73,6 +76,7 @@ class State:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self.step, self.damping = saved.step, saved.facts["damping"]
+        self.loss_weights = dict(saved.facts["loss_weights"])
         self.loss_sum, self.pending = saved.facts["loss_sum"], saved.facts["pending"]
         self.skipped, self.rows = list(saved.facts["skipped"]), list(saved.facts["rows"])
         self.best_error, self.best_step = saved.facts["best_error"], saved.facts["best_step"]

@@ -19,4 +19,10 @@ def check(surrogate: Surrogate, options: Training) -> None:
             f"training.precision=bfloat16 has 3 digits, too few for the equation's residual, which "
             f"{type(surrogate).__name__} minimises: set training.precision=float32 or float64"
         )
+    if options.balance_every and len(surrogate.losses) < 2:
+        raise ValueError(
+            f"training.balance_every={options.balance_every} weighs losses against each other, and "
+            f"{type(surrogate).__name__} has {' and '.join(surrogate.losses)} alone here: set "
+            "training.balance_every=0"
+        )
     finish.check(surrogate, options)

@@ -37,8 +37,8 @@ def shared(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
 
 
 def update(model: Model, parts: Iterable[Batch], state: State, options: Training) -> tuple[float, float]:
-    """Takes the step, or skips it if its gradient is not finite; this rank's loss before it, and the
-    gradient's norm.
+    """Takes the step, or skips it if its gradient is not finite; this rank's loss before it, the sum without
+    weights, and the gradient's norm.
 
     `parts` are `training.gradient_accumulation_steps` batches of equal size, in memory one after the
     other; ranks exchange gradients after the last one alone.
@@ -55,10 +55,11 @@ def update(model: Model, parts: Iterable[Batch], state: State, options: Training
     for number, batch in enumerate(parts, start=1):
         waits = number < count and isinstance(model, DistributedDataParallel)
         with model.no_sync() if waits else nullcontext():  # type: ignore[attr-defined]
-            loss = loss_of(model, batch, options) / count
+            losses = losses_of(model, batch, options)
+            loss = _sum(losses, state.loss_weights) / count
             # 1 where the loss is finite, else NaN: 0 times infinity.
             torch.autograd.backward(loss, 1 + 0 * loss.detach())
-        total += loss.item()
+        total += (_sum(losses) / count).item() if state.loss_weights else loss.item()
     norm = torch.nn.utils.clip_grad_norm_(state.surrogate.parameters(), options.gradient_clip).item()
     if math.isfinite(norm):
         state.optimiser.step()
@@ -77,5 +78,16 @@ def count_step(state: State, norm: float) -> None:
 
 def loss_of(model: Model, batch: Batch, options: Training) -> torch.Tensor:
     """The sum of the losses of a batch, in the arithmetic of `training.precision`."""
+    return _sum(losses_of(model, batch, options))
+
+
+def losses_of(model: Model, batch: Batch, options: Training) -> Mapping[str, torch.Tensor]:
+    """The losses of a batch by name, in the arithmetic of `training.precision`."""
     with torch.autocast(batch["state"].device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-        return torch.stack(list(model(batch).values())).sum()
+        return model(batch)
+
+
+def _sum(losses: Mapping[str, torch.Tensor], weights: Mapping[str, float] | None = None) -> torch.Tensor:
+    """The sum of losses, each times its weight where there are weights."""
+    terms = [weights[name] * loss if weights else loss for name, loss in losses.items()]
+    return torch.stack(terms).sum()
