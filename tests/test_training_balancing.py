@@ -138,7 +138,7 @@ def test_the_log_has_the_weights_and_the_loss_without_them(dataset: Path, tmp_pa
 
 def test_a_data_weight_that_drowns_the_equation_does_less_harm(dataset: Path, tmp_path: Path) -> None:
     """Twelve bars tell a network of 1e4 times their error less than they do with their equation."""
-    given = ("training.steps=600", "training.validate_every=600", "surrogate.data_weight=1e4")
+    given = ("training.steps=400", "training.validate_every=400", "surrogate.data_weight=1e4")
     free, held = (
         store.description(learned(tmp_path / str(every), dataset, *given, f"training.balance_every={every}"))
         for every in (0, 20)
