@@ -37,12 +37,26 @@ class Constraints(nn.Module):
     As the truth keeps them (the walls' to third order in the cells' width), each brings a state nearer to it,
     so measured.
 
+    Args:
+        problem: whose grid it is.
+        names: of the constraints.
+        met: those that the form of the surrogate meets by itself.
+
     Raises:
-        ValueError: a constraint of which the problem has no use.
+        ValueError: a constraint of which the problem or the surrogate has no use.
     """
 
-    def __init__(self, problem: Problem, names: Sequence[Constraint]):
+    def __init__(self, problem: Problem, names: Sequence[Constraint], met: Sequence[Constraint] = ()):
         super().__init__()
+        if names and problem.has_particles:
+            raise ValueError(
+                f"surrogate.constraints={list(names)} hold on the cells of a grid, and the sites of these "
+                f"{problem.equation} data are {problem.sites[0]} particles; leave them out"
+            )
+        for name in set(names).intersection(met):
+            raise ValueError(
+                f"surrogate.constraints: {name} is met by the form of this surrogate already; leave it out"
+            )
         kinds = {"mean": ConservedMean, "boundary": WallValues, "divergence": Solenoidal}
         self.parts = nn.ModuleList(kind(problem) for name, kind in kinds.items() if name in names)
 

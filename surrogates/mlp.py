@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from surrogates.constraints import Constraint, Constraints
 from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.inputs import by_queries, check_window, initial_states, named, set_constants, spread
 
@@ -41,10 +42,12 @@ class MLP(Surrogate):
         layers: their number.
         reach: time steps that one query spans; the training's windows are as long.
         points: cells of each window that a training step looks at, drawn anew each time, or all if fewer.
+        constraints: what holds exactly on a grid, see `Constraints`; in predictions alone, as training looks
+            at single cells.
 
     Raises:
         ValueError: the sites are the cells of a grid, and scalar parameters do not determine the trajectory;
-            an option below 1; windows of another length.
+            an option below 1; windows of another length; a constraint of no use.
 
     Source: Breen, Foley, Boekholt & Portegies Zwart 2020 (doi:10.1093/mnras/staa713), for three bodies.
     """
@@ -57,8 +60,18 @@ class MLP(Surrogate):
     condition_std: torch.Tensor
     places: torch.Tensor
 
-    def __init__(self, problem: Problem, *, width: int, layers: int, reach: int, points: int):
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        width: int,
+        layers: int,
+        reach: int,
+        points: int,
+        constraints: Sequence[Constraint] = (),
+    ):
         super().__init__(problem)
+        self.constraints = Constraints(problem, constraints)
         if min(width, layers, reach, points) < 1:
             raise ValueError(
                 f"surrogate.width={width}, surrogate.layers={layers}, surrogate.reach={reach} and "
@@ -132,12 +145,22 @@ class MLP(Surrogate):
         def ready(normal_BCN: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
             begin = state.new_full((len(state),), time)
             given_BGF = self._given(normal_BCN, coefficients.flatten(2), places, scalars, begin)
-            return lambda later: self._query(normal_BCN, given_BGF, state.new_full((len(state),), later))
+            return lambda later: self._held(
+                self._query(normal_BCN, given_BGF, state.new_full((len(state),), later)), normal_BCN
+            )
 
         normal_BCN = (state.flatten(2) - self.state_mean) / self.state_std
         found = by_queries(normal_BCN, times, self.reach * self.problem.time_step, ready)
         later = [(each * self.state_std + self.state_mean).view_as(state) for each in found]
         return torch.stack([state, *later], dim=1)
+
+    def _held(self, state_BCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
+        """The normalised states where the constraints hold."""
+        state_BXC, start_BXC = (
+            each.view(*each.shape[:2], *self.problem.sites).movedim(1, -1) for each in (state_BCN, start_BCN)
+        )
+        held: torch.Tensor = self.constraints(state_BXC, start_BXC)
+        return held.movedim(-1, 1).flatten(2)
 
     def _given(
         self,

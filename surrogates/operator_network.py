@@ -7,7 +7,7 @@ M stands for the modes of all axes, X for all sites.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -29,7 +29,12 @@ class OperatorNetwork(Surrogate):
     deviation of each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so that u(x, t)
     comes back exactly. Times beyond the reach take several queries, one after the other. Each ends where the
     `constraints` hold, see `Constraints`.
+
+    Attributes:
+        met: constraints that hold without being asked for.
     """
+
+    met: ClassVar[tuple[Constraint, ...]] = ()
 
     def __init__(
         self,
@@ -43,7 +48,7 @@ class OperatorNetwork(Surrogate):
         constraints: Sequence[Constraint] = (),
     ):
         super().__init__(problem)
-        self.constraints = Constraints(problem, constraints)
+        self.constraints = Constraints(problem, constraints, self.met)
         counts = modes_of_axes(problem, modes)
         if min(width, layers, functions, reach) < 1:
             raise ValueError(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from surrogates import jets
+from surrogates.constraints import Constraint
 from surrogates.contract import Batch, Problem
 from surrogates.equation import Equation
 from surrogates.jets import Jet
@@ -36,6 +37,7 @@ class PIDeepONet(OperatorNetwork):
         width, modes, layers, functions, reach: see `DeepONet`.
         times: random times at which the equation is looked at, of each window and step.
         data_weight: of the loss `data`, that of `DeepONet`; at 0 no frame but the first of a window is used.
+        constraints: what holds exactly, in the equation too, see `Constraints`; walls do without.
 
     Raises:
         ValueError: see `DeepONet`; a negative weight; a flux through a wall, or walls that disagree where
@@ -46,6 +48,7 @@ class PIDeepONet(OperatorNetwork):
     """
 
     physics_informed = True
+    met = ("boundary",)
 
     def __init__(
         self,
@@ -58,8 +61,17 @@ class PIDeepONet(OperatorNetwork):
         reach: int,
         times: int,
         data_weight: float,
+        constraints: Sequence[Constraint] = (),
     ):
-        super().__init__(problem, width=width, modes=modes, layers=layers, functions=functions, reach=reach)
+        super().__init__(
+            problem,
+            width=width,
+            modes=modes,
+            layers=layers,
+            functions=functions,
+            reach=reach,
+            constraints=constraints,
+        )
         if times < 1 or not data_weight >= 0:
             raise ValueError(
                 f"surrogate.times={times} must be at least 1, and surrogate.data_weight={data_weight} at "
@@ -90,7 +102,7 @@ class PIDeepONet(OperatorNetwork):
         self, batch: Batch, start_BXC: torch.Tensor, coefficients_BFM: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         later_BR = batch["uniform"] * self.trunk.span
-        amplitudes = self.trunk.amplitudes(coefficients_BFM, later_BR)
+        amplitudes = self.trunk.amplitudes(coefficients_BFM, later_BR).linear(self._held)
         start = [self.sampled.jet(each[:, None]) for each in start_BXC.unbind(-1)]
         now = [each + self.trunk.field(amplitudes[:, :, place]) for place, each in enumerate(start)]
         residuals = self.equations(batch, now, later_BR)
@@ -103,6 +115,14 @@ class PIDeepONet(OperatorNetwork):
             scale = torch.where(typical > 0, typical, 1.0)
             losses[f"residual_{name}"] = (values.square().mean(sites) / scale).sqrt().mean()
         return losses
+
+    def _held(self, amplitudes_BRCM: torch.Tensor) -> torch.Tensor:
+        """The amplitudes of a change from which the constraints, linear in it, have taken what they take."""
+        if not self.constraints.parts:
+            return amplitudes_BRCM
+        change_BRXC = self.trunk.field(amplitudes_BRCM).value.movedim(2, -1)
+        held_BRXC = self.constraints(change_BRXC, torch.zeros_like(change_BRXC))
+        return self.trunk.coefficients(held_BRXC.flatten(0, 1)).view_as(amplitudes_BRCM)
 
     def equations(self, batch: Batch, normal: list[Jet], later_BR: torch.Tensor) -> dict[str, torch.Tensor]:
         """The residual of each equation, (B, R, *sites) in its unit, of the normalised channels."""

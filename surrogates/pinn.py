@@ -6,7 +6,7 @@ particles, X for all sites.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +14,7 @@ import torch
 from surrogates import deepxde_parts
 from surrogates.ansatz import Change
 from surrogates.collocation import EvenPoints, causal_weights, lattice, preferred
+from surrogates.constraints import Constraint, Constraints
 from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.equation import Equation
 from surrogates.inputs import increasing, initial_states, named
@@ -55,6 +56,8 @@ class PINN(Surrogate):
         candidates: points of which one is chosen by its residual (see `surrogates.collocation`); 1 takes all.
         causality: 0 weighs all points the same; 1000 waits for residuals of 3 % of their usual size.
         data_weight: of the loss `data`.
+        constraints: what holds exactly on the grid, in predictions alone, as training looks at single points;
+            see `Constraints`. Walls do without.
 
     Raises:
         ValueError: parameters do not tell the trajectories; a flux through a wall, or walls that disagree
@@ -80,8 +83,10 @@ class PINN(Surrogate):
         candidates: int,
         causality: float,
         data_weight: float,
+        constraints: Sequence[Constraint] = (),
     ):
         super().__init__(problem)
+        self.constraints = Constraints(problem, constraints, met=("boundary",))
         self.sees_state, self.sees_time = False, True
         if min(width, layers, waves, points, candidates) < 1 or min(causality, data_weight) < 0:
             raise ValueError(
@@ -176,7 +181,16 @@ class PINN(Surrogate):
         _, scalars_BP = named(self.problem, parameters, len(state), self.sites)
         begin = self._moved(time[0], scalars_BP)
         later = [state + (self._moved(moment, scalars_BP) - begin) for moment in time[1:]]
-        return torch.stack([state, *later], dim=1)
+        return torch.stack([state, *(self._held(each, state) for each in later)], dim=1)
+
+    def _held(self, state_BCX: torch.Tensor, start_BCX: torch.Tensor) -> torch.Tensor:
+        """The states where the constraints hold, which would be the same ones less the mean of the data."""
+        if not self.constraints.parts:
+            return state_BCX
+        scale = self.change.scale.view(-1, *[1] * len(self.problem.sites))
+        state_BXC, start_BXC = ((each / scale).movedim(1, -1) for each in (state_BCX, start_BCX))
+        held: torch.Tensor = self.constraints(state_BXC, start_BXC)
+        return held.movedim(-1, 1) * scale
 
     def _moved(self, time: float, scalars_BP: torch.Tensor) -> torch.Tensor:
         """The change (B, C, *X) since time 0 at all sites."""

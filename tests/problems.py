@@ -73,6 +73,40 @@ def problem(
     return Problem(**({"residual": residual} | plain | changes))
 
 
+def told(sites: tuple[int, ...], boundaries: tuple[str, ...], **changes: Any) -> Problem:
+    """A problem whose parameters tell its trajectories, from a start without any waves."""
+
+    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
+        return {name: 1 + 0 * coordinates["x"] for name in (*plain.channels, *plain.coefficients)}
+
+    plain = problem(sites, boundaries, determined=True, fields_at_start=fields_at_start, **changes)
+    return plain
+
+
+def flow(sites: tuple[int, ...]) -> Problem:
+    """A density and a velocity without divergence in a periodic box, whose means stay; both diffuse."""
+    velocity = tuple(f"velocity_{axis}" for axis in "xyz"[: len(sites)])
+    channels = ("density", *velocity)
+    statistics = Statistics(
+        mean=(1e3, *(5.0,) * len(sites)), std=(10.0, 3.0, 0.2, 1.0)[: len(channels)],
+        delta_std=(1.0,) * len(channels), coefficient_mean=(2.0,), coefficient_std=(0.5,),
+        parameter_mean=(2.0,), parameter_std=(0.6,),
+    )  # fmt: skip
+
+    def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
+        return {
+            name: derivative(fields[name], "t")
+            - 0.01 * parameters["power"] * derivative(derivative(fields[name], "x"), "x")
+            for name in channels
+        }
+
+    return told(
+        sites, ("periodic",) * len(sites), channels=channels, units=("kg/m^3", *["m/s"] * len(sites)),
+        conserved=channels, divergence_free=(velocity,), extent=(2.0, 0.7, 1.1)[: len(sites)],
+        statistics=statistics, residual=residual,
+    )  # fmt: skip
+
+
 def particles(num_bodies: int = 3, dimension: int = 2, autonomous: bool = True, **changes: Any) -> Problem:
     """Bodies with positions, velocities and masses, and one parameter; units far from 1."""
     names = "xyz"[:dimension]

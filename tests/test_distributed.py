@@ -15,6 +15,7 @@ from pipeline.parallel.launch import Launch
 from pipeline.training import distributed
 from pipeline.training.sampling import Batches
 from surrogates.contract import surrogate_names
+from tests.faults.train_gradients import CONSTRAINED
 from tests.launching import mpi, run, succeeded
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
@@ -41,6 +42,23 @@ def test_two_ranks_have_the_gradients_of_one(
     )
     assert len(one) > 200
     assert (two - one).norm() / one.norm() <= tolerance
+
+
+@pytest.mark.parametrize(("name", "constraints"), CONSTRAINED)
+def test_two_ranks_have_the_gradients_of_one_with_constraints(
+    gradients: list[dict[str, torch.Tensor]], name: str, constraints: tuple[str, ...]
+) -> None:
+    one, two = (
+        {
+            key.partition("/")[2]: part
+            for key, part in found.items()
+            if key.startswith(f"{'-'.join([name, *constraints])}/")
+        }
+        for found in gradients
+    )
+    assert len(one) == len(two) > 4
+    for key, gradient in one.items():
+        assert (two[key] - gradient).norm() <= 1e-12 * gradient.norm(), key
 
 
 def test_each_weight_has_its_gradient(gradients: list[dict[str, torch.Tensor]]) -> None:

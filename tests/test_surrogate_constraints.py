@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -21,32 +22,19 @@ from pipeline.training.state import State
 from pipeline.training.update import Model
 from surrogates import store
 from surrogates.constraints import Constraints
-from surrogates.contract import Batch, Problem, Statistics, Surrogate, surrogate_class, surrogate_names
+from surrogates.contract import Batch, Problem, Surrogate, surrogate_class, surrogate_names
+from surrogates.pi_deeponet import PIDeepONet
 from tests import problems
 from tests.training_cases import made_dataset, same, trained
 
 NAMES = [
     name for name in surrogate_names() if "constraints" in inspect.signature(surrogate_class(name)).parameters
 ]
-CLOSED = problems.problem((16, 17), ("periodic", "neumann"), conserved=("temperature",))
-FLOWS = [
-    problems.problem(
-        sites, ("periodic",) * len(sites),
-        channels=("density", *velocity), units=("kg/m^3", *(["m/s"] * len(velocity))),
-        conserved=("density", *velocity), divergence_free=(velocity,),
-        extent=(2.0, 0.7, 1.1)[: len(sites)],
-        statistics=Statistics(
-            mean=(1e3, *(5.0,) * len(velocity)), std=(10.0, 3.0, 0.2, 1.0)[: 1 + len(velocity)],
-            delta_std=(1.0,) * (1 + len(velocity)), coefficient_mean=(2.0,), coefficient_std=(0.5,),
-            parameter_mean=(2.0,), parameter_std=(0.6,),
-        ),
-    )
-    for sites, velocity in (
-        ((16, 17), ("velocity_x", "velocity_y")),
-        ((17, 16), ("velocity_x", "velocity_y")),
-        ((8, 9, 10), ("velocity_x", "velocity_y", "velocity_z")),
-    )
-]  # fmt: skip
+CLOSED = problems.told((16, 17), ("periodic", "neumann"), conserved=("temperature",))
+FLOWS = [problems.flow(sites) for sites in ((16, 17), (17, 16), (8, 9, 10))]
+#: Those whose form meets walls by itself.
+WITHOUT_WALLS = {"pinn", "pi_deeponet"}
+WALLED = [name for name in NAMES if name not in WITHOUT_WALLS]
 #: Boundaries, the values at their ends, and where along the other axis an axis's walls are asked for.
 WALLS: dict[str, tuple[tuple[int, ...], tuple[str, ...], tuple[tuple[float, float], ...]]] = {
     "bar": ((20,), ("dirichlet",), ((290.0, 310.0),)),
@@ -60,7 +48,7 @@ WALLS: dict[str, tuple[tuple[int, ...], tuple[str, ...], tuple[tuple[float, floa
 
 def walled(case: str) -> Problem:
     sites, boundaries, values = WALLS[case]
-    return problems.problem(sites, boundaries, boundary_values=values)
+    return problems.told(sites, boundaries, boundary_values=values)
 
 
 @pytest.fixture
@@ -147,7 +135,7 @@ def test_the_mean_of_conserved_channels_is_that_of_the_start(name: str) -> None:
 
 
 @pytest.mark.parametrize("case", WALLS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WALLED)
 def test_walls_have_their_values(name: str, case: str) -> None:
     problem = walled(case)
     state = rolled_out(built(name, problem, "boundary"))[:, 1]
@@ -203,14 +191,17 @@ def test_it_is_the_nearest_state_that_keeps_the_constraints(problem: Problem, na
 
 
 @pytest.mark.parametrize(
-    ("problem", "names"),
-    [(CLOSED, ["mean"]), (walled("equal walls"), ["boundary"]), (FLOWS[0], ["mean", "divergence"])],
-    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+    ("name", "problem", "names"),
+    [
+        *itertools.product(NAMES, [CLOSED], [["mean"]]),
+        *itertools.product(NAMES, FLOWS[:1], [["mean", "divergence"]]),
+        *itertools.product(WALLED, [walled("equal walls")], [["boundary"]]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else str(value)[:12],
 )
-@pytest.mark.parametrize("name", NAMES)
 def test_gradients_flow_through_a_roll_out(name: str, problem: Problem, names: Any) -> None:
     surrogate = built(name, problem, *names)
-    batch = problems.batch(problem, size=4, dtype=torch.float64)
+    batch = problems.batch(problem, size=4, dtype=torch.float64, num_uniform=surrogate.num_uniform)
     total = sum(surrogate(batch).values())
     total.backward()  # type: ignore[union-attr]
     for weight in surrogate.parameters():
@@ -219,6 +210,32 @@ def test_gradients_flow_through_a_roll_out(name: str, problem: Problem, names: A
     parts = [{key: value[half] for key, value in batch.items()} for half in (slice(0, 2), slice(2, 4))]
     halves = sum(sum(surrogate(part).values()) for part in parts) / 2
     torch.testing.assert_close(halves, total, rtol=1e-12, atol=0)
+
+
+@pytest.mark.usefixtures("double")
+def test_the_equation_is_asked_of_what_the_constraints_leave() -> None:
+    """Taken from the amplitudes of the modes, it is what is taken from the field."""
+    surrogate = built("pi_deeponet", FLOWS[0], "mean", "divergence")
+    assert isinstance(surrogate, PIDeepONet)
+    torch.manual_seed(2)
+    amplitudes = torch.randn(2, 3, len(FLOWS[0].channels), 13, 13)
+    free, held = (
+        surrogate.trunk.field(each).value.movedim(2, -1) for each in (amplitudes, surrogate._held(amplitudes))
+    )
+    expected = surrogate.constraints(free, torch.zeros_like(free))
+    assert not torch.allclose(free, expected)
+    torch.testing.assert_close(held, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_WALLS))
+def test_walls_that_are_met_already_are_not_asked_for(name: str) -> None:
+    with pytest.raises(ValueError, match="boundary is met by the form of this surrogate already"):
+        built(name, walled("equal walls"), "boundary")
+
+
+def test_particles_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"constraints=\['mean'\] hold on the cells of a grid.* 3 particles"):
+        built("mlp", problems.particles(), "mean")
 
 
 @pytest.mark.parametrize(

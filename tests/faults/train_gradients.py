@@ -12,16 +12,27 @@ from pipeline.training import distributed
 from pipeline.training.distributed import Ranks
 from pipeline.training.update import shared
 from surrogates import store
-from surrogates.contract import surrogate_names
+from surrogates.contract import Problem, surrogate_names
 from tests import problems
 
 BATCH = 8
+#: What keeps constraints, and the surrogates that are trained with them.
+KEPT = {
+    ("mean", "divergence"): problems.flow((16, 17)),
+    ("boundary",): problems.told((16, 17), ("dirichlet", "periodic")),
+}
+CONSTRAINED = [
+    *((name, ("mean", "divergence")) for name in ("fno", "unet", "deeponet", "pi_deeponet")),
+    *((name, ("boundary",)) for name in ("fno", "unet", "deeponet")),
+]
 
 
-def gradients(name: str, kind: str, ranks: Ranks) -> dict[str, torch.Tensor]:
-    problem = problems.fitting(name, autonomous=False)
+def gradients(
+    name: str, kind: str, ranks: Ranks, problem: Problem, constraints: tuple[str, ...] = ()
+) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    surrogate = store.build(name, problems.options(name), problem, kind)
+    chosen = {"constraints": list(constraints)} if constraints else {}
+    surrogate = store.build(name, problems.options(name) | chosen, problem, kind)
     with torch.no_grad():
         # Away from the start, where some gradients vanish because the weights behind them are 0.
         for weight in surrogate.parameters():
@@ -33,7 +44,8 @@ def gradients(name: str, kind: str, ranks: Ranks) -> dict[str, torch.Tensor]:
     model = shared(surrogate, ranks)
     losses = model(mine)  # type: ignore[arg-type]
     torch.autograd.backward(torch.stack(list(losses.values())).sum())
-    found = {f"{name}/{kind}/{key}": weight.grad for key, weight in surrogate.named_parameters()}
+    which = "-".join([name, *constraints])
+    found = {f"{which}/{kind}/{key}": weight.grad for key, weight in surrogate.named_parameters()}
     assert all(gradient is not None for gradient in found.values())
     return found  # type: ignore[return-value]
 
@@ -43,7 +55,9 @@ def main(file: Path) -> None:
         found: dict[str, torch.Tensor] = {}
         for name in surrogate_names():
             for kind in ("float32", "float64"):
-                found |= gradients(name, kind, ranks)
+                found |= gradients(name, kind, ranks, problems.fitting(name, autonomous=False))
+        for name, constraints in CONSTRAINED:
+            found |= gradients(name, "float64", ranks, KEPT[constraints], constraints)
         if ranks.is_first:
             safetensors.torch.save_file(found, file)
 
