@@ -10,13 +10,16 @@ import sys
 import benchmarks
 from benchmarks import table
 
-NOT_HERE = ("__main__", "heat_peers", "measuring", "table")
+NOT_HERE = ("__main__", "heat_peers", "measuring", "table", "training")
 #: Four minutes or more each; together over an hour.
 BY_THEMSELVES = (
+    "constraints",
     "fno_equal_time",
     "hamiltonian_two_body",
     "nbody_three_body",
+    "operator_networks",
     "pinn_heat_1d",
+    "pinn_losses_and_points",
     "pinn_without_data",
     "surrogates_on_systems",
 )

@@ -1,0 +1,92 @@
+"""Fourier and deep operator networks after equal training time on one core.
+
+Heat of random conductivity (experiment=heat_fno) and forced flow (experiment=navier_stokes), 192
+trajectories, batches of 8, a learning rate of 2e-3 down to zero along a cosine, float32, networks as their
+YAML has them. A short training tells how long a step takes; then each takes as many as fit into `SECONDS`.
+Errors are relative, in the L2 norm, of roll-outs of 16 test trajectories: mean over frames and channels, and
+the last frame alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.measuring import keep
+from benchmarks.training import errors, fitted, made
+from surrogates.contract import Surrogate
+
+SECONDS = 60.0
+SAMPLES = "samples={train: 192, valid: 8, test: 16, test_extrapolation: 0, per_shard: 16}"
+#: The experiment, the network, and its options.
+ROWS = (
+    ("heat_fno", "fno", ()),
+    ("heat_fno", "deeponet", ("training.unroll=5",)),
+    ("heat_fno", "pi_deeponet", ("training.unroll=5", "surrogate.times=1")),
+    ("heat_fno", "pi_deeponet", ("training.unroll=10", "surrogate.times=2", "surrogate.data_weight=0")),
+    ("navier_stokes", "fno", ()),
+    ("navier_stokes", "deeponet", ("training.unroll=5", "surrogate.functions=8")),
+    ("navier_stokes", "deeponet", ("training.unroll=20",)),
+    (
+        "navier_stokes",
+        "pi_deeponet",
+        ("training.unroll=5", "surrogate.times=1", "surrogate.functions=8"),
+    ),
+    (
+        "navier_stokes",
+        "pi_deeponet",
+        (
+            "training.unroll=5",
+            "surrogate.times=1",
+            "surrogate.functions=8",
+            "training.balance_every=20",
+        ),
+    ),
+)
+
+
+def main() -> None:
+    """Prints and keeps steps and errors."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        data = {
+            experiment: made(Path(folder) / experiment, f"experiment={experiment}", SAMPLES)
+            for experiment in dict(row[:2] for row in ROWS)
+        }
+        rows = [
+            _judged(Path(folder) / f"row-{number}", data[experiment], experiment, name, options)
+            for number, (experiment, name, options) in enumerate(ROWS)
+        ]
+    claim = f"Operator networks after {SECONDS:.0f} s of training on one core: errors on the test split"
+    keep("operator_networks", claim, rows, ["torch", "numpy"])
+
+
+def _judged(
+    folder: Path, dataset: Path, experiment: str, name: str, options: tuple[str, ...]
+) -> dict[str, object]:
+    given = (f"experiment={experiment}", f"surrogate={name}", "training.batch_size=8", *options)
+
+    def trained(steps: int) -> tuple[Surrogate, float]:
+        often = (f"training.validate_every={steps}", f"training.checkpoint_every={steps}")
+        return fitted(folder / str(steps), dataset, *given, f"training.steps={steps}", *often)
+
+    _, seconds = trained(20)
+    steps = max(1, round(SECONDS / seconds))
+    surrogate, seconds = trained(steps)
+    found = errors(surrogate, dataset).mean((0, 2))
+    return {
+        "experiment": experiment,
+        "surrogate": name,
+        "options": " ".join(word.partition(".")[2] for word in options),
+        "weights": sum(weight.numel() for weight in surrogate.parameters()),
+        "steps": steps,
+        "training, s": steps * seconds,
+        "mean error": float(found.mean()),
+        "error at the last frame": float(found[-1]),
+    }
+
+
+if __name__ == "__main__":
+    main()
