@@ -5,8 +5,8 @@ Losses: a bar whose conductivity and two amplitudes tell all, 12 trajectories, a
 is right, far too large or far too small; the error is that of roll-outs of the test split.
 
 Points: Burgers' equation without data, u_t + u u_x = nu u_xx on -1 < x < 1 with nu = 0.01 / pi, 0 at the
-walls and u = -sin(pi x) at time 0; at time 1/pi a front stands at x = 0 that is a hundredth wide. Each training
-takes 20 steps of Levenberg and Marquardt's method, each on points of its own. The error is relative to the
+walls and u = -sin(pi x) at time 0; at time 1/pi a front stands at x = 0, a hundredth wide. A training takes
+20 steps of Levenberg and Marquardt's method, each on points of its own. The error is relative to the
 Cole-Hopf solution, in the L2 norm over 200 places and 20 times. Basdevant et al. 1986
 (doi:10.1016/0045-7930(86)90036-8).
 """
@@ -141,7 +141,8 @@ def burgers() -> Problem:
     return Problem(
         equation="Burgers", channels=("u",), units=("m/s",), coefficients=(), parameters=(),
         parameter_ranges=(), axes=("x",), sites=(len(X),), lower=(-1.0,), extent=(2.0,),
-        boundaries=("dirichlet",), boundary_values=((0.0, 0.0),), time_step=float(T[1]), duration=1.0, autonomous=True, determined=True,
+        boundaries=("dirichlet",), boundary_values=((0.0, 0.0),), time_step=float(T[1]),
+        duration=1.0, autonomous=True, determined=True,
         conserved=(), divergence_free=(), residual=residual, fields_at_start=fields_at_start,
         statistics=Statistics((0.0,), (0.6,), (0.05,), (), (), (), ()),
     )  # fmt: skip
