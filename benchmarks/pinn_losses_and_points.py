@@ -108,6 +108,7 @@ def _error_of_front(points: int, candidates: int, iterations: int, seed: int) ->
         "waves": 1,
         "points": points,
         "candidates": candidates,
+        "causality": 0.0,
         "data_weight": 0.0,
     }
     surrogate = store.build("pinn", options, burgers(), "float64")
