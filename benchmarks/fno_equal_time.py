@@ -96,15 +96,15 @@ def _unet(num_inputs: int, num_outputs: int) -> nn.Module:
 
 
 _THEIR_FNO = Peer(_fno, H1Loss(d=2), TheirAdamW, 3e-4, 1e-4, _halved_five_times)
-_THEIR_UNET = Peer(_unet, nn.functional.mse_loss, torch.optim.AdamW, 3e-2, 1e-5, _warm_up_and_cosine)
+_THEIR_UNET = Peer(_unet, nn.functional.mse_loss, torch.optim.AdamW, 1e-2, 1e-5, _warm_up_and_cosine)
 #: neuraloperator's FNO at its authors' learning rate; otherwise the best of 1e-3, 3e-3, 1e-2, 3e-2 and 1e-1
 #: on these data, as the authors of the U-Net tried rates for each data set.
 PEERS = {
     "neuraloperator, FNO": _THEIR_FNO,
     "neuraloperator, FNO, tuned": replace(_THEIR_FNO, learning_rate=3e-2),
     "neuraloperator, FNO, tuned, of the change": replace(_THEIR_FNO, learning_rate=3e-2, gives_change=True),
-    "The Well, U-Net, tuned": _THEIR_UNET,
-    "The Well, U-Net, tuned, of the change": replace(_THEIR_UNET, gives_change=True),
+    "The Well, U-Net, tuned": replace(_THEIR_UNET, learning_rate=1e-1),
+    "The Well, U-Net, tuned, of the change": replace(_THEIR_UNET, learning_rate=3e-2, gives_change=True),
 }
 
 
