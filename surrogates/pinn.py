@@ -20,7 +20,7 @@ from surrogates.equation import Equation
 from surrogates.inputs import increasing, initial_states, named
 from surrogates.jets import derivative
 from surrogates.observations import Observations, site_coordinates
-from surrogates.start import fields_at_start, start_derivatives, start_jets
+from surrogates.start import fields_at_start, start_derivatives, start_jets, unfit_start
 from surrogates.walls import unfit_walls
 
 
@@ -60,8 +60,8 @@ class PINN(Surrogate):
             see `Constraints`. Walls do without.
 
     Raises:
-        ValueError: parameters do not tell the trajectories; a flux through a wall, or walls that disagree
-            where they meet; an option out of range.
+        ValueError: parameters do not tell the trajectories; bodies that start all but together; a flux
+            through a wall, or walls that disagree where they meet; an option out of range.
 
     Source: Raissi, Perdikaris & Karniadakis 2019 (doi:10.1016/j.jcp.2018.10.045); hard conditions: Lagaris,
     Likas & Fotiadis 1998 (doi:10.1109/72.712178).
@@ -118,7 +118,7 @@ class PINN(Surrogate):
         """See `Surrogate.misfit`."""
         if not problem.determined:
             return "the scalar parameters, which are all that it is told, do not describe the initial fields"
-        return unfit_walls(problem)
+        return unfit_walls(problem) or unfit_start(problem)
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The losses `residual_NAME`, `mean` where the equation leaves a mean free, `data` with a weight."""

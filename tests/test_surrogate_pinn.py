@@ -265,6 +265,20 @@ def test_what_parameters_do_not_tell_is_refused() -> None:
             built(box("dirichlet"), **{option: value})
 
 
+def test_bodies_that_start_all_but_together_are_refused() -> None:
+    """Here by springs whose stiffness has a pole at an end of the range."""
+    even = problems.determined_particles()
+    assert PINN.misfit(even) is None
+    stiff = even.residual
+
+    def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
+        assert stiff is not None
+        return stiff(fields, derivative, {"power": (3.0 - parameters["power"]) ** -1})  # type: ignore[no-any-return]
+
+    with pytest.raises(ValueError, match=r"start with \d+ times the usual forces.*set solver.softening"):
+        built(dataclasses.replace(even, residual=residual))
+
+
 def test_walls_of_one_axis_may_have_different_values() -> None:
     assert PINN.misfit(box("dirichlet", boundary_values=((0.0, 1.0),))) is None
 
