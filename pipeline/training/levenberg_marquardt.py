@@ -137,7 +137,7 @@ def _normal_equations(
 
 def _gram(rows: torch.Tensor) -> torch.Tensor:
     """rowsᵀ rows. NumPy sees that it is symmetric and computes half of it, in half of PyTorch's time."""
-    if rows.is_cuda:
+    if rows.device.type != "cpu":
         return rows.T @ rows
     values = rows.numpy()
     return torch.from_numpy(values.T @ values)
