@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mpi4py import MPI
 
 import configs
 from pipeline import chain
 from pipeline.settings import build_solver
+from pipeline.training.problem import expected_problem
+from surrogates.contract import fitting
 from tests.training_cases import read
 
 NAMES = sorted(path.stem for path in (Path(configs.__path__[0]) / "experiment").glob("*.yaml"))
@@ -23,6 +27,27 @@ def test_its_parts_fit_together(name: str) -> None:
     assert settings.run == Path("runs") / name
     if name not in WITHOUT_SURROGATE:
         chain.check(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("heat_fno", "deeponet fno pi_deeponet unet"),
+        ("navier_stokes", "deeponet fno pi_deeponet unet"),
+        ("two_body", "hamiltonian mlp"),
+        ("heat_parametric", "deeponet fno mlp pi_deeponet pinn unet"),
+        ("taylor_green", "deeponet fno mlp pi_deeponet pinn unet"),
+        ("kepler", "hamiltonian mlp pinn"),
+    ],
+)
+def test_the_surrogates_that_fit_it(name: str, fits: str) -> None:
+    """Fields want those of a grid, bodies those of particles, and some ask that scalars tell all."""
+    settings = read(f"experiment={name}")
+    solver = build_solver(settings.solver, MPI.COMM_SELF)
+    times = np.linspace(0, settings.output.duration, settings.output.steps + 1)
+    found = set(fitting(expected_problem(dataclasses.asdict(solver.spec), times)))
+    known = {"deeponet", "fno", "hamiltonian", "mlp", "pi_deeponet", "pinn", "unet"}
+    assert found & known == set(fits.split())
 
 
 @pytest.mark.parametrize("name", ["heat_parametric", "taylor_green", "kepler"])

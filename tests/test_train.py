@@ -147,10 +147,12 @@ def test_torchrun_and_mpirun_train_the_same(dataset: Path, tmp_path: Path) -> No
 
 
 def test_goes_on_with_another_number_of_ranks(dataset: Path, undisturbed: Path, tmp_path: Path) -> None:
-    """The same global batches: the loss goes on as on one rank, to round-off."""
+    """From two to one to two. The same global batches: the loss goes on as on one rank, to round-off."""
     arguments = [f"run={tmp_path}", f"dataset={dataset}", *TINY]
-    assert run(mpi(2, "-m", "tests.faults.train_killed", *arguments), KILL_AT_STEP="18").returncode != 0
-    succeeded(stage("train", *arguments))
+    for ranks, step in ((2, "8"), (1, "18")):
+        killed = mpi(ranks, "-m", "tests.faults.train_killed", *arguments)
+        assert run(killed, KILL_AT_STEP=step).returncode != 0
+    succeeded(stage("train", *arguments, ranks=2))
     ours, theirs = (
         np.loadtxt(folder / "log.csv", delimiter=",", skiprows=1)
         for folder in (tmp_path / "models" / "fno", undisturbed)

@@ -99,6 +99,7 @@ def ways(name: str, dataset: Dataset) -> list[str]:
     surrogate = store.build(name, problems.options(name), train._problem(dataset, name), "float64")
     suits = {
         "levenberg_marquardt": isinstance(surrogate, LeastSquares),
+        "adamw": len(surrogate.losses) == 1,
         "balanced": len(surrogate.losses) > 1,
     }
     return [way for way in WAYS if suits.get(way, True)]
