@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from surrogates import deepxde_parts
-from surrogates.contract import Problem
 
 
 class EvenPoints(nn.Module):
@@ -72,12 +71,3 @@ def causal_weights(time_BM: torch.Tensor, square_BM: torch.Tensor, causality: fl
     sorted_BM = square_BM.gather(1, order_BM)
     before_BM = (sorted_BM.cumsum(1) - sorted_BM) / square_BM.shape[1]
     return torch.empty_like(square_BM).scatter(1, order_BM, torch.exp(-causality * before_BM))
-
-
-def lattice(problem: Problem, number: int) -> torch.Tensor:
-    """`number` points an axis (points, axes), as far apart across the ends as between."""
-    if problem.has_particles:
-        return torch.empty(1, 0, dtype=torch.get_default_dtype())
-    of_axes = zip(problem.lower, problem.extent, strict=True)
-    axes = [lower + extent * torch.arange(number) / number for lower, extent in of_axes]
-    return torch.cartesian_prod(*axes).view(-1, len(axes)).to(torch.get_default_dtype())

@@ -13,9 +13,10 @@ import torch
 
 from surrogates import deepxde_parts
 from surrogates.ansatz import Change
-from surrogates.collocation import EvenPoints, causal_weights, lattice, preferred
+from surrogates.collocation import EvenPoints, causal_weights, preferred
 from surrogates.constraints import Constraint, Constraints
 from surrogates.contract import Array, Batch, Problem, Surrogate
+from surrogates.drift import Drift
 from surrogates.equation import Equation
 from surrogates.inputs import increasing, initial_states, named
 from surrogates.jets import derivative
@@ -39,7 +40,7 @@ class PINN(Surrogate):
     `data_weight`, is that of the change since a window's first frame, over σ, at a random site and frame for
     each of these points; with weight 0 frames are never looked at. Divergence and curl leave the mean of a
     periodic velocity free, with which all would drift along: where the problem declares it conserved, `mean`
-    is the mean square of its change, which should be 0, by 2 `waves` + 1 points an axis.
+    is the mean square of its `Drift`.
 
     Over a long duration networks find residuals that are small almost everywhere and belong to no solution.
     With `causality` a point's residual counts as far as those before it, of the same window, are small, see
@@ -70,7 +71,6 @@ class PINN(Surrogate):
     physics_informed: ClassVar[bool] = True
 
     sites: torch.Tensor
-    lattice: torch.Tensor
 
     def __init__(
         self,
@@ -98,13 +98,12 @@ class PINN(Surrogate):
         self.equation = None if problem.residual is None else Equation(problem)
         self.change = Change(problem, width=width, layers=layers, waves=waves)
         self.register_buffer("sites", site_coordinates(problem), persistent=False)
-        self.adrift = _free_means(problem)
+        self.drift = Drift(problem, waves)
         self.losses = (
             *(f"residual_{name}" for name in (() if self.equation is None else self.equation.names)),
-            *(["mean"] if self.adrift else []),
+            *(["mean"] if self.drift.channels else []),
             *(["data"] if data_weight else []),
         )
-        self.register_buffer("lattice", lattice(problem, 2 * waves + 1), persistent=False)
         of_axes = zip(problem.lower, problem.extent, strict=True)
         box = [] if problem.has_particles else [(lower, lower + extent) for lower, extent in of_axes]
         box += [(0.0, problem.duration), *problem.parameter_ranges]
@@ -168,8 +167,8 @@ class PINN(Surrogate):
             f"residual_{name}": column.reshape(len(column), -1)
             for name, column in zip(self.equation.names, left.unbind(-1), strict=True)
         }
-        if self.adrift:
-            parts["mean"] = self._drift(points["inputs"])
+        if self.drift.channels:
+            parts["mean"] = self.drift(self.change, points["inputs"])
         if self.data_weight:
             parts["data"] = self.data_weight**0.5 * self._missed(points).flatten(1)
         return parts
@@ -250,25 +249,7 @@ class PINN(Surrogate):
         """Numbers (M,) of points with an axis for the bodies of particles."""
         return values[:, None] if self.problem.has_particles else values
 
-    def _drift(self, inputs_MD: torch.Tensor) -> torch.Tensor:
-        """The mean over the box of the velocities' change, in standard deviations, (M, V)."""
-        size, number = len(inputs_MD), len(self.lattice)
-        others = inputs_MD[:, None, self.lattice.shape[1] :].expand(-1, number, -1)
-        lattice = torch.cat([self.lattice.expand(size, -1, -1), others], dim=-1)
-        change: torch.Tensor = self.change(lattice.flatten(0, 1)) / self.change.scale
-        return change.view(size, number, -1)[..., self.adrift].mean(1)
-
     def _missed(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """How far answers are from the data, in standard deviations, (M, C, *N)."""
         missed: torch.Tensor = self.change(points["then"]) - self.change(points["before"]) - points["change"]
         return missed / self.change.scale
-
-
-def _free_means(problem: Problem) -> list[int]:
-    """The places of the channels of velocities without divergence, in a box that has no walls, whose means
-    never change.
-    """
-    if set(problem.boundaries) != {"periodic"}:
-        return []
-    velocities = [name for vector in problem.divergence_free for name in vector]
-    return [problem.channels.index(name) for name in velocities if name in problem.conserved]

@@ -181,14 +181,14 @@ def test_a_velocity_that_drifts_is_told_by_its_mean() -> None:
 
 def test_a_mean_that_may_change_is_free() -> None:
     """As that of a flow which a force pushes along x."""
-    assert built(flow(conserved=("velocity_y",))).adrift == [1]
+    assert built(flow(conserved=("velocity_y",))).drift.channels == [1]
     pushed = built(flow(conserved=()), data_weight=0.0)
     assert set(pushed(uniform(pushed))) == {"residual_divergence", "residual_curl"}
 
 
 def test_the_mean_of_waves_is_no_drift() -> None:
     surrogate = built(flow(), data_weight=0.0, waves=2)
-    x, y = surrogate.lattice.T
+    x, y = surrogate.drift.lattice.T
     for number in (1, 2, 3, 4):
         for wave in (torch.sin(math.pi * number * x), torch.cos(math.pi * (x + number * y))):
             assert wave.mean().abs() < 1e-12
