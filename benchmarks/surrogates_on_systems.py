@@ -16,10 +16,13 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
+from mpi4py import MPI
+
 from benchmarks.measuring import processor
 from pipeline import compare
 from pipeline.data.dataset import Dataset
-from pipeline.training.problem import problem_of
+from pipeline.settings import build_solver
+from pipeline.training.problem import problem_of, with_physics
 from surrogates.contract import fitting, surrogate_class, surrogate_names
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
@@ -84,7 +87,9 @@ def _section(system: str) -> str:
     experiment = files("configs") / "experiment" / "results" / f"{system}.yaml"
     lines = experiment.read_text(encoding="utf-8").splitlines()
     title = next(line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line)
-    problem = problem_of(Dataset.open(RUNS / system / "dataset"))
+    dataset = Dataset.open(RUNS / system / "dataset")
+    solver = build_solver(dataset.configuration["solver"], MPI.COMM_SELF)
+    problem = with_physics(problem_of(dataset), solver)
     columns = compare.COLUMNS[1:]
     table = [columns, ["---"] * len(columns)]
     table += [compare.row_of(RUNS / system, name).words()[1:] for name in fitting(problem)]

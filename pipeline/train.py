@@ -195,9 +195,11 @@ def _fit(
 
 
 def _problem(dataset: Dataset, name: str) -> Problem:
-    """What the data set asks, with the solver's equation where the surrogate is physics-informed."""
-    problem = problem_of(dataset)
-    if not surrogate_class(name).physics_informed:
+    """What the data set asks, with the solver's equation where the surrogate is physics-informed; also where
+    it does not fit, as the refusal lists those that do.
+    """
+    problem, wanted = problem_of(dataset), surrogate_class(name)
+    if not wanted.physics_informed and wanted.misfit(problem) is None:
         return problem
     # Late: it starts MPI, which training under srun does without.
     from mpi4py import MPI

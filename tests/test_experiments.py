@@ -12,7 +12,7 @@ from mpi4py import MPI
 import configs
 from pipeline import chain
 from pipeline.settings import build_solver
-from pipeline.training.problem import expected_problem
+from pipeline.training.problem import expected_problem, with_physics
 from surrogates.contract import fitting
 from tests.training_cases import read
 
@@ -35,6 +35,7 @@ def test_its_parts_fit_together(name: str) -> None:
         ("heat_fno", "deeponet fno pi_deeponet unet"),
         ("navier_stokes", "deeponet fno pi_deeponet unet"),
         ("two_body", "hamiltonian mlp"),
+        ("three_body", "hamiltonian mlp"),
         ("heat_parametric", "deeponet fno mlp pi_deeponet pinn unet"),
         ("taylor_green", "deeponet fno mlp pi_deeponet pinn unet"),
         ("kepler", "hamiltonian mlp pinn"),
@@ -45,7 +46,8 @@ def test_the_surrogates_that_fit_it(name: str, fits: str) -> None:
     settings = read(f"experiment={name}")
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     times = np.linspace(0, settings.output.duration, settings.output.steps + 1)
-    found = set(fitting(expected_problem(dataclasses.asdict(solver.spec), times)))
+    problem = with_physics(expected_problem(dataclasses.asdict(solver.spec), times), solver)
+    found = set(fitting(problem))
     known = {"deeponet", "fno", "hamiltonian", "mlp", "pi_deeponet", "pinn", "unet"}
     assert found & known == set(fits.split())
 
