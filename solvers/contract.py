@@ -93,7 +93,8 @@ class Spec:
     `coefficients` are fields that are constant in time and given with the trajectory;
     `parameters` are the drawn scalars; `invariants` are what `Solver.invariants` returns;
     `autonomous` says that the equation does not depend on time itself, `determined` that the drawn
-    scalars alone determine a trajectory: nothing else is drawn.
+    scalars alone determine a trajectory: nothing else is drawn; `compatible` that initial states meet the
+    conditions at the walls, `smooth` that coefficient fields do not jump.
     """
 
     name: str
@@ -105,6 +106,8 @@ class Spec:
     invariants: tuple[Quantity, ...]
     autonomous: bool
     determined: bool
+    compatible: bool = True
+    smooth: bool = True
 
 
 class Solver(ABC):

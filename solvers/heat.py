@@ -14,7 +14,7 @@ from mpi4py import MPI
 from solvers.contract import Axis, DivergedError, Field, Parameters, Quantity, Solver, Spec
 from solvers.grid import AXIS_NAMES, Grid
 from solvers.heat_diffusivity import DIFFUSIVITIES
-from solvers.heat_initial import INITIALS, Harmonics, wall_profile
+from solvers.heat_initial import INITIALS, Harmonics, profile_meets_walls, wall_profile
 from solvers.heat_operator import Walls, walls
 from solvers.heat_options import (
     Boundary,
@@ -225,6 +225,8 @@ class Heat(Solver):
             invariants=(Quantity("total_heat", heat_unit, "integral of the temperature over the box"),),
             autonomous=not self._heaters.names,
             determined=self._initial.determined and not self._diffusivity.fields and not self._heaters.names,
+            compatible=self._initial.meets_walls and profile_meets_walls(grid, self._wall_values),
+            smooth=self._diffusivity.smooth,
         )
 
 

@@ -23,9 +23,11 @@ class Initial(ABC):
     Attributes:
         parameters: the scalars that are drawn.
         determined: nothing else is drawn.
+        meets_walls: it is 0 at dirichlet walls and has no slope at neumann walls.
     """
 
     determined = False
+    meets_walls = True
     parameters: tuple[Parameter, ...]
 
     def __init__(self, grid: Grid, options: InitialOptions, meaning: str):
@@ -97,6 +99,7 @@ class Blobs(Initial):
 
     def __init__(self, grid: Grid, options: InitialOptions):
         super().__init__(grid, options, "largest peak of a blob")
+        self.meets_walls = set(grid.boundary) == {"periodic"}
         check_size(options.width[0], LEAST_GAUSSIAN, grid, "the least of initial.width")
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
@@ -175,6 +178,18 @@ def wall_profile(grid: Grid, values: tuple[tuple[float, float], ...], coordinate
         share = coordinates[AXIS_NAMES[axis]] / grid.extent[axis]
         profile = profile + (lower + (upper - lower) * share) / len(dirichlet)
     return profile
+
+
+def profile_meets_walls(grid: Grid, values: tuple[tuple[float, float], ...]) -> bool:
+    """Whether `wall_profile` has the values of the dirichlet walls and the fluxes of the neumann walls: the
+    former where there is one dirichlet axis, or one value for all; the latter where they are 0.
+    """
+    of_kind: dict[str, list[tuple[float, float]]] = {"dirichlet": [], "neumann": [], "periodic": []}
+    for kind, ends in zip(grid.boundary, values, strict=False):
+        of_kind[kind].append(ends)
+    temperatures = {value for ends in of_kind["dirichlet"] for value in ends}
+    agree = len(of_kind["dirichlet"]) <= 1 or len(temperatures) == 1
+    return agree and not any(any(ends) for ends in of_kind["neumann"])
 
 
 INITIALS: dict[str, type[RandomField | FewModes | Blobs | Harmonics]] = {

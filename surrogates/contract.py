@@ -64,7 +64,8 @@ class Problem:
     Axes begin at `lower` and are `extent` long. `boundaries` holds `periodic`, `dirichlet` or `neumann` for
     each and `boundary_values` those at its two ends: the value, or the flux into the box. `duration` is that
     of a trajectory of the data and `time_step` that between its frames. `autonomous` says that the equation
-    does not depend on time itself, `determined` that the scalar parameters alone determine a trajectory.
+    does not depend on time itself, `determined` that the scalar parameters alone determine a trajectory,
+    `compatible` that initial states meet the conditions at walls, `smooth` that coefficients do not jump.
 
     The mean of the `conserved` channels over the box never changes; `divergence_free` lists the channels of
     each vector field without divergence.
@@ -96,6 +97,8 @@ class Problem:
     conserved: tuple[str, ...]
     divergence_free: tuple[tuple[str, ...], ...]
     statistics: Statistics
+    compatible: bool = True
+    smooth: bool = True
     residual: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
     fields_at_start: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
 

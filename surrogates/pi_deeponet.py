@@ -41,7 +41,7 @@ class PIDeepONet(OperatorNetwork):
 
     Raises:
         ValueError: see `DeepONet`; a negative weight; a flux through a wall, or walls that disagree where
-            they meet.
+            they meet; initial states that do not meet the walls; coefficients that jump.
 
     Source: Wang, Wang & Perdikaris 2021, "Learning the solution operator of parametric partial differential
     equations with physics-informed DeepONets" (doi:10.1126/sciadv.abi8605).
@@ -86,7 +86,17 @@ class PIDeepONet(OperatorNetwork):
     @classmethod
     def misfit(cls, problem: Problem) -> str | None:
         """See `Surrogate.misfit`."""
-        return super().misfit(problem) or unfit_walls(problem)
+        reason = super().misfit(problem) or unfit_walls(problem)
+        if reason is not None:
+            return reason
+        if not problem.compatible:
+            return (
+                "initial states do not meet the conditions at the walls, its answers never would, and its "
+                "loss does not tell"
+            )
+        if not problem.smooth:
+            return "a coefficient field jumps, where the equation has no residual"
+        return None
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The losses `residual_NAME`, one an equation, and, unless its weight is 0, `data` of a batch of

@@ -61,6 +61,14 @@ def test_the_modes_of_a_field_are_found_again(boundaries: tuple[str, ...]) -> No
     torch.testing.assert_close(one.coefficients(field.movedim(1, -1)), amplitudes)
 
 
+@pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann"])
+def test_all_modes_together_give_any_field_of_the_grid(boundary: str) -> None:
+    """Also one that does not meet the walls, as the change from a start that does not."""
+    one = Trunk(problems.problem((17,), (boundary,)), (9,), functions=3, width=8, span=1.0)
+    field = 1 + torch.randn(2, 17, 3)
+    torch.testing.assert_close(one.field(one.coefficients(field)).value, field.movedim(-1, 1))
+
+
 @pytest.mark.parametrize("wall", ["dirichlet", "neumann"])
 def test_derivatives_in_space_are_those_of_the_field_on_the_grid(wall: str) -> None:
     """By what knows nothing of the modes: Fourier along x, differences over 7 cells along y."""

@@ -183,6 +183,37 @@ def test_the_data_have_the_weight_that_they_are_given() -> None:
     assert set(losses[0]) | {"data"} == set(losses[1])
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"initial": {"kind": "blobs"}}, "initial states do not meet the conditions at the walls"),
+        ({"initial": {"kind": "blobs"}, "boundary": {"x": "periodic"}}, None),
+        ({"diffusivity": {"kind": "inclusions"}}, "a coefficient field jumps"),
+        ({"boundary_values": {"x": [1.0, 2.0]}}, None),
+    ],
+)
+def test_starts_that_miss_the_walls_and_jumps_are_refused(changes: dict[str, Any], said: str | None) -> None:
+    """As the solver tells them."""
+    bar: dict[str, Any] = {"extent": [1.0], "resolution": 64, "boundary": {"x": "dirichlet"}}
+    problem = problem_of(solver("heat", **(bar | changes)), np.array([0.0, 0.1]))
+    reason = PIDeepONet.misfit(problem)
+    assert (reason is None) if said is None else (said in str(reason))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"boundary_values": {"y": [0.0, 1.0]}},
+        {"boundary": {"x": "neumann"}, "boundary_values": {"x": [0.0, 1.0]}},
+    ],
+)
+def test_walls_that_no_start_meets_are_told_by_the_solver(changes: dict[str, Any]) -> None:
+    square: dict[str, Any] = {"resolution": 24, "boundary": {"x": "dirichlet", "y": "dirichlet"}}
+    assert solver("heat", **square).spec.compatible
+    merged = {**square, **changes, "boundary": square["boundary"] | changes.get("boundary", {})}
+    assert not solver("heat", **merged).spec.compatible
+
+
 def test_what_it_cannot_learn_is_refused() -> None:
     heated = problems.problem((16,), ("neumann",), boundary_values=((0.0, 2.0),))
     jumping = problems.problem((16, 17), ("dirichlet",) * 2, boundary_values=((0.0, 0.0), (0.0, 1.0)))

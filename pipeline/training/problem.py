@@ -70,6 +70,9 @@ def _problem(spec: Mapping[str, Any], times: np.ndarray, statistics: Mapping[str
             parameter_mean=tuple(statistics["parameters"][name]["mean"] for name in parameters),
             parameter_std=tuple(statistics["parameters"][name]["std"] for name in parameters),
         ),
+        # Older data sets do not tell.
+        compatible=spec.get("compatible", True),
+        smooth=spec.get("smooth", True),
     )
 
 
