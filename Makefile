@@ -13,7 +13,7 @@ demo: $(VENV)/laptop  ## simulate, validate, train, judge; ends with a report
 	$(BIN)/python -m pipeline.chain experiment=$(EXPERIMENT)
 
 test: check  ## all checks and tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2
 
 check: $(VENV)/dev  ## format, lint, types, imports
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""One cluster for all tests of this folder; each worker of a parallel run has its own."""
+"""One cluster for all tests of this folder, which one worker of a parallel run gets (tests/conftest.py)."""
 
 import os
 import shlex

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 NODES = ("n1", "n2")
@@ -25,6 +25,8 @@ NODES = ("n1", "n2")
 CPUS_PER_NODE = 8
 #: Debian puts the daemons where the path of a plain user may not lead.
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+#: Linux gives out those from 32768 on.
+_FIRST_PORT, _NUM_PORTS = 10000, 20000
 _SET_CHILD_SUBREAPER = 36  # of Linux's sys/prctl.h
 _CONFIGURATION = """\
 ClusterName=tests
@@ -128,9 +130,16 @@ def _reap() -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    with ExitStack() as opened:
-        sockets = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
+    """Ports below those that the system gives to whoever asks for any, so that nobody gets them before the
+    daemons do; clusters that start at the same time look from different ones on.
+    """
+    found: list[int] = []
+    port = _FIRST_PORT + os.getpid() * count % _NUM_PORTS
+    while len(found) < count:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        port += 1
+    return found
 
 
 def _keep(folder: Path) -> None:
