@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import cli
+from pipeline.data.files import digest
 from pipeline.evaluation import provenance
 from pipeline.evaluation.results import percent
 from pipeline.sweep import Job
@@ -78,6 +79,9 @@ def row_of(run: Path, model: str, failure: str = "") -> Row:
         reasons = [one["reason"].partition(": ")[2] for one in trainings if "reason" in one]
         return Row(run.name, model, remark=_first_line((reasons or [failure or "not trained"])[-1]))
     last = provenance.last_working(trainings)
+    # Older evaluations do not tell of which model they are.
+    if judged.get("model", digest(described)) != digest(described):
+        judged, failure = {}, failure or "trained again since it was evaluated"
     headline = judged.get("splits", {}).get("test", {}).get("headline", {})
     ours, still = headline.get("surrogate", {}), headline.get("persistence", {})
     return Row(

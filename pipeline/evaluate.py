@@ -54,7 +54,8 @@ def run(settings: Settings) -> None:
         surrogate = _load(settings)
         _refuse_foreign(surrogate.problem, problem_of(dataset), settings)
         folder = settings.model_folder / "evaluation"
-        identity = _identity(settings, dataset)
+        described = json.loads((settings.model_folder / "model.json").read_text(encoding="utf-8"))
+        identity = _identity(settings, dataset, described)
         facts["report"] = str(folder / "report.html")
         first = communicator.rank == 0
         if communicator.bcast(_is_complete(folder, identity) if first else None, root=0):
@@ -66,7 +67,13 @@ def run(settings: Settings) -> None:
             return
         found = _measure(settings, surrogate, dataset, communicator)
         if first:
-            _write(settings, surrogate, dataset, {"identity": identity, **found}, folder)
+            _write(
+                settings,
+                surrogate,
+                dataset,
+                {"identity": identity, "model": digest(described), **found},
+                folder,
+            )
             facts["headline"] = {name: split["headline"] for name, split in found["splits"].items()}
 
 
@@ -107,12 +114,11 @@ def _agree(ours: Any, theirs: Any) -> bool:
     return bool(ours == theirs)
 
 
-def _identity(settings: Settings, dataset: Dataset) -> str:
-    """A hash of all that determines the evaluation."""
-    model = json.loads((settings.model_folder / "model.json").read_text(encoding="utf-8"))
+def _identity(settings: Settings, dataset: Dataset, described: dict[str, Any]) -> str:
+    """A hash of all that determines the evaluation; `described` is the content of model.json."""
     return digest(
         {
-            "model": model,
+            "model": described,
             "dataset": dataset.identity,
             "evaluation": settings.evaluation.model_dump(mode="json"),
             "version": importlib.metadata.version("simsurrogate"),

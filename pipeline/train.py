@@ -15,13 +15,14 @@ import torch
 from pipeline import cli, compare, lock, records
 from pipeline.data.dataset import Dataset
 from pipeline.data.files import writable_folder, write_whole
-from pipeline.parallel.stopping import StoppedError
+from pipeline.parallel import stopping
+from pipeline.parallel.stopping import StoppedError, StopRequest
 from pipeline.settings import Settings, build_solver, constructor_arguments
 from pipeline.training import distributed, members, precision
 from pipeline.training.distributed import Ranks
 from pipeline.training.folder import prepare, steps_done
 from pipeline.training.heap import keep_freed_memory
-from pipeline.training.loop import train
+from pipeline.training.loop import CHECKS, train
 from pipeline.training.problem import problem_of, with_physics
 from pipeline.training.validation import rollout_error
 from surrogates import store
@@ -44,7 +45,7 @@ def run(settings: Settings) -> None:
     """
     task, begun = _Task.of(settings), time.process_time()
     keep_freed_memory()
-    with records.attempt(settings, "train") as facts:
+    with stopping.listening() as request, records.attempt(settings, "train") as facts:
         with (
             distributed.joined(settings.training.device, settings.run) as ranks,
             precision.fast_products(ranks.device) as products,
@@ -52,7 +53,7 @@ def run(settings: Settings) -> None:
         ):
             facts.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=products)
             train_it = _train_one if settings.ensemble == 1 else _train_ensemble
-            done, total, found = train_it(task, ranks, facts.progress)
+            done, total, found = train_it(task, ranks, facts.progress, request)
             facts.update(found, core_seconds=round(sum(ranks.listed(time.process_time() - begun)), 2))
         # Raised where the ranks have left their group: its threads would not outlive the interpreter's end.
         if done < total:
@@ -97,14 +98,20 @@ class _Task:
         }
 
 
-def _train_one(task: _Task, ranks: Ranks, report: members.Report) -> tuple[int, int, dict[str, Any]]:
+def _train_one(
+    task: _Task, ranks: Ranks, report: members.Report, request: StopRequest
+) -> tuple[int, int, dict[str, Any]]:
     """Trains and saves one model, on all ranks; its steps that are done, all of them, and facts."""
     folder, seed = task.settings.model_folder, task.settings.seed
-    done, facts = _fit(task, folder, task.configuration, seed=seed, ranks=ranks, report=report)
+    done, facts = _fit(
+        task, folder, task.configuration, seed=seed, ranks=ranks, report=report, request=request
+    )
     return done, task.steps, facts
 
 
-def _train_ensemble(task: _Task, ranks: Ranks, report: members.Report) -> tuple[int, int, dict[str, Any]]:
+def _train_ensemble(
+    task: _Task, ranks: Ranks, report: members.Report, request: StopRequest
+) -> tuple[int, int, dict[str, Any]]:
     """Trains and saves the members of an ensemble and what binds them, on all ranks; the steps of all members
     that are done, all of them, and facts.
     """
@@ -112,6 +119,7 @@ def _train_ensemble(task: _Task, ranks: Ranks, report: members.Report) -> tuple[
     members.check_ranks(count, settings.training.batch_size, ranks.size)
     configuration = task.configuration | {"ensemble": True}
     total = count * task.steps
+    checks: dict[str, Any] = {}
 
     def done() -> int:
         return sum(steps_done(store.member_folder(folder, number), task.steps) for number in range(count))
@@ -119,7 +127,9 @@ def _train_ensemble(task: _Task, ranks: Ranks, report: members.Report) -> tuple[
     def train_member(number: int, seed: int, group: Ranks, report: members.Report) -> int:
         mine = configuration | {"member": number}
         where = store.member_folder(folder, number)
-        return _fit(task, where, mine, seed=seed, ranks=group, report=report)[0]
+        reached, found = _fit(task, where, mine, seed=seed, ranks=group, report=report, request=request)
+        checks.update({name: found[name] for name in CHECKS & found.keys()})
+        return reached
 
     is_complete = (
         ranks.is_first
@@ -136,21 +146,27 @@ def _train_ensemble(task: _Task, ranks: Ranks, report: members.Report) -> tuple[
         seed=settings.seed,
         ranks=ranks,
         report=report,
+        request=request,
     )
     reached = ranks.agree(done() if ranks.is_first else None)
-    if reached < total or not ranks.is_first:
-        return reached, total, {}
-    return reached, total, {"valid_error": _bind(task, folder, configuration, ranks.device)}
+    if reached < total:
+        return reached, total, checks
+    return reached, total, checks | {"valid_error": _bind(task, folder, configuration, ranks)}
 
 
-def _bind(task: _Task, folder: Path, configuration: dict[str, Any], device: torch.device) -> float:
-    """Saves what makes an ensemble of its members; the roll-out error of their mean on the valid split."""
+def _bind(task: _Task, folder: Path, configuration: dict[str, Any], ranks: Ranks) -> float:
+    """Saves what makes an ensemble of its members; the roll-out error of their mean on the valid split, found
+    by all ranks.
+    """
+    training = task.settings.training
     folders = [store.member_folder(folder, number) for number in range(task.settings.ensemble)]
-    ensemble, alone = Ensemble([store.load(one, device) for one in folders]), Ranks(0, 1, device, {})
-    error = rollout_error(ensemble, task.dataset, alone, task.settings.training.batch_size)
-    facts = {"valid_error": error, "step": [store.description(one)["step"] for one in folders]}
-    store.save_ensemble(folder, len(folders), _origin(configuration) | facts)
-    print(f"{folder}: valid roll-out error of the members' mean {error:.3e}", flush=True)
+    ensemble = Ensemble([store.load(one, ranks.device) for one in folders])
+    at_once = max(1, training.batch_size // (ranks.size * training.gradient_accumulation_steps))
+    error = rollout_error(ensemble, task.dataset, ranks, at_once)
+    if ranks.is_first:
+        facts = {"valid_error": error, "step": [store.description(one)["step"] for one in folders]}
+        store.save_ensemble(folder, len(folders), _origin(configuration) | facts)
+        print(f"{folder}: valid roll-out error of the members' mean {error:.3e}", flush=True)
     return error
 
 
@@ -162,6 +178,7 @@ def _fit(
     seed: int,
     ranks: Ranks,
     report: members.Report,
+    request: StopRequest,
 ) -> tuple[int, dict[str, Any]]:
     """Trains and saves a model in a folder, unless it is there; the steps done, and facts for the record."""
     training = task.settings.training
@@ -174,7 +191,7 @@ def _fit(
     surrogate = store.build(
         task.name, task.options, _problem(task.dataset, task.name), precision.weights(training.precision)
     )
-    state = train(
+    state, checks = train(
         surrogate,
         task.dataset,
         options=training,
@@ -183,15 +200,16 @@ def _fit(
         folder=folder,
         configuration=configuration,
         report=report,
+        request=request,
     )
     if state.step < task.steps or not ranks.is_first:
-        return state.step, {}
+        return state.step, checks
     surrogate.load_state_dict(state.best_weights)
     _draw_curves(folder)
     facts = {"valid_error": state.best_error, "step": state.best_step}
     store.save(folder, surrogate, task.name, task.options, _origin(configuration) | facts)
     print(f"{folder}: valid roll-out error {state.best_error:.3e} (step {state.best_step})", flush=True)
-    return state.step, {"valid_error": state.best_error, "skipped_steps": state.skipped}
+    return state.step, checks | {"valid_error": state.best_error, "skipped_steps": state.skipped}
 
 
 def _problem(dataset: Dataset, name: str) -> Problem:

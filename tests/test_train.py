@@ -313,14 +313,18 @@ def test_float64_trains_and_is_kept_in_float64(dataset: Path, tmp_path: Path) ->
 
 def test_mixed_precision_trains_where_the_device_has_it(dataset: Path, tmp_path: Path) -> None:
     try:
-        precision.check_mixed("bfloat16", torch.device("cpu"))
+        precision.check_device("bfloat16", torch.device("cpu"))
     except ValueError:
         with pytest.raises(ValueError, match="no bfloat16 arithmetic"):
             trained(tmp_path, dataset, "training.precision=bfloat16")
         return
-    folder = trained(tmp_path, dataset, "training.precision=bfloat16", "training.steps=4")
-    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    given = ("training.precision=bfloat16", "training.steps=4")
+    succeeded(stage("train", f"run={tmp_path}", f"dataset={dataset}", *TINY, *given, ranks=2))
+    weights = safetensors.torch.load_file(tmp_path / "models" / "fno" / "model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    found = json.loads((tmp_path / "records" / "train-000.json").read_text())["bfloat16_errors"]
+    assert found.keys() == {"loss", "gradient"}
+    assert 0 < min(found.values()) <= max(found.values()) < 0.02
 
 
 def test_tensorboard_gets_the_rows_of_the_log(dataset: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import surrogates
-from pipeline import train
+from pipeline import compare, train
 from pipeline.data.dataset import Dataset
 from pipeline.training import checkpoint, members
 from surrogates.ensembles import Ensemble
@@ -41,7 +41,17 @@ def test_members_do_not_depend_on_who_trains_them(dataset: Path, pair: Path, tmp
     folder = tmp_path / "models" / "fno"
     for ours, theirs in zip(members_of(folder), members_of(pair), strict=True):
         assert same(ours, theirs)
-    assert (folder / "model.json").read_bytes() == (pair / "model.json").read_bytes()
+    ours, theirs = (json.loads((each / "model.json").read_text()) for each in (folder, pair))
+    assert ours.pop("valid_error") == pytest.approx(theirs.pop("valid_error"), rel=1e-6)
+    assert ours == theirs
+
+
+def test_all_ranks_judge_the_mean_of_the_members(dataset: Path, tmp_path: Path) -> None:
+    """Three trajectories of the valid split, shared by two ranks."""
+    arguments = [f"run={tmp_path}", f"dataset={dataset}", *TINY, "training.steps=2", "ensemble=2"]
+    result = succeeded(run(mpi(2, "-m", "tests.faults.train_shared_judgement", *arguments)))
+    told = sorted(line for line in result.stdout.splitlines() if line.startswith("asked"))
+    assert told == ["asked for 1", "asked for 2"]
 
 
 def test_groups_of_ranks_train_a_member_each(dataset: Path, pair: Path, tmp_path: Path) -> None:
@@ -104,16 +114,41 @@ def test_a_signal_to_one_rank_stops_all_members(dataset: Path, tmp_path: Path) -
     assert record["progress"]["done"] == sum(reached)
 
 
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_a_signal_while_a_model_is_built_stops_its_first_step(
+    ensemble: int, dataset: Path, tmp_path: Path
+) -> None:
+    arguments = [f"run={tmp_path}", f"dataset={dataset}", *TINY, f"ensemble={ensemble}"]
+    result = run(mpi(1, "-m", "tests.faults.train_asked_early", *arguments))
+    assert result.returncode == 75, result.stderr
+    (path,) = (tmp_path / "models").rglob("step-*.safetensors")
+    assert checkpoint.load(path).step == 1
+
+
+def test_a_member_may_take_its_time_and_one_that_hangs_is_given_up(dataset: Path, tmp_path: Path) -> None:
+    for does in ("sleeps", "hangs"):
+        arguments = [f"run={tmp_path / does}", f"dataset={dataset}", *TINY, "ensemble=2"]
+        result = run(mpi(2, "-m", "tests.faults.train_members", *arguments), RANK_1=does)
+        assert (result.returncode == 0) == (does == "sleeps"), result.stderr
+    assert "the ranks that train other members have given no sign of life for 0:00:08" in result.stderr
+    record = json.loads((tmp_path / "sleeps" / "records" / "train-000.json").read_text())
+    assert record["progress"] == {"start": 0, "done": 60, "total": 60, "unit": "steps"}
+
+
 def test_a_member_that_fails_ends_all_and_is_named(dataset: Path, pair: Path, tmp_path: Path) -> None:
     shutil.copytree(pair, tmp_path / "models" / "fno")
-    damaged = tmp_path / "models" / "fno" / "member-1"
-    for path in (tmp_path / "models" / "fno" / "model.json", damaged / "model.json"):
+    unfinished, damaged = members_of(tmp_path / "models" / "fno")
+    for folder in (tmp_path / "models" / "fno", unfinished, damaged):
+        (folder / "model.json").unlink()
+    for path in checkpoint.paths(unfinished / "checkpoints")[1:]:
         path.unlink()
     for path in checkpoint.paths(damaged / "checkpoints"):
         path.write_bytes(b"")
-    result = stage("train", f"run={tmp_path}", f"dataset={dataset}", *TINY, "ensemble=2", ranks=2, timeout=60)
+    arguments = [f"run={tmp_path}", f"dataset={dataset}", *TINY, "ensemble=2"]
+    result = run(mpi(2, "-m", "tests.faults.train_members", *arguments), RANK_1="fails")
     assert result.returncode != 0
-    assert f"member 1: all 3 checkpoints in {damaged / 'checkpoints'} are damaged" in result.stderr
+    assert "member 0" not in result.stderr
+    assert f"error: member 1: all 3 checkpoints in {damaged / 'checkpoints'} are damaged" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "models" / "fno" / "model.json").exists()
 
@@ -135,6 +170,23 @@ def test_an_ensemble_grows_and_a_single_model_does_not_become_one(
     with pytest.raises(ValueError, match=r"ensemble: none there, True here"):
         trained(single.parents[1], dataset, "ensemble=2")
     assert not isinstance(surrogates.load(single), Ensemble)
+
+
+def test_an_ensemble_that_changes_is_judged_anew_by_the_members_it_has(
+    dataset: Path, pair: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pair, tmp_path / "models" / "fno")
+    pictures = tmp_path / "models" / "fno" / "evaluation" / "pictures"
+    for count in (3, 2):
+        arguments = [f"run={tmp_path}", f"dataset={dataset}", *TINY, f"ensemble={count}"]
+        trained(tmp_path, dataset, f"ensemble={count}")
+        row = compare.row_of(tmp_path, "fno")
+        assert row.roll_out_end is None
+        assert row.remark == ("not evaluated" if count == 3 else "trained again since it was evaluated")
+        succeeded(stage("evaluate", *arguments, "evaluation.pictures=0"))
+        assert compare.row_of(tmp_path, "fno").roll_out_end is not None
+        found = sorted(path.name for path in pictures.glob("training*"))
+        assert found == [f"training-member-{number}.png" for number in range(count)]
 
 
 def test_what_is_no_whole_ensemble_is_not_loaded(dataset: Path, pair: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pipeline.training.state import State
 from surrogates import store
 from surrogates.contract import Batch, Surrogate
 from tests import problems
+from tests.launching import mpi, run, succeeded
 from tests.training_cases import made_dataset, read, trained
 
 ALONE = Ranks(0, 1, torch.device("cpu"), {"here": 1})
@@ -154,6 +155,12 @@ def test_lbfgs_of_a_batch_in_parts_is_that_of_the_whole_batch() -> None:
         found.append((loss, reached))
         assert reached < loss
     assert found[0] == pytest.approx(found[1], rel=1e-9)
+
+
+def test_ranks_that_round_differently_take_the_same_steps() -> None:
+    result = succeeded(run(mpi(2, "-m", "tests.faults.train_unlike_ranks"), timeout=60))
+    one, two = result.stdout.splitlines()
+    assert one == two
 
 
 @pytest.fixture(scope="module")

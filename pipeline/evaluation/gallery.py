@@ -17,6 +17,7 @@ from pipeline.evaluation.errors import Cases, load, predict
 from pipeline.evaluation.particles import draw_bodies
 from pipeline.evaluation.pictures import Channel, draw_comparison, label, unit_words
 from pipeline.evaluation.results import percent
+from surrogates import store
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
@@ -63,11 +64,15 @@ def draw(
                 path = folder / f"{split}-{number:05d}-{name}.png"
                 drawn.append(_save(figure, path, split, f"{caption} {_values(dataset, cases)}"))
     model = folder.parent.parent
-    for log in [*model.glob("log.csv"), *sorted(model.glob("member-*/log.csv"))]:
-        member = "" if log.parent == model else f", {log.parent.name}"
+    # Those that the model counts: an ensemble that has shrunk leaves folders behind.
+    members = [store.member_folder(model, number) for number in range(store.num_members(model))]
+    for trained in members or [model]:
+        if not (trained / "log.csv").is_file():
+            continue
+        member = "" if trained == model else f", {trained.name}"
         caption = f"Loss on the training batches and error on the validation split{member}."
         path = folder / f"training{member.replace(', ', '-')}.png"
-        drawn.append(_save(draw_training(read_log(log)), path, "training", caption))
+        drawn.append(_save(draw_training(read_log(trained / "log.csv")), path, "training", caption))
     return drawn
 
 

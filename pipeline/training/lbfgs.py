@@ -26,8 +26,9 @@ def lbfgs(
     its gradient.
 
     A step starts without history, so that nothing but the weights goes from one to the next. Losses and
-    gradients are means over the ranks, so that all ranks search along the same lines. A step that ends in
-    what is not finite is taken back and counted as skipped; its norm is NaN.
+    gradients are means over the ranks. Rank 0 searches with them, and the others answer for the weights that
+    it asks about: whatever their processors would make of a search, all take the same steps. A step that ends
+    in what is not finite is taken back and counted as skipped; its norm is NaN.
 
     Source: Nocedal & Wright 2006, "Numerical Optimization", algorithms 7.4, 3.5 and 3.6; PyTorch's.
     """
@@ -48,14 +49,20 @@ def lbfgs(
     seen: list[tuple[float, float]] = []
 
     def evaluated() -> float:
+        _take_over(weights, ranks, is_asked=True)
+        return answered()
+
+    def answered() -> float:
         loss, gradient = _mean(losses(), weights, ranks)
-        sizes = [weight.numel() for weight in weights]
-        for weight, part in zip(weights, torch.split(gradient, sizes), strict=True):
-            weight.grad = part.view_as(weight)
+        for weight, part in zip(weights, _parts(gradient, weights), strict=True):
+            weight.grad = part
         seen.append((loss, gradient.norm().item()))
         return loss
 
-    optimiser.step(evaluated)  # type: ignore[no-untyped-call]
+    if ranks.is_first:
+        optimiser.step(evaluated)  # type: ignore[no-untyped-call]
+    while _take_over(weights, ranks, is_asked=False):
+        answered()
     optimiser.zero_grad()
     loss, norm = seen[0]
     if not math.isfinite(seen[-1][0]) or not parameters_to_vector(weights).isfinite().all():
@@ -64,6 +71,25 @@ def lbfgs(
         vector_to_parameters(before, weights)
     count_step(state, norm)
     return loss, norm
+
+
+def _take_over(weights: list[torch.nn.Parameter], ranks: Ranks, *, is_asked: bool) -> bool:
+    """Gives every rank the weights of rank 0; whether it asks for the loss there, or is done."""
+    if ranks.size == 1:
+        return is_asked
+    told = torch.cat([parameters_to_vector(weights).detach(), weights[0].new_tensor([is_asked])])
+    told = ranks.sum(told if ranks.is_first else torch.zeros_like(told))
+    with torch.no_grad():
+        # In place, so that on rank 0 nothing changes.
+        for weight, part in zip(weights, _parts(told[:-1], weights), strict=True):
+            weight.copy_(part)
+    return bool(told[-1])
+
+
+def _parts(values: torch.Tensor, weights: list[torch.nn.Parameter]) -> list[torch.Tensor]:
+    """The part of each weight in a vector of all, in the weight's shape."""
+    split = torch.split(values, [weight.numel() for weight in weights])
+    return [part.view_as(weight) for part, weight in zip(split, weights, strict=True)]
 
 
 def _losses(

@@ -14,7 +14,7 @@ import torch
 
 from pipeline import progress
 from pipeline.data.dataset import Dataset
-from pipeline.parallel import stopping
+from pipeline.parallel.stopping import StopRequest
 from pipeline.settings import Training
 from pipeline.training import checkpoint, finish, precision, suitable
 from pipeline.training.average import moving_average
@@ -34,6 +34,9 @@ from pipeline.training.update import Model, shared, update
 from pipeline.training.validation import rollout_error
 from surrogates.contract import Batch, Surrogate
 
+#: The facts for the record that come of the checks at the start.
+CHECKS = {"bfloat16_errors", "compiled"}
+
 
 def train(
     surrogate: Surrogate,
@@ -45,21 +48,23 @@ def train(
     folder: Path,
     configuration: Mapping[str, Any],
     report: Callable[[int, int, str], None],
-) -> State:
+    request: StopRequest,
+) -> tuple[State, dict[str, Any]]:
     """Trains to the end, from the newest good checkpoint in `folder/checkpoints` or from the start.
 
     The global batch, the learning rate and the random numbers of a step follow from the seed and the
     step alone, so that an interrupted run ends with the same bits as an undisturbed one on as many ranks.
-    SIGUSR1 to any rank ends it after the step that it is at, with a checkpoint.
+    A `request` to any rank ends it after the step that it is at, with a checkpoint.
     The state that comes back has the weights with the smallest roll-out error on the valid split as
-    `best_weights`. `configuration` is kept in the checkpoints; `report` gets the steps done and those to do.
+    `best_weights`; beside it come facts for the record, see `_checked`. `configuration` is kept in the
+    checkpoints; `report` gets the steps done and those to do.
 
     Raises:
-        ValueError: the batch does not fit the ranks; the device lacks the precision; options do not suit the
-            surrogate; every checkpoint is damaged; the device has too little memory; the gradient was not
-            finite at more than `training.max_skipped_steps` steps.
+        ValueError: the batch does not fit the ranks; the device lacks the precision, or it is too coarse for
+            the loss; options do not suit the surrogate; every checkpoint is damaged; the device has too
+            little memory; the gradient was not finite at more than `training.max_skipped_steps` steps.
     """
-    precision.check_mixed(options.precision, ranks.device)
+    precision.check_device(options.precision, ranks.device)
     suitable.check(surrogate, options)
     surrogate.to(ranks.device)
     reader = Reader(dataset, options.unroll + 1, next(surrogate.parameters()))
@@ -71,10 +76,8 @@ def train(
         ranks.size,
         num_parts=options.gradient_accumulation_steps,
     )
-    forward: torch.nn.Module = surrogate
-    if options.compile:
-        first = next(iter(_Parts(reader, batches, 0, surrogate, options, seed)))
-        forward = compiled(surrogate, first, options, ranks)
+    first = _Parts(reader, batches, 0, surrogate, options, seed)
+    forward, checks = _checked(surrogate, first, options, ranks)
     optimiser = torch.optim.AdamW(surrogate.parameters(), fused=True)
     state = State(surrogate, optimiser, moving_average(surrogate, options.ema))
     state.loss_weights = dict.fromkeys(surrogate.losses if options.balance_every else (), 1.0)
@@ -89,7 +92,6 @@ def train(
     report(state.step, last, "steps")
     total, done = last * options.batch_size, state.step * options.batch_size
     with (
-        stopping.listening() as request,
         progress.bar(None, "samples", rank=ranks.rank, total=total, initial=done) as bar,
         exhaustion_explained(batches, options, ranks),
     ):
@@ -139,7 +141,23 @@ def train(
             if is_last:
                 ranks.agree(None)
                 break
-    return state
+    return state, checks
+
+
+def _checked(
+    surrogate: Surrogate, parts: Iterable[Batch], options: Training, ranks: Ranks
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The forward to train, once what is faster has shown on the first part that it computes the same; with
+    what was found, by `CHECKS`.
+    """
+    forward: torch.nn.Module = surrogate
+    found: dict[str, Any] = {}
+    if options.precision == "bfloat16":
+        found["bfloat16_errors"] = precision.check_mixed(surrogate, next(iter(parts)), options, ranks)
+    if options.compile:
+        forward = compiled(surrogate, next(iter(parts)), options, ranks)
+        found["compiled"] = forward is not surrogate
+    return forward, found
 
 
 def _share(pending: list[float], ranks: Ranks) -> float:

@@ -7,19 +7,22 @@ other. A group takes the next member when it is done with one.
 from __future__ import annotations
 
 import math
-import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from torch.distributed import HashStore, Store  # type: ignore[attr-defined]
 
-from pipeline.parallel import stopping
+from pipeline.parallel.stopping import StopRequest
 from pipeline.training import distributed
 from pipeline.training.distributed import Ranks
 
 #: Seconds between two looks at what the other groups tell.
 _LOOK_EVERY = 1.0
+#: Seconds between two signs of life.
+_BEAT_EVERY = 2.0
 #: Seconds for the group that failed to say why, before the others end too.
 _TIME_TO_TELL = 5.0
 
@@ -27,6 +30,10 @@ _TIME_TO_TELL = 5.0
 Report = Callable[[int, int, str], None]
 #: Trains the member of a number with a seed, on ranks; the optimiser steps that are done.
 TrainMember = Callable[[int, int, Ranks, Report], int]
+
+
+class _OtherFailedError(ValueError):
+    """A member that another group trains has failed; the message names it."""
 
 
 def check_ranks(count: int, batch_size: int, size: int) -> None:
@@ -49,21 +56,31 @@ def seed_of(root: int, number: int) -> int:
 
 
 def train_all(
-    train: TrainMember, count: int, *, steps: int, done: int, seed: int, ranks: Ranks, report: Report
+    train: TrainMember,
+    count: int,
+    *,
+    steps: int,
+    done: int,
+    seed: int,
+    ranks: Ranks,
+    report: Report,
+    request: StopRequest,
 ) -> None:
     """Trains `count` members of `steps` steps each, those that `train` finds done at no cost.
 
-    `seed` is the root of theirs; `done` are the steps that all together have done before. SIGUSR1 to any
+    `seed` is the root of theirs; `done` are the steps that all together have done before. A `request` to any
     rank stops all groups, each with a checkpoint. All ranks return together.
 
+    A member's step may take any time; within a group its ranks wait for each other no longer than `TIMEOUT`.
+
     Raises:
-        ValueError: what `train` raises, with the member's number, on every rank; or no other group has come
-            further for as long as a rank waits for another.
+        ValueError: what `train` raises, with the member's number, on every rank; or the other groups have
+            given no sign of life for as long as a rank waits for another.
     """
     group = distributed.group_of(ranks, math.gcd(count, ranks.size))
     store = HashStore() if ranks.size == 1 else distributed.shared_store(ranks)
-    board = _Board(store, report if ranks.is_first else _nothing, done, count * steps)
-    with stopping.listening() as request:
+    board = _Board(store, report if ranks.is_first else _nothing, done, count * steps, request)
+    with board.alive() if group.is_first else nullcontext():
         while not group.any_soon(request.received)():
             number = group.agree(board.next_member() if group.is_first else None)
             if number >= count:
@@ -72,6 +89,8 @@ def train_all(
                 reached = train(
                     number, seed_of(seed, number), group, board.note if group.is_first else _nothing
                 )
+            except _OtherFailedError:
+                raise
             except Exception as error:
                 board.fail(f"member {number}: {error}")
                 if isinstance(error, ValueError):
@@ -82,18 +101,19 @@ def train_all(
             if reached < steps:
                 board.stop()
                 break
-        board.wait_for_others(ranks.size // group.size, group.is_first, request)
+    board.wait_for_others(ranks.size // group.size, group.is_first)
     # The store is rank 0's: it stays until every rank has seen the end.
     ranks.listed(0.0)
 
 
 class _Board:
     """What the groups tell each other, in a store that all of them reach: the next member to train, the steps
-    that were done, and that all are to end.
+    that were done, that they live, and that all are to end.
     """
 
-    def __init__(self, store: Store, report: Report, before: int, total: int):
+    def __init__(self, store: Store, report: Report, before: int, total: int, request: StopRequest):
         self.store, self.report, self.before, self.total = store, report, before, total
+        self.request = request
         self.noted: int | None = None
         self.looked = -math.inf
 
@@ -111,16 +131,33 @@ class _Board:
             self.look(done - self.noted)
             self.noted = done
 
-    def look(self, new_steps: int) -> int:
-        """Adds to the steps of all groups, which come back; passes on that others stop or have failed."""
-        steps = int(self.store.add("steps", new_steps))
-        self.report(self.before + steps, self.total, "steps")
+    def look(self, new_steps: int) -> None:
+        """Adds to the steps of all groups, and reports them; passes on that others stop or have failed."""
+        self.report(self.before + int(self.store.add("steps", new_steps)), self.total, "steps")
         if self.store.check(["failure"]):
             time.sleep(_TIME_TO_TELL)
-            raise ValueError(self.store.get("failure").decode())
+            raise _OtherFailedError(self.store.get("failure").decode())
         if self.store.check(["stop"]):
-            signal.raise_signal(signal.SIGUSR1)
-        return steps
+            self.request.received = True
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Gives signs of life from a thread beside the work, which says nothing itself while a step or a
+        validation takes long.
+        """
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(_BEAT_EVERY):
+                self.store.add("beats", 1)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def stop(self) -> None:
         """Asks all groups to stop."""
@@ -130,22 +167,25 @@ class _Board:
         """Ends all groups, with the reason."""
         self.store.set("failure", reason)
 
-    def wait_for_others(self, num_groups: int, arrives: bool, request: stopping.StopRequest) -> None:
+    def wait_for_others(self, num_groups: int, arrives: bool) -> None:
         """Waits until every group has no more to do; `arrives` says that this rank speaks for its own."""
         self.store.add("arrived", int(arrives))
         last, since = -1, time.monotonic()
         while int(self.store.add("arrived", 0)) < num_groups:
-            if request.received:
+            if self.request.received:
                 self.stop()
-            steps = self.look(0)
-            if steps > last:
-                last, since = steps, time.monotonic()
+            self.look(0)
+            beats = int(self.store.add("beats", 0))
+            if beats > last:
+                last, since = beats, time.monotonic()
             elif time.monotonic() - since > distributed.TIMEOUT.total_seconds():
                 raise ValueError(
-                    f"the members that other ranks train have come no further for {distributed.TIMEOUT}: a "
-                    "rank hangs; run the same command again, it goes on from the last checkpoints"
+                    f"the ranks that train other members have given no sign of life for "
+                    f"{distributed.TIMEOUT}: one hangs; run the same command again, it goes on from the last "
+                    "checkpoints"
                 )
             time.sleep(_LOOK_EVERY / 4)
+        self.look(0)
 
 
 def _nothing(done: int, total: int, unit: str) -> None:

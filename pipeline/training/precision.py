@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
 import torch
+
+from pipeline.settings import Training
+from pipeline.training.agreement import bound_of, excess, relative_errors
+from pipeline.training.distributed import Ranks
+from surrogates.contract import Batch, Surrogate
+
+_Tensors = Mapping[str, torch.Tensor]
 
 #: The largest relative error of a product of float32 matrices, about four times that of usual rounding.
 _MOST_ERROR = 1e-6
@@ -13,7 +21,7 @@ _MOST_ERROR = 1e-6
 _SHAPES = ((4096, 32, 32), (64, 128, 128), (48, 64, 24), (512, 512, 512))
 
 
-def check_mixed(precision: str, device: torch.device) -> None:
+def check_device(precision: str, device: torch.device) -> None:
     """Raises ValueError where `precision` is bfloat16 and the device cannot compute in it."""
     if precision != "bfloat16":
         return
@@ -26,6 +34,29 @@ def check_mixed(precision: str, device: torch.device) -> None:
             f"training.precision=bfloat16, but {device.type} here has no bfloat16 arithmetic; "
             "set training.precision=float32"
         )
+
+
+def check_mixed(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ranks) -> dict[str, float]:
+    """The errors that mixed precision makes of the loss and of its gradient, against float32; the largest of
+    all ranks. They are those of half a batch, which in float32 takes the memory of a whole one in bfloat16.
+
+    Raises:
+        ValueError: one is above half the digits of bfloat16, on any rank.
+    """
+    usual = options.model_copy(update={"precision": "float32"})
+    count = (len(batch["state"]) + 1) // 2
+    half = cast(Batch, {name: values[:count] for name, values in cast(_Tensors, batch).items()})
+    errors = relative_errors((surrogate, options), (surrogate, usual), half)
+    surrogate.zero_grad()
+    # The 0 stands first: NaN, of a batch that has no loss to compare with, is then never the largest.
+    errors = {name: max(0.0, *ranks.listed(error)) for name, error in errors.items()}
+    told = excess(errors, bound_of(options))
+    if told:
+        raise ValueError(
+            f"training.precision=bfloat16 is too coarse for {type(surrogate).__name__} on these data: on the "
+            f"first batch {told}; set training.precision=float32"
+        )
+    return errors
 
 
 def weights(precision: str) -> str:

@@ -1,0 +1,35 @@
+"""A step of L-BFGS on ranks that round differently; each prints a hash of the weights that it ends with.
+
+All ranks but the first make products of vectors a millionth larger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from pipeline.training import distributed
+from pipeline.training.lbfgs import lbfgs
+from pipeline.training.state import State
+from surrogates import store
+from tests import problems
+from tests.training_cases import read
+
+FINISH = "training.finish={method: lbfgs, steps: 1, iterations: 20}"
+
+usual = torch.Tensor.dot
+
+if __name__ == "__main__":
+    problem = problems.problem((20,), ("periodic",))
+    with distributed.joined("cpu", Path.cwd()) as ranks:
+        if not ranks.is_first:
+            torch.Tensor.dot = lambda self, other: 1.000001 * usual(self, other)  # type: ignore[method-assign]
+        torch.manual_seed(0)
+        surrogate = store.build("fno", problems.options("fno"), problem, "float64")
+        state = State(surrogate, torch.optim.AdamW(surrogate.parameters()))
+        mine = [problems.batch(problem, 2 + ranks.rank, dtype=torch.float64)]
+        lbfgs(surrogate, mine, state, read(FINISH, "training.precision=float64").training, ranks)
+    weights = torch.nn.utils.parameters_to_vector(surrogate.parameters()).detach()
+    print(f"{hashlib.sha256(weights.numpy().data).hexdigest()}\n", end="", flush=True)
