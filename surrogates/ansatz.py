@@ -53,10 +53,10 @@ class Change(nn.Module):
         ).view(-1, *self._shape)
         return change_MCN
 
-    def jet(self, inputs_MD: torch.Tensor, orders: Orders) -> Jet:
-        """The change (M, C, *N) since time 0 and its derivatives."""
+    def jet(self, inputs_MD: torch.Tensor, orders: Orders, weights_MP: torch.Tensor | None = None) -> Jet:
+        """The change (M, C, *N) since time 0 and its derivatives; `weights_MP` as `Perceptron.jet` has it."""
         factor = self._factor(self.named(inputs_MD))
-        found: Jet = self.network.jet(self._told(inputs_MD), orders)
+        found: Jet = self.network.jet(self._told(inputs_MD), orders, weights_MP)
         shaped = found.linear(lambda values: values.view(-1, *self._shape) * self.scale)
         return shaped * factor[(slice(None), *[None] * len(self._shape))]
 

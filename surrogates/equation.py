@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ import torch
 from surrogates.contract import Problem
 from surrogates.inputs import spread
 from surrogates.jets import Jet, Orders, derivative, orders, value
+from surrogates.operators import Operator, operator
 
 #: Random states from which the usual size of a residual is taken.
 _NUM_DRAWS = 1024
@@ -30,6 +32,7 @@ class Equation:
     Attributes:
         names: of the equations.
         orders: the derivatives that they ask for; None where these are mixed or above the second.
+        operator: which of these are needed as one weighted sum alone; None where none are.
         scales: the usual sizes (E,), float64.
 
     Raises:
@@ -46,16 +49,32 @@ class Equation:
         generator = torch.Generator().manual_seed(0)
         fields, parameters, lengths = _drawn(problem, generator)
         self.orders: Orders | None = orders(
-            lambda watched: self._residual(watched, derivative, parameters),
+            self._of(parameters),
             {name: values for name, (values, _) in fields.items()},
         )
         jets = {name: _random(values, size, lengths, generator) for name, (values, size) in fields.items()}
-        found = self._residual(jets, derivative, parameters)
+        found = self._of(parameters)(jets)
         self.names = tuple(found)
         sizes = [value(left).abs().median().item() for left in found.values()]
         self.scales = torch.tensor(
             [size if 0 < size < math.inf else 1.0 for size in sizes], dtype=torch.float64
         )
+        self.operator: Operator | None = None
+        if self.orders is not None:
+            others = {name: jets[name] for name in (*problem.coefficients, "t")}
+            for name in problem.channels:
+                values, size = fields[name]
+                others[name] = _random(values.roll(1, 0), size, lengths, generator)
+            self.operator = operator(self._of(parameters), problem.channels, (jets, others), self.orders)
+            if self.operator is not None:
+                self.orders = replace(self.orders, together=self.operator.paths)
+
+    def weights(self, fields: Mapping[str, Any], parameters: Mapping[str, Any]) -> torch.Tensor:
+        """Those of the derivatives `orders.together` in their sum, (M, P), at points with these fields, of
+        which those that have equations do not matter, and parameters.
+        """
+        assert self.operator is not None, "no derivatives are taken together"
+        return self.operator.weights(self._of(parameters), fields)
 
     def __call__(
         self, fields: Mapping[str, Any], differentiate: Callable[..., Any], parameters: Mapping[str, Any]
@@ -64,6 +83,10 @@ class Equation:
         found = self._residual(fields, differentiate, parameters)
         columns = torch.broadcast_tensors(*(value(left) for left in found.values()))  # type: ignore[no-untyped-call]
         return torch.stack(columns, dim=-1) / self.scales.to(columns[0])
+
+    def _of(self, parameters: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        """The residuals as a function of jets of the fields alone."""
+        return lambda fields: self._residual(fields, derivative, parameters)
 
 
 def _drawn(

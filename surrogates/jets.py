@@ -65,7 +65,7 @@ class Jet:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Jet:
-        return self * other**-1 if isinstance(other, Jet) else self * (1 / other)
+        return self.__mul__(other**-1 if isinstance(other, Jet) else 1 / other)
 
     def __rtruediv__(self, other: Any) -> Jet:
         return self.__pow__(-1).__mul__(other)
@@ -150,19 +150,20 @@ def stack(parts: Sequence[Any]) -> Jet:
     return Jet(joined(parts), along)
 
 
-def known(derivatives: Mapping[tuple[str, ...], torch.Tensor], path: tuple[str, ...] = ()) -> Jet:
+def known(derivatives: Mapping[tuple[str, ...], Any], path: tuple[str, ...] = ()) -> Jet:
     """A jet of what was computed: `derivatives` maps the axes along which was differentiated, in the order
-    of the alphabet, to tensors; `()` to the value itself. `path` is the derivative that the jet stands for.
+    of the alphabet, to tensors, or to 0.0; `()` to the value itself. `path` is the derivative that the jet
+    stands for.
     """
 
-    def along(axis: str) -> Jet:
+    def along(axis: str) -> Any:
         longer = tuple(sorted((*path, axis)))
         if longer not in derivatives:
             carried = ", ".join("_".join(key) for key in derivatives if key)
             raise UnknownDerivativeError(
                 f"the derivative along {' and '.join(longer)} is not carried; those along {carried} are"
             )
-        return known(derivatives, longer)
+        return 0.0 if _is_zero(derivatives[longer]) else known(derivatives, longer)
 
     return Jet(derivatives[path], along)
 
@@ -170,11 +171,13 @@ def known(derivatives: Mapping[tuple[str, ...], torch.Tensor], path: tuple[str, 
 @dataclass(frozen=True)
 class Orders:
     """Derivatives that a network carries: along the axes `first`, and twice along those of `second`, which
-    are the first ones of `first`.
+    are the first ones of `first`. Those of `together`, if any, are carried as one weighted sum (see
+    `surrogates.operators`).
     """
 
     first: tuple[str, ...]
     second: tuple[str, ...]
+    together: tuple[tuple[str, ...], ...] = ()
 
 
 def orders(residual: Callable[[dict[str, Any]], object], fields: Mapping[str, torch.Tensor]) -> Orders | None:
@@ -203,16 +206,23 @@ def _is_zero(values: Any) -> bool:
     return isinstance(values, float) and values == 0
 
 
+# torch.compile traces no operator between a jet and a tensor, but calls of the jet's methods.
+
+
 def _sum(one: Any, other: Any) -> Any:
     if _is_zero(one) or _is_zero(other):
         return other if _is_zero(one) else one
-    return one + other
+    if isinstance(one, Jet):
+        return one.__add__(other)
+    return other.__add__(one) if isinstance(other, Jet) else one + other
 
 
 def _product(one: Any, other: Any) -> Any:
     if _is_zero(one) or _is_zero(other):
         return 0.0
-    return one * other
+    if isinstance(one, Jet):
+        return one.__mul__(other)
+    return other.__mul__(one) if isinstance(other, Jet) else one * other
 
 
 def _linear(values: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:

@@ -19,7 +19,7 @@ from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.drift import Drift
 from surrogates.equation import Equation
 from surrogates.inputs import increasing, initial_states, named
-from surrogates.jets import derivative
+from surrogates.jets import Jet, derivative, value
 from surrogates.observations import Observations, site_coordinates
 from surrogates.start import fields_at_start, start_derivatives, start_jets, unfit_start
 from surrogates.walls import unfit_walls
@@ -124,6 +124,8 @@ class PINN(Surrogate):
         parts = self._parts(self.points(batch))
         return {name: part_MR.square().mean() for name, part_MR in parts.items()}
 
+    # Derivatives at the start are taken by reverse mode, which cannot be traced.
+    @torch.compiler.disable
     def points(self, batch: Batch) -> dict[str, torch.Tensor]:
         """See `LeastSquares.points`: a row is a point of the equation and, with data, a site and a frame."""
         uniform_BU = batch["uniform"]
@@ -208,7 +210,11 @@ class PINN(Surrogate):
         if self.equation.orders is None:
             return {"inputs": inputs_MD}
         start = start_derivatives(self.problem, inputs_MD, self.change.columns, self.equation.orders)
-        return {"inputs": inputs_MD, **start}
+        points = {"inputs": inputs_MD, **start}
+        if self.equation.operator is not None:
+            at = self.change.named(inputs_MD)
+            points["operator"] = self.equation.weights(self._start(points, at), self._scalars(at))
+        return points
 
     def _unbalanced(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """What is left of the equations, (M, *N, E)."""
@@ -216,11 +222,15 @@ class PINN(Surrogate):
         if self.equation.orders is None:
             return self._by_reverse_mode(points["inputs"])
         at = self.change.named(points["inputs"])
-        moved = self.change.jet(points["inputs"], self.equation.orders)
-        fields = start_jets(self.problem, points)
+        moved = self.change.jet(points["inputs"], self.equation.orders, points.get("operator"))
+        fields = self._start(points, at)
         for place, name in enumerate(self.problem.channels):
             fields[name] = fields[name] + moved[:, place]
-        return self.equation(fields | {"t": self._beside(at["t"])}, derivative, self._scalars(at))
+        return self.equation(fields, derivative, self._scalars(at))
+
+    def _start(self, points: Mapping[str, torch.Tensor], at: Mapping[str, Jet]) -> dict[str, Any]:
+        """The fields at start, and the time."""
+        return start_jets(self.problem, points) | {"t": self._beside(at["t"])}
 
     def _squares(self, points: Mapping[str, torch.Tensor], num_windows: int) -> torch.Tensor:
         """The mean square over the equations of what is left at each point of windows, (B, M)."""
@@ -240,10 +250,11 @@ class PINN(Surrogate):
                 fields[name] = fields[name] + moved[:, place]
             differentiate = deepxde_parts.reverse_mode(inputs_MD, self.change.columns)
             fields["t"] = self._beside(at["t"].value)
-            return self.equation(fields, differentiate, self._scalars(at))
+            scalars = {name: value(jet) for name, jet in self._scalars(at).items()}
+            return self.equation(fields, differentiate, scalars)
 
-    def _scalars(self, at: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        return {name: self._beside(at[name].value) for name in self.problem.parameters}
+    def _scalars(self, at: Mapping[str, Jet]) -> dict[str, Jet]:
+        return {name: self._beside(at[name]) for name in self.problem.parameters}
 
     def _beside(self, values: Any) -> Any:
         """Numbers (M,) of points with an axis for the bodies of particles."""

@@ -346,3 +346,11 @@ def test_causality_weighs_the_residual_and_leaves_the_data() -> None:
     torch.testing.assert_close(of_springs / of_plain, ratio, rtol=1e-12, atol=0)
     assert torch.equal(losses["data"], expected["data"])
     assert 0 < points["weight"].min() < points["weight"].max() == 1
+
+
+@pytest.mark.parametrize("problem", DETERMINED, ids=lambda problem: problem.equation)
+def test_the_residuals_are_one_graph_for_the_compiler(problem: Problem) -> None:
+    surrogate = built(problem)
+    points = surrogate.points(uniform(surrogate))
+    traced = torch.compile(surrogate.residuals, backend="eager", fullgraph=True)
+    torch.testing.assert_close(traced(points), surrogate.residuals(points), rtol=1e-12, atol=1e-12)
