@@ -23,7 +23,7 @@ from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.ensembles import Ensemble
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-_FORMAT = "simsurrogate model 1"
+_FORMAT = "simsurrogate model 2"
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 

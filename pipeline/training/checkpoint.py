@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 from pipeline.data.files import write_whole
 
-_FORMAT = "simsurrogate checkpoint 1"
+_FORMAT = "simsurrogate checkpoint 2"
 
 
 @dataclass(frozen=True)
