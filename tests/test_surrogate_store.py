@@ -55,7 +55,7 @@ def cut(folder: Path) -> None:
         (lambda folder: (folder / store.DESCRIPTION).write_bytes(b"\xff\xfe\x00"), "not readable JSON"),
         (flip_last_byte, "checksum"),
         (cut, "checksum"),
-        (edit(format="someone's model 3"), "format .*expected 'simsurrogate model 1'"),
+        (edit(format="someone's model 3"), "format .*expected 'simsurrogate model 2'"),
         (edit(surrogate="os.system"), "'os.system' is not one of .*fno, .*unet"),
         (edit(surrogate="stepper"), "'stepper' is not one of"),
         (edit(options={"width": 4}), "cannot be loaded"),
