@@ -30,7 +30,8 @@ def page() -> str:
 def _section(name: str, record: dict[str, Any]) -> str:
     columns = list(dict.fromkeys(key for row in record["rows"] for key in row))
     lines = [columns, ["---"] * len(columns)]
-    lines += [[shown(row[key]) if key in row else "" for key in columns] for row in record["rows"]]
+    for row in record["rows"]:
+        lines.append([shown(row[key]).replace("|", "\\|") if key in row else "" for key in columns])
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
     machine = f"{record['machine']['processor']}, {record['machine']['system']}"
