@@ -9,6 +9,7 @@ the last frame alone.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -49,6 +50,8 @@ ROWS = (
 
 def main() -> None:
     """Prints and keeps steps and errors."""
+    # The train stage asks this, and sets as many.
+    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         data = {

@@ -65,6 +65,8 @@ EXACT = np.exp(-DIFFUSIVITY * np.pi**2 * T)[:, None] * np.sin(np.pi * X)
 
 def main() -> None:
     """Prints and keeps errors and times."""
+    # The train stage asks this, and sets as many.
+    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     rows = _peer()
     theirs = rows[-1]["seconds"]

@@ -86,17 +86,19 @@ def _table(
 
 def _operator(tables: Sequence[_Table], paths: Sequence[Path]) -> Operator | None:
     first, second = tables
-    largest = torch.stack(list(first.values())).abs().amax((0, 2))[:, None]
 
-    def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    def alike(equation: str, one: torch.Tensor, other: torch.Tensor) -> bool:
+        # Of one equation: others may have units in which their coefficients are far larger.
+        those = [found for (name, _), found in first.items() if name == equation]
+        largest = torch.stack(those).abs().amax((0, 2))[:, None]
         # Not `any(>)`: what is no number is not alike.
         return bool(((one - other).abs() <= _ROUNDING * largest).all())
 
-    if not all(alike(first[key], second[key]) for key in first):
+    if not all(alike(key[0], first[key], second[key]) for key in first):
         return None
     for (equation, channel), lead in _leads(first):
         weights = first[equation, channel] / first[equation, channel][lead]
-        if all(alike(found, found[lead] * weights) for found in first.values()):
+        if all(alike(name, found, found[lead] * weights) for (name, _), found in first.items()):
             order = (paths[lead], *paths[:lead], *paths[lead + 1 :])
             return Operator(order, equation, channel)
     return None

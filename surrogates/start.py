@@ -8,6 +8,7 @@ of particles.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,7 +54,8 @@ def unfit_start(problem: Problem) -> str | None:
     scalars = dict(zip(problem.parameters, inputs_MD.T[..., None], strict=True))
     time = torch.zeros(_NUM_STARTS, 1, dtype=torch.float64)
     found = problem.residual(fields | {"t": time}, derivative, scalars)
-    sizes = [left.abs().amax(1) for left in found.values()]
+    # Bodies in one place have no number for a force.
+    sizes = [left.abs().nan_to_num(nan=math.inf).amax(1) for left in found.values()]
     share = max([1.0, *(float(size.max() / size.median()) for size in sizes if size.median() > 0)])
     if share <= _MOST_FORCE:
         return None

@@ -15,6 +15,8 @@ from surrogates.contract import Batch
 
 #: The share of the weights before in the new ones.
 _KEPT = 0.9
+#: The smallest gradient, as a share of the mean, that tells a weight.
+_LEAST = 1e-6
 
 
 def balance(state: State, parts: Iterable[Batch], options: Training, ranks: Ranks) -> None:
@@ -22,8 +24,8 @@ def balance(state: State, parts: Iterable[Batch], options: Training, ranks: Rank
 
         λ_i ← 0.9 λ_i + 0.1 (1/n) Σ_j ‖∇L_j‖ / ‖∇L_i‖
 
-    with gradients on the global batch, of which `parts` are this rank's share. A loss without gradient keeps
-    its weight; all do where a gradient is not finite.
+    with gradients on the global batch, of which `parts` are this rank's share. A loss with hardly any
+    gradient keeps its weight; all do where a gradient is not finite.
 
     Source: Wang, Sankaran, Wang & Perdikaris 2023, "An Expert's Guide to Training Physics-informed Neural
     Networks" (arXiv 2308.08468), algorithm 1. The factor 1/n is ours: losses in balance have weight 1.
@@ -33,7 +35,7 @@ def balance(state: State, parts: Iterable[Batch], options: Training, ranks: Rank
     if not math.isfinite(mean):
         return
     for name, size in sizes.items():
-        if size > 0:
+        if size > _LEAST * mean:
             state.loss_weights[name] = _KEPT * state.loss_weights[name] + (1 - _KEPT) * mean / size
 
 

@@ -19,6 +19,7 @@ import torch.distributed as dist
 # Its functions take the group of all ranks as a default argument. Imported later, as DDP does, they would
 # keep that group alive, and its threads would run into the end of the interpreter.
 import torch.distributed.nn.functional
+from threadpoolctl import threadpool_limits
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from pipeline.data.files import write_whole
@@ -289,4 +290,6 @@ def _set_threads(everyone: list[tuple[str, list[int]]]) -> None:
     """Shares cores among the ranks that may use the same ones; ranks bound to their own keep them."""
     if "OMP_NUM_THREADS" not in os.environ:
         mine = (socket.gethostname(), _cores())
-        torch.set_num_threads(max(1, len(mine[1]) // everyone.count(mine)))
+        share = max(1, len(mine[1]) // everyone.count(mine))
+        torch.set_num_threads(share)
+        threadpool_limits(share, "blas")  # NumPy's

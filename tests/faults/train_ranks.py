@@ -1,4 +1,7 @@
-"""Joins the ranks by whatever launcher started them; each prints `RANK SIZE SUM AGREED THREADS`."""
+"""Joins the ranks by whatever launcher started them; each prints `RANK SIZE SUM AGREED THREADS`.
+
+THREADS are the most that PyTorch's or NumPy's products take.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_info
 
 from pipeline.training import distributed
 
@@ -13,5 +17,6 @@ if __name__ == "__main__":
     with distributed.joined("cpu", Path(tempfile.gettempdir())) as ranks:
         total = ranks.sum(torch.tensor([ranks.rank + 1.0])).item()
         agreed = ranks.agree(f"said by {ranks.rank}")
-        line = f"{ranks.rank} {ranks.size} {total:g} {agreed.replace(' ', '_')} {torch.get_num_threads()}\n"
+        threads = max(torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info()))
+        line = f"{ranks.rank} {ranks.size} {total:g} {agreed.replace(' ', '_')} {threads}\n"
         print(line, end="", flush=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from pipeline.training import distributed
+from tests import problems
 from tests.faults.train_gradients import gradients
 
 
@@ -17,7 +18,7 @@ def communication_threads() -> int:
 
 if __name__ == "__main__":
     with distributed.joined("cpu", Path.cwd()) as ranks:
-        gradients("fno", "float32", ranks)
+        gradients("fno", "float32", ranks, problems.fitting("fno"))
         ranks.sum(torch.ones(1))
         joined = communication_threads()
     print(f"{joined} {communication_threads()}\n", end="", flush=True)
