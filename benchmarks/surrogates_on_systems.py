@@ -39,7 +39,7 @@ One sweep, stage after stage; `python -m benchmarks.surrogates_on_systems` does 
 
 `python -m pipeline.chain -m` with the words of the last line does the same, one chain for each combination.
 
-The experiments are in `configs/experiment/results/`: small data sets, trainings of seconds to three minutes on a
+The experiments are in `configs/experiment/results/`: small data sets, trainings of at most three minutes on a
 free core. They show that each combination works, and what little money buys, not the best that a surrogate
 can do. Where surrogates get different numbers of steps, their experiment says so.
 
