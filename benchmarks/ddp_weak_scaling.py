@@ -21,17 +21,17 @@ import torch
 from mpi4py import MPI
 
 from benchmarks.measuring import keep
-from pipeline.settings import Training, build_solver, constructor_arguments
-from pipeline.training import distributed, precision
-from pipeline.training.distributed import Ranks
-from pipeline.training.heap import keep_freed_memory
-from pipeline.training.problem import expected_problem
-from pipeline.training.state import State
-from pipeline.training.update import Model, shared, update
+from pipeline.config.settings import Training, build_solver, constructor_arguments
+from pipeline.parallel.ranks import Ranks, init_ranks
+from pipeline.problem import expected_problem
+from pipeline.training.device import precision
+from pipeline.training.device.malloc import keep_freed_memory
+from pipeline.training.step import Model, shared, update
+from pipeline.training.train_state import State
 from surrogates import store
 from surrogates.contract import Batch, Problem, surrogate_class
-from tests.launching import MPIRUN, environment
-from tests.training_cases import read
+from tests.support.launching import MPIRUN, environment
+from tests.support.training_cases import read
 
 ROUNDS, STEPS = 7, 6
 #: Overrides, and the windows of a rank: as the experiment is shipped, with four times as many windows, and at
@@ -56,7 +56,7 @@ def main() -> None:
 def on_ranks() -> None:
     """Run by mpirun on two ranks; the first prints the rows as JSON."""
     keep_freed_memory()
-    with distributed.joined("cpu", Path.cwd()) as ranks, precision.fast_products(ranks.device) as products:
+    with init_ranks("cpu", Path.cwd()) as ranks, precision.fast_products(ranks.device) as products:
         rows = [_compare(name, ranks) | {"float32 products": products} for name in SIZES]
         if ranks.is_first:
             print(json.dumps(rows))
@@ -84,7 +84,7 @@ def _compare(name: str, ranks: Ranks) -> dict[str, object]:
             _wait_asleep()
             spent = run.seconds() if way != "alone" or ranks.is_first else 0.0
             if round_number > 0:  # the first round warms up
-                seconds[way].append(max(ranks.listed(spent)))
+                seconds[way].append(max(ranks.gather(spent)))
     _check_same(trained["MPI"].surrogate, trained["gloo"].surrogate, ranks)
     one, two, gloo, apart = (1e3 * statistics.median(found) for found in seconds.values())
     return {
@@ -113,7 +113,7 @@ class _Run:
         """The mean time of a step, with the question whether any rank is to stop."""
         start = time.perf_counter()
         for _ in range(STEPS):
-            stops = self.ranks.any_soon(False)
+            stops = self.ranks.any_async(False)
             update(self.model, [self.batch], self.state, self.training)
             stops()
         return (time.perf_counter() - start) / STEPS
@@ -133,7 +133,7 @@ def _windows(problem: Problem, size: int, seed: int) -> Batch:
 def _check_same(one: torch.nn.Module, two: torch.nn.Module, ranks: Ranks) -> None:
     """Stops where the two exchanges, or the two ranks, have come to different weights."""
     flat = [torch.nn.utils.parameters_to_vector(each.parameters()).detach() for each in (one, two)]
-    norms = ranks.listed(float(flat[0].double().norm()))
+    norms = ranks.gather(float(flat[0].double().norm()))
     if not torch.equal(*flat) or norms[0] != norms[1]:
         raise ValueError("the ranks differ, or MPI and gloo do: nothing is compared")
 

@@ -37,14 +37,14 @@ import configs
 import surrogates
 from benchmarks.measuring import keep, medians_apart
 from pipeline.data.dataset import Dataset
-from pipeline.training.heap import keep_freed_memory
-from pipeline.training.precision import fast_products
-from pipeline.training.problem import problem_of
-from pipeline.training.reading import Reader
-from pipeline.training.sampling import Batches
+from pipeline.problem import problem_of
+from pipeline.training.batches.loader import Reader
+from pipeline.training.batches.order import Batches
+from pipeline.training.device.malloc import keep_freed_memory
+from pipeline.training.device.precision import fast_products
 from surrogates import store
+from surrogates.autoregressive import Stepper
 from surrogates.contract import Batch, Problem, Surrogate
-from surrogates.stepper import Stepper
 
 STEPS = 400
 BATCH = 8

@@ -24,11 +24,11 @@ from neuralop.training import AdamW as TheirAdamW
 from torch import nn
 
 from benchmarks.measuring import keep, medians_apart
-from pipeline.training.heap import keep_freed_memory
-from pipeline.training.precision import fast_products
+from pipeline.training.device.malloc import keep_freed_memory
+from pipeline.training.device.precision import fast_products
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
-from surrogates.spectral import TruncatedFourier
+from surrogates.networks.spectral_convolution import TruncatedFourier
 
 CELLS, WIDTH, LAYERS, BATCH = 64, 32, 4, 8
 #: Ours counts |k| < modes; theirs all modes of both signs of an axis, and twice those of the halved axis.

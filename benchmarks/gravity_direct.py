@@ -14,7 +14,7 @@ import numpy as np
 import rebound
 
 from benchmarks.measuring import keep, medians
-from solvers.nbody_gravity import attract_each_other
+from solvers.nbody.gravity import attract_each_other
 
 ROUNDS = 7
 

@@ -17,10 +17,10 @@ import numpy as np
 from mpi4py import MPI
 
 from benchmarks.measuring import keep
-from solvers.grid import Grid
-from solvers.heat_explicit import ExplicitScheme, ForwardEuler, SuperTimeStepping
-from solvers.heat_operator import DiffusionOperator, walls
-from tests.launching import MPIRUN, environment
+from solvers.heat.operator import DiffusionOperator, walls
+from solvers.heat.schemes.explicit import ExplicitScheme, ForwardEuler, SuperTimeStepping
+from solvers.numerics.grid import Grid
+from tests.support.launching import MPIRUN, environment
 
 CELLS = 2048
 ROUNDS = 5

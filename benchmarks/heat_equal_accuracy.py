@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.measuring import keep, medians
 from solvers.heat import Heat
-from tests.heat_cases import heat, sampled
+from tests.support.heat_cases import heat, sampled
 
 CELLS = 255
 DURATION = 0.1

@@ -12,9 +12,9 @@ from mpi4py import MPI
 from benchmarks import heat_peers
 from benchmarks.heat_peers import Run
 from benchmarks.measuring import keep, medians
-from solvers.grid import Grid
-from solvers.heat_explicit import ForwardEuler
-from solvers.heat_operator import DiffusionOperator, walls
+from solvers.heat.operator import DiffusionOperator, walls
+from solvers.heat.schemes.explicit import ForwardEuler
+from solvers.numerics.grid import Grid
 
 DIFFUSIVITY = 0.2
 

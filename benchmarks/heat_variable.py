@@ -24,11 +24,11 @@ from mpi4py import MPI
 from benchmarks import heat_peers
 from benchmarks.heat_peers import Run
 from benchmarks.measuring import keep
-from solvers import heat_operator
-from solvers.compiled import compiled
-from solvers.grid import Grid
-from solvers.heat_explicit import ForwardEuler
-from solvers.heat_operator import DiffusionOperator, walls
+from solvers.heat import operator as operator_module
+from solvers.heat.operator import DiffusionOperator, walls
+from solvers.heat.schemes.explicit import ForwardEuler
+from solvers.numerics.grid import Grid
+from solvers.numerics.numba_cache import compiled
 
 BYTES = 5 * 8
 TRIAD_CELLS = 2400**2
@@ -107,11 +107,11 @@ def _medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _ours(problem: Problem, num_steps: int, deepest: int = heat_operator._DEEPEST) -> Run:
+def _ours(problem: Problem, num_steps: int, deepest: int = operator_module._DEEPEST) -> Run:
     grid = Grid(MPI.COMM_SELF, (1.0, 1.0), problem.initial.shape, ("periodic", "periodic"))
-    usual, heat_operator._DEEPEST = heat_operator._DEEPEST, deepest
+    usual, operator_module._DEEPEST = operator_module._DEEPEST, deepest
     operator = DiffusionOperator(grid, problem.k)
-    heat_operator._DEEPEST = usual
+    operator_module._DEEPEST = usual
     at_walls = walls(grid, ((0.0, 0.0),) * 2, problem.k)
     scheme = ForwardEuler(operator, at_walls, problem.step * (1 + 1e-9))
     return lambda: scheme.advance(problem.initial, problem.source, num_steps * problem.step)

@@ -25,7 +25,7 @@ import torch
 import surrogates
 from benchmarks.measuring import keep
 from pipeline import generate, train, validate
-from tests.training_cases import read
+from tests.support.training_cases import read
 
 DIFFUSIVITY = 0.4
 POINTS, FRAMES = 256, 200

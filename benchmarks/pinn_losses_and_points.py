@@ -24,14 +24,14 @@ import torch
 
 from benchmarks.measuring import keep
 from benchmarks.training import errors, fitted, made
-from pipeline.training.distributed import Ranks
-from pipeline.training.levenberg_marquardt import levenberg_marquardt
-from pipeline.training.state import State
-from pipeline.training.uniform import with_uniform
+from pipeline.parallel.ranks import Ranks
+from pipeline.training.batches.random_numbers import with_uniform
+from pipeline.training.optim.levenberg_marquardt import levenberg_marquardt
+from pipeline.training.train_state import State
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
 from surrogates.pinn import PINN
-from tests.training_cases import read
+from tests.support.training_cases import read
 
 SEEDS = (0, 1)
 VISCOSITY = 0.01 / math.pi

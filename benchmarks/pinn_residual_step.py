@@ -7,7 +7,7 @@ must agree on what is left of the equation and on the gradient of its mean squar
 gradient and Adam, each in a process of its own. DeepXDE's network has the form as its output transform, and
 is differentiated by reverse mode, twice. Ours is the surrogate `pinn` itself: `PINN.residuals`, which is told
 the equation as by a solver and finds that u_t - 0.1 (u_xx + u_yy) can be carried through the network as one
-(surrogates/operators.py), with the products and the memory of the train stage, as it is written and by
+(surrogates/physics/forward_laplacian.py), with the train stage's products and memory, as written and by
 torch.compile. A last row has DeepXDE's with this memory, and these products too.
 """
 
@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from benchmarks.measuring import keep, medians_apart
-from pipeline.training.heap import keep_freed_memory
-from pipeline.training.precision import fast_products
+from pipeline.training.device.malloc import keep_freed_memory
+from pipeline.training.device.precision import fast_products
 from surrogates import store
 from surrogates.contract import Problem, Statistics
 from surrogates.pinn import PINN

@@ -20,9 +20,9 @@ from mpi4py import MPI
 
 from benchmarks.measuring import processor
 from pipeline import compare
+from pipeline.config.settings import build_solver
 from pipeline.data.dataset import Dataset
-from pipeline.settings import build_solver
-from pipeline.training.problem import problem_of, with_physics
+from pipeline.problem import problem_of, with_physics
 from surrogates.contract import fitting, surrogate_class, surrogate_names
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"

@@ -11,7 +11,7 @@ import surrogates
 from pipeline import generate, train, validate
 from pipeline.data.dataset import Dataset
 from surrogates.contract import Surrogate
-from tests.training_cases import read
+from tests.support.training_cases import read
 
 
 def made(folder: Path, *overrides: str) -> Path:

@@ -22,12 +22,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
-from pipeline import cli, compare, records, sweep
+from pipeline import cli, compare
+from pipeline.config import sweep
+from pipeline.config.settings import Settings, build_solver, constructor_arguments
 from pipeline.data import store
-from pipeline.jobs import cluster
 from pipeline.jobs.local import StageFailedError, command, run_stage
+from pipeline.jobs.slurm import chain
 from pipeline.parallel import launch
-from pipeline.settings import Settings, build_solver, constructor_arguments
+from pipeline.runs import records
 
 STAGES = ("generate", "validate", "train", "evaluate")
 
@@ -38,7 +40,7 @@ def run(settings: Settings) -> None:
     check(settings)
     arguments = _stage_arguments(settings)
     if settings.launcher.name == "slurm":
-        cluster.start(settings, arguments)
+        chain.start(settings, arguments)
     elif settings.dry_run:
         for stage in STAGES:
             ranks = settings.launcher.ranks[stage]  # type: ignore[index]
@@ -73,8 +75,8 @@ def check(settings: Settings) -> None:
     """
     from mpi4py import MPI
 
-    from pipeline.training import suitable
-    from pipeline.training.problem import expected_problem, with_physics
+    from pipeline.problem import expected_problem, with_physics
+    from pipeline.training import option_checks
     from surrogates.contract import surrogate_class
 
     solver = build_solver(settings.solver, MPI.COMM_SELF)
@@ -97,17 +99,17 @@ def check(settings: Settings) -> None:
     options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
     times = settings.output.duration * np.arange(steps + 1) / steps
     problem = expected_problem(dataclasses.asdict(solver.spec), times)
-    suitable.check(constructor(with_physics(problem, solver), **options), training)
+    option_checks.check(constructor(with_physics(problem, solver), **options), training)
 
 
 def _check_batch(settings: Settings) -> None:
     """Raises ValueError where the ranks of a model cannot share the batch, or a rank its share by parts."""
-    from pipeline.training import members
-    from pipeline.training.sampling import Batches
+    from pipeline.training import ensemble
+    from pipeline.training.batches.order import Batches
 
     training, ranks = settings.training, settings.launcher.ranks["train"]
     if settings.ensemble > 1:
-        members.check_ranks(settings.ensemble, training.batch_size, ranks)
+        ensemble.check_ranks(settings.ensemble, training.batch_size, ranks)
     Batches(
         1,
         training.batch_size,
@@ -176,12 +178,12 @@ def _duration(seconds: float) -> str:
 def resume(settings: Settings) -> None:
     """Submits what is missing of a chain of jobs, with the words that it was started with."""
     check(settings)
-    cluster.resume(settings, _stage_arguments(settings))
+    chain.resume(settings, _stage_arguments(settings))
 
 
 def _type_again(words: list[str]) -> None:
     """Makes this command line that of the chain's start, where it was typed, with `words` behind it."""
-    paper = cluster.typed(_run_folder([word for word in words if not word.startswith("-")]))
+    paper = chain.typed(_run_folder([word for word in words if not word.startswith("-")]))
     os.chdir(paper.folder)
     sys.argv[1:] = [*paper.arguments, *(word for word in words if not word.startswith("run="))]
 
@@ -205,9 +207,9 @@ def main(words: list[str]) -> None:
     """Starts a chain, or looks at one (`status`), takes it up again (`resume`) or ends it (`cancel`)."""
     match words:
         case ["status", *rest]:
-            cli.guarded(lambda: cluster.show(_run_folder(rest)))
+            cli.guarded(lambda: chain.show(_run_folder(rest)))
         case ["cancel", *rest]:
-            cli.guarded(lambda: cluster.cancel(_run_folder(rest)))
+            cli.guarded(lambda: chain.cancel(_run_folder(rest)))
         case ["resume", *rest]:
             cli.guarded(lambda: _type_again(rest))
             cli.main(resume)

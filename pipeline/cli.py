@@ -16,9 +16,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline import lock, settings, sweep
+from pipeline.config import settings, sweep
+from pipeline.config.settings import Settings
 from pipeline.parallel import launch, stopping
-from pipeline.settings import Settings
+from pipeline.runs import lock
 
 _OWN_PACKAGES = ("pipeline", "solvers", "surrogates")
 #: Exit codes of a stage that a signal or a key ended, and a sweep with it.

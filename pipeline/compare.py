@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import cli
-from pipeline.data.files import digest
-from pipeline.evaluation import provenance
+from pipeline.config.sweep import Job
 from pipeline.evaluation.results import percent
-from pipeline.sweep import Job
+from pipeline.runs import provenance
+from simsurrogate.files import digest
 
 COLUMNS = (
     "run",

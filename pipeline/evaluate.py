@@ -14,14 +14,16 @@ from rich.console import Console
 from rich.table import Table
 
 import surrogates
-from pipeline import cli, compare, records
+from pipeline import cli, compare
+from pipeline.config.settings import SPLITS, Settings, build_solver
 from pipeline.data.dataset import Dataset
-from pipeline.data.files import digest, writable_folder, write_whole
-from pipeline.evaluation import errors, gallery, report, results
+from pipeline.evaluation import measure, results
+from pipeline.evaluation.report import figures, report
 from pipeline.parallel import launch
-from pipeline.settings import SPLITS, Settings, build_solver
-from pipeline.training.distributed import device_of
-from pipeline.training.problem import problem_of
+from pipeline.parallel.ranks import device_of
+from pipeline.problem import problem_of
+from pipeline.runs import records
+from simsurrogate.files import digest, writable_folder, write_whole
 from surrogates.contract import Problem, Surrogate, surrogate_class
 
 if TYPE_CHECKING:
@@ -146,7 +148,7 @@ def _measure(
     for split in JUDGED_SPLITS:
         if dataset.num_trajectories(split) == 0:
             continue
-        measured = errors.measure(
+        measured = measure.measure(
             surrogate,
             solver,
             dataset,
@@ -172,7 +174,7 @@ def _write(
     (writable_folder(folder) / "report.html").unlink(missing_ok=True)
     write_whole(folder / "metrics.json", json.dumps(found, indent=1, allow_nan=False))
     shutil.rmtree(folder / "pictures", ignore_errors=True)
-    pictures = gallery.draw(
+    pictures = figures.draw(
         writable_folder(folder / "pictures"), surrogate, dataset, found, settings.evaluation.pictures
     )
     write_whole(folder / "report.html", report.render(settings, surrogate, dataset, found, pictures))

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline import cli, lock, progress, records
+from pipeline import cli
+from pipeline.config.settings import Settings, build_solver
 from pipeline.data import store
-from pipeline.data.files import digest, writable_folder
 from pipeline.data.manifest import Manifest, receipt_path, write_paper
 from pipeline.data.plan import Shard, generator, index
+from pipeline.generation.shards import ShardMaker
 from pipeline.parallel import launch, stopping
 from pipeline.parallel.groups import handed_out, serve, split_world
-from pipeline.settings import Settings, build_solver
-from pipeline.trajectories import ShardMaker
+from pipeline.runs import lock, progress, records
+from simsurrogate.files import digest, writable_folder
 from solvers.contract import Solver
 
 if TYPE_CHECKING:

@@ -12,22 +12,24 @@ from typing import Any
 
 import torch
 
-from pipeline import cli, compare, lock, records
+from pipeline import cli, compare
+from pipeline.config.settings import Settings, build_solver, constructor_arguments
 from pipeline.data.dataset import Dataset
-from pipeline.data.files import writable_folder, write_whole
 from pipeline.parallel import stopping
+from pipeline.parallel.ranks import Ranks, init_ranks
 from pipeline.parallel.stopping import StoppedError, StopRequest
-from pipeline.settings import Settings, build_solver, constructor_arguments
-from pipeline.training import distributed, members, precision
-from pipeline.training.distributed import Ranks
-from pipeline.training.folder import prepare, steps_done
-from pipeline.training.heap import keep_freed_memory
+from pipeline.problem import problem_of, with_physics
+from pipeline.runs import lock, records
+from pipeline.training import ensemble
+from pipeline.training.device import precision
+from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.loop import CHECKS, train
-from pipeline.training.problem import problem_of, with_physics
+from pipeline.training.model_folder import prepare, steps_done
 from pipeline.training.validation import rollout_error
+from simsurrogate.files import writable_folder, write_whole
 from surrogates import store
 from surrogates.contract import Problem, surrogate_class
-from surrogates.ensembles import Ensemble
+from surrogates.deep_ensemble import Ensemble
 
 #: Options of `training` that do not change what is learned.
 _WITHOUT_EFFECT = {"max_skipped_steps", "checkpoint_every", "keep_checkpoints", "device", "tensorboard"}
@@ -47,14 +49,14 @@ def run(settings: Settings) -> None:
     keep_freed_memory()
     with stopping.listening() as request, records.attempt(settings, "train") as facts:
         with (
-            distributed.joined(settings.training.device, settings.run) as ranks,
+            init_ranks(settings.training.device, settings.run) as ranks,
             precision.fast_products(ranks.device) as products,
             lock.held(_lock(settings)) if ranks.is_first else nullcontext(),
         ):
             facts.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=products)
             train_it = _train_one if settings.ensemble == 1 else _train_ensemble
             done, total, found = train_it(task, ranks, facts.progress, request)
-            facts.update(found, core_seconds=round(sum(ranks.listed(time.process_time() - begun)), 2))
+            facts.update(found, core_seconds=round(sum(ranks.gather(time.process_time() - begun)), 2))
         # Raised where the ranks have left their group: its threads would not outlive the interpreter's end.
         if done < total:
             whose = "a checkpoint of step" if settings.ensemble == 1 else "checkpoints of the members, step"
@@ -99,7 +101,7 @@ class _Task:
 
 
 def _train_one(
-    task: _Task, ranks: Ranks, report: members.Report, request: StopRequest
+    task: _Task, ranks: Ranks, report: ensemble.Report, request: StopRequest
 ) -> tuple[int, int, dict[str, Any]]:
     """Trains and saves one model, on all ranks; its steps that are done, all of them, and facts."""
     folder, seed = task.settings.model_folder, task.settings.seed
@@ -110,13 +112,13 @@ def _train_one(
 
 
 def _train_ensemble(
-    task: _Task, ranks: Ranks, report: members.Report, request: StopRequest
+    task: _Task, ranks: Ranks, report: ensemble.Report, request: StopRequest
 ) -> tuple[int, int, dict[str, Any]]:
     """Trains and saves the members of an ensemble and what binds them, on all ranks; the steps of all members
     that are done, all of them, and facts.
     """
     settings, folder, count = task.settings, task.settings.model_folder, task.settings.ensemble
-    members.check_ranks(count, settings.training.batch_size, ranks.size)
+    ensemble.check_ranks(count, settings.training.batch_size, ranks.size)
     configuration = task.configuration | {"ensemble": True}
     total = count * task.steps
     checks: dict[str, Any] = {}
@@ -124,7 +126,7 @@ def _train_ensemble(
     def done() -> int:
         return sum(steps_done(store.member_folder(folder, number), task.steps) for number in range(count))
 
-    def train_member(number: int, seed: int, group: Ranks, report: members.Report) -> int:
+    def train_member(number: int, seed: int, group: Ranks, report: ensemble.Report) -> int:
         mine = configuration | {"member": number}
         where = store.member_folder(folder, number)
         reached, found = _fit(task, where, mine, seed=seed, ranks=group, report=report, request=request)
@@ -136,19 +138,19 @@ def _train_ensemble(
         and prepare(folder, configuration, settings.start_anew)
         and store.num_members(folder) == count
     )
-    if ranks.agree(is_complete):
+    if ranks.broadcast(is_complete):
         return total, total, _told_complete(folder, ranks)
-    members.train_all(
+    ensemble.train_all(
         train_member,
         count,
         steps=task.steps,
-        done=ranks.agree(done() if ranks.is_first else None),
+        done=ranks.broadcast(done() if ranks.is_first else None),
         seed=settings.seed,
         ranks=ranks,
         report=report,
         request=request,
     )
-    reached = ranks.agree(done() if ranks.is_first else None)
+    reached = ranks.broadcast(done() if ranks.is_first else None)
     if reached < total:
         return reached, total, checks
     return reached, total, checks | {"valid_error": _bind(task, folder, configuration, ranks)}
@@ -177,13 +179,13 @@ def _fit(
     *,
     seed: int,
     ranks: Ranks,
-    report: members.Report,
+    report: ensemble.Report,
     request: StopRequest,
 ) -> tuple[int, dict[str, Any]]:
     """Trains and saves a model in a folder, unless it is there; the steps done, and facts for the record."""
     training = task.settings.training
     is_complete = ranks.is_first and prepare(folder, configuration, task.settings.start_anew)
-    if ranks.agree(is_complete):
+    if ranks.broadcast(is_complete):
         return task.steps, _told_complete(folder, ranks)
     if ranks.is_first:
         writable_folder(folder / "checkpoints")
@@ -241,7 +243,7 @@ def _origin(configuration: dict[str, Any]) -> dict[str, Any]:
 def _draw_curves(folder: Path) -> None:
     """`curves.png`: losses and errors of log.csv over the steps."""
     # Late: matplotlib takes as long to import as a small model to train.
-    from pipeline.evaluation.curves import draw_training, read_log
+    from pipeline.plots.curves import draw_training, read_log
 
     picture = io.BytesIO()
     draw_training(read_log(folder / "log.csv")).savefig(picture, format="png", dpi=150)

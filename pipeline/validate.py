@@ -11,13 +11,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import cli, progress, records
-from pipeline.data import checks
-from pipeline.data.checks import Subject
-from pipeline.data.files import writable_folder
+from pipeline import cli
+from pipeline.config.settings import Settings
+from pipeline.data.checks import integrity
+from pipeline.data.checks.integrity import Subject
 from pipeline.data.manifest import Manifest, Validation, complete_manifest, write_paper
 from pipeline.parallel import launch
-from pipeline.settings import Settings
+from pipeline.runs import progress, records
+from simsurrogate.files import writable_folder
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -41,7 +42,7 @@ def run(settings: Settings) -> None:
         if parts is None:
             return
         findings = [finding for part in parts for finding in part]
-        findings += [(str(folder), name, wrong) for name, wrong in checks.of_whole(folder, manifest)]
+        findings += [(str(folder), name, wrong) for name, wrong in integrity.of_whole(folder, manifest)]
         validation = _judged(manifest, findings)
         write_paper(folder / "validation.json", validation)
         facts |= {"checks": validation.checks, "failures": len(validation.failures)}
@@ -61,7 +62,7 @@ def _findings(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> Finding
     return [
         (shard.file, name, wrong)
         for shard in progress.bar(mine, "shards", rank=world.rank)
-        for name, wrong in checks.of_shard(Subject(folder, manifest, shard, listed.get(shard.file)))
+        for name, wrong in integrity.of_shard(Subject(folder, manifest, shard, listed.get(shard.file)))
     ]
 
 

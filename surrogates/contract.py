@@ -286,7 +286,7 @@ def _class_in(module_name: str) -> type[Surrogate] | None:
             isinstance(candidate, type)
             and issubclass(candidate, Surrogate)
             and not inspect.isabstract(candidate)
-            and candidate.__module__ == module.__name__
+            and f"{candidate.__module__}.".startswith(f"{module.__name__}.")
             and candidate.__name__.lower() == module_name.replace("_", "")
         ):
             return candidate

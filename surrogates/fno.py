@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import torch
 
-from surrogates.constraints import Constraint
+from surrogates.arguments import modes_of_axes
+from surrogates.autoregressive import Stepper
 from surrogates.contract import Problem
-from surrogates.fourier_network import FourierNetwork
-from surrogates.inputs import modes_of_axes
-from surrogates.stepper import Stepper
+from surrogates.grids.constraints import Constraint
+from surrogates.networks.fourier_layers import FourierNetwork
 
 
 class FNO(Stepper):

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from surrogates.autoregressive import Stepper
 from surrogates.contract import Problem
-from surrogates.stepper import Stepper
 
 _XI, _LAMBDA, _CHI = 0.1786178958448091, -0.2123418310626054, -0.06626458266981849
 _DRIFTS = (_XI, _CHI, 1 - 2 * (_CHI + _XI), _CHI, _XI)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from surrogates.constraints import Constraint, Constraints
+from surrogates.arguments import by_queries, check_window, initial_states, named, set_constants, spread
 from surrogates.contract import Array, Batch, Problem, Surrogate
-from surrogates.inputs import by_queries, check_window, initial_states, named, set_constants, spread
+from surrogates.grids.constraints import Constraint, Constraints
 
 #: Waves along a periodic axis whose cosines and sines the network is given.
 _WAVES = 4

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from surrogates.constraints import Constraint, Constraints
+from surrogates.arguments import by_queries, check_window, initial_states, modes_of_axes, named
 from surrogates.contract import Array, Batch, Problem, Surrogate
-from surrogates.fourier_network import FourierNetwork
-from surrogates.grid_inputs import GridInputs
-from surrogates.inputs import by_queries, check_window, initial_states, modes_of_axes, named
-from surrogates.losses import relative_error
-from surrogates.trunk import Trunk
+from surrogates.grids.constraints import Constraint, Constraints
+from surrogates.grids.features import GridInputs
+from surrogates.grids.losses import relative_error
+from surrogates.networks.deeponet_trunk import Trunk
+from surrogates.networks.fourier_layers import FourierNetwork
 
 
 class OperatorNetwork(Surrogate):

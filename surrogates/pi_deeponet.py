@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from surrogates import jets
-from surrogates.constraints import Constraint
 from surrogates.contract import Batch, Problem
-from surrogates.equation import Equation
-from surrogates.jets import Jet
+from surrogates.grids.constraints import Constraint
+from surrogates.networks import taylor_mode
+from surrogates.networks.taylor_mode import Jet
 from surrogates.operator_network import OperatorNetwork
-from surrogates.sampled import Sampled
-from surrogates.walls import unfit_walls
+from surrogates.physics.boundary_support import unfit_walls
+from surrogates.physics.grid_derivatives import Sampled
+from surrogates.physics.residual import Equation
 
 #: Places, spread over the box, from which `_apart` takes derivatives.
 _PLACES = 13
@@ -151,13 +151,13 @@ class PIDeepONet(OperatorNetwork):
             fields[name] = self.sampled.jet(batch["coefficients"][:, None, place])
         if not problem.autonomous:
             time_BR = batch["time"][:, :1] + later_BR
-            fields["t"] = jets.coordinate(time_BR.view(*time_BR.shape, *ones), "t")
+            fields["t"] = taylor_mode.coordinate(time_BR.view(*time_BR.shape, *ones), "t")
         parameters = {
             name: batch["parameters"][:, place].view(-1, 1, *ones)
             for place, name in enumerate(problem.parameters)
         }
-        found = problem.residual(fields, jets.derivative, parameters)
-        return {name: jets.value(values) for name, values in found.items()}
+        found = problem.residual(fields, taylor_mode.derivative, parameters)
+        return {name: taylor_mode.value(values) for name, values in found.items()}
 
     def _apart(self, start: list[Jet]) -> list[Jet]:
         """Channels whose derivatives are each taken at another place, so that no two terms cancel."""
@@ -168,12 +168,14 @@ class PIDeepONet(OperatorNetwork):
         def moved(jet: Jet, places: int) -> Jet:
             shifts = [places * size // _PLACES for size in self.problem.sites]
             values = jet.value.roll(shifts, tuple(range(-num_axes, 0)))
-            return Jet(values, lambda axis: moved(jets.derivative(jet, axis), places + 1 + axes.index(axis)))
+            return Jet(
+                values, lambda axis: moved(taylor_mode.derivative(jet, axis), places + 1 + axes.index(axis))
+            )
 
         def with_rate(jet: Jet, rate: float) -> Jet:
             return Jet(
                 jet.value,
-                lambda axis: jet * rate if axis == "t" else jets.derivative(jet, axis),
+                lambda axis: jet * rate if axis == "t" else taylor_mode.derivative(jet, axis),
             )
 
         rates = [

@@ -11,18 +11,18 @@ from typing import Any, ClassVar
 
 import torch
 
-from surrogates import deepxde_parts
-from surrogates.ansatz import Change
-from surrogates.collocation import EvenPoints, causal_weights, preferred
-from surrogates.constraints import Constraint, Constraints
+from surrogates.arguments import increasing, initial_states, named
 from surrogates.contract import Array, Batch, Problem, Surrogate
-from surrogates.drift import Drift
-from surrogates.equation import Equation
-from surrogates.inputs import increasing, initial_states, named
-from surrogates.jets import Jet, derivative, value
-from surrogates.observations import Observations, site_coordinates
-from surrogates.start import fields_at_start, start_derivatives, start_jets, unfit_start
-from surrogates.walls import unfit_walls
+from surrogates.grids.constraints import Constraint, Constraints
+from surrogates.networks.taylor_mode import Jet, derivative, value
+from surrogates.physics import deepxde_adapter
+from surrogates.physics.boundary_support import unfit_walls
+from surrogates.physics.collocation import EvenPoints, causal_weights, preferred
+from surrogates.physics.data_points import Observations, site_coordinates
+from surrogates.physics.initial_condition import fields_at_start, start_derivatives, start_jets, unfit_start
+from surrogates.physics.mean_drift import Drift
+from surrogates.physics.pinn_ansatz import Change
+from surrogates.physics.residual import Equation
 
 
 class PINN(Surrogate):
@@ -31,12 +31,12 @@ class PINN(Surrogate):
     N is a perceptron of the place, the time and the scalar parameters, σ the standard deviation of each
     channel, and τ the time in which the fastest one changes by as much. u₀ is the solver's own initial state
     at any point, so that the initial condition is exact. b vanishes at dirichlet walls, and N is periodic, or
-    without slope at neumann walls, by what it is told (see `surrogates.ansatz`): these conditions are exact
+    without slope at neumann walls, by what it is told (see `pinn_ansatz`): these conditions are exact
     too. Particles have no x; N gives the positions and velocities of all bodies.
 
     The losses `residual_NAME`, one an equation, are the mean squares of the solver's `residual` at random
     points of the box, of the duration and of the ranges of the parameters, in the units of
-    `surrogates.equation`, over the number of the equations. `data`, times
+    `surrogates.physics.residual`, over the number of the equations. `data`, times
     `data_weight`, is that of the change since a window's first frame, over σ, at a random site and frame for
     each of these points; with weight 0 frames are never looked at. Divergence and curl leave the mean of a
     periodic velocity free, with which all would drift along: where the problem declares it conserved, `mean`
@@ -44,7 +44,7 @@ class PINN(Surrogate):
 
     Over a long duration networks find residuals that are small almost everywhere and belong to no solution.
     With `causality` a point's residual counts as far as those before it, of the same window, are small, see
-    `surrogates.collocation`.
+    `surrogates.physics.collocation`.
 
     `predict` starts from the state that it is given, at time t₁, and adds how much σ t/(t + τ) b N has grown
     since.
@@ -54,7 +54,7 @@ class PINN(Surrogate):
         layers: their number.
         waves: Fourier features along a periodic axis, and cosines between neumann walls.
         points: at which the residual is taken, for each window of a batch.
-        candidates: points of which one is chosen by its residual (see `surrogates.collocation`); 1 takes all.
+        candidates: points of which one is chosen by its residual (see `collocation`); 1 takes all.
         causality: 0 weighs all points the same; 1000 waits for residuals of 3 % of their usual size.
         data_weight: of the loss `data`.
         constraints: what holds exactly on the grid, in predictions alone, as training looks at single points;
@@ -248,7 +248,7 @@ class PINN(Surrogate):
             fields = fields_at_start(self.problem, inputs_MD, self.change.columns)
             for place, name in enumerate(self.problem.channels):
                 fields[name] = fields[name] + moved[:, place]
-            differentiate = deepxde_parts.reverse_mode(inputs_MD, self.change.columns)
+            differentiate = deepxde_adapter.reverse_mode(inputs_MD, self.change.columns)
             fields["t"] = self._beside(at["t"].value)
             scalars = {name: value(jet) for name, jet in self._scalars(at).items()}
             return self.equation(fields, differentiate, scalars)

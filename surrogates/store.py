@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError
 
 from surrogates.contract import Problem, Surrogate, surrogate_class
-from surrogates.ensembles import Ensemble
+from surrogates.deep_ensemble import Ensemble
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 _FORMAT = "simsurrogate model 2"

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from surrogates.constraints import Constraint
+from surrogates.autoregressive import Stepper
 from surrogates.contract import Problem
-from surrogates.film import FiLM
-from surrogates.stepper import Stepper
+from surrogates.grids.constraints import Constraint
+from surrogates.networks.film import FiLM
 
 _CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _POOLINGS: tuple[type[nn.Module], ...] = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)

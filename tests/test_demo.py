@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launching import environment, succeeded
+from tests.support.launching import environment, succeeded
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = shutil.ignore_patterns(

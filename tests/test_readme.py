@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launching import environment
+from tests.support.launching import environment
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

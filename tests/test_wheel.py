@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launching import SMALL, environment, succeeded
+from tests.support.launching import SMALL, environment, succeeded
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline.data.files import sha256_of
 from pipeline.data.manifest import Manifest, Validation, complete_manifest, read_paper
 from pipeline.data.plan import SPLITS
 from pipeline.data.windows import Shards, Trajectory, Windows
+from simsurrogate.files import sha256_of
 
 
 class Dataset:

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.data.files import digest, write_whole
-from pipeline.data.layout import SCHEMA_VERSION, Header
+from pipeline.data.format.layout import SCHEMA_VERSION, Header
 from pipeline.data.plan import Shard, shards
+from simsurrogate.files import digest, write_whole
 
 FORMAT: Final = "simsurrogate data set"
 

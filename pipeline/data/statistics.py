@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from pipeline.data.layout import Header
+from pipeline.data.format.layout import Header
 from pipeline.data.manifest import Receipt
-from pipeline.data.moments import Moments
+from pipeline.data.running_statistics import Moments
 
 _NAMES = {
     "mean": "mean",

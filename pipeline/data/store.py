@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.files import sha256_of, write_whole
 from pipeline.data.manifest import (
     FORMAT,
     Manifest,
@@ -23,6 +22,7 @@ from pipeline.data.manifest import (
 )
 from pipeline.data.plan import SPLITS, Shard
 from pipeline.data.statistics import combined, statistics, to_yaml
+from simsurrogate.files import sha256_of, write_whole
 
 _WAYS_OUT = "choose another folder with run=, or delete that data set with start_anew=true"
 
@@ -102,7 +102,7 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     Raises:
         ValueError: more than `max_failed_share` of the trajectories failed, or all of a split.
     """
-    from pipeline.data import card  # only the rank that finishes needs matplotlib
+    from pipeline.data.card import card  # only the rank that finishes needs matplotlib
 
     receipts = receipts_of(folder, plan)
     failed = [failure for receipt in receipts for failure in receipt.failed]

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data import hdf5
-from pipeline.data.layout import Header, field_path
+from pipeline.data.format import hdf5
+from pipeline.data.format.layout import Header, field_path
 
 _OPEN_SHARDS = 256
 

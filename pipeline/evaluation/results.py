@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.evaluation import spread
-from pipeline.evaluation.errors import MODES, PREDICTORS, Measured
+from pipeline.evaluation import calibration
+from pipeline.evaluation.measure import MODES, PREDICTORS, Measured
 from pipeline.evaluation.metrics import METRICS, plain, summary
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ DEFINITIONS = {
     "invariants": "what the solver's physics conserves, or changes at a known rate, of whole states in the "
     "roll-out; size is the median over the trajectories of the largest value in the truth, error the "
     "distance between prediction and truth",
-    **spread.DEFINITIONS,
+    **calibration.DEFINITIONS,
     "null": "not finite: a prediction that diverged, or a truth that is zero or constant",
 }
 
@@ -69,7 +69,7 @@ def split_results(measured: Measured, dataset: Dataset) -> dict[str, Any]:
     }
     if measured.num_members > 1:
         error = by_trajectory[:, 0, 1]
-        found["spread"] = spread.spread_results(measured.spread, error, fields, measured.num_members)
+        found["spread"] = calibration.spread_results(measured.spread, error, fields, measured.num_members)
     return found
 
 

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 
-from pipeline import cli, records
+from pipeline import cli
+from pipeline.config.settings import Settings
 from pipeline.jobs import local
 from pipeline.parallel import stopping
-from pipeline.settings import Settings
+from pipeline.runs import records
 
 
 def run(stage: str, arguments: list[str], settings: Settings) -> None:

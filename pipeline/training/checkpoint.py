@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from pipeline.data.files import write_whole
+from simsurrogate.files import write_whole
 
 _FORMAT = "simsurrogate checkpoint 2"
 

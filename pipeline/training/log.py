@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.data.files import write_whole
-from pipeline.settings import Training
-from pipeline.training.state import State
+from pipeline.config.settings import Training
+from pipeline.training.train_state import State
+from simsurrogate.files import write_whole
 
 COLUMNS = ("step", "learning_rate", "train_loss", "valid_error", "skipped_steps")
 TIMING_COLUMNS = ("step", "seconds_per_step", "data_wait_share")

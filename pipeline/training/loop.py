@@ -12,25 +12,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import progress
+from pipeline.config.settings import Training
 from pipeline.data.dataset import Dataset
+from pipeline.parallel.ranks import Ranks
 from pipeline.parallel.stopping import StopRequest
-from pipeline.settings import Training
-from pipeline.training import checkpoint, finish, precision, suitable
-from pipeline.training.average import moving_average
-from pipeline.training.balancing import balance
-from pipeline.training.compiling import compiled
-from pipeline.training.distributed import Ranks
-from pipeline.training.divergence import too_many_skipped
+from pipeline.runs import progress
+from pipeline.training import checkpoint, option_checks
+from pipeline.training.batches.augment import with_noise
+from pipeline.training.batches.loader import Reader
+from pipeline.training.batches.order import Batches
+from pipeline.training.batches.random_numbers import with_uniform
+from pipeline.training.device import precision
+from pipeline.training.device.compile import compiled
+from pipeline.training.device.out_of_memory import exhaustion_explained
+from pipeline.training.learning_rate import learning_rate
 from pipeline.training.log import Log
-from pipeline.training.memory import exhaustion_explained
-from pipeline.training.noise import with_noise
-from pipeline.training.reading import Reader
-from pipeline.training.sampling import Batches
-from pipeline.training.schedule import learning_rate
-from pipeline.training.state import State
-from pipeline.training.uniform import with_uniform
-from pipeline.training.update import Model, shared, update
+from pipeline.training.nonfinite import too_many_skipped
+from pipeline.training.optim import second_order
+from pipeline.training.optim.ema import moving_average
+from pipeline.training.optim.loss_weights import balance
+from pipeline.training.step import Model, shared, update
+from pipeline.training.train_state import State
 from pipeline.training.validation import rollout_error
 from surrogates.contract import Batch, Surrogate
 
@@ -65,7 +67,7 @@ def train(
             little memory; the gradient was not finite at more than `training.max_skipped_steps` steps.
     """
     precision.check_device(options.precision, ranks.device)
-    suitable.check(surrogate, options)
+    option_checks.check(surrogate, options)
     surrogate.to(ranks.device)
     reader = Reader(dataset, options.unroll + 1, next(surrogate.parameters()))
     batches = Batches(
@@ -81,7 +83,7 @@ def train(
     optimiser = torch.optim.AdamW(surrogate.parameters(), fused=True)
     state = State(surrogate, optimiser, moving_average(surrogate, options.ema))
     state.loss_weights = dict.fromkeys(surrogate.losses if options.balance_every else (), 1.0)
-    newest = ranks.agree(checkpoint.newest_good(folder / "checkpoints") if ranks.is_first else None)
+    newest = ranks.broadcast(checkpoint.newest_good(folder / "checkpoints") if ranks.is_first else None)
     if newest is not None:
         state.restore(checkpoint.load(newest))
     log = Log(folder, options, state) if ranks.is_first else None
@@ -96,7 +98,7 @@ def train(
         exhaustion_explained(batches, options, ranks),
     ):
         while state.step < last:
-            stops = ranks.any_soon(request.received)
+            stops = ranks.any_async(request.received)
             # Random numbers within a model differ from rank to rank and are the same after a resume.
             torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
             begun = time.perf_counter()
@@ -124,7 +126,7 @@ def train(
             # A step of the finish is long: each is saved, and what AdamW came to.
             saves = state.step >= options.steps or _is_due(state.step, options.checkpoint_every, last)
             if validates or saves:
-                state.loss_sum += sum(ranks.listed(pending)) / ranks.size
+                state.loss_sum += sum(ranks.gather(pending)) / ranks.size
                 pending = 0.0
             if validates:
                 _validate(state, rollout_error(state.judged, dataset, ranks, batches.at_once), options)
@@ -133,13 +135,13 @@ def train(
                 spent = reader.waited = 0.0
             is_last = stops() and state.step < last
             if is_last:
-                state.pending = ranks.listed(pending)
+                state.pending = ranks.gather(pending)
             if (saves or is_last) and ranks.is_first:
                 saved = state.to_checkpoint(configuration)
                 checkpoint.save(folder / "checkpoints", saved, options.keep_checkpoints)
             report(state.step, last, "steps")
             if is_last:
-                ranks.agree(None)
+                ranks.broadcast(None)
                 break
     return state, checks
 
@@ -195,7 +197,7 @@ def _take_step(
         if options.balance_every and state.step % options.balance_every == 0:
             balance(state, parts, options, ranks)
         return update(model, parts, state, options)
-    return finish.METHODS[options.finish.method](model, parts, state, options, ranks)
+    return second_order.METHODS[options.finish.method](model, parts, state, options, ranks)
 
 
 def _validate(state: State, error: float, options: Training) -> None:

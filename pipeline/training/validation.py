@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from pipeline.data.dataset import Dataset
-from pipeline.training.distributed import Ranks
+from pipeline.parallel.ranks import Ranks
 from surrogates.contract import Surrogate
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import launching
+from tests.support import launching
 
 STAGE = Path(__file__).parent / "stage.py"
 SMALL = (

@@ -4,7 +4,7 @@ import os
 import signal
 
 from pipeline import cli, evaluate
-from pipeline.evaluation import report
+from pipeline.evaluation.report import report
 
 
 def killed(*arguments: object) -> str:

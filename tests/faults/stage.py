@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 import solvers
-from pipeline import cli, records
+from pipeline import cli
 from pipeline.data import plan
 from pipeline.parallel import launch
+from pipeline.runs import records
 
 HERE = Path(__file__).parent
 solvers.__path__.append(str(HERE / "solvers"))

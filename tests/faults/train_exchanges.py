@@ -6,19 +6,19 @@ from pathlib import Path
 
 import torch
 
-from pipeline.training import distributed
-from pipeline.training import update as updating
-from pipeline.training.exchange import mean_over_ranks
-from pipeline.training.state import State
-from pipeline.training.update import shared, update
+from pipeline.parallel.gradient_allreduce import mean_over_ranks
+from pipeline.parallel.ranks import init_ranks
+from pipeline.training import step as updating
+from pipeline.training.step import shared, update
+from pipeline.training.train_state import State
 from surrogates import store
-from tests import problems
-from tests.training_cases import read
+from tests.support import problems
+from tests.support.training_cases import read
 
 if __name__ == "__main__":
     options = read("training.gradient_accumulation_steps=4").training
     problem = problems.problem((20,), ("periodic",))
-    with distributed.joined("cpu", Path.cwd()) as ranks:
+    with init_ranks("cpu", Path.cwd()) as ranks:
         torch.manual_seed(0)
         surrogate = store.build("fno", problems.options("fno"), problem, "float32")
         state = State(surrogate, torch.optim.AdamW(surrogate.parameters()))

@@ -8,12 +8,11 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from pipeline.training import distributed
-from pipeline.training.distributed import Ranks
-from pipeline.training.update import shared
+from pipeline.parallel.ranks import Ranks, init_ranks
+from pipeline.training.step import shared
 from surrogates import store
 from surrogates.contract import Problem, surrogate_names
-from tests import problems
+from tests.support import problems
 
 BATCH = 8
 #: What keeps constraints, and the surrogates that are trained with them.
@@ -51,7 +50,7 @@ def gradients(
 
 
 def main(file: Path) -> None:
-    with distributed.joined("cpu", file.parent) as ranks:
+    with init_ranks("cpu", file.parent) as ranks:
         found: dict[str, torch.Tensor] = {}
         for name in surrogate_names():
             for kind in ("float32", "float64"):

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import torch
 
-from pipeline.training import distributed, exchange
-from pipeline.training.update import shared
+from pipeline.parallel import gradient_allreduce
+from pipeline.parallel.ranks import init_ranks
+from pipeline.training.step import shared
 from surrogates import store
-from tests import problems
+from tests.support import problems
 
 if __name__ == "__main__":
-    exchange.TIMEOUT = timedelta(seconds=2)
+    gradient_allreduce.TIMEOUT = timedelta(seconds=2)
     problem = problems.problem((20,), ("periodic",))
-    with distributed.joined("cpu", Path.cwd()) as ranks:
+    with init_ranks("cpu", Path.cwd()) as ranks:
         surrogate = store.build("fno", problems.options("fno"), problem, "float32")
         model = shared(surrogate, ranks)
         for step in range(1, 5):

@@ -15,15 +15,15 @@ from typing import Any
 
 from pipeline import cli, train
 from pipeline.parallel import launch
-from pipeline.training import distributed, loop, members
+from pipeline.training import ensemble, loop
 
 PATIENCE = 8.0
 
-usual_training, usual_validation = members.train_all, loop.rollout_error
+usual_training, usual_validation = ensemble.train_all, loop.rollout_error
 
 
 def impatient(*arguments: Any, **named: Any) -> None:
-    distributed.TIMEOUT = timedelta(seconds=PATIENCE)
+    ensemble.TIMEOUT = timedelta(seconds=PATIENCE)
     usual_training(*arguments, **named)
 
 
@@ -37,7 +37,7 @@ def disturbed(*arguments: Any) -> float:
 
 
 if __name__ == "__main__":
-    members._TIME_TO_TELL = 0.0
+    ensemble._TIME_TO_TELL = 0.0
     if os.environ["RANK_1"] != "fails":
-        members.train_all, loop.rollout_error = impatient, disturbed
+        ensemble.train_all, loop.rollout_error = impatient, disturbed
     cli.main(train.run)

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from threadpoolctl import threadpool_info
 
-from pipeline.training import distributed
+from pipeline.parallel.ranks import init_ranks
 
 if __name__ == "__main__":
-    with distributed.joined("cpu", Path(tempfile.gettempdir())) as ranks:
+    with init_ranks("cpu", Path(tempfile.gettempdir())) as ranks:
         total = ranks.sum(torch.tensor([ranks.rank + 1.0])).item()
-        agreed = ranks.agree(f"said by {ranks.rank}")
+        agreed = ranks.broadcast(f"said by {ranks.rank}")
         threads = max(torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info()))
         line = f"{ranks.rank} {ranks.size} {total:g} {agreed.replace(' ', '_')} {threads}\n"
         print(line, end="", flush=True)

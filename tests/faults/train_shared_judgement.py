@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline import cli, train
-from surrogates.ensembles import Ensemble
+from surrogates.deep_ensemble import Ensemble
 
 usual = Ensemble._predict
 asked: list[int] = []

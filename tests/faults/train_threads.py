@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from pipeline.training import distributed
-from tests import problems
+from pipeline.parallel.ranks import init_ranks
 from tests.faults.train_gradients import gradients
+from tests.support import problems
 
 
 def communication_threads() -> int:
@@ -17,7 +17,7 @@ def communication_threads() -> int:
 
 
 if __name__ == "__main__":
-    with distributed.joined("cpu", Path.cwd()) as ranks:
+    with init_ranks("cpu", Path.cwd()) as ranks:
         gradients("fno", "float32", ranks, problems.fitting("fno"))
         ranks.sum(torch.ones(1))
         joined = communication_threads()

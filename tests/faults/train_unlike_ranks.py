@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from pipeline.training import distributed
-from pipeline.training.lbfgs import lbfgs
-from pipeline.training.state import State
+from pipeline.parallel.ranks import init_ranks
+from pipeline.training.optim.lbfgs import lbfgs
+from pipeline.training.train_state import State
 from surrogates import store
-from tests import problems
-from tests.training_cases import read
+from tests.support import problems
+from tests.support.training_cases import read
 
 FINISH = "training.finish={method: lbfgs, steps: 1, iterations: 20}"
 
@@ -23,7 +23,7 @@ usual = torch.Tensor.dot
 
 if __name__ == "__main__":
     problem = problems.problem((20,), ("periodic",))
-    with distributed.joined("cpu", Path.cwd()) as ranks:
+    with init_ranks("cpu", Path.cwd()) as ranks:
         if not ranks.is_first:
             torch.Tensor.dot = lambda self, other: 1.000001 * usual(self, other)  # type: ignore[method-assign]
         torch.manual_seed(0)

@@ -1,0 +1,1 @@
+"""The data card: README.md of a data set, with its figures."""

@@ -1,0 +1,101 @@
+"""The pictures on a data card, of a few trajectories of the training split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.data.manifest import Manifest
+from pipeline.data.windows import Shards
+from pipeline.plots import fields, particles, series, spectra
+from simsurrogate.files import partial_path, publish
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_TRAJECTORIES = 3
+_FRAMES = 4
+
+
+def draw(folder: Path, manifest: Manifest) -> list[Path]:
+    """Draws to `pictures/`: the first trajectories, their invariants, and on a periodic box the spectra of
+    the first; the files.
+    """
+    listed = [shard for shard in manifest.shards if shard.file.startswith("data/train/")]
+    files = [folder / shard.file for shard in listed]
+    shards = Shards(manifest.header, files, [shard.trajectories for shard in listed])
+    numbers = range(min(_TRAJECTORIES, len(shards)))
+    (folder / "pictures").mkdir(exist_ok=True)
+    drawn = [
+        _save(_trajectory(shards, number), folder / "pictures" / f"train-{number}.png") for number in numbers
+    ]
+    if shards.header.spec["invariants"]:
+        drawn.append(_save(_invariants(shards, len(numbers)), folder / "pictures" / "invariants.png"))
+    if all(axis["boundary"] == "periodic" for axis in shards.header.spec["axes"]):
+        drawn.append(_save(_spectra(shards), folder / "pictures" / "spectra.png"))
+    return drawn
+
+
+def _trajectory(shards: Shards, number: int) -> Figure:
+    """Fields, or the paths of particles; memory is that of the frames shown."""
+    header = shards.header
+    arrays, row = _place(shards, number)
+    if header.axes == ["particle"]:
+        unit = next(field["unit"] for field in header.spec["fields"] if field["name"] == "x")
+        x, y = (arrays[f"t0_fields/{name}"][row] for name in ("x", "y"))
+        figure = particles.draw(header.times, x, y, unit, _FRAMES)
+    else:
+        frames = np.unique(np.linspace(0, len(header.times) - 1, _FRAMES).astype(int))
+        coefficients = np.empty((len(header.channels("coefficients")), *header.sites), header.precision)
+        shards.fill("coefficients", arrays, (row,), coefficients, axis=0)
+        states = _states(shards, number, frames)
+        figure = fields.draw(header, header.times[frames], states, coefficients)
+    values = ", ".join(f"{name} = {arrays[f'scalars/{name}'][row]:.3g}" for name in header.parameters)
+    figure.suptitle(f"trajectory {arrays['sample'][row]}: {values}", fontsize="medium", wrap=True)
+    return figure
+
+
+def _invariants(shards: Shards, count: int) -> Figure:
+    invariants = shards.header.spec["invariants"]
+    values = np.empty((len(invariants), count, len(shards.header.times)))
+    for number in range(count):
+        arrays, row = _place(shards, number)
+        for place, quantity in enumerate(invariants):
+            values[place, number] = arrays[f"scalars/{quantity['name']}"][row]
+    return series.draw(shards.header.times, invariants, values)
+
+
+def _spectra(shards: Shards) -> Figure:
+    header = shards.header
+    axes, frames = header.spec["axes"], np.array([0, len(header.times) - 1])
+    extent = [axis["upper"] - axis["lower"] for axis in axes]
+    states = _states(shards, 0, frames)
+    return spectra.draw(header.channels("fields"), extent, axes[0]["unit"], header.times[frames], states)
+
+
+def _place(shards: Shards, number: int) -> tuple[dict[str, np.ndarray], int]:
+    """The arrays of the shard that holds a trajectory, and its row there."""
+    (shard,), (row,) = shards.locate(np.array([number]))
+    return shards.arrays(int(shard)), int(row)
+
+
+def _states(shards: Shards, number: int, frames: np.ndarray) -> np.ndarray:
+    """Some frames of a trajectory, (frames, C, *sites)."""
+    header = shards.header
+    arrays, row = _place(shards, number)
+    states = np.empty((len(frames), len(header.channels("fields")), *header.sites), header.precision)
+    for place, frame in enumerate(frames):
+        shards.fill("fields", arrays, (row, frame), states[place], axis=0)
+    return states
+
+
+def _save(figure: Any, path: Path) -> Path:
+    try:
+        figure.savefig(partial_path(path), format="png", dpi=100)
+    except BaseException:
+        partial_path(path).unlink(missing_ok=True)
+        raise
+    publish(partial_path(path), path)
+    return path

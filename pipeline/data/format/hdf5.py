@@ -1,0 +1,172 @@
+"""HDF5 files of contiguous datasets: made without their values, and read without any trust.
+
+The values are read and written at their places in the file, past HDF5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pipeline.data.format.layout import Item
+
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the values of a dataset lie in its file."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def num_bytes(self) -> int:
+        """The bytes of all values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @cached_property
+    def strides(self) -> tuple[int, ...]:
+        """The bytes from one index to the next along each axis."""
+        return tuple(
+            math.prod(self.shape[axis + 1 :]) * self.dtype.itemsize for axis in range(len(self.shape))
+        )
+
+
+def make_skeleton(path: Path, groups: dict[str, dict[str, Any]], content: dict[str, Item]) -> None:
+    """Makes a file with all but the values that vary; their place in it is fixed and empty."""
+    with h5py.File(path, "w", locking=False, alignment_threshold=1, alignment_interval=_ALIGNMENT) as file:
+        for group, marks in groups.items():
+            file.require_group(group).attrs.update(marks)
+        for name, item in content.items():
+            early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            dataset = file.create_dataset(name, item.shape, item.dtype, dcpl=early)
+            dataset.attrs.update(item.attributes)
+            if item.values is not None:
+                dataset[...] = item.values
+        _name_dimensions(file, content)
+
+
+def _name_dimensions(file: h5py.File, content: dict[str, Item]) -> None:
+    """Attaches coordinates as HDF5 dimension scales, and shows all that has named dimensions at the
+    root too, by hard links: there xarray and netCDF look.
+    """
+    scales = {}
+    for name, item in content.items():
+        base = name.rpartition("/")[2]
+        if item.dimensions == (base,) or name == "sample":
+            scales[base] = file[name]
+            file[name].make_scale(base)
+    for name, item in content.items():
+        base = name.rpartition("/")[2]
+        dataset = file[name]
+        if dataset.is_scale or not item.dimensions or name.startswith("boundary_conditions/"):
+            continue
+        for axis, dimension in enumerate(item.dimensions):
+            dataset.dims[axis].attach_scale(scales[dimension])
+    for name, item in content.items():
+        base = name.rpartition("/")[2]
+        if "/" in name and len(item.dimensions) == len(item.shape) and base not in ("mask", "values"):
+            file[base] = file[name]
+
+
+def mark(path: Path, attribute: str, value: Any) -> None:
+    """Changes an attribute of the file in its place."""
+    with h5py.File(path, "r+", locking=False) as file:
+        file.attrs.modify(attribute, value)
+
+
+def places(path: Path) -> dict[str, Place]:
+    """Where each dataset of a file lies.
+
+    Raises:
+        ValueError: the file is not HDF5, or holds what could lead outside of it: a link, or a dataset
+            that is virtual, external, chunked or larger than the file.
+    """
+    with _opened(path) as file:
+        return {name: _place(path, name, dataset) for name, dataset in _datasets(path, file)}
+
+
+def memory_maps(path: Path, found: dict[str, Place]) -> dict[str, np.ndarray]:
+    """The datasets of a file as read-only arrays over one memory map."""
+    raw = np.memmap(path, np.uint8, "r")
+    return {name: _view(raw, place) for name, place in found.items()}
+
+
+def attributes(path: Path, group: str = "/") -> dict[str, Any]:
+    """The attributes of the file or of one of its groups or datasets.
+
+    Raises:
+        ValueError: the file is not HDF5 or holds no such group.
+    """
+    with _opened(path) as file:
+        try:
+            return dict(file[group].attrs)
+        except KeyError:
+            raise ValueError(f"{path}: {group} is missing") from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise ValueError(f"{path}: is not a readable HDF5 file: {error}") from None
+    with file:
+        yield file
+
+
+def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Every dataset, reached by hard links alone; a group that is linked twice is entered once."""
+    entered = set()
+    groups = [("", file["/"])]
+    while groups:
+        prefix, group = groups.pop()
+        address = h5py.h5o.get_info(group.id).addr
+        if address in entered:
+            continue
+        entered.add(address)
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(
+                    f"{path}: {prefix}{name} is a link that can lead outside of the file; refused"
+                )
+            member = group[name]
+            if isinstance(member, h5py.Group):
+                groups.append((f"{prefix}{name}/", member))
+            elif isinstance(member, h5py.Dataset):
+                yield prefix + name, member
+            else:
+                raise ValueError(f"{path}: {prefix}{name} is neither a group nor a dataset; refused")
+
+
+def _place(path: Path, name: str, dataset: h5py.Dataset) -> Place:
+    creation = dataset.id.get_create_plist()
+    if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_external_count() > 0:
+        raise ValueError(
+            f"{path}: {name} is virtual, external, compact or chunked, not contiguous in this file; refused"
+        )
+    if dataset.dtype.hasobject or dataset.shape is None:
+        raise ValueError(f"{path}: {name} holds {dataset.dtype}, not plain numbers; refused")
+    place = Place(dataset.id.get_offset() or 0, dataset.shape, dataset.dtype)
+    if place.offset + place.num_bytes > path.stat().st_size:
+        raise ValueError(
+            f"{path}: {name} declares {place.num_bytes} bytes at {place.offset}, past the end of the file "
+            f"({path.stat().st_size} bytes); refused"
+        )
+    return place
+
+
+def _view(raw: np.ndarray, place: Place) -> np.ndarray:
+    return raw[place.offset : place.offset + place.num_bytes].view(place.dtype).reshape(place.shape)

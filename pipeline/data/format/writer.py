@@ -1,0 +1,185 @@
+"""Writes one shard: an HDF5 file of contiguous datasets in The Well's layout.
+
+HDF5 makes the file's skeleton; the values then go straight to their places in the file, so that a
+write is one system call and a full disk an ordinary error.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import mul
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.format import hdf5
+from pipeline.data.format.hdf5 import Place
+from pipeline.data.format.layout import Header, Item, field_path, group_attributes, items
+from simsurrogate.files import partial_path, publish
+
+_COPY_BYTES = 2**24
+_DATASET_BYTES = 2**13
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
+
+class ShardWriter:
+    """Writes the trajectories of one shard, rows of its datasets, under a partial name.
+
+    A row may be written again; only the rows below `publish(rows)` are kept.
+    """
+
+    def __init__(self, path: Path, header: Header, rows: int):
+        self._path, self._header, self._rows = path, header, rows
+        self._partial = partial_path(path)
+        self._items = items(header, rows)
+        self._descriptor, self._places = _preallocated(self._partial, header, rows, self._items)
+
+    def write_states(self, window: tuple[slice, ...], states: np.ndarray) -> None:
+        """Writes a window (rows, frames, *block), (C, *window), in the header's precision."""
+        self._write_fields("fields", window, states)
+
+    def write_coefficients(self, window: tuple[slice, ...], coefficients: np.ndarray) -> None:
+        """Writes a window (rows, *block) of the coefficient fields, (K, *window), likewise."""
+        self._write_fields("coefficients", window, coefficients)
+
+    def write_scalars(
+        self,
+        first: int,
+        trajectories: Sequence[int],
+        parameters: Sequence[Mapping[str, Any]],
+        invariants: Mapping[str, np.ndarray],
+    ) -> None:
+        """Writes, from row `first` on, the index and the parameters of trajectories, and their invariants
+        (rows, T) each.
+        """
+        values: dict[str, Any] = {"sample": trajectories}
+        values |= {f"scalars/{name}": [one[name] for one in parameters] for name in self._header.parameters}
+        values |= {
+            f"parameters/{name}": [one[name] for one in parameters] for name in self._header.parameter_shapes
+        }
+        values |= {f"scalars/{name}": series for name, series in invariants.items()}
+        for path, value in values.items():
+            item = self._items[path]
+            array = np.asarray(value, item.dtype).reshape(len(trajectories), *item.shape[1:])
+            _write_at(self._descriptor, self._places[path].offset + first * item.row_bytes, array)
+
+    def publish(self, rows: int) -> None:
+        """Marks the shard complete and gives it its final name; it holds its first `rows` rows.
+
+        A contiguous dataset cannot shrink, so a shard with fewer rows than planned is copied.
+        """
+        if rows < self._rows:
+            self._copy_to_fewer(rows)
+        os.fsync(self._descriptor)
+        hdf5.mark(self._partial, "complete", True)
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+        publish(self._partial, self._path)
+
+    def discard(self) -> None:
+        """Closes and removes what was written."""
+        os.close(self._descriptor)
+        self._partial.unlink(missing_ok=True)
+
+    def _write_fields(self, kind: str, window: tuple[slice, ...], values: np.ndarray) -> None:
+        channel, components = 0, len(self._header.axes)
+        for field in self._header.spec[kind]:
+            place = self._places[field_path(field)]
+            if field["order"]:
+                part = np.moveaxis(values[channel : channel + components], 0, -1)
+                _write_window(self._descriptor, place, (*window, slice(0, components)), part)
+                channel += components
+            else:
+                _write_window(self._descriptor, place, window, values[channel])
+                channel += 1
+
+    def _copy_to_fewer(self, rows: int) -> None:
+        shorter = partial_path(self._partial)
+        fewer = items(self._header, rows)
+        descriptor, places = _preallocated(shorter, self._header, rows, fewer)
+        for path, item in fewer.items():
+            if item.varies:
+                source, target = self._places[path].offset, places[path].offset
+                _copy_bytes(self._descriptor, source, descriptor, target, item.row_bytes * rows)
+        os.close(self._descriptor)
+        shorter.replace(self._partial)
+        self._descriptor, self._places, self._rows = descriptor, places, rows
+
+
+@contextmanager
+def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
+    """A writer whose partial file is removed when anything goes wrong.
+
+    Raises:
+        OSError: the file cannot be written; the message tells the bytes needed and free.
+    """
+    try:
+        writer = ShardWriter(path, header, rows)
+        try:
+            yield writer
+        except BaseException:
+            writer.discard()
+            raise
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        needed, free = _bytes_of(items(header, rows)), shutil.disk_usage(path.parent).free
+        raise OSError(
+            f"cannot write {path}: {error.strerror}; it needs {needed} bytes and {free} are free; "
+            "make room and run the same command again: finished shards are kept"
+        ) from error
+
+
+def _preallocated(
+    path: Path, header: Header, rows: int, content: dict[str, Item]
+) -> tuple[int, dict[str, Place]]:
+    """Makes the file with all but the rows' values; an open descriptor and the places of the datasets.
+
+    HDF5 does not survive a disk that gets full, so the room is tried before it is asked to write.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        os.posix_fallocate(descriptor, 0, _bytes_of(content))
+        hdf5.make_skeleton(path, group_attributes(header, rows), content)
+        os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
+        return descriptor, hdf5.places(path)
+    except BaseException:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _bytes_of(content: dict[str, Item]) -> int:
+    """An upper bound of the bytes of a file with this content."""
+    values = sum(math.prod(item.shape) * item.dtype.itemsize for item in content.values())
+    return values + _DATASET_BYTES * (len(content) + 4)
+
+
+def _write_window(descriptor: int, place: Place, window: tuple[slice, ...], values: np.ndarray) -> None:
+    """Writes `values` to a window of the array at `place`, one contiguous run after the other."""
+    whole = len(window)
+    while whole > 0 and values.shape[whole - 1] == place.shape[whole - 1]:
+        whole -= 1
+    outer = max(whole - 1, 0)
+    start = place.offset + sum(map(mul, (part.start for part in window), place.strides))
+    for position in np.ndindex(values.shape[:outer]):
+        _write_at(descriptor, start + sum(map(mul, position, place.strides)), values[position])
+
+
+def _write_at(descriptor: int, offset: int, values: np.ndarray) -> None:
+    rest = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+    while len(rest) > 0:
+        written = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[written:], offset + written
+
+
+def _copy_bytes(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
+    for start in range(0, count, _COPY_BYTES):
+        chunk = os.pread(source, min(_COPY_BYTES, count - start), source_offset + start)
+        _write_at(target, target_offset + start, np.frombuffer(chunk, np.uint8))

@@ -1,1 +1,0 @@
-"""The pictures of a data card, one kind a module: each draws on a figure what it is given."""

@@ -1,0 +1,1 @@
+"""Generation of trajectories, shard by shard."""

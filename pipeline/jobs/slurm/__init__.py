@@ -1,0 +1,1 @@
+"""The stages as a chain of Slurm jobs."""

@@ -1,0 +1,1 @@
+"""Figures of fields, particles, spectra and curves."""

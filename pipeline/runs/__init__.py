@@ -1,0 +1,1 @@
+"""The run folder: its records, locks and progress."""

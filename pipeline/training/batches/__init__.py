@@ -1,0 +1,1 @@
+"""Batches of training windows: their order, their loading and what is added to them."""

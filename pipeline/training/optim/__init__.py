@@ -1,0 +1,1 @@
+"""Optimisers, averages of the weights and weights of the losses."""

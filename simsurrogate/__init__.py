@@ -1,0 +1,1 @@
+"""The ground floor that solvers, surrogates and the pipeline share."""

@@ -1,0 +1,5 @@
+"""Heat conduction."""
+
+from solvers.heat.solver import Heat
+
+__all__ = ["Heat"]

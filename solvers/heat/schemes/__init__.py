@@ -1,0 +1,1 @@
+"""Time integration schemes of the heat equation."""

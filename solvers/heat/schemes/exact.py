@@ -1,0 +1,66 @@
+"""The exact propagator of the discrete operator, where the diffusivity is the same everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solvers.heat.operator import Walls
+from solvers.heat.schemes.scheme import Scheme
+from solvers.numerics.laplacian_transforms import SpectralTransform
+
+
+class ExactPropagator(Scheme):
+    """u(t + tau) = exp(tau A) u(t) + tau phi_1(tau A) s, mode by mode, with phi_1(z) = (e^z - 1) / z.
+
+    Exact in time to round-off for any tau (Hochbruck & Ostermann 2010, Exponential integrators,
+    doi:10.1017/S0962492910000048, equation 2.10 for the phi functions).
+    """
+
+    def __init__(self, transform: SpectralTransform, diffusivity: float, walls: Walls):
+        self.grid = transform.grid
+        self.transform = transform
+        self.walls = walls
+        self._rates = -diffusivity * transform.eigenvalues()
+        self._last: tuple[float, np.ndarray, np.ndarray] | None = None
+
+    def advance(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> np.ndarray:
+        """See `Scheme.advance`."""
+        decay, response = self._factors(duration)
+        modes = decay * self.transform.forward(temperature)
+        if source is not None:
+            modes += response * self.transform.forward(source)
+        return self.transform.inverse(modes)
+
+    def heat_supplied(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> float:
+        """See `Scheme.heat_supplied`: the integral of u over the step is tau phi_1 u + tau^2 phi_2 s."""
+        _, response = self._factors(duration)
+        integral = response * self.transform.forward(temperature)
+        supply = 0.0
+        if source is not None:
+            integral += duration**2 * _phi_2(duration * self._rates) * self.transform.forward(source)
+            supply = float(np.sum(source)) * duration
+        loss = float(np.sum(self.walls.loss * self.transform.inverse(integral)))
+        return float(self.grid.total(supply - loss)[0]) * self.grid.cell_volume
+
+    def _factors(self, duration: float) -> tuple[np.ndarray, np.ndarray]:
+        """exp(tau A) and tau phi_1(tau A), kept for the next step of the same length."""
+        if self._last is None or self._last[0] != duration:
+            exponent = duration * self._rates
+            response = duration * _phi_1(exponent)
+            self._last = (duration, np.exp(exponent), response)
+        return self._last[1], self._last[2]
+
+
+def _phi_1(z: np.ndarray) -> np.ndarray:
+    """(e^z - 1) / z, 1 at 0."""
+    values: np.ndarray = np.divide(np.expm1(z), z, out=np.ones_like(z), where=z != 0)
+    return values
+
+
+def _phi_2(z: np.ndarray) -> np.ndarray:
+    """(e^z - 1 - z) / z^2; by its series near 0, where the difference cancels."""
+    series = np.ones_like(z)
+    for number in range(12, 2, -1):
+        series = 1 + series * z / number
+    direct = np.divide(np.expm1(z) - z, z**2, out=np.ones_like(z), where=z != 0)
+    return np.where(np.abs(z) < 0.1, series / 2, direct)

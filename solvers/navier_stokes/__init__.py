@@ -1,0 +1,5 @@
+"""Two-dimensional incompressible flow."""
+
+from solvers.navier_stokes.solver import NavierStokes
+
+__all__ = ["NavierStokes"]

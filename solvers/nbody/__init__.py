@@ -1,0 +1,5 @@
+"""Gravitating bodies."""
+
+from solvers.nbody.solver import NBody
+
+__all__ = ["NBody"]

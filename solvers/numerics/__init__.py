@@ -1,0 +1,1 @@
+"""Numerical building blocks that solvers share."""

@@ -1,0 +1,1 @@
+"""Parts of surrogates of fields on a grid."""

@@ -1,0 +1,88 @@
+"""Fourier layers between a lifting and a projection: from fields on a grid to fields on the same grid.
+
+Shape letters: B batch, I inputs, Q conditions, W width; X stands for all sites. Inside, sites come first:
+see `spectral`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from surrogates.contract import Problem
+from surrogates.networks.film import FiLM
+from surrogates.networks.spectral_convolution import SpectralConvolution, TruncatedFourier
+
+#: Period of the Fourier basis on an axis that is not periodic, in units of the axis.
+_PERIOD_BETWEEN_WALLS = 1.25
+
+
+class FourierNetwork(nn.Module):
+    """Fourier layers between a lifting and a projection that act on each cell alone.
+
+        h ← h + V gelu(FiLM(K h + W h, p)),    (K h)^(k) = R(k) ĥ(k) for |k| < modes
+
+    On an axis that is not periodic the Fourier basis has a period of 1.25 axes, so that its two ends
+    are apart, and is evaluated on the cells only. The weights do not depend on the number of cells. A
+    shift of all fields along a periodic axis shifts what comes out.
+
+    Raises:
+        ValueError: more modes than the grid resolves.
+
+    Source: Li et al. 2021, "Fourier Neural Operator for Parametric PDEs" (arXiv 2010.08895).
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        num_fields: int,
+        num_conditions: int,
+        num_out: int,
+        width: int,
+        modes: Sequence[int],
+        layers: int,
+    ):
+        super().__init__()
+        periods = tuple(
+            1.0 if boundary == "periodic" else _PERIOD_BETWEEN_WALLS for boundary in problem.boundaries
+        )
+        self.fourier = TruncatedFourier(problem.sites, periods, tuple(modes))
+        self.lifting = nn.Sequential(nn.Linear(num_fields, width), nn.GELU(), nn.Linear(width, width))
+        self.layers = nn.ModuleList(FourierLayer(width, num_conditions, self.fourier) for _ in range(layers))
+        self.projection = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, num_out))
+
+    def forward(self, fields_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+        """Fields (B, *sites, num_out) from those (B, *sites, num_fields) of each case."""
+        # Contiguous: else PyTorch takes another product, with other round-off, where no gradient is kept.
+        hidden_XBW = self.lifting(fields_BXI.movedim(0, -2).contiguous())
+        for layer in self.layers:
+            hidden_XBW = layer(hidden_XBW, conditions_BQ, self.fourier)
+        out: torch.Tensor = self.projection(hidden_XBW)
+        return out.movedim(-2, 0)
+
+
+class FourierLayer(nn.Module):
+    """h + V gelu(FiLM(K h + W h + b, p)): a non-local and a local linear map, and a non-linearity.
+
+    V has no constant of its own: the next layer's b and the projection make up for any.
+    """
+
+    def __init__(self, width: int, num_conditions: int, fourier: TruncatedFourier):
+        super().__init__()
+        self.spectral = SpectralConvolution(width, fourier)
+        self.local = nn.Linear(width, width)
+        self.film = FiLM(num_conditions, width)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self, hidden_XBW: torch.Tensor, conditions_BQ: torch.Tensor, fourier: TruncatedFourier
+    ) -> torch.Tensor:
+        """The next hidden field, (*sites, B, W)."""
+        mixed = self.spectral(hidden_XBW, fourier, onto=self.local(hidden_XBW))
+        active = nn.functional.gelu(self.film(mixed, conditions_BQ))
+        # One product that adds: h + V a.
+        next_hidden = torch.addmm(hidden_XBW.flatten(0, -2), active.flatten(0, -2), self.out.weight.T)
+        return next_hidden.view_as(hidden_XBW)

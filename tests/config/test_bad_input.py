@@ -1,0 +1,120 @@
+"""A user's mistake: one clear message, non-zero exit on every rank within 10 s, nothing half-written."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.launching import SMALL, mpi, run, stage
+
+MISTAKES = [
+    # override, what the message must name
+    ("samples.trian=3", ["samples.trian", "'train'"]),
+    ("solver.diffusivty.kind=constant", ["solver.diffusivty", "'diffusivity'"]),
+    ("solver.boundary.w=periodic", ["solver.boundary.w"]),
+    ("solver=haet", ["haet", "'heat'"]),
+    ("surrogate=fnoo", ["fnoo", "'fno'"]),
+    ("experiment=smok", ["smok", "'smoke'"]),
+    ("+training.stepz=3", ["training.stepz", "'steps'"]),
+    ("samples.train=many", ["samples.train", "many"]),
+    ("samples.train=-1", ["samples.train=-1", "greater than 0"]),
+    ("samples.train=1.5", ["samples.train=1.5", "integer"]),
+    ("solver.resolution=0", ["resolution", "0"]),
+    ("solver.resolution=[16,16,16,16]", ["resolution", "4"]),
+    ("solver.boundary.x=open", ["solver.boundary.x", "open", "periodic"]),
+    ("output.duration=-1", ["output.duration=-1", "greater than 0"]),
+    ("storage.precision=float16", ["storage.precision", "float16", "float32"]),
+    ("solver.extent=[1.0,-1.0]", ["extent", "-1"]),
+    ("samples.train=", ["samples.train"]),
+    ("samples.train=true", ["samples.train=True", "not true or false"]),
+    ("training.learning_rate=inf", ["training.learning_rate=inf", "finite"]),
+    ("output.duration=inf", ["output.duration=inf", "finite"]),
+    ("solver.extent=[1.0,inf]", ["solver.extent.1=inf", "finite"]),
+    ("solver.diffusivity.range=[0.1,nan]", ["solver.diffusivity.range.1=nan", "finite"]),
+]
+
+
+@pytest.mark.parametrize(("override", "named"), MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
+def test_the_message_names_the_key_and_what_is_legal(override: str, named: list[str], tmp_path: Path) -> None:
+    result = stage("generate", override, f"run={tmp_path / 'run'}")
+    assert result.returncode == 2, result.stderr
+    for words in named:
+        assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 3
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("launch", ["mpirun", "torchrun"])
+def test_every_rank_ends_within_ten_seconds(launch: str, tmp_path: Path) -> None:
+    arguments = ["-m", "pipeline.generate", f"run={tmp_path / 'run'}", "samples.train=-1"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *arguments]
+    warm = time.monotonic()
+    run([sys.executable, *arguments])
+    start = time.monotonic()
+    result = run(mpi(3, *arguments) if launch == "mpirun" else torchrun)
+    assert result.returncode != 0
+    assert time.monotonic() - start < 10 + 3 * (start - warm)
+    assert result.stderr.count("error: samples.train=-1") == 1
+
+
+def test_a_step_over_the_stability_limit_is_refused_with_the_limit(tmp_path: Path) -> None:
+    result = stage(
+        "generate", *SMALL, "solver.scheme=euler", "solver.time_step=0.1", f"run={tmp_path / 'run'}", ranks=2
+    )
+    assert result.returncode == 2
+    assert "0.1" in result.stderr
+    assert "stab" in result.stderr
+    assert not (tmp_path / "run" / "dataset" / "data").exists()
+
+
+def test_more_ranks_than_the_grid_allows_is_refused_with_the_legal_counts(tmp_path: Path) -> None:
+    arguments = [*SMALL, "solver.resolution=2", "group_size=3", f"run={tmp_path / 'run'}"]
+    result = stage("generate", *arguments, ranks=3)
+    assert result.returncode == 2
+    assert "3 ranks cannot share a grid of 2 rows" in result.stderr
+    assert "use 1 to 2 ranks" in result.stderr
+    assert not (tmp_path / "run" / "dataset" / "data").exists()
+
+
+@pytest.mark.parametrize("name", ["validate", "train", "evaluate"])
+def test_a_missing_data_set_is_named_with_the_command_that_makes_it(name: str, tmp_path: Path) -> None:
+    result = stage(name, f"run={tmp_path / 'run'}")
+    assert result.returncode == 2
+    assert str(tmp_path / "run" / "dataset") in result.stderr
+    assert "generate" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["validate", "train"])
+def test_a_foreign_folder_is_no_data_set(name: str, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "manifest.json").write_text('{"name": "of another project"}')
+    result = stage(name, f"run={tmp_path / 'run'}", f"dataset={foreign}")
+    assert result.returncode == 2
+    assert "manifest.json" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_overrides_change_what_they_say(tmp_path: Path) -> None:
+    overrides = [
+        "solver.resolution=[96,64]",
+        "solver.boundary.x=dirichlet",
+        "surrogate.width=20",
+        "samples.train=32",
+    ]
+    shown = stage("generate", *overrides, "--cfg", "job").stdout
+    assert "train: 32" in shown
+    assert "x: dirichlet" in shown
+    assert "width: 20" in shown
+    assert "- 96\n  - 64" in shown
+
+
+def test_an_override_is_text_and_never_run(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    for text in (f"$(touch {canary})", f"; touch {canary}", f"`touch {canary}`", "{_target_:os.abort}"):
+        result = stage("generate", f"solver.scheme={text!r}", f"run={tmp_path / 'run'}")
+        assert result.returncode == 2
+        assert "Traceback" not in result.stderr
+    assert not canary.exists()

@@ -1,0 +1,200 @@
+"""Where scalars alone determine a trajectory, its start is known at any point, and so is what follows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from solvers.contract import Parameters, Solver
+from solvers.heat import Heat
+from tests.support.heat_cases import heat
+from tests.support.navier_stokes_cases import flow
+from tests.support.nbody_cases import KEPLER, nbody
+
+HARMONICS = {"diffusivity": {"kind": "constant"}, "initial": {"kind": "harmonics", "count": 3}}
+WALLED = {"x": "dirichlet", "y": "neumann", "z": "periodic"}
+WARM = {"x": [1.0, 2.0]}
+VORTICES = {"initial": {"kind": "taylor_green", "phases": "zero"}, "extent": [1.0, 0.8], "resolution": 20}
+FIXED = KEPLER | {"orientation": "fixed", "mass_ratio": [0.2, 0.9]}
+
+CASES: dict[str, Solver] = {
+    "heat, bar": heat(**HARMONICS, extent=[0.7], resolution=11, boundary=WALLED, boundary_values=WARM),
+    "heat, wall and insulation": heat(
+        **HARMONICS, extent=[1.0, 0.6], resolution=13, boundary=WALLED, boundary_values=WARM
+    ),
+    "heat, all kinds": heat(
+        **HARMONICS, extent=[1.0, 0.6, 0.8], resolution=8, boundary=WALLED, boundary_values=WARM
+    ),
+    "heat, periodic": heat(**HARMONICS, resolution=12),
+    "flow": flow(**VORTICES, forcing={"kind": "none"}),
+    "flow, kolmogorov": flow(**VORTICES, forcing={"kind": "kolmogorov"}),
+    "flow, diagonal": flow(**VORTICES, forcing={"kind": "diagonal"}),
+    "two bodies": nbody(system=FIXED, gravitational_constant=0.7),
+    "two bodies in space": nbody(system=FIXED, dimension=3),
+    "three bodies": nbody(),
+}
+
+
+@pytest.fixture(params=CASES)
+def solver(request: pytest.FixtureRequest) -> Solver:
+    return CASES[request.param]
+
+
+def drawn(solver: Solver, seed: int = 3) -> Parameters:
+    return solver.sample(np.random.default_rng(seed))
+
+
+def mesh(solver: Solver) -> dict[str, np.ndarray]:
+    centres = np.meshgrid(*(axis.coordinates for axis in solver.spec.axes), indexing="ij")
+    return dict(zip((axis.name for axis in solver.spec.axes), centres, strict=True))
+
+
+def expected(solver: Solver, parameters: Parameters) -> dict[str, np.ndarray]:
+    """The initial state and the coefficients of the grid, by the names of their channels."""
+    names = [axis.name for axis in solver.spec.axes]
+    fields = (*solver.spec.fields, *solver.spec.coefficients)
+    channels = [
+        name
+        for field in fields
+        for name in ([f"{field.name}_{axis}" for axis in names] if field.order else [field.name])
+    ]
+    found = np.concatenate([solver.initial_state(parameters), solver.coefficients(parameters)])
+    return dict(zip(channels, found, strict=True))
+
+
+def test_the_start_at_the_sites_is_the_initial_state(solver: Solver) -> None:
+    assert solver.spec.determined
+    parameters = drawn(solver)
+    found = solver.fields_at_start(mesh(solver), parameters, np)
+    wanted = expected(solver, parameters)
+    assert list(found) == list(wanted)
+    for name, values in wanted.items():
+        scale = max(np.abs(values).max(), 1e-3)
+        assert np.allclose(np.broadcast_to(found[name], values.shape), values, rtol=0, atol=2e-13 * scale)
+
+
+def test_torch_gives_the_same_of_many_trajectories_at_once(solver: Solver) -> None:
+    each = [drawn(solver, seed) for seed in range(3)]
+    is_grid = solver.spec.axes[0].name == "x"
+    shape = (3, *(1,) * len(solver.spec.axes)) if is_grid else (3,)
+    together = {
+        name: torch.tensor([one[name] for one in each], dtype=torch.float64).view(shape) for name in each[0]
+    }
+    points = {name: torch.from_numpy(values) for name, values in mesh(solver).items()}
+    found = solver.fields_at_start(points, together, torch)
+    for row, parameters in enumerate(each):
+        for name, values in expected(solver, parameters).items():
+            many = found[name].expand(3, *values.shape)
+            assert np.allclose(many[row].numpy(), values, rtol=0, atol=2e-13 * max(np.abs(values).max(), 1))
+
+
+def test_only_what_scalars_tell_is_determined() -> None:
+    undetermined = [
+        heat(diffusivity={"kind": "constant"}),
+        heat(initial=HARMONICS["initial"]),
+        heat(**HARMONICS, heaters={"count": 1}),
+        flow(initial={"kind": "taylor_green"}),
+        flow(**VORTICES | {"forcing": {"kind": "ring"}, "resolution": 64}),
+        flow(**VORTICES, tracer={"present": True}),
+        nbody(system=KEPLER),
+        nbody(system={"mass_ratio": [0.5, 1.0]}),
+        nbody(system={"kind": "figure_eight"}),
+    ]
+    for solver in undetermined:
+        assert not solver.spec.determined
+        assert any(isinstance(value, np.ndarray) for value in drawn(solver).values())
+        with pytest.raises(ValueError, match=f"the scalar parameters of these {solver.spec.name} traj"):
+            solver.fields_at_start(mesh(solver), drawn(solver), np)
+    for solver in CASES.values():
+        assert all(isinstance(value, float) for value in drawn(solver).values())
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if name.startswith("heat")])
+def test_harmonics_fade_as_the_residual_says_and_meet_the_walls(case: str) -> None:
+    """Each harmonic is an eigenfunction; with one wall axis the profile between the walls is steady."""
+    solver = CASES[case]
+    assert isinstance(solver, Heat)
+    rng = np.random.default_rng(0)
+    axes = solver.spec.axes
+    points = {
+        axis.name: torch.tensor(rng.uniform(axis.lower, axis.upper, 30), requires_grad=True) for axis in axes
+    }
+    points["t"] = torch.tensor(rng.uniform(0, 0.1, 30), requires_grad=True)
+    parameters = drawn(solver)
+    factors = {"periodic": 2, "dirichlet": 1, "neumann": 1}
+    squared = sum((factors[axis.boundary] * math.pi / (axis.upper - axis.lower)) ** 2 for axis in axes)
+    k = parameters["diffusivity"]
+    faded = {
+        f"amplitude_{m}": parameters[f"amplitude_{m}"] * torch.exp(-k * m**2 * squared * points["t"])
+        for m in (1, 2, 3)
+    }
+    spatial = {axis.name: points[axis.name] for axis in axes}
+    fields = solver.fields_at_start(spatial, faded | {"diffusivity": k}, torch)
+
+    def derivative(values: torch.Tensor, axis: str) -> torch.Tensor:
+        (slope,) = torch.autograd.grad(values.sum(), points[axis], create_graph=True)
+        return slope
+
+    rate = derivative(fields["temperature"], "t").abs().max()
+    left = solver.residual(fields, derivative, parameters)["heat"]
+    assert left.abs().max() < 1e-13 * rate
+    for axis in axes:
+        for end, value in zip((axis.lower, axis.upper), axis.boundary_values, strict=True):
+            at_wall = spatial | {axis.name: torch.full_like(points[axis.name], end, requires_grad=True)}
+            temperature = solver.fields_at_start(at_wall, parameters, torch)["temperature"]
+            if axis.boundary == "dirichlet":
+                torch.testing.assert_close(temperature, torch.full_like(temperature, value))
+            elif axis.boundary == "neumann":
+                (slope,) = torch.autograd.grad(temperature.sum(), at_wall[axis.name])
+                torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-13)
+
+
+def test_taylor_green_vortices_fade_as_the_residual_says() -> None:
+    solver = CASES["flow"]
+    parameters = drawn(solver)
+    rng = np.random.default_rng(0)
+    points = {name: torch.tensor(rng.uniform(0, 1, 30), requires_grad=True) for name in ("x", "y", "t")}
+    squared = sum((2 * math.pi * 2 / length) ** 2 for length in (1.0, 0.8))
+    faded = parameters["amplitude"] * torch.exp(-parameters["viscosity"] * squared * points["t"])
+    fields = solver.fields_at_start(points, parameters | {"amplitude": faded}, torch)
+
+    def derivative(values: torch.Tensor, axis: str) -> torch.Tensor:
+        (slope,) = torch.autograd.grad(values.sum(), points[axis], create_graph=True)
+        return slope
+
+    rate = derivative(fields["vorticity"], "t").abs().max()
+    for left in solver.residual(fields, derivative, parameters).values():
+        assert left.abs().max() < 1e-12 * rate
+
+
+@pytest.mark.parametrize("case", ["heat, periodic", "heat, insulated", "flow, tracer"])
+def test_conserved_fields_keep_their_mean(case: str) -> None:
+    insulated = dict.fromkeys("xyz", "neumann")
+    solver = {
+        "heat, periodic": lambda: heat(resolution=12),
+        "heat, insulated": lambda: heat(
+            resolution=12, boundary=insulated, boundary_values={"x": [0.5, -0.5]}
+        ),
+        "flow, tracer": lambda: flow(resolution=32, tracer={"present": True}),
+    }[case]()
+    parameters = drawn(solver)
+    assert all(field.conserved for field in solver.spec.fields)
+    state = solver.initial_state(parameters)
+    end = solver.advance(state, parameters, 0.0, 0.1)
+    axes = tuple(range(1, state.ndim))
+    assert np.abs(end - state).max() > 1e-3
+    assert np.allclose(end.mean(axes), state.mean(axes), rtol=0, atol=1e-13)
+
+
+def test_walls_and_heaters_that_supply_heat_conserve_no_mean() -> None:
+    insulated = dict.fromkeys("xyz", "neumann")
+    for solver in (
+        heat(boundary=WALLED),
+        heat(boundary=insulated, boundary_values={"x": [0.5, 0.5]}),
+        heat(heaters={"count": 1}),
+        nbody(),
+    ):
+        assert not any(field.conserved for field in solver.spec.fields)

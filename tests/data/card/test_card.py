@@ -1,0 +1,74 @@
+"""The data card says what is in the data set and shows it, in every dimension."""
+
+import resource
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from pipeline.data.card import figures
+from pipeline.data.manifest import complete_manifest
+from pipeline.plots import particles, spectra
+from tests.faults.driving import drift
+from tests.support.launching import succeeded
+
+
+def test_a_picture_that_cannot_be_saved_leaves_no_part_of_it(tmp_path: Path) -> None:
+    succeeded(drift("generate", tmp_path))
+    folder = tmp_path / "dataset"
+    shutil.rmtree(folder / "pictures")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            figures.draw(folder, complete_manifest(folder))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((folder / "pictures").iterdir())
+
+
+@pytest.mark.parametrize("resolution", ["[12]", "[12,8]", "[8,6,4]"])
+def test_the_card_tells_and_shows_the_data(resolution: str, tmp_path: Path) -> None:
+    allowed = "storage.max_failed_share=0.2"
+    succeeded(drift("generate", tmp_path, f"solver.resolution={resolution}", allowed, fault="nan:1"))
+    folder = tmp_path / "dataset"
+    card = (folder / "README.md").read_text()
+    for words in (
+        "n_t + v·∇n = 0",
+        "kg/m^3",
+        "amplitude",
+        "core-seconds",
+        "run=SOME_RUN",
+        "test_extrapolation",
+        "the_well",
+    ):
+        assert words in card
+    assert "python -m pipeline.validate run=SOME_RUN dataset=DIR" in card
+    assert "trajectory 1: the state is not finite in float32 at time 0.1" in card
+    assert "| train | 3 | 2 |" in card
+    pictures = sorted((folder / "pictures").glob("*.png"))
+    assert [path.stem for path in pictures] == ["invariants", "spectra", "train-0", "train-1", "train-2"]
+    for picture in pictures:
+        assert f"pictures/{picture.name}" in card
+        assert image.imread(picture).std() > 0.05
+
+
+def test_a_spectrum_holds_the_mean_square_where_the_waves_are() -> None:
+    x, y = np.meshgrid(np.arange(48) / 48 * 3.0, np.arange(32) / 32, indexing="ij")
+    field = 5.0 + 2.0 * np.cos(2 * np.pi * 2 * x / 3.0) + 0.5 * np.sin(2 * np.pi * 4 * y)
+    wave_numbers, power = spectra.spectrum(field, [3.0, 1.0])
+    assert wave_numbers[0] == pytest.approx(2 * np.pi / 3.0)
+    expected = np.zeros(len(power))
+    expected[2 - 1], expected[12 - 1] = 2.0, 0.125
+    np.testing.assert_allclose(power, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("number", [3, 40])
+def test_particles_are_drawn_as_paths_or_as_dots(number: int, tmp_path: Path) -> None:
+    angle = np.linspace(0, 6, 30)[:, None] + np.arange(number)
+    figure = particles.draw(angle[:, 0], np.cos(angle), np.sin(angle), "m", 4)
+    figure.savefig(tmp_path / "particles.png")
+    assert image.imread(tmp_path / "particles.png").std() > 0.05
+    assert len(figure.axes) == (1 if number == 3 else 4)

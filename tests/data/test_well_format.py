@@ -1,0 +1,89 @@
+"""Other people's readers read our shards: The Well's, and xarray."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+from the_well.data import WellDataset
+from the_well.data.normalization import ZScoreNormalization
+
+from pipeline.data.dataset import Dataset
+from pipeline.data.plan import SPLITS
+from tests.faults.driving import drift
+from tests.support.launching import SMALL, stage, succeeded
+
+HEAT = (*SMALL[2:], "solver.extent=[1.0,2.0]", "solver.resolution=[8,6]", "solver.boundary.x=dirichlet")
+
+
+@pytest.fixture(scope="module", params=["heat", "drift"])
+def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Heat between walls in x; drift with a vector field."""
+    run = tmp_path_factory.mktemp(request.param)
+    for name in ("generate", "validate"):
+        if request.param == "heat":
+            succeeded(stage(name, *HEAT, "samples.test_extrapolation=2", f"run={run}"))
+        else:
+            succeeded(drift(name, run, "solver.resolution=[8,6]"))
+    return Dataset.open(run / "dataset")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_well_dataset_reads_every_split(dataset: Dataset, split: str) -> None:
+    well = WellDataset(
+        path=str(dataset.folder),
+        well_split_name=split,
+        use_normalization=True,
+        normalization_type=ZScoreNormalization,
+        boundary_return_type="padding",
+        n_steps_input=1,
+        n_steps_output=3,
+    )
+    assert len(well) == dataset.num_trajectories(split) > 0
+    walls = dataset.spec["axes"][0]["boundary"] == "dirichlet"
+    for number in range(len(well)):
+        sample, ours = well[number], dataset.trajectory(split, number)
+        mean, std = (
+            np.hstack([dataset.statistics[key][field["name"]] for field in dataset.spec["fields"]])
+            for key in ("mean", "std")
+        )
+        theirs = np.concatenate([sample["input_fields"], sample["output_fields"]])
+        np.testing.assert_allclose(
+            theirs, (np.moveaxis(ours.state, 1, -1) - mean) / std, rtol=1e-4, atol=1e-4
+        )
+        np.testing.assert_array_equal(sample["boundary_conditions"], [[0, 0] if walls else [2, 2], [2, 2]])
+        np.testing.assert_allclose(sample["constant_scalars"], list(ours.parameters.values()))
+        np.testing.assert_allclose(sample["output_time_grid"], ours.time[1:], rtol=1e-6)
+        axes = dataset.spec["axes"]
+        assert sample["space_grid"].shape == (*(axis["size"] for axis in axes), len(axes))
+
+
+def test_xarray_opens_a_shard_with_names_units_and_coordinates(dataset: Dataset) -> None:
+    path = sorted(dataset.folder.glob("data/train/*.hdf5"))[1]
+    with xarray.open_dataset(path, engine="h5netcdf") as opened:
+        field = dataset.spec["fields"][0]
+        values = opened[field["name"]]
+        assert values.dims == ("sample", "time", "x", "y")
+        assert values.attrs["units"] == field["unit"]
+        np.testing.assert_allclose(opened["time"], dataset.times, rtol=1e-6)
+        for axis in dataset.spec["axes"]:
+            width = (axis["upper"] - axis["lower"]) / axis["size"]
+            centres = axis["lower"] + width * (np.arange(axis["size"]) + 0.5)
+            np.testing.assert_allclose(opened[axis["name"]], centres, rtol=1e-6)
+        last = dataset.trajectory("train", dataset.num_trajectories("train") - 1)
+        assert opened["sample"][-1] == last.index
+        np.testing.assert_array_equal(values[-1], last.state[:, 0])
+        for name, value in last.parameters.items():
+            assert opened[name].sel(sample=last.index) == value
+        if "velocity" in opened:
+            assert opened["velocity"].dims == ("sample", "time", "x", "y", "component")
+
+
+def test_a_shard_says_where_it_comes_from(dataset: Dataset) -> None:
+    path = next(Path(dataset.folder).glob("data/train/*.hdf5"))
+    with xarray.open_dataset(path, engine="h5netcdf") as opened:
+        assert opened.attrs["complete"]
+        assert opened.attrs["schema_version"] == 2
+        assert opened.attrs["seed"] == 0
+        assert opened.attrs["solver"] == dataset.spec["name"]
+        assert opened.attrs["code_version"] == dataset.configuration["code_version"]

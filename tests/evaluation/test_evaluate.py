@@ -1,0 +1,269 @@
+"""Promise: evaluate's numbers are those of the definition, on any number of ranks, and are written whole."""
+
+import base64
+import dataclasses
+import json
+import re
+import shutil
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import surrogates
+from pipeline.config import settings
+from pipeline.data.dataset import Dataset
+from pipeline.evaluate import _refuse_foreign
+from pipeline.evaluation.report import report
+from surrogates import store
+from tests.support import launching, problems
+from tests.support.launching import SMALL, stage, succeeded
+
+OVERRIDES = (
+    *SMALL,
+    "samples.test=5",
+    "samples.test_extrapolation=2",
+    "surrogate.width=8",
+    "surrogate.modes=4",
+    "surrogate.layers=1",
+    "training.steps=4",
+    "training.batch_size=4",
+    "training.warmup_steps=1",
+    "evaluation.batch_size=2",
+    "evaluation.pictures=1",
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run folder with a trained model that nobody has judged yet."""
+    run = tmp_path_factory.mktemp("evaluate") / "run"
+    for name in ("generate", "validate", "train"):
+        succeeded(stage(name, f"run={run}", *OVERRIDES))
+    return run
+
+
+@pytest.fixture(scope="module")
+def judged(trained, tmp_path_factory) -> Path:
+    run = copy_of(trained, tmp_path_factory.mktemp("judged"))
+    evaluate(run)
+    return run
+
+
+def copy_of(run: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(run, folder / "run"))
+
+
+def evaluate(run: Path, *overrides: str, ranks: int = 0):
+    return succeeded(stage("evaluate", f"run={run}", *OVERRIDES, *overrides, ranks=ranks))
+
+
+def evaluation(run: Path) -> Path:
+    return run / "models" / "fno" / "evaluation"
+
+
+def metrics(run: Path) -> dict:
+    return json.loads((evaluation(run) / "metrics.json").read_text())
+
+
+def relative(prediction: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.linalg.norm(np.float64(prediction) - truth) / np.linalg.norm(np.float64(truth)))
+
+
+def test_the_numbers_are_those_of_the_definition(judged):
+    dataset, model = Dataset.open(judged / "dataset"), surrogates.load(judged / "models" / "fno")
+    found = metrics(judged)
+    for split, count in (("test", 5), ("test_extrapolation", 2)):
+        ends, steps = [], []
+        for number in range(count):
+            trajectory = dataset.trajectory(split, number)
+            fields = dict(zip(dataset.coefficients, trajectory.coefficients, strict=True))
+            given = trajectory.parameters | fields
+            frames = model.predict(trajectory.state[None, 0], given, dataset.times)[0].numpy()
+            ends.append(relative(frames[-1], trajectory.state[-1]))
+            steps.append(
+                [
+                    relative(
+                        model.predict(trajectory.state[None, t], given, dataset.times[t : t + 2])[
+                            0, 1
+                        ].numpy(),
+                        trajectory.state[t + 1],
+                    )
+                    for t in range(len(dataset.times) - 1)
+                ]
+            )
+        ours = found["splits"][split]
+        np.testing.assert_allclose(ours["by_trajectory"]["roll_out_end"], ends, rtol=1e-5)
+        errors = ours["errors"]["surrogate"]
+        np.testing.assert_allclose(
+            errors["one_step"]["relative_l2"]["temperature"]["median"], np.median(steps, axis=0), rtol=1e-5
+        )
+        assert errors["roll_out"]["relative_l2"]["temperature"]["max"][-1] == pytest.approx(
+            max(ends), rel=1e-5
+        )
+        assert ours["headline"]["surrogate"]["one_step"]["mean"] == pytest.approx(np.mean(steps), rel=1e-5)
+
+
+def test_the_baselines_are_those_of_the_files(judged):
+    frames = []
+    for path in sorted((judged / "dataset" / "data" / "test").glob("*.hdf5")):
+        with h5py.File(path) as shard:
+            frames.extend(shard["t0_fields/temperature"][:])
+    still = [[relative(u[0], u[t]) for t in range(1, len(u))] for u in frames]
+    step = [[relative(u[t - 1], u[t]) for t in range(1, len(u))] for u in frames]
+    with_mean = []
+    for path in sorted((judged / "dataset" / "data" / "train").glob("*.hdf5")):
+        with h5py.File(path) as shard:
+            with_mean.append(np.float64(shard["t0_fields/temperature"][:]))
+    mean = np.concatenate(with_mean).mean()
+    flat = [[relative(np.full_like(u[t], mean), u[t]) for t in range(1, len(u))] for u in frames]
+    errors = metrics(judged)["splits"]["test"]["errors"]
+    for predictor, mode, expected in (
+        ("persistence", "roll_out", still),
+        ("persistence", "one_step", step),
+        ("mean", "roll_out", flat),
+        ("mean", "one_step", flat),
+    ):
+        found = errors[predictor][mode]["relative_l2"]["temperature"]["median"]
+        np.testing.assert_allclose(found, np.median(expected, axis=0), rtol=1e-5)
+
+
+def test_the_numbers_are_the_same_on_several_ranks(trained, judged, tmp_path):
+    run = copy_of(trained, tmp_path)
+    result = evaluate(run, ranks=3)
+    assert result.stdout.count("report:") == 1
+    ours, theirs = metrics(run), metrics(judged)
+    assert ours["splits"] == theirs["splits"]
+
+
+def test_a_complete_evaluation_is_skipped_and_another_one_is_not(judged, tmp_path):
+    run = copy_of(judged, tmp_path)
+    page = evaluation(run) / "report.html"
+    written = page.stat().st_mtime_ns
+    assert "nothing to do" in evaluate(run).stdout
+    assert page.stat().st_mtime_ns == written
+    assert json.loads((run / "records" / "evaluate-001.json").read_text())["skipped"] is True
+    assert "nothing to do" not in evaluate(run, "evaluation.pictures=0").stdout
+    assert not list((evaluation(run) / "pictures").glob("test-0*.png"))
+
+
+def test_a_killed_evaluation_leaves_no_report_and_is_done_again(judged, tmp_path):
+    run = copy_of(judged, tmp_path)
+    driver = str(Path(__file__).parents[1] / "faults" / "evaluate_killed.py")
+    other = "evaluation.pictures=0"
+    command = [launching.sys.executable, driver, f"run={run}", *OVERRIDES, other]
+    assert launching.run(command).returncode == -signal.SIGKILL
+    assert not (evaluation(run) / "report.html").exists()
+    assert "nothing to do" not in evaluate(run, other).stdout
+    assert (evaluation(run) / "report.html").is_file()
+
+
+def test_the_report_needs_nothing_else(judged):
+    page = (evaluation(judged) / "report.html").read_text()
+    assert "<script" not in page
+    sources = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page)
+    assert sources
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r"https?://|//[a-z]+\.", re.sub(r"data:image/png;base64,[^\"]+", "", page))
+    for source in sources:
+        assert base64.b64decode(source.split(",")[1], validate=True).startswith(b"\x89PNG")
+    for words in ("times below persistence", "times above persistence"):
+        if words in page:
+            break
+    else:
+        pytest.fail("the report has no verdict")
+    for words in (
+        "mean diffusivity",
+        "python -m pipeline.train",
+        "nRMSE",
+        Dataset.open(judged / "dataset").identity,
+    ):
+        assert words in page
+
+
+def test_what_a_data_set_says_of_itself_cannot_become_a_part_of_the_page(judged):
+    dataset, model = Dataset.open(judged / "dataset"), surrogates.load(judged / "models" / "fno")
+    (record,) = (judged / "records").glob("evaluate-*.json")
+    configuration = settings.read(json.loads(record.read_text())["configuration"])
+    dataset.spec["equation"] = "u < v & <script>alert('{{ 7 * 7 }}')</script>"
+    dataset.spec["fields"][0]["unit"] = '"><img src=http://example.org>'
+    page = report.render(configuration, model, dataset, metrics(judged), [])
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "u &lt; v &amp; &lt;script&gt;alert(&#39;{{ 7 * 7 }}&#39;)" in page
+
+
+def test_a_diverged_model_is_reported_as_such(trained, tmp_path):
+    run = copy_of(trained, tmp_path)
+    folder = run / "models" / "fno"
+    model, described = surrogates.load(folder), store.description(folder)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.fill_(1e30)
+    facts = {key: described[key] for key in ("configuration", "valid_error", "step", "versions")}
+    store.save(folder, model, "fno", described["options"], facts)
+    assert "diverged" in evaluate(run, "evaluation.pictures=2").stdout
+    headline = metrics(run)["splits"]["test"]["headline"]
+    assert headline["surrogate"]["roll_out_end"]["median"] is None
+    assert headline["persistence"]["roll_out_end"]["median"] > 0
+    assert "diverged" in (evaluation(run) / "report.html").read_text()
+
+
+def test_a_missing_model_is_refused_with_the_command_that_makes_it(trained):
+    result = stage("evaluate", f"run={trained}/nowhere", f"dataset={trained}/dataset")
+    assert result.returncode == 2
+    assert f"python -m pipeline.train run={trained}/nowhere surrogate=fno" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def with_a_model_of(run: Path, **changes) -> None:
+    """Puts an untrained model of a changed problem into a run folder."""
+    folder = run / "models" / "fno"
+    described = store.description(folder)
+    problem = dataclasses.replace(surrogates.load(folder).problem, **changes)
+    model = store.build("fno", described["options"], problem, "float32")
+    store.save(folder, model, "fno", described["options"], {"configuration": described["configuration"]})
+
+
+def test_a_foreign_model_is_refused_on_every_rank(trained, tmp_path):
+    run = copy_of(trained, tmp_path)
+    walls = {"boundaries": ("dirichlet",), "boundary_values": ((1.0, 2.0),)}
+    with_a_model_of(run, sites=(36,), time_step=0.5, **walls)
+    result = stage("evaluate", f"run={run}", *OVERRIDES, ranks=2, timeout=60)
+    assert result.returncode != 0
+    assert "sites: the model has (36,), the data set (24,)" in result.stderr
+    assert "boundaries: the model has ('dirichlet',), the data set ('periodic',)" in result.stderr
+    assert "boundary_values: the model has ((1.0, 2.0),), the data set ((0.0, 0.0),)" in result.stderr
+    assert "time_step: the model has 0.5" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not evaluation(run).exists()
+
+
+def test_a_model_of_another_equation_or_other_parameters_is_refused(trained, tmp_path):
+    run = copy_of(trained, tmp_path)
+    named = surrogates.load(run / "models" / "fno").problem.parameters
+    others = ("speed", *named[1:])
+    with_a_model_of(run, equation="advection", parameters=others)
+    result = stage("evaluate", f"run={run}", *OVERRIDES)
+    assert result.returncode == 2
+    assert "equation: the model has 'advection', the data set 'heat'" in result.stderr
+    assert f"parameters: the model has {others!r}, the data set {named!r}" in result.stderr
+    assert "train on this data set, or name the model's own with dataset=" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not evaluation(run).exists()
+
+
+def test_a_model_of_what_parameters_determine_is_refused_on_random_fields(tmp_path):
+    model = problems.determined()
+    data = dataclasses.replace(model, determined=False)
+    for name in ("fno", "pinn"):
+        asked = SimpleNamespace(surrogate={"name": name}, model_folder=tmp_path, dataset=tmp_path)
+        _refuse_foreign(model, model, asked)
+    with pytest.raises(
+        ValueError, match=r"does not fit the data set .*\n.*do not describe the initial fields"
+    ):
+        _refuse_foreign(model, data, asked)

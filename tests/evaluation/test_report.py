@@ -1,0 +1,242 @@
+"""Promise: the report's pictures show the numbers that were computed, in any dimension."""
+
+import json
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from pipeline.evaluation.report import figures
+from pipeline.evaluation.report.figures import chosen_trajectories
+from pipeline.evaluation.results import against, conserved, percent, verdict
+from pipeline.plots.comparison import Channel, chosen_frames, draw_comparison
+from pipeline.plots.curves import draw_errors, draw_invariants, draw_training, read_log
+from pipeline.plots.particle_comparison import draw_bodies
+from pipeline.runs import provenance
+
+TIMES = np.linspace(0, 0.1, 11)
+
+
+def axis(name: str, size: int, upper: float = 1.0) -> dict:
+    return {"name": name, "unit": "m", "size": size, "lower": 0.0, "upper": upper, "boundary": "periodic"}
+
+
+def states(*sites: int) -> tuple[np.ndarray, np.ndarray]:
+    truth = 300 + np.random.default_rng(0).normal(size=(11, *sites))
+    error = np.linspace(0, 0.5, 11).reshape(-1, *[1] * len(sites))
+    return truth, truth + error * np.random.default_rng(1).normal(size=truth.shape)
+
+
+def test_curves_of_one_dimension(tmp_path):
+    truth, prediction = states(32)
+    channel = Channel("temperature", "K", [axis("x", 32, 2.0)])
+    figure = draw_comparison(truth, prediction, TIMES, channel, "title")
+    figure.savefig(tmp_path / "curves.png")
+    above, below = figure.axes[3], figure.axes[7]
+    np.testing.assert_array_equal(above.lines[0].get_ydata(), truth[-1])
+    np.testing.assert_array_equal(above.lines[1].get_ydata(), prediction[-1])
+    np.testing.assert_allclose(above.lines[0].get_xdata(), (np.arange(32) + 0.5) / 16)
+    np.testing.assert_allclose(below.lines[1].get_ydata(), prediction[-1] - truth[-1])
+    assert figure.axes[0].get_ylabel() == "temperature (K)"
+    assert below.get_xlabel() == "x (m)"
+    assert above.get_title() == "t = 0.1 s"
+
+
+@pytest.mark.parametrize("sites", [(24, 16), (24, 16, 6)])
+def test_images_of_two_dimensions_and_slices_of_three(tmp_path, sites):
+    truth, prediction = states(*sites)
+    axes = [axis(name, size, 1.5) for name, size in zip("xyz", sites, strict=False)]
+    figure = draw_comparison(truth, prediction, TIMES, Channel("u_x", "m/s", axes), "speed")
+    figure.savefig(tmp_path / "images.png")
+    images = [panel.images[0] for panel in figure.axes if panel.images][:12]
+    if len(sites) == 3:
+        truth, prediction = truth[..., 3], prediction[..., 3]
+        assert "slice at z = 0.875 m" in figure.get_suptitle()
+    # x runs to the right, y upwards.
+    np.testing.assert_array_equal(images[3].get_array(), truth[-1].T)
+    np.testing.assert_array_equal(images[7].get_array(), prediction[-1].T)
+    np.testing.assert_allclose(images[11].get_array(), (prediction - truth)[-1].T)
+    assert images[0].get_extent() == [0.0, 1.5, 0.0, 1.5]
+    assert len({image.get_clim() for image in images[:8]}) == 1
+    low, high = images[11].get_clim()
+    assert low == -high
+    labels = [panel.get_ylabel() for panel in figure.axes]
+    assert labels.count("u x (m/s)") == 2
+
+
+def test_a_prediction_that_diverged_is_drawn_on_the_scale_of_the_truth(tmp_path):
+    truth, prediction = states(8, 8)
+    prediction[5:] = np.nan
+    prediction[4] = np.inf
+    figure = draw_comparison(truth, prediction, TIMES, Channel("u", "1", [axis("x", 8), axis("y", 8)]), "")
+    figure.savefig(tmp_path / "diverged.png")
+    low, high = figure.axes[0].images[0].get_clim()
+    assert 290 < low < high < 310
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_few_bodies_leave_paths_and_their_distance_from_the_truth(tmp_path, dimension):
+    truth, prediction = states(2 * dimension, 2)
+    prediction[0] = truth[0]
+    figure = draw_bodies(truth, prediction, TIMES, ("m", "m/s"), "two bodies")
+    figure.savefig(tmp_path / "bodies.png")
+    plane, distance = figure.axes
+    for body in range(2):
+        for line, positions in zip(
+            plane.lines[4 * body : 4 * body + 4 : 2], (truth, prediction), strict=True
+        ):
+            np.testing.assert_array_equal(np.transpose(line.get_data()), positions[:, :2, body])
+        apart = prediction[1:, :dimension, body] - truth[1:, :dimension, body]
+        np.testing.assert_allclose(distance.lines[body].get_ydata(), np.linalg.norm(apart, axis=1))
+        np.testing.assert_array_equal(distance.lines[body].get_xdata(), TIMES[1:])
+    assert plane.get_xlabel() == "x (m)"
+    assert plane.get_aspect() == 1
+
+
+def test_many_bodies_are_dots_at_the_last_frame_and_the_truth_sets_the_scale(tmp_path):
+    truth, prediction = states(6, 40)
+    prediction[-1, 0, 0] = np.inf
+    prediction[-1, 1, 1] = 1e9
+    figure = draw_bodies(truth, prediction, TIMES, ("m", "m/s"), "a cluster")
+    figure.savefig(tmp_path / "bodies.png")
+    plane, distance = figure.axes
+    np.testing.assert_array_equal(plane.lines[0].get_data(), truth[-1, :2])
+    np.testing.assert_array_equal(plane.lines[1].get_data(), prediction[-1, :2])
+    assert 290 < plane.get_ylim()[0] < plane.get_ylim()[1] < 310
+    assert len(distance.lines) == 2
+
+
+def test_errors_of_invariants_stand_beside_their_size(tmp_path):
+    truth = np.array([[[1.0, 1.0, 1.0]], [[3.0, 2.0, 3.0]], [[2.0, 2.0, 2.0]]])
+    prediction = truth + np.array([[[0.0, 0.5, 1.0]], [[0.0, -1.0, 3.0]], [[0.0, 2.0, np.nan]]])
+    found = conserved(np.concatenate([truth, prediction], axis=1))
+    assert found["size"] == 2.0
+    assert found["error"]["median"] == [0.0, 1.0, 3.0]
+    assert found["error"]["max"] == [0.0, 2.0, None]
+    results = {"time": [0.0, 0.5, 1.0], "splits": {"test": {"invariants": {"energy": found}}}}
+    figure = draw_invariants(results, "test", [{"name": "energy", "unit": "J"}])
+    figure.savefig(tmp_path / "invariants.png")
+    (panel,) = figure.axes
+    np.testing.assert_array_equal(panel.lines[0].get_ydata(), [np.nan, 1.0, 3.0])
+    assert set(panel.lines[1].get_ydata()) == {2.0}
+    assert panel.get_ylabel() == "energy (J)"
+
+
+def test_an_invariant_that_is_zero_throughout_is_said_to_be(tmp_path):
+    zero = conserved(np.zeros((3, 2, 3)))
+    results = {"time": [0.0, 0.5, 1.0], "splits": {"test": {"invariants": {"momentum": zero}}}}
+    figure = draw_invariants(results, "test", [{"name": "momentum", "unit": "kg m/s"}])
+    figure.savefig(tmp_path / "invariants.png")
+    assert figure.axes[0].texts[0].get_text() == "0 in truth and prediction"
+
+
+@pytest.mark.parametrize("num_frames", [2, 3, 5, 11, 101])
+def test_the_last_frame_is_shown_and_the_given_one_is_not(num_frames):
+    frames = chosen_frames(num_frames)
+    assert frames[-1] == num_frames - 1
+    assert frames[0] > 0
+    assert len(frames) == min(4, num_frames - 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 9, 20])
+def test_pictures_show_the_median_the_worst_and_the_best(count):
+    errors = [0.5, 0.1, None, 0.3, 0.2, 0.4, 0.8, 0.6, 0.7]
+    chosen = chosen_trajectories({"by_trajectory": {"roll_out_end": errors}}, count)
+    numbers = [number for number, _ in chosen]
+    assert len(numbers) == len(set(numbers)) == min(count, 9)
+    assert chosen[:3] == [(0, "median of 9"), (2, "worst of 9"), (1, "best of 9")][:count]
+
+
+def results(ours: list[float | None]) -> dict:
+    def quantiles(values):
+        return {"relative_l2": {"u": {"median": values, "q10": values, "q90": values}}}
+
+    def headline(values):
+        return {"roll_out_end": {"median": values[-1], "max": values[-1]}}
+
+    predictions = {"surrogate": ours, "persistence": [0.4, 0.8], "mean": [1.0, 1.0]}
+    return {
+        "fields": ["u"],
+        "time": [0.0, 0.5, 1.0],
+        "splits": {
+            "test": {
+                "trajectories": 3,
+                "errors": {
+                    name: {mode: quantiles(values) for mode in ("one_step", "roll_out")}
+                    for name, values in predictions.items()
+                },
+                "headline": {name: headline(values) for name, values in predictions.items()},
+            }
+        },
+    }
+
+
+def test_error_curves_leave_out_what_a_logarithm_cannot_show(tmp_path):
+    figure = draw_errors(results([0.0, None]), "test", "fno")
+    figure.savefig(tmp_path / "errors.png")
+    assert np.isnan(figure.axes[0].lines[0].get_ydata()).all()
+    np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), [0.4, 0.8])
+
+
+def test_the_verdict_says_the_factor_and_on_which_side():
+    assert "error of 2\N{NO-BREAK SPACE}%" in verdict(results([0.01, 0.02]), "fno", "test")
+    assert "40 times below persistence" in verdict(results([0.01, 0.02]), "fno", "test")
+    assert "2 times above persistence" in verdict(results([0.01, 1.6]), "fno", "test")
+    assert "diverged" in verdict(results([0.01, None]), "fno", "test")
+    assert against(0.0, 0.5) == "infinitely below"
+    assert against(0.1, None) == "not comparable with"
+    assert percent(12.345).split() == ["1234", "%"]
+
+
+def test_a_picture_appears_whole_under_its_name(tmp_path, monkeypatch):
+    path, seen = tmp_path / "errors.png", []
+    usual = Figure.savefig
+
+    def watched(figure, *arguments, **options):
+        usual(figure, *arguments, **options)
+        seen.append(path.exists())
+
+    monkeypatch.setattr(Figure, "savefig", watched)
+    figures._save(Figure(), path, "test", "nothing")
+    assert seen == [False]
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_training_log_with_gaps_is_drawn(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("step,train_loss,valid_error\n1,1e-1,\n2,1e-2,0.5\n")
+    log = read_log(path)
+    np.testing.assert_array_equal(log["valid_error"], [np.nan, 0.5])
+    figure = draw_training(log)
+    figure.savefig(tmp_path / "training.png")
+    assert [line.get_label() for line in figure.axes[0].lines] == ["train loss", "valid error"]
+
+
+def test_commands_can_be_pasted_and_belong_to_the_model(tmp_path):
+    (tmp_path / "records").mkdir()
+
+    def attempt(stage, number, name, outcome, *overrides, ranks=1, **facts):
+        record = {
+            "command": [f"/somewhere/{stage}.py", *overrides],
+            "ranks": ranks,
+            "outcome": outcome,
+            "configuration": {"model": name},
+            **facts,
+        }
+        (tmp_path / "records" / f"{stage}-{number:03d}.json").write_text(json.dumps(record))
+
+    attempt("generate", 0, "fno", "complete", "run=it's here", ranks=4)
+    attempt("generate", 1, "fno", "complete", "run=it's here", ranks=2, skipped=True)
+    attempt("train", 0, "fno", "complete", "surrogate=fno")
+    attempt("train", 1, "fno", "failed", "surrogate.width=x")
+    attempt("train", 2, "unet", "complete", "surrogate=unet")
+    attempt("train", 3, "fno", "complete", "training.device=cpu", skipped=True)
+    attempt("train", 4, "fno", "running", "training.device=cuda")
+    attempt("evaluate", 0, "fno", "complete", "evaluation.pictures=1")
+    attempt("evaluate", 1, "fno", "running", "surrogate=fno")
+    assert provenance.commands(tmp_path, tmp_path, "fno") == [
+        """mpirun -n 4 python -m pipeline.generate 'run=it'"'"'s here'""",
+        "python -m pipeline.train surrogate=fno",
+        "python -m pipeline.evaluate surrogate=fno",
+    ]

@@ -1,0 +1,77 @@
+"""Chains of jobs on the tests' Slurm, and the work that they are given."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.jobs.slurm.cluster import Cluster, wait_until
+
+SMOKE = "experiment=smoke"
+#: Data of the smoke experiment in time steps so short that a trajectory takes about half a second.
+SLOW = (SMOKE, "solver.scheme=euler", "solver.time_step=1e-7", "samples.per_shard=1")
+SLOW_SAMPLES = ("samples.train=10", "samples.valid=1", "samples.test=1")
+#: Training on the data of the smoke experiment that goes on for some seconds.
+LONG = ("training.steps=400", "training.checkpoint_every=10", "training.validate_every=50")
+RANK_ON_EACH_NODE = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1")
+JOBS = ("generate", "finish", "validate", "train", "evaluate")
+
+
+def batch_script(stage: str) -> Path:
+    """What a user submits by hand."""
+    return Path(__file__).parents[3] / "slurm" / f"{stage}.sbatch"
+
+
+def run_override(run: Path) -> str:
+    """`run=` with a path that has characters of Hydra's grammar in it."""
+    return 'run="' + str(run).replace('"', '\\"') + '"'
+
+
+def chain(cluster: Cluster, run: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Types `python -m pipeline.chain WORDS run=RUN` on the login node."""
+    command = ["python", "-m", "pipeline.chain", *words, run_override(run)]
+    return cluster.run(command, timeout=120, **options)
+
+
+def submitted(run: Path) -> list[dict[str, Any]]:
+    """The jobs of a chain, in the order in which they were submitted."""
+    return json.loads((run / "jobs" / "chain.json").read_text())["jobs"]
+
+
+def numbers(run: Path) -> dict[str, str]:
+    """The number of each job's newest submission."""
+    return {job["name"]: job["number"] for job in submitted(run)}
+
+
+def states(cluster: Cluster, run: Path) -> dict[str, str]:
+    """The states of a chain's newest jobs by their names, those of an array's tasks as `generate_1`."""
+    names = {number: name for name, number in numbers(run).items()}
+    found = {}
+    for key, state in cluster.jobs().items():
+        number, mark, task = key.partition("_")
+        if number in names:
+            found[names[number] + mark + task] = state
+    return found
+
+
+def ended(cluster: Cluster, run: Path, seconds: float = 150) -> dict[str, str]:
+    """Waits until no job of a chain waits or works; their states."""
+
+    def is_over() -> bool:
+        return not set(states(cluster, run).values()) & {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING"}
+
+    wait_until(is_over, seconds, lambda: f"{states(cluster, run)}\n{logs(run)}")
+    return states(cluster, run)
+
+
+def logs(run: Path) -> str:
+    """What all jobs of a chain printed."""
+    found = sorted((run / "jobs" / "logs").glob("*.out"))
+    return "\n".join(f"--- {path.name}\n{path.read_text()}" for path in found)
+
+
+def records(run: Path, stage: str) -> list[dict[str, Any]]:
+    """What all attempts at a stage wrote, the first one first."""
+    return [json.loads(path.read_text()) for path in sorted((run / "records").glob(f"{stage}-*.json"))]

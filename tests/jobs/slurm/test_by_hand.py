@@ -1,0 +1,73 @@
+"""The batch scripts submitted by hand: from sbatch to the report, and hostile words as mere text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.slurm.chains import SMOKE, batch_script, records
+from tests.jobs.slurm.cluster import Cluster
+
+STAGES = {"generate": 2, "validate": 2, "train": 2, "evaluate": 1}
+#: A name that a shell, sbatch's patterns or Hydra might take for more than a name.
+HOSTILE = '$(touch a); `touch b` & touch c | touch d > e # [f,g] {h: i} "j" it\'s ${HOME} %j\ttab *'
+
+
+def test_the_batch_scripts_lead_to_a_report(cluster: Cluster, tmp_path: Path) -> None:
+    """Each waits for the one before; the words after the script go through sbatch, bash and mpirun."""
+    run = tmp_path / HOSTILE
+    after: list[str] = []
+    for name, ranks in STAGES.items():
+        options = [f"--ntasks={ranks}", f"--nodes={ranks}", f"--output={tmp_path}/{name}.txt", *after]
+        words = [SMOKE, f"run={quoted(str(run))}", "training.steps=10"]
+        number = cluster.sbatch(*options, str(batch_script(name)), *words, cwd=tmp_path)
+        after = [f"--dependency=afterok:{number}", "--kill-on-invalid-dep=yes"]
+    cluster.succeeded(number)
+    for name, ranks in STAGES.items():
+        (record,) = records(run, name)
+        assert record["outcome"] == "complete"
+        assert record["ranks"] == ranks
+        assert record["configuration"]["run"] == str(run)
+    assert records(run, "train")[0]["nodes"] == {"n1": 1, "n2": 1}
+    assert (run / "models" / "fno" / "evaluation" / "report.html").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [HOSTILE, *(f"{name}.txt" for name in STAGES)]
+    )
+
+
+def quoted(text: str) -> str:
+    """As a text of Hydra's grammar, in which nothing stands for anything else."""
+    return "'" + text.replace("'", "\\'").replace("${", "\\${") + "'"
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("+x._target_=os.system", "x: there is no such key"),
+        ("solver={_target_: os.system, command: touch a}", "_target_"),
+        ("solver.name=os.system", "os.system"),
+        ("run=$(touch a)", "mismatched input '('"),
+        ("samples.train=`touch a`", "touch a"),
+        ("seed=1; touch a", "touch a"),
+        ("seed='1 2'", "1 2"),
+        ("run=${oc.env:HOME,[}", "${oc.env:HOME,[}"),
+    ],
+)
+def test_hostile_words_are_refused_as_text(cluster: Cluster, tmp_path: Path, word: str, told: str) -> None:
+    """By the batch script on a node, and by the chain before it submits anything."""
+    script = str(batch_script("generate"))
+    number = cluster.sbatch(f"--output={tmp_path}/log.txt", script, SMOKE, word, cwd=tmp_path)
+    before = cluster.jobs().keys()
+    chained = cluster.run(
+        ["python", "-m", "pipeline.chain", SMOKE, "launcher=slurm", word], timeout=60, cwd=tmp_path
+    )
+    assert chained.returncode == 2, chained.stdout
+    assert cluster.jobs().keys() == before
+    ended = cluster.wait(number, seconds=60)
+    log = (tmp_path / "log.txt").read_text()
+    assert ended["ExitCode"] == "2:0", log
+    for said in (chained.stderr, log):
+        assert told in said
+        assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]

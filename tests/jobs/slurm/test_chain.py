@@ -1,0 +1,158 @@
+"""A chain of jobs from one command to the report, on both nodes; chains that fail and are cancelled."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.runs import lock
+from tests.jobs.slurm.chains import (
+    JOBS,
+    SLOW,
+    SMOKE,
+    chain,
+    ended,
+    logs,
+    numbers,
+    records,
+    run_override,
+    states,
+    submitted,
+)
+from tests.jobs.slurm.cluster import Cluster, wait_until
+from tests.support.launching import succeeded
+
+SLURM = "launcher=slurm"
+BOTH_NODES = (
+    "+launcher.sbatch.generate.nodes=2",
+    "launcher.ranks.train=2",
+    "+launcher.sbatch.train.nodes=2",
+)
+AWKWARD = 'it\'s a run; $(touch x), [one] "100%d" `touch y` & *'
+
+
+@pytest.fixture(scope="module")
+def finished(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke experiment in a folder whose name no shell would leave alone."""
+    run = tmp_path_factory.mktemp("chain") / AWKWARD
+    succeeded(chain(cluster, run, SMOKE, SLURM, *BOTH_NODES, cwd=run.parent))
+    ended(cluster, run)
+    return run
+
+
+def test_one_command_ends_with_a_report(cluster: Cluster, finished: Path) -> None:
+    found = states(cluster, finished)
+    assert found == dict.fromkeys(["generate_0", "generate_1", *JOBS[1:]], "COMPLETED"), logs(finished)
+    report = finished / "models" / "fno" / "evaluation" / "report.html"
+    assert report.is_file()
+    assert str(report) in logs(finished)
+    assert [path.name for path in finished.parent.iterdir()] == [AWKWARD]
+
+
+def test_ranks_of_one_job_are_on_both_nodes_and_the_records_say_so(finished: Path) -> None:
+    for record in (*records(finished, "generate"), *records(finished, "train")):
+        assert record["ranks"] == 2
+        assert record["nodes"] == {"n1": 1, "n2": 1}
+        assert "Open MPI" in record["mpi_library"]
+    told = {record["slurm"]["job"] for stage in JOBS[2:] for record in records(finished, stage)}
+    assert told == {numbers(finished)[stage] for stage in JOBS[2:]}
+    tasks = [record["slurm"].get("array_task") for record in records(finished, "generate")]
+    assert sorted(tasks, key=str) == ["0", "1", None]
+
+
+def test_status_tells_of_the_end_and_resume_finds_nothing_to_do(cluster: Cluster, finished: Path) -> None:
+    lines = succeeded(chain(cluster, finished, "status")).stdout.splitlines()
+    assert [line.split()[0] for line in lines if "done" in line] == list(JOBS)
+    assert f"report: {finished / 'models' / 'fno' / 'evaluation' / 'report.html'}" in lines
+    before = submitted(finished)
+    assert "nothing is missing" in succeeded(chain(cluster, finished, "resume")).stdout
+    assert submitted(finished) == before
+
+
+def test_a_wrong_configuration_is_refused_before_a_job_is_submitted(cluster: Cluster, tmp_path: Path) -> None:
+    before = cluster.jobs().keys()
+    result = chain(cluster, tmp_path / "run", SMOKE, SLURM, "training.stepz=3")
+    assert result.returncode == 2
+    assert "did you mean 'steps'?" in result.stderr
+    assert cluster.jobs().keys() == before
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_slurm_refuses_is_told_in_its_words(cluster: Cluster, tmp_path: Path) -> None:
+    result = chain(cluster, tmp_path / "run", SMOKE, SLURM, "+launcher.sbatch.all.partition=nowhere")
+    assert result.returncode == 2
+    assert "invalid partition specified: nowhere" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_chain_of_which_slurm_refuses_a_job_is_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    result = chain(cluster, run, *SLOW, SLURM, "+launcher.sbatch.train.patition=other")
+    assert result.returncode == 2
+    assert "unrecognized option '--patition=other'" in result.stderr
+    assert f"the jobs before it are cancelled: {', '.join(numbers(run).values())}" in result.stderr
+    assert set(ended(cluster, run, 60).values()) == {"CANCELLED"}
+
+
+def test_a_failed_task_holds_up_what_follows_until_it_is_mended(cluster: Cluster, tmp_path: Path) -> None:
+    """Somebody else holds the output of one task of three."""
+    run = tmp_path / "run"
+    with lock.held(run / "dataset" / "locks" / "generate-1-of-3.lock"):
+        succeeded(chain(cluster, run, SMOKE, SLURM, "launcher.parts=3"))
+        found = ended(cluster, run)
+    assert found.pop("generate_1") == "FAILED"
+    assert {found.pop(f"generate_{task}") for task in (0, 2)} == {"COMPLETED"}
+    assert set(found.values()) <= {"CANCELLED"}, "what waits for it does not wait for ever"
+    assert not records(run, "validate")
+    said = succeeded(chain(cluster, run, "status")).stdout
+    (told,) = [line for line in said.splitlines() if line.startswith("generate[1] failed")]
+    assert "writes there already" in told
+    log = run / "jobs" / "logs" / f"generate-{numbers(run)['generate']}_1.out"
+    assert f"its log: {log}" in said
+    assert "writes there already" in log.read_text()
+    assert f"python -m pipeline.chain resume run={run}" in said
+    would = succeeded(chain(cluster, run, "resume", "dry_run=true")).stdout
+    assert "--array=1 " in would
+    assert len(submitted(run)) == 5
+    succeeded(chain(cluster, run, "resume"))
+    assert [(job["name"], job["tasks"]) for job in submitted(run)[5:]] == [
+        ("generate", [1]),
+        *((name, []) for name in JOBS[1:]),
+    ]
+    assert set(ended(cluster, run).values()) == {"COMPLETED"}, logs(run)
+    assert (run / "models" / "fno" / "evaluation" / "report.html").is_file()
+
+
+def test_one_chain_at_a_time_and_cancelled_it_leaves_nothing_in_the_queue(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = (*SLOW, SLURM, "samples.train=1000")
+    succeeded(chain(cluster, run, *words))
+    task = f"{numbers(run)['generate']}_0"
+
+    def status() -> str:
+        return succeeded(chain(cluster, run, "status")).stdout
+
+    progress = re.compile(r"running +[1-9]\d* of 502 trajectories \(\d+%\)")
+    wait_until(lambda: progress.search(status()) is not None, 60, lambda: status() + logs(run))
+    assert "2 running" in status()
+    again = chain(cluster, run, *words)
+    assert again.returncode == 2
+    assert f"{task}" in again.stderr
+    assert "has jobs in the queue" in again.stderr
+    assert task in succeeded(chain(cluster, run, "cancel")).stdout
+    assert set(ended(cluster, run, 60).values()) == {"CANCELLED"}
+    assert "2 cancelled" in status()
+
+
+def test_a_sweep_submits_a_chain_for_each(cluster: Cluster, tmp_path: Path) -> None:
+    runs = [tmp_path / str(seed) for seed in (1, 2)]
+    words = ["--multirun", SMOKE, SLURM, "launcher.parts=1", "seed=1,2", f"run={tmp_path}/${{seed}}"]
+    succeeded(cluster.run(["python", "-m", "pipeline.chain", *words], timeout=120, cwd=tmp_path))
+    for run in runs:
+        assert [job["name"] for job in submitted(run)] == ["generate", *JOBS[2:]]
+        succeeded(cluster.run(["python", "-m", "pipeline.chain", "cancel", run_override(run)]))
+        ended(cluster, run, 60)

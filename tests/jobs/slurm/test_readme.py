@@ -1,0 +1,33 @@
+"""The README's lines for a cluster, typed on one as they are printed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.jobs.slurm.chains import ended, logs
+from tests.jobs.slurm.cluster import Cluster
+from tests.support.launching import succeeded
+
+ROOT = Path(__file__).parents[3]
+COMMANDS = [
+    line
+    for block in re.findall(r"```shell\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for line in block.strip().splitlines()
+]
+
+
+def test_the_commands_run_in_their_order(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "slurm").symlink_to(ROOT / "slurm")
+    said = []
+    for command in COMMANDS:
+        said.append(succeeded(cluster.run(["bash", "-euc", command], timeout=120, cwd=tmp_path)).stdout)
+        for paper in tmp_path.glob("runs/*/jobs/chain.json"):
+            run = paper.parents[1]
+            assert set(ended(cluster, run).values()) == {"COMPLETED"}, logs(run)
+    (status,) = [text for command, text in zip(COMMANDS, said, strict=True) if "chain status" in command]
+    assert "evaluate" in status
+    assert "failed" not in status
+    assert (tmp_path / "runs/cluster/models/fno/evaluation/report.html").is_file()
+    assert json.loads((tmp_path / "runs/by-hand/dataset/manifest.json").read_text())["complete"]

@@ -1,9 +1,0 @@
-"""Run as `python -m tests.peak_memory OVERRIDES`: generates, then prints this process's peak memory, MiB."""
-
-import resource
-
-from pipeline import cli, generate
-
-if __name__ == "__main__":
-    cli.main(generate.run)
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

@@ -1,0 +1,95 @@
+"""Two runs never write one output: the second ends with its own exit code and names the first."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support import launching
+from tests.support.launching import stage, succeeded
+
+#: Work for minutes, unless it is ended.
+LONG = ("solver.resolution=128", "samples.train=100000", "samples.per_shard=4")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "lock"),
+    [
+        ((), (), "generate-0-of-1.lock"),
+        (("part=[1,2]",), ("part=[1,2]",), "generate-1-of-2.lock"),
+        (("part=[0,2]",), (), "generate-0-of-2.lock"),
+        (("part=[0,2]",), ("part=[1,3]",), "generate-0-of-2.lock"),
+    ],
+)
+def test_the_second_of_two_that_make_one_data_set(
+    tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...], lock: str
+) -> None:
+    with working(tmp_path, *first) as process:
+        refused = stage("generate", f"run={tmp_path}", *LONG, *second, ranks=2, timeout=60)
+        assert refused.returncode == 3
+        assert f"process {process.pid}, node " in refused.stderr
+        assert lock in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert process.poll() is None
+
+
+def test_what_a_dead_run_locked_is_taken_over_with_a_note(tmp_path: Path) -> None:
+    few = ("solver.extent=[1.0]", "solver.resolution=24", "samples.train=4000", "samples.per_shard=1")
+    with working(tmp_path, *few) as process:
+        process.kill()
+        process.wait()
+        again = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.generate", f"run={tmp_path}", *few],
+            env=launching.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with again:
+            assert again.stdout is not None
+            said = again.stdout.readline()
+            again.terminate()
+    assert f"took over {tmp_path}/dataset/locks/generate-0-of-1.lock, which process {process.pid}" in said
+
+
+def test_the_second_of_two_that_train_one_model(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for name in ("generate", "validate"):
+        succeeded(stage(name, "experiment=smoke", f"run={run}"))
+    words = ("experiment=smoke", f"run={run}", "training.steps=1000000", "training.device=cpu")
+    command = [sys.executable, "-m", "pipeline.train", *words]
+    with subprocess.Popen(command, env=launching.environment(), stdout=subprocess.DEVNULL) as first:
+        try:
+            wait_for(run / "locks" / "train-fno.holder.json")
+            refused = stage("train", *words, ranks=2, timeout=60)
+        finally:
+            first.kill()
+    assert refused.returncode == 3
+    assert f"process {first.pid}, node " in refused.stderr
+
+
+@contextmanager
+def working(run: Path, *overrides: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run of generate that holds its lock."""
+    command = [sys.executable, "-m", "pipeline.generate", f"run={run}", *LONG, *overrides]
+    with subprocess.Popen(command, env=launching.environment(), stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for(run / "dataset" / "locks", "generate-*.holder.json")
+            yield process
+        finally:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+
+
+def wait_for(path: Path, pattern: str = "") -> None:
+    deadline = time.monotonic() + 60
+    while not (list(path.glob(pattern)) if pattern else path.exists()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,0 +1,40 @@
+"""Each attempt at a stage leaves a record that tells how it ended and what it ran with."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.faults.driving import drift
+from tests.support.launching import succeeded
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("records")
+    assert drift("generate", folder, fault="raises:1:2", ranks=2).returncode != 0
+    succeeded(drift("generate", folder, ranks=2))
+    (folder / "records" / "generate-000.json").rename(folder / "first.json")
+    succeeded(drift("generate", folder))
+    return folder
+
+
+def test_the_failure_of_a_rank_that_is_not_the_first_stands_in_the_record(run: Path) -> None:
+    record = json.loads((run / "first.json").read_text())
+    assert record["outcome"] == "failed"
+    assert record["reason"].startswith("rank 1: ")
+    assert record["ended"] >= record["started"]
+
+
+def test_a_complete_attempt_names_versions_ranks_and_the_mpi_library(run: Path) -> None:
+    record = json.loads((run / "records" / "generate-001.json").read_text())
+    assert record["outcome"] == "complete"
+    assert record["ranks"] == 2
+    assert "MPI" in record["mpi_library"]
+    assert record["versions"]["numpy"][0].isdigit()
+    assert record["configuration"]["samples"]["train"] == 4
+
+
+def test_a_new_record_never_takes_the_place_of_another(run: Path) -> None:
+    records = sorted(path.name for path in (run / "records").iterdir())
+    assert records == ["generate-001.json", "generate-002.json"]

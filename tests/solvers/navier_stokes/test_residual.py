@@ -1,0 +1,102 @@
+"""Solved flows fulfil the equation that the residual writes down, and see each of its terms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from solvers.contract import Parameters
+from solvers.navier_stokes import NavierStokes
+from tests.support.navier_stokes_cases import flow, sampled, spectral_derivative
+
+#: A flow with waves so long that what its products have beyond the kept ones is below 1e-9.
+SMOOTH: dict[str, Any] = {
+    "extent": [1.0, 0.8],
+    "resolution": [96, 80],
+    "viscosity": [3e-3, 3e-3],
+    "hyperviscosity": {"order": 3, "range": [1e-8, 1e-8]},
+    "drag": [0.5, 0.5],
+    "initial": {"kind": "random_field", "amplitude": [3.0, 3.0], "modes": 4, "correlation_length": 0.2},
+    "tracer": {"present": True, "diffusivity": [3e-3, 3e-3], "modes": 4, "correlation_length": 0.2},
+    "time_step": 2e-3,
+}
+LINEAR = ("viscosity", "hyperviscosity", "drag", "tracer_diffusivity")
+FORCINGS: dict[str, dict[str, Any]] = {
+    "none": {"kind": "none"},
+    "kolmogorov": {"kind": "kolmogorov", "amplitude": [2.0, 2.0], "wave_number": 2},
+    "diagonal": {"kind": "diagonal", "amplitude": [2.0, 2.0]},
+}
+STEP = 4e-3
+#: The derivative in the middle of seven values, of sixth order.
+SLOPE = np.array([-1, 9, -45, 0, 45, -9, 1]) / (60 * STEP)
+
+
+def derivative(values: np.ndarray, axis: str) -> np.ndarray:
+    """Of seven frames on the box of `SMOOTH`; along t that of the frame in the middle."""
+    if axis == "t":
+        return np.tensordot(SLOPE, values, axes=1)[None]
+    place, length = {"x": (-2, 1.0), "y": (-1, 0.8)}[axis]
+    return spectral_derivative(values, place, length)
+
+
+def solved(solver: NavierStokes, parameters: Parameters) -> dict[str, np.ndarray]:
+    """The fields of seven frames."""
+    frames = [solver.advance(solver.initial_state(parameters), parameters, 0.0, 0.1)]
+    for number in range(6):
+        frames.append(solver.advance(frames[-1], parameters, 0.1 + number * STEP, STEP))
+    channels = np.swapaxes(np.array(frames), 0, 1)
+    names = ("vorticity", "velocity_x", "velocity_y", "tracer")
+    forcing = dict.fromkeys(
+        (field.name for field in solver.spec.coefficients), solver.coefficients(parameters)
+    )
+    return dict(zip(names, channels, strict=True)) | forcing
+
+
+def left_over(
+    solver: NavierStokes, fields: dict[str, np.ndarray], parameters: Parameters
+) -> dict[str, float]:
+    """The root mean square of each residual in the middle frame, over that of what the equation balances."""
+    scales = {
+        "divergence": derivative(fields["velocity_x"], "x"),
+        "curl": fields["vorticity"],
+        "vorticity": derivative(fields["vorticity"], "t"),
+        "tracer": derivative(fields["tracer"], "t"),
+    }
+    residuals = solver.residual(fields, derivative, parameters)
+    assert residuals.keys() == scales.keys()
+    return {
+        name: float(np.linalg.norm(residual[len(residual) // 2]) / np.linalg.norm(scales[name][0]))
+        for name, residual in residuals.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("forcing", "terms"),
+    [
+        ("none", ()),
+        *(("none", (term,)) for term in LINEAR),
+        ("kolmogorov", ()),
+        ("diagonal", ()),
+        ("kolmogorov", LINEAR),
+        ("diagonal", LINEAR),
+    ],
+)
+def test_a_solved_flow_leaves_no_residual_but_where_a_term_is_wrong(
+    forcing: str, terms: tuple[str, ...]
+) -> None:
+    solver = flow(**SMOOTH, forcing=FORCINGS[forcing])
+    parameters = sampled(solver) | {term: 0.0 for term in LINEAR if term not in terms}
+    fields = solved(solver, parameters)
+    exact = left_over(solver, fields, parameters)
+    assert max(exact.values()) < 1e-8
+    for term in terms:
+        equation = "tracer" if term == "tracer_diffusivity" else "vorticity"
+        wrong = left_over(solver, fields, parameters | {term: 1.01 * parameters[term]})
+        assert wrong.pop(equation) > 5e-5
+        assert all(wrong[name] == exact[name] for name in wrong)
+    for name in fields.keys() & {"velocity_x", "velocity_y", "forcing"}:
+        wrong = left_over(solver, fields | {name: 1.01 * fields[name]}, parameters)
+        seen = {"vorticity"} if name == "forcing" else wrong.keys()
+        assert all(wrong[equation] > 1e-3 for equation in seen)

@@ -1,0 +1,47 @@
+"""Compiled kernels on disk are thrown away when any file changes that they were made from."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import solvers
+
+OUTER = """
+from solvers.numerics.numba_cache import compiled
+from solvers.inner import factor
+
+@compiled()
+def scaled(x):
+    return factor() * x
+"""
+INNER = """
+from solvers.numerics.numba_cache import compiled
+
+@compiled()
+def factor():
+    return {}.0
+"""
+PROGRAM = "from solvers.outer import scaled; print(scaled(2.0), sum(scaled.stats.cache_hits.values()))"
+
+
+def test_a_change_in_a_kernel_that_another_calls_is_seen(tmp_path: Path) -> None:
+    folder = tmp_path / "solvers"
+    folder.mkdir()
+    source = Path(solvers.__path__[0]) / "numerics" / "numba_cache.py"
+    (folder / "numerics").mkdir()
+    for package in (folder, folder / "numerics"):
+        (package / "__init__.py").touch()
+    (folder / "numerics" / "numba_cache.py").write_text(source.read_text())
+    (folder / "outer.py").write_text(OUTER)
+
+    def said() -> list[str]:
+        result = subprocess.run(
+            [sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return result.stdout.split()
+
+    (folder / "inner.py").write_text(INNER.format(3))
+    assert said() == ["6.0", "0"]
+    assert said() == ["6.0", "1"]
+    (folder / "inner.py").write_text(INNER.format(4))
+    assert said() == ["8.0", "0"]

@@ -1,0 +1,66 @@
+"""The Navier-Stokes solver from its shipped YAML with some options changed, and what its tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from mpi4py import MPI
+
+import configs
+from pipeline.config import settings
+from solvers.contract import Parameters
+from solvers.navier_stokes import NavierStokes
+
+UNFORCED: dict[str, Any] = {"forcing": {"kind": "none"}}
+TRACER: dict[str, Any] = {"tracer": {"present": True, "modes": 6}}
+#: At 32 x 24 cells: every linear term, a tracer, and waves that interact within the first second.
+LIVELY: dict[str, Any] = {
+    "extent": [1.0, 0.8],
+    "resolution": [32, 24],
+    "viscosity": [3e-3, 3e-3],
+    "hyperviscosity": {"order": 2, "range": [1e-7, 1e-7]},
+    "drag": [0.1, 0.1],
+    "initial": {"kind": "random_field", "amplitude": [5.0, 5.0], "modes": 8, "correlation_length": 0.2},
+    **TRACER,
+}
+
+
+def flow(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> NavierStokes:
+    """The shipped solver; `changes` go over its options, nested ones key by key."""
+    options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "navier_stokes.yaml").read_text())
+    for name, value in changes.items():
+        options[name] = options[name] | value if isinstance(value, dict) else value
+    solver = settings.build_solver(options, communicator)
+    assert isinstance(solver, NavierStokes)
+    return solver
+
+
+def sampled(solver: NavierStokes, seed: int = 0) -> Parameters:
+    return solver.sample(np.random.default_rng(seed))
+
+
+def mesh(solver: NavierStokes) -> list[np.ndarray]:
+    """The coordinates x and y of the cells of one rank's solver."""
+    return np.meshgrid(*(solver.grid.coordinates(axis) for axis in solver.grid.axes), indexing="ij")
+
+
+def with_vorticity(vorticity: np.ndarray, tracer: np.ndarray | None = None) -> np.ndarray:
+    """A state to advance from: the velocity in it is not read."""
+    unread = np.full_like(vorticity, np.nan)
+    return np.array([vorticity, unread, unread] + ([] if tracer is None else [tracer]))
+
+
+def spectral_derivative(values: np.ndarray, axis: int, length: float) -> np.ndarray:
+    """Along one of the last two axes of a periodic box, numbered from the end."""
+    count = values.shape[axis]
+    wave_numbers = 2 * np.pi * np.fft.fftfreq(count, length / count)
+    wave_numbers[count // 2] = 0.0
+    shape = [1] * values.ndim
+    shape[axis] = count
+    found: np.ndarray = np.fft.ifft(
+        1j * wave_numbers.reshape(shape) * np.fft.fft(values, axis=axis), axis=axis
+    ).real
+    return found

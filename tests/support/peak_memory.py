@@ -1,0 +1,9 @@
+"""`python -m tests.support.peak_memory OVERRIDES` generates, then prints the peak memory of its process, MiB."""
+
+import resource
+
+from pipeline import cli, generate
+
+if __name__ == "__main__":
+    cli.main(generate.run)
+    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

@@ -1,0 +1,186 @@
+"""Jets follow the rules of calculus, and a network's jets are its derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from surrogates.networks.taylor_mlp import Perceptron
+from surrogates.networks.taylor_mode import (
+    Jet,
+    Orders,
+    UnknownDerivativeError,
+    coordinate,
+    cos,
+    derivative,
+    known,
+    orders,
+    sin,
+    stack,
+    value,
+)
+
+X = torch.linspace(0.3, 1.7, 6, dtype=torch.float64)
+Y = torch.linspace(-1.1, 0.9, 6, dtype=torch.float64)
+
+#: Functions of x and y, on tensors and on jets alike.
+FUNCTIONS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
+    "sum": lambda x, y, sin, cos: x + 2 * y - 3.0 + X,
+    "difference": lambda x, y, sin, cos: 1.0 - x - (X - y),
+    "product": lambda x, y, sin, cos: X * x * y * 2,
+    "quotient": lambda x, y, sin, cos: x / (y + 3) / 2 + 1 / x + X / (x + 1),
+    "power": lambda x, y, sin, cos: (x * x + y * y) ** -1.5 + x**1 + x**3,
+    "waves": lambda x, y, sin, cos: sin(3 * x * y) * cos(x) - cos(2.0 * y),
+    "constant along y": lambda x, y, sin, cos: sin(x) * x,
+}
+
+
+def by_reverse_mode(function: Callable[[Any, Any, Any, Any], Any], axes: str) -> torch.Tensor:
+    at = {"x": X.clone().requires_grad_(), "y": Y.clone().requires_grad_()}
+    # What is not there is 0.
+    found = function(at["x"], at["y"], torch.sin, torch.cos) + 0 * (at["x"] * at["y"]) ** 3
+    for axis in axes:
+        (found,) = torch.autograd.grad(found.sum(), at[axis], create_graph=True)
+    return found.detach()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("axes", ["", "x", "y", "xx", "xy", "yx", "yy", "xxy"])
+def test_arithmetic_follows_the_rules_of_calculus(name: str, axes: str) -> None:
+    function = FUNCTIONS[name]
+    found = function(coordinate(X, "x"), coordinate(Y, "y"), sin, cos)
+    for axis in axes:
+        found = derivative(found, axis)
+    expected = by_reverse_mode(function, axes)
+    torch.testing.assert_close(value(found) + torch.zeros_like(X), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_indices_sums_and_comparisons_as_pairs_of_particles_need_them() -> None:
+    """Gravity of three bodies, as a solver writes it, differentiated along t."""
+    time = torch.tensor([[0.2], [0.9]], dtype=torch.float64)
+    rates = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+
+    def pull(t: Any, sin: Any) -> Any:
+        x = sin(t * rates)
+        apart = x[..., None, :] - x[..., :, None]
+        q = apart * apart + 0.1
+        return ((q + (q == 0)) ** -1.5 * apart).sum(-1)
+
+    t = time.clone().requires_grad_()
+    # Each body has a time of its own here, so that its gradient is its derivative.
+    (expected,) = torch.autograd.grad(pull(t, torch.sin)[:, 1].sum(), t)
+    found = pull(coordinate(time, "t"), sin)
+    torch.testing.assert_close(derivative(found, "t").value[:, 1:2], expected, rtol=1e-12, atol=0)
+    assert not (found < 0).equal(found >= 0)
+
+
+def test_only_what_is_asked_for_is_computed() -> None:
+    calls = []
+
+    def along(axis: str) -> Any:
+        calls.append(axis)
+        return 1.0
+
+    x = Jet(X, along)
+    found = x * x * 2 + x**2
+    assert not calls
+    torch.testing.assert_close(derivative(found, "x").value, 6 * X)
+    assert set(calls) == {"x"}
+
+
+def network(num_in: int = 3) -> Perceptron:
+    torch.manual_seed(0)
+    return Perceptron(num_in, 2, width=7, layers=3).double()
+
+
+def test_the_jet_of_a_perceptron_is_its_derivatives() -> None:
+    perceptron = network()
+
+    def features(x: Any, y: Any, sin: Any, cos: Any, stack: Any) -> Any:
+        return stack([sin(3 * x), cos(3 * x), y * 0.5])
+
+    carried = perceptron.jet(
+        features(coordinate(X, "x"), coordinate(Y, "y"), sin, cos, stack), Orders(("x", "y"), ("x",))
+    )
+
+    def channel(x: torch.Tensor, y: torch.Tensor, sin: Any, cos: Any) -> torch.Tensor:
+        inputs = features(x, y, sin, cos, lambda parts: torch.stack(parts, dim=-1))
+        found: torch.Tensor = perceptron(inputs)[..., 1]
+        return found
+
+    for axes in ("", "x", "y", "xx"):
+        found = carried[..., 1]
+        for axis in axes:
+            found = derivative(found, axis)
+        torch.testing.assert_close(found.value, by_reverse_mode(channel, axes), rtol=1e-11, atol=1e-13)
+
+
+def test_a_product_of_a_network_and_a_factor_differentiates_as_one() -> None:
+    """As where a network is multiplied by what vanishes at the walls."""
+    perceptron = network(2)
+
+    def ansatz(x: Any, y: Any, sin: Any, cos: Any) -> Any:
+        if isinstance(x, Jet):
+            inner = perceptron.jet(stack([x, y]), Orders(("x", "y"), ("x",)))
+        else:
+            inner = perceptron(torch.stack([x, y], dim=-1))
+        return 1 + y * x * (2 - x) * inner[..., 0]
+
+    for axes in ("", "x", "y", "xx"):
+        found = ansatz(coordinate(X, "x"), coordinate(Y, "y"), sin, cos)
+        for axis in axes:
+            found = derivative(found, axis)
+        torch.testing.assert_close(value(found), by_reverse_mode(ansatz, axes), rtol=1e-11, atol=1e-13)
+
+
+def test_gradients_of_a_loss_on_derivatives_reach_all_weights() -> None:
+    perceptron = network(2)
+    inputs = stack([coordinate(X, "x"), coordinate(Y, "y")])
+
+    def loss(weight: torch.Tensor) -> torch.Tensor:
+        found = torch.func.functional_call(
+            _Residual(perceptron), {"inner.layers.1.weight": weight}, (inputs,)
+        )
+        return found
+
+    weight = perceptron.layers[1].weight.detach().clone().requires_grad_()
+    assert torch.autograd.gradcheck(loss, (weight,))
+    _Residual(perceptron)(inputs).backward()
+    missing = [name for name, each in perceptron.named_parameters() if each.grad is None]
+    assert not missing
+
+
+class _Residual(torch.nn.Module):
+    def __init__(self, inner: Perceptron):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs: Jet) -> torch.Tensor:
+        u = self.inner.jet(inputs, Orders(("x", "y"), ("x",)))
+        left = derivative(u, "y") - derivative(derivative(u, "x"), "x") + u * derivative(u, "x")
+        return left.value.square().mean()
+
+
+def test_what_an_equation_asks_for_is_found_out() -> None:
+    fields = {"u": X, "k": X}
+
+    def heat(fields: dict[str, Any]) -> Any:
+        flux = fields["k"] * derivative(fields["u"], "x")
+        return derivative(fields["u"], "t") - derivative(flux, "x")
+
+    assert orders(heat, fields) == Orders(("x", "t"), ("x",))
+    assert orders(lambda fields: derivative(fields["u"], "t"), fields) == Orders(("t",), ())
+    assert orders(lambda fields: derivative(derivative(fields["u"], "x"), "y"), fields) is None
+    assert orders(lambda fields: derivative(heat(fields), "x"), fields) is None
+
+
+def test_a_derivative_that_is_not_carried_is_an_error_not_a_zero() -> None:
+    jet = known({(): X, ("x",): Y})
+    assert derivative(jet, "x").value is Y
+    with pytest.raises(UnknownDerivativeError, match="along t is not carried; those along x are"):
+        derivative(jet, "t")
+    with pytest.raises(UnknownDerivativeError, match="along x and x is not carried"):
+        derivative(derivative(jet, "x") * 2, "x")

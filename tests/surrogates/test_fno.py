@@ -1,0 +1,146 @@
+"""The Fourier neural operator: its transform against torch.fft, its symmetries, its options."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+
+from surrogates import store
+from surrogates.fno import FNO
+from surrogates.networks.spectral_convolution import SpectralConvolution, TruncatedFourier, most_modes
+from tests.support import problems
+
+MODES = 4
+
+
+@pytest.fixture(autouse=True)
+def _float64() -> object:
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def with_fft(convolution: SpectralConvolution, field: torch.Tensor, sites: tuple[int, ...]) -> torch.Tensor:
+    """The convolution by fast transforms of a field (*sites, B, C) that is padded with zeros to `sites`."""
+    # The last one named is that of the real transform.
+    axes = tuple(reversed(range(len(sites))))
+    modes = torch.fft.rfftn(field, s=sites[::-1], dim=axes)
+    weights = torch.complex(convolution.weight[:, :, 0], convolution.weight[:, :, 1])
+    both, one = torch.arange(1 - MODES, MODES), torch.arange(MODES)
+    wave_numbers = torch.cartesian_prod(one, *[both] * (len(axes) - 1)).reshape(-1, len(axes))
+    out = torch.zeros_like(modes)
+    for wave_number, weight in zip(wave_numbers.tolist(), weights, strict=True):
+        out[tuple(wave_number)] = modes[tuple(wave_number)] @ weight
+    return torch.fft.irfftn(out, s=sites[::-1], dim=axes)
+
+
+def convolved(
+    convolution: SpectralConvolution, field: torch.Tensor, fourier: TruncatedFourier
+) -> torch.Tensor:
+    return convolution(field, fourier, onto=torch.zeros_like(field))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("sites", [(16,), (15,), (16, 11), (9, 12, 10)])
+def test_equals_the_fast_transform_on_periodic_axes(sites: tuple[int, ...]) -> None:
+    fourier = TruncatedFourier(sites, (1.0,) * len(sites), (MODES,) * len(sites))
+    convolution = SpectralConvolution(3, fourier)
+    field = torch.randn(*sites, 2, 3)
+    torch.testing.assert_close(
+        convolved(convolution, field, fourier), with_fft(convolution, field, sites), rtol=1e-12, atol=1e-13
+    )
+
+
+@pytest.mark.parametrize("sites", [(16,), (16, 12), (8, 12, 16)])
+def test_equals_the_fast_transform_of_the_padded_field_between_walls(sites: tuple[int, ...]) -> None:
+    fourier = TruncatedFourier(sites, (1.25,) * len(sites), (MODES,) * len(sites))
+    convolution = SpectralConvolution(3, fourier)
+    field = torch.randn(*sites, 2, 3)
+    padded = tuple(size * 5 // 4 for size in sites)
+    reference = with_fft(convolution, field, padded)[tuple(slice(0, size) for size in sites)]
+    torch.testing.assert_close(convolved(convolution, field, fourier), reference, rtol=1e-12, atol=1e-13)
+
+
+def test_a_band_limited_field_survives_the_round_trip() -> None:
+    fourier = TruncatedFourier((16, 15), (1.0, 1.0), (6, 5))
+    nothing = torch.zeros(16, 15, 2, 3)
+    field = fourier.synthesise(fourier.analyse(torch.randn(16, 15, 2, 3)), onto=nothing)
+    torch.testing.assert_close(fourier.synthesise(fourier.analyse(field), onto=nothing), field)
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    fourier = TruncatedFourier((6, 7), (1.0, 1.25), (2, 3))
+    convolution = SpectralConvolution(2, fourier)
+    field = torch.randn(6, 7, 1, 2, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda values: convolution(values, fourier, onto=values), (field,))
+
+
+def test_the_operator_is_the_same_on_a_finer_grid() -> None:
+    """A band-limited input on 27 and on 81 cells: the same change, where the cells' centres agree."""
+    coarse, fine = (
+        FNO(problems.problem((size,), ("periodic",)), width=8, modes=4, layers=1) for size in (27, 81)
+    )
+    # With a linear lifting the one transform sees the band-limited input itself: nothing aliases.
+    coarse.network.lifting, fine.network.lifting = torch.nn.Linear(3, 8), torch.nn.Linear(3, 8)  # type: ignore[assignment]
+    fine.load_state_dict(coarse.state_dict())
+    conditions = torch.zeros(1, 1)
+
+    def change(surrogate: FNO, size: int) -> torch.Tensor:
+        angle = 2 * torch.pi * (torch.arange(size) + 0.5) / size
+        inputs = torch.stack([torch.sin(k * angle) for k in (1, 2, 3)], dim=-1)
+        return surrogate.change(inputs[None], conditions)
+
+    torch.testing.assert_close(change(fine, 81)[:, 1::3], change(coarse, 27))
+
+
+def test_a_shift_along_a_periodic_axis_shifts_the_prediction() -> None:
+    problem = problems.problem((18, 17), ("periodic", "dirichlet"))
+    surrogate = store.build("fno", problems.options("fno"), problem, "float64")
+    batch = problems.batch(problem, size=2, dtype=torch.float64)
+    named = problems.named(problem, batch)
+    times = np.array([0.0, 0.25, 0.5])
+    straight = surrogate.predict(batch["state"][:, 0], named, times)
+    named["conductivity"] = named["conductivity"].roll(5, dims=1)
+    shifted = surrogate.predict(batch["state"][:, 0].roll(5, dims=2), named, times)
+    torch.testing.assert_close(shifted, straight.roll(5, dims=3), rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize(("size", "period", "most"), [(16, 1.0, 8), (15, 1.0, 8), (16, 1.25, 10)])
+def test_more_modes_than_the_grid_resolves_are_refused(size: int, period: float, most: int) -> None:
+    assert most_modes(size, period) == most
+    TruncatedFourier((size,), (period,), (most,))
+    with pytest.raises(ValueError, match=rf"modes={most + 1} .* {size} cells resolve 1 to {most}"):
+        TruncatedFourier((size,), (period,), (most + 1,))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"width": 8, "modes": [4, 4, 4], "layers": 1}, "3 numbers for the 2 axes x, y"),
+        ({"width": 8, "modes": [4, 99], "layers": 1}, "modes=99 on axis 1"),
+        ({"width": 8, "modes": 0, "layers": 1}, "modes=0"),
+        ({"width": 0, "modes": 4, "layers": 1}, "width=0"),
+    ],
+)
+def test_wrong_options_are_refused_with_numbers(options: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        FNO(problems.problem((16, 16), ("periodic", "periodic")), **options)  # type: ignore[arg-type]
+
+
+def test_modes_can_differ_from_axis_to_axis() -> None:
+    surrogate = FNO(problems.problem((16, 12), ("periodic", "periodic")), width=8, modes=[7, 3], layers=2)
+    assert surrogate.network.fourier.num_modes == 7 * (2 * 3 - 1)
+
+
+def test_a_training_step_is_one_graph() -> None:
+    """What torch.compile is given: nothing in the forward makes it fall back or compile anew."""
+    problem = problems.problem((16, 12), ("periodic", "dirichlet"))
+    surrogate = store.build("fno", problems.options("fno"), problem, "float64")
+    counter = CompileCounter()
+    compiled = torch.compile(surrogate, backend=counter, fullgraph=True, dynamic=False)
+    windows = problems.batch(problem, size=2, dtype=torch.float64)
+    for _ in range(2):
+        torch.testing.assert_close(compiled(windows), surrogate(windows))
+    assert counter.frame_count == 1

@@ -1,0 +1,177 @@
+"""The perceptron for few bodies and for fields that parameters determine: one query, several, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from surrogates import store
+from surrogates.contract import Batch, Surrogate
+from tests.support import problems
+
+REACH = 4
+
+
+def built(autonomous: bool = True, **options: int) -> Surrogate:
+    torch.manual_seed(0)
+    problem = problems.particles(autonomous=autonomous)
+    return store.build(
+        "mlp", {"width": 16, "layers": 2, "reach": REACH, "points": 64} | options, problem, "float64"
+    )
+
+
+def asked(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    batch = problems.batch(surrogate.problem, 2, dtype=torch.float64)
+    return batch["state"][:, 0], problems.named(surrogate.problem, batch)
+
+
+def test_any_time_within_the_reach_is_answered_and_near_the_start_it_is_the_start() -> None:
+    surrogate = built()
+    state, named = asked(surrogate)
+    found = surrogate.predict(state, named, np.array([0.0, 1e-9, 0.123, 1.0]))
+    torch.testing.assert_close(found[:, 1], state, rtol=1e-6, atol=1e-6)
+    assert (found[:, 2] - found[:, 3]).norm() > 1e-3 * state.norm()
+
+
+def test_the_answer_does_not_depend_on_which_other_times_are_asked() -> None:
+    surrogate = built()
+    state, named = asked(surrogate)
+    times = np.array([0.0, 0.4, 1.0, 1.7, 2.0, 3.1])
+    together = surrogate.predict(state, named, times)
+    for place, time in enumerate(times[1:], start=1):
+        assert torch.equal(surrogate.predict(state, named, np.array([0.0, time]))[:, 1], together[:, place])
+
+
+@pytest.mark.parametrize("autonomous", [True, False])
+def test_beyond_the_reach_it_goes_on_from_what_it_predicted(autonomous: bool) -> None:
+    surrogate = built(autonomous)
+    state, named = asked(surrogate)
+    span = REACH * surrogate.problem.time_step
+    halfway = surrogate.predict(state, named, np.array([0.0, span, 2 * span]))[:, -1]
+    later = surrogate.predict(halfway, named, np.array([2 * span, 2.5 * span]))[:, -1]
+    at_once = surrogate.predict(state, named, np.array([0.0, 2.5 * span]))[:, -1]
+    torch.testing.assert_close(at_once, later, rtol=1e-12, atol=1e-12)
+
+
+def test_windows_of_another_length_are_refused() -> None:
+    surrogate = built()
+    batch = problems.batch(surrogate.problem, 2, frames=3, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"training\.unroll=2 .* surrogate\.reach=4"):
+        surrogate(batch)
+
+
+@pytest.mark.parametrize("option", ["width", "layers", "reach", "points"])
+def test_an_option_below_one_is_refused(option: str) -> None:
+    with pytest.raises(ValueError, match=rf"surrogate\.{option}=0.* must be at least"):
+        built(**{option: 0})
+
+
+def test_learns_bodies_on_springs() -> None:
+    """Each by itself, x'' = -ω² x; half a period in one query."""
+    surrogate, omega = built(width=64), np.pi
+    time = np.arange(REACH + 1) * surrogate.problem.time_step
+    rng = np.random.default_rng(0)
+    statistics = surrogate.problem.statistics
+    scale = np.array(statistics.std)[:2, None]
+
+    def windows(count: int) -> Batch:
+        x, v = scale * rng.normal(size=(2, count, 1, 2, 3))
+        cosine, sine = (np.asarray(f(omega * time))[:, None, None] for f in (np.cos, np.sin))
+        states = np.concatenate([x * cosine + v * sine, omega * (v * cosine - x * sine)], axis=2)
+        return {
+            "state": torch.tensor(states),
+            "coefficients": torch.full((count, 1, 3), 1e3, dtype=torch.float64),
+            "parameters": torch.full((count, 1), 2.0, dtype=torch.float64),
+            "time": torch.tensor(time).expand(count, -1),
+        }
+
+    optimiser = torch.optim.Adam(surrogate.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=600)
+    for _ in range(600):
+        optimiser.zero_grad()
+        surrogate(windows(128))["data"].backward()
+        optimiser.step()
+        schedule.step()
+    test = windows(64)
+    named = problems.named(surrogate.problem, test)
+    found = surrogate.predict(test["state"][:, 0], named, time)
+    error = (found - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
+    still = (test["state"][:, :1] - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
+    assert error < still / 10
+
+
+def on_a_grid(autonomous: bool = True, **options: int) -> Surrogate:
+    torch.manual_seed(0)
+    plain = {"width": 24, "layers": 2, "reach": REACH, "points": 10**6} | options
+    return store.build("mlp", plain, problems.determined(autonomous), "float64")
+
+
+def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: int = 0) -> Batch:
+    """Windows of the exact solution, see `problems.determined`, from the frame `first`."""
+    problem = surrogate.problem
+    power = torch.tensor(rng.uniform(1, 3, count))
+    time = torch.tensor((first + np.arange(REACH + 1)) * problem.time_step)
+    x, y = ((torch.arange(size, dtype=torch.float64) + 0.5) * 2 / size for size in problem.sites)
+    wave = torch.sin(np.pi * x)[:, None] * torch.sin(np.pi / 2 * y)
+    states = [
+        amplitude * torch.exp(-rate * 2 * 1.25 * np.pi**2 * power[:, None] * time)[..., None, None] * wave
+        for amplitude, rate in ((20.0, 0.01), (4e3, 0.02))
+    ]
+    return {
+        "state": torch.stack(states, dim=2),
+        "coefficients": torch.full((count, 1, *problem.sites), 2.0, dtype=torch.float64),
+        "parameters": power[:, None],
+        "time": time.expand(count, -1),
+        "uniform": torch.tensor(rng.random((count, surrogate.num_uniform))),
+    }
+
+
+def test_learns_fields_that_a_parameter_determines() -> None:
+    """From 40 cells a window at a time, from the beginning and from later frames."""
+    surrogate, rng = on_a_grid(points=40, width=48), np.random.default_rng(0)
+    assert surrogate.num_uniform == 40
+    optimiser = torch.optim.Adam(surrogate.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=500)
+    for step in range(500):
+        optimiser.zero_grad()
+        surrogate(fading(surrogate, 8, rng, first=4 * (step % 2)))["data"].backward()
+        optimiser.step()
+        schedule.step()
+    wrong = still = 0.0
+    for first in (0, 4):
+        test = fading(surrogate, 8, rng, first)
+        state, truth = test["state"][:, 0], test["state"]
+        found = surrogate.predict(state, problems.named(surrogate.problem, test), test["time"][0].numpy())
+        wrong += (found - truth).square().sum().item()
+        still += (truth[:, :1] - truth).square().sum().item()
+    assert wrong < still / 10**2
+
+
+def test_a_grid_larger_than_the_points_is_drawn_from_and_the_mean_is_the_loss_of_all() -> None:
+    whole, part = on_a_grid(), on_a_grid(points=30)
+    part.load_state_dict(whole.state_dict())
+    assert whole.num_uniform == 0
+    rng = np.random.default_rng(0)
+    batch = fading(part, 4, rng)
+    losses = []
+    for _ in range(300):
+        batch["uniform"] = torch.tensor(rng.random((4, 30)))
+        losses.append(part(batch)["data"].item())
+    error = np.std(losses) / len(losses) ** 0.5
+    assert abs(np.mean(losses) - whole(batch)["data"].item()) < 4 * error
+
+
+def test_a_grid_is_answered_by_the_time_since_the_trajectory_began() -> None:
+    surrogate = on_a_grid()
+    batch = fading(surrogate, 2, np.random.default_rng(0))
+    state, named = batch["state"][:, 0], problems.named(surrogate.problem, batch)
+    early = surrogate.predict(state, named, np.array([0.0, 0.5]))
+    late = surrogate.predict(state, named, np.array([1.0, 1.5]))
+    assert torch.equal(early[:, 0], late[:, 0])
+    assert not torch.equal(early[:, 1], late[:, 1])
+
+
+def test_fields_that_parameters_do_not_determine_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no scalar parameters determine.*Surrogates that fit: .*fno"):
+        store.build("mlp", problems.options("mlp"), problems.problem((16,), ("periodic",)), "float64")

@@ -1,0 +1,43 @@
+"""The U-Net: any number of cells, neighbours across periodic axes and at walls, its options."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from surrogates.unet import UNet, _with_neighbours
+from tests.support import problems
+
+
+@pytest.mark.parametrize("sites", [(8,), (9,), (13, 10), (11, 9, 8)])
+def test_takes_any_number_of_cells(sites: tuple[int, ...]) -> None:
+    problem = problems.problem(sites, ("periodic",) * len(sites))
+    surrogate = UNet(problem, width=4, levels=3)
+    batch = problems.batch(problem, size=2)
+    predicted = surrogate.predict(batch["state"][:, 0], problems.named(problem, batch), np.array([0.0, 0.25]))
+    assert predicted.shape == (2, 2, 2, *sites)
+
+
+def test_neighbours_wrap_on_periodic_axes_and_repeat_at_walls() -> None:
+    field = torch.arange(6.0).view(1, 1, 2, 3)
+    expected = torch.tensor([[3, 3, 4, 5, 5], [0, 0, 1, 2, 2], [3, 3, 4, 5, 5], [0, 0, 1, 2, 2]])
+    assert torch.equal(_with_neighbours(field, (True, False))[0, 0], expected.float())
+
+
+def test_a_shift_by_the_coarsest_cell_shifts_the_prediction() -> None:
+    problem = problems.problem((16, 16), ("periodic", "periodic"))
+    surrogate = UNet(problem, width=8, levels=2).double()
+    batch = problems.batch(problem, size=1, dtype=torch.float64)
+    named = problems.named(problem, batch)
+    times = np.array([0.0, 0.25])
+    straight = surrogate.predict(batch["state"][:, 0], named, times)
+    named["conductivity"] = named["conductivity"].roll(4, dims=2)
+    shifted = surrogate.predict(batch["state"][:, 0].roll(4, dims=3), named, times)
+    torch.testing.assert_close(shifted, straight.roll(4, dims=4), rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("options", [{"width": 8, "levels": 4}, {"width": 0, "levels": 1}])
+def test_wrong_options_are_refused_with_numbers(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"from 0 to 3: the grid \(8, 12\)"):
+        UNet(problems.problem((8, 12), ("periodic", "periodic")), **options)

@@ -1,0 +1,42 @@
+"""What a training step frees stays with the process."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+
+STEPS = """
+import resource, sys
+import numpy as np
+from pipeline.training.device.malloc import keep_freed_memory
+
+def step():
+    blocks = [np.ones(2**18) for _ in range(32)]
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    step()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize())
+"""
+
+
+def bytes_mapped(way: str) -> int:
+    """Bytes that the kernel mapped anew during four steps, each of which takes and frees 64 MiB."""
+    command = [sys.executable, "-c", STEPS, way]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_blocks_that_were_freed_are_used_again():
+    assert bytes_mapped("keep") < 2**20
+
+
+def test_without_it_they_are_mapped_anew():
+    assert bytes_mapped("leave") > 2**27

@@ -1,0 +1,68 @@
+"""What training gives to physics-informed surrogates: the equation, and random numbers for points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import train
+from pipeline.data.dataset import Dataset
+from pipeline.problem import problem_of
+from pipeline.training.batches.random_numbers import with_uniform
+from surrogates.contract import Problem
+from surrogates.fno import FNO
+from tests.support import problems
+from tests.support.training_cases import made_dataset
+
+
+def test_a_windows_numbers_follow_from_seed_step_and_place_alone() -> None:
+    problem = problems.problem((16,), ("periodic",))
+    batch = problems.batch(problem, size=4, dtype=torch.float64)
+    whole = with_uniform(batch, 50, seed=1, step=2, places=np.arange(4))["uniform"]
+    assert (whole.shape, whole.dtype) == ((4, 50), torch.float64)
+    assert 0 <= whole.min() < 0.1
+    assert 0.9 < whole.max() < 1
+    half = {name: values[2:] for name, values in batch.items()}  # type: ignore[attr-defined]
+    mine = with_uniform(half, 50, seed=1, step=2, places=np.array([2, 3]))["uniform"]  # type: ignore[arg-type]
+    assert torch.equal(mine, whole[2:])
+    others = [
+        with_uniform(batch, 50, seed=seed, step=step, places=np.arange(4))["uniform"]
+        for seed, step in ((1, 3), (2, 2))
+    ]
+    for one in (*others, whole.roll(1, 0)):
+        assert not torch.isclose(one, whole).any()
+
+
+def test_numbers_of_float32_stay_below_one() -> None:
+    batch = problems.batch(problems.problem((16,), ("periodic",)), size=2)
+    drawn = with_uniform(batch, 10**6, seed=0, step=0, places=np.arange(2))["uniform"]
+    assert drawn.dtype == torch.float32
+    assert drawn.max() < 1
+
+
+def test_only_a_surrogate_that_asks_for_it_is_given_the_equation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harmonics = (
+        "solver.initial.kind=harmonics",
+        "solver.initial.count=2",
+        "solver.diffusivity.kind=constant",
+    )
+    dataset = Dataset.open(made_dataset(tmp_path, *harmonics))
+    plain = train._problem(dataset, "fno")
+    assert plain.determined
+    assert (plain.residual, plain.fields_at_start) == (None, None)
+    monkeypatch.setattr(FNO, "physics_informed", True)
+    informed = train._problem(dataset, "fno")
+    assert informed == plain == problem_of(dataset)
+    assert Problem.from_json(informed.to_json()) == plain
+    assert informed.residual is not None
+    assert informed.fields_at_start is not None
+    trajectory = dataset.trajectory("train", 0)
+    width = informed.extent[0] / informed.sites[0]
+    x = informed.lower[0] + width * (np.arange(informed.sites[0]) + 0.5)
+    found = informed.fields_at_start({"x": x}, trajectory.parameters, np)
+    np.testing.assert_allclose(found["temperature"], trajectory.state[0, 0], rtol=0, atol=1e-6)
