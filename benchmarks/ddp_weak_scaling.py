@@ -121,11 +121,13 @@ class _Run:
 
 def _windows(problem: Problem, size: int, seed: int) -> Batch:
     generator = torch.Generator().manual_seed(seed)
-    state = torch.randn(size, 2, len(problem.channels), *problem.sites, generator=generator)
+    state = torch.randn(size, 2, len(problem.spec.channels), *problem.spec.shape, generator=generator)
     return {
         "state": state,
-        "coefficients": torch.randn(size, len(problem.coefficients), *problem.sites, generator=generator),
-        "parameters": torch.randn(size, len(problem.parameters), generator=generator),
+        "coefficients": torch.randn(
+            size, len(problem.spec.coefficient_channels), *problem.spec.shape, generator=generator
+        ),
+        "parameters": torch.randn(size, len(problem.spec.parameter_names), generator=generator),
         "time": torch.tensor([0.0, problem.time_step]).expand(size, 2),
     }
 

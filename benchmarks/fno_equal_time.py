@@ -43,7 +43,7 @@ from pipeline.training.batches.order import Batches
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.device.precision import fast_products
 from surrogates import store
-from surrogates.autoregressive import Stepper
+from surrogates.autoregressive import AutoregressiveSurrogate
 from surrogates.contract import Batch, Problem, Surrogate
 
 STEPS = 400
@@ -186,7 +186,7 @@ def _trained(peer: Peer, dataset: Dataset, steps: int) -> Surrogate:
     return model.eval()
 
 
-class _Theirs(Stepper):
+class _Theirs(AutoregressiveSurrogate):
     """A peer's network under our contract: from the normalised fields at one frame to those at the next, or
     to their difference in standard deviations of it.
     """
@@ -194,7 +194,7 @@ class _Theirs(Stepper):
     def __init__(self, problem: Problem, peer: Peer):
         super().__init__(problem)
         num_inputs = self.inputs.num_fields + self.inputs.num_conditions
-        self.network = peer.network(num_inputs, len(problem.channels))
+        self.network = peer.network(num_inputs, len(problem.spec.channels))
         self.loss, self.gives_change = peer.loss, peer.gives_change
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:

@@ -136,7 +136,7 @@ def burgers() -> Problem:
         slope = derivative(u, "x")
         return {"burgers": derivative(u, "t") + u * slope - VISCOSITY * derivative(slope, "x")}
 
-    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
+    def initial_condition(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
         return {"u": -functions.sin(math.pi * coordinates["x"])}
 
     return Problem(
@@ -144,7 +144,7 @@ def burgers() -> Problem:
         parameter_ranges=(), axes=("x",), sites=(len(X),), lower=(-1.0,), extent=(2.0,),
         boundaries=("dirichlet",), boundary_values=((0.0, 0.0),), time_step=float(T[1]),
         duration=1.0, autonomous=True, determined=True,
-        conserved=(), divergence_free=(), residual=residual, fields_at_start=fields_at_start,
+        conserved=(), divergence_free=(), residual=residual, initial_condition=initial_condition,
         statistics=Statistics((0.0,), (0.6,), (0.05,), (), (), (), ()),
     )  # fmt: skip
 

@@ -164,7 +164,7 @@ def _problem() -> Problem:
             left = left - DIFFUSIVITY * derivative(derivative(u, axis), axis)
         return {"heat": left}
 
-    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
+    def initial_condition(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
         x, y = (functions.sin(math.pi * coordinates[axis]) for axis in "xy")
         return {"temperature": x * y}
 
@@ -190,7 +190,7 @@ def _problem() -> Problem:
         divergence_free=(),
         statistics=Statistics(zero, one, (0.01,), (), (), (), ()),
         residual=residual,
-        fields_at_start=fields_at_start,
+        initial_condition=initial_condition,
     )
 
 

@@ -103,8 +103,10 @@ def _errors(surrogate: Surrogate, dataset: Dataset) -> tuple[np.ndarray, np.ndar
     windows = dataset.windows("test", len(dataset.times))
     batch = windows.take(np.arange(len(windows)))
     problem = surrogate.problem
-    named = dict(zip(problem.coefficients, np.moveaxis(batch["coefficients"], 1, 0), strict=True))
-    named |= dict(zip(problem.parameters, batch["parameters"].T, strict=True))
+    named = dict(
+        zip(problem.spec.coefficient_channels, np.moveaxis(batch["coefficients"], 1, 0), strict=True)
+    )
+    named |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
     truth = batch["state"]
     found = surrogate.predict(truth[:, 0], named, batch["time"][0]).numpy()
 

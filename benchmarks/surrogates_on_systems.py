@@ -23,7 +23,7 @@ from pipeline import compare
 from pipeline.config.settings import build_solver
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_of, with_physics
-from surrogates.contract import fitting, surrogate_class, surrogate_names
+from surrogates.contract import compatible_surrogates, surrogate_class, surrogate_names
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 RUNS = Path("runs") / "results"
@@ -92,12 +92,12 @@ def _section(system: str) -> str:
     problem = with_physics(problem_of(dataset), solver)
     columns = compare.COLUMNS[1:]
     table = [columns, ["---"] * len(columns)]
-    table += [compare.row_of(RUNS / system, name).words()[1:] for name in fitting(problem)]
+    table += [compare.row_of(RUNS / system, name).words()[1:] for name in compatible_surrogates(problem)]
     rows = "".join(f"| {' | '.join(row)} |\n" for row in table)
     refusals = "".join(
-        f"- not `{name}`: {surrogate_class(name).misfit(problem)}\n"
+        f"- not `{name}`: {surrogate_class(name).incompatibility(problem)}\n"
         for name in surrogate_names()
-        if name not in fitting(problem)
+        if name not in compatible_surrogates(problem)
     )
     return f"## {system.replace('_', ' ')}\n\n{title}\n\n{rows}\n{refusals}"
 

@@ -7,7 +7,6 @@ python -m pipeline.chain status run=runs/heat                   # or resume, or 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import shlex
@@ -30,6 +29,7 @@ from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.jobs.slurm import chain
 from pipeline.parallel import launch
 from pipeline.runs import records
+from simsurrogate.errors import UserError
 
 STAGES = ("generate", "validate", "train", "evaluate")
 
@@ -69,7 +69,7 @@ def check(settings: Settings) -> None:
     """Finds before any work what a stage would refuse after hours of it.
 
     Raises:
-        ValueError: an unknown name, a wrong option, or options that cannot work together: solver and
+        UserError: an unknown name, a wrong option, or options that cannot work together: solver and
             output, surrogate and grid, windows and frames, batch and ranks; or the run folder holds a data
             set of another configuration.
     """
@@ -84,13 +84,13 @@ def check(settings: Settings) -> None:
         store.refuse_other(settings.dataset, settings.dataset_settings())
     steps, training = settings.output.steps, settings.training
     if training.unroll > steps:
-        raise ValueError(
+        raise UserError(
             f"training.unroll={training.unroll} steps do not fit trajectories of output.steps={steps}: "
             "lower the one or raise the other"
         )
     ranks = settings.launcher.ranks["generate"]
     if ranks % settings.group_size:
-        raise ValueError(
+        raise UserError(
             f"launcher.ranks.generate={ranks} ranks cannot be dealt into groups of group_size="
             f"{settings.group_size}: take a multiple of it"
         )
@@ -98,12 +98,12 @@ def check(settings: Settings) -> None:
     constructor = surrogate_class(str(settings.surrogate.get("name")))
     options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
     times = settings.output.duration * np.arange(steps + 1) / steps
-    problem = expected_problem(dataclasses.asdict(solver.spec), times)
+    problem = expected_problem(solver.spec, times)
     option_checks.check(constructor(with_physics(problem, solver), **options), training)
 
 
 def _check_batch(settings: Settings) -> None:
-    """Raises ValueError where the ranks of a model cannot share the batch, or a rank its share by parts."""
+    """Raises UserError where the ranks of a model cannot share the batch, or a rank its share by parts."""
     from pipeline.training import ensemble
     from pipeline.training.batches.order import Batches
 
@@ -123,7 +123,7 @@ def _check_batch(settings: Settings) -> None:
 def _refuse_launcher() -> None:
     launcher = launch.detect().launcher
     if launcher != "none":
-        raise ValueError(
+        raise UserError(
             f"the chain starts its own ranks and cannot run under {launcher}: start it as "
             "`python -m pipeline.chain`, with the number of ranks in launcher.ranks.generate and so on"
         )
@@ -192,35 +192,35 @@ def _run_folder(words: list[str]) -> Path:
     """What `run=` names.
 
     Raises:
-        ValueError: it is not there.
+        UserError: it is not there.
     """
     for word in words:
         if "=" not in word:
-            raise ValueError(f"{word!r} is no KEY=VALUE: say which chain with run=FOLDER")
+            raise UserError(f"{word!r} is no KEY=VALUE: say which chain with run=FOLDER")
     for override in OverridesParser.create().parse_overrides(words):
         if override.key_or_group == "run":
             return Path(str(override.value()))
-    raise ValueError("say which chain: run=FOLDER")
+    raise UserError("say which chain: run=FOLDER")
 
 
 def main(words: list[str]) -> None:
     """Starts a chain, or looks at one (`status`), takes it up again (`resume`) or ends it (`cancel`)."""
     match words:
         case ["status", *rest]:
-            cli.guarded(lambda: chain.show(_run_folder(rest)))
+            cli.exit_on_error(lambda: chain.show(_run_folder(rest)))
         case ["cancel", *rest]:
-            cli.guarded(lambda: chain.cancel(_run_folder(rest)))
+            cli.exit_on_error(lambda: chain.cancel(_run_folder(rest)))
         case ["resume", *rest]:
-            cli.guarded(lambda: _type_again(rest))
+            cli.exit_on_error(lambda: _type_again(rest))
             cli.main(resume)
         case [word, *_] if not word.startswith("-") and "=" not in word:
-            cli.guarded(lambda: _refuse(word))
+            cli.exit_on_error(lambda: _refuse(word))
         case _:
             cli.main(run, compare.after_sweep)
 
 
 def _refuse(word: str) -> None:
-    raise ValueError(f"{word!r} is neither KEY=VALUE nor one of status, resume and cancel")
+    raise UserError(f"{word!r} is neither KEY=VALUE nor one of status, resume and cancel")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def main(
         sys.exit(codes[0])
 
 
-def guarded(call: Callable[[], None]) -> None:
+def exit_on_error(call: Callable[[], None]) -> None:
     """Calls without a configuration; an exception ends as those of `main` do."""
     try:
         call()

@@ -21,6 +21,7 @@ from pipeline import cli
 from pipeline.config.sweep import Job
 from pipeline.evaluation.results import percent
 from pipeline.runs import provenance
+from simsurrogate.errors import UserError
 from simsurrogate.files import digest
 
 COLUMNS = (
@@ -102,12 +103,12 @@ def rows_of(run: Path) -> list[Row]:
     """All models of a run, those too whose training failed.
 
     Raises:
-        ValueError: the folder is that of no run, or of one without a model.
+        UserError: the folder is that of no run, or of one without a model.
     """
     tried = {provenance.model_of(one) for one in provenance.records(run, "train")}
     models = sorted(tried | {path.name for path in (run / "models").glob("*") if path.is_dir()})
     if not models:
-        raise ValueError(f"{run} has no models: name a run folder in which something was trained")
+        raise UserError(f"{run} has no models: name a run folder in which something was trained")
     return [row_of(run, model) for model in models]
 
 
@@ -155,9 +156,9 @@ def _read(path: Path) -> dict[str, Any]:
 def main(words: list[str]) -> None:
     """Prints the table of the run folders that are named."""
     if not words:
-        raise ValueError("name the run folders: python -m pipeline.compare runs/heat runs/flow")
+        raise UserError("name the run folders: python -m pipeline.compare runs/heat runs/flow")
     show([row for word in words for row in rows_of(Path(word))])
 
 
 if __name__ == "__main__":
-    cli.guarded(lambda: main(sys.argv[1:]))
+    cli.exit_on_error(lambda: main(sys.argv[1:]))

@@ -23,6 +23,7 @@ from pipeline.parallel import launch
 from pipeline.parallel.ranks import device_of
 from pipeline.problem import problem_of
 from pipeline.runs import records
+from simsurrogate.errors import UserError
 from simsurrogate.files import digest, writable_folder, write_whole
 from surrogates.contract import Problem, Surrogate, surrogate_class
 
@@ -32,18 +33,17 @@ if TYPE_CHECKING:
 JUDGED_SPLITS = tuple(split for split in SPLITS if split.startswith("test"))
 # What a model cannot be used without; ranges and durations other than the training's are only told.
 _MUST_AGREE = (
-    "equation",
+    "name",
     "channels",
-    "units",
-    "coefficients",
-    "parameters",
-    "axes",
-    "sites",
+    "channel_units",
+    "coefficient_channels",
+    "parameter_names",
+    "axis_names",
+    "shape",
     "lower",
     "extent",
     "boundaries",
     "boundary_values",
-    "time_step",
     "autonomous",
 )
 
@@ -84,7 +84,7 @@ def _load(settings: Settings) -> Surrogate:
     if not (folder / "model.json").is_file():
         name = settings.surrogate["name"]
         named = "" if settings.model == name else f" model={settings.model}"
-        raise ValueError(
+        raise UserError(
             f"{folder} holds no trained model; make it with "
             f"`python -m pipeline.train run={settings.run} surrogate={name}{named}`"
         )
@@ -92,16 +92,18 @@ def _load(settings: Settings) -> Surrogate:
 
 
 def _refuse_foreign(model: Problem, data: Problem, settings: Settings) -> None:
-    """Raises ValueError where the model answers another question than the data set asks."""
+    """Raises UserError where the model answers another question than the data set asks."""
+    pairs = {name: (getattr(model.spec, name), getattr(data.spec, name)) for name in _MUST_AGREE}
+    pairs["time_step"] = (model.time_step, data.time_step)
     wrong = [
         f"{name}: the model has {ours!r}, the data set {theirs!r}"
-        for name in _MUST_AGREE
-        if not _agree(ours := getattr(model, name), theirs := getattr(data, name))
+        for name, (ours, theirs) in pairs.items()
+        if not _agree(ours, theirs)
     ]
-    misfit = surrogate_class(str(settings.surrogate["name"])).misfit(data)
-    wrong += [misfit] if misfit else []
+    incompatibility = surrogate_class(str(settings.surrogate["name"])).incompatibility(data)
+    wrong += [incompatibility] if incompatibility else []
     if wrong:
-        raise ValueError(
+        raise UserError(
             f"the model in {settings.model_folder} does not fit the data set {settings.dataset}:\n  "
             + "\n  ".join(wrong)
             + "\ntrain on this data set, or name the model's own with dataset="
@@ -161,7 +163,7 @@ def _measure(
     return {
         "surrogate": settings.surrogate["name"],
         "dataset": dataset.identity,
-        "fields": [field["name"] for field in dataset.spec["fields"]],
+        "fields": [field.name for field in dataset.spec.fields],
         "time": np.asarray(dataset.times, dtype=np.float64).tolist(),
         "definitions": results.DEFINITIONS,
         "splits": found,

@@ -8,10 +8,8 @@ shares of the shards, beside the others; when all are there, a run without it fi
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -20,11 +18,12 @@ import numpy as np
 from pipeline import cli
 from pipeline.config.settings import Settings, build_solver
 from pipeline.data import store
-from pipeline.data.manifest import Manifest, receipt_path, write_paper
+from pipeline.data.format.layout import schema_version
+from pipeline.data.manifest import Manifest, receipt_path, write_document
 from pipeline.data.plan import Shard, generator, index
 from pipeline.generation.shards import ShardMaker
 from pipeline.parallel import launch, stopping
-from pipeline.parallel.groups import handed_out, serve, split_world
+from pipeline.parallel.groups import dynamic_tasks, serve, split_world
 from pipeline.runs import lock, progress, records
 from simsurrogate.files import digest, writable_folder
 from solvers.contract import Solver
@@ -37,7 +36,7 @@ def run(settings: Settings) -> None:
     """Makes the data set, or what is missing of it.
 
     Raises:
-        ValueError: the ranks, the solver's options or the folder do not fit; the folder holds a data
+        UserError: the ranks, the solver's options or the folder do not fit; the folder holds a data
             set of another configuration; or too many trajectories failed.
         OSError: the disk is full.
         LockedError: another run writes this data set, or this part of it.
@@ -68,13 +67,13 @@ def run(settings: Settings) -> None:
                 store.reopen(settings.dataset, plan)
         world.Barrier()
         started = time.perf_counter()
-        _make(settings, plan, solver, shards=shards, missing=missing, world=world, facts=facts)
+        counts = _make(settings, plan, solver, shards=shards, missing=missing, world=world, facts=facts)
         facts |= {
             "shards_made": len(missing),
             "groups": world.size // settings.group_size,
             "method": solver.method,
             "seconds": time.perf_counter() - started,
-            "counts": _counted(solver, world),
+            "counts": _sum_of_groups(counts, solver, world),
         }
         if world.rank == 0 and num_parts > 1:
             print(
@@ -114,11 +113,12 @@ def _plan(settings: Settings, solver: Solver) -> Manifest:
     """The manifest before the work; it costs one draw of parameters."""
     configuration = settings.dataset_settings()
     drawn = solver.sample(generator(settings.seed, index("train", 0)))
-    scalars = {parameter.name for parameter in solver.spec.parameters}
+    scalars = set(solver.spec.parameter_names)
     return Manifest(
         configuration=configuration,
         configuration_hash=digest(configuration),
-        spec=json.loads(json.dumps(dataclasses.asdict(solver.spec))),
+        spec=solver.spec,
+        schema_version=schema_version(solver.spec),
         method=solver.method,
         parameter_shapes={name: np.shape(value) for name, value in drawn.items() if name not in scalars},
     )
@@ -144,8 +144,8 @@ def _make(
     missing: list[Shard],
     world: MPI.Intracomm,
     facts: records.Facts,
-) -> None:
-    """Makes the missing ones of these shards."""
+) -> Mapping[str, int]:
+    """Make the missing ones of these shards; return the counts of this rank's group."""
     group = solver.communicator
     if world.rank == 0:
         writable_folder(settings.dataset / "receipts")
@@ -165,7 +165,7 @@ def _make(
             seed=settings.seed,
             tick=_tick(world, group, request),
         )
-        for number in handed_out(len(missing), world, group):
+        for number in dynamic_tasks(len(missing), world, group):
             if stopped:
                 continue
             before = sum(earlier.count for earlier in missing[:number])
@@ -177,7 +177,7 @@ def _make(
                 stopped = True
                 continue
             if group.rank == 0:
-                write_paper(receipt_path(settings.dataset, missing[number]), receipt)
+                write_document(receipt_path(settings.dataset, missing[number]), receipt)
                 made += missing[number].count
             failed += len(receipt.failed)
             if receipt.failed:
@@ -190,6 +190,7 @@ def _make(
             f"{made} of {to_make} missing trajectories were made, in whole shards of at most "
             f"{settings.samples.per_shard}; run it again to go on"
         )
+    return maker.counts
 
 
 def _tick(world: MPI.Intracomm, group: MPI.Intracomm, request: stopping.StopRequest) -> Callable[[], None]:
@@ -203,10 +204,9 @@ def _tick(world: MPI.Intracomm, group: MPI.Intracomm, request: stopping.StopRequ
     return tick
 
 
-def _counted(solver: Solver, world: MPI.Intracomm) -> dict[str, int]:
-    """What all solvers counted, one rank of a group speaking for it; on rank 0 of the world."""
-    leaders = solver.counts if solver.communicator.rank == 0 else {}
-    parts = world.gather(leaders) or []
+def _sum_of_groups(counts: Mapping[str, int], solver: Solver, world: MPI.Intracomm) -> dict[str, int]:
+    """The counts of all groups, one rank of a group speaking for it; on rank 0 of the world."""
+    parts = world.gather(dict(counts) if solver.communicator.rank == 0 else {}) or []
     names = {name: None for part in parts for name in part}
     return {name: sum(part.get(name, 0) for part in parts) for name in names}
 

@@ -40,7 +40,7 @@ def run(settings: Settings) -> None:
     members of it side by side over the ranks.
 
     Raises:
-        ValueError: the data set is missing or not validated; an option does not fit; the folder holds
+        UserError: the data set is missing or not validated; an option does not fit; the folder holds
             a model or checkpoints of another configuration, and `start_anew` is not set.
         LockedError: another run trains this model.
         StoppedError: SIGUSR1 came; a checkpoint was written.
@@ -219,7 +219,7 @@ def _problem(dataset: Dataset, name: str) -> Problem:
     it does not fit, as the refusal lists those that do.
     """
     problem, wanted = problem_of(dataset), surrogate_class(name)
-    if not wanted.physics_informed and wanted.misfit(problem) is None:
+    if not wanted.physics_informed and wanted.incompatibility(problem) is None:
         return problem
     # Late: it starts MPI, which training under srun does without.
     from mpi4py import MPI

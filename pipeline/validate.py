@@ -15,9 +15,10 @@ from pipeline import cli
 from pipeline.config.settings import Settings
 from pipeline.data.checks import integrity
 from pipeline.data.checks.integrity import Subject
-from pipeline.data.manifest import Manifest, Validation, complete_manifest, write_paper
+from pipeline.data.manifest import Manifest, Validation, complete_manifest, write_document
 from pipeline.parallel import launch
 from pipeline.runs import progress, records
+from simsurrogate.errors import UserError
 from simsurrogate.files import writable_folder
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def run(settings: Settings) -> None:
     """Checks the data set and writes `validation.json` beside its manifest.
 
     Raises:
-        ValueError: there is no complete data set, or it failed; the message names each shard and check.
+        UserError: there is no complete data set, or it failed; the message names each shard and check.
     """
     world = launch.world()
     folder = settings.dataset
@@ -44,10 +45,10 @@ def run(settings: Settings) -> None:
         findings = [finding for part in parts for finding in part]
         findings += [(str(folder), name, wrong) for name, wrong in integrity.of_whole(folder, manifest)]
         validation = _judged(manifest, findings)
-        write_paper(folder / "validation.json", validation)
+        write_document(folder / "validation.json", validation)
         facts |= {"checks": validation.checks, "failures": len(validation.failures)}
         if validation.outcome == "failed":
-            raise ValueError(
+            raise UserError(
                 f"the data set in {folder} failed its validation:\n"
                 + "\n".join(validation.failures)
                 + "\nrun python -m pipeline.generate again, as before: it makes just these shards anew"

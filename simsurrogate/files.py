@@ -8,21 +8,23 @@ import os
 from pathlib import Path
 from typing import Any
 
+from simsurrogate.errors import StorageError, UserError
+
 
 def writable_folder(folder: Path) -> Path:
     """Makes `folder` where it is missing.
 
     Raises:
-        ValueError: it cannot be made or written; the message names the folder and the reason.
+        UserError: it cannot be made or written; the message names the folder and the reason.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"cannot make the folder {folder}: {error.strerror}; choose another with run="
         ) from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"the folder {folder} is not writable; choose another with run=")
+        raise UserError(f"the folder {folder} is not writable; choose another with run=")
     return folder
 
 
@@ -56,7 +58,7 @@ def write_whole(path: Path, content: str | bytes, then: str = "run it again") ->
             os.fsync(file.fileno())
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise OSError(
+        raise StorageError(
             f"cannot write the {len(raw)} bytes of {path}: {error.strerror}; make room and {then}"
         ) from error
     publish(partial, path)

@@ -1,258 +1,210 @@
-"""The contract of every solver: the `Spec` that describes it and the `Solver` it is.
+"""The contract of every solver: a `Solver` draws parameters and prepares the `Trajectory` of each.
 
-A state is one array `(channels, *sites)`; sites are grid cells or particles, and a rank holds its
-block of them.
+A state is one array `(channels, *sites)`; sites are the cells of a grid or particles, and a rank holds its
+block of them. `simsurrogate.spec.Spec` describes the sites, fields and parameters.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simsurrogate.discovery import Family
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Spec
+
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-#: All that determines one trajectory, its initial condition included: numbers and arrays by name.
+#: Everything that determines one trajectory, its initial condition included: numbers and arrays by name.
 Parameters = dict[str, Any]
 
 
 class DivergedError(ArithmeticError):
-    """The trajectory cannot be computed: NaN, blow-up, or an error bound that was passed.
+    """The trajectory cannot be computed: NaN, blow-up, or an error above its bound.
 
     Raised on every rank of the solver's communicator or on none.
     """
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """A number with a name (snake_case), a unit (SI, `1` for none) and a sentence on it."""
+class Trajectory(ABC):
+    """The solution for one set of parameters; a trajectory that is not stepped gives whole solutions alone.
 
-    name: str
-    unit: str
-    description: str
+    All ranks of the solver's communicator call each method.
 
-
-@dataclass(frozen=True)
-class Field(Quantity):
-    """A quantity at every site. `order` is its tensor order: 0 scalar, 1 vector.
-
-    The mean of a `conserved` field over the box never changes; a `divergence_free` one is a vector.
+    Attributes:
+        coefficient_fields: the coefficient fields, float64 (K, *block); None where the spec has none.
+        counts: counts of the work so far (inner steps, say), equal on all ranks, for the run record.
     """
 
-    order: int = 0
-    conserved: bool = False
-    divergence_free: bool = False
+    coefficient_fields: np.ndarray | None = None
+    counts: Mapping[str, int] = {}
+
+    @abstractmethod
+    def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the state, float64 (C, *block), at each of the increasing `times` (T,); the first is 0 s.
+
+        Raises:
+            DivergedError: the trajectory cannot be computed.
+        """
+
+    def invariants(self, state: np.ndarray) -> dict[str, float]:
+        """Return the invariants of a state over the whole domain, by the names of `Spec.invariants`."""
+        return {}
 
 
-@dataclass(frozen=True)
-class Parameter(Quantity):
-    """A scalar that is drawn for each trajectory, from `low` to `high`.
+class SteppedTrajectory(Trajectory):
+    """A trajectory that advances any state of its own.
 
-    A draw with `outside=True` lies outside this range.
+    Attributes:
+        initial_state: the state at time 0, float64 (C, *block).
     """
 
-    low: float
-    high: float
+    initial_state: np.ndarray
 
+    @abstractmethod
+    def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
+        """Return the state at `time + duration` (s) from the state at `time`; the inner steps are its own.
 
-@dataclass(frozen=True)
-class Axis:
-    """One axis of the sites: `size` cells of equal width from `lower` to `upper`.
+        Raises:
+            DivergedError: the trajectory cannot be computed.
+        """
 
-    `boundary` is `periodic`, `dirichlet`, `neumann` or, where nothing happens at the ends, `open`;
-    `boundary_values` are those at the lower and the upper end. Particles have one open axis named
-    `particle`, with cells centred on 0, 1, 2, ..., and their positions are the fields `x`, `y` and `z`.
-    """
+    def budget(self, state: np.ndarray, time: float, duration: float) -> dict[str, float]:
+        """Return what sources and walls supply to each invariant during `advance` of the same arguments.
 
-    name: str
-    unit: str
-    size: int
-    lower: float
-    upper: float
-    boundary: str
-    boundary_values: tuple[float, float] = (0.0, 0.0)
+        An invariant that is named changes by this amount to round-off. By default nothing is known.
+        """
+        return {}
 
-    @property
-    def coordinates(self) -> np.ndarray:
-        """The cell centres, shape (size,)."""
-        width = (self.upper - self.lower) / self.size
-        return self.lower + width * (np.arange(self.size) + 0.5)
+    def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the states frame by frame, see `Trajectory.solve`."""
+        from solvers.rollout import rollout
 
-
-@dataclass(frozen=True)
-class Spec:
-    """What a solver solves, in words and numbers.
-
-    `fields` are the channels of the state in their order (a vector has one channel an axis);
-    `coefficients` are fields that are constant in time and given with the trajectory;
-    `parameters` are the drawn scalars; `invariants` are what `Solver.invariants` returns;
-    `autonomous` says that the equation does not depend on time itself, `determined` that the drawn
-    scalars alone determine a trajectory: nothing else is drawn; `compatible` that initial states meet the
-    conditions at the walls, `smooth` that coefficient fields do not jump.
-    """
-
-    name: str
-    equation: str
-    axes: tuple[Axis, ...]
-    fields: tuple[Field, ...]
-    coefficients: tuple[Field, ...]
-    parameters: tuple[Parameter, ...]
-    invariants: tuple[Quantity, ...]
-    autonomous: bool
-    determined: bool
-    compatible: bool = True
-    smooth: bool = True
+        return rollout(self, times)
 
 
 class Solver(ABC):
-    """A discretised equation on a communicator. A subclass's constructor takes its options as
-    keyword arguments, and `communicator`; it refuses what cannot work with a `ValueError`.
+    """A discretised equation on a communicator.
+
+    The constructor of a subclass takes its options as keyword arguments, and `communicator`; it raises
+    `UserError` for options that cannot work. A solver keeps no state between calls.
 
     Attributes:
         communicator: the ranks that share one trajectory.
-        spec: what is solved.
+        spec: the description of what is solved.
         block: this rank's part of the site axes, one slice an axis.
-        method: the scheme that was chosen, in words, for the run record.
-        counts: what was counted since the solver was made (inner steps, say), the same on all ranks of
-            the communicator, for the run record; nothing that is computed depends on it.
+        method: the numerical method in words, for the run record.
+        order_in_time: the order of convergence in the step, for the option `time_step`; infinite for a
+            scheme that is exact in time.
+        order_in_space: the order of convergence in the cell width, for the option `resolution`; infinite
+            for a spectral discretisation and for particles.
+        time_scale: the time (s) in which a typical solution changes by its own size.
     """
 
     communicator: MPI.Intracomm
     spec: Spec
     block: tuple[slice, ...]
     method: str
-    counts: dict[str, int]
+    order_in_time: float
+    order_in_space: float
+    time_scale: float
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
-        """Draws the parameters of one trajectory; the same on every rank for equal generators.
+        """Draw the parameters of one trajectory; the same on every rank for equal generators.
 
-        The names of `spec.parameters` map to floats; whatever else fixes the trajectory (random
-        coefficients of the initial state) maps to float64 arrays whose shapes never vary.
+        The names of `spec.parameters` map to floats inside their ranges, or outside with `outside=True`;
+        whatever else determines the trajectory (random coefficients of the initial state) maps to float64
+        arrays whose shapes never vary.
         """
 
     @abstractmethod
-    def coefficients(self, parameters: Parameters) -> np.ndarray:
-        """The coefficient fields, float64 (K, *block)."""
+    def prepare(self, parameters: Parameters) -> Trajectory:
+        """Return the trajectory that these parameters determine."""
 
-    @abstractmethod
-    def initial_state(self, parameters: Parameters) -> np.ndarray:
-        """The state at time 0, float64 (C, *block)."""
-
-    @abstractmethod
-    def advance(self, state: np.ndarray, parameters: Parameters, time: float, duration: float) -> np.ndarray:
-        """The state at `time + duration` from the state at `time`; the inner steps are the solver's.
-
-        Raises:
-            DivergedError: the trajectory cannot be computed.
-        """
-
-    @abstractmethod
-    def invariants(self, state: np.ndarray, parameters: Parameters) -> dict[str, float]:
-        """What the physics conserves, or changes at a known rate, over the whole domain."""
-
-    @abstractmethod
     def residual(
         self,
         fields: Mapping[str, Any],
         derivative: Callable[..., Any],
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """The continuous equation, left side minus right side, by equation name.
+        """Return the continuous equation, left side minus right side, by equation name.
 
-        `fields` maps the channels of the state (a vector has one an axis: `velocity_x`), the coefficients
-        and, where the equation is not autonomous, the time `t` (s) to arrays of any kind, sites last;
-        `derivative(values, axis)` differentiates along `"t"` or a spatial axis of the spec.
+        `fields` maps the channels of the state, those of the coefficient fields and, where the equation is
+        not autonomous, the time `t` (s) to arrays of any kind, sites last; `derivative(values, axis)`
+        differentiates along `"t"` or an axis of the spec. The result is empty where a solver states no
+        residual: its data then serve surrogates that need none.
         """
+        return {}
 
-    def fields_at_start(
-        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
+    def initial_condition(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
     ) -> dict[str, Any]:
-        """The channels of the state at time 0 and the coefficient fields, by name, at any points.
+        """Return the channels of the state at time 0 and those of the coefficient fields at any points.
 
-        Plain arithmetic, so that the points need not be those of the grid. `coordinates` maps the axes'
-        names to arrays (m); for particles it is not read, and the results have them last. `functions` is the
-        module whose arrays are given, numpy or torch, and has `sin`, `cos`, `exp`, `sqrt` and `stack`; with
-        torch the parameters are tensors. Coordinates, parameters and results broadcast against each other.
+        `coordinates` maps the axes' names to arrays (m); for particles it is not read, and the results have
+        the particles last. `xp` is the module of the arrays, numpy or torch, and has `sin`, `cos`, `exp`,
+        `sqrt` and `stack`; with torch the parameters are tensors. Coordinates, parameters and results
+        broadcast against each other.
 
         Raises:
-            ValueError: the spec is not `determined`.
+            UserError: the spec is not `parametric`.
         """
-        if not self.spec.determined:
-            raise ValueError(
-                f"the scalar parameters of these {self.spec.name} trajectories do not determine them: their "
-                "initial fields or coefficients hold random numbers, known at the sites of the data alone"
-            )
-        return self._fields_at_start(coordinates, parameters, functions)
-
-    def _fields_at_start(
-        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
-    ) -> dict[str, Any]:
-        """What `fields_at_start` gives; of a solver whose spec may be `determined`."""
-        raise NotImplementedError
+        raise UserError(
+            f"the {self.spec.name} trajectories have no initial condition at arbitrary points: their initial "
+            "fields or coefficient fields hold random numbers, known at the sites of the data alone"
+        )
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """Whole trajectories, one a row: `states` float64 (B, T, C, *sites), `coefficients` (B, K, *sites),
-    the `invariants` of each frame by name (B, T), and why a trajectory failed, or None.
+class TrajectoryBatch:
+    """Whole trajectories, one a row.
+
+    `states` float64 (B, T, C, *sites), `coefficient_fields` (B, K, *sites), the `invariants` of each frame
+    by name (B, T), the reason why a trajectory failed or None, and the `counts` of all trajectories.
     """
 
     states: np.ndarray
-    coefficients: np.ndarray
+    coefficient_fields: np.ndarray
     invariants: dict[str, np.ndarray]
     failures: list[str | None]
+    counts: Mapping[str, int]
 
 
-class EnsembleSolver(Solver):
-    """A solver that also computes many small trajectories in one call, with no Python between steps."""
+class BatchedSolver(Solver):
+    """A solver that also computes many small trajectories in one call, with no Python between steps.
+
+    `solve_batch` serves trajectories that one rank solves, at any size; `prepare` serves several ranks and
+    single states.
+    """
 
     @abstractmethod
-    def solve(self, ensemble: Sequence[Parameters], times: np.ndarray) -> Ensemble:
-        """The trajectories of `ensemble` at `times` (T,), evenly spaced from 0, on one rank.
+    def solve_batch(self, batch: Sequence[Parameters], times: np.ndarray) -> TrajectoryBatch:
+        """Return the trajectories of `batch` at `times` (T,), evenly spaced from 0, on one rank.
 
-        Bit for bit what `initial_state`, `advance` from frame to frame and `invariants` give; where
-        `advance` would raise a `DivergedError`, the trajectory's row is undefined and has a reason.
+        Bit for bit equal to `prepare(parameters).solve(times)` and its `invariants`; where that raises a
+        `DivergedError`, the row of the trajectory is undefined and has a reason.
         """
 
 
+SOLVERS = Family("solver", "solvers", Solver)  # type: ignore[type-abstract]
+
+
 def solver_names() -> list[str]:
-    """The names under which `solver_class` finds a solver."""
-    return [name for name in _modules() if _class_in(name) is not None]
+    """Return the names under which `solver_class` finds a solver."""
+    return SOLVERS.names()
 
 
-def solver_class(name: str) -> type[Solver]:
-    """The solver of module `solvers/NAME.py`: `heat` gives `Heat`.
+def solver_class(name: str, path: Path | None = None) -> type[Solver]:
+    """Return the solver of module `solvers/NAME.py`, of an installed package, or in the user's file `path`.
 
     Raises:
-        ValueError: there is no such solver.
+        UserError: there is no such solver.
     """
-    found = _class_in(name) if name in _modules() else None
-    if found is None:
-        raise ValueError(f"solver {name!r} is not one of {', '.join(solver_names())}")
-    return found
-
-
-def _modules() -> list[str]:
-    package = importlib.import_module("solvers")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-
-
-def _class_in(module_name: str) -> type[Solver] | None:
-    """The concrete solver whose lower-case name is the module's, if the module has one."""
-    module = importlib.import_module(f"solvers.{module_name}")
-    for candidate in vars(module).values():
-        if (
-            isinstance(candidate, type)
-            and issubclass(candidate, Solver)
-            and f"{candidate.__module__}.".startswith(f"{module.__name__}.")
-            and candidate.__name__.lower() == module_name.replace("_", "")
-        ):
-            return candidate
-    return None
+    return SOLVERS.find(name, path)

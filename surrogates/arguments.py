@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from simsurrogate.errors import UserError
 from surrogates.contract import Array, Batch, Problem
 
 
@@ -19,12 +20,12 @@ def initial_states(problem: Problem, values: Array, like: torch.Tensor) -> torch
     """The states (B, C, *sites), of the type and on the device of `like`.
 
     Raises:
-        ValueError: another shape.
+        UserError: another shape.
     """
     state = _on_device(values, like)
-    expected = (len(problem.channels), *problem.sites)
+    expected = (len(problem.spec.channels), *problem.spec.shape)
     if state.ndim != len(expected) + 1 or state.shape[1:] != expected:
-        raise ValueError(
+        raise UserError(
             f"initial_state has shape {tuple(state.shape)}; expected (batch, channels, sites) with "
             f"(channels, sites) = {expected}"
         )
@@ -35,11 +36,11 @@ def moments(times: Array) -> np.ndarray:
     """The times as float64 (T,).
 
     Raises:
-        ValueError: there is none, or they have more than one axis.
+        UserError: there is none, or they have more than one axis.
     """
     found = np.asarray(times, dtype=np.float64)
     if found.ndim != 1 or not len(found):
-        raise ValueError(f"times has shape {found.shape}; expected one axis with at least the start time")
+        raise UserError(f"times has shape {found.shape}; expected one axis with at least the start time")
     return found
 
 
@@ -47,15 +48,15 @@ def increasing(times: Array) -> np.ndarray:
     """The times as float64 (T,), each later than the one before.
 
     Raises:
-        ValueError: there is none, they do not increase, or they are not finite.
+        UserError: there is none, they do not increase, or they are not finite.
     """
     time = moments(times)
     if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
-        raise ValueError(f"times must increase and be finite; got {time}")
+        raise UserError(f"times must increase and be finite; got {time}")
     return time
 
 
-def by_queries(
+def restarted_predictions(
     state: torch.Tensor,
     times: Array,
     span: float,
@@ -67,7 +68,7 @@ def by_queries(
     `ready` takes a state and its time; what comes back answers queries from there, by the time (s) since.
 
     Raises:
-        ValueError: the times do not increase, or are not finite.
+        UserError: the times do not increase, or are not finite.
     """
     time = increasing(times)
     later = time[1:] - time[0]
@@ -82,10 +83,10 @@ def by_queries(
 
 
 def check_window(batch: Batch, reach: int) -> None:
-    """Raises ValueError where a batch's windows are not as long as the `reach` (steps) of a query."""
+    """Raises UserError where a batch's windows are not as long as the `reach` (steps) of a query."""
     steps = batch["state"].shape[1] - 1
     if steps != reach:
-        raise ValueError(
+        raise UserError(
             f"training.unroll={steps} gives windows of {steps} steps, but one query spans "
             f"surrogate.reach={reach}: set both to the same number"
         )
@@ -95,14 +96,14 @@ def modes_of_axes(problem: Problem, modes: int | Sequence[int]) -> tuple[int, ..
     """The Fourier modes of each axis; one number stands for all axes.
 
     Raises:
-        ValueError: a list of another length.
+        UserError: a list of another length.
     """
-    num_axes = len(problem.sites)
+    num_axes = len(problem.spec.shape)
     counts = (modes,) * num_axes if isinstance(modes, int) else tuple(modes)
     if len(counts) != num_axes:
-        raise ValueError(
+        raise UserError(
             f"surrogate.modes={list(counts)} has {len(counts)} numbers for the {num_axes} axes "
-            f"{', '.join(problem.axes)}: give one an axis, or a single number"
+            f"{', '.join(problem.spec.axis_names)}: give one an axis, or a single number"
         )
     return counts
 
@@ -113,19 +114,21 @@ def named(
     """Coefficient fields (B, K, *sites) and scalar parameters (B, P) out of a mapping by name.
 
     Raises:
-        ValueError: a name is missing or unknown, or a shape fits neither one case nor the batch.
+        UserError: a name is missing or unknown, or a shape fits neither one case nor the batch.
     """
-    legal = [*problem.parameters, *problem.coefficients]
+    legal = [*problem.spec.parameter_names, *problem.spec.coefficient_channels]
     missing = [name for name in legal if name not in parameters]
     unknown = [name for name in parameters if name not in legal]
     if missing or unknown:
-        raise ValueError(f"parameters: missing {missing}, unknown {unknown}; expected {legal}")
+        raise UserError(f"parameters: missing {missing}, unknown {unknown}; expected {legal}")
 
     def stacked(names: tuple[str, ...], sites: tuple[int, ...]) -> torch.Tensor:
         found = [_fitting(name, _on_device(parameters[name], like), batch, sites) for name in names]
         return torch.stack(found, dim=1) if found else like.new_empty(batch, 0, *sites)
 
-    return stacked(problem.coefficients, problem.sites), stacked(problem.parameters, ())
+    return stacked(problem.spec.coefficient_channels, problem.spec.shape), stacked(
+        problem.spec.parameter_names, ()
+    )
 
 
 def spread(std: tuple[float, ...]) -> np.ndarray:
@@ -143,7 +146,7 @@ def set_constants(module: nn.Module, **values: np.ndarray) -> None:
 
 def _fitting(name: str, tensor: torch.Tensor, batch: int, sites: tuple[int, ...]) -> torch.Tensor:
     if tensor.shape not in (sites, (batch, *sites)):
-        raise ValueError(
+        raise UserError(
             f"parameter {name!r} has shape {tuple(tensor.shape)}; expected {(batch, *sites)} or {sites}"
         )
     return tensor.expand(batch, *sites)

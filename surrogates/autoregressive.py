@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from simsurrogate.errors import UserError
 from surrogates.arguments import initial_states, moments, named, set_constants, spread
 from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
@@ -20,7 +21,7 @@ from surrogates.grids.features import GridInputs
 from surrogates.grids.losses import relative_error
 
 
-class Stepper(Surrogate):
+class AutoregressiveSurrogate(Surrogate):
     """A map over one time step Δt of the data, u(t + Δt) = u(t) + σ_Δ N(u(t), a, x, p, t).
 
     N sees the normalised state u and coefficient fields a, the coordinates x of the axes that are not
@@ -48,7 +49,7 @@ class Stepper(Surrogate):
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The loss `rollout` of a batch of windows, each rolled out from its first frame."""
         first, *later = [self.inputs.normal(frame) for frame in batch["state"].unbind(1)]
-        site_axes = tuple(range(1, 1 + len(self.problem.sites)))
+        site_axes = tuple(range(1, 1 + len(self.problem.spec.shape)))
         state_BXC, errors = first, []
         for number, truth_BXC in enumerate(later):
             conditions = self.inputs.conditions(batch["parameters"], batch["time"][:, number])
@@ -87,10 +88,10 @@ class Stepper(Surrogate):
         steps = np.rint(ratio)
         wrong = ~(np.abs(ratio - steps) <= 1e-3)
         if wrong.any():
-            raise ValueError(
+            raise UserError(
                 f"time {times[wrong][0]:g} is no whole number of steps behind the start {times[0]:g}: "
                 f"this surrogate was trained for steps of {self.problem.time_step:g}"
             )
         if (np.diff(steps) <= 0).any():
-            raise ValueError(f"times must increase, at least by {self.problem.time_step:g}; got {times}")
+            raise UserError(f"times must increase, at least by {self.problem.time_step:g}; got {times}")
         return [int(step) for step in steps]

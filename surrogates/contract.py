@@ -7,17 +7,20 @@ Shape letters: B batch, T time, C channels of the state, K coefficient fields, P
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import inspect
-import pkgutil
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 import torch
+from pydantic import ConfigDict, TypeAdapter
+
+from simsurrogate.discovery import Family
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Spec
 
 #: What a user gives and the surrogate turns into tensors of its own type and device.
 Array = np.ndarray | torch.Tensor
@@ -59,67 +62,71 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a surrogate is asked to learn; made from a data set, kept in `model.json`.
+    """What a surrogate learns; made from a data set, kept in `model.json`.
 
-    Axes begin at `lower` and are `extent` long. `boundaries` holds `periodic`, `dirichlet` or `neumann` for
-    each and `boundary_values` those at its two ends: the value, or the flux into the box. `duration` is that
-    of a trajectory of the data and `time_step` that between its frames. `autonomous` says that the equation
-    does not depend on time itself, `determined` that the scalar parameters alone determine a trajectory,
-    `compatible` that initial states meet the conditions at walls, `smooth` that coefficients do not jump.
-
-    The mean of the `conserved` channels over the box never changes; `divergence_free` lists the channels of
-    each vector field without divergence.
-
-    `residual` and `fields_at_start` are the solver's own, see `solvers.contract.Solver`. Training sets them
-    for the surrogates that are `physics_informed`; they are not saved.
-
-    Particles are sites along one axis named `particle`, with the boundary `open`: their positions are
-    the channels `x`, `y`[, `z`], their velocities `velocity_x` and so on, their masses the coefficient
-    field `mass`.
+    Attributes:
+        spec: the equation, sites, fields and parameters.
+        statistics: means and standard deviations over the training split.
+        time_step: the time between two frames of the data, s.
+        duration: the duration of a trajectory of the data, s.
+        residual: the solver's own, see `solvers.contract.Solver.residual`. Training sets it for surrogates
+            that are `physics_informed`; it is not saved.
+        initial_condition: the solver's own, see `solvers.contract.Solver.initial_condition`; likewise.
     """
 
-    equation: str
-    channels: tuple[str, ...]
-    units: tuple[str, ...]
-    coefficients: tuple[str, ...]
-    parameters: tuple[str, ...]
-    parameter_ranges: tuple[tuple[float, float], ...]
-    axes: tuple[str, ...]
-    sites: tuple[int, ...]
-    lower: tuple[float, ...]
-    extent: tuple[float, ...]
-    boundaries: tuple[str, ...]
-    boundary_values: tuple[tuple[float, float], ...]
+    spec: Spec
+    statistics: Statistics
     time_step: float
     duration: float
-    autonomous: bool
-    determined: bool
-    conserved: tuple[str, ...]
-    divergence_free: tuple[tuple[str, ...], ...]
-    statistics: Statistics
-    compatible: bool = True
-    smooth: bool = True
     residual: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
-    fields_at_start: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
-
-    @property
-    def has_particles(self) -> bool:
-        """Whether the sites are particles, which have no neighbours, and not the cells of a grid."""
-        return self.axes == ("particle",)
+    initial_condition: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the solver's functions, as plain lists, numbers and strings."""
-        fields = dataclasses.asdict(dataclasses.replace(self, residual=None, fields_at_start=None))
-        del fields["residual"], fields["fields_at_start"]
-        return fields
+        """Return everything but the solver's functions, as plain lists, numbers and strings."""
+        return {
+            "spec": self.spec.to_json(),
+            "statistics": dataclasses.asdict(self.statistics),
+            "time_step": self.time_step,
+            "duration": self.duration,
+        }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Problem:
-        """The inverse of `to_json`."""
-        plain = {name: _as_tuple(value) for name, value in fields.items()}
-        statistics = {name: _as_tuple(value) for name, value in fields["statistics"].items()}
-        plain["statistics"] = Statistics(**statistics)
-        return cls(**plain)
+    def from_json(cls, document: Mapping[str, Any]) -> Problem:
+        """Return the inverse of `to_json`, with every type checked.
+
+        Raises:
+            ValueError: a key is missing or unknown, or a value has the wrong type.
+        """
+        problem: Problem = TypeAdapter(_SavedProblem).validate_python(document).problem()
+        return problem
+
+
+@dataclass(frozen=True)
+class _SavedProblem:
+    """The content of a problem in `model.json`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    spec: Spec
+    statistics: Statistics
+    time_step: float
+    duration: float
+
+    def problem(self) -> Problem:
+        return Problem(self.spec, self.statistics, self.time_step, self.duration)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted states in physical units, at times T of trajectories B.
+
+    `mean` (B, T, C, *sites); where several members answer, their `standard_deviation` of the same shape and
+    the `members` (M, B, T, C, *sites), else None.
+    """
+
+    mean: torch.Tensor
+    standard_deviation: torch.Tensor | None = None
+    members: torch.Tensor | None = None
 
 
 class ExtrapolationWarning(UserWarning):
@@ -130,14 +137,14 @@ class Surrogate(torch.nn.Module, ABC):
     """A trainable stand-in for a solver. A subclass takes the `problem` and its own keyword options.
 
     Attributes:
-        physics_informed: its losses use `Problem.residual` or `Problem.fields_at_start`.
+        physics_informed: its losses use `Problem.residual` or `Problem.initial_condition`.
         num_uniform: the random numbers that it uses for each window, see `Batch`.
         losses: the names of the losses that `forward` gives, in their order.
-        sees_state: the change that it gives follows from the state that it is given, too.
-        sees_time: the change follows from the time since the trajectory began, too.
+        uses_initial_state: the change that it gives follows from the state that it is given, too.
+        uses_time: the change follows from the time since the trajectory began, too.
 
     Raises:
-        ValueError: this surrogate cannot learn the problem; the message lists those that can.
+        UserError: this surrogate cannot learn the problem; the message lists those that can.
     """
 
     physics_informed: ClassVar[bool] = False
@@ -146,22 +153,22 @@ class Surrogate(torch.nn.Module, ABC):
 
     def __init__(self, problem: Problem):
         super().__init__()
-        reason = self.misfit(problem)
+        reason = self.incompatibility(problem)
         if reason is not None:
             name = type(self).__module__.rpartition(".")[2]
-            others = ", ".join(fitting(problem)) or "none"
-            raise ValueError(
-                f"surrogate={name} does not fit the {problem.equation} data: {reason}. "
+            others = ", ".join(compatible_surrogates(problem)) or "none"
+            raise UserError(
+                f"surrogate={name} does not fit the {problem.spec.name} data: {reason}. "
                 f"Surrogates that fit: {others}"
             )
         self.problem = problem
-        self.sees_state, self.sees_time = True, not problem.autonomous
+        self.uses_initial_state, self.uses_time = True, not problem.spec.autonomous
 
     @classmethod
-    def misfit(cls, problem: Problem) -> str | None:
+    def incompatibility(cls, problem: Problem) -> str | None:
         """Why this surrogate cannot learn the problem, or None where it can; here, that of a grid."""
-        if problem.has_particles:
-            return f"its sites are {problem.sites[0]} particles, and it needs the cells of a grid"
+        if problem.spec.has_particles:
+            return f"its sites are {problem.spec.shape[0]} particles, and it needs the cells of a grid"
         return None
 
     @abstractmethod
@@ -201,14 +208,16 @@ class Surrogate(torch.nn.Module, ABC):
         """Warns the caller of the caller of what the training data did not cover, or refuses it."""
         for told in self._out_of_range(parameters, times):
             if strict:
-                raise ValueError(f"{told}; without strict=True it is answered all the same")
+                raise UserError(f"{told}; without strict=True it is answered all the same")
             # Between this and the user's line lie `predict` and torch's wrapper around it.
             warnings.warn(f"{told}; the answer is an extrapolation", ExtrapolationWarning, stacklevel=4)
 
     def _out_of_range(self, parameters: Mapping[str, Any], times: Array) -> list[str]:
         """A sentence for each scalar parameter, and for the times, that the training data did not cover."""
         told = []
-        for name, (low, high) in zip(self.problem.parameters, self.problem.parameter_ranges, strict=True):
+        for name, (low, high) in zip(
+            self.problem.spec.parameter_names, self.problem.spec.parameter_ranges, strict=True
+        ):
             if name not in parameters:
                 continue
             values = torch.as_tensor(parameters[name], dtype=torch.float64).reshape(-1)
@@ -222,7 +231,7 @@ class Surrogate(torch.nn.Module, ABC):
                 )
         time, last = np.asarray(times, dtype=np.float64).reshape(-1), self.problem.duration
         late = time[(time < 0) | (time > last * (1 + 1e-6))]
-        if self.sees_time and len(late):
+        if self.uses_time and len(late):
             told.append(
                 f"time={late[0]:g} is outside the duration 0 to {last:g} that the surrogate was trained on "
                 f"({len(late)} of {len(time)} times are)"
@@ -251,47 +260,23 @@ class LeastSquares(Protocol):
         """Why the residuals cannot be differentiated by the weights row by row, or None where they can."""
 
 
+SURROGATES = Family("surrogate", "surrogates", Surrogate)  # type: ignore[type-abstract]
+
+
 def surrogate_names() -> list[str]:
-    """The names under which `surrogate_class` finds a surrogate."""
-    return [name for name in _modules() if _class_in(name) is not None]
+    """Return the names under which `surrogate_class` finds a surrogate."""
+    return SURROGATES.names()
 
 
-def fitting(problem: Problem) -> list[str]:
-    """The names of the surrogates that can learn a problem."""
-    return [name for name in surrogate_names() if surrogate_class(name).misfit(problem) is None]
+def compatible_surrogates(problem: Problem) -> list[str]:
+    """Return the names of the surrogates that can learn a problem."""
+    return [name for name in surrogate_names() if surrogate_class(name).incompatibility(problem) is None]
 
 
-def surrogate_class(name: str) -> type[Surrogate]:
-    """The surrogate of module `surrogates/NAME.py`: `fno` gives `FNO`.
+def surrogate_class(name: str, path: Path | None = None) -> type[Surrogate]:
+    """Return the surrogate of module `surrogates/NAME.py`, of an installed package, or in the file `path`.
 
     Raises:
-        ValueError: there is no such surrogate.
+        UserError: there is no such surrogate.
     """
-    found = _class_in(name) if name in _modules() else None
-    if found is None:
-        raise ValueError(f"surrogate {name!r} is not one of {', '.join(surrogate_names())}")
-    return found
-
-
-def _modules() -> list[str]:
-    package = importlib.import_module("surrogates")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-
-
-def _class_in(module_name: str) -> type[Surrogate] | None:
-    """The concrete surrogate whose lower-case name is the module's, if the module has one."""
-    module = importlib.import_module(f"surrogates.{module_name}")
-    for candidate in vars(module).values():
-        if (
-            isinstance(candidate, type)
-            and issubclass(candidate, Surrogate)
-            and not inspect.isabstract(candidate)
-            and f"{candidate.__module__}.".startswith(f"{module.__name__}.")
-            and candidate.__name__.lower() == module_name.replace("_", "")
-        ):
-            return candidate
-    return None
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(_as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value
+    return SURROGATES.find(name, path)

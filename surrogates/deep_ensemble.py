@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from simsurrogate.errors import UserError
 from surrogates.contract import Array, Batch, Problem, Surrogate
 
 
@@ -24,7 +25,7 @@ class Ensemble(Surrogate):
     little. It says nothing of what all members have in common: a network too small, data too few in time.
 
     Raises:
-        ValueError: the members answer different problems, or there is none.
+        UserError: the members answer different problems, or there is none.
 
     Source: Lakshminarayanan, Pritzel & Blundell 2017, "Simple and Scalable Predictive Uncertainty
     Estimation using Deep Ensembles" (arXiv 1612.01474).
@@ -32,13 +33,13 @@ class Ensemble(Surrogate):
 
     def __init__(self, members: Sequence[Surrogate]):
         if not members or any(member.problem != members[0].problem for member in members):
-            raise ValueError(f"{len(members)} members: an ensemble has one or more, all of the same problem")
+            raise UserError(f"{len(members)} members: an ensemble has one or more, all of the same problem")
         super().__init__(members[0].problem)
         self.members = nn.ModuleList(members)
-        self.sees_state, self.sees_time = members[0].sees_state, members[0].sees_time
+        self.uses_initial_state, self.uses_time = members[0].uses_initial_state, members[0].uses_time
 
     @classmethod
-    def misfit(cls, problem: Problem) -> str | None:
+    def incompatibility(cls, problem: Problem) -> str | None:
         """None: its members have been asked."""
         return None
 

@@ -20,7 +20,7 @@ class DeepONet(OperatorNetwork):
         constraints: what holds exactly, see `Constraints`.
 
     Raises:
-        ValueError: an option below 1; more modes than the grid resolves, or a list of them that does not fit
+        UserError: an option below 1; more modes than the grid resolves, or a list of them that does not fit
             the axes; windows of another length; a constraint of no use.
 
     Source: Lu et al. 2021 (doi:10.1038/s42256-021-00302-5); for a branch on a grid and fixed modes in the

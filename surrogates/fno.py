@@ -9,14 +9,15 @@ from collections.abc import Sequence
 
 import torch
 
+from simsurrogate.errors import UserError
 from surrogates.arguments import modes_of_axes
-from surrogates.autoregressive import Stepper
+from surrogates.autoregressive import AutoregressiveSurrogate
 from surrogates.contract import Problem
 from surrogates.grids.constraints import Constraint
 from surrogates.networks.fourier_layers import FourierNetwork
 
 
-class FNO(Stepper):
+class FNO(AutoregressiveSurrogate):
     """The change over one time step as a network of Fourier layers, see `FourierNetwork`.
 
     Options:
@@ -26,7 +27,7 @@ class FNO(Stepper):
         constraints: what holds exactly, see `Constraints`.
 
     Raises:
-        ValueError: more modes than the grid resolves, a list of modes that does not fit the axes, or a
+        UserError: more modes than the grid resolves, a list of modes that does not fit the axes, or a
             constraint of no use.
 
     Source: Li et al. 2021, "Fourier Neural Operator for Parametric PDEs" (arXiv 2010.08895).
@@ -44,12 +45,12 @@ class FNO(Stepper):
         super().__init__(problem, constraints)
         counts = modes_of_axes(problem, modes)
         if width < 1 or layers < 1:
-            raise ValueError(f"surrogate.width={width} and surrogate.layers={layers} must be at least 1")
+            raise UserError(f"surrogate.width={width} and surrogate.layers={layers} must be at least 1")
         self.network = FourierNetwork(
             problem,
             num_fields=self.inputs.num_fields,
             num_conditions=self.inputs.num_conditions,
-            num_out=len(problem.channels),
+            num_out=len(problem.spec.channels),
             width=width,
             modes=counts,
             layers=layers,

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from surrogates.autoregressive import Stepper
+from simsurrogate.errors import UserError
+from surrogates.autoregressive import AutoregressiveSurrogate
 from surrogates.contract import Problem
 
 _XI, _LAMBDA, _CHI = 0.1786178958448091, -0.2123418310626054, -0.06626458266981849
@@ -22,7 +23,7 @@ _KICKS = (0.5 - _LAMBDA, _LAMBDA, _LAMBDA, 0.5 - _LAMBDA)
 _LEAST_SEPARATION = 1e-6
 
 
-class Hamiltonian(Stepper):
+class Hamiltonian(AutoregressiveSurrogate):
     """Particles that move by Hamilton's equations, whose potential energy is learned.
 
         H(q, p) = Σ_i |p_i|² / (2 m_i) + Σ_{i<j} φ(r_ij, m_i, m_j),    dq/dt = ∂H/∂p,  dp/dt = -∂H/∂q
@@ -43,7 +44,7 @@ class Hamiltonian(Stepper):
         substeps: steps of the integrator from frame to frame.
 
     Raises:
-        ValueError: the sites are no particles with positions, velocities and masses; the law depends on
+        UserError: the sites are no particles with positions, velocities and masses; the law depends on
             time itself; an option below 1.
 
     Source: Greydanus, Dzamba & Yosinski 2019 (arXiv 1906.01563), who learn H from time derivatives; through
@@ -57,14 +58,14 @@ class Hamiltonian(Stepper):
     def __init__(self, problem: Problem, *, width: int, layers: int, substeps: int):
         super().__init__(problem)
         if min(width, layers, substeps) < 1:
-            raise ValueError(
+            raise UserError(
                 f"surrogate.width={width}, surrogate.layers={layers} and surrogate.substeps={substeps} "
                 "must be at least 1"
             )
-        pairs = np.array(list(itertools.combinations(range(problem.sites[0]), 2))).T
+        pairs = np.array(list(itertools.combinations(range(problem.spec.shape[0]), 2))).T
         self.register_buffer("first", torch.from_numpy(pairs[0].copy()), persistent=False)
         self.register_buffer("second", torch.from_numpy(pairs[1].copy()), persistent=False)
-        self.dimension = len(problem.channels) // 2
+        self.dimension = len(problem.spec.channels) // 2
         self.step_length = problem.time_step / substeps
         self.substeps = substeps
         typical = np.hypot(problem.statistics.mean, problem.statistics.std)
@@ -75,22 +76,22 @@ class Hamiltonian(Stepper):
         self.potential = PairPotential(width, layers)
 
     @classmethod
-    def misfit(cls, problem: Problem) -> str | None:
-        """See `Surrogate.misfit`."""
-        positions = "xyz"[: len(problem.channels) // 2]
-        needed = (*positions, *(f"velocity_{name}" for name in positions))
-        if not problem.has_particles or problem.sites[0] < 2:
+    def incompatibility(cls, problem: Problem) -> str | None:
+        """See `Surrogate.incompatibility`."""
+        directions = problem.spec.sites.directions
+        needed = tuple(f"{name}_{way}" for name in ("position", "velocity") for way in directions)
+        if not problem.spec.has_particles or problem.spec.shape[0] < 2:
             return "it needs two particles or more"
-        if problem.channels != needed or problem.coefficients != ("mass",):
-            found = ", ".join((*problem.channels, *problem.coefficients))
+        if problem.spec.channels != needed or problem.spec.coefficient_channels != ("mass",):
+            found = ", ".join((*problem.spec.channels, *problem.spec.coefficient_channels))
             return f"it needs positions, velocities and masses ({', '.join(needed)}, mass), not {found}"
-        if not problem.autonomous:
+        if not problem.spec.autonomous:
             return "its law depends on time itself, so that no energy is conserved"
         return None
 
     def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """The normalised change over one time step, (B, N, C)."""
-        num_channels = len(self.problem.channels)
+        num_channels = len(self.problem.spec.channels)
         state_BNC = inputs_BXI[..., :num_channels]
         given = self.inputs
         physical_BNC = state_BNC * given.state_std + given.state_mean

@@ -15,7 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from surrogates.arguments import by_queries, check_window, initial_states, named, set_constants, spread
+from simsurrogate.errors import UserError
+from surrogates.arguments import (
+    check_window,
+    initial_states,
+    named,
+    restarted_predictions,
+    set_constants,
+    spread,
+)
 from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 
@@ -46,7 +54,7 @@ class MLP(Surrogate):
             at single cells.
 
     Raises:
-        ValueError: the sites are the cells of a grid, and scalar parameters do not determine the trajectory;
+        UserError: the sites are the cells of a grid, and scalar parameters do not determine the trajectory;
             an option below 1; windows of another length; a constraint of no use.
 
     Source: Breen, Foley, Boekholt & Portegies Zwart 2020 (doi:10.1093/mnras/staa713), for three bodies.
@@ -73,18 +81,18 @@ class MLP(Surrogate):
         super().__init__(problem)
         self.constraints = Constraints(problem, constraints)
         if min(width, layers, reach, points) < 1:
-            raise ValueError(
+            raise UserError(
                 f"surrogate.width={width}, surrogate.layers={layers}, surrogate.reach={reach} and "
                 f"surrogate.points={points} must be at least 1"
             )
         self.reach = reach
-        self._num_sites = math.prod(problem.sites)
-        self.sees_state = problem.has_particles
-        self.sees_time = not (problem.has_particles and problem.autonomous)
-        if not problem.has_particles and points < self._num_sites:
+        self._num_sites = math.prod(problem.spec.shape)
+        self.uses_initial_state = problem.spec.has_particles
+        self.uses_time = not (problem.spec.has_particles and problem.spec.autonomous)
+        if not problem.spec.has_particles and points < self._num_sites:
             self.num_uniform = points
         statistics = problem.statistics
-        clock = (problem.duration / 2,) if self.sees_time else ()
+        clock = (problem.duration / 2,) if self.uses_time else ()
         set_constants(
             self,
             state_mean=np.array(statistics.mean)[:, None],
@@ -95,19 +103,19 @@ class MLP(Surrogate):
             condition_std=spread((*statistics.parameter_std, *clock)),
             places=_places(problem),
         )
-        num_out = len(problem.channels)
+        num_out = len(problem.spec.channels)
         num_given = self.places.shape[-1]
-        if problem.has_particles:
-            num_given = (num_out + len(problem.coefficients)) * self._num_sites
+        if problem.spec.has_particles:
+            num_given = (num_out + len(problem.spec.coefficient_channels)) * self._num_sites
             num_out *= self._num_sites
         widths = [num_given + len(self.condition_mean) + 1, *[width] * layers]
         hidden = [(nn.Linear(num_in, wide), nn.GELU()) for num_in, wide in itertools.pairwise(widths)]
         self.network = nn.Sequential(*itertools.chain(*hidden), nn.Linear(width, num_out))
 
     @classmethod
-    def misfit(cls, problem: Problem) -> str | None:
-        """See `Surrogate.misfit`."""
-        if problem.has_particles or problem.determined:
+    def incompatibility(cls, problem: Problem) -> str | None:
+        """See `Surrogate.incompatibility`."""
+        if problem.spec.has_particles or problem.spec.parametric:
             return None
         return (
             "its sites are the cells of a grid, and no scalar parameters determine a trajectory: the initial "
@@ -150,14 +158,15 @@ class MLP(Surrogate):
             )
 
         normal_BCN = (state.flatten(2) - self.state_mean) / self.state_std
-        found = by_queries(normal_BCN, times, self.reach * self.problem.time_step, ready)
+        found = restarted_predictions(normal_BCN, times, self.reach * self.problem.time_step, ready)
         later = [(each * self.state_std + self.state_mean).view_as(state) for each in found]
         return torch.stack([state, *later], dim=1)
 
     def _held(self, state_BCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
         """The normalised states where the constraints hold."""
         state_BXC, start_BXC = (
-            each.view(*each.shape[:2], *self.problem.sites).movedim(1, -1) for each in (state_BCN, start_BCN)
+            each.view(*each.shape[:2], *self.problem.spec.shape).movedim(1, -1)
+            for each in (state_BCN, start_BCN)
         )
         held: torch.Tensor = self.constraints(state_BXC, start_BXC)
         return held.movedim(-1, 1).flatten(2)
@@ -171,9 +180,9 @@ class MLP(Surrogate):
         time: torch.Tensor,
     ) -> torch.Tensor:
         """What N sees beside τ, normalised, (B, G, F)."""
-        raw = torch.cat([parameters, time[:, None]], dim=-1) if self.sees_time else parameters
+        raw = torch.cat([parameters, time[:, None]], dim=-1) if self.uses_time else parameters
         conditions = ((raw - self.condition_mean) / self.condition_std)[:, None]
-        if not self.problem.has_particles:
+        if not self.problem.spec.has_particles:
             return torch.cat([places_BNF, conditions.expand(-1, places_BNF.shape[1], -1)], dim=-1)
         fields = (coefficients_BKN - self.coefficient_mean) / self.coefficient_std
         return torch.cat([state_BCN.flatten(1)[:, None], fields.flatten(1)[:, None], conditions], dim=-1)
@@ -192,11 +201,11 @@ class MLP(Surrogate):
 
 def _places(problem: Problem) -> np.ndarray:
     """What tells the network the place of each cell, (N, F); nothing for particles."""
-    if problem.has_particles:
-        return np.empty((problem.sites[0], 0))
-    centres = [(np.arange(size) + 0.5) / size for size in problem.sites]
+    if problem.spec.has_particles:
+        return np.empty((problem.spec.shape[0], 0))
+    centres = [(np.arange(size) + 0.5) / size for size in problem.spec.shape]
     features = []
-    for share, boundary in zip(np.meshgrid(*centres, indexing="ij"), problem.boundaries, strict=True):
+    for share, boundary in zip(np.meshgrid(*centres, indexing="ij"), problem.spec.boundaries, strict=True):
         if boundary == "periodic":
             angles = 2 * np.pi * np.arange(1, _WAVES + 1) * share.reshape(-1, 1)
             features += [np.cos(angles), np.sin(angles)]

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from surrogates.arguments import by_queries, check_window, initial_states, modes_of_axes, named
+from simsurrogate.errors import UserError
+from surrogates.arguments import check_window, initial_states, modes_of_axes, named, restarted_predictions
 from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.features import GridInputs
@@ -51,7 +52,7 @@ class OperatorNetwork(Surrogate):
         self.constraints = Constraints(problem, constraints, self.met)
         counts = modes_of_axes(problem, modes)
         if min(width, layers, functions, reach) < 1:
-            raise ValueError(
+            raise UserError(
                 f"surrogate.width={width}, surrogate.layers={layers}, surrogate.functions={functions} and "
                 f"surrogate.reach={reach} must be at least 1"
             )
@@ -61,7 +62,7 @@ class OperatorNetwork(Surrogate):
             problem,
             num_fields=self.inputs.num_fields,
             num_conditions=self.inputs.num_conditions,
-            num_out=len(problem.channels) * functions,
+            num_out=len(problem.spec.channels) * functions,
             width=width,
             modes=counts,
             layers=layers,
@@ -87,7 +88,7 @@ class OperatorNetwork(Surrogate):
             return query
 
         span = self.reach * self.problem.time_step
-        found = by_queries(self.inputs.normal(state), times, span, ready)
+        found = restarted_predictions(self.inputs.normal(state), times, span, ready)
         return torch.stack([state, *map(self.inputs.physical, found)], dim=1)
 
     def _start(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

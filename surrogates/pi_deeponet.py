@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from simsurrogate.errors import UserError
 from surrogates.contract import Batch, Problem
 from surrogates.grids.constraints import Constraint
 from surrogates.networks import taylor_mode
@@ -40,7 +41,7 @@ class PIDeepONet(OperatorNetwork):
         constraints: what holds exactly, in the equation too, see `Constraints`; walls do without.
 
     Raises:
-        ValueError: see `DeepONet`; a negative weight; a flux through a wall, or walls that disagree where
+        UserError: see `DeepONet`; a negative weight; a flux through a wall, or walls that disagree where
             they meet; initial states that do not meet the walls; coefficients that jump.
 
     Source: Wang, Wang & Perdikaris 2021, "Learning the solution operator of parametric partial differential
@@ -73,7 +74,7 @@ class PIDeepONet(OperatorNetwork):
             constraints=constraints,
         )
         if times < 1 or not data_weight >= 0:
-            raise ValueError(
+            raise UserError(
                 f"surrogate.times={times} must be at least 1, and surrogate.data_weight={data_weight} at "
                 "least 0"
             )
@@ -84,17 +85,17 @@ class PIDeepONet(OperatorNetwork):
         self.sampled = Sampled(problem)
 
     @classmethod
-    def misfit(cls, problem: Problem) -> str | None:
-        """See `Surrogate.misfit`."""
-        reason = super().misfit(problem) or unfit_walls(problem)
+    def incompatibility(cls, problem: Problem) -> str | None:
+        """See `Surrogate.incompatibility`."""
+        reason = super().incompatibility(problem) or unfit_walls(problem)
         if reason is not None:
             return reason
-        if not problem.compatible:
+        if not problem.spec.compatible_initial_state:
             return (
                 "initial states do not meet the conditions at the walls, its answers never would, and its "
                 "loss does not tell"
             )
-        if not problem.smooth:
+        if not problem.spec.smooth_coefficients:
             return "a coefficient field jumps, where the equation has no residual"
         return None
 
@@ -117,7 +118,7 @@ class PIDeepONet(OperatorNetwork):
         now = [each + self.trunk.field(amplitudes[:, :, place]) for place, each in enumerate(start)]
         residuals = self.equations(batch, now, later_BR)
         unrelated = self.equations(batch, self._apart(start), later_BR)
-        sites = tuple(range(2, 2 + len(self.problem.sites)))
+        sites = tuple(range(2, 2 + len(self.problem.spec.shape)))
         losses = {}
         for name, values in residuals.items():
             typical = unrelated[name].square().mean(sites)
@@ -138,23 +139,23 @@ class PIDeepONet(OperatorNetwork):
         """The residual of each equation, (B, R, *sites) in its unit, of the normalised channels."""
         problem = self.problem
         if problem.residual is None:
-            raise ValueError(
+            raise UserError(
                 "this model has no equation to be trained on: it was loaded; train it with the train stage"
             )
-        ones = [1] * len(problem.sites)
+        ones = [1] * len(problem.spec.shape)
         state_std, state_mean = self.inputs.state_std, self.inputs.state_mean
         fields: dict[str, Any] = {
             name: each * state_std[place] + state_mean[place]
-            for place, (name, each) in enumerate(zip(problem.channels, normal, strict=True))
+            for place, (name, each) in enumerate(zip(problem.spec.channels, normal, strict=True))
         }
-        for place, name in enumerate(problem.coefficients):
+        for place, name in enumerate(problem.spec.coefficient_channels):
             fields[name] = self.sampled.jet(batch["coefficients"][:, None, place])
-        if not problem.autonomous:
+        if not problem.spec.autonomous:
             time_BR = batch["time"][:, :1] + later_BR
             fields["t"] = taylor_mode.coordinate(time_BR.view(*time_BR.shape, *ones), "t")
         parameters = {
             name: batch["parameters"][:, place].view(-1, 1, *ones)
-            for place, name in enumerate(problem.parameters)
+            for place, name in enumerate(problem.spec.parameter_names)
         }
         found = problem.residual(fields, taylor_mode.derivative, parameters)
         return {name: taylor_mode.value(values) for name, values in found.items()}
@@ -162,11 +163,11 @@ class PIDeepONet(OperatorNetwork):
     def _apart(self, start: list[Jet]) -> list[Jet]:
         """Channels whose derivatives are each taken at another place, so that no two terms cancel."""
         statistics, time_step = self.problem.statistics, self.problem.time_step
-        num_axes = len(self.problem.sites)
-        axes = ("t", *self.problem.axes)
+        num_axes = len(self.problem.spec.shape)
+        axes = ("t", *self.problem.spec.axis_names)
 
         def moved(jet: Jet, places: int) -> Jet:
-            shifts = [places * size // _PLACES for size in self.problem.sites]
+            shifts = [places * size // _PLACES for size in self.problem.spec.shape]
             values = jet.value.roll(shifts, tuple(range(-num_axes, 0)))
             return Jet(
                 values, lambda axis: moved(taylor_mode.derivative(jet, axis), places + 1 + axes.index(axis))

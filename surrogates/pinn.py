@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from simsurrogate.errors import UserError
 from surrogates.arguments import increasing, initial_states, named
 from surrogates.contract import Array, Batch, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
@@ -19,7 +20,7 @@ from surrogates.physics import deepxde_adapter
 from surrogates.physics.boundary_support import unfit_walls
 from surrogates.physics.collocation import EvenPoints, causal_weights, preferred
 from surrogates.physics.data_points import Observations, site_coordinates
-from surrogates.physics.initial_condition import fields_at_start, start_derivatives, start_jets, unfit_start
+from surrogates.physics.initial_condition import initial_condition, start_derivatives, start_jets, unfit_start
 from surrogates.physics.mean_drift import Drift
 from surrogates.physics.pinn_ansatz import Change
 from surrogates.physics.residual import Equation
@@ -61,7 +62,7 @@ class PINN(Surrogate):
             see `Constraints`. Walls do without.
 
     Raises:
-        ValueError: parameters do not tell the trajectories; bodies that start all but together; a flux
+        UserError: parameters do not tell the trajectories; bodies that start all but together; a flux
             through a wall, or walls that disagree where they meet; an option out of range.
 
     Source: Raissi, Perdikaris & Karniadakis 2019 (doi:10.1016/j.jcp.2018.10.045); hard conditions: Lagaris,
@@ -87,9 +88,9 @@ class PINN(Surrogate):
     ):
         super().__init__(problem)
         self.constraints = Constraints(problem, constraints, met=("boundary",))
-        self.sees_state, self.sees_time = False, True
+        self.uses_initial_state, self.uses_time = False, True
         if min(width, layers, waves, points, candidates) < 1 or min(causality, data_weight) < 0:
-            raise ValueError(
+            raise UserError(
                 f"surrogate.width={width}, surrogate.layers={layers}, surrogate.waves={waves}, "
                 f"surrogate.points={points} and surrogate.candidates={candidates} must be at least 1, and "
                 f"surrogate.causality={causality:g} and surrogate.data_weight={data_weight:g} at least 0"
@@ -104,18 +105,18 @@ class PINN(Surrogate):
             *(["mean"] if self.drift.channels else []),
             *(["data"] if data_weight else []),
         )
-        of_axes = zip(problem.lower, problem.extent, strict=True)
-        box = [] if problem.has_particles else [(lower, lower + extent) for lower, extent in of_axes]
-        box += [(0.0, problem.duration), *problem.parameter_ranges]
+        of_axes = zip(problem.spec.lower, problem.spec.extent, strict=True)
+        box = [] if problem.spec.has_particles else [(lower, lower + extent) for lower, extent in of_axes]
+        box += [(0.0, problem.duration), *problem.spec.parameter_ranges]
         self.num_points, self.candidates = points, candidates
         self.even_points = EvenPoints(box, points * candidates)
         self.observations = Observations(problem, points) if data_weight else None
         self.num_uniform = len(box) + 1 + (Observations.num_uniform if data_weight else 0)
 
     @classmethod
-    def misfit(cls, problem: Problem) -> str | None:
-        """See `Surrogate.misfit`."""
-        if not problem.determined:
+    def incompatibility(cls, problem: Problem) -> str | None:
+        """See `Surrogate.incompatibility`."""
+        if not problem.spec.parametric:
             return "the scalar parameters, which are all that it is told, do not describe the initial fields"
         return unfit_walls(problem) or unfit_start(problem)
 
@@ -188,7 +189,7 @@ class PINN(Surrogate):
         """The states where the constraints hold, which would be the same ones less the mean of the data."""
         if not self.constraints.parts:
             return state_BCX
-        scale = self.change.scale.view(-1, *[1] * len(self.problem.sites))
+        scale = self.change.scale.view(-1, *[1] * len(self.problem.spec.shape))
         state_BXC, start_BXC = ((each / scale).movedim(1, -1) for each in (state_BCX, start_BCX))
         held: torch.Tensor = self.constraints(state_BXC, start_BXC)
         return held.movedim(-1, 1) * scale
@@ -201,7 +202,9 @@ class PINN(Surrogate):
         inputs_MD = torch.cat([self.sites.expand(size, -1, -1), at, scalars], dim=-1).flatten(0, 1)
         found: torch.Tensor = self.change(inputs_MD)
         return (
-            found if self.problem.has_particles else found.view(size, *self.problem.sites, -1).movedim(-1, 1)
+            found
+            if self.problem.spec.has_particles
+            else found.view(size, *self.problem.spec.shape, -1).movedim(-1, 1)
         )
 
     def _at(self, inputs_MD: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -224,7 +227,7 @@ class PINN(Surrogate):
         at = self.change.named(points["inputs"])
         moved = self.change.jet(points["inputs"], self.equation.orders, points.get("operator"))
         fields = self._start(points, at)
-        for place, name in enumerate(self.problem.channels):
+        for place, name in enumerate(self.problem.spec.channels):
             fields[name] = fields[name] + moved[:, place]
         return self.equation(fields, derivative, self._scalars(at))
 
@@ -245,8 +248,8 @@ class PINN(Surrogate):
         with torch.enable_grad():
             at = self.change.named(inputs_MD)
             moved = self.change(inputs_MD)
-            fields = fields_at_start(self.problem, inputs_MD, self.change.columns)
-            for place, name in enumerate(self.problem.channels):
+            fields = initial_condition(self.problem, inputs_MD, self.change.columns)
+            for place, name in enumerate(self.problem.spec.channels):
                 fields[name] = fields[name] + moved[:, place]
             differentiate = deepxde_adapter.reverse_mode(inputs_MD, self.change.columns)
             fields["t"] = self._beside(at["t"].value)
@@ -254,11 +257,11 @@ class PINN(Surrogate):
             return self.equation(fields, differentiate, scalars)
 
     def _scalars(self, at: Mapping[str, Jet]) -> dict[str, Jet]:
-        return {name: self._beside(at[name]) for name in self.problem.parameters}
+        return {name: self._beside(at[name]) for name in self.problem.spec.parameter_names}
 
     def _beside(self, values: Any) -> Any:
         """Numbers (M,) of points with an axis for the bodies of particles."""
-        return values[:, None] if self.problem.has_particles else values
+        return values[:, None] if self.problem.spec.has_particles else values
 
     def _missed(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """How far answers are from the data, in standard deviations, (M, C, *N)."""

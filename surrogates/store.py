@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from simsurrogate.errors import StorageError, UserError
 from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.deep_ensemble import Ensemble
 
@@ -33,7 +34,7 @@ def build(name: str, options: Mapping[str, Any], problem: Problem, precision: st
     Its constants are computed in float64 and then rounded.
 
     Raises:
-        ValueError: there is no such surrogate, or its options do not fit the problem.
+        UserError: there is no such surrogate, or its options do not fit the problem.
     """
     constructor: Callable[..., Surrogate] = surrogate_class(name)
     usual = torch.get_default_dtype()
@@ -113,7 +114,7 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Surrogate:
     """The trained surrogate in a folder, ready to `predict`; an `Ensemble` where that is what was trained.
 
     Raises:
-        ValueError: the folder holds no whole model, or one that this version cannot read.
+        UserError: the folder holds no whole model, or one that this version cannot read.
     """
     folder = Path(folder)
     found = description(folder)
@@ -122,12 +123,12 @@ def load(folder: str | Path, device: str | torch.device = "cpu") -> Surrogate:
     try:
         weights = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(weights).hexdigest() != found["weights_sha256"]:
-            raise ValueError("its checksum is not the one in model.json")
+            raise UserError("its checksum is not the one in model.json")
         problem = Problem.from_json(found["problem"])
         surrogate = build(found["surrogate"], found["options"], problem, found["precision"])
         surrogate.load_state_dict(safetensors.torch.load(weights))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{folder / WEIGHTS} cannot be loaded ({error}); train the model again") from error
+        raise UserError(f"{folder / WEIGHTS} cannot be loaded ({error}); train the model again") from error
     return surrogate.to(device).eval().requires_grad_(False)
 
 
@@ -147,20 +148,20 @@ def description(folder: Path) -> dict[str, Any]:
     """The content of `model.json`.
 
     Raises:
-        ValueError: it is missing, unreadable, or of another format.
+        UserError: it is missing, unreadable, or of another format.
     """
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise ValueError(
+        raise UserError(
             f"{folder} holds no trained model ({DESCRIPTION} is missing): run the train stage first"
         )
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); train the model again") from None
+        raise UserError(f"{path} is not readable JSON ({error}); train the model again") from None
     kind = found.get("format") if isinstance(found, dict) else None
     if kind != _FORMAT:
-        raise ValueError(
+        raise UserError(
             f"{path} has format {kind!r}; expected {_FORMAT!r}: name a folder that train has written"
         )
     return dict(found)
@@ -170,13 +171,13 @@ def _members(folder: Path, found: Mapping[str, Any]) -> list[Path]:
     """The folders of an ensemble's members, which are those that its description `found` lists.
 
     Raises:
-        ValueError: a member is missing, or another one.
+        UserError: a member is missing, or another one.
     """
     members = []
     for number, expected in enumerate(found["members_sha256"]):
         member = member_folder(folder, number)
         if description(member).get("weights_sha256") != expected:
-            raise ValueError(f"{member} is not the member that {folder} lists: train the ensemble again")
+            raise UserError(f"{member} is not the member that {folder} lists: train the ensemble again")
         members.append(member)
     return members
 
@@ -190,7 +191,7 @@ def _write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise OSError(
+        raise StorageError(
             f"cannot write the {len(content)} bytes of {path}: {error.strerror}; make room and run the same "
             "command again: training goes on from its last checkpoint"
         ) from error

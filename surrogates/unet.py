@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from surrogates.autoregressive import Stepper
+from simsurrogate.errors import UserError
+from surrogates.autoregressive import AutoregressiveSurrogate
 from surrogates.contract import Problem
 from surrogates.grids.constraints import Constraint
 from surrogates.networks.film import FiLM
@@ -19,7 +20,7 @@ _CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _POOLINGS: tuple[type[nn.Module], ...] = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 
 
-class UNet(Stepper):
+class UNet(AutoregressiveSurrogate):
     """Convolutions on ever coarser grids and back, with the finer field joined in at each level.
 
     Each convolution sees its neighbours across a periodic axis, and the outermost cell repeated at a
@@ -31,7 +32,7 @@ class UNet(Stepper):
         constraints: what holds exactly, see `Constraints`.
 
     Raises:
-        ValueError: more levels than the grid has halvings, or a constraint of no use.
+        UserError: more levels than the grid has halvings, or a constraint of no use.
 
     Source: Ronneberger et al. 2015 (arXiv 1505.04597); for PDEs: Gupta & Brandstetter 2022
     (arXiv 2209.15616).
@@ -39,13 +40,13 @@ class UNet(Stepper):
 
     def __init__(self, problem: Problem, *, width: int, levels: int, constraints: Sequence[Constraint] = ()):
         super().__init__(problem, constraints)
-        deepest = min(problem.sites).bit_length() - 1
+        deepest = min(problem.spec.shape).bit_length() - 1
         if width < 1 or not 0 <= levels <= deepest:
-            raise ValueError(
+            raise UserError(
                 f"surrogate.width={width} must be at least 1 and surrogate.levels={levels} from 0 to "
-                f"{deepest}: the grid {problem.sites} cannot be halved more often"
+                f"{deepest}: the grid {problem.spec.shape} cannot be halved more often"
             )
-        periodic = tuple(boundary == "periodic" for boundary in problem.boundaries)
+        periodic = tuple(boundary == "periodic" for boundary in problem.spec.boundaries)
         widths = [width * 2**level for level in range(levels + 1)]
 
         def block(num_in: int, num_out: int) -> ConvolutionBlock:
@@ -57,7 +58,7 @@ class UNet(Stepper):
         )
         self.up = nn.ModuleList(block(3 * finer, finer) for finer in reversed(widths[:-1]))
         self.halve = _POOLINGS[len(periodic) - 1](2, ceil_mode=True, count_include_pad=False)
-        self.projection = nn.Linear(width, len(problem.channels))
+        self.projection = nn.Linear(width, len(problem.spec.channels))
 
     def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """The normalised change over one time step, (B, *sites, C)."""

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from pipeline.data import plan
+from simsurrogate.errors import UserError
 from solvers.contract import Solver, solver_class
 
 SPLITS = plan.SPLITS
@@ -147,7 +148,7 @@ class Settings(_Section):
     @classmethod
     def _one_of_them(cls, part: tuple[int, int]) -> tuple[int, int]:
         if part[0] >= part[1]:
-            raise ValueError(f"of {part[1]} parts the first is 0 and the last {part[1] - 1}")
+            raise UserError(f"of {part[1]} parts the first is 0 and the last {part[1] - 1}")
         return part
 
     def dataset_settings(self) -> dict[str, Any]:
@@ -169,7 +170,7 @@ def read(plain: dict[str, Any]) -> Settings:
     """Checks a plain nested mapping.
 
     Raises:
-        ValueError: each wrong key, type or value, one a line, with the nearest legal key.
+        UserError: each wrong key, type or value, one a line, with the nearest legal key.
     """
     settings: Settings = _checked(Settings, plain, "")
     return settings
@@ -179,7 +180,7 @@ def build_solver(options: dict[str, Any], communicator: Any) -> Solver:
     """The solver that `options["name"]` stands for.
 
     Raises:
-        ValueError: an unknown solver, a wrong option, or options that cannot work together.
+        UserError: an unknown solver, a wrong option, or options that cannot work together.
     """
     constructor: Callable[..., Solver] = solver_class(str(options.get("name")))
     arguments = constructor_arguments(constructor, options, "solver", given=("communicator",))
@@ -195,7 +196,7 @@ def constructor_arguments(
     in messages.
 
     Raises:
-        ValueError: each wrong key, type or value, one a line.
+        UserError: each wrong key, type or value, one a line.
     """
     signature = inspect.signature(constructor)
     hints = get_type_hints(getattr(constructor, "__init__", constructor), include_extras=True)
@@ -222,10 +223,10 @@ def _checked(model: type[Any], plain: dict[str, Any], prefix: str) -> Any:
     try:
         checked = model.model_validate(plain)
     except ValidationError as error:
-        raise ValueError("\n".join(_line(issue, plain, model, prefix) for issue in error.errors())) from None
+        raise UserError("\n".join(_line(issue, plain, model, prefix) for issue in error.errors())) from None
     wrong = list(_no_numbers(plain, checked.model_dump(), prefix))
     if wrong:
-        raise ValueError("\n".join(wrong))
+        raise UserError("\n".join(wrong))
     return checked
 
 

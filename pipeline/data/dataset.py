@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline.data.manifest import Manifest, Validation, complete_manifest, read_paper
+from pipeline.data.manifest import Manifest, Validation, complete_manifest, read_document
 from pipeline.data.plan import SPLITS
 from pipeline.data.windows import Shards, Trajectory, Windows
+from simsurrogate.errors import UserError
 from simsurrogate.files import sha256_of
 
 
@@ -19,15 +20,11 @@ class Dataset:
 
     Attributes:
         folder: where it is.
-        spec: the solver's `Spec` as plain data.
+        spec: the equation, sites, fields and parameters.
         configuration: what it was generated with.
         identity: a hash of the data: of the configuration and of every shard's checksum.
         times: the time of each frame (T,).
         statistics: the content of `stats.yaml`.
-        channels: the channels of the state; a vector field has one for each axis, `name_axis`.
-        units: the unit of each channel.
-        coefficients: the fields that are constant in time.
-        parameters: the names of the scalar parameters.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, statistics: dict[str, Any]):
@@ -38,14 +35,6 @@ class Dataset:
         self.identity = manifest.identity
         self.times = header.times
         self.statistics = statistics
-        self.channels = tuple(header.channels("fields"))
-        self.units = tuple(
-            field["unit"]
-            for field in self.spec["fields"]
-            for _ in range(len(header.axes) if field["order"] else 1)
-        )
-        self.coefficients = tuple(header.channels("coefficients"))
-        self.parameters = tuple(header.parameters)
         self._splits = {}
         for split in SPLITS:
             listed = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]
@@ -67,7 +56,7 @@ class Dataset:
             path = folder / shard.file
             size = path.stat().st_size if path.is_file() else None
             if size != shard.size:
-                raise ValueError(
+                raise UserError(
                     f"{path}: {shard.size} bytes expected, {'no file' if size is None else size} found; "
                     "run python -m pipeline.generate again, then python -m pipeline.validate"
                 )
@@ -81,18 +70,18 @@ class Dataset:
         """Trajectory `number` of a split, from 0, as a copy in memory."""
         shards = self._shards(split)
         if not 0 <= number < len(shards):
-            raise ValueError(f"trajectory {number} of split {split}: there are {len(shards)}, from 0")
+            raise UserError(f"trajectory {number} of split {split}: there are {len(shards)}, from 0")
         (shard,), (row,) = shards.locate(np.array([number]))
         arrays = shards.arrays(int(shard))
-        precision, sites = shards.header.precision, shards.header.sites
-        state = np.empty((len(self.times), len(self.channels), *sites), precision)
-        coefficients = np.empty((len(self.coefficients), *sites), precision)
+        precision, sites = shards.header.precision, self.spec.shape
+        state = np.empty((len(self.times), len(self.spec.channels), *sites), precision)
+        coefficients = np.empty((len(self.spec.coefficient_channels), *sites), precision)
         shards.fill("fields", arrays, (row,), state, axis=1)
-        shards.fill("coefficients", arrays, (row,), coefficients, axis=0)
+        shards.fill("coefficient_fields", arrays, (row,), coefficients, axis=0)
         return Trajectory(
             state=state,
             coefficients=coefficients,
-            parameters=dict(zip(self.parameters, arrays["parameters"][row].tolist(), strict=True)),
+            parameters=dict(zip(self.spec.parameter_names, arrays["parameters"][row].tolist(), strict=True)),
             arrays={
                 name: arrays[f"parameters/{name}"][row].copy() for name in shards.header.parameter_shapes
             },
@@ -110,7 +99,7 @@ class Dataset:
 
     def _shards(self, split: str) -> Shards:
         if split not in self._splits:
-            raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+            raise UserError(f"split {split!r} is not one of {', '.join(SPLITS)}")
         return self._splits[split]
 
 
@@ -118,14 +107,14 @@ def _require_validated(folder: Path, manifest: Manifest) -> None:
     path = folder / "validation.json"
     again = "run python -m pipeline.validate"
     if not path.is_file():
-        raise ValueError(f"the data set in {folder} was not validated; {again}")
-    validation = read_paper(path, Validation)
+        raise UserError(f"the data set in {folder} was not validated; {again}")
+    validation = read_document(path, Validation)
     if validation.identity != manifest.identity:
-        raise ValueError(f"the data set in {folder} was changed after its validation; {again} again")
+        raise UserError(f"the data set in {folder} was changed after its validation; {again} again")
     if validation.outcome != "passed":
-        raise ValueError(f"the data set in {folder} failed its validation: {validation.failures[0]}")
+        raise UserError(f"the data set in {folder} failed its validation: {validation.failures[0]}")
     statistics = folder / "stats.yaml"
     if not statistics.is_file() or sha256_of(statistics) != manifest.statistics_sha256:
-        raise ValueError(
+        raise UserError(
             f"{statistics} is missing or was changed; run python -m pipeline.generate, then validate"
         )

@@ -9,18 +9,20 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.data.format.layout import SCHEMA_VERSION, Header
+from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header
 from pipeline.data.plan import Shard, shards
+from simsurrogate.errors import UserError
 from simsurrogate.files import digest, write_whole
+from simsurrogate.spec import Spec
 
 FORMAT: Final = "simsurrogate data set"
 
 
-class _Paper(BaseModel):
+class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Failure(_Paper):
+class Failure(_Document):
     """A trajectory that could not be computed; its index tells how to draw it again."""
 
     index: int
@@ -28,7 +30,7 @@ class Failure(_Paper):
     parameters: dict[str, float]
 
 
-class Receipt(_Paper):
+class Receipt(_Document):
     """What was written to one shard, by whom it was made, and what it cost.
 
     Of the `drawn` trajectories from index `first` on, all but the `failed` ones are its rows; a shard
@@ -59,7 +61,7 @@ class Receipt(_Paper):
         return np.setdiff1d(drawn, [failure.index for failure in self.failed], assume_unique=True)
 
 
-class ManifestShard(_Paper):
+class ManifestShard(_Document):
     """One shard as the manifest lists it."""
 
     file: str
@@ -69,14 +71,14 @@ class ManifestShard(_Paper):
     core_seconds: float
 
 
-class Manifest(_Paper):
+class Manifest(_Document):
     """What a data set is. Only the shards it lists count, and those only when it is `complete`."""
 
     format: Literal["simsurrogate data set"] = FORMAT
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int
     configuration: dict[str, Any]
     configuration_hash: str
-    spec: dict[str, Any]
+    spec: Spec
     method: str
     parameter_shapes: dict[str, tuple[int, ...]]
     complete: bool = False
@@ -121,7 +123,7 @@ class Manifest(_Paper):
         )
 
 
-class Validation(_Paper):
+class Validation(_Document):
     """The outcome of a validation of the data set that `identity` stands for.
 
     `checks` counts, by name of the check, how often it was made; `failures` tells each that failed.
@@ -133,28 +135,28 @@ class Validation(_Paper):
     failures: list[str]
 
 
-PaperType = TypeVar("PaperType", bound=_Paper)
+DocumentType = TypeVar("DocumentType", bound=_Document)
 
 
 def complete_manifest(folder: Path) -> Manifest:
     """The manifest of a complete data set.
 
     Raises:
-        ValueError: there is none, it is not complete, or it lists files that are none of its shards;
+        UserError: there is none, it is not complete, or it lists files that are none of its shards;
             the message says what to do.
     """
     if not (folder / "manifest.json").is_file():
-        raise ValueError(
+        raise UserError(
             f"there is no data set in {folder} (no manifest.json); make one with "
             "python -m pipeline.generate, or name another with dataset="
         )
-    manifest = read_paper(folder / "manifest.json", Manifest)
+    manifest = read_document(folder / "manifest.json", Manifest)
     if not manifest.complete:
-        raise ValueError(f"the data set in {folder} is not complete; run python -m pipeline.generate again")
+        raise UserError(f"the data set in {folder} is not complete; run python -m pipeline.generate again")
     listed = [shard.file for shard in manifest.shards]
     names = set(listed)
     if listed != [shard.file for shard in manifest.planned if shard.file in names]:
-        raise ValueError(
+        raise UserError(
             f"{folder / 'manifest.json'} lists other shards than its configuration asks for; "
             "generate the data set again"
         )
@@ -165,9 +167,9 @@ def receipts_of(folder: Path, manifest: Manifest) -> list[Receipt]:
     """The receipts of all planned shards, in their order.
 
     Raises:
-        ValueError: one is missing or cannot be read.
+        UserError: one is missing or cannot be read.
     """
-    return [read_paper(receipt_path(folder, shard), Receipt) for shard in manifest.planned]
+    return [read_document(receipt_path(folder, shard), Receipt) for shard in manifest.planned]
 
 
 def completed(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -> Manifest:
@@ -191,32 +193,43 @@ def completed(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -
     return plan.model_copy(update=made)
 
 
-def write_paper(path: Path, paper: _Paper) -> None:
+def write_document(path: Path, paper: _Document) -> None:
     """Writes a paper as JSON, whole or not at all."""
     write_whole(path, json.dumps(paper.model_dump(mode="json"), indent=2) + "\n")
 
 
-def read_paper(path: Path, kind: type[PaperType]) -> PaperType:
+def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
     """Reads a paper.
 
     Raises:
-        ValueError: the file cannot be read, is of another schema version, or is not such a paper.
+        UserError: the file cannot be read, is of another schema version, or is not such a paper.
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from None
-    version = plain.get("schema_version", SCHEMA_VERSION) if isinstance(plain, dict) else SCHEMA_VERSION
-    if version != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path}: schema version {version!r} found, {SCHEMA_VERSION} expected; "
-            "read it with the release that wrote it, or generate the data set again"
-        )
+        raise UserError(f"{path} cannot be read as JSON: {error}") from None
+    if isinstance(plain, dict) and kind is Manifest:
+        _check_version(path, plain)
     try:
         return kind.model_validate(plain)
     except ValidationError as error:
         issues = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
-        raise ValueError(f"{path} is not a {kind.__name__.lower()} of a data set: {issues}") from None
+        raise UserError(f"{path} is not a {kind.__name__.lower()} of a data set: {issues}") from None
+
+
+def _check_version(path: Path, document: dict[str, Any]) -> None:
+    """Raise `UserError` for the manifest of another format.
+
+    Manifests of version 2 that an earlier release wrote have no `sites` in their spec.
+    """
+    version, spec = document.get("schema_version"), document.get("spec")
+    if version not in (GRID_VERSION, PARTICLES_VERSION) or (isinstance(spec, dict) and "sites" not in spec):
+        raise UserError(
+            f"{path}: the data set has schema version {version!r} of another release; this release reads its "
+            f"own versions {GRID_VERSION} (grids) and {PARTICLES_VERSION} (particles, whose positions and "
+            "velocities are vectors); generate the data set again with start_anew=true (the "
+            "trajectories stay the same), or read it with the release that wrote it"
+        )
 
 
 def receipt_path(folder: Path, shard: Shard) -> Path:

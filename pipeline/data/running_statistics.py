@@ -10,7 +10,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Moments:
+class RunningStatistics:
     """Count, mean, sum of squared deviations, minimum and maximum, one value a channel (C,).
 
     Pieces are combined by the pairwise update of Chan, Golub and LeVeque (1979), equation 2.1, which
@@ -24,13 +24,13 @@ class Moments:
     maximum: np.ndarray
 
     @classmethod
-    def none(cls, channels: int) -> Moments:
+    def none(cls, channels: int) -> RunningStatistics:
         """The moments of no values."""
         zero = np.zeros(channels)
         return cls(0, zero, zero, np.full(channels, np.inf), np.full(channels, -np.inf))
 
     @classmethod
-    def of(cls, values: np.ndarray) -> Moments:
+    def of(cls, values: np.ndarray) -> RunningStatistics:
         """The moments of `values` (C, ...) over all but the first axis, in float64."""
         flat = values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64)
         if flat.size == 0:
@@ -40,13 +40,13 @@ class Moments:
         flat -= mean[:, None]
         return cls(flat.shape[1], mean, np.einsum("cn,cn->c", flat, flat), minimum, maximum)
 
-    def __add__(self, other: Moments) -> Moments:
+    def __add__(self, other: RunningStatistics) -> RunningStatistics:
         count = self.count + other.count
         if count == 0:
             return self
         shift = other.mean - self.mean
         weight = other.count / count
-        return Moments(
+        return RunningStatistics(
             count,
             self.mean + shift * weight,
             self.squared_deviation + other.squared_deviation + shift**2 * (self.count * weight),
@@ -69,7 +69,7 @@ class Moments:
         return {"count": self.count} | {name: getattr(self, name).tolist() for name in _ARRAYS}
 
     @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Moments:
+    def from_json(cls, plain: dict[str, Any]) -> RunningStatistics:
         """The inverse of `to_json`."""
         return cls(plain["count"], *(np.array(plain[name], dtype=np.float64) for name in _ARRAYS))
 

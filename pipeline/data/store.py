@@ -15,13 +15,14 @@ from pipeline.data.manifest import (
     Receipt,
     completed,
     differences,
-    read_paper,
+    read_document,
     receipt_path,
     receipts_of,
-    write_paper,
+    write_document,
 )
 from pipeline.data.plan import SPLITS, Shard
 from pipeline.data.statistics import combined, statistics, to_yaml
+from simsurrogate.errors import UserError
 from simsurrogate.files import sha256_of, write_whole
 
 _WAYS_OUT = "choose another folder with run=, or delete that data set with start_anew=true"
@@ -31,39 +32,39 @@ def claim(folder: Path, plan: Manifest, start_anew: bool) -> None:
     """Writes the incomplete manifest `plan` into a folder that has none, or one that was changed.
 
     Raises:
-        ValueError: the folder holds a data set of another configuration, or one whose manifest cannot
+        UserError: the folder holds a data set of another configuration, or one whose manifest cannot
             be read (unless `start_anew`, which deletes it); or data that this pipeline did not make.
     """
     path = folder / "manifest.json"
     if not _is_ours(folder):
-        raise ValueError(f"{folder} holds data that this pipeline did not make; choose another with dataset=")
+        raise UserError(f"{folder} holds data that this pipeline did not make; choose another with dataset=")
     if path.exists():
         obstacle = _obstacle(path, plan)
         if obstacle and not start_anew:
-            raise ValueError(f"{obstacle}; {_WAYS_OUT}")
+            raise UserError(f"{obstacle}; {_WAYS_OUT}")
         if obstacle:
             _delete(folder)
-        elif read_paper(path, Manifest).unmade == plan:
+        elif read_document(path, Manifest).unmade == plan:
             return
-    write_paper(path, plan)
+    write_document(path, plan)
 
 
 def refuse_other(folder: Path, configuration: Mapping[str, Any]) -> None:
     """Refuses, before anything is done, a folder that `claim` would refuse for its configuration.
 
     Raises:
-        ValueError: it holds a data set of another configuration.
+        UserError: it holds a data set of another configuration.
     """
     path = folder / "manifest.json"
-    changed = differences(read_paper(path, Manifest).configuration, configuration) if path.exists() else []
+    changed = differences(read_document(path, Manifest).configuration, configuration) if path.exists() else []
     if changed:
-        raise ValueError(f"{_other(folder, changed)}; {_WAYS_OUT}")
+        raise UserError(f"{_other(folder, changed)}; {_WAYS_OUT}")
 
 
 def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | None:
     """The receipt of a shard, if it belongs to this configuration and to the bytes that are there."""
     try:
-        receipt = read_paper(receipt_path(folder, shard), Receipt)
+        receipt = read_document(receipt_path(folder, shard), Receipt)
     except ValueError:
         return None
     asked = (plan.configuration_hash, shard.split, shard.number, shard.first, shard.count)
@@ -80,7 +81,7 @@ def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | No
 
 def is_finished(folder: Path, plan: Manifest) -> bool:
     """Whether all that is made from the shards' receipts is there, the manifest as it would be made."""
-    manifest = read_paper(folder / "manifest.json", Manifest)
+    manifest = read_document(folder / "manifest.json", Manifest)
     yaml = folder / "stats.yaml"
     return (
         manifest == completed(plan, receipts_of(folder, plan), manifest.statistics_sha256)
@@ -92,15 +93,15 @@ def is_finished(folder: Path, plan: Manifest) -> bool:
 
 def reopen(folder: Path, plan: Manifest) -> None:
     """Takes back that the data set is complete, before shards of it are made anew."""
-    if read_paper(folder / "manifest.json", Manifest).complete:
-        write_paper(folder / "manifest.json", plan)
+    if read_document(folder / "manifest.json", Manifest).complete:
+        write_document(folder / "manifest.json", plan)
 
 
 def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     """Writes the statistics, the data card and, last, the complete manifest.
 
     Raises:
-        ValueError: more than `max_failed_share` of the trajectories failed, or all of a split.
+        UserError: more than `max_failed_share` of the trajectories failed, or all of a split.
     """
     from pipeline.data.card import card  # only the rank that finishes needs matplotlib
 
@@ -109,7 +110,7 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     refuse_failures(plan, len(failed), max_failed_share, failed[0].reason if failed else "")
     for split in {receipt.split for receipt in receipts}:
         if not any(receipt.trajectories for receipt in receipts if receipt.split == split):
-            raise ValueError(f"every trajectory of split {split} failed, the first: {failed[0].reason}")
+            raise UserError(f"every trajectory of split {split} failed, the first: {failed[0].reason}")
     found = statistics(plan.header, combined(receipts))
     text = to_yaml(found)
     manifest = completed(plan, receipts, hashlib.sha256(text.encode()).hexdigest())
@@ -117,15 +118,15 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     card.write(folder, manifest, found)
     for leftover in (folder / "data").glob("*/.*.partial"):
         leftover.unlink()
-    write_paper(folder / "manifest.json", manifest)
+    write_document(folder / "manifest.json", manifest)
     return manifest
 
 
 def refuse_failures(plan: Manifest, failed: int, max_failed_share: float, reason: str) -> None:
-    """Raises ValueError where `failed` trajectories are more than that share of all."""
+    """Raises UserError where `failed` trajectories are more than that share of all."""
     total = sum(shard.count for shard in plan.planned)
     if failed > max_failed_share * total:
-        raise ValueError(
+        raise UserError(
             f"{failed} of {total} trajectories failed, more than storage.max_failed_share="
             f"{max_failed_share}; one reason: {reason}; change the solver's options, or raise "
             "storage.max_failed_share and run it again: finished shards are kept"
@@ -148,7 +149,7 @@ def _obstacle(path: Path, plan: Manifest) -> str:
     the hash in each receipt tells whose the shards are.
     """
     try:
-        found = read_paper(path, Manifest)
+        found = read_document(path, Manifest)
     except ValueError as error:
         return str(error)
     if found.method != plan.method:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.format import hdf5
-from pipeline.data.format.layout import Header, field_path
+from pipeline.data.format.layout import FIELD_KINDS, FieldKind, Header, field_path
+from simsurrogate.errors import UserError
 
 _OPEN_SHARDS = 256
 
@@ -43,7 +44,7 @@ class Shards:
         self._files = files
         self._ends = np.cumsum(trajectories, dtype=np.int64)
         self._places: dict[int, dict[str, hdf5.Place]] = {}
-        self._channels = {kind: _channels(header, kind) for kind in ("fields", "coefficients")}
+        self._channels = {kind: _channels(header, kind) for kind in FIELD_KINDS}
         self.arrays = lru_cache(maxsize=_OPEN_SHARDS)(self._arrays)
 
     def __len__(self) -> int:
@@ -55,7 +56,12 @@ class Shards:
         return shard, numbers - np.concatenate([[0], self._ends])[shard]
 
     def fill(
-        self, kind: str, arrays: dict[str, np.ndarray], where: tuple[Any, ...], out: np.ndarray, axis: int
+        self,
+        kind: FieldKind,
+        arrays: dict[str, np.ndarray],
+        where: tuple[Any, ...],
+        out: np.ndarray,
+        axis: int,
     ) -> None:
         """Copies the part `where` of all `fields` or `coefficients` to `out`, channels along `axis`."""
         before = (slice(None),) * axis
@@ -72,7 +78,7 @@ class Shards:
             self._places[shard] = hdf5.places(path)
         arrays = hdf5.memory_maps(path, self._places[shard])
         rows = len(arrays["sample"])
-        columns = [arrays[f"scalars/{name}"] for name in self.header.parameters]
+        columns = [arrays[f"scalars/{name}"] for name in self.header.spec.parameter_names]
         return arrays | {"parameters": np.array(columns).reshape(-1, rows).T}
 
 
@@ -82,13 +88,13 @@ class Windows:
     Window `i` starts at frame `i % starts` of trajectory `i // starts`, with `starts` = T - length + 1.
 
     Raises:
-        ValueError: a trajectory has fewer than `length` frames.
+        UserError: a trajectory has fewer than `length` frames.
     """
 
     def __init__(self, shards: Shards, length: int):
         frames = len(shards.header.times)
         if not 1 <= length <= frames:
-            raise ValueError(
+            raise UserError(
                 f"windows of {length} frames asked of trajectories of {frames}; "
                 f"at most {frames - 1} steps can be rolled out: lower training.unroll or raise output.steps"
             )
@@ -117,7 +123,7 @@ class Windows:
             arrays = shards.arrays(shard)
             frames = slice(start, start + self._length)
             shards.fill("fields", arrays, (row, frames), batch["state"][place], axis=1)
-            shards.fill("coefficients", arrays, (row,), batch["coefficients"][place], axis=0)
+            shards.fill("coefficient_fields", arrays, (row,), batch["coefficients"][place], axis=0)
             batch["parameters"][place] = arrays["parameters"][row]
         return batch
 
@@ -125,9 +131,9 @@ class Windows:
         """Views of the first `size` windows of the buffers, which grow as needed."""
         header, length = self._shards.header, self._length
         shapes = {
-            "state": (length, len(header.channels("fields")), *header.sites),
-            "coefficients": (len(header.channels("coefficients")), *header.sites),
-            "parameters": (len(header.parameters),),
+            "state": (length, len(header.channels("fields")), *header.spec.shape),
+            "coefficients": (len(header.channels("coefficient_fields")), *header.spec.shape),
+            "parameters": (len(header.spec.parameters),),
             "time": (length,),
         }
         if not self._buffers or len(self._buffers["time"]) < size:
@@ -137,12 +143,12 @@ class Windows:
         return {name: buffer[:size] for name, buffer in self._buffers.items()}
 
 
-def _channels(header: Header, kind: str) -> list[tuple[str, int | slice]]:
+def _channels(header: Header, kind: FieldKind) -> list[tuple[str, int | slice]]:
     """Where each field lies in the file, and its channel, or its channels if it is a vector."""
     found: list[tuple[str, int | slice]] = []
     channel = 0
-    for field in header.spec[kind]:
-        width = len(header.axes) if field["order"] else 1
-        found.append((field_path(field), slice(channel, channel + width) if field["order"] else channel))
+    for field in header.fields(kind):
+        width = len(header.spec.components(field))
+        found.append((field_path(field), slice(channel, channel + width) if field.tensor_order else channel))
         channel += width
     return found

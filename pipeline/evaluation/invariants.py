@@ -23,7 +23,8 @@ def invariants(solver: Solver, states: np.ndarray, parameters: Sequence[Paramete
     found = np.empty((*states.shape[:2], len(names)))
     with np.errstate(all="ignore"):
         for trajectory, drawn, row in zip(states, parameters, found, strict=True):
+            prepared = solver.prepare(drawn)
             for frame, values in zip(trajectory, row, strict=True):
-                named = solver.invariants(np.asarray(frame, np.float64), drawn)
+                named = prepared.invariants(np.asarray(frame, np.float64))
                 values[:] = [named[name] for name in names]
     return found

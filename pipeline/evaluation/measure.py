@@ -51,9 +51,12 @@ def load(dataset: Dataset, split: str, numbers: Iterable[int]) -> Cases:
     found = [dataset.trajectory(split, number) for number in numbers]
     coefficients = np.stack([trajectory.coefficients for trajectory in found])
     parameters = {
-        name: np.array([trajectory.parameters[name] for trajectory in found]) for name in dataset.parameters
+        name: np.array([trajectory.parameters[name] for trajectory in found])
+        for name in dataset.spec.parameter_names
     }
-    parameters |= {name: coefficients[:, place] for place, name in enumerate(dataset.coefficients)}
+    parameters |= {
+        name: coefficients[:, place] for place, name in enumerate(dataset.spec.coefficient_channels)
+    }
     return Cases(
         state=np.stack([trajectory.state for trajectory in found]),
         parameters=parameters,
@@ -110,7 +113,7 @@ def measure(
     """
     total = dataset.num_trajectories(split)
     starts = range(0, total, batch_size)
-    fields = field_channels(dataset)
+    fields = dataset.spec.field_channels
     mean = np.asarray(surrogate.problem.statistics.mean)
     mine = starts[communicator.rank :: communicator.size]
     measured = {}
@@ -129,17 +132,6 @@ def measure(
         np.concatenate([one.spread for one in ordered]),
         ordered[0].num_members,
     )
-
-
-def field_channels(dataset: Dataset) -> FieldChannels:
-    """The channels of each field of the data set, in the order of its spec."""
-    groups, used = [], 0
-    for field in dataset.spec["fields"]:
-        size = 1 if field["order"] == 0 else len(dataset.spec["axes"])
-        groups.append(tuple(range(used, used + size)))
-        used += size
-    assert used == len(dataset.channels), f"{used} channels in the spec, {len(dataset.channels)} in the data"
-    return groups
 
 
 def _of_batch(

@@ -32,7 +32,7 @@ DEFINITIONS = {
 def split_results(measured: Measured, dataset: Dataset) -> dict[str, Any]:
     """All that `metrics.json` says of one split; the data set names fields and invariants."""
     errors = measured.errors
-    fields = [field["name"] for field in dataset.spec["fields"]]
+    fields = [field.name for field in dataset.spec.fields]
     table = {
         predictor: {
             mode: {
@@ -63,8 +63,8 @@ def split_results(measured: Measured, dataset: Dataset) -> dict[str, Any]:
         },
         "errors": table,
         "invariants": {
-            quantity["name"]: conserved(measured.invariants[..., place])
-            for place, quantity in enumerate(dataset.spec["invariants"])
+            quantity.name: conserved(measured.invariants[..., place])
+            for place, quantity in enumerate(dataset.spec.invariants)
         },
     }
     if measured.num_members > 1:

@@ -5,7 +5,8 @@ Shape letters: B trajectories, T frames, C channels, K coefficient fields; `*sit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TypeGuard
@@ -16,8 +17,8 @@ from pipeline.data.format.layout import Header
 from pipeline.data.format.writer import ShardWriter
 from pipeline.data.manifest import Failure
 from pipeline.data.plan import Shard, generator
-from pipeline.data.running_statistics import Moments
-from solvers.contract import Ensemble, EnsembleSolver, Parameters, Solver
+from pipeline.data.running_statistics import RunningStatistics
+from solvers.contract import BatchedSolver, Parameters, Solver, TrajectoryBatch
 
 #: What a rank gathers of states before it writes them.
 BATCH_BYTES = 2**22
@@ -29,30 +30,35 @@ class Rows:
 
     count: int = 0
     failed: list[Failure] = field(default_factory=list)
-    moments: dict[str, Moments] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    moments: dict[str, RunningStatistics] = field(default_factory=dict)
 
-    def add(self, count: int, found: dict[str, Moments]) -> None:
+    def add(self, count: int, found: dict[str, RunningStatistics]) -> None:
         """Counts rows, with the moments of what stands in them."""
         self.count += count
         self.moments = {kind: self.moments[kind] + found[kind] for kind in found} if self.moments else found
 
+    def add_counts(self, counts: Mapping[str, int]) -> None:
+        """Add what solving trajectories counted."""
+        self.counts.update(counts)
+
     def fail(self, index: int, reason: str, parameters: Parameters, header: Header) -> None:
         """Notes a trajectory that is left out."""
-        drawn = {name: float(parameters[name]) for name in header.parameters}
+        drawn = {name: float(parameters[name]) for name in header.spec.parameter_names}
         self.failed.append(Failure(index=index, reason=reason, parameters=drawn))
 
 
-def fits(solver: Solver, header: Header) -> TypeGuard[EnsembleSolver]:
+def fits(solver: Solver, header: Header) -> TypeGuard[BatchedSolver]:
     """Whether the solver computes ensembles, and a batch holds at least two trajectories."""
     alone = solver.communicator.size == 1
-    return alone and isinstance(solver, EnsembleSolver) and 2 * _bytes_of_trajectory(header) <= BATCH_BYTES
+    return alone and isinstance(solver, BatchedSolver) and 2 * _bytes_of_trajectory(header) <= BATCH_BYTES
 
 
 @dataclass
-class EnsembleFiller:
+class BatchFiller:
     """Computes a shard's trajectories in ensembles of `BATCH_BYTES`, on one rank."""
 
-    solver: EnsembleSolver
+    solver: BatchedSolver
     header: Header
     seed: int
     tick: Callable[[], None]
@@ -65,7 +71,9 @@ class EnsembleFiller:
         for start in range(0, shard.count, size):
             indices = shard.indices[start : start + size]
             parameters = [self.solver.sample(generator(self.seed, one), shard.outside) for one in indices]
-            self._write(writer, rows, indices, parameters, self.solver.solve(parameters, self.header.times))
+            batch = self.solver.solve_batch(parameters, self.header.times)
+            self._write(writer, rows, indices, parameters, batch)
+            rows.add_counts(batch.counts)
             self.tick()
         return rows
 
@@ -75,13 +83,13 @@ class EnsembleFiller:
         rows: Rows,
         indices: Sequence[int],
         parameters: Sequence[Parameters],
-        ensemble: Ensemble,
+        batch: TrajectoryBatch,
     ) -> None:
         """Appends the trajectories that did not fail."""
-        states = self._stored(ensemble.states, channels=2)
-        coefficients = self._stored(ensemble.coefficients, channels=1)
+        states = self._stored(batch.states, channels=2)
+        coefficients = self._stored(batch.coefficient_fields, channels=1)
         kept = []
-        for place, failure in enumerate(ensemble.failures):
+        for place, failure in enumerate(batch.failures):
             reason = failure or self._not_finite(coefficients[:, place], states[:, place])
             if reason:
                 rows.fail(indices[place], reason, parameters[place], self.header)
@@ -92,17 +100,17 @@ class EnsembleFiller:
         states, coefficients = states[:, kept], coefficients[:, kept]
         parameters = [parameters[place] for place in kept]
         taken = slice(rows.count, rows.count + len(kept))
-        frames, *sites = (slice(0, size) for size in (len(self.header.times), *self.header.sites))
+        frames, *sites = (slice(0, size) for size in (len(self.header.times), *self.header.spec.shape))
         writer.write_coefficients((taken, *sites), coefficients)
         writer.write_states((taken, frames, *sites), states)
-        series = {name: values[kept] for name, values in ensemble.invariants.items()}
+        series = {name: values[kept] for name, values in batch.invariants.items()}
         writer.write_scalars(rows.count, [indices[place] for place in kept], parameters, series)
-        drawn = [[float(one[name]) for one in parameters] for name in self.header.parameters]
+        drawn = [[float(one[name]) for one in parameters] for name in self.header.spec.parameter_names]
         found = {
-            "coefficients": Moments.of(coefficients),
-            "parameters": Moments.of(np.array(drawn).reshape(-1, len(kept))),
-            "fields": Moments.of(states),
-            "changes": Moments.of(np.diff(states.astype(np.float64), axis=2)),
+            "coefficient_fields": RunningStatistics.of(coefficients),
+            "parameters": RunningStatistics.of(np.array(drawn).reshape(-1, len(kept))),
+            "fields": RunningStatistics.of(states),
+            "changes": RunningStatistics.of(np.diff(states.astype(np.float64), axis=2)),
         }
         rows.add(len(kept), found)
 
@@ -127,5 +135,5 @@ def not_finite(what: str, header: Header, at: float) -> str:
 
 
 def _bytes_of_trajectory(header: Header) -> int:
-    numbers = len(header.times) * len(header.channels("fields")) * prod(header.sites)
+    numbers = len(header.times) * len(header.channels("fields")) * prod(header.spec.shape)
     return numbers * np.dtype(header.precision).itemsize

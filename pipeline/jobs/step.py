@@ -17,6 +17,7 @@ from pipeline.config.settings import Settings
 from pipeline.jobs import local
 from pipeline.parallel import stopping
 from pipeline.runs import records
+from simsurrogate.errors import UserError
 
 
 def run(stage: str, arguments: list[str], settings: Settings) -> None:
@@ -46,7 +47,7 @@ def _part(parts: int, variables: Mapping[str, str]) -> list[str]:
     """The override for a task of a job array: its share of the data set.
 
     Raises:
-        ValueError: the array is not 0, 1, ..., so that the tasks do not tell into how many parts it goes.
+        UserError: the array is not 0, 1, ..., so that the tasks do not tell into how many parts it goes.
     """
     if "SLURM_ARRAY_TASK_ID" not in variables:
         return []
@@ -54,7 +55,7 @@ def _part(parts: int, variables: Mapping[str, str]) -> list[str]:
     if parts == 1:
         parts = int(variables["SLURM_ARRAY_TASK_COUNT"])
         if (int(variables["SLURM_ARRAY_TASK_MIN"]), int(variables["SLURM_ARRAY_TASK_MAX"])) != (0, parts - 1):
-            raise ValueError(
+            raise UserError(
                 f"the array has {parts} tasks, which are not 0 to {parts - 1}: submit it with --array=0-N, "
                 "or say with launcher=slurm launcher.parts=N into how many parts the data set goes"
             )
@@ -88,13 +89,13 @@ def _queue_again(stage: str, settings: Settings) -> None:
     """Puts this job back into the queue.
 
     Raises:
-        ValueError: the stage came no further in this job.
+        UserError: the stage came no further in this job.
     """
     job = os.environ["SLURM_JOB_ID"]
     mine = [record for record in records.of_stage(settings.run, stage) if record["slurm"].get("job") == job]
     reached = mine[-1].get("progress", {}) if mine else {}
     if not reached or reached["done"] <= reached["start"]:
-        raise ValueError(
+        raise UserError(
             f"{stage} was stopped before its time was up and had made no progress in this job: queued again "
             "it would go round for ever. Give it more time (sbatch --time), or make its steps shorter: "
             "samples.per_shard, training.steps"

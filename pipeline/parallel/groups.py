@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from simsurrogate.errors import UserError
+
 if TYPE_CHECKING:
     from mpi4py import MPI
 
@@ -15,18 +17,18 @@ def split_world(world: MPI.Intracomm, group_size: int) -> MPI.Intracomm:
     """The group of this rank: `group_size` neighbouring ranks.
 
     Raises:
-        ValueError: the ranks cannot be dealt into such groups.
+        UserError: the ranks cannot be dealt into such groups.
     """
     if world.size % group_size:
         legal = ", ".join(str(group_size * count) for count in range(1, world.size // group_size + 2))
-        raise ValueError(
+        raise UserError(
             f"group_size={group_size}: {world.size} ranks cannot be dealt into groups of {group_size}; "
             f"start {legal} or another multiple of {group_size}"
         )
     return cast("MPI.Intracomm", world.Split(color=world.rank // group_size, key=world.rank))
 
 
-def handed_out(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Iterator[int]:
+def dynamic_tasks(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Iterator[int]:
     """The numbers below `count` that fall to this group: each goes, in order, to the group that first
     asks for it. All ranks of all groups have to go through it to the end.
 

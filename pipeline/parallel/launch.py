@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from simsurrogate.errors import UserError
+
 if TYPE_CHECKING:
     from mpi4py import MPI
 
@@ -58,7 +60,7 @@ def world() -> MPI.Intracomm:
     """All ranks of this run, as an MPI communicator.
 
     Raises:
-        ValueError: the launcher started more ranks than MPI sees, so that each rank would do the
+        UserError: the launcher started more ranks than MPI sees, so that each rank would do the
             whole work alone.
     """
     # Open MPI's wheel reports one-sided communication over UCX as an error where there is none to use.
@@ -69,7 +71,7 @@ def world() -> MPI.Intracomm:
     communicator = MPI.COMM_WORLD
     if communicator.size != launch.size:
         library = MPI.Get_library_version().split("\n")[0].strip("\x00 ")
-        raise ValueError(
+        raise UserError(
             f"{launch.launcher} started {launch.size} ranks, but MPI ({library}) sees a world of "
             f"{communicator.size}: each rank would run alone; start with the mpirun of this MPI library, "
             "or install mpi4py for the MPI of this launcher"

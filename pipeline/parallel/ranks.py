@@ -24,6 +24,7 @@ from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from pipeline.parallel import launch
 from pipeline.parallel.launch import Launch
+from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def init_ranks(device_name: str, folder: Path) -> Iterator[Ranks]:
     Sets the threads of each rank to its share of the cores, unless OMP_NUM_THREADS says otherwise.
 
     Raises:
-        ValueError: there are too few devices, the ranks started apart, or they do not find each other.
+        UserError: there are too few devices, the ranks started apart, or they do not find each other.
     """
     place = launch.detect()
     device = device_of(device_name, place)
@@ -159,12 +160,12 @@ def device_of(name: str, place: Launch) -> torch.device:
     """The device that `cpu`, `cuda` or `auto` means for a rank.
 
     Raises:
-        ValueError: `cuda` is asked for where there is none.
+        UserError: `cuda` is asked for where there is none.
     """
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ValueError("training.device=cuda, but torch finds no such device here; set training.device=cpu")
+        raise UserError("training.device=cuda, but torch finds no such device here; set training.device=cpu")
     device = torch.device("cuda", place.local_rank % torch.cuda.device_count())
     torch.cuda.set_device(device)
     return device
@@ -178,11 +179,11 @@ def each_has_a_device(name: str, found: Sequence[tuple[str, str | None]]) -> boo
         found: for every rank its host, and the device that it would take; None where there is none.
 
     Raises:
-        ValueError: `cuda` is asked for, and ranks would share a device.
+        UserError: `cuda` is asked for, and ranks would share a device.
     """
     enough = all(device is not None for _, device in found) and len(set(found)) == len(found)
     if name == "cuda" and not enough:
-        raise ValueError(
+        raise UserError(
             f"training.device=cuda, but {_counts(found)}: start as many ranks as there are devices, or set "
             "training.device=cpu"
         )
@@ -224,7 +225,7 @@ def _join(place: Launch, device: torch.device, folder: Path) -> None:
         store = None if place.launcher == "torchrun" else _store(place, folder)
         dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.size, timeout=TIMEOUT)
     except (dist.DistError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f"rank {place.rank} of {place.size}, started by {place.launcher}, does not reach the others "
             f"within {_RENDEZVOUS_TIMEOUT}: {error}"
         ) from error

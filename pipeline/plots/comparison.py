@@ -6,11 +6,12 @@ Shape letters: T frames; the states here are of one channel, (T, *sites).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from simsurrogate.spec import Axis
 
 NUM_COLUMNS = 4
 TRUTH, PREDICTION = "#222222", "#d55e00"
@@ -19,11 +20,11 @@ _FIELD_MAP, _ERROR_MAP = "viridis", "RdBu_r"
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel's name and unit, and the axes it lives on: dicts of `solvers.contract.Axis`."""
+    """A channel's name and unit, and the axes it lives on."""
 
     name: str
     unit: str
-    axes: list[dict[str, Any]]
+    axes: tuple[Axis, ...]
 
 
 def draw_comparison(
@@ -43,8 +44,8 @@ def draw_comparison(
     """
     if truth.ndim == 4:
         axis, middle = channel.axes[-1], truth.shape[-1] // 2
-        height = _centres(axis)[middle]
-        title = f"{title}, slice at {axis['name']} = {_rounded(height)} {unit_words(axis['unit'])}".rstrip()
+        height = axis.centres[middle]
+        title = f"{title}, slice at {axis.name} = {_rounded(height)} {unit_words(axis.unit)}".rstrip()
         truth, prediction = truth[..., middle], prediction[..., middle]
     frames = chosen_frames(len(time))
     draw = _curves if truth.ndim == 2 else _images
@@ -66,7 +67,7 @@ def label(name: str, unit: str) -> str:
 
 def _curves(truth: np.ndarray, prediction: np.ndarray, times: list[float], channel: Channel) -> Figure:
     (axis,) = channel.axes
-    x = _centres(axis)
+    x = axis.centres
     figure = Figure(figsize=(2.5 * len(times) + 0.8, 4.2), layout="constrained")
     panels = figure.subplots(2, len(times), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 2])
     for column, time in enumerate(times):
@@ -76,7 +77,7 @@ def _curves(truth: np.ndarray, prediction: np.ndarray, times: list[float], chann
         above.set_title(f"t = {_rounded(time)} s")
         below.axhline(0, color="0.7", linewidth=0.8)
         below.plot(x, prediction[column] - truth[column], color=PREDICTION, linewidth=1.6)
-        below.set_xlabel(label(axis["name"], axis["unit"]))
+        below.set_xlabel(label(axis.name, axis.unit))
     panels[0, 0].set_ylabel(label(channel.name, channel.unit))
     panels[1, 0].set_ylabel("prediction − truth")
     panels[0, 0].legend(loc="best")
@@ -85,7 +86,7 @@ def _curves(truth: np.ndarray, prediction: np.ndarray, times: list[float], chann
 
 def _images(truth: np.ndarray, prediction: np.ndarray, times: list[float], channel: Channel) -> Figure:
     x, y = channel.axes[:2]
-    extent = (x["lower"], x["upper"], y["lower"], y["upper"])
+    extent = (x.lower, x.upper, y.lower, y.upper)
     height = 1.95 * min(max((extent[3] - extent[2]) / (extent[1] - extent[0]), 0.4), 1.6)
     figure = Figure(figsize=(2.2 * len(times) + 1.4, 3 * height + 1.1), layout="constrained")
     panels = figure.subplots(3, len(times), sharex=True, sharey=True, squeeze=False)
@@ -102,7 +103,7 @@ def _images(truth: np.ndarray, prediction: np.ndarray, times: list[float], chann
             image = panels[row, column].imshow(
                 values[column].T, origin="lower", extent=extent, cmap=colours, vmin=lowest, vmax=highest
             )
-        panels[row, 0].set_ylabel(f"{name}\n{label(y['name'], y['unit'])}")
+        panels[row, 0].set_ylabel(f"{name}\n{label(y.name, y.unit)}")
         if row != 0:
             shown = panels[:2] if row == 1 else panels[2]
             bar = figure.colorbar(image, ax=shown, pad=0.02, aspect=30 if row == 1 else 15)
@@ -110,7 +111,7 @@ def _images(truth: np.ndarray, prediction: np.ndarray, times: list[float], chann
             bar.outline.set_visible(False)
     for column, time in enumerate(times):
         panels[0, column].set_title(f"t = {_rounded(time)} s")
-        panels[2, column].set_xlabel(label(x["name"], x["unit"]))
+        panels[2, column].set_xlabel(label(x.name, x.unit))
     _show_box(panels)
     return figure
 
@@ -120,12 +121,6 @@ def _show_box(panels: np.ndarray) -> None:
     for panel in panels.flat:
         panel.spines[:].set_visible(False)
         panel.tick_params(length=2)
-
-
-def _centres(axis: dict[str, Any]) -> np.ndarray:
-    width = (axis["upper"] - axis["lower"]) / axis["size"]
-    centres: np.ndarray = axis["lower"] + width * (np.arange(axis["size"]) + 0.5)
-    return centres
 
 
 def unit_words(unit: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from simsurrogate.spec import Quantity
 
 _COLOURS = {"surrogate": "#d55e00", "persistence": "#0072b2", "mean": "#777777"}
 _MODES = {"roll_out": "roll-out from the initial state", "one_step": "one step from the true frame before"}
@@ -41,7 +44,7 @@ def draw_errors(results: dict[str, Any], split: str, surrogate: str) -> Figure:
     return figure
 
 
-def draw_invariants(results: dict[str, Any], split: str, quantities: list[dict[str, Any]]) -> Figure:
+def draw_invariants(results: dict[str, Any], split: str, quantities: Sequence[Quantity]) -> Figure:
     """How far the invariants of predicted states are from the true ones over time, a panel each.
 
     `results` is the content of metrics.json; `quantities` are the invariants of the data set's spec.
@@ -52,7 +55,7 @@ def draw_invariants(results: dict[str, Any], split: str, quantities: list[dict[s
     figure = Figure(figsize=(max(3.2 * columns, 5), 2.6 * rows + 0.3), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
     for panel, quantity in zip(panels.flat, quantities, strict=False):
-        one = found[quantity["name"]]
+        one = found[quantity.name]
         _band(panel, time, one["error"], _COLOURS["surrogate"], "error")
         if one["size"]:
             panel.axhline(one["size"], color=_COLOURS["mean"], linewidth=1, linestyle="--")
@@ -62,7 +65,7 @@ def draw_invariants(results: dict[str, Any], split: str, quantities: list[dict[s
             panel.text(0.5, 0.5, "0 in truth and prediction", transform=panel.transAxes, ha="center")
         panel.grid(axis="y", color="0.9", linewidth=0.8)
         panel.set_axisbelow(True)
-        panel.set_ylabel(f"{quantity['name'].replace('_', ' ')} ({quantity['unit']})")
+        panel.set_ylabel(f"{quantity.name.replace('_', ' ')} ({quantity.unit})")
         panel.set_xlabel("time (s)")
     for panel in panels.flat[len(quantities) :]:
         panel.set_axis_off()

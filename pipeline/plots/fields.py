@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.data.format.layout import Header
+from simsurrogate.spec import Spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw(header: Header, times: np.ndarray, states: np.ndarray, coefficients: np.ndarray) -> Figure:
+def draw(spec: Spec, times: np.ndarray, states: np.ndarray, coefficients: np.ndarray) -> Figure:
     """One row of panels a channel of `states` (T, C, *sites) at `times` (T,), the coefficients (K, *sites)
     below.
     """
-    fields, constant = header.channels("fields"), header.channels("coefficients")
-    if len(header.sites) == 1:
+    fields, constant = spec.channels, spec.coefficient_channels
+    if len(spec.shape) == 1:
         rows, columns = len(fields) + len(constant), 1
     else:
         rows = len(fields) + (len(constant) + len(times) - 1) // len(times)
@@ -28,35 +28,32 @@ def draw(header: Header, times: np.ndarray, states: np.ndarray, coefficients: np
     panels = figure.subplots(rows, columns, squeeze=False)
     for channel, name in enumerate(fields):
         titles = [f"{name}, t = {time:.3g} s" for time in times]
-        _draw_row(figure, panels[channel], header, states[:, channel], titles)
+        _draw_row(figure, panels[channel], spec, states[:, channel], titles)
     rest = list(panels[len(fields) :].flat)
     for place, name in enumerate(constant):
-        _draw_row(figure, rest[place : place + 1], header, coefficients[place][None], [name])
+        _draw_row(figure, rest[place : place + 1], spec, coefficients[place][None], [name])
     for empty in rest[len(constant) :]:
         empty.set_axis_off()
     return figure
 
 
-def _draw_row(
-    figure: Any, panels: Sequence[Axes], header: Header, values: np.ndarray, titles: list[str]
-) -> None:
+def _draw_row(figure: Any, panels: Sequence[Axes], spec: Spec, values: np.ndarray, titles: list[str]) -> None:
     """One channel at several times, in one scale: lines in 1-D, images in 2-D, a middle slice in 3-D."""
-    axes = header.spec["axes"]
+    axes = spec.axes
     if len(axes) == 1:
-        centres = np.linspace(axes[0]["lower"], axes[0]["upper"], 2 * axes[0]["size"] + 1)[1::2]
         for line, title in zip(values, titles, strict=True):
-            panels[0].plot(centres, line, label=title)
+            panels[0].plot(axes[0].centres, line, label=title)
         panels[0].legend(fontsize="small")
-        panels[0].set_xlabel(f"{axes[0]['name']} ({axes[0]['unit']})")
+        panels[0].set_xlabel(f"{axes[0].name} ({axes[0].unit})")
         return
     if len(axes) > 2:
-        titles = [f"{title}, middle of {axes[2]['name']}" for title in titles]
+        titles = [f"{title}, middle of {axes[2].name}" for title in titles]
         values = values[..., values.shape[-1] // 2]
-    extent = (axes[0]["lower"], axes[0]["upper"], axes[1]["lower"], axes[1]["upper"])
+    extent = (axes[0].lower, axes[0].upper, axes[1].lower, axes[1].upper)
     limits = {"vmin": values.min(), "vmax": values.max()}
     for panel, image, title in zip(panels, values, titles, strict=False):
         shown = panel.imshow(image.T, origin="lower", extent=extent, **limits)
         panel.set_title(title, fontsize="small")
-        panel.set_xlabel(f"{axes[0]['name']} ({axes[0]['unit']})")
-        panel.set_ylabel(f"{axes[1]['name']} ({axes[1]['unit']})")
+        panel.set_xlabel(f"{axes[0].name} ({axes[0].unit})")
+        panel.set_ylabel(f"{axes[1].name} ({axes[1].unit})")
     figure.colorbar(shown, ax=list(panels[: len(values)]), shrink=0.8)

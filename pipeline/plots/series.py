@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from simsurrogate.spec import Quantity
+
 _COLUMNS = 3
 
 
-def draw(times: np.ndarray, invariants: list[dict[str, Any]], values: np.ndarray) -> Figure:
+def draw(times: np.ndarray, invariants: Sequence[Quantity], values: np.ndarray) -> Figure:
     """One panel an invariant of the spec, one line a trajectory; `values` (invariants, trajectories, T)."""
     rows = -(-len(invariants) // _COLUMNS)
     columns = min(len(invariants), _COLUMNS)
@@ -18,8 +20,8 @@ def draw(times: np.ndarray, invariants: list[dict[str, Any]], values: np.ndarray
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, quantity, series in zip(panels, invariants, values, strict=False):
         panel.plot(times, series.T, linewidth=1)
-        panel.set_title(quantity["name"].replace("_", " "), fontsize="small")
-        panel.set_ylabel(quantity["unit"])
+        panel.set_title(quantity.name.replace("_", " "), fontsize="small")
+        panel.set_ylabel(quantity.unit)
         panel.set_xlabel("t (s)")
     for empty in panels[len(invariants) :]:
         empty.set_axis_off()

@@ -72,7 +72,7 @@ def attempt(settings: Settings, stage: str) -> Iterator[Facts]:
     `complete`, or `interrupted` or `failed` with the reason.
 
     Raises:
-        ValueError: the run folder cannot be written.
+        UserError: the run folder cannot be written.
     """
     launch = detect()
     record: dict[str, Any] = {

@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 
 _FORMAT = "simsurrogate checkpoint 2"
@@ -75,7 +76,7 @@ def load(path: Path) -> Checkpoint:
     """Reads a checkpoint.
 
     Raises:
-        ValueError: the file is cut short, changed, or none of this project's.
+        UserError: the file is cut short, changed, or none of this project's.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -83,12 +84,12 @@ def load(path: Path) -> Checkpoint:
             # A copy: the file's memory map would end with the file, and die with a file that is cut.
             tensors = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
         if metadata["sha256"] != _checksum(metadata["description"], tensors):
-            raise ValueError("its checksum does not match its content")
+            raise UserError("its checksum does not match its content")
         described = json.loads(metadata["description"])
         if described["format"] != _FORMAT:
-            raise ValueError(f"its format is {described['format']!r}, not {_FORMAT!r}")
+            raise UserError(f"its format is {described['format']!r}, not {_FORMAT!r}")
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"the checkpoint {path} is damaged: {error}") from error
+        raise UserError(f"the checkpoint {path} is damaged: {error}") from error
     return Checkpoint(described["step"], described["configuration"], described["facts"], tensors)
 
 
@@ -98,7 +99,7 @@ def newest_good(folder: Path) -> Path | None:
     Warns of each newer one that is damaged, by name.
 
     Raises:
-        ValueError: there are checkpoints, and all are damaged.
+        UserError: there are checkpoints, and all are damaged.
     """
     found = paths(folder)
     for path in reversed(found):
@@ -109,7 +110,7 @@ def newest_good(folder: Path) -> Path | None:
         else:
             return path
     if found:
-        raise ValueError(
+        raise UserError(
             f"all {len(found)} checkpoints in {folder} are damaged; restore one, or train from the beginning "
             "with start_anew=true"
         )

@@ -17,6 +17,7 @@ from torch.distributed import HashStore, Store  # type: ignore[attr-defined]
 
 from pipeline.parallel.ranks import TIMEOUT, Ranks, group_of, shared_store
 from pipeline.parallel.stopping import StopRequest
+from simsurrogate.errors import UserError
 
 #: Seconds between two looks at what the other groups tell.
 _LOOK_EVERY = 1.0
@@ -36,14 +37,14 @@ class _OtherFailedError(ValueError):
 
 
 def check_ranks(count: int, batch_size: int, size: int) -> None:
-    """Raises ValueError where `count` members cannot be trained on `size` ranks; with the ranks that can."""
+    """Raises UserError where `count` members cannot be trained on `size` ranks; with the ranks that can."""
 
     def share(size: int) -> int:
         return size // math.gcd(count, size)
 
     if batch_size % share(size):
         legal = [str(other) for other in range(1, 2 * size + 1) if batch_size % share(other) == 0]
-        raise ValueError(
+        raise UserError(
             f"ensemble={count} on {size} ranks: {math.gcd(count, size)} at a time, each on {share(size)} "
             f"ranks, which cannot share training.batch_size={batch_size}; start {', '.join(legal)} ranks"
         )
@@ -73,7 +74,7 @@ def train_all(
     A member's step may take any time; within a group its ranks wait for each other no longer than `TIMEOUT`.
 
     Raises:
-        ValueError: what `train` raises, with the member's number, on every rank; or the other groups have
+        UserError: what `train` raises, with the member's number, on every rank; or the other groups have
             given no sign of life for as long as a rank waits for another.
     """
     group = group_of(ranks, math.gcd(count, ranks.size))
@@ -93,7 +94,7 @@ def train_all(
             except Exception as error:
                 board.fail(f"member {number}: {error}")
                 if isinstance(error, ValueError):
-                    raise ValueError(f"member {number}: {error}") from error
+                    raise UserError(f"member {number}: {error}") from error
                 raise
             if group.is_first:
                 board.note(reached, reached, "steps")
@@ -178,7 +179,7 @@ class _Board:
             if beats > last:
                 last, since = beats, time.monotonic()
             elif time.monotonic() - since > TIMEOUT.total_seconds():
-                raise ValueError(
+                raise UserError(
                     f"the ranks that train other members have given no sign of life for "
                     f"{TIMEOUT}: one hangs; run the same command again, it goes on from the last "
                     "checkpoints"

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from pipeline.config.settings import Training
 from pipeline.training.train_state import State
+from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 
 COLUMNS = ("step", "learning_rate", "train_loss", "valid_error", "skipped_steps")
@@ -28,7 +29,7 @@ class Log:
     `training.tensorboard` all these numbers go to FOLDER/tensorboard. `state` is where this attempt begins.
 
     Raises:
-        ValueError: tensorboard is asked for but not installed.
+        UserError: tensorboard is asked for but not installed.
     """
 
     def __init__(self, folder: Path, options: Training, state: State):
@@ -44,7 +45,7 @@ class Log:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
-                raise ValueError(
+                raise UserError(
                     "training.tensorboard=true, but tensorboard is not installed: pip install tensorboard"
                 ) from None
             self.board = SummaryWriter(folder / "tensorboard", purge_step=state.step + 1)

@@ -62,7 +62,7 @@ def train(
     checkpoints; `report` gets the steps done and those to do.
 
     Raises:
-        ValueError: the batch does not fit the ranks; the device lacks the precision, or it is too coarse for
+        UserError: the batch does not fit the ranks; the device lacks the precision, or it is too coarse for
             the loss; options do not suit the surrogate; every checkpoint is damaged; the device has too
             little memory; the gradient was not finite at more than `training.max_skipped_steps` steps.
     """

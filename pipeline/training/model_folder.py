@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.training import checkpoint
+from simsurrogate.errors import UserError
 from simsurrogate.files import writable_folder
 from surrogates import store
 
@@ -16,7 +17,7 @@ def prepare(folder: Path, configuration: Mapping[str, Any], start_anew: bool) ->
     """Makes the folder ready for this configuration; True where its model is there already.
 
     Raises:
-        ValueError: the folder cannot be written, or holds a model or checkpoints of another configuration
+        UserError: the folder cannot be written, or holds a model or checkpoints of another configuration
             and `start_anew` does not allow to delete them.
     """
     writable_folder(folder)
@@ -28,7 +29,7 @@ def prepare(folder: Path, configuration: Mapping[str, Any], start_anew: bool) ->
         found = {}
     if found is not None and found != configuration:
         if not start_anew:
-            raise ValueError(
+            raise UserError(
                 f"{folder} was trained with another configuration: "
                 f"{'; '.join(checkpoint.differences(found, configuration))}. Choose another run= folder, or "
                 "delete what is there with start_anew=true"

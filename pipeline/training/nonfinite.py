@@ -9,6 +9,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.training.batches.loader import Reader
 from pipeline.training.batches.random_numbers import with_uniform
 from pipeline.training.step import loss_of
+from simsurrogate.errors import UserError
 from surrogates.contract import Surrogate
 
 _MOST_NAMED = 8
@@ -41,7 +42,7 @@ def too_many_skipped(
     said = [_name(dataset, reader, window) for window in named[:_MOST_NAMED]]
     more = f" and {len(named) - len(said)} more" if len(named) > len(said) else ""
     before = f", after it was not finite at {', '.join(map(str, skipped[:-1]))}" if len(skipped) > 1 else ""
-    return ValueError(
+    return UserError(
         f"the gradient's norm is {norm} at step {skipped[-1]}{before}: more than "
         f"training.max_skipped_steps={options.max_skipped_steps} steps were to be skipped. "
         f"{'Windows whose loss is not finite' if len(guilty) else 'Windows of the batch'}: "

@@ -23,8 +23,10 @@ def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_si
     total = torch.zeros(2, dtype=torch.float64)
     for start in range(0, len(mine), batch_size):
         batch = windows.take(mine[start : start + batch_size])
-        named = dict(zip(problem.coefficients, np.moveaxis(batch["coefficients"], 1, 0), strict=True))
-        named |= dict(zip(problem.parameters, batch["parameters"].T, strict=True))
+        named = dict(
+            zip(problem.spec.coefficient_channels, np.moveaxis(batch["coefficients"], 1, 0), strict=True)
+        )
+        named |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
         truth = torch.from_numpy(batch["state"]).double()[:, 1:].flatten(3)
         predicted = surrogate.predict(batch["state"][:, 0], named, batch["time"][0])
         error = predicted.cpu().double()[:, 1:].flatten(3) - truth

@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from solvers.contract import Field, Parameter, Parameters
+from simsurrogate.spec import Field, Parameter
+from solvers.contract import Parameters
 from solvers.heat.options import DiffusivityOptions
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import deviations, evaluate

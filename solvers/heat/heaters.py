@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from solvers.contract import Field, Parameter, Parameters
+from simsurrogate.spec import Field, Parameter
+from solvers.contract import Parameters
 from solvers.heat.options import HeaterOptions
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import bumps
@@ -63,7 +64,7 @@ class Heaters:
             for number, name in enumerate(self.names)
         ]
 
-    def pieces(
+    def constant_intervals(
         self, parameters: Parameters, time: float, duration: float
     ) -> Iterator[tuple[float, list[int]]]:
         """Cuts a span of time where a heater switches: the length (s) of each piece, and who is on."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from solvers.contract import Parameter, Parameters
+from simsurrogate.spec import Parameter
+from solvers.contract import Parameters
 from solvers.heat.options import InitialOptions
 from solvers.numerics.grid import AXIS_NAMES, Grid
 from solvers.numerics.random_fields import bumps, deviations, evaluate
@@ -22,11 +23,11 @@ class Initial(ABC):
 
     Attributes:
         parameters: the scalars that are drawn.
-        determined: nothing else is drawn.
+        parametric: nothing else is drawn.
         meets_walls: it is 0 at dirichlet walls and has no slope at neumann walls.
     """
 
-    determined = False
+    parametric = False
     meets_walls = True
     parameters: tuple[Parameter, ...]
 
@@ -125,7 +126,7 @@ class Harmonics(Initial):
     axes are dirichlet.
     """
 
-    determined = True
+    parametric = True
 
     def __init__(self, grid: Grid, options: InitialOptions):
         super().__init__(grid, options, "")
@@ -156,15 +157,15 @@ class Harmonics(Initial):
         field: np.ndarray = self.at(self.grid.mesh, parameters, np)
         return field
 
-    def at(self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any) -> Any:
-        """The temperature at any points, see `Solver.fields_at_start`."""
+    def at(self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any) -> Any:
+        """The temperature at any points, see `Solver.initial_condition`."""
         total: Any = 0.0
         for number in range(1, self.options.count + 1):
             term = parameters[f"amplitude_{number}"]
             for axis in self.grid.axes:
                 kind, x = self.grid.boundary[axis], coordinates[AXIS_NAMES[axis]]
                 wave_number = (2 if kind == "periodic" else 1) * number * math.pi / self.grid.extent[axis]
-                term = term * (functions.cos if kind == "neumann" else functions.sin)(wave_number * x)
+                term = term * (xp.cos if kind == "neumann" else xp.sin)(wave_number * x)
             total = total + term
         return total
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
+from simsurrogate.errors import UserError
+
 Kind = Literal["periodic", "dirichlet", "neumann"]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
@@ -20,13 +22,13 @@ def check_ranges(**groups: Any) -> None:
     """Refuses a range whose ends are in the wrong order.
 
     Raises:
-        ValueError: it names the group and the option.
+        UserError: it names the group and the option.
     """
     for group, options in groups.items():
         for option, value in dataclasses.asdict(options).items():
             if isinstance(value, tuple) and value[0] > value[1]:
                 low, high = value
-                raise ValueError(f"{group}.{option}=[{low:g}, {high:g}]: the lower end comes first")
+                raise UserError(f"{group}.{option}=[{low:g}, {high:g}]: the lower end comes first")
 
 
 @dataclass(frozen=True)

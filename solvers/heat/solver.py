@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Len
 from mpi4py import MPI
 
-from solvers.contract import Axis, DivergedError, Field, Parameters, Quantity, Solver, Spec
+from simsurrogate import spec as description
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Axis, Field, Quantity, Spec
+from solvers.contract import DivergedError, Parameters, Solver, SteppedTrajectory
 from solvers.heat.diffusivity import DIFFUSIVITIES
 from solvers.heat.heaters import Heaters
-from solvers.heat.initial import INITIALS, Harmonics, profile_meets_walls, wall_profile
+from solvers.heat.initial import INITIALS, Harmonics, Initial, profile_meets_walls, wall_profile
 from solvers.heat.operator import Walls, walls
 from solvers.heat.options import (
     Boundary,
@@ -62,7 +65,7 @@ class Heat(Solver):
         communicator: the ranks that share one trajectory.
 
     Raises:
-        ValueError: options that do not work together, adi on several ranks or with a declared
+        UserError: options that do not work together, adi on several ranks or with a declared
             step in three dimensions, more ranks than rows, a grid too
             coarse for the fields that are drawn (`resolving`), or a declared step of euler over the stability
             limit. That limit is known for k up to the end of its range (lognormal: four standard deviations);
@@ -87,7 +90,7 @@ class Heat(Solver):
         num_axes = len(extent)
         counts = [resolution] * num_axes if isinstance(resolution, int) else resolution
         if len(counts) != num_axes:
-            raise ValueError(
+            raise UserError(
                 f"resolution={counts} has {len(counts)} numbers and extent={extent} has {num_axes}: give one "
                 "number for each axis, or a single one for all"
             )
@@ -103,9 +106,7 @@ class Heat(Solver):
         self._initial = INITIALS[initial.kind](self.grid, initial)
         self._schemes = Schemes(self.grid, self._diffusivity, scheme, time_step, tolerance)
         self.method = self._schemes.method
-        self.counts = {}
         self.spec = self._describe()
-        self._last: tuple[Parameters, _Trajectory] | None = None
 
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """See `Solver.sample`."""
@@ -114,46 +115,24 @@ class Heat(Solver):
             drawn.update(part.draw_arrays(rng))
         return drawn
 
-    def coefficients(self, parameters: Parameters) -> np.ndarray:
-        """See `Solver.coefficients`: k where it is variable, then the pattern of each heater."""
-        trajectory = self._trajectory(parameters)
-        fields = [trajectory.diffusivity] if self._diffusivity.fields else []
-        stacked: np.ndarray = np.array(fields + trajectory.patterns)
-        return stacked.reshape(-1, *self.grid.block_shape)
-
-    def initial_state(self, parameters: Parameters) -> np.ndarray:
-        """See `Solver.initial_state`."""
-        profile = wall_profile(self.grid, self._wall_values, self.grid.mesh)
-        temperature = self._initial.field(parameters) + profile
-        return np.expand_dims(temperature, 0)
-
-    def advance(self, state: np.ndarray, parameters: Parameters, time: float, duration: float) -> np.ndarray:
-        """See `Solver.advance`; a step ends where a heater switches."""
-        trajectory = self._trajectory(parameters)
-        temperature = state[0]
-        for length, source in self._pieces(trajectory, parameters, time, duration):
-            temperature = trajectory.scheme.advance(temperature, source, length)
-        num_bad = int(self.grid.total(float(np.count_nonzero(~np.isfinite(temperature))))[0])
-        if num_bad:
-            raise DivergedError(f"{num_bad} cells are not finite at time {time + duration:g} s")
-        return np.expand_dims(temperature, 0)
-
-    def heat_supplied(self, state: np.ndarray, parameters: Parameters, time: float, duration: float) -> float:
-        """The heat (K m^d) that walls and heaters supply to the whole box during `advance`.
-
-        It is found from what crosses the walls and what the heaters give, in the scheme's own quadrature
-        over time; the invariant `total_heat` changes by it to round-off.
-        """
-        trajectory = self._trajectory(parameters)
-        temperature, supplied = state[0], 0.0
-        for length, source in self._pieces(trajectory, parameters, time, duration):
-            supplied += trajectory.scheme.heat_supplied(temperature, source, length)
-            temperature = trajectory.scheme.advance(temperature, source, length)
-        return supplied
-
-    def invariants(self, state: np.ndarray, parameters: Parameters) -> dict[str, float]:
-        """See `Solver.invariants`: the integral of u over the box, which `heat_supplied` alone changes."""
-        return {"total_heat": float(self.grid.total(np.sum(state))[0]) * self.grid.cell_volume}
+    def prepare(self, parameters: Parameters) -> HeatTrajectory:
+        """Return the trajectory of these parameters, see `Solver.prepare`."""
+        k = self._diffusivity.field(parameters)
+        at_walls = walls(self.grid, self._wall_values, k)
+        patterns = self._heaters.patterns(parameters)
+        fields = [k] if self._diffusivity.fields else []
+        coefficient_fields: np.ndarray = np.array(fields + patterns).reshape(-1, *self.grid.block_shape)
+        return HeatTrajectory(
+            parameters=parameters,
+            grid=self.grid,
+            heaters=self._heaters,
+            initial=self._initial,
+            wall_values=self._wall_values,
+            patterns=patterns,
+            walls=at_walls,
+            scheme=self._schemes.build(k, at_walls),
+            coefficient_fields=coefficient_fields,
+        )
 
     def residual(
         self,
@@ -173,32 +152,14 @@ class Heat(Solver):
             result = result - is_on * fields[name]
         return {"heat": result}
 
-    def _fields_at_start(
-        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
+    def initial_condition(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
     ) -> dict[str, Any]:
-        """See `Solver.fields_at_start`."""
-        assert isinstance(self._initial, Harmonics)
+        """See `Solver.initial_condition`."""
+        if not self.spec.parametric or not isinstance(self._initial, Harmonics):
+            return super().initial_condition(coordinates, parameters, xp)
         profile = wall_profile(self.grid, self._wall_values, coordinates)
-        return {"temperature": self._initial.at(coordinates, parameters, functions) + profile}
-
-    def _trajectory(self, parameters: Parameters) -> _Trajectory:
-        """What stays the same along a trajectory; kept until other parameters come."""
-        if self._last is None or not _equal(self._last[0], parameters):
-            k = self._diffusivity.field(parameters)
-            at_walls = walls(self.grid, self._wall_values, k)
-            patterns = self._heaters.patterns(parameters)
-            trajectory = _Trajectory(k, patterns, at_walls, self._schemes.build(k, at_walls))
-            self._last = (copy.deepcopy(parameters), trajectory)
-        return self._last[1]
-
-    def _pieces(
-        self, trajectory: _Trajectory, parameters: Parameters, time: float, duration: float
-    ) -> Iterator[tuple[float, np.ndarray | None]]:
-        """The pieces of a span of time (s) over which the source (K/s) is constant, and that source."""
-        walls_supply = any(any(axis.boundary_values) for axis in self.spec.axes)
-        for length, active in self._heaters.pieces(parameters, time, duration):
-            source = sum((trajectory.patterns[number] for number in active), trajectory.walls.supply)
-            yield length, source if active or walls_supply else None
+        return {"temperature": self._initial.at(coordinates, parameters, xp) + profile}
 
     def _describe(self) -> Spec:
         grid = self.grid
@@ -214,9 +175,9 @@ class Heat(Solver):
         return Spec(
             name="heat",
             equation="u_t = div(k grad u) + f",
-            axes=axes,
+            sites=description.Grid(axes),
             fields=(Field("temperature", "K", "temperature u", conserved=is_closed),),
-            coefficients=(*self._diffusivity.fields, *self._heaters.fields),
+            coefficient_fields=(*self._diffusivity.fields, *self._heaters.fields),
             parameters=(
                 *self._diffusivity.parameters,
                 *self._heaters.parameters,
@@ -224,21 +185,70 @@ class Heat(Solver):
             ),
             invariants=(Quantity("total_heat", heat_unit, "integral of the temperature over the box"),),
             autonomous=not self._heaters.names,
-            determined=self._initial.determined and not self._diffusivity.fields and not self._heaters.names,
-            compatible=self._initial.meets_walls and profile_meets_walls(grid, self._wall_values),
-            smooth=self._diffusivity.smooth,
+            parametric=self._initial.parametric and not self._diffusivity.fields and not self._heaters.names,
+            compatible_initial_state=self._initial.meets_walls
+            and profile_meets_walls(grid, self._wall_values),
+            smooth_coefficients=self._diffusivity.smooth,
         )
 
 
 @dataclass(frozen=True)
-class _Trajectory:
-    """k (m^2/s), the heaters' patterns (K/s), the walls and the scheme of one trajectory."""
+class HeatTrajectory(SteppedTrajectory):
+    """The temperature (K) under one set of parameters.
 
-    diffusivity: np.ndarray
+    `patterns` (K/s) are those of the heaters; `wall_values` the temperatures (K) or fluxes (K m/s) at the
+    ends of each axis.
+    """
+
+    parameters: Parameters
+    grid: Grid
+    heaters: Heaters
+    initial: Initial
+    wall_values: tuple[tuple[float, float], ...]
     patterns: list[np.ndarray]
     walls: Walls
     scheme: Scheme
+    coefficient_fields: np.ndarray
 
+    @cached_property
+    def initial_state(self) -> np.ndarray:  # type: ignore[override]
+        """The temperature at time 0: what is drawn, and along dirichlet axes the walls' linear profile."""
+        profile = wall_profile(self.grid, self.wall_values, self.grid.mesh)
+        return np.expand_dims(self.initial.field(self.parameters) + profile, 0)
 
-def _equal(these: Parameters, those: Parameters) -> bool:
-    return these.keys() == those.keys() and all(np.array_equal(these[name], those[name]) for name in these)
+    def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
+        """Advance the temperature; a step ends where a heater switches. See `SteppedTrajectory.advance`."""
+        temperature = state[0]
+        for length, source in self._constant_intervals(time, duration):
+            temperature = self.scheme.advance(temperature, source, length)
+        num_bad = int(self.grid.total(float(np.count_nonzero(~np.isfinite(temperature))))[0])
+        if num_bad:
+            raise DivergedError(f"{num_bad} cells are not finite at time {time + duration:g} s")
+        return np.expand_dims(temperature, 0)
+
+    def budget(self, state: np.ndarray, time: float, duration: float) -> dict[str, float]:
+        """Return the heat (K m^d) that walls and heaters supply to the whole box during `advance`.
+
+        It is found from the flux through the walls and the power of the heaters, in the scheme's own
+        quadrature over time.
+        """
+        temperature, supplied = state[0], 0.0
+        for length, source in self._constant_intervals(time, duration):
+            supplied += self.scheme.heat_supplied(temperature, source, length)
+            temperature = self.scheme.advance(temperature, source, length)
+        return {"total_heat": supplied}
+
+    def invariants(self, state: np.ndarray) -> dict[str, float]:
+        """Return the integral of the temperature over the box, which `budget` alone changes."""
+        return {"total_heat": float(self.grid.total(np.sum(state))[0]) * self.grid.cell_volume}
+
+    def _constant_intervals(self, time: float, duration: float) -> Iterator[tuple[float, np.ndarray | None]]:
+        """The intervals (s) over which the source (K/s) is constant, and that source."""
+        walls_supply = any(
+            any(values)
+            for values, kind in zip(self.wall_values, self.grid.boundary, strict=True)
+            if kind != "periodic"
+        )
+        for length, active in self.heaters.constant_intervals(self.parameters, time, duration):
+            source = sum((self.patterns[number] for number in active), self.walls.supply)
+            yield length, source if active or walls_supply else None

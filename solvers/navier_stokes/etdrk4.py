@@ -43,14 +43,10 @@ class ETDRK4:
         num_fields: 1, or 2 with a tracer.
         time_step: declared step, s; None for steps that the flow's speed and the error set.
         tolerance: error that a step may make, over the root mean square of the field.
-
-    Attributes:
-        counts: steps that were taken, and steps that were rejected.
     """
 
     def __init__(self, slabs: FourierSlabs, num_fields: int, time_step: float | None, tolerance: float):
         self.slabs = slabs
-        self.counts = {"steps": 0, "rejected_steps": 0}
         self.scale = 1 / math.prod(slabs.grid.resolution)
         squared = slabs.even_squared
         stream = np.divide(self.scale, squared, out=np.zeros_like(squared), where=squared > 0)
@@ -71,8 +67,12 @@ class ETDRK4:
             self._rates = rates
             self._weights.clear()
 
-    def advance(self, state: np.ndarray, forcing: np.ndarray, duration: float) -> np.ndarray:
-        """The state after `duration` (s) under a constant f (*slabs.shape) on the vorticity.
+    def advance(
+        self, state: np.ndarray, forcing: np.ndarray, duration: float, counts: dict[str, int]
+    ) -> np.ndarray:
+        """Return the state after `duration` (s) under a constant f (*slabs.shape) on the vorticity.
+
+        Adds the steps and the rejected steps to `counts`.
 
         Raises:
             DivergedError: the state is not finite, or no step is short enough.
@@ -86,11 +86,11 @@ class ETDRK4:
             if error <= 1:
                 self._state, self._result = self._result, self._state
                 self._first, self._following = self._following, self._first
-                self.counts["steps"] += 1
+                counts["steps"] += 1
                 num_steps, rejections = num_steps - 1, 0
                 wanted = min(step * _factor(error), self._longest(speed))
             else:
-                self.counts["rejected_steps"] += 1
+                counts["rejected_steps"] += 1
                 rejections += 1
                 if rejections > MOST_REJECTIONS or self._time_step is not None:
                     raise DivergedError(f"a step of {step:.3g} s gives no finite flow of bounded error")

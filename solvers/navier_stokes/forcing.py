@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from solvers.contract import Field, Parameter, Parameters
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Field, Parameter
+from solvers.contract import Parameters
 from solvers.navier_stokes.options import ForcingOptions
 from solvers.navier_stokes.resolution import cells_that_keep
 from solvers.numerics.dealiased_fourier import FourierSlabs, kept
@@ -21,14 +23,14 @@ class Forcing(ABC):
     Attributes:
         parameters: the scalars that are drawn.
         fields: the steady field, where there is one, as a coefficient field.
-        determined: the drawn scalars alone determine it.
+        parametric: the drawn scalars alone determine it.
         strain: the greatest rate at which it is expected to strain the flow, 1/s.
     """
 
     parameters: tuple[Parameter, ...] = ()
     fields: tuple[Field, ...] = ()
     strain = 0.0
-    determined = True
+    parametric = True
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Whatever else determines the forcing, by name."""
@@ -39,7 +41,7 @@ class Forcing(ABC):
         return None
 
     @abstractmethod
-    def pieces(
+    def constant_intervals(
         self, steady: np.ndarray, parameters: Parameters, time: float, duration: float
     ) -> Iterator[tuple[float, np.ndarray]]:
         """Cuts a span of time where f changes: the length (s) of each piece and the coefficients of f in it.
@@ -54,10 +56,10 @@ class Unforced(Forcing):
     def __init__(self, slabs: FourierSlabs, options: ForcingOptions):
         pass
 
-    def pieces(
+    def constant_intervals(
         self, steady: np.ndarray, parameters: Parameters, time: float, duration: float
     ) -> Iterator[tuple[float, np.ndarray]]:
-        """See `Forcing.pieces`."""
+        """See `Forcing.constant_intervals`."""
         yield duration, steady
 
 
@@ -77,8 +79,8 @@ class Steady(Forcing):
     mean_square: float
 
     @abstractmethod
-    def wave(self, coordinates: Mapping[str, Any], functions: Any) -> Any:
-        """The wave of amplitude 1 at any points, see `Solver.fields_at_start`."""
+    def wave(self, coordinates: Mapping[str, Any], xp: Any) -> Any:
+        """The wave of amplitude 1 at any points, see `Solver.initial_condition`."""
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """See `Forcing.field`."""
@@ -86,10 +88,10 @@ class Steady(Forcing):
         field: np.ndarray = parameters["forcing_amplitude"] * wave
         return field
 
-    def pieces(
+    def constant_intervals(
         self, steady: np.ndarray, parameters: Parameters, time: float, duration: float
     ) -> Iterator[tuple[float, np.ndarray]]:
-        """See `Forcing.pieces`."""
+        """See `Forcing.constant_intervals`."""
         yield duration, steady
 
 
@@ -102,16 +104,16 @@ class Kolmogorov(Steady):
         super().__init__(slabs, options)
         number, most = options.wave_number, kept(self.grid.resolution[1])
         if number > most:
-            raise ValueError(
+            raise UserError(
                 f"forcing.wave_number={number} is beyond the {most} waves that "
                 f"resolution={list(self.grid.resolution)} keeps along y; use at least "
                 f"{cells_that_keep(number)} cells there, or a smaller number"
             )
 
-    def wave(self, coordinates: Mapping[str, Any], functions: Any) -> Any:
+    def wave(self, coordinates: Mapping[str, Any], xp: Any) -> Any:
         """See `Steady.wave`."""
         wave_number = 2 * np.pi * self.options.wave_number / self.grid.extent[1]
-        return functions.sin(wave_number * coordinates["y"])
+        return xp.sin(wave_number * coordinates["y"])
 
 
 class Diagonal(Steady):
@@ -119,10 +121,10 @@ class Diagonal(Steady):
 
     mean_square = 1.0
 
-    def wave(self, coordinates: Mapping[str, Any], functions: Any) -> Any:
+    def wave(self, coordinates: Mapping[str, Any], xp: Any) -> Any:
         """See `Steady.wave`."""
         phase = sum(2 * np.pi / self.grid.extent[axis] * coordinates["xy"[axis]] for axis in self.grid.axes)
-        return functions.sin(phase) + functions.cos(phase)
+        return xp.sin(phase) + xp.cos(phase)
 
 
 class Ring(Forcing):
@@ -134,7 +136,7 @@ class Ring(Forcing):
     the flow changes little in T (Alvelius 1999, doi:10.1063/1.870050, for white noise).
     """
 
-    determined = False
+    parametric = False
 
     def __init__(self, slabs: FourierSlabs, options: ForcingOptions):
         self.slabs = slabs
@@ -152,7 +154,7 @@ class Ring(Forcing):
         self._x, self._y, self._squared = x[chosen], y[chosen], self._squared[chosen]
         if not len(self._x):
             longest = ", ".join(f"{2 * np.pi / length:.4g}" for length in grid.extent)
-            raise ValueError(
+            raise UserError(
                 f"forcing.ring=[{low:g}, {high:g}] rad/m holds no wave of extent={list(grid.extent)}, whose "
                 f"waves along the axes are multiples of {longest} rad/m; use a wider ring"
             )
@@ -161,7 +163,7 @@ class Ring(Forcing):
                 max(cells_that_keep(math.ceil(high * length / (2 * np.pi))), count)
                 for length, count in zip(grid.extent, grid.resolution, strict=True)
             ]
-            raise ValueError(
+            raise UserError(
                 f"forcing.ring reaches {high:g} rad/m, beyond the {min(slabs.largest):.4g} rad/m that "
                 f"resolution={list(grid.resolution)} keeps; use resolution={enough} or finer, "
                 "or a smaller ring"
@@ -172,10 +174,10 @@ class Ring(Forcing):
         """The key of the trajectory's forcing: two integers below 2^32."""
         return {"forcing_key": rng.integers(2**32, size=2).astype(np.float64)}
 
-    def pieces(
+    def constant_intervals(
         self, steady: np.ndarray, parameters: Parameters, time: float, duration: float
     ) -> Iterator[tuple[float, np.ndarray]]:
-        """See `Forcing.pieces`."""
+        """See `Forcing.constant_intervals`."""
         renewal, end = self.options.renewal, time + duration
         # The start of a frame that is meant to fall on a renewal may miss it by round-off.
         interval = int(np.floor(time / renewal + 1e-9))

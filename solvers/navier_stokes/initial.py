@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from solvers.contract import Parameter, Parameters
+from simsurrogate.spec import Parameter
+from solvers.contract import Parameters
 from solvers.navier_stokes.options import InitialOptions
 from solvers.navier_stokes.resolution import LEAST_LAYER, LEAST_VORTEX, check_waves, check_width
 from solvers.numerics.grid import Grid
@@ -22,11 +23,11 @@ class Initial(ABC):
 
     Attributes:
         parameters: the scalars that are drawn.
-        determined: nothing else is drawn.
+        parametric: nothing else is drawn.
         largest: the greatest root mean square that is expected, 1/s.
     """
 
-    determined = False
+    parametric = False
     parameters: tuple[Parameter, ...]
     largest: float
 
@@ -120,7 +121,7 @@ class TaylorGreen(Initial):
         self.grid = grid
         self.parameters = (_amplitude("peak of the initial vorticity", options),)
         self.largest = options.amplitude[1] / 2
-        self.determined = options.phases == "zero"
+        self.parametric = options.phases == "zero"
         self._wave_numbers = [2 * np.pi * options.waves / length for length in grid.extent]
         variances = np.zeros((2 * options.waves + 1,) * 2)
         variances[-1, -1] = 1.0
@@ -128,7 +129,7 @@ class TaylorGreen(Initial):
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """The phases a and b, rad, unless they are zero."""
-        return {} if self.determined else {"initial_phases": rng.uniform(0, 2 * np.pi, 2)}
+        return {} if self.parametric else {"initial_phases": rng.uniform(0, 2 * np.pi, 2)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """See `Initial.field`."""
@@ -141,10 +142,8 @@ class TaylorGreen(Initial):
         field: np.ndarray = parameters["amplitude"] * np.outer(x, y)
         return field
 
-    def at(
-        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
-    ) -> dict[str, Any]:
-        """Vorticity and velocity of phases zero at any points, see `Solver.fields_at_start`.
+    def at(self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any) -> dict[str, Any]:
+        """Vorticity and velocity of phases zero at any points, see `Solver.initial_condition`.
 
         The velocity is (psi_y, -psi_x) of the stream function psi = w / (k_x^2 + k_y^2).
         """
@@ -152,9 +151,9 @@ class TaylorGreen(Initial):
         x, y, amplitude = k * coordinates["x"], m * coordinates["y"], parameters["amplitude"]
         stream = amplitude / (k * k + m * m)
         return {
-            "vorticity": amplitude * (functions.sin(x) * functions.sin(y)),
-            "velocity_x": m * stream * functions.sin(x) * functions.cos(y),
-            "velocity_y": -k * stream * functions.cos(x) * functions.sin(y),
+            "vorticity": amplitude * (xp.sin(x) * xp.sin(y)),
+            "velocity_x": m * stream * xp.sin(x) * xp.cos(y),
+            "velocity_y": -k * stream * xp.cos(x) * xp.sin(y),
         }
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
+from simsurrogate.errors import UserError
+
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Ge(1)]
@@ -19,14 +21,14 @@ def check_ranges(**groups: Any) -> None:
     """Refuses a range whose ends are in the wrong order.
 
     Raises:
-        ValueError: it names the option.
+        UserError: it names the option.
     """
     for group, options in groups.items():
         named = {"": options} if isinstance(options, tuple) else dataclasses.asdict(options)
         for option, value in named.items():
             if isinstance(value, tuple) and value[0] > value[1]:
                 name = f"{group}.{option}" if option else group
-                raise ValueError(f"{name}=[{value[0]:g}, {value[1]:g}]: the lower end comes first")
+                raise UserError(f"{name}=[{value[0]:g}, {value[1]:g}]: the lower end comes first")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from simsurrogate.errors import UserError
 from solvers.numerics.dealiased_fourier import kept
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import half_waves
@@ -31,12 +32,12 @@ def check_cells(resolution: list[int]) -> None:
     """Refuses odd and tiny grids.
 
     Raises:
-        ValueError: it names even counts that would do.
+        UserError: it names even counts that would do.
     """
     if all(cells % 2 == 0 and cells >= LEAST_CELLS for cells in resolution):
         return
     enough = [max(cells + cells % 2, LEAST_CELLS) for cells in resolution]
-    raise ValueError(
+    raise UserError(
         f"resolution={resolution}: each axis needs an even number of cells, at least "
         f"{LEAST_CELLS}; use {enough}"
     )
@@ -60,7 +61,7 @@ def check_viscosity(
         cause: what sets the strain, for the message.
 
     Raises:
-        ValueError: it names the limit and a resolution that would do.
+        UserError: it names the limit and a resolution that would do.
     """
 
     def damping(cells: list[int]) -> float:
@@ -74,13 +75,13 @@ def check_viscosity(
         f" and hyperviscosity={hyperviscosity:g} m^{2 * order}/s" if hyperviscosity else ""
     )
     if not viscosity and not hyperviscosity:
-        raise ValueError(
+        raise UserError(
             "viscosity and hyperviscosity may both be 0: no grid resolves that; raise the lower end of one"
         )
     largest = _largest_wave_number(grid, list(grid.resolution))
     limit = (strain - hyperviscosity * largest ** (2 * order)) / largest**2
     enough = _finer(grid, lambda cells: damping(cells) >= strain)
-    raise ValueError(
+    raise UserError(
         f"{values} cannot be resolved by resolution={list(grid.resolution)}: its largest wave number "
         f"{largest:.4g} rad/m is damped at {found:.3g} 1/s and strained at about {strain:.3g} 1/s "
         f"by {cause}; "
@@ -98,7 +99,7 @@ def check_width(width: float, least: float, grid: Grid, option: str) -> None:
         option: what the message calls it.
 
     Raises:
-        ValueError: it names the width of a cell and a resolution that would do.
+        UserError: it names the width of a cell and a resolution that would do.
     """
 
     def widest(cells: list[int]) -> float:
@@ -108,7 +109,7 @@ def check_width(width: float, least: float, grid: Grid, option: str) -> None:
     if width >= limit * (1 - 1e-9):
         return
     enough = _finer(grid, lambda cells: widest(cells) <= width)
-    raise ValueError(
+    raise UserError(
         f"{option}: {width:g} m is less than {least:g} cells of {limit / least:.3g} m, too small for "
         f"resolution={list(grid.resolution)}; use resolution={enough} or finer, or at least {limit:.3g} m"
     )
@@ -124,7 +125,7 @@ def check_waves(variances: np.ndarray, grid: Grid, field: str, remedy: str) -> N
         remedy: which options change it, for the message.
 
     Raises:
-        ValueError: it names the share and a resolution that would do.
+        UserError: it names the share and a resolution that would do.
     """
     waves = [half_waves("periodic", count) // 2 for count in variances.shape]
     total = float(np.sum(variances))
@@ -136,7 +137,7 @@ def check_waves(variances: np.ndarray, grid: Grid, field: str, remedy: str) -> N
     share = dropped(list(grid.resolution))
     if share <= UNRESOLVED_LIMIT:
         return
-    raise ValueError(
+    raise UserError(
         f"{field}: {100 * share:.3g} % of its variance lies in waves too short for "
         f"resolution={list(grid.resolution)}, more than {100 * UNRESOLVED_LIMIT:g} %; use "
         f"resolution={_finer(grid, lambda cells: dropped(cells) <= UNRESOLVED_LIMIT)} or finer, or {remedy}"

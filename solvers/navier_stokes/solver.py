@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Gt, Len
 from mpi4py import MPI
 
-from solvers.contract import Axis, Field, Parameter, Parameters, Quantity, Solver, Spec
+from simsurrogate import spec as description
+from simsurrogate.spec import Axis, Field, Parameter, Quantity, Spec
+from solvers.contract import Parameters, Solver, SteppedTrajectory
 from solvers.navier_stokes import kernels
 from solvers.navier_stokes.etdrk4 import ETDRK4
 from solvers.navier_stokes.forcing import FORCINGS, Steady
@@ -55,7 +57,7 @@ class NavierStokes(Solver):
         communicator: the ranks that share one trajectory.
 
     Raises:
-        ValueError: a range in the wrong order, an odd or tiny grid, more ranks than rows, a viscosity that
+        UserError: a range in the wrong order, an odd or tiny grid, more ranks than rows, a viscosity that
             the grid cannot resolve, or initial states or a forcing finer than the grid.
     """
 
@@ -108,9 +110,7 @@ class NavierStokes(Solver):
         self._stepper = ETDRK4(self._slabs, num_fields, time_step, tolerance)
         self._plane = PlaneTransform(self._slabs, 1)
         self.method = "pseudo-spectral with the 2/3 rule, exponential Runge-Kutta ETDRK4 of order 4"
-        self.counts = self._stepper.counts
         self.spec = self._describe()
-        self._last: tuple[Parameters, _Trajectory] | None = None
 
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """See `Solver.sample`."""
@@ -120,13 +120,32 @@ class NavierStokes(Solver):
                 drawn.update(part.draw_arrays(rng))
         return drawn
 
-    def coefficients(self, parameters: Parameters) -> np.ndarray:
-        """See `Solver.coefficients`: the forcing where it is steady."""
-        field = self._forcing.field(parameters)
-        return np.empty((0, *self.grid.block_shape)) if field is None else np.expand_dims(field, 0)
+    def prepare(self, parameters: Parameters) -> FlowTrajectory:
+        """Return the trajectory of these parameters, see `Solver.prepare`."""
+        squared = self._slabs.even_squared
+        rates = [
+            -parameters.get("viscosity", 0.0) * squared
+            - parameters.get("hyperviscosity", 0.0) * squared**self._order
+            - parameters.get("drag", 0.0)
+        ]
+        if self._tracer:
+            rates.append(-parameters.get("tracer_diffusivity", 0.0) * squared)
+        forcing = self._forcing.field(parameters)
+        steady = np.zeros(self._slabs.shape, complex)
+        if forcing is not None:
+            steady = self._read(forcing[None])[0]
+            # What round-off left is no forcing: its rows are skipped.
+            steady[np.abs(steady) * self._stepper.scale < 1e-13 * np.max(np.abs(forcing))] = 0.0
+        none = np.empty((0, *self.grid.block_shape))
+        return FlowTrajectory(
+            flow=self,
+            parameters=parameters,
+            rates=np.array(rates),
+            forcing=steady,
+            coefficient_fields=none if forcing is None else np.expand_dims(forcing, 0),
+        )
 
-    def initial_state(self, parameters: Parameters) -> np.ndarray:
-        """See `Solver.initial_state`; waves that the grid does not keep are left out."""
+    def _initial_state(self, parameters: Parameters) -> np.ndarray:
         fields = [self._initial.field(parameters)]
         if self._tracer:
             fields.append(self._tracer.field(parameters))
@@ -134,19 +153,7 @@ class NavierStokes(Solver):
         modes[0, self._slabs.squared == 0] = 0.0
         return self._written(modes)
 
-    def advance(self, state: np.ndarray, parameters: Parameters, time: float, duration: float) -> np.ndarray:
-        """See `Solver.advance`; a step ends where the forcing is drawn anew."""
-        trajectory = self._trajectory(parameters)
-        modes = self._read(state[[0, *range(3, len(state))]])
-        self._stepper.set_rates(trajectory.rates)
-        for length, forcing in self._forcing.pieces(trajectory.forcing, parameters, time, duration):
-            modes = self._stepper.advance(modes, forcing, length)
-        return self._written(modes)
-
-    def invariants(self, state: np.ndarray, parameters: Parameters) -> dict[str, float]:
-        """See `Solver.invariants`: means over the box. Without forcing, drag and hyperviscosity energy E,
-        enstrophy Z, palinstrophy P obey dE/dt = -2 nu Z and dZ/dt = -2 nu P.
-        """
+    def _invariants(self, state: np.ndarray) -> dict[str, float]:
         modes = self._read(state[[0, *range(3, len(state))]])
         squared = self._slabs.squared
         power = self._slabs.multiplicity * np.abs(modes * self._stepper.scale) ** 2
@@ -192,7 +199,7 @@ class NavierStokes(Solver):
                 left = left + parameters["hyperviscosity"] * power
             if "drag" in parameters:
                 left = left + parameters["drag"] * vorticity
-            found["vorticity"] = left - fields["forcing"] if self.spec.coefficients else left
+            found["vorticity"] = left - fields["forcing"] if self.spec.coefficient_fields else left
         if self._tracer:
             left = advected(fields["tracer"])
             if "tracer_diffusivity" in parameters:
@@ -200,14 +207,15 @@ class NavierStokes(Solver):
             found["tracer"] = left
         return found
 
-    def _fields_at_start(
-        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
+    def initial_condition(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
     ) -> dict[str, Any]:
-        """See `Solver.fields_at_start`."""
-        assert isinstance(self._initial, TaylorGreen)
-        found = self._initial.at(coordinates, parameters, functions)
+        """See `Solver.initial_condition`."""
+        if not self.spec.parametric or not isinstance(self._initial, TaylorGreen):
+            return super().initial_condition(coordinates, parameters, xp)
+        found = self._initial.at(coordinates, parameters, xp)
         if isinstance(self._forcing, Steady):
-            wave = self._forcing.wave(coordinates, functions)
+            wave = self._forcing.wave(coordinates, xp)
             found["forcing"] = parameters["forcing_amplitude"] * wave
         return found
 
@@ -237,26 +245,6 @@ class NavierStokes(Solver):
             state[3] = plane.physical[0].imag
         return state
 
-    def _trajectory(self, parameters: Parameters) -> _Trajectory:
-        """What stays the same along a trajectory; kept until other parameters come."""
-        if self._last is None or not _equal(self._last[0], parameters):
-            squared = self._slabs.even_squared
-            rates = [
-                -parameters.get("viscosity", 0.0) * squared
-                - parameters.get("hyperviscosity", 0.0) * squared**self._order
-                - parameters.get("drag", 0.0)
-            ]
-            if self._tracer:
-                rates.append(-parameters.get("tracer_diffusivity", 0.0) * squared)
-            field = self._forcing.field(parameters)
-            steady = np.zeros(self._slabs.shape, complex)
-            if field is not None:
-                steady = self._read(field[None])[0]
-                # What round-off left is no forcing: its rows are skipped.
-                steady[np.abs(steady) * self._stepper.scale < 1e-13 * np.max(np.abs(field))] = 0.0
-            self._last = (copy.deepcopy(parameters), _Trajectory(np.array(rates), steady))
-        return self._last[1]
-
     def _describe(self) -> Spec:
         axes = tuple(
             Axis(name, "m", count, 0.0, length, "periodic")
@@ -282,22 +270,51 @@ class NavierStokes(Solver):
         return Spec(
             name="navier_stokes",
             equation=equation,
-            axes=axes,
+            sites=description.Grid(axes),
             fields=tuple(fields),
-            coefficients=self._forcing.fields,
+            coefficient_fields=self._forcing.fields,
             parameters=(*self._coefficients, *self._forcing.parameters, *self._initial.parameters),
             invariants=tuple(invariants),
             autonomous=not isinstance(self._forcing, FORCINGS["ring"]),
-            determined=self._initial.determined and self._forcing.determined and self._tracer is None,
+            parametric=self._initial.parametric and self._forcing.parametric and self._tracer is None,
         )
 
 
 @dataclass(frozen=True)
-class _Trajectory:
-    """L (1/s) for each field, and the coefficients of the steady forcing."""
+class FlowTrajectory(SteppedTrajectory):
+    """The flow under one set of parameters.
 
+    `rates` are the linear rates L (1/s) of each field, `forcing` the coefficients of the steady forcing.
+    """
+
+    flow: NavierStokes
+    parameters: Parameters
     rates: np.ndarray
     forcing: np.ndarray
+    coefficient_fields: np.ndarray
+    counts: dict[str, int] = field(default_factory=lambda: {"steps": 0, "rejected_steps": 0})
+
+    @cached_property
+    def initial_state(self) -> np.ndarray:  # type: ignore[override]
+        """The state at time 0; waves that the grid does not keep are left out."""
+        return self.flow._initial_state(self.parameters)
+
+    def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
+        """Advance the flow; a step ends where the forcing is drawn anew. See `SteppedTrajectory.advance`."""
+        flow = self.flow
+        modes = flow._read(state[[0, *range(3, len(state))]])
+        flow._stepper.set_rates(self.rates)
+        for length, forcing in flow._forcing.constant_intervals(
+            self.forcing, self.parameters, time, duration
+        ):
+            modes = flow._stepper.advance(modes, forcing, length, self.counts)
+        return flow._written(modes)
+
+    def invariants(self, state: np.ndarray) -> dict[str, float]:
+        """Return means over the box. Without forcing, drag and hyperviscosity energy E, enstrophy Z,
+        palinstrophy P obey dE/dt = -2 nu Z and dZ/dt = -2 nu P.
+        """
+        return self.flow._invariants(state)
 
 
 def _coefficients(
@@ -321,7 +338,3 @@ def _coefficients(
     return tuple(
         one for one in candidates if one.high > 0 and (tracer.present or one.name != "tracer_diffusivity")
     )
-
-
-def _equal(these: Parameters, those: Parameters) -> bool:
-    return these.keys() == those.keys() and all(np.array_equal(these[name], those[name]) for name in these)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from mpi4py import MPI
 
+from simsurrogate.errors import UserError
 from solvers.nbody.batched import FIRST
 from solvers.nbody.diagnostics import pairs, shortest_time
 from solvers.nbody.gravity import FEW, attract_each_other, attract_others
@@ -33,13 +34,13 @@ class SharedBodies:
         num_bodies: of all ranks.
 
     Raises:
-        ValueError: there are more ranks than bodies.
+        UserError: there are more ranks than bodies.
     """
 
     def __init__(self, communicator: MPI.Intracomm, num_bodies: int):
         size = communicator.size
         if size > num_bodies:
-            raise ValueError(
+            raise UserError(
                 f"{size} ranks cannot share {num_bodies} bodies: a rank needs at least one; use 1 to "
                 f"{num_bodies} ranks a group, or more bodies"
             )

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
+from simsurrogate.errors import UserError
+
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
@@ -40,12 +42,12 @@ def check_system(options: SystemOptions, dimension: int, least_dimension: int) -
     """Refuses ranges whose ends are in the wrong order, and a system that needs more dimensions.
 
     Raises:
-        ValueError: it names the option.
+        UserError: it names the option.
     """
     for option, value in dataclasses.asdict(options).items():
         if isinstance(value, tuple) and value[0] > value[1]:
-            raise ValueError(f"system.{option}=[{value[0]:g}, {value[1]:g}]: the lower end comes first")
+            raise UserError(f"system.{option}=[{value[0]:g}, {value[1]:g}]: the lower end comes first")
     if dimension < least_dimension:
-        raise ValueError(
+        raise UserError(
             f"dimension={dimension}: system.kind={options.kind} is a sphere; use dimension={least_dimension}"
         )

@@ -35,6 +35,11 @@ class Outcome:
         end, frames, steps, nearest, close, error = (float(number) for number in numbers)
         return cls(int(end), int(frames), int(steps), nearest, int(close), error)
 
+    def add_to(self, counts: dict[str, int]) -> None:
+        """Add the steps and the close encounters to a trajectory's counts."""
+        counts["steps"] += self.steps
+        counts["close_encounters"] += self.close_encounters
+
     def reason(self, time: float, tolerance: float, max_steps: int) -> str | None:
         """Why the trajectory failed in the frame that ends at `time` (s), if it did."""
         if self.end == ARRIVED:

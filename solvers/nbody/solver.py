@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge
 from mpi4py import MPI
 
-from solvers.contract import Axis, DivergedError, Ensemble, EnsembleSolver, Field, Parameters, Quantity, Spec
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Field, Particles, Quantity, Spec
+from solvers.contract import BatchedSolver, DivergedError, Parameters, SteppedTrajectory, TrajectoryBatch
 from solvers.nbody.batched import embed, run, spread2
 from solvers.nbody.diagnostics import (
     ANGULAR_MOMENTUM,
@@ -28,7 +32,7 @@ from solvers.nbody.systems import SYSTEMS
 from solvers.numerics.grid import AXIS_NAMES
 
 
-class NBody(EnsembleSolver):
+class NBody(BatchedSolver):
     """d^2 x_i / dt^2 = G sum over j of m_j (x_j - x_i) / (|x_j - x_i|^2 + softening^2)^(3/2)
 
     State (2 d, n): positions x, y[, z] (m) and velocities (m/s) of n bodies in d dimensions; the masses (kg)
@@ -57,7 +61,7 @@ class NBody(EnsembleSolver):
         communicator: the ranks that share one trajectory.
 
     Raises:
-        ValueError: options that do not work together, or more ranks than bodies.
+        UserError: options that do not work together, or more ranks than bodies.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class NBody(EnsembleSolver):
         self._system = SYSTEMS[system.kind](system, gravitational_constant, softening, dimension)
         check_system(system, dimension, self._system.least_dimension)
         if (time_step is None) != (integrator == "hermite4"):
-            raise ValueError(
+            raise UserError(
                 f"integrator={integrator} needs a time_step, s: its steps are of one length"
                 if time_step is None
                 else f"time_step={time_step:g} s has no use: hermite4 adapts its step; change accuracy "
@@ -99,48 +103,21 @@ class NBody(EnsembleSolver):
         )
         if communicator.size > 1:
             self.method += f", {self._shared.way}"
-        self.counts = {"steps": 0, "close_encounters": 0}
         self.spec = self._describe()
 
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """See `Solver.sample`."""
         return self._system.draw(rng, outside)
 
-    def coefficients(self, parameters: Parameters) -> np.ndarray:
-        """See `Solver.coefficients`: the masses."""
-        return self._system.masses(parameters)[None, self._shared.block]
+    def prepare(self, parameters: Parameters) -> BodiesTrajectory:
+        """Return the trajectory of these parameters, see `Solver.prepare`."""
+        return BodiesTrajectory(self, parameters, self._system.masses(parameters))
 
-    def initial_state(self, parameters: Parameters) -> np.ndarray:
-        """See `Solver.initial_state`."""
-        bodies = self._system.bodies(parameters)[:, self._shared.block]
-        d = self._dimension
-        return np.concatenate([bodies[:d], bodies[3 : 3 + d]])
-
-    def advance(self, state: np.ndarray, parameters: Parameters, time: float, duration: float) -> np.ndarray:
-        """See `Solver.advance`. The energy to keep is that at time 0: of `state` there, else of the
-        parameters' initial state.
-
-        Raises:
-            DivergedError: the energy's error passes its bound, the bodies come so close that there are too
-                many steps, or numbers are not finite.
-        """
-        mass = self._system.masses(parameters)
-        start = state if time == 0 else self.initial_state(parameters)
-        energy = float(self._observed(start, mass)[ENERGY])
-        _check_energy(energy)
-        advance = self._advance_all if self._shared.moves_all else self._advance_shared
-        moved, outcome = advance(state, mass, energy, duration)
-        self._count(outcome)
-        reason = outcome.reason(time + duration, self._tolerance, self._max_steps)
-        if reason:
-            raise DivergedError(reason)
-        return moved
-
-    def solve(self, ensemble: Sequence[Parameters], times: np.ndarray) -> Ensemble:
-        """See `EnsembleSolver.solve`."""
-        mass = np.array([self._system.masses(parameters) for parameters in ensemble])
-        first = np.array([self.initial_state(parameters) for parameters in ensemble])
-        states = np.empty((len(ensemble), len(times), *first.shape[1:]))
+    def solve_batch(self, batch: Sequence[Parameters], times: np.ndarray) -> TrajectoryBatch:
+        """See `BatchedSolver.solve_batch`."""
+        mass = np.array([self._system.masses(parameters) for parameters in batch])
+        first = np.array([self._initial_state(parameters) for parameters in batch])
+        states = np.empty((len(batch), len(times), *first.shape[1:]))
         states[:, 0] = first
         observed = np.empty((*states.shape[:2], NUM_OBSERVED))
         for row, state, masses in zip(observed[:, 0], first, mass, strict=True):
@@ -148,25 +125,22 @@ class NBody(EnsembleSolver):
         duration = float(times[-1]) / max(len(times) - 1, 1)
         numbers = self._run(states, mass, observed[:, 0, ENERGY], observed, duration)
         failures: list[str | None] = []
+        counts = dict(_NO_COUNTS)
         for b, row in enumerate(numbers):
             outcome = Outcome.of(row)
-            self._count(outcome)
+            outcome.add_to(counts)
             begun = float(times[max(outcome.frames - 1, 0)])
             energy = float(observed[b, 0, ENERGY])
             failures.append(
                 _coincide(energy) or outcome.reason(begun + duration, self._tolerance, self._max_steps)
             )
-        return Ensemble(
+        return TrajectoryBatch(
             states,
             mass[:, None],
             {name: observed[..., row] for name, row in self._rows.items()},
             failures,
+            counts,
         )
-
-    def invariants(self, state: np.ndarray, parameters: Parameters) -> dict[str, float]:
-        """See `Solver.invariants`: about the origin; and the smallest separation, which is none."""
-        observed = self._observed(state, self._system.masses(parameters))
-        return {name: float(observed[row]) for name, row in self._rows.items()}
 
     def residual(
         self,
@@ -176,26 +150,34 @@ class NBody(EnsembleSolver):
     ) -> dict[str, Any]:
         """See `Solver.residual`: dx/dt - v (m/s) and dv/dt - a (m/s^2), for each axis."""
         names = AXIS_NAMES[: self._dimension]
-        apart = {name: fields[name][..., None, :] - fields[name][..., :, None] for name in names}
+        position = {name: fields[f"position_{name}"] for name in names}
+        apart = {name: x[..., None, :] - x[..., :, None] for name, x in position.items()}
         q = sum(d * d for d in apart.values()) + self._softening2
         # A body does not act on itself: there q takes any value but zero.
         pull = self._constant * fields["mass"][..., None, :] * (q + (q == 0)) ** -1.5
         result = {}
         for name in names:
-            result[f"motion_{name}"] = derivative(fields[name], "t") - fields[f"velocity_{name}"]
+            result[f"motion_{name}"] = derivative(position[name], "t") - fields[f"velocity_{name}"]
             acceleration = (pull * apart[name]).sum(-1)
             result[f"gravity_{name}"] = derivative(fields[f"velocity_{name}"], "t") - acceleration
         return result
 
-    def _fields_at_start(
-        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], functions: Any
+    def initial_condition(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
     ) -> dict[str, Any]:
-        """See `Solver.fields_at_start`; the systems that are determined lie in the plane."""
-        mass, bodies = self._system.at(parameters, functions)
-        x, y, velocity_x, velocity_y = (functions.stack(one, -1) for one in zip(*bodies, strict=True))
-        planar = {"x": x, "y": y, "velocity_x": velocity_x, "velocity_y": velocity_y}
-        fields = {field.name: planar.get(field.name, 0 * x) for field in self.spec.fields}
-        return fields | {"mass": functions.stack(mass, -1)}
+        """See `Solver.initial_condition`; the systems that are parametric lie in the plane."""
+        if not self.spec.parametric:
+            return super().initial_condition(coordinates, parameters, xp)
+        mass, bodies = self._system.at(parameters, xp)
+        x, y, velocity_x, velocity_y = (xp.stack(one, -1) for one in zip(*bodies, strict=True))
+        planar = {"position_x": x, "position_y": y, "velocity_x": velocity_x, "velocity_y": velocity_y}
+        fields = {name: planar.get(name, 0 * x) for name in self.spec.channels}
+        return fields | {"mass": xp.stack(mass, -1)}
+
+    def _initial_state(self, parameters: Parameters) -> np.ndarray:
+        bodies = self._system.bodies(parameters)[:, self._shared.block]
+        d = self._dimension
+        return np.concatenate([bodies[:d], bodies[3 : 3 + d]])
 
     def _advance_all(
         self, state: np.ndarray, mass: np.ndarray, energy: float, duration: float
@@ -260,10 +242,6 @@ class NBody(EnsembleSolver):
         embed(np.ascontiguousarray(state), bodies)
         return bodies
 
-    def _count(self, outcome: Outcome) -> None:
-        self.counts["steps"] += outcome.steps
-        self.counts["close_encounters"] += outcome.close_encounters
-
     @property
     def _rows(self) -> dict[str, int]:
         """The invariants by name, as rows of what is observed."""
@@ -277,8 +255,6 @@ class NBody(EnsembleSolver):
         )
 
     def _describe(self) -> Spec:
-        names = AXIS_NAMES[: self._dimension]
-        num_bodies = self._system.num_bodies
         units = {"energy": "J", "momentum": "kg m/s", "angular_momentum": "kg m^2/s", "least_separation": "m"}
         words = {
             "energy": "kinetic and potential energy",
@@ -290,16 +266,13 @@ class NBody(EnsembleSolver):
         return Spec(
             name="nbody",
             equation="d2x_i/dt2 = G sum_j m_j (x_j - x_i) / (|x_j - x_i|^2 + softening^2)^(3/2)",
-            axes=(Axis("particle", "1", num_bodies, -0.5, num_bodies - 0.5, "open"),),
-            fields=(
-                *(Field(name, "m", f"position along {name}") for name in names),
-                *(Field(f"velocity_{name}", "m/s", f"velocity along {name}") for name in names),
-            ),
-            coefficients=(Field("mass", "kg", "mass"),),
+            sites=Particles(self._system.num_bodies, self._dimension),
+            fields=(Field("position", "m", "position", 1), Field("velocity", "m/s", "velocity", 1)),
+            coefficient_fields=(Field("mass", "kg", "mass"),),
             parameters=self._system.parameters,
             invariants=tuple(Quantity(name, units[kind], words[kind]) for name, kind in kinds.items()),
             autonomous=True,
-            determined=self._system.determined,
+            parametric=self._system.parametric,
         )
 
 
@@ -314,3 +287,51 @@ def _check_energy(energy: float) -> None:
     reason = _coincide(energy)
     if reason:
         raise DivergedError(reason)
+
+
+_NO_COUNTS = {"steps": 0, "close_encounters": 0}
+
+
+@dataclass(frozen=True)
+class BodiesTrajectory(SteppedTrajectory):
+    """The bodies under one set of parameters; `masses` (kg) are those of all ranks."""
+
+    solver: NBody
+    parameters: Parameters
+    masses: np.ndarray
+    counts: dict[str, int] = field(default_factory=lambda: dict(_NO_COUNTS))
+
+    @cached_property
+    def coefficient_fields(self) -> np.ndarray:  # type: ignore[override]
+        """The masses."""
+        return self.masses[None, self.solver._shared.block]
+
+    @cached_property
+    def initial_state(self) -> np.ndarray:  # type: ignore[override]
+        """The positions and velocities at time 0."""
+        return self.solver._initial_state(self.parameters)
+
+    def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
+        """Advance the bodies. The energy to keep is that at time 0: of `state` there, else of the initial
+        state of these parameters.
+
+        Raises:
+            DivergedError: the energy's error passes its bound, the bodies come so close that there are too
+                many steps, or numbers are not finite.
+        """
+        solver = self.solver
+        start = state if time == 0 else self.initial_state
+        energy = float(solver._observed(start, self.masses)[ENERGY])
+        _check_energy(energy)
+        advance = solver._advance_all if solver._shared.moves_all else solver._advance_shared
+        moved, outcome = advance(state, self.masses, energy, duration)
+        outcome.add_to(self.counts)
+        reason = outcome.reason(time + duration, solver._tolerance, solver._max_steps)
+        if reason:
+            raise DivergedError(reason)
+        return moved
+
+    def invariants(self, state: np.ndarray) -> dict[str, float]:
+        """Return the invariants about the origin; and the smallest separation, which is none."""
+        observed = self.solver._observed(state, self.masses)
+        return {name: float(observed[row]) for name, row in self.solver._rows.items()}

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from solvers.contract import Parameter, Parameters
+from simsurrogate.spec import Parameter
+from solvers.contract import Parameters
 from solvers.nbody.diagnostics import pairs
 from solvers.nbody.options import SystemOptions
 from solvers.numerics.parameter_sampling import draw
@@ -22,10 +23,10 @@ class System(ABC):
     Attributes:
         num_bodies: n.
         parameters: the scalars that are drawn.
-        determined: nothing else is drawn.
+        parametric: nothing else is drawn.
     """
 
-    determined = False
+    parametric = False
     #: The least dimension in which there is such a system.
     least_dimension: ClassVar[int] = 2
     num_bodies: int
@@ -66,9 +67,9 @@ class System(ABC):
     def bodies(self, parameters: Parameters) -> np.ndarray:
         """The initial positions and velocities, (6, n)."""
 
-    def at(self, parameters: Mapping[str, Any], functions: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    def at(self, parameters: Mapping[str, Any], xp: Any) -> tuple[Sequence[Any], Sequence[Any]]:
         """Masses, and components x, y, velocity_x, velocity_y, of each body in turn, where the system is
-        `determined`: what `masses` and `bodies` give, see `Solver.fields_at_start`.
+        `parametric`: what `masses` and `bodies` give, see `Solver.initial_condition`.
         """
         raise NotImplementedError
 
@@ -84,7 +85,7 @@ class TwoBody(System):
         self, options: SystemOptions, gravitational_constant: float, softening: float, dimension: int
     ):
         super().__init__(options, gravitational_constant, softening, dimension)
-        self.determined = options.orientation == "fixed"
+        self.parametric = options.orientation == "fixed"
         self.parameters = (
             Parameter("semi_major_axis", "m", "semi-major axis of the relative orbit", *options.radius),
             Parameter("eccentricity", "1", "eccentricity of the orbit", *options.eccentricity),
@@ -107,7 +108,7 @@ class TwoBody(System):
         """Mean anomaly, argument of periapsis, inclination and longitude of the ascending node, rad, unless
         they are all zero.
         """
-        if self.determined:
+        if self.parametric:
             return {}
         angles = rng.uniform(0.0, 2 * np.pi, 4)
         angles[2] = math.acos(1 - angles[2] / np.pi)
@@ -141,13 +142,13 @@ class TwoBody(System):
         ratio = parameters["mass_ratio"]
         return np.outer(relative, np.array([-ratio, 1.0]) / (1 + ratio))
 
-    def at(self, parameters: Mapping[str, Any], functions: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    def at(self, parameters: Mapping[str, Any], xp: Any) -> tuple[Sequence[Any], Sequence[Any]]:
         """See `System.at`: at periapsis the bodies are a (1 - e) apart and move across, at
         sqrt(G M (1 + e) / (a (1 - e))).
         """
         apart = parameters["semi_major_axis"] * (1 - parameters["eccentricity"])
         constant = self.gravitational_constant * self.options.total_mass
-        speed = functions.sqrt(constant * (1 + parameters["eccentricity"]) / apart)
+        speed = xp.sqrt(constant * (1 + parameters["eccentricity"]) / apart)
         ratio = parameters["mass_ratio"]
         shares = (-ratio / (1 + ratio), 1 / (1 + ratio))
         mass = self.options.total_mass
@@ -175,7 +176,7 @@ class ThreeBody(System):
         self, options: SystemOptions, gravitational_constant: float, softening: float, dimension: int
     ):
         super().__init__(options, gravitational_constant, softening, dimension)
-        self.determined = options.mass_ratio[0] == options.mass_ratio[1]
+        self.parametric = options.mass_ratio[0] == options.mass_ratio[1]
 
     def draw(self, rng: np.random.Generator, outside: bool) -> Parameters:
         """See `System.draw`; inside, with equal chance for equal areas."""
@@ -192,7 +193,7 @@ class ThreeBody(System):
         bodies[1] = 0.0, y, -y
         return _at_rest(bodies, self.masses(parameters))
 
-    def at(self, parameters: Mapping[str, Any], functions: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    def at(self, parameters: Mapping[str, Any], xp: Any) -> tuple[Sequence[Any], Sequence[Any]]:
         """See `System.at`."""
         x, y = parameters["second_x"], parameters["second_y"]
         zero = 0 * x

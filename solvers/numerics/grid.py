@@ -9,6 +9,9 @@ from math import prod
 import numpy as np
 from mpi4py import MPI
 
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Boundary
+
 AXIS_NAMES = ("x", "y", "z")
 
 #: Cells of padding at either end of the last axis: as many as a cache line holds, so that rows start on one.
@@ -28,18 +31,18 @@ class Grid:
     `periodic`, `dirichlet` or `neumann`. A padded array has one more cell on either side of each axis.
 
     Raises:
-        ValueError: there are more ranks than rows.
+        UserError: there are more ranks than rows.
     """
 
     communicator: MPI.Intracomm
     extent: tuple[float, ...]
     resolution: tuple[int, ...]
-    boundary: tuple[str, ...]
+    boundary: tuple[Boundary, ...]
 
     def __post_init__(self) -> None:
         num_rows, num_ranks = self.resolution[0], self.communicator.size
         if num_ranks > num_rows:
-            raise ValueError(
+            raise UserError(
                 f"{num_ranks} ranks cannot share a grid of {num_rows} rows along x: a rank needs at least "
                 f"one; use 1 to {num_rows} ranks a group, or a finer resolution"
             )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from solvers.contract import Parameter
+from simsurrogate.spec import Parameter
 
 
 def draw(parameters: Iterable[Parameter], rng: np.random.Generator, outside: bool) -> dict[str, float]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from simsurrogate.errors import UserError
 from solvers.numerics.grid import AXIS_NAMES, Grid
 from solvers.numerics.random_fields import half_waves
 
@@ -34,7 +35,7 @@ def check_modes(variances: np.ndarray, kinds: Sequence[str], grid: Grid, field: 
         remedy: which options change it, for the message.
 
     Raises:
-        ValueError: more than `UNRESOLVED_LIMIT` of the variance is not resolved; it names the share and a
+        UserError: more than `UNRESOLVED_LIMIT` of the variance is not resolved; it names the share and a
             resolution that would do.
     """
     num_half_waves = [half_waves(kind, count) for kind, count in zip(kinds, variances.shape, strict=True)]
@@ -53,7 +54,7 @@ def check_modes(variances: np.ndarray, kinds: Sequence[str], grid: Grid, field: 
     dropped = np.cumsum(variances.ravel()[finest_first])
     needed = per_metre[finest_first[np.argmax(dropped > UNRESOLVED_LIMIT)]]
     enough = [math.floor(needed * length + 1e-9) + 1 for length in grid.extent]
-    raise ValueError(
+    raise UserError(
         f"{field}: {100 * share:.3g} % of its variance lies in modes too short for "
         f"resolution={list(grid.resolution)}, more than {100 * UNRESOLVED_LIMIT:g} %; use "
         f"resolution={_finer(grid, enough)} or finer, or {remedy}"
@@ -70,13 +71,13 @@ def check_size(size: float, least: float, grid: Grid, option: str) -> None:
         option: what the message calls it.
 
     Raises:
-        ValueError: it names the width of a cell and a resolution that would do.
+        UserError: it names the width of a cell and a resolution that would do.
     """
     axis = int(np.argmax(grid.spacing))
     if size >= least * grid.spacing[axis] * (1 - 1e-9):
         return
     enough = [math.ceil(least * length / size * (1 - 1e-9)) for length in grid.extent]
-    raise ValueError(
+    raise UserError(
         f"{option}: {size:g} m is less than {least:g} cells of {grid.spacing[axis]:.3g} m along "
         f"{AXIS_NAMES[axis]}, too small for resolution={list(grid.resolution)}; use "
         f"resolution={_finer(grid, enough)} or finer, or at least {least * grid.spacing[axis]:.3g} m"

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from simsurrogate.errors import UserError
 from surrogates.arguments import set_constants, spread
 from surrogates.contract import Problem
 
@@ -43,18 +44,18 @@ class Constraints(nn.Module):
         met: those that the form of the surrogate meets by itself.
 
     Raises:
-        ValueError: a constraint of which the problem or the surrogate has no use.
+        UserError: a constraint of which the problem or the surrogate has no use.
     """
 
     def __init__(self, problem: Problem, names: Sequence[Constraint], met: Sequence[Constraint] = ()):
         super().__init__()
-        if names and problem.has_particles:
-            raise ValueError(
+        if names and problem.spec.has_particles:
+            raise UserError(
                 f"surrogate.constraints={list(names)} hold on the cells of a grid, and the sites of these "
-                f"{problem.equation} data are {problem.sites[0]} particles; leave them out"
+                f"{problem.spec.name} data are {problem.spec.shape[0]} particles; leave them out"
             )
         for name in set(names).intersection(met):
-            raise ValueError(
+            raise UserError(
                 f"surrogate.constraints: {name} is met by the form of this surrogate already; leave it out"
             )
         kinds = {"mean": ConservedMean, "boundary": WallValues, "divergence": Solenoidal}
@@ -77,13 +78,15 @@ class ConservedMean(nn.Module):
 
     def __init__(self, problem: Problem):
         super().__init__()
-        if not problem.conserved:
-            raise ValueError(
-                f"surrogate.constraints: mean is of no use to these {problem.equation} data: the means of "
-                f"{', '.join(problem.channels)} change, as walls or sources supply them; leave it out"
+        if not problem.spec.conserved_channels:
+            raise UserError(
+                f"surrogate.constraints: mean is of no use to these {problem.spec.name} data: the means of "
+                f"{', '.join(problem.spec.channels)} change, as walls or sources supply them; leave it out"
             )
         self.site_axes = _site_axes(problem)
-        conserved = np.array([float(name in problem.conserved) for name in problem.channels])
+        conserved = np.array(
+            [float(name in problem.spec.conserved_channels) for name in problem.spec.channels]
+        )
         set_constants(self, conserved=conserved)
 
     def forward(self, state_BXC: torch.Tensor, start_BXC: torch.Tensor) -> torch.Tensor:
@@ -97,25 +100,25 @@ class WallValues(nn.Module):
 
     def __init__(self, problem: Problem):
         super().__init__()
-        axes = [axis for axis, kind in enumerate(problem.boundaries) if kind == "dirichlet"]
+        axes = [axis for axis, kind in enumerate(problem.spec.boundaries) if kind == "dirichlet"]
         if not axes:
-            raise ValueError(
-                f"surrogate.constraints: boundary is of no use to these {problem.equation} data: none of the "
-                f"boundaries {', '.join(problem.boundaries)} is dirichlet; leave it out"
+            raise UserError(
+                f"surrogate.constraints: boundary is of no use to these {problem.spec.name} data: none of the "
+                f"boundaries {', '.join(problem.spec.boundaries)} is dirichlet; leave it out"
             )
-        self.axes = {axis: axis - len(problem.sites) - 1 for axis in axes}
+        self.axes = {axis: axis - len(problem.spec.shape) - 1 for axis in axes}
         mean, std = np.array(problem.statistics.mean), spread(problem.statistics.std)
         for axis in axes:
-            cells = problem.sites[axis]
+            cells = problem.spec.shape[axis]
             if cells < len(_TO_THE_WALL):
-                raise ValueError(
+                raise UserError(
                     f"surrogate.constraints: boundary needs {len(_TO_THE_WALL)} cells between the walls of "
-                    f"{problem.axes[axis]}, which has {cells}; use a finer grid, or leave it out"
+                    f"{problem.spec.axis_names[axis]}, which has {cells}; use a finer grid, or leave it out"
                 )
             to_walls = np.zeros((2, cells))
             to_walls[0, : len(_TO_THE_WALL)] = _TO_THE_WALL
             to_walls[1, -len(_TO_THE_WALL) :] = _TO_THE_WALL[::-1]
-            values = (np.array(problem.boundary_values[axis]) - mean[:, None]) / std[:, None]
+            values = (np.array(problem.spec.boundary_values[axis]) - mean[:, None]) / std[:, None]
             constants = {
                 "to_walls": to_walls.T,
                 "from_walls": np.linalg.pinv(to_walls).T,
@@ -143,18 +146,21 @@ class Solenoidal(nn.Module):
 
     def __init__(self, problem: Problem):
         super().__init__()
-        if not problem.divergence_free:
-            raise ValueError(
-                f"surrogate.constraints: divergence is of no use to these {problem.equation} data: none of "
-                f"{', '.join(problem.channels)} is a vector without divergence; leave it out"
+        if not problem.spec.divergence_free_channels:
+            raise UserError(
+                f"surrogate.constraints: divergence is of no use to these {problem.spec.name} data: none of "
+                f"{', '.join(problem.spec.channels)} is a vector without divergence; leave it out"
             )
-        if set(problem.boundaries) != {"periodic"}:
-            raise ValueError(
+        if set(problem.spec.boundaries) != {"periodic"}:
+            raise UserError(
                 "surrogate.constraints: divergence is projected away by Fourier series, which need periodic "
-                f"axes; here they are {', '.join(problem.boundaries)}: leave it out"
+                f"axes; here they are {', '.join(problem.spec.boundaries)}: leave it out"
             )
         self.site_axes = _site_axes(problem)
-        vectors = [[problem.channels.index(name) for name in vector] for vector in problem.divergence_free]
+        vectors = [
+            [problem.spec.channels.index(name) for name in vector]
+            for vector in problem.spec.divergence_free_channels
+        ]
         self.register_buffer("channels", torch.tensor(vectors), persistent=False)
         set_constants(
             self, scale=spread(problem.statistics.std)[np.array(vectors)], directions=_directions(problem)
@@ -174,15 +180,15 @@ class Solenoidal(nn.Module):
 
 def _asked(problem: Problem, axis: int) -> np.ndarray:
     """1 for each line of cells along `axis` that is to meet its walls, else 0; shape (*other sites, 1, 1)."""
-    asked = np.ones([1 if other == axis else size for other, size in enumerate(problem.sites)])
-    for other, kind in enumerate(problem.boundaries):
+    asked = np.ones([1 if other == axis else size for other, size in enumerate(problem.spec.shape)])
+    for other, kind in enumerate(problem.spec.boundaries):
         if other == axis or kind != "dirichlet":
             continue
         near = len(_TO_THE_WALL)
         for value, cells in zip(
-            problem.boundary_values[other], (slice(None, near), slice(-near, None)), strict=True
+            problem.spec.boundary_values[other], (slice(None, near), slice(-near, None)), strict=True
         ):
-            if any(value != mine for mine in problem.boundary_values[axis]):
+            if any(value != mine for mine in problem.spec.boundary_values[axis]):
                 asked[(slice(None),) * other + (cells,)] = 0.0
     return np.squeeze(asked, axis)[..., None, None]
 
@@ -193,8 +199,8 @@ def _directions(problem: Problem) -> np.ndarray:
     The derivative of the shortest wave of an even number of cells is not seen at the cells: its k is 0.
     """
     along = []
-    for number, (size, length) in enumerate(zip(problem.sites, problem.extent, strict=True)):
-        transform = np.fft.rfftfreq if number == len(problem.sites) - 1 else np.fft.fftfreq
+    for number, (size, length) in enumerate(zip(problem.spec.shape, problem.spec.extent, strict=True)):
+        transform = np.fft.rfftfreq if number == len(problem.spec.shape) - 1 else np.fft.fftfreq
         wave_numbers = transform(size, length / size)
         along.append(np.where(np.isclose(2 * np.abs(wave_numbers) * length, size), 0.0, wave_numbers))
     k = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1)
@@ -205,4 +211,4 @@ def _directions(problem: Problem) -> np.ndarray:
 
 def _site_axes(problem: Problem) -> tuple[int, ...]:
     """The axes of the sites, counted from the end."""
-    return tuple(range(-len(problem.sites) - 1, -1))
+    return tuple(range(-len(problem.spec.shape) - 1, -1))

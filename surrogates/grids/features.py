@@ -32,9 +32,9 @@ class GridInputs(nn.Module):
 
     def __init__(self, problem: Problem):
         super().__init__()
-        self.autonomous = problem.autonomous
+        self.autonomous = problem.spec.autonomous
         statistics = problem.statistics
-        clock = () if problem.autonomous else (problem.duration / 2,)
+        clock = () if problem.spec.autonomous else (problem.duration / 2,)
         set_constants(
             self,
             state_mean=np.array(statistics.mean),
@@ -45,7 +45,9 @@ class GridInputs(nn.Module):
             condition_std=spread((*statistics.parameter_std, *clock)),
             coordinates=_coordinates(problem),
         )
-        self.num_fields = len(problem.channels) + len(problem.coefficients) + self.coordinates.shape[-1]
+        self.num_fields = (
+            len(problem.spec.channels) + len(problem.spec.coefficient_channels) + self.coordinates.shape[-1]
+        )
         self.num_conditions = len(self.condition_mean)
 
     def normal(self, state_BCX: torch.Tensor) -> torch.Tensor:
@@ -70,9 +72,9 @@ class GridInputs(nn.Module):
 
 def _coordinates(problem: Problem) -> np.ndarray:
     """The cell centres along each non-periodic axis, from -1 to 1 over the domain, (*sites, A)."""
-    centres = [(2 * np.arange(size) + 1) / size - 1 for size in problem.sites]
+    centres = [(2 * np.arange(size) + 1) / size - 1 for size in problem.spec.shape]
     grids = np.meshgrid(*centres, indexing="ij")
     walled = [
-        grid for grid, boundary in zip(grids, problem.boundaries, strict=True) if boundary != "periodic"
+        grid for grid, boundary in zip(grids, problem.spec.boundaries, strict=True) if boundary != "periodic"
     ]
-    return np.stack(walled, axis=-1) if walled else np.empty((*problem.sites, 0))
+    return np.stack(walled, axis=-1) if walled else np.empty((*problem.spec.shape, 0))

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from simsurrogate.errors import UserError
 from surrogates.contract import Problem
 from surrogates.networks import taylor_mode
 from surrogates.networks.spectral_convolution import most_modes
@@ -44,24 +45,24 @@ class Trunk(nn.Module):
         span: the longest time τ that is asked for, s.
 
     Raises:
-        ValueError: more modes than the cells of an axis resolve.
+        UserError: more modes than the cells of an axis resolve.
     """
 
     def __init__(self, problem: Problem, modes: Sequence[int], *, functions: int, width: int, span: float):
         super().__init__()
-        self.axes = problem.axes
+        self.axes = problem.spec.axis_names
         self.span = span
         self.time_step = problem.time_step
         self.functions = Perceptron(2, functions, width=width, layers=_LAYERS)
         for axis, count in enumerate(modes):
-            size, length = problem.sites[axis], problem.extent[axis]
+            size, length = problem.spec.shape[axis], problem.spec.extent[axis]
             limit = most_modes(size, 1.0)
             if not 1 <= count <= limit:
-                raise ValueError(
-                    f"surrogate.modes={count} on axis {problem.axes[axis]}, whose {size} cells resolve 1 to "
+                raise UserError(
+                    f"surrogate.modes={count} on axis {problem.spec.axis_names[axis]}, whose {size} cells resolve 1 to "
                     f"{limit}: choose fewer, or refine the grid"
                 )
-            waves, phases = _waves(problem.boundaries[axis], count)
+            waves, phases = _waves(problem.spec.boundaries[axis], count)
             angles = np.outer((np.arange(size) + 0.5) / size, waves) + phases
             waves = waves / length
             modes_XM, slopes_XM = np.cos(angles), -waves * np.sin(angles)

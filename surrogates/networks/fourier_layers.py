@@ -29,7 +29,7 @@ class FourierNetwork(nn.Module):
     shift of all fields along a periodic axis shifts what comes out.
 
     Raises:
-        ValueError: more modes than the grid resolves.
+        UserError: more modes than the grid resolves.
 
     Source: Li et al. 2021, "Fourier Neural Operator for Parametric PDEs" (arXiv 2010.08895).
     """
@@ -47,9 +47,9 @@ class FourierNetwork(nn.Module):
     ):
         super().__init__()
         periods = tuple(
-            1.0 if boundary == "periodic" else _PERIOD_BETWEEN_WALLS for boundary in problem.boundaries
+            1.0 if boundary == "periodic" else _PERIOD_BETWEEN_WALLS for boundary in problem.spec.boundaries
         )
-        self.fourier = TruncatedFourier(problem.sites, periods, tuple(modes))
+        self.fourier = TruncatedFourier(problem.spec.shape, periods, tuple(modes))
         self.lifting = nn.Sequential(nn.Linear(num_fields, width), nn.GELU(), nn.Linear(width, width))
         self.layers = nn.ModuleList(FourierLayer(width, num_conditions, self.fourier) for _ in range(layers))
         self.projection = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, num_out))

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from simsurrogate.errors import UserError
+
 
 class TruncatedFourier(nn.Module):
     """The lowest Fourier modes of a real field on cell centres, and back.
@@ -26,7 +28,7 @@ class TruncatedFourier(nn.Module):
     that of the field followed by zeros, evaluated on the cells alone: no padded array is ever made.
 
     Raises:
-        ValueError: more modes than the cells of an axis resolve.
+        UserError: more modes than the cells of an axis resolve.
     """
 
     def __init__(self, sites: tuple[int, ...], periods: tuple[float, ...], modes: tuple[int, ...]):
@@ -36,7 +38,7 @@ class TruncatedFourier(nn.Module):
         for axis, (size, period, count) in enumerate(zip(sites, periods, modes, strict=True)):
             limit = most_modes(size, period)
             if not 1 <= count <= limit:
-                raise ValueError(
+                raise UserError(
                     f"modes={count} on axis {axis}, whose {size} cells resolve 1 to {limit}: "
                     f"set surrogate.modes to {limit} or less, or refine the grid"
                 )

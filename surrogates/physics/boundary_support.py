@@ -10,7 +10,9 @@ def unfit_walls(problem: Problem) -> str | None:
     problem, or None where its walls are no hindrance.
     """
     walls: list[tuple[float, float]] = []
-    for axis, kind, ends in zip(problem.axes, problem.boundaries, problem.boundary_values, strict=True):
+    for axis, kind, ends in zip(
+        problem.spec.axis_names, problem.spec.boundaries, problem.spec.boundary_values, strict=True
+    ):
         if kind == "neumann" and any(ends):
             return (
                 f"it needs neumann walls without flux, and those of {axis} have {ends[0]:g} and {ends[1]:g}"

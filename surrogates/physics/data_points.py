@@ -29,7 +29,7 @@ class Observations(nn.Module):
 
     def __init__(self, problem: Problem, num_points: int):
         super().__init__()
-        self.has_particles = problem.has_particles
+        self.has_particles = problem.spec.has_particles
         self.places = EvenPoints([(0.0, 1.0), (0.0, 1.0)], num_points)
         self.register_buffer("sites", site_coordinates(problem), persistent=False)
 
@@ -61,11 +61,13 @@ class Observations(nn.Module):
 
 def site_coordinates(problem: Problem) -> torch.Tensor:
     """The cell centres (S, axes); particles are one site without coordinates."""
-    if problem.has_particles:
+    if problem.spec.has_particles:
         return torch.empty(1, 0, dtype=torch.get_default_dtype())
     centres = [
         lower + extent * (np.arange(size) + 0.5) / size
-        for lower, extent, size in zip(problem.lower, problem.extent, problem.sites, strict=True)
+        for lower, extent, size in zip(
+            problem.spec.lower, problem.spec.extent, problem.spec.shape, strict=True
+        )
     ]
     grids = np.meshgrid(*centres, indexing="ij")
     return torch.tensor(np.stack(grids, axis=-1).reshape(-1, len(centres)), dtype=torch.get_default_dtype())

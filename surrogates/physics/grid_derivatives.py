@@ -23,9 +23,9 @@ class Sampled(nn.Module):
 
     def __init__(self, problem: Problem):
         super().__init__()
-        self.axes = problem.axes
-        for axis, boundary in enumerate(problem.boundaries):
-            size, length = problem.sites[axis], problem.extent[axis]
+        self.axes = problem.spec.axis_names
+        for axis, boundary in enumerate(problem.spec.boundaries):
+            size, length = problem.spec.shape[axis], problem.spec.extent[axis]
             build = _fourier if boundary == "periodic" else _differences
             matrix = torch.tensor(build(size) * (size / length), dtype=torch.get_default_dtype())
             self.register_buffer(f"derivative_{axis}", matrix, persistent=False)

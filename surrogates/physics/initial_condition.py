@@ -24,16 +24,18 @@ _PREFIX = "start"
 _NUM_STARTS, _MOST_FORCE = 1024, 1000.0
 
 
-def fields_at_start(
+def initial_condition(
     problem: Problem, inputs_MD: torch.Tensor, columns: Sequence[str]
 ) -> dict[str, torch.Tensor]:
     """Channels at time 0 and coefficient fields by name, (M, *N), at points with coordinates `columns`."""
-    assert problem.fields_at_start is not None, "it is set together with the residual"
+    assert problem.initial_condition is not None, "it is set together with the residual"
     at = dict(zip(columns, inputs_MD.unbind(-1), strict=True))
-    coordinates = {} if problem.has_particles else {name: at[name] for name in problem.axes}
-    found = problem.fields_at_start(coordinates, {name: at[name] for name in problem.parameters}, torch)
-    shape = (len(inputs_MD), *(problem.sites if problem.has_particles else ()))
-    names = (*problem.channels, *problem.coefficients)
+    coordinates = {} if problem.spec.has_particles else {name: at[name] for name in problem.spec.axis_names}
+    found = problem.initial_condition(
+        coordinates, {name: at[name] for name in problem.spec.parameter_names}, torch
+    )
+    shape = (len(inputs_MD), *(problem.spec.shape if problem.spec.has_particles else ()))
+    names = (*problem.spec.channels, *problem.spec.coefficient_channels)
     return {name: torch.as_tensor(found[name]).to(inputs_MD).expand(shape) for name in names}
 
 
@@ -43,15 +45,18 @@ def unfit_start(problem: Problem) -> str | None:
 
     Forces, which are the residuals without the changes in time, are compared at random parameters.
     """
-    if not problem.has_particles or problem.residual is None:
+    if not problem.spec.has_particles or problem.residual is None:
         return None
     uniform = torch.rand(
-        _NUM_STARTS, len(problem.parameters), generator=torch.Generator().manual_seed(0), dtype=torch.float64
+        _NUM_STARTS,
+        len(problem.spec.parameter_names),
+        generator=torch.Generator().manual_seed(0),
+        dtype=torch.float64,
     )
-    low, high = torch.tensor(problem.parameter_ranges, dtype=torch.float64).view(-1, 2).T
+    low, high = torch.tensor(problem.spec.parameter_ranges, dtype=torch.float64).view(-1, 2).T
     inputs_MD = low + (high - low) * uniform
-    fields = fields_at_start(problem, inputs_MD, problem.parameters)
-    scalars = dict(zip(problem.parameters, inputs_MD.T[..., None], strict=True))
+    fields = initial_condition(problem, inputs_MD, problem.spec.parameter_names)
+    scalars = dict(zip(problem.spec.parameter_names, inputs_MD.T[..., None], strict=True))
     time = torch.zeros(_NUM_STARTS, 1, dtype=torch.float64)
     found = problem.residual(fields | {"t": time}, derivative, scalars)
     # Bodies in one place have no number for a force.
@@ -73,7 +78,7 @@ def start_derivatives(
     """
     inputs_MD = inputs_MD.detach().requires_grad_()
     with torch.enable_grad():
-        fields = list(fields_at_start(problem, inputs_MD, columns).values())
+        fields = list(initial_condition(problem, inputs_MD, columns).values())
         found = {_PREFIX: fields}
         derivative = deepxde_adapter.reverse_mode(inputs_MD, columns)
         for axis in orders.first:
@@ -87,7 +92,7 @@ def start_derivatives(
 
 def start_jets(problem: Problem, derivatives: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """The fields by name as jets (M, *N), from what `start_derivatives` gives: constant in time."""
-    names = (*problem.channels, *problem.coefficients)
+    names = (*problem.spec.channels, *problem.spec.coefficient_channels)
     jets = {}
     for place, name in enumerate(names):
         of = {

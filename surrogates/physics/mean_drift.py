@@ -26,10 +26,12 @@ class Drift(nn.Module):
 
     def __init__(self, problem: Problem, waves: int):
         super().__init__()
-        velocities = [name for vector in problem.divergence_free for name in vector]
-        is_free = set(problem.boundaries) == {"periodic"}
+        velocities = [name for vector in problem.spec.divergence_free_channels for name in vector]
+        is_free = set(problem.spec.boundaries) == {"periodic"}
         self.channels = [
-            problem.channels.index(name) for name in velocities if is_free and name in problem.conserved
+            problem.spec.channels.index(name)
+            for name in velocities
+            if is_free and name in problem.spec.conserved_channels
         ]
         self.register_buffer("lattice", _lattice(problem, 2 * waves + 1), persistent=False)
 
@@ -44,8 +46,8 @@ class Drift(nn.Module):
 
 def _lattice(problem: Problem, number: int) -> torch.Tensor:
     """`number` points an axis (L, axes), as far apart across the ends as between."""
-    if problem.has_particles:
+    if problem.spec.has_particles:
         return torch.empty(1, 0, dtype=torch.get_default_dtype())
-    of_axes = zip(problem.lower, problem.extent, strict=True)
+    of_axes = zip(problem.spec.lower, problem.spec.extent, strict=True)
     axes = [lower + extent * torch.arange(number) / number for lower, extent in of_axes]
     return torch.cartesian_prod(*axes).view(-1, len(axes)).to(torch.get_default_dtype())

@@ -36,9 +36,9 @@ class Change(nn.Module):
     def __init__(self, problem: Problem, *, width: int, layers: int, waves: int):
         super().__init__()
         self.problem, self.waves = problem, waves
-        bodies = problem.sites if problem.has_particles else ()
-        self.columns = (*(() if bodies else problem.axes), "t", *problem.parameters)
-        self._shape = (len(problem.channels), *bodies)
+        bodies = problem.spec.shape if problem.spec.has_particles else ()
+        self.columns = (*(() if bodies else problem.spec.axis_names), "t", *problem.spec.parameter_names)
+        self._shape = (len(problem.spec.channels), *bodies)
         scale = torch.tensor(spread(problem.statistics.std), dtype=torch.get_default_dtype())
         self.register_buffer("scale", scale.view(-1, *[1] * len(bodies)), persistent=False)
         self._rise = _time_of_change(problem)
@@ -97,7 +97,7 @@ def features(problem: Problem, at: Mapping[str, Jet], waves: int) -> Jet:
             told.append(2 * share - 1)
         products += [product * wave for product in products for wave in along]
     told.append(2 / problem.duration * at["t"] - 1)
-    for name, (low, high) in zip(problem.parameters, problem.parameter_ranges, strict=True):
+    for name, (low, high) in zip(problem.spec.parameter_names, problem.spec.parameter_ranges, strict=True):
         told.append((at[name] - (low + high) / 2) * (2 / (high - low) if high > low else 0.0))
     return stack([*products[1:], *told])
 
@@ -127,6 +127,14 @@ def _time_of_change(problem: Problem) -> float:
 
 def _axes(problem: Problem) -> list[tuple[str, str, float, float]]:
     """Name, boundary, lower end and extent of each axis of a grid; particles have none."""
-    if problem.has_particles:
+    if problem.spec.has_particles:
         return []
-    return list(zip(problem.axes, problem.boundaries, problem.lower, problem.extent, strict=True))
+    return list(
+        zip(
+            problem.spec.axis_names,
+            problem.spec.boundaries,
+            problem.spec.lower,
+            problem.spec.extent,
+            strict=True,
+        )
+    )

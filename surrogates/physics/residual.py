@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from simsurrogate.errors import UserError
 from surrogates.arguments import spread
 from surrogates.contract import Problem
 from surrogates.networks.taylor_mode import Jet, Orders, derivative, orders, value
@@ -36,12 +37,12 @@ class Equation:
         scales: the usual sizes (E,), float64.
 
     Raises:
-        ValueError: the problem has no residual: it was loaded, or made for a surrogate that needs none.
+        UserError: the problem has no residual: it was loaded, or made for a surrogate that needs none.
     """
 
     def __init__(self, problem: Problem):
         if problem.residual is None:
-            raise ValueError(
+            raise UserError(
                 "the problem has no residual: the losses of a physics-informed surrogate need the solver's, "
                 "which is not saved with the model"
             )
@@ -61,11 +62,11 @@ class Equation:
         )
         self.operator: Operator | None = None
         if self.orders is not None:
-            others = {name: jets[name] for name in (*problem.coefficients, "t")}
-            for name in problem.channels:
+            others = {name: jets[name] for name in (*problem.spec.coefficient_channels, "t")}
+            for name in problem.spec.channels:
                 values, size = fields[name]
                 others[name] = _random(values.roll(1, 0), size, lengths, generator)
-            self.operator = operator(self._of(parameters), problem.channels, (jets, others), self.orders)
+            self.operator = operator(self._of(parameters), problem.spec.channels, (jets, others), self.orders)
             if self.operator is not None:
                 self.orders = replace(self.orders, together=self.operator.paths)
 
@@ -93,12 +94,12 @@ def _drawn(
     problem: Problem, generator: torch.Generator
 ) -> tuple[dict[str, tuple[torch.Tensor, float]], dict[str, torch.Tensor], dict[str, float]]:
     """Random fields with their standard deviations, parameters, and the length (s or m) of each axis."""
-    bodies = problem.sites if problem.has_particles else ()
+    bodies = problem.spec.shape if problem.spec.has_particles else ()
     statistics = problem.statistics
     fields = {}
     for names, means, stds in (
-        (problem.channels, statistics.mean, statistics.std),
-        (problem.coefficients, statistics.coefficient_mean, statistics.coefficient_std),
+        (problem.spec.channels, statistics.mean, statistics.std),
+        (problem.spec.coefficient_channels, statistics.coefficient_mean, statistics.coefficient_std),
     ):
         for name, mean, std, size in zip(names, means, stds, spread(stds), strict=True):
             normal = torch.randn(_NUM_DRAWS, *bodies, generator=generator, dtype=torch.float64)
@@ -106,12 +107,13 @@ def _drawn(
     uniform = [1] * len(bodies)
     parameters = {
         name: low + (high - low) * torch.rand(_NUM_DRAWS, *uniform, generator=generator, dtype=torch.float64)
-        for name, (low, high) in zip(problem.parameters, problem.parameter_ranges, strict=True)
+        for name, (low, high) in zip(problem.spec.parameter_names, problem.spec.parameter_ranges, strict=True)
     }
     time = torch.rand(_NUM_DRAWS, *uniform, generator=generator, dtype=torch.float64)
     fields["t"] = problem.duration * time, problem.duration
     lengths = {
-        name: extent / (2 * math.pi) for name, extent in zip(problem.axes, problem.extent, strict=True)
+        name: extent / (2 * math.pi)
+        for name, extent in zip(problem.spec.axis_names, problem.spec.extent, strict=True)
     }
     return fields, parameters, lengths | {"t": problem.duration}
 

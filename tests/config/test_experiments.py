@@ -13,7 +13,7 @@ import configs
 from pipeline import chain
 from pipeline.config.settings import build_solver
 from pipeline.problem import expected_problem, with_physics
-from surrogates.contract import fitting
+from surrogates.contract import compatible_surrogates
 from tests.support.training_cases import read
 
 NAMES = sorted(path.stem for path in (Path(configs.__path__[0]) / "experiment").glob("*.yaml"))
@@ -47,7 +47,7 @@ def test_the_surrogates_that_fit_it(name: str, fits: str) -> None:
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     times = np.linspace(0, settings.output.duration, settings.output.steps + 1)
     problem = with_physics(expected_problem(dataclasses.asdict(solver.spec), times), solver)
-    found = set(fitting(problem))
+    found = set(compatible_surrogates(problem))
     known = {"deeponet", "fno", "hamiltonian", "mlp", "pi_deeponet", "pinn", "unet"}
     assert found & known == set(fits.split())
 

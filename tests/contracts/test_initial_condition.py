@@ -68,7 +68,7 @@ def expected(solver: Solver, parameters: Parameters) -> dict[str, np.ndarray]:
 def test_the_start_at_the_sites_is_the_initial_state(solver: Solver) -> None:
     assert solver.spec.determined
     parameters = drawn(solver)
-    found = solver.fields_at_start(mesh(solver), parameters, np)
+    found = solver.initial_condition(mesh(solver), parameters, np)
     wanted = expected(solver, parameters)
     assert list(found) == list(wanted)
     for name, values in wanted.items():
@@ -84,7 +84,7 @@ def test_torch_gives_the_same_of_many_trajectories_at_once(solver: Solver) -> No
         name: torch.tensor([one[name] for one in each], dtype=torch.float64).view(shape) for name in each[0]
     }
     points = {name: torch.from_numpy(values) for name, values in mesh(solver).items()}
-    found = solver.fields_at_start(points, together, torch)
+    found = solver.initial_condition(points, together, torch)
     for row, parameters in enumerate(each):
         for name, values in expected(solver, parameters).items():
             many = found[name].expand(3, *values.shape)
@@ -107,7 +107,7 @@ def test_only_what_scalars_tell_is_determined() -> None:
         assert not solver.spec.determined
         assert any(isinstance(value, np.ndarray) for value in drawn(solver).values())
         with pytest.raises(ValueError, match=f"the scalar parameters of these {solver.spec.name} traj"):
-            solver.fields_at_start(mesh(solver), drawn(solver), np)
+            solver.initial_condition(mesh(solver), drawn(solver), np)
     for solver in CASES.values():
         assert all(isinstance(value, float) for value in drawn(solver).values())
 
@@ -132,7 +132,7 @@ def test_harmonics_fade_as_the_residual_says_and_meet_the_walls(case: str) -> No
         for m in (1, 2, 3)
     }
     spatial = {axis.name: points[axis.name] for axis in axes}
-    fields = solver.fields_at_start(spatial, faded | {"diffusivity": k}, torch)
+    fields = solver.initial_condition(spatial, faded | {"diffusivity": k}, torch)
 
     def derivative(values: torch.Tensor, axis: str) -> torch.Tensor:
         (slope,) = torch.autograd.grad(values.sum(), points[axis], create_graph=True)
@@ -144,7 +144,7 @@ def test_harmonics_fade_as_the_residual_says_and_meet_the_walls(case: str) -> No
     for axis in axes:
         for end, value in zip((axis.lower, axis.upper), axis.boundary_values, strict=True):
             at_wall = spatial | {axis.name: torch.full_like(points[axis.name], end, requires_grad=True)}
-            temperature = solver.fields_at_start(at_wall, parameters, torch)["temperature"]
+            temperature = solver.initial_condition(at_wall, parameters, torch)["temperature"]
             if axis.boundary == "dirichlet":
                 torch.testing.assert_close(temperature, torch.full_like(temperature, value))
             elif axis.boundary == "neumann":
@@ -159,7 +159,7 @@ def test_taylor_green_vortices_fade_as_the_residual_says() -> None:
     points = {name: torch.tensor(rng.uniform(0, 1, 30), requires_grad=True) for name in ("x", "y", "t")}
     squared = sum((2 * math.pi * 2 / length) ** 2 for length in (1.0, 0.8))
     faded = parameters["amplitude"] * torch.exp(-parameters["viscosity"] * squared * points["t"])
-    fields = solver.fields_at_start(points, parameters | {"amplitude": faded}, torch)
+    fields = solver.initial_condition(points, parameters | {"amplitude": faded}, torch)
 
     def derivative(values: torch.Tensor, axis: str) -> torch.Tensor:
         (slope,) = torch.autograd.grad(values.sum(), points[axis], create_graph=True)

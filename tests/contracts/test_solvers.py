@@ -16,7 +16,7 @@ from mpi4py import MPI
 import configs
 from pipeline.config import settings
 from pipeline.data.format.layout import channel_names
-from solvers.contract import DivergedError, EnsembleSolver, Parameters, Solver, solver_class, solver_names
+from solvers.contract import BatchedSolver, DivergedError, Parameters, Solver, solver_class, solver_names
 
 BOUNDARIES = {"periodic", "dirichlet", "neumann", "open"}
 DURATION = 0.02
@@ -170,7 +170,7 @@ def test_the_solution_satisfies_the_residual(solver: Solver, parameters: Paramet
 
 
 def test_an_ensemble_is_its_trajectories_bit_for_bit(solver: Solver) -> None:
-    if not isinstance(solver, EnsembleSolver):
+    if not isinstance(solver, BatchedSolver):
         pytest.skip("computes one trajectory at a time")
     times = np.linspace(0.0, 0.3, 4)
     ensemble = [solver.sample(np.random.default_rng(seed)) for seed in range(6)]

@@ -245,7 +245,7 @@ def test_a_foreign_model_is_refused_on_every_rank(trained, tmp_path):
 
 def test_a_model_of_another_equation_or_other_parameters_is_refused(trained, tmp_path):
     run = copy_of(trained, tmp_path)
-    named = surrogates.load(run / "models" / "fno").problem.parameters
+    named = surrogates.load(run / "models" / "fno").problem.spec.parameter_names
     others = ("speed", *named[1:])
     with_a_model_of(run, equation="advection", parameters=others)
     result = stage("evaluate", f"run={run}", *OVERRIDES)
@@ -258,7 +258,7 @@ def test_a_model_of_another_equation_or_other_parameters_is_refused(trained, tmp
 
 
 def test_a_model_of_what_parameters_determine_is_refused_on_random_fields(tmp_path):
-    model = problems.determined()
+    model = problems.fading()
     data = dataclasses.replace(model, determined=False)
     for name in ("fno", "pinn"):
         asked = SimpleNamespace(surrogate={"name": name}, model_folder=tmp_path, dataset=tmp_path)

@@ -18,7 +18,7 @@ BATCH = 8
 #: What keeps constraints, and the surrogates that are trained with them.
 KEPT = {
     ("mean", "divergence"): problems.flow((16, 17)),
-    ("boundary",): problems.told((16, 17), ("dirichlet", "periodic")),
+    ("boundary",): problems.parametric((16, 17), ("dirichlet", "periodic")),
 }
 CONSTRAINED = [
     *((name, ("mean", "divergence")) for name in ("fno", "unet", "deeponet", "pi_deeponet")),
@@ -54,7 +54,7 @@ def main(file: Path) -> None:
         found: dict[str, torch.Tensor] = {}
         for name in surrogate_names():
             for kind in ("float32", "float64"):
-                found |= gradients(name, kind, ranks, problems.fitting(name, autonomous=False))
+                found |= gradients(name, kind, ranks, problems.learnable_problem(name, autonomous=False))
         for name, constraints in CONSTRAINED:
             found |= gradients(name, "float64", ranks, KEPT[constraints], constraints)
         if ranks.is_first:

@@ -18,7 +18,7 @@ def communication_threads() -> int:
 
 if __name__ == "__main__":
     with init_ranks("cpu", Path.cwd()) as ranks:
-        gradients("fno", "float32", ranks, problems.fitting("fno"))
+        gradients("fno", "float32", ranks, problems.learnable_problem("fno"))
         ranks.sum(torch.ones(1))
         joined = communication_threads()
     print(f"{joined} {communication_threads()}\n", end="", flush=True)

@@ -16,7 +16,7 @@ from pipeline.data.manifest import complete_manifest, receipts_of
 from pipeline.data.plan import Shard, index
 from pipeline.generation.batched import BATCH_BYTES, fits
 from pipeline.generation.shards import ShardMaker, _FrameFiller
-from solvers.contract import EnsembleSolver
+from solvers.contract import BatchedSolver
 from tests.support.launching import run, stage, succeeded
 
 FEW = (
@@ -70,7 +70,7 @@ def test_the_data_pass_their_validation_and_are_read(alone: Path) -> None:
 def test_together_or_frame_by_frame_a_shard_has_the_same_bytes(tmp_path: Path) -> None:
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "nbody.yaml").read_text())
     solver = build_solver(options | {"accuracy": 0.02}, MPI.COMM_SELF)
-    assert isinstance(solver, EnsembleSolver)
+    assert isinstance(solver, BatchedSolver)
     spec = {
         "name": "nbody",
         "equation": solver.spec.equation,

@@ -1,4 +1,4 @@
-"""`python -m tests.support.peak_memory OVERRIDES` generates, then prints the peak memory of its process, MiB."""
+"""`python -m tests.support.peak_memory OVERRIDES` generates, then prints its own peak memory, MiB."""
 
 import resource
 

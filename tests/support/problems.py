@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 import yaml
 
 import configs
+from simsurrogate.spec import DIRECTIONS, Axis, Boundary, Field, Grid, Parameter, Particles, Spec
 from surrogates.contract import Batch, Problem, Statistics, surrogate_class
 
 SITES = {1: (20,), 2: (20, 17), 3: (17, 16, 18)}
@@ -27,69 +29,87 @@ SMALLER = {
 
 
 def problem(
-    sites: tuple[int, ...], boundaries: tuple[str, ...], autonomous: bool = True, **changes: Any
+    shape: tuple[int, ...],
+    boundaries: tuple[Boundary, ...],
+    autonomous: bool = True,
+    *,
+    fields: tuple[Field, ...] = (Field("temperature", "K", ""), Field("pressure", "Pa", "")),
+    extent: tuple[float, ...] = (2.0, 2.0, 2.0),
+    boundary_values: tuple[tuple[float, float], ...] = ((0.0, 0.0),) * 3,
+    **changes: Any,
 ) -> Problem:
-    """Two state channels that diffuse, one coefficient field, one parameter, units far from 1."""
-    plain: dict[str, Any] = {
-        "equation": "two fields",
-        "channels": ("temperature", "pressure"),
-        "units": ("K", "Pa"),
-        "coefficients": ("conductivity",),
-        "parameters": ("power",),
-        "parameter_ranges": ((1.0, 3.0),),
-        "axes": ("x", "y", "z")[: len(sites)],
-        "sites": sites,
-        "lower": (0.0,) * len(sites),
-        "extent": (2.0,) * len(sites),
-        "boundaries": boundaries,
-        "boundary_values": ((0.0, 0.0),) * len(sites),
-        "time_step": 0.25,
-        "duration": 2.0,
-        "autonomous": autonomous,
-        "determined": False,
-        "conserved": (),
-        "divergence_free": (),
-        "statistics": Statistics(
-            mean=(300.0, 1e5),
-            std=(10.0, 2e3),
-            delta_std=(1.0, 5e2),
-            coefficient_mean=(2.0,),
-            coefficient_std=(0.5,),
-            parameter_mean=(2.0,),
-            parameter_std=(0.6,),
-        ),
-    }
+    """Two fields that diffuse, one coefficient field, one parameter, units far from 1.
+
+    `changes` go to the problem or to its spec.
+    """
+    axes = tuple(
+        Axis(name, "m", size, 0.0, length, kind, values)
+        for name, size, length, kind, values in zip(
+            DIRECTIONS, shape, extent, boundaries, boundary_values, strict=False
+        )
+    )
+    spec = Spec(
+        name="two fields",
+        equation="u_t = rate power conductivity Lap u",
+        sites=Grid(axes),
+        fields=fields,
+        coefficient_fields=(Field("conductivity", "1", ""),),
+        parameters=(Parameter("power", "1", "", 1.0, 3.0),),
+        invariants=(),
+        autonomous=autonomous,
+        parametric=False,
+    )
+    statistics = Statistics(
+        mean=(300.0, 1e5),
+        std=(10.0, 2e3),
+        delta_std=(1.0, 5e2),
+        coefficient_mean=(2.0,),
+        coefficient_std=(0.5,),
+        parameter_mean=(2.0,),
+        parameter_std=(0.6,),
+    )
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         """u_t - rate power conductivity Lap u of each field."""
         speed = parameters["power"] * fields["conductivity"]
-        found = {}
+        equations = {}
         for name, rate in {"temperature": 0.01, "pressure": 0.02}.items():
-            found[name] = derivative(fields[name], "t")
-            for axis in plain["axes"]:
-                found[name] = found[name] - rate * speed * derivative(derivative(fields[name], axis), axis)
-        return found
+            equations[name] = derivative(fields[name], "t")
+            for axis in spec.axis_names:
+                second = derivative(derivative(fields[name], axis), axis)
+                equations[name] = equations[name] - rate * speed * second
+        return equations
 
-    return Problem(**({"residual": residual} | plain | changes))
+    return changed(Problem(spec, statistics, 0.25, 2.0, residual), **changes)
 
 
-def told(sites: tuple[int, ...], boundaries: tuple[str, ...], **changes: Any) -> Problem:
-    """A problem whose parameters tell its trajectories, from a start without any waves."""
+def changed(problem: Problem, **changes: Any) -> Problem:
+    """The problem with other attributes, its own or those of its spec."""
+    own = {field.name for field in dataclasses.fields(Problem)}
+    spec = dataclasses.replace(
+        problem.spec, **{name: value for name, value in changes.items() if name not in own}
+    )
+    mine = {name: value for name, value in changes.items() if name in own}
+    return dataclasses.replace(problem, **({"spec": spec} | mine))
 
-    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
-        return {name: 1 + 0 * coordinates["x"] for name in (*plain.channels, *plain.coefficients)}
 
-    plain = problem(sites, boundaries, determined=True, fields_at_start=fields_at_start, **changes)
+def parametric(shape: tuple[int, ...], boundaries: tuple[Boundary, ...], **changes: Any) -> Problem:
+    """A parametric problem whose initial fields are constant."""
+
+    def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
+        names = (*plain.spec.channels, *plain.spec.coefficient_channels)
+        return {name: 1 + 0 * coordinates["x"] for name in names}
+
+    plain = problem(shape, boundaries, parametric=True, initial_condition=initial_condition, **changes)
     return plain
 
 
-def flow(sites: tuple[int, ...]) -> Problem:
+def flow(shape: tuple[int, ...]) -> Problem:
     """A density and a velocity without divergence in a periodic box, whose means stay; both diffuse."""
-    velocity = tuple(f"velocity_{axis}" for axis in "xyz"[: len(sites)])
-    channels = ("density", *velocity)
+    num_channels = 1 + len(shape)
     statistics = Statistics(
-        mean=(1e3, *(5.0,) * len(sites)), std=(10.0, 3.0, 0.2, 1.0)[: len(channels)],
-        delta_std=(1.0,) * len(channels), coefficient_mean=(2.0,), coefficient_std=(0.5,),
+        mean=(1e3, *(5.0,) * len(shape)), std=(10.0, 3.0, 0.2, 1.0)[:num_channels],
+        delta_std=(1.0,) * num_channels, coefficient_mean=(2.0,), coefficient_std=(0.5,),
         parameter_mean=(2.0,), parameter_std=(0.6,),
     )  # fmt: skip
 
@@ -97,44 +117,47 @@ def flow(sites: tuple[int, ...]) -> Problem:
         return {
             name: derivative(fields[name], "t")
             - 0.01 * parameters["power"] * derivative(derivative(fields[name], "x"), "x")
-            for name in channels
+            for name in result.spec.channels
         }
 
-    return told(
-        sites, ("periodic",) * len(sites), channels=channels, units=("kg/m^3", *["m/s"] * len(sites)),
-        conserved=channels, divergence_free=(velocity,), extent=(2.0, 0.7, 1.1)[: len(sites)],
-        statistics=statistics, residual=residual,
+    result = parametric(
+        shape, ("periodic",) * len(shape),
+        fields=(
+            Field("density", "kg/m^3", "", conserved=True),
+            Field("velocity", "m/s", "", 1, conserved=True, divergence_free=True),
+        ),
+        extent=(2.0, 0.7, 1.1)[: len(shape)], statistics=statistics, residual=residual,
     )  # fmt: skip
+    return result
 
 
 def particles(num_bodies: int = 3, dimension: int = 2, autonomous: bool = True, **changes: Any) -> Problem:
     """Bodies with positions, velocities and masses, and one parameter; units far from 1."""
-    names = "xyz"[:dimension]
-    velocities = tuple(f"velocity_{name}" for name in names)
-    plain: dict[str, Any] = {
-        "equation": "bodies",
-        "channels": (*names, *velocities),
-        "units": ("m",) * dimension + ("m/s",) * dimension,
-        "coefficients": ("mass",),
-        "axes": ("particle",),
-        "lower": (-0.5,),
-        "extent": (float(num_bodies),),
-        "residual": None,
-        "statistics": Statistics(
-            mean=(20.0,) * dimension + (1.0,) * dimension,
-            std=(50.0,) * dimension + (80.0,) * dimension,
-            delta_std=(15.0,) * dimension + (8.0,) * dimension,
-            coefficient_mean=(1e3,),
-            coefficient_std=(1e2,),
-            parameter_mean=(2.0,),
-            parameter_std=(0.6,),
-        ),
-    }
-    return problem((num_bodies,), ("open",), autonomous, **(plain | changes))
+    spec = Spec(
+        name="bodies",
+        equation="",
+        sites=Particles(num_bodies, dimension),
+        fields=(Field("position", "m", "", 1), Field("velocity", "m/s", "", 1)),
+        coefficient_fields=(Field("mass", "kg", ""),),
+        parameters=(Parameter("power", "1", "", 1.0, 3.0),),
+        invariants=(),
+        autonomous=autonomous,
+        parametric=False,
+    )
+    statistics = Statistics(
+        mean=(20.0,) * dimension + (1.0,) * dimension,
+        std=(50.0,) * dimension + (80.0,) * dimension,
+        delta_std=(15.0,) * dimension + (8.0,) * dimension,
+        coefficient_mean=(1e3,),
+        coefficient_std=(1e2,),
+        parameter_mean=(2.0,),
+        parameter_std=(0.6,),
+    )
+    return changed(Problem(spec, statistics, 0.25, 2.0), **changes)
 
 
-def determined(autonomous: bool = True) -> Problem:
-    """Two fields that fade at rates of power * conductivity: the parameter alone tells what happens.
+def fading(autonomous: bool = True) -> Problem:
+    """Two fields that fade at rates of power * conductivity: the parameter alone determines a trajectory.
 
         u_t = rate power conductivity Lap u,    u = amplitude sin(pi x) sin(pi y / 2) at time 0
 
@@ -143,8 +166,8 @@ def determined(autonomous: bool = True) -> Problem:
     """
     amplitudes = {"temperature": 20.0, "pressure": 4e3}
 
-    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
-        wave = functions.sin(math.pi * coordinates["x"]) * functions.sin(math.pi / 2 * coordinates["y"])
+    def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
+        wave = xp.sin(math.pi * coordinates["x"]) * xp.sin(math.pi / 2 * coordinates["y"])
         fields = {name: amplitude * wave for name, amplitude in amplitudes.items()}
         return fields | {"conductivity": 2 + 0 * wave}
 
@@ -158,48 +181,50 @@ def determined(autonomous: bool = True) -> Problem:
         parameter_std=(0.6,),
     )
     return problem(
-        (16, 17), ("periodic", "dirichlet"), autonomous, determined=True,
-        fields_at_start=fields_at_start, statistics=statistics,
+        (16, 17), ("periodic", "dirichlet"), autonomous, parametric=True,
+        initial_condition=initial_condition, statistics=statistics,
     )  # fmt: skip
 
 
-def determined_particles(autonomous: bool = True) -> Problem:
-    """Three bodies on springs, that go round a circle of 50 m at `power` rad/s, 2 rad apart."""
+def circling(autonomous: bool = True) -> Problem:
+    """Three bodies on springs that go round a circle of 50 m at `power` rad/s, 2 rad apart."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         stiffness = parameters["power"] ** 2
         return {
             f"{equation}_{name}": left
             for name in "xy"
+            for position, velocity in [(fields[f"position_{name}"], fields[f"velocity_{name}"])]
             for equation, left in (
-                ("motion", derivative(fields[name], "t") - fields[f"velocity_{name}"]),
-                ("spring", derivative(fields[f"velocity_{name}"], "t") + stiffness * fields[name]),
+                ("motion", derivative(position, "t") - velocity),
+                ("spring", derivative(velocity, "t") + stiffness * position),
             )
         }
 
-    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
+    def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
         power = parameters["power"]
-        angle = functions.stack([0 * power + 2.0 * number for number in range(3)], -1)
-        turn = functions.stack([power] * 3, -1)
-        x, y = 50 * functions.cos(angle), 50 * functions.sin(angle)
-        return {"x": x, "y": y, "velocity_x": -turn * y, "velocity_y": turn * x, "mass": 1e3 + 0 * x}
+        angle = xp.stack([0 * power + 2.0 * number for number in range(3)], -1)
+        turn = xp.stack([power] * 3, -1)
+        x, y = 50 * xp.cos(angle), 50 * xp.sin(angle)
+        velocity = {"velocity_x": -turn * y, "velocity_y": turn * x}
+        return {"position_x": x, "position_y": y} | velocity | {"mass": 1e3 + 0 * x}
 
     return particles(
-        autonomous=autonomous, determined=True, residual=residual, fields_at_start=fields_at_start
+        autonomous=autonomous, parametric=True, residual=residual, initial_condition=initial_condition
     )
 
 
-def fitting(name: str, autonomous: bool = True) -> Problem:
+def learnable_problem(name: str, autonomous: bool = True) -> Problem:
     """A problem that the surrogate can learn."""
     square = problem((16, 17), ("periodic", "dirichlet"), autonomous)
     of_all = (
         square,
         particles(autonomous=autonomous),
         particles(),
-        determined(autonomous),
-        determined_particles(autonomous),
+        fading(autonomous),
+        circling(autonomous),
     )
-    return next(one for one in of_all if surrogate_class(name).misfit(one) is None)
+    return next(one for one in of_all if surrogate_class(name).incompatibility(one) is None)
 
 
 def options(name: str) -> dict[str, Any]:
@@ -224,11 +249,15 @@ def batch(
         values = normal * torch.tensor(std, dtype=torch.float64).view(place)
         return (values + torch.tensor(mean, dtype=torch.float64).view(place)).to(dtype)
 
-    channels, fields, scalars = len(of.channels), len(of.coefficients), len(of.parameters)
+    channels, fields, scalars = (
+        len(of.spec.channels),
+        len(of.spec.coefficient_channels),
+        len(of.spec.parameter_names),
+    )
     return {
-        "state": drawn((size, frames, channels, *of.sites), statistics.mean, statistics.std, 2),
+        "state": drawn((size, frames, channels, *of.spec.shape), statistics.mean, statistics.std, 2),
         "coefficients": drawn(
-            (size, fields, *of.sites), statistics.coefficient_mean, statistics.coefficient_std, 1
+            (size, fields, *of.spec.shape), statistics.coefficient_mean, statistics.coefficient_std, 1
         ),
         "parameters": drawn((size, scalars), statistics.parameter_mean, statistics.parameter_std, 1),
         "time": (torch.arange(frames, dtype=dtype) * of.time_step).expand(size, frames),
@@ -238,5 +267,9 @@ def batch(
 
 def named(of: Problem, drawn: Batch) -> dict[str, torch.Tensor]:
     """The coefficient fields and parameters of a batch by name, as `predict` takes them."""
-    fields = {name: drawn["coefficients"][:, place] for place, name in enumerate(of.coefficients)}
-    return fields | {name: drawn["parameters"][:, place] for place, name in enumerate(of.parameters)}
+    fields = {
+        name: drawn["coefficients"][:, place] for place, name in enumerate(of.spec.coefficient_channels)
+    }
+    return fields | {
+        name: drawn["parameters"][:, place] for place, name in enumerate(of.spec.parameter_names)
+    }

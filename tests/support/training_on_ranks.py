@@ -21,7 +21,7 @@ from pipeline.parallel.stopping import StoppedError
 from pipeline.problem import problem_of
 from pipeline.training import loop
 from surrogates import store
-from surrogates.contract import LeastSquares, Problem, fitting
+from surrogates.contract import LeastSquares, Problem, compatible_surrogates
 from tests.support import problems
 from tests.support.training_cases import read
 
@@ -79,8 +79,12 @@ def main(folder: Path) -> None:
             validate.run(made)
         dataset = Dataset.open(folder / "data" / kind)
         problem = problem_of(dataset)
-        new = [name for name in fitting(problem) if (name, problem.has_particles) not in trained]
-        trained |= {(name, problem.has_particles) for name in new}
+        new = [
+            name
+            for name in compatible_surrogates(problem)
+            if (name, problem.spec.has_particles) not in trained
+        ]
+        trained |= {(name, problem.spec.has_particles) for name in new}
         for name in new:
             for way in ways(name, dataset):
                 more, step = WAYS[way]
@@ -112,7 +116,7 @@ def smaller(name: str) -> list[str]:
 def noise(name: str, problem: Problem) -> list[str]:
     """Noise for those that see the state it is put on."""
     surrogate = store.build(name, problems.options(name), problem, "float64")
-    return ["training.noise=0.01"] if surrogate.sees_state else []
+    return ["training.noise=0.01"] if surrogate.uses_initial_state else []
 
 
 def stop(settings: Settings, step: int) -> None:

@@ -104,15 +104,15 @@ def test_learns_bodies_on_springs() -> None:
 def on_a_grid(autonomous: bool = True, **options: int) -> Surrogate:
     torch.manual_seed(0)
     plain = {"width": 24, "layers": 2, "reach": REACH, "points": 10**6} | options
-    return store.build("mlp", plain, problems.determined(autonomous), "float64")
+    return store.build("mlp", plain, problems.fading(autonomous), "float64")
 
 
 def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: int = 0) -> Batch:
-    """Windows of the exact solution, see `problems.determined`, from the frame `first`."""
+    """Windows of the exact solution, see `problems.fading`, from the frame `first`."""
     problem = surrogate.problem
     power = torch.tensor(rng.uniform(1, 3, count))
     time = torch.tensor((first + np.arange(REACH + 1)) * problem.time_step)
-    x, y = ((torch.arange(size, dtype=torch.float64) + 0.5) * 2 / size for size in problem.sites)
+    x, y = ((torch.arange(size, dtype=torch.float64) + 0.5) * 2 / size for size in problem.spec.shape)
     wave = torch.sin(np.pi * x)[:, None] * torch.sin(np.pi / 2 * y)
     states = [
         amplitude * torch.exp(-rate * 2 * 1.25 * np.pi**2 * power[:, None] * time)[..., None, None] * wave
@@ -120,7 +120,7 @@ def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: in
     ]
     return {
         "state": torch.stack(states, dim=2),
-        "coefficients": torch.full((count, 1, *problem.sites), 2.0, dtype=torch.float64),
+        "coefficients": torch.full((count, 1, *problem.spec.shape), 2.0, dtype=torch.float64),
         "parameters": power[:, None],
         "time": time.expand(count, -1),
         "uniform": torch.tensor(rng.random((count, surrogate.num_uniform))),

@@ -125,7 +125,7 @@ def test_what_the_solver_computes_solves_the_equation(case: str) -> None:
     typical = surrogate.equations(frames, surrogate._apart(at_start), when)
     assert found.keys() == typical.keys()
     for equation, values in found.items():
-        assert values.shape == (1, 1, *surrogate.problem.sites)
+        assert values.shape == (1, 1, *surrogate.problem.spec.shape)
         assert values.square().mean().sqrt() < small * typical[equation].square().mean().sqrt()
 
 
@@ -171,7 +171,7 @@ def test_learns_heat_conduction_from_the_equation_alone() -> None:
 
 
 def test_the_data_have_the_weight_that_they_are_given() -> None:
-    problem = problems.fitting("pi_deeponet")
+    problem = problems.learnable_problem("pi_deeponet")
     losses = []
     for weight in (0.0, 1.0, 3.0):
         torch.manual_seed(0)
@@ -197,7 +197,7 @@ def test_starts_that_miss_the_walls_and_jumps_are_refused(changes: dict[str, Any
     """As the solver tells them."""
     bar: dict[str, Any] = {"extent": [1.0], "resolution": 64, "boundary": {"x": "dirichlet"}}
     problem = problem_of(solver("heat", **(bar | changes)), np.array([0.0, 0.1]))
-    reason = PIDeepONet.misfit(problem)
+    reason = PIDeepONet.incompatibility(problem)
     assert (reason is None) if said is None else (said in str(reason))
 
 
@@ -229,6 +229,6 @@ def test_what_it_cannot_learn_is_refused() -> None:
             store.build(
                 "pi_deeponet",
                 problems.options("pi_deeponet") | wrong,
-                problems.fitting("pi_deeponet"),
+                problems.learnable_problem("pi_deeponet"),
                 "float64",
             )

@@ -19,7 +19,7 @@ from surrogates.physics.residual import Equation
 from surrogates.pinn import PINN
 from tests.support import problems
 
-DETERMINED = [problems.determined(), problems.determined_particles()]
+DETERMINED = [problems.fading(), problems.circling()]
 
 
 def built(problem: Problem, **options: Any) -> PINN:
@@ -42,7 +42,7 @@ def box(boundary: str, **changes: Any) -> Problem:
         bend = derivative(derivative(fields["temperature"], "x"), "x")
         return {"heat": derivative(fields["temperature"], "t") - parameters["power"] * bend}
 
-    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
+    def initial_condition(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
         return {"temperature": 0 * coordinates["x"] + 5.0}
 
     statistics = problems.problem((8,), (boundary,)).statistics
@@ -53,7 +53,7 @@ def box(boundary: str, **changes: Any) -> Problem:
         "lower": (1.0,),
         "determined": True,
         "residual": residual,
-        "fields_at_start": fields_at_start,
+        "initial_condition": initial_condition,
         "statistics": dataclasses.replace(
             statistics, mean=(300.0,), std=(10.0,), delta_std=(1.0,), coefficient_mean=(), coefficient_std=()
         ),
@@ -92,7 +92,7 @@ def test_a_periodic_axis_has_no_ends() -> None:
 
 
 def test_the_residual_by_jets_is_that_by_reverse_mode_and_by_hand() -> None:
-    surrogate = built(problems.determined())
+    surrogate = built(problems.fading())
     points = surrogate.points(uniform(surrogate))
     assert surrogate.equation is not None
     carried = surrogate._unbalanced(points)
@@ -131,7 +131,7 @@ def test_an_equation_of_fourth_order_is_learned_by_reverse_mode() -> None:
     assert "the equations plate ask for mixed derivatives" in str(surrogate.no_jacobian())
 
 
-@pytest.mark.parametrize("problem", DETERMINED, ids=lambda problem: problem.equation)
+@pytest.mark.parametrize("problem", DETERMINED, ids=lambda problem: problem.spec.name)
 def test_the_residuals_are_what_the_losses_are_the_mean_square_of(problem: Problem) -> None:
     for weight in (0.0, 0.3):
         surrogate = built(problem, data_weight=weight)
@@ -154,13 +154,13 @@ def flow(conserved: tuple[str, ...] = ("velocity_x", "velocity_y")) -> Problem:
             "curl": derivative(v, "x") - derivative(u, "y"),
         }
 
-    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
+    def initial_condition(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
         return {name: 0 * coordinates["x"] for name in ("velocity_x", "velocity_y", "conductivity")}
 
     velocity = ("velocity_x", "velocity_y")
     return problems.problem(
         (8, 8), ("periodic",) * 2, channels=velocity, divergence_free=(velocity,), determined=True,
-        conserved=conserved, residual=residual, fields_at_start=fields_at_start,
+        conserved=conserved, residual=residual, initial_condition=initial_condition,
     )  # fmt: skip
 
 
@@ -192,10 +192,10 @@ def test_the_mean_of_waves_is_no_drift() -> None:
     for number in (1, 2, 3, 4):
         for wave in (torch.sin(math.pi * number * x), torch.cos(math.pi * (x + number * y))):
             assert wave.mean().abs() < 1e-12
-    assert "mean" not in built(problems.determined())(uniform(built(problems.determined())))
+    assert "mean" not in built(problems.fading())(uniform(built(problems.fading())))
 
 
-@pytest.mark.parametrize("problem", DETERMINED, ids=lambda problem: problem.equation)
+@pytest.mark.parametrize("problem", DETERMINED, ids=lambda problem: problem.spec.name)
 def test_with_weight_0_no_frame_is_looked_at(problem: Problem) -> None:
     surrogate = built(problem, data_weight=0.0)
     batch = uniform(surrogate)
@@ -207,7 +207,7 @@ def test_with_weight_0_no_frame_is_looked_at(problem: Problem) -> None:
 
 def test_the_equation_alone_teaches_the_solution() -> None:
     """Springs of 1 to 3 rad/s over a fifth of a second: after some steps the network knows how they swing."""
-    problem = dataclasses.replace(problems.determined_particles(), duration=0.2)
+    problem = dataclasses.replace(problems.circling(), duration=0.2)
     surrogate = built(problem, data_weight=0.0, points=32, candidates=1)
     optimiser = torch.optim.LBFGS(surrogate.parameters(), max_iter=60, line_search_fn="strong_wolfe")
     batch = uniform(surrogate)
@@ -219,7 +219,7 @@ def test_the_equation_alone_teaches_the_solution() -> None:
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
-    assert problem.fields_at_start is not None
+    assert problem.initial_condition is not None
     rate = torch.tensor([2.5], dtype=torch.float64)
     angles = 2.0 * torch.arange(3, dtype=torch.float64) + rate * torch.tensor([[0.0], [0.2]])
     x, y = 50 * torch.cos(angles), 50 * torch.sin(angles)
@@ -267,8 +267,8 @@ def test_what_parameters_do_not_tell_is_refused() -> None:
 
 def test_bodies_that_start_all_but_together_are_refused() -> None:
     """Here by springs whose stiffness has a pole at an end of the range."""
-    even = problems.determined_particles()
-    assert PINN.misfit(even) is None
+    even = problems.circling()
+    assert PINN.incompatibility(even) is None
     stiff = even.residual
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def test_bodies_that_start_all_but_together_are_refused() -> None:
 
 
 def test_walls_of_one_axis_may_have_different_values() -> None:
-    assert PINN.misfit(box("dirichlet", boundary_values=((0.0, 1.0),))) is None
+    assert PINN.incompatibility(box("dirichlet", boundary_values=((0.0, 1.0),))) is None
 
 
 def test_times_outside_the_duration_are_told_or_refused() -> None:
@@ -330,7 +330,7 @@ def test_points_wait_for_those_before_them() -> None:
 
 
 def test_causality_weighs_the_residual_and_leaves_the_data() -> None:
-    problem = problems.determined_particles()
+    problem = problems.circling()
     plain = built(problem, causality=0.0, candidates=1)
     causal = built(problem, causality=0.5, candidates=1)
     batch = uniform(plain)
@@ -348,7 +348,7 @@ def test_causality_weighs_the_residual_and_leaves_the_data() -> None:
     assert 0 < points["weight"].min() < points["weight"].max() == 1
 
 
-@pytest.mark.parametrize("problem", DETERMINED, ids=lambda problem: problem.equation)
+@pytest.mark.parametrize("problem", DETERMINED, ids=lambda problem: problem.spec.name)
 def test_the_residuals_are_one_graph_for_the_compiler(problem: Problem) -> None:
     surrogate = built(problem)
     points = surrogate.points(uniform(surrogate))

@@ -113,10 +113,10 @@ def test_noise_is_on_the_given_frame_in_standard_deviations() -> None:
 @pytest.mark.parametrize("name", surrogate_names())
 def test_what_a_surrogate_could_not_learn_with_is_refused(name: str) -> None:
     """Noise on a state that it does not see, and an equation's residual of 3 digits."""
-    problem = problems.fitting(name)
+    problem = problems.learnable_problem(name)
     surrogate = store.build(name, problems.options(name), problem, "float32")
     for given, suits, said in (
-        ("noise=0.1", surrogate.sees_state, r"training\.noise=0\.1 .* set training\.noise=0"),
+        ("noise=0.1", surrogate.uses_initial_state, r"training\.noise=0\.1 .* set training\.noise=0"),
         ("precision=bfloat16", not surrogate.physics_informed, "too few for the equation's residual"),
     ):
         with nullcontext() if suits else pytest.raises(ValueError, match=said):

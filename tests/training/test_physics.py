@@ -54,15 +54,15 @@ def test_only_a_surrogate_that_asks_for_it_is_given_the_equation(
     dataset = Dataset.open(made_dataset(tmp_path, *harmonics))
     plain = train._problem(dataset, "fno")
     assert plain.determined
-    assert (plain.residual, plain.fields_at_start) == (None, None)
+    assert (plain.residual, plain.initial_condition) == (None, None)
     monkeypatch.setattr(FNO, "physics_informed", True)
     informed = train._problem(dataset, "fno")
     assert informed == plain == problem_of(dataset)
     assert Problem.from_json(informed.to_json()) == plain
     assert informed.residual is not None
-    assert informed.fields_at_start is not None
+    assert informed.initial_condition is not None
     trajectory = dataset.trajectory("train", 0)
     width = informed.extent[0] / informed.sites[0]
     x = informed.lower[0] + width * (np.arange(informed.sites[0]) + 0.5)
-    found = informed.fields_at_start({"x": x}, trajectory.parameters, np)
+    found = informed.initial_condition({"x": x}, trajectory.parameters, np)
     np.testing.assert_allclose(found["temperature"], trajectory.state[0, 0], rtol=0, atol=1e-6)

@@ -257,7 +257,7 @@ def test_another_configuration_is_refused_by_name_and_made_anew_on_request(
         trained(copied, dataset, "surrogate.width=6")
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
     trained(copied, dataset, "surrogate.width=6", "training.steps=10", "start_anew=true")
-    assert surrogates.load(folder).problem.sites == (24,)
+    assert surrogates.load(folder).problem.spec.shape == (24,)
     assert [checkpoint.load(path).step for path in checkpoint.paths(folder / "checkpoints")] == [5, 10]
 
 

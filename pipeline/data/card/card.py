@@ -11,6 +11,7 @@ from pipeline.data.card import figures
 from pipeline.data.manifest import Manifest
 from pipeline.data.plan import SPLITS
 from simsurrogate.files import write_whole
+from simsurrogate.spec import Axis
 
 #: So many failures are told on the card.
 _FAILURES = 10
@@ -37,7 +38,7 @@ def write(folder: Path, manifest: Manifest, statistics: dict[str, Any]) -> None:
     """Writes `README.md` and the pictures it shows."""
     pictures = figures.draw(folder, manifest)
     sections = [
-        f"# {manifest.spec['name']}\n\n    {manifest.spec['equation']}\n",
+        f"# {manifest.spec.name}\n\n    {manifest.spec.equation}\n",
         _axes(manifest),
         _fields(manifest, statistics),
         _parameters(manifest, statistics),
@@ -54,26 +55,25 @@ def write(folder: Path, manifest: Manifest, statistics: dict[str, Any]) -> None:
 def _axes(manifest: Manifest) -> str:
     times = manifest.header.times
     rows = [
-        [axis["name"], axis["unit"], axis["size"], axis["lower"], axis["upper"], _boundary(axis)]
-        for axis in manifest.spec["axes"]
+        [axis.name, axis.unit, axis.size, axis.lower, axis.upper, _boundary(axis)]
+        for axis in manifest.spec.axes
     ]
     rows.append(["time", "s", len(times), times[0], times[-1], ""])
     return "## Axes\n\n" + _table(["axis", "unit", "size", "from", "to", "boundary"], rows)
 
 
-def _boundary(axis: dict[str, Any]) -> str:
-    lower, upper = axis["boundary_values"]
-    walls = axis["boundary"] in ("dirichlet", "neumann")
-    return f"{axis['boundary']} {lower:g}, {upper:g}" if walls else axis["boundary"]
+def _boundary(axis: Axis) -> str:
+    lower, upper = axis.boundary_values
+    return f"{axis.boundary} {lower:g}, {upper:g}" if axis.has_walls else axis.boundary
 
 
 def _fields(manifest: Manifest, statistics: dict[str, Any]) -> str:
-    keys = ("min", "max", "mean", "std", "std_delta")
+    spec, keys = manifest.spec, ("min", "max", "mean", "std", "std_delta")
     rows = [
-        [field["name"], field["unit"], field["description"], varies]
-        + [statistics[key].get(field["name"], "") for key in keys]
-        for kind, varies in (("fields", "in time"), ("coefficients", "constant"))
-        for field in manifest.spec[kind]
+        [field.name, field.unit, field.description, varies]
+        + [statistics[key].get(field.name, "") for key in keys]
+        for fields, varies in ((spec.fields, "in time"), (spec.coefficient_fields, "constant"))
+        for field in fields
     ]
     heads = ["field", "unit", "meaning", "varies", *keys]
     return "## Fields, over the training split\n\n" + _table(heads, rows)
@@ -82,9 +82,9 @@ def _fields(manifest: Manifest, statistics: dict[str, Any]) -> str:
 def _parameters(manifest: Manifest, statistics: dict[str, Any]) -> str:
     keys = ("min", "max", "mean", "std")
     rows = [
-        [one["name"], one["unit"], one["description"], one["low"], one["high"]]
-        + [statistics["parameters"][one["name"]][key] for key in keys]
-        for one in manifest.spec["parameters"]
+        [one.name, one.unit, one.description, one.low, one.high]
+        + [statistics["parameters"][one.name][key] for key in keys]
+        for one in manifest.spec.parameters
     ]
     heads = ["parameter", "unit", "meaning", "from", "to", *keys]
     arrays = [f"`{name}` {list(shape)}" for name, shape in manifest.parameter_shapes.items()]

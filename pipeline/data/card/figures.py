@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.data.format.layout import field_path
 from pipeline.data.manifest import Manifest
 from pipeline.data.windows import Shards
 from pipeline.plots import fields, particles, series, spectra
@@ -31,9 +32,9 @@ def draw(folder: Path, manifest: Manifest) -> list[Path]:
     drawn = [
         _save(_trajectory(shards, number), folder / "pictures" / f"train-{number}.png") for number in numbers
     ]
-    if shards.header.spec["invariants"]:
+    if shards.header.spec.invariants:
         drawn.append(_save(_invariants(shards, len(numbers)), folder / "pictures" / "invariants.png"))
-    if all(axis["boundary"] == "periodic" for axis in shards.header.spec["axes"]):
+    if all(boundary == "periodic" for boundary in shards.header.spec.boundaries):
         drawn.append(_save(_spectra(shards), folder / "pictures" / "spectra.png"))
     return drawn
 
@@ -42,37 +43,38 @@ def _trajectory(shards: Shards, number: int) -> Figure:
     """Fields, or the paths of particles; memory is that of the frames shown."""
     header = shards.header
     arrays, row = _place(shards, number)
-    if header.axes == ["particle"]:
-        unit = next(field["unit"] for field in header.spec["fields"] if field["name"] == "x")
-        x, y = (arrays[f"t0_fields/{name}"][row] for name in ("x", "y"))
-        figure = particles.draw(header.times, x, y, unit, _FRAMES)
+    if header.spec.has_particles:
+        position = next(field for field in header.spec.fields if field.name == "position")
+        x, y = np.moveaxis(arrays[field_path(position)][row], -1, 0)[:2]
+        figure = particles.draw(header.times, x, y, position.unit, _FRAMES)
     else:
         frames = np.unique(np.linspace(0, len(header.times) - 1, _FRAMES).astype(int))
-        coefficients = np.empty((len(header.channels("coefficients")), *header.sites), header.precision)
-        shards.fill("coefficients", arrays, (row,), coefficients, axis=0)
+        coefficients = np.empty((len(header.spec.coefficient_channels), *header.spec.shape), header.precision)
+        shards.fill("coefficient_fields", arrays, (row,), coefficients, axis=0)
         states = _states(shards, number, frames)
-        figure = fields.draw(header, header.times[frames], states, coefficients)
-    values = ", ".join(f"{name} = {arrays[f'scalars/{name}'][row]:.3g}" for name in header.parameters)
+        figure = fields.draw(header.spec, header.times[frames], states, coefficients)
+    values = ", ".join(
+        f"{name} = {arrays[f'scalars/{name}'][row]:.3g}" for name in header.spec.parameter_names
+    )
     figure.suptitle(f"trajectory {arrays['sample'][row]}: {values}", fontsize="medium", wrap=True)
     return figure
 
 
 def _invariants(shards: Shards, count: int) -> Figure:
-    invariants = shards.header.spec["invariants"]
+    invariants = shards.header.spec.invariants
     values = np.empty((len(invariants), count, len(shards.header.times)))
     for number in range(count):
         arrays, row = _place(shards, number)
         for place, quantity in enumerate(invariants):
-            values[place, number] = arrays[f"scalars/{quantity['name']}"][row]
+            values[place, number] = arrays[f"scalars/{quantity.name}"][row]
     return series.draw(shards.header.times, invariants, values)
 
 
 def _spectra(shards: Shards) -> Figure:
     header = shards.header
-    axes, frames = header.spec["axes"], np.array([0, len(header.times) - 1])
-    extent = [axis["upper"] - axis["lower"] for axis in axes]
+    spec, frames = header.spec, np.array([0, len(header.times) - 1])
     states = _states(shards, 0, frames)
-    return spectra.draw(header.channels("fields"), extent, axes[0]["unit"], header.times[frames], states)
+    return spectra.draw(spec.channels, spec.extent, spec.axes[0].unit, header.times[frames], states)
 
 
 def _place(shards: Shards, number: int) -> tuple[dict[str, np.ndarray], int]:
@@ -85,7 +87,7 @@ def _states(shards: Shards, number: int, frames: np.ndarray) -> np.ndarray:
     """Some frames of a trajectory, (frames, C, *sites)."""
     header = shards.header
     arrays, row = _place(shards, number)
-    states = np.empty((len(frames), len(header.channels("fields")), *header.sites), header.precision)
+    states = np.empty((len(frames), len(header.spec.channels), *header.spec.shape), header.precision)
     for place, frame in enumerate(frames):
         shards.fill("fields", arrays, (row, frame), states[place], axis=0)
     return states

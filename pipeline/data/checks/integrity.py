@@ -22,7 +22,7 @@ from pipeline.data.manifest import (
     Receipt,
     completed,
     differences,
-    read_paper,
+    read_document,
     receipt_path,
     receipts_of,
 )
@@ -52,7 +52,7 @@ class Subject:
     @cached_property
     def receipt(self) -> Receipt:
         """The shard's receipt."""
-        return read_paper(receipt_path(self.folder, self.shard), Receipt)
+        return read_document(receipt_path(self.folder, self.shard), Receipt)
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -161,14 +161,14 @@ def finite(subject: Subject) -> str | None:
 
 def parameter_range(subject: Subject) -> str | None:
     """The scalar parameters lie in their range, those of the extrapolation split outside of it."""
-    for parameter in subject.manifest.spec["parameters"]:
-        low, high = parameter["low"], parameter["high"]
-        values = subject.arrays[f"scalars/{parameter['name']}"]
+    for parameter in subject.manifest.spec.parameters:
+        low, high = parameter.low, parameter.high
+        values = subject.arrays[f"scalars/{parameter.name}"]
         inside = (values >= low) & (values <= high)
         wrong = values[inside] if subject.shard.outside else values[~inside]
         if wrong.size:
             where = "outside of" if subject.shard.outside else "in"
-            return f"{parameter['name']}={wrong[0]:g} found, a value {where} [{low:g}, {high:g}] expected"
+            return f"{parameter.name}={wrong[0]:g} found, a value {where} [{low:g}, {high:g}] expected"
     return None
 
 

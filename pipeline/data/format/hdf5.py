@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from pipeline.data.format.layout import Item
+from simsurrogate.errors import UserError
 
 _ALIGNMENT = 64
 
@@ -91,7 +92,7 @@ def places(path: Path) -> dict[str, Place]:
     """Where each dataset of a file lies.
 
     Raises:
-        ValueError: the file is not HDF5, or holds what could lead outside of it: a link, or a dataset
+        UserError: the file is not HDF5, or holds what could lead outside of it: a link, or a dataset
             that is virtual, external, chunked or larger than the file.
     """
     with _opened(path) as file:
@@ -108,13 +109,13 @@ def attributes(path: Path, group: str = "/") -> dict[str, Any]:
     """The attributes of the file or of one of its groups or datasets.
 
     Raises:
-        ValueError: the file is not HDF5 or holds no such group.
+        UserError: the file is not HDF5 or holds no such group.
     """
     with _opened(path) as file:
         try:
             return dict(file[group].attrs)
         except KeyError:
-            raise ValueError(f"{path}: {group} is missing") from None
+            raise UserError(f"{path}: {group} is missing") from None
 
 
 @contextmanager
@@ -122,7 +123,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise ValueError(f"{path}: is not a readable HDF5 file: {error}") from None
+        raise UserError(f"{path}: is not a readable HDF5 file: {error}") from None
     with file:
         yield file
 
@@ -139,7 +140,7 @@ def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]
         entered.add(address)
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise ValueError(
+                raise UserError(
                     f"{path}: {prefix}{name} is a link that can lead outside of the file; refused"
                 )
             member = group[name]
@@ -148,20 +149,20 @@ def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]
             elif isinstance(member, h5py.Dataset):
                 yield prefix + name, member
             else:
-                raise ValueError(f"{path}: {prefix}{name} is neither a group nor a dataset; refused")
+                raise UserError(f"{path}: {prefix}{name} is neither a group nor a dataset; refused")
 
 
 def _place(path: Path, name: str, dataset: h5py.Dataset) -> Place:
     creation = dataset.id.get_create_plist()
     if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_external_count() > 0:
-        raise ValueError(
+        raise UserError(
             f"{path}: {name} is virtual, external, compact or chunked, not contiguous in this file; refused"
         )
     if dataset.dtype.hasobject or dataset.shape is None:
-        raise ValueError(f"{path}: {name} holds {dataset.dtype}, not plain numbers; refused")
+        raise UserError(f"{path}: {name} holds {dataset.dtype}, not plain numbers; refused")
     place = Place(dataset.id.get_offset() or 0, dataset.shape, dataset.dtype)
     if place.offset + place.num_bytes > path.stat().st_size:
-        raise ValueError(
+        raise UserError(
             f"{path}: {name} declares {place.num_bytes} bytes at {place.offset}, past the end of the file "
             f"({path.stat().st_size} bytes); refused"
         )

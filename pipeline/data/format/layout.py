@@ -1,4 +1,4 @@
-"""What a shard holds: every dataset of The Well's HDF5 layout, with its place, shape and meaning.
+"""The layout of a shard: every dataset of The Well's HDF5 format, with its path, shape and attributes.
 
 The Well: Ohana et al. 2024, arXiv 2412.00568; github.com/PolymathicAI/the_well, docs/data_format.md.
 """
@@ -6,48 +6,49 @@ The Well: Ohana et al. 2024, arXiv 2412.00568; github.com/PolymathicAI/the_well,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 
-SCHEMA_VERSION = 2
+from simsurrogate.spec import Axis, Field, Quantity, Spec
+
+GRID_VERSION = 2
+#: Since version 3 the positions and velocities of particles are vectors.
+PARTICLES_VERSION = 3
+
+#: The two kinds of fields: those of the state, and those that are constant in time.
+FieldKind = Literal["fields", "coefficient_fields"]
+FIELD_KINDS: tuple[FieldKind, FieldKind] = ("fields", "coefficient_fields")
+
+#: HDF5 attributes of a file, a group or a dataset by name.
+Attributes = dict[str, Any]
+
 _TEXT = h5py.string_dtype()
 
 
 @dataclass(frozen=True)
 class Header:
-    """What all shards of a data set share.
+    """The description that all shards of a data set share.
 
-    `spec` is a solver's `Spec` as plain data; `times` (T,) those of the frames; `precision` the type
-    of fields and coordinates; `parameter_shapes` the shapes of the parameters that are arrays;
-    `attributes` further marks on the file (seed, solver, code version).
+    `times` (T,) are the times of the frames, s; `precision` is the type of fields and coordinates;
+    `parameter_shapes` holds the shapes of the parameters that are arrays; `attributes` are further
+    attributes of the file (seed, solver, code version).
     """
 
-    spec: dict[str, Any]
+    spec: Spec
     times: np.ndarray
     precision: str
     parameter_shapes: dict[str, tuple[int, ...]]
-    attributes: dict[str, Any]
+    attributes: Attributes
 
-    @property
-    def sites(self) -> tuple[int, ...]:
-        """The number of sites along each axis."""
-        return tuple(axis["size"] for axis in self.spec["axes"])
+    def fields(self, kind: FieldKind) -> tuple[Field, ...]:
+        """The fields of the state, or the coefficient fields."""
+        return self.spec.fields if kind == "fields" else self.spec.coefficient_fields
 
-    @property
-    def axes(self) -> list[str]:
-        """The names of the axes."""
-        return [axis["name"] for axis in self.spec["axes"]]
-
-    @property
-    def parameters(self) -> list[str]:
-        """The names of the scalar parameters."""
-        return [parameter["name"] for parameter in self.spec["parameters"]]
-
-    def channels(self, kind: str) -> list[str]:
-        """The channels of `fields` or `coefficients`; a vector has one for each axis: `name_axis`."""
-        return [name for field in self.spec[kind] for name in channel_names(field, self.axes)]
+    def channels(self, kind: FieldKind) -> tuple[str, ...]:
+        """The channels of the state, or those of the coefficient fields."""
+        return self.spec.channels_of(self.fields(kind))
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Item:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     dimensions: tuple[str, ...]
-    attributes: dict[str, Any]
+    attributes: Attributes
     values: np.ndarray | None = None
 
     @property
@@ -73,120 +74,126 @@ class Item:
         return self.values is None
 
 
-def channel_names(field: dict[str, Any], axes: list[str]) -> list[str]:
-    """The channels of one field: its name, or `name_axis` for each component of a vector."""
-    return [f"{field['name']}_{axis}" for axis in axes] if field["order"] else [field["name"]]
+def schema_version(spec: Spec) -> int:
+    """The version of the format in which data of this spec are written."""
+    return PARTICLES_VERSION if spec.has_particles else GRID_VERSION
 
 
-def field_path(field: dict[str, Any]) -> str:
-    """Where a field of the spec lies: `t0_fields/NAME` for scalars, `t1_fields/NAME` for vectors."""
-    return f"t{field['order']}_fields/{field['name']}"
+def field_path(field: Field) -> str:
+    """The path of a field: `t0_fields/NAME` for scalars, `t1_fields/NAME` for vectors."""
+    return f"t{field.tensor_order}_fields/{field.name}"
 
 
 def items(header: Header, rows: int) -> dict[str, Item]:
-    """Every dataset of a shard of `rows` trajectories, by its path."""
-    steps = len(header.times)
+    """Return every dataset of a shard of `rows` trajectories, by its path."""
+    spec, steps = header.spec, len(header.times)
     double = np.dtype(np.float64)
-    found = {"sample": Item((rows,), np.dtype(np.int64), ("sample",), {"long_name": "trajectory index"})}
-    found |= _coordinates(header)
-    for kind, lead in (("fields", ("sample", "time")), ("coefficients", ("sample",))):
-        for field in header.spec[kind]:
-            found[field_path(field)] = _field(header, field, lead, rows)
-    for quantity in header.spec["parameters"]:
-        found[f"scalars/{quantity['name']}"] = Item(
-            (rows,), double, ("sample",), _meaning(quantity) | _varying("sample")
+    content = {"sample": Item((rows,), np.dtype(np.int64), ("sample",), {"long_name": "trajectory index"})}
+    content |= _coordinates(header)
+    for kind, lead in zip(FIELD_KINDS, (("sample", "time"), ("sample",)), strict=True):
+        for field in header.fields(kind):
+            content[field_path(field)] = _field(header, field, lead, rows)
+    for parameter in spec.parameters:
+        content[f"scalars/{parameter.name}"] = Item(
+            (rows,), double, ("sample",), _meaning(parameter) | _varying("sample")
         )
-    for quantity in header.spec["invariants"]:
-        found[f"scalars/{quantity['name']}"] = Item(
-            (rows, steps), double, ("sample", "time"), _meaning(quantity) | _varying("sample", "time")
+    for invariant in spec.invariants:
+        content[f"scalars/{invariant.name}"] = Item(
+            (rows, steps), double, ("sample", "time"), _meaning(invariant) | _varying("sample", "time")
         )
     for name, shape in header.parameter_shapes.items():
-        found[f"parameters/{name}"] = Item((rows, *shape), double, ("sample",), _varying("sample"))
-    return found | _boundaries(header)
+        content[f"parameters/{name}"] = Item((rows, *shape), double, ("sample",), _varying("sample"))
+    return content | _boundaries(header)
 
 
-def group_attributes(header: Header, rows: int) -> dict[str, dict[str, Any]]:
+def group_attributes(header: Header, rows: int) -> dict[str, Attributes]:
     """The attributes of the file and of its groups, by path; `complete` is false until all is written."""
     spec = header.spec
-    fields = [*spec["fields"], *spec["coefficients"]]
-    found: dict[str, dict[str, Any]] = {
+    fields = [*spec.fields, *spec.coefficient_fields]
+    scalars = [*spec.parameter_names, *(invariant.name for invariant in spec.invariants)]
+    groups: dict[str, Attributes] = {
         "/": header.attributes
         | {
-            "dataset_name": spec["name"],
-            "equation": spec["equation"],
+            "dataset_name": spec.name,
+            "equation": spec.equation,
             "grid_type": "cartesian",
-            "n_spatial_dims": len(spec["axes"]),
+            "n_spatial_dims": len(spec.axes),
             "n_trajectories": rows,
-            "simulation_parameters": _texts(header.parameters),
-            "schema_version": SCHEMA_VERSION,
+            "simulation_parameters": _texts(spec.parameter_names),
+            "schema_version": schema_version(spec),
             "complete": False,
         },
-        "dimensions": {"spatial_dims": _texts(header.axes)},
-        "scalars": {"field_names": _texts(header.parameters + [item["name"] for item in spec["invariants"]])},
+        "dimensions": {"spatial_dims": _texts(spec.axis_names)},
+        "scalars": {"field_names": _texts(scalars)},
     }
     for order in range(3):
-        names = [field["name"] for field in fields if field["order"] == order]
-        found[f"t{order}_fields"] = {"field_names": _texts(names)}
-    for axis in spec["axes"]:
-        kind = axis["boundary"]
-        walls = kind in ("dirichlet", "neumann")
-        found[f"boundary_conditions/{axis['name']}_boundary"] = {
-            "associated_dims": _texts([axis["name"]]),
-            "associated_fields": _texts([field["name"] for field in spec["fields"] if walls]),
-            "bc_type": "wall" if walls else kind,
-            "condition": kind,
+        names = [field.name for field in fields if field.tensor_order == order]
+        groups[f"t{order}_fields"] = {"field_names": _texts(names)}
+    for axis in spec.axes:
+        groups[f"boundary_conditions/{axis.name}_boundary"] = {
+            "associated_dims": _texts([axis.name]),
+            "associated_fields": _texts([field.name for field in spec.fields if axis.has_walls]),
+            "bc_type": "wall" if axis.has_walls else axis.boundary,
+            "condition": axis.boundary,
         } | _varying()
-    return found
+    return groups
 
 
 def _coordinates(header: Header) -> dict[str, Item]:
-    kind = np.dtype(header.precision)
+    precision, spec = np.dtype(header.precision), header.spec
     time = {"units": "s", "long_name": "time"} | _varying()
-    found = {"dimensions/time": Item(header.times.shape, kind, ("time",), time, header.times.astype(kind))}
-    for axis in header.spec["axes"]:
-        name, size, lower, upper = axis["name"], axis["size"], axis["lower"], axis["upper"]
-        centres = lower + (upper - lower) / size * (np.arange(size) + 0.5)
-        words = "number of the particle" if name == "particle" else f"cell centres along {name}"
-        attributes = {"units": axis["unit"], "long_name": words} | _varying()
-        found[f"dimensions/{name}"] = Item((size,), kind, (name,), attributes, centres.astype(kind))
-    if any(field["order"] for field in header.spec["fields"] + header.spec["coefficients"]):
-        names = np.array([name.encode() for name in header.axes])
+    times = header.times.astype(precision)
+    content = {"dimensions/time": Item(header.times.shape, precision, ("time",), time, times)}
+    for axis in spec.axes:
+        words = "number of the particle" if spec.has_particles else f"cell centres along {axis.name}"
+        attributes = {"units": axis.unit, "long_name": words} | _varying()
+        content[f"dimensions/{axis.name}"] = Item(
+            (axis.size,), precision, (axis.name,), attributes, axis.centres.astype(precision)
+        )
+    if any(field.tensor_order for field in (*spec.fields, *spec.coefficient_fields)):
+        names = np.array([name.encode() for name in spec.sites.directions])
         component = {"long_name": "component of a vector"}
-        found["component"] = Item(names.shape, names.dtype, ("component",), component, names)
-    return found
+        content["component"] = Item(names.shape, names.dtype, ("component",), component, names)
+    return content
 
 
-def _field(header: Header, field: dict[str, Any], lead: tuple[str, ...], rows: int) -> Item:
-    vector = field["order"] == 1
-    shape = (rows, *([len(header.times)] if "time" in lead else []), *header.sites)
+def _field(header: Header, field: Field, lead: tuple[str, ...], rows: int) -> Item:
+    spec = header.spec
+    components = spec.components(field) if field.tensor_order else ()
+    shape = (rows, *([len(header.times)] if "time" in lead else []), *spec.shape)
     return Item(
-        shape + ((len(header.axes),) if vector else ()),
+        shape + ((len(components),) if components else ()),
         np.dtype(header.precision),
-        (*lead, *header.axes, *(["component"] if vector else [])),
-        _meaning(field) | _varying(*lead) | {"dim_varying": np.ones(len(header.axes), bool)},
+        (*lead, *spec.axis_names, *(["component"] if components else [])),
+        _meaning(field) | _varying(*lead) | {"dim_varying": np.ones(len(spec.axes), bool)},
     )
 
 
 def _boundaries(header: Header) -> dict[str, Item]:
     """The mask of each axis marks its two end cells; the values mean something at walls alone."""
-    found = {}
-    for axis in header.spec["axes"]:
-        group, name = f"boundary_conditions/{axis['name']}_boundary", axis["name"]
-        mask = np.zeros(axis["size"], bool)
-        mask[[0, -1]] = True
-        values = np.array(axis["boundary_values"], np.dtype(header.precision))
-        found[f"{group}/mask"] = Item(mask.shape, mask.dtype, (name,), {}, mask)
-        found[f"{group}/values"] = Item(values.shape, values.dtype, (), {}, values)
-    return found
+    content = {}
+    for axis in header.spec.axes:
+        group = f"boundary_conditions/{axis.name}_boundary"
+        mask = _end_cells(axis)
+        values = np.array(axis.boundary_values, np.dtype(header.precision))
+        content[f"{group}/mask"] = Item(mask.shape, mask.dtype, (axis.name,), {}, mask)
+        content[f"{group}/values"] = Item(values.shape, values.dtype, (), {}, values)
+    return content
 
 
-def _meaning(quantity: dict[str, Any]) -> dict[str, Any]:
-    return {"units": quantity["unit"], "long_name": quantity["description"]}
+def _end_cells(axis: Axis) -> np.ndarray:
+    mask = np.zeros(axis.size, bool)
+    mask[[0, -1]] = True
+    return mask
 
 
-def _varying(*along: str) -> dict[str, bool]:
+def _meaning(quantity: Quantity) -> Attributes:
+    return {"units": quantity.unit, "long_name": quantity.description}
+
+
+def _varying(*along: str) -> Attributes:
     return {"sample_varying": "sample" in along, "time_varying": "time" in along}
 
 
-def _texts(names: list[str]) -> np.ndarray:
+def _texts(names: list[str] | tuple[str, ...]) -> np.ndarray:
     return np.array(names, dtype=_TEXT)

@@ -20,7 +20,8 @@ import numpy as np
 
 from pipeline.data.format import hdf5
 from pipeline.data.format.hdf5 import Place
-from pipeline.data.format.layout import Header, Item, field_path, group_attributes, items
+from pipeline.data.format.layout import FieldKind, Header, Item, field_path, group_attributes, items
+from simsurrogate.errors import StorageError
 from simsurrogate.files import partial_path, publish
 
 _COPY_BYTES = 2**24
@@ -46,7 +47,7 @@ class ShardWriter:
 
     def write_coefficients(self, window: tuple[slice, ...], coefficients: np.ndarray) -> None:
         """Writes a window (rows, *block) of the coefficient fields, (K, *window), likewise."""
-        self._write_fields("coefficients", window, coefficients)
+        self._write_fields("coefficient_fields", window, coefficients)
 
     def write_scalars(
         self,
@@ -59,7 +60,9 @@ class ShardWriter:
         (rows, T) each.
         """
         values: dict[str, Any] = {"sample": trajectories}
-        values |= {f"scalars/{name}": [one[name] for one in parameters] for name in self._header.parameters}
+        values |= {
+            f"scalars/{name}": [one[name] for one in parameters] for name in self._header.spec.parameter_names
+        }
         values |= {
             f"parameters/{name}": [one[name] for one in parameters] for name in self._header.parameter_shapes
         }
@@ -87,11 +90,11 @@ class ShardWriter:
         os.close(self._descriptor)
         self._partial.unlink(missing_ok=True)
 
-    def _write_fields(self, kind: str, window: tuple[slice, ...], values: np.ndarray) -> None:
-        channel, components = 0, len(self._header.axes)
-        for field in self._header.spec[kind]:
+    def _write_fields(self, kind: FieldKind, window: tuple[slice, ...], values: np.ndarray) -> None:
+        channel, components = 0, len(self._header.spec.sites.directions)
+        for field in self._header.fields(kind):
             place = self._places[field_path(field)]
-            if field["order"]:
+            if field.tensor_order:
                 part = np.moveaxis(values[channel : channel + components], 0, -1)
                 _write_window(self._descriptor, place, (*window, slice(0, components)), part)
                 channel += components
@@ -130,7 +133,7 @@ def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
         if error.errno not in _DISK_ERRORS:
             raise
         needed, free = _bytes_of(items(header, rows)), shutil.disk_usage(path.parent).free
-        raise OSError(
+        raise StorageError(
             f"cannot write {path}: {error.strerror}; it needs {needed} bytes and {free} are free; "
             "make room and run the same command again: finished shards are kept"
         ) from error

@@ -49,8 +49,8 @@ def draw(
         figure = draw_errors(results, split, results["surrogate"])
         caption = "Relative L2 error over time: median (line) and 10 to 90 % of the trajectories (band)."
         drawn.append(_save(figure, folder / f"{split}-errors.png", split, caption))
-        if dataset.spec["invariants"]:
-            figure = draw_invariants(results, split, dataset.spec["invariants"])
+        if dataset.spec.invariants:
+            figure = draw_invariants(results, split, dataset.spec.invariants)
             caption = (
                 "Invariants of the predicted states beside those of the true ones: their distance over time, "
                 "median (line) and 10 to 90 % of the trajectories (band); dashed, the size in the truth."
@@ -96,20 +96,23 @@ def _compare(
     """The name and the figure of each channel of the one trajectory in `cases`, or of its bodies."""
     truth = cases.state[0]
     prediction = np.concatenate([truth[:1], predict(surrogate, cases, 0, len(truth) - 1)[0]])
-    if surrogate.problem.has_particles:
-        yield "bodies", draw_bodies(truth, prediction, cases.time, dataset.units, f"bodies, {words}")
+    if surrogate.problem.spec.has_particles:
+        yield (
+            "bodies",
+            draw_bodies(truth, prediction, cases.time, dataset.spec.channel_units, f"bodies, {words}"),
+        )
         return
-    for place, (name, unit) in enumerate(zip(dataset.channels, dataset.units, strict=True)):
-        channel = Channel(name, unit, dataset.spec["axes"])
+    for place, (name, unit) in enumerate(zip(dataset.spec.channels, dataset.spec.channel_units, strict=True)):
+        channel = Channel(name, unit, dataset.spec.axes)
         title = f"{name.replace('_', ' ')}, {words}"
         yield name, draw_comparison(truth[:, place], prediction[:, place], cases.time, channel, title)
 
 
 def _values(dataset: Dataset, cases: Cases) -> str:
     """The scalar parameters of the one trajectory in `cases`, with units."""
-    named = ((parameter, cases.parameters[parameter["name"]][0]) for parameter in dataset.spec["parameters"])
+    named = ((parameter, cases.parameters[parameter.name][0]) for parameter in dataset.spec.parameters)
     return ", ".join(
-        f"{label(one['name'], '1')} {value:.3g} {unit_words(one['unit'])}".rstrip() for one, value in named
+        f"{label(one.name, '1')} {value:.3g} {unit_words(one.unit)}".rstrip() for one, value in named
     )
 
 

@@ -137,15 +137,15 @@ def _invariants(found: dict[str, Any], dataset: Dataset) -> list[tuple[str, str,
     """Name, unit, and the size of each invariant with its error at the end of the roll-out."""
     return [
         (
-            quantity["name"],
-            quantity["unit"],
+            quantity.name,
+            quantity.unit,
             [
                 number(one["size"]),
                 *(number(one["error"][key][-1]) for key in ("median", "mean", "q90", "max")),
             ],
         )
-        for quantity in dataset.spec["invariants"]
-        for one in [found["invariants"][quantity["name"]]]
+        for quantity in dataset.spec.invariants
+        for one in [found["invariants"][quantity.name]]
     ]
 
 
@@ -178,8 +178,12 @@ def _warnings(
     origin = _model(settings)["configuration"]["dataset"]
     if origin != dataset.identity:
         warnings.append(f"The model was trained on another data set, {origin}.")
-    ranges = [(parameter["low"], parameter["high"]) for parameter in dataset.spec["parameters"]]
-    for name, trained, tested in zip(problem.parameters, problem.parameter_ranges, ranges, strict=True):
+    for name, trained, tested in zip(
+        problem.spec.parameter_names,
+        problem.spec.parameter_ranges,
+        dataset.spec.parameter_ranges,
+        strict=True,
+    ):
         if tuple(trained) != tested:
             warnings.append(
                 f"{name} was trained on {trained[0]:g} to {trained[1]:g}; "

@@ -16,6 +16,7 @@ from pipeline.jobs.slurm import sbatch, status
 from pipeline.jobs.slurm.sbatch import Job, Paper, Submitted
 from pipeline.jobs.slurm.status import Task
 from pipeline.runs import lock, records
+from simsurrogate.errors import UserError
 
 _ALIVE = ("pending", "running")
 
@@ -37,7 +38,7 @@ def start(settings: Settings, arguments: Sequence[str]) -> None:
     """Submits all jobs of a chain, or prints their lines if `dry_run`.
 
     Raises:
-        ValueError: jobs of this run are in the queue already, or Slurm refuses one: then those before it
+        UserError: jobs of this run are in the queue already, or Slurm refuses one: then those before it
             are cancelled.
     """
     steps = [_Step(job, [], []) for job in sbatch.jobs(settings.launcher.parts)]
@@ -45,10 +46,10 @@ def start(settings: Settings, arguments: Sequence[str]) -> None:
         _print_lines(settings, arguments, steps)
         return
     with lock.waited_for(settings.run / "locks" / "chain.lock"):
-        paper = sbatch.read_paper(settings.run)
+        paper = sbatch.read_document(settings.run)
         alive = _alive(paper, settings.run) if paper else []
         if alive:
-            raise ValueError(
+            raise UserError(
                 f"{settings.run} has jobs in the queue ({', '.join(alive)}): "
                 f"`python -m pipeline.chain status run={settings.run}` shows them, `cancel` ends them; "
                 "another chain wants another run= folder"
@@ -62,7 +63,7 @@ def resume(settings: Settings, arguments: Sequence[str]) -> None:
     """Submits what failed, was cancelled or never began, and all that waits for it; prints it if `dry_run`.
 
     Raises:
-        ValueError: Slurm refuses a job: then those before it are cancelled.
+        UserError: Slurm refuses a job: then those before it are cancelled.
     """
     with lock.waited_for(settings.run / "locks" / "chain.lock"):
         paper = _paper_of(settings.run)
@@ -93,7 +94,7 @@ def typed(run: Path) -> Paper:
     """The paper of a chain, which tells what was typed to start it and where.
 
     Raises:
-        ValueError: no chain of jobs was started in this folder.
+        UserError: no chain of jobs was started in this folder.
     """
     return _paper_of(run)
 
@@ -131,7 +132,7 @@ def _submit(settings: Settings, steps: Sequence[_Step], paper: Paper) -> Paper:
             except ValueError as error:
                 status.cancel(submitted)
                 told = f"\nthe jobs before it are cancelled: {', '.join(submitted)}" if submitted else ""
-                raise ValueError(f"{error}{told}") from None
+                raise UserError(f"{error}{told}") from None
             submitted.append(number)
             log = sbatch.log_pattern(job, run)
             taken = Submitted(job.name, job.stage, job.tasks, number, tuple(line), log)
@@ -163,9 +164,9 @@ def _alive(paper: Paper, run: Path) -> list[str]:
 
 
 def _paper_of(run: Path) -> Paper:
-    paper = sbatch.read_paper(run)
+    paper = sbatch.read_document(run)
     if paper is None:
-        raise ValueError(
+        raise UserError(
             f"no chain of jobs was started in {run}: {sbatch.paper_path(run)} is not there; squeue "
             "shows jobs that were submitted by hand"
         )

@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from pipeline.config.settings import Launcher
+from simsurrogate.errors import UserError
 from simsurrogate.files import writable_folder, write_whole
 
 
@@ -81,10 +82,10 @@ def log_pattern(job: Job, run: Path) -> str:
     """Where a job writes what it prints; %j, %A and %a are Slurm's.
 
     Raises:
-        ValueError: Slurm would take the name of the run folder for something else.
+        UserError: Slurm would take the name of the run folder for something else.
     """
     if set(str(run)) & set("\\\n"):
-        raise ValueError(f"run={str(run)!r}: Slurm takes no backslash or line break in the path of a log")
+        raise UserError(f"run={str(run)!r}: Slurm takes no backslash or line break in the path of a log")
     folder = str(run.absolute() / "jobs" / "logs").replace("%", "%%")
     return f"{folder}/{job.name}-{'%A_%a' if job.tasks else '%j'}.out"
 
@@ -93,7 +94,7 @@ def submit(line: Sequence[str], setup: Path) -> str:
     """Hands a job to Slurm; its number.
 
     Raises:
-        ValueError: sbatch is not there, or refuses the job; the message is its own.
+        UserError: sbatch is not there, or refuses the job; the message is its own.
     """
     try:
         result = subprocess.run(
@@ -104,12 +105,12 @@ def submit(line: Sequence[str], setup: Path) -> str:
             check=False,
         )
     except FileNotFoundError:
-        raise ValueError(
+        raise UserError(
             "sbatch was not found: launcher=slurm works where Slurm's commands are on PATH; "
             "launcher=local runs the chain here"
         ) from None
     if result.returncode != 0:
-        raise ValueError(f"Slurm refused the job: {result.stderr.strip()}\n  {shlex.join(line)}")
+        raise UserError(f"Slurm refused the job: {result.stderr.strip()}\n  {shlex.join(line)}")
     return result.stdout.strip().split(";")[0]
 
 
@@ -152,11 +153,11 @@ class Paper:
         return found
 
 
-def read_paper(run: Path) -> Paper | None:
+def read_document(run: Path) -> Paper | None:
     """The paper of a run's chain, or None where no chain was submitted.
 
     Raises:
-        ValueError: it cannot be read.
+        UserError: it cannot be read.
     """
     path = paper_path(run)
     if not path.is_file():
@@ -169,7 +170,7 @@ def read_paper(run: Path) -> Paper | None:
         )
         return Paper(tuple(found["arguments"]), str(found["folder"]), taken)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); delete it and start the chain anew") from error
+        raise UserError(f"{path} cannot be read ({error}); delete it and start the chain anew") from error
 
 
 def paper_path(run: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.jobs.slurm.sbatch import Paper, Submitted
 from pipeline.runs import records
+from simsurrogate.errors import UserError
 
 #: So many bytes of a log are looked through for an error.
 _END_OF_LOG = 2**14
@@ -64,7 +65,7 @@ def tasks(paper: Paper, run: Path) -> dict[str, list[Task]]:
     """The newest attempt at each job and task, by the job's name.
 
     Raises:
-        ValueError: Slurm does not answer.
+        UserError: Slurm does not answer.
     """
     newest = paper.newest()
     numbers = {job.number for by_task in newest.values() for job in by_task.values()}
@@ -162,7 +163,7 @@ def _shown(number: str) -> Iterator[tuple[str, dict[str, str]]]:
     if answer.returncode != 0:
         if "Invalid job id" in answer.stderr:
             return
-        raise ValueError(f"Slurm does not answer: {answer.stderr.strip()}; try again later")
+        raise UserError(f"Slurm does not answer: {answer.stderr.strip()}; try again later")
     for line in answer.stdout.splitlines():
         # The first word of a name is Slurm's own; a job's name or command could hold a second.
         facts = dict(word.split("=", 1) for word in reversed(line.split()) if "=" in word)
@@ -193,4 +194,4 @@ def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-        raise ValueError(f"Slurm does not answer: {error}; ask where its commands are on PATH") from None
+        raise UserError(f"Slurm does not answer: {error}; ask where its commands are on PATH") from None

@@ -23,7 +23,7 @@ def with_noise(
     if scale == 0:
         return batch
     state = batch["state"].clone()
-    std = torch.tensor(problem.statistics.std, dtype=torch.float64).view(-1, *[1] * len(problem.sites))
+    std = torch.tensor(problem.statistics.std, dtype=torch.float64).view(-1, *[1] * len(problem.spec.shape))
     for window, place in zip(state, places, strict=True):
         words = np.random.SeedSequence([seed, step, int(place)]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))

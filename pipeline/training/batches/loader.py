@@ -30,7 +30,7 @@ class Reader:
         waited: seconds that `take` took since it was last set to zero.
 
     Raises:
-        ValueError: a trajectory has fewer than `length` frames.
+        UserError: a trajectory has fewer than `length` frames.
     """
 
     def __init__(self, dataset: Dataset, length: int, like: torch.Tensor):

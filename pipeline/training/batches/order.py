@@ -6,6 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from simsurrogate.errors import UserError
+
 
 class Batches:
     """The global batches of a training run, and one rank's share of each, in parts.
@@ -24,7 +26,7 @@ class Batches:
         num_parts: parts of a rank's share, of which one at a time is in memory.
 
     Raises:
-        ValueError: the batch cannot be shared equally among the ranks, or a share among its parts, or
+        UserError: the batch cannot be shared equally among the ranks, or a share among its parts, or
             there is no window.
     """
 
@@ -32,12 +34,12 @@ class Batches:
         self, num_windows: int, batch_size: int, seed: int, rank: int, size: int, *, num_parts: int = 1
     ):
         if num_windows < 1:
-            raise ValueError(
+            raise UserError(
                 "the training split has no window of training.unroll + 1 frames: lower training.unroll"
             )
         if batch_size % size:
             legal = [count for count in range(1, batch_size + 1) if batch_size % count == 0]
-            raise ValueError(
+            raise UserError(
                 f"training.batch_size={batch_size} cannot be shared by {size} ranks: start with one of "
                 f"{', '.join(map(str, legal))} ranks, or change it to a multiple of {size}"
             )
@@ -47,7 +49,7 @@ class Batches:
         share = batch_size // size
         if share % num_parts:
             legal = [count for count in range(1, share + 1) if share % count == 0]
-            raise ValueError(
+            raise UserError(
                 f"training.batch_size={batch_size} is {share} windows on each of {size} ranks, which "
                 f"training.gradient_accumulation_steps={num_parts} does not divide: set it to one of "
                 f"{', '.join(map(str, legal))}"

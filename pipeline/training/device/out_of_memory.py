@@ -10,6 +10,7 @@ import torch
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.batches.order import Batches
+from simsurrogate.errors import UserError
 
 
 @contextmanager
@@ -17,12 +18,12 @@ def exhaustion_explained(batches: Batches, options: Training, ranks: Ranks) -> I
     """Turns the device's lack of memory into a message that a user can act on.
 
     Raises:
-        ValueError: the device is out of memory; with the batch size that was tried.
+        UserError: the device is out of memory; with the batch size that was tried.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise ValueError(
+        raise UserError(
             f"{ranks.device} is out of memory with {batches.at_once} windows of {options.unroll + 1} frames "
             f"at once (training.batch_size={options.batch_size} on {ranks.size} ranks, in "
             f"{batches.num_parts} parts): raise training.gradient_accumulation_steps, which leaves the "

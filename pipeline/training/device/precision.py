@@ -11,6 +11,7 @@ import torch
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.device.equivalence import bound_of, excess, relative_errors
+from simsurrogate.errors import UserError
 from surrogates.contract import Batch, Surrogate
 
 _Tensors = Mapping[str, torch.Tensor]
@@ -22,7 +23,7 @@ _SHAPES = ((4096, 32, 32), (64, 128, 128), (48, 64, 24), (512, 512, 512))
 
 
 def check_device(precision: str, device: torch.device) -> None:
-    """Raises ValueError where `precision` is bfloat16 and the device cannot compute in it."""
+    """Raises UserError where `precision` is bfloat16 and the device cannot compute in it."""
     if precision != "bfloat16":
         return
     if device.type == "cuda":
@@ -30,7 +31,7 @@ def check_device(precision: str, device: torch.device) -> None:
     else:
         has_it = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     if not has_it:
-        raise ValueError(
+        raise UserError(
             f"training.precision=bfloat16, but {device.type} here has no bfloat16 arithmetic; "
             "set training.precision=float32"
         )
@@ -41,7 +42,7 @@ def check_mixed(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ra
     all ranks. They are those of half a batch, which in float32 takes the memory of a whole one in bfloat16.
 
     Raises:
-        ValueError: one is above half the digits of bfloat16, on any rank.
+        UserError: one is above half the digits of bfloat16, on any rank.
     """
     usual = options.model_copy(update={"precision": "float32"})
     count = (len(batch["state"]) + 1) // 2
@@ -52,7 +53,7 @@ def check_mixed(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ra
     errors = {name: max(0.0, *ranks.gather(error)) for name, error in errors.items()}
     told = excess(errors, bound_of(options))
     if told:
-        raise ValueError(
+        raise UserError(
             f"training.precision=bfloat16 is too coarse for {type(surrogate).__name__} on these data: on the "
             f"first batch {told}; set training.precision=float32"
         )

@@ -19,6 +19,7 @@ from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.step import Model, count_step
 from pipeline.training.train_state import State
+from simsurrogate.errors import UserError
 from surrogates.contract import Batch, LeastSquares, Surrogate
 
 #: The normal equations of as many take 128 MiB, and a second to solve.
@@ -28,22 +29,22 @@ _ROOM_FOR_ROWS = 64 * 2**20
 
 
 def check(surrogate: Surrogate, options: Training) -> None:
-    """Raises ValueError where the method has no use: no residuals, too many weights, or float32."""
+    """Raises UserError where the method has no use: no residuals, too many weights, or float32."""
     count = sum(weight.numel() for weight in surrogate.parameters())
     wanted = "training.finish.method=levenberg_marquardt"
     if not isinstance(surrogate, LeastSquares):
         name = type(surrogate).__name__
-        raise ValueError(f"{wanted} needs residuals to square, and {name} has none: take lbfgs")
+        raise UserError(f"{wanted} needs residuals to square, and {name} has none: take lbfgs")
     reason = surrogate.no_jacobian()
     if reason is not None:
-        raise ValueError(f"{wanted} has no derivatives of the residuals, as {reason}: take lbfgs")
+        raise UserError(f"{wanted} has no derivatives of the residuals, as {reason}: take lbfgs")
     if count > MOST_WEIGHTS:
-        raise ValueError(
+        raise UserError(
             f"{wanted} solves for all weights at once, at most {MOST_WEIGHTS}; these are {count}: make the "
             "surrogate smaller, or take lbfgs"
         )
     if options.precision != "float64":
-        raise ValueError(f"{wanted} squares round-off: set training.precision=float64")
+        raise UserError(f"{wanted} squares round-off: set training.precision=float64")
 
 
 def levenberg_marquardt(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from simsurrogate.errors import UserError
 from solvers.heat.diffusivity import Diffusivity
 from solvers.heat.operator import DiffusionOperator, Walls
 from solvers.heat.schemes.adi import AlternatingDirections
@@ -31,7 +32,7 @@ class Schemes:
         method: the scheme in words.
 
     Raises:
-        ValueError: the scheme does not fit the diffusivity, or the declared step does not fit the scheme.
+        UserError: the scheme does not fit the diffusivity, or the declared step does not fit the scheme.
     """
 
     def __init__(
@@ -43,20 +44,20 @@ class Schemes:
             varying = "adi" if alone and diffusivity.smooth else "rkl2"
             name = varying if diffusivity.fields else "exact"
         if name == "adi" and grid.communicator.size > 1:
-            raise ValueError(
+            raise UserError(
                 f"scheme=adi solves along whole lines of cells and cannot share a box among "
                 f"{grid.communicator.size} ranks; use scheme=rkl2, or groups of one rank"
             )
         if name == "adi" and time_step is not None and len(grid.extent) == 3:
-            raise ValueError(
+            raise UserError(
                 f"time_step={time_step} s with scheme=adi in three dimensions could grow unseen: that "
                 "splitting is not stable for every k and step; set it to null, which controls the error, or "
                 "choose scheme=rkl2"
             )
         if name == "exact" and diffusivity.fields:
-            raise ValueError("scheme=exact needs diffusivity.kind=constant; use automatic, adi or rkl2")
+            raise UserError("scheme=exact needs diffusivity.kind=constant; use automatic, adi or rkl2")
         if name == "exact" and time_step is not None:
-            raise ValueError(
+            raise UserError(
                 f"time_step={time_step} s has no use: the exact scheme makes no error in time; set it to "
                 "null, or choose scheme=rkl2"
             )
@@ -85,7 +86,7 @@ def _check_euler(grid: Grid, highest: float, time_step: float) -> None:
     limit = 1 / (2 * highest * sum(1 / width**2 for width in grid.spacing))
     if time_step > limit:
         spacing = ", ".join(f"{width:.3g}" for width in grid.spacing)
-        raise ValueError(
+        raise UserError(
             f"time_step={time_step} s exceeds the stable limit {limit:.3g} s of forward Euler, for a spacing "
             f"of {spacing} m and a diffusivity up to {highest:.3g} m^2/s; use a smaller step, null, or "
             "scheme=rkl2"

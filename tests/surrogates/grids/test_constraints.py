@@ -30,7 +30,7 @@ from tests.support.training_cases import made_dataset, same, trained
 NAMES = [
     name for name in surrogate_names() if "constraints" in inspect.signature(surrogate_class(name)).parameters
 ]
-CLOSED = problems.told((16, 17), ("periodic", "neumann"), conserved=("temperature",))
+CLOSED = problems.parametric((16, 17), ("periodic", "neumann"), conserved=("temperature",))
 FLOWS = [problems.flow(sites) for sites in ((16, 17), (17, 16), (8, 9, 10))]
 #: Those whose form meets walls by itself.
 WITHOUT_WALLS = {"pinn", "pi_deeponet"}
@@ -48,7 +48,7 @@ WALLS: dict[str, tuple[tuple[int, ...], tuple[str, ...], tuple[tuple[float, floa
 
 def walled(case: str) -> Problem:
     sites, boundaries, values = WALLS[case]
-    return problems.told(sites, boundaries, boundary_values=values)
+    return problems.parametric(sites, boundaries, boundary_values=values)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def built(name: str, problem: Problem, *constraints: str) -> Surrogate:
     """With weights so large that 20 steps lead far away."""
     torch.manual_seed(1)
     options = problems.options(name) | {"constraints": list(constraints)}
-    coarse = {"modes": 2, "levels": 1} if min(problem.sites) < 16 else {}
+    coarse = {"modes": 2, "levels": 1} if min(problem.spec.shape) < 16 else {}
     options |= {option: value for option, value in coarse.items() if option in options}
     surrogate = store.build(name, options, problem, "float64")
     with torch.no_grad():
@@ -104,7 +104,7 @@ def wall_values(state: torch.Tensor, axis: int) -> torch.Tensor:
 def test_mixed_precision_leaves_constraints_as_exact(problem: Problem, constraint: Any) -> None:
     constraints = Constraints(problem, [constraint])
     torch.manual_seed(0)
-    state, start = torch.randn(2, 2, *problem.sites, len(problem.channels))
+    state, start = torch.randn(2, 2, *problem.spec.shape, len(problem.spec.channels))
     expected = constraints(state, start)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(constraints(state, start), expected)
@@ -139,7 +139,7 @@ def test_the_mean_of_conserved_channels_is_that_of_the_start(name: str) -> None:
 def test_walls_have_their_values(name: str, case: str) -> None:
     problem = walled(case)
     state = rolled_out(built(name, problem, "boundary"))[:, 1]
-    for axis, kind in enumerate(problem.boundaries):
+    for axis, kind in enumerate(problem.spec.boundaries):
         if kind != "dirichlet":
             continue
         found = wall_values(state, axis)
@@ -147,19 +147,19 @@ def test_walls_have_their_values(name: str, case: str) -> None:
             case == "one hot wall"
         ):  # nothing is asked of the lines within three cells of a wall of another value
             found = found[..., 3:-3, :]
-        wrong = (found - torch.tensor(problem.boundary_values[axis])).abs().amax()
+        wrong = (found - torch.tensor(problem.spec.boundary_values[axis])).abs().amax()
         assert wrong < 1e-11 * state.abs().max()
 
 
-@pytest.mark.parametrize("problem", FLOWS, ids=lambda problem: str(problem.sites))
+@pytest.mark.parametrize("problem", FLOWS, ids=lambda problem: str(problem.spec.shape))
 @pytest.mark.parametrize("name", NAMES)
 def test_a_velocity_has_no_divergence(name: str, problem: Problem) -> None:
     _, end = rolled_out(built(name, problem, "mean", "divergence")).unbind(1)
     _, free = rolled_out(built(name, problem)).unbind(1)
     for held, unheld in zip(end[:, 1:], free[:, 1:], strict=True):
-        found, terms = divergence(held, problem.extent)
+        found, terms = divergence(held, problem.spec.extent)
         assert found < 1e-13 * terms
-        found, terms = divergence(unheld, problem.extent)
+        found, terms = divergence(unheld, problem.spec.extent)
         assert found > 0.1 * terms
 
 
@@ -175,11 +175,11 @@ def test_a_velocity_has_no_divergence(name: str, problem: Problem) -> None:
 @pytest.mark.usefixtures("double")
 def test_it_is_the_nearest_state_that_keeps_the_constraints(problem: Problem, names: Any) -> None:
     """An orthogonal projection: twice is once, and what it takes away is normal to what it leaves free."""
-    count = len(problem.channels)
+    count = len(problem.spec.channels)
     units = dataclasses.replace(problem.statistics, mean=(0.0,) * count, std=(1.0,) * count)
     constraints = Constraints(dataclasses.replace(problem, statistics=units), names)
     generator = torch.Generator().manual_seed(3)
-    shape = (2, *problem.sites, len(problem.channels))
+    shape = (2, *problem.spec.shape, len(problem.spec.channels))
     state, other, start = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
     held, also = constraints(state, start), constraints(other, start)
     assert not torch.allclose(held, state)

@@ -16,7 +16,7 @@ from pipeline.problem import expected_problem, with_physics
 from surrogates import store
 from surrogates.contract import Problem
 from surrogates.networks.taylor_mlp import _Tanh
-from surrogates.physics.initial_condition import fields_at_start
+from surrogates.physics.initial_condition import initial_condition
 from surrogates.pinn import PINN
 from tests.support import problems
 from tests.support.training_cases import read
@@ -38,7 +38,7 @@ def varied() -> Problem:
         flux = parameters["power"] * fields["conductivity"] * derivative(fields["temperature"], "x")
         return {"heat": derivative(fields["temperature"], "t") - derivative(flux, "x") - 3.0}
 
-    def fields_at_start(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
+    def initial_condition(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
         wave = functions.sin(math.pi * coordinates["x"])
         return {"temperature": parameters["power"] * wave, "conductivity": 2 + wave}
 
@@ -47,7 +47,7 @@ def varied() -> Problem:
     )
     return problems.problem(
         (8,), ("periodic",), channels=("temperature",), units=("K",), determined=True, residual=residual,
-        fields_at_start=fields_at_start, statistics=statistics,
+        initial_condition=initial_condition, statistics=statistics,
     )  # fmt: skip
 
 
@@ -92,8 +92,8 @@ def test_what_is_left_of_the_bodies_equation_is_that_by_forward_mode() -> None:
 
     def fields(time: torch.Tensor) -> dict[str, torch.Tensor]:
         inputs = torch.cat([time[:, None], points["inputs"][:, 1:]], dim=1)
-        start = fields_at_start(problem, inputs, columns)
-        moved = dict(zip(problem.channels, pinn.change(inputs).unbind(1), strict=True))
+        start = initial_condition(problem, inputs, columns)
+        moved = dict(zip(problem.spec.channels, pinn.change(inputs).unbind(1), strict=True))
         return {name: values + moved.get(name, 0) for name, values in start.items()}
 
     time = at["t"].value
@@ -131,7 +131,7 @@ def flow(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
 
 
 def test_fields_of_other_diffusivities_share_their_second_derivatives_alone() -> None:
-    pinn = surrogate(dataclasses.replace(problems.determined(), residual=flow))
+    pinn = surrogate(dataclasses.replace(problems.fading(), residual=flow))
     assert pinn.equation is not None
     assert pinn.equation.orders is not None
     assert pinn.equation.orders.together == (XX, YY)
@@ -157,7 +157,7 @@ def test_derivatives_that_unknown_fields_enter_stay_apart(name: str) -> None:
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         return {"left": APART[name](fields, derivative, parameters)}
 
-    pinn = surrogate(dataclasses.replace(problems.determined(), residual=residual))
+    pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
     assert pinn.equation is not None
     assert pinn.equation.operator is None
     agrees_with_reverse_mode(pinn)
@@ -172,7 +172,7 @@ def test_equations_that_weigh_derivatives_differently_keep_them_apart() -> None:
             "other": derivative(p, "t") - along - 2 * across,
         }
 
-    pinn = surrogate(dataclasses.replace(problems.determined(), residual=residual))
+    pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
     assert pinn.equation is not None
     assert pinn.equation.operator is None
     agrees_with_reverse_mode(pinn)
@@ -184,7 +184,7 @@ def test_transport_needs_one_derivative_along_its_way() -> None:
         way = 0.3 * derivative(u, "x") + parameters["power"] * derivative(u, "y")
         return {"transport": derivative(u, "t") + way}
 
-    pinn = surrogate(dataclasses.replace(problems.determined(), residual=residual))
+    pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
     assert pinn.equation is not None
     assert pinn.equation.orders is not None
     assert set(pinn.equation.orders.together) == {T, X, Y}

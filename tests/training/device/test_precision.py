@@ -67,7 +67,7 @@ def test_the_record_tells_the_way(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", MIXED)
 def test_mixed_precision_is_shown_to_be_harmless(name: str) -> None:
-    problem = problems.fitting(name)
+    problem = problems.learnable_problem(name)
     torch.manual_seed(0)
     surrogate = store.build(name, problems.options(name), problem, "float32")
     batch = problems.batch(problem, 8, num_uniform=surrogate.num_uniform)
@@ -90,7 +90,7 @@ def test_mixed_precision_that_loses_the_loss_is_refused_with_the_figure() -> Non
 
 
 def test_a_batch_without_a_loss_to_compare_with_is_no_fault_of_the_precision() -> None:
-    problem = problems.fitting("fno")
+    problem = problems.learnable_problem("fno")
     surrogate = store.build("fno", problems.options("fno"), problem, "float32")
     batch = problems.batch(problem, 8)
     batch["state"][0] = torch.nan

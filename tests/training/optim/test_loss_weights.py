@@ -19,7 +19,7 @@ from tests.support import problems
 from tests.support.training_cases import made_dataset, read
 
 ALONE = Ranks(0, 1, torch.device("cpu"), {"here": 1})
-PROBLEM = problems.determined()
+PROBLEM = problems.fading()
 #: A bar whose conductivity and two amplitudes tell all, and a small network for it.
 BAR = (
     "solver.boundary.x=dirichlet",

@@ -1,0 +1,129 @@
+"""Classes that are found by their name: in our own packages, in installed packages, in a user's file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Generic, TypeVar
+
+from simsurrogate.errors import UserError
+
+Class = TypeVar("Class")
+
+
+class Family(Generic[Class]):
+    """The concrete subclasses of `base`, each found by the name of its module.
+
+    The module `PACKAGE/NAME.py` or the package `PACKAGE/NAME/` holds one class of that name: `pi_deeponet`
+    holds `PIDeepONet`. Installed packages announce further classes by the entry points of the group
+    `simsurrogate.PACKAGE`.
+
+    Args:
+        kind: the word for a member in messages, `solver` say.
+        package: the package of our own members.
+        base: the contract that each member fulfils.
+    """
+
+    def __init__(self, kind: str, package: str, base: type[Class]):
+        self.kind, self.package, self.base = kind, package, base
+
+    def names(self) -> list[str]:
+        """The names of all members but those in users' files."""
+        own = {name for name in self._modules() if self._class_in(self._import(name), name) is not None}
+        return sorted(own | set(self.announced()))
+
+    def announced(self) -> list[str]:
+        """The names that installed packages announce."""
+        return sorted(entry_points(group=f"simsurrogate.{self.package}").names)
+
+    def find(self, name: str, path: Path | None = None) -> type[Class]:
+        """Return the class of this name; with `path`, the class in the user's file `path`.
+
+        The file's code is executed: a path comes from the user's command line or YAML alone.
+
+        Raises:
+            UserError: there is no such class.
+        """
+        if path is not None:
+            return self._class_in_file(path, name)
+        if name in self._modules():
+            member = self._class_in(self._import(name), name)
+            if member is not None:
+                return member
+        for point in entry_points(group=f"simsurrogate.{self.package}", name=name):
+            member = point.load()
+            if not (isinstance(member, type) and issubclass(member, self.base)):
+                raise UserError(
+                    f"{self.kind}={name}: the entry point {point.value} of an installed package is no "
+                    f"{self.base.__name__}; its class has to inherit from {self.base.__module__}."
+                    f"{self.base.__name__}"
+                )
+            return member
+        raise UserError(
+            f"{self.kind} {name!r} is not one of {', '.join(self.names())}; a file of your own is named by "
+            f"{self.kind}.path=FILE.py"
+        )
+
+    def _modules(self) -> list[str]:
+        package = importlib.import_module(self.package)
+        return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+    def _import(self, name: str) -> ModuleType:
+        return importlib.import_module(f"{self.package}.{name}")
+
+    def _class_in(self, module: ModuleType, name: str) -> type[Class] | None:
+        """The member whose lower-case name is that of its module, if the module has one."""
+        wanted = name.replace("_", "").lower()
+        return next((member for member in self._members(module) if member.__name__.lower() == wanted), None)
+
+    def _class_in_file(self, path: Path, name: str) -> type[Class]:
+        module = _module_of(path, self.kind)
+        members = self._members(module)
+        named = [member for member in members if member.__name__.lower() == name.replace("_", "").lower()]
+        if len(named or members) != 1:
+            found = ", ".join(member.__name__ for member in members) or "none"
+            raise UserError(
+                f"{self.kind}.path={path}: the file has to define one {self.base.__name__}, found: {found}; "
+                f"with several, name one by {self.kind}.name=CLASS"
+            )
+        return (named or members)[0]
+
+    def _members(self, module: ModuleType) -> list[type[Class]]:
+        """The concrete subclasses that the module, or the package, defines itself."""
+        return [
+            member
+            for member in vars(module).values()
+            if isinstance(member, type)
+            and issubclass(member, self.base)
+            and not inspect.isabstract(member)
+            and f"{member.__module__}.".startswith(f"{module.__name__}.")
+        ]
+
+
+def _module_of(path: Path, kind: str) -> ModuleType:
+    """Import a user's file once, under a name that shadows no installed module."""
+    path = path.expanduser().resolve()
+    if not path.is_file() or path.suffix != ".py":
+        raise UserError(f"{kind}.path={path}: there is no such Python file; name a file that ends in .py")
+    name = f"simsurrogate_user_{kind}_{path.stem}"
+    module = sys.modules.get(name)
+    if module is not None and module.__file__ == str(path):
+        return module
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses with postponed annotations look their module up while it is executed.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

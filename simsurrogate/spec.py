@@ -1,0 +1,245 @@
+"""The description of a problem that solver, data set and surrogate share.
+
+A state is one array `(channels, *sites)`. Sites are the cells of a grid or particles. A scalar field has one
+channel, a vector field one for each direction: `velocity_x`, `velocity_y`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+DIRECTIONS = ("x", "y", "z")
+
+Boundary = Literal["periodic", "dirichlet", "neumann", "open"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with a name (snake_case), a unit (SI, `1` for none) and a description of one sentence."""
+
+    name: str
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Field(Quantity):
+    """A quantity at every site; `tensor_order` is 0 for a scalar and 1 for a vector.
+
+    The mean of a `conserved` field over the box never changes; a `divergence_free` field is a vector field
+    whose divergence is zero.
+    """
+
+    tensor_order: int = 0
+    conserved: bool = False
+    divergence_free: bool = False
+
+
+@dataclass(frozen=True)
+class Parameter(Quantity):
+    """A scalar that is drawn for each trajectory, from `low` to `high`."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of the sites: `size` cells of equal width from `lower` to `upper`.
+
+    `boundary_values` are the values at the lower and the upper end: the value of the field (dirichlet) or
+    its flux into the box (neumann). An `open` axis has no boundary condition.
+    """
+
+    name: str
+    unit: str
+    size: int
+    lower: float
+    upper: float
+    boundary: Boundary
+    boundary_values: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def extent(self) -> float:
+        """The length of the axis."""
+        return self.upper - self.lower
+
+    @property
+    def centres(self) -> np.ndarray:
+        """The cell centres, shape (size,)."""
+        width = (self.upper - self.lower) / self.size
+        return self.lower + width * (np.arange(self.size) + 0.5)
+
+    @property
+    def has_walls(self) -> bool:
+        """Whether the ends are walls, on which the boundary values hold."""
+        return self.boundary in ("dirichlet", "neumann")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells of a Cartesian grid, one axis for each direction."""
+
+    axes: tuple[Axis, ...]
+    kind: Literal["grid"] = "grid"
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The components of a vector."""
+        return tuple(axis.name for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Particles in space of `dimension` directions: `count` sites along one open axis named `particle`.
+
+    Particles have the vector fields `position` and `velocity`, and their masses as the coefficient field
+    `mass`.
+    """
+
+    count: int
+    dimension: int
+    kind: Literal["particles"] = "particles"
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axis of the particles; their numbers are its cell centres."""
+        return (Axis("particle", "1", self.count, -0.5, self.count - 0.5, "open"),)
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The components of a vector."""
+        return DIRECTIONS[: self.dimension]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The equation, the sites, the fields and the parameters of a problem.
+
+    Attributes:
+        name: the name of the solver or of the data's subject.
+        equation: the equation in words of mathematics.
+        sites: where the fields live.
+        fields: the fields of the state, in the order of its channels.
+        coefficient_fields: fields that are constant in time and given with the trajectory.
+        parameters: the drawn scalars.
+        invariants: what the solver measures of a state: conserved or changing at a known rate.
+        autonomous: the equation does not depend on time itself.
+        parametric: the scalar parameters alone determine a trajectory; nothing else is drawn.
+        compatible_initial_state: initial states meet the conditions at the walls.
+        smooth_coefficients: coefficient fields do not jump.
+    """
+
+    name: str
+    equation: str
+    sites: Grid | Particles
+    fields: tuple[Field, ...]
+    coefficient_fields: tuple[Field, ...]
+    parameters: tuple[Parameter, ...]
+    invariants: tuple[Quantity, ...]
+    autonomous: bool
+    parametric: bool
+    compatible_initial_state: bool = True
+    smooth_coefficients: bool = True
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes of the sites."""
+        return self.sites.axes
+
+    @property
+    def axis_names(self) -> tuple[str, ...]:
+        """The names of the axes."""
+        return tuple(axis.name for axis in self.axes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of sites along each axis."""
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def has_particles(self) -> bool:
+        """Whether the sites are particles, which have no neighbours, and not the cells of a grid."""
+        return isinstance(self.sites, Particles)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels of the state."""
+        return self.channels_of(self.fields)
+
+    @property
+    def channel_units(self) -> tuple[str, ...]:
+        """The unit of each channel of the state."""
+        return tuple(field.unit for field in self.fields for _ in self.components(field))
+
+    @property
+    def coefficient_channels(self) -> tuple[str, ...]:
+        """The channels of the coefficient fields."""
+        return self.channels_of(self.coefficient_fields)
+
+    @property
+    def field_channels(self) -> tuple[tuple[int, ...], ...]:
+        """The channels of each field of the state by number: ((0,), (1, 2)) for a scalar and a vector."""
+        numbers = iter(range(len(self.channels)))
+        return tuple(tuple(next(numbers) for _ in self.components(field)) for field in self.fields)
+
+    @property
+    def conserved_channels(self) -> tuple[str, ...]:
+        """The channels whose mean over the box never changes."""
+        return self.channels_of(field for field in self.fields if field.conserved)
+
+    @property
+    def divergence_free_channels(self) -> tuple[tuple[str, ...], ...]:
+        """The channels of each vector field without divergence."""
+        return tuple(self.components(field) for field in self.fields if field.divergence_free)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """The names of the scalar parameters."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def parameter_ranges(self) -> tuple[tuple[float, float], ...]:
+        """The range of each scalar parameter."""
+        return tuple((parameter.low, parameter.high) for parameter in self.parameters)
+
+    @property
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """The boundary condition of each axis."""
+        return tuple(axis.boundary for axis in self.axes)
+
+    @property
+    def boundary_values(self) -> tuple[tuple[float, float], ...]:
+        """The boundary values of each axis, at its lower and its upper end."""
+        return tuple(axis.boundary_values for axis in self.axes)
+
+    @property
+    def lower(self) -> tuple[float, ...]:
+        """The lower end of each axis."""
+        return tuple(axis.lower for axis in self.axes)
+
+    @property
+    def extent(self) -> tuple[float, ...]:
+        """The length of each axis."""
+        return tuple(axis.extent for axis in self.axes)
+
+    def components(self, field: Field) -> tuple[str, ...]:
+        """The channels of one field: its name, or `name_direction` for each component of a vector."""
+        if field.tensor_order == 0:
+            return (field.name,)
+        return tuple(f"{field.name}_{direction}" for direction in self.sites.directions)
+
+    def channels_of(self, fields: Iterable[Field]) -> tuple[str, ...]:
+        """The channels of some fields, in their order."""
+        return tuple(name for field in fields for name in self.components(field))
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as plain lists, numbers and strings."""
+        document: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return document
