@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from simsurrogate.spec import Parameter
+from simsurrogate.spec import DIRECTIONS, Parameter
 from solvers.contract import Parameters
 from solvers.heat.options import InitialOptions
-from solvers.numerics.grid import AXIS_NAMES, Grid
+from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import bumps, deviations, evaluate
 from solvers.numerics.resolution import LEAST_GAUSSIAN, check_modes, check_size
 
@@ -163,7 +163,7 @@ class Harmonics(Initial):
         for number in range(1, self.options.count + 1):
             term = parameters[f"amplitude_{number}"]
             for axis in self.grid.axes:
-                kind, x = self.grid.boundary[axis], coordinates[AXIS_NAMES[axis]]
+                kind, x = self.grid.boundary[axis], coordinates[DIRECTIONS[axis]]
                 wave_number = (2 if kind == "periodic" else 1) * number * math.pi / self.grid.extent[axis]
                 term = term * (xp.cos if kind == "neumann" else xp.sin)(wave_number * x)
             total = total + term
@@ -176,7 +176,7 @@ def wall_profile(grid: Grid, values: tuple[tuple[float, float], ...], coordinate
     profile: Any = 0.0
     for axis in dirichlet:
         lower, upper = values[axis]
-        share = coordinates[AXIS_NAMES[axis]] / grid.extent[axis]
+        share = coordinates[DIRECTIONS[axis]] / grid.extent[axis]
         profile = profile + (lower + (upper - lower) * share) / len(dirichlet)
     return profile
 

@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from simsurrogate import spec as description
 from simsurrogate.errors import UserError
-from simsurrogate.spec import Axis, Field, Quantity, Spec
+from simsurrogate.spec import DIRECTIONS, Axis, Field, Quantity, Spec
 from solvers.contract import DivergedError, Parameters, Solver, SteppedTrajectory
 from solvers.heat.diffusivity import DIFFUSIVITIES
 from solvers.heat.heaters import Heaters
@@ -29,7 +29,7 @@ from solvers.heat.options import (
 )
 from solvers.heat.schemes.choose import Schemes
 from solvers.heat.schemes.scheme import Scheme
-from solvers.numerics.grid import AXIS_NAMES, Grid
+from solvers.numerics.grid import Grid
 from solvers.numerics.parameter_sampling import draw
 
 _Positive = Annotated[float, Gt(0)]
@@ -95,7 +95,7 @@ class Heat(Solver):
                 "number for each axis, or a single one for all"
             )
         check_ranges(diffusivity=diffusivity, heaters=heaters, initial=initial)
-        names = AXIS_NAMES[:num_axes]
+        names = DIRECTIONS[:num_axes]
         kinds = tuple(getattr(boundary, name) for name in names)
         self.communicator = communicator
         self.grid = Grid(communicator, tuple(extent), tuple(counts), kinds)
@@ -166,7 +166,7 @@ class Heat(Solver):
         axes = tuple(
             Axis(name, "m", count, 0.0, length, kind, (0.0, 0.0) if kind == "periodic" else values)
             for name, count, length, kind, values in zip(
-                AXIS_NAMES, grid.resolution, grid.extent, grid.boundary, self._wall_values, strict=False
+                DIRECTIONS, grid.resolution, grid.extent, grid.boundary, self._wall_values, strict=False
             )
         )
         heat_unit = "K m" if len(axes) == 1 else f"K m^{len(axes)}"

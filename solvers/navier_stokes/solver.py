@@ -12,7 +12,7 @@ from annotated_types import Gt, Len
 from mpi4py import MPI
 
 from simsurrogate import spec as description
-from simsurrogate.spec import Axis, Field, Parameter, Quantity, Spec
+from simsurrogate.spec import DIRECTIONS, Axis, Field, Parameter, Quantity, Spec
 from solvers.contract import Parameters, Solver, SteppedTrajectory
 from solvers.navier_stokes import kernels
 from solvers.navier_stokes.etdrk4 import ETDRK4
@@ -28,7 +28,7 @@ from solvers.navier_stokes.options import (
 )
 from solvers.navier_stokes.resolution import check_cells, check_viscosity
 from solvers.numerics.dealiased_fourier import FourierSlabs, PlaneTransform
-from solvers.numerics.grid import AXIS_NAMES, Grid
+from solvers.numerics.grid import Grid
 from solvers.numerics.parameter_sampling import draw
 
 _Positive = Annotated[float, Gt(0)]
@@ -248,7 +248,7 @@ class NavierStokes(Solver):
     def _describe(self) -> Spec:
         axes = tuple(
             Axis(name, "m", count, 0.0, length, "periodic")
-            for name, count, length in zip(AXIS_NAMES, self.grid.resolution, self.grid.extent, strict=False)
+            for name, count, length in zip(DIRECTIONS, self.grid.resolution, self.grid.extent, strict=False)
         )
         equation = "w_t + u . grad w = nu Lap w - nu_h (-Lap)^p w - mu w + f, w = v_x - u_y, div u = 0"
         fields = [

@@ -13,7 +13,7 @@ from annotated_types import Ge
 from mpi4py import MPI
 
 from simsurrogate.errors import UserError
-from simsurrogate.spec import Field, Particles, Quantity, Spec
+from simsurrogate.spec import DIRECTIONS, Field, Particles, Quantity, Spec
 from solvers.contract import BatchedSolver, DivergedError, Parameters, SteppedTrajectory, TrajectoryBatch
 from solvers.nbody.batched import embed, run, spread2
 from solvers.nbody.diagnostics import (
@@ -29,7 +29,6 @@ from solvers.nbody.integrators import COMPOSITIONS
 from solvers.nbody.options import NonNegative, Positive, SystemOptions, check_system
 from solvers.nbody.outcome import ARRIVED, CLOSE, ENERGY_LOST, NUM_NUMBERS, Outcome
 from solvers.nbody.systems import SYSTEMS
-from solvers.numerics.grid import AXIS_NAMES
 
 
 class NBody(BatchedSolver):
@@ -149,7 +148,7 @@ class NBody(BatchedSolver):
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
         """See `Solver.residual`: dx/dt - v (m/s) and dv/dt - a (m/s^2), for each axis."""
-        names = AXIS_NAMES[: self._dimension]
+        names = DIRECTIONS[: self._dimension]
         position = {name: fields[f"position_{name}"] for name in names}
         apart = {name: x[..., None, :] - x[..., :, None] for name, x in position.items()}
         q = sum(d * d for d in apart.values()) + self._softening2
@@ -245,12 +244,12 @@ class NBody(BatchedSolver):
     @property
     def _rows(self) -> dict[str, int]:
         """The invariants by name, as rows of what is observed."""
-        names = AXIS_NAMES[: self._dimension]
-        turns = AXIS_NAMES if self._dimension == 3 else ("z",)
+        names = DIRECTIONS[: self._dimension]
+        turns = DIRECTIONS if self._dimension == 3 else ("z",)
         return (
             {"energy": ENERGY}
-            | {f"momentum_{name}": MOMENTUM + AXIS_NAMES.index(name) for name in names}
-            | {f"angular_momentum_{name}": ANGULAR_MOMENTUM + AXIS_NAMES.index(name) for name in turns}
+            | {f"momentum_{name}": MOMENTUM + DIRECTIONS.index(name) for name in names}
+            | {f"angular_momentum_{name}": ANGULAR_MOMENTUM + DIRECTIONS.index(name) for name in turns}
             | {"least_separation": LEAST_SEPARATION}
         )
 

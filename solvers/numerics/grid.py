@@ -10,9 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from simsurrogate.errors import UserError
-from simsurrogate.spec import Boundary
-
-AXIS_NAMES = ("x", "y", "z")
+from simsurrogate.spec import DIRECTIONS, Boundary
 
 #: Cells of padding at either end of the last axis: as many as a cache line holds, so that rows start on one.
 MARGIN = 8
@@ -81,7 +79,7 @@ class Grid:
     @property
     def mesh(self) -> dict[str, np.ndarray]:
         """The centres of this rank's cells by the axes' names, shaped to broadcast against each other, m."""
-        return {AXIS_NAMES[axis]: self.along(axis, self.coordinates(axis)) for axis in self.axes}
+        return {DIRECTIONS[axis]: self.along(axis, self.coordinates(axis)) for axis in self.axes}
 
     def along(self, axis: int, values: np.ndarray) -> np.ndarray:
         """Values along one axis, shaped to broadcast over the others."""

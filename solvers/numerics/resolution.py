@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from simsurrogate.errors import UserError
-from solvers.numerics.grid import AXIS_NAMES, Grid
+from simsurrogate.spec import DIRECTIONS
+from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import half_waves
 
 #: The share of a random field's variance that may lie in modes beyond the grid; they alias, and change
@@ -79,7 +80,7 @@ def check_size(size: float, least: float, grid: Grid, option: str) -> None:
     enough = [math.ceil(least * length / size * (1 - 1e-9)) for length in grid.extent]
     raise UserError(
         f"{option}: {size:g} m is less than {least:g} cells of {grid.spacing[axis]:.3g} m along "
-        f"{AXIS_NAMES[axis]}, too small for resolution={list(grid.resolution)}; use "
+        f"{DIRECTIONS[axis]}, too small for resolution={list(grid.resolution)}; use "
         f"resolution={_finer(grid, enough)} or finer, or at least {least * grid.spacing[axis]:.3g} m"
     )
 

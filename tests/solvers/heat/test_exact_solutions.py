@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
+from simsurrogate.spec import DIRECTIONS
 from solvers.contract import Parameters
 from solvers.heat import Heat
-from solvers.numerics.grid import AXIS_NAMES
 from tests.support.heat_cases import error, heat, on_cells, order, sampled
 
 K = 0.1
@@ -31,7 +31,7 @@ def box(kinds: tuple[str, ...], resolution: int, scheme: str, values: dict[str, 
     return heat(
         extent=EXTENT[: len(kinds)],
         resolution=resolution,
-        boundary=dict(zip(AXIS_NAMES, kinds, strict=False)),
+        boundary=dict(zip(DIRECTIONS, kinds, strict=False)),
         boundary_values=values,
         diffusivity={"kind": "constant"},
         scheme=scheme,
@@ -57,7 +57,7 @@ def decaying(kinds: tuple[str, ...], time: float, *mesh: np.ndarray) -> np.ndarr
 
 def driven(kinds: tuple[str, ...], axis: int, time: float, *mesh: np.ndarray) -> np.ndarray:
     """What the walls of one axis alone force: a linear profile, or a parabola that fluxes drive."""
-    lower, upper = VALUES[AXIS_NAMES[axis]]
+    lower, upper = VALUES[DIRECTIONS[axis]]
     length, x = EXTENT[axis], mesh[axis]
     if kinds[axis] == "dirichlet":
         return lower + (upper - lower) * x / length
@@ -76,13 +76,13 @@ def test_second_order_in_space(kinds: tuple[str, ...], scheme: str) -> None:
     driving = next((axis for axis, kind in enumerate(kinds) if kind != "periodic"), None)
     # Only one axis is driven, so that the exact solution is a sum of two.
     values = {
-        name: VALUES[name] if number == driving else [0.0, 0.0] for number, name in enumerate(AXIS_NAMES)
+        name: VALUES[name] if number == driving else [0.0, 0.0] for number, name in enumerate(DIRECTIONS)
     }
     alone = driving is not None and all(
         kind in {"periodic", "neumann"} or number == driving for number, kind in enumerate(kinds)
     )
     if not alone:
-        values = {name: [0.0, 0.0] for name in AXIS_NAMES}
+        values = {name: [0.0, 0.0] for name in DIRECTIONS}
 
     def exact(time: float, *mesh: np.ndarray) -> np.ndarray:
         forced = driven(kinds, driving, time, *mesh) if alone and driving is not None else 0.0
@@ -101,7 +101,7 @@ def test_second_order_in_space(kinds: tuple[str, ...], scheme: str) -> None:
 def test_all_axes_driven_at_once_reach_the_steady_sum(kind: str) -> None:
     # Neither temperatures nor fluxes that differ from axis to axis have a simple solution with dirichlet
     # walls; equal temperatures all round do, and so do fluxes along all axes.
-    values = VALUES if kind == "neumann" else {name: [1.5, 1.5] for name in AXIS_NAMES}
+    values = VALUES if kind == "neumann" else {name: [1.5, 1.5] for name in DIRECTIONS}
 
     def exact(time: float, *mesh: np.ndarray) -> np.ndarray:
         if kind == "dirichlet":
