@@ -103,8 +103,8 @@ class WallValues(nn.Module):
         axes = [axis for axis, kind in enumerate(problem.spec.boundaries) if kind == "dirichlet"]
         if not axes:
             raise UserError(
-                f"surrogate.constraints: boundary is of no use to these {problem.spec.name} data: none of the "
-                f"boundaries {', '.join(problem.spec.boundaries)} is dirichlet; leave it out"
+                f"surrogate.constraints: boundary is of no use to these {problem.spec.name} data: none of "
+                f"the boundaries {', '.join(problem.spec.boundaries)} is dirichlet; leave it out"
             )
         self.axes = {axis: axis - len(problem.spec.shape) - 1 for axis in axes}
         mean, std = np.array(problem.statistics.mean), spread(problem.statistics.std)

@@ -59,8 +59,8 @@ class Trunk(nn.Module):
             limit = most_modes(size, 1.0)
             if not 1 <= count <= limit:
                 raise UserError(
-                    f"surrogate.modes={count} on axis {problem.spec.axis_names[axis]}, whose {size} cells resolve 1 to "
-                    f"{limit}: choose fewer, or refine the grid"
+                    f"surrogate.modes={count} on axis {problem.spec.axis_names[axis]}, whose {size} cells "
+                    f"resolve 1 to {limit}: choose fewer, or refine the grid"
                 )
             waves, phases = _waves(problem.spec.boundaries[axis], count)
             angles = np.outer((np.arange(size) + 0.5) / size, waves) + phases
