@@ -25,7 +25,7 @@ import torch
 from benchmarks.measuring import keep
 from benchmarks.training import errors, fitted, made
 from pipeline.parallel.ranks import Ranks
-from pipeline.training.batches.random_numbers import with_uniform
+from pipeline.training.batches.augment import with_random
 from pipeline.training.optim.levenberg_marquardt import levenberg_marquardt
 from pipeline.training.train_state import State
 from surrogates import store
@@ -121,7 +121,7 @@ def _error_of_front(points: int, candidates: int, iterations: int, seed: int) ->
     alone = Ranks(0, 1, torch.device("cpu"), {"here": 1})
     for step in range(given.finish.steps):
         window: Any = {"state": torch.zeros(1, 1, dtype=torch.float64)}
-        batch: Batch = with_uniform(window, surrogate.num_uniform, seed=seed, step=step, places=np.arange(1))
+        batch: Batch = with_random(window, surrogate.num_random, seed=seed, step=step, places=np.arange(1))
         levenberg_marquardt(surrogate, [batch], state, given, alone)
     truth = cole_hopf()
     found = surrogate.predict(truth[None, :1], {}, T)[0, :, 0].numpy()

@@ -33,7 +33,7 @@ class Batch(TypedDict):
     `coefficients` (B, K, *sites): fields that are constant in time.
     `parameters` (B, P): the scalar parameters.
     `time` (B, T): the time of each frame.
-    `uniform` (B, U), for a surrogate whose `num_uniform` is U > 0: numbers in [0, 1), drawn anew for each
+    `random` (B, U), for a surrogate whose `num_random` is U > 0: numbers in [0, 1), drawn anew for each
     window at each step, the same on any number of ranks and after a resume.
     """
 
@@ -41,7 +41,7 @@ class Batch(TypedDict):
     coefficients: torch.Tensor
     parameters: torch.Tensor
     time: torch.Tensor
-    uniform: NotRequired[torch.Tensor]
+    random: NotRequired[torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Surrogate(torch.nn.Module, ABC):
 
     Attributes:
         physics_informed: its losses use `Problem.residual` or `Problem.initial_condition`.
-        num_uniform: the random numbers that it uses for each window, see `Batch`.
+        num_random: the random numbers that it uses for each window, see `Batch`.
         losses: the names of the losses that `forward` gives, in their order.
         uses_initial_state: the change that it gives follows from the state that it is given, too.
         uses_time: the change follows from the time since the trajectory began, too.
@@ -148,7 +148,7 @@ class Surrogate(torch.nn.Module, ABC):
     """
 
     physics_informed: ClassVar[bool] = False
-    num_uniform: int = 0
+    num_random: int = 0
     losses: tuple[str, ...] = ("data",)
 
     def __init__(self, problem: Problem):

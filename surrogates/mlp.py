@@ -90,7 +90,7 @@ class MLP(Surrogate):
         self.uses_initial_state = problem.spec.has_particles
         self.uses_time = not (problem.spec.has_particles and problem.spec.autonomous)
         if not problem.spec.has_particles and points < self._num_sites:
-            self.num_uniform = points
+            self.num_random = points
         statistics = problem.statistics
         clock = (problem.duration / 2,) if self.uses_time else ()
         set_constants(
@@ -127,8 +127,8 @@ class MLP(Surrogate):
         check_window(batch, self.reach)
         frames_BTCN = (batch["state"].flatten(3) - self.state_mean) / self.state_std
         places_BNF = self.places.expand(len(frames_BTCN), *self.places.shape)
-        if self.num_uniform:
-            drawn_BN = (batch["uniform"] * self._num_sites).long()
+        if self.num_random:
+            drawn_BN = (batch["random"] * self._num_sites).long()
             places_BNF = self.places[drawn_BN]
             chosen = drawn_BN[:, None, None].expand(*frames_BTCN.shape[:3], -1)
             frames_BTCN = frames_BTCN.gather(3, chosen)

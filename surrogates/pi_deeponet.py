@@ -78,7 +78,7 @@ class PIDeepONet(OperatorNetwork):
                 f"surrogate.times={times} must be at least 1, and surrogate.data_weight={data_weight} at "
                 "least 0"
             )
-        self.num_uniform = times
+        self.num_random = times
         self.data_weight = data_weight
         equations = () if problem.residual is None else Equation(problem).names
         self.losses = (*(f"residual_{name}" for name in equations), *(["data"] if data_weight else []))
@@ -112,7 +112,7 @@ class PIDeepONet(OperatorNetwork):
     def _residual_losses(
         self, batch: Batch, start_BXC: torch.Tensor, coefficients_BFM: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        later_BR = batch["uniform"] * self.trunk.span
+        later_BR = batch["random"] * self.trunk.span
         amplitudes = self.trunk.amplitudes(coefficients_BFM, later_BR).linear(self._held)
         start = [self.sampled.jet(each[:, None]) for each in start_BXC.unbind(-1)]
         now = [each + self.trunk.field(amplitudes[:, :, place]) for place, each in enumerate(start)]

@@ -111,7 +111,7 @@ class PINN(Surrogate):
         self.num_points, self.candidates = points, candidates
         self.even_points = EvenPoints(box, points * candidates)
         self.observations = Observations(problem, points) if data_weight else None
-        self.num_uniform = len(box) + 1 + (Observations.num_uniform if data_weight else 0)
+        self.num_random = len(box) + 1 + (Observations.num_random if data_weight else 0)
 
     @classmethod
     def incompatibility(cls, problem: Problem) -> str | None:
@@ -129,7 +129,7 @@ class PINN(Surrogate):
     @torch.compiler.disable
     def points(self, batch: Batch) -> dict[str, torch.Tensor]:
         """See `LeastSquares.points`: a row is a point of the equation and, with data, a site and a frame."""
-        uniform_BU = batch["uniform"]
+        uniform_BU = batch["random"]
         number = len(self.change.columns)
         places_BMD = self.even_points(uniform_BU[:, :number])
         if self.candidates > 1:

@@ -18,10 +18,9 @@ from pipeline.parallel.ranks import Ranks
 from pipeline.parallel.stopping import StopRequest
 from pipeline.runs import progress
 from pipeline.training import checkpoint, option_checks
-from pipeline.training.batches.augment import with_noise
+from pipeline.training.batches.augment import with_noise, with_random
 from pipeline.training.batches.loader import Reader
 from pipeline.training.batches.order import Batches
-from pipeline.training.batches.random_numbers import with_uniform
 from pipeline.training.device import precision
 from pipeline.training.device.compile import compiled
 from pipeline.training.device.out_of_memory import exhaustion_explained
@@ -186,7 +185,7 @@ class _Parts:
             seed, step, surrogate = self.seed, self.step, self.surrogate
             noise = self.options.noise
             batch = with_noise(batch, surrogate.problem, noise, seed=seed, step=step, places=places)
-            yield with_uniform(batch, surrogate.num_uniform, seed=seed, step=step, places=places)
+            yield with_random(batch, surrogate.num_random, seed=seed, step=step, places=places)
 
 
 def _take_step(

@@ -6,8 +6,8 @@ import numpy as np
 
 from pipeline.config.settings import Training
 from pipeline.data.dataset import Dataset
+from pipeline.training.batches.augment import with_random
 from pipeline.training.batches.loader import Reader
-from pipeline.training.batches.random_numbers import with_uniform
 from pipeline.training.step import loss_of
 from simsurrogate.errors import UserError
 from surrogates.contract import Surrogate
@@ -35,7 +35,7 @@ def too_many_skipped(
     for place in range(len(batch)):
         window = reader.take(batch[[place]])
         places = np.array([place])
-        drawn = with_uniform(window, surrogate.num_uniform, seed=seed, step=skipped[-1] - 1, places=places)
+        drawn = with_random(window, surrogate.num_random, seed=seed, step=skipped[-1] - 1, places=places)
         finite.append(bool(loss_of(surrogate, drawn, options).isfinite()))
     guilty = batch[~np.array(finite)]
     named = guilty if len(guilty) else batch

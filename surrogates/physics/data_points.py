@@ -23,7 +23,7 @@ class Observations(nn.Module):
     """
 
     #: Random numbers that a window needs.
-    num_uniform: ClassVar[int] = 2
+    num_random: ClassVar[int] = 2
 
     sites: torch.Tensor
 

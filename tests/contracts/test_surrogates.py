@@ -60,7 +60,7 @@ def built(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
 )
 def test_shapes_and_losses_in_each_dimension(name: str, problem: Problem) -> None:
     surrogate = built(name, problem, "float32")
-    batch = problems.batch(problem, size=2, num_uniform=surrogate.num_uniform)
+    batch = problems.batch(problem, size=2, num_random=surrogate.num_random)
     losses = surrogate(batch)
     assert tuple(losses) == surrogate.losses
     assert losses
@@ -101,7 +101,7 @@ def test_fields_and_particles_have_surrogates_of_their_own() -> None:
 def test_the_loss_is_a_mean_over_the_batch(name: str) -> None:
     problem = problems.learnable_problem(name)
     surrogate = built(name, problem)
-    whole = problems.batch(problem, size=4, dtype=torch.float64, num_uniform=surrogate.num_uniform)
+    whole = problems.batch(problem, size=4, dtype=torch.float64, num_random=surrogate.num_random)
     parts = [{key: value[half] for key, value in whole.items()} for half in (slice(0, 2), slice(2, 4))]
     first, second = (sum(surrogate(part).values()) for part in parts)
     torch.testing.assert_close((first + second) / 2, sum(surrogate(whole).values()), rtol=1e-12, atol=0)
@@ -130,7 +130,7 @@ def test_predict_answers_what_was_trained(name: str) -> None:
     """Where `predict` is the truth of a window, the loss of this window is 0."""
     problem = problems.learnable_problem(name, autonomous=False)
     surrogate = built(name, problem)
-    batch = problems.batch(problem, size=2, dtype=torch.float64, num_uniform=surrogate.num_uniform)
+    batch = problems.batch(problem, size=2, dtype=torch.float64, num_random=surrogate.num_random)
     times = batch["time"][0].numpy()
     batch["state"] = surrogate.predict(batch["state"][:, 0], problems.named(problem, batch), times)
     losses = surrogate(batch)
@@ -304,5 +304,5 @@ def test_a_field_that_never_varies_does_no_harm(name: str) -> None:
     constant = type(problem.statistics)(**(vars(problem.statistics) | flat))
     problem = dataclasses.replace(problem, statistics=constant)
     surrogate = built(name, problem)
-    batch = problems.batch(problem, size=1, dtype=torch.float64, num_uniform=surrogate.num_uniform)
+    batch = problems.batch(problem, size=1, dtype=torch.float64, num_random=surrogate.num_random)
     assert torch.isfinite(sum(surrogate(batch).values()))  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ def gradients(
         for weight in surrogate.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
     dtype = next(surrogate.parameters()).dtype
-    whole = problems.batch(problem, BATCH, dtype=dtype, num_uniform=surrogate.num_uniform)
+    whole = problems.batch(problem, BATCH, dtype=dtype, num_random=surrogate.num_random)
     share = BATCH // ranks.size
     mine = {key: value[ranks.rank * share : (ranks.rank + 1) * share] for key, value in whole.items()}
     model = shared(surrogate, ranks)

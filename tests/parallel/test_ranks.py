@@ -116,9 +116,9 @@ def test_srun_joins_its_ranks_by_a_file() -> None:
 )
 def test_a_rank_that_nobody_meets_gives_up(rank: str, told: str) -> None:
     program = (
-        "from datetime import timedelta; from pathlib import Path; from pipeline.training import distributed;"
-        "distributed._RENDEZVOUS_TIMEOUT = timedelta(seconds=1);"
-        "distributed.joined('cpu', Path('/tmp')).__enter__()"
+        "from datetime import timedelta; from pathlib import Path; from pipeline.parallel import ranks;"
+        "ranks._RENDEZVOUS_TIMEOUT = timedelta(seconds=1);"
+        "ranks.init_ranks('cpu', Path('/tmp')).__enter__()"
     )
     result = run([sys.executable, "-c", program], timeout=60, SLURM_PROCID=rank, **of_two_ranks())
     assert f"ValueError: rank {rank} of 2, started by srun, does not reach the others" in result.stderr

@@ -234,7 +234,7 @@ def options(name: str) -> dict[str, Any]:
 
 
 def batch(
-    of: Problem, size: int, frames: int = 3, dtype: torch.dtype = torch.float32, num_uniform: int = 0
+    of: Problem, size: int, frames: int = 3, dtype: torch.dtype = torch.float32, num_random: int = 0
 ) -> Batch:
     """Random windows that are distributed as the problem's statistics say."""
     generator = torch.Generator().manual_seed(7)
@@ -261,7 +261,7 @@ def batch(
         ),
         "parameters": drawn((size, scalars), statistics.parameter_mean, statistics.parameter_std, 1),
         "time": (torch.arange(frames, dtype=dtype) * of.time_step).expand(size, frames),
-        "uniform": torch.rand((size, num_uniform), generator=generator, dtype=dtype),
+        "random": torch.rand((size, num_random), generator=generator, dtype=dtype),
     }
 
 

@@ -123,14 +123,14 @@ def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: in
         "coefficients": torch.full((count, 1, *problem.spec.shape), 2.0, dtype=torch.float64),
         "parameters": power[:, None],
         "time": time.expand(count, -1),
-        "uniform": torch.tensor(rng.random((count, surrogate.num_uniform))),
+        "random": torch.tensor(rng.random((count, surrogate.num_random))),
     }
 
 
 def test_learns_fields_that_a_parameter_determines() -> None:
     """From 40 cells a window at a time, from the beginning and from later frames."""
     surrogate, rng = on_a_grid(points=40, width=48), np.random.default_rng(0)
-    assert surrogate.num_uniform == 40
+    assert surrogate.num_random == 40
     optimiser = torch.optim.Adam(surrogate.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=500)
     for step in range(500):
@@ -151,12 +151,12 @@ def test_learns_fields_that_a_parameter_determines() -> None:
 def test_a_grid_larger_than_the_points_is_drawn_from_and_the_mean_is_the_loss_of_all() -> None:
     whole, part = on_a_grid(), on_a_grid(points=30)
     part.load_state_dict(whole.state_dict())
-    assert whole.num_uniform == 0
+    assert whole.num_random == 0
     rng = np.random.default_rng(0)
     batch = fading(part, 4, rng)
     losses = []
     for _ in range(300):
-        batch["uniform"] = torch.tensor(rng.random((4, 30)))
+        batch["random"] = torch.tensor(rng.random((4, 30)))
         losses.append(part(batch)["data"].item())
     error = np.std(losses) / len(losses) ** 0.5
     assert abs(np.mean(losses) - whole(batch)["data"].item()) < 4 * error

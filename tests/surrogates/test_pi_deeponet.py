@@ -159,7 +159,7 @@ def test_learns_heat_conduction_from_the_equation_alone() -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=300)
     for step in range(300):
         chosen = torch.arange(16 * step, 16 * step + 16) % 32
-        batch = {key: value[chosen] for key, value in seen.items()} | {"uniform": torch.rand(16, 4)}
+        batch = {key: value[chosen] for key, value in seen.items()} | {"random": torch.rand(16, 4)}
         optimiser.zero_grad()
         sum(surrogate(batch).values()).backward()
         optimiser.step()
@@ -177,7 +177,7 @@ def test_the_data_have_the_weight_that_they_are_given() -> None:
         torch.manual_seed(0)
         options = problems.options("pi_deeponet") | {"data_weight": weight}
         surrogate = store.build("pi_deeponet", options, problem, "float64")
-        batch = problems.batch(problem, 2, dtype=torch.float64, num_uniform=surrogate.num_uniform)
+        batch = problems.batch(problem, 2, dtype=torch.float64, num_random=surrogate.num_random)
         losses.append(surrogate(batch))
     assert "data" not in losses[0]
     torch.testing.assert_close(losses[2]["data"], 3 * losses[1]["data"])

@@ -30,9 +30,7 @@ def built(problem: Problem, **options: Any) -> PINN:
 
 
 def uniform(surrogate: PINN, size: int = 2) -> Batch:
-    return problems.batch(
-        surrogate.problem, size=size, dtype=torch.float64, num_uniform=surrogate.num_uniform
-    )
+    return problems.batch(surrogate.problem, size=size, dtype=torch.float64, num_random=surrogate.num_random)
 
 
 def box(boundary: str, **changes: Any) -> Problem:
@@ -199,7 +197,7 @@ def test_the_mean_of_waves_is_no_drift() -> None:
 def test_with_weight_0_no_frame_is_looked_at(problem: Problem) -> None:
     surrogate = built(problem, data_weight=0.0)
     batch = uniform(surrogate)
-    blind = surrogate({"uniform": batch["uniform"]})  # type: ignore[typeddict-item]
+    blind = surrogate({"random": batch["random"]})  # type: ignore[typeddict-item]
     seeing = surrogate(batch)
     assert blind.keys() == seeing.keys()
     assert all(torch.equal(loss, seeing[name]) for name, loss in blind.items())

@@ -11,7 +11,7 @@ import torch
 from pipeline import train
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_of
-from pipeline.training.batches.random_numbers import with_uniform
+from pipeline.training.batches.augment import with_random
 from surrogates.contract import Problem
 from surrogates.fno import FNO
 from tests.support import problems
@@ -21,15 +21,15 @@ from tests.support.training_cases import made_dataset
 def test_a_windows_numbers_follow_from_seed_step_and_place_alone() -> None:
     problem = problems.problem((16,), ("periodic",))
     batch = problems.batch(problem, size=4, dtype=torch.float64)
-    whole = with_uniform(batch, 50, seed=1, step=2, places=np.arange(4))["uniform"]
+    whole = with_random(batch, 50, seed=1, step=2, places=np.arange(4))["random"]
     assert (whole.shape, whole.dtype) == ((4, 50), torch.float64)
     assert 0 <= whole.min() < 0.1
     assert 0.9 < whole.max() < 1
     half = {name: values[2:] for name, values in batch.items()}  # type: ignore[attr-defined]
-    mine = with_uniform(half, 50, seed=1, step=2, places=np.array([2, 3]))["uniform"]  # type: ignore[arg-type]
+    mine = with_random(half, 50, seed=1, step=2, places=np.array([2, 3]))["random"]  # type: ignore[arg-type]
     assert torch.equal(mine, whole[2:])
     others = [
-        with_uniform(batch, 50, seed=seed, step=step, places=np.arange(4))["uniform"]
+        with_random(batch, 50, seed=seed, step=step, places=np.arange(4))["random"]
         for seed, step in ((1, 3), (2, 2))
     ]
     for one in (*others, whole.roll(1, 0)):
@@ -38,7 +38,7 @@ def test_a_windows_numbers_follow_from_seed_step_and_place_alone() -> None:
 
 def test_numbers_of_float32_stay_below_one() -> None:
     batch = problems.batch(problems.problem((16,), ("periodic",)), size=2)
-    drawn = with_uniform(batch, 10**6, seed=0, step=0, places=np.arange(2))["uniform"]
+    drawn = with_random(batch, 10**6, seed=0, step=0, places=np.arange(2))["random"]
     assert drawn.dtype == torch.float32
     assert drawn.max() < 1
 

@@ -201,7 +201,7 @@ def test_it_is_the_nearest_state_that_keeps_the_constraints(problem: Problem, na
 )
 def test_gradients_flow_through_a_roll_out(name: str, problem: Problem, names: Any) -> None:
     surrogate = built(name, problem, *names)
-    batch = problems.batch(problem, size=4, dtype=torch.float64, num_uniform=surrogate.num_uniform)
+    batch = problems.batch(problem, size=4, dtype=torch.float64, num_random=surrogate.num_random)
     total = sum(surrogate(batch).values())
     total.backward()  # type: ignore[union-attr]
     for weight in surrogate.parameters():

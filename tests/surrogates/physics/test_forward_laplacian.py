@@ -60,7 +60,7 @@ def surrogate(problem: Problem) -> PINN:
 
 def agrees_with_reverse_mode(pinn: PINN) -> None:
     """What is left of the equations, and the gradient of its mean square by the weights."""
-    batch = problems.batch(pinn.problem, 3, dtype=torch.float64, num_uniform=pinn.num_uniform)
+    batch = problems.batch(pinn.problem, 3, dtype=torch.float64, num_random=pinn.num_random)
     points = pinn.points(batch)
     found = [pinn._unbalanced(points), pinn._by_reverse_mode(points["inputs"])]
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-11)
@@ -87,7 +87,7 @@ def test_what_is_left_of_the_bodies_equation_is_that_by_forward_mode() -> None:
     assert pinn.equation is not None
     assert pinn.equation.operator is None
     problem, columns = pinn.problem, pinn.change.columns
-    points = pinn.points(problems.batch(problem, 3, dtype=torch.float64, num_uniform=pinn.num_uniform))
+    points = pinn.points(problems.batch(problem, 3, dtype=torch.float64, num_random=pinn.num_random))
     at = pinn.change.named(points["inputs"])
 
     def fields(time: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -112,7 +112,7 @@ def test_a_conductivity_that_varies_in_space_weighs_the_second_derivative() -> N
     assert pinn.equation is not None
     assert pinn.equation.orders is not None
     assert pinn.equation.orders.together == (T, XX)
-    points = pinn.points(problems.batch(pinn.problem, 3, dtype=torch.float64, num_uniform=pinn.num_uniform))
+    points = pinn.points(problems.batch(pinn.problem, 3, dtype=torch.float64, num_random=pinn.num_random))
     x, _, power = points["inputs"].unbind(-1)
     torch.testing.assert_close(points["operator"][:, 0], torch.ones_like(x))
     torch.testing.assert_close(points["operator"][:, 1], -power * (2 + torch.sin(math.pi * x)))

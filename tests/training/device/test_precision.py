@@ -70,7 +70,7 @@ def test_mixed_precision_is_shown_to_be_harmless(name: str) -> None:
     problem = problems.learnable_problem(name)
     torch.manual_seed(0)
     surrogate = store.build(name, problems.options(name), problem, "float32")
-    batch = problems.batch(problem, 8, num_uniform=surrogate.num_uniform)
+    batch = problems.batch(problem, 8, num_random=surrogate.num_random)
     options = read("training.precision=bfloat16").training
     found = precision.check_mixed(surrogate, batch, options, ALONE)
     assert all(0 < error < 0.02 for error in found.values())

@@ -44,7 +44,7 @@ def built(name: str, **options: Any) -> Surrogate:
 
 
 def drawn(surrogate: Surrogate, size: int) -> Batch:
-    return problems.batch(surrogate.problem, size, dtype=torch.float64, num_uniform=surrogate.num_uniform)
+    return problems.batch(surrogate.problem, size, dtype=torch.float64, num_random=surrogate.num_random)
 
 
 def balanced(surrogate: Surrogate, parts: list[Batch], weights: dict[str, float]) -> dict[str, float]:
