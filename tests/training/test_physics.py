@@ -53,7 +53,7 @@ def test_only_a_surrogate_that_asks_for_it_is_given_the_equation(
     )
     dataset = Dataset.open(made_dataset(tmp_path, *harmonics))
     plain = train._problem(dataset, "fno")
-    assert plain.determined
+    assert plain.spec.parametric
     assert (plain.residual, plain.initial_condition) == (None, None)
     monkeypatch.setattr(FNO, "physics_informed", True)
     informed = train._problem(dataset, "fno")
@@ -62,7 +62,6 @@ def test_only_a_surrogate_that_asks_for_it_is_given_the_equation(
     assert informed.residual is not None
     assert informed.initial_condition is not None
     trajectory = dataset.trajectory("train", 0)
-    width = informed.extent[0] / informed.sites[0]
-    x = informed.lower[0] + width * (np.arange(informed.sites[0]) + 0.5)
+    x = informed.spec.axes[0].centres
     found = informed.initial_condition({"x": x}, trajectory.parameters, np)
     np.testing.assert_allclose(found["temperature"], trajectory.state[0, 0], rtol=0, atol=1e-6)
