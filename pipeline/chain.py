@@ -51,7 +51,7 @@ def run(settings: Settings) -> None:
 
 def _run_here(settings: Settings, arguments: list[str]) -> None:
     console = Console(highlight=False)
-    with _ending_on_failure(settings), records.attempt(settings, "chain") as facts:
+    with _ending_on_failure(settings), records.run_record(settings, "chain") as facts:
         seconds = facts.setdefault("seconds", {})
         for number, stage in enumerate(STAGES, start=1):
             ranks = settings.launcher.ranks[stage]  # type: ignore[index]

@@ -51,7 +51,7 @@ _MUST_AGREE = (
 def run(settings: Settings) -> None:
     """Writes `RUN/models/MODEL/evaluation/`: metrics.json, pictures, and report.html last."""
     communicator = launch.world()
-    with records.attempt(settings, "evaluate") as facts:
+    with records.run_record(settings, "evaluate") as facts:
         dataset = Dataset.open(settings.dataset)
         surrogate = _load(settings)
         _refuse_foreign(surrogate.problem, problem_of(dataset), settings)

@@ -23,7 +23,7 @@ from pipeline.data.manifest import Manifest, receipt_path, write_document
 from pipeline.data.plan import Shard, generator, index
 from pipeline.generation.shards import ShardMaker
 from pipeline.parallel import launch, stopping
-from pipeline.parallel.groups import dynamic_tasks, serve, split_world
+from pipeline.parallel.groups import dynamic_tasks, progress_mpi, split_world
 from pipeline.runs import lock, progress, records
 from simsurrogate.files import digest, writable_folder
 from solvers.contract import Solver
@@ -47,7 +47,7 @@ def run(settings: Settings) -> None:
     plan = _plan(settings, solver)
     part, num_parts = settings.part
     shards = plan.planned[part::num_parts]
-    with records.attempt(settings, "generate") as facts, _alone(settings, world):
+    with records.run_record(settings, "generate") as facts, _alone(settings, world):
         facts["nodes"] = launch.ranks_on_nodes(world.allgather(launch.node_name()))
         if world.rank == 0:
             with lock.waited_for(settings.dataset / "locks" / "manifest.lock"):
@@ -95,7 +95,7 @@ def _alone(settings: Settings, world: MPI.Intracomm) -> AbstractContextManager[N
     return lock.held(folder / f"generate-{part}-of-{num_parts}.lock", others)
 
 
-def _finish(settings: Settings, plan: Manifest, num_made: int, facts: records.Facts) -> None:
+def _finish(settings: Settings, plan: Manifest, num_made: int, facts: records.Metadata) -> None:
     manifest = store.finish(settings.dataset, plan, settings.storage.max_failed_share)
     facts |= {
         "trajectories": sum(shard.trajectories for shard in manifest.shards),
@@ -143,7 +143,7 @@ def _make(
     shards: list[Shard],
     missing: list[Shard],
     world: MPI.Intracomm,
-    facts: records.Facts,
+    facts: records.Metadata,
 ) -> Mapping[str, int]:
     """Make the missing ones of these shards; return the counts of this rank's group."""
     group = solver.communicator
@@ -197,7 +197,7 @@ def _tick(world: MPI.Intracomm, group: MPI.Intracomm, request: stopping.StopRequ
     """Serves other ranks, and ends the work of the whole group once one of its ranks was asked to stop."""
 
     def tick() -> None:
-        serve(world)
+        progress_mpi(world)
         if any(group.allgather(request.received)) if group.size > 1 else request.received:
             raise stopping.StoppedError("a shard was begun")
 

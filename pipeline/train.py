@@ -47,7 +47,7 @@ def run(settings: Settings) -> None:
     """
     task, begun = _Task.of(settings), time.process_time()
     keep_freed_memory()
-    with stopping.listening() as request, records.attempt(settings, "train") as facts:
+    with stopping.listening() as request, records.run_record(settings, "train") as facts:
         with (
             init_ranks(settings.training.device, settings.run) as ranks,
             precision.fast_products(ranks.device) as products,

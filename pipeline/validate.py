@@ -36,7 +36,7 @@ def run(settings: Settings) -> None:
     world = launch.world()
     folder = settings.dataset
     manifest = complete_manifest(folder)
-    with records.attempt(settings, "validate") as facts:
+    with records.run_record(settings, "validate") as facts:
         if world.rank == 0:
             writable_folder(folder)
         parts = world.gather(_findings(folder, manifest, world))

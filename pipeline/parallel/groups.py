@@ -33,7 +33,7 @@ def dynamic_tasks(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Ite
     asks for it. All ranks of all groups have to go through it to the end.
 
     The counter lies on rank 0 of the world and is fetched one-sidedly, so no rank is spent on handing
-    out; `serve` lets rank 0 answer while it works.
+    out; `progress_mpi` lets rank 0 answer while it works.
     """
     from mpi4py import MPI
 
@@ -47,7 +47,7 @@ def dynamic_tasks(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Ite
     window.Free()
 
 
-def serve(world: MPI.Intracomm) -> None:
+def progress_mpi(world: MPI.Intracomm) -> None:
     """Lets MPI serve what other ranks ask of this one; to be called now and then during work."""
     if world.size > 1:
         world.Iprobe()

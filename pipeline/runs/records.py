@@ -47,7 +47,7 @@ _SLURM = {
 _PROGRESS_EVERY = 5.0
 
 
-class Facts(dict[str, Any]):
+class Metadata(dict[str, Any]):
     """What a stage adds to its record."""
 
     def __init__(self, write: Callable[[], None]):
@@ -65,7 +65,7 @@ class Facts(dict[str, Any]):
 
 
 @contextmanager
-def attempt(settings: Settings, stage: str) -> Iterator[Facts]:
+def run_record(settings: Settings, stage: str) -> Iterator[Metadata]:
     """Writes `RUN/records/STAGE-NNN.json` on rank 0, when the stage starts and again when it ends.
 
     What the stage puts into the yielded mapping stands in the record; `outcome` is `running`,
@@ -90,13 +90,13 @@ def attempt(settings: Settings, stage: str) -> Iterator[Facts]:
     }
     if launch.rank != 0:
         with _telling_of_failure_alone(settings.run / "records", stage, launch.rank):
-            yield Facts(lambda: None)
+            yield Metadata(lambda: None)
         return
     path = _claim_path(writable_folder(settings.run / "records"), stage)
-    facts = Facts(lambda: _write(path, record | facts))
+    metadata = Metadata(lambda: _write(path, record | metadata))
     _write(path, record)
     try:
-        yield facts
+        yield metadata
     except StoppedError as stopped:
         record["outcome"], record["reason"] = "interrupted", str(stopped)
         raise
@@ -107,7 +107,7 @@ def attempt(settings: Settings, stage: str) -> Iterator[Facts]:
         record["outcome"] = "complete"
     finally:
         # A stage may start MPI only once it works.
-        _write(path, record | facts | {"mpi_library": _mpi_library(), "ended": _now()})
+        _write(path, record | metadata | {"mpi_library": _mpi_library(), "ended": _now()})
 
 
 def of_stage(run: Path, stage: str) -> list[dict[str, Any]]:
