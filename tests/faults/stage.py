@@ -28,7 +28,7 @@ from pipeline.runs import records
 
 HERE = Path(__file__).parent
 solvers.__path__.append(str(HERE / "solvers"))
-from solvers.drift import Drift  # type: ignore[import-not-found]  # noqa: E402
+from solvers.drift import DriftTrajectory  # type: ignore[import-not-found]  # noqa: E402
 
 from solvers.contract import solver_class  # noqa: E402
 
@@ -50,11 +50,22 @@ def kill_this_process(*_: Any, **__: Any) -> None:
 
 
 def kill(rank: int, calls: int) -> None:
-    """SIGKILL of a rank in the middle of a trajectory."""
+    """SIGKILL of a rank in the middle of a trajectory, before its call number `calls` of `advance`."""
     if launch.detect().rank == rank:
         name = next((one.partition("=")[2] for one in sys.argv if one.startswith("solver=")), "drift")
         solver: Any = solver_class(name)
-        solver.advance = after(calls, solver.advance, kill_this_process)
+        prepare = solver.prepare
+        kind: Any = None
+
+        def prepare_with_fault(self: Any, parameters: Any) -> Any:
+            nonlocal kind
+            trajectory = prepare(self, parameters)
+            if kind is None:
+                kind = type(trajectory)
+                kind.advance = after(calls, kind.advance, kill_this_process)
+            return trajectory
+
+        solver.prepare = prepare_with_fault
 
 
 def kill_publishing(name_end: str, calls: int, when: str) -> None:
@@ -77,28 +88,28 @@ def kill_publishing(name_end: str, calls: int, when: str) -> None:
 
 
 def raises(rank: int, calls: int) -> None:
-    """One rank raises, and tells when."""
+    """An exception on one rank, which prints the time."""
 
     def broken(*_: Any) -> None:
         print(f"raises at {time.time()} s", flush=True)
         raise RuntimeError("the solver broke")
 
     if launch.detect().rank == rank:
-        Drift.advance = after(calls, Drift.advance, broken)
+        DriftTrajectory.advance = after(calls, DriftTrajectory.advance, broken)
 
 
 def nan(index: int) -> None:
-    """One trajectory of the data set with seed 0 turns to NaN near its end."""
-    original = Drift.advance
+    """NaN near the end of one trajectory of the data set with seed 0."""
+    original = DriftTrajectory.advance
     spoiled = plan.generator(0, index).uniform([0.5, 1.0], [1.0, 2.0])[0]
 
-    def advance(self: Any, state: Any, parameters: Any, at: float, duration: float) -> Any:
-        result = original(self, state, parameters, at, duration)
-        if parameters["amplitude"] == spoiled and at > 0.06:
+    def advance(self: Any, state: Any, at: float, duration: float) -> Any:
+        result = original(self, state, at, duration)
+        if self.parameters["amplitude"] == spoiled and at > 0.06:
             result[0, 0] = np.nan
         return result
 
-    Drift.advance = advance
+    DriftTrajectory.advance = advance
 
 
 def signalled() -> None:
