@@ -21,7 +21,8 @@ import torch
 from mpi4py import MPI
 
 from benchmarks.measuring import keep
-from pipeline.config.settings import Training, build_solver, constructor_arguments
+from pipeline.config.build import build_solver, constructor_arguments
+from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks, init_ranks
 from pipeline.problem import expected_problem
 from pipeline.training.device import precision

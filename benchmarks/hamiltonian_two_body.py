@@ -30,7 +30,7 @@ from mpi4py import MPI
 
 import configs
 from benchmarks.measuring import keep
-from pipeline.config.settings import build_solver
+from pipeline.config.build import build_solver
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics, Surrogate
 from surrogates.hamiltonian import Hamiltonian

@@ -17,7 +17,7 @@ from mpi4py import MPI
 
 import configs
 from benchmarks.measuring import keep, medians
-from pipeline.config.settings import build_solver
+from pipeline.config.build import build_solver
 from solvers.nbody import NBody
 
 ROUNDS = 5

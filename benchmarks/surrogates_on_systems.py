@@ -20,7 +20,7 @@ from mpi4py import MPI
 
 from benchmarks.measuring import processor
 from pipeline import compare
-from pipeline.config.settings import build_solver
+from pipeline.config.build import build_recorded_solver
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_of, with_physics
 from surrogates.contract import compatible_surrogates, surrogate_class, surrogate_names
@@ -88,7 +88,7 @@ def _section(system: str) -> str:
     lines = experiment.read_text(encoding="utf-8").splitlines()
     title = next(line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line)
     dataset = Dataset.open(RUNS / system / "dataset")
-    solver = build_solver(dataset.configuration["solver"], MPI.COMM_SELF)
+    solver = build_recorded_solver(dataset.configuration, MPI.COMM_SELF)
     problem = with_physics(problem_of(dataset), solver)
     columns = compare.COLUMNS[1:]
     table = [columns, ["---"] * len(columns)]

@@ -23,7 +23,8 @@ from rich.console import Console
 
 from pipeline import cli, compare
 from pipeline.config import sweep
-from pipeline.config.settings import Settings, build_solver, constructor_arguments
+from pipeline.config.build import build_solver, constructor_arguments, effective
+from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.jobs.slurm import chain
@@ -79,6 +80,7 @@ def check(settings: Settings) -> None:
     from pipeline.training import option_checks
     from surrogates.contract import surrogate_class
 
+    settings = effective(settings)
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     if not settings.start_anew:
         store.refuse_other(settings.dataset, settings.dataset_settings())

@@ -15,7 +15,8 @@ from rich.table import Table
 
 import surrogates
 from pipeline import cli, compare
-from pipeline.config.settings import SPLITS, Settings, build_solver
+from pipeline.config.build import build_recorded_solver
+from pipeline.config.settings import SPLITS, Settings
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation import measure, results
 from pipeline.evaluation.report import figures, report
@@ -145,7 +146,7 @@ def _measure(
     """The content of metrics.json on rank 0; without splits on the others."""
     from mpi4py import MPI
 
-    solver = build_solver(dataset.configuration["solver"], MPI.COMM_SELF)
+    solver = build_recorded_solver(dataset.configuration, MPI.COMM_SELF)
     found: dict[str, Any] = {}
     for split in JUDGED_SPLITS:
         if dataset.num_trajectories(split) == 0:

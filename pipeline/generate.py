@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import cli
-from pipeline.config.settings import Settings, build_solver
+from pipeline.config.build import build_solver, effective
+from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
 from pipeline.data.manifest import Manifest, receipt_path, write_document
@@ -43,6 +44,7 @@ def run(settings: Settings) -> None:
         StoppedError: SIGUSR1 came; whole shards are kept, begun ones dropped.
     """
     world = launch.world()
+    settings = effective(settings)
     solver = build_solver(settings.solver, split_world(world, settings.group_size))
     plan = _plan(settings, solver)
     part, num_parts = settings.part

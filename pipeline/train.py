@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from pipeline import cli, compare
-from pipeline.config.settings import Settings, build_solver, constructor_arguments
+from pipeline.config.build import build_recorded_solver, constructor_arguments
+from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
 from pipeline.parallel import stopping
 from pipeline.parallel.ranks import Ranks, init_ranks
@@ -224,7 +225,7 @@ def _problem(dataset: Dataset, name: str) -> Problem:
     # Late: it starts MPI, which training under srun does without.
     from mpi4py import MPI
 
-    return with_physics(problem, build_solver(dataset.configuration["solver"], MPI.COMM_SELF))
+    return with_physics(problem, build_recorded_solver(dataset.configuration, MPI.COMM_SELF))
 
 
 def _told_complete(folder: Path, ranks: Ranks) -> dict[str, Any]:

@@ -115,6 +115,16 @@ class Solver(ABC):
     order_in_space: float
     time_scale: float
 
+    @classmethod
+    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the dotted keys of options that have no effect next to the others: "heaters.rate".
+
+        `options` holds the constructor's arguments, checked, with dataclasses as mappings. The pipeline drops
+        such an option where it has its default, and refuses another value; the constructor therefore needs a
+        default for each key that this method yields. Options of another `kind` of a union are not yielded.
+        """
+        yield from ()
+
     @abstractmethod
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """Draw the parameters of one trajectory; the same on every rank for equal generators.

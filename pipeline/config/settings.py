@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib.metadata
-import inspect
 import math
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -18,13 +19,11 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    create_model,
     field_validator,
 )
 
 from pipeline.data import plan
 from simsurrogate.errors import UserError
-from solvers.contract import Solver, solver_class
 
 SPLITS = plan.SPLITS
 
@@ -123,7 +122,7 @@ class Launcher(_Section):
 
 class Settings(_Section):
     """All of a run's configuration. `solver` and `surrogate` are the keyword arguments of the class
-    that their `name` stands for; `build_solver` and `surrogate_options` check them against it.
+    that their `name` stands for; `pipeline.config.build` checks them against its signature.
     """
 
     run: Path
@@ -172,43 +171,8 @@ def read(plain: dict[str, Any]) -> Settings:
     Raises:
         UserError: each wrong key, type or value, one a line, with the nearest legal key.
     """
-    settings: Settings = _checked(Settings, plain, "")
+    settings: Settings = validated(Settings, plain, "")
     return settings
-
-
-def build_solver(options: dict[str, Any], communicator: Any) -> Solver:
-    """The solver that `options["name"]` stands for.
-
-    Raises:
-        UserError: an unknown solver, a wrong option, or options that cannot work together.
-    """
-    constructor: Callable[..., Solver] = solver_class(str(options.get("name")))
-    arguments = constructor_arguments(constructor, options, "solver", given=("communicator",))
-    return constructor(**arguments, communicator=communicator)
-
-
-def constructor_arguments(
-    constructor: Callable[..., Any], options: dict[str, Any], group: str, given: tuple[str, ...]
-) -> dict[str, Any]:
-    """`options` without `name`, checked against the constructor's signature and converted to its types.
-
-    `given` are the arguments that do not come from the configuration; `group` stands before each key
-    in messages.
-
-    Raises:
-        UserError: each wrong key, type or value, one a line.
-    """
-    signature = inspect.signature(constructor)
-    hints = get_type_hints(getattr(constructor, "__init__", constructor), include_extras=True)
-    fields: dict[str, Any] = {
-        name: (hints[name], ... if argument.default is argument.empty else argument.default)
-        for name, argument in signature.parameters.items()
-        if name not in given
-    }
-    model = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
-    values = {name: value for name, value in options.items() if name != "name"}
-    checked = _checked(model, values, f"{group}.")
-    return {name: getattr(checked, name) for name in fields}
 
 
 def nearest(key: str, legal: list[str]) -> str:
@@ -219,45 +183,84 @@ def nearest(key: str, legal: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"legal are {', '.join(sorted(legal))}"
 
 
-def _checked(model: type[Any], plain: dict[str, Any], prefix: str) -> Any:
+def validated(model: type[Any], plain: Mapping[str, Any], prefix: str) -> Any:
+    """Return an instance of the pydantic model.
+
+    Raises:
+        UserError: each wrong key, type or value, one a line; `prefix` stands before each key.
+    """
     try:
-        checked = model.model_validate(plain)
+        instance = model.model_validate(plain)
     except ValidationError as error:
-        raise UserError("\n".join(_line(issue, plain, model, prefix) for issue in error.errors())) from None
-    wrong = list(_no_numbers(plain, checked.model_dump(), prefix))
+        raise UserError("\n".join(_line(issue, model, prefix) for issue in error.errors())) from None
+    wrong = list(_no_numbers(plain, instance.model_dump(), prefix))
     if wrong:
         raise UserError("\n".join(wrong))
-    return checked
+    return instance
 
 
-def _no_numbers(found: Any, taken: Any, key: str) -> Iterator[str]:
-    """What pydantic lets pass as numbers: infinite ones, and true and false."""
-    if isinstance(found, dict) and isinstance(taken, dict):
-        for name in found.keys() & taken.keys():
-            yield from _no_numbers(found[name], taken[name], f"{key}{name}.")
-    elif isinstance(found, list) and isinstance(taken, (list, tuple)):
-        for number, (one, other) in enumerate(zip(found, taken, strict=False)):
-            yield from _no_numbers(one, other, f"{key}{number}.")
-    elif isinstance(taken, float) and not math.isfinite(taken):
-        yield f"{key[:-1]}={found!r}: input should be a finite number"
-    elif isinstance(found, bool) and not isinstance(taken, bool):
-        yield f"{key[:-1]}={found!r}: input should be a number, not true or false"
+def _no_numbers(plain: Any, parsed: Any, key: str) -> Iterator[str]:
+    """Yield a line for each infinite number, and for each true or false that pydantic took for a number."""
+    if isinstance(plain, dict) and isinstance(parsed, dict):
+        for name in plain.keys() & parsed.keys():
+            yield from _no_numbers(plain[name], parsed[name], f"{key}{name}.")
+    elif isinstance(plain, list) and isinstance(parsed, (list, tuple)):
+        for index, (item, parsed_item) in enumerate(zip(plain, parsed, strict=False)):
+            yield from _no_numbers(item, parsed_item, f"{key}{index}.")
+    elif isinstance(parsed, float) and not math.isfinite(parsed):
+        yield f"{key[:-1]}={plain!r}: input should be a finite number"
+    elif isinstance(plain, bool) and not isinstance(parsed, bool):
+        yield f"{key[:-1]}={plain!r}: input should be a number, not true or false"
 
 
-def _line(issue: Any, plain: dict[str, Any], model: type[BaseModel], prefix: str) -> str:
-    location = [str(part) for part in issue["loc"]]
+def _line(issue: Any, model: type[BaseModel], prefix: str) -> str:
+    location, siblings = _located(model, [str(part) for part in issue["loc"]])
     key = prefix + ".".join(location)
     if issue["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key}: there is no such key; {nearest(location[-1], _siblings(model, location))}"
+        return f"{key}: there is no such key; {nearest(location[-1], siblings)}"
     if issue["type"] == "missing":
         return f"{key}: is required"
+    if issue["type"] == "union_tag_not_found":
+        return f"{key}.kind: is required"
+    if issue["type"] == "union_tag_invalid":
+        kind, kinds = issue["ctx"]["tag"], issue["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return f"{key}.kind={kind!r}: there is no such kind; {nearest(kind, kinds)}"
     message = issue["msg"]
     return f"{key}={issue['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _siblings(model: Any, location: list[str]) -> list[str]:
-    """The legal keys beside the last part of `location`."""
-    for part in location[:-1]:
-        field = getattr(model, "model_fields", getattr(model, "__dataclass_fields__", {})).get(part)
-        model = None if field is None else getattr(field, "annotation", None) or field.type
-    return list(getattr(model, "model_fields", getattr(model, "__dataclass_fields__", {})))
+def _located(model: Any, location: list[str]) -> tuple[list[str], list[str]]:
+    """Return pydantic's location without the tags of unions, and the legal keys next to its last part."""
+    path: list[str] = []
+    members: Mapping[str, Any] = {}
+    for part in location:
+        if members:
+            model, members = members.get(part), {}
+            continue
+        siblings = _fields_of(model)
+        path.append(part)
+        model = siblings.get(part)
+        members = union_members(model)
+    return path, list(siblings)
+
+
+def _fields_of(model: Any) -> dict[str, Any]:
+    """Return the types of a pydantic model's or a dataclass's fields by name."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return {name: field.annotation for name, field in model.model_fields.items()}
+    return get_type_hints(model) if dataclasses.is_dataclass(model) else {}
+
+
+def union_members(hint: Any) -> dict[str, type[Any]]:
+    """Return the dataclasses of a union by their `kind: Literal[...]`; empty for every other type."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) not in (Union, types.UnionType):
+        return {}
+    members: dict[str, type[Any]] = {}
+    for member in get_args(hint):
+        kind = get_type_hints(member).get("kind") if dataclasses.is_dataclass(member) else None
+        if get_origin(kind) is not Literal:
+            return {}
+        members |= dict.fromkeys(get_args(kind), member)
+    return members

@@ -11,7 +11,7 @@ from mpi4py import MPI
 
 import configs
 from pipeline import chain
-from pipeline.config.settings import build_solver
+from pipeline.config.build import build_solver
 from pipeline.problem import expected_problem, with_physics
 from surrogates.contract import compatible_surrogates
 from tests.support.training_cases import read

@@ -14,7 +14,7 @@ import yaml
 from mpi4py import MPI
 
 import configs
-from pipeline.config import settings
+from pipeline.config.build import build_solver
 from pipeline.data.format.layout import channel_names
 from solvers.contract import BatchedSolver, DivergedError, Parameters, Solver, solver_class, solver_names
 
@@ -26,7 +26,7 @@ DURATION = 0.02
 def solver(request: pytest.FixtureRequest) -> Solver:
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / f"{request.param}.yaml").read_text())
     assert options["name"] == request.param
-    return settings.build_solver(options, MPI.COMM_SELF)
+    return build_solver(options, MPI.COMM_SELF)
 
 
 @pytest.fixture(scope="module")

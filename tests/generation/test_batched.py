@@ -9,7 +9,7 @@ import yaml
 from mpi4py import MPI
 
 import configs
-from pipeline.config.settings import build_solver
+from pipeline.config.build import build_solver
 from pipeline.data.dataset import Dataset
 from pipeline.data.format.layout import Header
 from pipeline.data.manifest import complete_manifest, receipts_of

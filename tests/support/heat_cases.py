@@ -12,7 +12,7 @@ import yaml
 from mpi4py import MPI
 
 import configs
-from pipeline.config import settings
+from pipeline.config.build import build_solver
 from solvers.contract import Parameters
 from solvers.heat import Heat
 from solvers.heat.operator import DiffusionOperator
@@ -25,7 +25,7 @@ INSULATED = {"x": "neumann", "y": "neumann", "z": "neumann"}
 def heat(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Heat:
     """The shipped solver; `changes` go over its options, nested ones key by key."""
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "heat.yaml").read_text())
-    solver = settings.build_solver(_merged(options, changes), communicator)
+    solver = build_solver(_merged(options, changes), communicator)
     assert isinstance(solver, Heat)
     return solver
 

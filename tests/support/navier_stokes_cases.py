@@ -10,7 +10,7 @@ import yaml
 from mpi4py import MPI
 
 import configs
-from pipeline.config import settings
+from pipeline.config.build import build_solver
 from solvers.contract import Parameters
 from solvers.navier_stokes import NavierStokes
 
@@ -33,7 +33,7 @@ def flow(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> NavierS
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "navier_stokes.yaml").read_text())
     for name, value in changes.items():
         options[name] = options[name] | value if isinstance(value, dict) else value
-    solver = settings.build_solver(options, communicator)
+    solver = build_solver(options, communicator)
     assert isinstance(solver, NavierStokes)
     return solver
 

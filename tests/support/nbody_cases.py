@@ -11,7 +11,7 @@ from mpi4py import MPI
 from scipy.integrate import solve_ivp
 
 import configs
-from pipeline.config import settings
+from pipeline.config.build import build_solver
 from solvers.contract import Parameters
 from solvers.nbody import NBody
 
@@ -24,7 +24,7 @@ def nbody(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> NBody:
     """The shipped solver; `changes` go over its options, those of the system key by key."""
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "nbody.yaml").read_text())
     system = options["system"] | changes.pop("system", {})
-    solver = settings.build_solver(options | changes | {"system": system}, communicator)
+    solver = build_solver(options | changes | {"system": system}, communicator)
     assert isinstance(solver, NBody)
     return solver
 

@@ -13,7 +13,7 @@ import yaml
 from mpi4py import MPI
 
 import configs
-from pipeline.config.settings import build_solver
+from pipeline.config.build import build_solver
 from pipeline.problem import expected_problem, with_physics
 from solvers.contract import Solver
 from surrogates import store

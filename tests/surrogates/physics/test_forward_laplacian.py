@@ -11,7 +11,7 @@ import pytest
 import torch
 from mpi4py import MPI
 
-from pipeline.config.settings import build_solver
+from pipeline.config.build import build_solver
 from pipeline.problem import expected_problem, with_physics
 from surrogates import store
 from surrogates.contract import Problem

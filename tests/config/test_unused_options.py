@@ -1,0 +1,128 @@
+"""Options that have no effect: dropped at their default, refused by name at another value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from pipeline.config import build
+from simsurrogate.errors import UserError
+from solvers.contract import Solver
+
+
+@dataclass(frozen=True)
+class Constant:
+    kind: Literal["constant"]
+    range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Lognormal:
+    kind: Literal["lognormal"]
+    range: tuple[float, float]
+    modes: int
+
+
+@dataclass(frozen=True)
+class Inclusions:
+    kind: Literal["inclusions"]
+    range: tuple[float, float]
+    contrast: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Heaters:
+    count: int
+    rate: tuple[float, float] = (0.0, 0.0)
+
+
+class Toy(Solver):
+    def __init__(
+        self, *, diffusivity: Constant | Lognormal | Inclusions, heaters: Heaters, communicator: object
+    ):
+        self.diffusivity, self.heaters = diffusivity, heaters
+
+    @classmethod
+    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[str]:
+        if options["heaters"]["count"] == 0:
+            yield "heaters.rate"
+
+    def sample(self, rng: object, outside: bool = False) -> Any: ...
+
+    def prepare(self, parameters: object) -> Any: ...
+
+
+YAML: dict[str, Any] = {
+    "name": "toy",
+    "diffusivity": {"kind": "lognormal", "range": [0.1, 0.3], "modes": 16, "contrast": [4.0, 10.0]},
+    "heaters": {"count": 0, "rate": [5.0, 20.0]},
+}
+
+
+@pytest.fixture(autouse=True)
+def _toy_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "solver_class", lambda name: Toy)
+    monkeypatch.setattr(build, "_defaults", lambda choice: YAML)
+
+
+def with_diffusivity(**changes: Any) -> dict[str, Any]:
+    return YAML | {"diffusivity": YAML["diffusivity"] | changes}
+
+
+def test_the_yaml_lists_all_kinds_and_the_unused_options_are_dropped() -> None:
+    assert build.effective_options(YAML) == {
+        "name": "toy",
+        "diffusivity": {"kind": "lognormal", "range": [0.1, 0.3], "modes": 16},
+        "heaters": {"count": 0},
+    }
+
+
+def test_the_kind_selects_the_dataclass() -> None:
+    solver = build.build_solver(with_diffusivity(kind="inclusions"), None)
+    assert isinstance(solver, Toy)
+    assert solver.diffusivity == Inclusions("inclusions", (0.1, 0.3), (4.0, 10.0))
+
+
+def test_effective_options_are_stable() -> None:
+    effective = build.effective_options(YAML)
+    assert build.effective_options(effective) == effective
+
+
+def test_an_option_of_another_kind_is_refused() -> None:
+    with pytest.raises(UserError) as refusal:
+        build.build_solver(with_diffusivity(contrast=[2, 3]), None)
+    assert str(refusal.value) == (
+        "solver.diffusivity.contrast=[2, 3] has no effect with solver.diffusivity.kind=lognormal. "
+        "It belongs to kind=inclusions. Remove it, or type solver.diffusivity.kind=inclusions"
+    )
+
+
+def test_an_option_that_the_solver_names_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^solver\.heaters\.rate=\[1, 2\] has no effect with the other"):
+        build.build_solver(YAML | {"heaters": {"count": 0, "rate": [1, 2]}}, None)
+
+
+def test_a_data_set_of_an_older_version_may_record_unused_options() -> None:
+    build.build_recorded_solver({"solver": with_diffusivity(contrast=[2, 3])}, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "lognormall"}, "solver.diffusivity.kind='lognormall': there is no such kind; did you mean"),
+        ({"modes": "many"}, "solver.diffusivity.modes='many': input should be a valid integer"),
+        ({"mods": 3}, "solver.diffusivity.mods: there is no such key; did you mean 'modes'?"),
+    ],
+)
+def test_messages_name_the_key_without_the_kind(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        build.build_solver(with_diffusivity(**changes), None)
+    assert str(refusal.value).startswith(message)
+
+
+def test_a_missing_kind_is_required() -> None:
+    with pytest.raises(UserError, match=r"^solver\.diffusivity\.kind: is required"):
+        build.build_solver(YAML | {"diffusivity": {"range": [1.0, 2.0]}}, None)
