@@ -242,7 +242,7 @@ def error(model: Surrogate, dataset: Dataset, length: int) -> float:
         batch = windows.take(np.arange(start, min(start + 8, len(windows))))
         named = dict(zip(dataset.coefficients, np.moveaxis(batch["coefficients"], 1, 0), strict=True))
         named |= dict(zip(dataset.parameters, batch["parameters"].T, strict=True))
-        predicted = model.predict(batch["state"][:, 0], named, batch["time"][0]).numpy()[:, 1:]
+        predicted = model.predict(batch["state"][:, 0], named, batch["time"][0]).mean.numpy()[:, 1:]
         truth = batch["state"][:, 1:]
         norms = [
             np.linalg.norm(each.reshape(*each.shape[:3], -1), axis=-1) for each in (predicted - truth, truth)

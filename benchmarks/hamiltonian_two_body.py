@@ -89,7 +89,7 @@ def judged(name: str, states: np.ndarray) -> dict[str, object]:
     surrogate = trained(name, states[TEST:])
     seconds = time.perf_counter() - start
     truth = states[:TEST]
-    found = surrogate.predict(truth[:, 0], {"mass": np.ones(2)}, TIMES).numpy()
+    found = surrogate.predict(truth[:, 0], {"mass": np.ones(2)}, TIMES).mean.numpy()
     of_states = isinstance(surrogate, Hamiltonian)
     found_slopes = slopes_of_states(surrogate, truth) if of_states else slopes_of_orbits(surrogate, truth)
     return {
@@ -175,7 +175,7 @@ def slopes_of_orbits(surrogate: Surrogate, states: np.ndarray) -> np.ndarray:
     half = 1e-4 * TIMES[1]
     around = np.stack([TIMES - half, TIMES + half], axis=1).ravel()
     around[[0, -1]] = TIMES[[0, -1]]
-    found = surrogate.predict(states[:, 0], {"mass": np.ones(2)}, around).numpy()
+    found = surrogate.predict(states[:, 0], {"mass": np.ones(2)}, around).mean.numpy()
     spans = np.diff(around)[::2]
     slopes: np.ndarray = (found[:, 1::2] - found[:, ::2]) / spans[:, None, None]
     return slopes

@@ -96,7 +96,7 @@ def _ours(folder: Path, data: Path, steps: int) -> dict[str, Any]:
     seconds = time.perf_counter() - begun
     surrogate = surrogates.load(settings.model_folder)
     parameters = {"diffusivity": DIFFUSIVITY, "amplitude_1": 1.0}
-    found = surrogate.predict(EXACT[:1, None], parameters, T)[0, :, 0].numpy()
+    found = surrogate.predict(EXACT[:1, None], parameters, T).mean[0, :, 0].numpy()
     weights = sum(weight.numel() for weight in surrogate.parameters())
     what = f"ours, Levenberg-Marquardt, {steps} steps"
     return {"what": what, "weights": weights, "seconds": seconds, "relative error": _error(found)}

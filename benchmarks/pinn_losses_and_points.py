@@ -124,7 +124,7 @@ def _error_of_front(points: int, candidates: int, iterations: int, seed: int) ->
         batch: Batch = with_random(window, surrogate.num_random, seed=seed, step=step, places=np.arange(1))
         levenberg_marquardt(surrogate, [batch], state, given, alone)
     truth = cole_hopf()
-    found = surrogate.predict(truth[None, :1], {}, T)[0, :, 0].numpy()
+    found = surrogate.predict(truth[None, :1], {}, T).mean[0, :, 0].numpy()
     return float(np.linalg.norm(found[1:] - truth[1:]) / np.linalg.norm(truth[1:]))
 
 

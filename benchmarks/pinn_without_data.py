@@ -108,7 +108,7 @@ def _errors(surrogate: Surrogate, dataset: Dataset) -> tuple[np.ndarray, np.ndar
     )
     named |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
     truth = batch["state"]
-    found = surrogate.predict(truth[:, 0], named, batch["time"][0]).numpy()
+    found = surrogate.predict(truth[:, 0], named, batch["time"][0]).mean.numpy()
 
     def error(of: np.ndarray) -> np.ndarray:
         axes = (1, *range(3, truth.ndim))

@@ -41,7 +41,7 @@ def errors(surrogate: Surrogate, dataset: Path) -> np.ndarray:
     named = dict(zip(opened.coefficients, np.moveaxis(batch["coefficients"], 1, 0), strict=True))
     named |= dict(zip(opened.parameters, batch["parameters"].T, strict=True))
     truth = batch["state"][:, 1:]
-    missed = surrogate.predict(batch["state"][:, 0], named, batch["time"][0]).numpy()[:, 1:] - truth
+    missed = surrogate.predict(batch["state"][:, 0], named, batch["time"][0]).mean.numpy()[:, 1:] - truth
     of_frames = [np.linalg.norm(each.reshape(*each.shape[:3], -1), axis=-1) for each in (missed, truth)]
     found: np.ndarray = of_frames[0] / of_frames[1]
     return found

@@ -15,7 +15,7 @@ import torch
 
 from simsurrogate.errors import UserError
 from surrogates.arguments import initial_states, moments, named, set_constants, spread
-from surrogates.contract import Array, Batch, Problem, Surrogate
+from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.features import GridInputs
 from surrogates.grids.losses import relative_error
@@ -57,7 +57,7 @@ class AutoregressiveSurrogate(Surrogate):
             errors.append(relative_error(state_BXC, truth_BXC, site_axes))
         return {"rollout": torch.stack(errors).mean()}
 
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
         """The roll-out at `times`, which lie whole numbers of `problem.time_step` behind `times[0]`."""
         state = initial_states(self.problem, initial_state, self.delta_scale)
         steps = self._steps(times)
@@ -71,7 +71,7 @@ class AutoregressiveSurrogate(Surrogate):
             state_BXC = self._step(state_BXC, coefficients_BKX, conditions)
             if number in steps:
                 frames[number] = self.inputs.physical(state_BXC)
-        return torch.stack([frames[number] for number in steps], dim=1)
+        return Prediction(torch.stack([frames[number] for number in steps], dim=1))
 
     def _step(
         self, state_BXC: torch.Tensor, coefficients_BKX: torch.Tensor, conditions_BQ: torch.Tensor

@@ -118,10 +118,14 @@ class _SavedProblem:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted states in physical units, at times T of trajectories B.
+    """Predicted states in physical units.
 
-    `mean` (B, T, C, *sites); where several members answer, their `standard_deviation` of the same shape and
-    the `members` (M, B, T, C, *sites), else None.
+    Attributes:
+        mean: the predicted states, (B, T, C, *sites).
+        standard_deviation: the standard deviation over the members of an ensemble in float64, of the same
+            shape; None for a single model and for an ensemble of one member.
+        members: the states predicted by each member of an ensemble, (M, B, T, C, *sites); None for a single
+            model.
     """
 
     mean: torch.Tensor
@@ -180,16 +184,16 @@ class Surrogate(torch.nn.Module, ABC):
         """
 
     @abstractmethod
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
-        """What `predict` gives; without gradients, and whatever the range of the parameters."""
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
+        """Return the prediction for `predict`, without a check of the training range."""
 
     @torch.no_grad()
     def predict(
         self, initial_state: Array, parameters: Mapping[str, Any], times: Array, *, strict: bool = False
-    ) -> torch.Tensor:
-        """The states (B, T, C, *sites) at `times` (T,), in physical units.
+    ) -> Prediction:
+        """Return the states (B, T, C, *sites) at `times` (T,), in physical units.
 
-        `initial_state` (B, C, *sites) is the state at `times[0]` and comes back as the first frame.
+        `initial_state` (B, C, *sites) is the state at `times[0]` and is returned as the first frame.
         `parameters` maps each scalar parameter to (B,) or a number, and each coefficient field to
         (B, *sites) or (*sites). The computation runs on the device and in the precision of the
         weights; no gradient is kept.

@@ -1,4 +1,4 @@
-"""Surrogates that were trained apart and answer together.
+"""Ensembles: surrogates trained independently that predict together.
 
 Shape letters: M members, B batch, T time, C channels; `*sites` as in the contract.
 """
@@ -12,20 +12,20 @@ import torch
 from torch import nn
 
 from simsurrogate.errors import UserError
-from surrogates.contract import Array, Batch, Problem, Surrogate
+from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 
 
 class Ensemble(Surrogate):
-    """Members that differ in the weights they began with and in the order of their batches.
+    """Members that differ in their initial weights and in the order of their batches.
 
-        predict = 1/M Σ_m u_m,    spread = sqrt(1/(M - 1) Σ_m (u_m - predict)²)
+        mean = 1/M Σ_m u_m,    standard deviation = sqrt(1/(M - 1) Σ_m (u_m - mean)²)
 
-    The mean is usually nearer to the truth than a member; the spread, the standard deviation of
-    `predict_members` over its first axis, tells where the members disagree, and so where the data said
-    little. It says nothing of what all members have in common: a network too small, data too few in time.
+    The mean is usually closer to the truth than a member. The standard deviation shows where the members
+    disagree because the training data constrain them little. Errors that all members share, from a network
+    that is too small or data too coarse in time, do not appear in the standard deviation.
 
     Raises:
-        UserError: the members answer different problems, or there is none.
+        UserError: there are no members, or they were trained on different problems.
 
     Source: Lakshminarayanan, Pritzel & Blundell 2017, "Simple and Scalable Predictive Uncertainty
     Estimation using Deep Ensembles" (arXiv 1612.01474).
@@ -33,44 +33,33 @@ class Ensemble(Surrogate):
 
     def __init__(self, members: Sequence[Surrogate]):
         if not members or any(member.problem != members[0].problem for member in members):
-            raise UserError(f"{len(members)} members: an ensemble has one or more, all of the same problem")
+            raise UserError(
+                f"{len(members)} members that do not share one problem are no ensemble. An ensemble has one or "
+                "more members, all trained on the same data set. Train them with ensemble=4."
+            )
         super().__init__(members[0].problem)
         self.members = nn.ModuleList(members)
         self.uses_initial_state, self.uses_time = members[0].uses_initial_state, members[0].uses_time
 
     @classmethod
     def incompatibility(cls, problem: Problem) -> str | None:
-        """None: its members have been asked."""
+        """Return None: each member has checked the problem already."""
         return None
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The members' losses, each the mean over the members."""
+        """Return the mean over the members of each loss."""
         losses = [member(batch) for member in self.members]
-        return {name: torch.stack([one[name] for one in losses]).mean() for name in losses[0]}
+        return {name: torch.stack([loss[name] for loss in losses]).mean() for name in losses[0]}
 
-    @torch.no_grad()
-    def predict_members(
-        self, initial_state: Array, parameters: Mapping[str, Any], times: Array, *, strict: bool = False
-    ) -> torch.Tensor:
-        """What each member predicts, (M, B, T, C, *sites); arguments, warnings and errors are `predict`'s."""
-        self._mind_the_range(parameters, times, strict)
-        return self._of_members(initial_state, parameters, times)
-
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
-        """The mean over the members."""
-        return mean_of(self._of_members(initial_state, parameters, times))
-
-    def _of_members(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
-        answers: list[torch.Tensor] = [
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
+        """Return the mean, the standard deviation and the prediction of each member."""
+        predictions: list[Prediction] = [
             member._predict(initial_state, parameters, times)  # type: ignore[operator]
             for member in self.members
         ]
-        return torch.stack(answers)
-
-
-def mean_of(answers: torch.Tensor) -> torch.Tensor:
-    """The mean over the members' answers (M, B, T, C, *sites), whose first frames are the same."""
-    mean = answers.mean(dim=0)
-    # Without the rounding of a mean: the first frame was given.
-    mean[:, 0] = answers[0, :, 0]
-    return mean
+        members = torch.stack([prediction.mean for prediction in predictions])
+        mean = members.mean(dim=0)
+        # The first frame is the given one, without the rounding of a mean.
+        mean[:, 0] = members[0, :, 0]
+        deviation = members.double().std(dim=0) if len(members) > 1 else None
+        return Prediction(mean, deviation, members)

@@ -24,7 +24,7 @@ from surrogates.arguments import (
     set_constants,
     spread,
 )
-from surrogates.contract import Array, Batch, Problem, Surrogate
+from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 
 #: Waves along a periodic axis whose cosines and sines the network is given.
@@ -144,7 +144,7 @@ class MLP(Surrogate):
         found = self._query(start, given_BGF.repeat_interleave(self.reach, dim=0), later_BT.flatten())
         return {"data": (found - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
 
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
         """The states at any increasing `times`, each by one query where the reach allows it."""
         state = initial_states(self.problem, initial_state, self.state_mean)
         coefficients, scalars = named(self.problem, parameters, len(state), self.state_mean)
@@ -160,7 +160,7 @@ class MLP(Surrogate):
         normal_BCN = (state.flatten(2) - self.state_mean) / self.state_std
         found = restarted_predictions(normal_BCN, times, self.reach * self.problem.time_step, ready)
         later = [(each * self.state_std + self.state_mean).view_as(state) for each in found]
-        return torch.stack([state, *later], dim=1)
+        return Prediction(torch.stack([state, *later], dim=1))
 
     def _held(self, state_BCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
         """The normalised states where the constraints hold."""

@@ -13,7 +13,7 @@ import torch
 
 from simsurrogate.errors import UserError
 from surrogates.arguments import check_window, initial_states, modes_of_axes, named, restarted_predictions
-from surrogates.contract import Array, Batch, Problem, Surrogate
+from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.features import GridInputs
 from surrogates.grids.losses import relative_error
@@ -69,7 +69,7 @@ class OperatorNetwork(Surrogate):
         )
         self.trunk = Trunk(problem, counts, functions=functions, width=width, span=reach * problem.time_step)
 
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
         """The states at any increasing `times`, each by one query where the reach allows it."""
         state = initial_states(self.problem, initial_state, self.inputs.state_mean)
         coefficients_BKX, parameters_BP = named(self.problem, parameters, len(state), self.inputs.state_mean)
@@ -89,7 +89,7 @@ class OperatorNetwork(Surrogate):
 
         span = self.reach * self.problem.time_step
         found = restarted_predictions(self.inputs.normal(state), times, span, ready)
-        return torch.stack([state, *map(self.inputs.physical, found)], dim=1)
+        return Prediction(torch.stack([state, *map(self.inputs.physical, found)], dim=1))
 
     def _start(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The normalised first frame (B, *sites, C) of each window, and the coefficients for what follows."""

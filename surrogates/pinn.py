@@ -13,7 +13,7 @@ import torch
 
 from simsurrogate.errors import UserError
 from surrogates.arguments import increasing, initial_states, named
-from surrogates.contract import Array, Batch, Problem, Surrogate
+from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.networks.taylor_mode import Jet, derivative, value
 from surrogates.physics import deepxde_adapter
@@ -176,14 +176,14 @@ class PINN(Surrogate):
             parts["data"] = self.data_weight**0.5 * self._missed(points).flatten(1)
         return parts
 
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> torch.Tensor:
+    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
         """The states at any increasing `times`, each by one query."""
         state = initial_states(self.problem, initial_state, self.sites)
         time = increasing(times)
         _, scalars_BP = named(self.problem, parameters, len(state), self.sites)
         begin = self._moved(time[0], scalars_BP)
         later = [state + (self._moved(moment, scalars_BP) - begin) for moment in time[1:]]
-        return torch.stack([state, *(self._held(each, state) for each in later)], dim=1)
+        return Prediction(torch.stack([state, *(self._held(each, state) for each in later)], dim=1))
 
     def _held(self, state_BCX: torch.Tensor, start_BCX: torch.Tensor) -> torch.Tensor:
         """The states where the constraints hold, which would be the same ones less the mean of the data."""

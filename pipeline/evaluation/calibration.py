@@ -41,8 +41,9 @@ def spread(surrogate: Surrogate, cases: Cases, fields: FieldChannels) -> np.ndar
     with warnings.catch_warnings():
         # One of the splits lies outside the training range on purpose.
         warnings.simplefilter("ignore", ExtrapolationWarning)
-        answers = surrogate.predict_members(cases.state[:, 0], cases.parameters, cases.time)[:, :, 1:]
-    deviation = answers.double().std(dim=0).numpy(force=True)
+        prediction = surrogate.predict(cases.state[:, 0], cases.parameters, cases.time)
+    assert prediction.standard_deviation is not None
+    deviation = prediction.standard_deviation[:, 1:].numpy(force=True)
     return relative_l2(truth + deviation, truth, fields)
 
 

@@ -92,7 +92,7 @@ def predict(surrogate: Surrogate, cases: Cases, first: int, last: int) -> np.nda
     with warnings.catch_warnings():
         # One of the splits lies outside the training range on purpose.
         warnings.simplefilter("ignore", ExtrapolationWarning)
-        frames = surrogate.predict(cases.state[:, first], cases.parameters, times)
+        frames = surrogate.predict(cases.state[:, first], cases.parameters, times).mean
     return frames[:, 1:].numpy(force=True)
 
 

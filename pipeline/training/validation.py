@@ -28,7 +28,7 @@ def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_si
         )
         named |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
         truth = torch.from_numpy(batch["state"]).double()[:, 1:].flatten(3)
-        predicted = surrogate.predict(batch["state"][:, 0], named, batch["time"][0])
+        predicted = surrogate.predict(batch["state"][:, 0], named, batch["time"][0]).mean
         error = predicted.cpu().double()[:, 1:].flatten(3) - truth
         smallest = torch.finfo(torch.float32).tiny
         relative = error.norm(dim=-1) / truth.norm(dim=-1).clamp_min(smallest)

@@ -55,7 +55,7 @@ def built(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
     ids=lambda value: (
         value
         if isinstance(value, str)
-        else f"{value.sites} {value.boundaries}{' determined' * value.determined}"
+        else f"{value.spec.shape} {value.spec.boundaries}{' parametric' * value.spec.parametric}"
     ),
 )
 def test_shapes_and_losses_in_each_dimension(name: str, problem: Problem) -> None:
@@ -70,7 +70,7 @@ def test_shapes_and_losses_in_each_dimension(name: str, problem: Problem) -> Non
     sum(losses.values()).backward()  # type: ignore[union-attr]
     assert all(weight.grad is not None for weight in surrogate.parameters())
     start = batch["state"][:, 0]
-    predicted = surrogate.predict(start, problems.named(problem, batch), np.array([0.5, 0.75, 1.25]))
+    predicted = surrogate.predict(start, problems.named(problem, batch), np.array([0.5, 0.75, 1.25])).mean
     assert predicted.shape == (2, 3, len(problem.spec.channels), *problem.spec.shape)
     assert torch.equal(predicted[:, 0], start)
 
@@ -81,7 +81,7 @@ def test_what_a_surrogate_cannot_learn_is_refused_with_those_that_can(name: str)
     others = [one for one in CASES if name not in compatible_surrogates(one)]
     assert others
     for other in others:
-        with pytest.raises(ValueError, match=f"surrogate={name} does not fit the {other.equation} data: "):
+        with pytest.raises(ValueError, match=f"surrogate={name} does not fit the {other.spec.name} data: "):
             built(name, other)
     assert name in compatible_surrogates(problem)
 
@@ -121,8 +121,8 @@ def test_predictions_do_not_depend_on_the_units(name: str) -> None:
     batch = problems.batch(problem, size=2, dtype=torch.float64)
     scale = torch.tensor(factor).view(-1, *[1] * len(problem.spec.shape))
     times = np.array([0.0, 0.25, 0.5])
-    in_si = one.predict(batch["state"][:, 0], problems.named(problem, batch), times)
-    in_other = two.predict(batch["state"][:, 0] * scale, problems.named(problem, batch), times)
+    in_si = one.predict(batch["state"][:, 0], problems.named(problem, batch), times).mean
+    in_other = two.predict(batch["state"][:, 0] * scale, problems.named(problem, batch), times).mean
     torch.testing.assert_close(in_other / scale, in_si, rtol=1e-9, atol=0)
 
 
@@ -132,7 +132,7 @@ def test_predict_answers_what_was_trained(name: str) -> None:
     surrogate = built(name, problem)
     batch = problems.batch(problem, size=2, dtype=torch.float64, num_random=surrogate.num_random)
     times = batch["time"][0].numpy()
-    batch["state"] = surrogate.predict(batch["state"][:, 0], problems.named(problem, batch), times)
+    batch["state"] = surrogate.predict(batch["state"][:, 0], problems.named(problem, batch), times).mean
     losses = surrogate(batch)
     # It need not solve the equation.
     assert sum(loss for loss_name, loss in losses.items() if not loss_name.startswith("residual_")) < 1e-9
@@ -147,8 +147,8 @@ def test_only_a_system_that_depends_on_time_is_told_the_time(name: str, autonomo
             weight.add_(0.1 * torch.randn_like(weight))
     batch = problems.batch(problem, size=1, dtype=torch.float64)
     start, named = batch["state"][:, 0], problems.named(problem, batch)
-    early = surrogate.predict(start, named, np.array([0.0, 0.25]))
-    late = surrogate.predict(start, named, np.array([1.0, 1.25]))
+    early = surrogate.predict(start, named, np.array([0.0, 0.25])).mean
+    late = surrogate.predict(start, named, np.array([1.0, 1.25])).mean
     # What parameters alone determine is one trajectory, at its time; elsewhere the state tells what comes.
     assert torch.equal(early, late) == (problem.spec.autonomous and not problem.spec.parametric)
     assert surrogate.uses_time != torch.equal(early, late)
@@ -196,7 +196,7 @@ def test_the_change_follows_from_the_state_where_it_is_seen(name: str) -> None:
         std = torch.tensor(problem.statistics.std).view(-1, *[1] * len(problem.spec.shape))
         start, noise = batch["state"][:, 0], 0.1 * std * batch["state"][:, 1].cos()
         first, second = (
-            surrogate.predict(state, named, times).diff(dim=1) / std for state in (start, start + noise)
+            surrogate.predict(state, named, times).mean.diff(dim=1) / std for state in (start, start + noise)
         )
         assert torch.allclose(first, second, rtol=1e-9, atol=1e-9) != surrogate.uses_initial_state
 
@@ -206,8 +206,8 @@ def test_frames_can_be_left_out(name: str) -> None:
     surrogate = built(name, problem)
     batch = problems.batch(problem, size=2, dtype=torch.float64)
     start, named = batch["state"][:, 0], problems.named(problem, batch)
-    dense = surrogate.predict(start, named, np.array([0.0, 0.25, 0.5, 0.75]))
-    sparse = surrogate.predict(start, named, np.array([0.0, 0.75]))
+    dense = surrogate.predict(start, named, np.array([0.0, 0.25, 0.5, 0.75])).mean
+    sparse = surrogate.predict(start, named, np.array([0.0, 0.75])).mean
     assert torch.equal(sparse[:, 1], dense[:, 3])
 
 
@@ -218,10 +218,10 @@ def test_parameters_may_be_shared_by_the_batch(name: str) -> None:
     field = batch["coefficients"][0, 0]
     start, times = batch["state"][:, 0], np.array([0.0, 0.25])
     (coefficient,) = problem.spec.coefficient_channels
-    shared = surrogate.predict(start, {coefficient: field, "power": 2.0}, times)
+    shared = surrogate.predict(start, {coefficient: field, "power": 2.0}, times).mean
     each = surrogate.predict(
         start, {coefficient: torch.stack([field, field]), "power": np.array([2.0, 2.0])}, times
-    )
+    ).mean
     assert torch.equal(shared, each)
 
 
@@ -279,7 +279,7 @@ def test_a_parameter_outside_the_training_range_is_told_or_refused(
         return
     said = rf"power={power:g} is outside the range 1 to 3 .*1 of 2 values"
     with pytest.warns(ExtrapolationWarning, match=said) as caught:
-        assert loaded.predict(**arguments).shape[:2] == (2, 2)  # type: ignore[arg-type]
+        assert loaded.predict(**arguments).mean.shape[:2] == (2, 2)  # type: ignore[arg-type]
     assert caught[0].filename == __file__
     with pytest.raises(ValueError, match=said):
         loaded.predict(**arguments, strict=True)  # type: ignore[arg-type]
@@ -295,7 +295,7 @@ def test_a_saved_surrogate_predicts_the_same(name: str, precision: str, tmp_path
     assert type(loaded) is surrogate_class(name)
     batch = problems.batch(problem, size=2)
     arguments = (batch["state"][:, 0], problems.named(problem, batch), np.array([0.0, 0.25, 1.0]))
-    assert torch.equal(loaded.predict(*arguments), surrogate.predict(*arguments))
+    assert torch.equal(loaded.predict(*arguments).mean, surrogate.predict(*arguments).mean)
 
 
 def test_a_field_that_never_varies_does_no_harm(name: str) -> None:

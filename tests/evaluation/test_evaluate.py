@@ -83,14 +83,14 @@ def test_the_numbers_are_those_of_the_definition(judged):
             trajectory = dataset.trajectory(split, number)
             fields = dict(zip(dataset.coefficients, trajectory.coefficients, strict=True))
             given = trajectory.parameters | fields
-            frames = model.predict(trajectory.state[None, 0], given, dataset.times)[0].numpy()
+            frames = model.predict(trajectory.state[None, 0], given, dataset.times).mean[0].numpy()
             ends.append(relative(frames[-1], trajectory.state[-1]))
             steps.append(
                 [
                     relative(
-                        model.predict(trajectory.state[None, t], given, dataset.times[t : t + 2])[
-                            0, 1
-                        ].numpy(),
+                        model.predict(trajectory.state[None, t], given, dataset.times[t : t + 2])
+                        .mean[0, 1]
+                        .numpy(),
                         trajectory.state[t + 1],
                     )
                     for t in range(len(dataset.times) - 1)

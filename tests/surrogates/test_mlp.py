@@ -29,7 +29,7 @@ def asked(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 def test_any_time_within_the_reach_is_answered_and_near_the_start_it_is_the_start() -> None:
     surrogate = built()
     state, named = asked(surrogate)
-    found = surrogate.predict(state, named, np.array([0.0, 1e-9, 0.123, 1.0]))
+    found = surrogate.predict(state, named, np.array([0.0, 1e-9, 0.123, 1.0])).mean
     torch.testing.assert_close(found[:, 1], state, rtol=1e-6, atol=1e-6)
     assert (found[:, 2] - found[:, 3]).norm() > 1e-3 * state.norm()
 
@@ -38,9 +38,11 @@ def test_the_answer_does_not_depend_on_which_other_times_are_asked() -> None:
     surrogate = built()
     state, named = asked(surrogate)
     times = np.array([0.0, 0.4, 1.0, 1.7, 2.0, 3.1])
-    together = surrogate.predict(state, named, times)
+    together = surrogate.predict(state, named, times).mean
     for place, time in enumerate(times[1:], start=1):
-        assert torch.equal(surrogate.predict(state, named, np.array([0.0, time]))[:, 1], together[:, place])
+        assert torch.equal(
+            surrogate.predict(state, named, np.array([0.0, time])).mean[:, 1], together[:, place]
+        )
 
 
 @pytest.mark.parametrize("autonomous", [True, False])
@@ -48,9 +50,9 @@ def test_beyond_the_reach_it_goes_on_from_what_it_predicted(autonomous: bool) ->
     surrogate = built(autonomous)
     state, named = asked(surrogate)
     span = REACH * surrogate.problem.time_step
-    halfway = surrogate.predict(state, named, np.array([0.0, span, 2 * span]))[:, -1]
-    later = surrogate.predict(halfway, named, np.array([2 * span, 2.5 * span]))[:, -1]
-    at_once = surrogate.predict(state, named, np.array([0.0, 2.5 * span]))[:, -1]
+    halfway = surrogate.predict(state, named, np.array([0.0, span, 2 * span])).mean[:, -1]
+    later = surrogate.predict(halfway, named, np.array([2 * span, 2.5 * span])).mean[:, -1]
+    at_once = surrogate.predict(state, named, np.array([0.0, 2.5 * span])).mean[:, -1]
     torch.testing.assert_close(at_once, later, rtol=1e-12, atol=1e-12)
 
 
@@ -95,7 +97,7 @@ def test_learns_bodies_on_springs() -> None:
         schedule.step()
     test = windows(64)
     named = problems.named(surrogate.problem, test)
-    found = surrogate.predict(test["state"][:, 0], named, time)
+    found = surrogate.predict(test["state"][:, 0], named, time).mean
     error = (found - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
     still = (test["state"][:, :1] - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
     assert error < still / 10
@@ -142,7 +144,9 @@ def test_learns_fields_that_a_parameter_determines() -> None:
     for first in (0, 4):
         test = fading(surrogate, 8, rng, first)
         state, truth = test["state"][:, 0], test["state"]
-        found = surrogate.predict(state, problems.named(surrogate.problem, test), test["time"][0].numpy())
+        found = surrogate.predict(
+            state, problems.named(surrogate.problem, test), test["time"][0].numpy()
+        ).mean
         wrong += (found - truth).square().sum().item()
         still += (truth[:, :1] - truth).square().sum().item()
     assert wrong < still / 10**2
@@ -166,8 +170,8 @@ def test_a_grid_is_answered_by_the_time_since_the_trajectory_began() -> None:
     surrogate = on_a_grid()
     batch = fading(surrogate, 2, np.random.default_rng(0))
     state, named = batch["state"][:, 0], problems.named(surrogate.problem, batch)
-    early = surrogate.predict(state, named, np.array([0.0, 0.5]))
-    late = surrogate.predict(state, named, np.array([1.0, 1.5]))
+    early = surrogate.predict(state, named, np.array([0.0, 0.5])).mean
+    late = surrogate.predict(state, named, np.array([1.0, 1.5])).mean
     assert torch.equal(early[:, 0], late[:, 0])
     assert not torch.equal(early[:, 1], late[:, 1])
 

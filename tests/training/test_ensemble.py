@@ -69,11 +69,16 @@ def test_members_differ_and_answer_with_their_mean(dataset: Path, pair: Path) ->
     truth = data.trajectory("valid", 0)
     named = dict(zip(data.coefficients, truth.coefficients, strict=True)) | truth.parameters
     given = (truth.state[None, 0], named, truth.time)
-    answers = ensemble.predict_members(*given)
+    prediction = ensemble.predict(*given)
+    answers = prediction.members
+    assert answers is not None
     for member, answer in zip(members_of(pair), answers, strict=True):
-        assert torch.equal(surrogates.load(member).predict(*given), answer)
-    torch.testing.assert_close(ensemble.predict(*given), answers.mean(dim=0))
-    assert torch.equal(ensemble.predict(*given)[:, 0], torch.from_numpy(truth.state[None, 0]))
+        alone = surrogates.load(member).predict(*given)
+        assert torch.equal(alone.mean, answer)
+        assert alone.standard_deviation is alone.members is None
+    torch.testing.assert_close(prediction.mean, answers.mean(dim=0))
+    assert torch.equal(prediction.standard_deviation, answers.double().std(dim=0))
+    assert torch.equal(prediction.mean[:, 0], torch.from_numpy(truth.state[None, 0]))
     assert (answers[0] - answers[1]).norm() > 0.01 * answers[0].norm()
     described = json.loads((pair / "model.json").read_text())
     valid = [json.loads((one / "model.json").read_text())["valid_error"] for one in members_of(pair)]
@@ -229,7 +234,9 @@ def test_the_spread_is_judged_beside_the_error(dataset: Path, pair: Path) -> Non
     for number in range(4):
         truth = data.trajectory("test", number)
         named = dict(zip(data.coefficients, truth.coefficients, strict=True)) | truth.parameters
-        answers = ensemble.predict_members(truth.state[None, 0], named, truth.time)[:, 0, -1].double().numpy()
+        members = ensemble.predict(truth.state[None, 0], named, truth.time).members
+        assert members is not None
+        answers = members[:, 0, -1].double().numpy()
         size = np.linalg.norm(truth.state[-1].astype(float))
         spreads.append(np.linalg.norm(answers.std(axis=0, ddof=1)) / size)
         errors.append(np.linalg.norm(answers.mean(axis=0) - truth.state[-1]) / size)

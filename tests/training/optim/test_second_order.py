@@ -16,7 +16,7 @@ from pipeline.training.optim import levenberg_marquardt, second_order
 from pipeline.training.optim.lbfgs import lbfgs
 from pipeline.training.train_state import State
 from surrogates import store
-from surrogates.contract import Batch, Surrogate
+from surrogates.contract import Batch, Prediction, Surrogate
 from tests.support import problems
 from tests.support.launching import mpi, run, succeeded
 from tests.support.training_cases import made_dataset, read, trained
@@ -50,7 +50,7 @@ class Rosenbrock(Surrogate):
     def no_jacobian(self) -> None:
         return None
 
-    def _predict(self, initial_state: Any, parameters: Any, times: Any) -> torch.Tensor:
+    def _predict(self, initial_state: Any, parameters: Any, times: Any) -> Prediction:
         raise NotImplementedError
 
 
