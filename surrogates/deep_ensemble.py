@@ -34,8 +34,8 @@ class Ensemble(Surrogate):
     def __init__(self, members: Sequence[Surrogate]):
         if not members or any(member.problem != members[0].problem for member in members):
             raise UserError(
-                f"{len(members)} members that do not share one problem are no ensemble. An ensemble has one or "
-                "more members, all trained on the same data set. Train them with ensemble=4."
+                f"{len(members)} members that do not share one problem are no ensemble. An ensemble has one "
+                "or more members, all trained on the same data set. Train them with ensemble=4."
             )
         super().__init__(members[0].problem)
         self.members = nn.ModuleList(members)
