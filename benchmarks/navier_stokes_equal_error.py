@@ -52,9 +52,10 @@ def main() -> None:
 def _compare(name: str, initial: dict[str, Any]) -> dict[str, object]:
     exact = _solver(initial, 1e-12)
     parameters = exact.sample(np.random.default_rng(0))
-    state = exact.initial_state(parameters)
-    reference = exact.advance(state, parameters, 0.0, DURATION)[0]
-    forcing = exact.coefficients(parameters)[0]
+    trajectory = exact.prepare(parameters)
+    state = trajectory.initial_state
+    reference = trajectory.advance(state, 0.0, DURATION)[0]
+    forcing = trajectory.coefficient_fields[0]
 
     def peer(step: float = PEER_STEP) -> np.ndarray:
         return _crank_nicolson_euler(state[0], forcing, step)
@@ -64,13 +65,13 @@ def _compare(name: str, initial: dict[str, Any]) -> dict[str, object]:
     if not abs(order - 1) < 0.1:
         raise SystemExit(f"the peer approaches the reference at order {order:.3g}: nothing is compared")
     solver, tolerance, error = _as_good(initial, state, parameters, reference, bound)
-    before = solver.counts["steps"]
+    trajectory = solver.prepare(parameters)
 
     def ours() -> np.ndarray:
-        return solver.advance(state, parameters, 0.0, DURATION)
+        return trajectory.advance(state, 0.0, DURATION)
 
     ours()
-    steps = solver.counts["steps"] - before
+    steps = trajectory.counts["steps"]
     seconds = medians({"peer": peer, "ours": ours}, rounds=2)
     return {
         "initial vorticity": name,
@@ -92,7 +93,7 @@ def _as_good(
     for exponent in range(2, 12):
         tolerance = 10.0**-exponent
         solver = _solver(initial, tolerance)
-        error = _error(solver.advance(state, parameters, 0.0, DURATION)[0], reference)
+        error = _error(solver.prepare(parameters).advance(state, 0.0, DURATION)[0], reference)
         if error <= bound:
             return solver, tolerance, error
     raise SystemExit(f"no tolerance gives an error of {bound}: nothing is compared")

@@ -56,7 +56,7 @@ def _compare(cells: int, rounds: int) -> dict[str, object]:
     parameters = solver.sample(np.random.default_rng(0))
 
     def ours() -> np.ndarray:
-        return solver.advance(vorticity, parameters, 0.0, STEPS * step)[0]
+        return solver.prepare(parameters).advance(vorticity, 0.0, STEPS * step)[0]
 
     runs: dict[str, Run] = {
         "exponax": _exponax(vorticity[0], step),
@@ -95,7 +95,9 @@ def _ours(cells: int, step: float) -> tuple[NavierStokes, np.ndarray]:
     solver = build_solver(options, MPI.COMM_SELF)
     assert isinstance(solver, NavierStokes)
     parameters = solver.sample(np.random.default_rng(0))
-    return solver, solver.advance(solver.initial_state(parameters), parameters, 0.0, 64 * 0.4 / 128)
+    return solver, solver.prepare(parameters).advance(
+        solver.prepare(parameters).initial_state, 0.0, 64 * 0.4 / 128
+    )
 
 
 def _exponax(vorticity: np.ndarray, step: float) -> Run:

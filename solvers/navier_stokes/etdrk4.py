@@ -8,7 +8,8 @@ import numpy as np
 
 from solvers.contract import DivergedError
 from solvers.navier_stokes import kernels
-from solvers.numerics.dealiased_fourier import FourierSlabs, PlaneTransform
+from solvers.navier_stokes.transform import StateTransform
+from solvers.numerics.dealiased_fourier import PlaneTransform
 from solvers.numerics.numba_cache import compiled
 
 #: A step is at most this over the largest rate at which the flow turns the phase of a kept wave; the
@@ -39,26 +40,23 @@ class ETDRK4:
     together.
 
     Args:
-        slabs: the coefficients.
-        num_fields: 1, or 2 with a tracer.
+        transform: the coefficients of the vorticity and, where there is one, of the tracer.
         time_step: declared step, s; None for steps that the flow's speed and the error set.
         tolerance: error that a step may make, over the root mean square of the field.
     """
 
-    def __init__(self, slabs: FourierSlabs, num_fields: int, time_step: float | None, tolerance: float):
+    def __init__(self, transform: StateTransform, time_step: float | None, tolerance: float):
+        slabs, num_fields = transform.slabs, transform.num_fields
         self.slabs = slabs
-        self.scale = 1 / math.prod(slabs.grid.resolution)
-        squared = slabs.even_squared
-        stream = np.divide(self.scale, squared, out=np.zeros_like(squared), where=squared > 0)
-        self.waves = (*slabs.wave_numbers, stream)
-        self._transform = PlaneTransform(slabs, num_fields)
+        self._scale, self._waves = transform.scale, transform.waves
+        self._products = PlaneTransform(slabs, num_fields)
         shape = (num_fields, *slabs.shape)
         self._state, self._stage, self._result, *tendencies = np.empty((6, *shape), complex)
         self._first, self._last, self._following = tendencies
         self._sums = np.zeros((2, num_fields))
         self._time_step = time_step
         self._tolerance = tolerance if time_step is None else math.inf
-        self._rates = np.zeros((num_fields, *squared.shape))
+        self._rates = np.zeros((num_fields, *slabs.even_squared.shape))
         self._weights: dict[float, np.ndarray] = {}
 
     def set_rates(self, rates: np.ndarray) -> None:
@@ -105,9 +103,9 @@ class ETDRK4:
     def _start(self, state: np.ndarray, drive: Drive) -> float:
         """Loads a state and its tendency; the rate (1/s) at which it turns the phase of a kept wave."""
         self._state[:] = state
-        kernels.emit(self._transform.coefficients, self._state, self.waves, self.scale)
+        kernels.emit(self._products.coefficients, self._state, self._waves, self._scale)
         speeds = self._advect_measured()
-        kernels.tend(self._first, self._transform.coefficients, drive, self.waves)
+        kernels.tend(self._first, self._products.coefficients, drive, self._waves)
         found = self._shared(*speeds, float(not np.isfinite(np.sum(state))))
         if np.any(found[:, 2]):
             raise DivergedError("the state to advance from is not finite")
@@ -115,8 +113,8 @@ class ETDRK4:
 
     def _try(self, step: float, drive: Drive) -> tuple[float, float]:
         """The result of one step and its tendency: its error over the bound, and its rate as `_start`'s."""
-        weights, waves, scale = self._weights_of(step), self.waves, self.scale
-        coefficients = self._transform.coefficients
+        weights, waves, scale = self._weights_of(step), self._waves, self._scale
+        coefficients = self._products.coefficients
         kernels.begin(
             coefficients, self._stage, self._result, self._state, self._first, weights, waves, scale
         )
@@ -145,7 +143,7 @@ class ETDRK4:
 
     def _advect(self) -> None:
         """Takes the coefficients of a state to those of its products."""
-        self._transform.through(kernels.multiply)
+        self._products.through(kernels.multiply)
 
     def _advect_measured(self) -> np.ndarray:
         """Likewise; the largest speeds along x and y, which a declared step does not need."""
@@ -155,7 +153,7 @@ class ETDRK4:
             kernels.largest(block[0], speeds)
             kernels.multiply(block)
 
-        self._transform.through(measured if self._time_step is None else kernels.multiply)
+        self._products.through(measured if self._time_step is None else kernels.multiply)
         return speeds
 
     def _shared(self, *numbers: float) -> np.ndarray:

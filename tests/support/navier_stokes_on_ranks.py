@@ -42,22 +42,21 @@ def solve(communicator: MPI.Intracomm, case: dict[str, Any]) -> dict[str, np.nda
     """The results on the whole grid, on the communicator's first rank."""
     solver = flow(communicator, **case)
     parameters = sampled(solver)
-    state = solver.initial_state(parameters)
-    for number in range(2):
-        state = solver.advance(state, parameters, 0.05 * number, 0.05)
-    invariants = solver.invariants(state, parameters)
-    blocks = communicator.gather((solver.block, state, solver.coefficients(parameters)))
+    trajectory = solver.prepare(parameters)
+    *_, state = trajectory.solve(np.array([0.0, 0.05, 0.1]))
+    invariants = trajectory.invariants(state)
+    blocks = communicator.gather((solver.block, state, trajectory.coefficient_fields))
     if blocks is None:
         return None
     whole = np.full((len(state), *solver.grid.resolution), np.nan)
-    coefficients = np.full((len(solver.spec.coefficients), *solver.grid.resolution), np.nan)
+    coefficients = np.full((len(solver.spec.coefficient_fields), *solver.grid.resolution), np.nan)
     for block, part, fields in blocks:
         whole[:, *block], coefficients[:, *block] = part, fields
     return {
         "state": whole,
         "coefficients": coefficients,
         **{name: np.array(value) for name, value in invariants.items() if name != "tracer_mean"},
-        "counts": np.array(list(solver.counts.values())),
+        "counts": np.array(list(trajectory.counts.values())),
     }
 
 
@@ -72,11 +71,11 @@ def all_ranks_diverge(communicator: MPI.Intracomm) -> bool:
     """Whether a NaN in the vorticity of the last rank alone is a `DivergedError` on every rank."""
     solver = flow(communicator, **LIVELY)
     parameters = sampled(solver)
-    state = solver.initial_state(parameters)
+    state = solver.prepare(parameters).initial_state
     if communicator.rank == communicator.size - 1:
         state[0].flat[0] = np.nan
     try:
-        solver.advance(state, parameters, 0.0, 0.01)
+        solver.prepare(parameters).advance(state, 0.0, 0.01)
     except DivergedError:
         return bool(communicator.allreduce(True, MPI.LAND))
     return bool(communicator.allreduce(False, MPI.LAND))

@@ -99,7 +99,7 @@ def test_what_a_grid_cannot_resolve_is_refused_with_one_that_does(
     enough = [int(number) for number in re.findall(r"\d+", named[1])] if named else [64, 92]
     solver = flow(**changes | {"resolution": enough}) if max(enough) < 400 else None
     if solver:
-        assert np.all(np.isfinite(solver.initial_state(sampled(solver))))
+        assert np.all(np.isfinite(solver.prepare(sampled(solver)).initial_state))
     # The limit that it names is one.
     if limit := re.search(r"viscosity of at least (\S+)", text):
         least = 1.01 * float(limit[1])
@@ -124,14 +124,15 @@ def test_hyperviscosity_counts_as_viscosity() -> None:
 def test_a_state_that_is_not_finite_is_a_failed_trajectory(value: float, channel: int) -> None:
     solver = flow(**LIVELY)
     parameters = sampled(solver)
-    start = solver.initial_state(parameters)
+    start = solver.prepare(parameters).initial_state
     state = start.copy()
     state[channel, 3, 4] = value
     with pytest.raises(DivergedError, match="not finite"):
-        solver.advance(state, parameters, 0.0, 0.1)
+        solver.prepare(parameters).advance(state, 0.0, 0.1)
     # The next trajectory of the same solver is a good one.
     assert np.array_equal(
-        solver.advance(start, parameters, 0.0, 0.1), flow(**LIVELY).advance(start, parameters, 0.0, 0.1)
+        solver.prepare(parameters).advance(start, 0.0, 0.1),
+        flow(**LIVELY).prepare(parameters).advance(start, 0.0, 0.1),
     )
 
 
@@ -140,12 +141,14 @@ def test_blow_up_and_overflow_are_failed_trajectories() -> None:
     # Two hundred times the stable step.
     solver = flow(**LIVELY | {"viscosity": [2.5e-3, 2.5e-3]}, **UNFORCED, time_step=5.0)
     parameters = sampled(solver) | {"viscosity": 0.0, "hyperviscosity": 0.0, "drag": 0.0}
-    state = 100 * solver.initial_state(parameters)
+    state = 100 * solver.prepare(parameters).initial_state
     with pytest.raises(DivergedError, match=r"a step of 5 s gives no finite flow"):
-        solver.advance(state, parameters, 0.0, 100.0)
+        solver.prepare(parameters).advance(state, 0.0, 100.0)
     solver = flow(**LIVELY, **UNFORCED)
     with pytest.raises(DivergedError):
-        solver.advance(solver.initial_state(parameters | {"amplitude": 1e200}), parameters, 0.0, 0.1)
+        solver.prepare(parameters).advance(
+            solver.prepare(parameters | {"amplitude": 1e200}).initial_state, 0.0, 0.1
+        )
 
 
 def test_flows_that_blow_up_are_left_out_with_their_parameters(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_energy_is_injected_at_the_stated_mean_rate() -> None:
     found = []
     for _ in range(100):
         parameters = solver.sample(rng) | {"viscosity": 0.0}
-        state = solver.advance(rest, parameters, 0.0, 0.5)
-        found.append(solver.invariants(state, parameters)["energy"])
+        state = solver.prepare(parameters).advance(rest, 0.0, 0.5)
+        found.append(solver.prepare(parameters).invariants(state)["energy"])
     deviation = 1 / np.sqrt(WAVES * len(found))
     assert deviation < 0.02
     assert np.mean(found) == pytest.approx(1e-3 * 0.5, rel=4 * deviation)
@@ -48,7 +48,7 @@ def test_one_interval_has_the_waves_of_the_ring_alone() -> None:
     solver = flow(**RING)
     rest = with_vorticity(np.zeros(solver.grid.block_shape))
     # So short a time that f does not turn: w = f t.
-    vorticity = solver.advance(rest, sampled(solver), 0.0, 1e-6)[0] / 1e-6
+    vorticity = solver.prepare(sampled(solver)).advance(rest, 0.0, 1e-6)[0] / 1e-6
     power = np.abs(np.fft.fft2(vorticity)) ** 2
     x, y = (2 * np.pi * np.fft.fftfreq(n, length / n) for n, length in ((32, 1.0), (28, 0.8)))
     wave_number = np.hypot(x[:, None], y)
@@ -61,23 +61,23 @@ def test_one_interval_has_the_waves_of_the_ring_alone() -> None:
 def test_the_output_cadence_does_not_change_the_forcing() -> None:
     solver = flow(**RING, tolerance=1e-9)
     parameters = sampled(solver)
-    start = solver.initial_state(parameters)
-    once = solver.advance(start, parameters, 0.0, 0.3)
+    start = solver.prepare(parameters).initial_state
+    once = solver.prepare(parameters).advance(start, 0.0, 0.3)
     for times in (np.linspace(0, 0.3, 7), np.linspace(0, 0.3, 12), [0.0, 0.01, 0.26, 0.3]):
         state = start
         for time, end in itertools.pairwise(times):
-            state = solver.advance(state, parameters, time, end - time)
+            state = solver.prepare(parameters).advance(state, time, end - time)
         assert error(state, once) < 1e-8
     other = parameters | {"forcing_key": parameters["forcing_key"][::-1].copy()}
-    assert error(solver.advance(start, other, 0.0, 0.3), once) > 0.1
-    assert error(solver.advance(start, parameters, 10.0, 0.3), once) > 0.1
+    assert error(solver.prepare(other).advance(start, 0.0, 0.3), once) > 0.1
+    assert error(solver.prepare(parameters).advance(start, 10.0, 0.3), once) > 0.1
 
 
 def test_the_forcing_is_the_same_field_on_a_finer_grid() -> None:
     coarse, fine = flow(**RING), flow(**RING | {"resolution": [96, 84]})
     parameters = sampled(coarse)
     ends = [
-        solver.advance(with_vorticity(np.zeros(solver.grid.block_shape)), parameters, 0.02, 1e-6)
+        solver.prepare(parameters).advance(with_vorticity(np.zeros(solver.grid.block_shape)), 0.02, 1e-6)
         for solver in (coarse, fine)
     ]
     assert error(ends[1][:, 1::3, 1::3], ends[0]) < 1e-9

@@ -26,13 +26,13 @@ def test_parameters_are_the_same_trajectory_on_a_finer_grid(kind: str) -> None:
     parameters = sampled(coarse)
     drawn = sampled(fine)
     assert all(np.array_equal(parameters[name], drawn[name]) for name in parameters)
-    states = [solver.initial_state(parameters) for solver in (coarse, fine)]
+    states = [solver.prepare(parameters).initial_state for solver in (coarse, fine)]
     # Every third cell of the fine grid has the centre of a cell of the coarse one; Gaussians and sech^2 have
     # waves that the coarse grid drops.
     bound = 1e-12 if kind in {"matern", "random_field", "taylor_green"} else 1e-3
     assert error(states[1][:, 1::3, 1::3], states[0]) < bound
     ends = [
-        solver.advance(state, parameters, 0.0, 0.5)
+        solver.prepare(parameters).advance(state, 0.0, 0.5)
         for solver, state in zip((coarse, fine), states, strict=True)
     ]
     assert error(ends[0], states[0]) > 0.01
@@ -46,7 +46,7 @@ def test_the_matern_field_has_the_variance_of_its_law_in_each_mode() -> None:
     draws = 1500
     power = np.zeros((24, 24))
     for _ in range(draws):
-        power += np.abs(np.fft.fft2(solver.initial_state(solver.sample(rng))[0]) / 24**2) ** 2 / draws
+        power += np.abs(np.fft.fft2(solver.prepare(solver.sample(rng)).initial_state[0]) / 24**2) ** 2 / draws
     x, y = np.meshgrid(*[np.fft.fftfreq(24, 1 / 24)] * 2, indexing="ij")
     expected = 7**1.5 * (4 * np.pi**2 * (x**2 + y**2) + 49) ** -2.5
     kept = (np.maximum(abs(x), abs(y)) <= 7) & (x**2 + y**2 > 0)
@@ -63,7 +63,7 @@ def test_a_random_field_has_its_amplitude_and_spectrum() -> None:
     draws = 600
     power = np.zeros((32, 32))
     for _ in range(draws):
-        power += np.abs(np.fft.fft2(solver.initial_state(solver.sample(rng))[0]) / 32**2) ** 2 / draws
+        power += np.abs(np.fft.fft2(solver.prepare(solver.sample(rng)).initial_state[0]) / 32**2) ** 2 / draws
     assert np.sum(power) == pytest.approx(4.0, rel=0.05)
     for x, y in ((1, 0), (0, 1), (1, 1), (2, 1), (0, 3)):
         expected = ((1 + 0.01 * 4 * np.pi**2 * (x**2 + y**2)) / (1 + 0.01 * 4 * np.pi**2)) ** -5
@@ -77,7 +77,7 @@ def test_vortices_are_gaussians_of_their_peaks() -> None:
     parameters["vortex_centres"] = np.array([[0.4, 0.6]])
     x, y = mesh(solver)
     gaussian = -0.8 * np.exp(-((x - 0.4) ** 2 + (y - 0.6) ** 2) / (2 * 0.05**2))
-    vorticity = solver.initial_state(parameters)[0]
+    vorticity = solver.prepare(parameters).initial_state[0]
     assert np.max(np.abs(vorticity - (gaussian - np.mean(gaussian)))) < 0.01
 
 
@@ -88,7 +88,7 @@ def test_a_rippled_shear_layer_rolls_up() -> None:
         hyperviscosity={"order": 2, "range": [2e-7, 2e-7]},
     )  # fmt: skip
     parameters = sampled(solver)
-    state = solver.initial_state(parameters)
+    state = solver.prepare(parameters).initial_state
     vorticity = state[0].mean(axis=0)
     assert np.argmin(vorticity) in {15, 16}
     assert np.argmax(vorticity) in {47, 48}
@@ -98,6 +98,6 @@ def test_a_rippled_shear_layer_rolls_up() -> None:
     # The longest wave grows, slower than the fastest of tanh layers, at 0.19 of the shear (Michalke 1964).
     speeds = []
     for _ in range(3):
-        state = solver.advance(state, parameters, 0.0, 0.5)
+        state = solver.prepare(parameters).advance(state, 0.0, 0.5)
         speeds.append(np.linalg.norm(np.fft.rfft(state[2], axis=0)[1]))
     assert 0.1 * 10 < np.log(speeds[2] / speeds[1]) / 0.5 < 0.19 * 10

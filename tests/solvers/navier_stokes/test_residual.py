@@ -43,13 +43,14 @@ def derivative(values: np.ndarray, axis: str) -> np.ndarray:
 
 def solved(solver: NavierStokes, parameters: Parameters) -> dict[str, np.ndarray]:
     """The fields of seven frames."""
-    frames = [solver.advance(solver.initial_state(parameters), parameters, 0.0, 0.1)]
+    frames = [solver.prepare(parameters).advance(solver.prepare(parameters).initial_state, 0.0, 0.1)]
     for number in range(6):
-        frames.append(solver.advance(frames[-1], parameters, 0.1 + number * STEP, STEP))
+        frames.append(solver.prepare(parameters).advance(frames[-1], 0.1 + number * STEP, STEP))
     channels = np.swapaxes(np.array(frames), 0, 1)
     names = ("vorticity", "velocity_x", "velocity_y", "tracer")
     forcing = dict.fromkeys(
-        (field.name for field in solver.spec.coefficients), solver.coefficients(parameters)
+        (field.name for field in solver.spec.coefficient_fields),
+        solver.prepare(parameters).coefficient_fields,
     )
     return dict(zip(names, channels, strict=True)) | forcing
 

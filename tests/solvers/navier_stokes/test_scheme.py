@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,14 @@ RING: dict[str, Any] = {
 
 
 def turned(solver: NavierStokes, parameters: Parameters, duration: float = 0.5) -> np.ndarray:
-    return solver.advance(solver.initial_state(parameters), parameters, 0.0, duration)
+    return advanced(solver, parameters, duration)[0]
+
+
+def advanced(
+    solver: NavierStokes, parameters: Parameters, duration: float = 0.5
+) -> tuple[np.ndarray, Mapping[str, int]]:
+    trajectory = solver.prepare(parameters)
+    return trajectory.advance(trajectory.initial_state, 0.0, duration), trajectory.counts
 
 
 @pytest.mark.parametrize("forcing", [{"kind": "none"}, {"kind": "diagonal", "amplitude": [5.0, 5.0]}, RING])
@@ -55,8 +63,8 @@ def test_an_inviscid_flow_keeps_energy_and_enstrophy_to_the_order_of_the_scheme(
         solver = flow(**LIVELY, **UNFORCED, time_step=step)
         names = ("viscosity", "hyperviscosity", "drag", "tracer_diffusivity")
         parameters = sampled(solver) | dict.fromkeys(names, 0.0)
-        before = solver.invariants(solver.initial_state(parameters), parameters)
-        after = solver.invariants(turned(solver, parameters, 1.0), parameters)
+        before = solver.prepare(parameters).invariants(solver.prepare(parameters).initial_state)
+        after = solver.prepare(parameters).invariants(turned(solver, parameters, 1.0))
         assert abs(after["palinstrophy"] / before["palinstrophy"] - 1) > 0.1, "nothing happens"
         drifts.append(
             [abs(after[name] / before[name] - 1) for name in ("energy", "enstrophy", "tracer_variance")]
@@ -72,10 +80,10 @@ def test_energy_and_enstrophy_fall_at_the_rate_of_viscosity() -> None:
     )
     parameters = sampled(solver)
     step = 2e-3
-    states = [solver.initial_state(parameters)]
+    states = [solver.prepare(parameters).initial_state]
     for number in range(4):
-        states.append(solver.advance(states[-1], parameters, number * step, step))
-    found = [solver.invariants(state, parameters) for state in states]
+        states.append(solver.prepare(parameters).advance(states[-1], number * step, step))
+    found = [solver.prepare(parameters).invariants(state) for state in states]
     for quantity, loss in (("energy", "enstrophy"), ("enstrophy", "palinstrophy")):
         values = [one[quantity] for one in found]
         slope = (values[0] - 8 * values[1] + 8 * values[3] - values[4]) / (12 * step)
@@ -112,16 +120,17 @@ def test_steps_follow_the_tolerance_and_the_flow() -> None:
     errors, steps = [], []
     for tolerance in (1e-4, 1e-6, 1e-8):
         solver = flow(**LIVELY, **UNFORCED, tolerance=tolerance)
-        errors.append(error(turned(solver, parameters), exact))
-        steps.append(solver.counts["steps"])
-        assert errors[-1] < tolerance * solver.counts["steps"]
+        end, counts = advanced(solver, parameters)
+        errors.append(error(end, exact))
+        steps.append(counts["steps"])
+        assert errors[-1] < tolerance * counts["steps"]
     assert all(coarse > 10 * fine for coarse, fine in itertools.pairwise(errors))
     assert all(coarse < fine for coarse, fine in itertools.pairwise(steps))
     # Ten times the speed and tenth the time is the same flow but for the linear terms: as many steps.
-    still, fast = flow(**LIVELY, **UNFORCED), flow(**LIVELY, **UNFORCED)
-    turned(still, parameters)
-    turned(fast, parameters | {"amplitude": 10 * parameters["amplitude"]}, 0.05)
-    assert fast.counts["steps"] == pytest.approx(still.counts["steps"], rel=0.3)
+    solver = flow(**LIVELY, **UNFORCED)
+    _, slow = advanced(solver, parameters)
+    _, fast = advanced(solver, parameters | {"amplitude": 10 * parameters["amplitude"]}, 0.05)
+    assert fast["steps"] == pytest.approx(slow["steps"], rel=0.3)
 
 
 @pytest.mark.parametrize("z", [0.0, -1e-9, -1e-3, -0.5, -0.999, -1.001, -5.0, -50.0, -1e4])

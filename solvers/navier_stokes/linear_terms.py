@@ -1,0 +1,56 @@
+"""The linear terms of the flow: viscosity, hyperviscosity, drag, and diffusion of the tracer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simsurrogate.spec import Parameter
+from solvers.contract import Parameters
+from solvers.navier_stokes.options import HyperviscosityOptions, RangeFromZero, TracerOptions
+
+
+class LinearTerms:
+    """L w = nu Lap w - nu_h (-Lap)^p w - mu w for the vorticity, L s = kappa Lap s for a tracer.
+
+    Attributes:
+        parameters: the coefficients whose range does not end at 0.
+        order: p.
+    """
+
+    def __init__(
+        self,
+        viscosity: RangeFromZero,
+        hyperviscosity: HyperviscosityOptions,
+        drag: RangeFromZero,
+        tracer: TracerOptions,
+    ):
+        self.order = hyperviscosity.order
+        self._has_tracer = tracer.present
+        candidates = [
+            Parameter("viscosity", "m^2/s", "kinematic viscosity nu", *viscosity),
+            Parameter(
+                "hyperviscosity",
+                f"m^{2 * self.order}/s",
+                f"hyperviscosity nu_h of order {self.order}",
+                *hyperviscosity.range,
+            ),
+            Parameter("drag", "s^-1", "linear drag mu", *drag),
+        ]
+        if tracer.present:
+            candidates.append(
+                Parameter(
+                    "tracer_diffusivity", "m^2/s", "diffusivity kappa of the tracer", *tracer.diffusivity
+                )
+            )
+        self.parameters = tuple(parameter for parameter in candidates if parameter.high > 0)
+
+    def rates(self, squared: np.ndarray, parameters: Parameters) -> np.ndarray:
+        """Return L (1/s) of each field, (fields, *shape), for squared wave numbers (*shape) in rad^2/m^2."""
+        rates = [
+            -parameters.get("viscosity", 0.0) * squared
+            - parameters.get("hyperviscosity", 0.0) * squared**self.order
+            - parameters.get("drag", 0.0)
+        ]
+        if self._has_tracer:
+            rates.append(-parameters.get("tracer_diffusivity", 0.0) * squared)
+        return np.array(rates)

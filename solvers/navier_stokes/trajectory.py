@@ -1,0 +1,59 @@
+"""A flow under one set of parameters, advanced in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from solvers.contract import SteppedTrajectory
+from solvers.navier_stokes.etdrk4 import ETDRK4
+from solvers.navier_stokes.invariants import flow_invariants
+from solvers.navier_stokes.transform import StateTransform
+
+
+@dataclass(frozen=True)
+class FlowTrajectory(SteppedTrajectory):
+    """The flow under one set of parameters.
+
+    Attributes:
+        transform: between states and coefficients.
+        stepper: the scheme in time.
+        rates: the linear rates L (1/s) of each field, as in `ETDRK4.set_rates`.
+        constant_intervals: the forcing from a time on for a duration, see `Forcing.constant_intervals`.
+        initial_state: the state at time 0, without the waves that the grid does not keep.
+        coefficient_fields: the steady forcing (1, *block) in s^-2, or an empty array without one.
+        counts: the accepted and the rejected steps so far.
+    """
+
+    transform: StateTransform
+    stepper: ETDRK4
+    rates: np.ndarray
+    constant_intervals: Callable[[float, float], Iterator[tuple[float, np.ndarray]]]
+    initial_state: np.ndarray
+    coefficient_fields: np.ndarray
+    counts: dict[str, int] = field(default_factory=lambda: {"steps": 0, "rejected_steps": 0})
+
+    def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
+        """Return the state after `duration`, see `SteppedTrajectory.advance`.
+
+        A step ends wherever the forcing is drawn again.
+        """
+        coefficients = self.transform.state_coefficients(state)
+        self.stepper.set_rates(self.rates)
+        for length, forcing in self.constant_intervals(time, duration):
+            coefficients = self.stepper.advance(coefficients, forcing, length, self.counts)
+        return self.transform.state(coefficients)
+
+    def invariants(self, state: np.ndarray) -> dict[str, float]:
+        """Return means over the box, see `flow_invariants`."""
+        return flow_invariants(self.transform, state)
+
+    def budget(self, state: np.ndarray, time: float, duration: float) -> dict[str, float]:
+        """Return the supply of the tracer's mean, which is 0, where there is a tracer.
+
+        Work of the forcing and losses to drag and viscosity are integrals along the trajectory, which no
+        formula gives to round-off: energy, enstrophy, palinstrophy and the tracer's variance have no budget.
+        """
+        return {"tracer_mean": 0.0} if self.transform.num_fields == 2 else {}

@@ -1,0 +1,78 @@
+"""The state of a flow on the grid and the Fourier coefficients that determine the state."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from solvers.navier_stokes import kernels
+from solvers.numerics.dealiased_fourier import FourierSlabs, PlaneTransform
+
+
+class StateTransform:
+    """The transform between a state and its kept coefficients, in both directions.
+
+    A state (channels, *block) holds vorticity, velocity_x, velocity_y and, where there is one, the tracer.
+    The coefficients (fields, *slabs.shape) are those of the vorticity and the tracer, not normalised. Every
+    rank calls together.
+
+    Args:
+        slabs: the coefficients of this rank.
+        num_fields: 1, or 2 with a tracer.
+
+    Attributes:
+        scale: 1 / n for n cells; coefficients times `scale` are normalised.
+        waves: (kx, ky, stream) as in `kernels`, rad/m, rad/m and m^2/rad^2.
+    """
+
+    def __init__(self, slabs: FourierSlabs, num_fields: int):
+        self.slabs = slabs
+        self.num_fields = num_fields
+        self.scale = 1 / math.prod(slabs.grid.resolution)
+        squared = slabs.even_squared
+        stream = np.divide(self.scale, squared, out=np.zeros_like(squared), where=squared > 0)
+        self.waves = (*slabs.wave_numbers, stream)
+        self._plane = PlaneTransform(slabs, 1)
+
+    def coefficients(self, fields: np.ndarray) -> np.ndarray:
+        """Return the coefficients (fields, *slabs.shape) of one or two real fields (fields, *block)."""
+        plane = self._plane
+        # Both real fields are transformed as one complex field.
+        plane.physical[0].real, plane.physical[0].imag = fields[0], fields[1] if len(fields) > 1 else 0.0
+        plane.forward()
+        plus, minus = self.slabs.compact(plane.coefficients[0])
+        parts = [(plus + minus.conj()) / 2, (plus - minus.conj()) / 2j]
+        return np.array(parts[: len(fields)])
+
+    def state_coefficients(self, state: np.ndarray) -> np.ndarray:
+        """Return the coefficients of the vorticity and the tracer; the velocity of the state is not read."""
+        return self.coefficients(state[[0, *range(3, len(state))]])
+
+    def state(self, coefficients: np.ndarray) -> np.ndarray:
+        """Return the state of these coefficients; the velocity is derived from the vorticity."""
+        plane, scale = self._plane, self.scale
+        state = np.empty((len(coefficients) + 2, *self.slabs.grid.block_shape))
+        kernels.emit(plane.coefficients, coefficients[:1], self.waves, scale)
+        plane.inverse()
+        state[1], state[2] = plane.physical[0].real, plane.physical[0].imag
+        has_tracer = len(coefficients) == 2
+        tracer = 1j * coefficients[1] if has_tracer else 0.0
+        self.slabs.expand(
+            scale * np.array([coefficients[0] + tracer, (coefficients[0] - tracer).conj()]),
+            plane.coefficients[0],
+        )
+        plane.inverse()
+        state[0] = plane.physical[0].real
+        if has_tracer:
+            state[3] = plane.physical[0].imag
+        return state
+
+    def without_mean_vorticity(self, fields: np.ndarray) -> np.ndarray:
+        """Return the state of a vorticity and, where there is one, a tracer (fields, *block).
+
+        The mean of the vorticity and the waves that the grid does not keep are left out.
+        """
+        coefficients = self.coefficients(fields)
+        coefficients[0, self.slabs.squared == 0] = 0.0
+        return self.state(coefficients)
