@@ -1,1 +1,67 @@
-"""The ground floor that solvers, surrogates and the pipeline share."""
+"""From MPI-parallel simulation to trained surrogates: the public functions, and what all packages share.
+
+    surrogate = simsurrogate.load("runs/first")
+    dataset = simsurrogate.open_dataset("runs/first")
+
+Importing this package imports neither torch nor MPI; the functions import what they need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from simsurrogate.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.data.dataset import Dataset
+    from surrogates.contract import Surrogate
+
+__all__ = ["load", "open_dataset"]
+
+
+def load(path: str | Path, device: str = "cpu") -> Surrogate:
+    """Return the trained surrogate in a model folder, or the only model of a run folder.
+
+    Args:
+        path: RUN/models/MODEL, or RUN where it holds one model.
+        device: the torch device on which it computes, `cpu` or `cuda`.
+
+    Raises:
+        UserError: there is no such model, or the run has several.
+    """
+    folder = _model_folder(Path(path))
+    return cast("Surrogate", importlib.import_module("surrogates").load(folder, device))
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Return the validated data set in a data set folder, or that of a run folder, read-only.
+
+    Args:
+        path: a folder with a manifest.json, or RUN, whose data set is RUN/dataset.
+
+    Raises:
+        UserError: there is no data set, or it is incomplete, changed or not validated.
+    """
+    folder = Path(path)
+    if not (folder / "manifest.json").is_file() and (folder / "dataset").is_dir():
+        folder /= "dataset"
+    return cast("Dataset", importlib.import_module("pipeline.data.dataset").Dataset.open(folder))
+
+
+def _model_folder(path: Path) -> Path:
+    if (path / "model.json").is_file() or not (path / "models").is_dir():
+        return path
+    models = sorted(file.parent for file in path.glob("models/*/model.json"))
+    if len(models) == 1:
+        return models[0]
+    if not models:
+        raise UserError(
+            f"{path} holds no trained model. A run holds models after its train stage. "
+            f"Type python -m pipeline.train run={path}"
+        )
+    raise UserError(
+        f"{path} holds {len(models)} models: {', '.join(folder.name for folder in models)}. One model is "
+        f'loaded at a time. Type simsurrogate.load("{models[0]}")'
+    )

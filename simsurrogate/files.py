@@ -1,4 +1,4 @@
-"""Files that are whole or absent, folders that can be written, and checksums."""
+"""Files that are whole or absent, folders that can be written, checksums, and comparison of plain data."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from simsurrogate.errors import StorageError, UserError
 
 
 def writable_folder(folder: Path) -> Path:
-    """Makes `folder` where it is missing.
+    """Make `folder` where it is missing, and return it.
 
     Raises:
-        UserError: it cannot be made or written; the message names the folder and the reason.
+        UserError: it cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,12 +28,12 @@ def writable_folder(folder: Path) -> Path:
 
 
 def partial_path(path: Path) -> Path:
-    """Where a file is written before it is whole."""
+    """Return the path under which a file is written before it is whole."""
     return path.with_name(f".{path.name}.partial")
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Gives a file that is on the disk its final name, also on the disk when this returns."""
+    """Give a file that is on the disk its final name, which is on the disk when this returns."""
     partial.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -44,10 +43,15 @@ def publish(partial: Path, path: Path) -> None:
 
 
 def write_whole(path: Path, content: str | bytes, then: str = "run it again") -> None:
-    """Writes a file that is whole or absent, also when the machine stops in between.
+    """Write a file that is whole or absent, also when the machine stops in between.
+
+    Args:
+        path: the file.
+        content: its text (UTF-8) or its bytes.
+        then: what to do once there is room, the end of the error message.
 
     Raises:
-        OSError: it cannot be written; the message ends with what to do once there is room, `then`.
+        StorageError: the file cannot be written.
     """
     partial = partial_path(path)
     raw = content.encode() if isinstance(content, str) else content
@@ -65,11 +69,25 @@ def write_whole(path: Path, content: str | bytes, then: str = "run it again") ->
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 checksum of a file's content."""
+    """Return the SHA-256 checksum of a file's content, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest(plain: Any) -> str:
-    """A hash of plain data that does not depend on the order of keys."""
+def digest(plain: object) -> str:
+    """Return a hash of plain data that does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def differences(present: object, requested: object, key: str = "") -> list[str]:
+    """Return the keys in which two pieces of plain data differ, each as `key: present -> requested`."""
+    if isinstance(present, dict) and isinstance(requested, dict):
+        names = [*requested, *(name for name in present if name not in requested)]
+        return [
+            line
+            for name in names
+            for line in differences(
+                present.get(name), requested.get(name), f"{key}.{name}" if key else str(name)
+            )
+        ]
+    return [] if present == requested else [f"{key}: {json.dumps(present)} -> {json.dumps(requested)}"]

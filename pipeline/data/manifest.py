@@ -235,15 +235,3 @@ def _check_version(path: Path, document: dict[str, Any]) -> None:
 def receipt_path(folder: Path, shard: Shard) -> Path:
     """Where the receipt of a shard lies in the data set `folder`."""
     return folder / "receipts" / f"{shard.name}.json"
-
-
-def differences(found: Any, asked: Any, key: str = "") -> list[str]:
-    """The keys in which two configurations differ, each as `key: found -> asked`."""
-    if isinstance(found, dict) and isinstance(asked, dict):
-        names = list(asked) + [name for name in found if name not in asked]
-        return [
-            line
-            for name in names
-            for line in differences(found.get(name), asked.get(name), f"{key}.{name}" if key else name)
-        ]
-    return [] if found == asked else [f"{key}: {json.dumps(found)} -> {json.dumps(asked)}"]

@@ -14,7 +14,6 @@ from pipeline.data.manifest import (
     Manifest,
     Receipt,
     completed,
-    differences,
     read_document,
     receipt_path,
     receipts_of,
@@ -23,7 +22,7 @@ from pipeline.data.manifest import (
 from pipeline.data.plan import SPLITS, Shard
 from pipeline.data.statistics import combined, statistics, to_yaml
 from simsurrogate.errors import UserError
-from simsurrogate.files import sha256_of, write_whole
+from simsurrogate.files import differences, sha256_of, write_whole
 
 _WAYS_OUT = "choose another folder with run=, or delete that data set with start_anew=true"
 

@@ -127,23 +127,6 @@ def step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
-def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """The keys in which two configurations differ, each with both values."""
-    flat_theirs, flat_ours = _flat(theirs), _flat(ours)
-    return [
-        f"{key}: {flat_theirs.get(key, 'none')} there, {flat_ours.get(key, 'none')} here"
-        for key in sorted({**flat_theirs, **flat_ours})
-        if flat_theirs.get(key) != flat_ours.get(key)
-    ]
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
 def _checksum(described: str, tensors: Mapping[str, torch.Tensor]) -> str:
     """Over the metadata, and each tensor's name, type, shape and bytes."""
     checksum = hashlib.sha256(described.encode())

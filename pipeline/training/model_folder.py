@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.training import checkpoint
 from simsurrogate.errors import UserError
-from simsurrogate.files import writable_folder
+from simsurrogate.files import differences, writable_folder
 from surrogates import store
 
 
@@ -31,8 +31,8 @@ def prepare(folder: Path, configuration: Mapping[str, Any], start_anew: bool) ->
         if not start_anew:
             raise UserError(
                 f"{folder} was trained with another configuration: "
-                f"{'; '.join(checkpoint.differences(found, configuration))}. Choose another run= folder, or "
-                "delete what is there with start_anew=true"
+                f"{'; '.join(differences(found, dict(configuration)))} (there -> requested). Choose another "
+                "name with model=, or delete the model there with start_anew=true"
             )
         shutil.rmtree(folder)
         writable_folder(folder)

@@ -138,14 +138,6 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_differences_are_named() -> None:
-    other = {"surrogate": {"width": 16, "modes": [4, 4]}, "seed": 0, "dataset": "abc"}
-    assert checkpoint.differences(CONFIGURATION, other) == [
-        "dataset: none there, abc here",
-        "surrogate.width: 8 there, 16 here",
-    ]
-
-
 @pytest.mark.timeout(300)
 def test_killed_at_any_time_while_writing_a_good_one_is_there(tmp_path: Path) -> None:
     """A process that does nothing but write checkpoints is killed again and again."""

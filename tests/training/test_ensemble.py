@@ -169,10 +169,10 @@ def test_an_ensemble_grows_and_a_single_model_does_not_become_one(
     capsys.readouterr()
     trained(tmp_path, dataset, "ensemble=3")
     assert capsys.readouterr().out.count("already") == 1
-    with pytest.raises(ValueError, match=r"ensemble: True there, none here.*start_anew=true"):
+    with pytest.raises(ValueError, match=r"ensemble: true -> null .*start_anew=true"):
         trained(tmp_path, dataset)
     single = trained(tmp_path / "single", dataset)
-    with pytest.raises(ValueError, match=r"ensemble: none there, True here"):
+    with pytest.raises(ValueError, match=r"ensemble: null -> true"):
         trained(single.parents[1], dataset, "ensemble=2")
     assert not isinstance(surrogates.load(single), Ensemble)
 

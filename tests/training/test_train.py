@@ -253,7 +253,7 @@ def test_another_configuration_is_refused_by_name_and_made_anew_on_request(
     if ending == "model":
         shutil.copytree(undisturbed, folder, dirs_exist_ok=True)
     before = {path: path.read_bytes() for path in folder.rglob("*.*")}
-    with pytest.raises(ValueError, match=r"surrogate\.width: 8 there, 6 here.*start_anew=true"):
+    with pytest.raises(ValueError, match=r"surrogate\.width: 8 -> 6 .*start_anew=true"):
         trained(copied, dataset, "surrogate.width=6")
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
     trained(copied, dataset, "surrogate.width=6", "training.steps=10", "start_anew=true")
@@ -268,7 +268,7 @@ def test_another_data_set_is_refused_by_its_identity(
     result = stage("train", f"run={copied}", f"dataset={other}", *TINY, ranks=2)
     assert result.returncode != 0
     theirs, ours = Dataset.open(dataset).identity, Dataset.open(other).identity
-    assert f"dataset: {theirs} there, {ours} here" in result.stderr
+    assert f'dataset: "{theirs}" -> "{ours}"' in result.stderr
     assert "start_anew=true" in result.stderr
     assert not (copied / "models" / "fno" / "model.json").exists()
 

@@ -21,14 +21,13 @@ from pipeline.data.manifest import (
     ManifestShard,
     Receipt,
     completed,
-    differences,
     read_document,
     receipt_path,
     receipts_of,
 )
 from pipeline.data.plan import Shard
 from pipeline.data.statistics import combined, statistics, to_yaml
-from simsurrogate.files import digest, sha256_of
+from simsurrogate.files import differences, digest, sha256_of
 
 _CHUNK = 2**22
 

@@ -1,0 +1,75 @@
+"""Solvers and surrogates are found by name, in installed packages and in a user's file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from simsurrogate.errors import UserError
+from solvers.contract import solver_class, solver_names
+from surrogates.contract import surrogate_class, surrogate_names
+
+FILE = """
+from solvers.contract import Solver
+
+class Frozen(Solver):
+    def sample(self, rng, outside=False):
+        return {}
+
+    def prepare(self, parameters):
+        raise NotImplementedError
+"""
+
+
+def test_ours_are_found_by_name() -> None:
+    assert {"heat", "navier_stokes", "nbody"} <= set(solver_names())
+    assert solver_class("navier_stokes").__name__ == "NavierStokes"
+    assert {"fno", "pi_deeponet", "pinn"} <= set(surrogate_names())
+    assert surrogate_class("fno").__name__ == "FNO"
+
+
+def test_a_name_that_nobody_has_is_refused_with_the_names_that_exist() -> None:
+    with pytest.raises(UserError, match=r"solver 'haet' is not one of heat, .*solver\.path=FILE\.py"):
+        solver_class("haet")
+
+
+def test_a_file_of_the_user_holds_one_solver(tmp_path: Path) -> None:
+    path = tmp_path / "frozen.py"
+    path.write_text(FILE)
+    assert solver_class("frozen", path).__name__ == "Frozen"
+    assert solver_class("anything", path) is solver_class("frozen", path)
+    path = tmp_path / "empty.py"
+    path.write_text("")
+    with pytest.raises(UserError, match=r"the file has to define one Solver, found: none"):
+        solver_class("empty", path)
+    with pytest.raises(UserError, match=r"there is no such Python file"):
+        solver_class("absent", tmp_path / "absent.py")
+
+
+def test_a_file_that_fails_keeps_its_own_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        solver_class("broken", path)
+
+
+def test_an_installed_package_announces_a_solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "frost.py").write_text(FILE)
+    metadata = tmp_path / "frost-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: frost\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[simsurrogate.solvers]\nfrozen = frost:Frozen\nnothing = frost:FILE\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert "frozen" in solver_names()
+        assert solver_class("frozen").__module__ == "frost"
+        (tmp_path / "frost.py").write_text(FILE + "FILE = 3\n")
+        del sys.modules["frost"]
+        with pytest.raises(UserError, match=r"the entry point frost:FILE .* is no Solver"):
+            solver_class("nothing")
+    finally:
+        sys.modules.pop("frost", None)
