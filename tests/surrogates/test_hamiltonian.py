@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from simsurrogate.spec import Field
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
 from surrogates.hamiltonian import Hamiltonian
@@ -94,8 +95,14 @@ def test_energy_does_not_drift_in_a_long_roll_out() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"coefficients": ("charge",)}, "masses .*, mass., not x, y, velocity_x, velocity_y, charge"),
-        ({"channels": ("x", "y", "velocity_x", "spin")}, "not x, y, velocity_x, spin, mass"),
+        (
+            {"coefficient_fields": (Field("charge", "C", ""),)},
+            "masses .*, mass., not position_x, position_y, velocity_x, velocity_y, charge",
+        ),
+        (
+            {"fields": (Field("position", "m", "", 1), Field("spin", "1", "", 1))},
+            "not position_x, position_y, spin_x, spin_y, mass",
+        ),
         ({"autonomous": False}, "depends on time itself"),
         ({"num_bodies": 1}, "two particles or more"),
     ],
@@ -120,9 +127,9 @@ def orbits(num_orbits: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         system=nbody_cases.KEPLER | {"eccentricity": [0.0, 0.5], "mass_ratio": [0.3, 1.0]}
     )
     rng = np.random.default_rng(seed)
-    found = solver.solve([solver.sample(rng) for _ in range(num_orbits)], STEP * np.arange(FRAMES))
+    found = solver.solve_batch([solver.sample(rng) for _ in range(num_orbits)], STEP * np.arange(FRAMES))
     assert found.failures == [None] * num_orbits
-    return found.states, found.coefficients[:, 0]
+    return found.states, found.coefficient_fields[:, 0]
 
 
 def learned() -> Hamiltonian:
@@ -138,7 +145,7 @@ def learned() -> Hamiltonian:
         parameter_std=(),
     )
     problem = problems.particles(
-        2, 2, statistics=statistics, parameters=(), parameter_ranges=(), time_step=STEP
+        2, 2, statistics=statistics, parameters=(), time_step=STEP
     )
     surrogate = built(problem)
     optimiser = torch.optim.Adam(surrogate.parameters())

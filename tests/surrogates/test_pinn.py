@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from simsurrogate.spec import Axis, Boundary, Field, Grid, Parameter
 from surrogates import store
 from surrogates.contract import Batch, ExtrapolationWarning, Problem
 from surrogates.networks.taylor_mode import Orders
@@ -33,7 +34,9 @@ def uniform(surrogate: PINN, size: int = 2) -> Batch:
     return problems.batch(surrogate.problem, size=size, dtype=torch.float64, num_random=surrogate.num_random)
 
 
-def box(boundary: str, **changes: Any) -> Problem:
+def line(
+    boundary: Boundary, boundary_values: tuple[float, float] = (0.0, 0.0), **changes: Any
+) -> Problem:
     """u_t = power Lap u on a line from 1 m to 3 m, of a start that meets homogeneous walls."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
@@ -44,12 +47,12 @@ def box(boundary: str, **changes: Any) -> Problem:
         return {"temperature": 0 * coordinates["x"] + 5.0}
 
     statistics = problems.problem((8,), (boundary,)).statistics
+    sites = Grid((Axis("x", "m", 8, 1.0, 3.0, boundary, boundary_values),))
     plain: dict[str, Any] = {
-        "channels": ("temperature",),
-        "units": ("K",),
-        "coefficients": (),
-        "lower": (1.0,),
-        "determined": True,
+        "sites": sites,
+        "fields": (Field("temperature", "K", ""),),
+        "coefficient_fields": (),
+        "parametric": True,
         "residual": residual,
         "initial_condition": initial_condition,
         "statistics": dataclasses.replace(
@@ -67,7 +70,7 @@ def change_at(surrogate: PINN, x: list[float], time: float = 1.3) -> tuple[torch
 
 
 def test_nothing_changes_at_the_start_and_at_dirichlet_walls() -> None:
-    surrogate = built(box("dirichlet"))
+    surrogate = built(line("dirichlet"))
     at_walls, _ = change_at(surrogate, [1.0, 3.0])
     assert torch.equal(at_walls, torch.zeros(2, dtype=torch.float64))
     at_start, _ = change_at(surrogate, [1.5, 2.5], time=0.0)
@@ -77,13 +80,13 @@ def test_nothing_changes_at_the_start_and_at_dirichlet_walls() -> None:
 
 
 def test_there_is_no_slope_at_neumann_walls() -> None:
-    surrogate = built(box("neumann"))
+    surrogate = built(line("neumann"))
     _, slope = change_at(surrogate, [1.0, 3.0, 1.9])
     assert slope[:2].abs().max() < 1e-12 * slope[2].abs()
 
 
 def test_a_periodic_axis_has_no_ends() -> None:
-    surrogate = built(box("periodic"))
+    surrogate = built(line("periodic"))
     for left, right in (change_at(surrogate, [1.0, 3.0]), change_at(surrogate, [1.3, 3.3])):
         torch.testing.assert_close(left[0], left[1], rtol=1e-12, atol=0)
         torch.testing.assert_close(right[0], right[1], rtol=1e-12, atol=0)
@@ -117,7 +120,7 @@ def test_an_equation_of_fourth_order_is_learned_by_reverse_mode() -> None:
             bend = derivative(bend, "x")
         return {"plate": derivative(fields["temperature"], "t") + parameters["power"] * bend}
 
-    surrogate = built(box("dirichlet", residual=residual))
+    surrogate = built(line("dirichlet", residual=residual))
     assert surrogate.equation is not None
     assert surrogate.equation.orders is None
     losses = surrogate(uniform(surrogate))
@@ -142,7 +145,7 @@ def test_the_residuals_are_what_the_losses_are_the_mean_square_of(problem: Probl
         torch.testing.assert_close(squares, sum(losses.values()), rtol=1e-12, atol=0)
 
 
-def flow(conserved: tuple[str, ...] = ("velocity_x", "velocity_y")) -> Problem:
+def flow(conserved: bool = True) -> Problem:
     """A velocity in a periodic square, known by its divergence and curl, which both stay 0."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
@@ -155,10 +158,10 @@ def flow(conserved: tuple[str, ...] = ("velocity_x", "velocity_y")) -> Problem:
     def initial_condition(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
         return {name: 0 * coordinates["x"] for name in ("velocity_x", "velocity_y", "conductivity")}
 
-    velocity = ("velocity_x", "velocity_y")
+    velocity = Field("velocity", "m/s", "", 1, conserved=conserved, divergence_free=True)
     return problems.problem(
-        (8, 8), ("periodic",) * 2, channels=velocity, divergence_free=(velocity,), determined=True,
-        conserved=conserved, residual=residual, initial_condition=initial_condition,
+        (8, 8), ("periodic",) * 2, fields=(velocity,), parametric=True,
+        residual=residual, initial_condition=initial_condition,
     )  # fmt: skip
 
 
@@ -179,8 +182,8 @@ def test_a_velocity_that_drifts_is_told_by_its_mean() -> None:
 
 def test_a_mean_that_may_change_is_free() -> None:
     """As that of a flow which a force pushes along x."""
-    assert built(flow(conserved=("velocity_y",))).drift.channels == [1]
-    pushed = built(flow(conserved=()), data_weight=0.0)
+    pushed = built(flow(conserved=False), data_weight=0.0)
+    assert pushed.drift.channels == []
     assert set(pushed(uniform(pushed))) == {"residual_divergence", "residual_curl"}
 
 
@@ -229,27 +232,26 @@ def test_the_equation_alone_teaches_the_solution() -> None:
 
 def test_residuals_have_the_same_size_in_all_units() -> None:
     """In kilometres, and hours instead of seconds, what is left of the equation is the same number."""
-    in_metres = box("dirichlet")
-    in_kilometres = dataclasses.replace(
+    in_metres = line("dirichlet")
+    in_kilometres = problems.changed(
         in_metres,
-        lower=(1e-3,),
-        extent=(2e-3,),
+        sites=Grid((Axis("x", "km", 8, 1e-3, 3e-3, "dirichlet"),)),
         duration=2.0 / 3600,
-        parameter_ranges=((3600e-6, 3 * 3600e-6),),
+        parameters=(Parameter("power", "1", "", 3600e-6, 3 * 3600e-6),),
     )
     assert Equation(in_kilometres).scales / Equation(in_metres).scales == pytest.approx(3600)
 
 
 def test_what_parameters_do_not_tell_is_refused() -> None:
     cases = [
-        (box("dirichlet", determined=False), "the scalar parameters.* do not describe the initial fields"),
+        (line("dirichlet", parametric=False), "the scalar parameters.* do not describe the initial fields"),
         (
-            box("neumann", boundary_values=((0.0, 0.3),)),
+            line("neumann", (0.0, 0.3)),
             "neumann walls without flux, and those of x have 0 and 0.3",
         ),
         (
             problems.problem(
-                (8, 8), ("dirichlet",) * 2, determined=True, boundary_values=((0.0, 0.0), (0.0, 1.0))
+                (8, 8), ("dirichlet",) * 2, parametric=True, boundary_values=((0.0, 0.0), (0.0, 1.0))
             ),
             "walls at 0 and 1 meet",
         ),
@@ -260,7 +262,7 @@ def test_what_parameters_do_not_tell_is_refused() -> None:
     wrong = {"width": 0, "points": 0, "candidates": 0, "causality": -1.0, "data_weight": -1.0}
     for option, value in wrong.items():
         with pytest.raises(ValueError, match=rf"surrogate\.{option}={value:g}"):
-            built(box("dirichlet"), **{option: value})
+            built(line("dirichlet"), **{option: value})
 
 
 def test_bodies_that_start_all_but_together_are_refused() -> None:
@@ -278,11 +280,11 @@ def test_bodies_that_start_all_but_together_are_refused() -> None:
 
 
 def test_walls_of_one_axis_may_have_different_values() -> None:
-    assert PINN.incompatibility(box("dirichlet", boundary_values=((0.0, 1.0),))) is None
+    assert PINN.incompatibility(line("dirichlet", (0.0, 1.0))) is None
 
 
 def test_times_outside_the_duration_are_told_or_refused() -> None:
-    surrogate = built(box("dirichlet"))
+    surrogate = built(line("dirichlet"))
     start, named = np.zeros((1, 1, 8)), {"power": 2.0}
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -14,10 +14,10 @@ _USE = """
 import os
 import torch
 before = dict(os.environ), torch.get_default_device(), torch.get_default_dtype()
-from surrogates import deepxde_parts
+from surrogates.physics import deepxde_adapter
 import sys
 assert "deepxde" not in sys.modules
-points = deepxde_parts.points(5, 2)
+points = deepxde_adapter.points(5, 2)
 assert points.shape == (5, 2)
 assert (dict(os.environ), torch.get_default_device(), torch.get_default_dtype()) == before
 assert "mpi4py.MPI" not in sys.modules
@@ -38,8 +38,8 @@ def test_its_import_leaves_no_trace() -> None:
 _BESIDE_A_GPU = """
 import torch
 torch.cuda.is_available = lambda: True
-from surrogates import deepxde_parts
-deepxde_parts.points(5, 2)
+from surrogates.physics import deepxde_adapter
+deepxde_adapter.points(5, 2)
 assert not torch.cuda.is_initialized()
 assert torch.zeros(1).device == torch.get_default_device() == torch.device("cpu")
 """

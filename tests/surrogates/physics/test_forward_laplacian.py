@@ -13,6 +13,7 @@ from mpi4py import MPI
 
 from pipeline.config.build import build_solver
 from pipeline.problem import expected_problem, with_physics
+from simsurrogate.spec import Field
 from surrogates import store
 from surrogates.contract import Problem
 from surrogates.networks.taylor_mlp import _Tanh
@@ -27,8 +28,7 @@ T, X, Y, XX, YY = ("t",), ("x",), ("y",), ("x", "x"), ("y", "y")
 def solved(experiment: str) -> Problem:
     """The problem of an experiment, without data."""
     solver = build_solver(read(f"experiment={experiment}").solver, MPI.COMM_SELF)
-    spec = dataclasses.asdict(solver.spec)
-    return with_physics(expected_problem(spec, np.linspace(0, 0.5, 6)), solver)
+    return with_physics(expected_problem(solver.spec, np.linspace(0, 0.5, 6)), solver)
 
 
 def varied() -> Problem:
@@ -46,7 +46,7 @@ def varied() -> Problem:
         problems.problem((8,), ("periodic",)).statistics, mean=(0.0,), std=(10.0,), delta_std=(1.0,)
     )
     return problems.problem(
-        (8,), ("periodic",), channels=("temperature",), units=("K",), determined=True, residual=residual,
+        (8,), ("periodic",), fields=(Field("temperature", "K", ""),), parametric=True, residual=residual,
         initial_condition=initial_condition, statistics=statistics,
     )  # fmt: skip
 
