@@ -144,9 +144,7 @@ def learned() -> Hamiltonian:
         parameter_mean=(),
         parameter_std=(),
     )
-    problem = problems.particles(
-        2, 2, statistics=statistics, parameters=(), time_step=STEP
-    )
+    problem = problems.particles(2, 2, statistics=statistics, parameters=(), time_step=STEP)
     surrogate = built(problem)
     optimiser = torch.optim.Adam(surrogate.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=250)

@@ -34,9 +34,7 @@ def uniform(surrogate: PINN, size: int = 2) -> Batch:
     return problems.batch(surrogate.problem, size=size, dtype=torch.float64, num_random=surrogate.num_random)
 
 
-def line(
-    boundary: Boundary, boundary_values: tuple[float, float] = (0.0, 0.0), **changes: Any
-) -> Problem:
+def line(boundary: Boundary, boundary_values: tuple[float, float] = (0.0, 0.0), **changes: Any) -> Problem:
     """u_t = power Lap u on a line from 1 m to 3 m, of a start that meets homogeneous walls."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
