@@ -125,7 +125,7 @@ def _windows(problem: Problem, size: int, seed: int) -> Batch:
     state = torch.randn(size, 2, len(problem.spec.channels), *problem.spec.shape, generator=generator)
     return {
         "state": state,
-        "coefficients": torch.randn(
+        "coefficient_fields": torch.randn(
             size, len(problem.spec.coefficient_channels), *problem.spec.shape, generator=generator
         ),
         "parameters": torch.randn(size, len(problem.spec.parameter_names), generator=generator),

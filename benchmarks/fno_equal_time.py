@@ -200,12 +200,12 @@ class _Theirs(AutoregressiveSurrogate):
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Their loss, of what the network gives."""
         before, after = (self.inputs.normal(frame) for frame in batch["state"].unbind(1))
-        inputs = self.inputs.fields(before, batch["coefficients"])
+        inputs = self.inputs.fields(before, batch["coefficient_fields"])
         conditions = self.inputs.conditions(batch["parameters"], batch["time"][:, 0])
         truth = (after - before) / self.delta_scale if self.gives_change else after
         return {"theirs": self.loss(self._given(inputs, conditions), truth.movedim(-1, 1))}
 
-    def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+    def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """What takes a roll-out to the frame that the network gives."""
         given = self._given(inputs_BXI, conditions_BQ).movedim(1, -1)
         if self.gives_change:
@@ -240,7 +240,7 @@ def error(model: Surrogate, dataset: Dataset, length: int) -> float:
     found = []
     for start in range(0, len(windows), 8):
         batch = windows.take(np.arange(start, min(start + 8, len(windows))))
-        named = dict(zip(dataset.coefficients, np.moveaxis(batch["coefficients"], 1, 0), strict=True))
+        named = dict(zip(dataset.coefficients, np.moveaxis(batch["coefficient_fields"], 1, 0), strict=True))
         named |= dict(zip(dataset.parameters, batch["parameters"].T, strict=True))
         predicted = model.predict(batch["state"][:, 0], named, batch["time"][0]).mean.numpy()[:, 1:]
         truth = batch["state"][:, 1:]

@@ -136,7 +136,7 @@ def batch(precision: torch.dtype = torch.float32) -> Batch:
     generator = torch.Generator().manual_seed(1)
     return {
         "state": torch.randn(BATCH, 2, 1, CELLS, CELLS, generator=generator).to(precision),
-        "coefficients": torch.empty(BATCH, 0, CELLS, CELLS, dtype=precision),
+        "coefficient_fields": torch.empty(BATCH, 0, CELLS, CELLS, dtype=precision),
         "parameters": torch.randn(BATCH, 1, generator=generator).to(precision),
         "time": torch.tensor([[0.0, 1.0]], dtype=precision).repeat(BATCH, 1),
     }

@@ -114,7 +114,7 @@ def trained(name: str, states: np.ndarray) -> Surrogate:
         orbit, frame = rng.integers(len(states), size=size), rng.integers(FRAMES - length + 1, size=size)
         batch: Batch = {
             "state": torch.from_numpy(states[orbit[:, None], frame[:, None] + np.arange(length)]),
-            "coefficients": torch.ones(size, 1, 2, dtype=torch.float64),
+            "coefficient_fields": torch.ones(size, 1, 2, dtype=torch.float64),
             "parameters": torch.empty(size, 0, dtype=torch.float64),
             "time": torch.from_numpy(TIMES[:length]).expand(size, -1),
         }

@@ -104,7 +104,7 @@ def _errors(surrogate: Surrogate, dataset: Dataset) -> tuple[np.ndarray, np.ndar
     batch = windows.take(np.arange(len(windows)))
     problem = surrogate.problem
     named = dict(
-        zip(problem.spec.coefficient_channels, np.moveaxis(batch["coefficients"], 1, 0), strict=True)
+        zip(problem.spec.coefficient_channels, np.moveaxis(batch["coefficient_fields"], 1, 0), strict=True)
     )
     named |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
     truth = batch["state"]

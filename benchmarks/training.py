@@ -38,7 +38,7 @@ def errors(surrogate: Surrogate, dataset: Path) -> np.ndarray:
     opened = Dataset.open(dataset)
     windows = opened.windows("test", len(opened.times))
     batch = windows.take(np.arange(len(windows)))
-    named = dict(zip(opened.coefficients, np.moveaxis(batch["coefficients"], 1, 0), strict=True))
+    named = dict(zip(opened.coefficients, np.moveaxis(batch["coefficient_fields"], 1, 0), strict=True))
     named |= dict(zip(opened.parameters, batch["parameters"].T, strict=True))
     truth = batch["state"][:, 1:]
     missed = surrogate.predict(batch["state"][:, 0], named, batch["time"][0]).mean.numpy()[:, 1:] - truth

@@ -32,7 +32,7 @@ def initial_states(problem: Problem, values: Array, like: torch.Tensor) -> torch
     return state
 
 
-def moments(times: Array) -> np.ndarray:
+def as_times(times: Array) -> np.ndarray:
     """The times as float64 (T,).
 
     Raises:
@@ -44,13 +44,13 @@ def moments(times: Array) -> np.ndarray:
     return found
 
 
-def increasing(times: Array) -> np.ndarray:
+def increasing_times(times: Array) -> np.ndarray:
     """The times as float64 (T,), each later than the one before.
 
     Raises:
         UserError: there is none, they do not increase, or they are not finite.
     """
-    time = moments(times)
+    time = as_times(times)
     if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
         raise UserError(f"times must increase and be finite; got {time}")
     return time
@@ -70,7 +70,7 @@ def restarted_predictions(
     Raises:
         UserError: the times do not increase, or are not finite.
     """
-    time = increasing(times)
+    time = increasing_times(times)
     later = time[1:] - time[0]
     # A rounding beyond a span is within it.
     whole = np.maximum(np.ceil(later / span * (1 - 1e-9)) - 1, 0).astype(int)
@@ -108,7 +108,7 @@ def modes_of_axes(problem: Problem, modes: int | Sequence[int]) -> tuple[int, ..
     return counts
 
 
-def named(
+def parameter_tensors(
     problem: Problem, parameters: Mapping[str, Any], batch: int, like: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Coefficient fields (B, K, *sites) and scalar parameters (B, P) out of a mapping by name.
@@ -131,7 +131,7 @@ def named(
     )
 
 
-def spread(std: tuple[float, ...]) -> np.ndarray:
+def nonzero_std(std: tuple[float, ...]) -> np.ndarray:
     """Standard deviations to divide by: 1 where a quantity never varies."""
     values = np.array(std, dtype=np.float64)
     return np.where(values > 0, values, 1.0)

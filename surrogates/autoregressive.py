@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from simsurrogate.errors import UserError
-from surrogates.arguments import initial_states, moments, named, set_constants, spread
+from surrogates.arguments import as_times, initial_states, nonzero_std, parameter_tensors, set_constants
 from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.features import GridInputs
@@ -39,11 +39,11 @@ class AutoregressiveSurrogate(Surrogate):
         super().__init__(problem)
         self.inputs = GridInputs(problem)
         statistics = problem.statistics
-        set_constants(self, delta_scale=spread(statistics.delta_std) / spread(statistics.std))
+        set_constants(self, delta_scale=nonzero_std(statistics.delta_std) / nonzero_std(statistics.std))
         self.constraints = Constraints(problem, constraints)
 
     @abstractmethod
-    def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+    def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """N: the change over one time step, (B, *sites, C), in units of its standard deviation."""
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -53,7 +53,7 @@ class AutoregressiveSurrogate(Surrogate):
         state_BXC, errors = first, []
         for number, truth_BXC in enumerate(later):
             conditions = self.inputs.conditions(batch["parameters"], batch["time"][:, number])
-            state_BXC = self._step(state_BXC, batch["coefficients"], conditions)
+            state_BXC = self._step(state_BXC, batch["coefficient_fields"], conditions)
             errors.append(relative_error(state_BXC, truth_BXC, site_axes))
         return {"rollout": torch.stack(errors).mean()}
 
@@ -62,7 +62,9 @@ class AutoregressiveSurrogate(Surrogate):
         state = initial_states(self.problem, initial_state, self.delta_scale)
         steps = self._steps(times)
         start = float(times[0])
-        coefficients_BKX, parameters_BP = named(self.problem, parameters, len(state), self.delta_scale)
+        coefficients_BKX, parameters_BP = parameter_tensors(
+            self.problem, parameters, len(state), self.delta_scale
+        )
         state_BXC = self.inputs.normal(state)
         frames = {0: state}
         for number in range(1, steps[-1] + 1):
@@ -77,13 +79,13 @@ class AutoregressiveSurrogate(Surrogate):
         self, state_BXC: torch.Tensor, coefficients_BKX: torch.Tensor, conditions_BQ: torch.Tensor
     ) -> torch.Tensor:
         inputs_BXI = self.inputs.fields(state_BXC, coefficients_BKX)
-        later_BXC = state_BXC + self.delta_scale * self.change(inputs_BXI, conditions_BQ)
+        later_BXC = state_BXC + self.delta_scale * self.increment(inputs_BXI, conditions_BQ)
         constrained: torch.Tensor = self.constraints(later_BXC, state_BXC)
         return constrained
 
     def _steps(self, times: Array) -> list[int]:
         """How many time steps each of `times` lies behind the first."""
-        times = moments(times)
+        times = as_times(times)
         ratio = (times - times[0]) / self.problem.time_step
         steps = np.rint(ratio)
         wrong = ~(np.abs(ratio - steps) <= 1e-3)

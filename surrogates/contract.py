@@ -30,7 +30,7 @@ class Batch(TypedDict):
     """A batch of training windows, in physical units.
 
     `state` (B, T, C, *sites): consecutive frames; the first is given, the others are to be predicted.
-    `coefficients` (B, K, *sites): fields that are constant in time.
+    `coefficient_fields` (B, K, *sites): fields that are constant in time.
     `parameters` (B, P): the scalar parameters.
     `time` (B, T): the time of each frame.
     `random` (B, U), for a surrogate whose `num_random` is U > 0: numbers in [0, 1), drawn anew for each
@@ -38,7 +38,7 @@ class Batch(TypedDict):
     """
 
     state: torch.Tensor
-    coefficients: torch.Tensor
+    coefficient_fields: torch.Tensor
     parameters: torch.Tensor
     time: torch.Tensor
     random: NotRequired[torch.Tensor]
@@ -205,10 +205,10 @@ class Surrogate(torch.nn.Module, ABC):
             ValueError: a shape, a missing or unknown parameter, or times that do not fit; with `strict`
                 also what it would warn of.
         """
-        self._mind_the_range(parameters, times, strict)
+        self._check_training_range(parameters, times, strict)
         return self._predict(initial_state, parameters, times)
 
-    def _mind_the_range(self, parameters: Mapping[str, Any], times: Array, strict: bool) -> None:
+    def _check_training_range(self, parameters: Mapping[str, Any], times: Array, strict: bool) -> None:
         """Warns the caller of the caller of what the training data did not cover, or refuses it."""
         for told in self._out_of_range(parameters, times):
             if strict:

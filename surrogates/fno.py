@@ -56,7 +56,7 @@ class FNO(AutoregressiveSurrogate):
             layers=layers,
         )
 
-    def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+    def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """The normalised change over one time step, (B, *sites, C)."""
         change_BXC: torch.Tensor = self.network(inputs_BXI, conditions_BQ)
         return change_BXC

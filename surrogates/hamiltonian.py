@@ -89,7 +89,7 @@ class Hamiltonian(AutoregressiveSurrogate):
             return "its law depends on time itself, so that no energy is conserved"
         return None
 
-    def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+    def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """The normalised change over one time step, (B, N, C)."""
         num_channels = len(self.problem.spec.channels)
         state_BNC = inputs_BXI[..., :num_channels]

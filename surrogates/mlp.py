@@ -19,10 +19,10 @@ from simsurrogate.errors import UserError
 from surrogates.arguments import (
     check_window,
     initial_states,
-    named,
+    nonzero_std,
+    parameter_tensors,
     restarted_predictions,
     set_constants,
-    spread,
 )
 from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
@@ -96,11 +96,11 @@ class MLP(Surrogate):
         set_constants(
             self,
             state_mean=np.array(statistics.mean)[:, None],
-            state_std=spread(statistics.std)[:, None],
+            state_std=nonzero_std(statistics.std)[:, None],
             coefficient_mean=np.array(statistics.coefficient_mean)[:, None],
-            coefficient_std=spread(statistics.coefficient_std)[:, None],
+            coefficient_std=nonzero_std(statistics.coefficient_std)[:, None],
             condition_mean=np.array((*statistics.parameter_mean, *clock)),
-            condition_std=spread((*statistics.parameter_std, *clock)),
+            condition_std=nonzero_std((*statistics.parameter_std, *clock)),
             places=_places(problem),
         )
         num_out = len(problem.spec.channels)
@@ -134,7 +134,7 @@ class MLP(Surrogate):
             frames_BTCN = frames_BTCN.gather(3, chosen)
         given_BGF = self._given(
             frames_BTCN[:, 0],
-            batch["coefficients"].flatten(2),
+            batch["coefficient_fields"].flatten(2),
             places_BNF,
             batch["parameters"],
             batch["time"][:, 0],
@@ -147,7 +147,7 @@ class MLP(Surrogate):
     def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
         """The states at any increasing `times`, each by one query where the reach allows it."""
         state = initial_states(self.problem, initial_state, self.state_mean)
-        coefficients, scalars = named(self.problem, parameters, len(state), self.state_mean)
+        coefficients, scalars = parameter_tensors(self.problem, parameters, len(state), self.state_mean)
         places = self.places.expand(len(state), *self.places.shape)
 
         def ready(normal_BCN: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:

@@ -12,7 +12,13 @@ from typing import Any, ClassVar
 import torch
 
 from simsurrogate.errors import UserError
-from surrogates.arguments import check_window, initial_states, modes_of_axes, named, restarted_predictions
+from surrogates.arguments import (
+    check_window,
+    initial_states,
+    modes_of_axes,
+    parameter_tensors,
+    restarted_predictions,
+)
 from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.features import GridInputs
@@ -72,7 +78,9 @@ class OperatorNetwork(Surrogate):
     def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
         """The states at any increasing `times`, each by one query where the reach allows it."""
         state = initial_states(self.problem, initial_state, self.inputs.state_mean)
-        coefficients_BKX, parameters_BP = named(self.problem, parameters, len(state), self.inputs.state_mean)
+        coefficients_BKX, parameters_BP = parameter_tensors(
+            self.problem, parameters, len(state), self.inputs.state_mean
+        )
 
         def ready(start_BXC: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
             begin = state.new_full((len(state),), time)
@@ -96,7 +104,7 @@ class OperatorNetwork(Surrogate):
         check_window(batch, self.reach)
         start_BXC = self.inputs.normal(batch["state"][:, 0])
         return start_BXC, self._coefficients(
-            start_BXC, batch["coefficients"], batch["parameters"], batch["time"][:, 0]
+            start_BXC, batch["coefficient_fields"], batch["parameters"], batch["time"][:, 0]
         )
 
     def _coefficients(

@@ -149,7 +149,7 @@ class PIDeepONet(OperatorNetwork):
             for place, (name, each) in enumerate(zip(problem.spec.channels, normal, strict=True))
         }
         for place, name in enumerate(problem.spec.coefficient_channels):
-            fields[name] = self.sampled.jet(batch["coefficients"][:, None, place])
+            fields[name] = self.sampled.jet(batch["coefficient_fields"][:, None, place])
         if not problem.spec.autonomous:
             time_BR = batch["time"][:, :1] + later_BR
             fields["t"] = taylor_mode.coordinate(time_BR.view(*time_BR.shape, *ones), "t")

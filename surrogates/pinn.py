@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 
 from simsurrogate.errors import UserError
-from surrogates.arguments import increasing, initial_states, named
+from surrogates.arguments import increasing_times, initial_states, parameter_tensors
 from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.networks.taylor_mode import Jet, derivative, value
@@ -179,8 +179,8 @@ class PINN(Surrogate):
     def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
         """The states at any increasing `times`, each by one query."""
         state = initial_states(self.problem, initial_state, self.sites)
-        time = increasing(times)
-        _, scalars_BP = named(self.problem, parameters, len(state), self.sites)
+        time = increasing_times(times)
+        _, scalars_BP = parameter_tensors(self.problem, parameters, len(state), self.sites)
         begin = self._moved(time[0], scalars_BP)
         later = [state + (self._moved(moment, scalars_BP) - begin) for moment in time[1:]]
         return Prediction(torch.stack([state, *(self._held(each, state) for each in later)], dim=1))

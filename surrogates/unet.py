@@ -60,7 +60,7 @@ class UNet(AutoregressiveSurrogate):
         self.halve = _POOLINGS[len(periodic) - 1](2, ceil_mode=True, count_include_pad=False)
         self.projection = nn.Linear(width, len(problem.spec.channels))
 
-    def change(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+    def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """The normalised change over one time step, (B, *sites, C)."""
         hidden = inputs_BXI.movedim(-1, 1)
         skipped: list[torch.Tensor] = []

@@ -110,7 +110,7 @@ class Windows:
         return numbers, starts
 
     def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """The windows `indices` (B,): `state` (B, L, C, *sites), `coefficients` (B, K, *sites),
+        """The windows `indices` (B,): `state` (B, L, C, *sites), `coefficient_fields` (B, K, *sites),
         `parameters` (B, P), `time` (B, L); all in the precision of the data set.
 
         The arrays are views of buffers that the next call writes over.
@@ -123,7 +123,7 @@ class Windows:
             arrays = shards.arrays(shard)
             frames = slice(start, start + self._length)
             shards.fill("fields", arrays, (row, frames), batch["state"][place], axis=1)
-            shards.fill("coefficient_fields", arrays, (row,), batch["coefficients"][place], axis=0)
+            shards.fill("coefficient_fields", arrays, (row,), batch["coefficient_fields"][place], axis=0)
             batch["parameters"][place] = arrays["parameters"][row]
         return batch
 
@@ -132,7 +132,7 @@ class Windows:
         header, length = self._shards.header, self._length
         shapes = {
             "state": (length, len(header.channels("fields")), *header.spec.shape),
-            "coefficients": (len(header.channels("coefficient_fields")), *header.spec.shape),
+            "coefficient_fields": (len(header.channels("coefficient_fields")), *header.spec.shape),
             "parameters": (len(header.spec.parameters),),
             "time": (length,),
         }

@@ -24,7 +24,9 @@ def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_si
     for start in range(0, len(mine), batch_size):
         batch = windows.take(mine[start : start + batch_size])
         named = dict(
-            zip(problem.spec.coefficient_channels, np.moveaxis(batch["coefficients"], 1, 0), strict=True)
+            zip(
+                problem.spec.coefficient_channels, np.moveaxis(batch["coefficient_fields"], 1, 0), strict=True
+            )
         )
         named |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
         truth = torch.from_numpy(batch["state"]).double()[:, 1:].flatten(3)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from simsurrogate.errors import UserError
-from surrogates.arguments import set_constants, spread
+from surrogates.arguments import nonzero_std, set_constants
 from surrogates.contract import Problem
 
 Constraint = Literal["mean", "boundary", "divergence"]
@@ -107,7 +107,7 @@ class WallValues(nn.Module):
                 f"the boundaries {', '.join(problem.spec.boundaries)} is dirichlet; leave it out"
             )
         self.axes = {axis: axis - len(problem.spec.shape) - 1 for axis in axes}
-        mean, std = np.array(problem.statistics.mean), spread(problem.statistics.std)
+        mean, std = np.array(problem.statistics.mean), nonzero_std(problem.statistics.std)
         for axis in axes:
             cells = problem.spec.shape[axis]
             if cells < len(_TO_THE_WALL):
@@ -163,7 +163,9 @@ class Solenoidal(nn.Module):
         ]
         self.register_buffer("channels", torch.tensor(vectors), persistent=False)
         set_constants(
-            self, scale=spread(problem.statistics.std)[np.array(vectors)], directions=_directions(problem)
+            self,
+            scale=nonzero_std(problem.statistics.std)[np.array(vectors)],
+            directions=_directions(problem),
         )
 
     def forward(self, state_BXC: torch.Tensor, start_BXC: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from surrogates.arguments import set_constants, spread
+from surrogates.arguments import nonzero_std, set_constants
 from surrogates.contract import Problem
 
 
@@ -38,11 +38,11 @@ class GridInputs(nn.Module):
         set_constants(
             self,
             state_mean=np.array(statistics.mean),
-            state_std=spread(statistics.std),
+            state_std=nonzero_std(statistics.std),
             coefficient_mean=np.array(statistics.coefficient_mean),
-            coefficient_std=spread(statistics.coefficient_std),
+            coefficient_std=nonzero_std(statistics.coefficient_std),
             condition_mean=np.array((*statistics.parameter_mean, *clock)),
-            condition_std=spread((*statistics.parameter_std, *clock)),
+            condition_std=nonzero_std((*statistics.parameter_std, *clock)),
             coordinates=_coordinates(problem),
         )
         self.num_fields = (

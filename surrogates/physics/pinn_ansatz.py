@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from surrogates.arguments import spread
+from surrogates.arguments import nonzero_std
 from surrogates.contract import Problem
 from surrogates.networks.taylor_mlp import Perceptron
 from surrogates.networks.taylor_mode import Jet, Orders, coordinate, cos, sin, stack
@@ -39,7 +39,7 @@ class Change(nn.Module):
         bodies = problem.spec.shape if problem.spec.has_particles else ()
         self.columns = (*(() if bodies else problem.spec.axis_names), "t", *problem.spec.parameter_names)
         self._shape = (len(problem.spec.channels), *bodies)
-        scale = torch.tensor(spread(problem.statistics.std), dtype=torch.get_default_dtype())
+        scale = torch.tensor(nonzero_std(problem.statistics.std), dtype=torch.get_default_dtype())
         self.register_buffer("scale", scale.view(-1, *[1] * len(bodies)), persistent=False)
         self._rise = _time_of_change(problem)
         num_features = self._told(scale.new_zeros(1, len(self.columns))).value.shape[-1]

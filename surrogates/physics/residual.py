@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from simsurrogate.errors import UserError
-from surrogates.arguments import spread
+from surrogates.arguments import nonzero_std
 from surrogates.contract import Problem
 from surrogates.networks.taylor_mode import Jet, Orders, derivative, orders, value
 from surrogates.physics.forward_laplacian import Operator, operator
@@ -101,7 +101,7 @@ def _drawn(
         (problem.spec.channels, statistics.mean, statistics.std),
         (problem.spec.coefficient_channels, statistics.coefficient_mean, statistics.coefficient_std),
     ):
-        for name, mean, std, size in zip(names, means, stds, spread(stds), strict=True):
+        for name, mean, std, size in zip(names, means, stds, nonzero_std(stds), strict=True):
             normal = torch.randn(_NUM_DRAWS, *bodies, generator=generator, dtype=torch.float64)
             fields[name] = mean + std * normal, float(size)
     uniform = [1] * len(bodies)

@@ -70,7 +70,9 @@ def test_shapes_and_losses_in_each_dimension(name: str, problem: Problem) -> Non
     sum(losses.values()).backward()  # type: ignore[union-attr]
     assert all(weight.grad is not None for weight in surrogate.parameters())
     start = batch["state"][:, 0]
-    predicted = surrogate.predict(start, problems.named(problem, batch), np.array([0.5, 0.75, 1.25])).mean
+    predicted = surrogate.predict(
+        start, problems.parameters_by_name(problem, batch), np.array([0.5, 0.75, 1.25])
+    ).mean
     assert predicted.shape == (2, 3, len(problem.spec.channels), *problem.spec.shape)
     assert torch.equal(predicted[:, 0], start)
 
@@ -121,8 +123,10 @@ def test_predictions_do_not_depend_on_the_units(name: str) -> None:
     batch = problems.batch(problem, size=2, dtype=torch.float64)
     scale = torch.tensor(factor).view(-1, *[1] * len(problem.spec.shape))
     times = np.array([0.0, 0.25, 0.5])
-    in_si = one.predict(batch["state"][:, 0], problems.named(problem, batch), times).mean
-    in_other = two.predict(batch["state"][:, 0] * scale, problems.named(problem, batch), times).mean
+    in_si = one.predict(batch["state"][:, 0], problems.parameters_by_name(problem, batch), times).mean
+    in_other = two.predict(
+        batch["state"][:, 0] * scale, problems.parameters_by_name(problem, batch), times
+    ).mean
     torch.testing.assert_close(in_other / scale, in_si, rtol=1e-9, atol=0)
 
 
@@ -132,7 +136,9 @@ def test_predict_answers_what_was_trained(name: str) -> None:
     surrogate = built(name, problem)
     batch = problems.batch(problem, size=2, dtype=torch.float64, num_random=surrogate.num_random)
     times = batch["time"][0].numpy()
-    batch["state"] = surrogate.predict(batch["state"][:, 0], problems.named(problem, batch), times).mean
+    batch["state"] = surrogate.predict(
+        batch["state"][:, 0], problems.parameters_by_name(problem, batch), times
+    ).mean
     losses = surrogate(batch)
     # It need not solve the equation.
     assert sum(loss for loss_name, loss in losses.items() if not loss_name.startswith("residual_")) < 1e-9
@@ -146,7 +152,7 @@ def test_only_a_system_that_depends_on_time_is_told_the_time(name: str, autonomo
         for weight in surrogate.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
     batch = problems.batch(problem, size=1, dtype=torch.float64)
-    start, named = batch["state"][:, 0], problems.named(problem, batch)
+    start, named = batch["state"][:, 0], problems.parameters_by_name(problem, batch)
     early = surrogate.predict(start, named, np.array([0.0, 0.25])).mean
     late = surrogate.predict(start, named, np.array([1.0, 1.25])).mean
     # What parameters alone determine is one trajectory, at its time; elsewhere the state tells what comes.
@@ -192,7 +198,7 @@ def test_the_change_follows_from_the_state_where_it_is_seen(name: str) -> None:
             for weight in surrogate.parameters():
                 weight.add_(0.1 * torch.randn_like(weight))
         batch = problems.batch(problem, size=1, dtype=torch.float64)
-        named, times = problems.named(problem, batch), np.array([0.0, 0.25])
+        named, times = problems.parameters_by_name(problem, batch), np.array([0.0, 0.25])
         std = torch.tensor(problem.statistics.std).view(-1, *[1] * len(problem.spec.shape))
         start, noise = batch["state"][:, 0], 0.1 * std * batch["state"][:, 1].cos()
         first, second = (
@@ -205,7 +211,7 @@ def test_frames_can_be_left_out(name: str) -> None:
     problem = problems.learnable_problem(name)
     surrogate = built(name, problem)
     batch = problems.batch(problem, size=2, dtype=torch.float64)
-    start, named = batch["state"][:, 0], problems.named(problem, batch)
+    start, named = batch["state"][:, 0], problems.parameters_by_name(problem, batch)
     dense = surrogate.predict(start, named, np.array([0.0, 0.25, 0.5, 0.75])).mean
     sparse = surrogate.predict(start, named, np.array([0.0, 0.75])).mean
     assert torch.equal(sparse[:, 1], dense[:, 3])
@@ -215,7 +221,7 @@ def test_parameters_may_be_shared_by_the_batch(name: str) -> None:
     problem = problems.learnable_problem(name)
     surrogate = built(name, problem)
     batch = problems.batch(problem, size=2, dtype=torch.float64)
-    field = batch["coefficients"][0, 0]
+    field = batch["coefficient_fields"][0, 0]
     start, times = batch["state"][:, 0], np.array([0.0, 0.25])
     (coefficient,) = problem.spec.coefficient_channels
     shared = surrogate.predict(start, {coefficient: field, "power": 2.0}, times).mean
@@ -294,7 +300,11 @@ def test_a_saved_surrogate_predicts_the_same(name: str, precision: str, tmp_path
     assert loaded.problem == problem
     assert type(loaded) is surrogate_class(name)
     batch = problems.batch(problem, size=2)
-    arguments = (batch["state"][:, 0], problems.named(problem, batch), np.array([0.0, 0.25, 1.0]))
+    arguments = (
+        batch["state"][:, 0],
+        problems.parameters_by_name(problem, batch),
+        np.array([0.0, 0.25, 1.0]),
+    )
     assert torch.equal(loaded.predict(*arguments).mean, surrogate.predict(*arguments).mean)
 
 

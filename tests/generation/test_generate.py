@@ -170,7 +170,7 @@ def test_windows_and_trajectories_agree(undisturbed: Path) -> None:
     batch = windows.take(np.array([7, 0, 2]))
     assert {name: array.shape for name, array in batch.items()} == {
         "state": (3, 3, 2, 12),
-        "coefficients": (3, 1, 12),
+        "coefficient_fields": (3, 1, 12),
         "parameters": (3, 2),
         "time": (3, 3),
     }
@@ -178,7 +178,7 @@ def test_windows_and_trajectories_agree(undisturbed: Path) -> None:
         trajectory = dataset.trajectory("train", number)
         frames = slice(start, start + 3)
         np.testing.assert_array_equal(batch["state"][place], trajectory.state[frames])
-        np.testing.assert_array_equal(batch["coefficients"][place], trajectory.coefficients)
+        np.testing.assert_array_equal(batch["coefficient_fields"][place], trajectory.coefficients)
         np.testing.assert_array_equal(
             batch["parameters"][place], np.float32(list(trajectory.parameters.values()))
         )

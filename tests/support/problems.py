@@ -256,7 +256,7 @@ def batch(
     )
     return {
         "state": drawn((size, frames, channels, *of.spec.shape), statistics.mean, statistics.std, 2),
-        "coefficients": drawn(
+        "coefficient_fields": drawn(
             (size, fields, *of.spec.shape), statistics.coefficient_mean, statistics.coefficient_std, 1
         ),
         "parameters": drawn((size, scalars), statistics.parameter_mean, statistics.parameter_std, 1),
@@ -265,10 +265,10 @@ def batch(
     }
 
 
-def named(of: Problem, drawn: Batch) -> dict[str, torch.Tensor]:
+def parameters_by_name(of: Problem, drawn: Batch) -> dict[str, torch.Tensor]:
     """The coefficient fields and parameters of a batch by name, as `predict` takes them."""
     fields = {
-        name: drawn["coefficients"][:, place] for place, name in enumerate(of.spec.coefficient_channels)
+        name: drawn["coefficient_fields"][:, place] for place, name in enumerate(of.spec.coefficient_channels)
     }
     return fields | {
         name: drawn["parameters"][:, place] for place, name in enumerate(of.spec.parameter_names)

@@ -36,7 +36,7 @@ def built(
 
 def asked(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     batch = problems.batch(surrogate.problem, 2, dtype=torch.float64)
-    return batch["state"][:, 0], problems.named(surrogate.problem, batch)
+    return batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
 
 
 def trunk(boundaries: tuple[str, ...], modes: int = 5) -> Trunk:
@@ -176,7 +176,7 @@ def test_learns_waves_that_travel_and_fade() -> None:
         states = np.stack((amplitudes * fading * np.cos(angle)).sum(axis=2), axis=2)
         return {
             "state": torch.tensor(states * std + mean),
-            "coefficients": torch.full((count, 1, 18), 2.0),
+            "coefficient_fields": torch.full((count, 1, 18), 2.0),
             "parameters": torch.tensor(speed[:, 0, 0]),
             "time": torch.tensor(time).expand(count, -1),
         }
@@ -189,6 +189,6 @@ def test_learns_waves_that_travel_and_fade() -> None:
         optimiser.step()
         schedule.step()
     test = windows(64)
-    found = surrogate.predict(test["state"][:, 0], problems.named(problem, test), time).mean
+    found = surrogate.predict(test["state"][:, 0], problems.parameters_by_name(problem, test), time).mean
     start, truth = test["state"][:, :1], test["state"]
     assert (found - truth).norm() < (start - truth).norm() / 10

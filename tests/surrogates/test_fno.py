@@ -90,7 +90,7 @@ def test_the_operator_is_the_same_on_a_finer_grid() -> None:
     def change(surrogate: FNO, size: int) -> torch.Tensor:
         angle = 2 * torch.pi * (torch.arange(size) + 0.5) / size
         inputs = torch.stack([torch.sin(k * angle) for k in (1, 2, 3)], dim=-1)
-        return surrogate.change(inputs[None], conditions)
+        return surrogate.increment(inputs[None], conditions)
 
     torch.testing.assert_close(change(fine, 81)[:, 1::3], change(coarse, 27))
 
@@ -99,7 +99,7 @@ def test_a_shift_along_a_periodic_axis_shifts_the_prediction() -> None:
     problem = problems.problem((18, 17), ("periodic", "dirichlet"))
     surrogate = store.build("fno", problems.options("fno"), problem, "float64")
     batch = problems.batch(problem, size=2, dtype=torch.float64)
-    named = problems.named(problem, batch)
+    named = problems.parameters_by_name(problem, batch)
     times = np.array([0.0, 0.25, 0.5])
     straight = surrogate.predict(batch["state"][:, 0], named, times).mean
     named["conductivity"] = named["conductivity"].roll(5, dims=1)

@@ -27,7 +27,7 @@ def built(problem: Problem, **options: int) -> Hamiltonian:
 def drawn(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
     """States (B, C, N) and masses (B, N)."""
     batch = problems.batch(problem, 2, dtype=torch.float64)
-    return batch["state"][:, 0], batch["coefficients"][:, 0]
+    return batch["state"][:, 0], batch["coefficient_fields"][:, 0]
 
 
 def rolled_out(surrogate: Hamiltonian, state: torch.Tensor, mass: torch.Tensor, steps: int) -> torch.Tensor:
@@ -153,7 +153,7 @@ def learned() -> Hamiltonian:
         orbit, frame = rng.integers(32, size=128), rng.integers(FRAMES - 1, size=128)
         batch: Batch = {
             "state": torch.tensor(states[orbit[:, None], frame[:, None] + np.arange(2)]),
-            "coefficients": torch.tensor(masses[orbit, None]),
+            "coefficient_fields": torch.tensor(masses[orbit, None]),
             "parameters": torch.empty(128, 0),
             "time": torch.zeros(128, 2),
         }

@@ -23,7 +23,7 @@ def built(autonomous: bool = True, **options: int) -> Surrogate:
 
 def asked(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     batch = problems.batch(surrogate.problem, 2, dtype=torch.float64)
-    return batch["state"][:, 0], problems.named(surrogate.problem, batch)
+    return batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
 
 
 def test_any_time_within_the_reach_is_answered_and_near_the_start_it_is_the_start() -> None:
@@ -83,7 +83,7 @@ def test_learns_bodies_on_springs() -> None:
         states = np.concatenate([x * cosine + v * sine, omega * (v * cosine - x * sine)], axis=2)
         return {
             "state": torch.tensor(states),
-            "coefficients": torch.full((count, 1, 3), 1e3, dtype=torch.float64),
+            "coefficient_fields": torch.full((count, 1, 3), 1e3, dtype=torch.float64),
             "parameters": torch.full((count, 1), 2.0, dtype=torch.float64),
             "time": torch.tensor(time).expand(count, -1),
         }
@@ -96,7 +96,7 @@ def test_learns_bodies_on_springs() -> None:
         optimiser.step()
         schedule.step()
     test = windows(64)
-    named = problems.named(surrogate.problem, test)
+    named = problems.parameters_by_name(surrogate.problem, test)
     found = surrogate.predict(test["state"][:, 0], named, time).mean
     error = (found - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
     still = (test["state"][:, :1] - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
@@ -122,7 +122,7 @@ def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: in
     ]
     return {
         "state": torch.stack(states, dim=2),
-        "coefficients": torch.full((count, 1, *problem.spec.shape), 2.0, dtype=torch.float64),
+        "coefficient_fields": torch.full((count, 1, *problem.spec.shape), 2.0, dtype=torch.float64),
         "parameters": power[:, None],
         "time": time.expand(count, -1),
         "random": torch.tensor(rng.random((count, surrogate.num_random))),
@@ -145,7 +145,7 @@ def test_learns_fields_that_a_parameter_determines() -> None:
         test = fading(surrogate, 8, rng, first)
         state, truth = test["state"][:, 0], test["state"]
         found = surrogate.predict(
-            state, problems.named(surrogate.problem, test), test["time"][0].numpy()
+            state, problems.parameters_by_name(surrogate.problem, test), test["time"][0].numpy()
         ).mean
         wrong += (found - truth).square().sum().item()
         still += (truth[:, :1] - truth).square().sum().item()
@@ -169,7 +169,7 @@ def test_a_grid_larger_than_the_points_is_drawn_from_and_the_mean_is_the_loss_of
 def test_a_grid_is_answered_by_the_time_since_the_trajectory_began() -> None:
     surrogate = on_a_grid()
     batch = fading(surrogate, 2, np.random.default_rng(0))
-    state, named = batch["state"][:, 0], problems.named(surrogate.problem, batch)
+    state, named = batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
     early = surrogate.predict(state, named, np.array([0.0, 0.5])).mean
     late = surrogate.predict(state, named, np.array([1.0, 1.5])).mean
     assert torch.equal(early[:, 0], late[:, 0])

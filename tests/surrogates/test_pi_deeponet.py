@@ -76,7 +76,7 @@ def solved(of: Solver, seed: int, times: np.ndarray) -> Batch:
             now = time
     return {
         "state": torch.tensor(np.array(states[len(states) - len(times) :]))[None],
-        "coefficients": torch.tensor(of.coefficients(parameters))[None],
+        "coefficient_fields": torch.tensor(of.coefficients(parameters))[None],
         "parameters": torch.tensor([[float(parameters[each.name]) for each in of.spec.parameters]]),
         "time": torch.tensor(times)[None],
     }
@@ -165,7 +165,7 @@ def test_learns_heat_conduction_from_the_equation_alone() -> None:
         optimiser.step()
         schedule.step()
     test: Any = {key: value[32:] for key, value in whole.items()}
-    found = surrogate.predict(test["state"][:, 0], problems.named(problem, test), times).mean
+    found = surrogate.predict(test["state"][:, 0], problems.parameters_by_name(problem, test), times).mean
     start, truth = test["state"][:, :1], test["state"]
     assert (found - truth).norm() < (start - truth).norm() / 10
 

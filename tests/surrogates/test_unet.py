@@ -16,7 +16,7 @@ def test_takes_any_number_of_cells(sites: tuple[int, ...]) -> None:
     surrogate = UNet(problem, width=4, levels=3)
     batch = problems.batch(problem, size=2)
     predicted = surrogate.predict(
-        batch["state"][:, 0], problems.named(problem, batch), np.array([0.0, 0.25])
+        batch["state"][:, 0], problems.parameters_by_name(problem, batch), np.array([0.0, 0.25])
     ).mean
     assert predicted.shape == (2, 2, 2, *sites)
 
@@ -31,7 +31,7 @@ def test_a_shift_by_the_coarsest_cell_shifts_the_prediction() -> None:
     problem = problems.problem((16, 16), ("periodic", "periodic"))
     surrogate = UNet(problem, width=8, levels=2).double()
     batch = problems.batch(problem, size=1, dtype=torch.float64)
-    named = problems.named(problem, batch)
+    named = problems.parameters_by_name(problem, batch)
     times = np.array([0.0, 0.25])
     straight = surrogate.predict(batch["state"][:, 0], named, times).mean
     named["conductivity"] = named["conductivity"].roll(4, dims=2)

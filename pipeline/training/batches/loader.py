@@ -68,7 +68,7 @@ class Reader:
         frames = start[:, None] + self._frames
         return {
             "state": self._kept["state"][number[:, None], frames],
-            "coefficients": self._kept["coefficients"][number],
+            "coefficient_fields": self._kept["coefficient_fields"][number],
             "parameters": self._kept["parameters"][number],
             "time": self._kept["time"][number[:, None], frames],
         }

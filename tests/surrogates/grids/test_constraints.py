@@ -77,7 +77,7 @@ def rolled_out(surrogate: Surrogate, steps: int = 20) -> torch.Tensor:
     problem = surrogate.problem
     batch = problems.batch(problem, size=2, dtype=torch.float64)
     times = np.array([0.0, steps * problem.time_step])
-    found = surrogate.predict(batch["state"][:, 0], problems.named(problem, batch), times).mean
+    found = surrogate.predict(batch["state"][:, 0], problems.parameters_by_name(problem, batch), times).mean
     assert torch.isfinite(found).all()
     return found
 
