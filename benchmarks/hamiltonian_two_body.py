@@ -40,7 +40,7 @@ TIMES = np.linspace(0.0, DURATION, FRAMES)
 #: What differs from the YAML's options; frames of a window, optimiser steps, batch, largest learning rate.
 TRAININGS: dict[str, tuple[dict[str, int], int, int, int, float]] = {
     "hamiltonian": ({}, 2, 1500, 256, 1e-2),
-    "mlp": ({"reach": FRAMES - 1}, FRAMES, 4000, 32, 2e-3),
+    "mlp": ({"horizon_steps": FRAMES - 1}, FRAMES, 4000, 32, 2e-3),
 }
 PUBLISHED = {"plain network": (2.96e-5, 6.3e-2), "Hamiltonian network": (2.82e-6, 3.9e-5)}
 

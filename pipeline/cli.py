@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config import settings, sweep
+from pipeline.config import renamed_keys, settings, sweep
 from pipeline.config.settings import Settings
 from pipeline.parallel import launch, stopping
 from pipeline.runs import lock
@@ -44,9 +44,9 @@ def main(
     def run(config: DictConfig) -> None:
         try:
             if not sweep.is_one():
-                stage(settings.read(sweep.plain(config)))
+                stage(settings.read(renamed_keys.current_configuration(sweep.plain(config))))
                 return
-            plain = runs.begin(config)
+            plain = renamed_keys.current_configuration(runs.begin(config))
             runs.jobs[-1].settings = settings.read(plain)
             stage(runs.jobs[-1].settings)
         except stopping.StoppedError as stopped:
@@ -67,6 +67,7 @@ def main(
             runs.jobs[-1].failure = _message(error)
 
     stopping.ignore()
+    sys.argv[1:] = renamed_keys.current_overrides(sys.argv[1:])
     OmegaConf.register_new_resolver("choose", _choose, replace=True)
     # Hydra otherwise prints the exception itself and exits before the other ranks can be ended.
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -59,36 +59,47 @@ def increasing_times(times: Array) -> np.ndarray:
 def restarted_predictions(
     state: torch.Tensor,
     times: Array,
-    span: float,
-    ready: Callable[[torch.Tensor, float], Callable[[float], torch.Tensor]],
+    horizon: float,
+    start: Callable[[torch.Tensor, float], Callable[[float], torch.Tensor]],
 ) -> Iterator[torch.Tensor]:
-    """The states at the times after the first, from the `state` there: each by one query, which bridges at
-    most `span` (s), behind as many of whole spans as lie between.
+    """Yield the states at the times after the first, by queries of at most `horizon` (s) each.
 
-    `ready` takes a state and its time; what comes back answers queries from there, by the time (s) since.
+    A time beyond the horizon is reached by restarts: whole horizons first, then the remainder.
+
+    Args:
+        state: the state at the first time.
+        times: the times (T,), s.
+        horizon: the longest time between the start of a query and its answer, s.
+        start: takes a state and its time (s), and returns a function that maps the time since then (s) to
+            the predicted state.
 
     Raises:
         UserError: the times do not increase, or are not finite.
     """
     time = increasing_times(times)
-    later = time[1:] - time[0]
-    # A rounding beyond a span is within it.
-    whole = np.maximum(np.ceil(later / span * (1 - 1e-9)) - 1, 0).astype(int)
-    done, ask = 0, ready(state, float(time[0]))
-    for number, each in zip(whole, later, strict=True):
-        while done < number:
-            state, done = ask(span), done + 1
-            ask = ready(state, float(time[0]) + done * span)
-        yield ask(float(each - number * span))
+    elapsed_times = time[1:] - time[0]
+    # A time that exceeds the horizon by rounding alone needs no restart.
+    num_restarts = np.maximum(np.ceil(elapsed_times / horizon * (1 - 1e-9)) - 1, 0).astype(int)
+    restarts_done, query = 0, start(state, float(time[0]))
+    for restarts, elapsed in zip(num_restarts, elapsed_times, strict=True):
+        while restarts_done < restarts:
+            state, restarts_done = query(horizon), restarts_done + 1
+            query = start(state, float(time[0]) + restarts_done * horizon)
+        yield query(float(elapsed - restarts * horizon))
 
 
-def check_window(batch: Batch, reach: int) -> None:
-    """Raises UserError where a batch's windows are not as long as the `reach` (steps) of a query."""
+def check_window(batch: Batch, horizon_steps: int) -> None:
+    """Check that the windows of a batch have `horizon_steps` steps.
+
+    Raises:
+        UserError: the windows have another length.
+    """
     steps = batch["state"].shape[1] - 1
-    if steps != reach:
+    if steps != horizon_steps:
         raise UserError(
-            f"training.unroll={steps} gives windows of {steps} steps, but one query spans "
-            f"surrogate.reach={reach}: set both to the same number"
+            f"training.unroll={steps} gives windows of {steps} steps, but one query covers "
+            f"surrogate.horizon_steps={horizon_steps}. The two must be equal. "
+            f"Type training.unroll={horizon_steps} or surrogate.horizon_steps={steps}"
         )
 
 

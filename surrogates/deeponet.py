@@ -16,7 +16,7 @@ class DeepONet(OperatorNetwork):
         modes: modes an axis, the constant one included, that branch and trunk keep; or one number an axis.
         layers: Fourier layers of the branch.
         functions: functions of time in the trunk.
-        reach: time steps that one query spans; the training's windows are as long.
+        horizon_steps: time steps that one query covers; the windows of the training have this length.
         constraints: what holds exactly, see `Constraints`.
 
     Raises:

@@ -32,11 +32,11 @@ _WAVES = 4
 
 
 class MLP(Surrogate):
-    """u(t + τ) = u(t) + σ τ/(τ + Δt) N(·, τ)    for any 0 ≤ τ ≤ `reach` Δt
+    """u(t + τ) = u(t) + σ τ/(τ + Δt) N(·, τ)    for any 0 ≤ τ ≤ `horizon_steps` Δt
 
     N is a perceptron; σ is the standard deviation of each channel, Δt the time between two frames of the
-    data. Times beyond the reach take several queries, one after the other. The loss is the mean squared error
-    over all frames of a window, in units of σ².
+    data. Times beyond the horizon take several queries, one after the other. The loss is the mean squared
+    error over all frames of a window, in units of σ².
 
     Of particles, N gives the change of all at once, from the normalised state and coefficient fields of all,
     the scalar parameters, and t where the equation depends on it.
@@ -48,7 +48,7 @@ class MLP(Surrogate):
     Options:
         width: of the hidden layers.
         layers: their number.
-        reach: time steps that one query spans; the training's windows are as long.
+        horizon_steps: time steps that one query covers; the windows of the training have this length.
         points: cells of each window that a training step looks at, drawn anew each time, or all if fewer.
         constraints: what holds exactly on a grid, see `Constraints`; in predictions alone, as training looks
             at single cells.
@@ -74,18 +74,18 @@ class MLP(Surrogate):
         *,
         width: int,
         layers: int,
-        reach: int,
+        horizon_steps: int,
         points: int,
         constraints: Sequence[Constraint] = (),
     ):
         super().__init__(problem)
         self.constraints = Constraints(problem, constraints)
-        if min(width, layers, reach, points) < 1:
+        if min(width, layers, horizon_steps, points) < 1:
             raise UserError(
-                f"surrogate.width={width}, surrogate.layers={layers}, surrogate.reach={reach} and "
-                f"surrogate.points={points} must be at least 1"
+                f"surrogate.width={width}, surrogate.layers={layers}, "
+                f"surrogate.horizon_steps={horizon_steps} and surrogate.points={points} must be at least 1"
             )
-        self.reach = reach
+        self.horizon_steps = horizon_steps
         self._num_sites = math.prod(problem.spec.shape)
         self.uses_initial_state = problem.spec.has_particles
         self.uses_time = not (problem.spec.has_particles and problem.spec.autonomous)
@@ -124,7 +124,7 @@ class MLP(Surrogate):
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The loss `data` of a batch of windows: all frames after the first, asked of the first."""
-        check_window(batch, self.reach)
+        check_window(batch, self.horizon_steps)
         frames_BTCN = (batch["state"].flatten(3) - self.state_mean) / self.state_std
         places_BNF = self.places.expand(len(frames_BTCN), *self.places.shape)
         if self.num_random:
@@ -140,12 +140,12 @@ class MLP(Surrogate):
             batch["time"][:, 0],
         )
         later_BT = batch["time"][:, 1:] - batch["time"][:, :1]
-        start = frames_BTCN[:, 0].repeat_interleave(self.reach, dim=0)
-        found = self._query(start, given_BGF.repeat_interleave(self.reach, dim=0), later_BT.flatten())
+        start = frames_BTCN[:, 0].repeat_interleave(self.horizon_steps, dim=0)
+        found = self._query(start, given_BGF.repeat_interleave(self.horizon_steps, dim=0), later_BT.flatten())
         return {"data": (found - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
 
     def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
-        """The states at any increasing `times`, each by one query where the reach allows it."""
+        """The states at any increasing `times`, each by one query where the horizon allows it."""
         state = initial_states(self.problem, initial_state, self.state_mean)
         coefficients, scalars = parameter_tensors(self.problem, parameters, len(state), self.state_mean)
         places = self.places.expand(len(state), *self.places.shape)
@@ -158,7 +158,7 @@ class MLP(Surrogate):
             )
 
         normal_BCN = (state.flatten(2) - self.state_mean) / self.state_std
-        found = restarted_predictions(normal_BCN, times, self.reach * self.problem.time_step, ready)
+        found = restarted_predictions(normal_BCN, times, self.horizon_steps * self.problem.time_step, ready)
         later = [(each * self.state_std + self.state_mean).view_as(state) for each in found]
         return Prediction(torch.stack([state, *later], dim=1))
 
@@ -189,7 +189,7 @@ class MLP(Surrogate):
 
     def _query(self, state_BCN: torch.Tensor, given_BGF: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
         """The normalised states (B, C, N) the times `later` (B,) after `state`."""
-        share = later / (self.reach * self.problem.time_step)
+        share = later / (self.horizon_steps * self.problem.time_step)
         clock = (2 * share - 1)[:, None, None].expand(-1, given_BGF.shape[1], 1)
         change_BGC = self.network(torch.cat([given_BGF, clock], dim=-1))
         grown = later / (later + self.problem.time_step)

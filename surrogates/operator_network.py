@@ -28,14 +28,14 @@ from surrogates.networks.fourier_layers import FourierNetwork
 
 
 class OperatorNetwork(Surrogate):
-    """u(x, t + τ) = u(x, t) + σ Σ_jm b_jm(u(t), a, p, t) φ_jm(x, τ)    for any 0 ≤ τ ≤ `reach` Δt
+    """u(x, t + τ) = u(x, t) + σ Σ_jm b_jm(u(t), a, p, t) φ_jm(x, τ)    for any 0 ≤ τ ≤ `horizon_steps` Δt
 
     The functions φ are the trunk (`Trunk`), the same for all cases. Their coefficients b come from the branch
     (`FourierNetwork`), which sees the state u, the coefficient fields a, the scalar parameters p, and the
     time t unless the equation is autonomous: they are the modes of J fields a channel. σ is the standard
     deviation of each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so that u(x, t)
-    comes back exactly. Times beyond the reach take several queries, one after the other. Each ends where the
-    `constraints` hold, see `Constraints`.
+    comes back exactly. Times beyond the horizon take several queries, one after the other. Each query ends
+    where the `constraints` hold, see `Constraints`.
 
     Attributes:
         met: constraints that hold without being asked for.
@@ -51,18 +51,18 @@ class OperatorNetwork(Surrogate):
         modes: int | Sequence[int],
         layers: int,
         functions: int,
-        reach: int,
+        horizon_steps: int,
         constraints: Sequence[Constraint] = (),
     ):
         super().__init__(problem)
         self.constraints = Constraints(problem, constraints, self.met)
         counts = modes_of_axes(problem, modes)
-        if min(width, layers, functions, reach) < 1:
+        if min(width, layers, functions, horizon_steps) < 1:
             raise UserError(
                 f"surrogate.width={width}, surrogate.layers={layers}, surrogate.functions={functions} and "
-                f"surrogate.reach={reach} must be at least 1"
+                f"surrogate.horizon_steps={horizon_steps} must be at least 1"
             )
-        self.reach = reach
+        self.horizon_steps = horizon_steps
         self.inputs = GridInputs(problem)
         self.branch = FourierNetwork(
             problem,
@@ -73,16 +73,18 @@ class OperatorNetwork(Surrogate):
             modes=counts,
             layers=layers,
         )
-        self.trunk = Trunk(problem, counts, functions=functions, width=width, span=reach * problem.time_step)
+        self.trunk = Trunk(
+            problem, counts, functions=functions, width=width, horizon=horizon_steps * problem.time_step
+        )
 
     def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
-        """The states at any increasing `times`, each by one query where the reach allows it."""
+        """The states at any increasing `times`, each by one query where the horizon allows it."""
         state = initial_states(self.problem, initial_state, self.inputs.state_mean)
         coefficients_BKX, parameters_BP = parameter_tensors(
             self.problem, parameters, len(state), self.inputs.state_mean
         )
 
-        def ready(start_BXC: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
+        def start(start_BXC: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
             begin = state.new_full((len(state),), time)
             coefficients_BFM = self._coefficients(start_BXC, coefficients_BKX, parameters_BP, begin)
 
@@ -95,13 +97,13 @@ class OperatorNetwork(Surrogate):
 
             return query
 
-        span = self.reach * self.problem.time_step
-        found = restarted_predictions(self.inputs.normal(state), times, span, ready)
+        horizon = self.horizon_steps * self.problem.time_step
+        found = restarted_predictions(self.inputs.normal(state), times, horizon, start)
         return Prediction(torch.stack([state, *map(self.inputs.physical, found)], dim=1))
 
     def _start(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The normalised first frame (B, *sites, C) of each window, and the coefficients for what follows."""
-        check_window(batch, self.reach)
+        check_window(batch, self.horizon_steps)
         start_BXC = self.inputs.normal(batch["state"][:, 0])
         return start_BXC, self._coefficients(
             start_BXC, batch["coefficient_fields"], batch["parameters"], batch["time"][:, 0]

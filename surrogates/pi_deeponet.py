@@ -27,15 +27,15 @@ _PLACES = 13
 class PIDeepONet(OperatorNetwork):
     """The network of `DeepONet`, trained on how far it is from solving the equation, on data, or on both.
 
-    The residual is the solver's own (`Problem.residual`), at all cells and at random times within the reach.
-    The trunk's modes bring their derivatives; those of the state that a query starts from and of the
+    The residual is the solver's own (`Problem.residual`), at all cells and at random times within the
+    horizon. The trunk's modes bring their derivatives; those of the state that a query starts from and of the
     coefficient fields are taken on the grid (`Sampled`). The start comes back exactly, and so do the values
     at dirichlet walls and the slopes at neumann walls that it has, as the trunk has none there: neither is in
     the loss. The loss of an equation is the root mean square of its residual, over what it would be if the
     derivatives in it were each taken at another place of the start, so that its terms did not cancel.
 
     Options:
-        width, modes, layers, functions, reach: see `DeepONet`.
+        width, modes, layers, functions, horizon_steps: see `DeepONet`.
         times: random times at which the equation is looked at, of each window and step.
         data_weight: of the loss `data`, that of `DeepONet`; at 0 no frame but the first of a window is used.
         constraints: what holds exactly, in the equation too, see `Constraints`; walls do without.
@@ -59,7 +59,7 @@ class PIDeepONet(OperatorNetwork):
         modes: int | Sequence[int],
         layers: int,
         functions: int,
-        reach: int,
+        horizon_steps: int,
         times: int,
         data_weight: float,
         constraints: Sequence[Constraint] = (),
@@ -70,7 +70,7 @@ class PIDeepONet(OperatorNetwork):
             modes=modes,
             layers=layers,
             functions=functions,
-            reach=reach,
+            horizon_steps=horizon_steps,
             constraints=constraints,
         )
         if times < 1 or not data_weight >= 0:
@@ -112,7 +112,7 @@ class PIDeepONet(OperatorNetwork):
     def _residual_losses(
         self, batch: Batch, start_BXC: torch.Tensor, coefficients_BFM: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        later_BR = batch["random"] * self.trunk.span
+        later_BR = batch["random"] * self.trunk.horizon
         amplitudes = self.trunk.amplitudes(coefficients_BFM, later_BR).linear(self._held)
         start = [self.sampled.jet(each[:, None]) for each in start_BXC.unbind(-1)]
         now = [each + self.trunk.field(amplitudes[:, :, place]) for place, each in enumerate(start)]

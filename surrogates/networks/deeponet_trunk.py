@@ -42,16 +42,16 @@ class Trunk(nn.Module):
         modes: one number an axis.
         functions: the number J of functions of time.
         width: of the hidden layers of g.
-        span: the longest time τ that is asked for, s.
+        horizon: the longest time τ that is asked for, s.
 
     Raises:
         UserError: more modes than the cells of an axis resolve.
     """
 
-    def __init__(self, problem: Problem, modes: Sequence[int], *, functions: int, width: int, span: float):
+    def __init__(self, problem: Problem, modes: Sequence[int], *, functions: int, width: int, horizon: float):
         super().__init__()
         self.axes = problem.spec.axis_names
-        self.span = span
+        self.horizon = horizon
         self.time_step = problem.time_step
         self.functions = Perceptron(2, functions, width=width, layers=_LAYERS)
         for axis, count in enumerate(modes):
@@ -87,7 +87,7 @@ class Trunk(nn.Module):
         """
         later = taylor_mode.coordinate(later_BT, "t")
         grown = later / (later + self.time_step)
-        inputs = taylor_mode.stack([2 / self.span * later - 1, 2 * grown - 1])
+        inputs = taylor_mode.stack([2 / self.horizon * later - 1, 2 * grown - 1])
         functions_BTJ = taylor_mode.stack([grown]) * self.functions.jet(inputs, Orders(("t",), ()))
         size, times, num_functions = functions_BTJ.value.shape
         by_function = coefficients_BFM.view(size, -1, num_functions, *coefficients_BFM.shape[2:]).transpose(

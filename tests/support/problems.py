@@ -20,11 +20,11 @@ BOUNDARIES = ("periodic", "dirichlet", "neumann")
 SMALLER = {
     "fno": {"width": 12, "modes": 8},
     "unet": {"width": 8},
-    "mlp": {"width": 24, "reach": 2},
+    "mlp": {"width": 24, "horizon_steps": 2},
     "hamiltonian": {"substeps": 2},
-    "deeponet": {"width": 12, "modes": 7, "layers": 2, "reach": 2},
+    "deeponet": {"width": 12, "modes": 7, "layers": 2, "horizon_steps": 2},
     "pinn": {"width": 12, "layers": 2, "points": 8, "candidates": 2, "causality": 1.0, "data_weight": 1.0},
-    "pi_deeponet": {"width": 12, "modes": 7, "layers": 2, "reach": 2},
+    "pi_deeponet": {"width": 12, "modes": 7, "layers": 2, "horizon_steps": 2},
 }
 
 

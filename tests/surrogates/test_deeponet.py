@@ -15,8 +15,8 @@ from surrogates.networks.deeponet_trunk import Trunk
 from surrogates.physics.grid_derivatives import Sampled
 from tests.support import problems
 
-REACH = 4
-OPTIONS = {"width": 12, "modes": 6, "layers": 2, "functions": 3, "reach": REACH}
+HORIZON_STEPS = 4
+OPTIONS = {"width": 12, "modes": 6, "layers": 2, "functions": 3, "horizon_steps": HORIZON_STEPS}
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def asked(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 
 def trunk(boundaries: tuple[str, ...], modes: int = 5) -> Trunk:
     problem = problems.problem((18, 17, 12)[: len(boundaries)], boundaries)
-    return Trunk(problem, (modes,) * len(boundaries), functions=3, width=8, span=1.0)
+    return Trunk(problem, (modes,) * len(boundaries), functions=3, width=8, horizon=1.0)
 
 
 ENDS = [
@@ -65,7 +65,7 @@ def test_the_modes_of_a_field_are_found_again(boundaries: tuple[str, ...]) -> No
 @pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann"])
 def test_all_modes_together_give_any_field_of_the_grid(boundary: str) -> None:
     """Also one that does not meet the walls, as the change from a start that does not."""
-    one = Trunk(problems.problem((17,), (boundary,)), (9,), functions=3, width=8, span=1.0)
+    one = Trunk(problems.problem((17,), (boundary,)), (9,), functions=3, width=8, horizon=1.0)
     field = 1 + torch.randn(2, 17, 3)
     torch.testing.assert_close(one.field(one.coefficients(field)).value, field.movedim(-1, 1))
 
@@ -74,7 +74,7 @@ def test_all_modes_together_give_any_field_of_the_grid(boundary: str) -> None:
 def test_derivatives_in_space_are_those_of_the_field_on_the_grid(wall: str) -> None:
     """By what knows nothing of the modes: Fourier along x, differences over 7 cells along y."""
     problem = problems.problem((18, 320), ("periodic", wall))
-    one, sampled = Trunk(problem, (5, 3), functions=3, width=8, span=1.0), Sampled(problem)
+    one, sampled = Trunk(problem, (5, 3), functions=3, width=8, horizon=1.0), Sampled(problem)
     found = one.field(torch.randn(9, 5))
     expected = sampled.jet(found.value)
     for axes in ("x", "y", "xx", "xy", "yy", "xxxx"):
@@ -95,7 +95,7 @@ def test_the_derivative_in_time_is_that_of_differences() -> None:
     torch.testing.assert_close(found, (after - before) / (2 * step), rtol=1e-6, atol=1e-6)
 
 
-def test_any_time_within_the_reach_is_answered_and_near_the_start_it_is_the_start() -> None:
+def test_any_time_within_the_horizon_is_answered_and_near_the_start_it_is_the_start() -> None:
     surrogate = built()
     state, named = asked(surrogate)
     found = surrogate.predict(state, named, np.array([0.0, 1e-9, 0.123, 1.0])).mean
@@ -115,13 +115,13 @@ def test_the_answer_does_not_depend_on_which_other_times_are_asked() -> None:
 
 
 @pytest.mark.parametrize("autonomous", [True, False])
-def test_beyond_the_reach_it_goes_on_from_what_it_predicted(autonomous: bool) -> None:
+def test_beyond_the_horizon_it_goes_on_from_what_it_predicted(autonomous: bool) -> None:
     surrogate = built(autonomous)
     state, named = asked(surrogate)
-    span = REACH * surrogate.problem.time_step
-    halfway = surrogate.predict(state, named, np.array([0.0, span])).mean[:, -1]
-    later = surrogate.predict(halfway, named, np.array([span, 1.5 * span])).mean[:, -1]
-    at_once = surrogate.predict(state, named, np.array([0.0, 1.5 * span])).mean[:, -1]
+    horizon = HORIZON_STEPS * surrogate.problem.time_step
+    halfway = surrogate.predict(state, named, np.array([0.0, horizon])).mean[:, -1]
+    later = surrogate.predict(halfway, named, np.array([horizon, 1.5 * horizon])).mean[:, -1]
+    at_once = surrogate.predict(state, named, np.array([0.0, 1.5 * horizon])).mean[:, -1]
     torch.testing.assert_close(at_once, later, rtol=1e-12, atol=1e-12)
 
 
@@ -137,11 +137,11 @@ def test_a_shift_along_a_periodic_axis_shifts_the_prediction() -> None:
 
 def test_windows_of_another_length_are_refused() -> None:
     surrogate = built()
-    with pytest.raises(ValueError, match=r"training\.unroll=2 .* surrogate\.reach=4"):
+    with pytest.raises(ValueError, match=r"training\.unroll=2 .* surrogate\.horizon_steps=4"):
         surrogate(problems.batch(surrogate.problem, 2, frames=3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("option", ["width", "layers", "functions", "reach"])
+@pytest.mark.parametrize("option", ["width", "layers", "functions", "horizon_steps"])
 def test_an_option_below_one_is_refused(option: str) -> None:
     with pytest.raises(ValueError, match=rf"surrogate\.{option}=0.* must be at least"):
         built(**{option: 0})
@@ -165,7 +165,7 @@ def test_learns_waves_that_travel_and_fade() -> None:
     problem, rng = surrogate.problem, np.random.default_rng(0)
     waves = np.arange(1, 4) * np.pi
     x = (np.arange(18) + 0.5) / 9
-    time = np.arange(REACH + 1) * problem.time_step
+    time = np.arange(HORIZON_STEPS + 1) * problem.time_step
 
     def windows(count: int) -> Batch:
         amplitudes, phases = rng.normal(size=(2, 2, count, 3, 1, 1))

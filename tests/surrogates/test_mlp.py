@@ -10,14 +10,17 @@ from surrogates import store
 from surrogates.contract import Batch, Surrogate
 from tests.support import problems
 
-REACH = 4
+HORIZON_STEPS = 4
 
 
 def built(autonomous: bool = True, **options: int) -> Surrogate:
     torch.manual_seed(0)
     problem = problems.particles(autonomous=autonomous)
     return store.build(
-        "mlp", {"width": 16, "layers": 2, "reach": REACH, "points": 64} | options, problem, "float64"
+        "mlp",
+        {"width": 16, "layers": 2, "horizon_steps": HORIZON_STEPS, "points": 64} | options,
+        problem,
+        "float64",
     )
 
 
@@ -26,7 +29,7 @@ def asked(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     return batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
 
 
-def test_any_time_within_the_reach_is_answered_and_near_the_start_it_is_the_start() -> None:
+def test_any_time_within_the_horizon_is_answered_and_near_the_start_it_is_the_start() -> None:
     surrogate = built()
     state, named = asked(surrogate)
     found = surrogate.predict(state, named, np.array([0.0, 1e-9, 0.123, 1.0])).mean
@@ -46,24 +49,24 @@ def test_the_answer_does_not_depend_on_which_other_times_are_asked() -> None:
 
 
 @pytest.mark.parametrize("autonomous", [True, False])
-def test_beyond_the_reach_it_goes_on_from_what_it_predicted(autonomous: bool) -> None:
+def test_beyond_the_horizon_it_goes_on_from_what_it_predicted(autonomous: bool) -> None:
     surrogate = built(autonomous)
     state, named = asked(surrogate)
-    span = REACH * surrogate.problem.time_step
-    halfway = surrogate.predict(state, named, np.array([0.0, span, 2 * span])).mean[:, -1]
-    later = surrogate.predict(halfway, named, np.array([2 * span, 2.5 * span])).mean[:, -1]
-    at_once = surrogate.predict(state, named, np.array([0.0, 2.5 * span])).mean[:, -1]
+    horizon = HORIZON_STEPS * surrogate.problem.time_step
+    halfway = surrogate.predict(state, named, np.array([0.0, horizon, 2 * horizon])).mean[:, -1]
+    later = surrogate.predict(halfway, named, np.array([2 * horizon, 2.5 * horizon])).mean[:, -1]
+    at_once = surrogate.predict(state, named, np.array([0.0, 2.5 * horizon])).mean[:, -1]
     torch.testing.assert_close(at_once, later, rtol=1e-12, atol=1e-12)
 
 
 def test_windows_of_another_length_are_refused() -> None:
     surrogate = built()
     batch = problems.batch(surrogate.problem, 2, frames=3, dtype=torch.float64)
-    with pytest.raises(ValueError, match=r"training\.unroll=2 .* surrogate\.reach=4"):
+    with pytest.raises(ValueError, match=r"training\.unroll=2 .* surrogate\.horizon_steps=4"):
         surrogate(batch)
 
 
-@pytest.mark.parametrize("option", ["width", "layers", "reach", "points"])
+@pytest.mark.parametrize("option", ["width", "layers", "horizon_steps", "points"])
 def test_an_option_below_one_is_refused(option: str) -> None:
     with pytest.raises(ValueError, match=rf"surrogate\.{option}=0.* must be at least"):
         built(**{option: 0})
@@ -72,7 +75,7 @@ def test_an_option_below_one_is_refused(option: str) -> None:
 def test_learns_bodies_on_springs() -> None:
     """Each by itself, x'' = -ω² x; half a period in one query."""
     surrogate, omega = built(width=64), np.pi
-    time = np.arange(REACH + 1) * surrogate.problem.time_step
+    time = np.arange(HORIZON_STEPS + 1) * surrogate.problem.time_step
     rng = np.random.default_rng(0)
     statistics = surrogate.problem.statistics
     scale = np.array(statistics.std)[:2, None]
@@ -105,7 +108,7 @@ def test_learns_bodies_on_springs() -> None:
 
 def on_a_grid(autonomous: bool = True, **options: int) -> Surrogate:
     torch.manual_seed(0)
-    plain = {"width": 24, "layers": 2, "reach": REACH, "points": 10**6} | options
+    plain = {"width": 24, "layers": 2, "horizon_steps": HORIZON_STEPS, "points": 10**6} | options
     return store.build("mlp", plain, problems.fading(autonomous), "float64")
 
 
@@ -113,7 +116,7 @@ def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: in
     """Windows of the exact solution, see `problems.fading`, from the frame `first`."""
     problem = surrogate.problem
     power = torch.tensor(rng.uniform(1, 3, count))
-    time = torch.tensor((first + np.arange(REACH + 1)) * problem.time_step)
+    time = torch.tensor((first + np.arange(HORIZON_STEPS + 1)) * problem.time_step)
     x, y = ((torch.arange(size, dtype=torch.float64) + 0.5) * 2 / size for size in problem.spec.shape)
     wave = torch.sin(np.pi * x)[:, None] * torch.sin(np.pi / 2 * y)
     states = [

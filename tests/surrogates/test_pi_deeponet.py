@@ -108,7 +108,7 @@ def test_what_the_solver_computes_solves_the_equation(case: str) -> None:
     frames = solved(of, 3, np.concatenate([[0.0], times]))
     surrogate = PIDeepONet(
         problem_of(of, np.array([0.0, 2 * later])),
-        width=2, modes=modes, layers=1, functions=1, reach=1, times=1, data_weight=0.0,
+        width=2, modes=modes, layers=1, functions=1, horizon_steps=1, times=1, data_weight=0.0,
     )  # fmt: skip
     start, after = frames["state"][:, 0], frames["state"][0, 1:]
     weights = torch.tensor([1.0, -8.0, 0.0, 8.0, -1.0]) / (12 * step * 0.01)
@@ -147,7 +147,7 @@ def test_learns_heat_conduction_from_the_equation_alone() -> None:
         "modes": 6,
         "layers": 2,
         "functions": 4,
-        "reach": 4,
+        "horizon_steps": 4,
         "times": 4,
         "data_weight": 0.0,
     }

@@ -1,0 +1,55 @@
+"""Configuration keys of the previous release, which are still accepted under their previous names."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.parallel import launch
+
+#: The present name of each renamed key.
+RENAMED_KEYS = {"surrogate.reach": "surrogate.horizon_steps"}
+
+
+def current_overrides(arguments: Sequence[str]) -> list[str]:
+    """Return command-line arguments with the present names of their keys.
+
+    Each renamed key prints a line to stderr on rank 0.
+    """
+    return [_current_override(argument) for argument in arguments]
+
+
+def current_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a composed configuration with the present names of its keys.
+
+    A previous name comes from a user's YAML file, and its value replaces the default of the present name.
+    Each renamed key prints a line to stderr on rank 0.
+    """
+    result = dict(configuration)
+    for previous, current in RENAMED_KEYS.items():
+        section, _, previous_name = previous.rpartition(".")
+        options = result.get(section)
+        if isinstance(options, Mapping) and previous_name in options:
+            _report(previous, current)
+            others = {name: value for name, value in options.items() if name != previous_name}
+            result[section] = others | {current.rpartition(".")[2]: options[previous_name]}
+    return result
+
+
+def _current_override(argument: str) -> str:
+    match = re.fullmatch(r"([+~]*)([\w.]+)(=.*)?", argument, re.DOTALL)
+    if match is None or match[2] not in RENAMED_KEYS:
+        return argument
+    _report(match[2], RENAMED_KEYS[match[2]])
+    return f"{match[1]}{RENAMED_KEYS[match[2]]}{match[3] or ''}"
+
+
+def _report(previous: str, current: str) -> None:
+    if launch.detect().rank == 0:
+        print(
+            f"note: {previous} is now {current}; the next release refuses {previous}",
+            file=sys.stderr,
+            flush=True,
+        )

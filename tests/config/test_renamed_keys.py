@@ -1,0 +1,39 @@
+"""Keys of the previous release are accepted, with a line that names the new key."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.config import renamed_keys
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("surrogate.reach=4", "surrogate.horizon_steps=4"),
+        ("++surrogate.reach=2,4", "++surrogate.horizon_steps=2,4"),
+        ("~surrogate.reach", "~surrogate.horizon_steps"),
+    ],
+)
+def test_an_override_of_a_previous_key_sets_the_new_key(
+    argument: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert renamed_keys.current_overrides([argument, "-m", "surrogate=mlp"]) == [
+        expected,
+        "-m",
+        "surrogate=mlp",
+    ]
+    assert "surrogate.reach is now surrogate.horizon_steps" in capsys.readouterr().err
+
+
+def test_a_file_with_a_previous_key_sets_the_new_key(capsys: pytest.CaptureFixture[str]) -> None:
+    composed = {"seed": 0, "surrogate": {"name": "mlp", "horizon_steps": 1, "reach": 4}}
+    expected = {"seed": 0, "surrogate": {"name": "mlp", "horizon_steps": 4}}
+    assert renamed_keys.current_configuration(composed) == expected
+    assert "surrogate.reach is now surrogate.horizon_steps" in capsys.readouterr().err
+
+
+def test_present_keys_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["surrogate.horizon_steps=4", "training.note=surrogate.reach=4"]
+    assert renamed_keys.current_overrides(arguments) == arguments
+    assert not capsys.readouterr().err
