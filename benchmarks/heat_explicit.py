@@ -1,4 +1,4 @@
-"""Explicit heat steps against py-pde's and Devito's: one scheme, grid and step, on one core, to round-off."""
+"""Explicit heat steps compared with py-pde and Devito: the same scheme, grid and step on one core."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpi4py import MPI
 from benchmarks import heat_peers
 from benchmarks.heat_peers import Run
 from benchmarks.measuring import keep, medians
-from solvers.heat.operator import DiffusionOperator, walls
+from solvers.heat.operator import DiffusionOperator, wall_terms
 from solvers.heat.schemes.explicit import ForwardEuler
 from solvers.numerics.grid import Grid
 
@@ -20,7 +20,7 @@ DIFFUSIVITY = 0.2
 
 
 def main() -> None:
-    """Prints and keeps cell updates a second of all, in the caches and beyond them."""
+    """Print and keep the cell updates per second of all codes, in the caches and beyond them."""
     numba.set_num_threads(1)
     keep(
         "heat_explicit",
@@ -63,8 +63,8 @@ def _compare(cells: int, num_steps: int) -> dict[str, object]:
 
 def _ours(initial: np.ndarray, step: float, num_steps: int) -> Run:
     grid = Grid(MPI.COMM_SELF, (1.0, 1.0), initial.shape, ("periodic", "periodic"))
-    at_walls = walls(grid, ((0.0, 0.0),) * 2, DIFFUSIVITY)
-    scheme = ForwardEuler(DiffusionOperator(grid, DIFFUSIVITY), at_walls, step * (1 + 1e-9))
+    walls = wall_terms(grid, ((0.0, 0.0),) * 2, DIFFUSIVITY)
+    scheme = ForwardEuler(DiffusionOperator(grid, DIFFUSIVITY), walls, step * (1 + 1e-9))
     return lambda: scheme.advance(initial, None, num_steps * step)
 
 

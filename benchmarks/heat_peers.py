@@ -1,4 +1,4 @@
-"""The peers of our explicit heat steps, on a periodic unit square: py-pde's stepper and Devito's operator."""
+"""Explicit heat steps of py-pde and Devito on a periodic unit square."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Run = Callable[[], np.ndarray]
 
 
 def py_pde(equation: pde.PDEBase, backend: str, initial: np.ndarray, step: float, num_steps: int) -> Run:
-    """Euler steps of `step` (s) by py-pde, compiled once as a long run would have it."""
+    """Return a run of Euler steps of `step` (s) by py-pde, compiled once as in a long run."""
     field = pde.ScalarField(unit_square(initial), initial)
     stepper = pde.EulerSolver(equation, backend=backend).make_stepper(field.copy(), dt=step)
 
@@ -26,16 +26,16 @@ def py_pde(equation: pde.PDEBase, backend: str, initial: np.ndarray, step: float
 
 
 def unit_square(values: np.ndarray) -> pde.CartesianGrid:
-    """py-pde's grid for an array of cells."""
+    """Return py-pde's grid for an array of cells."""
     return pde.CartesianGrid([[0, 1], [0, 1]], values.shape, periodic=True)
 
 
 def devito(update: Callable[..., Any], initial: np.ndarray, num_steps: int, **fields: np.ndarray) -> Run:
-    """Steps by Devito of u at `t + 1` = `update(u, t, x, y, **fields)`, an expression of its symbols.
+    """Return a run of steps by Devito of u at `t + 1` = `update(u, t, x, y, **fields)`.
 
-    `fields` are arrays of the cells, periodic as u is, that do not change.
+    `update` returns an expression of Devito's symbols; `fields` are constant arrays, periodic like u.
     """
-    # Both when it is imported: the compiler's options, and its leave to find MPI initialised.
+    # Devito reads the compiler's options, and accepts an initialised MPI, when it is imported.
     os.environ |= {"OMP_NUM_THREADS": "1", "DEVITO_LANGUAGE": "C", "DEVITO_LOGGING": "ERROR"}
     import devito
 
@@ -64,5 +64,5 @@ def devito(update: Callable[..., Any], initial: np.ndarray, num_steps: int, **fi
 
 
 def _wrapped(values: np.ndarray, rows: int) -> np.ndarray:
-    """The values with cells of the other end around them, `rows` rows in all."""
+    """Return the values padded with cells of the other end to `rows` rows."""
     return np.pad(values, (rows - values.shape[0]) // 2, mode="wrap")

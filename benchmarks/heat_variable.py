@@ -1,11 +1,11 @@
-"""Explicit heat steps with k(x) and a source against Devito's and py-pde's, and against the memory's speed.
+"""Explicit heat steps with k(x) and a source compared with Devito, py-pde and the memory bandwidth.
 
-One sweep has to move five numbers a cell: it reads u, the source and the conductances of two faces, and
-writes u. At the speed of a triad (a = b + s c, 24 bytes counted), measured in the same run, that is the bound
-for a code that makes one step in each pass over memory; several steps in one pass go beyond it.
+One sweep moves five numbers per cell: it reads u, the source and the conductances of two faces, and writes u.
+The bandwidth of a triad (a = b + s c, 24 bytes), measured in the same run, bounds a code that makes one step
+in each pass over memory. Several steps in one pass can exceed this bound.
 
-py-pde has no conductances on faces. What it computes is the same with arithmetic means of k in place of
-harmonic ones, which differ by the square of the spacing; both differences are printed.
+py-pde has no conductances on faces. It uses arithmetic means of k instead of harmonic means; they differ by
+the square of the spacing, and the benchmark prints the difference.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks import heat_peers
 from benchmarks.heat_peers import Run
 from benchmarks.measuring import keep
 from solvers.heat import operator as operator_module
-from solvers.heat.operator import DiffusionOperator, walls
+from solvers.heat.operator import DiffusionOperator, wall_terms
 from solvers.heat.schemes.explicit import ForwardEuler
 from solvers.numerics.grid import Grid
 from solvers.numerics.numba_cache import compiled
@@ -33,13 +33,13 @@ from solvers.numerics.numba_cache import compiled
 BYTES = 5 * 8
 TRIAD_CELLS = 2400**2
 ROUNDS = 3
-#: py-pde is slow: it makes fewer steps.
+#: py-pde is slow and therefore makes fewer steps.
 PY_PDE_STEPS = 4
 
 
 @dataclass(frozen=True)
 class Problem:
-    """u (K) at the start, k (m^2/s) and the source (K/s) on the cells, and the step (s)."""
+    """The initial u (K), k (m^2/s) and the source (K/s) on the cells, and the step (s)."""
 
     initial: np.ndarray
     k: np.ndarray
@@ -48,7 +48,7 @@ class Problem:
 
 
 def main() -> None:
-    """Prints and keeps cell updates a second of all, in the caches and beyond them."""
+    """Print and keep the cell updates per second of all codes, in the caches and beyond them."""
     numba.set_num_threads(1)
     keep(
         "heat_variable",
@@ -67,7 +67,7 @@ def _compare(cells: int, num_steps: int) -> dict[str, object]:
     runs = {
         "py-pde": _py_pde(problem, PY_PDE_STEPS),
         "Devito": _devito(problem, num_steps),
-        "ours, single sweeps": _ours(problem, num_steps, deepest=1),
+        "ours, single sweeps": _ours(problem, num_steps, max_levels=1),
         "ours": _ours(problem, num_steps),
     }
     few, many = _ours(problem, PY_PDE_STEPS)(), runs["ours"]()
@@ -91,12 +91,12 @@ def _compare(cells: int, num_steps: int) -> dict[str, object]:
     return row
 
 
-def _difference(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.abs(found - expected).max() / np.std(expected))
+def _difference(actual: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(actual - expected).max() / np.std(expected))
 
 
 def _medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """The median seconds of each run, in turn; before each time is taken it runs once to have its memory."""
+    """Return the median seconds of each run; runs alternate, and each runs once before it is timed."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, run in runs.items():
@@ -107,13 +107,13 @@ def _medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _ours(problem: Problem, num_steps: int, deepest: int = operator_module._DEEPEST) -> Run:
+def _ours(problem: Problem, num_steps: int, max_levels: int = operator_module._MAX_LEVELS) -> Run:
     grid = Grid(MPI.COMM_SELF, (1.0, 1.0), problem.initial.shape, ("periodic", "periodic"))
-    usual, operator_module._DEEPEST = operator_module._DEEPEST, deepest
+    default, operator_module._MAX_LEVELS = operator_module._MAX_LEVELS, max_levels
     operator = DiffusionOperator(grid, problem.k)
-    operator_module._DEEPEST = usual
-    at_walls = walls(grid, ((0.0, 0.0),) * 2, problem.k)
-    scheme = ForwardEuler(operator, at_walls, problem.step * (1 + 1e-9))
+    operator_module._MAX_LEVELS = default
+    walls = wall_terms(grid, ((0.0, 0.0),) * 2, problem.k)
+    scheme = ForwardEuler(operator, walls, problem.step * (1 + 1e-9))
     return lambda: scheme.advance(problem.initial, problem.source, num_steps * problem.step)
 
 
@@ -131,7 +131,7 @@ def _triad_kernel(a, b, c, scale):  # type: ignore[no-untyped-def]
 def _py_pde(problem: Problem, num_steps: int) -> Run:
     grid = heat_peers.unit_square(problem.initial)
     conductivity = pde.ScalarField(grid, problem.k)
-    # The sum over faces of (k_i + k_n) / 2 (u_n - u_i), written with the sums over neighbours that it has.
+    # The sum over faces of (k_i + k_n) / 2 (u_n - u_i), written with py-pde's sums over neighbours.
     equation = pde.PDE(
         {"u": "(laplace(k * u) + k * laplace(u) - u * laplace_k) / 2 + f"},
         consts={

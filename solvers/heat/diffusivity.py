@@ -4,24 +4,69 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from simsurrogate.spec import Field, Parameter
 from solvers.contract import Parameters
-from solvers.heat.options import DiffusivityOptions
+from solvers.heat.options import Count, NonNegative, NumModes, Positive, Range
 from solvers.numerics.grid import Grid
-from solvers.numerics.random_fields import deviations, evaluate
+from solvers.numerics.random_fields import evaluate, standard_deviations
 from solvers.numerics.resolution import LEAST_BALL, check_modes, check_size
 
 
+@dataclass(frozen=True)
+class ConstantOptions:
+    """One number in `range` (m^2/s)."""
+
+    kind: Literal["constant"]
+    range: Range
+
+
+@dataclass(frozen=True)
+class LognormalOptions:
+    """A log-normal random field; `range` (m^2/s) holds for its geometric mean.
+
+    `log_deviation` is the standard deviation of ln k, `correlation_length` is in m. Modes of ln k shorter
+    than this fall with the power `spectral_exponent`. `modes` is the number of modes along each axis.
+    """
+
+    kind: Literal["lognormal"]
+    range: Range
+    log_deviation: Range
+    correlation_length: Positive
+    spectral_exponent: NonNegative
+    modes: NumModes
+
+
+@dataclass(frozen=True)
+class InclusionsOptions:
+    """`num_inclusions` balls of radius `inclusion_radius` (m) with another diffusivity than the matrix.
+
+    `range` (m^2/s) holds for the matrix, `contrast` is k inside the balls divided by k of the matrix.
+    """
+
+    kind: Literal["inclusions"]
+    range: Range
+    contrast: Range
+    num_inclusions: Count
+    inclusion_radius: Range
+
+
+DiffusivityOptions = ConstantOptions | LognormalOptions | InclusionsOptions
+
+
 class Diffusivity(ABC):
-    """A family of diffusivities k(x) in m^2/s: thermal conductivity over volumetric heat capacity.
+    """A distribution of k(x) in m^2/s, the thermal conductivity over the volumetric heat capacity.
 
     Attributes:
-        parameters: the scalars that are drawn.
-        fields: k as a coefficient field, or nothing where it is one number.
+        parameters: the drawn scalars.
+        fields: k as a coefficient field; empty if k is one number.
         smooth: k does not jump.
+        typical: the geometric mean of the range of k, m^2/s.
+        bound: an upper bound of k while the scalars are in their ranges, m^2/s.
     """
 
     parameters: tuple[Parameter, ...]
@@ -29,22 +74,19 @@ class Diffusivity(ABC):
         Field("diffusivity", "m^2/s", "thermal conductivity over volumetric heat capacity"),
     )
     smooth = True
+    bound: float
 
     def __init__(self, grid: Grid, options: DiffusivityOptions):
         self.grid = grid
-        self.options = options
+        self.typical = math.sqrt(options.range[0] * options.range[1])
 
     @abstractmethod
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Whatever else determines k, by name."""
+        """Return the drawn arrays that determine k together with the scalars, by name."""
 
     @abstractmethod
     def field(self, parameters: Parameters) -> np.ndarray:
-        """The values of k on this rank's block."""
-
-    @abstractmethod
-    def bound(self) -> float:
-        """What k does not exceed while the scalars are in their ranges."""
+        """Return k (m^2/s) on this rank's block."""
 
 
 class Constant(Diffusivity):
@@ -52,87 +94,77 @@ class Constant(Diffusivity):
 
     fields = ()
 
-    def __init__(self, grid: Grid, options: DiffusivityOptions):
+    def __init__(self, grid: Grid, options: ConstantOptions):
         super().__init__(grid, options)
         self.parameters = (Parameter("diffusivity", "m^2/s", "diffusivity k everywhere", *options.range),)
+        self.bound = options.range[1]
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Nothing."""
+        """Return no arrays."""
         return {}
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """See `Diffusivity.field`."""
         return np.full(self.grid.block_shape, parameters["diffusivity"])
 
-    def bound(self) -> float:
-        """See `Diffusivity.bound`."""
-        return self.options.range[1]
-
 
 class Lognormal(Diffusivity):
     """ln k is a smooth Gaussian random field about a drawn mean, with a drawn standard deviation.
 
-    The mean of ln k over the box is the logarithm of `mean_diffusivity` exactly.
+    The mean of ln k over the box is the logarithm of `mean_diffusivity` exactly. `bound` assumes at most four
+    standard deviations; rare draws exceed it.
     """
 
-    def __init__(self, grid: Grid, options: DiffusivityOptions):
+    def __init__(self, grid: Grid, options: LognormalOptions):
         super().__init__(grid, options)
         self.parameters = (
             Parameter("mean_diffusivity", "m^2/s", "geometric mean of k over the box", *options.range),
             Parameter("log_deviation", "1", "standard deviation of ln k", *options.log_deviation),
         )
+        self.bound = options.range[1] * math.exp(4 * options.log_deviation[1])
         self._kinds = ["periodic" if kind == "periodic" else "neumann" for kind in grid.boundary]
-        self._deviations = deviations(
-            self._kinds,
-            grid.extent,
-            options.modes,
-            options.correlation_length,
-            options.spectral_exponent,
+        self._deviations = standard_deviations(
+            self._kinds, grid.extent, options.modes, options.correlation_length, options.spectral_exponent
         )
-        check_modes(
-            self._deviations**2,
-            self._kinds,
-            grid,
-            "diffusivity.kind=lognormal",
-            f"a longer diffusivity.correlation_length ({options.correlation_length:g} m) or fewer "
-            f"diffusivity.modes ({options.modes})",
+        remedy = (
+            f"a longer solver.diffusivity.correlation_length ({options.correlation_length:g} m) or fewer "
+            f"solver.diffusivity.modes ({options.modes})"
         )
+        check_modes(self._deviations**2, self._kinds, grid, "solver.diffusivity.kind=lognormal", remedy)
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """The coefficients of (ln k - mean) / deviation."""
+        """Return the coefficients of (ln k - mean) / deviation."""
         return {"diffusivity_coefficients": self._deviations * rng.standard_normal(self._deviations.shape)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """See `Diffusivity.field`."""
-        shape = evaluate(parameters["diffusivity_coefficients"], self._kinds, self.grid)
-        field: np.ndarray = parameters["mean_diffusivity"] * np.exp(parameters["log_deviation"] * shape)
+        unit = evaluate(parameters["diffusivity_coefficients"], self._kinds, self.grid)
+        field: np.ndarray = parameters["mean_diffusivity"] * np.exp(parameters["log_deviation"] * unit)
         return field
-
-    def bound(self) -> float:
-        """Four standard deviations; rare draws exceed it."""
-        return self.options.range[1] * math.exp(4 * self.options.log_deviation[1])
 
 
 class Inclusions(Diffusivity):
-    """Balls of another diffusivity; cells whose centre lies in a ball have it."""
+    """Balls of another diffusivity than the matrix; a cell is inside a ball if its centre is."""
 
     smooth = False
 
-    def __init__(self, grid: Grid, options: DiffusivityOptions):
+    def __init__(self, grid: Grid, options: InclusionsOptions):
         super().__init__(grid, options)
+        self._options = options
         self.parameters = (
             Parameter("matrix_diffusivity", "m^2/s", "k around the inclusions", *options.range),
             Parameter("contrast", "1", "k inside the inclusions over k around them", *options.contrast),
         )
+        self.bound = options.range[1] * max(1.0, options.contrast[1])
         largest = options.inclusion_radius[1]
-        check_size(largest, LEAST_BALL, grid, "the largest of diffusivity.inclusion_radius")
+        check_size(largest, LEAST_BALL, grid, "upper end of solver.diffusivity.inclusion_radius")
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Centres (n, d) and radii (n,), m."""
-        number = self.options.num_inclusions
+        """Return the centres (n, d) and radii (n,) of the balls, m."""
+        count, extent = self._options.num_inclusions, self.grid.extent
         return {
-            "inclusion_centres": rng.random((number, len(self.grid.extent))) * self.grid.extent,
-            "inclusion_radii": rng.uniform(*self.options.inclusion_radius, number),
+            "inclusion_centres": rng.random((count, len(extent))) * extent,
+            "inclusion_radii": rng.uniform(*self._options.inclusion_radius, count),
         }
 
     def field(self, parameters: Parameters) -> np.ndarray:
@@ -146,12 +178,8 @@ class Inclusions(Diffusivity):
         field: np.ndarray = np.where(inside, k * parameters["contrast"], k)
         return field
 
-    def bound(self) -> float:
-        """See `Diffusivity.bound`."""
-        return self.options.range[1] * max(1.0, self.options.contrast[1])
-
     def _squared_distance(self, centre: np.ndarray) -> np.ndarray:
-        """From each cell to the nearest image of `centre`, m^2."""
+        """Return the squared distance (m^2) from each cell to the nearest periodic image of `centre`."""
         squared: np.ndarray = np.zeros(self.grid.block_shape)
         for axis in self.grid.axes:
             distance = np.abs(self.grid.coordinates(axis) - centre[axis])
@@ -161,8 +189,14 @@ class Inclusions(Diffusivity):
         return squared
 
 
-DIFFUSIVITIES: dict[str, type[Diffusivity]] = {
-    "constant": Constant,
-    "lognormal": Lognormal,
-    "inclusions": Inclusions,
-}
+def build_diffusivity(grid: Grid, options: DiffusivityOptions) -> Diffusivity:
+    """Return the distribution of diffusivities of the chosen kind.
+
+    Raises:
+        UserError: the grid does not resolve the fields.
+    """
+    if isinstance(options, ConstantOptions):
+        return Constant(grid, options)
+    if isinstance(options, LognormalOptions):
+        return Lognormal(grid, options)
+    return Inclusions(grid, options)

@@ -1,33 +1,52 @@
-"""Gaussian heaters that are switched on and off."""
+"""Gaussian heaters, each switched on once and off once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 
 from simsurrogate.spec import Field, Parameter
 from solvers.contract import Parameters
-from solvers.heat.options import HeaterOptions
+from solvers.heat.options import NonNegative, Range
 from solvers.numerics.grid import Grid
-from solvers.numerics.random_fields import bumps
+from solvers.numerics.random_fields import gaussians
 from solvers.numerics.resolution import LEAST_GAUSSIAN, check_size
+
+
+@dataclass(frozen=True)
+class HeaterOptions:
+    """Ranges of the peak `rate` (K/s), `width` (m), `start` (s) and `duration` (s) of `count` heaters.
+
+    The ranges have no effect without heaters and may then be left out.
+    """
+
+    count: Annotated[int, Ge(0)]
+    rate: Range = (5.0, 20.0)
+    width: Range = (0.05, 0.1)
+    start: tuple[NonNegative, NonNegative] = (0.0, 0.05)
+    duration: Range = (0.02, 0.1)
 
 
 class Heaters:
     """f(x, t): heater i gives rate_i exp(-|x - c_i|^2 / 2 w_i^2) from start_i on, for duration_i.
 
     Attributes:
-        parameters: the scalars that are drawn.
+        names: the name of each heater.
+        parameters: the drawn scalars.
         fields: the pattern of each heater, as coefficient fields (K/s).
+
+    Raises:
+        UserError: the grid does not resolve the narrowest heater.
     """
 
     def __init__(self, grid: Grid, options: HeaterOptions):
-        self.grid = grid
-        self.options = options
+        self._grid = grid
+        self._options = options
         if options.count:
-            check_size(options.width[0], LEAST_GAUSSIAN, grid, "the least of heaters.width")
+            check_size(options.width[0], LEAST_GAUSSIAN, grid, "lower end of solver.heaters.width")
         self.names = [f"heater_{number}" for number in range(1, options.count + 1)]
         self.fields = tuple(
             Field(name, "K/s", "heating where and while this heater is on") for name in self.names
@@ -43,42 +62,29 @@ class Heaters:
         )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Centres (n, d) and widths (n,), m."""
+        """Return the centres (n, d) and widths (n,) of the heaters, m."""
         if not self.names:
             return {}
-        number = len(self.names)
+        count, extent = len(self.names), self._grid.extent
         return {
-            "heater_centres": rng.random((number, len(self.grid.extent))) * self.grid.extent,
-            "heater_widths": rng.uniform(*self.options.width, number),
+            "heater_centres": rng.random((count, len(extent))) * extent,
+            "heater_widths": rng.uniform(*self._options.width, count),
         }
 
     def patterns(self, parameters: Parameters) -> list[np.ndarray]:
-        """The heating rate of each heater that is on, on this rank's block."""
+        """Return the heating rate (K/s) of each heater while it is on, on this rank's block."""
         return [
-            bumps(
+            gaussians(
                 np.array([parameters[f"{name}_rate"]]),
-                parameters["heater_centres"][[number]],
-                parameters["heater_widths"][[number]],
-                self.grid,
+                parameters["heater_centres"][[index]],
+                parameters["heater_widths"][[index]],
+                self._grid,
             )
-            for number, name in enumerate(self.names)
+            for index, name in enumerate(self.names)
         ]
 
-    def constant_intervals(
-        self, parameters: Parameters, time: float, duration: float
-    ) -> Iterator[tuple[float, list[int]]]:
-        """Cuts a span of time where a heater switches: the length (s) of each piece, and who is on."""
-        spans = [self._span(name, parameters) for name in self.names]
-        end, tolerance = time + duration, 1e-12 * duration
-        switches = {
-            moment for span in spans for moment in span if time + tolerance < moment < end - tolerance
-        }
-        cuts = [time, *sorted(switches), end]
-        for start, stop in pairwise(cuts):
-            middle = (start + stop) / 2
-            length = duration if len(cuts) == 2 else stop - start
-            yield length, [number for number, (on, off) in enumerate(spans) if on <= middle < off]
-
-    def _span(self, name: str, parameters: Parameters) -> tuple[float, float]:
-        start = parameters[f"{name}_start"]
-        return start, start + parameters[f"{name}_duration"]
+    def on_times(self, parameters: Parameters) -> list[tuple[float, float]]:
+        """Return the times (s) at which each heater is switched on and off."""
+        starts = [parameters[f"{name}_start"] for name in self.names]
+        durations = [parameters[f"{name}_duration"] for name in self.names]
+        return [(start, start + duration) for start, duration in zip(starts, durations, strict=True)]

@@ -8,9 +8,9 @@ On cell i, with faces of harmonic diffusivity and walls half a cell away,
     w_i = 2 k_i / h^2,  g_i = w_i u_wall  at a dirichlet wall of temperature u_wall (K)
     g_i = q / h                           at a neumann wall with heat flux q into the box (K m/s)
 
-What crosses a face leaves one cell and enters the other, so the heat changes by w, g and f alone.
-The harmonic mean is exact for steady conduction through layers that meet at faces (Patankar, Numerical
-Heat Transfer and Fluid Flow, 1980, section 4.2-3).
+The flux through a face leaves one cell and enters the other, so the heat changes by w, g and f alone. The
+harmonic mean is exact for steady conduction through layers that meet at faces (Patankar, Numerical Heat
+Transfer and Fluid Flow, 1980, section 4.2-3).
 """
 
 from __future__ import annotations
@@ -23,26 +23,34 @@ import numpy as np
 from solvers.heat.stencils import march, march_1d
 from solvers.numerics.grid import Grid
 
-#: What is beyond the ends of an axis, see `heat_kernels`.
+#: The continuation beyond the ends of an axis, see `stencils`.
 PARITIES = {"periodic": 0.0, "neumann": 1.0, "dirichlet": -1.0}
 
-#: The rows that a march works on at a time are to stay in this much of a core's own cache.
+#: The size of a core's own cache for the rows that a march works on at a time.
 _CACHE_BYTES = 960 * 1024
 
-#: More levels in one pass gain nothing: memory is idle by then.
-_DEEPEST = 12
+#: The largest number of levels in one pass. With more levels the memory is idle and nothing is gained.
+_MAX_LEVELS = 12
 
 
 @dataclass(frozen=True)
-class Walls:
-    """What the walls do to this rank's cells: `loss` w (1/s) and `supply` g (K/s), on the block."""
+class WallTerms:
+    """The terms of the walls for this rank's cells: `loss` w (1/s) and `supply` g (K/s), on the block."""
 
     loss: np.ndarray
     supply: np.ndarray
 
 
-def walls(grid: Grid, values: tuple[tuple[float, float], ...], diffusivity: np.ndarray | float) -> Walls:
-    """The walls' part, from the wall values of each axis, lower and upper, and k (m^2/s) on the block."""
+def wall_terms(
+    grid: Grid, values: tuple[tuple[float, float], ...], diffusivity: np.ndarray | float
+) -> WallTerms:
+    """Return the terms of the walls.
+
+    Args:
+        grid: the grid.
+        values: the temperature (K) or the flux (K m/s) at the lower and the upper wall of each axis.
+        diffusivity: k (m^2/s) on the block.
+    """
     k = np.broadcast_to(diffusivity, grid.block_shape)
     loss, supply = np.zeros(grid.block_shape), np.zeros(grid.block_shape)
     for axis in grid.axes:
@@ -53,18 +61,19 @@ def walls(grid: Grid, values: tuple[tuple[float, float], ...], diffusivity: np.n
                 supply[layer] += 2 * k[layer] / width**2 * values[axis][end]
             else:
                 supply[layer] += values[axis][end] / width
-    return Walls(loss, supply)
+    return WallTerms(loss, supply)
 
 
 class DiffusionOperator:
-    """The sum over faces, less the walls' loss: all of the right side that is linear in u.
+    """The operator A: the sum over faces minus the loss at the walls, the linear part of the right side.
 
-    `diffusivity` (m^2/s) is an array on the block, or the one number that it is everywhere.
+    `diffusivity` (m^2/s) is an array on the block, or a float for a constant diffusivity.
 
     Attributes:
-        faces: for each axis the padded array of c on the face below each cell (1/s).
-        depth: the rows of padding: so many levels are made in one pass, and with one exchange.
-        spectral_bound: no eigenvalue is larger in magnitude (Gershgorin), 1/s.
+        grid: the grid.
+        faces: for each axis the padded array of c on the face below each cell, 1/s.
+        depth: the number of rows of padding, and of levels in one pass and one halo exchange.
+        spectral_bound: an upper bound of the magnitude of the eigenvalues (Gershgorin), 1/s.
     """
 
     def __init__(self, grid: Grid, diffusivity: np.ndarray | float):
@@ -85,22 +94,22 @@ class DiffusionOperator:
         return self.grid.interior(self.depth)
 
     def padded(self) -> np.ndarray:
-        """A padded array of zeros."""
+        """Return a padded array of zeros."""
         return self.grid.padded(depth=self.depth)
 
     def load(self, padded: np.ndarray, values: np.ndarray) -> None:
-        """Puts a block into a padded array, and fills the padding."""
+        """Write a block into a padded array, and fill the padding."""
         padded[self.interior] = values
         self.pad(padded)
 
     def pad(self, padded: np.ndarray) -> None:
-        """Fills all of the padding."""
+        """Fill all of the padding."""
         for axis in self.grid.axes[1:]:
             _pad_sides(self.grid, padded, axis)
         self.exchange(padded)
 
     def exchange(self, padded: np.ndarray) -> None:
-        """Fills the padding across the first axis."""
+        """Fill the padding of the first axis."""
         self.grid.exchange(padded, self.depth)
         for at_wall, ghost, cell in zip(
             self._ends, (self.depth - 1, -self.depth), (self.depth, -self.depth - 1), strict=True
@@ -111,13 +120,15 @@ class DiffusionOperator:
     def march(
         self, y: np.ndarray, older: np.ndarray, slope: np.ndarray | None, levels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Replaces the older of two arrays again and again by
+        """Return the last two arrays of the recurrence
 
-            present y + past older + gain A y + slope_gain slope,
+            older, y = y, present y + past older + gain A y + slope_gain slope,
 
-        with one row (present, past, gain, slope_gain) of `levels` (levels, 4) each time. All are padded; the
-        padding of `slope` is filled, and that of `y` beside the inner axes. Without a slope only present = 1
-        and past = 0 are made. Returns the newest and the one before it.
+        with one row (present, past, gain, slope_gain) of `levels` (levels, 4) for each level; the newest
+        array comes first. The arrays `y` and `older` are overwritten.
+
+        All arrays are padded. The padding of `slope` is filled, and the padding of `y` along the inner axes.
+        `slope` may be None where present = 1 and past = 0 on all levels; then it counts as 0.
         """
         uniform = self._uniform if slope is None else np.zeros_like(self._uniform)
         if slope is None:
@@ -137,7 +148,7 @@ class DiffusionOperator:
         return y, older
 
     def _gershgorin(self) -> float:
-        """The largest sum over a row of the matrix's magnitudes."""
+        """Return the largest row sum of the magnitudes of the matrix."""
         diagonal = np.zeros(self.grid.block_shape)
         for axis, face in enumerate(self.faces):
             diagonal += face[self.interior] + face[_next(self.interior, axis)]
@@ -145,16 +156,16 @@ class DiffusionOperator:
 
 
 def _depth(grid: Grid, num_arrays: int) -> int:
-    """As many rows of so many padded arrays as stay in the cache of a core, less those beside them."""
+    """Return the number of levels whose rows of `num_arrays` padded arrays fit in the cache of a core."""
     row_bytes = 8 * num_arrays * (math.prod(grid.resolution[1:]) if len(grid.resolution) > 1 else 1)
-    return max(1, min(_DEEPEST, _CACHE_BYTES // row_bytes - 2, grid.thinnest_slab))
+    return max(1, min(_MAX_LEVELS, _CACHE_BYTES // row_bytes - 2, grid.thinnest_slab))
 
 
 def _conductances(grid: Grid, diffusivity: np.ndarray, depth: int) -> tuple[np.ndarray, ...]:
-    """For each axis the padded array of c on the face below each cell.
+    """Return for each axis the padded array of c on the face below each cell, 1/s.
 
-    A wall is half a cell away and meets the mirror image of the cell, which is twice as far: c = k / h^2 at
-    a dirichlet wall, whose loss w is twice that, and 0 at a neumann wall.
+    A wall is half a cell away, and the stencil meets the mirror image of the cell at twice the distance: at a
+    dirichlet wall c = k / h^2, half of the loss w, and at a neumann wall c = 0.
     """
     padded = grid.padded(diffusivity, depth)
     for axis in grid.axes[1:]:
@@ -165,7 +176,7 @@ def _conductances(grid: Grid, diffusivity: np.ndarray, depth: int) -> tuple[np.n
     for axis in grid.axes:
         k = np.moveaxis(padded, axis, 0)
         face = np.zeros(k.shape)
-        # Beyond a wall k is 0, and so is c.
+        # Beyond a wall k and c are 0.
         total = k[:-1] + k[1:]
         np.divide(2 * k[:-1] * k[1:], total, out=face[1:], where=total != 0)
         cells = grid.interior(depth)[axis]
@@ -179,7 +190,7 @@ def _conductances(grid: Grid, diffusivity: np.ndarray, depth: int) -> tuple[np.n
 
 
 def _pad_sides(grid: Grid, padded: np.ndarray, axis: int) -> None:
-    """Fills the padding beside an inner axis with the other end, or with the mirror image."""
+    """Fill the padding of an inner axis with the other end, or with the mirror image."""
     along, cells = np.moveaxis(padded, axis, 0), grid.interior()[axis]
     first, last, parity = cells.start, cells.stop - 1, PARITIES[grid.boundary[axis]]
     if parity == 0:
@@ -189,7 +200,7 @@ def _pad_sides(grid: Grid, padded: np.ndarray, axis: int) -> None:
 
 
 def _next(index: tuple[slice, ...], axis: int) -> tuple[slice, ...]:
-    """The index one further along an axis."""
+    """Return the index shifted by one cell along an axis."""
     return tuple(
         slice(part.start + 1, part.stop + 1) if other == axis else part for other, part in enumerate(index)
     )

@@ -1,25 +1,31 @@
-"""The stencils of the heat equation, compiled, and the order in which they pass over a block.
+"""Compiled stencils of the heat equation, and their temporal wavefront over a block.
 
-`c0[i]` is the conductance (1/s) of the face below cell i along the first axis, `c1` and `c2` likewise. A
-level takes two arrays, y and the one before it, to the next, which replaces the older one:
+`c0[i]` is the conductance (1/s) of the face below cell i along the first axis; `c1` and `c2` are the same
+along the other axes. A level combines the array y and the array before it to the next array, which replaces
+the older one:
 
     out = present * y + past * out + gain * A y + slope_gain * slope,    (A y)_i = sum of c (y_n - y_i)
 
-over the faces of cell i, y_n the cell on the other side. A march makes several levels in one pass over
-memory: a row of level s + 1 is computed as soon as the rows around it exist on level s (a temporal
-wavefront; Wellein et al. 2009, doi:10.1109/COMPSAC.2009.82), so that the rows between the levels stay in
-the cache. Where the block goes on beyond its end, each level reaches one row less into the padding.
+The sum runs over the faces of cell i, and y_n is the cell on the other side. A march computes several levels
+in one pass over memory: a row of level s + 1 is computed as soon as the rows around it exist on level s (a
+temporal wavefront; Wellein et al. 2009, doi:10.1109/COMPSAC.2009.82). The rows between the levels then stay
+in the cache. Where another block follows, each level reaches one row less into the padding.
 
-A march gets `even`, which holds y and then every second level, and `odd`; the slope; the faces; the weights
-of each level (levels, 4); `ends`, whether the block ends at a wall below and above; and the axes' `parities`:
-what is beyond their ends, 0 the other end (periodic), 1 the mirror image (a wall without flux), -1 its
-negative (a wall at temperature 0). All arrays are padded as `Grid.padded` does it, by `depth` rows.
-
-`uniform` holds the conductance along each axis, if it is the same everywhere, and else zeros. In two
-dimensions uniform levels read neither faces nor slope: they are steps of Euler, of weights (1, 0, step, 0).
+Arguments of a march:
+    even, odd: the array y and then every second level, and the array before y and the other levels.
+    slope: the slope.
+    faces: the conductances along each axis.
+    levels: the weights (present, past, gain, slope_gain) of each level, shape (levels, 4).
+    depth: the number of rows of padding; all arrays are padded as by `Grid.padded`.
+    shape: the shape of the block.
+    ends: whether the block ends at a wall, below and above.
+    parities: the continuation beyond the ends of each axis: 0 is the other end (periodic), 1 the mirror image
+        (a wall without flux), -1 its negative (a wall at temperature 0).
+    uniform: the conductance along each axis where it is constant, else zeros. In two dimensions uniform
+        levels read neither faces nor slope and are forward Euler steps of weights (1, 0, step, 0).
 """
 
-# ruff: noqa: PLR0917 - rows and weights are loose arguments: numba passes those fastest.
+# ruff: noqa: PLR0917 - numba passes rows and weights fastest as separate arguments.
 
 from __future__ import annotations
 
@@ -27,8 +33,8 @@ from solvers.numerics.grid import MARGIN
 from solvers.numerics.numba_cache import compiled
 
 
-# Rows are compiled on their own: inlined into the loops around them, LLVM gives up vectorising them. They
-# get one cell more at either end than they fill, and `out` is none of the others.
+# Rows are compiled as separate functions: LLVM does not vectorise them when they are inlined. A row has one
+# more cell at both ends than the function fills, and `out` shares no memory with the other rows.
 @compiled(inline="never")
 def _row_1d(out, y, slope, c0, present, past, gain, slope_gain):  # type: ignore[no-untyped-def]
     for k in range(1, y.size - 1):
@@ -134,7 +140,7 @@ def _layer_3d(out, y, slope, faces, i, weights, shape, parities):  # type: ignor
 
 @compiled()
 def _layers(out, y, slope, faces, first, last, weights, shape, parities, uniform):  # type: ignore[no-untyped-def]
-    """Layers from `first` to before `last`, one or two of them."""
+    """Compute the layers from `first` to before `last`, one or two layers."""
     if out.ndim == 3:
         for i in range(first, last):
             _layer_3d(out, y, slope, faces, i, weights, shape, parities)
@@ -149,7 +155,7 @@ def _layers(out, y, slope, faces, first, last, weights, shape, parities, uniform
 
 @compiled()
 def march(even, odd, slope, faces, levels, depth, shape, ends, parities, uniform):  # type: ignore[no-untyped-def]
-    """All levels on a block of two or three dimensions, two layers at a time."""
+    """Compute all levels on a block of two or three dimensions, two layers at a time."""
     num_levels = len(levels)
     for front in range(depth - num_levels + 1, depth + shape[0] + 2 * num_levels, 2):
         for level in range(num_levels):
@@ -170,7 +176,7 @@ def march(even, odd, slope, faces, levels, depth, shape, ends, parities, uniform
 
 @compiled()
 def march_1d(even, odd, slope, faces, levels, depth, shape, ends, parities):  # type: ignore[no-untyped-def]
-    """All levels on a block of one dimension, one after the other."""
+    """Compute all levels on a block of one dimension, one after the other."""
     num_levels = len(levels)
     for level in range(num_levels):
         reach = num_levels - 1 - level

@@ -1,19 +1,19 @@
 """Implicit solves along the lines of cells of one axis.
 
-With A one axis's part of the diffusion operator, x is replaced by the solution y of
+Let A be the part of the diffusion operator along one axis. `solve` replaces x by the solution y of
 
     (I - a A) y = x,    (A y)_i = c_i (y_(i-1) - y_i) + c_(i+1) (y_(i+1) - y_i)
 
-on every line along that axis. The matrix is symmetric, diagonally dominant and tridiagonal, but for its
-corners where the axis is periodic: there the last cell is eliminated last and couples to all others
-(L D L^T with a full last row).
+on every line along that axis. The matrix is symmetric, diagonally dominant and tridiagonal. A periodic axis
+adds corner elements: the last cell is eliminated last and couples to all others (L D L^T with a full last
+row).
 
-All arrays are (cells of a line, lines), so that the recurrences along the lines run over contiguous rows:
-`c` the conductance (1/s) of the face below each cell, with one row more for the upper face of the last;
-`inverse` is D^-1 and `corner` the last row of L.
+All arrays have the shape (cells of a line, lines), so that the recurrences along the lines run over
+contiguous rows. `c` is the conductance (1/s) of the face below each cell, with one more row for the upper
+face of the last cell; `inverse` is D^-1; `corner` is the last row of L.
 """
 
-# ruff: noqa: PLR0917 - rows and weights are loose arguments: numba passes those fastest.
+# ruff: noqa: PLR0917 - numba passes rows and weights fastest as separate arguments.
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ import numpy as np
 
 from solvers.numerics.numba_cache import compiled
 
-#: What is smaller in the last row of L is nothing: subnormal numbers are slow.
-_NOTHING = 1e-150
+#: Smaller elements of the last row of L are set to 0, because arithmetic with subnormal numbers is slow.
+_NEGLIGIBLE = 1e-150
 
 
-# Rows are compiled on their own, for then they are vectorised.
+# Rows are compiled as separate functions, because LLVM vectorises them then.
 @compiled(inline="never")
 def _pivot_row(inverse, before, c, c_above, a):  # type: ignore[no-untyped-def]
     for q in range(inverse.size):
@@ -41,7 +41,7 @@ def _corner_row(corner, fill, total, inverse, c_above, a, coupled):  # type: ign
         corner[q] = share * inverse[q]
         total[q] += share * corner[q]
         further = fill[q] * inverse[q] * upper
-        fill[q] = further if further > _NOTHING else 0.0
+        fill[q] = further if further > _NEGLIGIBLE else 0.0
 
 
 @compiled(inline="never")
@@ -52,7 +52,7 @@ def _last_pivot_row(inverse, total, c, c_above, a):  # type: ignore[no-untyped-d
 
 @compiled()
 def factorise(inverse, corner, c, a, periodic):  # type: ignore[no-untyped-def]
-    """Fills `inverse`, and `corner` if periodic."""
+    """Fill `inverse`, and `corner` if periodic."""
     last = len(inverse) - 1
     before = np.zeros(inverse.shape[1])
     for i in range(last + 1):
@@ -101,7 +101,7 @@ def _backward_row_periodic(x, above, last, c_above, inverse, corner, a):  # type
 
 @compiled()
 def solve(x, inverse, corner, c, a, periodic):  # type: ignore[no-untyped-def]
-    """Replaces `x` by the solution."""
+    """Replace `x` by the solution."""
     last, total = len(x) - 1, np.zeros(x.shape[1])
     if periodic:
         below = np.zeros(x.shape[1])

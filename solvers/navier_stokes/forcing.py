@@ -14,7 +14,7 @@ from simsurrogate.spec import Field, Parameter
 from solvers.contract import Parameters
 from solvers.navier_stokes.options import ForcingOptions
 from solvers.navier_stokes.resolution import cells_that_keep
-from solvers.numerics.dealiased_fourier import FourierSlabs, kept
+from solvers.numerics.dealiased_fourier import FourierSlabs, largest_kept
 
 
 class Forcing(ABC):
@@ -102,7 +102,7 @@ class Kolmogorov(Steady):
 
     def __init__(self, slabs: FourierSlabs, options: ForcingOptions):
         super().__init__(slabs, options)
-        number, most = options.wave_number, kept(self.grid.resolution[1])
+        number, most = options.wave_number, largest_kept(self.grid.resolution[1])
         if number > most:
             raise UserError(
                 f"forcing.wave_number={number} is beyond the {most} waves that "

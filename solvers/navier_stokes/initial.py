@@ -13,7 +13,7 @@ from solvers.contract import Parameters
 from solvers.navier_stokes.options import InitialOptions
 from solvers.navier_stokes.resolution import LEAST_LAYER, LEAST_VORTEX, check_waves, check_width
 from solvers.numerics.grid import Grid
-from solvers.numerics.random_fields import angular_wave_numbers, bumps, deviations, evaluate
+from solvers.numerics.random_fields import angular_wave_numbers, evaluate, gaussians, standard_deviations
 
 _PERIODIC = ("periodic", "periodic")
 
@@ -41,13 +41,15 @@ class Initial(ABC):
 
 
 class UnitField:
-    """A Gaussian random field of expected mean square one, its spectrum as in `random_fields.deviations`."""
+    """A Gaussian random field of expected mean square 1, see `random_fields.standard_deviations`."""
 
     def __init__(
         self, grid: Grid, group: str, modes: int, correlation_length: float, spectral_exponent: float
     ):
         self.grid = grid
-        self.deviations = deviations(_PERIODIC, grid.extent, modes, correlation_length, spectral_exponent)
+        self.deviations = standard_deviations(
+            _PERIODIC, grid.extent, modes, correlation_length, spectral_exponent
+        )
         self._name = f"{group}_coefficients"
         check_waves(
             self.deviations**2,
@@ -160,7 +162,7 @@ class TaylorGreen(Initial):
 class ShearLayers(Initial):
     """Two layers of opposite vorticity along x, at L_y / 4 and 3 L_y / 4, with a ripple.
 
-    Each is A sech^2(d / thickness), d the distance of the chord as in `random_fields.bumps`. The speed
+    Each is A sech^2(d / thickness), d the distance of the chord as in `random_fields.gaussians`. The speed
     across the layers is a sum of waves along x of random phases, with the root mean square `perturbation` *
     A * thickness, that of the speed along them being about A * thickness.
     """
@@ -226,7 +228,7 @@ class Vortices(Initial):
     def field(self, parameters: Parameters) -> np.ndarray:
         """See `Initial.field`."""
         peaks = parameters["amplitude"] * parameters["vortex_peaks"]
-        return bumps(peaks, parameters["vortex_centres"], parameters["vortex_radii"], self.grid)
+        return gaussians(peaks, parameters["vortex_centres"], parameters["vortex_radii"], self.grid)
 
 
 def _amplitude(meaning: str, options: InitialOptions) -> Parameter:

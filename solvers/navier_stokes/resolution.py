@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from simsurrogate.errors import UserError
-from solvers.numerics.dealiased_fourier import kept
+from solvers.numerics.dealiased_fourier import largest_kept
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import half_waves
 from solvers.numerics.resolution import UNRESOLVED_LIMIT
@@ -131,7 +131,7 @@ def check_waves(variances: np.ndarray, grid: Grid, field: str, remedy: str) -> N
     total = float(np.sum(variances))
 
     def dropped(cells: list[int]) -> float:
-        keeps = np.ix_(*(wave <= kept(count) for wave, count in zip(waves, cells, strict=True)))
+        keeps = np.ix_(*(wave <= largest_kept(count) for wave, count in zip(waves, cells, strict=True)))
         return 1 - float(np.sum(variances[keeps])) / total
 
     share = dropped(list(grid.resolution))
@@ -146,7 +146,9 @@ def check_waves(variances: np.ndarray, grid: Grid, field: str, remedy: str) -> N
 
 def _largest_wave_number(grid: Grid, cells: list[int]) -> float:
     """The largest wave number (rad/m) that is kept in every direction."""
-    return min(2 * math.pi / length * kept(count) for length, count in zip(grid.extent, cells, strict=True))
+    return min(
+        2 * math.pi / length * largest_kept(count) for length, count in zip(grid.extent, cells, strict=True)
+    )
 
 
 def _finer(grid: Grid, suffices: Callable[[list[int]], bool]) -> list[int]:

@@ -1,9 +1,9 @@
-"""Forces on bodies that several ranks share, one slab of the bodies on each rank.
+"""Forces on bodies that ranks share, a slab of them each.
 
-Up to `FEW` bodies are gathered once a frame, and every rank advances all of them. More bodies are gathered
-before every force, and each rank computes the forces on its own bodies. From `RING` bodies a rank on, blocks
-of bodies travel round a ring while the ranks compute: each pair of blocks is computed once, half-way round
-the ring, and the forces on a travelling block are returned to its owner.
+A few bodies, up to `FEW`, are gathered once a frame, and every rank moves all of them. More are gathered
+before every force, and each rank sums over all of them for its own. The blocks of many go round a ring while
+the ranks compute; each block meets each other one once, half-way round the ring, and what a visiting block
+feels is sent straight home.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from mpi4py import MPI
 
 from simsurrogate.errors import UserError
 from solvers.nbody.batched import FIRST
-from solvers.nbody.diagnostics import pair_sums, shortest_time
-from solvers.nbody.gravity import FEW, forces_between, tiled_pair_forces
-from solvers.nbody.integrators import make_composition, make_hermite
-from solvers.nbody.outcome import COMPLETED
+from solvers.nbody.diagnostics import pairs, shortest_time
+from solvers.nbody.gravity import FEW, attract_each_other, attract_others
+from solvers.nbody.integrators import compose_with, hermite_with
+from solvers.nbody.outcome import ARRIVED
 from solvers.numerics.grid import slab
 
-#: From this number of bodies a rank on, a ring is faster than gathering all bodies.
+#: From so many bodies a rank on, a ring is faster than gathering all bodies.
 RING = 128
 
 
@@ -31,12 +31,7 @@ class SharedBodies:
 
     Args:
         communicator: the ranks.
-        num_bodies: the number of bodies on all ranks.
-
-    Attributes:
-        block: the bodies of this rank.
-        is_replicated: every rank advances all bodies.
-        uses_ring: blocks of bodies travel round a ring.
+        num_bodies: of all ranks.
 
     Raises:
         UserError: there are more ranks than bodies.
@@ -53,20 +48,14 @@ class SharedBodies:
         self._slabs = [slab(num_bodies, size, rank) for rank in range(size)]
         self._counts = [part.stop - part.start for part in self._slabs]
         self.block = self._slabs[communicator.rank]
-        self._hermite = make_hermite(self.pair_forces, self.minimum)
-        self._compose = make_composition(self.pair_forces)
-        self.is_replicated = num_bodies <= FEW or size == 1
+        self._hermite = hermite_with(self.attract, self.least)
+        self._compose = compose_with(self.attract)
+        self.moves_all = num_bodies <= FEW or size == 1
         self.uses_ring = num_bodies >= RING * size
+        self.way = "each rank all" if self.moves_all else "in a ring" if self.uses_ring else "gathered"
 
-    @property
-    def description(self) -> str:
-        """How the ranks share the work, in words."""
-        if self.is_replicated:
-            return "all bodies on each rank"
-        return "in a ring" if self.uses_ring else "gathered"
-
-    def gather(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows (k, n) of all bodies from the rows (k, local) of each rank."""
+    def gathered(self, rows: np.ndarray) -> np.ndarray:
+        """The rows (k, n) of all bodies from those (k, local) of each rank's."""
         if self.communicator.size == 1:
             return rows
         num_rows = len(rows)
@@ -77,11 +66,11 @@ class SharedBodies:
         ends = num_rows * np.cumsum(self._counts)[:-1]
         return np.hstack([part.reshape(num_rows, -1) for part in np.split(received, ends)])
 
-    def minimum(self, value: float) -> float:
-        """Return the smallest value of all ranks."""
+    def least(self, value: float) -> float:
+        """The least of all ranks' values."""
         return float(self.communicator.allreduce(value, MPI.MIN))
 
-    def advance(  # noqa: PLR0917 - the arguments of `batched.advance_bodies`
+    def move(  # noqa: PLR0917 - as `nbody_ensemble.move`
         self,
         bodies: np.ndarray,
         g: np.ndarray,
@@ -92,121 +81,119 @@ class SharedBodies:
         duration: float,
         close2: float,
     ) -> tuple[int, int, float]:
-        """Advance this rank's bodies as `batched.advance_bodies` does, with messages between the ranks."""
+        """See `nbody_ensemble.move`: the same integrators, around the messages of the ranks."""
         if lengths.size:
             self._compose(bodies, g, softening2, lengths, num_steps, duration)
-            return COMPLETED, num_steps, np.inf
-        all_bodies = self.gather(bodies)
-        shortest = shortest_time(all_bodies, g, softening2, self.communicator.rank, self.communicator.size)
-        step = FIRST * math.sqrt(accuracy) * self.minimum(shortest)
+            return ARRIVED, num_steps, np.inf
+        everything = self.gathered(bodies)
+        shortest = shortest_time(everything, g, softening2, self.communicator.rank, self.communicator.size)
+        step = FIRST * math.sqrt(accuracy) * self.least(shortest)
         return self._hermite(bodies, g, softening2, step, accuracy, duration, num_steps, close2)
 
-    def pair_sums(
-        self, all_bodies: np.ndarray, mass: np.ndarray, g: np.ndarray, softening2: float
+    def pairs(
+        self, everything: np.ndarray, mass: np.ndarray, g: np.ndarray, softening2: float
     ) -> tuple[float, float]:
-        """Return potential energy (J) and least squared separation (m^2) of all pairs."""
-        potential, least2 = pair_sums(
-            all_bodies, mass, g, softening2, self.communicator.rank, self.communicator.size
+        """See `nbody_observe.pairs`: those of all bodies, shared between the ranks."""
+        potential, least2 = pairs(
+            everything, mass, g, softening2, self.communicator.rank, self.communicator.size
         )
-        return float(self.communicator.allreduce(potential)), self.minimum(least2)
+        return float(self.communicator.allreduce(potential)), self.least(least2)
 
-    def pair_forces(self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray) -> float:
-        """Fill `force` with the forces of the bodies of all ranks on this rank's bodies, see `gravity`.
+    def attract(self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray) -> float:
+        """The force of all ranks' bodies on this rank's; see `nbody_gravity`.
 
         Args:
-            bodies: the bodies of this rank, (6, local) or (9, local); the last three of nine rows are not
-                read.
-            g: (n,), of all bodies.
+            bodies: this rank's, (6, local) or, the last three rows not read, (9, local).
+            g: of all bodies, (n,).
             softening2: m^2.
-            force: on the bodies of this rank, (3, local) or (6, local).
+            force: on this rank's bodies, (3 or 6, local), to be filled.
 
         Returns:
-            The least q of this rank's bodies where jerks are computed, else infinity.
+            The least q of this rank's bodies where rates are asked for, else infinity.
         """
         bodies = bodies[:6]
         if self.uses_ring:
-            return self._ring_forces(bodies, g, softening2, force)
+            return self._attract_by_ring(bodies, g, softening2, force)
         force[:] = 0.0
-        all_bodies = self.gather(bodies)
-        return forces_between(  # type: ignore[no-any-return]
-            bodies, g[self.block], softening2, force, all_bodies, g, np.zeros((len(force), g.size))
+        everything = self.gathered(bodies)
+        return attract_others(  # type: ignore[no-any-return]
+            bodies, g[self.block], softening2, force, everything, g, np.zeros((len(force), g.size))
         )
 
-    def _ring_forces(self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray) -> float:
+    def _attract_by_ring(
+        self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray
+    ) -> float:
         rank, size = self.communicator.rank, self.communicator.size
-        own_g = g[self.block]
-        returning_forces = [np.empty((len(force), self._counts[rank])) for _ in range(size // 2)]
-        receives = [
-            self.communicator.Irecv(block_force, (rank + shift) % size, tag=shift)
-            for shift, block_force in enumerate(returning_forces, start=1)
+        mine = g[self.block]
+        home = [np.empty((len(force), self._counts[rank])) for _ in range(size // 2)]
+        arriving = [
+            self.communicator.Irecv(block, (rank + shift) % size, tag=shift)
+            for shift, block in enumerate(home, start=1)
         ]
-        sends, sent_forces = [], []
-        travelling_blocks = self._travelling_blocks(bodies)
-        next(travelling_blocks)
-        least: float = tiled_pair_forces(bodies, own_g, softening2, force)
-        for shift, block in enumerate(travelling_blocks, start=1):
+        leaving, kept = [], []
+        visitors = self._visitors(bodies)
+        next(visitors)
+        least: float = attract_each_other(bodies, mine, softening2, force)
+        for shift, visitor in enumerate(visitors, start=1):
             owner = (rank - shift) % size
-            block_force = np.zeros((len(force), self._counts[owner]))
-            block_least = self._block_forces(
-                bodies, own_g, softening2, force, block, g[self._slabs[owner]], block_force, owner
+            its_force = np.zeros((len(force), self._counts[owner]))
+            met = self._meet(
+                bodies, mine, softening2, force, visitor, g[self._slabs[owner]], its_force, owner
             )
-            least = min(least, block_least)
-            sends.append(self.communicator.Isend(block_force, owner, tag=shift))
-            sent_forces.append(block_force)
-        MPI.Request.Waitall(receives + sends)
-        for block_force in returning_forces:
-            force += block_force
+            least = min(least, met)
+            leaving.append(self.communicator.Isend(its_force, owner, tag=shift))
+            kept.append(its_force)
+        MPI.Request.Waitall(arriving + leaving)
+        for block in home:
+            force += block
         return least
 
-    def _travelling_blocks(self, bodies: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the bodies of this rank, then those of the ranks before it up to half-way round the ring.
-
-        Each block is sent on to the next rank while the caller computes with it.
+    def _visitors(self, bodies: np.ndarray) -> Iterator[np.ndarray]:
+        """Yields the bodies of this rank, then of those before it up to half-way round, each on its way to
+        the next rank while the caller works with it.
         """
         rank, size = self.communicator.rank, self.communicator.size
-        block = np.ascontiguousarray(bodies)
+        visitor = np.ascontiguousarray(bodies)
         for shift in range(1, size // 2 + 1):
-            next_block = np.empty((len(bodies), self._counts[(rank - shift) % size]))
+            following = np.empty((len(bodies), self._counts[(rank - shift) % size]))
             requests = [
-                self.communicator.Isend(block, (rank + 1) % size, tag=0),
-                self.communicator.Irecv(next_block, (rank - 1) % size, tag=0),
+                self.communicator.Isend(visitor, (rank + 1) % size, tag=0),
+                self.communicator.Irecv(following, (rank - 1) % size, tag=0),
             ]
-            yield block
+            yield visitor
             MPI.Request.Waitall(requests)
-            block = next_block
-        yield block
+            visitor = following
+        yield visitor
 
-    def _block_forces(  # noqa: PLR0917 - the arguments of `gravity.forces_between`
+    def _meet(  # noqa: PLR0917 - as `nbody_gravity.attract_others`
         self,
         bodies: np.ndarray,
         g: np.ndarray,
         softening2: float,
         force: np.ndarray,
-        block: np.ndarray,
-        block_g: np.ndarray,
-        block_force: np.ndarray,
+        others: np.ndarray,
+        others_g: np.ndarray,
+        others_force: np.ndarray,
         owner: int,
     ) -> float:
-        """Add the forces between this rank's bodies and a travelling block; return the least q.
-
-        On opposite sides of a ring of even size, both ranks receive each other's block. Each of the two ranks
-        then computes the forces of one half of the lower rank's bodies.
+        """Adds the forces between this rank's block and a visiting one; the least q. Where both ranks meet
+        each other's block, each takes a half of the block of the lower rank.
         """
         rank, size = self.communicator.rank, self.communicator.size
         if (rank - owner) % size * 2 != size:
-            return forces_between(  # type: ignore[no-any-return]
-                bodies, g, softening2, force, block, block_g, block_force
+            return attract_others(  # type: ignore[no-any-return]
+                bodies, g, softening2, force, others, others_g, others_force
             )
         if rank < owner:
             part = slice(0, g.size // 2)
-            half_force = np.zeros((len(force), g[part].size))
+            own = np.zeros((len(force), g[part].size))
             half = bodies[:, part].copy()
-            least: float = forces_between(half, g[part], softening2, half_force, block, block_g, block_force)
-            force[:, part] += half_force
+            least: float = attract_others(half, g[part], softening2, own, others, others_g, others_force)
+            force[:, part] += own
         else:
-            part = slice(block_g.size // 2, None)
-            half_force = np.zeros((len(force), block_g[part].size))
-            half = block[:, part].copy()
-            least = forces_between(bodies, g, softening2, force, half, block_g[part], half_force)
-            block_force[:, part] += half_force
+            part = slice(others_g.size // 2, None)
+            theirs = np.zeros((len(force), others_g[part].size))
+            half = others[:, part].copy()
+            least = attract_others(bodies, g, softening2, force, half, others_g[part], theirs)
+            others_force[:, part] += theirs
         return least

@@ -1,1 +1,1 @@
-"""Numerical building blocks that solvers share."""
+"""Numerical methods that several solvers share."""

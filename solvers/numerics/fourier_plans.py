@@ -1,7 +1,7 @@
-"""Complex Fourier transforms along one axis, planned for fixed arrays: by FFTW or ducc0, whichever is faster.
+"""Complex Fourier transforms along one axis, planned for fixed arrays, by FFTW or ducc0, whichever is faster.
 
-Neither chooses its algorithm by timing, so equal input gives equal bytes on every run. No transform is
-normalised: forward and back multiply by the number of points.
+Neither library chooses its algorithm by timing, so equal input gives equal bytes on every run. The transforms
+are not normalised: forward and backward together multiply by the number of points.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import ducc0
 import numpy as np
 import pyfftw
 
-#: Up to this length FFTW is faster, by its small cost of a call; beyond it, for powers of two alone.
+#: FFTW, whose calls are cheap, is faster up to this length. For longer transforms it is faster only for
+#: powers of two.
 SHORT = 64
 
 Plan = Callable[[], object]
 
 
 def plan(source: np.ndarray, target: np.ndarray, axis: int, forward: bool) -> Plan:
-    """Transforms `source` to `target`, which may be the same array, along an axis of both."""
+    """Return a function that transforms `source` to `target` along an axis; both may be one array."""
     if not source.size:
         return _nothing
     length = source.shape[axis]
@@ -34,10 +35,10 @@ def plan(source: np.ndarray, target: np.ndarray, axis: int, forward: bool) -> Pl
 
 
 def zeros(shape: tuple[int, ...]) -> np.ndarray:
-    """A complex array for a plan, aligned alike on every run."""
+    """Return a complex array of zeros for a plan; its alignment is the same on every run."""
     array: np.ndarray = pyfftw.zeros_aligned(shape, "complex128")
     return array
 
 
 def _nothing() -> None:
-    """The transform of an empty array."""
+    """Transform an empty array."""

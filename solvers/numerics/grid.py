@@ -1,4 +1,4 @@
-"""A uniform cell-centred grid, cut into slabs along its first axis."""
+"""Uniform cell-centred grids, divided among ranks into slabs along the first axis."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from mpi4py import MPI
 from simsurrogate.errors import UserError
 from simsurrogate.spec import DIRECTIONS, Boundary
 
-#: Cells of padding at either end of the last axis: as many as a cache line holds, so that rows start on one.
+#: Cells of padding at either end of the last axis. A cache line holds as many, so rows start on a cache line.
 MARGIN = 8
 
 
 def slab(num_rows: int, num_ranks: int, rank: int) -> slice:
-    """The rows of one rank: contiguous, in rank order, their counts differing by at most one."""
+    """Return the rows of one rank: contiguous, in rank order, with counts that differ by at most one."""
     return slice(rank * num_rows // num_ranks, (rank + 1) * num_rows // num_ranks)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells of equal size on the box from 0 to `extent` (m); a rank holds a slab of rows.
+    """Cells of equal size in the box from 0 to `extent`; each rank holds a slab of rows.
 
-    `resolution` counts the cells along each axis, `boundary` names the kind of each axis's ends:
-    `periodic`, `dirichlet` or `neumann`. A padded array has one more cell on either side of each axis.
+    A padded array has ghost cells at both ends of each axis, see `padded`.
+
+    Attributes:
+        communicator: the ranks that share the grid.
+        extent: the length of each axis, m.
+        resolution: the number of cells along each axis.
+        boundary: the boundary condition of each axis: `periodic`, `dirichlet` or `neumann`.
 
     Raises:
         UserError: there are more ranks than rows.
@@ -41,13 +46,13 @@ class Grid:
         num_rows, num_ranks = self.resolution[0], self.communicator.size
         if num_ranks > num_rows:
             raise UserError(
-                f"{num_ranks} ranks cannot share a grid of {num_rows} rows along x: a rank needs at least "
-                f"one; use 1 to {num_rows} ranks a group, or a finer resolution"
+                f"{num_ranks} ranks cannot share a grid of {num_rows} rows along x. Each rank needs at least "
+                f"one row. Choose group_size={num_rows} or less, or a finer solver.resolution"
             )
 
     @property
     def axes(self) -> range:
-        """The numbers of the axes."""
+        """The indices of the axes."""
         return range(len(self.extent))
 
     @property
@@ -68,27 +73,27 @@ class Grid:
 
     @property
     def block_shape(self) -> tuple[int, ...]:
-        """How many cells of each axis this rank has."""
+        """The number of this rank's cells along each axis."""
         return tuple(part.stop - part.start for part in self.block)
 
     def coordinates(self, axis: int) -> np.ndarray:
-        """The centres of this rank's cells along one axis, m."""
+        """Return the centres of this rank's cells along one axis, m."""
         part = self.block[axis]
         return (np.arange(part.start, part.stop) + 0.5) * self.spacing[axis]
 
     @property
     def mesh(self) -> dict[str, np.ndarray]:
-        """The centres of this rank's cells by the axes' names, shaped to broadcast against each other, m."""
+        """The centres (m) of this rank's cells by the axes' names, shaped to broadcast against each other."""
         return {DIRECTIONS[axis]: self.along(axis, self.coordinates(axis)) for axis in self.axes}
 
     def along(self, axis: int, values: np.ndarray) -> np.ndarray:
-        """Values along one axis, shaped to broadcast over the others."""
+        """Return values along one axis, shaped to broadcast over the other axes."""
         return values.reshape([-1 if other == axis else 1 for other in self.axes])
 
     def walls(self, axis: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
-        """The cells of this rank's block that touch an end of `axis` which is not periodic.
+        """Yield the walls of `axis` that this rank's block touches; a periodic axis has none.
 
-        Yields the end, 0 for the lower and 1 for the upper, and the index of its layer of cells.
+        A wall is its end, 0 for the lower and 1 for the upper, and the index of the layer of cells at it.
         """
         if self.boundary[axis] == "periodic":
             return
@@ -98,10 +103,10 @@ class Grid:
                 yield end, tuple(layer if other == axis else slice(None) for other in self.axes)
 
     def padded(self, values: np.ndarray | None = None, depth: int = 1) -> np.ndarray:
-        """A padded array: zeros around `values`, or zeros alone.
+        """Return a padded array: zeros around `values`, or zeros alone.
 
-        It has `depth` more rows on either side of the first axis and one more cell on either side of the
-        others; on the last of several it has `MARGIN` or more, and starts on a cache line.
+        The padding is `depth` rows at both ends of the first axis and one cell at both ends of the other
+        axes. The last of several axes has `MARGIN` or more cells, and its rows start on a cache line.
         """
         shape = [count + 2 for count in self.block_shape]
         shape[0] += 2 * (depth - 1)
@@ -115,7 +120,7 @@ class Grid:
         return array
 
     def interior(self, depth: int = 1) -> tuple[slice, ...]:
-        """The index of the block in a padded array."""
+        """Return the index of the block in a padded array."""
         starts = [depth] + [1] * (len(self.extent) - 1)
         if len(starts) > 1:
             starts[-1] = MARGIN
@@ -125,13 +130,13 @@ class Grid:
 
     @property
     def thinnest_slab(self) -> int:
-        """The least number of rows that a rank has."""
+        """The smallest number of rows of a rank."""
         return self.resolution[0] // self.communicator.size
 
     def exchange(self, padded: np.ndarray, depth: int = 1) -> None:
-        """Fills the padding across the first axis from the neighbouring ranks, `depth` rows at either end.
+        """Fill the padding of the first axis, `depth` rows at both ends, from the neighbouring ranks.
 
-        Beyond an end that is not periodic it stays as it is. No slab is thinner than `depth`.
+        The padding beyond a wall is left unchanged. No slab is thinner than `depth`.
         """
         rank, size = self.communicator.rank, self.communicator.size
         periodic = self.boundary[0] == "periodic"
@@ -147,11 +152,11 @@ class Grid:
         self.communicator.Sendrecv(last, dest=above, recvbuf=padded[:depth], source=below)
 
     def total(self, *local: float) -> np.ndarray:
-        """Each of the numbers, summed over all ranks."""
+        """Return each of the numbers, summed over all ranks."""
         sums = np.array(local, dtype=float)
         self.communicator.Allreduce(MPI.IN_PLACE, sums)
         return sums
 
     def maximum(self, local: float) -> float:
-        """The greatest of all ranks' numbers."""
+        """Return the greatest number of all ranks."""
         return float(self.communicator.allreduce(local, MPI.MAX))

@@ -1,21 +1,19 @@
-"""Separable real transforms over slabs, that diagonalise the cell-centred Laplacian.
+"""Separable real transforms over slabs that diagonalise the cell-centred Laplacian.
 
-Each axis has its own: the real Fourier transform where it is periodic, DST-II between dirichlet walls and
-DCT-II between neumann walls, the walls half a cell beyond the outermost cells.
+A periodic axis has the real Fourier transform, an axis between dirichlet walls the DST-II and between neumann
+walls the DCT-II. Walls are half a cell beyond the outermost cell centres.
 """
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 import scipy.fft
 import scipy.fftpack
-from mpi4py import MPI
 
 from solvers.numerics.grid import Grid, slab
+from solvers.numerics.transpose import slab_datatype
 
-# scipy.fftpack.rfft takes n numbers to n numbers (scipy.fft.rfft does not), as the other two do.
+# scipy.fftpack.rfft maps n numbers to n numbers, as DST and DCT do; scipy.fft.rfft does not.
 _FORWARD = {
     "periodic": lambda values, axis: scipy.fftpack.rfft(values, axis=axis),
     "dirichlet": lambda values, axis: scipy.fft.dst(values, 2, axis=axis),
@@ -29,9 +27,9 @@ _INVERSE = {
 
 
 def laplacian_eigenvalues(kind: str, count: int, spacing: float) -> np.ndarray:
-    """Of the negative second difference on an axis, in the order of its transform, 1/m^2.
+    """Return the eigenvalues (1/m^2) of the negative second difference on an axis.
 
-    They are 4/h^2 sin^2(kappa h / 2), and the transform's modes have the wave numbers kappa.
+    They are 4/h^2 sin^2(kappa h / 2) for the wave numbers kappa of the transform's modes, in its order.
     """
     number = np.arange(count)
     if kind == "periodic":
@@ -43,10 +41,10 @@ def laplacian_eigenvalues(kind: str, count: int, spacing: float) -> np.ndarray:
 
 
 class SpectralTransform:
-    """Takes this rank's block of a field to its block of coefficients, and back.
+    """The transform of this rank's block of a field to its block of coefficients, and the inverse.
 
-    With several ranks the coefficients are cut along the second axis, and the data change places by one
-    `Alltoallw`; a one-dimensional field is small, and every rank holds all of its coefficients.
+    Several ranks divide the coefficients along the second axis, and one `Alltoallw` transposes the data. A
+    one-dimensional field is small, and every rank holds all of its coefficients.
     """
 
     def __init__(self, grid: Grid):
@@ -56,14 +54,14 @@ class SpectralTransform:
 
     @property
     def block(self) -> tuple[slice, ...]:
-        """The coefficients of this rank."""
+        """The indices of this rank's coefficients."""
         parts = [slice(0, count) for count in self.grid.resolution]
         if len(parts) > 1:
             parts[1] = self._slabs[1][self.grid.communicator.rank]
         return tuple(parts)
 
     def eigenvalues(self) -> np.ndarray:
-        """Of the negative discrete Laplacian, for this rank's coefficients, 1/m^2."""
+        """Return the eigenvalues (1/m^2) of the negative discrete Laplacian for this rank's coefficients."""
         grid = self.grid
         total = np.zeros([part.stop - part.start for part in self.block])
         for axis, part in enumerate(self.block):
@@ -72,7 +70,7 @@ class SpectralTransform:
         return total
 
     def forward(self, field: np.ndarray) -> np.ndarray:
-        """The coefficients of a field."""
+        """Return the coefficients of a field."""
         values = field
         for axis in self.grid.axes[1:]:
             values = _FORWARD[self.grid.boundary[axis]](values, axis)
@@ -80,7 +78,7 @@ class SpectralTransform:
         return _FORWARD[self.grid.boundary[0]](values, 0) if values.size else values
 
     def inverse(self, coefficients: np.ndarray) -> np.ndarray:
-        """The field with these coefficients."""
+        """Return the field with these coefficients."""
         values = coefficients
         if values.size:
             values = _INVERSE[self.grid.boundary[0]](values, 0)
@@ -90,7 +88,7 @@ class SpectralTransform:
         return values
 
     def _to_columns(self, values: np.ndarray) -> np.ndarray:
-        """From slabs of the first axis to slabs of the second (the whole, in one dimension)."""
+        """Transpose slabs of the first axis to slabs of the second axis; in one dimension gather the line."""
         if self.grid.communicator.size == 1:
             return values
         if len(self.grid.resolution) > 1:
@@ -102,7 +100,7 @@ class SpectralTransform:
         return whole
 
     def _to_rows(self, values: np.ndarray) -> np.ndarray:
-        """The inverse of `_to_columns`."""
+        """Invert `_to_columns`."""
         if self.grid.communicator.size == 1:
             return values
         if len(self.grid.resolution) > 1:
@@ -110,20 +108,11 @@ class SpectralTransform:
         return values[self.grid.block]
 
     def _exchange(self, source: np.ndarray, cut: int, target: np.ndarray, join: int) -> np.ndarray:
-        """Cuts `source` along one axis into slabs for the ranks, and joins theirs along another."""
+        """Send slabs of `source`, cut along one axis, and join the received slabs along another axis."""
         source = np.ascontiguousarray(source)
-        sent = [_slab_type(source, cut, part) for part in self._slabs[cut]]
-        received = [_slab_type(target, join, part) for part in self._slabs[join]]
+        sent = [slab_datatype(source, cut, part) for part in self._slabs[cut]]
+        received = [slab_datatype(target, join, part) for part in self._slabs[join]]
         self.grid.communicator.Alltoallw([source, sent], [target, received])
         for datatype in sent + received:
             datatype.Free()
         return target
-
-
-def _slab_type(array: np.ndarray, axis: int, part: slice) -> MPI.Datatype:
-    """The MPI type of a slab of a contiguous array; of nothing where the slab is empty."""
-    shape, start = list(array.shape), [0] * array.ndim
-    shape[axis], start[axis] = part.stop - part.start, part.start
-    if prod(shape) == 0:
-        return MPI.DOUBLE.Create_contiguous(0).Commit()
-    return MPI.DOUBLE.Create_subarray(list(array.shape), shape, start).Commit()

@@ -1,4 +1,4 @@
-"""How the solvers' kernels are compiled."""
+"""Compilation of the solvers' kernels by numba, with a cache on disk."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 
 import numba
 
-# Fused multiply-add is the one liberty: sums keep their order on every machine.
+# Of the fast-math liberties only fused multiply-add is allowed: sums keep their order on every machine.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """numba.njit with a cache on disk where there is a folder for it (a read-only install may have none).
+    """Return numba's decorator `njit`, with a cache on disk where the folder can be written.
 
-    Arithmetic faults give inf and NaN; `options` go to numba, over these defaults.
+    A read-only installation compiles in every process. Arithmetic faults give inf and NaN. `options` override
+    the defaults of `njit`.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
@@ -25,15 +26,15 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             kernel = numba.njit(cache=True, **_OPTIONS | options)(function)
         except RuntimeError:
             return numba.njit(**_OPTIONS | options)(function)
-        # By itself numba looks for changes in the function's own file, not in those of what it calls.
-        kernel._cache._cache_file._source_stamp = _sources()
+        # numba checks the function's own file for changes, but not the files of the functions it calls.
+        kernel._cache._cache_file._source_stamp = _sources_checksum()
         return kernel
 
     return decorate
 
 
 @cache
-def _sources() -> str:
-    """A checksum of every file from which a kernel may be compiled."""
+def _sources_checksum() -> str:
+    """Return a checksum of all source files of the solvers."""
     files = sorted(Path(__file__).parents[1].rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,8 +1,8 @@
-"""Random fields that are sums over products of one-dimensional modes.
+"""Random fields as sums over products of one-dimensional modes, and sums of Gaussians.
 
-A field is u(x) = sum over m of a_m phi_m1(x_1) ... phi_md(x_d), with modes of mean square one on each
-axis. Its coefficients do not know the grid, so equal coefficients are the same field at every
-resolution, and each rank evaluates its own block alone.
+A field is u(x) = sum over m of a_m phi_m1(x_1) ... phi_md(x_d). The modes have mean square 1 on each axis.
+The coefficients a_m are independent of the grid: equal coefficients give the same field at every resolution,
+and each rank evaluates its own block alone.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from solvers.numerics.grid import Grid
 
 
 def half_waves(kind: str, count: int) -> np.ndarray:
-    """How many half waves the first `count` modes have along an axis, lowest first.
+    """Return the number of half waves of the first `count` modes along an axis, in ascending order.
 
-    `kind` is that of the ends: `periodic` 1, cos, sin, cos, ...; `neumann` cosines; `dirichlet` sines.
+    `kind` is the boundary condition: `periodic` has the modes 1, cos, sin, cos, ..., `neumann` cosines and
+    `dirichlet` sines.
     """
     number = np.arange(count)
     if kind == "periodic":
@@ -26,13 +27,13 @@ def half_waves(kind: str, count: int) -> np.ndarray:
 
 
 def angular_wave_numbers(kind: str, length: float, count: int) -> np.ndarray:
-    """The wave numbers (rad/m) of the first `count` modes of an axis, see `half_waves`."""
+    """Return the wave numbers (rad/m) of the first `count` modes of an axis, see `half_waves`."""
     wave_numbers: np.ndarray = np.pi / length * half_waves(kind, count)
     return wave_numbers
 
 
 def modes(kind: str, length: float, count: int, coordinates: np.ndarray) -> np.ndarray:
-    """The first `count` modes of an axis at `coordinates` (n,), shape (count, n)."""
+    """Return the first `count` modes of an axis at `coordinates` (n,), shape (count, n)."""
     phase = angular_wave_numbers(kind, length, count)[:, None] * coordinates
     if kind == "periodic":
         even = (np.arange(count) % 2 == 0)[:, None]
@@ -45,18 +46,18 @@ def modes(kind: str, length: float, count: int, coordinates: np.ndarray) -> np.n
     return values
 
 
-def deviations(
+def standard_deviations(
     kinds: Sequence[str],
     extent: Sequence[float],
     count: int,
     correlation_length: float,
     exponent: float,
 ) -> np.ndarray:
-    """The standard deviations of independent coefficients, shape (count,) * d, their squares summing to 1.
+    """Return the standard deviations of independent coefficients, shape (count,) * d; their squares sum to 1.
 
-    They fall as (1 + (l kappa)^2)^(-exponent / 2) with the wave number kappa: a Matérn-like spectrum, flat
-    at wavelengths above the correlation length l (m) and a power law below it. The constant mode has none:
-    the mean of the field over the box is zero.
+    They fall as (1 + (l kappa)^2)^(-exponent / 2) with the wave number kappa (rad/m). This is a Matérn-like
+    spectrum: flat for wavelengths above the correlation length l (m), a power law below it. The constant mode
+    has the standard deviation 0, so the mean of the field over the box is 0.
     """
     axes = [angular_wave_numbers(kind, length, count) for kind, length in zip(kinds, extent, strict=True)]
     squared = sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij"))
@@ -67,7 +68,7 @@ def deviations(
 
 
 def evaluate(coefficients: np.ndarray, kinds: Sequence[str], grid: Grid) -> np.ndarray:
-    """The field with these coefficients (count, ..., count) on this rank's block."""
+    """Return the field with these coefficients (count, ..., count) on this rank's block."""
     field = coefficients
     for axis in grid.axes:
         basis = modes(kinds[axis], grid.extent[axis], field.shape[0], grid.coordinates(axis))
@@ -75,11 +76,11 @@ def evaluate(coefficients: np.ndarray, kinds: Sequence[str], grid: Grid) -> np.n
     return field
 
 
-def bumps(amplitudes: np.ndarray, centres: np.ndarray, widths: np.ndarray, grid: Grid) -> np.ndarray:
-    """A sum of Gaussians exp(-r^2 / 2 w^2) on this rank's block, periodic along periodic axes.
+def gaussians(amplitudes: np.ndarray, centres: np.ndarray, widths: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return a sum of Gaussians exp(-r^2 / 2 w^2) on this rank's block, periodic along periodic axes.
 
     `amplitudes` and `widths` (m) have shape (n,), `centres` (m) shape (n, d). Along a periodic axis of
-    length L the distance is that of the chord, (L / pi) sin(pi r / L), which is smooth across the ends.
+    length L the distance r is the chord (L / pi) sin(pi r / L), which is smooth across the ends.
     """
     field = amplitudes
     for axis in grid.axes:

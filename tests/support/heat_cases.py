@@ -1,4 +1,4 @@
-"""The heat solver from its shipped YAML with some options changed, and what its tests share."""
+"""Heat solvers from the shipped YAML with some options changed, and other objects that their tests share."""
 
 from __future__ import annotations
 
@@ -13,72 +13,110 @@ from mpi4py import MPI
 
 import configs
 from pipeline.config.build import build_solver
+from simsurrogate.spec import DIRECTIONS
 from solvers.contract import Parameters
 from solvers.heat import Heat
 from solvers.heat.operator import DiffusionOperator
+from solvers.heat.trajectory import HeatTrajectory
 from solvers.numerics.grid import Grid
 
 ZERO = ((0.0, 0.0),) * 3
 INSULATED = {"x": "neumann", "y": "neumann", "z": "neumann"}
+CONDITIONS = ("periodic", "dirichlet", "neumann")
 
 
 def heat(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Heat:
-    """The shipped solver; `changes` go over its options, nested ones key by key."""
+    """Return the shipped solver with `changes` merged into its options, nested options key by key.
+
+    Boundary conditions beyond the dimension and values of periodic axes are left out of the changes, so that
+    boxes of different dimensions can share them.
+    """
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "heat.yaml").read_text())
-    solver = build_solver(_merged(options, changes), communicator)
+    options = _merged(options, _effective_walls(options, changes))
+    solver = build_solver(options, communicator)
     assert isinstance(solver, Heat)
     return solver
 
 
 def sampled(solver: Heat, seed: int = 0) -> Parameters:
+    """Return the parameters of one trajectory."""
     return solver.sample(np.random.default_rng(seed))
 
 
+def prepared(solver: Heat, **changes: Any) -> HeatTrajectory:
+    """Return the trajectory of `sampled` parameters, some of them changed."""
+    return solver.prepare(sampled(solver) | changes)
+
+
+def end_of(trajectory: HeatTrajectory, duration: float) -> np.ndarray:
+    """Return the state after `duration` (s) from the initial state, in one call of `advance`."""
+    return trajectory.advance(trajectory.initial_state, 0.0, duration)
+
+
 def on_cells(solver: Heat, function: Callable[..., np.ndarray]) -> np.ndarray:
-    """A function of the coordinates, at the centres of the solver's cells, as a state."""
-    mesh = np.meshgrid(*(solver.grid.coordinates(axis) for axis in solver.grid.axes), indexing="ij")
-    return np.broadcast_to(function(*mesh), solver.grid.block_shape)[None].astype(float)
+    """Return a function of the coordinates at the solver's cell centres, as a state."""
+    return np.broadcast_to(function(*mesh(solver.grid)), solver.grid.block_shape)[None].astype(float)
 
 
-def error(found: np.ndarray, expected: np.ndarray) -> float:
-    """The root mean square of the difference over that of `expected`."""
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+def mesh(grid: Grid) -> list[np.ndarray]:
+    """Return the coordinates (m) of all cell centres along each axis."""
+    return np.meshgrid(*(grid.coordinates(axis) for axis in grid.axes), indexing="ij")
+
+
+def error(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Return the root mean square of the difference divided by that of `expected`."""
+    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
 def order(errors: list[float], ratio: float = 2.0) -> float:
-    """The observed order: the slope of the last two errors, each at a `ratio` times finer."""
+    """Return the observed order from the last two errors, of steps or cells `ratio` times finer."""
     return float(np.log(errors[-2] / errors[-1]) / np.log(ratio))
 
 
-def grid(resolution: tuple[int, ...], *kinds: str, extent: float = 1.0) -> Grid:
-    return Grid(MPI.COMM_SELF, (extent,) * len(kinds), resolution, kinds)
+def unit_grid(resolution: tuple[int, ...], *conditions: str) -> Grid:
+    """Return a grid of the unit box with these boundary conditions, on one rank."""
+    return Grid(MPI.COMM_SELF, (1.0,) * len(conditions), resolution, conditions)
 
 
-def random_diffusivity(on: Grid, seed: int = 0) -> np.ndarray:
-    return np.exp(np.random.default_rng(seed).standard_normal(on.block_shape))
+def random_diffusivity(grid: Grid, seed: int = 0) -> np.ndarray:
+    """Return k (m^2/s) with independent log-normal values in all cells."""
+    return np.exp(np.random.default_rng(seed).standard_normal(grid.block_shape))
 
 
 def matrix(operator: DiffusionOperator) -> np.ndarray:
-    """The operator's matrix, column by column."""
-    on = operator.grid
+    """Return the matrix of an operator, computed column by column."""
+    grid = operator.grid
     columns = []
-    for unit in np.eye(int(np.prod(on.block_shape))):
+    for unit in np.eye(int(np.prod(grid.block_shape))):
         y, out = operator.padded(), operator.padded()
-        operator.load(y, unit.reshape(on.block_shape))
-        operator.march(y, out, operator.padded(), np.array([[0.0, 0.0, 1.0, 0.0]]))
-        columns.append(out[operator.interior].ravel())
+        operator.load(y, unit.reshape(grid.block_shape))
+        newest, _ = operator.march(y, out, operator.padded(), np.array([[0.0, 0.0, 1.0, 0.0]]))
+        columns.append(newest[operator.interior].ravel())
     return np.array(columns).T
 
 
 def semi_discrete(
     operator: DiffusionOperator, start: np.ndarray, source: np.ndarray, time: float
 ) -> np.ndarray:
-    """The exact solution of du/dt = A u + s."""
+    """Return the exact solution of du/dt = A u + s at `time` (s), by the matrix exponential."""
     size = start.size
-    augmented = np.zeros((size + 1, size + 1))  # the source as the column of one more, constant unknown
+    augmented = np.zeros((size + 1, size + 1))  # the source is the column of one more, constant unknown
     augmented[:size, :size], augmented[:size, size] = matrix(operator), source.ravel()
     end = scipy.linalg.expm(time * augmented) @ np.append(start.ravel(), 1.0)
     return np.asarray(end[:size]).reshape(start.shape)
+
+
+def _effective_walls(options: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes without the boundary options that have no effect."""
+    dimension = len(changes.get("extent", options["extent"]))
+    walls = {name: dict(changes[name]) for name in ("boundary", "boundary_values") if name in changes}
+    conditions = options["boundary"] | walls.get("boundary", {})
+    for index, direction in enumerate(DIRECTIONS):
+        if index >= dimension:
+            walls.get("boundary", {}).pop(direction, None)
+        if index >= dimension or conditions[direction] == "periodic":
+            walls.get("boundary_values", {}).pop(direction, None)
+    return changes | walls
 
 
 def _merged(options: Any, changes: Any) -> Any:

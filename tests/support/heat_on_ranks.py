@@ -1,7 +1,8 @@
-"""Run by mpirun: solves the same trajectories on 1, 2, 3, ... ranks and prints how far they differ.
+"""Run by mpirun: solves the same heat trajectories on 1, 2, 3, ... ranks and prints the differences.
 
-Rank 0 prints one JSON: for each case and number of ranks the largest difference from one rank, over the
-largest value, in the final state, the coefficient fields, the total heat and the heat supplied.
+Rank 0 prints one JSON document: for each case and number of ranks the largest difference from one rank,
+relative to the largest value, in the final state, the coefficient fields, the total heat and the supplied
+heat.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from simsurrogate.errors import UserError
 from solvers.contract import DivergedError
-from tests.support.heat_cases import heat, sampled
+from tests.support.heat_cases import heat, prepared
 
-# Rows that 2, 3 and 4 ranks share unevenly; `columns` leaves a rank without a column of coefficients.
+# 2, 3 and 4 ranks share these rows unevenly; with `columns` one rank has no column of coefficients.
 GRIDS: dict[str, dict[str, Any]] = {
     "1d": {"extent": [1.0], "resolution": [13]},
     "2d": {"extent": [1.0, 0.8], "resolution": [11, 7]},
-    "deep": {"extent": [6.0, 0.8], "resolution": [53, 7]},  # slabs of more rows than a deep halo has
+    "deep": {"extent": [6.0, 0.8], "resolution": [53, 7]},  # slabs of more rows than a deep halo
     "columns": {"extent": [1.0, 0.8], "resolution": [7, 3]},
     "3d": {"extent": [1.0, 0.8, 1.2], "resolution": [9, 6, 5]},
 }
@@ -41,100 +43,94 @@ SCHEMES: dict[str, dict[str, Any]] = {
         "scheme": "euler",
         "diffusivity": {"kind": "constant"},
         "heaters": {"count": 0},
-        "boundary_values": {name: [0.0, 0.0] for name in "xyz"},
+        "boundary_values": {direction: [0.0, 0.0] for direction in "xyz"},
     },
 }
 VALUES = {"x": [1.0, 2.0], "y": [0.5, 0.0], "z": [-0.5, 1.0]}
 
 
 def solve(communicator: MPI.Intracomm, case: dict[str, Any]) -> dict[str, np.ndarray] | None:
-    """The results on the whole grid, on the communicator's first rank."""
+    """Return the results on the whole grid on the communicator's first rank, None on the others."""
     driven = {"boundary_values": VALUES, "heaters": {"count": 2, "width": [0.15, 0.2]}}
     solver = heat(communicator, **driven | {"initial": {"modes": 2}} | case)
-    parameters = sampled(solver)
-    start = solver.initial_state(parameters)
-    end = solver.advance(start, parameters, 0.0, 0.05)
-    end = solver.advance(end, parameters, 0.05, 0.05)
-    supplied = solver.heat_supplied(start, parameters, 0.0, 0.1)
-    heat_now = solver.invariants(end, parameters)["total_heat"]
-    blocks = communicator.gather((solver.block, end, solver.coefficients(parameters)))
+    trajectory = prepared(solver)
+    start = trajectory.initial_state
+    end = trajectory.advance(start, 0.0, 0.05)
+    end = trajectory.advance(end, 0.05, 0.05)
+    supplied = trajectory.budget(start, 0.0, 0.1)["total_heat"]
+    total_heat = trajectory.invariants(end)["total_heat"]
+    blocks = communicator.gather((solver.block, end, trajectory.coefficient_fields))
     if blocks is None:
         return None
-    whole = np.full((1, *solver.grid.resolution), np.nan)
-    coefficients = np.full((len(solver.spec.coefficients), *solver.grid.resolution), np.nan)
-    for block, state, fields in blocks:
-        whole[:, *block], coefficients[:, *block] = state, fields
+    state = np.full((1, *solver.grid.resolution), np.nan)
+    coefficients = np.full((len(solver.spec.coefficient_fields), *solver.grid.resolution), np.nan)
+    for block, block_state, block_coefficients in blocks:
+        state[:, *block], coefficients[:, *block] = block_state, block_coefficients
     return {
-        "state": whole,
+        "state": state,
         "coefficients": coefficients,
-        "heat": np.array(heat_now),
+        "heat": np.array(total_heat),
         "supplied": np.array(supplied),
     }
 
 
 def all_ranks_diverge(communicator: MPI.Intracomm, case: dict[str, Any]) -> bool:
-    """Whether a NaN on the last rank alone is a `DivergedError` on every rank."""
-    solver = heat(communicator, **case)
-    parameters = sampled(solver)
-    state = solver.initial_state(parameters)
+    """Return whether a NaN on the last rank alone raises a `DivergedError` on every rank."""
+    trajectory = prepared(heat(communicator, **case))
+    state = trajectory.initial_state.copy()
     if communicator.rank == communicator.size - 1:
         state[0].flat[0] = np.nan
     try:
-        solver.advance(state, parameters, 0.0, 0.01)
+        trajectory.advance(state, 0.0, 0.01)
     except DivergedError:
         return bool(communicator.allreduce(True, MPI.LAND))
     return bool(communicator.allreduce(False, MPI.LAND))
 
 
-def too_many_ranks(communicator: MPI.Intracomm) -> str:
-    """What a solver says that has fewer rows than there are ranks."""
+def refusal(communicator: MPI.Intracomm, **changes: Any) -> str:
+    """Return the message of the `UserError` that these options raise, or nothing."""
     try:
-        heat(communicator, resolution=communicator.size - 1)
-    except ValueError as error:
-        return str(error)
+        heat(communicator, **changes)
+    except UserError as user_error:
+        return str(user_error)
     return ""
 
 
-def adi_on_several(communicator: MPI.Intracomm) -> str:
-    """What a solver says that is to share the lines of alternating directions among ranks."""
-    try:
-        heat(communicator, scheme="adi")
-    except ValueError as error:
-        return str(error)
-    return ""
+def differences(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> dict[str, float]:
+    """Return the largest difference of each quantity, relative to its largest value or 1."""
+    return {
+        quantity: float(
+            np.max(np.abs(actual[quantity] - values), initial=0.0) / np.max(np.abs(values), initial=1.0)
+        )
+        for quantity, values in expected.items()
+    }
 
 
 def main() -> None:
-    """Compares, on every number of ranks up to that of the world."""
+    """Compare all numbers of ranks up to that of the world with one rank."""
     world = MPI.COMM_WORLD
-    # Each scheme meets each kind of wall on the first axis, on one of the grids.
+    # Each scheme is combined with each kind of wall on the first axis, on one of the grids.
     cases = {
         f"{grid} {scheme}": GRIDS[grid] | SCHEMES[scheme] | {"boundary": WALLS[(i + j) % len(WALLS)]}
         for i, grid in enumerate(GRIDS)
         for j, scheme in enumerate(SCHEMES)
     }
-    differences: dict[str, dict[str, float]] = {}
     references = {name: solve(MPI.COMM_SELF, case) for name, case in cases.items()} if world.rank == 0 else {}
+    table: dict[str, dict[str, float]] = {}
     for size in range(2, world.size + 1):
-        part = world.Split(0 if world.rank < size else MPI.UNDEFINED, world.rank)
-        if part == MPI.COMM_NULL:
+        communicator = world.Split(0 if world.rank < size else MPI.UNDEFINED, world.rank)
+        if communicator == MPI.COMM_NULL:
             continue
         for name, case in cases.items():
-            found, reference = solve(part, case), references.get(name)
-            if found is not None and reference is not None:
-                differences[f"{name} on {size}"] = {
-                    quantity: float(
-                        np.max(np.abs(found[quantity] - value), initial=0.0)
-                        / np.max(np.abs(value), initial=1.0)
-                    )
-                    for quantity, value in reference.items()
-                }
-        part.Free()
+            results, reference = solve(communicator, case), references.get(name)
+            if results is not None and reference is not None:
+                table[f"{name} on {size}"] = differences(results, reference)
+        communicator.Free()
     report = {
-        "differences": differences,
+        "differences": table,
         "diverged": {name: all_ranks_diverge(world, GRIDS["2d"] | SCHEMES[name]) for name in SCHEMES},
-        "too_many_ranks": too_many_ranks(world),
-        "adi": adi_on_several(world),
+        "too_many_ranks": refusal(world, resolution=world.size - 1),
+        "adi": refusal(world, scheme="adi"),
         "automatic": heat(world).method,
     }
     if world.rank == 0:

@@ -1,1 +1,1 @@
-"""Time integration schemes of the heat equation."""
+"""Time-stepping schemes of the heat equation."""

@@ -1,4 +1,4 @@
-"""Alternating directions for any diffusivity, on one rank: implicit along one axis after the other."""
+"""Alternating directions on one rank, implicit along one axis after the other."""
 
 from __future__ import annotations
 
@@ -7,41 +7,46 @@ import math
 import numpy as np
 
 from solvers.contract import DivergedError
-from solvers.heat.operator import DiffusionOperator, Walls
+from solvers.heat.operator import DiffusionOperator, WallTerms
 from solvers.heat.schemes.scheme import Scheme
 from solvers.heat.tridiagonal import factorise, solve
 from solvers.numerics.grid import MARGIN
 
-#: The numbers of equal parts that a step is made in, one after the other, until the result is settled.
+#: The numbers of equal parts of a step, tried in order until the extrapolated result converges.
 _PARTS = (1, 2, 3, 4)
 
-#: The shortest step that the error estimate may ask for, over the stable one of Euler.
+#: The shortest step of the error control, as a share of the stable step of Euler.
 _LEAST_STEP = 1e-6
 
-#: The share of the root mean square temperature that is round-off in the error estimate.
+#: The round-off of the error estimate, as a share of the root mean square temperature.
 _ROUND_OFF = 1e-10
 
 
 class AlternatingDirections(Scheme):
-    """Crank-Nicolson, its implicit part split into one factor for each axis (Douglas & Gunn 1964,
-    doi:10.1007/BF01386093; of Peaceman & Rachford 1955 in two dimensions):
+    """Crank-Nicolson with its implicit part split into one factor for each axis:
 
-        (1 - h A_1 / 2) (1 - h A_2 / 2) ... (u_(n+1) - u_n) = h (A u_n + s).
+        (1 - h A_1 / 2) (1 - h A_2 / 2) ... (u_(n+1) - u_n) = h (A u_n + s)
 
-    Second order; what is steady stays so, whatever the walls. In two dimensions any step is stable for any k,
-    in the norm of (1 - h A_2 / 2) u; in three, steps of hundreds of Euler's grow slowly where k varies. Waves
-    far shorter than a step can resolve are hardly damped, and jumps of k make it short: it is for smooth k.
+    (Douglas & Gunn 1964, doi:10.1007/BF01386093; in two dimensions the scheme of Peaceman & Rachford 1955.)
 
-    A declared `time_step` h (s) takes such steps. Otherwise a step is made in 1, 2, 3 and 4 parts, until the
-    extrapolation of all results to parts of no length (Hairer, Norsett & Wanner 1993, Solving ordinary
-    differential equations I, section II.9, in powers of h^2) differs from that of the results before by at
-    most `tolerance` times the standard deviation of the temperature over the box; where four parts do not
-    suffice the step is shortened. That sees what is undamped or grows: it differs with the number of parts.
-    Extrapolation would make it grow, though, so what is kept is another combination of the same results: of
-    one order less, 2, 4 or 6, and zero for the shortest waves along an axis.
+    The scheme has second order and keeps steady states for all walls. In two dimensions any step is stable
+    for any k in the norm of (1 - h A_2 / 2) u. In three dimensions, errors grow slowly where k varies and the
+    step is hundreds of times that of Euler. Waves much shorter than the step resolves are hardly damped, and
+    jumps of k require short steps: the scheme is meant for smooth k.
+
+    With `time_step` (s) all steps have the length h = `time_step`. Without it each step is computed in 1, 2,
+    3 and 4 parts and extrapolated to parts of length 0 in powers of h^2 (Hairer, Norsett & Wanner 1993,
+    Solving ordinary differential equations I, section II.9). A step is accepted when the extrapolation of n
+    results differs from that of n - 1 results by at most `tolerance` times the standard deviation of the
+    temperature over the box. If four parts do not suffice, the step is shortened. Undamped and growing waves
+    are detected, because they differ with the number of parts. Extrapolation would amplify these waves, so an
+    accepted step uses another combination of the same results: its order is 2, 4 or 6, one order less than
+    that of the extrapolation, and it removes the shortest waves along an axis.
     """
 
-    def __init__(self, operator: DiffusionOperator, walls: Walls, time_step: float | None, tolerance: float):
+    def __init__(
+        self, operator: DiffusionOperator, walls: WallTerms, time_step: float | None, tolerance: float
+    ):
         assert operator.grid.communicator.size == 1
         self.operator = operator
         self.grid = operator.grid
@@ -51,24 +56,19 @@ class AlternatingDirections(Scheme):
         self._lines = [_Lines(operator, axis) for axis in self.grid.axes]
         self._state, self._slope, self._later_slope, self._source = (operator.padded() for _ in range(4))
         self._changes = np.empty((1 if time_step else len(_PARTS), *self.grid.block_shape))
-        self._account = False
 
     def advance(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> np.ndarray:
         """See `Scheme.advance`."""
-        return self._march(temperature, source, duration)[0]
+        return self._march(temperature, source, duration, track_heat=False)[0]
 
     def heat_supplied(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> float:
         """See `Scheme.heat_supplied`."""
-        self._account = True
-        try:
-            return self._march(temperature, source, duration)[1] * self.grid.cell_volume
-        finally:
-            self._account = False
+        return self._march(temperature, source, duration, track_heat=True)[1] * self.grid.cell_volume
 
     def _march(
-        self, temperature: np.ndarray, source: np.ndarray | None, duration: float
+        self, temperature: np.ndarray, source: np.ndarray | None, duration: float, track_heat: bool
     ) -> tuple[np.ndarray, float]:
-        """The temperature at the end, and the heat supplied (K, summed over cells) if `_account`."""
+        """Return the temperature after `duration` (s), and the supplied heat (K, summed over cells) or 0."""
         if not 0 < self.operator.spectral_bound < math.inf:
             raise DivergedError("the diffusivity is not finite")
         shortest = _LEAST_STEP * 2 / self.operator.spectral_bound
@@ -79,15 +79,15 @@ class AlternatingDirections(Scheme):
         while remaining > 0:
             num_steps = math.ceil(remaining / wanted * (1 - 1e-12))
             step = remaining / num_steps
-            change, heat, excess, scale = self._try_step(temperature, step)
+            change, heat, excess, scale = self._try_step(temperature, step, track_heat)
             if self.time_step is None:
                 wanted = step * scale
                 if excess > 1:
                     if wanted < shortest:
                         raise DivergedError(
-                            f"a step of {step:.3g} s errs by {excess:.3g} times the tolerance "
-                            f"{self.tolerance:g}, and none below {shortest:.3g} s is tried: that is "
-                            f"{_LEAST_STEP:g} of the stable step of Euler"
+                            f"the error of a step of {step:.3g} s is {excess:.3g} times the tolerance "
+                            f"{self.tolerance:g}, and steps below {shortest:.3g} s, {_LEAST_STEP:g} of the "
+                            "stable step of Euler, are not tried"
                         )
                     continue
             temperature += change
@@ -95,19 +95,24 @@ class AlternatingDirections(Scheme):
             supplied += heat
         return temperature, supplied
 
-    def _try_step(self, temperature: np.ndarray, step: float) -> tuple[np.ndarray, float, float, float]:
-        """The change, the heat supplied, the estimated error over the allowed one, a factor for the step."""
+    def _try_step(
+        self, temperature: np.ndarray, step: float, track_heat: bool
+    ) -> tuple[np.ndarray, float, float, float]:
+        """Return the change, the supplied heat, the error over the allowed error, the factor for the step."""
         self._evaluate(self._slope, temperature)
         if self.time_step is not None:
-            return self._changes[0], self._in_parts(self._changes[0], temperature, step, 1), 0.0, 1.0
+            heat = self._in_parts(self._changes[0], temperature, step, 1, track_heat)
+            return self._changes[0], heat, 0.0, 1.0
         heats: list[float] = []
         for number, change in enumerate(self._changes, start=1):
-            heats.append(self._in_parts(change, temperature, step, _PARTS[number - 1]))
+            heats.append(self._in_parts(change, temperature, step, _PARTS[number - 1], track_heat))
             if number == 1:
                 allowed = self._allowed(temperature, temperature + change)
                 continue
-            weights = _extrapolating(number)
-            difference = _combined(weights - np.append(_extrapolating(number - 1), 0.0), self._changes)
+            weights = _extrapolation_weights(number)
+            difference = _weighted_sum(
+                weights - np.append(_extrapolation_weights(number - 1), 0.0), self._changes
+            )
             error = math.sqrt(float(np.mean(difference**2)))
             if not math.isfinite(error + allowed):
                 raise DivergedError(f"the temperature is not finite after a step of {step:.3g} s")
@@ -115,17 +120,19 @@ class AlternatingDirections(Scheme):
             if excess <= 1:
                 break
         scale = min(5.0, max(0.2, 0.8 * excess ** (-1 / (2 * number - 1))))
-        weights = _damping(number)
-        return _combined(weights, self._changes), float(weights @ heats), excess, scale
+        weights = _damping_weights(number)
+        return _weighted_sum(weights, self._changes), float(weights @ heats), excess, scale
 
     def _allowed(self, *temperatures: np.ndarray) -> float:
-        """The root mean square error that a step may make."""
+        """Return the allowed root mean square error of a step, K."""
         spread = max(float(np.std(u)) for u in temperatures)
         square = max(float(np.mean(u**2)) for u in temperatures)
         return self.tolerance * spread + _ROUND_OFF * math.sqrt(square)
 
-    def _in_parts(self, change: np.ndarray, temperature: np.ndarray, step: float, num_parts: int) -> float:
-        """Fills the change over a step made in equal parts; returns the heat supplied if `_account`."""
+    def _in_parts(
+        self, change: np.ndarray, temperature: np.ndarray, step: float, num_parts: int, track_heat: bool
+    ) -> float:
+        """Fill `change` with the change over a step in equal parts; return the supplied heat or 0."""
         interior, length, supplied = self.operator.interior, step / num_parts, 0.0
         change.fill(0.0)
         slope = self._slope
@@ -133,19 +140,19 @@ class AlternatingDirections(Scheme):
             if part > 0:
                 slope = self._later_slope
                 self._evaluate(slope, temperature, change)
-            if self._account:
+            if track_heat:
                 lost = float(np.sum(self.walls.loss * (temperature + change)))
                 supplied += length * (float(np.sum(self._source[interior])) - lost)
             increment = np.multiply(slope[interior], length, out=self._lines[0].cells)
             for lines in self._lines:
                 increment = lines.solve(increment, length / 2)
-                if self._account:
+                if track_heat:
                     supplied -= length / 2 * lines.lost()
             change += increment
         return supplied
 
     def _evaluate(self, out: np.ndarray, temperature: np.ndarray, change: np.ndarray | float = 0.0) -> None:
-        """Sets out = A (u + change) + s."""
+        """Set out = A (u + change) + s."""
         np.add(temperature, change, out=self._state[self.operator.interior])
         self.operator.pad(self._state)
         out.fill(0.0)
@@ -153,9 +160,10 @@ class AlternatingDirections(Scheme):
 
 
 class _Lines:
-    """The lines of cells along one axis of a grid, with that axis's part A of the operator.
+    """The lines of cells along one axis of a grid, with the part A of the operator along this axis.
 
-    `cells` is the array that is solved, with this axis first.
+    Attributes:
+        cells: the right side and then the solution, with this axis first.
     """
 
     def __init__(self, operator: DiffusionOperator, axis: int):
@@ -169,9 +177,9 @@ class _Lines:
         )
         faces = np.moveaxis(operator.faces[axis][index], axis, 0).copy()
         if not self._periodic:
-            faces[[0, -1]] *= 2  # the loss w: the mirror image beyond a wall is twice as far away
+            faces[[0, -1]] *= 2  # the loss w is twice the conductance of the face
         self._wall_losses = faces[[0, -1]]
-        # Rows that are whole pages apart would meet in the cache.
+        # Row lengths of whole pages would map neighbouring rows to the same cache sets.
         num_lines = faces[0].size
         width = num_lines + MARGIN if num_lines % 64 == 0 else num_lines
         self._faces = np.zeros((len(faces), width))
@@ -181,7 +189,7 @@ class _Lines:
         self._factors: dict[float, tuple[np.ndarray, np.ndarray]] = {}
 
     def solve(self, right: np.ndarray, a: float) -> np.ndarray:
-        """The solution y of (1 - a A) y = `right`; it is overwritten by the next."""
+        """Return the solution y of (1 - a A) y = `right`; the next call overwrites it."""
         if right is not self.cells:
             np.copyto(self.cells, np.moveaxis(right, self._axis, 0))
         if a not in self._factors:
@@ -195,26 +203,26 @@ class _Lines:
         return np.moveaxis(self.cells, 0, self._axis)
 
     def lost(self) -> float:
-        """What the walls of this axis take from the solution (K/s, summed over cells)."""
+        """Return the loss of the solution at the walls of this axis (K/s, summed over cells)."""
         return 0.0 if self._periodic else float(np.sum(self._wall_losses * self.cells[[0, -1]]))
 
 
-def _extrapolating(number: int) -> np.ndarray:
-    """The weights of the first `number` of `_PARTS` that sum to 1 and cancel errors of orders 2, 4, ..."""
+def _extrapolation_weights(number: int) -> np.ndarray:
+    """Return weights of the first `number` of `_PARTS`: their sum is 1, and they cancel orders 2, 4, ..."""
     parts = np.array(_PARTS[:number], dtype=float)
     conditions = [parts ** (-2.0 * power) for power in range(number)]
     return np.linalg.solve(np.array(conditions), np.eye(number)[0])
 
 
-def _damping(number: int) -> np.ndarray:
-    """The same with one order less, that cancel waves whose sign each part flips instead."""
+def _damping_weights(number: int) -> np.ndarray:
+    """Return weights of one order less that also cancel waves whose sign flips in each part."""
     parts = np.array(_PARTS[:number], dtype=float)
     conditions = [parts ** (-2.0 * power) for power in range(number - 1)]
     return np.linalg.solve(np.array([*conditions, (-1.0) ** parts]), np.eye(number)[0])
 
 
-def _combined(weights: np.ndarray, arrays: np.ndarray) -> np.ndarray:
-    """The weighted sum of the first arrays."""
+def _weighted_sum(weights: np.ndarray, arrays: np.ndarray) -> np.ndarray:
+    """Return the weighted sum of the first arrays."""
     total: np.ndarray = weights[0] * arrays[0]
     for weight, array in zip(weights[1:], arrays[1:], strict=False):
         total += weight * array

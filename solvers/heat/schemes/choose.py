@@ -1,12 +1,15 @@
-"""Which scheme steps a trajectory, and whether it can."""
+"""The choice of the time-stepping scheme, and the checks that it can be used."""
 
 from __future__ import annotations
+
+import math
+from typing import Literal
 
 import numpy as np
 
 from simsurrogate.errors import UserError
 from solvers.heat.diffusivity import Diffusivity
-from solvers.heat.operator import DiffusionOperator, Walls
+from solvers.heat.operator import DiffusionOperator, WallTerms
 from solvers.heat.schemes.adi import AlternatingDirections
 from solvers.heat.schemes.exact import ExactPropagator
 from solvers.heat.schemes.explicit import ForwardEuler, SuperTimeStepping
@@ -14,72 +17,95 @@ from solvers.heat.schemes.scheme import Scheme
 from solvers.numerics.grid import Grid
 from solvers.numerics.laplacian_transforms import SpectralTransform
 
+SchemeName = Literal["automatic", "exact", "adi", "rkl2", "euler"]
+
+#: Each scheme in words and its order in time.
 _METHODS = {
-    "exact": "finite volumes of order 2, exact propagator in time",
-    "adi": "finite volumes of order 2, alternating directions of order 2",
-    "rkl2": "finite volumes of order 2, super-time-stepping RKL2 of order 2",
-    "euler": "finite volumes of order 2, forward Euler of order 1",
+    "exact": ("finite volumes of order 2, exact propagator in time", math.inf),
+    "adi": ("finite volumes of order 2, alternating directions of order 2", 2),
+    "rkl2": ("finite volumes of order 2, super-time-stepping RKL2 of order 2", 2),
+    "euler": ("finite volumes of order 2, forward Euler of order 1", 1),
 }
 
 
-class Schemes:
-    """Makes the scheme of each trajectory: exact, adi, rkl2 or euler.
+class SchemeFactory:
+    """The factory of each trajectory's scheme.
 
-    `automatic` is exact where k is constant, adi where it is smooth, one rank has the whole box and no step
-    is declared, and else rkl2.
+    The name `automatic` is resolved to exact for constant k, to adi for smooth k if one rank has the whole
+    box and no step is declared, and else to rkl2.
 
     Attributes:
         method: the scheme in words.
+        order_in_time: the order of convergence in the declared step; infinite for the exact scheme.
 
     Raises:
-        UserError: the scheme does not fit the diffusivity, or the declared step does not fit the scheme.
+        UserError: the scheme does not fit the diffusivity, the number of ranks or the declared step.
     """
 
     def __init__(
-        self, grid: Grid, diffusivity: Diffusivity, name: str, time_step: float | None, tolerance: float
+        self,
+        grid: Grid,
+        diffusivity: Diffusivity,
+        name: SchemeName,
+        time_step: float | None,
+        tolerance: float,
     ):
-        self.grid = grid
-        if name == "automatic":
-            alone = grid.communicator.size == 1 and time_step is None
-            varying = "adi" if alone and diffusivity.smooth else "rkl2"
-            name = varying if diffusivity.fields else "exact"
-        if name == "adi" and grid.communicator.size > 1:
-            raise UserError(
-                f"scheme=adi solves along whole lines of cells and cannot share a box among "
-                f"{grid.communicator.size} ranks; use scheme=rkl2, or groups of one rank"
-            )
-        if name == "adi" and time_step is not None and len(grid.extent) == 3:
-            raise UserError(
-                f"time_step={time_step} s with scheme=adi in three dimensions could grow unseen: that "
-                "splitting is not stable for every k and step; set it to null, which controls the error, or "
-                "choose scheme=rkl2"
-            )
-        if name == "exact" and diffusivity.fields:
-            raise UserError("scheme=exact needs diffusivity.kind=constant; use automatic, adi or rkl2")
-        if name == "exact" and time_step is not None:
-            raise UserError(
-                f"time_step={time_step} s has no use: the exact scheme makes no error in time; set it to "
-                "null, or choose scheme=rkl2"
-            )
-        if name == "euler" and time_step is not None:
-            _check_euler(grid, diffusivity.bound(), time_step)
-        self.method = _METHODS[name]
-        self._name = name
-        self._variable = bool(diffusivity.fields)
+        self._grid = grid
+        self._has_variable_k = bool(diffusivity.fields)
         self._time_step = time_step
         self._tolerance = tolerance
+        self._name = _resolved(name, grid, diffusivity, time_step)
+        _check(self._name, grid, diffusivity, time_step)
+        self.method, self.order_in_time = _METHODS[self._name]
         self._transform = SpectralTransform(grid)
 
-    def build(self, diffusivity: np.ndarray, at_walls: Walls) -> Scheme:
-        """The scheme for k (m^2/s) on this rank's block."""
+    def build(self, diffusivity: np.ndarray, walls: WallTerms) -> Scheme:
+        """Return the scheme for k (m^2/s) on this rank's block."""
         if self._name == "exact":
-            return ExactPropagator(self._transform, float(diffusivity.flat[0]), at_walls)
-        operator = DiffusionOperator(self.grid, diffusivity if self._variable else float(diffusivity.flat[0]))
+            return ExactPropagator(self._transform, float(diffusivity.flat[0]), walls)
+        k = diffusivity if self._has_variable_k else float(diffusivity.flat[0])
+        operator = DiffusionOperator(self._grid, k)
         if self._name == "euler":
-            return ForwardEuler(operator, at_walls, self._time_step)
+            return ForwardEuler(operator, walls, self._time_step)
         if self._name == "adi":
-            return AlternatingDirections(operator, at_walls, self._time_step, self._tolerance)
-        return SuperTimeStepping(operator, at_walls, self._time_step, self._tolerance)
+            return AlternatingDirections(operator, walls, self._time_step, self._tolerance)
+        return SuperTimeStepping(operator, walls, self._time_step, self._tolerance)
+
+
+def _resolved(name: SchemeName, grid: Grid, diffusivity: Diffusivity, time_step: float | None) -> str:
+    """Return the scheme's own name, for `automatic` too."""
+    if name != "automatic":
+        return name
+    if not diffusivity.fields:
+        return "exact"
+    can_use_adi = diffusivity.smooth and grid.communicator.size == 1 and time_step is None
+    return "adi" if can_use_adi else "rkl2"
+
+
+def _check(name: str, grid: Grid, diffusivity: Diffusivity, time_step: float | None) -> None:
+    if name == "adi" and grid.communicator.size > 1:
+        raise UserError(
+            f"solver.scheme=adi cannot share a box among {grid.communicator.size} ranks: it solves along "
+            "whole lines of cells. Several ranks need another scheme. Type solver.scheme=rkl2 or group_size=1"
+        )
+    if name == "adi" and time_step is not None and len(grid.extent) == 3:
+        raise UserError(
+            f"solver.time_step={time_step} s is not possible with solver.scheme=adi in three dimensions: the "
+            "splitting is not stable for every k and step. Without a declared step the error is controlled. "
+            "Type solver.time_step=null or solver.scheme=rkl2"
+        )
+    if name == "exact" and diffusivity.fields:
+        raise UserError(
+            "solver.scheme=exact is not possible with a variable diffusivity. It needs a constant one. Type "
+            "solver.diffusivity.kind=constant or solver.scheme=automatic"
+        )
+    if name == "exact" and time_step is not None:
+        raise UserError(
+            f"solver.time_step={time_step} s has no effect: the exact scheme has no error in time. A step is "
+            "allowed for adi, rkl2 and euler. Type solver.time_step=null or solver.scheme=rkl2"
+        )
+    if name == "euler" and time_step is not None:
+        _check_euler(grid, diffusivity.bound, time_step)
 
 
 def _check_euler(grid: Grid, highest: float, time_step: float) -> None:
@@ -87,7 +113,7 @@ def _check_euler(grid: Grid, highest: float, time_step: float) -> None:
     if time_step > limit:
         spacing = ", ".join(f"{width:.3g}" for width in grid.spacing)
         raise UserError(
-            f"time_step={time_step} s exceeds the stable limit {limit:.3g} s of forward Euler, for a spacing "
-            f"of {spacing} m and a diffusivity up to {highest:.3g} m^2/s; use a smaller step, null, or "
-            "scheme=rkl2"
+            f"solver.time_step={time_step} s exceeds the stable limit {limit:.3g} s of forward Euler. The "
+            f"limit holds for a spacing of {spacing} m and a diffusivity up to {highest:.3g} m^2/s. Type a "
+            "smaller step, solver.time_step=null or solver.scheme=rkl2"
         )

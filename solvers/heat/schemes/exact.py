@@ -1,10 +1,10 @@
-"""The exact propagator of the discrete operator, where the diffusivity is the same everywhere."""
+"""The exact propagator of the discrete operator for a constant diffusivity."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from solvers.heat.operator import Walls
+from solvers.heat.operator import WallTerms
 from solvers.heat.schemes.scheme import Scheme
 from solvers.numerics.laplacian_transforms import SpectralTransform
 
@@ -12,16 +12,16 @@ from solvers.numerics.laplacian_transforms import SpectralTransform
 class ExactPropagator(Scheme):
     """u(t + tau) = exp(tau A) u(t) + tau phi_1(tau A) s, mode by mode, with phi_1(z) = (e^z - 1) / z.
 
-    Exact in time to round-off for any tau (Hochbruck & Ostermann 2010, Exponential integrators,
+    The step is exact in time to round-off for any tau (Hochbruck & Ostermann 2010, Exponential integrators,
     doi:10.1017/S0962492910000048, equation 2.10 for the phi functions).
     """
 
-    def __init__(self, transform: SpectralTransform, diffusivity: float, walls: Walls):
+    def __init__(self, transform: SpectralTransform, diffusivity: float, walls: WallTerms):
         self.grid = transform.grid
         self.transform = transform
         self.walls = walls
         self._rates = -diffusivity * transform.eigenvalues()
-        self._last: tuple[float, np.ndarray, np.ndarray] | None = None
+        self._cached: tuple[float, np.ndarray, np.ndarray] | None = None
 
     def advance(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> np.ndarray:
         """See `Scheme.advance`."""
@@ -43,22 +43,22 @@ class ExactPropagator(Scheme):
         return float(self.grid.total(supply - loss)[0]) * self.grid.cell_volume
 
     def _factors(self, duration: float) -> tuple[np.ndarray, np.ndarray]:
-        """exp(tau A) and tau phi_1(tau A), kept for the next step of the same length."""
-        if self._last is None or self._last[0] != duration:
+        """Return exp(tau A) and tau phi_1(tau A); those of the last duration are cached."""
+        if self._cached is None or self._cached[0] != duration:
             exponent = duration * self._rates
             response = duration * _phi_1(exponent)
-            self._last = (duration, np.exp(exponent), response)
-        return self._last[1], self._last[2]
+            self._cached = (duration, np.exp(exponent), response)
+        return self._cached[1], self._cached[2]
 
 
 def _phi_1(z: np.ndarray) -> np.ndarray:
-    """(e^z - 1) / z, 1 at 0."""
+    """Return (e^z - 1) / z, and 1 at 0."""
     values: np.ndarray = np.divide(np.expm1(z), z, out=np.ones_like(z), where=z != 0)
     return values
 
 
 def _phi_2(z: np.ndarray) -> np.ndarray:
-    """(e^z - 1 - z) / z^2; by its series near 0, where the difference cancels."""
+    """Return (e^z - 1 - z) / z^2; near 0 by its series, because the difference cancels there."""
     series = np.ones_like(z)
     for number in range(12, 2, -1):
         series = 1 + series * z / number

@@ -8,23 +8,26 @@ import numpy as np
 
 
 class Scheme(ABC):
-    """Steps du/dt = A u + s with a matrix A and a source s (K/s) that are constant over the step.
+    """A scheme for du/dt = A u + s with a matrix A and a source s (K/s) that is constant over each step.
 
-    Arrays are this rank's block; every rank of the grid's communicator calls together.
+    Arrays are this rank's block. All ranks of the grid's communicator call each method together.
     """
 
     @abstractmethod
     def advance(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> np.ndarray:
-        """The temperature (K) after `duration` (s); no source is None.
+        """Return the temperature (K) after `duration` (s); without a source `source` is None.
 
         Raises:
-            DivergedError: the step cannot be made.
+            DivergedError: the step cannot be computed.
         """
 
     @abstractmethod
     def heat_supplied(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> float:
-        """The heat (K m^d) that walls and source supply over the whole box while `advance` steps.
+        """Return the heat (K m^d) that walls and source supply to the box during `advance`.
 
-        Found from the walls and the source alone, in the scheme's own quadrature over time: the total
-        heat changes by this to round-off.
+        The heat follows from the walls and the source alone, in the scheme's own quadrature over time. The
+        total heat changes by this amount to round-off.
+
+        Raises:
+            DivergedError: the step cannot be computed.
         """

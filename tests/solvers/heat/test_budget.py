@@ -1,4 +1,4 @@
-"""What the walls and the heaters supply is all that changes the heat; bounds and symmetry are kept."""
+"""Walls and heaters account for every change of the heat; temperatures keep their bounds and symmetry."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from solvers.heat import Heat
-from tests.support.heat_cases import INSULATED, heat, sampled
+from tests.support.heat_cases import INSULATED, end_of, heat, prepared, sampled
 
 SCHEMES: dict[str, dict[str, Any]] = {
     "exact": {"diffusivity": {"kind": "constant"}},
@@ -25,19 +24,15 @@ GRIDS: list[dict[str, Any]] = [
     {"extent": [1.0, 2.0, 0.5], "resolution": [6, 7, 8]},
 ]
 WALLS = [
-    dict(zip("xyz", kinds, strict=True))
-    for kinds in itertools.permutations(("dirichlet", "neumann", "periodic"))
+    dict(zip("xyz", conditions, strict=True))
+    for conditions in itertools.permutations(("dirichlet", "neumann", "periodic"))
 ]
 VALUES = {"x": [3.0, -1.0], "y": [0.5, 0.7], "z": [-2.0, 1.0]}
 
 
-def total_heat(solver: Heat, state: np.ndarray) -> float:
-    return solver.invariants(state, {})["total_heat"]
-
-
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("grid", GRIDS, ids=["1d", "2d", "3d"])
-def test_heat_changes_by_what_walls_and_heaters_supply(grid: dict[str, Any], scheme: str) -> None:
+def test_budget_accounts_for_the_change_of_heat(grid: dict[str, Any], scheme: str) -> None:
     for boundary in WALLS:
         solver = heat(
             **grid,
@@ -47,30 +42,34 @@ def test_heat_changes_by_what_walls_and_heaters_supply(grid: dict[str, Any], sch
             initial={"modes": 5},
             heaters={"count": 2, "width": [0.15, 0.2]},
         )
-        parameters = sampled(solver)
-        start = solver.initial_state(parameters)
-        end = solver.advance(start, parameters, 0.01, 0.09)
-        supplied = solver.heat_supplied(start, parameters, 0.01, 0.09)
+        trajectory = prepared(solver)
+        start = trajectory.initial_state
+        end = trajectory.advance(start, 0.01, 0.09)
+        budget = trajectory.budget(start, 0.01, 0.09)
+        before, after = trajectory.invariants(start), trajectory.invariants(end)
+        assert list(budget) == list(after) == ["total_heat"]
+        supplied = budget["total_heat"]
         scale = float(np.sum(np.abs(start))) * solver.grid.cell_volume + abs(supplied)
         assert abs(supplied) > 1e-3 * scale
-        assert total_heat(solver, end) - total_heat(solver, start) == pytest.approx(
-            supplied, abs=1e-13 * scale
-        ), boundary
+        assert after["total_heat"] - before["total_heat"] == pytest.approx(supplied, abs=1e-13 * scale), (
+            boundary
+        )
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("kind", ["periodic", "neumann"])
-def test_an_insulated_box_keeps_its_heat(kind: str, scheme: str) -> None:
-    solver = heat(resolution=16, boundary=dict.fromkeys("xyz", kind), **SCHEMES[scheme])
-    parameters = sampled(solver)
-    start = solver.initial_state(parameters) + 1.0
-    end = solver.advance(start, parameters, 0.0, 0.5)
-    assert total_heat(solver, end) == pytest.approx(total_heat(solver, start), rel=1e-13)
+@pytest.mark.parametrize("condition", ["periodic", "neumann"])
+def test_an_insulated_box_keeps_its_heat(condition: str, scheme: str) -> None:
+    solver = heat(resolution=16, boundary=dict.fromkeys("xyz", condition), **SCHEMES[scheme])
+    trajectory = prepared(solver)
+    start = trajectory.initial_state + 1.0
+    end = trajectory.advance(start, 0.0, 0.5)
+    before, after = trajectory.invariants(start), trajectory.invariants(end)
+    assert after["total_heat"] == pytest.approx(before["total_heat"], rel=1e-13)
 
 
 @pytest.mark.parametrize("scheme", ["exact", "adi", "rkl2"])
 def test_known_fluxes_and_heaters_add_up(scheme: str) -> None:
-    # The heat that fluxes bring is flux x area x time, and a heater's its pattern x the time it is on.
+    # Fluxes bring flux x area x time, and a heater brings its pattern x the time for which it is on.
     solver = heat(
         extent=[1.0, 2.0],
         resolution=16,
@@ -79,22 +78,21 @@ def test_known_fluxes_and_heaters_add_up(scheme: str) -> None:
         heaters={"count": 1, "width": [0.1, 0.2]},
         **SCHEMES[scheme],
     )
-    parameters = sampled(solver) | {"heater_1_start": 0.05, "heater_1_duration": 0.03}
-    start = solver.initial_state(parameters)
-    end = solver.advance(start, parameters, 0.0, 0.2)
-    heater = float(np.sum(solver.coefficients(parameters)[-1])) * solver.grid.cell_volume
+    trajectory = prepared(solver, heater_1_start=0.05, heater_1_duration=0.03)
+    heater = float(np.sum(trajectory.coefficient_fields[-1])) * solver.grid.cell_volume
     expected = (0.3 - 0.1) * 2.0 * 0.2 + (0.2 + 0.4) * 1.0 * 0.2 + heater * 0.03
-    assert total_heat(solver, end) - total_heat(solver, start) == pytest.approx(expected, rel=1e-12)
+    before = trajectory.invariants(trajectory.initial_state)["total_heat"]
+    after = trajectory.invariants(end_of(trajectory, 0.2))["total_heat"]
+    assert after - before == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_temperatures_stay_between_the_extremes(scheme: str) -> None:
-    solver = heat(resolution=24, boundary={"x": "dirichlet"}, **SCHEMES[scheme])
-    parameters = sampled(solver)
-    state = solver.initial_state(parameters)
+    trajectory = prepared(heat(resolution=24, boundary={"x": "dirichlet"}, **SCHEMES[scheme]))
+    state = trajectory.initial_state
     for step in range(10):
         low, high = min(state.min(), 0.0), max(state.max(), 0.0)
-        state = solver.advance(state, parameters, 0.02 * step, 0.02)
+        state = trajectory.advance(state, 0.02 * step, 0.02)
         slack = 1e-13 if scheme in {"exact", "euler"} else 1e-4 * (high - low)
         assert low - slack <= state.min() <= state.max() <= high + slack
 
@@ -105,10 +103,11 @@ def test_a_mirrored_problem_has_the_mirrored_solution(scheme: str, axis: int) ->
     solver = heat(resolution=[12, 10], boundary=INSULATED, **SCHEMES[scheme])
     parameters = sampled(solver)
     mirrored = dict(parameters)
-    if "diffusivity_coefficients" in parameters:  # cosines: those of odd number change their sign
+    if "diffusivity_coefficients" in parameters:  # a mirror flips the sign of odd cosines
         signs = np.expand_dims((-1.0) ** np.arange(16), 1 - axis)
         mirrored["diffusivity_coefficients"] = parameters["diffusivity_coefficients"] * signs
-    start = solver.initial_state(parameters)
-    end = solver.advance(start, parameters, 0.0, 0.1)
-    other = solver.advance(np.flip(start, 1 + axis).copy(), mirrored, 0.0, 0.1)
-    assert np.allclose(np.flip(other, 1 + axis), end, rtol=0, atol=1e-12)
+    trajectory = solver.prepare(parameters)
+    end = end_of(trajectory, 0.1)
+    mirrored_start = np.flip(trajectory.initial_state, 1 + axis).copy()
+    mirrored_end = solver.prepare(mirrored).advance(mirrored_start, 0.0, 0.1)
+    assert np.allclose(np.flip(mirrored_end, 1 + axis), end, rtol=0, atol=1e-12)

@@ -1,11 +1,11 @@
-"""Heaters that are switched on and off, against the exact solution for each mode."""
+"""Heaters that are switched on and off, compared with the exact solution of each mode."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.support.heat_cases import error, heat, sampled
+from tests.support.heat_cases import error, heat, prepared, sampled
 
 HEATERS = {
     "heater_1_rate": 5.0,
@@ -17,10 +17,10 @@ HEATERS = {
 }
 
 
-def expected_state(
+def exact_temperature(
     start: np.ndarray, patterns: np.ndarray, k: float, width: float, time: float
 ) -> np.ndarray:
-    """Each Fourier mode decays at its rate and grows while a heater is on; cells of a periodic line."""
+    """Return the temperature on a periodic line: each Fourier mode decays, and grows while a heater is on."""
     number = np.arange(start.size // 2 + 1)
     rate = k * 4 / width**2 * np.sin(np.pi * number / start.size) ** 2
     modes = np.fft.rfft(start) * np.exp(-rate * time)
@@ -28,15 +28,15 @@ def expected_state(
         on = HEATERS[f"heater_{heater}_start"]
         off = min(on + HEATERS[f"heater_{heater}_duration"], time)
         with np.errstate(invalid="ignore"):
-            grown = (np.exp(-rate * (time - off)) - np.exp(-rate * (time - on))) / rate
-        grown[0] = off - on
-        modes += np.fft.rfft(pattern) * grown
+            growth = (np.exp(-rate * (time - off)) - np.exp(-rate * (time - on))) / rate
+        growth[0] = off - on
+        modes += np.fft.rfft(pattern) * growth
     return np.fft.irfft(modes, start.size)
 
 
 @pytest.mark.parametrize(("scheme", "tolerance"), [("exact", 1e-13), ("adi", 2e-6), ("rkl2", 2e-6)])
 @pytest.mark.parametrize("num_frames", [1, 7])
-def test_every_mode_follows_its_switches(scheme: str, tolerance: float, num_frames: int) -> None:
+def test_every_mode_follows_the_switching(scheme: str, tolerance: float, num_frames: int) -> None:
     solver = heat(
         extent=[2.0],
         resolution=32,
@@ -46,31 +46,31 @@ def test_every_mode_follows_its_switches(scheme: str, tolerance: float, num_fram
         scheme=scheme,
         tolerance=1e-8,
     )
-    parameters = sampled(solver) | HEATERS
-    state = start = solver.initial_state(parameters)
+    k = sampled(solver)["diffusivity"]
+    trajectory = prepared(solver, **HEATERS)
+    state = trajectory.initial_state
     for frame in range(num_frames):
-        state = solver.advance(state, parameters, frame * 0.1 / num_frames, 0.1 / num_frames)
-    patterns = solver.coefficients(parameters)
-    expected = expected_state(start[0], patterns, parameters["diffusivity"], 2.0 / 32, 0.1)
+        state = trajectory.advance(state, frame * 0.1 / num_frames, 0.1 / num_frames)
+    patterns = trajectory.coefficient_fields
+    expected = exact_temperature(trajectory.initial_state[0], patterns, k, 2.0 / 32, 0.1)
     assert error(state[0], expected) < tolerance
 
 
-def test_heaters_are_coefficients_and_make_the_equation_depend_on_time() -> None:
+def test_heaters_are_coefficient_fields_of_an_equation_that_depends_on_time() -> None:
     solver = heat(heaters={"count": 2})
-    assert [field.name for field in solver.spec.coefficients] == ["diffusivity", "heater_1", "heater_2"]
+    assert solver.spec.coefficient_channels == ("diffusivity", "heater_1", "heater_2")
     assert not solver.spec.autonomous
     assert heat().spec.autonomous
     parameters = sampled(solver)
-    patterns = solver.coefficients(parameters)[1:]
+    patterns = solver.prepare(parameters).coefficient_fields[1:]
     for number, pattern in enumerate(patterns, start=1):
-        assert (
-            0.9 * parameters[f"heater_{number}_rate"] < pattern.max() <= parameters[f"heater_{number}_rate"]
-        )
+        rate = parameters[f"heater_{number}_rate"]
+        assert 0.9 * rate < pattern.max() <= rate
 
 
-def test_a_heater_across_a_periodic_end_warms_both_sides_alike() -> None:
+def test_a_heater_at_a_periodic_end_warms_both_sides_equally() -> None:
     solver = heat(extent=[1.0], resolution=40, heaters={"count": 1})
-    parameters = sampled(solver) | {"heater_centres": np.array([[0.0]])}
-    pattern = solver.coefficients(parameters)[1]
+    trajectory = prepared(solver, heater_centres=np.array([[0.0]]))
+    pattern = trajectory.coefficient_fields[1]
     assert np.allclose(pattern, pattern[::-1], rtol=1e-12)
     assert pattern.argmax() in {0, 39}

@@ -1,4 +1,4 @@
-"""What is drawn for a trajectory: its ranges, and that the grid has no part in it."""
+"""Drawn parameters of a trajectory: their ranges, and their independence of the grid."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from solvers.contract import Parameter
+from simsurrogate.spec import Parameter
 from solvers.numerics.parameter_sampling import draw
-from solvers.numerics.random_fields import deviations, modes
-from tests.support.heat_cases import INSULATED, error, heat, sampled
+from solvers.numerics.random_fields import modes, standard_deviations
+from tests.support.heat_cases import INSULATED, end_of, error, heat, prepared, sampled
 
 KINDS: dict[str, dict[str, Any]] = {
     "constant k, few modes": {"diffusivity": {"kind": "constant"}, "initial": {"kind": "modes", "modes": 7}},
@@ -44,19 +44,24 @@ def test_draws_lie_inside_or_outside_and_keep_the_sign(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@hypothesis_settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 2**32), outside=st.booleans())
-def test_a_sample_is_the_seeds_alone(kind: str, seed: int, outside: bool) -> None:
+def test_a_sample_depends_on_the_seed_alone(kind: str) -> None:
     coarse = heat(**KINDS[kind], heaters=HEATERS, resolution=8)
     fine = heat(**KINDS[kind], heaters=HEATERS, resolution=[20, 12])
-    one = coarse.sample(np.random.default_rng(seed), outside)
-    other = fine.sample(np.random.default_rng(seed), outside)
-    assert one.keys() == other.keys()
-    assert all(np.array_equal(one[name], other[name]) for name in one)
-    for parameter in coarse.spec.parameters:
-        assert isinstance(one[parameter.name], float)
-        assert (parameter.low <= one[parameter.name] <= parameter.high) is not outside
-        assert one[parameter.name] > 0
+
+    @hypothesis_settings(deadline=None, max_examples=20)
+    @given(seed=st.integers(0, 2**32), outside=st.booleans())
+    def check(seed: int, outside: bool) -> None:
+        on_coarse = coarse.sample(np.random.default_rng(seed), outside)
+        on_fine = fine.sample(np.random.default_rng(seed), outside)
+        assert on_coarse.keys() == on_fine.keys()
+        assert all(np.array_equal(on_coarse[name], on_fine[name]) for name in on_coarse)
+        for parameter in coarse.spec.parameters:
+            value = on_coarse[parameter.name]
+            assert isinstance(value, float)
+            assert (parameter.low <= value <= parameter.high) is not outside
+            assert value > 0
+
+    check()
 
 
 @pytest.mark.parametrize("boundary", [MIXED, dict.fromkeys("xyz", "periodic"), INSULATED], ids=str)
@@ -65,86 +70,87 @@ def test_a_sample_is_the_seeds_alone(kind: str, seed: int, outside: bool) -> Non
 def test_fields_are_the_same_on_every_grid(kind: str, extent: list[float], boundary: dict[str, str]) -> None:
     options: dict[str, Any] = {"extent": extent, "boundary": boundary, "heaters": HEATERS, **KINDS[kind]}
     options["boundary_values"] = {"x": [1.0, 2.0]}
-    coarse, fine = heat(**options, resolution=8), heat(**options, resolution=24)
-    parameters = sampled(coarse)
-    # Every third cell of the fine grid has the centre of a cell of the coarse one.
+    parameters = sampled(heat(**options, resolution=8))
+    coarse = heat(**options, resolution=8).prepare(parameters)
+    fine = heat(**options, resolution=24).prepare(parameters)
+    # Every third cell of the fine grid has the centre of a cell of the coarse grid.
     every_third = (slice(None), *(slice(1, None, 3) for _ in extent))
-    for fields in ("initial_state", "coefficients"):
-        expected = getattr(coarse, fields)(parameters)
-        assert np.allclose(getattr(fine, fields)(parameters)[every_third], expected, rtol=1e-12, atol=1e-12)
+    for actual, expected in (
+        (fine.initial_state, coarse.initial_state),
+        (fine.coefficient_fields, coarse.coefficient_fields),
+    ):
+        assert np.allclose(actual[every_third], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_trajectories_converge_on_finer_grids() -> None:
-    errors = []
     finest = heat(resolution=108)
     parameters = sampled(finest) | {"log_deviation": 0.5}
-    reference = finest.advance(finest.initial_state(parameters), parameters, 0.0, 0.05)
+    reference = end_of(finest.prepare(parameters), 0.05)
+    errors = []
     for resolution in (12, 36):
-        solver = heat(resolution=resolution)
-        end = solver.advance(solver.initial_state(parameters), parameters, 0.0, 0.05)
-        every = 108 // resolution
-        errors.append(error(end, reference[:, every // 2 :: every, every // 2 :: every]))
+        end = end_of(heat(resolution=resolution).prepare(parameters), 0.05)
+        stride = 108 // resolution
+        errors.append(error(end, reference[:, stride // 2 :: stride, stride // 2 :: stride]))
     assert errors[1] < 0.02
-    assert errors[0] / errors[1] > 6  # nine, were the reference exact
+    assert errors[0] / errors[1] > 6  # the ratio is 9 with an exact reference
 
 
-@pytest.mark.parametrize("kind", ["periodic", "dirichlet", "neumann"])
-def test_modes_are_orthonormal_and_their_field_has_the_given_variance(kind: str) -> None:
+@pytest.mark.parametrize("condition", ["periodic", "dirichlet", "neumann"])
+def test_modes_are_orthonormal_and_their_field_has_the_given_variance(condition: str) -> None:
     x = (np.arange(400) + 0.5) / 400 * 0.7
-    values = modes(kind, 0.7, 9, x)
+    values = modes(condition, 0.7, 9, x)
     assert np.allclose(values @ values.T / 400, np.eye(9), atol=1e-12)
-    deviation = deviations([kind, "periodic"], [0.7, 1.0], 9, 0.1, 4.0)
+    deviation = standard_deviations([condition, "periodic"], [0.7, 1.0], 9, 0.1, 4.0)
     assert np.sum(deviation**2) == pytest.approx(1)
     assert deviation.max() < 1
-    # A power law: doubling the exponent squares the ratios.
+    # A power law: the doubled exponent squares the ratios.
     ratios = deviation / deviation[1, 1]
-    steeper = deviations([kind, "periodic"], [0.7, 1.0], 9, 0.1, 8.0)
+    steeper = standard_deviations([condition, "periodic"], [0.7, 1.0], 9, 0.1, 8.0)
     assert np.allclose(steeper / steeper[1, 1], ratios**2)
 
 
-def test_the_geometric_mean_and_the_spread_of_the_diffusivity_are_the_drawn_ones() -> None:
+def test_the_diffusivity_has_the_drawn_geometric_mean_and_deviation() -> None:
     solver = heat(resolution=64)
     for seed in range(10):
         parameters = sampled(solver, seed)
-        logarithm = np.log(solver.coefficients(parameters)[0] / parameters["mean_diffusivity"])
-        spread = parameters["log_deviation"] ** 2 * np.sum(parameters["diffusivity_coefficients"] ** 2)
+        k = solver.prepare(parameters).coefficient_fields[0]
+        logarithm = np.log(k / parameters["mean_diffusivity"])
+        variance = parameters["log_deviation"] ** 2 * np.sum(parameters["diffusivity_coefficients"] ** 2)
         assert np.mean(logarithm) == pytest.approx(0, abs=1e-12)
-        assert np.mean(logarithm**2) == pytest.approx(spread, rel=1e-10)
+        assert np.mean(logarithm**2) == pytest.approx(variance, rel=1e-10)
     rng = np.random.default_rng(0)
-    draws = [np.sum(solver.sample(rng)["diffusivity_coefficients"] ** 2) for _ in range(3000)]
-    assert np.mean(draws) == pytest.approx(1, abs=5 * np.std(draws) / np.sqrt(len(draws)))
+    variances = [np.sum(solver.sample(rng)["diffusivity_coefficients"] ** 2) for _ in range(3000)]
+    assert np.mean(variances) == pytest.approx(1, abs=5 * np.std(variances) / np.sqrt(len(variances)))
 
 
 def test_inclusions_have_the_drawn_contrast() -> None:
     solver = heat(diffusivity={"kind": "inclusions"})
     parameters = sampled(solver)
-    k = solver.coefficients(parameters)[0]
-    around = parameters["matrix_diffusivity"]
-    assert np.allclose(np.unique(k), [around, around * parameters["contrast"]])
+    matrix = parameters["matrix_diffusivity"]
+    k = solver.prepare(parameters).coefficient_fields[0]
+    assert np.allclose(np.unique(k), [matrix, matrix * parameters["contrast"]])
 
 
-def test_outside_draws_solve_too() -> None:
+def test_draws_outside_the_ranges_can_be_solved() -> None:
     solver = heat(resolution=16, heaters={"count": 1})
     parameters = solver.sample(np.random.default_rng(0), outside=True)
-    state = solver.advance(solver.initial_state(parameters), parameters, 0.0, 0.1)
-    assert np.all(np.isfinite(state))
+    assert np.all(np.isfinite(end_of(solver.prepare(parameters), 0.1)))
 
 
-def test_changed_parameters_are_noticed() -> None:
+def test_a_trajectory_follows_from_the_values_of_its_parameters() -> None:
     solver = heat(extent=[1.0], resolution=16)
     parameters = sampled(solver)
-    before = solver.coefficients(parameters)
+    before = solver.prepare(parameters).coefficient_fields
     parameters["mean_diffusivity"] *= 2
-    assert np.allclose(solver.coefficients(parameters), 2 * before)
+    assert np.allclose(solver.prepare(parameters).coefficient_fields, 2 * before)
     parameters["diffusivity_coefficients"] *= 0
-    assert np.allclose(solver.coefficients(parameters), parameters["mean_diffusivity"])
+    assert np.allclose(solver.prepare(parameters).coefficient_fields, parameters["mean_diffusivity"])
 
 
-def test_without_an_amplitude_the_walls_profile_is_left() -> None:
+def test_with_amplitude_zero_the_initial_state_is_the_profile_between_the_walls() -> None:
     walls = {"x": "dirichlet", "y": "dirichlet"}
-    all_round = heat(resolution=8, boundary=walls, boundary_values={"x": [1.5, 1.5], "y": [1.5, 1.5]})
-    start = all_round.initial_state(sampled(all_round) | {"amplitude": 0.0})
-    assert np.allclose(start, 1.5)
-    across = heat(resolution=8, boundary={"x": "dirichlet"}, boundary_values={"x": [1.0, 2.0]})
-    start = across.initial_state(sampled(across) | {"amplitude": 0.0})
-    assert np.allclose(start, 1 + across.spec.axes[0].coordinates[:, None])
+    equal_walls = heat(resolution=8, boundary=walls, boundary_values={"x": [1.5, 1.5], "y": [1.5, 1.5]})
+    assert np.allclose(prepared(equal_walls, amplitude=0.0).initial_state, 1.5)
+    gradient = heat(resolution=8, boundary={"x": "dirichlet"}, boundary_values={"x": [1.0, 2.0]})
+    profile = 1 + gradient.spec.axes[0].centres[:, None]
+    assert np.allclose(prepared(gradient, amplitude=0.0).initial_state, profile)

@@ -1,4 +1,4 @@
-"""Who owns which cells, and where they are."""
+"""Division of a grid among ranks, positions of its cells, and ghost cells."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_cells_are_centred_between_the_ends() -> None:
     assert np.allclose(grid.coordinates(1), [0.25, 0.75, 1.25, 1.75, 2.25, 2.75])
 
 
-def test_walls_are_the_outermost_layers_of_axes_that_have_ends() -> None:
+def test_walls_are_the_outermost_layers_of_axes_that_are_not_periodic() -> None:
     grid = Grid(MPI.COMM_SELF, (1.0, 3.0), (4, 6), ("periodic", "dirichlet"))
     numbers = np.arange(24).reshape(4, 6)
     assert not list(grid.walls(0))
@@ -35,10 +35,13 @@ def test_walls_are_the_outermost_layers_of_axes_that_have_ends() -> None:
     assert layers == {0: [0, 6, 12, 18], 1: [5, 11, 17, 23]}
 
 
-def test_one_rank_exchanges_with_itself_along_a_periodic_axis_alone() -> None:
+def test_one_rank_fills_ghost_cells_of_periodic_axes_alone() -> None:
     values = np.arange(6.0).reshape(3, 2)
-    for kind, ghosts in (("periodic", (values[-1], values[0])), ("dirichlet", (np.zeros(2), np.zeros(2)))):
-        grid = Grid(MPI.COMM_SELF, (1.0, 1.0), (3, 2), (kind, kind))
+    for condition, ghosts in (
+        ("periodic", (values[-1], values[0])),
+        ("dirichlet", (np.zeros(2), np.zeros(2))),
+    ):
+        grid = Grid(MPI.COMM_SELF, (1.0, 1.0), (3, 2), (condition, condition))
         padded = grid.padded(values)
         grid.exchange(padded)
         rows, columns = grid.interior()

@@ -1,4 +1,4 @@
-"""Compiled kernels on disk are thrown away when any file changes that they were made from."""
+"""Compiled kernels on disk are discarded when any of their source files changes."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def factor():
 PROGRAM = "from solvers.outer import scaled; print(scaled(2.0), sum(scaled.stats.cache_hits.values()))"
 
 
-def test_a_change_in_a_kernel_that_another_calls_is_seen(tmp_path: Path) -> None:
+def test_a_change_of_a_called_kernel_is_detected(tmp_path: Path) -> None:
     folder = tmp_path / "solvers"
     folder.mkdir()
     source = Path(solvers.__path__[0]) / "numerics" / "numba_cache.py"
@@ -34,14 +34,14 @@ def test_a_change_in_a_kernel_that_another_calls_is_seen(tmp_path: Path) -> None
     (folder / "numerics" / "numba_cache.py").write_text(source.read_text())
     (folder / "outer.py").write_text(OUTER)
 
-    def said() -> list[str]:
-        result = subprocess.run(
+    def output() -> list[str]:
+        process = subprocess.run(
             [sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=True
         )
-        return result.stdout.split()
+        return process.stdout.split()
 
     (folder / "inner.py").write_text(INNER.format(3))
-    assert said() == ["6.0", "0"]
-    assert said() == ["6.0", "1"]
+    assert output() == ["6.0", "0"]
+    assert output() == ["6.0", "1"]
     (folder / "inner.py").write_text(INNER.format(4))
-    assert said() == ["8.0", "0"]
+    assert output() == ["8.0", "0"]
