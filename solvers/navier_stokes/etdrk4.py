@@ -8,46 +8,46 @@ import numpy as np
 
 from solvers.contract import DivergedError
 from solvers.navier_stokes import kernels
+from solvers.navier_stokes.exponential_weights import weights
 from solvers.navier_stokes.transform import StateTransform
 from solvers.numerics.dealiased_fourier import PlaneTransform
-from solvers.numerics.numba_cache import compiled
 
-#: A step is at most this over the largest rate at which the flow turns the phase of a kept wave; the
+#: The largest product of a step and the largest rate at which the flow turns the phase of a kept wave; the
 #: classical method of order 4 is stable up to 2.83.
 COURANT = 2.0
 
-#: So many steps in a row may be rejected, each at most 0.9 times as long as the one before.
+#: The most steps rejected in a row, each at most 0.9 times as long as the one before.
 MOST_REJECTIONS = 20
 
-#: A step is kept until one this many times as long would do.
+#: A step keeps its length while the error and the flow's speed allow at most this many times as much.
 KEPT_STEP = 1.3
 
-#: So many lengths of step have their weights kept.
+#: The number of lengths of step with cached weights.
 CACHED_STEPS = 8
 
+#: The coefficients of the forcing (rows, columns), and whether each row has one that is not 0.
 Drive = tuple[np.ndarray, np.ndarray]
 
 
 class ETDRK4:
-    """Steps w_t = L w + N(w) + f for the coefficients of the vorticity and, where there is one, a tracer.
+    """Steps of w_t = L w + N(w) + f for the coefficients of the vorticity and, where there is one, a tracer.
 
-    L is diagonal and exact in time. N is the advection, by two complex transforms, of the velocity back and
-    of its square forth (`navier_stokes_kernels`); a tracer adds two. The scheme is that of Cox & Matthews
-    (2002, doi:10.1006/jcph.2002.6995), equations 26 to 29. N at the end of a step is the first stage of the
-    next; in place of the last stage it makes a result of order 3, and the difference estimates the error.
+    L is diagonal and exact in time. N is the advection: complex transforms of the velocity to the grid and of
+    its square back (`kernels`); a tracer adds two. The scheme is equations 26 to 29 of Cox & Matthews (2002,
+    doi:10.1006/jcph.2002.6995). N at the end of a step is the first stage of the next step; in place of the
+    last stage it gives a result of order 3, and the difference of both results estimates the error.
 
-    Arrays are this rank's compact coefficients (fields, *slabs.shape), not normalised. Every rank calls
-    together.
+    Arrays are this rank's kept coefficients (fields, *slabs.shape), not normalised. All ranks call together.
 
     Args:
         transform: the coefficients of the vorticity and, where there is one, of the tracer.
-        time_step: declared step, s; None for steps that the flow's speed and the error set.
-        tolerance: error that a step may make, over the root mean square of the field.
+        time_step: the declared step, s; None for steps from the flow's speed and the error.
+        tolerance: the error that a step may make, over the root mean square of the field.
     """
 
     def __init__(self, transform: StateTransform, time_step: float | None, tolerance: float):
         slabs, num_fields = transform.slabs, transform.num_fields
-        self.slabs = slabs
+        self._slabs = slabs
         self._scale, self._waves = transform.scale, transform.waves
         self._products = PlaneTransform(slabs, num_fields)
         shape = (num_fields, *slabs.shape)
@@ -60,7 +60,7 @@ class ETDRK4:
         self._weights: dict[float, np.ndarray] = {}
 
     def set_rates(self, rates: np.ndarray) -> None:
-        """Takes L (1/s), real, not positive and even in kx: (fields, *slabs.even_squared.shape)."""
+        """Set L (1/s): real, not positive and even in kx, (fields, *slabs.even_squared.shape)."""
         if not np.array_equal(rates, self._rates):
             self._rates = rates
             self._weights.clear()
@@ -76,24 +76,24 @@ class ETDRK4:
             DivergedError: the state is not finite, or no step is short enough.
         """
         drive = (forcing, np.any(forcing, axis=1))
-        speed = self._start(state, drive)
-        num_steps = self._num_steps(duration, self._longest(speed))
+        phase_rate = self._start(state, drive)
+        num_steps = self._num_steps(duration, self._longest_step(phase_rate))
         step, rejections = duration / num_steps, 0
         while num_steps:
-            error, speed = self._try(step, drive)
+            error, phase_rate = self._try(step, drive)
             if error <= 1:
                 self._state, self._result = self._result, self._state
                 self._first, self._following = self._following, self._first
                 counts["steps"] += 1
                 num_steps, rejections = num_steps - 1, 0
-                wanted = min(step * _factor(error), self._longest(speed))
+                wanted = min(step * _step_factor(error), self._longest_step(phase_rate))
             else:
                 counts["rejected_steps"] += 1
                 rejections += 1
                 if rejections > MOST_REJECTIONS or self._time_step is not None:
                     raise DivergedError(f"a step of {step:.3g} s gives no finite flow of bounded error")
-                wanted = step * _factor(error)
-            # A step stays while it is short enough and not much too short: its weights are there.
+                wanted = step * _step_factor(error)
+            # The step keeps its length while it is short enough and not much too short: its weights exist.
             if num_steps and not step <= wanted <= KEPT_STEP * step:
                 rest = num_steps * step
                 num_steps = self._num_steps(rest, wanted)
@@ -101,89 +101,98 @@ class ETDRK4:
         return self._state.copy()
 
     def _start(self, state: np.ndarray, drive: Drive) -> float:
-        """Loads a state and its tendency; the rate (1/s) at which it turns the phase of a kept wave."""
+        """Load a state and its tendency, and return the largest rate of phase of a kept wave, 1/s."""
         self._state[:] = state
-        kernels.emit(self._products.coefficients, self._state, self._waves, self._scale)
-        speeds = self._advect_measured()
-        kernels.tend(self._first, self._products.coefficients, drive, self._waves)
-        found = self._shared(*speeds, float(not np.isfinite(np.sum(state))))
-        if np.any(found[:, 2]):
+        kernels.velocity_coefficients(self._products.coefficients, self._state, self._waves, self._scale)
+        speeds = self._multiply_and_measure()
+        kernels.tendency(self._first, self._products.coefficients, drive, self._waves)
+        rows = self._gathered(*speeds, float(not np.isfinite(np.sum(state))))
+        if np.any(rows[:, 2]):
             raise DivergedError("the state to advance from is not finite")
-        return self._turning(found)
+        return self._phase_rate(rows)
 
     def _try(self, step: float, drive: Drive) -> tuple[float, float]:
-        """The result of one step and its tendency: its error over the bound, and its rate as `_start`'s."""
-        weights, waves, scale = self._weights_of(step), self._waves, self._scale
+        """Compute the result of one step and its tendency.
+
+        Returns the error over its bound, and the largest rate of phase of the result, 1/s.
+        """
+        weights, waves, scale = self._step_weights(step), self._waves, self._scale
         coefficients = self._products.coefficients
-        kernels.begin(
+        kernels.first_stage(
             coefficients, self._stage, self._result, self._state, self._first, weights, waves, scale
         )
-        self._advect()
+        self._multiply()
         for base, first, new, old in (
             (self._state, self._state, 1.0, 0.0),
             (self._stage, self._first, 2.0, -1.0),
         ):
-            kernels.proceed(
+            kernels.middle_stage(
                 coefficients, self._result, base, first, drive,
                 weights, waves, scale, new, old,
             )  # fmt: skip
-            self._advect()
-        kernels.conclude(coefficients, self._result, self._last, drive, weights, waves, scale)
-        speeds = self._advect_measured()
-        kernels.assess(
+            self._multiply()
+        kernels.last_stage(coefficients, self._result, self._last, drive, weights, waves, scale)
+        speeds = self._multiply_and_measure()
+        kernels.error_estimate(
             self._following, self._last, self._result, coefficients, drive,
-            weights, waves, self.slabs.multiplicity, self._sums,
+            weights, waves, self._slabs.multiplicity, self._sums,
         )  # fmt: skip
-        found = self._shared(*speeds, *self._sums.flat)
-        if not np.all(np.isfinite(found)):
+        rows = self._gathered(*speeds, *self._sums.flat)
+        if not np.all(np.isfinite(rows)):
             return math.inf, math.inf
-        wrong, size = np.sum(found[:, 2:], axis=0).reshape(self._sums.shape)
-        relative = np.sqrt(np.divide(wrong, size, out=np.zeros_like(wrong), where=size > 0))
-        return float(np.max(relative)) / self._tolerance, self._turning(found)
+        squared_error, squared_size = np.sum(rows[:, 2:], axis=0).reshape(self._sums.shape)
+        relative = np.sqrt(
+            np.divide(squared_error, squared_size, out=np.zeros_like(squared_error), where=squared_size > 0)
+        )
+        return float(np.max(relative)) / self._tolerance, self._phase_rate(rows)
 
-    def _advect(self) -> None:
-        """Takes the coefficients of a state to those of its products."""
+    def _multiply(self) -> None:
+        """Replace the coefficients of a state by those of its products."""
         self._products.through(kernels.multiply)
 
-    def _advect_measured(self) -> np.ndarray:
-        """Likewise; the largest speeds along x and y, which a declared step does not need."""
+    def _multiply_and_measure(self) -> np.ndarray:
+        """Call `_multiply`, and return the largest speeds along x and y (m/s), 0 for a declared step."""
         speeds = np.zeros(2)
 
-        def measured(block: np.ndarray) -> None:
-            kernels.largest(block[0], speeds)
+        def measure_and_multiply(block: np.ndarray) -> None:
+            kernels.largest_speeds(block[0], speeds)
             kernels.multiply(block)
 
-        self._products.through(measured if self._time_step is None else kernels.multiply)
+        self._products.through(measure_and_multiply if self._time_step is None else kernels.multiply)
         return speeds
 
-    def _shared(self, *numbers: float) -> np.ndarray:
-        """The numbers of every rank (ranks, numbers), the same on all."""
-        mine = np.array([numbers])
-        if self.slabs.grid.communicator.size == 1:
-            return mine
-        found = np.empty((self.slabs.grid.communicator.size, len(numbers)))
-        self.slabs.grid.communicator.Allgather(mine, found)
-        return found
+    def _gathered(self, *values: float) -> np.ndarray:
+        """Return the values of every rank (ranks, values), the same on all ranks."""
+        row = np.array([values])
+        communicator = self._slabs.grid.communicator
+        if communicator.size == 1:
+            return row
+        rows = np.empty((communicator.size, len(values)))
+        communicator.Allgather(row, rows)
+        return rows
 
-    def _turning(self, found: np.ndarray) -> float:
-        """The largest rate of phase, 1/s, from every rank's largest speeds."""
-        return float(np.max(found[:, :2], axis=0) @ self.slabs.largest)
+    def _phase_rate(self, rows: np.ndarray) -> float:
+        """Return the largest rate of phase of a kept wave, 1/s, from every rank's largest speeds."""
+        return float(np.max(rows[:, :2], axis=0) @ self._slabs.largest)
 
-    def _longest(self, turning: float) -> float:
-        """The longest step that the flow's speed allows, or the declared one."""
+    def _longest_step(self, phase_rate: float) -> float:
+        """Return the longest step that the flow's speed allows, or the declared step, s."""
         if self._time_step is not None:
             return self._time_step
-        return COURANT / turning if turning > 0 else math.inf
+        return COURANT / phase_rate if phase_rate > 0 else math.inf
 
     def _num_steps(self, duration: float, length: float) -> int:
-        """Steps of at most `length` in `duration`; their own are rounded up to four binary digits, so that
-        few lengths are met, again and again.
+        """Return the number of steps of at most `length` in `duration`.
+
+        The number of adaptive steps is rounded up to four binary digits, so that few lengths occur, each
+        many times.
         """
         least = max(math.ceil(duration / length * (1 - 1e-9)), 1)
         unit = 1 << max(least.bit_length() - 4, 0) if self._time_step is None else 1
         return -(-least // unit) * unit
 
-    def _weights_of(self, step: float) -> np.ndarray:
+    def _step_weights(self, step: float) -> np.ndarray:
+        """Return the weights of a step, cached by its length."""
         if step not in self._weights:
             if len(self._weights) == CACHED_STEPS:
                 self._weights.pop(next(iter(self._weights)))
@@ -191,54 +200,8 @@ class ETDRK4:
         return self._weights[step]
 
 
-# 1 / k for the series of phi_3, whose terms are below round-off at |z| = 1 beyond the last.
-_RECIPROCALS = tuple(1 / number for number in range(4, 21))
-
-
-@compiled()
-def _phi(z):  # type: ignore[no-untyped-def]
-    """exp(z), phi_1(z), phi_2(z) and phi_3(z) for z <= 0 to round-off: from the series of phi_3 where the
-    differences of the direct formulas cancel.
-    """
-    if z < -1.0:
-        one = np.expm1(z) / z
-        two = (one - 1.0) / z
-        return np.exp(z), one, two, (two - 0.5) / z
-    three = 1.0
-    for number in range(len(_RECIPROCALS) - 1, -1, -1):
-        three = 1.0 + three * z * _RECIPROCALS[number]
-    three /= 6.0
-    two = z * three + 0.5
-    one = z * two + 1.0
-    return z * one + 1.0, one, two, three
-
-
-@compiled()
-def weights(rates, step):  # type: ignore[no-untyped-def]
-    """exp(z / 2), (h / 2) phi_1(z / 2), and the weights of N in the first, the middle two and the last stage.
-
-    With z = h L and phi_k of Hochbruck & Ostermann (2010, doi:10.1017/S0962492910000048), the last three are
-    h (phi_1 - 3 phi_2 + 4 phi_3), h (2 phi_2 - 4 phi_3) and h (4 phi_3 - phi_2). For L of shape (fields,
-    rows, columns) they have the shape (fields, rows, 5, columns).
-    """
-    fields, rows, columns = rates.shape
-    found = np.empty((fields, rows, 5, columns))
-    for f in range(fields):
-        for i in range(rows):
-            for j in range(columns):
-                z = step * rates[f, i, j]
-                half_decay, half_one, _, _ = _phi(z / 2)
-                _, one, two, three = _phi(z)
-                found[f, i, 0, j] = half_decay
-                found[f, i, 1, j] = step / 2 * half_one
-                found[f, i, 2, j] = step * (one - 3 * two + 4 * three)
-                found[f, i, 3, j] = step * (2 * two - 4 * three)
-                found[f, i, 4, j] = step * (4 * three - two)
-    return found
-
-
-def _factor(error: float) -> float:
-    """By how much to change a step whose error over its bound is `error`."""
+def _step_factor(error: float) -> float:
+    """Return the factor by which to change a step whose error over its bound is `error`."""
     if not math.isfinite(error):
         return 0.2
     return min(max(0.9 * error**-0.25, 0.2), 4.0) if error > 0 else 4.0

@@ -1,15 +1,17 @@
-"""The pointwise work of a Navier-Stokes step, compiled: a row passes through a kernel's parts in cache.
+"""Compiled pointwise work of a Navier-Stokes step: all operations on one row run while it is in the cache.
 
-Velocity is the complex z = u + i v. With k = kx + i ky its coefficients are z(kx, ky) = k w / |k|^2, and
-those of -u . grad w are (conj(k)^2 Z(kx, ky) - k^2 conj(Z(-kx, -ky))) / 4i, Z the coefficients of z^2: it is
-(kx^2 - ky^2) F(u v) + kx ky F(v^2 - u^2) (Basdevant 1983, doi:10.1016/0021-9991(83)90045-1). Those of
--u . grad s are (conj(k) S(kx, ky) + k conj(S(-kx, -ky))) / 2i, S the coefficients of z s.
+The velocity is the complex z = u + i v, with coefficients z(kx, ky) = k w / |k|^2 for k = kx + i ky. With Z
+the coefficients of z^2, those of -u . grad w are (conj(k)^2 Z(kx, ky) - k^2 conj(Z(-kx, -ky))) / 4i, which is
+(kx^2 - ky^2) F(u v) + kx ky F(v^2 - u^2) (Basdevant 1983, doi:10.1016/0021-9991(83)90045-1). With S the
+coefficients of z s, those of -u . grad s are (conj(k) S(kx, ky) + k conj(S(-kx, -ky))) / 2i.
 
-Spectral arrays hold the vorticity first and the tracer, where there is one, second: (fields, rows, columns).
-`coefficients` are those of `fourier.PlaneTransform`, of z and s or of z^2 and z s. `waves` is (kx, ky,
-stream), with `stream` = 1 / (|k|^2 n) for n points, 0 at k = 0, so that the inverse transform needs no
-scaling. `stream` and the `weights` of `navier_stokes_etdrk4` are even in kx and have the rows with kx >= 0
-alone. `drive` is the forcing of the vorticity (rows, columns), and which of its rows are not 0.
+Spectral arrays (fields, rows, columns) hold the vorticity first and the tracer, where there is one, second:
+
+coefficients: the coefficients of a `PlaneTransform`, of z and s or of z^2 and z s.
+waves: (kx, ky, stream). `stream` is 1 / (|k|^2 n) for n points and 0 at k = 0, so that the inverse
+    transform needs no scaling.
+weights: those of `exponential_weights`; they and `stream` are even in kx and hold the rows with kx >= 0.
+drive: the forcing of the vorticity (rows, columns), and for each row whether it is not 0.
 """
 
 # ruff: noqa: PLR0917 - rows and weights are loose arguments: numba passes those fastest.
@@ -22,30 +24,30 @@ from solvers.numerics.numba_cache import compiled
 
 
 @compiled(inline="never")
-def _square(z):  # type: ignore[no-untyped-def]
+def _square_row(z):  # type: ignore[no-untyped-def]
     for k in range(z.size):
         u, v = z[k].real, z[k].imag
         z[k] = complex((u - v) * (u + v), 2.0 * u * v)
 
 
 @compiled(inline="never")
-def _product(s, z):  # type: ignore[no-untyped-def]
+def _product_row(s, z):  # type: ignore[no-untyped-def]
     for k in range(z.size):
         s[k] = complex(z[k].real * s[k].real, z[k].imag * s[k].real)
 
 
 @compiled()
 def multiply(physical):  # type: ignore[no-untyped-def]
-    """Takes z (and s) in place to z^2 (and z s), fields (1 or 2, rows, columns)."""
+    """Replace z (and s) by z^2 (and z s) in place, fields (1 or 2, rows, columns)."""
     for i in range(physical.shape[1]):
         if physical.shape[0] == 2:
-            _product(physical[1, i], physical[0, i])
-        _square(physical[0, i])
+            _product_row(physical[1, i], physical[0, i])
+        _square_row(physical[0, i])
 
 
-# Of numbers without sign the bits are ordered as they are, NaN last; and whole numbers compare in vectors.
+# The bits of non-negative floats are ordered like the floats, NaN last, and integers compare in SIMD.
 @compiled(inline="never")
-def _largest_bits(bits):  # type: ignore[no-untyped-def]
+def _largest_magnitudes(bits):  # type: ignore[no-untyped-def]
     mask = np.int64(0x7FFFFFFFFFFFFFFF)
     first, second = np.int64(0), np.int64(0)
     for k in range(bits.size // 2):
@@ -55,16 +57,16 @@ def _largest_bits(bits):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def largest(z, found):  # type: ignore[no-untyped-def]
-    """Raises `found` (2,) to the largest magnitudes of u and v in z (rows, columns)."""
-    bits = found.view(np.int64)
+def largest_speeds(z, speeds):  # type: ignore[no-untyped-def]
+    """Raise `speeds` (2,) to the largest magnitudes of u and v in z (rows, columns)."""
+    bits = speeds.view(np.int64)
     for i in range(z.shape[0]):
-        u, v = _largest_bits(z[i].view(np.int64))
+        u, v = _largest_magnitudes(z[i].view(np.int64))
         bits[0], bits[1] = max(bits[0], u), max(bits[1], v)
 
 
 @compiled(inline="never")
-def _vorticity_tendency(tendency, plus, minus, kx, ky):  # type: ignore[no-untyped-def]
+def _vorticity_tendency_row(tendency, plus, minus, kx, ky):  # type: ignore[no-untyped-def]
     for j in range(ky.size):
         a, b = 0.25 * (kx * kx - ky[j] * ky[j]), 0.5 * kx * ky[j]
         tendency[j] = complex(
@@ -74,13 +76,13 @@ def _vorticity_tendency(tendency, plus, minus, kx, ky):  # type: ignore[no-untyp
 
 
 @compiled(inline="never")
-def _add(total, values):  # type: ignore[no-untyped-def]
+def _add_row(total, values):  # type: ignore[no-untyped-def]
     for j in range(values.size):
         total[j] += values[j]
 
 
 @compiled(inline="never")
-def _tracer_tendency(tendency, plus, minus, kx, ky):  # type: ignore[no-untyped-def]
+def _tracer_tendency_row(tendency, plus, minus, kx, ky):  # type: ignore[no-untyped-def]
     for j in range(ky.size):
         a, b = 0.5 * kx, 0.5 * ky[j]
         tendency[j] = complex(
@@ -90,7 +92,7 @@ def _tracer_tendency(tendency, plus, minus, kx, ky):  # type: ignore[no-untyped-
 
 
 @compiled(inline="never")
-def _velocity(plus, minus, vorticity, kx, ky, stream):  # type: ignore[no-untyped-def]
+def _velocity_row(plus, minus, vorticity, kx, ky, stream):  # type: ignore[no-untyped-def]
     for j in range(ky.size):
         re, im = stream[j] * vorticity[j].real, stream[j] * vorticity[j].imag
         a, b, c, d = kx * re, ky[j] * im, kx * im, ky[j] * re
@@ -99,7 +101,7 @@ def _velocity(plus, minus, vorticity, kx, ky, stream):  # type: ignore[no-untype
 
 
 @compiled(inline="never")
-def _both(plus, minus, values, factor):  # type: ignore[no-untyped-def]
+def _tracer_row(plus, minus, values, factor):  # type: ignore[no-untyped-def]
     for j in range(values.size):
         re, im = factor * values[j].real, factor * values[j].imag
         plus[j] = complex(re, im)
@@ -107,7 +109,7 @@ def _both(plus, minus, values, factor):  # type: ignore[no-untyped-def]
 
 
 @compiled(inline="never")
-def _begin_row(stage, result, state, tendency, weights):  # type: ignore[no-untyped-def]
+def _first_stage_row(stage, result, state, tendency, weights):  # type: ignore[no-untyped-def]
     half_decay, half_gain, gain = weights[0], weights[1], weights[2]
     for j in range(state.size):
         e, q, g = half_decay[j], half_gain[j], gain[j]
@@ -117,7 +119,7 @@ def _begin_row(stage, result, state, tendency, weights):  # type: ignore[no-unty
 
 
 @compiled(inline="never")
-def _stage_row(stage, base, first, tendency, weights, new, old):  # type: ignore[no-untyped-def]
+def _middle_stage_row(stage, base, first, tendency, weights, new, old):  # type: ignore[no-untyped-def]
     half_decay, half_gain = weights[0], weights[1]
     for j in range(base.size):
         e, q = half_decay[j], half_gain[j]
@@ -134,115 +136,123 @@ def _result_row(result, tendency, gain):  # type: ignore[no-untyped-def]
         result[j] = complex(result[j].real + g * tendency[j].real, result[j].imag + g * tendency[j].imag)
 
 
-# The sums need no set order to be the same on every run.
+# The compiler may reorder the sums; the order is the same in every run.
 @compiled(inline="never", fastmath={"contract", "reassoc"})
 def _error_row(tendency, following, result, gain, multiplicity):  # type: ignore[no-untyped-def]
-    wrong, size = 0.0, 0.0
+    squared_error, squared_size = 0.0, 0.0
     for j in range(result.size):
         g = gain[j] * gain[j] * multiplicity[j]
         re, im = following[j].real - tendency[j].real, following[j].imag - tendency[j].imag
-        wrong += g * (re * re + im * im)
-        size += multiplicity[j] * (result[j].real * result[j].real + result[j].imag * result[j].imag)
-    return wrong, size
+        squared_error += g * (re * re + im * im)
+        squared_size += multiplicity[j] * (result[j].real * result[j].real + result[j].imag * result[j].imag)
+    return squared_error, squared_size
 
 
 @compiled()
-def _full(i, kept_rows, all_rows):  # type: ignore[no-untyped-def]
-    """The row of full columns that kept row i is."""
+def _full_row(i, kept_rows, all_rows):  # type: ignore[no-untyped-def]
+    """Return the row of full columns that holds kept row i."""
     return i if 2 * i < kept_rows else i + all_rows - kept_rows
 
 
 @compiled()
-def _even(i, kept_rows):  # type: ignore[no-untyped-def]
-    """The row, of those with kx >= 0, that has the values of row i in what is even in kx."""
+def _even_row(i, kept_rows):  # type: ignore[no-untyped-def]
+    """Return the row with kx >= 0 that holds the values of row i in an array that is even in kx."""
     return i if 2 * i < kept_rows else kept_rows - i
 
 
 @compiled()
-def _emit(coefficients, values, f, i, waves, scale):  # type: ignore[no-untyped-def]
+def _coefficients_row(coefficients, values, f, i, waves, scale):  # type: ignore[no-untyped-def]
     kx, ky, stream = waves
-    row = _full(i, kx.size, coefficients.shape[2])
+    row = _full_row(i, kx.size, coefficients.shape[2])
     if f == 0:
-        _velocity(
-            coefficients[0, 0, row], coefficients[0, 1, row], values, kx[i], ky, stream[_even(i, kx.size)]
+        _velocity_row(
+            coefficients[0, 0, row], coefficients[0, 1, row], values, kx[i], ky, stream[_even_row(i, kx.size)]
         )
     else:
-        _both(coefficients[1, 0, row], coefficients[1, 1, row], values, scale)
+        _tracer_row(coefficients[1, 0, row], coefficients[1, 1, row], values, scale)
 
 
 @compiled()
-def _tend(tendency, coefficients, drive, f, i, waves):  # type: ignore[no-untyped-def]
+def _tendency_row(tendency, coefficients, drive, f, i, waves):  # type: ignore[no-untyped-def]
     (kx, ky, _), (forcing, forced) = waves, drive
-    row = _full(i, kx.size, coefficients.shape[2])
+    row = _full_row(i, kx.size, coefficients.shape[2])
     if f == 0:
-        _vorticity_tendency(tendency, coefficients[0, 0, row], coefficients[0, 1, row], kx[i], ky)
+        _vorticity_tendency_row(tendency, coefficients[0, 0, row], coefficients[0, 1, row], kx[i], ky)
         if forced[i]:
-            _add(tendency, forcing[i])
+            _add_row(tendency, forcing[i])
     else:
-        _tracer_tendency(tendency, coefficients[1, 0, row], coefficients[1, 1, row], kx[i], ky)
+        _tracer_tendency_row(tendency, coefficients[1, 0, row], coefficients[1, 1, row], kx[i], ky)
 
 
 @compiled()
-def emit(coefficients, state, waves, scale):  # type: ignore[no-untyped-def]
-    """The coefficients of z and the tracer of a state."""
+def velocity_coefficients(coefficients, state, waves, scale):  # type: ignore[no-untyped-def]
+    """Write the coefficients of z and the tracer of a state to `coefficients`."""
     for f in range(state.shape[0]):
         for i in range(state.shape[1]):
-            _emit(coefficients, state[f, i], f, i, waves, scale)
+            _coefficients_row(coefficients, state[f, i], f, i, waves, scale)
 
 
 @compiled()
-def tend(tendency, coefficients, drive, waves):  # type: ignore[no-untyped-def]
-    """The tendency from the products of a state."""
-    for f in range(tendency.shape[0]):
-        for i in range(tendency.shape[1]):
-            _tend(tendency[f, i], coefficients, drive, f, i, waves)
+def tendency(result, coefficients, drive, waves):  # type: ignore[no-untyped-def]
+    """Write the tendency to `result`, from the coefficients of the products of a state."""
+    for f in range(result.shape[0]):
+        for i in range(result.shape[1]):
+            _tendency_row(result[f, i], coefficients, drive, f, i, waves)
 
 
 @compiled()
-def begin(coefficients, stage, result, state, first, weights, waves, scale):  # type: ignore[no-untyped-def]
-    """Stage e w + q N(w), with `first` = N(w), and the first part of the result."""
+def first_stage(coefficients, stage, result, state, first, weights, waves, scale):  # type: ignore[no-untyped-def]
+    """Write the stage e w + q N(w) with `first` = N(w), its coefficients of z, and the result so far."""
     for f in range(state.shape[0]):
         for i in range(state.shape[1]):
-            row_weights = weights[f, _even(i, state.shape[1])]
-            _begin_row(stage[f, i], result[f, i], state[f, i], first[f, i], row_weights)
-            _emit(coefficients, stage[f, i], f, i, waves, scale)
+            row_weights = weights[f, _even_row(i, state.shape[1])]
+            _first_stage_row(stage[f, i], result[f, i], state[f, i], first[f, i], row_weights)
+            _coefficients_row(coefficients, stage[f, i], f, i, waves, scale)
 
 
 @compiled()
-def proceed(  # type: ignore[no-untyped-def]
+def middle_stage(  # type: ignore[no-untyped-def]
     coefficients, result, base, first, drive, weights, waves, scale, new, old
 ):
-    """Stage e base + q (new N + old first), N the tendency of the last stage, and N's part of the result."""
+    """Add the tendency N of the last stage to the result, and write the coefficients of the next stage.
+
+    The next stage is e base + q (new N + old first).
+    """
     stage, tendency = np.empty_like(base[0, 0]), np.empty_like(base[0, 0])
     for f in range(base.shape[0]):
         for i in range(base.shape[1]):
-            row_weights = weights[f, _even(i, base.shape[1])]
-            _tend(tendency, coefficients, drive, f, i, waves)
-            _stage_row(stage, base[f, i], first[f, i], tendency, row_weights, new, old)
+            row_weights = weights[f, _even_row(i, base.shape[1])]
+            _tendency_row(tendency, coefficients, drive, f, i, waves)
+            _middle_stage_row(stage, base[f, i], first[f, i], tendency, row_weights, new, old)
             _result_row(result[f, i], tendency, row_weights[3])
-            _emit(coefficients, stage, f, i, waves, scale)
+            _coefficients_row(coefficients, stage, f, i, waves, scale)
 
 
 @compiled()
-def conclude(coefficients, result, last, drive, weights, waves, scale):  # type: ignore[no-untyped-def]
-    """The tendency of the last stage, and its part of the result."""
+def last_stage(coefficients, result, last, drive, weights, waves, scale):  # type: ignore[no-untyped-def]
+    """Write the tendency of the last stage to `last`, add it to the result, and write its coefficients."""
     for f in range(result.shape[0]):
         for i in range(result.shape[1]):
-            _tend(last[f, i], coefficients, drive, f, i, waves)
-            _result_row(result[f, i], last[f, i], weights[f, _even(i, result.shape[1]), 4])
-            _emit(coefficients, result[f, i], f, i, waves, scale)
+            _tendency_row(last[f, i], coefficients, drive, f, i, waves)
+            _result_row(result[f, i], last[f, i], weights[f, _even_row(i, result.shape[1]), 4])
+            _coefficients_row(coefficients, result[f, i], f, i, waves, scale)
 
 
 @compiled()
-def assess(  # type: ignore[no-untyped-def]
+def error_estimate(  # type: ignore[no-untyped-def]
     following, last, result, coefficients, drive, weights, waves, multiplicity, sums
 ):
-    """The tendency of the result, and for each field the squares of the error (sums[0]) and the result."""
+    """Write the tendency of the result to `following`, and the size of error and result to `sums`.
+
+    `sums` (2, fields) holds this rank's sums of the squared error (row 0) and of the squared result (row 1).
+    """
     sums[:] = 0.0
     for f in range(result.shape[0]):
         for i in range(result.shape[1]):
-            gain = weights[f, _even(i, result.shape[1]), 4]
-            _tend(following[f, i], coefficients, drive, f, i, waves)
-            wrong, size = _error_row(last[f, i], following[f, i], result[f, i], gain, multiplicity)
-            sums[0, f] += wrong
-            sums[1, f] += size
+            gain = weights[f, _even_row(i, result.shape[1]), 4]
+            _tendency_row(following[f, i], coefficients, drive, f, i, waves)
+            squared_error, squared_size = _error_row(
+                last[f, i], following[f, i], result[f, i], gain, multiplicity
+            )
+            sums[0, f] += squared_error
+            sums[1, f] += squared_size

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Ge
 
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
-from solvers.navier_stokes.options import HyperviscosityOptions, RangeFromZero, TracerOptions
+from solvers.navier_stokes.options import RangeFromZero
+from solvers.navier_stokes.tracer import TracerOptions
+
+
+@dataclass(frozen=True)
+class HyperviscosityOptions:
+    """The range of nu_h, m^(2 order)/s, and the `order` p in - nu_h (-Lap)^p w.
+
+    The order has no effect with the range [0, 0]; its default then stands in.
+    """
+
+    range: RangeFromZero
+    order: Annotated[int, Ge(2)] = 4
 
 
 class LinearTerms:

@@ -2,71 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Gt, Len
+from annotated_types import Len
 from mpi4py import MPI
 
 from simsurrogate import spec as description
 from simsurrogate.spec import DIRECTIONS, Axis, Field, Spec
 from solvers.contract import Parameters, Solver
 from solvers.navier_stokes.etdrk4 import ETDRK4
-from solvers.navier_stokes.forcing import FORCINGS, Steady
-from solvers.navier_stokes.initial import INITIALS, TaylorGreen, UnitField
+from solvers.navier_stokes.forcing import ForcingOptions, SteadyForcing, build_forcing
+from solvers.navier_stokes.initial import InitialOptions, TaylorGreen, build_initial
 from solvers.navier_stokes.invariants import FLOW_INVARIANTS, TRACER_INVARIANTS
-from solvers.navier_stokes.linear_terms import LinearTerms
-from solvers.navier_stokes.options import (
-    ForcingOptions,
-    HyperviscosityOptions,
-    InitialOptions,
-    RangeFromZero,
-    TracerOptions,
-    check_ranges,
-)
+from solvers.navier_stokes.linear_terms import HyperviscosityOptions, LinearTerms
+from solvers.navier_stokes.options import Positive, RangeFromZero, check_ranges
 from solvers.navier_stokes.resolution import check_cells, check_viscosity
+from solvers.navier_stokes.tracer import TracerOptions, initial_tracer, unused_tracer_options
 from solvers.navier_stokes.trajectory import FlowTrajectory
 from solvers.navier_stokes.transform import StateTransform
 from solvers.numerics.dealiased_fourier import FourierSlabs
 from solvers.numerics.grid import Grid
 from solvers.numerics.parameter_sampling import draw
 
-_Positive = Annotated[float, Gt(0)]
-
 
 class NavierStokes(Solver):
     """w_t + u . grad w = nu Lap w - nu_h (-Lap)^p w - mu w + f for the vorticity w (1/s), div u = 0.
 
-    The velocity u (m/s), of mean zero, is derived from w = v_x - u_y. A passive tracer s on request:
-    s_t + u . grad s = kappa Lap s. State (channels, *cells): vorticity, velocity_x, velocity_y and the
-    tracer; `advance` reads the vorticity and the tracer alone.
+    The velocity u (m/s) has the mean zero and is derived from w = v_x - u_y. On request the flow carries a
+    passive tracer s: s_t + u . grad s = kappa Lap s. A state (channels, *cells) holds vorticity, velocity_x,
+    velocity_y and the tracer; `advance` reads the vorticity and the tracer alone.
 
-    Pseudo-spectral with the 2/3 rule in space (`fourier`), ETDRK4 in time (`navier_stokes_etdrk4`).
+    Space is pseudo-spectral with the 2/3 rule (`dealiased_fourier`), time is ETDRK4 (`etdrk4`). The time
+    scale is the turn-over time: 1 over the largest rate at which initial state and forcing are expected to
+    strain the flow.
 
     Args:
-        extent: length of each axis, m.
-        resolution: cells of each axis, or one number for both; even, at least 8.
-        viscosity: range of nu, m^2/s; [0, 0] for none.
+        extent: the length of each axis, m.
+        resolution: the cells along each axis, or one number for both; even, at least 8.
+        viscosity: the range of nu, m^2/s; [0, 0] for none.
         hyperviscosity: p and the range of nu_h.
-        drag: range of mu, 1/s; [0, 0] for none.
+        drag: the range of mu, 1/s; [0, 0] for none.
         forcing: how f is drawn.
         initial: how w(x, 0) is drawn.
         tracer: whether there is a tracer, and how it is drawn.
-        time_step: declared step, s; None leaves it to the solver.
-        tolerance: error that a step may make in a field, over the field's root mean square.
+        time_step: the declared step, s; None for adaptive steps.
         communicator: the ranks that share one trajectory.
+        tolerance: the error of an adaptive step in a field, over the field's root mean square; no effect with
+            a declared step.
 
     Raises:
         UserError: a range in the wrong order, an odd or tiny grid, more ranks than rows, a viscosity that
             the grid cannot resolve, or initial states or a forcing finer than the grid.
     """
 
+    method = "pseudo-spectral with the 2/3 rule, exponential Runge-Kutta ETDRK4 of order 4"
+    order_in_time = 4.0
+    order_in_space = math.inf
+
     def __init__(
         self,
         *,
-        extent: Annotated[list[_Positive], Len(2, 2)],
+        extent: Annotated[list[Positive], Len(2, 2)],
         resolution: int | Annotated[list[int], Len(2, 2)],
         viscosity: RangeFromZero,
         hyperviscosity: HyperviscosityOptions,
@@ -74,51 +74,58 @@ class NavierStokes(Solver):
         forcing: ForcingOptions,
         initial: InitialOptions,
         tracer: TracerOptions,
-        time_step: _Positive | None,
-        tolerance: _Positive,
+        time_step: Positive | None,
         communicator: MPI.Intracomm,
+        tolerance: Positive = 1e-6,
     ):
         check_ranges(
-            viscosity=viscosity, hyperviscosity=hyperviscosity, drag=drag,
-            forcing=forcing, initial=initial, tracer=tracer,
+            {
+                "viscosity": viscosity, "hyperviscosity": hyperviscosity, "drag": drag,
+                "forcing": forcing, "initial": initial, "tracer": tracer,
+            }
         )  # fmt: skip
-        counts = [resolution] * 2 if isinstance(resolution, int) else resolution
-        check_cells(counts)
+        cells = [resolution] * 2 if isinstance(resolution, int) else resolution
+        check_cells(cells)
         self.communicator = communicator
-        self.grid = Grid(communicator, tuple(extent), tuple(counts), ("periodic", "periodic"))
+        self.grid = Grid(communicator, tuple(extent), tuple(cells), ("periodic", "periodic"))
         self.block = self.grid.block
         self._slabs = FourierSlabs(self.grid)
-        self._forcing = FORCINGS[forcing.kind](self._slabs, forcing)
-        self._initial = INITIALS[initial.kind](self.grid, initial)
-        self._tracer = (
-            UnitField(self.grid, "tracer", tracer.modes, tracer.correlation_length, tracer.spectral_exponent)
-            if tracer.present
-            else None
-        )
-        strain = max(self._initial.largest, self._forcing.strain)
+        self._forcing = build_forcing(forcing, self._slabs)
+        self._initial = build_initial(initial, self.grid)
+        self._tracer = initial_tracer(self.grid, tracer)
+        strain_rate = max(self._initial.strain_rate, self._forcing.strain_rate)
         check_viscosity(
             self.grid,
-            strain=strain,
+            strain_rate=strain_rate,
             viscosity=viscosity[0],
             hyperviscosity=hyperviscosity.range[0],
             order=hyperviscosity.order,
             cause=f"initial.kind={initial.kind}"
-            if strain == self._initial.largest
+            if strain_rate == self._initial.strain_rate
             else f"forcing.kind={forcing.kind}",
         )
+        self.time_scale = 1 / strain_rate
         self._linear_terms = LinearTerms(viscosity, hyperviscosity, drag, tracer)
         self._transform = StateTransform(self._slabs, num_fields=2 if tracer.present else 1)
         self._stepper = ETDRK4(self._transform, time_step, tolerance)
-        self.method = "pseudo-spectral with the 2/3 rule, exponential Runge-Kutta ETDRK4 of order 4"
         self.spec = self._describe()
 
+    @classmethod
+    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the options without effect next to the others, see `Solver.unused_options`."""
+        yield from (f"tracer.{name}" for name in unused_tracer_options(options["tracer"]))
+        if options["hyperviscosity"]["range"][1] == 0:
+            yield "hyperviscosity.order"
+        if options["time_step"] is not None:
+            yield "tolerance"
+
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
-        """See `Solver.sample`."""
-        drawn: Parameters = {**draw(self.spec.parameters, rng, outside)}
-        for part in (self._forcing, self._initial, self._tracer):
-            if part:
-                drawn.update(part.draw_arrays(rng))
-        return drawn
+        """Draw the scalars, then the arrays of forcing, vorticity and tracer, see `Solver.sample`."""
+        parameters: Parameters = {**draw(self.spec.parameters, rng, outside)}
+        for family in (self._forcing, self._initial, self._tracer):
+            if family:
+                parameters.update(family.draw_arrays(rng))
+        return parameters
 
     def prepare(self, parameters: Parameters) -> FlowTrajectory:
         """Return the trajectory of these parameters, see `Solver.prepare`."""
@@ -149,54 +156,57 @@ class NavierStokes(Solver):
         derivative: Callable[..., Any],
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """See `Solver.residual`: `divergence` and `curl` in 1/s, `vorticity` in s^-2, `tracer` in 1/s.
+        """Return `divergence` and `curl` in 1/s, `vorticity` in s^-2 and `tracer` in 1/s.
 
-        A ring of random waves is no arithmetic of the fields: with it there is no `vorticity` among them.
+        See `Solver.residual`. A ring of random waves is not a function of the fields: the residual then has
+        no `vorticity`.
         """
         u, v, vorticity = fields["velocity_x"], fields["velocity_y"], fields["vorticity"]
 
         def laplacian(values: Any) -> Any:
             return derivative(derivative(values, "x"), "x") + derivative(derivative(values, "y"), "y")
 
-        def advected(values: Any) -> Any:
+        def material_derivative(values: Any) -> Any:
             return derivative(values, "t") + u * derivative(values, "x") + v * derivative(values, "y")
 
-        found = {
+        residuals = {
             "divergence": derivative(u, "x") + derivative(v, "y"),
             "curl": vorticity - derivative(v, "x") + derivative(u, "y"),
         }
-        if self.spec.autonomous:
-            left = advected(vorticity)
+        if self._forcing.autonomous:
+            residual = material_derivative(vorticity)
             if "viscosity" in parameters:
-                left = left - parameters["viscosity"] * laplacian(vorticity)
+                residual = residual - parameters["viscosity"] * laplacian(vorticity)
             if "hyperviscosity" in parameters:
                 power = vorticity
                 for _ in range(self._linear_terms.order):
                     power = -laplacian(power)
-                left = left + parameters["hyperviscosity"] * power
+                residual = residual + parameters["hyperviscosity"] * power
             if "drag" in parameters:
-                left = left + parameters["drag"] * vorticity
-            found["vorticity"] = left - fields["forcing"] if self.spec.coefficient_fields else left
+                residual = residual + parameters["drag"] * vorticity
+            if self.spec.coefficient_fields:
+                residual = residual - fields["forcing"]
+            residuals["vorticity"] = residual
         if self._tracer:
-            left = advected(fields["tracer"])
+            residual = material_derivative(fields["tracer"])
             if "tracer_diffusivity" in parameters:
-                left = left - parameters["tracer_diffusivity"] * laplacian(fields["tracer"])
-            found["tracer"] = left
-        return found
+                residual = residual - parameters["tracer_diffusivity"] * laplacian(fields["tracer"])
+            residuals["tracer"] = residual
+        return residuals
 
     def initial_condition(
         self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
     ) -> dict[str, Any]:
-        """See `Solver.initial_condition`."""
+        """Return vorticity, velocity and forcing at any points, see `Solver.initial_condition`."""
         if not self.spec.parametric or not isinstance(self._initial, TaylorGreen):
             return super().initial_condition(coordinates, parameters, xp)
-        found = self._initial.at(coordinates, parameters, xp)
-        if isinstance(self._forcing, Steady):
-            wave = self._forcing.wave(coordinates, xp)
-            found["forcing"] = parameters["forcing_amplitude"] * wave
-        return found
+        channels = self._initial.at(coordinates, parameters, xp)
+        if isinstance(self._forcing, SteadyForcing):
+            channels["forcing"] = parameters["forcing_amplitude"] * self._forcing.wave(coordinates, xp)
+        return channels
 
     def _describe(self) -> Spec:
+        """Return the description of the problem."""
         axes = tuple(
             Axis(name, "m", count, 0.0, length, "periodic")
             for name, count, length in zip(DIRECTIONS, self.grid.resolution, self.grid.extent, strict=False)
@@ -219,6 +229,6 @@ class NavierStokes(Solver):
             coefficient_fields=self._forcing.fields,
             parameters=(*self._linear_terms.parameters, *self._forcing.parameters, *self._initial.parameters),
             invariants=invariants,
-            autonomous=not isinstance(self._forcing, FORCINGS["ring"]),
+            autonomous=self._forcing.autonomous,
             parametric=self._initial.parametric and self._forcing.parametric and self._tracer is None,
         )

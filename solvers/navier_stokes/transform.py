@@ -53,7 +53,7 @@ class StateTransform:
         """Return the state of these coefficients; the velocity is derived from the vorticity."""
         plane, scale = self._plane, self.scale
         state = np.empty((len(coefficients) + 2, *self.slabs.grid.block_shape))
-        kernels.emit(plane.coefficients, coefficients[:1], self.waves, scale)
+        kernels.velocity_coefficients(plane.coefficients, coefficients[:1], self.waves, scale)
         plane.inverse()
         state[1], state[2] = plane.physical[0].real, plane.physical[0].imag
         has_tracer = len(coefficients) == 2

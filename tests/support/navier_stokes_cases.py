@@ -1,4 +1,4 @@
-"""The Navier-Stokes solver from its shipped YAML with some options changed, and what its tests share."""
+"""The Navier-Stokes solver from its shipped YAML with some options changed, and helpers of its tests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import configs
 from pipeline.config.build import build_solver
 from solvers.contract import Parameters
 from solvers.navier_stokes import NavierStokes
+from solvers.navier_stokes.trajectory import FlowTrajectory
 
 UNFORCED: dict[str, Any] = {"forcing": {"kind": "none"}}
 TRACER: dict[str, Any] = {"tracer": {"present": True, "modes": 6}}
@@ -29,7 +30,7 @@ LIVELY: dict[str, Any] = {
 
 
 def flow(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> NavierStokes:
-    """The shipped solver; `changes` go over its options, nested ones key by key."""
+    """Return the shipped solver with changed options; mappings change single keys of a group."""
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "navier_stokes.yaml").read_text())
     for name, value in changes.items():
         options[name] = options[name] | value if isinstance(value, dict) else value
@@ -39,28 +40,35 @@ def flow(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> NavierS
 
 
 def sampled(solver: NavierStokes, seed: int = 0) -> Parameters:
+    """Return the parameters that the solver draws from a seed."""
     return solver.sample(np.random.default_rng(seed))
 
 
-def mesh(solver: NavierStokes) -> list[np.ndarray]:
-    """The coordinates x and y of the cells of one rank's solver."""
+def prepared(**changes: Any) -> FlowTrajectory:
+    """Return the trajectory of the first drawn parameters of the shipped solver with changed options."""
+    solver = flow(**changes)
+    return solver.prepare(sampled(solver))
+
+
+def mesh(solver: NavierStokes) -> tuple[np.ndarray, ...]:
+    """Return the coordinates x and y of the cells of one rank's solver."""
     return np.meshgrid(*(solver.grid.coordinates(axis) for axis in solver.grid.axes), indexing="ij")
 
 
 def with_vorticity(vorticity: np.ndarray, tracer: np.ndarray | None = None) -> np.ndarray:
-    """A state to advance from: the velocity in it is not read."""
+    """Return a state to advance from; its velocity is NaN, as `advance` does not read it."""
     unread = np.full_like(vorticity, np.nan)
     return np.array([vorticity, unread, unread] + ([] if tracer is None else [tracer]))
 
 
 def spectral_derivative(values: np.ndarray, axis: int, length: float) -> np.ndarray:
-    """Along one of the last two axes of a periodic box, numbered from the end."""
+    """Return the derivative along one of the last two axes of a periodic box, numbered from the end."""
     count = values.shape[axis]
     wave_numbers = 2 * np.pi * np.fft.fftfreq(count, length / count)
     wave_numbers[count // 2] = 0.0
     shape = [1] * values.ndim
     shape[axis] = count
-    found: np.ndarray = np.fft.ifft(
+    derivative: np.ndarray = np.fft.ifft(
         1j * wave_numbers.reshape(shape) * np.fft.fft(values, axis=axis), axis=axis
     ).real
-    return found
+    return derivative

@@ -1,4 +1,4 @@
-"""Random ring forcing of the Navier-Stokes equation: its rate and its ring, a function of time."""
+"""Random ring forcing of the Navier-Stokes equation: its rate, its waves, and its dependence on time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from tests.support.heat_cases import error
-from tests.support.navier_stokes_cases import flow, sampled, with_vorticity
+from tests.support.navier_stokes_cases import flow, prepared, sampled, with_vorticity
 
 RING: dict[str, Any] = {
     "resolution": [32, 28],
     "extent": [1.0, 0.8],
     "forcing": {"kind": "ring", "ring": [20.0, 55.0], "injection_rate": [1e-3, 1e-3], "renewal": 0.05},
 }
-#: Waves of `RING`: k^2 = (2 pi x)^2 + (2 pi y / 0.8)^2 between 20^2 and 55^2, one of each pair k, -k.
-WAVES = (
+#: The number of waves of `RING`: k^2 = (2 pi x)^2 + (2 pi y / 0.8)^2 in [20^2, 55^2], one of each pair k, -k.
+NUM_WAVES = (
     sum(
         20**2 <= (2 * np.pi * x) ** 2 + (2 * np.pi * y / 0.8) ** 2 <= 55**2
         for x in range(-9, 10)
@@ -25,35 +25,32 @@ WAVES = (
     )
     // 2
 )
+REST = with_vorticity(np.zeros((32, 28)))
 
 
-def test_energy_is_injected_at_the_stated_mean_rate() -> None:
-    # From rest and without viscosity the mean energy after n intervals is e n T, whatever the flow does.
-    # That of each wave is exponentially distributed: the mean of so many has a standard deviation of 1.4 %.
+def test_the_mean_rate_of_injected_energy_is_the_stated_rate() -> None:
+    # From rest and without viscosity the mean energy after n intervals is e n T in any flow. The energy of
+    # each wave is exponentially distributed: the mean over all waves has a standard deviation of 1.4 %.
     solver = flow(**RING)
     rng = np.random.default_rng(3)
-    rest = with_vorticity(np.zeros(solver.grid.block_shape))
-    found = []
+    energies = []
     for _ in range(100):
-        parameters = solver.sample(rng) | {"viscosity": 0.0}
-        state = solver.prepare(parameters).advance(rest, 0.0, 0.5)
-        found.append(solver.prepare(parameters).invariants(state)["energy"])
-    deviation = 1 / np.sqrt(WAVES * len(found))
+        trajectory = solver.prepare(solver.sample(rng) | {"viscosity": 0.0})
+        energies.append(trajectory.invariants(trajectory.advance(REST, 0.0, 0.5))["energy"])
+    deviation = 1 / np.sqrt(NUM_WAVES * len(energies))
     assert deviation < 0.02
-    assert np.mean(found) == pytest.approx(1e-3 * 0.5, rel=4 * deviation)
-    assert np.std(found) > 0.02 * np.mean(found)
+    assert np.mean(energies) == pytest.approx(1e-3 * 0.5, rel=4 * deviation)
+    assert np.std(energies) > 0.02 * np.mean(energies)
 
 
-def test_one_interval_has_the_waves_of_the_ring_alone() -> None:
-    solver = flow(**RING)
-    rest = with_vorticity(np.zeros(solver.grid.block_shape))
-    # So short a time that f does not turn: w = f t.
-    vorticity = solver.prepare(sampled(solver)).advance(rest, 0.0, 1e-6)[0] / 1e-6
+def test_one_interval_has_exactly_the_waves_of_the_ring() -> None:
+    # In so short a time the flow does not turn f: w = f t.
+    vorticity = prepared(**RING).advance(REST, 0.0, 1e-6)[0] / 1e-6
     power = np.abs(np.fft.fft2(vorticity)) ** 2
     x, y = (2 * np.pi * np.fft.fftfreq(n, length / n) for n, length in ((32, 1.0), (28, 0.8)))
     wave_number = np.hypot(x[:, None], y)
     inside = (wave_number >= 20) & (wave_number <= 55)
-    assert np.sum(inside) == 2 * WAVES
+    assert np.sum(inside) == 2 * NUM_WAVES
     assert np.min(power[inside]) > 1e-8 * np.max(power)
     assert np.max(power[~inside]) < 1e-8 * np.min(power[inside])
 
@@ -61,29 +58,30 @@ def test_one_interval_has_the_waves_of_the_ring_alone() -> None:
 def test_the_output_cadence_does_not_change_the_forcing() -> None:
     solver = flow(**RING, tolerance=1e-9)
     parameters = sampled(solver)
-    start = solver.prepare(parameters).initial_state
-    once = solver.prepare(parameters).advance(start, 0.0, 0.3)
+    trajectory = solver.prepare(parameters)
+    start = trajectory.initial_state
+    end = trajectory.advance(start, 0.0, 0.3)
     for times in (np.linspace(0, 0.3, 7), np.linspace(0, 0.3, 12), [0.0, 0.01, 0.26, 0.3]):
         state = start
-        for time, end in itertools.pairwise(times):
-            state = solver.prepare(parameters).advance(state, time, end - time)
-        assert error(state, once) < 1e-8
-    other = parameters | {"forcing_key": parameters["forcing_key"][::-1].copy()}
-    assert error(solver.prepare(other).advance(start, 0.0, 0.3), once) > 0.1
-    assert error(solver.prepare(parameters).advance(start, 10.0, 0.3), once) > 0.1
+        for time, next_time in itertools.pairwise(times):
+            state = trajectory.advance(state, time, next_time - time)
+        assert error(state, end) < 1e-8
+    other = solver.prepare(parameters | {"forcing_key": parameters["forcing_key"][::-1].copy()})
+    assert error(other.advance(start, 0.0, 0.3), end) > 0.1
+    assert error(trajectory.advance(start, 10.0, 0.3), end) > 0.1
 
 
 def test_the_forcing_is_the_same_field_on_a_finer_grid() -> None:
     coarse, fine = flow(**RING), flow(**RING | {"resolution": [96, 84]})
     parameters = sampled(coarse)
-    ends = [
+    coarse_end, fine_end = (
         solver.prepare(parameters).advance(with_vorticity(np.zeros(solver.grid.block_shape)), 0.02, 1e-6)
         for solver in (coarse, fine)
-    ]
-    assert error(ends[1][:, 1::3, 1::3], ends[0]) < 1e-9
+    )
+    assert error(fine_end[:, 1::3, 1::3], coarse_end) < 1e-9
 
 
-def test_only_the_ring_depends_on_time_and_is_no_arithmetic_of_the_fields() -> None:
+def test_only_the_ring_depends_on_time_and_has_no_vorticity_residual() -> None:
     ring, steady = flow(**RING), flow()
     assert steady.spec.autonomous
     assert not ring.spec.autonomous

@@ -1,4 +1,4 @@
-"""A generated trajectory against another discretisation of the same equation, by another method."""
+"""A generated trajectory against a velocity code: another form of the equation, and another method."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ CELLS = 32
 def primitive(
     start: np.ndarray, force: np.ndarray, viscosity: float, kappa: float, duration: float
 ) -> np.ndarray:
-    """(u, v, s) of u_t + u . grad u + grad p = nu Lap u + F, curl F = force, s_t + u . grad s = kappa Lap s.
+    """Return (u, v, s) after `duration` by the equations of the velocity.
 
-    Galerkin in the waves below a third of the cells: products on a grid of twice the cells, the pressure by
-    projection, Dormand-Prince of order 8 in time.
+    u_t + u . grad u + grad p = nu Lap u + F, curl F = force, s_t + u . grad s = kappa Lap s. Galerkin in the
+    waves below a third of the cells: products on a grid of twice the cells, the pressure by projection,
+    Dormand-Prince of order 8 in time.
     """
     k = 2 * np.pi * np.fft.fftfreq(CELLS, 1 / CELLS)
     keep = np.abs(k) < 2 * np.pi * CELLS / 3
     kx, ky = np.meshgrid(k[keep], k[keep], indexing="ij")
     squared = np.where(kx**2 + ky**2 > 0, kx**2 + ky**2, 1.0)
-    places = np.ix_(*[np.round(k[keep] / (2 * np.pi)).astype(int)] * 2)
+    indices = np.ix_(*[np.round(k[keep] / (2 * np.pi)).astype(int)] * 2)
     nu = np.array([viscosity, viscosity, kappa])[:, None, None]
 
     def coefficients(field: np.ndarray) -> np.ndarray:
         count = field.shape[-1]
-        return (np.fft.fft2(field) / count**2)[(..., *places)]
+        return (np.fft.fft2(field) / count**2)[(..., *indices)]
 
     def values(modes: np.ndarray, count: int) -> np.ndarray:
         full = np.zeros((*modes.shape[:-2], count, count), complex)
-        full[(..., *places)] = modes
+        full[(..., *indices)] = modes
         return np.fft.ifft2(full).real * count**2
 
     curl = coefficients(force)
@@ -69,17 +70,17 @@ def test_a_velocity_code_reproduces_the_last_frame_of_a_shard(tmp_path: Path) ->
     succeeded(stage("generate", *options))
     (shard,) = (tmp_path / "dataset" / "data" / "train").glob("*.hdf5")
     with h5py.File(shard) as file:
-        scalars, flows = file["t0_fields"], file["t1_fields/velocity"][:]
-        states = np.stack([flows[..., 0], flows[..., 1], scalars["tracer"][:]], axis=2)
+        scalars, velocities = file["t0_fields"], file["t1_fields/velocity"][:]
+        states = np.stack([velocities[..., 0], velocities[..., 1], scalars["tracer"][:]], axis=2)
         vorticity, forces = scalars["vorticity"][:], scalars["forcing"][:]
-        drawn = [file["scalars"][name][:] for name in ("viscosity", "tracer_diffusivity")]
-    for number in range(2):
-        (first, *_, last), force = states[number], forces[number]
-        nu, kappa = (float(values[number]) for values in drawn)
-        found = primitive(first, force, nu, kappa, 0.8)
+        coefficients = [file["scalars"][name][:] for name in ("viscosity", "tracer_diffusivity")]
+    for index in range(2):
+        (first, *_, last), force = states[index], forces[index]
+        nu, kappa = (float(values[index]) for values in coefficients)
+        reference = primitive(first, force, nu, kappa, 0.8)
         assert error(first, last) > 0.3
         for channel in range(3):
-            assert error(last[channel], found[channel]) < 1e-6
-        u, v = found[0], found[1]
+            assert error(last[channel], reference[channel]) < 1e-6
+        u, v = reference[0], reference[1]
         curl = spectral_derivative(v, -2, 1.0) - spectral_derivative(u, -1, 1.0)
-        assert error(vorticity[number, -1], curl) < 1e-6
+        assert error(vorticity[index, -1], curl) < 1e-6

@@ -1,4 +1,4 @@
-"""The initial states of the Navier-Stokes solver: their law, and that the grid has no part in them."""
+"""The initial states of the Navier-Stokes solver: their law, and their independence of the grid."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from solvers.navier_stokes import NavierStokes
 from tests.support.heat_cases import error
-from tests.support.navier_stokes_cases import TRACER, UNFORCED, flow, mesh, sampled
+from tests.support.navier_stokes_cases import TRACER, UNFORCED, flow, mesh, prepared, sampled
 
 KINDS: dict[str, dict[str, Any]] = {
     "matern": {"kind": "matern", "modes": 12},
@@ -24,34 +25,38 @@ def test_parameters_are_the_same_trajectory_on_a_finer_grid(kind: str) -> None:
     options: dict[str, Any] = {"extent": [1.0, 0.8], "initial": KINDS[kind], **TRACER}
     coarse, fine = flow(**options, resolution=[64, 48]), flow(**options, resolution=[192, 144])
     parameters = sampled(coarse)
-    drawn = sampled(fine)
-    assert all(np.array_equal(parameters[name], drawn[name]) for name in parameters)
-    states = [solver.prepare(parameters).initial_state for solver in (coarse, fine)]
+    fine_parameters = sampled(fine)
+    assert all(np.array_equal(parameters[name], fine_parameters[name]) for name in parameters)
+    trajectories = [solver.prepare(parameters) for solver in (coarse, fine)]
+    starts = [trajectory.initial_state for trajectory in trajectories]
     # Every third cell of the fine grid has the centre of a cell of the coarse one; Gaussians and sech^2 have
     # waves that the coarse grid drops.
     bound = 1e-12 if kind in {"matern", "random_field", "taylor_green"} else 1e-3
-    assert error(states[1][:, 1::3, 1::3], states[0]) < bound
-    ends = [
-        solver.prepare(parameters).advance(state, 0.0, 0.5)
-        for solver, state in zip((coarse, fine), states, strict=True)
-    ]
-    assert error(ends[0], states[0]) > 0.01
+    assert error(starts[1][:, 1::3, 1::3], starts[0]) < bound
+    ends = [trajectory.advance(trajectory.initial_state, 0.0, 0.5) for trajectory in trajectories]
+    assert error(ends[0], starts[0]) > 0.01
     assert error(ends[1][:, 1::3, 1::3], ends[0]) < 1e-3
+
+
+def mean_power(solver: NavierStokes, draws: int, seed: int) -> np.ndarray:
+    """Return the mean over draws of the squared Fourier coefficients of the initial vorticity."""
+    rng = np.random.default_rng(seed)
+    vorticities = [solver.prepare(solver.sample(rng)).initial_state[0] for _ in range(draws)]
+    coefficients = np.fft.fft2(vorticities) / vorticities[0].size
+    mean: np.ndarray = np.mean(np.abs(coefficients) ** 2, axis=0)
+    return mean
 
 
 def test_the_matern_field_has_the_variance_of_its_law_in_each_mode() -> None:
     # N(0, 7^1.5 (-Lap + 49)^-2.5) on the unit square: a normalised Fourier mode has that eigenvalue.
     solver = flow(resolution=24, viscosity=[1e-2, 1e-2], initial={"kind": "matern", "modes": 15}, **UNFORCED)
-    rng = np.random.default_rng(0)
     draws = 1500
-    power = np.zeros((24, 24))
-    for _ in range(draws):
-        power += np.abs(np.fft.fft2(solver.prepare(solver.sample(rng)).initial_state[0]) / 24**2) ** 2 / draws
+    power = mean_power(solver, draws, seed=0)
     x, y = np.meshgrid(*[np.fft.fftfreq(24, 1 / 24)] * 2, indexing="ij")
     expected = 7**1.5 * (4 * np.pi**2 * (x**2 + y**2) + 49) ** -2.5
     kept = (np.maximum(abs(x), abs(y)) <= 7) & (x**2 + y**2 > 0)
     assert np.all(power[~kept] < 1e-20)
-    # |c|^2 of a complex coefficient is exponentially distributed; 112 independent ones.
+    # |c|^2 of a complex coefficient is exponentially distributed; 112 of them are independent.
     assert np.max(np.abs(power[kept] / expected[kept] - 1)) < 5 / np.sqrt(draws)
     assert np.mean(power[kept] / expected[kept]) == pytest.approx(1, abs=4 / np.sqrt(112 * draws))
 
@@ -59,11 +64,8 @@ def test_the_matern_field_has_the_variance_of_its_law_in_each_mode() -> None:
 def test_a_random_field_has_its_amplitude_and_spectrum() -> None:
     options = {"kind": "random_field", "amplitude": [2.0, 2.0], "modes": 9, "correlation_length": 0.1}
     solver = flow(resolution=32, viscosity=[1e-2, 1e-2], initial=options, **UNFORCED)
-    rng = np.random.default_rng(1)
     draws = 600
-    power = np.zeros((32, 32))
-    for _ in range(draws):
-        power += np.abs(np.fft.fft2(solver.prepare(solver.sample(rng)).initial_state[0]) / 32**2) ** 2 / draws
+    power = mean_power(solver, draws, seed=1)
     assert np.sum(power) == pytest.approx(4.0, rel=0.05)
     for x, y in ((1, 0), (0, 1), (1, 1), (2, 1), (0, 3)):
         expected = ((1 + 0.01 * 4 * np.pi**2 * (x**2 + y**2)) / (1 + 0.01 * 4 * np.pi**2)) ** -5
@@ -82,13 +84,12 @@ def test_vortices_are_gaussians_of_their_peaks() -> None:
 
 
 def test_a_rippled_shear_layer_rolls_up() -> None:
-    solver = flow(
+    trajectory = prepared(
         resolution=64, viscosity=[2e-4, 2e-4], **UNFORCED,
         initial={"kind": "shear_layers", "amplitude": [10.0, 10.0], "thickness": [0.04, 0.04]},
         hyperviscosity={"order": 2, "range": [2e-7, 2e-7]},
     )  # fmt: skip
-    parameters = sampled(solver)
-    state = solver.prepare(parameters).initial_state
+    state = trajectory.initial_state
     vorticity = state[0].mean(axis=0)
     assert np.argmin(vorticity) in {15, 16}
     assert np.argmax(vorticity) in {47, 48}
@@ -98,6 +99,6 @@ def test_a_rippled_shear_layer_rolls_up() -> None:
     # The longest wave grows, slower than the fastest of tanh layers, at 0.19 of the shear (Michalke 1964).
     speeds = []
     for _ in range(3):
-        state = solver.prepare(parameters).advance(state, 0.0, 0.5)
+        state = trajectory.advance(state, 0.0, 0.5)
         speeds.append(np.linalg.norm(np.fft.rfft(state[2], axis=0)[1]))
     assert 0.1 * 10 < np.log(speeds[2] / speeds[1]) / 0.5 < 0.19 * 10

@@ -1,4 +1,4 @@
-"""A flow does not depend on how many ranks share it."""
+"""A flow is the same on every number of ranks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def report() -> Any:
 def test_one_to_four_ranks_agree_to_round_off(report: Any) -> None:
     differences = report["differences"]
     assert len(differences) == len(CASES) * (RANKS - 1)
-    too_far = {name: found for name, found in differences.items() if not max(found.values()) < 1e-11}
-    assert not too_far
+    too_large = {name: values for name, values in differences.items() if not max(values.values()) < 1e-11}
+    assert not too_large
 
 
 def test_all_ranks_take_the_same_steps(report: Any) -> None:
-    assert {found["counts"] for found in report["differences"].values()} == {0.0}
+    assert {values["counts"] for values in report["differences"].values()} == {0.0}
 
 
 def test_a_nan_on_one_rank_ends_the_trajectory_on_all(report: Any) -> None:

@@ -1,4 +1,4 @@
-"""Solved flows fulfil the equation that the residual writes down, and see each of its terms."""
+"""The residual vanishes for solved flows and depends on each of its terms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from solvers.contract import Parameters
 from solvers.navier_stokes import NavierStokes
 from tests.support.navier_stokes_cases import flow, sampled, spectral_derivative
 
-#: A flow with waves so long that what its products have beyond the kept ones is below 1e-9.
+#: A flow of waves so long that the dropped part of their products is below 1e-9.
 SMOOTH: dict[str, Any] = {
     "extent": [1.0, 0.8],
     "resolution": [96, 80],
@@ -29,36 +29,35 @@ FORCINGS: dict[str, dict[str, Any]] = {
     "diagonal": {"kind": "diagonal", "amplitude": [2.0, 2.0]},
 }
 STEP = 4e-3
-#: The derivative in the middle of seven values, of sixth order.
+#: The weights of the derivative of sixth order in the middle of seven frames.
 SLOPE = np.array([-1, 9, -45, 0, 45, -9, 1]) / (60 * STEP)
 
 
 def derivative(values: np.ndarray, axis: str) -> np.ndarray:
-    """Of seven frames on the box of `SMOOTH`; along t that of the frame in the middle."""
+    """Return the derivative of seven frames on the box of `SMOOTH`; along t only in the middle frame."""
     if axis == "t":
         return np.tensordot(SLOPE, values, axes=1)[None]
-    place, length = {"x": (-2, 1.0), "y": (-1, 0.8)}[axis]
-    return spectral_derivative(values, place, length)
+    array_axis, length = {"x": (-2, 1.0), "y": (-1, 0.8)}[axis]
+    return spectral_derivative(values, array_axis, length)
 
 
 def solved(solver: NavierStokes, parameters: Parameters) -> dict[str, np.ndarray]:
-    """The fields of seven frames."""
-    frames = [solver.prepare(parameters).advance(solver.prepare(parameters).initial_state, 0.0, 0.1)]
-    for number in range(6):
-        frames.append(solver.prepare(parameters).advance(frames[-1], 0.1 + number * STEP, STEP))
+    """Return the fields of seven frames by channel."""
+    trajectory = solver.prepare(parameters)
+    frames = [trajectory.advance(trajectory.initial_state, 0.0, 0.1)]
+    for index in range(6):
+        frames.append(trajectory.advance(frames[-1], 0.1 + index * STEP, STEP))
     channels = np.swapaxes(np.array(frames), 0, 1)
-    names = ("vorticity", "velocity_x", "velocity_y", "tracer")
-    forcing = dict.fromkeys(
-        (field.name for field in solver.spec.coefficient_fields),
-        solver.prepare(parameters).coefficient_fields,
-    )
-    return dict(zip(names, channels, strict=True)) | forcing
+    fields = dict(zip(solver.spec.channels, channels, strict=True))
+    for name in solver.spec.coefficient_channels:
+        fields[name] = trajectory.coefficient_fields
+    return fields
 
 
-def left_over(
+def relative_residuals(
     solver: NavierStokes, fields: dict[str, np.ndarray], parameters: Parameters
 ) -> dict[str, float]:
-    """The root mean square of each residual in the middle frame, over that of what the equation balances."""
+    """Return the root mean square of each residual in the middle frame, over that of a term it balances."""
     scales = {
         "divergence": derivative(fields["velocity_x"], "x"),
         "curl": fields["vorticity"],
@@ -84,20 +83,20 @@ def left_over(
         ("diagonal", LINEAR),
     ],
 )
-def test_a_solved_flow_leaves_no_residual_but_where_a_term_is_wrong(
+def test_the_residual_of_a_solved_flow_is_zero_unless_a_term_is_wrong(
     forcing: str, terms: tuple[str, ...]
 ) -> None:
     solver = flow(**SMOOTH, forcing=FORCINGS[forcing])
     parameters = sampled(solver) | {term: 0.0 for term in LINEAR if term not in terms}
     fields = solved(solver, parameters)
-    exact = left_over(solver, fields, parameters)
+    exact = relative_residuals(solver, fields, parameters)
     assert max(exact.values()) < 1e-8
     for term in terms:
         equation = "tracer" if term == "tracer_diffusivity" else "vorticity"
-        wrong = left_over(solver, fields, parameters | {term: 1.01 * parameters[term]})
+        wrong = relative_residuals(solver, fields, parameters | {term: 1.01 * parameters[term]})
         assert wrong.pop(equation) > 5e-5
         assert all(wrong[name] == exact[name] for name in wrong)
     for name in fields.keys() & {"velocity_x", "velocity_y", "forcing"}:
-        wrong = left_over(solver, fields | {name: 1.01 * fields[name]}, parameters)
-        seen = {"vorticity"} if name == "forcing" else wrong.keys()
-        assert all(wrong[equation] > 1e-3 for equation in seen)
+        wrong = relative_residuals(solver, fields | {name: 1.01 * fields[name]}, parameters)
+        affected = {"vorticity"} if name == "forcing" else wrong.keys()
+        assert all(wrong[equation] > 1e-3 for equation in affected)

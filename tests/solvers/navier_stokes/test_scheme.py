@@ -1,9 +1,9 @@
-"""The order of the Navier-Stokes scheme, what it conserves, and how it chooses its steps."""
+"""The orders of the Navier-Stokes scheme, what it conserves, and how it chooses its steps."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import math
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ import pytest
 
 from solvers.contract import Parameters
 from solvers.navier_stokes import NavierStokes
-from solvers.navier_stokes.etdrk4 import weights
+from solvers.navier_stokes.exponential_weights import weights
 from tests.support.heat_cases import error, order
-from tests.support.navier_stokes_cases import LIVELY, UNFORCED, flow, sampled, spectral_derivative
+from tests.support.navier_stokes_cases import LIVELY, UNFORCED, flow, prepared, sampled, spectral_derivative
 
 RING: dict[str, Any] = {
     "kind": "ring",
@@ -23,38 +23,71 @@ RING: dict[str, Any] = {
 }
 
 
-def turned(solver: NavierStokes, parameters: Parameters, duration: float = 0.5) -> np.ndarray:
-    return advanced(solver, parameters, duration)[0]
-
-
-def advanced(
-    solver: NavierStokes, parameters: Parameters, duration: float = 0.5
-) -> tuple[np.ndarray, Mapping[str, int]]:
+def advanced(solver: NavierStokes, parameters: Parameters, duration: float = 0.5) -> np.ndarray:
+    """Return the state after `duration` from the initial state."""
     trajectory = solver.prepare(parameters)
-    return trajectory.advance(trajectory.initial_state, 0.0, duration), trajectory.counts
+    return trajectory.advance(trajectory.initial_state, 0.0, duration)
 
 
 @pytest.mark.parametrize("forcing", [{"kind": "none"}, {"kind": "diagonal", "amplitude": [5.0, 5.0]}, RING])
-def test_the_order_is_four(forcing: dict[str, Any]) -> None:
+def test_the_order_in_time_is_the_declared_four(forcing: dict[str, Any]) -> None:
     steps = [1 / 32, 1 / 64, 1 / 128, 1 / 1024]
     solvers = [flow(**LIVELY, forcing=forcing, time_step=step) for step in steps]
+    assert {solver.order_in_time for solver in solvers} == {4}
     parameters = sampled(solvers[0])
-    *ends, exact = (turned(solver, parameters) for solver in solvers)
+    *ends, reference = (advanced(solver, parameters) for solver in solvers)
     for channel in (0, 3):
-        errors = [error(end[channel], exact[channel]) for end in ends]
+        errors = [error(end[channel], reference[channel]) for end in ends]
         assert errors[0] < 0.05
         assert errors[-1] > 1e-12
         assert order(errors) == pytest.approx(4, abs=0.2)
 
 
-def test_the_order_is_four_where_viscosity_is_stiff() -> None:
+def test_the_order_in_time_is_four_where_viscosity_is_stiff() -> None:
     # The largest kept wave decays by exp(-10) in the longest of the steps.
     options = LIVELY | {"viscosity": [0.1, 0.1], "initial": LIVELY["initial"] | {"amplitude": [20.0, 20.0]}}
     steps = [1 / 64, 1 / 128, 1 / 256, 1 / 2048]
     solvers = [flow(**options, **UNFORCED, time_step=step) for step in steps]
     parameters = sampled(solvers[0])
-    *ends, exact = (turned(solver, parameters, 0.125) for solver in solvers)
-    assert order([error(end, exact) for end in ends]) == pytest.approx(4, abs=0.2)
+    *ends, reference = (advanced(solver, parameters, 0.125) for solver in solvers)
+    assert order([error(end, reference) for end in ends]) == pytest.approx(4, abs=0.2)
+
+
+def test_the_error_in_space_falls_faster_than_by_any_usual_order() -> None:
+    cells = [24, 36, 48, 96]
+    options = LIVELY | {"extent": [1.0, 1.0]}
+    solvers = [flow(**options | {"resolution": count}, **UNFORCED, time_step=1 / 256) for count in cells]
+    assert {solver.order_in_space for solver in solvers} == {math.inf}
+    parameters = sampled(solvers[0])
+    # Cell centres differ from grid to grid, so the coefficients of the longest waves at the origin compare.
+    waves = []
+    for solver, count in zip(solvers, cells, strict=True):
+        phase = np.exp(-1j * np.pi / count * np.add.outer(np.arange(5), np.arange(5)))
+        state = advanced(solver, parameters, 0.25)
+        waves.append(np.fft.fft2(state)[:, :5, :5] / count**2 * phase)
+    *errors, _ = (error(coefficients, waves[-1]) for coefficients in waves)
+    assert errors[0] < 1e-5
+    assert order(errors[:2], 36 / 24) > 15
+    assert order(errors[1:], 48 / 36) > 15
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        UNFORCED | {"initial": {"kind": "random_field", "amplitude": [2.0, 3.0]}},
+        UNFORCED | {"initial": {"kind": "vortices", "amplitude": [10.0, 10.0]}, "viscosity": [2e-3, 2e-3]},
+        UNFORCED | {"initial": {"kind": "taylor_green"}},
+        {"forcing": {"kind": "kolmogorov", "amplitude": [1.0, 1.0]}},
+        {"forcing": {"kind": "ring"}},
+        {},
+    ],
+)
+def test_a_flow_changes_by_about_its_own_size_in_its_time_scale(changes: dict[str, Any]) -> None:
+    solver = flow(**changes)
+    start, end = solver.prepare(sampled(solver)).solve(np.array([0.0, solver.time_scale]))
+    # A forced flow starts from a weak random field: the larger of both states counts.
+    size = max(np.linalg.norm(start[0]), np.linalg.norm(end[0]))
+    assert 0.15 < np.linalg.norm(end[0] - start[0]) / size < 1.5
 
 
 def test_an_inviscid_flow_keeps_energy_and_enstrophy_to_the_order_of_the_scheme() -> None:
@@ -62,16 +95,16 @@ def test_an_inviscid_flow_keeps_energy_and_enstrophy_to_the_order_of_the_scheme(
     for step in (1 / 32, 1 / 64, 1 / 128):
         solver = flow(**LIVELY, **UNFORCED, time_step=step)
         names = ("viscosity", "hyperviscosity", "drag", "tracer_diffusivity")
-        parameters = sampled(solver) | dict.fromkeys(names, 0.0)
-        before = solver.prepare(parameters).invariants(solver.prepare(parameters).initial_state)
-        after = solver.prepare(parameters).invariants(turned(solver, parameters, 1.0))
-        assert abs(after["palinstrophy"] / before["palinstrophy"] - 1) > 0.1, "nothing happens"
+        trajectory = solver.prepare(sampled(solver) | dict.fromkeys(names, 0.0))
+        before = trajectory.invariants(trajectory.initial_state)
+        after = trajectory.invariants(trajectory.advance(trajectory.initial_state, 0.0, 1.0))
+        assert abs(after["palinstrophy"] / before["palinstrophy"] - 1) > 0.1, "the flow does not change"
         drifts.append(
             [abs(after[name] / before[name] - 1) for name in ("energy", "enstrophy", "tracer_variance")]
         )
     assert np.all(np.array(drifts[-1]) < 1e-5)
-    falls = np.log2(np.array(drifts[0]) / np.array(drifts[-1])) / 2
-    assert np.all(falls > 3.8)
+    orders = np.log2(np.array(drifts[0]) / np.array(drifts[-1])) / 2
+    assert np.all(orders > 3.8)
 
 
 def test_energy_and_enstrophy_fall_at_the_rate_of_viscosity() -> None:
@@ -79,19 +112,18 @@ def test_energy_and_enstrophy_fall_at_the_rate_of_viscosity() -> None:
         **LIVELY | {"drag": [0.0, 0.0], "hyperviscosity": {"range": [0.0, 0.0]}}, **UNFORCED, tolerance=1e-9
     )
     parameters = sampled(solver)
+    trajectory = solver.prepare(parameters)
     step = 2e-3
-    states = [solver.prepare(parameters).initial_state]
-    for number in range(4):
-        states.append(solver.prepare(parameters).advance(states[-1], number * step, step))
-    found = [solver.prepare(parameters).invariants(state) for state in states]
+    states = list(trajectory.solve(step * np.arange(5)))
+    invariants = [trajectory.invariants(state) for state in states]
     for quantity, loss in (("energy", "enstrophy"), ("enstrophy", "palinstrophy")):
-        values = [one[quantity] for one in found]
+        values = [row[quantity] for row in invariants]
         slope = (values[0] - 8 * values[1] + 8 * values[3] - values[4]) / (12 * step)
-        assert slope == pytest.approx(-2 * parameters["viscosity"] * found[2][loss], rel=1e-7)
-    # The means of the definition, on the grid.
+        assert slope == pytest.approx(-2 * parameters["viscosity"] * invariants[2][loss], rel=1e-7)
+    # The invariants are the means over the grid of their definitions.
     vorticity, u, v, tracer = states[2]
     gradient = [spectral_derivative(vorticity, axis, length) for axis, length in ((-2, 1.0), (-1, 0.8))]
-    assert found[2] == pytest.approx(
+    assert invariants[2] == pytest.approx(
         {
             "energy": np.mean(u**2 + v**2) / 2,
             "enstrophy": np.mean(vorticity**2) / 2,
@@ -103,46 +135,47 @@ def test_energy_and_enstrophy_fall_at_the_rate_of_viscosity() -> None:
     )  # fmt: skip
 
 
-def test_the_velocity_has_no_divergence_and_the_curl_of_the_vorticity() -> None:
+def test_the_velocity_has_no_divergence_and_the_vorticity_as_its_curl() -> None:
     solver = flow(**LIVELY, **UNFORCED)
-    vorticity, u, v, _ = turned(solver, sampled(solver))
-    along = {"x": (-2, 1.0), "y": (-1, 0.8)}
-    divergence = spectral_derivative(u, *along["x"]) + spectral_derivative(v, *along["y"])
+    vorticity, u, v, _ = advanced(solver, sampled(solver))
+    x_axis, y_axis = (-2, 1.0), (-1, 0.8)
+    divergence = spectral_derivative(u, *x_axis) + spectral_derivative(v, *y_axis)
     assert np.max(np.abs(divergence)) < 1e-12 * np.max(np.abs(vorticity))
-    curl = spectral_derivative(v, *along["x"]) - spectral_derivative(u, *along["y"])
+    curl = spectral_derivative(v, *x_axis) - spectral_derivative(u, *y_axis)
     assert error(curl, vorticity) < 1e-12
     assert np.max(np.abs(np.mean([vorticity, u, v], axis=(1, 2)))) < 1e-13
 
 
 def test_steps_follow_the_tolerance_and_the_flow() -> None:
     parameters = sampled(flow(**LIVELY, **UNFORCED))
-    exact = turned(flow(**LIVELY, **UNFORCED, time_step=1 / 1024), parameters)
+    reference = advanced(flow(**LIVELY, **UNFORCED, time_step=1 / 1024), parameters)
     errors, steps = [], []
     for tolerance in (1e-4, 1e-6, 1e-8):
-        solver = flow(**LIVELY, **UNFORCED, tolerance=tolerance)
-        end, counts = advanced(solver, parameters)
-        errors.append(error(end, exact))
-        steps.append(counts["steps"])
-        assert errors[-1] < tolerance * counts["steps"]
+        trajectory = prepared(**LIVELY, **UNFORCED, tolerance=tolerance)
+        errors.append(error(trajectory.advance(trajectory.initial_state, 0.0, 0.5), reference))
+        steps.append(trajectory.counts["steps"])
+        assert errors[-1] < tolerance * steps[-1]
     assert all(coarse > 10 * fine for coarse, fine in itertools.pairwise(errors))
     assert all(coarse < fine for coarse, fine in itertools.pairwise(steps))
-    # Ten times the speed and tenth the time is the same flow but for the linear terms: as many steps.
+    # At ten times the speed and in a tenth of the time the flow differs only by its linear terms.
     solver = flow(**LIVELY, **UNFORCED)
-    _, slow = advanced(solver, parameters)
-    _, fast = advanced(solver, parameters | {"amplitude": 10 * parameters["amplitude"]}, 0.05)
-    assert fast["steps"] == pytest.approx(slow["steps"], rel=0.3)
+    slow = solver.prepare(parameters)
+    fast = solver.prepare(parameters | {"amplitude": 10 * parameters["amplitude"]})
+    slow.advance(slow.initial_state, 0.0, 0.5)
+    fast.advance(fast.initial_state, 0.0, 0.05)
+    assert fast.counts["steps"] == pytest.approx(slow.counts["steps"], rel=0.3)
 
 
 @pytest.mark.parametrize("z", [0.0, -1e-9, -1e-3, -0.5, -0.999, -1.001, -5.0, -50.0, -1e4])
 def test_the_weights_of_a_step_have_no_cancellation(z: float) -> None:
-    """Against the means of phi_k over a circle in the complex plane (Kassam & Trefethen 2005)."""
+    """Compare with the means of phi_k over a circle in the complex plane (Kassam & Trefethen 2005)."""
     points = z + np.exp(2j * np.pi * (np.arange(64) + 0.5) / 64)
     one = np.expm1(points) / points
     two = (one - 1) / points
     three = (two - 0.5) / points
     half = np.mean(np.expm1(points / 2) / points)
     means = (half, np.mean(one - 3 * two + 4 * three), np.mean(2 * two - 4 * three), np.mean(4 * three - two))
-    found = np.ravel(weights(np.array([[[z]]]), 1.0))
-    assert found[0] == pytest.approx(np.exp(z / 2), rel=1e-14)
-    for number, mean in enumerate(means, start=1):
-        assert found[number] == pytest.approx(mean.real, rel=1e-11, abs=1e-15)
+    step_weights = np.ravel(weights(np.array([[[z]]]), 1.0))
+    assert step_weights[0] == pytest.approx(np.exp(z / 2), rel=1e-14)
+    for index, mean in enumerate(means, start=1):
+        assert step_weights[index] == pytest.approx(mean.real, rel=1e-11, abs=1e-15)

@@ -1,0 +1,59 @@
+"""The weights of an ETDRK4 step, without cancellation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solvers.numerics.numba_cache import compiled
+
+# 1 / k for the series of phi_3; terms beyond the last are below round-off at |z| = 1.
+_RECIPROCALS = tuple(1 / number for number in range(4, 21))
+
+
+@compiled()
+def _phi(z):  # type: ignore[no-untyped-def]
+    """Return exp(z), phi_1(z), phi_2(z) and phi_3(z) for z <= 0 to round-off.
+
+    Where the differences of the direct formulas cancel, the series of phi_3 gives all of them.
+    """
+    if z < -1.0:
+        one = np.expm1(z) / z
+        two = (one - 1.0) / z
+        return np.exp(z), one, two, (two - 0.5) / z
+    three = 1.0
+    for number in range(len(_RECIPROCALS) - 1, -1, -1):
+        three = 1.0 + three * z * _RECIPROCALS[number]
+    three /= 6.0
+    two = z * three + 0.5
+    one = z * two + 1.0
+    return z * one + 1.0, one, two, three
+
+
+@compiled()
+def weights(rates, step):  # type: ignore[no-untyped-def]
+    """Return exp(z / 2), (h / 2) phi_1(z / 2), and the weights of N in the first, middle two and last stage.
+
+    With z = h L and phi_k of Hochbruck & Ostermann (2010, doi:10.1017/S0962492910000048), the last three are
+    h (phi_1 - 3 phi_2 + 4 phi_3), h (2 phi_2 - 4 phi_3) and h (4 phi_3 - phi_2).
+
+    Args:
+        rates: L, 1/s, (fields, rows, columns).
+        step: h, s.
+
+    Returns:
+        the five weights, (fields, rows, 5, columns).
+    """
+    fields, rows, columns = rates.shape
+    result = np.empty((fields, rows, 5, columns))
+    for f in range(fields):
+        for i in range(rows):
+            for j in range(columns):
+                z = step * rates[f, i, j]
+                half_decay, half_one, _, _ = _phi(z / 2)
+                _, one, two, three = _phi(z)
+                result[f, i, 0, j] = half_decay
+                result[f, i, 1, j] = step / 2 * half_one
+                result[f, i, 2, j] = step * (one - 3 * two + 4 * three)
+                result[f, i, 3, j] = step * (2 * two - 4 * three)
+                result[f, i, 4, j] = step * (4 * three - two)
+    return result

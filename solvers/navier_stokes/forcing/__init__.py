@@ -1,0 +1,7 @@
+"""Forcing of the vorticity: none, steady waves, or a ring of random waves."""
+
+from solvers.navier_stokes.forcing.choose import ForcingOptions, build_forcing
+from solvers.navier_stokes.forcing.forcing import Forcing
+from solvers.navier_stokes.forcing.steady import SteadyForcing
+
+__all__ = ["Forcing", "ForcingOptions", "SteadyForcing", "build_forcing"]

@@ -1,0 +1,113 @@
+"""Steady waves that force the vorticity."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Field, Parameter
+from solvers.contract import Parameters
+from solvers.navier_stokes.forcing.forcing import Forcing
+from solvers.navier_stokes.options import Count, Range
+from solvers.navier_stokes.resolution import cells_that_keep
+from solvers.numerics.dealiased_fourier import largest_kept
+from solvers.numerics.grid import Grid
+
+
+class SteadyForcing(Forcing):
+    """A wave that is constant in time.
+
+    The wave strains the flow at about the square root of the root mean square of f.
+
+    Attributes:
+        mean_square: the mean square of the wave of amplitude 1.
+    """
+
+    mean_square: float
+
+    def __init__(self, grid: Grid, amplitude: Range):
+        self.grid = grid
+        self.parameters = (Parameter("forcing_amplitude", "s^-2", "amplitude of the forcing", *amplitude),)
+        self.fields = (Field("forcing", "s^-2", "forcing of the vorticity, steady"),)
+        self.strain_rate = float(np.sqrt(self.mean_square**0.5 * amplitude[1]))
+
+    @abstractmethod
+    def wave(self, coordinates: Mapping[str, Any], xp: Any) -> Any:
+        """Return the wave of amplitude 1 at any points, see `Solver.initial_condition`."""
+
+    def field(self, parameters: Parameters) -> np.ndarray:
+        """Return the forcing on this rank's block, s^-2."""
+        wave = np.broadcast_to(self.wave(self.grid.mesh, np), self.grid.block_shape)
+        field: np.ndarray = parameters["forcing_amplitude"] * wave
+        return field
+
+    def constant_intervals(
+        self, steady: np.ndarray, parameters: Parameters, time: float, duration: float
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        """Yield one interval of steady forcing, see `Forcing.constant_intervals`."""
+        yield duration, steady
+
+
+@dataclass(frozen=True)
+class KolmogorovOptions:
+    """The range of A (s^-2) and the number n of waves along y in A sin(n 2 pi y / L_y)."""
+
+    kind: Literal["kolmogorov"]
+    amplitude: Range
+    wave_number: Count
+
+
+class KolmogorovForcing(SteadyForcing):
+    """f = A sin(n 2 pi y / L_y).
+
+    Raises:
+        UserError: the grid does not keep n waves along y.
+    """
+
+    mean_square = 0.5
+
+    def __init__(self, grid: Grid, options: KolmogorovOptions):
+        super().__init__(grid, options.amplitude)
+        number, largest = options.wave_number, largest_kept(grid.resolution[1])
+        if number > largest:
+            raise UserError(
+                f"solver.forcing.wave_number={number} is beyond the {largest} waves that "
+                f"resolution={list(grid.resolution)} keeps along y. A forcing needs all of its waves. "
+                f"Use at least {cells_that_keep(number)} cells along y, or "
+                f"solver.forcing.wave_number={largest} or less"
+            )
+        self._wave_number = 2 * np.pi * number / grid.extent[1]
+
+    def wave(self, coordinates: Mapping[str, Any], xp: Any) -> Any:
+        """Return sin(n 2 pi y / L_y), see `SteadyForcing.wave`."""
+        return xp.sin(self._wave_number * coordinates["y"])
+
+
+@dataclass(frozen=True)
+class DiagonalOptions:
+    """The range of A (s^-2) in A (sin + cos)(2 pi (x / L_x + y / L_y))."""
+
+    kind: Literal["diagonal"]
+    amplitude: Range
+
+
+class DiagonalForcing(SteadyForcing):
+    """f = A (sin p + cos p), p = 2 pi (x / L_x + y / L_y).
+
+    A = 0.1 s^-2 in Li et al. (2021, arXiv:2010.08895).
+    """
+
+    mean_square = 1.0
+
+    def __init__(self, grid: Grid, options: DiagonalOptions):
+        super().__init__(grid, options.amplitude)
+
+    def wave(self, coordinates: Mapping[str, Any], xp: Any) -> Any:
+        """Return sin p + cos p, see `SteadyForcing.wave`."""
+        phase = sum(2 * np.pi / self.grid.extent[axis] * coordinates["xy"[axis]] for axis in self.grid.axes)
+        return xp.sin(phase) + xp.cos(phase)

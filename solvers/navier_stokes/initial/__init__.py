@@ -1,0 +1,8 @@
+"""Initial vorticities: random fields, Taylor-Green, shear layers, vortices."""
+
+from solvers.navier_stokes.initial.choose import InitialOptions, build_initial
+from solvers.navier_stokes.initial.initial import InitialVorticity
+from solvers.navier_stokes.initial.random_field import UnitField
+from solvers.navier_stokes.initial.taylor_green import TaylorGreen
+
+__all__ = ["InitialOptions", "InitialVorticity", "TaylorGreen", "UnitField", "build_initial"]

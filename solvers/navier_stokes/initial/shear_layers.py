@@ -1,0 +1,77 @@
+"""Initial vorticity: two rippled shear layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from solvers.contract import Parameters
+from solvers.navier_stokes.initial.initial import InitialVorticity, amplitude_parameter
+from solvers.navier_stokes.options import Count, Positive, Range
+from solvers.navier_stokes.resolution import LEAST_LAYER, check_waves, check_width
+from solvers.numerics.grid import Grid
+
+
+@dataclass(frozen=True)
+class ShearLayersOptions:
+    """The ranges of the peak `amplitude` (1/s) and of the `thickness` (m) of the layers, and their ripple.
+
+    The lowest `waves` along x ripple the layers: the speed across the layers is `perturbation` times the
+    speed along them.
+    """
+
+    kind: Literal["shear_layers"]
+    amplitude: Range
+    thickness: Range
+    waves: Count
+    perturbation: Positive
+
+
+class ShearLayers(InitialVorticity):
+    """Two layers of opposite vorticity along x, at L_y / 4 and 3 L_y / 4, with a ripple.
+
+    Each layer is A sech^2(d / thickness), with d the chord distance of `random_fields.gaussians`. The speed
+    across the layers is a sum of waves along x with random phases and the root mean square `perturbation` *
+    A * thickness; the speed along the layers is about A * thickness.
+
+    Raises:
+        UserError: a layer is thinner than a cell, or the grid does not keep the waves of the ripple.
+    """
+
+    def __init__(self, grid: Grid, options: ShearLayersOptions):
+        self.grid = grid
+        self.parameters = amplitude_parameter("peak of the initial vorticity in a layer", options.amplitude)
+        self._options = options
+        thickness = options.thickness[1]
+        # The mean of sech^4 over two layers is 2 (4 / 3) thickness / L_y.
+        self.strain_rate = options.amplitude[1] * min(8 / 3 * thickness / grid.extent[1], 1.0) ** 0.5
+        check_width(options.thickness[0], LEAST_LAYER, grid, "initial.thickness")
+        variances = np.zeros((2 * options.waves + 1, 1))
+        variances[-1, 0] = 1.0
+        check_waves(variances, grid, "initial.kind=shear_layers", f"fewer initial.waves ({options.waves})")
+
+    def draw_arrays(self, rng: np.random.Generator) -> Parameters:
+        """Return the thickness (1,) in m and the phases of the ripple (waves,) in rad."""
+        return {
+            "layer_thickness": rng.uniform(*self._options.thickness, 1),
+            "ripple_phases": rng.uniform(0, 2 * np.pi, self._options.waves),
+        }
+
+    def field(self, parameters: Parameters) -> np.ndarray:
+        """Return the vorticity, see `InitialVorticity.field`."""
+        (thickness,), phases = parameters["layer_thickness"], parameters["ripple_phases"]
+        (length_x, length_y), amplitude = self.grid.extent, parameters["amplitude"]
+        y = self.grid.coordinates(1)
+        lower, upper = (
+            np.cosh(length_y / np.pi * np.sin(np.pi / length_y * (y - height * length_y)) / thickness) ** -2
+            for height in (0.25, 0.75)
+        )
+        wave_numbers = 2 * np.pi / length_x * np.arange(1, len(phases) + 1)
+        speed = self._options.perturbation * amplitude * thickness * np.sqrt(2 / len(phases))
+        ripple = -speed * (
+            wave_numbers @ np.sin(wave_numbers[:, None] * self.grid.coordinates(0) + phases[:, None])
+        )
+        field: np.ndarray = amplitude * (upper - lower) + ripple[:, None]
+        return field

@@ -1,0 +1,59 @@
+"""Initial vorticity: Gaussian vortices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from solvers.contract import Parameters
+from solvers.navier_stokes.initial.initial import InitialVorticity, amplitude_parameter
+from solvers.navier_stokes.options import Count, Range
+from solvers.navier_stokes.resolution import LEAST_VORTEX, check_width
+from solvers.numerics.grid import Grid
+from solvers.numerics.random_fields import gaussians
+
+
+@dataclass(frozen=True)
+class VorticesOptions:
+    """The range of the largest peak `amplitude` (1/s), the `count` of vortices, and the range of `radius`.
+
+    The peaks are between -amplitude and amplitude; the radius (m) is the standard deviation of a Gaussian.
+    """
+
+    kind: Literal["vortices"]
+    amplitude: Range
+    count: Count
+    radius: Range
+
+
+class Vortices(InitialVorticity):
+    """A sum of Gaussian vortices that turn in either sense.
+
+    Raises:
+        UserError: the smallest radius is less than a cell.
+    """
+
+    def __init__(self, grid: Grid, options: VorticesOptions):
+        self.grid = grid
+        self.parameters = amplitude_parameter("largest peak of a vortex", options.amplitude)
+        self._options = options
+        # The peaks are uniform between -amplitude and amplitude: their mean square is amplitude^2 / 3.
+        covered = options.count * np.pi * options.radius[1] ** 2 / np.prod(grid.extent)
+        self.strain_rate = options.amplitude[1] * float(np.sqrt(covered / 3))
+        check_width(options.radius[0], LEAST_VORTEX, grid, "initial.radius")
+
+    def draw_arrays(self, rng: np.random.Generator) -> Parameters:
+        """Return the peaks over the amplitude (count,), the centres (count, 2) and radii (count,) in m."""
+        count = self._options.count
+        return {
+            "vortex_peaks": rng.uniform(-1, 1, count),
+            "vortex_centres": rng.random((count, 2)) * self.grid.extent,
+            "vortex_radii": rng.uniform(*self._options.radius, count),
+        }
+
+    def field(self, parameters: Parameters) -> np.ndarray:
+        """Return the vorticity, see `InitialVorticity.field`."""
+        peaks = parameters["amplitude"] * parameters["vortex_peaks"]
+        return gaussians(peaks, parameters["vortex_centres"], parameters["vortex_radii"], self.grid)

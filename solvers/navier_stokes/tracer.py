@@ -1,0 +1,45 @@
+"""The passive tracer that the flow carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge
+
+from solvers.navier_stokes.initial import UnitField
+from solvers.navier_stokes.options import NonNegative, Positive, RangeFromZero
+from solvers.numerics.grid import Grid
+
+
+@dataclass(frozen=True)
+class TracerOptions:
+    """Whether there is a tracer s, the range of its `diffusivity` (m^2/s), and s(x, 0).
+
+    s(x, 0) is a random field of root mean square 1 with `correlation_length` (m), `spectral_exponent` and
+    `modes` along each axis. Only `present` has an effect without a tracer; the defaults then stand in.
+    """
+
+    present: bool
+    diffusivity: RangeFromZero = (1e-3, 2e-3)
+    correlation_length: Positive = 0.15
+    spectral_exponent: NonNegative = 5.0
+    modes: Annotated[int, Ge(2)] = 16
+
+
+def unused_tracer_options(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options that have no effect without a tracer."""
+    if not options["present"]:
+        yield from (name for name in options if name != "present")
+
+
+def initial_tracer(grid: Grid, options: TracerOptions) -> UnitField | None:
+    """Return the family of initial tracers, or None without a tracer.
+
+    Raises:
+        UserError: the grid drops too much of the tracer's variance.
+    """
+    if not options.present:
+        return None
+    return UnitField(grid, "tracer", options.modes, options.correlation_length, options.spectral_exponent)

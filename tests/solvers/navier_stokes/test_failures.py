@@ -1,0 +1,62 @@
+"""Flows that fail: states that are not finite, and steps that blow up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.data.manifest import complete_manifest
+from solvers.contract import DivergedError
+from tests.support.launching import stage, succeeded
+from tests.support.navier_stokes_cases import LIVELY, UNFORCED, flow, sampled
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("channel", [0, 3])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_state_that_is_not_finite_fails_the_trajectory(value: float, channel: int) -> None:
+    solver = flow(**LIVELY)
+    parameters = sampled(solver)
+    trajectory = solver.prepare(parameters)
+    state = trajectory.initial_state.copy()
+    state[channel, 3, 4] = value
+    with pytest.raises(DivergedError, match="not finite"):
+        trajectory.advance(state, 0.0, 0.1)
+    # The failed trajectory leaves no trace in the solver.
+    after, fresh = (each.prepare(parameters) for each in (solver, flow(**LIVELY)))
+    assert np.array_equal(
+        after.advance(after.initial_state, 0.0, 0.1), fresh.advance(fresh.initial_state, 0.0, 0.1)
+    )
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_blow_up_and_overflow_fail_the_trajectory() -> None:
+    inviscid = {"viscosity": 0.0, "hyperviscosity": 0.0, "drag": 0.0}
+    # The declared step is two hundred times the stable step.
+    solver = flow(**LIVELY | {"viscosity": [2.5e-3, 2.5e-3]}, **UNFORCED, time_step=5.0)
+    trajectory = solver.prepare(sampled(solver) | inviscid)
+    with pytest.raises(DivergedError, match=r"a step of 5 s gives no finite flow"):
+        trajectory.advance(100 * trajectory.initial_state, 0.0, 100.0)
+    solver = flow(**LIVELY, **UNFORCED)
+    trajectory = solver.prepare(sampled(solver) | inviscid | {"amplitude": 1e200})
+    with pytest.raises(DivergedError):
+        trajectory.advance(trajectory.initial_state, 0.0, 0.1)
+
+
+def test_generate_leaves_out_flows_that_blow_up_and_records_their_parameters(tmp_path: Path) -> None:
+    options = (
+        f"run={tmp_path}", "solver=navier_stokes", "solver.resolution=32", "solver.viscosity=[0.01,0.01]",
+        "solver.initial={kind: vortices, amplitude: [0.1, 12.0], radius: [0.1, 0.15]}",
+        "solver.forcing.kind=none", "solver.time_step=0.2",
+        "samples={train: 8, valid: 1, test: 1, test_extrapolation: 0, per_shard: 4}",
+        "output={duration: 4.0, steps: 4}", "storage.max_failed_share=0.9",
+    )  # fmt: skip
+    succeeded(stage("generate", *options))
+    manifest = complete_manifest(tmp_path / "dataset")
+    assert 0 < len(manifest.failed) < 8
+    for failure in manifest.failed:
+        assert failure.reason == "a step of 0.2 s gives no finite flow of bounded error"
+        assert failure.parameters["amplitude"] > 4
+    assert sum(shard.trajectories for shard in manifest.shards) + len(manifest.failed) == 10
