@@ -88,7 +88,7 @@ def _section(system: str) -> str:
     lines = experiment.read_text(encoding="utf-8").splitlines()
     title = next(line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line)
     dataset = Dataset.open(RUNS / system / "dataset")
-    solver = build_recorded_solver(dataset.configuration, MPI.COMM_SELF)
+    solver = build_recorded_solver(dataset.configuration, {}, MPI.COMM_SELF)
     problem = with_physics(problem_of(dataset), solver)
     columns = compare.COLUMNS[1:]
     table = [columns, ["---"] * len(columns)]

@@ -17,13 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from pipeline import cli, compare
-from pipeline.config import sweep
-from pipeline.config.build import build_solver, constructor_arguments, effective
+from pipeline.config import compose
+from pipeline.config.build import build_solver, constructor_arguments, effective, surrogate_type
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.jobs.local import StageFailedError, command, run_stage
@@ -39,7 +38,7 @@ def run(settings: Settings) -> None:
     """Checks the whole configuration, then runs or submits the stages with this command line's overrides."""
     _refuse_launcher()
     check(settings)
-    arguments = _stage_arguments(settings)
+    arguments = compose.stage_words(settings.model)
     if settings.launcher.name == "slurm":
         chain.start(settings, arguments)
     elif settings.dry_run:
@@ -78,7 +77,6 @@ def check(settings: Settings) -> None:
 
     from pipeline.problem import expected_problem, with_physics
     from pipeline.training import option_checks
-    from surrogates.contract import surrogate_class
 
     settings = effective(settings)
     solver = build_solver(settings.solver, MPI.COMM_SELF)
@@ -97,7 +95,7 @@ def check(settings: Settings) -> None:
             f"{settings.group_size}: take a multiple of it"
         )
     _check_batch(settings)
-    constructor = surrogate_class(str(settings.surrogate.get("name")))
+    constructor = surrogate_type(settings.surrogate)
     options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
     times = settings.output.duration * np.arange(steps + 1) / steps
     problem = expected_problem(solver.spec, times)
@@ -129,23 +127,6 @@ def _refuse_launcher() -> None:
             f"the chain starts its own ranks and cannot run under {launcher}: start it as "
             "`python -m pipeline.chain`, with the number of ranks in launcher.ranks.generate and so on"
         )
-
-
-def _stage_arguments(settings: Settings) -> list[str]:
-    """The overrides of this command line, word for word, behind the configuration that they change; and the
-    model's name where a sweep gave it one.
-    """
-    chosen = HydraConfig.get()
-    named = any(word.startswith("model=") for word in chosen.overrides.task)
-    folders = [source.path for source in chosen.runtime.config_sources if source.provider == "command-line"]
-    name = str(chosen.job.config_name)
-    return [
-        *(word for folder in folders for word in ("--config-dir", folder)),
-        *(() if name == "config" else ("--config-name", name)),
-        *(word for word in chosen.overrides.hydra if word.startswith("hydra.searchpath=")),
-        *(word for word in chosen.overrides.task if not word.startswith("dry_run=")),
-        *([f"model={settings.model}"] if sweep.is_one() and not named else []),
-    ]
 
 
 @contextmanager
@@ -180,7 +161,7 @@ def _duration(seconds: float) -> str:
 def resume(settings: Settings) -> None:
     """Submits what is missing of a chain of jobs, with the words that it was started with."""
     check(settings)
-    chain.resume(settings, _stage_arguments(settings))
+    chain.resume(settings, compose.stage_words(settings.model))
 
 
 def _type_again(words: list[str]) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 import surrogates
 from pipeline import cli, compare
-from pipeline.config.build import build_recorded_solver
+from pipeline.config.build import build_recorded_solver, surrogate_type, user_file
 from pipeline.config.settings import SPLITS, Settings
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation import measure, results
@@ -26,7 +26,7 @@ from pipeline.problem import problem_of
 from pipeline.runs import records
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest, writable_folder, write_whole
-from surrogates.contract import Problem, Surrogate, surrogate_class
+from surrogates.contract import Problem, Surrogate
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -89,7 +89,8 @@ def _load(settings: Settings) -> Surrogate:
             f"{folder} holds no trained model; make it with "
             f"`python -m pipeline.train run={settings.run} surrogate={name}{named}`"
         )
-    return surrogates.load(folder, device_of(settings.training.device, launch.detect()))
+    device = device_of(settings.training.device, launch.detect())
+    return surrogates.load(folder, device, user_file(settings.surrogate))
 
 
 def _refuse_foreign(model: Problem, data: Problem, settings: Settings) -> None:
@@ -101,7 +102,7 @@ def _refuse_foreign(model: Problem, data: Problem, settings: Settings) -> None:
         for name, (ours, theirs) in pairs.items()
         if not _agree(ours, theirs)
     ]
-    incompatibility = surrogate_class(str(settings.surrogate["name"])).incompatibility(data)
+    incompatibility = surrogate_type(settings.surrogate).incompatibility(data)
     wrong += [incompatibility] if incompatibility else []
     if wrong:
         raise UserError(
@@ -146,7 +147,7 @@ def _measure(
     """The content of metrics.json on rank 0; without splits on the others."""
     from mpi4py import MPI
 
-    solver = build_recorded_solver(dataset.configuration, MPI.COMM_SELF)
+    solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
     found: dict[str, Any] = {}
     for split in JUDGED_SPLITS:
         if dataset.num_trajectories(split) == 0:
@@ -178,7 +179,7 @@ def _write(
     write_whole(folder / "metrics.json", json.dumps(found, indent=1, allow_nan=False))
     shutil.rmtree(folder / "pictures", ignore_errors=True)
     pictures = figures.draw(
-        writable_folder(folder / "pictures"), surrogate, dataset, found, settings.evaluation.pictures
+        writable_folder(folder / "pictures"), surrogate, dataset, found, settings.evaluation.figures
     )
     write_whole(folder / "report.html", report.render(settings, surrogate, dataset, found, pictures))
     _print(found, folder)

@@ -13,7 +13,13 @@ from typing import Any
 import torch
 
 from pipeline import cli, compare
-from pipeline.config.build import build_recorded_solver, constructor_arguments
+from pipeline.config.build import (
+    Options,
+    build_recorded_solver,
+    constructor_arguments,
+    surrogate_type,
+    user_file,
+)
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
 from pipeline.parallel import stopping
@@ -29,7 +35,7 @@ from pipeline.training.model_folder import prepare, steps_done
 from pipeline.training.validation import rollout_error
 from simsurrogate.files import writable_folder, write_whole
 from surrogates import store
-from surrogates.contract import Problem, surrogate_class
+from surrogates.contract import Problem
 from surrogates.deep_ensemble import Ensemble
 
 #: Options of `training` that do not change what is learned.
@@ -75,7 +81,7 @@ class _Task:
     @classmethod
     def of(cls, settings: Settings) -> _Task:
         dataset = Dataset.open(settings.dataset)
-        constructor = surrogate_class(str(settings.surrogate.get("name")))
+        constructor = surrogate_type(settings.surrogate)
         return cls(
             settings,
             dataset,
@@ -85,6 +91,11 @@ class _Task:
     @property
     def name(self) -> str:
         return str(self.settings.surrogate["name"])
+
+    @property
+    def path(self) -> Path | None:
+        """The user's file of the surrogate."""
+        return user_file(self.settings.surrogate)
 
     @property
     def steps(self) -> int:
@@ -163,7 +174,7 @@ def _bind(task: _Task, folder: Path, configuration: dict[str, Any], ranks: Ranks
     """
     training = task.settings.training
     folders = [store.member_folder(folder, number) for number in range(task.settings.ensemble)]
-    ensemble = Ensemble([store.load(one, ranks.device) for one in folders])
+    ensemble = Ensemble([store.load(one, ranks.device, task.path) for one in folders])
     at_once = max(1, training.batch_size // (ranks.size * training.gradient_accumulation_steps))
     error = rollout_error(ensemble, task.dataset, ranks, at_once)
     if ranks.is_first:
@@ -192,7 +203,11 @@ def _fit(
         writable_folder(folder / "checkpoints")
     torch.manual_seed(seed)
     surrogate = store.build(
-        task.name, task.options, _problem(task.dataset, task.name), precision.weights(training.precision)
+        task.name,
+        task.options,
+        _problem(task.dataset, task.settings.surrogate, task.settings.solver),
+        precision.weights(training.precision),
+        task.path,
     )
     state, checks = train(
         surrogate,
@@ -215,17 +230,19 @@ def _fit(
     return state.step, checks | {"valid_error": state.best_error, "skipped_steps": state.skipped}
 
 
-def _problem(dataset: Dataset, name: str) -> Problem:
-    """What the data set asks, with the solver's equation where the surrogate is physics-informed; also where
-    it does not fit, as the refusal lists those that do.
+def _problem(dataset: Dataset, surrogate: Options, solver: Options) -> Problem:
+    """Return the data set's problem for a surrogate; `surrogate` and `solver` are sections of the settings.
+
+    A physics-informed surrogate gets the solver's equation. A surrogate that does not fit gets it, too,
+    because the refusal lists the surrogates that fit.
     """
-    problem, wanted = problem_of(dataset), surrogate_class(name)
+    problem, wanted = problem_of(dataset), surrogate_type(surrogate)
     if not wanted.physics_informed and wanted.incompatibility(problem) is None:
         return problem
     # Late: it starts MPI, which training under srun does without.
     from mpi4py import MPI
 
-    return with_physics(problem, build_recorded_solver(dataset.configuration, MPI.COMM_SELF))
+    return with_physics(problem, build_recorded_solver(dataset.configuration, solver, MPI.COMM_SELF))
 
 
 def _told_complete(folder: Path, ranks: Ranks) -> dict[str, Any]:

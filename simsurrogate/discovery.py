@@ -51,6 +51,11 @@ class Family(Generic[Class]):
             UserError: there is no such class.
         """
         if path is not None:
+            if name in self._modules():
+                raise UserError(
+                    f"{self.kind}.path={path}: {name} is a shipped {self.kind}. A file of your own "
+                    f"needs another name. Rename the file, or type {self.kind}.name=NAME"
+                )
             return self._class_in_file(path, name)
         if name in self._modules():
             member = self._class_in(self._import(name), name)

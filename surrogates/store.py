@@ -28,15 +28,18 @@ _FORMAT = "simsurrogate model 2"
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
-def build(name: str, options: Mapping[str, Any], problem: Problem, precision: str) -> Surrogate:
+def build(
+    name: str, options: Mapping[str, Any], problem: Problem, precision: str, path: Path | None = None
+) -> Surrogate:
     """A surrogate with fresh weights, in `float32` or `float64`.
 
-    Its constants are computed in float64 and then rounded.
+    Its constants are computed in float64 and then rounded. `path` is the user's file that holds the class,
+    for a surrogate that is neither in this package nor in an installed one.
 
     Raises:
         UserError: there is no such surrogate, or its options do not fit the problem.
     """
-    constructor: Callable[..., Surrogate] = surrogate_class(name)
+    constructor: Callable[..., Surrogate] = surrogate_class(name, path)
     usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -110,22 +113,25 @@ def member_folders(folder: Path) -> list[Path]:
     return sorted(folder.glob("member-*"))
 
 
-def load(folder: str | Path, device: str | torch.device = "cpu") -> Surrogate:
+def load(folder: str | Path, device: str | torch.device = "cpu", path: Path | None = None) -> Surrogate:
     """The trained surrogate in a folder, ready to `predict`; an `Ensemble` where that is what was trained.
+
+    `path` is the user's file that holds the class; a model folder never names a file to import.
 
     Raises:
         UserError: the folder holds no whole model, or one that this version cannot read.
     """
     folder = Path(folder)
     found = description(folder)
+    surrogate_class(str(found.get("surrogate")), path)
     if "members_sha256" in found:
-        return Ensemble([load(member, device) for member in _members(folder, found)]).eval()
+        return Ensemble([load(member, device, path) for member in _members(folder, found)]).eval()
     try:
         weights = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(weights).hexdigest() != found["weights_sha256"]:
             raise UserError("its checksum is not the one in model.json")
         problem = Problem.from_json(found["problem"])
-        surrogate = build(found["surrogate"], found["options"], problem, found["precision"])
+        surrogate = build(found["surrogate"], found["options"], problem, found["precision"], path)
         surrogate.load_state_dict(safetensors.torch.load(weights))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder / WEIGHTS} cannot be loaded ({error}); train the model again") from error

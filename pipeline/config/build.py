@@ -6,7 +6,8 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -18,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pipeline.config.settings import Settings, union_members, validated
 from simsurrogate.errors import UserError
 from solvers.contract import Solver, solver_class
+
+if TYPE_CHECKING:
+    from surrogates.contract import Surrogate
 
 #: The options of a class, as they stand in its YAML and on the command line.
 Options = Mapping[str, Any]
@@ -35,16 +39,33 @@ def build_solver(options: Options, communicator: Any) -> Solver:
     return _build(effective_options(options), communicator)
 
 
-def build_recorded_solver(configuration: Options, communicator: Any) -> Solver:
+def build_recorded_solver(configuration: Options, typed: Options, communicator: Any) -> Solver:
     """Return the solver of a data set from the configuration in its manifest.
 
-    Options without effect are dropped: data sets of older versions recorded them.
+    Options without effect are dropped: data sets of older versions recorded them. A manifest records the
+    name of a user's file, and this function never imports that file; it imports the file of `solver.path`
+    in the user's own configuration.
+
+    Args:
+        configuration: the configuration in the manifest.
+        typed: the section `solver` of this command line.
+        communicator: the ranks that share a trajectory.
 
     Raises:
-        UserError: an unknown solver, or an option that this version does not know.
+        UserError: an unknown solver, an option that this version does not know, or a data set of a solver
+            in a user's file without `solver.path`.
     """
-    options = configuration["solver"]
-    constructor = solver_class(str(options.get("name")))
+    options = dict(configuration["solver"])
+    recorded_file = options.pop("path", None)
+    if recorded_file is not None:
+        if not typed.get("path"):
+            raise UserError(
+                f"the data set comes from the solver {options.get('name')} in the file {recorded_file}. "
+                "A file that a data set names is never imported by itself. "
+                f"Type solver.path={recorded_file}, with the folder of the file"
+            )
+        options["path"] = typed["path"]
+    constructor = _solver_class(options)
     unused = dict(_unused_options(constructor, options))
     return _build(_without(options, unused), communicator)
 
@@ -70,7 +91,7 @@ def effective_options(options: Options) -> dict[str, Any]:
     Raises:
         UserError: an unknown solver, a wrong option, or each option without effect, one a line.
     """
-    constructor = solver_class(str(options.get("name")))
+    constructor = _solver_class(options)
     unused = dict(_unused_options(constructor, options))
     defaults = _defaults(_chosen_yaml(options)) if unused else {}
     refusals = [
@@ -86,7 +107,7 @@ def effective_options(options: Options) -> dict[str, Any]:
 def constructor_arguments(
     constructor: Callable[..., Any], options: Options, group: str, given: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return `options` without `name`, checked against the constructor and converted to its types.
+    """Return `options` without `name` and `path`, checked and converted to the constructor's types.
 
     A parameter whose type is a union of dataclasses with a field `kind: Literal[...]` takes the dataclass
     that the option `kind` names.
@@ -104,8 +125,29 @@ def constructor_arguments(
     return {name: getattr(checked, name) for name in type(checked).model_fields}
 
 
+def surrogate_type(options: Options) -> type[Surrogate]:
+    """Return the class that the options `name` and `path` of the section `surrogate` name.
+
+    Raises:
+        UserError: there is no such surrogate.
+    """
+    # Late: torch.
+    from surrogates.contract import surrogate_class
+
+    return surrogate_class(str(options.get("name")), user_file(options))
+
+
+def user_file(options: Options) -> Path | None:
+    """Return the option `path`: the user's file that holds the class."""
+    return Path(str(options["path"])) if options.get("path") else None
+
+
+def _solver_class(options: Options) -> type[Solver]:
+    return solver_class(str(options.get("name")), user_file(options))
+
+
 def _build(options: Options, communicator: Any) -> Solver:
-    constructor: Callable[..., Solver] = solver_class(str(options.get("name")))
+    constructor: Callable[..., Solver] = _solver_class(options)
     arguments = constructor_arguments(constructor, options, "solver", given=("communicator",))
     return constructor(**arguments, communicator=communicator)
 
@@ -124,7 +166,7 @@ def _validated(
         if name not in given
     }
     model = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
-    values = {name: value for name, value in options.items() if name != "name"}
+    values = {name: value for name, value in options.items() if name not in ("name", "path")}
     checked: BaseModel = validated(model, values, f"{group}.")
     return checked
 

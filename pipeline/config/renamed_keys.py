@@ -10,7 +10,10 @@ from typing import Any
 from pipeline.parallel import launch
 
 #: The present name of each renamed key.
-RENAMED_KEYS = {"surrogate.reach": "surrogate.horizon_steps"}
+RENAMED_KEYS = {
+    "surrogate.reach": "surrogate.horizon_steps",
+    "evaluation.pictures": "evaluation.figures",
+}
 
 
 def current_overrides(arguments: Sequence[str]) -> list[str]:

@@ -96,10 +96,10 @@ class Training(_Section):
 
 
 class Evaluation(_Section):
-    """What is evaluated and drawn."""
+    """The evaluation: `batch_size` trajectories at a time, figures of the first `figures` of them."""
 
     batch_size: PositiveInt
-    pictures: NonNegativeInt
+    figures: NonNegativeInt
 
 
 Stage = Literal["generate", "validate", "train", "evaluate"]
@@ -151,12 +151,17 @@ class Settings(_Section):
         return part
 
     def dataset_settings(self) -> dict[str, Any]:
-        """The part that determines every byte of the data set, and the version of the code."""
+        """Return the part that determines every byte of the data set, and the version of the code.
+
+        Of a solver in a user's file, the name of the file is kept and its folder is left out.
+        """
         chosen = self.model_dump(
             mode="json",
             include={"seed", "solver", "samples", "output", "storage"},
             exclude={"storage": {"max_failed_share"}},
         )
+        if chosen["solver"].get("path"):
+            chosen["solver"] = chosen["solver"] | {"path": Path(chosen["solver"]["path"]).name}
         return chosen | {"code_version": importlib.metadata.version("simsurrogate")}
 
     @property
@@ -166,7 +171,7 @@ class Settings(_Section):
 
 
 def read(plain: dict[str, Any]) -> Settings:
-    """Checks a plain nested mapping.
+    """Return the settings of a plain nested mapping, as Hydra composes it.
 
     Raises:
         UserError: each wrong key, type or value, one a line, with the nearest legal key.

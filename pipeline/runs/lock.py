@@ -12,14 +12,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.parallel.launch import node_name
+from simsurrogate.errors import UserError
 from simsurrogate.files import writable_folder, write_whole
 
 #: The exit code of a stage that found its output locked.
 EXIT_CODE = 3
 
 
-class LockedError(Exception):
-    """Another process writes there; the message tells which."""
+class LockedError(UserError):
+    """Another process writes the same output; the message names it."""
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import Any
 from pipeline.config.settings import Settings
 from pipeline.parallel.launch import detect, node_name
 from pipeline.parallel.stopping import StoppedError
+from simsurrogate.errors import UserError
 from simsurrogate.files import writable_folder, write_whole
 
 _PACKAGES = (
@@ -101,7 +103,7 @@ def run_record(settings: Settings, stage: str) -> Iterator[Metadata]:
         record["outcome"], record["reason"] = "interrupted", str(stopped)
         raise
     except BaseException as error:
-        record["outcome"], record["reason"] = "failed", f"{type(error).__name__}: {error}"
+        record |= _failure(error)
         raise
     else:
         record["outcome"] = "complete"
@@ -133,9 +135,16 @@ def _telling_of_failure_alone(folder: Path, stage: str, rank: int) -> Iterator[N
             path = _paths(folder, stage)[-1]
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["outcome"] == "running":
-                reason = f"rank {rank}: {type(error).__name__}: {error}"
-                _write(path, record | {"outcome": "failed", "reason": reason, "ended": _now()})
+                _write(path, record | _failure(error, f"rank {rank}: ") | {"ended": _now()})
         raise
+
+
+def _failure(error: BaseException, prefix: str = "") -> dict[str, str]:
+    """Return the record's keys of a failure; the traceback of every error but a user's mistake."""
+    failure = {"outcome": "failed", "reason": f"{prefix}{type(error).__name__}: {error}"}
+    if isinstance(error, Exception) and not isinstance(error, UserError):
+        failure["traceback"] = "".join(traceback.format_exception(error))
+    return failure
 
 
 def _paths(folder: Path, stage: str) -> list[Path]:

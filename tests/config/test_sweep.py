@@ -24,7 +24,7 @@ QUICK = (
     "training.warmup_steps=1",
     "training.validate_every=4",
     "training.device=cpu",
-    "evaluation.pictures=0",
+    "evaluation.figures=0",
 )
 
 

@@ -64,7 +64,7 @@ YAML: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _toy_solver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "solver_class", lambda name: Toy)
+    monkeypatch.setattr(build, "solver_class", lambda name, path: Toy)
     monkeypatch.setattr(build, "_defaults", lambda choice: YAML)
 
 
@@ -106,7 +106,7 @@ def test_an_option_that_the_solver_names_is_refused() -> None:
 
 
 def test_a_data_set_of_an_older_version_may_record_unused_options() -> None:
-    build.build_recorded_solver({"solver": with_diffusivity(contrast=[2, 3])}, None)
+    build.build_recorded_solver({"solver": with_diffusivity(contrast=[2, 3])}, {}, None)
 
 
 @pytest.mark.parametrize(

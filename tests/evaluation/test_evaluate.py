@@ -34,7 +34,7 @@ OVERRIDES = (
     "training.batch_size=4",
     "training.warmup_steps=1",
     "evaluation.batch_size=2",
-    "evaluation.pictures=1",
+    "evaluation.figures=1",
 )
 
 
@@ -147,14 +147,14 @@ def test_a_complete_evaluation_is_skipped_and_another_one_is_not(judged, tmp_pat
     assert "nothing to do" in evaluate(run).stdout
     assert page.stat().st_mtime_ns == written
     assert json.loads((run / "records" / "evaluate-001.json").read_text())["skipped"] is True
-    assert "nothing to do" not in evaluate(run, "evaluation.pictures=0").stdout
+    assert "nothing to do" not in evaluate(run, "evaluation.figures=0").stdout
     assert not list((evaluation(run) / "pictures").glob("test-0*.png"))
 
 
 def test_a_killed_evaluation_leaves_no_report_and_is_done_again(judged, tmp_path):
     run = copy_of(judged, tmp_path)
     driver = str(Path(__file__).parents[1] / "faults" / "evaluate_killed.py")
-    other = "evaluation.pictures=0"
+    other = "evaluation.figures=0"
     command = [launching.sys.executable, driver, f"run={run}", *OVERRIDES, other]
     assert launching.run(command).returncode == -signal.SIGKILL
     assert not (evaluation(run) / "report.html").exists()
@@ -206,7 +206,7 @@ def test_a_diverged_model_is_reported_as_such(trained, tmp_path):
             weights.fill_(1e30)
     facts = {key: described[key] for key in ("configuration", "valid_error", "step", "versions")}
     store.save(folder, model, "fno", described["options"], facts)
-    assert "diverged" in evaluate(run, "evaluation.pictures=2").stdout
+    assert "diverged" in evaluate(run, "evaluation.figures=2").stdout
     headline = metrics(run)["splits"]["test"]["headline"]
     assert headline["surrogate"]["roll_out_end"]["median"] is None
     assert headline["persistence"]["roll_out_end"]["median"] > 0

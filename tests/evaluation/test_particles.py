@@ -21,7 +21,7 @@ TRAINING = (
     "training.validate_every=20",
     "training.checkpoint_every=10",
     "surrogate.width=16",
-    "evaluation.pictures=1",
+    "evaluation.figures=1",
     "output.duration=2.0",
 )
 ONE_RANK = ("launcher.ranks.generate=1", "launcher.ranks.validate=1", "launcher.ranks.train=1")

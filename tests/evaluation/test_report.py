@@ -233,7 +233,7 @@ def test_commands_can_be_pasted_and_belong_to_the_model(tmp_path):
     attempt("train", 2, "unet", "complete", "surrogate=unet")
     attempt("train", 3, "fno", "complete", "training.device=cpu", skipped=True)
     attempt("train", 4, "fno", "running", "training.device=cuda")
-    attempt("evaluate", 0, "fno", "complete", "evaluation.pictures=1")
+    attempt("evaluate", 0, "fno", "complete", "evaluation.figures=1")
     attempt("evaluate", 1, "fno", "running", "surrogate=fno")
     assert provenance.commands(tmp_path, tmp_path, "fno") == [
         """mpirun -n 4 python -m pipeline.generate 'run=it'"'"'s here'""",

@@ -71,7 +71,7 @@ def test_a_folder_with_other_data_is_refused_before_the_first_stage(finished):
 
 
 def test_a_sweep_judges_each_surrogate_on_the_same_data(tmp_path):
-    quick = ("surrogate.width=8", "training.steps=3", "training.warmup_steps=1", "evaluation.pictures=0")
+    quick = ("surrogate.width=8", "training.steps=3", "training.warmup_steps=1", "evaluation.figures=0")
     alone = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
     command = ["-m", "pipeline.chain", f"run={tmp_path}/run", *SMALL, *quick, *alone]
     # Hydra leaves its multirun.yaml where a sweep is started.

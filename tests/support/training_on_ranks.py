@@ -100,7 +100,8 @@ def main(folder: Path) -> None:
 
 def ways(name: str, dataset: Dataset) -> list[str]:
     """Those of `WAYS` that can train the surrogate."""
-    surrogate = store.build(name, problems.options(name), train._problem(dataset, name), "float64")
+    problem = train._problem(dataset, {"name": name}, {})
+    surrogate = store.build(name, problems.options(name), problem, "float64")
     suits = {
         "levenberg_marquardt": isinstance(surrogate, LeastSquares),
         "adamw": len(surrogate.losses) == 1,

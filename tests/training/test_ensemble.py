@@ -188,7 +188,7 @@ def test_an_ensemble_that_changes_is_judged_anew_by_the_members_it_has(
         row = compare.row_of(tmp_path, "fno")
         assert row.roll_out_end is None
         assert row.remark == ("not evaluated" if count == 3 else "trained again since it was evaluated")
-        succeeded(stage("evaluate", *arguments, "evaluation.pictures=0"))
+        succeeded(stage("evaluate", *arguments, "evaluation.figures=0"))
         assert compare.row_of(tmp_path, "fno").roll_out_end is not None
         found = sorted(path.name for path in pictures.glob("training*"))
         assert found == [f"training-member-{number}.png" for number in range(count)]

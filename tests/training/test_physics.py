@@ -52,11 +52,11 @@ def test_only_a_surrogate_that_asks_for_it_is_given_the_equation(
         "solver.diffusivity.kind=constant",
     )
     dataset = Dataset.open(made_dataset(tmp_path, *harmonics))
-    plain = train._problem(dataset, "fno")
+    plain = train._problem(dataset, {"name": "fno"}, {})
     assert plain.spec.parametric
     assert (plain.residual, plain.initial_condition) == (None, None)
     monkeypatch.setattr(FNO, "physics_informed", True)
-    informed = train._problem(dataset, "fno")
+    informed = train._problem(dataset, {"name": "fno"}, {})
     assert informed == plain == problem_of(dataset)
     assert Problem.from_json(informed.to_json()) == plain
     assert informed.residual is not None

@@ -1,0 +1,154 @@
+"""Hydra's composition of a configuration, and the words of a command line as Hydra understands them.
+
+Solvers and surrogates from outside this package have no YAML: `solver.path=FILE.py` names a file, and
+`solver=NAME` may name a class that an installed package announces. Both become the choice of the empty
+`custom.yaml`, and every `solver.KEY=VALUE` adds a key, which the constructor's signature checks later.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from pipeline.config import renamed_keys
+from pipeline.config.messages import config_folder
+
+#: The groups whose members may come from outside this package.
+_GROUPS = ("solver", "surrogate")
+
+
+def run(task: Callable[[DictConfig], None]) -> None:
+    """Compose the configuration of this command line and call `task` with it, once for each run of a sweep.
+
+    Raises:
+        HydraException, OmegaConfBaseException: the command line is wrong.
+    """
+    typed = sys.argv[1:]
+
+    def task_with_typed_words(config: DictConfig) -> None:
+        sys.argv[1:] = typed
+        task(config)
+
+    OmegaConf.register_new_resolver("choose", _choose, replace=True)
+    # Without this variable Hydra prints exceptions itself and exits before the other ranks can be ended.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv[1:] = hydra_words(renamed_keys.current_overrides(typed))
+    hydra.main(version_base="1.3", config_path="pkg://configs", config_name="config")(task_with_typed_words)()
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return a run's configuration as plain data, with interpolations resolved and present names of keys."""
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return renamed_keys.current_configuration({str(key): value for key, value in values.items()})
+
+
+def hydra_words(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with solvers and surrogates from outside as additions of keys.
+
+    solver.path=my_heat.py solver.width=3
+        becomes solver=custom ++solver.name=my_heat ++solver.path=my_heat.py ++solver.width=3
+
+    Applied to its own result, this function returns it unchanged.
+    """
+    result = list(words)
+    for group in _GROUPS:
+        result = _with_outside_member(group, result)
+    return result
+
+
+def _with_outside_member(group: str, words: list[str]) -> list[str]:
+    path = _value_of(f"{group}.path", words)
+    choice = _value_of(group, words)
+    if path is not None and choice is None:
+        name = Path(path).stem
+        words = [f"{group}=custom", *_named(group, name, words), *words]
+    elif choice not in (None, "custom") and _is_installed_without_yaml(group, str(choice), words):
+        others = [word for word in words if _key(word) != group]
+        words = [f"{group}=custom", *_named(group, str(choice), words), *others]
+    elif path is None and not (choice == "custom" and _value_of(f"{group}.name", words)):
+        return words
+    return [f"++{word.lstrip('+')}" if _key(word).startswith(f"{group}.") else word for word in words]
+
+
+def _named(group: str, name: str, words: Sequence[str]) -> Iterator[str]:
+    """Yield the word that names the member, unless the command line has one."""
+    if _value_of(f"{group}.name", words) is None:
+        yield f"++{group}.name={name}"
+
+
+def _key(word: str) -> str:
+    """Return the key of a word KEY=VALUE, +KEY=VALUE or ++KEY=VALUE; empty for other words."""
+    match = re.match(r"\+{0,2}([\w.]+)=", word)
+    return match[1] if match else ""
+
+
+def _value_of(key: str, words: Sequence[str]) -> str | None:
+    """Return the last value that the words give a key, as text; None without a single value."""
+    typed = [word for word in words if _key(word) == key]
+    if not typed:
+        return None
+    override = OverridesParser.create().parse_override(typed[-1])
+    if override.is_sweep_override():
+        return None
+    return str(override.value())
+
+
+def _is_installed_without_yaml(group: str, name: str, words: Sequence[str]) -> bool:
+    """Whether an installed package announces the member and no YAML on Hydra's search path describes it."""
+    folders = [config_folder(), *_config_folders(words)]
+    if any((folder / group / f"{name}.yaml").is_file() for folder in folders):
+        return False
+    return name in entry_points(group=f"simsurrogate.{group}s").names
+
+
+def _config_folders(words: Sequence[str]) -> Iterator[Path]:
+    """Yield the folders that the command line adds to Hydra's search path."""
+    for index, word in enumerate(words):
+        if word in ("--config-dir", "-cd") and index + 1 < len(words):
+            yield Path(words[index + 1])
+        elif word.startswith("--config-dir="):
+            yield Path(word.partition("=")[2])
+        elif word.startswith("hydra.searchpath="):
+            override = OverridesParser.create().parse_override(word).value()
+            folders = override if isinstance(override, list) else [override]
+            yield from (Path(str(folder).removeprefix("file://")) for folder in folders)
+
+
+def stage_words(model: str) -> list[str]:
+    """Return this run's words for another stage: the user's configuration folders, then the overrides.
+
+    `model` is the model's name, which a sweep determines and the words of a single run need not hold.
+    """
+    chosen = HydraConfig.get()
+    named = any(word.startswith("model=") for word in chosen.overrides.task)
+    folders = [source.path for source in chosen.runtime.config_sources if source.provider == "command-line"]
+    name = str(chosen.job.config_name)
+    return [
+        *(word for folder in folders for word in ("--config-dir", folder)),
+        *(() if name == "config" else ("--config-name", name)),
+        *(word for word in chosen.overrides.hydra if word.startswith("hydra.searchpath=")),
+        *(word for word in chosen.overrides.task if not word.startswith("dry_run=")),
+        *([f"model={model}"] if is_sweep() and not named else []),
+    ]
+
+
+def is_sweep() -> bool:
+    """Whether this run is one of a sweep, Hydra's `-m`."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def _choose(key: str, values: Mapping[str, Any], otherwise: Any) -> Any:
+    """Return a value that depends on another: `${choose:${surrogate.name},{mlp: 4000},1000}` in a YAML."""
+    return values.get(key, otherwise)

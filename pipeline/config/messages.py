@@ -1,0 +1,57 @@
+"""Messages for mistakes on the command line: which key or choice is wrong, and the nearest legal one."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.config.settings import nearest
+from simsurrogate.errors import UserError
+
+#: The exceptions whose message is for the user; every other exception is a bug and keeps its traceback.
+USER_ERRORS = (UserError, HydraException, OmegaConfBaseException)
+
+
+def message(error: Exception) -> str:
+    """Return the text of an error; for an unknown key or choice of Hydra's, with the nearest legal one."""
+    if isinstance(error, UserError) or not isinstance(error, USER_ERRORS):
+        return str(error)
+    text = str(error.__cause__ or error)
+    unknown = re.search(r"Key '([^']+)' is not in struct\s+full_key: ([\w.\[\]]+)", text)
+    if unknown:
+        return f"{unknown[2]}: there is no such key; {_nearest_key(unknown[2])}"
+    choice = re.search(r"Could not find '([\w/]+)/([^/']+)'", str(error))
+    if choice:
+        return f"{choice[1]}={choice[2]}: there is no such choice; {_nearest_choice(*choice.groups())}"
+    return str(error)
+
+
+def _nearest_key(full_key: str) -> str:
+    *parents, key = full_key.split(".")
+    with hydra.initialize_config_module("configs", version_base="1.3"):
+        config = hydra.compose("config", overrides=_group_choices())
+    section = OmegaConf.select(config, ".".join(parents)) if parents else config
+    return nearest(key, [str(name) for name in section] if section is not None else [])
+
+
+def _group_choices() -> list[str]:
+    """Return the overrides of this command line that choose a YAML, which determine the legal keys."""
+    groups = {folder.name for folder in config_folder().iterdir() if folder.is_dir()}
+    return [word for word in sys.argv[1:] if word.split("=")[0].lstrip("+") in groups and "{" not in word]
+
+
+def _nearest_choice(group: str, choice: str) -> str:
+    return nearest(choice, [path.stem for path in (config_folder() / group).glob("*.yaml")])
+
+
+def config_folder() -> Path:
+    """Return the folder of the shipped YAML files."""
+    import configs
+
+    return Path(configs.__path__[0])
