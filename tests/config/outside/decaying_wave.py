@@ -1,0 +1,56 @@
+"""Heat conduction on a periodic line from one cosine, exact: u_t = k u_xx, temperature u in K."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Gt
+
+from simsurrogate.spec import Axis, Field, Grid, Parameter, Spec
+from solvers.contract import Parameters, Solver, Trajectory
+
+
+class Wave(Trajectory):
+    """u(x, t) = a cos(2 pi x) exp(-4 pi^2 k t)."""
+
+    def __init__(self, amplitude: float, diffusivity: float, positions: np.ndarray):
+        self.amplitude, self.diffusivity, self.positions = amplitude, diffusivity, positions
+
+    def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
+        for time in times:
+            decay = np.exp(-4 * np.pi**2 * self.diffusivity * time)
+            yield self.amplitude * decay * np.cos(2 * np.pi * self.positions)[None]
+
+
+class DecayingWave(Solver):
+    """One cosine whose amplitude (K) is drawn; `diffusivity` k in m^2/s, `resolution` cells of a 1 m box."""
+
+    method = "exact solution"
+    order_in_time = order_in_space = float("inf")
+
+    def __init__(
+        self, *, communicator: Any, resolution: int = 16, diffusivity: Annotated[float, Gt(0)] = 0.1
+    ):
+        self.communicator, self.diffusivity = communicator, diffusivity
+        self.time_scale = 1 / (4 * np.pi**2 * diffusivity)
+        self.axis = Axis("x", "m", resolution, 0.0, 1.0, "periodic")
+        self.block = (slice(0, resolution),)
+        self.spec = Spec(
+            name="decaying_wave",
+            equation="u_t = k u_xx",
+            sites=Grid((self.axis,)),
+            fields=(Field("temperature", "K", "the temperature"),),
+            coefficient_fields=(),
+            parameters=(Parameter("amplitude", "K", "the amplitude at time 0", 0.5, 1.5),),
+            invariants=(),
+            autonomous=True,
+            parametric=True,
+        )
+
+    def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
+        return {"amplitude": float(rng.uniform(1.5, 2.0) if outside else rng.uniform(0.5, 1.5))}
+
+    def prepare(self, parameters: Parameters) -> Trajectory:
+        return Wave(parameters["amplitude"], self.diffusivity, self.axis.centres)

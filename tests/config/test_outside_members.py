@@ -1,0 +1,118 @@
+"""Solvers and surrogates from outside the package: in a user's file, and in an installed package."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.compose import hydra_words
+from tests.support.launching import run, stage, succeeded
+
+FILES = Path(__file__).parent / "outside"
+SMALL = (
+    "samples.train=4",
+    "samples.valid=2",
+    "samples.test=2",
+    "samples.per_shard=4",
+    "output.steps=3",
+    "output.duration=0.03",
+    "training.steps=4",
+    "training.batch_size=4",
+    "training.warmup_steps=1",
+    "training.device=cpu",
+    "evaluation.figures=0",
+    "solver.resolution=12",
+    "surrogate.first_factor=0.5",
+)
+FROM_FILES = (
+    f"solver.path={FILES / 'decaying_wave.py'}",
+    f"surrogate.path={FILES / 'scaled_state.py'}",
+)
+
+
+def test_a_file_becomes_the_choice_of_the_empty_yaml() -> None:
+    words = hydra_words(["solver.path=folder/my_heat.py", "solver.width=3", "seed=1"])
+    assert words == [
+        "solver=custom",
+        "++solver.name=my_heat",
+        "++solver.path=folder/my_heat.py",
+        "++solver.width=3",
+        "seed=1",
+    ]
+    assert hydra_words(words) == words
+
+
+def test_words_of_shipped_members_stay_as_they_are() -> None:
+    words = ["solver=heat", "solver.extent=[1.0]", "surrogate=fno,unet", "-m", "--cfg", "job"]
+    assert hydra_words(words) == words
+
+
+@pytest.fixture(scope="module")
+def chain_from_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files") / "run"
+    succeeded(stage("chain", *FROM_FILES, *SMALL, f"run={folder}"))
+    return folder
+
+
+def test_the_whole_chain_runs_with_a_solver_and_a_surrogate_from_files(chain_from_files: Path) -> None:
+    manifest = json.loads((chain_from_files / "dataset" / "manifest.json").read_text())
+    assert manifest["configuration"]["solver"] == {
+        "name": "decaying_wave",
+        "path": "decaying_wave.py",
+        "resolution": 12,
+    }
+    evaluation = chain_from_files / "models" / "scaled_state" / "evaluation"
+    assert json.loads((evaluation / "metrics.json").read_text())["splits"]["test"]
+
+
+def test_a_data_set_never_imports_the_file_that_it_names(chain_from_files: Path) -> None:
+    words = [FROM_FILES[1], f"run={chain_from_files}", "evaluation.figures=1"]
+    result = stage("evaluate", *words)
+    assert result.returncode == 2
+    assert "Type solver.path=decaying_wave.py" in result.stderr
+
+
+def test_a_model_never_imports_a_file(chain_from_files: Path) -> None:
+    result = stage("evaluate", FROM_FILES[0], f"run={chain_from_files}", "model=scaled_state")
+    assert result.returncode == 2
+    assert "surrogate.path=FILE.py" in result.stderr
+
+
+def test_a_wrong_option_names_the_legal_ones() -> None:
+    result = stage("generate", FROM_FILES[0], "solver.resolutoin=3", "run=never")
+    assert result.returncode == 2
+    assert "solver.resolutoin: there is no such key; did you mean 'resolution'?" in result.stderr
+
+
+def test_a_bug_in_a_users_solver_keeps_its_traceback(tmp_path: Path) -> None:
+    broken = (FILES / "decaying_wave.py").read_text().replace("[None]", "[:, None]")
+    path = tmp_path / "broken_wave.py"
+    path.write_text(broken.replace("DecayingWave", "BrokenWave").replace('"decaying_wave"', '"broken_wave"'))
+    result = stage("generate", f"solver.path={path}", *SMALL[:6], f"run={tmp_path / 'run'}")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    record = json.loads((tmp_path / "run" / "records" / "generate-000.json").read_text())
+    assert record["traceback"].startswith("Traceback")
+
+
+def test_the_whole_chain_runs_with_an_installed_package(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    package = site / "outside_members"
+    metadata = site / "outside_members-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    shutil.copytree(FILES, package)
+    (package / "__init__.py").touch()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: outside_members\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[simsurrogate.solvers]\ndecaying_wave = outside_members.decaying_wave:DecayingWave\n"
+        "[simsurrogate.surrogates]\nscaled_state = outside_members.scaled_state:ScaledState\n"
+    )
+    words = ("solver=decaying_wave", "surrogate=scaled_state", *SMALL, f"run={tmp_path / 'run'}")
+    paths = [str(site), str(Path(__file__).parents[2])]
+    command = [sys.executable, "-m", "pipeline.chain", *words]
+    succeeded(run(command, cwd=tmp_path, PYTHONPATH=":".join(paths)))
+    assert (tmp_path / "run" / "models" / "scaled_state" / "evaluation" / "metrics.json").is_file()
