@@ -143,12 +143,11 @@ def _ours() -> tuple[torch.nn.Module, Residual]:
     }  # fmt: skip
     surrogate = store.build("pinn", options, _problem(), "float32")
     assert isinstance(surrogate, PINN)
-    assert surrogate.equation is not None
     for weight, other in zip(_weights(surrogate), _weights(_theirs()[0]), strict=True):
         weight.data.copy_(other.data)
     points = surrogate._at(_points())
     # In K/s, as theirs, not in units of the usual size of a residual.
-    scale = surrogate.equation.scales.float()
+    scale = surrogate.residual.equation.scales.float()
     return surrogate, lambda: surrogate.residuals(points) * scale
 
 

@@ -88,6 +88,20 @@ def restarted_predictions(
         yield query(float(elapsed - restarts * horizon))
 
 
+def check_minimum(minimum: float, **options: float) -> None:
+    """Check that options of a surrogate are at least `minimum`.
+
+    Raises:
+        UserError: an option is below the minimum, or NaN.
+    """
+    for name, value in options.items():
+        if not value >= minimum:
+            raise UserError(
+                f"surrogate.{name}={value:g} is too small. It must be at least {minimum:g}. "
+                f"Type surrogate.{name}={minimum:g} or a larger number"
+            )
+
+
 def check_window(batch: Batch, horizon_steps: int) -> None:
     """Check that the windows of a batch have `horizon_steps` steps.
 

@@ -16,8 +16,8 @@ from surrogates.grids.constraints import Constraint
 from surrogates.networks import taylor_mode
 from surrogates.networks.taylor_mode import Jet
 from surrogates.operator_network import OperatorNetwork
-from surrogates.physics.boundary_support import unfit_walls
-from surrogates.physics.grid_derivatives import Sampled
+from surrogates.physics.boundary_support import boundary_incompatibility
+from surrogates.physics.grid_derivatives import GridDerivatives
 from surrogates.physics.residual import Equation
 
 #: Places, spread over the box, from which `_apart` takes derivatives.
@@ -29,8 +29,8 @@ class PIDeepONet(OperatorNetwork):
 
     The residual is the solver's own (`Problem.residual`), at all cells and at random times within the
     horizon. The trunk's modes bring their derivatives; those of the state that a query starts from and of the
-    coefficient fields are taken on the grid (`Sampled`). The start comes back exactly, and so do the values
-    at dirichlet walls and the slopes at neumann walls that it has, as the trunk has none there: neither is in
+    coefficient fields are taken on the grid (`GridDerivatives`). The start comes back exactly, and so do the
+    values at dirichlet walls and the slopes at neumann walls that it has, as the trunk has none there: neither is in
     the loss. The loss of an equation is the root mean square of its residual, over what it would be if the
     derivatives in it were each taken at another place of the start, so that its terms did not cancel.
 
@@ -82,12 +82,12 @@ class PIDeepONet(OperatorNetwork):
         self.data_weight = data_weight
         equations = () if problem.residual is None else Equation(problem).names
         self.losses = (*(f"residual_{name}" for name in equations), *(["data"] if data_weight else []))
-        self.sampled = Sampled(problem)
+        self.grid_derivatives = GridDerivatives(problem)
 
     @classmethod
     def incompatibility(cls, problem: Problem) -> str | None:
         """See `Surrogate.incompatibility`."""
-        reason = super().incompatibility(problem) or unfit_walls(problem)
+        reason = super().incompatibility(problem) or boundary_incompatibility(problem)
         if reason is not None:
             return reason
         if not problem.spec.compatible_initial_state:
@@ -114,7 +114,7 @@ class PIDeepONet(OperatorNetwork):
     ) -> dict[str, torch.Tensor]:
         later_BR = batch["random"] * self.trunk.horizon
         amplitudes = self.trunk.amplitudes(coefficients_BFM, later_BR).linear(self._held)
-        start = [self.sampled.jet(each[:, None]) for each in start_BXC.unbind(-1)]
+        start = [self.grid_derivatives.jet(each[:, None]) for each in start_BXC.unbind(-1)]
         now = [each + self.trunk.field(amplitudes[:, :, place]) for place, each in enumerate(start)]
         residuals = self.equations(batch, now, later_BR)
         unrelated = self.equations(batch, self._apart(start), later_BR)
@@ -149,7 +149,7 @@ class PIDeepONet(OperatorNetwork):
             for place, (name, each) in enumerate(zip(problem.spec.channels, normal, strict=True))
         }
         for place, name in enumerate(problem.spec.coefficient_channels):
-            fields[name] = self.sampled.jet(batch["coefficient_fields"][:, None, place])
+            fields[name] = self.grid_derivatives.jet(batch["coefficient_fields"][:, None, place])
         if not problem.spec.autonomous:
             time_BR = batch["time"][:, :1] + later_BR
             fields["t"] = taylor_mode.coordinate(time_BR.view(*time_BR.shape, *ones), "t")

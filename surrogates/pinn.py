@@ -1,7 +1,7 @@
-"""A physics-informed network: the equation itself is the loss, and data are optional.
+"""A physics-informed network, trained on the equation itself; data are optional.
 
-Shape letters: B batch, M points, D their coordinates, E equations, C channels; N stands for the bodies of
-particles, X for all sites.
+Shape letters: B batch, M points, D their coordinates, U random numbers, E equations, R residuals of a point,
+C channels, P scalar parameters; N stands for the bodies of particles, X for all sites.
 """
 
 from __future__ import annotations
@@ -12,60 +12,62 @@ from typing import Any, ClassVar
 import torch
 
 from simsurrogate.errors import UserError
-from surrogates.arguments import increasing_times, initial_states, parameter_tensors
+from surrogates.arguments import check_minimum, increasing_times, initial_states, parameter_tensors
 from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
-from surrogates.networks.taylor_mode import Jet, derivative, value
-from surrogates.physics import deepxde_adapter
-from surrogates.physics.boundary_support import unfit_walls
-from surrogates.physics.collocation import EvenPoints, causal_weights, preferred
-from surrogates.physics.data_points import Observations, site_coordinates
-from surrogates.physics.initial_condition import initial_condition, start_derivatives, start_jets, unfit_start
-from surrogates.physics.mean_drift import Drift
-from surrogates.physics.pinn_ansatz import Change
-from surrogates.physics.residual import Equation
+from surrogates.physics.boundary_support import boundary_incompatibility
+from surrogates.physics.collocation import QuasiRandomPoints, causal_weights, resample_by_residual
+from surrogates.physics.data_points import DataPoints, site_coordinates
+from surrogates.physics.initial_condition import initial_condition_incompatibility
+from surrogates.physics.mean_drift import MeanDrift
+from surrogates.physics.pinn_ansatz import PinnAnsatz
+from surrogates.physics.pinn_residual import PinnResidual
 
 
 class PINN(Surrogate):
     """u(x, t; p) = u₀(x; p) + σ t/(t + τ) b(x) N(x, t, p)
 
-    N is a perceptron of the place, the time and the scalar parameters, σ the standard deviation of each
-    channel, and τ the time in which the fastest one changes by as much. u₀ is the solver's own initial state
-    at any point, so that the initial condition is exact. b vanishes at dirichlet walls, and N is periodic, or
-    without slope at neumann walls, by what it is told (see `pinn_ansatz`): these conditions are exact
-    too. Particles have no x; N gives the positions and velocities of all bodies.
+    N is a perceptron of the position, the time and the scalar parameters, σ the standard deviation of each
+    channel, and τ the time in which the fastest channel changes by its standard deviation. The initial state
+    u₀ is that of the solver at any point, so the initial condition is exact. The boundary conditions are
+    exact as well: b vanishes at dirichlet walls, and the features of N are periodic or have a vanishing
+    normal derivative at neumann walls (see `PinnAnsatz`). For particles, N has no position x and gives the
+    positions and velocities of all bodies.
 
-    The losses `residual_NAME`, one an equation, are the mean squares of the solver's `residual` at random
-    points of the box, of the duration and of the ranges of the parameters, in the units of
-    `surrogates.physics.residual`, over the number of the equations. `data`, times
-    `data_weight`, is that of the change since a window's first frame, over σ, at a random site and frame for
-    each of these points; with weight 0 frames are never looked at. Divergence and curl leave the mean of a
-    periodic velocity free, with which all would drift along: where the problem declares it conserved, `mean`
-    is the mean square of its `Drift`.
+    Losses:
+        residual_NAME: for each equation the mean square of the solver's `residual` in units of its usual size
+            (see `Equation`), divided by the number of equations. The points are random in the box, the
+            duration and the ranges of the parameters.
+        mean: the mean square of the `MeanDrift`, where the problem declares the mean velocity of a periodic
+            box conserved. Divergence and curl leave this mean free.
+        data: `data_weight` times the mean square of the error of the change since the first frame of a
+            window, over σ, at a random site and frame for each point. With `data_weight=0` no frame is used.
 
-    Over a long duration networks find residuals that are small almost everywhere and belong to no solution.
-    With `causality` a point's residual counts as far as those before it, of the same window, are small, see
-    `surrogates.physics.collocation`.
+    Over a long duration, networks find states with small residuals almost everywhere that approximate no
+    solution. With `causality`, a residual counts once the earlier residuals of its window are small (see
+    `causal_weights`).
 
-    `predict` starts from the state that it is given, at time t₁, and adds how much σ t/(t + τ) b N has grown
-    since.
+    `predict` starts from the given state at the first time, and adds the growth of σ t/(t + τ) b N since
+    then.
 
     Options:
-        width: of the hidden layers.
-        layers: their number.
-        waves: Fourier features along a periodic axis, and cosines between neumann walls.
-        points: at which the residual is taken, for each window of a batch.
-        candidates: points of which one is chosen by its residual (see `collocation`); 1 takes all.
-        causality: 0 weighs all points the same; 1000 waits for residuals of 3 % of their usual size.
-        data_weight: of the loss `data`.
-        constraints: what holds exactly on the grid, in predictions alone, as training looks at single points;
-            see `Constraints`. Walls do without.
+        width: the width of the hidden layers.
+        layers: the number of hidden layers.
+        waves: the Fourier features along a periodic axis, and the cosines between neumann walls.
+        points: the collocation points of each window of a batch.
+        candidates: the candidates for each collocation point, of which one is chosen by its residual (see
+            `resample_by_residual`); with 1 no point is chosen by its residual.
+        causality: 0 weights all points equally; 1000 waits for residuals of 3 % of their usual size.
+        data_weight: the weight of the loss `data`.
+        constraints: the constraints that predictions on the grid satisfy exactly, see `Constraints`. Training
+            uses single points, so constraints do not act there. The boundary needs no constraint.
 
     Raises:
-        UserError: parameters do not tell the trajectories; bodies that start all but together; a flux
-            through a wall, or walls that disagree where they meet; an option out of range.
+        UserError: the scalar parameters do not determine the trajectories; bodies start too close together;
+            neumann walls have a flux, or dirichlet walls with different values meet; an option is out of
+            range.
 
-    Source: Raissi, Perdikaris & Karniadakis 2019 (doi:10.1016/j.jcp.2018.10.045); hard conditions: Lagaris,
+    Source: Raissi, Perdikaris & Karniadakis 2019 (doi:10.1016/j.jcp.2018.10.045). Exact conditions: Lagaris,
     Likas & Fotiadis 1998 (doi:10.1109/72.712178).
     """
 
@@ -87,183 +89,151 @@ class PINN(Surrogate):
         constraints: Sequence[Constraint] = (),
     ):
         super().__init__(problem)
+        check_minimum(1, width=width, layers=layers, waves=waves, points=points, candidates=candidates)
+        check_minimum(0, causality=causality, data_weight=data_weight)
         self.constraints = Constraints(problem, constraints, met=("boundary",))
         self.uses_initial_state, self.uses_time = False, True
-        if min(width, layers, waves, points, candidates) < 1 or min(causality, data_weight) < 0:
-            raise UserError(
-                f"surrogate.width={width}, surrogate.layers={layers}, surrogate.waves={waves}, "
-                f"surrogate.points={points} and surrogate.candidates={candidates} must be at least 1, and "
-                f"surrogate.causality={causality:g} and surrogate.data_weight={data_weight:g} at least 0"
-            )
-        self.causality, self.data_weight = causality, data_weight
-        self.equation = None if problem.residual is None else Equation(problem)
-        self.change = Change(problem, width=width, layers=layers, waves=waves)
-        self.register_buffer("sites", site_coordinates(problem), persistent=False)
-        self.drift = Drift(problem, waves)
-        self.losses = (
-            *(f"residual_{name}" for name in (() if self.equation is None else self.equation.names)),
-            *(["mean"] if self.drift.channels else []),
-            *(["data"] if data_weight else []),
-        )
-        of_axes = zip(problem.spec.lower, problem.spec.extent, strict=True)
-        box = [] if problem.spec.has_particles else [(lower, lower + extent) for lower, extent in of_axes]
-        box += [(0.0, problem.duration), *problem.spec.parameter_ranges]
         self.num_points, self.candidates = points, candidates
-        self.even_points = EvenPoints(box, points * candidates)
-        self.observations = Observations(problem, points) if data_weight else None
-        self.num_random = len(box) + 1 + (Observations.num_random if data_weight else 0)
+        self.causality, self.data_weight = causality, data_weight
+        self.ansatz = PinnAnsatz(problem, width=width, layers=layers, waves=waves)
+        self.register_buffer("sites", site_coordinates(problem), persistent=False)
+        self.mean_drift = MeanDrift(problem, waves)
+        axes = () if problem.spec.has_particles else problem.spec.axes
+        box = [(axis.lower, axis.lower + axis.extent) for axis in axes]
+        box += [(0.0, problem.duration), *problem.spec.parameter_ranges]
+        self.num_random = len(box) + 1 + (DataPoints.num_random if data_weight else 0)
+        # A loaded model predicts without an equation, and needs neither collocation points nor DeepXDE.
+        self._residual: PinnResidual | None = None
+        self.losses = ()
+        if problem.residual is not None:
+            self._residual = PinnResidual(problem, self.ansatz)
+            self.collocation_points = QuasiRandomPoints(box, points * candidates)
+            self.data_points = DataPoints(problem, points) if data_weight else None
+            self.losses = (
+                *(f"residual_{name}" for name in self._residual.equation.names),
+                *(["mean"] if self.mean_drift.channels else []),
+                *(["data"] if data_weight else []),
+            )
 
     @classmethod
     def incompatibility(cls, problem: Problem) -> str | None:
-        """See `Surrogate.incompatibility`."""
+        """Return why the network cannot learn the problem, or None, see `Surrogate.incompatibility`."""
         if not problem.spec.parametric:
-            return "the scalar parameters, which are all that it is told, do not describe the initial fields"
-        return unfit_walls(problem) or unfit_start(problem)
+            return (
+                "it needs initial fields that are functions of the scalar parameters, but these data have "
+                "random initial fields or coefficient fields"
+            )
+        return boundary_incompatibility(problem) or initial_condition_incompatibility(problem)
+
+    @property
+    def residual(self) -> PinnResidual:
+        """The residual of the network.
+
+        Raises:
+            UserError: the model was loaded, and has no equation.
+        """
+        if self._residual is None:
+            raise UserError(
+                "this model has no equation to be trained on: it was loaded from a folder. "
+                "Only a model of the train stage has its equation. Type `python -m pipeline.train`"
+            )
+        return self._residual
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The losses `residual_NAME`, `mean` where the equation leaves a mean free, `data` with a weight."""
-        parts = self._parts(self.points(batch))
-        return {name: part_MR.square().mean() for name, part_MR in parts.items()}
+        """Return the losses `residual_NAME`, and `mean` and `data` where they apply, see the class."""
+        residuals_by_loss = self._residuals_by_loss(self.points(batch))
+        return {name: residuals_MR.square().mean() for name, residuals_MR in residuals_by_loss.items()}
 
-    # Derivatives at the start are taken by reverse mode, which cannot be traced.
+    # Derivatives of the initial state are computed by reverse mode, which torch.compile cannot trace.
     @torch.compiler.disable
     def points(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """See `LeastSquares.points`: a row is a point of the equation and, with data, a site and a frame."""
-        uniform_BU = batch["random"]
-        number = len(self.change.columns)
-        places_BMD = self.even_points(uniform_BU[:, :number])
+        """Return the points of a batch, see `LeastSquares.points`.
+
+        A row is a collocation point and, with data, a site and a frame.
+        """
+        random_BU = batch["random"]
+        num_columns = len(self.ansatz.columns)
+        points_BMD = self.collocation_points(random_BU[:, :num_columns])
         if self.candidates > 1:
-            square_BM = self._squares(self._at(places_BMD.flatten(0, 1)), len(uniform_BU))
-            places_BMD = preferred(places_BMD, square_BM.sqrt(), uniform_BU[:, number], self.num_points)
-        points = self._at(places_BMD.flatten(0, 1))
+            candidates = self.residual.prepare(points_BMD.flatten(0, 1))
+            square_BM = self.residual.mean_squares(candidates, len(random_BU))
+            points_BMD = resample_by_residual(
+                points_BMD, square_BM.sqrt(), random_BU[:, num_columns], self.num_points
+            )
+        points = self.residual.prepare(points_BMD.flatten(0, 1))
         if self.causality:
-            time_BM = places_BMD[..., self.change.columns.index("t")]
-            weight_BM = causal_weights(time_BM, self._squares(points, len(uniform_BU)), self.causality)
-            points["weight"] = weight_BM.flatten()
-        if self.observations is not None:
-            points |= self.observations(batch, uniform_BU[:, number + 1 :])
+            time_BM = points_BMD[..., self.ansatz.columns.index("t")]
+            square_BM = self.residual.mean_squares(points, len(random_BU))
+            points["weight"] = causal_weights(time_BM, square_BM, self.causality).flatten()
+        if self.data_points is not None:
+            points |= self.data_points(batch, random_BU[:, num_columns + 1 :])
         return points
 
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """See `LeastSquares.residuals`: what the squares of all losses are taken of."""
-        parts = list(self._parts(points).values())
-        number = sum(part_MR.shape[1] for part_MR in parts)
-        # The mean over all columns is the sum of the means of the parts.
-        return torch.cat([(number / part_MR.shape[1]) ** 0.5 * part_MR for part_MR in parts], dim=1)
+        """Return the residuals of all losses, (M, R), see `LeastSquares.residuals`."""
+        residuals = list(self._residuals_by_loss(points).values())
+        num_columns = sum(residuals_MR.shape[1] for residuals_MR in residuals)
+        # With these factors the mean square over all columns is the sum of the losses.
+        scaled = [(num_columns / residuals_MR.shape[1]) ** 0.5 * residuals_MR for residuals_MR in residuals]
+        return torch.cat(scaled, dim=1)
 
     def no_jacobian(self) -> str | None:
-        """See `LeastSquares.no_jacobian`."""
-        if self.equation is None or self.equation.orders is not None:
+        """Return why the residuals have no Jacobian row by row, or None, see `LeastSquares.no_jacobian`."""
+        if self._residual is None or self._residual.equation.orders is not None:
             return None
-        return (
-            f"the equations {', '.join(self.equation.names)} ask for mixed derivatives or for some above the "
-            "second"
-        )
+        names = ", ".join(self._residual.equation.names)
+        return f"the equations {names} use mixed derivatives or derivatives above the second"
 
-    def _parts(self, points: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """What each loss is the mean square of, (M, R)."""
-        assert self.equation is not None, "a loaded model is not trained"
-        left = self._unbalanced(points) / len(self.equation.names) ** 0.5
+    def _residuals_by_loss(self, points: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the residuals (M, R) of each loss, which is their mean square."""
+        names = self.residual.equation.names
+        residual = self.residual(points) / len(names) ** 0.5
         if self.causality:
-            left = points["weight"].sqrt().view(-1, *[1] * (left.ndim - 1)) * left
-        parts = {
+            residual = points["weight"].sqrt().view(-1, *[1] * (residual.ndim - 1)) * residual
+        residuals = {
             f"residual_{name}": column.reshape(len(column), -1)
-            for name, column in zip(self.equation.names, left.unbind(-1), strict=True)
+            for name, column in zip(names, residual.unbind(-1), strict=True)
         }
-        if self.drift.channels:
-            parts["mean"] = self.drift(self.change, points["inputs"])
+        if self.mean_drift.channels:
+            residuals["mean"] = self.mean_drift(self.ansatz, points["inputs"])
         if self.data_weight:
-            parts["data"] = self.data_weight**0.5 * self._missed(points).flatten(1)
-        return parts
+            residuals["data"] = self.data_weight**0.5 * self._data_residual(points).flatten(1)
+        return residuals
+
+    def _data_residual(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the error of the predicted change at the data points, in standard deviations, (M, C, *N)."""
+        change: torch.Tensor = self.ansatz(points["later"]) - self.ansatz(points["first"])
+        return (change - points["change"]) / self.ansatz.scale
 
     def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
-        """The states at any increasing `times`, each by one query."""
+        """Return the states at increasing `times`, each by one evaluation of the network."""
         state = initial_states(self.problem, initial_state, self.sites)
         time = increasing_times(times)
         _, scalars_BP = parameter_tensors(self.problem, parameters, len(state), self.sites)
-        begin = self._moved(time[0], scalars_BP)
-        later = [state + (self._moved(moment, scalars_BP) - begin) for moment in time[1:]]
-        return Prediction(torch.stack([state, *(self._held(each, state) for each in later)], dim=1))
+        first_change = self._change_at_sites(time[0], scalars_BP)
+        later = [state + (self._change_at_sites(instant, scalars_BP) - first_change) for instant in time[1:]]
+        constrained = [self._constrained(later_state, state) for later_state in later]
+        return Prediction(torch.stack([state, *constrained], dim=1))
 
-    def _held(self, state_BCX: torch.Tensor, start_BCX: torch.Tensor) -> torch.Tensor:
-        """The states where the constraints hold, which would be the same ones less the mean of the data."""
+    def _constrained(self, state_BCX: torch.Tensor, start_BCX: torch.Tensor) -> torch.Tensor:
+        """Return the states with the constraints applied.
+
+        The constraints take normalised states; here the mean of the data is not subtracted, as it cancels.
+        """
         if not self.constraints.parts:
             return state_BCX
-        scale = self.change.scale.view(-1, *[1] * len(self.problem.spec.shape))
-        state_BXC, start_BXC = ((each / scale).movedim(1, -1) for each in (state_BCX, start_BCX))
-        held: torch.Tensor = self.constraints(state_BXC, start_BXC)
-        return held.movedim(-1, 1) * scale
+        scale = self.ansatz.scale.view(-1, *[1] * len(self.problem.spec.shape))
+        state_BXC, start_BXC = ((states / scale).movedim(1, -1) for states in (state_BCX, start_BCX))
+        constrained_BXC: torch.Tensor = self.constraints(state_BXC, start_BXC)
+        return constrained_BXC.movedim(-1, 1) * scale
 
-    def _moved(self, time: float, scalars_BP: torch.Tensor) -> torch.Tensor:
-        """The change (B, C, *X) since time 0 at all sites."""
-        size, number = len(scalars_BP), len(self.sites)
-        at = self.sites.new_full((size, number, 1), time)
-        scalars = scalars_BP[:, None].expand(-1, number, -1)
-        inputs_MD = torch.cat([self.sites.expand(size, -1, -1), at, scalars], dim=-1).flatten(0, 1)
-        found: torch.Tensor = self.change(inputs_MD)
-        return (
-            found
-            if self.problem.spec.has_particles
-            else found.view(size, *self.problem.spec.shape, -1).movedim(-1, 1)
-        )
-
-    def _at(self, inputs_MD: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Points of the equation, with the fields at start."""
-        assert self.equation is not None, "a loaded model is not trained"
-        if self.equation.orders is None:
-            return {"inputs": inputs_MD}
-        start = start_derivatives(self.problem, inputs_MD, self.change.columns, self.equation.orders)
-        points = {"inputs": inputs_MD, **start}
-        if self.equation.operator is not None:
-            at = self.change.named(inputs_MD)
-            points["operator"] = self.equation.weights(self._start(points, at), self._scalars(at))
-        return points
-
-    def _unbalanced(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """What is left of the equations, (M, *N, E)."""
-        assert self.equation is not None, "a loaded model is not trained"
-        if self.equation.orders is None:
-            return self._by_reverse_mode(points["inputs"])
-        at = self.change.named(points["inputs"])
-        moved = self.change.jet(points["inputs"], self.equation.orders, points.get("operator"))
-        fields = self._start(points, at)
-        for place, name in enumerate(self.problem.spec.channels):
-            fields[name] = fields[name] + moved[:, place]
-        return self.equation(fields, derivative, self._scalars(at))
-
-    def _start(self, points: Mapping[str, torch.Tensor], at: Mapping[str, Jet]) -> dict[str, Any]:
-        """The fields at start, and the time."""
-        return start_jets(self.problem, points) | {"t": self._beside(at["t"])}
-
-    def _squares(self, points: Mapping[str, torch.Tensor], num_windows: int) -> torch.Tensor:
-        """The mean square over the equations of what is left at each point of windows, (B, M)."""
-        with torch.no_grad():
-            left = self._unbalanced(points).flatten(1)
-        return left.square().mean(1).view(num_windows, -1)
-
-    def _by_reverse_mode(self, inputs_MD: torch.Tensor) -> torch.Tensor:
-        """What is left of equations that ask for more than jets carry, (M, E)."""
-        assert self.equation is not None, "a loaded model is not trained"
-        inputs_MD = inputs_MD.detach().requires_grad_()
-        with torch.enable_grad():
-            at = self.change.named(inputs_MD)
-            moved = self.change(inputs_MD)
-            fields = initial_condition(self.problem, inputs_MD, self.change.columns)
-            for place, name in enumerate(self.problem.spec.channels):
-                fields[name] = fields[name] + moved[:, place]
-            differentiate = deepxde_adapter.reverse_mode(inputs_MD, self.change.columns)
-            fields["t"] = self._beside(at["t"].value)
-            scalars = {name: value(jet) for name, jet in self._scalars(at).items()}
-            return self.equation(fields, differentiate, scalars)
-
-    def _scalars(self, at: Mapping[str, Jet]) -> dict[str, Jet]:
-        return {name: self._beside(at[name]) for name in self.problem.spec.parameter_names}
-
-    def _beside(self, values: Any) -> Any:
-        """Numbers (M,) of points with an axis for the bodies of particles."""
-        return values[:, None] if self.problem.spec.has_particles else values
-
-    def _missed(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """How far answers are from the data, in standard deviations, (M, C, *N)."""
-        missed: torch.Tensor = self.change(points["then"]) - self.change(points["before"]) - points["change"]
-        return missed / self.change.scale
+    def _change_at_sites(self, time: float, scalars_BP: torch.Tensor) -> torch.Tensor:
+        """Return the change (B, C, *X) since time 0 at all sites."""
+        batch_size, num_sites = len(scalars_BP), len(self.sites)
+        times = self.sites.new_full((batch_size, num_sites, 1), time)
+        scalars = scalars_BP[:, None].expand(-1, num_sites, -1)
+        inputs_MD = torch.cat([self.sites.expand(batch_size, -1, -1), times, scalars], dim=-1).flatten(0, 1)
+        change: torch.Tensor = self.ansatz(inputs_MD)
+        if self.problem.spec.has_particles:
+            return change
+        return change.view(batch_size, *self.problem.spec.shape, -1).movedim(-1, 1)

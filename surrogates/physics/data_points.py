@@ -1,4 +1,4 @@
-"""Sites and frames of the data at which a surrogate that answers any point is compared with them.
+"""Random sites and frames of the data, at which a physics-informed surrogate is compared with the data.
 
 Shape letters: B windows, T frames, M points of a window, U random numbers, C channels, D coordinates of a
 point, P scalar parameters, S sites; N stands for the bodies of particles.
@@ -13,16 +13,20 @@ import torch
 from torch import nn
 
 from surrogates.contract import Batch, Problem
-from surrogates.physics.collocation import EvenPoints
+from surrogates.physics.collocation import QuasiRandomPoints
 
 
-class Observations(nn.Module):
-    """A site and a later frame of a window for each of `num_points`; of particles a frame, with all bodies.
+class DataPoints(nn.Module):
+    """Pairs of a site and a later frame of a window; for particles a frame, with all bodies.
 
-    They are spread evenly over sites and frames, and lie elsewhere at each step, by its random numbers.
+    The pairs are spread evenly over sites and frames, and differ from step to step.
+
+    Args:
+        problem: the problem, whose sites are used.
+        num_points: the number of pairs of a window.
     """
 
-    #: Random numbers that a window needs.
+    #: The random numbers of a window.
     num_random: ClassVar[int] = 2
 
     sites: torch.Tensor
@@ -30,44 +34,41 @@ class Observations(nn.Module):
     def __init__(self, problem: Problem, num_points: int):
         super().__init__()
         self.has_particles = problem.spec.has_particles
-        self.places = EvenPoints([(0.0, 1.0), (0.0, 1.0)], num_points)
+        self.unit_square = QuasiRandomPoints([(0.0, 1.0), (0.0, 1.0)], num_points)
         self.register_buffer("sites", site_coordinates(problem), persistent=False)
 
-    def forward(self, batch: Batch, uniform_BU: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Coordinates `then` and, at a window's first frame, `before` (B * M, D), and the `change` of the
-        state between them (B * M, C, *N), in physical units.
+    def forward(self, batch: Batch, random_BU: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the coordinates and the data of the pairs.
+
+        `later` and `first` (B * M, D) are the coordinates at the later and at the first frame; `change`
+        (B * M, C, *N) is the change of the state from the first to the later frame, in physical units.
         """
         state_BTCS, time_BT = batch["state"].flatten(3), batch["time"]
         num_frames, num_sites = state_BTCS.shape[1], len(self.sites)
-        share_BMP = self.places(uniform_BU)
-        number_BM = 1 + (share_BMP[..., 0] * (num_frames - 1)).long().clamp_max(num_frames - 2)
-        site_BM = (share_BMP[..., 1] * num_sites).long().clamp_max(num_sites - 1)
+        fraction_BMP = self.unit_square(random_BU)
+        frame_BM = 1 + (fraction_BMP[..., 0] * (num_frames - 1)).long().clamp_max(num_frames - 2)
+        site_BM = (fraction_BMP[..., 1] * num_sites).long().clamp_max(num_sites - 1)
         window_BM = torch.arange(len(state_BTCS), device=site_BM.device)[:, None].expand_as(site_BM)
         if self.has_particles:
-            change = state_BTCS[window_BM, number_BM] - state_BTCS[window_BM, 0]
+            change = state_BTCS[window_BM, frame_BM] - state_BTCS[window_BM, 0]
         else:
-            change = state_BTCS[window_BM, number_BM, :, site_BM] - state_BTCS[window_BM, 0, :, site_BM]
-        at, told = self.sites[site_BM], batch["parameters"][window_BM]
+            change = state_BTCS[window_BM, frame_BM, :, site_BM] - state_BTCS[window_BM, 0, :, site_BM]
+        position, parameters = self.sites[site_BM], batch["parameters"][window_BM]
 
-        def inputs(time_BM: torch.Tensor) -> torch.Tensor:
-            return torch.cat([at, time_BM[..., None], told], dim=-1).flatten(0, 1)
+        def coordinates(time_BM: torch.Tensor) -> torch.Tensor:
+            return torch.cat([position, time_BM[..., None], parameters], dim=-1).flatten(0, 1)
 
         return {
-            "then": inputs(time_BT[window_BM, number_BM]),
-            "before": inputs(time_BT[window_BM, 0]),
+            "later": coordinates(time_BT[window_BM, frame_BM]),
+            "first": coordinates(time_BT[window_BM, 0]),
             "change": change.flatten(0, 1),
         }
 
 
 def site_coordinates(problem: Problem) -> torch.Tensor:
-    """The cell centres (S, axes); particles are one site without coordinates."""
+    """Return the cell centres (S, axes); particles are one site without coordinates, (1, 0)."""
     if problem.spec.has_particles:
         return torch.empty(1, 0, dtype=torch.get_default_dtype())
-    centres = [
-        lower + extent * (np.arange(size) + 0.5) / size
-        for lower, extent, size in zip(
-            problem.spec.lower, problem.spec.extent, problem.spec.shape, strict=True
-        )
-    ]
-    grids = np.meshgrid(*centres, indexing="ij")
-    return torch.tensor(np.stack(grids, axis=-1).reshape(-1, len(centres)), dtype=torch.get_default_dtype())
+    centres = np.meshgrid(*(axis.centres for axis in problem.spec.axes), indexing="ij")
+    coordinates = np.stack(centres, axis=-1).reshape(-1, len(centres))
+    return torch.tensor(coordinates, dtype=torch.get_default_dtype())

@@ -1,8 +1,8 @@
-"""What is taken from DeepXDE: quasi-random points, and derivatives by reverse mode.
+"""The only module that imports DeepXDE: Hammersley points, and derivatives by reverse mode.
 
-No other module imports it. It is imported when it is first needed, and leaves no trace: by itself DeepXDE
-refuses to run under Open MPI's variables, writes its choice of backend into the home folder and to stderr,
-and makes a GPU the default device of the whole process.
+DeepXDE is imported at the first call, and the import is isolated. Without isolation DeepXDE refuses to run
+under Open MPI's variables, writes its choice of backend into the home folder and to stderr, and makes a GPU
+the default device of the whole process.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ import numpy as np
 import torch
 
 
-def points(count: int, dimension: int) -> np.ndarray:
-    """`count` Hammersley points in the unit cube, (count, dimension)."""
-    found = _deepxde().geometry.sampler.sample(count, dimension, sampler="Hammersley")
-    return np.asarray(found, dtype=np.float64)
+def hammersley_points(num_points: int, dimension: int) -> np.ndarray:
+    """Return `num_points` Hammersley points in the unit cube, (num_points, dimension)."""
+    points = _deepxde().geometry.sampler.sample(num_points, dimension, sampler="Hammersley")
+    return np.asarray(points, dtype=np.float64)
 
 
 def reverse_mode(inputs_MD: torch.Tensor, axes: Sequence[str]) -> Callable[[torch.Tensor, str], torch.Tensor]:
-    """`derivative(values, axis)` of values (M,) that were computed row by row from `inputs_MD`, whose columns
-    are `axes`; what it gives can be differentiated again, by the inputs and by weights.
+    """Return a function `derivative(values, axis)` that differentiates by reverse mode.
+
+    `values` (M,) must be computed row by row from `inputs_MD`, whose columns are `axes`. The derivatives (M,)
+    can be differentiated again, with respect to inputs and weights.
     """
     gradients: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def derivative(values: torch.Tensor, axis: str) -> torch.Tensor:
-        # The values are kept with their gradient, so that no other tensor gets their id.
+        # The values stay alive next to their gradient, so that no other tensor gets the same id.
         if id(values) not in gradients:
             gradients[id(values)] = values, _gradient(values, inputs_MD)
         return gradients[id(values)][1][:, axes.index(axis)]
@@ -40,27 +42,27 @@ def reverse_mode(inputs_MD: torch.Tensor, axes: Sequence[str]) -> Callable[[torc
 
 
 def _gradient(values: torch.Tensor, inputs_MD: torch.Tensor) -> torch.Tensor:
-    gradient = _deepxde().grad
-    # A sine has derivatives of all orders, where values that are constant or linear have no graph to follow.
+    gradients = _deepxde().grad
+    # Constant and linear values have no graph for higher derivatives. A sine has derivatives of all orders.
     columns = values[:, None] + 0 * torch.sin(inputs_MD).sum(-1, keepdim=True)
     try:
-        found: torch.Tensor = gradient.jacobian(columns, inputs_MD, i=0)
+        gradient: torch.Tensor = gradients.jacobian(columns, inputs_MD, i=0)
     finally:
-        # It would keep the graph of every step.
-        gradient.clear()
-    return found
+        # DeepXDE caches the graph of every call.
+        gradients.clear()
+    return gradient
 
 
 @functools.cache
 def _deepxde() -> Any:
-    with _untouched():
+    with _isolated_import():
         import deepxde  # type: ignore[import-untyped]
     return deepxde
 
 
 @contextlib.contextmanager
-def _untouched() -> Iterator[None]:
-    """Undoes what importing DeepXDE does to the process."""
+def _isolated_import() -> Iterator[None]:
+    """Restore the environment and the default device after the import of DeepXDE, and silence stderr."""
     environment = dict(os.environ)
     device = torch.get_default_device()
     for name in environment:
@@ -74,5 +76,5 @@ def _untouched() -> Iterator[None]:
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)
-        # Not compared with what it is now: asking for a GPU's number starts work on the GPU.
+        # The device is set without a comparison: asking for the index of a GPU would initialise the GPU.
         torch.set_default_device(None if device.type == "cpu" else device)

@@ -1,15 +1,15 @@
-"""The linear operator that several derivatives in an equation form: a network carries their sum as one.
+"""The weighted sum of derivatives in an equation, which a network carries as one derivative.
 
-Of u_t, u_xx and u_yy heat needs u_t - k (u_xx + u_yy) alone, and to carry a sum through a network costs what
-one derivative costs. Where an equation is linear in some derivatives, with coefficients that no unknown field
-enters, and all of its coefficients are multiples of the same weights w, it can be had from
+The heat equation uses u_t, u_xx and u_yy only as u_t - k (u_xx + u_yy). A network carries this sum at the
+cost of one derivative. Let an equation be linear in some derivatives ∂_1 ... ∂_P. Let its coefficients be
+independent of the unknown fields, and multiples of the same weights w. The residual then follows from
 
     L = ∂_1 + w_2 ∂_2 + ... + w_P ∂_P
 
-with L in the place of ∂_1 and 0 in that of the others. The same holds for what the network is multiplied by
-and added to, as the rules of calculus are linear in each derivative.
+with L in place of ∂_1 and 0 in place of the other derivatives. Factors of the network and terms added to it
+are treated alike, as the rules of calculus are linear in each derivative.
 
-Source: "forward Laplacian": Li et al. 2024 (doi:10.1038/s42256-024-00794-x), section "Forward Laplacian".
+Source: Li et al. 2024 (doi:10.1038/s42256-024-00794-x), section "Forward Laplacian".
 """
 
 from __future__ import annotations
@@ -22,20 +22,25 @@ import torch
 
 from surrogates.networks.taylor_mode import Jet, Orders, derivative, value
 
+#: The axes along which a derivative is taken, in alphabetical order.
 Path = tuple[str, ...]
-#: Fields by name to what is left of the equations, by name.
+#: A function from the fields by name to the residuals by the names of the equations.
 Residual = Callable[[Mapping[str, Any]], dict[str, Any]]
 
-#: Along this axis, which no solver has, one derivative grows at rate 1 and all else is constant.
-_MARK = "the derivative in question"
-#: Coefficients of size 1 that differ by less are the same.
+#: An axis that no solver has. Along it one chosen derivative grows at rate 1, and all else is constant.
+_PROBE = "the probed derivative"
+#: Coefficients of size 1 that differ by less are equal.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Operator:
-    """Derivatives that are needed as one sum, by the axes along which they are taken; `equation` tells their
-    weights by its coefficients of those of `channel`, of which the first is 1.
+class LinearOperator:
+    """A linear differential operator, as weights of partial derivatives.
+
+    Attributes:
+        paths: the partial derivatives.
+        equation: the equation whose coefficients determine the weights.
+        channel: the channel whose derivatives have these coefficients; the weight of the first path is 1.
     """
 
     paths: tuple[Path, ...]
@@ -43,84 +48,96 @@ class Operator:
     channel: str
 
     def weights(self, residual: Residual, fields: Mapping[str, Any]) -> torch.Tensor:
-        """The weights (M, P) at points with `fields` (M,), jets, of which the unknown ones do not matter."""
-        found = [_coefficients(residual, fields, self.channel, path)[self.equation] for path in self.paths]
+        """Return the weights (M, P) at points with `fields` (M,), as jets.
+
+        The values of the unknown fields have no effect.
+        """
+        coefficients = [
+            _coefficients(residual, fields, self.channel, path)[self.equation] for path in self.paths
+        ]
         like = value(fields[self.channel])
-        return torch.stack([(each / found[0] + torch.zeros_like(like)).to(like) for each in found], dim=-1)
+        weights = [(values / coefficients[0] + torch.zeros_like(like)).to(like) for values in coefficients]
+        return torch.stack(weights, dim=-1)
 
 
-def operator(
+def find_operator(
     residual: Residual, channels: Sequence[str], states: Sequence[Mapping[str, Any]], orders: Orders
-) -> Operator | None:
-    """The one that spares most; None where the derivatives in `orders` are all needed by themselves.
+) -> LinearOperator | None:
+    """Return the operator that replaces the most derivatives; None where `orders` are all needed separately.
 
-    `states` are fields (M,) as jets with random derivatives, at the same points: only those of `channels`
-    differ from state to state.
+    `states` are two sets of fields (M,) as jets with random derivatives, at the same points. The two sets
+    differ in the `channels` only.
     """
-    bends = tuple((axis, axis) for axis in orders.second)
-    rest = tuple((axis,) for axis in orders.first if axis not in orders.second)
-    for paths in (rest + bends, bends):
+    second = tuple((axis, axis) for axis in orders.second)
+    first_only = tuple((axis,) for axis in orders.first if axis not in orders.second)
+    for paths in (first_only + second, second):
         if len(paths) > 1:
-            tables = [_table(residual, channels, fields, paths) for fields in states]
-            found = _operator(tables, paths)
-            if found is not None:
-                return found
+            tables = [_coefficient_table(residual, channels, fields, paths) for fields in states]
+            operator = _common_operator(tables, paths)
+            if operator is not None:
+                return operator
     return None
 
 
 #: The coefficients (P, M) of derivatives, by equation and channel.
-_Table = dict[tuple[str, str], torch.Tensor]
+_CoefficientTable = dict[tuple[str, str], torch.Tensor]
 
 
-def _table(
+def _coefficient_table(
     residual: Residual, channels: Sequence[str], fields: Mapping[str, Any], paths: Sequence[Path]
-) -> _Table:
+) -> _CoefficientTable:
     table: dict[tuple[str, str], list[torch.Tensor]] = {}
     for channel in channels:
-        zero = torch.zeros_like(value(fields[channel]))
+        zeros = torch.zeros_like(value(fields[channel]))
         for path in paths:
-            for equation, found in _coefficients(residual, fields, channel, path).items():
-                table.setdefault((equation, channel), []).append(found + zero)
-    return {key: torch.stack(found) for key, found in table.items()}
+            for equation, coefficient in _coefficients(residual, fields, channel, path).items():
+                table.setdefault((equation, channel), []).append(coefficient + zeros)
+    return {key: torch.stack(coefficients) for key, coefficients in table.items()}
 
 
-def _operator(tables: Sequence[_Table], paths: Sequence[Path]) -> Operator | None:
-    first, second = tables
+def _common_operator(tables: Sequence[_CoefficientTable], paths: Sequence[Path]) -> LinearOperator | None:
+    """Return the operator whose multiples are all coefficients of both tables, or None."""
+    table, other_table = tables
 
-    def alike(equation: str, one: torch.Tensor, other: torch.Tensor) -> bool:
-        # Of one equation: others may have units in which their coefficients are far larger.
-        those = [found for (name, _), found in first.items() if name == equation]
-        largest = torch.stack(those).abs().amax((0, 2))[:, None]
-        # Not `any(>)`: what is no number is not alike.
-        return bool(((one - other).abs() <= _ROUNDING * largest).all())
+    def are_equal(equation: str, coefficients: torch.Tensor, others: torch.Tensor) -> bool:
+        # The scale is that of this equation, as another equation may have units with far larger coefficients.
+        of_equation = [values for (name, _), values in table.items() if name == equation]
+        largest = torch.stack(of_equation).abs().amax((0, 2))[:, None]
+        # A comparison with `<=` is False for NaN.
+        return bool(((coefficients - others).abs() <= _ROUNDING * largest).all())
 
-    if not all(alike(key[0], first[key], second[key]) for key in first):
+    if not all(are_equal(key[0], table[key], other_table[key]) for key in table):
         return None
-    for (equation, channel), lead in _leads(first):
-        weights = first[equation, channel] / first[equation, channel][lead]
-        if all(alike(name, found, found[lead] * weights) for (name, _), found in first.items()):
-            order = (paths[lead], *paths[:lead], *paths[lead + 1 :])
-            return Operator(order, equation, channel)
+    for (equation, channel), lead in _nonzero_coefficients(table):
+        weights = table[equation, channel] / table[equation, channel][lead]
+        if all(are_equal(name, values, values[lead] * weights) for (name, _), values in table.items()):
+            ordered_paths = (paths[lead], *paths[:lead], *paths[lead + 1 :])
+            return LinearOperator(ordered_paths, equation, channel)
     return None
 
 
-def _leads(table: _Table) -> Iterator[tuple[tuple[str, str], int]]:
-    """Coefficients that are nowhere 0, by which others can be divided."""
-    return ((key, place) for key, found in table.items() for place, each in enumerate(found) if each.all())
+def _nonzero_coefficients(table: _CoefficientTable) -> Iterator[tuple[tuple[str, str], int]]:
+    """Yield the keys and indices of coefficients that are nonzero at all points."""
+    return (
+        (key, index)
+        for key, coefficients in table.items()
+        for index, coefficient in enumerate(coefficients)
+        if coefficient.all()
+    )
 
 
 def _coefficients(residual: Residual, fields: Mapping[str, Any], channel: str, path: Path) -> dict[str, Any]:
-    """How fast each equation grows with the derivative `path` of a channel, (M,) or a number."""
+    """Return the coefficient of the derivative `path` of a channel in each equation, (M,) or a number."""
 
-    def marked(jet: Jet, name: str, taken: Path = ()) -> Jet:
+    def probed(jet: Jet, name: str, jet_path: Path = ()) -> Jet:
         def along(axis: str) -> Any:
-            if axis == _MARK:
-                return torch.ones_like(jet.value) if (name, taken) == (channel, path) else 0.0
+            if axis == _PROBE:
+                return torch.ones_like(jet.value) if (name, jet_path) == (channel, path) else 0.0
             inner = derivative(jet, axis)
-            whole = inner if isinstance(inner, Jet) else Jet(torch.zeros_like(jet.value), lambda _: 0.0)
-            return marked(whole, name, tuple(sorted((*taken, axis))))
+            inner_jet = inner if isinstance(inner, Jet) else Jet(torch.zeros_like(jet.value), lambda _: 0.0)
+            return probed(inner_jet, name, tuple(sorted((*jet_path, axis))))
 
         return Jet(jet.value, along)
 
-    left = residual({name: marked(jet, name) for name, jet in fields.items()})
-    return {name: value(derivative(each, _MARK)) for name, each in left.items()}
+    residuals = residual({name: probed(jet, name) for name, jet in fields.items()})
+    return {name: value(derivative(left, _PROBE)) for name, left in residuals.items()}

@@ -1,4 +1,4 @@
-"""Derivatives of fields that are known at the cell centres alone."""
+"""Derivatives of fields that are known at the cell centres of a grid alone."""
 
 from __future__ import annotations
 
@@ -12,40 +12,42 @@ from torch import nn
 from surrogates.contract import Problem
 from surrogates.networks.taylor_mode import Jet
 
-#: Neighbours in a difference, itself included: of sixth order in the inside, of fifth or more at the walls.
+#: The cells of a finite difference, which is of sixth order in the interior and of fifth or more at walls.
 _STENCIL = 7
 
 
-class Sampled(nn.Module):
-    """Fields on a grid as jets, constant in time: exact for waves that a periodic axis resolves, and by
-    differences over 7 cells, of sixth order, on any other.
+class GridDerivatives(nn.Module):
+    """Differentiation along the axes of a grid.
+
+    Along a periodic axis the derivative is spectral, exact for every resolved wave. Along any other axis it
+    is a finite difference of sixth order over 7 cells.
     """
 
     def __init__(self, problem: Problem):
         super().__init__()
         self.axes = problem.spec.axis_names
-        for axis, boundary in enumerate(problem.spec.boundaries):
-            size, length = problem.spec.shape[axis], problem.spec.extent[axis]
-            build = _fourier if boundary == "periodic" else _differences
-            matrix = torch.tensor(build(size) * (size / length), dtype=torch.get_default_dtype())
-            self.register_buffer(f"derivative_{axis}", matrix, persistent=False)
+        for index, axis in enumerate(problem.spec.axes):
+            unit_matrix = (_spectral_matrix if axis.boundary == "periodic" else _difference_matrix)(axis.size)
+            matrix = torch.tensor(unit_matrix * (axis.size / axis.extent), dtype=torch.get_default_dtype())
+            self.register_buffer(f"derivative_{index}", matrix, persistent=False)
 
     def jet(self, values: torch.Tensor) -> Jet:
-        """Values (..., *sites) and their derivatives along the axes, of any order."""
+        """Return the values (..., *sites), constant in time, with derivatives of any order along the axes."""
 
         @functools.cache
         def along(axis: str) -> Any:
             if axis == "t":
                 return 0.0
-            place = self.axes.index(axis) - len(self.axes)
-            turned = values.movedim(place, -1) @ self.get_buffer(f"derivative_{self.axes.index(axis)}").T
-            return self.jet(turned.movedim(-1, place))
+            index = self.axes.index(axis)
+            dimension = index - len(self.axes)
+            derivative = values.movedim(dimension, -1) @ self.get_buffer(f"derivative_{index}").T
+            return self.jet(derivative.movedim(-1, dimension))
 
         return Jet(values, along)
 
 
-def _fourier(size: int) -> np.ndarray:
-    """The derivative of the trigonometric interpolant through cells of width 1, (size, size)."""
+def _spectral_matrix(size: int) -> np.ndarray:
+    """Return the derivative of the trigonometric interpolant through cells of width 1, (size, size)."""
     waves = 2j * np.pi * np.fft.rfftfreq(size)
     if size % 2 == 0:
         waves[-1] = 0.0
@@ -53,8 +55,8 @@ def _fourier(size: int) -> np.ndarray:
     return matrix
 
 
-def _differences(size: int) -> np.ndarray:
-    """The derivative of the polynomial through the nearest cells of width 1, (size, size)."""
+def _difference_matrix(size: int) -> np.ndarray:
+    """Return the derivative of the polynomial through the nearest cells of width 1, (size, size)."""
     count = min(_STENCIL, size)
     matrix = np.zeros((size, size))
     for cell in range(size):

@@ -1,6 +1,6 @@
-"""The means that an equation leaves free: how far a network lets them drift.
+"""The drift of conserved mean velocities, which the equation leaves free.
 
-Shape letters: M points, D their coordinates, V channels of velocities; L stands for the points of a lattice.
+Shape letters: M points, D their coordinates, V drifting channels; L stands for the points of a lattice.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ import torch
 from torch import nn
 
 from surrogates.contract import Problem
-from surrogates.physics.pinn_ansatz import Change
+from surrogates.physics.pinn_ansatz import PinnAnsatz
 
 
-class Drift(nn.Module):
-    """The change of the mean velocity over a periodic box, which its divergence and its curl do not tell.
+class MeanDrift(nn.Module):
+    """The change of the mean velocity over a periodic box, which divergence and curl do not determine.
 
-    The mean is taken over a lattice of 2 `waves` + 1 points an axis, which is exact for that many waves.
+    The mean is taken over a lattice of 2 `waves` + 1 points along each axis. Such a lattice integrates that
+    many Fourier modes exactly.
 
     Attributes:
-        channels: the places of the channels of velocities without divergence whose means never change; none
-            where a wall holds them.
+        channels: the indices of the channels of divergence-free velocities with a conserved mean; empty
+            where the box has walls.
     """
 
     lattice: torch.Tensor
@@ -27,27 +28,29 @@ class Drift(nn.Module):
     def __init__(self, problem: Problem, waves: int):
         super().__init__()
         velocities = [name for vector in problem.spec.divergence_free_channels for name in vector]
-        is_free = set(problem.spec.boundaries) == {"periodic"}
+        is_periodic = set(problem.spec.boundaries) == {"periodic"}
         self.channels = [
             problem.spec.channels.index(name)
             for name in velocities
-            if is_free and name in problem.spec.conserved_channels
+            if is_periodic and name in problem.spec.conserved_channels
         ]
         self.register_buffer("lattice", _lattice(problem, 2 * waves + 1), persistent=False)
 
-    def forward(self, change: Change, inputs_MD: torch.Tensor) -> torch.Tensor:
-        """The mean change, in standard deviations, (M, V), at the times and parameters of points."""
-        size, (number, num_axes) = len(inputs_MD), self.lattice.shape
-        others = inputs_MD[:, None, num_axes:].expand(-1, number, -1)
-        lattice = torch.cat([self.lattice.expand(size, -1, -1), others], dim=-1)
-        moved: torch.Tensor = change(lattice.flatten(0, 1)) / change.scale
-        return moved.view(size, number, -1)[..., self.channels].mean(1)
+    def forward(self, ansatz: PinnAnsatz, inputs_MD: torch.Tensor) -> torch.Tensor:
+        """Return the mean change (M, V) at the times and parameters of points, in standard deviations."""
+        num_points, (num_lattice_points, num_axes) = len(inputs_MD), self.lattice.shape
+        time_and_parameters = inputs_MD[:, None, num_axes:].expand(-1, num_lattice_points, -1)
+        lattice = torch.cat([self.lattice.expand(num_points, -1, -1), time_and_parameters], dim=-1)
+        change: torch.Tensor = ansatz(lattice.flatten(0, 1)) / ansatz.scale
+        return change.view(num_points, num_lattice_points, -1)[..., self.channels].mean(1)
 
 
-def _lattice(problem: Problem, number: int) -> torch.Tensor:
-    """`number` points an axis (L, axes), as far apart across the ends as between."""
+def _lattice(problem: Problem, num_points: int) -> torch.Tensor:
+    """Return `num_points` points along each axis, (L, axes), equally spaced on the periodic axis."""
     if problem.spec.has_particles:
         return torch.empty(1, 0, dtype=torch.get_default_dtype())
-    of_axes = zip(problem.spec.lower, problem.spec.extent, strict=True)
-    axes = [lower + extent * torch.arange(number) / number for lower, extent in of_axes]
-    return torch.cartesian_prod(*axes).view(-1, len(axes)).to(torch.get_default_dtype())
+    points_of_axes = [
+        axis.lower + axis.extent * torch.arange(num_points) / num_points for axis in problem.spec.axes
+    ]
+    lattice = torch.cartesian_prod(*points_of_axes)
+    return lattice.view(-1, len(points_of_axes)).to(torch.get_default_dtype())

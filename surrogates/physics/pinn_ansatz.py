@@ -1,6 +1,6 @@
-"""The form of a solution that meets its initial and boundary conditions whatever a network says.
+"""The form of a solution that satisfies its initial and boundary conditions for any network.
 
-Shape letters: M points, D their coordinates (place, time, scalar parameters), F features, C channels; N
+Shape letters: M points, D their coordinates (position, time, scalar parameters), F features, C channels; N
 stands for the bodies of particles.
 """
 
@@ -19,16 +19,17 @@ from surrogates.networks.taylor_mlp import Perceptron
 from surrogates.networks.taylor_mode import Jet, Orders, coordinate, cos, sin, stack
 
 
-class Change(nn.Module):
-    """What is added to the initial state: σ t/(t + τ) b(x) N(x, t, p), at any point.
+class PinnAnsatz(nn.Module):
+    """The change since the initial state at any point, σ t/(t + τ) b(x) N(x, t, p).
 
-    N is a perceptron of `features`, σ the standard deviation of each channel, τ the time in which the fastest
-    one changes by as much, at most the duration; t/(t + τ) vanishes at the start, and b, see `distance`, at
-    dirichlet walls. With t alone N would be the mean rate since the start, which falls as 1/t once a motion
-    turns back.
+    N is a perceptron of the `features`, σ the standard deviation of each channel, and τ the time in which the
+    fastest channel changes by its standard deviation, at most the duration. The factor t/(t + τ) vanishes at
+    the start, and the factor b (see `wall_factor`) at dirichlet walls. With a factor t instead, N would be
+    the mean rate since the start, which decays as 1/t in a motion that turns back.
 
     Attributes:
         columns: the names of the coordinates of a point: the axes of a grid, `t`, and the scalar parameters.
+        scale: σ.
     """
 
     scale: torch.Tensor
@@ -41,100 +42,93 @@ class Change(nn.Module):
         self._shape = (len(problem.spec.channels), *bodies)
         scale = torch.tensor(nonzero_std(problem.statistics.std), dtype=torch.get_default_dtype())
         self.register_buffer("scale", scale.view(-1, *[1] * len(bodies)), persistent=False)
-        self._rise = _time_of_change(problem)
-        num_features = self._told(scale.new_zeros(1, len(self.columns))).value.shape[-1]
+        self._time_scale = _time_scale(problem)
+        num_features = self._features(scale.new_zeros(1, len(self.columns))).value.shape[-1]
         self.network = Perceptron(num_features, math.prod(self._shape), width=width, layers=layers)
 
     def forward(self, inputs_MD: torch.Tensor) -> torch.Tensor:
-        """The change (M, C, *N) since time 0."""
-        at = self.named(inputs_MD)
+        """Return the change (M, C, *N) since time 0, in physical units."""
+        coordinates = self.named(inputs_MD)
         change_MCN: torch.Tensor = self.scale * (
-            self._factor(at).value[:, None] * self.network(self._told(inputs_MD).value)
+            self._factor(coordinates).value[:, None] * self.network(self._features(inputs_MD).value)
         ).view(-1, *self._shape)
         return change_MCN
 
     def jet(self, inputs_MD: torch.Tensor, orders: Orders, weights_MP: torch.Tensor | None = None) -> Jet:
-        """The change (M, C, *N) since time 0 and its derivatives; `weights_MP` as `Perceptron.jet` has it."""
+        """Return the change (M, C, *N) since time 0 with its derivatives.
+
+        `orders` and `weights_MP` are those of `Perceptron.jet`.
+        """
         factor = self._factor(self.named(inputs_MD))
-        found: Jet = self.network.jet(self._told(inputs_MD), orders, weights_MP)
-        shaped = found.linear(lambda values: values.view(-1, *self._shape) * self.scale)
-        return shaped * factor[(slice(None), *[None] * len(self._shape))]
+        network_jet: Jet = self.network.jet(self._features(inputs_MD), orders, weights_MP)
+        scaled_jet = network_jet.linear(lambda values: values.view(-1, *self._shape) * self.scale)
+        return scaled_jet * factor[(slice(None), *[None] * len(self._shape))]
 
     def named(self, inputs_MD: torch.Tensor) -> dict[str, Jet]:
-        """The coordinates (M,) of the points by name, as jets."""
+        """Return the coordinates (M,) of the points by name, as jets."""
         return {
             name: coordinate(values, name)
             for name, values in zip(self.columns, inputs_MD.unbind(-1), strict=True)
         }
 
-    def _told(self, inputs_MD: torch.Tensor) -> Jet:
+    def _features(self, inputs_MD: torch.Tensor) -> Jet:
         return features(self.problem, self.named(inputs_MD), self.waves)
 
-    def _factor(self, at: Mapping[str, Jet]) -> Jet:
-        factor: Jet = at["t"] / (at["t"] + self._rise) * distance(self.problem, at)
+    def _factor(self, coordinates: Mapping[str, Jet]) -> Jet:
+        time = coordinates["t"]
+        factor: Jet = time / (time + self._time_scale) * wall_factor(self.problem, coordinates)
         return factor
 
 
-def features(problem: Problem, at: Mapping[str, Jet], waves: int) -> Jet:
-    """What a network is told of points `at` (M,): place, time and parameters, all of order 1; (M, F).
+def features(problem: Problem, coordinates: Mapping[str, Jet], waves: int) -> Jet:
+    """Return the inputs (M, F) of the network: functions of position, time and parameters, all of order 1.
 
-    Along a periodic axis of length L these are sin(2π m x/L) and cos(2π m x/L) for m from 1 to `waves`,
-    between neumann walls cos(π m x/L), and the products of those of several axes: any function of them is
-    periodic, or has no slope at the walls. Elsewhere they are the coordinate itself, from -1 to 1, and so are
-    the time over the duration and each parameter over its range.
+    Along a periodic axis of length L the features are sin(2π m x/L) and cos(2π m x/L) for m from 1 to
+    `waves`, between neumann walls cos(π m x/L), and the products of the features of different axes. Any
+    function of these features is periodic, or has a vanishing normal derivative at the walls. Along a
+    dirichlet axis the feature is the coordinate, scaled to -1 to 1; time and parameters are scaled likewise.
     """
     products: list[Any] = [1.0]
-    told = []
-    for name, boundary, lower, extent in _axes(problem):
-        share = (at[name] - lower) / extent
-        along: list[Jet] = []
-        if boundary == "periodic":
-            angles = [2 * math.pi * number * share for number in range(1, waves + 1)]
-            along = [wave(angle) for angle in angles for wave in (sin, cos)]
-        elif boundary == "neumann":
-            along = [cos(math.pi * number * share) for number in range(1, waves + 1)]
+    scaled = []
+    for axis in problem.spec.axes if not problem.spec.has_particles else ():
+        fraction = (coordinates[axis.name] - axis.lower) / axis.extent
+        axis_waves: list[Jet] = []
+        if axis.boundary == "periodic":
+            angles = [2 * math.pi * mode * fraction for mode in range(1, waves + 1)]
+            axis_waves = [wave(angle) for angle in angles for wave in (sin, cos)]
+        elif axis.boundary == "neumann":
+            axis_waves = [cos(math.pi * mode * fraction) for mode in range(1, waves + 1)]
         else:
-            told.append(2 * share - 1)
-        products += [product * wave for product in products for wave in along]
-    told.append(2 / problem.duration * at["t"] - 1)
+            scaled.append(2 * fraction - 1)
+        products += [product * wave for product in products for wave in axis_waves]
+    scaled.append(2 / problem.duration * coordinates["t"] - 1)
     for name, (low, high) in zip(problem.spec.parameter_names, problem.spec.parameter_ranges, strict=True):
-        told.append((at[name] - (low + high) / 2) * (2 / (high - low) if high > low else 0.0))
-    return stack([*products[1:], *told])
+        scaled.append((coordinates[name] - (low + high) / 2) * (2 / (high - low) if high > low else 0.0))
+    return stack([*products[1:], *scaled])
 
 
-def distance(problem: Problem, at: Mapping[str, Jet]) -> Any:
-    """Π 4 x (L - x) / L² over the dirichlet axes, (M,): it vanishes at their walls and is 1 between them; the
-    number 1 where there are none.
+def wall_factor(problem: Problem, coordinates: Mapping[str, Jet]) -> Any:
+    """Return Π 4 x (L - x) / L² over the dirichlet axes, (M,), or the number 1 where there are none.
+
+    The factor is 0 at dirichlet walls and 1 in the middle between them.
     """
     product: Any = 1.0
-    for name, boundary, lower, extent in _axes(problem):
-        if boundary == "dirichlet":
-            share = (at[name] - lower) / extent
-            product = 4 * share * (1 - share) * product
+    for axis in problem.spec.axes if not problem.spec.has_particles else ():
+        if axis.boundary == "dirichlet":
+            fraction = (coordinates[axis.name] - axis.lower) / axis.extent
+            product = 4 * fraction * (1 - fraction) * product
     return product
 
 
-def _time_of_change(problem: Problem) -> float:
-    """In which the fastest channel changes by its standard deviation, s; at most the duration."""
+def _time_scale(problem: Problem) -> float:
+    """Return the time (s) in which the fastest channel changes by its standard deviation.
+
+    The time is at most the duration.
+    """
     statistics = problem.statistics
-    shares = [
+    num_steps = [
         std / delta_std
         for std, delta_std in zip(statistics.std, statistics.delta_std, strict=True)
         if std > 0 and delta_std > 0
     ]
-    return min([problem.duration, *(problem.time_step * share for share in shares)])
-
-
-def _axes(problem: Problem) -> list[tuple[str, str, float, float]]:
-    """Name, boundary, lower end and extent of each axis of a grid; particles have none."""
-    if problem.spec.has_particles:
-        return []
-    return list(
-        zip(
-            problem.spec.axis_names,
-            problem.spec.boundaries,
-            problem.spec.lower,
-            problem.spec.extent,
-            strict=True,
-        )
-    )
+    return min([problem.duration, *(problem.time_step * steps for steps in num_steps)])

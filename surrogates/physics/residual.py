@@ -1,4 +1,4 @@
-"""The solver's residual as a surrogate's loss needs it: without units, and knowing what it asks for.
+"""The residual of the solver's equations in units of its usual size, with the derivatives that it uses.
 
 Shape letters: E equations; X stands for all points, and, for particles, all bodies.
 """
@@ -16,84 +16,95 @@ from simsurrogate.errors import UserError
 from surrogates.arguments import nonzero_std
 from surrogates.contract import Problem
 from surrogates.networks.taylor_mode import Jet, Orders, derivative, orders, value
-from surrogates.physics.forward_laplacian import Operator, operator
+from surrogates.physics.forward_laplacian import LinearOperator, find_operator
 
-#: Random states from which the usual size of a residual is taken.
-_NUM_DRAWS = 1024
+#: The random states from which the usual size of a residual is computed.
+_NUM_STATES = 1024
 
 
 class Equation:
-    """The left sides minus the right sides of the equations of a problem, each over its usual size.
+    """The equations of a problem, each residual (left side minus right side) divided by its usual size.
 
-    The usual size of a residual is the median of its magnitude over random states: each field and each
-    derivative is drawn by itself, normally; a field as its statistics say, a derivative with the standard
-    deviation of its field over the duration, or over the extent of an axis / 2π. So the terms that matter are
-    about 1 in any units, whatever the network.
+    The usual size of a residual is the median of its magnitude over random states. The fields and their
+    derivatives are drawn independently from normal distributions: a field with the mean and standard
+    deviation of the data, a derivative with the standard deviation of its field over the duration, or over
+    the extent of an axis / 2π. The important terms are then of order 1 in any units and for any network.
 
     Attributes:
-        names: of the equations.
-        orders: the derivatives that they ask for; None where these are mixed or above the second.
-        operator: which of these are needed as one weighted sum alone; None where none are.
+        names: the names of the equations.
+        orders: the derivatives that the equations use; None where these are mixed or above the second.
+        operator: the derivatives that the equations use as one weighted sum alone; None without such a sum.
         scales: the usual sizes (E,), float64.
 
     Raises:
-        UserError: the problem has no residual: it was loaded, or made for a surrogate that needs none.
+        UserError: the problem has no residual, because it was loaded or made for data-driven surrogates.
     """
 
     def __init__(self, problem: Problem):
         if problem.residual is None:
             raise UserError(
-                "the problem has no residual: the losses of a physics-informed surrogate need the solver's, "
-                "which is not saved with the model"
+                "the problem has no residual: it was loaded with a model, which does not include it. "
+                "A physics-informed surrogate is trained with the residual of the solver. "
+                "Train with `python -m pipeline.train`"
             )
         self._residual: Callable[..., dict[str, Any]] = problem.residual
         generator = torch.Generator().manual_seed(0)
-        fields, parameters, lengths = _drawn(problem, generator)
+        fields, parameters, lengths = _random_fields(problem, generator)
         self.orders: Orders | None = orders(
-            self._of(parameters),
+            self._residual_of_fields(parameters),
             {name: values for name, (values, _) in fields.items()},
         )
-        jets = {name: _random(values, size, lengths, generator) for name, (values, size) in fields.items()}
-        found = self._of(parameters)(jets)
-        self.names = tuple(found)
-        sizes = [value(left).abs().median().item() for left in found.values()]
+        jets = {
+            name: _random_jet(values, size, lengths, generator) for name, (values, size) in fields.items()
+        }
+        residuals = self._residual_of_fields(parameters)(jets)
+        self.names = tuple(residuals)
+        sizes = [value(residual).abs().median().item() for residual in residuals.values()]
         self.scales = torch.tensor(
             [size if 0 < size < math.inf else 1.0 for size in sizes], dtype=torch.float64
         )
-        self.operator: Operator | None = None
+        self.operator: LinearOperator | None = None
         if self.orders is not None:
-            others = {name: jets[name] for name in (*problem.spec.coefficient_channels, "t")}
+            other_jets = {name: jets[name] for name in (*problem.spec.coefficient_channels, "t")}
             for name in problem.spec.channels:
                 values, size = fields[name]
-                others[name] = _random(values.roll(1, 0), size, lengths, generator)
-            self.operator = operator(self._of(parameters), problem.spec.channels, (jets, others), self.orders)
+                other_jets[name] = _random_jet(values.roll(1, 0), size, lengths, generator)
+            self.operator = find_operator(
+                self._residual_of_fields(parameters), problem.spec.channels, (jets, other_jets), self.orders
+            )
             if self.operator is not None:
                 self.orders = replace(self.orders, together=self.operator.paths)
 
-    def weights(self, fields: Mapping[str, Any], parameters: Mapping[str, Any]) -> torch.Tensor:
-        """Those of the derivatives `orders.together` in their sum, (M, P), at points with these fields, of
-        which those that have equations do not matter, and parameters.
+    def operator_weights(self, fields: Mapping[str, Any], parameters: Mapping[str, Any]) -> torch.Tensor:
+        """Return the weights (M, P) of the derivatives `orders.together` in their sum, at M points.
+
+        The weights depend on `parameters`, and on those of the `fields` that are not channels of the state.
         """
         assert self.operator is not None, "no derivatives are taken together"
-        return self.operator.weights(self._of(parameters), fields)
+        return self.operator.weights(self._residual_of_fields(parameters), fields)
 
     def __call__(
         self, fields: Mapping[str, Any], differentiate: Callable[..., Any], parameters: Mapping[str, Any]
     ) -> torch.Tensor:
-        """The residuals (*X, E), from what `solvers.contract.Solver.residual` takes."""
-        found = self._residual(fields, differentiate, parameters)
-        columns = torch.broadcast_tensors(*(value(left) for left in found.values()))  # type: ignore[no-untyped-call]
+        """Return the residuals (*X, E); the arguments are those of `solvers.contract.Solver.residual`."""
+        residuals = self._residual(fields, differentiate, parameters)
+        columns = torch.broadcast_tensors(*(value(residual) for residual in residuals.values()))  # type: ignore[no-untyped-call]
         return torch.stack(columns, dim=-1) / self.scales.to(columns[0])
 
-    def _of(self, parameters: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-        """The residuals as a function of jets of the fields alone."""
+    def _residual_of_fields(
+        self, parameters: Mapping[str, Any]
+    ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        """Return the residuals as a function of the jets of the fields."""
         return lambda fields: self._residual(fields, derivative, parameters)
 
 
-def _drawn(
+def _random_fields(
     problem: Problem, generator: torch.Generator
 ) -> tuple[dict[str, tuple[torch.Tensor, float]], dict[str, torch.Tensor], dict[str, float]]:
-    """Random fields with their standard deviations, parameters, and the length (s or m) of each axis."""
+    """Return random fields with their standard deviations, random parameters, and the length of each axis.
+
+    A length is in s for the time and in the unit of the axis otherwise.
+    """
     bodies = problem.spec.shape if problem.spec.has_particles else ()
     statistics = problem.statistics
     fields = {}
@@ -102,30 +113,28 @@ def _drawn(
         (problem.spec.coefficient_channels, statistics.coefficient_mean, statistics.coefficient_std),
     ):
         for name, mean, std, size in zip(names, means, stds, nonzero_std(stds), strict=True):
-            normal = torch.randn(_NUM_DRAWS, *bodies, generator=generator, dtype=torch.float64)
+            normal = torch.randn(_NUM_STATES, *bodies, generator=generator, dtype=torch.float64)
             fields[name] = mean + std * normal, float(size)
-    uniform = [1] * len(bodies)
+    body_axes = [1] * len(bodies)
     parameters = {
-        name: low + (high - low) * torch.rand(_NUM_DRAWS, *uniform, generator=generator, dtype=torch.float64)
+        name: low
+        + (high - low) * torch.rand(_NUM_STATES, *body_axes, generator=generator, dtype=torch.float64)
         for name, (low, high) in zip(problem.spec.parameter_names, problem.spec.parameter_ranges, strict=True)
     }
-    time = torch.rand(_NUM_DRAWS, *uniform, generator=generator, dtype=torch.float64)
+    time = torch.rand(_NUM_STATES, *body_axes, generator=generator, dtype=torch.float64)
     fields["t"] = problem.duration * time, problem.duration
-    lengths = {
-        name: extent / (2 * math.pi)
-        for name, extent in zip(problem.spec.axis_names, problem.spec.extent, strict=True)
-    }
+    lengths = {axis.name: axis.extent / (2 * math.pi) for axis in problem.spec.axes}
     return fields, parameters, lengths | {"t": problem.duration}
 
 
-def _random(
+def _random_jet(
     values: torch.Tensor, size: float, lengths: Mapping[str, float], generator: torch.Generator
 ) -> Jet:
-    """A jet whose derivatives are random, of `size` over the length of each axis they are taken along."""
+    """Return a jet with random derivatives: of the given size, divided by the length of each axis."""
 
     def along(axis: str) -> Jet:
-        smaller = size / lengths[axis]
+        derivative_size = size / lengths[axis]
         normal = torch.randn(values.shape, generator=generator, dtype=torch.float64)
-        return _random(smaller * normal, smaller, lengths, generator)
+        return _random_jet(derivative_size * normal, derivative_size, lengths, generator)
 
     return Jet(values, along)

@@ -12,7 +12,7 @@ from surrogates import store
 from surrogates.contract import Batch, Surrogate
 from surrogates.networks import taylor_mode
 from surrogates.networks.deeponet_trunk import Trunk
-from surrogates.physics.grid_derivatives import Sampled
+from surrogates.physics.grid_derivatives import GridDerivatives
 from tests.support import problems
 
 HORIZON_STEPS = 4
@@ -74,7 +74,7 @@ def test_all_modes_together_give_any_field_of_the_grid(boundary: str) -> None:
 def test_derivatives_in_space_are_those_of_the_field_on_the_grid(wall: str) -> None:
     """By what knows nothing of the modes: Fourier along x, differences over 7 cells along y."""
     problem = problems.problem((18, 320), ("periodic", wall))
-    one, sampled = Trunk(problem, (5, 3), functions=3, width=8, horizon=1.0), Sampled(problem)
+    one, sampled = Trunk(problem, (5, 3), functions=3, width=8, horizon=1.0), GridDerivatives(problem)
     found = one.field(torch.randn(9, 5))
     expected = sampled.jet(found.value)
     for axes in ("x", "y", "xx", "xy", "yy", "xxxx"):

@@ -20,7 +20,7 @@ from surrogates import store
 from surrogates.contract import Batch, Problem
 from surrogates.networks import taylor_mode
 from surrogates.networks.taylor_mode import Jet
-from surrogates.physics.grid_derivatives import Sampled
+from surrogates.physics.grid_derivatives import GridDerivatives
 from surrogates.pi_deeponet import PIDeepONet
 from tests.support import problems
 
@@ -37,7 +37,7 @@ def _float64() -> object:
 def test_differences_between_walls_converge_as_they_should(boundary: str, order: int) -> None:
     errors = []
     for size in (20, 40, 80):
-        sampled = Sampled(problems.problem((size,), (boundary,)))
+        sampled = GridDerivatives(problems.problem((size,), (boundary,)))
         x = 2 * (torch.arange(size) + 0.5) / size
         slope = taylor_mode.derivative(sampled.jet(torch.sin(3 * x + 1)), "x").value
         errors.append((slope - 3 * torch.cos(3 * x + 1)).abs().max().item())
@@ -47,7 +47,7 @@ def test_differences_between_walls_converge_as_they_should(boundary: str, order:
 
 @pytest.mark.parametrize("size", [16, 17])
 def test_derivatives_along_a_periodic_axis_are_exact(size: int) -> None:
-    sampled = Sampled(problems.problem((size,), ("periodic",)))
+    sampled = GridDerivatives(problems.problem((size,), ("periodic",)))
     angle = torch.pi * 2 * (torch.arange(size) + 0.5) / size
     found = taylor_mode.derivative(taylor_mode.derivative(sampled.jet(torch.sin(5 * angle)), "x"), "x").value
     torch.testing.assert_close(found, -((5 * torch.pi) ** 2) * torch.sin(5 * angle))
@@ -219,8 +219,8 @@ def test_what_it_cannot_learn_is_refused() -> None:
     heated = problems.problem((16,), ("neumann",), boundary_values=((0.0, 2.0),))
     jumping = problems.problem((16, 17), ("dirichlet",) * 2, boundary_values=((0.0, 0.0), (0.0, 1.0)))
     for problem, said in (
-        (heated, "walls without flux, and those of x have 0 and 2"),
-        (jumping, "dirichlet walls at 0 and 1 meet"),
+        (heated, "walls without flux, but the walls of axis x have the fluxes 0 and 2"),
+        (jumping, "dirichlet walls with the values 0 and 1 meet"),
     ):
         with pytest.raises(ValueError, match=rf"{said}.*Surrogates that fit: .*fno"):
             store.build("pi_deeponet", problems.options("pi_deeponet"), problem, "float64")

@@ -62,7 +62,7 @@ def agrees_with_reverse_mode(pinn: PINN) -> None:
     """What is left of the equations, and the gradient of its mean square by the weights."""
     batch = problems.batch(pinn.problem, 3, dtype=torch.float64, num_random=pinn.num_random)
     points = pinn.points(batch)
-    found = [pinn._unbalanced(points), pinn._by_reverse_mode(points["inputs"])]
+    found = [pinn.residual(points), pinn.residual.by_reverse_mode(points["inputs"])]
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-11)
     weights = list(pinn.parameters())
     of_each = [
@@ -76,42 +76,39 @@ def agrees_with_reverse_mode(pinn: PINN) -> None:
 @pytest.mark.parametrize("experiment", ["heat_parametric", "taylor_green"])
 def test_what_is_left_of_a_solvers_equation_is_that_by_reverse_mode(experiment: str) -> None:
     pinn = surrogate(solved(experiment))
-    assert pinn.equation is not None
-    assert pinn.equation.orders is not None
-    assert pinn.equation.orders.together == (T, XX, YY)
+    assert pinn.residual.equation.orders is not None
+    assert pinn.residual.equation.orders.together == (T, XX, YY)
     agrees_with_reverse_mode(pinn)
 
 
 def test_what_is_left_of_the_bodies_equation_is_that_by_forward_mode() -> None:
     pinn = surrogate(solved("kepler"))
-    assert pinn.equation is not None
-    assert pinn.equation.operator is None
-    problem, columns = pinn.problem, pinn.change.columns
+    assert pinn.residual.equation.operator is None
+    problem, columns = pinn.problem, pinn.ansatz.columns
     points = pinn.points(problems.batch(problem, 3, dtype=torch.float64, num_random=pinn.num_random))
-    at = pinn.change.named(points["inputs"])
+    at = pinn.ansatz.named(points["inputs"])
 
     def fields(time: torch.Tensor) -> dict[str, torch.Tensor]:
         inputs = torch.cat([time[:, None], points["inputs"][:, 1:]], dim=1)
         start = initial_condition(problem, inputs, columns)
-        moved = dict(zip(problem.spec.channels, pinn.change(inputs).unbind(1), strict=True))
+        moved = dict(zip(problem.spec.channels, pinn.ansatz(inputs).unbind(1), strict=True))
         return {name: values + moved.get(name, 0) for name, values in start.items()}
 
     time = at["t"].value
     values, slopes = torch.func.jvp(fields, (time,), (torch.ones_like(time),))
     by_id = {id(each): slopes[name] for name, each in values.items()}
-    expected = pinn.equation(
+    expected = pinn.residual.equation(
         values,
         lambda each, axis: by_id[id(each)],
-        {name: jet.value for name, jet in pinn._scalars(at).items()},
+        {name: jet.value for name, jet in pinn.residual.scalars(at).items()},
     )
-    torch.testing.assert_close(pinn._unbalanced(points), expected, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(pinn.residual(points), expected, rtol=1e-9, atol=1e-11)
 
 
 def test_a_conductivity_that_varies_in_space_weighs_the_second_derivative() -> None:
     pinn = surrogate(varied())
-    assert pinn.equation is not None
-    assert pinn.equation.orders is not None
-    assert pinn.equation.orders.together == (T, XX)
+    assert pinn.residual.equation.orders is not None
+    assert pinn.residual.equation.orders.together == (T, XX)
     points = pinn.points(problems.batch(pinn.problem, 3, dtype=torch.float64, num_random=pinn.num_random))
     x, _, power = points["inputs"].unbind(-1)
     torch.testing.assert_close(points["operator"][:, 0], torch.ones_like(x))
@@ -132,9 +129,8 @@ def flow(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
 
 def test_fields_of_other_diffusivities_share_their_second_derivatives_alone() -> None:
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=flow))
-    assert pinn.equation is not None
-    assert pinn.equation.orders is not None
-    assert pinn.equation.orders.together == (XX, YY)
+    assert pinn.residual.equation.orders is not None
+    assert pinn.residual.equation.orders.together == (XX, YY)
     agrees_with_reverse_mode(pinn)
 
 
@@ -158,8 +154,7 @@ def test_derivatives_that_unknown_fields_enter_stay_apart(name: str) -> None:
         return {"left": APART[name](fields, derivative, parameters)}
 
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
-    assert pinn.equation is not None
-    assert pinn.equation.operator is None
+    assert pinn.residual.equation.operator is None
     agrees_with_reverse_mode(pinn)
 
 
@@ -173,8 +168,7 @@ def test_equations_that_weigh_derivatives_differently_keep_them_apart() -> None:
         }
 
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
-    assert pinn.equation is not None
-    assert pinn.equation.operator is None
+    assert pinn.residual.equation.operator is None
     agrees_with_reverse_mode(pinn)
 
 
@@ -185,9 +179,8 @@ def test_transport_needs_one_derivative_along_its_way() -> None:
         return {"transport": derivative(u, "t") + way}
 
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
-    assert pinn.equation is not None
-    assert pinn.equation.orders is not None
-    assert set(pinn.equation.orders.together) == {T, X, Y}
+    assert pinn.residual.equation.orders is not None
+    assert set(pinn.residual.equation.orders.together) == {T, X, Y}
     agrees_with_reverse_mode(pinn)
 
 
