@@ -30,8 +30,8 @@ class PIDeepONet(OperatorNetwork):
     The residual is the solver's own (`Problem.residual`), at all cells and at random times within the
     horizon. The trunk's modes bring their derivatives; those of the state that a query starts from and of the
     coefficient fields are taken on the grid (`GridDerivatives`). The start comes back exactly, and so do the
-    values at dirichlet walls and the slopes at neumann walls that it has, as the trunk has none there: neither is in
-    the loss. The loss of an equation is the root mean square of its residual, over what it would be if the
+    values at dirichlet walls and the slopes at neumann walls that it has, as the trunk has none there:
+    neither is in the loss. The loss of an equation is the root mean square of its residual, over what it would be if the
     derivatives in it were each taken at another place of the start, so that its terms did not cancel.
 
     Options:

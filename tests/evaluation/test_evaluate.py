@@ -264,6 +264,6 @@ def test_a_model_of_what_parameters_determine_is_refused_on_random_fields(tmp_pa
         asked = SimpleNamespace(surrogate={"name": name}, model_folder=tmp_path, dataset=tmp_path)
         _refuse_foreign(model, model, asked)
     with pytest.raises(
-        ValueError, match=r"does not fit the data set .*\n.*do not describe the initial fields"
+        ValueError, match=r"does not fit the data set .*\n.*these data have random initial fields"
     ):
         _refuse_foreign(model, data, asked)
