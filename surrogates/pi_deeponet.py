@@ -27,12 +27,12 @@ _PLACES = 13
 class PIDeepONet(OperatorNetwork):
     """The network of `DeepONet`, trained on how far it is from solving the equation, on data, or on both.
 
-    The residual is the solver's own (`Problem.residual`), at all cells and at random times within the
-    horizon. The trunk's modes bring their derivatives; those of the state that a query starts from and of the
-    coefficient fields are taken on the grid (`GridDerivatives`). The start comes back exactly, and so do the
-    values at dirichlet walls and the slopes at neumann walls that it has, as the trunk has none there:
-    neither is in the loss. The loss of an equation is the root mean square of its residual, over what it would be if the
-    derivatives in it were each taken at another place of the start, so that its terms did not cancel.
+    The residual is that of the solver (`Problem.residual`), at all cells and at random times within the
+    horizon. The modes of the trunk have exact derivatives; the state at the start and the coefficient fields
+    are differentiated on the grid (`GridDerivatives`). The initial state, the values at dirichlet walls and
+    the normal derivatives at neumann walls are exact, so none of them is in the loss. The loss of an equation
+    is the root mean square of its residual, divided by its typical size. The typical size is the residual
+    with each derivative taken at another position, so that the terms do not cancel.
 
     Options:
         width, modes, layers, functions, horizon_steps: see `DeepONet`.
