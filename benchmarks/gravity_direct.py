@@ -1,7 +1,7 @@
-"""Gravity by direct summation on one core, against rebound's, and against the bound of its arithmetic.
+"""Gravity by direct summation on one core, compared with rebound and with a bound from its arithmetic.
 
-The bound is a loop of one square root and one division an element: a pair costs one of each, and serves both
-its bodies.
+The bound is a loop of one square root and one division an element: a pair costs one of each for both its
+bodies.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 import rebound
 
 from benchmarks.measuring import keep, medians
-from solvers.nbody.gravity import attract_each_other
+from solvers.nbody.gravity import tiled_pair_forces
 
 ROUNDS = 7
 
 
 def main() -> None:
-    """Prints and keeps the pairs a second, each pair counted from both its sides."""
+    """Print and keep the pairs a second; each pair counts twice, once for each of its bodies."""
     rows = [_compare(num_bodies) for num_bodies in (1000, 4000)]
     keep("gravity_direct", "Accelerations by direct summation, float64", rows, ["rebound", "numba"])
 
@@ -46,7 +46,7 @@ def _compare(num_bodies: int) -> dict[str, object]:
         accelerate(ctypes.byref(simulation))
 
     def ours() -> None:
-        attract_each_other(bodies, mass, 0.0, force)
+        tiled_pair_forces(bodies, mass, 0.0, force)
 
     peer()
     ours()

@@ -1,7 +1,8 @@
-"""Energy error and time of the n-body integrators and of rebound's, from the same initial state, on one core.
+"""Energy error and time of our and rebound's n-body integrators, from one initial state, on one core.
 
-IAS15 is rebound's reference for accuracy, its leapfrog the same scheme as ours. (Two bodies alone its WHFast
-solves exactly, as Kepler did.) Before anything is timed, our finest setting must end where IAS15 ends.
+IAS15 is rebound's reference for accuracy; its leapfrog is the same scheme as ours. (For two bodies alone
+WHFast of rebound is exact: it solves Kepler's equation.) The final state of our finest setting must agree
+with that of IAS15 before anything is timed.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import configs
 from benchmarks.measuring import keep, medians
 from pipeline.config.build import build_solver
 from solvers.nbody import NBody
+from solvers.nbody.trajectory import BodiesTrajectory
 
 ROUNDS = 5
 ACCURACIES = (0.02, 0.005, 1e-3, 1e-4)
 
-#: The system, its duration (s), how far our end may be from IAS15's over its size, the steps (s) of leapfrog
-#: and yoshida4.
+#: The system, its duration (s), the tolerated difference from IAS15 relative to the largest value, and the
+#: step (s) of leapfrog and yoshida4.
 CASES: dict[str, dict[str, Any]] = {
     "two bodies, eccentricity 0.9, 10 orbits": {
         "solver": {"system": {"kind": "two_body", "total_mass": 1.0, "eccentricity": [0.9, 0.9]}},
@@ -58,7 +60,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Prints and keeps the error and the time of each integrator on each system."""
+    """Print and keep the error and the time of each integrator on each system."""
     rows = [row for name in CASES for row in _compare(name, **CASES[name])]
     keep("nbody_energy", "Energy error and time from one initial state", rows, ["rebound", "numba"])
 
@@ -75,20 +77,21 @@ def _compare(
     for integrator in ("leapfrog", "yoshida4"):
         options = {"integrator": integrator, "time_step": step}
         runs[f"{integrator}, step {step:g} s"] = _ours(solver, duration, **options)
-    judge = _solver(solver)
-    parameters = judge.sample(np.random.default_rng(0))
-    before = judge.invariants(judge.initial_state(parameters), parameters)["energy"]
+    trajectory = _trajectory(solver)
+    before = trajectory.invariants(trajectory.initial_state)["energy"]
     ends = {run: end() for run, end in runs.items()}
     finest, reference = ends[f"hermite4, accuracy {ACCURACIES[-1]:g}"], ends["rebound IAS15"]
     difference = float(np.max(np.abs(finest - reference)) / np.max(np.abs(reference)))
     if not difference < agreement:
-        raise SystemExit(f"{name}: the two codes end {difference} apart: nothing is compared")
+        raise SystemExit(
+            f"{name}: the final states of the two codes differ by {difference}: nothing is compared"
+        )
     seconds = medians(runs, ROUNDS)
     return [
         {
             "system": name,
             "integrator": run,
-            "energy error": abs(judge.invariants(end, parameters)["energy"] / before - 1),
+            "energy error": abs(trajectory.invariants(end)["energy"] / before - 1),
             "milliseconds": 1e3 * seconds[run],
             "times the speed of IAS15": seconds["rebound IAS15"] / seconds[run],
             "difference from IAS15": float(np.max(np.abs(end - reference)) / np.max(np.abs(reference))),
@@ -98,30 +101,30 @@ def _compare(
 
 
 def _ours(options: dict[str, Any], duration: float, **changes: Any) -> Callable[[], np.ndarray]:
-    solver = _solver(options | changes)
-    parameters = solver.sample(np.random.default_rng(0))
-    start = solver.initial_state(parameters)
-    return lambda: solver.advance(start, parameters, 0.0, duration)
+    trajectory = _trajectory(options | changes)
+    start = trajectory.initial_state
+    return lambda: trajectory.advance(start, 0.0, duration)
 
 
 def _peer(
     options: dict[str, Any], duration: float, integrator: str, step: float | None
 ) -> Callable[[], np.ndarray]:
-    solver = _solver(options)
-    parameters = solver.sample(np.random.default_rng(0))
-    mass, state = solver.coefficients(parameters)[0], solver.initial_state(parameters)
+    trajectory = _trajectory(options)
+    mass, state = trajectory.masses, trajectory.initial_state
     d = len(state) // 2
-    ready = rebound.Simulation()
-    ready.softening = options.get("softening", 0.0)
-    ready.integrator = integrator
+    prepared = rebound.Simulation()
+    prepared.softening = options.get("softening", 0.0)
+    prepared.integrator = integrator
     if step:
-        ready.dt = step
+        prepared.dt = step
     for m, position, velocity in zip(mass, state[:d].T, state[d:].T, strict=True):
         names = dict(zip("xyz", position, strict=False))
-        ready.add(m=m, **names, **{f"v{name}": value for name, value in zip("xyz", velocity, strict=False)})
+        prepared.add(
+            m=m, **names, **{f"v{name}": value for name, value in zip("xyz", velocity, strict=False)}
+        )
 
     def run() -> np.ndarray:
-        simulation = ready.copy()
+        simulation = prepared.copy()
         simulation.integrate(duration)
         return np.array([
             [getattr(particle, prefix + name) for particle in simulation.particles]
@@ -132,13 +135,13 @@ def _peer(
     return run
 
 
-def _solver(changes: dict[str, Any]) -> NBody:
-    """The shipped solver without a bound on the energy error, which is what is measured."""
+def _trajectory(changes: dict[str, Any]) -> BodiesTrajectory:
+    """Return a trajectory of the shipped solver without a bound on the energy error."""
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "nbody.yaml").read_text())
     system = options["system"] | changes.get("system", {})
     solver = build_solver(options | {"energy_tolerance": 1e9} | changes | {"system": system}, MPI.COMM_SELF)
     assert isinstance(solver, NBody)
-    return solver
+    return solver.prepare(solver.sample(np.random.default_rng(0)))
 
 
 if __name__ == "__main__":

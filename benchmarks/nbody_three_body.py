@@ -1,7 +1,7 @@
-"""Three bodies from rest by the hundred thousand: rate and memory, at two sizes of data set.
+"""Rate and memory of 100 000 trajectories of three bodies from rest, at two sizes of data set.
 
-The shipped experiment, 100 outputs a trajectory, through `generate` on two ranks and two cores, every shard
-written and checked. Peak memory is that of the larger rank.
+The benchmark runs the shipped experiment with 100 outputs a trajectory through `generate`, on two ranks and
+two cores; every shard is written and checked. Peak memory is that of the larger rank.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MPIRUN = Path(sys.executable).parent / "mpirun"
 
 
 def main() -> None:
-    """Prints and keeps trajectories a second and peak memory."""
-    _generate(100)  # compiles
+    """Print and keep trajectories a second and peak memory."""
+    _generate(100)  # compile the kernels
     rows = [_generate(count) for count in (10_000, 100_000)]
-    rows[-1]["memory over that of the first"] = (
+    rows[-1]["memory relative to the first"] = (
         rows[-1]["peak memory a rank, MiB"] / rows[0]["peak memory a rank, MiB"]
     )
     claim = f"Three bodies from rest, 3.9 s, 100 outputs, {RANKS} ranks: rate and memory as the count grows"
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def _generate(count: int) -> dict[str, float]:
-    """The figures of a run of `generate` for so many trajectories."""
+    """Return the figures of a run of `generate` for `count` trajectories."""
     with tempfile.TemporaryDirectory() as folder:
         overrides = [
             "experiment=three_body",
@@ -45,7 +45,7 @@ def _generate(count: int) -> dict[str, float]:
             env=os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
         )
-        # The launcher's own and those of the ranks that it waited for: the largest of them.
+        # The resources of the launcher and of the ranks it waited for; the memory is that of the largest.
         _, status, usage = os.wait4(process.pid, 0)
         if status != 0:
             raise SystemExit(f"generate ended with {os.waitstatus_to_exitcode(status)}: nothing is measured")
@@ -55,7 +55,7 @@ def _generate(count: int) -> dict[str, float]:
         raise SystemExit(f"{computed} of {count} trajectories were computed: nothing is measured")
     return {
         "trajectories": count,
-        "of which failed": record["failed"],
+        "failed trajectories": record["failed"],
         "trajectories/s": count / record["seconds"],
         "hours for a million": record["seconds"] / count * 1e6 / 3600,
         "processor milliseconds a trajectory": 1e3 * (usage.ru_utime + usage.ru_stime) / count,

@@ -1,6 +1,6 @@
-"""What is measured of a state of bodies: energy, momentum, angular momentum, separations, compiled.
+"""Energy, momentum, angular momentum, separations and time scales of a state of bodies, compiled.
 
-Arrays as in `nbody_gravity`; `mass` is (n,), in kg.
+Arrays as in `gravity`; `mass` is (n,), in kg.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import numpy as np
 
 from solvers.numerics.numba_cache import compiled
 
-#: The rows of what `observe` gives.
+#: The entries of the array that `observe` fills; momentum and angular momentum have three each.
 ENERGY, MOMENTUM, ANGULAR_MOMENTUM, LEAST_SEPARATION = 0, 1, 4, 7
 NUM_OBSERVED = 8
 
 
 @compiled(inline="never", fastmath={"contract", "reassoc"})
-def _potential_of_one(bodies, g, softening2, i):  # type: ignore[no-untyped-def]
-    """The potential (m^2/s^2) at body i of those after it."""
+def _potential_at(bodies, g, softening2, i):  # type: ignore[no-untyped-def]
+    """Return the potential (m^2/s^2) at body i of the bodies after it."""
     x, y, z = bodies[0, i], bodies[1, i], bodies[2, i]
     total = 0.0
     for j in range(i + 1, g.size):
@@ -28,8 +28,8 @@ def _potential_of_one(bodies, g, softening2, i):  # type: ignore[no-untyped-def]
 
 
 @compiled(inline="never", fastmath={"contract", "nnan", "nsz"})
-def _nearest_to_one(bodies, i):  # type: ignore[no-untyped-def]
-    """The squared distance (m^2) of body i from the nearest of those after it."""
+def _least_squared_separation(bodies, i):  # type: ignore[no-untyped-def]
+    """Return the squared distance (m^2) of body i from the nearest of the bodies after it."""
     x, y, z = bodies[0, i], bodies[1, i], bodies[2, i]
     least = np.inf
     for j in range(i + 1, bodies.shape[1]):
@@ -40,21 +40,24 @@ def _nearest_to_one(bodies, i):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def pairs(bodies, mass, g, softening2, first, stride):  # type: ignore[no-untyped-def] # noqa: PLR0917
-    """The potential energy (J) and the least squared separation (m^2) of the pairs of every `stride`-th
-    body from `first` on with those after it.
+def pair_sums(bodies, mass, g, softening2, first, stride):  # type: ignore[no-untyped-def] # noqa: PLR0917
+    """Return the potential energy (J) and the least squared separation (m^2) of a share of the pairs.
+
+    The share holds the pairs of every `stride`-th body, from `first` on, with the bodies after it.
     """
     potential, least = 0.0, np.inf
     for i in range(first, g.size, stride):
-        potential += mass[i] * _potential_of_one(bodies, g, softening2, i)
-        least = min(least, _nearest_to_one(bodies, i))
+        potential += mass[i] * _potential_at(bodies, g, softening2, i)
+        least = min(least, _least_squared_separation(bodies, i))
     return potential, least
 
 
 @compiled()
 def observe(bodies, mass, potential, least2, observed):  # type: ignore[no-untyped-def]
-    """Energy (J), momentum (kg m/s), angular momentum about the origin (kg m^2/s) and least separation (m)
-    of all bodies into `observed`, from what `pairs` gives of them.
+    """Fill `observed` (8,) from all bodies, their potential energy (J) and least squared separation (m^2).
+
+    The entries are energy (J), momentum (kg m/s), angular momentum about the origin (kg m^2/s) and least
+    separation (m).
     """
     observed[:] = 0.0
     for i in range(mass.size):
@@ -72,8 +75,8 @@ def observe(bodies, mass, potential, least2, observed):  # type: ignore[no-untyp
 
 
 @compiled(inline="never", fastmath={"contract", "nnan", "nsz"})
-def _shortest_of_one(bodies, g, softening2, i):  # type: ignore[no-untyped-def]
-    """See `shortest_time`, squared, for body i and those after it."""
+def _shortest_squared_time(bodies, g, softening2, i):  # type: ignore[no-untyped-def]
+    """Return the square of `shortest_time` (s^2) for body i and the bodies after it."""
     x, y, z, vx, vy, vz = (
         bodies[0, i], bodies[1, i], bodies[2, i], bodies[3, i], bodies[4, i], bodies[5, i]
     )  # fmt: skip
@@ -89,10 +92,11 @@ def _shortest_of_one(bodies, g, softening2, i):  # type: ignore[no-untyped-def]
 
 @compiled()
 def shortest_time(bodies, g, softening2, first, stride):  # type: ignore[no-untyped-def]
-    """The shortest time (s) in which a pair, at its speed and in free fall, changes much; the pairs of every
-    `stride`-th body from `first` on with those after it.
+    """Return the shortest time (s) in which a pair moves by its separation, at its speed and in free fall.
+
+    The pairs are those of every `stride`-th body, from `first` on, with the bodies after it.
     """
     shortest = np.inf
     for i in range(first, g.size, stride):
-        shortest = min(shortest, _shortest_of_one(bodies, g, softening2, i))
+        shortest = min(shortest, _shortest_squared_time(bodies, g, softening2, i))
     return math.sqrt(shortest)

@@ -1,9 +1,9 @@
-"""Forces on bodies that ranks share, a slab of them each.
+"""Forces on bodies that several ranks share, one slab of the bodies on each rank.
 
-A few bodies, up to `FEW`, are gathered once a frame, and every rank moves all of them. More are gathered
-before every force, and each rank sums over all of them for its own. The blocks of many go round a ring while
-the ranks compute; each block meets each other one once, half-way round the ring, and what a visiting block
-feels is sent straight home.
+Up to `FEW` bodies are gathered once a frame, and every rank advances all of them. More bodies are gathered
+before every force, and each rank computes the forces on its own bodies. From `RING` bodies a rank on, blocks
+of bodies travel round a ring while the ranks compute: each pair of blocks is computed once, half-way round
+the ring, and the forces on a travelling block are returned to its owner.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from mpi4py import MPI
 
 from simsurrogate.errors import UserError
 from solvers.nbody.batched import FIRST
-from solvers.nbody.diagnostics import pairs, shortest_time
-from solvers.nbody.gravity import FEW, attract_each_other, attract_others
-from solvers.nbody.integrators import compose_with, hermite_with
-from solvers.nbody.outcome import ARRIVED
+from solvers.nbody.diagnostics import pair_sums, shortest_time
+from solvers.nbody.gravity import FEW, forces_between, tiled_pair_forces
+from solvers.nbody.integrators import make_composition, make_hermite
+from solvers.nbody.outcome import COMPLETED
 from solvers.numerics.grid import slab
 
-#: From so many bodies a rank on, a ring is faster than gathering all bodies.
+#: From this number of bodies a rank on, a ring is faster than gathering all bodies.
 RING = 128
 
 
@@ -31,7 +31,12 @@ class SharedBodies:
 
     Args:
         communicator: the ranks.
-        num_bodies: of all ranks.
+        num_bodies: the number of bodies on all ranks.
+
+    Attributes:
+        block: the bodies of this rank.
+        is_replicated: every rank advances all bodies.
+        uses_ring: blocks of bodies travel round a ring.
 
     Raises:
         UserError: there are more ranks than bodies.
@@ -48,14 +53,20 @@ class SharedBodies:
         self._slabs = [slab(num_bodies, size, rank) for rank in range(size)]
         self._counts = [part.stop - part.start for part in self._slabs]
         self.block = self._slabs[communicator.rank]
-        self._hermite = hermite_with(self.attract, self.least)
-        self._compose = compose_with(self.attract)
-        self.moves_all = num_bodies <= FEW or size == 1
+        self._hermite = make_hermite(self.pair_forces, self.minimum)
+        self._compose = make_composition(self.pair_forces)
+        self.is_replicated = num_bodies <= FEW or size == 1
         self.uses_ring = num_bodies >= RING * size
-        self.way = "each rank all" if self.moves_all else "in a ring" if self.uses_ring else "gathered"
 
-    def gathered(self, rows: np.ndarray) -> np.ndarray:
-        """The rows (k, n) of all bodies from those (k, local) of each rank's."""
+    @property
+    def description(self) -> str:
+        """How the ranks share the work, in words."""
+        if self.is_replicated:
+            return "all bodies on each rank"
+        return "in a ring" if self.uses_ring else "gathered"
+
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows (k, n) of all bodies from the rows (k, local) of each rank."""
         if self.communicator.size == 1:
             return rows
         num_rows = len(rows)
@@ -66,11 +77,11 @@ class SharedBodies:
         ends = num_rows * np.cumsum(self._counts)[:-1]
         return np.hstack([part.reshape(num_rows, -1) for part in np.split(received, ends)])
 
-    def least(self, value: float) -> float:
-        """The least of all ranks' values."""
+    def minimum(self, value: float) -> float:
+        """Return the smallest value of all ranks."""
         return float(self.communicator.allreduce(value, MPI.MIN))
 
-    def move(  # noqa: PLR0917 - as `nbody_ensemble.move`
+    def advance(  # noqa: PLR0917 - the arguments of `batched.advance_bodies`
         self,
         bodies: np.ndarray,
         g: np.ndarray,
@@ -81,119 +92,121 @@ class SharedBodies:
         duration: float,
         close2: float,
     ) -> tuple[int, int, float]:
-        """See `nbody_ensemble.move`: the same integrators, around the messages of the ranks."""
+        """Advance this rank's bodies as `batched.advance_bodies` does, with messages between the ranks."""
         if lengths.size:
             self._compose(bodies, g, softening2, lengths, num_steps, duration)
-            return ARRIVED, num_steps, np.inf
-        everything = self.gathered(bodies)
-        shortest = shortest_time(everything, g, softening2, self.communicator.rank, self.communicator.size)
-        step = FIRST * math.sqrt(accuracy) * self.least(shortest)
+            return COMPLETED, num_steps, np.inf
+        all_bodies = self.gather(bodies)
+        shortest = shortest_time(all_bodies, g, softening2, self.communicator.rank, self.communicator.size)
+        step = FIRST * math.sqrt(accuracy) * self.minimum(shortest)
         return self._hermite(bodies, g, softening2, step, accuracy, duration, num_steps, close2)
 
-    def pairs(
-        self, everything: np.ndarray, mass: np.ndarray, g: np.ndarray, softening2: float
+    def pair_sums(
+        self, all_bodies: np.ndarray, mass: np.ndarray, g: np.ndarray, softening2: float
     ) -> tuple[float, float]:
-        """See `nbody_observe.pairs`: those of all bodies, shared between the ranks."""
-        potential, least2 = pairs(
-            everything, mass, g, softening2, self.communicator.rank, self.communicator.size
+        """Return potential energy (J) and least squared separation (m^2) of all pairs."""
+        potential, least2 = pair_sums(
+            all_bodies, mass, g, softening2, self.communicator.rank, self.communicator.size
         )
-        return float(self.communicator.allreduce(potential)), self.least(least2)
+        return float(self.communicator.allreduce(potential)), self.minimum(least2)
 
-    def attract(self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray) -> float:
-        """The force of all ranks' bodies on this rank's; see `nbody_gravity`.
+    def pair_forces(self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray) -> float:
+        """Fill `force` with the forces of the bodies of all ranks on this rank's bodies, see `gravity`.
 
         Args:
-            bodies: this rank's, (6, local) or, the last three rows not read, (9, local).
-            g: of all bodies, (n,).
+            bodies: the bodies of this rank, (6, local) or (9, local); the last three of nine rows are not
+                read.
+            g: (n,), of all bodies.
             softening2: m^2.
-            force: on this rank's bodies, (3 or 6, local), to be filled.
+            force: on the bodies of this rank, (3, local) or (6, local).
 
         Returns:
-            The least q of this rank's bodies where rates are asked for, else infinity.
+            The least q of this rank's bodies where jerks are computed, else infinity.
         """
         bodies = bodies[:6]
         if self.uses_ring:
-            return self._attract_by_ring(bodies, g, softening2, force)
+            return self._ring_forces(bodies, g, softening2, force)
         force[:] = 0.0
-        everything = self.gathered(bodies)
-        return attract_others(  # type: ignore[no-any-return]
-            bodies, g[self.block], softening2, force, everything, g, np.zeros((len(force), g.size))
+        all_bodies = self.gather(bodies)
+        return forces_between(  # type: ignore[no-any-return]
+            bodies, g[self.block], softening2, force, all_bodies, g, np.zeros((len(force), g.size))
         )
 
-    def _attract_by_ring(
-        self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray
-    ) -> float:
+    def _ring_forces(self, bodies: np.ndarray, g: np.ndarray, softening2: float, force: np.ndarray) -> float:
         rank, size = self.communicator.rank, self.communicator.size
-        mine = g[self.block]
-        home = [np.empty((len(force), self._counts[rank])) for _ in range(size // 2)]
-        arriving = [
-            self.communicator.Irecv(block, (rank + shift) % size, tag=shift)
-            for shift, block in enumerate(home, start=1)
+        own_g = g[self.block]
+        returning_forces = [np.empty((len(force), self._counts[rank])) for _ in range(size // 2)]
+        receives = [
+            self.communicator.Irecv(block_force, (rank + shift) % size, tag=shift)
+            for shift, block_force in enumerate(returning_forces, start=1)
         ]
-        leaving, kept = [], []
-        visitors = self._visitors(bodies)
-        next(visitors)
-        least: float = attract_each_other(bodies, mine, softening2, force)
-        for shift, visitor in enumerate(visitors, start=1):
+        sends, sent_forces = [], []
+        travelling_blocks = self._travelling_blocks(bodies)
+        next(travelling_blocks)
+        least: float = tiled_pair_forces(bodies, own_g, softening2, force)
+        for shift, block in enumerate(travelling_blocks, start=1):
             owner = (rank - shift) % size
-            its_force = np.zeros((len(force), self._counts[owner]))
-            met = self._meet(
-                bodies, mine, softening2, force, visitor, g[self._slabs[owner]], its_force, owner
+            block_force = np.zeros((len(force), self._counts[owner]))
+            block_least = self._block_forces(
+                bodies, own_g, softening2, force, block, g[self._slabs[owner]], block_force, owner
             )
-            least = min(least, met)
-            leaving.append(self.communicator.Isend(its_force, owner, tag=shift))
-            kept.append(its_force)
-        MPI.Request.Waitall(arriving + leaving)
-        for block in home:
-            force += block
+            least = min(least, block_least)
+            sends.append(self.communicator.Isend(block_force, owner, tag=shift))
+            sent_forces.append(block_force)
+        MPI.Request.Waitall(receives + sends)
+        for block_force in returning_forces:
+            force += block_force
         return least
 
-    def _visitors(self, bodies: np.ndarray) -> Iterator[np.ndarray]:
-        """Yields the bodies of this rank, then of those before it up to half-way round, each on its way to
-        the next rank while the caller works with it.
+    def _travelling_blocks(self, bodies: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the bodies of this rank, then those of the ranks before it up to half-way round the ring.
+
+        Each block is sent on to the next rank while the caller computes with it.
         """
         rank, size = self.communicator.rank, self.communicator.size
-        visitor = np.ascontiguousarray(bodies)
+        block = np.ascontiguousarray(bodies)
         for shift in range(1, size // 2 + 1):
-            following = np.empty((len(bodies), self._counts[(rank - shift) % size]))
+            next_block = np.empty((len(bodies), self._counts[(rank - shift) % size]))
             requests = [
-                self.communicator.Isend(visitor, (rank + 1) % size, tag=0),
-                self.communicator.Irecv(following, (rank - 1) % size, tag=0),
+                self.communicator.Isend(block, (rank + 1) % size, tag=0),
+                self.communicator.Irecv(next_block, (rank - 1) % size, tag=0),
             ]
-            yield visitor
+            yield block
             MPI.Request.Waitall(requests)
-            visitor = following
-        yield visitor
+            block = next_block
+        yield block
 
-    def _meet(  # noqa: PLR0917 - as `nbody_gravity.attract_others`
+    def _block_forces(  # noqa: PLR0917 - the arguments of `gravity.forces_between`
         self,
         bodies: np.ndarray,
         g: np.ndarray,
         softening2: float,
         force: np.ndarray,
-        others: np.ndarray,
-        others_g: np.ndarray,
-        others_force: np.ndarray,
+        block: np.ndarray,
+        block_g: np.ndarray,
+        block_force: np.ndarray,
         owner: int,
     ) -> float:
-        """Adds the forces between this rank's block and a visiting one; the least q. Where both ranks meet
-        each other's block, each takes a half of the block of the lower rank.
+        """Add the forces between this rank's bodies and a travelling block; return the least q.
+
+        On opposite sides of a ring of even size, both ranks receive each other's block. Each of the two ranks
+        then computes the forces of one half of the lower rank's bodies.
         """
         rank, size = self.communicator.rank, self.communicator.size
         if (rank - owner) % size * 2 != size:
-            return attract_others(  # type: ignore[no-any-return]
-                bodies, g, softening2, force, others, others_g, others_force
+            return forces_between(  # type: ignore[no-any-return]
+                bodies, g, softening2, force, block, block_g, block_force
             )
         if rank < owner:
             part = slice(0, g.size // 2)
-            own = np.zeros((len(force), g[part].size))
+            half_force = np.zeros((len(force), g[part].size))
             half = bodies[:, part].copy()
-            least: float = attract_others(half, g[part], softening2, own, others, others_g, others_force)
-            force[:, part] += own
+            least: float = forces_between(half, g[part], softening2, half_force, block, block_g, block_force)
+            force[:, part] += half_force
         else:
-            part = slice(others_g.size // 2, None)
-            theirs = np.zeros((len(force), others_g[part].size))
-            half = others[:, part].copy()
-            least = attract_others(bodies, g, softening2, force, half, others_g[part], theirs)
-            others_force[:, part] += theirs
+            part = slice(block_g.size // 2, None)
+            half_force = np.zeros((len(force), block_g[part].size))
+            half = block[:, part].copy()
+            least = forces_between(bodies, g, softening2, force, half, block_g[part], half_force)
+            block_force[:, part] += half_force
         return least

@@ -3,17 +3,21 @@
     a_i = sum over j of g_j d / q^(3/2),    d = x_j - x_i,    q = |d|^2 + softening^2,    g = G m
     da_i/dt = sum over j of g_j (w / q^(3/2) - 3 (d.w) d / q^(5/2)),    w = v_j - v_i
 
-`bodies` is (6, n): three rows of positions (m), three of velocities (m/s). A few bodies may have three more,
-what rounding left of the positions, which are felt too. `g` is (n,), in m^3/s^2. `force` is (6, n), three
-rows of accelerations (m/s^2) and three of their rates (m/s^3), or (3, n), the former alone.
-A body does not act on itself, and bodies that coincide do not act on each other.
+Arrays of this module:
+    bodies: (6, n), three rows of positions (m) and three of velocities (m/s). For a few bodies (9, n): the
+        last three rows are the rounding errors of the positions, which are added to the separations.
+    g: (n,), m^3/s^2.
+    force: (6, n), three rows of accelerations (m/s^2) and three of their rates, the jerks (m/s^3); or
+        (3, n), the accelerations alone.
+
+A body does not act on itself, and bodies at the same place do not act on each other.
 
 Each pair costs one square root and one division for both its directions. Sources lie in tiles that stay in
-the first-level cache beside the force that they get; one row of a tile against one body is vectorised. Its
-sums may be reassociated: on one machine they come out the same on every run.
+the first-level cache together with their forces; the loop over the sources of a tile is vectorised. The
+compiler may reorder the sums of that loop; on one machine every run gives the same bits.
 """
 
-# ruff: noqa: PLR0917 - rows are loose arguments: numba passes those fastest.
+# ruff: noqa: PLR0917 - numba passes separate numbers faster than arrays.
 
 from __future__ import annotations
 
@@ -23,21 +27,21 @@ import numpy as np
 
 from solvers.numerics.numba_cache import compiled
 
-#: Up to so many bodies are summed pair by pair; more of them by tiles.
+#: Up to this number of bodies, forces are summed pair by pair; above it, tile by tile.
 FEW = 12
 
-#: Bodies in a tile. A constant, so that the compiler sees that the rows of a tile do not overlap.
+#: The bodies of a tile. A constant, so that the compiler knows that the rows of a tile do not overlap.
 TILE = 128
 
-# Below any separation whose inverse cube is finite; it takes the place of a separation of zero.
+# Replaces a squared separation of zero; smaller than every squared separation with a finite inverse cube.
 _TINY = 1e-200
 
 _ROW = {"inline": "never", "fastmath": {"contract", "reassoc"}}
 
 
 @compiled(**_ROW)
-def _accelerate(tile, count, x, y, z, g, softening2):  # type: ignore[no-untyped-def]
-    """The acceleration that a tile gives one body; the tile's own is updated."""
+def _tile_accelerations(tile, count, x, y, z, g, softening2):  # type: ignore[no-untyped-def]
+    """Return the acceleration of one body by a tile, and add that of the tile by the body."""
     ax = ay = az = 0.0
     for j in range(count):
         dx, dy, dz = tile[j] - x, tile[TILE + j] - y, tile[2 * TILE + j] - z
@@ -55,18 +59,19 @@ def _accelerate(tile, count, x, y, z, g, softening2):  # type: ignore[no-untyped
 
 
 @compiled(**_ROW)
-def _accelerate_and_jerk(tile, count, x, y, z, vx, vy, vz, g, softening2):  # type: ignore[no-untyped-def]
-    """The acceleration and its rate that a tile gives one body; the tile's own are updated, and the least q
-    that each of its bodies met, but with itself.
+def _tile_accelerations_and_jerks(tile, count, x, y, z, vx, vy, vz, g, softening2):  # type: ignore[no-untyped-def]
+    """Return acceleration and jerk of one body by a tile, and add those of the tile by the body.
+
+    Also update the least q of each body of the tile; the q of a body with itself does not count.
     """
-    itself = max(softening2, _TINY)
+    own_q = max(softening2, _TINY)
     ax = ay = az = jx = jy = jz = 0.0
     for j in range(count):
         dx, dy, dz = tile[j] - x, tile[TILE + j] - y, tile[2 * TILE + j] - z
         wx, wy, wz = tile[3 * TILE + j] - vx, tile[4 * TILE + j] - vy, tile[5 * TILE + j] - vz
         q = max(dx * dx + dy * dy + dz * dz + softening2, _TINY)
         least = tile[13 * TILE + j]
-        tile[13 * TILE + j] = q if itself < q < least else least
+        tile[13 * TILE + j] = q if own_q < q < least else least
         inverse = 1.0 / math.sqrt(q)
         square = inverse * inverse
         cube = inverse * square
@@ -89,8 +94,8 @@ def _accelerate_and_jerk(tile, count, x, y, z, vx, vy, vz, g, softening2):  # ty
 
 
 @compiled()
-def _load(tile, bodies, g, first, count):  # type: ignore[no-untyped-def]
-    """Puts `count` bodies into a tile whose own force is zero."""
+def _load_tile(tile, bodies, g, first, count):  # type: ignore[no-untyped-def]
+    """Copy `count` bodies into a tile and set the forces of the tile to zero."""
     for row in range(6):
         for j in range(count):
             tile[row * TILE + j] = bodies[row, first + j]
@@ -100,15 +105,17 @@ def _load(tile, bodies, g, first, count):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _meet(tile, count, bodies, g, softening2, force, first, last):  # type: ignore[no-untyped-def]
-    """Adds what a tile and the bodies from `first` to `last` give each other to the force on both."""
+def _add_tile_forces(tile, count, bodies, g, softening2, force, first, last):  # type: ignore[no-untyped-def]
+    """Add the forces between a tile and the bodies from `first` to `last` to both."""
     for i in range(first, last):
         x, y, z = bodies[0, i], bodies[1, i], bodies[2, i]
         if force.shape[0] == 3:
-            ax, ay, az = _accelerate(tile, count, x, y, z, g[i], softening2)
+            ax, ay, az = _tile_accelerations(tile, count, x, y, z, g[i], softening2)
         else:
             vx, vy, vz = bodies[3, i], bodies[4, i], bodies[5, i]
-            ax, ay, az, jx, jy, jz = _accelerate_and_jerk(tile, count, x, y, z, vx, vy, vz, g[i], softening2)
+            ax, ay, az, jx, jy, jz = _tile_accelerations_and_jerks(
+                tile, count, x, y, z, vx, vy, vz, g[i], softening2
+            )
             force[3, i] += jx
             force[4, i] += jy
             force[5, i] += jz
@@ -118,20 +125,21 @@ def _meet(tile, count, bodies, g, softening2, force, first, last):  # type: igno
 
 
 @compiled()
-def attract_each_other(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
-    """The force of all bodies on all of them, tile by tile, into `force`; the least q with rates, else
-    infinity.
+def tiled_pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
+    """Fill `force` with the forces of all bodies on each other, tile by tile.
+
+    Return the least q where jerks are computed, else infinity.
     """
     num_bodies = g.size
     tile = np.full(14 * TILE, np.inf)
     force[:] = 0.0
     for first in range(0, num_bodies, TILE):
         count = min(TILE, num_bodies - first)
-        _load(tile, bodies, g, first, count)
-        # Within a tile each pair is met from both sides, and what the tile itself gets is dropped.
-        _meet(tile, count, bodies, g, softening2, force, first, first + count)
+        _load_tile(tile, bodies, g, first, count)
+        # Within a tile each pair is computed from both sides, so the forces stored in the tile are dropped.
+        _add_tile_forces(tile, count, bodies, g, softening2, force, first, first + count)
         tile[7 * TILE : 13 * TILE] = 0.0
-        _meet(tile, count, bodies, g, softening2, force, first + count, num_bodies)
+        _add_tile_forces(tile, count, bodies, g, softening2, force, first + count, num_bodies)
         for row in range(force.shape[0]):
             for j in range(count):
                 force[row, first + j] += tile[(7 + row) * TILE + j]
@@ -139,16 +147,17 @@ def attract_each_other(bodies, g, softening2, force):  # type: ignore[no-untyped
 
 
 @compiled()
-def attract_others(bodies, g, softening2, force, others, others_g, others_force):  # type: ignore[no-untyped-def]
-    """Adds the force between two sets of bodies to `force` and `others_force`; the least q with rates, else
-    infinity. A body in both sets does not act on itself.
+def forces_between(bodies, g, softening2, force, others, others_g, others_force):  # type: ignore[no-untyped-def]
+    """Add the forces between two sets of bodies to `force` and `others_force`.
+
+    A body in both sets does not act on itself. Return the least q where jerks are computed, else infinity.
     """
     num_others = others_g.size
     tile = np.full(14 * TILE, np.inf)
     for first in range(0, num_others, TILE):
         count = min(TILE, num_others - first)
-        _load(tile, others, others_g, first, count)
-        _meet(tile, count, bodies, g, softening2, force, 0, g.size)
+        _load_tile(tile, others, others_g, first, count)
+        _add_tile_forces(tile, count, bodies, g, softening2, force, 0, g.size)
         for row in range(force.shape[0]):
             for j in range(count):
                 others_force[row, first + j] += tile[(7 + row) * TILE + j]
@@ -156,8 +165,8 @@ def attract_others(bodies, g, softening2, force, others, others_g, others_force)
 
 
 @compiled()
-def _attract_pairwise(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
-    """The force of a few bodies on each other; the least of their q."""
+def _few_pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
+    """Fill `force` with the forces of a few bodies on each other; return the least q."""
     num_bodies = g.size
     least = np.inf
     force[:] = 0.0
@@ -203,10 +212,11 @@ def _attract_pairwise(bodies, g, softening2, force):  # type: ignore[no-untyped-
 
 
 @compiled()
-def attract(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
-    """The force of all bodies on all of them; the least q, for more than a few bodies with rates alone, else
-    infinity.
+def pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
+    """Fill `force` with the forces of all bodies on each other.
+
+    Return the least q; infinity for more than a few bodies where jerks are not computed.
     """
     if g.size <= FEW:
-        return _attract_pairwise(bodies, g, softening2, force)
-    return attract_each_other(bodies, g, softening2, force)
+        return _few_pair_forces(bodies, g, softening2, force)
+    return tiled_pair_forces(bodies, g, softening2, force)

@@ -1,24 +1,25 @@
-"""The integrators of the n-body problem. Arrays as in `nbody_gravity`.
+"""The integrators of the n-body problem. Arrays as in `gravity`.
 
-hermite: fourth order, from the acceleration and its rate (Makino & Aarseth 1992, PASJ 44, 141), in the
-    time-symmetric form of the corrector (Hut, Makino & McMillan 1995, doi:10.1086/187844). For a few bodies
-    that is evaluated twice (Kokubo, Yoshinaga & Makino 1998, doi:10.1046/j.1365-8711.1998.01581.x): on
-    eccentric orbits it saves more steps than it costs; in clusters it does not. All bodies share a step: the
-    least that Aarseth's criterion (1985) allows any of them,
+hermite: fourth order, from accelerations and jerks (Makino & Aarseth 1992, PASJ 44, 141), with the corrector
+    in its time-symmetric form (Hut, Makino & McMillan 1995, doi:10.1086/187844). For a few bodies the
+    corrector is evaluated twice (Kokubo, Yoshinaga & Makino 1998, doi:10.1046/j.1365-8711.1998.01581.x):
+    the second evaluation saves more steps than it costs on eccentric orbits, but not in clusters. All bodies
+    share one step, the smallest that Aarseth's criterion (1985) allows for any body,
 
         h^2 = eta (|a| |a''| + |a'|^2) / (|a'| |a'''| + |a''|^2),    eta = accuracy / (1 + sqrt(R / r))
 
-    The energy that a step loses in an encounter of two bodies is a share of their potential energy that goes
-    with eta^2. That energy grows with 1 / r as they come to a distance r: eta falls with sqrt(r) below the
-    distance R of a close encounter, and the loss does not grow. So it is for a few bodies; for more, eta is
-    the accuracy. Positions, and the time, are kept with what rounding leaves of them (`_add`): a
-    separation is then known to round-off of itself, not of the distance from the origin.
+    In an encounter of two bodies a step loses a fraction of the pair's potential energy proportional to
+    eta^2, and that energy grows with 1 / r as their distance r shrinks. Below the distance R of a close
+    encounter, eta is therefore proportional to sqrt(r), and the energy loss stays bounded. This holds for a
+    few bodies; for more bodies eta equals the accuracy. Positions and time are stored with their rounding
+    errors (`_compensated_add`), so that the relative error of a separation is at round-off.
 
-compose: symplectic compositions of kick-drift-kick steps of one length.
+composition: symplectic compositions of kick-drift-kick steps of one length.
 
-Each is built over `attract(bodies, g, softening2, force)`, which fills the force and gives the least squared
-distance it met, softened, or infinity: compiled where one rank moves all bodies, in Python around the
-messages of many ranks. It moves `bodies` through `duration` (s) in place.
+Each integrator is built from a function `pair_forces(bodies, g, softening2, force)` that fills `force` and
+returns the least softened squared separation, or infinity. The integrator is compiled where one rank
+advances all bodies, and runs in Python where ranks exchange messages. It advances `bodies` by `duration` (s)
+in place.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from collections.abc import Callable
 import numpy as np
 
 from solvers.nbody.gravity import FEW
-from solvers.nbody.outcome import ARRIVED, NOT_FINITE, TOO_MANY_STEPS
+from solvers.nbody.outcome import COMPLETED, NOT_FINITE, TOO_MANY_STEPS
 from solvers.numerics.numba_cache import compiled
 
-Attract = Callable[..., float]
+#: See `gravity.pair_forces`.
+PairForces = Callable[..., float]
 
-#: The lengths of the kick-drift-kick steps that make one step, over its length, by name of the scheme.
+#: The lengths of the kick-drift-kick steps within one step, as fractions of the step, by name of the scheme.
 COMPOSITIONS = {
     "leapfrog": (1.0,),
     # Yoshida (1990), doi:10.1016/0375-9601(90)90092-3: the triple jump.
@@ -47,9 +49,9 @@ COMPOSITIONS = {
 
 
 @compiled()
-def _add(value, rest, change):  # type: ignore[no-untyped-def]
-    """The sum of three numbers, the first the largest, and what rounding leaves of it (Knuth's TwoSum)."""
-    change += rest
+def _compensated_add(value, error, change):  # type: ignore[no-untyped-def]
+    """Return the sum of three numbers, the first the largest, and its rounding error (Knuth's TwoSum)."""
+    change += error
     total = value + change
     added = total - value
     return total, (value - (total - added)) + (change - added)
@@ -57,11 +59,11 @@ def _add(value, rest, change):  # type: ignore[no-untyped-def]
 
 @compiled()
 def _predict(bodies, force, h, trial):  # type: ignore[no-untyped-def]
-    """The bodies (9, n) after a step h, from the Taylor series of their positions and velocities."""
+    """Fill `trial` (9, n) with the bodies after a step h, from Taylor series of positions and velocities."""
     for axis in range(3):
         for i in range(bodies.shape[1]):
             velocity, acceleration, jerk = bodies[3 + axis, i], force[axis, i], force[3 + axis, i]
-            trial[axis, i], trial[6 + axis, i] = _add(
+            trial[axis, i], trial[6 + axis, i] = _compensated_add(
                 bodies[axis, i],
                 bodies[6 + axis, i],
                 h * (velocity + h / 2 * (acceleration + h / 3 * jerk)),
@@ -71,7 +73,7 @@ def _predict(bodies, force, h, trial):  # type: ignore[no-untyped-def]
 
 @compiled()
 def _correct(bodies, force, new_force, h, trial):  # type: ignore[no-untyped-def]
-    """The bodies (9, n) after a step h, from the forces at both its ends."""
+    """Fill `trial` (9, n) with the bodies after a step h, from the forces at both ends of the step."""
     for axis in range(3):
         for i in range(bodies.shape[1]):
             a, new_a = force[axis, i], new_force[axis, i]
@@ -79,7 +81,7 @@ def _correct(bodies, force, new_force, h, trial):  # type: ignore[no-untyped-def
             new_velocity = velocity + h / 2 * (
                 a + new_a + h / 6 * (force[3 + axis, i] - new_force[3 + axis, i])
             )
-            trial[axis, i], trial[6 + axis, i] = _add(
+            trial[axis, i], trial[6 + axis, i] = _compensated_add(
                 bodies[axis, i], bodies[6 + axis, i], h / 2 * (velocity + new_velocity + h / 6 * (a - new_a))
             )
             trial[3 + axis, i] = new_velocity
@@ -87,7 +89,7 @@ def _correct(bodies, force, new_force, h, trial):  # type: ignore[no-untyped-def
 
 @compiled()
 def _next_step(force, new_force, h, eta):  # type: ignore[no-untyped-def]
-    """The least step (s) that Aarseth's criterion allows a body, 0 where that is not a number."""
+    """Return the smallest step (s) of Aarseth's criterion; 0 where the step is not a number."""
     shortest = np.inf
     rate = 1 / h
     for i in range(force.shape[1]):
@@ -95,7 +97,7 @@ def _next_step(force, new_force, h, eta):  # type: ignore[no-untyped-def]
         for axis in range(3):
             difference = force[axis, i] - new_force[axis, i]
             jerk, new_jerk = force[3 + axis, i], new_force[3 + axis, i]
-            # What the interpolation through both ends has for the second and third rate, times h^2 and h^3.
+            # Second and third derivative of the interpolated acceleration, times h^2 and h^3.
             crackle = 12 * difference + 6 * h * (jerk + new_jerk)
             snap = -6 * difference - h * (4 * jerk + 2 * new_jerk) + crackle
             crackle *= rate * rate * rate
@@ -115,66 +117,75 @@ def _next_step(force, new_force, h, eta):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _push(values, h, slopes):  # type: ignore[no-untyped-def]
+def _add_multiple(values, h, slopes):  # type: ignore[no-untyped-def]
+    """Add h times the first three rows of `slopes` to those of `values`."""
     for axis in range(3):
         for i in range(values.shape[1]):
             values[axis, i] += h * slopes[axis, i]
 
 
-def hermite_with(attract: Attract, least: Callable[[float], float]) -> Callable[..., tuple[int, int, float]]:
-    """The hermite scheme over a way to sum forces; `least` gives the least of all ranks' values.
+def make_hermite(
+    pair_forces: PairForces, minimum: Callable[[float], float]
+) -> Callable[..., tuple[int, int, float]]:
+    """Return the hermite integrator over `pair_forces`; `minimum` reduces a number over all ranks.
 
-    It returns how it ended, its steps, and the least squared distance met, softened.
+    The integrator returns its status (see `outcome`), its number of steps, and the least softened squared
+    separation (m^2).
     """
 
     def hermite(bodies, g, softening2, step, accuracy, duration, max_steps, close2):  # type: ignore[no-untyped-def] # noqa: PLR0917
-        held, trial = np.zeros((2, 9, bodies.shape[1]))
-        held[:6] = bodies
+        current, trial = np.zeros((2, 9, bodies.shape[1]))
+        current[:6] = bodies
         force, new_force = np.empty_like(bodies), np.empty_like(bodies)
-        nearest = attract(held, g, softening2, force)
-        few = g.size <= FEW
-        left, left_rest = duration, 0.0
-        num_steps, end = 0, ARRIVED
-        while left > 0:
+        least = pair_forces(current, g, softening2, force)
+        is_few = g.size <= FEW
+        remaining, remaining_error = duration, 0.0
+        num_steps, status = 0, COMPLETED
+        while remaining > 0:
             if not step > 0:
-                end = NOT_FINITE
+                status = NOT_FINITE
                 break
             if num_steps == max_steps:
-                end = TOO_MANY_STEPS
+                status = TOO_MANY_STEPS
                 break
-            # The rest in equal steps, so that none is left over at the end.
-            h = left / max(np.ceil(left / step), 1.0)
-            _predict(held, force, h, trial)
+            # Divide the remaining time into equal steps, so that the last step is as long as the others.
+            h = remaining / max(np.ceil(remaining / step), 1.0)
+            _predict(current, force, h, trial)
             q = np.inf
-            for _ in range(2 if few else 1):
-                q = attract(trial, g, softening2, new_force)
-                nearest = min(nearest, q)
-                _correct(held, force, new_force, h, trial)
-            eta = accuracy / (1 + math.sqrt(math.sqrt(close2 / q))) if few else accuracy
-            step = least(_next_step(force, new_force, h, eta))
-            held, trial = trial, held
+            for _ in range(2 if is_few else 1):
+                q = pair_forces(trial, g, softening2, new_force)
+                least = min(least, q)
+                _correct(current, force, new_force, h, trial)
+            eta = accuracy / (1 + math.sqrt(math.sqrt(close2 / q))) if is_few else accuracy
+            step = minimum(_next_step(force, new_force, h, eta))
+            current, trial = trial, current
             force, new_force = new_force, force
-            left, left_rest = _add(left, left_rest, -h) if left > h else (0.0, 0.0)
+            remaining, remaining_error = (
+                _compensated_add(remaining, remaining_error, -h) if remaining > h else (0.0, 0.0)
+            )
             num_steps += 1
-        bodies[:] = held[:6]
-        return end, num_steps, least(nearest)
+        bodies[:] = current[:6]
+        return status, num_steps, minimum(least)
 
     return hermite
 
 
-def compose_with(attract: Attract) -> Callable[..., float]:
-    """The symplectic schemes over a way to sum forces; `lengths` as in `COMPOSITIONS`."""
+def make_composition(pair_forces: PairForces) -> Callable[..., float]:
+    """Return the symplectic integrator over `pair_forces`; see `COMPOSITIONS` for its argument `lengths`.
+
+    The integrator returns the least softened squared separation (m^2).
+    """
 
     def compose(bodies, g, softening2, lengths, num_steps, duration):  # type: ignore[no-untyped-def] # noqa: PLR0917
         force = np.empty_like(bodies[:3])
         h = duration / num_steps
-        nearest = attract(bodies, g, softening2, force)
+        least = pair_forces(bodies, g, softening2, force)
         for _ in range(num_steps):
             for length in lengths:
-                _push(bodies[3:], length * h / 2, force)
-                _push(bodies[:3], length * h, bodies[3:])
-                nearest = min(nearest, attract(bodies, g, softening2, force))
-                _push(bodies[3:], length * h / 2, force)
-        return nearest
+                _add_multiple(bodies[3:], length * h / 2, force)
+                _add_multiple(bodies[:3], length * h, bodies[3:])
+                least = min(least, pair_forces(bodies, g, softening2, force))
+                _add_multiple(bodies[3:], length * h / 2, force)
+        return least
 
     return compose

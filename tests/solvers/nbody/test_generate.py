@@ -1,4 +1,4 @@
-"""Trajectories of bodies that fail while a data set is made: left out with their reason, the rest goes on."""
+"""Failed trajectories of a data set of bodies are left out and recorded with their reason."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def made(folder: Path, *options: str, ranks: int = 0) -> tuple[list[Failure], np.ndarray]:
-    """What failed of a data set, and the positions and velocities that it holds."""
+def generate(folder: Path, *options: str, ranks: int = 0) -> tuple[list[Failure], np.ndarray]:
+    """Return the failures of a new data set, and its positions and velocities."""
     succeeded(stage("generate", *OPTIONS, *options, f"run={folder}", ranks=ranks))
     states = []
     for path in sorted((folder / "dataset" / "data").glob("*/*.hdf5")):
         with h5py.File(path) as file:
-            states.append(np.stack([file["t0_fields"][name][:] for name in ("x", "y", "velocity_x")]))
+            states.append(np.stack([file["t1_fields"][name][:] for name in ("position", "velocity")]))
     return complete_manifest(folder / "dataset").failed, np.concatenate(states, axis=1)
 
 
-def test_too_many_steps_fail_a_trajectory_on_every_rank_alike(tmp_path: Path) -> None:
-    failed, states = made(tmp_path / "alone")
+def test_a_trajectory_with_too_many_steps_fails_equally_on_all_ranks(tmp_path: Path) -> None:
+    failed, states = generate(tmp_path / "alone")
     assert 0 < len(failed) < 8
     for failure in failed:
         assert failure.reason.startswith("more than max_steps=")
-        assert "the smallest separation met is" in failure.reason
+        assert "the smallest separation is" in failure.reason
         assert failure.parameters
-    on_ranks, shared = made(tmp_path / "ranks", "group_size=2", ranks=2)
+    on_ranks, shared = generate(tmp_path / "ranks", "group_size=2", ranks=2)
     assert on_ranks == failed
     assert np.max(np.abs(shared - states)) < 1e-9 * np.max(np.abs(states))

@@ -1,4 +1,4 @@
-"""The initial states of bodies are those of the systems that they are named after."""
+"""The initial states of bodies have the properties of their systems."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import pytest
 from scipy import stats
 from scipy.optimize import brentq
 
-from tests.support.nbody_cases import KEPLER, SPHERE, advanced, nbody, sampled
+from tests.support.nbody_cases import KEPLER, SPHERE, advanced, masses, nbody, prepared, sampled
 
 PLUMMER = {"dimension": 3, "system": SPHERE | {"kind": "plummer", "num_bodies": 2000}}
 COLLAPSE = {"dimension": 3, "system": SPHERE | {"kind": "cold_collapse", "num_bodies": 1000}}
-#: Plummer's radius over the virial radius.
+#: Plummer's radius divided by the virial radius.
 SCALE = 3 * math.pi / 16
 
 
 def distances(vectors: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.sqrt(np.sum(vectors**2, axis=0))
-    return found
+    lengths: np.ndarray = np.sqrt(np.sum(vectors**2, axis=0))
+    return lengths
 
 
 @pytest.mark.parametrize("constant", [1.0, 2.0])
 def test_a_plummer_sphere_is_in_virial_equilibrium(constant: float) -> None:
     system = PLUMMER["system"] | {"radius": [3.0, 3.0], "total_mass": 5.0}
     solver = nbody(dimension=3, system=system, gravitational_constant=constant)
-    parameters = sampled(solver)
-    state = solver.initial_state(parameters)
-    kinetic = 0.5 * np.sum(solver.coefficients(parameters)[0] * state[3:] ** 2)
-    potential = solver.invariants(state, parameters)["energy"] - kinetic
+    trajectory = prepared(solver)
+    state = trajectory.initial_state
+    kinetic = 0.5 * np.sum(masses(trajectory) * state[3:] ** 2)
+    potential = trajectory.invariants(state)["energy"] - kinetic
     # The sums of 2000 draws scatter by about 2 %.
     assert potential == pytest.approx(-constant * 25 / (2 * 3.0), rel=0.05)
     assert kinetic / -potential == pytest.approx(0.5, rel=0.05)
@@ -38,20 +38,20 @@ def test_a_plummer_sphere_is_in_virial_equilibrium(constant: float) -> None:
 
 def test_the_profiles_of_a_plummer_sphere() -> None:
     solver = nbody(dimension=3, system=PLUMMER["system"] | {"num_bodies": 30000})
-    state = solver.initial_state(sampled(solver))
+    state = prepared(solver).initial_state
     r, v = distances(state[:3]), distances(state[3:])
     assert stats.kstest(r, lambda r: (1 + (SCALE / r) ** 2) ** -1.5 / 0.999).pvalue > 0.01
-    # The speed over that of escape: its density q^2 (1 - q^2)^(7/2) makes q^2 a beta variable.
+    # The speed divided by the escape speed has the density q^2 (1 - q^2)^(7/2): q^2 has a beta distribution.
     share = v / np.sqrt(2 / np.sqrt(r**2 + SCALE**2))
     assert stats.kstest(share**2, stats.beta(1.5, 4.5).cdf).pvalue > 0.01
     for row in (*(state[:3] / r), *(state[3:] / v)):
         assert stats.kstest(row, stats.uniform(-1, 2).cdf).pvalue > 0.01
 
 
-def test_a_plummer_sphere_stays_as_it_is() -> None:
-    """Over a crossing time, 2 sqrt(2) s; the quantiles of 2000 distances scatter by 1.5 to 3 %."""
+def test_a_plummer_sphere_keeps_its_profile() -> None:
+    """For a crossing time, 2 sqrt(2) s; the quantiles of 2000 distances scatter by 1.5 to 3 %."""
     solver = nbody(**PLUMMER, softening=0.02, integrator="leapfrog", time_step=0.02, energy_tolerance=1e-2)
-    end = advanced(solver, sampled(solver), 2 * math.sqrt(2))
+    end = advanced(prepared(solver), 2 * math.sqrt(2))
     shares = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
     expected = SCALE / np.sqrt((0.999 * shares) ** (-2 / 3) - 1)
     centred = end[:3] - np.median(end[:3], axis=1)[:, None]
@@ -62,9 +62,10 @@ def test_a_cold_sphere_is_uniform_and_has_the_drawn_virial_ratio() -> None:
     system = COLLAPSE["system"] | {"radius": [2.0, 3.0], "virial_ratio": [0.1, 0.4], "mass_ratio": [0.5, 2.0]}
     solver = nbody(dimension=3, system=system, softening=0.1, gravitational_constant=0.6)
     parameters = sampled(solver)
-    state, mass = solver.initial_state(parameters), solver.coefficients(parameters)[0]
+    trajectory = solver.prepare(parameters)
+    state, mass = trajectory.initial_state, masses(trajectory)
     kinetic = 0.5 * np.sum(mass * state[3:] ** 2)
-    potential = solver.invariants(state, parameters)["energy"] - kinetic
+    potential = trajectory.invariants(state)["energy"] - kinetic
     assert kinetic / -potential == pytest.approx(parameters["virial_ratio"], rel=1e-12)
     r = distances(parameters["positions"])
     assert stats.kstest(r**3, stats.uniform().cdf).pvalue > 0.01
@@ -73,25 +74,25 @@ def test_a_cold_sphere_is_uniform_and_has_the_drawn_virial_ratio() -> None:
     assert np.max(mass) / np.min(mass) == pytest.approx(4.0, rel=0.01)
 
 
-def test_a_cold_sphere_collapses_as_pressureless_matter_does() -> None:
+def test_a_cold_sphere_collapses_like_pressureless_matter() -> None:
     """All radii shrink as cos^2 b with b + sin(2b) / 2 = pi t / (2 t_ff), t_ff = pi/2 sqrt(R^3 / (2 G M))."""
     system = COLLAPSE["system"] | {"virial_ratio": [0.0, 0.0]}
     solver = nbody(dimension=3, system=system, softening=0.02, accuracy=0.03)
-    parameters = sampled(solver)
-    begin = solver.initial_state(parameters)
+    trajectory = prepared(solver)
+    start = trajectory.initial_state
     free_fall = math.pi / 2 * math.sqrt(0.5)
     for share in (0.3, 0.5):
-        end = advanced(solver, parameters, share * free_fall)
+        end = advanced(trajectory, share * free_fall)
         b = brentq(lambda y, share=share: y + math.sin(2 * y) / 2 - share * math.pi / 2, 0.0, math.pi / 2)
-        assert np.linalg.norm(end[:3]) / np.linalg.norm(begin[:3]) == pytest.approx(
+        assert np.linalg.norm(end[:3]) / np.linalg.norm(start[:3]) == pytest.approx(
             math.cos(b) ** 2, rel=0.015
         )
 
 
-def test_three_bodies_from_rest_are_drawn_as_breen_et_al_do() -> None:
-    """The first is the farthest from the centre of mass and the second the nearest; the rest is symmetry."""
+def test_three_bodies_from_rest_have_the_distribution_of_breen_et_al() -> None:
+    """The first body is the farthest from the centre of mass, the second body the nearest."""
     solver = nbody()
-    starts = np.array([solver.initial_state(sampled(solver, seed)) for seed in range(400)])
+    starts = np.array([prepared(solver, seed).initial_state for seed in range(400)])
     assert not np.any(starts[:, 2:])
     assert np.max(np.abs(np.sum(starts[:, :2], axis=2))) < 1e-15
     assert np.max(np.abs(starts[:, :2, 0] - [1.0, 0.0])) < 1e-15
@@ -99,7 +100,7 @@ def test_three_bodies_from_rest_are_drawn_as_breen_et_al_do() -> None:
     assert np.all((second <= third) & (third <= first))
     x, y = starts[:, :2, 1].T
     assert np.all((x <= 0) & (y >= 0))
-    # Equal chance for equal areas of the region, whose upper edge is the unit circle about (-1, 0).
+    # The density is uniform over the region below the unit circle about (-1, 0).
     edge = np.sqrt(1 - (1 + x) ** 2)
     area = ((1 + x) * edge + np.arcsin(1 + x)) / 2
     low, high = (0.5 * math.sqrt(0.75) + math.pi / 6) / 2, math.pi / 4
@@ -118,12 +119,13 @@ def test_three_bodies_from_rest_are_drawn_as_breen_et_al_do() -> None:
     ],
     ids=lambda changes: changes["system"].get("kind", "three_body"),
 )
-def test_draws_outside_the_ranges_are_systems_too(changes: dict[str, Any]) -> None:
+def test_parameters_outside_the_ranges_give_valid_systems(changes: dict[str, Any]) -> None:
     solver = nbody(**changes)
     for seed in range(50):
         parameters = solver.sample(np.random.default_rng(seed), outside=True)
         for scalar in solver.spec.parameters:
             assert not scalar.low <= parameters[scalar.name] <= scalar.high
         assert parameters.get("eccentricity", 0.0) < 1
-        assert math.isfinite(solver.invariants(solver.initial_state(parameters), parameters)["energy"])
-        assert np.all(solver.coefficients(parameters) > 0)
+        trajectory = solver.prepare(parameters)
+        assert math.isfinite(trajectory.invariants(trajectory.initial_state)["energy"])
+        assert np.all(trajectory.coefficient_fields > 0)

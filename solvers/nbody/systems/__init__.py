@@ -1,0 +1,43 @@
+"""The systems of bodies: families of random initial states, each with its options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simsurrogate.errors import UserError
+from solvers.nbody.systems.cold_collapse import ColdCollapse, ColdCollapseOptions
+from solvers.nbody.systems.figure_eight import FigureEight, FigureEightOptions
+from solvers.nbody.systems.plummer import Plummer, PlummerOptions
+from solvers.nbody.systems.system import System, check_ranges
+from solvers.nbody.systems.three_body import ThreeBody, ThreeBodyOptions
+from solvers.nbody.systems.two_body import TwoBody, TwoBodyOptions
+
+__all__ = ["System", "SystemOptions", "build_system"]
+
+SystemOptions = TwoBodyOptions | ThreeBodyOptions | FigureEightOptions | PlummerOptions | ColdCollapseOptions
+
+_SYSTEMS: dict[str, type[System[Any]]] = {
+    "two_body": TwoBody,
+    "three_body": ThreeBody,
+    "figure_eight": FigureEight,
+    "plummer": Plummer,
+    "cold_collapse": ColdCollapse,
+}
+
+
+def build_system(
+    options: SystemOptions, gravitational_constant: float, softening: float, dimension: int
+) -> System[Any]:
+    """Return the system of these options; see `System` for the other arguments.
+
+    Raises:
+        UserError: a range with its ends in the wrong order, or a sphere in the plane.
+    """
+    check_ranges(options)
+    constructor = _SYSTEMS[options.kind]
+    if dimension < constructor.least_dimension:
+        raise UserError(
+            f"solver.dimension={dimension}: solver.system.kind={options.kind} is a sphere in space; set "
+            f"solver.dimension={constructor.least_dimension}"
+        )
+    return constructor(options, gravitational_constant, softening, dimension)

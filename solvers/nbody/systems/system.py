@@ -1,0 +1,124 @@
+"""The contract of a system of bodies, and the options that all systems share."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Parameter
+from solvers.contract import Parameters
+from solvers.numerics.parameter_sampling import draw
+
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True)
+class MassOptions:
+    """The masses of the bodies.
+
+    Attributes:
+        total_mass: the sum of all masses, kg.
+        mass_ratio: each body's share of the total mass is proportional to a number from this range; equal
+            ends give equal masses. For two_body: the mass of the second body divided by that of the first.
+    """
+
+    total_mass: Positive
+    mass_ratio: tuple[Positive, Positive]
+
+
+Options = TypeVar("Options", bound=MassOptions)
+
+
+class System(ABC, Generic[Options]):
+    """A family of initial states, with the centre of mass at rest in the origin.
+
+    Args:
+        options: the options of the system.
+        gravitational_constant: G, m^3/(kg s^2).
+        softening: Plummer's softening length, m.
+        dimension: 2 for the plane, 3 for space.
+
+    Attributes:
+        least_dimension: the smallest dimension in which the system exists.
+        num_bodies: n.
+        parameters: the scalar parameters.
+        length: the size of the system, m.
+        parametric: the scalar parameters determine the initial state completely.
+    """
+
+    least_dimension: ClassVar[int] = 2
+    num_bodies: int
+    parameters: tuple[Parameter, ...] = ()
+    length = 1.0
+    parametric = False
+
+    def __init__(self, options: Options, gravitational_constant: float, softening: float, dimension: int):
+        self.options = options
+        self.gravitational_constant = gravitational_constant
+        self.softening = softening
+        self.dimension = dimension
+
+    def draw(self, rng: np.random.Generator, outside: bool) -> Parameters:
+        """Draw the scalar parameters, inside or outside their ranges, and all arrays."""
+        return {**draw(self.parameters, rng, outside), **self.draw_masses(rng), **self.draw_arrays(rng)}
+
+    def draw_masses(self, rng: np.random.Generator) -> Parameters:
+        """Draw the masses (kg) of the bodies as `masses` (n,); nothing where all masses are equal."""
+        low, high = self.options.mass_ratio
+        if low == high:
+            return {}
+        shares = rng.uniform(low, high, self.num_bodies)
+        return {"masses": self.options.total_mass / np.sum(shares) * shares}
+
+    def masses(self, parameters: Parameters) -> np.ndarray:
+        """Return the masses of the bodies, kg (n,)."""
+        if "masses" in parameters:
+            masses: np.ndarray = parameters["masses"]
+            return masses
+        return np.full(self.num_bodies, self.options.total_mass / self.num_bodies)
+
+    def draw_arrays(self, rng: np.random.Generator) -> Parameters:
+        """Draw all other random numbers of the initial state, as arrays by name."""
+        return {}
+
+    @abstractmethod
+    def bodies(self, parameters: Parameters) -> np.ndarray:
+        """Return the initial positions (m) and velocities (m/s), (6, n); planar systems have z = 0."""
+
+    def initial_condition(
+        self, parameters: Mapping[str, Any], xp: Any
+    ) -> tuple[Sequence[Any], Sequence[Sequence[Any]]]:
+        """Return the mass (kg) of each body, and the components of each body's state in the plane.
+
+        The components are position x and y (m), velocity x and y (m/s). `xp` is numpy or torch, see
+        `Solver.initial_condition`. Only `parametric` systems have this method.
+        """
+        raise NotImplementedError
+
+
+def check_ranges(options: MassOptions) -> None:
+    """Check that the lower end of each range comes first.
+
+    Raises:
+        UserError: the ends of a range are in the wrong order.
+    """
+    for option, value in dataclasses.asdict(options).items():
+        if isinstance(value, tuple) and value[0] > value[1]:
+            raise UserError(
+                f"solver.system.{option}=[{value[0]:g}, {value[1]:g}]: the lower end comes first; type "
+                f"solver.system.{option}=[{value[1]:g},{value[0]:g}]"
+            )
+
+
+def centred(bodies: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Return the bodies (6, n) in the frame of their centre of mass."""
+    result: np.ndarray = bodies - (bodies @ (mass / np.sum(mass)))[:, None]
+    return result
