@@ -1,10 +1,10 @@
 """A forced flow at equal error: our solver against the scheme of the Fourier neural operator's data.
 
-That scheme (Li et al. 2021, arXiv:2010.08895) takes the diffusion by Crank-Nicolson and the advection
-by forward Euler, with steps of 1e-4 s; it stands here in torch, with real transforms and in float64 so
-that rounding does not limit it. Both start from the same vorticity at 128^2, nu = 1e-3 m^2/s, and run
-for 1 s. Ours takes the loosest tolerance, by tens, at which its error is no larger. The reference is
-our solver at a tolerance of 1e-12, which the peer must approach at order 1.
+The peer (Li et al. 2021, arXiv:2010.08895) treats the diffusion by Crank-Nicolson and the advection by
+forward Euler, with steps of 1e-4 s. It is written here in torch with real transforms, and in float64 so that
+rounding does not limit it. Both start from the same vorticity at 128^2, nu = 1e-3 m^2/s, and run for 1 s.
+Our tolerance is the largest power of ten at which our error is no larger than the peer's. The reference is
+our solver at a tolerance of 1e-12; the peer must approach it at order 1.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ INITIALS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Prints and keeps seconds a trajectory at equal error."""
+    """Print and keep the seconds of a trajectory at equal error."""
     cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
     os.sched_setaffinity(0, {max(cores)})
     torch.set_num_threads(1)
@@ -50,12 +50,12 @@ def main() -> None:
 
 
 def _compare(name: str, initial: dict[str, Any]) -> dict[str, object]:
-    exact = _solver(initial, 1e-12)
-    parameters = exact.sample(np.random.default_rng(0))
-    trajectory = exact.prepare(parameters)
-    state = trajectory.initial_state
-    reference = trajectory.advance(state, 0.0, DURATION)[0]
-    forcing = trajectory.coefficient_fields[0]
+    reference_solver = _solver(initial, 1e-12)
+    parameters = reference_solver.sample(np.random.default_rng(0))
+    reference_trajectory = reference_solver.prepare(parameters)
+    state = reference_trajectory.initial_state
+    reference = reference_trajectory.advance(state, 0.0, DURATION)[0]
+    forcing = reference_trajectory.coefficient_fields[0]
 
     def peer(step: float = PEER_STEP) -> np.ndarray:
         return _crank_nicolson_euler(state[0], forcing, step)
@@ -89,7 +89,7 @@ def _compare(name: str, initial: dict[str, Any]) -> dict[str, object]:
 def _as_good(
     initial: dict[str, Any], state: np.ndarray, parameters: Parameters, reference: np.ndarray, bound: float
 ) -> tuple[NavierStokes, float, float]:
-    """The solver with the loosest tolerance whose error is within the bound, that tolerance and error."""
+    """Return the solver of the largest tolerance with an error within the bound, its tolerance and error."""
     for exponent in range(2, 12):
         tolerance = 10.0**-exponent
         solver = _solver(initial, tolerance)
@@ -100,21 +100,21 @@ def _as_good(
 
 
 def _crank_nicolson_euler(vorticity: np.ndarray, forcing: np.ndarray, step: float) -> np.ndarray:
-    """One evaluation a step: velocity and gradient of the vorticity back, their product forth."""
-    number = 2 * torch.pi * torch.fft.fftfreq(CELLS, 1 / CELLS, dtype=torch.float64)[:, None]
-    half = 2 * torch.pi * torch.arange(CELLS // 2 + 1, dtype=torch.float64)
-    squared = number**2 + half**2
+    """Return the vorticity after 1 s by the peer, with one evaluation of five transforms a step."""
+    kx = 2 * torch.pi * torch.fft.fftfreq(CELLS, 1 / CELLS, dtype=torch.float64)[:, None]
+    ky = 2 * torch.pi * torch.arange(CELLS // 2 + 1, dtype=torch.float64)
+    squared = kx**2 + ky**2
     limit = 2 * torch.pi * CELLS / 3
-    mask = (number.abs() <= limit) & (half <= limit)
+    mask = (kx.abs() <= limit) & (ky <= limit)
     inverse = torch.where(squared > 0, 1 / squared, 0.0)
-    to_velocity_x, to_velocity_y = 1j * half * inverse, -1j * number * inverse
-    along_x, along_y = 1j * number, 1j * half
+    to_velocity_x, to_velocity_y = 1j * ky * inverse, -1j * kx * inverse
+    derivative_x, derivative_y = 1j * kx, 1j * ky
     half_decay = 0.5 * step * VISCOSITY * squared
     drive = step * torch.fft.rfft2(torch.from_numpy(forcing))
     modes = torch.fft.rfft2(torch.from_numpy(vorticity))
     for _ in range(round(DURATION / step)):
         u, v = torch.fft.irfft2(to_velocity_x * modes), torch.fft.irfft2(to_velocity_y * modes)
-        w_x, w_y = torch.fft.irfft2(along_x * modes), torch.fft.irfft2(along_y * modes)
+        w_x, w_y = torch.fft.irfft2(derivative_x * modes), torch.fft.irfft2(derivative_y * modes)
         advection = mask * torch.fft.rfft2(u * w_x + v * w_y)
         modes = (drive - step * advection + (1 - half_decay) * modes) / (1 + half_decay)
     return np.asarray(torch.fft.irfft2(modes))
@@ -129,8 +129,8 @@ def _solver(initial: dict[str, Any], tolerance: float) -> NavierStokes:
     return solver
 
 
-def _error(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+def _error(vorticity: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(vorticity - expected) / np.linalg.norm(expected))
 
 
 if __name__ == "__main__":

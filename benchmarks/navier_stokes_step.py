@@ -1,8 +1,8 @@
 """A Navier-Stokes step of order 4 against exponax's ETDRK4 and fluidsim's RK4: 2-D, float64, one core.
 
-All start from the same smooth vorticity and take the same steps; each must end within the scheme's error of
-the others before anything is timed. What is timed goes from the vorticity in physical space to that after
-all steps; the share of our time inside FFTs is measured around each call of them in such a run.
+All codes start from the same smooth vorticity and take the same steps. Their results must agree to the error
+of the schemes before any timing. A timed run takes the vorticity in physical space to the vorticity after all
+steps. The share of our time inside FFTs is measured around each call of an FFT in such a run.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import yaml
@@ -23,6 +24,9 @@ import configs
 from benchmarks.measuring import keep, medians
 from pipeline.config.build import build_solver
 from solvers.navier_stokes import NavierStokes
+from solvers.navier_stokes.trajectory import FlowTrajectory
+from solvers.numerics import dealiased_fourier, fourier_plans
+from solvers.numerics.fourier_plans import Plan
 
 VISCOSITY = 1e-3
 EXTENT = 2 * np.pi
@@ -34,7 +38,7 @@ Run = Callable[[], np.ndarray]
 
 
 def main() -> None:
-    """Prints and keeps milliseconds a step of the three, and the share of ours inside FFTs."""
+    """Print and keep the milliseconds a step of all three codes, and the share of ours inside FFTs."""
     os.environ["FLUIDSIM_PATH"] = tempfile.gettempdir()
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
@@ -52,15 +56,16 @@ def main() -> None:
 
 def _compare(cells: int, rounds: int) -> dict[str, object]:
     step = 0.4 / cells
-    solver, vorticity = _ours(cells, step)
-    parameters = solver.sample(np.random.default_rng(0))
+    trajectory, state = _ours(cells, step)
+    vorticity = state[0]
 
     def ours() -> np.ndarray:
-        return solver.prepare(parameters).advance(vorticity, 0.0, STEPS * step)[0]
+        end: np.ndarray = trajectory.advance(state, 0.0, STEPS * step)[0]
+        return end
 
     runs: dict[str, Run] = {
-        "exponax": _exponax(vorticity[0], step),
-        "fluidsim": _fluidsim(vorticity[0], step),
+        "exponax": _exponax(vorticity, step),
+        "fluidsim": _fluidsim(vorticity, step),
         "ours": ours,
     }
     reference = ours()
@@ -68,7 +73,7 @@ def _compare(cells: int, rounds: int) -> dict[str, object]:
     if max(differences.values()) > 1e-7:
         raise SystemExit(f"the codes differ by {differences} at {cells} cells: nothing is compared")
     seconds = medians(runs, rounds)
-    share = _share_inside_transforms(solver, ours)
+    share = _share_inside_transforms(cells, step)
     return {
         "cells": f"{cells}^2",
         **{f"{name}, ms": 1e3 * value / STEPS for name, value in seconds.items()},
@@ -80,8 +85,8 @@ def _compare(cells: int, rounds: int) -> dict[str, object]:
     }
 
 
-def _ours(cells: int, step: float) -> tuple[NavierStokes, np.ndarray]:
-    """The solver with a declared step, and a smooth state that has moved far from its random start."""
+def _ours(cells: int, step: float) -> tuple[FlowTrajectory, np.ndarray]:
+    """Return a trajectory with a declared step, and a smooth state after a development from a random one."""
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "navier_stokes.yaml").read_text())
     options |= {
         "extent": [EXTENT, EXTENT],
@@ -94,14 +99,12 @@ def _ours(cells: int, step: float) -> tuple[NavierStokes, np.ndarray]:
     options["initial"] |= {"modes": 13, "spectral_exponent": 8.0}
     solver = build_solver(options, MPI.COMM_SELF)
     assert isinstance(solver, NavierStokes)
-    parameters = solver.sample(np.random.default_rng(0))
-    return solver, solver.prepare(parameters).advance(
-        solver.prepare(parameters).initial_state, 0.0, 64 * 0.4 / 128
-    )
+    trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
+    return trajectory, trajectory.advance(trajectory.initial_state, 0.0, 64 * 0.4 / 128)
 
 
 def _exponax(vorticity: np.ndarray, step: float) -> Run:
-    """ETDRK4, with the opposite sense of vorticity; transformed there and back once in a run, as ours."""
+    """Return a run of exponax's ETDRK4: the opposite sign of vorticity, one transform in each direction."""
     import exponax
     import jax
 
@@ -120,7 +123,7 @@ def _exponax(vorticity: np.ndarray, step: float) -> Run:
 
 
 def _fluidsim(vorticity: np.ndarray, step: float) -> Run:
-    """RK4 with the exact viscous factor; its first axis is y."""
+    """Return a run of fluidsim's RK4 with the exact viscous factor; its first axis is y."""
     from fluidsim.solvers.ns2d.solver import Simul
 
     params = Simul.create_default_params()
@@ -146,34 +149,32 @@ def _fluidsim(vorticity: np.ndarray, step: float) -> Run:
     return run
 
 
-def _share_inside_transforms(solver: NavierStokes, run: Run) -> float:
-    """The share of a run's time that passes inside calls of FFTs; the median of several runs."""
-    spent = [0.0]
+def _share_inside_transforms(cells: int, step: float) -> float:
+    """Return the share of a run's time inside calls of FFTs: the median of several runs."""
+    seconds = [0.0]
 
-    def timed(plan: Callable[[], object]) -> Callable[[], None]:
-        def call() -> None:
+    def timed_plan(source: np.ndarray, target: np.ndarray, axis: int, forward: bool) -> Plan:
+        transform = fourier_plans.plan(source, target, axis, forward)
+
+        def timed_transform() -> None:
             start = time.perf_counter()
-            plan()
-            spent[0] += time.perf_counter() - start
+            transform()
+            seconds[0] += time.perf_counter() - start
 
-        return call
+        return timed_transform
 
-    for plane in (solver._stepper._transform, solver._plane):
-        plane._along_x_back = [timed(plan) for plan in plane._along_x_back]
-        plane._along_x_forth = [timed(plan) for plan in plane._along_x_forth]
-        plane._along_y = [
-            rows._replace(back=timed(rows.back), forth=timed(rows.forth)) for rows in plane._along_y
-        ]
+    with mock.patch.object(dealiased_fourier, "plan", timed_plan):
+        trajectory, state = _ours(cells, step)
     shares = []
     for _ in range(7):
-        spent[0], start = 0.0, time.perf_counter()
-        run()
-        shares.append(spent[0] / (time.perf_counter() - start))
+        seconds[0], start = 0.0, time.perf_counter()
+        trajectory.advance(state, 0.0, STEPS * step)
+        shares.append(seconds[0] / (time.perf_counter() - start))
     return float(np.median(shares))
 
 
-def _relative(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+def _relative(vorticity: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(vorticity - expected) / np.linalg.norm(expected))
 
 
 if __name__ == "__main__":
