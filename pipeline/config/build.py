@@ -156,6 +156,14 @@ def _validated(
     constructor: Callable[..., Any], options: Options, group: str, given: tuple[str, ...]
 ) -> BaseModel:
     """Return the options as a pydantic model of the constructor's parameters."""
+    values = {name: value for name, value in options.items() if name not in ("name", "path")}
+    checked: BaseModel = validated(_options_model(constructor, given), values, f"{group}.")
+    return checked
+
+
+@functools.cache
+def _options_model(constructor: Callable[..., Any], given: tuple[str, ...]) -> type[BaseModel]:
+    """Return the pydantic model of the constructor's parameters without those in `given`."""
     hints = _hints(constructor)
     fields: dict[str, Any] = {
         name: (
@@ -165,10 +173,7 @@ def _validated(
         for name, argument in inspect.signature(constructor).parameters.items()
         if name not in given
     }
-    model = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
-    values = {name: value for name, value in options.items() if name not in ("name", "path")}
-    checked: BaseModel = validated(model, values, f"{group}.")
-    return checked
+    return create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
 
 
 def _hints(constructor: Callable[..., Any]) -> dict[str, Any]:

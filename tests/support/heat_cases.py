@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,8 @@ def heat(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Heat:
     Boundary conditions beyond the dimension and values of periodic axes are left out of the changes, so that
     boxes of different dimensions can share them.
     """
-    options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "heat.yaml").read_text())
-    options = _merged(options, _effective_walls(options, changes))
-    solver = build_solver(options, communicator)
+    options = _shipped_options()
+    solver = build_solver(_merged(options, _effective_walls(options, changes)), communicator)
     assert isinstance(solver, Heat)
     return solver
 
@@ -104,6 +104,12 @@ def semi_discrete(
     augmented[:size, :size], augmented[:size, size] = matrix(operator), source.ravel()
     end = scipy.linalg.expm(time * augmented) @ np.append(start.ravel(), 1.0)
     return np.asarray(end[:size]).reshape(start.shape)
+
+
+@functools.cache
+def _shipped_options() -> dict[str, Any]:
+    options: dict[str, Any] = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "heat.yaml").read_text())
+    return options
 
 
 def _effective_walls(options: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
