@@ -1,4 +1,4 @@
-"""A learned Hamiltonian of particles, integrated symplectically.
+"""A learned Hamiltonian of particles, with a symplectic integrator.
 
 Shape letters: B batch, N particles, D dimensions, P pairs, I inputs, C channels.
 """
@@ -11,60 +11,58 @@ import numpy as np
 import torch
 from torch import nn
 
-from simsurrogate.errors import UserError
+from surrogates.arguments import check_minimum
 from surrogates.autoregressive import AutoregressiveSurrogate
 from surrogates.contract import Problem
 
+#: The coefficients of PEFRL, the optimised position-extended Forest-Ruth-like scheme of fourth order.
 _XI, _LAMBDA, _CHI = 0.1786178958448091, -0.2123418310626054, -0.06626458266981849
 _DRIFTS = (_XI, _CHI, 1 - 2 * (_CHI + _XI), _CHI, _XI)
 _KICKS = (0.5 - _LAMBDA, _LAMBDA, _LAMBDA, 0.5 - _LAMBDA)
 
-#: Pairs nearer than this share of the particles' usual distance from the origin count as that far apart.
-_LEAST_SEPARATION = 1e-6
+#: The smallest distance of a pair, as a fraction of the typical distance of particles from the origin.
+#: A smaller distance is replaced by this one.
+_MIN_SEPARATION = 1e-6
 
 
 class Hamiltonian(AutoregressiveSurrogate):
-    """Particles that move by Hamilton's equations, whose potential energy is learned.
+    """Particles that move by Hamilton's equations with a learned potential energy.
 
         H(q, p) = Σ_i |p_i|² / (2 m_i) + Σ_{i<j} φ(r_ij, m_i, m_j),    dq/dt = ∂H/∂p,  dp/dt = -∂H/∂q
 
-    with r_ij the distance of two particles and p = m v. Masses m are given, so the kinetic energy is known;
-    φ is a perceptron of ln r and the masses. As H depends on distances alone, momentum and angular
-    momentum are conserved to round-off whatever was learned. From one frame to the next there are
-    `substeps` steps of the symplectic scheme of fourth order by Omelyan, Mryglod & Folk (2002), four forces
-    each; it keeps a modified H near the learned one, so that the energy's error stays bounded in long
-    roll-outs while the steps resolve the nearest passages. Training needs frames alone, no time derivatives.
+    Here r_ij is the distance of two particles and p = m v. The masses m are given, so the kinetic energy is
+    known; φ is a perceptron of ln r and the masses. H depends on distances alone, so momentum and angular
+    momentum are conserved to round-off for any weights. Between two frames the integrator takes `substeps`
+    steps of the symplectic scheme of fourth order by Omelyan, Mryglod & Folk (2002), with four evaluations of
+    the forces each. The scheme conserves a modified Hamiltonian near the learned one. The error of the energy
+    therefore stays bounded in long rollouts, as long as the steps resolve the closest encounters. Training
+    uses frames alone, no time derivatives.
 
-    Scalar parameters are not seen: in the data that fit they tell how the initial state was drawn, and are
-    no part of the law.
+    The scalar parameters are not used: in compatible data they describe the initial state, not the law.
 
     Options:
-        width: of the perceptron's hidden layers.
-        layers: their number.
-        substeps: steps of the integrator from frame to frame.
+        width: the width of the hidden layers of the perceptron.
+        layers: the number of hidden layers.
+        substeps: the steps of the integrator between two frames.
 
     Raises:
-        UserError: the sites are no particles with positions, velocities and masses; the law depends on
-            time itself; an option below 1.
+        UserError: the sites are not particles with positions, velocities and masses; the law depends on time
+            itself; an option is below 1.
 
-    Source: Greydanus, Dzamba & Yosinski 2019 (arXiv 1906.01563), who learn H from time derivatives; through
-    an integrator: Chen, Zhang, Arjovsky & Bottou 2020 (arXiv 1909.13334). Scheme: PEFRL of Omelyan, Mryglod
-    & Folk 2002 (arXiv cond-mat/0110585).
+    Source: Greydanus, Dzamba & Yosinski 2019 (arXiv 1906.01563), with H learned from time derivatives;
+    through an integrator: Chen, Zhang, Arjovsky & Bottou 2020 (arXiv 1909.13334). Scheme: PEFRL of Omelyan,
+    Mryglod & Folk 2002 (arXiv cond-mat/0110585).
     """
 
-    first: torch.Tensor
-    second: torch.Tensor
+    first_bodies: torch.Tensor
+    second_bodies: torch.Tensor
 
     def __init__(self, problem: Problem, *, width: int, layers: int, substeps: int):
         super().__init__(problem)
-        if min(width, layers, substeps) < 1:
-            raise UserError(
-                f"surrogate.width={width}, surrogate.layers={layers} and surrogate.substeps={substeps} "
-                "must be at least 1"
-            )
+        check_minimum(1, width=width, layers=layers, substeps=substeps)
         pairs = np.array(list(itertools.combinations(range(problem.spec.shape[0]), 2))).T
-        self.register_buffer("first", torch.from_numpy(pairs[0].copy()), persistent=False)
-        self.register_buffer("second", torch.from_numpy(pairs[1].copy()), persistent=False)
+        self.register_buffer("first_bodies", torch.from_numpy(pairs[0].copy()), persistent=False)
+        self.register_buffer("second_bodies", torch.from_numpy(pairs[1].copy()), persistent=False)
         self.dimension = len(problem.spec.channels) // 2
         self.step_length = problem.time_step / substeps
         self.substeps = substeps
@@ -77,32 +75,37 @@ class Hamiltonian(AutoregressiveSurrogate):
 
     @classmethod
     def incompatibility(cls, problem: Problem) -> str | None:
-        """See `Surrogate.incompatibility`."""
-        directions = problem.spec.sites.directions
-        needed = tuple(f"{name}_{way}" for name in ("position", "velocity") for way in directions)
-        if not problem.spec.has_particles or problem.spec.shape[0] < 2:
+        """Return why the problem has no such Hamiltonian, or None, see `Surrogate.incompatibility`."""
+        spec = problem.spec
+        if not spec.has_particles or spec.shape[0] < 2:
             return "it needs two particles or more"
-        if problem.spec.channels != needed or problem.spec.coefficient_channels != ("mass",):
-            found = ", ".join((*problem.spec.channels, *problem.spec.coefficient_channels))
-            return f"it needs positions, velocities and masses ({', '.join(needed)}, mass), not {found}"
-        if not problem.spec.autonomous:
+        directions = spec.sites.directions
+        channels = tuple(f"{name}_{way}" for name in ("position", "velocity") for way in directions)
+        if spec.channels != channels or spec.coefficient_channels != ("mass",):
+            actual = ", ".join((*spec.channels, *spec.coefficient_channels))
+            return f"it needs positions, velocities and masses ({', '.join(channels)}, mass), not {actual}"
+        if not spec.autonomous:
             return "its law depends on time itself, so that no energy is conserved"
         return None
 
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """The normalised change over one time step, (B, N, C)."""
+        """Return the normalised change over one time step, (B, N, C)."""
         num_channels = len(self.problem.spec.channels)
         state_BNC = inputs_BXI[..., :num_channels]
-        given = self.inputs
-        physical_BNC = state_BNC * given.state_std + given.state_mean
-        mass_BN = (inputs_BXI[..., num_channels:] * given.coefficient_std + given.coefficient_mean)[..., 0]
-        begin = physical_BNC[..., : self.dimension], physical_BNC[..., self.dimension :]
-        x_BND, v_BND = self._integrate(*begin, mass_BN)
-        moved_BNC = torch.cat([x_BND - begin[0], v_BND - begin[1]], dim=-1)
-        return moved_BNC / (given.state_std * self.delta_scale)
+        scales = self.inputs
+        physical_BNC = state_BNC * scales.state_std + scales.state_mean
+        normal_mass_BN1 = inputs_BXI[..., num_channels:]
+        mass_BN = (normal_mass_BN1 * scales.coefficient_std + scales.coefficient_mean)[..., 0]
+        start_x_BND, start_v_BND = physical_BNC[..., : self.dimension], physical_BNC[..., self.dimension :]
+        x_BND, v_BND = self._integrate(start_x_BND, start_v_BND, mass_BN)
+        change_BNC = torch.cat([x_BND - start_x_BND, v_BND - start_v_BND], dim=-1)
+        return change_BNC / (scales.state_std * self.delta_scale)
 
     def energy(self, state: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
-        """H (J) of states (B, C, N) with masses (B, N), up to a constant for each set of masses; (B,)."""
+        """Return H (J) of states (B, C, N) with masses (B, N) in kg, (B,).
+
+        H is determined up to a constant for each set of masses.
+        """
         x_BND, v_BND = state.movedim(1, -1).tensor_split(2, dim=-1)
         _, _, potential_BP, _ = self._pairs(x_BND, mass)
         kinetic_BN = 0.5 * mass * v_BND.square().sum(-1)
@@ -111,6 +114,7 @@ class Hamiltonian(AutoregressiveSurrogate):
     def _integrate(
         self, x_BND: torch.Tensor, v_BND: torch.Tensor, mass_BN: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return positions and velocities after one time step of the data."""
         h = self.step_length
         for _ in range(self.substeps):
             for drift, kick in zip(_DRIFTS, _KICKS, strict=False):
@@ -120,46 +124,50 @@ class Hamiltonian(AutoregressiveSurrogate):
         return x_BND, v_BND
 
     def _acceleration(self, x_BND: torch.Tensor, mass_BN: torch.Tensor) -> torch.Tensor:
-        """-∂H/∂q over the masses, (B, N, D): what each pair does to one it does to the other, reversed."""
-        apart_BPD, square_BP, _, slope_BP = self._pairs(x_BND, mass_BN)
-        pull_BPD = (slope_BP / square_BP)[..., None] * apart_BPD
-        force_BND = torch.zeros_like(x_BND).index_add(1, self.first, pull_BPD)
-        return force_BND.index_add(1, self.second, -pull_BPD) / mass_BN[..., None]
+        """Return -∂H/∂q over the masses, (B, N, D); the two forces of a pair are opposite."""
+        displacement_BPD, square_BP, _, derivative_BP = self._pairs(x_BND, mass_BN)
+        pair_force_BPD = (derivative_BP / square_BP)[..., None] * displacement_BPD
+        force_BND = torch.zeros_like(x_BND).index_add(1, self.first_bodies, pair_force_BPD)
+        return force_BND.index_add(1, self.second_bodies, -pair_force_BPD) / mass_BN[..., None]
 
     def _pairs(
         self, x_BND: torch.Tensor, mass_BN: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of each pair: x_j - x_i (B, P, D), r², φ and ∂φ/∂(ln r), each (B, P)."""
-        apart_BPD = x_BND.index_select(1, self.second) - x_BND.index_select(1, self.first)
-        square_BP = apart_BPD.square().sum(-1).clamp_min((_LEAST_SEPARATION * self.length) ** 2)
-        first = mass_BN.index_select(1, self.first) / self.mass
-        second = mass_BN.index_select(1, self.second) / self.mass
-        logarithm = 0.5 * torch.log(square_BP / self.length**2)
-        symmetric = torch.stack([logarithm, 0.5 * (first + second) - 1, first * second - 1], dim=-1)
-        value_BP, slope_BP = self.potential(symmetric)
-        scale_BP = self.energy_scale * self.mass**2 * first * second
-        return apart_BPD, square_BP, scale_BP * value_BP, scale_BP * slope_BP
+        """Return x_j - x_i of each pair, (B, P, D), and r², φ and ∂φ/∂(ln r), each (B, P)."""
+        second_x, first_x = (
+            x_BND.index_select(1, self.second_bodies),
+            x_BND.index_select(1, self.first_bodies),
+        )
+        displacement_BPD = second_x - first_x
+        min_square = (_MIN_SEPARATION * self.length) ** 2
+        square_BP = displacement_BPD.square().sum(-1).clamp_min(min_square)
+        first_mass = mass_BN.index_select(1, self.first_bodies) / self.mass
+        second_mass = mass_BN.index_select(1, self.second_bodies) / self.mass
+        log_distance = 0.5 * torch.log(square_BP / self.length**2)
+        mean_mass, mass_product = 0.5 * (first_mass + second_mass), first_mass * second_mass
+        inputs = torch.stack([log_distance, mean_mass - 1, mass_product - 1], dim=-1)
+        value_BP, derivative_BP = self.potential(inputs)
+        scale_BP = self.energy_scale * self.mass**2 * first_mass * second_mass
+        return displacement_BPD, square_BP, scale_BP * value_BP, scale_BP * derivative_BP
 
 
 class PairPotential(nn.Module):
-    """A perceptron of three numbers, with its derivative along the first carried through the layers.
+    """A perceptron of three inputs, with its derivative with respect to the first input.
 
-    So the force costs no backward pass, and training one alone. There is no last bias: a constant energy
-    moves nothing.
+    The derivative is carried through the layers next to the value. A force then costs no backward pass, and
+    training costs a single one. The last layer has no bias, as a constant energy has no effect on the motion.
     """
 
     def __init__(self, width: int, layers: int):
         super().__init__()
         widths = [3, *[width] * layers]
-        self.hidden = nn.ModuleList(
-            nn.Linear(num_in, num_out) for num_in, num_out in itertools.pairwise(widths)
-        )
+        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in itertools.pairwise(widths))
         self.out = nn.Linear(width, 1, bias=False)
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Value and derivative, (B, P) each, of inputs (B, P, 3)."""
-        value, slope = inputs, inputs.new_tensor([1.0, 0.0, 0.0])
+        """Return value and derivative, (B, P) each, of inputs (B, P, 3)."""
+        value, derivative = inputs, inputs.new_tensor([1.0, 0.0, 0.0])
         for layer in self.hidden:
             value = torch.tanh(layer(value))
-            slope = (1 - value * value) * nn.functional.linear(slope, layer.weight)  # type: ignore[arg-type]
-        return self.out(value)[..., 0], self.out(slope)[..., 0]
+            derivative = (1 - value * value) * nn.functional.linear(derivative, layer.weight)  # type: ignore[arg-type]
+        return self.out(value)[..., 0], self.out(derivative)[..., 0]

@@ -1,7 +1,7 @@
-"""A perceptron that gives the state at any later time in one query: of few bodies at once, or place by place.
+"""A perceptron that predicts the state at any later time in one query.
 
-Shape letters: B batch, T times, C channels, N sites, K coefficient fields; the network is asked G times a
-case, once for all particles or once for each site, and is given F numbers and the time each time.
+Shape letters: B batch, T times, C channels, N sites, K coefficient fields, Q evaluations of the network for a
+trajectory (1 for particles, one for each site of a grid), F inputs of the network besides the time.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from simsurrogate.errors import UserError
 from surrogates.arguments import (
+    check_minimum,
     check_window,
     initial_states,
     nonzero_std,
@@ -27,7 +27,7 @@ from surrogates.arguments import (
 from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 
-#: Waves along a periodic axis whose cosines and sines the network is given.
+#: The Fourier modes along a periodic axis whose cosines and sines are inputs of the network.
 _WAVES = 4
 
 
@@ -38,24 +38,26 @@ class MLP(Surrogate):
     data. Times beyond the horizon take several queries, one after the other. The loss is the mean squared
     error over all frames of a window, in units of σ².
 
-    Of particles, N gives the change of all at once, from the normalised state and coefficient fields of all,
-    the scalar parameters, and t where the equation depends on it.
+    For particles, N predicts the change of all particles at once. Its inputs are the normalised states and
+    coefficient fields of all particles, the scalar parameters, and the time t where the equation depends on
+    it.
 
-    On a grid, N gives the change at one place, from its coordinates x (cosines and sines of the lowest waves
-    along a periodic axis), the scalar parameters, and the time t since the trajectory began. It learns the
-    solutions themselves: the scalar parameters have to determine them, and `times` counts from the beginning.
+    On a grid, N predicts the change at one position. Its inputs are the position x (cosines and sines of the
+    lowest Fourier modes along a periodic axis), the scalar parameters, and the time t since the start of the
+    trajectory. N learns the solutions themselves, so the scalar parameters must determine the trajectories,
+    and `times` counts from the start of the trajectory.
 
     Options:
-        width: of the hidden layers.
-        layers: their number.
-        horizon_steps: time steps that one query covers; the windows of the training have this length.
-        points: cells of each window that a training step looks at, drawn anew each time, or all if fewer.
-        constraints: what holds exactly on a grid, see `Constraints`; in predictions alone, as training looks
-            at single cells.
+        width: the width of the hidden layers.
+        layers: the number of hidden layers.
+        horizon_steps: the time steps that one query covers; the windows of the training have this length.
+        points: the random cells of each window that a training step uses; all cells of a smaller grid.
+        constraints: the constraints that predictions on a grid satisfy exactly, see `Constraints`. Training
+            uses single cells, so constraints do not act there.
 
     Raises:
         UserError: the sites are the cells of a grid, and scalar parameters do not determine the trajectory;
-            an option below 1; windows of another length; a constraint of no use.
+            an option is below 1; the windows have another length; a constraint does not fit the problem.
 
     Source: Breen, Foley, Boekholt & Portegies Zwart 2020 (doi:10.1093/mnras/staa713), for three bodies.
     """
@@ -66,7 +68,7 @@ class MLP(Surrogate):
     coefficient_std: torch.Tensor
     condition_mean: torch.Tensor
     condition_std: torch.Tensor
-    places: torch.Tensor
+    positions: torch.Tensor
 
     def __init__(
         self,
@@ -80,11 +82,7 @@ class MLP(Surrogate):
     ):
         super().__init__(problem)
         self.constraints = Constraints(problem, constraints)
-        if min(width, layers, horizon_steps, points) < 1:
-            raise UserError(
-                f"surrogate.width={width}, surrogate.layers={layers}, "
-                f"surrogate.horizon_steps={horizon_steps} and surrogate.points={points} must be at least 1"
-            )
+        check_minimum(1, width=width, layers=layers, horizon_steps=horizon_steps, points=points)
         self.horizon_steps = horizon_steps
         self._num_sites = math.prod(problem.spec.shape)
         self.uses_initial_state = problem.spec.has_particles
@@ -92,123 +90,129 @@ class MLP(Surrogate):
         if not problem.spec.has_particles and points < self._num_sites:
             self.num_random = points
         statistics = problem.statistics
-        clock = (problem.duration / 2,) if self.uses_time else ()
+        half_duration = (problem.duration / 2,) if self.uses_time else ()
         set_constants(
             self,
             state_mean=np.array(statistics.mean)[:, None],
             state_std=nonzero_std(statistics.std)[:, None],
             coefficient_mean=np.array(statistics.coefficient_mean)[:, None],
             coefficient_std=nonzero_std(statistics.coefficient_std)[:, None],
-            condition_mean=np.array((*statistics.parameter_mean, *clock)),
-            condition_std=nonzero_std((*statistics.parameter_std, *clock)),
-            places=_places(problem),
+            condition_mean=np.array((*statistics.parameter_mean, *half_duration)),
+            condition_std=nonzero_std((*statistics.parameter_std, *half_duration)),
+            positions=_position_features(problem),
         )
         num_out = len(problem.spec.channels)
-        num_given = self.places.shape[-1]
+        num_inputs = self.positions.shape[-1]
         if problem.spec.has_particles:
-            num_given = (num_out + len(problem.spec.coefficient_channels)) * self._num_sites
+            num_inputs = (num_out + len(problem.spec.coefficient_channels)) * self._num_sites
             num_out *= self._num_sites
-        widths = [num_given + len(self.condition_mean) + 1, *[width] * layers]
-        hidden = [(nn.Linear(num_in, wide), nn.GELU()) for num_in, wide in itertools.pairwise(widths)]
+        widths = [num_inputs + len(self.condition_mean) + 1, *[width] * layers]
+        hidden = [(nn.Linear(before, after), nn.GELU()) for before, after in itertools.pairwise(widths)]
         self.network = nn.Sequential(*itertools.chain(*hidden), nn.Linear(width, num_out))
 
     @classmethod
     def incompatibility(cls, problem: Problem) -> str | None:
-        """See `Surrogate.incompatibility`."""
+        """Return why the perceptron cannot learn the problem, or None, see `Surrogate.incompatibility`."""
         if problem.spec.has_particles or problem.spec.parametric:
             return None
         return (
-            "its sites are the cells of a grid, and no scalar parameters determine a trajectory: the initial "
-            "fields or coefficients are drawn otherwise"
+            "on a grid it needs trajectories that are functions of the scalar parameters, but these data "
+            "have random initial fields or coefficient fields"
         )
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The loss `data` of a batch of windows: all frames after the first, asked of the first."""
+        """Return the loss `data` of a batch of windows: all later frames are predicted from the first."""
         check_window(batch, self.horizon_steps)
         frames_BTCN = (batch["state"].flatten(3) - self.state_mean) / self.state_std
-        places_BNF = self.places.expand(len(frames_BTCN), *self.places.shape)
+        positions_BNF = self.positions.expand(len(frames_BTCN), *self.positions.shape)
         if self.num_random:
-            drawn_BN = (batch["random"] * self._num_sites).long()
-            places_BNF = self.places[drawn_BN]
-            chosen = drawn_BN[:, None, None].expand(*frames_BTCN.shape[:3], -1)
-            frames_BTCN = frames_BTCN.gather(3, chosen)
-        given_BGF = self._given(
+            sites_BN = (batch["random"] * self._num_sites).long()
+            positions_BNF = self.positions[sites_BN]
+            index = sites_BN[:, None, None].expand(*frames_BTCN.shape[:3], -1)
+            frames_BTCN = frames_BTCN.gather(3, index)
+        inputs_BQF = self._inputs(
             frames_BTCN[:, 0],
             batch["coefficient_fields"].flatten(2),
-            places_BNF,
+            positions_BNF,
             batch["parameters"],
             batch["time"][:, 0],
         )
-        later_BT = batch["time"][:, 1:] - batch["time"][:, :1]
+        elapsed_BT = batch["time"][:, 1:] - batch["time"][:, :1]
         start = frames_BTCN[:, 0].repeat_interleave(self.horizon_steps, dim=0)
-        found = self._query(start, given_BGF.repeat_interleave(self.horizon_steps, dim=0), later_BT.flatten())
-        return {"data": (found - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
+        inputs = inputs_BQF.repeat_interleave(self.horizon_steps, dim=0)
+        predicted = self._query(start, inputs, elapsed_BT.flatten())
+        return {"data": (predicted - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
 
     def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
-        """The states at any increasing `times`, each by one query where the horizon allows it."""
+        """Return the states at increasing `times`, each by one query where the horizon allows it."""
         state = initial_states(self.problem, initial_state, self.state_mean)
         coefficients, scalars = parameter_tensors(self.problem, parameters, len(state), self.state_mean)
-        places = self.places.expand(len(state), *self.places.shape)
+        positions = self.positions.expand(len(state), *self.positions.shape)
 
-        def ready(normal_BCN: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
-            begin = state.new_full((len(state),), time)
-            given_BGF = self._given(normal_BCN, coefficients.flatten(2), places, scalars, begin)
-            return lambda later: self._held(
-                self._query(normal_BCN, given_BGF, state.new_full((len(state),), later)), normal_BCN
-            )
+        def start(normal_BCN: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
+            time_B = state.new_full((len(state),), time)
+            inputs_BQF = self._inputs(normal_BCN, coefficients.flatten(2), positions, scalars, time_B)
+
+            def query(elapsed: float) -> torch.Tensor:
+                elapsed_B = state.new_full((len(state),), elapsed)
+                return self._constrained(self._query(normal_BCN, inputs_BQF, elapsed_B), normal_BCN)
+
+            return query
 
         normal_BCN = (state.flatten(2) - self.state_mean) / self.state_std
-        found = restarted_predictions(normal_BCN, times, self.horizon_steps * self.problem.time_step, ready)
-        later = [(each * self.state_std + self.state_mean).view_as(state) for each in found]
+        horizon = self.horizon_steps * self.problem.time_step
+        normal_states = restarted_predictions(normal_BCN, times, horizon, start)
+        later = [(normal * self.state_std + self.state_mean).view_as(state) for normal in normal_states]
         return Prediction(torch.stack([state, *later], dim=1))
 
-    def _held(self, state_BCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
-        """The normalised states where the constraints hold."""
+    def _constrained(self, state_BCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
+        """Return normalised states with the constraints applied."""
         state_BXC, start_BXC = (
-            each.view(*each.shape[:2], *self.problem.spec.shape).movedim(1, -1)
-            for each in (state_BCN, start_BCN)
+            states.view(*states.shape[:2], *self.problem.spec.shape).movedim(1, -1)
+            for states in (state_BCN, start_BCN)
         )
-        held: torch.Tensor = self.constraints(state_BXC, start_BXC)
-        return held.movedim(-1, 1).flatten(2)
+        constrained_BXC: torch.Tensor = self.constraints(state_BXC, start_BXC)
+        return constrained_BXC.movedim(-1, 1).flatten(2)
 
-    def _given(
+    def _inputs(
         self,
         state_BCN: torch.Tensor,
         coefficients_BKN: torch.Tensor,
-        places_BNF: torch.Tensor,
+        positions_BNF: torch.Tensor,
         parameters: torch.Tensor,
         time: torch.Tensor,
     ) -> torch.Tensor:
-        """What N sees beside τ, normalised, (B, G, F)."""
+        """Return the normalised inputs of N without τ, (B, Q, F)."""
         raw = torch.cat([parameters, time[:, None]], dim=-1) if self.uses_time else parameters
         conditions = ((raw - self.condition_mean) / self.condition_std)[:, None]
         if not self.problem.spec.has_particles:
-            return torch.cat([places_BNF, conditions.expand(-1, places_BNF.shape[1], -1)], dim=-1)
+            return torch.cat([positions_BNF, conditions.expand(-1, positions_BNF.shape[1], -1)], dim=-1)
         fields = (coefficients_BKN - self.coefficient_mean) / self.coefficient_std
         return torch.cat([state_BCN.flatten(1)[:, None], fields.flatten(1)[:, None], conditions], dim=-1)
 
-    def _query(self, state_BCN: torch.Tensor, given_BGF: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
-        """The normalised states (B, C, N) the times `later` (B,) after `state`."""
-        share = later / (self.horizon_steps * self.problem.time_step)
-        clock = (2 * share - 1)[:, None, None].expand(-1, given_BGF.shape[1], 1)
-        change_BGC = self.network(torch.cat([given_BGF, clock], dim=-1))
-        grown = later / (later + self.problem.time_step)
-        found: torch.Tensor = state_BCN + grown[:, None, None] * change_BGC.movedim(-1, 1).reshape(
-            state_BCN.shape
-        )
-        return found
+    def _query(
+        self, state_BCN: torch.Tensor, inputs_BQF: torch.Tensor, elapsed_B: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the normalised states (B, C, N) at the elapsed times after the normalised states given."""
+        fraction_B = elapsed_B / (self.horizon_steps * self.problem.time_step)
+        time_input = (2 * fraction_B - 1)[:, None, None].expand(-1, inputs_BQF.shape[1], 1)
+        change_BQC = self.network(torch.cat([inputs_BQF, time_input], dim=-1))
+        growth_B = elapsed_B / (elapsed_B + self.problem.time_step)
+        change_BCN = change_BQC.movedim(-1, 1).reshape(state_BCN.shape)
+        later_BCN: torch.Tensor = state_BCN + growth_B[:, None, None] * change_BCN
+        return later_BCN
 
 
-def _places(problem: Problem) -> np.ndarray:
-    """What tells the network the place of each cell, (N, F); nothing for particles."""
+def _position_features(problem: Problem) -> np.ndarray:
+    """Return the inputs of the network for the position of each cell, (N, F); (N, 0) for particles."""
     if problem.spec.has_particles:
         return np.empty((problem.spec.shape[0], 0))
     centres = [(np.arange(size) + 0.5) / size for size in problem.spec.shape]
     features = []
-    for share, boundary in zip(np.meshgrid(*centres, indexing="ij"), problem.spec.boundaries, strict=True):
+    for fraction, boundary in zip(np.meshgrid(*centres, indexing="ij"), problem.spec.boundaries, strict=True):
         if boundary == "periodic":
-            angles = 2 * np.pi * np.arange(1, _WAVES + 1) * share.reshape(-1, 1)
+            angles = 2 * np.pi * np.arange(1, _WAVES + 1) * fraction.reshape(-1, 1)
             features += [np.cos(angles), np.sin(angles)]
         else:
-            features.append(2 * share.reshape(-1, 1) - 1)
+            features.append(2 * fraction.reshape(-1, 1) - 1)
     return np.concatenate(features, axis=1)

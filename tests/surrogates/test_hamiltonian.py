@@ -1,4 +1,4 @@
-"""The learned Hamiltonian: forces from its energy, order of the scheme, what it keeps, and what it learns."""
+"""The learned Hamiltonian: forces, order of the integrator, conservation, learning and refusals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from simsurrogate.errors import UserError
 from simsurrogate.spec import Field
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
@@ -24,48 +25,53 @@ def built(problem: Problem, **options: int) -> Hamiltonian:
     return surrogate
 
 
-def drawn(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
-    """States (B, C, N) and masses (B, N)."""
+def random_states(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return random states (B, C, N) and masses (B, N)."""
     batch = problems.batch(problem, 2, dtype=torch.float64)
     return batch["state"][:, 0], batch["coefficient_fields"][:, 0]
 
 
-def rolled_out(surrogate: Hamiltonian, state: torch.Tensor, mass: torch.Tensor, steps: int) -> torch.Tensor:
+def rollout(surrogate: Hamiltonian, state: torch.Tensor, mass: torch.Tensor, steps: int) -> torch.Tensor:
     times = surrogate.problem.time_step * np.arange(steps + 1)
     return surrogate.predict(state, {"power": 2.0, "mass": mass}, times).mean
 
 
 @pytest.mark.parametrize(("num_bodies", "dimension"), [(2, 1), (2, 2), (4, 3)])
-def test_forces_are_the_slopes_of_the_energy(num_bodies: int, dimension: int) -> None:
+def test_forces_are_the_negative_gradient_of_the_energy(num_bodies: int, dimension: int) -> None:
     surrogate = built(problems.particles(num_bodies, dimension))
-    state, mass = drawn(surrogate.problem)
+    state, mass = random_states(surrogate.problem)
     state.requires_grad_(True)
-    (slope,) = torch.autograd.grad(surrogate.energy(state, mass).sum(), state)
+    (gradient,) = torch.autograd.grad(surrogate.energy(state, mass).sum(), state)
     force = mass[..., None] * surrogate._acceleration(state[:, :dimension].movedim(1, -1), mass)
-    torch.testing.assert_close(force.movedim(-1, 1), -slope[:, :dimension], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(force.movedim(-1, 1), -gradient[:, :dimension], rtol=1e-10, atol=1e-10)
     momentum = mass[:, None] * state[:, dimension:]
-    torch.testing.assert_close(slope[:, dimension:], momentum, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient[:, dimension:], momentum, rtol=1e-12, atol=0)
 
 
 def test_the_scheme_is_of_fourth_order() -> None:
     problem = problems.particles(3, 2)
     errors = []
-    # Three bodies far from each other: nothing to resolve but smooth paths.
-    places = [[-60.0, 60.0, 0.0], [-30.0, -30.0, 70.0], [10.0, 0.0, -10.0], [-10.0, 10.0, 0.0]]
-    state = torch.tensor([places], dtype=torch.float64)
+    # Three bodies far from each other have smooth paths.
+    positions_and_velocities = [
+        [-60.0, 60.0, 0.0],
+        [-30.0, -30.0, 70.0],
+        [10.0, 0.0, -10.0],
+        [-10.0, 10.0, 0.0],
+    ]
+    state = torch.tensor([positions_and_velocities], dtype=torch.float64)
     mass = torch.tensor([[900.0, 1000.0, 1100.0]], dtype=torch.float64)
-    exact = rolled_out(built(problem, substeps=64), state, mass, 4)[:, -1]
+    exact = rollout(built(problem, substeps=64), state, mass, 4)[:, -1]
     for substeps in (2, 4, 8):
-        moved = rolled_out(built(problem, substeps=substeps), state, mass, 4)[:, -1]
-        errors.append(float((moved - exact).norm()))
+        final = rollout(built(problem, substeps=substeps), state, mass, 4)[:, -1]
+        errors.append(float((final - exact).norm()))
     orders = np.log2(np.divide(errors[:-1], errors[1:]))
     assert orders == pytest.approx([4, 4], abs=0.2)
 
 
-def test_momentum_and_angular_momentum_are_kept_whatever_was_learned() -> None:
+def test_momentum_and_angular_momentum_are_conserved_for_any_weights() -> None:
     surrogate = built(problems.particles(4, 3))
-    state, mass = drawn(surrogate.problem)
-    states = rolled_out(surrogate, state, mass, 50)
+    state, mass = random_states(surrogate.problem)
+    states = rollout(surrogate, state, mass, 50)
     x, p = states[:, :, :3], mass[:, None, None] * states[:, :, 3:]
     for conserved, size in (
         (p.sum(-1), p.abs().sum(-1)),
@@ -75,25 +81,25 @@ def test_momentum_and_angular_momentum_are_kept_whatever_was_learned() -> None:
         assert drift < 1e-13
 
 
-def test_energy_does_not_drift_in_a_long_roll_out() -> None:
-    """Over 2000 steps the second half is no worse than the first; a scheme that is not symplectic drifts."""
+def test_energy_does_not_drift_in_a_long_rollout() -> None:
+    """The energy error over 2000 steps does not grow from the first to the second half."""
     surrogate = built(problems.particles(2, 2), layers=1)
     with torch.no_grad():
-        # An attraction that binds: the energy grows with r everywhere.
+        # A binding attraction: the energy grows with r everywhere.
         surrogate.potential.out.weight.copy_(0.02 * surrogate.potential.hidden[0].weight[:, 0].sign())
     position = torch.tensor([[[-20.0, 20.0], [0.0, 0.0], [0.0, 0.0], [-40.0, 40.0]]], dtype=torch.float64)
     mass = torch.full((1, 2), 1e3, dtype=torch.float64)
-    states = rolled_out(surrogate, position, mass, 2000)[0]
+    states = rollout(surrogate, position, mass, 2000)[0]
     energy = surrogate.energy(states, mass.expand(len(states), 2)).detach()
     kinetic = 0.5 * (mass * states[:, 2:].square().sum(1)).sum(-1)
     assert kinetic.max() > 1.1 * kinetic.min()
-    first, second = (part.abs().amax() for part in (energy - energy[0]).split(1001))
-    assert second < 1.05 * first
-    assert first < 1e-3 * (kinetic.max() - kinetic.min())
+    first_half, second_half = (half.abs().amax() for half in (energy - energy[0]).split(1001))
+    assert second_half < 1.05 * first_half
+    assert first_half < 1e-3 * (kinetic.max() - kinetic.min())
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         (
             {"coefficient_fields": (Field("charge", "C", ""),)},
@@ -107,13 +113,13 @@ def test_energy_does_not_drift_in_a_long_roll_out() -> None:
         ({"num_bodies": 1}, "two particles or more"),
     ],
 )
-def test_what_has_no_such_hamiltonian_is_refused(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_problems_without_such_a_hamiltonian_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         Hamiltonian(problems.particles(**changes), width=8, layers=1, substeps=1)  # type: ignore[arg-type]
 
 
 def test_an_option_below_one_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"surrogate\.substeps=0 must be at least 1"):
+    with pytest.raises(UserError, match=r"surrogate\.substeps=0 is too small. It must be at least 1"):
         built(problems.particles(), substeps=0)
 
 
@@ -122,18 +128,18 @@ FRAMES, STEP = 61, 0.1
 
 @cache
 def orbits(num_orbits: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Kepler orbits of unequal masses: states (B, T, C, 2) and masses (B, 2)."""
+    """Return Kepler orbits of unequal masses: states (B, T, C, 2) and masses (B, 2)."""
     solver = nbody_cases.nbody(
         system=nbody_cases.KEPLER | {"eccentricity": [0.0, 0.5], "mass_ratio": [0.3, 1.0]}
     )
     rng = np.random.default_rng(seed)
-    found = solver.solve_batch([solver.sample(rng) for _ in range(num_orbits)], STEP * np.arange(FRAMES))
-    assert found.failures == [None] * num_orbits
-    return found.states, found.coefficient_fields[:, 0]
+    batch = solver.solve_batch([solver.sample(rng) for _ in range(num_orbits)], STEP * np.arange(FRAMES))
+    assert batch.failures == [None] * num_orbits
+    return batch.states, batch.coefficient_fields[:, 0]
 
 
-def learned() -> Hamiltonian:
-    """Trained for 250 steps on single steps of 32 orbits."""
+def trained() -> Hamiltonian:
+    """Return a surrogate trained for 250 steps on single time steps of 32 orbits."""
     states, masses = orbits(32, seed=0)
     statistics = Statistics(
         mean=tuple(states.mean(axis=(0, 1, 3))),
@@ -164,17 +170,17 @@ def learned() -> Hamiltonian:
     return surrogate
 
 
-def test_learns_gravity_from_frames_and_keeps_the_true_energy() -> None:
-    """Over ten revolutions, where training saw single steps of one: far longer than any window."""
-    surrogate = learned()
+def test_learns_gravity_from_frames_and_conserves_the_true_energy() -> None:
+    """Ten revolutions are predicted, where training used single time steps of one revolution."""
+    surrogate = trained()
     states, masses = orbits(8, seed=2)
     duration = 10 * 2 * np.pi
     times = STEP * np.arange(int(duration / STEP) + 1)
-    found = surrogate.predict(states[:, 0], {"mass": masses}, times).mean.numpy()
-    apart = found[:, :, :2, 1] - found[:, :, :2, 0]
-    kinetic = 0.5 * (masses[:, None] * np.square(found[:, :, 2:]).sum(axis=2)).sum(axis=-1)
-    energy = kinetic - masses.prod(axis=1)[:, None] / np.linalg.norm(apart, axis=2)
+    predicted = surrogate.predict(states[:, 0], {"mass": masses}, times).mean.numpy()
+    displacement = predicted[:, :, :2, 1] - predicted[:, :, :2, 0]
+    kinetic = 0.5 * (masses[:, None] * np.square(predicted[:, :, 2:]).sum(axis=2)).sum(axis=-1)
+    energy = kinetic - masses.prod(axis=1)[:, None] / np.linalg.norm(displacement, axis=2)
     error = np.abs(energy / energy[:, :1] - 1).max(axis=1)
     assert np.median(error) < 0.01
-    revolution = found[:, : states.shape[1], :2] - states[:, :, :2]
-    assert np.median(np.linalg.norm(revolution[:, -1], axis=1)) < 0.02
+    position_error = predicted[:, : states.shape[1], :2] - states[:, :, :2]
+    assert np.median(np.linalg.norm(position_error[:, -1], axis=1)) < 0.02

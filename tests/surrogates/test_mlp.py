@@ -1,4 +1,4 @@
-"""The perceptron for few bodies and for fields that parameters determine: one query, several, refusals."""
+"""The perceptron for particles and for parametric fields: single queries, restarts, learning and refusals."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from simsurrogate.errors import UserError
 from surrogates import store
 from surrogates.contract import Batch, Surrogate
 from tests.support import problems
@@ -24,56 +25,56 @@ def built(autonomous: bool = True, **options: int) -> Surrogate:
     )
 
 
-def asked(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def query_inputs(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     batch = problems.batch(surrogate.problem, 2, dtype=torch.float64)
     return batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
 
 
-def test_any_time_within_the_horizon_is_answered_and_near_the_start_it_is_the_start() -> None:
+def test_any_time_within_the_horizon_is_predicted_and_a_tiny_time_gives_the_start() -> None:
     surrogate = built()
-    state, named = asked(surrogate)
-    found = surrogate.predict(state, named, np.array([0.0, 1e-9, 0.123, 1.0])).mean
-    torch.testing.assert_close(found[:, 1], state, rtol=1e-6, atol=1e-6)
-    assert (found[:, 2] - found[:, 3]).norm() > 1e-3 * state.norm()
+    state, named = query_inputs(surrogate)
+    states = surrogate.predict(state, named, np.array([0.0, 1e-9, 0.123, 1.0])).mean
+    torch.testing.assert_close(states[:, 1], state, rtol=1e-6, atol=1e-6)
+    assert (states[:, 2] - states[:, 3]).norm() > 1e-3 * state.norm()
 
 
-def test_the_answer_does_not_depend_on_which_other_times_are_asked() -> None:
+def test_a_prediction_does_not_depend_on_the_other_times() -> None:
     surrogate = built()
-    state, named = asked(surrogate)
+    state, named = query_inputs(surrogate)
     times = np.array([0.0, 0.4, 1.0, 1.7, 2.0, 3.1])
     together = surrogate.predict(state, named, times).mean
-    for place, time in enumerate(times[1:], start=1):
+    for index, time in enumerate(times[1:], start=1):
         assert torch.equal(
-            surrogate.predict(state, named, np.array([0.0, time])).mean[:, 1], together[:, place]
+            surrogate.predict(state, named, np.array([0.0, time])).mean[:, 1], together[:, index]
         )
 
 
 @pytest.mark.parametrize("autonomous", [True, False])
-def test_beyond_the_horizon_it_goes_on_from_what_it_predicted(autonomous: bool) -> None:
+def test_beyond_the_horizon_a_prediction_restarts_from_a_prediction(autonomous: bool) -> None:
     surrogate = built(autonomous)
-    state, named = asked(surrogate)
+    state, named = query_inputs(surrogate)
     horizon = HORIZON_STEPS * surrogate.problem.time_step
     halfway = surrogate.predict(state, named, np.array([0.0, horizon, 2 * horizon])).mean[:, -1]
     later = surrogate.predict(halfway, named, np.array([2 * horizon, 2.5 * horizon])).mean[:, -1]
-    at_once = surrogate.predict(state, named, np.array([0.0, 2.5 * horizon])).mean[:, -1]
-    torch.testing.assert_close(at_once, later, rtol=1e-12, atol=1e-12)
+    direct = surrogate.predict(state, named, np.array([0.0, 2.5 * horizon])).mean[:, -1]
+    torch.testing.assert_close(direct, later, rtol=1e-12, atol=1e-12)
 
 
-def test_windows_of_another_length_are_refused() -> None:
+def test_windows_of_another_length_than_the_horizon_are_refused() -> None:
     surrogate = built()
     batch = problems.batch(surrogate.problem, 2, frames=3, dtype=torch.float64)
-    with pytest.raises(ValueError, match=r"training\.unroll=2 .* surrogate\.horizon_steps=4"):
+    with pytest.raises(UserError, match=r"training\.unroll=2 .* surrogate\.horizon_steps=4"):
         surrogate(batch)
 
 
 @pytest.mark.parametrize("option", ["width", "layers", "horizon_steps", "points"])
 def test_an_option_below_one_is_refused(option: str) -> None:
-    with pytest.raises(ValueError, match=rf"surrogate\.{option}=0.* must be at least"):
+    with pytest.raises(UserError, match=rf"surrogate\.{option}=0 is too small. It must be at least 1"):
         built(**{option: 0})
 
 
 def test_learns_bodies_on_springs() -> None:
-    """Each by itself, x'' = -ω² x; half a period in one query."""
+    """Independent bodies, x'' = -ω² x; one query covers half a period."""
     surrogate, omega = built(width=64), np.pi
     time = np.arange(HORIZON_STEPS + 1) * surrogate.problem.time_step
     rng = np.random.default_rng(0)
@@ -100,20 +101,20 @@ def test_learns_bodies_on_springs() -> None:
         schedule.step()
     test = windows(64)
     named = problems.parameters_by_name(surrogate.problem, test)
-    found = surrogate.predict(test["state"][:, 0], named, time).mean
-    error = (found - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
-    still = (test["state"][:, :1] - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
-    assert error < still / 10
+    states = surrogate.predict(test["state"][:, 0], named, time).mean
+    error = (states - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
+    persistence_error = (test["state"][:, :1] - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
+    assert error < persistence_error / 10
 
 
 def on_a_grid(autonomous: bool = True, **options: int) -> Surrogate:
     torch.manual_seed(0)
-    plain = {"width": 24, "layers": 2, "horizon_steps": HORIZON_STEPS, "points": 10**6} | options
-    return store.build("mlp", plain, problems.fading(autonomous), "float64")
+    defaults = {"width": 24, "layers": 2, "horizon_steps": HORIZON_STEPS, "points": 10**6} | options
+    return store.build("mlp", defaults, problems.fading(autonomous), "float64")
 
 
 def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: int = 0) -> Batch:
-    """Windows of the exact solution, see `problems.fading`, from the frame `first`."""
+    """Return windows of the exact solution (see `problems.fading`) that start at the frame `first`."""
     problem = surrogate.problem
     power = torch.tensor(rng.uniform(1, 3, count))
     time = torch.tensor((first + np.arange(HORIZON_STEPS + 1)) * problem.time_step)
@@ -132,8 +133,8 @@ def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: in
     }
 
 
-def test_learns_fields_that_a_parameter_determines() -> None:
-    """From 40 cells a window at a time, from the beginning and from later frames."""
+def test_learns_parametric_fields() -> None:
+    """Training uses 40 random cells of each window, from first and from later frames."""
     surrogate, rng = on_a_grid(points=40, width=48), np.random.default_rng(0)
     assert surrogate.num_random == 40
     optimiser = torch.optim.Adam(surrogate.parameters())
@@ -143,33 +144,33 @@ def test_learns_fields_that_a_parameter_determines() -> None:
         surrogate(fading(surrogate, 8, rng, first=4 * (step % 2)))["data"].backward()
         optimiser.step()
         schedule.step()
-    wrong = still = 0.0
+    error = persistence_error = 0.0
     for first in (0, 4):
         test = fading(surrogate, 8, rng, first)
         state, truth = test["state"][:, 0], test["state"]
-        found = surrogate.predict(
+        states = surrogate.predict(
             state, problems.parameters_by_name(surrogate.problem, test), test["time"][0].numpy()
         ).mean
-        wrong += (found - truth).square().sum().item()
-        still += (truth[:, :1] - truth).square().sum().item()
-    assert wrong < still / 10**2
+        error += (states - truth).square().sum().item()
+        persistence_error += (truth[:, :1] - truth).square().sum().item()
+    assert error < persistence_error / 10**2
 
 
-def test_a_grid_larger_than_the_points_is_drawn_from_and_the_mean_is_the_loss_of_all() -> None:
-    whole, part = on_a_grid(), on_a_grid(points=30)
-    part.load_state_dict(whole.state_dict())
-    assert whole.num_random == 0
+def test_the_mean_loss_over_random_cells_is_the_loss_over_all_cells() -> None:
+    all_cells, some_cells = on_a_grid(), on_a_grid(points=30)
+    some_cells.load_state_dict(all_cells.state_dict())
+    assert all_cells.num_random == 0
     rng = np.random.default_rng(0)
-    batch = fading(part, 4, rng)
+    batch = fading(some_cells, 4, rng)
     losses = []
     for _ in range(300):
         batch["random"] = torch.tensor(rng.random((4, 30)))
-        losses.append(part(batch)["data"].item())
+        losses.append(some_cells(batch)["data"].item())
     error = np.std(losses) / len(losses) ** 0.5
-    assert abs(np.mean(losses) - whole(batch)["data"].item()) < 4 * error
+    assert abs(np.mean(losses) - all_cells(batch)["data"].item()) < 4 * error
 
 
-def test_a_grid_is_answered_by_the_time_since_the_trajectory_began() -> None:
+def test_on_a_grid_a_prediction_depends_on_the_time_since_the_start_of_the_trajectory() -> None:
     surrogate = on_a_grid()
     batch = fading(surrogate, 2, np.random.default_rng(0))
     state, named = batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
@@ -179,6 +180,9 @@ def test_a_grid_is_answered_by_the_time_since_the_trajectory_began() -> None:
     assert not torch.equal(early[:, 1], late[:, 1])
 
 
-def test_fields_that_parameters_do_not_determine_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"no scalar parameters determine.*Surrogates that fit: .*fno"):
+def test_fields_that_are_not_parametric_are_refused() -> None:
+    with pytest.raises(
+        UserError,
+        match=r"needs trajectories that are functions of the scalar parameters.*Surrogates that fit: .*fno",
+    ):
         store.build("mlp", problems.options("mlp"), problems.problem((16,), ("periodic",)), "float64")
