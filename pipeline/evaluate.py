@@ -21,7 +21,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.evaluation import measure, results
 from pipeline.evaluation.report import figures, report
 from pipeline.parallel import launch
-from pipeline.parallel.ranks import device_of
+from pipeline.parallel.devices import device_of
 from pipeline.problem import problem_of
 from pipeline.runs import records
 from simsurrogate.errors import UserError

@@ -1,4 +1,4 @@
-"""The problem that a data set poses to a surrogate."""
+"""The `Problem` of a surrogate, made from a data set or from the configuration of one."""
 
 from __future__ import annotations
 
@@ -8,15 +8,31 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config.build import Options, build_recorded_solver
 from pipeline.data.dataset import Dataset
 from simsurrogate.spec import Field, Spec
 from solvers.contract import Solver
-from surrogates.contract import Problem, Statistics
+from surrogates.contract import Problem, Statistics, Surrogate
 
 
 def problem_of(dataset: Dataset) -> Problem:
     """Return the problem that a data set's spec, times and training statistics define."""
     return _problem(dataset.spec, dataset.times, dataset.statistics)
+
+
+def problem_for(dataset: Dataset, surrogate: type[Surrogate], solver: Options) -> Problem:
+    """Return the problem of a data set, with the solver's physics if the surrogate needs it.
+
+    The physics is also added if the surrogate does not fit the data: its error message lists all surrogates
+    that do. `solver` is the section of the settings, which names the user's file of a solver, if any.
+    """
+    problem = problem_of(dataset)
+    if not surrogate.physics_informed and surrogate.incompatibility(problem) is None:
+        return problem
+    # Imported here because the import starts MPI, which training under srun can do without.
+    from mpi4py import MPI
+
+    return with_physics(problem, build_recorded_solver(dataset.configuration, solver, MPI.COMM_SELF))
 
 
 def with_physics(problem: Problem, solver: Solver) -> Problem:
@@ -25,7 +41,7 @@ def with_physics(problem: Problem, solver: Solver) -> Problem:
 
 
 def expected_problem(spec: Spec, times: np.ndarray) -> Problem:
-    """Return the problem of a data set that is still to be made; its means are 0, its deviations 1."""
+    """Return the problem of a data set that is not generated yet, with means 0 and standard deviations 1."""
     zeros = {
         field.name: np.zeros(len(spec.components(field)))
         for field in (*spec.fields, *spec.coefficient_fields)
@@ -55,5 +71,5 @@ def _problem(spec: Spec, times: np.ndarray, statistics: Mapping[str, Any]) -> Pr
 
 
 def _flat(values: Mapping[str, Any], fields: Sequence[Field]) -> tuple[float, ...]:
-    """One number a channel, in the order of `fields`; a vector's value has one a direction."""
-    return tuple(float(number) for field in fields for number in np.ravel(values[field.name]))
+    """Return the values of all channels in the order of `fields`; a vector has one value per direction."""
+    return tuple(float(value) for field in fields for value in np.ravel(values[field.name]))

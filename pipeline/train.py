@@ -2,270 +2,153 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import io
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from pipeline import cli, compare
-from pipeline.config.build import (
-    Options,
-    build_recorded_solver,
-    constructor_arguments,
-    surrogate_type,
-    user_file,
-)
 from pipeline.config.settings import Settings
-from pipeline.data.dataset import Dataset
 from pipeline.parallel import stopping
 from pipeline.parallel.ranks import Ranks, init_ranks
 from pipeline.parallel.stopping import StoppedError, StopRequest
-from pipeline.problem import problem_of, with_physics
 from pipeline.runs import lock, records
 from pipeline.training import ensemble
 from pipeline.training.device import precision
 from pipeline.training.device.malloc import keep_freed_memory
-from pipeline.training.loop import CHECKS, train
+from pipeline.training.ensemble import Report
+from pipeline.training.fit import RecordEntries, fit, report_complete
 from pipeline.training.model_folder import prepare, steps_done
+from pipeline.training.task import TrainingIdentity, TrainingTask, origin
 from pipeline.training.validation import rollout_error
-from simsurrogate.files import writable_folder, write_whole
 from surrogates import store
-from surrogates.contract import Problem
 from surrogates.deep_ensemble import Ensemble
-
-#: Options of `training` that do not change what is learned.
-_WITHOUT_EFFECT = {"max_skipped_steps", "checkpoint_every", "keep_checkpoints", "device", "tensorboard"}
-
-
-def run(settings: Settings) -> None:
-    """Trains `surrogate` on `dataset`, from the newest checkpoint where there is one; with `ensemble=N`, N
-    members of it side by side over the ranks.
-
-    Raises:
-        UserError: the data set is missing or not validated; an option does not fit; the folder holds
-            a model or checkpoints of another configuration, and `start_anew` is not set.
-        LockedError: another run trains this model.
-        StoppedError: SIGUSR1 came; a checkpoint was written.
-    """
-    task, begun = _Task.of(settings), time.process_time()
-    keep_freed_memory()
-    with stopping.listening() as request, records.run_record(settings, "train") as facts:
-        with (
-            init_ranks(settings.training.device, settings.run) as ranks,
-            precision.fast_products(ranks.device) as products,
-            lock.held(_lock(settings)) if ranks.is_first else nullcontext(),
-        ):
-            facts.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=products)
-            train_it = _train_one if settings.ensemble == 1 else _train_ensemble
-            done, total, found = train_it(task, ranks, facts.progress, request)
-            facts.update(found, core_seconds=round(sum(ranks.gather(time.process_time() - begun)), 2))
-        # Raised where the ranks have left their group: its threads would not outlive the interpreter's end.
-        if done < total:
-            whose = "a checkpoint of step" if settings.ensemble == 1 else "checkpoints of the members, step"
-            raise StoppedError(f"{whose} {done} of {total} is there; run it again to go on")
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What is to be trained, on what."""
+class _Outcome:
+    """The steps done, the steps in total, and entries for the run record."""
 
-    settings: Settings
-    dataset: Dataset
-    options: dict[str, Any]
+    done: int
+    total: int
+    entries: RecordEntries
 
-    @classmethod
-    def of(cls, settings: Settings) -> _Task:
-        dataset = Dataset.open(settings.dataset)
-        constructor = surrogate_type(settings.surrogate)
-        return cls(
-            settings,
-            dataset,
-            constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",)),
-        )
 
-    @property
-    def name(self) -> str:
-        return str(self.settings.surrogate["name"])
+def run(settings: Settings) -> None:
+    """Train `surrogate` on `dataset`, from the newest checkpoint if there is one.
 
-    @property
-    def path(self) -> Path | None:
-        """The user's file of the surrogate."""
-        return user_file(self.settings.surrogate)
+    With `ensemble=N` the ranks train N members side by side.
 
-    @property
-    def steps(self) -> int:
-        return self.settings.training.total_steps
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """What determines the result."""
-        return {
-            "surrogate": {"name": self.name, **self.options},
-            "training": self.settings.training.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
-            "seed": self.settings.seed,
-            "dataset": self.dataset.identity,
-        }
+    Raises:
+        UserError: the data set is missing or not validated; an option does not fit; the folder holds
+            a model or checkpoints of another configuration, and `start_anew` is false.
+        LockedError: another run trains this model.
+        StoppedError: the stage received SIGUSR1 and has written a checkpoint.
+    """
+    task, begin = TrainingTask.from_settings(settings), time.process_time()
+    is_ensemble = settings.ensemble > 1
+    keep_freed_memory()
+    with stopping.listening() as request, records.run_record(settings, "train") as metadata:
+        with (
+            init_ranks(settings.training.device, settings.run) as ranks,
+            precision.fast_matmul(ranks.device) as products,
+            lock.held(_lock(settings)) if ranks.is_first else nullcontext(),
+        ):
+            metadata.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=products)
+            if is_ensemble:
+                outcome = _train_ensemble(
+                    task, settings.model_folder, settings.ensemble, ranks, metadata.progress, request
+                )
+            else:
+                outcome = _train_one(task, settings.model_folder, ranks, metadata.progress, request)
+            core_seconds = sum(ranks.gather(time.process_time() - begin))
+            metadata.update(outcome.entries, core_seconds=round(core_seconds, 2))
+        # Raised after the ranks have left their group: its threads must end before the interpreter does.
+        if outcome.done < outcome.total:
+            saved = "checkpoints of the members, step" if is_ensemble else "a checkpoint of step"
+            raise StoppedError(
+                f"stopped on request with {saved} {outcome.done} of {outcome.total}; run the same command "
+                "again to continue"
+            )
 
 
 def _train_one(
-    task: _Task, ranks: Ranks, report: ensemble.Report, request: StopRequest
-) -> tuple[int, int, dict[str, Any]]:
-    """Trains and saves one model, on all ranks; its steps that are done, all of them, and facts."""
-    folder, seed = task.settings.model_folder, task.settings.seed
-    done, facts = _fit(
-        task, folder, task.configuration, seed=seed, ranks=ranks, report=report, request=request
+    task: TrainingTask, folder: Path, ranks: Ranks, report: Report, request: StopRequest
+) -> _Outcome:
+    """Train and save one model, on all ranks."""
+    steps, entries = fit(
+        task, folder, task.identity, seed=task.seed, ranks=ranks, report=report, request=request
     )
-    return done, task.steps, facts
+    return _Outcome(steps, task.training.total_steps, entries)
 
 
 def _train_ensemble(
-    task: _Task, ranks: Ranks, report: ensemble.Report, request: StopRequest
-) -> tuple[int, int, dict[str, Any]]:
-    """Trains and saves the members of an ensemble and what binds them, on all ranks; the steps of all members
-    that are done, all of them, and facts.
-    """
-    settings, folder, count = task.settings, task.settings.model_folder, task.settings.ensemble
-    ensemble.check_ranks(count, settings.training.batch_size, ranks.size)
-    configuration = task.configuration | {"ensemble": True}
-    total = count * task.steps
-    checks: dict[str, Any] = {}
+    task: TrainingTask, folder: Path, count: int, ranks: Ranks, report: Report, request: StopRequest
+) -> _Outcome:
+    """Train and save the members of an ensemble, on all ranks, and save the ensemble."""
+    ensemble.check_ranks(count, task.training.batch_size, ranks.size)
+    identity: TrainingIdentity = {**task.identity, "ensemble": True}
+    steps = task.training.total_steps
+    total = count * steps
+    entries: RecordEntries = {}
 
-    def done() -> int:
-        return sum(steps_done(store.member_folder(folder, number), task.steps) for number in range(count))
+    def steps_of_members() -> int:
+        return sum(steps_done(store.member_folder(folder, member), steps) for member in range(count))
 
-    def train_member(number: int, seed: int, group: Ranks, report: ensemble.Report) -> int:
-        mine = configuration | {"member": number}
-        where = store.member_folder(folder, number)
-        reached, found = _fit(task, where, mine, seed=seed, ranks=group, report=report, request=request)
-        checks.update({name: found[name] for name in CHECKS & found.keys()})
-        return reached
+    def train_member(member: int, seed: int, group: Ranks, report: Report) -> int:
+        member_steps, member_entries = fit(
+            task,
+            store.member_folder(folder, member),
+            {**identity, "member": member},
+            seed=seed,
+            ranks=group,
+            report=report,
+            request=request,
+        )
+        if "bfloat16_errors" in member_entries:
+            entries["bfloat16_errors"] = member_entries["bfloat16_errors"]
+        if "compiled" in member_entries:
+            entries["compiled"] = member_entries["compiled"]
+        return member_steps
 
     is_complete = (
         ranks.is_first
-        and prepare(folder, configuration, settings.start_anew)
+        and prepare(folder, identity, task.start_anew)
         and store.num_members(folder) == count
     )
     if ranks.broadcast(is_complete):
-        return total, total, _told_complete(folder, ranks)
+        return _Outcome(total, total, report_complete(folder, ranks))
     ensemble.train_all(
         train_member,
         count,
-        steps=task.steps,
-        done=ranks.broadcast(done() if ranks.is_first else None),
-        seed=settings.seed,
+        steps=steps,
+        done=ranks.broadcast(steps_of_members() if ranks.is_first else 0),
+        seed=task.seed,
         ranks=ranks,
         report=report,
         request=request,
     )
-    reached = ranks.broadcast(done() if ranks.is_first else None)
-    if reached < total:
-        return reached, total, checks
-    return reached, total, checks | {"valid_error": _bind(task, folder, configuration, ranks)}
+    done = ranks.broadcast(steps_of_members() if ranks.is_first else 0)
+    if done == total:
+        entries["valid_error"] = _save_ensemble(task, folder, count, identity, ranks)
+    return _Outcome(done, total, entries)
 
 
-def _bind(task: _Task, folder: Path, configuration: dict[str, Any], ranks: Ranks) -> float:
-    """Saves what makes an ensemble of its members; the roll-out error of their mean on the valid split, found
-    by all ranks.
-    """
-    training = task.settings.training
-    folders = [store.member_folder(folder, number) for number in range(task.settings.ensemble)]
-    ensemble = Ensemble([store.load(one, ranks.device, task.path) for one in folders])
-    at_once = max(1, training.batch_size // (ranks.size * training.gradient_accumulation_steps))
-    error = rollout_error(ensemble, task.dataset, ranks, at_once)
+def _save_ensemble(
+    task: TrainingTask, folder: Path, count: int, identity: TrainingIdentity, ranks: Ranks
+) -> float:
+    """Write the description of an ensemble, and return the rollout error of its mean on the valid split."""
+    training = task.training
+    members = [store.member_folder(folder, member) for member in range(count)]
+    model = Ensemble([store.load(member, ranks.device, task.surrogate_path) for member in members])
+    batch_size = max(1, training.batch_size // (ranks.size * training.gradient_accumulation_steps))
+    error = rollout_error(model, task.dataset, ranks, batch_size)
     if ranks.is_first:
-        facts = {"valid_error": error, "step": [store.description(one)["step"] for one in folders]}
-        store.save_ensemble(folder, len(folders), _origin(configuration) | facts)
-        print(f"{folder}: valid roll-out error of the members' mean {error:.3e}", flush=True)
+        best_steps = [store.description(member)["step"] for member in members]
+        metadata = {**origin(identity), "valid_error": error, "step": best_steps}
+        store.save_ensemble(folder, count, metadata)
+        print(f"{folder}: valid rollout error of the members' mean {error:.3e}", flush=True)
     return error
-
-
-def _fit(
-    task: _Task,
-    folder: Path,
-    configuration: dict[str, Any],
-    *,
-    seed: int,
-    ranks: Ranks,
-    report: ensemble.Report,
-    request: StopRequest,
-) -> tuple[int, dict[str, Any]]:
-    """Trains and saves a model in a folder, unless it is there; the steps done, and facts for the record."""
-    training = task.settings.training
-    is_complete = ranks.is_first and prepare(folder, configuration, task.settings.start_anew)
-    if ranks.broadcast(is_complete):
-        return task.steps, _told_complete(folder, ranks)
-    if ranks.is_first:
-        writable_folder(folder / "checkpoints")
-    torch.manual_seed(seed)
-    surrogate = store.build(
-        task.name,
-        task.options,
-        _problem(task.dataset, task.settings.surrogate, task.settings.solver),
-        precision.weights(training.precision),
-        task.path,
-    )
-    state, checks = train(
-        surrogate,
-        task.dataset,
-        options=training,
-        seed=seed,
-        ranks=ranks,
-        folder=folder,
-        configuration=configuration,
-        report=report,
-        request=request,
-    )
-    if state.step < task.steps or not ranks.is_first:
-        return state.step, checks
-    surrogate.load_state_dict(state.best_weights)
-    _draw_curves(folder)
-    facts = {"valid_error": state.best_error, "step": state.best_step}
-    store.save(folder, surrogate, task.name, task.options, _origin(configuration) | facts)
-    print(f"{folder}: valid roll-out error {state.best_error:.3e} (step {state.best_step})", flush=True)
-    return state.step, checks | {"valid_error": state.best_error, "skipped_steps": state.skipped}
-
-
-def _problem(dataset: Dataset, surrogate: Options, solver: Options) -> Problem:
-    """Return the data set's problem for a surrogate; `surrogate` and `solver` are sections of the settings.
-
-    A physics-informed surrogate gets the solver's equation. A surrogate that does not fit gets it, too,
-    because the refusal lists the surrogates that fit.
-    """
-    problem, wanted = problem_of(dataset), surrogate_type(surrogate)
-    if not wanted.physics_informed and wanted.incompatibility(problem) is None:
-        return problem
-    # Late: it starts MPI, which training under srun does without.
-    from mpi4py import MPI
-
-    return with_physics(problem, build_recorded_solver(dataset.configuration, solver, MPI.COMM_SELF))
-
-
-def _told_complete(folder: Path, ranks: Ranks) -> dict[str, Any]:
-    """Says that there is nothing to do; a fact for the record."""
-    if ranks.is_first:
-        print(f"{folder} holds the trained model of this configuration already", flush=True)
-    return {"skipped": True}
-
-
-def _origin(configuration: dict[str, Any]) -> dict[str, Any]:
-    """What `model.json` says of where a model comes from."""
-    versions = {each: importlib.metadata.version(each) for each in ("simsurrogate", "torch")}
-    return {"configuration": configuration, "versions": versions}
-
-
-def _draw_curves(folder: Path) -> None:
-    """`curves.png`: losses and errors of log.csv over the steps."""
-    # Late: matplotlib takes as long to import as a small model to train.
-    from pipeline.plots.curves import draw_training, read_log
-
-    picture = io.BytesIO()
-    draw_training(read_log(folder / "log.csv")).savefig(picture, format="png", dpi=150)
-    write_whole(folder / "curves.png", picture.getvalue())
 
 
 def _lock(settings: Settings) -> Path:

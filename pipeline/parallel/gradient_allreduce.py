@@ -1,6 +1,6 @@
-"""Gradients averaged over processors by MPI, in a half to a third of the time that gloo takes."""
+"""The average of gradients over processors by MPI, two to three times faster than gloo."""
 
-# Without postponed annotations: torch compares those of a hook with its types.
+# Without postponed annotations: torch compares the annotations of a hook with its types.
 
 import os
 import sys
@@ -10,30 +10,34 @@ from typing import Any
 import torch
 from torch.distributed import GradBucket  # type: ignore[attr-defined]
 
-from pipeline.parallel.ranks import TIMEOUT
+from pipeline.parallel.rendezvous import TIMEOUT
 
 
 def mean_over_ranks(communicator: Any, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
-    """A hook of DistributedDataParallel: the mean of a bucket of gradients over an MPI communicator.
+    """Return the mean of a bucket of gradients over an MPI communicator, as a hook of DistributedDataParallel.
 
-    Divided before they are summed, as gloo does it: two ranks get the same bits from both. MPI waits for ever
-    for a rank that hangs; this process ends after `TIMEOUT`, and its launcher then ends the others.
+    Each rank divides its gradients before they are summed, as gloo does; two ranks get the same bits from both
+    libraries. MPI would wait forever for a rank that hangs; this process ends after `TIMEOUT`, and its
+    launcher then ends the others.
     """
     from mpi4py import MPI
 
-    values = bucket.buffer().div_(communicator.size)
-    patience = threading.Timer(TIMEOUT.total_seconds(), _give_up, (communicator.rank, communicator.size))
-    patience.daemon = True
-    patience.start()
-    communicator.Allreduce(MPI.IN_PLACE, values.numpy())
-    patience.cancel()
-    done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
-    done.set_result(values)
-    return done
+    gradients = bucket.buffer().div_(communicator.size)
+    timer = threading.Timer(TIMEOUT.total_seconds(), _end_process, (communicator.rank, communicator.size))
+    timer.daemon = True
+    timer.start()
+    communicator.Allreduce(MPI.IN_PLACE, gradients.numpy())
+    timer.cancel()
+    future: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+    future.set_result(gradients)
+    return future
 
 
-def _give_up(rank: int, size: int) -> None:
-    said = f"[rank {rank} of {size}] error: the gradients of other ranks did not come within {TIMEOUT}"
-    print(said, file=sys.stderr, flush=True)
-    # No exception reaches a thread that waits in MPI.
+def _end_process(rank: int, size: int) -> None:
+    """End this process with a message; no exception reaches a thread that waits in MPI."""
+    message = (
+        f"[rank {rank} of {size}] error: the gradients of other ranks did not come within {TIMEOUT}. A rank "
+        "hangs. Run the same command again: training continues from the last checkpoint"
+    )
+    print(message, file=sys.stderr, flush=True)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Groups of ranks that share one piece of work each, and pieces handed out as groups get free."""
+"""Groups of ranks that work on one task together, and the dynamic assignment of tasks to groups."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 
 def split_world(world: MPI.Intracomm, group_size: int) -> MPI.Intracomm:
-    """The group of this rank: `group_size` neighbouring ranks.
+    """Return the communicator of this rank's group: `group_size` neighbouring ranks.
 
     Raises:
-        UserError: the ranks cannot be dealt into such groups.
+        UserError: the number of ranks is not a multiple of `group_size`.
     """
     if world.size % group_size:
         legal = ", ".join(str(group_size * count) for count in range(1, world.size // group_size + 2))
         raise UserError(
-            f"group_size={group_size}: {world.size} ranks cannot be dealt into groups of {group_size}; "
-            f"start {legal} or another multiple of {group_size}"
+            f"group_size={group_size}: {world.size} ranks cannot be divided into groups of {group_size}. The "
+            f"number of ranks must be a multiple of {group_size}. Start {legal} ranks or change group_size"
         )
     return cast("MPI.Intracomm", world.Split(color=world.rank // group_size, key=world.rank))
 
 
 def dynamic_tasks(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Iterator[int]:
-    """The numbers below `count` that fall to this group: each goes, in order, to the group that first
-    asks for it. All ranks of all groups have to go through it to the end.
+    """Yield the tasks of this group, numbers below `count`; the next number goes to the first free group.
 
-    The counter lies on rank 0 of the world and is fetched one-sidedly, so no rank is spent on handing
-    out; `progress_mpi` lets rank 0 answer while it works.
+    All ranks of all groups must iterate to the end. The counter lies on rank 0 of the world and is fetched
+    by one-sided communication; no rank is reserved for it. Rank 0 calls `progress_mpi` during its own work,
+    so that other ranks get their answers.
     """
     from mpi4py import MPI
 
@@ -48,7 +48,7 @@ def dynamic_tasks(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Ite
 
 
 def progress_mpi(world: MPI.Intracomm) -> None:
-    """Lets MPI serve what other ranks ask of this one; to be called now and then during work."""
+    """Let MPI answer requests of other ranks; to be called now and then during work."""
     if world.size > 1:
         world.Iprobe()
 
@@ -58,11 +58,14 @@ def gather_blocks(
     blocks: list[tuple[slice, ...]],
     values: np.ndarray,
 ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-    """On the group's rank 0, the block of each rank in turn, as its slices and its `values`
-    (C, *block); on the others nothing, but they have to go through it too. A group of one exchanges
-    nothing.
+    """Yield the block of each rank on rank 0 of the group: its slices and its values (C, *block).
 
-    No rank holds more than its own block and one other. `blocks` are the slices of every rank.
+    The other ranks must iterate too, and yield nothing. No rank holds more than its own block and one other.
+
+    Args:
+        group: communicator of the group.
+        blocks: slices of every rank.
+        values: block of this rank, shape (C, *block).
     """
     if group.rank != 0:
         group.Send(np.ascontiguousarray(values), dest=0)
@@ -75,10 +78,11 @@ def gather_blocks(
 
 
 def _next_number(window: MPI.Win) -> int:
+    """Return the counter of the window and increase it by one, atomically."""
     from mpi4py import MPI
 
-    one, number = np.ones(1, np.int64), np.empty(1, np.int64)
+    increment, number = np.ones(1, np.int64), np.empty(1, np.int64)
     window.Lock(0, MPI.LOCK_SHARED)
-    window.Fetch_and_op(one, number, 0, 0, MPI.SUM)
+    window.Fetch_and_op(increment, number, 0, 0, MPI.SUM)
     window.Unlock(0)
     return int(number[0])

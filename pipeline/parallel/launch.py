@@ -1,4 +1,4 @@
-"""Rank and size as the launcher gave them: torchrun, mpirun (Open MPI, MPICH) or srun."""
+"""Rank and number of ranks, as set by the launcher: torchrun, mpirun (Open MPI, MPICH) or srun."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Launch:
-    """One process's place among those that a launcher started."""
+    """The position of a process among the processes that a launcher started."""
 
     launcher: str
     rank: int
@@ -26,14 +26,15 @@ class Launch:
 
 
 def detect() -> Launch:
-    """Reads the launcher's environment variables; `none` with one rank where there are none.
+    """Return the launcher, rank and size from the environment variables of the launcher.
 
-    A launcher that sets none of them is known by MPI alone, from the call of `world` on.
+    Without such variables the launcher is `none`, with one rank. A launcher that sets none of the known
+    variables is detected through MPI, once `world` has been called.
     """
     for name, rank, size, local_rank in _VARIABLES:
         if rank in os.environ and size in os.environ and _is_step(name):
-            place = os.environ.get(local_rank, "0")
-            return Launch(name, int(os.environ[rank]), int(os.environ[size]), int(place))
+            local = int(os.environ.get(local_rank, "0"))
+            return Launch(name, int(os.environ[rank]), int(os.environ[size]), local)
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.size > 1:
         return Launch("MPI", mpi.COMM_WORLD.rank, mpi.COMM_WORLD.size, 0)
@@ -41,29 +42,28 @@ def detect() -> Launch:
 
 
 def rank_and_size() -> tuple[int, int]:
-    """The rank of this process and the number of ranks, without MPI."""
+    """Return the rank of this process and the number of ranks, without MPI."""
     launch = detect()
     return launch.rank, launch.size
 
 
 def node_name() -> str:
-    """The name of this node: Slurm's, where it started this process."""
+    """Return the name of this node; Slurm's name if Slurm started this process."""
     return os.environ.get("SLURMD_NODENAME") or platform.node()
 
 
 def ranks_on_nodes(names: list[str]) -> dict[str, int]:
-    """How many ranks each node has, from the `node_name` of every rank."""
+    """Return the number of ranks on each node, from the `node_name` of every rank."""
     return dict(sorted(Counter(names).items()))
 
 
 def world() -> MPI.Intracomm:
-    """All ranks of this run, as an MPI communicator.
+    """Return the MPI communicator of all ranks of this run.
 
     Raises:
-        UserError: the launcher started more ranks than MPI sees, so that each rank would do the
-            whole work alone.
+        UserError: the launcher started more ranks than MPI sees; each rank would do the whole work alone.
     """
-    # Open MPI's wheel reports one-sided communication over UCX as an error where there is none to use.
+    # Open MPI's wheel reports one-sided communication over UCX as an error on machines without it.
     os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
     from mpi4py import MPI
 
@@ -73,21 +73,21 @@ def world() -> MPI.Intracomm:
         library = MPI.Get_library_version().split("\n")[0].strip("\x00 ")
         raise UserError(
             f"{launch.launcher} started {launch.size} ranks, but MPI ({library}) sees a world of "
-            f"{communicator.size}: each rank would run alone; start with the mpirun of this MPI library, "
-            "or install mpi4py for the MPI of this launcher"
+            f"{communicator.size}. Both numbers must be equal, or each rank would do all the work. Start with "
+            "the mpirun of this MPI library, or install mpi4py for the MPI of this launcher"
         )
     return communicator
 
 
 def _is_step(launcher: str) -> bool:
-    """Slurm sets its variables in batch scripts and interactive shells too, which are no ranks of a step."""
+    """Return whether the variables of a launcher belong to ranks; Slurm sets its own in batch scripts too."""
     return launcher != "srun" or int(os.environ.get("SLURM_STEP_ID") or _FIRST_SPECIAL) < _FIRST_SPECIAL
 
 
-#: Slurm's numbers from here on stand for an interactive shell, a batch script, and others (slurm.h).
+#: Step numbers from here on denote an interactive shell, a batch script, and others (slurm.h).
 _FIRST_SPECIAL = 0xFFFFFFFA
 
-
+#: Launchers, with their variables of rank, number of ranks, and rank on the node.
 _VARIABLES = (
     ("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
     ("mpirun (Open MPI)", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),

@@ -1,4 +1,4 @@
-"""SIGUSR1 asks a stage to keep what it has and to end: a scheduler sends it before the time is up."""
+"""Stop requests by SIGUSR1: a stage saves its progress and ends. Schedulers send it before the time limit."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-#: The exit code of a stage that stopped when it was asked to, and that goes on where it is run again:
-#: EX_TEMPFAIL of BSD's sysexits.h.
+#: The exit code of a stage that stopped on request and continues when it is run again: EX_TEMPFAIL of
+#: BSD's sysexits.h.
 EXIT_CODE = 75
 
 
 class StoppedError(Exception):
-    """The stage stopped because it was asked to; the message tells how far it came."""
+    """The stage stopped on request; the message states its progress."""
 
 
 @dataclass
 class StopRequest:
-    """Whether this process was asked to stop."""
+    """A flag that is set once this process has received SIGUSR1."""
 
     received: bool = False
 
 
 @contextmanager
 def listening() -> Iterator[StopRequest]:
-    """Notes SIGUSR1, once the call of MPI or torch returns that it interrupts.
+    """Yield a request that SIGUSR1 sets, as soon as a running call of MPI or torch has returned.
 
-    Who listens around another one notes it as well.
+    Nested listeners are all notified.
     """
     request = StopRequest()
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def receive(number: int, frame: FrameType | None) -> None:
         request.received = True
         if callable(before):
             before(number, frame)
 
-    before = signal.signal(signal.SIGUSR1, note)
+    before = signal.signal(signal.SIGUSR1, receive)
     try:
         yield request
     finally:
@@ -45,5 +45,5 @@ def listening() -> Iterator[StopRequest]:
 
 
 def ignore() -> None:
-    """Lets SIGUSR1 pass before a stage listens and after its work, where it would kill the process."""
+    """Ignore SIGUSR1, which would end the process before a stage listens and after its work."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -1,1 +1,1 @@
-"""The training loop and what it needs: checkpoints, schedules, sampling."""
+"""The training of a surrogate: loop, steps, state, checkpoints, validation and ensembles."""

@@ -1,7 +1,7 @@
-"""Checkpoints that are whole or absent: one safetensors file each, published by a rename.
+"""Checkpoints of a training run, one safetensors file each, which appears under its name only when whole.
 
-The file's own header holds the metadata, with a checksum over it and every tensor. Nothing that is
-read from a checkpoint is executed.
+The header of the file holds the metadata and a checksum over the metadata and every tensor. Nothing that is read
+from a checkpoint is executed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
 import safetensors
 import safetensors.torch
 import torch
@@ -23,113 +21,118 @@ from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 
 _FORMAT = "simsurrogate checkpoint 2"
+#: The key of the metadata in files of this format.
+_METADATA = "facts"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a training run needs to go on exactly.
+    """The complete state of a training run after a step.
 
-    `tensors` holds weights, optimiser state and running sums by name; `facts` are plain data;
-    `configuration` is what determines the result: a run of another one must not go on from here.
+    Attributes:
+        step: optimiser steps done.
+        configuration: options that determine the result; a run with other options must not continue from here.
+        metadata: plain data of the training state.
+        tensors: weights and optimiser state, by name.
     """
 
     step: int
-    configuration: Mapping[str, Any]
-    facts: Mapping[str, Any]
+    configuration: Mapping[str, object]
+    metadata: Mapping[str, object]
     tensors: Mapping[str, torch.Tensor]
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Writes a checkpoint and removes all but the newest `keep`. The folder must exist.
+    """Write a checkpoint into an existing folder and remove all but the newest `keep`.
 
-    Later ones are removed too: a run that saves an earlier step has found them damaged.
+    Checkpoints of later steps are removed too: a run that saves an earlier step has found them damaged.
 
     Raises:
-        OSError: the disk is full or cannot be written; the checkpoints before are untouched.
+        StorageError: the disk is full or cannot be written; the earlier checkpoints are untouched.
     """
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in sorted(checkpoint.tensors.items())
     }
-    described = json.dumps(
+    description = json.dumps(
         {
             "format": _FORMAT,
             "step": checkpoint.step,
             "configuration": checkpoint.configuration,
-            "facts": checkpoint.facts,
+            _METADATA: checkpoint.metadata,
         },
         sort_keys=True,
     )
-    metadata = {"description": described, "sha256": _checksum(described, tensors)}
-    for left_over in folder.glob(".step-*.partial"):
-        left_over.unlink()
+    header = {"description": description, "sha256": _checksum(description, tensors)}
+    for partial in folder.glob(".step-*.partial"):
+        partial.unlink()
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
-    then = "run the same command again: it goes on from the last checkpoint"
-    write_whole(path, safetensors.torch.save(tensors, metadata), then)
-    found = paths(folder)
-    newest = found.index(path) + 1
-    for other in [*found[: max(0, newest - keep)], *found[newest:]]:
+    advice = "run the same command again: training continues from the last checkpoint"
+    write_whole(path, safetensors.torch.save(tensors, header), advice)
+    existing = paths(folder)
+    end = existing.index(path) + 1
+    for other in [*existing[: max(0, end - keep)], *existing[end:]]:
         other.unlink()
     return path
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint.
+    """Return the checkpoint in a file.
 
     Raises:
-        UserError: the file is cut short, changed, or none of this project's.
+        UserError: the file is truncated, modified, or not a checkpoint of this project.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            # A copy: the file's memory map would end with the file, and die with a file that is cut.
+            header = file.metadata() or {}
+            # Copied, because the memory map ends with the file, and fails if the file is truncated.
             tensors = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
-        if metadata["sha256"] != _checksum(metadata["description"], tensors):
+        if header["sha256"] != _checksum(header["description"], tensors):
             raise UserError("its checksum does not match its content")
-        described = json.loads(metadata["description"])
-        if described["format"] != _FORMAT:
-            raise UserError(f"its format is {described['format']!r}, not {_FORMAT!r}")
+        description = json.loads(header["description"])
+        if description["format"] != _FORMAT:
+            raise UserError(f"its format is {description['format']!r}, not {_FORMAT!r}")
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"the checkpoint {path} is damaged: {error}") from error
-    return Checkpoint(described["step"], described["configuration"], described["facts"], tensors)
+    return Checkpoint(description["step"], description["configuration"], description[_METADATA], tensors)
 
 
 def newest_good(folder: Path) -> Path | None:
-    """The newest checkpoint that can be read, or None where there is none at all.
+    """Return the path of the newest intact checkpoint, or None in a folder without checkpoints.
 
-    Warns of each newer one that is damaged, by name.
+    A warning names each newer checkpoint that is damaged.
 
     Raises:
-        UserError: there are checkpoints, and all are damaged.
+        UserError: the folder holds checkpoints, and all are damaged.
     """
-    found = paths(folder)
-    for path in reversed(found):
+    existing = paths(folder)
+    for path in reversed(existing):
         try:
             load(path)
         except ValueError as error:
-            warnings.warn(f"{error}; going back to the one before", stacklevel=2)
+            warnings.warn(f"{error}; training falls back to the checkpoint before it", stacklevel=2)
         else:
             return path
-    if found:
+    if existing:
         raise UserError(
-            f"all {len(found)} checkpoints in {folder} are damaged; restore one, or train from the beginning "
-            "with start_anew=true"
+            f"all {len(existing)} checkpoints in {folder} are damaged. Training needs one intact checkpoint. "
+            "Restore one from a backup, or train from the beginning with start_anew=true"
         )
     return None
 
 
 def paths(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
+    """Return the checkpoint files in a folder, oldest first."""
     return sorted(folder.glob("step-*.safetensors"))
 
 
 def step_of(path: Path) -> int:
-    """The step that a checkpoint's name tells."""
+    """Return the step in the name of a checkpoint file."""
     return int(path.stem.removeprefix("step-"))
 
 
-def _checksum(described: str, tensors: Mapping[str, torch.Tensor]) -> str:
-    """Over the metadata, and each tensor's name, type, shape and bytes."""
-    checksum = hashlib.sha256(described.encode())
+def _checksum(description: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of the description and of each tensor's name, type, shape and bytes."""
+    checksum = hashlib.sha256(description.encode())
     for name, tensor in tensors.items():
         checksum.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         checksum.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

@@ -1,7 +1,7 @@
-"""The members of an ensemble, trained side by side by groups of ranks.
+"""Training of the members of an ensemble, side by side by groups of ranks.
 
-As many groups as divide both members and ranks: each has as many ranks and as many members to train as every
-other. A group takes the next member when it is done with one.
+The number of groups is the greatest common divisor of members and ranks, so all groups have equally many ranks.
+A group takes the next member when it has finished one.
 """
 
 from __future__ import annotations
@@ -15,44 +15,50 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 from torch.distributed import HashStore, Store  # type: ignore[attr-defined]
 
-from pipeline.parallel.ranks import TIMEOUT, Ranks, group_of, shared_store
+from pipeline.parallel.ranks import Ranks, group_of, shared_store
+from pipeline.parallel.rendezvous import TIMEOUT
 from pipeline.parallel.stopping import StopRequest
 from simsurrogate.errors import UserError
 
-#: Seconds between two looks at what the other groups tell.
-_LOOK_EVERY = 1.0
-#: Seconds between two signs of life.
-_BEAT_EVERY = 2.0
-#: Seconds for the group that failed to say why, before the others end too.
-_TIME_TO_TELL = 5.0
+#: Seconds between two looks at the progress of the other groups.
+_POLL_SECONDS = 1.0
+#: Seconds between two heartbeats of a group.
+_HEARTBEAT_SECONDS = 2.0
+#: Seconds in which a failed group reports its error, before the other groups end too.
+_REPORT_SECONDS = 5.0
 
-#: Takes the steps that are done, all of them, and their unit.
+#: Receives the steps done, the steps in total, and their unit.
 Report = Callable[[int, int, str], None]
-#: Trains the member of a number with a seed, on ranks; the optimiser steps that are done.
+#: Trains one member, given its number, seed and ranks, and returns the optimiser steps done.
 TrainMember = Callable[[int, int, Ranks, Report], int]
 
 
 class _OtherFailedError(ValueError):
-    """A member that another group trains has failed; the message names it."""
+    """The failure of a member that another group trains; the message names the member."""
 
 
 def check_ranks(count: int, batch_size: int, size: int) -> None:
-    """Raises UserError where `count` members cannot be trained on `size` ranks; with the ranks that can."""
+    """Check that `count` members can be trained on `size` ranks.
 
-    def share(size: int) -> int:
+    Raises:
+        UserError: the ranks of a group cannot share the batch; the message lists the possible ranks.
+    """
+
+    def group_size(size: int) -> int:
         return size // math.gcd(count, size)
 
-    if batch_size % share(size):
-        legal = [str(other) for other in range(1, 2 * size + 1) if batch_size % share(other) == 0]
+    if batch_size % group_size(size):
+        legal = [str(other) for other in range(1, 2 * size + 1) if batch_size % group_size(other) == 0]
         raise UserError(
-            f"ensemble={count} on {size} ranks: {math.gcd(count, size)} at a time, each on {share(size)} "
-            f"ranks, which cannot share training.batch_size={batch_size}; start {', '.join(legal)} ranks"
+            f"ensemble={count} on {size} ranks: {math.gcd(count, size)} members at a time, each on "
+            f"{group_size(size)} ranks, which cannot share training.batch_size={batch_size}. The batch must be "
+            f"a multiple of the ranks of a member. Start {', '.join(legal)} ranks"
         )
 
 
-def seed_of(root: int, number: int) -> int:
-    """The seed of a member's first weights and batches."""
-    return int(np.random.SeedSequence([root, number]).generate_state(1, np.uint64)[0])
+def seed_of(root: int, member: int) -> int:
+    """Return the seed of a member's initial weights and batches."""
+    return int(np.random.SeedSequence([root, member]).generate_state(1, np.uint64)[0])
 
 
 def train_all(
@@ -66,127 +72,133 @@ def train_all(
     report: Report,
     request: StopRequest,
 ) -> None:
-    """Trains `count` members of `steps` steps each, those that `train` finds done at no cost.
+    """Train all members of an ensemble; all ranks return together.
 
-    `seed` is the root of theirs; `done` are the steps that all together have done before. A `request` to any
-    rank stops all groups, each with a checkpoint. All ranks return together.
+    A `request` to any rank stops all groups, each with a checkpoint. A member's step may take any time; within
+    a group the ranks wait for each other no longer than `TIMEOUT`.
 
-    A member's step may take any time; within a group its ranks wait for each other no longer than `TIMEOUT`.
+    Args:
+        train: function that trains one member; a complete member costs nothing.
+        count: number of members.
+        steps: steps of each member.
+        done: steps of all members together that were done before.
+        seed: root of the members' seeds.
+        ranks: all ranks.
+        report: receiver of the progress of all members together.
+        request: stop request of this rank.
 
     Raises:
-        UserError: what `train` raises, with the member's number, on every rank; or the other groups have
-            given no sign of life for as long as a rank waits for another.
+        UserError: a member fails, on every rank and with the member's number; or the other groups have sent
+            no heartbeat within `TIMEOUT`.
     """
     group = group_of(ranks, math.gcd(count, ranks.size))
     store = HashStore() if ranks.size == 1 else shared_store(ranks)
-    board = _Board(store, report if ranks.is_first else _nothing, done, count * steps, request)
-    with board.alive() if group.is_first else nullcontext():
+    progress = _SharedProgress(store, report if ranks.is_first else _ignore, done, count * steps, request)
+    with progress.heartbeat() if group.is_first else nullcontext():
         while not group.any_async(request.received)():
-            number = group.broadcast(board.next_member() if group.is_first else None)
-            if number >= count:
+            member = group.broadcast(progress.next_member() if group.is_first else 0)
+            if member >= count:
                 break
             try:
-                reached = train(
-                    number, seed_of(seed, number), group, board.note if group.is_first else _nothing
+                member_steps = train(
+                    member, seed_of(seed, member), group, progress.update if group.is_first else _ignore
                 )
             except _OtherFailedError:
                 raise
             except Exception as error:
-                board.fail(f"member {number}: {error}")
+                progress.fail(f"member {member}: {error}")
                 if isinstance(error, ValueError):
-                    raise UserError(f"member {number}: {error}") from error
+                    raise UserError(f"member {member}: {error}") from error
                 raise
             if group.is_first:
-                board.note(reached, reached, "steps")
-            if reached < steps:
-                board.stop()
+                progress.update(member_steps, member_steps, "steps")
+            if member_steps < steps:
+                progress.stop()
                 break
-    board.wait_for_others(ranks.size // group.size, group.is_first)
-    # The store is rank 0's: it stays until every rank has seen the end.
+    progress.wait_for_others(ranks.size // group.size, group.is_first)
+    # Rank 0 owns the store, and must not leave before every rank has read the end.
     ranks.gather(0.0)
 
 
-class _Board:
-    """What the groups tell each other, in a store that all of them reach: the next member to train, the steps
-    that were done, that they live, and that all are to end.
+class _SharedProgress:
+    """The progress of all groups, in a key-value store that all groups reach.
+
+    The store holds the next member to train, the steps done, the heartbeats, and requests to stop.
     """
 
     def __init__(self, store: Store, report: Report, before: int, total: int, request: StopRequest):
         self.store, self.report, self.before, self.total = store, report, before, total
         self.request = request
-        self.noted: int | None = None
-        self.looked = -math.inf
+        self.reported_steps: int | None = None
+        self.last_poll = -math.inf
 
     def next_member(self) -> int:
-        """The number of a member that nobody has taken, `count` and more where there is none left."""
-        self.noted = None
+        """Take the next member and return its number; the number of members or more if none is left."""
+        self.reported_steps = None
         return int(self.store.add("members", 1)) - 1
 
-    def note(self, done: int, total: int, unit: str) -> None:
-        """Takes what the training of a member reports; now and then it looks at what others tell."""
-        if self.noted is None:
-            self.noted = done
-        if done == total or time.monotonic() - self.looked > _LOOK_EVERY:
-            self.looked = time.monotonic()
-            self.look(done - self.noted)
-            self.noted = done
+    def update(self, done: int, total: int, unit: str) -> None:
+        """Add the steps of this group's member to those of all groups, at most once a second."""
+        if self.reported_steps is None:
+            self.reported_steps = done
+        if done == total or time.monotonic() - self.last_poll > _POLL_SECONDS:
+            self.last_poll = time.monotonic()
+            self.poll(done - self.reported_steps)
+            self.reported_steps = done
 
-    def look(self, new_steps: int) -> None:
-        """Adds to the steps of all groups, and reports them; passes on that others stop or have failed."""
+    def poll(self, new_steps: int) -> None:
+        """Add steps, report the sum, and react to a failure or a stop of another group."""
         self.report(self.before + int(self.store.add("steps", new_steps)), self.total, "steps")
         if self.store.check(["failure"]):
-            time.sleep(_TIME_TO_TELL)
+            time.sleep(_REPORT_SECONDS)
             raise _OtherFailedError(self.store.get("failure").decode())
         if self.store.check(["stop"]):
             self.request.received = True
 
     @contextmanager
-    def alive(self) -> Iterator[None]:
-        """Gives signs of life from a thread beside the work, which says nothing itself while a step or a
-        validation takes long.
-        """
-        over = threading.Event()
+    def heartbeat(self) -> Iterator[None]:
+        """Send heartbeats from a thread, also during a step or a validation that takes long."""
+        ended = threading.Event()
 
         def beat() -> None:
-            while not over.wait(_BEAT_EVERY):
-                self.store.add("beats", 1)
+            while not ended.wait(_HEARTBEAT_SECONDS):
+                self.store.add("heartbeats", 1)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            over.set()
+            ended.set()
             thread.join()
 
     def stop(self) -> None:
-        """Asks all groups to stop."""
+        """Stop all groups."""
         self.store.set("stop", "")
 
     def fail(self, reason: str) -> None:
-        """Ends all groups, with the reason."""
+        """End all groups with an error."""
         self.store.set("failure", reason)
 
-    def wait_for_others(self, num_groups: int, arrives: bool) -> None:
-        """Waits until every group has no more to do; `arrives` says that this rank speaks for its own."""
-        self.store.add("arrived", int(arrives))
+    def wait_for_others(self, num_groups: int, speaks_for_group: bool) -> None:
+        """Wait until every group has finished; one rank of each group speaks for the group."""
+        self.store.add("finished", int(speaks_for_group))
         last, since = -1, time.monotonic()
-        while int(self.store.add("arrived", 0)) < num_groups:
+        while int(self.store.add("finished", 0)) < num_groups:
             if self.request.received:
                 self.stop()
-            self.look(0)
-            beats = int(self.store.add("beats", 0))
-            if beats > last:
-                last, since = beats, time.monotonic()
+            self.poll(0)
+            heartbeats = int(self.store.add("heartbeats", 0))
+            if heartbeats > last:
+                last, since = heartbeats, time.monotonic()
             elif time.monotonic() - since > TIMEOUT.total_seconds():
                 raise UserError(
-                    f"the ranks that train other members have given no sign of life for "
-                    f"{TIMEOUT}: one hangs; run the same command again, it goes on from the last "
-                    "checkpoints"
+                    f"the ranks that train other members have sent no heartbeat for {TIMEOUT}. One of them "
+                    "hangs. Run the same command again: training continues from the last checkpoints"
                 )
-            time.sleep(_LOOK_EVERY / 4)
-        self.look(0)
+            time.sleep(_POLL_SECONDS / 4)
+        self.poll(0)
 
 
-def _nothing(done: int, total: int, unit: str) -> None:
-    """The report of a rank that is not the one to tell."""
+def _ignore(done: int, total: int, unit: str) -> None:
+    """Ignore the progress, on a rank that does not report."""

@@ -1,4 +1,4 @@
-"""What a training run tells while it runs: log.csv, the terminal, and TensorBoard on request."""
+"""The log of a training run: log.csv, timing.csv, the terminal, and TensorBoard on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.config.settings import Training
-from pipeline.training.train_state import State
+from pipeline.training.train_state import TrainState
 from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 
@@ -21,53 +21,61 @@ TIMING_COLUMNS = ("step", "seconds_per_step", "data_wait_share")
 
 
 class Log:
-    """Keeps `FOLDER/log.csv` equal to the rows of the training state, whole at any time.
+    """The log files of a model, equal to the rows of the training state at any time.
 
-    Rows behind the checkpoint that a run goes on from vanish with it, so that the log of an interrupted
-    run ends as that of an undisturbed one. `FOLDER/timing.csv` holds what differs from run to run: the mean
-    time of a step since the row before, and the share of it that was waiting for data. With
-    `training.tensorboard` all these numbers go to FOLDER/tensorboard. `state` is where this attempt begins.
+    Rows after the checkpoint from which a run resumes are removed, so the log of an interrupted run ends as
+    that of an undisturbed run. `timing.csv` holds what differs between runs: the mean time of a step since the
+    previous row, and the fraction of the time that steps waited for data. With `training.tensorboard` all
+    these numbers also go to FOLDER/tensorboard.
+
+    Args:
+        folder: folder of the model.
+        options: settings of `training`.
+        state: training state at the start of this attempt.
 
     Raises:
-        UserError: tensorboard is asked for but not installed.
+        UserError: tensorboard is requested but not installed.
     """
 
-    def __init__(self, folder: Path, options: Training, state: State):
+    def __init__(self, folder: Path, options: Training, state: TrainState):
         self.folder = folder
         self.options = options
-        self.first_step, self.begun = state.step, time.monotonic()
-        self.timings = [row for row in _rows(folder / "timing.csv") if int(row[0]) <= state.step]
+        self.first_step, self.begin = state.step, time.monotonic()
+        self.timings = [row for row in _read_rows(folder / "timing.csv") if int(row[0]) <= state.step]
         self.last_step = state.step
-        weighed = state.surrogate.losses if state.loss_weights else ()
-        self.columns = (*COLUMNS, *(f"weight_{name}" for name in weighed))
+        weighted = state.surrogate.losses if state.loss_weights else ()
+        self.columns = (*COLUMNS, *(f"weight_{name}" for name in weighted))
         self.board = None
         if options.tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 raise UserError(
-                    "training.tensorboard=true, but tensorboard is not installed: pip install tensorboard"
+                    "training.tensorboard=true, but tensorboard is not installed. Type `pip install "
+                    "tensorboard`, or set training.tensorboard=false"
                 ) from None
             self.board = SummaryWriter(folder / "tensorboard", purge_step=state.step + 1)
         _write(folder / "log.csv", self.columns, state.rows)
 
-    def show(self, rows: Sequence[Sequence[float]], spent: float, waited: float) -> None:
-        """Writes all rows, and tells of the last one.
+    def add_row(self, rows: Sequence[Sequence[float]], seconds: float, data_seconds: float) -> None:
+        """Write all rows, and report the last one.
 
-        `spent` is the time (s) that the steps since the row before took in this attempt, and `waited` that
-        of it in which they waited for data.
+        Args:
+            rows: rows of log.csv.
+            seconds: time (s) of the steps since the previous row, in this attempt.
+            data_seconds: part of `seconds` in which the steps waited for data.
         """
         _write(self.folder / "log.csv", self.columns, rows)
         step, _, loss, error, *_ = rows[-1]
-        timing = [step, spent / (step - self.last_step), waited / spent]
+        timing = [step, seconds / (step - self.last_step), data_seconds / seconds]
         self.last_step = int(step)
         self.timings.append([str(value) for value in timing])
         _write(self.folder / "timing.csv", TIMING_COLUMNS, self.timings)
-        seconds = (time.monotonic() - self.begun) / (step - self.first_step)
-        self.tell(
+        step_seconds = (time.monotonic() - self.begin) / (step - self.first_step)
+        self.report(
             f"step {step:.0f}/{self.options.total_steps}: train loss {loss:.3e}, valid error {error:.3e}, "
-            f"{self.options.batch_size / seconds:.0f} samples/s ({waited / spent:.1%} waiting for data), "
-            f"{tqdm.format_interval((self.options.total_steps - step) * seconds)} left"
+            f"{self.options.batch_size / step_seconds:.0f} samples/s ({data_seconds / seconds:.1%} waiting for "
+            f"data), {tqdm.format_interval((self.options.total_steps - step) * step_seconds)} left"
         )
         if self.board is not None:
             named = [*zip(self.columns, rows[-1], strict=True), *zip(TIMING_COLUMNS, timing, strict=True)]
@@ -76,8 +84,8 @@ class Log:
                     self.board.add_scalar(name, value, int(step))
             self.board.flush()
 
-    def tell(self, line: str) -> None:
-        """Prints a line beside the progress bar, behind the name of the model's folder."""
+    def report(self, line: str) -> None:
+        """Print a line, with the name of the model's folder, without breaking the progress bar."""
         tqdm.write(f"{self.folder.name}: {line}")
         sys.stdout.flush()
 
@@ -88,6 +96,6 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[float | s
     write_whole(path, text.getvalue())
 
 
-def _rows(path: Path) -> list[list[str]]:
-    """The rows of a CSV file below its header; none where there is no such file."""
+def _read_rows(path: Path) -> list[list[str]]:
+    """Return the rows of a CSV file without its header; none for a missing file."""
     return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))[1:] if path.is_file() else []

@@ -1,4 +1,4 @@
-"""Which options of training suit a surrogate."""
+"""Checks that the options of training suit a surrogate, before work starts."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from surrogates.contract import Surrogate
 
 
 def check(surrogate: Surrogate, options: Training) -> None:
-    """Raises UserError where `training` has options with which the surrogate cannot learn."""
+    """Check that a surrogate can learn with the options of `training`.
+
+    Raises:
+        UserError: the noise, the precision, the loss weights or the second-order method does not suit it.
+    """
+    name = type(surrogate).__name__
     if options.noise and not surrogate.uses_initial_state:
         raise UserError(
-            f"training.noise={options.noise:g} is put on the state that {type(surrogate).__name__} starts "
-            "from and does not see: what it learns would be noise; set training.noise=0"
+            f"training.noise={options.noise:g} perturbs the initial state of each window, and {name} does not "
+            "use the initial state. It would learn from wrong targets. Set training.noise=0"
         )
     if options.precision == "bfloat16" and surrogate.physics_informed:
         raise UserError(
-            f"training.precision=bfloat16 has 3 digits, too few for the equation's residual, which "
-            f"{type(surrogate).__name__} minimises: set training.precision=float32 or float64"
+            f"training.precision=bfloat16 has 3 digits, too few for the equation's residual, which {name} "
+            "minimises. The precision may be float32 or float64. Set training.precision=float32"
         )
     if options.balance_every and len(surrogate.losses) < 2:
         raise UserError(
-            f"training.balance_every={options.balance_every} weighs losses against each other, and "
-            f"{type(surrogate).__name__} has {' and '.join(surrogate.losses)} alone here: set "
+            f"training.balance_every={options.balance_every} balances several losses, and {name} has "
+            f"{' and '.join(surrogate.losses)} alone here. One loss needs no balance. Set "
             "training.balance_every=0"
         )
     second_order.check(surrogate, options)

@@ -1,4 +1,4 @@
-"""One step of the optimiser, whole on all ranks or left out on all of them."""
+"""One step of AdamW, applied on all ranks or skipped on all ranks."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pipeline.config.settings import Training
 from pipeline.parallel.gradient_allreduce import mean_over_ranks
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.learning_rate import learning_rate
-from pipeline.training.train_state import State
+from pipeline.training.train_state import TrainState
 from surrogates.contract import Batch
 
 Model = Callable[[Batch], Mapping[str, torch.Tensor]]
 
 
-def shared(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
-    """The surrogate's forward, with gradients that are averaged over the ranks."""
+def data_parallel(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
+    """Return the surrogate's forward, with gradients that are averaged over the ranks."""
     if ranks.size == 1:
         return surrogate
-    # One bucket: on a network of processors the number of messages counts more than their overlap.
+    # One bucket: between processors the number of messages costs more than their overlap saves.
     model = DistributedDataParallel(
         surrogate,
         process_group=ranks.group,
@@ -36,15 +36,23 @@ def shared(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
     return model
 
 
-def update(model: Model, parts: Iterable[Batch], state: State, options: Training) -> tuple[float, float]:
-    """Takes the step, or skips it if its gradient is not finite; this rank's loss before it, the sum without
-    weights, and the gradient's norm.
+def train_step(
+    model: Model, micro_batches: Iterable[Batch], state: TrainState, options: Training
+) -> tuple[float, float]:
+    """Take a step of AdamW, or skip it if the gradient is not finite.
 
-    `parts` are `training.gradient_accumulation_steps` batches of equal size, in memory one after the
-    other; ranks exchange gradients after the last one alone.
+    The gradient norm is that of the gradient averaged over the ranks. The norm is equal on all ranks, so all
+    ranks decide alike without communication. A loss that is not finite makes every gradient not finite.
 
-    The norm is that of the gradient averaged over the ranks, the same on all of them, so that they need
-    not ask each other whether to take the step. A loss that is not finite makes each gradient so too.
+    Args:
+        model: forward of the surrogate, see `data_parallel`.
+        micro_batches: `training.gradient_accumulation_steps` batches of equal size, one at a time in memory;
+            the ranks exchange gradients after the last one only.
+        state: training state, updated in place.
+        options: settings of `training`.
+
+    Returns:
+        This rank's loss before the step (the sum without weights), and the gradient norm.
     """
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(state.step, options)
@@ -52,42 +60,35 @@ def update(model: Model, parts: Iterable[Batch], state: State, options: Training
     state.optimiser.zero_grad()
     count = options.gradient_accumulation_steps
     total = 0.0
-    for number, batch in enumerate(parts, start=1):
-        waits = number < count and isinstance(model, DistributedDataParallel)
-        with model.no_sync() if waits else nullcontext():  # type: ignore[attr-defined]
+    for number, batch in enumerate(micro_batches, start=1):
+        accumulates = number < count and isinstance(model, DistributedDataParallel)
+        with model.no_sync() if accumulates else nullcontext():  # type: ignore[attr-defined]
             losses = losses_of(model, batch, options)
             loss = _sum(losses, state.loss_weights) / count
-            # 1 where the loss is finite, else NaN: 0 times infinity.
+            # The factor is 1 for a finite loss, else NaN: 0 times infinity.
             torch.autograd.backward(loss, 1 + 0 * loss.detach())
         total += (_sum(losses) / count).item() if state.loss_weights else loss.item()
     norm = torch.nn.utils.clip_grad_norm_(state.surrogate.parameters(), options.gradient_clip).item()
     if math.isfinite(norm):
         state.optimiser.step()
-        if state.average is not None:
-            state.average.update_parameters(state.surrogate)
-    count_step(state, norm)
+        if state.ema is not None:
+            state.ema.update_parameters(state.surrogate)
+    state.count_step(norm)
     return total, norm
 
 
-def count_step(state: State, norm: float) -> None:
-    """Counts a step that was taken, or one that was skipped because `norm` is not finite."""
-    state.step += 1
-    if not math.isfinite(norm):
-        state.skipped.append(state.step)
-
-
 def loss_of(model: Model, batch: Batch, options: Training) -> torch.Tensor:
-    """The sum of the losses of a batch, in the arithmetic of `training.precision`."""
+    """Return the sum of the losses of a batch, in the arithmetic of `training.precision`."""
     return _sum(losses_of(model, batch, options))
 
 
 def losses_of(model: Model, batch: Batch, options: Training) -> Mapping[str, torch.Tensor]:
-    """The losses of a batch by name, in the arithmetic of `training.precision`."""
+    """Return the losses of a batch by name, in the arithmetic of `training.precision`."""
     with torch.autocast(batch["state"].device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
         return model(batch)
 
 
 def _sum(losses: Mapping[str, torch.Tensor], weights: Mapping[str, float] | None = None) -> torch.Tensor:
-    """The sum of losses, each times its weight where there are weights."""
+    """Return the sum of the losses, each multiplied by its weight if `weights` has any."""
     terms = [weights[name] * loss if weights else loss for name, loss in losses.items()]
     return torch.stack(terms).sum()

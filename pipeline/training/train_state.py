@@ -1,33 +1,59 @@
-"""What changes while training, and how a checkpoint holds it."""
+"""The state of a training run, and its conversion to and from checkpoints."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TypedDict, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel
 
+from pipeline.config.settings import Training
 from pipeline.training.checkpoint import Checkpoint
+from pipeline.training.learning_rate import learning_rate
 from surrogates.contract import Surrogate
 
 
-@dataclass
-class State:
-    """What changes while training; a checkpoint holds all of it.
+class _Metadata(TypedDict):
+    """The plain data of a training state, as a checkpoint holds them."""
 
-    `rows` are those of log.csv; `loss_sum` is that of the steps since the last row, as a mean over ranks,
-    and `pending` each rank's own since `loss_sum` was last added to. `skipped` are the steps whose gradient
-    was not finite. `average` follows the weights, with `training.ema`. `loss_weights` are those of the losses
-    by name, with `training.balance_every`; empty, all are 1.
-    There is no state of a random generator: it is seeded anew at every step.
+    damping: float
+    loss_weights: dict[str, float]
+    loss_sum: float
+    pending: list[float]
+    skipped: list[int]
+    rows: list[list[float]]
+    best_error: float
+    best_step: int
+
+
+@dataclass
+class TrainState:
+    """Everything that changes during training; a checkpoint holds all of it.
+
+    The state has no random generator: random numbers are seeded at every step.
+
+    Attributes:
+        surrogate: the model that is trained.
+        optimiser: AdamW with its moments.
+        ema: exponential moving average of the weights, with `training.ema`.
+        step: optimiser steps done.
+        damping: λ of Levenberg-Marquardt.
+        loss_weights: weight of each loss, with `training.balance_every`; if empty, all weights are 1.
+        loss_sum: sum of the losses of the steps since the last row, as a mean over ranks.
+        pending: losses of each rank that are not in `loss_sum` yet.
+        skipped: steps whose gradient was not finite.
+        rows: rows of log.csv.
+        best_error: smallest rollout error on the valid split.
+        best_step: step of the smallest error.
+        best_weights: weights of the smallest error.
     """
 
     surrogate: Surrogate
     optimiser: torch.optim.AdamW
-    average: AveragedModel | None = None
+    ema: AveragedModel | None = None
     step: int = 0
     damping: float = 1e-3
     loss_weights: dict[str, float] = field(default_factory=dict)
@@ -40,19 +66,42 @@ class State:
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
-    def judged(self) -> Surrogate:
-        """What is validated and saved: the surrogate, with its averaged weights where they are kept."""
-        return self.surrogate if self.average is None else cast(Surrogate, self.average.module)
+    def evaluated_model(self) -> Surrogate:
+        """The model that is validated and saved: with the averaged weights if training averages them."""
+        return self.surrogate if self.ema is None else cast(Surrogate, self.ema.module)
 
-    def to_checkpoint(self, configuration: Mapping[str, Any]) -> Checkpoint:
-        """A checkpoint of this state."""
+    def count_step(self, norm: float) -> None:
+        """Count a step, as skipped if the gradient norm is not finite."""
+        self.step += 1
+        if not math.isfinite(norm):
+            self.skipped.append(self.step)
+
+    def add_validation(self, error: float, options: Training) -> None:
+        """Add a row to the log, and keep the weights if their rollout error is the smallest so far."""
+        last_row = self.rows[-1][0] if self.rows else 0
+        num_steps = self.step - last_row - sum(step > last_row for step in self.skipped)
+        mean_loss = self.loss_sum / num_steps if num_steps else math.nan
+        rate = learning_rate(self.step - 1, options) if self.step <= options.steps else 0.0
+        row = [self.step, rate, mean_loss, error, len(self.skipped)]
+        weights = [self.loss_weights[name] for name in self.surrogate.losses if self.loss_weights]
+        self.rows.append(row + weights)
+        self.loss_sum = 0.0
+        # No number is smaller than NaN: weights whose rollouts diverge would stay the best forever.
+        comparable = error if math.isfinite(error) else math.inf
+        if comparable < self.best_error or not self.best_weights:
+            self.best_error, self.best_step = comparable, self.step
+            tensors = self.evaluated_model.state_dict()
+            self.best_weights = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+    def to_checkpoint(self, configuration: Mapping[str, object]) -> Checkpoint:
+        """Return a checkpoint of this state."""
         tensors = {f"weights.{name}": tensor for name, tensor in self.surrogate.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         for number, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
-        if self.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
-        facts = {
+        if self.ema is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.ema.state_dict().items()}
+        metadata: _Metadata = {
             "damping": self.damping,
             "loss_weights": self.loss_weights,
             "loss_sum": self.loss_sum,
@@ -62,26 +111,28 @@ class State:
             "best_error": self.best_error,
             "best_step": self.best_step,
         }
-        return Checkpoint(self.step, configuration, facts, tensors)
+        return Checkpoint(self.step, configuration, metadata, tensors)
 
     def restore(self, saved: Checkpoint) -> None:
-        """Takes over the state of a checkpoint of the same surrogate."""
+        """Replace this state by that of a checkpoint of the same surrogate."""
         self.surrogate.load_state_dict(_under("weights.", saved.tensors))
-        if self.average is not None:
-            self.average.load_state_dict(_under("average.", saved.tensors))
+        if self.ema is not None:
+            self.ema.load_state_dict(_under("average.", saved.tensors))
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for key, tensor in _under("optimiser.", saved.tensors).items():
             number, name = key.split(".")
             moments.setdefault(int(number), {})[name] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        self.step, self.damping = saved.step, saved.facts["damping"]
-        self.loss_weights = dict(saved.facts["loss_weights"])
-        self.loss_sum, self.pending = saved.facts["loss_sum"], saved.facts["pending"]
-        self.skipped, self.rows = list(saved.facts["skipped"]), list(saved.facts["rows"])
-        self.best_error, self.best_step = saved.facts["best_error"], saved.facts["best_step"]
+        metadata = cast(_Metadata, saved.metadata)
+        self.step, self.damping = saved.step, metadata["damping"]
+        self.loss_weights = dict(metadata["loss_weights"])
+        self.loss_sum, self.pending = metadata["loss_sum"], metadata["pending"]
+        self.skipped, self.rows = list(metadata["skipped"]), list(metadata["rows"])
+        self.best_error, self.best_step = metadata["best_error"], metadata["best_step"]
         self.best_weights = _under("best.", saved.tensors)
 
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with the prefix, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,1 +1,1 @@
-"""Batches of training windows: their order, their loading and what is added to them."""
+"""Batches of training windows: order, loading and augmentation."""

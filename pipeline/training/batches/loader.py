@@ -1,4 +1,4 @@
-"""The windows of the training split on the device that trains, and how long training waits for them."""
+"""The loader of training windows: on the training device if they fit, else from memory maps of the files."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import torch
 from pipeline.data.dataset import Dataset
 from surrogates.contract import Batch
 
-#: What a rank keeps of a data set in memory; larger ones are read from memory maps, which cost no copy.
-_ROOM_ON_PROCESSORS = 256 * 2**20
-#: The share of a GPU's free memory that data may take; the rest is for weights and activations.
-_SHARE_OF_GPU = 0.25
+#: The largest training split (bytes) that a rank on processors keeps in memory.
+_MAX_RESIDENT_BYTES = 256 * 2**20
+#: The fraction of a GPU's free memory that data may take; the rest is for weights and activations.
+_MAX_GPU_FRACTION = 0.25
 
 
-class Reader:
-    """Gives windows of `length` consecutive frames as batches, like `like` in device and precision.
+class DeviceLoader:
+    """The windows of `length` consecutive frames of the training split, as batches on a device.
 
-    A training split that fits is read once and stays on the device, where a batch is one gather. Both
-    ways give the same bits.
+    A training split that fits is read once and stays on the device, where a batch is one gather. A larger
+    split is read from memory maps. Both give the same bits. Device and precision are those of `like`.
 
     Attributes:
         length: frames of a window.
-        places: the trajectory of each window, from 0 in the split, and the frame it starts at.
-        waited: seconds that `take` took since it was last set to zero.
+        places: function from window indices to the trajectory of each window, counted from 0 in the split,
+            and its first frame.
+        data_seconds: seconds that `take` took since the attribute was last set to zero.
 
     Raises:
         UserError: a trajectory has fewer than `length` frames.
@@ -39,71 +40,72 @@ class Reader:
         self.length = length
         self._frames = torch.arange(length, device=like.device)
         self._like = like
-        self._kept = _whole_split(dataset, like)
-        self.waited = 0.0
+        self._resident = _resident_split(dataset, like)
+        self.data_seconds = 0.0
 
     def __len__(self) -> int:
         return len(self._windows)
 
     @property
     def is_resident(self) -> bool:
-        """Whether the split is on the device."""
-        return self._kept is not None
+        """Whether the training split is on the device."""
+        return self._resident is not None
 
     def take(self, indices: np.ndarray) -> Batch:
-        """The windows `indices` (B,), which the next call may write over."""
-        begun = time.perf_counter()
+        """Return the windows `indices` (B,); the next call may overwrite them."""
+        begin = time.perf_counter()
         batch = (
             _tensors(self._windows.take(indices), self._like)
-            if self._kept is None
-            else self._gathered(indices)
+            if self._resident is None
+            else self._gather(self._resident, indices)
         )
-        self.waited += time.perf_counter() - begun
+        self.data_seconds += time.perf_counter() - begin
         return batch
 
-    def _gathered(self, indices: np.ndarray) -> Batch:
-        assert self._kept is not None
-        places = self._windows.places(indices)
-        number, start = (torch.from_numpy(each).to(self._like.device) for each in places)
+    def _gather(self, split: Batch, indices: np.ndarray) -> Batch:
+        """Return windows of the split on the device."""
+        trajectory, start = (
+            torch.from_numpy(array).to(self._like.device) for array in self._windows.places(indices)
+        )
         frames = start[:, None] + self._frames
         return {
-            "state": self._kept["state"][number[:, None], frames],
-            "coefficient_fields": self._kept["coefficient_fields"][number],
-            "parameters": self._kept["parameters"][number],
-            "time": self._kept["time"][number[:, None], frames],
+            "state": split["state"][trajectory[:, None], frames],
+            "coefficient_fields": split["coefficient_fields"][trajectory],
+            "parameters": split["parameters"][trajectory],
+            "time": split["time"][trajectory[:, None], frames],
         }
 
 
-def _whole_split(dataset: Dataset, like: torch.Tensor) -> Batch | None:
-    """The trajectories of the training split on the device, or None where they take too much of it."""
+def _resident_split(dataset: Dataset, like: torch.Tensor) -> Batch | None:
+    """Return the trajectories of the training split on the device, or None if they take too much memory."""
     trajectories = dataset.windows("train", len(dataset.times))
     if not len(trajectories):
         return None
     first = _tensors(trajectories.take(np.array([0])), like)
-    total = len(trajectories) * sum(
+    num_bytes = len(trajectories) * sum(
         tensor.nbytes for tensor in cast(Mapping[str, torch.Tensor], first).values()
     )
-    if total > _room(like.device):
+    if num_bytes > _available_bytes(like.device):
         return None
-    kept = {
+    split = {
         name: tensor.new_empty(len(trajectories), *tensor.shape[1:])
         for name, tensor in cast(Mapping[str, torch.Tensor], first).items()
     }
-    for number in range(len(trajectories)):
-        for name, array in trajectories.take(np.array([number])).items():
-            kept[name][number] = torch.from_numpy(array[0])
-    return cast(Batch, kept)
+    for index in range(len(trajectories)):
+        for name, array in trajectories.take(np.array([index])).items():
+            split[name][index] = torch.from_numpy(array[0])
+    return cast(Batch, split)
 
 
-def _room(device: torch.device) -> float:
-    """Bytes that the data may take on a device."""
+def _available_bytes(device: torch.device) -> float:
+    """Return the memory (bytes) that the data may take on a device."""
     if device.type == "cuda":
-        return _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
-    return _ROOM_ON_PROCESSORS
+        return _MAX_GPU_FRACTION * torch.cuda.mem_get_info(device)[0]
+    return _MAX_RESIDENT_BYTES
 
 
 def _tensors(batch: Mapping[str, np.ndarray], like: torch.Tensor) -> Batch:
-    """A batch of arrays on the device and in the precision of `like`."""
+    """Return a batch of arrays on the device and in the precision of `like`."""
     return cast(
         Batch, {name: torch.from_numpy(array).to(like.device, like.dtype) for name, array in batch.items()}
     )

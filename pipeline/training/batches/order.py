@@ -1,4 +1,4 @@
-"""Which windows make up a training step: determined by the seed and the step alone."""
+"""The order of training windows, determined by the seed and the step alone."""
 
 from __future__ import annotations
 
@@ -9,80 +9,97 @@ import numpy as np
 from simsurrogate.errors import UserError
 
 
-class Batches:
-    """The global batches of a training run, and one rank's share of each, in parts.
+class BatchOrder:
+    """The global batch of each step, and one rank's share of it in micro-batches.
 
-    `at_once` is the number of windows in a part.
-
-    The windows are dealt out epoch after epoch, in an order that is shuffled anew for each; a batch may
-    hold the end of one epoch and the start of the next. Every rank has the same number of windows at
-    every step, and any number of ranks that divides the batch sees the same global batches.
+    Windows are visited epoch after epoch, in an order that is reshuffled for each epoch; a batch may hold the
+    end of one epoch and the start of the next. Every rank has the same number of windows at every step, and
+    any number of ranks that divides the batch sees the same global batches.
 
     Args:
         num_windows: windows in the training split.
         batch_size: windows in a global batch.
         seed: root seed of the run.
-        rank, size: this rank's place.
-        num_parts: parts of a rank's share, of which one at a time is in memory.
+        rank: number of this rank.
+        size: number of ranks.
+        num_micro_batches: micro-batches in a rank's share; one at a time is in memory.
+
+    Attributes:
+        micro_batch_size: windows in a micro-batch.
+        share: slice of the global batch that belongs to this rank.
 
     Raises:
-        UserError: the batch cannot be shared equally among the ranks, or a share among its parts, or
-            there is no window.
+        UserError: the batch is not a multiple of the ranks, a rank's share is not a multiple of the
+            micro-batches, or there is no window.
     """
 
     def __init__(
-        self, num_windows: int, batch_size: int, seed: int, rank: int, size: int, *, num_parts: int = 1
+        self,
+        num_windows: int,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        size: int,
+        *,
+        num_micro_batches: int = 1,
     ):
         if num_windows < 1:
             raise UserError(
-                "the training split has no window of training.unroll + 1 frames: lower training.unroll"
+                "the training split has no window of training.unroll + 1 frames. A trajectory must be at least "
+                "as long as a window. Lower training.unroll"
             )
         if batch_size % size:
-            legal = [count for count in range(1, batch_size + 1) if batch_size % count == 0]
             raise UserError(
-                f"training.batch_size={batch_size} cannot be shared by {size} ranks: start with one of "
-                f"{', '.join(map(str, legal))} ranks, or change it to a multiple of {size}"
+                f"training.batch_size={batch_size} cannot be shared by {size} ranks. It must be a multiple of "
+                f"the number of ranks. Start {_divisors(batch_size)} ranks, or change training.batch_size to a "
+                f"multiple of {size}"
             )
         self.num_windows = num_windows
         self.batch_size = batch_size
         self.seed = seed
-        share = batch_size // size
-        if share % num_parts:
-            legal = [count for count in range(1, share + 1) if share % count == 0]
+        share_size = batch_size // size
+        if share_size % num_micro_batches:
             raise UserError(
-                f"training.batch_size={batch_size} is {share} windows on each of {size} ranks, which "
-                f"training.gradient_accumulation_steps={num_parts} does not divide: set it to one of "
-                f"{', '.join(map(str, legal))}"
+                f"training.batch_size={batch_size} is {share_size} windows on each of {size} ranks, which "
+                f"training.gradient_accumulation_steps={num_micro_batches} does not divide. It may be one of "
+                f"{_divisors(share_size)}. Change training.gradient_accumulation_steps"
             )
-        self.num_parts = num_parts
-        self.at_once = share // num_parts
-        self.mine = slice(rank * share, (rank + 1) * share)
+        self.num_micro_batches = num_micro_batches
+        self.micro_batch_size = share_size // num_micro_batches
+        self.share = slice(rank * share_size, (rank + 1) * share_size)
 
     def at(self, step: int) -> np.ndarray:
-        """The windows of this rank at a step, (batch_size / size,)."""
-        return self.global_batch(step)[self.mine]
+        """Return the windows of this rank at a step, shape (batch_size / size,)."""
+        return self.global_batch(step)[self.share]
 
-    def parts(self, step: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The parts of this rank's share of a step: the windows' places in the global batch, and the
-        windows.
+    def micro_batches(self, step: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return this rank's micro-batches of a step.
+
+        Each is a pair of arrays (micro_batch_size,): the places of its windows in the global batch, and the
+        indices of the windows.
         """
-        places = np.arange(self.mine.start, self.mine.stop)
+        places = np.arange(self.share.start, self.share.stop)
         batch = self.global_batch(step)
-        return [(part, batch[part]) for part in np.split(places, self.num_parts)]
+        return [(part, batch[part]) for part in np.split(places, self.num_micro_batches)]
 
     def global_batch(self, step: int) -> np.ndarray:
-        """The windows of all ranks at a step, (batch_size,)."""
+        """Return the windows of all ranks at a step, shape (batch_size,)."""
         positions = step * self.batch_size + np.arange(self.batch_size)
         epochs, places = np.divmod(positions, self.num_windows)
         batch = np.empty(self.batch_size, dtype=np.int64)
         for epoch in np.unique(epochs):
-            chosen = epochs == epoch
-            batch[chosen] = _order(self.num_windows, self.seed, int(epoch))[places[chosen]]
+            in_epoch = epochs == epoch
+            batch[in_epoch] = _shuffled(self.num_windows, self.seed, int(epoch))[places[in_epoch]]
         return batch
 
 
+def _divisors(number: int) -> str:
+    """Return the divisors of a number, for a message."""
+    return ", ".join(str(count) for count in range(1, number + 1) if number % count == 0)
+
+
 @lru_cache(maxsize=2)
-def _order(num_windows: int, seed: int, epoch: int) -> np.ndarray:
-    """The shuffled order of an epoch."""
+def _shuffled(num_windows: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the shuffled order of an epoch."""
     bits = np.random.Philox(np.random.SeedSequence([seed, epoch]))
     return np.random.Generator(bits).permutation(num_windows)

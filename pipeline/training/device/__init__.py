@@ -1,1 +1,1 @@
-"""What depends on the device: precision, compilation and memory."""
+"""Device-dependent parts of training: precision, compilation and memory."""

@@ -1,4 +1,4 @@
-"""torch.compile of a surrogate's forward, taken only where it computes what the surrogate computes."""
+"""torch.compile of a surrogate's forward, used only if it computes the same loss and gradient."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import torch
 
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
-from pipeline.training.device.equivalence import bound_of, excess, relative_errors
+from pipeline.training.device.equivalence import excess, relative_errors, tolerance
 from surrogates.contract import Batch, Surrogate
 
 
 def compiled(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ranks) -> torch.nn.Module:
-    """The compiled surrogate, which shares its weights; the surrogate itself where that will not do.
+    """Return the compiled surrogate, which shares its weights, or the surrogate itself if that fails.
 
-    Loss and gradient of `batch` must agree to half the digits of the precision, on every rank. Rank 0 says
-    so where they do not, and where compiling fails, as it does without a C++ compiler.
+    Loss and gradient of `batch` must agree to half the digits of the precision, on every rank. Rank 0 prints
+    the reason if they do not, or if compiling fails, for example without a C++ compiler.
     """
-    # What other models of this process were compiled to counts against this one's versions.
+    # Versions compiled for other models of this process count against the limit of this one.
     torch.compiler.reset()
-    faster = cast(torch.nn.Module, torch.compile(surrogate, dynamic=False))
+    candidate = cast(torch.nn.Module, torch.compile(surrogate, dynamic=False))
     try:
-        errors = relative_errors((faster, options), (surrogate, options), batch)
-        told = excess(errors, bound_of(options))
-    # What the compiler raises, its own errors included, derives from it.
+        errors = relative_errors((candidate, options), (surrogate, options), batch)
+        reason = excess(errors, tolerance(options))
+    # All errors of the compiler derive from RuntimeError.
     except RuntimeError as error:
-        told = f"compiling fails: {str(error).strip().splitlines()[0]}"
+        reason = f"compiling fails: {str(error).strip().splitlines()[0]}"
     surrogate.zero_grad()
-    everyone = ranks.gather(float(bool(told)))
-    if not any(everyone):
-        return faster
+    has_failed = ranks.gather(float(bool(reason)))
+    if not any(has_failed):
+        return candidate
     if ranks.is_first:
-        told = told or f"rank {everyone.index(1.0)} cannot use it"
-        print(f"training.compile=true is left out: {told}", flush=True)
+        reason = reason or f"rank {has_failed.index(1.0)} cannot use it"
+        print(f"training.compile=true is ignored: {reason}", flush=True)
     return surrogate

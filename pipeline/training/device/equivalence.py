@@ -1,4 +1,4 @@
-"""Whether a faster way to compute a loss and its gradient is as good as the usual one."""
+"""The comparison of a faster way to compute a loss and its gradient with the reference way."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from pipeline.config.settings import Training
 from pipeline.training.step import loss_of
 from surrogates.contract import Batch
 
-#: A model, and the options of which the arithmetic is taken.
+#: A model, and the options that determine its arithmetic.
 Way = tuple[torch.nn.Module, Training]
 
 
-def relative_errors(ours: Way, usual: Way, batch: Batch) -> dict[str, float]:
-    """|found - right| / |right| of the `loss` of a batch, and of its `gradient` as one vector; NaN where
-    there is nothing right: a loss that is not finite, a gradient of 0.
+def relative_errors(candidate: Way, reference: Way, batch: Batch) -> dict[str, float]:
+    """Return the relative errors of a candidate's `loss` on a batch, and of its `gradient` as one vector.
 
-    Both models have the same weights, whose gradients they leave behind.
+        |candidate - reference| / |reference|
+
+    An error is NaN if its reference is 0 or not finite. Both models have the same weights, whose gradients
+    are overwritten.
     """
-    found, right = (_loss_and_gradient(model, batch, options) for model, options in (ours, usual))
+    computed, exact = (_loss_and_gradient(model, batch, options) for model, options in (candidate, reference))
     errors = {}
-    for name, mine, theirs in zip(("loss", "gradient"), found, right, strict=True):
-        error, size = float((mine - theirs).norm()), float(theirs.norm())
-        comparable = 0 < size < math.inf
-        errors[name] = (error / size if math.isfinite(error) else math.inf) if comparable else math.nan
+    for name, value, expected in zip(("loss", "gradient"), computed, exact, strict=True):
+        error, size = float((value - expected).norm()), float(expected.norm())
+        is_comparable = 0 < size < math.inf
+        errors[name] = (error / size if math.isfinite(error) else math.inf) if is_comparable else math.nan
     return errors
 
 
-def bound_of(options: Training) -> float:
-    """The error that rounding explains: half the digits of the precision."""
-    kinds = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-    return float(torch.finfo(kinds[options.precision]).eps ** 0.5)
+def tolerance(options: Training) -> float:
+    """Return the relative error that round-off explains: half the digits of the precision."""
+    dtypes = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+    return float(torch.finfo(dtypes[options.precision]).eps ** 0.5)
 
 
 def excess(errors: Mapping[str, float], bound: float) -> str:
-    """What is off by more than the bound, and by how much; empty where nothing is."""
+    """Return a message on the first error above the bound, or an empty string."""
     for name, error in errors.items():
-        # Not `>`: it is false of NaN.
+        # Not `>`, which is false for NaN.
         if not error <= bound:
             return f"its {name} is off by {error:.1e}, more than {bound:.1e}"
     return ""
@@ -48,7 +50,7 @@ def excess(errors: Mapping[str, float], bound: float) -> str:
 def _loss_and_gradient(
     model: torch.nn.Module, batch: Batch, options: Training
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """With the same random numbers within the model each time."""
+    """Return loss and gradient (P,), with the same random numbers inside the model at every call."""
     model.zero_grad()
     torch.manual_seed(0)
     loss = loss_of(model, batch, options)

@@ -1,4 +1,4 @@
-"""What to do about a device whose memory is too small for a batch."""
+"""The error of a batch that is too large for the memory of the device."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import torch
 
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
-from pipeline.training.batches.order import Batches
+from pipeline.training.batches.order import BatchOrder
 from simsurrogate.errors import UserError
 
 
 @contextmanager
-def exhaustion_explained(batches: Batches, options: Training, ranks: Ranks) -> Iterator[None]:
-    """Turns the device's lack of memory into a message that a user can act on.
+def exhaustion_explained(order: BatchOrder, options: Training, ranks: Ranks) -> Iterator[None]:
+    """Replace the device's out-of-memory error by a message with the batch size and a remedy.
 
     Raises:
-        UserError: the device is out of memory; with the batch size that was tried.
+        UserError: the device is out of memory.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"{ranks.device} is out of memory with {batches.at_once} windows of {options.unroll + 1} frames "
-            f"at once (training.batch_size={options.batch_size} on {ranks.size} ranks, in "
-            f"{batches.num_parts} parts): raise training.gradient_accumulation_steps, which leaves the "
-            f"result as it is, or lower training.batch_size or training.unroll. {error}"
+            f"{ranks.device} is out of memory with {order.micro_batch_size} windows of {options.unroll + 1} "
+            f"frames at once (training.batch_size={options.batch_size} on {ranks.size} ranks, in "
+            f"{order.num_micro_batches} micro-batches): {error} More micro-batches need less memory and give "
+            "the same result. Raise training.gradient_accumulation_steps, or lower training.batch_size or "
+            "training.unroll"
         ) from error

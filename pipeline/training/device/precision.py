@@ -1,4 +1,4 @@
-"""The arithmetic of training: the type of the weights, mixed precision, and how products are computed."""
+"""The arithmetic of training: the type of the weights, mixed precision, and the precision of products."""
 
 from __future__ import annotations
 
@@ -10,93 +10,101 @@ import torch
 
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
-from pipeline.training.device.equivalence import bound_of, excess, relative_errors
+from pipeline.training.device.equivalence import excess, relative_errors, tolerance
 from simsurrogate.errors import UserError
 from surrogates.contract import Batch, Surrogate
 
 _Tensors = Mapping[str, torch.Tensor]
 
-#: The largest relative error of a product of float32 matrices, about four times that of usual rounding.
-_MOST_ERROR = 1e-6
-#: Rows, inner size and columns: of a layer at every site, of few sites, and of square matrices.
+#: The largest accepted relative error of a product of float32 matrices, about four times the usual round-off.
+_MAX_ERROR = 1e-6
+#: Rows, inner size and columns of test products: a layer at every site, few sites, and square matrices.
 _SHAPES = ((4096, 32, 32), (64, 128, 128), (48, 64, 24), (512, 512, 512))
 
 
 def check_device(precision: str, device: torch.device) -> None:
-    """Raises UserError where `precision` is bfloat16 and the device cannot compute in it."""
+    """Check that the device has the arithmetic of `training.precision`.
+
+    Raises:
+        UserError: the precision is bfloat16, and the device has no bfloat16 arithmetic.
+    """
     if precision != "bfloat16":
         return
     if device.type == "cuda":
-        has_it = torch.cuda.is_bf16_supported(including_emulation=False)
+        is_supported = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        has_it = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if not has_it:
+        is_supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if not is_supported:
         raise UserError(
-            f"training.precision=bfloat16, but {device.type} here has no bfloat16 arithmetic; "
-            "set training.precision=float32"
+            f"training.precision=bfloat16, but {device.type} here has no bfloat16 arithmetic. The precision may "
+            "be float32 or float64. Set training.precision=float32"
         )
 
 
 def check_mixed(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ranks) -> dict[str, float]:
-    """The errors that mixed precision makes of the loss and of its gradient, against float32; the largest of
-    all ranks. They are those of half a batch, which in float32 takes the memory of a whole one in bfloat16.
+    """Return the relative errors of loss and gradient in mixed precision, the largest of all ranks.
+
+    The reference is float32. The errors are computed on half of the batch, which in float32 takes as much
+    memory as the whole batch in bfloat16.
 
     Raises:
-        UserError: one is above half the digits of bfloat16, on any rank.
+        UserError: an error exceeds half the digits of bfloat16, on any rank.
     """
-    usual = options.model_copy(update={"precision": "float32"})
+    reference = options.model_copy(update={"precision": "float32"})
     count = (len(batch["state"]) + 1) // 2
     half = cast(Batch, {name: values[:count] for name, values in cast(_Tensors, batch).items()})
-    errors = relative_errors((surrogate, options), (surrogate, usual), half)
+    errors = relative_errors((surrogate, options), (surrogate, reference), half)
     surrogate.zero_grad()
-    # The 0 stands first: NaN, of a batch that has no loss to compare with, is then never the largest.
+    # With 0 first, NaN is never the largest: the error of a batch without a comparable loss.
     errors = {name: max(0.0, *ranks.gather(error)) for name, error in errors.items()}
-    told = excess(errors, bound_of(options))
-    if told:
+    reason = excess(errors, tolerance(options))
+    if reason:
         raise UserError(
             f"training.precision=bfloat16 is too coarse for {type(surrogate).__name__} on these data: on the "
-            f"first batch {told}; set training.precision=float32"
+            f"first batch {reason}. The precision may be float32 or float64. Set training.precision=float32"
         )
     return errors
 
 
 def weights(precision: str) -> str:
-    """The type of the weights, which mixed precision keeps in float32."""
+    """Return the type of the weights; mixed precision keeps them in float32."""
     return "float32" if precision == "bfloat16" else precision
 
 
 @contextmanager
-def fast_products(device: torch.device) -> Iterator[str]:
-    """Lets products of float32 matrices on processors take PyTorch's `medium` way, if it is exact here.
+def fast_matmul(device: torch.device) -> Iterator[str]:
+    """Use PyTorch's matmul precision `medium` for float32 on processors, if it is exact on this processor.
 
-    On some processors that way is a faster library, on others arithmetic of fewer digits. It is taken where
-    the error of products, against float64, is that of float32, and never on a GPU. Gives the name of the way
-    taken; the setting is the process's, and ends with the block.
+    On some processors `medium` selects a faster library, on others arithmetic with fewer digits. It is used
+    if products have the error of float32, compared with float64, and never on a GPU. The setting applies to
+    the whole process and ends with the block.
+
+    Yields the name of the matmul precision in use.
     """
-    usual = torch.get_float32_matmul_precision()
+    default = torch.get_float32_matmul_precision()
     try:
         if device.type == "cpu":
             torch.set_float32_matmul_precision("medium")
-            if max(_product_error(*shape) for shape in _SHAPES) > _MOST_ERROR:
-                torch.set_float32_matmul_precision(usual)
+            if max(_product_error(*shape) for shape in _SHAPES) > _MAX_ERROR:
+                torch.set_float32_matmul_precision(default)
         yield torch.get_float32_matmul_precision()
     finally:
-        torch.set_float32_matmul_precision(usual)
+        torch.set_float32_matmul_precision(default)
 
 
 def _product_error(rows: int, inner: int, columns: int) -> float:
-    """The relative error of a product and of its two gradients, which have other shapes."""
+    """Return the largest relative error of a product and of its two gradients, which have other shapes."""
     generator = torch.Generator().manual_seed(0)
-    one, two = (
+    left, right = (
         torch.randn(shape, generator=generator, requires_grad=True)
         for shape in ((rows, inner), (inner, columns))
     )
-    product = one @ two
-    gradients = torch.autograd.grad(product, (one, two), torch.ones_like(product))
-    exact_one, exact_two = one.detach().double(), two.detach().double()
+    product = left @ right
+    gradients = torch.autograd.grad(product, (left, right), torch.ones_like(product))
+    exact_left, exact_right = left.detach().double(), right.detach().double()
     ones = torch.ones(rows, columns, dtype=torch.float64)
-    exact = (exact_one @ exact_two, ones @ exact_two.T, exact_one.T @ ones)
+    exact = (exact_left @ exact_right, ones @ exact_right.T, exact_left.T @ ones)
     return max(
-        float((found - right).norm() / right.norm())
-        for found, right in zip((product.detach(), *gradients), exact, strict=True)
+        float((result - expected).norm() / expected.norm())
+        for result, expected in zip((product.detach(), *gradients), exact, strict=True)
     )

@@ -1,1 +1,1 @@
-"""Optimisers, averages of the weights and weights of the losses."""
+"""Second-order optimisers, the moving average of the weights, and the weights of the losses."""

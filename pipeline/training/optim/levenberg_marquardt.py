@@ -1,4 +1,4 @@
-"""Steps of Levenberg and Marquardt's method for losses that are sums of squares, of small networks.
+"""Steps of the Levenberg-Marquardt method, for small networks whose loss is a mean of squares.
 
 Shape letters: M rows of residuals, E residuals of a row, P weights.
 """
@@ -17,81 +17,99 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
-from pipeline.training.step import Model, count_step
-from pipeline.training.train_state import State
+from pipeline.training.step import Model
+from pipeline.training.train_state import TrainState
 from simsurrogate.errors import UserError
 from surrogates.contract import Batch, LeastSquares, Surrogate
 
-#: The normal equations of as many take 128 MiB, and a second to solve.
-MOST_WEIGHTS = 4096
-_MOST_DAMPING = 1e12
-_ROOM_FOR_ROWS = 64 * 2**20
+#: The normal equations of this many weights take 128 MiB, and a second to solve.
+MAX_WEIGHTS = 4096
+_MAX_DAMPING = 1e12
+#: Bytes of the Jacobian that are in memory at a time.
+_JACOBIAN_BYTES = 64 * 2**20
 
 
 def check(surrogate: Surrogate, options: Training) -> None:
-    """Raises UserError where the method has no use: no residuals, too many weights, or float32."""
-    count = sum(weight.numel() for weight in surrogate.parameters())
-    wanted = "training.finish.method=levenberg_marquardt"
+    """Check that the method can train the surrogate.
+
+    Raises:
+        UserError: the surrogate has no residuals or too many weights, or the precision is not float64.
+    """
+    method = "training.finish.method=levenberg_marquardt"
+    name = type(surrogate).__name__
+    advice = "Set training.finish.method=lbfgs"
     if not isinstance(surrogate, LeastSquares):
-        name = type(surrogate).__name__
-        raise UserError(f"{wanted} needs residuals to square, and {name} has none: take lbfgs")
+        raise UserError(
+            f"{method} needs residuals to square, and {name} has none. It trains physics-informed surrogates. "
+            f"{advice}"
+        )
     reason = surrogate.no_jacobian()
     if reason is not None:
-        raise UserError(f"{wanted} has no derivatives of the residuals, as {reason}: take lbfgs")
-    if count > MOST_WEIGHTS:
         raise UserError(
-            f"{wanted} solves for all weights at once, at most {MOST_WEIGHTS}; these are {count}: make the "
-            "surrogate smaller, or take lbfgs"
+            f"{method} cannot differentiate the residuals of {name}: {reason}. The method needs their "
+            f"derivatives by the weights. {advice}"
+        )
+    count = sum(weight.numel() for weight in surrogate.parameters())
+    if count > MAX_WEIGHTS:
+        raise UserError(
+            f"{method} solves for all weights at once, and {name} has {count}. At most {MAX_WEIGHTS} weights "
+            f"are allowed. Make the surrogate smaller, or set training.finish.method=lbfgs"
         )
     if options.precision != "float64":
-        raise UserError(f"{wanted} squares round-off: set training.precision=float64")
+        raise UserError(
+            f"{method} squares round-off errors, too large with training.precision={options.precision}. Only "
+            "float64 is allowed. Set training.precision=float64"
+        )
 
 
 def levenberg_marquardt(
-    model: Model, parts: Iterable[Batch], state: State, options: Training, ranks: Ranks
+    model: Model, micro_batches: Iterable[Batch], state: TrainState, options: Training, ranks: Ranks
 ) -> tuple[float, float]:
-    """`training.finish.iterations` trials on one batch; the loss before them, and its gradient's norm.
+    """Make at most `training.finish.iterations` trials of the Levenberg-Marquardt method on one batch:
 
         (JᵀJ + λ max diag(JᵀJ) I) δ = -Jᵀ r
 
-    with the residuals r of all ranks and their derivatives J by the weights. A trial that lowers the loss
-    is taken and lowers λ by how well the linear model foresaw the loss; any other one raises λ. `state`
-    carries λ from step to step.
+    with the residuals r of all ranks and their derivatives J by the weights. A trial that lowers the loss is
+    accepted, and λ falls the more, the better the linear model predicted the loss. Any other trial is
+    rejected and raises λ. `state` carries λ from step to step.
+
+    Returns:
+        The loss before the trials, and the norm of its gradient.
 
     Source: Marquardt 1963 (doi:10.1137/0111030), with Levenberg's damping; λ by Nielsen 1999, "Damping
     parameter in Marquardt's method", eq. 2.21.
     """
     surrogate = state.surrogate
     assert isinstance(surrogate, LeastSquares)
-    points = [surrogate.points(batch) for batch in parts]
+    points = [surrogate.points(batch) for batch in micro_batches]
     weights = parameters_to_vector(surrogate.parameters()).detach()
-    found = _normal_equations(surrogate, points, ranks)
-    loss, norm = found.loss, 2 * found.gradient.norm().item()
-    is_old, growth = False, 2.0
+    equations = _normal_equations(surrogate, points, ranks)
+    loss, norm = equations.loss, 2 * equations.gradient.norm().item()
+    is_outdated, growth = False, 2.0
     for _ in range(options.finish.iterations if math.isfinite(norm) else 0):
-        if state.damping > _MOST_DAMPING:
+        if state.damping > _MAX_DAMPING:
             break
-        if is_old:
-            found, is_old = _normal_equations(surrogate, points, ranks), False
-        change, foreseen = _solution(found, state.damping, ranks)
+        if is_outdated:
+            equations, is_outdated = _normal_equations(surrogate, points, ranks), False
+        change, predicted = _solution(equations, state.damping, ranks)
         vector_to_parameters(weights + change, surrogate.parameters())
-        reached = _loss(surrogate, points, ranks)
-        gain = (found.loss - reached) / foreseen if foreseen > 0 else -1.0
-        if reached < found.loss and gain > 0:
-            weights, is_old, growth = weights + change, True, 2.0
+        trial_loss = _loss(surrogate, points, ranks)
+        gain = (equations.loss - trial_loss) / predicted if predicted > 0 else -1.0
+        if trial_loss < equations.loss and gain > 0:
+            weights, is_outdated, growth = weights + change, True, 2.0
             state.damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
         else:
             state.damping *= growth
             growth *= 2
     vector_to_parameters(weights, surrogate.parameters())
-    state.damping = min(state.damping, _MOST_DAMPING)
-    count_step(state, norm)
+    state.damping = min(state.damping, _MAX_DAMPING)
+    state.count_step(norm)
     return loss, norm
 
 
 @dataclass(frozen=True)
 class _NormalEquations:
-    """The `matrix` JᵀJ (P, P), the `gradient` Jᵀr (P,) and the `loss` r², each a mean over the residuals."""
+    """The matrix JᵀJ (P, P), the gradient Jᵀr (P,) and the loss r², each a mean over the residuals."""
 
     matrix: torch.Tensor
     gradient: torch.Tensor
@@ -99,7 +117,7 @@ class _NormalEquations:
 
 
 class _Residuals(nn.Module):
-    """The residuals of a surrogate as its forward."""
+    """A module whose forward computes the residuals of a surrogate."""
 
     def __init__(self, surrogate: LeastSquares):
         super().__init__()
@@ -112,23 +130,23 @@ class _Residuals(nn.Module):
 def _normal_equations(
     surrogate: LeastSquares, points: list[Mapping[str, torch.Tensor]], ranks: Ranks
 ) -> _NormalEquations:
-    """Those of the rows of all ranks."""
+    """Return the normal equations of the residuals of all ranks."""
     module = _Residuals(surrogate)
     weights = {name: weight.detach() for name, weight in module.named_parameters()}
     size = sum(weight.numel() for weight in weights.values())
-    # JᵀJ, Jᵀr and r² in one message: the residuals are one more column.
+    # The residuals are one more column of J, so that one message holds JᵀJ, Jᵀr and r².
     total = next(iter(weights.values())).new_zeros(size + 1, size + 1)
     count = 0
 
-    def of_row(weights: dict[str, torch.Tensor], row: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        alone = {name: value[None] for name, value in row.items()}
-        return cast(torch.Tensor, functional_call(module, weights, (alone,)))[0]
+    def row_residuals(weights: dict[str, torch.Tensor], row: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        batch_of_one = {name: value[None] for name, value in row.items()}
+        return cast(torch.Tensor, functional_call(module, weights, (batch_of_one,)))[0]
 
     for part in points:
         for rows in _chunks(part, size):
             residuals = functional_call(module, weights, (rows,))
-            slopes = vmap(jacrev(of_row), in_dims=(None, 0))(weights, rows)
-            columns = [slope.reshape(residuals.numel(), -1) for slope in slopes.values()]
+            derivatives = vmap(jacrev(row_residuals), in_dims=(None, 0))(weights, rows)
+            columns = [part.reshape(residuals.numel(), -1) for part in derivatives.values()]
             jacobian = torch.cat([*columns, residuals.reshape(-1, 1)], dim=1)
             total += _gram(jacobian)
             count += len(jacobian)
@@ -137,7 +155,7 @@ def _normal_equations(
 
 
 def _gram(rows: torch.Tensor) -> torch.Tensor:
-    """rowsᵀ rows. NumPy sees that it is symmetric and computes half of it, in half of PyTorch's time."""
+    """Return rowsᵀ rows. NumPy computes half of the symmetric product, in half of PyTorch's time."""
     if rows.device.type != "cpu":
         return rows.T @ rows
     values = rows.numpy()
@@ -145,30 +163,31 @@ def _gram(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _chunks(points: Mapping[str, torch.Tensor], num_weights: int) -> Iterator[dict[str, torch.Tensor]]:
-    """Rows whose derivatives take little memory, one lot after the other."""
-    at_once = max(1, _ROOM_FOR_ROWS // (8 * num_weights))
-    split = {name: torch.split(values, at_once) for name, values in points.items()}
-    return (dict(zip(split, lot, strict=True)) for lot in zip(*split.values(), strict=True))
+    """Yield groups of rows whose derivatives fit into `_JACOBIAN_BYTES`."""
+    num_rows = max(1, _JACOBIAN_BYTES // (8 * num_weights))
+    chunks = {name: torch.split(values, num_rows) for name, values in points.items()}
+    return (dict(zip(chunks, chunk, strict=True)) for chunk in zip(*chunks.values(), strict=True))
 
 
-def _solution(found: _NormalEquations, damping: float, ranks: Ranks) -> tuple[torch.Tensor, float]:
-    """The change of the weights (P,), rank 0's, whatever the others' processors make of it; and by how much
-    the linear model says that the loss falls with it.
+def _solution(equations: _NormalEquations, damping: float, ranks: Ranks) -> tuple[torch.Tensor, float]:
+    """Return the change of the weights (P,), and the decrease of the loss that the linear model predicts.
+
+    Every rank gets the change that rank 0 computes, even if their processors round differently.
     """
-    damped = found.matrix.clone()
+    damped = equations.matrix.clone()
     added = damping * damped.diagonal().max()
     damped.diagonal().add_(added)
     factor, failed = torch.linalg.cholesky_ex(damped)
-    change = -torch.cholesky_solve(found.gradient[:, None], factor)[:, 0]
-    # Where rounding leaves no positive matrix, no change: the trial fails and damping rises.
+    change = -torch.cholesky_solve(equations.gradient[:, None], factor)[:, 0]
+    # If round-off makes the matrix indefinite, the change is 0: the trial fails and the damping rises.
     change = torch.zeros_like(change) if failed.item() else change
     change = ranks.sum(change if ranks.is_first else torch.zeros_like(change))
-    # -2 g·δ - δᵀJᵀJδ, by the equations that δ solves.
-    return change, float(added * (change @ change) - found.gradient @ change)
+    # Equal to -2 g·δ - δᵀJᵀJδ, because δ solves the damped equations.
+    return change, float(added * (change @ change) - equations.gradient @ change)
 
 
 def _loss(surrogate: LeastSquares, points: list[Mapping[str, torch.Tensor]], ranks: Ranks) -> float:
-    """The mean square of the residuals of all ranks; infinite where it is no number."""
+    """Return the mean square of the residuals of all ranks, or infinity if it is not finite."""
     with torch.no_grad():
         means = [surrogate.residuals(part).square().mean().item() for part in points]
     loss = sum(ranks.gather(sum(means) / len(means))) / ranks.size

@@ -1,0 +1,40 @@
+"""The micro-batches of one step on one rank, loaded and augmented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.training.batches.augment import with_noise, with_random
+from pipeline.training.batches.loader import DeviceLoader
+from pipeline.training.batches.order import BatchOrder
+from surrogates.contract import Batch, Surrogate
+
+
+@dataclass(frozen=True)
+class MicroBatches:
+    """The micro-batches from which this rank computes a step's gradient; each iteration loads them again.
+
+    Attributes:
+        loader: source of the windows.
+        order: windows of each step.
+        step: number of the step, from 0.
+        surrogate: model that is trained.
+        noise: `training.noise`.
+        seed: root seed of the run.
+    """
+
+    loader: DeviceLoader
+    order: BatchOrder
+    step: int
+    surrogate: Surrogate
+    noise: float
+    seed: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        seed, step = self.seed, self.step
+        problem, num_random = self.surrogate.problem, self.surrogate.num_random
+        for places, windows in self.order.micro_batches(step):
+            batch = self.loader.take(windows)
+            batch = with_noise(batch, problem, self.noise, seed=seed, step=step, places=places)
+            yield with_random(batch, num_random, seed=seed, step=step, places=places)

@@ -1,0 +1,103 @@
+"""The training of one model in its folder, from an empty or interrupted folder to `model.safetensors`."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import torch
+
+from pipeline.parallel.ranks import Ranks
+from pipeline.parallel.stopping import StopRequest
+from pipeline.training.ensemble import Report
+from pipeline.training.loop import DeviceChecks, train
+from pipeline.training.model_folder import prepare
+from pipeline.training.task import TrainingIdentity, TrainingTask, origin
+from simsurrogate.files import writable_folder, write_whole
+from surrogates import store
+
+
+class RecordEntries(DeviceChecks, total=False):
+    """The entries of a training in the run record.
+
+    `skipped` is true if the model was complete before; `skipped_steps` are steps whose gradient was not
+    finite; `valid_error` is the smallest rollout error on the valid split.
+    """
+
+    skipped: bool
+    skipped_steps: list[int]
+    valid_error: float
+
+
+def fit(
+    task: TrainingTask,
+    folder: Path,
+    identity: TrainingIdentity,
+    *,
+    seed: int,
+    ranks: Ranks,
+    report: Report,
+    request: StopRequest,
+) -> tuple[int, RecordEntries]:
+    """Train and save a model in a folder, unless it is complete there.
+
+    Args:
+        task: surrogate, options and data set.
+        folder: folder of the model.
+        identity: options that determine the weights, including the number of an ensemble's member.
+        seed: seed of the initial weights and of the batches.
+        ranks: ranks that train this model.
+        report: receiver of the progress.
+        request: stop request of this rank.
+
+    Returns:
+        The optimiser steps done, and entries for the run record.
+
+    Raises:
+        UserError: see `prepare` and `pipeline.training.loop.train`.
+    """
+    steps = task.training.total_steps
+    is_complete = ranks.is_first and prepare(folder, identity, task.start_anew)
+    if ranks.broadcast(is_complete):
+        return steps, report_complete(folder, ranks)
+    if ranks.is_first:
+        writable_folder(folder / "checkpoints")
+    torch.manual_seed(seed)
+    surrogate = task.build_surrogate()
+    state, checks = train(
+        surrogate,
+        task.dataset,
+        options=task.training,
+        seed=seed,
+        ranks=ranks,
+        folder=folder,
+        configuration=identity,
+        report=report,
+        request=request,
+    )
+    entries: RecordEntries = {**checks}
+    if state.step < steps or not ranks.is_first:
+        return state.step, entries
+    surrogate.load_state_dict(state.best_weights)
+    draw_curves(folder)
+    metadata = {**origin(identity), "valid_error": state.best_error, "step": state.best_step}
+    store.save(folder, surrogate, task.surrogate, task.surrogate_options, metadata)
+    print(f"{folder}: valid rollout error {state.best_error:.3e} (step {state.best_step})", flush=True)
+    return state.step, {**entries, "valid_error": state.best_error, "skipped_steps": state.skipped}
+
+
+def report_complete(folder: Path, ranks: Ranks) -> RecordEntries:
+    """Print that the model is complete, and return the entry for the run record."""
+    if ranks.is_first:
+        print(f"{folder} holds the trained model of this configuration already", flush=True)
+    return {"skipped": True}
+
+
+def draw_curves(folder: Path) -> None:
+    """Write `curves.png`, the losses and errors of log.csv over the steps."""
+    # Imported here because matplotlib takes as long to import as a small model to train.
+    from pipeline.plots.curves import draw_training, read_log
+
+    picture = io.BytesIO()
+    draw_training(read_log(folder / "log.csv")).savefig(picture, format="png", dpi=150)
+    write_whole(folder / "curves.png", picture.getvalue())

@@ -1,0 +1,116 @@
+"""The description of one training: surrogate, options, data and seed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+from pipeline.config.build import Options, constructor_arguments, surrogate_type, user_file
+from pipeline.config.settings import Settings, Training
+from pipeline.data.dataset import Dataset
+from pipeline.problem import problem_for
+from pipeline.training.device import precision
+from surrogates import store
+from surrogates.contract import Surrogate, surrogate_class
+
+#: Options of `training` that do not change the trained weights.
+_WITHOUT_EFFECT = {"max_skipped_steps", "checkpoint_every", "keep_checkpoints", "device", "tensorboard"}
+
+
+class TrainingIdentity(TypedDict):
+    """The options that determine the trained weights; checkpoints and `model.json` hold them.
+
+    `dataset` is the identity of the data set. `ensemble` is true for an ensemble and its members, and `member`
+    is the number of a member.
+    """
+
+    surrogate: dict[str, object]
+    training: dict[str, object]
+    seed: int
+    dataset: str
+    ensemble: NotRequired[bool]
+    member: NotRequired[int]
+
+
+class Origin(TypedDict):
+    """The origin of a model, for `model.json`: its identity and the versions of the packages."""
+
+    configuration: TrainingIdentity
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """A surrogate, its options and the data set to train it on.
+
+    Attributes:
+        surrogate: name of the surrogate.
+        surrogate_path: the user's file that holds the surrogate's class, or None.
+        surrogate_options: keyword arguments of the surrogate's class.
+        solver: section `solver` of the settings.
+        training: settings of `training`.
+        seed: root seed of the run.
+        dataset: validated data set.
+        start_anew: whether a model of another configuration is deleted.
+    """
+
+    surrogate: str
+    surrogate_path: Path | None
+    surrogate_options: Mapping[str, object]
+    solver: Options
+    training: Training
+    seed: int
+    dataset: Dataset
+    start_anew: bool
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> TrainingTask:
+        """Return the task of a run.
+
+        Raises:
+            UserError: the data set is missing or not validated, or an option of the surrogate is wrong.
+        """
+        dataset = Dataset.open(settings.dataset)
+        constructor = surrogate_type(settings.surrogate)
+        return cls(
+            surrogate=str(settings.surrogate["name"]),
+            surrogate_path=user_file(settings.surrogate),
+            surrogate_options=constructor_arguments(
+                constructor, settings.surrogate, "surrogate", given=("problem",)
+            ),
+            solver=settings.solver,
+            training=settings.training,
+            seed=settings.seed,
+            dataset=dataset,
+            start_anew=settings.start_anew,
+        )
+
+    @property
+    def identity(self) -> TrainingIdentity:
+        """The options that determine the trained weights."""
+        return {
+            "surrogate": {"name": self.surrogate, **self.surrogate_options},
+            "training": self.training.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+            "seed": self.seed,
+            "dataset": self.dataset.identity,
+        }
+
+    def build_surrogate(self) -> Surrogate:
+        """Return the surrogate with initial weights from PyTorch's random generator.
+
+        Raises:
+            UserError: the surrogate does not fit the data set, or its options do not fit the problem.
+        """
+        constructor = surrogate_class(self.surrogate, self.surrogate_path)
+        problem = problem_for(self.dataset, constructor, self.solver)
+        dtype = precision.weights(self.training.precision)
+        return store.build(self.surrogate, self.surrogate_options, problem, dtype, self.surrogate_path)
+
+
+def origin(identity: TrainingIdentity) -> Origin:
+    """Return the origin of a model that is trained now."""
+    versions = {package: importlib.metadata.version(package) for package in ("simsurrogate", "torch")}
+    return {"configuration": identity, "versions": versions}
