@@ -27,8 +27,8 @@ from pipeline.parallel.ranks import Ranks, init_ranks
 from pipeline.problem import expected_problem
 from pipeline.training.device import precision
 from pipeline.training.device.malloc import keep_freed_memory
-from pipeline.training.step import Model, shared, update
-from pipeline.training.train_state import State
+from pipeline.training.step import Model, data_parallel, train_step
+from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Problem, surrogate_class
 from tests.support.launching import MPIRUN, environment
@@ -57,7 +57,7 @@ def main() -> None:
 def on_ranks() -> None:
     """Run by mpirun on two ranks; the first prints the rows as JSON."""
     keep_freed_memory()
-    with init_ranks("cpu", Path.cwd()) as ranks, precision.fast_products(ranks.device) as products:
+    with init_ranks("cpu", Path.cwd()) as ranks, precision.fast_matmul(ranks.device) as products:
         rows = [_compare(name, ranks) | {"float32 products": products} for name in SIZES]
         if ranks.is_first:
             print(json.dumps(rows))
@@ -106,8 +106,8 @@ class _Run:
     def __init__(self, problem: Problem, options: dict, training: Training, ranks: Ranks, batch: Batch):
         torch.manual_seed(0)
         self.surrogate = store.build("fno", options, problem, "float32")
-        self.state = State(self.surrogate, torch.optim.AdamW(self.surrogate.parameters(), fused=True))
-        self.model: Model = shared(self.surrogate, ranks)
+        self.state = TrainState(self.surrogate, torch.optim.AdamW(self.surrogate.parameters(), fused=True))
+        self.model: Model = data_parallel(self.surrogate, ranks)
         self.training, self.ranks, self.batch = training, ranks, batch
 
     def seconds(self) -> float:
@@ -115,7 +115,7 @@ class _Run:
         start = time.perf_counter()
         for _ in range(STEPS):
             stops = self.ranks.any_async(False)
-            update(self.model, [self.batch], self.state, self.training)
+            train_step(self.model, [self.batch], self.state, self.training)
             stops()
         return (time.perf_counter() - start) / STEPS
 

@@ -38,10 +38,10 @@ import surrogates
 from benchmarks.measuring import keep, medians_apart
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_of
-from pipeline.training.batches.loader import Reader
-from pipeline.training.batches.order import Batches
+from pipeline.training.batches.loader import DeviceLoader
+from pipeline.training.batches.order import BatchOrder
 from pipeline.training.device.malloc import keep_freed_memory
-from pipeline.training.device.precision import fast_products
+from pipeline.training.device.precision import fast_matmul
 from surrogates import store
 from surrogates.autoregressive import AutoregressiveSurrogate
 from surrogates.contract import Batch, Problem, Surrogate
@@ -145,7 +145,7 @@ def _step(path: Path, name: str) -> Callable[[], object]:
     problem = problem_of(dataset)
     if name == "ours":
         keep_freed_memory()
-        with fast_products(torch.device("cpu")) as way:
+        with fast_matmul(torch.device("cpu")) as way:
             pass
         torch.set_float32_matmul_precision(way)
         options = yaml.safe_load((Path(configs.__path__[0]) / "surrogate" / "fno.yaml").read_text())
@@ -154,7 +154,7 @@ def _step(path: Path, name: str) -> Callable[[], object]:
     else:
         model = _Theirs(problem, PEERS[name])
         optimiser = PEERS[name].optimiser(model.parameters(), lr=1e-4)
-    windows = Reader(dataset, 2, torch.empty(0)).take(np.arange(BATCH))
+    windows = DeviceLoader(dataset, 2, torch.empty(0)).take(np.arange(BATCH))
 
     def step() -> None:
         optimiser.zero_grad()
@@ -174,8 +174,8 @@ def _ours(run: Path, dataset: Dataset, seconds: float) -> dict[str, object]:
 def _trained(peer: Peer, dataset: Dataset, steps: int) -> Surrogate:
     torch.manual_seed(0)
     model = _Theirs(problem_of(dataset), peer)
-    reader = Reader(dataset, 2, next(model.parameters()))
-    batches = Batches(len(reader), BATCH, 0, 0, 1)
+    reader = DeviceLoader(dataset, 2, next(model.parameters()))
+    batches = BatchOrder(len(reader), BATCH, 0, 0, 1)
     optimiser = peer.optimiser(model.parameters(), lr=peer.learning_rate, weight_decay=peer.weight_decay)
     for step in range(steps):
         for group in optimiser.param_groups:

@@ -25,7 +25,7 @@ from torch import nn
 
 from benchmarks.measuring import keep, medians_apart
 from pipeline.training.device.malloc import keep_freed_memory
-from pipeline.training.device.precision import fast_products
+from pipeline.training.device.precision import fast_matmul
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
 from surrogates.networks.spectral_convolution import TruncatedFourier
@@ -147,7 +147,7 @@ def our_step(model: nn.Module) -> Run:
     windows = batch()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
 
-    with fast_products(torch.device("cpu")) as way:
+    with fast_matmul(torch.device("cpu")) as way:
         pass
 
     def run() -> None:

@@ -27,7 +27,7 @@ from benchmarks.training import errors, fitted, made
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.batches.augment import with_random
 from pipeline.training.optim.levenberg_marquardt import levenberg_marquardt
-from pipeline.training.train_state import State
+from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
 from surrogates.pinn import PINN
@@ -117,7 +117,7 @@ def _error_of_front(points: int, candidates: int, iterations: int, seed: int) ->
         "training.precision=float64",
         f"training.finish={{method: levenberg_marquardt, steps: 20, iterations: {iterations}}}",
     ).training
-    state = State(surrogate, torch.optim.AdamW(surrogate.parameters()))
+    state = TrainState(surrogate, torch.optim.AdamW(surrogate.parameters()))
     alone = Ranks(0, 1, torch.device("cpu"), {"here": 1})
     for step in range(given.finish.steps):
         window: Any = {"state": torch.zeros(1, 1, dtype=torch.float64)}

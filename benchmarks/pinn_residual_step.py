@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.measuring import keep, medians_apart
 from pipeline.training.device.malloc import keep_freed_memory
-from pipeline.training.device.precision import fast_products
+from pipeline.training.device.precision import fast_matmul
 from surrogates import store
 from surrogates.contract import Problem, Statistics
 from surrogates.pinn import PINN
@@ -84,7 +84,7 @@ def _our_run(compiled: bool) -> Run:
 
 def _way() -> str:
     """How the train stage multiplies on this machine."""
-    with fast_products(torch.device("cpu")) as way:
+    with fast_matmul(torch.device("cpu")) as way:
         return way
 
 

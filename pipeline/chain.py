@@ -105,18 +105,18 @@ def check(settings: Settings) -> None:
 def _check_batch(settings: Settings) -> None:
     """Raises UserError where the ranks of a model cannot share the batch, or a rank its share by parts."""
     from pipeline.training import ensemble
-    from pipeline.training.batches.order import Batches
+    from pipeline.training.batches.order import BatchOrder
 
     training, ranks = settings.training, settings.launcher.ranks["train"]
     if settings.ensemble > 1:
         ensemble.check_ranks(settings.ensemble, training.batch_size, ranks)
-    Batches(
+    BatchOrder(
         1,
         training.batch_size,
         settings.seed,
         0,
         ranks // math.gcd(settings.ensemble, ranks),
-        num_parts=training.gradient_accumulation_steps,
+        num_micro_batches=training.gradient_accumulation_steps,
     )
 
 

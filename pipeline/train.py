@@ -17,7 +17,8 @@ from pipeline.training import ensemble
 from pipeline.training.device import precision
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.ensemble import Report
-from pipeline.training.fit import RecordEntries, fit, report_complete
+from pipeline.training.fit import fit, report_complete
+from pipeline.training.loop import RecordEntries
 from pipeline.training.model_folder import prepare, steps_done
 from pipeline.training.task import TrainingIdentity, TrainingTask, origin
 from pipeline.training.validation import rollout_error
@@ -55,12 +56,13 @@ def run(settings: Settings) -> None:
             lock.held(_lock(settings)) if ranks.is_first else nullcontext(),
         ):
             metadata.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=products)
+            folder, report = settings.model_folder, metadata.progress
             if is_ensemble:
                 outcome = _train_ensemble(
-                    task, settings.model_folder, settings.ensemble, ranks, metadata.progress, request
+                    task, folder, count=settings.ensemble, ranks=ranks, report=report, request=request
                 )
             else:
-                outcome = _train_one(task, settings.model_folder, ranks, metadata.progress, request)
+                outcome = _train_one(task, folder, ranks=ranks, report=report, request=request)
             core_seconds = sum(ranks.gather(time.process_time() - begin))
             metadata.update(outcome.entries, core_seconds=round(core_seconds, 2))
         # Raised after the ranks have left their group: its threads must end before the interpreter does.
@@ -73,7 +75,7 @@ def run(settings: Settings) -> None:
 
 
 def _train_one(
-    task: TrainingTask, folder: Path, ranks: Ranks, report: Report, request: StopRequest
+    task: TrainingTask, folder: Path, *, ranks: Ranks, report: Report, request: StopRequest
 ) -> _Outcome:
     """Train and save one model, on all ranks."""
     steps, entries = fit(
@@ -83,7 +85,7 @@ def _train_one(
 
 
 def _train_ensemble(
-    task: TrainingTask, folder: Path, count: int, ranks: Ranks, report: Report, request: StopRequest
+    task: TrainingTask, folder: Path, *, count: int, ranks: Ranks, report: Report, request: StopRequest
 ) -> _Outcome:
     """Train and save the members of an ensemble, on all ranks, and save the ensemble."""
     ensemble.check_ranks(count, task.training.batch_size, ranks.size)
@@ -112,9 +114,7 @@ def _train_ensemble(
         return member_steps
 
     is_complete = (
-        ranks.is_first
-        and prepare(folder, identity, task.start_anew)
-        and store.num_members(folder) == count
+        ranks.is_first and prepare(folder, identity, task.start_anew) and store.num_members(folder) == count
     )
     if ranks.broadcast(is_complete):
         return _Outcome(total, total, report_complete(folder, ranks))

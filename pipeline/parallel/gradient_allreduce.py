@@ -14,10 +14,10 @@ from pipeline.parallel.rendezvous import TIMEOUT
 
 
 def mean_over_ranks(communicator: Any, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
-    """Return the mean of a bucket of gradients over an MPI communicator, as a hook of DistributedDataParallel.
+    """Return the mean of a bucket of gradients over an MPI communicator; a hook of DistributedDataParallel.
 
-    Each rank divides its gradients before they are summed, as gloo does; two ranks get the same bits from both
-    libraries. MPI would wait forever for a rank that hangs; this process ends after `TIMEOUT`, and its
+    Each rank divides its gradients before they are summed, as gloo does; two ranks get the same bits from
+    both libraries. MPI would wait forever for a rank that hangs; this process ends after `TIMEOUT`, and its
     launcher then ends the others.
     """
     from mpi4py import MPI

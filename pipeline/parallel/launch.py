@@ -73,14 +73,14 @@ def world() -> MPI.Intracomm:
         library = MPI.Get_library_version().split("\n")[0].strip("\x00 ")
         raise UserError(
             f"{launch.launcher} started {launch.size} ranks, but MPI ({library}) sees a world of "
-            f"{communicator.size}. Both numbers must be equal, or each rank would do all the work. Start with "
-            "the mpirun of this MPI library, or install mpi4py for the MPI of this launcher"
+            f"{communicator.size}. Both numbers must be equal, or each rank would do all the work. Start "
+            "with the mpirun of this MPI library, or install mpi4py for the MPI of this launcher"
         )
     return communicator
 
 
 def _is_step(launcher: str) -> bool:
-    """Return whether the variables of a launcher belong to ranks; Slurm sets its own in batch scripts too."""
+    """Return whether the launcher has started ranks; Slurm sets its variables in batch scripts too."""
     return launcher != "srun" or int(os.environ.get("SLURM_STEP_ID") or _FIRST_SPECIAL) < _FIRST_SPECIAL
 
 

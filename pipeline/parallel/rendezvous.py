@@ -39,9 +39,9 @@ def join_group(process: Launch, device: torch.device, folder: Path) -> None:
         )
     except (dist.DistError, RuntimeError) as error:
         raise UserError(
-            f"rank {process.rank} of {process.size}, started by {process.launcher}, does not reach the other "
-            f"ranks within {_RENDEZVOUS_TIMEOUT} ({error}). All ranks must start together, see one run folder "
-            "and be able to open a TCP connection to rank 0. Start the stage again"
+            f"rank {process.rank} of {process.size}, started by {process.launcher}, does not reach the "
+            f"others within {_RENDEZVOUS_TIMEOUT}: {error}. All ranks must start together, see the same run "
+            "folder and reach rank 0 by TCP. Start the stage again"
         ) from error
 
 
@@ -81,9 +81,7 @@ def _store_by_file(process: Launch, folder: Path) -> Store:
         while (num_arrived := store.add("arrived", 0) + 1) < process.size:
             if time.monotonic() > deadline:
                 path.unlink()
-                raise RuntimeError(
-                    f"{num_arrived} of {process.size} ranks came to {host}, port {store.port}"
-                )
+                raise RuntimeError(f"{num_arrived} of {process.size} ranks came to {host}, port {store.port}")
             time.sleep(0.1)
         path.unlink()
         return store

@@ -1,7 +1,7 @@
-"""Checkpoints of a training run, one safetensors file each, which appears under its name only when whole.
+"""Checkpoints of a training run: one safetensors file each, which appears under its name only when whole.
 
-The header of the file holds the metadata and a checksum over the metadata and every tensor. Nothing that is read
-from a checkpoint is executed.
+The header of the file holds the metadata and a checksum over the metadata and every tensor. Nothing that is
+read from a checkpoint is executed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
 import safetensors
 import safetensors.torch
 import torch
@@ -31,7 +32,7 @@ class Checkpoint:
 
     Attributes:
         step: optimiser steps done.
-        configuration: options that determine the result; a run with other options must not continue from here.
+        configuration: options that determine the result; a run with other options cannot continue from here.
         metadata: plain data of the training state.
         tensors: weights and optimiser state, by name.
     """

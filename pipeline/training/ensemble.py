@@ -1,7 +1,7 @@
 """Training of the members of an ensemble, side by side by groups of ranks.
 
-The number of groups is the greatest common divisor of members and ranks, so all groups have equally many ranks.
-A group takes the next member when it has finished one.
+The number of groups is the greatest common divisor of members and ranks, so all groups have equally many
+ranks. A group takes the next member when it has finished one.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def check_ranks(count: int, batch_size: int, size: int) -> None:
         legal = [str(other) for other in range(1, 2 * size + 1) if batch_size % group_size(other) == 0]
         raise UserError(
             f"ensemble={count} on {size} ranks: {math.gcd(count, size)} members at a time, each on "
-            f"{group_size(size)} ranks, which cannot share training.batch_size={batch_size}. The batch must be "
-            f"a multiple of the ranks of a member. Start {', '.join(legal)} ranks"
+            f"{group_size(size)} ranks, which cannot share training.batch_size={batch_size}. The batch must "
+            f"be a multiple of the ranks of a member. Start with one of {', '.join(legal)} ranks"
         )
 
 
@@ -74,8 +74,8 @@ def train_all(
 ) -> None:
     """Train all members of an ensemble; all ranks return together.
 
-    A `request` to any rank stops all groups, each with a checkpoint. A member's step may take any time; within
-    a group the ranks wait for each other no longer than `TIMEOUT`.
+    A `request` to any rank stops all groups, each with a checkpoint. A member's step may take any time;
+    within a group the ranks wait for each other no longer than `TIMEOUT`.
 
     Args:
         train: function that trains one member; a complete member costs nothing.

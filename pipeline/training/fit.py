@@ -10,23 +10,11 @@ import torch
 from pipeline.parallel.ranks import Ranks
 from pipeline.parallel.stopping import StopRequest
 from pipeline.training.ensemble import Report
-from pipeline.training.loop import DeviceChecks, train
+from pipeline.training.loop import RecordEntries, train
 from pipeline.training.model_folder import prepare
 from pipeline.training.task import TrainingIdentity, TrainingTask, origin
 from simsurrogate.files import writable_folder, write_whole
 from surrogates import store
-
-
-class RecordEntries(DeviceChecks, total=False):
-    """The entries of a training in the run record.
-
-    `skipped` is true if the model was complete before; `skipped_steps` are steps whose gradient was not
-    finite; `valid_error` is the smallest rollout error on the valid split.
-    """
-
-    skipped: bool
-    skipped_steps: list[int]
-    valid_error: float
 
 
 def fit(
@@ -64,7 +52,7 @@ def fit(
         writable_folder(folder / "checkpoints")
     torch.manual_seed(seed)
     surrogate = task.build_surrogate()
-    state, checks = train(
+    state, entries = train(
         surrogate,
         task.dataset,
         options=task.training,
@@ -75,7 +63,6 @@ def fit(
         report=report,
         request=request,
     )
-    entries: RecordEntries = {**checks}
     if state.step < steps or not ranks.is_first:
         return state.step, entries
     surrogate.load_state_dict(state.best_weights)
@@ -83,7 +70,8 @@ def fit(
     metadata = {**origin(identity), "valid_error": state.best_error, "step": state.best_step}
     store.save(folder, surrogate, task.surrogate, task.surrogate_options, metadata)
     print(f"{folder}: valid rollout error {state.best_error:.3e} (step {state.best_step})", flush=True)
-    return state.step, {**entries, "valid_error": state.best_error, "skipped_steps": state.skipped}
+    entries["valid_error"], entries["skipped_steps"] = state.best_error, state.skipped
+    return state.step, entries
 
 
 def report_complete(folder: Path, ranks: Ranks) -> RecordEntries:

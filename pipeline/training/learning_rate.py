@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step alone, so that a checkpoint need not hold a scheduler's state."""
+"""The learning rate as a function of the step alone; a checkpoint needs no state of a scheduler."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ class Log:
     """The log files of a model, equal to the rows of the training state at any time.
 
     Rows after the checkpoint from which a run resumes are removed, so the log of an interrupted run ends as
-    that of an undisturbed run. `timing.csv` holds what differs between runs: the mean time of a step since the
-    previous row, and the fraction of the time that steps waited for data. With `training.tensorboard` all
+    that of an undisturbed run. `timing.csv` holds what differs between runs: the mean time of a step since
+    the previous row, and the fraction of the time that steps waited for data. With `training.tensorboard` all
     these numbers also go to FOLDER/tensorboard.
 
     Args:
@@ -74,8 +74,8 @@ class Log:
         step_seconds = (time.monotonic() - self.begin) / (step - self.first_step)
         self.report(
             f"step {step:.0f}/{self.options.total_steps}: train loss {loss:.3e}, valid error {error:.3e}, "
-            f"{self.options.batch_size / step_seconds:.0f} samples/s ({data_seconds / seconds:.1%} waiting for "
-            f"data), {tqdm.format_interval((self.options.total_steps - step) * step_seconds)} left"
+            f"{self.options.batch_size / step_seconds:.0f} samples/s ({data_seconds / seconds:.1%} waiting "
+            f"for data), {tqdm.format_interval((self.options.total_steps - step) * step_seconds)} left"
         )
         if self.board is not None:
             named = [*zip(self.columns, rows[-1], strict=True), *zip(TIMING_COLUMNS, timing, strict=True)]

@@ -34,15 +34,20 @@ from pipeline.training.validation import rollout_error
 from surrogates.contract import Batch, Surrogate
 
 
-class DeviceChecks(TypedDict, total=False):
-    """The results of the checks before the first step, for the run record.
+class RecordEntries(TypedDict, total=False):
+    """The entries of a training in the run record.
 
-    `bfloat16_errors` are the relative errors of `loss` and `gradient` with `training.precision=bfloat16`;
-    `compiled` says whether the compiled forward is used, with `training.compile`.
+    `bfloat16_errors` are the relative errors of `loss` and `gradient` with `training.precision=bfloat16`.
+    `compiled` says whether the compiled forward is used, with `training.compile`. `skipped` is true if the
+    model was complete before. `skipped_steps` are the steps whose gradient was not finite. `valid_error` is
+    the smallest rollout error on the valid split.
     """
 
     bfloat16_errors: dict[str, float]
     compiled: bool
+    skipped: bool
+    skipped_steps: list[int]
+    valid_error: float
 
 
 def train(
@@ -56,7 +61,7 @@ def train(
     configuration: Mapping[str, object],
     report: Callable[[int, int, str], None],
     request: StopRequest,
-) -> tuple[TrainState, DeviceChecks]:
+) -> tuple[TrainState, RecordEntries]:
     """Train a surrogate to the end, from the newest intact checkpoint or from the start.
 
     The seed and the step determine the global batch, the learning rate and the random numbers of a step. An
@@ -76,7 +81,7 @@ def train(
 
     Returns:
         The final state, whose `best_weights` have the smallest rollout error on the valid split, and the
-        results of the checks for the run record.
+        results of the checks of precision and compilation.
 
     Raises:
         UserError: the batch does not fit the ranks; the device lacks the precision, or the precision is too
@@ -96,7 +101,7 @@ def train(
         num_micro_batches=options.gradient_accumulation_steps,
     )
     first = MicroBatches(loader, order, 0, surrogate, options.noise, seed)
-    forward, checks = _checked_forward(surrogate, first, options, ranks)
+    forward, entries = _checked_forward(surrogate, first, options, ranks)
     state = _initial_state(surrogate, options, folder, ranks)
     log = Log(folder, options, state) if ranks.is_first else None
     model = data_parallel(forward, ranks)
@@ -157,22 +162,22 @@ def train(
                 # The other ranks wait until rank 0 has written the checkpoint.
                 ranks.broadcast(None)
                 break
-    return state, checks
+    return state, entries
 
 
 def _checked_forward(
     surrogate: Surrogate, micro_batches: Iterable[Batch], options: Training, ranks: Ranks
-) -> tuple[torch.nn.Module, DeviceChecks]:
+) -> tuple[torch.nn.Module, RecordEntries]:
     """Return the forward to train, after a check of mixed precision and of the compiled forward."""
     forward: torch.nn.Module = surrogate
-    checks: DeviceChecks = {}
+    entries: RecordEntries = {}
     if options.precision == "bfloat16":
         batch = next(iter(micro_batches))
-        checks["bfloat16_errors"] = precision.check_mixed(surrogate, batch, options, ranks)
+        entries["bfloat16_errors"] = precision.check_mixed(surrogate, batch, options, ranks)
     if options.compile:
         forward = compiled(surrogate, next(iter(micro_batches)), options, ranks)
-        checks["compiled"] = forward is not surrogate
-    return forward, checks
+        entries["compiled"] = forward is not surrogate
+    return forward, entries
 
 
 def _initial_state(surrogate: Surrogate, options: Training, folder: Path, ranks: Ranks) -> TrainState:

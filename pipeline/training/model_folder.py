@@ -41,7 +41,7 @@ def prepare(folder: Path, configuration: Mapping[str, object], start_anew: bool)
 
 
 def steps_done(folder: Path, steps: int) -> int:
-    """Return the optimiser steps of a model: `steps` if it is complete, else those of its newest checkpoint."""
+    """Return the optimiser steps of a model: `steps` if complete, else those of its newest checkpoint."""
     if store.is_whole(folder):
         return steps
     existing = checkpoint.paths(folder / "checkpoints")

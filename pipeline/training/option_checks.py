@@ -17,8 +17,8 @@ def check(surrogate: Surrogate, options: Training) -> None:
     name = type(surrogate).__name__
     if options.noise and not surrogate.uses_initial_state:
         raise UserError(
-            f"training.noise={options.noise:g} perturbs the initial state of each window, and {name} does not "
-            "use the initial state. It would learn from wrong targets. Set training.noise=0"
+            f"training.noise={options.noise:g} perturbs the initial state of each window, and {name} does "
+            "not use the initial state. The noise would only disturb its targets. Set training.noise=0"
         )
     if options.precision == "bfloat16" and surrogate.physics_informed:
         raise UserError(

@@ -23,8 +23,8 @@ _WITHOUT_EFFECT = {"max_skipped_steps", "checkpoint_every", "keep_checkpoints", 
 class TrainingIdentity(TypedDict):
     """The options that determine the trained weights; checkpoints and `model.json` hold them.
 
-    `dataset` is the identity of the data set. `ensemble` is true for an ensemble and its members, and `member`
-    is the number of a member.
+    `dataset` is the identity of the data set. `ensemble` is true for an ensemble and its members; `member` is
+    the number of a member.
     """
 
     surrogate: dict[str, object]

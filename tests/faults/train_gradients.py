@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from pipeline.parallel.ranks import Ranks, init_ranks
-from pipeline.training.step import shared
+from pipeline.training.step import data_parallel
 from surrogates import store
 from surrogates.contract import Problem, surrogate_names
 from tests.support import problems
@@ -40,7 +40,7 @@ def gradients(
     whole = problems.batch(problem, BATCH, dtype=dtype, num_random=surrogate.num_random)
     share = BATCH // ranks.size
     mine = {key: value[ranks.rank * share : (ranks.rank + 1) * share] for key, value in whole.items()}
-    model = shared(surrogate, ranks)
+    model = data_parallel(surrogate, ranks)
     losses = model(mine)  # type: ignore[arg-type]
     torch.autograd.backward(torch.stack(list(losses.values())).sum())
     which = "-".join([name, *constraints])

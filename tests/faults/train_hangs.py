@@ -11,7 +11,7 @@ import torch
 
 from pipeline.parallel import gradient_allreduce
 from pipeline.parallel.ranks import init_ranks
-from pipeline.training.step import shared
+from pipeline.training.step import data_parallel
 from surrogates import store
 from tests.support import problems
 
@@ -20,7 +20,7 @@ if __name__ == "__main__":
     problem = problems.problem((20,), ("periodic",))
     with init_ranks("cpu", Path.cwd()) as ranks:
         surrogate = store.build("fno", problems.options("fno"), problem, "float32")
-        model = shared(surrogate, ranks)
+        model = data_parallel(surrogate, ranks)
         for step in range(1, 5):
             if step == 4 and ranks.rank == 1:
                 os.kill(os.getpid(), signal.SIGSTOP)

@@ -37,7 +37,7 @@ def disturbed(*arguments: Any) -> float:
 
 
 if __name__ == "__main__":
-    ensemble._TIME_TO_TELL = 0.0
+    ensemble._REPORT_SECONDS = 0.0
     if os.environ["RANK_1"] != "fails":
         ensemble.train_all, loop.rollout_error = impatient, disturbed
     cli.main(train.run)

@@ -12,7 +12,7 @@ import torch
 
 from pipeline.parallel.ranks import init_ranks
 from pipeline.training.optim.lbfgs import lbfgs
-from pipeline.training.train_state import State
+from pipeline.training.train_state import TrainState
 from surrogates import store
 from tests.support import problems
 from tests.support.training_cases import read
@@ -28,7 +28,7 @@ if __name__ == "__main__":
             torch.Tensor.dot = lambda self, other: 1.000001 * usual(self, other)  # type: ignore[method-assign]
         torch.manual_seed(0)
         surrogate = store.build("fno", problems.options("fno"), problem, "float64")
-        state = State(surrogate, torch.optim.AdamW(surrogate.parameters()))
+        state = TrainState(surrogate, torch.optim.AdamW(surrogate.parameters()))
         mine = [problems.batch(problem, 2 + ranks.rank, dtype=torch.float64)]
         lbfgs(surrogate, mine, state, read(FINISH, "training.precision=float64").training, ranks)
     weights = torch.nn.utils.parameters_to_vector(surrogate.parameters()).detach()

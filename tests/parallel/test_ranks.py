@@ -11,9 +11,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from pipeline.parallel.devices import compute_repeatably, each_has_a_device
 from pipeline.parallel.launch import Launch
-from pipeline.parallel.ranks import compute_repeatably, each_has_a_device
-from pipeline.training.batches.order import Batches
+from pipeline.training.batches.order import BatchOrder
 from surrogates.contract import surrogate_names
 from tests.faults.train_gradients import CONSTRAINED
 from tests.support.launching import mpi, run, succeeded
@@ -108,16 +108,18 @@ def test_srun_joins_its_ranks_by_a_file() -> None:
     script = f"(RANK_OF_STEP=1; {rank}) & RANK_OF_STEP=0; {rank}; wait"
     result = succeeded(run(["sh", "-c", script], timeout=120, **of_two_ranks()))
     assert sorted(result.stdout.splitlines()) == ["0 2 3 said_by_0 1", "1 2 3 said_by_0 1"]
-    assert not list(Path(tempfile.gettempdir()).glob(f".meeting-{os.getpid()}-*"))
+    assert not list(Path(tempfile.gettempdir()).glob(f".rendezvous-{os.getpid()}-*"))
 
 
 @pytest.mark.parametrize(
-    ("rank", "told"), [("0", "1 of 2 ranks came to 127.0.0.1"), ("1", "rank 0 did not write /tmp/.meeting-")]
+    ("rank", "told"),
+    [("0", "1 of 2 ranks came to 127.0.0.1"), ("1", "rank 0 did not write /tmp/.rendezvous-")],
 )
 def test_a_rank_that_nobody_meets_gives_up(rank: str, told: str) -> None:
     program = (
-        "from datetime import timedelta; from pathlib import Path; from pipeline.parallel import ranks;"
-        "ranks._RENDEZVOUS_TIMEOUT = timedelta(seconds=1);"
+        "from datetime import timedelta; from pathlib import Path;"
+        "from pipeline.parallel import ranks, rendezvous;"
+        "rendezvous._RENDEZVOUS_TIMEOUT = timedelta(seconds=1);"
         "ranks.init_ranks('cpu', Path('/tmp')).__enter__()"
     )
     result = run([sys.executable, "-c", program], timeout=60, SLURM_PROCID=rank, **of_two_ranks())
@@ -210,8 +212,8 @@ def test_cores_are_shared_by_the_ranks_of_a_machine() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6])
 def test_batches_do_not_depend_on_the_ranks(size: int) -> None:
-    alone = Batches(25, 12, seed=3, rank=0, size=1)
-    shared = [Batches(25, 12, seed=3, rank=rank, size=size) for rank in range(size)]
+    alone = BatchOrder(25, 12, seed=3, rank=0, size=1)
+    shared = [BatchOrder(25, 12, seed=3, rank=rank, size=size) for rank in range(size)]
     for step in (0, 1, 2, 17):
         parts = [batches.at(step).tolist() for batches in shared]
         assert {len(part) for part in parts} == {12 // size}
@@ -219,16 +221,16 @@ def test_batches_do_not_depend_on_the_ranks(size: int) -> None:
 
 
 def test_every_window_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
-    batches = Batches(10, 4, seed=0, rank=0, size=1)
+    batches = BatchOrder(10, 4, seed=0, rank=0, size=1)
     seen = [int(window) for step in range(5) for window in batches.at(step)]
     first, second = seen[:10], seen[10:]
     assert sorted(first) == sorted(second) == list(range(10))
     assert first != second
-    assert Batches(10, 4, seed=1, rank=0, size=1).at(0).tolist() != first[:4]
+    assert BatchOrder(10, 4, seed=1, rank=0, size=1).at(0).tolist() != first[:4]
 
 
 def test_a_batch_may_be_larger_than_the_data() -> None:
-    batch = Batches(3, 8, seed=0, rank=0, size=1).at(0).tolist()
+    batch = BatchOrder(3, 8, seed=0, rank=0, size=1).at(0).tolist()
     assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
 
 
@@ -236,6 +238,6 @@ def test_a_batch_that_does_not_fit_the_ranks_is_refused_with_the_legal_counts() 
     with pytest.raises(
         ValueError, match=r"batch_size=12 cannot be shared by 5 ranks.*1, 2, 3, 4, 6, 12 ranks"
     ):
-        Batches(25, 12, seed=0, rank=0, size=5)
+        BatchOrder(25, 12, seed=0, rank=0, size=5)
     with pytest.raises(ValueError, match="no window"):
-        Batches(0, 12, seed=0, rank=0, size=1)
+        BatchOrder(0, 12, seed=0, rank=0, size=1)

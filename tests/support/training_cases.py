@@ -54,7 +54,7 @@ def same(one: Path, two: Path) -> bool:
     last = [checkpoint.load(checkpoint.paths(folder / "checkpoints")[-1]) for folder in (one, two)]
     assert last[0].tensors.keys() == last[1].tensors.keys()
     return (
-        last[0].facts == last[1].facts
+        last[0].metadata == last[1].metadata
         and (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
         and (one / "log.csv").read_bytes() == (two / "log.csv").read_bytes()
         and all(torch.equal(tensor, last[1].tensors[name]) for name, tensor in last[0].tensors.items())

@@ -18,10 +18,10 @@ from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
 from pipeline.parallel import launch
 from pipeline.parallel.stopping import StoppedError
-from pipeline.problem import problem_of
-from pipeline.training import loop
+from pipeline.problem import problem_for, problem_of
+from pipeline.training import fit, loop
 from surrogates import store
-from surrogates.contract import LeastSquares, Problem, compatible_surrogates
+from surrogates.contract import LeastSquares, Problem, compatible_surrogates, surrogate_class
 from tests.support import problems
 from tests.support.training_cases import read
 
@@ -69,7 +69,7 @@ WAYS = {
 def main(folder: Path) -> None:
     size = launch.detect().size
     # Pictures would take most of the time.
-    train._draw_curves = lambda folder: None
+    fit.draw_curves = lambda folder: None
     trained: set[tuple[str, bool]] = set()
     for kind, options in DATASETS.items():
         data = f"dataset={folder / 'data' / kind}"
@@ -100,7 +100,7 @@ def main(folder: Path) -> None:
 
 def ways(name: str, dataset: Dataset) -> list[str]:
     """Those of `WAYS` that can train the surrogate."""
-    problem = train._problem(dataset, {"name": name}, {})
+    problem = problem_for(dataset, surrogate_class(name), {})
     surrogate = store.build(name, problems.options(name), problem, "float64")
     suits = {
         "levenberg_marquardt": isinstance(surrogate, LeastSquares),

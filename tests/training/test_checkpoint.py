@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_is_saved_is_loaded(folder: Path) -> None:
     loaded, saved = checkpoint.load(folder / "step-000000010.safetensors"), made(10)
-    assert (loaded.step, loaded.configuration, loaded.facts) == (10, CONFIGURATION, saved.facts)
+    assert (loaded.step, loaded.configuration, loaded.metadata) == (10, CONFIGURATION, saved.metadata)
     assert loaded.tensors.keys() == saved.tensors.keys()
     for name, tensor in saved.tensors.items():
         assert loaded.tensors[name].dtype == tensor.dtype

@@ -13,7 +13,7 @@ import torch
 
 from pipeline import train
 from pipeline.training import checkpoint
-from pipeline.training.batches.order import Batches
+from pipeline.training.batches.order import BatchOrder
 from surrogates.fno import FNO
 from tests.support.launching import mpi, run, stage, succeeded
 from tests.support.training_cases import TINY, made_dataset, read, same, trained
@@ -55,9 +55,9 @@ def undisturbed(poisoned: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_steps_whose_gradient_is_not_finite_are_skipped_and_told(undisturbed: Path) -> None:
     last = checkpoint.load(checkpoint.paths(undisturbed / "checkpoints")[-1])
     # Of seven frames each trajectory has six windows; two of them hold the bad one.
-    batches = Batches(12 * 6, 4, seed=0, rank=0, size=1)
+    batches = BatchOrder(12 * 6, 4, seed=0, rank=0, size=1)
     expected = [step + 1 for step in range(30) if {32, 33} & set(batches.global_batch(step).tolist())]
-    skipped = last.facts["skipped"]
+    skipped = last.metadata["skipped"]
     assert skipped == expected
     assert len(skipped) > 1
     rows = log_of(undisturbed)
@@ -76,7 +76,7 @@ def test_a_run_with_skipped_steps_resumes_exactly(
     killed = mpi(ranks, "-m", "tests.faults.train_killed", *arguments)
     assert run(killed, KILL_AT_STEP="19").returncode != 0
     found = checkpoint.paths(tmp_path / "killed" / "models" / "fno" / "checkpoints")
-    assert checkpoint.load(found[-1]).facts["skipped"]
+    assert checkpoint.load(found[-1]).metadata["skipped"]
     succeeded(stage("train", *arguments, ranks=ranks))
     straight = tmp_path / "straight"
     if ranks > 1:

@@ -14,7 +14,7 @@ import surrogates
 from pipeline import chain
 from pipeline.training import checkpoint, option_checks
 from pipeline.training.batches.augment import with_noise
-from pipeline.training.batches.order import Batches
+from pipeline.training.batches.order import BatchOrder
 from pipeline.training.learning_rate import learning_rate
 from pipeline.training.optim.ema import moving_average
 from surrogates import store
@@ -79,19 +79,19 @@ def test_accumulated_gradients_train_what_the_whole_batch_trains(dataset: Path, 
 
 def test_ranks_exchange_gradients_once_a_step() -> None:
     """Four parts a step, over three steps."""
-    lines = succeeded(run(mpi(2, "-m", "tests.faults.train_exchanges"))).stdout.splitlines()
+    lines = succeeded(run(mpi(2, "-m", "tests.faults.train_allreduces"))).stdout.splitlines()
     assert lines == ["3 exchanges", "3 exchanges"]
 
 
 def test_parts_that_do_not_divide_a_share_are_refused() -> None:
     with pytest.raises(ValueError, match=r"8 windows on each of 2 ranks.*steps=3.*one of 1, 2, 4, 8"):
-        Batches(25, 16, seed=0, rank=0, size=2, num_parts=3)
+        BatchOrder(25, 16, seed=0, rank=0, size=2, num_micro_batches=3)
 
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_parts_make_up_the_share_of_a_rank(size: int) -> None:
-    batches = [Batches(25, 12, seed=3, rank=rank, size=size, num_parts=3) for rank in range(size)]
-    parts = [part for each in batches for part in each.parts(4)]
+    batches = [BatchOrder(25, 12, seed=3, rank=rank, size=size, num_micro_batches=3) for rank in range(size)]
+    parts = [part for each in batches for part in each.micro_batches(4)]
     assert [len(places) for places, _ in parts] == [12 // size // 3] * (3 * size)
     assert np.concatenate([places for places, _ in parts]).tolist() == list(range(12))
     assert np.concatenate([windows for _, windows in parts]).tolist() == batches[0].global_batch(4).tolist()

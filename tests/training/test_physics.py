@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import train
 from pipeline.data.dataset import Dataset
-from pipeline.problem import problem_of
+from pipeline.problem import problem_for, problem_of
 from pipeline.training.batches.augment import with_random
 from surrogates.contract import Problem
 from surrogates.fno import FNO
@@ -52,11 +51,11 @@ def test_only_a_surrogate_that_asks_for_it_is_given_the_equation(
         "solver.diffusivity.kind=constant",
     )
     dataset = Dataset.open(made_dataset(tmp_path, *harmonics))
-    plain = train._problem(dataset, {"name": "fno"}, {})
+    plain = problem_for(dataset, FNO, {})
     assert plain.spec.parametric
     assert (plain.residual, plain.initial_condition) == (None, None)
     monkeypatch.setattr(FNO, "physics_informed", True)
-    informed = train._problem(dataset, {"name": "fno"}, {})
+    informed = problem_for(dataset, FNO, {})
     assert informed == plain == problem_of(dataset)
     assert Problem.from_json(informed.to_json()) == plain
     assert informed.residual is not None

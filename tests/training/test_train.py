@@ -26,7 +26,7 @@ from pipeline.parallel.stopping import StoppedError
 from pipeline.training import checkpoint, loop
 from pipeline.training.device import precision
 from pipeline.training.step import Model
-from pipeline.training.train_state import State
+from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch
 from tests.support import problems
@@ -118,10 +118,10 @@ def test_losses_of_a_stopped_run_count_once(
     dataset: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped at step 13, resumed, ended at step 18 by an error, and resumed from step 15."""
-    usual, disturbances = loop.update, {12, 18}
+    usual, disturbances = loop.train_step, {12, 18}
 
     def disturbed(
-        model: Model, parts: Iterable[Batch], state: State, options: Training
+        model: Model, parts: Iterable[Batch], state: TrainState, options: Training
     ) -> tuple[float, float]:
         found = usual(model, parts, state, options)
         if state.step in disturbances:
@@ -131,7 +131,7 @@ def test_losses_of_a_stopped_run_count_once(
             os.kill(os.getpid(), signal.SIGUSR1)
         return found
 
-    monkeypatch.setattr(loop, "update", disturbed)
+    monkeypatch.setattr(loop, "train_step", disturbed)
     with pytest.raises(StoppedError, match="step 13 of 30"):
         trained(tmp_path, dataset)
     with pytest.raises(RuntimeError, match="power"):
@@ -344,10 +344,10 @@ def test_tensorboard_gets_the_rows_of_the_log(dataset: Path, tmp_path: Path) -> 
 def test_weights_that_diverge_are_the_best_only_until_others_do_not(first: float) -> None:
     problem = problems.problem((20,), ("periodic",))
     surrogate = store.build("fno", problems.options("fno"), problem, "float32")
-    state = State(surrogate, torch.optim.AdamW(surrogate.parameters()))
+    state = TrainState(surrogate, torch.optim.AdamW(surrogate.parameters()))
     bests = []
     for step, error in enumerate((first, math.nan, 0.5, math.nan, 0.7), start=1):
         state.step = step
-        loop._validate(state, error, read().training)
+        state.add_validation(error, read().training)
         bests.append((state.best_step, state.best_error))
     assert bests == [(1, math.inf), (1, math.inf), (3, 0.5), (3, 0.5), (3, 0.5)]

@@ -45,14 +45,14 @@ class BatchOrder:
     ):
         if num_windows < 1:
             raise UserError(
-                "the training split has no window of training.unroll + 1 frames. A trajectory must be at least "
-                "as long as a window. Lower training.unroll"
+                "the training split has no window of training.unroll + 1 frames. A trajectory must be at "
+                "least as long as a window. Lower training.unroll"
             )
         if batch_size % size:
             raise UserError(
-                f"training.batch_size={batch_size} cannot be shared by {size} ranks. It must be a multiple of "
-                f"the number of ranks. Start {_divisors(batch_size)} ranks, or change training.batch_size to a "
-                f"multiple of {size}"
+                f"training.batch_size={batch_size} cannot be shared by {size} ranks. It must be a multiple "
+                f"of the number of ranks. Start with one of {_divisors(batch_size)} ranks, or change "
+                f"training.batch_size to a multiple of {size}"
             )
         self.num_windows = num_windows
         self.batch_size = batch_size

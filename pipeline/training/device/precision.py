@@ -36,8 +36,8 @@ def check_device(precision: str, device: torch.device) -> None:
         is_supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     if not is_supported:
         raise UserError(
-            f"training.precision=bfloat16, but {device.type} here has no bfloat16 arithmetic. The precision may "
-            "be float32 or float64. Set training.precision=float32"
+            f"training.precision=bfloat16, but {device.type} here has no bfloat16 arithmetic. The precision "
+            "may be float32 or float64. Set training.precision=float32"
         )
 
 

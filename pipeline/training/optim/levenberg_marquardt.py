@@ -40,8 +40,8 @@ def check(surrogate: Surrogate, options: Training) -> None:
     advice = "Set training.finish.method=lbfgs"
     if not isinstance(surrogate, LeastSquares):
         raise UserError(
-            f"{method} needs residuals to square, and {name} has none. It trains physics-informed surrogates. "
-            f"{advice}"
+            f"{method} needs residuals to square, and {name} has none. The method trains physics-informed "
+            f"surrogates. {advice}"
         )
     reason = surrogate.no_jacobian()
     if reason is not None:

@@ -14,7 +14,7 @@ from pipeline.training.train_state import TrainState
 from simsurrogate.errors import UserError
 from surrogates.contract import Batch, Surrogate
 
-#: A step of a second-order method: from model, micro-batches, state, options and ranks to loss and gradient norm.
+#: A step of a second-order method; it returns the loss before the step, and the gradient norm.
 Method = Callable[[Model, Iterable[Batch], TrainState, Training, Ranks], tuple[float, float]]
 
 METHODS: dict[str, Method] = {"lbfgs": lbfgs, "levenberg_marquardt": levenberg_marquardt}

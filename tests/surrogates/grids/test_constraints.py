@@ -19,7 +19,7 @@ from pipeline.config.settings import Training
 from pipeline.parallel.stopping import StoppedError
 from pipeline.training import loop
 from pipeline.training.step import Model
-from pipeline.training.train_state import State
+from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Problem, Surrogate, surrogate_class, surrogate_names
 from surrogates.grids.constraints import Constraints
@@ -281,15 +281,17 @@ def test_on_data_the_error_is_no_worse_and_a_stopped_run_resumes_to_the_bit(
     free, held = (store.description(folder[number])["valid_error"] for number in (0, 1))
     assert held < 1.05 * free
 
-    usual = loop.update
+    usual = loop.train_step
 
-    def stopped(model: Model, parts: Iterable[Batch], state: State, options: Training) -> tuple[float, float]:
+    def stopped(
+        model: Model, parts: Iterable[Batch], state: TrainState, options: Training
+    ) -> tuple[float, float]:
         if state.step == 42:
             os.kill(os.getpid(), signal.SIGUSR1)
         return usual(model, parts, state, options)
 
     again = (tmp_path / "again", dataset, *longer, f"surrogate.constraints=[{constraint}]")
-    monkeypatch.setattr(loop, "update", stopped)
+    monkeypatch.setattr(loop, "train_step", stopped)
     with pytest.raises(StoppedError, match="of 100"):
         trained(*again)
     monkeypatch.undo()

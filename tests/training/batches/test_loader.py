@@ -11,7 +11,7 @@ import torch
 
 from pipeline.data.dataset import Dataset
 from pipeline.training.batches import loader
-from pipeline.training.batches.loader import Reader
+from pipeline.training.batches.loader import DeviceLoader
 from tests.support.training_cases import made_dataset, same, trained
 
 
@@ -25,9 +25,9 @@ def test_resident_windows_are_those_of_the_files(
     dtype: torch.dtype, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, like = Dataset.open(dataset), torch.empty(0, dtype=dtype)
-    resident = Reader(data, 3, like)
-    monkeypatch.setattr(loader, "_ROOM_ON_PROCESSORS", 1000)
-    streamed = Reader(data, 3, like)
+    resident = DeviceLoader(data, 3, like)
+    monkeypatch.setattr(loader, "_MAX_RESIDENT_BYTES", 1000)
+    streamed = DeviceLoader(data, 3, like)
     assert resident.is_resident
     assert not streamed.is_resident
     assert len(resident) == len(streamed) == 12 * 5
@@ -43,7 +43,7 @@ def test_training_is_the_same_from_memory_and_from_files(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resident = trained(tmp_path / "resident", dataset)
-    monkeypatch.setattr(loader, "_ROOM_ON_PROCESSORS", 0)
+    monkeypatch.setattr(loader, "_MAX_RESIDENT_BYTES", 0)
     assert same(trained(tmp_path / "streamed", dataset), resident)
 
 

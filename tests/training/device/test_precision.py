@@ -33,7 +33,7 @@ class Cancelling(MLP):
 def test_products_stay_as_exact_as_float32() -> None:
     before = torch.get_float32_matmul_precision()
     one, two = torch.randn(300, 200), torch.randn(200, 100)
-    with precision.fast_products(CPU) as way:
+    with precision.fast_matmul(CPU) as way:
         assert way in ("medium", before)
         assert torch.get_float32_matmul_precision() == way
         exact = one.double() @ two.double()
@@ -47,13 +47,13 @@ def test_arithmetic_of_fewer_digits_is_left_alone(
 ) -> None:
     """As on a processor whose `medium` way is bfloat16: errors of 4e-3."""
     monkeypatch.setattr(precision, "_product_error", lambda *shape: error)
-    with precision.fast_products(CPU) as found:
+    with precision.fast_matmul(CPU) as found:
         assert found == way
 
 
 def test_a_gpu_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_product_error", lambda *shape: 0.0)
-    with precision.fast_products(torch.device("cuda")) as way:
+    with precision.fast_matmul(torch.device("cuda")) as way:
         assert way == "highest"
 
 

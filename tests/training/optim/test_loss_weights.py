@@ -12,7 +12,7 @@ import torch
 from pipeline import chain, train
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.optim.loss_weights import balance
-from pipeline.training.train_state import State
+from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Surrogate
 from tests.support import problems
@@ -50,7 +50,7 @@ def drawn(surrogate: Surrogate, size: int) -> Batch:
 def balanced(surrogate: Surrogate, parts: list[Batch], weights: dict[str, float]) -> dict[str, float]:
     """The weights after one update."""
     given = read(f"training.gradient_accumulation_steps={len(parts)}", "training.balance_every=1")
-    state = State(surrogate, torch.optim.AdamW(surrogate.parameters()), loss_weights=dict(weights))
+    state = TrainState(surrogate, torch.optim.AdamW(surrogate.parameters()), loss_weights=dict(weights))
     balance(state, parts, given.training, ALONE)
     assert all(weight.grad is None for weight in surrogate.parameters())
     return state.loss_weights

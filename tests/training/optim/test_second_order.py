@@ -14,7 +14,7 @@ from pipeline import chain
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.optim import levenberg_marquardt, second_order
 from pipeline.training.optim.lbfgs import lbfgs
-from pipeline.training.train_state import State
+from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Prediction, Surrogate
 from tests.support import problems
@@ -79,8 +79,8 @@ def options(method: str, iterations: int, *more: str) -> Any:
     return read(given, *EXACT, *more).training
 
 
-def state_of(surrogate: Surrogate) -> State:
-    return State(surrogate, torch.optim.AdamW(surrogate.parameters()))
+def state_of(surrogate: Surrogate) -> TrainState:
+    return TrainState(surrogate, torch.optim.AdamW(surrogate.parameters()))
 
 
 @pytest.mark.parametrize(("method", "iterations"), [("levenberg_marquardt", 40), ("lbfgs", 60)])
@@ -110,7 +110,7 @@ def test_levenberg_marquardt_fits_a_curve_to_what_twelve_tanh_can_do() -> None:
 @pytest.mark.parametrize("room", [8, 64 * 2**20])
 def test_the_normal_equations_are_those_of_reverse_mode(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where memory is there for one row at a time."""
-    monkeypatch.setattr(levenberg_marquardt, "_ROOM_FOR_ROWS", room)
+    monkeypatch.setattr(levenberg_marquardt, "_JACOBIAN_BYTES", room)
     surrogate, batch = Curve(), problems.batch(PROBLEM, 4)
     points = surrogate.points(batch)
     found = levenberg_marquardt._normal_equations(surrogate, [points], ALONE)

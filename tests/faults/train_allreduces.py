@@ -9,8 +9,8 @@ import torch
 from pipeline.parallel.gradient_allreduce import mean_over_ranks
 from pipeline.parallel.ranks import init_ranks
 from pipeline.training import step as updating
-from pipeline.training.step import shared, update
-from pipeline.training.train_state import State
+from pipeline.training.step import data_parallel, train_step
+from pipeline.training.train_state import TrainState
 from surrogates import store
 from tests.support import problems
 from tests.support.training_cases import read
@@ -21,7 +21,7 @@ if __name__ == "__main__":
     with init_ranks("cpu", Path.cwd()) as ranks:
         torch.manual_seed(0)
         surrogate = store.build("fno", problems.options("fno"), problem, "float32")
-        state = State(surrogate, torch.optim.AdamW(surrogate.parameters()))
+        state = TrainState(surrogate, torch.optim.AdamW(surrogate.parameters()))
         exchanges = []
 
         # Without annotations: torch compares them with the types themselves, and here they are text.
@@ -30,7 +30,7 @@ if __name__ == "__main__":
             return mean_over_ranks(communicator, bucket)
 
         updating.mean_over_ranks = counted
-        model = shared(surrogate, ranks)
+        model = data_parallel(surrogate, ranks)
         for _ in range(3):
-            update(model, [problems.batch(problem, 2)] * 4, state, options)
+            train_step(model, [problems.batch(problem, 2)] * 4, state, options)
     print(f"{len(exchanges)} exchanges\n", end="", flush=True)
