@@ -1,4 +1,7 @@
-"""Writes each surrogate's gradients of one full batch, shared by all ranks: `train_gradients.py FILE`."""
+"""Writes each surrogate's gradients of one full batch, shared by all ranks: `train_gradients.py FILE`.
+
+Each rank prints the number of its communication threads inside and after the process group.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from surrogates.contract import Problem, surrogate_names
 from tests.support import problems
 
 BATCH = 8
-#: What keeps constraints, and the surrogates that are trained with them.
-KEPT = {
+#: Problems whose solutions satisfy some constraints.
+PROBLEMS = {
     ("mean", "divergence"): problems.flow((16, 17)),
     ("boundary",): problems.parametric((16, 17), ("dirichlet", "periodic")),
 }
+#: Surrogates and the constraints that they are trained with.
 CONSTRAINED = [
     *((name, ("mean", "divergence")) for name in ("fno", "unet", "deeponet", "pi_deeponet")),
     *((name, ("boundary",)) for name in ("fno", "unet", "deeponet")),
@@ -27,38 +31,50 @@ CONSTRAINED = [
 
 
 def gradients(
-    name: str, kind: str, ranks: Ranks, problem: Problem, constraints: tuple[str, ...] = ()
+    name: str, precision: str, ranks: Ranks, problem: Problem, constraints: tuple[str, ...] = ()
 ) -> dict[str, torch.Tensor]:
+    """Return the gradients of a surrogate by NAME/PRECISION/WEIGHT."""
     torch.manual_seed(0)
-    chosen = {"constraints": list(constraints)} if constraints else {}
-    surrogate = store.build(name, problems.options(name) | chosen, problem, kind)
+    options = problems.options(name) | ({"constraints": list(constraints)} if constraints else {})
+    surrogate = store.build(name, options, problem, precision)
     with torch.no_grad():
-        # Away from the start, where some gradients vanish because the weights behind them are 0.
+        # Away from the initial weights, where some gradients vanish because later weights are 0.
         for weight in surrogate.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
     dtype = next(surrogate.parameters()).dtype
     whole = problems.batch(problem, BATCH, dtype=dtype, num_random=surrogate.num_random)
     share = BATCH // ranks.size
-    mine = {key: value[ranks.rank * share : (ranks.rank + 1) * share] for key, value in whole.items()}
+    part = {key: value[ranks.rank * share : (ranks.rank + 1) * share] for key, value in whole.items()}
     model = data_parallel(surrogate, ranks)
-    losses = model(mine)  # type: ignore[arg-type]
+    losses = model(part)  # type: ignore[arg-type]
     torch.autograd.backward(torch.stack(list(losses.values())).sum())
-    which = "-".join([name, *constraints])
-    found = {f"{which}/{kind}/{key}": weight.grad for key, weight in surrogate.named_parameters()}
-    assert all(gradient is not None for gradient in found.values())
-    return found  # type: ignore[return-value]
+    prefix = "-".join([name, *constraints])
+    results = {f"{prefix}/{precision}/{key}": weight.grad for key, weight in surrogate.named_parameters()}
+    assert all(gradient is not None for gradient in results.values())
+    return results  # type: ignore[return-value]
 
 
 def main(file: Path) -> None:
+    """Write the gradients of all surrogates."""
     with init_ranks("cpu", file.parent) as ranks:
-        found: dict[str, torch.Tensor] = {}
+        results: dict[str, torch.Tensor] = {}
         for name in surrogate_names():
-            for kind in ("float32", "float64"):
-                found |= gradients(name, kind, ranks, problems.learnable_problem(name, autonomous=False))
+            for precision in ("float32", "float64"):
+                problem = problems.learnable_problem(name, autonomous=False)
+                results |= gradients(name, precision, ranks, problem)
         for name, constraints in CONSTRAINED:
-            found |= gradients(name, "float64", ranks, KEPT[constraints], constraints)
+            results |= gradients(name, "float64", ranks, PROBLEMS[constraints], constraints)
         if ranks.is_first:
-            safetensors.torch.save_file(found, file)
+            safetensors.torch.save_file(results, file)
+        num_inside = communication_threads()
+    print(f"threads {num_inside} {communication_threads()}\n", end="", flush=True)
+
+
+def communication_threads() -> int:
+    """Return the number of gloo's threads in this process; 0 on systems without /proc."""
+    tasks = Path("/proc/self/task")
+    names = [(task / "comm").read_text() for task in tasks.iterdir()] if tasks.is_dir() else []
+    return sum("gloo" in name for name in names)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two ranks, of which the second hangs in its fourth step; the first waits two seconds for its gradients."""
+"""Two ranks, of which rank 1 hangs in its fourth step; rank 0 waits two seconds for its gradients."""
 
 from __future__ import annotations
 

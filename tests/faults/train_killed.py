@@ -1,6 +1,6 @@
-"""The train stage, in which a process gets a signal as it begins optimiser step KILL_AT_STEP of this attempt.
+"""The train stage, in which each rank gets a signal in optimiser step KILL_AT_STEP of this attempt.
 
-KILL_WITH names the signal, SIGKILL unless it is set, and KILL_RANK the one rank that gets it instead of all.
+KILL_WITH names the signal, SIGKILL by default. With KILL_RANK only this rank gets the signal.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from pipeline.parallel import launch
 
 
 def kill_at(step: int, number: signal.Signals) -> None:
-    usual = torch.optim.AdamW.step
-    begun = 0
+    """Send the signal to this process in a step of AdamW."""
+    original = torch.optim.AdamW.step
+    num_steps = 0
 
     def dying(self: torch.optim.AdamW, *arguments: Any) -> Any:
-        nonlocal begun
-        begun += 1
-        if begun == step:
+        nonlocal num_steps
+        num_steps += 1
+        if num_steps == step:
             os.kill(os.getpid(), number)
-        return usual(self, *arguments)
+        return original(self, *arguments)
 
     torch.optim.AdamW.step = dying  # type: ignore[method-assign]
 

@@ -1,4 +1,4 @@
-"""The train stage, where the device of the last rank has too little memory for the third batch."""
+"""The train stage, in which the device of the last rank has too little memory for the third batch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pipeline.parallel import launch
 from surrogates.contract import Batch
 from surrogates.fno import FNO
 
-usual = FNO.forward
+original = FNO.forward
 calls = itertools.count(1)
 
 
 def greedy(self: FNO, batch: Batch) -> dict[str, torch.Tensor]:
-    place = launch.detect()
-    if next(calls) == 3 and place.rank == place.size - 1:
+    """Fail like a full device in the third call."""
+    process = launch.detect()
+    if next(calls) == 3 and process.rank == process.size - 1:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
-    return usual(self, batch)
+    return original(self, batch)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Joins the ranks by whatever launcher started them; each prints `RANK SIZE SUM AGREED THREADS`.
+"""Forms the process group under any launcher; each rank prints `RANK SIZE SUM BROADCAST THREADS`.
 
-THREADS are the most that PyTorch's or NumPy's products take.
+THREADS is the largest number of threads of PyTorch's and NumPy's products.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeline.parallel.ranks import init_ranks
 if __name__ == "__main__":
     with init_ranks("cpu", Path(tempfile.gettempdir())) as ranks:
         total = ranks.sum(torch.tensor([ranks.rank + 1.0])).item()
-        agreed = ranks.broadcast(f"said by {ranks.rank}")
+        message = ranks.broadcast(f"from_{ranks.rank}")
         threads = max(torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info()))
-        line = f"{ranks.rank} {ranks.size} {total:g} {agreed.replace(' ', '_')} {threads}\n"
+        line = f"{ranks.rank} {ranks.size} {total:g} {message} {threads}\n"
         print(line, end="", flush=True)

@@ -1,6 +1,6 @@
-"""A step of L-BFGS on ranks that round differently; each prints a hash of the weights that it ends with.
+"""A step of L-BFGS on ranks that round differently; each rank prints a hash of its final weights.
 
-All ranks but the first make products of vectors a millionth larger.
+On all ranks but rank 0 dot products are a millionth larger.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from tests.support.training_cases import read
 
 FINISH = "training.finish={method: lbfgs, steps: 1, iterations: 20}"
 
-usual = torch.Tensor.dot
+original = torch.Tensor.dot
 
 if __name__ == "__main__":
     problem = problems.problem((20,), ("periodic",))
     with init_ranks("cpu", Path.cwd()) as ranks:
         if not ranks.is_first:
-            torch.Tensor.dot = lambda self, other: 1.000001 * usual(self, other)  # type: ignore[method-assign]
+            torch.Tensor.dot = lambda self, other: 1.000001 * original(self, other)  # type: ignore[method-assign]
         torch.manual_seed(0)
         surrogate = store.build("fno", problems.options("fno"), problem, "float64")
         state = TrainState(surrogate, torch.optim.AdamW(surrogate.parameters()))
-        mine = [problems.batch(problem, 2 + ranks.rank, dtype=torch.float64)]
-        lbfgs(surrogate, mine, state, read(FINISH, "training.precision=float64").training, ranks)
+        micro_batches = [problems.batch(problem, 2 + ranks.rank, dtype=torch.float64)]
+        lbfgs(surrogate, micro_batches, state, read(FINISH, "training.precision=float64").training, ranks)
     weights = torch.nn.utils.parameters_to_vector(surrogate.parameters()).detach()
     print(f"{hashlib.sha256(weights.numpy().data).hexdigest()}\n", end="", flush=True)

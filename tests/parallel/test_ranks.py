@@ -1,4 +1,4 @@
-"""Ranks find each other under every launcher, and two have the gradients of one."""
+"""Process groups: every launcher's ranks form one, and two ranks have the gradients of one."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ import pytest
 import safetensors.torch
 import torch
 
+from pipeline.parallel import launch
 from pipeline.parallel.devices import compute_repeatably, each_has_a_device
 from pipeline.parallel.launch import Launch
 from pipeline.training.batches.order import BatchOrder
 from surrogates.contract import surrogate_names
 from tests.faults.train_gradients import CONSTRAINED
-from tests.support.launching import mpi, run, succeeded
+from tests.support.launching import environment, mpi, run, succeeded
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
+CORES = len(os.sched_getaffinity(0))
 PROGRAM = ("-m", "tests.faults.train_ranks")
 
 
 @pytest.fixture(scope="module")
-def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, torch.Tensor]]:
+def on_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The gradients of two ranks in a file, and the lines that the ranks print."""
+    file = tmp_path_factory.mktemp("gradients") / "two"
+    result = succeeded(run(mpi(2, "-m", "tests.faults.train_gradients", str(file))))
+    return file, [line for line in result.stdout.splitlines() if line.startswith("threads")]
+
+
+@pytest.fixture(scope="module")
+def gradients(on_two_ranks: tuple[Path, list[str]]) -> list[dict[str, torch.Tensor]]:
     """Every surrogate's gradients of the same full batch, on one rank and on two."""
-    folder = tmp_path_factory.mktemp("gradients")
-    for ranks in (1, 2):
-        succeeded(run(mpi(ranks, "-m", "tests.faults.train_gradients", str(folder / str(ranks)))))
-    return [safetensors.torch.load_file(folder / str(ranks)) for ranks in (1, 2)]
+    file, _ = on_two_ranks
+    succeeded(run([sys.executable, "-m", "tests.faults.train_gradients", str(file.with_name("one"))]))
+    return [safetensors.torch.load_file(file.with_name(name)) for name in ("one", "two")]
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("float64", 1e-12)])
@@ -37,8 +46,8 @@ def test_two_ranks_have_the_gradients_of_one(
     gradients: list[dict[str, torch.Tensor]], name: str, precision: str, tolerance: float
 ) -> None:
     one, two = (
-        torch.cat([part.flatten() for key, part in found.items() if key.startswith(f"{name}/{precision}/")])
-        for found in gradients
+        torch.cat([part.flatten() for key, part in weights.items() if key.startswith(f"{name}/{precision}/")])
+        for weights in gradients
     )
     assert len(one) > 200
     assert (two - one).norm() / one.norm() <= tolerance
@@ -48,18 +57,18 @@ def test_two_ranks_have_the_gradients_of_one(
 def test_two_ranks_have_the_gradients_of_one_with_constraints(
     gradients: list[dict[str, torch.Tensor]], name: str, constraints: tuple[str, ...]
 ) -> None:
-    """In the norm over all weights: to a bias that shifts a mean which is kept, rounding alone is left."""
-    which = "-".join([name, *constraints])
+    """In the norm over all weights: the gradient of a bias that a constraint removes is round-off alone."""
+    prefix = "-".join([name, *constraints])
     one, two = (
-        torch.cat([part.flatten() for key, part in found.items() if key.startswith(f"{which}/")])
-        for found in gradients
+        torch.cat([part.flatten() for key, part in weights.items() if key.startswith(f"{prefix}/")])
+        for weights in gradients
     )
     assert len(one) > 200
     assert (two - one).norm() / one.norm() <= 1e-12
 
 
-def test_each_weight_has_its_gradient(gradients: list[dict[str, torch.Tensor]]) -> None:
-    """Also the small ones, which would not be missed in the norm over all weights."""
+def test_two_ranks_have_the_gradient_of_each_weight(gradients: list[dict[str, torch.Tensor]]) -> None:
+    """Small gradients do not count in the norm over all weights."""
     one, two = gradients
     assert one.keys() == two.keys()
     for key in (key for key in one if key.partition("/")[0] in surrogate_names() and "/float64/" in key):
@@ -67,55 +76,58 @@ def test_each_weight_has_its_gradient(gradients: list[dict[str, torch.Tensor]]) 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_no_communication_thread_outlives_the_ranks() -> None:
-    """One that does may need the interpreter while that one ends, and aborts the process."""
-    lines = succeeded(run(mpi(2, "-m", "tests.faults.train_threads"))).stdout.splitlines()
+def test_no_communication_thread_outlives_the_process_group(on_two_ranks: tuple[Path, list[str]]) -> None:
+    """Such a thread may need the interpreter while the interpreter ends, and abort the process."""
+    _, lines = on_two_ranks
     assert len(lines) == 2
-    for joined, after in (line.split() for line in lines):
-        assert int(joined) > 0
-        assert int(after) == 0
+    for _, num_inside, num_after in (line.split() for line in lines):
+        assert int(num_inside) > 0
+        assert int(num_after) == 0
 
 
 def test_a_rank_that_hangs_ends_all_ranks() -> None:
-    """MPI would wait for its gradients for ever."""
+    """MPI alone would wait forever for the gradients of the rank."""
     result = run(mpi(2, "-m", "tests.faults.train_hangs"), timeout=60)
     assert result.returncode != 0
     assert "[rank 0 of 2] error: the gradients of other ranks did not come within 0:00:02" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("command", "size"),
+    ("command", "size", "num_threads"),
     [
-        ([sys.executable, *PROGRAM], 1),
-        (mpi(1, *PROGRAM), 1),
-        (mpi(3, *PROGRAM), 3),
-        ([*TORCHRUN, "--nproc-per-node=2", sys.executable, *PROGRAM], 2),
+        ([sys.executable, *PROGRAM], 1, CORES),
+        (mpi(1, *PROGRAM), 1, CORES),
+        (mpi(3, *PROGRAM), 3, max(1, CORES // 3)),
+        ([*TORCHRUN, "--nproc-per-node=2", sys.executable, *PROGRAM], 2, 1),
     ],
     ids=["no launcher", "mpirun 1", "mpirun 3", "torchrun 2"],
 )
-def test_every_launcher_joins_its_ranks(command: list[str], size: int) -> None:
-    result = succeeded(run(command))
-    lines = sorted(line.split() for line in result.stdout.splitlines() if line.endswith(("0 1", "1")))
+def test_the_ranks_of_every_launcher_form_a_group_and_share_the_cores(
+    command: list[str], size: int, num_threads: int
+) -> None:
+    """Without OMP_NUM_THREADS, which torchrun sets to 1."""
+    result = succeeded(run(["env", "-u", "OMP_NUM_THREADS", *command]))
+    lines = sorted(line.split() for line in result.stdout.splitlines() if "from_0" in line)
     total = size * (size + 1) // 2
-    assert lines == [[str(rank), str(size), str(total), "said_by_0", "1"] for rank in range(size)]
+    assert lines == [[str(rank), str(size), str(total), "from_0", str(num_threads)] for rank in range(size)]
 
 
-def test_srun_joins_its_ranks_by_a_file() -> None:
+def test_the_ranks_of_srun_find_each_other_by_a_file() -> None:
     """Two processes with the variables that srun sets."""
     rank = (
         f"SLURM_PROCID=$RANK_OF_STEP SLURM_LOCALID=$RANK_OF_STEP {sys.executable} -m tests.faults.train_ranks"
     )
     script = f"(RANK_OF_STEP=1; {rank}) & RANK_OF_STEP=0; {rank}; wait"
     result = succeeded(run(["sh", "-c", script], timeout=120, **of_two_ranks()))
-    assert sorted(result.stdout.splitlines()) == ["0 2 3 said_by_0 1", "1 2 3 said_by_0 1"]
+    assert sorted(result.stdout.splitlines()) == ["0 2 3 from_0 1", "1 2 3 from_0 1"]
     assert not list(Path(tempfile.gettempdir()).glob(f".rendezvous-{os.getpid()}-*"))
 
 
 @pytest.mark.parametrize(
-    ("rank", "told"),
+    ("rank", "message"),
     [("0", "1 of 2 ranks came to 127.0.0.1"), ("1", "rank 0 did not write /tmp/.rendezvous-")],
 )
-def test_a_rank_that_nobody_meets_gives_up(rank: str, told: str) -> None:
+def test_a_rank_without_the_others_gives_up(rank: str, message: str) -> None:
     program = (
         "from datetime import timedelta; from pathlib import Path;"
         "from pipeline.parallel import ranks, rendezvous;"
@@ -123,11 +135,12 @@ def test_a_rank_that_nobody_meets_gives_up(rank: str, told: str) -> None:
         "ranks.init_ranks('cpu', Path('/tmp')).__enter__()"
     )
     result = run([sys.executable, "-c", program], timeout=60, SLURM_PROCID=rank, **of_two_ranks())
-    assert f"ValueError: rank {rank} of 2, started by srun, does not reach the others" in result.stderr
-    assert told in result.stderr
+    assert f"UserError: rank {rank} of 2, started by srun, does not reach the others" in result.stderr
+    assert message in result.stderr
 
 
 def of_two_ranks() -> dict[str, str]:
+    """Return the variables that srun sets for the two ranks of a step on one node."""
     return {
         "SLURM_NTASKS": "2",
         "SLURM_JOB_ID": str(os.getpid()),
@@ -148,27 +161,29 @@ def of_two_ranks() -> dict[str, str]:
         ("", "none"),
     ],
 )
-def test_only_a_step_that_srun_started_has_ranks(step: str, launcher: str) -> None:
-    program = "from pipeline.parallel import launch; print(launch.detect())"
+def test_only_steps_started_by_srun_have_ranks(
+    step: str, launcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slurm = {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_STEP_ID": step}
-    said = succeeded(run([sys.executable, "-c", program], **slurm)).stdout
-    assert said.strip() == str(Launch("srun", 3, 4, 1) if launcher == "srun" else Launch("none", 0, 1, 0))
+    monkeypatch.setattr(os, "environ", environment(**slurm))
+    expected = Launch("srun", 3, 4, 1) if launcher == "srun" else Launch("none", 0, 1, 0)
+    assert launch.detect() == expected
 
 
-def test_ranks_of_an_unknown_launcher_are_those_of_mpi() -> None:
+def test_the_ranks_of_an_unknown_launcher_are_detected_through_mpi() -> None:
     unknown = [word for name in ("RANK", "SIZE", "LOCAL_RANK") for word in ("-u", f"OMPI_COMM_WORLD_{name}")]
     program = (
         "from pipeline.parallel import launch; before = launch.detect().size; world = launch.world();"
         "print(before, world.rank, world.size, *launch.rank_and_size())"
     )
     command = mpi(2, "-c", program)
-    place = command.index(sys.executable)
-    lines = succeeded(run([*command[:place], "env", *unknown, *command[place:]])).stdout.splitlines()
+    index = command.index(sys.executable)
+    lines = succeeded(run([*command[:index], "env", *unknown, *command[index:]])).stdout.splitlines()
     assert sorted(lines) == ["1 0 2 0 2", "1 1 2 1 2"]
 
 
 @pytest.mark.parametrize(
-    ("found", "enough", "counts"),
+    ("devices", "is_enough", "counts"),
     [
         ([("a", "0"), ("a", "1"), ("b", "0"), ("b", "1")], True, ""),
         ([("a", "0"), ("a", "0")], False, "a has 2 ranks and 1 CUDA devices"),
@@ -177,19 +192,19 @@ def test_ranks_of_an_unknown_launcher_are_those_of_mpi() -> None:
         ([("a", None), ("a", None)], False, "a has 2 ranks and 0 CUDA devices"),
     ],
 )
-def test_ranks_compute_on_gpus_where_each_has_one(
-    found: list[tuple[str, str | None]], enough: bool, counts: str
+def test_ranks_compute_on_gpus_if_each_has_one(
+    devices: list[tuple[str, str | None]], is_enough: bool, counts: str
 ) -> None:
-    assert each_has_a_device("auto", found) is enough
-    assert not each_has_a_device("cpu", found)
-    if enough:
-        assert each_has_a_device("cuda", found)
+    assert each_has_a_device("auto", devices) is is_enough
+    assert not each_has_a_device("cpu", devices)
+    if is_enough:
+        assert each_has_a_device("cuda", devices)
         return
     with pytest.raises(ValueError, match=counts):
-        each_has_a_device("cuda", found)
+        each_has_a_device("cuda", devices)
 
 
-def test_deterministic_algorithms_are_asked_for_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deterministic_algorithms_are_selected_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     try:
         compute_repeatably(torch.device("cpu"))
@@ -201,29 +216,20 @@ def test_deterministic_algorithms_are_asked_for_on_gpus(monkeypatch: pytest.Monk
         torch.use_deterministic_algorithms(False)
 
 
-def test_cores_are_shared_by_the_ranks_of_a_machine() -> None:
-    cores = len(os.sched_getaffinity(0))
-    without = ["env", "-u", "OMP_NUM_THREADS"]
-    alone = succeeded(run([*without, sys.executable, *PROGRAM])).stdout.split()
-    both = succeeded(run([*without, *mpi(2, *PROGRAM)])).stdout.splitlines()
-    assert int(alone[-1]) == cores
-    assert {int(line.split()[-1]) for line in both} == {max(1, cores // 2)}
-
-
 @pytest.mark.parametrize("size", [1, 2, 3, 6])
 def test_batches_do_not_depend_on_the_ranks(size: int) -> None:
-    alone = BatchOrder(25, 12, seed=3, rank=0, size=1)
-    shared = [BatchOrder(25, 12, seed=3, rank=rank, size=size) for rank in range(size)]
+    whole = BatchOrder(25, 12, seed=3, rank=0, size=1)
+    orders = [BatchOrder(25, 12, seed=3, rank=rank, size=size) for rank in range(size)]
     for step in (0, 1, 2, 17):
-        parts = [batches.at(step).tolist() for batches in shared]
-        assert {len(part) for part in parts} == {12 // size}
-        assert [window for part in parts for window in part] == alone.at(step).tolist()
+        shares = [order.at(step).tolist() for order in orders]
+        assert {len(share) for share in shares} == {12 // size}
+        assert [window for share in shares for window in share] == whole.at(step).tolist()
 
 
-def test_every_window_is_seen_once_an_epoch_in_an_order_of_its_own() -> None:
-    batches = BatchOrder(10, 4, seed=0, rank=0, size=1)
-    seen = [int(window) for step in range(5) for window in batches.at(step)]
-    first, second = seen[:10], seen[10:]
+def test_every_epoch_has_every_window_once_in_another_order() -> None:
+    order = BatchOrder(10, 4, seed=0, rank=0, size=1)
+    windows = [int(window) for step in range(5) for window in order.at(step)]
+    first, second = windows[:10], windows[10:]
     assert sorted(first) == sorted(second) == list(range(10))
     assert first != second
     assert BatchOrder(10, 4, seed=1, rank=0, size=1).at(0).tolist() != first[:4]
@@ -236,7 +242,7 @@ def test_a_batch_may_be_larger_than_the_data() -> None:
 
 def test_a_batch_that_does_not_fit_the_ranks_is_refused_with_the_legal_counts() -> None:
     with pytest.raises(
-        ValueError, match=r"batch_size=12 cannot be shared by 5 ranks.*1, 2, 3, 4, 6, 12 ranks"
+        ValueError, match=r"batch_size=12 cannot be shared by 5 ranks.*one of 1, 2, 3, 4, 6, 12 ranks"
     ):
         BatchOrder(25, 12, seed=0, rank=0, size=5)
     with pytest.raises(ValueError, match="no window"):

@@ -1,12 +1,12 @@
-"""Checkpoints are whole or absent: cut, changed, or killed while being written, a good one is found."""
+"""Checkpoints are whole or absent: if some are damaged, or a writer is killed, an intact one is found."""
 
 from __future__ import annotations
 
+import multiprocessing
 import random
-import subprocess
-import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,13 @@ import torch
 
 from pipeline.training import checkpoint
 from pipeline.training.checkpoint import Checkpoint
-from tests.support.launching import environment
+from tests.faults import train_checkpoint_writer
 
 CONFIGURATION = {"surrogate": {"width": 8, "modes": [4, 4]}, "seed": 0}
 
 
-def made(step: int) -> Checkpoint:
+def random_checkpoint(step: int) -> Checkpoint:
+    """Return a checkpoint with random tensors."""
     generator = torch.Generator().manual_seed(step)
     tensors = {
         "weights.first": torch.randn(3, 5, generator=generator),
@@ -35,12 +36,12 @@ def made(step: int) -> Checkpoint:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for step in (1, 2, 3, 10):
-        checkpoint.save(tmp_path, made(step), keep=3)
+        checkpoint.save(tmp_path, random_checkpoint(step), keep=3)
     return tmp_path
 
 
-def test_what_is_saved_is_loaded(folder: Path) -> None:
-    loaded, saved = checkpoint.load(folder / "step-000000010.safetensors"), made(10)
+def test_a_saved_checkpoint_is_loaded_with_the_same_content(folder: Path) -> None:
+    loaded, saved = checkpoint.load(folder / "step-000000010.safetensors"), random_checkpoint(10)
     assert (loaded.step, loaded.configuration, loaded.metadata) == (10, CONFIGURATION, saved.metadata)
     assert loaded.tensors.keys() == saved.tensors.keys()
     for name, tensor in saved.tensors.items():
@@ -48,47 +49,50 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
         assert torch.equal(loaded.tensors[name], tensor)
 
 
-def test_the_last_ones_are_kept(folder: Path) -> None:
+def test_the_newest_checkpoints_are_kept(folder: Path) -> None:
     assert [checkpoint.load(path).step for path in checkpoint.paths(folder)] == [2, 3, 10]
     assert sorted(folder.iterdir()) == checkpoint.paths(folder)
 
 
-@pytest.mark.parametrize(("keep", "left"), [(1, [11]), (2, [10, 11]), (9, [2, 3, 10, 11])])
-def test_damaged_later_ones_do_not_take_the_place_of_good_ones(
-    folder: Path, keep: int, left: list[int]
+@pytest.mark.parametrize(("keep", "remaining"), [(1, [11]), (2, [10, 11]), (9, [2, 3, 10, 11])])
+def test_damaged_later_checkpoints_do_not_replace_intact_ones(
+    folder: Path, keep: int, remaining: list[int]
 ) -> None:
     for step in (15, 20):
         (folder / f"step-{step:09d}.safetensors").write_bytes(b"")
-    checkpoint.save(folder, made(11), keep)
-    assert [checkpoint.load(path).step for path in checkpoint.paths(folder)] == left
+    checkpoint.save(folder, random_checkpoint(11), keep)
+    assert [checkpoint.load(path).step for path in checkpoint.paths(folder)] == remaining
 
 
-def damaged(content: bytes, how: str, rng: random.Random) -> bytes:
-    if how == "cut":
+def damaged(content: bytes, damage: str, rng: random.Random) -> bytes:
+    """Return the content of a file with a damage: `cut`, `flip` (one bit) or `empty`."""
+    if damage == "cut":
         return content[: rng.randrange(len(content))]
-    if how == "empty":
+    if damage == "empty":
         return b""
-    place = rng.randrange(len(content))
-    return content[:place] + bytes([content[place] ^ (1 << rng.randrange(8))]) + content[place + 1 :]
+    index = rng.randrange(len(content))
+    return content[:index] + bytes([content[index] ^ (1 << rng.randrange(8))]) + content[index + 1 :]
 
 
-@pytest.mark.parametrize("how", ["cut", "flip", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_falls_back_to_the_newest_good_one_and_names_the_bad(folder: Path, how: str, count: int) -> None:
-    bad = checkpoint.paths(folder)[-count:]
-    for path in bad:
-        path.write_bytes(damaged(path.read_bytes(), how, random.Random(0)))
-    with pytest.warns(UserWarning, match="damaged") as caught:
+def test_the_newest_intact_checkpoint_is_found_and_the_damaged_ones_are_named(
+    folder: Path, damage: str, count: int
+) -> None:
+    damaged_paths = checkpoint.paths(folder)[-count:]
+    for path in damaged_paths:
+        path.write_bytes(damaged(path.read_bytes(), damage, random.Random(0)))
+    with pytest.warns(UserWarning, match="damaged") as warned:
         newest = checkpoint.newest_good(folder)
     assert newest == checkpoint.paths(folder)[-count - 1]
-    for path in bad:
-        assert any(str(path) in str(warning.message) for warning in caught)
+    for path in damaged_paths:
+        assert any(str(path) in str(warning.message) for warning in warned)
 
 
-@pytest.mark.parametrize("how", ["cut", "flip", "empty"])
-def test_where_all_are_damaged_nothing_starts_from_step_0(folder: Path, how: str) -> None:
-    for number, path in enumerate(checkpoint.paths(folder)):
-        path.write_bytes(damaged(path.read_bytes(), how, random.Random(number)))
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_damaged_checkpoints_alone_are_an_error_and_no_new_start(folder: Path, damage: str) -> None:
+    for seed, path in enumerate(checkpoint.paths(folder)):
+        path.write_bytes(damaged(path.read_bytes(), damage, random.Random(seed)))
     with (
         pytest.warns(UserWarning, match="damaged"),
         pytest.raises(ValueError, match=r"all 3 checkpoints .* start_anew=true"),
@@ -96,17 +100,17 @@ def test_where_all_are_damaged_nothing_starts_from_step_0(folder: Path, how: str
         checkpoint.newest_good(folder)
 
 
-def test_every_flipped_byte_is_seen(folder: Path) -> None:
-    """Each byte of the file in turn: header, metadata and tensors."""
+def test_every_modified_byte_is_detected(folder: Path) -> None:
+    """The bytes of the header, the metadata and the tensors, one after the other."""
     path = folder / "step-000000010.safetensors"
     content = path.read_bytes()
-    for place in range(len(content)):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
+    for index in range(len(content)):
+        path.write_bytes(content[:index] + bytes([content[index] ^ 0x10]) + content[index + 1 :])
         with pytest.raises(ValueError, match="is damaged"):
             checkpoint.load(path)
 
 
-def test_every_shortened_file_is_seen(folder: Path) -> None:
+def test_every_truncation_is_detected(folder: Path) -> None:
     path = folder / "step-000000010.safetensors"
     content = path.read_bytes()
     for length in range(len(content)):
@@ -115,7 +119,7 @@ def test_every_shortened_file_is_seen(folder: Path) -> None:
             checkpoint.load(path)
 
 
-def test_without_checkpoints_there_is_none(tmp_path: Path) -> None:
+def test_a_folder_without_checkpoints_has_no_newest_one(tmp_path: Path) -> None:
     assert checkpoint.newest_good(tmp_path) is None
     assert checkpoint.newest_good(tmp_path / "nowhere") is None
 
@@ -139,27 +143,33 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_killed_at_any_time_while_writing_a_good_one_is_there(tmp_path: Path) -> None:
-    """A process that does nothing but write checkpoints is killed again and again."""
+def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(tmp_path: Path) -> None:
+    """A process that only writes checkpoints is killed eight times, at random moments."""
     rng = np.random.default_rng(0)
-    command = [sys.executable, "-m", "tests.faults.train_checkpoint_writer", str(tmp_path)]
-    written = 0
+    # The fork server imports torch once for all writers.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([train_checkpoint_writer.__name__])
+    step = 0
     for _ in range(8):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as writer:
-            assert writer.stdout is not None
-            for _ in range(3):
-                written = int(writer.stdout.readline())
-            time.sleep(rng.uniform(0, 0.05))
-            writer.kill()
-            written = max([written, *map(int, writer.stdout.read().split())])
+        receiver, sender = context.Pipe(duplex=False)
+        writer = context.Process(target=train_checkpoint_writer.write_forever, args=(tmp_path, sender))
+        writer.start()
+        sender.close()
+        for _ in range(3):
+            step = receiver.recv()
+        time.sleep(rng.uniform(0, 0.05))
+        writer.kill()
+        writer.join()
+        with suppress(EOFError):
+            while True:
+                step = receiver.recv()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             newest = checkpoint.newest_good(tmp_path)
         assert newest is not None
-        found = checkpoint.load(newest)
-        assert found.step in (written, written + 1)
-        assert all(
-            torch.equal(tensor, torch.full_like(tensor, found.step)) for tensor in found.tensors.values()
-        )
-    checkpoint.save(tmp_path, made(written + 10), keep=3)
+        loaded = checkpoint.load(newest)
+        assert loaded.step in (step, step + 1)
+        expected = torch.full((40_000,), float(loaded.step))
+        assert all(torch.equal(tensor, expected) for tensor in loaded.tensors.values())
+    checkpoint.save(tmp_path, random_checkpoint(step + 10), keep=3)
     assert len(list(tmp_path.iterdir())) == 3

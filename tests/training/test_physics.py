@@ -1,4 +1,4 @@
-"""What training gives to physics-informed surrogates: the equation, and random numbers for points."""
+"""Training of physics-informed surrogates: they get the equation, and random numbers for their points."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support import problems
 from tests.support.training_cases import made_dataset
 
 
-def test_a_windows_numbers_follow_from_seed_step_and_place_alone() -> None:
+def test_the_random_numbers_of_a_window_follow_from_seed_step_and_place() -> None:
     problem = problems.problem((16,), ("periodic",))
     batch = problems.batch(problem, size=4, dtype=torch.float64)
     whole = with_random(batch, 50, seed=1, step=2, places=np.arange(4))["random"]
@@ -25,24 +25,24 @@ def test_a_windows_numbers_follow_from_seed_step_and_place_alone() -> None:
     assert 0 <= whole.min() < 0.1
     assert 0.9 < whole.max() < 1
     half = {name: values[2:] for name, values in batch.items()}  # type: ignore[attr-defined]
-    mine = with_random(half, 50, seed=1, step=2, places=np.array([2, 3]))["random"]  # type: ignore[arg-type]
-    assert torch.equal(mine, whole[2:])
+    part = with_random(half, 50, seed=1, step=2, places=np.array([2, 3]))["random"]  # type: ignore[arg-type]
+    assert torch.equal(part, whole[2:])
     others = [
         with_random(batch, 50, seed=seed, step=step, places=np.arange(4))["random"]
         for seed, step in ((1, 3), (2, 2))
     ]
-    for one in (*others, whole.roll(1, 0)):
-        assert not torch.isclose(one, whole).any()
+    for other in (*others, whole.roll(1, 0)):
+        assert not torch.isclose(other, whole).any()
 
 
-def test_numbers_of_float32_stay_below_one() -> None:
+def test_random_numbers_of_float32_stay_below_one() -> None:
     batch = problems.batch(problems.problem((16,), ("periodic",)), size=2)
-    drawn = with_random(batch, 10**6, seed=0, step=0, places=np.arange(2))["random"]
-    assert drawn.dtype == torch.float32
-    assert drawn.max() < 1
+    numbers = with_random(batch, 10**6, seed=0, step=0, places=np.arange(2))["random"]
+    assert numbers.dtype == torch.float32
+    assert numbers.max() < 1
 
 
-def test_only_a_surrogate_that_asks_for_it_is_given_the_equation(
+def test_only_a_physics_informed_surrogate_gets_the_equation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harmonics = (
@@ -62,5 +62,5 @@ def test_only_a_surrogate_that_asks_for_it_is_given_the_equation(
     assert informed.initial_condition is not None
     trajectory = dataset.trajectory("train", 0)
     x = informed.spec.axes[0].centres
-    found = informed.initial_condition({"x": x}, trajectory.parameters, np)
-    np.testing.assert_allclose(found["temperature"], trajectory.state[0, 0], rtol=0, atol=1e-6)
+    fields = informed.initial_condition({"x": x}, trajectory.parameters, np)
+    np.testing.assert_allclose(fields["temperature"], trajectory.state[0, 0], rtol=0, atol=1e-6)

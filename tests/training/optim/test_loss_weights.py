@@ -1,4 +1,4 @@
-"""Weights that even out the gradients of losses: by their formula, told, refused, and of use."""
+"""Weights that balance the gradients of losses: their formula, their log, their limits and their use."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def built(name: str, **options: Any) -> Surrogate:
     return store.build(name, problems.options(name) | options, PROBLEM, "float64")
 
 
-def drawn(surrogate: Surrogate, size: int) -> Batch:
+def random_batch(surrogate: Surrogate, size: int) -> Batch:
     return problems.batch(surrogate.problem, size, dtype=torch.float64, num_random=surrogate.num_random)
 
 
-def balanced(surrogate: Surrogate, parts: list[Batch], weights: dict[str, float]) -> dict[str, float]:
-    """The weights after one update."""
-    given = read(f"training.gradient_accumulation_steps={len(parts)}", "training.balance_every=1")
+def balanced(surrogate: Surrogate, micro_batches: list[Batch], weights: dict[str, float]) -> dict[str, float]:
+    """Return the weights of the losses after one update."""
+    settings = read(f"training.gradient_accumulation_steps={len(micro_batches)}", "training.balance_every=1")
     state = TrainState(surrogate, torch.optim.AdamW(surrogate.parameters()), loss_weights=dict(weights))
-    balance(state, parts, given.training, ALONE)
+    balance(state, micro_batches, settings.training, ALONE)
     assert all(weight.grad is None for weight in surrogate.parameters())
     return state.loss_weights
 
 
 @pytest.mark.parametrize("name", ["pinn", "pi_deeponet"])
-def test_weights_move_to_where_all_losses_pull_alike(name: str) -> None:
+def test_weights_move_towards_equal_gradient_norms(name: str) -> None:
     surrogate = built(name)
-    whole = drawn(surrogate, 4)
+    whole = random_batch(surrogate, 4)
     assert surrogate.losses == ("residual_temperature", "residual_pressure", "data")
     norms = {}
     for loss_name in surrogate.losses:
@@ -76,12 +76,12 @@ def test_weights_move_to_where_all_losses_pull_alike(name: str) -> None:
     assert balanced(surrogate, halves, before) == pytest.approx(expected, rel=1e-10)
 
 
-def test_a_loss_without_gradient_and_one_that_is_not_finite_leave_the_weights() -> None:
+def test_weights_stay_for_a_loss_without_gradient_and_for_a_loss_that_is_not_finite() -> None:
     surrogate = built("pinn")
-    batch = drawn(surrogate, 2)
+    batch = random_batch(surrogate, 2)
     even = dict.fromkeys(surrogate.losses, 1.0)
-    spoiled = batch | {"state": torch.full_like(batch["state"], torch.nan)}
-    assert balanced(surrogate, [spoiled], even) == even  # type: ignore[list-item]
+    poisoned = batch | {"state": torch.full_like(batch["state"], torch.nan)}
+    assert balanced(surrogate, [poisoned], even) == even  # type: ignore[list-item]
     with torch.no_grad():
         for weight in surrogate.parameters():
             weight.zero_()
@@ -92,28 +92,29 @@ def test_a_loss_without_gradient_and_one_that_is_not_finite_leave_the_weights() 
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("overrides", "message"),
     [
         (("surrogate=fno",), "FNO has rollout alone"),
         (("surrogate=pinn", "surrogate.data_weight=0"), "PINN has residual_heat alone"),
     ],
 )
 def test_one_loss_alone_is_refused_before_work_starts(
-    given: tuple[str, ...], said: str, tmp_path: Path
+    overrides: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    settings = read("experiment=heat_parametric", f"run={tmp_path}", "training.balance_every=10", *given)
-    with pytest.raises(ValueError, match=rf"balance_every=10 .*{said} .*set training\.balance_every=0"):
+    settings = read("experiment=heat_parametric", f"run={tmp_path}", "training.balance_every=10", *overrides)
+    with pytest.raises(ValueError, match=rf"balance_every=10 .*{message} .*Set training\.balance_every=0"):
         chain.check(settings)
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_dataset(tmp_path_factory.mktemp("data"), *BAR)
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of bars whose parameters determine the initial condition."""
+    return made_dataset(tmp_path_factory.mktemp("bars"), *BAR)
 
 
-def learned(folder: Path, dataset: Path, *overrides: str) -> Path:
-    """The model folder."""
-    settings = read(f"run={folder}", f"dataset={dataset}", *SMALL, *overrides)
+def learned(folder: Path, bars: Path, *overrides: str) -> Path:
+    """Return the model folder after a training of a PINN."""
+    settings = read(f"run={folder}", f"dataset={bars}", *SMALL, *overrides)
     train.run(settings)
     return settings.model_folder
 
@@ -123,24 +124,26 @@ def log_of(folder: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def test_the_log_has_the_weights_and_the_loss_without_them(dataset: Path, tmp_path: Path) -> None:
-    """Weights that come once, with the first step, change all that follows, but not the loss before it."""
-    given = ("training.steps=3", "training.validate_every=1", "training.precision=float64")
-    free = log_of(learned(tmp_path / "free", dataset, *given))
-    held = log_of(learned(tmp_path / "held", dataset, *given, "training.balance_every=3"))
-    weights = [{key: value for key, value in row.items() if key.startswith("weight_")} for row in held]
+def test_the_log_has_the_weights_and_the_loss_without_them(bars: Path, tmp_path: Path) -> None:
+    """Weights that change once, in the first step, change the later losses and not the first one."""
+    options = ("training.steps=3", "training.validate_every=1", "training.precision=float64")
+    plain_log = log_of(learned(tmp_path / "free", bars, *options))
+    balanced_log = log_of(learned(tmp_path / "held", bars, *options, "training.balance_every=3"))
+    weights = [
+        {key: value for key, value in row.items() if key.startswith("weight_")} for row in balanced_log
+    ]
     assert list(weights[0]) == ["weight_residual_heat", "weight_data"]
     assert weights[0] == weights[1] == weights[2]
     assert 1.0 not in weights[0].values()
-    assert held[0]["train_loss"] == pytest.approx(free[0]["train_loss"], rel=1e-12)
-    assert held[2]["train_loss"] != free[2]["train_loss"]
+    assert balanced_log[0]["train_loss"] == pytest.approx(plain_log[0]["train_loss"], rel=1e-12)
+    assert balanced_log[2]["train_loss"] != plain_log[2]["train_loss"]
 
 
-def test_a_data_weight_that_drowns_the_equation_does_less_harm(dataset: Path, tmp_path: Path) -> None:
-    """Twelve bars tell a network of 1e4 times their error less than they do with their equation."""
-    given = ("training.steps=400", "training.validate_every=400", "surrogate.data_weight=1e4")
-    free, held = (
-        store.description(learned(tmp_path / str(every), dataset, *given, f"training.balance_every={every}"))
+def test_balanced_losses_repair_a_data_weight_that_is_far_too_large(bars: Path, tmp_path: Path) -> None:
+    """A data weight of 1e4 drowns the equation, from which the network learns more than from twelve bars."""
+    options = ("training.steps=400", "training.validate_every=400", "surrogate.data_weight=1e4")
+    plain, balanced_model = (
+        store.description(learned(tmp_path / str(every), bars, *options, f"training.balance_every={every}"))
         for every in (0, 20)
     )
-    assert held["valid_error"] < 0.7 * free["valid_error"]
+    assert balanced_model["valid_error"] < 0.7 * plain["valid_error"]

@@ -1,4 +1,4 @@
-"""Second-order steps behind AdamW: they converge as their theory says, and refuse what they cannot train."""
+"""Second-order steps after AdamW: they converge as theory predicts, and refuse what they cannot train."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from surrogates import store
 from surrogates.contract import Batch, Prediction, Surrogate
 from tests.support import problems
 from tests.support.launching import mpi, run, succeeded
-from tests.support.training_cases import made_dataset, read, trained
+from tests.support.training_cases import read, trained
 
 ALONE = Ranks(0, 1, torch.device("cpu"), {"here": 1})
 PROBLEM = problems.problem((20,), ("periodic",))
@@ -55,7 +55,7 @@ class Rosenbrock(Surrogate):
 
 
 class Curve(Surrogate):
-    """A perceptron of one input, whose residuals are its distance from sin(πx) at drawn points."""
+    """A perceptron of one input; its residuals are the differences from sin(πx) at random points."""
 
     def __init__(self) -> None:
         super().__init__(PROBLEM)
@@ -75,8 +75,8 @@ class Curve(Surrogate):
 
 
 def options(method: str, iterations: int, *more: str) -> Any:
-    given = f"training.finish={{method: {method}, steps: 1, iterations: {iterations}}}"
-    return read(given, *EXACT, *more).training
+    finish = f"training.finish={{method: {method}, steps: 1, iterations: {iterations}}}"
+    return read(finish, *EXACT, *more).training
 
 
 def state_of(surrogate: Surrogate) -> TrainState:
@@ -87,17 +87,19 @@ def state_of(surrogate: Surrogate) -> TrainState:
 def test_both_methods_find_the_minimum_of_rosenbrock(method: str, iterations: int) -> None:
     surrogate = Rosenbrock()
     state = state_of(surrogate)
-    parts = [problems.batch(PROBLEM, 3, dtype=torch.float64)]
-    loss, norm = second_order.METHODS[method](surrogate, parts, state, options(method, iterations), ALONE)
-    # The published value at the start is a sum over two residuals, 24.2; here it is their mean.
+    micro_batches = [problems.batch(PROBLEM, 3, dtype=torch.float64)]
+    loss, norm = second_order.METHODS[method](
+        surrogate, micro_batches, state, options(method, iterations), ALONE
+    )
+    # The published initial value, 24.2, is a sum over two residuals; this one is their mean.
     assert loss == pytest.approx(12.1)
     assert norm == pytest.approx(232.867687754227 / 2)
-    found = [surrogate.x.item(), surrogate.rest.item()]
-    assert found == pytest.approx([1, 1], abs=1e-10)
+    minimum = [surrogate.x.item(), surrogate.rest.item()]
+    assert minimum == pytest.approx([1, 1], abs=1e-10)
     assert (state.step, state.skipped) == (1, [])
 
 
-def test_levenberg_marquardt_fits_a_curve_to_what_twelve_tanh_can_do() -> None:
+def test_levenberg_marquardt_fits_a_curve_with_twelve_tanh() -> None:
     surrogate, batch = Curve(), problems.batch(PROBLEM, 4)
     before = surrogate(batch)["residual"].item()
     state = state_of(surrogate)
@@ -107,28 +109,33 @@ def test_levenberg_marquardt_fits_a_curve_to_what_twelve_tanh_can_do() -> None:
     assert surrogate(batch)["residual"].item() < 1e-9 * before
 
 
-@pytest.mark.parametrize("room", [8, 64 * 2**20])
-def test_the_normal_equations_are_those_of_reverse_mode(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where memory is there for one row at a time."""
-    monkeypatch.setattr(levenberg_marquardt, "_JACOBIAN_BYTES", room)
+@pytest.mark.parametrize("num_bytes", [8, 64 * 2**20])
+def test_the_normal_equations_equal_those_of_reverse_mode(
+    num_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The smaller memory holds one row of the Jacobian at a time."""
+    monkeypatch.setattr(levenberg_marquardt, "_JACOBIAN_BYTES", num_bytes)
     surrogate, batch = Curve(), problems.batch(PROBLEM, 4)
     points = surrogate.points(batch)
-    found = levenberg_marquardt._normal_equations(surrogate, [points], ALONE)
+    equations = levenberg_marquardt._normal_equations(surrogate, [points], ALONE)
     residuals = surrogate.residuals(points)[:, 0]
     rows = [
         torch.cat(
-            [part.flatten() for part in torch.autograd.grad(each, surrogate.parameters(), retain_graph=True)]
+            [
+                part.flatten()
+                for part in torch.autograd.grad(residual, surrogate.parameters(), retain_graph=True)
+            ]
         )
-        for each in residuals
+        for residual in residuals
     ]
     jacobian = torch.stack(rows)
-    torch.testing.assert_close(found.matrix, jacobian.T @ jacobian / 60, rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(found.gradient, jacobian.T @ residuals / 60, rtol=1e-12, atol=1e-14)
-    assert found.loss == pytest.approx(surrogate(batch)["residual"].item(), rel=1e-12)
+    torch.testing.assert_close(equations.matrix, jacobian.T @ jacobian / 60, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(equations.gradient, jacobian.T @ residuals / 60, rtol=1e-12, atol=1e-14)
+    assert equations.loss == pytest.approx(surrogate(batch)["residual"].item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("method", ["levenberg_marquardt", "lbfgs"])
-def test_a_loss_that_is_not_finite_leaves_the_weights(method: str) -> None:
+def test_a_loss_that_is_not_finite_does_not_change_the_weights(method: str) -> None:
     surrogate, batch = Curve(), problems.batch(PROBLEM, 4)
     batch["state"][0] = np.nan
     before = {name: weight.clone() for name, weight in surrogate.state_dict().items()}
@@ -139,39 +146,34 @@ def test_a_loss_that_is_not_finite_leaves_the_weights(method: str) -> None:
     assert all(torch.equal(weight, before[name]) for name, weight in surrogate.state_dict().items())
 
 
-def test_lbfgs_of_a_batch_in_parts_is_that_of_the_whole_batch() -> None:
+def test_lbfgs_with_micro_batches_equals_lbfgs_with_the_whole_batch() -> None:
     whole = problems.batch(PROBLEM, 4, dtype=torch.float64)
     halves = [{key: value[half] for key, value in whole.items()} for half in (slice(0, 2), slice(2, 4))]
-    found = []
-    for parts, count in (([whole], 1), (halves, 2)):
+    results = []
+    for micro_batches, count in (([whole], 1), (halves, 2)):
         surrogate = store.build("fno", problems.options("fno"), PROBLEM, "float64")
         with torch.no_grad():
-            for place, weight in enumerate(surrogate.parameters()):
-                generator = torch.Generator().manual_seed(place)
+            for index, weight in enumerate(surrogate.parameters()):
+                generator = torch.Generator().manual_seed(index)
                 weight.copy_(0.1 * torch.randn(weight.shape, generator=generator, dtype=torch.float64))
-        given = options("lbfgs", 5, f"training.gradient_accumulation_steps={count}")
-        loss, _ = lbfgs(surrogate, parts, state_of(surrogate), given, ALONE)
-        reached = sum(surrogate(whole).values()).item()  # type: ignore[union-attr]
-        found.append((loss, reached))
-        assert reached < loss
-    assert found[0] == pytest.approx(found[1], rel=1e-9)
+        settings = options("lbfgs", 5, f"training.gradient_accumulation_steps={count}")
+        loss, _ = lbfgs(surrogate, micro_batches, state_of(surrogate), settings, ALONE)
+        final = sum(surrogate(whole).values()).item()  # type: ignore[union-attr]
+        results.append((loss, final))
+        assert final < loss
+    assert results[0] == pytest.approx(results[1], rel=1e-9)
 
 
 def test_ranks_that_round_differently_take_the_same_steps() -> None:
     result = succeeded(run(mpi(2, "-m", "tests.faults.train_unlike_ranks"), timeout=60))
-    one, two = result.stdout.splitlines()
-    assert one == two
+    first, second = result.stdout.splitlines()
+    assert first == second
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_dataset(tmp_path_factory.mktemp("data"))
-
-
-def test_the_finish_goes_on_where_adamw_ended(dataset: Path, tmp_path: Path) -> None:
-    """On a batch of all windows: each of its steps lowers the loss."""
-    given = ("training.steps=10", "training.batch_size=72", "training.validate_every=1")
-    folder = trained(tmp_path, dataset, *given, "training.finish={method: lbfgs, steps: 4, iterations: 10}")
+def test_second_order_steps_continue_from_the_last_step_of_adamw(dataset: Path, tmp_path: Path) -> None:
+    """On a batch of all windows, each second-order step lowers the loss."""
+    options = ("training.steps=10", "training.batch_size=72", "training.validate_every=1")
+    folder = trained(tmp_path, dataset, *options, "training.finish={method: lbfgs, steps: 4, iterations: 10}")
     rows = np.loadtxt(folder / "log.csv", delimiter=",", skiprows=1)
     assert rows[:, 0].tolist() == list(range(1, 15))
     assert (np.diff(rows[10:, 2]) < 0).all()
@@ -179,33 +181,33 @@ def test_the_finish_goes_on_where_adamw_ended(dataset: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (("training.finish.method=levenberg_marquardt",), "needs residuals to square, and FNO has none"),
-        (("training.finish.method=lbfgs", "training.ema=0.9"), "set training.ema=0"),
+        (("training.finish.method=lbfgs", "training.ema=0.9"), "Set training.ema=0"),
         (("training.finish.method=lbfgs", "training.precision=bfloat16"), "too coarse|no bfloat16"),
     ],
 )
-def test_what_cannot_work_together_is_refused(
-    overrides: tuple[str, ...], said: str, dataset: Path, tmp_path: Path
+def test_options_that_cannot_work_together_are_refused(
+    overrides: tuple[str, ...], message: str, dataset: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         trained(tmp_path, dataset, *overrides)
 
 
-def test_a_chain_refuses_it_before_it_makes_data(tmp_path: Path) -> None:
+def test_a_chain_refuses_the_method_before_it_generates_data(tmp_path: Path) -> None:
     settings = read(f"run={tmp_path}", "training.finish.method=levenberg_marquardt")
     with pytest.raises(ValueError, match="needs residuals to square, and FNO has none"):
         chain.check(settings)
 
 
 @pytest.mark.parametrize(
-    ("width", "precision", "said"),
-    [(12, "float32", "precision=float64"), (2000, "float64", "at most 4096; these are 6001")],
+    ("width", "precision", "message"),
+    [(12, "float32", "precision=float64"), (2000, "float64", "has 6001. At most 4096 weights")],
 )
-def test_levenberg_marquardt_wants_few_weights_of_float64(width: int, precision: str, said: str) -> None:
+def test_levenberg_marquardt_needs_few_weights_in_float64(width: int, precision: str, message: str) -> None:
     surrogate = Curve()
     surrogate.net = torch.nn.Sequential(torch.nn.Linear(1, width), torch.nn.Linear(width, 1))
-    given = options("levenberg_marquardt", 5, f"training.precision={precision}")
-    with pytest.raises(ValueError, match=said):
-        second_order.check(surrogate, given)
+    settings = options("levenberg_marquardt", 5, f"training.precision={precision}")
+    with pytest.raises(ValueError, match=message):
+        second_order.check(surrogate, settings)

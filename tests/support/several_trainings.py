@@ -1,0 +1,73 @@
+"""Several trainings one after the other, on the ranks of one mpirun: `several_trainings.py FILE`.
+
+FILE is JSON with `runs`, a list of command lines, and `stops`: for the first runs, the step in which rank 0
+receives SIGUSR1 (0 for none). Each rank prints `allreduces NUMBER` after each run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline import train
+from pipeline.parallel import launch
+from pipeline.parallel.stopping import StoppedError
+from pipeline.training import fit, loop, step
+from tests.support.training_cases import read
+
+
+def main(file: Path) -> None:
+    """Train all runs of a file."""
+    document = json.loads(file.read_text())
+    runs, stops = document["runs"], document["stops"]
+    fit.draw_curves = no_curves
+    original = step.mean_over_ranks
+    for index, overrides in enumerate(runs):
+        allreduces: list[int] = []
+
+        # Without annotations: torch compares them with the types themselves, and here they are text.
+        def counted(communicator, bucket, allreduces=allreduces):  # type: ignore[no-untyped-def]
+            allreduces.append(bucket.index())
+            return original(communicator, bucket)
+
+        step.mean_over_ranks = counted
+        stop = stops[index] if index < len(stops) else 0
+        if stop:
+            with stopped_in_step(stop), suppress(StoppedError):
+                train.run(read(*overrides))
+                raise AssertionError(f"{overrides} was not stopped")
+        else:
+            train.run(read(*overrides))
+        print(f"allreduces {len(allreduces)}\n", end="", flush=True)
+
+
+@contextmanager
+def stopped_in_step(number: int) -> Iterator[None]:
+    """Send SIGUSR1 to rank 0 in an optimiser step; the next step is the last one."""
+    original = loop._take_step
+
+    def disturbed(*arguments: Any) -> Any:
+        result = original(*arguments)
+        if arguments[2].step == number and launch.detect().rank == 0:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return result
+
+    loop._take_step = disturbed
+    try:
+        yield
+    finally:
+        loop._take_step = original
+
+
+def no_curves(folder: Path) -> None:
+    """Draw nothing: matplotlib would take most of the time."""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
