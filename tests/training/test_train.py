@@ -63,7 +63,7 @@ def test_the_rollout_error_falls_to_a_quarter_of_persistence(
 ) -> None:
     """The error on the valid split, compared with that of a state that stays as it is."""
     options = {"fno": ("surrogate.width=16", "surrogate.modes=10"), "unet": ("surrogate.width=12",)}[name]
-    length = ("training.steps=400", "training.validate_every=200", "training.checkpoint_every=400")
+    length = ("training.steps=300", "training.validate_every=150", "training.checkpoint_every=300")
     sizes = [override for override in TINY if not override.startswith("surrogate.")]
     settings = read(f"surrogate={name}", f"run={tmp_path}", f"dataset={dataset}", *sizes, *options, *length)
     train.run(settings)
