@@ -1,6 +1,6 @@
-"""All stages one after the other, here or as a chain of Slurm jobs; what is complete is skipped.
+"""All stages in order, on this machine or as a chain of Slurm jobs; complete stages are skipped.
 
-python -m pipeline.chain experiment=heat_fno                    # here
+python -m pipeline.chain experiment=heat_fno                    # on this machine
 python -m pipeline.chain experiment=heat_fno launcher=slurm     # as jobs
 python -m pipeline.chain status run=runs/heat                   # or resume, or cancel
 """
@@ -16,31 +16,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
-from pipeline import cli, compare
+from pipeline import cli
 from pipeline.config import compose
-from pipeline.config.build import build_solver, constructor_arguments, effective, surrogate_type
 from pipeline.config.settings import Settings
-from pipeline.data import store
+from pipeline.config.sweep import Job
 from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.jobs.slurm import chain
 from pipeline.parallel import launch
 from pipeline.runs import records
+from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 
 STAGES = ("generate", "validate", "train", "evaluate")
 
 
 def run(settings: Settings) -> None:
-    """Checks the whole configuration, then runs or submits the stages with this command line's overrides."""
+    """Check the whole configuration, then run or submit the stages with this command line's overrides."""
     _refuse_launcher()
     check(settings)
     arguments = compose.stage_words(settings.model)
     if settings.launcher.name == "slurm":
-        chain.start(settings, arguments)
+        chain.start(RunFolder.of(settings), settings.launcher, arguments, dry_run=settings.dry_run)
     elif settings.dry_run:
         for stage in STAGES:
             ranks = settings.launcher.ranks[stage]  # type: ignore[index]
@@ -62,19 +61,25 @@ def _run_here(settings: Settings, arguments: list[str]) -> None:
             seconds[stage] = round(time.monotonic() - start, 2)
             console.print(f"[dim]{stage} took {_duration(seconds[stage])}[/]")
     console.rule(f"[bold]done[/] in {_duration(sum(seconds.values()))}", align="left")
-    print(settings.model_folder / "evaluation" / "report.html", flush=True)
+    run_folder = RunFolder.of(settings)
+    compare_words = shlex.join(["python", "-m", "pipeline.compare", str(run_folder.path)])
+    print(f"chain: wrote {run_folder.report}. Next: {compare_words}", flush=True)
 
 
 def check(settings: Settings) -> None:
-    """Finds before any work what a stage would refuse after hours of it.
+    """Refuse before any work a configuration that a later stage would refuse.
 
     Raises:
         UserError: an unknown name, a wrong option, or options that cannot work together: solver and
             output, surrogate and grid, windows and frames, batch and ranks; or the run folder holds a data
             set of another configuration.
     """
+    # Late: torch and MPI.
+    import numpy as np
     from mpi4py import MPI
 
+    from pipeline.config.build import build_solver, constructor_arguments, effective, surrogate_type
+    from pipeline.data import store
     from pipeline.problem import expected_problem, with_physics
     from pipeline.training import option_checks
 
@@ -85,14 +90,15 @@ def check(settings: Settings) -> None:
     steps, training = settings.output.steps, settings.training
     if training.unroll > steps:
         raise UserError(
-            f"training.unroll={training.unroll} steps do not fit trajectories of output.steps={steps}: "
-            "lower the one or raise the other"
+            f"training.unroll={training.unroll} is longer than a trajectory of output.steps={steps}. "
+            f"At most {steps} steps fit. Type training.unroll={steps}, or raise output.steps"
         )
     ranks = settings.launcher.ranks["generate"]
     if ranks % settings.group_size:
         raise UserError(
-            f"launcher.ranks.generate={ranks} ranks cannot be dealt into groups of group_size="
-            f"{settings.group_size}: take a multiple of it"
+            f"launcher.ranks.generate={ranks} ranks do not divide into groups of group_size="
+            f"{settings.group_size}. A multiple of group_size is allowed. "
+            f"Type launcher.ranks.generate={settings.group_size}, or another multiple"
         )
     _check_batch(settings)
     constructor = surrogate_type(settings.surrogate)
@@ -103,7 +109,7 @@ def check(settings: Settings) -> None:
 
 
 def _check_batch(settings: Settings) -> None:
-    """Raises UserError where the ranks of a model cannot share the batch, or a rank its share by parts."""
+    """Raise UserError if the batch does not divide among the ranks of a model and their micro-batches."""
     from pipeline.training import ensemble
     from pipeline.training.batches.order import BatchOrder
 
@@ -124,27 +130,27 @@ def _refuse_launcher() -> None:
     launcher = launch.detect().launcher
     if launcher != "none":
         raise UserError(
-            f"the chain starts its own ranks and cannot run under {launcher}: start it as "
-            "`python -m pipeline.chain`, with the number of ranks in launcher.ranks.generate and so on"
+            f"the chain cannot run under {launcher}. The chain starts the ranks of each stage itself. "
+            "Type `python -m pipeline.chain`, with the number of ranks in launcher.ranks.generate and so on"
         )
 
 
 @contextmanager
 def _ending_on_failure(settings: Settings) -> Iterator[None]:
-    """Ends this process with the stage's exit code and a line that says where to look."""
+    """On a failure, exit with the stage's exit code after a line that names the record."""
     try:
         yield
     except StageFailedError as error:
-        newest = _newest_record(settings.run / "records")
+        newest = _newest_record(RunFolder.of(settings).records)
         where = f" Its record: {newest}." if newest else ""
         print(
-            f"chain stopped: {error}.{where} Run the same command again to go on from what is complete.",
+            f"chain stopped: {error}.{where} Run the same command again to continue.",
             file=sys.stderr,
             flush=True,
         )
         raise SystemExit(error.exit_code if 0 < error.exit_code < 128 else 1) from None
     except KeyboardInterrupt:
-        print("chain interrupted. Run the same command again to go on.", file=sys.stderr, flush=True)
+        print("chain interrupted. Run the same command again to continue.", file=sys.stderr, flush=True)
         raise SystemExit(130) from None
 
 
@@ -159,35 +165,36 @@ def _duration(seconds: float) -> str:
 
 
 def resume(settings: Settings) -> None:
-    """Submits what is missing of a chain of jobs, with the words that it was started with."""
+    """Submit the missing jobs of a chain, with the words that started the chain."""
     check(settings)
-    chain.resume(settings, compose.stage_words(settings.model))
+    words = compose.stage_words(settings.model)
+    chain.resume(RunFolder.of(settings), settings.launcher, words, dry_run=settings.dry_run)
 
 
 def _type_again(words: list[str]) -> None:
-    """Makes this command line that of the chain's start, where it was typed, with `words` behind it."""
-    paper = chain.typed(_run_folder([word for word in words if not word.startswith("-")]))
-    os.chdir(paper.folder)
-    sys.argv[1:] = [*paper.arguments, *(word for word in words if not word.startswith("run="))]
+    """Restore the command line and the working folder of the chain's start, and append `words`."""
+    record = chain.chain_record(_run_folder([word for word in words if not word.startswith("-")]))
+    os.chdir(record.folder)
+    sys.argv[1:] = [*record.arguments, *(word for word in words if not word.startswith("run="))]
 
 
-def _run_folder(words: list[str]) -> Path:
-    """What `run=` names.
+def _run_folder(words: list[str]) -> RunFolder:
+    """Return the folder that `run=` names.
 
     Raises:
-        UserError: it is not there.
+        UserError: the words do not name a folder.
     """
     for word in words:
         if "=" not in word:
-            raise UserError(f"{word!r} is no KEY=VALUE: say which chain with run=FOLDER")
+            raise UserError(f"{word!r} is not of the form KEY=VALUE. Type run=FOLDER to name the chain")
     for override in OverridesParser.create().parse_overrides(words):
         if override.key_or_group == "run":
-            return Path(str(override.value()))
-    raise UserError("say which chain: run=FOLDER")
+            return RunFolder.at(Path(str(override.value())))
+    raise UserError("no chain is named. Type run=FOLDER to name the chain")
 
 
 def main(words: list[str]) -> None:
-    """Starts a chain, or looks at one (`status`), takes it up again (`resume`) or ends it (`cancel`)."""
+    """Start a chain, or show (`status`), resume (`resume`) or cancel (`cancel`) a chain of jobs."""
     match words:
         case ["status", *rest]:
             cli.exit_on_error(lambda: chain.show(_run_folder(rest)))
@@ -199,11 +206,21 @@ def main(words: list[str]) -> None:
         case [word, *_] if not word.startswith("-") and "=" not in word:
             cli.exit_on_error(lambda: _refuse(word))
         case _:
-            cli.main(run, compare.after_sweep)
+            cli.main(run, _compare_models)
 
 
 def _refuse(word: str) -> None:
-    raise UserError(f"{word!r} is neither KEY=VALUE nor one of status, resume and cancel")
+    raise UserError(
+        f"{word!r} is not a command. Commands are status, resume and cancel; other words have the "
+        "form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
+    )
+
+
+def _compare_models(jobs: list[Job]) -> None:
+    # Late: the tables of evaluations import torch.
+    from pipeline import compare
+
+    compare.after_sweep(jobs)
 
 
 if __name__ == "__main__":

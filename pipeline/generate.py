@@ -26,6 +26,7 @@ from pipeline.generation.shards import ShardMaker
 from pipeline.parallel import launch, stopping
 from pipeline.parallel.groups import dynamic_tasks, progress_mpi, split_world
 from pipeline.runs import lock, progress, records
+from pipeline.runs.folder import RunFolder
 from simsurrogate.files import digest, writable_folder
 from solvers.contract import Solver
 
@@ -52,7 +53,7 @@ def run(settings: Settings) -> None:
     with records.run_record(settings, "generate") as facts, _alone(settings, world):
         facts["nodes"] = launch.ranks_on_nodes(world.allgather(launch.node_name()))
         if world.rank == 0:
-            with lock.waited_for(settings.dataset / "locks" / "manifest.lock"):
+            with lock.waited_for(RunFolder.of(settings).manifest_lock):
                 store.claim(settings.dataset, plan, settings.start_anew)
         world.Barrier()
         missing = _missing(settings, plan, shards, world)
@@ -65,7 +66,7 @@ def run(settings: Settings) -> None:
                 facts["skipped"] = True
             return
         if world.rank == 0:
-            with lock.waited_for(settings.dataset / "locks" / "manifest.lock"):
+            with lock.waited_for(RunFolder.of(settings).manifest_lock):
                 store.reopen(settings.dataset, plan)
         world.Barrier()
         started = time.perf_counter()
@@ -92,9 +93,9 @@ def _alone(settings: Settings, world: MPI.Intracomm) -> AbstractContextManager[N
     if world.rank != 0:
         return nullcontext()
     part, num_parts = settings.part
-    folder = writable_folder(settings.dataset) / "locks"
-    others = [path for path in folder.glob("generate-*.lock") if not path.stem.endswith(f"-of-{num_parts}")]
-    return lock.held(folder / f"generate-{part}-of-{num_parts}.lock", others)
+    writable_folder(settings.dataset)
+    folder = RunFolder.of(settings)
+    return lock.held(folder.part_lock(part, num_parts), folder.locks_of_other_partitions(num_parts))
 
 
 def _finish(settings: Settings, plan: Manifest, num_made: int, facts: records.Metadata) -> None:

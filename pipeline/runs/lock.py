@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that the system frees when its holder dies, on whatever node that is."""
+"""Locks that allow one writer at a time; the system frees a lock when its holder dies, on any node."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from pipeline.parallel.launch import node_name
 from simsurrogate.errors import UserError
@@ -25,27 +23,30 @@ class LockedError(UserError):
 
 @contextmanager
 def held(path: Path, against: Sequence[Path] = ()) -> Iterator[None]:
-    """Holds the lock `path`, while nobody holds any of those in `against`.
+    """Hold the lock `path`, if no process holds a lock in `against`.
 
-    The lock is `flock`'s, which the system frees however its holder ends. Beside it `*.holder.json` tells
-    who has it; what a dead process left there is replaced, with a note.
+    The lock is `flock`'s, which the system frees when its holder ends in any way. The file `*.holder.json`
+    next to it names the holder; the file of a dead process is replaced, with a note.
 
     Raises:
-        LockedError: it is held; the message names the holder.
+        LockedError: another process holds the lock; the message names it.
     """
     writable_folder(path.parent)
+    # Late, here and below: filelock takes as long to import as the rest of a status command.
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise LockedError(_who_holds(path)) from None
+        raise LockedError(_held_by(path)) from None
     try:
         for other in against:
             _refuse_if_held(other)
         holder = _holder_path(path)
         if holder.exists():
             print(f"note: took over {path}, which {_read(holder)} left behind", flush=True)
-        write_whole(holder, json.dumps(_myself()))
+        write_whole(holder, json.dumps(_this_process()))
         try:
             yield
         finally:
@@ -56,28 +57,32 @@ def held(path: Path, against: Sequence[Path] = ()) -> Iterator[None]:
 
 @contextmanager
 def waited_for(path: Path) -> Iterator[None]:
-    """Holds a lock for a moment's work, as soon as it is free."""
+    """Hold a lock for a short time, as soon as it is free."""
+    from filelock import FileLock
+
     writable_folder(path.parent)
     with FileLock(path, timeout=600):
         yield
 
 
 def _refuse_if_held(path: Path) -> None:
+    from filelock import FileLock, Timeout
+
     try:
         with FileLock(path, timeout=0):
             pass
     except Timeout:
-        raise LockedError(_who_holds(path)) from None
+        raise LockedError(_held_by(path)) from None
 
 
-def _who_holds(path: Path) -> str:
+def _held_by(path: Path) -> str:
     return (
-        f"{_read(_holder_path(path))} writes there already (lock {path}): wait until it is done, end it, or "
-        "choose another folder with run="
+        f"{_read(_holder_path(path))} writes the same output already (lock {path}). One process writes at a "
+        "time. Wait until it is done, end it, or choose another folder with run="
     )
 
 
-def _myself() -> dict[str, str]:
+def _this_process() -> dict[str, str]:
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID")
     since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -91,8 +96,8 @@ def _myself() -> dict[str, str]:
 
 def _read(holder: Path) -> str:
     try:
-        found = json.loads(holder.read_text(encoding="utf-8"))
-        return ", ".join(f"{name} {value}" for name, value in found.items())
+        properties = json.loads(holder.read_text(encoding="utf-8"))
+        return ", ".join(f"{name} {value}" for name, value in properties.items())
     except (OSError, ValueError, AttributeError):
         return "another process"
 

@@ -1,9 +1,11 @@
-"""Progress bars for long work: on rank 0 alone, and only in a terminal."""
+"""Progress bars on rank 0, in terminals only, and the last line of a stage."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -12,9 +14,9 @@ from tqdm import tqdm
 def bar(
     items: Iterable[Any] | None, unit: str, *, rank: int, total: int | None = None, initial: int = 0
 ) -> tqdm:
-    """A bar with the rate and the time left, over `items`, or over `total` steps told by `update`.
+    """Return a bar with the rate and the time left, over `items`, or over `total` steps of `update`.
 
-    It goes to stdout, since mpirun passes a terminal on as stdout and makes a pipe of stderr.
+    The bar goes to stdout because mpirun passes a terminal on as stdout and makes a pipe of stderr.
     """
     return tqdm(
         items,
@@ -25,3 +27,14 @@ def bar(
         dynamic_ncols=True,
         disable=None if rank == 0 else True,
     )
+
+
+def report_output(stage: str, output: Path, next_stage: str) -> None:
+    """Print the last line of a stage: its main output, and the command of the next stage."""
+    words = [word for word in sys.argv[1:] if not word.startswith(_OF_ONE_STAGE)]
+    command = shlex.join(["python", "-m", f"pipeline.{next_stage}", *words])
+    print(f"{stage}: wrote {output}. Next: {command}", flush=True)
+
+
+#: Overrides that concern one stage alone.
+_OF_ONE_STAGE = ("part=", "start_anew=")

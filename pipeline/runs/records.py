@@ -1,4 +1,4 @@
-"""The run record: one JSON for each attempt at a stage, with all that tells how it was made."""
+"""Run records: one JSON file for each attempt at a stage, with configuration, versions and outcome."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import Any
 from pipeline.config.settings import Settings
 from pipeline.parallel.launch import detect, node_name
 from pipeline.parallel.stopping import StoppedError
+from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import writable_folder, write_whole
 
@@ -35,7 +36,7 @@ _PACKAGES = (
 )
 
 
-#: What Slurm tells a job of itself.
+#: Slurm's variables in a job, by their keys in the record.
 _SLURM = {
     "job": "SLURM_JOB_ID",
     "array_job": "SLURM_ARRAY_JOB_ID",
@@ -58,7 +59,7 @@ class Metadata(dict[str, Any]):
         self._written = -math.inf
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """Notes how far the stage is, beside where it started; a reader sees it some seconds later."""
+        """Record the progress of the stage; the file follows some seconds later."""
         start = self.get("progress", {}).get("start", done)
         self["progress"] = {"start": start, "done": done, "total": total, "unit": unit}
         if time.monotonic() - self._written > _PROGRESS_EVERY:
@@ -68,15 +69,16 @@ class Metadata(dict[str, Any]):
 
 @contextmanager
 def run_record(settings: Settings, stage: str) -> Iterator[Metadata]:
-    """Writes `RUN/records/STAGE-NNN.json` on rank 0, when the stage starts and again when it ends.
+    """Write `RUN/records/STAGE-NNN.json` on rank 0, when the stage starts and again when it ends.
 
-    What the stage puts into the yielded mapping stands in the record; `outcome` is `running`,
-    `complete`, or `interrupted` or `failed` with the reason.
+    The record holds the entries of the yielded mapping. Its `outcome` is `running`, `complete`,
+    `interrupted` or `failed`, the last two with a `reason`. An error that is no user's mistake adds its
+    `traceback`.
 
     Raises:
         UserError: the run folder cannot be written.
     """
-    launch = detect()
+    launch, folder = detect(), RunFolder.of(settings).records
     record: dict[str, Any] = {
         "stage": stage,
         "outcome": "running",
@@ -91,10 +93,10 @@ def run_record(settings: Settings, stage: str) -> Iterator[Metadata]:
         "slurm": {name: os.environ[variable] for name, variable in _SLURM.items() if variable in os.environ},
     }
     if launch.rank != 0:
-        with _telling_of_failure_alone(settings.run / "records", stage, launch.rank):
+        with _recording_own_failure(folder, stage, launch.rank):
             yield Metadata(lambda: None)
         return
-    path = _claim_path(writable_folder(settings.run / "records"), stage)
+    path = _claim_path(writable_folder(folder), stage)
     metadata = Metadata(lambda: _write(path, record | metadata))
     _write(path, record)
     try:
@@ -113,17 +115,17 @@ def run_record(settings: Settings, stage: str) -> Iterator[Metadata]:
 
 
 def of_stage(run: Path, stage: str) -> list[dict[str, Any]]:
-    """The records of a stage, in the order of their attempts; one that is not written yet is left out."""
-    found = []
-    for path in _paths(run / "records", stage):
+    """Return the records of a stage in the order of their attempts, without unfinished files."""
+    records = []
+    for path in _paths(RunFolder.at(run).records, stage):
         with suppress(OSError, ValueError):
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-    return found
+            records.append(json.loads(path.read_text(encoding="utf-8")))
+    return records
 
 
 @contextmanager
-def _telling_of_failure_alone(folder: Path, stage: str, rank: int) -> Iterator[None]:
-    """Writes the reason of a failure that rank 0 has not had, and so cannot write."""
+def _recording_own_failure(folder: Path, stage: str, rank: int) -> Iterator[None]:
+    """Write the reason of a failure that rank 0 does not know."""
     try:
         yield
     except StoppedError:
@@ -148,12 +150,12 @@ def _failure(error: BaseException, prefix: str = "") -> dict[str, str]:
 
 
 def _paths(folder: Path, stage: str) -> list[Path]:
-    """The records of a stage in the order of their attempts."""
+    """Return the paths of a stage's records in the order of their attempts."""
     return sorted(folder.glob(f"{stage}-*.json"))
 
 
 def _claim_path(folder: Path, stage: str) -> Path:
-    """An empty file behind the records that are there, for this process alone: jobs of an array start
+    """Create an empty file after the existing records, for this process alone: the jobs of an array start
     together.
     """
     taken = _paths(folder, stage)
@@ -183,7 +185,7 @@ def _versions() -> dict[str, str]:
 
 
 def _mpi_library() -> str | None:
-    """The MPI library, where this stage has loaded one."""
+    """Return the MPI library, if this stage has loaded one."""
     mpi = sys.modules.get("mpi4py.MPI")
     return None if mpi is None else mpi.Get_library_version().split("\n")[0].strip("\x00 ")
 

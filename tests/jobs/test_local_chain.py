@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -36,7 +37,8 @@ def chain(run: Path, *overrides: str, **options) -> subprocess.CompletedProcess[
 def test_the_chain_ends_with_a_judged_surrogate(finished):
     run, result = finished
     report = run / "models" / "fno" / "evaluation" / "report.html"
-    assert result.stdout.rstrip().splitlines()[-1] == str(report)
+    last = result.stdout.rstrip().splitlines()[-1]
+    assert last == f"chain: wrote {report}. Next: python -m pipeline.compare {shlex.quote(str(run))}"
     assert report.is_file()
     assert [result.stdout.index(f"{n}/4 {name}") for n, name in enumerate(STAGES, 1)] == sorted(
         result.stdout.index(f"{n}/4 {name}") for n, name in enumerate(STAGES, 1)
@@ -54,7 +56,7 @@ def test_a_second_run_skips_every_stage(finished):
     run, _ = finished
     before = {path: path.stat().st_mtime_ns for path in files_of(run)}
     result = succeeded(chain(run, "experiment=smoke"))
-    assert result.stdout.rstrip().endswith("report.html")
+    assert "evaluation/report.html. Next: " in result.stdout.rstrip().splitlines()[-1]
     assert {path: path.stat().st_mtime_ns for path in files_of(run) if path in before} == before
     seconds = json.loads((run / "records" / "chain-001.json").read_text())["seconds"]
     assert list(seconds) == STAGES
@@ -81,7 +83,7 @@ def test_a_sweep_judges_each_surrogate_on_the_same_data(tmp_path):
     identities = set()
     for name in ("fno", "unet"):
         report = tmp_path / "run" / "models" / name / "evaluation" / "report.html"
-        assert str(report) in result.stdout.splitlines()
+        assert f"chain: wrote {report}. " in result.stdout
         assert report.is_file()
         identities.add(json.loads(report.with_name("metrics.json").read_text())["dataset"])
     assert len(identities) == 1
@@ -140,7 +142,7 @@ def test_a_failed_stage_stops_it_and_says_where_to_look(tmp_path):
 def test_it_refuses_to_be_started_on_several_ranks(tmp_path):
     result = stage("chain", f"run={tmp_path}/run", ranks=2, timeout=60)
     assert result.returncode != 0
-    assert "the chain starts its own ranks" in result.stderr
+    assert "The chain starts the ranks of each stage itself." in result.stderr
     assert not (tmp_path / "run").exists()
 
 

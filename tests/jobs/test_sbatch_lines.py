@@ -50,7 +50,7 @@ def test_awkward_words_are_quoted_for_the_reader_alone(tmp_path: Path) -> None:
 
 def test_here_the_commands_of_the_stages_are_told(tmp_path: Path) -> None:
     said = lines(tmp_path, "launcher.ranks.generate=1").splitlines()
-    assert said[0] == "BIN/python -m pipeline.generate launcher.ranks.generate=1 experiment=smoke"
+    assert said[0] == "BIN/python -P -m pipeline.generate launcher.ranks.generate=1 experiment=smoke"
     assert "-n 2" in said[1]
     assert [line.split("pipeline.")[1].split()[0] for line in said] == [
         "generate",
@@ -65,7 +65,7 @@ def test_here_the_commands_of_the_stages_are_told(tmp_path: Path) -> None:
     ("words", "told"),
     [
         (("launcher.parts=0",), "launcher.parts=0"),
-        (("launcher.ranks.generate=3", "group_size=2"), "cannot be dealt into groups of group_size=2"),
+        (("launcher.ranks.generate=3", "group_size=2"), "do not divide into groups of group_size=2"),
         (("+launcher.sbatch.trian.time=1",), "launcher.sbatch.trian"),
         (("run='a\\b'",), "no backslash"),
     ],

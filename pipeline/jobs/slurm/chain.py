@@ -1,4 +1,4 @@
-"""A chain of Slurm jobs: submitted, looked at, taken up again, cancelled."""
+"""A chain of Slurm jobs: started, shown, resumed, cancelled."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Launcher
 from pipeline.jobs.slurm import sbatch, status
-from pipeline.jobs.slurm.sbatch import Job, Paper, Submitted
+from pipeline.jobs.slurm.sbatch import ChainRecord, Job, Submitted
 from pipeline.jobs.slurm.status import Task
 from pipeline.runs import lock, records
+from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 
 _ALIVE = ("pending", "running")
@@ -23,10 +23,12 @@ _ALIVE = ("pending", "running")
 
 @dataclass(frozen=True)
 class _Step:
-    """What is to be done about one of a chain's jobs.
+    """One of a chain's jobs, with its tasks that are submitted now, kept, or cancelled.
 
-    `job` is to be submitted, if any of it is missing; `kept` is in the queue and stays, `dropped` is in the
-    queue and waits for something that failed.
+    Attributes:
+        job: the job with the tasks to submit; None if nothing of it is missing.
+        kept: Slurm's names of tasks that stay in the queue.
+        dropped: Slurm's names of queued tasks that wait for a failed job.
     """
 
     job: Job | None
@@ -34,77 +36,85 @@ class _Step:
     dropped: list[str]
 
 
-def start(settings: Settings, arguments: Sequence[str]) -> None:
-    """Submits all jobs of a chain, or prints their lines if `dry_run`.
+def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_run: bool) -> None:
+    """Submit all jobs of a chain; with `dry_run`, print their commands.
 
     Raises:
-        UserError: jobs of this run are in the queue already, or Slurm refuses one: then those before it
+        UserError: the queue holds jobs of this run, or Slurm refuses a job; the jobs before a refused one
             are cancelled.
     """
-    steps = [_Step(job, [], []) for job in sbatch.jobs(settings.launcher.parts)]
-    if settings.dry_run:
-        _print_lines(settings, arguments, steps)
+    steps = [_Step(job, [], []) for job in sbatch.jobs(launcher.parts)]
+    if dry_run:
+        _print_lines(run, launcher, arguments, steps)
         return
-    with lock.waited_for(settings.run / "locks" / "chain.lock"):
-        paper = sbatch.read_document(settings.run)
-        alive = _alive(paper, settings.run) if paper else []
+    with lock.waited_for(run.chain_lock):
+        record = sbatch.read_chain_record(run)
+        alive = _alive(record, run) if record else []
         if alive:
             raise UserError(
-                f"{settings.run} has jobs in the queue ({', '.join(alive)}): "
-                f"`python -m pipeline.chain status run={settings.run}` shows them, `cancel` ends them; "
-                "another chain wants another run= folder"
+                f"the queue holds jobs of {run.path}: {', '.join(alive)}. A run folder has one chain at a "
+                f"time. Type `python -m pipeline.chain status run={run.path}` to see them, `cancel` to end "
+                "them, or choose another folder with run="
             )
-        paper = _submit(settings, steps, Paper(tuple(arguments), os.getcwd(), ()))
-    _show(paper, settings.run)
-    print(f"`python -m pipeline.chain status run={settings.run}` tells how far they are")
+        record = _submit(run, launcher, steps, ChainRecord(tuple(arguments), os.getcwd(), ()))
+    _show(record, run)
+    print(f"submitted {run.path}. Next: python -m pipeline.chain status run={run.path}")
 
 
-def resume(settings: Settings, arguments: Sequence[str]) -> None:
-    """Submits what failed, was cancelled or never began, and all that waits for it; prints it if `dry_run`.
+def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_run: bool) -> None:
+    """Submit the jobs that failed, were cancelled or never started, and all jobs that wait for them.
+
+    With `dry_run`, print their commands.
 
     Raises:
-        UserError: Slurm refuses a job: then those before it are cancelled.
+        UserError: Slurm refuses a job; the jobs before it are cancelled.
     """
-    with lock.waited_for(settings.run / "locks" / "chain.lock"):
-        paper = _paper_of(settings.run)
-        steps = _steps_to_resume(sbatch.jobs(settings.launcher.parts), status.tasks(paper, settings.run))
+    with lock.waited_for(run.chain_lock):
+        record = chain_record(run)
+        steps = _steps_to_resume(sbatch.jobs(launcher.parts), status.tasks(record, run))
         if not any(step.job for step in steps):
-            print("nothing is missing: every job is done, works or waits; what was typed now has no effect")
-        elif settings.dry_run:
-            _print_lines(settings, arguments, steps)
+            print("nothing is missing: every job is done, running or pending; the words typed now are unused")
+        elif dry_run:
+            _print_lines(run, launcher, arguments, steps)
             return
         else:
-            paper = _submit(settings, steps, replace(paper, arguments=tuple(arguments)))
-    _show(paper, settings.run)
+            record = _submit(run, launcher, steps, replace(record, arguments=tuple(arguments)))
+    _show(record, run)
 
 
-def show(run: Path) -> None:
-    """Prints the state of each job, with the reason and the log of those that failed."""
-    _show(_paper_of(run), run)
+def show(run: RunFolder) -> None:
+    """Print the state of each job; for failed jobs, also the reason and the log."""
+    _show(chain_record(run), run)
 
 
-def cancel(run: Path) -> None:
-    """Cancels all jobs of a chain that wait or work."""
-    alive = _alive(_paper_of(run), run)
+def cancel(run: RunFolder) -> None:
+    """Cancel all pending and running jobs of a chain."""
+    alive = _alive(chain_record(run), run)
     status.cancel(alive)
-    print(f"cancelled: {', '.join(alive)}" if alive else "no job of this chain waits or works")
+    print(f"cancelled: {', '.join(alive)}" if alive else "no job of this chain is pending or running")
 
 
-def typed(run: Path) -> Paper:
-    """The paper of a chain, which tells what was typed to start it and where.
+def chain_record(run: RunFolder) -> ChainRecord:
+    """Return the record of a chain.
 
     Raises:
         UserError: no chain of jobs was started in this folder.
     """
-    return _paper_of(run)
+    record = sbatch.read_chain_record(run)
+    if record is None:
+        raise UserError(
+            f"no chain of jobs was started in {run.path}: {run.chain_record} does not exist. "
+            "Type squeue to see jobs that were submitted by hand"
+        )
+    return record
 
 
-def _steps_to_resume(jobs: Sequence[Job], found: Mapping[str, Sequence[Task]]) -> list[_Step]:
-    """What is missing of each job; behind one that is submitted again, all that had waited for it is too."""
+def _steps_to_resume(jobs: Sequence[Job], tasks_by_job: Mapping[str, Sequence[Task]]) -> list[_Step]:
+    """Return the steps; once a job is submitted again, all later jobs are submitted again too."""
     steps: list[_Step] = []
     for job in jobs:
         again = any(step.job for step in steps)
-        tasks = found.get(job.name, [])
+        tasks = tasks_by_job.get(job.name, [])
         kept = [task for task in tasks if task.state in _ALIVE and not again]
         done = {task.task for task in tasks if task.state == "done"} | {task.task for task in kept}
         missing = [task for task in [str(task) for task in job.tasks] or [""] if task not in done]
@@ -115,10 +125,9 @@ def _steps_to_resume(jobs: Sequence[Job], found: Mapping[str, Sequence[Task]]) -
     return steps
 
 
-def _submit(settings: Settings, steps: Sequence[_Step], paper: Paper) -> Paper:
-    """Hands the jobs to Slurm, each behind the one before; the paper that lists them, also on disk."""
-    run = settings.run
-    setup = sbatch.write_setup(run, settings.launcher.setup)
+def _submit(run: RunFolder, launcher: Launcher, steps: Sequence[_Step], record: ChainRecord) -> ChainRecord:
+    """Submit the jobs, each to start after the one before; return the record that lists them, written."""
+    sbatch.write_setup(run, launcher.setup)
     after: list[str] = []
     submitted: list[str] = []
     for step in steps:
@@ -126,80 +135,74 @@ def _submit(settings: Settings, steps: Sequence[_Step], paper: Paper) -> Paper:
         after_next = list(step.kept)
         if step.job:
             job = step.job
-            line = sbatch.sbatch_line(job, settings.launcher, run, paper.arguments, after)
+            line = sbatch.sbatch_line(job, launcher, run, record.arguments, after)
             try:
-                number = sbatch.submit(line, setup)
-            except ValueError as error:
+                number = sbatch.submit(line, run.job_setup)
+            except UserError as error:
                 status.cancel(submitted)
-                told = f"\nthe jobs before it are cancelled: {', '.join(submitted)}" if submitted else ""
-                raise UserError(f"{error}{told}") from None
+                cancelled = f"\nthe jobs before it are cancelled: {', '.join(submitted)}" if submitted else ""
+                raise UserError(f"{error}{cancelled}") from None
             submitted.append(number)
             log = sbatch.log_pattern(job, run)
-            taken = Submitted(job.name, job.stage, job.tasks, number, tuple(line), log)
-            paper = replace(paper, jobs=(*paper.jobs, taken))
-            paper.write(run)
+            new_job = Submitted(job.name, job.stage, job.tasks, number, tuple(line), log)
+            record = replace(record, jobs=(*record.jobs, new_job))
+            record.write(run)
             after_next.insert(0, number)
         after = after_next
-    return paper
+    return record
 
 
-def _print_lines(settings: Settings, arguments: Sequence[str], steps: Sequence[_Step]) -> None:
+def _print_lines(
+    run: RunFolder, launcher: Launcher, arguments: Sequence[str], steps: Sequence[_Step]
+) -> None:
     after: list[str] = []
-    setup = shlex.quote(str(sbatch.setup_path(settings.run)))
-    launcher = settings.launcher
+    setup = shlex.quote(str(run.job_setup))
     print(f"# {setup} will hold:", *sbatch.setup_lines(launcher.setup), sep="\n#     ")
     for step in steps:
         after_next = list(step.kept)
         if job := step.job:
-            words = [*launcher.mpirun, "-n", str(launcher.ranks[job.stage])]  # type: ignore[index]
+            words = [*launcher.mpirun, "-n", str(launcher.ranks[job.stage])]
             print(f"# {job.name}: {shlex.join(words)} python -m pipeline.{job.stage} ...")
-            line = sbatch.sbatch_line(job, launcher, settings.run, arguments, after)
+            line = sbatch.sbatch_line(job, launcher, run, arguments, after)
             print(f"SIMSURROGATE_SETUP={setup} {shlex.join(line)}")
             after_next.insert(0, f"<{job.name}>")
         after = after_next
 
 
-def _alive(paper: Paper, run: Path) -> list[str]:
-    return [task.key for tasks in status.tasks(paper, run).values() for task in tasks if task.state in _ALIVE]
+def _alive(record: ChainRecord, run: RunFolder) -> list[str]:
+    tasks = (task for tasks in status.tasks(record, run).values() for task in tasks)
+    return [task.key for task in tasks if task.state in _ALIVE]
 
 
-def _paper_of(run: Path) -> Paper:
-    paper = sbatch.read_document(run)
-    if paper is None:
-        raise UserError(
-            f"no chain of jobs was started in {run}: {sbatch.paper_path(run)} is not there; squeue "
-            "shows jobs that were submitted by hand"
-        )
-    return paper
-
-
-def _show(paper: Paper, run: Path) -> None:
-    found = status.tasks(paper, run)
+def _show(record: ChainRecord, run: RunFolder) -> None:
+    tasks_by_job = status.tasks(record, run)
     table = Table(box=None, pad_edge=False)
     for column in ("job", "number", "state", ""):
         table.add_column(column, overflow="fold")
-    for name, tasks in found.items():
+    for name, tasks in tasks_by_job.items():
         if len(tasks) > 1:
             states = [task.state for task in tasks]
             counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
             table.add_row(f"{name} ({len(tasks)} tasks)", tasks[-1].job.number, counts, "")
         for task in tasks:
             if len(tasks) == 1 or task.state in ("running", "failed", "cancelled"):
-                table.add_row(task.name, task.key, task.state, "" if task.state == "failed" else task.why)
+                table.add_row(task.name, task.key, task.state, "" if task.state == "failed" else task.reason)
     console = Console(highlight=False, markup=False)
-    console.print(f"{run}:", soft_wrap=True)
+    console.print(f"{run.path}:", soft_wrap=True)
     console.print(table)
-    every = [task for tasks in found.values() for task in tasks]
-    for task in every:
+    all_tasks = [task for tasks in tasks_by_job.values() for task in tasks]
+    for task in all_tasks:
         if task.state == "failed":
-            console.print(f"{task.name} failed: {task.why}\n  its log: {task.log}", soft_wrap=True)
-    console.print(f"logs: {sbatch.setup_path(run).parent / 'logs'}", soft_wrap=True)
-    if any(task.state in ("failed", "cancelled") for task in every):
+            console.print(f"{task.name} failed: {task.reason}\n  its log: {task.log}", soft_wrap=True)
+    console.print(f"logs: {run.job_logs}", soft_wrap=True)
+    if any(task.state in ("failed", "cancelled") for task in all_tasks):
         console.print(
-            f"`python -m pipeline.chain resume run={run}` submits what is missing; KEY=VALUE behind it "
+            f"`python -m pipeline.chain resume run={run.path}` submits the missing jobs; KEY=VALUE after it "
             "changes a setting",
             soft_wrap=True,
         )
-    if every and all(task.state == "done" for task in every):
-        told = [record["report"] for record in records.of_stage(run, "evaluate") if "report" in record]
-        console.print(f"report: {told[-1]}" if told else "", soft_wrap=True)
+    if all_tasks and all(task.state == "done" for task in all_tasks):
+        reports = [
+            record["report"] for record in records.of_stage(run.path, "evaluate") if "report" in record
+        ]
+        console.print(f"report: {reports[-1]}" if reports else "", soft_wrap=True)

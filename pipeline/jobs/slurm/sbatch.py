@@ -1,4 +1,4 @@
-"""Which jobs a chain has, the sbatch line of each, and the paper in the run folder that lists them."""
+"""The jobs of a chain, the sbatch command of each, and the record that lists them in the run folder."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from pipeline.config.settings import Launcher
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.config.settings import Launcher, Stage
+from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import writable_folder, write_whole
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job to be submitted: the stage it runs, and the tasks of its array where it is one."""
+    """A job to submit: the stage that it runs, and the tasks of its array if it is an array."""
 
     name: str
-    stage: str
+    stage: Stage
     tasks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that Slurm has taken, with its number there."""
+    """A submitted job with its number in Slurm, its sbatch command and the pattern of its log's path."""
 
     name: str
-    stage: str
+    stage: Stage
     tasks: tuple[int, ...]
     number: str
     line: tuple[str, ...]
@@ -39,37 +42,37 @@ class Submitted:
 
     @property
     def keys(self) -> list[str]:
-        """What Slurm calls the job, or each of its tasks."""
+        """Slurm's names of the job, or of each of its tasks."""
         return [f"{self.number}_{task}" for task in self.tasks] if self.tasks else [self.number]
 
 
 def jobs(parts: int) -> list[Job]:
-    """The jobs of a chain, each of which waits for the one before.
+    """Return the jobs of a chain, each of which waits for the one before.
 
-    Generate's array makes the data set in parts; the job behind it finishes it.
+    Generate's array makes the data set in parts; the next job, `finish`, completes the data set.
     """
-    rest = [Job(stage, stage) for stage in ("validate", "train", "evaluate")]
+    rest = [Job("validate", "validate"), Job("train", "train"), Job("evaluate", "evaluate")]
     if parts == 1:
         return [Job("generate", "generate"), *rest]
     return [Job("generate", "generate", tuple(range(parts))), Job("finish", "generate"), *rest]
 
 
 def sbatch_line(
-    job: Job, launcher: Launcher, run: Path, arguments: Sequence[str], after: Sequence[str]
+    job: Job, launcher: Launcher, run: RunFolder, arguments: Sequence[str], after: Sequence[str]
 ) -> list[str]:
-    """The command that submits a job, to begin when the jobs `after` have all ended well."""
+    """Return the command that submits a job, which starts when the jobs `after` have all succeeded."""
     options: dict[str, str | int | bool] = {
         "parsable": True,
         "export": "ALL",
-        "job-name": f"{job.name}-{run.absolute().name}",
-        "ntasks": launcher.ranks[job.stage],  # type: ignore[index]
+        "job-name": f"{job.name}-{run.path.absolute().name}",
+        "ntasks": launcher.ranks[job.stage],
         "output": log_pattern(job, run),
     }
     if job.tasks:
         options["array"] = ",".join(map(str, job.tasks))
     if after:
         options |= {"dependency": f"afterok:{':'.join(after)}", "kill-on-invalid-dep": "yes"}
-    options |= launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.stage, {})  # type: ignore[call-overload]
+    options |= launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.stage, {})
     words = [
         f"--{name}" if value is True else f"--{name}={value}"
         for name, value in options.items()
@@ -78,23 +81,26 @@ def sbatch_line(
     return ["sbatch", *words, str(files("slurm") / f"{job.stage}.sbatch"), *arguments]
 
 
-def log_pattern(job: Job, run: Path) -> str:
-    """Where a job writes what it prints; %j, %A and %a are Slurm's.
+def log_pattern(job: Job, run: RunFolder) -> str:
+    """Return the path of a job's log with Slurm's placeholders %j, %A and %a.
 
     Raises:
-        UserError: Slurm would take the name of the run folder for something else.
+        UserError: Slurm interprets characters in the path of the run folder.
     """
-    if set(str(run)) & set("\\\n"):
-        raise UserError(f"run={str(run)!r}: Slurm takes no backslash or line break in the path of a log")
-    folder = str(run.absolute() / "jobs" / "logs").replace("%", "%%")
+    if set(str(run.path)) & set("\\\n"):
+        raise UserError(
+            f"run={str(run.path)!r}: Slurm takes no backslash or line break in the path of a log. "
+            "Choose another folder with run="
+        )
+    folder = str(run.job_logs).replace("%", "%%")
     return f"{folder}/{job.name}-{'%A_%a' if job.tasks else '%j'}.out"
 
 
 def submit(line: Sequence[str], setup: Path) -> str:
-    """Hands a job to Slurm; its number.
+    """Submit a job and return its number.
 
     Raises:
-        UserError: sbatch is not there, or refuses the job; the message is its own.
+        UserError: sbatch is not installed, or refuses the job; the message contains Slurm's.
     """
     try:
         result = subprocess.run(
@@ -106,73 +112,56 @@ def submit(line: Sequence[str], setup: Path) -> str:
         )
     except FileNotFoundError:
         raise UserError(
-            "sbatch was not found: launcher=slurm works where Slurm's commands are on PATH; "
-            "launcher=local runs the chain here"
+            "sbatch was not found: launcher=slurm works where Slurm's commands are on PATH. "
+            "Type launcher=local to run the chain on this machine"
         ) from None
     if result.returncode != 0:
         raise UserError(f"Slurm refused the job: {result.stderr.strip()}\n  {shlex.join(line)}")
     return result.stdout.strip().split(";")[0]
 
 
-def write_setup(run: Path, lines: Sequence[str]) -> Path:
-    """The shell lines that each job runs first: they find this Python, unless the site's own find another."""
-    path = setup_path(run)
-    writable_folder(path.parent / "logs")
-    write_whole(path, "\n".join([*setup_lines(lines), ""]))
-    return path
+def write_setup(run: RunFolder, lines: Sequence[str]) -> None:
+    """Write the shell lines that each job runs first."""
+    writable_folder(run.job_logs)
+    write_whole(run.job_setup, "\n".join([*setup_lines(lines), ""]))
 
 
 def setup_lines(lines: Sequence[str]) -> list[str]:
-    """The lines of `setup.sh`: what finds this Python, and those of `launcher.setup` behind it."""
+    """Return the lines of `setup.sh`: one that finds this Python, then those of `launcher.setup`."""
     return [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH", *lines]
 
 
-def setup_path(run: Path) -> Path:
-    """`RUN/jobs/setup.sh`."""
-    return run.absolute() / "jobs" / "setup.sh"
-
-
 @dataclass(frozen=True)
-class Paper:
-    """`RUN/jobs/chain.json`: the words of the command line, where it was typed, and all jobs so far."""
+class ChainRecord:
+    """The content of `RUN/jobs/chain.json`: the typed words, the working folder, and all jobs so far."""
 
     arguments: tuple[str, ...]
     folder: str
     jobs: tuple[Submitted, ...]
 
-    def write(self, run: Path) -> None:
-        """Writes it whole."""
-        write_whole(paper_path(run), json.dumps(asdict(self), indent=2))
+    def write(self, run: RunFolder) -> None:
+        """Write the record."""
+        write_whole(run.chain_record, json.dumps(asdict(self), indent=2))
 
     def newest(self) -> dict[str, dict[str, Submitted]]:
-        """For each job by name and each of its keys (a task's number, or nothing) who was submitted last."""
-        found: dict[str, dict[str, Submitted]] = {}
+        """Return the newest submission by job and key; the key is a task's number, or empty without array."""
+        newest: dict[str, dict[str, Submitted]] = {}
         for job in self.jobs:
             for task in job.tasks or ("",):
-                found.setdefault(job.name, {})[str(task)] = job
-        return found
+                newest.setdefault(job.name, {})[str(task)] = job
+        return newest
 
 
-def read_document(run: Path) -> Paper | None:
-    """The paper of a run's chain, or None where no chain was submitted.
+def read_chain_record(run: RunFolder) -> ChainRecord | None:
+    """Return the record of a run's chain, or None if no chain was submitted.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
-    path = paper_path(run)
+    path = run.chain_record
     if not path.is_file():
         return None
     try:
-        found: Mapping[str, list] = json.loads(path.read_text(encoding="utf-8"))
-        taken = tuple(
-            Submitted(**{**job, "tasks": tuple(job["tasks"]), "line": tuple(job["line"])})
-            for job in found["jobs"]
-        )
-        return Paper(tuple(found["arguments"]), str(found["folder"]), taken)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it and start the chain anew") from error
-
-
-def paper_path(run: Path) -> Path:
-    """`RUN/jobs/chain.json`."""
-    return run / "jobs" / "chain.json"
+        return TypeAdapter(ChainRecord).validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise UserError(f"{path} cannot be read: {error}. Delete it and start the chain again") from error

@@ -1,4 +1,4 @@
-"""What has become of submitted jobs: Slurm's word while it knows them, and the run records."""
+"""The state of submitted jobs: from Slurm while Slurm knows them, then from the run records."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.jobs.slurm.sbatch import Paper, Submitted
+from pipeline.jobs.slurm.sbatch import ChainRecord, Submitted
 from pipeline.runs import records
+from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 
-#: So many bytes of a log are looked through for an error.
+#: The number of bytes at the end of a log that are searched for an error.
 _END_OF_LOG = 2**14
 
 _ALIVE = {
@@ -35,6 +36,10 @@ _ALIVE = {
 }
 
 
+#: scontrol's properties of a job: JobState, Reason, ExitCode and so on.
+Properties = Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Task:
     """One job, or one task of an array: `state` is pending, running, done, failed or cancelled."""
@@ -42,43 +47,44 @@ class Task:
     job: Submitted
     task: str
     state: str
-    why: str
+    reason: str
 
     @property
     def name(self) -> str:
-        """What a person calls it: `train`, `generate[3]`."""
+        """The name for people: `train`, `generate[3]`."""
         return f"{self.job.name}[{self.task}]" if self.task else self.job.name
 
     @property
     def key(self) -> str:
-        """What Slurm calls it."""
+        """Slurm's name."""
         return f"{self.job.number}_{self.task}" if self.task else self.job.number
 
     @property
     def log(self) -> Path:
-        """Where it writes what it prints."""
+        """The log: standard output and standard error."""
         text = self.job.log.replace("%A", self.job.number).replace("%j", self.job.number)
         return Path(text.replace("%a", self.task).replace("%%", "%"))
 
 
-def tasks(paper: Paper, run: Path) -> dict[str, list[Task]]:
-    """The newest attempt at each job and task, by the job's name.
+def tasks(chain: ChainRecord, run: RunFolder) -> dict[str, list[Task]]:
+    """Return the newest attempt at each job and task, by the job's name.
 
     Raises:
         UserError: Slurm does not answer.
     """
-    newest = paper.newest()
+    newest = chain.newest()
     numbers = {job.number for by_task in newest.values() for job in by_task.values()}
-    shown = {key: facts for number in numbers for key, facts in _shown(number)}
-    told = _records(run, {job.stage for by_task in newest.values() for job in by_task.values()})
+    shown = {key: properties for number in numbers for key, properties in _shown(number)}
+    stages = {job.stage for by_task in newest.values() for job in by_task.values()}
+    recorded = _records(run, stages)
     return {
-        name: [_judged(job, task, shown, told) for task, job in sorted(by_task.items(), key=_number)]
+        name: [_state(job, task, shown, recorded) for task, job in sorted(by_task.items(), key=_number)]
         for name, by_task in newest.items()
     }
 
 
 def cancel(keys: Iterable[str]) -> None:
-    """Cancels jobs and tasks; those that have ended already stay as they are."""
+    """Cancel jobs and tasks; those that have ended stay as they are."""
     if words := list(keys):
         _ask(["scancel", "--quiet", *words])
 
@@ -87,77 +93,79 @@ def _number(pair: tuple[str, Submitted]) -> int:
     return int(pair[0] or 0)
 
 
-def _judged(
-    job: Submitted, task: str, shown: Mapping[str, Mapping[str, str]], told: Mapping[str, Mapping[str, Any]]
+def _state(
+    job: Submitted, task: str, shown: Mapping[str, Properties], recorded: Mapping[str, Mapping[str, Any]]
 ) -> Task:
+    """Return a task's state from Slurm's properties and the run records, both by Slurm's names."""
     key = f"{job.number}_{task}" if task else job.number
-    facts, record = shown.get(key), told.get(key, {})
-    if facts is None:
-        return Task(job, task, *_by_record(record))
-    state, reason = facts["JobState"], facts["Reason"]
+    properties, record = shown.get(key), recorded.get(key, {})
+    if properties is None:
+        return Task(job, task, *_state_in_record(record))
+    state, reason = properties["JobState"], properties["Reason"]
     if reason == "DependencyNeverSatisfied":
-        return Task(job, task, "cancelled", "what it waits for failed")
+        return Task(job, task, "cancelled", "the job before it failed")
     if state in _ALIVE:
-        why = _progress(record) if _ALIVE[state] == "running" else _words(reason)
-        return Task(job, task, _ALIVE[state], why)
+        text = _progress(record) if _ALIVE[state] == "running" else _words(reason)
+        return Task(job, task, _ALIVE[state], text)
     if state == "COMPLETED":
         return Task(job, task, "done", "")
     if state == "CANCELLED":
-        never_ran = facts.get("NodeList", "") in ("", "(null)")
-        return Task(job, task, "cancelled", "before it began" if never_ran else "while it ran")
+        never_started = properties.get("NodeList", "") in ("", "(null)")
+        return Task(job, task, "cancelled", "before it started" if never_started else "while it was running")
     reason = record.get("reason", "") if record.get("outcome") in ("failed", "interrupted") else ""
-    code, _, number = facts["ExitCode"].partition(":")
+    code, _, number = properties["ExitCode"].partition(":")
     ending = f"ended by signal {number}" if number not in ("", "0") else f"exit code {code}"
     failed = Task(job, task, "failed", reason or f"{_words(state)}, {ending}")
-    return failed if reason else replace(failed, why=_told_in_log(failed.log) or failed.why)
+    return failed if reason else replace(failed, reason=_error_in_log(failed.log) or failed.reason)
 
 
-def _told_in_log(log: Path) -> str:
-    """The last error that a job told which ended before its record began; empty where there is none."""
+def _error_in_log(log: Path) -> str:
+    """Return the last error in the log of a job that ended before its record began; empty without one."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _END_OF_LOG))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    told = [line.partition("error: ")[2] for line in lines if re.match(r"(\[rank .*\] )?error: ", line)]
-    return told[-1] if told else ""
+    errors = [line.partition("error: ")[2] for line in lines if re.match(r"(\[rank .*\] )?error: ", line)]
+    return errors[-1] if errors else ""
 
 
-def _by_record(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Of a job that Slurm has forgotten."""
+def _state_in_record(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the state and the reason for a job that Slurm no longer knows."""
     outcome = record.get("outcome")
     if outcome == "complete":
         return "done", ""
     if outcome in ("failed", "interrupted"):
         return "failed", str(record.get("reason", ""))
-    return "failed", "ended without a word: killed, or its node failed" if outcome else "never began"
+    return "failed", "ended without a message: killed, or its node failed" if outcome else "never started"
 
 
-def _records(run: Path, stages: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """The newest record that each job or task wrote, by what Slurm calls it."""
-    found: dict[str, Mapping[str, Any]] = {}
+def _records(run: RunFolder, stages: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """Return the newest record of each job or task, by Slurm's name."""
+    newest: dict[str, Mapping[str, Any]] = {}
     for stage in stages:
-        for record in records.of_stage(run, stage):
+        for record in records.of_stage(run.path, stage):
             slurm = record.get("slurm", {})
             if "array_task" in slurm:
-                found[f"{slurm['array_job']}_{slurm['array_task']}"] = record
+                newest[f"{slurm['array_job']}_{slurm['array_task']}"] = record
             elif "job" in slurm:
-                found[slurm["job"]] = record
-    return found
+                newest[slurm["job"]] = record
+    return newest
 
 
 def _progress(record: Mapping[str, Any]) -> str:
-    reached = record.get("progress")
-    if not reached:
+    progress = record.get("progress")
+    if not progress:
         return ""
-    share = reached["done"] / reached["total"] if reached["total"] else 1.0
-    return f"{reached['done']} of {reached['total']} {reached['unit']} ({share:.0%})"
+    share = progress["done"] / progress["total"] if progress["total"] else 1.0
+    return f"{progress['done']} of {progress['total']} {progress['unit']} ({share:.0%})"
 
 
-def _shown(number: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """What scontrol shows of a job and each task of its array, by what Slurm calls them; nothing where
-    Slurm has forgotten it.
+def _shown(number: str) -> Iterator[tuple[str, Properties]]:
+    """Yield scontrol's properties of a job and of each task of its array, by Slurm's names.
+
+    Nothing is yielded for a job that Slurm no longer knows.
     """
     answer = _ask(["scontrol", "show", "job", "--oneliner", number])
     if answer.returncode != 0:
@@ -165,17 +173,17 @@ def _shown(number: str) -> Iterator[tuple[str, dict[str, str]]]:
             return
         raise UserError(f"Slurm does not answer: {answer.stderr.strip()}; try again later")
     for line in answer.stdout.splitlines():
-        # The first word of a name is Slurm's own; a job's name or command could hold a second.
-        facts = dict(word.split("=", 1) for word in reversed(line.split()) if "=" in word)
-        if "ArrayTaskId" not in facts:
-            yield facts["JobId"], facts
+        # The first word of a name is Slurm's own; a job's name or command could hold a second one.
+        properties = dict(word.split("=", 1) for word in reversed(line.split()) if "=" in word)
+        if "ArrayTaskId" not in properties:
+            yield properties["JobId"], properties
             continue
-        for task in _expanded(facts["ArrayTaskId"]):
-            yield f"{facts['ArrayJobId']}_{task}", facts
+        for task in _expanded(properties["ArrayTaskId"]):
+            yield f"{properties['ArrayJobId']}_{task}", properties
 
 
 def _expanded(tasks: str) -> Iterator[int]:
-    """The numbers that Slurm's `0-3,7%2` stands for."""
+    """Yield the task numbers of Slurm's notation `0-3,7%2`."""
     for part in tasks.partition("%")[0].split(","):
         first, _, last = part.partition("-")
         last, _, step = last.partition(":")
@@ -183,7 +191,7 @@ def _expanded(tasks: str) -> Iterator[int]:
 
 
 def _words(name: str) -> str:
-    """Slurm's NODE_FAIL and AssocGrpCpuLimit as words."""
+    """Return Slurm's NODE_FAIL or AssocGrpCpuLimit as words."""
     if name in ("None", "(null)"):
         return ""
     spaced = name.replace("_", " ") if name.isupper() else re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)

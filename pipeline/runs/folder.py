@@ -1,0 +1,103 @@
+"""The run folder: every path of a run in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run: its own folder, its data set, which may be another run's, and one of its models.
+
+    RUN/dataset                     shards, receipts, manifest.json, validation.json
+    RUN/records/STAGE-NNN.json      one record for each attempt at a stage
+    RUN/locks                       one lock for each model in training, and one for the chain
+    RUN/models/MODEL                checkpoints, log.csv, model.safetensors, model.json
+    RUN/models/MODEL/evaluation     metrics.json, figures, report.html
+    RUN/jobs                        chain.json, setup.sh and the logs of Slurm jobs
+    """
+
+    path: Path
+    dataset: Path
+    model: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> RunFolder:
+        """Return the paths that `run`, `dataset` and `model` of the settings name."""
+        return cls(settings.run, settings.dataset, settings.model)
+
+    @classmethod
+    def at(cls, path: Path) -> RunFolder:
+        """Return the paths of a run known by its folder alone, without a model."""
+        return cls(path, path / "dataset", "")
+
+    def with_model(self, model: str) -> RunFolder:
+        """Return the paths with another model of the run."""
+        return replace(self, model=model)
+
+    @property
+    def records(self) -> Path:
+        """The folder of the run records."""
+        return self.path / "records"
+
+    @property
+    def models(self) -> Path:
+        """The folder of all models."""
+        return self.path / "models"
+
+    @property
+    def model_folder(self) -> Path:
+        """The folder of the model."""
+        return self.models / self.model
+
+    @property
+    def evaluation(self) -> Path:
+        """The folder of the model's evaluation."""
+        return self.model_folder / "evaluation"
+
+    @property
+    def report(self) -> Path:
+        """The report of the model's evaluation."""
+        return self.evaluation / "report.html"
+
+    @property
+    def train_lock(self) -> Path:
+        """The lock of the process that trains the model."""
+        return self.path / "locks" / f"train-{self.model}.lock"
+
+    @property
+    def chain_lock(self) -> Path:
+        """The lock of the process that submits jobs."""
+        return self.path / "locks" / "chain.lock"
+
+    @property
+    def manifest_lock(self) -> Path:
+        """The lock of the process that writes the data set's manifest."""
+        return self.dataset / "locks" / "manifest.lock"
+
+    def part_lock(self, part: int, num_parts: int) -> Path:
+        """Return the lock of the process that generates a part of the data set."""
+        return self.dataset / "locks" / f"generate-{part}-of-{num_parts}.lock"
+
+    def locks_of_other_partitions(self, num_parts: int) -> list[Path]:
+        """Return the locks of processes that divide the data set into another number of parts."""
+        locks = (self.dataset / "locks").glob("generate-*.lock")
+        return [path for path in locks if not path.stem.endswith(f"-of-{num_parts}")]
+
+    @property
+    def chain_record(self) -> Path:
+        """The record of the chain's jobs."""
+        return self.path / "jobs" / "chain.json"
+
+    @property
+    def job_setup(self) -> Path:
+        """The shell lines that every job runs first; an absolute path, as jobs start elsewhere."""
+        return self.path.absolute() / "jobs" / "setup.sh"
+
+    @property
+    def job_logs(self) -> Path:
+        """The folder of the jobs' logs; an absolute path."""
+        return self.path.absolute() / "jobs" / "logs"
