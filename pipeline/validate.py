@@ -1,8 +1,8 @@
-"""Validates a data set: training refuses one that has not passed.
+"""The validate stage: checks a data set; training refuses a data set that has not passed.
 
-    python -m pipeline.validate run=runs/heat          # or under mpirun, shards dealt to the ranks
+    python -m pipeline.validate run=runs/heat          # or under mpirun: the ranks share the shards
 
-It looks at every byte each time, so that it also finds what happened to a file after it was made.
+It reads every byte each time, so that it also detects damage that happened after the generation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline import cli
 from pipeline.config.settings import Settings
 from pipeline.data.checks import integrity
-from pipeline.data.checks.integrity import Subject
+from pipeline.data.checks.integrity import ShardUnderTest
 from pipeline.data.manifest import Manifest, Validation, complete_manifest, write_document
 from pipeline.parallel import launch
 from pipeline.runs import progress, records
@@ -28,10 +28,10 @@ Findings = list[tuple[str, str, str | None]]
 
 
 def run(settings: Settings) -> None:
-    """Checks the data set and writes `validation.json` beside its manifest.
+    """Check the data set and write `validation.json` next to its manifest.
 
     Raises:
-        UserError: there is no complete data set, or it failed; the message names each shard and check.
+        UserError: there is no complete data set, or it failed; the message names each failed shard and check.
     """
     world = launch.world()
     folder = settings.dataset
@@ -44,30 +44,30 @@ def run(settings: Settings) -> None:
             return
         findings = [finding for part in parts for finding in part]
         findings += [(str(folder), name, wrong) for name, wrong in integrity.of_whole(folder, manifest)]
-        validation = _judged(manifest, findings)
+        validation = _validation(manifest, findings)
         write_document(folder / "validation.json", validation)
         facts |= {"checks": validation.checks, "failures": len(validation.failures)}
         if validation.outcome == "failed":
             raise UserError(
                 f"the data set in {folder} failed its validation:\n"
                 + "\n".join(validation.failures)
-                + "\nrun python -m pipeline.generate again, as before: it makes just these shards anew"
+                + "\ntype the command of python -m pipeline.generate again: it regenerates these shards alone"
             )
         print(f"validate: {folder} passed {sum(validation.checks.values())} checks", flush=True)
 
 
 def _findings(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> Findings:
-    """What the checks of this rank's share of the shards found: shard, check, what is wrong."""
+    """Return the results of the checks of this rank's shards: shard, check, what is wrong."""
     listed = {shard.file: shard for shard in manifest.shards}
-    mine = manifest.planned[world.rank :: world.size]
+    own_shards = manifest.planned[world.rank :: world.size]
     return [
         (shard.file, name, wrong)
-        for shard in progress.bar(mine, "shards", rank=world.rank)
-        for name, wrong in integrity.of_shard(Subject(folder, manifest, shard, listed.get(shard.file)))
+        for shard in progress.bar(own_shards, "shards", rank=world.rank)
+        for name, wrong in integrity.of_shard(ShardUnderTest(folder, manifest, shard, listed.get(shard.file)))
     ]
 
 
-def _judged(manifest: Manifest, findings: Findings) -> Validation:
+def _validation(manifest: Manifest, findings: Findings) -> Validation:
     failures = [f"{what}: {name}: {wrong}" for what, name, wrong in sorted(findings, key=str) if wrong]
     return Validation(
         identity=manifest.identity,

@@ -1,4 +1,4 @@
-"""A validated data set, read-only, as training and evaluation see it."""
+"""A validated data set, read-only, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import yaml
 
 from pipeline.data.manifest import Manifest, Validation, complete_manifest, read_document
 from pipeline.data.plan import SPLITS
-from pipeline.data.windows import Shards, Trajectory, Windows
+from pipeline.data.statistics import TrainingStatistics
+from pipeline.data.windows import Shards, StoredTrajectory, Windows
 from simsurrogate.errors import UserError
 from simsurrogate.files import sha256_of
 
 
 class Dataset:
-    """The data set in `folder`; made by `Dataset.open`.
+    """The data set in `folder`; `Dataset.open` opens one.
 
     Attributes:
-        folder: where it is.
+        folder: the folder of the data set.
         spec: the equation, sites, fields and parameters.
-        configuration: what it was generated with.
-        identity: a hash of the data: of the configuration and of every shard's checksum.
-        times: the time of each frame (T,).
+        configuration: the configuration of its generation.
+        identity: a hash of the configuration and of every shard's checksum.
+        times: the time of each frame (T,), s.
         statistics: the content of `stats.yaml`.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, statistics: dict[str, Any]):
+    def __init__(self, folder: Path, manifest: Manifest, statistics: TrainingStatistics):
         header = manifest.header
         self.folder = folder
         self.spec = manifest.spec
@@ -43,11 +44,11 @@ class Dataset:
 
     @classmethod
     def open(cls, folder: Path) -> Dataset:
-        """Opens a data set that is complete and passed its validation.
+        """Open a data set that is complete and passed its validation.
 
         Raises:
             ValueError: it is missing, foreign, of another schema version, incomplete, not validated or
-                changed since; the message tells what was found and what to do.
+                changed since.
         """
         folder = Path(folder)
         manifest = complete_manifest(folder)
@@ -62,12 +63,21 @@ class Dataset:
                 )
         return cls(folder, manifest, yaml.safe_load((folder / "stats.yaml").read_text(encoding="utf-8")))
 
+    def __repr__(self) -> str:
+        sizes = [f"{len(shards)} {split}" for split, shards in self._splits.items() if len(shards)]
+        sites = " x ".join(map(str, self.spec.shape)) + (" particles" if self.spec.has_particles else " cells")
+        return (
+            f"Dataset of {self.spec.name} in {self.folder}: {', '.join(sizes)} trajectories, "
+            f"{len(self.times)} frames from 0 to {self.times[-1]:g} s, {sites}, "
+            f"channels {', '.join(self.spec.channels)}"
+        )
+
     def num_trajectories(self, split: str) -> int:
-        """The trajectories of a split; 0 for one that was not asked for."""
+        """Return the number of trajectories of a split; 0 for a split that was not asked for."""
         return len(self._shards(split))
 
-    def trajectory(self, split: str, number: int) -> Trajectory:
-        """Trajectory `number` of a split, from 0, as a copy in memory."""
+    def trajectory(self, split: str, number: int) -> StoredTrajectory:
+        """Return trajectory `number` of a split, counted from 0, as a copy in memory."""
         shards = self._shards(split)
         if not 0 <= number < len(shards):
             raise UserError(f"trajectory {number} of split {split}: there are {len(shards)}, from 0")
@@ -78,9 +88,9 @@ class Dataset:
         coefficients = np.empty((len(self.spec.coefficient_channels), *sites), precision)
         shards.fill("fields", arrays, (row,), state, axis=1)
         shards.fill("coefficient_fields", arrays, (row,), coefficients, axis=0)
-        return Trajectory(
+        return StoredTrajectory(
             state=state,
-            coefficients=coefficients,
+            coefficient_fields=coefficients,
             parameters=dict(zip(self.spec.parameter_names, arrays["parameters"][row].tolist(), strict=True)),
             arrays={
                 name: arrays[f"parameters/{name}"][row].copy() for name in shards.header.parameter_shapes
@@ -90,7 +100,7 @@ class Dataset:
         )
 
     def windows(self, split: str, length: int) -> Windows:
-        """Every run of `length` consecutive frames of a split.
+        """Return every run of `length` consecutive frames of a split.
 
         Raises:
             ValueError: a trajectory has fewer frames.

@@ -1,8 +1,9 @@
-"""The papers of a data set: its manifest, one receipt a shard, and the outcome of its validation."""
+"""The JSON documents of a data set: the manifest, one receipt for each shard, and the validation."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -11,11 +12,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header
 from pipeline.data.plan import Shard, shards
+from pipeline.data.running_statistics import PlainStatistics
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest, write_whole
 from simsurrogate.spec import Spec
 
 FORMAT: Final = "simsurrogate data set"
+
+#: Statistics of the fields, of their changes from frame to frame, of coefficient fields and of parameters.
+StatisticsKind = Literal["fields", "changes", "coefficient_fields", "parameters"]
+STATISTICS_KINDS: tuple[StatisticsKind, ...] = ("fields", "changes", "coefficient_fields", "parameters")
+
+#: The configuration of a data set: the keys of the command line that determine its bytes.
+Configuration = dict[str, Any]
 
 
 class _Document(BaseModel):
@@ -23,7 +32,7 @@ class _Document(BaseModel):
 
 
 class Failure(_Document):
-    """A trajectory that could not be computed; its index tells how to draw it again."""
+    """A trajectory that could not be computed; its index and the seed determine its parameters."""
 
     index: int
     reason: str
@@ -31,11 +40,11 @@ class Failure(_Document):
 
 
 class Receipt(_Document):
-    """What was written to one shard, by whom it was made, and what it cost.
+    """The record of one shard: its trajectories, its file and its cost.
 
-    Of the `drawn` trajectories from index `first` on, all but the `failed` ones are its rows; a shard
-    without any has no file, size 0 and no checksum. `moments` holds the training split's contribution
-    to the statistics.
+    The rows of the shard are the `drawn` trajectories from index `first` on without the `failed` ones. A
+    shard without rows has no file, size 0 and no checksum. `statistics` holds the shard's contribution to
+    the statistics of the training split; it is empty for other splits.
     """
 
     configuration_hash: str
@@ -46,17 +55,17 @@ class Receipt(_Document):
     first: int
     drawn: int
     failed: list[Failure]
-    moments: dict[str, dict[str, Any]]
+    statistics: dict[StatisticsKind, PlainStatistics]
     core_seconds: float
 
     @property
     def trajectories(self) -> int:
-        """How many rows the shard has."""
+        """The number of rows of the shard."""
         return self.drawn - len(self.failed)
 
     @property
     def indices(self) -> np.ndarray:
-        """The trajectory of each row."""
+        """The index of the trajectory in each row."""
         drawn = np.arange(self.first, self.first + self.drawn)
         return np.setdiff1d(drawn, [failure.index for failure in self.failed], assume_unique=True)
 
@@ -72,11 +81,11 @@ class ManifestShard(_Document):
 
 
 class Manifest(_Document):
-    """What a data set is. Only the shards it lists count, and those only when it is `complete`."""
+    """The description of a data set. Only listed shards count, and only in a `complete` data set."""
 
     format: Literal["simsurrogate data set"] = FORMAT
     schema_version: int
-    configuration: dict[str, Any]
+    configuration: Configuration
     configuration_hash: str
     spec: Spec
     method: str
@@ -95,7 +104,7 @@ class Manifest(_Document):
 
     @property
     def unmade(self) -> Manifest:
-        """The manifest as it was before the work."""
+        """The manifest as it was before any shard was written."""
         made = {"complete", "shards", "failed", "statistics_sha256"}
         return Manifest(**self.model_dump(exclude=made))
 
@@ -106,7 +115,7 @@ class Manifest(_Document):
 
     @property
     def header(self) -> Header:
-        """What all its shards share."""
+        """The description that all shards share."""
         output = self.configuration["output"]
         return Header(
             spec=self.spec,
@@ -124,9 +133,9 @@ class Manifest(_Document):
 
 
 class Validation(_Document):
-    """The outcome of a validation of the data set that `identity` stands for.
+    """The outcome of a validation of the data set with this `identity`.
 
-    `checks` counts, by name of the check, how often it was made; `failures` tells each that failed.
+    `checks` counts how often each check was made, by its name; `failures` describes each failed check.
     """
 
     identity: str
@@ -139,11 +148,11 @@ DocumentType = TypeVar("DocumentType", bound=_Document)
 
 
 def complete_manifest(folder: Path) -> Manifest:
-    """The manifest of a complete data set.
+    """Return the manifest of a complete data set.
 
     Raises:
-        UserError: there is none, it is not complete, or it lists files that are none of its shards;
-            the message says what to do.
+        UserError: there is none, it is not complete, or it lists files that its configuration does not
+            ask for.
     """
     if not (folder / "manifest.json").is_file():
         raise UserError(
@@ -164,7 +173,7 @@ def complete_manifest(folder: Path) -> Manifest:
 
 
 def receipts_of(folder: Path, manifest: Manifest) -> list[Receipt]:
-    """The receipts of all planned shards, in their order.
+    """Return the receipts of all planned shards, in their order.
 
     Raises:
         UserError: one is missing or cannot be read.
@@ -173,7 +182,7 @@ def receipts_of(folder: Path, manifest: Manifest) -> list[Receipt]:
 
 
 def completed(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -> Manifest:
-    """The manifest after the work, of which `receipts` tell, one for each planned shard."""
+    """Return the manifest of the finished data set, from the receipts of all planned shards."""
     made = {
         "complete": True,
         "shards": [
@@ -193,16 +202,16 @@ def completed(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -
     return plan.model_copy(update=made)
 
 
-def write_document(path: Path, paper: _Document) -> None:
-    """Writes a paper as JSON, whole or not at all."""
-    write_whole(path, json.dumps(paper.model_dump(mode="json"), indent=2) + "\n")
+def write_document(path: Path, document: _Document) -> None:
+    """Write a document as JSON, whole or not at all."""
+    write_whole(path, json.dumps(document.model_dump(mode="json"), indent=2) + "\n")
 
 
 def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
-    """Reads a paper.
+    """Read a document.
 
     Raises:
-        UserError: the file cannot be read, is of another schema version, or is not such a paper.
+        UserError: the file cannot be read, is of another schema version, or is not such a document.
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
@@ -217,7 +226,7 @@ def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
         raise UserError(f"{path} is not a {kind.__name__.lower()} of a data set: {issues}") from None
 
 
-def _check_version(path: Path, document: dict[str, Any]) -> None:
+def _check_version(path: Path, document: Mapping[str, object]) -> None:
     """Raise `UserError` for the manifest of another format.
 
     Manifests of version 2 that an earlier release wrote have no `sites` in their spec.
@@ -233,5 +242,5 @@ def _check_version(path: Path, document: dict[str, Any]) -> None:
 
 
 def receipt_path(folder: Path, shard: Shard) -> Path:
-    """Where the receipt of a shard lies in the data set `folder`."""
+    """Return the path of a shard's receipt in the data set `folder`."""
     return folder / "receipts" / f"{shard.name}.json"

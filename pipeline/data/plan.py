@@ -1,4 +1,4 @@
-"""Which trajectories a data set has, which shard holds each, and the random numbers of each."""
+"""The plan of a data set: its trajectories, the shard that holds each, and their random numbers."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ class Shard:
 
     @property
     def file(self) -> str:
-        """Its path inside the data set."""
+        """The path of its file inside the data set."""
         return f"data/{self.split}/{self.name}.hdf5"
 
     @property
     def outside(self) -> bool:
-        """Whether its parameters are drawn from outside the declared range."""
+        """Whether its parameters are drawn outside the declared range."""
         return self.split == "test_extrapolation"
 
     @property
     def indices(self) -> range:
-        """The trajectories that it is to hold."""
+        """The indices of the trajectories that it is planned to hold."""
         return range(self.first, self.first + self.count)
 
 
 def index(split: str, position: int) -> int:
-    """The index of trajectory `position` of a split.
+    """Return the index of trajectory `position` of a split.
 
     Each split has its own block of 2^40 indices: no trajectory can be in two splits, and another
     number of training trajectories leaves every test trajectory as it is.
@@ -54,8 +54,9 @@ def index(split: str, position: int) -> int:
 
 
 def shards(samples: Mapping[str, int]) -> list[Shard]:
-    """Every shard of a data set, in order; `samples` holds the trajectories of each split and
-    `per_shard`.
+    """Return every shard of a data set, in order.
+
+    `samples` holds the number of trajectories of each split, and that of a shard, `per_shard`.
     """
     per_shard = samples["per_shard"]
     return [
@@ -66,10 +67,10 @@ def shards(samples: Mapping[str, int]) -> list[Shard]:
 
 
 def generator(seed: int, trajectory: int) -> np.random.Generator:
-    """The random numbers of one trajectory, from the root seed and its index alone.
+    """Return the random numbers of one trajectory, determined by the root seed and its index alone.
 
     The generator is counter-based (Philox 4x64; Salmon et al. 2011, Parallel random numbers: as easy
-    as 1, 2, 3), so streams of different indices are independent, whoever draws them and when.
+    as 1, 2, 3), so streams of different indices are independent on any rank at any time.
     """
     # Late: the start of every stage imports this module, and few stages draw numbers.
     import numpy as np

@@ -1,12 +1,22 @@
-"""Means and variances that are gathered piece by piece, without loss of accuracy."""
+"""Means and variances that are combined from pieces of the data without loss of accuracy."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+
+
+class PlainStatistics(TypedDict):
+    """Running statistics as they stand in a receipt."""
+
+    count: int
+    mean: list[float]
+    squared_deviation: list[float]
+    minimum: list[float]
+    maximum: list[float]
 
 
 @dataclass(frozen=True)
@@ -25,13 +35,13 @@ class RunningStatistics:
 
     @classmethod
     def none(cls, channels: int) -> RunningStatistics:
-        """The moments of no values."""
+        """Return the statistics of no values."""
         zero = np.zeros(channels)
         return cls(0, zero, zero, np.full(channels, np.inf), np.full(channels, -np.inf))
 
     @classmethod
     def of(cls, values: np.ndarray) -> RunningStatistics:
-        """The moments of `values` (C, ...) over all but the first axis, in float64."""
+        """Return the statistics of `values` (C, ...) over all but the first axis, in float64."""
         flat = values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64)
         if flat.size == 0:
             return cls.none(len(values))
@@ -64,14 +74,23 @@ class RunningStatistics:
         """The root of the mean square."""
         return np.asarray(np.sqrt(self.mean**2 + self.std**2))
 
-    def to_json(self) -> dict[str, Any]:
-        """As numbers and lists; floats survive a round trip exactly."""
-        return {"count": self.count} | {name: getattr(self, name).tolist() for name in _ARRAYS}
+    def to_json(self) -> PlainStatistics:
+        """Return plain numbers and lists; floats survive a round trip exactly."""
+        return {
+            "count": self.count,
+            "mean": self.mean.tolist(),
+            "squared_deviation": self.squared_deviation.tolist(),
+            "minimum": self.minimum.tolist(),
+            "maximum": self.maximum.tolist(),
+        }
 
     @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> RunningStatistics:
-        """The inverse of `to_json`."""
-        return cls(plain["count"], *(np.array(plain[name], dtype=np.float64) for name in _ARRAYS))
-
-
-_ARRAYS = ("mean", "squared_deviation", "minimum", "maximum")
+    def from_json(cls, plain: PlainStatistics) -> RunningStatistics:
+        """Return the inverse of `to_json`."""
+        return cls(
+            plain["count"],
+            np.array(plain["mean"], dtype=np.float64),
+            np.array(plain["squared_deviation"], dtype=np.float64),
+            np.array(plain["minimum"], dtype=np.float64),
+            np.array(plain["maximum"], dtype=np.float64),
+        )

@@ -1,68 +1,100 @@
-"""The statistics of the training split, from the moments in the receipts, in The Well's keys."""
+"""The statistics of the training split, from the receipts, in The Well's keys."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import TypedDict
 
 import yaml
 
 from pipeline.data.format.layout import FieldKind, Header
-from pipeline.data.manifest import Receipt
+from pipeline.data.manifest import STATISTICS_KINDS, Receipt, StatisticsKind
 from pipeline.data.running_statistics import RunningStatistics
 
-_NAMES = {
-    "mean": "mean",
-    "std": "std",
-    "rms": "rms",
-    "min": "minimum",
-    "max": "maximum",
-}
+#: A number for each field by name; for a vector field, one for each component.
+ByField = dict[str, float | list[float]]
 
 
-def combined(receipts: Iterable[Receipt]) -> dict[str, RunningStatistics]:
-    """The moments of `fields`, `changes` (from frame to frame), `coefficients` and `parameters`, added
-    up in the order of the receipts.
+class TrainingStatistics(TypedDict):
+    """The content of `stats.yaml`.
+
+    `mean`, `std`, `rms`, `min` and `max` of each field and coefficient field; the same with `_delta` of the
+    fields' changes from frame to frame; under `parameters` the same five of each scalar parameter.
     """
-    parts = [receipt.moments for receipt in receipts if receipt.moments]
+
+    mean: ByField
+    mean_delta: ByField
+    std: ByField
+    std_delta: ByField
+    rms: ByField
+    rms_delta: ByField
+    min: ByField
+    min_delta: ByField
+    max: ByField
+    max_delta: ByField
+    parameters: dict[str, dict[str, float]]
+
+
+_ATTRIBUTES = {"mean": "mean", "std": "std", "rms": "rms", "min": "minimum", "max": "maximum"}
+
+
+def combined(receipts: Iterable[Receipt]) -> dict[StatisticsKind, RunningStatistics]:
+    """Return the sum of the statistics in the receipts, added up in their order."""
+    parts = [receipt.statistics for receipt in receipts if receipt.statistics]
     return {
         kind: reduce(add, (RunningStatistics.from_json(part[kind]) for part in parts))
-        for kind in ("fields", "changes", "coefficient_fields", "parameters")
+        for kind in STATISTICS_KINDS
         if parts
     }
 
 
-def statistics(header: Header, moments: dict[str, RunningStatistics]) -> dict[str, Any]:
-    """`mean`, `std`, `rms`, `min` and `max` of each field and coefficient, by name, a vector as a list;
-    the same with `_delta` of the fields' changes from frame to frame; under `parameters` the same of
-    each scalar parameter.
-    """
-    found: dict[str, Any] = {}
-    for key, name in _NAMES.items():
-        found[key] = _by_field(header, "fields", moments["fields"], name)
-        found[key] |= _by_field(header, "coefficient_fields", moments["coefficient_fields"], name)
-        found[f"{key}_delta"] = _by_field(header, "fields", moments["changes"], name)
-    found["parameters"] = {
-        parameter: {key: float(getattr(moments["parameters"], name)[place]) for key, name in _NAMES.items()}
-        for place, parameter in enumerate(header.spec.parameter_names)
+def training_statistics(
+    header: Header, running: Mapping[StatisticsKind, RunningStatistics]
+) -> TrainingStatistics:
+    """Return the content of `stats.yaml`."""
+
+    def of_fields(attribute: str) -> ByField:
+        fields = _by_field(header, "fields", running["fields"], attribute)
+        return fields | _by_field(header, "coefficient_fields", running["coefficient_fields"], attribute)
+
+    def of_changes(attribute: str) -> ByField:
+        return _by_field(header, "fields", running["changes"], attribute)
+
+    parameters = running["parameters"]
+    return {
+        "mean": of_fields("mean"),
+        "mean_delta": of_changes("mean"),
+        "std": of_fields("std"),
+        "std_delta": of_changes("std"),
+        "rms": of_fields("rms"),
+        "rms_delta": of_changes("rms"),
+        "min": of_fields("minimum"),
+        "min_delta": of_changes("minimum"),
+        "max": of_fields("maximum"),
+        "max_delta": of_changes("maximum"),
+        "parameters": {
+            name: {
+                key: float(getattr(parameters, attribute)[index]) for key, attribute in _ATTRIBUTES.items()
+            }
+            for index, name in enumerate(header.spec.parameter_names)
+        },
     }
-    return found
 
 
-def to_yaml(found: dict[str, Any]) -> str:
-    """The text of `stats.yaml`; floats survive a round trip exactly."""
-    return yaml.safe_dump(found, sort_keys=False)
+def to_yaml(stats: TrainingStatistics) -> str:
+    """Return the text of `stats.yaml`; floats survive a round trip exactly."""
+    return yaml.safe_dump(dict(stats), sort_keys=False)
 
 
-def _by_field(header: Header, kind: FieldKind, moments: RunningStatistics, name: str) -> dict[str, Any]:
-    values = getattr(moments, name)
-    found: dict[str, Any] = {}
+def _by_field(header: Header, kind: FieldKind, running: RunningStatistics, attribute: str) -> ByField:
+    values = getattr(running, attribute)
+    by_field: ByField = {}
     channel = 0
     for field in header.fields(kind):
         width = len(header.spec.components(field))
         part = values[channel : channel + width].tolist()
-        found[field.name] = part if field.tensor_order else part[0]
+        by_field[field.name] = part if field.tensor_order else part[0]
         channel += width
-    return found
+    return by_field

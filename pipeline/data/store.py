@@ -1,4 +1,4 @@
-"""The folder of a data set while it is made: claimed, checked shard by shard, and finished."""
+"""The folder of a data set that is being generated: claim it, check its shards, finish it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from pipeline.data.manifest import (
     write_document,
 )
 from pipeline.data.plan import SPLITS, Shard
-from pipeline.data.statistics import combined, statistics, to_yaml
+from pipeline.data.statistics import combined, to_yaml, training_statistics
 from simsurrogate.errors import UserError
 from simsurrogate.files import differences, sha256_of, write_whole
 
-_WAYS_OUT = "choose another folder with run=, or delete that data set with start_anew=true"
+_REMEDY = "choose another folder with run=, or delete that data set with start_anew=true"
 
 
 def claim(folder: Path, plan: Manifest, start_anew: bool) -> None:
-    """Writes the incomplete manifest `plan` into a folder that has none, or one that was changed.
+    """Write the incomplete manifest `plan` into a folder without a manifest or with a changed one.
 
     Raises:
         UserError: the folder holds a data set of another configuration, or one whose manifest cannot
@@ -40,7 +40,7 @@ def claim(folder: Path, plan: Manifest, start_anew: bool) -> None:
     if path.exists():
         obstacle = _obstacle(path, plan)
         if obstacle and not start_anew:
-            raise UserError(f"{obstacle}; {_WAYS_OUT}")
+            raise UserError(f"{obstacle}; {_REMEDY}")
         if obstacle:
             _delete(folder)
         elif read_document(path, Manifest).unmade == plan:
@@ -49,7 +49,7 @@ def claim(folder: Path, plan: Manifest, start_anew: bool) -> None:
 
 
 def refuse_other(folder: Path, configuration: Mapping[str, Any]) -> None:
-    """Refuses, before anything is done, a folder that `claim` would refuse for its configuration.
+    """Refuse, before any work, a folder that `claim` would refuse for its configuration.
 
     Raises:
         UserError: it holds a data set of another configuration.
@@ -57,11 +57,11 @@ def refuse_other(folder: Path, configuration: Mapping[str, Any]) -> None:
     path = folder / "manifest.json"
     changed = differences(read_document(path, Manifest).configuration, configuration) if path.exists() else []
     if changed:
-        raise UserError(f"{_other(folder, changed)}; {_WAYS_OUT}")
+        raise UserError(f"{_other(folder, changed)}; {_REMEDY}")
 
 
 def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | None:
-    """The receipt of a shard, if it belongs to this configuration and to the bytes that are there."""
+    """Return the receipt of a shard if it agrees with this configuration and with the file's bytes."""
     try:
         receipt = read_document(receipt_path(folder, shard), Receipt)
     except ValueError:
@@ -79,7 +79,7 @@ def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | No
 
 
 def is_finished(folder: Path, plan: Manifest) -> bool:
-    """Whether all that is made from the shards' receipts is there, the manifest as it would be made."""
+    """Return whether manifest, statistics and data card agree with the receipts of all shards."""
     manifest = read_document(folder / "manifest.json", Manifest)
     yaml = folder / "stats.yaml"
     return (
@@ -91,13 +91,13 @@ def is_finished(folder: Path, plan: Manifest) -> bool:
 
 
 def reopen(folder: Path, plan: Manifest) -> None:
-    """Takes back that the data set is complete, before shards of it are made anew."""
+    """Mark the data set as incomplete before shards of it are regenerated."""
     if read_document(folder / "manifest.json", Manifest).complete:
         write_document(folder / "manifest.json", plan)
 
 
 def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
-    """Writes the statistics, the data card and, last, the complete manifest.
+    """Write the statistics, the data card and, last, the complete manifest; return the manifest.
 
     Raises:
         UserError: more than `max_failed_share` of the trajectories failed, or all of a split.
@@ -110,11 +110,11 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     for split in {receipt.split for receipt in receipts}:
         if not any(receipt.trajectories for receipt in receipts if receipt.split == split):
             raise UserError(f"every trajectory of split {split} failed, the first: {failed[0].reason}")
-    found = statistics(plan.header, combined(receipts))
-    text = to_yaml(found)
+    stats = training_statistics(plan.header, combined(receipts))
+    text = to_yaml(stats)
     manifest = completed(plan, receipts, hashlib.sha256(text.encode()).hexdigest())
     write_whole(folder / "stats.yaml", text)
-    card.write(folder, manifest, found)
+    card.write(folder, manifest, stats)
     for leftover in (folder / "data").glob("*/.*.partial"):
         leftover.unlink()
     write_document(folder / "manifest.json", manifest)
@@ -122,7 +122,7 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
 
 
 def refuse_failures(plan: Manifest, failed: int, max_failed_share: float, reason: str) -> None:
-    """Raises UserError where `failed` trajectories are more than that share of all."""
+    """Raise `UserError` if `failed` trajectories are more than `max_failed_share` of all."""
     total = sum(shard.count for shard in plan.planned)
     if failed > max_failed_share * total:
         raise UserError(
@@ -133,7 +133,7 @@ def refuse_failures(plan: Manifest, failed: int, max_failed_share: float, reason
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether `start_anew` may delete what is here: this pipeline left its traces, or there is nothing."""
+    """Return whether this pipeline wrote the folder, or it has no data: then `start_anew` may delete it."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -142,10 +142,10 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _obstacle(path: Path, plan: Manifest) -> str:
-    """Why the data set of this manifest is not the one of `plan`; empty if it is.
+    """Return why the data set of this manifest is not the one of `plan`; empty if it is.
 
-    It is if either configuration or hash agrees: a manifest that contradicts itself was changed, and
-    the hash in each receipt tells whose the shards are.
+    Either an equal configuration or an equal hash is enough: a manifest that contradicts itself was changed,
+    and the hash in each receipt identifies the configuration of the shards.
     """
     try:
         found = read_document(path, Manifest)
@@ -164,8 +164,8 @@ def _other(folder: Path, changed: Sequence[str]) -> str:
 
 
 def _delete(folder: Path) -> None:
-    """Deletes what `generate` and `validate` made here, the manifest last."""
-    made = [folder / "receipts", folder / "pictures", *(folder / "data" / split for split in SPLITS)]
+    """Delete what `generate` and `validate` wrote, the manifest last."""
+    made = [folder / "receipts", folder / "figures", *(folder / "data" / split for split in SPLITS)]
     for path in made:
         shutil.rmtree(path, ignore_errors=True)
     for name in ("validation.json", "stats.yaml", "README.md", "manifest.json"):

@@ -1,4 +1,4 @@
-"""Runs of consecutive frames, read from memory maps of the shards: what training is fed with.
+"""Windows, runs of consecutive frames for training, read from memory maps of the shards.
 
 Shape letters: B windows, L frames of a window, T frames of a trajectory, C channels, K coefficient
 fields, P scalar parameters; `*sites` are the grid cells or particles.
@@ -22,14 +22,20 @@ _OPEN_SHARDS = 256
 
 
 @dataclass(frozen=True)
-class Trajectory:
-    """One trajectory in physical units: `state` (T, C, *sites), `coefficients` (K, *sites), the scalar
-    `parameters` by name, the `arrays` that determine it beside them, the `time` (T,) of each frame, and its
-    `index` in the data set.
+class StoredTrajectory:
+    """One trajectory of a data set, as a copy in memory, in physical units.
+
+    Attributes:
+        state: (T, C, *sites).
+        coefficient_fields: (K, *sites).
+        parameters: the scalar parameters by name.
+        arrays: the arrays that determine the trajectory next to the scalar parameters, by name.
+        time: the time of each frame (T,), s.
+        index: the trajectory's index in the data set.
     """
 
     state: np.ndarray
-    coefficients: np.ndarray
+    coefficient_fields: np.ndarray
     parameters: dict[str, float]
     arrays: dict[str, np.ndarray]
     time: np.ndarray
@@ -37,7 +43,7 @@ class Trajectory:
 
 
 class Shards:
-    """The trajectories of a split, in several files; few of these are mapped at a time."""
+    """The trajectories of a split, in several files; at most 256 of them are mapped at a time."""
 
     def __init__(self, header: Header, files: Sequence[Path], trajectories: Sequence[int]):
         self.header = header
@@ -51,7 +57,7 @@ class Shards:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def locate(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The shard of each trajectory, to be given to `arrays`, and its row there."""
+        """Return the shard of each trajectory, an argument of `arrays`, and its row there."""
         shard = np.searchsorted(self._ends, numbers, side="right")
         return shard, numbers - np.concatenate([[0], self._ends])[shard]
 
@@ -63,7 +69,7 @@ class Shards:
         out: np.ndarray,
         axis: int,
     ) -> None:
-        """Copies the part `where` of all `fields` or `coefficients` to `out`, channels along `axis`."""
+        """Copy the part `where` of all fields of a kind to `out`, channels along `axis`."""
         before = (slice(None),) * axis
         for path, channel in self._channels[kind]:
             values = arrays[path][where]
@@ -72,7 +78,7 @@ class Shards:
             out[(*before, channel)] = values
 
     def _arrays(self, shard: int) -> dict[str, np.ndarray]:
-        """The datasets of a shard by path, and all scalar parameters (rows, P) under `parameters`."""
+        """Return the datasets of a shard by path, and all scalar parameters (rows, P) under `parameters`."""
         path = self._files[shard]
         if shard not in self._places:
             self._places[shard] = hdf5.places(path)
@@ -105,21 +111,21 @@ class Windows:
         return len(self._shards) * self._starts
 
     def places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The trajectory of each window, from 0 in its split, and the frame it starts at."""
+        """Return the trajectory of each window, counted from 0 in its split, and its first frame."""
         numbers, starts = np.divmod(indices, self._starts)
         return numbers, starts
 
     def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """The windows `indices` (B,): `state` (B, L, C, *sites), `coefficient_fields` (B, K, *sites),
+        """Return the windows `indices` (B,): `state` (B, L, C, *sites), `coefficient_fields` (B, K, *sites),
         `parameters` (B, P), `time` (B, L); all in the precision of the data set.
 
-        The arrays are views of buffers that the next call writes over.
+        The arrays are views of buffers; the next call overwrites them.
         """
         batch, shards = self._batch(len(indices)), self._shards
         numbers, starts = self.places(indices)
         batch["time"][...] = shards.header.times[starts[:, None] + np.arange(self._length)]
-        found = zip(*(one.tolist() for one in (*shards.locate(numbers), starts)), strict=True)
-        for place, (shard, row, start) in enumerate(found):
+        fields = zip(*(one.tolist() for one in (*shards.locate(numbers), starts)), strict=True)
+        for place, (shard, row, start) in enumerate(fields):
             arrays = shards.arrays(shard)
             frames = slice(start, start + self._length)
             shards.fill("fields", arrays, (row, frames), batch["state"][place], axis=1)
@@ -128,7 +134,7 @@ class Windows:
         return batch
 
     def _batch(self, size: int) -> dict[str, np.ndarray]:
-        """Views of the first `size` windows of the buffers, which grow as needed."""
+        """Return views of the first `size` windows of the buffers; enlarge the buffers where needed."""
         header, length = self._shards.header, self._length
         shapes = {
             "state": (length, len(header.channels("fields")), *header.spec.shape),
@@ -144,11 +150,11 @@ class Windows:
 
 
 def _channels(header: Header, kind: FieldKind) -> list[tuple[str, int | slice]]:
-    """Where each field lies in the file, and its channel, or its channels if it is a vector."""
-    found: list[tuple[str, int | slice]] = []
+    """Return the path of each field in the file, and its channel, or its channels if it is a vector."""
+    fields: list[tuple[str, int | slice]] = []
     channel = 0
     for field in header.fields(kind):
         width = len(header.spec.components(field))
-        found.append((field_path(field), slice(channel, channel + width) if field.tensor_order else channel))
+        fields.append((field_path(field), slice(channel, channel + width) if field.tensor_order else channel))
         channel += width
-    return found
+    return fields

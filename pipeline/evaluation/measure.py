@@ -49,7 +49,7 @@ class Cases:
 def load(dataset: Dataset, split: str, numbers: Iterable[int]) -> Cases:
     """Trajectories of a split by their places in it."""
     found = [dataset.trajectory(split, number) for number in numbers]
-    coefficients = np.stack([trajectory.coefficients for trajectory in found])
+    coefficients = np.stack([trajectory.coefficient_fields for trajectory in found])
     parameters = {
         name: np.array([trajectory.parameters[name] for trajectory in found])
         for name in dataset.spec.parameter_names

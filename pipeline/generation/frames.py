@@ -1,7 +1,11 @@
-"""Computes one trajectory after the other, frame by frame, on all ranks of a group."""
+"""Computes the trajectories of one shard one after the other, frame by frame, on all ranks of a group.
+
+Shape letters: C channels, K coefficient fields; `*block` are the sites of this rank.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,7 +15,8 @@ from pipeline.data.format.layout import Header
 from pipeline.data.format.writer import ShardWriter
 from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
-from pipeline.generation.batched import BATCH_BYTES, Rows, not_finite
+from pipeline.generation.batched import BATCH_BYTES
+from pipeline.generation.rows import Rows, RowStatistics, add_statistics, not_finite
 from pipeline.parallel.groups import gather_blocks
 from solvers.contract import DivergedError, Parameters, Solver, Trajectory
 
@@ -25,32 +30,34 @@ class FrameFiller:
     seed: int
     tick: Callable[[], None]
     _blocks: list[tuple[slice, ...]] = field(init=False)
-    _batch: np.ndarray = field(init=False)
+    _sites: tuple[int, ...] = field(init=False)
+    _buffer: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self._blocks = self.solver.communicator.allgather(self.solver.block)
-        sites = tuple(part.stop - part.start for part in self.solver.block)
-        frame = np.empty((len(self.header.channels("fields")), 1, *sites), self.header.precision)
-        frames = 1 if self._shares else min(len(self.header.times), max(BATCH_BYTES // frame.nbytes, 1))
-        self._batch = np.empty((len(frame), frames, *sites), self.header.precision)
+        self._sites = tuple(part.stop - part.start for part in self.solver.block)
+        frame = np.empty((len(self.header.spec.channels), 1, *self._sites), self.header.precision)
+        frames = 1 if self._is_shared else min(len(self.header.times), max(BATCH_BYTES // frame.nbytes, 1))
+        self._buffer = np.empty((len(frame), frames, *self._sites), self.header.precision)
 
     @property
-    def _shares(self) -> bool:
+    def _is_shared(self) -> bool:
+        """Whether several ranks share one trajectory."""
         return self.solver.communicator.size > 1
 
     def fill(self, shard: Shard, writer: ShardWriter | None) -> Rows:
-        """Writes the trajectories of a shard; `writer` is the leader's."""
+        """Write the trajectories of a shard; `writer` is the leader's."""
         rows = Rows()
         for index in shard.indices:
             parameters = self.solver.sample(generator(self.seed, index), outside=shard.outside)
             trajectory = self.solver.prepare(parameters)
             try:
-                statistics = self._write(writer, rows.count, index, trajectory, parameters)
+                stats = self._write(writer, rows.count, index, trajectory, parameters)
             except DivergedError as error:
                 rows.fail(index, str(error), parameters, self.header)
             else:
-                rows.add(1, statistics)
-            rows.add_counts(trajectory.counts)
+                rows.add(1, stats)
+            rows.counts.update(trajectory.counts)
         return rows
 
     def _write(
@@ -60,84 +67,112 @@ class FrameFiller:
         index: int,
         trajectory: Trajectory,
         parameters: Parameters,
-    ) -> dict[str, RunningStatistics]:
+    ) -> RowStatistics:
         """Write one trajectory to a row; return the statistics of this rank's blocks."""
         rows = slice(row, row + 1)
-        coefficients = self._stored(self._coefficient_fields(trajectory), "the coefficients", 0.0)
-        for block, part in gather_blocks(self.solver.communicator, self._blocks, coefficients):
+        coefficients = self._as_stored(self._coefficient_fields(trajectory), "the coefficients", 0.0)
+        for block, values in gather_blocks(self.solver.communicator, self._blocks, coefficients):
             assert writer is not None
-            writer.write_coefficients((rows, *block), part[:, None])
-        moments = {
-            "coefficient_fields": RunningStatistics.of(coefficients),
-            "parameters": self._of_parameters(parameters),
-        }
-        series: dict[str, list[float]] = {}
-        last = None
-        for first, states in self._batches(trajectory, series):
+            writer.write_coefficients((rows, *block), values[:, None])
+        stats = add_statistics(
+            {},
+            {
+                "coefficient_fields": RunningStatistics.of(coefficients),
+                "parameters": self._parameter_statistics(parameters),
+            },
+        )
+        invariants: dict[str, list[float]] = {}
+        last_frame = None
+        for first, states in self._batches(trajectory, invariants):
             frames = slice(first, first + states.shape[1])
             windows = [(frames, *block) for block in self._blocks]
-            for window, part in gather_blocks(self.solver.communicator, windows, states):
+            for window, values in gather_blocks(self.solver.communicator, windows, states):
                 assert writer is not None
-                writer.write_states((rows, *window), part[:, None])
-            found = {
-                "fields": RunningStatistics.of(states),
-                "changes": RunningStatistics.of(_changes(last, states)),
-            }
-            moments |= {kind: moments[kind] + one if kind in moments else one for kind, one in found.items()}
-            last = states[:, -1:].copy()
+                writer.write_states((rows, *window), values[:, None])
+            stats = add_statistics(
+                stats,
+                {
+                    "fields": RunningStatistics.of(states),
+                    "changes": RunningStatistics.of(_changes(last_frame, states)),
+                },
+            )
+            last_frame = states[:, -1:].copy()
         if writer:
-            invariants = {name: np.array([one]) for name, one in series.items()}
-            writer.write_scalars(row, [index], [parameters], invariants)
-        return moments
+            series = {name: np.array([values]) for name, values in invariants.items()}
+            writer.write_scalars(row, [index], [parameters], series)
+        return stats
 
     def _batches(
-        self, trajectory: Trajectory, series: dict[str, list[float]]
+        self, trajectory: Trajectory, invariants: dict[str, list[float]]
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """The number of its first frame and the states (C, frames, *block) of each batch, in one buffer
-        again and again; the invariants of each frame are added to `series`.
+        """Yield the first frame's number and the states (C, frames, *block) of each batch of frames.
+
+        All batches share one buffer. The invariants of each frame are appended to `invariants`.
         """
-        size, frames = self._batch.shape[1], len(self.header.times)
+        size, num_frames, frame = self._buffer.shape[1], len(self.header.times), -1
         for frame, state in enumerate(trajectory.solve(self.header.times)):
-            place = frame % size
-            self._batch[:, place] = self._stored(state, "the state", self.header.times[frame])
+            self._check_shape(trajectory, "state", state, len(self.header.spec.channels))
+            position = frame % size
+            self._buffer[:, position] = self._as_stored(state, "the state", self.header.times[frame])
             for name, value in trajectory.invariants(state).items():
-                series.setdefault(name, []).append(value)
+                invariants.setdefault(name, []).append(value)
             self.tick()
-            if place == size - 1 or frame == frames - 1:
-                yield frame - place, self._batch[:, : place + 1]
+            if position == size - 1 or frame == num_frames - 1:
+                yield frame - position, self._buffer[:, : position + 1]
+        if frame != num_frames - 1:
+            kind = type(trajectory)
+            raise TypeError(
+                f"{inspect.getsourcefile(kind)}: {kind.__name__}.solve yields {frame + 1} states at "
+                f"{num_frames} times"
+            )
 
     def _coefficient_fields(self, trajectory: Trajectory) -> np.ndarray:
-        if trajectory.coefficient_fields is not None:
-            return trajectory.coefficient_fields
-        return np.empty((0, *self._batch.shape[2:]))
+        """Return the coefficient fields (K, *block), none where the spec has none."""
+        num_channels = len(self.header.spec.coefficient_channels)
+        if trajectory.coefficient_fields is None and num_channels == 0:
+            return np.empty((0, *self._sites))
+        self._check_shape(trajectory, "coefficient_fields", trajectory.coefficient_fields, num_channels)
+        assert trajectory.coefficient_fields is not None
+        return trajectory.coefficient_fields
 
-    def _stored(self, values: np.ndarray, what: str, at: float) -> np.ndarray:
-        """The values as they will stand in the file.
+    def _check_shape(self, trajectory: Trajectory, name: str, values: object, num_channels: int) -> None:
+        """Raise TypeError, which names the solver's file, for an array of another shape than the spec's."""
+        expected = (num_channels, *self._sites)
+        shape = getattr(values, "shape", None)
+        if shape != expected:
+            kind = type(trajectory)
+            raise TypeError(
+                f"{inspect.getsourcefile(kind)}: {kind.__name__} gives a {name} of shape {shape}; its spec "
+                f"and block ask for {expected} = (channels, *block)"
+            )
+
+    def _as_stored(self, values: np.ndarray, name: str, time: float) -> np.ndarray:
+        """Return the values in the precision of the file.
 
         Raises:
-            DivergedError: on every rank, where one value on any rank is not finite.
+            DivergedError: on every rank, if a value on any rank is not finite.
         """
         with np.errstate(over="ignore"):
             stored = np.array(values, self.header.precision, order="C")
-        finite = bool(np.isfinite(stored).all())
-        if self._shares:
-            finite = all(self.solver.communicator.allgather(finite))
-        if not finite:
-            raise DivergedError(not_finite(what, self.header, at))
+        is_finite = bool(np.isfinite(stored).all())
+        if self._is_shared:
+            is_finite = all(self.solver.communicator.allgather(is_finite))
+        if not is_finite:
+            raise DivergedError(not_finite(name, self.header, time))
         return stored
 
-    def _of_parameters(self, parameters: Parameters) -> RunningStatistics:
-        """One rank counts the parameters, which all ranks share."""
+    def _parameter_statistics(self, parameters: Parameters) -> RunningStatistics:
+        """Return the statistics of the scalar parameters, which one rank counts for its group."""
+        names = self.header.spec.parameter_names
         if self.solver.communicator.rank != 0:
-            return RunningStatistics.none(len(self.header.spec.parameters))
-        return RunningStatistics.of(
-            np.array([[float(parameters[name])] for name in self.header.spec.parameter_names]).reshape(-1, 1)
-        )
+            return RunningStatistics.none(len(names))
+        return RunningStatistics.of(np.array([[float(parameters[name])] for name in names]).reshape(-1, 1))
 
 
-def _changes(last: np.ndarray | None, states: np.ndarray) -> np.ndarray:
-    """From frame to frame of `states` (C, frames, *block), and to their first from the frame `last`
-    before it, where there is one.
+def _changes(last_frame: np.ndarray | None, states: np.ndarray) -> np.ndarray:
+    """Return the changes from frame to frame of `states` (C, frames, *block).
+
+    The first change is the one from `last_frame` (C, 1, *block), where there is one.
     """
-    joined = states if last is None else np.concatenate([last, states], axis=1)
-    return np.diff(joined.astype(np.float64), axis=1)
+    frames = states if last_frame is None else np.concatenate([last_frame, states], axis=1)
+    return np.diff(frames.astype(np.float64), axis=1)

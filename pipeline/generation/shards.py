@@ -1,4 +1,4 @@
-"""Computes the trajectories of one shard on a group of ranks, and writes them as they come."""
+"""Computes the trajectories of one shard on a group of ranks, and writes the shard."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from pathlib import Path
 
 from pipeline.data.format.layout import Header
 from pipeline.data.format.writer import ShardWriter, writing
-from pipeline.data.manifest import Receipt
+from pipeline.data.manifest import Receipt, StatisticsKind
 from pipeline.data.plan import Shard
-from pipeline.generation.batched import BatchFiller, Rows, fits
+from pipeline.data.running_statistics import PlainStatistics
+from pipeline.generation.batched import BatchFiller, solves_batches
 from pipeline.generation.frames import FrameFiller
+from pipeline.generation.rows import Rows
 from simsurrogate.files import sha256_of
 from solvers.contract import Solver
 
 
 @dataclass
 class ShardMaker:
-    """Makes shards of one data set with a solver; `tick` is called after every frame or ensemble.
+    """Makes shards of one data set with a solver; `tick` is called after every frame or batch.
 
-    Every rank of the solver's communicator calls `make` for the same shards; only its rank 0, the
-    leader, writes.
+    Every rank of the solver's communicator calls `make` for the same shards; only its rank 0, the leader,
+    writes. `counts` adds up what solving the trajectories counted.
     """
 
     solver: Solver
@@ -36,13 +38,13 @@ class ShardMaker:
     _fill: Callable[[Shard, ShardWriter | None], Rows] = field(init=False)
 
     def __post_init__(self) -> None:
-        if fits(self.solver, self.header):
+        if solves_batches(self.solver):
             self._fill = BatchFiller(self.solver, self.header, self.seed, self.tick).fill
         else:
             self._fill = FrameFiller(self.solver, self.header, self.seed, self.tick).fill
 
     def make(self, shard: Shard) -> Receipt:
-        """Computes and publishes one shard; the receipt is whole on the leader alone.
+        """Compute and publish one shard; return its receipt, which is whole on the leader alone.
 
         A trajectory that diverges or is not finite is left out, with its reason in the receipt.
         """
@@ -56,29 +58,29 @@ class ShardMaker:
                     writer.publish(rows.count)
                 else:
                     writer.discard()
-            written = bool(rows.count)
+            is_written = bool(rows.count)
         else:
-            rows, written = self._fill(shard, None), False
+            rows, is_written = self._fill(shard, None), False
         self.counts.update(rows.counts)
         return Receipt(
             configuration_hash=self.configuration_hash,
             split=shard.split,
             number=shard.number,
-            size=path.stat().st_size if written else 0,
-            sha256=sha256_of(path) if written else "",
+            size=path.stat().st_size if is_written else 0,
+            sha256=sha256_of(path) if is_written else "",
             first=shard.first,
             drawn=shard.count,
             failed=rows.failed,
-            moments=self._gathered(rows) if shard.split == "train" and rows.count else {},
+            statistics=self._gather(rows) if shard.split == "train" and rows.count else {},
             core_seconds=(time.perf_counter() - started) * self.solver.communicator.size,
         )
 
-    def _gathered(self, rows: Rows) -> dict[str, dict[str, object]]:
-        """The moments of the whole group's blocks, on the leader."""
-        parts = self.solver.communicator.gather(rows.moments)
+    def _gather(self, rows: Rows) -> dict[StatisticsKind, PlainStatistics]:
+        """The statistics of the blocks of all ranks, on the leader."""
+        parts = self.solver.communicator.gather(rows.statistics)
         if parts is None:
             return {}
         total = parts[0]
         for part in parts[1:]:
             total = {kind: total[kind] + part[kind] for kind in total}
-        return {kind: one.to_json() for kind, one in total.items()}
+        return {kind: stats.to_json() for kind, stats in total.items()}

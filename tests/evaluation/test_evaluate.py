@@ -81,7 +81,7 @@ def test_the_numbers_are_those_of_the_definition(judged):
         ends, steps = [], []
         for number in range(count):
             trajectory = dataset.trajectory(split, number)
-            fields = dict(zip(dataset.coefficients, trajectory.coefficients, strict=True))
+            fields = dict(zip(dataset.spec.coefficient_channels, trajectory.coefficient_fields, strict=True))
             given = trajectory.parameters | fields
             frames = model.predict(trajectory.state[None, 0], given, dataset.times).mean[0].numpy()
             ends.append(relative(frames[-1], trajectory.state[-1]))

@@ -95,9 +95,9 @@ def test_together_or_frame_by_frame_a_shard_has_the_same_bytes(tmp_path: Path) -
     together, one_by_one = receipts
     assert together.failed == one_by_one.failed
     assert 0 < len(together.failed) < 25
-    for kind, moments in together.moments.items():
-        for name, values in moments.items():
-            np.testing.assert_allclose(values, one_by_one.moments[kind][name], rtol=1e-10, atol=1e-12)
+    for kind, statistics in together.statistics.items():
+        for name, values in statistics.items():
+            np.testing.assert_allclose(values, one_by_one.statistics[kind][name], rtol=1e-10, atol=1e-12)
 
 
 def test_more_trajectories_take_no_more_memory(tmp_path: Path) -> None:

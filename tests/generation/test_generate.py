@@ -162,8 +162,8 @@ def test_more_training_trajectories_leave_the_test_split_as_it_is(undisturbed: P
 
 def test_windows_and_trajectories_agree(undisturbed: Path) -> None:
     dataset = Dataset.open(undisturbed / "dataset")
-    assert dataset.channels == ("density", "velocity_x")
-    assert dataset.units == ("kg/m^3", "m/s")
+    assert dataset.spec.channels == ("density", "velocity_x")
+    assert dataset.spec.channel_units == ("kg/m^3", "m/s")
     assert [dataset.num_trajectories(split) for split in plan.SPLITS] == [4, 2, 2, 1]
     windows = dataset.windows("train", 3)
     assert len(windows) == 4 * 2
@@ -178,7 +178,7 @@ def test_windows_and_trajectories_agree(undisturbed: Path) -> None:
         trajectory = dataset.trajectory("train", number)
         frames = slice(start, start + 3)
         np.testing.assert_array_equal(batch["state"][place], trajectory.state[frames])
-        np.testing.assert_array_equal(batch["coefficient_fields"][place], trajectory.coefficients)
+        np.testing.assert_array_equal(batch["coefficient_fields"][place], trajectory.coefficient_fields)
         np.testing.assert_array_equal(
             batch["parameters"][place], np.float32(list(trajectory.parameters.values()))
         )

@@ -1,20 +1,23 @@
-"""The data card: a README.md that says what a data set holds, how it was made and how to read it."""
+"""The data card: a README.md with the content of a data set, its generation and how to read it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from pipeline.data.card import figures
 from pipeline.data.manifest import Manifest
 from pipeline.data.plan import SPLITS
+from pipeline.data.statistics import TrainingStatistics
 from simsurrogate.files import write_whole
 from simsurrogate.spec import Axis
 
-#: So many failures are told on the card.
+#: The largest number of failures on the card.
 _FAILURES = 10
+
+_KEYS: tuple[Literal["min", "max", "mean", "std", "std_delta"], ...] = ("min", "max", "mean", "std", "std_delta")
 
 _READING = """\
 ## Reading it
@@ -29,22 +32,22 @@ import xarray
 xarray.open_dataset("{shard}", engine="h5netcdf")
 ```
 
-Only the shards that `manifest.json` lists count. `python -m pipeline.validate run=SOME_RUN dataset=DIR`
-checks them; its record goes to `SOME_RUN/records`.
+Only shards in `manifest.json` belong to the data set. `python -m pipeline.validate run=SOME_RUN dataset=DIR`
+checks them and writes its record to `SOME_RUN/records`.
 """
 
 
-def write(folder: Path, manifest: Manifest, statistics: dict[str, Any]) -> None:
-    """Writes `README.md` and the pictures it shows."""
-    pictures = figures.draw(folder, manifest)
+def write(folder: Path, manifest: Manifest, stats: TrainingStatistics) -> None:
+    """Write `README.md` and its figures."""
+    paths = figures.draw(folder, manifest)
     sections = [
         f"# {manifest.spec.name}\n\n    {manifest.spec.equation}\n",
         _axes(manifest),
-        _fields(manifest, statistics),
-        _parameters(manifest, statistics),
+        _fields(manifest, stats),
+        _parameters(manifest, stats),
         _sizes(manifest),
-        "## Pictures\n\n"
-        + "\n".join(f"![{path.stem}]({path.relative_to(folder)})" for path in pictures)
+        "## Figures\n\n"
+        + "\n".join(f"![{path.stem}]({path.relative_to(folder)})" for path in paths)
         + "\n",
         _READING.format(shard=manifest.shards[0].file),
         "## Configuration\n\n```yaml\n" + yaml.safe_dump(manifest.configuration, sort_keys=False) + "```\n",
@@ -67,28 +70,28 @@ def _boundary(axis: Axis) -> str:
     return f"{axis.boundary} {lower:g}, {upper:g}" if axis.has_walls else axis.boundary
 
 
-def _fields(manifest: Manifest, statistics: dict[str, Any]) -> str:
-    spec, keys = manifest.spec, ("min", "max", "mean", "std", "std_delta")
+def _fields(manifest: Manifest, stats: TrainingStatistics) -> str:
+    spec, keys = manifest.spec, _KEYS
     rows = [
         [field.name, field.unit, field.description, varies]
-        + [statistics[key].get(field.name, "") for key in keys]
+        + [stats[key].get(field.name, "") for key in keys]
         for fields, varies in ((spec.fields, "in time"), (spec.coefficient_fields, "constant"))
         for field in fields
     ]
-    heads = ["field", "unit", "meaning", "varies", *keys]
+    heads = ["field", "unit", "description", "varies", *keys]
     return "## Fields, over the training split\n\n" + _table(heads, rows)
 
 
-def _parameters(manifest: Manifest, statistics: dict[str, Any]) -> str:
+def _parameters(manifest: Manifest, stats: TrainingStatistics) -> str:
     keys = ("min", "max", "mean", "std")
     rows = [
-        [one.name, one.unit, one.description, one.low, one.high]
-        + [statistics["parameters"][one.name][key] for key in keys]
-        for one in manifest.spec.parameters
+        [parameter.name, parameter.unit, parameter.description, parameter.low, parameter.high]
+        + [stats["parameters"][parameter.name][key] for key in keys]
+        for parameter in manifest.spec.parameters
     ]
-    heads = ["parameter", "unit", "meaning", "from", "to", *keys]
+    heads = ["parameter", "unit", "description", "from", "to", *keys]
     arrays = [f"`{name}` {list(shape)}" for name, shape in manifest.parameter_shapes.items()]
-    more = f"\nBesides these, arrays fix each trajectory: {', '.join(arrays)}.\n" if arrays else ""
+    more = f"\nEach trajectory is also determined by arrays: {', '.join(arrays)}.\n" if arrays else ""
     return "## Parameters, over the training split\n\n" + _table(heads, rows) + more
 
 

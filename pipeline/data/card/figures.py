@@ -1,9 +1,9 @@
-"""The pictures on a data card, of a few trajectories of the training split."""
+"""The figures of a data card: a few trajectories of the training split, invariants and spectra."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,26 +21,28 @@ _FRAMES = 4
 
 
 def draw(folder: Path, manifest: Manifest) -> list[Path]:
-    """Draws to `pictures/`: the first trajectories, their invariants, and on a periodic box the spectra of
-    the first; the files.
+    """Draw the figures to `figures/` and return their files.
+
+    The figures show the first trajectories, their invariants, and the spectra of the first one in a periodic
+    box.
     """
     listed = [shard for shard in manifest.shards if shard.file.startswith("data/train/")]
     files = [folder / shard.file for shard in listed]
     shards = Shards(manifest.header, files, [shard.trajectories for shard in listed])
     numbers = range(min(_TRAJECTORIES, len(shards)))
-    (folder / "pictures").mkdir(exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
     drawn = [
-        _save(_trajectory(shards, number), folder / "pictures" / f"train-{number}.png") for number in numbers
+        _save(_trajectory(shards, number), folder / "figures" / f"train-{number}.png") for number in numbers
     ]
     if shards.header.spec.invariants:
-        drawn.append(_save(_invariants(shards, len(numbers)), folder / "pictures" / "invariants.png"))
+        drawn.append(_save(_invariants(shards, len(numbers)), folder / "figures" / "invariants.png"))
     if all(boundary == "periodic" for boundary in shards.header.spec.boundaries):
-        drawn.append(_save(_spectra(shards), folder / "pictures" / "spectra.png"))
+        drawn.append(_save(_spectra(shards), folder / "figures" / "spectra.png"))
     return drawn
 
 
 def _trajectory(shards: Shards, number: int) -> Figure:
-    """Fields, or the paths of particles; memory is that of the frames shown."""
+    """Draw fields, or the paths of particles; only the frames shown are in memory."""
     header = shards.header
     arrays, row = _place(shards, number)
     if header.spec.has_particles:
@@ -78,13 +80,13 @@ def _spectra(shards: Shards) -> Figure:
 
 
 def _place(shards: Shards, number: int) -> tuple[dict[str, np.ndarray], int]:
-    """The arrays of the shard that holds a trajectory, and its row there."""
+    """Return the arrays of the shard that holds a trajectory, and its row there."""
     (shard,), (row,) = shards.locate(np.array([number]))
     return shards.arrays(int(shard)), int(row)
 
 
 def _states(shards: Shards, number: int, frames: np.ndarray) -> np.ndarray:
-    """Some frames of a trajectory, (frames, C, *sites)."""
+    """Return some frames of a trajectory, (frames, C, *sites)."""
     header = shards.header
     arrays, row = _place(shards, number)
     states = np.empty((len(frames), len(header.spec.channels), *header.spec.shape), header.precision)
@@ -93,7 +95,7 @@ def _states(shards: Shards, number: int, frames: np.ndarray) -> np.ndarray:
     return states
 
 
-def _save(figure: Any, path: Path) -> Path:
+def _save(figure: Figure, path: Path) -> Path:
     try:
         figure.savefig(partial_path(path), format="png", dpi=100)
     except BaseException:

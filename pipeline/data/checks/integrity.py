@@ -1,8 +1,8 @@
-"""The checks of a validation, one small function each; another check is another function in the list.
+"""The checks of a data set's integrity, one small function each.
 
-A check gets a shard and returns what is wrong with it: found against expected; nothing when all is
-well. The checks of a shard are made in their order up to the first that fails, so a later one can rely
-on the earlier: the bytes are those of the receipt and lie in this file before any value is read.
+A check gets a shard and returns what is wrong with it, found against expected, or None. The checks of a shard
+run in the order of `SHARD_CHECKS` up to the first failure, so that a later check can rely on the earlier ones:
+the bytes agree with the receipt, and no dataset lies outside the file, before any value is read.
 """
 
 from __future__ import annotations
@@ -26,17 +26,15 @@ from pipeline.data.manifest import (
     receipts_of,
 )
 from pipeline.data.plan import Shard
-from pipeline.data.statistics import combined, statistics, to_yaml
+from pipeline.data.statistics import combined, to_yaml, training_statistics
 from simsurrogate.files import differences, digest, sha256_of
 
 _CHUNK = 2**22
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One shard under examination: as planned, as the manifest lists it (None where it does not), and
-    as it lies in `folder`.
-    """
+class ShardUnderTest:
+    """One shard: as planned, as the manifest lists it (None where it does not), and as a file in `folder`."""
 
     folder: Path
     manifest: Manifest
@@ -55,46 +53,46 @@ class Subject:
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The shard's datasets by path, not read yet."""
+        """The shard's datasets by path, as memory maps."""
         return hdf5.memory_maps(self.path, hdf5.places(self.path))
 
 
-def receipt(subject: Subject) -> str | None:
-    """The receipt is of this configuration and agrees with the manifest."""
-    found, listed = subject.receipt, subject.listed
-    if found.configuration_hash != subject.manifest.configuration_hash:
-        return "its receipt is of another configuration"
+def receipt(tested: ShardUnderTest) -> str | None:
+    """Check that the receipt belongs to this configuration and agrees with the manifest."""
+    found, listed = tested.receipt, tested.listed
+    if found.configuration_hash != tested.manifest.configuration_hash:
+        return "its receipt belongs to another configuration"
     listing = (listed.trajectories, listed.size, listed.sha256) if listed else (0, 0, "")
     if listing != (found.trajectories, found.size, found.sha256):
         return f"the manifest lists {listing}, its receipt {found.trajectories, found.size, found.sha256}"
     return None
 
 
-def size(subject: Subject) -> str | None:
-    """The file is as long as the manifest says; a shard without trajectories has none."""
-    expected = subject.listed.size if subject.listed else 0
-    found = subject.path.stat().st_size if subject.path.is_file() else 0
+def size(tested: ShardUnderTest) -> str | None:
+    """Check that the file has the size in the manifest; a shard without trajectories has no file."""
+    expected = tested.listed.size if tested.listed else 0
+    found = tested.path.stat().st_size if tested.path.is_file() else 0
     return None if found == expected else f"{found} bytes found, {expected} expected"
 
 
-def checksum(subject: Subject) -> str | None:
-    """The bytes are those that were written."""
-    expected, found = subject.receipt.sha256, sha256_of(subject.path)
+def checksum(tested: ShardUnderTest) -> str | None:
+    """Check that the bytes have the checksum in the receipt."""
+    expected, found = tested.receipt.sha256, sha256_of(tested.path)
     return None if found == expected else f"SHA-256 {found} found, {expected} expected"
 
 
-def containment(subject: Subject) -> str | None:
-    """Nothing in the file leads outside of it."""
-    hdf5.places(subject.path)
+def no_external_links(tested: ShardUnderTest) -> str | None:
+    """Check that no link or dataset of the file leads outside of it."""
+    hdf5.places(tested.path)
     return None
 
 
-def completeness(subject: Subject) -> str | None:
-    """The marks on the file and its groups are those of the layout, `complete` among them."""
-    expected = group_attributes(subject.manifest.header, subject.receipt.trajectories)
+def attributes(tested: ShardUnderTest) -> str | None:
+    """Check that the attributes of the file and its groups agree with the layout, `complete` included."""
+    expected = group_attributes(tested.manifest.header, tested.receipt.trajectories)
     expected["/"] |= {"complete": True}
     for group, marks in expected.items():
-        found = hdf5.attributes(subject.path, group)
+        found = hdf5.attributes(tested.path, group)
         for name, value in marks.items():
             if name not in found or not np.array_equal(found[name], value):
                 seen = np.asarray(found.get(name)).tolist()
@@ -102,12 +100,12 @@ def completeness(subject: Subject) -> str | None:
     return None
 
 
-def layout(subject: Subject) -> str | None:
-    """Every dataset has the shape and type of the layout, and coordinates their values."""
-    for path, item in items(subject.manifest.header, subject.receipt.trajectories).items():
-        if path not in subject.arrays:
+def layout(tested: ShardUnderTest) -> str | None:
+    """Check that every dataset has the shape and type of the layout, and that coordinates have its values."""
+    for path, item in items(tested.manifest.header, tested.receipt.trajectories).items():
+        if path not in tested.arrays:
             return f"{path} is missing"
-        found = subject.arrays[path]
+        found = tested.arrays[path]
         if (found.shape, found.dtype) != (item.shape, item.dtype):
             return f"{path}: {found.dtype}{found.shape} found, {item.dtype}{item.shape} expected"
         if item.values is not None and not np.array_equal(found, item.values):
@@ -115,29 +113,29 @@ def layout(subject: Subject) -> str | None:
     return None
 
 
-def meaning(subject: Subject) -> str | None:
-    """Every dataset has the unit and the description that the manifest's spec gives it."""
-    for path, item in items(subject.manifest.header, subject.receipt.trajectories).items():
-        found = hdf5.attributes(subject.path, path)
+def units_and_names(tested: ShardUnderTest) -> str | None:
+    """Check that every dataset has the unit and the description in the manifest's spec."""
+    for path, item in items(tested.manifest.header, tested.receipt.trajectories).items():
+        found = hdf5.attributes(tested.path, path)
         for name, value in item.attributes.items():
             if name not in found or not np.array_equal(found[name], value):
                 return f"{path} {name}: {found.get(name)!r} found, {value!r} expected"
     return None
 
 
-def indices(subject: Subject) -> str | None:
-    """The rows are trajectories of this shard, each once, and with the failed ones all of them.
+def indices(tested: ShardUnderTest) -> str | None:
+    """Check that rows and failed trajectories together are the trajectories of this shard, each once.
 
     Every shard has its own range of indices, so no trajectory can be in two splits.
     """
-    papers, shard = subject.receipt, subject.shard
-    if (papers.first, papers.drawn) != (shard.first, shard.count):
-        drawn = range(papers.first, papers.first + papers.drawn)
-        return f"its receipt is of trajectories {drawn}, {shard.indices} expected"
-    found, expected = subject.arrays["sample"], papers.indices
+    receipt, shard = tested.receipt, tested.shard
+    if (receipt.first, receipt.drawn) != (shard.first, shard.count):
+        drawn = range(receipt.first, receipt.first + receipt.drawn)
+        return f"its receipt covers the trajectories {drawn}, {shard.indices} expected"
+    found, expected = tested.arrays["sample"], receipt.indices
     if len(expected) != len(found):
-        failed = [failure.index for failure in papers.failed]
-        return f"its receipt tells of failed trajectories {failed} that are not, each once, of this shard"
+        failed = [failure.index for failure in receipt.failed]
+        return f"its receipt lists failed trajectories {failed}; each of them has to belong to this shard, once"
     wrong = np.flatnonzero(found != expected)
     if wrong.size:
         row = int(wrong[0])
@@ -145,11 +143,11 @@ def indices(subject: Subject) -> str | None:
     return None
 
 
-def finite(subject: Subject) -> str | None:
-    """No value is NaN or infinite."""
-    for path, item in items(subject.manifest.header, subject.receipt.trajectories).items():
+def finite(tested: ShardUnderTest) -> str | None:
+    """Check that no value is NaN or infinite."""
+    for path, item in items(tested.manifest.header, tested.receipt.trajectories).items():
         if item.varies and item.dtype.kind == "f":
-            flat = subject.arrays[path].reshape(-1)
+            flat = tested.arrays[path].reshape(-1)
             for start in range(0, flat.size, _CHUNK):
                 wrong = np.flatnonzero(~np.isfinite(flat[start : start + _CHUNK]))
                 if wrong.size:
@@ -158,41 +156,41 @@ def finite(subject: Subject) -> str | None:
     return None
 
 
-def parameter_range(subject: Subject) -> str | None:
-    """The scalar parameters lie in their range, those of the extrapolation split outside of it."""
-    for parameter in subject.manifest.spec.parameters:
+def parameter_range(tested: ShardUnderTest) -> str | None:
+    """Check that the scalar parameters lie in their range, or outside of it in the extrapolation split."""
+    for parameter in tested.manifest.spec.parameters:
         low, high = parameter.low, parameter.high
-        values = subject.arrays[f"scalars/{parameter.name}"]
+        values = tested.arrays[f"scalars/{parameter.name}"]
         inside = (values >= low) & (values <= high)
-        wrong = values[inside] if subject.shard.outside else values[~inside]
+        wrong = values[inside] if tested.shard.outside else values[~inside]
         if wrong.size:
-            where = "outside of" if subject.shard.outside else "in"
+            where = "outside of" if tested.shard.outside else "in"
             return f"{parameter.name}={wrong[0]:g} found, a value {where} [{low:g}, {high:g}] expected"
     return None
 
 
-#: The checks of every shard, in this order. Gates on the physics have their place at its end.
+#: The checks of every shard, in this order.
 SHARD_CHECKS = (
     receipt,
     size,
     checksum,
-    containment,
-    completeness,
+    no_external_links,
+    attributes,
     layout,
-    meaning,
+    units_and_names,
     indices,
     finite,
     parameter_range,
 )
 
 
-def of_shard(subject: Subject) -> Iterator[tuple[str, str | None]]:
-    """The names of the checks that were made of one shard, each with what is wrong."""
+def of_shard(tested: ShardUnderTest) -> Iterator[tuple[str, str | None]]:
+    """Yield the name of each check of one shard with its result: what is wrong, or None."""
     for check in SHARD_CHECKS:
-        if subject.listed is None and check is checksum:
+        if tested.listed is None and check is checksum:
             return
         try:
-            wrong = check(subject)
+            wrong = check(tested)
         except (ValueError, OSError) as error:
             wrong = str(error)
         yield check.__name__, wrong
@@ -201,14 +199,14 @@ def of_shard(subject: Subject) -> Iterator[tuple[str, str | None]]:
 
 
 def of_whole(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str | None]]:
-    """The checks of the data set as a whole, as `of_shard`."""
+    """Yield the name and the result of each check of the data set as a whole, as `of_shard`."""
     yield "manifest", _manifest(folder, manifest)
     yield "foreign_files", _foreign_files(folder, manifest)
     yield "statistics", _statistics(folder, manifest)
 
 
 def _manifest(folder: Path, manifest: Manifest) -> str | None:
-    """The configuration has the hash that every shard carries, and the rest is what the receipts say."""
+    """Check that the configuration has the hash in every shard, and that the rest agrees with the receipts."""
     found, asked = digest(manifest.configuration), manifest.configuration_hash
     if found != asked:
         return f"its configuration was changed: hash {found} found, {asked} expected"
@@ -221,18 +219,18 @@ def _manifest(folder: Path, manifest: Manifest) -> str | None:
 
 
 def _foreign_files(folder: Path, manifest: Manifest) -> str | None:
-    """Readers take every file of a split's folder, so there must be no other."""
+    """Check that a split's folder holds its shards alone, since other readers open every file in it."""
     planned = {folder / shard.file for shard in manifest.planned}
     found = [
         path for path in sorted((folder / "data").rglob("*")) if not path.is_dir() and path not in planned
     ]
-    return f"{found[0]} is no shard of this data set; remove it" if found else None
+    return f"{found[0]} is not a shard of this data set. A split's folder holds its shards alone. Remove the file" if found else None
 
 
 def _statistics(folder: Path, manifest: Manifest) -> str | None:
-    """`stats.yaml` is what the receipts of the training split add up to."""
+    """Check that `stats.yaml` agrees with the sum of the receipts of the training split."""
     try:
-        expected = to_yaml(statistics(manifest.header, combined(receipts_of(folder, manifest))))
+        expected = to_yaml(training_statistics(manifest.header, combined(receipts_of(folder, manifest))))
         found = (folder / "stats.yaml").read_text(encoding="utf-8")
     except (ValueError, KeyError, OSError) as error:
         return f"the statistics cannot be compared: {error}"

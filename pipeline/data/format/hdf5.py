@@ -1,6 +1,6 @@
-"""HDF5 files of contiguous datasets: made without their values, and read without any trust.
+"""HDF5 files of contiguous datasets: written without their values, and read without trust.
 
-The values are read and written at their places in the file, past HDF5.
+Values are read and written at their offsets in the file, without the HDF5 library.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.data.format.layout import Item
+from pipeline.data.format.layout import Attributes, Item
 from simsurrogate.errors import UserError
 
 _ALIGNMENT = 64
@@ -24,7 +24,7 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class Place:
-    """Where the values of a dataset lie in its file."""
+    """The offset, shape and type of a dataset's values in its file."""
 
     offset: int
     shape: tuple[int, ...]
@@ -43,11 +43,11 @@ class Place:
         )
 
 
-def make_skeleton(path: Path, groups: dict[str, dict[str, Any]], content: dict[str, Item]) -> None:
-    """Makes a file with all but the values that vary; their place in it is fixed and empty."""
+def make_skeleton(path: Path, groups: dict[str, Attributes], content: dict[str, Item]) -> None:
+    """Write a file without the values that vary; their space in it is allocated and empty."""
     with h5py.File(path, "w", locking=False, alignment_threshold=1, alignment_interval=_ALIGNMENT) as file:
-        for group, marks in groups.items():
-            file.require_group(group).attrs.update(marks)
+        for group, group_attributes in groups.items():
+            file.require_group(group).attrs.update(group_attributes)
         for name, item in content.items():
             early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
             early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -60,8 +60,8 @@ def make_skeleton(path: Path, groups: dict[str, dict[str, Any]], content: dict[s
 
 
 def _name_dimensions(file: h5py.File, content: dict[str, Item]) -> None:
-    """Attaches coordinates as HDF5 dimension scales, and shows all that has named dimensions at the
-    root too, by hard links: there xarray and netCDF look.
+    """Attach coordinates as HDF5 dimension scales, and hard-link all datasets with named dimensions into the
+    root group, where xarray and netCDF read them.
     """
     scales = {}
     for name, item in content.items():
@@ -82,31 +82,31 @@ def _name_dimensions(file: h5py.File, content: dict[str, Item]) -> None:
             file[base] = file[name]
 
 
-def mark(path: Path, attribute: str, value: Any) -> None:
-    """Changes an attribute of the file in its place."""
+def set_attribute(path: Path, attribute: str, value: Any) -> None:
+    """Change an attribute of the file in place."""
     with h5py.File(path, "r+", locking=False) as file:
         file.attrs.modify(attribute, value)
 
 
 def places(path: Path) -> dict[str, Place]:
-    """Where each dataset of a file lies.
+    """Return the place of each dataset of a file.
 
     Raises:
-        UserError: the file is not HDF5, or holds what could lead outside of it: a link, or a dataset
-            that is virtual, external, chunked or larger than the file.
+        UserError: the file is not HDF5, or holds an object that could lead outside of it: a link, or a
+            dataset that is virtual, external, chunked or larger than the file.
     """
     with _opened(path) as file:
         return {name: _place(path, name, dataset) for name, dataset in _datasets(path, file)}
 
 
 def memory_maps(path: Path, found: dict[str, Place]) -> dict[str, np.ndarray]:
-    """The datasets of a file as read-only arrays over one memory map."""
+    """Return the datasets of a file as read-only arrays over one memory map."""
     raw = np.memmap(path, np.uint8, "r")
     return {name: _view(raw, place) for name, place in found.items()}
 
 
-def attributes(path: Path, group: str = "/") -> dict[str, Any]:
-    """The attributes of the file or of one of its groups or datasets.
+def attributes(path: Path, group: str = "/") -> Attributes:
+    """Return the attributes of the file or of one of its groups or datasets.
 
     Raises:
         UserError: the file is not HDF5 or holds no such group.
@@ -129,7 +129,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Every dataset, reached by hard links alone; a group that is linked twice is entered once."""
+    """Yield every dataset, reached by hard links alone; enter a group that is linked twice once."""
     entered = set()
     groups = [("", file["/"])]
     while groups:

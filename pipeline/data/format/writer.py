@@ -1,7 +1,7 @@
-"""Writes one shard: an HDF5 file of contiguous datasets in The Well's layout.
+"""The writer of one shard: an HDF5 file of contiguous datasets in The Well's layout.
 
-HDF5 makes the file's skeleton; the values then go straight to their places in the file, so that a
-write is one system call and a full disk an ordinary error.
+HDF5 writes the file's skeleton. The values are then written at their offsets in the file, so that a write is
+one system call and a full disk is an ordinary error.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class ShardWriter:
         self._descriptor, self._places = _preallocated(self._partial, header, rows, self._items)
 
     def write_states(self, window: tuple[slice, ...], states: np.ndarray) -> None:
-        """Writes a window (rows, frames, *block), (C, *window), in the header's precision."""
+        """Write the states (C, *window) of a window (rows, frames, *block), in the header's precision."""
         self._write_fields("fields", window, states)
 
     def write_coefficients(self, window: tuple[slice, ...], coefficients: np.ndarray) -> None:
-        """Writes a window (rows, *block) of the coefficient fields, (K, *window), likewise."""
+        """Write the coefficient fields (K, *window) of a window (rows, *block), in the header's precision."""
         self._write_fields("coefficient_fields", window, coefficients)
 
     def write_scalars(
@@ -56,15 +56,15 @@ class ShardWriter:
         parameters: Sequence[Mapping[str, Any]],
         invariants: Mapping[str, np.ndarray],
     ) -> None:
-        """Writes, from row `first` on, the index and the parameters of trajectories, and their invariants
-        (rows, T) each.
+        """Write the index, the parameters and the invariants, (rows, T) each, of trajectories to the rows from
+        `first` on.
         """
         values: dict[str, Any] = {"sample": trajectories}
         values |= {
-            f"scalars/{name}": [one[name] for one in parameters] for name in self._header.spec.parameter_names
+            f"scalars/{name}": [drawn[name] for drawn in parameters] for name in self._header.spec.parameter_names
         }
         values |= {
-            f"parameters/{name}": [one[name] for one in parameters] for name in self._header.parameter_shapes
+            f"parameters/{name}": [drawn[name] for drawn in parameters] for name in self._header.parameter_shapes
         }
         values |= {f"scalars/{name}": series for name, series in invariants.items()}
         for path, value in values.items():
@@ -73,20 +73,20 @@ class ShardWriter:
             _write_at(self._descriptor, self._places[path].offset + first * item.row_bytes, array)
 
     def publish(self, rows: int) -> None:
-        """Marks the shard complete and gives it its final name; it holds its first `rows` rows.
+        """Mark the shard as complete, with its first `rows` rows alone, and give it its final name.
 
         A contiguous dataset cannot shrink, so a shard with fewer rows than planned is copied.
         """
         if rows < self._rows:
             self._copy_to_fewer(rows)
         os.fsync(self._descriptor)
-        hdf5.mark(self._partial, "complete", True)
+        hdf5.set_attribute(self._partial, "complete", True)
         os.fsync(self._descriptor)
         os.close(self._descriptor)
         publish(self._partial, self._path)
 
     def discard(self) -> None:
-        """Closes and removes what was written."""
+        """Close and remove the partial file."""
         os.close(self._descriptor)
         self._partial.unlink(missing_ok=True)
 
@@ -117,10 +117,10 @@ class ShardWriter:
 
 @contextmanager
 def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
-    """A writer whose partial file is removed when anything goes wrong.
+    """Yield a writer whose partial file is removed after any error.
 
     Raises:
-        OSError: the file cannot be written; the message tells the bytes needed and free.
+        StorageError: the file cannot be written; the message holds the bytes needed and free.
     """
     try:
         writer = ShardWriter(path, header, rows)
@@ -142,9 +142,9 @@ def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
 def _preallocated(
     path: Path, header: Header, rows: int, content: dict[str, Item]
 ) -> tuple[int, dict[str, Place]]:
-    """Makes the file with all but the rows' values; an open descriptor and the places of the datasets.
+    """Write the file without the rows' values; return an open descriptor and the places of the datasets.
 
-    HDF5 does not survive a disk that gets full, so the room is tried before it is asked to write.
+    HDF5 does not survive a full disk, so the space is allocated before HDF5 writes.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
@@ -159,13 +159,13 @@ def _preallocated(
 
 
 def _bytes_of(content: dict[str, Item]) -> int:
-    """An upper bound of the bytes of a file with this content."""
+    """Return an upper bound of the bytes of a file with this content."""
     values = sum(math.prod(item.shape) * item.dtype.itemsize for item in content.values())
     return values + _DATASET_BYTES * (len(content) + 4)
 
 
 def _write_window(descriptor: int, place: Place, window: tuple[slice, ...], values: np.ndarray) -> None:
-    """Writes `values` to a window of the array at `place`, one contiguous run after the other."""
+    """Write `values` to a window of the array at `place`, one contiguous run after the other."""
     whole = len(window)
     while whole > 0 and values.shape[whole - 1] == place.shape[whole - 1]:
         whole -= 1

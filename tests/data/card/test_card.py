@@ -18,7 +18,7 @@ from tests.support.launching import succeeded
 def test_a_picture_that_cannot_be_saved_leaves_no_part_of_it(tmp_path: Path) -> None:
     succeeded(drift("generate", tmp_path))
     folder = tmp_path / "dataset"
-    shutil.rmtree(folder / "pictures")
+    shutil.rmtree(folder / "figures")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
@@ -26,7 +26,7 @@ def test_a_picture_that_cannot_be_saved_leaves_no_part_of_it(tmp_path: Path) -> 
             figures.draw(folder, complete_manifest(folder))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert not list((folder / "pictures").iterdir())
+    assert not list((folder / "figures").iterdir())
 
 
 @pytest.mark.parametrize("resolution", ["[12]", "[12,8]", "[8,6,4]"])
@@ -48,10 +48,10 @@ def test_the_card_tells_and_shows_the_data(resolution: str, tmp_path: Path) -> N
     assert "python -m pipeline.validate run=SOME_RUN dataset=DIR" in card
     assert "trajectory 1: the state is not finite in float32 at time 0.1" in card
     assert "| train | 3 | 2 |" in card
-    pictures = sorted((folder / "pictures").glob("*.png"))
+    pictures = sorted((folder / "figures").glob("*.png"))
     assert [path.stem for path in pictures] == ["invariants", "spectra", "train-0", "train-1", "train-2"]
     for picture in pictures:
-        assert f"pictures/{picture.name}" in card
+        assert f"figures/{picture.name}" in card
         assert image.imread(picture).std() > 0.05
 
 
