@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -65,7 +64,9 @@ class Dataset:
 
     def __repr__(self) -> str:
         sizes = [f"{len(shards)} {split}" for split, shards in self._splits.items() if len(shards)]
-        sites = " x ".join(map(str, self.spec.shape)) + (" particles" if self.spec.has_particles else " cells")
+        sites = " x ".join(map(str, self.spec.shape)) + (
+            " particles" if self.spec.has_particles else " cells"
+        )
         return (
             f"Dataset of {self.spec.name} in {self.folder}: {', '.join(sizes)} trajectories, "
             f"{len(self.times)} frames from 0 to {self.times[-1]:g} s, {sites}, "

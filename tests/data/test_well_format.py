@@ -40,11 +40,11 @@ def test_well_dataset_reads_every_split(dataset: Dataset, split: str) -> None:
         n_steps_output=3,
     )
     assert len(well) == dataset.num_trajectories(split) > 0
-    walls = dataset.spec["axes"][0]["boundary"] == "dirichlet"
+    walls = dataset.spec.axes[0].boundary == "dirichlet"
     for number in range(len(well)):
         sample, ours = well[number], dataset.trajectory(split, number)
         mean, std = (
-            np.hstack([dataset.statistics[key][field["name"]] for field in dataset.spec["fields"]])
+            np.hstack([dataset.statistics[key][field.name] for field in dataset.spec.fields])
             for key in ("mean", "std")
         )
         theirs = np.concatenate([sample["input_fields"], sample["output_fields"]])
@@ -54,22 +54,20 @@ def test_well_dataset_reads_every_split(dataset: Dataset, split: str) -> None:
         np.testing.assert_array_equal(sample["boundary_conditions"], [[0, 0] if walls else [2, 2], [2, 2]])
         np.testing.assert_allclose(sample["constant_scalars"], list(ours.parameters.values()))
         np.testing.assert_allclose(sample["output_time_grid"], ours.time[1:], rtol=1e-6)
-        axes = dataset.spec["axes"]
-        assert sample["space_grid"].shape == (*(axis["size"] for axis in axes), len(axes))
+        axes = dataset.spec.axes
+        assert sample["space_grid"].shape == (*(axis.size for axis in axes), len(axes))
 
 
 def test_xarray_opens_a_shard_with_names_units_and_coordinates(dataset: Dataset) -> None:
     path = sorted(dataset.folder.glob("data/train/*.hdf5"))[1]
     with xarray.open_dataset(path, engine="h5netcdf") as opened:
-        field = dataset.spec["fields"][0]
-        values = opened[field["name"]]
+        field = dataset.spec.fields[0]
+        values = opened[field.name]
         assert values.dims == ("sample", "time", "x", "y")
-        assert values.attrs["units"] == field["unit"]
+        assert values.attrs["units"] == field.unit
         np.testing.assert_allclose(opened["time"], dataset.times, rtol=1e-6)
-        for axis in dataset.spec["axes"]:
-            width = (axis["upper"] - axis["lower"]) / axis["size"]
-            centres = axis["lower"] + width * (np.arange(axis["size"]) + 0.5)
-            np.testing.assert_allclose(opened[axis["name"]], centres, rtol=1e-6)
+        for axis in dataset.spec.axes:
+            np.testing.assert_allclose(opened[axis.name], axis.centres, rtol=1e-6)
         last = dataset.trajectory("train", dataset.num_trajectories("train") - 1)
         assert opened["sample"][-1] == last.index
         np.testing.assert_array_equal(values[-1], last.state[:, 0])
@@ -85,5 +83,5 @@ def test_a_shard_says_where_it_comes_from(dataset: Dataset) -> None:
         assert opened.attrs["complete"]
         assert opened.attrs["schema_version"] == 2
         assert opened.attrs["seed"] == 0
-        assert opened.attrs["solver"] == dataset.spec["name"]
+        assert opened.attrs["solver"] == dataset.spec.name
         assert opened.attrs["code_version"] == dataset.configuration["code_version"]

@@ -82,7 +82,8 @@ def test_the_invariants_are_those_of_the_files(judged: Path) -> None:
         given = trajectory.parameters | {"mass": trajectory.coefficient_fields[0]}
         predicted = model.predict(trajectory.state[None, 0], given, dataset.times).mean[0].numpy()
         ends = [
-            energy(np.float64(states), trajectory.coefficient_fields[0]) for states in (predicted, trajectory.state)
+            energy(np.float64(states), trajectory.coefficient_fields[0])
+            for states in (predicted, trajectory.state)
         ]
         apart.append(np.abs(ends[0][-1] - ends[1][-1]))
     assert error["median"][-1] == pytest.approx(np.median(apart), rel=1e-4)

@@ -14,8 +14,9 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.format.layout import Header
 from pipeline.data.manifest import complete_manifest, receipts_of
 from pipeline.data.plan import Shard, index
-from pipeline.generation.batched import BATCH_BYTES, fits
-from pipeline.generation.shards import ShardMaker, _FrameFiller
+from pipeline.generation.batched import BATCH_BYTES, solves_batches
+from pipeline.generation.frames import FrameFiller
+from pipeline.generation.shards import ShardMaker
 from solvers.contract import BatchedSolver
 from tests.support.launching import run, stage, succeeded
 
@@ -60,7 +61,7 @@ def test_failed_trajectories_are_left_out_with_their_reasons(alone: Path) -> Non
 def test_the_data_pass_their_validation_and_are_read(alone: Path) -> None:
     succeeded(stage("validate", *FEW, f"run={alone.parent}"))
     dataset = Dataset.open(alone)
-    assert dataset.channels == ("x", "y", "velocity_x", "velocity_y")
+    assert dataset.channels == ("position_x", "position_y", "velocity_x", "velocity_y")
     trajectory = dataset.trajectory("train", 0)
     assert trajectory.state.shape == (21, 4, 3)
     assert np.all(trajectory.state[0, 2:] == 0)
@@ -71,25 +72,16 @@ def test_together_or_frame_by_frame_a_shard_has_the_same_bytes(tmp_path: Path) -
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "nbody.yaml").read_text())
     solver = build_solver(options | {"accuracy": 0.02}, MPI.COMM_SELF)
     assert isinstance(solver, BatchedSolver)
-    spec = {
-        "name": "nbody",
-        "equation": solver.spec.equation,
-        "axes": [vars(axis) for axis in solver.spec.axes],
-        "fields": [vars(field) for field in solver.spec.fields],
-        "coefficients": [vars(field) for field in solver.spec.coefficients],
-        "parameters": [vars(parameter) for parameter in solver.spec.parameters],
-        "invariants": [vars(quantity) for quantity in solver.spec.invariants],
-    }
     # 25 trajectories of so many frames fill more than one batch.
-    header = Header(spec, np.linspace(0, 3.9, 4001), "float32", {}, {})
-    assert fits(solver, header)
+    header = Header(solver.spec, np.linspace(0, 3.9, 4001), "float32", {}, {})
+    assert solves_batches(solver)
     assert BATCH_BYTES < 25 * 4001 * 4 * 3 * 4
     shard = Shard("train", 0, index("train", 0), 25)
     receipts = []
     for name in ("together", "alone"):
         maker = ShardMaker(solver, header, tmp_path / name, "hash", seed=0, tick=lambda: None)
         if name == "alone":
-            maker._fill = _FrameFiller(solver, header, 0, lambda: None).fill
+            maker._fill = FrameFiller(solver, header, 0, lambda: None).fill
         receipts.append(maker.make(shard))
     assert shards(tmp_path / "together") == shards(tmp_path / "alone")
     together, one_by_one = receipts

@@ -17,7 +17,13 @@ from simsurrogate.spec import Axis
 #: The largest number of failures on the card.
 _FAILURES = 10
 
-_KEYS: tuple[Literal["min", "max", "mean", "std", "std_delta"], ...] = ("min", "max", "mean", "std", "std_delta")
+_KEYS: tuple[Literal["min", "max", "mean", "std", "std_delta"], ...] = (
+    "min",
+    "max",
+    "mean",
+    "std",
+    "std_delta",
+)
 
 _READING = """\
 ## Reading it
@@ -46,9 +52,7 @@ def write(folder: Path, manifest: Manifest, stats: TrainingStatistics) -> None:
         _fields(manifest, stats),
         _parameters(manifest, stats),
         _sizes(manifest),
-        "## Figures\n\n"
-        + "\n".join(f"![{path.stem}]({path.relative_to(folder)})" for path in paths)
-        + "\n",
+        "## Figures\n\n" + "\n".join(f"![{path.stem}]({path.relative_to(folder)})" for path in paths) + "\n",
         _READING.format(shard=manifest.shards[0].file),
         "## Configuration\n\n```yaml\n" + yaml.safe_dump(manifest.configuration, sort_keys=False) + "```\n",
     ]
@@ -73,8 +77,7 @@ def _boundary(axis: Axis) -> str:
 def _fields(manifest: Manifest, stats: TrainingStatistics) -> str:
     spec, keys = manifest.spec, _KEYS
     rows = [
-        [field.name, field.unit, field.description, varies]
-        + [stats[key].get(field.name, "") for key in keys]
+        [field.name, field.unit, field.description, varies] + [stats[key].get(field.name, "") for key in keys]
         for fields, varies in ((spec.fields, "in time"), (spec.coefficient_fields, "constant"))
         for field in fields
     ]

@@ -1,8 +1,8 @@
 """The checks of a data set's integrity, one small function each.
 
-A check gets a shard and returns what is wrong with it, found against expected, or None. The checks of a shard
-run in the order of `SHARD_CHECKS` up to the first failure, so that a later check can rely on the earlier ones:
-the bytes agree with the receipt, and no dataset lies outside the file, before any value is read.
+A check gets a shard and returns what is wrong with it, found against expected, or None. The checks of
+a shard run in the order of `SHARD_CHECKS` up to the first failure, so that a later check can rely on the
+earlier ones: the bytes agree with the receipt, and no dataset lies outside the file, before any value is read.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def indices(tested: ShardUnderTest) -> str | None:
     found, expected = tested.arrays["sample"], receipt.indices
     if len(expected) != len(found):
         failed = [failure.index for failure in receipt.failed]
-        return f"its receipt lists failed trajectories {failed}; each of them has to belong to this shard, once"
+        return f"its receipt lists failed trajectories {failed}; each has to belong to this shard, once"
     wrong = np.flatnonzero(found != expected)
     if wrong.size:
         row = int(wrong[0])
@@ -206,7 +206,7 @@ def of_whole(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str | None
 
 
 def _manifest(folder: Path, manifest: Manifest) -> str | None:
-    """Check that the configuration has the hash in every shard, and that the rest agrees with the receipts."""
+    """Check that the configuration has the hash in every shard and that the rest agrees with the receipts."""
     found, asked = digest(manifest.configuration), manifest.configuration_hash
     if found != asked:
         return f"its configuration was changed: hash {found} found, {asked} expected"
@@ -224,7 +224,11 @@ def _foreign_files(folder: Path, manifest: Manifest) -> str | None:
     found = [
         path for path in sorted((folder / "data").rglob("*")) if not path.is_dir() and path not in planned
     ]
-    return f"{found[0]} is not a shard of this data set. A split's folder holds its shards alone. Remove the file" if found else None
+    return (
+        f"{found[0]} is not a shard of this data set. A split's folder holds its shards alone. Remove it"
+        if found
+        else None
+    )
 
 
 def _statistics(folder: Path, manifest: Manifest) -> str | None:

@@ -56,15 +56,18 @@ class ShardWriter:
         parameters: Sequence[Mapping[str, Any]],
         invariants: Mapping[str, np.ndarray],
     ) -> None:
-        """Write the index, the parameters and the invariants, (rows, T) each, of trajectories to the rows from
-        `first` on.
+        """Write the index, the parameters and the invariants of trajectories to the rows from `first` on.
+
+        `invariants` maps each name to values (rows, T).
         """
         values: dict[str, Any] = {"sample": trajectories}
         values |= {
-            f"scalars/{name}": [drawn[name] for drawn in parameters] for name in self._header.spec.parameter_names
+            f"scalars/{name}": [drawn[name] for drawn in parameters]
+            for name in self._header.spec.parameter_names
         }
         values |= {
-            f"parameters/{name}": [drawn[name] for drawn in parameters] for name in self._header.parameter_shapes
+            f"parameters/{name}": [drawn[name] for drawn in parameters]
+            for name in self._header.parameter_shapes
         }
         values |= {f"scalars/{name}": series for name, series in invariants.items()}
         for path, value in values.items():
