@@ -2,7 +2,7 @@
 
 A check gets a shard and returns what is wrong with it, found against expected, or None. The checks of
 a shard run in the order of `SHARD_CHECKS` up to the first failure, so that a later check can rely on the
-earlier ones: the bytes agree with the receipt, and no dataset lies outside the file, before any value is read.
+earlier ones: before any value is read, the bytes agree with the receipt and no dataset lies outside the file.
 """
 
 from __future__ import annotations
