@@ -183,7 +183,7 @@ def test_a_foreign_file_among_the_shards_is_named(copy: Path) -> None:
     (copy / "dataset/data/valid/more.hdf5").touch()
     failed = drift("validate", copy)
     assert failed.returncode == 2
-    assert "more.hdf5 is no shard of this data set; remove it" in failed.stderr
+    assert "more.hdf5 is not a shard of this data set" in failed.stderr
 
 
 def test_changed_statistics_are_found_and_made_again(whole: Path, copy: Path) -> None:
@@ -200,9 +200,9 @@ def test_another_schema_version_or_a_lacking_key_is_refused(copy: Path) -> None:
     path = copy / "dataset" / "manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"schema_version": 99}))
-    with pytest.raises(ValueError, match="schema version 99 found, 2 expected"):
+    with pytest.raises(ValueError, match="schema version 99 of another release"):
         Dataset.open(copy / "dataset")
-    assert "schema version 99 found, 2 expected" in drift("validate", copy).stderr
+    assert "schema version 99 of another release" in drift("validate", copy).stderr
     del manifest["spec"]
     path.write_text(json.dumps(manifest))
     with pytest.raises(
@@ -257,7 +257,7 @@ def test_a_changed_manifest_is_told_and_made_again_alone(
 
 @pytest.mark.parametrize(
     ("damage", "words"),
-    [(truncated, "cannot be read as JSON"), (edited("schema_version", value=99), "schema version 99 found")],
+    [(truncated, "cannot be read as JSON"), (edited("schema_version", value=99), "schema version 99 of another")],
     ids=["cut", "another schema"],
 )
 def test_a_manifest_that_cannot_be_read_is_left_until_asked_to_start_anew(

@@ -61,7 +61,7 @@ def test_failed_trajectories_are_left_out_with_their_reasons(alone: Path) -> Non
 def test_the_data_pass_their_validation_and_are_read(alone: Path) -> None:
     succeeded(stage("validate", *FEW, f"run={alone.parent}"))
     dataset = Dataset.open(alone)
-    assert dataset.channels == ("position_x", "position_y", "velocity_x", "velocity_y")
+    assert dataset.spec.channels == ("position_x", "position_y", "velocity_x", "velocity_y")
     trajectory = dataset.trajectory("train", 0)
     assert trajectory.state.shape == (21, 4, 3)
     assert np.all(trajectory.state[0, 2:] == 0)
