@@ -257,7 +257,10 @@ def test_a_changed_manifest_is_told_and_made_again_alone(
 
 @pytest.mark.parametrize(
     ("damage", "words"),
-    [(truncated, "cannot be read as JSON"), (edited("schema_version", value=99), "schema version 99 of another")],
+    [
+        (truncated, "cannot be read as JSON"),
+        (edited("schema_version", value=99), "schema version 99 of another"),
+    ],
     ids=["cut", "another schema"],
 )
 def test_a_manifest_that_cannot_be_read_is_left_until_asked_to_start_anew(

@@ -67,7 +67,9 @@ def test_members_differ_and_the_ensemble_predicts_their_mean(dataset: Path, pair
     ensemble, data = surrogates.load(pair), Dataset.open(dataset)
     assert isinstance(ensemble, Ensemble)
     truth = data.trajectory("valid", 0)
-    named = dict(zip(data.spec.coefficient_channels, truth.coefficient_fields, strict=True)) | truth.parameters
+    named = (
+        dict(zip(data.spec.coefficient_channels, truth.coefficient_fields, strict=True)) | truth.parameters
+    )
     query = (truth.state[None, 0], named, truth.time)
     prediction = ensemble.predict(*query)
     members = prediction.members
@@ -240,7 +242,10 @@ def test_the_evaluation_compares_the_ensemble_spread_with_the_error(
     assert isinstance(ensemble, Ensemble)
     for index in range(4):
         truth = data.trajectory("test", index)
-        named = dict(zip(data.spec.coefficient_channels, truth.coefficient_fields, strict=True)) | truth.parameters
+        named = (
+            dict(zip(data.spec.coefficient_channels, truth.coefficient_fields, strict=True))
+            | truth.parameters
+        )
         members = ensemble.predict(truth.state[None, 0], named, truth.time).members
         assert members is not None
         finals = members[:, 0, -1].double().numpy()

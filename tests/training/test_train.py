@@ -71,7 +71,10 @@ def test_the_rollout_error_falls_to_a_quarter_of_persistence(
     learned, persisted = [], []
     for index in range(data.num_trajectories("valid")):
         truth = data.trajectory("valid", index)
-        named = dict(zip(data.spec.coefficient_channels, truth.coefficient_fields, strict=True)) | truth.parameters
+        named = (
+            dict(zip(data.spec.coefficient_channels, truth.coefficient_fields, strict=True))
+            | truth.parameters
+        )
         final = model.predict(truth.state[None, 0], named, truth.time).mean[0, -1].numpy()
         learned.append(np.linalg.norm(final - truth.state[-1]))
         persisted.append(np.linalg.norm(truth.state[0] - truth.state[-1]))
