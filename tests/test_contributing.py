@@ -1,0 +1,80 @@
+"""The worked example of CONTRIBUTING.md runs as it is printed, and a mistake in it names its file."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.launching import run
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+FILES = dict(re.findall(r"`([\w/]+\.(?:py|yaml))`[^`\n]*:\n\n```(?:python|yaml)\n(.*?)```", TEXT, re.DOTALL))
+SMALL = (
+    "run=run", "samples={train: 8, valid: 2, test: 2, per_shard: 4}", "output.duration=0.2",
+    "training.steps=500", "training.learning_rate=0.05",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the packages with the files of the example; no other file differs."""
+    folder = tmp_path_factory.mktemp("contributing") / "checkout"
+    for package in ("simsurrogate", "solvers", "surrogates", "pipeline", "configs", "slurm", "tests"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for name, content in FILES.items():
+        assert not (folder / name).exists()
+        (folder / name).write_text(content)
+    return folder
+
+
+def python(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, *words], cwd=checkout, PYTHONPATH=str(checkout))
+
+
+def test_the_example_is_whole() -> None:
+    assert set(FILES) == {
+        "solvers/advection.py",
+        "configs/solver/advection.yaml",
+        "tests/solvers/test_advection.py",
+        "surrogates/stencil.py",
+        "configs/surrogate/stencil.yaml",
+    }
+
+
+def test_the_contract_tests_find_the_new_solver_and_the_new_surrogate(checkout: Path) -> None:
+    tests = (
+        "tests/solvers/test_advection.py",
+        "tests/contracts/test_solvers.py",
+        "tests/contracts/test_surrogates.py",
+    )
+    result = python(checkout, "-m", "pytest", "-q", "-k", "advection or stencil", *tests)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert int(re.search(r"(\d+) passed", result.stdout)[1]) > 20  # type: ignore[index]
+
+
+def test_the_chain_runs_and_the_surrogate_beats_persistence(checkout: Path) -> None:
+    words = ("-m", "pipeline.chain", "solver=advection", "surrogate=stencil", *SMALL)
+    result = python(checkout, *words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    errors = [float(error) for error in re.findall(r"│ *([\d.]+)\s%\s*│\n", result.stdout)]
+    surrogate, persistence, _ = errors
+    assert surrogate < 3
+    assert persistence > 10
+
+
+def test_a_wrong_shape_gives_a_traceback_that_names_the_file(checkout: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "checkout"
+    shutil.copytree(checkout, wrong)
+    path = wrong / "solvers" / "advection.py"
+    path.write_text(path.read_text().replace("return u[None]", "return u"))
+    result = python(wrong, "-m", "pipeline.generate", "solver=advection", "run=wrong")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert str(path) in result.stderr
