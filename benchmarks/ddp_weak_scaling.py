@@ -1,9 +1,9 @@
-"""Training steps of the FNO on two ranks of one thread each, against one rank with half the batch.
+"""Training steps of the FNO on two ranks of one thread each, compared with one rank with half the batch.
 
-It starts two processes, each bound to a core. One of them trains alone while the other sleeps; then both
-train one model, and exchange gradients by MPI, as the train stage does, or by gloo; then each trains a model
-of its own at the same time: what they lose then they lose to the memory that cores share, and not to the
-exchange.
+Two processes run, each bound to a core. First, one process trains alone while the other sleeps. Then both
+train one model and exchange gradients by MPI, as the train stage does, or by gloo. Finally, each process
+trains its own model at the same time; this loss of speed comes from the memory that the cores share, not from
+the exchange.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ from tests.support.launching import MPIRUN, environment
 from tests.support.training_cases import read
 
 ROUNDS, STEPS = 7, 6
-#: Overrides, and the windows of a rank: as the experiment is shipped, with four times as many windows, and at
-#: the size of the FNO's own step.
+#: Overrides and the windows of a rank: the experiment, four times as many windows, and the size of fno_step.
 SIZES = {
     "experiment=heat_fno": ((), 4),
     "experiment=heat_fno, batch_size=32": ((), 16),
@@ -45,7 +44,7 @@ SIZES = {
 
 
 def main() -> None:
-    """Prints and keeps the weak scaling at both sizes."""
+    """Print and store the weak scaling at each size."""
     command = [str(MPIRUN), "-n", "2", "--bind-to", "core", "--map-by", "core", sys.executable]
     command += ["-c", "from benchmarks.ddp_weak_scaling import on_ranks; on_ranks()"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
@@ -55,7 +54,7 @@ def main() -> None:
 
 
 def on_ranks() -> None:
-    """Run by mpirun on two ranks; the first prints the rows as JSON."""
+    """Measure on the two ranks of mpirun; rank 0 prints the rows as JSON."""
     keep_freed_memory()
     with init_ranks("cpu", Path.cwd()) as ranks, precision.fast_matmul(ranks.device) as products:
         rows = [_compare(name, ranks) | {"float32 products": products} for name in SIZES]
@@ -63,11 +62,11 @@ def on_ranks() -> None:
             print(json.dumps(rows))
 
 
-def _compare(name: str, ranks: Ranks) -> dict[str, object]:
-    overrides, size = SIZES[name]
+def _compare(size_name: str, ranks: Ranks) -> dict[str, object]:
+    overrides, size = SIZES[size_name]
     settings = read("experiment=heat_fno", *overrides)
     spec = build_solver(settings.solver, MPI.COMM_SELF).spec
-    problem = expected_problem(dataclasses.asdict(spec), np.linspace(0, 0.1, 11))
+    problem = expected_problem(spec, np.linspace(0, 0.1, 11))
     constructor = surrogate_class("fno")
     options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
     alone = Ranks(0, 1, ranks.device, ranks.nodes)
@@ -78,18 +77,18 @@ def _compare(name: str, ranks: Ranks) -> dict[str, object]:
         "apart": alone,
     }
     batch = _windows(problem, size, ranks.rank)
-    trained = {way: _Run(problem, options, settings.training, among, batch) for way, among in runs.items()}
-    seconds: dict[str, list[float]] = {way: [] for way in runs}
+    trained = {name: _Run(problem, options, settings.training, group, batch) for name, group in runs.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_number in range(ROUNDS + 1):
-        for way, run in trained.items():
-            _wait_asleep()
-            spent = run.seconds() if way != "alone" or ranks.is_first else 0.0
+        for name, run in trained.items():
+            _sleeping_barrier()
+            step_seconds = run.seconds() if name != "alone" or ranks.is_first else 0.0
             if round_number > 0:  # the first round warms up
-                seconds[way].append(max(ranks.gather(spent)))
+                seconds[name].append(max(ranks.gather(step_seconds)))
     _check_same(trained["MPI"].surrogate, trained["gloo"].surrogate, ranks)
-    one, two, gloo, apart = (1e3 * statistics.median(found) for found in seconds.values())
+    one, two, gloo, apart = (1e3 * statistics.median(values) for values in seconds.values())
     return {
-        "size": name,
+        "size": size_name,
         "windows a rank": size,
         "weights": sum(weight.numel() for weight in trained["MPI"].surrogate.parameters()),
         "one rank, ms": one,
@@ -101,7 +100,7 @@ def _compare(name: str, ranks: Ranks) -> dict[str, object]:
 
 
 class _Run:
-    """A training among some ranks, always of the same batch."""
+    """A training on some ranks that repeats one batch."""
 
     def __init__(self, problem: Problem, options: dict, training: Training, ranks: Ranks, batch: Batch):
         torch.manual_seed(0)
@@ -111,12 +110,12 @@ class _Run:
         self.training, self.ranks, self.batch = training, ranks, batch
 
     def seconds(self) -> float:
-        """The mean time of a step, with the question whether any rank is to stop."""
+        """Return the mean time of a step, including the test for stop requests."""
         start = time.perf_counter()
         for _ in range(STEPS):
-            stops = self.ranks.any_async(False)
+            any_request = self.ranks.any_async(False)
             train_step(self.model, [self.batch], self.state, self.training)
-            stops()
+            any_request()
         return (time.perf_counter() - start) / STEPS
 
 
@@ -133,16 +132,18 @@ def _windows(problem: Problem, size: int, seed: int) -> Batch:
     }
 
 
-def _check_same(one: torch.nn.Module, two: torch.nn.Module, ranks: Ranks) -> None:
-    """Stops where the two exchanges, or the two ranks, have come to different weights."""
-    flat = [torch.nn.utils.parameters_to_vector(each.parameters()).detach() for each in (one, two)]
+def _check_same(by_mpi: torch.nn.Module, by_gloo: torch.nn.Module, ranks: Ranks) -> None:
+    """Check that both libraries and both ranks have the same weights."""
+    flat = [torch.nn.utils.parameters_to_vector(model.parameters()).detach() for model in (by_mpi, by_gloo)]
     norms = ranks.gather(float(flat[0].double().norm()))
     if not torch.equal(*flat) or norms[0] != norms[1]:
-        raise ValueError("the ranks differ, or MPI and gloo do: nothing is compared")
+        raise ValueError(
+            "the weights of the ranks, or of MPI and gloo, differ; their times are not comparable"
+        )
 
 
-def _wait_asleep() -> None:
-    """A barrier that leaves the cores to those who still compute."""
+def _sleeping_barrier() -> None:
+    """Wait for the other rank without using the core."""
     request = MPI.COMM_WORLD.Ibarrier()
     while not request.Test():
         time.sleep(1e-3)

@@ -1,11 +1,12 @@
-"""Error after equal wall time on one core: our FNO, neuraloperator's FNO, and The Well's U-Net.
+"""Test errors after equal wall time on one core: our FNO, neuraloperator's FNO, and The Well's U-Net.
 
-The data are those of experiment=navier_stokes. Ours goes through the train stage with the experiment's own
-settings; each peer is trained at its authors' settings (loss, optimiser, schedule stretched over its steps),
-on the same windows, with as many weights within a tenth. Both peers give the next frame; as ours gives its
-difference from the frame before, each is also trained to do that. A training step of each is timed first, in
-turn, each in a process of its own; then each takes as many steps as fit into the time of ours. All are judged
-on the test split by the same code: relative L2 error a frame and channel, after one step and over roll-outs.
+The data are those of experiment=navier_stokes. Our FNO is trained by the train stage with the experiment's
+settings. Each peer is trained with the settings of its authors (loss, optimiser, schedule stretched over its
+steps), on the same windows and with the same number of weights within 10 %. Both peers predict the next
+frame; each is also trained to predict the difference between two frames, as our FNO does. The time of a
+training step of each model is measured first, in a separate process; then each model takes as many steps as
+fit into the time of our FNO. The same code computes all test errors: relative L2 errors after one step and
+over rollouts.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from torch import nn
 import configs
 import surrogates
 from benchmarks.measuring import keep, medians_apart
+from benchmarks.training import window_errors
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_of
 from pipeline.training.batches.loader import DeviceLoader
@@ -53,7 +55,7 @@ EXPERIMENT = "experiment=navier_stokes"
 
 @dataclass(frozen=True)
 class Peer:
-    """A network and how its authors train it; `rate` is a factor on the rate at a share of the steps."""
+    """A network with the training of its authors; `rate` is a factor by the fraction of the steps."""
 
     network: Callable[[int, int], nn.Module]
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -61,17 +63,17 @@ class Peer:
     learning_rate: float
     weight_decay: float
     rate: Callable[[float], float]
-    gives_change: bool = False
+    predicts_difference: bool = False
 
 
-def _halved_five_times(share: float) -> float:
-    """Halved every 100 of 600 epochs, as in neuraloperator's Navier-Stokes configuration."""
-    return float(0.5 ** math.floor(6 * share))
+def _halved_five_times(fraction: float) -> float:
+    """Halve the rate every 100 of 600 epochs, as neuraloperator's Navier-Stokes configuration."""
+    return float(0.5 ** math.floor(6 * fraction))
 
 
-def _warm_up_and_cosine(share: float) -> float:
-    """5 of 50 epochs of linear warm-up, then a cosine to zero, as in The Well's configuration."""
-    return share / 0.1 if share < 0.1 else 0.5 * (1 + math.cos(math.pi * (share - 0.1) / 0.9))
+def _warm_up_and_cosine(fraction: float) -> float:
+    """Raise the rate linearly for 5 of 50 epochs, then lower it by a cosine, as The Well's configuration."""
+    return fraction / 0.1 if fraction < 0.1 else 0.5 * (1 + math.cos(math.pi * (fraction - 0.1) / 0.9))
 
 
 def _fno(num_inputs: int, num_outputs: int) -> nn.Module:
@@ -86,7 +88,7 @@ def _fno(num_inputs: int, num_outputs: int) -> nn.Module:
 
 
 def _unet(num_inputs: int, num_outputs: int) -> nn.Module:
-    """The Well's classic U-Net; of its package of models that module alone is imported: others need timm."""
+    """Return The Well's classic U-Net; only its module is imported, because others need timm."""
     name = "the_well.benchmark.models"
     package = types.ModuleType(name)
     package.__path__ = [str(Path(the_well.__path__[0], "benchmark", "models"))]
@@ -97,19 +99,23 @@ def _unet(num_inputs: int, num_outputs: int) -> nn.Module:
 
 _THEIR_FNO = Peer(_fno, H1Loss(d=2), TheirAdamW, 3e-4, 1e-4, _halved_five_times)
 _THEIR_UNET = Peer(_unet, nn.functional.mse_loss, torch.optim.AdamW, 1e-2, 1e-5, _warm_up_and_cosine)
-#: neuraloperator's FNO at its authors' learning rate; otherwise the best of 1e-3, 3e-3, 1e-2, 3e-2 and 1e-1
-#: on these data, as the authors of the U-Net tried rates for each data set.
+#: neuraloperator's FNO has its authors' learning rate. The tuned rates are the best of 1e-3, 3e-3, 1e-2, 3e-2
+#: and 1e-1 on these data; the authors of the U-Net, too, chose the rate for each data set.
 PEERS = {
     "neuraloperator, FNO": _THEIR_FNO,
     "neuraloperator, FNO, tuned": replace(_THEIR_FNO, learning_rate=3e-2),
-    "neuraloperator, FNO, tuned, of the change": replace(_THEIR_FNO, learning_rate=3e-2, gives_change=True),
+    "neuraloperator, FNO, tuned, of the change": replace(
+        _THEIR_FNO, learning_rate=3e-2, predicts_difference=True
+    ),
     "The Well, U-Net, tuned": replace(_THEIR_UNET, learning_rate=1e-1),
-    "The Well, U-Net, tuned, of the change": replace(_THEIR_UNET, learning_rate=3e-2, gives_change=True),
+    "The Well, U-Net, tuned, of the change": replace(
+        _THEIR_UNET, learning_rate=3e-2, predicts_difference=True
+    ),
 }
 
 
 def main() -> None:
-    """Prints and keeps both errors of each."""
+    """Print and store both errors of each model."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, _one_core():
@@ -132,22 +138,22 @@ def main() -> None:
 
 
 def _step_times(run: Path) -> dict[str, float]:
-    """Seconds of a training step of each."""
+    """Return the seconds of a training step of each model."""
     makers = {name: partial(_step, run / "dataset", name) for name in ("ours", *PEERS)}
     return medians_apart(makers, rounds=21)
 
 
 def _step(path: Path, name: str) -> Callable[[], object]:
-    """A training step of a model, ours or a peer, with what its training sets for the process."""
+    """Return a training step of a model, after the process has the settings of its training."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     dataset = Dataset.open(path)
     problem = problem_of(dataset)
     if name == "ours":
         keep_freed_memory()
-        with fast_matmul(torch.device("cpu")) as way:
+        with fast_matmul(torch.device("cpu")) as products:
             pass
-        torch.set_float32_matmul_precision(way)
+        torch.set_float32_matmul_precision(products)
         options = yaml.safe_load((Path(configs.__path__[0]) / "surrogate" / "fno.yaml").read_text())
         model = store.build(options.pop("name"), options, problem, "float32")
         optimiser: torch.optim.Optimizer = torch.optim.AdamW(model.parameters(), fused=True)
@@ -165,7 +171,7 @@ def _step(path: Path, name: str) -> Callable[[], object]:
 
 
 def _ours(run: Path, dataset: Dataset, seconds: float) -> dict[str, object]:
-    """Through the train stage."""
+    """Return the row of our FNO, trained by the train stage."""
     options = [f"dataset={run / 'dataset'}", "training.device=cpu"]
     _stage("train", run, *options, f"training.steps={STEPS}", f"training.validate_every={STEPS}")
     return _row("ours, FNO", surrogates.load(run / "models" / "fno"), dataset, STEPS, seconds)
@@ -174,50 +180,51 @@ def _ours(run: Path, dataset: Dataset, seconds: float) -> dict[str, object]:
 def _trained(peer: Peer, dataset: Dataset, steps: int) -> Surrogate:
     torch.manual_seed(0)
     model = _Theirs(problem_of(dataset), peer)
-    reader = DeviceLoader(dataset, 2, next(model.parameters()))
-    batches = BatchOrder(len(reader), BATCH, 0, 0, 1)
+    loader = DeviceLoader(dataset, 2, next(model.parameters()))
+    order = BatchOrder(len(loader), BATCH, 0, 0, 1)
     optimiser = peer.optimiser(model.parameters(), lr=peer.learning_rate, weight_decay=peer.weight_decay)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = peer.learning_rate * peer.rate(step / steps)
         optimiser.zero_grad()
-        model(reader.take(batches.at(step)))["theirs"].backward()
+        model(loader.take(order.at(step)))["theirs"].backward()
         optimiser.step()
     return model.eval()
 
 
 class _Theirs(AutoregressiveSurrogate):
-    """A peer's network under our contract: from the normalised fields at one frame to those at the next, or
-    to their difference in standard deviations of it.
+    """A peer's network as a surrogate, which maps the normalised fields of a frame to those of the next one.
+
+    With `predicts_difference` it maps them to the difference, in standard deviations of the difference.
     """
 
     def __init__(self, problem: Problem, peer: Peer):
         super().__init__(problem)
         num_inputs = self.inputs.num_fields + self.inputs.num_conditions
         self.network = peer.network(num_inputs, len(problem.spec.channels))
-        self.loss, self.gives_change = peer.loss, peer.gives_change
+        self.loss, self.predicts_difference = peer.loss, peer.predicts_difference
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Their loss, of what the network gives."""
+        """Return the peer's loss of the network's output."""
         before, after = (self.inputs.normal(frame) for frame in batch["state"].unbind(1))
         inputs = self.inputs.fields(before, batch["coefficient_fields"])
         conditions = self.inputs.conditions(batch["parameters"], batch["time"][:, 0])
-        truth = (after - before) / self.delta_scale if self.gives_change else after
-        return {"theirs": self.loss(self._given(inputs, conditions), truth.movedim(-1, 1))}
+        truth = (after - before) / self.delta_scale if self.predicts_difference else after
+        return {"theirs": self.loss(self._output(inputs, conditions), truth.movedim(-1, 1))}
 
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """What takes a roll-out to the frame that the network gives."""
-        given = self._given(inputs_BXI, conditions_BQ).movedim(1, -1)
-        if self.gives_change:
-            return given
-        return (given - inputs_BXI[..., : given.shape[-1]]) / self.delta_scale
+        """Return the normalised difference between the next frame and the current one."""
+        output = self._output(inputs_BXI, conditions_BQ).movedim(1, -1)
+        if self.predicts_difference:
+            return output
+        return (output - inputs_BXI[..., : output.shape[-1]]) / self.delta_scale
 
-    def _given(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """Channels first, with the parameters as constant fields, as both libraries have it."""
+    def _output(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
+        """Return the network's output, channels first; the parameters enter as constant fields."""
         fields = inputs_BXI.movedim(-1, 1)
         constants = conditions_BQ[:, :, None, None].expand(-1, -1, *fields.shape[2:])
-        found: torch.Tensor = self.network(torch.cat([fields, constants], dim=1))
-        return found
+        output: torch.Tensor = self.network(torch.cat([fields, constants], dim=1))
+        return output
 
 
 def _row(name: str, model: Surrogate, dataset: Dataset, steps: int, seconds: float) -> dict[str, object]:
@@ -233,22 +240,11 @@ def _row(name: str, model: Surrogate, dataset: Dataset, steps: int, seconds: flo
 
 
 def error(model: Surrogate, dataset: Dataset, length: int) -> float:
-    """Mean over the test split's windows of `length` frames, frames after the first, and channels of
-    ‖û - u‖ / ‖u‖.
-    """
+    """Return the mean relative L2 error of rollouts over the test windows of `length` frames."""
     windows = dataset.windows("test", length)
-    found = []
-    for start in range(0, len(windows), 8):
-        batch = windows.take(np.arange(start, min(start + 8, len(windows))))
-        named = dict(zip(dataset.coefficients, np.moveaxis(batch["coefficient_fields"], 1, 0), strict=True))
-        named |= dict(zip(dataset.parameters, batch["parameters"].T, strict=True))
-        predicted = model.predict(batch["state"][:, 0], named, batch["time"][0]).mean.numpy()[:, 1:]
-        truth = batch["state"][:, 1:]
-        norms = [
-            np.linalg.norm(each.reshape(*each.shape[:3], -1), axis=-1) for each in (predicted - truth, truth)
-        ]
-        found.append(norms[0] / norms[1])
-    return float(np.concatenate([each.ravel() for each in found]).mean())
+    batches = (np.arange(start, min(start + 8, len(windows))) for start in range(0, len(windows), 8))
+    errors = [window_errors(model, dataset, windows.take(indices)) for indices in batches]
+    return float(np.concatenate([values.ravel() for values in errors]).mean())
 
 
 def _stage(name: str, run: Path, *options: str) -> None:

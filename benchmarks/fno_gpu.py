@@ -1,8 +1,8 @@
-"""A training step of our FNO on a GPU: bfloat16, float32 and float64, as it is and compiled.
+"""A training step of our FNO on a GPU: in bfloat16, float32 and float64, plain and compiled.
 
-Beside each time stand two bounds below it, from rates that are measured first on the same GPU: that of the
-products alone, whose operations PyTorch counts, and that of the bytes that a step must move at the least.
-Without a GPU it says so and keeps nothing.
+Each row lists two lower bounds of the time, from rates measured on the same GPU: the time of the products
+alone, whose operations PyTorch counts, and the time of the bytes that a step must at least move. Without a
+GPU nothing is measured.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from benchmarks.measuring import keep
 
 #: Mixed precision keeps weights in float32.
 PRECISIONS = {"bfloat16": torch.float32, "float32": torch.float32, "float64": torch.float64}
-#: Fields that a layer must read or write: two in and two out forward, and twice as many backward.
+#: Fields that a layer must read or write: four in the forward pass, eight in the backward pass.
 FIELDS_A_LAYER = 12
-#: Weights, gradients and two moments: gradient and optimiser read and write each once, less one.
+#: Reads and writes of an array of weights: weights, gradients and two moments.
 PASSES_OVER_WEIGHTS = 8
 
 
 def main() -> None:
-    """Prints and keeps the times, or says that there is no GPU."""
+    """Print and store the times, or print that there is no GPU."""
     if not torch.cuda.is_available():
         print("fno_gpu: there is no GPU here; nothing is measured")
         return
@@ -34,16 +34,16 @@ def main() -> None:
 
 
 def _row(precision: str, compiled: bool) -> dict[str, object]:
-    kind = PRECISIONS[precision]
-    model = build(12, str(kind).removeprefix("torch.")).cuda()
-    windows = {name: tensor.cuda() for name, tensor in batch(kind).items()}
+    dtype = PRECISIONS[precision]
+    model = build(12, str(dtype).removeprefix("torch.")).cuda()
+    windows = {name: tensor.cuda() for name, tensor in batch(dtype).items()}
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)
-    called = torch.compile(model, dynamic=False) if compiled else model
+    forward = torch.compile(model, dynamic=False) if compiled else model
 
     def step() -> None:
         optimiser.zero_grad()
         with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = sum(called(windows).values())
+            loss = sum(forward(windows).values())
         loss.backward()
         optimiser.step()
 
@@ -51,7 +51,7 @@ def _row(precision: str, compiled: bool) -> dict[str, object]:
     model.zero_grad()
     with FlopCounterMode(display=False) as counter:
         sum(model(windows).values()).backward()
-    in_products = torch.bfloat16 if precision == "bfloat16" else kind
+    in_products = torch.bfloat16 if precision == "bfloat16" else dtype
     size = 8192 if precision != "float64" else 4096
     square = torch.randn(size, size, device="cuda").to(in_products)
     arithmetic = counter.get_total_flops() / (2 * size**3 / _seconds(lambda: square @ square, 10))
@@ -70,15 +70,15 @@ def _row(precision: str, compiled: bool) -> dict[str, object]:
 
 
 def _seconds(run: Callable[[], object], times: int) -> float:
-    """Mean time of a run that has warmed up."""
+    """Return the mean time of a run, after three runs that warm up."""
     for _ in range(3):
         run()
     torch.cuda.synchronize()
-    begun = time.perf_counter()
+    begin = time.perf_counter()
     for _ in range(times):
         run()
     torch.cuda.synchronize()
-    return (time.perf_counter() - begun) / times
+    return (time.perf_counter() - begin) / times
 
 
 if __name__ == "__main__":

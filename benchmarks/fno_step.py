@@ -1,10 +1,10 @@
-"""A training step of the FNO against neuraloperator's: 64^2, 32 channels, 4 layers, 8 windows, one core.
+"""A training step of our FNO and of neuraloperator's: 64^2, 32 channels, 4 layers, 8 windows, one core.
 
-First the layers are matched: our network with neuraloperator's spectral convolution in place of ours, the
-same weights copied over, must give the same loss and gradient. Then what is timed is forward, backward and
-AdamW, each network in a process of its own, as its authors have it: neuraloperator's FNO with its own
-defaults, loss and optimiser, ours as the train stage has it, without and with training.compile. A last column
-has neuraloperator's with the memory kept that a step frees, which its authors leave to the C library.
+First the layers are compared: our network with neuraloperator's spectral convolution and the same weights
+must have the same loss and gradient. Then forward, backward and AdamW are timed, each network in a separate
+process with the settings of its authors: neuraloperator's FNO with its defaults, loss and optimiser, our FNO
+with those of the train stage, without and with training.compile. The last column is neuraloperator's FNO with
+freed memory kept by the process, which its authors leave to the C library.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from torch import nn
 from benchmarks.measuring import keep, medians_apart
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.device.precision import fast_matmul
+from simsurrogate.spec import Axis, Field, Grid, Parameter, Spec
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
 from surrogates.networks.spectral_convolution import TruncatedFourier
 
 CELLS, WIDTH, LAYERS, BATCH = 64, 32, 4, 8
-#: Ours counts |k| < modes; theirs all modes of both signs of an axis, and twice those of the halved axis.
+#: Our FNO counts |k| < modes; neuraloperator counts the modes of both signs, on the halved axis twice.
 MODES: list[tuple[str, int | list[int], tuple[int, int]]] = [
     ("|k| < 12", 12, (23, 22)),
     ("12 of both signs", [7, 6], (12, 12)),
@@ -41,7 +42,7 @@ Run = Callable[[], object]
 
 
 def main() -> None:
-    """Prints and keeps milliseconds a training step of both."""
+    """Print and store the milliseconds of a training step of both."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     cores = os.sched_getaffinity(0)
@@ -105,34 +106,26 @@ def _their_network(modes: tuple[int, int]) -> nn.Module:
 
 
 def build(modes: int | list[int], precision: str = "float32") -> nn.Module:
-    """Our FNO for one field and one parameter in a periodic square."""
+    """Return our FNO for one field and one parameter in a periodic square."""
     one, zero = (1.0,), (0.0,)
-    problem = Problem(
-        equation="benchmark",
-        channels=("vorticity",),
-        units=("1/s",),
-        coefficients=(),
-        parameters=("viscosity",),
-        parameter_ranges=((-1.0, 1.0),),
-        axes=("x", "y"),
-        sites=(CELLS, CELLS),
-        lower=(0.0, 0.0),
-        extent=(1.0, 1.0),
-        boundaries=("periodic", "periodic"),
-        boundary_values=((0.0, 0.0), (0.0, 0.0)),
-        time_step=1.0,
-        duration=1.0,
+    axes = tuple(Axis(name, "1", CELLS, 0.0, 1.0, "periodic") for name in "xy")
+    spec = Spec(
+        name="benchmark",
+        equation="",
+        sites=Grid(axes),
+        fields=(Field("vorticity", "1/s", ""),),
+        coefficient_fields=(),
+        parameters=(Parameter("viscosity", "1", "", -1.0, 1.0),),
+        invariants=(),
         autonomous=True,
-        determined=False,
-        conserved=(),
-        divergence_free=(),
-        statistics=Statistics(zero, one, one, (), (), zero, one),
+        parametric=False,
     )
+    problem = Problem(spec, Statistics(zero, one, one, (), (), zero, one), time_step=1.0, duration=1.0)
     return store.build("fno", {"width": WIDTH, "modes": modes, "layers": LAYERS}, problem, precision)
 
 
 def batch(precision: torch.dtype = torch.float32) -> Batch:
-    """Windows of two frames."""
+    """Return random windows of two frames."""
     generator = torch.Generator().manual_seed(1)
     return {
         "state": torch.randn(BATCH, 2, 1, CELLS, CELLS, generator=generator).to(precision),
@@ -143,15 +136,15 @@ def batch(precision: torch.dtype = torch.float32) -> Batch:
 
 
 def our_step(model: nn.Module) -> Run:
-    """A training step of ours, with the products of the train stage."""
+    """Return a training step of our FNO, with the matmul precision of the train stage."""
     windows = batch()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
 
-    with fast_matmul(torch.device("cpu")) as way:
+    with fast_matmul(torch.device("cpu")) as products:
         pass
 
     def run() -> None:
-        torch.set_float32_matmul_precision(way)
+        torch.set_float32_matmul_precision(products)
         optimiser.zero_grad()
         sum(model(windows).values()).backward()
         optimiser.step()
@@ -161,7 +154,7 @@ def our_step(model: nn.Module) -> Run:
 
 
 def their_step(model: nn.Module) -> Run:
-    """A training step with neuraloperator's own loss and optimiser."""
+    """Return a training step with neuraloperator's loss and optimiser."""
     windows = batch()
     inputs, truth = (windows["state"][:, frame].contiguous() for frame in (0, 1))
     loss = LpLoss(d=2, p=2)
@@ -176,7 +169,7 @@ def their_step(model: nn.Module) -> Run:
 
 
 class _TheirConvolution(nn.Module):
-    """neuraloperator's spectral convolution, with our weights, where our network has its own."""
+    """neuraloperator's spectral convolution with our weights, as a layer of our network."""
 
     def __init__(self, weight_MCKC: torch.Tensor, both: int, halved: int):
         super().__init__()
@@ -185,35 +178,37 @@ class _TheirConvolution(nn.Module):
         self.convolution.weight.tensor.data.copy_(weight.unflatten(0, (-1, both)).permute(2, 3, 1, 0))
 
     def forward(self, field: torch.Tensor, fourier: TruncatedFourier, onto: torch.Tensor) -> torch.Tensor:
-        """As SpectralConvolution; theirs halves the last axis, ours the first."""
-        found = self.convolution(field.permute(2, 3, 1, 0))
-        return onto + found.permute(3, 2, 0, 1)
+        """Return the same as SpectralConvolution; neuraloperator halves the last axis, ours the first one."""
+        output = self.convolution(field.permute(2, 3, 1, 0))
+        return onto + output.permute(3, 2, 0, 1)
 
 
 def _matched(ours: nn.Module, both: int, halved: int) -> dict[str, object]:
-    """How far loss and gradient are apart, relative, with their spectral convolutions in our network."""
+    """Return the relative differences of loss and gradient with neuraloperator's convolutions."""
     if not both % 2:
-        return {}  # theirs keeps the lowest mode of one sign alone: no weights of ours are its own
+        return {}  # neuraloperator keeps the lowest mode of one sign only, which our weights cannot represent
     other: Any = copy.deepcopy(ours)
     for layer in other.network.layers:
         layer.spectral = _TheirConvolution(layer.spectral.weight, both, halved)
-    found = []
+    results = []
     for model in (ours, other):
         model.zero_grad()
         loss = sum(model(batch()).values())
         loss.backward()
-        # The lifting's weights are behind all layers.
+        # The gradient of the lifting passes through all layers.
         gradient = torch.cat([weight.grad.flatten() for weight in model.network.lifting.parameters()])
-        found.append((loss.detach(), gradient))
+        results.append((loss.detach(), gradient))
         model.zero_grad()
-    loss_apart, gradient_apart = (float((a - b).norm() / b.norm()) for a, b in zip(*found, strict=True))
+    loss_apart, gradient_apart = (float((a - b).norm() / b.norm()) for a, b in zip(*results, strict=True))
     if max(loss_apart, gradient_apart) > 1e-5:
-        raise SystemExit(f"with equal layers losses are {loss_apart}, gradients {gradient_apart} apart")
+        raise SystemExit(
+            f"with equal layers the losses differ by {loss_apart}, the gradients by {gradient_apart}"
+        )
     return {"equal layers: losses apart": loss_apart, "gradients apart": gradient_apart}
 
 
 def _count(model: nn.Module) -> int:
-    """Real numbers among the weights; a complex one is two."""
+    """Return the number of real weights; a complex weight counts twice."""
     return sum(weight.numel() * (2 if weight.is_complex() else 1) for weight in model.parameters())
 
 

@@ -1,8 +1,9 @@
-"""What benchmarks of surrogates do alike: make data, train through the stage, judge on the test split."""
+"""The steps that benchmarks of surrogates share: generate data, train by the stage, measure test errors."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.support.training_cases import read
 
 
 def made(folder: Path, *overrides: str) -> Path:
-    """The folder of a data set that was generated and validated."""
+    """Return the folder of a data set, after it is generated and validated."""
     settings = read(f"run={folder}", *overrides)
     for stage in (generate, validate):
         stage.run(settings)
@@ -23,7 +24,7 @@ def made(folder: Path, *overrides: str) -> Path:
 
 
 def fitted(folder: Path, dataset: Path, *overrides: str) -> tuple[Surrogate, float]:
-    """A surrogate from the train stage, and the seconds of its last steps."""
+    """Return a surrogate from the train stage, and the mean seconds of its last steps."""
     settings = read(f"run={folder}", f"dataset={dataset}", "training.device=cpu", *overrides)
     train.run(settings)
     with open(settings.model_folder / "timing.csv", encoding="utf-8") as file:
@@ -32,16 +33,28 @@ def fitted(folder: Path, dataset: Path, *overrides: str) -> tuple[Surrogate, flo
 
 
 def errors(surrogate: Surrogate, dataset: Path) -> np.ndarray:
-    """The relative L2 error of roll-outs of the test split, for each frame after the first (trajectories,
-    frames, channels).
+    """Return the relative L2 error of rollouts on the test split, for each frame after the first.
+
+    The shape is (trajectories, frames, channels).
     """
-    opened = Dataset.open(dataset)
-    windows = opened.windows("test", len(opened.times))
-    batch = windows.take(np.arange(len(windows)))
-    named = dict(zip(opened.coefficients, np.moveaxis(batch["coefficient_fields"], 1, 0), strict=True))
-    named |= dict(zip(opened.parameters, batch["parameters"].T, strict=True))
+    data = Dataset.open(dataset)
+    windows = data.windows("test", len(data.times))
+    return window_errors(surrogate, data, windows.take(np.arange(len(windows))))
+
+
+def window_errors(surrogate: Surrogate, data: Dataset, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return ‖û - u‖ / ‖u‖ of the rollouts of a batch of windows, for each frame after the first.
+
+    The shape is (windows, frames, channels).
+    """
+    coefficients = np.moveaxis(batch["coefficient_fields"], 1, 0)
+    named = dict(zip(data.spec.coefficient_channels, coefficients, strict=True))
+    named |= dict(zip(data.spec.parameter_names, batch["parameters"].T, strict=True))
     truth = batch["state"][:, 1:]
-    missed = surrogate.predict(batch["state"][:, 0], named, batch["time"][0]).mean.numpy()[:, 1:] - truth
-    of_frames = [np.linalg.norm(each.reshape(*each.shape[:3], -1), axis=-1) for each in (missed, truth)]
-    found: np.ndarray = of_frames[0] / of_frames[1]
-    return found
+    predicted = surrogate.predict(batch["state"][:, 0], named, batch["time"][0]).mean.numpy()[:, 1:]
+    norms = [
+        np.linalg.norm(values.reshape(*values.shape[:3], -1), axis=-1)
+        for values in (predicted - truth, truth)
+    ]
+    relative: np.ndarray = norms[0] / norms[1]
+    return relative

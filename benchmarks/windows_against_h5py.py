@@ -1,4 +1,4 @@
-"""Random training windows from the memory-mapped reader against h5py's own indexing, on one core, warm."""
+"""Random training windows from the memory-mapped reader, compared with h5py's indexing, on one warm core."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OVERRIDES = (
 
 
 def main() -> None:
-    """Prints and keeps windows a second of both."""
+    """Print and store the windows per second of both."""
     with tempfile.TemporaryDirectory() as folder:
         for stage in ("generate", "validate"):
             subprocess.run(
@@ -48,17 +48,17 @@ def _compare(dataset: Dataset) -> dict[str, object]:
         for row in range(field.shape[0])
         for start in range(field.shape[1] - LENGTH + 1)
     ]
-    chosen = np.random.default_rng(0).permutation(len(windows))[:BATCH]
+    indices = np.random.default_rng(0).permutation(len(windows))[:BATCH]
 
     def peer() -> np.ndarray:
-        taken = [places[index] for index in chosen]
-        return np.stack([field[row, start : start + LENGTH] for field, row, start in taken])[:, :, None]
+        chosen = [places[index] for index in indices]
+        return np.stack([field[row, start : start + LENGTH] for field, row, start in chosen])[:, :, None]
 
     def ours() -> np.ndarray:
-        return windows.take(chosen)["state"]
+        return windows.take(indices)["state"]
 
     if not np.array_equal(peer(), ours()):
-        raise SystemExit("the two readers differ: nothing is compared")
+        raise SystemExit("the two readers return different windows; their times are not comparable")
     seconds = medians({"h5py": peer, "ours": ours}, rounds=50)
     return {
         "h5py, windows/s": BATCH / seconds["h5py"],
