@@ -1,7 +1,7 @@
 """Trains every surrogate on the small data sets that it fits, in one process a rank: `FOLDER`.
 
-One rank generates the data sets first, in FOLDER/data. Each surrogate is trained on the first grid and the first
-particles that it fits, once to the end and once with a stop and a resume between, in
+One rank generates the data sets first, in FOLDER/data. Each surrogate is trained on the first grid and the
+first particles that it fits, once to the end and once with a stop and a resume between, in
 FOLDER/NUMBER_OF_RANKS/{straight,stopped}/DATASET/WAY/models/NAME.
 """
 
@@ -51,7 +51,7 @@ TRAINING = (
     "training.precision=float64",
     "training.device=cpu",
 )
-#: Options of a way to train, and the step in which it is stopped: after the next one, between two checkpoints.
+#: Options of a way to train, and the step of SIGUSR1; training ends after the next one, between checkpoints.
 WAYS = {
     "adamw": (("training.ema=0.9",), 2),
     "balanced": (("training.ema=0.9", "training.balance_every=2"), 2),
