@@ -122,7 +122,7 @@ def test_too_many_failures_fail_the_stage_until_more_are_allowed(tmp_path: Path)
 def test_ranks_that_do_not_fit_are_refused_with_those_that_do(tmp_path: Path) -> None:
     odd = drift("generate", tmp_path, "group_size=2", ranks=3)
     assert odd.returncode != 0
-    assert "3 ranks cannot be dealt into groups of 2; start 2, 4" in odd.stderr
+    assert "3 ranks cannot be divided into groups of 2" in " ".join(odd.stderr.split())
     many = drift("generate", tmp_path, "group_size=3", "solver.resolution=[2]", ranks=3)
     assert many.returncode != 0
     assert "3 ranks share 2 rows: use at most 2" in many.stderr
