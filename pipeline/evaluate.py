@@ -90,7 +90,7 @@ def _load(settings: Settings) -> Surrogate:
             f"`python -m pipeline.train run={settings.run} surrogate={name}{named}`"
         )
     device = device_of(settings.training.device, launch.detect())
-    return surrogates.load(folder, device, user_file(settings.surrogate))
+    return surrogates.load(folder, device, path=user_file(settings.surrogate))
 
 
 def _refuse_foreign(model: Problem, data: Problem, settings: Settings) -> None:

@@ -140,7 +140,7 @@ def _save_ensemble(
     """Write the description of an ensemble, and return the rollout error of its mean on the valid split."""
     training = task.training
     members = [store.member_folder(folder, member) for member in range(count)]
-    model = Ensemble([store.load(member, ranks.device, task.surrogate_path) for member in members])
+    model = Ensemble([store.load(member, ranks.device, path=task.surrogate_path) for member in members])
     batch_size = max(1, training.batch_size // (ranks.size * training.gradient_accumulation_steps))
     error = rollout_error(model, task.dataset, ranks, batch_size)
     if ranks.is_first:

@@ -1,58 +1,63 @@
-"""What a surrogate is given, checked against its problem and turned into tensors.
+"""Arguments of `predict` and `step`, checked against the problem and converted to tensors.
 
 Shape letters: B batch, C channels, K coefficient fields, P scalar parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
 from simsurrogate.errors import UserError
-from surrogates.contract import Array, Batch, Problem
+from surrogates.contract import Array, Batch, ParameterValues, Problem
+
+#: Predicts the normalised state a duration (s) after the state and time that it was made for.
+Query = Callable[[float], torch.Tensor]
 
 
 def initial_states(problem: Problem, values: Array, like: torch.Tensor) -> torch.Tensor:
-    """The states (B, C, *sites), of the type and on the device of `like`.
+    """Return the states (B, C, *sites), with the dtype and on the device of `like`.
 
     Raises:
-        UserError: another shape.
+        UserError: the shape does not fit the problem.
     """
-    state = _on_device(values, like)
+    state = _tensor_like(values, like)
     expected = (len(problem.spec.channels), *problem.spec.shape)
     if state.ndim != len(expected) + 1 or state.shape[1:] != expected:
         raise UserError(
-            f"initial_state has shape {tuple(state.shape)}; expected (batch, channels, sites) with "
-            f"(channels, sites) = {expected}"
+            f"The states have shape {tuple(state.shape)}. Expected is (batch, channels, sites) with "
+            f"(channels, sites) = {expected}. Add a batch axis to a single state with state[None]."
         )
     return state
 
 
 def as_times(times: Array) -> np.ndarray:
-    """The times as float64 (T,).
+    """Return the times as float64 (T,).
 
     Raises:
-        UserError: there is none, or they have more than one axis.
+        UserError: there are no times, or they have more than one axis.
     """
-    found = np.asarray(times, dtype=np.float64)
-    if found.ndim != 1 or not len(found):
-        raise UserError(f"times has shape {found.shape}; expected one axis with at least the start time")
-    return found
+    time = np.asarray(times, dtype=np.float64)
+    if time.ndim != 1 or not len(time):
+        raise UserError(
+            f"times has shape {time.shape}. Expected is one axis with at least the start time. Pass "
+            "np.array([start, end])."
+        )
+    return time
 
 
 def increasing_times(times: Array) -> np.ndarray:
-    """The times as float64 (T,), each later than the one before.
+    """Return the times as float64 (T,), each later than the one before.
 
     Raises:
-        UserError: there is none, they do not increase, or they are not finite.
+        UserError: there are no times, they do not increase, or they are not finite.
     """
     time = as_times(times)
     if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
-        raise UserError(f"times must increase and be finite; got {time}")
+        raise UserError(f"times={time} must increase and be finite. Sort them and remove repeated times.")
     return time
 
 
@@ -60,32 +65,32 @@ def restarted_predictions(
     state: torch.Tensor,
     times: Array,
     horizon: float,
-    start: Callable[[torch.Tensor, float], Callable[[float], torch.Tensor]],
+    start: Callable[[torch.Tensor, float], Query],
 ) -> Iterator[torch.Tensor]:
-    """Yield the states at the times after the first, by queries of at most `horizon` (s) each.
+    """Yield the states at all times but the first, from the `state` at the first time.
 
-    A time beyond the horizon is reached by restarts: whole horizons first, then the remainder.
+    One query predicts at most `horizon` seconds ahead. A later time takes as many whole horizons as fit
+    before it, each query starting from the prediction of the one before.
 
     Args:
         state: the state at the first time.
-        times: the times (T,), s.
-        horizon: the longest time between the start of a query and its answer, s.
-        start: takes a state and its time (s), and returns a function that maps the time since then (s) to
-            the predicted state.
+        times: (T,), s.
+        horizon: the longest duration of one query, s.
+        start: returns the query for a state and its time.
 
     Raises:
         UserError: the times do not increase, or are not finite.
     """
     time = increasing_times(times)
-    elapsed_times = time[1:] - time[0]
-    # A time that exceeds the horizon by rounding alone needs no restart.
-    num_restarts = np.maximum(np.ceil(elapsed_times / horizon * (1 - 1e-9)) - 1, 0).astype(int)
-    restarts_done, query = 0, start(state, float(time[0]))
-    for restarts, elapsed in zip(num_restarts, elapsed_times, strict=True):
-        while restarts_done < restarts:
-            state, restarts_done = query(horizon), restarts_done + 1
-            query = start(state, float(time[0]) + restarts_done * horizon)
-        yield query(float(elapsed - restarts * horizon))
+    durations = time[1:] - time[0]
+    # A duration that exceeds a horizon by a rounding error is within the horizon.
+    horizons_before = np.maximum(np.ceil(durations / horizon * (1 - 1e-9)) - 1, 0).astype(int)
+    done, query = 0, start(state, float(time[0]))
+    for whole, duration in zip(horizons_before, durations, strict=True):
+        while done < whole:
+            state, done = query(horizon), done + 1
+            query = start(state, float(time[0]) + done * horizon)
+        yield query(float(duration - whole * horizon))
 
 
 def check_minimum(minimum: float, **options: float) -> None:
@@ -103,79 +108,84 @@ def check_minimum(minimum: float, **options: float) -> None:
 
 
 def check_window(batch: Batch, horizon_steps: int) -> None:
-    """Check that the windows of a batch have `horizon_steps` steps.
+    """Check that the windows of a batch have as many steps as one query predicts ahead.
 
     Raises:
-        UserError: the windows have another length.
+        UserError: the windows are longer or shorter.
     """
     steps = batch["state"].shape[1] - 1
     if steps != horizon_steps:
         raise UserError(
-            f"training.unroll={steps} gives windows of {steps} steps, but one query covers "
-            f"surrogate.horizon_steps={horizon_steps}. The two must be equal. "
-            f"Type training.unroll={horizon_steps} or surrogate.horizon_steps={steps}"
+            f"training.unroll={steps} makes windows of {steps} steps, but one query predicts "
+            f"surrogate.horizon_steps={horizon_steps} steps ahead. Both must be the same number. Type "
+            f"training.unroll={horizon_steps}, or leave out surrogate.horizon_steps."
         )
 
 
 def modes_of_axes(problem: Problem, modes: int | Sequence[int]) -> tuple[int, ...]:
-    """The Fourier modes of each axis; one number stands for all axes.
+    """Return the number of Fourier modes of each axis; a single number applies to all axes.
 
     Raises:
-        UserError: a list of another length.
+        UserError: the list has another length than the axes.
     """
     num_axes = len(problem.spec.shape)
     counts = (modes,) * num_axes if isinstance(modes, int) else tuple(modes)
     if len(counts) != num_axes:
         raise UserError(
             f"surrogate.modes={list(counts)} has {len(counts)} numbers for the {num_axes} axes "
-            f"{', '.join(problem.spec.axis_names)}: give one an axis, or a single number"
+            f"{', '.join(problem.spec.axis_names)}. One number per axis, or a single number, is allowed. "
+            f"Type surrogate.modes={counts[0] if counts else 12}."
         )
     return counts
 
 
 def parameter_tensors(
-    problem: Problem, parameters: Mapping[str, Any], batch: int, like: torch.Tensor
+    problem: Problem, parameters: ParameterValues, batch_size: int, like: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Coefficient fields (B, K, *sites) and scalar parameters (B, P) out of a mapping by name.
+    """Return the coefficient fields (B, K, *sites) and the scalar parameters (B, P) of a mapping by name.
 
     Raises:
         UserError: a name is missing or unknown, or a shape fits neither one case nor the batch.
     """
-    legal = [*problem.spec.parameter_names, *problem.spec.coefficient_channels]
-    missing = [name for name in legal if name not in parameters]
-    unknown = [name for name in parameters if name not in legal]
+    expected = [*problem.spec.parameter_names, *problem.spec.coefficient_channels]
+    missing = [name for name in expected if name not in parameters]
+    unknown = [name for name in parameters if name not in expected]
     if missing or unknown:
-        raise UserError(f"parameters: missing {missing}, unknown {unknown}; expected {legal}")
+        raise UserError(
+            f"parameters: missing {missing}, unknown {unknown}. The problem has the parameters {expected}. "
+            "Pass each of them by name."
+        )
 
     def stacked(names: tuple[str, ...], sites: tuple[int, ...]) -> torch.Tensor:
-        found = [_fitting(name, _on_device(parameters[name], like), batch, sites) for name in names]
-        return torch.stack(found, dim=1) if found else like.new_empty(batch, 0, *sites)
+        tensors = [_expanded(name, _tensor_like(parameters[name], like), batch_size, sites) for name in names]
+        return torch.stack(tensors, dim=1) if tensors else like.new_empty(batch_size, 0, *sites)
 
-    return stacked(problem.spec.coefficient_channels, problem.spec.shape), stacked(
-        problem.spec.parameter_names, ()
-    )
+    coefficient_fields = stacked(problem.spec.coefficient_channels, problem.spec.shape)
+    return coefficient_fields, stacked(problem.spec.parameter_names, ())
 
 
 def nonzero_std(std: tuple[float, ...]) -> np.ndarray:
-    """Standard deviations to divide by: 1 where a quantity never varies."""
+    """Return standard deviations to divide by: 1 for a quantity that never varies."""
     values = np.array(std, dtype=np.float64)
     return np.where(values > 0, values, 1.0)
 
 
 def set_constants(module: nn.Module, **values: np.ndarray) -> None:
-    """Buffers that follow `.to()` and are no part of the saved weights: the problem holds them."""
+    """Register arrays as buffers that follow `.to()` and are not saved, because the problem holds them."""
     for name, array in values.items():
         buffer = torch.tensor(array, dtype=torch.get_default_dtype())
         module.register_buffer(name, buffer, persistent=False)
 
 
-def _fitting(name: str, tensor: torch.Tensor, batch: int, sites: tuple[int, ...]) -> torch.Tensor:
-    if tensor.shape not in (sites, (batch, *sites)):
+def _expanded(name: str, tensor: torch.Tensor, batch_size: int, sites: tuple[int, ...]) -> torch.Tensor:
+    """Return the tensor with a batch axis, after a check of its shape."""
+    if tensor.shape not in (sites, (batch_size, *sites)):
         raise UserError(
-            f"parameter {name!r} has shape {tuple(tensor.shape)}; expected {(batch, *sites)} or {sites}"
+            f"The parameter {name!r} has shape {tuple(tensor.shape)}. Allowed are {(batch_size, *sites)}, "
+            f"one per case, and {sites}, the same for all cases. Reshape it."
         )
-    return tensor.expand(batch, *sites)
+    return tensor.expand(batch_size, *sites)
 
 
-def _on_device(values: Any, like: torch.Tensor) -> torch.Tensor:
+def _tensor_like(values: Array | float, like: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)

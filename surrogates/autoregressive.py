@@ -1,21 +1,20 @@
-"""Surrogates that learn one time step of the data and are rolled out.
+"""Surrogates that learn one time step of the data and predict by rollout.
 
 Shape letters: B batch, C channels, K coefficient fields, P parameters, Q conditions, I inputs; X stands for
-all sites. Inside, channels come last.
+all sites. Normalised tensors have channels last.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from simsurrogate.errors import UserError
 from surrogates.arguments import as_times, initial_states, nonzero_std, parameter_tensors, set_constants
-from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
+from surrogates.contract import Array, Batch, ParameterValues, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.features import GridInputs
 from surrogates.grids.losses import relative_error
@@ -24,12 +23,12 @@ from surrogates.grids.losses import relative_error
 class AutoregressiveSurrogate(Surrogate):
     """A map over one time step Δt of the data, u(t + Δt) = u(t) + σ_Δ N(u(t), a, x, p, t).
 
-    N sees the normalised state u and coefficient fields a, the coordinates x of the axes that are not
-    periodic, the scalar parameters p, and the time t unless the equation is autonomous. σ_Δ is the
-    standard deviation of the change of each channel over Δt. The loss is the relative L2 error of
-    the normalised state (`relative_error`), averaged over the frames of the roll-out.
+    The inputs of N are the normalised state u and coefficient fields a, the coordinates x of the axes that
+    are not periodic, the scalar parameters p, and the time t unless the equation is autonomous. σ_Δ is the
+    standard deviation of the change of each channel over Δt. The loss `rollout` is the relative L2 error of
+    the normalised state (`relative_error`), averaged over the frames of the rollout.
 
-    Every step ends where the `constraints` hold, see `Constraints`: in training and in predictions.
+    The `constraints` are applied after every step, in training and in predictions, see `Constraints`.
     """
 
     losses = ("rollout",)
@@ -44,56 +43,89 @@ class AutoregressiveSurrogate(Surrogate):
 
     @abstractmethod
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """N: the change over one time step, (B, *sites, C), in units of its standard deviation."""
+        """Return N, the change over one time step, (B, *sites, C), in units of its standard deviation."""
+
+    def step(self, state: Array, conditions: ParameterValues, time: float = 0.0) -> torch.Tensor:
+        """Return the states (B, C, *sites) one `problem.time_step` after `time`, in physical units.
+
+        The result has a gradient with respect to `state` and `conditions` unless gradients are disabled. A
+        loop over `step` predicts the same states as `predict`, up to the rounding of units. `step` does not
+        check the range of the training data.
+
+        Args:
+            state: states (B, C, *sites).
+            conditions: the scalar parameters and coefficient fields by name, as `parameters` of `predict`.
+            time: the time of the states since the start of the trajectory, s. An autonomous problem does not
+                use it.
+
+        Raises:
+            UserError: a shape, or a missing or unknown parameter.
+        """
+        state_BCX = initial_states(self.problem, state, self.delta_scale)
+        fields_BKX, parameters_BP = self._conditions(conditions, len(state_BCX))
+        later_BXC = self._step_at(self.inputs.normal(state_BCX), fields_BKX, parameters_BP, time)
+        return self.inputs.physical(later_BXC)
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The loss `rollout` of a batch of windows, each rolled out from its first frame."""
+        """Return the loss `rollout` of a batch of windows, each predicted from its first frame."""
         first, *later = [self.inputs.normal(frame) for frame in batch["state"].unbind(1)]
         site_axes = tuple(range(1, 1 + len(self.problem.spec.shape)))
         state_BXC, errors = first, []
-        for number, truth_BXC in enumerate(later):
-            conditions = self.inputs.conditions(batch["parameters"], batch["time"][:, number])
-            state_BXC = self._step(state_BXC, batch["coefficient_fields"], conditions)
+        for index, truth_BXC in enumerate(later):
+            conditions_BQ = self.inputs.conditions(batch["parameters"], batch["time"][:, index])
+            state_BXC = self._step(state_BXC, batch["coefficient_fields"], conditions_BQ)
             errors.append(relative_error(state_BXC, truth_BXC, site_axes))
         return {"rollout": torch.stack(errors).mean()}
 
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
-        """The roll-out at `times`, which lie whole numbers of `problem.time_step` behind `times[0]`."""
-        state = initial_states(self.problem, initial_state, self.delta_scale)
+    def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
+        """Return the rollout at `times`, each a multiple of `problem.time_step` after `times[0]`."""
+        state_BCX = initial_states(self.problem, initial_state, self.delta_scale)
         steps = self._steps(times)
         start = float(times[0])
-        coefficients_BKX, parameters_BP = parameter_tensors(
-            self.problem, parameters, len(state), self.delta_scale
-        )
-        state_BXC = self.inputs.normal(state)
-        frames = {0: state}
-        for number in range(1, steps[-1] + 1):
-            time_B = state.new_full((state.shape[0],), start + (number - 1) * self.problem.time_step)
-            conditions = self.inputs.conditions(parameters_BP, time_B)
-            state_BXC = self._step(state_BXC, coefficients_BKX, conditions)
-            if number in steps:
-                frames[number] = self.inputs.physical(state_BXC)
-        return Prediction(torch.stack([frames[number] for number in steps], dim=1))
+        fields_BKX, parameters_BP = self._conditions(parameters, len(state_BCX))
+        state_BXC = self.inputs.normal(state_BCX)
+        frames = {0: state_BCX}
+        for index in range(1, steps[-1] + 1):
+            time = start + (index - 1) * self.problem.time_step
+            state_BXC = self._step_at(state_BXC, fields_BKX, parameters_BP, time)
+            if index in steps:
+                frames[index] = self.inputs.physical(state_BXC)
+        return Prediction(torch.stack([frames[index] for index in steps], dim=1))
+
+    def _conditions(self, parameters: ParameterValues, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return parameter_tensors(self.problem, parameters, batch_size, self.delta_scale)
+
+    def _step_at(
+        self, state_BXC: torch.Tensor, fields_BKX: torch.Tensor, parameters_BP: torch.Tensor, time: float
+    ) -> torch.Tensor:
+        """Return the normalised states one time step after `time`."""
+        time_B = state_BXC.new_full((len(state_BXC),), time)
+        return self._step(state_BXC, fields_BKX, self.inputs.conditions(parameters_BP, time_B))
 
     def _step(
-        self, state_BXC: torch.Tensor, coefficients_BKX: torch.Tensor, conditions_BQ: torch.Tensor
+        self, state_BXC: torch.Tensor, fields_BKX: torch.Tensor, conditions_BQ: torch.Tensor
     ) -> torch.Tensor:
-        inputs_BXI = self.inputs.fields(state_BXC, coefficients_BKX)
+        """Return the normalised states one time step later, with the constraints applied."""
+        inputs_BXI = self.inputs.fields(state_BXC, fields_BKX)
         later_BXC = state_BXC + self.delta_scale * self.increment(inputs_BXI, conditions_BQ)
-        constrained: torch.Tensor = self.constraints(later_BXC, state_BXC)
-        return constrained
+        constrained_BXC: torch.Tensor = self.constraints(later_BXC, state_BXC)
+        return constrained_BXC
 
     def _steps(self, times: Array) -> list[int]:
-        """How many time steps each of `times` lies behind the first."""
+        """Return the number of time steps from `times[0]` to each of `times`."""
         times = as_times(times)
         ratio = (times - times[0]) / self.problem.time_step
         steps = np.rint(ratio)
         wrong = ~(np.abs(ratio - steps) <= 1e-3)
         if wrong.any():
             raise UserError(
-                f"time {times[wrong][0]:g} is no whole number of steps behind the start {times[0]:g}: "
-                f"this surrogate was trained for steps of {self.problem.time_step:g}"
+                f"The time {times[wrong][0]:g} is not a multiple of the surrogate's time step "
+                f"{self.problem.time_step:g} after the start {times[0]:g}. Only multiples are allowed. Pass "
+                f"times = start + {self.problem.time_step:g} * np.arange(num_frames)."
             )
         if (np.diff(steps) <= 0).any():
-            raise UserError(f"times must increase, at least by {self.problem.time_step:g}; got {times}")
+            raise UserError(
+                f"times={times} must increase, by at least the time step {self.problem.time_step:g}. Sort "
+                "them and remove repeated times."
+            )
         return [int(step) for step in steps]

@@ -1,7 +1,7 @@
-"""The contract of every surrogate: the `Problem` it is given and the `Surrogate` it is.
+"""The contract of every surrogate: the `Problem` that it learns and the `Surrogate` that it is.
 
-Shape letters: B batch, T time, C channels of the state, K coefficient fields, P scalar parameters;
-`*sites` are the grid cells (or the particles) of one state.
+Shape letters: B batch, T time, C channels of the state, K coefficient fields, P scalar parameters,
+R random numbers; `*sites` are the grid cells (or the particles) of one state.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NotRequired, Protocol, TypedDict, runtime_checkable
@@ -22,19 +22,22 @@ from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
 
-#: What a user gives and the surrogate turns into tensors of its own type and device.
+#: Numbers from the caller, converted to the device and the precision of the weights.
 Array = np.ndarray | torch.Tensor
+
+#: Scalar parameters, each (B,) or a number, and coefficient fields, each (B, *sites) or (*sites), by name.
+ParameterValues = Mapping[str, Array | float]
 
 
 class Batch(TypedDict):
     """A batch of training windows, in physical units.
 
     `state` (B, T, C, *sites): consecutive frames; the first is given, the others are to be predicted.
-    `coefficient_fields` (B, K, *sites): fields that are constant in time.
+    `coefficient_fields` (B, K, *sites): the fields that are constant in time.
     `parameters` (B, P): the scalar parameters.
     `time` (B, T): the time of each frame.
-    `random` (B, U), for a surrogate whose `num_random` is U > 0: numbers in [0, 1), drawn anew for each
-    window at each step, the same on any number of ranks and after a resume.
+    `random` (B, R): numbers in [0, 1), for a surrogate with `num_random` R > 0. They are drawn for each
+    window at each training step, and are the same on any number of ranks and after a resume.
     """
 
     state: torch.Tensor
@@ -46,7 +49,7 @@ class Batch(TypedDict):
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation over the training split, one value a channel.
+    """Mean and standard deviation over the training split, one value per channel.
 
     `delta_std` is the standard deviation of the change of a channel from one frame to the next.
     """
@@ -60,19 +63,21 @@ class Statistics:
     parameter_std: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Problem:
-    """What a surrogate learns; made from a data set, kept in `model.json`.
+    """A learning problem: the equation, the statistics and the time step of a data set.
 
     Attributes:
         spec: the equation, sites, fields and parameters.
         statistics: means and standard deviations over the training split.
         time_step: the time between two frames of the data, s.
         duration: the duration of a trajectory of the data, s.
-        residual: the solver's own, see `solvers.contract.Solver.residual`. Training sets it for surrogates
-            that are `physics_informed`; it is not saved.
-        initial_condition: the solver's own, see `solvers.contract.Solver.initial_condition`; likewise.
+        residual: `solvers.contract.Solver.residual` of the data's solver. The train stage sets it for
+            `physics_informed` surrogates. It is not saved.
+        initial_condition: `solvers.contract.Solver.initial_condition` of the data's solver, likewise.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     spec: Spec
     statistics: Statistics
@@ -82,7 +87,7 @@ class Problem:
     initial_condition: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the solver's functions, as plain lists, numbers and strings."""
+        """Return everything except the solver's functions, as plain lists, numbers and strings."""
         return {
             "spec": self.spec.to_json(),
             "statistics": dataclasses.asdict(self.statistics),
@@ -92,28 +97,18 @@ class Problem:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Problem:
-        """Return the inverse of `to_json`, with every type checked.
+        """Return the problem of a document that `to_json` returned, with every type checked.
 
         Raises:
             ValueError: a key is missing or unknown, or a value has the wrong type.
         """
-        problem: Problem = TypeAdapter(_SavedProblem).validate_python(document).problem()
+        problem: Problem = TypeAdapter(cls).validate_python(document)
         return problem
 
-
-@dataclass(frozen=True)
-class _SavedProblem:
-    """The content of a problem in `model.json`."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    spec: Spec
-    statistics: Statistics
-    time_step: float
-    duration: float
-
-    def problem(self) -> Problem:
-        return Problem(self.spec, self.statistics, self.time_step, self.duration)
+    def __repr__(self) -> str:
+        given = ", ".join((*self.spec.coefficient_channels, *self.spec.parameter_names)) or "nothing else"
+        frames = f"{self.duration:g} s in steps of {self.time_step:g} s"
+        return f"Problem {_sites_of(self.spec)}, given {given}; {frames}"
 
 
 @dataclass(frozen=True)
@@ -134,21 +129,21 @@ class Prediction:
 
 
 class ExtrapolationWarning(UserWarning):
-    """A surrogate was asked for what its training data did not cover."""
+    """A prediction outside the range of the training data."""
 
 
 class Surrogate(torch.nn.Module, ABC):
-    """A trainable stand-in for a solver. A subclass takes the `problem` and its own keyword options.
+    """A trainable replacement of a solver. A subclass takes the `problem` and its own keyword options.
 
     Attributes:
-        physics_informed: its losses use `Problem.residual` or `Problem.initial_condition`.
-        num_random: the random numbers that it uses for each window, see `Batch`.
-        losses: the names of the losses that `forward` gives, in their order.
-        uses_initial_state: the change that it gives follows from the state that it is given, too.
-        uses_time: the change follows from the time since the trajectory began, too.
+        physics_informed: the losses use `Problem.residual` or `Problem.initial_condition`.
+        num_random: the random numbers per window that `forward` needs, see `Batch`.
+        losses: the names of the losses that `forward` returns, in their order.
+        uses_initial_state: the predicted change depends on the initial state.
+        uses_time: the predicted change depends on the time since the start of the trajectory.
 
     Raises:
-        UserError: this surrogate cannot learn the problem; the message lists those that can.
+        UserError: this surrogate cannot learn the problem; the message lists the surrogates that can.
     """
 
     physics_informed: ClassVar[bool] = False
@@ -160,108 +155,116 @@ class Surrogate(torch.nn.Module, ABC):
         reason = self.incompatibility(problem)
         if reason is not None:
             name = type(self).__module__.rpartition(".")[2]
-            others = ", ".join(compatible_surrogates(problem)) or "none"
+            compatible = ", ".join(compatible_surrogates(problem)) or "none"
             raise UserError(
                 f"surrogate={name} does not fit the {problem.spec.name} data: {reason}. "
-                f"Surrogates that fit: {others}"
+                f"Surrogates that fit: {compatible}. Choose one with surrogate=NAME."
             )
         self.problem = problem
         self.uses_initial_state, self.uses_time = True, not problem.spec.autonomous
 
     @classmethod
     def incompatibility(cls, problem: Problem) -> str | None:
-        """Why this surrogate cannot learn the problem, or None where it can; here, that of a grid."""
+        """Return why this surrogate cannot learn the problem, or None. By default it needs a grid."""
         if problem.spec.has_particles:
-            return f"its sites are {problem.spec.shape[0]} particles, and it needs the cells of a grid"
+            return f"its sites are {problem.spec.shape[0]} particles, and this surrogate needs a grid"
         return None
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The losses of a batch by name, each a scalar mean over the batch; their sum is minimised.
+        """Return the losses of a batch by name, each a scalar mean over the batch.
 
-        The loss is computed here because `DistributedDataParallel` averages the gradients of what
-        passes through `forward` and of nothing else.
+        Training minimises their sum. `forward` computes the losses because `DistributedDataParallel` averages
+        the gradients of its outputs and no others.
         """
 
     @abstractmethod
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
+    def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the prediction for `predict`, without a check of the training range."""
 
     @torch.no_grad()
     def predict(
-        self, initial_state: Array, parameters: Mapping[str, Any], times: Array, *, strict: bool = False
+        self, initial_state: Array, parameters: ParameterValues, times: Array, *, strict: bool = False
     ) -> Prediction:
         """Return the states (B, T, C, *sites) at `times` (T,), in physical units.
 
         `initial_state` (B, C, *sites) is the state at `times[0]` and is returned as the first frame.
         `parameters` maps each scalar parameter to (B,) or a number, and each coefficient field to
-        (B, *sites) or (*sites). The computation runs on the device and in the precision of the
-        weights; no gradient is kept.
+        (B, *sites) or (*sites). The computation runs on the device and in the precision of the weights,
+        without gradients.
 
         Warns with `ExtrapolationWarning` of a scalar parameter outside the range of the training data and,
-        where the surrogate sees the time, of times outside their duration.
+        if the surrogate `uses_time`, of times outside their duration.
 
         Raises:
-            ValueError: a shape, a missing or unknown parameter, or times that do not fit; with `strict`
-                also what it would warn of.
+            UserError: a shape, a missing or unknown parameter, or times that do not fit; with `strict`
+                also a value outside the range of the training data.
         """
         self._check_training_range(parameters, times, strict)
         return self._predict(initial_state, parameters, times)
 
-    def _check_training_range(self, parameters: Mapping[str, Any], times: Array, strict: bool) -> None:
-        """Warns the caller of the caller of what the training data did not cover, or refuses it."""
-        for told in self._out_of_range(parameters, times):
+    def _check_training_range(self, parameters: ParameterValues, times: Array, strict: bool) -> None:
+        """Warn of values outside the range of the training data; with `strict`, raise `UserError`."""
+        for message in (*self._parameters_outside(parameters), *self._times_outside(times)):
             if strict:
-                raise UserError(f"{told}; without strict=True it is answered all the same")
-            # Between this and the user's line lie `predict` and torch's wrapper around it.
-            warnings.warn(f"{told}; the answer is an extrapolation", ExtrapolationWarning, stacklevel=4)
-
-    def _out_of_range(self, parameters: Mapping[str, Any], times: Array) -> list[str]:
-        """A sentence for each scalar parameter, and for the times, that the training data did not cover."""
-        told = []
-        for name, (low, high) in zip(
-            self.problem.spec.parameter_names, self.problem.spec.parameter_ranges, strict=True
-        ):
-            if name not in parameters:
-                continue
-            values = torch.as_tensor(parameters[name], dtype=torch.float64).reshape(-1)
-            # Data of float32 may lie a rounding beside an end of the range.
-            margin = 1e-6 * max(abs(low), abs(high))
-            outside = values[~((values >= low - margin) & (values <= high + margin))]
-            if len(outside):
-                told.append(
-                    f"{name}={outside[0]:g} is outside the range {low:g} to {high:g} that the surrogate was "
-                    f"trained on ({len(outside)} of {len(values)} values are)"
+                raise UserError(
+                    f"{message}. With strict=True only that range is allowed. Leave out strict=True to "
+                    "extrapolate."
                 )
-        time, last = np.asarray(times, dtype=np.float64).reshape(-1), self.problem.duration
-        late = time[(time < 0) | (time > last * (1 + 1e-6))]
-        if self.uses_time and len(late):
-            told.append(
-                f"time={late[0]:g} is outside the duration 0 to {last:g} that the surrogate was trained on "
-                f"({len(late)} of {len(time)} times are)"
+            # The caller's line is above `predict` and torch's wrapper around `predict`.
+            warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=4)
+
+    def _parameters_outside(self, parameters: ParameterValues) -> Iterator[str]:
+        """Yield a message for each scalar parameter with values outside the range of the training data."""
+        for parameter in self.problem.spec.parameters:
+            if parameter.name not in parameters:
+                continue
+            values = torch.as_tensor(parameters[parameter.name], dtype=torch.float64).reshape(-1)
+            # Data stored as float32 may exceed an end of the range by a rounding error.
+            margin = 1e-6 * max(abs(parameter.low), abs(parameter.high))
+            outside = values[~((values >= parameter.low - margin) & (values <= parameter.high + margin))]
+            if len(outside):
+                yield (
+                    f"{parameter.name}={outside[0]:g} is outside the range {parameter.low:g} to "
+                    f"{parameter.high:g} of the training data ({len(outside)} of {len(values)} values are)"
+                )
+
+    def _times_outside(self, times: Array) -> Iterator[str]:
+        """Yield a message if the surrogate uses the time and a time is outside the training duration."""
+        time, duration = np.asarray(times, dtype=np.float64).reshape(-1), self.problem.duration
+        outside = time[(time < 0) | (time > duration * (1 + 1e-6))]
+        if self.uses_time and len(outside):
+            yield (
+                f"time={outside[0]:g} is outside the duration 0 to {duration:g} of the training data "
+                f"({len(outside)} of {len(time)} times are)"
             )
-        return told
+
+    def __repr__(self) -> str:
+        weights = list(self.parameters())
+        state = "not trained" if any(weight.requires_grad for weight in weights) else "trained"
+        count = sum(weight.numel() for weight in weights)
+        return f"{type(self).__name__} for {_sites_of(self.problem.spec)}, {count:,} weights, {state}"
 
 
 @runtime_checkable
 class LeastSquares(Protocol):
-    """A surrogate whose loss is a mean of squares, so that a Gauss-Newton method can train it.
+    """A surrogate whose loss is a mean of squares. A Gauss-Newton method can train it.
 
     The sum of the losses of `forward(batch)` is the mean of the squares of `residuals(points(batch))`.
     """
 
     def points(self, batch: Batch) -> Mapping[str, torch.Tensor]:
-        """What the residuals need of a batch, tensors (M, ...); no weight has a part in it."""
+        """Return the inputs of the residuals, tensors (M, ...) that do not depend on the weights."""
 
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(M, E): those of a row follow from the same row of `points` alone.
+        """Return residuals (M, E); row m depends on row m of `points` alone.
 
-        They are computed under `torch.func.vmap` and `jacrev`, by arithmetic that keeps to it, unless
-        `no_jacobian` gives a reason.
+        Unless `no_jacobian` gives a reason, every operation in here works under `torch.func.vmap` and
+        `torch.func.jacrev`.
         """
 
     def no_jacobian(self) -> str | None:
-        """Why the residuals cannot be differentiated by the weights row by row, or None where they can."""
+        """Return why a row of residuals has no derivative by the weights, or None if it has one."""
 
 
 SURROGATES = Family("surrogate", "surrogates", Surrogate)  # type: ignore[type-abstract]
@@ -284,3 +287,10 @@ def surrogate_class(name: str, path: Path | None = None) -> type[Surrogate]:
         UserError: there is no such surrogate.
     """
     return SURROGATES.find(name, path)
+
+
+def _sites_of(spec: Spec) -> str:
+    """Return the name, the sites and the fields of a problem: `heat: 24x24 cells, temperature`."""
+    sites = "particles" if spec.has_particles else "cells"
+    fields = ", ".join(field.name for field in spec.fields)
+    return f"{spec.name}: {'x'.join(map(str, spec.shape))} {sites}, {fields}"

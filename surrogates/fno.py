@@ -1,4 +1,4 @@
-"""The Fourier neural operator as a map over one time step, on 1-D, 2-D and 3-D grids.
+"""The Fourier neural operator: a map over one time step, on 1-D, 2-D and 3-D grids.
 
 Shape letters: B batch, I inputs, C channels, Q conditions; X stands for all sites.
 """
@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from simsurrogate.errors import UserError
-from surrogates.arguments import modes_of_axes
+from surrogates.arguments import check_minimum, modes_of_axes
 from surrogates.autoregressive import AutoregressiveSurrogate
 from surrogates.contract import Problem
 from surrogates.grids.constraints import Constraint
@@ -22,13 +21,13 @@ class FNO(AutoregressiveSurrogate):
 
     Options:
         width: channels of the hidden field.
-        modes: kept Fourier modes, the constant one included; one number, or one an axis.
+        modes: retained Fourier modes, the constant one included; one number, or one per axis.
         layers: Fourier layers.
-        constraints: what holds exactly, see `Constraints`.
+        constraints: constraints that hold exactly, see `Constraints`.
 
     Raises:
-        UserError: more modes than the grid resolves, a list of modes that does not fit the axes, or a
-            constraint of no use.
+        UserError: an option below 1; more modes than the grid resolves; a list of modes that does not fit the
+            axes; a constraint that cannot hold.
 
     Source: Li et al. 2021, "Fourier Neural Operator for Parametric PDEs" (arXiv 2010.08895).
     """
@@ -44,8 +43,7 @@ class FNO(AutoregressiveSurrogate):
     ):
         super().__init__(problem, constraints)
         counts = modes_of_axes(problem, modes)
-        if width < 1 or layers < 1:
-            raise UserError(f"surrogate.width={width} and surrogate.layers={layers} must be at least 1")
+        check_minimum(1, width=width, layers=layers)
         self.network = FourierNetwork(
             problem,
             num_fields=self.inputs.num_fields,
@@ -57,6 +55,6 @@ class FNO(AutoregressiveSurrogate):
         )
 
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """The normalised change over one time step, (B, *sites, C)."""
+        """Return the normalised change over one time step, (B, *sites, C)."""
         change_BXC: torch.Tensor = self.network(inputs_BXI, conditions_BQ)
         return change_BXC

@@ -91,7 +91,7 @@ class PINN(Surrogate):
         super().__init__(problem)
         check_minimum(1, width=width, layers=layers, waves=waves, points=points, candidates=candidates)
         check_minimum(0, causality=causality, data_weight=data_weight)
-        self.constraints = Constraints(problem, constraints, met=("boundary",))
+        self.constraints = Constraints(problem, constraints, built_in=("boundary",))
         self.uses_initial_state, self.uses_time = False, True
         self.num_points, self.candidates = points, candidates
         self.causality, self.data_weight = causality, data_weight

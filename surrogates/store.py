@@ -1,16 +1,17 @@
-"""Surrogates on disk: `model.safetensors` holds the weights, `model.json` all else.
+"""Surrogates on disk: `model.safetensors` holds the weights, `model.json` everything else.
 
-Nothing from these files is executed: the class is looked up by its name among the surrogates that are
-installed, and weights are plain arrays.
+Nothing from these files is executed. The class is found by its name among our own surrogates and those of
+installed packages, and weights are plain arrays. A user's own file is executed only if the caller passes its
+path.
 
-An ensemble's folder has a `model.json` that lists its members, each a folder `member-NUMBER` of its own.
+The folder of an ensemble has a `model.json` with the list of its members. Each member is a model in a
+subfolder `member-INDEX`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,33 +20,40 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from simsurrogate.errors import StorageError, UserError
+from simsurrogate.errors import UserError
+from simsurrogate.files import sha256_of, write_whole
 from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.deep_ensemble import Ensemble
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-_FORMAT = "simsurrogate model 2"
+_FORMAT = "simsurrogate model 3"
+_OLDER_FORMATS = ("simsurrogate model 1", "simsurrogate model 2")
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+_AFTER_A_FULL_DISK = "run the same command again: training continues from its last checkpoint"
 
 
 def build(
     name: str, options: Mapping[str, Any], problem: Problem, precision: str, path: Path | None = None
 ) -> Surrogate:
-    """A surrogate with fresh weights, in `float32` or `float64`.
+    """Return a surrogate with initial weights. Its constants are computed in float64 and then rounded.
 
-    Its constants are computed in float64 and then rounded. `path` is the user's file that holds the class,
-    for a surrogate that is neither in this package nor in an installed one.
+    Args:
+        name: the name of the surrogate.
+        options: the keyword arguments of its class.
+        problem: the problem to learn.
+        precision: the precision of the weights, `float32` or `float64`.
+        path: the user's own file with the class, if it is neither ours nor in an installed package.
 
     Raises:
         UserError: there is no such surrogate, or its options do not fit the problem.
     """
     constructor: Callable[..., Surrogate] = surrogate_class(name, path)
-    usual = torch.get_default_dtype()
+    default_dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
         return constructor(problem, **options).to(_PRECISIONS[precision])
     finally:
-        torch.set_default_dtype(usual)
+        torch.set_default_dtype(default_dtype)
 
 
 def save(
@@ -53,19 +61,24 @@ def save(
     surrogate: Surrogate,
     name: str,
     options: Mapping[str, Any],
-    facts: Mapping[str, Any],
+    metadata: Mapping[str, Any],
 ) -> None:
-    """Writes `model.safetensors` and then `model.json`, each whole or not at all.
+    """Write `model.safetensors` and then `model.json`, each whole or not at all.
 
-    `facts` is plain data that is kept beside: where the weights come from.
+    Args:
+        folder: the model folder.
+        surrogate: the trained surrogate.
+        name: the name of the surrogate.
+        options: the keyword arguments of its class.
+        metadata: the origin of the weights, as plain data for `model.json`.
 
     Raises:
-        OSError: the disk is full or cannot be written; the message names the file.
+        StorageError: a file cannot be written; the message names it.
     """
     weights = safetensors.torch.save(
         {key: value.contiguous() for key, value in surrogate.state_dict().items()}
     )
-    description = {
+    content = {
         "format": _FORMAT,
         "surrogate": name,
         "options": dict(options),
@@ -73,132 +86,153 @@ def save(
         "precision": str(next(surrogate.parameters()).dtype).removeprefix("torch."),
         "num_parameters": sum(weight.numel() for weight in surrogate.parameters()),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        **facts,
+        **metadata,
     }
-    _write_whole(folder / WEIGHTS, weights)
-    _write_whole(folder / DESCRIPTION, json.dumps(description, indent=2).encode())
+    write_whole(folder / WEIGHTS, weights, then=_AFTER_A_FULL_DISK)
+    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), then=_AFTER_A_FULL_DISK)
 
 
-def save_ensemble(folder: Path, count: int, facts: Mapping[str, Any]) -> None:
-    """Writes the `model.json` of an ensemble whose `count` members are saved in `member_folder`.
+def save_ensemble(folder: Path, num_members: int, metadata: Mapping[str, Any]) -> None:
+    """Write the `model.json` of an ensemble, after its members are saved in their `member_folder`s.
 
-    `facts` is plain data that is kept beside.
+    Args:
+        folder: the model folder of the ensemble.
+        num_members: the number of members.
+        metadata: the origin of the ensemble, as plain data for `model.json`.
 
     Raises:
-        OSError: the disk is full or cannot be written; the message names the file.
+        StorageError: the file cannot be written.
     """
-    members = [description(member_folder(folder, number)) for number in range(count)]
+    members = [description(member_folder(folder, index)) for index in range(num_members)]
     common = {key: members[0][key] for key in ("format", "surrogate", "options", "problem", "precision")}
-    found = {
+    content = {
         **common,
         "num_parameters": sum(member["num_parameters"] for member in members),
         "members_sha256": [member["weights_sha256"] for member in members],
-        **facts,
+        **metadata,
     }
-    _write_whole(folder / DESCRIPTION, json.dumps(found, indent=2).encode())
+    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), then=_AFTER_A_FULL_DISK)
 
 
-def member_folder(folder: Path, number: int) -> Path:
-    """Where an ensemble's member is saved, counted from 0."""
-    return folder / f"member-{number}"
+def member_folder(folder: Path, index: int) -> Path:
+    """Return the folder of a member of an ensemble; the first index is 0."""
+    return folder / f"member-{index}"
 
 
 def num_members(folder: Path) -> int:
-    """The members of the ensemble in a folder; 0 where its `model.json` is that of one model."""
+    """Return the number of members of the ensemble in a folder, or 0 for a single model."""
     return len(description(folder).get("members_sha256", ()))
 
 
 def member_folders(folder: Path) -> list[Path]:
-    """Those that are there."""
+    """Return the member folders that exist."""
     return sorted(folder.glob("member-*"))
 
 
-def load(folder: str | Path, device: str | torch.device = "cpu", path: Path | None = None) -> Surrogate:
-    """The trained surrogate in a folder, ready to `predict`; an `Ensemble` where that is what was trained.
+def load(
+    folder: str | Path, device: str | torch.device = "cpu", *, path: str | Path | None = None
+) -> Surrogate:
+    """Return the trained surrogate in a folder, ready to `predict`. An `Ensemble` is returned as one.
 
-    `path` is the user's file that holds the class; a model folder never names a file to import.
+    Args:
+        folder: the model folder, RUN/models/MODEL.
+        device: the torch device on which the surrogate computes, `cpu` or `cuda`.
+        path: the user's own file with the class of the surrogate. Its code is executed.
 
     Raises:
-        UserError: the folder holds no whole model, or one that this version cannot read.
+        UserError: the folder holds no complete model, this version cannot read it, or the class of the
+            surrogate is neither ours nor in an installed package and `path` is missing.
     """
-    folder = Path(folder)
-    found = description(folder)
-    surrogate_class(str(found.get("surrogate")), path)
-    if "members_sha256" in found:
-        return Ensemble([load(member, device, path) for member in _members(folder, found)]).eval()
+    folder, path = Path(folder), None if path is None else Path(path)
+    content = description(folder)
+    if "members_sha256" in content:
+        return Ensemble([load(member, device, path=path) for member in _members(folder, content)]).eval()
+    _check_class(folder, str(content.get("surrogate")), path)
     try:
         weights = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(weights).hexdigest() != found["weights_sha256"]:
-            raise UserError("its checksum is not the one in model.json")
-        problem = Problem.from_json(found["problem"])
-        surrogate = build(found["surrogate"], found["options"], problem, found["precision"], path)
+        if hashlib.sha256(weights).hexdigest() != content["weights_sha256"]:
+            raise UserError("its checksum differs from the one in model.json")
+        problem = Problem.from_json(content["problem"])
+        surrogate = build(content["surrogate"], content["options"], problem, content["precision"], path)
         surrogate.load_state_dict(safetensors.torch.load(weights))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{folder / WEIGHTS} cannot be loaded ({error}); train the model again") from error
+        raise UserError(
+            f"{folder / WEIGHTS} cannot be loaded ({error}). Train the model again with start_anew=true."
+        ) from error
     return surrogate.to(device).eval().requires_grad_(False)
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds a model whose weights are those that its description names."""
+    """Return whether a folder holds a model with the weights that its `model.json` names."""
     try:
-        found = description(folder)
-        if "members_sha256" in found:
-            return all(is_whole(member) for member in _members(folder, found))
-        expected = found["weights_sha256"]
-        return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() == str(expected)
+        content = description(folder)
+        if "members_sha256" in content:
+            return all(is_whole(member) for member in _members(folder, content))
+        return sha256_of(folder / WEIGHTS) == str(content["weights_sha256"])
     except (OSError, KeyError, ValueError):
         return False
 
 
-def description(folder: Path) -> dict[str, Any]:
-    """The content of `model.json`.
+def description(folder: Path) -> Mapping[str, Any]:
+    """Return the content of `model.json`.
 
     Raises:
-        UserError: it is missing, unreadable, or of another format.
+        UserError: the file is missing, unreadable, or of another format.
     """
     path = folder / DESCRIPTION
     if not path.is_file():
         raise UserError(
-            f"{folder} holds no trained model ({DESCRIPTION} is missing): run the train stage first"
+            f"{folder} holds no trained model, because {DESCRIPTION} is missing. A run holds models after "
+            "its train stage. Type python -m pipeline.train run=RUN."
         )
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except ValueError as error:
-        raise UserError(f"{path} is not readable JSON ({error}); train the model again") from None
-    kind = found.get("format") if isinstance(found, dict) else None
-    if kind != _FORMAT:
         raise UserError(
-            f"{path} has format {kind!r}; expected {_FORMAT!r}: name a folder that train has written"
+            f"{path} is not readable JSON ({error}). Train the model again with start_anew=true."
+        ) from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found in _OLDER_FORMATS:
+        raise UserError(
+            f"{path} has the format {found!r} of an older version. This version reads {_FORMAT!r}. Train the "
+            "model again with start_anew=true, or load it with the version that wrote it."
         )
-    return dict(found)
+    if found != _FORMAT:
+        raise UserError(
+            f"{path} has the format {found!r}. Expected is {_FORMAT!r}. Name a model folder that the train "
+            "stage wrote, RUN/models/MODEL."
+        )
+    return dict(content)
 
 
-def _members(folder: Path, found: Mapping[str, Any]) -> list[Path]:
-    """The folders of an ensemble's members, which are those that its description `found` lists.
+def _check_class(folder: Path, name: str, path: Path | None) -> None:
+    """Check that the class of a saved surrogate can be found.
 
     Raises:
-        UserError: a member is missing, or another one.
+        UserError: there is no such class; the message says how to name the user's own file.
+    """
+    try:
+        surrogate_class(name, path)
+    except UserError as error:
+        raise UserError(
+            f"{folder} holds a model of the surrogate {name!r}, which was not found: {error}. "
+            f'In Python, type surrogates.load("{folder}", path="FILE.py").'
+        ) from error
+
+
+def _members(folder: Path, content: Mapping[str, Any]) -> list[Path]:
+    """Return the folders of the members that the `model.json` of an ensemble lists.
+
+    Raises:
+        UserError: a member is missing, or is another model.
     """
     members = []
-    for number, expected in enumerate(found["members_sha256"]):
-        member = member_folder(folder, number)
+    for index, expected in enumerate(content["members_sha256"]):
+        member = member_folder(folder, index)
         if description(member).get("weights_sha256") != expected:
-            raise UserError(f"{member} is not the member that {folder} lists: train the ensemble again")
+            raise UserError(
+                f"{member} differs from the member that {folder / DESCRIPTION} lists. Train the ensemble "
+                "again with start_anew=true."
+            )
         members.append(member)
     return members
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write the {len(content)} bytes of {path}: {error.strerror}; make room and run the same "
-            "command again: training goes on from its last checkpoint"
-        ) from error
-    partial.replace(path)

@@ -1,6 +1,6 @@
-"""A convolutional U-Net as a map over one time step, on 1-D, 2-D and 3-D grids.
+"""A convolutional U-Net: a map over one time step, on 1-D, 2-D and 3-D grids.
 
-Shape letters: B batch, I inputs, C channels, Q conditions, W width; X stands for all sites.
+Shape letters: B batch, I inputs, C channels, Q conditions; X stands for all sites.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _POOLINGS: tuple[type[nn.Module], ...] = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool
 
 
 class UNet(AutoregressiveSurrogate):
-    """Convolutions on ever coarser grids and back, with the finer field joined in at each level.
+    """Convolutions on coarser and coarser grids and back, with skip connections between equal grids.
 
-    Each convolution sees its neighbours across a periodic axis, and the outermost cell repeated at a
-    wall. A level halves the grid, rounded up, so that any number of cells will do.
+    Each convolution is padded across a periodic axis with the cells at the other end, and at a wall with the
+    outermost cell. A level halves the grid, rounded up, and works with any number of cells.
 
     Options:
         width: channels on the finest grid; each level doubles them.
-        levels: times that the grid is halved.
-        constraints: what holds exactly, see `Constraints`.
+        levels: how many times the grid is halved.
+        constraints: constraints that hold exactly, see `Constraints`.
 
     Raises:
-        UserError: more levels than the grid has halvings, or a constraint of no use.
+        UserError: a width below 1; more levels than the grid allows; a constraint that cannot hold.
 
     Source: Ronneberger et al. 2015 (arXiv 1505.04597); for PDEs: Gupta & Brandstetter 2022
     (arXiv 2209.15616).
@@ -43,8 +43,9 @@ class UNet(AutoregressiveSurrogate):
         deepest = min(problem.spec.shape).bit_length() - 1
         if width < 1 or not 0 <= levels <= deepest:
             raise UserError(
-                f"surrogate.width={width} must be at least 1 and surrogate.levels={levels} from 0 to "
-                f"{deepest}: the grid {problem.spec.shape} cannot be halved more often"
+                f"surrogate.width={width} must be at least 1, and surrogate.levels={levels} from 0 to "
+                f"{deepest}: the grid {problem.spec.shape} can be halved {deepest} times. Type "
+                f"surrogate.levels={deepest}."
             )
         periodic = tuple(boundary == "periodic" for boundary in problem.spec.boundaries)
         widths = [width * 2**level for level in range(levels + 1)]
@@ -61,11 +62,11 @@ class UNet(AutoregressiveSurrogate):
         self.projection = nn.Linear(width, len(problem.spec.channels))
 
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """The normalised change over one time step, (B, *sites, C)."""
+        """Return the normalised change over one time step, (B, *sites, C)."""
         hidden = inputs_BXI.movedim(-1, 1)
         skipped: list[torch.Tensor] = []
-        for number, block in enumerate(self.down):
-            hidden = block(self.halve(hidden) if number else hidden, conditions_BQ)
+        for level, block in enumerate(self.down):
+            hidden = block(self.halve(hidden) if level else hidden, conditions_BQ)
             skipped.append(hidden)
         skipped.pop()
         for block in self.up:
@@ -77,7 +78,7 @@ class UNet(AutoregressiveSurrogate):
 
 
 class ConvolutionBlock(nn.Module):
-    """Two convolutions over 3 cells an axis, the first one conditioned, each followed by a GELU."""
+    """Two convolutions over 3 cells per axis, the first one conditioned, each followed by a GELU."""
 
     def __init__(self, num_in: int, num_out: int, num_conditions: int, periodic: tuple[bool, ...]):
         super().__init__()
@@ -88,16 +89,16 @@ class ConvolutionBlock(nn.Module):
         self.second = convolution(num_out, num_out, 3)
 
     def forward(self, hidden: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """Fields (B, num_in, *sites) to (B, num_out, *sites)."""
-        hidden = self.first(_with_neighbours(hidden, self.periodic))
+        """Return fields (B, num_out, *sites) from fields (B, num_in, *sites)."""
+        hidden = self.first(_padded(hidden, self.periodic))
         conditioned = self.film(hidden.movedim((0, 1), (-2, -1)), conditions_BQ)
         hidden = nn.functional.gelu(conditioned).movedim((-2, -1), (0, 1))
-        out: torch.Tensor = nn.functional.gelu(self.second(_with_neighbours(hidden, self.periodic)))
+        out: torch.Tensor = nn.functional.gelu(self.second(_padded(hidden, self.periodic)))
         return out
 
 
-def _with_neighbours(field: torch.Tensor, periodic: tuple[bool, ...]) -> torch.Tensor:
-    """One more cell at both ends of each axis: from the other end, or the outermost cell again."""
+def _padded(field: torch.Tensor, periodic: tuple[bool, ...]) -> torch.Tensor:
+    """Return the field with one more cell at both ends of each axis: periodic, or the outermost cell."""
     for axis, wraps in enumerate(periodic, start=2):
         lower, upper = field.narrow(axis, 0, 1), field.narrow(axis, field.shape[axis] - 1, 1)
         field = torch.cat([upper, field, lower] if wraps else [lower, field, upper], dim=axis)

@@ -1,1 +1,1 @@
-"""Parts of surrogates of fields on a grid."""
+"""Inputs, losses and constraints of surrogates of fields on a grid."""

@@ -1,7 +1,7 @@
-"""Hard constraints on what a surrogate of a grid gives: they hold to round-off, trained or not.
+"""Hard constraints on the states that a surrogate of a grid predicts: exact to round-off, trained or not.
 
 Shape letters: B batch, C channels, D components of a vector; X stands for all sites. States are normalised,
-(u - mean) / std, with channels last; leading axes are free.
+(u - mean) / std, with channels last. Leading axes are free.
 """
 
 from __future__ import annotations
@@ -19,51 +19,58 @@ from surrogates.contract import Problem
 
 Constraint = Literal["mean", "boundary", "divergence"]
 
-#: A parabola through the three outermost cell centres, at the wall half a cell outside.
+#: Weights of the three outermost cell centres in the value at the wall of the parabola through them.
 _TO_THE_WALL = np.array([15.0, -10.0, 3.0]) / 8
 
 
 class Constraints(nn.Module):
-    """Puts a state where its constraints hold: of all such states, that nearest to what was given, by the sum
-    of the squares of the differences in physical units. Normalised, another would be the nearest where the
-    standard deviations of a velocity's components differ.
+    """An orthogonal projection onto the states that fulfil the constraints.
 
-    mean: the mean over the box of each conserved channel is that at the start.
-    boundary: the parabola through the three outermost cells along a dirichlet axis has the wall's value at
-        the wall, half a cell outside. Where walls of different values meet, nothing is asked of the lines of
-        cells along either that start within three cells of the other.
-    divergence: the divergence of a velocity is zero, its derivatives being those of the Fourier series
-        through the cells: Leray's projection, u - k (k . u) / |k|^2 for each wave number k.
+    The projection is the closest such state by the sum of squared differences in physical units. Distances of
+    normalised states would differ if the components of a velocity have different standard deviations.
 
-    As the truth keeps them (the walls' to third order in the cells' width), each brings a state nearer to it,
-    so measured.
+    mean: the mean over the box of each conserved channel equals its mean in the initial state. boundary: the
+    parabola through the three outermost cells along a dirichlet axis has the wall's value at the
+        wall, half a cell outside. If walls with different values meet, lines of cells that start within three
+        cells of the other wall are left free.
+    divergence: the divergence of a velocity is zero, with derivatives of the Fourier series through the
+    cells.
+        The projection is Leray's, u - k (k · u) / |k|² for each wave number k.
+
+    The true solution fulfils the constraints (the walls to third order in the cell width). By the distance
+    above, the projection therefore never increases the error.
 
     Args:
-        problem: whose grid it is.
-        names: of the constraints.
-        met: those that the form of the surrogate meets by itself.
+        problem: the problem, for its grid and statistics.
+        names: the names of the constraints.
+        built_in: the constraints that the form of the surrogate fulfils by itself.
 
     Raises:
-        UserError: a constraint of which the problem or the surrogate has no use.
+        UserError: a constraint that cannot hold on the problem, is built in, or is named twice.
     """
 
-    def __init__(self, problem: Problem, names: Sequence[Constraint], met: Sequence[Constraint] = ()):
+    def __init__(self, problem: Problem, names: Sequence[Constraint], built_in: Sequence[Constraint] = ()):
         super().__init__()
         if names and problem.spec.has_particles:
             raise UserError(
-                f"surrogate.constraints={list(names)} hold on the cells of a grid, and the sites of these "
-                f"{problem.spec.name} data are {problem.spec.shape[0]} particles; leave them out"
+                f"surrogate.constraints={list(names)} hold on the cells of a grid, but the sites of the "
+                f"{problem.spec.name} data are {problem.spec.shape[0]} particles. Type "
+                "surrogate.constraints=[]."
             )
-        for name in set(names).intersection(met):
-            raise UserError(
-                f"surrogate.constraints: {name} is met by the form of this surrogate already; leave it out"
-            )
-        kinds = {"mean": ConservedMean, "boundary": WallValues, "divergence": Solenoidal}
+        if len(set(names)) < len(names):
+            raise UserError(f"surrogate.constraints={list(names)} has a name twice. Name each one once.")
+        for name in names:
+            if name in built_in:
+                raise UserError(
+                    f"surrogate.constraints: {name} is built into the form of this surrogate. Leave it out."
+                )
+        kinds = {"mean": ConservedMean, "boundary": WallValues, "divergence": DivergenceFree}
         self.parts = nn.ModuleList(kind(problem) for name, kind in kinds.items() if name in names)
 
     def forward(self, state_BXC: torch.Tensor, start_BXC: torch.Tensor) -> torch.Tensor:
-        """The state with all constraints, from a state and the one it started from; never in the coarser
-        products of mixed precision.
+        """Return the projection of a state that was predicted from the state `start`.
+
+        Mixed precision does not apply to the projection.
         """
         with torch.autocast(state_BXC.device.type, enabled=False):
             for part in self.parts:
@@ -72,7 +79,7 @@ class Constraints(nn.Module):
 
 
 class ConservedMean(nn.Module):
-    """See `Constraints`, mean."""
+    """The constraint `mean`, see `Constraints`."""
 
     conserved: torch.Tensor
 
@@ -80,8 +87,8 @@ class ConservedMean(nn.Module):
         super().__init__()
         if not problem.spec.conserved_channels:
             raise UserError(
-                f"surrogate.constraints: mean is of no use to these {problem.spec.name} data: the means of "
-                f"{', '.join(problem.spec.channels)} change, as walls or sources supply them; leave it out"
+                f"surrogate.constraints: mean cannot hold on the {problem.spec.name} data. The means of "
+                f"{', '.join(problem.spec.channels)} change, because of walls or sources. Leave it out."
             )
         self.site_axes = _site_axes(problem)
         conserved = np.array(
@@ -90,55 +97,57 @@ class ConservedMean(nn.Module):
         set_constants(self, conserved=conserved)
 
     def forward(self, state_BXC: torch.Tensor, start_BXC: torch.Tensor) -> torch.Tensor:
-        """The state, shifted as a whole."""
-        gained = (state_BXC - start_BXC).mean(self.site_axes, keepdim=True)
-        return state_BXC - self.conserved * gained
+        """Return the state minus the change of its mean."""
+        change = (state_BXC - start_BXC).mean(self.site_axes, keepdim=True)
+        return state_BXC - self.conserved * change
 
 
 class WallValues(nn.Module):
-    """See `Constraints`, boundary."""
+    """The constraint `boundary`, see `Constraints`."""
 
     def __init__(self, problem: Problem):
         super().__init__()
         axes = [axis for axis, kind in enumerate(problem.spec.boundaries) if kind == "dirichlet"]
         if not axes:
             raise UserError(
-                f"surrogate.constraints: boundary is of no use to these {problem.spec.name} data: none of "
-                f"the boundaries {', '.join(problem.spec.boundaries)} is dirichlet; leave it out"
+                f"surrogate.constraints: boundary cannot hold on the {problem.spec.name} data. None of the "
+                f"boundaries {', '.join(problem.spec.boundaries)} is dirichlet. Leave it out."
             )
         self.axes = {axis: axis - len(problem.spec.shape) - 1 for axis in axes}
         mean, std = np.array(problem.statistics.mean), nonzero_std(problem.statistics.std)
+        num_cells = len(_TO_THE_WALL)
         for axis in axes:
-            cells = problem.spec.shape[axis]
-            if cells < len(_TO_THE_WALL):
+            size = problem.spec.shape[axis]
+            if size < num_cells:
                 raise UserError(
-                    f"surrogate.constraints: boundary needs {len(_TO_THE_WALL)} cells between the walls of "
-                    f"{problem.spec.axis_names[axis]}, which has {cells}; use a finer grid, or leave it out"
+                    f"surrogate.constraints: boundary needs {num_cells} cells between the walls of "
+                    f"{problem.spec.axis_names[axis]}, which has {size}. Use a finer grid, or leave it out."
                 )
-            to_walls = np.zeros((2, cells))
-            to_walls[0, : len(_TO_THE_WALL)] = _TO_THE_WALL
-            to_walls[1, -len(_TO_THE_WALL) :] = _TO_THE_WALL[::-1]
+            to_walls = np.zeros((2, size))
+            to_walls[0, :num_cells] = _TO_THE_WALL
+            to_walls[1, -num_cells:] = _TO_THE_WALL[::-1]
             values = (np.array(problem.spec.boundary_values[axis]) - mean[:, None]) / std[:, None]
             constants = {
                 "to_walls": to_walls.T,
                 "from_walls": np.linalg.pinv(to_walls).T,
                 "values": values,
-                "asked": _asked(problem, axis),
+                "constrained": _constrained_lines(problem, axis),
             }
             set_constants(self, **{f"{name}_{axis}": array for name, array in constants.items()})
 
     def forward(self, state_BXC: torch.Tensor, start_BXC: torch.Tensor) -> torch.Tensor:
-        """The state, changed in the cells next to the walls."""
-        for axis, place in self.axes.items():
-            lines = state_BXC.movedim(place, -1)
-            wrong = lines @ self.get_buffer(f"to_walls_{axis}") - self.get_buffer(f"values_{axis}")
-            wrong = wrong * self.get_buffer(f"asked_{axis}")
-            state_BXC = (lines - wrong @ self.get_buffer(f"from_walls_{axis}")).movedim(-1, place)
+        """Return the state with corrected cells next to the walls."""
+        for axis, axis_from_end in self.axes.items():
+            lines = state_BXC.movedim(axis_from_end, -1)
+            errors = lines @ self.get_buffer(f"to_walls_{axis}") - self.get_buffer(f"values_{axis}")
+            errors = errors * self.get_buffer(f"constrained_{axis}")
+            corrected = lines - errors @ self.get_buffer(f"from_walls_{axis}")
+            state_BXC = corrected.movedim(-1, axis_from_end)
         return state_BXC
 
 
-class Solenoidal(nn.Module):
-    """See `Constraints`, divergence."""
+class DivergenceFree(nn.Module):
+    """The constraint `divergence`, see `Constraints`."""
 
     directions: torch.Tensor
     channels: torch.Tensor
@@ -148,13 +157,13 @@ class Solenoidal(nn.Module):
         super().__init__()
         if not problem.spec.divergence_free_channels:
             raise UserError(
-                f"surrogate.constraints: divergence is of no use to these {problem.spec.name} data: none of "
-                f"{', '.join(problem.spec.channels)} is a vector without divergence; leave it out"
+                f"surrogate.constraints: divergence cannot hold on the {problem.spec.name} data. None of "
+                f"{', '.join(problem.spec.channels)} belongs to a divergence-free vector. Leave it out."
             )
         if set(problem.spec.boundaries) != {"periodic"}:
             raise UserError(
-                "surrogate.constraints: divergence is projected away by Fourier series, which need periodic "
-                f"axes; here they are {', '.join(problem.spec.boundaries)}: leave it out"
+                "surrogate.constraints: divergence uses Fourier series, which need periodic axes, but the "
+                f"boundaries are {', '.join(problem.spec.boundaries)}. Leave it out."
             )
         self.site_axes = _site_axes(problem)
         vectors = [
@@ -169,7 +178,7 @@ class Solenoidal(nn.Module):
         )
 
     def forward(self, state_BXC: torch.Tensor, start_BXC: torch.Tensor) -> torch.Tensor:
-        """The state without the gradients that its velocities hold."""
+        """Return the state without the gradient part of its velocities."""
         for channels, scale in zip(self.channels, self.scale, strict=True):
             velocity_BXD = state_BXC.index_select(-1, channels) * scale
             modes = torch.fft.rfftn(velocity_BXD, dim=self.site_axes)
@@ -180,37 +189,37 @@ class Solenoidal(nn.Module):
         return state_BXC
 
 
-def _asked(problem: Problem, axis: int) -> np.ndarray:
-    """1 for each line of cells along `axis` that is to meet its walls, else 0; shape (*other sites, 1, 1)."""
-    asked = np.ones([1 if other == axis else size for other, size in enumerate(problem.spec.shape)])
+def _constrained_lines(problem: Problem, axis: int) -> np.ndarray:
+    """Return 1 for each constrained line of cells along `axis`, 0 for the others; (*other sites, 1, 1)."""
+    constrained = np.ones([1 if other == axis else size for other, size in enumerate(problem.spec.shape)])
+    num_cells = len(_TO_THE_WALL)
     for other, kind in enumerate(problem.spec.boundaries):
         if other == axis or kind != "dirichlet":
             continue
-        near = len(_TO_THE_WALL)
-        for value, cells in zip(
-            problem.spec.boundary_values[other], (slice(None, near), slice(-near, None)), strict=True
-        ):
-            if any(value != mine for mine in problem.spec.boundary_values[axis]):
-                asked[(slice(None),) * other + (cells,)] = 0.0
-    return np.squeeze(asked, axis)[..., None, None]
+        ends = (slice(None, num_cells), slice(-num_cells, None))
+        for value, cells in zip(problem.spec.boundary_values[other], ends, strict=True):
+            if any(value != own_value for own_value in problem.spec.boundary_values[axis]):
+                constrained[(slice(None),) * other + (cells,)] = 0.0
+    return np.squeeze(constrained, axis)[..., None, None]
 
 
 def _directions(problem: Problem) -> np.ndarray:
-    """K / |k| of each wave number of a real transform over all axes, (*modes, D), and 0 where k is.
+    """Return k / |k| of each wave number of a real transform over all axes, (*modes, D), and 0 for k = 0.
 
-    The derivative of the shortest wave of an even number of cells is not seen at the cells: its k is 0.
+    The shortest wave of an even number of cells has no derivative at the cell centres. Its k is set to 0.
     """
-    along = []
-    for number, (size, length) in enumerate(zip(problem.spec.shape, problem.spec.extent, strict=True)):
-        transform = np.fft.rfftfreq if number == len(problem.spec.shape) - 1 else np.fft.fftfreq
+    wave_numbers_by_axis = []
+    for axis, (size, length) in enumerate(zip(problem.spec.shape, problem.spec.extent, strict=True)):
+        transform = np.fft.rfftfreq if axis == len(problem.spec.shape) - 1 else np.fft.fftfreq
         wave_numbers = transform(size, length / size)
-        along.append(np.where(np.isclose(2 * np.abs(wave_numbers) * length, size), 0.0, wave_numbers))
-    k = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1)
+        shortest = np.isclose(2 * np.abs(wave_numbers) * length, size)
+        wave_numbers_by_axis.append(np.where(shortest, 0.0, wave_numbers))
+    k = np.stack(np.meshgrid(*wave_numbers_by_axis, indexing="ij"), axis=-1)
     norm = np.linalg.norm(k, axis=-1, keepdims=True)
     directions: np.ndarray = np.divide(k, norm, out=np.zeros_like(k), where=norm > 0)
     return directions
 
 
 def _site_axes(problem: Problem) -> tuple[int, ...]:
-    """The axes of the sites, counted from the end."""
+    """Return the axes of the sites, counted from the end."""
     return tuple(range(-len(problem.spec.shape) - 1, -1))

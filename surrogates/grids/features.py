@@ -1,7 +1,7 @@
-"""What a network on a grid sees: fields and scalars, normalised.
+"""Normalised inputs of a network on a grid: fields and scalars.
 
 Shape letters: B batch, C channels, K coefficient fields, A non-periodic axes, P parameters, Q conditions,
-I = C + K + A inputs; X stands for all sites. Inside, channels come last.
+I = C + K + A inputs; X stands for all sites. Normalised tensors have channels last.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from surrogates.contract import Problem
 
 
 class GridInputs(nn.Module):
-    """The normalised state u and coefficient fields a, the coordinates x of the axes that are not periodic,
-    and the conditions: the normalised scalar parameters p, and the time unless the equation is autonomous.
+    """Normalisation of the inputs of a network: fields at each site, and conditions.
+
+    The fields are the normalised state u and coefficient fields a, and the coordinates x of the axes that are
+    not periodic. The conditions are the normalised scalar parameters p, and the time unless the equation is
+    autonomous.
 
     Attributes:
-        num_fields, num_conditions: I and Q.
+        num_fields: the number I of fields.
+        num_conditions: the number Q of conditions.
     """
 
     state_mean: torch.Tensor
@@ -34,15 +38,15 @@ class GridInputs(nn.Module):
         super().__init__()
         self.autonomous = problem.spec.autonomous
         statistics = problem.statistics
-        clock = () if problem.spec.autonomous else (problem.duration / 2,)
+        half_duration = () if problem.spec.autonomous else (problem.duration / 2,)
         set_constants(
             self,
             state_mean=np.array(statistics.mean),
             state_std=nonzero_std(statistics.std),
             coefficient_mean=np.array(statistics.coefficient_mean),
             coefficient_std=nonzero_std(statistics.coefficient_std),
-            condition_mean=np.array((*statistics.parameter_mean, *clock)),
-            condition_std=nonzero_std((*statistics.parameter_std, *clock)),
+            condition_mean=np.array((*statistics.parameter_mean, *half_duration)),
+            condition_std=nonzero_std((*statistics.parameter_std, *half_duration)),
             coordinates=_coordinates(problem),
         )
         self.num_fields = (
@@ -51,30 +55,30 @@ class GridInputs(nn.Module):
         self.num_conditions = len(self.condition_mean)
 
     def normal(self, state_BCX: torch.Tensor) -> torch.Tensor:
-        """States (B, C, *sites) as (B, *sites, C), normalised."""
+        """Return the normalised states (B, *sites, C) of physical states (B, C, *sites)."""
         return (state_BCX.movedim(1, -1) - self.state_mean) / self.state_std
 
     def physical(self, state_BXC: torch.Tensor) -> torch.Tensor:
-        """The inverse of `normal`."""
+        """Return the physical states (B, C, *sites) of normalised states (B, *sites, C)."""
         return (state_BXC * self.state_std + self.state_mean).movedim(-1, 1)
 
-    def fields(self, state_BXC: torch.Tensor, coefficients_BKX: torch.Tensor) -> torch.Tensor:
-        """What the network sees at each site, (B, *sites, I), beside normalised states."""
-        fields = (coefficients_BKX.movedim(1, -1) - self.coefficient_mean) / self.coefficient_std
-        coordinates = self.coordinates.expand(len(fields), *self.coordinates.shape)
-        return torch.cat([state_BXC, fields, coordinates], dim=-1)
+    def fields(self, state_BXC: torch.Tensor, fields_BKX: torch.Tensor) -> torch.Tensor:
+        """Return the fields (B, *sites, I) of normalised states and physical coefficient fields."""
+        fields_BXK = (fields_BKX.movedim(1, -1) - self.coefficient_mean) / self.coefficient_std
+        coordinates_BXA = self.coordinates.expand(len(fields_BXK), *self.coordinates.shape)
+        return torch.cat([state_BXC, fields_BXK, coordinates_BXA], dim=-1)
 
     def conditions(self, parameters_BP: torch.Tensor, time_B: torch.Tensor) -> torch.Tensor:
-        """What the network sees of parameters and time, (B, Q)."""
-        raw = parameters_BP if self.autonomous else torch.cat([parameters_BP, time_B[:, None]], dim=-1)
-        return (raw - self.condition_mean) / self.condition_std
+        """Return the conditions (B, Q)."""
+        values = parameters_BP if self.autonomous else torch.cat([parameters_BP, time_B[:, None]], dim=-1)
+        return (values - self.condition_mean) / self.condition_std
 
 
 def _coordinates(problem: Problem) -> np.ndarray:
-    """The cell centres along each non-periodic axis, from -1 to 1 over the domain, (*sites, A)."""
+    """Return the cell centres along each non-periodic axis, from -1 to 1 over the domain, (*sites, A)."""
     centres = [(2 * np.arange(size) + 1) / size - 1 for size in problem.spec.shape]
     grids = np.meshgrid(*centres, indexing="ij")
-    walled = [
+    coordinates = [
         grid for grid, boundary in zip(grids, problem.spec.boundaries, strict=True) if boundary != "periodic"
     ]
-    return np.stack(walled, axis=-1) if walled else np.empty((*problem.spec.shape, 0))
+    return np.stack(coordinates, axis=-1) if coordinates else np.empty((*problem.spec.shape, 0))

@@ -1,1 +1,1 @@
-"""Network building blocks."""
+"""Building blocks of networks."""

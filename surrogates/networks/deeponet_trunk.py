@@ -1,4 +1,4 @@
-"""The trunk of an operator network: functions of place and time that all cases share.
+"""The trunk of an operator network: functions of space and time that all cases share.
 
 Shape letters: B batch, T times, C channels, J functions of time, F = C J; M stands for the modes of all axes,
 X for all sites.
@@ -27,22 +27,22 @@ _LAYERS = 2
 
 
 class Trunk(nn.Module):
-    """φ_jm(x, τ) = τ/(τ + Δt) g_j(τ) e_m1(x) e_m2(y) ..., with g a perceptron of the time.
+    """φ_jm(x, τ) = τ/(τ + Δt) g_j(τ) e_m1(x) e_m2(y) ..., with a perceptron g of the time.
 
-    The e_m are the modes of an axis that fit its ends: cos and sin of 2π m x/L for |m| < `modes` where it is
-    periodic, as many sin(π m x/L) between dirichlet walls, where they vanish, and as many cos(π m x/L)
-    between neumann walls, where their slopes do. φ vanishes at τ = 0. Modes have derivatives of any order in
-    space, and g has its first in time.
+    The modes e_m of an axis fulfil its boundary conditions. A periodic axis has cos and sin of 2π m x/L for
+    |m| < `modes`. Between dirichlet walls there are as many sin(π m x/L), which vanish at the walls. Between
+    neumann walls there are as many cos(π m x/L), which have zero slope at the walls. φ vanishes at τ = 0. The
+    modes have derivatives of any order in space, and g has its first derivative in time.
 
-    Data whose statistics are the same everywhere in a periodic box have exactly these modes as their
-    principal components: there, this is the trunk of the POD-DeepONet of Lu et al. 2022 (arXiv 2111.05512).
+    Data with the same statistics everywhere in a periodic box have exactly these modes as principal
+    components. The trunk is then that of the POD-DeepONet of Lu et al. 2022 (arXiv 2111.05512).
 
     Args:
-        problem: whose grid it is.
-        modes: one number an axis.
+        problem: the problem, for its grid and time step.
+        modes: modes per axis.
         functions: the number J of functions of time.
-        width: of the hidden layers of g.
-        horizon: the longest time τ that is asked for, s.
+        width: the width of the hidden layers of g.
+        horizon: the longest time τ, s.
 
     Raises:
         UserError: more modes than the cells of an axis resolve.
@@ -59,17 +59,17 @@ class Trunk(nn.Module):
             limit = most_modes(size, 1.0)
             if not 1 <= count <= limit:
                 raise UserError(
-                    f"surrogate.modes={count} on axis {problem.spec.axis_names[axis]}, whose {size} cells "
-                    f"resolve 1 to {limit}: choose fewer, or refine the grid"
+                    f"surrogate.modes={count} on axis {problem.spec.axis_names[axis]} is out of range. Its "
+                    f"{size} cells resolve 1 to {limit}. Type surrogate.modes={limit}, or refine the grid."
                 )
             waves, phases = _waves(problem.spec.boundaries[axis], count)
             angles = np.outer((np.arange(size) + 0.5) / size, waves) + phases
             waves = waves / length
-            modes_XM, slopes_XM = np.cos(angles), -waves * np.sin(angles)
+            modes_XM, derivatives_XM = np.cos(angles), -waves * np.sin(angles)
             constants = {
                 "waves": waves,
                 "modes": modes_XM,
-                "slopes": slopes_XM,
+                "derivatives": derivatives_XM,
                 "projection": modes_XM / np.square(modes_XM).sum(axis=0),
             }
             for name, values in constants.items():
@@ -77,18 +77,21 @@ class Trunk(nn.Module):
                 self.register_buffer(f"{name}_{axis}", tensor, persistent=False)
 
     def coefficients(self, fields_BXF: torch.Tensor) -> torch.Tensor:
-        """The amplitudes (B, F, *modes) of the modes in fields (B, *sites, F)."""
+        """Return the amplitudes (B, F, *modes) of the modes in fields (B, *sites, F)."""
         matrices = [self.get_buffer(f"projection_{axis}").T for axis in range(len(self.axes))]
-        return mapped(fields_BXF.movedim(-1, 1), matrices)
+        return apply_per_axis(fields_BXF.movedim(-1, 1), matrices)
 
-    def amplitudes(self, coefficients_BFM: torch.Tensor, later_BT: torch.Tensor) -> Jet:
-        """Those of the modes in the sums of all φ with coefficients (B, C J, *modes), at the times τ (B, T):
-        (B, T, C, *modes), with their derivative along `t`.
+    def amplitudes(self, coefficients_BFM: torch.Tensor, duration_BT: torch.Tensor) -> Jet:
+        """Return the amplitudes (B, T, C, *modes) of Σ_jm b_jm φ_jm, with their derivative along `t`.
+
+        Args:
+            coefficients_BFM: the coefficients b, (B, C J, *modes).
+            duration_BT: the times τ, s.
         """
-        later = taylor_mode.coordinate(later_BT, "t")
-        grown = later / (later + self.time_step)
-        inputs = taylor_mode.stack([2 / self.horizon * later - 1, 2 * grown - 1])
-        functions_BTJ = taylor_mode.stack([grown]) * self.functions.jet(inputs, Orders(("t",), ()))
+        duration = taylor_mode.coordinate(duration_BT, "t")
+        growth = duration / (duration + self.time_step)
+        inputs = taylor_mode.stack([2 / self.horizon * duration - 1, 2 * growth - 1])
+        functions_BTJ = taylor_mode.stack([growth]) * self.functions.jet(inputs, Orders(("t",), ()))
         size, times, num_functions = functions_BTJ.value.shape
         by_function = coefficients_BFM.view(size, -1, num_functions, *coefficients_BFM.shape[2:]).transpose(
             1, 2
@@ -98,33 +101,37 @@ class Trunk(nn.Module):
         return functions_BTJ.linear(lambda values: (values @ columns).view(size, times, channels, *modes))
 
     def field(self, amplitudes: Any, orders: tuple[int, ...] | None = None) -> Jet:
-        """The field (..., *sites) with the amplitudes (..., *modes) of the modes, or its derivative of
-        `orders` along the axes; with its own derivatives along them, and along `t` where the amplitudes have
-        theirs.
+        """Return the field (..., *sites) with the amplitudes (..., *modes), or one of its derivatives.
+
+        The field has derivatives along all axes, and along `t` if the amplitudes have one.
+
+        Args:
+            amplitudes: a jet or a tensor.
+            orders: the order of the derivative along each axis; None for the field itself.
         """
-        of_axes = (0,) * len(self.axes) if orders is None else orders
+        axis_orders = (0,) * len(self.axes) if orders is None else orders
 
         @functools.cache
         def along(axis: str) -> Any:
             if axis == "t":
-                slopes = taylor_mode.derivative(amplitudes, "t")
-                return self.field(slopes, of_axes)
+                rates = taylor_mode.derivative(amplitudes, "t")
+                return self.field(rates, axis_orders)
             return self.field(
                 amplitudes,
-                tuple(order + (axis == name) for order, name in zip(of_axes, self.axes, strict=True)),
+                tuple(order + (axis == name) for order, name in zip(axis_orders, self.axes, strict=True)),
             )
 
-        matrices = [self._modes(axis, order) for axis, order in enumerate(of_axes)]
-        return Jet(mapped(taylor_mode.value(amplitudes), matrices), along)
+        matrices = [self._modes(axis, order) for axis, order in enumerate(axis_orders)]
+        return Jet(apply_per_axis(taylor_mode.value(amplitudes), matrices), along)
 
     def _modes(self, axis: int, order: int) -> torch.Tensor:
-        """The derivative of an order of the modes of an axis at the cell centres, (sites, modes)."""
-        lowest = self.get_buffer(f"{'slopes' if order % 2 else 'modes'}_{axis}")
+        """Return a derivative of the modes of an axis at the cell centres, (sites, modes)."""
+        lowest = self.get_buffer(f"{'derivatives' if order % 2 else 'modes'}_{axis}")
         return lowest if order < 2 else lowest * (-self.get_buffer(f"waves_{axis}").square()) ** (order // 2)
 
 
 def _waves(boundary: str, modes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Wave numbers k and phases p of the modes cos(k s + p) over an axis of length 1."""
+    """Return wave numbers k and phases p of the modes cos(k s + p) over an axis of length 1."""
     count = np.arange(modes)
     if boundary == "periodic":
         waves = np.concatenate([count, count[1:]])
@@ -133,10 +140,10 @@ def _waves(boundary: str, modes: int) -> tuple[np.ndarray, np.ndarray]:
     return np.pi * half_waves, np.full(len(half_waves), -np.pi / 2 if boundary == "dirichlet" else 0.0)
 
 
-def mapped(values: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Each of the last axes of `values` multiplied by its matrix (new, old)."""
-    for place, matrix in enumerate(matrices):
-        axis = place - len(matrices)
+def apply_per_axis(values: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return `values` with each of its last axes multiplied by its matrix (new, old)."""
+    for index, matrix in enumerate(matrices):
+        axis = index - len(matrices)
         *outer, old = values.shape[: values.ndim + axis + 1]
         inner = values.shape[values.ndim + axis + 1 :]
         if not inner:

@@ -1,4 +1,4 @@
-"""Conditioning on scalars: every channel is scaled and shifted by functions of them."""
+"""Feature-wise linear modulation (FiLM): scalar conditions scale and shift every channel."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import nn
 
 
 class FiLM(nn.Module):
-    """y = (1 + γ(c)) x + β(c), with γ and β from one small perceptron; starts as the identity.
+    """y = (1 + γ(c)) x + β(c), with one small perceptron for γ and β; at first the identity.
 
-    Without conditions it stays the identity and has no weights.
+    Without conditions it is always the identity, and has no weights.
 
     Source: Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer", eq. 1.
     """
@@ -24,7 +24,7 @@ class FiLM(nn.Module):
             self.scale_and_shift = nn.Sequential(nn.Linear(num_conditions, width), nn.GELU(), last)
 
     def forward(self, hidden: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """`hidden` (*sites, B, width) and `conditions` (B, num_conditions) give (*sites, B, width)."""
+        """Return y (*sites, B, width) of x = `hidden` (*sites, B, width) and c = `conditions` (B, Q)."""
         if self.scale_and_shift is None:
             return hidden
         scale, shift = self.scale_and_shift(conditions).chunk(2, dim=-1)

@@ -1,7 +1,7 @@
-"""Fourier layers between a lifting and a projection: from fields on a grid to fields on the same grid.
+"""A network of Fourier layers: from fields on a grid to fields on the same grid.
 
-Shape letters: B batch, I inputs, Q conditions, W width; X stands for all sites. Inside, sites come first:
-see `spectral`.
+Shape letters: B batch, I inputs, Q conditions, W width; X stands for all sites. Hidden fields have sites
+first, see `spectral_convolution`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,22 @@ _PERIOD_BETWEEN_WALLS = 1.25
 
 
 class FourierNetwork(nn.Module):
-    """Fourier layers between a lifting and a projection that act on each cell alone.
+    """Fourier layers between a lifting and a projection, which act on each cell separately.
 
         h ← h + V gelu(FiLM(K h + W h, p)),    (K h)^(k) = R(k) ĥ(k) for |k| < modes
 
-    On an axis that is not periodic the Fourier basis has a period of 1.25 axes, so that its two ends
-    are apart, and is evaluated on the cells only. The weights do not depend on the number of cells. A
-    shift of all fields along a periodic axis shifts what comes out.
+    On an axis that is not periodic the Fourier basis has a period of 1.25 axes, which keeps the two ends
+    apart. It is evaluated on the cells alone. The weights do not depend on the number of cells. The network
+    is equivariant: a shift of all inputs along a periodic axis shifts the output.
+
+    Args:
+        problem: the problem, for its grid.
+        num_fields: the number I of input fields.
+        num_conditions: the number Q of scalar conditions.
+        num_out: the number of output fields.
+        width: channels of the hidden field.
+        modes: retained Fourier modes per axis, the constant one included.
+        layers: Fourier layers.
 
     Raises:
         UserError: more modes than the grid resolves.
@@ -55,8 +64,8 @@ class FourierNetwork(nn.Module):
         self.projection = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, num_out))
 
     def forward(self, fields_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """Fields (B, *sites, num_out) from those (B, *sites, num_fields) of each case."""
-        # Contiguous: else PyTorch takes another product, with other round-off, where no gradient is kept.
+        """Return fields (B, *sites, num_out) from fields (B, *sites, I) and conditions (B, Q)."""
+        # Without a contiguous tensor, PyTorch chooses another product with other rounding under no_grad.
         hidden_XBW = self.lifting(fields_BXI.movedim(0, -2).contiguous())
         for layer in self.layers:
             hidden_XBW = layer(hidden_XBW, conditions_BQ, self.fourier)
@@ -65,9 +74,9 @@ class FourierNetwork(nn.Module):
 
 
 class FourierLayer(nn.Module):
-    """h + V gelu(FiLM(K h + W h + b, p)): a non-local and a local linear map, and a non-linearity.
+    """h + V gelu(FiLM(K h + W h + b, p)): a non-local and a local linear map, and a nonlinearity.
 
-    V has no constant of its own: the next layer's b and the projection make up for any.
+    V has no bias, because the b of the next layer and the bias of the projection replace it.
     """
 
     def __init__(self, width: int, num_conditions: int, fourier: TruncatedFourier):
@@ -80,9 +89,9 @@ class FourierLayer(nn.Module):
     def forward(
         self, hidden_XBW: torch.Tensor, conditions_BQ: torch.Tensor, fourier: TruncatedFourier
     ) -> torch.Tensor:
-        """The next hidden field, (*sites, B, W)."""
+        """Return the next hidden field, (*sites, B, W)."""
         mixed = self.spectral(hidden_XBW, fourier, onto=self.local(hidden_XBW))
         active = nn.functional.gelu(self.film(mixed, conditions_BQ))
-        # One product that adds: h + V a.
+        # One fused product and sum: h + V a.
         next_hidden = torch.addmm(hidden_XBW.flatten(0, -2), active.flatten(0, -2), self.out.weight.T)
         return next_hidden.view_as(hidden_XBW)

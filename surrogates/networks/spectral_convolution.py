@@ -1,10 +1,10 @@
 """Convolution with a learned, band-limited kernel, by a truncated Fourier transform.
 
-The transform is a product with a small real matrix along each axis: only the kept modes are computed,
-and real matrix products are what processors do best. Sites come first, batch and channels last, so that
-each axis is one product over all that lies behind it, and nothing is ever transposed.
+The transform is a product with a small real matrix along each axis. It computes the retained modes alone, by
+real matrix products, the fastest operation of processors. Sites come first, batch and channels last: each
+axis is one product over all axes after it, and no tensor is transposed.
 
-Shape letters: B batch, C channels, M kept modes over all axes; 2 is the real and the imaginary part.
+Shape letters: B batch, C channels, M retained modes over all axes; 2 is the real and the imaginary part.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ from simsurrogate.errors import UserError
 
 
 class TruncatedFourier(nn.Module):
-    """The lowest Fourier modes of a real field on cell centres, and back.
+    """The Fourier transform of a real field on cell centres, truncated to its lowest modes, and its inverse.
 
         û(k) = 1/N Σ_x u(x) e^{-2πi k·x/P},    u(x) = Σ_k û(k) e^{2πi k·x/P}
 
-    over |k| < `modes` on each axis, with half of the first axis's modes, as the field is real. Lengths
-    are in units of the axis. A `period` P of 1 is the transform of a periodic axis. A longer one is
-    that of the field followed by zeros, evaluated on the cells alone: no padded array is ever made.
+    over |k| < `modes` on each axis, with half of the first axis's modes, because the field is real. Lengths
+    are in units of the axis. A `period` P of 1 is the transform of a periodic axis. A longer period is the
+    transform of the field padded with zeros, evaluated on the cells alone, without a padded array.
+
+    Args:
+        sites: cells per axis.
+        periods: the period P of each axis.
+        modes: retained modes per axis, the constant one included.
 
     Raises:
         UserError: more modes than the cells of an axis resolve.
@@ -39,8 +44,8 @@ class TruncatedFourier(nn.Module):
             limit = most_modes(size, period)
             if not 1 <= count <= limit:
                 raise UserError(
-                    f"modes={count} on axis {axis}, whose {size} cells resolve 1 to {limit}: "
-                    f"set surrogate.modes to {limit} or less, or refine the grid"
+                    f"modes={count} on axis {axis} is out of range. Its {size} cells resolve 1 to {limit}. "
+                    f"Type surrogate.modes={limit}, or refine the grid."
                 )
             to_modes, to_cells = _matrices(size, period, count, is_first=axis == 0)
             for name, matrix in (("to_modes", to_modes), ("to_cells", to_cells)):
@@ -48,32 +53,32 @@ class TruncatedFourier(nn.Module):
                 self.register_buffer(f"{name}_{axis}", tensor, persistent=False)
 
     def analyse(self, field: torch.Tensor) -> torch.Tensor:
-        """The coefficients (M, 2, B, C) of a field (*sites, B, C)."""
+        """Return the coefficients (M, 2, B, C) of a field (*sites, B, C)."""
         batch, channels = field.shape[-2:]
         modes = self.get_buffer("to_modes_0") @ field.reshape(self.sites[0], -1)
-        kept = len(modes) // 2
+        num_modes = len(modes) // 2
         for axis in range(1, len(self.sites)):
             matrix = self.get_buffer(f"to_modes_{axis}")
-            modes = matrix @ modes.view(kept, 2 * self.sites[axis], -1)
-            kept *= len(matrix) // 2
-        return modes.view(kept, 2, batch, channels)
+            modes = matrix @ modes.view(num_modes, 2 * self.sites[axis], -1)
+            num_modes *= len(matrix) // 2
+        return modes.view(num_modes, 2, batch, channels)
 
     def synthesise(self, coefficients: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
-        """The field (*sites, B, C) that has the coefficients (M, 2, B, C), added to `onto`."""
-        kept = len(coefficients)
+        """Return the sum of `onto` (*sites, B, C) and the field with the coefficients (M, 2, B, C)."""
+        num_modes = len(coefficients)
         field = coefficients
         for axis in reversed(range(1, len(self.sites))):
             matrix = self.get_buffer(f"to_cells_{axis}")
-            kept //= matrix.shape[1] // 2
-            field = matrix @ field.reshape(kept, matrix.shape[1], -1)
-        field = field.reshape(2 * kept, -1)
+            num_modes //= matrix.shape[1] // 2
+            field = matrix @ field.reshape(num_modes, matrix.shape[1], -1)
+        field = field.reshape(2 * num_modes, -1)
         return torch.addmm(onto.reshape(self.sites[0], -1), self.get_buffer("to_cells_0"), field).view(
             onto.shape
         )
 
 
 class SpectralConvolution(nn.Module):
-    """v̂(k) = û(k) W(k) with one complex matrix W(k) a mode, kept as real and imaginary part.
+    """v̂(k) = û(k) W(k), with one complex matrix W(k) per mode, stored as real and imaginary part.
 
     Source: Li et al. 2021, "Fourier Neural Operator for Parametric PDEs", eq. 5.
     """
@@ -83,11 +88,11 @@ class SpectralConvolution(nn.Module):
     def __init__(self, width: int, fourier: TruncatedFourier):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(fourier.num_modes, width, 2, width) * (2 * width) ** -0.5)
-        # With both parts exchanged: multiplication by i.
+        # Multiplication by i exchanges the real and the imaginary part, with these signs.
         self.register_buffer("turn", torch.tensor([[[-1.0]], [[1.0]]]), persistent=False)
 
     def forward(self, field: torch.Tensor, fourier: TruncatedFourier, onto: torch.Tensor) -> torch.Tensor:
-        """The convolution of a field (*sites, B, C), added to `onto` of the same shape."""
+        """Return the sum of `onto` and the convolution of `field`, both (*sites, B, C)."""
         modes = fourier.analyse(field)
         count, _, batch, channels = modes.shape
         products = modes.view(count, 2 * batch, channels) @ self.weight.flatten(2)
@@ -96,15 +101,15 @@ class SpectralConvolution(nn.Module):
 
 
 def most_modes(size: int, period: float) -> int:
-    """How many modes, the constant one included, `size` cells resolve: all below the Nyquist mode."""
+    """Return how many modes, the constant one included, `size` cells resolve: all below the Nyquist mode."""
     return int(np.ceil(size * period / 2))
 
 
 def _matrices(size: int, period: float, modes: int, is_first: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The transform of one axis and its inverse as real matrices over (part, cell) and (mode, part).
+    """Return the transform of one axis and its inverse as real matrices over (part, cell) and (mode, part).
 
-    The first axis starts from real cells and keeps k >= 0; the others turn complex cells into modes of
-    both signs.
+    The first axis transforms real cells to modes k >= 0. The others transform complex cells to modes of both
+    signs.
     """
     wave_numbers = np.arange(modes) if is_first else np.arange(1 - modes, modes)
     centres = (np.arange(size) + 0.5) / size
@@ -112,10 +117,10 @@ def _matrices(size: int, period: float, modes: int, is_first: bool) -> tuple[np.
     cosine, sine = np.cos(angle), np.sin(angle)
     num_cells = size * period
     if is_first:
-        # A real field holds each mode twice, as k and as -k, except the constant one.
-        twice = np.where(wave_numbers == 0, 1.0, 2.0)[:, None, None]
+        # A real field has each mode twice, as k and as -k, except the constant mode.
+        multiplicity = np.where(wave_numbers == 0, 1.0, 2.0)[:, None, None]
         parts = np.stack([cosine, -sine], axis=1)
-        return parts.reshape(2 * modes, size) / num_cells, (twice * parts).reshape(2 * modes, size).T
+        return parts.reshape(2 * modes, size) / num_cells, (multiplicity * parts).reshape(2 * modes, size).T
     forward = np.stack([np.stack([cosine, sine], axis=1), np.stack([-sine, cosine], axis=1)], axis=1)
-    square = (2 * len(wave_numbers), 2 * size)
-    return forward.reshape(square) / num_cells, forward.reshape(square).T
+    shape = (2 * len(wave_numbers), 2 * size)
+    return forward.reshape(shape) / num_cells, forward.reshape(shape).T

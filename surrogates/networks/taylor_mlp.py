@@ -1,7 +1,7 @@
-"""The perceptron that jets pass through.
+"""A multilayer perceptron that carries derivatives of its outputs (Taylor mode).
 
-Shape letters: D axes of pure second derivatives, P derivatives that are taken together, I inputs, O outputs;
-X stands for all points.
+Shape letters: D axes of pure second derivatives, P derivatives carried as one weighted sum, I inputs,
+O outputs; X stands for all points.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from surrogates.networks.taylor_mode import Jet, Orders, derivative, known, valu
 
 
 class Perceptron(nn.Module):
-    """Layers of tanh, with first and second derivatives carried through them beside the values.
+    """Layers of tanh that carry first and second derivatives together with the values.
 
         h = tanh(z),    h_a = (1 - h²) z_a,    h_aa = (1 - h²) (z_aa - 2 h z_a²)
 
-    A linear layer maps each of them by the same matrix, so that a derivative costs what a value costs, and
-    training on a residual one backward pass. Weights start as Glorot & Bengio 2010 draw them (normally).
+    A linear layer maps values and derivatives by the same matrix. A derivative therefore costs as much as a
+    value, and training on a residual takes one backward pass. The initial weights are those of Glorot &
+    Bengio 2010, normally distributed.
 
     Source: the recursion is Taylor mode of order two; Griewank & Walther 2008, "Evaluating Derivatives",
     chapter 13.
@@ -38,136 +39,137 @@ class Perceptron(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, inputs_XI: torch.Tensor) -> torch.Tensor:
-        """The values (*X, O) of inputs (*X, I)."""
+        """Return the outputs (*X, O) of inputs (*X, I)."""
         *hidden, last = self.layers
         values = inputs_XI
         for layer in hidden:
             values = _tanh(layer(values))
-        found: torch.Tensor = last(values)
-        return found
+        outputs_XO: torch.Tensor = last(values)
+        return outputs_XO
 
     def jet(self, inputs: Jet, orders: Orders, weights_XP: torch.Tensor | None = None) -> Jet:
-        """The values (*X, O) and the derivatives of `orders`, of inputs (*X, I) with theirs.
+        """Return the outputs (*X, O), with the derivatives of `orders`.
 
-        Of derivatives that `orders` takes together, the first is their sum with `weights_XP`, and the others
-        are 0.
+        Args:
+            inputs: the inputs (*X, I), with the same derivatives.
+            orders: the derivatives to carry.
+            weights_XP: the weights of the derivatives in `orders.together`. In the result, the first of these
+                derivatives is the weighted sum, and the others are 0.
         """
-        first = [axis for axis in orders.first if (axis,) not in orders.together]
-        slopes = [_along(inputs, (axis,)) for axis in first]
+        axes = [axis for axis in orders.first if (axis,) not in orders.together]
+        first = [_along(inputs, (axis,)) for axis in axes]
         if weights_XP is None:
             curvature_DX1 = None
             names: tuple[tuple[str, ...], ...] = tuple((axis, axis) for axis in orders.second)
-            bends = [_along(inputs, path) for path in names]
+            second = [_along(inputs, path) for path in names]
         else:
             weights = dict(zip(orders.together, weights_XP[..., None].unbind(-2), strict=True))
             names = orders.together[:1]
-            bends = [torch.stack([weight * _along(inputs, path) for path, weight in weights.items()]).sum(0)]
-            curved = [weights[axis, axis] for axis in orders.second]
-            curvature_DX1 = torch.stack(curved) if curved else inputs.value.new_empty(0)
-        values, *found = self._carried(inputs.value, slopes, bends, curvature_DX1)
+            second = [torch.stack([weight * _along(inputs, path) for path, weight in weights.items()]).sum(0)]
+            curvatures = [weights[axis, axis] for axis in orders.second]
+            curvature_DX1 = torch.stack(curvatures) if curvatures else inputs.value.new_empty(0)
+        values, *carried = self._carried(inputs.value, first, second, curvature_DX1)
         derivatives: dict[tuple[str, ...], Any] = {(): values, **dict.fromkeys(orders.together, 0.0)}
-        paths = [*((axis,) for axis in first), *names]
-        return known(derivatives | dict(zip(paths, found, strict=True)))
+        paths = [*((axis,) for axis in axes), *names]
+        return known(derivatives | dict(zip(paths, carried, strict=True)))
 
     def _carried(
         self,
         values_XI: torch.Tensor,
-        slopes: list[torch.Tensor],
-        bends: list[torch.Tensor],
+        first: list[torch.Tensor],
+        second: list[torch.Tensor],
         curvature_DX1: torch.Tensor | None,
     ) -> list[torch.Tensor]:
-        """What becomes of the values, of first derivatives and of second ones or their sum, each (*X, O)."""
+        """Return the values, the first derivatives and the second ones (or their sum) of the outputs."""
         *hidden, last = self.layers
-        streams = [values_XI, *slopes, *bends]
+        channels = [values_XI, *first, *second]
         for layer in hidden:
-            streams = list(
-                _Tanh.apply(curvature_DX1, len(slopes), *_mapped(streams, layer))  # type: ignore[no-untyped-call]
+            channels = list(
+                _Tanh.apply(curvature_DX1, len(first), *_mapped(channels, layer))  # type: ignore[no-untyped-call]
             )
-        return _mapped(streams, last)
+        return _mapped(channels, last)
 
 
 class _Tanh(torch.autograd.Function):
-    """tanh of z, and what becomes of its first derivatives z_a and its second ones, or their sum, z_k:
+    """tanh of values z, with first derivatives z_a and second derivatives, or a sum of these, z_k:
 
         h = tanh(z),    s = 1 - h²,    h_a = s z_a,    h_k = s (z_k - 2 h q_k),    q_k = Σ_a c_ka z_a²
 
-    where the curvature c is 1 for the second derivative along a, and the weight of that one in a sum. Its
-    own gradient is written out, as it needs but h and what is on the right:
+    The curvature c is 1 for the second derivative along a; in a sum of derivatives it is the weight of that
+    derivative. The gradient is written by hand, because it needs h and the inputs alone:
 
         ∂z   = s (g - 2 h (Σ g_a z_a + Σ g_k z_k)) - s (2 - 6 h²) Σ g_k q_k
         ∂z_a = s g_a - 4 h s Σ_k g_k c_ka z_a
         ∂z_k = s g_k
 
-    Streams are tensors of their own, of one size: so each is still in the cache for its next use.
+    Each derivative is a separate tensor of the size of z, which stays in the cache until its next use.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(
-        curvature_DX1: torch.Tensor | None, num_first: int, z: torch.Tensor, *streams: torch.Tensor
+        curvature_DX1: torch.Tensor | None, num_first: int, z: torch.Tensor, *derivatives: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         h = _tanh(z)
-        slope = 1 - h * h
-        first = [slope * z_a for z_a in streams[:num_first]]
-        bends = []
-        for number, z_k in enumerate(streams[num_first:]):
-            bent = z_k
-            for _, z_a, c_z in _curved(curvature_DX1, number, streams):
-                bent = torch.addcmul(bent, h, c_z * z_a, value=-2)
-            bends.append(slope * bent)
-        return (h, *first, *bends)
+        s = 1 - h * h
+        first = [s * z_a for z_a in derivatives[:num_first]]
+        second = []
+        for index, z_k in enumerate(derivatives[num_first:]):
+            inner = z_k
+            for _, z_a, c_z in _squared_terms(curvature_DX1, index, derivatives):
+                inner = torch.addcmul(inner, h, c_z * z_a, value=-2)
+            second.append(s * inner)
+        return (h, *first, *second)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
-        curvature_DX1, ctx.num_first, _, *streams = inputs
-        ctx.save_for_backward(curvature_DX1, output[0], *streams)
+        curvature_DX1, ctx.num_first, _, *derivatives = inputs
+        ctx.save_for_backward(curvature_DX1, output[0], *derivatives)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        curvature_DX1, h, *streams = ctx.saved_tensors
+        curvature_DX1, h, *derivatives = ctx.saved_tensors
         square = h * h
-        slope = 1 - square
-        before = [slope * gradient for gradient in gradients[1:]]
-        straight = gradients[0]
-        for gradient, z in zip(gradients[1:], streams, strict=True):
-            straight = torch.addcmul(straight, h, gradient * z, value=-2)
-        back = slope * straight
-        for number, bent in enumerate(before[ctx.num_first :]):
-            h_bent, outer = h * bent, (6 * square - 2) * bent
-            for place, z_a, c_z in _curved(curvature_DX1, number, streams):
-                before[place] = torch.addcmul(before[place], h_bent, c_z, value=-4)
-                back = torch.addcmul(back, outer, c_z * z_a)
-        return None, None, back, *before
+        s = 1 - square
+        of_derivatives = [s * gradient for gradient in gradients[1:]]
+        inner = gradients[0]
+        for gradient, z in zip(gradients[1:], derivatives, strict=True):
+            inner = torch.addcmul(inner, h, gradient * z, value=-2)
+        of_z = s * inner
+        for index, s_g in enumerate(of_derivatives[ctx.num_first :]):
+            h_s_g, outer = h * s_g, (6 * square - 2) * s_g
+            for a, z_a, c_z in _squared_terms(curvature_DX1, index, derivatives):
+                of_derivatives[a] = torch.addcmul(of_derivatives[a], h_s_g, c_z, value=-4)
+                of_z = torch.addcmul(of_z, outer, c_z * z_a)
+        return None, None, of_z, *of_derivatives
 
 
-def _curved(
-    curvature_DX1: torch.Tensor | None, number: int, streams: Sequence[torch.Tensor]
+def _squared_terms(
+    curvature_DX1: torch.Tensor | None, index: int, derivatives: Sequence[torch.Tensor]
 ) -> list[tuple[int, torch.Tensor, torch.Tensor]]:
-    """For each first derivative whose square enters the second one `number`: its place, it, and it times its
-    curvature.
-    """
+    """Return the terms (a, z_a, c_ka z_a) of the sum q_k of the second derivative k = `index`."""
     if curvature_DX1 is None:
-        return [(number, streams[number], streams[number])]
-    weighted = zip(curvature_DX1, streams, strict=False)
-    return [(place, z_a, c * z_a) for place, (c, z_a) in enumerate(weighted)]
+        return [(index, derivatives[index], derivatives[index])]
+    weighted = zip(curvature_DX1, derivatives, strict=False)
+    return [(a, z_a, c * z_a) for a, (c, z_a) in enumerate(weighted)]
 
 
 def _tanh(values: torch.Tensor) -> torch.Tensor:
-    """tanh; by the logistic function, which takes a quarter of the time on processors."""
+    """Return tanh, by the logistic function, which takes a quarter of the time on processors."""
     return 2 * torch.sigmoid(2 * values) - 1
 
 
-def _mapped(streams: list[torch.Tensor], layer: nn.Module) -> list[torch.Tensor]:
-    """What a linear layer makes of values and of derivatives, which its bias does not change."""
-    values, *derivatives = streams
+def _mapped(channels: list[torch.Tensor], layer: nn.Module) -> list[torch.Tensor]:
+    """Return a linear layer of values and derivatives; its bias changes the values alone."""
+    values, *derivatives = channels
     assert isinstance(layer, nn.Linear)
-    return [layer(values), *(nn.functional.linear(each, layer.weight) for each in derivatives)]
+    return [layer(values), *(nn.functional.linear(tensor, layer.weight) for tensor in derivatives)]
 
 
 def _along(inputs: Jet, path: tuple[str, ...]) -> torch.Tensor:
-    """A derivative of the inputs, in their shape even where it is a number."""
-    found: Any = inputs
+    """Return a derivative of the inputs in their shape, also if the derivative is a number."""
+    result: Any = inputs
     for axis in path:
-        found = derivative(found, axis)
-    return torch.as_tensor(value(found)).to(inputs.value).expand(inputs.value.shape)
+        result = derivative(result, axis)
+    return torch.as_tensor(value(result)).to(inputs.value).expand(inputs.value.shape)

@@ -1,9 +1,9 @@
-"""Values that know their derivatives: forward-mode Taylor arithmetic along named axes.
+"""Forward-mode Taylor arithmetic along named axes (Taylor mode): tensors with their derivatives, called jets.
 
 A solver's `residual` is plain arithmetic over a `derivative` that the caller supplies. On jets, with the
-`derivative` below, it computes the residual of a network without a second pass through it: the network gives
-the derivatives that the equation needs beside its values, and sums, products and powers follow the rules of
-calculus. A derivative is computed when it is asked for, and never otherwise.
+`derivative` of this module, it computes the residual of a network without a second pass through the network:
+the network returns the derivatives that the equation needs together with its values, and sums, products and
+powers follow the rules of calculus. A derivative is computed on demand.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import torch
 
 
 class UnknownDerivativeError(ArithmeticError):
-    """A derivative was asked for that a jet does not carry."""
+    """A derivative that a jet does not carry."""
 
 
 class Jet:
-    """A tensor `value` and its derivatives: `along(axis)` is that along a named axis, itself a jet.
+    """A tensor `value` and its derivatives: `along(axis)` is the derivative along a named axis, itself a jet.
 
     Jets add, subtract, multiply and divide with jets, tensors and numbers, and can be raised to a number's
-    power, indexed and summed. Tensors and numbers count as constant along every axis; a derivative that
-    vanishes everywhere is the number 0.0, and costs nothing.
+    power, indexed and summed. Tensors and numbers are constant along every axis. A derivative that vanishes
+    everywhere is the number 0.0, at no cost.
     """
 
-    # A numpy array or number on the left lets the jet on the right do the arithmetic.
+    # With None, a numpy array or number on the left leaves the operator to the jet on the right.
     __array_ufunc__ = None
 
     def __init__(self, value: torch.Tensor, along: Callable[[str], Any]):
@@ -36,7 +36,7 @@ class Jet:
         self.along = along
 
     def linear(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Jet:
-        """A function that is linear in all values at once, such as an index, a sum, or a matrix product."""
+        """Return a function of the jet that is linear in all values: an index, a sum, a matrix product."""
         return Jet(function(self.value), lambda axis: _linear(derivative(self, axis), function))
 
     def __add__(self, other: Any) -> Jet:
@@ -57,8 +57,8 @@ class Jet:
 
     def __mul__(self, other: Any) -> Jet:
         def along(axis: str) -> Any:
-            one = _product(derivative(self, axis), other)
-            return _sum(one, _product(self, derivative(other, axis)))
+            left = _product(derivative(self, axis), other)
+            return _sum(left, _product(self, derivative(other, axis)))
 
         return Jet(self.value * value(other), along)
 
@@ -72,8 +72,8 @@ class Jet:
 
     def __pow__(self, exponent: float) -> Jet:
         def along(axis: str) -> Any:
-            slope = exponent if exponent == 1 else exponent * self ** (exponent - 1)
-            return _product(slope, derivative(self, axis))
+            outer = exponent if exponent == 1 else exponent * self ** (exponent - 1)
+            return _product(outer, derivative(self, axis))
 
         return Jet(self.value**exponent, along)
 
@@ -81,7 +81,7 @@ class Jet:
         return self.linear(lambda values: values[index])
 
     def sum(self, axis: int) -> Jet:
-        """The sum over an axis of the tensors."""
+        """Return the sum over an axis of the tensors."""
         return self.linear(lambda values: values.sum(axis))
 
     def __eq__(self, other: object) -> torch.Tensor:  # type: ignore[override]
@@ -97,63 +97,66 @@ class Jet:
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Lets a tensor on the left of an operator hand it to the jet on the right."""
+        """Leave an operator with a tensor on the left to the jet on the right."""
         return NotImplemented
 
 
 def derivative(values: Any, axis: str) -> Any:
-    """The derivative along an axis: that of a jet, and 0 of what is constant.
+    """Return the derivative along an axis: 0.0 for everything except jets.
 
     Raises:
-        UnknownDerivativeError: the jet does not carry it.
+        UnknownDerivativeError: the jet does not carry the derivative.
     """
     return values.along(axis) if isinstance(values, Jet) else 0.0
 
 
 def value(values: Any) -> Any:
-    """The value of a jet; anything else stands for itself."""
+    """Return the value of a jet, and every other argument unchanged."""
     return values.value if isinstance(values, Jet) else values
 
 
 def coordinate(values: torch.Tensor, axis: str) -> Jet:
-    """The coordinate along an axis as a jet: its derivative along this axis is 1."""
+    """Return the coordinate along an axis as a jet, with the derivative 1 along this axis."""
     return Jet(values, lambda along: torch.ones_like(values) if along == axis else 0.0)
 
 
 def sin(angle: Jet) -> Jet:
-    """The sine."""
+    """Return the sine of a jet."""
     return Jet(angle.value.sin(), lambda axis: _product(derivative(angle, axis), cos(angle)))
 
 
 def cos(angle: Jet) -> Jet:
-    """The cosine."""
+    """Return the cosine of a jet."""
     return Jet(angle.value.cos(), lambda axis: _product(-derivative(angle, axis), sin(angle)))
 
 
 def stack(parts: Sequence[Any]) -> Jet:
-    """Jets and tensors, one of them a jet at least, along a new last axis of the tensors."""
+    """Return jets and tensors, at least one of them a jet, stacked along a new last axis."""
     shape = np.broadcast_shapes(*(tuple(value(part).shape) for part in parts))
 
-    def joined(pieces: Sequence[Any]) -> torch.Tensor:
-        return torch.stack([value(piece).expand(shape) for piece in pieces], dim=-1)
+    def stacked(values: Sequence[Any]) -> torch.Tensor:
+        return torch.stack([value(part).expand(shape) for part in values], dim=-1)
 
     def along(axis: str) -> Any:
-        slopes = [derivative(part, axis) for part in parts]
-        if all(_is_zero(slope) for slope in slopes):
+        derivatives = [derivative(part, axis) for part in parts]
+        if all(_is_zero(part) for part in derivatives):
             return 0.0
-        zero = joined(parts)[..., 0] * 0
-        whole = [
-            zero if _is_zero(slope) else _linear(slope, lambda each: each.expand(shape)) for slope in slopes
+        zero = stacked(parts)[..., 0] * 0
+        expanded = [
+            zero if _is_zero(part) else _linear(part, lambda values: values.expand(shape))
+            for part in derivatives
         ]
-        return stack(whole) if any(isinstance(slope, Jet) for slope in whole) else joined(whole)
+        return stack(expanded) if any(isinstance(part, Jet) for part in expanded) else stacked(expanded)
 
-    return Jet(joined(parts), along)
+    return Jet(stacked(parts), along)
 
 
 def known(derivatives: Mapping[tuple[str, ...], Any], path: tuple[str, ...] = ()) -> Jet:
-    """A jet of what was computed: `derivatives` maps the axes along which was differentiated, in the order
-    of the alphabet, to tensors, or to 0.0; `()` to the value itself. `path` is the derivative that the jet
-    stands for.
+    """Return a jet of derivatives that are already computed.
+
+    Args:
+        derivatives: tensors, or 0.0, by the axes of differentiation in alphabetical order; `()` is the value.
+        path: the axes of the derivative that the jet stands for.
     """
 
     def along(axis: str) -> Any:
@@ -161,7 +164,7 @@ def known(derivatives: Mapping[tuple[str, ...], Any], path: tuple[str, ...] = ()
         if longer not in derivatives:
             carried = ", ".join("_".join(key) for key in derivatives if key)
             raise UnknownDerivativeError(
-                f"the derivative along {' and '.join(longer)} is not carried; those along {carried} are"
+                f"The jet has derivatives along {carried}, and none along {' and '.join(longer)}."
             )
         return 0.0 if _is_zero(derivatives[longer]) else known(derivatives, longer)
 
@@ -170,9 +173,12 @@ def known(derivatives: Mapping[tuple[str, ...], Any], path: tuple[str, ...] = ()
 
 @dataclass(frozen=True)
 class Orders:
-    """Derivatives that a network carries: along the axes `first`, and twice along those of `second`, which
-    are the first ones of `first`. Those of `together`, if any, are carried as one weighted sum (see
-    `surrogates.physics.forward_laplacian`).
+    """The derivatives that a network carries.
+
+    Attributes:
+        first: the axes of first derivatives, those in `second` at the front.
+        second: the axes of pure second derivatives.
+        together: the derivatives carried as one weighted sum, see `surrogates.physics.forward_laplacian`.
     """
 
     first: tuple[str, ...]
@@ -181,48 +187,49 @@ class Orders:
 
 
 def orders(residual: Callable[[dict[str, Any]], object], fields: Mapping[str, torch.Tensor]) -> Orders | None:
-    """What an equation asks of its fields; None where that is more than first and pure second derivatives.
+    """Return the derivatives of the fields that an equation uses.
 
-    `residual` is called once with jets of `fields`, whose values do not matter.
+    Returns None for mixed derivatives and derivatives above the second. `residual` is called once with jets
+    of `fields`; the values of the fields do not matter.
     """
-    asked: set[tuple[str, ...]] = set()
+    used: set[tuple[str, ...]] = set()
 
-    def watched(values: torch.Tensor, path: tuple[str, ...] = ()) -> Jet:
+    def recorded(values: torch.Tensor, path: tuple[str, ...] = ()) -> Jet:
         def along(axis: str) -> Jet:
             longer = tuple(sorted((*path, axis)))
-            asked.add(longer)
-            return watched(values, longer)
+            used.add(longer)
+            return recorded(values, longer)
 
         return Jet(values, along)
 
-    residual({name: watched(values) for name, values in fields.items()})
-    if any(len(path) > 2 or len(set(path)) > 1 for path in asked):
+    residual({name: recorded(values) for name, values in fields.items()})
+    if any(len(path) > 2 or len(set(path)) > 1 for path in used):
         return None
-    second = tuple(sorted({path[0] for path in asked if len(path) == 2}))
-    return Orders((*second, *sorted({path[0] for path in asked} - set(second))), second)
+    second = tuple(sorted({path[0] for path in used if len(path) == 2}))
+    return Orders((*second, *sorted({path[0] for path in used} - set(second))), second)
 
 
 def _is_zero(values: Any) -> bool:
     return isinstance(values, float) and values == 0
 
 
-# torch.compile traces no operator between a jet and a tensor, but calls of the jet's methods.
+# torch.compile cannot trace an operator between a jet and a tensor. It can trace calls of the jet's methods.
 
 
-def _sum(one: Any, other: Any) -> Any:
-    if _is_zero(one) or _is_zero(other):
-        return other if _is_zero(one) else one
-    if isinstance(one, Jet):
-        return one.__add__(other)
-    return other.__add__(one) if isinstance(other, Jet) else one + other
+def _sum(left: Any, right: Any) -> Any:
+    if _is_zero(left) or _is_zero(right):
+        return right if _is_zero(left) else left
+    if isinstance(left, Jet):
+        return left.__add__(right)
+    return right.__add__(left) if isinstance(right, Jet) else left + right
 
 
-def _product(one: Any, other: Any) -> Any:
-    if _is_zero(one) or _is_zero(other):
+def _product(left: Any, right: Any) -> Any:
+    if _is_zero(left) or _is_zero(right):
         return 0.0
-    if isinstance(one, Jet):
-        return one.__mul__(other)
-    return other.__mul__(one) if isinstance(other, Jet) else one * other
+    if isinstance(left, Jet):
+        return left.__mul__(right)
+    return right.__mul__(left) if isinstance(right, Jet) else left * right
 
 
 def _linear(values: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:

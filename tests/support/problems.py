@@ -1,4 +1,4 @@
-"""Small problems and batches for every surrogate, without a data set."""
+"""Small problems and batches for tests of surrogates, without a data set."""
 
 from __future__ import annotations
 
@@ -16,16 +16,13 @@ from surrogates.contract import Batch, Problem, Statistics, surrogate_class
 
 SITES = {1: (20,), 2: (20, 17), 3: (17, 16, 18)}
 BOUNDARIES = ("periodic", "dirichlet", "neumann")
-#: Options that make a surrogate as small as these problems; one that is not named keeps its YAML's.
-SMALLER = {
-    "fno": {"width": 12, "modes": 8},
-    "unet": {"width": 8},
-    "mlp": {"width": 24, "horizon_steps": 2},
-    "hamiltonian": {"substeps": 2},
-    "deeponet": {"width": 12, "modes": 7, "layers": 2, "horizon_steps": 2},
-    "pinn": {"width": 12, "layers": 2, "points": 8, "candidates": 2, "causality": 1.0, "data_weight": 1.0},
-    "pi_deeponet": {"width": 12, "modes": 7, "layers": 2, "horizon_steps": 2},
-}
+
+#: The largest integer among the options of a surrogate in tests, see `options`.
+LARGEST_OPTION = 8
+#: The steps of the windows that `batch` returns by default.
+NUM_STEPS = 2
+#: Options that turn on features that are off in the YAML. No surrogate needs an entry.
+FEATURES = {"pinn": {"candidates": 2, "causality": 1.0}}
 
 
 def problem(
@@ -38,9 +35,9 @@ def problem(
     boundary_values: tuple[tuple[float, float], ...] = ((0.0, 0.0),) * 3,
     **changes: Any,
 ) -> Problem:
-    """Two fields that diffuse, one coefficient field, one parameter, units far from 1.
+    """Return a problem of two diffusing fields, one coefficient field and one parameter, in units far from 1.
 
-    `changes` go to the problem or to its spec.
+    `changes` are attributes of the problem or of its spec.
     """
     axes = tuple(
         Axis(name, "m", size, 0.0, length, kind, values)
@@ -70,7 +67,7 @@ def problem(
     )
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
-        """u_t - rate power conductivity Lap u of each field."""
+        """Return u_t - rate power conductivity Lap u of each field."""
         speed = parameters["power"] * fields["conductivity"]
         equations = {}
         for name, rate in {"temperature": 0.01, "pressure": 0.02}.items():
@@ -84,17 +81,16 @@ def problem(
 
 
 def changed(problem: Problem, **changes: Any) -> Problem:
-    """The problem with other attributes, its own or those of its spec."""
-    own = {field.name for field in dataclasses.fields(Problem)}
-    spec = dataclasses.replace(
-        problem.spec, **{name: value for name, value in changes.items() if name not in own}
-    )
-    mine = {name: value for name, value in changes.items() if name in own}
-    return dataclasses.replace(problem, **({"spec": spec} | mine))
+    """Return the problem with other attributes, of the problem or of its spec."""
+    names = {field.name for field in dataclasses.fields(Problem)}
+    spec_changes = {name: value for name, value in changes.items() if name not in names}
+    problem_changes = {name: value for name, value in changes.items() if name in names}
+    spec = dataclasses.replace(problem.spec, **spec_changes)
+    return dataclasses.replace(problem, **({"spec": spec} | problem_changes))
 
 
 def parametric(shape: tuple[int, ...], boundaries: tuple[Boundary, ...], **changes: Any) -> Problem:
-    """A parametric problem whose initial fields are constant."""
+    """Return a parametric problem with constant initial fields."""
 
     def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
         names = (*plain.spec.channels, *plain.spec.coefficient_channels)
@@ -105,7 +101,7 @@ def parametric(shape: tuple[int, ...], boundaries: tuple[Boundary, ...], **chang
 
 
 def flow(shape: tuple[int, ...]) -> Problem:
-    """A density and a velocity without divergence in a periodic box, whose means stay; both diffuse."""
+    """Return a problem of a density and a divergence-free velocity that diffuse in a periodic box."""
     num_channels = 1 + len(shape)
     statistics = Statistics(
         mean=(1e3, *(5.0,) * len(shape)), std=(10.0, 3.0, 0.2, 1.0)[:num_channels],
@@ -132,7 +128,7 @@ def flow(shape: tuple[int, ...]) -> Problem:
 
 
 def particles(num_bodies: int = 3, dimension: int = 2, autonomous: bool = True, **changes: Any) -> Problem:
-    """Bodies with positions, velocities and masses, and one parameter; units far from 1."""
+    """Return a problem of bodies with masses and one parameter, in units far from 1."""
     spec = Spec(
         name="bodies",
         equation="",
@@ -157,12 +153,12 @@ def particles(num_bodies: int = 3, dimension: int = 2, autonomous: bool = True, 
 
 
 def fading(autonomous: bool = True) -> Problem:
-    """Two fields that fade at rates of power * conductivity: the parameter alone determines a trajectory.
+    """Return a parametric problem of two fields that decay with rates proportional to the parameter.
 
         u_t = rate power conductivity Lap u,    u = amplitude sin(pi x) sin(pi y / 2) at time 0
 
-    on a square of 2 m, periodic along x and 0 at the walls of y, where all decays by exp(-rate power
-    conductivity 1.25 pi^2 t).
+    The domain is a square of 2 m, periodic along x, with u = 0 at the walls of y. The solution decays by
+    exp(-rate power conductivity 1.25 pi^2 t).
     """
     amplitudes = {"temperature": 20.0, "pressure": 4e3}
 
@@ -187,7 +183,7 @@ def fading(autonomous: bool = True) -> Problem:
 
 
 def circling(autonomous: bool = True) -> Problem:
-    """Three bodies on springs that go round a circle of 50 m at `power` rad/s, 2 rad apart."""
+    """Return a parametric problem of three bodies on springs that circle at 50 m and `power` rad/s."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         stiffness = parameters["power"] ** 2
@@ -215,61 +211,83 @@ def circling(autonomous: bool = True) -> Problem:
 
 
 def learnable_problem(name: str, autonomous: bool = True) -> Problem:
-    """A problem that the surrogate can learn."""
-    square = problem((16, 17), ("periodic", "dirichlet"), autonomous)
-    of_all = (
-        square,
+    """Return a problem that the surrogate can learn."""
+    candidates = (
+        problem((16, 17), ("periodic", "dirichlet"), autonomous),
         particles(autonomous=autonomous),
         particles(),
         fading(autonomous),
         circling(autonomous),
     )
-    return next(one for one in of_all if surrogate_class(name).incompatibility(one) is None)
+    cls = surrogate_class(name)
+    return next(candidate for candidate in candidates if cls.incompatibility(candidate) is None)
 
 
-def options(name: str) -> dict[str, Any]:
-    """The options in configs/surrogate/NAME.yaml, made smaller."""
-    plain = yaml.safe_load((Path(configs.__path__[0]) / "surrogate" / f"{name}.yaml").read_text())
-    return {key: value for key, value in plain.items() if key != "name"} | SMALLER.get(name, {})
+def options(name: str, largest: int = LARGEST_OPTION) -> dict[str, Any]:
+    """Return the options in configs/surrogate/NAME.yaml, made small enough for tests.
+
+    Every integer is at most `largest`, an interpolation (of training.unroll) is replaced by `NUM_STEPS`, and
+    `FEATURES` are added. A new surrogate needs no entry in any table of the tests.
+    """
+    yaml_options = _yaml_options(name)
+    resolved = {key: NUM_STEPS if _is_interpolation(value) else value for key, value in yaml_options.items()}
+    return resolved | small_options(name, largest)
+
+
+def small_options(name: str, largest: int = LARGEST_OPTION) -> dict[str, Any]:
+    """Return the part of `options` that differs from the YAML, without interpolations."""
+    return {
+        key: min(value, largest)
+        for key, value in _yaml_options(name).items()
+        if isinstance(value, int) and not isinstance(value, bool) and value > largest
+    } | FEATURES.get(name, {})
+
+
+def _yaml_options(name: str) -> dict[str, Any]:
+    text = (Path(configs.__path__[0]) / "surrogate" / f"{name}.yaml").read_text()
+    return {key: value for key, value in yaml.safe_load(text).items() if key != "name"}
+
+
+def _is_interpolation(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("${")
 
 
 def batch(
-    of: Problem, size: int, frames: int = 3, dtype: torch.dtype = torch.float32, num_random: int = 0
+    of: Problem,
+    size: int,
+    frames: int = NUM_STEPS + 1,
+    dtype: torch.dtype = torch.float32,
+    num_random: int = 0,
 ) -> Batch:
-    """Random windows that are distributed as the problem's statistics say."""
+    """Return random windows with the mean and standard deviation of the problem's statistics."""
     generator = torch.Generator().manual_seed(7)
-    statistics = of.statistics
+    spec, statistics = of.spec, of.statistics
 
-    def drawn(
+    def normal(
         shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...], axis: int
     ) -> torch.Tensor:
-        place = [1] * len(shape)
-        place[axis] = -1
-        normal = torch.randn(shape, generator=generator, dtype=torch.float64)
-        values = normal * torch.tensor(std, dtype=torch.float64).view(place)
-        return (values + torch.tensor(mean, dtype=torch.float64).view(place)).to(dtype)
+        broadcast = [1] * len(shape)
+        broadcast[axis] = -1
+        values = torch.randn(shape, generator=generator, dtype=torch.float64)
+        values = values * torch.tensor(std, dtype=torch.float64).view(broadcast)
+        return (values + torch.tensor(mean, dtype=torch.float64).view(broadcast)).to(dtype)
 
-    channels, fields, scalars = (
-        len(of.spec.channels),
-        len(of.spec.coefficient_channels),
-        len(of.spec.parameter_names),
-    )
+    num_channels, num_fields = len(spec.channels), len(spec.coefficient_channels)
     return {
-        "state": drawn((size, frames, channels, *of.spec.shape), statistics.mean, statistics.std, 2),
-        "coefficient_fields": drawn(
-            (size, fields, *of.spec.shape), statistics.coefficient_mean, statistics.coefficient_std, 1
+        "state": normal((size, frames, num_channels, *spec.shape), statistics.mean, statistics.std, 2),
+        "coefficient_fields": normal(
+            (size, num_fields, *spec.shape), statistics.coefficient_mean, statistics.coefficient_std, 1
         ),
-        "parameters": drawn((size, scalars), statistics.parameter_mean, statistics.parameter_std, 1),
+        "parameters": normal(
+            (size, len(spec.parameter_names)), statistics.parameter_mean, statistics.parameter_std, 1
+        ),
         "time": (torch.arange(frames, dtype=dtype) * of.time_step).expand(size, frames),
         "random": torch.rand((size, num_random), generator=generator, dtype=dtype),
     }
 
 
-def parameters_by_name(of: Problem, drawn: Batch) -> dict[str, torch.Tensor]:
-    """The coefficient fields and parameters of a batch by name, as `predict` takes them."""
-    fields = {
-        name: drawn["coefficient_fields"][:, place] for place, name in enumerate(of.spec.coefficient_channels)
-    }
-    return fields | {
-        name: drawn["parameters"][:, place] for place, name in enumerate(of.spec.parameter_names)
-    }
+def parameters_by_name(of: Problem, batch: Batch) -> dict[str, torch.Tensor]:
+    """Return the coefficient fields and parameters of a batch by name, as `predict` takes them."""
+    fields = zip(of.spec.coefficient_channels, batch["coefficient_fields"].unbind(1), strict=True)
+    scalars = zip(of.spec.parameter_names, batch["parameters"].unbind(1), strict=True)
+    return dict(fields) | dict(scalars)

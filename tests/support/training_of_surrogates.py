@@ -86,7 +86,7 @@ def train_all_ways(folder: Path, kind: str, name: str, dataset: Dataset) -> None
     """Train a surrogate in all ways that suit it, without and with a stop."""
     problem = problem_for(dataset, surrogate_class(name), {})
     surrogate = store.build(name, problems.options(name), problem, "float64")
-    common = [f"surrogate.{key}={value}" for key, value in problems.SMALLER.get(name, {}).items()]
+    common = [f"surrogate.{key}={value}" for key, value in problems.small_options(name).items()]
     common += ["training.noise=0.01"] if surrogate.uses_initial_state else []
     for way in suitable_ways(surrogate):
         options, stop = WAYS[way]

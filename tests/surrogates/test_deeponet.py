@@ -1,4 +1,4 @@
-"""The deep operator network: its trunk and its derivatives, any time in one query, its refusals."""
+"""The deep operator network: the trunk and its derivatives, queries at any time, and refusals."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def _float64() -> object:
     torch.set_default_dtype(torch.float32)
 
 
-def built(
+def build(
     autonomous: bool = True, boundaries: tuple[str, ...] = ("periodic", "dirichlet"), **options: Any
 ) -> Surrogate:
     problem = problems.problem((18, 17)[: len(boundaries)], boundaries, autonomous)
     return store.build("deeponet", OPTIONS | options, problem, "float64")
 
 
-def asked(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def arguments_of(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     batch = problems.batch(surrogate.problem, 2, dtype=torch.float64)
     return batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
 
 
-def trunk(boundaries: tuple[str, ...], modes: int = 5) -> Trunk:
+def build_trunk(boundaries: tuple[str, ...], modes: int = 5) -> Trunk:
     problem = problems.problem((18, 17, 12)[: len(boundaries)], boundaries)
     return Trunk(problem, (modes,) * len(boundaries), functions=3, width=8, horizon=1.0)
 
@@ -54,89 +54,88 @@ ENDS = [
 
 
 @pytest.mark.parametrize("boundaries", ENDS)
-def test_the_modes_of_a_field_are_found_again(boundaries: tuple[str, ...]) -> None:
-    one = trunk(boundaries)
+def test_coefficients_of_a_field_are_its_amplitudes(boundaries: tuple[str, ...]) -> None:
+    trunk = build_trunk(boundaries)
     amplitudes = torch.randn(2, 3, *[9] * len(boundaries))
-    field = one.field(amplitudes).value
+    field = trunk.field(amplitudes).value
     assert field.shape == (2, 3, *(18, 17, 12)[: len(boundaries)])
-    torch.testing.assert_close(one.coefficients(field.movedim(1, -1)), amplitudes)
+    torch.testing.assert_close(trunk.coefficients(field.movedim(1, -1)), amplitudes)
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann"])
-def test_all_modes_together_give_any_field_of_the_grid(boundary: str) -> None:
-    """Also one that does not meet the walls, as the change from a start that does not."""
-    one = Trunk(problems.problem((17,), (boundary,)), (9,), functions=3, width=8, horizon=1.0)
+def test_all_modes_together_represent_any_field_on_the_grid(boundary: str) -> None:
+    """The field need not fulfil the boundary conditions, as after an initial state that does not."""
+    trunk = Trunk(problems.problem((17,), (boundary,)), (9,), functions=3, width=8, horizon=1.0)
     field = 1 + torch.randn(2, 17, 3)
-    torch.testing.assert_close(one.field(one.coefficients(field)).value, field.movedim(-1, 1))
+    torch.testing.assert_close(trunk.field(trunk.coefficients(field)).value, field.movedim(-1, 1))
 
 
 @pytest.mark.parametrize("wall", ["dirichlet", "neumann"])
 def test_derivatives_in_space_are_those_of_the_field_on_the_grid(wall: str) -> None:
-    """By what knows nothing of the modes: Fourier along x, differences over 7 cells along y."""
+    """The reference uses the field alone: a Fourier series along x, differences over 7 cells along y."""
     problem = problems.problem((18, 320), ("periodic", wall))
-    one, sampled = Trunk(problem, (5, 3), functions=3, width=8, horizon=1.0), GridDerivatives(problem)
-    found = one.field(torch.randn(9, 5))
-    expected = sampled.jet(found.value)
+    trunk, sampled = Trunk(problem, (5, 3), functions=3, width=8, horizon=1.0), GridDerivatives(problem)
+    field = trunk.field(torch.randn(9, 5))
+    on_grid = sampled.jet(field.value)
     for axes in ("x", "y", "xx", "xy", "yy", "xxxx"):
-        one_way, other = found, expected
+        actual, expected = field, on_grid
         for axis in axes:
-            one_way, other = taylor_mode.derivative(one_way, axis), taylor_mode.derivative(other, axis)
-        scale = other.value.abs().max().item()
-        torch.testing.assert_close(one_way.value, other.value, rtol=0, atol=1e-6 * scale)
+            actual, expected = taylor_mode.derivative(actual, axis), taylor_mode.derivative(expected, axis)
+        scale = expected.value.abs().max().item()
+        torch.testing.assert_close(actual.value, expected.value, rtol=0, atol=1e-6 * scale)
 
 
-def test_the_derivative_in_time_is_that_of_differences() -> None:
-    one = trunk(("periodic", "dirichlet"))
+def test_the_derivative_in_time_agrees_with_finite_differences() -> None:
+    trunk = build_trunk(("periodic", "dirichlet"))
     coefficients = torch.randn(2, 6, 9, 9)
-    at, step = torch.tensor([[0.3, 0.9], [0.0, 0.5]]), 1e-5
-    found = taylor_mode.derivative(one.field(one.amplitudes(coefficients, at)), "t").value
-    before, after = (one.field(one.amplitudes(coefficients, at + by)).value for by in (-step, step))
-    assert found.shape == (2, 2, 2, 18, 17)
-    torch.testing.assert_close(found, (after - before) / (2 * step), rtol=1e-6, atol=1e-6)
+    time, step = torch.tensor([[0.3, 0.9], [0.0, 0.5]]), 1e-5
+    rate = taylor_mode.derivative(trunk.field(trunk.amplitudes(coefficients, time)), "t").value
+    before, after = (trunk.field(trunk.amplitudes(coefficients, time + dt)).value for dt in (-step, step))
+    assert rate.shape == (2, 2, 2, 18, 17)
+    torch.testing.assert_close(rate, (after - before) / (2 * step), rtol=1e-6, atol=1e-6)
 
 
-def test_any_time_within_the_horizon_is_answered_and_near_the_start_it_is_the_start() -> None:
-    surrogate = built()
-    state, named = asked(surrogate)
-    found = surrogate.predict(state, named, np.array([0.0, 1e-9, 0.123, 1.0])).mean
-    torch.testing.assert_close(found[:, 1], state, rtol=1e-6, atol=1e-6)
-    assert (found[:, 2] - found[:, 3]).norm() > 1e-5 * state.norm()
+def test_any_time_is_predicted_and_at_the_start_it_is_the_initial_state() -> None:
+    surrogate = build()
+    state, parameters = arguments_of(surrogate)
+    predicted = surrogate.predict(state, parameters, np.array([0.0, 1e-9, 0.123, 1.0])).mean
+    torch.testing.assert_close(predicted[:, 1], state, rtol=1e-6, atol=1e-6)
+    assert (predicted[:, 2] - predicted[:, 3]).norm() > 1e-5 * state.norm()
 
 
-def test_the_answer_does_not_depend_on_which_other_times_are_asked() -> None:
-    surrogate = built()
-    state, named = asked(surrogate)
+def test_a_prediction_does_not_depend_on_the_other_times() -> None:
+    surrogate = build()
+    state, parameters = arguments_of(surrogate)
     times = np.array([0.0, 0.4, 1.0, 1.7, 2.0, 3.1])
-    together = surrogate.predict(state, named, times).mean
-    for place, time in enumerate(times[1:], start=1):
-        assert torch.equal(
-            surrogate.predict(state, named, np.array([0.0, time])).mean[:, 1], together[:, place]
-        )
+    together = surrogate.predict(state, parameters, times).mean
+    for index, time in enumerate(times[1:], start=1):
+        alone = surrogate.predict(state, parameters, np.array([0.0, time])).mean
+        assert torch.equal(alone[:, 1], together[:, index])
 
 
 @pytest.mark.parametrize("autonomous", [True, False])
-def test_beyond_the_horizon_it_goes_on_from_what_it_predicted(autonomous: bool) -> None:
-    surrogate = built(autonomous)
-    state, named = asked(surrogate)
+def test_beyond_the_horizon_a_query_starts_from_the_last_prediction(autonomous: bool) -> None:
+    surrogate = build(autonomous)
+    state, parameters = arguments_of(surrogate)
     horizon = HORIZON_STEPS * surrogate.problem.time_step
-    halfway = surrogate.predict(state, named, np.array([0.0, horizon])).mean[:, -1]
-    later = surrogate.predict(halfway, named, np.array([horizon, 1.5 * horizon])).mean[:, -1]
-    at_once = surrogate.predict(state, named, np.array([0.0, 1.5 * horizon])).mean[:, -1]
+    halfway = surrogate.predict(state, parameters, np.array([0.0, horizon])).mean[:, -1]
+    later = surrogate.predict(halfway, parameters, np.array([horizon, 1.5 * horizon])).mean[:, -1]
+    at_once = surrogate.predict(state, parameters, np.array([0.0, 1.5 * horizon])).mean[:, -1]
     torch.testing.assert_close(at_once, later, rtol=1e-12, atol=1e-12)
 
 
 def test_a_shift_along_a_periodic_axis_shifts_the_prediction() -> None:
-    surrogate = built()
-    state, named = asked(surrogate)
+    surrogate = build()
+    state, parameters = arguments_of(surrogate)
     times = np.array([0.0, 0.25, 1.5])
-    straight = surrogate.predict(state, named, times).mean
-    named["conductivity"] = named["conductivity"].roll(5, dims=1)
-    shifted = surrogate.predict(state.roll(5, dims=2), named, times).mean
+    straight = surrogate.predict(state, parameters, times).mean
+    parameters["conductivity"] = parameters["conductivity"].roll(5, dims=1)
+    shifted = surrogate.predict(state.roll(5, dims=2), parameters, times).mean
     torch.testing.assert_close(shifted, straight.roll(5, dims=3), rtol=1e-10, atol=0)
 
 
 def test_windows_of_another_length_are_refused() -> None:
-    surrogate = built()
+    surrogate = build()
     with pytest.raises(ValueError, match=r"training\.unroll=2 .* surrogate\.horizon_steps=4"):
         surrogate(problems.batch(surrogate.problem, 2, frames=3, dtype=torch.float64))
 
@@ -144,24 +143,24 @@ def test_windows_of_another_length_are_refused() -> None:
 @pytest.mark.parametrize("option", ["width", "layers", "functions", "horizon_steps"])
 def test_an_option_below_one_is_refused(option: str) -> None:
     with pytest.raises(ValueError, match=rf"surrogate\.{option}=0.* must be at least"):
-        built(**{option: 0})
+        build(**{option: 0})
 
 
 @pytest.mark.parametrize(
-    ("modes", "said"),
+    ("modes", "message"),
     [
         ([4, 4, 4], "3 numbers for the 2 axes x, y"),
-        ([4, 10], "modes=10 on axis y, whose 17 cells resolve 1 to 9"),
+        ([4, 10], "modes=10 on axis y is out of range. Its 17 cells resolve 1 to 9"),
     ],
 )
-def test_modes_that_do_not_fit_are_refused(modes: list[int], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        built(modes=modes)
+def test_modes_that_do_not_fit_are_refused(modes: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(modes=modes)
 
 
-def test_learns_waves_that_travel_and_fade() -> None:
-    """u_t + c u_x = k u_xx on a ring; the speed c is the parameter."""
-    surrogate = built(boundaries=("periodic",), modes=4, functions=6)
+def test_learns_travelling_and_decaying_waves() -> None:
+    """u_t + c u_x = k u_xx on a periodic axis, with the speed c as the parameter."""
+    surrogate = build(boundaries=("periodic",), modes=4, functions=6)
     problem, rng = surrogate.problem, np.random.default_rng(0)
     waves = np.arange(1, 4) * np.pi
     x = (np.arange(18) + 0.5) / 9
@@ -170,10 +169,12 @@ def test_learns_waves_that_travel_and_fade() -> None:
     def windows(count: int) -> Batch:
         amplitudes, phases = rng.normal(size=(2, 2, count, 3, 1, 1))
         speed = rng.uniform(1, 3, (count, 1, 1, 1))
-        mean, std = (np.array(each)[:, None] for each in (problem.statistics.mean, problem.statistics.std))
+        mean, std = (
+            np.array(values)[:, None] for values in (problem.statistics.mean, problem.statistics.std)
+        )
         angle = waves[:, None, None] * (x - 0.1 * speed * time[:, None]) + phases
-        fading = np.exp(-0.02 * waves[:, None, None] ** 2 * time[:, None])
-        states = np.stack((amplitudes * fading * np.cos(angle)).sum(axis=2), axis=2)
+        decay = np.exp(-0.02 * waves[:, None, None] ** 2 * time[:, None])
+        states = np.stack((amplitudes * decay * np.cos(angle)).sum(axis=2), axis=2)
         return {
             "state": torch.tensor(states * std + mean),
             "coefficient_fields": torch.full((count, 1, 18), 2.0),
@@ -189,6 +190,7 @@ def test_learns_waves_that_travel_and_fade() -> None:
         optimiser.step()
         schedule.step()
     test = windows(64)
-    found = surrogate.predict(test["state"][:, 0], problems.parameters_by_name(problem, test), time).mean
+    parameters = problems.parameters_by_name(problem, test)
+    predicted = surrogate.predict(test["state"][:, 0], parameters, time).mean
     start, truth = test["state"][:, :1], test["state"]
-    assert (found - truth).norm() < (start - truth).norm() / 10
+    assert (predicted - truth).norm() < (start - truth).norm() / 10

@@ -1,4 +1,4 @@
-"""The Fourier neural operator: its transform against torch.fft, its symmetries, its options."""
+"""The Fourier neural operator: the transform against torch.fft, symmetries, options, compilation."""
 
 from __future__ import annotations
 
@@ -24,53 +24,53 @@ def _float64() -> object:
 
 
 def with_fft(convolution: SpectralConvolution, field: torch.Tensor, sites: tuple[int, ...]) -> torch.Tensor:
-    """The convolution by fast transforms of a field (*sites, B, C) that is padded with zeros to `sites`."""
-    # The last one named is that of the real transform.
+    """Return the convolution of a field (*sites, B, C) by FFT, padded with zeros to `sites`."""
+    # The real transform is along the last axis of the list.
     axes = tuple(reversed(range(len(sites))))
     modes = torch.fft.rfftn(field, s=sites[::-1], dim=axes)
     weights = torch.complex(convolution.weight[:, :, 0], convolution.weight[:, :, 1])
-    both, one = torch.arange(1 - MODES, MODES), torch.arange(MODES)
-    wave_numbers = torch.cartesian_prod(one, *[both] * (len(axes) - 1)).reshape(-1, len(axes))
+    both_signs, nonnegative = torch.arange(1 - MODES, MODES), torch.arange(MODES)
+    wave_numbers = torch.cartesian_prod(nonnegative, *[both_signs] * (len(axes) - 1)).reshape(-1, len(axes))
     out = torch.zeros_like(modes)
     for wave_number, weight in zip(wave_numbers.tolist(), weights, strict=True):
         out[tuple(wave_number)] = modes[tuple(wave_number)] @ weight
     return torch.fft.irfftn(out, s=sites[::-1], dim=axes)
 
 
-def convolved(
+def convolve(
     convolution: SpectralConvolution, field: torch.Tensor, fourier: TruncatedFourier
 ) -> torch.Tensor:
     return convolution(field, fourier, onto=torch.zeros_like(field))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("sites", [(16,), (15,), (16, 11), (9, 12, 10)])
-def test_equals_the_fast_transform_on_periodic_axes(sites: tuple[int, ...]) -> None:
+def test_a_convolution_on_periodic_axes_equals_that_by_fft(sites: tuple[int, ...]) -> None:
     fourier = TruncatedFourier(sites, (1.0,) * len(sites), (MODES,) * len(sites))
     convolution = SpectralConvolution(3, fourier)
     field = torch.randn(*sites, 2, 3)
     torch.testing.assert_close(
-        convolved(convolution, field, fourier), with_fft(convolution, field, sites), rtol=1e-12, atol=1e-13
+        convolve(convolution, field, fourier), with_fft(convolution, field, sites), rtol=1e-12, atol=1e-13
     )
 
 
 @pytest.mark.parametrize("sites", [(16,), (16, 12), (8, 12, 16)])
-def test_equals_the_fast_transform_of_the_padded_field_between_walls(sites: tuple[int, ...]) -> None:
+def test_a_convolution_between_walls_equals_that_by_fft_of_the_padded_field(sites: tuple[int, ...]) -> None:
     fourier = TruncatedFourier(sites, (1.25,) * len(sites), (MODES,) * len(sites))
     convolution = SpectralConvolution(3, fourier)
     field = torch.randn(*sites, 2, 3)
     padded = tuple(size * 5 // 4 for size in sites)
     reference = with_fft(convolution, field, padded)[tuple(slice(0, size) for size in sites)]
-    torch.testing.assert_close(convolved(convolution, field, fourier), reference, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(convolve(convolution, field, fourier), reference, rtol=1e-12, atol=1e-13)
 
 
 def test_a_band_limited_field_survives_the_round_trip() -> None:
     fourier = TruncatedFourier((16, 15), (1.0, 1.0), (6, 5))
-    nothing = torch.zeros(16, 15, 2, 3)
-    field = fourier.synthesise(fourier.analyse(torch.randn(16, 15, 2, 3)), onto=nothing)
-    torch.testing.assert_close(fourier.synthesise(fourier.analyse(field), onto=nothing), field)
+    zeros = torch.zeros(16, 15, 2, 3)
+    field = fourier.synthesise(fourier.analyse(torch.randn(16, 15, 2, 3)), onto=zeros)
+    torch.testing.assert_close(fourier.synthesise(fourier.analyse(field), onto=zeros), field)
 
 
-def test_gradients_are_those_of_finite_differences() -> None:
+def test_gradients_agree_with_finite_differences() -> None:
     fourier = TruncatedFourier((6, 7), (1.0, 1.25), (2, 3))
     convolution = SpectralConvolution(2, fourier)
     field = torch.randn(6, 7, 1, 2, requires_grad=True)
@@ -78,32 +78,32 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
 
 def test_the_operator_is_the_same_on_a_finer_grid() -> None:
-    """A band-limited input on 27 and on 81 cells: the same change, where the cells' centres agree."""
+    """A band-limited input on 27 and on 81 cells has the same change where the cell centres agree."""
     coarse, fine = (
         FNO(problems.problem((size,), ("periodic",)), width=8, modes=4, layers=1) for size in (27, 81)
     )
-    # With a linear lifting the one transform sees the band-limited input itself: nothing aliases.
+    # With a linear lifting the transform of the one layer gets the band-limited input, without aliasing.
     coarse.network.lifting, fine.network.lifting = torch.nn.Linear(3, 8), torch.nn.Linear(3, 8)  # type: ignore[assignment]
     fine.load_state_dict(coarse.state_dict())
     conditions = torch.zeros(1, 1)
 
-    def change(surrogate: FNO, size: int) -> torch.Tensor:
+    def increment(surrogate: FNO, size: int) -> torch.Tensor:
         angle = 2 * torch.pi * (torch.arange(size) + 0.5) / size
         inputs = torch.stack([torch.sin(k * angle) for k in (1, 2, 3)], dim=-1)
         return surrogate.increment(inputs[None], conditions)
 
-    torch.testing.assert_close(change(fine, 81)[:, 1::3], change(coarse, 27))
+    torch.testing.assert_close(increment(fine, 81)[:, 1::3], increment(coarse, 27))
 
 
 def test_a_shift_along_a_periodic_axis_shifts_the_prediction() -> None:
     problem = problems.problem((18, 17), ("periodic", "dirichlet"))
     surrogate = store.build("fno", problems.options("fno"), problem, "float64")
     batch = problems.batch(problem, size=2, dtype=torch.float64)
-    named = problems.parameters_by_name(problem, batch)
+    parameters = problems.parameters_by_name(problem, batch)
     times = np.array([0.0, 0.25, 0.5])
-    straight = surrogate.predict(batch["state"][:, 0], named, times).mean
-    named["conductivity"] = named["conductivity"].roll(5, dims=1)
-    shifted = surrogate.predict(batch["state"][:, 0].roll(5, dims=2), named, times).mean
+    straight = surrogate.predict(batch["state"][:, 0], parameters, times).mean
+    parameters["conductivity"] = parameters["conductivity"].roll(5, dims=1)
+    shifted = surrogate.predict(batch["state"][:, 0].roll(5, dims=2), parameters, times).mean
     torch.testing.assert_close(shifted, straight.roll(5, dims=3), rtol=1e-10, atol=0)
 
 
@@ -116,7 +116,7 @@ def test_more_modes_than_the_grid_resolves_are_refused(size: int, period: float,
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"width": 8, "modes": [4, 4, 4], "layers": 1}, "3 numbers for the 2 axes x, y"),
         ({"width": 8, "modes": [4, 99], "layers": 1}, "modes=99 on axis 1"),
@@ -124,8 +124,8 @@ def test_more_modes_than_the_grid_resolves_are_refused(size: int, period: float,
         ({"width": 0, "modes": 4, "layers": 1}, "width=0"),
     ],
 )
-def test_wrong_options_are_refused_with_numbers(options: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_wrong_options_are_refused_with_numbers(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         FNO(problems.problem((16, 16), ("periodic", "periodic")), **options)  # type: ignore[arg-type]
 
 
@@ -135,7 +135,7 @@ def test_modes_can_differ_from_axis_to_axis() -> None:
 
 
 def test_a_training_step_is_one_graph() -> None:
-    """What torch.compile is given: nothing in the forward makes it fall back or compile anew."""
+    """Nothing in `forward` makes torch.compile fall back to Python or compile again."""
     problem = problems.problem((16, 12), ("periodic", "dirichlet"))
     surrogate = store.build("fno", problems.options("fno"), problem, "float64")
     counter = CompileCounter()

@@ -1,8 +1,9 @@
-"""The physics-informed operator network: its residual against the solvers, and learning without data."""
+"""The physics-informed operator network: residuals of solved trajectories, and training without data."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mpi4py import MPI
 import configs
 from pipeline.config.build import build_solver
 from pipeline.problem import expected_problem, with_physics
-from solvers.contract import Solver
+from solvers.contract import Solver, SteppedTrajectory
 from surrogates import store
 from surrogates.contract import Batch, Problem
 from surrogates.networks import taylor_mode
@@ -34,13 +35,13 @@ def _float64() -> object:
 
 
 @pytest.mark.parametrize(("boundary", "order"), [("dirichlet", 6), ("neumann", 6)])
-def test_differences_between_walls_converge_as_they_should(boundary: str, order: int) -> None:
+def test_differences_between_walls_converge_with_their_order(boundary: str, order: int) -> None:
     errors = []
     for size in (20, 40, 80):
         sampled = GridDerivatives(problems.problem((size,), (boundary,)))
         x = 2 * (torch.arange(size) + 0.5) / size
-        slope = taylor_mode.derivative(sampled.jet(torch.sin(3 * x + 1)), "x").value
-        errors.append((slope - 3 * torch.cos(3 * x + 1)).abs().max().item())
+        derivative = taylor_mode.derivative(sampled.jet(torch.sin(3 * x + 1)), "x").value
+        errors.append((derivative - 3 * torch.cos(3 * x + 1)).abs().max().item())
     observed = np.log2(np.array(errors[:-1]) / errors[1:])
     assert abs(observed[-1] - order) < 0.3
 
@@ -49,35 +50,39 @@ def test_differences_between_walls_converge_as_they_should(boundary: str, order:
 def test_derivatives_along_a_periodic_axis_are_exact(size: int) -> None:
     sampled = GridDerivatives(problems.problem((size,), ("periodic",)))
     angle = torch.pi * 2 * (torch.arange(size) + 0.5) / size
-    found = taylor_mode.derivative(taylor_mode.derivative(sampled.jet(torch.sin(5 * angle)), "x"), "x").value
-    torch.testing.assert_close(found, -((5 * torch.pi) ** 2) * torch.sin(5 * angle))
+    first = taylor_mode.derivative(sampled.jet(torch.sin(5 * angle)), "x")
+    second = taylor_mode.derivative(first, "x").value
+    torch.testing.assert_close(second, -((5 * torch.pi) ** 2) * torch.sin(5 * angle))
 
 
-def solver(name: str, **changes: Any) -> Solver:
-    """A solver as its YAML builds it, with changes."""
-    plain = yaml.safe_load((Path(configs.__path__[0]) / "solver" / f"{name}.yaml").read_text())
+def build(name: str, **changes: Any) -> Solver:
+    """Return a solver with the options of its YAML, with changes."""
+    options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / f"{name}.yaml").read_text())
     for key, value in changes.items():
-        plain[key] = plain[key] | value if isinstance(value, dict) else value
-    return build_solver(plain, MPI.COMM_SELF)
+        options[key] = options[key] | value if isinstance(value, dict) else value
+    return build_solver(options, MPI.COMM_SELF)
 
 
-def problem_of(of: Solver, times: np.ndarray) -> Problem:
-    """The problem of a solver's data, whose channels all have the standard deviation 1."""
-    return with_physics(expected_problem(dataclasses.asdict(of.spec), times), of)
+def problem_of(solver: Solver, times: np.ndarray) -> Problem:
+    """Return the problem of a solver's data, with the standard deviation 1 for all channels."""
+    return with_physics(expected_problem(solver.spec, times), solver)
 
 
-def solved(of: Solver, seed: int, times: np.ndarray) -> Batch:
-    """One trajectory at `times`."""
-    parameters = of.sample(np.random.default_rng(seed))
-    states, now = [of.initial_state(parameters)], 0.0
-    for time in times:
-        if time > now:
-            states.append(of.advance(states[-1], parameters, now, time - now))
-            now = time
+def solve(solver: Solver, seed: int, times: np.ndarray) -> Batch:
+    """Return a window of one trajectory at `times`, the first of them 0."""
+    parameters = solver.sample(np.random.default_rng(seed))
+    trajectory = solver.prepare(parameters)
+    assert isinstance(trajectory, SteppedTrajectory)
+    states = [trajectory.initial_state]
+    for before, after in itertools.pairwise(times):
+        states.append(trajectory.advance(states[-1], before, after - before))
+    fields = trajectory.coefficient_fields
     return {
-        "state": torch.tensor(np.array(states[len(states) - len(times) :]))[None],
-        "coefficient_fields": torch.tensor(of.coefficients(parameters))[None],
-        "parameters": torch.tensor([[float(parameters[each.name]) for each in of.spec.parameters]]),
+        "state": torch.tensor(np.array(states))[None],
+        "coefficient_fields": torch.tensor(np.empty((0, *solver.spec.shape)) if fields is None else fields)[
+            None
+        ],
+        "parameters": torch.tensor([[float(parameters[name]) for name in solver.spec.parameter_names]]),
         "time": torch.tensor(times)[None],
     }
 
@@ -100,46 +105,46 @@ FINE = {
 
 
 @pytest.mark.parametrize("case", FINE)
-def test_what_the_solver_computes_solves_the_equation(case: str) -> None:
-    """The start and the change from it, as the network would give them, from a finely solved trajectory."""
+def test_the_residual_of_a_solved_trajectory_is_small(case: str) -> None:
+    """A trajectory on a fine grid is represented by its initial state and amplitudes of modes."""
     name, changes, modes, later, step, small = FINE[case]
-    of = solver(name, **changes)
+    solver = build(name, **changes)
     times = later + step * 0.01 * np.arange(-2, 3)
-    frames = solved(of, 3, np.concatenate([[0.0], times]))
+    frames = solve(solver, 3, np.concatenate([[0.0], times]))
     surrogate = PIDeepONet(
-        problem_of(of, np.array([0.0, 2 * later])),
+        problem_of(solver, np.array([0.0, 2 * later])),
         width=2, modes=modes, layers=1, functions=1, horizon_steps=1, times=1, data_weight=0.0,
     )  # fmt: skip
     start, after = frames["state"][:, 0], frames["state"][0, 1:]
     weights = torch.tensor([1.0, -8.0, 0.0, 8.0, -1.0]) / (12 * step * 0.01)
     amplitudes = surrogate.trunk.coefficients((after[2:3] - start).movedim(1, -1))[:, None]
-    slopes = torch.tensordot(weights, after, dims=1)[None]
-    slopes = surrogate.trunk.coefficients(slopes.movedim(1, -1))[:, None]
-    at_start = [surrogate.sampled.jet(start[:, None, place]) for place in range(start.shape[1])]
-    now = [
-        jet + surrogate.trunk.field(Jet(amplitudes[:, :, place], lambda axis, p=place: slopes[:, :, p]))
-        for place, jet in enumerate(at_start)
+    rates = torch.tensordot(weights, after, dims=1)[None]
+    rates = surrogate.trunk.coefficients(rates.movedim(1, -1))[:, None]
+    initial = [surrogate.grid_derivatives.jet(start[:, None, channel]) for channel in range(start.shape[1])]
+    predicted = [
+        jet + surrogate.trunk.field(Jet(amplitudes[:, :, channel], lambda axis, c=channel: rates[:, :, c]))
+        for channel, jet in enumerate(initial)
     ]
-    when = torch.full((1, 1), float(times[2]))
-    found = surrogate.equations(frames, now, when)
-    typical = surrogate.equations(frames, surrogate._apart(at_start), when)
-    assert found.keys() == typical.keys()
-    for equation, values in found.items():
+    duration = torch.full((1, 1), float(times[2]))
+    residuals = surrogate.equations(frames, predicted, duration)
+    typical = surrogate.equations(frames, surrogate._decorrelated(initial), duration)
+    assert residuals.keys() == typical.keys()
+    for equation, values in residuals.items():
         assert values.shape == (1, 1, *surrogate.problem.spec.shape)
         assert values.square().mean().sqrt() < small * typical[equation].square().mean().sqrt()
 
 
 def test_learns_heat_conduction_from_the_equation_alone() -> None:
-    """Random materials and states; no frame but the first is ever seen."""
-    of = solver(
+    """The materials and initial states are random. The later frames of the training windows are NaN."""
+    solver = build(
         "heat", extent=[1.0], resolution=32, initial={"modes": 3},
         diffusivity={"modes": 3, "log_deviation": [0.3, 0.5]},
     )  # fmt: skip
     times = np.linspace(0, 0.04, 5)
-    cases = [solved(of, seed, times) for seed in range(48)]
-    whole: Any = {key: torch.cat([case[key] for case in cases]) for key in cases[0]}
-    std = whole["state"].std().item()
-    problem = problem_of(of, times)
+    windows = [solve(solver, seed, times) for seed in range(48)]
+    data: Any = {key: torch.cat([window[key] for window in windows]) for key in windows[0]}
+    std = data["state"].std().item()
+    problem = problem_of(solver, times)
     statistics = dataclasses.replace(problem.statistics, std=(std,), delta_std=(std / 2,))
     problem = dataclasses.replace(problem, statistics=statistics)
     options = {
@@ -152,25 +157,26 @@ def test_learns_heat_conduction_from_the_equation_alone() -> None:
         "data_weight": 0.0,
     }
     surrogate = store.build("pi_deeponet", options, problem, "float64")
-    seen = {key: value[:32] for key, value in whole.items()}
-    seen["state"] = seen["state"].clone()
-    seen["state"][:, 1:] = torch.nan
+    train = {key: value[:32] for key, value in data.items()}
+    train["state"] = train["state"].clone()
+    train["state"][:, 1:] = torch.nan
     optimiser = torch.optim.Adam(surrogate.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=300)
     for step in range(300):
         chosen = torch.arange(16 * step, 16 * step + 16) % 32
-        batch = {key: value[chosen] for key, value in seen.items()} | {"random": torch.rand(16, 4)}
+        batch = {key: value[chosen] for key, value in train.items()} | {"random": torch.rand(16, 4)}
         optimiser.zero_grad()
         sum(surrogate(batch).values()).backward()
         optimiser.step()
         schedule.step()
-    test: Any = {key: value[32:] for key, value in whole.items()}
-    found = surrogate.predict(test["state"][:, 0], problems.parameters_by_name(problem, test), times).mean
+    test: Any = {key: value[32:] for key, value in data.items()}
+    parameters = problems.parameters_by_name(problem, test)
+    predicted = surrogate.predict(test["state"][:, 0], parameters, times).mean
     start, truth = test["state"][:, :1], test["state"]
-    assert (found - truth).norm() < (start - truth).norm() / 10
+    assert (predicted - truth).norm() < (start - truth).norm() / 10
 
 
-def test_the_data_have_the_weight_that_they_are_given() -> None:
+def test_data_weight_scales_the_loss_of_the_data() -> None:
     problem = problems.learnable_problem("pi_deeponet")
     losses = []
     for weight in (0.0, 1.0, 3.0):
@@ -185,20 +191,21 @@ def test_the_data_have_the_weight_that_they_are_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"initial": {"kind": "blobs"}}, "initial states do not meet the conditions at the walls"),
+        ({"initial": {"kind": "blobs"}}, "initial states do not fulfil the boundary conditions"),
         ({"initial": {"kind": "blobs"}, "boundary": {"x": "periodic"}}, None),
-        ({"diffusivity": {"kind": "inclusions"}}, "a coefficient field jumps"),
+        ({"diffusivity": {"kind": "inclusions"}}, "a coefficient field is discontinuous"),
         ({"boundary_values": {"x": [1.0, 2.0]}}, None),
     ],
 )
-def test_starts_that_miss_the_walls_and_jumps_are_refused(changes: dict[str, Any], said: str | None) -> None:
-    """As the solver tells them."""
+def test_incompatible_initial_states_and_discontinuous_coefficients_are_refused(
+    changes: dict[str, Any], message: str | None
+) -> None:
     bar: dict[str, Any] = {"extent": [1.0], "resolution": 64, "boundary": {"x": "dirichlet"}}
-    problem = problem_of(solver("heat", **(bar | changes)), np.array([0.0, 0.1]))
+    problem = problem_of(build("heat", **(bar | changes)), np.array([0.0, 0.1]))
     reason = PIDeepONet.incompatibility(problem)
-    assert (reason is None) if said is None else (said in str(reason))
+    assert (reason is None) if message is None else (message in str(reason))
 
 
 @pytest.mark.parametrize(
@@ -208,27 +215,34 @@ def test_starts_that_miss_the_walls_and_jumps_are_refused(changes: dict[str, Any
         {"boundary": {"x": "neumann"}, "boundary_values": {"x": [0.0, 1.0]}},
     ],
 )
-def test_walls_that_no_start_meets_are_told_by_the_solver(changes: dict[str, Any]) -> None:
+def test_the_solver_declares_boundary_values_that_no_initial_state_fulfils(changes: dict[str, Any]) -> None:
     square: dict[str, Any] = {"resolution": 24, "boundary": {"x": "dirichlet", "y": "dirichlet"}}
-    assert solver("heat", **square).spec.compatible
+    assert build("heat", **square).spec.compatible_initial_state
     merged = {**square, **changes, "boundary": square["boundary"] | changes.get("boundary", {})}
-    assert not solver("heat", **merged).spec.compatible
+    assert not build("heat", **merged).spec.compatible_initial_state
 
 
-def test_what_it_cannot_learn_is_refused() -> None:
-    heated = problems.problem((16,), ("neumann",), boundary_values=((0.0, 2.0),))
-    jumping = problems.problem((16, 17), ("dirichlet",) * 2, boundary_values=((0.0, 0.0), (0.0, 1.0)))
-    for problem, said in (
-        (heated, "walls without flux, but the walls of axis x have the fluxes 0 and 2"),
-        (jumping, "dirichlet walls with the values 0 and 1 meet"),
-    ):
-        with pytest.raises(ValueError, match=rf"{said}.*Surrogates that fit: .*fno"):
-            store.build("pi_deeponet", problems.options("pi_deeponet"), problem, "float64")
-    for wrong, said in (({"times": 0}, "times=0"), ({"data_weight": -1.0}, "data_weight=-1")):
-        with pytest.raises(ValueError, match=said):
-            store.build(
-                "pi_deeponet",
-                problems.options("pi_deeponet") | wrong,
-                problems.learnable_problem("pi_deeponet"),
-                "float64",
-            )
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (
+            problems.problem((16,), ("neumann",), boundary_values=((0.0, 2.0),)),
+            "the walls of axis x have the fluxes 0 and 2",
+        ),
+        (
+            problems.problem((16, 17), ("dirichlet",) * 2, boundary_values=((0.0, 0.0), (0.0, 1.0))),
+            "dirichlet walls with the values 0 and 1 meet",
+        ),
+    ],
+    ids=["flux", "edge"],
+)
+def test_boundary_values_that_the_modes_cannot_have_are_refused(problem: Problem, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"{message}.*Surrogates that fit: .*fno"):
+        store.build("pi_deeponet", problems.options("pi_deeponet"), problem, "float64")
+
+
+@pytest.mark.parametrize(("option", "value"), [("times", 0), ("data_weight", -1.0)])
+def test_options_out_of_range_are_refused(option: str, value: float) -> None:
+    options = problems.options("pi_deeponet") | {option: value}
+    with pytest.raises(ValueError, match=rf"surrogate\.{option}={value:g} is too small"):
+        store.build("pi_deeponet", options, problems.learnable_problem("pi_deeponet"), "float64")

@@ -1,4 +1,4 @@
-"""The U-Net: any number of cells, neighbours across periodic axes and at walls, its options."""
+"""The U-Net: any number of cells, padding across periodic axes and at walls, options."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from surrogates.unet import UNet, _with_neighbours
+from surrogates.unet import UNet, _padded
 from tests.support import problems
 
 
 @pytest.mark.parametrize("sites", [(8,), (9,), (13, 10), (11, 9, 8)])
-def test_takes_any_number_of_cells(sites: tuple[int, ...]) -> None:
+def test_any_number_of_cells_is_supported(sites: tuple[int, ...]) -> None:
     problem = problems.problem(sites, ("periodic",) * len(sites))
     surrogate = UNet(problem, width=4, levels=3)
     batch = problems.batch(problem, size=2)
@@ -21,21 +21,21 @@ def test_takes_any_number_of_cells(sites: tuple[int, ...]) -> None:
     assert predicted.shape == (2, 2, 2, *sites)
 
 
-def test_neighbours_wrap_on_periodic_axes_and_repeat_at_walls() -> None:
+def test_padding_wraps_on_periodic_axes_and_repeats_cells_at_walls() -> None:
     field = torch.arange(6.0).view(1, 1, 2, 3)
     expected = torch.tensor([[3, 3, 4, 5, 5], [0, 0, 1, 2, 2], [3, 3, 4, 5, 5], [0, 0, 1, 2, 2]])
-    assert torch.equal(_with_neighbours(field, (True, False))[0, 0], expected.float())
+    assert torch.equal(_padded(field, (True, False))[0, 0], expected.float())
 
 
 def test_a_shift_by_the_coarsest_cell_shifts_the_prediction() -> None:
     problem = problems.problem((16, 16), ("periodic", "periodic"))
     surrogate = UNet(problem, width=8, levels=2).double()
     batch = problems.batch(problem, size=1, dtype=torch.float64)
-    named = problems.parameters_by_name(problem, batch)
+    parameters = problems.parameters_by_name(problem, batch)
     times = np.array([0.0, 0.25])
-    straight = surrogate.predict(batch["state"][:, 0], named, times).mean
-    named["conductivity"] = named["conductivity"].roll(4, dims=2)
-    shifted = surrogate.predict(batch["state"][:, 0].roll(4, dims=3), named, times).mean
+    straight = surrogate.predict(batch["state"][:, 0], parameters, times).mean
+    parameters["conductivity"] = parameters["conductivity"].roll(4, dims=2)
+    shifted = surrogate.predict(batch["state"][:, 0].roll(4, dims=3), parameters, times).mean
     torch.testing.assert_close(shifted, straight.roll(4, dims=4), rtol=1e-10, atol=0)
 
 

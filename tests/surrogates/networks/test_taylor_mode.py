@@ -1,4 +1,4 @@
-"""Jets follow the rules of calculus, and a network's jets are its derivatives."""
+"""Jets follow the rules of calculus, and the jets of a network are its derivatives."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
 
 def by_reverse_mode(function: Callable[[Any, Any, Any, Any], Any], axes: str) -> torch.Tensor:
     at = {"x": X.clone().requires_grad_(), "y": Y.clone().requires_grad_()}
-    # What is not there is 0.
+    # A term of zeros, because reverse mode refuses a derivative along an axis that does not occur.
     found = function(at["x"], at["y"], torch.sin, torch.cos) + 0 * (at["x"] * at["y"]) ** 3
     for axis in axes:
         (found,) = torch.autograd.grad(found.sum(), at[axis], create_graph=True)
@@ -58,8 +58,8 @@ def test_arithmetic_follows_the_rules_of_calculus(name: str, axes: str) -> None:
     torch.testing.assert_close(value(found) + torch.zeros_like(X), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_indices_sums_and_comparisons_as_pairs_of_particles_need_them() -> None:
-    """Gravity of three bodies, as a solver writes it, differentiated along t."""
+def test_indices_sums_and_comparisons_of_pairs_of_particles() -> None:
+    """The gravity of three bodies, as a solver writes it, is differentiated along t."""
     time = torch.tensor([[0.2], [0.9]], dtype=torch.float64)
     rates = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
 
@@ -70,14 +70,14 @@ def test_indices_sums_and_comparisons_as_pairs_of_particles_need_them() -> None:
         return ((q + (q == 0)) ** -1.5 * apart).sum(-1)
 
     t = time.clone().requires_grad_()
-    # Each body has a time of its own here, so that its gradient is its derivative.
+    # Each body has its own time here. The gradient by this time is the derivative.
     (expected,) = torch.autograd.grad(pull(t, torch.sin)[:, 1].sum(), t)
     found = pull(coordinate(time, "t"), sin)
     torch.testing.assert_close(derivative(found, "t").value[:, 1:2], expected, rtol=1e-12, atol=0)
     assert not (found < 0).equal(found >= 0)
 
 
-def test_only_what_is_asked_for_is_computed() -> None:
+def test_derivatives_are_computed_on_demand() -> None:
     calls = []
 
     def along(axis: str) -> Any:
@@ -118,8 +118,8 @@ def test_the_jet_of_a_perceptron_is_its_derivatives() -> None:
         torch.testing.assert_close(found.value, by_reverse_mode(channel, axes), rtol=1e-11, atol=1e-13)
 
 
-def test_a_product_of_a_network_and_a_factor_differentiates_as_one() -> None:
-    """As where a network is multiplied by what vanishes at the walls."""
+def test_the_product_of_a_network_and_a_factor_has_the_right_derivatives() -> None:
+    """The factor vanishes at the walls, as in hard boundary conditions."""
     perceptron = network(2)
 
     def ansatz(x: Any, y: Any, sin: Any, cos: Any) -> Any:
@@ -149,7 +149,7 @@ def test_gradients_of_a_loss_on_derivatives_reach_all_weights() -> None:
     weight = perceptron.layers[1].weight.detach().clone().requires_grad_()
     assert torch.autograd.gradcheck(loss, (weight,))
     _Residual(perceptron)(inputs).backward()
-    missing = [name for name, each in perceptron.named_parameters() if each.grad is None]
+    missing = [name for name, weight in perceptron.named_parameters() if weight.grad is None]
     assert not missing
 
 
@@ -164,7 +164,7 @@ class _Residual(torch.nn.Module):
         return left.value.square().mean()
 
 
-def test_what_an_equation_asks_for_is_found_out() -> None:
+def test_orders_are_the_derivatives_that_an_equation_uses() -> None:
     fields = {"u": X, "k": X}
 
     def heat(fields: dict[str, Any]) -> Any:
@@ -177,10 +177,10 @@ def test_what_an_equation_asks_for_is_found_out() -> None:
     assert orders(lambda fields: derivative(heat(fields), "x"), fields) is None
 
 
-def test_a_derivative_that_is_not_carried_is_an_error_not_a_zero() -> None:
+def test_a_missing_derivative_is_an_error_and_not_zero() -> None:
     jet = known({(): X, ("x",): Y})
     assert derivative(jet, "x").value is Y
-    with pytest.raises(UnknownDerivativeError, match="along t is not carried; those along x are"):
+    with pytest.raises(UnknownDerivativeError, match="derivatives along x, and none along t"):
         derivative(jet, "t")
-    with pytest.raises(UnknownDerivativeError, match="along x and x is not carried"):
+    with pytest.raises(UnknownDerivativeError, match="none along x and x"):
         derivative(derivative(jet, "x") * 2, "x")
