@@ -29,13 +29,12 @@ class Constraints(nn.Module):
     The projection is the closest such state by the sum of squared differences in physical units. Distances of
     normalised states would differ if the components of a velocity have different standard deviations.
 
-    mean: the mean over the box of each conserved channel equals its mean in the initial state. boundary: the
-    parabola through the three outermost cells along a dirichlet axis has the wall's value at the
-        wall, half a cell outside. If walls with different values meet, lines of cells that start within three
-        cells of the other wall are left free.
+    mean: the mean over the box of each conserved channel equals its mean in the initial state.
+    boundary: the parabola through the three outermost cells along a dirichlet axis has the wall's value at
+        the wall, half a cell outside. If walls with different values meet, lines of cells that start within
+        three cells of the other wall are left free.
     divergence: the divergence of a velocity is zero, with derivatives of the Fourier series through the
-    cells.
-        The projection is Leray's, u - k (k · u) / |k|² for each wave number k.
+        cells. The projection is Leray's, u - k (k · u) / |k|² for each wave number k.
 
     The true solution fulfils the constraints (the walls to third order in the cell width). By the distance
     above, the projection therefore never increases the error.
