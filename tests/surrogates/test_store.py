@@ -1,4 +1,4 @@
-"""A damaged, missing or foreign model is refused with its name, and runs no code."""
+"""A damaged, missing or foreign model is refused with its path, and no code in it is executed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 import surrogates
+from simsurrogate.errors import UserError
 from surrogates import store
+from surrogates.contract import Problem, Surrogate
 from tests.support import problems
 
 
@@ -46,18 +48,23 @@ def cut(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
-        (lambda folder: (folder / store.DESCRIPTION).unlink(), "no trained model.*run the train stage"),
+        (
+            lambda folder: (folder / store.DESCRIPTION).unlink(),
+            "no trained model.*Type python -m pipeline.train",
+        ),
         (lambda folder: (folder / store.WEIGHTS).unlink(), "model.safetensors cannot be loaded"),
         (lambda folder: (folder / store.DESCRIPTION).write_text("{"), "not readable JSON"),
         (lambda folder: (folder / store.DESCRIPTION).write_text("[1]"), "format None"),
         (lambda folder: (folder / store.DESCRIPTION).write_bytes(b"\xff\xfe\x00"), "not readable JSON"),
         (flip_last_byte, "checksum"),
         (cut, "checksum"),
-        (edit(format="someone's model 3"), "format .*expected 'simsurrogate model 2'"),
+        (edit(format="someone's model 3"), "format .*Expected is 'simsurrogate model 3'"),
+        (edit(format="simsurrogate model 2"), "model 2' of an older version. .*Train the model again"),
         (edit(surrogate="os.system"), "'os.system' is not one of .*fno, .*unet"),
-        (edit(surrogate="stepper"), "'stepper' is not one of"),
+        (edit(surrogate="autoregressive"), "'autoregressive' is not one of"),
+        (edit(surrogate="mine", path="mine.py"), r"'mine' is not one of .*surrogates\.load\(.*path="),
         (edit(options={"width": 4}), "cannot be loaded"),
         (edit(options={"width": 5, "modes": 3, "layers": 1}), "cannot be loaded"),
         (edit(options={"width": 4, "modes": 3, "layers": 1, "_target_": "os.system"}), "_target_"),
@@ -65,13 +72,54 @@ def cut(folder: Path) -> None:
         (edit(precision="int8"), "cannot be loaded"),
     ],
 )
-def test_is_refused(folder: Path, damage: Callable[[Path], object], said: str) -> None:
+def test_a_damaged_or_foreign_model_is_refused(
+    folder: Path, damage: Callable[[Path], object], message: str
+) -> None:
     damage(folder)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(UserError, match=message):
         surrogates.load(folder)
 
 
-def test_a_folder_with_half_a_model_is_not_whole(folder: Path) -> None:
+OWN_SURROGATE = '''
+from surrogates.fno import FNO
+
+class Mine(FNO):
+    """A surrogate in a user's file."""
+'''
+
+
+def test_a_surrogate_in_a_users_file_is_loaded_if_the_caller_passes_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(OWN_SURROGATE)
+    problem, options = problems.problem((12,), ("periodic",)), {"width": 4, "modes": 3, "layers": 1}
+    store.save(tmp_path, store.build("mine", options, problem, "float32", file), "mine", options, {})
+    assert "mine.py" not in (tmp_path / store.DESCRIPTION).read_text()
+    with pytest.raises(UserError, match="the surrogate 'mine', which was not found"):
+        surrogates.load(tmp_path)
+    loaded = surrogates.load(tmp_path, path=file)
+    assert type(loaded).__name__ == "Mine"
+    assert (
+        repr(loaded)
+        == f"Mine for two fields: 12 cells, temperature, pressure, {_size(loaded)} weights, trained"
+    )
+
+
+def _size(surrogate: Surrogate) -> str:
+    return f"{sum(weight.numel() for weight in surrogate.parameters()):,}"
+
+
+def test_a_problem_describes_itself_and_survives_a_round_trip() -> None:
+    problem = problems.problem((12,), ("periodic",))
+    assert Problem.from_json(json.loads(json.dumps(problem.to_json()))) == problem
+    assert repr(problem) == (
+        "Problem two fields: 12 cells, temperature, pressure, given conductivity, power; "
+        "2 s in steps of 0.25 s"
+    )
+    with pytest.raises(ValueError, match="unexpected"):
+        Problem.from_json(problem.to_json() | {"unexpected": 1})
+
+
+def test_a_folder_with_a_part_of_a_model_is_not_whole(folder: Path) -> None:
     flip_last_byte(folder)
     assert not store.is_whole(folder)
     (folder / store.WEIGHTS).unlink()

@@ -214,7 +214,7 @@ def test_an_incomplete_ensemble_is_not_loaded(dataset: Path, pair: Path, tmp_pat
     with pytest.raises(ValueError, match="member-1 holds no trained model"):
         surrogates.load(folder)
     shutil.copytree(folder / "member-0", folder / "member-1")
-    with pytest.raises(ValueError, match="member-1 is not the member that"):
+    with pytest.raises(ValueError, match="member-1 differs from the member that"):
         surrogates.load(folder)
     shutil.rmtree(folder / "member-1")
     assert same(trained(tmp_path, dataset, "ensemble=2") / "member-1", pair / "member-1")
