@@ -14,7 +14,7 @@ from torch import nn
 from simsurrogate.errors import UserError
 from surrogates.contract import Array, Batch, ParameterValues, Problem
 
-#: Predicts the normalised state a duration (s) after the state and time that it was made for.
+#: A function from a duration (s) to the predicted normalised state, for one initial state and time.
 Query = Callable[[float], torch.Tensor]
 
 
@@ -83,7 +83,7 @@ def restarted_predictions(
     """
     time = increasing_times(times)
     durations = time[1:] - time[0]
-    # A duration that exceeds a horizon by a rounding error is within the horizon.
+    # A duration that exceeds a horizon by a rounding error needs no further query.
     horizons_before = np.maximum(np.ceil(durations / horizon * (1 - 1e-9)) - 1, 0).astype(int)
     done, query = 0, start(state, float(time[0]))
     for whole, duration in zip(horizons_before, durations, strict=True):

@@ -16,7 +16,7 @@ from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
 
 
 class Ensemble(Surrogate):
-    """Members that differ in their initial weights and in the order of their batches.
+    """An ensemble of members that differ in their initial weights and in the order of their batches.
 
         mean = 1/M Σ_m u_m,    standard deviation = sqrt(1/(M - 1) Σ_m (u_m - mean)²)
 
@@ -63,3 +63,6 @@ class Ensemble(Surrogate):
         mean[:, 0] = members[0, :, 0]
         deviation = members.double().std(dim=0) if len(members) > 1 else None
         return Prediction(mean, deviation, members)
+
+    def __repr__(self) -> str:
+        return f"Ensemble of {len(self.members)} members, each {self.members[0]!r}"

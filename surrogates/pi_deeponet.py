@@ -22,7 +22,7 @@ from surrogates.physics.boundary_support import boundary_incompatibility
 from surrogates.physics.grid_derivatives import GridDerivatives
 from surrogates.physics.residual import Equation
 
-#: Shifts of the box, as a fraction 1/13, that `_decorrelated` chooses from.
+#: The number of different shifts in `_decorrelated`, equally spaced over the box.
 _NUM_SHIFTS = 13
 
 
@@ -152,6 +152,7 @@ class PIDeepONet(OperatorNetwork):
     def _residual_losses(
         self, batch: Batch, start_BXC: torch.Tensor, coefficients_BFM: torch.Tensor
     ) -> dict[str, torch.Tensor]:
+        """Return the relative residual of each equation, see the class."""
         duration_BR = batch["random"] * self.trunk.horizon
         amplitudes = self.trunk.amplitudes(coefficients_BFM, duration_BR).linear(self._constrained)
         start = [self.grid_derivatives.jet(channel_BX[:, None]) for channel_BX in start_BXC.unbind(-1)]

@@ -132,7 +132,7 @@ def member_folders(folder: Path) -> list[Path]:
 def load(
     folder: str | Path, device: str | torch.device = "cpu", *, path: str | Path | None = None
 ) -> Surrogate:
-    """Return the trained surrogate in a folder, ready to `predict`. An `Ensemble` is returned as one.
+    """Return the trained surrogate in a folder, ready to `predict`; an `Ensemble` for a folder of members.
 
     Args:
         folder: the model folder, RUN/models/MODEL.
@@ -191,15 +191,15 @@ def description(folder: Path) -> Mapping[str, Any]:
         raise UserError(
             f"{path} is not readable JSON ({error}). Train the model again with start_anew=true."
         ) from None
-    found = content.get("format") if isinstance(content, dict) else None
-    if found in _OLDER_FORMATS:
+    version = content.get("format") if isinstance(content, dict) else None
+    if version in _OLDER_FORMATS:
         raise UserError(
-            f"{path} has the format {found!r} of an older version. This version reads {_FORMAT!r}. Train the "
+            f"{path} has the format {version!r} of an older version. This version reads {_FORMAT!r}. Train the "
             "model again with start_anew=true, or load it with the version that wrote it."
         )
-    if found != _FORMAT:
+    if version != _FORMAT:
         raise UserError(
-            f"{path} has the format {found!r}. Expected is {_FORMAT!r}. Name a model folder that the train "
+            f"{path} has the format {version!r}. Expected is {_FORMAT!r}. Name a model folder that the train "
             "stage wrote, RUN/models/MODEL."
         )
     return dict(content)

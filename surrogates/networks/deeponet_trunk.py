@@ -22,7 +22,7 @@ from surrogates.networks.spectral_convolution import most_modes
 from surrogates.networks.taylor_mlp import Perceptron
 from surrogates.networks.taylor_mode import Jet, Orders
 
-#: Layers of the perceptron of the time.
+#: Hidden layers of the perceptron g.
 _LAYERS = 2
 
 

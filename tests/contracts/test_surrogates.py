@@ -47,7 +47,7 @@ AUTOREGRESSIVE = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """One thread: the tensors of these tests are too small to gain from several."""
+    """Use one thread, because the tensors of these tests are too small for several."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -226,7 +226,7 @@ def test_times_outside_the_training_duration_are_reported(name: str, last: float
             surrogate.predict(**arguments, strict=True)
 
 
-def test_uses_initial_state_tells_whether_the_change_depends_on_it(name: str) -> None:
+def test_the_change_depends_on_the_initial_state_if_it_is_used(name: str) -> None:
     candidates = (
         problems.learnable_problem(name),
         problems.fading(),
@@ -318,7 +318,7 @@ def test_wrong_arguments_are_refused_with_numbers(name: str) -> None:
 def test_parameters_outside_the_training_range_are_reported(name: str, power: float, inside: bool) -> None:
     problem = problems.learnable_problem(name)
     surrogate = build_cached(name, problem)
-    # In float32, as data hold them: rounding alone does not lead out of the range.
+    # The values are float32, as in the data. Their rounding errors do not lead out of the range.
     powers = np.array([2.0, power], np.float32) * np.array(1 + 1e-7, np.float32)
     arguments = plain_arguments(
         problem, initial_state=np.zeros((2, len(problem.spec.channels), *problem.spec.shape))

@@ -41,21 +41,21 @@ FUNCTIONS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
 def by_reverse_mode(function: Callable[[Any, Any, Any, Any], Any], axes: str) -> torch.Tensor:
     at = {"x": X.clone().requires_grad_(), "y": Y.clone().requires_grad_()}
     # A term of zeros, because reverse mode refuses a derivative along an axis that does not occur.
-    found = function(at["x"], at["y"], torch.sin, torch.cos) + 0 * (at["x"] * at["y"]) ** 3
+    result = function(at["x"], at["y"], torch.sin, torch.cos) + 0 * (at["x"] * at["y"]) ** 3
     for axis in axes:
-        (found,) = torch.autograd.grad(found.sum(), at[axis], create_graph=True)
-    return found.detach()
+        (result,) = torch.autograd.grad(result.sum(), at[axis], create_graph=True)
+    return result.detach()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("axes", ["", "x", "y", "xx", "xy", "yx", "yy", "xxy"])
 def test_arithmetic_follows_the_rules_of_calculus(name: str, axes: str) -> None:
     function = FUNCTIONS[name]
-    found = function(coordinate(X, "x"), coordinate(Y, "y"), sin, cos)
+    result = function(coordinate(X, "x"), coordinate(Y, "y"), sin, cos)
     for axis in axes:
-        found = derivative(found, axis)
+        result = derivative(result, axis)
     expected = by_reverse_mode(function, axes)
-    torch.testing.assert_close(value(found) + torch.zeros_like(X), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(value(result) + torch.zeros_like(X), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_indices_sums_and_comparisons_of_pairs_of_particles() -> None:
@@ -72,9 +72,9 @@ def test_indices_sums_and_comparisons_of_pairs_of_particles() -> None:
     t = time.clone().requires_grad_()
     # Each body has its own time here. The gradient by this time is the derivative.
     (expected,) = torch.autograd.grad(pull(t, torch.sin)[:, 1].sum(), t)
-    found = pull(coordinate(time, "t"), sin)
-    torch.testing.assert_close(derivative(found, "t").value[:, 1:2], expected, rtol=1e-12, atol=0)
-    assert not (found < 0).equal(found >= 0)
+    result = pull(coordinate(time, "t"), sin)
+    torch.testing.assert_close(derivative(result, "t").value[:, 1:2], expected, rtol=1e-12, atol=0)
+    assert not (result < 0).equal(result >= 0)
 
 
 def test_derivatives_are_computed_on_demand() -> None:
@@ -85,9 +85,9 @@ def test_derivatives_are_computed_on_demand() -> None:
         return 1.0
 
     x = Jet(X, along)
-    found = x * x * 2 + x**2
+    result = x * x * 2 + x**2
     assert not calls
-    torch.testing.assert_close(derivative(found, "x").value, 6 * X)
+    torch.testing.assert_close(derivative(result, "x").value, 6 * X)
     assert set(calls) == {"x"}
 
 
@@ -108,14 +108,14 @@ def test_the_jet_of_a_perceptron_is_its_derivatives() -> None:
 
     def channel(x: torch.Tensor, y: torch.Tensor, sin: Any, cos: Any) -> torch.Tensor:
         inputs = features(x, y, sin, cos, lambda parts: torch.stack(parts, dim=-1))
-        found: torch.Tensor = perceptron(inputs)[..., 1]
-        return found
+        result: torch.Tensor = perceptron(inputs)[..., 1]
+        return result
 
     for axes in ("", "x", "y", "xx"):
-        found = carried[..., 1]
+        result = carried[..., 1]
         for axis in axes:
-            found = derivative(found, axis)
-        torch.testing.assert_close(found.value, by_reverse_mode(channel, axes), rtol=1e-11, atol=1e-13)
+            result = derivative(result, axis)
+        torch.testing.assert_close(result.value, by_reverse_mode(channel, axes), rtol=1e-11, atol=1e-13)
 
 
 def test_the_product_of_a_network_and_a_factor_has_the_right_derivatives() -> None:
@@ -130,10 +130,10 @@ def test_the_product_of_a_network_and_a_factor_has_the_right_derivatives() -> No
         return 1 + y * x * (2 - x) * inner[..., 0]
 
     for axes in ("", "x", "y", "xx"):
-        found = ansatz(coordinate(X, "x"), coordinate(Y, "y"), sin, cos)
+        result = ansatz(coordinate(X, "x"), coordinate(Y, "y"), sin, cos)
         for axis in axes:
-            found = derivative(found, axis)
-        torch.testing.assert_close(value(found), by_reverse_mode(ansatz, axes), rtol=1e-11, atol=1e-13)
+            result = derivative(result, axis)
+        torch.testing.assert_close(value(result), by_reverse_mode(ansatz, axes), rtol=1e-11, atol=1e-13)
 
 
 def test_gradients_of_a_loss_on_derivatives_reach_all_weights() -> None:
@@ -141,10 +141,10 @@ def test_gradients_of_a_loss_on_derivatives_reach_all_weights() -> None:
     inputs = stack([coordinate(X, "x"), coordinate(Y, "y")])
 
     def loss(weight: torch.Tensor) -> torch.Tensor:
-        found = torch.func.functional_call(
+        result = torch.func.functional_call(
             _Residual(perceptron), {"inner.layers.1.weight": weight}, (inputs,)
         )
-        return found
+        return result
 
     weight = perceptron.layers[1].weight.detach().clone().requires_grad_()
     assert torch.autograd.gradcheck(loss, (weight,))
