@@ -5,14 +5,13 @@ Shape letters: M members, B batch, T time, C channels; `*sites` as in the contra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from simsurrogate.errors import UserError
-from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
+from surrogates.contract import Array, Batch, ParameterValues, Prediction, Problem, Surrogate
 
 
 class Ensemble(Surrogate):
@@ -51,7 +50,7 @@ class Ensemble(Surrogate):
         losses = [member(batch) for member in self.members]
         return {name: torch.stack([loss[name] for loss in losses]).mean() for name in losses[0]}
 
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
+    def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the mean, the standard deviation and the prediction of each member."""
         predictions: list[Prediction] = [
             member._predict(initial_state, parameters, times)  # type: ignore[operator]

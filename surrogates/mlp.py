@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from surrogates.arguments import (
     restarted_predictions,
     set_constants,
 )
-from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
+from surrogates.contract import Array, Batch, ParameterValues, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 
 #: The Fourier modes along a periodic axis whose cosines and sines are inputs of the network.
@@ -143,7 +142,7 @@ class MLP(Surrogate):
         predicted = self._query(start, inputs, elapsed_BT.flatten())
         return {"data": (predicted - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
 
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
+    def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the states at increasing `times`, each by one query where the horizon allows it."""
         state = initial_states(self.problem, initial_state, self.state_mean)
         coefficients, scalars = parameter_tensors(self.problem, parameters, len(state), self.state_mean)

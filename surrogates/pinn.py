@@ -7,13 +7,13 @@ C channels, P scalar parameters; N stands for the bodies of particles, X for all
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from simsurrogate.errors import UserError
 from surrogates.arguments import check_minimum, increasing_times, initial_states, parameter_tensors
-from surrogates.contract import Array, Batch, Prediction, Problem, Surrogate
+from surrogates.contract import Array, Batch, ParameterValues, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.physics.boundary_support import boundary_incompatibility
 from surrogates.physics.collocation import QuasiRandomPoints, causal_weights, resample_by_residual
@@ -205,7 +205,7 @@ class PINN(Surrogate):
         change: torch.Tensor = self.ansatz(points["later"]) - self.ansatz(points["first"])
         return (change - points["change"]) / self.ansatz.scale
 
-    def _predict(self, initial_state: Array, parameters: Mapping[str, Any], times: Array) -> Prediction:
+    def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the states at increasing `times`, each by one evaluation of the network."""
         state = initial_states(self.problem, initial_state, self.sites)
         time = increasing_times(times)

@@ -194,8 +194,8 @@ def description(folder: Path) -> Mapping[str, Any]:
     version = content.get("format") if isinstance(content, dict) else None
     if version in _OLDER_FORMATS:
         raise UserError(
-            f"{path} has the format {version!r} of an older version. This version reads {_FORMAT!r}. Train the "
-            "model again with start_anew=true, or load it with the version that wrote it."
+            f"{path} has the format {version!r} of an older version. This version reads {_FORMAT!r}. Train "
+            "the model again with start_anew=true, or load it with the version that wrote it."
         )
     if version != _FORMAT:
         raise UserError(
