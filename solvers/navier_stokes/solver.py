@@ -19,14 +19,14 @@ from solvers.navier_stokes.forcing import ForcingOptions, SteadyForcing, build_f
 from solvers.navier_stokes.initial import InitialOptions, TaylorGreen, build_initial
 from solvers.navier_stokes.invariants import FLOW_INVARIANTS, TRACER_INVARIANTS
 from solvers.navier_stokes.linear_terms import HyperviscosityOptions, LinearTerms
-from solvers.navier_stokes.options import Positive, RangeFromZero, check_ranges
+from solvers.navier_stokes.options import Positive, RangeFromZero
 from solvers.navier_stokes.resolution import check_cells, check_viscosity
 from solvers.navier_stokes.tracer import TracerOptions, initial_tracer, unused_tracer_options
 from solvers.navier_stokes.trajectory import FlowTrajectory
 from solvers.navier_stokes.transform import StateTransform
 from solvers.numerics.dealiased_fourier import FourierSlabs
 from solvers.numerics.grid import Grid
-from solvers.numerics.parameter_sampling import draw
+from solvers.numerics.parameter_sampling import check_ranges, draw
 
 
 class NavierStokes(Solver):
@@ -79,11 +79,13 @@ class NavierStokes(Solver):
         tolerance: Positive = 1e-6,
     ):
         check_ranges(
-            {
-                "viscosity": viscosity, "hyperviscosity": hyperviscosity, "drag": drag,
-                "forcing": forcing, "initial": initial, "tracer": tracer,
-            }
-        )  # fmt: skip
+            viscosity=viscosity,
+            hyperviscosity=hyperviscosity,
+            drag=drag,
+            forcing=forcing,
+            initial=initial,
+            tracer=tracer,
+        )
         cells = [resolution] * 2 if isinstance(resolution, int) else resolution
         check_cells(cells)
         self.communicator = communicator

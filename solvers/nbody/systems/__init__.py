@@ -8,9 +8,10 @@ from simsurrogate.errors import UserError
 from solvers.nbody.systems.cold_collapse import ColdCollapse, ColdCollapseOptions
 from solvers.nbody.systems.figure_eight import FigureEight, FigureEightOptions
 from solvers.nbody.systems.plummer import Plummer, PlummerOptions
-from solvers.nbody.systems.system import System, check_ranges
+from solvers.nbody.systems.system import System
 from solvers.nbody.systems.three_body import ThreeBody, ThreeBodyOptions
 from solvers.nbody.systems.two_body import TwoBody, TwoBodyOptions
+from solvers.numerics.parameter_sampling import check_ranges
 
 __all__ = ["System", "SystemOptions", "build_system"]
 
@@ -33,7 +34,7 @@ def build_system(
     Raises:
         UserError: a range with its ends in the wrong order, or a sphere in the plane.
     """
-    check_ranges(options)
+    check_ranges(system=options)
     constructor = _SYSTEMS[options.kind]
     if dimension < constructor.least_dimension:
         raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from annotated_types import Ge, Gt
 
-from simsurrogate.errors import UserError
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
 from solvers.numerics.parameter_sampling import draw
@@ -102,20 +100,6 @@ class System(ABC, Generic[Options]):
         `Solver.initial_condition`. Only `parametric` systems have this method.
         """
         raise NotImplementedError
-
-
-def check_ranges(options: MassOptions) -> None:
-    """Check that the lower end of each range comes first.
-
-    Raises:
-        UserError: the ends of a range are in the wrong order.
-    """
-    for option, value in dataclasses.asdict(options).items():
-        if isinstance(value, tuple) and value[0] > value[1]:
-            raise UserError(
-                f"solver.system.{option}=[{value[0]:g}, {value[1]:g}]: the lower end comes first; type "
-                f"solver.system.{option}=[{value[1]:g},{value[0]:g}]"
-            )
 
 
 def centred(bodies: np.ndarray, mass: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ RING: dict[str, Any] = {"kind": "ring", "ring": [20.0, 64.0]}
         ({"extent": [1.0, -1.0]}, r"solver.extent.1=-1.0.*greater than 0"),
         (
             {"viscosity": [2e-3, 1e-3]},
-            r"solver.viscosity=\[0.002, 0.001\].*lower end comes first. Use solver.viscosity=\[0.001,0.002\]",
+            r"solver.viscosity=\[0.002, 0.001\].*lower end comes first. Type solver.viscosity=.0.001",
         ),
         ({"viscosity": [-1e-3, 1e-3]}, r"solver.viscosity.0=-0.001.*greater than or equal to 0"),
         (

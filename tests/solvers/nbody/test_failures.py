@@ -108,7 +108,7 @@ def test_numbers_that_are_not_finite_are_a_diverged_trajectory(
         ({"system": {"mass_ratio": [0.0, 1.0]}}, r"solver.system.mass_ratio.0=0.0.*greater than 0"),
         (
             {"system": {"mass_ratio": [2.0, 1.0]}},
-            r"solver.system.mass_ratio=\[2, 1\]: the lower end comes first",
+            r"solver.system.mass_ratio=\[2, 1\].*lower end comes first",
         ),
         ({"system": KEPLER | {"radius": [-1.0, 1.0]}}, r"solver.system.radius.0=-1.0.*greater than 0"),
         ({"system": KEPLER | {"eccentricity": [0.0, 1.0]}}, r"solver.system.eccentricity.1=1.0.*less than 1"),
