@@ -71,14 +71,16 @@ def _compare(world: MPI.Intracomm, name: str) -> dict[str, object]:
         side_by_side.append(world.allreduce(time.perf_counter() - start, MPI.MAX))
     if world.rank > 0:
         return {}
-    one, two, apart = (statistics.median(seconds) for seconds in (alone, together, side_by_side))
+    one_rank, two_ranks, separate = (
+        statistics.median(seconds) for seconds in (alone, together, side_by_side)
+    )
     return {
         "scheme": name,
         "rows of halo": shared.operator.depth,
-        "one rank, ms": 1e3 * one,
-        "two ranks, ms": 1e3 * two,
-        "efficiency": one / two / 2,
-        "efficiency of two runs that share nothing": one / apart,
+        "one rank, ms": 1e3 * one_rank,
+        "two ranks, ms": 1e3 * two_ranks,
+        "efficiency": one_rank / two_ranks / 2,
+        "efficiency of two runs that share nothing": one_rank / separate,
         "largest difference": float(difference),
     }
 

@@ -19,8 +19,8 @@ def py_pde(equation: pde.PDEBase, backend: str, initial: np.ndarray, step: float
 
     def run() -> np.ndarray:
         state = field.copy()
-        found = stepper(state, 0.0, num_steps * step)
-        return np.asarray((found if isinstance(found, pde.ScalarField) else state).data)
+        result = stepper(state, 0.0, num_steps * step)
+        return np.asarray((result if isinstance(result, pde.ScalarField) else state).data)
 
     return run
 

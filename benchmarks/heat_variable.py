@@ -107,11 +107,11 @@ def _medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _ours(problem: Problem, num_steps: int, max_levels: int = operator_module._MAX_LEVELS) -> Run:
+def _ours(problem: Problem, num_steps: int, max_levels: int = operator_module.MAX_LEVELS) -> Run:
     grid = Grid(MPI.COMM_SELF, (1.0, 1.0), problem.initial.shape, ("periodic", "periodic"))
-    default, operator_module._MAX_LEVELS = operator_module._MAX_LEVELS, max_levels
+    default, operator_module.MAX_LEVELS = operator_module.MAX_LEVELS, max_levels
     operator = DiffusionOperator(grid, problem.k)
-    operator_module._MAX_LEVELS = default
+    operator_module.MAX_LEVELS = default
     walls = wall_terms(grid, ((0.0, 0.0),) * 2, problem.k)
     scheme = ForwardEuler(operator, walls, problem.step * (1 + 1e-9))
     return lambda: scheme.advance(problem.initial, problem.source, num_steps * problem.step)

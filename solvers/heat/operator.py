@@ -30,7 +30,7 @@ PARITIES = {"periodic": 0.0, "neumann": 1.0, "dirichlet": -1.0}
 _CACHE_BYTES = 960 * 1024
 
 #: The largest number of levels in one pass. With more levels the memory is idle and nothing is gained.
-_MAX_LEVELS = 12
+MAX_LEVELS = 12
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class DiffusionOperator:
 def _depth(grid: Grid, num_arrays: int) -> int:
     """Return the number of levels whose rows of `num_arrays` padded arrays fit in the cache of a core."""
     row_bytes = 8 * num_arrays * (math.prod(grid.resolution[1:]) if len(grid.resolution) > 1 else 1)
-    return max(1, min(_MAX_LEVELS, _CACHE_BYTES // row_bytes - 2, grid.thinnest_slab))
+    return max(1, min(MAX_LEVELS, _CACHE_BYTES // row_bytes - 2, grid.thinnest_slab))
 
 
 def _conductances(grid: Grid, diffusivity: np.ndarray, depth: int) -> tuple[np.ndarray, ...]:

@@ -14,7 +14,7 @@ class Source:
     """s(x, t) in K/s on this rank's block.
 
     Attributes:
-        wall_supply: what the walls supply at all times, K/s.
+        wall_supply: the constant supply of the walls, K/s.
         walls_supply: whether any wall of the box supplies heat; equal on all ranks.
         patterns: the heating rate of each heater while it is on, K/s.
         on_times: the times at which each heater is switched on and off, s.

@@ -31,11 +31,11 @@ def laplacian_eigenvalues(kind: str, count: int, spacing: float) -> np.ndarray:
 
     They are 4/h^2 sin^2(kappa h / 2) for the wave numbers kappa of the transform's modes, in its order.
     """
-    number = np.arange(count)
+    index = np.arange(count)
     if kind == "periodic":
-        half_phase = np.pi / count * ((number + 1) // 2)
+        half_phase = np.pi / count * ((index + 1) // 2)
     else:
-        half_phase = np.pi / (2 * count) * (number + 1 if kind == "dirichlet" else number)
+        half_phase = np.pi / (2 * count) * (index + 1 if kind == "dirichlet" else index)
     eigenvalues: np.ndarray = 4 / spacing**2 * np.sin(half_phase) ** 2
     return eigenvalues
 

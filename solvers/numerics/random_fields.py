@@ -20,10 +20,10 @@ def half_waves(kind: str, count: int) -> np.ndarray:
     `kind` is the boundary condition: `periodic` has the modes 1, cos, sin, cos, ..., `neumann` cosines and
     `dirichlet` sines.
     """
-    number = np.arange(count)
+    index = np.arange(count)
     if kind == "periodic":
-        return (number + 1) // 2 * 2
-    return number + 1 if kind == "dirichlet" else number
+        return (index + 1) // 2 * 2
+    return index + 1 if kind == "dirichlet" else index
 
 
 def angular_wave_numbers(kind: str, length: float, count: int) -> np.ndarray:

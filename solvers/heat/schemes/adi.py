@@ -104,14 +104,14 @@ class AlternatingDirections(Scheme):
             heat = self._in_parts(self._changes[0], temperature, step, 1, track_heat)
             return self._changes[0], heat, 0.0, 1.0
         heats: list[float] = []
-        for number, change in enumerate(self._changes, start=1):
-            heats.append(self._in_parts(change, temperature, step, _PARTS[number - 1], track_heat))
-            if number == 1:
+        for num_results, change in enumerate(self._changes, start=1):
+            heats.append(self._in_parts(change, temperature, step, _PARTS[num_results - 1], track_heat))
+            if num_results == 1:
                 allowed = self._allowed(temperature, temperature + change)
                 continue
-            weights = _extrapolation_weights(number)
+            weights = _extrapolation_weights(num_results)
             difference = _weighted_sum(
-                weights - np.append(_extrapolation_weights(number - 1), 0.0), self._changes
+                weights - np.append(_extrapolation_weights(num_results - 1), 0.0), self._changes
             )
             error = math.sqrt(float(np.mean(difference**2)))
             if not math.isfinite(error + allowed):
@@ -119,8 +119,8 @@ class AlternatingDirections(Scheme):
             excess = max(error / allowed, 1e-6) if error > 0 else 1e-6
             if excess <= 1:
                 break
-        scale = min(5.0, max(0.2, 0.8 * excess ** (-1 / (2 * number - 1))))
-        weights = _damping_weights(number)
+        scale = min(5.0, max(0.2, 0.8 * excess ** (-1 / (2 * num_results - 1))))
+        weights = damping_weights(num_results)
         return _weighted_sum(weights, self._changes), float(weights @ heats), excess, scale
 
     def _allowed(self, *temperatures: np.ndarray) -> float:
@@ -207,18 +207,18 @@ class _Lines:
         return 0.0 if self._periodic else float(np.sum(self._wall_losses * self.cells[[0, -1]]))
 
 
-def _extrapolation_weights(number: int) -> np.ndarray:
-    """Return weights of the first `number` of `_PARTS`: their sum is 1, and they cancel orders 2, 4, ..."""
-    parts = np.array(_PARTS[:number], dtype=float)
-    conditions = [parts ** (-2.0 * power) for power in range(number)]
-    return np.linalg.solve(np.array(conditions), np.eye(number)[0])
+def _extrapolation_weights(num_results: int) -> np.ndarray:
+    """Return weights of the first results in `_PARTS` that sum to 1 and cancel errors of orders 2, 4, ..."""
+    parts = np.array(_PARTS[:num_results], dtype=float)
+    conditions = [parts ** (-2.0 * power) for power in range(num_results)]
+    return np.linalg.solve(np.array(conditions), np.eye(num_results)[0])
 
 
-def _damping_weights(number: int) -> np.ndarray:
+def damping_weights(num_results: int) -> np.ndarray:
     """Return weights of one order less that also cancel waves whose sign flips in each part."""
-    parts = np.array(_PARTS[:number], dtype=float)
-    conditions = [parts ** (-2.0 * power) for power in range(number - 1)]
-    return np.linalg.solve(np.array([*conditions, (-1.0) ** parts]), np.eye(number)[0])
+    parts = np.array(_PARTS[:num_results], dtype=float)
+    conditions = [parts ** (-2.0 * power) for power in range(num_results - 1)]
+    return np.linalg.solve(np.array([*conditions, (-1.0) ** parts]), np.eye(num_results)[0])
 
 
 def _weighted_sum(weights: np.ndarray, arrays: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ def _phi_1(z: np.ndarray) -> np.ndarray:
 def _phi_2(z: np.ndarray) -> np.ndarray:
     """Return (e^z - 1 - z) / z^2; near 0 by its series, because the difference cancels there."""
     series = np.ones_like(z)
-    for number in range(12, 2, -1):
-        series = 1 + series * z / number
+    for order in range(12, 2, -1):
+        series = 1 + series * z / order
     direct = np.divide(np.expm1(z) - z, z**2, out=np.ones_like(z), where=z != 0)
     return np.where(np.abs(z) < 0.1, series / 2, direct)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from solvers.contract import DivergedError
 from solvers.heat.operator import DiffusionOperator, wall_terms
-from solvers.heat.schemes.adi import AlternatingDirections, _damping_weights
+from solvers.heat.schemes.adi import AlternatingDirections, damping_weights
 from solvers.heat.tridiagonal import factorise, solve
 from solvers.numerics.grid import Grid
 from tests.support.heat_cases import (
@@ -192,12 +192,12 @@ def test_steady_states_are_kept_at_any_step(conditions: tuple[str, ...]) -> None
     assert error(scheme.advance(steady, source, 30.0), steady) < 1e-11
 
 
-@pytest.mark.parametrize("number", [2, 3, 4])
-def test_the_damping_weights_amplify_no_wave(number: int) -> None:
+@pytest.mark.parametrize("num_results", [2, 3, 4])
+def test_the_damping_weights_amplify_no_wave(num_results: int) -> None:
     # A wave that decays at rates x and y along two axes is multiplied by 1 - 2 (x + y) / ((1 + x) (1 + y)).
     rates = np.concatenate([[0.0], np.logspace(-3, 8, 200)])
     amplification = np.zeros((201, 201))
-    for parts, weight in enumerate(_damping_weights(number), start=1):
+    for parts, weight in enumerate(damping_weights(num_results), start=1):
         x, y = rates[:, None] / parts, rates / parts
         amplification += weight * (1 - 2 * (x + y) / ((1 + x) * (1 + y))) ** parts
     assert np.abs(amplification).max() <= 1 + 1e-12
@@ -233,7 +233,7 @@ def test_large_steps_are_stable_for_rough_data(seed: int, steps: int, time_step:
 def matrix_of_axis(operator: DiffusionOperator, axis: int) -> np.ndarray:
     """Return the matrix of one axis: the conductances along the other axes are set to 0."""
     faces = operator.faces
-    operator.faces = tuple(face * (number == axis) for number, face in enumerate(faces))
+    operator.faces = tuple(face * (other == axis) for other, face in enumerate(faces))
     a = matrix(operator)
     operator.faces = faces
     return a

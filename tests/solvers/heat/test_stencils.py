@@ -32,13 +32,13 @@ def marched(operator: DiffusionOperator, levels: np.ndarray, with_slope: bool = 
     return np.array([newest[operator.interior], before[operator.interior]])
 
 
-def random_levels(operator: DiffusionOperator, number: int) -> np.ndarray:
-    weights = np.random.default_rng(2).uniform(-1, 1, (number, 4))
+def random_levels(operator: DiffusionOperator, num_levels: int) -> np.ndarray:
+    weights = np.random.default_rng(2).uniform(-1, 1, (num_levels, 4))
     weights[:, 2] /= operator.spectral_bound
     return weights
 
 
-@pytest.mark.parametrize("number", [1, 2, 7, 12, 30])
+@pytest.mark.parametrize("num_levels", [1, 2, 7, 12, 30])
 @pytest.mark.parametrize(
     "conditions",
     [
@@ -49,13 +49,13 @@ def random_levels(operator: DiffusionOperator, number: int) -> np.ndarray:
     ],
 )
 def test_wavefront_is_bitwise_equal_to_single_sweeps(
-    conditions: tuple[str, ...], number: int, monkeypatch: pytest.MonkeyPatch
+    conditions: tuple[str, ...], num_levels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = build_operator(conditions)
     assert deep.depth == 12
-    levels = random_levels(deep, number)
+    levels = random_levels(deep, num_levels)
     result = marched(deep, levels)
-    monkeypatch.setattr(operator_module, "_MAX_LEVELS", 1)
+    monkeypatch.setattr(operator_module, "MAX_LEVELS", 1)
     single = build_operator(conditions)
     assert single.depth == 1
     assert np.array_equal(result, marched(single, levels))
