@@ -13,6 +13,8 @@ from pipeline.parallel import stopping
 from pipeline.parallel.ranks import Ranks, init_ranks
 from pipeline.parallel.stopping import StoppedError, StopRequest
 from pipeline.runs import lock, records
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.progress import report_output
 from pipeline.training import ensemble
 from pipeline.training.device import precision
 from pipeline.training.device.malloc import keep_freed_memory
@@ -47,16 +49,17 @@ def run(settings: Settings) -> None:
         StoppedError: the stage received SIGUSR1 and has written a checkpoint.
     """
     task, begin = TrainingTask.from_settings(settings), time.process_time()
-    is_ensemble = settings.ensemble > 1
+    run_folder = RunFolder.of(settings)
+    folder, is_ensemble = run_folder.model_folder, settings.ensemble > 1
     keep_freed_memory()
     with stopping.listening() as request, records.run_record(settings, "train") as metadata:
         with (
             init_ranks(settings.training.device, settings.run) as ranks,
             precision.fast_matmul(ranks.device) as products,
-            lock.held(_lock(settings)) if ranks.is_first else nullcontext(),
+            lock.held(run_folder.train_lock) if ranks.is_first else nullcontext(),
         ):
             metadata.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=products)
-            folder, report = settings.model_folder, metadata.progress
+            report = metadata.progress
             if is_ensemble:
                 outcome = _train_ensemble(
                     task, folder, count=settings.ensemble, ranks=ranks, report=report, request=request
@@ -72,6 +75,8 @@ def run(settings: Settings) -> None:
                 f"stopped on request with {saved} {outcome.done} of {outcome.total}; run the same command "
                 "again to continue"
             )
+        if ranks.is_first:
+            report_output("train", folder, "evaluate")
 
 
 def _train_one(
@@ -149,10 +154,6 @@ def _save_ensemble(
         store.save_ensemble(folder, count, metadata)
         print(f"{folder}: valid rollout error of the members' mean {error:.3e}", flush=True)
     return error
-
-
-def _lock(settings: Settings) -> Path:
-    return settings.run / "locks" / f"train-{settings.model}.lock"
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ from typing import Any
 from pipeline import cli, train
 from pipeline.parallel import launch
 from pipeline.training import ensemble, fit, loop
-from tests.support.several_trainings import no_curves
-from tests.support.training_cases import read
+from tests.support.training_cases import no_curves, read
 
 PATIENCE = 3.0
 progress: list[ensemble._SharedProgress] = []

@@ -19,7 +19,7 @@ from pipeline import train
 from pipeline.parallel import launch
 from pipeline.parallel.stopping import StoppedError
 from pipeline.training import fit, loop, step
-from tests.support.training_cases import read
+from tests.support.training_cases import no_curves, read
 
 
 def main(file: Path) -> None:
@@ -63,10 +63,6 @@ def stopped_in_step(number: int) -> Iterator[None]:
         yield
     finally:
         loop._take_step = original
-
-
-def no_curves(folder: Path) -> None:
-    """Draw nothing: matplotlib would take most of the time."""
 
 
 if __name__ == "__main__":

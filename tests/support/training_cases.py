@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import hydra
 import torch
@@ -14,7 +15,7 @@ from omegaconf import OmegaConf
 from pipeline import generate, train, validate
 from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
-from pipeline.training import checkpoint
+from pipeline.training import checkpoint, fit
 from tests.support.launching import mpi, run, succeeded
 
 TINY = (
@@ -57,11 +58,19 @@ def words(folder: Path, dataset: Path, *overrides: str) -> list[str]:
     return [f"run={folder}", f"dataset={dataset}", *TINY, *overrides]
 
 
-def trained(folder: Path, dataset: Path, *overrides: str) -> Path:
-    """Return the model folder after a tiny training in this process."""
+def trained(folder: Path, dataset: Path, *overrides: str, draws: bool = False) -> Path:
+    """Return the model folder after a tiny training in this process.
+
+    Without `draws` there is no curves.png, which takes longer than the training.
+    """
     settings = read(*words(folder, dataset, *overrides))
-    train.run(settings)
+    with patch.object(fit, "draw_curves", fit.draw_curves if draws else no_curves):
+        train.run(settings)
     return settings.model_folder
+
+
+def no_curves(folder: Path) -> None:
+    """Draw nothing."""
 
 
 def trained_together(

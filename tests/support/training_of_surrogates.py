@@ -19,8 +19,8 @@ from pipeline.training import fit
 from surrogates import store
 from surrogates.contract import LeastSquares, Surrogate, compatible_surrogates, surrogate_class
 from tests.support import problems
-from tests.support.several_trainings import no_curves, stopped_in_step
-from tests.support.training_cases import read
+from tests.support.several_trainings import stopped_in_step
+from tests.support.training_cases import no_curves, read
 
 HEAT = ("solver=heat", "solver.extent=[1.0]", "solver.resolution=24", "output.duration=0.06")
 #: Fields with random coefficients, fields that the drawn scalars determine, and particles.

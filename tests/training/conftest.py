@@ -27,7 +27,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def undisturbed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that was trained without interruption on one rank."""
-    return trained(tmp_path_factory.mktemp("undisturbed"), dataset)
+    return trained(tmp_path_factory.mktemp("undisturbed"), dataset, draws=True)
 
 
 @pytest.fixture(scope="session")
