@@ -288,27 +288,28 @@ def test_a_constraint_does_not_increase_the_error_and_a_stopped_training_resumes
     constraint: str, solver: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = made_dataset(tmp_path, *solver)
-    longer = ("training.steps=100", "training.checkpoint_every=50", "training.validate_every=100")
-    folder = {}
-    for number, constraints in enumerate(("[]", f"[{constraint}]")):
-        folder[number] = trained(
-            tmp_path / str(number), dataset, *longer, f"surrogate.constraints={constraints}"
-        )
-    free, held = (store.description(folder[number])["valid_error"] for number in (0, 1))
-    assert held < 1.05 * free
+    long = ("training.steps=60", "training.checkpoint_every=60", "training.validate_every=60")
+    models = [
+        trained(tmp_path / names, dataset, *long, f"surrogate.constraints=[{names}]")
+        for names in ("", constraint)
+    ]
+    free, constrained = (store.description(model)["valid_error"] for model in models)
+    assert constrained < 1.05 * free
 
-    usual = loop.train_step
+    short = ("training.steps=12", "training.checkpoint_every=8", "training.validate_every=12")
+    straight = trained(tmp_path / "straight", dataset, *short, f"surrogate.constraints=[{constraint}]")
+    train_step = loop.train_step
 
-    def stopped(
-        model: Model, parts: Iterable[Batch], state: TrainState, options: Training
+    def stopping_step(
+        model: Model, micro_batches: Iterable[Batch], state: TrainState, options: Training
     ) -> tuple[float, float]:
-        if state.step == 42:
+        if state.step == 5:
             os.kill(os.getpid(), signal.SIGUSR1)
-        return usual(model, parts, state, options)
+        return train_step(model, micro_batches, state, options)
 
-    again = (tmp_path / "again", dataset, *longer, f"surrogate.constraints=[{constraint}]")
-    monkeypatch.setattr(loop, "train_step", stopped)
-    with pytest.raises(StoppedError, match="of 100"):
-        trained(*again)
+    arguments = (tmp_path / "stopped", dataset, *short, f"surrogate.constraints=[{constraint}]")
+    monkeypatch.setattr(loop, "train_step", stopping_step)
+    with pytest.raises(StoppedError, match="of 12"):
+        trained(*arguments)
     monkeypatch.undo()
-    assert same(trained(*again), folder[1])
+    assert same(trained(*arguments), straight)
