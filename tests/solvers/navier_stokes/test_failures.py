@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.data.manifest import complete_manifest
 from solvers.contract import DivergedError
-from tests.support.launching import stage, succeeded
+from tests.support.in_process import generated
 from tests.support.navier_stokes_cases import LIVELY, UNFORCED, flow, sampled
 
 
@@ -47,14 +47,13 @@ def test_blow_up_and_overflow_fail_the_trajectory() -> None:
 
 def test_generate_leaves_out_flows_that_blow_up_and_records_their_parameters(tmp_path: Path) -> None:
     options = (
-        f"run={tmp_path}", "solver=navier_stokes", "solver.resolution=32", "solver.viscosity=[0.01,0.01]",
+        "solver=navier_stokes", "solver.resolution=32", "solver.viscosity=[0.01,0.01]",
         "solver.initial={kind: vortices, amplitude: [0.1, 12.0], radius: [0.1, 0.15]}",
         "solver.forcing.kind=none", "solver.time_step=0.2",
         "samples={train: 8, valid: 1, test: 1, test_extrapolation: 0, per_shard: 4}",
         "output={duration: 4.0, steps: 4}", "storage.max_failed_share=0.9",
     )  # fmt: skip
-    succeeded(stage("generate", *options))
-    manifest = complete_manifest(tmp_path / "dataset")
+    manifest = complete_manifest(generated(tmp_path, *options))
     assert 0 < len(manifest.failed) < 8
     for failure in manifest.failed:
         assert failure.reason == "a step of 0.2 s gives no finite flow of bounded error"

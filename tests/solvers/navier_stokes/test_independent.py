@@ -9,7 +9,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from tests.support.heat_cases import error
-from tests.support.launching import stage, succeeded
+from tests.support.in_process import generated
 from tests.support.navier_stokes_cases import spectral_derivative
 
 CELLS = 32
@@ -60,15 +60,14 @@ def primitive(
 
 def test_a_velocity_code_reproduces_the_last_frame_of_a_shard(tmp_path: Path) -> None:
     options = (
-        f"run={tmp_path}", "solver=navier_stokes", f"solver.resolution={CELLS}",
+        "solver=navier_stokes", f"solver.resolution={CELLS}",
         "solver.initial.kind=random_field", "solver.initial.amplitude=[2.0,3.0]",
         "solver.initial.modes=9", "solver.forcing.amplitude=[1.0,2.0]",
         "solver.tracer.present=true", "solver.tracer.modes=9", "solver.tolerance=1e-8",
         "samples.train=2", "samples.valid=1", "samples.test=1", "samples.per_shard=2",
         "output.duration=0.8", "output.steps=6", "storage.precision=float64",
     )  # fmt: skip
-    succeeded(stage("generate", *options))
-    (shard,) = (tmp_path / "dataset" / "data" / "train").glob("*.hdf5")
+    (shard,) = (generated(tmp_path, *options) / "data" / "train").glob("*.hdf5")
     with h5py.File(shard) as file:
         scalars, velocities = file["t0_fields"], file["t1_fields/velocity"][:]
         states = np.stack([velocities[..., 0], velocities[..., 1], scalars["tracer"][:]], axis=2)
