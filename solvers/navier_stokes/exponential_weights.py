@@ -7,7 +7,7 @@ import numpy as np
 from solvers.numerics.numba_cache import compiled
 
 # 1 / k for the series of phi_3; terms beyond the last are below round-off at |z| = 1.
-_RECIPROCALS = tuple(1 / number for number in range(4, 21))
+_RECIPROCALS = tuple(1 / k for k in range(4, 21))
 
 
 @compiled()
@@ -21,8 +21,8 @@ def _phi(z):  # type: ignore[no-untyped-def]
         two = (one - 1.0) / z
         return np.exp(z), one, two, (two - 0.5) / z
     three = 1.0
-    for number in range(len(_RECIPROCALS) - 1, -1, -1):
-        three = 1.0 + three * z * _RECIPROCALS[number]
+    for index in range(len(_RECIPROCALS) - 1, -1, -1):
+        three = 1.0 + three * z * _RECIPROCALS[index]
     three /= 6.0
     two = z * three + 0.5
     one = z * two + 1.0

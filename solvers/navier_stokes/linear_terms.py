@@ -29,7 +29,7 @@ class LinearTerms:
     """L w = nu Lap w - nu_h (-Lap)^p w - mu w for the vorticity, L s = kappa Lap s for a tracer.
 
     Attributes:
-        parameters: the coefficients whose range does not end at 0.
+        parameters: the coefficients that are not always 0.
         order: p.
     """
 

@@ -49,7 +49,7 @@ def check_cells(resolution: list[int]) -> None:
 def check_viscosity(
     grid: Grid, *, strain_rate: float, viscosity: float, hyperviscosity: float, order: int, cause: str
 ) -> None:
-    """Refuse a grid whose largest wave number K is damped more slowly than the flow strains it.
+    """Refuse a grid with a largest wave number K that the flow strains faster than K is damped.
 
     The rate of strain is at most about eta^(1/3), with eta the rate at which enstrophy cascades. A wave is
     damped faster than strained where nu k^2 + nu_h k^(2 order) exceeds it; for nu alone, above the
@@ -95,7 +95,7 @@ def check_viscosity(
 
 
 def check_width(width: float, least: float, grid: Grid, option: str) -> None:
-    """Refuse a grid whose cells are too wide for a vortex or a layer.
+    """Refuse a grid with cells too wide for a vortex or a layer.
 
     Args:
         width: the least standard deviation or thickness, m.

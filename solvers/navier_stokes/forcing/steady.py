@@ -73,15 +73,15 @@ class KolmogorovForcing(SteadyForcing):
 
     def __init__(self, grid: Grid, options: KolmogorovOptions):
         super().__init__(grid, options.amplitude)
-        number, largest = options.wave_number, largest_kept(grid.resolution[1])
-        if number > largest:
+        wave_number, largest = options.wave_number, largest_kept(grid.resolution[1])
+        if wave_number > largest:
             raise UserError(
-                f"solver.forcing.wave_number={number} is beyond the {largest} waves that "
+                f"solver.forcing.wave_number={wave_number} is beyond the {largest} waves that "
                 f"resolution={list(grid.resolution)} keeps along y. A forcing needs all of its waves. "
-                f"Use at least {cells_that_keep(number)} cells along y, or "
+                f"Use at least {cells_that_keep(wave_number)} cells along y, or "
                 f"solver.forcing.wave_number={largest} or less"
             )
-        self._wave_number = 2 * np.pi * number / grid.extent[1]
+        self._wave_number = 2 * np.pi * wave_number / grid.extent[1]
 
     def wave(self, coordinates: Mapping[str, Any], xp: Any) -> Any:
         """Return sin(n 2 pi y / L_y), see `SteadyForcing.wave`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from mpi4py import MPI
 
 import configs
 from simsurrogate.errors import UserError
+from solvers.navier_stokes import NavierStokes
 from solvers.navier_stokes.linear_terms import HyperviscosityOptions
 from solvers.navier_stokes.tracer import TracerOptions
 from tests.support.navier_stokes_cases import UNFORCED, flow, prepared
@@ -83,11 +85,14 @@ def test_options_without_effect_are_refused(changes: dict[str, Any], message: st
 
 def test_the_defaults_of_options_without_effect_are_those_of_the_yaml() -> None:
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "navier_stokes.yaml").read_text())
-    tracer = {name: tuple(v) if isinstance(v, list) else v for name, v in options["tracer"].items()}
+    tracer = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options["tracer"].items()
+    }
     tracer["diffusivity"] = tuple(map(float, tracer["diffusivity"]))
     assert TracerOptions(**tracer) == TracerOptions(present=False)
     assert HyperviscosityOptions(range=(0.0, 0.0)).order == options["hyperviscosity"]["order"]
-    assert float(options["tolerance"]) == 1e-6
+    arguments = inspect.signature(NavierStokes).parameters
+    assert arguments["tolerance"].default == float(options["tolerance"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Navier-Stokes against exact solutions: flows whose advection vanishes, and a tracer in a steady shear."""
+"""Navier-Stokes against exact solutions: flows without advection, and a tracer in a steady shear."""
 
 from __future__ import annotations
 

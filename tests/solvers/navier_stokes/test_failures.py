@@ -25,10 +25,9 @@ def test_a_state_that_is_not_finite_fails_the_trajectory(value: float, channel: 
     with pytest.raises(DivergedError, match="not finite"):
         trajectory.advance(state, 0.0, 0.1)
     # The failed trajectory leaves no trace in the solver.
-    after, fresh = (each.prepare(parameters) for each in (solver, flow(**LIVELY)))
-    assert np.array_equal(
-        after.advance(after.initial_state, 0.0, 0.1), fresh.advance(fresh.initial_state, 0.0, 0.1)
-    )
+    next_trajectory, reference = solver.prepare(parameters), flow(**LIVELY).prepare(parameters)
+    start = reference.initial_state
+    assert np.array_equal(next_trajectory.advance(start, 0.0, 0.1), reference.advance(start, 0.0, 0.1))
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -1,4 +1,4 @@
-"""The orders of the Navier-Stokes scheme, what it conserves, and how it chooses its steps."""
+"""Orders, conservation and choice of steps of the Navier-Stokes scheme."""
 
 from __future__ import annotations
 
