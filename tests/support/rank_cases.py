@@ -1,0 +1,151 @@
+"""Trajectories that several ranks share: the cases of `solve_on_ranks`, by solver.
+
+The sites are shared unevenly by 2, 3 and 4 ranks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from solvers.contract import solver_names
+
+Changes = dict[str, Any]
+
+GRIDS: dict[str, tuple[list[float], list[int]]] = {
+    "1d": ([1.0], [13]),
+    "2d": ([1.0, 0.8], [11, 7]),
+    "deep": ([6.0, 0.8], [53, 7]),  # slabs of more rows than a deep halo
+    "columns": ([1.0, 0.8], [7, 3]),  # one of four ranks has no column of coefficients
+    "3d": ([1.0, 0.8, 1.2], [9, 6, 5]),
+}
+CONDITIONS = ("periodic", "dirichlet", "neumann")
+WALL_VALUES = {"x": [1.0, 2.0], "y": [0.5, 0.0], "z": [-0.5, 1.0]}
+HEATERS = {"count": 2, "width": [0.15, 0.2]}
+SCHEMES: dict[str, Changes] = {
+    "exact": {"scheme": "exact", "diffusivity": {"kind": "constant"}, "heaters": HEATERS},
+    "rkl2": {"scheme": "rkl2", "diffusivity": {"modes": 3}, "heaters": HEATERS},
+    "inclusions": {
+        "scheme": "rkl2",
+        "time_step": 0.01,
+        "diffusivity": {"kind": "inclusions", "inclusion_radius": [0.3, 0.4]},
+        "heaters": HEATERS,
+    },
+    "euler": {"scheme": "euler", "diffusivity": {"modes": 3}, "heaters": HEATERS},
+    "euler, constant": {"scheme": "euler", "diffusivity": {"kind": "constant"}},
+}
+LIVELY: Changes = {
+    "extent": [1.0, 0.8],
+    "resolution": [32, 24],
+    "viscosity": [3e-3, 3e-3],
+    "hyperviscosity": {"order": 2, "range": [1e-7, 1e-7]},
+    "drag": [0.1, 0.1],
+    "initial": {"kind": "random_field", "amplitude": [5.0, 5.0], "modes": 8, "correlation_length": 0.2},
+}
+TRACER: Changes = {"tracer": {"present": True, "modes": 6}}
+RING: Changes = {"kind": "ring", "injection_rate": [0.05, 0.05], "ring": [10.0, 30.0], "renewal": 0.04}
+#: Rows and kept columns of uneven shares; FFTW and ducc0; a rank without a column.
+FLOWS: dict[str, Changes] = {
+    "random field, tracer": LIVELY | TRACER | {"forcing": {"kind": "none"}},
+    "ring": LIVELY | {"forcing": RING},
+    "ring, long axis": LIVELY | TRACER | {"forcing": RING, "resolution": [46, 130]},
+    "diagonal, declared step": LIVELY | TRACER | {"forcing": {"kind": "diagonal"}, "time_step": 0.01},
+    "kolmogorov, vortices": {
+        "resolution": [70, 34],
+        "forcing": {"kind": "kolmogorov"},
+        "initial": {"kind": "vortices", "radius": [0.06, 0.1]},
+    },
+    "shear layers": {"resolution": [38, 64], "initial": {"kind": "shear_layers"}} | TRACER,
+    "taylor-green": {
+        "resolution": [14, 8],
+        "viscosity": [5e-3, 5e-3],
+        "initial": {"kind": "taylor_green"},
+        "forcing": {"kind": "none"},
+    },
+    "matern": {"resolution": [34, 34]},
+}
+#: Few bodies are gathered once a frame, more before every force; from 128 bodies a rank on a ring is used.
+BODIES: dict[str, Changes] = {
+    "few": {"dimension": 2, "system": {"kind": "figure_eight"}},
+    "gathered": {
+        "dimension": 3,
+        "softening": 0.05,
+        "system": {"kind": "cold_collapse", "num_bodies": 61, "total_mass": 1.0, "mass_ratio": [0.5, 2.0]},
+    },
+    "ring": {
+        "dimension": 3,
+        "softening": 0.05,
+        "system": {"kind": "plummer", "num_bodies": 515, "total_mass": 1.0, "mass_ratio": [0.5, 2.0]},
+    },
+}
+INTEGRATORS: dict[str, Changes] = {
+    "hermite4": {"integrator": "hermite4"},
+    "leapfrog": {"integrator": "leapfrog", "time_step": 4e-3},
+    "yoshida4": {"integrator": "yoshida4", "time_step": 4e-3},
+}
+#: Spheres of so little mass that two bodies which pass each other move on straight lines.
+FLIGHTS: dict[str, Changes] = {
+    name: {
+        "dimension": 3,
+        "softening": 1e-4,
+        "system": {"kind": "cold_collapse", "num_bodies": count, "total_mass": 1e-3},
+    }
+    for name, count in (("few", 8), ("gathered", 14), ("ring", 515))
+}
+
+
+def heat_changes(grid: str, scheme: str, first: int) -> Changes:
+    """Return a box whose boundary conditions start with `CONDITIONS[first]` on the first axis."""
+    extent, resolution = GRIDS[grid]
+    directions = "xyz"[: len(extent)]
+    boundary = {name: CONDITIONS[(first + axis) % 3] for axis, name in enumerate(directions)}
+    changes = SCHEMES[scheme] | {
+        "extent": extent,
+        "resolution": resolution,
+        "boundary": boundary,
+        "initial": {"modes": 2},
+    }
+    if scheme != "euler, constant":
+        walls = [name for name in directions if boundary[name] != "periodic"]
+        changes["boundary_values"] = {name: WALL_VALUES[name] for name in walls}
+    return changes
+
+
+def two_passing_bodies(num_bodies: int) -> dict[int, list[float]]:
+    """Return states of the first and the last body that pass each other, far from the other bodies."""
+    return {
+        body: [3 + 0.1 * side, 0.001 * side, 0, -4.0 * side, 0, 0]
+        for body, side in ((0, 1), (num_bodies - 1, -1))
+    }
+
+
+def shared_cases() -> dict[str, dict[str, Changes]]:
+    """Return the changes of the cases whose result must not depend on the number of ranks, by solver."""
+    # Each scheme has each kind of wall on the first axis, on one of the grids.
+    heat = {
+        f"{grid} {scheme}": heat_changes(grid, scheme, (i + j) % 3)
+        for i, grid in enumerate(GRIDS)
+        for j, scheme in enumerate(SCHEMES)
+    }
+    bodies = {
+        f"{name} {integrator}": BODIES[name] | INTEGRATORS[integrator]
+        for name in BODIES
+        for integrator in INTEGRATORS
+    }
+    cases = {"heat": heat, "navier_stokes": FLOWS, "nbody": bodies}
+    return {name: cases.get(name, {"shipped": {}}) for name in solver_names()}
+
+
+def diverging_cases() -> dict[str, dict[str, Changes]]:
+    """Return the changes of the cases that start with NaN on the last rank, by solver."""
+    box = {"extent": [1.0, 0.8], "resolution": [11, 7]}
+    heat = {
+        name: {key: value for key, value in SCHEMES[name].items() if key != "heaters"} | box
+        for name in SCHEMES
+    }
+    bodies = {
+        f"{name} {integrator}": BODIES[name] | INTEGRATORS[integrator]
+        for name in ("gathered", "ring")
+        for integrator in INTEGRATORS
+    }
+    cases = {"heat": heat, "navier_stokes": {"tracer": LIVELY | TRACER}, "nbody": bodies}
+    return {name: cases.get(name, {"shipped": {}}) for name in solver_names()}

@@ -1,0 +1,196 @@
+"""Solve the trajectories of `rank_cases` on 1, 2, 3 and 4 ranks, and print how they differ; run by mpirun.
+
+    mpirun -n 4 python -m tests.support.solve_on_ranks
+
+One start serves all solvers. Rank 0 prints one JSON document: see `main`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from simsurrogate.errors import UserError
+from solvers.contract import DivergedError, Solver, SteppedTrajectory
+from tests.support import rank_cases
+from tests.support.solver_cases import build_shipped
+
+Quantities = dict[str, np.ndarray]
+
+
+def solve(communicator: MPI.Intracomm, solver: Solver) -> tuple[Quantities, dict[str, int]] | None:
+    """Return the results for all sites, and the counts, on the first rank of the communicator."""
+    trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
+    times = np.linspace(0.0, solver.time_scale / 5, 3)
+    budget: dict[str, float] = {}
+    if isinstance(trajectory, SteppedTrajectory):
+        state = trajectory.initial_state
+        for begin, end in itertools.pairwise(times):
+            for name, supply in trajectory.budget(state, begin, end - begin).items():
+                budget[name] = budget.get(name, 0.0) + supply
+            state = trajectory.advance(state, begin, end - begin)
+    else:
+        *_, state = trajectory.solve(times)
+    invariants = trajectory.invariants(state)
+    counts = dict(trajectory.counts)
+    blocks = communicator.gather((solver.block, state, trajectory.coefficient_fields))
+    if blocks is None:
+        return None
+    spec = solver.spec
+    whole = np.full((len(spec.channels), *spec.shape), np.nan)
+    coefficients = np.full((len(spec.coefficient_channels), *spec.shape), np.nan)
+    for block, part, fields in blocks:
+        whole[:, *block] = part
+        if fields is not None:
+            coefficients[:, *block] = fields
+    return {
+        "state": whole,
+        "coefficient_fields": coefficients,
+        "invariants": np.array(list(invariants.values())),
+        "budget": np.array(list(budget.values())),
+    }, counts
+
+
+def difference(values: np.ndarray, expected: np.ndarray, each: bool) -> float:
+    """Return the largest difference, relative to the largest value, or `each` to its own value.
+
+    A value at round-off of the largest one is compared with the largest one.
+    """
+    if not expected.size:
+        return 0.0
+    largest = np.max(np.abs(expected))
+    scale = np.where(np.abs(expected) > 1e-10 * largest, np.abs(expected), largest) if each else largest
+    return float(np.max(np.abs(values - expected) / np.maximum(scale, 1e-300)))
+
+
+def compare(world: MPI.Intracomm) -> dict[str, dict[str, Any]]:
+    """Return differences from one rank, and methods, by solver, case and number of ranks, on rank 0."""
+    report: dict[str, dict[str, Any]] = {}
+    cases = [
+        (name, case, changes)
+        for name, them in rank_cases.shared_cases().items()
+        for case, changes in them.items()
+    ]
+    references = {
+        (name, case): solve(MPI.COMM_SELF, build_shipped(name, **changes))
+        for name, case, changes in (cases if world.rank == 0 else [])
+    }
+    for size in range(2, world.size + 1):
+        part = world.Split(0 if world.rank < size else MPI.UNDEFINED, world.rank)
+        if part == MPI.COMM_NULL:
+            continue
+        for name, case, changes in cases:
+            try:
+                solver = build_shipped(name, part, **changes)
+            except UserError as error:
+                report.setdefault(name, {})[f"{case} on {size}"] = {"refused": str(error)}
+                continue
+            solution, reference = solve(part, solver), references.get((name, case))
+            if solution is None or reference is None:
+                continue
+            report.setdefault(name, {})[f"{case} on {size}"] = {
+                "differences": {
+                    quantity: difference(values, reference[0][quantity], each=quantity == "invariants")
+                    for quantity, values in solution[0].items()
+                },
+                "counts_equal": solution[1] == reference[1],
+                "method": solver.method,
+            }
+        part.Free()
+    return report
+
+
+def all_ranks_diverge(world: MPI.Intracomm, name: str, changes: dict[str, Any]) -> bool:
+    """Return whether NaN on the last rank alone is a `DivergedError` on every rank."""
+    solver = build_shipped(name, world, **changes)
+    trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
+    assert isinstance(trajectory, SteppedTrajectory)
+    state = trajectory.initial_state.copy()
+    if world.rank == world.size - 1:
+        state[0].flat[0] = np.nan
+    diverged = False
+    try:
+        trajectory.advance(state, 0.0, solver.time_scale / 20)
+    except DivergedError:
+        diverged = True
+    return bool(world.allreduce(diverged, MPI.LAND))
+
+
+def fly_by(communicator: MPI.Intracomm, changes: dict[str, Any]) -> list[float]:
+    """Let two bodies of a sphere pass each other within a frame.
+
+    Return the number of frames with a close encounter, the final least separation in units of a hundredth of
+    the bodies' mean distance from their centre, and the steps.
+    """
+    solver = build_shipped("nbody", communicator, **changes)
+    trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
+    assert isinstance(trajectory, SteppedTrajectory)
+    state = trajectory.initial_state.copy()
+    for body, values in rank_cases.two_passing_bodies(changes["system"]["num_bodies"]).items():
+        if solver.block[0].start <= body < solver.block[0].stop:
+            state[:, body - solver.block[0].start] = values
+    state = trajectory.advance(state, 0.0, 0.05)
+    separation = trajectory.invariants(state)["least_separation"]
+    positions = np.concatenate(communicator.allgather(state[:3]), axis=1)
+    radius = np.sqrt(np.sum(np.var(positions, axis=1)))
+    counts = trajectory.counts
+    return [counts["close_encounters"], float(separation / (0.01 * radius)), counts["steps"]]
+
+
+def too_many_steps(communicator: MPI.Intracomm, changes: dict[str, Any]) -> list[str]:
+    """Return the reason of each rank for a frame with too many steps; a short frame succeeds afterwards."""
+    solver = build_shipped("nbody", communicator, **changes, max_steps=5)
+    trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
+    assert isinstance(trajectory, SteppedTrajectory)
+    reason = ""
+    try:
+        trajectory.advance(trajectory.initial_state, 0.0, 10.0)
+    except DivergedError as error:
+        reason = str(error)
+    trajectory.advance(trajectory.initial_state, 0.0, 1e-4)
+    return communicator.allgather(reason)
+
+
+def refusal(world: MPI.Intracomm, name: str, **changes: Any) -> str:
+    """Return the message that refuses the options on all ranks; empty where they are accepted."""
+    try:
+        build_shipped(name, world, **changes)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def main() -> None:
+    """Print the comparisons, and the behaviour of diverging and refused cases on all ranks."""
+    world = MPI.COMM_WORLD
+    both = (MPI.COMM_SELF, world)
+    report = {
+        "shared": compare(world),
+        "diverged": {
+            name: {case: all_ranks_diverge(world, name, changes) for case, changes in them.items()}
+            for name, them in rank_cases.diverging_cases().items()
+        },
+        "flights": {
+            name: [fly_by(part, changes) for part in both] for name, changes in rank_cases.FLIGHTS.items()
+        },
+        "too_many_steps": {
+            name: [too_many_steps(part, changes) for part in both]
+            for name, changes in rank_cases.FLIGHTS.items()
+        },
+        "refusals": {
+            "few rows": refusal(world, "heat", resolution=world.size - 1),
+            "adi": refusal(world, "heat", scheme="adi"),
+            "few bodies": refusal(world, "nbody", system={"kind": "figure_eight"}),
+        },
+        "automatic": build_shipped("heat", world).method,
+    }
+    if world.rank == 0:
+        print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

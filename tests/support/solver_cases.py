@@ -1,0 +1,125 @@
+"""Every solver from its shipped YAML, with small variants that cover its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mpi4py import MPI
+
+import configs
+from pipeline.config.build import build_solver
+from solvers.contract import Solver, solver_names
+
+Changes = dict[str, Any]
+
+WALLS: Changes = {
+    "boundary": {"x": "dirichlet", "y": "neumann"},
+    "boundary_values": {"x": [1.0, 2.0], "y": [0.5, 0.0]},
+}
+SMOOTH: Changes = {"kind": "random_field", "modes": 4, "correlation_length": 0.4}
+LIVELY: Changes = {
+    "extent": [1.0, 0.8],
+    "resolution": [32, 24],
+    "viscosity": [3e-3, 3e-3],
+    "hyperviscosity": {"order": 2, "range": [1e-7, 1e-7]},
+    "drag": [0.1, 0.1],
+    "initial": {"kind": "random_field", "amplitude": [5.0, 5.0], "modes": 8, "correlation_length": 0.2},
+    "tracer": {"present": True, "modes": 6},
+}
+SPHERE: Changes = {"total_mass": 1.0, "num_bodies": 20}
+
+#: Changes of the shipped options, by solver. The shipped options themselves are tested for every solver.
+VARIANTS: dict[str, dict[str, Changes]] = {
+    "heat": {
+        "walls and heaters": {
+            **WALLS,
+            "resolution": [24, 20],
+            "heaters": {"count": 2, "width": [0.15, 0.2]},
+            "diffusivity": {"modes": 3},
+            "initial": SMOOTH,
+            "scheme": "rkl2",
+        },
+        "constant diffusivity in 1-D": {
+            "extent": [1.0],
+            "resolution": 40,
+            "boundary": {"x": "neumann"},
+            "diffusivity": {"kind": "constant"},
+            "initial": {"kind": "harmonics", "count": 3},
+        },
+        "inclusions": {
+            "resolution": 24,
+            "diffusivity": {"kind": "inclusions", "inclusion_radius": [0.2, 0.3]},
+            "initial": SMOOTH,
+        },
+    },
+    "navier_stokes": {
+        "all linear terms, tracer": LIVELY,
+        "kolmogorov": {
+            "resolution": 32,
+            "viscosity": [5e-3, 5e-3],
+            "forcing": {"kind": "kolmogorov"},
+            "initial": {"kind": "taylor_green"},
+        },
+    },
+    "nbody": {
+        "two bodies": {"system": {"kind": "two_body", "total_mass": 1.0, "mass_ratio": [0.2, 0.9]}},
+        "figure-eight in space": {
+            "dimension": 3,
+            "system": {"kind": "figure_eight"},
+            "integrator": "yoshida4",
+            "time_step": 5e-3,
+        },
+        "cold collapse": {
+            "dimension": 3,
+            "softening": 0.1,
+            "system": SPHERE | {"kind": "cold_collapse", "mass_ratio": [0.5, 2.0]},
+        },
+        "plummer": {
+            "dimension": 3,
+            "softening": 0.1,
+            "system": SPHERE | {"kind": "plummer"},
+            "integrator": "leapfrog",
+            "time_step": 5e-3,
+        },
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One solver with changed options."""
+
+    solver: str
+    variant: str
+    changes: Changes
+
+    def build(self, communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Solver:
+        return build_shipped(self.solver, communicator, **merged(self.changes, changes))
+
+    def __str__(self) -> str:
+        return f"{self.solver}: {self.variant}"
+
+
+def all_cases() -> list[Case]:
+    """Return the shipped options and all variants of every solver."""
+    return [
+        Case(name, variant, changes)
+        for name in solver_names()
+        for variant, changes in ({"shipped": {}} | VARIANTS.get(name, {})).items()
+    ]
+
+
+def build_shipped(name: str, communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Solver:
+    """Return the shipped solver with `changes` merged into its options, nested options key by key."""
+    text = (Path(configs.__path__[0]) / "solver" / f"{name}.yaml").read_text()
+    return build_solver(merged(yaml.safe_load(text), changes), communicator)
+
+
+def merged(options: Any, changes: Any) -> Any:
+    """Return `options` with `changes`, nested mappings key by key."""
+    if not isinstance(changes, dict) or not isinstance(options, dict):
+        return changes
+    return options | {name: merged(options.get(name), value) for name, value in changes.items()}
