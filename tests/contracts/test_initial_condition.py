@@ -1,4 +1,4 @@
-"""Where scalars alone determine a trajectory, its start is known at any point, and so is what follows."""
+"""The initial condition of parametric trajectories at any point, and what is known exactly from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from solvers.contract import Parameters, Solver
+from simsurrogate.errors import UserError
+from solvers.contract import Parameters, Solver, SteppedTrajectory
 from solvers.heat import Heat
 from tests.support.heat_cases import heat
 from tests.support.navier_stokes_cases import flow
@@ -43,56 +44,61 @@ def solver(request: pytest.FixtureRequest) -> Solver:
     return CASES[request.param]
 
 
-def drawn(solver: Solver, seed: int = 3) -> Parameters:
+def sampled(solver: Solver, seed: int = 3) -> Parameters:
     return solver.sample(np.random.default_rng(seed))
 
 
+def prepared(solver: Solver, parameters: Parameters) -> SteppedTrajectory:
+    trajectory = solver.prepare(parameters)
+    assert isinstance(trajectory, SteppedTrajectory)
+    return trajectory
+
+
 def mesh(solver: Solver) -> dict[str, np.ndarray]:
-    centres = np.meshgrid(*(axis.coordinates for axis in solver.spec.axes), indexing="ij")
-    return dict(zip((axis.name for axis in solver.spec.axes), centres, strict=True))
+    centres = np.meshgrid(*(axis.centres for axis in solver.spec.axes), indexing="ij")
+    return dict(zip(solver.spec.axis_names, centres, strict=True))
 
 
 def expected(solver: Solver, parameters: Parameters) -> dict[str, np.ndarray]:
-    """The initial state and the coefficients of the grid, by the names of their channels."""
-    names = [axis.name for axis in solver.spec.axes]
-    fields = (*solver.spec.fields, *solver.spec.coefficients)
-    channels = [
-        name
-        for field in fields
-        for name in ([f"{field.name}_{axis}" for axis in names] if field.order else [field.name])
-    ]
-    found = np.concatenate([solver.initial_state(parameters), solver.coefficients(parameters)])
-    return dict(zip(channels, found, strict=True))
+    """Return initial state and coefficient fields on the grid, by channel."""
+    trajectory = prepared(solver, parameters)
+    values = list(trajectory.initial_state)
+    if solver.spec.coefficient_fields:
+        assert trajectory.coefficient_fields is not None
+        values += list(trajectory.coefficient_fields)
+    names = (*solver.spec.channels, *solver.spec.coefficient_channels)
+    return dict(zip(names, values, strict=True))
 
 
-def test_the_start_at_the_sites_is_the_initial_state(solver: Solver) -> None:
-    assert solver.spec.determined
-    parameters = drawn(solver)
-    found = solver.initial_condition(mesh(solver), parameters, np)
-    wanted = expected(solver, parameters)
-    assert list(found) == list(wanted)
-    for name, values in wanted.items():
+def test_the_initial_condition_at_the_sites_is_the_initial_state(solver: Solver) -> None:
+    assert solver.spec.parametric
+    parameters = sampled(solver)
+    fields = solver.initial_condition(mesh(solver), parameters, np)
+    expected_fields = expected(solver, parameters)
+    assert list(fields) == list(expected_fields)
+    for name, values in expected_fields.items():
         scale = max(np.abs(values).max(), 1e-3)
-        assert np.allclose(np.broadcast_to(found[name], values.shape), values, rtol=0, atol=2e-13 * scale)
+        assert np.allclose(np.broadcast_to(fields[name], values.shape), values, rtol=0, atol=2e-13 * scale)
 
 
-def test_torch_gives_the_same_of_many_trajectories_at_once(solver: Solver) -> None:
-    each = [drawn(solver, seed) for seed in range(3)]
-    is_grid = solver.spec.axes[0].name == "x"
-    shape = (3, *(1,) * len(solver.spec.axes)) if is_grid else (3,)
-    together = {
-        name: torch.tensor([one[name] for one in each], dtype=torch.float64).view(shape) for name in each[0]
+def test_torch_gives_the_initial_conditions_of_many_trajectories_at_once(solver: Solver) -> None:
+    samples = [sampled(solver, seed) for seed in range(3)]
+    shape = (3,) if solver.spec.has_particles else (3, *(1,) * len(solver.spec.axes))
+    parameters = {
+        name: torch.tensor([sample[name] for sample in samples], dtype=torch.float64).view(shape)
+        for name in samples[0]
     }
     points = {name: torch.from_numpy(values) for name, values in mesh(solver).items()}
-    found = solver.initial_condition(points, together, torch)
-    for row, parameters in enumerate(each):
-        for name, values in expected(solver, parameters).items():
-            many = found[name].expand(3, *values.shape)
-            assert np.allclose(many[row].numpy(), values, rtol=0, atol=2e-13 * max(np.abs(values).max(), 1))
+    fields = solver.initial_condition(points, parameters, torch)
+    for row, sample in enumerate(samples):
+        for name, values in expected(solver, sample).items():
+            tensor = fields[name].expand(3, *values.shape)
+            scale = max(np.abs(values).max(), 1)
+            assert np.allclose(tensor[row].numpy(), values, rtol=0, atol=2e-13 * scale)
 
 
-def test_only_what_scalars_tell_is_determined() -> None:
-    undetermined = [
+def test_trajectories_with_random_arrays_are_not_parametric() -> None:
+    solvers = [
         heat(diffusivity={"kind": "constant"}),
         heat(initial=HARMONICS["initial"]),
         heat(**HARMONICS, heaters={"count": 1}),
@@ -103,17 +109,17 @@ def test_only_what_scalars_tell_is_determined() -> None:
         nbody(system={"mass_ratio": [0.5, 1.0]}),
         nbody(system={"kind": "figure_eight"}),
     ]
-    for solver in undetermined:
-        assert not solver.spec.determined
-        assert any(isinstance(value, np.ndarray) for value in drawn(solver).values())
-        with pytest.raises(ValueError, match=f"the scalar parameters of these {solver.spec.name} traj"):
-            solver.initial_condition(mesh(solver), drawn(solver), np)
+    for solver in solvers:
+        assert not solver.spec.parametric
+        assert any(isinstance(value, np.ndarray) for value in sampled(solver).values())
+        with pytest.raises(UserError, match=f"the {solver.spec.name} trajectories have no initial condition"):
+            solver.initial_condition(mesh(solver), sampled(solver), np)
     for solver in CASES.values():
-        assert all(isinstance(value, float) for value in drawn(solver).values())
+        assert all(isinstance(value, float) for value in sampled(solver).values())
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if name.startswith("heat")])
-def test_harmonics_fade_as_the_residual_says_and_meet_the_walls(case: str) -> None:
+def test_decaying_harmonics_satisfy_the_residual_and_the_boundary_conditions(case: str) -> None:
     """Each harmonic is an eigenfunction; with one wall axis the profile between the walls is steady."""
     solver = CASES[case]
     assert isinstance(solver, Heat)
@@ -123,24 +129,24 @@ def test_harmonics_fade_as_the_residual_says_and_meet_the_walls(case: str) -> No
         axis.name: torch.tensor(rng.uniform(axis.lower, axis.upper, 30), requires_grad=True) for axis in axes
     }
     points["t"] = torch.tensor(rng.uniform(0, 0.1, 30), requires_grad=True)
-    parameters = drawn(solver)
+    parameters = sampled(solver)
     factors = {"periodic": 2, "dirichlet": 1, "neumann": 1}
     squared = sum((factors[axis.boundary] * math.pi / (axis.upper - axis.lower)) ** 2 for axis in axes)
     k = parameters["diffusivity"]
-    faded = {
+    amplitudes = {
         f"amplitude_{m}": parameters[f"amplitude_{m}"] * torch.exp(-k * m**2 * squared * points["t"])
         for m in (1, 2, 3)
     }
     spatial = {axis.name: points[axis.name] for axis in axes}
-    fields = solver.initial_condition(spatial, faded | {"diffusivity": k}, torch)
+    fields = solver.initial_condition(spatial, amplitudes | {"diffusivity": k}, torch)
 
     def derivative(values: torch.Tensor, axis: str) -> torch.Tensor:
-        (slope,) = torch.autograd.grad(values.sum(), points[axis], create_graph=True)
-        return slope
+        (gradient,) = torch.autograd.grad(values.sum(), points[axis], create_graph=True)
+        return gradient
 
     rate = derivative(fields["temperature"], "t").abs().max()
-    left = solver.residual(fields, derivative, parameters)["heat"]
-    assert left.abs().max() < 1e-13 * rate
+    residual = solver.residual(fields, derivative, parameters)["heat"]
+    assert residual.abs().max() < 1e-13 * rate
     for axis in axes:
         for end, value in zip((axis.lower, axis.upper), axis.boundary_values, strict=True):
             at_wall = spatial | {axis.name: torch.full_like(points[axis.name], end, requires_grad=True)}
@@ -148,26 +154,26 @@ def test_harmonics_fade_as_the_residual_says_and_meet_the_walls(case: str) -> No
             if axis.boundary == "dirichlet":
                 torch.testing.assert_close(temperature, torch.full_like(temperature, value))
             elif axis.boundary == "neumann":
-                (slope,) = torch.autograd.grad(temperature.sum(), at_wall[axis.name])
-                torch.testing.assert_close(slope, torch.zeros_like(slope), rtol=0, atol=1e-13)
+                (gradient,) = torch.autograd.grad(temperature.sum(), at_wall[axis.name])
+                torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-13)
 
 
-def test_taylor_green_vortices_fade_as_the_residual_says() -> None:
+def test_decaying_taylor_green_vortices_satisfy_the_residual() -> None:
     solver = CASES["flow"]
-    parameters = drawn(solver)
+    parameters = sampled(solver)
     rng = np.random.default_rng(0)
     points = {name: torch.tensor(rng.uniform(0, 1, 30), requires_grad=True) for name in ("x", "y", "t")}
     squared = sum((2 * math.pi * 2 / length) ** 2 for length in (1.0, 0.8))
-    faded = parameters["amplitude"] * torch.exp(-parameters["viscosity"] * squared * points["t"])
-    fields = solver.initial_condition(points, parameters | {"amplitude": faded}, torch)
+    amplitude = parameters["amplitude"] * torch.exp(-parameters["viscosity"] * squared * points["t"])
+    fields = solver.initial_condition(points, parameters | {"amplitude": amplitude}, torch)
 
     def derivative(values: torch.Tensor, axis: str) -> torch.Tensor:
-        (slope,) = torch.autograd.grad(values.sum(), points[axis], create_graph=True)
-        return slope
+        (gradient,) = torch.autograd.grad(values.sum(), points[axis], create_graph=True)
+        return gradient
 
     rate = derivative(fields["vorticity"], "t").abs().max()
-    for left in solver.residual(fields, derivative, parameters).values():
-        assert left.abs().max() < 1e-12 * rate
+    for residual in solver.residual(fields, derivative, parameters).values():
+        assert residual.abs().max() < 1e-12 * rate
 
 
 @pytest.mark.parametrize("case", ["heat, periodic", "heat, insulated", "flow, tracer"])
@@ -180,10 +186,10 @@ def test_conserved_fields_keep_their_mean(case: str) -> None:
         ),
         "flow, tracer": lambda: flow(resolution=32, tracer={"present": True}),
     }[case]()
-    parameters = drawn(solver)
+    trajectory = prepared(solver, sampled(solver))
     assert all(field.conserved for field in solver.spec.fields)
-    state = solver.initial_state(parameters)
-    end = solver.advance(state, parameters, 0.0, 0.1)
+    state = trajectory.initial_state
+    end = trajectory.advance(state, 0.0, 0.1)
     axes = tuple(range(1, state.ndim))
     assert np.abs(end - state).max() > 1e-3
     assert np.allclose(end.mean(axes), state.mean(axes), rtol=0, atol=1e-13)

@@ -20,13 +20,14 @@ GRIDS: dict[str, tuple[list[float], list[int]]] = {
 }
 CONDITIONS = ("periodic", "dirichlet", "neumann")
 WALL_VALUES = {"x": [1.0, 2.0], "y": [0.5, 0.0], "z": [-0.5, 1.0]}
-HEATERS = {"count": 2, "width": [0.15, 0.2]}
+#: Heaters that switch on within the first frame.
+HEATERS = {"count": 2, "width": [0.15, 0.2], "start": [0.0, 0.005]}
 SCHEMES: dict[str, Changes] = {
     "exact": {"scheme": "exact", "diffusivity": {"kind": "constant"}, "heaters": HEATERS},
-    "rkl2": {"scheme": "rkl2", "diffusivity": {"modes": 3}, "heaters": HEATERS},
+    "rkl2": {"scheme": "rkl2", "tolerance": 1e-4, "diffusivity": {"modes": 3}, "heaters": HEATERS},
     "inclusions": {
         "scheme": "rkl2",
-        "time_step": 0.01,
+        "time_step": 0.004,
         "diffusivity": {"kind": "inclusions", "inclusion_radius": [0.3, 0.4]},
         "heaters": HEATERS,
     },

@@ -36,6 +36,7 @@ def solve(communicator: MPI.Intracomm, solver: Solver) -> tuple[Quantities, dict
     else:
         *_, state = trajectory.solve(times)
     invariants = trajectory.invariants(state)
+    modulus = trajectory.invariants(np.abs(state))
     counts = dict(trajectory.counts)
     blocks = communicator.gather((solver.block, state, trajectory.coefficient_fields))
     if blocks is None:
@@ -51,20 +52,29 @@ def solve(communicator: MPI.Intracomm, solver: Solver) -> tuple[Quantities, dict
         "state": whole,
         "coefficient_fields": coefficients,
         "invariants": np.array(list(invariants.values())),
+        "invariants_of_modulus": np.array(list(modulus.values())),
         "budget": np.array(list(budget.values())),
     }, counts
 
 
-def difference(values: np.ndarray, expected: np.ndarray, each: bool) -> float:
-    """Return the largest difference, relative to the largest value, or `each` to its own value.
+def differences(solution: Quantities, reference: Quantities) -> dict[str, float]:
+    """Return the largest difference of each quantity, relative to its largest value.
 
-    A value at round-off of the largest one is compared with the largest one.
+    Each invariant is relative to its own value; an invariant of zero up to round-off is relative to the
+    invariant of the state's modulus, in which positive and negative parts do not cancel.
     """
-    if not expected.size:
-        return 0.0
-    largest = np.max(np.abs(expected))
-    scale = np.where(np.abs(expected) > 1e-10 * largest, np.abs(expected), largest) if each else largest
-    return float(np.max(np.abs(values - expected) / np.maximum(scale, 1e-300)))
+    reference = dict(reference)
+    modulus = np.abs(reference.pop("invariants_of_modulus"))
+    result = {}
+    for quantity, expected in reference.items():
+        if not expected.size:
+            result[quantity] = 0.0
+            continue
+        scale = np.max(np.abs(expected))
+        if quantity == "invariants":
+            scale = np.where(np.abs(expected) > 1e-10 * modulus, np.abs(expected), modulus)
+        result[quantity] = float(np.max(np.abs(solution[quantity] - expected) / np.maximum(scale, 1e-300)))
+    return result
 
 
 def compare(world: MPI.Intracomm) -> dict[str, dict[str, Any]]:
@@ -93,10 +103,7 @@ def compare(world: MPI.Intracomm) -> dict[str, dict[str, Any]]:
             if solution is None or reference is None:
                 continue
             report.setdefault(name, {})[f"{case} on {size}"] = {
-                "differences": {
-                    quantity: difference(values, reference[0][quantity], each=quantity == "invariants")
-                    for quantity, values in solution[0].items()
-                },
+                "differences": differences(solution[0], reference[0]),
                 "counts_equal": solution[1] == reference[1],
                 "method": solver.method,
             }
