@@ -1,7 +1,7 @@
 """The contract of every solver: a `Solver` draws parameters and prepares the `Trajectory` of each.
 
-A state is one array `(channels, *sites)`; sites are the cells of a grid or particles, and a rank holds its
-block of them. `simsurrogate.spec.Spec` describes the sites, fields and parameters.
+A state is one array `(channels, *sites)`. Sites are the cells of a grid or particles; each rank holds a block
+of the sites. `simsurrogate.spec.Spec` describes sites, fields and parameters.
 """
 
 from __future__ import annotations
@@ -17,29 +17,31 @@ import numpy as np
 from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
+from solvers.rollout import rollout
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-#: Everything that determines one trajectory, its initial condition included: numbers and arrays by name.
+#: Numbers and arrays by name that determine one trajectory completely, initial condition included.
 Parameters = dict[str, Any]
 
 
 class DivergedError(ArithmeticError):
-    """The trajectory cannot be computed: NaN, blow-up, or an error above its bound.
+    """A trajectory that cannot be computed: NaN, blow-up, or an error above its bound.
 
-    Raised on every rank of the solver's communicator or on none.
+    All ranks of the solver's communicator raise this error, or none.
     """
 
 
 class Trajectory(ABC):
-    """The solution for one set of parameters; a trajectory that is not stepped gives whole solutions alone.
+    """The solution for one set of parameters.
 
-    All ranks of the solver's communicator call each method.
+    A subclass that is not a `SteppedTrajectory` gives whole solutions only. All ranks of the solver's
+    communicator call each method.
 
     Attributes:
-        coefficient_fields: the coefficient fields, float64 (K, *block); None where the spec has none.
-        counts: counts of the work so far (inner steps, say), equal on all ranks, for the run record.
+        coefficient_fields: the coefficient fields, float64 (K, *block); None if the spec has none.
+        counts: counts of the work so far (such as inner steps), equal on all ranks, for the run record.
     """
 
     coefficient_fields: np.ndarray | None = None
@@ -47,7 +49,7 @@ class Trajectory(ABC):
 
     @abstractmethod
     def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the state, float64 (C, *block), at each of the increasing `times` (T,); the first is 0 s.
+        """Yield the state, float64 (C, *block), at the increasing `times` (T,), which begin at 0 s.
 
         Raises:
             DivergedError: the trajectory cannot be computed.
@@ -59,7 +61,7 @@ class Trajectory(ABC):
 
 
 class SteppedTrajectory(Trajectory):
-    """A trajectory that advances any state of its own.
+    """A trajectory that advances any of its states.
 
     Attributes:
         initial_state: the state at time 0, float64 (C, *block).
@@ -69,42 +71,42 @@ class SteppedTrajectory(Trajectory):
 
     @abstractmethod
     def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
-        """Return the state at `time + duration` (s) from the state at `time`; the inner steps are its own.
+        """Return the state at `time + duration` (s) from the state at `time` (s).
+
+        The implementation chooses its inner steps. `state` stays unchanged.
 
         Raises:
             DivergedError: the trajectory cannot be computed.
         """
 
     def budget(self, state: np.ndarray, time: float, duration: float) -> dict[str, float]:
-        """Return what sources and walls supply to each invariant during `advance` of the same arguments.
+        """Return the supply by sources and walls to invariants during `advance` with the same arguments.
 
-        An invariant that is named changes by this amount to round-off. By default nothing is known.
+        Each invariant in the result changes by its supply to round-off. The default is an empty result.
         """
         return {}
 
     def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the states frame by frame, see `Trajectory.solve`."""
-        from solvers.rollout import rollout
-
-        return rollout(self, times)
+        return rollout(self.initial_state, self.advance, times)
 
 
 class Solver(ABC):
     """A discretised equation on a communicator.
 
-    The constructor of a subclass takes its options as keyword arguments, and `communicator`; it raises
+    The constructor of a subclass takes its options and `communicator` as keyword arguments. It raises
     `UserError` for options that cannot work. A solver keeps no state between calls.
 
     Attributes:
         communicator: the ranks that share one trajectory.
-        spec: the description of what is solved.
-        block: this rank's part of the site axes, one slice an axis.
+        spec: the description of equation, sites, fields and parameters.
+        block: this rank's part of the sites, one slice for each axis.
         method: the numerical method in words, for the run record.
-        order_in_time: the order of convergence in the step, for the option `time_step`; infinite for a
-            scheme that is exact in time.
-        order_in_space: the order of convergence in the cell width, for the option `resolution`; infinite
-            for a spectral discretisation and for particles.
-        time_scale: the time (s) in which a typical solution changes by its own size.
+        order_in_time: the order of convergence in the step (option `time_step`); infinite for a scheme that
+            is exact in time.
+        order_in_space: the order of convergence in the cell width (option `resolution`); infinite for a
+            spectral discretisation and for particles.
+        time_scale: the time (s) in which a typical solution changes by about its own size.
     """
 
     communicator: MPI.Intracomm
@@ -119,24 +121,24 @@ class Solver(ABC):
     def unused_options(cls, options: Mapping[str, Any]) -> Iterator[str]:
         """Yield the dotted keys of options that have no effect next to the others: "heaters.rate".
 
-        `options` holds the constructor's arguments, checked, with dataclasses as mappings. The pipeline drops
-        such an option where it has its default, and refuses another value; the constructor therefore needs a
-        default for each key that this method yields. Options of another `kind` of a union are not yielded.
+        `options` holds the checked arguments of the constructor, dataclasses as mappings. The pipeline drops
+        an unused option that has the default of its YAML, and refuses another value. The constructor
+        therefore needs a default for each yielded key. Options of another `kind` of a union are not yielded.
         """
         yield from ()
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
-        """Draw the parameters of one trajectory; the same on every rank for equal generators.
+        """Draw the parameters of one trajectory; equal generators give equal parameters on every rank.
 
-        The names of `spec.parameters` map to floats inside their ranges, or outside with `outside=True`;
-        whatever else determines the trajectory (random coefficients of the initial state) maps to float64
-        arrays whose shapes never vary.
+        The result holds a float for each name of `spec.parameters`, inside its range, or outside with
+        `outside=True`. All other random numbers of a trajectory, such as the coefficients of its initial
+        state, are float64 arrays of constant shapes.
         """
 
     @abstractmethod
     def prepare(self, parameters: Parameters) -> Trajectory:
-        """Return the trajectory that these parameters determine."""
+        """Return the trajectory with these parameters."""
 
     def residual(
         self,
@@ -144,23 +146,23 @@ class Solver(ABC):
         derivative: Callable[..., Any],
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return the continuous equation, left side minus right side, by equation name.
+        """Return left side minus right side of the continuous equations, by equation name.
 
-        `fields` maps the channels of the state, those of the coefficient fields and, where the equation is
-        not autonomous, the time `t` (s) to arrays of any kind, sites last; `derivative(values, axis)`
-        differentiates along `"t"` or an axis of the spec. The result is empty where a solver states no
-        residual: its data then serve surrogates that need none.
+        `fields` maps the channels of the state and of the coefficient fields to arrays of any library, sites
+        last. If the equation is not autonomous, `fields` also holds the time `t` (s). `derivative(values,
+        axis)` differentiates along `"t"` or an axis of the spec. The default is an empty result, which is
+        enough for data sets and for surrogates without physics.
         """
         return {}
 
     def initial_condition(
         self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
     ) -> dict[str, Any]:
-        """Return the channels of the state at time 0 and those of the coefficient fields at any points.
+        """Return the channels of the state at time 0 and of the coefficient fields at any points.
 
-        `coordinates` maps the axes' names to arrays (m); for particles it is not read, and the results have
-        the particles last. `xp` is the module of the arrays, numpy or torch, and has `sin`, `cos`, `exp`,
-        `sqrt` and `stack`; with torch the parameters are tensors. Coordinates, parameters and results
+        `coordinates` maps the names of the axes to arrays (m); particles do not use it, and their results
+        have the particles last. `xp` is the module of the arrays, numpy or torch, and has `sin`, `cos`,
+        `exp`, `sqrt` and `stack`; with torch the parameters are tensors. Coordinates, parameters and results
         broadcast against each other.
 
         Raises:
@@ -168,16 +170,21 @@ class Solver(ABC):
         """
         raise UserError(
             f"the {self.spec.name} trajectories have no initial condition at arbitrary points: their initial "
-            "fields or coefficient fields hold random numbers, known at the sites of the data alone"
+            "state or coefficient fields hold random numbers. Only parametric trajectories have one. Choose "
+            "options of the solver without random numbers, or a surrogate that needs no initial condition"
         )
 
 
 @dataclass(frozen=True)
 class TrajectoryBatch:
-    """Whole trajectories, one a row.
+    """Whole trajectories, one in each row.
 
-    `states` float64 (B, T, C, *sites), `coefficient_fields` (B, K, *sites), the `invariants` of each frame
-    by name (B, T), the reason why a trajectory failed or None, and the `counts` of all trajectories.
+    Attributes:
+        states: float64 (B, T, C, *sites).
+        coefficient_fields: float64 (B, K, *sites).
+        invariants: the invariants of each frame by name, (B, T) each.
+        failures: the reason why each trajectory failed, None for a trajectory that did not fail.
+        counts: the counts of all trajectories together, see `Trajectory`.
     """
 
     states: np.ndarray
@@ -188,18 +195,18 @@ class TrajectoryBatch:
 
 
 class BatchedSolver(Solver):
-    """A solver that also computes many small trajectories in one call, with no Python between steps.
+    """A solver that also computes whole batches of trajectories in one call, without Python between steps.
 
-    `solve_batch` serves trajectories that one rank solves, at any size; `prepare` serves several ranks and
-    single states.
+    The pipeline calls `solve_batch` for all trajectories that one rank solves, of any size: a batch holds
+    many small trajectories, or one large trajectory. `prepare` serves several ranks and single states.
     """
 
     @abstractmethod
     def solve_batch(self, batch: Sequence[Parameters], times: np.ndarray) -> TrajectoryBatch:
-        """Return the trajectories of `batch` at `times` (T,), evenly spaced from 0, on one rank.
+        """Return the trajectories of `batch` at `times` (T,), evenly spaced from 0 s, on one rank.
 
-        Bit for bit equal to `prepare(parameters).solve(times)` and its `invariants`; where that raises a
-        `DivergedError`, the row of the trajectory is undefined and has a reason.
+        The results equal `prepare(parameters).solve(times)` and its `invariants` bit for bit. If `solve`
+        raises a `DivergedError`, `failures` holds its message and the row of the trajectory is undefined.
         """
 
 

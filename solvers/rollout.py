@@ -1,24 +1,23 @@
-"""The driver: a stepped trajectory from frame to frame."""
+"""The driver of stepped trajectories, from frame to frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from solvers.contract import SteppedTrajectory
+#: From a state, its time (s) and a duration (s) to the next state.
+Advance = Callable[[np.ndarray, float, float], np.ndarray]
 
 
-def rollout(trajectory: SteppedTrajectory, times: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the states (C, *block) at the evenly spaced `times` (T,), which begin at 0.
+def rollout(initial_state: np.ndarray, advance: Advance, times: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the states (C, *block) at the evenly spaced `times` (T,), which begin at 0 s.
 
-    Every frame spans the same duration to the last bit, so that a step which divides one divides all.
+    All frames have the same duration to the last bit: a step that divides one frame divides all frames.
     """
-    state = trajectory.initial_state
+    state = initial_state
     yield state
     duration = float(times[-1]) / max(len(times) - 1, 1)
     for time in times[:-1]:
-        state = trajectory.advance(state, float(time), duration)
+        state = advance(state, float(time), duration)
         yield state
