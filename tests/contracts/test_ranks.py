@@ -26,7 +26,7 @@ def report(request: pytest.FixtureRequest) -> Any:
     names = {item.callspec.params["name"] for item in selected if hasattr(item, "callspec")}
     names |= {"heat", "nbody"} if any(not hasattr(item, "callspec") for item in selected) else set()
     command = mpi(RANKS, "-m", "mpi4py", "-m", "tests.support.solve_on_ranks", *sorted(names))
-    return json.loads(succeeded(run(command, cwd=Path(__file__).parents[2])).stdout)
+    return json.loads(succeeded(run(command, timeout=600, cwd=Path(__file__).parents[2])).stdout)
 
 
 @pytest.mark.parametrize("name", solver_names())
