@@ -1,4 +1,4 @@
-"""Derivatives that an equation needs as one sum are found, and what is left of it is that by reverse mode."""
+"""Weighted sums of derivatives are detected, and the residual with such a sum equals reverse mode."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from tests.support.training_cases import read
 T, X, Y, XX, YY = ("t",), ("x",), ("y",), ("x", "x"), ("y", "y")
 
 
-def solved(experiment: str) -> Problem:
-    """The problem of an experiment, without data."""
+def problem_of(experiment: str) -> Problem:
+    """Return the problem of an experiment, without data."""
     solver = build_solver(read(f"experiment={experiment}").solver, MPI.COMM_SELF)
     return with_physics(expected_problem(solver.spec, np.linspace(0, 0.5, 6)), solver)
 
 
-def varied() -> Problem:
-    """Heat on a line whose conductivity is a field, 2 + sin(pi x), with a source."""
+def with_variable_conductivity() -> Problem:
+    """Return heat on a line with the conductivity 2 + sin(pi x) and a source."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         flux = parameters["power"] * fields["conductivity"] * derivative(fields["temperature"], "x")
         return {"heat": derivative(fields["temperature"], "t") - derivative(flux, "x") - 3.0}
 
-    def initial_condition(coordinates: Any, parameters: Any, functions: Any) -> dict[str, Any]:
-        wave = functions.sin(math.pi * coordinates["x"])
+    def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
+        wave = xp.sin(math.pi * coordinates["x"])
         return {"temperature": parameters["power"] * wave, "conductivity": 2 + wave}
 
     statistics = dataclasses.replace(
@@ -58,141 +58,141 @@ def surrogate(problem: Problem) -> PINN:
     return built
 
 
-def agrees_with_reverse_mode(pinn: PINN) -> None:
-    """What is left of the equations, and the gradient of its mean square by the weights."""
+def assert_equals_reverse_mode(pinn: PINN) -> None:
+    """Compare the residuals, and the gradients of their mean squares with respect to the weights."""
     batch = problems.batch(pinn.problem, 3, dtype=torch.float64, num_random=pinn.num_random)
     points = pinn.points(batch)
-    found = [pinn.residual(points), pinn.residual.by_reverse_mode(points["inputs"])]
-    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-11)
+    residuals = [pinn.residual(points), pinn.residual.by_reverse_mode(points["inputs"])]
+    torch.testing.assert_close(*residuals, rtol=1e-9, atol=1e-11)
     weights = list(pinn.parameters())
-    of_each = [
-        torch.autograd.grad(left.square().mean(), weights, allow_unused=True, materialize_grads=True)
-        for left in found
+    gradients = [
+        torch.autograd.grad(residual.square().mean(), weights, allow_unused=True, materialize_grads=True)
+        for residual in residuals
     ]
-    for carried, expected in zip(*of_each, strict=True):
-        torch.testing.assert_close(carried, expected, rtol=1e-8, atol=1e-11)
+    for gradient, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-8, atol=1e-11)
 
 
 @pytest.mark.parametrize("experiment", ["heat_parametric", "taylor_green"])
-def test_what_is_left_of_a_solvers_equation_is_that_by_reverse_mode(experiment: str) -> None:
-    pinn = surrogate(solved(experiment))
+def test_the_residual_of_a_solver_equals_reverse_mode(experiment: str) -> None:
+    pinn = surrogate(problem_of(experiment))
     assert pinn.residual.equation.orders is not None
     assert pinn.residual.equation.orders.together == (T, XX, YY)
-    agrees_with_reverse_mode(pinn)
+    assert_equals_reverse_mode(pinn)
 
 
-def test_what_is_left_of_the_bodies_equation_is_that_by_forward_mode() -> None:
-    pinn = surrogate(solved("kepler"))
+def test_the_residual_of_the_bodies_equals_forward_mode() -> None:
+    pinn = surrogate(problem_of("kepler"))
     assert pinn.residual.equation.operator is None
     problem, columns = pinn.problem, pinn.ansatz.columns
     points = pinn.points(problems.batch(problem, 3, dtype=torch.float64, num_random=pinn.num_random))
-    at = pinn.ansatz.named(points["inputs"])
+    coordinates = pinn.ansatz.named(points["inputs"])
 
     def fields(time: torch.Tensor) -> dict[str, torch.Tensor]:
         inputs = torch.cat([time[:, None], points["inputs"][:, 1:]], dim=1)
         start = initial_condition(problem, inputs, columns)
-        moved = dict(zip(problem.spec.channels, pinn.ansatz(inputs).unbind(1), strict=True))
-        return {name: values + moved.get(name, 0) for name, values in start.items()}
+        change = dict(zip(problem.spec.channels, pinn.ansatz(inputs).unbind(1), strict=True))
+        return {name: values + change.get(name, 0) for name, values in start.items()}
 
-    time = at["t"].value
-    values, slopes = torch.func.jvp(fields, (time,), (torch.ones_like(time),))
-    by_id = {id(each): slopes[name] for name, each in values.items()}
+    time = coordinates["t"].value
+    values, derivatives = torch.func.jvp(fields, (time,), (torch.ones_like(time),))
+    derivative_by_id = {id(field): derivatives[name] for name, field in values.items()}
     expected = pinn.residual.equation(
         values,
-        lambda each, axis: by_id[id(each)],
-        {name: jet.value for name, jet in pinn.residual.scalars(at).items()},
+        lambda field, axis: derivative_by_id[id(field)],
+        {name: jet.value for name, jet in pinn.residual.scalars(coordinates).items()},
     )
     torch.testing.assert_close(pinn.residual(points), expected, rtol=1e-9, atol=1e-11)
 
 
-def test_a_conductivity_that_varies_in_space_weighs_the_second_derivative() -> None:
-    pinn = surrogate(varied())
+def test_a_variable_conductivity_is_the_weight_of_the_second_derivative() -> None:
+    pinn = surrogate(with_variable_conductivity())
     assert pinn.residual.equation.orders is not None
     assert pinn.residual.equation.orders.together == (T, XX)
     points = pinn.points(problems.batch(pinn.problem, 3, dtype=torch.float64, num_random=pinn.num_random))
     x, _, power = points["inputs"].unbind(-1)
     torch.testing.assert_close(points["operator"][:, 0], torch.ones_like(x))
     torch.testing.assert_close(points["operator"][:, 1], -power * (2 + torch.sin(math.pi * x)))
-    agrees_with_reverse_mode(pinn)
+    assert_equals_reverse_mode(pinn)
 
 
 def flow(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
-    """Two fields that one velocity carries, with diffusivities of their own."""
-    found = {}
+    """Return the residual of two fields with a common velocity and different diffusivities."""
+    residuals = {}
     for name, rate in {"temperature": 1.0, "pressure": 0.5}.items():
         field = fields[name]
-        spread = derivative(derivative(field, "x"), "x") + 2 * derivative(derivative(field, "y"), "y")
-        carried = fields["temperature"] * derivative(field, "x")
-        found[name] = derivative(field, "t") + carried - rate * parameters["power"] * spread
-    return found
+        diffusion = derivative(derivative(field, "x"), "x") + 2 * derivative(derivative(field, "y"), "y")
+        advection = fields["temperature"] * derivative(field, "x")
+        residuals[name] = derivative(field, "t") + advection - rate * parameters["power"] * diffusion
+    return residuals
 
 
-def test_fields_of_other_diffusivities_share_their_second_derivatives_alone() -> None:
+def test_fields_of_different_diffusivities_share_the_second_derivatives_alone() -> None:
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=flow))
     assert pinn.residual.equation.orders is not None
     assert pinn.residual.equation.orders.together == (XX, YY)
-    agrees_with_reverse_mode(pinn)
+    assert_equals_reverse_mode(pinn)
 
 
-def bent(fields: Any, derivative: Any, axis: str) -> Any:
+def second(fields: Any, derivative: Any, axis: str) -> Any:
     return derivative(derivative(fields["temperature"], axis), axis)
 
 
-#: Left sides that need their derivatives one by one.
-APART = {
+#: Residuals that need each derivative separately.
+SEPARATE = {
     "a diffusivity that is the field": lambda u, d, p: (
-        d(u["temperature"], "t") - u["temperature"] * (bent(u, d, "x") + 2 * bent(u, d, "y"))
+        d(u["temperature"], "t") - u["temperature"] * (second(u, d, "x") + 2 * second(u, d, "y"))
     ),
-    "a square": lambda u, d, p: d(u["temperature"], "t") - bent(u, d, "x") ** 2 - bent(u, d, "y"),
-    "a product": lambda u, d, p: d(u["temperature"], "t") - bent(u, d, "x") * bent(u, d, "y"),
+    "a square": lambda u, d, p: d(u["temperature"], "t") - second(u, d, "x") ** 2 - second(u, d, "y"),
+    "a product": lambda u, d, p: d(u["temperature"], "t") - second(u, d, "x") * second(u, d, "y"),
 }
 
 
-@pytest.mark.parametrize("name", APART)
-def test_derivatives_that_unknown_fields_enter_stay_apart(name: str) -> None:
+@pytest.mark.parametrize("name", SEPARATE)
+def test_derivatives_with_coefficients_of_unknown_fields_stay_separate(name: str) -> None:
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
-        return {"left": APART[name](fields, derivative, parameters)}
+        return {"equation": SEPARATE[name](fields, derivative, parameters)}
 
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
     assert pinn.residual.equation.operator is None
-    agrees_with_reverse_mode(pinn)
+    assert_equals_reverse_mode(pinn)
 
 
-def test_equations_that_weigh_derivatives_differently_keep_them_apart() -> None:
+def test_derivatives_with_different_weights_in_two_equations_stay_separate() -> None:
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         u, p = fields["temperature"], fields["pressure"]
-        along, across = (derivative(derivative(u, axis), axis) for axis in "xy")
+        u_xx, u_yy = (derivative(derivative(u, axis), axis) for axis in "xy")
         return {
-            "one": derivative(u, "t") - along - across,
-            "other": derivative(p, "t") - along - 2 * across,
+            "temperature": derivative(u, "t") - u_xx - u_yy,
+            "pressure": derivative(p, "t") - u_xx - 2 * u_yy,
         }
 
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
     assert pinn.residual.equation.operator is None
-    agrees_with_reverse_mode(pinn)
+    assert_equals_reverse_mode(pinn)
 
 
-def test_transport_needs_one_derivative_along_its_way() -> None:
+def test_advection_needs_one_derivative_along_the_characteristic() -> None:
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         u = fields["temperature"]
-        way = 0.3 * derivative(u, "x") + parameters["power"] * derivative(u, "y")
-        return {"transport": derivative(u, "t") + way}
+        advection = 0.3 * derivative(u, "x") + parameters["power"] * derivative(u, "y")
+        return {"advection": derivative(u, "t") + advection}
 
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
     assert pinn.residual.equation.orders is not None
     assert set(pinn.residual.equation.orders.together) == {T, X, Y}
-    agrees_with_reverse_mode(pinn)
+    assert_equals_reverse_mode(pinn)
 
 
 @pytest.mark.parametrize("weighted", [True, False])
-def test_the_gradient_of_tanh_with_derivatives_is_that_of_small_differences(weighted: bool) -> None:
+def test_the_gradient_of_tanh_with_derivatives_equals_finite_differences(weighted: bool) -> None:
     torch.manual_seed(0)
     curvature = torch.randn(2, 5, 1, dtype=torch.float64) if weighted else None
-    number = 5 if weighted else 6  # a value, three slopes, and a sum or two second derivatives
-    streams = [torch.randn(5, 3, dtype=torch.float64, requires_grad=True) for _ in range(number)]
+    num_channels = 5 if weighted else 6  # a value, three first derivatives, and a sum or two second ones
+    channels = [torch.randn(5, 3, dtype=torch.float64, requires_grad=True) for _ in range(num_channels)]
 
-    def carried(*each: torch.Tensor) -> Any:
-        return _Tanh.apply(curvature, 3, *each)  # type: ignore[no-untyped-call]
+    def tanh(*tensors: torch.Tensor) -> Any:
+        return _Tanh.apply(curvature, 3, *tensors)  # type: ignore[no-untyped-call]
 
-    assert torch.autograd.gradcheck(carried, streams)
-    assert torch.autograd.gradgradcheck(carried, streams)
+    assert torch.autograd.gradcheck(tanh, channels)
+    assert torch.autograd.gradgradcheck(tanh, channels)
