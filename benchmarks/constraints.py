@@ -1,8 +1,7 @@
-"""What hard constraints do to the error on few data: the same training without them and with them.
+"""The effect of hard constraints on the error with few data: the same training without and with constraints.
 
-Each surrogate is trained on 16 trajectories at 24^2 cells, twice with other seeds. `mlp` and `pinn` keep
-their constraints in predictions alone, so that the two trainings are the same and the answers differ by the
-projection.
+Each surrogate is trained on 16 trajectories on 24^2 cells, with two seeds. `mlp` and `pinn` apply their
+constraints in predictions alone, so the two trainings are equal and the predictions differ by the projection.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ SAMPLES = (
     "output.steps=10",
 )
 RANDOM = ("solver=heat", "output.duration=0.1", "solver.initial.modes=6", "solver.diffusivity.modes=6")
-#: Fields that scalar parameters tell.
+#: Fields that the scalar parameters determine.
 HARMONICS = (
     "solver=heat",
     "output.duration=0.1",
@@ -73,34 +72,34 @@ ROWS = (
 
 
 def main() -> None:
-    """Prints and keeps the errors."""
+    """Print and store the errors."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         data = {
-            name: made(Path(folder) / str(number), *SAMPLES, *options)
-            for number, (name, options) in enumerate(DATASETS.items())
+            name: made(Path(folder) / str(index), *SAMPLES, *options)
+            for index, (name, options) in enumerate(DATASETS.items())
         }
-        rows = [_judged(Path(folder) / f"row-{number}", data, *row) for number, row in enumerate(ROWS)]
-    claim = "Hard constraints on few data: relative L2 error of roll-outs of the test split, two seeds"
+        rows = [_row(Path(folder) / f"row-{index}", data, *row) for index, row in enumerate(ROWS)]
+    claim = "Hard constraints on few data: relative L2 error of rollouts of the test split, two seeds"
     keep("constraints", claim, rows, ["torch", "numpy"])
 
 
-def _judged(
-    folder: Path, data: dict[str, Path], name: str, model: tuple[str, ...], which: str
+def _row(
+    folder: Path, data: dict[str, Path], name: str, model: tuple[str, ...], names: str
 ) -> dict[str, object]:
-    def found(seed: int, constraints: str) -> float:
-        given = (*model, "training.batch_size=8", "training.validate_every=400", f"seed={seed}")
-        here = folder / f"{seed}-{bool(constraints)}"
-        surrogate, _ = fitted(here, data[name], *given, f"surrogate.constraints=[{constraints}]")
+    def error(seed: int, constraints: str) -> float:
+        overrides = (*model, "training.batch_size=8", "training.validate_every=400", f"seed={seed}")
+        run = folder / f"{seed}-{bool(constraints)}"
+        surrogate, _ = fitted(run, data[name], *overrides, f"surrogate.constraints=[{constraints}]")
         return float(errors(surrogate, data[name]).mean())
 
-    free, held = ([found(seed, constraints) for seed in SEEDS] for constraints in ("", which))
+    free, constrained = ([error(seed, constraints) for seed in SEEDS] for constraints in ("", names))
     return {
         "data": name,
         "surrogate": model[0].partition("=")[2],
-        "constraints": which,
+        "constraints": names,
         "without": ", ".join(f"{error:.2%}" for error in free),
-        "with": ", ".join(f"{error:.2%}" for error in held),
+        "with": ", ".join(f"{error:.2%}" for error in constrained),
     }
 
 

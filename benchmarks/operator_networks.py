@@ -1,10 +1,10 @@
 """Fourier and deep operator networks after equal training time on one core.
 
 Heat of random conductivity (experiment=heat_fno) and forced flow (experiment=navier_stokes), 192
-trajectories, batches of 8, a learning rate of 2e-3 down to zero along a cosine, float32, networks as their
-YAML has them. A short training tells how long a step takes; then each takes as many as fit into `SECONDS`.
-Errors are relative, in the L2 norm, of roll-outs of 16 test trajectories: mean over frames and channels, and
-the last frame alone.
+trajectories, batches of 8, a learning rate of 2e-3 with a cosine schedule to zero, float32, networks with the
+options of their YAML. A short training measures the time of a step; the training then takes as many steps as
+fit into `SECONDS`. Errors are relative, in the L2 norm, of rollouts of 16 test trajectories: the mean over
+frames and channels, and the last frame alone.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ ROWS = (
 
 
 def main() -> None:
-    """Prints and keeps steps and errors."""
-    # The train stage asks this, and sets as many.
+    """Print and store steps and errors."""
+    # The train stage reads this variable, and uses as many threads.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -59,26 +59,26 @@ def main() -> None:
             for experiment in dict(row[:2] for row in ROWS)
         }
         rows = [
-            _judged(Path(folder) / f"row-{number}", data[experiment], experiment, name, options)
-            for number, (experiment, name, options) in enumerate(ROWS)
+            _row(Path(folder) / f"row-{index}", data[experiment], experiment, name, options)
+            for index, (experiment, name, options) in enumerate(ROWS)
         ]
     claim = f"Operator networks after {SECONDS:.0f} s of training on one core: errors on the test split"
     keep("operator_networks", claim, rows, ["torch", "numpy"])
 
 
-def _judged(
+def _row(
     folder: Path, dataset: Path, experiment: str, name: str, options: tuple[str, ...]
 ) -> dict[str, object]:
-    given = (f"experiment={experiment}", f"surrogate={name}", "training.batch_size=8", *options)
+    overrides = (f"experiment={experiment}", f"surrogate={name}", "training.batch_size=8", *options)
 
     def trained(steps: int) -> tuple[Surrogate, float]:
-        often = (f"training.validate_every={steps}", f"training.checkpoint_every={steps}")
-        return fitted(folder / str(steps), dataset, *given, f"training.steps={steps}", *often)
+        schedule = (f"training.validate_every={steps}", f"training.checkpoint_every={steps}")
+        return fitted(folder / str(steps), dataset, *overrides, f"training.steps={steps}", *schedule)
 
     _, seconds = trained(20)
     steps = max(1, round(SECONDS / seconds))
     surrogate, seconds = trained(steps)
-    found = errors(surrogate, dataset).mean((0, 2))
+    frame_errors = errors(surrogate, dataset).mean((0, 2))
     return {
         "experiment": experiment,
         "surrogate": name,
@@ -86,8 +86,8 @@ def _judged(
         "weights": sum(weight.numel() for weight in surrogate.parameters()),
         "steps": steps,
         "training, s": steps * seconds,
-        "mean error": float(found.mean()),
-        "error at the last frame": float(found[-1]),
+        "mean error": float(frame_errors.mean()),
+        "error at the last frame": float(frame_errors[-1]),
     }
 
 

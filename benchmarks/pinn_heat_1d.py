@@ -1,12 +1,12 @@
-"""DeepXDE's own 1-D heat example by DeepXDE and by the train stage with `surrogate=pinn`: error against time.
+"""The 1-D heat example of DeepXDE, solved by DeepXDE and by `surrogate=pinn`: error against time.
 
     u_t = 0.4 u_xx on 0 < x < 1, u = 0 at both ends, u(x, 0) = sin(pi x), 0 < t < 1
 
-DeepXDE runs as its documentation has it: 2540 points inside, 80 at the walls, 160 at the start, 3 layers of
-20, 20000 steps of Adam, then L-BFGS, float32. Ours meets walls and start by its form, and takes steps of
-Levenberg and Marquardt, float64. Neither sees data. The error is relative to the exact solution, in the norm
-over 256 points and 200 times after the start. Our seconds are those of the whole train stage, its validation
-included.
+DeepXDE runs the example of its documentation: 2540 points inside, 80 at the walls, 160 at the start, 3 layers
+of width 20, 20000 steps of Adam, then L-BFGS, float32. The surrogate `pinn` satisfies the boundary and
+initial conditions by its form, and is trained by the Levenberg-Marquardt method in float64. Neither uses
+data. The error is relative to the exact solution, in the L2 norm over 256 points and 200 times after the
+start. The seconds of `pinn` are those of the whole train stage, with its validation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.training_cases import read
 
 DIFFUSIVITY = 0.4
 POINTS, FRAMES = 256, 200
-#: Steps of the second-order method; each draws 256 points anew and takes up to 20 trials on them.
+#: Steps of the second-order method, each with 256 new points and up to 20 trials on them.
 STEPS = (3, 4, 6, 10)
 
 PROBLEM = (
@@ -64,46 +64,46 @@ EXACT = np.exp(-DIFFUSIVITY * np.pi**2 * T)[:, None] * np.sin(np.pi * X)
 
 
 def main() -> None:
-    """Prints and keeps errors and times."""
-    # The train stage asks this, and sets as many.
+    """Print and store errors and times."""
+    # The train stage reads this variable, and uses as many threads.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    rows = _peer()
-    theirs = rows[-1]["seconds"]
+    rows = _deepxde_rows()
+    deepxde_seconds = rows[-1]["seconds"]
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        made = read(f"run={data}", *PROBLEM)
+        settings = read(f"run={data}", *PROBLEM)
         for stage in (generate, validate):
-            stage.run(made)
-        _ours(Path(folder) / "first", data, 1)  # imports and compiles
-        rows += [_ours(Path(folder) / str(steps), data, steps) for steps in STEPS]
+            stage.run(settings)
+        _pinn_row(Path(folder) / "warm-up", data, 1)
+        rows += [_pinn_row(Path(folder) / str(steps), data, steps) for steps in STEPS]
     for row in rows:
-        row["of DeepXDE's time"] = row["seconds"] / theirs
+        row["of DeepXDE's time"] = row["seconds"] / deepxde_seconds
     claim = "DeepXDE's 1-D heat example without data: error against time, one core"
     keep("pinn_heat_1d", claim, rows, ["torch", "DeepXDE"])
 
 
-def _error(found: np.ndarray) -> float:
-    """Relative, in the L2 norm over all points and the times after the start."""
-    return float(np.linalg.norm((found - EXACT)[1:]) / np.linalg.norm(EXACT[1:]))
+def _error(states: np.ndarray) -> float:
+    """Return the relative L2 error over all points and the times after the start."""
+    return float(np.linalg.norm((states - EXACT)[1:]) / np.linalg.norm(EXACT[1:]))
 
 
-def _ours(folder: Path, data: Path, steps: int) -> dict[str, Any]:
+def _pinn_row(folder: Path, data: Path, steps: int) -> dict[str, Any]:
     finish = f"training.finish={{method: levenberg_marquardt, steps: {steps}, iterations: 20}}"
     settings = read(f"run={folder}", f"dataset={data / 'dataset'}", *TRAINING, finish)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     train.run(settings)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     surrogate = surrogates.load(settings.model_folder)
     parameters = {"diffusivity": DIFFUSIVITY, "amplitude_1": 1.0}
-    found = surrogate.predict(EXACT[:1, None], parameters, T).mean[0, :, 0].numpy()
+    states = surrogate.predict(EXACT[:1, None], parameters, T).mean[0, :, 0].numpy()
     weights = sum(weight.numel() for weight in surrogate.parameters())
-    what = f"ours, Levenberg-Marquardt, {steps} steps"
-    return {"what": what, "weights": weights, "seconds": seconds, "relative error": _error(found)}
+    what = f"pinn, Levenberg-Marquardt, {steps} steps"
+    return {"what": what, "weights": weights, "seconds": seconds, "relative error": _error(states)}
 
 
-def _peer() -> list[dict[str, Any]]:
-    """DeepXDE's example, examples/pinn_forward/heat.py, after Adam and after L-BFGS."""
+def _deepxde_rows() -> list[dict[str, Any]]:
+    """Return the rows of DeepXDE's examples/pinn_forward/heat.py, after Adam and after L-BFGS."""
     os.environ["DDE_BACKEND"] = "pytorch"
     import deepxde as dde
 
@@ -129,13 +129,13 @@ def _peer() -> list[dict[str, Any]]:
         ("DeepXDE, 20000 steps of Adam", lambda: model.compile("adam", lr=1e-3), {"iterations": 20000}),
         ("DeepXDE, then L-BFGS", lambda: model.compile("L-BFGS"), {}),
     ):
-        begun = time.perf_counter()
+        begin = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             prepare()
             model.train(**iterations)
-        seconds += time.perf_counter() - begun
-        found = model.predict(inputs.astype(np.float32)).reshape(EXACT.shape)
-        rows.append({"what": what, "weights": weights, "seconds": seconds, "relative error": _error(found)})
+        seconds += time.perf_counter() - begin
+        states = model.predict(inputs.astype(np.float32)).reshape(EXACT.shape)
+        rows.append({"what": what, "weights": weights, "seconds": seconds, "relative error": _error(states)})
     return rows
 
 

@@ -1,10 +1,11 @@
-"""Physics-informed networks that never see a frame, through all stages: what they reach, and in which time.
+"""Physics-informed networks trained without data, through all stages: errors and times.
 
-The stages generate and validate the data of an experiment, which judge and are not learned from, and train
-`surrogate=pinn` with `data_weight=0` on two ranks of one thread. The seconds are those of the train stage.
-Errors are relative, in the L2 norm over sites and times, of roll-outs of the test trajectories, which have
-parameters of their own where these are drawn: the mean over channels. The data of heat are on 96² cells: on
-the 32² of its experiment their own error, 1.2e-3 by the series, is larger than the network's.
+The stages generate and validate the data of an experiment, which serve for evaluation only. They train
+`surrogate=pinn` with `data_weight=0` on two ranks of one thread each. The seconds are those of the train
+stage. Errors are relative, in the L2 norm over sites and times, of rollouts of the test trajectories,
+averaged over channels. The test trajectories have other parameters than the training trajectories, where the
+parameters are drawn. The heat data have 96² cells: on the 32² cells of the experiment, the error of the data
+by the series, 1.2e-3, is larger than the error of the network.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from surrogates.contract import Surrogate
 
 MPIRUN = Path(sys.executable).parent / "mpirun"
 
-#: What is solved, by which experiment and with which options.
+#: The experiment and the options for each problem.
 EXPERIMENTS = {
     "heat, conductivity and two amplitudes drawn": (
         "heat_parametric",
@@ -72,20 +73,20 @@ TRAINING = (
 
 
 def main() -> None:
-    """Prints and keeps times and errors."""
-    rows = [{"problem": problem} | _judged(*item) for problem, item in EXPERIMENTS.items()]
+    """Print and store times and errors."""
+    rows = [{"problem": problem} | _row(*item) for problem, item in EXPERIMENTS.items()]
     claim = "Physics-informed networks without data, two ranks on two cores: time and error"
     keep("pinn_without_data", claim, rows, ["torch", "DeepXDE", "numpy"])
 
 
-def _judged(experiment: str, options: tuple[str, ...]) -> dict[str, Any]:
+def _row(experiment: str, options: tuple[str, ...]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for stage in ("generate", "validate", "train"):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             command = [str(MPIRUN), "-n", "2", sys.executable, "-m", f"pipeline.{stage}"]
             command += [f"experiment={experiment}", f"run={folder}", *TRAINING, *options]
             subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - start
         surrogate = surrogates.load(Path(folder) / "models" / "pinn")
         errors, unchanged = _errors(surrogate, Dataset.open(Path(folder) / "dataset"))
     return {
@@ -99,7 +100,7 @@ def _judged(experiment: str, options: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _errors(surrogate: Surrogate, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Of the surrogate and of persistence, for each test trajectory."""
+    """Return the errors of the surrogate and of persistence, for each test trajectory."""
     windows = dataset.windows("test", len(dataset.times))
     batch = windows.take(np.arange(len(windows)))
     problem = surrogate.problem
@@ -108,14 +109,14 @@ def _errors(surrogate: Surrogate, dataset: Dataset) -> tuple[np.ndarray, np.ndar
     )
     named |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
     truth = batch["state"]
-    found = surrogate.predict(truth[:, 0], named, batch["time"][0]).mean.numpy()
+    predicted = surrogate.predict(truth[:, 0], named, batch["time"][0]).mean.numpy()
 
-    def error(of: np.ndarray) -> np.ndarray:
+    def error(states: np.ndarray) -> np.ndarray:
         axes = (1, *range(3, truth.ndim))
-        missed, size = (np.sqrt((values[:, 1:] ** 2).sum(axes)) for values in (of - truth, truth))
-        return np.asarray((missed / size).mean(1))
+        error_norm, norm = (np.sqrt((values[:, 1:] ** 2).sum(axes)) for values in (states - truth, truth))
+        return np.asarray((error_norm / norm).mean(1))
 
-    return error(found), error(np.broadcast_to(truth[:, :1], truth.shape))
+    return error(predicted), error(np.broadcast_to(truth[:, :1], truth.shape))
 
 
 if __name__ == "__main__":
