@@ -25,7 +25,7 @@ from surrogates.networks.taylor_mode import Jet, Orders, derivative, value
 #: The axes along which a derivative is taken, in alphabetical order.
 Path = tuple[str, ...]
 #: A function from the fields by name to the residuals by the names of the equations.
-Residual = Callable[[Mapping[str, Any]], dict[str, Any]]
+Residual = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 #: An axis that no solver has. Along it one chosen derivative grows at rate 1, and all else is constant.
 _PROBE = "the probed derivative"
@@ -126,7 +126,9 @@ def _nonzero_coefficients(table: _CoefficientTable) -> Iterator[tuple[tuple[str,
     )
 
 
-def _coefficients(residual: Residual, fields: Mapping[str, Any], channel: str, path: Path) -> dict[str, Any]:
+def _coefficients(
+    residual: Residual, fields: Mapping[str, Any], channel: str, path: Path
+) -> dict[str, torch.Tensor | float]:
     """Return the coefficient of the derivative `path` of a channel in each equation, (M,) or a number."""
 
     def probed(jet: Jet, name: str, jet_path: Path = ()) -> Jet:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
@@ -102,7 +101,7 @@ def initial_derivatives(
     return {name: torch.stack(values, dim=1).detach() for name, values in derivatives.items()}
 
 
-def initial_jets(problem: Problem, derivatives: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+def initial_jets(problem: Problem, derivatives: Mapping[str, torch.Tensor]) -> dict[str, Jet]:
     """Return the fields at time 0 by name as jets (M, *N), constant in time.
 
     `derivatives` is the result of `initial_derivatives`; other keys are ignored.

@@ -87,7 +87,7 @@ class PinnResidual:
 
     def _initial_jets(
         self, points: Mapping[str, torch.Tensor], coordinates: Mapping[str, Jet]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Jet]:
         """Return the fields at the start, and the time."""
         return initial_jets(self._problem, points) | {"t": self._with_body_axis(coordinates["t"])}
 

@@ -16,7 +16,7 @@ from simsurrogate.errors import UserError
 from surrogates.arguments import nonzero_std
 from surrogates.contract import Problem
 from surrogates.networks.taylor_mode import Jet, Orders, derivative, orders, value
-from surrogates.physics.forward_laplacian import LinearOperator, find_operator
+from surrogates.physics.forward_laplacian import LinearOperator, Residual, find_operator
 
 #: The random states from which the usual size of a residual is computed.
 _NUM_STATES = 1024
@@ -47,7 +47,7 @@ class Equation:
                 "A physics-informed surrogate is trained with the residual of the solver. "
                 "Train with `python -m pipeline.train`"
             )
-        self._residual: Callable[..., dict[str, Any]] = problem.residual
+        self._residual: Callable[..., Mapping[str, Any]] = problem.residual
         generator = torch.Generator().manual_seed(0)
         fields, parameters, lengths = _random_fields(problem, generator)
         self.orders: Orders | None = orders(
@@ -91,9 +91,7 @@ class Equation:
         columns = torch.broadcast_tensors(*(value(residual) for residual in residuals.values()))  # type: ignore[no-untyped-call]
         return torch.stack(columns, dim=-1) / self.scales.to(columns[0])
 
-    def _residual_of_fields(
-        self, parameters: Mapping[str, Any]
-    ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    def _residual_of_fields(self, parameters: Mapping[str, Any]) -> Residual:
         """Return the residuals as a function of the jets of the fields."""
         return lambda fields: self._residual(fields, derivative, parameters)
 
