@@ -10,9 +10,6 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from simsurrogate.spec import Parameter
-from solvers.numerics.parameter_sampling import draw
-from solvers.numerics.random_fields import modes, standard_deviations
 from tests.support.heat_cases import INSULATED, end_of, error, heat, prepared, sampled
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -26,21 +23,6 @@ KINDS: dict[str, dict[str, Any]] = {
 HEATERS = {"count": 2, "width": [0.1, 0.15]}
 MIXED = {"x": "dirichlet", "y": "neumann", "z": "periodic"}
 EXTENTS = [[1.0], [1.0, 0.6], [1.0, 0.6, 0.8]]
-
-
-@given(
-    low=st.floats(0, 10, allow_subnormal=False),
-    width=st.floats(0, 10, allow_subnormal=False),
-    seed=st.integers(0, 2**32),
-    outside=st.booleans(),
-)
-def test_draws_lie_inside_or_outside_and_keep_the_sign(
-    low: float, width: float, seed: int, outside: bool
-) -> None:
-    parameter = Parameter("p", "1", "a parameter", low, low + width)
-    value = draw([parameter], np.random.default_rng(seed), outside)["p"]
-    assert (parameter.low <= value <= parameter.high) is not outside
-    assert value > 0 or low == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,20 +75,6 @@ def test_trajectories_converge_on_finer_grids() -> None:
         errors.append(error(end, reference[:, stride // 2 :: stride, stride // 2 :: stride]))
     assert errors[1] < 0.02
     assert errors[0] / errors[1] > 6  # the ratio is 9 with an exact reference
-
-
-@pytest.mark.parametrize("condition", ["periodic", "dirichlet", "neumann"])
-def test_modes_are_orthonormal_and_their_field_has_the_given_variance(condition: str) -> None:
-    x = (np.arange(400) + 0.5) / 400 * 0.7
-    values = modes(condition, 0.7, 9, x)
-    assert np.allclose(values @ values.T / 400, np.eye(9), atol=1e-12)
-    deviation = standard_deviations([condition, "periodic"], [0.7, 1.0], 9, 0.1, 4.0)
-    assert np.sum(deviation**2) == pytest.approx(1)
-    assert deviation.max() < 1
-    # A power law: the doubled exponent squares the ratios.
-    ratios = deviation / deviation[1, 1]
-    steeper = standard_deviations([condition, "periodic"], [0.7, 1.0], 9, 0.1, 8.0)
-    assert np.allclose(steeper / steeper[1, 1], ratios**2)
 
 
 def test_the_diffusivity_has_the_drawn_geometric_mean_and_deviation() -> None:
