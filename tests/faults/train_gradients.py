@@ -1,4 +1,4 @@
-"""Writes each surrogate's gradients of one full batch, shared by all ranks: `train_gradients.py FILE`.
+"""The gradients of each surrogate on one full batch, shared by all ranks: `train_gradients.py FILE`.
 
 Each rank prints the number of its communication threads inside and after the process group.
 """

@@ -1,4 +1,4 @@
-"""Forms the process group under any launcher; each rank prints `RANK SIZE SUM BROADCAST THREADS`.
+"""The process group under any launcher; each rank prints `RANK SIZE SUM BROADCAST THREADS`.
 
 THREADS is the largest number of threads of PyTorch's and NumPy's products.
 """

@@ -1,4 +1,4 @@
-"""Trains every surrogate on the small data sets that it fits, in one process a rank: `FOLDER`.
+"""Trainings of every surrogate on the small data sets that it fits: `training_of_surrogates.py FOLDER`.
 
 One rank generates the data sets first, in FOLDER/data. Each surrogate is trained on the first grid and the
 first particles that it fits, once to the end and once with a stop and a resume between, in

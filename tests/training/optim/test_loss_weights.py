@@ -140,7 +140,7 @@ def test_the_log_has_the_weights_and_the_loss_without_them(bars: Path, tmp_path:
 
 
 def test_balanced_losses_repair_a_data_weight_that_is_far_too_large(bars: Path, tmp_path: Path) -> None:
-    """A data weight of 1e4 drowns the equation, from which the network learns more than from twelve bars."""
+    """With a data weight of 1e4 the network learns from twelve bars alone, not from the equation."""
     options = ("training.steps=400", "training.validate_every=400", "surrogate.data_weight=1e4")
     plain, balanced_model = (
         store.description(learned(tmp_path / str(every), bars, *options, f"training.balance_every={every}"))
