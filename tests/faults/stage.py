@@ -114,13 +114,13 @@ def nan(index: int) -> None:
 
 def signalled() -> None:
     """SIGUSR1 comes when the stage begins its work."""
-    original = records.attempt
+    original = records.run_record
 
-    def attempt(*arguments: Any) -> Any:
+    def run_record(*arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGUSR1)
         return original(*arguments)
 
-    records.attempt = attempt
+    records.run_record = run_record
 
 
 def none() -> None:

@@ -67,7 +67,7 @@ def stopped(name: str, *overrides: str, when: Callable[[], bool]) -> int:
     before = len(records_of(run, name))
     command = launching.mpi(2, "-m", f"pipeline.{name}", *overrides)
     with subprocess.Popen(command, env=launching.environment(), stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not (len(records_of(run, name)) > before and "progress" in newest(run, name) and when()):
             assert process.poll() is None
             assert time.monotonic() < deadline
