@@ -1,46 +1,77 @@
-"""`python -m pipeline` tells what there is: stages, solvers, surrogates, experiments, commands."""
+"""`simsurrogate STAGE KEY=VALUE ...`, and the overview that `simsurrogate` and `python -m pipeline` print."""
 
 from __future__ import annotations
 
 import ast
+import runpy
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from rich.console import Console
 from rich.table import Table
 
-_STAGES = ("generate", "validate", "train", "evaluate", "chain")
+_COMMANDS = ("generate", "validate", "train", "evaluate", "chain", "compare")
 _EXAMPLES = (
-    ("python -m pipeline.chain experiment=smoke", "all stages in seconds, here"),
-    ("mpirun -n 4 python -m pipeline.generate solver=heat run=runs/heat", "one stage on four ranks"),
-    ("python -m pipeline.train run=runs/heat surrogate=unet", "another surrogate on the same data"),
-    ("python -m pipeline.chain -m experiment=smoke surrogate=fno,unet", "several surrogates, with a table"),
-    ("python -m pipeline.compare runs/smoke", "all models of a run side by side"),
-    ("python -m pipeline.chain experiment=heat_fno launcher=slurm", "all stages as a chain of Slurm jobs"),
-    ("python -m pipeline.generate solver=heat --cfg job", "every key with its value; each can be overridden"),
+    ("simsurrogate chain experiment=smoke", "all stages in seconds, on this machine"),
+    ("mpirun -n 4 simsurrogate generate solver=heat run=runs/heat", "one stage on four ranks"),
+    ("simsurrogate train run=runs/heat surrogate=unet", "another surrogate on the same data"),
+    ("simsurrogate chain -m experiment=smoke surrogate=fno,unet", "several surrogates, with a table"),
+    ("simsurrogate compare runs/smoke", "a table of all models of a run"),
+    ("simsurrogate chain experiment=heat_fno launcher=slurm", "all stages as a chain of Slurm jobs"),
+    ("simsurrogate generate solver=heat --cfg job", "every key with its value; each can be overridden"),
 )
 
 
 def main() -> None:
-    """Prints the overview; it reads the files' first lines and imports neither solver nor surrogate."""
+    """Print the overview or run a stage: the console command `simsurrogate`.
+
+    `simsurrogate train KEY=VALUE` does the same as `python -m pipeline.train KEY=VALUE`, but never imports
+    a folder `solvers`, `surrogates` or `configs` of the working folder.
+    """
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help"):
+        print_overview()
+    elif words[0] in _COMMANDS:
+        sys.argv[1:] = words[1:]
+        runpy.run_module(f"pipeline.{words[0]}", run_name="__main__", alter_sys=True)
+    else:
+        print(
+            f"error: {words[0]!r} is not a command. Commands are {', '.join(_COMMANDS)}. "
+            "Type simsurrogate for an overview",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+def print_overview() -> None:
+    """Print all stages, solvers, surrogates and experiments, without importing solvers or surrogates."""
     console = Console(highlight=False)
-    stages = [(name, _docstring(files("pipeline") / f"{name}.py")) for name in _STAGES]
-    _print(console, "Stages", "python -m pipeline.STAGE KEY=VALUE ...", stages)
+    stages = [(name, _docstring(files("pipeline") / f"{name}.py")) for name in _COMMANDS]
+    _print(console, "Commands", "simsurrogate COMMAND KEY=VALUE ... or python -m pipeline.COMMAND", stages)
     for group, title in (("solver", "Solvers"), ("surrogate", "Surrogates"), ("experiment", "Experiments")):
-        _print(console, title, f"{group}=NAME", _choices(group))
+        _print(console, title, f"{group}=NAME", [*_choices(group), *_announced(group)])
     console.print("\n[bold]Examples[/]")
     for command, purpose in _EXAMPLES:
         console.print(f"  [dim]# {purpose}[/]\n  [cyan]{command}[/]", soft_wrap=True)
 
 
+def _announced(group: str) -> Sequence[tuple[str, str]]:
+    """Return the members that installed packages announce."""
+    points = entry_points(group=f"simsurrogate.{group}s")
+    return [(point.name, f"from the installed package {point.module.split('.')[0]}") for point in points]
+
+
 def _choices(group: str) -> list[tuple[str, str]]:
     folder = files("configs") / group
-    found = sorted(folder.iterdir(), key=lambda file: file.name) if folder.is_dir() else []
-    return [(file.name[:-5], _comment(file)) for file in found if file.name.endswith(".yaml")]
+    paths = sorted(folder.iterdir(), key=lambda path: path.name) if folder.is_dir() else []
+    return [(path.name[:-5], _comment(path)) for path in paths if path.name.endswith(".yaml")]
 
 
 def _comment(file: Traversable) -> str:
-    """The first comment that is no directive to Hydra."""
+    """Return the first comment that is not a directive for Hydra."""
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") and not line.startswith("# @package"):
             return line.lstrip("# ").strip()

