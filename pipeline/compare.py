@@ -19,7 +19,6 @@ from rich.table import Table
 
 from pipeline import cli
 from pipeline.config.sweep import Job
-from pipeline.evaluation.results import percent
 from pipeline.runs import provenance
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest
@@ -57,6 +56,9 @@ class Row:
 
     def words(self) -> list[str]:
         """A text for each of `COLUMNS`."""
+        # Late: the stages import this module before they read their command line.
+        from pipeline.evaluation.results import percent
+
         judged = self.one_step is not None or self.roll_out_end is not None
         errors = (self.one_step, self.roll_out_end, self.persistence)
         ranks = f" on {self.ranks} ranks" if self.ranks and self.ranks > 1 else ""

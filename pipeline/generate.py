@@ -110,6 +110,7 @@ def _finish(settings: Settings, plan: Manifest, num_made: int, facts: records.Me
         f"({num_made} of {len(plan.planned)} shards made now, {facts['failed']} failed)",
         flush=True,
     )
+    progress.report_output("generate", settings.dataset, "validate")
 
 
 def _plan(settings: Settings, solver: Solver) -> Manifest:

@@ -54,6 +54,7 @@ def run(settings: Settings) -> None:
                 + "\ntype the command of python -m pipeline.generate again: it regenerates these shards alone"
             )
         print(f"validate: {folder} passed {sum(validation.checks.values())} checks", flush=True)
+        progress.report_output("validate", folder / "validation.json", "train")
 
 
 def _findings(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> Findings:

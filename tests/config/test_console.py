@@ -31,7 +31,7 @@ def test_stages_run_next_to_folders_of_the_same_names(command: list[str], tmp_pa
     words = ["generate", *SMALL, "run=here"]
     succeeded(run([*command, *words], cwd=tmp_path, PYTHONPATH=str(ROOT)))
     assert (tmp_path / "here" / "dataset" / "manifest.json").is_file()
-    words = ["chain", "experiment=smoke", "run=here", *SMALL, "launcher.ranks.generate=1", "dry_run=true"]
+    words = ["chain", "experiment=smoke", "run=there", *SMALL, "launcher.ranks.generate=1", "dry_run=true"]
     chain = succeeded(run([*command, *words], cwd=tmp_path, PYTHONPATH=str(ROOT)))
     lines = chain.stdout.splitlines()
     assert lines[0].split()[1:4] == ["-P", "-m", "pipeline.generate"]

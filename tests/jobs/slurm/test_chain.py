@@ -108,10 +108,10 @@ def test_a_failed_task_holds_up_what_follows_until_it_is_mended(cluster: Cluster
     assert not records(run, "validate")
     said = succeeded(chain(cluster, run, "status")).stdout
     (told,) = [line for line in said.splitlines() if line.startswith("generate[1] failed")]
-    assert "writes there already" in told
+    assert "writes the same output already" in told
     log = run / "jobs" / "logs" / f"generate-{numbers(run)['generate']}_1.out"
     assert f"its log: {log}" in said
-    assert "writes there already" in log.read_text()
+    assert "writes the same output already" in log.read_text()
     assert f"python -m pipeline.chain resume run={run}" in said
     would = succeeded(chain(cluster, run, "resume", "dry_run=true")).stdout
     assert "--array=1 " in would
