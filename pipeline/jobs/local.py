@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.runs import progress
+
 _SECONDS_TO_END = 10
 
 
@@ -30,7 +32,8 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
     Raises:
         StageFailedError: the stage ended with an exit code other than 0.
     """
-    with start(command(stage, arguments, ranks, mpirun), stage_environment(ranks)) as process:
+    environment = stage_environment(ranks) | {progress.IN_CHAIN: "1"}
+    with start(command(stage, arguments, ranks, mpirun), environment) as process:
         try:
             exit_code = process.wait()
         except BaseException:

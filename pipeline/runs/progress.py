@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterable
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+#: The environment variable of stages that the chain starts.
+IN_CHAIN = "SIMSURROGATE_IN_CHAIN"
 
 
 def bar(
@@ -30,7 +34,10 @@ def bar(
 
 
 def report_output(stage: str, output: Path, next_stage: str) -> None:
-    """Print the last line of a stage: its main output, and the command of the next stage."""
+    """Print the last line of a stage: its main output, and the command of the next stage outside a chain."""
+    if IN_CHAIN in os.environ:
+        print(f"{stage}: wrote {output}", flush=True)
+        return
     words = [word for word in sys.argv[1:] if not word.startswith(_OF_ONE_STAGE)]
     command = shlex.join(["python", "-m", f"pipeline.{next_stage}", *words])
     print(f"{stage}: wrote {output}. Next: {command}", flush=True)
