@@ -1,1 +1,1 @@
-"""Batch scripts, one a stage; `pipeline.chain launcher=slurm` submits the same ones."""
+"""Batch scripts, one for each stage; `pipeline.chain launcher=slurm` submits the same scripts."""

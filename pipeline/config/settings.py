@@ -1,4 +1,4 @@
-"""The configuration of a run, checked: every key, type and range, before any work starts."""
+"""The checked configuration of a run: every key, type and range, before any work starts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Section(BaseModel):
 
 
 class Samples(_Section):
-    """Trajectories in each split, and in one shard file."""
+    """The number of trajectories in each split and in one shard."""
 
     train: PositiveInt
     valid: PositiveInt
@@ -43,21 +43,21 @@ class Samples(_Section):
 
 
 class Output(_Section):
-    """The frames of a trajectory: `steps` + 1 of them, evenly spaced from 0 to `duration`."""
+    """The `steps` + 1 frames of a trajectory, evenly spaced from 0 to `duration` (s)."""
 
     duration: PositiveFloat
     steps: PositiveInt
 
 
 class Storage(_Section):
-    """How fields are kept on disk, and the share of trajectories that may fail."""
+    """The precision of fields on disk, and the allowed share of failed trajectories."""
 
     precision: Literal["float32", "float64"]
     max_failed_share: Annotated[float, Field(ge=0, le=1)]
 
 
 class Finish(_Section):
-    """`steps` behind those of AdamW, each of at most `iterations` of a second-order method on one batch."""
+    """A second-order method after AdamW: `steps`, each of at most `iterations` on one batch."""
 
     method: Literal["none", "lbfgs", "levenberg_marquardt"]
     steps: PositiveInt
@@ -91,7 +91,7 @@ class Training(_Section):
 
     @property
     def total_steps(self) -> int:
-        """Those of AdamW and of the finish."""
+        """The steps of AdamW and of the second-order method."""
         return self.steps + (self.finish.steps if self.finish.method != "none" else 0)
 
 
@@ -106,10 +106,10 @@ Stage = Literal["generate", "validate", "train", "evaluate"]
 
 
 class Launcher(_Section):
-    """Where the chain runs its stages, on how many ranks, and behind which launch line.
+    """The machine that runs the chain, the number of ranks of each stage, and the launch line.
 
-    On Slurm also: `parts`, the tasks of generate's job array; `setup`, shell lines before each stage; and
-    options of sbatch without their dashes, those of `all` stages and those of one.
+    For Slurm also: `parts`, the tasks of generate's job array; `setup`, shell lines before each stage; and
+    `sbatch`, options without their dashes for `all` stages or for one.
     """
 
     name: Literal["local", "slurm"]
@@ -121,8 +121,10 @@ class Launcher(_Section):
 
 
 class Settings(_Section):
-    """All of a run's configuration. `solver` and `surrogate` are the keyword arguments of the class
-    that their `name` stands for; `pipeline.config.build` checks them against its signature.
+    """The whole configuration of a run.
+
+    `solver` and `surrogate` hold the name of a class and its keyword arguments, which `pipeline.config.build`
+    checks against the signature of the class.
     """
 
     run: Path
@@ -145,9 +147,9 @@ class Settings(_Section):
 
     @field_validator("part")
     @classmethod
-    def _one_of_them(cls, part: tuple[int, int]) -> tuple[int, int]:
+    def _within_range(cls, part: tuple[int, int]) -> tuple[int, int]:
         if part[0] >= part[1]:
-            raise UserError(f"of {part[1]} parts the first is 0 and the last {part[1] - 1}")
+            raise UserError(f"of {part[1]} parts the first is 0 and the last is {part[1] - 1}")
         return part
 
     def dataset_settings(self) -> dict[str, Any]:
@@ -181,7 +183,7 @@ def read(plain: dict[str, Any]) -> Settings:
 
 
 def nearest(key: str, legal: list[str]) -> str:
-    """A half-sentence that names the legal keys nearest to `key`."""
+    """Return a half-sentence that names the legal keys nearest to `key`."""
     if not legal:
         return "a + in front adds one"
     close = difflib.get_close_matches(key, legal, n=1, cutoff=0.5)
