@@ -1,4 +1,4 @@
-"""The shipped experiments: what they ask fits together, and some that scalars alone determine."""
+"""The shipped experiments: their options fit together, and scalars determine some of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_its_parts_fit_together(name: str) -> None:
     ],
 )
 def test_the_surrogates_that_fit_it(name: str, fits: str) -> None:
-    """Fields want those of a grid, bodies those of particles, and some ask that scalars tell all."""
+    """Grids and particles need different surrogates, and some need a parametric problem."""
     settings = read(f"experiment={name}")
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     times = np.linspace(0, settings.output.duration, settings.output.steps + 1)

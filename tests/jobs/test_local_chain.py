@@ -24,7 +24,7 @@ STAGES = ["generate", "validate", "train", "evaluate"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """The smoke experiment in a folder whose name no shell would leave alone."""
+    """The smoke experiment in a folder with shell characters in its name."""
     run = tmp_path_factory.mktemp("chain") / "it's a run; $(touch x), [one]"
     return run, succeeded(chain(run, "experiment=smoke"))
 
@@ -34,7 +34,7 @@ def chain(run: Path, *overrides: str, **options) -> subprocess.CompletedProcess[
     return stage("chain", f'run="{escaped}"', *overrides, **options)
 
 
-def test_the_chain_ends_with_a_judged_surrogate(finished):
+def test_the_chain_ends_with_an_evaluated_surrogate(finished):
     run, result = finished
     report = run / "models" / "fno" / "evaluation" / "report.html"
     last = result.stdout.rstrip().splitlines()[-1]
@@ -72,7 +72,7 @@ def test_a_folder_with_other_data_is_refused_before_the_first_stage(finished):
     assert files_of(run) == before
 
 
-def test_a_sweep_judges_each_surrogate_on_the_same_data(tmp_path):
+def test_a_sweep_evaluates_each_surrogate_on_the_same_data(tmp_path):
     quick = ("surrogate.width=8", "training.steps=3", "training.warmup_steps=1", "evaluation.figures=0")
     alone = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
     command = ["-m", "pipeline.chain", f"run={tmp_path}/run", *SMALL, *quick, *alone]

@@ -48,7 +48,7 @@ def test_awkward_words_are_quoted_for_the_reader_alone(tmp_path: Path) -> None:
     assert said == (GOLDEN / "slurm_awkward.txt").read_text()
 
 
-def test_here_the_commands_of_the_stages_are_told(tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_commands_of_the_stages(tmp_path: Path) -> None:
     said = lines(tmp_path, "launcher.ranks.generate=1").splitlines()
     assert said[0] == "BIN/python -P -m pipeline.generate launcher.ranks.generate=1 experiment=smoke"
     assert "-n 2" in said[1]
@@ -62,7 +62,7 @@ def test_here_the_commands_of_the_stages_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("launcher.parts=0",), "launcher.parts=0"),
         (("launcher.ranks.generate=3", "group_size=2"), "do not divide into groups of group_size=2"),
@@ -70,11 +70,13 @@ def test_here_the_commands_of_the_stages_are_told(tmp_path: Path) -> None:
         (("run='a\\b'",), "no backslash"),
     ],
 )
-def test_a_wrong_line_of_the_launcher_is_refused(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+def test_a_wrong_line_of_the_launcher_is_refused(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
     command = [sys.executable, "-m", "pipeline.chain", "launcher=slurm", "dry_run=true", *words]
     refused = launching.run(command, cwd=tmp_path)
     assert refused.returncode == 2
-    assert told in refused.stderr
+    assert message in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

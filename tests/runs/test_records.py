@@ -1,4 +1,4 @@
-"""Each attempt at a stage leaves a record that tells how it ended and what it ran with."""
+"""Each attempt at a stage writes a record with its outcome, configuration and versions."""
 
 import json
 from pathlib import Path

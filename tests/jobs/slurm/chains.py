@@ -46,7 +46,7 @@ def numbers(run: Path) -> dict[str, str]:
 
 
 def states(cluster: Cluster, run: Path) -> dict[str, str]:
-    """The states of a chain's newest jobs by their names, those of an array's tasks as `generate_1`."""
+    """Return the states of a chain's newest jobs by name; the tasks of an array are named `generate_1`."""
     names = {number: name for name, number in numbers(run).items()}
     found = {}
     for key, state in cluster.jobs().items():

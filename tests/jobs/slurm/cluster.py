@@ -1,4 +1,4 @@
-"""A Slurm of two nodes for one test session, and what tests ask of it: submit, wait, signal, look."""
+"""A Slurm of two nodes for one test session: submit, wait, signal, show."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Cluster:
         return path.read_text() if path.is_file() else "no log"
 
     def wait(self, number: int | str, states: Iterable[str] = ENDED, seconds: float = 150) -> dict[str, str]:
-        """Waits until a job is in one of these states; what `scontrol` then says of it."""
+        """Wait until a job is in one of these states; return its properties from `scontrol`."""
         wanted = tuple(states)
         wait_until(
             lambda: self.job(number)["JobState"] in wanted,
@@ -134,7 +134,7 @@ class Cluster:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, described: Callable[[], str]) -> None:
-    """Waits, for a bounded time, until something holds; tells what was found instead."""
+    """Wait, for a bounded time, until a condition holds; report the last state otherwise."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it did not happen within {seconds} s\n{described()}"

@@ -42,7 +42,7 @@ def quoted(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         ("+x._target_=os.system", "x: there is no such key"),
         ("solver={_target_: os.system, command: touch a}", "_target_"),
@@ -54,7 +54,7 @@ def quoted(text: str) -> str:
         ("run=${oc.env:HOME,[}", "${oc.env:HOME,[}"),
     ],
 )
-def test_hostile_words_are_refused_as_text(cluster: Cluster, tmp_path: Path, word: str, told: str) -> None:
+def test_hostile_words_are_refused_as_text(cluster: Cluster, tmp_path: Path, word: str, message: str) -> None:
     """By the batch script on a node, and by the chain before it submits anything."""
     script = str(batch_script("generate"))
     number = cluster.sbatch(f"--output={tmp_path}/log.txt", script, SMOKE, word, cwd=tmp_path)
@@ -68,6 +68,6 @@ def test_hostile_words_are_refused_as_text(cluster: Cluster, tmp_path: Path, wor
     log = (tmp_path / "log.txt").read_text()
     assert ended["ExitCode"] == "2:0", log
     for said in (chained.stderr, log):
-        assert told in said
+        assert message in said
         assert "Traceback" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]

@@ -35,7 +35,7 @@ AWKWARD = 'it\'s a run; $(touch x), [one] "100%d" `touch y` & *'
 
 @pytest.fixture(scope="module")
 def finished(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smoke experiment in a folder whose name no shell would leave alone."""
+    """The smoke experiment in a folder with shell characters in its name."""
     run = tmp_path_factory.mktemp("chain") / AWKWARD
     succeeded(chain(cluster, run, SMOKE, SLURM, *BOTH_NODES, cwd=run.parent))
     ended(cluster, run)
@@ -56,13 +56,13 @@ def test_ranks_of_one_job_are_on_both_nodes_and_the_records_say_so(finished: Pat
         assert record["ranks"] == 2
         assert record["nodes"] == {"n1": 1, "n2": 1}
         assert "Open MPI" in record["mpi_library"]
-    told = {record["slurm"]["job"] for stage in JOBS[2:] for record in records(finished, stage)}
-    assert told == {numbers(finished)[stage] for stage in JOBS[2:]}
+    jobs = {record["slurm"]["job"] for stage in JOBS[2:] for record in records(finished, stage)}
+    assert jobs == {numbers(finished)[stage] for stage in JOBS[2:]}
     tasks = [record["slurm"].get("array_task") for record in records(finished, "generate")]
     assert sorted(tasks, key=str) == ["0", "1", None]
 
 
-def test_status_tells_of_the_end_and_resume_finds_nothing_to_do(cluster: Cluster, finished: Path) -> None:
+def test_status_shows_the_end_and_resume_submits_nothing(cluster: Cluster, finished: Path) -> None:
     lines = succeeded(chain(cluster, finished, "status")).stdout.splitlines()
     assert [line.split()[0] for line in lines if "done" in line] == list(JOBS)
     assert f"report: {finished / 'models' / 'fno' / 'evaluation' / 'report.html'}" in lines
@@ -80,7 +80,7 @@ def test_a_wrong_configuration_is_refused_before_a_job_is_submitted(cluster: Clu
     assert not (tmp_path / "run").exists()
 
 
-def test_what_slurm_refuses_is_told_in_its_words(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_refusal_of_slurm_is_printed(cluster: Cluster, tmp_path: Path) -> None:
     result = chain(cluster, tmp_path / "run", SMOKE, SLURM, "+launcher.sbatch.all.partition=nowhere")
     assert result.returncode == 2
     assert "invalid partition specified: nowhere" in result.stderr
@@ -96,7 +96,7 @@ def test_a_chain_of_which_slurm_refuses_a_job_is_cancelled(cluster: Cluster, tmp
     assert set(ended(cluster, run, 60).values()) == {"CANCELLED"}
 
 
-def test_a_failed_task_holds_up_what_follows_until_it_is_mended(cluster: Cluster, tmp_path: Path) -> None:
+def test_later_jobs_wait_until_a_failed_task_is_resumed(cluster: Cluster, tmp_path: Path) -> None:
     """Somebody else holds the output of one task of three."""
     run = tmp_path / "run"
     with lock.held(run / "dataset" / "locks" / "generate-1-of-3.lock"):
@@ -107,8 +107,8 @@ def test_a_failed_task_holds_up_what_follows_until_it_is_mended(cluster: Cluster
     assert set(found.values()) <= {"CANCELLED"}, "what waits for it does not wait for ever"
     assert not records(run, "validate")
     said = succeeded(chain(cluster, run, "status")).stdout
-    (told,) = [line for line in said.splitlines() if line.startswith("generate[1] failed")]
-    assert "writes the same output already" in told
+    (message,) = [line for line in said.splitlines() if line.startswith("generate[1] failed")]
+    assert "writes the same output already" in message
     log = run / "jobs" / "logs" / f"generate-{numbers(run)['generate']}_1.out"
     assert f"its log: {log}" in said
     assert "writes the same output already" in log.read_text()

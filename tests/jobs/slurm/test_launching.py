@@ -58,7 +58,7 @@ def test_a_rank_that_is_left_alone_gives_up(cluster: Cluster, lonely_rank: int) 
 
 
 def test_killed_tests_leave_no_daemon_and_no_job(cluster: Cluster, tmp_path: Path) -> None:
-    """A second cluster beside this one, whose owner is killed while a job runs."""
+    """Start a second cluster, and kill its owner while a job runs."""
     program = """
 import sys
 from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SMOKE, records

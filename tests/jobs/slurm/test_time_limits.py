@@ -1,4 +1,4 @@
-"""Jobs that are told that their time is up: they save, queue themselves again, and lose nothing."""
+"""Jobs that receive the signal before their time limit save their work and requeue themselves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def queued_again(cluster: Cluster, number: int, times: int) -> None:
     cluster.start_soon(number)
 
 
-def test_training_told_three_times_ends_with_the_same_bits(
+def test_training_stopped_three_times_ends_with_the_same_bits(
     cluster: Cluster, prepared: Path, tmp_path: Path
 ) -> None:
     """Two ranks on two nodes, against an undisturbed run of two ranks here."""
@@ -56,7 +56,7 @@ def test_training_told_three_times_ends_with_the_same_bits(
         assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_generation_told_keeps_whole_shards_and_goes_on(
+def test_a_stopped_generation_keeps_complete_shards_and_continues(
     cluster: Cluster, slow_data: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
