@@ -20,7 +20,7 @@ from pipeline.config.settings import Settings
 from pipeline.parallel.launch import detect, node_name
 from pipeline.parallel.stopping import StoppedError
 from pipeline.runs.folder import RunFolder
-from simsurrogate.errors import UserError
+from simsurrogate.errors import StorageError, UserError
 from simsurrogate.files import writable_folder, write_whole
 
 _PACKAGES = (
@@ -51,7 +51,7 @@ _PROGRESS_EVERY = 5.0
 
 
 class Metadata(dict[str, Any]):
-    """What a stage adds to its record."""
+    """The entries that a stage adds to its record."""
 
     def __init__(self, write: Callable[[], None]):
         super().__init__()
@@ -166,6 +166,11 @@ def _claim_path(folder: Path, stage: str) -> Path:
             path.touch(exist_ok=False)
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {path}: {error.strerror}. A stage needs a record. "
+                "Make room and run it again, or choose another folder with run="
+            ) from error
         else:
             return path
 
