@@ -52,6 +52,8 @@ def test_the_contract_tests_find_the_new_solver_and_the_new_surrogate(checkout: 
     tests = (
         "tests/solvers/test_advection.py",
         "tests/contracts/test_solvers.py",
+        "tests/contracts/test_solver_orders.py",
+        "tests/contracts/test_ranks.py",
         "tests/contracts/test_surrogates.py",
     )
     result = python(checkout, "-m", "pytest", "-q", "-k", "advection or stencil", *tests)

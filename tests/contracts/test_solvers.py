@@ -60,7 +60,7 @@ def duration(solver: Solver) -> float:
 
 def test_every_shipped_yaml_has_its_solver() -> None:
     shipped = {path.stem for path in (Path(configs.__path__[0]) / "solver").glob("*.yaml")}
-    assert shipped == set(solver_names())
+    assert shipped - {"custom"} == set(solver_names())  # custom.yaml serves a user's own file
     with pytest.raises(UserError, match=r"solver 'cold' is not one of .*heat"):
         solver_class("cold")
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.support.navier_stokes_cases import LIVELY, TRACER, UNFORCED
+
 Changes = dict[str, Any]
 
 GRIDS: dict[str, tuple[list[float], list[int]]] = {
@@ -32,22 +34,14 @@ SCHEMES: dict[str, Changes] = {
     "euler": {"scheme": "euler", "diffusivity": {"modes": 3}, "heaters": HEATERS},
     "euler, constant": {"scheme": "euler", "diffusivity": {"kind": "constant"}},
 }
-LIVELY: Changes = {
-    "extent": [1.0, 0.8],
-    "resolution": [32, 24],
-    "viscosity": [3e-3, 3e-3],
-    "hyperviscosity": {"order": 2, "range": [1e-7, 1e-7]},
-    "drag": [0.1, 0.1],
-    "initial": {"kind": "random_field", "amplitude": [5.0, 5.0], "modes": 8, "correlation_length": 0.2},
-}
-TRACER: Changes = {"tracer": {"present": True, "modes": 6}}
+WITHOUT_TRACER: Changes = {name: value for name, value in LIVELY.items() if name != "tracer"}
 RING: Changes = {"kind": "ring", "injection_rate": [0.05, 0.05], "ring": [10.0, 30.0], "renewal": 0.04}
 #: Rows and kept columns of uneven shares; FFTW and ducc0; a rank without a column.
 FLOWS: dict[str, Changes] = {
-    "random field, tracer": LIVELY | TRACER | {"forcing": {"kind": "none"}},
-    "ring": LIVELY | {"forcing": RING},
-    "ring, long axis": LIVELY | TRACER | {"forcing": RING, "resolution": [46, 130]},
-    "diagonal, declared step": LIVELY | TRACER | {"forcing": {"kind": "diagonal"}, "time_step": 0.01},
+    "random field, tracer": LIVELY | UNFORCED,
+    "ring": WITHOUT_TRACER | {"forcing": RING},
+    "ring, long axis": LIVELY | {"forcing": RING, "resolution": [46, 130]},
+    "diagonal, declared step": LIVELY | {"forcing": {"kind": "diagonal"}, "time_step": 0.01},
     "kolmogorov, vortices": {
         "resolution": [70, 34],
         "forcing": {"kind": "kolmogorov"},
@@ -58,7 +52,7 @@ FLOWS: dict[str, Changes] = {
         "resolution": [14, 8],
         "viscosity": [5e-3, 5e-3],
         "initial": {"kind": "taylor_green"},
-        "forcing": {"kind": "none"},
+        **UNFORCED,
     },
     "matern": {"resolution": [34, 34]},
 }
@@ -141,7 +135,7 @@ def diverging_cases(solver: str) -> dict[str, Changes]:
         }
     if solver == "nbody":
         return bodies_changes(("gathered", "ring"))
-    return {"tracer": LIVELY | TRACER} if solver == "navier_stokes" else {"shipped": {}}
+    return {"tracer": LIVELY} if solver == "navier_stokes" else {"shipped": {}}
 
 
 def bodies_changes(names: tuple[str, ...]) -> dict[str, Changes]:

@@ -12,6 +12,7 @@ from mpi4py import MPI
 import configs
 from pipeline.config.build import build_solver
 from solvers.contract import Solver, solver_names
+from tests.support.navier_stokes_cases import LIVELY
 
 Changes = dict[str, Any]
 
@@ -20,15 +21,6 @@ WALLS: Changes = {
     "boundary_values": {"x": [1.0, 2.0], "y": [0.5, 0.0]},
 }
 SMOOTH: Changes = {"kind": "random_field", "modes": 4, "correlation_length": 0.4}
-LIVELY: Changes = {
-    "extent": [1.0, 0.8],
-    "resolution": [32, 24],
-    "viscosity": [3e-3, 3e-3],
-    "hyperviscosity": {"order": 2, "range": [1e-7, 1e-7]},
-    "drag": [0.1, 0.1],
-    "initial": {"kind": "random_field", "amplitude": [5.0, 5.0], "modes": 8, "correlation_length": 0.2},
-    "tracer": {"present": True, "modes": 6},
-}
 SPHERE: Changes = {"total_mass": 1.0, "num_bodies": 20}
 
 #: Changes of the shipped options, by solver. The shipped options themselves are tested for every solver.

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from pipeline.data.manifest import Failure, complete_manifest
+from tests.support.in_process import generated
 from tests.support.launching import stage, succeeded
 
 OPTIONS = (
@@ -18,23 +19,24 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def generate(folder: Path, *options: str, ranks: int = 0) -> tuple[list[Failure], np.ndarray]:
-    """Return the failures of a new data set, and its positions and velocities."""
-    succeeded(stage("generate", *OPTIONS, *options, f"run={folder}", ranks=ranks))
+def contents(dataset: Path) -> tuple[list[Failure], np.ndarray]:
+    """Return the failures of a data set, and its positions and velocities."""
     states = []
-    for path in sorted((folder / "dataset" / "data").glob("*/*.hdf5")):
+    for path in sorted((dataset / "data").glob("*/*.hdf5")):
         with h5py.File(path) as file:
             states.append(np.stack([file["t1_fields"][name][:] for name in ("position", "velocity")]))
-    return complete_manifest(folder / "dataset").failed, np.concatenate(states, axis=1)
+    return complete_manifest(dataset).failed, np.concatenate(states, axis=1)
 
 
 def test_a_trajectory_with_too_many_steps_fails_equally_on_all_ranks(tmp_path: Path) -> None:
-    failed, states = generate(tmp_path / "alone")
+    failed, states = contents(generated(tmp_path / "alone", *OPTIONS))
     assert 0 < len(failed) < 8
     for failure in failed:
         assert failure.reason.startswith("more than max_steps=")
         assert "the smallest separation is" in failure.reason
         assert failure.parameters
-    on_ranks, shared = generate(tmp_path / "ranks", "group_size=2", ranks=2)
+    run = tmp_path / "ranks"
+    succeeded(stage("generate", *OPTIONS, "group_size=2", f"run={run}", ranks=2))
+    on_ranks, shared = contents(run / "dataset")
     assert on_ranks == failed
     assert np.max(np.abs(shared - states)) < 1e-9 * np.max(np.abs(states))
