@@ -17,7 +17,7 @@ from tests.support.training_cases import made_dataset, trained_together, words
 
 #: Several seconds of work on two ranks, in shards of well under a second.
 LARGE = ("samples.train=384", "samples.per_shard=4", "solver.resolution=64", "output.steps=20")
-LONG = ("training.steps=600", "training.validate_every=200", "training.checkpoint_every=100000")
+LONG = ("training.steps=300", "training.validate_every=100", "training.checkpoint_every=100000")
 
 
 def test_generate_keeps_whole_shards_and_continues(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_training_that_is_stopped_twice_ends_with_the_same_bits(tmp_path: Path) 
         assert stopped("train", *words(interrupted, dataset, *LONG), when=lambda: True) == 75
         record = newest(interrupted, "train")
         assert record["outcome"] == "interrupted"
-        assert record["progress"]["start"] == done < record["progress"]["done"] < 600
+        assert record["progress"]["start"] == done < record["progress"]["done"] < 300
         done = record["progress"]["done"]
     trained_together(
         tmp_path / "runs.json", [words(folder, dataset, *LONG) for folder in (straight, interrupted)]
