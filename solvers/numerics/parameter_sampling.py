@@ -42,7 +42,7 @@ def check_ranges(**groups: Any) -> None:
                 )
 
 
-def _fields(group: str, options: Any) -> dict[str, Any]:
+def _fields(group: str, options: Any) -> dict[str, object]:
     """Return the values of a dataclass by `group.field`."""
     return {f"{group}.{field.name}": getattr(options, field.name) for field in dataclasses.fields(options)}
 
