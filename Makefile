@@ -1,30 +1,33 @@
-# Each target sets itself up from nothing but python3 and make.
+# Each target needs python3 and make alone; it creates its environment itself.
 PYTHON ?= python3
 EXPERIMENT ?= heat_fno
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test soak check bench clean
 
-help:  ## what there is
+help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-demo: $(VENV)/laptop  ## simulate, validate, train, judge; ends with a report
+demo: $(VENV)/laptop  ## simulate, validate, train and evaluate; print the path of the report
 	$(BIN)/python -m pipeline.chain experiment=$(EXPERIMENT)
 
-test: check  ## all checks and tests
+test: check  ## run all checks and tests, in at most 20 minutes on 2 cores
 	$(BIN)/python -m pytest --numprocesses=2
 
-check: $(VENV)/dev  ## format, lint, types, imports
+soak: $(VENV)/dev  ## run the long storms of killed processes
+	$(BIN)/python -m pytest -m soak
+
+check: $(VENV)/dev  ## check format, lint, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/bench  ## the measured claims, beside their peers
+bench: $(VENV)/bench  ## measure the claims next to their peers
 	$(BIN)/python -m benchmarks
 
-clean:  ## remove the environment and caches, never a run
+clean:  ## remove the environment and caches, but no run
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(VENV)/laptop $(VENV)/dev $(VENV)/bench: pyproject.toml constraints.txt

@@ -1,17 +1,24 @@
-"""How several workers share out the tests."""
+"""The distribution of tests over workers, and one thread for each process."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 
+# Two workers share two cores, and the arrays of the tests are too small to gain from threads. Set before numpy
+# and torch are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests of a file, which have fixtures in common, stay together, and so do all on the one Slurm.
+    """Keep the tests of a file on one worker, as they share fixtures, and all tests of Slurm on one worker.
 
-    Files go out in their order: Slurm's come first, which mostly wait, and so have others beside them.
+    Files are handed out in the order of their names. The tests of Slurm wait most of their time, so the other
+    worker has the cores meanwhile.
     """
     from xdist.scheduler import LoadScopeScheduling
 
