@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-# Two workers share two cores, and the arrays of the tests are too small to gain from threads. Set before numpy
-# and torch are imported.
+# Two workers share two cores, and the arrays of the tests are too small to gain from threads. Set before
+# numpy and torch are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
