@@ -1,6 +1,7 @@
-"""`python -m benchmarks` runs what takes a quarter of an hour, and makes docs/performance.md of all results.
+"""`python -m benchmarks` runs the benchmarks that take less than four minutes, a quarter of an hour in all.
 
-Those left out are run by their names: `python -m benchmarks.nbody_three_body`.
+Then it writes docs/performance.md from all stored results. The other benchmarks are run by their names:
+`python -m benchmarks.solvers.nbody_three_body`.
 """
 
 import pkgutil
@@ -8,11 +9,10 @@ import subprocess
 import sys
 
 import benchmarks
-from benchmarks import table
+from benchmarks.support import table
 
-NOT_HERE = ("__main__", "heat_peers", "measuring", "table", "training")
-#: Four minutes or more each; together over an hour.
-BY_THEMSELVES = (
+#: Benchmarks of four minutes or more each; together over an hour.
+LONG = (
     "constraints",
     "fno_equal_time",
     "hamiltonian_two_body",
@@ -25,7 +25,10 @@ BY_THEMSELVES = (
 )
 
 # Each in a process of its own: peers set thread counts and environments when they are imported.
-for module in pkgutil.iter_modules(benchmarks.__path__):
-    if module.name not in NOT_HERE + BY_THEMSELVES:
-        subprocess.run([sys.executable, "-m", f"benchmarks.{module.name}"], check=True)
+for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks."):
+    is_benchmark = (
+        not module.ispkg and ".support." not in module.name and not module.name.endswith("__main__")
+    )
+    if is_benchmark and module.name.rpartition(".")[2] not in LONG:
+        subprocess.run([sys.executable, "-m", module.name], check=True)
 table.main()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import keep
-from benchmarks.training import errors, fitted, made
+from benchmarks.support.measuring import keep
+from benchmarks.support.training import errors, fitted, made
 
 SEEDS = (0, 1)
 SAMPLES = (

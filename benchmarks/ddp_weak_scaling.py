@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from mpi4py import MPI
 
-from benchmarks.measuring import keep
+from benchmarks.support.measuring import keep
 from pipeline.config.build import build_solver, constructor_arguments
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks, init_ranks

@@ -36,8 +36,8 @@ from torch import nn
 
 import configs
 import surrogates
-from benchmarks.measuring import keep, medians_apart
-from benchmarks.training import window_errors
+from benchmarks.support.measuring import keep, medians_apart
+from benchmarks.support.training import window_errors
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_of
 from pipeline.training.batches.loader import DeviceLoader

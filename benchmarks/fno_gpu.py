@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.fno_step import BATCH, CELLS, LAYERS, WIDTH, batch, build
-from benchmarks.measuring import keep
+from benchmarks.support.measuring import keep
 
 #: Mixed precision keeps weights in float32.
 PRECISIONS = {"bfloat16": torch.float32, "float32": torch.float32, "float64": torch.float64}

@@ -23,7 +23,7 @@ from neuralop.losses import LpLoss
 from neuralop.training import AdamW as TheirAdamW
 from torch import nn
 
-from benchmarks.measuring import keep, medians_apart
+from benchmarks.support.measuring import keep, medians_apart
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.device.precision import fast_matmul
 from simsurrogate.spec import Axis, Field, Grid, Parameter, Spec

@@ -31,7 +31,7 @@ import yaml
 from mpi4py import MPI
 
 import configs
-from benchmarks.measuring import keep
+from benchmarks.support.measuring import keep
 from pipeline.config.build import build_solver
 from simsurrogate.spec import Field, Particles, Spec
 from solvers.contract import SteppedTrajectory

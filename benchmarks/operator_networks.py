@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import keep
-from benchmarks.training import errors, fitted, made
+from benchmarks.support.measuring import keep
+from benchmarks.support.training import errors, fitted, made
 from surrogates.contract import Surrogate
 
 SECONDS = 60.0

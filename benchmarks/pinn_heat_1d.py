@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import surrogates
-from benchmarks.measuring import keep
+from benchmarks.support.measuring import keep
 from pipeline import generate, train, validate
 from tests.support.training_cases import read
 

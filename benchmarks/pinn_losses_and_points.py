@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.measuring import keep
-from benchmarks.training import errors, fitted, made
+from benchmarks.support.measuring import keep
+from benchmarks.support.training import errors, fitted, made
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.batches.augment import with_random
 from pipeline.training.optim.levenberg_marquardt import levenberg_marquardt

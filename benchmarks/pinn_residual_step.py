@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measuring import keep, medians_apart
+from benchmarks.support.measuring import keep, medians_apart
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.device.precision import fast_matmul
 from simsurrogate.spec import Axis, Field, Grid, Spec

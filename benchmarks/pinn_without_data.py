@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import surrogates
-from benchmarks.measuring import keep
+from benchmarks.support.measuring import keep
 from pipeline.data.dataset import Dataset
 from surrogates.contract import Surrogate
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from benchmarks.measuring import processor
+from benchmarks.support.measuring import processor
 from pipeline import compare
 from pipeline.config.build import build_recorded_solver
 from pipeline.data.dataset import Dataset

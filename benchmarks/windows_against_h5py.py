@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from benchmarks.measuring import keep, medians
+from benchmarks.support.measuring import keep, medians
 from pipeline.data.dataset import Dataset
 
 BATCH, LENGTH = 64, 2

@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 __all__ = ["load", "open_dataset"]
 
 
-def load(path: str | Path, device: str = "cpu") -> Surrogate:
+def load(path: str | Path, device: str = "cpu", *, surrogate_path: str | Path | None = None) -> Surrogate:
     """Return the trained surrogate in a model folder, or the only model of a run folder.
 
     Args:
         path: RUN/models/MODEL, or RUN where it holds one model.
         device: the torch device on which it computes, `cpu` or `cuda`.
+        surrogate_path: the file of the surrogate's class where it is a user's own; its code is executed.
 
     Raises:
         UserError: there is no such model, or the run has several.
     """
     folder = _model_folder(Path(path))
-    return cast("Surrogate", importlib.import_module("surrogates").load(folder, device))
+    file = None if surrogate_path is None else Path(surrogate_path)
+    return cast("Surrogate", importlib.import_module("surrogates").load(folder, device, path=file))
 
 
 def open_dataset(path: str | Path) -> Dataset:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measuring import keep
+from benchmarks.support.measuring import keep
 
 RANKS = 2
 MPIRUN = Path(sys.executable).parent / "mpirun"

@@ -17,7 +17,7 @@ import yaml
 from mpi4py import MPI
 
 import configs
-from benchmarks.measuring import keep, medians
+from benchmarks.support.measuring import keep, medians
 from pipeline.config.build import build_solver
 from solvers.nbody import NBody
 from solvers.nbody.trajectory import BodiesTrajectory

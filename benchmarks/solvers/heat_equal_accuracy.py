@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring import keep, medians
+from benchmarks.support.measuring import keep, medians
 from solvers.heat import Heat
 from tests.support.heat_cases import end_of, heat, sampled
 

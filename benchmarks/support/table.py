@@ -1,4 +1,4 @@
-"""Makes docs/performance.md from the kept results."""
+"""Writes docs/performance.md from the stored results."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import RESULTS, shown
+from benchmarks.support.measuring import RESULTS, shown
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "performance.md"
 
 _HEAD = """\
 # Performance
 
-Made from `benchmarks/results/` by `python -m benchmarks.table`; each section is one script under
-`benchmarks/`, and `make bench` runs them all and makes this page anew. A script runs the peer and us in
-turn, in one run, on one core unless it says otherwise, and stops if the two do not agree on the result.
-Figures are medians; the ratios are what to compare, since the machine was shared. Losses are printed as
-they are.
+This page is for readers who ask how fast and how accurate the solvers and surrogates are next to their peers.
+`python -m benchmarks.support.table` writes it from `benchmarks/results/`; each section is one script under
+`benchmarks/`, and `make bench` runs most of them. A script runs the peer and this code in turn, in one run,
+on one core unless it says otherwise, and stops if the two results do not agree. Figures are medians. Compare
+the ratios, since the machine was shared. Losses are printed as they are.
 """
 
 
 def page() -> str:
-    """The text of the page."""
+    """Return the text of the page."""
     found = [(path.stem, json.loads(path.read_text())) for path in sorted(RESULTS.glob("*.json"))]
     return "\n".join([_HEAD, *(_section(name, record) for name, record in found)])
 
@@ -35,7 +36,8 @@ def _section(name: str, record: dict[str, Any]) -> str:
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
     machine = f"{record['machine']['processor']}, {record['machine']['system']}"
-    return f"## {record['claim']}\n\n{table}\n`benchmarks/{name}.py`; {machine}; {versions}.\n"
+    (script,) = (ROOT / "benchmarks").rglob(f"{name}.py")
+    return f"## {record['claim']}\n\n{table}\n`{script.relative_to(ROOT)}`; {machine}; {versions}.\n"
 
 
 def main() -> None:

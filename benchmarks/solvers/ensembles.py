@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measuring import keep
+from benchmarks.support.measuring import keep
 
 #: The trajectories of each experiment, enough for some seconds on one core, and the trajectories of a shard.
 EXPERIMENTS = {

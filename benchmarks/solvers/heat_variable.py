@@ -21,9 +21,9 @@ import numpy as np
 import pde
 from mpi4py import MPI
 
-from benchmarks import heat_peers
-from benchmarks.heat_peers import Run
-from benchmarks.measuring import keep
+from benchmarks.support import heat_peers
+from benchmarks.support.heat_peers import Run
+from benchmarks.support.measuring import keep
 from solvers.heat import operator as operator_module
 from solvers.heat.operator import DiffusionOperator, wall_terms
 from solvers.heat.schemes.explicit import ForwardEuler

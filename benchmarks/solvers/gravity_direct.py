@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import rebound
 
-from benchmarks.measuring import keep, medians
+from benchmarks.support.measuring import keep, medians
 from solvers.nbody.gravity import tiled_pair_forces
 
 ROUNDS = 7

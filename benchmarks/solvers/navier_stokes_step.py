@@ -21,7 +21,7 @@ import yaml
 from mpi4py import MPI
 
 import configs
-from benchmarks.measuring import keep, medians
+from benchmarks.support.measuring import keep, medians
 from pipeline.config.build import build_solver
 from solvers.navier_stokes import NavierStokes
 from solvers.navier_stokes.trajectory import FlowTrajectory

@@ -14,7 +14,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def medians(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:

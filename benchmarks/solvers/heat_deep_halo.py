@@ -16,7 +16,7 @@ import time
 import numpy as np
 from mpi4py import MPI
 
-from benchmarks.measuring import keep
+from benchmarks.support.measuring import keep
 from solvers.heat.operator import DiffusionOperator, wall_terms
 from solvers.heat.schemes.explicit import ExplicitScheme, ForwardEuler, SuperTimeStepping
 from solvers.numerics.grid import Grid
@@ -29,7 +29,7 @@ ROUNDS = 5
 def main() -> None:
     """Print and keep the parallel efficiency of each explicit scheme."""
     command = [str(MPIRUN), "-n", "2", "--bind-to", "core", "--map-by", "core", sys.executable]
-    command += ["-c", "from benchmarks.heat_deep_halo import on_ranks; on_ranks()"]
+    command += ["-c", "from benchmarks.solvers.heat_deep_halo import on_ranks; on_ranks()"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     rows = json.loads(result.stdout.splitlines()[-1])
     claim = f"Heat at {CELLS}^2 on two ranks (deep halos) compared with one, a core each"

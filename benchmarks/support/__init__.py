@@ -1,0 +1,1 @@
+"""Timing, results and peers that benchmarks share."""
