@@ -55,6 +55,7 @@ def test_the_contract_tests_find_the_new_solver_and_the_new_surrogate(checkout: 
         "tests/contracts/test_solver_orders.py",
         "tests/contracts/test_ranks.py",
         "tests/contracts/test_surrogates.py",
+        "tests/contracts/test_surrogate_refusals.py",
     )
     result = python(checkout, "-m", "pytest", "-q", "-k", "advection or stencil", *tests)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -12,54 +12,13 @@ import pytest
 import torch
 
 from simsurrogate.errors import UserError
-from simsurrogate.spec import Axis, Boundary, Field, Grid, Parameter
-from surrogates import store
-from surrogates.contract import Batch, ExtrapolationWarning, Problem
+from simsurrogate.spec import Axis, Grid, Parameter
+from surrogates.contract import ExtrapolationWarning, Problem
 from surrogates.networks.taylor_mode import Orders
-from surrogates.physics.collocation import QuasiRandomPoints, causal_weights, resample_by_residual
 from surrogates.physics.residual import Equation
 from surrogates.pinn import PINN
 from tests.support import problems
-
-PARAMETRIC = [problems.fading(), problems.circling()]
-
-
-def built(problem: Problem, **options: Any) -> PINN:
-    torch.manual_seed(0)
-    surrogate = store.build("pinn", problems.options("pinn") | options, problem, "float64")
-    assert isinstance(surrogate, PINN)
-    return surrogate
-
-
-def random_batch(surrogate: PINN, size: int = 2) -> Batch:
-    """A batch of random windows and random numbers."""
-    return problems.batch(surrogate.problem, size=size, dtype=torch.float64, num_random=surrogate.num_random)
-
-
-def line(boundary: Boundary, boundary_values: tuple[float, float] = (0.0, 0.0), **changes: Any) -> Problem:
-    """u_t = power Lap u on a line from 1 m to 3 m, with a uniform initial temperature."""
-
-    def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
-        second = derivative(derivative(fields["temperature"], "x"), "x")
-        return {"heat": derivative(fields["temperature"], "t") - parameters["power"] * second}
-
-    def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
-        return {"temperature": 0 * coordinates["x"] + 5.0}
-
-    statistics = problems.problem((8,), (boundary,)).statistics
-    sites = Grid((Axis("x", "m", 8, 1.0, 3.0, boundary, boundary_values),))
-    defaults: dict[str, Any] = {
-        "sites": sites,
-        "fields": (Field("temperature", "K", ""),),
-        "coefficient_fields": (),
-        "parametric": True,
-        "residual": residual,
-        "initial_condition": initial_condition,
-        "statistics": dataclasses.replace(
-            statistics, mean=(300.0,), std=(10.0,), delta_std=(1.0,), coefficient_mean=(), coefficient_std=()
-        ),
-    }
-    return problems.problem((8,), (boundary,), **(defaults | changes))
+from tests.support.pinn_cases import PARAMETRIC, build, line, random_batch
 
 
 def change_at(surrogate: PINN, x: list[float], time: float = 1.3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,7 +29,7 @@ def change_at(surrogate: PINN, x: list[float], time: float = 1.3) -> tuple[torch
 
 
 def test_the_change_vanishes_at_the_start_and_at_dirichlet_walls() -> None:
-    surrogate = built(line("dirichlet"))
+    surrogate = build(line("dirichlet"))
     at_walls, _ = change_at(surrogate, [1.0, 3.0])
     assert torch.equal(at_walls, torch.zeros(2, dtype=torch.float64))
     at_start, _ = change_at(surrogate, [1.5, 2.5], time=0.0)
@@ -80,20 +39,20 @@ def test_the_change_vanishes_at_the_start_and_at_dirichlet_walls() -> None:
 
 
 def test_the_normal_derivative_vanishes_at_neumann_walls() -> None:
-    surrogate = built(line("neumann"))
+    surrogate = build(line("neumann"))
     _, derivative = change_at(surrogate, [1.0, 3.0, 1.9])
     assert derivative[:2].abs().max() < 1e-12 * derivative[2].abs()
 
 
 def test_the_change_is_periodic_along_a_periodic_axis() -> None:
-    surrogate = built(line("periodic"))
+    surrogate = build(line("periodic"))
     for left, right in (change_at(surrogate, [1.0, 3.0]), change_at(surrogate, [1.3, 3.3])):
         torch.testing.assert_close(left[0], left[1], rtol=1e-12, atol=0)
         torch.testing.assert_close(right[0], right[1], rtol=1e-12, atol=0)
 
 
 def test_the_residual_in_taylor_mode_equals_reverse_mode_and_autograd() -> None:
-    surrogate = built(problems.fading())
+    surrogate = build(problems.fading())
     points = surrogate.points(random_batch(surrogate))
     taylor_mode = surrogate.residual(points)
     by_reverse_mode = surrogate.residual.by_reverse_mode(points["inputs"])
@@ -120,7 +79,7 @@ def test_an_equation_of_fourth_order_is_trained_by_reverse_mode() -> None:
             fourth = derivative(fourth, "x")
         return {"plate": derivative(fields["temperature"], "t") + parameters["power"] * fourth}
 
-    surrogate = built(line("dirichlet", residual=residual))
+    surrogate = build(line("dirichlet", residual=residual))
     assert surrogate.residual.equation.orders is None
     losses = surrogate(random_batch(surrogate))
     sum(losses.values()).backward()
@@ -134,7 +93,7 @@ def test_an_equation_of_fourth_order_is_trained_by_reverse_mode() -> None:
 @pytest.mark.parametrize("problem", PARAMETRIC, ids=lambda problem: problem.spec.name)
 def test_the_losses_sum_to_the_mean_square_of_the_residuals(problem: Problem) -> None:
     for weight in (0.0, 0.3):
-        surrogate = built(problem, data_weight=weight)
+        surrogate = build(problem, data_weight=weight)
         batch = random_batch(surrogate)
         losses = surrogate(batch)
         residuals = [f"residual_{name}" for name in surrogate.residual.equation.names]
@@ -143,60 +102,9 @@ def test_the_losses_sum_to_the_mean_square_of_the_residuals(problem: Problem) ->
         torch.testing.assert_close(squares, sum(losses.values()), rtol=1e-12, atol=0)
 
 
-def flow(conserved: bool = True) -> Problem:
-    """A velocity in a periodic square whose divergence and curl are 0."""
-
-    def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
-        u, v = fields["velocity_x"], fields["velocity_y"]
-        return {
-            "divergence": derivative(u, "x") + derivative(v, "y"),
-            "curl": derivative(v, "x") - derivative(u, "y"),
-        }
-
-    def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
-        return {name: 0 * coordinates["x"] for name in ("velocity_x", "velocity_y", "conductivity")}
-
-    velocity = Field("velocity", "m/s", "", 1, conserved=conserved, divergence_free=True)
-    return problems.problem(
-        (8, 8), ("periodic",) * 2, fields=(velocity,), parametric=True,
-        residual=residual, initial_condition=initial_condition,
-    )  # fmt: skip
-
-
-def test_the_loss_mean_measures_a_drift_that_the_equations_leave_free() -> None:
-    surrogate = built(flow(), data_weight=0.0)
-    batch = random_batch(surrogate)
-    with torch.no_grad():
-        for weight in surrogate.parameters():
-            weight.zero_()
-        surrogate.ansatz.network.layers[-1].bias.copy_(torch.tensor([3.0, 0.0]))
-    losses = surrogate(batch)
-    assert losses["residual_divergence"] == losses["residual_curl"] == 0
-    # The drift grows with t / (t + τ) and the times are uniform. Only one of the two channels drifts. The
-    # second channel changes by its standard deviation in τ = 4 frames of 0.25 s.
-    growth = 1 - 1 / (1 + np.linspace(0, 2, 1001))
-    assert losses["mean"].item() == pytest.approx(9 * np.mean(growth**2) / 2, rel=0.15)
-
-
-def test_a_mean_velocity_that_is_not_conserved_has_no_loss() -> None:
-    """The mean velocity of a forced flow changes."""
-    forced = built(flow(conserved=False), data_weight=0.0)
-    assert forced.mean_drift.channels == []
-    assert set(forced(random_batch(forced))) == {"residual_divergence", "residual_curl"}
-
-
-def test_resolved_waves_have_no_mean_on_the_lattice() -> None:
-    surrogate = built(flow(), data_weight=0.0, waves=2)
-    x, y = surrogate.mean_drift.lattice.T
-    for mode in (1, 2, 3, 4):
-        for wave in (torch.sin(math.pi * mode * x), torch.cos(math.pi * (x + mode * y))):
-            assert wave.mean().abs() < 1e-12
-    assert "mean" not in built(problems.fading())(random_batch(built(problems.fading())))
-
-
 @pytest.mark.parametrize("problem", PARAMETRIC, ids=lambda problem: problem.spec.name)
 def test_with_data_weight_0_no_frame_is_read(problem: Problem) -> None:
-    surrogate = built(problem, data_weight=0.0)
+    surrogate = build(problem, data_weight=0.0)
     batch = random_batch(surrogate)
     without_frames = surrogate({"random": batch["random"]})  # type: ignore[typeddict-item]
     losses = surrogate(batch)
@@ -207,7 +115,7 @@ def test_with_data_weight_0_no_frame_is_read(problem: Problem) -> None:
 def test_the_solution_is_learned_from_the_equation_alone() -> None:
     """Bodies on springs of 1 to 3 rad/s, over 0.2 s."""
     problem = dataclasses.replace(problems.circling(), duration=0.2)
-    surrogate = built(problem, data_weight=0.0, points=32, candidates=1)
+    surrogate = build(problem, data_weight=0.0, points=32, candidates=1)
     optimiser = torch.optim.LBFGS(surrogate.parameters(), max_iter=60, line_search_fn="strong_wolfe")
     batch = random_batch(surrogate)
 
@@ -261,11 +169,11 @@ def test_unsuitable_problems_and_options_are_refused() -> None:
         with pytest.raises(
             UserError, match=rf"surrogate=pinn does not fit .*{message}.*Surrogates that fit: "
         ):
-            built(problem)
+            build(problem)
     wrong = {"width": 0, "points": 0, "candidates": 0, "causality": -1.0, "data_weight": -1.0}
     for option, value in wrong.items():
         with pytest.raises(UserError, match=rf"surrogate\.{option}={value:g} is too small"):
-            built(line("dirichlet"), **{option: value})
+            build(line("dirichlet"), **{option: value})
 
 
 def test_bodies_that_start_too_close_together_are_refused() -> None:
@@ -279,7 +187,7 @@ def test_bodies_that_start_too_close_together_are_refused() -> None:
         return spring_residual(fields, derivative, {"power": (3.0 - parameters["power"]) ** -1})  # type: ignore[no-any-return]
 
     with pytest.raises(UserError, match=r"start with \d+ times the usual forces.*Set solver.softening"):
-        built(dataclasses.replace(regular, residual=residual))
+        build(dataclasses.replace(regular, residual=residual))
 
 
 def test_walls_of_one_axis_may_have_different_values() -> None:
@@ -287,7 +195,7 @@ def test_walls_of_one_axis_may_have_different_values() -> None:
 
 
 def test_times_outside_the_duration_warn_or_are_refused() -> None:
-    surrogate = built(line("dirichlet"))
+    surrogate = build(line("dirichlet"))
     start, named = np.zeros((1, 1, 8)), {"power": 2.0}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -299,44 +207,10 @@ def test_times_outside_the_duration_warn_or_are_refused() -> None:
         surrogate.predict(start, named, np.array([0.0, 2.5]), strict=True)
 
 
-def test_quasi_random_points_fill_the_box_and_are_determined_by_the_random_numbers() -> None:
-    quasi_random = QuasiRandomPoints([(0.0, 2.0), (10.0, 20.0)], 64).double()
-    random_numbers = torch.tensor([[0.0, 0.0], [0.9, 0.3]], dtype=torch.float64)
-    points = quasi_random(random_numbers)
-    assert points.shape == (2, 64, 2)
-    assert torch.equal(points, quasi_random(random_numbers))
-    for window in points:
-        columns = (window - torch.tensor([0.0, 10.0])) / torch.tensor([2.0, 10.0])
-        assert ((columns >= 0) & (columns < 1)).all()
-        cells = (columns * 4).long()
-        counts = torch.bincount(4 * cells[:, 0] + cells[:, 1], minlength=16)
-        assert counts.min() >= 2
-        assert counts.max() <= 6
-
-
-def test_points_with_large_residuals_are_chosen_more_often() -> None:
-    points = torch.linspace(0, 1, 40, dtype=torch.float64)[None, :, None]
-    residuals = torch.where(points[..., 0] > 0.5, 3.0, 1.0)
-    chosen = resample_by_residual(points, residuals, torch.tensor([0.5], dtype=torch.float64), 20)[0, :, 0]
-    # The mean residual is 2: the probabilities of the halves are as 3 / 2 + 1 to 1 / 2 + 1.
-    assert (chosen > 0.5).sum() == pytest.approx(20 * 2.5 / 4, abs=1)
-    zeros = torch.zeros_like(residuals)
-    uniform = resample_by_residual(points, zeros, torch.tensor([0.3], dtype=torch.float64), 20)
-    assert torch.equal(uniform[0, :, 0], points[0, 0::2, 0])
-
-
-def test_causal_weights_decrease_with_the_earlier_residuals() -> None:
-    times = torch.tensor([[0.3, 0.1, 0.2], [0.1, 0.2, 0.3]], dtype=torch.float64)
-    squares = torch.tensor([[5.0, 0.6, 0.3], [0.0, 0.0, 7.0]], dtype=torch.float64)
-    weights = causal_weights(times, squares, 2.0)
-    expected = [[math.exp(-2 * 0.9 / 3), 1.0, math.exp(-2 * 0.6 / 3)], [1.0, 1.0, 1.0]]
-    torch.testing.assert_close(weights, torch.tensor(expected, dtype=torch.float64), rtol=1e-14, atol=0)
-
-
 def test_causality_weights_the_residuals_and_not_the_data() -> None:
     problem = problems.circling()
-    plain = built(problem, causality=0.0, candidates=1)
-    causal = built(problem, causality=0.5, candidates=1)
+    plain = build(problem, causality=0.0, candidates=1)
+    causal = build(problem, causality=0.5, candidates=1)
     batch = random_batch(plain)
     points = causal.points(batch)
     assert "weight" not in plain.points(batch)
@@ -354,7 +228,7 @@ def test_causality_weights_the_residuals_and_not_the_data() -> None:
 
 @pytest.mark.parametrize("problem", PARAMETRIC, ids=lambda problem: problem.spec.name)
 def test_the_residuals_compile_to_one_graph(problem: Problem) -> None:
-    surrogate = built(problem)
+    surrogate = build(problem)
     points = surrogate.points(random_batch(surrogate))
     traced = torch.compile(surrogate.residuals, backend="eager", fullgraph=True)
     torch.testing.assert_close(traced(points), surrogate.residuals(points), rtol=1e-12, atol=1e-12)

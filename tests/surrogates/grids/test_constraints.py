@@ -1,4 +1,4 @@
-"""Hard constraints hold to round-off in long rollouts of random weights, and never worsen a prediction."""
+"""Hard constraints hold to round-off in long rollouts of random weights, and are orthogonal projections."""
 
 from __future__ import annotations
 
@@ -6,28 +6,19 @@ import dataclasses
 import functools
 import inspect
 import itertools
-import os
-import signal
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.config.settings import Training
-from pipeline.parallel.stopping import StoppedError
-from pipeline.training import loop
-from pipeline.training.step import Model
-from pipeline.training.train_state import TrainState
 from simsurrogate.spec import Field
 from surrogates import store
-from surrogates.contract import Batch, Problem, Surrogate, surrogate_class, surrogate_names
+from surrogates.contract import Problem, Surrogate, surrogate_class, surrogate_names
 from surrogates.grids.constraints import Constraints
 from surrogates.pi_deeponet import PIDeepONet
 from tests.support import problems
-from tests.support.training_cases import made_dataset, same, trained
 
 NAMES = [
     name for name in surrogate_names() if "constraints" in inspect.signature(surrogate_class(name)).parameters
@@ -275,41 +266,3 @@ def test_a_constraint_that_is_named_twice_is_refused() -> None:
 def test_a_constraint_that_cannot_hold_is_refused(problem: Problem, constraint: Any, message: str) -> None:
     with pytest.raises(ValueError, match=rf"surrogate\.constraints: .*{message}"):
         Constraints(problem, [constraint])
-
-
-@pytest.mark.parametrize(
-    ("constraint", "solver"),
-    [
-        ("mean", ()),
-        ("boundary", ("solver.boundary.x=dirichlet", "solver.boundary_values.x=[1.0,2.0]")),
-    ],
-)
-def test_a_constraint_does_not_increase_the_error_and_a_stopped_training_resumes_exactly(
-    constraint: str, solver: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset = made_dataset(tmp_path, *solver)
-    long = ("training.steps=60", "training.checkpoint_every=60", "training.validate_every=60")
-    models = [
-        trained(tmp_path / names, dataset, *long, f"surrogate.constraints=[{names}]")
-        for names in ("", constraint)
-    ]
-    free, constrained = (store.description(model)["valid_error"] for model in models)
-    assert constrained < 1.05 * free
-
-    short = ("training.steps=12", "training.checkpoint_every=8", "training.validate_every=12")
-    straight = trained(tmp_path / "straight", dataset, *short, f"surrogate.constraints=[{constraint}]")
-    train_step = loop.train_step
-
-    def stopping_step(
-        model: Model, micro_batches: Iterable[Batch], state: TrainState, options: Training
-    ) -> tuple[float, float]:
-        if state.step == 5:
-            os.kill(os.getpid(), signal.SIGUSR1)
-        return train_step(model, micro_batches, state, options)
-
-    arguments = (tmp_path / "stopped", dataset, *short, f"surrogate.constraints=[{constraint}]")
-    monkeypatch.setattr(loop, "train_step", stopping_step)
-    with pytest.raises(StoppedError, match="of 12"):
-        trained(*arguments)
-    monkeypatch.undo()
-    assert same(trained(*arguments), straight)

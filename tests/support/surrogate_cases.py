@@ -1,0 +1,70 @@
+"""Surrogates with seeded weights, and arguments of their `predict`, for the tests of the contract."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+
+from surrogates import store
+from surrogates.contract import (
+    Problem,
+    Surrogate,
+)
+from tests.support import problems
+
+GRIDS = [
+    *[(1, (boundary,)) for boundary in problems.BOUNDARIES],
+    *[(2, pair) for pair in itertools.product(problems.BOUNDARIES, repeat=2)],
+    (3, ("periodic", "dirichlet", "neumann")),
+]
+PROBLEMS = [
+    *[problems.problem(problems.SITES[num_axes], boundaries) for num_axes, boundaries in GRIDS],
+    *[problems.particles(*sizes) for sizes in ((2, 1), (2, 2), (3, 2), (5, 3))],
+    problems.fading(),
+    problems.circling(),
+]
+
+
+@functools.cache
+def build_cached(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
+    """Return a surrogate with seeded weights, which the tests share and must not change."""
+    return build(name, problem, precision)
+
+
+def build(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
+    """Return a surrogate with seeded weights, which the test may change."""
+    torch.manual_seed(0)
+    return store.build(name, problems.options(name), problem, precision)
+
+
+def build_perturbed(name: str, problem: Problem) -> Surrogate:
+    """Return a surrogate in which every weight is nonzero."""
+    surrogate = build(name, problem)
+    with torch.no_grad():
+        for weight in surrogate.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return surrogate
+
+
+def arguments_of(problem: Problem, times: list[float], size: int = 2) -> dict[str, Any]:
+    """Return the arguments of `predict` for random windows."""
+    batch = problems.batch(problem, size, dtype=torch.float64)
+    return {
+        "initial_state": batch["state"][:, 0],
+        "parameters": problems.parameters_by_name(problem, batch),
+        "times": np.array(times),
+    }
+
+
+def plain_arguments(problem: Problem, **changes: Any) -> dict[str, Any]:
+    """Return the arguments of `predict` for one case, all within the range of the training data."""
+    (coefficient,) = problem.spec.coefficient_channels
+    return {
+        "initial_state": np.zeros((1, len(problem.spec.channels), *problem.spec.shape)),
+        "parameters": {"power": 1.0, coefficient: np.ones(problem.spec.shape)},
+        "times": np.array([0.0, 0.25]),
+    } | changes

@@ -1,0 +1,57 @@
+"""Trainings with hard constraints: the error of the model, and resumption after a stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.settings import Training
+from pipeline.parallel.stopping import StoppedError
+from pipeline.training import loop
+from pipeline.training.step import Model
+from pipeline.training.train_state import TrainState
+from surrogates import store
+from surrogates.contract import Batch
+from tests.support.training_cases import made_dataset, same, trained
+
+
+@pytest.mark.parametrize(
+    ("constraint", "solver"),
+    [
+        ("mean", ()),
+        ("boundary", ("solver.boundary.x=dirichlet", "solver.boundary_values.x=[1.0,2.0]")),
+    ],
+)
+def test_a_constraint_does_not_increase_the_error_and_a_stopped_training_resumes_exactly(
+    constraint: str, solver: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = made_dataset(tmp_path, *solver)
+    long = ("training.steps=60", "training.checkpoint_every=60", "training.validate_every=60")
+    models = [
+        trained(tmp_path / names, dataset, *long, f"surrogate.constraints=[{names}]")
+        for names in ("", constraint)
+    ]
+    free, constrained = (store.description(model)["valid_error"] for model in models)
+    assert constrained < 1.05 * free
+
+    short = ("training.steps=12", "training.checkpoint_every=8", "training.validate_every=12")
+    straight = trained(tmp_path / "straight", dataset, *short, f"surrogate.constraints=[{constraint}]")
+    train_step = loop.train_step
+
+    def stopping_step(
+        model: Model, micro_batches: Iterable[Batch], state: TrainState, options: Training
+    ) -> tuple[float, float]:
+        if state.step == 5:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return train_step(model, micro_batches, state, options)
+
+    arguments = (tmp_path / "stopped", dataset, *short, f"surrogate.constraints=[{constraint}]")
+    monkeypatch.setattr(loop, "train_step", stopping_step)
+    with pytest.raises(StoppedError, match="of 12"):
+        trained(*arguments)
+    monkeypatch.undo()
+    assert same(trained(*arguments), straight)
