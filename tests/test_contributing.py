@@ -76,7 +76,7 @@ def test_a_wrong_shape_gives_a_traceback_that_names_the_file(checkout: Path, tmp
     wrong = tmp_path / "checkout"
     shutil.copytree(checkout, wrong)
     path = wrong / "solvers" / "advection.py"
-    path.write_text(path.read_text().replace("return u[None]", "return u"))
+    path.write_text(path.read_text().replace("return np.expand_dims(u, 0)", "return u"))
     result = python(wrong, "-m", "pipeline.generate", "solver=advection", "run=wrong")
     assert result.returncode == 1
     assert "Traceback" in result.stderr

@@ -217,6 +217,7 @@ def learnable_problem(name: str, autonomous: bool = True) -> Problem:
         particles(autonomous=autonomous),
         particles(),
         fading(autonomous),
+        problem((16,), ("periodic",), autonomous),
         circling(autonomous),
     )
     cls = surrogate_class(name)
