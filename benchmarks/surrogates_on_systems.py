@@ -19,9 +19,9 @@ from pathlib import Path
 from mpi4py import MPI
 
 from benchmarks.support.measuring import processor
-from pipeline import compare
 from pipeline.config.build import build_recorded_solver
 from pipeline.data.dataset import Dataset
+from pipeline.evaluation import model_table
 from pipeline.problem import problem_of, with_physics
 from surrogates.contract import compatible_surrogates, surrogate_class, surrogate_names
 
@@ -90,9 +90,9 @@ def _section(system: str) -> str:
     dataset = Dataset.open(RUNS / system / "dataset")
     solver = build_recorded_solver(dataset.configuration, {}, MPI.COMM_SELF)
     problem = with_physics(problem_of(dataset), solver)
-    columns = compare.COLUMNS[1:]
+    columns = model_table.COLUMNS[1:]
     table = [columns, ["---"] * len(columns)]
-    table += [compare.row_of(RUNS / system, name).words()[1:] for name in compatible_surrogates(problem)]
+    table += [model_table.row_of(RUNS / system, name).words()[1:] for name in compatible_surrogates(problem)]
     rows = "".join(f"| {' | '.join(row)} |\n" for row in table)
     refusals = "".join(
         f"- not `{name}`: {surrogate_class(name).incompatibility(problem)}\n"

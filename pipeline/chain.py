@@ -218,9 +218,9 @@ def _refuse(word: str) -> None:
 
 def _compare_models(jobs: list[Job]) -> None:
     # Late: the tables of evaluations import torch.
-    from pipeline import compare
+    from pipeline.evaluation.model_table import show_sweep
 
-    compare.after_sweep(jobs)
+    show_sweep(jobs)
 
 
 if __name__ == "__main__":

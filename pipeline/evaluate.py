@@ -1,38 +1,42 @@
-"""Judges a surrogate on held-out trajectories, beside baselines; writes metrics.json and report.html."""
+"""The evaluate stage: compares a surrogate with baselines on held-out trajectories; writes report.html."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import math
 import shutil
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import surrogates
-from pipeline import cli, compare
-from pipeline.config.build import build_recorded_solver, surrogate_type, user_file
+from pipeline import cli
+from pipeline.config.build import build_recorded_solver, user_file
 from pipeline.config.settings import SPLITS, Settings
 from pipeline.data.dataset import Dataset
-from pipeline.evaluation import measure, results
+from pipeline.evaluation import measure, results, schema, words
+from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.report import figures, report
 from pipeline.parallel import launch
 from pipeline.parallel.devices import device_of
 from pipeline.problem import problem_of
 from pipeline.runs import records
+from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest, writable_folder, write_whole
+from surrogates import store
 from surrogates.contract import Problem, Surrogate
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-JUDGED_SPLITS = tuple(split for split in SPLITS if split.startswith("test"))
-# What a model cannot be used without; ranges and durations other than the training's are only told.
+#: The splits that are evaluated.
+HELD_OUT_SPLITS = tuple(split for split in SPLITS if split.startswith("test"))
+# A model needs these to be equal; another range or duration gives a warning in the report.
 _MUST_AGREE = (
     "name",
     "channels",
@@ -50,81 +54,93 @@ _MUST_AGREE = (
 
 
 def run(settings: Settings) -> None:
-    """Writes `RUN/models/MODEL/evaluation/`: metrics.json, pictures, and report.html last."""
+    """Write `RUN/models/MODEL/evaluation/`: metrics.json, figures, and report.html last.
+
+    Raises:
+        UserError: there is no model or no validated data set, or they do not fit each other.
+    """
     communicator = launch.world()
-    with records.run_record(settings, "evaluate") as facts:
-        dataset = Dataset.open(settings.dataset)
-        surrogate = _load(settings)
-        _refuse_foreign(surrogate.problem, problem_of(dataset), settings)
-        folder = settings.model_folder / "evaluation"
-        described = json.loads((settings.model_folder / "model.json").read_text(encoding="utf-8"))
-        identity = _identity(settings, dataset, described)
-        facts["report"] = str(folder / "report.html")
-        first = communicator.rank == 0
-        if communicator.bcast(_is_complete(folder, identity) if first else None, root=0):
-            facts["skipped"] = True
-            if first:
+    folder = RunFolder.of(settings)
+    with records.run_record(settings, "evaluate") as metadata:
+        dataset = Dataset.open(folder.dataset)
+        surrogate = _load(settings, folder)
+        description = store.description(folder.model_folder)
+        _refuse_mismatch(surrogate, problem_of(dataset), folder)
+        identity = _identity(settings, dataset, description)
+        metadata["report"] = str(folder.report)
+        is_first = communicator.rank == 0
+        if communicator.bcast(_is_complete(folder, identity) if is_first else None, root=0):
+            metadata["skipped"] = True
+            if is_first:
                 print(
-                    f"evaluate: {folder} is complete for this model and data set; nothing to do", flush=True
+                    f"evaluate: {folder.evaluation} is complete for this model and data set; nothing to do",
+                    flush=True,
                 )
             return
-        found = _measure(settings, surrogate, dataset, communicator)
-        if first:
-            _write(
-                settings,
-                surrogate,
-                dataset,
-                {"identity": identity, "model": digest(described), **found},
-                folder,
+        splits = _measure_splits(settings, surrogate, dataset, communicator)
+        if is_first:
+            metrics = schema.Metrics(
+                identity=identity,
+                model=digest(dict(description)),
+                surrogate=str(description["surrogate"]),
+                dataset=dataset.identity,
+                fields=[field.name for field in dataset.spec.fields],
+                time=np.asarray(dataset.times, dtype=np.float64).tolist(),
+                definitions=results.DEFINITIONS,
+                splits=splits,
             )
-            facts["headline"] = {name: split["headline"] for name, split in found["splits"].items()}
+            _write(folder, surrogate, dataset, metrics, settings.evaluation.figures)
+            metadata["headline"] = {
+                split: {name: headline.model_dump() for name, headline in result.headline.items()}
+                for split, result in splits.items()
+            }
 
 
-def _load(settings: Settings) -> Surrogate:
-    folder = settings.model_folder
-    if not (folder / "model.json").is_file():
+def _load(settings: Settings, folder: RunFolder) -> Surrogate:
+    if not (folder.model_folder / "model.json").is_file():
         name = settings.surrogate["name"]
-        named = "" if settings.model == name else f" model={settings.model}"
+        model = "" if folder.model == name else f" model={folder.model}"
         raise UserError(
-            f"{folder} holds no trained model; make it with "
-            f"`python -m pipeline.train run={settings.run} surrogate={name}{named}`"
+            f"{folder.model_folder} holds no trained model. evaluate needs one. Type "
+            f"python -m pipeline.train run={folder.path} surrogate={name}{model}"
         )
     device = device_of(settings.training.device, launch.detect())
-    return surrogates.load(folder, device, path=user_file(settings.surrogate))
+    return surrogates.load(folder.model_folder, device, path=user_file(settings.surrogate))
 
 
-def _refuse_foreign(model: Problem, data: Problem, settings: Settings) -> None:
-    """Raises UserError where the model answers another question than the data set asks."""
+def _refuse_mismatch(surrogate: Surrogate, data: Problem, folder: RunFolder) -> None:
+    """Raise `UserError` if the model was trained for another problem than the data set's."""
+    model = surrogate.problem
     pairs = {name: (getattr(model.spec, name), getattr(data.spec, name)) for name in _MUST_AGREE}
     pairs["time_step"] = (model.time_step, data.time_step)
     wrong = [
-        f"{name}: the model has {ours!r}, the data set {theirs!r}"
-        for name, (ours, theirs) in pairs.items()
-        if not _agree(ours, theirs)
+        f"{name}: the model has {of_model!r}, the data set {of_data!r}"
+        for name, (of_model, of_data) in pairs.items()
+        if not _agree(of_model, of_data)
     ]
-    incompatibility = surrogate_type(settings.surrogate).incompatibility(data)
+    incompatibility = type(surrogate).incompatibility(data)
     wrong += [incompatibility] if incompatibility else []
     if wrong:
         raise UserError(
-            f"the model in {settings.model_folder} does not fit the data set {settings.dataset}:\n  "
+            f"the model in {folder.model_folder} does not fit the data set {folder.dataset}:\n  "
             + "\n  ".join(wrong)
-            + "\ntrain on this data set, or name the model's own with dataset="
+            + "\ntrain on this data set, or name the model's own data set with dataset="
         )
 
 
-def _agree(ours: Any, theirs: Any) -> bool:
-    if isinstance(ours, float):
-        return math.isclose(ours, theirs, rel_tol=1e-9)
-    if isinstance(ours, tuple):
-        return len(ours) == len(theirs) and all(map(_agree, ours, theirs))
-    return bool(ours == theirs)
+def _agree(first: object, second: object) -> bool:
+    if isinstance(first, float) and isinstance(second, float):
+        return math.isclose(first, second, rel_tol=1e-9)
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return len(first) == len(second) and all(map(_agree, first, second))
+    return first == second
 
 
-def _identity(settings: Settings, dataset: Dataset, described: dict[str, Any]) -> str:
-    """A hash of all that determines the evaluation; `described` is the content of model.json."""
+def _identity(settings: Settings, dataset: Dataset, description: Mapping[str, object]) -> str:
+    """A hash of everything that determines the evaluation; `description` is the content of model.json."""
     return digest(
         {
-            "model": described,
+            "model": dict(description),
             "dataset": dataset.identity,
             "evaluation": settings.evaluation.model_dump(mode="json"),
             "version": importlib.metadata.version("simsurrogate"),
@@ -132,24 +148,23 @@ def _identity(settings: Settings, dataset: Dataset, described: dict[str, Any]) -
     )
 
 
-def _is_complete(folder: Path, identity: str) -> bool:
-    """The report is the last file that an evaluation writes, and the first that it removes."""
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(metrics.get("identity") == identity) and (folder / "report.html").is_file()
+def _is_complete(folder: RunFolder, identity: str) -> bool:
+    """Whether the evaluation is there: the report is the last file written, and the first removed."""
+    with suppress(UserError):
+        metrics = schema.read(folder.evaluation / "metrics.json")
+        return metrics.identity == identity and folder.report.is_file()
+    return False
 
 
-def _measure(
+def _measure_splits(
     settings: Settings, surrogate: Surrogate, dataset: Dataset, communicator: MPI.Intracomm
-) -> dict[str, Any]:
-    """The content of metrics.json on rank 0; without splits on the others."""
+) -> dict[str, schema.SplitResult]:
+    """The results of each held-out split, on rank 0; empty on the others."""
     from mpi4py import MPI
 
     solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
-    found: dict[str, Any] = {}
-    for split in JUDGED_SPLITS:
+    splits = {}
+    for split in HELD_OUT_SPLITS:
         if dataset.num_trajectories(split) == 0:
             continue
         measured = measure.measure(
@@ -161,46 +176,40 @@ def _measure(
             communicator=communicator,
         )
         if measured is not None:
-            found[split] = results.split_results(measured, dataset)
-    return {
-        "surrogate": settings.surrogate["name"],
-        "dataset": dataset.identity,
-        "fields": [field.name for field in dataset.spec.fields],
-        "time": np.asarray(dataset.times, dtype=np.float64).tolist(),
-        "definitions": results.DEFINITIONS,
-        "splits": found,
-    }
+            splits[split] = results.split_results(measured)
+    return splits
 
 
 def _write(
-    settings: Settings, surrogate: Surrogate, dataset: Dataset, found: dict[str, Any], folder: Path
+    folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: schema.Metrics, num_figures: int
 ) -> None:
-    (writable_folder(folder) / "report.html").unlink(missing_ok=True)
-    write_whole(folder / "metrics.json", json.dumps(found, indent=1, allow_nan=False))
-    shutil.rmtree(folder / "pictures", ignore_errors=True)
-    pictures = figures.draw(
-        writable_folder(folder / "pictures"), surrogate, dataset, found, settings.evaluation.figures
-    )
-    write_whole(folder / "report.html", report.render(settings, surrogate, dataset, found, pictures))
-    _print(found, folder)
+    """Write metrics.json, the figures and, last, the report; print the headline."""
+    writable_folder(folder.evaluation)
+    folder.report.unlink(missing_ok=True)
+    schema.write(folder.evaluation / "metrics.json", metrics)
+    path = folder.evaluation / "figures"
+    shutil.rmtree(path, ignore_errors=True)
+    drawn = figures.draw(writable_folder(path), surrogate, dataset, metrics, num_figures)
+    write_whole(folder.report, report.render(folder, surrogate, dataset, metrics, drawn))
+    _print(metrics, folder)
 
 
-def _print(found: dict[str, Any], folder: Path) -> None:
+def _print(metrics: schema.Metrics, folder: RunFolder) -> None:
     console = Console(highlight=False)
     table = Table(title="Relative L2 error, median over the trajectories")
-    for column in ("split", "predictor", "one step", "end of roll-out"):
+    for column in ("split", "predictor", "one step", "end of rollout"):
         table.add_column(column, justify="right" if column[0] in "oe" else "left")
-    for split, values in found["splits"].items():
-        for predictor, headline in values["headline"].items():
-            name = found["surrogate"] if predictor == "surrogate" else predictor
-            shown = (results.percent(headline[mode]["median"]) for mode in ("one_step", "roll_out_end"))
-            table.add_row(split, name, *shown)
+    for split, result in metrics.splits.items():
+        for predictor, headline in result.headline.items():
+            name = metrics.surrogate if predictor == "surrogate" else predictor
+            errors = (headline.one_step.median, headline.rollout_end.median)
+            table.add_row(split, name, *map(words.percent, errors))
         table.add_section()
     console.print(table)
-    for split in found["splits"]:
-        console.print(results.verdict(found, found["surrogate"], split), soft_wrap=True)
-    print(f"report: {folder / 'report.html'}", flush=True)
+    for split in metrics.splits:
+        console.print(words.verdict(metrics, split), soft_wrap=True)
+    print(f"report: {folder.report}", flush=True)
 
 
 if __name__ == "__main__":
-    cli.main(run, compare.after_sweep)
+    cli.main(run, show_sweep)

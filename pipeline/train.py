@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 
-from pipeline import cli, compare
+from pipeline import cli
 from pipeline.config.settings import Settings
+from pipeline.evaluation.model_table import show_sweep
 from pipeline.parallel import launch, stopping
 from pipeline.parallel.stopping import StoppedError
 from pipeline.runs import lock, progress, records
@@ -62,4 +63,4 @@ def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run, compare.after_sweep)
+    cli.main(run, show_sweep)

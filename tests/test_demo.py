@@ -34,7 +34,7 @@ def test_the_surrogate_is_within_five_percent_and_ten_times_below_persistence(tm
     assert report.is_file()
     errors = json.loads((report.parent / "metrics.json").read_text())["splits"]["test"]["errors"]
     end = {
-        predictor: errors[predictor]["roll_out"]["relative_l2"]["temperature"]["mean"][-1]
+        predictor: errors[predictor]["rollout"]["relative_l2"]["temperature"]["mean"][-1]
         for predictor in ("surrogate", "persistence")
     }
     assert end["surrogate"] <= 0.05

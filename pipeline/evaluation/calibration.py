@@ -1,81 +1,83 @@
-"""How far the members of an ensemble are apart, beside how far their mean is from the truth.
+"""The spread of an ensemble's members, and how well it matches the error of their mean.
 
-Shape letters: N trajectories, M members, B of a batch, T frames, C channels, F fields.
+Shape letters: N trajectories, M members, B trajectories of a batch, T frames, C channels, F fields.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import spearmanr
 
-from pipeline.evaluation.metrics import FieldChannels, plain, relative_l2, summary
-from surrogates.contract import ExtrapolationWarning
-from surrogates.deep_ensemble import Ensemble
+from pipeline.evaluation.metrics import FieldChannels, relative_l2, summary
+from pipeline.evaluation.schema import EnsembleSpread, SeriesSummary, Summary, finite
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.measure import Cases
-    from surrogates.contract import Surrogate
+    import xarray
+
+    from pipeline.evaluation.cases import Cases
+    from surrogates.contract import Prediction
 
 DEFINITIONS = {
-    "spread": "|s| / |u|, s the standard deviation over an ensemble's members at each site, in the roll-out; "
-    "at its end, mean over the fields",
-    "spread_over_error": "sqrt((M + 1) / M) times the root mean square of the spread at the end of the "
-    "roll-out, over that of the mean's error; 1 if the truth is like one more member, below 1 where the "
-    "ensemble is too sure",
-    "spread_error_correlation": "Spearman's rank correlation over the trajectories of spread and error, at "
-    "the end of the roll-out",
+    "ensemble_spread": "|s| / |u|, with s the standard deviation over an ensemble's members at each site, in "
+    "the rollout; at its end, the mean over the fields",
+    "ratio_to_error": "sqrt((M + 1) / M) times the root mean square of the ensemble spread at the end of the "
+    "rollout, divided by the root mean square of the error of the members' mean; 1: the spread matches the "
+    "error; below 1: the ensemble is overconfident",
+    "error_correlation": "Spearman's rank correlation of spread and error over the trajectories, at the end "
+    "of the rollout",
 }
 
 
-def spread(surrogate: Surrogate, cases: Cases, fields: FieldChannels) -> np.ndarray:
-    """The relative size of the members' standard deviation in the roll-out, (B, T - 1, F); with F = 0 where
-    the surrogate is no ensemble of two members or more.
+def ensemble_spread(prediction: Prediction, cases: Cases, fields: FieldChannels) -> np.ndarray | None:
+    """Return the relative size of the members' standard deviation in the rollout, (B, T - 1, F).
+
+    The result is None for a single model.
     """
+    if prediction.members is None or len(prediction.members) < 2:
+        return None
     truth = cases.state[:, 1:]
-    if not isinstance(surrogate, Ensemble) or len(surrogate.members) < 2:
-        return np.empty((*truth.shape[:2], 0))
-    with warnings.catch_warnings():
-        # One of the splits lies outside the training range on purpose.
-        warnings.simplefilter("ignore", ExtrapolationWarning)
-        prediction = surrogate.predict(cases.state[:, 0], cases.parameters, cases.time)
-    assert prediction.standard_deviation is not None
-    deviation = prediction.standard_deviation[:, 1:].numpy(force=True)
+    deviation = prediction.members[:, :, 1:].double().std(dim=0).numpy(force=True)
     return relative_l2(truth + deviation, truth, fields)
 
 
-def spread_results(spread: np.ndarray, error: np.ndarray, fields: list[str], members: int) -> dict[str, Any]:
-    """What `metrics.json` says of the spread of one split, (N, T - 1, F), beside the `error` (N,) of the
-    members' mean at the end of the roll-out.
+def spread_results(spread: xarray.DataArray, error: np.ndarray, members: int) -> EnsembleSpread:
+    """Return the results of an ensemble's spread on one split.
 
     Source of the ratio: Fortin, Abaza, Anctil & Turcotte 2014, "Why should ensemble spread match the RMSE of
     the ensemble mean?" (doi:10.1175/JHM-D-14-0008.1).
+
+    Args:
+        spread: dimensions trajectory, time, field.
+        error: the error of the members' mean at the end of the rollout, (N,).
+        members: the number of members.
     """
-    at_end = spread[:, -1].mean(axis=-1)
-    over_trajectories = summary(spread)
-    return {
-        "members": members,
-        "relative_l2": {
-            field: {name: plain(value[:, place]) for name, value in over_trajectories.items()}
-            for place, field in enumerate(fields)
+    at_end = spread.isel(time=-1).mean("field").to_numpy()
+    ratio = math.sqrt((members + 1) / members) * _ratio_of_sizes(at_end, error)
+    return EnsembleSpread(
+        members=members,
+        relative_l2={
+            str(field): SeriesSummary.of(summary(spread.sel(field=field).to_numpy()))
+            for field in spread["field"].to_numpy()
         },
-        "roll_out_end": {name: plain(value) for name, value in summary(at_end).items()},
-        "over_error": plain(math.sqrt((members + 1) / members) * _ratio_of_sizes(at_end, error)),
-        "error_correlation": plain(_rank_correlation(at_end, error)),
-    }
+        rollout_end=Summary.of(summary(at_end)),
+        ratio_to_error=finite(ratio),
+        error_correlation=finite(_rank_correlation(at_end, error)),
+    )
 
 
-def _ratio_of_sizes(one: np.ndarray, other: np.ndarray) -> float:
-    """The ratio of the root mean squares of two arrays; NaN where it is none."""
+def _ratio_of_sizes(numerator: np.ndarray, denominator: np.ndarray) -> float:
+    """The ratio of the root mean squares of two arrays; NaN where there is none."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return float(np.sqrt(np.mean(np.square(one)) / np.mean(np.square(other))))
+        return float(np.sqrt(np.mean(np.square(numerator)) / np.mean(np.square(denominator))))
 
 
-def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's coefficient; NaN where all values of either are the same, or there are fewer than three."""
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's coefficient; NaN where all values of an array are equal, or there are fewer than three."""
+    # Late: scipy.stats takes most of a second to import.
+    from scipy.stats import spearmanr
+
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return math.nan
-    return float(spearmanr(one, other).statistic)
+    return float(spearmanr(first, second).statistic)

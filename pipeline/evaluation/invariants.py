@@ -1,4 +1,4 @@
-"""What the physics conserves, in predicted states: the solver's own invariants, of truth and prediction.
+"""The solver's invariants of true and predicted states.
 
 Shape letters: B trajectories, T frames, C channels of the state, Q invariants.
 """
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def invariants(solver: Solver, states: np.ndarray, parameters: Sequence[Parameters]) -> np.ndarray:
-    """The solver's invariants of states (B, T, C, *sites), in the order of its spec, (B, T, Q).
+    """Return the solver's invariants of states (B, T, C, *sites), in the order of its spec, (B, T, Q).
 
-    `parameters` are those that determine each trajectory (B,). What is not finite stays so.
+    `parameters` determine each trajectory (B,). Values that are not finite stay so.
     """
     names = [quantity.name for quantity in solver.spec.invariants]
-    found = np.empty((*states.shape[:2], len(names)))
+    values = np.empty((*states.shape[:2], len(names)))
     with np.errstate(all="ignore"):
-        for trajectory, drawn, row in zip(states, parameters, found, strict=True):
+        for trajectory, drawn, row in zip(states, parameters, values, strict=True):
             prepared = solver.prepare(drawn)
-            for frame, values in zip(trajectory, row, strict=True):
+            for frame, invariants_Q in zip(trajectory, row, strict=True):
                 named = prepared.invariants(np.asarray(frame, np.float64))
-                values[:] = [named[name] for name in names]
-    return found
+                invariants_Q[:] = [named[name] for name in names]
+    return values

@@ -1,4 +1,4 @@
-"""Truth, prediction and error of one trajectory side by side, in one, two or three dimensions.
+"""Truth, prediction and error of one trajectory next to each other, in one, two or three dimensions.
 
 Shape letters: T frames; the states here are of one channel, (T, *sites).
 """
@@ -30,7 +30,7 @@ class Channel:
 def draw_comparison(
     truth: np.ndarray, prediction: np.ndarray, time: np.ndarray, channel: Channel, title: str
 ) -> Figure:
-    """A figure with a column for each of a few times after the initial state.
+    """Draw a column for each of a few times after the initial state.
 
     Curves where there is one axis, images on shared scales where there are two, and the middle slice
     along the last axis where there are three.
@@ -39,8 +39,8 @@ def draw_comparison(
         truth: one channel, (T, *sites).
         prediction: the same shape; its first frame was given.
         time: (T,), in seconds.
-        channel: what is drawn.
-        title: stands above all.
+        channel: the name, the unit and the axes of the channel.
+        title: the title of the figure.
     """
     if truth.ndim == 4:
         axis, middle = channel.axes[-1], truth.shape[-1] // 2
@@ -55,12 +55,12 @@ def draw_comparison(
 
 
 def chosen_frames(num_frames: int) -> list[int]:
-    """A few frames, evenly spread; the last one always, the first one never."""
+    """Return a few evenly spaced frames, the last one included and the first one left out."""
     return sorted(set(np.linspace(0, num_frames - 1, NUM_COLUMNS + 1).round().astype(int).tolist()) - {0})
 
 
 def label(name: str, unit: str) -> str:
-    """`name (unit)`, without the unit where it is 1."""
+    """Return `name (unit)`, without the unit where it is 1."""
     words = name.replace("_", " ")
     return f"{words} ({unit_words(unit)})" if unit_words(unit) else words
 
@@ -124,7 +124,7 @@ def _show_box(panels: np.ndarray) -> None:
 
 
 def unit_words(unit: str) -> str:
-    """The unit, or nothing where it is 1."""
+    """Return the unit, or nothing where it is 1."""
     return "" if unit == "1" else unit
 
 

@@ -1,11 +1,11 @@
-"""Curves for the report: error over time against the baselines, and the course of the training."""
+"""Curves: errors over time next to the baselines, invariants over time, and losses of the training."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,30 +13,68 @@ from matplotlib.figure import Figure
 
 from simsurrogate.spec import Quantity
 
-_COLOURS = {"surrogate": "#d55e00", "persistence": "#0072b2", "mean": "#777777"}
-_MODES = {"roll_out": "roll-out from the initial state", "one_step": "one step from the true frame before"}
+_COLOURS: dict[str, str] = {"surrogate": "#d55e00", "persistence": "#0072b2", "mean": "#777777"}
+_MODES: dict[str, str] = {
+    "rollout": "rollout from the initial state",
+    "one_step": "one step from the true frame before",
+}
 
 
-def draw_errors(results: dict[str, Any], split: str, surrogate: str) -> Figure:
-    """The relative L2 error over time, median and 10 to 90 % of the trajectories, a row a field.
+class Band(Protocol):
+    """Median and quantiles of a series over trajectories; None where a value is not finite."""
 
-    `results` is the content of metrics.json.
+    @property
+    def median(self) -> Sequence[float | None]:
+        """The median."""
+
+    @property
+    def q10(self) -> Sequence[float | None]:
+        """The 10 % quantile."""
+
+    @property
+    def q90(self) -> Sequence[float | None]:
+        """The 90 % quantile."""
+
+
+class InvariantError(Protocol):
+    """The size of an invariant in the truth, and its error over time."""
+
+    @property
+    def size(self) -> float | None:
+        """The size."""
+
+    @property
+    def error(self) -> Band:
+        """The error."""
+
+
+def draw_errors(
+    errors: Mapping[Any, Mapping[Any, Mapping[Any, Mapping[str, Band]]]],
+    times: Sequence[float],
+    fields: Sequence[str],
+    surrogate: str,
+) -> Figure:
+    """Draw the relative L2 error over time, median and 10 to 90 % of the trajectories, one row a field.
+
+    Args:
+        errors: the errors of one split by predictor, mode, metric and field.
+        times: the times of the errors, s.
+        fields: the names of the fields.
+        surrogate: the name of the surrogate.
     """
-    errors, time = results["splits"][split]["errors"], results["time"][1:]
-    fields = results["fields"]
     figure = Figure(figsize=(9, 2.9 * len(fields) + 0.5), layout="constrained")
     panels = figure.subplots(len(fields), 2, sharex=True, sharey="row", squeeze=False)
     for row, field in enumerate(fields):
-        for column, (mode, words) in enumerate(_MODES.items()):
+        for column, (mode, title) in enumerate(_MODES.items()):
             panel = panels[row, column]
             for predictor, colour in _COLOURS.items():
                 name = surrogate if predictor == "surrogate" else predictor
-                _band(panel, time, errors[predictor][mode]["relative_l2"][field], colour, name)
+                _band(panel, times, errors[predictor][mode]["relative_l2"][field], colour, name)
             panel.set_yscale("log")
             panel.grid(axis="y", color="0.9", linewidth=0.8)
             panel.set_axisbelow(True)
             if row == 0:
-                panel.set_title(words)
+                panel.set_title(title)
         panels[row, 0].set_ylabel(f"relative L2 error\nof {field.replace('_', ' ')}")
     for panel in panels[-1]:
         panel.set_xlabel("time (s)")
@@ -44,22 +82,26 @@ def draw_errors(results: dict[str, Any], split: str, surrogate: str) -> Figure:
     return figure
 
 
-def draw_invariants(results: dict[str, Any], split: str, quantities: Sequence[Quantity]) -> Figure:
-    """How far the invariants of predicted states are from the true ones over time, a panel each.
+def draw_invariants(
+    invariants: Mapping[str, InvariantError], times: Sequence[float], quantities: Sequence[Quantity]
+) -> Figure:
+    """Draw the distance between predicted and true invariants over time, one panel each.
 
-    `results` is the content of metrics.json; `quantities` are the invariants of the data set's spec.
+    Args:
+        invariants: the results by name.
+        times: the times of the frames, s.
+        quantities: the invariants of the data set's spec.
     """
-    found, time = results["splits"][split]["invariants"], results["time"]
     columns = min(len(quantities), 3)
     rows = -(-len(quantities) // columns)
     figure = Figure(figsize=(max(3.2 * columns, 5), 2.6 * rows + 0.3), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
     for panel, quantity in zip(panels.flat, quantities, strict=False):
-        one = found[quantity.name]
-        _band(panel, time, one["error"], _COLOURS["surrogate"], "error")
-        if one["size"]:
-            panel.axhline(one["size"], color=_COLOURS["mean"], linewidth=1, linestyle="--")
-        if one["size"] or any(one["error"]["median"]):
+        invariant = invariants[quantity.name]
+        _band(panel, times, invariant.error, _COLOURS["surrogate"], "error")
+        if invariant.size:
+            panel.axhline(invariant.size, color=_COLOURS["mean"], linewidth=1, linestyle="--")
+        if invariant.size or any(invariant.error.median):
             panel.set_yscale("log")
         else:
             panel.text(0.5, 0.5, "0 in truth and prediction", transform=panel.transAxes, ha="center")
@@ -73,7 +115,7 @@ def draw_invariants(results: dict[str, Any], split: str, quantities: Sequence[Qu
 
 
 def draw_training(log: dict[str, np.ndarray]) -> Figure:
-    """Losses and validation errors over the optimiser's steps; `log` is what `read_log` returned."""
+    """Draw losses and validation errors over the optimiser's steps; `log` comes from `read_log`."""
     step = log["step"]
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     panel = figure.subplots()
@@ -98,17 +140,22 @@ def draw_training(log: dict[str, np.ndarray]) -> Figure:
 
 
 def read_log(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a training log by name; NaN where a row has no value."""
+    """Return the columns of a training log by name; NaN where a row has no value."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
 
 
-def _band(panel: Axes, time: list[float], errors: dict[str, Any], colour: str, name: str) -> None:
-    # Zero and what is not finite have no place on a logarithmic axis.
-    def drawable(key: str) -> np.ndarray:
-        values = np.array([np.nan if value is None else value for value in errors[key]])
+def _band(panel: Axes, times: Sequence[float], errors: Band, colour: str, name: str) -> None:
+    """Draw the median as a line, and the range from 10 to 90 % as a band."""
+
+    def drawable(series: Sequence[float | None]) -> np.ndarray:
+        # Zero and values that are not finite have no place on a logarithmic axis.
+        values = np.array([np.nan if value is None else value for value in series])
         return np.where(values > 0, values, np.nan)
 
-    panel.plot(time, drawable("median"), color=colour, label=name, linewidth=1.8, marker=".", markersize=4)
-    panel.fill_between(time, drawable("q10"), drawable("q90"), color=colour, alpha=0.18, linewidth=0)
+    median = drawable(errors.median)
+    panel.plot(times, median, color=colour, label=name, linewidth=1.8, marker=".", markersize=4)
+    panel.fill_between(
+        times, drawable(errors.q10), drawable(errors.q90), color=colour, alpha=0.18, linewidth=0
+    )

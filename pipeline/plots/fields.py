@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def draw(spec: Spec, times: np.ndarray, states: np.ndarray, coefficients: np.ndarray) -> Figure:
-    """One row of panels a channel of `states` (T, C, *sites) at `times` (T,), the coefficients (K, *sites)
-    below.
+    """Draw one row of panels for each channel of `states` (T, C, *sites) at `times` (T,).
+
+    The panels of the coefficient fields (K, *sites) follow below.
     """
     fields, constant = spec.channels, spec.coefficient_channels
     if len(spec.shape) == 1:
@@ -38,7 +39,7 @@ def draw(spec: Spec, times: np.ndarray, states: np.ndarray, coefficients: np.nda
 
 
 def _draw_row(figure: Any, panels: Sequence[Axes], spec: Spec, values: np.ndarray, titles: list[str]) -> None:
-    """One channel at several times, in one scale: lines in 1-D, images in 2-D, a middle slice in 3-D."""
+    """Draw one channel at several times on one scale: lines in 1-D, images in 2-D, a middle slice in 3-D."""
     axes = spec.axes
     if len(axes) == 1:
         for line, title in zip(values, titles, strict=True):

@@ -1,4 +1,4 @@
-"""What the physics conserves, or changes at a known rate, over time."""
+"""Invariants over time: conserved quantities, and quantities that change at a known rate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLUMNS = 3
 
 
 def draw(times: np.ndarray, invariants: Sequence[Quantity], values: np.ndarray) -> Figure:
-    """One panel an invariant of the spec, one line a trajectory; `values` (invariants, trajectories, T)."""
+    """Draw a panel for each invariant, a line for each trajectory; `values` (invariants, trajectories, T)."""
     rows = -(-len(invariants) // _COLUMNS)
     columns = min(len(invariants), _COLUMNS)
     figure = Figure(figsize=(3.6 * columns, 2.6 * rows + 0.2), layout="constrained")

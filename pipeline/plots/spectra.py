@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 def draw(
     names: Sequence[str], extent: Sequence[float], unit: str, times: np.ndarray, states: np.ndarray
 ) -> Figure:
-    """One panel a channel, one line a time, of `states` (T, C, *sites) on a box of lengths `extent`."""
+    """Draw a panel for each channel and a line for each time of `states` (T, C, *sites) in a box `extent`."""
     figure = Figure(figsize=(3.6 * len(names), 3.0), layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for channel, (panel, name) in enumerate(zip(panels, names, strict=True)):

@@ -1,62 +1,82 @@
-"""Where the judged model comes from, read from what the stages left in their run folders."""
+"""The provenance of an evaluated model, from the records that the stages left in their run folders."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.runs.records import of_stage
 
 
-def records(run: Path, stage: str, model: str | None = None) -> list[dict[str, Any]]:
-    """The records of all attempts at a stage, the oldest first; those for one model where it is given."""
-    found = of_stage(run, stage)
-    return [one for one in found if model is None or model_of(one) == model]
+class Attempt(BaseModel):
+    """One attempt at a stage: the part of its record that tells how a model was made."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    outcome: str
+    started: datetime
+    ended: datetime | None = None
+    command: list[str]
+    configuration: Mapping[str, object]
+    versions: dict[str, str]
+    mpi_library: str | None
+    ranks: int
+    skipped: bool = False
+    core_seconds: float = 0.0
+    reason: str = ""
+
+    @property
+    def model(self) -> str:
+        """The name of the model in the configuration; in older records it was that of the surrogate."""
+        surrogate = self.configuration.get("surrogate")
+        name = surrogate.get("name") if isinstance(surrogate, dict) else None
+        return str(self.configuration.get("model") or name)
 
 
-def model_of(attempt: dict[str, Any]) -> str:
-    """The model that an attempt was for; models were once called as their surrogate is."""
-    configuration = attempt["configuration"]
-    return str(configuration.get("model") or configuration["surrogate"]["name"])
+def attempts(run: Path, stage: str, model: str | None = None) -> list[Attempt]:
+    """Return all attempts at a stage, the oldest first; with `model`, those for this model alone."""
+    found = []
+    for record in of_stage(run, stage):
+        try:
+            found.append(Attempt.model_validate(record))
+        except ValidationError:
+            continue
+    return [attempt for attempt in found if model is None or attempt.model == model]
 
 
-def seconds(attempts: list[dict[str, Any]]) -> float:
-    """The wall time of all attempts that ended, interrupted ones included."""
-    return sum(
-        (
-            datetime.fromisoformat(attempt["ended"]) - datetime.fromisoformat(attempt["started"])
-        ).total_seconds()
-        for attempt in attempts
-        if "ended" in attempt
-    )
+def seconds(of: Sequence[Attempt]) -> float:
+    """Return the wall time of all attempts that ended, interrupted ones included."""
+    return sum((attempt.ended - attempt.started).total_seconds() for attempt in of if attempt.ended)
 
 
-def core_seconds(attempts: list[dict[str, Any]]) -> float:
-    """The processors' time that all ranks of all attempts spent, those that failed left out."""
-    return sum((attempt.get("core_seconds", 0.0) for attempt in attempts), 0.0)
+def core_seconds(of: Sequence[Attempt]) -> float:
+    """Return the processor time of all ranks of all attempts; a failed attempt did not record any."""
+    return sum(attempt.core_seconds for attempt in of)
 
 
-def last_working(attempts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The newest attempt that ended well, and found work to do."""
-    good = [one for one in attempts if one["outcome"] == "complete" and not one.get("skipped")]
+def last_working(of: Sequence[Attempt]) -> Attempt | None:
+    """Return the newest attempt that is complete and was not skipped."""
+    good = [attempt for attempt in of if attempt.outcome == "complete" and not attempt.skipped]
     return good[-1] if good else None
 
 
 def commands(dataset_run: Path, run: Path, model: str) -> list[str]:
-    """The command line of each stage that led here, as one can paste it into a shell.
+    """Return the command line of each stage that led to the evaluation, ready to paste into a shell.
 
-    The last one is the newest evaluation, which still runs where its report is being written.
+    The last one is the newest evaluation, which still runs while its report is written.
     """
-    attempts = {stage: last_working(records(dataset_run, stage)) for stage in ("generate", "validate")}
-    attempts["train"] = last_working(records(run, "train", model))
-    attempts["evaluate"] = next(reversed(records(run, "evaluate", model)), None)
-    return [_command(stage, attempt) for stage, attempt in attempts.items() if attempt is not None]
+    by_stage = {stage: last_working(attempts(dataset_run, stage)) for stage in ("generate", "validate")}
+    by_stage["train"] = last_working(attempts(run, "train", model))
+    by_stage["evaluate"] = next(reversed(attempts(run, "evaluate", model)), None)
+    return [_command(stage, attempt) for stage, attempt in by_stage.items() if attempt is not None]
 
 
-def _command(stage: str, attempt: dict[str, Any]) -> str:
-    words = ["python", "-m", f"pipeline.{stage}", *attempt["command"][1:]]
-    if attempt["ranks"] > 1:
-        words = ["mpirun", "-n", str(attempt["ranks"]), *words]
+def _command(stage: str, attempt: Attempt) -> str:
+    words = ["python", "-m", f"pipeline.{stage}", *attempt.command[1:]]
+    if attempt.ranks > 1:
+        words = ["mpirun", "-n", str(attempt.ranks), *words]
     return shlex.join(words)

@@ -1,4 +1,4 @@
-"""How good a surrogate is on trajectories that it was not trained on."""
+"""The error of a surrogate on the valid split, which picks the weights to keep."""
 
 from __future__ import annotations
 
@@ -7,33 +7,45 @@ import torch
 
 from pipeline.data.dataset import Dataset
 from pipeline.parallel.ranks import Ranks
+from simsurrogate.relative_l2 import relative_l2
 from surrogates.contract import Surrogate
+
+_FLOOR = torch.finfo(torch.float32).tiny
 
 
 def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_size: int) -> float:
-    """The relative L2 error of full roll-outs over the valid split, shared among the ranks.
+    """Return the relative L2 error of full rollouts over the valid split, shared among the ranks.
 
-        mean over trajectories, frames after the first, and channels of  ‖û - u‖ / ‖u‖
+        mean over trajectories, frames after the first, and fields of  ‖û − u‖ / ‖u‖
 
-    Equal on all ranks; it depends on their number by round-off alone.
+    The norm of a vector field is over sites and components, see `simsurrogate.relative_l2`. The result is
+    equal on all ranks; it depends on their number by round-off alone.
     """
-    problem = surrogate.problem
+    spec = surrogate.problem.spec
     windows = dataset.windows("valid", len(dataset.times))
-    mine = np.arange(ranks.rank, len(windows), ranks.size)
+    own_windows = np.arange(ranks.rank, len(windows), ranks.size)
     total = torch.zeros(2, dtype=torch.float64)
-    for start in range(0, len(mine), batch_size):
-        batch = windows.take(mine[start : start + batch_size])
-        named = dict(
-            zip(
-                problem.spec.coefficient_channels, np.moveaxis(batch["coefficient_fields"], 1, 0), strict=True
-            )
-        )
-        named |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
+    for start in range(0, len(own_windows), batch_size):
+        batch = windows.take(own_windows[start : start + batch_size])
+        coefficients = np.moveaxis(batch["coefficient_fields"], 1, 0)
+        given = dict(zip(spec.coefficient_channels, coefficients, strict=True))
+        given |= dict(zip(spec.parameter_names, batch["parameters"].T, strict=True))
+        prediction = surrogate.predict(batch["state"][:, 0], given, batch["time"][0]).mean
+        predicted = prediction.cpu().double()[:, 1:].flatten(3)
         truth = torch.from_numpy(batch["state"]).double()[:, 1:].flatten(3)
-        predicted = surrogate.predict(batch["state"][:, 0], named, batch["time"][0]).mean
-        error = predicted.cpu().double()[:, 1:].flatten(3) - truth
-        smallest = torch.finfo(torch.float32).tiny
-        relative = error.norm(dim=-1) / truth.norm(dim=-1).clamp_min(smallest)
-        total += torch.tensor([relative.sum(), relative.numel()], dtype=torch.float64)
+        errors_BTF = torch.stack(
+            [
+                relative_l2(predicted[:, :, channels], truth[:, :, channels], _norm, _FLOOR)
+                for channels in map(list, spec.field_channels)
+            ],
+            dim=-1,
+        )
+        total += torch.tensor([errors_BTF.sum(), errors_BTF.numel()], dtype=torch.float64)
     summed, count = ranks.sum(total).tolist()
     return float(summed / count)
+
+
+def _norm(values_BTCX: torch.Tensor) -> torch.Tensor:
+    """The Euclidean norm over components and sites, (B, T)."""
+    norm_BT: torch.Tensor = values_BTCX.flatten(2).norm(dim=-1)
+    return norm_BT

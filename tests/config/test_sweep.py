@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import configs
-from pipeline import compare
 from pipeline.config.settings import Settings
 from pipeline.config.sweep import Job
+from pipeline.evaluation import model_table
 from surrogates import store
 from surrogates.contract import surrogate_names
 from tests.support.launching import mpi, run, stage, succeeded
@@ -54,12 +54,12 @@ def test_models_are_named_by_what_is_tried_and_one_that_fails_ends_no_other(
 
     judge = [sys.executable, "-m", "pipeline.evaluate", "-m", *words[:-1], "surrogate=fno", *tried]
     judged = succeeded(run(judge, cwd=tmp_path))
-    rows = {row.model: row for row in compare.rows_of(tmp_path / "run")}
+    rows = {row.model: row for row in model_table.rows_of(tmp_path / "run")}
     row = rows["fno-width-8"]
     metrics = json.loads((folder / "fno-width-8" / "evaluation" / "metrics.json").read_text())
     headline = metrics["splits"]["test"]["headline"]
     assert row.one_step == headline["surrogate"]["one_step"]["median"]
-    assert row.persistence == headline["persistence"]["roll_out_end"]["median"]
+    assert row.persistence == headline["persistence"]["rollout_end"]["median"]
     assert row.num_parameters == sum(p.numel() for p in store.load(folder / "fno-width-8").parameters())
     assert row.ranks == 1
     assert row.core_seconds is not None
@@ -97,16 +97,16 @@ def test_the_table_is_of_models_alone(tmp_path: Path, capsys: pytest.CaptureFixt
         settings: Settings = read(f"run={tmp_path}/run", *words)
         return Job(words, settings)
 
-    compare.after_sweep([job("dry_run=true"), job("launcher=slurm")])
+    model_table.show_sweep([job("dry_run=true"), job("launcher=slurm")])
     assert capsys.readouterr().out == ""
     wrong = Job(("surrogate.width=wide",), failure="surrogate.width='wide': input should be an integer\nmore")
-    compare.after_sweep([job(), wrong])
+    model_table.show_sweep([job(), wrong])
     said = " ".join(capsys.readouterr().out.split())
     assert "not trained" in said
     assert "input should be" in said
     with pytest.raises(ValueError, match="has no models"):
-        compare.rows_of(tmp_path)
-    assert "name the run folders" in run([sys.executable, "-m", "pipeline.compare"]).stderr
+        model_table.rows_of(tmp_path)
+    assert "no run folder is named" in run([sys.executable, "-m", "pipeline.compare"]).stderr
 
 
 def test_the_sweep_of_the_table_of_results_fits_every_surrogate_somewhere(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Promise: evaluate's numbers are those of the definition, on any number of ranks, and are written whole."""
+"""The numbers of evaluate agree with their definitions on any number of ranks, and are written whole."""
 
 import base64
 import dataclasses
@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -15,10 +14,13 @@ import pytest
 import torch
 
 import surrogates
-from pipeline.config import settings
 from pipeline.data.dataset import Dataset
-from pipeline.evaluate import _refuse_foreign
+from pipeline.evaluate import _refuse_mismatch
+from pipeline.evaluation import schema
 from pipeline.evaluation.report import report
+from pipeline.runs.folder import RunFolder
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Axis, Grid
 from surrogates import store
 from tests.support import launching, problems
 from tests.support.launching import SMALL, stage, succeeded
@@ -40,7 +42,7 @@ OVERRIDES = (
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """A run folder with a trained model that nobody has judged yet."""
+    """A run folder with a trained model without an evaluation."""
     run = tmp_path_factory.mktemp("evaluate") / "run"
     for name in ("generate", "validate", "train"):
         succeeded(stage(name, f"run={run}", *OVERRIDES))
@@ -48,8 +50,8 @@ def trained(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judged(trained, tmp_path_factory) -> Path:
-    run = copy_of(trained, tmp_path_factory.mktemp("judged"))
+def evaluated(trained, tmp_path_factory) -> Path:
+    run = copy_of(trained, tmp_path_factory.mktemp("evaluated"))
     evaluate(run)
     return run
 
@@ -74,9 +76,9 @@ def relative(prediction: np.ndarray, truth: np.ndarray) -> float:
     return float(np.linalg.norm(np.float64(prediction) - truth) / np.linalg.norm(np.float64(truth)))
 
 
-def test_the_numbers_are_those_of_the_definition(judged):
-    dataset, model = Dataset.open(judged / "dataset"), surrogates.load(judged / "models" / "fno")
-    found = metrics(judged)
+def test_the_numbers_are_those_of_the_definition(evaluated):
+    dataset, model = Dataset.open(evaluated / "dataset"), surrogates.load(evaluated / "models" / "fno")
+    found = metrics(evaluated)
     for split, count in (("test", 5), ("test_extrapolation", 2)):
         ends, steps = [], []
         for number in range(count):
@@ -97,62 +99,62 @@ def test_the_numbers_are_those_of_the_definition(judged):
                 ]
             )
         ours = found["splits"][split]
-        np.testing.assert_allclose(ours["by_trajectory"]["roll_out_end"], ends, rtol=1e-5)
+        np.testing.assert_allclose(ours["by_trajectory"]["rollout_end"], ends, rtol=1e-5)
         errors = ours["errors"]["surrogate"]
         np.testing.assert_allclose(
             errors["one_step"]["relative_l2"]["temperature"]["median"], np.median(steps, axis=0), rtol=1e-5
         )
-        assert errors["roll_out"]["relative_l2"]["temperature"]["max"][-1] == pytest.approx(
+        assert errors["rollout"]["relative_l2"]["temperature"]["max"][-1] == pytest.approx(
             max(ends), rel=1e-5
         )
         assert ours["headline"]["surrogate"]["one_step"]["mean"] == pytest.approx(np.mean(steps), rel=1e-5)
 
 
-def test_the_baselines_are_those_of_the_files(judged):
+def test_the_baselines_are_those_of_the_files(evaluated):
     frames = []
-    for path in sorted((judged / "dataset" / "data" / "test").glob("*.hdf5")):
+    for path in sorted((evaluated / "dataset" / "data" / "test").glob("*.hdf5")):
         with h5py.File(path) as shard:
             frames.extend(shard["t0_fields/temperature"][:])
     still = [[relative(u[0], u[t]) for t in range(1, len(u))] for u in frames]
     step = [[relative(u[t - 1], u[t]) for t in range(1, len(u))] for u in frames]
     with_mean = []
-    for path in sorted((judged / "dataset" / "data" / "train").glob("*.hdf5")):
+    for path in sorted((evaluated / "dataset" / "data" / "train").glob("*.hdf5")):
         with h5py.File(path) as shard:
             with_mean.append(np.float64(shard["t0_fields/temperature"][:]))
     mean = np.concatenate(with_mean).mean()
     flat = [[relative(np.full_like(u[t], mean), u[t]) for t in range(1, len(u))] for u in frames]
-    errors = metrics(judged)["splits"]["test"]["errors"]
+    errors = metrics(evaluated)["splits"]["test"]["errors"]
     for predictor, mode, expected in (
-        ("persistence", "roll_out", still),
+        ("persistence", "rollout", still),
         ("persistence", "one_step", step),
-        ("mean", "roll_out", flat),
+        ("mean", "rollout", flat),
         ("mean", "one_step", flat),
     ):
         found = errors[predictor][mode]["relative_l2"]["temperature"]["median"]
         np.testing.assert_allclose(found, np.median(expected, axis=0), rtol=1e-5)
 
 
-def test_the_numbers_are_the_same_on_several_ranks(trained, judged, tmp_path):
+def test_the_numbers_are_the_same_on_several_ranks(trained, evaluated, tmp_path):
     run = copy_of(trained, tmp_path)
     result = evaluate(run, ranks=3)
     assert result.stdout.count("report:") == 1
-    ours, theirs = metrics(run), metrics(judged)
+    ours, theirs = metrics(run), metrics(evaluated)
     assert ours["splits"] == theirs["splits"]
 
 
-def test_a_complete_evaluation_is_skipped_and_another_one_is_not(judged, tmp_path):
-    run = copy_of(judged, tmp_path)
+def test_a_complete_evaluation_is_skipped_and_another_one_is_not(evaluated, tmp_path):
+    run = copy_of(evaluated, tmp_path)
     page = evaluation(run) / "report.html"
     written = page.stat().st_mtime_ns
     assert "nothing to do" in evaluate(run).stdout
     assert page.stat().st_mtime_ns == written
     assert json.loads((run / "records" / "evaluate-001.json").read_text())["skipped"] is True
     assert "nothing to do" not in evaluate(run, "evaluation.figures=0").stdout
-    assert not list((evaluation(run) / "pictures").glob("test-0*.png"))
+    assert not list((evaluation(run) / "figures").glob("test-0*.png"))
 
 
-def test_a_killed_evaluation_leaves_no_report_and_is_done_again(judged, tmp_path):
-    run = copy_of(judged, tmp_path)
+def test_a_killed_evaluation_leaves_no_report_and_is_done_again(evaluated, tmp_path):
+    run = copy_of(evaluated, tmp_path)
     driver = str(Path(__file__).parents[1] / "faults" / "evaluate_killed.py")
     other = "evaluation.figures=0"
     command = [launching.sys.executable, driver, f"run={run}", *OVERRIDES, other]
@@ -162,8 +164,8 @@ def test_a_killed_evaluation_leaves_no_report_and_is_done_again(judged, tmp_path
     assert (evaluation(run) / "report.html").is_file()
 
 
-def test_the_report_needs_nothing_else(judged):
-    page = (evaluation(judged) / "report.html").read_text()
+def test_the_report_needs_nothing_else(evaluated):
+    page = (evaluation(evaluated) / "report.html").read_text()
     assert "<script" not in page
     sources = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page)
     assert sources
@@ -171,7 +173,7 @@ def test_the_report_needs_nothing_else(judged):
     assert not re.search(r"https?://|//[a-z]+\.", re.sub(r"data:image/png;base64,[^\"]+", "", page))
     for source in sources:
         assert base64.b64decode(source.split(",")[1], validate=True).startswith(b"\x89PNG")
-    for words in ("times below persistence", "times above persistence"):
+    for words in ("smaller error than persistence", "larger error than persistence"):
         if words in page:
             break
     else:
@@ -180,18 +182,19 @@ def test_the_report_needs_nothing_else(judged):
         "mean diffusivity",
         "python -m pipeline.train",
         "nRMSE",
-        Dataset.open(judged / "dataset").identity,
+        Dataset.open(evaluated / "dataset").identity,
     ):
         assert words in page
 
 
-def test_what_a_data_set_says_of_itself_cannot_become_a_part_of_the_page(judged):
-    dataset, model = Dataset.open(judged / "dataset"), surrogates.load(judged / "models" / "fno")
-    (record,) = (judged / "records").glob("evaluate-*.json")
-    configuration = settings.read(json.loads(record.read_text())["configuration"])
-    dataset.spec["equation"] = "u < v & <script>alert('{{ 7 * 7 }}')</script>"
-    dataset.spec["fields"][0]["unit"] = '"><img src=http://example.org>'
-    page = report.render(configuration, model, dataset, metrics(judged), [])
+def test_what_a_data_set_says_of_itself_cannot_become_a_part_of_the_page(evaluated):
+    dataset, model = Dataset.open(evaluated / "dataset"), surrogates.load(evaluated / "models" / "fno")
+    spec = dataset.spec
+    field = dataclasses.replace(spec.fields[0], unit='"><img src=http://example.org>')
+    equation = "u < v & <script>alert('{{ 7 * 7 }}')</script>"
+    dataset.spec = dataclasses.replace(spec, equation=equation, fields=(field,))
+    folder = RunFolder.at(evaluated).with_model("fno")
+    page = report.render(folder, model, dataset, schema.read(folder.evaluation / "metrics.json"), [])
     assert "<script" not in page
     assert "<img" not in page
     assert "u &lt; v &amp; &lt;script&gt;alert(&#39;{{ 7 * 7 }}&#39;)" in page
@@ -206,11 +209,11 @@ def test_a_diverged_model_is_reported_as_such(trained, tmp_path):
             weights.fill_(1e30)
     facts = {key: described[key] for key in ("configuration", "valid_error", "step", "versions")}
     store.save(folder, model, "fno", described["options"], facts)
-    assert "diverged" in evaluate(run, "evaluation.figures=2").stdout
+    assert "diverges" in " ".join(evaluate(run, "evaluation.figures=2").stdout.split())
     headline = metrics(run)["splits"]["test"]["headline"]
-    assert headline["surrogate"]["roll_out_end"]["median"] is None
-    assert headline["persistence"]["roll_out_end"]["median"] > 0
-    assert "diverged" in (evaluation(run) / "report.html").read_text()
+    assert headline["surrogate"]["rollout_end"]["median"] is None
+    assert headline["persistence"]["rollout_end"]["median"] > 0
+    assert "diverges" in (evaluation(run) / "report.html").read_text()
 
 
 def test_a_missing_model_is_refused_with_the_command_that_makes_it(trained):
@@ -224,18 +227,18 @@ def with_a_model_of(run: Path, **changes) -> None:
     """Puts an untrained model of a changed problem into a run folder."""
     folder = run / "models" / "fno"
     described = store.description(folder)
-    problem = dataclasses.replace(surrogates.load(folder).problem, **changes)
+    problem = problems.changed(surrogates.load(folder).problem, **changes)
     model = store.build("fno", described["options"], problem, "float32")
     store.save(folder, model, "fno", described["options"], {"configuration": described["configuration"]})
 
 
 def test_a_foreign_model_is_refused_on_every_rank(trained, tmp_path):
     run = copy_of(trained, tmp_path)
-    walls = {"boundaries": ("dirichlet",), "boundary_values": ((1.0, 2.0),)}
-    with_a_model_of(run, sites=(36,), time_step=0.5, **walls)
+    sites = Grid((Axis("x", "m", 36, 0.0, 1.0, "dirichlet", (1.0, 2.0)),))
+    with_a_model_of(run, sites=sites, time_step=0.5)
     result = stage("evaluate", f"run={run}", *OVERRIDES, ranks=2, timeout=60)
     assert result.returncode != 0
-    assert "sites: the model has (36,), the data set (24,)" in result.stderr
+    assert "shape: the model has (36,), the data set (24,)" in result.stderr
     assert "boundaries: the model has ('dirichlet',), the data set ('periodic',)" in result.stderr
     assert "boundary_values: the model has ((1.0, 2.0),), the data set ((0.0, 0.0),)" in result.stderr
     assert "time_step: the model has 0.5" in result.stderr
@@ -245,25 +248,25 @@ def test_a_foreign_model_is_refused_on_every_rank(trained, tmp_path):
 
 def test_a_model_of_another_equation_or_other_parameters_is_refused(trained, tmp_path):
     run = copy_of(trained, tmp_path)
-    named = surrogates.load(run / "models" / "fno").problem.spec.parameter_names
-    others = ("speed", *named[1:])
-    with_a_model_of(run, equation="advection", parameters=others)
+    parameters = surrogates.load(run / "models" / "fno").problem.spec.parameters
+    speed = dataclasses.replace(parameters[0], name="speed")
+    with_a_model_of(run, name="advection", parameters=(speed, *parameters[1:]))
     result = stage("evaluate", f"run={run}", *OVERRIDES)
     assert result.returncode == 2
-    assert "equation: the model has 'advection', the data set 'heat'" in result.stderr
-    assert f"parameters: the model has {others!r}, the data set {named!r}" in result.stderr
-    assert "train on this data set, or name the model's own with dataset=" in result.stderr
+    assert "name: the model has 'advection', the data set 'heat'" in result.stderr
+    assert "parameter_names: the model has ('speed', " in result.stderr
+    assert "train on this data set, or name the model's own data set with dataset=" in result.stderr
     assert "Traceback" not in result.stderr
     assert not evaluation(run).exists()
 
 
-def test_a_model_of_what_parameters_determine_is_refused_on_random_fields(tmp_path):
-    model = problems.fading()
-    data = dataclasses.replace(model, determined=False)
+def test_a_model_of_parametric_data_is_refused_on_random_fields(tmp_path):
+    problem = problems.fading()
+    folder = RunFolder.at(tmp_path).with_model("model")
     for name in ("fno", "pinn"):
-        asked = SimpleNamespace(surrogate={"name": name}, model_folder=tmp_path, dataset=tmp_path)
-        _refuse_foreign(model, model, asked)
+        model = store.build(name, problems.options(name), problem, "float32")
+        _refuse_mismatch(model, problem, folder)
     with pytest.raises(
-        ValueError, match=r"does not fit the data set .*\n.*these data have random initial fields"
+        UserError, match=r"does not fit the data set .*\n.*these data have random initial fields"
     ):
-        _refuse_foreign(model, data, asked)
+        _refuse_mismatch(model, problems.changed(problem, parametric=False), folder)

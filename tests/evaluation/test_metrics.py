@@ -4,13 +4,15 @@ import json
 
 import numpy as np
 import pytest
+import xarray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pipeline.evaluation import baselines
 from pipeline.evaluation.metrics import METRICS, nrmse, relative_l2, summary
-from pipeline.evaluation.results import headline_errors, plain
+from pipeline.evaluation.results import headline_errors
+from pipeline.evaluation.schema import MODES, PREDICTORS, SeriesSummary
 
 SCALAR_AND_VECTOR = ((0,), (1, 2))
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.just(3), st.integers(2, 5), st.integers(1, 4))
@@ -120,7 +122,7 @@ def test_diverged_trajectories_are_counted_and_not_dropped():
     assert found["median"].item() == np.inf
     assert found["max"].item() == np.inf
     assert found["q10"].item() == pytest.approx(0.14)
-    assert json.loads(json.dumps(plain(found["median"]), allow_nan=False)) == [None]
+    assert json.loads(SeriesSummary.of(found).model_dump_json())["median"] == [None]
 
 
 def test_baselines_predict_what_they_say():
@@ -134,8 +136,22 @@ def test_baselines_predict_what_they_say():
 
 
 def test_the_headline_is_the_last_frame_and_the_mean_step():
-    # (N, predictors, modes, metrics, frames, fields)
-    errors = np.zeros((1, 3, 2, 2, 2, 2))
-    errors[0, 0, 1, 0] = [[0.1, 0.3], [0.2, 0.6]]
-    errors[0, 0, 0, 0] = [[0.1, 0.3], [0.4, 0.8]]
-    np.testing.assert_allclose(headline_errors(errors)[0, 0], [0.4, 0.4])
+    errors = xarray.DataArray(
+        np.zeros((1, 3, 2, 2, 2, 2)),
+        dims=("trajectory", "predictor", "mode", "metric", "time", "field"),
+        coords={"predictor": list(PREDICTORS), "mode": list(MODES), "metric": list(METRICS)},
+    )
+    ours = errors.loc[{"predictor": "surrogate", "metric": "relative_l2"}][0]
+    ours.loc[{"mode": "rollout"}] = [[0.1, 0.3], [0.2, 0.6]]
+    ours.loc[{"mode": "one_step"}] = [[0.1, 0.3], [0.4, 0.8]]
+    headline = headline_errors(errors).sel(predictor="surrogate")
+    np.testing.assert_allclose(headline.sel(mode=list(MODES)), [[0.4, 0.4]])
+
+
+def test_the_relative_l2_of_a_vector_does_not_change_with_the_axes():
+    truth, prediction = np.random.default_rng(0).normal(size=(2, 3, 4, 2, 7))
+    turn = np.array([[0.8, -0.6], [0.6, 0.8]])
+    turned = [np.einsum("ij,btjx->btix", turn, states) for states in (prediction, truth)]
+    np.testing.assert_allclose(
+        relative_l2(*turned, ((0, 1),)), relative_l2(prediction, truth, ((0, 1),)), rtol=1e-13
+    )

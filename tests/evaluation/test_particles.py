@@ -1,4 +1,4 @@
-"""From bodies to a judged surrogate: the chain for particles, what its report shows, and exact resume."""
+"""From bodies to a evaluated surrogate: the chain for particles, what its report shows, and exact resume."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def arguments(folder: Path, name: str, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder that the chain left, with both surrogates for particles."""
     folder = tmp_path_factory.mktemp("particles") / "run"
     succeeded(stage("chain", *arguments(folder, "hamiltonian", *ONE_RANK)))
@@ -47,12 +47,12 @@ def evaluation(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_the_chain_ends_with_a_judged_surrogate(name: str, judged: Path) -> None:
-    folder = evaluation(judged, name)
+def test_the_chain_ends_with_a_judged_surrogate(name: str, evaluated: Path) -> None:
+    folder = evaluation(evaluated, name)
     page = (folder / "report.html").read_text()
     for words in (f"{name} as a surrogate of nbody", "angular momentum z", "Invariants at the end", "mass"):
         assert words in page
-    drawn = {path.name for path in (folder / "pictures").iterdir()}
+    drawn = {path.name for path in (folder / "figures").iterdir()}
     assert {"test-errors.png", "test-invariants.png", "training.png"} < drawn
     assert sum(picture.endswith("-bodies.png") for picture in drawn) == 1
     found = json.loads((folder / "metrics.json").read_text())["splits"]["test"]
@@ -60,20 +60,23 @@ def test_the_chain_ends_with_a_judged_surrogate(name: str, judged: Path) -> None
     assert found["invariants"]["energy"]["size"] == pytest.approx(0.125, rel=1e-4)
 
 
-def test_the_hamiltonian_keeps_what_the_perceptron_does_not(judged: Path) -> None:
+def test_the_hamiltonian_keeps_what_the_perceptron_does_not(evaluated: Path) -> None:
     """Each total, in the states that were predicted."""
     kept, lost = (
-        json.loads((evaluation(judged, name) / "metrics.json").read_text())["splits"]["test"]["invariants"]
+        json.loads((evaluation(evaluated, name) / "metrics.json").read_text())["splits"]["test"]["invariants"]
         for name in OPTIONS
     )
     for invariant in ("momentum_x", "momentum_y", "angular_momentum_z"):
         assert kept[invariant]["error"]["max"][-1] < 1e-6 < lost[invariant]["error"]["median"][-1]
 
 
-def test_the_invariants_are_those_of_the_files(judged: Path) -> None:
+def test_the_invariants_are_those_of_the_files(evaluated: Path) -> None:
     """At the first frame, which is given, the error is 0; and the energy of predictions is that of bodies."""
-    dataset, model = Dataset.open(judged / "dataset"), surrogates.load(judged / "models" / "hamiltonian")
-    found = json.loads((evaluation(judged, "hamiltonian") / "metrics.json").read_text())
+    dataset, model = (
+        Dataset.open(evaluated / "dataset"),
+        surrogates.load(evaluated / "models" / "hamiltonian"),
+    )
+    found = json.loads((evaluation(evaluated, "hamiltonian") / "metrics.json").read_text())
     error = found["splits"]["test"]["invariants"]["energy"]["error"]
     assert error["max"][0] == 0
     apart = []
@@ -98,14 +101,14 @@ def energy(states: np.ndarray, mass: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_killed_and_resumed_gives_the_same_bits(name: str, judged: Path, tmp_path: Path) -> None:
-    words = arguments(tmp_path, name, f"dataset={judged / 'dataset'}")
+def test_killed_and_resumed_gives_the_same_bits(name: str, evaluated: Path, tmp_path: Path) -> None:
+    words = arguments(tmp_path, name, f"dataset={evaluated / 'dataset'}")
     killed = run(mpi(1, "-m", "tests.faults.train_killed", *words), KILL_AT_STEP="33")
     assert killed.returncode != 0
     folder = tmp_path / "models" / name
     assert not (folder / "model.json").exists()
     succeeded(stage("train", *words, ranks=1))
-    undisturbed = judged / "models" / name
+    undisturbed = evaluated / "models" / name
     for file in ("model.safetensors", "model.json"):
         assert (folder / file).read_bytes() == (undisturbed / file).read_bytes()
 

@@ -1,24 +1,40 @@
-"""Promise: the report's pictures show the numbers that were computed, in any dimension."""
+"""The figures of the report show the computed numbers, in any dimension."""
 
 import json
 
 import numpy as np
 import pytest
+import xarray
 from matplotlib.figure import Figure
 
+from pipeline.evaluation import schema
+from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.report import figures
 from pipeline.evaluation.report.figures import chosen_trajectories
-from pipeline.evaluation.results import against, conserved, percent, verdict
+from pipeline.evaluation.results import invariant_result
+from pipeline.evaluation.schema import (
+    PREDICTORS,
+    ByTrajectory,
+    Headline,
+    InvariantResult,
+    Metrics,
+    SeriesSummary,
+    SplitResult,
+    Summary,
+)
+from pipeline.evaluation.words import comparison, percent, verdict
 from pipeline.plots.comparison import Channel, chosen_frames, draw_comparison
 from pipeline.plots.curves import draw_errors, draw_invariants, draw_training, read_log
-from pipeline.plots.particle_comparison import draw_bodies
+from pipeline.plots.particles import draw_comparison as draw_bodies
 from pipeline.runs import provenance
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Axis, Quantity
 
 TIMES = np.linspace(0, 0.1, 11)
 
 
-def axis(name: str, size: int, upper: float = 1.0) -> dict:
-    return {"name": name, "unit": "m", "size": size, "lower": 0.0, "upper": upper, "boundary": "periodic"}
+def axis(name: str, size: int, upper: float = 1.0) -> Axis:
+    return Axis(name, "m", size, 0.0, upper, "periodic")
 
 
 def states(*sites: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +45,7 @@ def states(*sites: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_curves_of_one_dimension(tmp_path):
     truth, prediction = states(32)
-    channel = Channel("temperature", "K", [axis("x", 32, 2.0)])
+    channel = Channel("temperature", "K", (axis("x", 32, 2.0),))
     figure = draw_comparison(truth, prediction, TIMES, channel, "title")
     figure.savefig(tmp_path / "curves.png")
     above, below = figure.axes[3], figure.axes[7]
@@ -45,7 +61,7 @@ def test_curves_of_one_dimension(tmp_path):
 @pytest.mark.parametrize("sites", [(24, 16), (24, 16, 6)])
 def test_images_of_two_dimensions_and_slices_of_three(tmp_path, sites):
     truth, prediction = states(*sites)
-    axes = [axis(name, size, 1.5) for name, size in zip("xyz", sites, strict=False)]
+    axes = tuple(axis(name, size, 1.5) for name, size in zip("xyz", sites, strict=False))
     figure = draw_comparison(truth, prediction, TIMES, Channel("u_x", "m/s", axes), "speed")
     figure.savefig(tmp_path / "images.png")
     images = [panel.images[0] for panel in figure.axes if panel.images][:12]
@@ -68,7 +84,7 @@ def test_a_prediction_that_diverged_is_drawn_on_the_scale_of_the_truth(tmp_path)
     truth, prediction = states(8, 8)
     prediction[5:] = np.nan
     prediction[4] = np.inf
-    figure = draw_comparison(truth, prediction, TIMES, Channel("u", "1", [axis("x", 8), axis("y", 8)]), "")
+    figure = draw_comparison(truth, prediction, TIMES, Channel("u", "1", (axis("x", 8), axis("y", 8))), "")
     figure.savefig(tmp_path / "diverged.png")
     low, high = figure.axes[0].images[0].get_clim()
     assert 290 < low < high < 310
@@ -106,15 +122,20 @@ def test_many_bodies_are_dots_at_the_last_frame_and_the_truth_sets_the_scale(tmp
     assert len(distance.lines) == 2
 
 
-def test_errors_of_invariants_stand_beside_their_size(tmp_path):
-    truth = np.array([[[1.0, 1.0, 1.0]], [[3.0, 2.0, 3.0]], [[2.0, 2.0, 2.0]]])
-    prediction = truth + np.array([[[0.0, 0.5, 1.0]], [[0.0, -1.0, 3.0]], [[0.0, 2.0, np.nan]]])
-    found = conserved(np.concatenate([truth, prediction], axis=1))
-    assert found["size"] == 2.0
-    assert found["error"]["median"] == [0.0, 1.0, 3.0]
-    assert found["error"]["max"] == [0.0, 2.0, None]
-    results = {"time": [0.0, 0.5, 1.0], "splits": {"test": {"invariants": {"energy": found}}}}
-    figure = draw_invariants(results, "test", [{"name": "energy", "unit": "J"}])
+def invariant(truth: np.ndarray, prediction: np.ndarray) -> InvariantResult:
+    values = np.stack([truth, prediction], axis=1)
+    coordinates = {"source": ["truth", "prediction"]}
+    return invariant_result(xarray.DataArray(values, coordinates, ("trajectory", "source", "time")))
+
+
+def test_errors_of_invariants_are_drawn_next_to_their_size(tmp_path):
+    truth = np.array([[1.0, 1.0, 1.0], [3.0, 2.0, 3.0], [2.0, 2.0, 2.0]])
+    prediction = truth + np.array([[0.0, 0.5, 1.0], [0.0, -1.0, 3.0], [0.0, 2.0, np.nan]])
+    energy = invariant(truth, prediction)
+    assert energy.size == 2.0
+    assert energy.error.median == [0.0, 1.0, 3.0]
+    assert energy.error.max == [0.0, 2.0, None]
+    figure = draw_invariants({"energy": energy}, [0.0, 0.5, 1.0], [Quantity("energy", "J", "")])
     figure.savefig(tmp_path / "invariants.png")
     (panel,) = figure.axes
     np.testing.assert_array_equal(panel.lines[0].get_ydata(), [np.nan, 1.0, 3.0])
@@ -122,10 +143,10 @@ def test_errors_of_invariants_stand_beside_their_size(tmp_path):
     assert panel.get_ylabel() == "energy (J)"
 
 
-def test_an_invariant_that_is_zero_throughout_is_said_to_be(tmp_path):
-    zero = conserved(np.zeros((3, 2, 3)))
-    results = {"time": [0.0, 0.5, 1.0], "splits": {"test": {"invariants": {"momentum": zero}}}}
-    figure = draw_invariants(results, "test", [{"name": "momentum", "unit": "kg m/s"}])
+def test_an_invariant_that_is_zero_throughout_is_labelled(tmp_path):
+    zero = invariant(np.zeros((3, 3)), np.zeros((3, 3)))
+    quantity = Quantity("momentum", "kg m/s", "")
+    figure = draw_invariants({"momentum": zero}, [0.0, 0.5, 1.0], [quantity])
     figure.savefig(tmp_path / "invariants.png")
     assert figure.axes[0].texts[0].get_text() == "0 in truth and prediction"
 
@@ -139,56 +160,70 @@ def test_the_last_frame_is_shown_and_the_given_one_is_not(num_frames):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 9, 20])
-def test_pictures_show_the_median_the_worst_and_the_best(count):
+def test_figures_show_the_median_the_worst_and_the_best(count):
     errors = [0.5, 0.1, None, 0.3, 0.2, 0.4, 0.8, 0.6, 0.7]
-    chosen = chosen_trajectories({"by_trajectory": {"roll_out_end": errors}}, count)
+    chosen = chosen_trajectories(metrics([0.1, 0.2], errors).splits["test"], count)
     numbers = [number for number, _ in chosen]
     assert len(numbers) == len(set(numbers)) == min(count, 9)
     assert chosen[:3] == [(0, "median of 9"), (2, "worst of 9"), (1, "best of 9")][:count]
 
 
-def results(ours: list[float | None]) -> dict:
-    def quantiles(values):
-        return {"relative_l2": {"u": {"median": values, "q10": values, "q90": values}}}
-
-    def headline(values):
-        return {"roll_out_end": {"median": values[-1], "max": values[-1]}}
-
-    predictions = {"surrogate": ours, "persistence": [0.4, 0.8], "mean": [1.0, 1.0]}
-    return {
-        "fields": ["u"],
-        "time": [0.0, 0.5, 1.0],
-        "splits": {
-            "test": {
-                "trajectories": 3,
-                "errors": {
-                    name: {mode: quantiles(values) for mode in ("one_step", "roll_out")}
-                    for name, values in predictions.items()
-                },
-                "headline": {name: headline(values) for name, values in predictions.items()},
-            }
+def metrics(surrogate: list[float | None], by_trajectory: list[float | None] | None = None) -> Metrics:
+    """The results on a split with one field `u` and three frames."""
+    predictions = {"surrogate": surrogate, "persistence": [0.4, 0.8], "mean": [1.0, 1.0]}
+    series, headline = {}, {}
+    for name, errors in predictions.items():
+        values = np.array([[np.inf if error is None else error for error in errors]] * 3)
+        series[name] = SeriesSummary.of(summary(values))
+        last = Summary.of(summary(values[:, -1]))
+        headline[name] = Headline(one_step=last, rollout_end=last)
+    ends = by_trajectory or [surrogate[-1]] * 3
+    result = SplitResult(
+        trajectories=3,
+        headline=headline,
+        by_trajectory=ByTrajectory(index=list(range(len(ends))), rollout_end=ends),
+        errors={
+            name: {mode: {"relative_l2": {"u": series[name]}} for mode in ("one_step", "rollout")}
+            for name in PREDICTORS
         },
-    }
+        invariants={},
+    )
+    return Metrics(
+        identity="", model="", surrogate="fno", dataset="", fields=["u"], time=[0.0, 0.5, 1.0],
+        definitions={}, splits={"test": result},
+    )  # fmt: skip
 
 
-def test_error_curves_leave_out_what_a_logarithm_cannot_show(tmp_path):
-    figure = draw_errors(results([0.0, None]), "test", "fno")
+def test_error_curves_leave_out_values_that_a_logarithm_cannot_show(tmp_path):
+    result = metrics([0.0, None])
+    figure = draw_errors(result.splits["test"].errors, result.time[1:], result.fields, "fno")
     figure.savefig(tmp_path / "errors.png")
     assert np.isnan(figure.axes[0].lines[0].get_ydata()).all()
     np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), [0.4, 0.8])
 
 
-def test_the_verdict_says_the_factor_and_on_which_side():
-    assert "error of 2\N{NO-BREAK SPACE}%" in verdict(results([0.01, 0.02]), "fno", "test")
-    assert "40 times below persistence" in verdict(results([0.01, 0.02]), "fno", "test")
-    assert "2 times above persistence" in verdict(results([0.01, 1.6]), "fno", "test")
-    assert "diverged" in verdict(results([0.01, None]), "fno", "test")
-    assert against(0.0, 0.5) == "infinitely below"
-    assert against(0.1, None) == "not comparable with"
+def test_the_verdict_states_the_factor_and_its_direction():
+    assert "error of 2\N{NO-BREAK SPACE}%" in verdict(metrics([0.01, 0.02]), "test")
+    assert "40 times smaller error than persistence" in verdict(metrics([0.01, 0.02]), "test")
+    assert "2 times larger error than persistence" in verdict(metrics([0.01, 1.6]), "test")
+    assert "diverges" in verdict(metrics([0.01, None]), "test")
+    assert comparison(1.02, 1.0) == "2\N{NO-BREAK SPACE}% larger error than"
+    assert comparison(0.5, 0.5) == "the same error as"
+    assert comparison(0.0, 0.5) == "no error, unlike"
+    assert comparison(0.1, None) == "not comparable with"
     assert percent(12.345).split() == ["1234", "%"]
 
 
-def test_a_picture_appears_whole_under_its_name(tmp_path, monkeypatch):
+def test_metrics_survive_their_file(tmp_path):
+    written = metrics([0.1, None])
+    schema.write(tmp_path / "metrics.json", written)
+    assert schema.read(tmp_path / "metrics.json") == written
+    (tmp_path / "metrics.json").write_text('{"identity": "of an older release"}')
+    with pytest.raises(UserError, match=r"is not a metrics\.json of this release: .*evaluate again"):
+        schema.read(tmp_path / "metrics.json")
+
+
+def test_a_figure_appears_whole_under_its_name(tmp_path, monkeypatch):
     path, seen = tmp_path / "errors.png", []
     usual = Figure.savefig
 
@@ -216,16 +251,20 @@ def test_a_training_log_with_gaps_is_drawn(tmp_path):
 def test_commands_can_be_pasted_and_belong_to_the_model(tmp_path):
     (tmp_path / "records").mkdir()
 
-    def attempt(stage, number, name, outcome, *overrides, ranks=1, **facts):
+    def attempt(stage, number, name, outcome, *overrides, ranks=1, **metadata):
         record = {
+            "started": "2026-01-01T00:00:00+00:00",
+            "versions": {},
+            "mpi_library": None,
             "command": [f"/somewhere/{stage}.py", *overrides],
             "ranks": ranks,
             "outcome": outcome,
             "configuration": {"model": name},
-            **facts,
+            **metadata,
         }
         (tmp_path / "records" / f"{stage}-{number:03d}.json").write_text(json.dumps(record))
 
+    (tmp_path / "records" / "generate-777.json").write_text("[]")
     attempt("generate", 0, "fno", "complete", "run=it's here", ranks=4)
     attempt("generate", 1, "fno", "complete", "run=it's here", ranks=2, skipped=True)
     attempt("train", 0, "fno", "complete", "surrogate=fno")

@@ -45,7 +45,7 @@ def test_the_chain_ends_with_an_evaluated_surrogate(finished):
     )
     headline = json.loads(report.with_name("metrics.json").read_text())["splits"]["test"]["headline"]
     assert 0 < headline["surrogate"]["one_step"]["median"] < headline["mean"]["one_step"]["median"]
-    assert headline["persistence"]["roll_out_end"]["median"] > 0
+    assert headline["persistence"]["rollout_end"]["median"] > 0
     records = [json.loads(path.read_text()) for path in sorted((run / "records").glob("*.json"))]
     assert sorted(record["stage"] for record in records) == sorted([*STAGES, "chain"])
     assert {record["outcome"] for record in records} == {"complete"}

@@ -15,8 +15,9 @@ import pytest
 import torch
 
 import surrogates
-from pipeline import compare, evaluate, train
+from pipeline import evaluate, train
 from pipeline.data.dataset import Dataset
+from pipeline.evaluation import model_table
 from pipeline.parallel.stopping import StoppedError
 from pipeline.training import checkpoint, ensemble
 from surrogates import store
@@ -195,14 +196,14 @@ def test_an_ensemble_that_changes_is_evaluated_again_with_its_present_members(
     dataset: Path, pair: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(pair, tmp_path / "models" / "fno")
-    pictures = tmp_path / "models" / "fno" / "evaluation" / "pictures"
+    pictures = tmp_path / "models" / "fno" / "evaluation" / "figures"
     for count in (3, 2):
         trained(tmp_path, dataset, f"ensemble={count}")
-        row = compare.row_of(tmp_path, "fno")
-        assert row.roll_out_end is None
+        row = model_table.row_of(tmp_path, "fno")
+        assert row.rollout_end is None
         assert row.remark == ("not evaluated" if count == 3 else "trained again since it was evaluated")
         evaluate.run(read(*words(tmp_path, dataset, f"ensemble={count}", "evaluation.figures=0")))
-        assert compare.row_of(tmp_path, "fno").roll_out_end is not None
+        assert model_table.row_of(tmp_path, "fno").rollout_end is not None
         names = sorted(path.name for path in pictures.glob("training*"))
         assert names == [f"training-member-{number}.png" for number in range(count)]
 
@@ -236,7 +237,7 @@ def test_the_evaluation_compares_the_ensemble_spread_with_the_error(
     dataset: Path, pair: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluate.run(read(*words(pair.parents[1], dataset, "ensemble=2", "evaluation.batch_size=3")))
-    assert "Its 2 members are" in " ".join(capsys.readouterr().out.split())
+    assert "The spread of its 2 members is" in " ".join(capsys.readouterr().out.split())
     metrics = json.loads((pair / "evaluation" / "metrics.json").read_text())["splits"]["test"]
     ensemble, data, spreads, errors = surrogates.load(pair), Dataset.open(dataset), [], []
     assert isinstance(ensemble, Ensemble)
@@ -252,14 +253,14 @@ def test_the_evaluation_compares_the_ensemble_spread_with_the_error(
         size = np.linalg.norm(truth.state[-1].astype(float))
         spreads.append(np.linalg.norm(finals.std(axis=0, ddof=1)) / size)
         errors.append(np.linalg.norm(finals.mean(axis=0) - truth.state[-1]) / size)
-    measured = metrics["spread"]
+    measured = metrics["ensemble_spread"]
     assert measured["members"] == 2
-    assert measured["roll_out_end"]["median"] == pytest.approx(np.median(spreads), rel=1e-5)
+    assert measured["rollout_end"]["median"] == pytest.approx(np.median(spreads), rel=1e-5)
     assert measured["relative_l2"]["temperature"]["max"][-1] == pytest.approx(max(spreads), rel=1e-5)
     ratio = np.sqrt(1.5 * np.mean(np.square(spreads)) / np.mean(np.square(errors)))
-    assert measured["over_error"] == pytest.approx(ratio, rel=1e-5)
+    assert measured["ratio_to_error"] == pytest.approx(ratio, rel=1e-5)
     ranks = [np.argsort(np.argsort(values)) for values in (spreads, errors)]
     assert measured["error_correlation"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
-    assert metrics["by_trajectory"]["roll_out_end"] == pytest.approx(errors, rel=1e-5)
-    assert (pair / "evaluation" / "pictures" / "training-member-1.png").is_file()
+    assert metrics["by_trajectory"]["rollout_end"] == pytest.approx(errors, rel=1e-5)
+    assert (pair / "evaluation" / "figures" / "training-member-1.png").is_file()
     assert "spread of 2 members" in (pair / "evaluation" / "report.html").read_text()

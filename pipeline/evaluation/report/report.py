@@ -1,40 +1,84 @@
-"""The report: one HTML file that needs nothing else and runs no script."""
+"""The report: one HTML file that needs no other file and runs no script."""
 
 from __future__ import annotations
 
 import base64
-import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jinja2
 
-from pipeline.config.settings import SPLITS, Settings
-from pipeline.evaluation.measure import MODES, PREDICTORS
-from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.report.figures import Picture
-from pipeline.evaluation.results import against, number, percent, verdict
+from pipeline.data.plan import SPLITS
+from pipeline.evaluation.report.figures import ReportFigure
+from pipeline.evaluation.schema import MODES, PREDICTORS, Metric, Metrics, Mode, Predictor, SplitResult
+from pipeline.evaluation.words import comparison, number, percent, verdict
 from pipeline.plots.comparison import chosen_frames
 from pipeline.runs import provenance
+from surrogates import store
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
+    from pipeline.runs.folder import RunFolder
+    from simsurrogate.spec import Spec
     from surrogates.contract import Surrogate
 
-_SPLITS = {"test": "Held-out trajectories", "test_extrapolation": "Out of the training range"}
-_MODES = {"one_step": "One step", "roll_out": "Roll-out"}
-_METRICS = {"relative_l2": "relative L2", "nrmse": "nRMSE"}
+_SPLITS = {"test": "Held-out trajectories", "test_extrapolation": "Outside the training range"}
+_MODES: dict[Mode, str] = {"one_step": "One step", "rollout": "Rollout"}
+_METRICS: dict[Metric, str] = {"relative_l2": "relative L2", "nrmse": "nRMSE"}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of errors: `rows` holds field, predictor, and the error at each of the `times`."""
+
+    caption: str
+    times: list[str]
+    rows: list[tuple[str, str, list[str]]]
+
+
+@dataclass(frozen=True)
+class _Section:
+    """The section of one split."""
+
+    title: str
+    verdict: str
+    highlights: list[tuple[str, str]]
+    trajectories: int
+    headline: list[tuple[str, ...]]
+    tables: list[_Table]
+    invariants: list[tuple[str, str, list[str]]]
+    figures: list[ReportFigure]
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """How the model and its data were made."""
+
+    options: Mapping[str, object]
+    num_parameters: int
+    training: Mapping[str, object]
+    best_step: str
+    valid_error: str
+    training_seconds: float
+    training_ranks: int | None
+    seed: int
+    dataset: str
+    trajectories: dict[str, int]
+    versions: Mapping[str, str]
+    mpi_library: str | None
 
 
 def render(
-    settings: Settings,
+    folder: RunFolder,
     surrogate: Surrogate,
     dataset: Dataset,
-    results: dict[str, Any],
-    pictures: list[Picture],
+    metrics: Metrics,
+    figures: Sequence[ReportFigure],
 ) -> str:
-    """The report as HTML; `results` is the content of metrics.json."""
+    """Return the report as HTML."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -46,167 +90,159 @@ def render(
     template = environment.from_string(
         files("pipeline.evaluation.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
-    name = results["surrogate"]
     return template.render(
-        surrogate=name,
+        surrogate=metrics.surrogate,
         spec=dataset.spec,
-        splits=[_split(results, dataset, split, pictures) for split in results["splits"]],
-        training_pictures=[picture for picture in pictures if picture.section == "training"],
-        definitions=results["definitions"],
-        time=results["time"],
-        made=_made(settings, surrogate, dataset),
-        warnings=_warnings(settings, surrogate, dataset, results),
-        commands=provenance.commands(settings.dataset.parent, settings.run, settings.model),
+        splits=[_section(metrics, dataset.spec, split, figures) for split in metrics.splits],
+        training_figures=[figure for figure in figures if figure.section == "training"],
+        definitions=metrics.definitions,
+        time=metrics.time,
+        origin=_origin(folder, surrogate, dataset),
+        warnings=_warnings(folder, surrogate, dataset, metrics),
+        commands=provenance.commands(folder.dataset.parent, folder.path, folder.model),
     )
 
 
-def _split(results: dict[str, Any], dataset: Dataset, split: str, pictures: list[Picture]) -> dict[str, Any]:
-    found = results["splits"][split]
-    headline = found["headline"]
-    ours = headline["surrogate"]["roll_out_end"]["median"]
-    frames = [frame - 1 for frame in chosen_frames(len(results["time"]))]
-    return {
-        "title": _SPLITS.get(split, split),
-        "verdict": verdict(results, results["surrogate"], split),
-        "figures": [
-            (percent(ours), "relative L2 at the end of the roll-out, median"),
-            (percent(headline["surrogate"]["one_step"]["median"]), "relative L2 of one step, median"),
+def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportFigure]) -> _Section:
+    result = metrics.splits[split]
+    headline = result.headline
+    error = headline["surrogate"].rollout_end.median
+    baselines: tuple[tuple[Predictor, str], ...] = (
+        ("persistence", "persistence"),
+        ("mean", "the training mean"),
+    )
+    return _Section(
+        title=_SPLITS.get(split, split),
+        verdict=verdict(metrics, split),
+        highlights=[
+            (percent(error), "relative L2 at the end of the rollout, median"),
+            (percent(headline["surrogate"].one_step.median), "relative L2 of one step, median"),
             *(
                 (
-                    against(ours, headline[other]["roll_out_end"]["median"]),
-                    f"{words} at the end of the roll-out",
+                    comparison(error, headline[baseline].rollout_end.median),
+                    f"{name} at the end of the rollout",
                 )
-                for other, words in (("persistence", "persistence"), ("mean", "the training mean"))
+                for baseline, name in baselines
             ),
-            *_spread(found),
+            *_spread(result),
         ],
-        "trajectories": found["trajectories"],
-        "headline": [
+        trajectories=result.trajectories,
+        headline=[
             (
-                _predictor(results, predictor),
-                percent(headline[predictor]["one_step"]["median"]),
-                *(
-                    percent(headline[predictor]["roll_out_end"][key])
-                    for key in ("median", "mean", "q90", "max")
-                ),
+                _name(metrics, predictor),
+                percent(headline[predictor].one_step.median),
+                percent(headline[predictor].rollout_end.median),
+                percent(headline[predictor].rollout_end.mean),
+                percent(headline[predictor].rollout_end.q90),
+                percent(headline[predictor].rollout_end.max),
             )
             for predictor in PREDICTORS
         ],
-        "tables": [
-            {
-                "caption": f"{_MODES[mode]}, {_METRICS[metric]}, median over the trajectories",
-                "times": [f"{results['time'][frame + 1]:.3g} s" for frame in frames],
-                "rows": _rows(results, found, mode, metric, frames),
-            }
-            for mode in reversed(MODES)
-            for metric in METRICS
-        ],
-        "invariants": _invariants(found, dataset),
-        "pictures": [picture for picture in pictures if picture.section == split],
-    }
+        tables=[_table(metrics, result, mode, metric) for mode in reversed(MODES) for metric in _METRICS],
+        invariants=_invariants(result, spec),
+        figures=[figure for figure in figures if figure.section == split],
+    )
 
 
-def _spread(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Figures of an ensemble's spread, with words; none of one model."""
-    if "spread" not in found:
+def _spread(result: SplitResult) -> list[tuple[str, str]]:
+    """Values of an ensemble's spread, with words; none for a single model."""
+    spread = result.ensemble_spread
+    if spread is None:
         return []
-    one = found["spread"]
     return [
-        (percent(one["roll_out_end"]["median"]), f"spread of {one['members']} members there, median"),
-        (number(one["over_error"]), "spread over error; 1 is calibrated"),
-        (number(one["error_correlation"]), "rank correlation of spread and error over the trajectories"),
-    ]
-
-
-def _rows(
-    results: dict[str, Any], found: dict[str, Any], mode: str, metric: str, frames: list[int]
-) -> list[tuple[str, str, list[str]]]:
-    """Field, predictor, and the error at each of the frames."""
-    return [
+        (percent(spread.rollout_end.median), f"spread of {spread.members} members there, median"),
         (
-            field,
-            _predictor(results, predictor),
-            [number(found["errors"][predictor][mode][metric][field]["median"][frame]) for frame in frames],
-        )
-        for field in results["fields"]
-        for predictor in PREDICTORS
+            number(spread.ratio_to_error),
+            "spread over error; 1: the spread matches the error; below 1: the ensemble is overconfident",
+        ),
+        (number(spread.error_correlation), "rank correlation of spread and error over the trajectories"),
     ]
 
 
-def _invariants(found: dict[str, Any], dataset: Dataset) -> list[tuple[str, str, list[str]]]:
-    """Name, unit, and the size of each invariant with its error at the end of the roll-out."""
-    return [
-        (
-            quantity.name,
-            quantity.unit,
-            [
-                number(one["size"]),
-                *(number(one["error"][key][-1]) for key in ("median", "mean", "q90", "max")),
-            ],
-        )
-        for quantity in dataset.spec.invariants
-        for one in [found["invariants"][quantity.name]]
-    ]
+def _table(metrics: Metrics, result: SplitResult, mode: Mode, metric: Metric) -> _Table:
+    """The errors of one mode and metric at a few times."""
+    frames = [frame - 1 for frame in chosen_frames(len(metrics.time))]
+    return _Table(
+        caption=f"{_MODES[mode]}, {_METRICS[metric]}, median over the trajectories",
+        times=[f"{metrics.time[frame + 1]:.3g} s" for frame in frames],
+        rows=[
+            (
+                field,
+                _name(metrics, predictor),
+                [number(result.errors[predictor][mode][metric][field].median[frame]) for frame in frames],
+            )
+            for field in metrics.fields
+            for predictor in PREDICTORS
+        ],
+    )
 
 
-def _made(settings: Settings, surrogate: Surrogate, dataset: Dataset) -> dict[str, Any]:
-    """How the model and its data were made, from model.json and the records of the training."""
-    trainings = provenance.records(settings.run, "train", settings.model)
+def _invariants(result: SplitResult, spec: Spec) -> list[tuple[str, str, list[str]]]:
+    """Name and unit of each invariant, its size, and its error at the end of the rollout."""
+    rows = []
+    for quantity in spec.invariants:
+        invariant = result.invariants[quantity.name]
+        error = invariant.error
+        ends = (error.median[-1], error.mean[-1], error.q90[-1], error.max[-1])
+        rows.append((quantity.name, quantity.unit, [number(value) for value in (invariant.size, *ends)]))
+    return rows
+
+
+def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origin:
+    """The origin of the model, from model.json and the records of the training."""
+    trainings = provenance.attempts(folder.path, "train", folder.model)
     training = provenance.last_working(trainings)
-    model = _model(settings)
-    return {
-        "options": model["options"],
-        "num_parameters": sum(parameter.numel() for parameter in surrogate.parameters()),
-        "training": model["configuration"]["training"],
-        "best_step": model["step"] if isinstance(model["step"], int) else ", ".join(map(str, model["step"])),
-        "valid_error": percent(model["valid_error"]),
-        "training_seconds": provenance.seconds(trainings),
-        "training_ranks": training["ranks"] if training else None,
-        "seed": model["configuration"]["seed"],
-        "dataset": dataset.identity,
-        "trajectories": {split: dataset.num_trajectories(split) for split in SPLITS},
-        "versions": training["versions"] if training else model["versions"],
-        "mpi_library": training["mpi_library"] if training else None,
-    }
+    model = store.description(folder.model_folder)
+    step = model["step"]
+    return _Origin(
+        options=model["options"],
+        num_parameters=sum(parameter.numel() for parameter in surrogate.parameters()),
+        training=model["configuration"]["training"],
+        best_step=str(step) if isinstance(step, int) else ", ".join(map(str, step)),
+        valid_error=percent(model["valid_error"]),
+        training_seconds=provenance.seconds(trainings),
+        training_ranks=training.ranks if training else None,
+        seed=model["configuration"]["seed"],
+        dataset=dataset.identity,
+        trajectories={split: dataset.num_trajectories(split) for split in SPLITS},
+        versions=training.versions if training else model["versions"],
+        mpi_library=training.mpi_library if training else None,
+    )
 
 
-def _warnings(
-    settings: Settings, surrogate: Surrogate, dataset: Dataset, results: dict[str, Any]
-) -> list[str]:
+def _warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: Metrics) -> list[str]:
     """What a reader must know before trusting the numbers."""
     problem, warnings = surrogate.problem, []
-    origin = _model(settings)["configuration"]["dataset"]
-    if origin != dataset.identity:
-        warnings.append(f"The model was trained on another data set, {origin}.")
-    for name, trained, tested in zip(
+    trained_on = store.description(folder.model_folder)["configuration"]["dataset"]
+    if trained_on != dataset.identity:
+        warnings.append(f"The model was trained on another data set, {trained_on}.")
+    ranges = zip(
         problem.spec.parameter_names,
         problem.spec.parameter_ranges,
         dataset.spec.parameter_ranges,
         strict=True,
-    ):
-        if tuple(trained) != tested:
+    )
+    for name, trained, tested in ranges:
+        if tuple(trained) != tuple(tested):
             warnings.append(
                 f"{name} was trained on {trained[0]:g} to {trained[1]:g}; "
                 f"this data set has {tested[0]:g} to {tested[1]:g}."
             )
     duration = float(dataset.times[-1] - dataset.times[0])
     if duration > problem.duration * (1 + 1e-9):
-        warnings.append(f"The model saw trajectories of {problem.duration:g} s; these last {duration:g} s.")
+        warnings.append(
+            f"The model was trained on trajectories of {problem.duration:g} s; these last {duration:g} s."
+        )
     warnings += [
-        f"The split {split} has {found['trajectories']} trajectories: its numbers are rough."
-        for split, found in results["splits"].items()
-        if found["trajectories"] < 8
+        f"The split {split} has only {result.trajectories} trajectories: its statistics are rough."
+        for split, result in metrics.splits.items()
+        if result.trajectories < 8
     ]
     return warnings
 
 
-def _model(settings: Settings) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((settings.model_folder / "model.json").read_text(encoding="utf-8"))
-    return found
-
-
-def _predictor(results: dict[str, Any], predictor: str) -> str:
-    return str(results["surrogate"]) if predictor == "surrogate" else predictor
+def _name(metrics: Metrics, predictor: Predictor) -> str:
+    return metrics.surrogate if predictor == "surrogate" else predictor
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,77 @@
+"""Held-out trajectories to predict, and the surrogate's predictions of them.
+
+Shape letters: B trajectories of a batch, T frames, C channels.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from surrogates.contract import ExtrapolationWarning, Prediction
+
+if TYPE_CHECKING:
+    from pipeline.data.dataset import Dataset
+    from solvers.contract import Parameters
+    from surrogates.contract import Surrogate
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Trajectories to predict.
+
+    Attributes:
+        state: (B, T, C, *sites).
+        given: each scalar parameter (B,) and each coefficient field (B, *sites) by name.
+        solver_parameters: the parameters by which the solver determines each trajectory.
+        time: the times of the frames (T,), s.
+        index: the index of each trajectory in the data set.
+    """
+
+    state: np.ndarray
+    given: dict[str, np.ndarray]
+    solver_parameters: tuple[Parameters, ...]
+    time: np.ndarray
+    index: tuple[int, ...]
+
+
+def load(dataset: Dataset, split: str, numbers: Iterable[int]) -> Cases:
+    """Return the trajectories of a split with these numbers, counted from 0."""
+    trajectories = [dataset.trajectory(split, number) for number in numbers]
+    coefficients = np.stack([trajectory.coefficient_fields for trajectory in trajectories])
+    given = {
+        name: np.array([trajectory.parameters[name] for trajectory in trajectories])
+        for name in dataset.spec.parameter_names
+    }
+    given |= {
+        name: coefficients[:, channel] for channel, name in enumerate(dataset.spec.coefficient_channels)
+    }
+    return Cases(
+        state=np.stack([trajectory.state for trajectory in trajectories]),
+        given=given,
+        solver_parameters=tuple(
+            {**trajectory.parameters, **trajectory.arrays} for trajectory in trajectories
+        ),
+        time=dataset.times,
+        index=tuple(trajectory.index for trajectory in trajectories),
+    )
+
+
+def predict(surrogate: Surrogate, cases: Cases, first: int, last: int) -> np.ndarray:
+    """Return the predicted frames after `first` up to `last`, (B, last - first, C, *sites).
+
+    The prediction starts from the true frame `first`.
+    """
+    return predict_with_members(surrogate, cases, first, last).mean[:, 1:].numpy(force=True)
+
+
+def predict_with_members(surrogate: Surrogate, cases: Cases, first: int, last: int) -> Prediction:
+    """Return the prediction of the frames `first` to `last`, with the members of an ensemble."""
+    with warnings.catch_warnings():
+        # One of the splits lies outside the training range on purpose.
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        return surrogate.predict(cases.state[:, first], cases.given, cases.time[first : last + 1])

@@ -1,0 +1,160 @@
+"""The table of trained models: weights, training time, and errors on held-out trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.config.sweep import Job
+from pipeline.evaluation import schema
+from pipeline.evaluation.words import percent
+from pipeline.runs import provenance
+from pipeline.runs.folder import RunFolder
+from simsurrogate.errors import UserError
+from simsurrogate.files import digest
+
+COLUMNS = (
+    "run",
+    "model",
+    "weights",
+    "training",
+    "core-seconds",
+    "one step",
+    "rollout",
+    "persistence",
+    "remark",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model.
+
+    Attributes:
+        run: the name of the run folder.
+        model: the name of the model.
+        num_parameters: the number of weights.
+        seconds: the wall time of the training.
+        ranks: the ranks of the training.
+        core_seconds: the processor time of all ranks.
+        one_step: the relative L2 error of one step, median over the test trajectories.
+        rollout_end: the same at the end of the rollout.
+        persistence: the error of the initial state at the end of the rollout, likewise.
+        remark: why there is no model or no error.
+    """
+
+    run: str
+    model: str
+    num_parameters: int | None = None
+    seconds: float | None = None
+    ranks: int | None = None
+    core_seconds: float | None = None
+    one_step: float | None = None
+    rollout_end: float | None = None
+    persistence: float | None = None
+    remark: str = ""
+
+    def words(self) -> list[str]:
+        """Return a text for each of `COLUMNS`."""
+        is_evaluated = self.one_step is not None or self.rollout_end is not None
+        errors = (self.one_step, self.rollout_end, self.persistence)
+        ranks = f" on {self.ranks} ranks" if self.ranks and self.ranks > 1 else ""
+        return [
+            self.run,
+            self.model,
+            "" if self.num_parameters is None else f"{self.num_parameters:,}",
+            "" if self.seconds is None else f"{self.seconds:.0f} s{ranks}",
+            "" if self.core_seconds is None else f"{self.core_seconds:.0f}",
+            *(percent(error) if is_evaluated else "" for error in errors),
+            self.remark,
+        ]
+
+
+def row_of(run: Path, model: str, failure: str = "") -> Row:
+    """Return the row of the model `run/models/model`; the remark is `failure`, or why there is no model."""
+    # Late: the stages import this module before they read their command line, and torch takes seconds.
+    from surrogates import store
+
+    folder = RunFolder.at(run).with_model(model)
+    trainings = provenance.attempts(run, "train", model)
+    try:
+        description = store.description(folder.model_folder)
+    except UserError:
+        reasons = [attempt.reason.partition(": ")[2] for attempt in trainings if attempt.reason]
+        return Row(run.name, model, remark=_first_line((reasons or [failure or "not trained"])[-1]))
+    last = provenance.last_working(trainings)
+    headline = None
+    with suppress(UserError):
+        metrics = schema.read(folder.evaluation / "metrics.json")
+        if metrics.model != digest(description):
+            failure = failure or "trained again since it was evaluated"
+        elif "test" in metrics.splits:
+            headline = metrics.splits["test"].headline
+    return Row(
+        run.name,
+        model,
+        num_parameters=description["num_parameters"],
+        seconds=provenance.seconds(trainings) if last else None,
+        ranks=last.ranks if last else None,
+        core_seconds=provenance.core_seconds(trainings) if last else None,
+        one_step=headline["surrogate"].one_step.median if headline else None,
+        rollout_end=headline["surrogate"].rollout_end.median if headline else None,
+        persistence=headline["persistence"].rollout_end.median if headline else None,
+        remark=_first_line(failure) or ("" if headline else "not evaluated"),
+    )
+
+
+def rows_of(run: Path) -> list[Row]:
+    """Return the rows of all models of a run, including models whose training failed.
+
+    Raises:
+        UserError: the folder holds no run, or a run without a model.
+    """
+    tried = {attempt.model for attempt in provenance.attempts(run, "train")}
+    models = sorted(tried | {path.name for path in RunFolder.at(run).models.glob("*") if path.is_dir()})
+    if not models:
+        raise UserError(
+            f"{run} has no models. A run has models after its train stage. Name another run folder, or type "
+            f"python -m pipeline.train run={run}"
+        )
+    return [row_of(run, model) for model in models]
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table, and below it the remarks: why there is no model, or no error."""
+    trained = [row for row in rows if row.num_parameters is not None]
+    if trained:
+        table = Table(title="Relative L2 errors on the test split, median over the trajectories", box=SIMPLE)
+        for name in COLUMNS[:-1]:
+            is_number = name not in ("run", "model")
+            table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
+        for row in trained:
+            table.add_row(*row.words()[:-1])
+        # Wide enough for every name.
+        Console(highlight=False, width=200).print(table)
+    for row in rows:
+        if row.remark:
+            print(f"{'/'.join(filter(None, (row.run, row.model)))}: {row.remark}", flush=True)
+
+
+def show_sweep(jobs: Sequence[Job]) -> None:
+    """Print the table of a sweep's models; runs that are only printed or handed to Slurm have no row."""
+    rows = []
+    for job in jobs:
+        settings = job.settings
+        if settings is None:
+            rows.append(Row("", " ".join(job.words), remark=_first_line(job.failure)))
+        elif job.failure or not (settings.dry_run or settings.launcher.name == "slurm"):
+            rows.append(row_of(settings.run, settings.model, job.failure))
+    if rows:
+        show(rows)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n")[0]

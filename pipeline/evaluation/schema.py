@@ -1,0 +1,155 @@
+"""The content of metrics.json, typed.
+
+`None` stands for a number that is not finite: a prediction diverged, or a truth is zero or constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from simsurrogate.errors import UserError
+from simsurrogate.files import write_whole
+
+SCHEMA_VERSION: Final = 2
+
+#: The surrogate, and the baselines to compare with.
+Predictor = Literal["surrogate", "persistence", "mean"]
+PREDICTORS: tuple[Predictor, ...] = ("surrogate", "persistence", "mean")
+#: Each frame from the true frame before it, or all frames from the initial state.
+Mode = Literal["one_step", "rollout"]
+MODES: tuple[Mode, ...] = ("one_step", "rollout")
+Metric = Literal["relative_l2", "nrmse"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Summary(_Model):
+    """Statistics of one number over the trajectories of a split."""
+
+    median: float | None
+    mean: float | None
+    q10: float | None
+    q90: float | None
+    max: float | None
+
+    @classmethod
+    def of(cls, statistics: Mapping[str, np.ndarray]) -> Summary:
+        """Return the statistics that `pipeline.evaluation.metrics.summary` computed of one number."""
+        return cls(**{name: finite(float(value)) for name, value in statistics.items()})
+
+
+class SeriesSummary(_Model):
+    """Statistics over the trajectories of a split, at each time."""
+
+    median: list[float | None]
+    mean: list[float | None]
+    q10: list[float | None]
+    q90: list[float | None]
+    max: list[float | None]
+
+    @classmethod
+    def of(cls, statistics: Mapping[str, np.ndarray]) -> SeriesSummary:
+        """Return the statistics that `pipeline.evaluation.metrics.summary` computed of a series (T,)."""
+        return cls(**{name: [finite(value) for value in values] for name, values in statistics.items()})
+
+
+class Headline(_Model):
+    """The relative L2 error, mean over the fields: of single steps, and at the end of the rollout."""
+
+    one_step: Summary
+    rollout_end: Summary
+
+
+class ByTrajectory(_Model):
+    """The index of each trajectory in the data set, and the surrogate's error at the end of its rollout."""
+
+    index: list[int]
+    rollout_end: list[float | None]
+
+
+class InvariantResult(_Model):
+    """One invariant: its size in the truth, and the distance between prediction and truth at each time."""
+
+    size: float | None
+    error: SeriesSummary
+
+
+class EnsembleSpread(_Model):
+    """The standard deviation over the members of an ensemble, in the rollout."""
+
+    members: int
+    relative_l2: dict[str, SeriesSummary]
+    rollout_end: Summary
+    ratio_to_error: float | None
+    error_correlation: float | None
+
+
+class SplitResult(_Model):
+    """The results on one split.
+
+    `errors` holds the predictor, the mode, the metric and the field, in this order; a series has one value
+    for each frame after the first. `invariants` holds the invariants by name, with one value for each frame.
+    """
+
+    trajectories: int
+    headline: dict[Predictor, Headline]
+    by_trajectory: ByTrajectory
+    errors: dict[Predictor, dict[Mode, dict[Metric, dict[str, SeriesSummary]]]]
+    invariants: dict[str, InvariantResult]
+    ensemble_spread: EnsembleSpread | None = None
+
+
+class Metrics(_Model):
+    """The results of an evaluation.
+
+    `identity` is a hash of everything that determines the evaluation, `model` one of model.json, `dataset`
+    the identity of the data set; `time` (T,) holds the times of the frames, s.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    identity: str
+    model: str
+    surrogate: str
+    dataset: str
+    fields: list[str]
+    time: list[float]
+    definitions: dict[str, str]
+    splits: dict[str, SplitResult]
+
+
+def write(path: Path, metrics: Metrics) -> None:
+    """Write metrics.json, whole or not at all."""
+    write_whole(path, metrics.model_dump_json(indent=1, exclude_none=False) + "\n")
+
+
+def read(path: Path) -> Metrics:
+    """Read metrics.json.
+
+    Raises:
+        UserError: the file cannot be read, or was written by another release.
+    """
+    try:
+        return Metrics.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}; type python -m pipeline.evaluate"
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{path} is not a metrics.json of this release: {where}: {first['msg']}; type "
+            "python -m pipeline.evaluate again"
+        ) from None
+
+
+def finite(value: float) -> float | None:
+    """Return the number, or None where it is not finite."""
+    return float(value) if np.isfinite(value) else None
