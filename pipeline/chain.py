@@ -86,7 +86,7 @@ def check(settings: Settings) -> None:
     settings = effective(settings)
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     if not settings.start_anew:
-        store.refuse_other(settings.dataset, settings.dataset_settings())
+        store.refuse_other_configuration(settings.dataset, settings.dataset_settings())
     steps, training = settings.output.steps, settings.training
     if training.unroll > steps:
         raise UserError(

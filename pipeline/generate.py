@@ -1,9 +1,10 @@
-"""Generates a data set: trajectories of a solver, in shards, by groups of MPI ranks.
+"""The generate stage: trajectories of a solver, computed by groups of MPI ranks and stored in shards.
 
     mpirun -n 4 python -m pipeline.generate solver=heat run=runs/heat samples.train=256
 
-Run again, it makes only what is missing or does not match its receipt. `part=[2,8]` makes one of eight
-shares of the shards, beside the others; when all are there, a run without it finishes the data set.
+A second run generates only the shards that are missing or do not match their receipts. `part=[2,8]`
+generates the third of eight parts of the shards, next to other processes that generate the other parts. After
+all parts, a run without `part=` finishes the data set.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,88 +37,94 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings) -> None:
-    """Makes the data set, or what is missing of it.
+    """Generate the data set, or the shards that are missing from it.
 
     Raises:
-        UserError: the ranks, the solver's options or the folder do not fit; the folder holds a data
-            set of another configuration; or too many trajectories failed.
-        OSError: the disk is full.
+        UserError: the number of ranks, the solver's options or the folder are unsuitable; the folder holds a
+            data set of another configuration; or too many trajectories failed.
+        StorageError: a shard cannot be written; on a full disk, for example.
         LockedError: another run writes this data set, or this part of it.
-        StoppedError: SIGUSR1 came; whole shards are kept, begun ones dropped.
+        StoppedError: the process received SIGUSR1; finished shards are kept, unfinished shards are dropped.
     """
     world = launch.world()
     settings = effective(settings)
+    folder = RunFolder.of(settings)
     solver = build_solver(settings.solver, split_world(world, settings.group_size))
     plan = _plan(settings, solver)
     part, num_parts = settings.part
-    shards = plan.planned[part::num_parts]
-    with records.run_record(settings, "generate") as facts, _alone(settings, world):
-        facts["nodes"] = launch.ranks_on_nodes(world.allgather(launch.node_name()))
+    shards = plan.planned_shards[part::num_parts]
+    with (
+        records.run_record(settings, "generate") as metadata,
+        _part_lock(folder, part, num_parts) if world.rank == 0 else nullcontext(),
+    ):
+        metadata["nodes"] = launch.ranks_on_nodes(world.allgather(launch.node_name()))
         if world.rank == 0:
-            with lock.waited_for(RunFolder.of(settings).manifest_lock):
-                store.claim(settings.dataset, plan, settings.start_anew)
+            with lock.waited_for(folder.manifest_lock):
+                store.claim(folder.dataset, plan, settings.start_anew)
         world.Barrier()
-        missing = _missing(settings, plan, shards, world)
+        missing = _missing_shards(folder.dataset, plan, shards, world)
         if not missing and world.bcast(
-            world.rank == 0 and (num_parts > 1 or store.is_finished(settings.dataset, plan))
+            world.rank == 0 and (num_parts > 1 or store.is_finished(folder.dataset, plan))
         ):
             if world.rank == 0:
-                what = "the data set" if num_parts == 1 else f"part {part} of {num_parts} of the data set"
-                print(f"generate: {what} in {settings.dataset} is complete; skipped", flush=True)
-                facts["skipped"] = True
+                scope = "the data set" if num_parts == 1 else f"part {part} of {num_parts} of the data set"
+                print(f"generate: {scope} in {folder.dataset} is complete; skipped", flush=True)
+                metadata["skipped"] = True
             return
         if world.rank == 0:
-            with lock.waited_for(RunFolder.of(settings).manifest_lock):
-                store.reopen(settings.dataset, plan)
+            with lock.waited_for(folder.manifest_lock):
+                store.reopen(folder.dataset, plan)
         world.Barrier()
         started = time.perf_counter()
-        counts = _make(settings, plan, solver, shards=shards, missing=missing, world=world, facts=facts)
-        facts |= {
+        counts = _make_shards(
+            settings, plan, solver, shards=shards, missing=missing, world=world, metadata=metadata
+        )
+        metadata |= {
             "shards_made": len(missing),
             "groups": world.size // settings.group_size,
             "method": solver.method,
             "seconds": time.perf_counter() - started,
-            "counts": _sum_of_groups(counts, solver, world),
+            "counts": _sum_over_groups(counts, solver, world),
         }
         if world.rank == 0 and num_parts > 1:
             print(
                 f"generate: part {part} of {num_parts}: {len(missing)} of {len(shards)} shards made now; "
-                "when all are, generate without part= or --array finishes the data set, as a chain does",
+                "after the last part, generate without part= (or --array) finishes the data set",
                 flush=True,
             )
+            progress.report_output("generate", folder.dataset, "generate")
         elif world.rank == 0:
-            _finish(settings, plan, len(missing), facts)
+            _finish(settings, folder, plan, len(missing), metadata)
 
 
-def _alone(settings: Settings, world: MPI.Intracomm) -> AbstractContextManager[None]:
-    """On rank 0 the lock of this run's part, which runs of other parts do not hinder."""
-    if world.rank != 0:
-        return nullcontext()
-    part, num_parts = settings.part
-    writable_folder(settings.dataset)
-    folder = RunFolder.of(settings)
+def _part_lock(folder: RunFolder, part: int, num_parts: int) -> AbstractContextManager[None]:
+    """Return the lock of a part; processes of the other parts can hold their locks at the same time."""
+    writable_folder(folder.dataset)
     return lock.held(folder.part_lock(part, num_parts), folder.locks_of_other_partitions(num_parts))
 
 
-def _finish(settings: Settings, plan: Manifest, num_made: int, facts: records.Metadata) -> None:
-    manifest = store.finish(settings.dataset, plan, settings.storage.max_failed_share)
-    facts |= {
+def _finish(
+    settings: Settings, folder: RunFolder, plan: Manifest, num_made: int, metadata: records.Metadata
+) -> None:
+    """Complete the data set and report its number of trajectories."""
+    manifest = store.finish(folder.dataset, plan, settings.storage.max_failed_share)
+    metadata |= {
         "trajectories": sum(shard.trajectories for shard in manifest.shards),
         "failed": len(manifest.failed),
         "core_seconds": sum(shard.core_seconds for shard in manifest.shards),
     }
     print(
-        f"generate: {facts['trajectories']} trajectories in {settings.dataset} "
-        f"({num_made} of {len(plan.planned)} shards made now, {facts['failed']} failed)",
+        f"generate: {metadata['trajectories']} trajectories in {folder.dataset} "
+        f"({num_made} of {len(plan.planned_shards)} shards made now, {metadata['failed']} failed)",
         flush=True,
     )
-    progress.report_output("generate", settings.dataset, "validate")
+    progress.report_output("generate", folder.dataset, "validate")
 
 
 def _plan(settings: Settings, solver: Solver) -> Manifest:
-    """The manifest before the work; it costs one draw of parameters."""
+    """Return the incomplete manifest; one draw of parameters gives the shapes of parameter arrays."""
     configuration = settings.dataset_settings()
-    drawn = solver.sample(generator(settings.seed, index("train", 0)))
+    parameters = solver.sample(generator(settings.seed, index("train", 0)))
     scalars = set(solver.spec.parameter_names)
     return Manifest(
         configuration=configuration,
@@ -124,22 +132,22 @@ def _plan(settings: Settings, solver: Solver) -> Manifest:
         spec=solver.spec,
         schema_version=schema_version(solver.spec),
         method=solver.method,
-        parameter_shapes={name: np.shape(value) for name, value in drawn.items() if name not in scalars},
+        parameter_shapes={name: np.shape(value) for name, value in parameters.items() if name not in scalars},
     )
 
 
-def _missing(settings: Settings, plan: Manifest, shards: list[Shard], world: MPI.Intracomm) -> list[Shard]:
-    """Those of the shards that have to be made; the ranks read and check the others between them."""
-    mine = [
+def _missing_shards(dataset: Path, plan: Manifest, shards: list[Shard], world: MPI.Intracomm) -> list[Shard]:
+    """Return the shards without a verified receipt; each rank reads and verifies some of the shards."""
+    own_missing = [
         shard
         for shard in shards[world.rank :: world.size]
-        if store.verified_receipt(settings.dataset, plan, shard) is None
+        if store.verified_receipt(dataset, plan, shard) is None
     ]
-    missing = {shard for part in world.allgather(mine) for shard in part}
+    missing = {shard for missing_of_rank in world.allgather(own_missing) for shard in missing_of_rank}
     return [shard for shard in shards if shard in missing]
 
 
-def _make(
+def _make_shards(
     settings: Settings,
     plan: Manifest,
     solver: Solver,
@@ -147,19 +155,24 @@ def _make(
     shards: list[Shard],
     missing: list[Shard],
     world: MPI.Intracomm,
-    facts: records.Metadata,
+    metadata: records.Metadata,
 ) -> Mapping[str, int]:
-    """Make the missing ones of these shards; return the counts of this rank's group."""
+    """Generate the missing shards of `shards`; return the counts of this rank's group.
+
+    Raises:
+        UserError: too many trajectories failed.
+        StoppedError: the process received SIGUSR1.
+    """
     group = solver.communicator
     if world.rank == 0:
         writable_folder(settings.dataset / "receipts")
-    failed, allowed = 0, settings.storage.max_failed_share
-    to_make, total = sum(shard.count for shard in missing), sum(shard.count for shard in shards)
-    facts.progress(total - to_make, total, "trajectories")
-    made, stopped = 0, False
+    num_failed, num_made, is_stopped = 0, 0, False
+    num_missing, total = sum(shard.count for shard in missing), sum(shard.count for shard in shards)
+    num_kept = total - num_missing
+    metadata.progress(num_kept, total, "trajectories")
     with (
         stopping.listening() as request,
-        progress.bar(None, "trajectories", rank=world.rank, total=to_make) as bar,
+        progress.bar(None, "trajectories", rank=world.rank, total=num_missing) as bar,
     ):
         maker = ShardMaker(
             solver=solver,
@@ -169,50 +182,52 @@ def _make(
             seed=settings.seed,
             tick=_tick(world, group, request),
         )
-        for number in dynamic_tasks(len(missing), world, group):
-            if stopped:
+        for task in dynamic_tasks(len(missing), world, group):
+            if is_stopped:
                 continue
-            before = sum(earlier.count for earlier in missing[:number])
-            bar.update(before - bar.n)
-            facts.progress(total - to_make + before, total, "trajectories")
+            shard = missing[task]
+            num_begun = sum(earlier.count for earlier in missing[:task])
+            bar.update(num_begun - bar.n)
+            metadata.progress(num_kept + num_begun, total, "trajectories")
             try:
-                receipt = maker.make(missing[number])
+                receipt = maker.make(shard)
             except stopping.StoppedError:
-                stopped = True
+                is_stopped = True
                 continue
             if group.rank == 0:
-                write_document(receipt_path(settings.dataset, missing[number]), receipt)
-                made += missing[number].count
-            failed += len(receipt.failed)
+                write_document(receipt_path(settings.dataset, shard), receipt)
+                num_made += shard.count
+            num_failed += len(receipt.failed)
             if receipt.failed:
-                store.refuse_failures(plan, failed, allowed, receipt.failed[0].reason)
-        made = sum(world.allgather(made))
-        bar.update(made - bar.n)
-    facts.progress(total - to_make + made, total, "trajectories")
-    if made < to_make:
+                reason = receipt.failed[0].reason
+                store.refuse_failures(plan, num_failed, settings.storage.max_failed_share, reason)
+        num_made = sum(world.allgather(num_made))
+        bar.update(num_made - bar.n)
+    metadata.progress(num_kept + num_made, total, "trajectories")
+    if num_made < num_missing:
         raise stopping.StoppedError(
-            f"{made} of {to_make} missing trajectories were made, in whole shards of at most "
+            f"{num_made} of {num_missing} missing trajectories were made, in finished shards of at most "
             f"{settings.samples.per_shard}; run it again to go on"
         )
     return maker.counts
 
 
 def _tick(world: MPI.Intracomm, group: MPI.Intracomm, request: stopping.StopRequest) -> Callable[[], None]:
-    """Serves other ranks, and ends the work of the whole group once one of its ranks was asked to stop."""
+    """Return a function that serves other ranks, and raises once a rank of the group has to stop."""
 
     def tick() -> None:
         progress_mpi(world)
         if any(group.allgather(request.received)) if group.size > 1 else request.received:
-            raise stopping.StoppedError("a shard was begun")
+            raise stopping.StoppedError("the shard is not finished")
 
     return tick
 
 
-def _sum_of_groups(counts: Mapping[str, int], solver: Solver, world: MPI.Intracomm) -> dict[str, int]:
-    """The counts of all groups, one rank of a group speaking for it; on rank 0 of the world."""
-    parts = world.gather(dict(counts) if solver.communicator.rank == 0 else {}) or []
-    names = {name: None for part in parts for name in part}
-    return {name: sum(part.get(name, 0) for part in parts) for name in names}
+def _sum_over_groups(counts: Mapping[str, int], solver: Solver, world: MPI.Intracomm) -> dict[str, int]:
+    """Return the sum of the groups' counts on rank 0 of the world; rank 0 of a group sends its counts."""
+    gathered = world.gather(dict(counts) if solver.communicator.rank == 0 else {}) or []
+    names = {name: None for group_counts in gathered for name in group_counts}
+    return {name: sum(group_counts.get(name, 0) for group_counts in gathered) for name in names}
 
 
 if __name__ == "__main__":

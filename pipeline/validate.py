@@ -1,8 +1,8 @@
-"""The validate stage: checks a data set; training refuses a data set that has not passed.
+"""The validate stage: checks of a data set; training refuses a data set that has not passed.
 
-    python -m pipeline.validate run=runs/heat          # or under mpirun: the ranks share the shards
+    python -m pipeline.validate run=runs/heat          # or under mpirun: each rank checks some of the shards
 
-It reads every byte each time, so that it also detects damage that happened after the generation.
+Every run reads every byte, and so detects damage that happened after the generation.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from pipeline.data.checks.integrity import ShardUnderTest
 from pipeline.data.manifest import Manifest, Validation, complete_manifest, write_document
 from pipeline.parallel import launch
 from pipeline.runs import progress, records
+from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import writable_folder
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-Findings = list[tuple[str, str, str | None]]
+#: Results of checks: the file or folder, the name of the check, and the error message or None.
+CheckResults = list[tuple[str, str, str | None]]
 
 
 def run(settings: Settings) -> None:
@@ -34,46 +36,52 @@ def run(settings: Settings) -> None:
         UserError: there is no complete data set, or it failed; the message names each failed shard and check.
     """
     world = launch.world()
-    folder = settings.dataset
+    folder = RunFolder.of(settings).dataset
     manifest = complete_manifest(folder)
-    with records.run_record(settings, "validate") as facts:
+    with records.run_record(settings, "validate") as metadata:
         if world.rank == 0:
             writable_folder(folder)
-        parts = world.gather(_findings(folder, manifest, world))
-        if parts is None:
+        gathered = world.gather(_shard_results(folder, manifest, world))
+        if gathered is None:
             return
-        findings = [finding for part in parts for finding in part]
-        findings += [(str(folder), name, wrong) for name, wrong in integrity.of_whole(folder, manifest)]
-        validation = _validation(manifest, findings)
+        results = [result for results_of_rank in gathered for result in results_of_rank]
+        results += [
+            (str(folder), check, error) for check, error in integrity.check_data_set(folder, manifest)
+        ]
+        validation = _validation(manifest, results)
         write_document(folder / "validation.json", validation)
-        facts |= {"checks": validation.checks, "failures": len(validation.failures)}
+        metadata |= {"checks": validation.checks, "failures": len(validation.failures)}
         if validation.outcome == "failed":
             raise UserError(
                 f"the data set in {folder} failed its validation:\n"
                 + "\n".join(validation.failures)
-                + "\ntype the command of python -m pipeline.generate again: it regenerates these shards alone"
+                + "\nEvery check has to pass. Type the command of python -m pipeline.generate again: it "
+                "regenerates these shards alone"
             )
         print(f"validate: {folder} passed {sum(validation.checks.values())} checks", flush=True)
         progress.report_output("validate", folder / "validation.json", "train")
 
 
-def _findings(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> Findings:
-    """Return the results of the checks of this rank's shards: shard, check, what is wrong."""
-    listed = {shard.file: shard for shard in manifest.shards}
-    own_shards = manifest.planned[world.rank :: world.size]
+def _shard_results(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> CheckResults:
+    """Return the results of the checks of this rank's shards."""
+    entries = {entry.file: entry for entry in manifest.shards}
+    own_shards = manifest.planned_shards[world.rank :: world.size]
     return [
-        (shard.file, name, wrong)
+        (shard.file, check, error)
         for shard in progress.bar(own_shards, "shards", rank=world.rank)
-        for name, wrong in integrity.of_shard(ShardUnderTest(folder, manifest, shard, listed.get(shard.file)))
+        for check, error in integrity.check_shard(
+            ShardUnderTest(folder, manifest, shard, entries.get(shard.file))
+        )
     ]
 
 
-def _validation(manifest: Manifest, findings: Findings) -> Validation:
-    failures = [f"{what}: {name}: {wrong}" for what, name, wrong in sorted(findings, key=str) if wrong]
+def _validation(manifest: Manifest, results: CheckResults) -> Validation:
+    """Return the outcome, with a line for each failed check."""
+    failures = [f"{file}: {check}: {error}" for file, check, error in sorted(results, key=str) if error]
     return Validation(
         identity=manifest.identity,
         outcome="failed" if failures else "passed",
-        checks=dict(Counter(name for _, name, _ in findings)),
+        checks=dict(Counter(check for _, check, _ in results)),
         failures=failures,
     )
 

@@ -1,4 +1,4 @@
-"""A validated data set, read-only, for training and evaluation."""
+"""The reader of validated data sets, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simsurrogate.files import sha256_of
 
 
 class Dataset:
-    """The data set in `folder`; `Dataset.open` opens one.
+    """A data set, read-only; `Dataset.open` opens it.
 
     Attributes:
         folder: the folder of the data set.
@@ -37,17 +37,17 @@ class Dataset:
         self.statistics = statistics
         self._splits = {}
         for split in SPLITS:
-            listed = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]
-            files = [folder / shard.file for shard in listed]
-            self._splits[split] = Shards(header, files, [shard.trajectories for shard in listed])
+            entries = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]
+            files = [folder / entry.file for entry in entries]
+            self._splits[split] = Shards(header, files, [entry.trajectories for entry in entries])
 
     @classmethod
     def open(cls, folder: Path) -> Dataset:
         """Open a data set that is complete and passed its validation.
 
         Raises:
-            ValueError: it is missing, foreign, of another schema version, incomplete, not validated or
-                changed since.
+            UserError: the data set is missing, incomplete, of another schema version, not validated, or
+                changed after its validation.
         """
         folder = Path(folder)
         manifest = complete_manifest(folder)
@@ -57,8 +57,8 @@ class Dataset:
             size = path.stat().st_size if path.is_file() else None
             if size != shard.size:
                 raise UserError(
-                    f"{path}: {shard.size} bytes expected, {'no file' if size is None else size} found; "
-                    "run python -m pipeline.generate again, then python -m pipeline.validate"
+                    f"{path}: {'no file' if size is None else f'{size} bytes'} found, {shard.size} bytes "
+                    "expected. Run python -m pipeline.generate again, then python -m pipeline.validate"
                 )
         return cls(folder, manifest, yaml.safe_load((folder / "stats.yaml").read_text(encoding="utf-8")))
 
@@ -74,15 +74,26 @@ class Dataset:
         )
 
     def num_trajectories(self, split: str) -> int:
-        """Return the number of trajectories of a split; 0 for a split that was not asked for."""
+        """Return the number of trajectories of a split; 0 for a split that was not generated.
+
+        Raises:
+            UserError: there is no split of this name.
+        """
         return len(self._shards(split))
 
-    def trajectory(self, split: str, number: int) -> StoredTrajectory:
-        """Return trajectory `number` of a split, counted from 0, as a copy in memory."""
+    def trajectory(self, split: str, position: int) -> StoredTrajectory:
+        """Return the trajectory at a position in a split, counted from 0, as a copy in memory.
+
+        Raises:
+            UserError: the split has no such trajectory.
+        """
         shards = self._shards(split)
-        if not 0 <= number < len(shards):
-            raise UserError(f"trajectory {number} of split {split}: there are {len(shards)}, from 0")
-        (shard,), (row,) = shards.locate(np.array([number]))
+        if not 0 <= position < len(shards):
+            raise UserError(
+                f"trajectory {position} of split {split} does not exist. The split has {len(shards)} "
+                "trajectories, counted from 0"
+            )
+        (shard,), (row,) = shards.locate(np.array([position]))
         arrays = shards.arrays(int(shard))
         precision, sites = shards.header.precision, self.spec.shape
         state = np.empty((len(self.times), len(self.spec.channels), *sites), precision)
@@ -101,10 +112,10 @@ class Dataset:
         )
 
     def windows(self, split: str, length: int) -> Windows:
-        """Return every run of `length` consecutive frames of a split.
+        """Return the windows of a split: all sequences of `length` consecutive frames.
 
         Raises:
-            ValueError: a trajectory has fewer frames.
+            UserError: the trajectories have fewer frames.
         """
         return Windows(self._shards(split), length)
 
@@ -115,17 +126,27 @@ class Dataset:
 
 
 def _require_validated(folder: Path, manifest: Manifest) -> None:
+    """Raise `UserError` unless the data set passed its validation in its present state."""
     path = folder / "validation.json"
-    again = "run python -m pipeline.validate"
     if not path.is_file():
-        raise UserError(f"the data set in {folder} was not validated; {again}")
+        raise UserError(
+            f"the data set in {folder} was not validated. Only validated data are used. "
+            "Run python -m pipeline.validate"
+        )
     validation = read_document(path, Validation)
     if validation.identity != manifest.identity:
-        raise UserError(f"the data set in {folder} was changed after its validation; {again} again")
+        raise UserError(
+            f"the data set in {folder} was changed after its validation. Only validated data are used. "
+            "Run python -m pipeline.validate again"
+        )
     if validation.outcome != "passed":
-        raise UserError(f"the data set in {folder} failed its validation: {validation.failures[0]}")
+        raise UserError(
+            f"the data set in {folder} failed its validation: {validation.failures[0]}. "
+            "Run python -m pipeline.generate, then python -m pipeline.validate"
+        )
     statistics = folder / "stats.yaml"
     if not statistics.is_file() or sha256_of(statistics) != manifest.statistics_sha256:
         raise UserError(
-            f"{statistics} is missing or was changed; run python -m pipeline.generate, then validate"
+            f"{statistics} is missing or was changed. "
+            "Run python -m pipeline.generate, then python -m pipeline.validate"
         )

@@ -23,7 +23,7 @@ FORMAT: Final = "simsurrogate data set"
 StatisticsKind = Literal["fields", "changes", "coefficient_fields", "parameters"]
 STATISTICS_KINDS: tuple[StatisticsKind, ...] = ("fields", "changes", "coefficient_fields", "parameters")
 
-#: The configuration of a data set: the keys of the command line that determine its bytes.
+#: The configuration of a data set, as JSON: the keys of the command line that determine its bytes.
 Configuration = dict[str, Any]
 
 
@@ -42,9 +42,9 @@ class Failure(_Document):
 class Receipt(_Document):
     """The record of one shard: its trajectories, its file and its cost.
 
-    The rows of the shard are the `drawn` trajectories from index `first` on without the `failed` ones. A
-    shard without rows has no file, size 0 and no checksum. `statistics` holds the shard's contribution to
-    the statistics of the training split; it is empty for other splits.
+    A shard has one row for each of the `drawn` trajectories from index `first` on, except for the `failed`
+    trajectories. A shard without rows has no file, size 0 and no checksum. `statistics` holds the shard's
+    contribution to the statistics of the training split; it is empty for other splits.
     """
 
     configuration_hash: str
@@ -66,12 +66,12 @@ class Receipt(_Document):
     @property
     def indices(self) -> np.ndarray:
         """The index of the trajectory in each row."""
-        drawn = np.arange(self.first, self.first + self.drawn)
-        return np.setdiff1d(drawn, [failure.index for failure in self.failed], assume_unique=True)
+        all_indices = np.arange(self.first, self.first + self.drawn)
+        return np.setdiff1d(all_indices, [failure.index for failure in self.failed], assume_unique=True)
 
 
 class ManifestShard(_Document):
-    """One shard as the manifest lists it."""
+    """The manifest's entry of a shard."""
 
     file: str
     trajectories: int
@@ -81,7 +81,10 @@ class ManifestShard(_Document):
 
 
 class Manifest(_Document):
-    """The description of a data set. Only listed shards count, and only in a `complete` data set."""
+    """The description of a data set.
+
+    Only the files in `shards` belong to the data set, and only once `complete` is true.
+    """
 
     format: Literal["simsurrogate data set"] = FORMAT
     schema_version: int
@@ -103,14 +106,14 @@ class Manifest(_Document):
         return digest(content)
 
     @property
-    def unmade(self) -> Manifest:
-        """The manifest as it was before any shard was written."""
-        made = {"complete", "shards", "failed", "statistics_sha256"}
-        return Manifest(**self.model_dump(exclude=made))
+    def without_shards(self) -> Manifest:
+        """The manifest before any shard was written."""
+        results = {"complete", "shards", "failed", "statistics_sha256"}
+        return Manifest(**self.model_dump(exclude=results))
 
     @property
-    def planned(self) -> list[Shard]:
-        """Every shard that the configuration asks for."""
+    def planned_shards(self) -> list[Shard]:
+        """Every shard of the configuration, in order."""
         return shards(self.configuration["samples"])
 
     @property
@@ -135,7 +138,7 @@ class Manifest(_Document):
 class Validation(_Document):
     """The outcome of a validation of the data set with this `identity`.
 
-    `checks` counts how often each check was made, by its name; `failures` describes each failed check.
+    `checks` maps the name of each check to the number of its runs; `failures` describes each failed check.
     """
 
     identity: str
@@ -151,23 +154,26 @@ def complete_manifest(folder: Path) -> Manifest:
     """Return the manifest of a complete data set.
 
     Raises:
-        UserError: there is none, it is not complete, or it lists files that its configuration does not
-            ask for.
+        UserError: there is no manifest, the data set is not complete, or the manifest lists files that its
+            configuration does not plan.
     """
     if not (folder / "manifest.json").is_file():
         raise UserError(
-            f"there is no data set in {folder} (no manifest.json); make one with "
-            "python -m pipeline.generate, or name another with dataset="
+            f"there is no data set in {folder}. The folder of a data set holds manifest.json. Make a "
+            "data set with python -m pipeline.generate, or name another folder with dataset="
         )
     manifest = read_document(folder / "manifest.json", Manifest)
     if not manifest.complete:
-        raise UserError(f"the data set in {folder} is not complete; run python -m pipeline.generate again")
-    listed = [shard.file for shard in manifest.shards]
-    names = set(listed)
-    if listed != [shard.file for shard in manifest.planned if shard.file in names]:
         raise UserError(
-            f"{folder / 'manifest.json'} lists other shards than its configuration asks for; "
-            "generate the data set again"
+            f"the data set in {folder} is not complete. This stage needs every shard. "
+            "Run python -m pipeline.generate again"
+        )
+    listed_files = [shard.file for shard in manifest.shards]
+    planned_files = [shard.file for shard in manifest.planned_shards]
+    if listed_files != [file for file in planned_files if file in set(listed_files)]:
+        raise UserError(
+            f"{folder / 'manifest.json'} lists other shards than its configuration plans. "
+            "Generate the data set again with start_anew=true"
         )
     return manifest
 
@@ -176,14 +182,14 @@ def receipts_of(folder: Path, manifest: Manifest) -> list[Receipt]:
     """Return the receipts of all planned shards, in their order.
 
     Raises:
-        UserError: one is missing or cannot be read.
+        UserError: a receipt is missing or cannot be read.
     """
-    return [read_document(receipt_path(folder, shard), Receipt) for shard in manifest.planned]
+    return [read_document(receipt_path(folder, shard), Receipt) for shard in manifest.planned_shards]
 
 
-def completed(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -> Manifest:
+def completed_manifest(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -> Manifest:
     """Return the manifest of the finished data set, from the receipts of all planned shards."""
-    made = {
+    results = {
         "complete": True,
         "shards": [
             ManifestShard(
@@ -193,17 +199,17 @@ def completed(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -
                 sha256=receipt.sha256,
                 core_seconds=receipt.core_seconds,
             )
-            for shard, receipt in zip(plan.planned, receipts, strict=True)
+            for shard, receipt in zip(plan.planned_shards, receipts, strict=True)
             if receipt.trajectories
         ],
         "failed": [failure for receipt in receipts for failure in receipt.failed],
         "statistics_sha256": statistics_sha256,
     }
-    return plan.model_copy(update=made)
+    return plan.model_copy(update=results)
 
 
 def write_document(path: Path, document: _Document) -> None:
-    """Write a document as JSON, whole or not at all."""
+    """Write a document as JSON; the file appears under its name only when it is whole."""
     write_whole(path, json.dumps(document.model_dump(mode="json"), indent=2) + "\n")
 
 
@@ -211,18 +217,23 @@ def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
     """Read a document.
 
     Raises:
-        UserError: the file cannot be read, is of another schema version, or is not such a document.
+        UserError: the file cannot be read, has another schema version, or is not a document of this kind.
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from None
+        raise UserError(
+            f"{path} cannot be read as JSON: {error}. Run python -m pipeline.generate, then "
+            "python -m pipeline.validate"
+        ) from None
     if isinstance(plain, dict) and kind is Manifest:
         _check_version(path, plain)
     try:
         return kind.model_validate(plain)
     except ValidationError as error:
-        issues = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
+        issues = "; ".join(
+            f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}" for issue in error.errors()[:3]
+        )
         raise UserError(f"{path} is not a {kind.__name__.lower()} of a data set: {issues}") from None
 
 
@@ -234,9 +245,9 @@ def _check_version(path: Path, document: Mapping[str, object]) -> None:
     version, spec = document.get("schema_version"), document.get("spec")
     if version not in (GRID_VERSION, PARTICLES_VERSION) or (isinstance(spec, dict) and "sites" not in spec):
         raise UserError(
-            f"{path}: the data set has schema version {version!r} of another release; this release reads its "
-            f"own versions {GRID_VERSION} (grids) and {PARTICLES_VERSION} (particles, whose positions and "
-            "velocities are vectors); generate the data set again with start_anew=true (the "
+            f"{path}: the data set has schema version {version!r} of another release. This release "
+            f"reads its version {GRID_VERSION} of grids and version {PARTICLES_VERSION} of particles, with "
+            "positions and velocities as vectors. Generate the data set again with start_anew=true (the "
             "trajectories stay the same), or read it with the release that wrote it"
         )
 

@@ -15,7 +15,7 @@ BLOCK = 2**40
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of a split and one unit of work: the trajectories `first` to `first + count - 1`."""
+    """One file of a split: the trajectories `first` to `first + count - 1`, computed as one task."""
 
     split: str
     number: int
@@ -24,30 +24,30 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """The name that its file and its receipt share."""
+        """The common name of the shard's file and receipt."""
         return f"{self.split}-{self.number:05d}"
 
     @property
     def file(self) -> str:
-        """The path of its file inside the data set."""
+        """The path of the shard's file inside the data set."""
         return f"data/{self.split}/{self.name}.hdf5"
 
     @property
     def outside(self) -> bool:
-        """Whether its parameters are drawn outside the declared range."""
+        """Whether the parameters are drawn outside the declared range."""
         return self.split == "test_extrapolation"
 
     @property
     def indices(self) -> range:
-        """The indices of the trajectories that it is planned to hold."""
+        """The indices of all planned trajectories of the shard."""
         return range(self.first, self.first + self.count)
 
 
 def index(split: str, position: int) -> int:
     """Return the index of trajectory `position` of a split.
 
-    Each split has its own block of 2^40 indices: no trajectory can be in two splits, and another
-    number of training trajectories leaves every test trajectory as it is.
+    Each split has its own block of 2^40 indices: no trajectory can be in two splits, and the number of
+    training trajectories has no influence on the test trajectories.
     """
     assert 0 <= position < BLOCK
     return SPLITS.index(split) * BLOCK + position
@@ -56,7 +56,7 @@ def index(split: str, position: int) -> int:
 def shards(samples: Mapping[str, int]) -> list[Shard]:
     """Return every shard of a data set, in order.
 
-    `samples` holds the number of trajectories of each split, and that of a shard, `per_shard`.
+    `samples` holds the number of trajectories of each split, and under `per_shard` the number in each shard.
     """
     per_shard = samples["per_shard"]
     return [
@@ -67,12 +67,12 @@ def shards(samples: Mapping[str, int]) -> list[Shard]:
 
 
 def generator(seed: int, trajectory: int) -> np.random.Generator:
-    """Return the random numbers of one trajectory, determined by the root seed and its index alone.
+    """Return the random generator of one trajectory, determined by the root seed and its index alone.
 
     The generator is counter-based (Philox 4x64; Salmon et al. 2011, Parallel random numbers: as easy
     as 1, 2, 3), so streams of different indices are independent on any rank at any time.
     """
-    # Late: the start of every stage imports this module, and few stages draw numbers.
+    # A late import: every stage imports this module at its start, and few stages draw random numbers.
     import numpy as np
 
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(trajectory,))))

@@ -1,4 +1,4 @@
-"""Means and variances that are combined from pieces of the data without loss of accuracy."""
+"""Means and variances of data in several pieces, combined without loss of accuracy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing_extensions import TypedDict  # pydantic reads it
 
 
 class PlainStatistics(TypedDict):
-    """Running statistics as they stand in a receipt."""
+    """Running statistics in the form of a receipt: numbers and lists."""
 
     count: int
     mean: list[float]
@@ -21,10 +21,10 @@ class PlainStatistics(TypedDict):
 
 @dataclass(frozen=True)
 class RunningStatistics:
-    """Count, mean, sum of squared deviations, minimum and maximum, one value a channel (C,).
+    """Count, mean, sum of squared deviations, minimum and maximum, one value for each channel (C,).
 
-    Pieces are combined by the pairwise update of Chan, Golub and LeVeque (1979), equation 2.1, which
-    does not cancel as a difference of sums of squares does.
+    Two pieces are combined by the pairwise update of Chan, Golub and LeVeque (1979), equation 2.1. Unlike a
+    difference of sums of squares, this update suffers no cancellation.
     """
 
     count: int
@@ -71,7 +71,7 @@ class RunningStatistics:
 
     @property
     def rms(self) -> np.ndarray:
-        """The root of the mean square."""
+        """The root mean square."""
         return np.asarray(np.sqrt(self.mean**2 + self.std**2))
 
     def to_json(self) -> PlainStatistics:
@@ -86,7 +86,7 @@ class RunningStatistics:
 
     @classmethod
     def from_json(cls, plain: PlainStatistics) -> RunningStatistics:
-        """Return the inverse of `to_json`."""
+        """Return the statistics that `to_json` wrote."""
         return cls(
             plain["count"],
             np.array(plain["mean"], dtype=np.float64),

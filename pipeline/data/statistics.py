@@ -13,15 +13,15 @@ from pipeline.data.format.layout import FieldKind, Header
 from pipeline.data.manifest import STATISTICS_KINDS, Receipt, StatisticsKind
 from pipeline.data.running_statistics import RunningStatistics
 
-#: A number for each field by name; for a vector field, one for each component.
+#: The value of each field by name: a number, or for a vector field a list of one number for each component.
 ByField = dict[str, float | list[float]]
 
 
 class TrainingStatistics(TypedDict):
     """The content of `stats.yaml`.
 
-    `mean`, `std`, `rms`, `min` and `max` of each field and coefficient field; the same with `_delta` of the
-    fields' changes from frame to frame; under `parameters` the same five of each scalar parameter.
+    `mean`, `std`, `rms`, `min` and `max` describe the fields and coefficient fields. The keys with `_delta`
+    describe the fields' changes from frame to frame. `parameters` holds five values of each scalar parameter.
     """
 
     mean: ByField
@@ -40,13 +40,13 @@ class TrainingStatistics(TypedDict):
 _ATTRIBUTES = {"mean": "mean", "std": "std", "rms": "rms", "min": "minimum", "max": "maximum"}
 
 
-def combined(receipts: Iterable[Receipt]) -> dict[StatisticsKind, RunningStatistics]:
-    """Return the sum of the statistics in the receipts, added up in their order."""
-    parts = [receipt.statistics for receipt in receipts if receipt.statistics]
+def combined_statistics(receipts: Iterable[Receipt]) -> dict[StatisticsKind, RunningStatistics]:
+    """Return the sum of the statistics in the receipts, in the order of the receipts."""
+    shard_stats = [receipt.statistics for receipt in receipts if receipt.statistics]
     return {
-        kind: reduce(add, (RunningStatistics.from_json(part[kind]) for part in parts))
+        kind: reduce(add, (RunningStatistics.from_json(stats[kind]) for stats in shard_stats))
         for kind in STATISTICS_KINDS
-        if parts
+        if shard_stats
     }
 
 
@@ -89,12 +89,13 @@ def to_yaml(stats: TrainingStatistics) -> str:
 
 
 def _by_field(header: Header, kind: FieldKind, running: RunningStatistics, attribute: str) -> ByField:
+    """Return an attribute of the statistics by field."""
     values = getattr(running, attribute)
     by_field: ByField = {}
     channel = 0
     for field in header.fields(kind):
         width = len(header.spec.components(field))
-        part = values[channel : channel + width].tolist()
-        by_field[field.name] = part if field.tensor_order else part[0]
+        components = values[channel : channel + width].tolist()
+        by_field[field.name] = components if field.tensor_order else components[0]
         channel += width
     return by_field

@@ -1,4 +1,4 @@
-"""Windows, runs of consecutive frames for training, read from memory maps of the shards.
+"""Windows of consecutive frames for training, read from memory maps of the shards.
 
 Shape letters: B windows, L frames of a window, T frames of a trajectory, C channels, K coefficient
 fields, P scalar parameters; `*sites` are the grid cells or particles.
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,9 @@ from pipeline.data.format.layout import FIELD_KINDS, FieldKind, Header, field_pa
 from simsurrogate.errors import UserError
 
 _OPEN_SHARDS = 256
+
+#: Indices into a dataset: a row, then a frame or a slice of frames.
+Selection = tuple[int | np.integer | slice, ...]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class StoredTrajectory:
         state: (T, C, *sites).
         coefficient_fields: (K, *sites).
         parameters: the scalar parameters by name.
-        arrays: the arrays that determine the trajectory next to the scalar parameters, by name.
+        arrays: the parameters that are arrays, by name.
         time: the time of each frame (T,), s.
         index: the trajectory's index in the data set.
     """
@@ -43,66 +45,73 @@ class StoredTrajectory:
 
 
 class Shards:
-    """The trajectories of a split, in several files; at most 256 of them are mapped at a time."""
+    """The trajectories of a split, in several files; at most 256 files are mapped at a time.
+
+    Args:
+        header: the description that all shards share.
+        files: the path of each shard.
+        trajectories: the number of trajectories in each shard.
+    """
 
     def __init__(self, header: Header, files: Sequence[Path], trajectories: Sequence[int]):
         self.header = header
         self._files = files
         self._ends = np.cumsum(trajectories, dtype=np.int64)
-        self._places: dict[int, dict[str, hdf5.Place]] = {}
+        self._locations: dict[int, dict[str, hdf5.DatasetLocation]] = {}
         self._channels = {kind: _channels(header, kind) for kind in FIELD_KINDS}
         self.arrays = lru_cache(maxsize=_OPEN_SHARDS)(self._arrays)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def locate(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the shard of each trajectory, an argument of `arrays`, and its row there."""
-        shard = np.searchsorted(self._ends, numbers, side="right")
-        return shard, numbers - np.concatenate([[0], self._ends])[shard]
+    def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the shard (an argument of `arrays`) and the row of each trajectory, from its position."""
+        shard = np.searchsorted(self._ends, positions, side="right")
+        return shard, positions - np.concatenate([[0], self._ends])[shard]
 
     def fill(
         self,
         kind: FieldKind,
         arrays: dict[str, np.ndarray],
-        where: tuple[Any, ...],
+        selection: Selection,
         out: np.ndarray,
         axis: int,
     ) -> None:
-        """Copy the part `where` of all fields of a kind to `out`, channels along `axis`."""
-        before = (slice(None),) * axis
+        """Copy a selection of rows and frames of all fields of a kind to `out`, channels along `axis`."""
+        leading_axes = (slice(None),) * axis
         for path, channel in self._channels[kind]:
-            values = arrays[path][where]
+            values = arrays[path][selection]
             if isinstance(channel, slice):
                 values = np.moveaxis(values, -1, axis)
-            out[(*before, channel)] = values
+            out[(*leading_axes, channel)] = values
 
     def _arrays(self, shard: int) -> dict[str, np.ndarray]:
-        """Return the datasets of a shard by path, and all scalar parameters (rows, P) under `parameters`."""
+        """Return the datasets of a shard by path, and all scalar parameters (rows, P) as `parameters`."""
         path = self._files[shard]
-        if shard not in self._places:
-            self._places[shard] = hdf5.places(path)
-        arrays = hdf5.memory_maps(path, self._places[shard])
+        if shard not in self._locations:
+            self._locations[shard] = hdf5.dataset_locations(path)
+        arrays = hdf5.memory_maps(path, self._locations[shard])
         rows = len(arrays["sample"])
         columns = [arrays[f"scalars/{name}"] for name in self.header.spec.parameter_names]
         return arrays | {"parameters": np.array(columns).reshape(-1, rows).T}
 
 
 class Windows:
-    """Every run of `length` consecutive frames of every trajectory of a split.
+    """All sequences of `length` consecutive frames of the trajectories of a split.
 
     Window `i` starts at frame `i % starts` of trajectory `i // starts`, with `starts` = T - length + 1.
 
     Raises:
-        UserError: a trajectory has fewer than `length` frames.
+        UserError: the trajectories have fewer than `length` frames.
     """
 
     def __init__(self, shards: Shards, length: int):
         frames = len(shards.header.times)
         if not 1 <= length <= frames:
             raise UserError(
-                f"windows of {length} frames asked of trajectories of {frames}; "
-                f"at most {frames - 1} steps can be rolled out: lower training.unroll or raise output.steps"
+                f"windows of {length} frames do not fit into trajectories of {frames} frames. "
+                f"training.unroll is at most {frames - 1} for these data. "
+                "Lower training.unroll, or generate more frames with output.steps"
             )
         self._shards, self._length, self._starts = shards, length, frames - length + 1
         self._buffers: dict[str, np.ndarray] = {}
@@ -110,27 +119,28 @@ class Windows:
     def __len__(self) -> int:
         return len(self._shards) * self._starts
 
-    def places(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the trajectory of each window, counted from 0 in its split, and its first frame."""
-        numbers, starts = np.divmod(indices, self._starts)
-        return numbers, starts
+    def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the position of each window's trajectory in the split, and the window's first frame."""
+        positions, starts = np.divmod(indices, self._starts)
+        return positions, starts
 
     def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the windows `indices` (B,): `state` (B, L, C, *sites), `coefficient_fields` (B, K, *sites),
-        `parameters` (B, P), `time` (B, L); all in the precision of the data set.
+        """Return the windows at `indices` (B,), in the precision of the data set.
 
-        The arrays are views of buffers; the next call overwrites them.
+        The arrays are `state` (B, L, C, *sites), `coefficient_fields` (B, K, *sites), `parameters` (B, P) and
+        `time` (B, L), s. They are views of buffers, and the next call overwrites them.
         """
         batch, shards = self._batch(len(indices)), self._shards
-        numbers, starts = self.places(indices)
+        positions, starts = self.locate(indices)
         batch["time"][...] = shards.header.times[starts[:, None] + np.arange(self._length)]
-        fields = zip(*(one.tolist() for one in (*shards.locate(numbers), starts)), strict=True)
-        for place, (shard, row, start) in enumerate(fields):
+        shard_numbers, rows = shards.locate(positions)
+        windows = zip(shard_numbers.tolist(), rows.tolist(), starts.tolist(), strict=True)
+        for window, (shard, row, start) in enumerate(windows):
             arrays = shards.arrays(shard)
             frames = slice(start, start + self._length)
-            shards.fill("fields", arrays, (row, frames), batch["state"][place], axis=1)
-            shards.fill("coefficient_fields", arrays, (row,), batch["coefficient_fields"][place], axis=0)
-            batch["parameters"][place] = arrays["parameters"][row]
+            shards.fill("fields", arrays, (row, frames), batch["state"][window], axis=1)
+            shards.fill("coefficient_fields", arrays, (row,), batch["coefficient_fields"][window], axis=0)
+            batch["parameters"][window] = arrays["parameters"][row]
         return batch
 
     def _batch(self, size: int) -> dict[str, np.ndarray]:
@@ -150,7 +160,7 @@ class Windows:
 
 
 def _channels(header: Header, kind: FieldKind) -> list[tuple[str, int | slice]]:
-    """Return the path of each field in the file, and its channel, or its channels if it is a vector."""
+    """Return each field's path in the file with its channel, or with its slice of channels for a vector."""
     fields: list[tuple[str, int | slice]] = []
     channel = 0
     for field in header.fields(kind):

@@ -54,6 +54,6 @@ def too_many_skipped(
 
 def _name(dataset: Dataset, loader: DeviceLoader, window: int) -> str:
     """Return the name of a window: its trajectory and frames."""
-    trajectories, starts = loader.places(np.array([window]))
+    trajectories, starts = loader.locate(np.array([window]))
     index = dataset.trajectory("train", int(trajectories[0])).index
     return f"trajectory {index}, frames {starts[0]} to {starts[0] + loader.length - 1}"

@@ -22,7 +22,7 @@ VICTIM = "data/train/train-00001.hdf5"
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("whole")
     succeeded(drift("generate", run))
-    with pytest.raises(ValueError, match=r"was not validated; run python -m pipeline.validate"):
+    with pytest.raises(ValueError, match=r"was not validated.*Run python -m pipeline.validate"):
         Dataset.open(run / "dataset")
     succeeded(drift("validate", run, ranks=2))
     return run
@@ -40,7 +40,7 @@ def truncated(path: Path) -> None:
 
 def flipped(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[hdf5.places(path)["t0_fields/density"].offset + 21] ^= 1
+    content[hdf5.dataset_locations(path)["t0_fields/density"].offset + 21] ^= 1
     path.write_bytes(content)
 
 
@@ -293,5 +293,5 @@ def test_a_missing_data_set_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 def test_a_shard_gone_after_validation_is_told_by_name(copy: Path) -> None:
     truncated(copy / "dataset" / VICTIM)
-    with pytest.raises(ValueError, match=r"train-00001.hdf5: \d+ bytes expected, \d+ found"):
+    with pytest.raises(ValueError, match=r"train-00001.hdf5: \d+ bytes found, \d+ bytes expected"):
         Dataset.open(copy / "dataset")

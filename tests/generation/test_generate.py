@@ -79,7 +79,7 @@ def assert_equal_to_round_off(expected: Path, found: Path) -> None:
     assert shards
     for shard in shards:
         other = found / shard.relative_to(expected)
-        one, two = (hdf5.memory_maps(path, hdf5.places(path)) for path in (shard, other))
+        one, two = (hdf5.memory_maps(path, hdf5.dataset_locations(path)) for path in (shard, other))
         assert one.keys() == two.keys()
         for name in one:
             if one[name].dtype.kind == "f":
@@ -153,7 +153,7 @@ def test_another_configuration_is_refused_by_its_keys_until_asked_to_start_anew(
 def test_more_training_trajectories_leave_the_test_split_as_it_is(undisturbed: Path, tmp_path: Path) -> None:
     succeeded(drift("generate", tmp_path, "samples.train=6"))
     arrays = [
-        hdf5.memory_maps(path, hdf5.places(path))
+        hdf5.memory_maps(path, hdf5.dataset_locations(path))
         for path in (run / "dataset/data/test/test-00000.hdf5" for run in (undisturbed, tmp_path))
     ]
     for name in ("sample", "t0_fields/density", "scalars/speed", "parameters/phases"):
@@ -184,7 +184,7 @@ def test_windows_and_trajectories_agree(undisturbed: Path) -> None:
         )
         np.testing.assert_array_equal(batch["time"][place], np.float32(trajectory.time[frames]))
     assert windows.take(np.array([5]))["state"].base is not None, "buffers are reused"
-    with pytest.raises(ValueError, match="windows of 5 frames asked of trajectories of 4"):
+    with pytest.raises(ValueError, match="windows of 5 frames do not fit into trajectories of 4 frames"):
         dataset.windows("train", 5)
 
 

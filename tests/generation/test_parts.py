@@ -40,4 +40,4 @@ def test_a_part_that_is_none_is_refused(tmp_path: Path) -> None:
     refused = drift("generate", tmp_path, "part=[3,3]")
     assert refused.returncode == 2
     assert "part=" in refused.stderr
-    assert "the first is 0 and the last 2" in refused.stderr
+    assert "the first is 0 and the last is 2" in refused.stderr

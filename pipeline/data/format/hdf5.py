@@ -1,6 +1,7 @@
-"""HDF5 files of contiguous datasets: written without their values, and read without trust.
+"""HDF5 files of contiguous datasets: their creation without values, and their safe reading.
 
-Values are read and written at their offsets in the file, without the HDF5 library.
+Values are read and written at their offsets in the file, without the HDF5 library. A file from an untrusted
+source is refused if one of its objects could lead outside of the file.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.data.format.layout import Attributes, Item
+from pipeline.data.format.layout import Attributes, AttributeValue, Item
 from simsurrogate.errors import UserError
 
 _ALIGNMENT = 64
+_REMEDY = "Generate the shard again with python -m pipeline.generate"
 
 
 @dataclass(frozen=True)
-class Place:
+class DatasetLocation:
     """The offset, shape and type of a dataset's values in its file."""
 
     offset: int
@@ -37,22 +39,22 @@ class Place:
 
     @cached_property
     def strides(self) -> tuple[int, ...]:
-        """The bytes from one index to the next along each axis."""
+        """The bytes between neighbouring elements along each axis."""
         return tuple(
             math.prod(self.shape[axis + 1 :]) * self.dtype.itemsize for axis in range(len(self.shape))
         )
 
 
 def make_skeleton(path: Path, groups: dict[str, Attributes], content: dict[str, Item]) -> None:
-    """Write a file without the values that vary; their space in it is allocated and empty."""
+    """Write a file without its trajectories; the space for their values is allocated and empty."""
     with h5py.File(path, "w", locking=False, alignment_threshold=1, alignment_interval=_ALIGNMENT) as file:
         for group, group_attributes in groups.items():
             file.require_group(group).attrs.update(group_attributes)
         for name, item in content.items():
-            early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-            dataset = file.create_dataset(name, item.shape, item.dtype, dcpl=early)
+            allocation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            allocation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            allocation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            dataset = file.create_dataset(name, item.shape, item.dtype, dcpl=allocation)
             dataset.attrs.update(item.attributes)
             if item.values is not None:
                 dataset[...] = item.values
@@ -60,8 +62,9 @@ def make_skeleton(path: Path, groups: dict[str, Attributes], content: dict[str, 
 
 
 def _name_dimensions(file: h5py.File, content: dict[str, Item]) -> None:
-    """Attach coordinates as HDF5 dimension scales, and hard-link all datasets with named dimensions into the
-    root group, where xarray and netCDF read them.
+    """Attach coordinates as HDF5 dimension scales, and hard-link datasets with named dimensions at the root.
+
+    xarray and netCDF read the datasets of the root group.
     """
     scales = {}
     for name, item in content.items():
@@ -82,27 +85,27 @@ def _name_dimensions(file: h5py.File, content: dict[str, Item]) -> None:
             file[base] = file[name]
 
 
-def set_attribute(path: Path, attribute: str, value: Any) -> None:
+def set_attribute(path: Path, attribute: str, value: AttributeValue) -> None:
     """Change an attribute of the file in place."""
     with h5py.File(path, "r+", locking=False) as file:
         file.attrs.modify(attribute, value)
 
 
-def places(path: Path) -> dict[str, Place]:
-    """Return the place of each dataset of a file.
+def dataset_locations(path: Path) -> dict[str, DatasetLocation]:
+    """Return the location of each dataset of a file.
 
     Raises:
-        UserError: the file is not HDF5, or holds an object that could lead outside of it: a link, or a
-            dataset that is virtual, external, chunked or larger than the file.
+        UserError: the file is not HDF5, or an object could lead outside of the file: a link, or a dataset
+            that is virtual, external, chunked or larger than the file.
     """
     with _opened(path) as file:
-        return {name: _place(path, name, dataset) for name, dataset in _datasets(path, file)}
+        return {name: _location(path, name, dataset) for name, dataset in _datasets(path, file)}
 
 
-def memory_maps(path: Path, found: dict[str, Place]) -> dict[str, np.ndarray]:
+def memory_maps(path: Path, locations: dict[str, DatasetLocation]) -> dict[str, np.ndarray]:
     """Return the datasets of a file as read-only arrays over one memory map."""
     raw = np.memmap(path, np.uint8, "r")
-    return {name: _view(raw, place) for name, place in found.items()}
+    return {name: _view(raw, location) for name, location in locations.items()}
 
 
 def attributes(path: Path, group: str = "/") -> Attributes:
@@ -115,7 +118,7 @@ def attributes(path: Path, group: str = "/") -> Attributes:
         try:
             return dict(file[group].attrs)
         except KeyError:
-            raise UserError(f"{path}: {group} is missing") from None
+            raise UserError(f"{path}: the group or dataset {group} is missing. {_REMEDY}") from None
 
 
 @contextmanager
@@ -123,25 +126,26 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
-        raise UserError(f"{path}: is not a readable HDF5 file: {error}") from None
+        raise UserError(f"{path} is not a readable HDF5 file: {error}. {_REMEDY}") from None
     with file:
         yield file
 
 
 def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield every dataset, reached by hard links alone; enter a group that is linked twice once."""
-    entered = set()
+    """Yield the path and the object of every dataset; visit each group once, and follow hard links alone."""
+    visited = set()
     groups = [("", file["/"])]
     while groups:
         prefix, group = groups.pop()
         address = h5py.h5o.get_info(group.id).addr
-        if address in entered:
+        if address in visited:
             continue
-        entered.add(address)
+        visited.add(address)
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise UserError(
-                    f"{path}: {prefix}{name} is a link that can lead outside of the file; refused"
+                    f"{path}: {prefix}{name} is a link that can lead outside of the file. A shard may have "
+                    f"hard links only. {_REMEDY}"
                 )
             member = group[name]
             if isinstance(member, h5py.Group):
@@ -149,25 +153,30 @@ def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]
             elif isinstance(member, h5py.Dataset):
                 yield prefix + name, member
             else:
-                raise UserError(f"{path}: {prefix}{name} is neither a group nor a dataset; refused")
+                raise UserError(f"{path}: {prefix}{name} is neither a group nor a dataset. {_REMEDY}")
 
 
-def _place(path: Path, name: str, dataset: h5py.Dataset) -> Place:
+def _location(path: Path, name: str, dataset: h5py.Dataset) -> DatasetLocation:
     creation = dataset.id.get_create_plist()
     if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_external_count() > 0:
         raise UserError(
-            f"{path}: {name} is virtual, external, compact or chunked, not contiguous in this file; refused"
+            f"{path}: {name} is virtual, external, compact or chunked. The datasets of a shard are "
+            f"contiguous parts of its file. {_REMEDY}"
         )
     if dataset.dtype.hasobject or dataset.shape is None:
-        raise UserError(f"{path}: {name} holds {dataset.dtype}, not plain numbers; refused")
-    place = Place(dataset.id.get_offset() or 0, dataset.shape, dataset.dtype)
-    if place.offset + place.num_bytes > path.stat().st_size:
         raise UserError(
-            f"{path}: {name} declares {place.num_bytes} bytes at {place.offset}, past the end of the file "
-            f"({path.stat().st_size} bytes); refused"
+            f"{path}: {name} holds {dataset.dtype}. The datasets of a shard hold plain numbers. {_REMEDY}"
         )
-    return place
+    location = DatasetLocation(dataset.id.get_offset() or 0, dataset.shape, dataset.dtype)
+    end, file_size = location.offset + location.num_bytes, path.stat().st_size
+    if end > file_size:
+        raise UserError(
+            f"{path}: {name} ends at byte {end} by its declaration. The file has {file_size} bytes. {_REMEDY}"
+        )
+    return location
 
 
-def _view(raw: np.ndarray, place: Place) -> np.ndarray:
-    return raw[place.offset : place.offset + place.num_bytes].view(place.dtype).reshape(place.shape)
+def _view(raw: np.ndarray, location: DatasetLocation) -> np.ndarray:
+    """Return the dataset as a view of the file's bytes."""
+    values = raw[location.offset : location.offset + location.num_bytes]
+    return values.view(location.dtype).reshape(location.shape)

@@ -1,7 +1,7 @@
 """The writer of one shard: an HDF5 file of contiguous datasets in The Well's layout.
 
-HDF5 writes the file's skeleton. The values are then written at their offsets in the file, so that a write is
-one system call and a full disk is an ordinary error.
+HDF5 creates the file without values. The values are then written at their offsets in the file: each write is
+one system call, and a full disk raises an ordinary error.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import mul
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.data.format import hdf5
-from pipeline.data.format.hdf5 import Place
+from pipeline.data.format.hdf5 import DatasetLocation
 from pipeline.data.format.layout import FieldKind, Header, Item, field_path, group_attributes, items
 from simsurrogate.errors import StorageError
 from simsurrogate.files import partial_path, publish
@@ -30,16 +29,16 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class ShardWriter:
-    """Writes the trajectories of one shard, rows of its datasets, under a partial name.
+    """The writer of one shard: each trajectory is a row of the datasets in a file with a partial name.
 
-    A row may be written again; only the rows below `publish(rows)` are kept.
+    A row may be written again; `publish(rows)` keeps only the first `rows` rows.
     """
 
     def __init__(self, path: Path, header: Header, rows: int):
         self._path, self._header, self._rows = path, header, rows
         self._partial = partial_path(path)
         self._items = items(header, rows)
-        self._descriptor, self._places = _preallocated(self._partial, header, rows, self._items)
+        self._descriptor, self._locations = _preallocated(self._partial, header, rows, self._items)
 
     def write_states(self, window: tuple[slice, ...], states: np.ndarray) -> None:
         """Write the states (C, *window) of a window (rows, frames, *block), in the header's precision."""
@@ -53,30 +52,30 @@ class ShardWriter:
         self,
         first: int,
         trajectories: Sequence[int],
-        parameters: Sequence[Mapping[str, Any]],
+        parameters: Sequence[Mapping[str, float | np.ndarray]],
         invariants: Mapping[str, np.ndarray],
     ) -> None:
         """Write the index, the parameters and the invariants of trajectories to the rows from `first` on.
 
         `invariants` maps each name to values (rows, T).
         """
-        values: dict[str, Any] = {"sample": trajectories}
+        values: dict[str, Sequence[float | np.ndarray] | np.ndarray] = {"sample": trajectories}
         values |= {
-            f"scalars/{name}": [drawn[name] for drawn in parameters]
+            f"scalars/{name}": [trajectory[name] for trajectory in parameters]
             for name in self._header.spec.parameter_names
         }
         values |= {
-            f"parameters/{name}": [drawn[name] for drawn in parameters]
+            f"parameters/{name}": [trajectory[name] for trajectory in parameters]
             for name in self._header.parameter_shapes
         }
         values |= {f"scalars/{name}": series for name, series in invariants.items()}
         for path, value in values.items():
             item = self._items[path]
             array = np.asarray(value, item.dtype).reshape(len(trajectories), *item.shape[1:])
-            _write_at(self._descriptor, self._places[path].offset + first * item.row_bytes, array)
+            _write_at(self._descriptor, self._locations[path].offset + first * item.row_bytes, array)
 
     def publish(self, rows: int) -> None:
-        """Mark the shard as complete, with its first `rows` rows alone, and give it its final name.
+        """Mark the shard as complete and give it its final name; keep only the first `rows` rows.
 
         A contiguous dataset cannot shrink, so a shard with fewer rows than planned is copied.
         """
@@ -96,26 +95,27 @@ class ShardWriter:
     def _write_fields(self, kind: FieldKind, window: tuple[slice, ...], values: np.ndarray) -> None:
         channel, components = 0, len(self._header.spec.sites.directions)
         for field in self._header.fields(kind):
-            place = self._places[field_path(field)]
+            location = self._locations[field_path(field)]
             if field.tensor_order:
-                part = np.moveaxis(values[channel : channel + components], 0, -1)
-                _write_window(self._descriptor, place, (*window, slice(0, components)), part)
+                vectors = np.moveaxis(values[channel : channel + components], 0, -1)
+                _write_window(self._descriptor, location, (*window, slice(0, components)), vectors)
                 channel += components
             else:
-                _write_window(self._descriptor, place, window, values[channel])
+                _write_window(self._descriptor, location, window, values[channel])
                 channel += 1
 
     def _copy_to_fewer(self, rows: int) -> None:
-        shorter = partial_path(self._partial)
-        fewer = items(self._header, rows)
-        descriptor, places = _preallocated(shorter, self._header, rows, fewer)
-        for path, item in fewer.items():
+        """Copy the first `rows` rows to a new file, and replace the partial file with it."""
+        new_path = partial_path(self._partial)
+        new_items = items(self._header, rows)
+        descriptor, locations = _preallocated(new_path, self._header, rows, new_items)
+        for path, item in new_items.items():
             if item.varies:
-                source, target = self._places[path].offset, places[path].offset
+                source, target = self._locations[path].offset, locations[path].offset
                 _copy_bytes(self._descriptor, source, descriptor, target, item.row_bytes * rows)
         os.close(self._descriptor)
-        shorter.replace(self._partial)
-        self._descriptor, self._places, self._rows = descriptor, places, rows
+        new_path.replace(self._partial)
+        self._descriptor, self._locations, self._rows = descriptor, locations, rows
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
     """Yield a writer whose partial file is removed after any error.
 
     Raises:
-        StorageError: the file cannot be written; the message holds the bytes needed and free.
+        StorageError: the file cannot be written; the message states the needed and the free bytes.
     """
     try:
         writer = ShardWriter(path, header, rows)
@@ -137,24 +137,24 @@ def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
             raise
         needed, free = _bytes_of(items(header, rows)), shutil.disk_usage(path.parent).free
         raise StorageError(
-            f"cannot write {path}: {error.strerror}; it needs {needed} bytes and {free} are free; "
-            "make room and run the same command again: finished shards are kept"
+            f"cannot write {path}: {error.strerror}. The file needs {needed} bytes and {free} are free. "
+            "Make room and run the same command again: finished shards are kept"
         ) from error
 
 
 def _preallocated(
     path: Path, header: Header, rows: int, content: dict[str, Item]
-) -> tuple[int, dict[str, Place]]:
-    """Write the file without the rows' values; return an open descriptor and the places of the datasets.
+) -> tuple[int, dict[str, DatasetLocation]]:
+    """Write the file without the rows' values; return an open descriptor and the locations of the datasets.
 
-    HDF5 does not survive a full disk, so the space is allocated before HDF5 writes.
+    HDF5 cannot recover from a full disk, so the space is allocated before HDF5 writes.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         os.posix_fallocate(descriptor, 0, _bytes_of(content))
         hdf5.make_skeleton(path, group_attributes(header, rows), content)
         os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
-        return descriptor, hdf5.places(path)
+        return descriptor, hdf5.dataset_locations(path)
     except BaseException:
         os.close(descriptor)
         path.unlink(missing_ok=True)
@@ -167,22 +167,25 @@ def _bytes_of(content: dict[str, Item]) -> int:
     return values + _DATASET_BYTES * (len(content) + 4)
 
 
-def _write_window(descriptor: int, place: Place, window: tuple[slice, ...], values: np.ndarray) -> None:
-    """Write `values` to a window of the array at `place`, one contiguous run after the other."""
-    whole = len(window)
-    while whole > 0 and values.shape[whole - 1] == place.shape[whole - 1]:
-        whole -= 1
-    outer = max(whole - 1, 0)
-    start = place.offset + sum(map(mul, (part.start for part in window), place.strides))
-    for position in np.ndindex(values.shape[:outer]):
-        _write_at(descriptor, start + sum(map(mul, position, place.strides)), values[position])
+def _write_window(
+    descriptor: int, location: DatasetLocation, window: tuple[slice, ...], values: np.ndarray
+) -> None:
+    """Write `values` to a window of a dataset, in one write for each contiguous part."""
+    num_partial_axes = len(window)
+    while num_partial_axes > 0 and values.shape[num_partial_axes - 1] == location.shape[num_partial_axes - 1]:
+        num_partial_axes -= 1
+    num_outer_axes = max(num_partial_axes - 1, 0)
+    start = location.offset + sum(map(mul, (axis.start for axis in window), location.strides))
+    for index in np.ndindex(values.shape[:num_outer_axes]):
+        _write_at(descriptor, start + sum(map(mul, index, location.strides)), values[index])
 
 
 def _write_at(descriptor: int, offset: int, values: np.ndarray) -> None:
-    rest = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
-    while len(rest) > 0:
-        written = os.pwrite(descriptor, rest, offset)
-        rest, offset = rest[written:], offset + written
+    """Write all bytes of an array at an offset; one system call may write only a part of them."""
+    remaining = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+    while len(remaining) > 0:
+        num_written = os.pwrite(descriptor, remaining, offset)
+        remaining, offset = remaining[num_written:], offset + num_written
 
 
 def _copy_bytes(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:

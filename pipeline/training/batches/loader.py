@@ -26,8 +26,8 @@ class DeviceLoader:
 
     Attributes:
         length: frames of a window.
-        places: function from window indices to the trajectory of each window, counted from 0 in the split,
-            and its first frame.
+        locate: function from window indices to the position of each window's trajectory in the split
+            and the window's first frame.
         data_seconds: seconds that `take` took since the attribute was last set to zero.
 
     Raises:
@@ -36,7 +36,7 @@ class DeviceLoader:
 
     def __init__(self, dataset: Dataset, length: int, like: torch.Tensor):
         self._windows = dataset.windows("train", length)
-        self.places = self._windows.places
+        self.locate = self._windows.locate
         self.length = length
         self._frames = torch.arange(length, device=like.device)
         self._like = like
@@ -65,7 +65,7 @@ class DeviceLoader:
     def _gather(self, split: Batch, indices: np.ndarray) -> Batch:
         """Return windows of the split on the device."""
         trajectory, start = (
-            torch.from_numpy(array).to(self._like.device) for array in self._windows.places(indices)
+            torch.from_numpy(array).to(self._like.device) for array in self._windows.locate(indices)
         )
         frames = start[:, None] + self._frames
         return {
