@@ -1,1 +1,1 @@
-"""One file a measured claim: the peer and we, side by side in one run; results checked before timing."""
+"""Measured claims, one file each: our code and a peer run in turn, after a check that both results agree."""

@@ -1,6 +1,6 @@
-"""`python -m benchmarks` runs the benchmarks that take less than four minutes, a quarter of an hour in all.
+"""`python -m benchmarks` runs all benchmarks of less than four minutes each, a quarter of an hour in total.
 
-Then it writes docs/performance.md from all stored results. The other benchmarks are run by their names:
+The command ends with docs/performance.md, written from all stored results. The longer benchmarks run by name:
 `python -m benchmarks.solvers.nbody_three_body`.
 """
 
@@ -24,7 +24,7 @@ LONG = (
     "surrogates_on_systems",
 )
 
-# Each in a process of its own: peers set thread counts and environments when they are imported.
+# A separate process for each benchmark, because peers set thread counts and environments at import.
 for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks."):
     is_benchmark = (
         not module.ispkg and ".support." not in module.name and not module.name.endswith("__main__")

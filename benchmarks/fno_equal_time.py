@@ -3,8 +3,8 @@
 The data are those of experiment=navier_stokes. Our FNO is trained by the train stage with the experiment's
 settings. Each peer is trained with the settings of its authors (loss, optimiser, schedule stretched over its
 steps), on the same windows and with the same number of weights within 10 %. Both peers predict the next
-frame; each is also trained to predict the difference between two frames, as our FNO does. The time of a
-training step of each model is measured first, in a separate process; then each model takes as many steps as
+frame; each is also trained to predict the difference between two frames, as our FNO does. First, the time
+of a training step of each model is measured in a separate process. Then each model takes as many steps as
 fit into the time of our FNO. The same code computes all test errors: relative L2 errors after one step and
 over rollouts.
 """
@@ -104,11 +104,11 @@ _THEIR_UNET = Peer(_unet, nn.functional.mse_loss, torch.optim.AdamW, 1e-2, 1e-5,
 PEERS = {
     "neuraloperator, FNO": _THEIR_FNO,
     "neuraloperator, FNO, tuned": replace(_THEIR_FNO, learning_rate=3e-2),
-    "neuraloperator, FNO, tuned, of the change": replace(
+    "neuraloperator, FNO, tuned, predicts the difference": replace(
         _THEIR_FNO, learning_rate=3e-2, predicts_difference=True
     ),
     "The Well, U-Net, tuned": replace(_THEIR_UNET, learning_rate=1e-1),
-    "The Well, U-Net, tuned, of the change": replace(
+    "The Well, U-Net, tuned, predicts the difference": replace(
         _THEIR_UNET, learning_rate=3e-2, predicts_difference=True
     ),
 }
@@ -232,10 +232,10 @@ def _row(name: str, model: Surrogate, dataset: Dataset, steps: int, seconds: flo
         "model": name,
         "weights": sum(w.numel() * (2 if w.is_complex() else 1) for w in model.parameters()),
         "steps": steps,
-        "a step, ms": 1e3 * seconds,
+        "step, ms": 1e3 * seconds,
         "training, s": steps * seconds,
         "one step, test error": error(model, dataset, 2),
-        "roll-out, test error": error(model, dataset, len(dataset.times)),
+        "rollout, test error": error(model, dataset, len(dataset.times)),
     }
 
 

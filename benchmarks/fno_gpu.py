@@ -1,7 +1,8 @@
 """A training step of our FNO on a GPU: in bfloat16, float32 and float64, plain and compiled.
 
-Each row lists two lower bounds of the time, from rates measured on the same GPU: the time of the products
-alone, whose operations PyTorch counts, and the time of the bytes that a step must at least move. Without a
+Each row lists two lower bounds of the time, from rates measured on the same GPU. The first is the time of the
+matrix products alone; PyTorch counts the operations. The second is the time to move the fewest bytes that a
+step needs. Without a
 GPU nothing is measured.
 """
 

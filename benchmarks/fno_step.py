@@ -2,9 +2,9 @@
 
 First the layers are compared: our network with neuraloperator's spectral convolution and the same weights
 must have the same loss and gradient. Then forward, backward and AdamW are timed, each network in a separate
-process with the settings of its authors: neuraloperator's FNO with its defaults, loss and optimiser, our FNO
-with those of the train stage, without and with training.compile. The last column is neuraloperator's FNO with
-freed memory kept by the process, which its authors leave to the C library.
+process with the settings of its authors. neuraloperator's FNO has its default options, loss and optimiser;
+our FNO has the settings of the train stage, without and with training.compile. The last column is
+neuraloperator's FNO with freed memory kept by the process, which its authors leave to the C library.
 """
 
 from __future__ import annotations
@@ -59,27 +59,27 @@ def main() -> None:
     )
 
 
-def _compare(label: str, modes: int | list[int], theirs: tuple[int, int]) -> dict[str, object]:
+def _compare(label: str, modes: int | list[int], peer_modes: tuple[int, int]) -> dict[str, object]:
     torch.manual_seed(0)
-    ours = build(modes)
+    network = build(modes)
     seconds = medians_apart(
         {
-            "neuraloperator": partial(_their_run, theirs, keeps=False),
+            "neuraloperator": partial(_their_run, peer_modes, keeps=False),
             "ours": partial(_our_run, modes, compiled=False),
             "ours, compiled": partial(_our_run, modes, compiled=True),
-            "neuraloperator, memory kept": partial(_their_run, theirs, keeps=True),
+            "neuraloperator, memory kept": partial(_their_run, peer_modes, keeps=True),
         },
         ROUNDS,
     )
     return {
         "modes": label,
-        "weights, theirs": _count(_their_network(theirs)),
-        "weights, ours": _count(ours),
+        "weights, neuraloperator": _count(_their_network(peer_modes)),
+        "weights, ours": _count(network),
         **{f"{name}, ms": 1e3 * value for name, value in seconds.items()},
         "neuraloperator / ours": seconds["neuraloperator"] / seconds["ours"],
         "neuraloperator / ours, compiled": seconds["neuraloperator"] / seconds["ours, compiled"],
         "neuraloperator, memory kept / ours": seconds["neuraloperator, memory kept"] / seconds["ours"],
-        **_matched(ours, *theirs),
+        **_layer_differences(network, *peer_modes),
     }
 
 
@@ -107,7 +107,7 @@ def _their_network(modes: tuple[int, int]) -> nn.Module:
 
 def build(modes: int | list[int], precision: str = "float32") -> nn.Module:
     """Return our FNO for one field and one parameter in a periodic square."""
-    one, zero = (1.0,), (0.0,)
+    unit, zero = (1.0,), (0.0,)
     axes = tuple(Axis(name, "1", CELLS, 0.0, 1.0, "periodic") for name in "xy")
     spec = Spec(
         name="benchmark",
@@ -120,7 +120,7 @@ def build(modes: int | list[int], precision: str = "float32") -> nn.Module:
         autonomous=True,
         parametric=False,
     )
-    problem = Problem(spec, Statistics(zero, one, one, (), (), zero, one), time_step=1.0, duration=1.0)
+    problem = Problem(spec, Statistics(zero, unit, unit, (), (), zero, unit), time_step=1.0, duration=1.0)
     return store.build("fno", {"width": WIDTH, "modes": modes, "layers": LAYERS}, problem, precision)
 
 
@@ -183,15 +183,15 @@ class _TheirConvolution(nn.Module):
         return onto + output.permute(3, 2, 0, 1)
 
 
-def _matched(ours: nn.Module, both: int, halved: int) -> dict[str, object]:
+def _layer_differences(network: nn.Module, both: int, halved: int) -> dict[str, object]:
     """Return the relative differences of loss and gradient with neuraloperator's convolutions."""
     if not both % 2:
         return {}  # neuraloperator keeps the lowest mode of one sign only, which our weights cannot represent
-    other: Any = copy.deepcopy(ours)
-    for layer in other.network.layers:
+    peer: Any = copy.deepcopy(network)
+    for layer in peer.network.layers:
         layer.spectral = _TheirConvolution(layer.spectral.weight, both, halved)
     results = []
-    for model in (ours, other):
+    for model in (network, peer):
         model.zero_grad()
         loss = sum(model(batch()).values())
         loss.backward()
@@ -199,12 +199,18 @@ def _matched(ours: nn.Module, both: int, halved: int) -> dict[str, object]:
         gradient = torch.cat([weight.grad.flatten() for weight in model.network.lifting.parameters()])
         results.append((loss.detach(), gradient))
         model.zero_grad()
-    loss_apart, gradient_apart = (float((a - b).norm() / b.norm()) for a, b in zip(*results, strict=True))
-    if max(loss_apart, gradient_apart) > 1e-5:
+    loss_difference, gradient_difference = (
+        float((a - b).norm() / b.norm()) for a, b in zip(*results, strict=True)
+    )
+    if max(loss_difference, gradient_difference) > 1e-5:
         raise SystemExit(
-            f"with equal layers the losses differ by {loss_apart}, the gradients by {gradient_apart}"
+            f"with equal layers the losses differ by {loss_difference}, "
+            f"the gradients by {gradient_difference}"
         )
-    return {"equal layers: losses apart": loss_apart, "gradients apart": gradient_apart}
+    return {
+        "equal layers, difference of losses": loss_difference,
+        "equal layers, difference of gradients": gradient_difference,
+    }
 
 
 def _count(model: nn.Module) -> int:

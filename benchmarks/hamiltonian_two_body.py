@@ -1,4 +1,4 @@
-"""Two-body orbits at the setting of Hamiltonian neural networks: errors of `hamiltonian` and `mlp`.
+"""Two-body orbits as in the paper on Hamiltonian neural networks: errors of `hamiltonian` and `mlp`.
 
 Greydanus et al. 2019 (arXiv 1906.01563), section 5 and table 1: 1000 near-circular orbits of two unit masses,
 50 frames over 20 s each, by the recipe of their code. The initial speed is the circular speed times 1 + 0.05
@@ -63,7 +63,7 @@ def main() -> None:
     rows += [measured(name, states) for name in TRAININGS]
     keep(
         "hamiltonian_two_body",
-        "Two-body orbits at the setting of Hamiltonian neural networks",
+        "Two-body orbits as in the paper on Hamiltonian neural networks",
         rows,
         ["torch", "numpy"],
     )

@@ -1,10 +1,10 @@
 """Fourier and deep operator networks after equal training time on one core.
 
-Heat of random conductivity (experiment=heat_fno) and forced flow (experiment=navier_stokes), 192
-trajectories, batches of 8, a learning rate of 2e-3 with a cosine schedule to zero, float32, networks with the
-options of their YAML. A short training measures the time of a step; the training then takes as many steps as
-fit into `SECONDS`. Errors are relative, in the L2 norm, of rollouts of 16 test trajectories: the mean over
-frames and channels, and the last frame alone.
+The data are heat of random conductivity (experiment=heat_fno) and forced flow (experiment=navier_stokes), 192
+trajectories each. Training uses float32, batches of 8, and a learning rate of 2e-3 with a cosine schedule to
+zero; the networks have the options of their YAML. A short training measures the time of a step; the training
+then takes as many steps as fit into `SECONDS`. Errors are relative, in the L2 norm, of rollouts of 16 test
+trajectories: the mean over frames and channels, and the last frame alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.support.measuring import keep
-from benchmarks.support.training import errors, fitted, made
+from benchmarks.support.training import errors, generated_dataset, trained_surrogate
 from surrogates.contract import Surrogate
 
 SECONDS = 60.0
@@ -55,7 +55,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         data = {
-            experiment: made(Path(folder) / experiment, f"experiment={experiment}", SAMPLES)
+            experiment: generated_dataset(Path(folder) / experiment, f"experiment={experiment}", SAMPLES)
             for experiment in dict(row[:2] for row in ROWS)
         }
         rows = [
@@ -71,13 +71,15 @@ def _row(
 ) -> dict[str, object]:
     overrides = (f"experiment={experiment}", f"surrogate={name}", "training.batch_size=8", *options)
 
-    def trained(steps: int) -> tuple[Surrogate, float]:
+    def train_for(steps: int) -> tuple[Surrogate, float]:
         schedule = (f"training.validate_every={steps}", f"training.checkpoint_every={steps}")
-        return fitted(folder / str(steps), dataset, *overrides, f"training.steps={steps}", *schedule)
+        return trained_surrogate(
+            folder / str(steps), dataset, *overrides, f"training.steps={steps}", *schedule
+        )
 
-    _, seconds = trained(20)
+    _, seconds = train_for(20)
     steps = max(1, round(SECONDS / seconds))
-    surrogate, seconds = trained(steps)
+    surrogate, seconds = train_for(steps)
     frame_errors = errors(surrogate, dataset).mean((0, 2))
     return {
         "experiment": experiment,

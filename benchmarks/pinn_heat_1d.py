@@ -65,7 +65,7 @@ EXACT = np.exp(-DIFFUSIVITY * np.pi**2 * T)[:, None] * np.sin(np.pi * X)
 
 def main() -> None:
     """Print and store errors and times."""
-    # The train stage reads this variable, and uses as many threads.
+    # The train stage uses as many threads as this variable says.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     rows = _deepxde_rows()
@@ -78,7 +78,7 @@ def main() -> None:
         _pinn_row(Path(folder) / "warm-up", data, 1)
         rows += [_pinn_row(Path(folder) / str(steps), data, steps) for steps in STEPS]
     for row in rows:
-        row["of DeepXDE's time"] = row["seconds"] / deepxde_seconds
+        row["time / DeepXDE's time"] = row["seconds"] / deepxde_seconds
     claim = "DeepXDE's 1-D heat example without data: error against time, one core"
     keep("pinn_heat_1d", claim, rows, ["torch", "DeepXDE"])
 
@@ -99,7 +99,7 @@ def _pinn_row(folder: Path, data: Path, steps: int) -> dict[str, Any]:
     states = surrogate.predict(EXACT[:1, None], parameters, T).mean[0, :, 0].numpy()
     weights = sum(weight.numel() for weight in surrogate.parameters())
     what = f"pinn, Levenberg-Marquardt, {steps} steps"
-    return {"what": what, "weights": weights, "seconds": seconds, "relative error": _error(states)}
+    return {"method": what, "weights": weights, "seconds": seconds, "relative error": _error(states)}
 
 
 def _deepxde_rows() -> list[dict[str, Any]]:
@@ -135,7 +135,9 @@ def _deepxde_rows() -> list[dict[str, Any]]:
             model.train(**iterations)
         seconds += time.perf_counter() - begin
         states = model.predict(inputs.astype(np.float32)).reshape(EXACT.shape)
-        rows.append({"what": what, "weights": weights, "seconds": seconds, "relative error": _error(states)})
+        rows.append(
+            {"method": what, "weights": weights, "seconds": seconds, "relative error": _error(states)}
+        )
     return rows
 
 

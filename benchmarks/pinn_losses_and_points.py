@@ -1,11 +1,11 @@
-"""Two remedies for physics-informed networks, each with and without: balanced losses, and points by residual.
+"""Physics-informed networks with and without balanced losses, and with and without points by residual.
 
 Losses: heat in a bar, determined by its conductivity and two amplitudes, with 12 trajectories. The weight of
-the data is suitable, far too large or far too small. The error is that of rollouts on the test split.
+the data is suitable, far too large or far too small. The error is the error of rollouts on the test split.
 
 Points: Burgers' equation without data, u_t + u u_x = nu u_xx on -1 < x < 1 with nu = 0.01 / pi, 0 at the
 walls and u = -sin(pi x) at time 0. At time 1/pi a front of width 0.01 forms at x = 0. A training takes 20
-steps of the Levenberg-Marquardt method, each on points of its own. The error is relative to the Cole-Hopf
+steps of the Levenberg-Marquardt method, each with new points. The error is relative to the Cole-Hopf
 solution, in the L2 norm over 200 positions and 20 times. Basdevant et al. 1986
 (doi:10.1016/0045-7930(86)90036-8).
 """
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.support.measuring import keep
-from benchmarks.support.training import errors, fitted, made
+from benchmarks.support.training import errors, generated_dataset, trained_surrogate
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.batches.augment import with_random
 from pipeline.training.optim.levenberg_marquardt import levenberg_marquardt
@@ -64,43 +64,44 @@ def main() -> None:
     """Print and store the errors."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        bar = made(Path(folder) / "bar", *BAR)
+        bar = generated_dataset(Path(folder) / "bar", *BAR)
         rows = [_bar_row(Path(folder), bar, weight) for weight in ("1e4", "1", "1e-4")]
     rows += [_burgers_row(points, iterations) for points, iterations in ((128, 15), (512, 15))]
-    claim = "Physics-informed networks: losses in balance, and points chosen by the residual; two seeds"
+    claim = "Physics-informed networks: balanced losses, and points chosen by the residual; two seeds"
     keep("pinn_losses_and_points", claim, rows, ["torch", "DeepXDE", "numpy"])
 
 
 def _bar_row(folder: Path, bar: Path, weight: str) -> dict[str, object]:
     def error(every: int, seed: int) -> float:
         overrides = (f"surrogate.data_weight={weight}", f"training.balance_every={every}", f"seed={seed}")
-        surrogate, _ = fitted(folder / f"{weight}-{every}-{seed}", bar, *BAR_TRAINING, *overrides)
+        surrogate, _ = trained_surrogate(folder / f"{weight}-{every}-{seed}", bar, *BAR_TRAINING, *overrides)
         return float(errors(surrogate, bar).mean())
 
-    plain, remedied = ([error(every, seed) for seed in SEEDS] for every in (0, 20))
-    return {"problem": f"bar, data_weight={weight}", "remedy": "balance_every=20"} | _shown(plain, remedied)
+    errors_without, errors_with = ([error(every, seed) for seed in SEEDS] for every in (0, 20))
+    columns = {"problem": f"bar, data_weight={weight}", "remedy": "balance_every=20"}
+    return columns | _error_columns(errors_without, errors_with)
 
 
 def _burgers_row(points: int, iterations: int) -> dict[str, object]:
     start = time.perf_counter()
-    plain = [_burgers_error(points, 1, iterations, seed) for seed in SEEDS]
+    errors_without = [_burgers_error(points, 1, iterations, seed) for seed in SEEDS]
     middle = time.perf_counter()
-    remedied = [_burgers_error(points, 4, iterations, seed) for seed in SEEDS]
+    errors_with = [_burgers_error(points, 4, iterations, seed) for seed in SEEDS]
     ratio = (time.perf_counter() - middle) / (middle - start)
     return (
         {"problem": f"Burgers, {points} points", "remedy": "candidates=4"}
-        | _shown(plain, remedied)
-        | {"time, with over without": ratio}
+        | _error_columns(errors_without, errors_with)
+        | {"time with / time without": ratio}
     )
 
 
-def _shown(plain: list[float], remedied: list[float]) -> dict[str, object]:
-    columns = {"error without": plain, "error with": remedied}
+def _error_columns(errors_without: list[float], errors_with: list[float]) -> dict[str, object]:
+    columns = {"error without": errors_without, "error with": errors_with}
     return {name: ", ".join(f"{error:.1e}" for error in values) for name, values in columns.items()}
 
 
 def _burgers_error(points: int, candidates: int, iterations: int, seed: int) -> float:
-    """Return the error after 20 steps of the Levenberg-Marquardt method, each on points of its own."""
+    """Return the error after 20 steps of the Levenberg-Marquardt method, each with new points."""
     torch.manual_seed(seed)
     options = {
         "width": 20,

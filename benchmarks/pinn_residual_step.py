@@ -3,13 +3,13 @@
     u_t = 0.1 (u_xx + u_yy),    u = sin(pi x) sin(pi y) + t/(t + 2) (1 - x^2) (1 - y^2) N(x, y, t - 1)
 
 Both use this ansatz, which satisfies the initial and boundary conditions, the same weights of N and the same
-points. Their residuals and the gradients of the mean squares are compared before the times. A step is this
-loss, its gradient and Adam, in a separate process for each row. DeepXDE's network has the ansatz as its
-output transform, and is differentiated twice by reverse mode. `pinn` is measured by `PINN.residuals`, which
-detects from the residual of a solver that u_t - 0.1 (u_xx + u_yy) can be carried through the network as one
-derivative (surrogates/physics/forward_laplacian.py). It uses the matmul precision and the memory settings of
-the train stage, without and with torch.compile. The last row is DeepXDE with the same precision and memory
-settings.
+points. Before the times, the residuals of both codes and the gradients of the mean squares are compared. A
+step is this loss, its gradient and Adam, in a separate process for each row. DeepXDE's network has the ansatz
+as its output transform, and is differentiated twice by reverse mode. `pinn` is measured by `PINN.residuals`,
+which detects from the residual of a solver that u_t - 0.1 (u_xx + u_yy) can be carried through the network as
+one derivative (surrogates/physics/forward_laplacian.py). `pinn` has the matmul precision and the memory
+settings of the train stage, without and with torch.compile. The last row is DeepXDE with the same precision
+and memory settings.
 """
 
 from __future__ import annotations
@@ -49,10 +49,13 @@ def main() -> None:
         ROUNDS,
     )
     rows: list[dict[str, Any]] = [
-        {"what": what, "milliseconds": 1e3 * median, "DeepXDE / this": seconds["DeepXDE"] / median}
-        for what, median in seconds.items()
+        {"code": code, "milliseconds": 1e3 * median, "speed relative to DeepXDE": seconds["DeepXDE"] / median}
+        for code, median in seconds.items()
     ]
-    rows[-1] |= {"residuals apart": residual_difference, "gradients apart": gradient_difference}
+    rows[-1] |= {
+        "difference of residuals": residual_difference,
+        "difference of gradients": gradient_difference,
+    }
     claim = f"Step on the residual of 2-D heat, {POINTS} points, {LAYERS} x {WIDTH}, float32, one core"
     keep("pinn_residual_step", claim, rows, ["torch", "DeepXDE"])
 
@@ -150,8 +153,8 @@ def _pinn() -> tuple[torch.nn.Module, Residual]:
     }  # fmt: skip
     surrogate = store.build("pinn", options, _problem(), "float32")
     assert isinstance(surrogate, PINN)
-    for weight, other in zip(_weights(surrogate), _weights(_deepxde()[0]), strict=True):
-        weight.data.copy_(other.data)
+    for weight, peer_weight in zip(_weights(surrogate), _weights(_deepxde()[0]), strict=True):
+        weight.data.copy_(peer_weight.data)
     points = surrogate.residual.prepare(_points())
     # The residual is in K/s, as for DeepXDE, not in units of its usual size.
     scale = surrogate.residual.equation.scales.float()

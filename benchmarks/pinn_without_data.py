@@ -1,6 +1,6 @@
 """Physics-informed networks trained without data, through all stages: errors and times.
 
-The stages generate and validate the data of an experiment, which serve for evaluation only. They train
+The stages generate and validate the data of an experiment, which serve for evaluation only. The stages train
 `surrogate=pinn` with `data_weight=0` on two ranks of one thread each. The seconds are those of the train
 stage. Errors are relative, in the L2 norm over sites and times, of rollouts of the test trajectories,
 averaged over channels. The test trajectories have other parameters than the training trajectories, where the
@@ -95,7 +95,7 @@ def _row(experiment: str, options: tuple[str, ...]) -> dict[str, Any]:
         "training, s": seconds,
         "median error": float(np.median(errors)),
         "largest error": float(np.max(errors)),
-        "median error of no change": float(np.median(unchanged)),
+        "median error of persistence": float(np.median(unchanged)),
     }
 
 
@@ -104,12 +104,12 @@ def _errors(surrogate: Surrogate, dataset: Dataset) -> tuple[np.ndarray, np.ndar
     windows = dataset.windows("test", len(dataset.times))
     batch = windows.take(np.arange(len(windows)))
     problem = surrogate.problem
-    named = dict(
+    values_by_name = dict(
         zip(problem.spec.coefficient_channels, np.moveaxis(batch["coefficient_fields"], 1, 0), strict=True)
     )
-    named |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
+    values_by_name |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
     truth = batch["state"]
-    predicted = surrogate.predict(truth[:, 0], named, batch["time"][0]).mean.numpy()
+    predicted = surrogate.predict(truth[:, 0], values_by_name, batch["time"][0]).mean.numpy()
 
     def error(states: np.ndarray) -> np.ndarray:
         axes = (1, *range(3, truth.ndim))

@@ -1,8 +1,8 @@
-"""Each surrogate on each system that it fits: a sweep, from which docs/results.md is made.
+"""Every surrogate on every system that it can learn: one sweep, which docs/results.md reports.
 
-Each stage goes through the sweep in one process, which saves the start of a hundred. What is complete is
-skipped, so that the same command goes on after an interruption, and trains only what is new where a surrogate
-was added.
+Each stage runs the whole sweep in one process, which starts once instead of a hundred times. Complete runs
+are skipped: the same command continues after an interruption, and trains only the new models after a
+surrogate was added.
 """
 
 from __future__ import annotations
@@ -31,42 +31,43 @@ SYSTEMS = ("heat", "navier_stokes", "two_body", "three_body", "heat_parametric",
 _PACKAGES = ("simsurrogate", "torch", "numpy", "deepxde")
 
 _HEAD = """\
-# Each surrogate on each system that it fits
+# Every surrogate on every system that it can learn
 
-One sweep, stage after stage; `python -m benchmarks.surrogates_on_systems` does it, and makes this page:
+`python -m benchmarks.surrogates_on_systems` runs one sweep, stage after stage, and writes this page:
 
 {commands}
 
-`python -m pipeline.chain -m` with the words of the last line does the same, one chain for each combination.
+`python -m pipeline.chain -m` with the arguments of the last line runs one chain for each combination.
 
-The experiments are in `configs/experiment/results/`: small data sets, trainings of at most three minutes on a
-free core. They show that each combination works, and what little money buys, not the best that a surrogate
-can do. Where surrogates get different numbers of steps, their experiment says so.
+The experiments are in `configs/experiment/results/`: small data sets, and trainings of at most three minutes
+on a free core. The table shows that each combination works, not the smallest error that can be reached.
+Some surrogates train for more steps than others: see the experiment's YAML.
 
-- **one step**, **roll-out**: relative L2 error on the test split, as [evaluate](evaluation.md) measures it:
-  each frame from the true one before it, and the last frame from the first; median over the trajectories.
-- **persistence**: the error of the initial state at the end of the roll-out.
-- **training**: wall time of the stage on one rank, start and validation included; other work shared the
-  machine and stretched it. **core-seconds**: the processor's time of it.
+- **one step**, **rollout**: relative L2 error on the test split, as defined in [evaluation](evaluation.md).
+  One step starts from the true frame before; the rollout ends at the last frame. Median over the
+  trajectories.
+- **persistence**: the error of the initial state at the end of the rollout.
+- **training**: wall time of the stage on one rank, with start and validation. Other work shared the machine
+  and lengthened this time. **core-seconds**: processor time of the stage.
 
 {machine}; {versions}.
 """
 
 
 def main() -> None:
-    """Runs the sweep, and writes the page whatever failed."""
-    for words in commands():
-        subprocess.run([sys.executable, *words[1:]], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    """Run the sweep and write the page, even if some runs failed."""
+    for command in commands():
+        subprocess.run([sys.executable, *command[1:]], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     PAGE.write_text(page())
 
 
 def commands() -> list[list[str]]:
-    """The command line of each stage."""
+    """Return the command line of each stage."""
     experiments = f"experiment={','.join(f'results/{system}' for system in SYSTEMS)}"
     surrogates = f"surrogate={','.join(surrogate_names())}"
     return [
-        ["python", "-m", f"pipeline.{stage}", "-m", experiments, *words]
-        for stage, words in (
+        ["python", "-m", f"pipeline.{stage}", "-m", experiments, *overrides]
+        for stage, overrides in (
             ("generate", ()),
             ("validate", ()),
             ("train", (surrogates,)),
@@ -76,9 +77,9 @@ def commands() -> list[list[str]]:
 
 
 def page() -> str:
-    """The text of docs/results.md."""
+    """Return the text of docs/results.md."""
     versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
-    lines = "\n".join(f"    {shlex.join(words)}" for words in commands())
+    lines = "\n".join(f"    {shlex.join(command)}" for command in commands())
     head = _HEAD.format(commands=lines, machine=f"{processor()}, {platform.platform()}", versions=versions)
     return "\n".join([head, *(_section(system) for system in SYSTEMS)])
 

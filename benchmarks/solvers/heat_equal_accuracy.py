@@ -58,15 +58,15 @@ def _compare(kind: str) -> list[dict[str, object]]:
     runs = {name: partial(end_of, trajectory, DURATION) for name, trajectory in trajectories.items()}
     seconds = medians(runs, rounds=3)
     automatic_end = end_of(automatic.prepare(parameters), DURATION)
-    chosen = next(name for name, end in ends.items() if np.array_equal(end, automatic_end))
+    chosen_scheme = next(name for name, end in ends.items() if np.array_equal(end, automatic_end))
     return [
         {
             "k": kind,
             "scheme": name,
             "milliseconds": 1e3 * seconds[name],
             "error": errors[name],
-            "on the front": "yes" if _on_front(name, seconds, errors) else "no",
-            "automatic": "chosen" if name == chosen else "",
+            "on the Pareto front": "yes" if _on_front(name, seconds, errors) else "no",
+            "automatic": "chosen" if name == chosen_scheme else "",
         }
         for name in sorted(solvers, key=lambda name: errors[name])
     ]
@@ -75,7 +75,7 @@ def _compare(kind: str) -> list[dict[str, object]]:
 def _on_front(name: str, seconds: dict[str, float], errors: dict[str, float]) -> bool:
     """Return whether no scheme is both as accurate and faster."""
     return not any(
-        errors[other] <= errors[name] and seconds[other] < (1 - NOISE) * seconds[name] for other in seconds
+        errors[peer] <= errors[name] and seconds[peer] < (1 - NOISE) * seconds[name] for peer in seconds
     )
 
 

@@ -4,7 +4,7 @@ One sweep moves five numbers per cell: it reads u, the source and the conductanc
 The bandwidth of a triad (a = b + s c, 24 bytes), measured in the same run, bounds a code that makes one step
 in each pass over memory. Several steps in one pass can exceed this bound.
 
-py-pde has no conductances on faces. It uses arithmetic means of k instead of harmonic means; they differ by
+py-pde has no conductances on faces and uses arithmetic means of k instead of harmonic means; they differ by
 the square of the spacing, and the benchmark prints the difference.
 """
 
@@ -150,8 +150,8 @@ def _devito(problem: Problem, num_steps: int) -> Run:
         return u[t, x, y] + flux + f[x, y]
 
     share = problem.step * problem.k.shape[0] ** 2
-    below = [np.roll(problem.k, 1, axis) for axis in range(2)]
-    c0, c1 = (share * 2 * problem.k * other / (problem.k + other) for other in below)
+    neighbours = [np.roll(problem.k, 1, axis) for axis in range(2)]
+    c0, c1 = (share * 2 * problem.k * k / (problem.k + k) for k in neighbours)
     return heat_peers.devito(
         update, problem.initial, num_steps, f=problem.step * problem.source, c0=c0, c1=c1
     )

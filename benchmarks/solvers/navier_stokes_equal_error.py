@@ -1,10 +1,10 @@
 """A forced flow at equal error: our solver against the scheme of the Fourier neural operator's data.
 
 The peer (Li et al. 2021, arXiv:2010.08895) treats the diffusion by Crank-Nicolson and the advection by
-forward Euler, with steps of 1e-4 s. It is written here in torch with real transforms, and in float64 so that
-rounding does not limit it. Both start from the same vorticity at 128^2, nu = 1e-3 m^2/s, and run for 1 s.
-Our tolerance is the largest power of ten at which our error is no larger than the peer's. The reference is
-our solver at a tolerance of 1e-12; the peer must approach it at order 1.
+forward Euler, with steps of 1e-4 s. The peer is written here in torch with real transforms, in float64, so
+that rounding does not limit its error. Both start from the same vorticity at 128^2, nu = 1e-3 m^2/s, and run
+for 1 s. Our tolerance is the largest power of ten at which our error is no larger than the peer's. The
+reference is our solver at a tolerance of 1e-12; the peer must approach it at order 1.
 """
 
 from __future__ import annotations

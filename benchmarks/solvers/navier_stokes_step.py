@@ -1,8 +1,8 @@
 """A Navier-Stokes step of order 4 against exponax's ETDRK4 and fluidsim's RK4: 2-D, float64, one core.
 
-All codes start from the same smooth vorticity and take the same steps. Their results must agree to the error
-of the schemes before any timing. A timed run takes the vorticity in physical space to the vorticity after all
-steps. The share of our time inside FFTs is measured around each call of an FFT in such a run.
+All codes start from the same smooth vorticity and take the same steps. Before any timing, the results must
+agree to the error of the schemes. A timed run takes the vorticity in physical space to the vorticity after
+all steps. The share of our time inside FFTs is measured around each call of an FFT in such a run.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
         os.sched_setaffinity(0, cores)
     keep(
         "navier_stokes_step",
-        "Navier-Stokes step of order 4: 2-D vorticity, 2/3 rule, float64, one core, ms a step",
+        "Navier-Stokes step of order 4: 2-D vorticity, 2/3 rule, float64, one core, ms per step",
         rows,
         PACKAGES,
     )
@@ -79,7 +79,7 @@ def _compare(cells: int, rounds: int) -> dict[str, object]:
         **{f"{name}, ms": 1e3 * value / STEPS for name, value in seconds.items()},
         "exponax / ours": seconds["exponax"] / seconds["ours"],
         "fluidsim / ours": seconds["fluidsim"] / seconds["ours"],
-        "ours inside FFTs, %": 100 * share,
+        "share of FFTs in ours, %": 100 * share,
         "exponax - ours, relative": differences["exponax"],
         "fluidsim - ours, relative": differences["fluidsim"],
     }

