@@ -1,4 +1,4 @@
-"""Starts stages and rank programs as a user does: real processes, a real mpirun."""
+"""Start stages and rank programs as a user does: real processes, a real mpirun."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALL = (
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment without the variables of any launcher or of make, one thread a rank, root allowed."""
+    """Return the environment without variables of launchers and make: one thread a rank, root allowed."""
     launchers = ("OMPI_", "PMIX_", "PRTE_", "PMI_", "SLURM_", "MASTER_", "TORCHELASTIC_", "MAKE", "MFLAGS")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(launchers)}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
@@ -39,7 +39,7 @@ def environment(**extra: str) -> dict[str, str]:
 def run(
     command: list[str], timeout: float = 300, cwd: Path | None = None, **extra: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, whatever its exit code."""
+    """Run a command to its end, and return its result with any exit code."""
     return subprocess.run(
         command,
         capture_output=True,
@@ -52,7 +52,7 @@ def run(
 
 
 def mpi(ranks: int, *python_arguments: str) -> list[str]:
-    """The command that starts `python ARGUMENTS` on a number of ranks."""
+    """Return the command that starts `python ARGUMENTS` on several ranks."""
     return [
         str(MPIRUN),
         "--oversubscribe",
@@ -68,12 +68,12 @@ def mpi(ranks: int, *python_arguments: str) -> list[str]:
 def stage(
     name: str, *overrides: str, ranks: int = 0, timeout: float = 300, **extra: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m pipeline.NAME OVERRIDES`; without mpirun where `ranks` is 0."""
+    """Run `python -m pipeline.NAME OVERRIDES`; without mpirun if `ranks` is 0."""
     arguments = ("-m", f"pipeline.{name}", *overrides)
     return run(mpi(ranks, *arguments) if ranks else [sys.executable, *arguments], timeout, **extra)
 
 
 def succeeded(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
-    """The result, after a check that the command ended with 0."""
+    """Return the result, after a check that the exit code is 0."""
     assert result.returncode == 0, f"{result.args}\n{result.stdout}\n{result.stderr}"
     return result

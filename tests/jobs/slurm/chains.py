@@ -1,4 +1,4 @@
-"""Chains of jobs on the tests' Slurm, and the work that they are given."""
+"""Chains of jobs on the test cluster, and the options of their experiments."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ SMOKE = "experiment=smoke"
 #: Data of the smoke experiment in time steps so short that a trajectory takes about half a second.
 SLOW = (SMOKE, "solver.scheme=euler", "solver.time_step=1e-7", "samples.per_shard=1")
 SLOW_SAMPLES = ("samples.train=10", "samples.valid=1", "samples.test=1")
-#: Training on the data of the smoke experiment that goes on for some seconds.
+#: A training of some seconds on the data of the smoke experiment.
 LONG = ("training.steps=400", "training.checkpoint_every=10", "training.validate_every=50")
 RANK_ON_EACH_NODE = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1")
 JOBS = ("generate", "finish", "validate", "train", "evaluate")
 
 
 def batch_script(stage: str) -> Path:
-    """What a user submits by hand."""
+    """Return the batch script of a stage, which a user submits by hand."""
     return Path(__file__).parents[3] / "slurm" / f"{stage}.sbatch"
 
 
 def run_override(run: Path) -> str:
-    """`run=` with a path that has characters of Hydra's grammar in it."""
+    """Return `run=` with a quoted path, which may contain characters of Hydra's grammar."""
     return 'run="' + str(run).replace('"', '\\"') + '"'
 
 
 def chain(cluster: Cluster, run: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Types `python -m pipeline.chain WORDS run=RUN` on the login node."""
+    """Run `python -m pipeline.chain WORDS run=RUN` on the login node."""
     command = ["python", "-m", "pipeline.chain", *words, run_override(run)]
     return cluster.run(command, timeout=120, **options)
 
 
-def submitted(run: Path) -> list[dict[str, Any]]:
-    """The jobs of a chain, in the order in which they were submitted."""
+def submitted_jobs(run: Path) -> list[dict[str, Any]]:
+    """Return the jobs of a chain in the order of submission."""
     return json.loads((run / "jobs" / "chain.json").read_text())["jobs"]
 
 
-def numbers(run: Path) -> dict[str, str]:
-    """The number of each job's newest submission."""
-    return {job["name"]: job["number"] for job in submitted(run)}
+def job_numbers(run: Path) -> dict[str, str]:
+    """Return the number of each job's newest submission by the job's name."""
+    return {job["name"]: job["number"] for job in submitted_jobs(run)}
 
 
 def states(cluster: Cluster, run: Path) -> dict[str, str]:
     """Return the states of a chain's newest jobs by name; the tasks of an array are named `generate_1`."""
-    names = {number: name for name, number in numbers(run).items()}
-    found = {}
+    names = {number: name for name, number in job_numbers(run).items()}
+    states_by_name = {}
     for key, state in cluster.jobs().items():
         number, mark, task = key.partition("_")
         if number in names:
-            found[names[number] + mark + task] = state
-    return found
+            states_by_name[names[number] + mark + task] = state
+    return states_by_name
 
 
-def ended(cluster: Cluster, run: Path, seconds: float = 150) -> dict[str, str]:
-    """Waits until no job of a chain waits or works; their states."""
+def final_states(cluster: Cluster, run: Path, seconds: float = 150) -> dict[str, str]:
+    """Wait until no job of a chain waits or works, and return the final states."""
 
     def is_over() -> bool:
         return not set(states(cluster, run).values()) & {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING"}
@@ -67,11 +67,11 @@ def ended(cluster: Cluster, run: Path, seconds: float = 150) -> dict[str, str]:
 
 
 def logs(run: Path) -> str:
-    """What all jobs of a chain printed."""
-    found = sorted((run / "jobs" / "logs").glob("*.out"))
-    return "\n".join(f"--- {path.name}\n{path.read_text()}" for path in found)
+    """Return the printed output of all jobs of a chain."""
+    paths = sorted((run / "jobs" / "logs").glob("*.out"))
+    return "\n".join(f"--- {path.name}\n{path.read_text()}" for path in paths)
 
 
 def records(run: Path, stage: str) -> list[dict[str, Any]]:
-    """What all attempts at a stage wrote, the first one first."""
+    """Return the records of all attempts at a stage, the first attempt first."""
     return [json.loads(path.read_text()) for path in sorted((run / "records").glob(f"{stage}-*.json"))]

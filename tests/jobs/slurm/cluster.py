@@ -20,21 +20,21 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "DEADLINE")
 
 
-def why_not() -> str:
-    """Why no Slurm can be brought up here; empty where one can."""
+def unmet_requirement() -> str:
+    """Return why no Slurm can start on this machine; empty where it can."""
     missing = [name for name in PROGRAMS if shutil.which(name, path=daemons.PATH) is None]
     if missing:
-        return f"no {', '.join(missing)} here: Debian has them in slurm-wlm and munge"
-    return "" if os.geteuid() == 0 else "only root can bring up a Slurm"
+        return f"{', '.join(missing)} not found; install the Debian packages slurm-wlm and munge"
+    return "" if os.geteuid() == 0 else "only root can start a Slurm"
 
 
 class Cluster:
-    """Slurm, from entering to leaving the context; its logs are in `folder` until then."""
+    """A Slurm that runs inside its `with` block, with its logs in `folder`."""
 
     def __enter__(self) -> Self:
-        # Not pytest's folder: a socket's path has room for 100 characters.
+        # A short path instead of pytest's folder, because the path of a socket has at most 100 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-        # A session of its own, so that Ctrl-C in the tests' terminal leaves it time to end the rest.
+        # In a separate session, Ctrl-C in the terminal does not reach the process that ends the daemons.
         self._keeper = subprocess.Popen(
             [sys.executable, daemons.__file__, str(self.folder)],
             stdin=subprocess.PIPE,
@@ -53,70 +53,70 @@ class Cluster:
         self._keeper.wait(60)
 
     def environment(self) -> dict[str, str]:
-        """That of a user who is logged in to this cluster and has activated this Python."""
+        """Return the environment of a user on the login node with this Python activated."""
         path = f"{Path(sys.executable).parent}:{daemons.PATH}"
-        found = launching.environment(SLURM_CONF=str(self.folder / "slurm.conf"), PATH=path)
-        # As many ranks as the job has slots: where Open MPI may put more, the first node gets all of them.
-        del found["PRTE_MCA_rmaps_default_mapping_policy"]
-        return found
+        variables = launching.environment(SLURM_CONF=str(self.folder / "slurm.conf"), PATH=path)
+        # Without oversubscription, Open MPI places as many ranks on a node as the job has slots there.
+        del variables["PRTE_MCA_rmaps_default_mapping_policy"]
+        return variables
 
     def run(
         self, command: list[str], timeout: float = 60, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command on this cluster's login node, whatever its exit code."""
+        """Run a command on the login node and return its result with any exit code."""
         environment = self.environment()
         return subprocess.run(
             command, cwd=cwd, env=environment, timeout=timeout, capture_output=True, text=True, check=False
         )
 
     def sbatch(self, *arguments: str, cwd: Path | None = None) -> int:
-        """Submits a job; its number."""
-        submitted = self.run(["sbatch", "--parsable", *arguments], cwd=cwd)
-        return int(launching.succeeded(submitted).stdout)
+        """Submit a job and return its number."""
+        result = self.run(["sbatch", "--parsable", *arguments], cwd=cwd)
+        return int(launching.succeeded(result).stdout)
 
     def job(self, number: int | str) -> dict[str, str]:
-        """What `scontrol show job` says of a job or of one task of an array, by name."""
-        shown = launching.succeeded(self.run(["scontrol", "show", "job", "--oneliner", str(number)]))
-        return dict(re.findall(r"(\S+?)=(.*?)(?=\s+\S+?=|\s*$)", shown.stdout.splitlines()[0]))
+        """Return the properties from `scontrol show job`, by name, of a job or of one task of an array."""
+        result = launching.succeeded(self.run(["scontrol", "show", "job", "--oneliner", str(number)]))
+        return dict(re.findall(r"(\S+?)=(.*?)(?=\s+\S+?=|\s*$)", result.stdout.splitlines()[0]))
 
     def jobs(self) -> dict[str, str]:
-        """The state of every job that Slurm remembers; tasks of arrays as JOB_TASK."""
-        shown = self.run(["squeue", "--states=all", "--noheader", "--array", "--format=%i %T"])
-        return dict(line.split() for line in launching.succeeded(shown).stdout.splitlines())
+        """Return the states of all jobs in Slurm's memory by number, tasks of arrays as JOB_TASK."""
+        result = self.run(["squeue", "--states=all", "--noheader", "--array", "--format=%i %T"])
+        return dict(line.split() for line in launching.succeeded(result).stdout.splitlines())
 
     def log(self, number: int | str) -> str:
-        """What a job has printed so far."""
+        """Return the printed output of a job up to now."""
         path = Path(self.job(number).get("StdOut", ""))
         return path.read_text() if path.is_file() else "no log"
 
     def wait(self, number: int | str, states: Iterable[str] = ENDED, seconds: float = 150) -> dict[str, str]:
         """Wait until a job is in one of these states; return its properties from `scontrol`."""
-        wanted = tuple(states)
+        expected_states = tuple(states)
         wait_until(
-            lambda: self.job(number)["JobState"] in wanted,
+            lambda: self.job(number)["JobState"] in expected_states,
             seconds,
             lambda: f"{self.job(number)}\n{self.log(number)}",
         )
         return self.job(number)
 
     def succeeded(self, number: int | str) -> dict[str, str]:
-        """Waits for a job's end, which has to be a good one."""
-        found = self.wait(number)
-        assert found["JobState"] == "COMPLETED", f"{found}\n{self.log(number)}"
-        return found
+        """Wait for the end of a job, check that it completed, and return its properties."""
+        properties = self.wait(number)
+        assert properties["JobState"] == "COMPLETED", f"{properties}\n{self.log(number)}"
+        return properties
 
     def signal(self, number: int | str, name: str) -> None:
-        """Sends a signal to a job's batch script alone, as Slurm does before the time limit."""
+        """Send a signal to a job's batch script alone, as Slurm does before the time limit."""
         launching.succeeded(self.run(["scancel", "--batch", f"--signal={name}", str(number)]))
 
     def cancel(self, number: int | str) -> None:
-        """Cancels a job, as a user does."""
+        """Cancel a job, as a user does."""
         launching.succeeded(self.run(["scancel", str(number)]))
 
     def start_soon(self, number: int | str) -> None:
-        """Lets a requeued job begin, which Slurm otherwise holds back for two minutes.
+        """Let a requeued job start in 3 s, which Slurm otherwise delays by two minutes.
 
-        Not in the second of its requeue, whose revoked credential would still stand against it.
+        A start within the second of the requeue fails, because the revoked credential is still stored.
         """
         launching.succeeded(self.run(["scontrol", "update", f"jobid={number}", "StartTime=now+3"]))
 
@@ -124,18 +124,20 @@ class Cluster:
         assert self._keeper.poll() is None, self._logs()
         if not (self.folder / "slurm.conf").exists():
             return False
-        shown = self.run(["sinfo", "--noheader", "--Node", "--partition=tests", "--format=%N %T"])
-        return shown.stdout.split() == [word for name in daemons.NODES for word in (name, "idle")]
+        result = self.run(["sinfo", "--noheader", "--Node", "--partition=tests", "--format=%N %T"])
+        return result.stdout.split() == [word for name in daemons.NODES for word in (name, "idle")]
 
     def _logs(self) -> str:
-        """The ends of the daemons' logs."""
+        """Return the last lines of the daemons' logs."""
         logs = sorted([*self.folder.glob("*.out"), *self.folder.glob("*.log")])
         return "\n".join(f"--- {path.name}\n{path.read_text()[-2000:]}" for path in logs)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, described: Callable[[], str]) -> None:
-    """Wait, for a bounded time, until a condition holds; report the last state otherwise."""
+def wait_until(condition: Callable[[], bool], seconds: float, describe_state: Callable[[], str]) -> None:
+    """Wait until a condition holds; after `seconds`, fail with the last state."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"it did not happen within {seconds} s\n{described()}"
+        assert time.monotonic() < deadline, (
+            f"the condition does not hold after {seconds} s\n{describe_state()}"
+        )
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""One cluster for all tests of this folder, which one worker of a parallel run gets (tests/conftest.py)."""
+"""One cluster for all tests of this folder; they run on the same worker, see `tests/conftest.py`."""
 
 import os
 import shlex
@@ -15,8 +15,8 @@ from tests.support.launching import stage, succeeded
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A running Slurm of two nodes."""
-    reason = cluster_module.why_not()
+    """Yield a running Slurm of two nodes."""
+    reason = cluster_module.unmet_requirement()
     if reason and os.environ.get("SIMSURROGATE_REQUIRE_SLURM") == "1":
         pytest.fail(reason)
     if reason:
@@ -27,7 +27,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with the validated data of the smoke experiment, made on one rank without Slurm."""
+    """Return a run folder with validated data of the smoke experiment, without Slurm."""
     run = tmp_path_factory.mktemp("prepared")
     for name in ("generate", "validate"):
         succeeded(stage(name, SMOKE, f"run={run}"))
@@ -36,7 +36,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def slow_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with data that take seconds to make, made undisturbed and without Slurm."""
+    """Return a run folder with data generated in some seconds, without a stop and without Slurm."""
     run = tmp_path_factory.mktemp("slow")
     succeeded(stage("generate", *SLOW, *SLOW_SAMPLES, f"run={run}", ranks=2))
     return run
@@ -44,8 +44,9 @@ def slow_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def lonely_rank(cluster: Cluster, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """The job of a training whose rank 0 never comes. The other one gives up after two minutes, in which
-    the other tests run.
+    """Return the job of a training without its rank 0.
+
+    Rank 1 gives up after two minutes. The job starts first, so that the other tests run meanwhile.
     """
     folder = tmp_path_factory.mktemp("lonely")
     train = ["python", "-m", "pipeline.train", SMOKE, f"run={folder}", f"dataset={prepared}/dataset"]

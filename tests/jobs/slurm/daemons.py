@@ -1,9 +1,9 @@
-"""Keeps a small Slurm alive in a folder of its own, for as long as its standard input stays open.
+"""A small Slurm in a separate folder, which runs while the standard input is open.
 
     python tests/jobs/slurm/daemons.py FOLDER
 
-munge, the controller and two nodes, all on this machine, as root and without systemd. When the input
-closes, as it also does when the tests are killed, every daemon and every job's process is killed.
+Start munge, the controller and two nodes on this machine, as root and without systemd. When the input
+closes, all daemons and the processes of all jobs are killed. The input also closes if the tests are killed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from contextlib import suppress
 from pathlib import Path
 
 NODES = ("n1", "n2")
-#: More than the machine has, so that no job of a test waits for another's.
+#: More CPUs than the machine has, so that the jobs of different tests do not wait for each other.
 CPUS_PER_NODE = 8
-#: Debian puts the daemons where the path of a plain user may not lead.
+#: Debian installs the daemons in folders that may be missing in the path of a plain user.
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-#: Linux gives out those from 32768 on.
+#: Ports below the range that Linux assigns automatically, which starts at 32768.
 _FIRST_PORT, _NUM_PORTS = 10000, 20000
-_SET_CHILD_SUBREAPER = 36  # of Linux's sys/prctl.h
+_SET_CHILD_SUBREAPER = 36  # from Linux's sys/prctl.h
 _CONFIGURATION = """\
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -61,7 +61,7 @@ PartitionName=other Nodes=ALL MaxTime=INFINITE State=UP
 
 
 def configure(folder: Path) -> Path:
-    """Writes the configuration and munge's key."""
+    """Write the configuration and munge's key."""
     (folder / "state").mkdir()
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
@@ -79,7 +79,7 @@ def configure(folder: Path) -> Path:
 
 
 def start(folder: Path) -> None:
-    """Starts all daemons, each with a log of its own."""
+    """Start all daemons, each with a separate log."""
     munge = ["munged", "--foreground", "--force"]
     for option, name in (("key-file", "key"), ("socket", "socket"), ("pid-file", "pid"), ("log-file", "log")):
         munge.append(f"--{option}={folder}/munge.{name}")
@@ -94,12 +94,12 @@ def start(folder: Path) -> None:
 
 
 def end(folder: Path) -> None:
-    """Kills every process that has this cluster's configuration in its environment, jobs included."""
+    """Kill all processes with the configuration of this cluster in their environment, jobs included."""
     deadline = time.monotonic() + 30
-    while (found := _processes_of(folder)) and time.monotonic() < deadline:
-        for number in found:
+    while (process_ids := _processes_of(folder)) and time.monotonic() < deadline:
+        for process_id in process_ids:
             with suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
+                os.kill(process_id, signal.SIGKILL)
         time.sleep(0.05)
         _reap()
 
@@ -113,37 +113,39 @@ def _daemon(folder: Path, name: str, command: list[str]) -> None:
 
 
 def _processes_of(folder: Path) -> list[int]:
-    """The living processes of the cluster; a zombie has no environment."""
-    mark, found = f"SLURM_CONF={folder}/slurm.conf".encode(), []
+    """Return the ids of the live processes of the cluster; a zombie has no environment."""
+    mark, process_ids = f"SLURM_CONF={folder}/slurm.conf".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if mark in (process / "environ").read_bytes().split(b"\0") and int(process.name) != os.getpid():
-                found.append(int(process.name))
-    return found
+                process_ids.append(int(process.name))
+    return process_ids
 
 
 def _reap() -> None:
-    """Takes note of every child that has ended."""
+    """Reap all children that have ended."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports below those that the system gives to whoever asks for any, so that nobody gets them before the
-    daemons do; clusters that start at the same time look from different ones on.
+    """Return free ports below the range that the system assigns automatically.
+
+    No other process gets such a port before the daemons start. The search starts at a port that depends on
+    the process, so that clusters which start at the same time get different ports.
     """
-    found: list[int] = []
+    ports: list[int] = []
     port = _FIRST_PORT + os.getpid() * count % _NUM_PORTS
-    while len(found) < count:
+    while len(ports) < count:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
+            ports.append(port)
         port += 1
-    return found
+    return ports
 
 
 def _keep(folder: Path) -> None:
-    # What a dead daemon leaves behind becomes a child of this process, which reaps it.
+    # The orphans of a dead daemon become children of this process, which reaps them.
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
     try:
         configure(folder)

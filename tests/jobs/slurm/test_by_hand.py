@@ -1,4 +1,4 @@
-"""The batch scripts submitted by hand: from sbatch to the report, and hostile words as mere text."""
+"""The batch scripts submitted by hand: from sbatch to the report, with hostile overrides as plain text."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tests.jobs.slurm.chains import SMOKE, batch_script, records
 from tests.jobs.slurm.cluster import Cluster
 
 STAGES = {"generate": 2, "validate": 2, "train": 2, "evaluate": 1}
-#: A name that a shell, sbatch's patterns or Hydra might take for more than a name.
+#: A name with characters that a shell, sbatch or Hydra might interpret.
 HOSTILE = '$(touch a); `touch b` & touch c | touch d > e # [f,g] {h: i} "j" it\'s ${HOME} %j\ttab *'
 
 
-def test_the_batch_scripts_lead_to_a_report(cluster: Cluster, tmp_path: Path) -> None:
-    """Each waits for the one before; the words after the script go through sbatch, bash and mpirun."""
+def test_the_batch_scripts_end_with_a_report(cluster: Cluster, tmp_path: Path) -> None:
+    """Each job waits for the previous job; the overrides pass through sbatch, bash and mpirun."""
     run = tmp_path / HOSTILE
-    after: list[str] = []
+    dependency: list[str] = []
     for name, ranks in STAGES.items():
-        options = [f"--ntasks={ranks}", f"--nodes={ranks}", f"--output={tmp_path}/{name}.txt", *after]
-        words = [SMOKE, f"run={quoted(str(run))}", "training.steps=10"]
+        options = [f"--ntasks={ranks}", f"--nodes={ranks}", f"--output={tmp_path}/{name}.txt", *dependency]
+        words = [SMOKE, f"run={hydra_text(str(run))}", "training.steps=10"]
         number = cluster.sbatch(*options, str(batch_script(name)), *words, cwd=tmp_path)
-        after = [f"--dependency=afterok:{number}", "--kill-on-invalid-dep=yes"]
+        dependency = [f"--dependency=afterok:{number}", "--kill-on-invalid-dep=yes"]
     cluster.succeeded(number)
     for name, ranks in STAGES.items():
         (record,) = records(run, name)
@@ -36,8 +36,8 @@ def test_the_batch_scripts_lead_to_a_report(cluster: Cluster, tmp_path: Path) ->
     )
 
 
-def quoted(text: str) -> str:
-    """As a text of Hydra's grammar, in which nothing stands for anything else."""
+def hydra_text(text: str) -> str:
+    """Return the text quoted in Hydra's grammar, so that no character has a special meaning."""
     return "'" + text.replace("'", "\\'").replace("${", "\\${") + "'"
 
 
@@ -54,20 +54,22 @@ def quoted(text: str) -> str:
         ("run=${oc.env:HOME,[}", "${oc.env:HOME,[}"),
     ],
 )
-def test_hostile_words_are_refused_as_text(cluster: Cluster, tmp_path: Path, word: str, message: str) -> None:
-    """By the batch script on a node, and by the chain before it submits anything."""
+def test_hostile_overrides_are_refused_as_text(
+    cluster: Cluster, tmp_path: Path, word: str, message: str
+) -> None:
+    """The batch script refuses the override on a node, and the chain before it submits a job."""
     script = str(batch_script("generate"))
     number = cluster.sbatch(f"--output={tmp_path}/log.txt", script, SMOKE, word, cwd=tmp_path)
     before = cluster.jobs().keys()
-    chained = cluster.run(
+    chain = cluster.run(
         ["python", "-m", "pipeline.chain", SMOKE, "launcher=slurm", word], timeout=60, cwd=tmp_path
     )
-    assert chained.returncode == 2, chained.stdout
+    assert chain.returncode == 2, chain.stdout
     assert cluster.jobs().keys() == before
-    ended = cluster.wait(number, seconds=60)
+    job = cluster.wait(number, seconds=60)
     log = (tmp_path / "log.txt").read_text()
-    assert ended["ExitCode"] == "2:0", log
-    for said in (chained.stderr, log):
-        assert message in said
-        assert "Traceback" not in said
+    assert job["ExitCode"] == "2:0", log
+    for output in (chain.stderr, log):
+        assert message in output
+        assert "Traceback" not in output
     assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]

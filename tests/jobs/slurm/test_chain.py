@@ -13,13 +13,13 @@ from tests.jobs.slurm.chains import (
     SLOW,
     SMOKE,
     chain,
-    ended,
+    final_states,
+    job_numbers,
     logs,
-    numbers,
     records,
     run_override,
     states,
-    submitted,
+    submitted_jobs,
 )
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import succeeded
@@ -34,41 +34,43 @@ AWKWARD = 'it\'s a run; $(touch x), [one] "100%d" `touch y` & *'
 
 
 @pytest.fixture(scope="module")
-def finished(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smoke experiment in a folder with shell characters in its name."""
     run = tmp_path_factory.mktemp("chain") / AWKWARD
     succeeded(chain(cluster, run, SMOKE, SLURM, *BOTH_NODES, cwd=run.parent))
-    ended(cluster, run)
+    final_states(cluster, run)
     return run
 
 
-def test_one_command_ends_with_a_report(cluster: Cluster, finished: Path) -> None:
-    found = states(cluster, finished)
-    assert found == dict.fromkeys(["generate_0", "generate_1", *JOBS[1:]], "COMPLETED"), logs(finished)
-    report = finished / "models" / "fno" / "evaluation" / "report.html"
+def test_one_command_ends_with_a_report(cluster: Cluster, finished_run: Path) -> None:
+    states_after = states(cluster, finished_run)
+    assert states_after == dict.fromkeys(["generate_0", "generate_1", *JOBS[1:]], "COMPLETED"), logs(
+        finished_run
+    )
+    report = finished_run / "models" / "fno" / "evaluation" / "report.html"
     assert report.is_file()
-    assert str(report) in logs(finished)
-    assert [path.name for path in finished.parent.iterdir()] == [AWKWARD]
+    assert str(report) in logs(finished_run)
+    assert [path.name for path in finished_run.parent.iterdir()] == [AWKWARD]
 
 
-def test_ranks_of_one_job_are_on_both_nodes_and_the_records_say_so(finished: Path) -> None:
-    for record in (*records(finished, "generate"), *records(finished, "train")):
+def test_the_ranks_of_a_job_are_on_both_nodes_as_recorded(finished_run: Path) -> None:
+    for record in (*records(finished_run, "generate"), *records(finished_run, "train")):
         assert record["ranks"] == 2
         assert record["nodes"] == {"n1": 1, "n2": 1}
         assert "Open MPI" in record["mpi_library"]
-    jobs = {record["slurm"]["job"] for stage in JOBS[2:] for record in records(finished, stage)}
-    assert jobs == {numbers(finished)[stage] for stage in JOBS[2:]}
-    tasks = [record["slurm"].get("array_task") for record in records(finished, "generate")]
+    jobs = {record["slurm"]["job"] for stage in JOBS[2:] for record in records(finished_run, stage)}
+    assert jobs == {job_numbers(finished_run)[stage] for stage in JOBS[2:]}
+    tasks = [record["slurm"].get("array_task") for record in records(finished_run, "generate")]
     assert sorted(tasks, key=str) == ["0", "1", None]
 
 
-def test_status_shows_the_end_and_resume_submits_nothing(cluster: Cluster, finished: Path) -> None:
-    lines = succeeded(chain(cluster, finished, "status")).stdout.splitlines()
+def test_status_shows_the_end_and_resume_submits_nothing(cluster: Cluster, finished_run: Path) -> None:
+    lines = succeeded(chain(cluster, finished_run, "status")).stdout.splitlines()
     assert [line.split()[0] for line in lines if "done" in line] == list(JOBS)
-    assert f"report: {finished / 'models' / 'fno' / 'evaluation' / 'report.html'}" in lines
-    before = submitted(finished)
-    assert "nothing is missing" in succeeded(chain(cluster, finished, "resume")).stdout
-    assert submitted(finished) == before
+    assert f"report: {finished_run / 'models' / 'fno' / 'evaluation' / 'report.html'}" in lines
+    before = submitted_jobs(finished_run)
+    assert "nothing is missing" in succeeded(chain(cluster, finished_run, "resume")).stdout
+    assert submitted_jobs(finished_run) == before
 
 
 def test_a_wrong_configuration_is_refused_before_a_job_is_submitted(cluster: Cluster, tmp_path: Path) -> None:
@@ -80,58 +82,58 @@ def test_a_wrong_configuration_is_refused_before_a_job_is_submitted(cluster: Clu
     assert not (tmp_path / "run").exists()
 
 
-def test_a_refusal_of_slurm_is_printed(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_refusal_by_slurm_is_printed(cluster: Cluster, tmp_path: Path) -> None:
     result = chain(cluster, tmp_path / "run", SMOKE, SLURM, "+launcher.sbatch.all.partition=nowhere")
     assert result.returncode == 2
     assert "invalid partition specified: nowhere" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_a_chain_of_which_slurm_refuses_a_job_is_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_chain_is_cancelled_if_slurm_refuses_a_job(cluster: Cluster, tmp_path: Path) -> None:
     run = tmp_path / "run"
     result = chain(cluster, run, *SLOW, SLURM, "+launcher.sbatch.train.patition=other")
     assert result.returncode == 2
     assert "unrecognized option '--patition=other'" in result.stderr
-    assert f"the jobs before it are cancelled: {', '.join(numbers(run).values())}" in result.stderr
-    assert set(ended(cluster, run, 60).values()) == {"CANCELLED"}
+    assert f"the jobs before it are cancelled: {', '.join(job_numbers(run).values())}" in result.stderr
+    assert set(final_states(cluster, run, 60).values()) == {"CANCELLED"}
 
 
 def test_later_jobs_wait_until_a_failed_task_is_resumed(cluster: Cluster, tmp_path: Path) -> None:
-    """Somebody else holds the output of one task of three."""
+    """Another process holds the lock of one of three tasks."""
     run = tmp_path / "run"
     with lock.held(run / "dataset" / "locks" / "generate-1-of-3.lock"):
         succeeded(chain(cluster, run, SMOKE, SLURM, "launcher.parts=3"))
-        found = ended(cluster, run)
-    assert found.pop("generate_1") == "FAILED"
-    assert {found.pop(f"generate_{task}") for task in (0, 2)} == {"COMPLETED"}
-    assert set(found.values()) <= {"CANCELLED"}, "what waits for it does not wait for ever"
+        states_after = final_states(cluster, run)
+    assert states_after.pop("generate_1") == "FAILED"
+    assert {states_after.pop(f"generate_{task}") for task in (0, 2)} == {"COMPLETED"}
+    assert set(states_after.values()) <= {"CANCELLED"}, "later jobs do not wait for the failed task for ever"
     assert not records(run, "validate")
-    said = succeeded(chain(cluster, run, "status")).stdout
-    (message,) = [line for line in said.splitlines() if line.startswith("generate[1] failed")]
+    status_text = succeeded(chain(cluster, run, "status")).stdout
+    (message,) = [line for line in status_text.splitlines() if line.startswith("generate[1] failed")]
     assert "writes the same output already" in message
-    log = run / "jobs" / "logs" / f"generate-{numbers(run)['generate']}_1.out"
-    assert f"its log: {log}" in said
+    log = run / "jobs" / "logs" / f"generate-{job_numbers(run)['generate']}_1.out"
+    assert f"its log: {log}" in status_text
     assert "writes the same output already" in log.read_text()
-    assert f"python -m pipeline.chain resume run={run}" in said
-    would = succeeded(chain(cluster, run, "resume", "dry_run=true")).stdout
-    assert "--array=1 " in would
-    assert len(submitted(run)) == 5
+    assert f"python -m pipeline.chain resume run={run}" in status_text
+    preview = succeeded(chain(cluster, run, "resume", "dry_run=true")).stdout
+    assert "--array=1 " in preview
+    assert len(submitted_jobs(run)) == 5
     succeeded(chain(cluster, run, "resume"))
-    assert [(job["name"], job["tasks"]) for job in submitted(run)[5:]] == [
+    assert [(job["name"], job["tasks"]) for job in submitted_jobs(run)[5:]] == [
         ("generate", [1]),
         *((name, []) for name in JOBS[1:]),
     ]
-    assert set(ended(cluster, run).values()) == {"COMPLETED"}, logs(run)
+    assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
     assert (run / "models" / "fno" / "evaluation" / "report.html").is_file()
 
 
-def test_one_chain_at_a_time_and_cancelled_it_leaves_nothing_in_the_queue(
+def test_a_second_chain_is_refused_and_a_cancelled_chain_leaves_no_job(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     words = (*SLOW, SLURM, "samples.train=1000")
     succeeded(chain(cluster, run, *words))
-    task = f"{numbers(run)['generate']}_0"
+    task = f"{job_numbers(run)['generate']}_0"
 
     def status() -> str:
         return succeeded(chain(cluster, run, "status")).stdout
@@ -139,20 +141,20 @@ def test_one_chain_at_a_time_and_cancelled_it_leaves_nothing_in_the_queue(
     progress = re.compile(r"running +[1-9]\d* of 502 trajectories \(\d+%\)")
     wait_until(lambda: progress.search(status()) is not None, 60, lambda: status() + logs(run))
     assert "2 running" in status()
-    again = chain(cluster, run, *words)
-    assert again.returncode == 2
-    assert f"{task}" in again.stderr
-    assert "has jobs in the queue" in again.stderr
+    second_chain = chain(cluster, run, *words)
+    assert second_chain.returncode == 2
+    assert f"{task}" in second_chain.stderr
+    assert "has jobs in the queue" in second_chain.stderr
     assert task in succeeded(chain(cluster, run, "cancel")).stdout
-    assert set(ended(cluster, run, 60).values()) == {"CANCELLED"}
+    assert set(final_states(cluster, run, 60).values()) == {"CANCELLED"}
     assert "2 cancelled" in status()
 
 
-def test_a_sweep_submits_a_chain_for_each(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_sweep_submits_a_chain_for_each_run(cluster: Cluster, tmp_path: Path) -> None:
     runs = [tmp_path / str(seed) for seed in (1, 2)]
     words = ["--multirun", SMOKE, SLURM, "launcher.parts=1", "seed=1,2", f"run={tmp_path}/${{seed}}"]
     succeeded(cluster.run(["python", "-m", "pipeline.chain", *words], timeout=120, cwd=tmp_path))
     for run in runs:
-        assert [job["name"] for job in submitted(run)] == ["generate", *JOBS[2:]]
+        assert [job["name"] for job in submitted_jobs(run)] == ["generate", *JOBS[2:]]
         succeeded(cluster.run(["python", "-m", "pipeline.chain", "cancel", run_override(run)]))
-        ended(cluster, run, 60)
+        final_states(cluster, run, 60)

@@ -1,4 +1,4 @@
-"""Ranks that Slurm starts: on both nodes they are one world; one that is alone ends."""
+"""Ranks started by Slurm: ranks on both nodes form one world, and a rank without its peers ends."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import stage, succeeded
 
 
-def wrapped(cluster: Cluster, folder: Path, command: list[str]) -> int:
-    """Submits a command on two nodes, a rank on each; the job's number."""
+def submit_on_both_nodes(cluster: Cluster, folder: Path, command: list[str]) -> int:
+    """Submit a command with one rank on each of two nodes, and return the job's number."""
     return cluster.sbatch(*RANK_ON_EACH_NODE, f"--output={folder}/log.txt", f"--wrap={shlex.join(command)}")
 
 
 def test_mpi_ranks_on_two_nodes_share_trajectories(cluster: Cluster, tmp_path: Path) -> None:
-    """The world of one job, whose halves of a grid lie on different nodes: the bytes of two ranks here."""
+    """The halves of a grid lie on different nodes; the shards equal those of two ranks on this machine."""
     folders = [tmp_path / name for name in ("slurm", "here")]
     shared = [SMOKE, "group_size=2"]
     generate = ["python", "-m", "pipeline.generate", *shared, f"run={folders[0]}"]
-    # Each node would bind its rank to its first core, and both are this machine's.
-    number = wrapped(cluster, tmp_path, ["mpirun", "--bind-to", "none", "-n", "2", *generate])
+    # Both nodes are this machine, and each would bind its rank to the same first core.
+    number = submit_on_both_nodes(cluster, tmp_path, ["mpirun", "--bind-to", "none", "-n", "2", *generate])
     succeeded(stage("generate", *shared, f"run={folders[1]}", ranks=2))
     cluster.succeeded(number)
-    (told,) = records(folders[0], "generate")
-    assert told["nodes"] == {"n1": 1, "n2": 1}
-    assert told["slurm"]["job"] == str(number)
+    (record,) = records(folders[0], "generate")
+    assert record["nodes"] == {"n1": 1, "n2": 1}
+    assert record["slurm"]["job"] == str(number)
     assert made(folders[0]) == made(folders[1])
 
 
 def test_ddp_ranks_on_two_nodes_train_the_same(cluster: Cluster, prepared: Path, tmp_path: Path) -> None:
-    """Started by srun alone they find each other, and end with the bits of two ranks under mpirun."""
+    """Ranks started by srun form one process group; their weights equal those of two ranks under mpirun."""
     folders = [tmp_path / name for name in ("srun", "mpirun")]
     train = ["python", "-m", "pipeline.train", SMOKE, f"run={folders[0]}", f"dataset={prepared}/dataset"]
-    number = wrapped(cluster, tmp_path, ["srun", "--mpi=none", *train])
+    number = submit_on_both_nodes(cluster, tmp_path, ["srun", "--mpi=none", *train])
     succeeded(stage("train", SMOKE, f"run={folders[1]}", f"dataset={prepared}/dataset", ranks=2))
     cluster.succeeded(number)
-    (told,) = records(folders[0], "train")
-    assert told["nodes"] == {"n1": 1, "n2": 1}
+    (record,) = records(folders[0], "train")
+    assert record["nodes"] == {"n1": 1, "n2": 1}
     weights = [(folder / "models" / "fno" / "model.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1]
 
 
-def test_a_rank_that_is_left_alone_gives_up(cluster: Cluster, lonely_rank: int) -> None:
-    ended = cluster.wait(lonely_rank, seconds=180)
-    said = Path(ended["StdOut"]).read_text()
-    assert (ended["JobState"], ended["ExitCode"]) == ("FAILED", "2:0"), said
-    assert "rank 1 of 2, started by srun, does not reach the others within 0:02:00" in said
-    assert "is the run folder the same on all nodes?" in said
-    assert "Traceback" not in said
+def test_a_rank_without_its_peers_gives_up(cluster: Cluster, lonely_rank: int) -> None:
+    job = cluster.wait(lonely_rank, seconds=180)
+    log = Path(job["StdOut"]).read_text()
+    assert (job["JobState"], job["ExitCode"]) == ("FAILED", "2:0"), log
+    assert "rank 1 of 2, started by srun, does not reach the others within 0:02:00" in log
+    assert "is the run folder the same on all nodes?" in log
+    assert "Traceback" not in log
 
 
 def test_killed_tests_leave_no_daemon_and_no_job(cluster: Cluster, tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ def test_killed_tests_leave_no_daemon_and_no_job(cluster: Cluster, tmp_path: Pat
 import sys
 from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SMOKE, records
 from tests.jobs.slurm.cluster import Cluster
-with Cluster() as mine:
-    mine.wait(mine.sbatch("--output=/dev/null", "--wrap=sleep 600"), ["RUNNING"])
-    print(mine.folder, flush=True)
+with Cluster() as second:
+    second.wait(second.sbatch("--output=/dev/null", "--wrap=sleep 600"), ["RUNNING"])
+    print(second.folder, flush=True)
     sys.stdin.read()
 """
     command = [sys.executable, "-c", program]
@@ -80,12 +80,12 @@ with Cluster() as mine:
 
 
 def processes_with(variable: bytes) -> list[str]:
-    """The command lines of the processes that have a variable in their environment."""
-    found = []
+    """Return the command lines of the processes with a variable in their environment."""
+    commands = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if variable in (folder / "environ").read_bytes().split(b"\0"):
-                found.append((folder / "cmdline").read_text())
+                commands.append((folder / "cmdline").read_text())
         except OSError:
             continue
-    return found
+    return commands

@@ -1,4 +1,4 @@
-"""The README's lines for a cluster, typed on one as they are printed."""
+"""The commands of the README for a cluster, run on a cluster as printed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from tests.jobs.slurm.chains import ended, logs
+from tests.jobs.slurm.chains import final_states, logs
 from tests.jobs.slurm.cluster import Cluster
 from tests.support.launching import succeeded
 
@@ -18,15 +18,15 @@ COMMANDS = [
 ]
 
 
-def test_the_commands_run_in_their_order(cluster: Cluster, tmp_path: Path) -> None:
+def test_the_commands_run_in_order(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "slurm").symlink_to(ROOT / "slurm")
-    said = []
+    outputs = []
     for command in COMMANDS:
-        said.append(succeeded(cluster.run(["bash", "-euc", command], timeout=120, cwd=tmp_path)).stdout)
-        for paper in tmp_path.glob("runs/*/jobs/chain.json"):
-            run = paper.parents[1]
-            assert set(ended(cluster, run).values()) == {"COMPLETED"}, logs(run)
-    (status,) = [text for command, text in zip(COMMANDS, said, strict=True) if "chain status" in command]
+        outputs.append(succeeded(cluster.run(["bash", "-euc", command], timeout=120, cwd=tmp_path)).stdout)
+        for document in tmp_path.glob("runs/*/jobs/chain.json"):
+            run = document.parents[1]
+            assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
+    (status,) = [text for command, text in zip(COMMANDS, outputs, strict=True) if "chain status" in command]
     assert "evaluate" in status
     assert "failed" not in status
     assert (tmp_path / "runs/cluster/models/fno/evaluation/report.html").is_file()

@@ -1,4 +1,4 @@
-"""A site's YAML on a real Slurm: partition, setup lines, and a launch line that does not fit the MPI."""
+"""A site's YAML on a real Slurm: partition, setup lines, and a launch command that does not fit the MPI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.slurm.chains import JOBS, SMOKE, chain, ended, logs, numbers, records, submitted
+from tests.jobs.slurm.chains import (
+    JOBS,
+    SMOKE,
+    chain,
+    final_states,
+    job_numbers,
+    logs,
+    records,
+    submitted_jobs,
+)
 from tests.jobs.slurm.cluster import Cluster
 from tests.support.launching import succeeded
 
@@ -21,37 +30,38 @@ sbatch: {all: {partition: other}, train: {nodes: 2}}
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A folder of configurations of one's own, with a space in its name."""
+    """Return the configuration folder of a site, with a space in its name."""
     folder = tmp_path / "my site"
     (folder / "launcher").mkdir(parents=True)
     (folder / "launcher" / "site.yaml").write_text(SITE)
     return folder
 
 
-def test_single_rank_worlds_stop_the_chain_until_the_launch_line_fits(
+def test_single_rank_worlds_stop_the_chain_until_the_launch_command_fits(
     cluster: Cluster, site: Path, tmp_path: Path
 ) -> None:
-    """Under srun the ranks of Open MPI's wheel each believe that they are alone. One rank a stage needs no
-    launch line; those of train meet without MPI.
+    """Under srun each rank of Open MPI's wheel is a world of one rank.
+
+    A stage of one rank needs no launch command, and the ranks of train connect without MPI.
     """
     run = tmp_path / "run"
     words = ("--config-dir", str(site), "launcher=site", "launcher.ranks.train=2", SMOKE)
     succeeded(chain(cluster, run, *words))
-    found = ended(cluster, run)
-    assert found == {"generate": "FAILED"} | dict.fromkeys(JOBS[2:], "CANCELLED")
+    states_by_name = final_states(cluster, run)
+    assert states_by_name == {"generate": "FAILED"} | dict.fromkeys(JOBS[2:], "CANCELLED")
     status = succeeded(chain(cluster, run, "status")).stdout
     assert "generate failed: srun started 2 ranks, but MPI (Open MPI" in status
-    assert str(run / "jobs" / "logs" / f"generate-{numbers(run)['generate']}.out") in status
+    assert str(run / "jobs" / "logs" / f"generate-{job_numbers(run)['generate']}.out") in status
     log = logs(run)
     assert "srun started 2 ranks, but MPI (Open MPI" in log
     assert "setup: $HOME is not expanded" in log
     assert "Traceback" not in log
     assert not (run / "dataset").exists()
-    mended = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
-    succeeded(chain(cluster, run, "resume", *mended))
-    assert set(ended(cluster, run).values()) == {"COMPLETED"}, logs(run)
-    (trained,) = records(run, "train")
-    assert trained["launcher"] == "srun"
-    assert trained["nodes"] == {"n1": 1, "n2": 1}
-    assert {cluster.job(number)["Partition"] for number in numbers(run).values()} == {"other"}
-    assert [job["name"] for job in submitted(run)] == 2 * ["generate", *JOBS[2:]]
+    single_rank = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
+    succeeded(chain(cluster, run, "resume", *single_rank))
+    assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
+    (record,) = records(run, "train")
+    assert record["launcher"] == "srun"
+    assert record["nodes"] == {"n1": 1, "n2": 1}
+    assert {cluster.job(number)["Partition"] for number in job_numbers(run).values()} == {"other"}
+    assert [job["name"] for job in submitted_jobs(run)] == 2 * ["generate", *JOBS[2:]]

@@ -11,21 +11,21 @@ from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import stage, succeeded
 
 
-def has_more(folder: Path, before: set[Path]) -> bool:
+def has_new_checkpoint(folder: Path, before: set[Path]) -> bool:
     return bool(set(folder.glob("*.safetensors")) - before)
 
 
-def queued_again(cluster: Cluster, number: int, times: int) -> None:
-    """Waits until a job has put itself back into the queue so often, and lets it begin."""
-    found = cluster.wait(number, ["PENDING", "FAILED", "COMPLETED"], 60)
-    assert (found["JobState"], found["Restarts"]) == ("PENDING", str(times)), cluster.log(number)
+def restart_requeued(cluster: Cluster, number: int, num_restarts: int) -> None:
+    """Wait until a job has requeued itself `num_restarts` times, and start it soon."""
+    job = cluster.wait(number, ["PENDING", "FAILED", "COMPLETED"], 60)
+    assert (job["JobState"], job["Restarts"]) == ("PENDING", str(num_restarts)), cluster.log(number)
     cluster.start_soon(number)
 
 
 def test_training_stopped_three_times_ends_with_the_same_bits(
     cluster: Cluster, prepared: Path, tmp_path: Path
 ) -> None:
-    """Two ranks on two nodes, against an undisturbed run of two ranks here."""
+    """Compare two ranks on two nodes with an undisturbed run of two ranks on this machine."""
     folders = [tmp_path / name for name in ("slurm", "here")]
     words = (SMOKE, f"dataset={prepared}/dataset", *LONG)
     number = cluster.sbatch(
@@ -37,11 +37,11 @@ def test_training_stopped_three_times_ends_with_the_same_bits(
         f"run={folders[0]}",
     )
     checkpoints = folders[0] / "models" / "fno" / "checkpoints"
-    for times in (1, 2, 3):
-        there = set(checkpoints.glob("*.safetensors"))
-        wait_until(partial(has_more, checkpoints, there), 60, lambda: cluster.log(number))
+    for num_restarts in (1, 2, 3):
+        earlier = set(checkpoints.glob("*.safetensors"))
+        wait_until(partial(has_new_checkpoint, checkpoints, earlier), 60, lambda: cluster.log(number))
         cluster.signal(number, "USR1")
-        queued_again(cluster, number, times)
+        restart_requeued(cluster, number, num_restarts)
     succeeded(stage("train", *words, f"run={folders[1]}", ranks=2))
     cluster.succeeded(number)
     attempts = records(folders[0], "train")
@@ -52,8 +52,8 @@ def test_training_stopped_three_times_ends_with_the_same_bits(
     assert starts == [0, *(record["progress"]["done"] for record in attempts[:-1])]
     assert starts == sorted(set(starts))
     for name in ("model.safetensors", "log.csv"):
-        ours, theirs = (folder / "models" / "fno" / name for folder in folders)
-        assert ours.read_bytes() == theirs.read_bytes()
+        model_file, reference_file = (folder / "models" / "fno" / name for folder in folders)
+        assert model_file.read_bytes() == reference_file.read_bytes()
 
 
 def test_a_stopped_generation_keeps_complete_shards_and_continues(
@@ -66,7 +66,7 @@ def test_a_stopped_generation_keeps_complete_shards_and_continues(
     shards = run / "dataset" / "data" / "train"
     wait_until(lambda: len(list(shards.glob("*.hdf5"))) >= 3, 60, lambda: cluster.log(number))
     cluster.signal(number, "USR1")
-    queued_again(cluster, number, 1)
+    restart_requeued(cluster, number, 1)
     kept = {path: path.stat().st_mtime_ns for path in shards.glob("*.hdf5")}
     assert 3 <= len(kept) < 10
     assert not list(run.rglob("*.partial"))
@@ -75,17 +75,18 @@ def test_a_stopped_generation_keeps_complete_shards_and_continues(
     assert made(run) == made(slow_data)
 
 
-def test_a_job_that_makes_no_progress_is_not_queued_again(cluster: Cluster, tmp_path: Path) -> None:
-    """One shard that takes longer than the job has: requeued, it would begin anew for ever. The signal is
-    Slurm's own, which looks at the time limits twice a minute.
+def test_a_job_without_progress_is_not_requeued(cluster: Cluster, tmp_path: Path) -> None:
+    """A shard that takes longer than the time limit would restart for ever.
+
+    Slurm sends the signal itself; it checks the time limits twice a minute.
     """
     run = tmp_path / "run"
     options = ("--time=00:02:00", "--signal=B:USR1@105", f"--output={tmp_path}/log.txt")
     endless = (*SLOW, "samples.train=1000", "samples.per_shard=1000", f"run={run}")
-    ended = cluster.wait(cluster.sbatch(*options, str(batch_script("generate")), *endless))
-    said = (tmp_path / "log.txt").read_text()
-    assert (ended["JobState"], ended["ExitCode"], ended["Restarts"]) == ("FAILED", "2:0", "0"), said
-    assert "no progress" in said
-    assert "samples.per_shard" in said
-    assert "Traceback" not in said
+    job = cluster.wait(cluster.sbatch(*options, str(batch_script("generate")), *endless))
+    log_text = (tmp_path / "log.txt").read_text()
+    assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("FAILED", "2:0", "0"), log_text
+    assert "no progress" in log_text
+    assert "samples.per_shard" in log_text
+    assert "Traceback" not in log_text
     assert not list(run.rglob("*.partial"))
