@@ -27,6 +27,7 @@ from pipeline.parallel.ranks import Ranks
 from pipeline.training.batches.augment import with_random
 from pipeline.training.optim.levenberg_marquardt import levenberg_marquardt
 from pipeline.training.train_state import TrainState
+from simsurrogate.relative_l2 import relative_l2
 from simsurrogate.spec import Axis, Field, Grid, Spec
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
@@ -126,7 +127,7 @@ def _burgers_error(points: int, candidates: int, iterations: int, seed: int) -> 
         levenberg_marquardt(surrogate, [batch], state, training, ranks)
     truth = cole_hopf()
     states = surrogate.predict(truth[None, :1], {}, T).mean[0, :, 0].numpy()
-    return float(np.linalg.norm(states[1:] - truth[1:]) / np.linalg.norm(truth[1:]))
+    return float(relative_l2(states[1:], truth[1:], np.linalg.norm, floor=0.0))
 
 
 def burgers() -> Problem:

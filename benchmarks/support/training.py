@@ -11,6 +11,7 @@ import numpy as np
 import surrogates
 from pipeline import generate, train, validate
 from pipeline.data.dataset import Dataset
+from simsurrogate.relative_l2 import relative_l2
 from surrogates.contract import Surrogate
 from tests.support.training_cases import read
 
@@ -43,7 +44,7 @@ def errors(surrogate: Surrogate, dataset: Path) -> np.ndarray:
 
 
 def window_errors(surrogate: Surrogate, data: Dataset, batch: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return ‖û - u‖ / ‖u‖ of the rollouts of a batch of windows, for each frame after the first.
+    """Return the relative L2 error of the rollouts of a batch of windows, for each frame after the first.
 
     The shape is (windows, frames, channels).
     """
@@ -52,9 +53,8 @@ def window_errors(surrogate: Surrogate, data: Dataset, batch: Mapping[str, np.nd
     values_by_name |= dict(zip(data.spec.parameter_names, batch["parameters"].T, strict=True))
     truth = batch["state"][:, 1:]
     predicted = surrogate.predict(batch["state"][:, 0], values_by_name, batch["time"][0]).mean.numpy()[:, 1:]
-    norms = [
-        np.linalg.norm(values.reshape(*values.shape[:3], -1), axis=-1)
-        for values in (predicted - truth, truth)
-    ]
-    relative: np.ndarray = norms[0] / norms[1]
-    return relative
+
+    def norm(values: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(values.reshape(*values.shape[:3], -1), axis=-1)
+
+    return relative_l2(predicted, truth, norm, floor=0.0)

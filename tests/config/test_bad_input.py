@@ -74,7 +74,7 @@ def test_more_ranks_than_the_grid_allows_is_refused_with_the_legal_counts(tmp_pa
     result = stage("generate", *arguments, ranks=3)
     assert result.returncode == 2
     assert "3 ranks cannot share a grid of 2 rows" in result.stderr
-    assert "use 1 to 2 ranks" in result.stderr
+    assert "Choose group_size=2 or less" in result.stderr
     assert not (tmp_path / "run" / "dataset" / "data").exists()
 
 

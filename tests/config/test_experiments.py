@@ -1,8 +1,7 @@
-"""The shipped experiments: their options fit together, and scalars determine some of them."""
+"""The shipped experiments: their options fit together, and some of them are parametric."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,12 @@ from surrogates.contract import compatible_surrogates
 from tests.support.training_cases import read
 
 NAMES = sorted(path.stem for path in (Path(configs.__path__[0]) / "experiment").glob("*.yaml"))
-#: Those for generate and validate alone.
+#: Experiments for generate and validate alone.
 WITHOUT_SURROGATE = ("plummer", "three_body")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_parts_fit_together(name: str) -> None:
+def test_the_options_of_an_experiment_fit_together(name: str) -> None:
     settings = read(f"experiment={name}")
     assert settings.run == Path("runs") / name
     if name not in WITHOUT_SURROGATE:
@@ -30,7 +29,7 @@ def test_its_parts_fit_together(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fits"),
+    ("name", "expected"),
     [
         ("heat_fno", "deeponet fno pi_deeponet unet"),
         ("navier_stokes", "deeponet fno pi_deeponet unet"),
@@ -41,17 +40,17 @@ def test_its_parts_fit_together(name: str) -> None:
         ("kepler", "hamiltonian mlp pinn"),
     ],
 )
-def test_the_surrogates_that_fit_it(name: str, fits: str) -> None:
+def test_the_compatible_surrogates_of_an_experiment(name: str, expected: str) -> None:
     """Grids and particles need different surrogates, and some need a parametric problem."""
     settings = read(f"experiment={name}")
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     times = np.linspace(0, settings.output.duration, settings.output.steps + 1)
-    problem = with_physics(expected_problem(dataclasses.asdict(solver.spec), times), solver)
-    found = set(compatible_surrogates(problem))
+    problem = with_physics(expected_problem(solver.spec, times), solver)
+    compatible = set(compatible_surrogates(problem))
     known = {"deeponet", "fno", "hamiltonian", "mlp", "pi_deeponet", "pinn", "unet"}
-    assert found & known == set(fits.split())
+    assert compatible & known == set(expected.split())
 
 
 @pytest.mark.parametrize("name", ["heat_parametric", "taylor_green", "kepler"])
-def test_scalars_alone_determine_it(name: str) -> None:
-    assert build_solver(read(f"experiment={name}").solver, MPI.COMM_SELF).spec.determined
+def test_scalar_parameters_determine_the_trajectories(name: str) -> None:
+    assert build_solver(read(f"experiment={name}").solver, MPI.COMM_SELF).spec.parametric
