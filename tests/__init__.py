@@ -1,1 +1,1 @@
-"""One file a promise."""
+"""Tests, in folders that mirror the packages."""

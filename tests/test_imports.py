@@ -1,4 +1,4 @@
-"""Arrows run one way: pipeline -> solvers, surrogates; packages do no work when imported."""
+"""Imports: pipeline imports solvers and surrogates, never the reverse, and an import does no work."""
 
 import subprocess
 import sys

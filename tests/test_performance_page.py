@@ -1,7 +1,7 @@
-"""The page of measured claims says what was kept."""
+"""The page of measured results equals the stored results."""
 
 from benchmarks.support import table
 
 
-def test_the_page_is_made_from_the_results() -> None:
+def test_the_page_is_generated_from_the_stored_results() -> None:
     assert table.PAGE.read_text() == table.page()

@@ -1,4 +1,4 @@
-"""Every command and every line of Python of the README runs as it is printed."""
+"""Every command and every Python example of the README runs as printed."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_commands_run_in_their_order(folder: Path) -> None:
+def test_the_commands_run_in_order(folder: Path) -> None:
     assert len(HERE) >= 8
     for command in HERE:
         result = shell(command, folder)
@@ -53,6 +53,6 @@ def test_the_commands_run_in_their_order(folder: Path) -> None:
         assert result.returncode == 0, result.stderr
 
 
-def test_the_pages_that_it_names_exist() -> None:
+def test_the_linked_pages_exist() -> None:
     for target in re.findall(r"\]\(([\w./-]+)\)", TEXT):
         assert (ROOT / target).exists(), target

@@ -17,20 +17,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     succeeded(subprocess.run(build, capture_output=True, text=True, check=False))
-    (built,) = folder.glob("*.whl")
-    return built
+    (path_of_wheel,) = folder.glob("*.whl")
+    return path_of_wheel
 
 
 def test_the_wheel_holds_the_yaml_files_and_no_tests(wheel: Path) -> None:
-    held = set(zipfile.ZipFile(wheel).namelist())
+    names = set(zipfile.ZipFile(wheel).namelist())
     sources = {
         str(path.relative_to(ROOT))
         for package in ("simsurrogate", "pipeline", "solvers", "surrogates", "configs", "slurm")
         for path in (ROOT / package).rglob("*")
         if path.suffix in (".py", ".yaml", ".j2", ".sbatch")
     }
-    assert sources <= held
-    assert not any(name.startswith(("tests/", "benchmarks/")) for name in held)
+    assert sources <= names
+    assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
 
 def test_the_console_command_of_the_wheel_ignores_folders_of_the_user(wheel: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A user's mistake: one clear message, non-zero exit on every rank within 10 s, nothing half-written."""
+"""A user's mistake: one clear message, non-zero exit on every rank within 10 s, no half-written file."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ import pytest
 from tests.support.launching import SMALL, mpi, run, stage
 
 MISTAKES = [
-    # override, what the message must name
+    # the override, and words of the message
     ("samples.trian=3", ["samples.trian", "'train'"]),
     ("solver.diffusivty.kind=constant", ["solver.diffusivty", "'diffusivity'"]),
     ("solver.boundary.w=periodic", ["solver.boundary.w"]),
@@ -35,11 +35,13 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("override", "named"), MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
-def test_the_message_names_the_key_and_what_is_legal(override: str, named: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("override", "expected"), MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
+def test_the_message_names_the_key_and_the_legal_values(
+    override: str, expected: list[str], tmp_path: Path
+) -> None:
     result = stage("generate", override, f"run={tmp_path / 'run'}")
     assert result.returncode == 2, result.stderr
-    for words in named:
+    for words in expected:
         assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 3
@@ -50,12 +52,12 @@ def test_the_message_names_the_key_and_what_is_legal(override: str, named: list[
 def test_every_rank_ends_within_ten_seconds(launch: str, tmp_path: Path) -> None:
     arguments = ["-m", "pipeline.generate", f"run={tmp_path / 'run'}", "samples.train=-1"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *arguments]
-    warm = time.monotonic()
+    begin = time.monotonic()
     run([sys.executable, *arguments])
     start = time.monotonic()
     result = run(mpi(3, *arguments) if launch == "mpirun" else torchrun)
     assert result.returncode != 0
-    assert time.monotonic() - start < 10 + 3 * (start - warm)
+    assert time.monotonic() - start < 10 + 3 * (start - begin)
     assert result.stderr.count("error: samples.train=-1") == 1
 
 
@@ -79,7 +81,7 @@ def test_more_ranks_than_the_grid_allows_is_refused_with_the_legal_counts(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["validate", "train", "evaluate"])
-def test_a_missing_data_set_is_named_with_the_command_that_makes_it(name: str, tmp_path: Path) -> None:
+def test_a_missing_data_set_is_reported_with_the_stage_that_makes_it(name: str, tmp_path: Path) -> None:
     result = stage(name, f"run={tmp_path / 'run'}")
     assert result.returncode == 2
     assert str(tmp_path / "run" / "dataset") in result.stderr
@@ -87,31 +89,31 @@ def test_a_missing_data_set_is_named_with_the_command_that_makes_it(name: str, t
 
 
 @pytest.mark.parametrize("name", ["validate", "train"])
-def test_a_foreign_folder_is_no_data_set(name: str, tmp_path: Path) -> None:
-    foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    (foreign / "manifest.json").write_text('{"name": "of another project"}')
-    result = stage(name, f"run={tmp_path / 'run'}", f"dataset={foreign}")
+def test_a_folder_of_another_project_is_refused_as_a_data_set(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"name": "of another project"}')
+    result = stage(name, f"run={tmp_path / 'run'}", f"dataset={folder}")
     assert result.returncode == 2
     assert "manifest.json" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_overrides_change_what_they_say(tmp_path: Path) -> None:
+def test_overrides_change_the_options_that_they_name(tmp_path: Path) -> None:
     overrides = [
         "solver.resolution=[96,64]",
         "solver.boundary.x=dirichlet",
         "surrogate.width=20",
         "samples.train=32",
     ]
-    shown = stage("generate", *overrides, "--cfg", "job").stdout
-    assert "train: 32" in shown
-    assert "x: dirichlet" in shown
-    assert "width: 20" in shown
-    assert "- 96\n  - 64" in shown
+    configuration = stage("generate", *overrides, "--cfg", "job").stdout
+    assert "train: 32" in configuration
+    assert "x: dirichlet" in configuration
+    assert "width: 20" in configuration
+    assert "- 96\n  - 64" in configuration
 
 
-def test_an_override_is_text_and_never_run(tmp_path: Path) -> None:
+def test_an_override_is_text_and_is_never_executed(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     for text in (f"$(touch {canary})", f"; touch {canary}", f"`touch {canary}`", "{_target_:os.abort}"):
         result = stage("generate", f"solver.scheme={text!r}", f"run={tmp_path / 'run'}")

@@ -1,4 +1,4 @@
-"""The console command `simsurrogate`: it runs every stage, and folders of the user never shadow ours."""
+"""The console command `simsurrogate`: folders of the user never shadow the packages of the project."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
-    """The script that pip writes for the entry point of pyproject.toml, in a folder that shadows ours."""
+    """Return the script of the entry point in pyproject.toml, in a folder with packages of the same names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     module, _, function = project["scripts"]["simsurrogate"].partition(":")
     script = tmp_path / "bin" / "simsurrogate"
@@ -37,7 +37,7 @@ def test_stages_run_next_to_folders_of_the_same_names(command: list[str], tmp_pa
     assert lines[0].split()[1:4] == ["-P", "-m", "pipeline.generate"]
 
 
-def test_alone_it_lists_all_commands(command: list[str], tmp_path: Path) -> None:
+def test_without_arguments_the_command_lists_all_commands(command: list[str], tmp_path: Path) -> None:
     overview = succeeded(run(command, cwd=tmp_path, PYTHONPATH=str(ROOT))).stdout
     for name in ("generate", "validate", "train", "evaluate", "chain", "compare", "heat", "fno", "smoke"):
         assert f" {name} " in overview

@@ -46,7 +46,7 @@ def test_a_file_becomes_the_choice_of_the_empty_yaml() -> None:
     assert hydra_words(words) == words
 
 
-def test_words_of_shipped_members_stay_as_they_are() -> None:
+def test_overrides_of_shipped_members_stay_unchanged() -> None:
     words = ["solver=heat", "solver.extent=[1.0]", "surrogate=fno,unet", "-m", "--cfg", "job"]
     assert hydra_words(words) == words
 
@@ -82,16 +82,16 @@ def test_a_model_never_imports_a_file(chain_from_files: Path) -> None:
     assert "surrogate.path=FILE.py" in result.stderr
 
 
-def test_a_wrong_option_names_the_legal_ones() -> None:
+def test_the_message_about_a_wrong_option_names_the_legal_options() -> None:
     result = stage("generate", FROM_FILES[0], "solver.resolutoin=3", "run=never")
     assert result.returncode == 2
     assert "solver.resolutoin: there is no such key; did you mean 'resolution'?" in result.stderr
 
 
 def test_a_bug_in_a_users_solver_keeps_its_traceback(tmp_path: Path) -> None:
-    broken = (FILES / "decaying_wave.py").read_text().replace("[None]", "[:, None]")
+    source = (FILES / "decaying_wave.py").read_text().replace("[None]", "[:, None]")
     path = tmp_path / "broken_wave.py"
-    path.write_text(broken.replace("DecayingWave", "BrokenWave").replace('"decaying_wave"', '"broken_wave"'))
+    path.write_text(source.replace("DecayingWave", "BrokenWave").replace('"decaying_wave"', '"broken_wave"'))
     result = stage("generate", f"solver.path={path}", *SMALL[:6], f"run={tmp_path / 'run'}")
     assert result.returncode == 1
     assert "Traceback" in result.stderr

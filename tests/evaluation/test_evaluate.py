@@ -41,8 +41,8 @@ OVERRIDES = (
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A run folder with a trained model without an evaluation."""
+def trained_run(tmp_path_factory) -> Path:
+    """Return a run folder with a trained model without an evaluation."""
     run = tmp_path_factory.mktemp("evaluate") / "run"
     for name in ("generate", "validate", "train"):
         succeeded(stage(name, f"run={run}", *OVERRIDES))
@@ -50,13 +50,13 @@ def trained(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evaluated(trained, tmp_path_factory) -> Path:
-    run = copy_of(trained, tmp_path_factory.mktemp("evaluated"))
+def evaluated_run(trained_run, tmp_path_factory) -> Path:
+    run = copy_run(trained_run, tmp_path_factory.mktemp("evaluated"))
     evaluate(run)
     return run
 
 
-def copy_of(run: Path, folder: Path) -> Path:
+def copy_run(run: Path, folder: Path) -> Path:
     return Path(shutil.copytree(run, folder / "run"))
 
 
@@ -72,25 +72,26 @@ def metrics(run: Path) -> dict:
     return json.loads((evaluation(run) / "metrics.json").read_text())
 
 
-def relative(prediction: np.ndarray, truth: np.ndarray) -> float:
+def relative_error(prediction: np.ndarray, truth: np.ndarray) -> float:
     return float(np.linalg.norm(np.float64(prediction) - truth) / np.linalg.norm(np.float64(truth)))
 
 
-def test_the_numbers_are_those_of_the_definition(evaluated):
-    dataset, model = Dataset.open(evaluated / "dataset"), surrogates.load(evaluated / "models" / "fno")
-    found = metrics(evaluated)
+def test_the_errors_follow_their_definitions(evaluated_run):
+    dataset = Dataset.open(evaluated_run / "dataset")
+    model = surrogates.load(evaluated_run / "models" / "fno")
+    results = metrics(evaluated_run)
     for split, count in (("test", 5), ("test_extrapolation", 2)):
         ends, steps = [], []
-        for number in range(count):
-            trajectory = dataset.trajectory(split, number)
+        for index in range(count):
+            trajectory = dataset.trajectory(split, index)
             fields = dict(zip(dataset.spec.coefficient_channels, trajectory.coefficient_fields, strict=True))
-            given = trajectory.parameters | fields
-            frames = model.predict(trajectory.state[None, 0], given, dataset.times).mean[0].numpy()
-            ends.append(relative(frames[-1], trajectory.state[-1]))
+            conditions = trajectory.parameters | fields
+            frames = model.predict(trajectory.state[None, 0], conditions, dataset.times).mean[0].numpy()
+            ends.append(relative_error(frames[-1], trajectory.state[-1]))
             steps.append(
                 [
-                    relative(
-                        model.predict(trajectory.state[None, t], given, dataset.times[t : t + 2])
+                    relative_error(
+                        model.predict(trajectory.state[None, t], conditions, dataset.times[t : t + 2])
                         .mean[0, 1]
                         .numpy(),
                         trajectory.state[t + 1],
@@ -98,74 +99,75 @@ def test_the_numbers_are_those_of_the_definition(evaluated):
                     for t in range(len(dataset.times) - 1)
                 ]
             )
-        ours = found["splits"][split]
-        np.testing.assert_allclose(ours["by_trajectory"]["rollout_end"], ends, rtol=1e-5)
-        errors = ours["errors"]["surrogate"]
+        split_result = results["splits"][split]
+        np.testing.assert_allclose(split_result["by_trajectory"]["rollout_end"], ends, rtol=1e-5)
+        errors = split_result["errors"]["surrogate"]
         np.testing.assert_allclose(
             errors["one_step"]["relative_l2"]["temperature"]["median"], np.median(steps, axis=0), rtol=1e-5
         )
         assert errors["rollout"]["relative_l2"]["temperature"]["max"][-1] == pytest.approx(
             max(ends), rel=1e-5
         )
-        assert ours["headline"]["surrogate"]["one_step"]["mean"] == pytest.approx(np.mean(steps), rel=1e-5)
+        assert split_result["headline"]["surrogate"]["one_step"]["mean"] == pytest.approx(
+            np.mean(steps), rel=1e-5
+        )
 
 
-def test_the_baselines_are_those_of_the_files(evaluated):
+def test_the_errors_of_the_baselines_follow_from_the_shards(evaluated_run):
     frames = []
-    for path in sorted((evaluated / "dataset" / "data" / "test").glob("*.hdf5")):
+    for path in sorted((evaluated_run / "dataset" / "data" / "test").glob("*.hdf5")):
         with h5py.File(path) as shard:
             frames.extend(shard["t0_fields/temperature"][:])
-    still = [[relative(u[0], u[t]) for t in range(1, len(u))] for u in frames]
-    step = [[relative(u[t - 1], u[t]) for t in range(1, len(u))] for u in frames]
-    with_mean = []
-    for path in sorted((evaluated / "dataset" / "data" / "train").glob("*.hdf5")):
+    persistence_errors = [[relative_error(u[0], u[t]) for t in range(1, len(u))] for u in frames]
+    step_errors = [[relative_error(u[t - 1], u[t]) for t in range(1, len(u))] for u in frames]
+    training_states = []
+    for path in sorted((evaluated_run / "dataset" / "data" / "train").glob("*.hdf5")):
         with h5py.File(path) as shard:
-            with_mean.append(np.float64(shard["t0_fields/temperature"][:]))
-    mean = np.concatenate(with_mean).mean()
-    flat = [[relative(np.full_like(u[t], mean), u[t]) for t in range(1, len(u))] for u in frames]
-    errors = metrics(evaluated)["splits"]["test"]["errors"]
+            training_states.append(np.float64(shard["t0_fields/temperature"][:]))
+    mean = np.concatenate(training_states).mean()
+    mean_errors = [[relative_error(np.full_like(u[t], mean), u[t]) for t in range(1, len(u))] for u in frames]
+    errors = metrics(evaluated_run)["splits"]["test"]["errors"]
     for predictor, mode, expected in (
-        ("persistence", "rollout", still),
-        ("persistence", "one_step", step),
-        ("mean", "rollout", flat),
-        ("mean", "one_step", flat),
+        ("persistence", "rollout", persistence_errors),
+        ("persistence", "one_step", step_errors),
+        ("mean", "rollout", mean_errors),
+        ("mean", "one_step", mean_errors),
     ):
-        found = errors[predictor][mode]["relative_l2"]["temperature"]["median"]
-        np.testing.assert_allclose(found, np.median(expected, axis=0), rtol=1e-5)
+        medians = errors[predictor][mode]["relative_l2"]["temperature"]["median"]
+        np.testing.assert_allclose(medians, np.median(expected, axis=0), rtol=1e-5)
 
 
-def test_the_numbers_are_the_same_on_several_ranks(trained, evaluated, tmp_path):
-    run = copy_of(trained, tmp_path)
+def test_several_ranks_compute_the_same_errors(trained_run, evaluated_run, tmp_path):
+    run = copy_run(trained_run, tmp_path)
     result = evaluate(run, ranks=3)
     assert result.stdout.count("report:") == 1
-    ours, theirs = metrics(run), metrics(evaluated)
-    assert ours["splits"] == theirs["splits"]
+    assert metrics(run)["splits"] == metrics(evaluated_run)["splits"]
 
 
-def test_a_complete_evaluation_is_skipped_and_another_one_is_not(evaluated, tmp_path):
-    run = copy_of(evaluated, tmp_path)
+def test_a_complete_evaluation_is_skipped_unless_its_options_change(evaluated_run, tmp_path):
+    run = copy_run(evaluated_run, tmp_path)
     page = evaluation(run) / "report.html"
-    written = page.stat().st_mtime_ns
+    modified = page.stat().st_mtime_ns
     assert "nothing to do" in evaluate(run).stdout
-    assert page.stat().st_mtime_ns == written
+    assert page.stat().st_mtime_ns == modified
     assert json.loads((run / "records" / "evaluate-001.json").read_text())["skipped"] is True
     assert "nothing to do" not in evaluate(run, "evaluation.figures=0").stdout
     assert not list((evaluation(run) / "figures").glob("test-0*.png"))
 
 
-def test_a_killed_evaluation_leaves_no_report_and_is_done_again(evaluated, tmp_path):
-    run = copy_of(evaluated, tmp_path)
+def test_a_killed_evaluation_leaves_no_report_and_is_repeated(evaluated_run, tmp_path):
+    run = copy_run(evaluated_run, tmp_path)
     driver = str(Path(__file__).parents[1] / "faults" / "evaluate_killed.py")
-    other = "evaluation.figures=0"
-    command = [launching.sys.executable, driver, f"run={run}", *OVERRIDES, other]
+    no_figures = "evaluation.figures=0"
+    command = [launching.sys.executable, driver, f"run={run}", *OVERRIDES, no_figures]
     assert launching.run(command).returncode == -signal.SIGKILL
     assert not (evaluation(run) / "report.html").exists()
-    assert "nothing to do" not in evaluate(run, other).stdout
+    assert "nothing to do" not in evaluate(run, no_figures).stdout
     assert (evaluation(run) / "report.html").is_file()
 
 
-def test_the_report_needs_nothing_else(evaluated):
-    page = (evaluation(evaluated) / "report.html").read_text()
+def test_the_report_needs_no_other_file(evaluated_run):
+    page = (evaluation(evaluated_run) / "report.html").read_text()
     assert "<script" not in page
     sources = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page)
     assert sources
@@ -182,33 +184,34 @@ def test_the_report_needs_nothing_else(evaluated):
         "mean diffusivity",
         "python -m pipeline.train",
         "nRMSE",
-        Dataset.open(evaluated / "dataset").identity,
+        Dataset.open(evaluated_run / "dataset").identity,
     ):
         assert words in page
 
 
-def test_what_a_data_set_says_of_itself_cannot_become_a_part_of_the_page(evaluated):
-    dataset, model = Dataset.open(evaluated / "dataset"), surrogates.load(evaluated / "models" / "fno")
+def test_text_from_a_data_set_is_escaped_in_the_report(evaluated_run):
+    dataset = Dataset.open(evaluated_run / "dataset")
+    model = surrogates.load(evaluated_run / "models" / "fno")
     spec = dataset.spec
     field = dataclasses.replace(spec.fields[0], unit='"><img src=http://example.org>')
     equation = "u < v & <script>alert('{{ 7 * 7 }}')</script>"
     dataset.spec = dataclasses.replace(spec, equation=equation, fields=(field,))
-    folder = RunFolder.at(evaluated).with_model("fno")
+    folder = RunFolder.at(evaluated_run).with_model("fno")
     page = report.render(folder, model, dataset, schema.read(folder.evaluation / "metrics.json"), [])
     assert "<script" not in page
     assert "<img" not in page
     assert "u &lt; v &amp; &lt;script&gt;alert(&#39;{{ 7 * 7 }}&#39;)" in page
 
 
-def test_a_diverged_model_is_reported_as_such(trained, tmp_path):
-    run = copy_of(trained, tmp_path)
+def test_a_diverged_model_is_reported_as_diverged(trained_run, tmp_path):
+    run = copy_run(trained_run, tmp_path)
     folder = run / "models" / "fno"
-    model, described = surrogates.load(folder), store.description(folder)
+    model, description = surrogates.load(folder), store.description(folder)
     with torch.no_grad():
         for weights in model.parameters():
             weights.fill_(1e30)
-    facts = {key: described[key] for key in ("configuration", "valid_error", "step", "versions")}
-    store.save(folder, model, "fno", described["options"], facts)
+    metadata = {key: description[key] for key in ("configuration", "valid_error", "step", "versions")}
+    store.save(folder, model, "fno", description["options"], metadata)
     assert "diverges" in " ".join(evaluate(run, "evaluation.figures=2").stdout.split())
     headline = metrics(run)["splits"]["test"]["headline"]
     assert headline["surrogate"]["rollout_end"]["median"] is None
@@ -216,26 +219,26 @@ def test_a_diverged_model_is_reported_as_such(trained, tmp_path):
     assert "diverges" in (evaluation(run) / "report.html").read_text()
 
 
-def test_a_missing_model_is_refused_with_the_command_that_makes_it(trained):
-    result = stage("evaluate", f"run={trained}/nowhere", f"dataset={trained}/dataset")
+def test_a_missing_model_is_refused_with_the_command_that_trains_it(trained_run):
+    result = stage("evaluate", f"run={trained_run}/nowhere", f"dataset={trained_run}/dataset")
     assert result.returncode == 2
-    assert f"python -m pipeline.train run={trained}/nowhere surrogate=fno" in result.stderr
+    assert f"python -m pipeline.train run={trained_run}/nowhere surrogate=fno" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def with_a_model_of(run: Path, **changes) -> None:
-    """Puts an untrained model of a changed problem into a run folder."""
+def replace_model(run: Path, **changes) -> None:
+    """Replace the model of a run by an untrained model of a changed problem."""
     folder = run / "models" / "fno"
-    described = store.description(folder)
+    description = store.description(folder)
     problem = problems.changed(surrogates.load(folder).problem, **changes)
-    model = store.build("fno", described["options"], problem, "float32")
-    store.save(folder, model, "fno", described["options"], {"configuration": described["configuration"]})
+    model = store.build("fno", description["options"], problem, "float32")
+    store.save(folder, model, "fno", description["options"], {"configuration": description["configuration"]})
 
 
-def test_a_foreign_model_is_refused_on_every_rank(trained, tmp_path):
-    run = copy_of(trained, tmp_path)
+def test_a_foreign_model_is_refused_on_every_rank(trained_run, tmp_path):
+    run = copy_run(trained_run, tmp_path)
     sites = Grid((Axis("x", "m", 36, 0.0, 1.0, "dirichlet", (1.0, 2.0)),))
-    with_a_model_of(run, sites=sites, time_step=0.5)
+    replace_model(run, sites=sites, time_step=0.5)
     result = stage("evaluate", f"run={run}", *OVERRIDES, ranks=2, timeout=60)
     assert result.returncode != 0
     assert "shape: the model has (36,), the data set (24,)" in result.stderr
@@ -246,11 +249,11 @@ def test_a_foreign_model_is_refused_on_every_rank(trained, tmp_path):
     assert not evaluation(run).exists()
 
 
-def test_a_model_of_another_equation_or_other_parameters_is_refused(trained, tmp_path):
-    run = copy_of(trained, tmp_path)
+def test_a_model_of_another_equation_or_other_parameters_is_refused(trained_run, tmp_path):
+    run = copy_run(trained_run, tmp_path)
     parameters = surrogates.load(run / "models" / "fno").problem.spec.parameters
     speed = dataclasses.replace(parameters[0], name="speed")
-    with_a_model_of(run, name="advection", parameters=(speed, *parameters[1:]))
+    replace_model(run, name="advection", parameters=(speed, *parameters[1:]))
     result = stage("evaluate", f"run={run}", *OVERRIDES)
     assert result.returncode == 2
     assert "name: the model has 'advection', the data set 'heat'" in result.stderr

@@ -1,10 +1,11 @@
-"""From bodies to a evaluated surrogate: the chain for particles, what its report shows, and exact resume."""
+"""The chain for particles: an evaluated surrogate, the report with invariants, and exact resume."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,8 +34,8 @@ def arguments(folder: Path, name: str, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder that the chain left, with both surrogates for particles."""
+def evaluated_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder with both surrogates for particles, trained and evaluated."""
     folder = tmp_path_factory.mktemp("particles") / "run"
     succeeded(stage("chain", *arguments(folder, "hamiltonian", *ONE_RANK)))
     for name in ("train", "evaluate"):
@@ -46,54 +47,58 @@ def evaluation(folder: Path, name: str) -> Path:
     return folder / "models" / name / "evaluation"
 
 
+def results_on_test(folder: Path, name: str) -> dict[str, Any]:
+    """Return the results of a surrogate on the test split."""
+    results: dict[str, Any] = json.loads((evaluation(folder, name) / "metrics.json").read_text())["splits"][
+        "test"
+    ]
+    return results
+
+
 @pytest.mark.parametrize("name", OPTIONS)
-def test_the_chain_ends_with_a_judged_surrogate(name: str, evaluated: Path) -> None:
-    folder = evaluation(evaluated, name)
+def test_the_chain_ends_with_an_evaluated_surrogate(name: str, evaluated_run: Path) -> None:
+    folder = evaluation(evaluated_run, name)
     page = (folder / "report.html").read_text()
     for words in (f"{name} as a surrogate of nbody", "angular momentum z", "Invariants at the end", "mass"):
         assert words in page
-    drawn = {path.name for path in (folder / "figures").iterdir()}
-    assert {"test-errors.png", "test-invariants.png", "training.png"} < drawn
-    assert sum(picture.endswith("-bodies.png") for picture in drawn) == 1
-    found = json.loads((folder / "metrics.json").read_text())["splits"]["test"]
-    assert found["trajectories"] == 8
-    assert found["invariants"]["energy"]["size"] == pytest.approx(0.125, rel=1e-4)
+    figure_names = {path.name for path in (folder / "figures").iterdir()}
+    assert {"test-errors.png", "test-invariants.png", "training.png"} < figure_names
+    assert sum(figure_name.endswith("-bodies.png") for figure_name in figure_names) == 1
+    results = results_on_test(evaluated_run, name)
+    assert results["trajectories"] == 8
+    assert results["invariants"]["energy"]["size"] == pytest.approx(0.125, rel=1e-4)
 
 
-def test_the_hamiltonian_keeps_what_the_perceptron_does_not(evaluated: Path) -> None:
-    """Each total, in the states that were predicted."""
-    kept, lost = (
-        json.loads((evaluation(evaluated, name) / "metrics.json").read_text())["splits"]["test"]["invariants"]
-        for name in OPTIONS
-    )
+def test_the_hamiltonian_conserves_the_invariants_and_the_perceptron_does_not(evaluated_run: Path) -> None:
+    """Compare momentum and angular momentum of the predicted states."""
+    hamiltonian, perceptron = (results_on_test(evaluated_run, name)["invariants"] for name in OPTIONS)
     for invariant in ("momentum_x", "momentum_y", "angular_momentum_z"):
-        assert kept[invariant]["error"]["max"][-1] < 1e-6 < lost[invariant]["error"]["median"][-1]
+        assert (
+            hamiltonian[invariant]["error"]["max"][-1] < 1e-6 < perceptron[invariant]["error"]["median"][-1]
+        )
 
 
-def test_the_invariants_are_those_of_the_files(evaluated: Path) -> None:
-    """At the first frame, which is given, the error is 0; and the energy of predictions is that of bodies."""
-    dataset, model = (
-        Dataset.open(evaluated / "dataset"),
-        surrogates.load(evaluated / "models" / "hamiltonian"),
-    )
-    found = json.loads((evaluation(evaluated, "hamiltonian") / "metrics.json").read_text())
-    error = found["splits"]["test"]["invariants"]["energy"]["error"]
+def test_the_errors_of_invariants_follow_from_the_shards(evaluated_run: Path) -> None:
+    """The error of the given first frame is 0; later errors follow from the energy of the bodies."""
+    dataset = Dataset.open(evaluated_run / "dataset")
+    model = surrogates.load(evaluated_run / "models" / "hamiltonian")
+    error = results_on_test(evaluated_run, "hamiltonian")["invariants"]["energy"]["error"]
     assert error["max"][0] == 0
-    apart = []
-    for number in range(dataset.num_trajectories("test")):
-        trajectory = dataset.trajectory("test", number)
-        given = trajectory.parameters | {"mass": trajectory.coefficient_fields[0]}
-        predicted = model.predict(trajectory.state[None, 0], given, dataset.times).mean[0].numpy()
+    differences = []
+    for index in range(dataset.num_trajectories("test")):
+        trajectory = dataset.trajectory("test", index)
+        parameters = trajectory.parameters | {"mass": trajectory.coefficient_fields[0]}
+        predicted = model.predict(trajectory.state[None, 0], parameters, dataset.times).mean[0].numpy()
         ends = [
             energy(np.float64(states), trajectory.coefficient_fields[0])
             for states in (predicted, trajectory.state)
         ]
-        apart.append(np.abs(ends[0][-1] - ends[1][-1]))
-    assert error["median"][-1] == pytest.approx(np.median(apart), rel=1e-4)
+        differences.append(np.abs(ends[0][-1] - ends[1][-1]))
+    assert error["median"][-1] == pytest.approx(np.median(differences), rel=1e-4)
 
 
 def energy(states: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    """Of two bodies (T, C, 2) with G = 1."""
+    """Return the energy (T,) of two bodies (T, C, 2) with G = 1."""
     distance = np.linalg.norm(states[:, :2, 1] - states[:, :2, 0], axis=1)
     kinetic = 0.5 * (mass * np.square(states[:, 2:]).sum(axis=1)).sum(axis=1)
     result: np.ndarray = kinetic - mass.prod() / distance
@@ -101,16 +106,18 @@ def energy(states: np.ndarray, mass: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_killed_and_resumed_gives_the_same_bits(name: str, evaluated: Path, tmp_path: Path) -> None:
-    words = arguments(tmp_path, name, f"dataset={evaluated / 'dataset'}")
-    killed = run(mpi(1, "-m", "tests.faults.train_killed", *words), KILL_AT_STEP="33")
-    assert killed.returncode != 0
+def test_a_killed_and_resumed_training_gives_the_same_bits(
+    name: str, evaluated_run: Path, tmp_path: Path
+) -> None:
+    words = arguments(tmp_path, name, f"dataset={evaluated_run / 'dataset'}")
+    killed_training = run(mpi(1, "-m", "tests.faults.train_killed", *words), KILL_AT_STEP="33")
+    assert killed_training.returncode != 0
     folder = tmp_path / "models" / name
     assert not (folder / "model.json").exists()
     succeeded(stage("train", *words, ranks=1))
-    undisturbed = evaluated / "models" / name
+    reference = evaluated_run / "models" / name
     for file in ("model.safetensors", "model.json"):
-        assert (folder / file).read_bytes() == (undisturbed / file).read_bytes()
+        assert (folder / file).read_bytes() == (reference / file).read_bytes()
 
 
 def test_a_surrogate_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:

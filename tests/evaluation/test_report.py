@@ -80,7 +80,7 @@ def test_images_of_two_dimensions_and_slices_of_three(tmp_path, sites):
     assert labels.count("u x (m/s)") == 2
 
 
-def test_a_prediction_that_diverged_is_drawn_on_the_scale_of_the_truth(tmp_path):
+def test_a_diverged_prediction_is_drawn_on_the_scale_of_the_truth(tmp_path):
     truth, prediction = states(8, 8)
     prediction[5:] = np.nan
     prediction[4] = np.inf
@@ -91,7 +91,7 @@ def test_a_prediction_that_diverged_is_drawn_on_the_scale_of_the_truth(tmp_path)
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-def test_few_bodies_leave_paths_and_their_distance_from_the_truth(tmp_path, dimension):
+def test_few_bodies_are_drawn_as_paths_with_their_distance_from_the_truth(tmp_path, dimension):
     truth, prediction = states(2 * dimension, 2)
     prediction[0] = truth[0]
     figure = draw_bodies(truth, prediction, TIMES, ("m", "m/s"), "two bodies")
@@ -102,14 +102,14 @@ def test_few_bodies_leave_paths_and_their_distance_from_the_truth(tmp_path, dime
             plane.lines[4 * body : 4 * body + 4 : 2], (truth, prediction), strict=True
         ):
             np.testing.assert_array_equal(np.transpose(line.get_data()), positions[:, :2, body])
-        apart = prediction[1:, :dimension, body] - truth[1:, :dimension, body]
-        np.testing.assert_allclose(distance.lines[body].get_ydata(), np.linalg.norm(apart, axis=1))
+        distances = prediction[1:, :dimension, body] - truth[1:, :dimension, body]
+        np.testing.assert_allclose(distance.lines[body].get_ydata(), np.linalg.norm(distances, axis=1))
         np.testing.assert_array_equal(distance.lines[body].get_xdata(), TIMES[1:])
     assert plane.get_xlabel() == "x (m)"
     assert plane.get_aspect() == 1
 
 
-def test_many_bodies_are_dots_at_the_last_frame_and_the_truth_sets_the_scale(tmp_path):
+def test_many_bodies_are_drawn_as_dots_on_the_scale_of_the_truth(tmp_path):
     truth, prediction = states(6, 40)
     prediction[-1, 0, 0] = np.inf
     prediction[-1, 1, 1] = 1e9
@@ -144,15 +144,15 @@ def test_errors_of_invariants_are_drawn_next_to_their_size(tmp_path):
 
 
 def test_an_invariant_that_is_zero_throughout_is_labelled(tmp_path):
-    zero = invariant(np.zeros((3, 3)), np.zeros((3, 3)))
+    zero_invariant = invariant(np.zeros((3, 3)), np.zeros((3, 3)))
     quantity = Quantity("momentum", "kg m/s", "")
-    figure = draw_invariants({"momentum": zero}, [0.0, 0.5, 1.0], [quantity])
+    figure = draw_invariants({"momentum": zero_invariant}, [0.0, 0.5, 1.0], [quantity])
     figure.savefig(tmp_path / "invariants.png")
     assert figure.axes[0].texts[0].get_text() == "0 in truth and prediction"
 
 
 @pytest.mark.parametrize("num_frames", [2, 3, 5, 11, 101])
-def test_the_last_frame_is_shown_and_the_given_one_is_not(num_frames):
+def test_the_last_frame_is_shown_and_the_given_frame_is_not(num_frames):
     frames = chosen_frames(num_frames)
     assert frames[-1] == num_frames - 1
     assert frames[0] > 0
@@ -162,14 +162,14 @@ def test_the_last_frame_is_shown_and_the_given_one_is_not(num_frames):
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 9, 20])
 def test_figures_show_the_median_the_worst_and_the_best(count):
     errors = [0.5, 0.1, None, 0.3, 0.2, 0.4, 0.8, 0.6, 0.7]
-    chosen = chosen_trajectories(metrics([0.1, 0.2], errors).splits["test"], count)
-    numbers = [number for number, _ in chosen]
-    assert len(numbers) == len(set(numbers)) == min(count, 9)
-    assert chosen[:3] == [(0, "median of 9"), (2, "worst of 9"), (1, "best of 9")][:count]
+    choices = chosen_trajectories(metrics([0.1, 0.2], errors).splits["test"], count)
+    indices = [index for index, _ in choices]
+    assert len(indices) == len(set(indices)) == min(count, 9)
+    assert choices[:3] == [(0, "median of 9"), (2, "worst of 9"), (1, "best of 9")][:count]
 
 
 def metrics(surrogate: list[float | None], by_trajectory: list[float | None] | None = None) -> Metrics:
-    """The results on a split with one field `u` and three frames."""
+    """Return the results on a split with one field `u` and three frames."""
     predictions = {"surrogate": surrogate, "persistence": [0.4, 0.8], "mean": [1.0, 1.0]}
     series, headline = {}, {}
     for name, errors in predictions.items():
@@ -214,26 +214,26 @@ def test_the_verdict_states_the_factor_and_its_direction():
     assert percent(12.345).split() == ["1234", "%"]
 
 
-def test_metrics_survive_their_file(tmp_path):
-    written = metrics([0.1, None])
-    schema.write(tmp_path / "metrics.json", written)
-    assert schema.read(tmp_path / "metrics.json") == written
+def test_metrics_are_written_and_read_without_loss(tmp_path):
+    results = metrics([0.1, None])
+    schema.write(tmp_path / "metrics.json", results)
+    assert schema.read(tmp_path / "metrics.json") == results
     (tmp_path / "metrics.json").write_text('{"identity": "of an older release"}')
     with pytest.raises(UserError, match=r"is not a metrics\.json of this release: .*evaluate again"):
         schema.read(tmp_path / "metrics.json")
 
 
-def test_a_figure_appears_whole_under_its_name(tmp_path, monkeypatch):
-    path, seen = tmp_path / "errors.png", []
-    usual = Figure.savefig
+def test_a_figure_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path, existed = tmp_path / "errors.png", []
+    savefig = Figure.savefig
 
-    def watched(figure, *arguments, **options):
-        usual(figure, *arguments, **options)
-        seen.append(path.exists())
+    def watched_savefig(figure, *arguments, **options):
+        savefig(figure, *arguments, **options)
+        existed.append(path.exists())
 
-    monkeypatch.setattr(Figure, "savefig", watched)
+    monkeypatch.setattr(Figure, "savefig", watched_savefig)
     figures._save(Figure(), path, "test", "nothing")
-    assert seen == [False]
+    assert existed == [False]
     assert path.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -248,10 +248,10 @@ def test_a_training_log_with_gaps_is_drawn(tmp_path):
     assert [line.get_label() for line in figure.axes[0].lines] == ["train loss", "valid error"]
 
 
-def test_commands_can_be_pasted_and_belong_to_the_model(tmp_path):
+def test_the_commands_of_a_model_can_be_pasted_into_a_shell(tmp_path):
     (tmp_path / "records").mkdir()
 
-    def attempt(stage, number, name, outcome, *overrides, ranks=1, **metadata):
+    def write_record(stage, attempt, name, outcome, *overrides, ranks=1, **metadata):
         record = {
             "started": "2026-01-01T00:00:00+00:00",
             "versions": {},
@@ -262,18 +262,18 @@ def test_commands_can_be_pasted_and_belong_to_the_model(tmp_path):
             "configuration": {"model": name},
             **metadata,
         }
-        (tmp_path / "records" / f"{stage}-{number:03d}.json").write_text(json.dumps(record))
+        (tmp_path / "records" / f"{stage}-{attempt:03d}.json").write_text(json.dumps(record))
 
     (tmp_path / "records" / "generate-777.json").write_text("[]")
-    attempt("generate", 0, "fno", "complete", "run=it's here", ranks=4)
-    attempt("generate", 1, "fno", "complete", "run=it's here", ranks=2, skipped=True)
-    attempt("train", 0, "fno", "complete", "surrogate=fno")
-    attempt("train", 1, "fno", "failed", "surrogate.width=x")
-    attempt("train", 2, "unet", "complete", "surrogate=unet")
-    attempt("train", 3, "fno", "complete", "training.device=cpu", skipped=True)
-    attempt("train", 4, "fno", "running", "training.device=cuda")
-    attempt("evaluate", 0, "fno", "complete", "evaluation.figures=1")
-    attempt("evaluate", 1, "fno", "running", "surrogate=fno")
+    write_record("generate", 0, "fno", "complete", "run=it's here", ranks=4)
+    write_record("generate", 1, "fno", "complete", "run=it's here", ranks=2, skipped=True)
+    write_record("train", 0, "fno", "complete", "surrogate=fno")
+    write_record("train", 1, "fno", "failed", "surrogate.width=x")
+    write_record("train", 2, "unet", "complete", "surrogate=unet")
+    write_record("train", 3, "fno", "complete", "training.device=cpu", skipped=True)
+    write_record("train", 4, "fno", "running", "training.device=cuda")
+    write_record("evaluate", 0, "fno", "complete", "evaluation.figures=1")
+    write_record("evaluate", 1, "fno", "running", "surrogate=fno")
     assert provenance.commands(tmp_path, tmp_path, "fno") == [
         """mpirun -n 4 python -m pipeline.generate 'run=it'"'"'s here'""",
         "python -m pipeline.train surrogate=fno",

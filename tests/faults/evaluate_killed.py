@@ -1,4 +1,4 @@
-"""Runs evaluate and kills it when all is written but the report."""
+"""The evaluate stage, killed when all files but the report are written."""
 
 import os
 import signal
@@ -7,11 +7,12 @@ from pipeline import cli, evaluate
 from pipeline.evaluation.report import report
 
 
-def killed(*arguments: object) -> str:
+def render_killed(*arguments: object) -> str:
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
     return ""
 
 
 if __name__ == "__main__":
-    report.render = killed
+    report.render = render_killed
     cli.main(evaluate.run)

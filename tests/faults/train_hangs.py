@@ -1,4 +1,4 @@
-"""Two ranks, of which rank 1 hangs in its fourth step; rank 0 waits two seconds for its gradients."""
+"""Two ranks: rank 1 hangs in its fourth step, and rank 0 waits two seconds for the gradients."""
 
 from __future__ import annotations
 

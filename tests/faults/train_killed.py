@@ -1,6 +1,6 @@
-"""The train stage, in which each rank gets a signal in optimiser step KILL_AT_STEP of this attempt.
+"""The train stage; each rank receives a signal in optimiser step KILL_AT_STEP of this attempt.
 
-KILL_WITH names the signal, SIGKILL by default. With KILL_RANK only this rank gets the signal.
+KILL_WITH names the signal, SIGKILL by default. With KILL_RANK only this rank receives the signal.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pipeline import cli, train
 from pipeline.parallel import launch
 
 
-def kill_at(step: int, number: signal.Signals) -> None:
+def kill_at(step: int, sent_signal: signal.Signals) -> None:
     """Send the signal to this process in a step of AdamW."""
     original = torch.optim.AdamW.step
     num_steps = 0
 
-    def dying(self: torch.optim.AdamW, *arguments: Any) -> Any:
+    def killed_step(self: torch.optim.AdamW, *arguments: Any) -> Any:
         nonlocal num_steps
         num_steps += 1
         if num_steps == step:
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), sent_signal)
         return original(self, *arguments)
 
-    torch.optim.AdamW.step = dying  # type: ignore[method-assign]
+    torch.optim.AdamW.step = killed_step  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

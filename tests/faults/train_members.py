@@ -1,9 +1,9 @@
-"""Trainings of two members on two ranks, of which rank 1 is slow in one and hangs in the other.
+"""Two trainings of two members on two ranks: rank 1 is slow in the first and hangs in the second.
 
-`train_members.py SLOW_RUN OVERRIDES...` trains in the folder SLOW_RUN; rank 1 waits in its first validation
-until rank 0 has waited for it longer than its timeout. Then it trains in the run folder of the overrides,
-where rank 1 hangs for good. With RANK_1=fails in the environment there is no SLOW_RUN and no disturbance, and
-no rank leaves another one time to report its error.
+`train_members.py SLOW_RUN OVERRIDES...` first trains in the folder SLOW_RUN. Rank 1 waits in its first
+validation until rank 0 has waited longer than the timeout. The second training is in the run folder of the
+overrides, and rank 1 hangs for good. With RANK_1=fails in the environment there is no SLOW_RUN and no delay.
+In all trainings a rank ends at once after the failure of the other rank.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ progress: list[ensemble._SharedProgress] = []
 original_init, original_validation = ensemble._SharedProgress.__init__, loop.rollout_error
 
 
-def remembered(self: ensemble._SharedProgress, *arguments: Any) -> None:
+def init_and_remember(self: ensemble._SharedProgress, *arguments: Any) -> None:
     """Remember the progress that the ranks share."""
     original_init(self, *arguments)
     progress.append(self)
 
 
-def slow(*arguments: Any) -> float:
-    """Wait, on rank 1, until rank 0 has finished its member and waited longer than `PATIENCE`."""
+def delayed_validation(*arguments: Any) -> float:
+    """On rank 1, wait until rank 0 has finished its member and waited longer than `PATIENCE`."""
     if launch.detect().rank == 1:
         loop.rollout_error = original_validation
         while int(progress[-1].store.add("finished", 0)) == 0:
@@ -41,8 +41,8 @@ def slow(*arguments: Any) -> float:
     return original_validation(*arguments)
 
 
-def hanging(*arguments: Any) -> float:
-    """Hang, on rank 1."""
+def hanging_validation(*arguments: Any) -> float:
+    """Hang on rank 1, and validate on rank 0."""
     if launch.detect().rank == 1:
         os.kill(os.getpid(), signal.SIGSTOP)
     return original_validation(*arguments)
@@ -53,8 +53,8 @@ if __name__ == "__main__":
     fit.draw_curves = no_curves
     if os.environ.get("RANK_1") != "fails":
         ensemble._HEARTBEAT_SECONDS, ensemble.TIMEOUT = 0.2, timedelta(seconds=PATIENCE)
-        ensemble._SharedProgress.__init__ = remembered  # type: ignore[method-assign]
-        loop.rollout_error = slow
+        ensemble._SharedProgress.__init__ = init_and_remember  # type: ignore[method-assign]
+        loop.rollout_error = delayed_validation
         train.run(read(*sys.argv[2:], f"run={sys.argv.pop(1)}"))
-        loop.rollout_error = hanging
+        loop.rollout_error = hanging_validation
     cli.main(train.run)

@@ -1,4 +1,4 @@
-"""The train stage, in which the device of the last rank has too little memory for the third batch."""
+"""The train stage; the device of the last rank has too little memory for the third batch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ original = FNO.forward
 calls = itertools.count(1)
 
 
-def greedy(self: FNO, batch: Batch) -> dict[str, torch.Tensor]:
-    """Fail like a full device in the third call."""
+def forward_out_of_memory(self: FNO, batch: Batch) -> dict[str, torch.Tensor]:
+    """Fail in the third call, as on a full device."""
     process = launch.detect()
     if next(calls) == 3 and process.rank == process.size - 1:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
@@ -24,5 +24,5 @@ def greedy(self: FNO, batch: Batch) -> dict[str, torch.Tensor]:
 
 
 if __name__ == "__main__":
-    FNO.forward = greedy  # type: ignore[method-assign]
+    FNO.forward = forward_out_of_memory  # type: ignore[method-assign]
     cli.main(train.run)

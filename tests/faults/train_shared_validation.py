@@ -1,4 +1,4 @@
-"""The train stage; each rank prints the number of trajectories that it has predicted with the ensemble."""
+"""The train stage; each rank prints the number of its predictions of trajectories with the ensemble."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ original = Ensemble._predict
 num_predicted: list[int] = []
 
 
-def counted(self: Ensemble, initial_state: Any, *arguments: Any) -> Any:
+def counted_predict(self: Ensemble, initial_state: Any, *arguments: Any) -> Any:
     """Count the trajectories of a prediction."""
     num_predicted.append(len(initial_state))
     return original(self, initial_state, *arguments)
 
 
 if __name__ == "__main__":
-    Ensemble._predict = counted  # type: ignore[method-assign]
+    Ensemble._predict = counted_predict  # type: ignore[method-assign]
     cli.main(train.run)
     print(f"predicted {sum(num_predicted)}\n", end="", flush=True)

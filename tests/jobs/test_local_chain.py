@@ -1,6 +1,4 @@
-"""Promise: one command runs all stages, skips what is complete, stops at the first failure, and leaves
-nothing behind when it dies.
-"""
+"""The chain on this machine: all stages in one command, skipped stages, failures, and no orphans."""
 
 import contextlib
 import functools
@@ -23,8 +21,8 @@ STAGES = ["generate", "validate", "train", "evaluate"]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """The smoke experiment in a folder with shell characters in its name."""
+def finished_run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Return the finished smoke experiment in a folder with shell characters in its name, and the result."""
     run = tmp_path_factory.mktemp("chain") / "it's a run; $(touch x), [one]"
     return run, succeeded(chain(run, "experiment=smoke"))
 
@@ -34,14 +32,14 @@ def chain(run: Path, *overrides: str, **options) -> subprocess.CompletedProcess[
     return stage("chain", f'run="{escaped}"', *overrides, **options)
 
 
-def test_the_chain_ends_with_an_evaluated_surrogate(finished):
-    run, result = finished
+def test_the_chain_ends_with_an_evaluated_surrogate(finished_run):
+    run, result = finished_run
     report = run / "models" / "fno" / "evaluation" / "report.html"
-    last = result.stdout.rstrip().splitlines()[-1]
-    assert last == f"chain: wrote {report}. Next: python -m pipeline.compare {shlex.quote(str(run))}"
+    last_line = result.stdout.rstrip().splitlines()[-1]
+    assert last_line == f"chain: wrote {report}. Next: python -m pipeline.compare {shlex.quote(str(run))}"
     assert report.is_file()
-    assert [result.stdout.index(f"{n}/4 {name}") for n, name in enumerate(STAGES, 1)] == sorted(
-        result.stdout.index(f"{n}/4 {name}") for n, name in enumerate(STAGES, 1)
+    assert [result.stdout.index(f"{position}/4 {name}") for position, name in enumerate(STAGES, 1)] == sorted(
+        result.stdout.index(f"{position}/4 {name}") for position, name in enumerate(STAGES, 1)
     )
     headline = json.loads(report.with_name("metrics.json").read_text())["splits"]["test"]["headline"]
     assert 0 < headline["surrogate"]["one_step"]["median"] < headline["mean"]["one_step"]["median"]
@@ -52,31 +50,31 @@ def test_the_chain_ends_with_an_evaluated_surrogate(finished):
     assert all(record["configuration"]["run"] == str(run) for record in records)
 
 
-def test_a_second_run_skips_every_stage(finished):
-    run, _ = finished
-    before = {path: path.stat().st_mtime_ns for path in files_of(run)}
+def test_a_second_run_skips_every_stage(finished_run):
+    run, _ = finished_run
+    before = {path: path.stat().st_mtime_ns for path in output_files(run)}
     result = succeeded(chain(run, "experiment=smoke"))
     assert "evaluation/report.html. Next: " in result.stdout.rstrip().splitlines()[-1]
-    assert {path: path.stat().st_mtime_ns for path in files_of(run) if path in before} == before
+    assert {path: path.stat().st_mtime_ns for path in output_files(run) if path in before} == before
     seconds = json.loads((run / "records" / "chain-001.json").read_text())["seconds"]
     assert list(seconds) == STAGES
 
 
-def test_a_folder_with_other_data_is_refused_before_the_first_stage(finished):
-    run, _ = finished
-    before = files_of(run)
+def test_a_folder_with_other_data_is_refused_before_the_first_stage(finished_run):
+    run, _ = finished_run
+    before = output_files(run)
     result = chain(run, "experiment=smoke", "seed=7")
     assert result.returncode == 2
     assert "another configuration: seed: 0 -> 7 (stored -> requested)" in result.stderr
     assert "start_anew=true" in result.stderr
-    assert files_of(run) == before
+    assert output_files(run) == before
 
 
 def test_a_sweep_evaluates_each_surrogate_on_the_same_data(tmp_path):
     quick = ("surrogate.width=8", "training.steps=3", "training.warmup_steps=1", "evaluation.figures=0")
-    alone = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
-    command = ["-m", "pipeline.chain", f"run={tmp_path}/run", *SMALL, *quick, *alone]
-    # Hydra leaves its multirun.yaml where a sweep is started.
+    one_rank = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
+    command = ["-m", "pipeline.chain", f"run={tmp_path}/run", *SMALL, *quick, *one_rank]
+    # Hydra writes multirun.yaml to the current folder of a sweep.
     result = succeeded(
         launching.run([sys.executable, *command, "surrogate=fno,unet", "--multirun"], cwd=tmp_path)
     )
@@ -89,7 +87,7 @@ def test_a_sweep_evaluates_each_surrogate_on_the_same_data(tmp_path):
     assert len(identities) == 1
 
 
-def files_of(run: Path) -> list[Path]:
+def output_files(run: Path) -> list[Path]:
     return [path for folder in ("dataset/data", "models") for path in (run / folder).rglob("*.*")]
 
 
@@ -106,7 +104,7 @@ def files_of(run: Path) -> list[Path]:
         ("training.gradient_accumulation_steps=3", "gradient_accumulation_steps=3 does not divide"),
     ],
 )
-def test_a_wrong_configuration_stops_it_before_the_first_stage(tmp_path, override, words):
+def test_a_wrong_configuration_stops_the_chain_before_the_first_stage(tmp_path, override, words):
     result = chain(tmp_path / "run", override, timeout=60)
     assert result.returncode == 2
     assert words in result.stderr
@@ -114,15 +112,23 @@ def test_a_wrong_configuration_stops_it_before_the_first_stage(tmp_path, overrid
     assert not (tmp_path / "run").exists()
 
 
-def test_a_failed_stage_stops_it_and_says_where_to_look(tmp_path):
-    run, mine = tmp_path / "run", tmp_path / "my experiments"
+def test_a_failed_stage_stops_the_chain_with_the_path_of_its_record(tmp_path):
+    run, own_configs = tmp_path / "run", tmp_path / "my experiments"
     run.mkdir()
     (run / "models").write_text("a file where train needs a folder")
-    (mine / "experiment").mkdir(parents=True)
-    (mine / "experiment" / "own.yaml").write_text(
+    (own_configs / "experiment").mkdir(parents=True)
+    (own_configs / "experiment" / "own.yaml").write_text(
         "# @package _global_\nseed: 12\nsurrogate: {width: 8, modes: 4}\nlauncher: {ranks: {validate: 1}}\n"
     )
-    command = ["-m", "pipeline.chain", "--config-dir", str(mine), f"run={run}", "experiment=own", *SMALL]
+    command = [
+        "-m",
+        "pipeline.chain",
+        "--config-dir",
+        str(own_configs),
+        f"run={run}",
+        "experiment=own",
+        *SMALL,
+    ]
     result = launching.run([sys.executable, *command], timeout=120)
     assert result.returncode == 2
     assert "chain stopped: train failed with exit code 2" in result.stderr
@@ -139,7 +145,7 @@ def test_a_failed_stage_stops_it_and_says_where_to_look(tmp_path):
     assert {record["configuration"]["seed"] for record in records.values()} == {12}
 
 
-def test_it_refuses_to_be_started_on_several_ranks(tmp_path):
+def test_a_chain_on_several_ranks_is_refused(tmp_path):
     result = stage("chain", f"run={tmp_path}/run", ranks=2, timeout=60)
     assert result.returncode != 0
     assert "The chain starts the ranks of each stage itself." in result.stderr
@@ -148,13 +154,13 @@ def test_it_refuses_to_be_started_on_several_ranks(tmp_path):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the death signal is Linux's")
 @pytest.mark.parametrize(
-    ("sent", "whole_group", "exit_code"),
+    ("sent_signal", "whole_group", "exit_code"),
     [
         pytest.param(signal.SIGKILL, False, -signal.SIGKILL, id="killed"),
         pytest.param(signal.SIGINT, True, 130, id="Ctrl-C"),
     ],
 )
-def test_a_dead_chain_leaves_no_process(tmp_path, sent, whole_group, exit_code):
+def test_a_dead_chain_leaves_no_process(tmp_path, sent_signal, whole_group, exit_code):
     run = tmp_path / "endless"
     command = [sys.executable, "-m", "pipeline.chain", f"run={run}", "solver.resolution=128"]
     command += ["samples.train=100000", "samples.per_shard=10", "launcher.ranks.generate=2"]
@@ -162,45 +168,45 @@ def test_a_dead_chain_leaves_no_process(tmp_path, sent, whole_group, exit_code):
         command,
         env=launching.environment(),
         start_new_session=True,
-        # As a terminal starts it: a shell's background job, which these tests may be, ignores SIGINT.
+        # Restores the default of SIGINT, which the background jobs of a shell ignore.
         preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        # The chain, mpirun and two ranks, which have begun to make shards.
+        # The processes are the chain, mpirun and two ranks, which have begun to write shards.
         wait_until(lambda: len(list(run.glob("dataset/data/train/*"))) > 0, 90)
         assert len(processes_of(run)) == 4
         if whole_group:
-            os.killpg(process.pid, sent)
+            os.killpg(process.pid, sent_signal)
         else:
-            os.kill(process.pid, sent)
+            os.kill(process.pid, sent_signal)
         assert process.wait(30) == exit_code
     try:
         wait_until(lambda: not processes_of(run), 10)
     finally:
-        for number in processes_of(run):
-            os.kill(number, signal.SIGKILL)
+        for process_id in processes_of(run):
+            os.kill(process_id, signal.SIGKILL)
 
 
 def processes_of(run: Path) -> list[int]:
-    """The processes that are alive and have the run folder in their command line."""
-    found = []
+    """Return the ids of the live processes with the run folder in their command line."""
+    process_ids = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             is_alive = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
             if is_alive and f"run={run}".encode() in (folder / "cmdline").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-    return found
+                process_ids.append(int(folder.name))
+    return process_ids
 
 
 def wait_until(condition, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"the condition does not hold after {seconds} s"
         time.sleep(0.1)
 
 
-def test_without_a_launcher_a_stage_runs_on_one_rank_and_says_so(tmp_path, capfd):
+def test_without_a_launcher_a_stage_runs_on_one_rank_with_a_message(tmp_path, capfd):
     with pytest.raises(local.StageFailedError, match="evaluate failed with exit code 2"):
         local.run_stage("evaluate", [f"run={tmp_path}/run"], 3, ["no-such-mpirun"])
     out, err = capfd.readouterr()
@@ -210,7 +216,7 @@ def test_without_a_launcher_a_stage_runs_on_one_rank_and_says_so(tmp_path, capfd
     assert "[rank" not in err
 
 
-def test_the_cores_are_shared_out_unless_the_user_did(monkeypatch):
+def test_the_ranks_share_the_cores_unless_the_user_sets_the_threads(monkeypatch):
     for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     cores = local.num_cores()
@@ -220,12 +226,12 @@ def test_the_cores_are_shared_out_unless_the_user_did(monkeypatch):
     assert local.stage_environment(1)["OMP_NUM_THREADS"] == "7"
 
 
-def test_the_overview_names_every_stage_and_choice_and_is_quick():
+def test_the_overview_lists_every_stage_and_choice_and_imports_little():
     start = time.monotonic()
     result = succeeded(launching.run([sys.executable, "-X", "importtime", "-m", "pipeline"]))
     assert time.monotonic() - start < 10
     for name in (*STAGES, "chain", "heat", "fno", "unet", "smoke", "heat_fno"):
         assert f" {name} " in result.stdout
-    imported = {line.rsplit("|")[-1].strip() for line in result.stderr.splitlines()}
-    assert "rich" in imported
-    assert not imported & {"torch", "numba", "mpi4py", "h5py", "matplotlib", "hydra"}
+    imports = {line.rsplit("|")[-1].strip() for line in result.stderr.splitlines()}
+    assert "rich" in imports
+    assert not imports & {"torch", "numba", "mpi4py", "h5py", "matplotlib", "hydra"}

@@ -1,4 +1,4 @@
-"""The lines that a chain submits, word for word, for the shipped YAML and for a site's own."""
+"""The exact commands that a chain submits, for the shipped YAML and for the YAML of a site."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ sbatch: {all: {partition: batch, exclusive: true}, train: {partition: gpu, nodes
 """
 
 
-def lines(folder: Path, *words: str) -> str:
-    """What a dry run in `folder` prints, with places of this machine named."""
+def dry_run(folder: Path, *words: str) -> str:
+    """Return the output of a dry run in `folder`, with names for the paths of this machine."""
     command = [sys.executable, "-m", "pipeline.chain", *words, "experiment=smoke", "dry_run=true"]
     text = succeeded(launching.run(command, cwd=folder)).stdout
-    for place, name in ((folder, "HERE"), (Path(sys.executable).parent, "BIN"), (ROOT, "SOURCES")):
-        text = text.replace(str(place), name)
+    for path, name in ((folder, "HERE"), (Path(sys.executable).parent, "BIN"), (ROOT, "SOURCES")):
+        text = text.replace(str(path), name)
     return text
 
 
-def test_the_shipped_yaml(tmp_path: Path) -> None:
-    said = lines(tmp_path, "launcher=slurm", "seed=3")
-    assert said == (GOLDEN / "slurm_shipped.txt").read_text()
+def test_the_commands_of_the_shipped_yaml(tmp_path: Path) -> None:
+    output = dry_run(tmp_path, "launcher=slurm", "seed=3")
+    assert output == (GOLDEN / "slurm_shipped.txt").read_text()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_site_changes_partition_modules_and_launch_line(tmp_path: Path) -> None:
+def test_a_site_changes_partition_modules_and_launch_command(tmp_path: Path) -> None:
     (tmp_path / "mysite" / "launcher").mkdir(parents=True)
     (tmp_path / "mysite" / "launcher" / "site.yaml").write_text(SITE)
     words = ("--config-dir", "mysite", "launcher=site", "launcher.parts=1", "launcher.ranks.train=4")
-    assert lines(tmp_path, *words) == (GOLDEN / "slurm_site.txt").read_text()
+    assert dry_run(tmp_path, *words) == (GOLDEN / "slurm_site.txt").read_text()
 
 
-def test_awkward_words_are_quoted_for_the_reader_alone(tmp_path: Path) -> None:
+def test_special_characters_are_quoted_in_the_printed_commands(tmp_path: Path) -> None:
     run = r"""run="it's $(touch x); a [b], \"c\" 50%" """.strip()
-    said = lines(tmp_path, "launcher=slurm", "launcher.parts=1", run)
-    assert said == (GOLDEN / "slurm_awkward.txt").read_text()
+    output = dry_run(tmp_path, "launcher=slurm", "launcher.parts=1", run)
+    assert output == (GOLDEN / "slurm_awkward.txt").read_text()
 
 
 def test_a_dry_run_prints_the_commands_of_the_stages(tmp_path: Path) -> None:
-    said = lines(tmp_path, "launcher.ranks.generate=1").splitlines()
-    assert said[0] == "BIN/python -P -m pipeline.generate launcher.ranks.generate=1 experiment=smoke"
-    assert "-n 2" in said[1]
-    assert [line.split("pipeline.")[1].split()[0] for line in said] == [
+    output = dry_run(tmp_path, "launcher.ranks.generate=1").splitlines()
+    assert output[0] == "BIN/python -P -m pipeline.generate launcher.ranks.generate=1 experiment=smoke"
+    assert "-n 2" in output[1]
+    assert [line.split("pipeline.")[1].split()[0] for line in output] == [
         "generate",
         "validate",
         "train",
@@ -70,21 +70,21 @@ def test_a_dry_run_prints_the_commands_of_the_stages(tmp_path: Path) -> None:
         (("run='a\\b'",), "no backslash"),
     ],
 )
-def test_a_wrong_line_of_the_launcher_is_refused(
+def test_a_wrong_option_of_the_launcher_is_refused(
     tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
     command = [sys.executable, "-m", "pipeline.chain", "launcher=slurm", "dry_run=true", *words]
-    refused = launching.run(command, cwd=tmp_path)
-    assert refused.returncode == 2
-    assert message in refused.stderr
-    assert "Traceback" not in refused.stderr
+    result = launching.run(command, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_without_slurm_the_chain_says_so(tmp_path: Path) -> None:
+def test_a_missing_slurm_is_reported(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline.chain", "launcher=slurm", "experiment=smoke"]
-    refused = launching.run(command, cwd=tmp_path, PATH="/nowhere")
-    assert refused.returncode == 2
-    assert "sbatch was not found" in refused.stderr
+    result = launching.run(command, cwd=tmp_path, PATH="/nowhere")
+    assert result.returncode == 2
+    assert "sbatch was not found" in result.stderr
 
 
 def test_the_batch_scripts_name_no_site() -> None:

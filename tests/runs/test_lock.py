@@ -1,4 +1,4 @@
-"""Two runs never write one output: the second ends with its own exit code and names the first."""
+"""Two runs never write the same output: the second run exits with code 3 and names the first run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from tests.support import launching
 from tests.support.launching import stage, succeeded
 
-#: Work for minutes, unless it is ended.
+#: Options of a run that takes minutes.
 LONG = ("solver.resolution=128", "samples.train=100000", "samples.per_shard=4")
 
 
@@ -29,10 +29,10 @@ LONG = ("solver.resolution=128", "samples.train=100000", "samples.per_shard=4")
         (("part=[0,2]",), ("part=[1,3]",), "generate-0-of-2.lock"),
     ],
 )
-def test_the_second_of_two_that_make_one_data_set(
+def test_a_second_run_that_writes_the_same_data_set_is_refused(
     tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...], lock: str
 ) -> None:
-    with working(tmp_path, *first) as process:
+    with running_generate(tmp_path, *first) as process:
         refused = stage("generate", f"run={tmp_path}", *LONG, *second, ranks=2, timeout=60)
         assert refused.returncode == 3
         assert f"process {process.pid}, node " in refused.stderr
@@ -41,25 +41,25 @@ def test_the_second_of_two_that_make_one_data_set(
         assert process.poll() is None
 
 
-def test_what_a_dead_run_locked_is_taken_over_with_a_note(tmp_path: Path) -> None:
-    few = ("solver.extent=[1.0]", "solver.resolution=24", "samples.train=4000", "samples.per_shard=1")
-    with working(tmp_path, *few) as process:
+def test_the_lock_of_a_dead_run_is_taken_over_with_a_note(tmp_path: Path) -> None:
+    small = ("solver.extent=[1.0]", "solver.resolution=24", "samples.train=4000", "samples.per_shard=1")
+    with running_generate(tmp_path, *small) as process:
         process.kill()
         process.wait()
-        again = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.generate", f"run={tmp_path}", *few],
+        next_run = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.generate", f"run={tmp_path}", *small],
             env=launching.environment(),
             stdout=subprocess.PIPE,
             text=True,
         )
-        with again:
-            assert again.stdout is not None
-            said = again.stdout.readline()
-            again.terminate()
-    assert f"took over {tmp_path}/dataset/locks/generate-0-of-1.lock, which process {process.pid}" in said
+        with next_run:
+            assert next_run.stdout is not None
+            line = next_run.stdout.readline()
+            next_run.terminate()
+    assert f"took over {tmp_path}/dataset/locks/generate-0-of-1.lock, which process {process.pid}" in line
 
 
-def test_the_second_of_two_that_train_one_model(tmp_path: Path) -> None:
+def test_a_second_run_that_trains_the_same_model_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "run"
     for name in ("generate", "validate"):
         succeeded(stage(name, "experiment=smoke", f"run={run}"))
@@ -76,8 +76,8 @@ def test_the_second_of_two_that_train_one_model(tmp_path: Path) -> None:
 
 
 @contextmanager
-def working(run: Path, *overrides: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A run of generate that holds its lock."""
+def running_generate(run: Path, *overrides: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield a run of generate that holds its lock."""
     command = [sys.executable, "-m", "pipeline.generate", f"run={run}", *LONG, *overrides]
     with subprocess.Popen(command, env=launching.environment(), stdout=subprocess.DEVNULL) as process:
         try:

@@ -19,7 +19,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_failure_of_a_rank_that_is_not_the_first_stands_in_the_record(run: Path) -> None:
+def test_the_record_names_the_failure_of_any_rank(run: Path) -> None:
     record = json.loads((run / "first.json").read_text())
     assert record["outcome"] == "failed"
     assert record["reason"].startswith("rank 1: ")
@@ -35,6 +35,6 @@ def test_a_complete_attempt_names_versions_ranks_and_the_mpi_library(run: Path) 
     assert record["configuration"]["samples"]["train"] == 4
 
 
-def test_a_new_record_never_takes_the_place_of_another(run: Path) -> None:
+def test_a_new_record_never_replaces_another_record(run: Path) -> None:
     records = sorted(path.name for path in (run / "records").iterdir())
     assert records == ["generate-001.json", "generate-002.json"]

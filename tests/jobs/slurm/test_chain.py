@@ -35,7 +35,7 @@ AWKWARD = 'it\'s a run; $(touch x), [one] "100%d" `touch y` & *'
 
 @pytest.fixture(scope="module")
 def finished_run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smoke experiment in a folder with shell characters in its name."""
+    """Return the finished smoke experiment in a folder with shell characters in its name."""
     run = tmp_path_factory.mktemp("chain") / AWKWARD
     succeeded(chain(cluster, run, SMOKE, SLURM, *BOTH_NODES, cwd=run.parent))
     final_states(cluster, run)
