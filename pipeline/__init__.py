@@ -1,1 +1,1 @@
-"""The stages that turn simulation into trained, judged surrogates, one module each."""
+"""The stages from simulation to trained and evaluated surrogates, one module each."""

@@ -1,4 +1,4 @@
-"""`simsurrogate STAGE KEY=VALUE ...`, and the overview that `simsurrogate` and `python -m pipeline` print."""
+"""`simsurrogate STAGE KEY=VALUE ...`, and the overview of `simsurrogate` and `python -m pipeline`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _EXAMPLES = (
 def main() -> None:
     """Print the overview or run a stage: the console command `simsurrogate`.
 
-    `simsurrogate train KEY=VALUE` does the same as `python -m pipeline.train KEY=VALUE`, but never imports
-    a folder `solvers`, `surrogates` or `configs` of the working folder.
+    `simsurrogate train KEY=VALUE` runs the same stage as `python -m pipeline.train KEY=VALUE`, but never imports a
+    folder `solvers`, `surrogates` or `configs` of the working folder.
     """
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):

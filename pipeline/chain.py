@@ -37,7 +37,7 @@ def run(settings: Settings) -> None:
     """Check the whole configuration, then run or submit the stages with this command line's overrides."""
     _refuse_launcher()
     check(settings)
-    arguments = compose.stage_words(settings.model)
+    arguments = compose.stage_arguments(settings.model)
     if settings.launcher.name == "slurm":
         chain.start(RunFolder.of(settings), settings.launcher, arguments, dry_run=settings.dry_run)
     elif settings.dry_run:
@@ -50,29 +50,29 @@ def run(settings: Settings) -> None:
 
 def _run_here(settings: Settings, arguments: list[str]) -> None:
     console = Console(highlight=False)
-    with _ending_on_failure(settings), records.run_record(settings, "chain") as facts:
-        seconds = facts.setdefault("seconds", {})
-        for number, stage in enumerate(STAGES, start=1):
+    with _ending_on_failure(settings), records.run_record(settings, "chain") as metadata:
+        seconds = metadata.setdefault("seconds", {})
+        for index, stage in enumerate(STAGES, start=1):
             ranks = settings.launcher.ranks[stage]  # type: ignore[index]
-            on = "1 rank" if ranks == 1 else f"{ranks} ranks"
-            console.rule(f"[bold]{number}/{len(STAGES)} {stage}[/] on {on}", align="left")
+            rank_text = "1 rank" if ranks == 1 else f"{ranks} ranks"
+            console.rule(f"[bold]{index}/{len(STAGES)} {stage}[/] on {rank_text}", align="left")
             start = time.monotonic()
             run_stage(stage, arguments, ranks, settings.launcher.mpirun)
             seconds[stage] = round(time.monotonic() - start, 2)
             console.print(f"[dim]{stage} took {_duration(seconds[stage])}[/]")
     console.rule(f"[bold]done[/] in {_duration(sum(seconds.values()))}", align="left")
     run_folder = RunFolder.of(settings)
-    compare_words = shlex.join(["python", "-m", "pipeline.compare", str(run_folder.path)])
-    print(f"chain: wrote {run_folder.report}. Next: {compare_words}", flush=True)
+    compare_command = shlex.join(["python", "-m", "pipeline.compare", str(run_folder.path)])
+    print(f"chain: wrote {run_folder.report}. Next: {compare_command}", flush=True)
 
 
 def check(settings: Settings) -> None:
-    """Refuse before any work a configuration that a later stage would refuse.
+    """Refuse, before any work, a configuration that a later stage would refuse.
 
     Raises:
-        UserError: an unknown name, a wrong option, or options that cannot work together: solver and
-            output, surrogate and grid, windows and frames, batch and ranks; or the run folder holds a data
-            set of another configuration.
+        UserError: an unknown name or a wrong option; options that cannot work together (solver and output,
+            surrogate and grid, windows and frames, batch and ranks); or a run folder with a data set of
+            another configuration.
     """
     # Late: torch and MPI.
     import numpy as np
@@ -131,7 +131,7 @@ def _refuse_launcher() -> None:
     if launcher != "none":
         raise UserError(
             f"the chain cannot run under {launcher}. The chain starts the ranks of each stage itself. "
-            "Type `python -m pipeline.chain`, with the number of ranks in launcher.ranks.generate and so on"
+            "Type `python -m pipeline.chain`, with launcher.ranks.STAGE=N for each stage"
         )
 
 
@@ -142,9 +142,9 @@ def _ending_on_failure(settings: Settings) -> Iterator[None]:
         yield
     except StageFailedError as error:
         newest = _newest_record(RunFolder.of(settings).records)
-        where = f" Its record: {newest}." if newest else ""
+        record_text = f" The record is {newest}." if newest else ""
         print(
-            f"chain stopped: {error}.{where} Run the same command again to continue.",
+            f"chain stopped: {error}.{record_text} Run the same command again to continue.",
             file=sys.stderr,
             flush=True,
         )
@@ -160,14 +160,14 @@ def _newest_record(folder: Path) -> Path | None:
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
+    minutes, remainder = divmod(seconds, 60)
+    return f"{int(minutes)} min {remainder:.0f} s" if minutes else f"{remainder:.1f} s"
 
 
 def resume(settings: Settings) -> None:
     """Submit the missing jobs of a chain, with the words that started the chain."""
     check(settings)
-    words = compose.stage_words(settings.model)
+    words = compose.stage_arguments(settings.model)
     chain.resume(RunFolder.of(settings), settings.launcher, words, dry_run=settings.dry_run)
 
 

@@ -17,18 +17,18 @@ from pipeline.config.settings import Settings
 from pipeline.parallel import launch, stopping
 from pipeline.runs import lock
 
-#: Exit codes of a stage that a signal or a key ended, and a sweep with it.
-_ASKED_TO_END = (stopping.EXIT_CODE, 130)
+#: Exit codes of a stage that a signal or Ctrl-C ended; both also end a sweep.
+_STOP_CODES = (stopping.EXIT_CODE, 130)
 
 
 def main(
     stage: Callable[[Settings], None], after_sweep: Callable[[list[sweep.Job]], None] | None = None
 ) -> None:
-    """Run `stage` on the configuration that the command line asks for.
+    """Run `stage` on the configuration of the command line.
 
     A user's mistake ends with one message and exit code 2, every other exception with its traceback and exit
-    code 1; both end all ranks. Exit code 3 means that another process writes the output. A stage that stopped
-    on request exits with 75 on rank 0 after all ranks are done.
+    code 1; either ends all ranks. Exit code 3 means that another process writes the output. A stage that
+    stopped on request exits with 75 on rank 0 after all ranks are done.
 
     In a sweep on one rank, a failed run prints its error and the next run starts; the exit code is that of
     the first failed run. After all runs, rank 0 calls `after_sweep`.
@@ -41,8 +41,8 @@ def main(
             if not compose.is_sweep():
                 stage(settings.read(compose.plain(config)))
                 return
-            plain = runs.begin(config)
-            runs.jobs[-1].settings = settings.read(plain)
+            configuration = runs.begin(config)
+            runs.jobs[-1].settings = settings.read(configuration)
             stage(runs.jobs[-1].settings)
         except stopping.StoppedError as stopped:
             if launch.detect().rank > 0:
@@ -50,13 +50,13 @@ def main(
             print(f"stopped on request: {stopped}", flush=True)
             sys.exit(stopping.EXIT_CODE)
         except SystemExit as ended:
-            if not runs.jobs or ended.code in _ASKED_TO_END:
+            if not runs.jobs or ended.code in _STOP_CODES:
                 raise
             codes.append(int(ended.code or 0))
             runs.jobs[-1].failure = f"ended with exit code {ended.code}"
         except Exception as error:
             if not runs.jobs or launch.rank_and_size()[1] > 1:
-                # Before Hydra sees the exception: Hydra would print a line of its own.
+                # The process ends here, because Hydra would print a line of its own for the exception.
                 _end_all_ranks(error)
             codes.append(_report(error))
             runs.jobs[-1].failure = message(error)

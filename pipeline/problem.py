@@ -1,4 +1,4 @@
-"""The `Problem` of a surrogate, made from a data set or from the configuration of one."""
+"""The `Problem` of a surrogate, from a data set or from the configuration of a data set."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def problem_of(dataset: Dataset) -> Problem:
 def problem_for(dataset: Dataset, surrogate: type[Surrogate], solver: Options) -> Problem:
     """Return the problem of a data set, with the solver's physics if the surrogate needs it.
 
-    The physics is also added if the surrogate does not fit the data: its error message lists all surrogates
-    that do. `solver` is the section of the settings, which names the user's file of a solver, if any.
+    The physics is also added if the surrogate is incompatible with the data, because the error message lists
+    all compatible surrogates. `solver` is the section of the settings; it may name a user's file.
     """
     problem = problem_of(dataset)
     if not surrogate.physics_informed and surrogate.incompatibility(problem) is None:
         return problem
-    # Imported here because the import starts MPI, which training under srun can do without.
+    # Imported here because the import starts MPI; training under srun works without MPI.
     from mpi4py import MPI
 
     return with_physics(problem, build_recorded_solver(dataset.configuration, solver, MPI.COMM_SELF))
@@ -46,9 +46,9 @@ def expected_problem(spec: Spec, times: np.ndarray) -> Problem:
         field.name: np.zeros(len(spec.components(field)))
         for field in (*spec.fields, *spec.coefficient_fields)
     }
-    ones = {name: values + 1 for name, values in zeros.items()}
+    unit_values = {name: values + 1 for name, values in zeros.items()}
     parameters = {name: {"mean": 0.0, "std": 1.0} for name in spec.parameter_names}
-    statistics = {"mean": zeros, "std": ones, "std_delta": ones, "parameters": parameters}
+    statistics = {"mean": zeros, "std": unit_values, "std_delta": unit_values, "parameters": parameters}
     return _problem(spec, times, statistics)
 
 

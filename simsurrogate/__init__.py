@@ -1,9 +1,9 @@
-"""From MPI-parallel simulation to trained surrogates: the public functions, and what all packages share.
+"""From MPI-parallel simulation to trained surrogates: the public functions, and the ground of all packages.
 
     surrogate = simsurrogate.load("runs/first")
     dataset = simsurrogate.open_dataset("runs/first")
 
-Importing this package imports neither torch nor MPI; the functions import what they need.
+Importing this package imports neither torch nor MPI. The functions import both on the first call.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def load(path: str | Path, device: str = "cpu", *, surrogate_path: str | Path | 
 
     Args:
         path: RUN/models/MODEL, or RUN where it holds one model.
-        device: the torch device on which it computes, `cpu` or `cuda`.
-        surrogate_path: the file of the surrogate's class where it is a user's own; its code is executed.
+        device: the torch device of the surrogate, `cpu` or `cuda`.
+        surrogate_path: the user's file that defines the surrogate's class, if any. The code of the file runs.
 
     Raises:
         UserError: there is no such model, or the run has several.
@@ -38,7 +38,7 @@ def load(path: str | Path, device: str = "cpu", *, surrogate_path: str | Path | 
 
 
 def open_dataset(path: str | Path) -> Dataset:
-    """Return the validated data set in a data set folder, or that of a run folder, read-only.
+    """Return the validated data set of a data set folder or of a run folder, read-only.
 
     Args:
         path: a folder with a manifest.json, or RUN, whose data set is RUN/dataset.

@@ -1,4 +1,4 @@
-"""Classes that are found by their name: in our own packages, in installed packages, in a user's file."""
+"""Classes by name: from the shipped packages, from installed packages, or from a user's file."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ Class = TypeVar("Class")
 
 
 class Family(Generic[Class]):
-    """The concrete subclasses of `base`, each found by the name of its module.
+    """The concrete subclasses of `base`, by the names of their modules.
 
     The module `PACKAGE/NAME.py` or the package `PACKAGE/NAME/` holds one class of that name: `pi_deeponet`
     holds `PIDeepONet`. Installed packages announce further classes by the entry points of the group
     `simsurrogate.PACKAGE`.
 
     Args:
-        kind: the word for a member in messages, `solver` say.
-        package: the package of our own members.
-        base: the contract that each member fulfils.
+        kind: the word for a member in messages, for example `solver`.
+        package: the package of the shipped members.
+        base: the abstract base class of all members.
     """
 
     def __init__(self, kind: str, package: str, base: type[Class]):
         self.kind, self.package, self.base = kind, package, base
 
     def names(self) -> list[str]:
-        """The names of all members but those in users' files."""
-        own = {name for name in self._modules() if self._class_in(self._import(name), name) is not None}
-        return sorted(own | set(self.announced()))
+        """Return the names of all members, without those in users' files."""
+        shipped = {name for name in self._modules() if self._class_in(self._import(name), name) is not None}
+        return sorted(shipped | set(self.announced()))
 
     def announced(self) -> list[str]:
-        """The names that installed packages announce."""
+        """Return the names that installed packages announce."""
         return sorted(entry_points(group=f"simsurrogate.{self.package}").names)
 
     def find(self, name: str, path: Path | None = None) -> type[Class]:
         """Return the class of this name; with `path`, the class in the user's file `path`.
 
-        The file's code is executed: a path comes from the user's command line or YAML alone.
+        The code of the file runs, so a path comes only from the user's command line or YAML.
 
         Raises:
-            UserError: there is no such class.
+            UserError: no class has this name.
         """
         if path is not None:
             if name in self._modules():
@@ -83,24 +83,26 @@ class Family(Generic[Class]):
         return importlib.import_module(f"{self.package}.{name}")
 
     def _class_in(self, module: ModuleType, name: str) -> type[Class] | None:
-        """The member whose lower-case name is that of its module, if the module has one."""
-        wanted = name.replace("_", "").lower()
-        return next((member for member in self._members(module) if member.__name__.lower() == wanted), None)
+        """Return the member with the name of the module (without case and underscores), if any."""
+        class_name = name.replace("_", "").lower()
+        return next(
+            (member for member in self._members(module) if member.__name__.lower() == class_name), None
+        )
 
     def _class_in_file(self, path: Path, name: str) -> type[Class]:
         module = _module_of(path, self.kind)
         members = self._members(module)
-        named = [member for member in members if member.__name__.lower() == name.replace("_", "").lower()]
-        if len(named or members) != 1:
-            found = ", ".join(member.__name__ for member in members) or "none"
+        matches = [member for member in members if member.__name__.lower() == name.replace("_", "").lower()]
+        if len(matches or members) != 1:
+            names = ", ".join(member.__name__ for member in members) or "none"
             raise UserError(
-                f"{self.kind}.path={path}: the file has to define one {self.base.__name__}, found: {found}; "
+                f"{self.kind}.path={path}: the file has to define one {self.base.__name__}, found: {names}; "
                 f"with several, name one by {self.kind}.name=CLASS"
             )
-        return (named or members)[0]
+        return (matches or members)[0]
 
     def _members(self, module: ModuleType) -> list[type[Class]]:
-        """The concrete subclasses that the module, or the package, defines itself."""
+        """Return the concrete subclasses that the module or package defines."""
         return [
             member
             for member in vars(module).values()
@@ -124,7 +126,7 @@ def _module_of(path: Path, kind: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses with postponed annotations look their module up while it is executed.
+    # Dataclasses with postponed annotations look up their module during its execution.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""Errors by type: a user's mistake is a `UserError`, everything else is a bug and keeps its traceback."""
+"""Errors by type: a user's mistake is a `UserError`; every other exception is a bug with a traceback."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from __future__ import annotations
 class UserError(ValueError):
     """A mistake of the user: a wrong option, file, folder or command.
 
-    The message says what is wrong (with the value and where it came from), what is allowed, and what to
+    The message names the mistake with the wrong value and its origin, the allowed values, and the command to
     type. The command line prints the message alone; every other exception is printed with its traceback.
     """
 
 
 class StorageError(UserError, OSError):
-    """A file that the system could not write, for lack of space or of rights."""
+    """A file that cannot be written, because of missing space or permissions."""

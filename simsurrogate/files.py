@@ -1,4 +1,4 @@
-"""Files that are whole or absent, folders that can be written, checksums, and comparison of plain data."""
+"""Atomic writes of files, writable folders, checksums, and comparison of plain data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from simsurrogate.errors import StorageError, UserError
 
 
 def writable_folder(folder: Path) -> Path:
-    """Make `folder` where it is missing, and return it.
+    """Return `folder`, created if it is missing.
 
     Raises:
-        UserError: it cannot be made or written.
+        UserError: the folder cannot be created or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def partial_path(path: Path) -> Path:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Give a file that is on the disk its final name, which is on the disk when this returns."""
+    """Rename a synced file to its final name, and sync the folder so that the name survives a crash."""
     partial.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -43,12 +43,12 @@ def publish(partial: Path, path: Path) -> None:
 
 
 def write_whole(path: Path, content: str | bytes, then: str = "run it again") -> None:
-    """Write a file that is whole or absent, also when the machine stops in between.
+    """Write a file that is complete or absent, even if the machine stops during the write.
 
     Args:
         path: the file.
         content: its text (UTF-8) or its bytes.
-        then: what to do once there is room, the end of the error message.
+        then: the advice at the end of the error message, for the time when there is space.
 
     Raises:
         StorageError: the file cannot be written.

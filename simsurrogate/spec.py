@@ -78,7 +78,7 @@ class Axis:
 
     @property
     def has_walls(self) -> bool:
-        """Whether the ends are walls, on which the boundary values hold."""
+        """Whether the ends are walls with boundary values."""
         return self.boundary in ("dirichlet", "neumann")
 
 
@@ -97,7 +97,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Particles:
-    """Particles in space of `dimension` directions: `count` sites along one open axis named `particle`.
+    """`count` particles in a space of `dimension` directions: sites along one open axis named `particle`.
 
     Particles have the vector fields `position` and `velocity`, and their masses as the coefficient field
     `mass`.
@@ -109,7 +109,7 @@ class Particles:
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The axis of the particles; their numbers are its cell centres."""
+        """The axis of the particles; the cell centres are the indices of the particles."""
         return (Axis("particle", "1", self.count, -0.5, self.count - 0.5, "open"),)
 
     @property
@@ -124,15 +124,15 @@ class Spec:
 
     Attributes:
         name: the name of the solver or of the data's subject.
-        equation: the equation in words of mathematics.
-        sites: where the fields live.
+        equation: the equation as a formula.
+        sites: the grid or the particles that carry the fields.
         fields: the fields of the state, in the order of its channels.
         coefficient_fields: fields that are constant in time and given with the trajectory.
         parameters: the drawn scalars.
-        invariants: what the solver measures of a state: conserved or changing at a known rate.
+        invariants: quantities of a state that are conserved or change at a known rate.
         autonomous: the equation does not depend on time itself.
-        parametric: the scalar parameters alone determine a trajectory; nothing else is drawn.
-        compatible_initial_state: initial states meet the conditions at the walls.
+        parametric: the scalar parameters alone determine a trajectory; no arrays are drawn.
+        compatible_initial_state: initial states satisfy the boundary conditions.
         smooth_coefficients: coefficient fields do not jump.
     """
 
@@ -165,7 +165,7 @@ class Spec:
 
     @property
     def has_particles(self) -> bool:
-        """Whether the sites are particles, which have no neighbours, and not the cells of a grid."""
+        """Whether the sites are particles, without neighbours, instead of the cells of a grid."""
         return isinstance(self.sites, Particles)
 
     @property
@@ -185,9 +185,9 @@ class Spec:
 
     @property
     def field_channels(self) -> tuple[tuple[int, ...], ...]:
-        """The channels of each field of the state by number: ((0,), (1, 2)) for a scalar and a vector."""
-        numbers = iter(range(len(self.channels)))
-        return tuple(tuple(next(numbers) for _ in self.components(field)) for field in self.fields)
+        """The channel indices of each field of the state: ((0,), (1, 2)) for a scalar and a vector."""
+        indices = iter(range(len(self.channels)))
+        return tuple(tuple(next(indices) for _ in self.components(field)) for field in self.fields)
 
     @property
     def conserved_channels(self) -> tuple[str, ...]:
@@ -230,16 +230,16 @@ class Spec:
         return tuple(axis.extent for axis in self.axes)
 
     def components(self, field: Field) -> tuple[str, ...]:
-        """The channels of one field: its name, or `name_direction` for each component of a vector."""
+        """Return the channels of one field: its name, or `name_direction` for each component of a vector."""
         if field.tensor_order == 0:
             return (field.name,)
         return tuple(f"{field.name}_{direction}" for direction in self.sites.directions)
 
     def channels_of(self, fields: Iterable[Field]) -> tuple[str, ...]:
-        """The channels of some fields, in their order."""
+        """Return the channels of the given fields, in order."""
         return tuple(name for field in fields for name in self.components(field))
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as plain lists, numbers and strings."""
+        """Return the spec as plain lists, numbers and strings."""
         document: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return document

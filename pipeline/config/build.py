@@ -61,7 +61,7 @@ def build_recorded_solver(configuration: Options, typed: Options, communicator: 
         if not typed.get("path"):
             raise UserError(
                 f"the data set comes from the solver {options.get('name')} in the file {recorded_file}. "
-                "A file that a data set names is never imported by itself. "
+                "A file named by a data set is never imported automatically. "
                 f"Type solver.path={recorded_file}, with the folder of the file"
             )
         options["path"] = typed["path"]
@@ -73,8 +73,8 @@ def build_recorded_solver(configuration: Options, typed: Options, communicator: 
 def effective(settings: Settings) -> Settings:
     """Return the settings with the options of the solver that have an effect, and no others.
 
-    Two configurations that mean the same are then equal. Only stages that use the solver call this function:
-    the solver's module starts MPI.
+    Two configurations with the same meaning are then equal. Only stages that use the solver call this
+    function: the solver's module starts MPI.
 
     Raises:
         UserError: see `effective_options`.
@@ -83,7 +83,7 @@ def effective(settings: Settings) -> Settings:
 
 
 def effective_options(options: Options) -> dict[str, Any]:
-    """Return the options of a solver without those that have no effect.
+    """Return the options of a solver that have an effect.
 
     The solver's YAML lists the options of all kinds. An option without effect that has the YAML's value is
     dropped; one with another value was chosen by the user and is refused.
@@ -186,7 +186,7 @@ def _with_discriminator(hint: Any) -> Any:
 
 
 def _unused_options(constructor: type[Solver], options: Options) -> Iterator[tuple[str, str]]:
-    """Yield the dotted key of each option without effect, with the end of the sentence that refuses it."""
+    """Yield the dotted key of each option without effect, with the rest of its error message."""
     other_kinds = dict(_of_other_kinds(constructor, options))
     yield from other_kinds.items()
     checked = _validated(constructor, _without(options, other_kinds), "solver", ("communicator",))
@@ -205,15 +205,15 @@ def _of_other_kinds(constructor: type[Solver], options: Options) -> Iterator[tup
         members, values = union_members(hint), options.get(name)
         if not isinstance(values, Mapping) or values.get("kind") not in members:
             continue
-        chosen = values["kind"]
-        own = _field_names(members[chosen])
+        chosen_kind = values["kind"]
+        own_options = _field_names(members[chosen_kind])
         for option in values:
             kinds = [kind for kind, member in members.items() if option in _field_names(member)]
-            if option not in own and kinds:
+            if option not in own_options and kinds:
                 belongs = " and ".join(f"kind={kind}" for kind in kinds)
                 yield (
                     f"{name}.{option}",
-                    f"solver.{name}.kind={chosen}. It belongs to {belongs}. "
+                    f"solver.{name}.kind={chosen_kind}. The option belongs to {belongs}. "
                     f"Remove it, or type solver.{name}.kind={kinds[0]}",
                 )
 
@@ -244,7 +244,7 @@ def _without(options: Options, keys: Mapping[str, str] | set[str]) -> dict[str, 
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    """Whether a value is the YAML's; an interpolation in the YAML stands for any value."""
+    """Return whether a value is the YAML's; an interpolation in the YAML stands for any value."""
     if isinstance(default, str) and "${" in default:
         return True
     return bool(_plain(value) == _plain(default))

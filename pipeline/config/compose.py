@@ -1,4 +1,4 @@
-"""Hydra's composition of a configuration, and the words of a command line as Hydra understands them.
+"""Hydra's composition of a configuration, and the arguments of a command line in Hydra's form.
 
 Solvers and surrogates from outside this package have no YAML: `solver.path=FILE.py` names a file, and
 `solver=NAME` may name a class that an installed package announces. Both become the choice of the empty
@@ -43,24 +43,24 @@ def run(task: Callable[[DictConfig], None]) -> None:
     OmegaConf.register_new_resolver("choose", _choose, replace=True)
     # Without this variable Hydra prints exceptions itself and exits before the other ranks can be ended.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv[1:] = hydra_words(renamed_keys.current_overrides(typed))
+    sys.argv[1:] = hydra_arguments(renamed_keys.current_overrides(typed))
     hydra.main(version_base="1.3", config_path="pkg://configs", config_name="config")(task_with_typed_words)()
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Return a run's configuration as plain data, with interpolations resolved and present names of keys."""
+    """Return a run's configuration as plain data, with resolved interpolations and current names of keys."""
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     return renamed_keys.current_configuration({str(key): value for key, value in values.items()})
 
 
-def hydra_words(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line with solvers and surrogates from outside as additions of keys.
+def hydra_arguments(words: Sequence[str]) -> list[str]:
+    """Return the command line with additions of keys for solvers and surrogates from outside.
 
     solver.path=my_heat.py solver.width=3
         becomes solver=custom ++solver.name=my_heat ++solver.path=my_heat.py ++solver.width=3
 
-    Applied to its own result, this function returns it unchanged.
+    A second application leaves the result unchanged.
     """
     result = list(words)
     for group in _GROUPS:
@@ -73,17 +73,17 @@ def _with_outside_member(group: str, words: list[str]) -> list[str]:
     choice = _value_of(group, words)
     if path is not None and choice is None:
         name = Path(path).stem
-        words = [f"{group}=custom", *_named(group, name, words), *words]
+        words = [f"{group}=custom", *_name_override(group, name, words), *words]
     elif choice not in (None, "custom") and _is_installed_without_yaml(group, str(choice), words):
-        others = [word for word in words if _key(word) != group]
-        words = [f"{group}=custom", *_named(group, str(choice), words), *others]
+        other_words = [word for word in words if _key(word) != group]
+        words = [f"{group}=custom", *_name_override(group, str(choice), words), *other_words]
     elif path is None and not (choice == "custom" and _value_of(f"{group}.name", words)):
         return words
     return [f"++{word.lstrip('+')}" if _key(word).startswith(f"{group}.") else word for word in words]
 
 
-def _named(group: str, name: str, words: Sequence[str]) -> Iterator[str]:
-    """Yield the word that names the member, unless the command line has one."""
+def _name_override(group: str, name: str, words: Sequence[str]) -> Iterator[str]:
+    """Yield the override that names the member, unless the command line has one."""
     if _value_of(f"{group}.name", words) is None:
         yield f"++{group}.name={name}"
 
@@ -95,18 +95,18 @@ def _key(word: str) -> str:
 
 
 def _value_of(key: str, words: Sequence[str]) -> str | None:
-    """Return the last value that the words give a key, as text; None without a single value."""
-    typed = [word for word in words if _key(word) == key]
-    if not typed:
+    """Return the last value of a key on the command line, as text; None without a single value."""
+    assignments = [word for word in words if _key(word) == key]
+    if not assignments:
         return None
-    override = OverridesParser.create().parse_override(typed[-1])
+    override = OverridesParser.create().parse_override(assignments[-1])
     if override.is_sweep_override():
         return None
     return str(override.value())
 
 
 def _is_installed_without_yaml(group: str, name: str, words: Sequence[str]) -> bool:
-    """Whether an installed package announces the member and no YAML on Hydra's search path describes it."""
+    """Return whether an installed package announces a member without YAML on Hydra's search path."""
     folders = [config_folder(), *_config_folders(words)]
     if any((folder / group / f"{name}.yaml").is_file() for folder in folders):
         return False
@@ -126,26 +126,26 @@ def _config_folders(words: Sequence[str]) -> Iterator[Path]:
             yield from (Path(str(folder).removeprefix("file://")) for folder in folders)
 
 
-def stage_words(model: str) -> list[str]:
-    """Return this run's words for another stage: the user's configuration folders, then the overrides.
+def stage_arguments(model: str) -> list[str]:
+    """Return this run's arguments for another stage: the user's configuration folders, then the overrides.
 
-    `model` is the model's name, which a sweep determines and the words of a single run need not hold.
+    `model` is the model's name, which a sweep determines; the arguments of a single run need not contain it.
     """
-    chosen = HydraConfig.get()
-    named = any(word.startswith("model=") for word in chosen.overrides.task)
-    folders = [source.path for source in chosen.runtime.config_sources if source.provider == "command-line"]
-    name = str(chosen.job.config_name)
+    config = HydraConfig.get()
+    has_model_name = any(word.startswith("model=") for word in config.overrides.task)
+    folders = [source.path for source in config.runtime.config_sources if source.provider == "command-line"]
+    name = str(config.job.config_name)
     return [
         *(word for folder in folders for word in ("--config-dir", folder)),
         *(() if name == "config" else ("--config-name", name)),
-        *(word for word in chosen.overrides.hydra if word.startswith("hydra.searchpath=")),
-        *(word for word in chosen.overrides.task if not word.startswith("dry_run=")),
-        *([f"model={model}"] if is_sweep() and not named else []),
+        *(word for word in config.overrides.hydra if word.startswith("hydra.searchpath=")),
+        *(word for word in config.overrides.task if not word.startswith("dry_run=")),
+        *([f"model={model}"] if is_sweep() and not has_model_name else []),
     ]
 
 
 def is_sweep() -> bool:
-    """Whether this run is one of a sweep, Hydra's `-m`."""
+    """Return whether this run belongs to a sweep, Hydra's `-m`."""
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 

@@ -1,4 +1,4 @@
-"""Configuration keys of the previous release, which are still accepted under their previous names."""
+"""Renamed configuration keys, whose previous names this release still accepts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.parallel import launch
 
-#: The present name of each renamed key.
+#: The current name of each renamed key.
 RENAMED_KEYS = {
     "surrogate.reach": "surrogate.horizon_steps",
     "evaluation.pictures": "evaluation.figures",
@@ -17,7 +17,7 @@ RENAMED_KEYS = {
 
 
 def current_overrides(arguments: Sequence[str]) -> list[str]:
-    """Return command-line arguments with the present names of their keys.
+    """Return command-line arguments with the current names of their keys.
 
     Each renamed key prints a line to stderr on rank 0.
     """
@@ -25,9 +25,9 @@ def current_overrides(arguments: Sequence[str]) -> list[str]:
 
 
 def current_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a composed configuration with the present names of its keys.
+    """Return a composed configuration with the current names of its keys.
 
-    A previous name comes from a user's YAML file, and its value replaces the default of the present name.
+    A previous name comes from a user's YAML file, and its value replaces the default of the current name.
     Each renamed key prints a line to stderr on rank 0.
     """
     result = dict(configuration)
@@ -36,8 +36,8 @@ def current_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
         options = result.get(section)
         if isinstance(options, Mapping) and previous_name in options:
             _report(previous, current)
-            others = {name: value for name, value in options.items() if name != previous_name}
-            result[section] = others | {current.rpartition(".")[2]: options[previous_name]}
+            other_options = {name: value for name, value in options.items() if name != previous_name}
+            result[section] = other_options | {current.rpartition(".")[2]: options[previous_name]}
     return result
 
 

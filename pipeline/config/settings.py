@@ -149,22 +149,26 @@ class Settings(_Section):
     @classmethod
     def _within_range(cls, part: tuple[int, int]) -> tuple[int, int]:
         if part[0] >= part[1]:
-            raise UserError(f"of {part[1]} parts the first is 0 and the last is {part[1] - 1}")
+            raise UserError(
+                f"parts of {part[1]} are numbered from 0 to {part[1] - 1}. Type part=[0,{part[1]}]"
+            )
         return part
 
     def dataset_settings(self) -> dict[str, Any]:
         """Return the part that determines every byte of the data set, and the version of the code.
 
-        Of a solver in a user's file, the name of the file is kept and its folder is left out.
+        For a solver in a user's file, the result holds the name of the file without its folder.
         """
-        chosen = self.model_dump(
+        chosen_settings = self.model_dump(
             mode="json",
             include={"seed", "solver", "samples", "output", "storage"},
             exclude={"storage": {"max_failed_share"}},
         )
-        if chosen["solver"].get("path"):
-            chosen["solver"] = chosen["solver"] | {"path": Path(chosen["solver"]["path"]).name}
-        return chosen | {"code_version": importlib.metadata.version("simsurrogate")}
+        if chosen_settings["solver"].get("path"):
+            chosen_settings["solver"] = chosen_settings["solver"] | {
+                "path": Path(chosen_settings["solver"]["path"]).name
+            }
+        return chosen_settings | {"code_version": importlib.metadata.version("simsurrogate")}
 
     @property
     def model_folder(self) -> Path:
@@ -183,7 +187,7 @@ def read(plain: dict[str, Any]) -> Settings:
 
 
 def nearest(key: str, legal: list[str]) -> str:
-    """Return a half-sentence that names the legal keys nearest to `key`."""
+    """Return the part of a message that names the nearest legal keys."""
     if not legal:
         return "a + in front adds one"
     close = difflib.get_close_matches(key, legal, n=1, cutoff=0.5)
@@ -200,9 +204,9 @@ def validated(model: type[Any], plain: Mapping[str, Any], prefix: str) -> Any:
         instance = model.model_validate(plain)
     except ValidationError as error:
         raise UserError("\n".join(_line(issue, model, prefix) for issue in error.errors())) from None
-    wrong = list(_no_numbers(plain, instance.model_dump(), prefix))
-    if wrong:
-        raise UserError("\n".join(wrong))
+    mistakes = list(_no_numbers(plain, instance.model_dump(), prefix))
+    if mistakes:
+        raise UserError("\n".join(mistakes))
     return instance
 
 

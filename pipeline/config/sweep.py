@@ -1,4 +1,4 @@
-"""Sweeps, Hydra's `-m`: several runs by one command line, whose models have different names."""
+"""Sweeps, Hydra's `-m`: one command line for several runs with models of different names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config.compose import hydra_words, plain
+from pipeline.config.compose import hydra_arguments, plain
 from pipeline.config.settings import Settings
 
 #: The keys that change a model on the same data; a sweep over them adds their values to the model's name.
@@ -54,12 +54,12 @@ class Sweep:
 
 def _varied_keys() -> list[str]:
     """Return the keys for which the command line has several values."""
-    words = [word for word in hydra_words(sys.argv[1:]) if "=" in word and not word.startswith("-")]
+    words = [word for word in hydra_arguments(sys.argv[1:]) if "=" in word and not word.startswith("-")]
     overrides = OverridesParser.create().parse_overrides(words)
     return [override.key_or_group for override in overrides if override.is_sweep_override()]
 
 
 def _name_part(key: str, value: Any) -> str:
-    """Return the part of a model's name for a value: letters, digits, and what a shell does not change."""
+    """Return the part of a model's name for a value: letters, digits, and characters safe in a shell."""
     text = re.sub(r"[^\w.+]+", "_", str(value)).strip("_")
     return f"{key.partition('.')[2] or key}-{text}"

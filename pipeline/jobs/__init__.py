@@ -1,1 +1,1 @@
-"""Where stages run."""
+"""Stages as processes on this machine or as Slurm jobs."""

@@ -91,7 +91,7 @@ def stage_environment(ranks: int) -> dict[str, str]:
 
 
 def with_defaults(defaults: dict[str, str]) -> dict[str, str]:
-    """Return this process's environment plus defaults for unset variables; root may start Open MPI."""
+    """Return this process's environment plus defaults for unset variables, and let root start Open MPI."""
     if os.geteuid() == 0:
         defaults = defaults | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     # Open MPI's ranks write to a terminal of its own and would add styles to the text of a file.

@@ -33,14 +33,14 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
     command = local.command(stage, arguments, ranks, settings.launcher.mpirun)
     with local.start(command, _environment()) as process:
 
-        def pass_on(number: int, frame: object) -> None:
-            process.send_signal(number)
+        def forward_signal(signal_number: int, frame: object) -> None:
+            process.send_signal(signal_number)
 
-        signal.signal(signal.SIGUSR1, pass_on)
+        signal.signal(signal.SIGUSR1, forward_signal)
         exit_code = process.wait()
     if exit_code == stopping.EXIT_CODE:
         _requeue(stage, settings.run)
-    # A process ended by a signal has minus the signal's number.
+    # The exit code of a process ended by a signal is minus the signal's number.
     sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
 
 
@@ -108,6 +108,6 @@ def _requeue(stage: str, run: Path) -> None:
 
 
 if __name__ == "__main__":
-    chosen_stage, *words = sys.argv[1:]
-    sys.argv[1:] = words
-    cli.main(partial(run, chosen_stage, words))
+    stage_name, *stage_arguments = sys.argv[1:]
+    sys.argv[1:] = stage_arguments
+    cli.main(partial(run, stage_name, stage_arguments))

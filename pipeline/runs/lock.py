@@ -25,14 +25,14 @@ class LockedError(UserError):
 def held(path: Path, against: Sequence[Path] = ()) -> Iterator[None]:
     """Hold the lock `path`, if no process holds a lock in `against`.
 
-    The lock is `flock`'s, which the system frees when its holder ends in any way. The file `*.holder.json`
+    The lock is `flock`'s: the system frees it when the holder ends in any way. The file `*.holder.json`
     next to it names the holder; the file of a dead process is replaced, with a note.
 
     Raises:
         LockedError: another process holds the lock; the message names it.
     """
     writable_folder(path.parent)
-    # Late, here and below: filelock takes as long to import as the rest of a status command.
+    # Imported late, here and below, because the import takes as long as the rest of a status command.
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, timeout=0)
@@ -41,11 +41,11 @@ def held(path: Path, against: Sequence[Path] = ()) -> Iterator[None]:
     except Timeout:
         raise LockedError(_held_by(path)) from None
     try:
-        for other in against:
-            _refuse_if_held(other)
+        for other_path in against:
+            _refuse_if_held(other_path)
         holder = _holder_path(path)
         if holder.exists():
-            print(f"note: took over {path}, which {_read(holder)} left behind", flush=True)
+            print(f"note: took over {path}, which {_read(holder)} did not release", flush=True)
         write_whole(holder, json.dumps(_this_process()))
         try:
             yield
@@ -57,7 +57,7 @@ def held(path: Path, against: Sequence[Path] = ()) -> Iterator[None]:
 
 @contextmanager
 def waited_for(path: Path) -> Iterator[None]:
-    """Hold a lock for a short time, as soon as it is free."""
+    """Wait until a lock is free, and hold it."""
     from filelock import FileLock
 
     writable_folder(path.parent)

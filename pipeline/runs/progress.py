@@ -20,7 +20,7 @@ def bar(
 ) -> tqdm:
     """Return a bar with the rate and the time left, over `items`, or over `total` steps of `update`.
 
-    The bar goes to stdout because mpirun passes a terminal on as stdout and makes a pipe of stderr.
+    The bar is written to stdout, because mpirun forwards a terminal as stdout and makes stderr a pipe.
     """
     return tqdm(
         items,
@@ -38,10 +38,10 @@ def report_output(stage: str, output: Path, next_stage: str) -> None:
     if IN_CHAIN in os.environ:
         print(f"{stage}: wrote {output}", flush=True)
         return
-    words = [word for word in sys.argv[1:] if not word.startswith(_OF_ONE_STAGE)]
+    words = [word for word in sys.argv[1:] if not word.startswith(_SINGLE_STAGE_OVERRIDES)]
     command = shlex.join(["python", "-m", f"pipeline.{next_stage}", *words])
     print(f"{stage}: wrote {output}. Next: {command}", flush=True)
 
 
-#: Overrides that concern one stage alone.
-_OF_ONE_STAGE = ("part=", "start_anew=")
+#: Overrides that apply to a single stage.
+_SINGLE_STAGE_OVERRIDES = ("part=", "start_anew=")

@@ -46,7 +46,7 @@ _SLURM = {
     "nodes": "SLURM_JOB_NODELIST",
 }
 
-#: Progress is written to the record no more often than this, s.
+#: The shortest time between two writes of the progress to the record, s.
 _PROGRESS_EVERY = 5.0
 
 
@@ -59,7 +59,7 @@ class Metadata(dict[str, Any]):
         self._written = -math.inf
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """Record the progress of the stage; the file follows some seconds later."""
+        """Record the progress of the stage; the file is updated every few seconds."""
         start = self.get("progress", {}).get("start", done)
         self["progress"] = {"start": start, "done": done, "total": total, "unit": unit}
         if time.monotonic() - self._written > _PROGRESS_EVERY:
@@ -71,9 +71,9 @@ class Metadata(dict[str, Any]):
 def run_record(settings: Settings, stage: str) -> Iterator[Metadata]:
     """Write `RUN/records/STAGE-NNN.json` on rank 0, when the stage starts and again when it ends.
 
-    The record holds the entries of the yielded mapping. Its `outcome` is `running`, `complete`,
-    `interrupted` or `failed`, the last two with a `reason`. An error that is no user's mistake adds its
-    `traceback`.
+    The record holds the entries of the yielded mapping. The `outcome` is `running`, `complete`,
+    `interrupted` or `failed`. The last two have a `reason`; an error other than a user's mistake also adds
+    its `traceback`.
 
     Raises:
         UserError: the run folder cannot be written.
@@ -93,7 +93,7 @@ def run_record(settings: Settings, stage: str) -> Iterator[Metadata]:
         "slurm": {name: os.environ[variable] for name, variable in _SLURM.items() if variable in os.environ},
     }
     if launch.rank != 0:
-        with _recording_own_failure(folder, stage, launch.rank):
+        with _record_own_failure(folder, stage, launch.rank):
             yield Metadata(lambda: None)
         return
     path = _claim_path(writable_folder(folder), stage)
@@ -110,7 +110,7 @@ def run_record(settings: Settings, stage: str) -> Iterator[Metadata]:
     else:
         record["outcome"] = "complete"
     finally:
-        # A stage may start MPI only once it works.
+        # A stage may start MPI after the record was opened.
         _write(path, record | metadata | {"mpi_library": _mpi_library(), "ended": _now()})
 
 
@@ -124,8 +124,8 @@ def of_stage(run: Path, stage: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _recording_own_failure(folder: Path, stage: str, rank: int) -> Iterator[None]:
-    """Write the reason of a failure that rank 0 does not know."""
+def _record_own_failure(folder: Path, stage: str, rank: int) -> Iterator[None]:
+    """Write the reason of a failure on a rank other than 0."""
     try:
         yield
     except StoppedError:
@@ -142,7 +142,7 @@ def _recording_own_failure(folder: Path, stage: str, rank: int) -> Iterator[None
 
 
 def _failure(error: BaseException, prefix: str = "") -> dict[str, str]:
-    """Return the record's keys of a failure; the traceback of every error but a user's mistake."""
+    """Return the record's keys of a failure, with a traceback unless it is a user's mistake."""
     failure = {"outcome": "failed", "reason": f"{prefix}{type(error).__name__}: {error}"}
     if isinstance(error, Exception) and not isinstance(error, UserError):
         failure["traceback"] = "".join(traceback.format_exception(error))
@@ -155,17 +155,15 @@ def _paths(folder: Path, stage: str) -> list[Path]:
 
 
 def _claim_path(folder: Path, stage: str) -> Path:
-    """Create an empty file after the existing records, for this process alone: the jobs of an array start
-    together.
-    """
-    taken = _paths(folder, stage)
-    number = int(taken[-1].stem.rpartition("-")[2]) + 1 if taken else 0
+    """Create and return the next record file, atomically, because the jobs of an array start together."""
+    existing = _paths(folder, stage)
+    attempt = int(existing[-1].stem.rpartition("-")[2]) + 1 if existing else 0
     while True:
-        path = folder / f"{stage}-{number:03d}.json"
+        path = folder / f"{stage}-{attempt:03d}.json"
         try:
             path.touch(exist_ok=False)
         except FileExistsError:
-            number += 1
+            attempt += 1
         except OSError as error:
             raise StorageError(
                 f"cannot write {path}: {error.strerror}. A stage needs a record. "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.compose import hydra_words
+from pipeline.config.compose import hydra_arguments
 from tests.support.launching import run, stage, succeeded
 
 FILES = Path(__file__).parent / "outside"
@@ -35,7 +35,7 @@ FROM_FILES = (
 
 
 def test_a_file_becomes_the_choice_of_the_empty_yaml() -> None:
-    words = hydra_words(["solver.path=folder/my_heat.py", "solver.width=3", "seed=1"])
+    words = hydra_arguments(["solver.path=folder/my_heat.py", "solver.width=3", "seed=1"])
     assert words == [
         "solver=custom",
         "++solver.name=my_heat",
@@ -43,12 +43,12 @@ def test_a_file_becomes_the_choice_of_the_empty_yaml() -> None:
         "++solver.width=3",
         "seed=1",
     ]
-    assert hydra_words(words) == words
+    assert hydra_arguments(words) == words
 
 
 def test_overrides_of_shipped_members_stay_unchanged() -> None:
     words = ["solver=heat", "solver.extent=[1.0]", "surrogate=fno,unet", "-m", "--cfg", "job"]
-    assert hydra_words(words) == words
+    assert hydra_arguments(words) == words
 
 
 @pytest.fixture(scope="module")

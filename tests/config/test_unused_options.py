@@ -96,7 +96,7 @@ def test_an_option_of_another_kind_is_refused() -> None:
         build.build_solver(with_diffusivity(contrast=[2, 3]), None)
     assert str(refusal.value) == (
         "solver.diffusivity.contrast=[2, 3] has no effect with solver.diffusivity.kind=lognormal. "
-        "It belongs to kind=inclusions. Remove it, or type solver.diffusivity.kind=inclusions"
+        "The option belongs to kind=inclusions. Remove it, or type solver.diffusivity.kind=inclusions"
     )
 
 

@@ -116,17 +116,17 @@ def _steps_to_resume(jobs: Sequence[Job], tasks_by_job: Mapping[str, Sequence[Ta
         again = any(step.job for step in steps)
         tasks = tasks_by_job.get(job.name, [])
         kept = [task for task in tasks if task.state in _ALIVE and not again]
-        done = {task.task for task in tasks if task.state == "done"} | {task.task for task in kept}
-        missing = [task for task in [str(task) for task in job.tasks] or [""] if task not in done]
-        numbers = tuple(int(task) for task in missing if task)
+        present = {task.task for task in tasks if task.state == "done"} | {task.task for task in kept}
+        missing = [task for task in [str(task) for task in job.tasks] or [""] if task not in present]
+        missing_tasks = tuple(int(task) for task in missing if task)
         dropped = [task.key for task in tasks if task.state in _ALIVE and again]
-        part = Job(job.name, job.stage, numbers) if missing else None
+        part = Job(job.name, job.stage, missing_tasks) if missing else None
         steps.append(_Step(part, [task.key for task in kept], dropped))
     return steps
 
 
 def _submit(run: RunFolder, launcher: Launcher, steps: Sequence[_Step], record: ChainRecord) -> ChainRecord:
-    """Submit the jobs, each to start after the one before; return the record that lists them, written."""
+    """Submit the jobs, each to start after the one before; write and return the record with the jobs."""
     sbatch.write_setup(run, launcher.setup)
     after: list[str] = []
     submitted: list[str] = []
@@ -137,17 +137,17 @@ def _submit(run: RunFolder, launcher: Launcher, steps: Sequence[_Step], record: 
             job = step.job
             line = sbatch.sbatch_line(job, launcher, run, record.arguments, after)
             try:
-                number = sbatch.submit(line, run.job_setup)
+                job_number = sbatch.submit(line, run.job_setup)
             except UserError as error:
                 status.cancel(submitted)
                 cancelled = f"\nthe jobs before it are cancelled: {', '.join(submitted)}" if submitted else ""
                 raise UserError(f"{error}{cancelled}") from None
-            submitted.append(number)
+            submitted.append(job_number)
             log = sbatch.log_pattern(job, run)
-            new_job = Submitted(job.name, job.stage, job.tasks, number, tuple(line), log)
+            new_job = Submitted(job.name, job.stage, job.tasks, job_number, tuple(line), log)
             record = replace(record, jobs=(*record.jobs, new_job))
             record.write(run)
-            after_next.insert(0, number)
+            after_next.insert(0, job_number)
         after = after_next
     return record
 
@@ -161,8 +161,8 @@ def _print_lines(
     for step in steps:
         after_next = list(step.kept)
         if job := step.job:
-            words = [*launcher.mpirun, "-n", str(launcher.ranks[job.stage])]
-            print(f"# {job.name}: {shlex.join(words)} python -m pipeline.{job.stage} ...")
+            launch_line = [*launcher.mpirun, "-n", str(launcher.ranks[job.stage])]
+            print(f"# {job.name}: {shlex.join(launch_line)} python -m pipeline.{job.stage} ...")
             line = sbatch.sbatch_line(job, launcher, run, arguments, after)
             print(f"SIMSURROGATE_SETUP={setup} {shlex.join(line)}")
             after_next.insert(0, f"<{job.name}>")

@@ -42,7 +42,7 @@ class Submitted:
 
     @property
     def keys(self) -> list[str]:
-        """Slurm's names of the job, or of each of its tasks."""
+        """Slurm's names of the job or of each task of its array."""
         return [f"{self.number}_{task}" for task in self.tasks] if self.tasks else [self.number]
 
 
@@ -51,10 +51,10 @@ def jobs(parts: int) -> list[Job]:
 
     Generate's array makes the data set in parts; the next job, `finish`, completes the data set.
     """
-    rest = [Job("validate", "validate"), Job("train", "train"), Job("evaluate", "evaluate")]
+    later_jobs = [Job("validate", "validate"), Job("train", "train"), Job("evaluate", "evaluate")]
     if parts == 1:
-        return [Job("generate", "generate"), *rest]
-    return [Job("generate", "generate", tuple(range(parts))), Job("finish", "generate"), *rest]
+        return [Job("generate", "generate"), *later_jobs]
+    return [Job("generate", "generate", tuple(range(parts))), Job("finish", "generate"), *later_jobs]
 
 
 def sbatch_line(

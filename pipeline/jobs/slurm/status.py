@@ -51,7 +51,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The name for people: `train`, `generate[3]`."""
+        """The name in tables and messages: `train`, `generate[3]`."""
         return f"{self.job.name}[{self.task}]" if self.task else self.job.name
 
     @property
@@ -73,32 +73,38 @@ def tasks(chain: ChainRecord, run: RunFolder) -> dict[str, list[Task]]:
         UserError: Slurm does not answer.
     """
     newest = chain.newest()
-    numbers = {job.number for by_task in newest.values() for job in by_task.values()}
-    shown = {key: properties for number in numbers for key, properties in _shown(number)}
+    job_numbers = {job.number for by_task in newest.values() for job in by_task.values()}
+    properties_by_key = {key: properties for number in job_numbers for key, properties in _properties(number)}
     stages = {job.stage for by_task in newest.values() for job in by_task.values()}
     recorded = _records(run, stages)
     return {
-        name: [_state(job, task, shown, recorded) for task, job in sorted(by_task.items(), key=_number)]
+        name: [
+            _state(job, task, properties_by_key, recorded)
+            for task, job in sorted(by_task.items(), key=_task_number)
+        ]
         for name, by_task in newest.items()
     }
 
 
 def cancel(keys: Iterable[str]) -> None:
-    """Cancel jobs and tasks; those that have ended stay as they are."""
-    if words := list(keys):
-        _ask(["scancel", "--quiet", *words])
+    """Cancel jobs and tasks that have not ended."""
+    if key_list := list(keys):
+        _ask(["scancel", "--quiet", *key_list])
 
 
-def _number(pair: tuple[str, Submitted]) -> int:
+def _task_number(pair: tuple[str, Submitted]) -> int:
     return int(pair[0] or 0)
 
 
 def _state(
-    job: Submitted, task: str, shown: Mapping[str, Properties], recorded: Mapping[str, Mapping[str, Any]]
+    job: Submitted,
+    task: str,
+    properties_by_key: Mapping[str, Properties],
+    recorded: Mapping[str, Mapping[str, Any]],
 ) -> Task:
     """Return a task's state from Slurm's properties and the run records, both by Slurm's names."""
     key = f"{job.number}_{task}" if task else job.number
-    properties, record = shown.get(key), recorded.get(key, {})
+    properties, record = properties_by_key.get(key), recorded.get(key, {})
     if properties is None:
         return Task(job, task, *_state_in_record(record))
     state, reason = properties["JobState"], properties["Reason"]
@@ -113,8 +119,8 @@ def _state(
         never_started = properties.get("NodeList", "") in ("", "(null)")
         return Task(job, task, "cancelled", "before it started" if never_started else "while it was running")
     reason = record.get("reason", "") if record.get("outcome") in ("failed", "interrupted") else ""
-    code, _, number = properties["ExitCode"].partition(":")
-    ending = f"ended by signal {number}" if number not in ("", "0") else f"exit code {code}"
+    code, _, signal_number = properties["ExitCode"].partition(":")
+    ending = f"ended by signal {signal_number}" if signal_number not in ("", "0") else f"exit code {code}"
     failed = Task(job, task, "failed", reason or f"{_words(state)}, {ending}")
     return failed if reason else replace(failed, reason=_error_in_log(failed.log) or failed.reason)
 
@@ -132,7 +138,7 @@ def _error_in_log(log: Path) -> str:
 
 
 def _state_in_record(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the state and the reason for a job that Slurm no longer knows."""
+    """Return state and reason from the run record of a job that Slurm no longer knows."""
     outcome = record.get("outcome")
     if outcome == "complete":
         return "done", ""
@@ -162,12 +168,12 @@ def _progress(record: Mapping[str, Any]) -> str:
     return f"{progress['done']} of {progress['total']} {progress['unit']} ({share:.0%})"
 
 
-def _shown(number: str) -> Iterator[tuple[str, Properties]]:
+def _properties(job_number: str) -> Iterator[tuple[str, Properties]]:
     """Yield scontrol's properties of a job and of each task of its array, by Slurm's names.
 
     Nothing is yielded for a job that Slurm no longer knows.
     """
-    answer = _ask(["scontrol", "show", "job", "--oneliner", number])
+    answer = _ask(["scontrol", "show", "job", "--oneliner", job_number])
     if answer.returncode != 0:
         if "Invalid job id" in answer.stderr:
             return
