@@ -28,8 +28,8 @@ _EXAMPLES = (
 def main() -> None:
     """Print the overview or run a stage: the console command `simsurrogate`.
 
-    `simsurrogate train KEY=VALUE` runs the same stage as `python -m pipeline.train KEY=VALUE`, but never imports a
-    folder `solvers`, `surrogates` or `configs` of the working folder.
+    `simsurrogate train KEY=VALUE` runs the same stage as `python -m pipeline.train KEY=VALUE`, but never
+    imports a folder `solvers`, `surrogates` or `configs` of the working folder.
     """
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
