@@ -243,12 +243,14 @@ def _check_version(path: Path, document: Mapping[str, object]) -> None:
     Manifests of version 2 that an earlier release wrote have no `sites` in their spec.
     """
     version, spec = document.get("schema_version"), document.get("spec")
-    if version not in (GRID_VERSION, PARTICLES_VERSION) or (isinstance(spec, dict) and "sites" not in spec):
+    is_older = isinstance(spec, dict) and "sites" not in spec
+    if is_older or version not in (GRID_VERSION, PARTICLES_VERSION):
+        release = "an earlier release" if is_older else "another release"
         raise UserError(
-            f"{path}: the data set has schema version {version!r} of another release. This release "
-            f"reads its version {GRID_VERSION} of grids and version {PARTICLES_VERSION} of particles, with "
-            "positions and velocities as vectors. Generate the data set again with start_anew=true (the "
-            "trajectories stay the same), or read it with the release that wrote it"
+            f"{path}: {release} wrote this data set (schema version {version!r}). This release reads grids "
+            f"of schema version {GRID_VERSION} and particles of schema version {PARTICLES_VERSION}, with "
+            "positions and velocities as vectors, whose specs name their sites. Type the command of "
+            "python -m pipeline.generate with start_anew=true: the same seed gives the same trajectories"
         )
 
 
