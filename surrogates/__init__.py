@@ -1,4 +1,4 @@
-"""Trainable stand-ins for solvers."""
+"""Surrogates: networks that are trained to replace solvers."""
 
 from surrogates.store import load
 

@@ -50,7 +50,7 @@ def as_times(times: Array) -> np.ndarray:
 
 
 def increasing_times(times: Array) -> np.ndarray:
-    """Return the times as float64 (T,), each later than the one before.
+    """Return the times as float64 (T,), after a check that they increase.
 
     Raises:
         UserError: there are no times, they do not increase, or they are not finite.
@@ -70,7 +70,7 @@ def restarted_predictions(
     """Yield the states at all times but the first, from the `state` at the first time.
 
     One query predicts at most `horizon` seconds ahead. A later time takes as many whole horizons as fit
-    before it, each query starting from the prediction of the one before.
+    before it, each query starting from the prediction of the previous query.
 
     Args:
         state: the state at the first time.
@@ -86,11 +86,11 @@ def restarted_predictions(
     # A duration that exceeds a horizon by a rounding error needs no further query.
     horizons_before = np.maximum(np.ceil(durations / horizon * (1 - 1e-9)) - 1, 0).astype(int)
     done, query = 0, start(state, float(time[0]))
-    for whole, duration in zip(horizons_before, durations, strict=True):
-        while done < whole:
+    for num_horizons, duration in zip(horizons_before, durations, strict=True):
+        while done < num_horizons:
             state, done = query(horizon), done + 1
             query = start(state, float(time[0]) + done * horizon)
-        yield query(float(duration - whole * horizon))
+        yield query(float(duration - num_horizons * horizon))
 
 
 def check_minimum(minimum: float, **options: float) -> None:

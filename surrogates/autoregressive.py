@@ -23,10 +23,10 @@ from surrogates.grids.losses import relative_error
 class AutoregressiveSurrogate(Surrogate):
     """A map over one time step Δt of the data, u(t + Δt) = u(t) + σ_Δ N(u(t), a, x, p, t).
 
-    The inputs of N are the normalised state u and coefficient fields a, the coordinates x of the axes that
-    are not periodic, the scalar parameters p, and the time t unless the equation is autonomous. σ_Δ is the
-    standard deviation of the change of each channel over Δt. The loss `rollout` is the relative L2 error of
-    the normalised state (`relative_error`), averaged over the frames of the rollout.
+    The inputs of N are the normalised state u and coefficient fields a, and the coordinates x of the axes
+    that are not periodic. Further inputs are the scalar parameters p, and the time t unless the equation is
+    autonomous. σ_Δ is the standard deviation of the change of each channel over Δt. The loss `rollout` is the
+    relative L2 error of the normalised state (`relative_error`), averaged over the frames of the rollout.
 
     The `constraints` are applied after every step, in training and in predictions, see `Constraints`.
     """

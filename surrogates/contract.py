@@ -36,8 +36,8 @@ class Batch(TypedDict):
     `coefficient_fields` (B, K, *sites): the fields that are constant in time.
     `parameters` (B, P): the scalar parameters.
     `time` (B, T): the time of each frame.
-    `random` (B, R): numbers in [0, 1), for a surrogate with `num_random` R > 0. They are drawn for each
-    window at each training step, and are the same on any number of ranks and after a resume.
+    `random` (B, R): numbers in [0, 1), for a surrogate with `num_random` R > 0. The numbers are drawn for
+    each window at each training step. They are equal on any number of ranks and after a resume.
     """
 
     state: torch.Tensor
@@ -73,7 +73,7 @@ class Problem:
         time_step: the time between two frames of the data, s.
         duration: the duration of a trajectory of the data, s.
         residual: `solvers.contract.Solver.residual` of the data's solver. The train stage sets it for
-            `physics_informed` surrogates. It is not saved.
+            `physics_informed` surrogates. The residual is not saved.
         initial_condition: `solvers.contract.Solver.initial_condition` of the data's solver, likewise.
     """
 
@@ -106,9 +106,9 @@ class Problem:
         return problem
 
     def __repr__(self) -> str:
-        given = ", ".join((*self.spec.coefficient_channels, *self.spec.parameter_names)) or "nothing else"
+        inputs = ", ".join((*self.spec.coefficient_channels, *self.spec.parameter_names)) or "nothing else"
         frames = f"{self.duration:g} s in steps of {self.time_step:g} s"
-        return f"Problem {_sites_of(self.spec)}, given {given}; {frames}"
+        return f"Problem {_sites_of(self.spec)}, given {inputs}; {frames}"
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class Surrogate(torch.nn.Module, ABC):
 
 @runtime_checkable
 class LeastSquares(Protocol):
-    """A surrogate whose loss is a mean of squares. A Gauss-Newton method can train it.
+    """A surrogate with a mean of squares as its loss. A Gauss-Newton method can train it.
 
     The sum of the losses of `forward(batch)` is the mean of the squares of `residuals(points(batch))`.
     """
@@ -257,7 +257,7 @@ class LeastSquares(Protocol):
         """Return the inputs of the residuals, tensors (M, ...) that do not depend on the weights."""
 
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return residuals (M, E); row m depends on row m of `points` alone.
+        """Return residuals (M, E); row m depends only on row m of `points`.
 
         Unless `no_jacobian` gives a reason, every operation in here works under `torch.func.vmap` and
         `torch.func.jacrev`.

@@ -1,7 +1,7 @@
 """A perceptron that predicts the state at any later time in one query.
 
 Shape letters: B batch, T times, C channels, N sites, K coefficient fields, Q evaluations of the network for a
-trajectory (1 for particles, one for each site of a grid), F inputs of the network besides the time.
+trajectory (1 for particles, one for each site of a grid), F inputs of the network apart from the time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from surrogates.arguments import (
 from surrogates.contract import Array, Batch, ParameterValues, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 
-#: The Fourier modes along a periodic axis whose cosines and sines are inputs of the network.
+#: The number of Fourier modes along a periodic axis with cosines and sines as inputs of the network.
 _WAVES = 4
 
 
@@ -41,10 +41,10 @@ class MLP(Surrogate):
     coefficient fields of all particles, the scalar parameters, and the time t where the equation depends on
     it.
 
-    On a grid, N predicts the change at one position. Its inputs are the position x (cosines and sines of the
-    lowest Fourier modes along a periodic axis), the scalar parameters, and the time t since the start of the
-    trajectory. N learns the solutions themselves, so the scalar parameters must determine the trajectories,
-    and `times` counts from the start of the trajectory.
+    On a grid, N predicts the change at one position. The inputs are the position x, the scalar parameters,
+    and the time t since the start of the trajectory. Along a periodic axis, cosines and sines of the lowest
+    Fourier modes represent the position. N learns the solutions themselves, so the scalar parameters must
+    determine the trajectories, and `times` counts from the start of the trajectory.
 
     Options:
         width: the width of the hidden layers.

@@ -39,7 +39,7 @@ class OperatorNetwork(Surrogate):
     other. The `constraints` are applied after every query, see `Constraints`.
 
     Attributes:
-        built_in: constraints that the form of the network fulfils by itself.
+        built_in: constraints that the form of the network fulfils.
     """
 
     built_in: ClassVar[tuple[Constraint, ...]] = ()

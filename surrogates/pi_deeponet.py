@@ -42,8 +42,8 @@ class PIDeepONet(OperatorNetwork):
     Options:
         width, modes, layers, functions, horizon_steps: see `DeepONet`.
         times: random times of the residual, per window and training step.
-        data_weight: the weight of the loss `data` of `DeepONet`. With 0, training uses the first frame of
-            each window alone.
+        data_weight: the weight of the loss `data` of `DeepONet`. With 0, training uses only the first frame
+            of each window.
         constraints: constraints that hold exactly, in the residual too, see `Constraints`. `boundary` is
             built in.
 

@@ -1,4 +1,4 @@
-"""A physics-informed network, trained on the equation itself; data are optional.
+"""A physics-informed network, trained on the equation; data are optional.
 
 Shape letters: B batch, M points, D their coordinates, U random numbers, E equations, R residuals of a point,
 C channels, P scalar parameters; N stands for the bodies of particles, X for all sites.
@@ -55,7 +55,7 @@ class PINN(Surrogate):
         layers: the number of hidden layers.
         waves: the Fourier features along a periodic axis, and the cosines between neumann walls.
         points: the collocation points of each window of a batch.
-        candidates: the candidates for each collocation point, of which one is chosen by its residual (see
+        candidates: the candidates for each collocation point; one candidate is chosen by its residual (see
             `resample_by_residual`); with 1 no point is chosen by its residual.
         causality: 0 weights all points equally; 1000 waits for residuals of 3 % of their usual size.
         data_weight: the weight of the loss `data`.

@@ -1,8 +1,7 @@
 """Surrogates on disk: `model.safetensors` holds the weights, `model.json` everything else.
 
-Nothing from these files is executed. The class is found by its name among our own surrogates and those of
-installed packages, and weights are plain arrays. A user's own file is executed only if the caller passes its
-path.
+Nothing from these files is executed. The class is found by its name in this package or in an installed
+package, and weights are plain arrays. A user's own file is executed only if the caller passes its path.
 
 The folder of an ensemble has a `model.json` with the list of its members. Each member is a model in a
 subfolder `member-INDEX`.
@@ -42,7 +41,7 @@ def build(
         options: the keyword arguments of its class.
         problem: the problem to learn.
         precision: the precision of the weights, `float32` or `float64`.
-        path: the user's own file with the class, if it is neither ours nor in an installed package.
+        path: the user's own file with the class, if no installed package has the class.
 
     Raises:
         UserError: there is no such surrogate, or its options do not fit the problem.
@@ -140,8 +139,8 @@ def load(
         path: the user's own file with the class of the surrogate. Its code is executed.
 
     Raises:
-        UserError: the folder holds no complete model, this version cannot read it, or the class of the
-            surrogate is neither ours nor in an installed package and `path` is missing.
+        UserError: the folder holds no complete model; this version cannot read it; or the class of the
+            surrogate is neither in this package nor in an installed package, and `path` is missing.
     """
     folder, path = Path(folder), None if path is None else Path(path)
     content = description(folder)

@@ -1,4 +1,4 @@
-"""The diffusivity k(x) of a trajectory: one number, a log-normal random field, or inclusions."""
+"""The diffusivity k(x) of a trajectory: a constant, a log-normal random field, or inclusions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from solvers.numerics.resolution import LEAST_BALL, check_modes, check_size
 
 @dataclass(frozen=True)
 class ConstantOptions:
-    """One number in `range` (m^2/s)."""
+    """A constant diffusivity, drawn from `range` (m^2/s)."""
 
     kind: Literal["constant"]
     range: Range
@@ -90,7 +90,7 @@ class Diffusivity(ABC):
 
 
 class Constant(Diffusivity):
-    """One number."""
+    """A constant diffusivity."""
 
     fields = ()
 
@@ -104,7 +104,7 @@ class Constant(Diffusivity):
         return {}
 
     def field(self, parameters: Parameters) -> np.ndarray:
-        """See `Diffusivity.field`."""
+        """Return k (m^2/s), see `Diffusivity.field`."""
         return np.full(self.grid.block_shape, parameters["diffusivity"])
 
 
@@ -137,14 +137,14 @@ class Lognormal(Diffusivity):
         return {"diffusivity_coefficients": self._deviations * rng.standard_normal(self._deviations.shape)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
-        """See `Diffusivity.field`."""
+        """Return k (m^2/s), see `Diffusivity.field`."""
         unit = evaluate(parameters["diffusivity_coefficients"], self._kinds, self.grid)
         field: np.ndarray = parameters["mean_diffusivity"] * np.exp(parameters["log_deviation"] * unit)
         return field
 
 
 class Inclusions(Diffusivity):
-    """Balls of another diffusivity than the matrix; a cell is inside a ball if its centre is."""
+    """Balls of another diffusivity than the matrix; a ball holds the cells with their centre inside it."""
 
     smooth = False
 
@@ -168,7 +168,7 @@ class Inclusions(Diffusivity):
         }
 
     def field(self, parameters: Parameters) -> np.ndarray:
-        """See `Diffusivity.field`."""
+        """Return k (m^2/s), see `Diffusivity.field`."""
         inside = np.zeros(self.grid.block_shape, dtype=bool)
         for centre, radius in zip(
             parameters["inclusion_centres"], parameters["inclusion_radii"], strict=True

@@ -20,7 +20,7 @@ from solvers.numerics.resolution import LEAST_GAUSSIAN, check_size
 class HeaterOptions:
     """Ranges of the peak `rate` (K/s), `width` (m), `start` (s) and `duration` (s) of `count` heaters.
 
-    The ranges have no effect without heaters and may then be left out.
+    The ranges have no effect without heaters and may be omitted then.
     """
 
     count: Annotated[int, Ge(0)]
@@ -47,7 +47,7 @@ class Heaters:
         self._options = options
         if options.count:
             check_size(options.width[0], LEAST_GAUSSIAN, grid, "lower end of solver.heaters.width")
-        self.names = [f"heater_{number}" for number in range(1, options.count + 1)]
+        self.names = [f"heater_{heater}" for heater in range(1, options.count + 1)]
         self.fields = tuple(
             Field(name, "K/s", "heating where and while this heater is on") for name in self.names
         )

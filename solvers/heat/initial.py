@@ -109,7 +109,7 @@ class RandomField(Initial):
         return {"initial_coefficients": self._deviations * rng.standard_normal(self._deviations.shape)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
-        """See `Initial.field`."""
+        """Return the temperature (K), see `Initial.field`."""
         return _sum_of_modes(self._grid, parameters)
 
 
@@ -135,7 +135,7 @@ class FewModes(Initial):
         return {"initial_coefficients": coefficients / np.sqrt(np.sum(coefficients**2))}
 
     def field(self, parameters: Parameters) -> np.ndarray:
-        """See `Initial.field`."""
+        """Return the temperature (K), see `Initial.field`."""
         return _sum_of_modes(self._grid, parameters)
 
 
@@ -159,7 +159,7 @@ class Blobs(Initial):
         }
 
     def field(self, parameters: Parameters) -> np.ndarray:
-        """See `Initial.field`."""
+        """Return the temperature (K), see `Initial.field`."""
         peaks = parameters["amplitude"] * parameters["blob_peaks"]
         return gaussians(peaks, parameters["blob_centres"], parameters["blob_widths"], self._grid)
 
@@ -195,7 +195,7 @@ class Harmonics(Initial):
         return {}
 
     def field(self, parameters: Parameters) -> np.ndarray:
-        """See `Initial.field`."""
+        """Return the temperature (K), see `Initial.field`."""
         field: np.ndarray = self.at(self._grid.mesh, parameters, np)
         return field
 

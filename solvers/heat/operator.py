@@ -156,7 +156,7 @@ class DiffusionOperator:
 
 
 def _depth(grid: Grid, num_arrays: int) -> int:
-    """Return the number of levels whose rows of `num_arrays` padded arrays fit in the cache of a core."""
+    """Return the number of levels with rows of `num_arrays` padded arrays that fit in a core's cache."""
     row_bytes = 8 * num_arrays * (math.prod(grid.resolution[1:]) if len(grid.resolution) > 1 else 1)
     return max(1, min(MAX_LEVELS, _CACHE_BYTES // row_bytes - 2, grid.thinnest_slab))
 

@@ -41,9 +41,9 @@ class Heat(Solver):
     rkl2:  super-time-stepping of second order with error control, for any k (`schemes.explicit`).
     euler: forward Euler of first order, stable up to 1 / (2 k sum of 1 / h^2); only on request.
 
-    The scheme `automatic` is exact for constant k, adi for smooth k if one rank has the whole box and no step
-    is declared, and else rkl2. Results of one scheme agree to round-off for any number of ranks; choose rkl2
-    where runs with one rank and with several ranks must agree.
+    The scheme `automatic` is exact for constant k. For smooth k it is adi if one rank has the whole box and
+    no step is declared. Otherwise it is rkl2. Results of one scheme agree to round-off for any number of
+    ranks; choose rkl2 where runs with one rank and with several ranks must agree.
 
     Args:
         extent: length of each axis, m; the number of lengths is the dimension.

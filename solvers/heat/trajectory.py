@@ -53,5 +53,5 @@ class HeatTrajectory(SteppedTrajectory):
         return {"total_heat": supplied}
 
     def invariants(self, state: np.ndarray) -> dict[str, float]:
-        """Return the integral of the temperature over the box (K m^d), which changes by `budget` alone."""
+        """Return the integral of the temperature over the box (K m^d), which changes only by `budget`."""
         return {"total_heat": float(self.grid.total(np.sum(state))[0]) * self.grid.cell_volume}

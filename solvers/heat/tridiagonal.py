@@ -81,7 +81,7 @@ def _forward_row_periodic(x, below, total, c, inverse, corner, a):  # type: igno
 
 @compiled(inline="never")
 def _last_rows(x, below, total, inverse, corner):  # type: ignore[no-untyped-def]
-    # The last cell but one couples to the last through `corner` alone.
+    # The second-to-last cell couples to the last cell through `corner` only.
     for q in range(x.size):
         x[q] = inverse[q] * (x[q] + total[q])
         below[q] += corner[q] * x[q]

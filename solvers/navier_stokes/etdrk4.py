@@ -16,7 +16,7 @@ from solvers.numerics.dealiased_fourier import PlaneTransform
 #: classical method of order 4 is stable up to 2.83.
 COURANT = 2.0
 
-#: The most steps rejected in a row, each at most 0.9 times as long as the one before.
+#: The most steps rejected in a row, each at most 0.9 times as long as the previous step.
 MOST_REJECTIONS = 20
 
 #: A step keeps its length while the error and the flow's speed allow at most this many times as much.
@@ -86,17 +86,17 @@ class ETDRK4:
                 self._first, self._following = self._following, self._first
                 counts["steps"] += 1
                 num_steps, rejections = num_steps - 1, 0
-                wanted = min(step * _step_factor(error), self._longest_step(phase_rate))
+                next_step = min(step * _step_factor(error), self._longest_step(phase_rate))
             else:
                 counts["rejected_steps"] += 1
                 rejections += 1
                 if rejections > MOST_REJECTIONS or self._time_step is not None:
                     raise DivergedError(f"a step of {step:.3g} s gives no finite flow of bounded error")
-                wanted = step * _step_factor(error)
+                next_step = step * _step_factor(error)
             # The step keeps its length while it is short enough and not much too short: its weights exist.
-            if num_steps and not step <= wanted <= KEPT_STEP * step:
+            if num_steps and not step <= next_step <= KEPT_STEP * step:
                 rest = num_steps * step
-                num_steps = self._num_steps(rest, wanted)
+                num_steps = self._num_steps(rest, next_step)
                 step = rest / num_steps
         return self._state.copy()
 
@@ -147,7 +147,7 @@ class ETDRK4:
         return float(np.max(relative)) / self._tolerance, self._phase_rate(rows)
 
     def _multiply(self) -> None:
-        """Replace the coefficients of a state by those of its products."""
+        """Replace the coefficients of a state by the coefficients of its products."""
         self._products.through(kernels.multiply)
 
     def _multiply_and_measure(self) -> np.ndarray:
@@ -201,7 +201,7 @@ class ETDRK4:
 
 
 def _step_factor(error: float) -> float:
-    """Return the factor by which to change a step whose error over its bound is `error`."""
+    """Return the factor of the next step for an `error` relative to its bound."""
     if not math.isfinite(error):
         return 0.2
     return min(max(0.9 * error**-0.25, 0.2), 4.0) if error > 0 else 4.0

@@ -17,16 +17,16 @@ def _phi(z):  # type: ignore[no-untyped-def]
     Where the differences of the direct formulas cancel, the series of phi_3 gives all of them.
     """
     if z < -1.0:
-        one = np.expm1(z) / z
-        two = (one - 1.0) / z
-        return np.exp(z), one, two, (two - 0.5) / z
-    three = 1.0
+        phi_1 = np.expm1(z) / z
+        phi_2 = (phi_1 - 1.0) / z
+        return np.exp(z), phi_1, phi_2, (phi_2 - 0.5) / z
+    phi_3 = 1.0
     for index in range(len(_RECIPROCALS) - 1, -1, -1):
-        three = 1.0 + three * z * _RECIPROCALS[index]
-    three /= 6.0
-    two = z * three + 0.5
-    one = z * two + 1.0
-    return z * one + 1.0, one, two, three
+        phi_3 = 1.0 + phi_3 * z * _RECIPROCALS[index]
+    phi_3 /= 6.0
+    phi_2 = z * phi_3 + 0.5
+    phi_1 = z * phi_2 + 1.0
+    return z * phi_1 + 1.0, phi_1, phi_2, phi_3
 
 
 @compiled()
@@ -49,11 +49,11 @@ def weights(rates, step):  # type: ignore[no-untyped-def]
         for i in range(rows):
             for j in range(columns):
                 z = step * rates[f, i, j]
-                half_decay, half_one, _, _ = _phi(z / 2)
-                _, one, two, three = _phi(z)
+                half_decay, half_phi_1, _, _ = _phi(z / 2)
+                _, phi_1, phi_2, phi_3 = _phi(z)
                 result[f, i, 0, j] = half_decay
-                result[f, i, 1, j] = step / 2 * half_one
-                result[f, i, 2, j] = step * (one - 3 * two + 4 * three)
-                result[f, i, 3, j] = step * (2 * two - 4 * three)
-                result[f, i, 4, j] = step * (4 * three - two)
+                result[f, i, 1, j] = step / 2 * half_phi_1
+                result[f, i, 2, j] = step * (phi_1 - 3 * phi_2 + 4 * phi_3)
+                result[f, i, 3, j] = step * (2 * phi_2 - 4 * phi_3)
+                result[f, i, 4, j] = step * (4 * phi_3 - phi_2)
     return result

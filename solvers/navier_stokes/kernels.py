@@ -10,11 +10,11 @@ Spectral arrays (fields, rows, columns) hold the vorticity first and the tracer,
 coefficients: the coefficients of a `PlaneTransform`, of z and s or of z^2 and z s.
 waves: (kx, ky, stream). `stream` is 1 / (|k|^2 n) for n points and 0 at k = 0, so that the inverse
     transform needs no scaling.
-weights: those of `exponential_weights`; they and `stream` are even in kx and hold the rows with kx >= 0.
+weights: the weights of `exponential_weights`, even in kx like `stream`; both hold the rows with kx >= 0.
 drive: the forcing of the vorticity (rows, columns), and for each row whether it is not 0.
 """
 
-# ruff: noqa: PLR0917 - rows and weights are loose arguments: numba passes those fastest.
+# ruff: noqa: PLR0917 - numba passes rows and weights fastest as separate arguments.
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from solvers.navier_stokes.tracer import TracerOptions
 class HyperviscosityOptions:
     """The range of nu_h, m^(2 order)/s, and the `order` p in - nu_h (-Lap)^p w.
 
-    The order has no effect with the range [0, 0]; its default then stands in.
+    The order has no effect with the range [0, 0]; the default is used then.
     """
 
     range: RangeFromZero

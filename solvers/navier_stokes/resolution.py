@@ -145,7 +145,7 @@ def check_waves(variances: np.ndarray, grid: Grid, field: str, remedy: str) -> N
         return
     enough = _finer(grid, lambda cells: dropped(cells) <= UNRESOLVED_LIMIT)
     raise UserError(
-        f"{field}: {100 * share:.3g} % of its variance lies in waves too short for "
+        f"{field}: {100 * share:.3g} % of its variance is in waves too short for "
         f"resolution={list(grid.resolution)}. At most {100 * UNRESOLVED_LIMIT:g} % is allowed. Use "
         f"solver.resolution={_typed(enough)} or finer, or {remedy}"
     )

@@ -34,7 +34,7 @@ class NavierStokes(Solver):
 
     The velocity u (m/s) has the mean zero and is derived from w = v_x - u_y. On request the flow carries a
     passive tracer s: s_t + u . grad s = kappa Lap s. A state (channels, *cells) holds vorticity, velocity_x,
-    velocity_y and the tracer; `advance` reads the vorticity and the tracer alone.
+    velocity_y and the tracer; `advance` reads only the vorticity and the tracer.
 
     Space is pseudo-spectral with the 2/3 rule (`dealiased_fourier`), time is ETDRK4 (`etdrk4`). The time
     scale is the turn-over time: 1 over the largest rate at which initial state and forcing are expected to
@@ -141,7 +141,7 @@ class NavierStokes(Solver):
         if forcing is not None:
             coefficient_fields = np.expand_dims(forcing, 0)
             steady = transform.coefficients(coefficient_fields)[0]
-            # Coefficients that are round-off alone are set to 0, so that kernels skip their rows.
+            # Coefficients of round-off are set to 0, so that kernels skip their rows.
             steady[np.abs(steady) * transform.scale < 1e-13 * np.max(np.abs(forcing))] = 0.0
         return FlowTrajectory(
             transform=transform,

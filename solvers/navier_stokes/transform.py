@@ -14,8 +14,8 @@ class StateTransform:
     """The transform between a state and its kept coefficients, in both directions.
 
     A state (channels, *block) holds vorticity, velocity_x, velocity_y and, where there is one, the tracer.
-    The coefficients (fields, *slabs.shape) are those of the vorticity and the tracer, not normalised. Every
-    rank calls together.
+    The coefficients (fields, *slabs.shape) belong to the vorticity and the tracer, and are not normalised.
+    Every rank calls together.
 
     Args:
         slabs: the coefficients of this rank.
@@ -71,7 +71,7 @@ class StateTransform:
     def without_mean_vorticity(self, fields: np.ndarray) -> np.ndarray:
         """Return the state of a vorticity and, where there is one, a tracer (fields, *block).
 
-        The mean of the vorticity and the waves that the grid does not keep are left out.
+        The result has no mean vorticity, and no waves that the grid does not keep.
         """
         coefficients = self.coefficients(fields)
         coefficients[0, self.slabs.squared == 0] = 0.0

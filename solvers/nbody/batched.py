@@ -44,7 +44,7 @@ def advance_bodies(bodies, g, softening2, lengths, accuracy, num_steps, duration
     """Advance all bodies by `duration` (s), by hermite where `lengths` is empty.
 
     Hermite takes at most `num_steps` steps, a composition exactly as many; `close2` is the squared separation
-    (m^2) of a close encounter. Return what `integrators.make_hermite` describes.
+    (m^2) of a close encounter. Return the results that `integrators.make_hermite` describes.
     """
     if lengths.size:
         least = _compose(bodies, g, softening2, lengths, num_steps, duration)

@@ -94,7 +94,7 @@ def _shortest_squared_time(bodies, g, softening2, i):  # type: ignore[no-untyped
 def shortest_time(bodies, g, softening2, first, stride):  # type: ignore[no-untyped-def]
     """Return the shortest time (s) in which a pair moves by its separation, at its speed and in free fall.
 
-    The pairs are those of every `stride`-th body, from `first` on, with the bodies after it.
+    The pairs consist of every `stride`-th body, from `first` on, and the bodies after it.
     """
     shortest = np.inf
     for i in range(first, g.size, stride):

@@ -159,7 +159,7 @@ class SharedBodies:
         return least
 
     def _travelling_blocks(self, bodies: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the bodies of this rank, then those of the ranks before it up to half-way round the ring.
+        """Yield the bodies of this rank, then the bodies of the previous ranks up to half-way round the ring.
 
         Each block is sent on to the next rank while the caller computes with it.
         """

@@ -7,8 +7,8 @@ Arrays of this module:
     bodies: (6, n), three rows of positions (m) and three of velocities (m/s). For a few bodies (9, n): the
         last three rows are the rounding errors of the positions, which are added to the separations.
     g: (n,), m^3/s^2.
-    force: (6, n), three rows of accelerations (m/s^2) and three of their rates, the jerks (m/s^3); or
-        (3, n), the accelerations alone.
+    force: (6, n), three rows of accelerations (m/s^2) and three of their rates, the jerks (m/s^3); or (3, n),
+        only the accelerations.
 
 A body does not act on itself, and bodies at the same place do not act on each other.
 
@@ -41,7 +41,7 @@ _ROW = {"inline": "never", "fastmath": {"contract", "reassoc"}}
 
 @compiled(**_ROW)
 def _tile_accelerations(tile, count, x, y, z, g, softening2):  # type: ignore[no-untyped-def]
-    """Return the acceleration of one body by a tile, and add that of the tile by the body."""
+    """Return the acceleration of one body by a tile, and add the reactions to the tile."""
     ax = ay = az = 0.0
     for j in range(count):
         dx, dy, dz = tile[j] - x, tile[TILE + j] - y, tile[2 * TILE + j] - z
@@ -60,7 +60,7 @@ def _tile_accelerations(tile, count, x, y, z, g, softening2):  # type: ignore[no
 
 @compiled(**_ROW)
 def _tile_accelerations_and_jerks(tile, count, x, y, z, vx, vy, vz, g, softening2):  # type: ignore[no-untyped-def]
-    """Return acceleration and jerk of one body by a tile, and add those of the tile by the body.
+    """Return acceleration and jerk of one body by a tile, and add the reactions to the tile.
 
     Also update the least q of each body of the tile; the q of a body with itself does not count.
     """

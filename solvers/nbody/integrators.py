@@ -118,7 +118,7 @@ def _next_step(force, new_force, h, eta):  # type: ignore[no-untyped-def]
 
 @compiled()
 def _add_multiple(values, h, slopes):  # type: ignore[no-untyped-def]
-    """Add h times the first three rows of `slopes` to those of `values`."""
+    """Add h times the first three rows of `slopes` to the first three rows of `values`."""
     for axis in range(3):
         for i in range(values.shape[1]):
             values[axis, i] += h * slopes[axis, i]

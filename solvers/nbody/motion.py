@@ -62,12 +62,12 @@ class Motion:
         duration: float,
     ) -> list[Outcome]:
         """Fill the frames after the first of each trajectory, see `batched.advance_batch`; one rank."""
-        numbers = np.empty((len(states), NUM_NUMBERS))
+        outcomes = np.empty((len(states), NUM_NUMBERS))
         advance_batch(
             states, mass, self.gravitational_constant, self.softening2, self._lengths, self._accuracy,
-            self._num_steps(duration), duration, energies, self._tolerance, observed, numbers,
+            self._num_steps(duration), duration, energies, self._tolerance, observed, outcomes,
         )  # fmt: skip
-        return [Outcome.from_numbers(row) for row in numbers]
+        return [Outcome.from_numbers(row) for row in outcomes]
 
     def observe(self, state: np.ndarray, mass: np.ndarray) -> np.ndarray:
         """Return the observed array (8,) of the bodies of all ranks, see `diagnostics.observe`."""

@@ -39,9 +39,9 @@ class Outcome:
     energy_error: float
 
     @classmethod
-    def from_numbers(cls, numbers: np.ndarray) -> Outcome:
+    def from_numbers(cls, values: np.ndarray) -> Outcome:
         """Return the outcome of a row (6,) of the compiled code."""
-        status, frames, steps, least_separation, close_encounters, energy_error = map(float, numbers)
+        status, frames, steps, least_separation, close_encounters, energy_error = map(float, values)
         return cls(
             int(status), int(frames), int(steps), least_separation, int(close_encounters), energy_error
         )

@@ -53,14 +53,14 @@ class FourierSlabs:
         self.row_slabs = [slab(grid.resolution[0], ranks, rank) for rank in range(ranks)]
         self.column_slabs = [slab(self.kept[1] + 1, ranks, rank) for rank in range(ranks)]
         self.columns = self.column_slabs[grid.communicator.rank]
-        numbers = np.r_[0 : self.kept[0] + 1, -self.kept[0] : 0], np.r_[self.columns]
-        self.shape = (len(numbers[0]), len(numbers[1]))
+        wave_counts = np.r_[0 : self.kept[0] + 1, -self.kept[0] : 0], np.r_[self.columns]
+        self.shape = (len(wave_counts[0]), len(wave_counts[1]))
         units = [2 * np.pi / length for length in grid.extent]
-        self.wave_numbers = (units[0] * numbers[0], units[1] * numbers[1])
+        self.wave_numbers = (units[0] * wave_counts[0], units[1] * wave_counts[1])
         self.largest = (units[0] * self.kept[0], units[1] * self.kept[1])
         self.squared = self.wave_numbers[0][:, None] ** 2 + self.wave_numbers[1] ** 2
         self.even_squared = self.squared[: self.kept[0] + 1]
-        self.multiplicity = np.where(numbers[1] == 0, 1.0, 2.0)
+        self.multiplicity = np.where(wave_counts[1] == 0, 1.0, 2.0)
 
     def compact(self, full: np.ndarray) -> np.ndarray:
         """Return the kept rows (..., *shape) of columns with all rows (..., n, columns)."""

@@ -13,7 +13,7 @@ import ducc0
 import numpy as np
 import pyfftw
 
-#: FFTW, whose calls are cheap, is faster up to this length. For longer transforms it is faster only for
+#: FFTW has cheap calls and is faster up to this length. For longer transforms it is faster only for
 #: powers of two.
 SHORT = 64
 

@@ -103,7 +103,7 @@ class Grid:
                 yield end, tuple(layer if other == axis else slice(None) for other in self.axes)
 
     def padded(self, values: np.ndarray | None = None, depth: int = 1) -> np.ndarray:
-        """Return a padded array: zeros around `values`, or zeros alone.
+        """Return a padded array: `values` with zeros around them, or only zeros.
 
         The padding is `depth` rows at both ends of the first axis and one cell at both ends of the other
         axes. The last of several axes has `MARGIN` or more cells, and its rows start on a cache line.

@@ -29,7 +29,7 @@ _INVERSE = {
 def laplacian_eigenvalues(kind: str, count: int, spacing: float) -> np.ndarray:
     """Return the eigenvalues (1/m^2) of the negative second difference on an axis.
 
-    They are 4/h^2 sin^2(kappa h / 2) for the wave numbers kappa of the transform's modes, in its order.
+    The eigenvalues are 4/h^2 sin^2(kappa h / 2) for the wave numbers kappa of the modes, in their order.
     """
     index = np.arange(count)
     if kind == "periodic":

@@ -2,7 +2,7 @@
 
 A field is u(x) = sum over m of a_m phi_m1(x_1) ... phi_md(x_d). The modes have mean square 1 on each axis.
 The coefficients a_m are independent of the grid: equal coefficients give the same field at every resolution,
-and each rank evaluates its own block alone.
+and each rank evaluates only its own block.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def standard_deviations(
 ) -> np.ndarray:
     """Return the standard deviations of independent coefficients, shape (count,) * d; their squares sum to 1.
 
-    They fall as (1 + (l kappa)^2)^(-exponent / 2) with the wave number kappa (rad/m). This is a Matérn-like
-    spectrum: flat for wavelengths above the correlation length l (m), a power law below it. The constant mode
-    has the standard deviation 0, so the mean of the field over the box is 0.
+    The deviations fall as (1 + (l kappa)^2)^(-exponent / 2) with the wave number kappa (rad/m). The spectrum
+    is Matérn-like: flat for wavelengths above the correlation length l (m), a power law below it. The
+    constant mode has the standard deviation 0, so the mean of the field over the box is 0.
     """
     axes = [angular_wave_numbers(kind, length, count) for kind, length in zip(kinds, extent, strict=True)]
     squared = sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij"))

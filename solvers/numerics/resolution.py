@@ -56,7 +56,7 @@ def check_modes(variances: np.ndarray, kinds: Sequence[str], grid: Grid, field: 
     needed = per_metre[finest_first[np.argmax(dropped > UNRESOLVED_LIMIT)]]
     sufficient = [math.floor(needed * length + 1e-9) + 1 for length in grid.extent]
     raise UserError(
-        f"{field}: {100 * share:.3g} % of the field's variance lies in modes too short for "
+        f"{field}: {100 * share:.3g} % of the field's variance is in modes too short for "
         f"solver.resolution={list(grid.resolution)}. At most {100 * UNRESOLVED_LIMIT:g} % is allowed. Type "
         f"solver.resolution={_finer(grid, sufficient)} or finer, or choose {remedy}"
     )

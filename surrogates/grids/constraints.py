@@ -32,7 +32,7 @@ class Constraints(nn.Module):
     mean: the mean over the box of each conserved channel equals its mean in the initial state.
     boundary: the parabola through the three outermost cells along a dirichlet axis has the wall's value at
         the wall, half a cell outside. If walls with different values meet, lines of cells that start within
-        three cells of the other wall are left free.
+        three cells of the other wall are not constrained.
     divergence: the divergence of a velocity is zero, with derivatives of the Fourier series through the
         cells. The projection is Leray's, u - k (k · u) / |k|² for each wave number k.
 
@@ -42,7 +42,7 @@ class Constraints(nn.Module):
     Args:
         problem: the problem, for its grid and statistics.
         names: the names of the constraints.
-        built_in: the constraints that the form of the surrogate fulfils by itself.
+        built_in: the constraints that the form of the surrogate fulfils.
 
     Raises:
         UserError: a constraint that cannot hold on the problem, is built in, or is named twice.

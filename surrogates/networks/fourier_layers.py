@@ -25,8 +25,8 @@ class FourierNetwork(nn.Module):
         h ← h + V gelu(FiLM(K h + W h, p)),    (K h)^(k) = R(k) ĥ(k) for |k| < modes
 
     On an axis that is not periodic the Fourier basis has a period of 1.25 axes, which keeps the two ends
-    apart. It is evaluated on the cells alone. The weights do not depend on the number of cells. The network
-    is equivariant: a shift of all inputs along a periodic axis shifts the output.
+    apart. The basis is evaluated only on the cells. The weights do not depend on the number of cells. The
+    network is equivariant: a shift of all inputs along a periodic axis shifts the output.
 
     Args:
         problem: the problem, for its grid.

@@ -1,8 +1,8 @@
 """Convolution with a learned, band-limited kernel, by a truncated Fourier transform.
 
-The transform is a product with a small real matrix along each axis. It computes the retained modes alone, by
-real matrix products, the fastest operation of processors. Sites come first, batch and channels last: each
-axis is one product over all axes after it, and no tensor is transposed.
+The transform is a product with a small real matrix along each axis. The product computes only the retained
+modes; real matrix products are the fastest operation of processors. Sites come first, batch and channels
+last: each axis is one product over all axes after it, and no tensor is transposed.
 
 Shape letters: B batch, C channels, M retained modes over all axes; 2 is the real and the imaginary part.
 """
@@ -25,7 +25,7 @@ class TruncatedFourier(nn.Module):
 
     over |k| < `modes` on each axis, with half of the first axis's modes, because the field is real. Lengths
     are in units of the axis. A `period` P of 1 is the transform of a periodic axis. A longer period is the
-    transform of the field padded with zeros, evaluated on the cells alone, without a padded array.
+    transform of the field padded with zeros, evaluated only on the cells, without a padded array.
 
     Args:
         sites: cells per axis.

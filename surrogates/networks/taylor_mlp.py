@@ -22,8 +22,8 @@ class Perceptron(nn.Module):
         h = tanh(z),    h_a = (1 - h²) z_a,    h_aa = (1 - h²) (z_aa - 2 h z_a²)
 
     A linear layer maps values and derivatives by the same matrix. A derivative therefore costs as much as a
-    value, and training on a residual takes one backward pass. The initial weights are those of Glorot &
-    Bengio 2010, normally distributed.
+    value, and training on a residual takes one backward pass. The initial weights are normally distributed
+    (Glorot & Bengio 2010).
 
     Source: the recursion is Taylor mode of order two; Griewank & Walther 2008, "Evaluating Derivatives",
     chapter 13.
@@ -96,7 +96,7 @@ class _Tanh(torch.autograd.Function):
         h = tanh(z),    s = 1 - h²,    h_a = s z_a,    h_k = s (z_k - 2 h q_k),    q_k = Σ_a c_ka z_a²
 
     The curvature c is 1 for the second derivative along a; in a sum of derivatives it is the weight of that
-    derivative. The gradient is written by hand, because it needs h and the inputs alone:
+    derivative. The gradient is written by hand, because it needs only h and the inputs:
 
         ∂z   = s (g - 2 h (Σ g_a z_a + Σ g_k z_k)) - s (2 - 6 h²) Σ g_k q_k
         ∂z_a = s g_a - 4 h s Σ_k g_k c_ka z_a
@@ -161,7 +161,7 @@ def _tanh(values: torch.Tensor) -> torch.Tensor:
 
 
 def _mapped(channels: list[torch.Tensor], layer: nn.Module) -> list[torch.Tensor]:
-    """Return a linear layer of values and derivatives; its bias changes the values alone."""
+    """Return a linear layer of values and derivatives; its bias changes only the values."""
     values, *derivatives = channels
     assert isinstance(layer, nn.Linear)
     return [layer(values), *(nn.functional.linear(tensor, layer.weight) for tensor in derivatives)]

@@ -176,7 +176,7 @@ class Orders:
     """The derivatives that a network carries.
 
     Attributes:
-        first: the axes of first derivatives, those in `second` at the front.
+        first: the axes of first derivatives, beginning with the axes in `second`.
         second: the axes of pure second derivatives.
         together: the derivatives carried as one weighted sum, see `surrogates.physics.forward_laplacian`.
     """
@@ -213,7 +213,7 @@ def _is_zero(values: Any) -> bool:
     return isinstance(values, float) and values == 0
 
 
-# torch.compile cannot trace an operator between a jet and a tensor. It can trace calls of the jet's methods.
+# torch.compile cannot trace an operator between a jet and a tensor, but it can trace calls of the methods.
 
 
 def _sum(left: Any, right: Any) -> Any:

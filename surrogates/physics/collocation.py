@@ -68,7 +68,8 @@ def causal_weights(time_BM: torch.Tensor, square_BM: torch.Tensor, causality: fl
 
         w(t) = exp(-causality (sum of r² at earlier points of the window) / M)
 
-    A point counts once the residuals before it are small, so that the solution is learned forward in time.
+    A point counts once the residuals at earlier times are small. The solution is thus learned forward in
+    time.
 
     Source: Wang, Sankaran & Perdikaris 2022 (arXiv 2203.07404), eq. 2.7, with points in place of time slices.
     """

@@ -22,7 +22,7 @@ class DataPoints(nn.Module):
     The pairs are spread evenly over sites and frames, and differ from step to step.
 
     Args:
-        problem: the problem, whose sites are used.
+        problem: the problem, for its sites.
         num_points: the number of pairs of a window.
     """
 

@@ -1,8 +1,8 @@
 """The only module that imports DeepXDE: Hammersley points, and derivatives by reverse mode.
 
 DeepXDE is imported at the first call, and the import is isolated. Without isolation DeepXDE refuses to run
-under Open MPI's variables, writes its choice of backend into the home folder and to stderr, and makes a GPU
-the default device of the whole process.
+under Open MPI's variables, and writes its choice of backend into the home folder and to stderr. It also makes
+a GPU the default device of the whole process.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def hammersley_points(num_points: int, dimension: int) -> np.ndarray:
 def reverse_mode(inputs_MD: torch.Tensor, axes: Sequence[str]) -> Callable[[torch.Tensor, str], torch.Tensor]:
     """Return a function `derivative(values, axis)` that differentiates by reverse mode.
 
-    `values` (M,) must be computed row by row from `inputs_MD`, whose columns are `axes`. The derivatives (M,)
-    can be differentiated again, with respect to inputs and weights.
+    `values` (M,) must be computed row by row from `inputs_MD`, which has the columns `axes`. The derivatives
+    (M,) can be differentiated again, with respect to inputs and weights.
     """
     gradients: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 

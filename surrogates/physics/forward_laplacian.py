@@ -39,8 +39,8 @@ class LinearOperator:
 
     Attributes:
         paths: the partial derivatives.
-        equation: the equation whose coefficients determine the weights.
-        channel: the channel whose derivatives have these coefficients; the weight of the first path is 1.
+        equation: the equation with the coefficients that determine the weights.
+        channel: the channel with these coefficients of its derivatives; the weight of the first path is 1.
     """
 
     paths: tuple[Path, ...]
@@ -96,7 +96,7 @@ def _coefficient_table(
 
 
 def _common_operator(tables: Sequence[_CoefficientTable], paths: Sequence[Path]) -> LinearOperator | None:
-    """Return the operator whose multiples are all coefficients of both tables, or None."""
+    """Return an operator with multiples equal to all coefficients of both tables, or None."""
     table, other_table = tables
 
     def are_equal(equation: str, coefficients: torch.Tensor, others: torch.Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Derivatives of fields that are known at the cell centres of a grid alone."""
+"""Derivatives of fields that are known only at the cell centres of a grid."""
 
 from __future__ import annotations
 

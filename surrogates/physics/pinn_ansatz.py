@@ -48,7 +48,7 @@ class PinnAnsatz(nn.Module):
 
     def forward(self, inputs_MD: torch.Tensor) -> torch.Tensor:
         """Return the change (M, C, *N) since time 0, in physical units."""
-        coordinates = self.named(inputs_MD)
+        coordinates = self.coordinates_by_name(inputs_MD)
         change_MCN: torch.Tensor = self.scale * (
             self._factor(coordinates).value[:, None] * self.network(self._features(inputs_MD).value)
         ).view(-1, *self._shape)
@@ -57,14 +57,14 @@ class PinnAnsatz(nn.Module):
     def jet(self, inputs_MD: torch.Tensor, orders: Orders, weights_MP: torch.Tensor | None = None) -> Jet:
         """Return the change (M, C, *N) since time 0 with its derivatives.
 
-        `orders` and `weights_MP` are those of `Perceptron.jet`.
+        See `Perceptron.jet` for `orders` and `weights_MP`.
         """
-        factor = self._factor(self.named(inputs_MD))
+        factor = self._factor(self.coordinates_by_name(inputs_MD))
         network_jet: Jet = self.network.jet(self._features(inputs_MD), orders, weights_MP)
         scaled_jet = network_jet.linear(lambda values: values.view(-1, *self._shape) * self.scale)
         return scaled_jet * factor[(slice(None), *[None] * len(self._shape))]
 
-    def named(self, inputs_MD: torch.Tensor) -> dict[str, Jet]:
+    def coordinates_by_name(self, inputs_MD: torch.Tensor) -> dict[str, Jet]:
         """Return the coordinates (M,) of the points by name, as jets."""
         return {
             name: coordinate(values, name)
@@ -72,7 +72,7 @@ class PinnAnsatz(nn.Module):
         }
 
     def _features(self, inputs_MD: torch.Tensor) -> Jet:
-        return features(self.problem, self.named(inputs_MD), self.waves)
+        return features(self.problem, self.coordinates_by_name(inputs_MD), self.waves)
 
     def _factor(self, coordinates: Mapping[str, Jet]) -> Jet:
         time = coordinates["t"]

@@ -44,7 +44,7 @@ class PinnResidual:
         start = initial_derivatives(self._problem, inputs_MD, self._ansatz.columns, self.equation.orders)
         points = {"inputs": inputs_MD, **start}
         if self.equation.operator is not None:
-            coordinates = self._ansatz.named(inputs_MD)
+            coordinates = self._ansatz.coordinates_by_name(inputs_MD)
             points["operator"] = self.equation.operator_weights(
                 self._initial_jets(points, coordinates), self.scalars(coordinates)
             )
@@ -54,7 +54,7 @@ class PinnResidual:
         """Return the residuals (M, *N, E) at points from `prepare`."""
         if self.equation.orders is None:
             return self.by_reverse_mode(points["inputs"])
-        coordinates = self._ansatz.named(points["inputs"])
+        coordinates = self._ansatz.coordinates_by_name(points["inputs"])
         change = self._ansatz.jet(points["inputs"], self.equation.orders, points.get("operator"))
         fields = self._initial_jets(points, coordinates)
         for index, name in enumerate(self._problem.spec.channels):
@@ -71,7 +71,7 @@ class PinnResidual:
         """Return the residuals (M, E) on a grid, with derivatives of any order by reverse mode."""
         inputs_MD = inputs_MD.detach().requires_grad_()
         with torch.enable_grad():
-            coordinates = self._ansatz.named(inputs_MD)
+            coordinates = self._ansatz.coordinates_by_name(inputs_MD)
             change = self._ansatz(inputs_MD)
             fields = initial_condition(self._problem, inputs_MD, self._ansatz.columns)
             for index, name in enumerate(self._problem.spec.channels):

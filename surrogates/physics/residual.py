@@ -33,7 +33,7 @@ class Equation:
     Attributes:
         names: the names of the equations.
         orders: the derivatives that the equations use; None where these are mixed or above the second.
-        operator: the derivatives that the equations use as one weighted sum alone; None without such a sum.
+        operator: the derivatives that the equations use only as one weighted sum; None without such a sum.
         scales: the usual sizes (E,), float64.
 
     Raises:

@@ -35,13 +35,14 @@ class AlternatingDirections(Scheme):
     jumps of k require short steps: the scheme is meant for smooth k.
 
     With `time_step` (s) all steps have the length h = `time_step`. Without it each step is computed in 1, 2,
-    3 and 4 parts and extrapolated to parts of length 0 in powers of h^2 (Hairer, Norsett & Wanner 1993,
-    Solving ordinary differential equations I, section II.9). A step is accepted when the extrapolation of n
-    results differs from that of n - 1 results by at most `tolerance` times the standard deviation of the
-    temperature over the box. If four parts do not suffice, the step is shortened. Undamped and growing waves
-    are detected, because they differ with the number of parts. Extrapolation would amplify these waves, so an
-    accepted step uses another combination of the same results: its order is 2, 4 or 6, one order less than
-    that of the extrapolation, and it removes the shortest waves along an axis.
+    3 and 4 parts. The results are extrapolated to parts of length 0 in powers of h^2 (Hairer, Norsett &
+    Wanner 1993, Solving ordinary differential equations I, section II.9). A step is accepted if the
+    extrapolations of n and of n - 1 results differ by at most the allowed error. The allowed error is
+    `tolerance` times the standard deviation of the temperature over the box. If four parts do not suffice,
+    the step is shortened. Undamped and growing waves are detected, because they differ with the number of
+    parts. Extrapolation would amplify these waves, so an accepted step uses another combination of the same
+    results: its order is 2, 4 or 6, one order less than that of the extrapolation, and it removes the
+    shortest waves along an axis.
     """
 
     def __init__(
@@ -58,11 +59,11 @@ class AlternatingDirections(Scheme):
         self._changes = np.empty((1 if time_step else len(_PARTS), *self.grid.block_shape))
 
     def advance(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> np.ndarray:
-        """See `Scheme.advance`."""
+        """Return the temperature (K) after `duration`, see `Scheme.advance`."""
         return self._march(temperature, source, duration, track_heat=False)[0]
 
     def heat_supplied(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> float:
-        """See `Scheme.heat_supplied`."""
+        """Return the supplied heat (K m^d), see `Scheme.heat_supplied`."""
         return self._march(temperature, source, duration, track_heat=True)[1] * self.grid.cell_volume
 
     def _march(
@@ -74,16 +75,16 @@ class AlternatingDirections(Scheme):
         shortest = _LEAST_STEP * 2 / self.operator.spectral_bound
         self._source[self.operator.interior] = 0.0 if source is None else source
         temperature = temperature.copy()
-        wanted = self.time_step or duration
+        next_step = self.time_step or duration
         remaining, supplied = duration, 0.0
         while remaining > 0:
-            num_steps = math.ceil(remaining / wanted * (1 - 1e-12))
+            num_steps = math.ceil(remaining / next_step * (1 - 1e-12))
             step = remaining / num_steps
             change, heat, excess, scale = self._try_step(temperature, step, track_heat)
             if self.time_step is None:
-                wanted = step * scale
+                next_step = step * scale
                 if excess > 1:
-                    if wanted < shortest:
+                    if next_step < shortest:
                         raise DivergedError(
                             f"the error of a step of {step:.3g} s is {excess:.3g} times the tolerance "
                             f"{self.tolerance:g}, and steps below {shortest:.3g} s, {_LEAST_STEP:g} of the "
@@ -215,7 +216,7 @@ def _extrapolation_weights(num_results: int) -> np.ndarray:
 
 
 def damping_weights(num_results: int) -> np.ndarray:
-    """Return weights of one order less that also cancel waves whose sign flips in each part."""
+    """Return weights of one order less that also cancel waves that change sign in each part."""
     parts = np.array(_PARTS[:num_results], dtype=float)
     conditions = [parts ** (-2.0 * power) for power in range(num_results - 1)]
     return np.linalg.solve(np.array([*conditions, (-1.0) ** parts]), np.eye(num_results)[0])

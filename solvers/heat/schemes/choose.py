@@ -31,8 +31,8 @@ _METHODS = {
 class SchemeFactory:
     """The factory of each trajectory's scheme.
 
-    The name `automatic` is resolved to exact for constant k, to adi for smooth k if one rank has the whole
-    box and no step is declared, and else to rkl2.
+    The name `automatic` means exact for constant k. For smooth k it means adi if one rank has the whole box
+    and no step is declared. Otherwise it means rkl2.
 
     Attributes:
         method: the scheme in words.

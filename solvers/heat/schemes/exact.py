@@ -24,7 +24,7 @@ class ExactPropagator(Scheme):
         self._cached: tuple[float, np.ndarray, np.ndarray] | None = None
 
     def advance(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> np.ndarray:
-        """See `Scheme.advance`."""
+        """Return the temperature (K) after `duration`, see `Scheme.advance`."""
         decay, response = self._factors(duration)
         modes = decay * self.transform.forward(temperature)
         if source is not None:
@@ -32,7 +32,7 @@ class ExactPropagator(Scheme):
         return self.transform.inverse(modes)
 
     def heat_supplied(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> float:
-        """See `Scheme.heat_supplied`: the integral of u over the step is tau phi_1 u + tau^2 phi_2 s."""
+        """Return the supplied heat; the integral of u over the step is tau phi_1 u + tau^2 phi_2 s."""
         _, response = self._factors(duration)
         integral = response * self.transform.forward(temperature)
         supply = 0.0
@@ -43,7 +43,7 @@ class ExactPropagator(Scheme):
         return float(self.grid.total(supply - loss)[0]) * self.grid.cell_volume
 
     def _factors(self, duration: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return exp(tau A) and tau phi_1(tau A); those of the last duration are cached."""
+        """Return exp(tau A) and tau phi_1(tau A); the factors of the last duration are cached."""
         if self._cached is None or self._cached[0] != duration:
             exponent = duration * self._rates
             response = duration * _phi_1(exponent)

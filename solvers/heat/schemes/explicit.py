@@ -23,7 +23,7 @@ _ROUND_OFF = 1e-10
 
 
 class ExplicitScheme(Scheme):
-    """A scheme that evaluates the right side alone, and tracks the supplied heat on request."""
+    """A scheme that only evaluates the right side, and tracks the supplied heat on request."""
 
     def __init__(self, operator: DiffusionOperator, walls: WallTerms):
         self.operator = operator
@@ -41,13 +41,13 @@ class ExplicitScheme(Scheme):
         """
 
     def advance(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> np.ndarray:
-        """See `Scheme.advance`."""
+        """Return the temperature (K) after `duration`, see `Scheme.advance`."""
         self._load(temperature, source)
         self._march(duration, track_heat=False)
         return self._state[self._interior].copy()
 
     def heat_supplied(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> float:
-        """See `Scheme.heat_supplied`."""
+        """Return the supplied heat (K m^d), see `Scheme.heat_supplied`."""
         self._load(temperature, source)
         local = self._march(duration, track_heat=True)
         return float(self.grid.total(local)[0]) * self.grid.cell_volume
@@ -130,19 +130,19 @@ class SuperTimeStepping(ExplicitScheme):
         if not longest > 0:
             raise DivergedError("the diffusivity is not finite")
         shortest = _LEAST_STEP * 2 / self.operator.spectral_bound
-        wanted = min(self.time_step or duration, longest)
+        next_step = min(self.time_step or duration, longest)
         remaining, supplied = duration, 0.0
         self._evaluate(self._slope, self._state)
         while remaining > 0:
-            num_steps = math.ceil(remaining / wanted * (1 - 1e-12))
+            num_steps = math.ceil(remaining / next_step * (1 - 1e-12))
             step = remaining / num_steps
             num_stages = stages_for(step * self.operator.spectral_bound)
             heat = self._try_step(step, num_stages, track_heat)
             if self.time_step is None:
                 excess = self._error(step, num_stages)
-                wanted = min(step * min(5.0, max(0.2, 0.8 * excess ** (-1 / 3))), longest)
+                next_step = min(step * min(5.0, max(0.2, 0.8 * excess ** (-1 / 3))), longest)
                 if excess > 1:
-                    if wanted < shortest:
+                    if next_step < shortest:
                         raise DivergedError(
                             f"the error of a step of {step:.3g} s is {excess:.3g} times the tolerance "
                             f"{self.tolerance:g}, and steps below {shortest:.3g} s, {_LEAST_STEP:g} of the "

@@ -57,7 +57,7 @@ class RingForcing(Forcing):
         largest = [int(high * length / (2 * np.pi)) for length in grid.extent]
         x, y = np.meshgrid(np.arange(-largest[0], largest[0] + 1), np.arange(largest[1] + 1), indexing="ij")
         self._squared = (2 * np.pi * x / grid.extent[0]) ** 2 + (2 * np.pi * y / grid.extent[1]) ** 2
-        # Each wave counts once: of (x, 0) and (-x, 0) only the one with x > 0 is kept.
+        # Each wave counts once: of (x, 0) and (-x, 0) only the wave with x > 0 is kept.
         chosen = (low**2 <= self._squared) & (self._squared <= high**2) & ((y > 0) | (x > 0))
         self._x, self._y, self._squared = x[chosen], y[chosen], self._squared[chosen]
         if not len(self._x):

@@ -29,8 +29,8 @@ class FigureEightOptions(MassOptions):
 class FigureEight(System[FigureEightOptions]):
     """Three bodies near the figure-eight orbit of Chenciner & Montgomery (2000, arXiv:math/0011268).
 
-    The initial values are those of Simo. The period of the orbit is 6.32591398 sqrt(3 m^3 / (G total_mass))
-    s. Each component of the initial state gets a normally distributed perturbation.
+    The initial values were computed by Simo. The period of the orbit is 6.32591398 sqrt(3 m^3 / (G
+    total_mass)) s. Each component of the initial state gets a normally distributed perturbation.
     """
 
     num_bodies = 3

@@ -27,8 +27,8 @@ class ThreeBody(System[ThreeBodyOptions]):
 
     The first body starts in (1, 0) m and is the farthest from the centre of mass. The second body starts in
     the upper left quadrant and is the nearest to the centre of mass. The third body starts where the mean of
-    all three positions is the origin. These are all triangles at rest, up to size and orientation. For
-    unequal masses all positions are shifted, so that the centre of mass is the origin.
+    all three positions is the origin. All triangles have this form, up to size and orientation.
+    For unequal masses all positions are shifted, so that the centre of mass is the origin.
     """
 
     num_bodies = 3

@@ -112,7 +112,7 @@ def test_the_defaults_of_options_without_effect_are_those_of_the_yaml() -> None:
         ({"forcing": RING, "resolution": 32}, r"forcing.ring reaches 64 rad/m, beyond the 62.83 rad/m"),
         (
             {"initial": {"kind": "random_field", "correlation_length": 0.005, "modes": 64}},
-            r"initial: its random field: .* % of its variance lies in waves too short.*longer initial.corr",
+            r"initial: its random field: .* % of its variance is in waves too short.*longer initial.corr",
         ),
         (
             {"initial": {"kind": "taylor_green", "waves": 22}},

@@ -86,7 +86,7 @@ def test_the_residual_of_the_bodies_equals_forward_mode() -> None:
     assert pinn.residual.equation.operator is None
     problem, columns = pinn.problem, pinn.ansatz.columns
     points = pinn.points(problems.batch(problem, 3, dtype=torch.float64, num_random=pinn.num_random))
-    coordinates = pinn.ansatz.named(points["inputs"])
+    coordinates = pinn.ansatz.coordinates_by_name(points["inputs"])
 
     def fields(time: torch.Tensor) -> dict[str, torch.Tensor]:
         inputs = torch.cat([time[:, None], points["inputs"][:, 1:]], dim=1)
