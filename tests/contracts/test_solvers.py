@@ -215,6 +215,8 @@ def test_the_solution_satisfies_the_residual(
     """Central differences of three frames give a residual that is small relative to the rate of change."""
     if not solver.spec.smooth_coefficients:
         pytest.skip("finite differences are wrong where coefficient fields jump")
+    if type(solver).residual is Solver.residual:
+        pytest.skip("this solver states no residual, which is optional")
     step = solver.time_scale / 500
     time = 20 * step
     state = trajectory.advance(trajectory.initial_state, 0.0, time - step)
