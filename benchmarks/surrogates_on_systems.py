@@ -93,7 +93,7 @@ def _section(system: str) -> str:
     problem = with_physics(problem_of(dataset), solver)
     columns = model_table.COLUMNS[1:]
     table = [columns, ["---"] * len(columns)]
-    table += [model_table.row_of(RUNS / system, name).words()[1:] for name in compatible_surrogates(problem)]
+    table += [model_table.row_of(RUNS / system, name).cells()[1:] for name in compatible_surrogates(problem)]
     rows = "".join(f"| {' | '.join(row)} |\n" for row in table)
     refusals = "".join(
         f"- not `{name}`: {surrogate_class(name).incompatibility(problem)}\n"

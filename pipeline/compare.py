@@ -1,4 +1,4 @@
-"""Compares trained models: weights, training time, errors on held-out trajectories.
+"""A table of trained models: weights, training time, errors on held-out trajectories.
 
 python -m pipeline.compare runs/heat runs/flow      # all models in these run folders
 """
@@ -13,18 +13,18 @@ from pipeline.evaluation.model_table import rows_of, show
 from simsurrogate.errors import UserError
 
 
-def main(words: list[str]) -> None:
-    """Print the table of all models in the run folders `words`.
+def main(run_folders: list[str]) -> None:
+    """Print the table of all models in the given folders.
 
     Raises:
         UserError: no folder is named, or a folder holds no models.
     """
-    if not words:
+    if not run_folders:
         raise UserError(
             "no run folder is named. compare reads the models in run folders. Type "
             "python -m pipeline.compare runs/heat runs/flow"
         )
-    show([row for word in words for row in rows_of(Path(word))])
+    show([row for folder in run_folders for row in rows_of(Path(folder))])
 
 
 if __name__ == "__main__":

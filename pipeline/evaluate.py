@@ -1,4 +1,4 @@
-"""The evaluate stage: compares a surrogate with baselines on held-out trajectories; writes report.html."""
+"""The evaluate stage: a comparison of a surrogate with baselines on held-out trajectories, in report.html."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 #: The splits that are evaluated.
 HELD_OUT_SPLITS = tuple(split for split in SPLITS if split.startswith("test"))
-# A model needs these to be equal; another range or duration gives a warning in the report.
+# Model and data set must agree in these properties; other ranges and durations give a warning in the report.
 _MUST_AGREE = (
     "name",
     "channels",
@@ -57,7 +57,7 @@ def run(settings: Settings) -> None:
     """Write `RUN/models/MODEL/evaluation/`: metrics.json, figures, and report.html last.
 
     Raises:
-        UserError: there is no model or no validated data set, or they do not fit each other.
+        UserError: there is no model or no validated data set, or model and data set do not match.
     """
     communicator = launch.world()
     folder = RunFolder.of(settings)
@@ -113,17 +113,17 @@ def _refuse_mismatch(surrogate: Surrogate, data: Problem, folder: RunFolder) -> 
     model = surrogate.problem
     pairs = {name: (getattr(model.spec, name), getattr(data.spec, name)) for name in _MUST_AGREE}
     pairs["time_step"] = (model.time_step, data.time_step)
-    wrong = [
+    mismatches = [
         f"{name}: the model has {of_model!r}, the data set {of_data!r}"
         for name, (of_model, of_data) in pairs.items()
         if not _agree(of_model, of_data)
     ]
     incompatibility = type(surrogate).incompatibility(data)
-    wrong += [incompatibility] if incompatibility else []
-    if wrong:
+    mismatches += [incompatibility] if incompatibility else []
+    if mismatches:
         raise UserError(
             f"the model in {folder.model_folder} does not fit the data set {folder.dataset}:\n  "
-            + "\n  ".join(wrong)
+            + "\n  ".join(mismatches)
             + "\ntrain on this data set, or name the model's own data set with dataset="
         )
 
@@ -137,7 +137,7 @@ def _agree(first: object, second: object) -> bool:
 
 
 def _identity(settings: Settings, dataset: Dataset, description: Mapping[str, object]) -> str:
-    """A hash of everything that determines the evaluation; `description` is the content of model.json."""
+    """Return a hash of all that determines the evaluation; `description` is the content of model.json."""
     return digest(
         {
             "model": dict(description),
@@ -149,7 +149,7 @@ def _identity(settings: Settings, dataset: Dataset, description: Mapping[str, ob
 
 
 def _is_complete(folder: RunFolder, identity: str) -> bool:
-    """Whether the evaluation is there: the report is the last file written, and the first removed."""
+    """Return whether the evaluation is complete: its report is written last and removed first."""
     with suppress(UserError):
         metrics = schema.read(folder.evaluation / "metrics.json")
         return metrics.identity == identity and folder.report.is_file()
@@ -159,7 +159,7 @@ def _is_complete(folder: RunFolder, identity: str) -> bool:
 def _measure_splits(
     settings: Settings, surrogate: Surrogate, dataset: Dataset, communicator: MPI.Intracomm
 ) -> dict[str, schema.SplitResult]:
-    """The results of each held-out split, on rank 0; empty on the others."""
+    """Return the results of each held-out split on rank 0, and nothing on other ranks."""
     from mpi4py import MPI
 
     solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
@@ -189,8 +189,8 @@ def _write(
     schema.write(folder.evaluation / "metrics.json", metrics)
     path = folder.evaluation / "figures"
     shutil.rmtree(path, ignore_errors=True)
-    drawn = figures.draw(writable_folder(path), surrogate, dataset, metrics, num_figures)
-    write_whole(folder.report, report.render(folder, surrogate, dataset, metrics, drawn))
+    report_figures = figures.draw(writable_folder(path), surrogate, dataset, metrics, num_figures)
+    write_whole(folder.report, report.render(folder, surrogate, dataset, metrics, report_figures))
     _print(metrics, folder)
 
 

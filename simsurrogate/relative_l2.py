@@ -1,13 +1,13 @@
-"""The relative L2 error: the one definition that losses, validation, evaluation and benchmarks share.
+"""The relative L2 error: the shared definition of losses, validation, evaluation and benchmarks.
 
     error = ‖p − u‖ / max(‖u‖, floor)
 
 p is the prediction and u the truth. ‖·‖ is the Euclidean norm over the sites and, for a vector field, over
-its components: rotated axes leave the error as it is. An exact prediction has the error 0, a prediction of
-zero has the error 1. The FNO paper (arXiv:2010.08895) uses this error; PDEBench (arXiv:2210.07182) calls it
-nRMSE.
+its components. A rotation of the axes does not change the error. An exact prediction has the error 0, a
+prediction of zero has the error 1. The FNO paper (arXiv:2010.08895) uses this error; PDEBench
+(arXiv:2210.07182) calls it nRMSE.
 
-- The training loss takes the error of normalised states, each channel by itself, with a floor of 0.01
+- The training loss takes the error of normalised states, each channel separately, with a floor of 0.01
   standard deviations (`surrogates.grids.losses`).
 - The validation takes the error of each field in physical units (`pipeline.training.validation`).
 - The evaluation does the same, safe from overflow and for truths of zero (`pipeline.evaluation.metrics`).

@@ -1,1 +1,1 @@
-"""Metrics, baselines, pictures and the report."""
+"""Metrics, baselines, figures and the report of a trained surrogate."""

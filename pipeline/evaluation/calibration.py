@@ -68,14 +68,14 @@ def spread_results(spread: xarray.DataArray, error: np.ndarray, members: int) ->
 
 
 def _ratio_of_sizes(numerator: np.ndarray, denominator: np.ndarray) -> float:
-    """The ratio of the root mean squares of two arrays; NaN where there is none."""
+    """Return the ratio of the root mean squares of two arrays; NaN if the ratio is undefined."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return float(np.sqrt(np.mean(np.square(numerator)) / np.mean(np.square(denominator))))
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's coefficient; NaN where all values of an array are equal, or there are fewer than three."""
-    # Late: scipy.stats takes most of a second to import.
+    """Return Spearman's coefficient; NaN if an array is constant or has fewer than three values."""
+    # Imported late, because the import of scipy.stats takes most of a second.
     from scipy.stats import spearmanr
 
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:

@@ -26,33 +26,33 @@ class Cases:
 
     Attributes:
         state: (B, T, C, *sites).
-        given: each scalar parameter (B,) and each coefficient field (B, *sites) by name.
+        inputs: each scalar parameter (B,) and each coefficient field (B, *sites) by name.
         solver_parameters: the parameters by which the solver determines each trajectory.
         time: the times of the frames (T,), s.
         index: the index of each trajectory in the data set.
     """
 
     state: np.ndarray
-    given: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
     solver_parameters: tuple[Parameters, ...]
     time: np.ndarray
     index: tuple[int, ...]
 
 
-def load(dataset: Dataset, split: str, numbers: Iterable[int]) -> Cases:
-    """Return the trajectories of a split with these numbers, counted from 0."""
-    trajectories = [dataset.trajectory(split, number) for number in numbers]
+def load(dataset: Dataset, split: str, indices: Iterable[int]) -> Cases:
+    """Return the trajectories of a split with the given indices, counted from 0."""
+    trajectories = [dataset.trajectory(split, index) for index in indices]
     coefficients = np.stack([trajectory.coefficient_fields for trajectory in trajectories])
-    given = {
+    inputs = {
         name: np.array([trajectory.parameters[name] for trajectory in trajectories])
         for name in dataset.spec.parameter_names
     }
-    given |= {
+    inputs |= {
         name: coefficients[:, channel] for channel, name in enumerate(dataset.spec.coefficient_channels)
     }
     return Cases(
         state=np.stack([trajectory.state for trajectory in trajectories]),
-        given=given,
+        inputs=inputs,
         solver_parameters=tuple(
             {**trajectory.parameters, **trajectory.arrays} for trajectory in trajectories
         ),
@@ -74,4 +74,4 @@ def predict_with_members(surrogate: Surrogate, cases: Cases, first: int, last: i
     with warnings.catch_warnings():
         # One of the splits lies outside the training range on purpose.
         warnings.simplefilter("ignore", ExtrapolationWarning)
-        return surrogate.predict(cases.state[:, first], cases.given, cases.time[first : last + 1])
+        return surrogate.predict(cases.state[:, first], cases.inputs, cases.time[first : last + 1])

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def invariants(solver: Solver, states: np.ndarray, parameters: Sequence[Parameters]) -> np.ndarray:
     """Return the solver's invariants of states (B, T, C, *sites), in the order of its spec, (B, T, Q).
 
-    `parameters` determine each trajectory (B,). Values that are not finite stay so.
+    `parameters` determine each trajectory (B,). Values that are not finite are kept.
     """
     names = [quantity.name for quantity in solver.spec.invariants]
     values = np.empty((*states.shape[:2], len(names)))
     with np.errstate(all="ignore"):
-        for trajectory, drawn, row in zip(states, parameters, values, strict=True):
-            prepared = solver.prepare(drawn)
+        for trajectory, parameter_values, row in zip(states, parameters, values, strict=True):
+            prepared = solver.prepare(parameter_values)
             for frame, invariants_Q in zip(trajectory, row, strict=True):
-                named = prepared.invariants(np.asarray(frame, np.float64))
-                invariants_Q[:] = [named[name] for name in names]
+                values_by_name = prepared.invariants(np.asarray(frame, np.float64))
+                invariants_Q[:] = [values_by_name[name] for name in names]
     return values

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """Measurements of trajectories, in the order of their numbers in the split.
+    """Measurements of trajectories, in the order of the split.
 
     Attributes:
         errors: dimensions trajectory, predictor, mode, metric, time, field; the times are those of the frames
-            after the first, which is given.
+            after the first; the first frame is an input.
         invariants: dimensions trajectory, source (truth, prediction), time, invariant; the prediction is the
             rollout.
         spread: the ensemble spread, dimensions trajectory, time, field; None for a single model.
@@ -119,7 +119,7 @@ def _of_batch(surrogate: Surrogate, solver: Solver, cases: Cases, spec: Spec) ->
 
 
 def _errors(surrogate: Surrogate, cases: Cases, rollout: np.ndarray, spec: Spec) -> xarray.DataArray:
-    """The errors of one batch, see `Measured`."""
+    """Return the errors of one batch, see `Measured`."""
     truth = cases.state[:, 1:]
     num_frames = truth.shape[1]
     mean = training_mean(np.asarray(surrogate.problem.statistics.mean), truth)
@@ -152,7 +152,7 @@ def _errors(surrogate: Surrogate, cases: Cases, rollout: np.ndarray, spec: Spec)
 
 
 def _single_steps(surrogate: Surrogate, cases: Cases) -> np.ndarray:
-    """The prediction of each frame after the first from the true frame before it, (B, T - 1, ...)."""
+    """Return the prediction of each frame after the first from the true frame before it, (B, T - 1, ...)."""
     num_frames = cases.state.shape[1]
     steps = [predict(surrogate, cases, frame, frame + 1) for frame in range(num_frames - 1)]
     return np.concatenate(steps, axis=1)

@@ -41,8 +41,8 @@ def nrmse(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels) -> n
 
     ū is the mean of each component over the sites. 0 is exact, 1 is the error of predicting the mean of the
     frame. Unlike `relative_l2` the error does not change when a constant (the zero of a temperature scale) is
-    added to both. It is The Well's NRMSE with `norm_mode="std"`, named VRMSE in its paper (arXiv:2412.00568),
-    without the ε that makes it depend on units.
+    added to both. This error is The Well's NRMSE with `norm_mode="std"`, named VRMSE in its paper
+    (arXiv:2412.00568), without the ε that makes NRMSE depend on units.
 
     Args and returns as `relative_l2`. A truth that varies by less than 1e-7 of its size is constant: the
     error is 0 where the prediction is exact and inf elsewhere.
@@ -103,13 +103,13 @@ def _normalised(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def _zero_where_exact(prediction: np.ndarray, truth: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """Replace 0 / 0 by 0 where the prediction is exact, and by inf what is not a number elsewhere."""
+    """Return the ratio with 0 where the prediction is exact, and inf in place of other NaNs."""
     exact = (prediction == truth).all(axis=(1, 2))
     return np.where(exact, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
 def _norm(values: np.ndarray) -> np.ndarray:
-    """The Euclidean norm over components and sites, (B,), safe from overflow and underflow of squares."""
+    """Return the Euclidean norm over components and sites, (B,), safe from overflow and underflow."""
     largest = np.abs(values).max(axis=(1, 2), initial=0.0)
     scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -44,9 +44,9 @@ class Row:
         ranks: the ranks of the training.
         core_seconds: the processor time of all ranks.
         one_step: the relative L2 error of one step, median over the test trajectories.
-        rollout_end: the same at the end of the rollout.
-        persistence: the error of the initial state at the end of the rollout, likewise.
-        remark: why there is no model or no error.
+        rollout_end: the relative L2 error at the end of the rollout, median over the test trajectories.
+        persistence: the error of the initial state at the end of the rollout, median over the trajectories.
+        remark: the reason why there is no model or no error.
     """
 
     run: str
@@ -60,7 +60,7 @@ class Row:
     persistence: float | None = None
     remark: str = ""
 
-    def words(self) -> list[str]:
+    def cells(self) -> list[str]:
         """Return a text for each of `COLUMNS`."""
         is_evaluated = self.one_step is not None or self.rollout_end is not None
         errors = (self.one_step, self.rollout_end, self.persistence)
@@ -77,8 +77,8 @@ class Row:
 
 
 def row_of(run: Path, model: str, failure: str = "") -> Row:
-    """Return the row of the model `run/models/model`; the remark is `failure`, or why there is no model."""
-    # Late: the stages import this module before they read their command line, and torch takes seconds.
+    """Return the row of `run/models/model`; the remark is `failure` or the reason for a missing model."""
+    # Imported late: stages import this module before they read the command line, and torch takes seconds.
     from surrogates import store
 
     folder = RunFolder.at(run).with_model(model)
@@ -116,8 +116,10 @@ def rows_of(run: Path) -> list[Row]:
     Raises:
         UserError: the folder holds no run, or a run without a model.
     """
-    tried = {attempt.model for attempt in provenance.attempts(run, "train")}
-    models = sorted(tried | {path.name for path in RunFolder.at(run).models.glob("*") if path.is_dir()})
+    attempted_models = {attempt.model for attempt in provenance.attempts(run, "train")}
+    models = sorted(
+        attempted_models | {path.name for path in RunFolder.at(run).models.glob("*") if path.is_dir()}
+    )
     if not models:
         raise UserError(
             f"{run} has no models. A run has models after its train stage. Name another run folder, or type "
@@ -127,15 +129,15 @@ def rows_of(run: Path) -> list[Row]:
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Print the table, and below it the remarks: why there is no model, or no error."""
-    trained = [row for row in rows if row.num_parameters is not None]
-    if trained:
+    """Print the table, and below the table the remarks on missing models and errors."""
+    table_rows = [row for row in rows if row.num_parameters is not None]
+    if table_rows:
         table = Table(title="Relative L2 errors on the test split, median over the trajectories", box=SIMPLE)
         for name in COLUMNS[:-1]:
             is_number = name not in ("run", "model")
             table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
-        for row in trained:
-            table.add_row(*row.words()[:-1])
+        for row in table_rows:
+            table.add_row(*row.cells()[:-1])
         # Wide enough for every name.
         Console(highlight=False, width=200).print(table)
     for row in rows:

@@ -31,8 +31,8 @@ DEFINITIONS = {
     "nrmse": "|p - u| / |u - mean(u)|, the mean over the sites; 1 is the error of predicting the mean",
     "one_step": "each frame is predicted from the true frame before it",
     "rollout": "all frames are predicted from the initial state",
-    "persistence": "baseline: nothing changes; the true frame before (one step), the initial state (rollout)",
-    "mean": "baseline: the mean of each channel over the training split, everywhere and always",
+    "persistence": "baseline without change: the true frame before (one step), the initial state (rollout)",
+    "mean": "baseline: the mean of each channel over the training split, at all sites and times",
     "headline": "relative L2, mean over the fields; one_step is also the mean over the frames",
     "invariants": "conserved quantities of the solver, and quantities that change at a known rate, of whole "
     "states in the rollout; size: the median over the trajectories of the largest value in the truth; error: "
@@ -106,7 +106,7 @@ def invariant_result(values: xarray.DataArray) -> InvariantResult:
 def headline_errors(errors: xarray.DataArray) -> xarray.DataArray:
     """Return one relative L2 error for each trajectory, predictor and mode, the mean over the fields.
 
-    The error of `one_step` is the mean over all single steps, that of `rollout` the error at the last frame.
+    The error of `one_step` is the mean over all single steps; the error of `rollout` is from the last frame.
     """
     relative = errors.sel(metric="relative_l2").mean("field", skipna=False)
     steps = relative.sel(mode=["one_step"]).mean("time", skipna=False)

@@ -109,8 +109,8 @@ class SplitResult(_Model):
 class Metrics(_Model):
     """The results of an evaluation.
 
-    `identity` is a hash of everything that determines the evaluation, `model` one of model.json, `dataset`
-    the identity of the data set; `time` (T,) holds the times of the frames, s.
+    `identity` is a hash of everything that determines the evaluation, and `model` is a hash of model.json.
+    `dataset` is the identity of the data set; `time` (T,) holds the times of the frames, s.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -125,7 +125,7 @@ class Metrics(_Model):
 
 
 def write(path: Path, metrics: Metrics) -> None:
-    """Write metrics.json, whole or not at all."""
+    """Write metrics.json atomically."""
     write_whole(path, metrics.model_dump_json(indent=1, exclude_none=False) + "\n")
 
 
@@ -143,9 +143,9 @@ def read(path: Path) -> Metrics:
         ) from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        location = ".".join(map(str, first["loc"]))
         raise UserError(
-            f"{path} is not a metrics.json of this release: {where}: {first['msg']}; type "
+            f"{path} is not a metrics.json of this release: {location}: {first['msg']}; type "
             "python -m pipeline.evaluate again"
         ) from None
 

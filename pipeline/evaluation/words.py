@@ -32,7 +32,7 @@ def verdict(metrics: Metrics, split: str) -> str:
 
 
 def _spread_in_words(result: SplitResult) -> str:
-    """A sentence on the ensemble spread; nothing for a single model."""
+    """Return the sentence on the ensemble spread; empty for a single model."""
     spread = result.ensemble_spread
     if spread is None:
         return ""
@@ -53,23 +53,23 @@ def worst(result: SplitResult) -> float | None:
     return result.headline["surrogate"].rollout_end.max
 
 
-def comparison(error: float | None, other: float | None) -> str:
-    """Return words that compare an error with another one; the other's name follows them.
+def comparison(error: float | None, reference: float | None) -> str:
+    """Return the comparison of an error with a reference, to be followed by the reference's name.
 
-    2.4 times smaller error than persistence; 2 % larger error than the training mean
+    Examples: "2.4 times smaller error than", "2 % larger error than".
     """
-    if error is None or other is None or other == 0:
+    if error is None or reference is None or reference == 0:
         return "not comparable with"
     if error == 0:
         return "no error, unlike"
-    if error == other:
+    if error == reference:
         return "the same error as"
-    smaller, larger = min(error, other), max(error, other)
-    word = "smaller" if error < other else "larger"
+    smaller, larger = min(error, reference), max(error, reference)
+    word = "smaller" if error < reference else "larger"
     factor = larger / smaller
     if factor >= 1.1:
         return f"{factor:.3g} times {word} error than"
-    share = (larger - smaller) / other
+    share = (larger - smaller) / reference
     return f"{100 * share:.2g}\N{NO-BREAK SPACE}% {word} error than"
 
 

@@ -20,7 +20,7 @@ _FIELD_MAP, _ERROR_MAP = "viridis", "RdBu_r"
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel's name and unit, and the axes it lives on."""
+    """The name, the unit and the axes of a channel."""
 
     name: str
     unit: str
@@ -32,12 +32,12 @@ def draw_comparison(
 ) -> Figure:
     """Draw a column for each of a few times after the initial state.
 
-    Curves where there is one axis, images on shared scales where there are two, and the middle slice
-    along the last axis where there are three.
+    One axis gives curves, two axes give images on shared scales, and three axes give the middle slice along
+    the last axis.
 
     Args:
         truth: one channel, (T, *sites).
-        prediction: the same shape; its first frame was given.
+        prediction: the same shape; the first frame is an input.
         time: (T,), in seconds.
         channel: the name, the unit and the axes of the channel.
         title: the title of the figure.
@@ -61,8 +61,8 @@ def chosen_frames(num_frames: int) -> list[int]:
 
 def label(name: str, unit: str) -> str:
     """Return `name (unit)`, without the unit where it is 1."""
-    words = name.replace("_", " ")
-    return f"{words} ({unit_words(unit)})" if unit_words(unit) else words
+    text = name.replace("_", " ")
+    return f"{text} ({unit_words(unit)})" if unit_words(unit) else text
 
 
 def _curves(truth: np.ndarray, prediction: np.ndarray, times: list[float], channel: Channel) -> Figure:
@@ -105,8 +105,8 @@ def _images(truth: np.ndarray, prediction: np.ndarray, times: list[float], chann
             )
         panels[row, 0].set_ylabel(f"{name}\n{label(y.name, y.unit)}")
         if row != 0:
-            shown = panels[:2] if row == 1 else panels[2]
-            bar = figure.colorbar(image, ax=shown, pad=0.02, aspect=30 if row == 1 else 15)
+            row_panels = panels[:2] if row == 1 else panels[2]
+            bar = figure.colorbar(image, ax=row_panels, pad=0.02, aspect=30 if row == 1 else 15)
             bar.set_label(label(channel.name, channel.unit))
             bar.outline.set_visible(False)
     for column, time in enumerate(times):

@@ -54,7 +54,7 @@ def draw_errors(
     fields: Sequence[str],
     surrogate: str,
 ) -> Figure:
-    """Draw the relative L2 error over time, median and 10 to 90 % of the trajectories, one row a field.
+    """Draw the relative L2 error over time, median and 10 to 90 % of the trajectories, a row for each field.
 
     Args:
         errors: the errors of one split by predictor, mode, metric and field.
@@ -119,13 +119,13 @@ def draw_training(log: dict[str, np.ndarray]) -> Figure:
     step = log["step"]
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     panel = figure.subplots()
-    drawn = [name for name in log if "loss" in name or "error" in name]
-    for name, colour in zip(drawn, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#777777"), strict=False):
-        known = np.isfinite(log[name])
-        marker = "o" if known.sum() < len(step) else ""
+    names = [name for name in log if "loss" in name or "error" in name]
+    for name, colour in zip(names, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#777777"), strict=False):
+        has_value = np.isfinite(log[name])
+        marker = "o" if has_value.sum() < len(step) else ""
         panel.plot(
-            step[known],
-            log[name][known],
+            step[has_value],
+            log[name][has_value],
             color=colour,
             label=name.replace("_", " "),
             linewidth=1.2,
@@ -150,7 +150,7 @@ def _band(panel: Axes, times: Sequence[float], errors: Band, colour: str, name: 
     """Draw the median as a line, and the range from 10 to 90 % as a band."""
 
     def drawable(series: Sequence[float | None]) -> np.ndarray:
-        # Zero and values that are not finite have no place on a logarithmic axis.
+        # A logarithmic axis cannot show zero and values that are not finite.
         values = np.array([np.nan if value is None else value for value in series])
         return np.where(values > 0, values, np.nan)
 

@@ -30,10 +30,10 @@ def draw(spec: Spec, times: np.ndarray, states: np.ndarray, coefficients: np.nda
     for channel, name in enumerate(fields):
         titles = [f"{name}, t = {time:.3g} s" for time in times]
         _draw_row(figure, panels[channel], spec, states[:, channel], titles)
-    rest = list(panels[len(fields) :].flat)
-    for place, name in enumerate(constant):
-        _draw_row(figure, rest[place : place + 1], spec, coefficients[place][None], [name])
-    for empty in rest[len(constant) :]:
+    lower_panels = list(panels[len(fields) :].flat)
+    for index, name in enumerate(constant):
+        _draw_row(figure, lower_panels[index : index + 1], spec, coefficients[index][None], [name])
+    for empty in lower_panels[len(constant) :]:
         empty.set_axis_off()
     return figure
 
@@ -53,8 +53,8 @@ def _draw_row(figure: Any, panels: Sequence[Axes], spec: Spec, values: np.ndarra
     extent = (axes[0].lower, axes[0].upper, axes[1].lower, axes[1].upper)
     limits = {"vmin": values.min(), "vmax": values.max()}
     for panel, image, title in zip(panels, values, titles, strict=False):
-        shown = panel.imshow(image.T, origin="lower", extent=extent, **limits)
+        mappable = panel.imshow(image.T, origin="lower", extent=extent, **limits)
         panel.set_title(title, fontsize="small")
         panel.set_xlabel(f"{axes[0].name} ({axes[0].unit})")
         panel.set_ylabel(f"{axes[1].name} ({axes[1].unit})")
-    figure.colorbar(shown, ax=list(panels[: len(values)]), shrink=0.8)
+    figure.colorbar(mappable, ax=list(panels[: len(values)]), shrink=0.8)

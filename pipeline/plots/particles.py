@@ -40,10 +40,10 @@ def draw(times: np.ndarray, x: np.ndarray, y: np.ndarray, unit: str, panels: int
         panel.plot(x[frame], y[frame], ".", markersize=2)
         panel.set_title(f"t = {times[frame]:.3g} s", fontsize="small")
         _label(panel, unit)
-    # Escapers would shrink the rest to a point.
-    middle, reach = np.median(x), max(np.ptp(np.percentile(one, [2, 98])) for one in (x, y))
-    row[0].set_xlim(middle - reach, middle + reach)
-    row[0].set_ylim(np.median(y) - reach, np.median(y) + reach)
+    # Limits without the farthest particles, which would shrink the others to a point.
+    middle, half_width = np.median(x), max(np.ptp(np.percentile(values, [2, 98])) for values in (x, y))
+    row[0].set_xlim(middle - half_width, middle + half_width)
+    row[0].set_ylim(np.median(y) - half_width, np.median(y) + half_width)
     return figure
 
 
@@ -63,7 +63,7 @@ def draw_comparison(
 
     Args:
         truth: (T, C, N); the channels are positions and then velocities.
-        prediction: the same shape; its first frame was given.
+        prediction: the same shape; the first frame is an input.
         time: (T,), in seconds.
         units: the units of the channels.
         title: the title of the figure.
@@ -74,49 +74,49 @@ def draw_comparison(
     handles = (_paths if truth.shape[2] <= _FEW else _dots)(plane, truth, prediction)
     plane.legend(handles, ["truth", "prediction"], loc="best")
     _set_limits(plane, truth[:, :2], units[0])
-    apart = np.linalg.norm(prediction[1:, :dimension] - truth[1:, :dimension], axis=1)
-    _over_time(distance, time[1:], apart, units[0])
+    distances = np.linalg.norm(prediction[1:, :dimension] - truth[1:, :dimension], axis=1)
+    _over_time(distance, time[1:], distances, units[0])
     figure.suptitle(title, fontsize=11)
     return figure
 
 
 def _paths(panel: Axes, truth: np.ndarray, prediction: np.ndarray) -> list[Line2D]:
     """Draw true paths wide and pale, predicted paths thin over them; return lines for the legend."""
-    true: dict[str, Any] = {"linewidth": 4, "alpha": 0.3}
-    predicted: dict[str, Any] = {"linewidth": 1.2}
+    true_style: dict[str, Any] = {"linewidth": 4, "alpha": 0.3}
+    predicted_style: dict[str, Any] = {"linewidth": 1.2}
     for body in range(truth.shape[2]):
         colour = f"C{body % 10}"
-        panel.plot(*truth[:, :2, body].T, color=colour, **true)
+        panel.plot(*truth[:, :2, body].T, color=colour, **true_style)
         panel.plot(*truth[0, :2, body], "o", color=colour, fillstyle="none")
-        panel.plot(*prediction[:, :2, body].T, color=colour, **predicted)
+        panel.plot(*prediction[:, :2, body].T, color=colour, **predicted_style)
         panel.plot(*prediction[-1, :2, body], "o", color=colour)
-    return [Line2D([], [], color="0.3", **style) for style in (true, predicted)]
+    return [Line2D([], [], color="0.3", **style) for style in (true_style, predicted_style)]
 
 
 def _dots(panel: Axes, truth: np.ndarray, prediction: np.ndarray) -> list[Line2D]:
     """Draw the particles at the last frame; return lines for the legend."""
-    drawn: list[Line2D] = []
+    lines: list[Line2D] = []
     for states, colour in ((truth, TRUTH), (prediction, PREDICTION)):
-        drawn += panel.plot(*states[-1, :2], ".", color=colour, markersize=3)
-    return drawn
+        lines += panel.plot(*states[-1, :2], ".", color=colour, markersize=3)
+    return lines
 
 
 def _set_limits(panel: Axes, positions: np.ndarray, unit: str) -> None:
     low, high = positions.min(axis=(0, 2)), positions.max(axis=(0, 2))
-    middle, reach = (low + high) / 2, 0.55 * float(np.max(high - low)) or 1.0
-    panel.set_xlim(middle[0] - reach, middle[0] + reach)
-    panel.set_ylim(middle[1] - reach, middle[1] + reach)
+    middle, half_width = (low + high) / 2, 0.55 * float(np.max(high - low)) or 1.0
+    panel.set_xlim(middle[0] - half_width, middle[0] + half_width)
+    panel.set_ylim(middle[1] - half_width, middle[1] + half_width)
     panel.set_aspect("equal")
     panel.set_xlabel(f"x ({unit})")
     panel.set_ylabel(f"y ({unit})")
 
 
-def _over_time(panel: Axes, time: np.ndarray, apart: np.ndarray, unit: str) -> None:
-    if apart.shape[1] <= _FEW:
-        for body, values in enumerate(apart.T):
+def _over_time(panel: Axes, time: np.ndarray, distances: np.ndarray, unit: str) -> None:
+    if distances.shape[1] <= _FEW:
+        for body, values in enumerate(distances.T):
             panel.plot(time, _drawable(values), color=f"C{body % 10}", linewidth=1.2, label=f"body {body}")
     else:
-        bounded = np.where(np.isfinite(apart), apart, np.inf)
+        bounded = np.where(np.isfinite(distances), distances, np.inf)
         for share, style in ((0.5, "-"), (0.9, "--")):
             values = _drawable(np.quantile(bounded, share, axis=1, method="higher"))
             panel.plot(time, values, style, color=PREDICTION, label=f"{share:.0%} of the bodies are closer")

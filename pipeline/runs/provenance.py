@@ -13,7 +13,7 @@ from pipeline.runs.records import of_stage
 
 
 class Attempt(BaseModel):
-    """One attempt at a stage: the part of its record that tells how a model was made."""
+    """One attempt at a stage: the part of the record that describes the origin of a model."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -31,21 +31,21 @@ class Attempt(BaseModel):
 
     @property
     def model(self) -> str:
-        """The name of the model in the configuration; in older records it was that of the surrogate."""
+        """The name of the model in the configuration; older records hold the name of the surrogate."""
         surrogate = self.configuration.get("surrogate")
         name = surrogate.get("name") if isinstance(surrogate, dict) else None
         return str(self.configuration.get("model") or name)
 
 
 def attempts(run: Path, stage: str, model: str | None = None) -> list[Attempt]:
-    """Return all attempts at a stage, the oldest first; with `model`, those for this model alone."""
-    found = []
+    """Return all attempts at a stage, the oldest first; with `model`, the attempts for this model only."""
+    all_attempts = []
     for record in of_stage(run, stage):
         try:
-            found.append(Attempt.model_validate(record))
+            all_attempts.append(Attempt.model_validate(record))
         except ValidationError:
             continue
-    return [attempt for attempt in found if model is None or attempt.model == model]
+    return [attempt for attempt in all_attempts if model is None or attempt.model == model]
 
 
 def seconds(of: Sequence[Attempt]) -> float:
@@ -60,14 +60,14 @@ def core_seconds(of: Sequence[Attempt]) -> float:
 
 def last_working(of: Sequence[Attempt]) -> Attempt | None:
     """Return the newest attempt that is complete and was not skipped."""
-    good = [attempt for attempt in of if attempt.outcome == "complete" and not attempt.skipped]
-    return good[-1] if good else None
+    complete = [attempt for attempt in of if attempt.outcome == "complete" and not attempt.skipped]
+    return complete[-1] if complete else None
 
 
 def commands(dataset_run: Path, run: Path, model: str) -> list[str]:
     """Return the command line of each stage that led to the evaluation, ready to paste into a shell.
 
-    The last one is the newest evaluation, which still runs while its report is written.
+    The last command is the newest evaluation, which still runs while the report is written.
     """
     by_stage = {stage: last_working(attempts(dataset_run, stage)) for stage in ("generate", "validate")}
     by_stage["train"] = last_working(attempts(run, "train", model))
@@ -76,7 +76,7 @@ def commands(dataset_run: Path, run: Path, model: str) -> list[str]:
 
 
 def _command(stage: str, attempt: Attempt) -> str:
-    words = ["python", "-m", f"pipeline.{stage}", *attempt.command[1:]]
+    command = ["python", "-m", f"pipeline.{stage}", *attempt.command[1:]]
     if attempt.ranks > 1:
-        words = ["mpirun", "-n", str(attempt.ranks), *words]
-    return shlex.join(words)
+        command = ["mpirun", "-n", str(attempt.ranks), *command]
+    return shlex.join(command)

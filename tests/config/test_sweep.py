@@ -68,7 +68,7 @@ def test_models_are_named_by_the_swept_options_and_a_failed_model_ends_no_other(
     assert 0 < row.core_seconds < 600
     assert row.remark == ""
     assert "does not fit" in rows["hamiltonian-width-6"].remark
-    for word in row.words()[2:8]:
+    for word in row.cells()[2:8]:
         assert word.replace("\N{NO-BREAK SPACE}", " ") in evaluation.stdout.replace("\N{NO-BREAK SPACE}", " ")
     output = succeeded(run([sys.executable, "-m", "pipeline.compare", str(tmp_path / "run")])).stdout
     assert output.count("fno-width-") == 2

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no other file and runs no script."""
+"""The report: one HTML file without other files and scripts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Section:
 
 @dataclass(frozen=True)
 class _Origin:
-    """How the model and its data were made."""
+    """The origin of a model and its data."""
 
     options: Mapping[str, object]
     num_parameters: int
@@ -145,7 +145,7 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
 
 
 def _spread(result: SplitResult) -> list[tuple[str, str]]:
-    """Values of an ensemble's spread, with words; none for a single model."""
+    """Return the values of an ensemble's spread with captions; empty for a single model."""
     spread = result.ensemble_spread
     if spread is None:
         return []
@@ -160,7 +160,7 @@ def _spread(result: SplitResult) -> list[tuple[str, str]]:
 
 
 def _table(metrics: Metrics, result: SplitResult, mode: Mode, metric: Metric) -> _Table:
-    """The errors of one mode and metric at a few times."""
+    """Return the errors of one mode and metric at a few times."""
     frames = [frame - 1 for frame in chosen_frames(len(metrics.time))]
     return _Table(
         caption=f"{_MODES[mode]}, {_METRICS[metric]}, median over the trajectories",
@@ -178,7 +178,7 @@ def _table(metrics: Metrics, result: SplitResult, mode: Mode, metric: Metric) ->
 
 
 def _invariants(result: SplitResult, spec: Spec) -> list[tuple[str, str, list[str]]]:
-    """Name and unit of each invariant, its size, and its error at the end of the rollout."""
+    """Return name and unit of each invariant, with its size and its error at the end of the rollout."""
     rows = []
     for quantity in spec.invariants:
         invariant = result.invariants[quantity.name]
@@ -189,7 +189,7 @@ def _invariants(result: SplitResult, spec: Spec) -> list[tuple[str, str, list[st
 
 
 def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origin:
-    """The origin of the model, from model.json and the records of the training."""
+    """Return the origin of the model, from model.json and the records of the training."""
     trainings = provenance.attempts(folder.path, "train", folder.model)
     training = provenance.last_working(trainings)
     model = store.description(folder.model_folder)
@@ -211,7 +211,7 @@ def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origi
 
 
 def _warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: Metrics) -> list[str]:
-    """What a reader must know before trusting the numbers."""
+    """Return the warnings that a reader must know before trusting the numbers."""
     problem, warnings = surrogate.problem, []
     trained_on = store.description(folder.model_folder)["configuration"]["dataset"]
     if trained_on != dataset.identity:
@@ -222,16 +222,17 @@ def _warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics
         dataset.spec.parameter_ranges,
         strict=True,
     )
-    for name, trained, tested in ranges:
-        if tuple(trained) != tuple(tested):
+    for name, trained_range, tested_range in ranges:
+        if tuple(trained_range) != tuple(tested_range):
             warnings.append(
-                f"{name} was trained on {trained[0]:g} to {trained[1]:g}; "
-                f"this data set has {tested[0]:g} to {tested[1]:g}."
+                f"{name} was trained on {trained_range[0]:g} to {trained_range[1]:g}; "
+                f"this data set has {tested_range[0]:g} to {tested_range[1]:g}."
             )
     duration = float(dataset.times[-1] - dataset.times[0])
     if duration > problem.duration * (1 + 1e-9):
         warnings.append(
-            f"The model was trained on trajectories of {problem.duration:g} s; these last {duration:g} s."
+            f"The model was trained on trajectories of {problem.duration:g} s; "
+            f"the trajectories of this data set last {duration:g} s."
         )
     warnings += [
         f"The split {split} has only {result.trajectories} trajectories: its statistics are rough."
@@ -246,8 +247,8 @@ def _name(metrics: Metrics, predictor: Predictor) -> str:
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes} min {remainder} s" if minutes else f"{remainder} s"
 
 
 def _data_uri(path: Path) -> str:
