@@ -1,4 +1,4 @@
-"""The built wheel, installed alone into a new environment, runs a stage outside the checkout."""
+"""The wheel, installed into a new environment, runs a stage outside of the checkout."""
 
 import subprocess
 import sys

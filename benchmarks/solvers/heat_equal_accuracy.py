@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.support.measuring import keep, medians
 from solvers.heat import Heat
-from tests.support.heat_cases import end_of, heat, sampled
+from tests.support.heat_cases import end_of, heat, sample_parameters
 
 CELLS = 255
 DURATION = 0.1
@@ -46,7 +46,7 @@ def _compare(kind: str) -> list[dict[str, object]]:
         reference = _solver(kind, scheme="exact")
     else:
         reference = _solver(kind, scheme="adi", tolerance=1e-11)
-    parameters = sampled(automatic)
+    parameters = sample_parameters(automatic)
     trajectories = {name: solver.prepare(parameters) for name, solver in solvers.items()}
     expected = end_of(reference.prepare(parameters), DURATION)
     ends = {name: end_of(trajectory, DURATION) for name, trajectory in trajectories.items()}

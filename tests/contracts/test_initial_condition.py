@@ -1,4 +1,4 @@
-"""The initial condition of parametric trajectories at any point, and what is known exactly from it."""
+"""The initial condition of parametric trajectories at any point, and exact solutions that follow from it."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def solver(request: pytest.FixtureRequest) -> Solver:
     return CASES[request.param]
 
 
-def sampled(solver: Solver, seed: int = 3) -> Parameters:
+def sample_parameters(solver: Solver, seed: int = 3) -> Parameters:
     return solver.sample(np.random.default_rng(seed))
 
 
-def prepared(solver: Solver, parameters: Parameters) -> SteppedTrajectory:
+def prepare_trajectory(solver: Solver, parameters: Parameters) -> SteppedTrajectory:
     trajectory = solver.prepare(parameters)
     assert isinstance(trajectory, SteppedTrajectory)
     return trajectory
@@ -61,7 +61,7 @@ def mesh(solver: Solver) -> dict[str, np.ndarray]:
 
 def expected(solver: Solver, parameters: Parameters) -> dict[str, np.ndarray]:
     """Return initial state and coefficient fields on the grid, by channel."""
-    trajectory = prepared(solver, parameters)
+    trajectory = prepare_trajectory(solver, parameters)
     values = list(trajectory.initial_state)
     if solver.spec.coefficient_fields:
         assert trajectory.coefficient_fields is not None
@@ -72,7 +72,7 @@ def expected(solver: Solver, parameters: Parameters) -> dict[str, np.ndarray]:
 
 def test_the_initial_condition_at_the_sites_is_the_initial_state(solver: Solver) -> None:
     assert solver.spec.parametric
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     fields = solver.initial_condition(mesh(solver), parameters, np)
     expected_fields = expected(solver, parameters)
     assert list(fields) == list(expected_fields)
@@ -82,7 +82,7 @@ def test_the_initial_condition_at_the_sites_is_the_initial_state(solver: Solver)
 
 
 def test_torch_gives_the_initial_conditions_of_many_trajectories_at_once(solver: Solver) -> None:
-    samples = [sampled(solver, seed) for seed in range(3)]
+    samples = [sample_parameters(solver, seed) for seed in range(3)]
     shape = (3,) if solver.spec.has_particles else (3, *(1,) * len(solver.spec.axes))
     parameters = {
         name: torch.tensor([sample[name] for sample in samples], dtype=torch.float64).view(shape)
@@ -111,11 +111,11 @@ def test_trajectories_with_random_arrays_are_not_parametric() -> None:
     ]
     for solver in solvers:
         assert not solver.spec.parametric
-        assert any(isinstance(value, np.ndarray) for value in sampled(solver).values())
+        assert any(isinstance(value, np.ndarray) for value in sample_parameters(solver).values())
         with pytest.raises(UserError, match=f"the {solver.spec.name} trajectories have no initial condition"):
-            solver.initial_condition(mesh(solver), sampled(solver), np)
+            solver.initial_condition(mesh(solver), sample_parameters(solver), np)
     for solver in CASES.values():
-        assert all(isinstance(value, float) for value in sampled(solver).values())
+        assert all(isinstance(value, float) for value in sample_parameters(solver).values())
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if name.startswith("heat")])
@@ -129,7 +129,7 @@ def test_decaying_harmonics_satisfy_the_residual_and_the_boundary_conditions(cas
         axis.name: torch.tensor(rng.uniform(axis.lower, axis.upper, 30), requires_grad=True) for axis in axes
     }
     points["t"] = torch.tensor(rng.uniform(0, 0.1, 30), requires_grad=True)
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     factors = {"periodic": 2, "dirichlet": 1, "neumann": 1}
     squared = sum((factors[axis.boundary] * math.pi / (axis.upper - axis.lower)) ** 2 for axis in axes)
     k = parameters["diffusivity"]
@@ -160,7 +160,7 @@ def test_decaying_harmonics_satisfy_the_residual_and_the_boundary_conditions(cas
 
 def test_decaying_taylor_green_vortices_satisfy_the_residual() -> None:
     solver = CASES["flow"]
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     rng = np.random.default_rng(0)
     points = {name: torch.tensor(rng.uniform(0, 1, 30), requires_grad=True) for name in ("x", "y", "t")}
     squared = sum((2 * math.pi * 2 / length) ** 2 for length in (1.0, 0.8))
@@ -186,7 +186,7 @@ def test_conserved_fields_keep_their_mean(case: str) -> None:
         ),
         "flow, tracer": lambda: flow(resolution=32, tracer={"present": True}),
     }[case]()
-    trajectory = prepared(solver, sampled(solver))
+    trajectory = prepare_trajectory(solver, sample_parameters(solver))
     assert all(field.conserved for field in solver.spec.fields)
     state = trajectory.initial_state
     end = trajectory.advance(state, 0.0, 0.1)

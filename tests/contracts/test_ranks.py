@@ -51,7 +51,7 @@ def test_one_to_four_ranks_agree_to_round_off(report: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", solver_names())
 def test_nan_on_one_rank_ends_the_trajectory_on_all_ranks(report: Any, name: str) -> None:
-    """All ranks raise the error; the ranks of a solver that does not detect NaN raise none."""
+    """All ranks raise the error; a solver that does not detect NaN raises it on no rank."""
     counts = set(report["diverging_ranks"][name].values())
     assert counts in ([{RANKS}] if name in DETECT_NAN else [{RANKS}, {0}])
 

@@ -37,7 +37,7 @@ FLOW = {
 
 @dataclass(frozen=True)
 class Refinement:
-    """Options of a solver, and values of one of them from coarse to fine; the last is the reference.
+    """Options of a solver, and values of one option from coarse to fine; the last value is the reference.
 
     The duration is in units of the solver's time scale.
     """
@@ -114,7 +114,7 @@ def unlisted(table: list[Refinement], option: str, values: tuple[int, ...]) -> l
     ]
 
 
-def solved(solver: Solver, parameters: Parameters, duration: float) -> tuple[np.ndarray, dict[str, int]]:
+def solve(solver: Solver, parameters: Parameters, duration: float) -> tuple[np.ndarray, dict[str, int]]:
     """Return the state after `duration` (s), and the counts."""
     trajectory = solver.prepare(parameters)
     if isinstance(trajectory, SteppedTrajectory):
@@ -144,14 +144,14 @@ def test_order_in_time(refinement: Refinement) -> None:
     for value in refinement.values:
         if refinement.option != "time_step":
             solver = build_shipped(refinement.solver, **refinement.changes, **{refinement.option: value})
-            state, counts = solved(solver, parameters, duration)
+            state, counts = solve(solver, parameters, duration)
             sizes.append(1 / counts["steps"])
         elif math.isinf(first.order_in_time):
             state = np.array(list(first_frames(first, parameters, duration, value))[-1])
             sizes.append(duration / value)
         else:
             solver = build_shipped(refinement.solver, **refinement.changes, time_step=duration / value)
-            state, _ = solved(solver, parameters, duration)
+            state, _ = solve(solver, parameters, duration)
             sizes.append(duration / value)
         states.append(state)
     errors = [float(np.linalg.norm(state - states[-1])) for state in states[:-1]]
@@ -170,13 +170,13 @@ def first_frames(solver: Solver, parameters: Parameters, duration: float, frames
 
 @pytest.mark.parametrize("refinement", IN_SPACE + unlisted(IN_SPACE, "resolution", (16, 48, 144)), ids=str)
 def test_order_in_space(refinement: Refinement) -> None:
-    """Every resolution is three times the one before, so that coarse cell centres are fine ones too."""
+    """Every resolution is three times the previous resolution, so that grids share cell centres."""
     states, widths = [], []
     coarse = build_shipped(refinement.solver, **refinement.changes, resolution=refinement.values[0])
     parameters = coarse.sample(np.random.default_rng(0))
     for value in refinement.values:
         solver = build_shipped(refinement.solver, **refinement.changes, resolution=value)
-        state, _ = solved(solver, parameters, refinement.duration * coarse.time_scale)
+        state, _ = solve(solver, parameters, refinement.duration * coarse.time_scale)
         stride = value // refinement.values[0]
         centres = tuple(slice(stride // 2, None, stride) for _ in solver.spec.axes)
         states.append(state[:, *centres])

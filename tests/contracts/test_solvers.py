@@ -54,7 +54,7 @@ def trajectory(solver: Solver, parameters: Parameters) -> SteppedTrajectory:
 
 @pytest.fixture(scope="module")
 def duration(solver: Solver) -> float:
-    """A twentieth of the solver's time scale, s."""
+    """Return a twentieth of the solver's time scale, s."""
     return solver.time_scale / 20
 
 
@@ -74,7 +74,7 @@ def test_orders_and_time_scale_are_declared(solver: Solver) -> None:
     assert math.isfinite(solver.time_scale)
 
 
-def test_the_spec_is_complete_and_plain(solver: Solver) -> None:
+def test_the_spec_is_complete_and_convertible_to_json(solver: Solver) -> None:
     spec = solver.spec
     assert json.loads(json.dumps(spec.to_json()))["name"] == spec.name
     assert spec.equation
@@ -116,26 +116,26 @@ def test_samples_are_floats_in_range_and_arrays_of_fixed_shape(solver: Solver) -
             assert sample.keys() == shapes.keys() | scalars.keys()
 
 
-def test_the_index_alone_determines_the_parameters(solver: Solver) -> None:
-    """A restart draws the same parameters for an index, whatever it drew before; other indices differ."""
+def test_only_the_index_determines_the_parameters(solver: Solver) -> None:
+    """The parameters of an index do not depend on earlier draws; other indices have other parameters."""
     first = [solver.sample(generator(0, index)) for index in range(3)]
     restarted = [solver.sample(generator(0, index)) for index in (2, 1, 0)][::-1]
-    for sample, again in zip(first, restarted, strict=True):
-        assert sample.keys() == again.keys()
-        assert all(np.array_equal(sample[name], again[name]) for name in sample)
+    for sample, repeated_sample in zip(first, restarted, strict=True):
+        assert sample.keys() == repeated_sample.keys()
+        assert all(np.array_equal(sample[name], repeated_sample[name]) for name in sample)
     for sample, other in ((first[0], first[1]), (first[1], first[2])):
         random = [name for name in sample if not np.array_equal(sample[name], other[name])]
         constant = {parameter.name for parameter in solver.spec.parameters if parameter.low == parameter.high}
         assert set(sample) - set(random) <= constant
 
 
-def test_different_seeds_are_different_trajectories(solver: Solver) -> None:
+def test_different_seeds_give_different_trajectories(solver: Solver) -> None:
     samples = [solver.sample(np.random.default_rng(seed)) for seed in (0, 1)]
     first, second = (next(iter(solver.prepare(sample).solve(np.array([0.0])))) for sample in samples)
     assert not np.allclose(first, second)
 
 
-def test_states_invariants_and_coefficient_fields_are_those_of_the_spec(
+def test_states_invariants_and_coefficient_fields_agree_with_the_spec(
     solver: Solver, parameters: Parameters
 ) -> None:
     spec = solver.spec
@@ -171,19 +171,21 @@ def test_advancing_is_deterministic_and_does_not_change_its_arguments(
     other.advance(result, 0.0, duration)
     assert np.array_equal(trajectory.advance(state, 0.0, duration), result)
     copied = {name: value if isinstance(value, float) else value.copy() for name, value in parameters.items()}
-    again = solver.prepare(copied)
-    assert isinstance(again, SteppedTrajectory)
-    assert np.array_equal(again.advance(state, 0.0, duration), result)
+    copied_trajectory = solver.prepare(copied)
+    assert isinstance(copied_trajectory, SteppedTrajectory)
+    assert np.array_equal(copied_trajectory.advance(state, 0.0, duration), result)
 
 
 def test_solve_and_advance_give_the_same_frames(trajectory: SteppedTrajectory, duration: float) -> None:
     state = trajectory.initial_state
-    for frame, solved in enumerate(trajectory.solve(np.linspace(0.0, 2 * duration, 3))):
-        assert np.array_equal(solved, state)
+    for frame, frame_of_solve in enumerate(trajectory.solve(np.linspace(0.0, 2 * duration, 3))):
+        assert np.array_equal(frame_of_solve, state)
         state = trajectory.advance(state, frame * duration, duration)
 
 
-def test_the_cadence_of_output_is_free(trajectory: SteppedTrajectory, duration: float) -> None:
+def test_the_result_does_not_depend_on_the_output_times(
+    trajectory: SteppedTrajectory, duration: float
+) -> None:
     start = state = trajectory.initial_state
     end = trajectory.advance(start, 0.0, duration)
     for step in range(4):
@@ -235,8 +237,8 @@ def test_the_solution_satisfies_the_residual(
         """Differentiate by Fourier series along a periodic axis, else by differences."""
         if name == "t":
             return np.gradient(values, step, axis=0)
-        number = spec.axis_names.index(name)
-        axis, dimension = spec.axes[number], number + 1
+        axis_index = spec.axis_names.index(name)
+        axis, dimension = spec.axes[axis_index], axis_index + 1
         width = axis.extent / axis.size
         if axis.boundary != "periodic":
             return np.gradient(values, width, axis=dimension)
@@ -246,13 +248,13 @@ def test_the_solution_satisfies_the_residual(
         transformed = np.fft.rfft(values, axis=dimension)
         return np.fft.irfft(1j * shaped * transformed, axis.size, axis=dimension)
 
-    inside = (1, *(slice(4, -4) if axis.has_walls else slice(None) for axis in spec.axes))
+    interior = (1, *(slice(4, -4) if axis.has_walls else slice(None) for axis in spec.axes))
     residuals = solver.residual(fields, derivative, parameters)
     assert residuals
-    rates = [np.linalg.norm(derivative(fields[name], "t")[inside]) for name in spec.channels]
+    rates = [np.linalg.norm(derivative(fields[name], "t")[interior]) for name in spec.channels]
     assert all(map(math.isfinite, rates))
     for equation, residual in residuals.items():
-        assert np.linalg.norm(residual[inside]) < 0.1 * max(rates), equation
+        assert np.linalg.norm(residual[interior]) < 0.1 * max(rates), equation
 
 
 def test_a_batch_equals_its_trajectories_bit_for_bit(solver: Solver) -> None:

@@ -49,8 +49,10 @@ def test_grids_and_particles_have_different_surrogates() -> None:
         build("hamiltonian", grid)
 
 
-@pytest.mark.parametrize(("last", "inside"), [(2.0, True), (2.25, False)])
-def test_times_outside_the_training_duration_are_reported(name: str, last: float, inside: bool) -> None:
+@pytest.mark.parametrize(("last_time", "is_inside"), [(2.0, True), (2.25, False)])
+def test_times_outside_the_training_duration_are_reported(
+    name: str, last_time: float, is_inside: bool
+) -> None:
     candidates = [
         *(problems.learnable_problem(name, autonomous) for autonomous in (True, False)),
         problems.fading(),
@@ -62,8 +64,8 @@ def test_times_outside_the_training_duration_are_reported(name: str, last: float
     ]
     message = r"time=2.25 is outside the duration 0 to 2 .*1 of 2 times"
     for surrogate in (*singles, *(Ensemble([single]) for single in singles)):
-        arguments = plain_arguments(surrogate.problem, times=np.array([last - 0.25, last]))
-        if inside or not surrogate.uses_time:
+        arguments = plain_arguments(surrogate.problem, times=np.array([last_time - 0.25, last_time]))
+        if is_inside or not surrogate.uses_time:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 surrogate.predict(**arguments, strict=True)
@@ -74,10 +76,10 @@ def test_times_outside_the_training_duration_are_reported(name: str, last: float
             surrogate.predict(**arguments, strict=True)
 
 
-def test_wrong_arguments_are_refused_with_numbers(name: str) -> None:
+def test_wrong_arguments_are_refused_with_their_values(name: str) -> None:
     problem = problems.learnable_problem(name)
     surrogate, channels, sites = build_cached(name, problem), len(problem.spec.channels), problem.spec.shape
-    (coefficient,), ones = problem.spec.coefficient_channels, np.ones(sites)
+    (coefficient,), uniform_field = problem.spec.coefficient_channels, np.ones(sites)
     wrong_sites = (*sites[:-1], sites[-1] + 1)
     cases: list[tuple[dict[str, Any], str]] = [
         (
@@ -89,8 +91,8 @@ def test_wrong_arguments_are_refused_with_numbers(name: str) -> None:
         ({"times": np.array([0.0, np.nan])}, "nan"),
         ({"times": np.array(0.0)}, "one axis"),
         ({"parameters": {"power": 1.0}}, f"missing.*{coefficient}"),
-        ({"parameters": {"power": 1.0, coefficient: ones, "colour": 1.0}}, "unknown.*colour"),
-        ({"parameters": {"power": np.ones(3), coefficient: ones}}, r"'power' has shape \(3,\)"),
+        ({"parameters": {"power": 1.0, coefficient: uniform_field, "colour": 1.0}}, "unknown.*colour"),
+        ({"parameters": {"power": np.ones(3), coefficient: uniform_field}}, r"'power' has shape \(3,\)"),
         ({"parameters": {"power": 1.0, coefficient: np.ones(wrong_sites)}}, re.escape(str(wrong_sites))),
     ]
     if isinstance(surrogate, AutoregressiveSurrogate):
@@ -100,8 +102,8 @@ def test_wrong_arguments_are_refused_with_numbers(name: str) -> None:
             surrogate.predict(**plain_arguments(problem, **change))
 
 
-@pytest.mark.parametrize(("power", "inside"), [(1.0, True), (3.0, True), (0.99, False), (np.nan, False)])
-def test_parameters_outside_the_training_range_are_reported(name: str, power: float, inside: bool) -> None:
+@pytest.mark.parametrize(("power", "is_inside"), [(1.0, True), (3.0, True), (0.99, False), (np.nan, False)])
+def test_parameters_outside_the_training_range_are_reported(name: str, power: float, is_inside: bool) -> None:
     problem = problems.learnable_problem(name)
     surrogate = build_cached(name, problem)
     # The values are float32, as in the data. Their rounding errors do not lead out of the range.
@@ -110,15 +112,15 @@ def test_parameters_outside_the_training_range_are_reported(name: str, power: fl
         problem, initial_state=np.zeros((2, len(problem.spec.channels), *problem.spec.shape))
     )
     arguments["parameters"]["power"] = powers
-    if inside:
+    if is_inside:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             surrogate.predict(**arguments, strict=True)
         return
     message = rf"power={power:g} is outside the range 1 to 3 .*1 of 2 values"
-    with pytest.warns(ExtrapolationWarning, match=message) as caught:
+    with pytest.warns(ExtrapolationWarning, match=message) as warning_records:
         assert surrogate.predict(**arguments).mean.shape[:2] == (2, 2)
-    assert caught[0].filename == __file__
+    assert warning_records[0].filename == __file__
     with pytest.raises(ValueError, match=message):
         surrogate.predict(**arguments, strict=True)
 

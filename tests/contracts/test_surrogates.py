@@ -45,7 +45,7 @@ def describe(value: Any) -> str:
     [(name, problem) for problem in PROBLEMS for name in compatible_surrogates(problem)],
     ids=describe,
 )
-def test_shapes_and_losses_in_each_dimension(name: str, problem: Problem) -> None:
+def test_shapes_and_losses_for_each_compatible_problem(name: str, problem: Problem) -> None:
     surrogate = build(name, problem, "float32")
     batch = problems.batch(problem, size=2, num_random=surrogate.num_random)
     losses = surrogate(batch)
@@ -103,7 +103,7 @@ def test_the_loss_of_a_window_that_predict_returns_is_zero(name: str) -> None:
 
 
 @pytest.mark.parametrize("autonomous", [True, False])
-def test_predictions_depend_on_the_time_of_non_autonomous_problems_alone(name: str, autonomous: bool) -> None:
+def test_predictions_depend_on_the_time_only_for_non_autonomous_problems(name: str, autonomous: bool) -> None:
     problem = problems.learnable_problem(name, autonomous)
     surrogate = build_perturbed(name, problem)
     arguments = arguments_of(problem, [0.0, 0.25], size=1)
@@ -135,7 +135,7 @@ def test_the_change_depends_on_the_initial_state_if_it_is_used(name: str) -> Non
         assert torch.allclose(first, second, rtol=1e-9, atol=1e-9) != surrogate.uses_initial_state
 
 
-def test_frames_can_be_left_out(name: str) -> None:
+def test_frames_can_be_skipped(name: str) -> None:
     problem = problems.learnable_problem(name)
     surrogate = build_cached(name, problem)
     arguments = arguments_of(problem, [0.0, 0.25, 0.5, 0.75])
@@ -160,7 +160,7 @@ def test_the_cases_of_a_batch_may_share_parameters(name: str) -> None:
 
 @pytest.mark.parametrize("autonomous", [True, False])
 @pytest.mark.parametrize("name", AUTOREGRESSIVE)
-def test_two_steps_are_a_rollout_over_two_steps(name: str, autonomous: bool) -> None:
+def test_two_calls_of_step_equal_a_rollout_over_two_steps(name: str, autonomous: bool) -> None:
     problem = problems.learnable_problem(name, autonomous)
     surrogate = build_cached(name, problem)
     assert isinstance(surrogate, AutoregressiveSurrogate)

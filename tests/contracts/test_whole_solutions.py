@@ -1,4 +1,4 @@
-"""A solver whose trajectories give whole solutions only is enough for a data set."""
+"""A solver that only gives whole solutions is enough for a data set."""
 
 from __future__ import annotations
 
@@ -71,15 +71,21 @@ def test_whole_solutions_make_a_shard(tmp_path: Path) -> None:
     )
     shard = Shard("train", 0, index("train", 0), 12)
     receipt = maker.make(shard)
-    samples = {number: solver.sample(generator(0, number)) for number in shard.indices}
-    failing = [number for number, sample in samples.items() if sample["rate"] > 1.8]
-    assert 0 < len(failing) < 12
-    assert [failure.index for failure in receipt.failed] == failing
+    samples = {
+        trajectory_index: solver.sample(generator(0, trajectory_index)) for trajectory_index in shard.indices
+    }
+    failing_samples = [
+        trajectory_index for trajectory_index, sample in samples.items() if sample["rate"] > 1.8
+    ]
+    assert 0 < len(failing_samples) < 12
+    assert [failure.index for failure in receipt.failed] == failing_samples
     assert {failure.reason for failure in receipt.failed} == {"the external program failed"}
-    kept = [sample for number, sample in samples.items() if number not in failing]
+    kept_samples = [
+        sample for trajectory_index, sample in samples.items() if trajectory_index not in failing_samples
+    ]
     with h5py.File(tmp_path / shard.file) as file:
         density = file["t0_fields/density"][:]
-    expected = [np.exp(-sample["rate"] * TIMES)[:, None] * sample["start"] for sample in kept]
+    expected = [np.exp(-sample["rate"] * TIMES)[:, None] * sample["start"] for sample in kept_samples]
     assert np.array_equal(density, np.array(expected))
 
 

@@ -18,7 +18,7 @@ from surrogates.contract import Problem, surrogate_names
 from tests.support import problems
 
 BATCH = 8
-#: Problems whose solutions satisfy some constraints.
+#: Problems with solutions that satisfy constraints.
 PROBLEMS = {
     ("mean", "divergence"): problems.flow((16, 17)),
     ("boundary",): problems.parametric((16, 17), ("dirichlet", "periodic")),
@@ -42,9 +42,9 @@ def gradients(
         for weight in surrogate.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
     dtype = next(surrogate.parameters()).dtype
-    whole = problems.batch(problem, BATCH, dtype=dtype, num_random=surrogate.num_random)
+    full_batch = problems.batch(problem, BATCH, dtype=dtype, num_random=surrogate.num_random)
     share = BATCH // ranks.size
-    part = {key: value[ranks.rank * share : (ranks.rank + 1) * share] for key, value in whole.items()}
+    part = {key: value[ranks.rank * share : (ranks.rank + 1) * share] for key, value in full_batch.items()}
     model = data_parallel(surrogate, ranks)
     losses = model(part)  # type: ignore[arg-type]
     torch.autograd.backward(torch.stack(list(losses.values())).sum())

@@ -2,7 +2,7 @@
 
 `train_members.py SLOW_RUN OVERRIDES...` first trains in the folder SLOW_RUN. Rank 1 waits in its first
 validation until rank 0 has waited longer than the timeout. The second training is in the run folder of the
-overrides, and rank 1 hangs for good. With RANK_1=fails in the environment there is no SLOW_RUN and no delay.
+overrides, and rank 1 hangs for ever. With RANK_1=fails in the environment there is no SLOW_RUN and no delay.
 In all trainings a rank ends at once after the failure of the other rank.
 """
 

@@ -16,7 +16,7 @@ def test_a_run_without_models_is_refused_with_the_command_that_makes_one(tmp_pat
         simsurrogate.load(tmp_path)
 
 
-def test_of_several_models_one_has_to_be_named(tmp_path: Path) -> None:
+def test_several_models_require_a_name(tmp_path: Path) -> None:
     for name in ("fno", "unet"):
         (tmp_path / "models" / name).mkdir(parents=True)
         (tmp_path / "models" / name / "model.json").touch()

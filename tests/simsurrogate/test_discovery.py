@@ -23,19 +23,19 @@ class Frozen(Solver):
 """
 
 
-def test_ours_are_found_by_name() -> None:
+def test_shipped_classes_are_found_by_name() -> None:
     assert {"heat", "navier_stokes", "nbody"} <= set(solver_names())
     assert solver_class("navier_stokes").__name__ == "NavierStokes"
     assert {"fno", "pi_deeponet", "pinn"} <= set(surrogate_names())
     assert surrogate_class("fno").__name__ == "FNO"
 
 
-def test_a_name_that_nobody_has_is_refused_with_the_names_that_exist() -> None:
+def test_an_unknown_name_is_refused_with_the_known_names() -> None:
     with pytest.raises(UserError, match=r"solver 'haet' is not one of heat, .*solver\.path=FILE\.py"):
         solver_class("haet")
 
 
-def test_a_file_of_the_user_holds_one_solver(tmp_path: Path) -> None:
+def test_a_file_of_the_user_defines_one_solver(tmp_path: Path) -> None:
     path = tmp_path / "frozen.py"
     path.write_text(FILE)
     assert solver_class("frozen", path).__name__ == "Frozen"
@@ -48,7 +48,7 @@ def test_a_file_of_the_user_holds_one_solver(tmp_path: Path) -> None:
         solver_class("absent", tmp_path / "absent.py")
 
 
-def test_a_file_that_fails_keeps_its_own_traceback(tmp_path: Path) -> None:
+def test_an_error_in_a_file_of_the_user_keeps_its_traceback(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text("1 / 0\n")
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""The spec: channels, coordinates and its way through JSON."""
+"""The spec: channels, coordinates and the conversion to JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLOW = Spec(
 )
 
 
-def test_a_vector_has_one_channel_a_direction() -> None:
+def test_a_vector_has_one_channel_for_each_direction() -> None:
     assert FLOW.channels == ("density", "velocity_x", "velocity_y")
     assert FLOW.channel_units == ("kg/m^3", "m/s", "m/s")
     assert FLOW.coefficient_channels == ("gravity_x", "gravity_y", "depth")
@@ -63,6 +63,6 @@ def test_cells_of_an_axis_are_centred() -> None:
     assert (x.has_walls, y.has_walls) == (False, True)
 
 
-def test_a_spec_survives_json() -> None:
+def test_a_spec_survives_a_round_trip_through_json() -> None:
     document = json.loads(json.dumps(FLOW.to_json()))
     assert TypeAdapter(Spec).validate_python(document) == FLOW

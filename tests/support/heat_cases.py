@@ -29,23 +29,23 @@ CONDITIONS = ("periodic", "dirichlet", "neumann")
 def heat(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Heat:
     """Return the shipped solver with `changes` merged into its options, nested options key by key.
 
-    Boundary conditions beyond the dimension and values of periodic axes are left out of the changes, so that
-    boxes of different dimensions can share them.
+    Boundary conditions beyond the dimension and values of periodic axes are removed from the changes. Boxes
+    of different dimensions can therefore share their changes.
     """
     options = _shipped_options()
-    solver = build_solver(_merged(options, _effective_walls(options, changes)), communicator)
+    solver = build_solver(_merge_options(options, _effective_walls(options, changes)), communicator)
     assert isinstance(solver, Heat)
     return solver
 
 
-def sampled(solver: Heat, seed: int = 0) -> Parameters:
+def sample_parameters(solver: Heat, seed: int = 0) -> Parameters:
     """Return the parameters of one trajectory."""
     return solver.sample(np.random.default_rng(seed))
 
 
-def prepared(solver: Heat, **changes: Any) -> HeatTrajectory:
-    """Return the trajectory of `sampled` parameters, some of them changed."""
-    return solver.prepare(sampled(solver) | changes)
+def prepare_trajectory(solver: Heat, **changes: Any) -> HeatTrajectory:
+    """Return the trajectory of `sample_parameters`, with changes."""
+    return solver.prepare(sample_parameters(solver) | changes)
 
 
 def end_of(trajectory: HeatTrajectory, duration: float) -> np.ndarray:
@@ -64,7 +64,7 @@ def mesh(grid: Grid) -> list[np.ndarray]:
 
 
 def error(actual: np.ndarray, expected: np.ndarray) -> float:
-    """Return the root mean square of the difference divided by that of `expected`."""
+    """Return the relative error in the L2 norm."""
     return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
@@ -100,7 +100,7 @@ def semi_discrete(
 ) -> np.ndarray:
     """Return the exact solution of du/dt = A u + s at `time` (s), by the matrix exponential."""
     size = start.size
-    augmented = np.zeros((size + 1, size + 1))  # the source is the column of one more, constant unknown
+    augmented = np.zeros((size + 1, size + 1))  # The source is the column of an additional, constant unknown.
     augmented[:size, :size], augmented[:size, size] = matrix(operator), source.ravel()
     end = scipy.linalg.expm(time * augmented) @ np.append(start.ravel(), 1.0)
     return np.asarray(end[:size]).reshape(start.shape)
@@ -125,7 +125,7 @@ def _effective_walls(options: dict[str, Any], changes: dict[str, Any]) -> dict[s
     return changes | walls
 
 
-def _merged(options: Any, changes: Any) -> Any:
+def _merge_options(options: Any, changes: Any) -> Any:
     if not isinstance(changes, dict) or not isinstance(options, dict):
         return changes
-    return options | {name: _merged(options.get(name), value) for name, value in changes.items()}
+    return options | {name: _merge_options(options.get(name), value) for name, value in changes.items()}

@@ -39,15 +39,15 @@ def flow(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> NavierS
     return solver
 
 
-def sampled(solver: NavierStokes, seed: int = 0) -> Parameters:
+def sample_parameters(solver: NavierStokes, seed: int = 0) -> Parameters:
     """Return the parameters that the solver draws from a seed."""
     return solver.sample(np.random.default_rng(seed))
 
 
-def prepared(**changes: Any) -> FlowTrajectory:
+def prepare_trajectory(**changes: Any) -> FlowTrajectory:
     """Return the trajectory of the first drawn parameters of the shipped solver with changed options."""
     solver = flow(**changes)
-    return solver.prepare(sampled(solver))
+    return solver.prepare(sample_parameters(solver))
 
 
 def mesh(solver: NavierStokes) -> tuple[np.ndarray, ...]:
@@ -57,8 +57,8 @@ def mesh(solver: NavierStokes) -> tuple[np.ndarray, ...]:
 
 def with_vorticity(vorticity: np.ndarray, tracer: np.ndarray | None = None) -> np.ndarray:
     """Return a state to advance from; its velocity is NaN, as `advance` does not read it."""
-    unread = np.full_like(vorticity, np.nan)
-    return np.array([vorticity, unread, unread] + ([] if tracer is None else [tracer]))
+    nan_velocity = np.full_like(vorticity, np.nan)
+    return np.array([vorticity, nan_velocity, nan_velocity] + ([] if tracer is None else [tracer]))
 
 
 def spectral_derivative(values: np.ndarray, axis: int, length: float) -> np.ndarray:

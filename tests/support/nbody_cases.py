@@ -22,7 +22,7 @@ SPHERE = {"total_mass": 1.0, "num_bodies": 200}
 
 
 def nbody(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> NBody:
-    """Return the shipped solver with changed options; those of the system are changed key by key."""
+    """Return the shipped solver with changed options; options of the system change key by key."""
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "nbody.yaml").read_text())
     system = options["system"] | changes.pop("system", {})
     solver = build_solver(options | changes | {"system": system}, communicator)
@@ -30,15 +30,17 @@ def nbody(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> NBody:
     return solver
 
 
-def sampled(solver: NBody, seed: int = 0) -> Parameters:
+def sample_parameters(solver: NBody, seed: int = 0) -> Parameters:
+    """Return the parameters that the solver draws from a seed."""
     return solver.sample(np.random.default_rng(seed))
 
 
-def prepared(solver: NBody, seed: int = 0) -> BodiesTrajectory:
-    return solver.prepare(sampled(solver, seed))
+def prepare_trajectory(solver: NBody, seed: int = 0) -> BodiesTrajectory:
+    """Return the trajectory of the parameters drawn from a seed."""
+    return solver.prepare(sample_parameters(solver, seed))
 
 
-def advanced(trajectory: SteppedTrajectory, duration: float, frames: int = 1) -> np.ndarray:
+def state_after(trajectory: SteppedTrajectory, duration: float, frames: int = 1) -> np.ndarray:
     """Return the state after `duration`, reached in equal frames."""
     state = trajectory.initial_state
     for frame in range(frames):
@@ -61,7 +63,7 @@ def accelerations(positions: np.ndarray, g: np.ndarray, softening: float) -> np.
     return result
 
 
-def independent(
+def state_by_dop853(
     trajectory: BodiesTrajectory, duration: float, constant: float = 1.0, softening: float = 0.0
 ) -> np.ndarray:
     """Return the state after `duration` by Dormand & Prince's DOP853 of eighth order."""

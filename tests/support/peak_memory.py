@@ -1,4 +1,4 @@
-"""`python -m tests.support.peak_memory OVERRIDES` generates, then prints its own peak memory, MiB."""
+"""The generate stage with its peak memory (MiB) printed: `python -m tests.support.peak_memory OVERRIDES`."""
 
 import resource
 

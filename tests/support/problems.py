@@ -199,7 +199,7 @@ def circling(autonomous: bool = True) -> Problem:
 
     def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
         power = parameters["power"]
-        angle = xp.stack([0 * power + 2.0 * number for number in range(3)], -1)
+        angle = xp.stack([0 * power + 2.0 * body for body in range(3)], -1)
         turn = xp.stack([power] * 3, -1)
         x, y = 50 * xp.cos(angle), 50 * xp.sin(angle)
         velocity = {"velocity_x": -turn * y, "velocity_y": turn * x}
@@ -225,7 +225,7 @@ def learnable_problem(name: str, autonomous: bool = True) -> Problem:
 
 
 def options(name: str, largest: int = LARGEST_OPTION) -> dict[str, Any]:
-    """Return the options in configs/surrogate/NAME.yaml, made small enough for tests.
+    """Return the options of configs/surrogate/NAME.yaml, reduced to the sizes of tests.
 
     Every integer is at most `largest`, an interpolation (of training.unroll) is replaced by `NUM_STEPS`, and
     `FEATURES` are added. A new surrogate needs no entry in any table of the tests.

@@ -75,7 +75,7 @@ INTEGRATORS: dict[str, Changes] = {
     "leapfrog": {"integrator": "leapfrog", "time_step": 4e-3},
     "yoshida4": {"integrator": "yoshida4", "time_step": 4e-3},
 }
-#: Spheres of so little mass that two bodies which pass each other move on straight lines.
+#: Spheres of so little mass that two passing bodies move on straight lines.
 FLIGHTS: dict[str, Changes] = {
     name: {
         "dimension": 3,
@@ -87,7 +87,7 @@ FLIGHTS: dict[str, Changes] = {
 
 
 def heat_changes(grid: str, scheme: str, first: int) -> Changes:
-    """Return a box whose boundary conditions start with `CONDITIONS[first]` on the first axis."""
+    """Return a box with `CONDITIONS[first]` as the boundary condition of the first axis."""
     extent, resolution = GRIDS[grid]
     directions = "xyz"[: len(extent)]
     boundary = {name: CONDITIONS[(first + axis) % 3] for axis, name in enumerate(directions)}
@@ -112,7 +112,7 @@ def two_passing_bodies(num_bodies: int) -> dict[int, list[float]]:
 
 
 def shared_cases(solver: str) -> dict[str, Changes]:
-    """Return the changes of the cases whose results must not depend on the number of ranks."""
+    """Return the changes of the cases with results independent of the number of ranks."""
     if solver == "heat":
         # Each scheme has each kind of wall on the first axis, on one of the grids.
         return {

@@ -31,12 +31,12 @@ def main(file: Path) -> None:
     for index, overrides in enumerate(runs):
         allreduces: list[int] = []
 
-        # Without annotations: torch compares them with the types themselves, and here they are text.
-        def counted(communicator, bucket, allreduces=allreduces):  # type: ignore[no-untyped-def]
+        # No annotations: torch compares annotations with types, and here the annotations would be strings.
+        def count_allreduces(communicator, bucket, allreduces=allreduces):  # type: ignore[no-untyped-def]
             allreduces.append(bucket.index())
             return original(communicator, bucket)
 
-        step.mean_over_ranks = counted
+        step.mean_over_ranks = count_allreduces
         stop = stops[index] if index < len(stops) else 0
         if stop:
             with stopped_in_step(stop), suppress(StoppedError):
@@ -52,13 +52,13 @@ def stopped_in_step(number: int) -> Iterator[None]:
     """Send SIGUSR1 to rank 0 in an optimiser step; the next step is the last one."""
     original = loop._take_step
 
-    def disturbed(*arguments: Any) -> Any:
+    def step_with_signal(*arguments: Any) -> Any:
         result = original(*arguments)
         if arguments[2].step == number and launch.detect().rank == 0:
             os.kill(os.getpid(), signal.SIGUSR1)
         return result
 
-    loop._take_step = disturbed
+    loop._take_step = step_with_signal
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
     mpirun -n 4 python -m tests.support.solve_on_ranks [SOLVER ...]
 
-One start serves all solvers, or those that are named. Rank 0 prints one JSON document: see `main`.
+One start serves all solvers, or the solvers given as arguments. Rank 0 prints one JSON document: see `main`.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def solve(communicator: MPI.Intracomm, solver: Solver) -> tuple[Quantities, dict
     if blocks is None:
         return None
     spec = solver.spec
-    whole = np.full((len(spec.channels), *spec.shape), np.nan)
+    global_state = np.full((len(spec.channels), *spec.shape), np.nan)
     coefficients = np.full((len(spec.coefficient_channels), *spec.shape), np.nan)
     for block, part, fields in blocks:
-        whole[:, *block] = part
+        global_state[:, *block] = part
         if fields is not None:
             coefficients[:, *block] = fields
     return {
-        "state": whole,
+        "state": global_state,
         "coefficient_fields": coefficients,
         "invariants": np.array(list(invariants.values())),
         "invariants_of_modulus": np.array(list(modulus.values())),
@@ -61,8 +61,8 @@ def solve(communicator: MPI.Intracomm, solver: Solver) -> tuple[Quantities, dict
 def differences(solution: Quantities, reference: Quantities) -> dict[str, float]:
     """Return the largest difference of each quantity, relative to its largest value.
 
-    Each invariant is relative to its own value; an invariant of zero up to round-off is relative to the
-    invariant of the state's modulus, in which positive and negative parts do not cancel.
+    The difference of an invariant is relative to its value; an invariant of zero up to round-off is relative
+    to the invariant of the state's modulus, in which positive and negative parts do not cancel.
     """
     reference = dict(reference)
     modulus = np.abs(reference.pop("invariants_of_modulus"))
@@ -171,22 +171,23 @@ def refusal(world: MPI.Intracomm, name: str, **changes: Any) -> str:
     return ""
 
 
-def of_bodies(world: MPI.Intracomm) -> dict[str, Any]:
+def nbody_behaviour(world: MPI.Intracomm) -> dict[str, Any]:
     """Return close encounters, frames with too many steps, and refusals of the n-body solver."""
-    both = (MPI.COMM_SELF, world)
+    communicators = (MPI.COMM_SELF, world)
     return {
         "flights": {
-            name: [fly_by(part, changes) for part in both] for name, changes in rank_cases.FLIGHTS.items()
+            name: [fly_by(part, changes) for part in communicators]
+            for name, changes in rank_cases.FLIGHTS.items()
         },
         "too_many_steps": {
-            name: [too_many_steps(part, changes) for part in both]
+            name: [too_many_steps(part, changes) for part in communicators]
             for name, changes in rank_cases.FLIGHTS.items()
         },
         "few bodies": refusal(world, "nbody", system={"kind": "figure_eight"}),
     }
 
 
-def of_heat(world: MPI.Intracomm) -> dict[str, Any]:
+def heat_behaviour(world: MPI.Intracomm) -> dict[str, Any]:
     """Return refusals and the automatic scheme of the heat solver."""
     return {
         "few rows": refusal(world, "heat", resolution=world.size - 1),
@@ -210,9 +211,9 @@ def main() -> None:
         },
     }
     if "nbody" in names:
-        report["nbody"] = of_bodies(world)
+        report["nbody"] = nbody_behaviour(world)
     if "heat" in names:
-        report["heat"] = of_heat(world)
+        report["heat"] = heat_behaviour(world)
     if world.rank == 0:
         print(json.dumps(report))
 

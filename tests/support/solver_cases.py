@@ -89,7 +89,7 @@ class Case:
     changes: Changes
 
     def build(self, communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Solver:
-        return build_shipped(self.solver, communicator, **merged(self.changes, changes))
+        return build_shipped(self.solver, communicator, **merge_options(self.changes, changes))
 
     def __str__(self) -> str:
         return f"{self.solver}: {self.variant}"
@@ -107,11 +107,11 @@ def all_cases() -> list[Case]:
 def build_shipped(name: str, communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Solver:
     """Return the shipped solver with `changes` merged into its options, nested options key by key."""
     text = (Path(configs.__path__[0]) / "solver" / f"{name}.yaml").read_text()
-    return build_solver(merged(yaml.safe_load(text), changes), communicator)
+    return build_solver(merge_options(yaml.safe_load(text), changes), communicator)
 
 
-def merged(options: Any, changes: Any) -> Any:
+def merge_options(options: Any, changes: Any) -> Any:
     """Return `options` with `changes`, nested mappings key by key."""
     if not isinstance(changes, dict) or not isinstance(options, dict):
         return changes
-    return options | {name: merged(options.get(name), value) for name, value in changes.items()}
+    return options | {name: merge_options(options.get(name), value) for name, value in changes.items()}

@@ -61,7 +61,7 @@ def arguments_of(problem: Problem, times: list[float], size: int = 2) -> dict[st
 
 
 def plain_arguments(problem: Problem, **changes: Any) -> dict[str, Any]:
-    """Return the arguments of `predict` for one case, all within the range of the training data."""
+    """Return the arguments of `predict` for one case, within the range of the training data."""
     (coefficient,) = problem.spec.coefficient_channels
     return {
         "initial_state": np.zeros((1, len(problem.spec.channels), *problem.spec.shape)),

@@ -1,4 +1,4 @@
-"""Trainings of every surrogate on the small data sets that it fits: `training_of_surrogates.py FOLDER`.
+"""Trainings of every surrogate on small data sets: `training_of_surrogates.py FOLDER`.
 
 One rank generates the data sets first, in FOLDER/data. Each surrogate is trained on the first grid and the
 first particles that it fits, once to the end and once with a stop and a resume between, in
@@ -67,7 +67,7 @@ def main(folder: Path) -> None:
     """Train all surrogates."""
     size = launch.detect().size
     fit.draw_curves = no_curves
-    trained: set[tuple[str, bool]] = set()
+    trained_pairs: set[tuple[str, bool]] = set()
     for kind, options in DATASETS.items():
         data = f"dataset={folder / 'data' / kind}"
         if size == 1:
@@ -77,8 +77,8 @@ def main(folder: Path) -> None:
         dataset = Dataset.open(folder / "data" / kind)
         problem = problem_of(dataset)
         for name in compatible_surrogates(problem):
-            if (name, problem.spec.has_particles) not in trained:
-                trained.add((name, problem.spec.has_particles))
+            if (name, problem.spec.has_particles) not in trained_pairs:
+                trained_pairs.add((name, problem.spec.has_particles))
                 train_all_ways(folder / str(size), kind, name, dataset)
 
 

@@ -64,15 +64,15 @@ def test_coefficients_of_a_field_are_its_amplitudes(boundaries: tuple[str, ...])
 
 @pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann"])
 def test_all_modes_together_represent_any_field_on_the_grid(boundary: str) -> None:
-    """The field need not fulfil the boundary conditions, as after an initial state that does not."""
+    """The field need not fulfil the boundary conditions, because initial states may violate them."""
     trunk = Trunk(problems.problem((17,), (boundary,)), (9,), functions=3, width=8, horizon=1.0)
     field = 1 + torch.randn(2, 17, 3)
     torch.testing.assert_close(trunk.field(trunk.coefficients(field)).value, field.movedim(-1, 1))
 
 
 @pytest.mark.parametrize("wall", ["dirichlet", "neumann"])
-def test_derivatives_in_space_are_those_of_the_field_on_the_grid(wall: str) -> None:
-    """The reference uses the field alone: a Fourier series along x, differences over 7 cells along y."""
+def test_derivatives_in_space_agree_with_the_field_on_the_grid(wall: str) -> None:
+    """The reference uses only the field: a Fourier series along x, differences over 7 cells along y."""
     problem = problems.problem((18, 320), ("periodic", wall))
     trunk, sampled = Trunk(problem, (5, 3), functions=3, width=8, horizon=1.0), GridDerivatives(problem)
     field = trunk.field(torch.randn(9, 5))
@@ -95,7 +95,7 @@ def test_the_derivative_in_time_agrees_with_finite_differences() -> None:
     torch.testing.assert_close(rate, (after - before) / (2 * step), rtol=1e-6, atol=1e-6)
 
 
-def test_any_time_is_predicted_and_at_the_start_it_is_the_initial_state() -> None:
+def test_any_time_is_predicted_and_the_start_is_the_initial_state() -> None:
     surrogate = build()
     state, parameters = arguments_of(surrogate)
     predicted = surrogate.predict(state, parameters, np.array([0.0, 1e-9, 0.123, 1.0])).mean
@@ -107,10 +107,10 @@ def test_a_prediction_does_not_depend_on_the_other_times() -> None:
     surrogate = build()
     state, parameters = arguments_of(surrogate)
     times = np.array([0.0, 0.4, 1.0, 1.7, 2.0, 3.1])
-    together = surrogate.predict(state, parameters, times).mean
+    predictions = surrogate.predict(state, parameters, times).mean
     for index, time in enumerate(times[1:], start=1):
-        alone = surrogate.predict(state, parameters, np.array([0.0, time])).mean
-        assert torch.equal(alone[:, 1], together[:, index])
+        single_prediction = surrogate.predict(state, parameters, np.array([0.0, time])).mean
+        assert torch.equal(single_prediction[:, 1], predictions[:, index])
 
 
 @pytest.mark.parametrize("autonomous", [True, False])

@@ -44,7 +44,7 @@ def convolve(
 
 
 @pytest.mark.parametrize("sites", [(16,), (15,), (16, 11), (9, 12, 10)])
-def test_a_convolution_on_periodic_axes_equals_that_by_fft(sites: tuple[int, ...]) -> None:
+def test_a_convolution_on_periodic_axes_equals_the_convolution_by_fft(sites: tuple[int, ...]) -> None:
     fourier = TruncatedFourier(sites, (1.0,) * len(sites), (MODES,) * len(sites))
     convolution = SpectralConvolution(3, fourier)
     field = torch.randn(*sites, 2, 3)
@@ -54,7 +54,9 @@ def test_a_convolution_on_periodic_axes_equals_that_by_fft(sites: tuple[int, ...
 
 
 @pytest.mark.parametrize("sites", [(16,), (16, 12), (8, 12, 16)])
-def test_a_convolution_between_walls_equals_that_by_fft_of_the_padded_field(sites: tuple[int, ...]) -> None:
+def test_a_convolution_between_walls_equals_the_convolution_by_fft_of_the_padded_field(
+    sites: tuple[int, ...],
+) -> None:
     fourier = TruncatedFourier(sites, (1.25,) * len(sites), (MODES,) * len(sites))
     convolution = SpectralConvolution(3, fourier)
     field = torch.randn(*sites, 2, 3)
@@ -82,7 +84,8 @@ def test_the_operator_is_the_same_on_a_finer_grid() -> None:
     coarse, fine = (
         FNO(problems.problem((size,), ("periodic",)), width=8, modes=4, layers=1) for size in (27, 81)
     )
-    # With a linear lifting the transform of the one layer gets the band-limited input, without aliasing.
+    # With a linear lifting, the transform of the single layer receives the band-limited input without
+    # aliasing.
     coarse.network.lifting, fine.network.lifting = torch.nn.Linear(3, 8), torch.nn.Linear(3, 8)  # type: ignore[assignment]
     fine.load_state_dict(coarse.state_dict())
     conditions = torch.zeros(1, 1)
@@ -124,7 +127,7 @@ def test_more_modes_than_the_grid_resolves_are_refused(size: int, period: float,
         ({"width": 0, "modes": 4, "layers": 1}, "width=0"),
     ],
 )
-def test_wrong_options_are_refused_with_numbers(options: dict[str, object], message: str) -> None:
+def test_wrong_options_are_refused_with_their_values(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FNO(problems.problem((16, 16), ("periodic", "periodic")), **options)  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ from surrogates.hamiltonian import Hamiltonian
 from tests.support import nbody_cases, problems
 
 
-def built(problem: Problem, **options: int) -> Hamiltonian:
+def build(problem: Problem, **options: int) -> Hamiltonian:
     torch.manual_seed(0)
     surrogate = store.build(
         "hamiltonian", {"width": 16, "layers": 2, "substeps": 2} | options, problem, "float64"
@@ -38,7 +38,7 @@ def rollout(surrogate: Hamiltonian, state: torch.Tensor, mass: torch.Tensor, ste
 
 @pytest.mark.parametrize(("num_bodies", "dimension"), [(2, 1), (2, 2), (4, 3)])
 def test_forces_are_the_negative_gradient_of_the_energy(num_bodies: int, dimension: int) -> None:
-    surrogate = built(problems.particles(num_bodies, dimension))
+    surrogate = build(problems.particles(num_bodies, dimension))
     state, mass = random_states(surrogate.problem)
     state.requires_grad_(True)
     (gradient,) = torch.autograd.grad(surrogate.energy(state, mass).sum(), state)
@@ -60,16 +60,16 @@ def test_the_scheme_is_of_fourth_order() -> None:
     ]
     state = torch.tensor([positions_and_velocities], dtype=torch.float64)
     mass = torch.tensor([[900.0, 1000.0, 1100.0]], dtype=torch.float64)
-    exact = rollout(built(problem, substeps=64), state, mass, 4)[:, -1]
+    exact = rollout(build(problem, substeps=64), state, mass, 4)[:, -1]
     for substeps in (2, 4, 8):
-        final = rollout(built(problem, substeps=substeps), state, mass, 4)[:, -1]
+        final = rollout(build(problem, substeps=substeps), state, mass, 4)[:, -1]
         errors.append(float((final - exact).norm()))
     orders = np.log2(np.divide(errors[:-1], errors[1:]))
     assert orders == pytest.approx([4, 4], abs=0.2)
 
 
 def test_momentum_and_angular_momentum_are_conserved_for_any_weights() -> None:
-    surrogate = built(problems.particles(4, 3))
+    surrogate = build(problems.particles(4, 3))
     state, mass = random_states(surrogate.problem)
     states = rollout(surrogate, state, mass, 50)
     x, p = states[:, :, :3], mass[:, None, None] * states[:, :, 3:]
@@ -83,7 +83,7 @@ def test_momentum_and_angular_momentum_are_conserved_for_any_weights() -> None:
 
 def test_energy_does_not_drift_in_a_long_rollout() -> None:
     """The energy error over 2000 steps does not grow from the first to the second half."""
-    surrogate = built(problems.particles(2, 2), layers=1)
+    surrogate = build(problems.particles(2, 2), layers=1)
     with torch.no_grad():
         # A binding attraction: the energy grows with r everywhere.
         surrogate.potential.out.weight.copy_(0.02 * surrogate.potential.hidden[0].weight[:, 0].sign())
@@ -120,7 +120,7 @@ def test_problems_without_such_a_hamiltonian_are_refused(changes: dict[str, obje
 
 def test_an_option_below_one_is_refused() -> None:
     with pytest.raises(UserError, match=r"surrogate\.substeps=0 is too small. It must be at least 1"):
-        built(problems.particles(), substeps=0)
+        build(problems.particles(), substeps=0)
 
 
 FRAMES, STEP = 61, 0.1
@@ -138,7 +138,7 @@ def orbits(num_orbits: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return batch.states, batch.coefficient_fields[:, 0]
 
 
-def trained() -> Hamiltonian:
+def trained_on_orbits() -> Hamiltonian:
     """Return a surrogate trained for 250 steps on single time steps of 32 orbits."""
     states, masses = orbits(32, seed=0)
     statistics = Statistics(
@@ -151,7 +151,7 @@ def trained() -> Hamiltonian:
         parameter_std=(),
     )
     problem = problems.particles(2, 2, statistics=statistics, parameters=(), time_step=STEP)
-    surrogate = built(problem)
+    surrogate = build(problem)
     optimiser = torch.optim.Adam(surrogate.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=250)
     rng = np.random.default_rng(1)
@@ -172,7 +172,7 @@ def trained() -> Hamiltonian:
 
 def test_learns_gravity_from_frames_and_conserves_the_true_energy() -> None:
     """Ten revolutions are predicted, where training used single time steps of one revolution."""
-    surrogate = trained()
+    surrogate = trained_on_orbits()
     states, masses = orbits(8, seed=2)
     duration = 10 * 2 * np.pi
     times = STEP * np.arange(int(duration / STEP) + 1)

@@ -14,7 +14,7 @@ from tests.support import problems
 HORIZON_STEPS = 4
 
 
-def built(autonomous: bool = True, **options: int) -> Surrogate:
+def build(autonomous: bool = True, **options: int) -> Surrogate:
     torch.manual_seed(0)
     problem = problems.particles(autonomous=autonomous)
     return store.build(
@@ -31,37 +31,37 @@ def query_inputs(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Te
 
 
 def test_any_time_within_the_horizon_is_predicted_and_a_tiny_time_gives_the_start() -> None:
-    surrogate = built()
-    state, named = query_inputs(surrogate)
-    states = surrogate.predict(state, named, np.array([0.0, 1e-9, 0.123, 1.0])).mean
+    surrogate = build()
+    state, parameters = query_inputs(surrogate)
+    states = surrogate.predict(state, parameters, np.array([0.0, 1e-9, 0.123, 1.0])).mean
     torch.testing.assert_close(states[:, 1], state, rtol=1e-6, atol=1e-6)
     assert (states[:, 2] - states[:, 3]).norm() > 1e-3 * state.norm()
 
 
 def test_a_prediction_does_not_depend_on_the_other_times() -> None:
-    surrogate = built()
-    state, named = query_inputs(surrogate)
+    surrogate = build()
+    state, parameters = query_inputs(surrogate)
     times = np.array([0.0, 0.4, 1.0, 1.7, 2.0, 3.1])
-    together = surrogate.predict(state, named, times).mean
+    together = surrogate.predict(state, parameters, times).mean
     for index, time in enumerate(times[1:], start=1):
         assert torch.equal(
-            surrogate.predict(state, named, np.array([0.0, time])).mean[:, 1], together[:, index]
+            surrogate.predict(state, parameters, np.array([0.0, time])).mean[:, 1], together[:, index]
         )
 
 
 @pytest.mark.parametrize("autonomous", [True, False])
 def test_beyond_the_horizon_a_prediction_restarts_from_a_prediction(autonomous: bool) -> None:
-    surrogate = built(autonomous)
-    state, named = query_inputs(surrogate)
+    surrogate = build(autonomous)
+    state, parameters = query_inputs(surrogate)
     horizon = HORIZON_STEPS * surrogate.problem.time_step
-    halfway = surrogate.predict(state, named, np.array([0.0, horizon, 2 * horizon])).mean[:, -1]
-    later = surrogate.predict(halfway, named, np.array([2 * horizon, 2.5 * horizon])).mean[:, -1]
-    direct = surrogate.predict(state, named, np.array([0.0, 2.5 * horizon])).mean[:, -1]
+    halfway = surrogate.predict(state, parameters, np.array([0.0, horizon, 2 * horizon])).mean[:, -1]
+    later = surrogate.predict(halfway, parameters, np.array([2 * horizon, 2.5 * horizon])).mean[:, -1]
+    direct = surrogate.predict(state, parameters, np.array([0.0, 2.5 * horizon])).mean[:, -1]
     torch.testing.assert_close(direct, later, rtol=1e-12, atol=1e-12)
 
 
 def test_windows_of_another_length_than_the_horizon_are_refused() -> None:
-    surrogate = built()
+    surrogate = build()
     batch = problems.batch(surrogate.problem, 2, frames=3, dtype=torch.float64)
     with pytest.raises(UserError, match=r"training\.unroll=2 .* surrogate\.horizon_steps=4"):
         surrogate(batch)
@@ -70,12 +70,12 @@ def test_windows_of_another_length_than_the_horizon_are_refused() -> None:
 @pytest.mark.parametrize("option", ["width", "layers", "horizon_steps", "points"])
 def test_an_option_below_one_is_refused(option: str) -> None:
     with pytest.raises(UserError, match=rf"surrogate\.{option}=0 is too small. It must be at least 1"):
-        built(**{option: 0})
+        build(**{option: 0})
 
 
 def test_learns_bodies_on_springs() -> None:
     """Independent bodies, x'' = -ω² x; one query covers half a period."""
-    surrogate, omega = built(width=64), np.pi
+    surrogate, omega = build(width=64), np.pi
     time = np.arange(HORIZON_STEPS + 1) * surrogate.problem.time_step
     rng = np.random.default_rng(0)
     statistics = surrogate.problem.statistics
@@ -100,8 +100,8 @@ def test_learns_bodies_on_springs() -> None:
         optimiser.step()
         schedule.step()
     test = windows(64)
-    named = problems.parameters_by_name(surrogate.problem, test)
-    states = surrogate.predict(test["state"][:, 0], named, time).mean
+    parameters = problems.parameters_by_name(surrogate.problem, test)
+    states = surrogate.predict(test["state"][:, 0], parameters, time).mean
     error = (states - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
     persistence_error = (test["state"][:, :1] - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
     assert error < persistence_error / 10
@@ -173,9 +173,9 @@ def test_the_mean_loss_over_random_cells_is_the_loss_over_all_cells() -> None:
 def test_on_a_grid_a_prediction_depends_on_the_time_since_the_start_of_the_trajectory() -> None:
     surrogate = on_a_grid()
     batch = fading(surrogate, 2, np.random.default_rng(0))
-    state, named = batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
-    early = surrogate.predict(state, named, np.array([0.0, 0.5])).mean
-    late = surrogate.predict(state, named, np.array([1.0, 1.5])).mean
+    state, parameters = batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
+    early = surrogate.predict(state, parameters, np.array([0.0, 0.5])).mean
+    late = surrogate.predict(state, parameters, np.array([1.0, 1.5])).mean
     assert torch.equal(early[:, 0], late[:, 0])
     assert not torch.equal(early[:, 1], late[:, 1])
 

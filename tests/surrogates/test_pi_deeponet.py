@@ -134,7 +134,7 @@ def test_the_residual_of_a_solved_trajectory_is_small(case: str) -> None:
         assert values.square().mean().sqrt() < small * typical[equation].square().mean().sqrt()
 
 
-def test_learns_heat_conduction_from_the_equation_alone() -> None:
+def test_learns_heat_conduction_from_the_equation_without_data() -> None:
     """The materials and initial states are random. The later frames of the training windows are NaN."""
     solver = build(
         "heat", extent=[1.0], resolution=32, initial={"modes": 3},

@@ -1,4 +1,4 @@
-"""The physics-informed network: exact conditions, losses, learning from the equation alone, and refusals."""
+"""The physics-informed network: exact conditions, losses, learning without data, and refusals."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_the_change_vanishes_at_the_start_and_at_dirichlet_walls() -> None:
     assert torch.equal(at_walls, torch.zeros(2, dtype=torch.float64))
     at_start, _ = change_at(surrogate, [1.5, 2.5], time=0.0)
     assert torch.equal(at_start, torch.zeros(2, dtype=torch.float64))
-    inside, _ = change_at(surrogate, [1.5, 2.5])
-    assert (inside.abs() > 1e-3).all()
+    interior_change, _ = change_at(surrogate, [1.5, 2.5])
+    assert (interior_change.abs() > 1e-3).all()
 
 
 def test_the_normal_derivative_vanishes_at_neumann_walls() -> None:
@@ -112,7 +112,7 @@ def test_with_data_weight_0_no_frame_is_read(problem: Problem) -> None:
     assert all(torch.equal(loss, losses[name]) for name, loss in without_frames.items())
 
 
-def test_the_solution_is_learned_from_the_equation_alone() -> None:
+def test_the_solution_is_learned_from_the_equation_without_data() -> None:
     """Bodies on springs of 1 to 3 rad/s, over 0.2 s."""
     problem = dataclasses.replace(problems.circling(), duration=0.2)
     surrogate = build(problem, data_weight=0.0, points=32, candidates=1)
@@ -137,7 +137,7 @@ def test_the_solution_is_learned_from_the_equation_alone() -> None:
 
 
 def test_scaled_residuals_do_not_depend_on_the_units() -> None:
-    """Kilometres and hours instead of metres and seconds change the scale alone."""
+    """Kilometres and hours instead of metres and seconds change only the scale."""
     in_metres = line("dirichlet")
     in_kilometres = problems.changed(
         in_metres,
@@ -177,7 +177,7 @@ def test_unsuitable_problems_and_options_are_refused() -> None:
 
 
 def test_bodies_that_start_too_close_together_are_refused() -> None:
-    """Springs whose stiffness has a pole at an end of the parameter range have the same force ratio."""
+    """The stiffness of the springs has a pole at an end of the parameter range, with a large force ratio."""
     regular = problems.circling()
     assert PINN.incompatibility(regular) is None
     spring_residual = regular.residual
@@ -196,15 +196,15 @@ def test_walls_of_one_axis_may_have_different_values() -> None:
 
 def test_times_outside_the_duration_warn_or_are_refused() -> None:
     surrogate = build(line("dirichlet"))
-    start, named = np.zeros((1, 1, 8)), {"power": 2.0}
+    start, scalars = np.zeros((1, 1, 8)), {"power": 2.0}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        surrogate.predict(start, named, np.array([0.0, 2.0]), strict=True)
+        surrogate.predict(start, scalars, np.array([0.0, 2.0]), strict=True)
     message = r"time=2.5 is outside the duration 0 to 2 .*1 of 2 times"
     with pytest.warns(ExtrapolationWarning, match=message):
-        surrogate.predict(start, named, np.array([0.0, 2.5]))
+        surrogate.predict(start, scalars, np.array([0.0, 2.5]))
     with pytest.raises(UserError, match=message):
-        surrogate.predict(start, named, np.array([0.0, 2.5]), strict=True)
+        surrogate.predict(start, scalars, np.array([0.0, 2.5]), strict=True)
 
 
 def test_causality_weights_the_residuals_and_not_the_data() -> None:

@@ -108,7 +108,7 @@ def _size(surrogate: Surrogate) -> str:
     return f"{sum(weight.numel() for weight in surrogate.parameters()):,}"
 
 
-def test_a_problem_describes_itself_and_survives_a_round_trip() -> None:
+def test_a_problem_has_a_description_and_survives_a_round_trip() -> None:
     problem = problems.problem((12,), ("periodic",))
     assert Problem.from_json(json.loads(json.dumps(problem.to_json()))) == problem
     assert repr(problem) == (

@@ -40,6 +40,6 @@ def test_a_shift_by_the_coarsest_cell_shifts_the_prediction() -> None:
 
 
 @pytest.mark.parametrize("options", [{"width": 8, "levels": 4}, {"width": 0, "levels": 1}])
-def test_wrong_options_are_refused_with_numbers(options: dict[str, int]) -> None:
+def test_wrong_options_are_refused_with_their_values(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"from 0 to 3: the grid \(8, 12\)"):
         UNet(problems.problem((8, 12), ("periodic", "periodic")), **options)

@@ -25,7 +25,7 @@ class Wave(Trajectory):
 
 
 class DecayingWave(Solver):
-    """One cosine whose amplitude (K) is drawn; `diffusivity` k in m^2/s, `resolution` cells of a 1 m box."""
+    """One cosine with a drawn amplitude (K); `diffusivity` k in m^2/s, `resolution` cells of a 1 m box."""
 
     method = "exact solution"
     order_in_time = order_in_space = float("inf")

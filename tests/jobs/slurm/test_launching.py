@@ -71,7 +71,7 @@ with Cluster() as second:
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
         folder = owner.stdout.readline().strip()
-        assert folder, "the second cluster did not come up"
+        assert folder, "the second cluster did not start"
         os.kill(owner.pid, signal.SIGKILL)
     mark = f"SLURM_CONF={folder}/slurm.conf".encode()
     wait_until(lambda: not Path(folder).exists(), 30, lambda: str(processes_with(mark)))

@@ -25,7 +25,7 @@ from tests.support.heat_cases import (
     matrix,
     mesh,
     order,
-    prepared,
+    prepare_trajectory,
     random_diffusivity,
     semi_discrete,
     unit_grid,
@@ -113,7 +113,7 @@ def test_declared_steps_are_of_second_order(conditions: tuple[str, ...]) -> None
     k = smooth_diffusivity(grid)
     scheme = adi(grid, k, VALUES)
     source = scheme.walls.supply + 20 * k
-    # This start has no more sudden changes at the walls.
+    # This initial state has no sudden changes at the walls.
     start = semi_discrete(scheme.operator, np.zeros(grid.block_shape), source, 0.02)
     expected = semi_discrete(scheme.operator, start, source, 0.05)
     errors = []
@@ -162,7 +162,7 @@ def test_adi_agrees_with_super_time_stepping(boundary: str, changes: dict[str, A
         "heaters": {"count": 2},
     } | changes
     by_adi, by_rkl2 = (
-        end_of(prepared(heat(scheme=scheme, tolerance=tolerance, **options)), 0.06)
+        end_of(prepare_trajectory(heat(scheme=scheme, tolerance=tolerance, **options)), 0.06)
         for scheme, tolerance in (("adi", 1e-6), ("rkl2", 1e-8))
     )
     assert np.std(by_adi - by_rkl2) < 5e-6 * np.std(by_rkl2)
@@ -173,7 +173,7 @@ def test_the_error_control_detects_faint_undamped_noise(noise: str) -> None:
     # The shortest waves decay within a hundredth of the duration.
     ends = []
     for scheme, tolerance in (("adi", 1e-5), ("rkl2", 1e-7)):
-        trajectory = prepared(heat(scheme=scheme, tolerance=tolerance))
+        trajectory = prepare_trajectory(heat(scheme=scheme, tolerance=tolerance))
         start = trajectory.initial_state
         white = np.random.default_rng(0).standard_normal(start.shape)
         waves = white if noise == "white" else np.indices(start.shape).sum(0) % 2 * 2.0 - 1
@@ -256,7 +256,7 @@ def test_the_error_control_detects_growth_in_three_dimensions() -> None:
     assert np.abs(declared.advance(noise, None, 60 * duration)).max() > 1
 
 
-def test_a_result_depends_on_its_arguments_alone() -> None:
+def test_a_result_depends_only_on_the_arguments() -> None:
     grid = unit_grid((20, 14), "periodic", "neumann")
     scheme = adi(grid, smooth_diffusivity(grid))
     start = np.random.default_rng(0).standard_normal(grid.block_shape)

@@ -10,7 +10,7 @@ import pytest
 from simsurrogate.errors import UserError
 from solvers.contract import DivergedError
 from solvers.heat import Heat
-from tests.support.heat_cases import end_of, heat, prepared, sampled
+from tests.support.heat_cases import end_of, heat, prepare_trajectory, sample_parameters
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ from tests.support.heat_cases import end_of, heat, prepared, sampled
         ({"tolerance": 0}, r"solver.tolerance=0.*greater than 0"),
     ],
 )
-def test_refused_options(changes: dict[str, Any], message: str) -> None:
+def test_wrong_options_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         heat(**changes)
 
@@ -100,16 +100,16 @@ def test_a_step_of_euler_above_the_limit_is_refused() -> None:
     ):
         heat(scheme="euler", time_step=3e-4, diffusivity=constant)
     solver = heat(scheme="euler", time_step=2e-4, diffusivity=constant)
-    assert np.all(np.isfinite(end_of(prepared(solver), 0.01)))
+    assert np.all(np.isfinite(end_of(prepare_trajectory(solver), 0.01)))
     # A diffusivity beyond its range is known only when the trajectory is drawn.
     with pytest.raises(DivergedError, match=r"0.0002 s exceeds the stable limit 6.1e-05 s"):
-        end_of(prepared(solver, diffusivity=1.0), 0.01)
+        end_of(prepare_trajectory(solver, diffusivity=1.0), 0.01)
 
 
 @pytest.mark.parametrize("name", ["log_deviation", "amplitude"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_overflow_is_a_diverged_trajectory(name: str) -> None:
-    trajectory = prepared(heat(resolution=8), **{name: 1e308})
+    trajectory = prepare_trajectory(heat(resolution=8), **{name: 1e308})
     with pytest.raises(DivergedError):
         end_of(trajectory, 0.1)
 
@@ -131,7 +131,7 @@ def test_a_grid_that_would_alias_a_random_field_is_refused(kind: str) -> None:
     moments = []
     for resolution in (17, 40):
         solver = heat(**short, resolution=resolution)
-        parameters = sampled(solver)
+        parameters = sample_parameters(solver)
         trajectory = solver.prepare(parameters)
         field = trajectory.initial_state
         if kind == "lognormal":

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.heat_cases import INSULATED, end_of, heat, prepared, sampled
+from tests.support.heat_cases import INSULATED, end_of, heat, prepare_trajectory, sample_parameters
 
 SCHEMES: dict[str, dict[str, Any]] = {
     "exact": {"diffusivity": {"kind": "constant"}},
@@ -42,7 +42,7 @@ def test_budget_accounts_for_the_change_of_heat(grid: dict[str, Any], scheme: st
             initial={"modes": 5},
             heaters={"count": 2, "width": [0.15, 0.2]},
         )
-        trajectory = prepared(solver)
+        trajectory = prepare_trajectory(solver)
         start = trajectory.initial_state
         end = trajectory.advance(start, 0.01, 0.09)
         budget = trajectory.budget(start, 0.01, 0.09)
@@ -60,7 +60,7 @@ def test_budget_accounts_for_the_change_of_heat(grid: dict[str, Any], scheme: st
 @pytest.mark.parametrize("condition", ["periodic", "neumann"])
 def test_an_insulated_box_keeps_its_heat(condition: str, scheme: str) -> None:
     solver = heat(resolution=16, boundary=dict.fromkeys("xyz", condition), **SCHEMES[scheme])
-    trajectory = prepared(solver)
+    trajectory = prepare_trajectory(solver)
     start = trajectory.initial_state + 1.0
     end = trajectory.advance(start, 0.0, 0.5)
     before, after = trajectory.invariants(start), trajectory.invariants(end)
@@ -68,7 +68,7 @@ def test_an_insulated_box_keeps_its_heat(condition: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["exact", "adi", "rkl2"])
-def test_known_fluxes_and_heaters_add_up(scheme: str) -> None:
+def test_the_budget_equals_known_fluxes_and_heaters(scheme: str) -> None:
     # Fluxes bring flux x area x time, and a heater brings its pattern x the time for which it is on.
     solver = heat(
         extent=[1.0, 2.0],
@@ -78,7 +78,7 @@ def test_known_fluxes_and_heaters_add_up(scheme: str) -> None:
         heaters={"count": 1, "width": [0.1, 0.2]},
         **SCHEMES[scheme],
     )
-    trajectory = prepared(solver, heater_1_start=0.05, heater_1_duration=0.03)
+    trajectory = prepare_trajectory(solver, heater_1_start=0.05, heater_1_duration=0.03)
     heater = float(np.sum(trajectory.coefficient_fields[-1])) * solver.grid.cell_volume
     expected = (0.3 - 0.1) * 2.0 * 0.2 + (0.2 + 0.4) * 1.0 * 0.2 + heater * 0.03
     before = trajectory.invariants(trajectory.initial_state)["total_heat"]
@@ -88,7 +88,7 @@ def test_known_fluxes_and_heaters_add_up(scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_temperatures_stay_between_the_extremes(scheme: str) -> None:
-    trajectory = prepared(heat(resolution=24, boundary={"x": "dirichlet"}, **SCHEMES[scheme]))
+    trajectory = prepare_trajectory(heat(resolution=24, boundary={"x": "dirichlet"}, **SCHEMES[scheme]))
     state = trajectory.initial_state
     for step in range(10):
         low, high = min(state.min(), 0.0), max(state.max(), 0.0)
@@ -101,7 +101,7 @@ def test_temperatures_stay_between_the_extremes(scheme: str) -> None:
 @pytest.mark.parametrize("scheme", ["exact", "adi", "rkl2", "euler"])
 def test_a_mirrored_problem_has_the_mirrored_solution(scheme: str, axis: int) -> None:
     solver = heat(resolution=[12, 10], boundary=INSULATED, **SCHEMES[scheme])
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     mirrored = dict(parameters)
     if "diffusivity_coefficients" in parameters:  # a mirror flips the sign of odd cosines
         signs = np.expand_dims((-1.0) ** np.arange(16), 1 - axis)

@@ -9,7 +9,7 @@ import pytest
 
 from simsurrogate.spec import DIRECTIONS
 from solvers.heat import Heat
-from tests.support.heat_cases import CONDITIONS, end_of, error, heat, on_cells, order, prepared
+from tests.support.heat_cases import CONDITIONS, end_of, error, heat, on_cells, order, prepare_trajectory
 
 K = 0.1
 DURATION = 0.3
@@ -69,13 +69,13 @@ def driven(conditions: tuple[str, ...], axis: int, time: float, *mesh: np.ndarra
 
 
 def final_state(solver: Heat, start: np.ndarray) -> np.ndarray:
-    return prepared(solver, diffusivity=K).advance(start, 0.0, DURATION)
+    return prepare_trajectory(solver, diffusivity=K).advance(start, 0.0, DURATION)
 
 
 @pytest.mark.parametrize("scheme", ["exact", "adi", "rkl2"])
 @pytest.mark.parametrize("conditions", COMBINATIONS)
 def test_second_order_in_space(conditions: tuple[str, ...], scheme: str) -> None:
-    # The exact solution is known if the walls of one axis alone drive it, and no other axis is dirichlet.
+    # The exact solution is known if only the walls of one axis drive it and no other axis is dirichlet.
     walled = [axis for axis, condition in enumerate(conditions) if condition != "periodic"]
     driving = walled[0] if walled and "dirichlet" not in [conditions[axis] for axis in walled[1:]] else None
     values = NO_VALUES | ({} if driving is None else {DIRECTIONS[driving]: VALUES[DIRECTIONS[driving]]})
@@ -113,7 +113,7 @@ def test_solutions_driven_along_all_axes(condition: str) -> None:
     "conditions", [("periodic",), ("dirichlet", "neumann"), ("neumann", "periodic", "dirichlet")]
 )
 def test_the_exact_scheme_has_no_error_in_time(conditions: tuple[str, ...]) -> None:
-    trajectory = prepared(box(conditions, 12, "exact", VALUES))
+    trajectory = prepare_trajectory(box(conditions, 12, "exact", VALUES))
     single_step = end_of(trajectory, 1.0)
     state = trajectory.initial_state
     for step in range(10):
@@ -131,7 +131,7 @@ def test_two_layers_conduct_exactly() -> None:
         diffusivity={"kind": "inclusions", "num_inclusions": 1},
         tolerance=1e-10,
     )
-    layers = prepared(
+    layers = prepare_trajectory(
         solver,
         matrix_diffusivity=0.1,
         contrast=5.0,

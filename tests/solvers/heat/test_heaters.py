@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.heat_cases import error, heat, prepared, sampled
+from tests.support.heat_cases import error, heat, prepare_trajectory, sample_parameters
 
 HEATERS = {
     "heater_1_rate": 5.0,
@@ -21,8 +21,8 @@ def exact_temperature(
     start: np.ndarray, patterns: np.ndarray, k: float, width: float, time: float
 ) -> np.ndarray:
     """Return the temperature on a periodic line: each Fourier mode decays, and grows while a heater is on."""
-    number = np.arange(start.size // 2 + 1)
-    rate = k * 4 / width**2 * np.sin(np.pi * number / start.size) ** 2
+    mode = np.arange(start.size // 2 + 1)
+    rate = k * 4 / width**2 * np.sin(np.pi * mode / start.size) ** 2
     modes = np.fft.rfft(start) * np.exp(-rate * time)
     for heater, pattern in enumerate(patterns, start=1):
         on = HEATERS[f"heater_{heater}_start"]
@@ -46,8 +46,8 @@ def test_every_mode_follows_the_switching(scheme: str, tolerance: float, num_fra
         scheme=scheme,
         tolerance=1e-8,
     )
-    k = sampled(solver)["diffusivity"]
-    trajectory = prepared(solver, **HEATERS)
+    k = sample_parameters(solver)["diffusivity"]
+    trajectory = prepare_trajectory(solver, **HEATERS)
     state = trajectory.initial_state
     for frame in range(num_frames):
         state = trajectory.advance(state, frame * 0.1 / num_frames, 0.1 / num_frames)
@@ -61,16 +61,16 @@ def test_heaters_are_coefficient_fields_of_an_equation_that_depends_on_time() ->
     assert solver.spec.coefficient_channels == ("diffusivity", "heater_1", "heater_2")
     assert not solver.spec.autonomous
     assert heat().spec.autonomous
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     patterns = solver.prepare(parameters).coefficient_fields[1:]
-    for number, pattern in enumerate(patterns, start=1):
-        rate = parameters[f"heater_{number}_rate"]
+    for index, pattern in enumerate(patterns, start=1):
+        rate = parameters[f"heater_{index}_rate"]
         assert 0.9 * rate < pattern.max() <= rate
 
 
 def test_a_heater_at_a_periodic_end_warms_both_sides_equally() -> None:
     solver = heat(extent=[1.0], resolution=40, heaters={"count": 1})
-    trajectory = prepared(solver, heater_centres=np.array([[0.0]]))
+    trajectory = prepare_trajectory(solver, heater_centres=np.array([[0.0]]))
     pattern = trajectory.coefficient_fields[1]
     assert np.allclose(pattern, pattern[::-1], rtol=1e-12)
     assert pattern.argmax() in {0, 39}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.heat_cases import heat, prepared
+from tests.support.heat_cases import heat, prepare_trajectory
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_time_scale_is_the_decay_time_of_the_longest_wave(condition: str) ->
         boundary={"x": condition},
         diffusivity={"kind": "constant", "range": [0.1, 0.4]},
     )
-    trajectory = prepared(solver, diffusivity=0.2)  # the geometric mean of the range
+    trajectory = prepare_trajectory(solver, diffusivity=0.2)  # the geometric mean of the range
     x = (np.arange(64) + 0.5) / 64
     half_waves = 2 if condition == "periodic" else 1
     wave = (np.cos if condition == "neumann" else np.sin)(half_waves * np.pi * x)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.support.heat_cases import INSULATED, end_of, error, heat, prepared, sampled
+from tests.support.heat_cases import INSULATED, end_of, error, heat, prepare_trajectory, sample_parameters
 
 KINDS: dict[str, dict[str, Any]] = {
     "constant k, few modes": {"diffusivity": {"kind": "constant"}, "initial": {"kind": "modes", "modes": 7}},
@@ -26,7 +26,7 @@ EXTENTS = [[1.0], [1.0, 0.6], [1.0, 0.6, 0.8]]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sample_depends_on_the_seed_alone(kind: str) -> None:
+def test_a_sample_depends_only_on_the_seed(kind: str) -> None:
     coarse = heat(**KINDS[kind], heaters=HEATERS, resolution=8)
     fine = heat(**KINDS[kind], heaters=HEATERS, resolution=[20, 12])
 
@@ -52,7 +52,7 @@ def test_a_sample_depends_on_the_seed_alone(kind: str) -> None:
 def test_fields_are_the_same_on_every_grid(kind: str, extent: list[float], boundary: dict[str, str]) -> None:
     options: dict[str, Any] = {"extent": extent, "boundary": boundary, "heaters": HEATERS, **KINDS[kind]}
     options["boundary_values"] = {"x": [1.0, 2.0]}
-    parameters = sampled(heat(**options, resolution=8))
+    parameters = sample_parameters(heat(**options, resolution=8))
     coarse = heat(**options, resolution=8).prepare(parameters)
     fine = heat(**options, resolution=24).prepare(parameters)
     # Every third cell of the fine grid has the centre of a cell of the coarse grid.
@@ -66,7 +66,7 @@ def test_fields_are_the_same_on_every_grid(kind: str, extent: list[float], bound
 
 def test_trajectories_converge_on_finer_grids() -> None:
     finest = heat(resolution=108)
-    parameters = sampled(finest) | {"log_deviation": 0.5}
+    parameters = sample_parameters(finest) | {"log_deviation": 0.5}
     reference = end_of(finest.prepare(parameters), 0.05)
     errors = []
     for resolution in (12, 36):
@@ -80,7 +80,7 @@ def test_trajectories_converge_on_finer_grids() -> None:
 def test_the_diffusivity_has_the_drawn_geometric_mean_and_deviation() -> None:
     solver = heat(resolution=64)
     for seed in range(10):
-        parameters = sampled(solver, seed)
+        parameters = sample_parameters(solver, seed)
         k = solver.prepare(parameters).coefficient_fields[0]
         logarithm = np.log(k / parameters["mean_diffusivity"])
         variance = parameters["log_deviation"] ** 2 * np.sum(parameters["diffusivity_coefficients"] ** 2)
@@ -93,7 +93,7 @@ def test_the_diffusivity_has_the_drawn_geometric_mean_and_deviation() -> None:
 
 def test_inclusions_have_the_drawn_contrast() -> None:
     solver = heat(diffusivity={"kind": "inclusions"})
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     matrix = parameters["matrix_diffusivity"]
     k = solver.prepare(parameters).coefficient_fields[0]
     assert np.allclose(np.unique(k), [matrix, matrix * parameters["contrast"]])
@@ -107,7 +107,7 @@ def test_draws_outside_the_ranges_can_be_solved() -> None:
 
 def test_a_trajectory_follows_from_the_values_of_its_parameters() -> None:
     solver = heat(extent=[1.0], resolution=16)
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     before = solver.prepare(parameters).coefficient_fields
     parameters["mean_diffusivity"] *= 2
     assert np.allclose(solver.prepare(parameters).coefficient_fields, 2 * before)
@@ -118,7 +118,7 @@ def test_a_trajectory_follows_from_the_values_of_its_parameters() -> None:
 def test_with_amplitude_zero_the_initial_state_is_the_profile_between_the_walls() -> None:
     walls = {"x": "dirichlet", "y": "dirichlet"}
     equal_walls = heat(resolution=8, boundary=walls, boundary_values={"x": [1.5, 1.5], "y": [1.5, 1.5]})
-    assert np.allclose(prepared(equal_walls, amplitude=0.0).initial_state, 1.5)
+    assert np.allclose(prepare_trajectory(equal_walls, amplitude=0.0).initial_state, 1.5)
     gradient = heat(resolution=8, boundary={"x": "dirichlet"}, boundary_values={"x": [1.0, 2.0]})
     profile = 1 + gradient.spec.axes[0].centres[:, None]
-    assert np.allclose(prepared(gradient, amplitude=0.0).initial_state, profile)
+    assert np.allclose(prepare_trajectory(gradient, amplitude=0.0).initial_state, profile)

@@ -22,7 +22,7 @@ def build_operator(conditions: tuple[str, ...], uniform: bool = False) -> Diffus
     return DiffusionOperator(grid, 0.3 if uniform else random_diffusivity(grid))
 
 
-def marched(operator: DiffusionOperator, levels: np.ndarray, with_slope: bool = True) -> np.ndarray:
+def march_levels(operator: DiffusionOperator, levels: np.ndarray, with_slope: bool = True) -> np.ndarray:
     """Return the last two levels after a march from random arrays."""
     rng = np.random.default_rng(1)
     y, older, slope = operator.padded(), operator.padded(), operator.padded()
@@ -54,11 +54,11 @@ def test_wavefront_is_bitwise_equal_to_single_sweeps(
     deep = build_operator(conditions)
     assert deep.depth == 12
     levels = random_levels(deep, num_levels)
-    result = marched(deep, levels)
+    result = march_levels(deep, levels)
     monkeypatch.setattr(operator_module, "MAX_LEVELS", 1)
     single = build_operator(conditions)
     assert single.depth == 1
-    assert np.array_equal(result, marched(single, levels))
+    assert np.array_equal(result, march_levels(single, levels))
 
 
 @pytest.mark.parametrize("conditions", [("dirichlet",), ("periodic", "neumann"), CONDITIONS])
@@ -70,7 +70,7 @@ def test_levels_agree_with_the_recurrence_of_the_matrix(conditions: tuple[str, .
     levels = random_levels(operator, 15)
     for present, past, gain, slope_gain in levels:
         y, older = present * y + past * older + gain * a @ y + slope_gain * slope, y
-    assert np.allclose(marched(operator, levels)[0].ravel(), y, rtol=0, atol=1e-13 * np.abs(y).max())
+    assert np.allclose(march_levels(operator, levels)[0].ravel(), y, rtol=0, atol=1e-13 * np.abs(y).max())
 
 
 @pytest.mark.parametrize("conditions", list(itertools.product(CONDITIONS, repeat=2)))
@@ -80,7 +80,7 @@ def test_uniform_kernel_agrees_with_the_kernel_of_faces(conditions: tuple[str, s
     assert uniform.spectral_bound == pytest.approx(with_faces.spectral_bound, rel=1e-14)
     step = 1.8 / uniform.spectral_bound
     levels = np.tile([1.0, 0.0, step, step], (25, 1))
-    result, expected = marched(uniform, levels, False), marched(with_faces, levels, False)
+    result, expected = march_levels(uniform, levels, False), march_levels(with_faces, levels, False)
     assert np.allclose(result, expected, rtol=0, atol=1e-14 * 25)
 
 

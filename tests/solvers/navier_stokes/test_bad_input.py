@@ -18,7 +18,7 @@ from simsurrogate.errors import UserError
 from solvers.navier_stokes import NavierStokes
 from solvers.navier_stokes.linear_terms import HyperviscosityOptions
 from solvers.navier_stokes.tracer import TracerOptions
-from tests.support.navier_stokes_cases import UNFORCED, flow, prepared
+from tests.support.navier_stokes_cases import UNFORCED, flow, prepare_trajectory
 
 RING: dict[str, Any] = {"kind": "ring", "ring": [20.0, 64.0]}
 
@@ -83,7 +83,7 @@ def test_options_without_effect_are_refused(changes: dict[str, Any], message: st
         flow(**changes)
 
 
-def test_the_defaults_of_options_without_effect_are_those_of_the_yaml() -> None:
+def test_the_defaults_of_options_without_effect_equal_the_yaml() -> None:
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "navier_stokes.yaml").read_text())
     tracer = {
         name: tuple(value) if isinstance(value, list) else value for name, value in options["tracer"].items()
@@ -141,7 +141,7 @@ def test_an_unresolved_flow_is_refused_with_a_resolution_that_suffices(
     suggestion = re.search(r"solver.resolution=(\[\d+,\d+\]) or finer", text)
     resolution = [int(count) for count in re.findall(r"\d+", suggestion[1])] if suggestion else [64, 92]
     if max(resolution) < 400:
-        assert np.all(np.isfinite(prepared(**changes | {"resolution": resolution}).initial_state))
+        assert np.all(np.isfinite(prepare_trajectory(**changes | {"resolution": resolution}).initial_state))
     # The least viscosity in the message is sharp.
     if limit := re.search(r"viscosity of at least (\S+)", text):
         least = 1.01 * float(limit[1])

@@ -14,8 +14,8 @@ from tests.support.navier_stokes_cases import (
     UNFORCED,
     flow,
     mesh,
-    prepared,
-    sampled,
+    prepare_trajectory,
+    sample_parameters,
     with_vorticity,
 )
 
@@ -43,7 +43,7 @@ def test_taylor_green_vortices_decay_and_keep_their_form(
         extent=extent, resolution=resolution, initial={"kind": "taylor_green", "waves": 2},
         time_step=time_step, **UNFORCED, **LINEAR,
     )  # fmt: skip
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     trajectory = solver.prepare(parameters)
     x, y = mesh(solver)
     (k, m), (a, b) = (4 * np.pi / length for length in extent), parameters["initial_phases"]
@@ -72,7 +72,7 @@ def test_taylor_green_vortices_decay_and_keep_their_form(
 def test_kolmogorov_flow_grows_from_rest_to_its_laminar_profile() -> None:
     forcing = {"kind": "kolmogorov", "amplitude": [0.2, 0.4], "wave_number": 3}
     solver = flow(extent=[1.0, 0.8], resolution=[16, 32], forcing=forcing, **LINEAR)
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     trajectory = solver.prepare(parameters)
     _, y = mesh(solver)
     wave_number = 2 * np.pi * 3 / 0.8
@@ -90,18 +90,18 @@ def test_the_diagonal_forcing_has_its_formula() -> None:
     solver = flow(resolution=32)
     x, y = mesh(solver)
     expected = 0.1 * (np.sin(2 * np.pi * (x + y)) + np.cos(2 * np.pi * (x + y)))
-    forcing = solver.prepare(sampled(solver)).coefficient_fields[0]
+    forcing = solver.prepare(sample_parameters(solver)).coefficient_fields[0]
     assert np.allclose(forcing, expected, rtol=1e-13, atol=1e-15)
 
 
 def test_a_tracer_in_a_fluid_at_rest_diffuses() -> None:
     solver = flow(**UNFORCED, tracer={"present": True, "diffusivity": [2e-3, 4e-3]}, resolution=[48, 64])
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     trajectory = solver.prepare(parameters)
     tracer = trajectory.initial_state[3] + 0.7
     state = trajectory.advance(with_vorticity(np.zeros_like(tracer), tracer), 0.0, 0.5)
     wave_numbers = [2 * np.pi * np.fft.fftfreq(count, 1 / count) for count in tracer.shape]
-    squared = np.add.outer(*(number**2 for number in wave_numbers))
+    squared = np.add.outer(*(k**2 for k in wave_numbers))
     decay = np.exp(-parameters["tracer_diffusivity"] * squared * 0.5)
     assert error(state[3], np.fft.ifft2(decay * np.fft.fft2(tracer)).real) < 1e-12
     invariants = trajectory.invariants(state)
@@ -110,7 +110,7 @@ def test_a_tracer_in_a_fluid_at_rest_diffuses() -> None:
 
 
 def test_the_mean_of_the_tracer_has_an_exact_budget_of_zero() -> None:
-    trajectory = prepared(**TRACER, forcing={"amplitude": [5.0, 5.0]}, resolution=128)
+    trajectory = prepare_trajectory(**TRACER, forcing={"amplitude": [5.0, 5.0]}, resolution=128)
     state = trajectory.initial_state + 0.7
     end = trajectory.advance(state, 0.0, 0.5)
     budget = trajectory.budget(state, 0.0, 0.5)
@@ -118,14 +118,14 @@ def test_the_mean_of_the_tracer_has_an_exact_budget_of_zero() -> None:
     before, after = trajectory.invariants(state), trajectory.invariants(end)
     assert after["tracer_variance"] < 0.99 * before["tracer_variance"]
     assert after["tracer_mean"] == pytest.approx(before["tracer_mean"], rel=1e-14)
-    assert prepared().budget(state[:3], 0.0, 0.5) == {}
+    assert prepare_trajectory().budget(state[:3], 0.0, 0.5) == {}
 
 
 def test_a_steady_shear_carries_a_tracer_along() -> None:
     # An inviscid parallel flow u(y) is steady and carries s(x, y) to s(x - u t, y).
     # Both signs of x and of y matter.
     solver = flow(extent=[1.0, 0.8], resolution=[48, 96], tolerance=1e-10, **UNFORCED, **TRACER)
-    trajectory = solver.prepare(sampled(solver) | {"viscosity": 0.0, "tracer_diffusivity": 0.0})
+    trajectory = solver.prepare(sample_parameters(solver) | {"viscosity": 0.0, "tracer_diffusivity": 0.0})
     x, y = mesh(solver)
     wave_number = 2 * np.pi / 0.8
 

@@ -10,7 +10,7 @@ import pytest
 from pipeline.data.manifest import complete_manifest
 from solvers.contract import DivergedError
 from tests.support.in_process import generated
-from tests.support.navier_stokes_cases import LIVELY, UNFORCED, flow, sampled
+from tests.support.navier_stokes_cases import LIVELY, UNFORCED, flow, sample_parameters
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -18,7 +18,7 @@ from tests.support.navier_stokes_cases import LIVELY, UNFORCED, flow, sampled
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_state_that_is_not_finite_fails_the_trajectory(value: float, channel: int) -> None:
     solver = flow(**LIVELY)
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     trajectory = solver.prepare(parameters)
     state = trajectory.initial_state.copy()
     state[channel, 3, 4] = value
@@ -35,11 +35,11 @@ def test_blow_up_and_overflow_fail_the_trajectory() -> None:
     inviscid = {"viscosity": 0.0, "hyperviscosity": 0.0, "drag": 0.0}
     # The declared step is two hundred times the stable step.
     solver = flow(**LIVELY | {"viscosity": [2.5e-3, 2.5e-3]}, **UNFORCED, time_step=5.0)
-    trajectory = solver.prepare(sampled(solver) | inviscid)
+    trajectory = solver.prepare(sample_parameters(solver) | inviscid)
     with pytest.raises(DivergedError, match=r"a step of 5 s gives no finite flow"):
         trajectory.advance(100 * trajectory.initial_state, 0.0, 100.0)
     solver = flow(**LIVELY, **UNFORCED)
-    trajectory = solver.prepare(sampled(solver) | inviscid | {"amplitude": 1e200})
+    trajectory = solver.prepare(sample_parameters(solver) | inviscid | {"amplitude": 1e200})
     with pytest.raises(DivergedError):
         trajectory.advance(trajectory.initial_state, 0.0, 0.1)
 

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from tests.support.heat_cases import error
-from tests.support.navier_stokes_cases import flow, prepared, sampled, with_vorticity
+from tests.support.navier_stokes_cases import flow, prepare_trajectory, sample_parameters, with_vorticity
 
 RING: dict[str, Any] = {
     "resolution": [32, 28],
     "extent": [1.0, 0.8],
     "forcing": {"kind": "ring", "ring": [20.0, 55.0], "injection_rate": [1e-3, 1e-3], "renewal": 0.05},
 }
-#: The number of waves of `RING`: k^2 = (2 pi x)^2 + (2 pi y / 0.8)^2 in [20^2, 55^2], one of each pair k, -k.
+#: The number of waves of `RING`: k^2 = (2 pi x)^2 + (2 pi y / 0.8)^2 in [20^2, 55^2], counting each pair k,
+#: -k once.
 NUM_WAVES = (
     sum(
         20**2 <= (2 * np.pi * x) ** 2 + (2 * np.pi * y / 0.8) ** 2 <= 55**2
@@ -45,19 +46,19 @@ def test_the_mean_rate_of_injected_energy_is_the_stated_rate() -> None:
 
 def test_one_interval_has_exactly_the_waves_of_the_ring() -> None:
     # In so short a time the flow does not turn f: w = f t.
-    vorticity = prepared(**RING).advance(REST, 0.0, 1e-6)[0] / 1e-6
+    vorticity = prepare_trajectory(**RING).advance(REST, 0.0, 1e-6)[0] / 1e-6
     power = np.abs(np.fft.fft2(vorticity)) ** 2
     x, y = (2 * np.pi * np.fft.fftfreq(n, length / n) for n, length in ((32, 1.0), (28, 0.8)))
     wave_number = np.hypot(x[:, None], y)
-    inside = (wave_number >= 20) & (wave_number <= 55)
-    assert np.sum(inside) == 2 * NUM_WAVES
-    assert np.min(power[inside]) > 1e-8 * np.max(power)
-    assert np.max(power[~inside]) < 1e-8 * np.min(power[inside])
+    in_ring = (wave_number >= 20) & (wave_number <= 55)
+    assert np.sum(in_ring) == 2 * NUM_WAVES
+    assert np.min(power[in_ring]) > 1e-8 * np.max(power)
+    assert np.max(power[~in_ring]) < 1e-8 * np.min(power[in_ring])
 
 
 def test_the_output_cadence_does_not_change_the_forcing() -> None:
     solver = flow(**RING, tolerance=1e-9)
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     trajectory = solver.prepare(parameters)
     start = trajectory.initial_state
     end = trajectory.advance(start, 0.0, 0.3)
@@ -73,7 +74,7 @@ def test_the_output_cadence_does_not_change_the_forcing() -> None:
 
 def test_the_forcing_is_the_same_field_on_a_finer_grid() -> None:
     coarse, fine = flow(**RING), flow(**RING | {"resolution": [96, 84]})
-    parameters = sampled(coarse)
+    parameters = sample_parameters(coarse)
     coarse_end, fine_end = (
         solver.prepare(parameters).advance(with_vorticity(np.zeros(solver.grid.block_shape)), 0.02, 1e-6)
         for solver in (coarse, fine)
@@ -86,5 +87,5 @@ def test_only_the_ring_depends_on_time_and_has_no_vorticity_residual() -> None:
     assert steady.spec.autonomous
     assert not ring.spec.autonomous
     fields = {name: 0.0 for name in ("velocity_x", "velocity_y", "vorticity", "forcing", "t")}
-    assert "vorticity" in steady.residual(fields, lambda values, axis: 0.0, sampled(steady))
-    assert "vorticity" not in ring.residual(fields, lambda values, axis: 0.0, sampled(ring))
+    assert "vorticity" in steady.residual(fields, lambda values, axis: 0.0, sample_parameters(steady))
+    assert "vorticity" not in ring.residual(fields, lambda values, axis: 0.0, sample_parameters(ring))

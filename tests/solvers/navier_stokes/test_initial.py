@@ -9,7 +9,14 @@ import pytest
 
 from solvers.navier_stokes import NavierStokes
 from tests.support.heat_cases import error
-from tests.support.navier_stokes_cases import TRACER, UNFORCED, flow, mesh, prepared, sampled
+from tests.support.navier_stokes_cases import (
+    TRACER,
+    UNFORCED,
+    flow,
+    mesh,
+    prepare_trajectory,
+    sample_parameters,
+)
 
 KINDS: dict[str, dict[str, Any]] = {
     "matern": {"kind": "matern", "modes": 12},
@@ -24,12 +31,12 @@ KINDS: dict[str, dict[str, Any]] = {
 def test_parameters_are_the_same_trajectory_on_a_finer_grid(kind: str) -> None:
     options: dict[str, Any] = {"extent": [1.0, 0.8], "initial": KINDS[kind], **TRACER}
     coarse, fine = flow(**options, resolution=[64, 48]), flow(**options, resolution=[192, 144])
-    parameters = sampled(coarse)
-    fine_parameters = sampled(fine)
+    parameters = sample_parameters(coarse)
+    fine_parameters = sample_parameters(fine)
     assert all(np.array_equal(parameters[name], fine_parameters[name]) for name in parameters)
     trajectories = [solver.prepare(parameters) for solver in (coarse, fine)]
     starts = [trajectory.initial_state for trajectory in trajectories]
-    # Every third cell of the fine grid has the centre of a cell of the coarse one; Gaussians and sech^2 have
+    # Every third cell of the fine grid has the centre of a coarse cell; Gaussians and sech^2 have
     # waves that the coarse grid drops.
     bound = 1e-12 if kind in {"matern", "random_field", "taylor_green"} else 1e-3
     assert error(starts[1][:, 1::3, 1::3], starts[0]) < bound
@@ -54,11 +61,11 @@ def test_the_matern_field_has_the_variance_of_its_law_in_each_mode() -> None:
     power = mean_power(solver, draws, seed=0)
     x, y = np.meshgrid(*[np.fft.fftfreq(24, 1 / 24)] * 2, indexing="ij")
     expected = 7**1.5 * (4 * np.pi**2 * (x**2 + y**2) + 49) ** -2.5
-    kept = (np.maximum(abs(x), abs(y)) <= 7) & (x**2 + y**2 > 0)
-    assert np.all(power[~kept] < 1e-20)
+    kept_modes = (np.maximum(abs(x), abs(y)) <= 7) & (x**2 + y**2 > 0)
+    assert np.all(power[~kept_modes] < 1e-20)
     # |c|^2 of a complex coefficient is exponentially distributed; 112 of them are independent.
-    assert np.max(np.abs(power[kept] / expected[kept] - 1)) < 5 / np.sqrt(draws)
-    assert np.mean(power[kept] / expected[kept]) == pytest.approx(1, abs=4 / np.sqrt(112 * draws))
+    assert np.max(np.abs(power[kept_modes] / expected[kept_modes] - 1)) < 5 / np.sqrt(draws)
+    assert np.mean(power[kept_modes] / expected[kept_modes]) == pytest.approx(1, abs=4 / np.sqrt(112 * draws))
 
 
 def test_a_random_field_has_its_amplitude_and_spectrum() -> None:
@@ -74,7 +81,7 @@ def test_a_random_field_has_its_amplitude_and_spectrum() -> None:
 
 def test_vortices_are_gaussians_of_their_peaks() -> None:
     solver = flow(resolution=64, initial={"kind": "vortices", "count": 1, "radius": [0.05, 0.05]}, **UNFORCED)
-    parameters = sampled(solver) | {"amplitude": 1.0}
+    parameters = sample_parameters(solver) | {"amplitude": 1.0}
     parameters["vortex_peaks"] = np.array([-0.8])
     parameters["vortex_centres"] = np.array([[0.4, 0.6]])
     x, y = mesh(solver)
@@ -84,7 +91,7 @@ def test_vortices_are_gaussians_of_their_peaks() -> None:
 
 
 def test_a_rippled_shear_layer_rolls_up() -> None:
-    trajectory = prepared(
+    trajectory = prepare_trajectory(
         resolution=64, viscosity=[2e-4, 2e-4], **UNFORCED,
         initial={"kind": "shear_layers", "amplitude": [10.0, 10.0], "thickness": [0.04, 0.04]},
         hyperviscosity={"order": 2, "range": [2e-7, 2e-7]},

@@ -9,7 +9,7 @@ import pytest
 
 from solvers.contract import Parameters
 from solvers.navier_stokes import NavierStokes
-from tests.support.navier_stokes_cases import flow, sampled, spectral_derivative
+from tests.support.navier_stokes_cases import flow, sample_parameters, spectral_derivative
 
 #: A flow of waves so long that the dropped part of their products is below 1e-9.
 SMOOTH: dict[str, Any] = {
@@ -41,7 +41,7 @@ def derivative(values: np.ndarray, axis: str) -> np.ndarray:
     return spectral_derivative(values, array_axis, length)
 
 
-def solved(solver: NavierStokes, parameters: Parameters) -> dict[str, np.ndarray]:
+def solve_frames(solver: NavierStokes, parameters: Parameters) -> dict[str, np.ndarray]:
     """Return the fields of seven frames by channel."""
     trajectory = solver.prepare(parameters)
     frames = [trajectory.advance(trajectory.initial_state, 0.0, 0.1)]
@@ -87,8 +87,8 @@ def test_the_residual_of_a_solved_flow_is_zero_unless_a_term_is_wrong(
     forcing: str, terms: tuple[str, ...]
 ) -> None:
     solver = flow(**SMOOTH, forcing=FORCINGS[forcing])
-    parameters = sampled(solver) | {term: 0.0 for term in LINEAR if term not in terms}
-    fields = solved(solver, parameters)
+    parameters = sample_parameters(solver) | {term: 0.0 for term in LINEAR if term not in terms}
+    fields = solve_frames(solver, parameters)
     exact = relative_residuals(solver, fields, parameters)
     assert max(exact.values()) < 1e-8
     for term in terms:

@@ -13,7 +13,14 @@ from solvers.contract import Parameters
 from solvers.navier_stokes import NavierStokes
 from solvers.navier_stokes.exponential_weights import weights
 from tests.support.heat_cases import error, order
-from tests.support.navier_stokes_cases import LIVELY, UNFORCED, flow, prepared, sampled, spectral_derivative
+from tests.support.navier_stokes_cases import (
+    LIVELY,
+    UNFORCED,
+    flow,
+    prepare_trajectory,
+    sample_parameters,
+    spectral_derivative,
+)
 
 RING: dict[str, Any] = {
     "kind": "ring",
@@ -23,7 +30,7 @@ RING: dict[str, Any] = {
 }
 
 
-def advanced(solver: NavierStokes, parameters: Parameters, duration: float = 0.5) -> np.ndarray:
+def state_after(solver: NavierStokes, parameters: Parameters, duration: float = 0.5) -> np.ndarray:
     """Return the state after `duration` from the initial state."""
     trajectory = solver.prepare(parameters)
     return trajectory.advance(trajectory.initial_state, 0.0, duration)
@@ -34,8 +41,8 @@ def test_the_order_in_time_is_the_declared_four(forcing: dict[str, Any]) -> None
     steps = [1 / 32, 1 / 64, 1 / 128, 1 / 1024]
     solvers = [flow(**LIVELY, forcing=forcing, time_step=step) for step in steps]
     assert {solver.order_in_time for solver in solvers} == {4}
-    parameters = sampled(solvers[0])
-    *ends, reference = (advanced(solver, parameters) for solver in solvers)
+    parameters = sample_parameters(solvers[0])
+    *ends, reference = (state_after(solver, parameters) for solver in solvers)
     for channel in (0, 3):
         errors = [error(end[channel], reference[channel]) for end in ends]
         assert errors[0] < 0.05
@@ -48,8 +55,8 @@ def test_the_order_in_time_is_four_where_viscosity_is_stiff() -> None:
     options = LIVELY | {"viscosity": [0.1, 0.1], "initial": LIVELY["initial"] | {"amplitude": [20.0, 20.0]}}
     steps = [1 / 64, 1 / 128, 1 / 256, 1 / 2048]
     solvers = [flow(**options, **UNFORCED, time_step=step) for step in steps]
-    parameters = sampled(solvers[0])
-    *ends, reference = (advanced(solver, parameters, 0.125) for solver in solvers)
+    parameters = sample_parameters(solvers[0])
+    *ends, reference = (state_after(solver, parameters, 0.125) for solver in solvers)
     assert order([error(end, reference) for end in ends]) == pytest.approx(4, abs=0.2)
 
 
@@ -58,12 +65,12 @@ def test_the_error_in_space_falls_faster_than_by_any_usual_order() -> None:
     options = LIVELY | {"extent": [1.0, 1.0]}
     solvers = [flow(**options | {"resolution": count}, **UNFORCED, time_step=1 / 256) for count in cells]
     assert {solver.order_in_space for solver in solvers} == {math.inf}
-    parameters = sampled(solvers[0])
+    parameters = sample_parameters(solvers[0])
     # Cell centres differ from grid to grid, so the coefficients of the longest waves at the origin compare.
     waves = []
     for solver, count in zip(solvers, cells, strict=True):
         phase = np.exp(-1j * np.pi / count * np.add.outer(np.arange(5), np.arange(5)))
-        state = advanced(solver, parameters, 0.25)
+        state = state_after(solver, parameters, 0.25)
         waves.append(np.fft.fft2(state)[:, :5, :5] / count**2 * phase)
     *errors, _ = (error(coefficients, waves[-1]) for coefficients in waves)
     assert errors[0] < 1e-5
@@ -84,7 +91,7 @@ def test_the_error_in_space_falls_faster_than_by_any_usual_order() -> None:
 )
 def test_a_flow_changes_by_about_its_own_size_in_its_time_scale(changes: dict[str, Any]) -> None:
     solver = flow(**changes)
-    start, end = solver.prepare(sampled(solver)).solve(np.array([0.0, solver.time_scale]))
+    start, end = solver.prepare(sample_parameters(solver)).solve(np.array([0.0, solver.time_scale]))
     # A forced flow starts from a weak random field: the larger of both states counts.
     size = max(np.linalg.norm(start[0]), np.linalg.norm(end[0]))
     assert 0.15 < np.linalg.norm(end[0] - start[0]) / size < 1.5
@@ -95,7 +102,7 @@ def test_an_inviscid_flow_keeps_energy_and_enstrophy_to_the_order_of_the_scheme(
     for step in (1 / 32, 1 / 64, 1 / 128):
         solver = flow(**LIVELY, **UNFORCED, time_step=step)
         names = ("viscosity", "hyperviscosity", "drag", "tracer_diffusivity")
-        trajectory = solver.prepare(sampled(solver) | dict.fromkeys(names, 0.0))
+        trajectory = solver.prepare(sample_parameters(solver) | dict.fromkeys(names, 0.0))
         before = trajectory.invariants(trajectory.initial_state)
         after = trajectory.invariants(trajectory.advance(trajectory.initial_state, 0.0, 1.0))
         assert abs(after["palinstrophy"] / before["palinstrophy"] - 1) > 0.1, "the flow does not change"
@@ -111,7 +118,7 @@ def test_energy_and_enstrophy_fall_at_the_rate_of_viscosity() -> None:
     solver = flow(
         **LIVELY | {"drag": [0.0, 0.0], "hyperviscosity": {"range": [0.0, 0.0]}}, **UNFORCED, tolerance=1e-9
     )
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     trajectory = solver.prepare(parameters)
     step = 2e-3
     states = list(trajectory.solve(step * np.arange(5)))
@@ -137,7 +144,7 @@ def test_energy_and_enstrophy_fall_at_the_rate_of_viscosity() -> None:
 
 def test_the_velocity_has_no_divergence_and_the_vorticity_as_its_curl() -> None:
     solver = flow(**LIVELY, **UNFORCED)
-    vorticity, u, v, _ = advanced(solver, sampled(solver))
+    vorticity, u, v, _ = state_after(solver, sample_parameters(solver))
     x_axis, y_axis = (-2, 1.0), (-1, 0.8)
     divergence = spectral_derivative(u, *x_axis) + spectral_derivative(v, *y_axis)
     assert np.max(np.abs(divergence)) < 1e-12 * np.max(np.abs(vorticity))
@@ -147,11 +154,11 @@ def test_the_velocity_has_no_divergence_and_the_vorticity_as_its_curl() -> None:
 
 
 def test_steps_follow_the_tolerance_and_the_flow() -> None:
-    parameters = sampled(flow(**LIVELY, **UNFORCED))
-    reference = advanced(flow(**LIVELY, **UNFORCED, time_step=1 / 1024), parameters)
+    parameters = sample_parameters(flow(**LIVELY, **UNFORCED))
+    reference = state_after(flow(**LIVELY, **UNFORCED, time_step=1 / 1024), parameters)
     errors, steps = [], []
     for tolerance in (1e-4, 1e-6, 1e-8):
-        trajectory = prepared(**LIVELY, **UNFORCED, tolerance=tolerance)
+        trajectory = prepare_trajectory(**LIVELY, **UNFORCED, tolerance=tolerance)
         errors.append(error(trajectory.advance(trajectory.initial_state, 0.0, 0.5), reference))
         steps.append(trajectory.counts["steps"])
         assert errors[-1] < tolerance * steps[-1]
@@ -170,11 +177,16 @@ def test_steps_follow_the_tolerance_and_the_flow() -> None:
 def test_the_weights_of_a_step_have_no_cancellation(z: float) -> None:
     """Compare with the means of phi_k over a circle in the complex plane (Kassam & Trefethen 2005)."""
     points = z + np.exp(2j * np.pi * (np.arange(64) + 0.5) / 64)
-    one = np.expm1(points) / points
-    two = (one - 1) / points
-    three = (two - 0.5) / points
+    phi_1 = np.expm1(points) / points
+    phi_2 = (phi_1 - 1) / points
+    phi_3 = (phi_2 - 0.5) / points
     half = np.mean(np.expm1(points / 2) / points)
-    means = (half, np.mean(one - 3 * two + 4 * three), np.mean(2 * two - 4 * three), np.mean(4 * three - two))
+    means = (
+        half,
+        np.mean(phi_1 - 3 * phi_2 + 4 * phi_3),
+        np.mean(2 * phi_2 - 4 * phi_3),
+        np.mean(4 * phi_3 - phi_2),
+    )
     step_weights = np.ravel(weights(np.array([[[z]]]), 1.0))
     assert step_weights[0] == pytest.approx(np.exp(z / 2), rel=1e-14)
     for index, mean in enumerate(means, start=1):

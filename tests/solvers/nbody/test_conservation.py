@@ -14,12 +14,12 @@ from tests.support.nbody_cases import (
     KEPLER,
     SPHERE,
     accelerations,
-    advanced,
-    independent,
     masses,
     nbody,
-    prepared,
-    sampled,
+    prepare_trajectory,
+    sample_parameters,
+    state_after,
+    state_by_dop853,
 )
 
 SYSTEMS: dict[str, dict[str, Any]] = {
@@ -45,13 +45,13 @@ INTEGRATORS: dict[str, dict[str, Any]] = {
     [("hermite4", 1e-7, 1e-8), ("leapfrog", 1e-5, 1e-14), ("yoshida4", 1e-9, 1e-14)],
 )
 @pytest.mark.parametrize("kind", SYSTEMS)
-def test_momentum_to_round_off_energy_to_the_order_of_the_scheme(
+def test_momentum_is_conserved_to_round_off_and_energy_to_the_order_of_the_scheme(
     kind: str, integrator: str, energy: float, angular_momentum: float
 ) -> None:
     solver = nbody(**SYSTEMS[kind], **INTEGRATORS[integrator])
-    trajectory = prepared(solver)
+    trajectory = prepare_trajectory(solver)
     start = trajectory.initial_state
-    end = advanced(trajectory, 0.3, 3)
+    end = state_after(trajectory, 0.3, 3)
     mass = masses(trajectory)
     before, after = trajectory.invariants(start), trajectory.invariants(end)
     d = len(end) // 2
@@ -68,8 +68,8 @@ def test_momentum_to_round_off_energy_to_the_order_of_the_scheme(
 
 def test_the_invariants_equal_a_plain_sum() -> None:
     solver = nbody(**SYSTEMS["plummer"], gravitational_constant=0.7)
-    trajectory = prepared(solver)
-    state = advanced(trajectory, 0.1)
+    trajectory = prepare_trajectory(solver)
+    state = state_after(trajectory, 0.1)
     state[3:] += [[0.1], [-0.2], [0.3]]
     invariants = trajectory.invariants(state)
     mass = masses(trajectory)
@@ -100,14 +100,14 @@ def test_forces_equal_a_plain_sum(count: int, softening: float) -> None:
     scale = np.max(np.abs(expected))
     squares = np.sum((x[:, None] - x[:, :, None]) ** 2, axis=0)
     nearest = np.min(squares[np.triu_indices(count, 1)]) + softening**2
-    both, alone = np.empty((6, count)), np.empty((3, count))
-    for force in (both, alone):
+    with_jerks, accelerations_only = np.empty((6, count)), np.empty((3, count))
+    for force in (with_jerks, accelerations_only):
         for function in (pair_forces, tiled_pair_forces):
             least = function(bodies, g, softening**2, force)
             if len(force) == 6:
                 assert least == pytest.approx(nearest, rel=1e-13)
             assert np.max(np.abs(force[:3] - expected)) < 1e-13 * scale
-    assert np.max(np.abs(both[3:] - rate)) < 1e-7 * np.max(np.abs(rate))
+    assert np.max(np.abs(with_jerks[3:] - rate)) < 1e-7 * np.max(np.abs(rate))
     # The forces within two halves of the bodies, plus the forces between the halves, are all forces.
     cut = count // 2
     halves = [
@@ -118,7 +118,7 @@ def test_forces_equal_a_plain_sum(count: int, softening: float) -> None:
         tiled_pair_forces(part, g_part, softening**2, force)
     (first, g_first), (second, g_second) = halves
     forces_between(first, g_first, softening**2, parts[0], second, g_second, parts[1])
-    assert np.max(np.abs(np.hstack(parts) - both) / np.max(np.abs(both), axis=1)[:, None]) < 1e-13
+    assert np.max(np.abs(np.hstack(parts) - with_jerks) / np.max(np.abs(with_jerks), axis=1)[:, None]) < 1e-13
 
 
 @pytest.mark.parametrize("kind", SYSTEMS)
@@ -126,16 +126,16 @@ def test_trajectories_agree_with_an_independent_integrator(kind: str) -> None:
     system = SYSTEMS[kind]["system"]
     changes = SYSTEMS[kind] | {"system": {**system, "num_bodies": 20} if "num_bodies" in system else system}
     solver = nbody(**changes, accuracy=1e-4, gravitational_constant=0.8)
-    trajectory = prepared(solver)
-    state = advanced(trajectory, 0.7, 3)
-    expected = independent(trajectory, 0.7, 0.8, changes.get("softening", 0.0))
+    trajectory = prepare_trajectory(solver)
+    state = state_after(trajectory, 0.7, 3)
+    expected = state_by_dop853(trajectory, 0.7, 0.8, changes.get("softening", 0.0))
     assert np.max(np.abs(state - expected)) < 1e-9 * np.max(np.abs(expected))
 
 
 @pytest.mark.parametrize("integrator", ["leapfrog", "yoshida4"])
 def test_symplectic_integrators_run_backwards(integrator: str) -> None:
     solver = nbody(**SYSTEMS["figure_eight"], **INTEGRATORS[integrator])
-    trajectory = prepared(solver)
+    trajectory = prepare_trajectory(solver)
     start = trajectory.initial_state
     end = trajectory.advance(start, 0.0, 1.0)
     end[3:] *= -1
@@ -147,7 +147,7 @@ def test_symplectic_integrators_run_backwards(integrator: str) -> None:
 def test_energy_error_of_leapfrog_does_not_grow() -> None:
     system = KEPLER | {"eccentricity": [0.5, 0.5]}
     solver = nbody(system=system, integrator="leapfrog", time_step=0.01, energy_tolerance=1e-2)
-    batch = solver.solve_batch([sampled(solver)], np.linspace(0.0, 200 * np.pi, 1001))
+    batch = solver.solve_batch([sample_parameters(solver)], np.linspace(0.0, 200 * np.pi, 1001))
     assert batch.failures == [None]
     energy = batch.invariants["energy"][0]
     error = np.abs(energy / energy[0] - 1)
@@ -157,9 +157,9 @@ def test_energy_error_of_leapfrog_does_not_grow() -> None:
 @pytest.mark.parametrize("kind", ["two_body", "three_body"])
 def test_the_plane_is_a_plane_of_space(kind: str) -> None:
     flat, solid = (nbody(dimension=dimension, system=SYSTEMS[kind]["system"]) for dimension in (2, 3))
-    parameters = sampled(flat)
-    in_space = advanced(solid.prepare(parameters), 0.5, 2)
-    assert np.array_equal(advanced(flat.prepare(parameters), 0.5, 2), in_space[[0, 1, 3, 4]])
+    parameters = sample_parameters(flat)
+    in_space = state_after(solid.prepare(parameters), 0.5, 2)
+    assert np.array_equal(state_after(flat.prepare(parameters), 0.5, 2), in_space[[0, 1, 3, 4]])
     assert not np.any(in_space[[2, 5]])
 
 
@@ -168,8 +168,8 @@ def test_the_plane_is_a_plane_of_space(kind: str) -> None:
 def test_the_residual_is_the_equation(kind: str, make: Callable[[np.ndarray], Any]) -> None:
     """With the exact accelerations as derivatives, the residual is zero to round-off."""
     solver = nbody(**SYSTEMS[kind], gravitational_constant=0.7)
-    trajectory = prepared(solver)
-    state = advanced(trajectory, 0.1)
+    trajectory = prepare_trajectory(solver)
+    state = state_after(trajectory, 0.1)
     mass, d = masses(trajectory), len(state) // 2
     exact = np.concatenate(
         [state[d:], accelerations(state[:d], 0.7 * mass, SYSTEMS[kind].get("softening", 0.0))]

@@ -12,12 +12,12 @@ from scipy.optimize import brentq
 from tests.support.nbody_cases import (
     KEPLER,
     SPHERE,
-    advanced,
-    independent,
     masses,
     nbody,
-    prepared,
-    sampled,
+    prepare_trajectory,
+    sample_parameters,
+    state_after,
+    state_by_dop853,
 )
 
 FIGURE_EIGHT_PERIOD = 6.32591398
@@ -54,9 +54,9 @@ def kepler_error(duration: float, seed: int = 0, frames: int = 1, **changes: Any
     constant, mass = 2.0, 1.5
     system = {**KEPLER, "total_mass": mass, **changes.pop("system", {})}
     solver = nbody(gravitational_constant=constant, system=system, **changes)
-    parameters = sampled(solver, seed)
+    parameters = sample_parameters(solver, seed)
     trajectory = solver.prepare(parameters)
-    state = advanced(trajectory, duration, frames)
+    state = state_after(trajectory, duration, frames)
     d = len(state) // 2
     difference = state[:d, 1] - state[:d, 0] - kepler(trajectory.initial_state, constant, mass, duration)
     error = float(np.linalg.norm(difference)) / parameters["semi_major_axis"]
@@ -79,7 +79,7 @@ def test_two_bodies_pass_each_other_at_any_distance(periapsis: float) -> None:
     """
     eccentricity = 1 - periapsis
     solver = nbody(system={**KEPLER, "eccentricity": [eccentricity, eccentricity]})
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     parameters["orbital_angles"][0] = 2.0
     trajectory = solver.prepare(parameters)
     state = trajectory.initial_state.copy()
@@ -98,7 +98,7 @@ def test_the_orbit_has_the_drawn_elements() -> None:
     )
     cosines = []
     for seed in range(200):
-        parameters = sampled(solver, seed)
+        parameters = sample_parameters(solver, seed)
         trajectory = solver.prepare(parameters)
         state = trajectory.initial_state
         x, v = (state[:, 1] - state[:, 0]).reshape(2, 3)
@@ -136,7 +136,7 @@ def order_of_hermite(runs: list[tuple[float, int]]) -> list[float]:
     ]
 
 
-def test_order_of_hermite_over_its_own_steps() -> None:
+def test_order_of_hermite_over_adaptive_steps() -> None:
     system = {"eccentricity": [0.3, 0.3]}
     runs = [kepler_error(3.0, system=system, accuracy=eta) for eta in (4e-3, 1e-3, 2.5e-4)]
     assert order_of_hermite(runs) == pytest.approx([4, 4], abs=0.2)
@@ -148,8 +148,8 @@ def test_order_of_hermite_for_many_bodies() -> None:
     runs = []
     for accuracy in (2.5e-3, 6.25e-4, 1.5625e-4):
         solver = nbody(dimension=3, softening=0.1, system=system, accuracy=accuracy)
-        trajectory = prepared(solver)
-        error = advanced(trajectory, 0.7) - independent(trajectory, 0.7, softening=0.1)
+        trajectory = prepare_trajectory(solver)
+        error = state_after(trajectory, 0.7) - state_by_dop853(trajectory, 0.7, softening=0.1)
         runs.append((float(np.linalg.norm(error)), trajectory.counts["steps"]))
     assert order_of_hermite(runs) == pytest.approx([4, 4], abs=0.2)
 
@@ -165,12 +165,12 @@ def test_the_figure_eight_returns_after_its_period(
 ) -> None:
     system = {"kind": "figure_eight", "perturbation": [0.0, 0.0], "total_mass": mass}
     solver = nbody(system=system, gravitational_constant=constant, **changes)
-    trajectory = prepared(solver)
+    trajectory = prepare_trajectory(solver)
     period = FIGURE_EIGHT_PERIOD * np.sqrt(3 / (constant * mass))
     start = trajectory.initial_state
     # The initial values have eight decimals.
-    assert np.max(np.abs(advanced(trajectory, period) - start)) < 1e-7
+    assert np.max(np.abs(state_after(trajectory, period) - start)) < 1e-7
     # After a third of the period the bodies have exchanged their positions.
-    state = advanced(trajectory, period / 3)
+    state = state_after(trajectory, period / 3)
     assert np.max(np.abs(state - start)) > 0.5
     assert min(np.max(np.abs(np.roll(state, shift, axis=1) - start)) for shift in (1, 2)) < 1e-7

@@ -10,18 +10,25 @@ import pytest
 from simsurrogate.errors import UserError
 from solvers.contract import DivergedError, Parameters
 from solvers.nbody import NBody
-from tests.support.nbody_cases import KEPLER, SPHERE, advanced, nbody, prepared, sampled
+from tests.support.nbody_cases import (
+    KEPLER,
+    SPHERE,
+    nbody,
+    prepare_trajectory,
+    sample_parameters,
+    state_after,
+)
 
 #: Three bodies on one line at rest: the second and the third collide.
 HEAD_ON: Parameters = {"second_x": -0.2, "second_y": 0.0}
 
 
 def reason(solver: NBody, parameters: Parameters) -> str:
-    """Return the reason with which `advance` and `solve_batch` both fail this trajectory alone."""
+    """Return the reason of `advance` and of `solve_batch` for the failure of this trajectory."""
     with pytest.raises(DivergedError) as error:
-        advanced(solver.prepare(parameters), 2.0, 2)
-    good = sampled(solver)
-    batch = solver.solve_batch([good, parameters, good], np.linspace(0.0, 2.0, 3))
+        state_after(solver.prepare(parameters), 2.0, 2)
+    regular_parameters = sample_parameters(solver)
+    batch = solver.solve_batch([regular_parameters, parameters, regular_parameters], np.linspace(0.0, 2.0, 3))
     assert batch.failures == [batch.failures[0], str(error.value), batch.failures[0]]
     return str(error.value)
 
@@ -43,14 +50,16 @@ def test_a_collision_ends_at_the_bound_on_steps() -> None:
 def test_close_encounters_are_followed() -> None:
     """11 % of three bodies from rest come within 1e-6 m, where plain sums would lose the energy."""
     solver = nbody(max_steps=100_000)
-    batch = solver.solve_batch([sampled(solver, seed) for seed in range(300)], np.linspace(0.0, 3.9, 101))
+    batch = solver.solve_batch(
+        [sample_parameters(solver, seed) for seed in range(300)], np.linspace(0.0, 3.9, 101)
+    )
     assert sum(reason is not None for reason in batch.failures) <= 6
     assert batch.counts["close_encounters"] > 300
 
 
 def test_softened_bodies_pass_through_each_other() -> None:
     trajectory = nbody(softening=0.01).prepare(HEAD_ON)
-    end = advanced(trajectory, 2.0, 20)
+    end = state_after(trajectory, 2.0, 20)
     assert np.all(np.isfinite(end))
     assert not np.any(end[[1, 3]])
     assert 0 < trajectory.counts["close_encounters"] < 20
@@ -60,22 +69,22 @@ def test_coinciding_bodies_need_softening() -> None:
     coinciding = {"second_x": -0.5, "second_y": 0.0}
     assert "two bodies coincide at time 0" in reason(nbody(), coinciding)
     solver = nbody(softening=0.01)
-    assert np.all(np.isfinite(advanced(solver.prepare(coinciding), 0.5)))
+    assert np.all(np.isfinite(state_after(solver.prepare(coinciding), 0.5)))
 
 
 def test_a_step_that_is_too_long_loses_the_energy() -> None:
     eccentric = KEPLER | {"eccentricity": [0.95, 0.95]}
     solver = nbody(system=eccentric, integrator="leapfrog", time_step=0.1)
     with pytest.raises(DivergedError, match=r"the energy differs by .* of its initial value at time 6.3 s"):
-        advanced(prepared(solver), 6.3)
-    batch = solver.solve_batch([sampled(solver)], np.array([0.0, 6.3]))
+        state_after(prepare_trajectory(solver), 6.3)
+    batch = solver.solve_batch([sample_parameters(solver)], np.array([0.0, 6.3]))
     assert "energy_tolerance=0.0001" in str(batch.failures[0])
 
 
 def test_the_energy_bound_refers_to_time_zero() -> None:
     """Errors of single frames within the bound do not add up to more than the bound."""
     solver = nbody(system=KEPLER, energy_tolerance=1e-3)
-    trajectory = prepared(solver)
+    trajectory = prepare_trajectory(solver)
     state = trajectory.initial_state.copy()
     state[2:] *= 1 + 1e-2
     trajectory.advance(state, 0.0, 0.1)  # time 0: the energy of this state
@@ -85,17 +94,17 @@ def test_the_energy_bound_refers_to_time_zero() -> None:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("time", [0.0, 0.1])
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
+@pytest.mark.parametrize("nonfinite_value", [np.nan, np.inf, 1e200])
 @pytest.mark.parametrize(
     "changes", [{}, {"integrator": "yoshida4", "time_step": 0.01}], ids=["hermite4", "yoshida4"]
 )
-def test_numbers_that_are_not_finite_are_a_diverged_trajectory(
-    changes: dict[str, Any], bad: float, time: float
+def test_values_that_are_not_finite_end_the_trajectory(
+    changes: dict[str, Any], nonfinite_value: float, time: float
 ) -> None:
     solver = nbody(**changes)
-    trajectory = prepared(solver)
+    trajectory = prepare_trajectory(solver)
     state = trajectory.initial_state.copy()
-    state[3, 1] = bad
+    state[3, 1] = nonfinite_value
     with pytest.raises(DivergedError):
         trajectory.advance(state, time, 0.1)
 
@@ -153,6 +162,6 @@ def test_numbers_that_are_not_finite_are_a_diverged_trajectory(
         ({"max_steps": 0}, r"solver.max_steps=0.*greater than or equal to 1"),
     ],
 )
-def test_refused(changes: dict[str, Any], message: str) -> None:
+def test_wrong_options_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         nbody(**changes)

@@ -1,4 +1,4 @@
-"""Failed trajectories of a data set of bodies are left out and recorded with their reason."""
+"""Failed trajectories of a data set of bodies are not written, and are recorded with their reason."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.nbody_cases import KEPLER, SPHERE, masses, nbody, prepared
+from tests.support.nbody_cases import KEPLER, SPHERE, masses, nbody, prepare_trajectory
 
 STEP = 1e-3
 #: The weights of the derivative at the middle of seven values, of sixth order.
@@ -33,7 +33,7 @@ def test_the_residual_is_zero_along_a_trajectory_and_not_with_wrong_masses(
     changes: dict[str, Any], integrator: dict[str, Any]
 ) -> None:
     solver = nbody(**changes, **integrator, gravitational_constant=0.7)
-    trajectory = prepared(solver)
+    trajectory = prepare_trajectory(solver)
     frames = [trajectory.advance(trajectory.initial_state, 0.0, 0.1)]
     for step in range(6):
         frames.append(trajectory.advance(frames[-1], 0.1 + step * STEP, STEP))

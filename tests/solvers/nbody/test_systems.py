@@ -10,7 +10,15 @@ import pytest
 from scipy import stats
 from scipy.optimize import brentq
 
-from tests.support.nbody_cases import KEPLER, SPHERE, advanced, masses, nbody, prepared, sampled
+from tests.support.nbody_cases import (
+    KEPLER,
+    SPHERE,
+    masses,
+    nbody,
+    prepare_trajectory,
+    sample_parameters,
+    state_after,
+)
 
 PLUMMER = {"dimension": 3, "system": SPHERE | {"kind": "plummer", "num_bodies": 2000}}
 COLLAPSE = {"dimension": 3, "system": SPHERE | {"kind": "cold_collapse", "num_bodies": 1000}}
@@ -27,7 +35,7 @@ def distances(vectors: np.ndarray) -> np.ndarray:
 def test_a_plummer_sphere_is_in_virial_equilibrium(constant: float) -> None:
     system = PLUMMER["system"] | {"radius": [3.0, 3.0], "total_mass": 5.0}
     solver = nbody(dimension=3, system=system, gravitational_constant=constant)
-    trajectory = prepared(solver)
+    trajectory = prepare_trajectory(solver)
     state = trajectory.initial_state
     kinetic = 0.5 * np.sum(masses(trajectory) * state[3:] ** 2)
     potential = trajectory.invariants(state)["energy"] - kinetic
@@ -38,7 +46,7 @@ def test_a_plummer_sphere_is_in_virial_equilibrium(constant: float) -> None:
 
 def test_the_profiles_of_a_plummer_sphere() -> None:
     solver = nbody(dimension=3, system=PLUMMER["system"] | {"num_bodies": 30000})
-    state = prepared(solver).initial_state
+    state = prepare_trajectory(solver).initial_state
     r, v = distances(state[:3]), distances(state[3:])
     assert stats.kstest(r, lambda r: (1 + (SCALE / r) ** 2) ** -1.5 / 0.999).pvalue > 0.01
     # The speed divided by the escape speed has the density q^2 (1 - q^2)^(7/2): q^2 has a beta distribution.
@@ -51,7 +59,7 @@ def test_the_profiles_of_a_plummer_sphere() -> None:
 def test_a_plummer_sphere_keeps_its_profile() -> None:
     """For a crossing time, 2 sqrt(2) s; the quantiles of 2000 distances scatter by 1.5 to 3 %."""
     solver = nbody(**PLUMMER, softening=0.02, integrator="leapfrog", time_step=0.02, energy_tolerance=1e-2)
-    end = advanced(prepared(solver), 2 * math.sqrt(2))
+    end = state_after(prepare_trajectory(solver), 2 * math.sqrt(2))
     shares = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
     expected = SCALE / np.sqrt((0.999 * shares) ** (-2 / 3) - 1)
     centred = end[:3] - np.median(end[:3], axis=1)[:, None]
@@ -61,7 +69,7 @@ def test_a_plummer_sphere_keeps_its_profile() -> None:
 def test_a_cold_sphere_is_uniform_and_has_the_drawn_virial_ratio() -> None:
     system = COLLAPSE["system"] | {"radius": [2.0, 3.0], "virial_ratio": [0.1, 0.4], "mass_ratio": [0.5, 2.0]}
     solver = nbody(dimension=3, system=system, softening=0.1, gravitational_constant=0.6)
-    parameters = sampled(solver)
+    parameters = sample_parameters(solver)
     trajectory = solver.prepare(parameters)
     state, mass = trajectory.initial_state, masses(trajectory)
     kinetic = 0.5 * np.sum(mass * state[3:] ** 2)
@@ -78,11 +86,11 @@ def test_a_cold_sphere_collapses_like_pressureless_matter() -> None:
     """All radii shrink as cos^2 b with b + sin(2b) / 2 = pi t / (2 t_ff), t_ff = pi/2 sqrt(R^3 / (2 G M))."""
     system = COLLAPSE["system"] | {"virial_ratio": [0.0, 0.0]}
     solver = nbody(dimension=3, system=system, softening=0.02, accuracy=0.03)
-    trajectory = prepared(solver)
+    trajectory = prepare_trajectory(solver)
     start = trajectory.initial_state
     free_fall = math.pi / 2 * math.sqrt(0.5)
     for share in (0.3, 0.5):
-        end = advanced(trajectory, share * free_fall)
+        end = state_after(trajectory, share * free_fall)
         b = brentq(lambda y, share=share: y + math.sin(2 * y) / 2 - share * math.pi / 2, 0.0, math.pi / 2)
         assert np.linalg.norm(end[:3]) / np.linalg.norm(start[:3]) == pytest.approx(
             math.cos(b) ** 2, rel=0.015
@@ -92,7 +100,7 @@ def test_a_cold_sphere_collapses_like_pressureless_matter() -> None:
 def test_three_bodies_from_rest_have_the_distribution_of_breen_et_al() -> None:
     """The first body is the farthest from the centre of mass, the second body the nearest."""
     solver = nbody()
-    starts = np.array([prepared(solver, seed).initial_state for seed in range(400)])
+    starts = np.array([prepare_trajectory(solver, seed).initial_state for seed in range(400)])
     assert not np.any(starts[:, 2:])
     assert np.max(np.abs(np.sum(starts[:, :2], axis=2))) < 1e-15
     assert np.max(np.abs(starts[:, :2, 0] - [1.0, 0.0])) < 1e-15

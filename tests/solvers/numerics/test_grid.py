@@ -29,13 +29,13 @@ def test_cells_are_centred_between_the_ends() -> None:
 
 def test_walls_are_the_outermost_layers_of_axes_that_are_not_periodic() -> None:
     grid = Grid(MPI.COMM_SELF, (1.0, 3.0), (4, 6), ("periodic", "dirichlet"))
-    numbers = np.arange(24).reshape(4, 6)
+    cells = np.arange(24).reshape(4, 6)
     assert not list(grid.walls(0))
-    layers = {end: numbers[layer].ravel().tolist() for end, layer in grid.walls(1)}
+    layers = {end: cells[layer].ravel().tolist() for end, layer in grid.walls(1)}
     assert layers == {0: [0, 6, 12, 18], 1: [5, 11, 17, 23]}
 
 
-def test_one_rank_fills_ghost_cells_of_periodic_axes_alone() -> None:
+def test_one_rank_fills_only_the_ghost_cells_of_periodic_axes() -> None:
     values = np.arange(6.0).reshape(3, 2)
     for condition, ghosts in (
         ("periodic", (values[-1], values[0])),

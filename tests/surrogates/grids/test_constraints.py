@@ -128,7 +128,7 @@ def divergence(velocity: torch.Tensor, extent: tuple[float, ...]) -> tuple[float
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_mean_of_conserved_channels_stays(name: str) -> None:
+def test_the_mean_of_conserved_channels_stays_constant(name: str) -> None:
     begin, end = rollout(build(name, CLOSED, "mean")).mean((-1, -2)).unbind(1)
     free = rollout(build_free(name, CLOSED)).mean((-1, -2))
     drift = (end - begin).abs() / torch.tensor(CLOSED.statistics.std)
@@ -175,7 +175,7 @@ def test_the_velocity_is_divergence_free(name: str, problem: Problem) -> None:
 )
 @pytest.mark.usefixtures("double")
 def test_the_constraints_are_an_orthogonal_projection(problem: Problem, names: Any) -> None:
-    """Twice gives the same as once, and the correction is normal to differences of constrained states."""
+    """A second projection changes nothing; the correction is normal to differences of constrained states."""
     count = len(problem.spec.channels)
     units = dataclasses.replace(problem.statistics, mean=(0.0,) * count, std=(1.0,) * count)
     constraints = Constraints(dataclasses.replace(problem, statistics=units), names)
@@ -240,7 +240,7 @@ def test_particles_are_refused() -> None:
         build("mlp", problems.particles(), "mean")
 
 
-def test_a_constraint_that_is_named_twice_is_refused() -> None:
+def test_a_repeated_constraint_is_refused() -> None:
     with pytest.raises(ValueError, match=r"constraints=\['mean', 'mean'\] has a name twice"):
         build("fno", CLOSED, "mean", "mean")
 

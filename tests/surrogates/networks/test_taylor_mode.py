@@ -65,12 +65,12 @@ def test_indices_sums_and_comparisons_of_pairs_of_particles() -> None:
 
     def pull(t: Any, sin: Any) -> Any:
         x = sin(t * rates)
-        apart = x[..., None, :] - x[..., :, None]
-        q = apart * apart + 0.1
-        return ((q + (q == 0)) ** -1.5 * apart).sum(-1)
+        separations = x[..., None, :] - x[..., :, None]
+        q = separations * separations + 0.1
+        return ((q + (q == 0)) ** -1.5 * separations).sum(-1)
 
     t = time.clone().requires_grad_()
-    # Each body has its own time here. The gradient by this time is the derivative.
+    # Each body has a separate time here. The gradient by this time is the derivative.
     (expected,) = torch.autograd.grad(pull(t, torch.sin)[:, 1].sum(), t)
     result = pull(coordinate(time, "t"), sin)
     torch.testing.assert_close(derivative(result, "t").value[:, 1:2], expected, rtol=1e-12, atol=0)
@@ -149,8 +149,8 @@ def test_gradients_of_a_loss_on_derivatives_reach_all_weights() -> None:
     weight = perceptron.layers[1].weight.detach().clone().requires_grad_()
     assert torch.autograd.gradcheck(loss, (weight,))
     _Residual(perceptron)(inputs).backward()
-    missing = [name for name, weight in perceptron.named_parameters() if weight.grad is None]
-    assert not missing
+    names_without_gradient = [name for name, weight in perceptron.named_parameters() if weight.grad is None]
+    assert not names_without_gradient
 
 
 class _Residual(torch.nn.Module):

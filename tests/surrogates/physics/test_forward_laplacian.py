@@ -53,9 +53,9 @@ def with_variable_conductivity() -> Problem:
 
 def surrogate(problem: Problem) -> PINN:
     torch.manual_seed(0)
-    built = store.build("pinn", problems.options("pinn") | {"data_weight": 0.0}, problem, "float64")
-    assert isinstance(built, PINN)
-    return built
+    pinn_of_problem = store.build("pinn", problems.options("pinn") | {"data_weight": 0.0}, problem, "float64")
+    assert isinstance(pinn_of_problem, PINN)
+    return pinn_of_problem
 
 
 def assert_equals_reverse_mode(pinn: PINN) -> None:
@@ -127,7 +127,7 @@ def flow(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
     return residuals
 
 
-def test_fields_of_different_diffusivities_share_the_second_derivatives_alone() -> None:
+def test_fields_of_different_diffusivities_share_only_the_second_derivatives() -> None:
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=flow))
     assert pinn.residual.equation.orders is not None
     assert pinn.residual.equation.orders.together == (XX, YY)

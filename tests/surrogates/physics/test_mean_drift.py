@@ -16,7 +16,7 @@ from tests.support.pinn_cases import build, random_batch
 
 
 def flow(conserved: bool = True) -> Problem:
-    """A velocity in a periodic square whose divergence and curl are 0."""
+    """Return a problem of a velocity with divergence 0 and curl 0 in a periodic square."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         u, v = fields["velocity_x"], fields["velocity_y"]
