@@ -36,7 +36,7 @@ from torch import nn
 
 import configs
 import surrogates
-from benchmarks.support.measuring import keep, medians_apart
+from benchmarks.support.measuring import keep, medians_in_processes
 from benchmarks.support.training import window_errors
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_of
@@ -140,7 +140,7 @@ def main() -> None:
 def _step_times(run: Path) -> dict[str, float]:
     """Return the seconds of a training step of each model."""
     makers = {name: partial(_step, run / "dataset", name) for name in ("ours", *PEERS)}
-    return medians_apart(makers, rounds=21)
+    return medians_in_processes(makers, rounds=21)
 
 
 def _step(path: Path, name: str) -> Callable[[], object]:

@@ -2,8 +2,8 @@
 
 First the layers are compared: our network with neuraloperator's spectral convolution and the same weights
 must have the same loss and gradient. Then forward, backward and AdamW are timed, each network in a separate
-process with the settings of its authors. neuraloperator's FNO has its default options, loss and optimiser;
-our FNO has the settings of the train stage, without and with training.compile. The last column is
+process with the settings of its authors. neuraloperator's FNO has its default options, loss and optimiser.
+Our FNO has the settings of the train stage, without and with training.compile. The last column is
 neuraloperator's FNO with freed memory kept by the process, which its authors leave to the C library.
 """
 
@@ -23,7 +23,7 @@ from neuralop.losses import LpLoss
 from neuralop.training import AdamW as TheirAdamW
 from torch import nn
 
-from benchmarks.support.measuring import keep, medians_apart
+from benchmarks.support.measuring import keep, medians_in_processes
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.device.precision import fast_matmul
 from simsurrogate.spec import Axis, Field, Grid, Parameter, Spec
@@ -62,7 +62,7 @@ def main() -> None:
 def _compare(label: str, modes: int | list[int], peer_modes: tuple[int, int]) -> dict[str, object]:
     torch.manual_seed(0)
     network = build(modes)
-    seconds = medians_apart(
+    seconds = medians_in_processes(
         {
             "neuraloperator": partial(_their_run, peer_modes, keeps=False),
             "ours": partial(_our_run, modes, compiled=False),

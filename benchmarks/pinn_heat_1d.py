@@ -99,8 +99,8 @@ def _pinn_row(folder: Path, data: Path, steps: int) -> dict[str, Any]:
     parameters = {"diffusivity": DIFFUSIVITY, "amplitude_1": 1.0}
     states = surrogate.predict(EXACT[:1, None], parameters, T).mean[0, :, 0].numpy()
     weights = sum(weight.numel() for weight in surrogate.parameters())
-    what = f"pinn, Levenberg-Marquardt, {steps} steps"
-    return {"method": what, "weights": weights, "seconds": seconds, "relative error": _error(states)}
+    method = f"pinn, Levenberg-Marquardt, {steps} steps"
+    return {"method": method, "weights": weights, "seconds": seconds, "relative error": _error(states)}
 
 
 def _deepxde_rows() -> list[dict[str, Any]]:
@@ -126,7 +126,7 @@ def _deepxde_rows() -> list[dict[str, Any]]:
     inputs = np.stack(np.broadcast_arrays(X[None, :], T[:, None]), axis=-1).reshape(-1, 2)
     weights = sum(weight.numel() for weight in network.parameters())
     rows, seconds = [], 0.0
-    for what, prepare, iterations in (
+    for method, prepare, iterations in (
         ("DeepXDE, 20000 steps of Adam", lambda: model.compile("adam", lr=1e-3), {"iterations": 20000}),
         ("DeepXDE, then L-BFGS", lambda: model.compile("L-BFGS"), {}),
     ):
@@ -137,7 +137,7 @@ def _deepxde_rows() -> list[dict[str, Any]]:
         seconds += time.perf_counter() - begin
         states = model.predict(inputs.astype(np.float32)).reshape(EXACT.shape)
         rows.append(
-            {"method": what, "weights": weights, "seconds": seconds, "relative error": _error(states)}
+            {"method": method, "weights": weights, "seconds": seconds, "relative error": _error(states)}
         )
     return rows
 

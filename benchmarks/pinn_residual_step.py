@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.support.measuring import keep, medians_apart
+from benchmarks.support.measuring import keep, medians_in_processes
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.device.precision import fast_matmul
 from simsurrogate.spec import Axis, Field, Grid, Spec
@@ -39,7 +39,7 @@ Residual = Callable[[], torch.Tensor]
 def main() -> None:
     """Print and store the times."""
     residual_difference, gradient_difference = _differences()
-    seconds = medians_apart(
+    seconds = medians_in_processes(
         {
             "DeepXDE": partial(_deepxde_step, tuned=False),
             "pinn": partial(_pinn_step, compiled=False),

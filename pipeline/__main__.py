@@ -31,15 +31,15 @@ def main() -> None:
     `simsurrogate train KEY=VALUE` runs the same stage as `python -m pipeline.train KEY=VALUE`, but never
     imports a folder `solvers`, `surrogates` or `configs` of the working folder.
     """
-    words = sys.argv[1:]
-    if not words or words[0] in ("-h", "--help"):
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
         print_overview()
-    elif words[0] in _COMMANDS:
-        sys.argv[1:] = words[1:]
-        runpy.run_module(f"pipeline.{words[0]}", run_name="__main__", alter_sys=True)
+    elif arguments[0] in _COMMANDS:
+        sys.argv[1:] = arguments[1:]
+        runpy.run_module(f"pipeline.{arguments[0]}", run_name="__main__", alter_sys=True)
     else:
         print(
-            f"error: {words[0]!r} is not a command. Commands are {', '.join(_COMMANDS)}. "
+            f"error: {arguments[0]!r} is not a command. Commands are {', '.join(_COMMANDS)}. "
             "Type simsurrogate for an overview",
             file=sys.stderr,
         )

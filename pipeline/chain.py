@@ -165,37 +165,39 @@ def _duration(seconds: float) -> str:
 
 
 def resume(settings: Settings) -> None:
-    """Submit the missing jobs of a chain, with the words that started the chain."""
+    """Submit the missing jobs of a chain, with the arguments that started the chain."""
     check(settings)
-    words = compose.stage_arguments(settings.model)
-    chain.resume(RunFolder.of(settings), settings.launcher, words, dry_run=settings.dry_run)
+    arguments = compose.stage_arguments(settings.model)
+    chain.resume(RunFolder.of(settings), settings.launcher, arguments, dry_run=settings.dry_run)
 
 
-def _type_again(words: list[str]) -> None:
-    """Restore the command line and the working folder of the chain's start, and append `words`."""
-    record = chain.chain_record(_run_folder([word for word in words if not word.startswith("-")]))
+def _type_again(arguments: list[str]) -> None:
+    """Restore the command line and the working folder of the chain's start, and append `arguments`."""
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    record = chain.chain_record(_run_folder(overrides))
     os.chdir(record.folder)
-    sys.argv[1:] = [*record.arguments, *(word for word in words if not word.startswith("run="))]
+    additions = [argument for argument in arguments if not argument.startswith("run=")]
+    sys.argv[1:] = [*record.arguments, *additions]
 
 
-def _run_folder(words: list[str]) -> RunFolder:
+def _run_folder(arguments: list[str]) -> RunFolder:
     """Return the folder that `run=` names.
 
     Raises:
-        UserError: the words do not name a folder.
+        UserError: the arguments do not name a folder.
     """
-    for word in words:
-        if "=" not in word:
-            raise UserError(f"{word!r} is not of the form KEY=VALUE. Type run=FOLDER to name the chain")
-    for override in OverridesParser.create().parse_overrides(words):
+    for argument in arguments:
+        if "=" not in argument:
+            raise UserError(f"{argument!r} is not of the form KEY=VALUE. Type run=FOLDER to name the chain")
+    for override in OverridesParser.create().parse_overrides(arguments):
         if override.key_or_group == "run":
             return RunFolder.at(Path(str(override.value())))
     raise UserError("no chain is named. Type run=FOLDER to name the chain")
 
 
-def main(words: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Start a chain, or show (`status`), resume (`resume`) or cancel (`cancel`) a chain of jobs."""
-    match words:
+    match arguments:
         case ["status", *rest]:
             cli.exit_on_error(lambda: chain.show(_run_folder(rest)))
         case ["cancel", *rest]:
@@ -203,15 +205,15 @@ def main(words: list[str]) -> None:
         case ["resume", *rest]:
             cli.exit_on_error(lambda: _type_again(rest))
             cli.main(resume)
-        case [word, *_] if not word.startswith("-") and "=" not in word:
-            cli.exit_on_error(lambda: _refuse(word))
+        case [argument, *_] if not argument.startswith("-") and "=" not in argument:
+            cli.exit_on_error(lambda: _refuse(argument))
         case _:
             cli.main(run, _compare_models)
 
 
-def _refuse(word: str) -> None:
+def _refuse(argument: str) -> None:
     raise UserError(
-        f"{word!r} is not a command. Commands are status, resume and cancel; other words have the "
+        f"{argument!r} is not a command. Commands are status, resume and cancel; other arguments have the "
         "form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
     )
 

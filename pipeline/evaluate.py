@@ -167,7 +167,7 @@ def _measure_splits(
     for split in HELD_OUT_SPLITS:
         if dataset.num_trajectories(split) == 0:
             continue
-        measured = measure.measure(
+        measurements = measure.measure(
             surrogate,
             solver,
             dataset,
@@ -175,8 +175,8 @@ def _measure_splits(
             batch_size=settings.evaluation.batch_size,
             communicator=communicator,
         )
-        if measured is not None:
-            splits[split] = results.split_results(measured)
+        if measurements is not None:
+            splits[split] = results.split_results(measurements)
     return splits
 
 

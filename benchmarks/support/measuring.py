@@ -29,7 +29,9 @@ def medians(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def medians_apart(makers: dict[str, Callable[[], Callable[[], object]]], rounds: int) -> dict[str, float]:
+def medians_in_processes(
+    makers: dict[str, Callable[[], Callable[[], object]]], rounds: int
+) -> dict[str, float]:
     """Return the median seconds as `medians` does; each run has its own process and global settings."""
     context = multiprocessing.get_context("spawn")
     connections = {}

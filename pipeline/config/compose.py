@@ -34,17 +34,19 @@ def run(task: Callable[[DictConfig], None]) -> None:
     Raises:
         HydraException, OmegaConfBaseException: the command line is wrong.
     """
-    typed = sys.argv[1:]
+    typed_arguments = sys.argv[1:]
 
-    def task_with_typed_words(config: DictConfig) -> None:
-        sys.argv[1:] = typed
+    def task_with_typed_arguments(config: DictConfig) -> None:
+        sys.argv[1:] = typed_arguments
         task(config)
 
     OmegaConf.register_new_resolver("choose", _choose, replace=True)
     # Without this variable Hydra prints exceptions itself and exits before the other ranks can be ended.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv[1:] = hydra_arguments(renamed_keys.current_overrides(typed))
-    hydra.main(version_base="1.3", config_path="pkg://configs", config_name="config")(task_with_typed_words)()
+    sys.argv[1:] = hydra_arguments(renamed_keys.current_overrides(typed_arguments))
+    hydra.main(version_base="1.3", config_path="pkg://configs", config_name="config")(
+        task_with_typed_arguments
+    )()
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return renamed_keys.current_configuration({str(key): value for key, value in values.items()})
 
 
-def hydra_arguments(words: Sequence[str]) -> list[str]:
+def hydra_arguments(arguments: Sequence[str]) -> list[str]:
     """Return the command line with additions of keys for solvers and surrogates from outside.
 
     solver.path=my_heat.py solver.width=3
@@ -62,41 +64,44 @@ def hydra_arguments(words: Sequence[str]) -> list[str]:
 
     A second application leaves the result unchanged.
     """
-    result = list(words)
+    result = list(arguments)
     for group in _GROUPS:
         result = _with_outside_member(group, result)
     return result
 
 
-def _with_outside_member(group: str, words: list[str]) -> list[str]:
-    path = _value_of(f"{group}.path", words)
-    choice = _value_of(group, words)
+def _with_outside_member(group: str, arguments: list[str]) -> list[str]:
+    path = _value_of(f"{group}.path", arguments)
+    choice = _value_of(group, arguments)
     if path is not None and choice is None:
         name = Path(path).stem
-        words = [f"{group}=custom", *_name_override(group, name, words), *words]
-    elif choice not in (None, "custom") and _is_installed_without_yaml(group, str(choice), words):
-        other_words = [word for word in words if _key(word) != group]
-        words = [f"{group}=custom", *_name_override(group, str(choice), words), *other_words]
-    elif path is None and not (choice == "custom" and _value_of(f"{group}.name", words)):
-        return words
-    return [f"++{word.lstrip('+')}" if _key(word).startswith(f"{group}.") else word for word in words]
+        arguments = [f"{group}=custom", *_name_override(group, name, arguments), *arguments]
+    elif choice not in (None, "custom") and _is_installed_without_yaml(group, str(choice), arguments):
+        other_arguments = [argument for argument in arguments if _key(argument) != group]
+        arguments = [f"{group}=custom", *_name_override(group, str(choice), arguments), *other_arguments]
+    elif path is None and not (choice == "custom" and _value_of(f"{group}.name", arguments)):
+        return arguments
+    return [
+        f"++{argument.lstrip('+')}" if _key(argument).startswith(f"{group}.") else argument
+        for argument in arguments
+    ]
 
 
-def _name_override(group: str, name: str, words: Sequence[str]) -> Iterator[str]:
+def _name_override(group: str, name: str, arguments: Sequence[str]) -> Iterator[str]:
     """Yield the override that names the member, unless the command line has one."""
-    if _value_of(f"{group}.name", words) is None:
+    if _value_of(f"{group}.name", arguments) is None:
         yield f"++{group}.name={name}"
 
 
-def _key(word: str) -> str:
-    """Return the key of a word KEY=VALUE, +KEY=VALUE or ++KEY=VALUE; empty for other words."""
-    match = re.match(r"\+{0,2}([\w.]+)=", word)
+def _key(argument: str) -> str:
+    """Return the key of an argument KEY=VALUE, +KEY=VALUE or ++KEY=VALUE; empty for other arguments."""
+    match = re.match(r"\+{0,2}([\w.]+)=", argument)
     return match[1] if match else ""
 
 
-def _value_of(key: str, words: Sequence[str]) -> str | None:
+def _value_of(key: str, arguments: Sequence[str]) -> str | None:
     """Return the last value of a key on the command line, as text; None without a single value."""
-    assignments = [word for word in words if _key(word) == key]
+    assignments = [argument for argument in arguments if _key(argument) == key]
     if not assignments:
         return None
     override = OverridesParser.create().parse_override(assignments[-1])
@@ -105,23 +110,23 @@ def _value_of(key: str, words: Sequence[str]) -> str | None:
     return str(override.value())
 
 
-def _is_installed_without_yaml(group: str, name: str, words: Sequence[str]) -> bool:
+def _is_installed_without_yaml(group: str, name: str, arguments: Sequence[str]) -> bool:
     """Return whether an installed package announces a member without YAML on Hydra's search path."""
-    folders = [config_folder(), *_config_folders(words)]
+    folders = [config_folder(), *_config_folders(arguments)]
     if any((folder / group / f"{name}.yaml").is_file() for folder in folders):
         return False
     return name in entry_points(group=f"simsurrogate.{group}s").names
 
 
-def _config_folders(words: Sequence[str]) -> Iterator[Path]:
+def _config_folders(arguments: Sequence[str]) -> Iterator[Path]:
     """Yield the folders that the command line adds to Hydra's search path."""
-    for index, word in enumerate(words):
-        if word in ("--config-dir", "-cd") and index + 1 < len(words):
-            yield Path(words[index + 1])
-        elif word.startswith("--config-dir="):
-            yield Path(word.partition("=")[2])
-        elif word.startswith("hydra.searchpath="):
-            override = OverridesParser.create().parse_override(word).value()
+    for index, argument in enumerate(arguments):
+        if argument in ("--config-dir", "-cd") and index + 1 < len(arguments):
+            yield Path(arguments[index + 1])
+        elif argument.startswith("--config-dir="):
+            yield Path(argument.partition("=")[2])
+        elif argument.startswith("hydra.searchpath="):
+            override = OverridesParser.create().parse_override(argument).value()
             folders = override if isinstance(override, list) else [override]
             yield from (Path(str(folder).removeprefix("file://")) for folder in folders)
 
@@ -132,14 +137,14 @@ def stage_arguments(model: str) -> list[str]:
     `model` is the model's name, which a sweep determines; the arguments of a single run need not contain it.
     """
     config = HydraConfig.get()
-    has_model_name = any(word.startswith("model=") for word in config.overrides.task)
+    has_model_name = any(argument.startswith("model=") for argument in config.overrides.task)
     folders = [source.path for source in config.runtime.config_sources if source.provider == "command-line"]
     name = str(config.job.config_name)
     return [
-        *(word for folder in folders for word in ("--config-dir", folder)),
+        *(argument for folder in folders for argument in ("--config-dir", folder)),
         *(() if name == "config" else ("--config-name", name)),
-        *(word for word in config.overrides.hydra if word.startswith("hydra.searchpath=")),
-        *(word for word in config.overrides.task if not word.startswith("dry_run=")),
+        *(argument for argument in config.overrides.hydra if argument.startswith("hydra.searchpath=")),
+        *(argument for argument in config.overrides.task if not argument.startswith("dry_run=")),
         *([f"model={model}"] if is_sweep() and not has_model_name else []),
     ]
 

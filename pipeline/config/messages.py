@@ -43,7 +43,11 @@ def _nearest_key(full_key: str) -> str:
 def _group_choices() -> list[str]:
     """Return the overrides of this command line that choose a YAML, which determine the legal keys."""
     groups = {folder.name for folder in config_folder().iterdir() if folder.is_dir()}
-    return [word for word in sys.argv[1:] if word.split("=")[0].lstrip("+") in groups and "{" not in word]
+    return [
+        argument
+        for argument in sys.argv[1:]
+        if argument.split("=")[0].lstrip("+") in groups and "{" not in argument
+    ]
 
 
 def _nearest_choice(group: str, choice: str) -> str:

@@ -22,7 +22,7 @@ _MODEL_KEYS = re.compile(r"(surrogate|training)\..+|seed|ensemble")
 class Job:
     """One run of a sweep: its overrides, its settings if they were legal, and the message of its failure."""
 
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     settings: Settings | None = None
     failure: str = ""
 
@@ -40,10 +40,10 @@ class Sweep:
 
         A name that the command line gives stays as it is.
         """
-        words = tuple(HydraConfig.get().overrides.task)
-        self.jobs.append(Job(words))
+        overrides = tuple(HydraConfig.get().overrides.task)
+        self.jobs.append(Job(overrides))
         values = plain(config)
-        if not any(word.startswith("model=") for word in words):
+        if not any(override.startswith("model=") for override in overrides):
             varied = [
                 (key, OmegaConf.select(config, key)) for key in _varied_keys() if _MODEL_KEYS.fullmatch(key)
             ]
@@ -54,8 +54,9 @@ class Sweep:
 
 def _varied_keys() -> list[str]:
     """Return the keys for which the command line has several values."""
-    words = [word for word in hydra_arguments(sys.argv[1:]) if "=" in word and not word.startswith("-")]
-    overrides = OverridesParser.create().parse_overrides(words)
+    arguments = hydra_arguments(sys.argv[1:])
+    texts = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    overrides = OverridesParser.create().parse_overrides(texts)
     return [override.key_or_group for override in overrides if override.is_sweep_override()]
 
 

@@ -151,7 +151,7 @@ def show_sweep(jobs: Sequence[Job]) -> None:
     for job in jobs:
         settings = job.settings
         if settings is None:
-            rows.append(Row("", " ".join(job.words), remark=_first_line(job.failure)))
+            rows.append(Row("", " ".join(job.overrides), remark=_first_line(job.failure)))
         elif job.failure or not (settings.dry_run or settings.launcher.name == "slurm"):
             rows.append(row_of(settings.run, settings.model, job.failure))
     if rows:

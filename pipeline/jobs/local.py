@@ -94,9 +94,9 @@ def with_defaults(defaults: dict[str, str]) -> dict[str, str]:
     """Return this process's environment plus defaults for unset variables, and let root start Open MPI."""
     if os.geteuid() == 0:
         defaults = defaults | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    # Open MPI's ranks write to a terminal of its own and would add styles to the text of a file.
-    plain = {} if sys.stdout.isatty() else {"TERM": "dumb"}
-    return defaults | os.environ | plain
+    # Open MPI gives each rank a terminal, so ranks would write styles into a file.
+    terminal = {} if sys.stdout.isatty() else {"TERM": "dumb"}
+    return defaults | os.environ | terminal
 
 
 def num_cores() -> int:

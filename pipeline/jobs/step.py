@@ -64,14 +64,18 @@ def _part(parts: int, variables: Mapping[str, str]) -> list[str]:
 
 
 def _with_overrides(arguments: list[str], overrides: list[str]) -> list[str]:
-    """Return the words with overrides added next to the others: Hydra accepts only one group of them."""
-    for index, word in enumerate(arguments):
-        if "=" in word and not word.startswith("-") and arguments[index - 1 : index] not in _WITH_VALUE:
+    """Return the arguments with overrides added next to the others: Hydra accepts one group of overrides."""
+    for index, argument in enumerate(arguments):
+        if (
+            "=" in argument
+            and not argument.startswith("-")
+            and arguments[index - 1 : index] not in _WITH_VALUE
+        ):
             return [*arguments[:index], *overrides, *arguments[index:]]
     return [*arguments, *overrides]
 
 
-#: Hydra's options that take the next word.
+#: Hydra's options that take the next argument.
 _WITH_VALUE = [
     [name]
     for name in ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")

@@ -38,8 +38,8 @@ def report_output(stage: str, output: Path, next_stage: str) -> None:
     if IN_CHAIN in os.environ:
         print(f"{stage}: wrote {output}", flush=True)
         return
-    words = [word for word in sys.argv[1:] if not word.startswith(_SINGLE_STAGE_OVERRIDES)]
-    command = shlex.join(["python", "-m", f"pipeline.{next_stage}", *words])
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith(_SINGLE_STAGE_OVERRIDES)]
+    command = shlex.join(["python", "-m", f"pipeline.{next_stage}", *arguments])
     print(f"{stage}: wrote {output}. Next: {command}", flush=True)
 
 

@@ -73,12 +73,12 @@ def sbatch_line(
     if after:
         options |= {"dependency": f"afterok:{':'.join(after)}", "kill-on-invalid-dep": "yes"}
     options |= launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.stage, {})
-    words = [
+    option_arguments = [
         f"--{name}" if value is True else f"--{name}={value}"
         for name, value in options.items()
         if value is not False
     ]
-    return ["sbatch", *words, str(files("slurm") / f"{job.stage}.sbatch"), *arguments]
+    return ["sbatch", *option_arguments, str(files("slurm") / f"{job.stage}.sbatch"), *arguments]
 
 
 def log_pattern(job: Job, run: RunFolder) -> str:
@@ -133,7 +133,7 @@ def setup_lines(lines: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class ChainRecord:
-    """The content of `RUN/jobs/chain.json`: the typed words, the working folder, and all jobs so far."""
+    """The content of `RUN/jobs/chain.json`: the typed arguments, the working folder, and all jobs so far."""
 
     arguments: tuple[str, ...]
     folder: str
