@@ -74,7 +74,7 @@ class Problem:
         duration: the duration of a trajectory of the data, s.
         residual: `solvers.contract.Solver.residual` of the data's solver. The train stage sets it for
             `physics_informed` surrogates. The residual is not saved.
-        initial_condition: `solvers.contract.Solver.initial_condition` of the data's solver, likewise.
+        initial_condition: `solvers.contract.Solver.initial_condition` of the data's solver, also not saved.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -27,12 +27,12 @@ from surrogates.physics.pinn_residual import PinnResidual
 class PINN(Surrogate):
     """u(x, t; p) = u₀(x; p) + σ t/(t + τ) b(x) N(x, t, p)
 
-    N is a perceptron of the position, the time and the scalar parameters, σ the standard deviation of each
-    channel, and τ the time in which the fastest channel changes by its standard deviation. The initial state
-    u₀ is that of the solver at any point, so the initial condition is exact. The boundary conditions are
-    exact as well: b vanishes at dirichlet walls, and the features of N are periodic or have a vanishing
-    normal derivative at neumann walls (see `PinnAnsatz`). For particles, N has no position x and gives the
-    positions and velocities of all bodies.
+    N is a perceptron of the position, the time and the scalar parameters. σ is the standard deviation of each
+    channel, τ the time in which the fastest channel changes by its standard deviation. The initial state u₀
+    is that of the solver at any point, so the initial condition is exact. The boundary conditions are exact
+    as well: b vanishes at dirichlet walls, and the features of N are periodic or have a vanishing normal
+    derivative at neumann walls (see `PinnAnsatz`). For particles, N has no position x and gives the positions
+    and velocities of all bodies.
 
     Losses:
         residual_NAME: for each equation the mean square of the solver's `residual` in units of its usual size

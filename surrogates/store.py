@@ -139,8 +139,8 @@ def load(
         path: the user's own file with the class of the surrogate. Its code is executed.
 
     Raises:
-        UserError: the folder holds no complete model; this version cannot read it; or the class of the
-            surrogate is neither in this package nor in an installed package, and `path` is missing.
+        UserError: the folder holds no complete model, or this version cannot read it. The class of the
+            surrogate is in no installed package, and `path` is missing.
     """
     folder, path = Path(folder), None if path is None else Path(path)
     content = description(folder)

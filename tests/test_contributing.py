@@ -23,7 +23,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the packages with the files of the example; no other file differs."""
+    """Return a copy of the packages with the files of the example; no other file differs."""
     folder = tmp_path_factory.mktemp("contributing") / "checkout"
     for package in ("simsurrogate", "solvers", "surrogates", "pipeline", "configs", "slurm", "tests"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -59,11 +59,11 @@ class Heat(Solver):
         communicator: the ranks that share one trajectory.
 
     Raises:
-        UserError: options contradict each other, the scheme adi has several ranks or a declared step in three
-            dimensions, there are more ranks than rows, the grid does not resolve the drawn fields
-            (`numerics.resolution`), or the declared step of euler exceeds the stability limit. This limit
-            assumes k up to the end of its range (lognormal: four standard deviations); a trajectory beyond it
-            raises `DivergedError`.
+        UserError: options contradict each other, there are more ranks than rows, or the grid does not resolve
+            the drawn fields (`numerics.resolution`). The scheme adi has several ranks, or a declared step in
+            three dimensions. The declared step of euler exceeds the stability limit. This limit assumes k up
+            to the end of its range (lognormal: four standard deviations); a trajectory beyond it raises
+            `DivergedError`.
     """
 
     order_in_space = 2

@@ -12,8 +12,8 @@ from solvers.navier_stokes.exponential_weights import weights
 from solvers.navier_stokes.transform import StateTransform
 from solvers.numerics.dealiased_fourier import PlaneTransform
 
-#: The largest product of a step and the largest rate at which the flow turns the phase of a kept wave; the
-#: classical method of order 4 is stable up to 2.83.
+#: The largest product of a step and the rate at which the flow turns the phase of a kept wave. The classical
+#: method of order 4 is stable up to 2.83.
 COURANT = 2.0
 
 #: The most steps rejected in a row, each at most 0.9 times as long as the previous step.
@@ -34,10 +34,11 @@ class ETDRK4:
 
     L is diagonal and exact in time. N is the advection: complex transforms of the velocity to the grid and of
     its square back (`kernels`); a tracer adds two. The scheme is equations 26 to 29 of Cox & Matthews (2002,
-    doi:10.1006/jcph.2002.6995). N at the end of a step is the first stage of the next step; in place of the
-    last stage it gives a result of order 3, and the difference of both results estimates the error.
+    doi:10.1006/jcph.2002.6995). N at the end of a step is the first stage of the next step. In place of the
+    last stage it gives a result of order 3; the difference of both results estimates the error.
 
-    Arrays are this rank's kept coefficients (fields, *slabs.shape), not normalised. All ranks call together.
+    Arrays are this rank's kept coefficients (fields, *slabs.shape), not normalised. All ranks call each
+    method together.
 
     Args:
         transform: the coefficients of the vorticity and, where there is one, of the tracer.
@@ -70,7 +71,7 @@ class ETDRK4:
     ) -> np.ndarray:
         """Return the state after `duration` (s) under a constant f (*slabs.shape) on the vorticity.
 
-        Adds the steps and the rejected steps to `counts`.
+        Add the steps and the rejected steps to `counts`.
 
         Raises:
             DivergedError: the state is not finite, or no step is short enough.
@@ -114,7 +115,7 @@ class ETDRK4:
     def _try(self, step: float, drive: Drive) -> tuple[float, float]:
         """Compute the result of one step and its tendency.
 
-        Returns the error over its bound, and the largest rate of phase of the result, 1/s.
+        Return the error over its bound, and the largest rate of phase of the result, 1/s.
         """
         weights, waves, scale = self._step_weights(step), self._waves, self._scale
         coefficients = self._products.coefficients

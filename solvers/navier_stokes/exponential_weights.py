@@ -33,8 +33,8 @@ def _phi(z):  # type: ignore[no-untyped-def]
 def weights(rates, step):  # type: ignore[no-untyped-def]
     """Return exp(z / 2), (h / 2) phi_1(z / 2), and the weights of N in the first, middle two and last stage.
 
-    With z = h L and phi_k of Hochbruck & Ostermann (2010, doi:10.1017/S0962492910000048), the last three are
-    h (phi_1 - 3 phi_2 + 4 phi_3), h (2 phi_2 - 4 phi_3) and h (4 phi_3 - phi_2).
+    With z = h L and phi_k of Hochbruck & Ostermann (2010, doi:10.1017/S0962492910000048), the last three
+    weights are h (phi_1 - 3 phi_2 + 4 phi_3), h (2 phi_2 - 4 phi_3) and h (4 phi_3 - phi_2).
 
     Args:
         rates: L, 1/s, (fields, rows, columns).

@@ -46,17 +46,17 @@ class NavierStokes(Solver):
         viscosity: the range of nu, m^2/s; [0, 0] for none.
         hyperviscosity: p and the range of nu_h.
         drag: the range of mu, 1/s; [0, 0] for none.
-        forcing: how f is drawn.
-        initial: how w(x, 0) is drawn.
-        tracer: whether there is a tracer, and how it is drawn.
+        forcing: the distribution of f.
+        initial: the distribution of w(x, 0).
+        tracer: the presence of a tracer, and its distribution.
         time_step: the declared step, s; None for adaptive steps.
         communicator: the ranks that share one trajectory.
         tolerance: the error of an adaptive step in a field, over the field's root mean square; no effect with
             a declared step.
 
     Raises:
-        UserError: a range in the wrong order, an odd or tiny grid, more ranks than rows, a viscosity that
-            the grid cannot resolve, or initial states or a forcing finer than the grid.
+        UserError: a range in the wrong order, an odd or tiny grid, or more ranks than rows. Also a viscosity
+            that the grid cannot resolve, and initial states or a forcing finer than the grid.
     """
 
     method = "pseudo-spectral with the 2/3 rule, exponential Runge-Kutta ETDRK4 of order 4"

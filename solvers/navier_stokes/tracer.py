@@ -15,7 +15,7 @@ from solvers.numerics.grid import Grid
 
 @dataclass(frozen=True)
 class TracerOptions:
-    """Whether there is a tracer s, the range of its `diffusivity` (m^2/s), and s(x, 0).
+    """The presence of a tracer s, the range of its `diffusivity` (m^2/s), and s(x, 0).
 
     s(x, 0) is a random field of root mean square 1 with `correlation_length` (m), `spectral_exponent` and
     `modes` along each axis. Only `present` has an effect without a tracer; the defaults are used then.

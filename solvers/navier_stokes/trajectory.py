@@ -18,7 +18,7 @@ class FlowTrajectory(SteppedTrajectory):
     """The flow under one set of parameters.
 
     Attributes:
-        transform: between states and coefficients.
+        transform: the transform between states and coefficients.
         stepper: the scheme in time.
         rates: the linear rates L (1/s) of each field, as in `ETDRK4.set_rates`.
         constant_intervals: the forcing from a time on for a duration, see `Forcing.constant_intervals`.

@@ -15,7 +15,7 @@ class StateTransform:
 
     A state (channels, *block) holds vorticity, velocity_x, velocity_y and, where there is one, the tracer.
     The coefficients (fields, *slabs.shape) belong to the vorticity and the tracer, and are not normalised.
-    Every rank calls together.
+    All ranks call each method together.
 
     Args:
         slabs: the coefficients of this rank.

@@ -1,9 +1,9 @@
 """Forces on bodies that several ranks share, one slab of the bodies on each rank.
 
 Up to `FEW` bodies are gathered once a frame, and every rank advances all of them. More bodies are gathered
-before every force, and each rank computes the forces on its own bodies. From `RING` bodies a rank on, blocks
-of bodies travel round a ring while the ranks compute: each pair of blocks is computed once, half-way round
-the ring, and the forces on a travelling block are returned to its owner.
+before every force, and each rank computes the forces on its own bodies. With at least `RING` bodies a rank,
+blocks of bodies travel round a ring while the ranks compute: each pair of blocks is computed once, half-way
+round the ring, and the forces on a travelling block are returned to its owner.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from solvers.nbody.integrators import make_composition, make_hermite
 from solvers.nbody.outcome import COMPLETED
 from solvers.numerics.grid import slab
 
-#: From this number of bodies a rank on, a ring is faster than gathering all bodies.
+#: With at least this number of bodies a rank, a ring is faster than gathering all bodies.
 RING = 128
 
 

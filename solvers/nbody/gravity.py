@@ -30,7 +30,7 @@ from solvers.numerics.numba_cache import compiled
 #: Up to this number of bodies, forces are summed pair by pair; above it, tile by tile.
 FEW = 12
 
-#: The bodies of a tile. A constant, so that the compiler knows that the rows of a tile do not overlap.
+#: The number of bodies of a tile, a constant, so that the compiler knows that rows of a tile do not overlap.
 TILE = 128
 
 # Replaces a squared separation of zero; smaller than every squared separation with a finite inverse cube.

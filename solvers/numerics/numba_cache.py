@@ -10,7 +10,7 @@ from typing import Any
 
 import numba
 
-# Of the fast-math liberties only fused multiply-add is allowed: sums keep their order on every machine.
+# Fused multiply-add is the only allowed fast-math option: sums keep their order on every machine.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from surrogates.networks.taylor_mode import Jet, Orders, derivative, known, value
+from surrogates.networks.taylor_mode import Jet, Orders, derivative, jet_of_derivatives, value
 
 
 class Perceptron(nn.Module):
@@ -71,7 +71,7 @@ class Perceptron(nn.Module):
         values, *carried = self._carried(inputs.value, first, second, curvature_DX1)
         derivatives: dict[tuple[str, ...], Any] = {(): values, **dict.fromkeys(orders.together, 0.0)}
         paths = [*((axis,) for axis in axes), *names]
-        return known(derivatives | dict(zip(paths, carried, strict=True)))
+        return jet_of_derivatives(derivatives | dict(zip(paths, carried, strict=True)))
 
     def _carried(
         self,

@@ -151,7 +151,7 @@ def stack(parts: Sequence[Any]) -> Jet:
     return Jet(stacked(parts), along)
 
 
-def known(derivatives: Mapping[tuple[str, ...], Any], path: tuple[str, ...] = ()) -> Jet:
+def jet_of_derivatives(derivatives: Mapping[tuple[str, ...], Any], path: tuple[str, ...] = ()) -> Jet:
     """Return a jet of derivatives that are already computed.
 
     Args:
@@ -166,7 +166,7 @@ def known(derivatives: Mapping[tuple[str, ...], Any], path: tuple[str, ...] = ()
             raise UnknownDerivativeError(
                 f"The jet has derivatives along {carried}, and none along {' and '.join(longer)}."
             )
-        return 0.0 if _is_zero(derivatives[longer]) else known(derivatives, longer)
+        return 0.0 if _is_zero(derivatives[longer]) else jet_of_derivatives(derivatives, longer)
 
     return Jet(derivatives[path], along)
 
@@ -189,8 +189,8 @@ class Orders:
 def orders(residual: Callable[[dict[str, Any]], object], fields: Mapping[str, torch.Tensor]) -> Orders | None:
     """Return the derivatives of the fields that an equation uses.
 
-    Returns None for mixed derivatives and derivatives above the second. `residual` is called once with jets
-    of `fields`; the values of the fields do not matter.
+    Return None for mixed derivatives and derivatives above the second. `residual` is called once with jets of
+    `fields`; the values of the fields do not matter.
     """
     used: set[tuple[str, ...]] = set()
 

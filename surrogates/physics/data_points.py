@@ -40,8 +40,8 @@ class DataPoints(nn.Module):
     def forward(self, batch: Batch, random_BU: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the coordinates and the data of the pairs.
 
-        `later` and `first` (B * M, D) are the coordinates at the later and at the first frame; `change`
-        (B * M, C, *N) is the change of the state from the first to the later frame, in physical units.
+        `later` and `first` (B * M, D) are the coordinates at the later and at the first frame. The change
+        `change` (B * M, C, *N) of the state between these frames is in physical units.
         """
         state_BTCS, time_BT = batch["state"].flatten(3), batch["time"]
         num_frames, num_sites = state_BTCS.shape[1], len(self.sites)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from surrogates.contract import Problem
-from surrogates.networks.taylor_mode import Jet, Orders, derivative, known
+from surrogates.networks.taylor_mode import Jet, Orders, derivative, jet_of_derivatives
 from surrogates.physics import deepxde_adapter
 
 _PREFIX = "start"
@@ -114,7 +114,7 @@ def initial_jets(problem: Problem, derivatives: Mapping[str, torch.Tensor]) -> d
             for key, values in derivatives.items()
             if key.split("_")[0] == _PREFIX
         }
-        jets[name] = _constant_in_time(known(derivatives_by_path))
+        jets[name] = _constant_in_time(jet_of_derivatives(derivatives_by_path))
     return jets
 
 

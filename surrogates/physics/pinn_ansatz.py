@@ -22,9 +22,9 @@ from surrogates.networks.taylor_mode import Jet, Orders, coordinate, cos, sin, s
 class PinnAnsatz(nn.Module):
     """The change since the initial state at any point, σ t/(t + τ) b(x) N(x, t, p).
 
-    N is a perceptron of the `features`, σ the standard deviation of each channel, and τ the time in which the
-    fastest channel changes by its standard deviation, at most the duration. The factor t/(t + τ) vanishes at
-    the start, and the factor b (see `wall_factor`) at dirichlet walls. With a factor t instead, N would be
+    N is a perceptron of the `features`, and σ the standard deviation of each channel. τ is the time in which
+    the fastest channel changes by its standard deviation, at most the duration. The factor t/(t + τ) vanishes
+    at the start, and the factor b (see `wall_factor`) at dirichlet walls. With a factor t instead, N would be
     the mean rate since the start, which decays as 1/t in a motion that turns back.
 
     Attributes:
@@ -83,9 +83,9 @@ class PinnAnsatz(nn.Module):
 def features(problem: Problem, coordinates: Mapping[str, Jet], waves: int) -> Jet:
     """Return the inputs (M, F) of the network: functions of position, time and parameters, all of order 1.
 
-    Along a periodic axis of length L the features are sin(2π m x/L) and cos(2π m x/L) for m from 1 to
-    `waves`, between neumann walls cos(π m x/L), and the products of the features of different axes. Any
-    function of these features is periodic, or has a vanishing normal derivative at the walls. Along a
+    The features along a periodic axis of length L are sin(2π m x/L) and cos(2π m x/L) for m from 1 to
+    `waves`. The features between neumann walls are cos(π m x/L). Features of different axes are multiplied.
+    Any function of these features is periodic, or has a vanishing normal derivative at the walls. Along a
     dirichlet axis the feature is the coordinate, scaled to -1 to 1; time and parameters are scaled likewise.
     """
     products: list[Any] = [1.0]

@@ -26,9 +26,9 @@ class Equation:
     """The equations of a problem, each residual (left side minus right side) divided by its usual size.
 
     The usual size of a residual is the median of its magnitude over random states. The fields and their
-    derivatives are drawn independently from normal distributions: a field with the mean and standard
-    deviation of the data, a derivative with the standard deviation of its field over the duration, or over
-    the extent of an axis / 2π. The important terms are then of order 1 in any units and for any network.
+    derivatives are drawn independently from normal distributions. A field has the mean and standard deviation
+    of the data. A derivative has the standard deviation of its field divided by the duration, or by the
+    extent of an axis / 2π. The important terms are then of order 1 in any units and for any network.
 
     Attributes:
         names: the names of the equations.

@@ -1,4 +1,4 @@
-"""The surrogates that every test of the surrogate contract runs for."""
+"""The names of the surrogates, for the tests of the contract."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from surrogates.contract import surrogate_names
 
 @pytest.fixture(params=surrogate_names())
 def name(request: pytest.FixtureRequest) -> str:
-    """The name of a surrogate of the repository."""
+    """Return the name of each surrogate in turn."""
     return str(request.param)

@@ -61,8 +61,8 @@ def solve(communicator: MPI.Intracomm, solver: Solver) -> tuple[Quantities, dict
 def differences(solution: Quantities, reference: Quantities) -> dict[str, float]:
     """Return the largest difference of each quantity, relative to its largest value.
 
-    The difference of an invariant is relative to its value; an invariant of zero up to round-off is relative
-    to the invariant of the state's modulus, in which positive and negative parts do not cancel.
+    The difference of an invariant is relative to its value. For an invariant of zero up to round-off it is
+    relative to the invariant of the state's modulus, in which no parts cancel.
     """
     reference = dict(reference)
     modulus = np.abs(reference.pop("invariants_of_modulus"))

@@ -26,8 +26,8 @@ class MaternOptions:
 class Matern(InitialVorticity):
     """N(0, 7^(3/2) (-Lap + 49)^(-5/2)) without its mean, of Li et al. (2021, arXiv:2010.08895, section 5.3).
 
-    The modes are orthonormal over the unit square; on another box the field has the same variance in the
-    same modes per wave number, 7^(3/2) (k^2 + 49)^(-5/2) with k in rad/m.
+    The modes are orthonormal over the unit square. On any box, a mode of wave number k (rad/m) has the
+    variance 7^(3/2) (k^2 + 49)^(-5/2).
 
     Raises:
         UserError: the grid drops too much of the field's variance.

@@ -33,8 +33,8 @@ class ShearLayers(InitialVorticity):
     """Two layers of opposite vorticity along x, at L_y / 4 and 3 L_y / 4, with a ripple.
 
     Each layer is A sech^2(d / thickness), with d the chord distance of `random_fields.gaussians`. The speed
-    across the layers is a sum of waves along x with random phases and the root mean square `perturbation` *
-    A * thickness; the speed along the layers is about A * thickness.
+    along the layers is about A * thickness. The speed across the layers is a sum of waves along x with random
+    phases; its root mean square is `perturbation` * A * thickness.
 
     Raises:
         UserError: a layer is thinner than a cell, or the grid does not keep the waves of the ripple.

@@ -16,7 +16,7 @@ from surrogates.networks.taylor_mode import (
     coordinate,
     cos,
     derivative,
-    known,
+    jet_of_derivatives,
     orders,
     sin,
     stack,
@@ -178,7 +178,7 @@ def test_orders_are_the_derivatives_that_an_equation_uses() -> None:
 
 
 def test_a_missing_derivative_is_an_error_and_not_zero() -> None:
-    jet = known({(): X, ("x",): Y})
+    jet = jet_of_derivatives({(): X, ("x",): Y})
     assert derivative(jet, "x").value is Y
     with pytest.raises(UnknownDerivativeError, match="derivatives along x, and none along t"):
         derivative(jet, "t")
