@@ -13,12 +13,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of Slurm first: they wait most of their time, and the other worker has the cores."""
+    items.sort(key=lambda item: "/slurm/" not in item.nodeid)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests of a file on one worker, as they share fixtures, and all tests of Slurm on one worker.
 
-    Files are handed out in the order of their names. The tests of Slurm wait most of their time, so the other
-    worker has the cores meanwhile.
+    Files are handed out in the order of the collection.
     """
     from xdist.scheduler import LoadScopeScheduling
 

@@ -1,12 +1,15 @@
 """A user's mistake: one clear message, non-zero exit on every rank within 10 s, no half-written file."""
 
+import json
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.launching import SMALL, mpi, run, stage
+from tests.support.launching import SMALL, mpi, run, stage, succeeded
+
+ROOT = Path(__file__).parents[2]
 
 MISTAKES = [
     # the override, and words of the message
@@ -35,16 +38,35 @@ MISTAKES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """The exit code and the messages of the generate stage for each mistake."""
+    folder = tmp_path_factory.mktemp("mistakes") / "run"
+    overrides = [override for override, _ in MISTAKES]
+    result = succeeded(
+        run([sys.executable, "-m", "tests.support.mistakes", str(folder), *overrides], cwd=ROOT)
+    )
+    assert not folder.exists()
+    return dict(zip(overrides, map(tuple, json.loads(result.stdout)), strict=True))
+
+
 @pytest.mark.parametrize(("override", "expected"), MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
 def test_the_message_names_the_key_and_the_legal_values(
-    override: str, expected: list[str], tmp_path: Path
+    override: str, expected: list[str], refusals: dict[str, tuple[int, str]]
 ) -> None:
-    result = stage("generate", override, f"run={tmp_path / 'run'}")
-    assert result.returncode == 2, result.stderr
+    code, message = refusals[override]
+    assert code == 2, message
     for words in expected:
-        assert words in result.stderr
-    assert "Traceback" not in result.stderr
-    assert len(result.stderr.strip().splitlines()) <= 3
+        assert words in message
+    assert "Traceback" not in message
+    assert len(message.strip().splitlines()) <= 3
+
+
+def test_a_mistake_ends_a_process_with_its_message(tmp_path: Path) -> None:
+    result = stage("generate", "samples.trian=3", f"run={tmp_path / 'run'}")
+    assert result.returncode == 2
+    assert "'train'" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 

@@ -36,8 +36,8 @@ def test_parts_made_side_by_side_are_finished_by_a_run_without(tmp_path: Path) -
     assert "part 1 of 3 of the data set" in succeeded(drift("generate", apart, "part=[1,3]")).stdout
 
 
-def test_a_part_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_part_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     refused = drift("generate", tmp_path, "part=[3,3]")
     assert refused.returncode == 2
     assert "part=" in refused.stderr
-    assert "the first is 0 and the last is 2" in refused.stderr
+    assert "parts of 3 are numbered from 0 to 2" in refused.stderr
