@@ -38,7 +38,7 @@ def python(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return run([sys.executable, *words], cwd=checkout, PYTHONPATH=str(checkout))
 
 
-def test_the_example_is_whole() -> None:
+def test_the_example_has_all_files() -> None:
     assert set(FILES) == {
         "solvers/advection.py",
         "configs/solver/advection.yaml",

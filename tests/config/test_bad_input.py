@@ -93,7 +93,7 @@ def test_a_step_over_the_stability_limit_is_refused_with_the_limit(tmp_path: Pat
     assert not (tmp_path / "run" / "dataset" / "data").exists()
 
 
-def test_more_ranks_than_the_grid_allows_is_refused_with_the_legal_counts(tmp_path: Path) -> None:
+def test_more_ranks_than_the_grid_allows_are_refused_with_the_legal_counts(tmp_path: Path) -> None:
     arguments = [*SMALL, "solver.resolution=2", "group_size=3", f"run={tmp_path / 'run'}"]
     result = stage("generate", *arguments, ranks=3)
     assert result.returncode == 2

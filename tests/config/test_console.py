@@ -37,7 +37,7 @@ def test_stages_run_next_to_folders_of_the_same_names(command: list[str], tmp_pa
     assert lines[0].split()[1:4] == ["-P", "-m", "pipeline.generate"]
 
 
-def test_without_arguments_the_command_lists_all_commands(command: list[str], tmp_path: Path) -> None:
+def test_the_command_without_arguments_lists_all_commands(command: list[str], tmp_path: Path) -> None:
     overview = succeeded(run(command, cwd=tmp_path, PYTHONPATH=str(ROOT))).stdout
     for name in ("generate", "validate", "train", "evaluate", "chain", "compare", "heat", "fno", "smoke"):
         assert f" {name} " in overview

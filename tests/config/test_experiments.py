@@ -40,7 +40,7 @@ def test_the_options_of_an_experiment_fit_together(name: str) -> None:
         ("kepler", "hamiltonian mlp pinn"),
     ],
 )
-def test_the_compatible_surrogates_of_an_experiment(name: str, expected: str) -> None:
+def test_an_experiment_has_its_compatible_surrogates(name: str, expected: str) -> None:
     """Grids and particles need different surrogates, and some need a parametric problem."""
     settings = read(f"experiment={name}")
     solver = build_solver(settings.solver, MPI.COMM_SELF)

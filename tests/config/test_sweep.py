@@ -113,7 +113,7 @@ def test_the_table_lists_models_only(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "no run folder is named" in run([sys.executable, "-m", "pipeline.compare"]).stderr
 
 
-def test_the_sweep_of_the_table_of_results_fits_every_surrogate_somewhere(tmp_path: Path) -> None:
+def test_the_sweep_of_the_results_trains_every_surrogate_on_some_data(tmp_path: Path) -> None:
     """A dry run of the sweep for docs/results.md is refused only where a surrogate does not fit."""
     systems = sorted(path.stem for path in Path(configs.__path__[0]).glob("experiment/results/*.yaml"))
     experiments = ",".join(f"results/{system}" for system in systems)

@@ -136,7 +136,7 @@ def check(sizes: list[float], errors: list[float], order: float, scale: float) -
 
 
 @pytest.mark.parametrize("refinement", IN_TIME + unlisted(IN_TIME, "time_step", (16, 32, 64, 1024)), ids=str)
-def test_order_in_time(refinement: Refinement) -> None:
+def test_the_observed_order_in_time_is_the_declared_order(refinement: Refinement) -> None:
     first = build_shipped(refinement.solver, **refinement.changes | first_step(refinement))
     parameters = first.sample(np.random.default_rng(0))
     duration = refinement.duration * first.time_scale
@@ -169,7 +169,7 @@ def first_frames(solver: Solver, parameters: Parameters, duration: float, frames
 
 
 @pytest.mark.parametrize("refinement", IN_SPACE + unlisted(IN_SPACE, "resolution", (16, 48, 144)), ids=str)
-def test_order_in_space(refinement: Refinement) -> None:
+def test_the_observed_order_in_space_is_the_declared_order(refinement: Refinement) -> None:
     """Every resolution is three times the previous resolution, so that grids share cell centres."""
     states, widths = [], []
     coarse = build_shipped(refinement.solver, **refinement.changes, resolution=refinement.values[0])

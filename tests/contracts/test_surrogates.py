@@ -45,7 +45,7 @@ def describe(value: Any) -> str:
     [(name, problem) for problem in PROBLEMS for name in compatible_surrogates(problem)],
     ids=describe,
 )
-def test_shapes_and_losses_for_each_compatible_problem(name: str, problem: Problem) -> None:
+def test_losses_and_predictions_have_the_declared_names_and_shapes(name: str, problem: Problem) -> None:
     surrogate = build(name, problem, "float32")
     batch = problems.batch(problem, size=2, num_random=surrogate.num_random)
     losses = surrogate(batch)
@@ -114,7 +114,7 @@ def test_predictions_depend_on_the_time_only_for_non_autonomous_problems(name: s
     assert surrogate.uses_time != torch.equal(early, late)
 
 
-def test_the_change_depends_on_the_initial_state_if_it_is_used(name: str) -> None:
+def test_the_change_depends_on_a_used_initial_state(name: str) -> None:
     candidates = (
         problems.learnable_problem(name),
         problems.fading(),
@@ -135,7 +135,7 @@ def test_the_change_depends_on_the_initial_state_if_it_is_used(name: str) -> Non
         assert torch.allclose(first, second, rtol=1e-9, atol=1e-9) != surrogate.uses_initial_state
 
 
-def test_frames_can_be_skipped(name: str) -> None:
+def test_predictions_can_skip_frames(name: str) -> None:
     problem = problems.learnable_problem(name)
     surrogate = build_cached(name, problem)
     arguments = arguments_of(problem, [0.0, 0.25, 0.5, 0.75])
@@ -190,7 +190,7 @@ def test_a_saved_surrogate_predicts_the_same(name: str, precision: str, tmp_path
     assert torch.equal(loaded.predict(**arguments).mean, surrogate.predict(**arguments).mean)
 
 
-def test_a_field_that_never_varies_has_a_finite_loss(name: str) -> None:
+def test_a_constant_field_has_a_finite_loss(name: str) -> None:
     problem = problems.learnable_problem(name)
     zeros = {key: (0.0,) * len(value) for key, value in vars(problem.statistics).items() if "std" in key}
     problem = dataclasses.replace(problem, statistics=dataclasses.replace(problem.statistics, **zeros))

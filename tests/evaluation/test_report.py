@@ -43,7 +43,7 @@ def states(*sites: int) -> tuple[np.ndarray, np.ndarray]:
     return truth, truth + error * np.random.default_rng(1).normal(size=truth.shape)
 
 
-def test_curves_of_one_dimension(tmp_path):
+def test_one_dimension_is_drawn_as_curves(tmp_path):
     truth, prediction = states(32)
     channel = Channel("temperature", "K", (axis("x", 32, 2.0),))
     figure = draw_comparison(truth, prediction, TIMES, channel, "title")
@@ -59,7 +59,7 @@ def test_curves_of_one_dimension(tmp_path):
 
 
 @pytest.mark.parametrize("sites", [(24, 16), (24, 16, 6)])
-def test_images_of_two_dimensions_and_slices_of_three(tmp_path, sites):
+def test_two_dimensions_are_drawn_as_images_and_three_as_slices(tmp_path, sites):
     truth, prediction = states(*sites)
     axes = tuple(axis(name, size, 1.5) for name, size in zip("xyz", sites, strict=False))
     figure = draw_comparison(truth, prediction, TIMES, Channel("u_x", "m/s", axes), "speed")

@@ -206,7 +206,7 @@ def wait_until(condition, seconds: float) -> None:
         time.sleep(0.1)
 
 
-def test_without_a_launcher_a_stage_runs_on_one_rank_with_a_message(tmp_path, capfd):
+def test_a_stage_without_a_launcher_runs_on_one_rank_with_a_message(tmp_path, capfd):
     with pytest.raises(local.StageFailedError, match="evaluate failed with exit code 2"):
         local.run_stage("evaluate", [f"run={tmp_path}/run"], 3, ["no-such-mpirun"])
     out, err = capfd.readouterr()

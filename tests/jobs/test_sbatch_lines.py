@@ -29,7 +29,7 @@ def dry_run(folder: Path, *words: str) -> str:
     return text
 
 
-def test_the_commands_of_the_shipped_yaml(tmp_path: Path) -> None:
+def test_the_shipped_yaml_gives_the_expected_commands(tmp_path: Path) -> None:
     output = dry_run(tmp_path, "launcher=slurm", "seed=3")
     assert output == (GOLDEN / "slurm_shipped.txt").read_text()
     assert not list(tmp_path.iterdir())

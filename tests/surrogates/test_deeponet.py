@@ -114,7 +114,7 @@ def test_a_prediction_does_not_depend_on_the_other_times() -> None:
 
 
 @pytest.mark.parametrize("autonomous", [True, False])
-def test_beyond_the_horizon_a_query_starts_from_the_last_prediction(autonomous: bool) -> None:
+def test_a_query_beyond_the_horizon_starts_from_the_last_prediction(autonomous: bool) -> None:
     surrogate = build(autonomous)
     state, parameters = arguments_of(surrogate)
     horizon = HORIZON_STEPS * surrogate.problem.time_step

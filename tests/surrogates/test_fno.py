@@ -137,7 +137,7 @@ def test_modes_can_differ_from_axis_to_axis() -> None:
     assert surrogate.network.fourier.num_modes == 7 * (2 * 3 - 1)
 
 
-def test_a_training_step_is_one_graph() -> None:
+def test_a_training_step_compiles_to_one_graph() -> None:
     """Nothing in `forward` makes torch.compile fall back to Python or compile again."""
     problem = problems.problem((16, 12), ("periodic", "dirichlet"))
     surrogate = store.build("fno", problems.options("fno"), problem, "float64")

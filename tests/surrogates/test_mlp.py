@@ -50,7 +50,7 @@ def test_a_prediction_does_not_depend_on_the_other_times() -> None:
 
 
 @pytest.mark.parametrize("autonomous", [True, False])
-def test_beyond_the_horizon_a_prediction_restarts_from_a_prediction(autonomous: bool) -> None:
+def test_a_prediction_beyond_the_horizon_restarts_from_a_prediction(autonomous: bool) -> None:
     surrogate = build(autonomous)
     state, parameters = query_inputs(surrogate)
     horizon = HORIZON_STEPS * surrogate.problem.time_step
@@ -170,7 +170,7 @@ def test_the_mean_loss_over_random_cells_is_the_loss_over_all_cells() -> None:
     assert abs(np.mean(losses) - all_cells(batch)["data"].item()) < 4 * error
 
 
-def test_on_a_grid_a_prediction_depends_on_the_time_since_the_start_of_the_trajectory() -> None:
+def test_a_prediction_on_a_grid_depends_on_the_time_since_the_start() -> None:
     surrogate = on_a_grid()
     batch = fading(surrogate, 2, np.random.default_rng(0))
     state, parameters = batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)

@@ -103,7 +103,7 @@ def test_the_losses_sum_to_the_mean_square_of_the_residuals(problem: Problem) ->
 
 
 @pytest.mark.parametrize("problem", PARAMETRIC, ids=lambda problem: problem.spec.name)
-def test_with_data_weight_0_no_frame_is_read(problem: Problem) -> None:
+def test_a_data_weight_of_0_reads_no_frame(problem: Problem) -> None:
     surrogate = build(problem, data_weight=0.0)
     batch = random_batch(surrogate)
     without_frames = surrogate({"random": batch["random"]})  # type: ignore[typeddict-item]

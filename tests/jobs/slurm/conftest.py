@@ -26,7 +26,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def validated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run folder with validated data of the smoke experiment, without Slurm."""
     run = tmp_path_factory.mktemp("prepared")
     for name in ("generate", "validate"):
@@ -43,12 +43,12 @@ def slow_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def lonely_rank(cluster: Cluster, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
+def lonely_rank(cluster: Cluster, validated_data: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
     """Return the job of a training without its rank 0.
 
     Rank 1 gives up after two minutes. The job starts first, so that the other tests run meanwhile.
     """
     folder = tmp_path_factory.mktemp("lonely")
-    train = ["python", "-m", "pipeline.train", SMOKE, f"run={folder}", f"dataset={prepared}/dataset"]
+    train = ["python", "-m", "pipeline.train", SMOKE, f"run={folder}", f"dataset={validated_data}/dataset"]
     step = ["srun", "--mpi=none", "sh", "-c", f'[ "$SLURM_PROCID" = 0 ] || exec {shlex.join(train)}']
     return cluster.sbatch(*RANK_ON_EACH_NODE, f"--output={folder}/log.txt", f"--wrap={shlex.join(step)}")

@@ -35,12 +35,21 @@ def test_mpi_ranks_on_two_nodes_share_trajectories(cluster: Cluster, tmp_path: P
     assert made(folders[0]) == made(folders[1])
 
 
-def test_ddp_ranks_on_two_nodes_train_the_same(cluster: Cluster, prepared: Path, tmp_path: Path) -> None:
+def test_ddp_ranks_on_two_nodes_train_the_same_weights(
+    cluster: Cluster, validated_data: Path, tmp_path: Path
+) -> None:
     """Ranks started by srun form one process group; their weights equal those of two ranks under mpirun."""
     folders = [tmp_path / name for name in ("srun", "mpirun")]
-    train = ["python", "-m", "pipeline.train", SMOKE, f"run={folders[0]}", f"dataset={prepared}/dataset"]
+    train = [
+        "python",
+        "-m",
+        "pipeline.train",
+        SMOKE,
+        f"run={folders[0]}",
+        f"dataset={validated_data}/dataset",
+    ]
     number = submit_on_both_nodes(cluster, tmp_path, ["srun", "--mpi=none", *train])
-    succeeded(stage("train", SMOKE, f"run={folders[1]}", f"dataset={prepared}/dataset", ranks=2))
+    succeeded(stage("train", SMOKE, f"run={folders[1]}", f"dataset={validated_data}/dataset", ranks=2))
     cluster.succeeded(number)
     (record,) = records(folders[0], "train")
     assert record["nodes"] == {"n1": 1, "n2": 1}

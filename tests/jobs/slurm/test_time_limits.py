@@ -23,11 +23,11 @@ def restart_requeued(cluster: Cluster, number: int, num_restarts: int) -> None:
 
 
 def test_training_stopped_three_times_ends_with_the_same_bits(
-    cluster: Cluster, prepared: Path, tmp_path: Path
+    cluster: Cluster, validated_data: Path, tmp_path: Path
 ) -> None:
     """Compare two ranks on two nodes with an undisturbed run of two ranks on this machine."""
     folders = [tmp_path / name for name in ("slurm", "here")]
-    words = (SMOKE, f"dataset={prepared}/dataset", *LONG)
+    words = (SMOKE, f"dataset={validated_data}/dataset", *LONG)
     number = cluster.sbatch(
         "--nodes=2",
         "--ntasks=2",
@@ -67,11 +67,11 @@ def test_a_stopped_generation_keeps_complete_shards_and_continues(
     wait_until(lambda: len(list(shards.glob("*.hdf5"))) >= 3, 60, lambda: cluster.log(number))
     cluster.signal(number, "USR1")
     restart_requeued(cluster, number, 1)
-    kept = {path: path.stat().st_mtime_ns for path in shards.glob("*.hdf5")}
-    assert 3 <= len(kept) < 10
+    kept_shards = {path: path.stat().st_mtime_ns for path in shards.glob("*.hdf5")}
+    assert 3 <= len(kept_shards) < 10
     assert not list(run.rglob("*.partial"))
     cluster.succeeded(number)
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert {path: path.stat().st_mtime_ns for path in kept_shards} == kept_shards
     assert made(run) == made(slow_data)
 
 

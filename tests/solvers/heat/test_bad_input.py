@@ -108,7 +108,7 @@ def test_a_step_of_euler_above_the_limit_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["log_deviation", "amplitude"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_overflow_is_a_diverged_trajectory(name: str) -> None:
+def test_overflow_fails_the_trajectory(name: str) -> None:
     trajectory = prepare_trajectory(heat(resolution=8), **{name: 1e308})
     with pytest.raises(DivergedError):
         end_of(trajectory, 0.1)

@@ -32,7 +32,7 @@ VALUES = {"x": [3.0, -1.0], "y": [0.5, 0.7], "z": [-2.0, 1.0]}
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("grid", GRIDS, ids=["1d", "2d", "3d"])
-def test_budget_accounts_for_the_change_of_heat(grid: dict[str, Any], scheme: str) -> None:
+def test_the_budget_equals_the_change_of_heat(grid: dict[str, Any], scheme: str) -> None:
     for boundary in WALLS:
         solver = heat(
             **grid,

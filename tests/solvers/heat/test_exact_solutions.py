@@ -74,7 +74,7 @@ def final_state(solver: Heat, start: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("scheme", ["exact", "adi", "rkl2"])
 @pytest.mark.parametrize("conditions", COMBINATIONS)
-def test_second_order_in_space(conditions: tuple[str, ...], scheme: str) -> None:
+def test_schemes_are_of_second_order_in_space(conditions: tuple[str, ...], scheme: str) -> None:
     # The exact solution is known if only the walls of one axis drive it and no other axis is dirichlet.
     walled = [axis for axis, condition in enumerate(conditions) if condition != "periodic"]
     driving = walled[0] if walled and "dirichlet" not in [conditions[axis] for axis in walled[1:]] else None
@@ -94,7 +94,7 @@ def test_second_order_in_space(conditions: tuple[str, ...], scheme: str) -> None
 
 
 @pytest.mark.parametrize("condition", ["dirichlet", "neumann"])
-def test_solutions_driven_along_all_axes(condition: str) -> None:
+def test_solutions_driven_along_all_axes_are_exact(condition: str) -> None:
     # Walls that drive all axes have a simple solution for equal temperatures and for any fluxes.
     values = VALUES if condition == "neumann" else {direction: [1.5, 1.5] for direction in DIRECTIONS}
     conditions = (condition,) * 3

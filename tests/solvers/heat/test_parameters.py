@@ -115,7 +115,7 @@ def test_a_trajectory_follows_from_the_values_of_its_parameters() -> None:
     assert np.allclose(solver.prepare(parameters).coefficient_fields, parameters["mean_diffusivity"])
 
 
-def test_with_amplitude_zero_the_initial_state_is_the_profile_between_the_walls() -> None:
+def test_an_initial_state_of_amplitude_zero_is_the_profile_between_the_walls() -> None:
     walls = {"x": "dirichlet", "y": "dirichlet"}
     equal_walls = heat(resolution=8, boundary=walls, boundary_values={"x": [1.5, 1.5], "y": [1.5, 1.5]})
     assert np.allclose(prepare_trajectory(equal_walls, amplitude=0.0).initial_state, 1.5)

@@ -48,7 +48,7 @@ def random_levels(operator: DiffusionOperator, num_levels: int) -> np.ndarray:
         CONDITIONS[::-1],
     ],
 )
-def test_wavefront_is_bitwise_equal_to_single_sweeps(
+def test_a_wavefront_is_bitwise_equal_to_single_sweeps(
     conditions: tuple[str, ...], num_levels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = build_operator(conditions)
@@ -74,7 +74,7 @@ def test_levels_agree_with_the_recurrence_of_the_matrix(conditions: tuple[str, .
 
 
 @pytest.mark.parametrize("conditions", list(itertools.product(CONDITIONS, repeat=2)))
-def test_uniform_kernel_agrees_with_the_kernel_of_faces(conditions: tuple[str, str]) -> None:
+def test_the_uniform_kernel_agrees_with_the_kernel_of_faces(conditions: tuple[str, str]) -> None:
     uniform = build_operator(conditions, uniform=True)
     with_faces = DiffusionOperator(uniform.grid, np.full(uniform.grid.block_shape, 0.3))
     assert uniform.spectral_bound == pytest.approx(with_faces.spectral_bound, rel=1e-14)

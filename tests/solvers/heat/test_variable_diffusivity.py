@@ -49,7 +49,7 @@ def rkl2(
     return CountingScheme(DiffusionOperator(grid, k), wall_terms(grid, values, k), time_step, tolerance)
 
 
-def test_an_exact_decaying_solution() -> None:
+def test_a_decaying_solution_agrees_with_the_exact_solution() -> None:
     # k = (1 + x)^2 has the eigenfunctions (1 + x)^(-1/2) sin(w log(1 + x)) with rates w^2 + 1/4.
     frequency = 2 * np.pi / np.log(2)
     errors = []
@@ -67,7 +67,7 @@ def test_an_exact_decaying_solution() -> None:
     "conditions",
     [("neumann",), ("periodic", "dirichlet"), ("dirichlet", "neumann"), ("neumann", "periodic", "dirichlet")],
 )
-def test_a_manufactured_solution(conditions: tuple[str, ...]) -> None:
+def test_a_manufactured_solution_stays_steady(conditions: tuple[str, ...]) -> None:
     """The source keeps v = prod cos(2 pi x + 1) steady for k = exp(sum sin(2 pi x) / 2)."""
     errors = []
     for resolution in (10, 20) if len(conditions) == 3 else (24, 48):
@@ -201,7 +201,7 @@ def test_a_start_from_rest_is_within_the_tolerance(heating: str, tolerance: floa
 
 
 @given(product=st.floats(0, 1e4))
-def test_the_number_of_stages_is_the_smallest_stable_one(product: float) -> None:
+def test_the_number_of_stages_is_the_smallest_stable_number(product: float) -> None:
     stages = stages_for(product)
     assert stages % 2 == 1
     assert largest_product(stages) >= product * (1 - 1e-9)

@@ -86,7 +86,7 @@ def test_kolmogorov_flow_grows_from_rest_to_its_laminar_profile() -> None:
         assert error(state[0], force / rate * -np.expm1(-rate * (time + 1.5))) < 1e-10
 
 
-def test_the_diagonal_forcing_has_its_formula() -> None:
+def test_the_diagonal_forcing_follows_its_formula() -> None:
     solver = flow(resolution=32)
     x, y = mesh(solver)
     expected = 0.1 * (np.sin(2 * np.pi * (x + y)) + np.cos(2 * np.pi * (x + y)))

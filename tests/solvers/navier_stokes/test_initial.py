@@ -28,7 +28,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_parameters_are_the_same_trajectory_on_a_finer_grid(kind: str) -> None:
+def test_parameters_give_the_same_trajectory_on_a_finer_grid(kind: str) -> None:
     options: dict[str, Any] = {"extent": [1.0, 0.8], "initial": KINDS[kind], **TRACER}
     coarse, fine = flow(**options, resolution=[64, 48]), flow(**options, resolution=[192, 144])
     parameters = sample_parameters(coarse)

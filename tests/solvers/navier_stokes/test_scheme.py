@@ -37,7 +37,7 @@ def state_after(solver: NavierStokes, parameters: Parameters, duration: float = 
 
 
 @pytest.mark.parametrize("forcing", [{"kind": "none"}, {"kind": "diagonal", "amplitude": [5.0, 5.0]}, RING])
-def test_the_order_in_time_is_the_declared_four(forcing: dict[str, Any]) -> None:
+def test_the_order_in_time_is_four(forcing: dict[str, Any]) -> None:
     steps = [1 / 32, 1 / 64, 1 / 128, 1 / 1024]
     solvers = [flow(**LIVELY, forcing=forcing, time_step=step) for step in steps]
     assert {solver.order_in_time for solver in solvers} == {4}
@@ -60,7 +60,7 @@ def test_the_order_in_time_is_four_where_viscosity_is_stiff() -> None:
     assert order([error(end, reference) for end in ends]) == pytest.approx(4, abs=0.2)
 
 
-def test_the_error_in_space_falls_faster_than_by_any_usual_order() -> None:
+def test_the_error_in_space_falls_faster_than_any_power() -> None:
     cells = [24, 36, 48, 96]
     options = LIVELY | {"extent": [1.0, 1.0]}
     solvers = [flow(**options | {"resolution": count}, **UNFORCED, time_step=1 / 256) for count in cells]

@@ -144,7 +144,7 @@ def test_symplectic_integrators_run_backwards(integrator: str) -> None:
     assert np.max(np.abs(back - start)) < 1e-12
 
 
-def test_energy_error_of_leapfrog_does_not_grow() -> None:
+def test_the_energy_error_of_leapfrog_does_not_grow() -> None:
     system = KEPLER | {"eccentricity": [0.5, 0.5]}
     solver = nbody(system=system, integrator="leapfrog", time_step=0.01, energy_tolerance=1e-2)
     batch = solver.solve_batch([sample_parameters(solver)], np.linspace(0.0, 200 * np.pi, 1001))
@@ -155,7 +155,7 @@ def test_energy_error_of_leapfrog_does_not_grow() -> None:
 
 
 @pytest.mark.parametrize("kind", ["two_body", "three_body"])
-def test_the_plane_is_a_plane_of_space(kind: str) -> None:
+def test_motion_in_the_plane_equals_motion_in_space(kind: str) -> None:
     flat, solid = (nbody(dimension=dimension, system=SYSTEMS[kind]["system"]) for dimension in (2, 3))
     parameters = sample_parameters(flat)
     in_space = state_after(solid.prepare(parameters), 0.5, 2)
@@ -165,7 +165,7 @@ def test_the_plane_is_a_plane_of_space(kind: str) -> None:
 
 @pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 @pytest.mark.parametrize("kind", ["three_body", "plummer"])
-def test_the_residual_is_the_equation(kind: str, make: Callable[[np.ndarray], Any]) -> None:
+def test_the_residual_agrees_with_the_equation(kind: str, make: Callable[[np.ndarray], Any]) -> None:
     """With the exact accelerations as derivatives, the residual is zero to round-off."""
     solver = nbody(**SYSTEMS[kind], gravitational_constant=0.7)
     trajectory = prepare_trajectory(solver)

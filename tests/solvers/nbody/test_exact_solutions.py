@@ -118,7 +118,7 @@ def test_the_orbit_has_the_drawn_elements() -> None:
 
 
 @pytest.mark.parametrize(("integrator", "expected"), [("leapfrog", 2), ("yoshida4", 4)])
-def test_order_of_the_symplectic_integrators(integrator: str, expected: int) -> None:
+def test_symplectic_integrators_have_their_order(integrator: str, expected: int) -> None:
     system = {"eccentricity": [0.3, 0.3]}
     errors = [
         kepler_error(3.0, system=system, integrator=integrator, time_step=3.0 / n, energy_tolerance=1.0)[0]
@@ -136,13 +136,13 @@ def order_of_hermite(runs: list[tuple[float, int]]) -> list[float]:
     ]
 
 
-def test_order_of_hermite_over_adaptive_steps() -> None:
+def test_hermite_is_of_fourth_order_over_adaptive_steps() -> None:
     system = {"eccentricity": [0.3, 0.3]}
     runs = [kepler_error(3.0, system=system, accuracy=eta) for eta in (4e-3, 1e-3, 2.5e-4)]
     assert order_of_hermite(runs) == pytest.approx([4, 4], abs=0.2)
 
 
-def test_order_of_hermite_for_many_bodies() -> None:
+def test_hermite_is_of_fourth_order_for_many_bodies() -> None:
     """More than twelve bodies: one evaluation of the corrector, and forces by tiles."""
     system = SPHERE | {"kind": "cold_collapse", "num_bodies": 20}
     runs = []

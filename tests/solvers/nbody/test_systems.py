@@ -44,7 +44,7 @@ def test_a_plummer_sphere_is_in_virial_equilibrium(constant: float) -> None:
     assert kinetic / -potential == pytest.approx(0.5, rel=0.05)
 
 
-def test_the_profiles_of_a_plummer_sphere() -> None:
+def test_a_plummer_sphere_has_the_profiles_of_density_and_speed() -> None:
     solver = nbody(dimension=3, system=PLUMMER["system"] | {"num_bodies": 30000})
     state = prepare_trajectory(solver).initial_state
     r, v = distances(state[:3]), distances(state[3:])
@@ -97,7 +97,7 @@ def test_a_cold_sphere_collapses_like_pressureless_matter() -> None:
         )
 
 
-def test_three_bodies_from_rest_have_the_distribution_of_breen_et_al() -> None:
+def test_three_bodies_from_rest_have_the_published_distribution() -> None:
     """The first body is the farthest from the centre of mass, the second body the nearest."""
     solver = nbody()
     starts = np.array([prepare_trajectory(solver, seed).initial_state for seed in range(400)])

@@ -58,7 +58,7 @@ def test_arithmetic_follows_the_rules_of_calculus(name: str, axes: str) -> None:
     torch.testing.assert_close(value(result) + torch.zeros_like(X), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_indices_sums_and_comparisons_of_pairs_of_particles() -> None:
+def test_jets_of_pairs_of_particles_are_indexed_summed_and_compared() -> None:
     """The gravity of three bodies, as a solver writes it, is differentiated along t."""
     time = torch.tensor([[0.2], [0.9]], dtype=torch.float64)
     rates = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
