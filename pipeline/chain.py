@@ -26,7 +26,7 @@ from pipeline.config.sweep import Job
 from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.jobs.slurm import chain
 from pipeline.parallel import launch
-from pipeline.runs import records
+from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 
@@ -62,8 +62,7 @@ def _run_here(settings: Settings, arguments: list[str]) -> None:
             console.print(f"[dim]{stage} took {_duration(seconds[stage])}[/]")
     console.rule(f"[bold]done[/] in {_duration(sum(seconds.values()))}", align="left")
     run_folder = RunFolder.of(settings)
-    compare_command = shlex.join(["python", "-m", "pipeline.compare", str(run_folder.path)])
-    print(f"chain: wrote {run_folder.report}. Next: {compare_command}", flush=True)
+    progress.report_output("chain", run_folder.report, "compare", [str(run_folder.path)])
 
 
 def check(settings: Settings) -> None:

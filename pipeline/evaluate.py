@@ -24,7 +24,7 @@ from pipeline.evaluation.report import figures, report
 from pipeline.parallel import launch
 from pipeline.parallel.devices import device_of
 from pipeline.problem import problem_of
-from pipeline.runs import records
+from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest, writable_folder, write_whole
@@ -208,7 +208,7 @@ def _print(metrics: schema.Metrics, folder: RunFolder) -> None:
     console.print(table)
     for split in metrics.splits:
         console.print(words.verdict(metrics, split), soft_wrap=True)
-    print(f"report: {folder.report}", flush=True)
+    progress.report_output("evaluate", folder.report, "compare", [str(folder.path)])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,21 @@ def bar(
     )
 
 
-def report_output(stage: str, output: Path, next_stage: str) -> None:
-    """Print the last line of a stage: its main output, and the command of the next stage outside a chain."""
+def report_output(
+    stage: str, output: Path, next_stage: str, next_arguments: Sequence[str] | None = None
+) -> None:
+    """Print the last line of a stage: its main output, and the command of the next stage outside a chain.
+
+    `next_arguments` are by default the overrides of this command line that apply to all stages.
+    """
     if IN_CHAIN in os.environ:
         print(f"{stage}: wrote {output}", flush=True)
         return
-    arguments = [argument for argument in sys.argv[1:] if not argument.startswith(_SINGLE_STAGE_OVERRIDES)]
-    command = shlex.join(["python", "-m", f"pipeline.{next_stage}", *arguments])
+    if next_arguments is None:
+        next_arguments = [
+            argument for argument in sys.argv[1:] if not argument.startswith(_SINGLE_STAGE_OVERRIDES)
+        ]
+    command = shlex.join(["python", "-m", f"pipeline.{next_stage}", *next_arguments])
     print(f"{stage}: wrote {output}. Next: {command}", flush=True)
 
 

@@ -140,7 +140,7 @@ def test_the_errors_of_the_baselines_follow_from_the_shards(evaluated_run):
 def test_several_ranks_compute_the_same_errors(trained_run, evaluated_run, tmp_path):
     run = copy_run(trained_run, tmp_path)
     result = evaluate(run, ranks=3)
-    assert result.stdout.count("report:") == 1
+    assert result.stdout.count("evaluate: wrote") == 1
     assert metrics(run)["splits"] == metrics(evaluated_run)["splits"]
 
 
