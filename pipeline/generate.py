@@ -59,7 +59,7 @@ def run(settings: Settings) -> None:
     ):
         metadata["nodes"] = launch.ranks_on_nodes(world.allgather(launch.node_name()))
         if world.rank == 0:
-            with lock.waited_for(folder.manifest_lock):
+            with lock.wait_for(folder.manifest_lock):
                 store.claim(folder.dataset, plan, settings.start_anew)
         world.Barrier()
         missing = _missing_shards(folder.dataset, plan, shards, world)
@@ -72,7 +72,7 @@ def run(settings: Settings) -> None:
                 metadata["skipped"] = True
             return
         if world.rank == 0:
-            with lock.waited_for(folder.manifest_lock):
+            with lock.wait_for(folder.manifest_lock):
                 store.reopen(folder.dataset, plan)
         world.Barrier()
         started = time.perf_counter()

@@ -56,7 +56,7 @@ def held(path: Path, against: Sequence[Path] = ()) -> Iterator[None]:
 
 
 @contextmanager
-def waited_for(path: Path) -> Iterator[None]:
+def wait_for(path: Path) -> Iterator[None]:
     """Wait until a lock is free, and hold it."""
     from filelock import FileLock
 

@@ -86,6 +86,6 @@ def draw_curves(folder: Path) -> None:
     # Imported here because matplotlib takes as long to import as a small model to train.
     from pipeline.plots.curves import draw_training, read_log
 
-    picture = io.BytesIO()
-    draw_training(read_log(folder / "log.csv")).savefig(picture, format="png", dpi=150)
-    write_whole(folder / "curves.png", picture.getvalue())
+    figure_bytes = io.BytesIO()
+    draw_training(read_log(folder / "log.csv")).savefig(figure_bytes, format="png", dpi=150)
+    write_whole(folder / "curves.png", figure_bytes.getvalue())

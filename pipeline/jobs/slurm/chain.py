@@ -47,7 +47,7 @@ def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_r
     if dry_run:
         _print_lines(run, launcher, arguments, steps)
         return
-    with lock.waited_for(run.chain_lock):
+    with lock.wait_for(run.chain_lock):
         record = sbatch.read_chain_record(run)
         alive = _alive(record, run) if record else []
         if alive:
@@ -69,7 +69,7 @@ def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_
     Raises:
         UserError: Slurm refuses a job; the jobs before it are cancelled.
     """
-    with lock.waited_for(run.chain_lock):
+    with lock.wait_for(run.chain_lock):
         record = chain_record(run)
         steps = _steps_to_resume(sbatch.jobs(launcher.parts), status.tasks(record, run))
         if not any(step.job for step in steps):
