@@ -15,7 +15,7 @@ from pipeline.evaluation import model_table
 from surrogates import store
 from surrogates.contract import surrogate_names
 from tests.support.launching import mpi, run, stage, succeeded
-from tests.support.training_cases import made_dataset, read
+from tests.support.training_cases import generate_dataset, read
 
 QUICK = (
     "surrogate.layers=1",
@@ -30,7 +30,7 @@ QUICK = (
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_dataset(tmp_path_factory.mktemp("data"))
+    return generate_dataset(tmp_path_factory.mktemp("data"))
 
 
 def test_models_are_named_by_the_swept_options_and_a_failed_model_ends_no_other(

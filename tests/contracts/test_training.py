@@ -11,7 +11,7 @@ import torch
 from pipeline.training import checkpoint
 from surrogates.contract import surrogate_names
 from tests.support.launching import mpi, run, succeeded
-from tests.support.training_cases import same
+from tests.support.training_cases import are_identical
 
 #: A line search and a damped solution divide by small differences, which amplifies round-off.
 TOLERANCES = {"adamw": 1e-10, "balanced": 1e-10, "lbfgs": 1e-7, "levenberg_marquardt": 1e-7}
@@ -53,4 +53,4 @@ def test_two_ranks_train_the_same_weights_as_one_on_the_full_batch(trained: Path
 def test_a_stopped_training_resumes_with_the_same_bits(trained: Path, name: str, ranks: int) -> None:
     folders = [models(trained / str(ranks) / ending, name) for ending in ("straight", "stopped")]
     for straight, stopped in zip(*folders, strict=True):
-        assert same(straight, stopped), straight
+        assert are_identical(straight, stopped), straight

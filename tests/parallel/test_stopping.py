@@ -13,7 +13,7 @@ from typing import Any
 from tests.faults.driving import drift, made
 from tests.support import launching
 from tests.support.launching import stage, succeeded
-from tests.support.training_cases import made_dataset, trained_together, words
+from tests.support.training_cases import generate_dataset, train_together, words
 
 #: Several seconds of work on two ranks, in shards of well under a second.
 LARGE = ("samples.train=384", "samples.per_shard=4", "solver.resolution=64", "output.steps=20")
@@ -39,7 +39,7 @@ def test_generate_keeps_whole_shards_and_continues(tmp_path: Path) -> None:
 
 
 def test_training_that_is_stopped_twice_ends_with_the_same_bits(tmp_path: Path) -> None:
-    dataset = made_dataset(tmp_path / "data")
+    dataset = generate_dataset(tmp_path / "data")
     straight, interrupted = (tmp_path / name for name in ("straight", "interrupted"))
     done = 0
     for _ in range(2):
@@ -48,7 +48,7 @@ def test_training_that_is_stopped_twice_ends_with_the_same_bits(tmp_path: Path) 
         assert record["outcome"] == "interrupted"
         assert record["progress"]["start"] == done < record["progress"]["done"] < 300
         done = record["progress"]["done"]
-    trained_together(
+    train_together(
         tmp_path / "runs.json", [words(folder, dataset, *LONG) for folder in (straight, interrupted)]
     )
     for name in ("model.safetensors", "log.csv"):

@@ -31,7 +31,7 @@ TINY = (
 )
 
 
-def made_dataset(folder: Path, *overrides: str) -> Path:
+def generate_dataset(folder: Path, *overrides: str) -> Path:
     """Return the folder of a validated data set of 1-D heat conduction, generated in this process."""
     settings = read(
         f"run={folder}",
@@ -58,7 +58,7 @@ def words(folder: Path, dataset: Path, *overrides: str) -> list[str]:
     return [f"run={folder}", f"dataset={dataset}", *TINY, *overrides]
 
 
-def trained(folder: Path, dataset: Path, *overrides: str, draws: bool = False) -> Path:
+def train_model(folder: Path, dataset: Path, *overrides: str, draws: bool = False) -> Path:
     """Return the model folder after a tiny training in this process.
 
     Without `draws` there is no curves.png, which takes longer than the training.
@@ -73,7 +73,7 @@ def no_curves(folder: Path) -> None:
     """Draw nothing."""
 
 
-def trained_together(
+def train_together(
     list_file: Path, runs: Sequence[Sequence[str]], ranks: int = 2, stops: Sequence[int] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Train several command lines one after the other, in one start of mpirun.
@@ -91,7 +91,7 @@ def trained_together(
     return succeeded(run(mpi(ranks, "-m", "tests.support.several_trainings", str(list_file))))
 
 
-def same(model: Path, other: Path) -> bool:
+def are_identical(model: Path, other: Path) -> bool:
     """Return whether two model folders hold the same bits: weights, log, and the last checkpoint."""
     last, other_last = (
         checkpoint.load(checkpoint.paths(folder / "checkpoints")[-1]) for folder in (model, other)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.training_cases import made_dataset, trained
+from tests.support.training_cases import generate_dataset, train_model
 
 #: One thread per process: these models are too small to gain from several.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -21,13 +21,13 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A validated data set; tests must not change it."""
-    return made_dataset(tmp_path_factory.mktemp("data"))
+    return generate_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
 def undisturbed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that was trained without interruption on one rank."""
-    return trained(tmp_path_factory.mktemp("undisturbed"), dataset, draws=True)
+    return train_model(tmp_path_factory.mktemp("undisturbed"), dataset, draws=True)
 
 
 @pytest.fixture(scope="session")

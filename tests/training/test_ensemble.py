@@ -24,13 +24,13 @@ from surrogates import store
 from surrogates.contract import Surrogate
 from surrogates.deep_ensemble import Ensemble
 from tests.support.launching import mpi, run, stage, succeeded
-from tests.support.training_cases import read, same, trained, words
+from tests.support.training_cases import are_identical, read, train_model, words
 
 
 @pytest.fixture(scope="module")
 def pair(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of two members that were trained one after the other, on one rank."""
-    return trained(tmp_path_factory.mktemp("pair"), dataset, "ensemble=2")
+    return train_model(tmp_path_factory.mktemp("pair"), dataset, "ensemble=2")
 
 
 def members_of(folder: Path) -> list[Path]:
@@ -47,7 +47,7 @@ def test_members_are_equal_on_one_rank_and_on_one_rank_each(
     assert lines == ["predicted 1", "predicted 2"]
     folder = tmp_path / "models" / "fno"
     for member, expected in zip(members_of(folder), members_of(pair), strict=True):
-        assert same(member, expected)
+        assert are_identical(member, expected)
     described, expected_description = (
         json.loads((path / "model.json").read_text()) for path in (folder, pair)
     )
@@ -97,9 +97,9 @@ def test_training_that_is_killed_in_the_second_member_continues_there(
     assert not (folder / "member-1" / "model.json").exists()
     assert not (folder / "model.json").exists()
     before = (folder / "member-0" / "model.json").stat().st_mtime_ns
-    trained(tmp_path, dataset, "ensemble=2")
+    train_model(tmp_path, dataset, "ensemble=2")
     assert (folder / "member-0" / "model.json").stat().st_mtime_ns == before
-    assert same(folder / "member-1", pair / "member-1")
+    assert are_identical(folder / "member-1", pair / "member-1")
     assert (folder / "model.json").read_bytes() == (pair / "model.json").read_bytes()
     records = [json.loads(path.read_text()) for path in sorted((tmp_path / "records").glob("train-*.json"))]
     assert records[-1]["progress"] == {"start": 45, "done": 60, "total": 60, "unit": "steps"}
@@ -135,7 +135,7 @@ def test_a_signal_while_a_model_is_built_stops_training_after_its_first_step(
 
     monkeypatch.setattr(store, "build", build)
     with pytest.raises(StoppedError, match="step 1 of"):
-        trained(tmp_path, dataset, f"ensemble={ensemble}")
+        train_model(tmp_path, dataset, f"ensemble={ensemble}")
     (path,) = (tmp_path / "models").rglob("step-*.safetensors")
     assert checkpoint.load(path).step == 1
 
@@ -178,17 +178,17 @@ def test_an_ensemble_grows_and_a_single_model_does_not_become_one(
 ) -> None:
     shutil.copytree(pair, tmp_path / "models" / "fno")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("member-*/*.*")}
-    folder = trained(tmp_path, dataset, "ensemble=3")
+    folder = train_model(tmp_path, dataset, "ensemble=3")
     assert len(surrogates.load(folder).members) == 3  # type: ignore[arg-type]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     capsys.readouterr()
-    trained(tmp_path, dataset, "ensemble=3")
+    train_model(tmp_path, dataset, "ensemble=3")
     assert capsys.readouterr().out.count("already") == 1
     with pytest.raises(ValueError, match=r"ensemble: true -> null .*start_anew=true"):
-        trained(tmp_path, dataset)
-    single = trained(tmp_path / "single", dataset)
+        train_model(tmp_path, dataset)
+    single = train_model(tmp_path / "single", dataset)
     with pytest.raises(ValueError, match=r"ensemble: null -> true"):
-        trained(single.parents[1], dataset, "ensemble=2")
+        train_model(single.parents[1], dataset, "ensemble=2")
     assert not isinstance(surrogates.load(single), Ensemble)
 
 
@@ -198,7 +198,7 @@ def test_an_ensemble_that_changes_is_evaluated_again_with_its_present_members(
     shutil.copytree(pair, tmp_path / "models" / "fno")
     pictures = tmp_path / "models" / "fno" / "evaluation" / "figures"
     for count in (3, 2):
-        trained(tmp_path, dataset, f"ensemble={count}")
+        train_model(tmp_path, dataset, f"ensemble={count}")
         row = model_table.row_of(tmp_path, "fno")
         assert row.rollout_end is None
         assert row.remark == ("not evaluated" if count == 3 else "trained again since it was evaluated")
@@ -218,7 +218,7 @@ def test_an_incomplete_ensemble_is_not_loaded(dataset: Path, pair: Path, tmp_pat
     with pytest.raises(ValueError, match="member-1 differs from the member that"):
         surrogates.load(folder)
     shutil.rmtree(folder / "member-1")
-    assert same(trained(tmp_path, dataset, "ensemble=2") / "member-1", pair / "member-1")
+    assert are_identical(train_model(tmp_path, dataset, "ensemble=2") / "member-1", pair / "member-1")
 
 
 def test_ranks_that_do_not_fit_are_refused_with_the_ranks_that_do(dataset: Path, tmp_path: Path) -> None:

@@ -16,14 +16,14 @@ from pipeline.training.batches.order import BatchOrder
 from surrogates.contract import Batch
 from surrogates.fno import FNO
 from tests.support.launching import mpi, run, stage
-from tests.support.training_cases import TINY, made_dataset, read, trained, words
+from tests.support.training_cases import TINY, generate_dataset, read, train_model, words
 from tests.training.conftest import poison
 
 
 def test_steps_with_a_gradient_that_is_not_finite_are_skipped_and_counted(
     poisoned: Path, tmp_path: Path
 ) -> None:
-    folder = trained(tmp_path, poisoned)
+    folder = train_model(tmp_path, poisoned)
     last = checkpoint.load(checkpoint.paths(folder / "checkpoints")[-1])
     # Each trajectory of seven frames has six windows; two of them hold the poisoned frame.
     order = BatchOrder(12 * 6, 4, seed=0, rank=0, size=1)
@@ -47,7 +47,7 @@ def test_too_many_skipped_steps_end_the_run_and_name_the_windows(
     limit = "training.max_skipped_steps=1"
     if ranks == 1:
         with pytest.raises(ValueError, match="norm is nan") as caught:
-            trained(tmp_path, poisoned, limit)
+            train_model(tmp_path, poisoned, limit)
         message = str(caught.value)
     else:
         result = stage("train", *words(tmp_path, poisoned, limit), ranks=ranks)
@@ -58,7 +58,7 @@ def test_too_many_skipped_steps_end_the_run_and_name_the_windows(
     assert "frames 2 to 3" in message or "frames 3 to 4" in message
     assert "trajectory 4" not in message
     assert not (tmp_path / "models" / "fno" / "model.json").exists()
-    assert (trained(tmp_path, poisoned) / "model.json").is_file()
+    assert (train_model(tmp_path, poisoned) / "model.json").is_file()
 
 
 def test_windows_are_named_for_a_surrogate_that_draws_its_own_points(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_windows_are_named_for_a_surrogate_that_draws_its_own_points(tmp_path: P
         "solver.initial.count=2",
         "solver.diffusivity.kind=constant",
     )
-    dataset = made_dataset(tmp_path, *harmonics)
+    dataset = generate_dataset(tmp_path, *harmonics)
     poison(dataset, trajectory=5, frame=3)
     sizes = [override for override in TINY if "modes" not in override]
     options = ("surrogate=mlp", *sizes, "training.unroll=2", "training.max_skipped_steps=0")
@@ -77,7 +77,7 @@ def test_windows_are_named_for_a_surrogate_that_draws_its_own_points(tmp_path: P
 
 def test_weights_that_become_infinite_end_the_run(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"norm is nan at step 3, after .* at 2\. .*learning_rate=1e\+20"):
-        trained(tmp_path, dataset, "training.learning_rate=1e20", "training.max_skipped_steps=1")
+        train_model(tmp_path, dataset, "training.learning_rate=1e20", "training.max_skipped_steps=1")
 
 
 def test_lack_of_memory_is_explained_with_the_batch(
@@ -92,7 +92,7 @@ def test_lack_of_memory_is_explained_with_the_batch(
 
     monkeypatch.setattr(FNO, "forward", greedy)
     with pytest.raises(ValueError, match="cpu is out of memory with 8 windows of 2 frames") as caught:
-        trained(tmp_path, dataset, "training.batch_size=8")
+        train_model(tmp_path, dataset, "training.batch_size=8")
     assert "training.batch_size=8 on 1 ranks" in str(caught.value)
     assert "Raise training.gradient_accumulation_steps" in str(caught.value)
 
@@ -120,4 +120,4 @@ def test_lack_of_memory_on_a_gpu_is_explained(
 
     monkeypatch.setattr(FNO, "forward", greedy)
     with pytest.raises(ValueError, match="cuda:0 is out of memory with 4 windows"):
-        trained(tmp_path, dataset, "training.device=cuda")
+        train_model(tmp_path, dataset, "training.device=cuda")

@@ -20,7 +20,7 @@ from pipeline.training.optim.ema import moving_average
 from surrogates import store
 from surrogates.contract import surrogate_names
 from tests.support import problems
-from tests.support.training_cases import read, trained, trained_together, words
+from tests.support.training_cases import read, train_model, train_together, words
 
 EXACT = (
     "training.schedule=linear",
@@ -37,8 +37,8 @@ def test_two_ranks_train_the_same_weights_as_one(dataset: Path, tmp_path: Path) 
 
     The ranks exchange gradients once a step, though each computes two micro-batches.
     """
-    one = trained(tmp_path / "one", dataset, *EXACT)
-    result = trained_together(tmp_path / "runs.json", [words(tmp_path / "two", dataset, *EXACT)])
+    one = train_model(tmp_path / "one", dataset, *EXACT)
+    result = train_together(tmp_path / "runs.json", [words(tmp_path / "two", dataset, *EXACT)])
     lines = [line for line in result.stdout.splitlines() if line.startswith("allreduces")]
     assert lines == ["allreduces 30", "allreduces 30"]
     assert_same_weights(tmp_path / "two" / "models" / "fno", one)
@@ -48,7 +48,7 @@ def test_accumulated_gradients_train_the_same_weights_as_the_whole_batch(
     dataset: Path, tmp_path: Path
 ) -> None:
     folders = [
-        trained(
+        train_model(
             tmp_path / str(count),
             dataset,
             "training.precision=float64",
@@ -144,7 +144,7 @@ def test_the_moving_average_follows_its_formula() -> None:
 
 
 def test_averaged_weights_are_validated_and_saved(dataset: Path, tmp_path: Path) -> None:
-    folder = trained(tmp_path, dataset, "training.ema=0.9", "training.validate_every=30")
+    folder = train_model(tmp_path, dataset, "training.ema=0.9", "training.validate_every=30")
     last = checkpoint.load(checkpoint.paths(folder / "checkpoints")[-1])
     for name, weight in surrogates.load(folder).state_dict().items():
         assert torch.equal(weight, last.tensors[f"average.module.{name}"])

@@ -14,7 +14,7 @@ from pipeline.training.batches.augment import with_random
 from surrogates.contract import Problem
 from surrogates.fno import FNO
 from tests.support import problems
-from tests.support.training_cases import made_dataset
+from tests.support.training_cases import generate_dataset
 
 
 def test_the_random_numbers_of_a_window_follow_from_seed_step_and_place() -> None:
@@ -50,7 +50,7 @@ def test_only_a_physics_informed_surrogate_gets_the_equation(
         "solver.initial.count=2",
         "solver.diffusivity.kind=constant",
     )
-    dataset = Dataset.open(made_dataset(tmp_path, *harmonics))
+    dataset = Dataset.open(generate_dataset(tmp_path, *harmonics))
     plain = problem_for(dataset, FNO, {})
     assert plain.spec.parametric
     assert (plain.residual, plain.initial_condition) == (None, None)

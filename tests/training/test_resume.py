@@ -21,7 +21,7 @@ from pipeline.training.train_state import TrainState
 from simsurrogate.errors import StorageError
 from surrogates.contract import Batch
 from tests.support.launching import mpi, run, succeeded
-from tests.support.training_cases import same, trained, trained_together, words
+from tests.support.training_cases import are_identical, train_model, train_together, words
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 PROGRAM = ("-m", "tests.faults.train_killed")
@@ -55,7 +55,7 @@ def test_a_run_that_is_killed_twice_resumes_exactly(dataset: Path, undisturbed: 
     folder = tmp_path / "models" / "fno"
     assert not (folder / "model.json").exists()
     assert steps_of(folder) == [10, 15, 20]
-    assert same(trained(tmp_path, dataset), undisturbed)
+    assert are_identical(train_model(tmp_path, dataset), undisturbed)
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +76,14 @@ def on_two_ranks(dataset: Path, poisoned: Path, tmp_path_factory: pytest.TempPat
         for name, arguments in cases.items()
         for ending in ("", "_straight")
     ]
-    trained_together(folder / "runs.json", [*runs, words(folder / "other_ranks", dataset)])
+    train_together(folder / "runs.json", [*runs, words(folder / "other_ranks", dataset)])
     return folder
 
 
 @pytest.mark.parametrize("name", ["plain", "all_ways"])
 def test_two_ranks_that_are_killed_resume_exactly(on_two_ranks: Path, name: str) -> None:
     killed, straight = (on_two_ranks / run / "models" / "fno" for run in (name, f"{name}_straight"))
-    assert same(killed, straight)
+    assert are_identical(killed, straight)
     skipped = checkpoint.load(checkpoint.paths(straight / "checkpoints")[-1]).metadata["skipped"]
     assert bool(skipped) == (name == "all_ways")
 
@@ -97,7 +97,7 @@ def test_a_run_continues_on_another_number_of_ranks(on_two_ranks: Path, undistur
 def test_torchrun_and_mpirun_train_the_same(on_two_ranks: Path, dataset: Path, tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
     succeeded(run([*torchrun, "pipeline.train", *words(tmp_path, dataset)]))
-    assert same(tmp_path / "models" / "fno", on_two_ranks / "plain_straight" / "models" / "fno")
+    assert are_identical(tmp_path / "models" / "fno", on_two_ranks / "plain_straight" / "models" / "fno")
 
 
 def test_all_ways_and_skipped_steps_resume_exactly_on_one_rank(
@@ -111,14 +111,14 @@ def test_all_ways_and_skipped_steps_resume_exactly_on_one_rank(
             raise RuntimeError("the power is gone")
         return original(*arguments)  # type: ignore[arg-type]
 
-    straight = trained(tmp_path / "straight", poisoned, *ALL_WAYS)
+    straight = train_model(tmp_path / "straight", poisoned, *ALL_WAYS)
     monkeypatch.setattr(loop, "train_step", failing)
     with pytest.raises(RuntimeError, match="power"):
-        trained(tmp_path / "failed", poisoned, *ALL_WAYS)
+        train_model(tmp_path / "failed", poisoned, *ALL_WAYS)
     monkeypatch.undo()
     newest = checkpoint.paths(tmp_path / "failed" / "models" / "fno" / "checkpoints")[-1]
     assert checkpoint.load(newest).metadata["skipped"]
-    assert same(trained(tmp_path / "failed", poisoned, *ALL_WAYS), straight)
+    assert are_identical(train_model(tmp_path / "failed", poisoned, *ALL_WAYS), straight)
 
 
 def test_losses_of_a_stopped_run_count_once(
@@ -140,10 +140,10 @@ def test_losses_of_a_stopped_run_count_once(
 
     monkeypatch.setattr(loop, "train_step", disturbed)
     with pytest.raises(StoppedError, match="step 13 of 30"):
-        trained(tmp_path, dataset)
+        train_model(tmp_path, dataset)
     with pytest.raises(RuntimeError, match="power"):
-        trained(tmp_path, dataset)
-    assert same(trained(tmp_path, dataset), undisturbed)
+        train_model(tmp_path, dataset)
+    assert are_identical(train_model(tmp_path, dataset), undisturbed)
 
 
 @pytest.fixture
@@ -163,10 +163,10 @@ def test_training_falls_back_to_the_checkpoint_before_the_damaged_ones(
     for path in damaged:
         path.write_bytes(path.read_bytes()[:-1000])
     with pytest.warns(UserWarning, match="damaged") as warnings:
-        folder = trained(unfinished, dataset)
+        folder = train_model(unfinished, dataset)
     messages = "".join(str(warning.message) for warning in warnings)
     assert all(str(path) in messages for path in damaged)
-    assert same(folder, undisturbed)
+    assert are_identical(folder, undisturbed)
 
 
 def test_nothing_is_trained_if_all_checkpoints_are_damaged(unfinished: Path, dataset: Path) -> None:
@@ -174,7 +174,7 @@ def test_nothing_is_trained_if_all_checkpoints_are_damaged(unfinished: Path, dat
     for path in checkpoint.paths(folder / "checkpoints"):
         path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"all 3 checkpoints .* start_anew=true"):
-        trained(unfinished, dataset)
+        train_model(unfinished, dataset)
     assert all(path.stat().st_size == 0 for path in checkpoint.paths(folder / "checkpoints"))
     assert not (folder / "model.json").exists()
 
@@ -199,16 +199,16 @@ def test_a_full_disk_keeps_the_checkpoints_and_training_continues_later(
     ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - int(1.5 * size) - 16_000))
     folder = small_disk / "models" / "fno"
     with pytest.raises(StorageError) as caught:
-        trained(small_disk, dataset)
+        train_model(small_disk, dataset)
     message = str(caught.value)
     assert f"bytes of {folder / 'checkpoints' / 'step-000000010.safetensors'}: No space" in message
     assert "run the same command again" in message
     assert not list(small_disk.rglob("*.partial"))
     assert steps_of(folder) == [5]
     ballast.unlink()
-    assert same(trained(small_disk, dataset), undisturbed)
+    assert are_identical(train_model(small_disk, dataset), undisturbed)
 
 
 def test_a_damaged_log_is_written_again(unfinished: Path, dataset: Path, undisturbed: Path) -> None:
     (unfinished / "models" / "fno" / "log.csv").write_text("step,learning_rate,tra")
-    assert same(trained(unfinished, dataset), undisturbed)
+    assert are_identical(train_model(unfinished, dataset), undisturbed)

@@ -22,7 +22,7 @@ from pipeline.training.train_state import TrainState
 from surrogates import store
 from tests.support import problems
 from tests.support.launching import stage, succeeded
-from tests.support.training_cases import TINY, made_dataset, read, trained, words
+from tests.support.training_cases import TINY, generate_dataset, read, train_model, words
 
 
 def test_a_training_leaves_a_model_a_log_and_the_last_checkpoints(undisturbed: Path, dataset: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_complete_model_is_left_alone(
     copied: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*.*")}
-    trained(copied, dataset, "training.checkpoint_every=7")
+    train_model(copied, dataset, "training.checkpoint_every=7")
     assert "already" in capsys.readouterr().out
     record = json.loads((copied / "records" / "train-000.json").read_text())
     assert (record["outcome"], record["skipped"]) == ("complete", True)
@@ -114,9 +114,9 @@ def test_another_configuration_is_refused_and_replaced_on_request(
         without_model(copied)
     before = {path: path.read_bytes() for path in folder.rglob("*.*")}
     with pytest.raises(ValueError, match=r"surrogate\.width: 8 -> 6.*start_anew=true"):
-        trained(copied, dataset, "surrogate.width=6")
+        train_model(copied, dataset, "surrogate.width=6")
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
-    trained(copied, dataset, "surrogate.width=6", "training.steps=10", "start_anew=true")
+    train_model(copied, dataset, "surrogate.width=6", "training.steps=10", "start_anew=true")
     assert surrogates.load(folder).problem.spec.shape == (24,)
     assert [checkpoint.load(path).step for path in checkpoint.paths(folder / "checkpoints")] == [5, 10]
 
@@ -125,7 +125,7 @@ def test_another_data_set_is_refused_by_its_identity_on_all_ranks(
     copied: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     without_model(copied)
-    other = made_dataset(tmp_path_factory.mktemp("other"), "seed=1")
+    other = generate_dataset(tmp_path_factory.mktemp("other"), "seed=1")
     result = stage("train", *words(copied, other), ranks=2, timeout=120)
     assert result.returncode != 0
     saved, requested = Dataset.open(dataset).identity, Dataset.open(other).identity
@@ -138,7 +138,7 @@ def test_a_data_set_without_validation_is_refused(dataset: Path, tmp_path: Path)
     shutil.copytree(dataset, tmp_path / "dataset")
     (tmp_path / "dataset" / "validation.json").unlink()
     with pytest.raises(ValueError, match="not validated"):
-        trained(tmp_path, tmp_path / "dataset")
+        train_model(tmp_path, tmp_path / "dataset")
     assert not (tmp_path / "models").exists()
 
 
@@ -157,7 +157,7 @@ def test_options_that_cannot_work_are_refused(
     if "cuda" in override and torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
     with pytest.raises(ValueError, match=message):
-        trained(tmp_path, dataset, override)
+        train_model(tmp_path, dataset, override)
     assert not (tmp_path / "models" / "fno" / "model.json").exists()
 
 
@@ -168,7 +168,9 @@ def test_a_batch_that_does_not_fit_the_ranks_ends_all_of_them(dataset: Path, tmp
 
 
 def test_weights_of_float64_are_saved_in_float64(dataset: Path, tmp_path: Path) -> None:
-    folder = trained(tmp_path, dataset, "training.precision=float64", "training.unroll=3", "training.steps=4")
+    folder = train_model(
+        tmp_path, dataset, "training.precision=float64", "training.unroll=3", "training.steps=4"
+    )
     weights = safetensors.torch.load_file(folder / "model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {torch.float64}
     assert next(surrogates.load(folder).parameters()).dtype == torch.float64
@@ -179,7 +181,7 @@ def test_mixed_precision_trains_on_a_device_that_has_it(dataset: Path, tmp_path:
         precision.check_device("bfloat16", torch.device("cpu"))
     except ValueError:
         with pytest.raises(ValueError, match="no bfloat16 arithmetic"):
-            trained(tmp_path, dataset, "training.precision=bfloat16")
+            train_model(tmp_path, dataset, "training.precision=bfloat16")
         return
     options = ("training.precision=bfloat16", "training.steps=4")
     succeeded(stage("train", *words(tmp_path, dataset, *options), ranks=2))
@@ -193,7 +195,7 @@ def test_mixed_precision_trains_on_a_device_that_has_it(dataset: Path, tmp_path:
 def test_tensorboard_gets_the_rows_of_the_log(dataset: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    folder = trained(tmp_path, dataset, "training.tensorboard=true", "training.steps=20")
+    folder = train_model(tmp_path, dataset, "training.tensorboard=true", "training.steps=20")
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     rows = list(csv.DictReader((folder / "log.csv").open()))

@@ -16,7 +16,7 @@ from pipeline.training.step import Model
 from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch
-from tests.support.training_cases import made_dataset, same, trained
+from tests.support.training_cases import are_identical, generate_dataset, train_model
 
 
 @pytest.mark.parametrize(
@@ -29,17 +29,17 @@ from tests.support.training_cases import made_dataset, same, trained
 def test_a_constraint_does_not_increase_the_error_and_a_stopped_training_resumes_exactly(
     constraint: str, solver: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = made_dataset(tmp_path, *solver)
+    dataset = generate_dataset(tmp_path, *solver)
     long = ("training.steps=60", "training.checkpoint_every=60", "training.validate_every=60")
     models = [
-        trained(tmp_path / names, dataset, *long, f"surrogate.constraints=[{names}]")
+        train_model(tmp_path / names, dataset, *long, f"surrogate.constraints=[{names}]")
         for names in ("", constraint)
     ]
     free, constrained = (store.description(model)["valid_error"] for model in models)
     assert constrained < 1.05 * free
 
     short = ("training.steps=12", "training.checkpoint_every=8", "training.validate_every=12")
-    straight = trained(tmp_path / "straight", dataset, *short, f"surrogate.constraints=[{constraint}]")
+    straight = train_model(tmp_path / "straight", dataset, *short, f"surrogate.constraints=[{constraint}]")
     train_step = loop.train_step
 
     def stopping_step(
@@ -52,6 +52,6 @@ def test_a_constraint_does_not_increase_the_error_and_a_stopped_training_resumes
     arguments = (tmp_path / "stopped", dataset, *short, f"surrogate.constraints=[{constraint}]")
     monkeypatch.setattr(loop, "train_step", stopping_step)
     with pytest.raises(StoppedError, match="of 12"):
-        trained(*arguments)
+        train_model(*arguments)
     monkeypatch.undo()
-    assert same(trained(*arguments), straight)
+    assert are_identical(train_model(*arguments), straight)

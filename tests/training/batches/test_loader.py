@@ -11,7 +11,7 @@ import torch
 from pipeline.data.dataset import Dataset
 from pipeline.training.batches import loader
 from pipeline.training.batches.loader import DeviceLoader
-from tests.support.training_cases import same, trained
+from tests.support.training_cases import are_identical, train_model
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -37,4 +37,4 @@ def test_training_is_the_same_from_memory_and_from_files(
     dataset: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loader, "_MAX_RESIDENT_BYTES", 0)
-    assert same(trained(tmp_path, dataset), undisturbed)
+    assert are_identical(train_model(tmp_path, dataset), undisturbed)

@@ -14,7 +14,7 @@ from surrogates import store
 from surrogates.fno import FNO
 from tests.support import problems
 from tests.support.launching import stage, succeeded
-from tests.support.training_cases import read, same, trained_together, words
+from tests.support.training_cases import are_identical, read, train_together, words
 
 COMPILED = ("training.compile=true", "training.gradient_accumulation_steps=2")
 
@@ -24,10 +24,10 @@ def test_the_compiled_forward_trains_the_same_and_resumes_exactly(
 ) -> None:
     """On two ranks and in micro-batches, compared with the plain forward on one rank."""
     stopped, straight = (words(tmp_path / name, dataset, *COMPILED) for name in ("stopped", "straight"))
-    result = trained_together(tmp_path / "runs.json", [stopped, stopped, straight], stops=[17])
+    result = train_together(tmp_path / "runs.json", [stopped, stopped, straight], stops=[17])
     assert "ignored" not in result.stdout
     folders = [tmp_path / name / "models" / "fno" for name in ("stopped", "straight")]
-    assert same(*folders)
+    assert are_identical(*folders)
     logs = [np.loadtxt(folder / "log.csv", delimiter=",", skiprows=1) for folder in (folders[1], undisturbed)]
     np.testing.assert_allclose(logs[0], logs[1], rtol=1e-3)
 

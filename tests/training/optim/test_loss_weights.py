@@ -16,7 +16,7 @@ from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Surrogate
 from tests.support import problems
-from tests.support.training_cases import made_dataset, read
+from tests.support.training_cases import generate_dataset, read
 
 ALONE = Ranks(0, 1, torch.device("cpu"), {"here": 1})
 PROBLEM = problems.fading()
@@ -109,7 +109,7 @@ def test_one_loss_alone_is_refused_before_work_starts(
 @pytest.fixture(scope="module")
 def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of bars whose parameters determine the initial condition."""
-    return made_dataset(tmp_path_factory.mktemp("bars"), *BAR)
+    return generate_dataset(tmp_path_factory.mktemp("bars"), *BAR)
 
 
 def learned(folder: Path, bars: Path, *overrides: str) -> Path:

@@ -19,7 +19,7 @@ from surrogates import store
 from surrogates.contract import Batch, Prediction, Surrogate
 from tests.support import problems
 from tests.support.launching import mpi, run, succeeded
-from tests.support.training_cases import read, trained
+from tests.support.training_cases import read, train_model
 
 ALONE = Ranks(0, 1, torch.device("cpu"), {"here": 1})
 PROBLEM = problems.problem((20,), ("periodic",))
@@ -173,7 +173,9 @@ def test_ranks_that_round_differently_take_the_same_steps() -> None:
 def test_second_order_steps_continue_from_the_last_step_of_adamw(dataset: Path, tmp_path: Path) -> None:
     """On a batch of all windows, each second-order step lowers the loss."""
     options = ("training.steps=10", "training.batch_size=72", "training.validate_every=1")
-    folder = trained(tmp_path, dataset, *options, "training.finish={method: lbfgs, steps: 4, iterations: 10}")
+    folder = train_model(
+        tmp_path, dataset, *options, "training.finish={method: lbfgs, steps: 4, iterations: 10}"
+    )
     rows = np.loadtxt(folder / "log.csv", delimiter=",", skiprows=1)
     assert rows[:, 0].tolist() == list(range(1, 15))
     assert (np.diff(rows[10:, 2]) < 0).all()
@@ -192,7 +194,7 @@ def test_options_that_cannot_work_together_are_refused(
     overrides: tuple[str, ...], message: str, dataset: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        trained(tmp_path, dataset, *overrides)
+        train_model(tmp_path, dataset, *overrides)
 
 
 def test_a_chain_refuses_the_method_before_it_generates_data(tmp_path: Path) -> None:
