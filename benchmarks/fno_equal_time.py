@@ -55,7 +55,7 @@ EXPERIMENT = "experiment=navier_stokes"
 
 @dataclass(frozen=True)
 class Peer:
-    """A network with the training of its authors; `rate` is a factor by the fraction of the steps."""
+    """A network with the training of its authors; `rate` maps the fraction of the steps to a factor."""
 
     network: Callable[[int, int], nn.Module]
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -67,12 +67,12 @@ class Peer:
 
 
 def _halved_five_times(fraction: float) -> float:
-    """Halve the rate every 100 of 600 epochs, as neuraloperator's Navier-Stokes configuration."""
+    """Halve the rate every 100 of 600 epochs, as in neuraloperator's Navier-Stokes configuration."""
     return float(0.5 ** math.floor(6 * fraction))
 
 
 def _warm_up_and_cosine(fraction: float) -> float:
-    """Raise the rate linearly for 5 of 50 epochs, then lower it by a cosine, as The Well's configuration."""
+    """Raise the rate linearly for 5 of 50 epochs, then lower the rate by a cosine, as in The Well."""
     return fraction / 0.1 if fraction < 0.1 else 0.5 * (1 + math.cos(math.pi * (fraction - 0.1) / 0.9))
 
 
@@ -100,7 +100,7 @@ def _unet(num_inputs: int, num_outputs: int) -> nn.Module:
 _THEIR_FNO = Peer(_fno, H1Loss(d=2), TheirAdamW, 3e-4, 1e-4, _halved_five_times)
 _THEIR_UNET = Peer(_unet, nn.functional.mse_loss, torch.optim.AdamW, 1e-2, 1e-5, _warm_up_and_cosine)
 #: neuraloperator's FNO has its authors' learning rate. The tuned rates are the best of 1e-3, 3e-3, 1e-2, 3e-2
-#: and 1e-1 on these data; the authors of the U-Net, too, chose the rate for each data set.
+#: and 1e-1 on these data; the authors of the U-Net also chose the rate for each data set.
 PEERS = {
     "neuraloperator, FNO": _THEIR_FNO,
     "neuraloperator, FNO, tuned": replace(_THEIR_FNO, learning_rate=3e-2),
@@ -193,9 +193,10 @@ def _trained(peer: Peer, dataset: Dataset, steps: int) -> Surrogate:
 
 
 class _Theirs(AutoregressiveSurrogate):
-    """A peer's network as a surrogate, which maps the normalised fields of a frame to those of the next one.
+    """A peer's network as a surrogate: a map from the normalised fields of a frame to those of the next frame.
 
-    With `predicts_difference` it maps them to the difference, in standard deviations of the difference.
+    With `predicts_difference` the output is the difference of the frames, in standard deviations of the
+    difference.
     """
 
     def __init__(self, problem: Problem, peer: Peer):

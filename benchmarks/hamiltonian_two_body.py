@@ -5,8 +5,8 @@ Greydanus et al. 2019 (arXiv 1906.01563), section 5 and table 1: 1000 near-circu
 N(0, 1), which is their noise; the frames have no noise. A fifth of the orbits is for the test.
 
 - Test loss: the mean squared error of the time derivatives of positions and momenta, at the true states of
-  the test orbits. `mlp` has no derivative at a state other than its start. For `mlp` the loss compares d
-  predict / dt along its own orbits, by central differences, with the derivatives along the true orbits.
+  the test orbits. `mlp` has derivatives at its initial states only. For `mlp` the loss compares d predict /
+  dt along the predicted orbits, by central differences, with the derivatives along the true orbits.
 - Energy error: the mean square, over frames and orbits, of the difference between the energies of the
   predicted and the true orbit.
 

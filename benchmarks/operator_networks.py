@@ -50,7 +50,7 @@ ROWS = (
 
 def main() -> None:
     """Print and store steps and errors."""
-    # The train stage reads this variable, and uses as many threads.
+    # The train stage uses as many threads as this variable says.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
