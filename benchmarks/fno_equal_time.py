@@ -193,7 +193,7 @@ def _trained(peer: Peer, dataset: Dataset, steps: int) -> Surrogate:
 
 
 class _Theirs(AutoregressiveSurrogate):
-    """A peer's network as a surrogate: a map from the normalised fields of a frame to those of the next frame.
+    """A peer's network as a surrogate: a map from the normalised fields of a frame to those of the next one.
 
     With `predicts_difference` the output is the difference of the frames, in standard deviations of the
     difference.
