@@ -1,4 +1,4 @@
-"""Start stages and rank programs as a user does: real processes, a real mpirun."""
+"""Stages and rank programs in real processes, started as a user starts them."""
 
 from __future__ import annotations
 
