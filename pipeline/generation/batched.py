@@ -1,4 +1,4 @@
-"""Computes the trajectories of one shard many at a time, where one rank solves each of them.
+"""The computation of a shard's trajectories in batches, for solvers that solve whole batches on one rank.
 
 Shape letters: B trajectories, T frames, C channels, K coefficient fields; `*sites` as in the spec.
 """
@@ -19,7 +19,7 @@ from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.rows import Rows, not_finite
 from solvers.contract import BatchedSolver, Parameters, Solver, TrajectoryBatch
 
-#: The states that a rank collects before it writes them, bytes; a larger trajectory is a batch of its own.
+#: The size of the states that a rank collects before it writes them, bytes; a larger trajectory is one batch.
 BATCH_BYTES = 2**22
 
 
@@ -30,7 +30,7 @@ def solves_batches(solver: Solver) -> TypeGuard[BatchedSolver]:
 
 @dataclass
 class BatchFiller:
-    """Computes the trajectories of a shard in batches of `BATCH_BYTES`, on one rank."""
+    """The computation of a shard's trajectories in batches of `BATCH_BYTES`, on one rank."""
 
     solver: BatchedSolver
     header: Header
@@ -38,7 +38,7 @@ class BatchFiller:
     tick: Callable[[], None]
 
     def fill(self, shard: Shard, writer: ShardWriter | None) -> Rows:
-        """Write the trajectories of a shard."""
+        """Write the trajectories of a shard; return its rows."""
         assert writer is not None
         rows = Rows()
         size = max(BATCH_BYTES // _bytes_of_trajectory(self.header), 1)
@@ -59,32 +59,34 @@ class BatchFiller:
         parameters: Sequence[Parameters],
         batch: TrajectoryBatch,
     ) -> None:
-        """Append the trajectories that did not fail."""
+        """Write the successful trajectories of a batch after the filled rows, and record the failures."""
         states = self._as_stored(batch.states, channel_axis=2)
         coefficients = self._as_stored(batch.coefficient_fields, channel_axis=1)
-        kept = []
-        for row, failure in enumerate(batch.failures):
-            reason = failure or self._not_finite(coefficients[:, row], states[:, row])
+        successful = []
+        for position, failure in enumerate(batch.failures):
+            reason = failure or self._not_finite(coefficients[:, position], states[:, position])
             if reason:
-                rows.fail(indices[row], reason, parameters[row], self.header)
+                rows.fail(indices[position], reason, parameters[position], self.header)
             else:
-                kept.append(row)
-        if not kept:
+                successful.append(position)
+        if not successful:
             return
-        states, coefficients = states[:, kept], coefficients[:, kept]
-        parameters = [parameters[row] for row in kept]
-        new_rows = slice(rows.count, rows.count + len(kept))
+        states, coefficients = states[:, successful], coefficients[:, successful]
+        parameters = [parameters[position] for position in successful]
+        new_rows = slice(rows.count, rows.count + len(successful))
         frames, *sites = (slice(0, size) for size in (len(self.header.times), *self.header.spec.shape))
         writer.write_coefficients((new_rows, *sites), coefficients)
         writer.write_states((new_rows, frames, *sites), states)
-        invariants = {name: values[kept] for name, values in batch.invariants.items()}
-        writer.write_scalars(rows.count, [indices[row] for row in kept], parameters, invariants)
-        scalars = [[float(drawn[name]) for drawn in parameters] for name in self.header.spec.parameter_names]
+        invariants = {name: values[successful] for name, values in batch.invariants.items()}
+        kept_indices = [indices[position] for position in successful]
+        writer.write_scalars(rows.count, kept_indices, parameters, invariants)
+        names = self.header.spec.parameter_names
+        scalars = [[float(trajectory[name]) for trajectory in parameters] for name in names]
         rows.add(
-            len(kept),
+            len(successful),
             {
                 "coefficient_fields": RunningStatistics.of(coefficients),
-                "parameters": RunningStatistics.of(np.array(scalars).reshape(-1, len(kept))),
+                "parameters": RunningStatistics.of(np.array(scalars).reshape(-1, len(successful))),
                 "fields": RunningStatistics.of(states),
                 "changes": RunningStatistics.of(np.diff(states.astype(np.float64), axis=2)),
             },
@@ -96,7 +98,7 @@ class BatchFiller:
             return np.array(np.moveaxis(values, channel_axis, 0), self.header.precision, order="C")
 
     def _not_finite(self, coefficients: np.ndarray, states: np.ndarray) -> str | None:
-        """Return why a trajectory, `states` (C, T, *sites), cannot be kept; None where it can."""
+        """Return the reason to leave out a trajectory, or None; `states` has the shape (C, T, *sites)."""
         if not np.isfinite(coefficients).all():
             return not_finite("the coefficients", self.header, 0.0)
         is_finite = np.isfinite(states).all(axis=(0, *range(2, states.ndim)))
@@ -106,5 +108,6 @@ class BatchFiller:
 
 
 def _bytes_of_trajectory(header: Header) -> int:
+    """Return the size of the states of a trajectory, bytes."""
     count = len(header.times) * len(header.spec.channels) * prod(header.spec.shape)
     return count * np.dtype(header.precision).itemsize

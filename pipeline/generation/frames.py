@@ -1,4 +1,4 @@
-"""Computes the trajectories of one shard one after the other, frame by frame, on all ranks of a group.
+"""The computation of a shard's trajectories one after the other, frame by frame, on all ranks of a group.
 
 Shape letters: C channels, K coefficient fields; `*block` are the sites of this rank.
 """
@@ -23,7 +23,7 @@ from solvers.contract import DivergedError, Parameters, Solver, Trajectory
 
 @dataclass
 class FrameFiller:
-    """Computes one trajectory after the other, frame by frame, on all ranks of the group."""
+    """The computation of one trajectory after the other, frame by frame, on all ranks of the group."""
 
     solver: Solver
     header: Header
@@ -35,7 +35,7 @@ class FrameFiller:
 
     def __post_init__(self) -> None:
         self._blocks = self.solver.communicator.allgather(self.solver.block)
-        self._sites = tuple(part.stop - part.start for part in self.solver.block)
+        self._sites = tuple(axis.stop - axis.start for axis in self.solver.block)
         frame = np.empty((len(self.header.spec.channels), 1, *self._sites), self.header.precision)
         frames = 1 if self._is_shared else min(len(self.header.times), max(BATCH_BYTES // frame.nbytes, 1))
         self._buffer = np.empty((len(frame), frames, *self._sites), self.header.precision)
@@ -46,7 +46,7 @@ class FrameFiller:
         return self.solver.communicator.size > 1
 
     def fill(self, shard: Shard, writer: ShardWriter | None) -> Rows:
-        """Write the trajectories of a shard; `writer` is the leader's."""
+        """Write the trajectories of a shard; return its rows. `writer` is None on all ranks but rank 0."""
         rows = Rows()
         for index in shard.indices:
             parameters = self.solver.sample(generator(self.seed, index), outside=shard.outside)
@@ -105,9 +105,13 @@ class FrameFiller:
     def _batches(
         self, trajectory: Trajectory, invariants: dict[str, list[float]]
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the first frame's number and the states (C, frames, *block) of each batch of frames.
+        """Yield the index of the first frame and the states (C, frames, *block) of each batch of frames.
 
         All batches share one buffer. The invariants of each frame are appended to `invariants`.
+
+        Raises:
+            DivergedError: a value is not finite.
+            TypeError: a state has another shape, or the solver yields another number of states.
         """
         size, num_frames, frame = self._buffer.shape[1], len(self.header.times), -1
         for frame, state in enumerate(trajectory.solve(self.header.times)):
@@ -120,14 +124,14 @@ class FrameFiller:
             if position == size - 1 or frame == num_frames - 1:
                 yield frame - position, self._buffer[:, : position + 1]
         if frame != num_frames - 1:
-            kind = type(trajectory)
+            cls = type(trajectory)
             raise TypeError(
-                f"{inspect.getsourcefile(kind)}: {kind.__name__}.solve yields {frame + 1} states at "
+                f"{inspect.getsourcefile(cls)}: {cls.__name__}.solve yields {frame + 1} states at "
                 f"{num_frames} times"
             )
 
     def _coefficient_fields(self, trajectory: Trajectory) -> np.ndarray:
-        """Return the coefficient fields (K, *block), none where the spec has none."""
+        """Return the coefficient fields (K, *block); K is 0 if the spec has none."""
         num_channels = len(self.header.spec.coefficient_channels)
         if trajectory.coefficient_fields is None and num_channels == 0:
             return np.empty((0, *self._sites))
@@ -136,21 +140,21 @@ class FrameFiller:
         return trajectory.coefficient_fields
 
     def _check_shape(self, trajectory: Trajectory, name: str, values: object, num_channels: int) -> None:
-        """Raise TypeError, which names the solver's file, for an array of another shape than the spec's."""
+        """Raise `TypeError` with the solver's file if an array has another shape than the spec."""
         expected = (num_channels, *self._sites)
         shape = getattr(values, "shape", None)
         if shape != expected:
-            kind = type(trajectory)
+            cls = type(trajectory)
             raise TypeError(
-                f"{inspect.getsourcefile(kind)}: {kind.__name__} gives a {name} of shape {shape}; its spec "
-                f"and block ask for {expected} = (channels, *block)"
+                f"{inspect.getsourcefile(cls)}: {cls.__name__} returns {name} of shape {shape}. Its spec "
+                f"and block require {expected} = (channels, *block)"
             )
 
     def _as_stored(self, values: np.ndarray, name: str, time: float) -> np.ndarray:
         """Return the values in the precision of the file.
 
         Raises:
-            DivergedError: on every rank, if a value on any rank is not finite.
+            DivergedError: a value on any rank is not finite; raised on all ranks.
         """
         with np.errstate(over="ignore"):
             stored = np.array(values, self.header.precision, order="C")
@@ -162,7 +166,7 @@ class FrameFiller:
         return stored
 
     def _parameter_statistics(self, parameters: Parameters) -> RunningStatistics:
-        """Return the statistics of the scalar parameters, which one rank counts for its group."""
+        """Return the statistics of the scalar parameters on rank 0 of the group, and none on other ranks."""
         names = self.header.spec.parameter_names
         if self.solver.communicator.rank != 0:
             return RunningStatistics.none(len(names))
@@ -172,7 +176,7 @@ class FrameFiller:
 def _changes(last_frame: np.ndarray | None, states: np.ndarray) -> np.ndarray:
     """Return the changes from frame to frame of `states` (C, frames, *block).
 
-    The first change is the one from `last_frame` (C, 1, *block), where there is one.
+    The first change is the change from `last_frame` (C, 1, *block), unless `last_frame` is None.
     """
     frames = states if last_frame is None else np.concatenate([last_frame, states], axis=1)
     return np.diff(frames.astype(np.float64), axis=1)

@@ -1,4 +1,4 @@
-"""The rows of a shard as they are filled: their number, failures, statistics and counts."""
+"""The filled rows of a shard: their number, failures, statistics and counts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ RowStatistics = Mapping[StatisticsKind, RunningStatistics]
 
 @dataclass
 class Rows:
-    """The rows of a shard that are filled, and the trajectories that failed.
+    """The filled rows of a shard, and the failed trajectories.
 
     Attributes:
         count: the number of filled rows.
-        failed: the trajectories that are left out.
-        counts: what solving all trajectories counted, see `solvers.contract.Trajectory`.
-        statistics: of the filled rows.
+        failed: the failed trajectories, which have no row.
+        counts: the sum of the counts of all trajectories, see `solvers.contract.Trajectory`.
+        statistics: the statistics of the filled rows.
     """
 
     count: int = 0
@@ -36,21 +36,17 @@ class Rows:
         self.statistics = add_statistics(self.statistics, stats)
 
     def fail(self, index: int, reason: str, parameters: Parameters, header: Header) -> None:
-        """Add a trajectory that is left out."""
+        """Record a failed trajectory."""
         scalars = {name: float(parameters[name]) for name in header.spec.parameter_names}
         self.failed.append(Failure(index=index, reason=reason, parameters=scalars))
 
 
-def add_statistics(
-    total: Mapping[StatisticsKind, RunningStatistics], more: RowStatistics
-) -> dict[StatisticsKind, RunningStatistics]:
-    """Return the sum of statistics, kind by kind; a kind that one of them lacks is the other's."""
-    return {
-        **total,
-        **{kind: total[kind] + stats if kind in total else stats for kind, stats in more.items()},
-    }
+def add_statistics(first: RowStatistics, second: RowStatistics) -> dict[StatisticsKind, RunningStatistics]:
+    """Return the sum of statistics of each kind; kinds with statistics in one mapping only are kept."""
+    sums = {kind: first[kind] + stats if kind in first else stats for kind, stats in second.items()}
+    return {**first, **sums}
 
 
-def not_finite(what: str, header: Header, time: float) -> str:
-    """Return the reason for leaving out a trajectory with a value that is not finite."""
-    return f"{what} is not finite in {header.precision} at time {time:g}"
+def not_finite(quantity: str, header: Header, time: float) -> str:
+    """Return the reason to leave out a trajectory with a value that is not finite at `time`, s."""
+    return f"{quantity} is not finite in {header.precision} at time {time:g}"

@@ -1,4 +1,4 @@
-"""Computes the trajectories of one shard on a group of ranks, and writes the shard."""
+"""The computation and writing of shards on a group of ranks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 
 from pipeline.data.format.layout import Header
@@ -15,17 +16,17 @@ from pipeline.data.plan import Shard
 from pipeline.data.running_statistics import PlainStatistics
 from pipeline.generation.batched import BatchFiller, solves_batches
 from pipeline.generation.frames import FrameFiller
-from pipeline.generation.rows import Rows
+from pipeline.generation.rows import Rows, add_statistics
 from simsurrogate.files import sha256_of
 from solvers.contract import Solver
 
 
 @dataclass
 class ShardMaker:
-    """Makes shards of one data set with a solver; `tick` is called after every frame or batch.
+    """The maker of a data set's shards with one solver.
 
-    Every rank of the solver's communicator calls `make` for the same shards; only its rank 0, the leader,
-    writes. `counts` adds up what solving the trajectories counted.
+    Every rank of the solver's communicator calls `make` for the same shards; only rank 0 writes. `tick` is
+    called after every frame or batch. `counts` sums the counts of all trajectories.
     """
 
     solver: Solver
@@ -44,9 +45,12 @@ class ShardMaker:
             self._fill = FrameFiller(self.solver, self.header, self.seed, self.tick).fill
 
     def make(self, shard: Shard) -> Receipt:
-        """Compute and publish one shard; return its receipt, which is whole on the leader alone.
+        """Compute and publish one shard; return its receipt, which is complete on rank 0 only.
 
         A trajectory that diverges or is not finite is left out, with its reason in the receipt.
+
+        Raises:
+            StorageError: the file cannot be written.
         """
         started = time.perf_counter()
         path = self.folder / shard.file
@@ -76,11 +80,9 @@ class ShardMaker:
         )
 
     def _gather(self, rows: Rows) -> dict[StatisticsKind, PlainStatistics]:
-        """The statistics of the blocks of all ranks, on the leader."""
-        parts = self.solver.communicator.gather(rows.statistics)
-        if parts is None:
+        """Return the statistics of the blocks of all ranks on rank 0, and none on other ranks."""
+        gathered = self.solver.communicator.gather(rows.statistics)
+        if gathered is None:
             return {}
-        total = parts[0]
-        for part in parts[1:]:
-            total = {kind: total[kind] + part[kind] for kind in total}
+        total = reduce(add_statistics, gathered)
         return {kind: stats.to_json() for kind, stats in total.items()}

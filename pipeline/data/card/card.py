@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
@@ -15,8 +16,9 @@ from simsurrogate.files import write_whole
 from simsurrogate.spec import Axis
 
 #: The largest number of failures on the card.
-_FAILURES = 10
+_MAX_FAILURES = 10
 
+#: The statistics of a field on the card.
 _KEYS: tuple[Literal["min", "max", "mean", "std", "std_delta"], ...] = (
     "min",
     "max",
@@ -25,10 +27,11 @@ _KEYS: tuple[Literal["min", "max", "mean", "std", "std_delta"], ...] = (
     "std_delta",
 )
 
+#: The section about reading the data.
 _READING = """\
 ## Reading it
 
-In this folder; the layout is that of [The Well](https://github.com/PolymathicAI/the_well):
+These lines read the data in this folder; its format is [The Well](https://github.com/PolymathicAI/the_well):
 
 ```python
 from the_well.data import WellDataset
@@ -39,12 +42,12 @@ xarray.open_dataset("{shard}", engine="h5netcdf")
 ```
 
 Only shards in `manifest.json` belong to the data set. `python -m pipeline.validate run=SOME_RUN dataset=DIR`
-checks them and writes its record to `SOME_RUN/records`.
+checks the shards and writes its record to `SOME_RUN/records`.
 """
 
 
 def write(folder: Path, manifest: Manifest, stats: TrainingStatistics) -> None:
-    """Write `README.md` and its figures."""
+    """Write `README.md` and the figures of a data set."""
     paths = figures.draw(folder, manifest)
     sections = [
         f"# {manifest.spec.name}\n\n    {manifest.spec.equation}\n",
@@ -94,8 +97,12 @@ def _parameters(manifest: Manifest, stats: TrainingStatistics) -> str:
     ]
     heads = ["parameter", "unit", "description", "from", "to", *keys]
     arrays = [f"`{name}` {list(shape)}" for name, shape in manifest.parameter_shapes.items()]
-    more = f"\nEach trajectory is also determined by arrays: {', '.join(arrays)}.\n" if arrays else ""
-    return "## Parameters, over the training split\n\n" + _table(heads, rows) + more
+    note = (
+        f"\nEach trajectory has further parameters, which are arrays: {', '.join(arrays)}.\n"
+        if arrays
+        else ""
+    )
+    return "## Parameters, over the training split\n\n" + _table(heads, rows) + note
 
 
 def _sizes(manifest: Manifest) -> str:
@@ -103,23 +110,29 @@ def _sizes(manifest: Manifest) -> str:
     for split in SPLITS:
         shards = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]
         if shards:
-            total = [sum(getattr(shard, name) for shard in shards) for name in ("trajectories", "size")]
+            count, size = sum(shard.trajectories for shard in shards), sum(shard.size for shard in shards)
             cost = sum(shard.core_seconds for shard in shards)
-            rows.append([split, total[0], len(shards), total[1] / 1e6, cost, cost / total[0]])
-    heads = ["split", "trajectories", "shards", "MB", "core-seconds", "core-seconds a trajectory"]
-    failed = [f"- trajectory {failure.index}: {failure.reason}" for failure in manifest.failed[:_FAILURES]]
-    if len(manifest.failed) > _FAILURES:
-        failed.append(f"- and {len(manifest.failed) - _FAILURES} more, all of them in `manifest.json`")
+            rows.append([split, count, len(shards), size / 1e6, cost, cost / count])
+    heads = ["split", "trajectories", "shards", "MB", "core-seconds", "core-seconds per trajectory"]
+    failed = [
+        f"- trajectory {failure.index}: {failure.reason}" for failure in manifest.failed[:_MAX_FAILURES]
+    ]
+    if len(manifest.failed) > _MAX_FAILURES:
+        failed.append(
+            f"- and {len(manifest.failed) - _MAX_FAILURES} more; `manifest.json` lists all failed trajectories"
+        )
     text = f"## Size and cost\n\nMethod: {manifest.method}.\n\n" + _table(heads, rows)
     return text + ("\nFailed and left out:\n\n" + "\n".join(failed) + "\n" if failed else "")
 
 
-def _table(heads: list[str], rows: list[list[Any]]) -> str:
+def _table(heads: list[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *([_cell(value) for value in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
+    """Return a value with four significant digits, and a list as its components."""
     if isinstance(value, list):
-        return ", ".join(_cell(one) for one in value)
+        return ", ".join(_cell(component) for component in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")

@@ -21,39 +21,41 @@ _FRAMES = 4
 
 
 def draw(folder: Path, manifest: Manifest) -> list[Path]:
-    """Draw the figures to `figures/` and return their files.
+    """Draw the figures to `figures/` and return their paths.
 
-    The figures show the first trajectories, their invariants, and the spectra of the first one in a periodic
-    box.
+    The figures show the first trajectories and their invariants; in a periodic box, another figure shows the
+    spectra of the first trajectory.
     """
-    listed = [shard for shard in manifest.shards if shard.file.startswith("data/train/")]
-    files = [folder / shard.file for shard in listed]
-    shards = Shards(manifest.header, files, [shard.trajectories for shard in listed])
-    numbers = range(min(_TRAJECTORIES, len(shards)))
-    (folder / "figures").mkdir(exist_ok=True)
-    drawn = [
-        _save(_trajectory(shards, number), folder / "figures" / f"train-{number}.png") for number in numbers
+    entries = [shard for shard in manifest.shards if shard.file.startswith("data/train/")]
+    files = [folder / entry.file for entry in entries]
+    shards = Shards(manifest.header, files, [entry.trajectories for entry in entries])
+    count = min(_TRAJECTORIES, len(shards))
+    figure_folder = folder / "figures"
+    figure_folder.mkdir(exist_ok=True)
+    paths = [
+        _save(_trajectory(shards, position), figure_folder / f"train-{position}.png")
+        for position in range(count)
     ]
     if shards.header.spec.invariants:
-        drawn.append(_save(_invariants(shards, len(numbers)), folder / "figures" / "invariants.png"))
+        paths.append(_save(_invariants(shards, count), figure_folder / "invariants.png"))
     if all(boundary == "periodic" for boundary in shards.header.spec.boundaries):
-        drawn.append(_save(_spectra(shards), folder / "figures" / "spectra.png"))
-    return drawn
+        paths.append(_save(_spectra(shards), figure_folder / "spectra.png"))
+    return paths
 
 
-def _trajectory(shards: Shards, number: int) -> Figure:
-    """Draw fields, or the paths of particles; only the frames shown are in memory."""
+def _trajectory(shards: Shards, position: int) -> Figure:
+    """Draw the fields, or the paths of particles; only the frames of the figure are in memory."""
     header = shards.header
-    arrays, row = _place(shards, number)
+    arrays, row = _locate(shards, position)
     if header.spec.has_particles:
-        position = next(field for field in header.spec.fields if field.name == "position")
-        x, y = np.moveaxis(arrays[field_path(position)][row], -1, 0)[:2]
-        figure = particles.draw(header.times, x, y, position.unit, _FRAMES)
+        field = next(field for field in header.spec.fields if field.name == "position")
+        x, y = np.moveaxis(arrays[field_path(field)][row], -1, 0)[:2]
+        figure = particles.draw(header.times, x, y, field.unit, _FRAMES)
     else:
         frames = np.unique(np.linspace(0, len(header.times) - 1, _FRAMES).astype(int))
         coefficients = np.empty((len(header.spec.coefficient_channels), *header.spec.shape), header.precision)
         shards.fill("coefficient_fields", arrays, (row,), coefficients, axis=0)
-        states = _states(shards, number, frames)
+        states = _states(shards, position, frames)
         figure = fields.draw(header.spec, header.times[frames], states, coefficients)
     values = ", ".join(
         f"{name} = {arrays[f'scalars/{name}'][row]:.3g}" for name in header.spec.parameter_names
@@ -63,39 +65,42 @@ def _trajectory(shards: Shards, number: int) -> Figure:
 
 
 def _invariants(shards: Shards, count: int) -> Figure:
+    """Draw the invariants of the first `count` trajectories over time."""
     invariants = shards.header.spec.invariants
     values = np.empty((len(invariants), count, len(shards.header.times)))
-    for number in range(count):
-        arrays, row = _place(shards, number)
-        for place, quantity in enumerate(invariants):
-            values[place, number] = arrays[f"scalars/{quantity.name}"][row]
+    for position in range(count):
+        arrays, row = _locate(shards, position)
+        for index, quantity in enumerate(invariants):
+            values[index, position] = arrays[f"scalars/{quantity.name}"][row]
     return series.draw(shards.header.times, invariants, values)
 
 
 def _spectra(shards: Shards) -> Figure:
+    """Draw the spectra of the first and the last frame of the first trajectory."""
     header = shards.header
     spec, frames = header.spec, np.array([0, len(header.times) - 1])
     states = _states(shards, 0, frames)
     return spectra.draw(spec.channels, spec.extent, spec.axes[0].unit, header.times[frames], states)
 
 
-def _place(shards: Shards, number: int) -> tuple[dict[str, np.ndarray], int]:
-    """Return the arrays of the shard that holds a trajectory, and its row there."""
-    (shard,), (row,) = shards.locate(np.array([number]))
+def _locate(shards: Shards, position: int) -> tuple[dict[str, np.ndarray], int]:
+    """Return the arrays of a trajectory's shard, and the trajectory's row."""
+    (shard,), (row,) = shards.locate(np.array([position]))
     return shards.arrays(int(shard)), int(row)
 
 
-def _states(shards: Shards, number: int, frames: np.ndarray) -> np.ndarray:
+def _states(shards: Shards, position: int, frames: np.ndarray) -> np.ndarray:
     """Return some frames of a trajectory, (frames, C, *sites)."""
     header = shards.header
-    arrays, row = _place(shards, number)
+    arrays, row = _locate(shards, position)
     states = np.empty((len(frames), len(header.spec.channels), *header.spec.shape), header.precision)
-    for place, frame in enumerate(frames):
-        shards.fill("fields", arrays, (row, frame), states[place], axis=0)
+    for index, frame in enumerate(frames):
+        shards.fill("fields", arrays, (row, frame), states[index], axis=0)
     return states
 
 
 def _save(figure: Figure, path: Path) -> Path:
+    """Save a figure as PNG; the file appears under its name only when it is whole."""
     try:
         figure.savefig(partial_path(path), format="png", dpi=100)
     except BaseException:
