@@ -1,4 +1,4 @@
-"""Other people's readers read our shards: The Well's, and xarray."""
+"""The readers of The Well and xarray open the shards."""
 
 from pathlib import Path
 
@@ -10,21 +10,30 @@ from the_well.data.normalization import ZScoreNormalization
 
 from pipeline.data.dataset import Dataset
 from pipeline.data.plan import SPLITS
-from tests.faults.driving import drift
-from tests.support.launching import SMALL, stage, succeeded
+from tests.faults.driving import drift_in_process
 
-HEAT = (*SMALL[2:], "solver.extent=[1.0,2.0]", "solver.resolution=[8,6]", "solver.boundary.x=dirichlet")
+HEAT = (
+    "solver=heat",
+    "samples.test_extrapolation=2",
+    "solver.extent=[1.0,2.0]",
+    "solver.resolution=[8,6]",
+    "solver.boundary.x=dirichlet",
+)
+    "solver=heat",
+    "samples.test_extrapolation=2",
+    "solver.extent=[1.0,2.0]",
+    "solver.resolution=[8,6]",
+    "solver.boundary.x=dirichlet",
+)
 
 
 @pytest.fixture(scope="module", params=["heat", "drift"])
 def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Heat between walls in x; drift with a vector field."""
+    """Data sets of heat between walls in x, and of drift with a vector field."""
     run = tmp_path_factory.mktemp(request.param)
-    for name in ("generate", "validate"):
-        if request.param == "heat":
-            succeeded(stage(name, *HEAT, "samples.test_extrapolation=2", f"run={run}"))
-        else:
-            succeeded(drift(name, run, "solver.resolution=[8,6]"))
+    chosen = HEAT if request.param == "heat" else ("solver.resolution=[8,6]",)
+    for stage in ("generate", "validate"):
+        drift_in_process(stage, run, *chosen)
     return Dataset.open(run / "dataset")
 
 
@@ -40,20 +49,21 @@ def test_well_dataset_reads_every_split(dataset: Dataset, split: str) -> None:
         n_steps_output=3,
     )
     assert len(well) == dataset.num_trajectories(split) > 0
-    walls = dataset.spec.axes[0].boundary == "dirichlet"
-    for number in range(len(well)):
-        sample, ours = well[number], dataset.trajectory(split, number)
+    has_walls = dataset.spec.axes[0].boundary == "dirichlet"
+    for position in range(len(well)):
+        sample, trajectory = well[position], dataset.trajectory(split, position)
         mean, std = (
             np.hstack([dataset.statistics[key][field.name] for field in dataset.spec.fields])
             for key in ("mean", "std")
         )
-        theirs = np.concatenate([sample["input_fields"], sample["output_fields"]])
-        np.testing.assert_allclose(
-            theirs, (np.moveaxis(ours.state, 1, -1) - mean) / std, rtol=1e-4, atol=1e-4
+        fields = np.concatenate([sample["input_fields"], sample["output_fields"]])
+        expected = (np.moveaxis(trajectory.state, 1, -1) - mean) / std
+        np.testing.assert_allclose(fields, expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(
+            sample["boundary_conditions"], [[0, 0] if has_walls else [2, 2], [2, 2]]
         )
-        np.testing.assert_array_equal(sample["boundary_conditions"], [[0, 0] if walls else [2, 2], [2, 2]])
-        np.testing.assert_allclose(sample["constant_scalars"], list(ours.parameters.values()))
-        np.testing.assert_allclose(sample["output_time_grid"], ours.time[1:], rtol=1e-6)
+        np.testing.assert_allclose(sample["constant_scalars"], list(trajectory.parameters.values()))
+        np.testing.assert_allclose(sample["output_time_grid"], trajectory.time[1:], rtol=1e-6)
         axes = dataset.spec.axes
         assert sample["space_grid"].shape == (*(axis.size for axis in axes), len(axes))
 
@@ -77,7 +87,7 @@ def test_xarray_opens_a_shard_with_names_units_and_coordinates(dataset: Dataset)
             assert opened["velocity"].dims == ("sample", "time", "x", "y", "component")
 
 
-def test_a_shard_says_where_it_comes_from(dataset: Dataset) -> None:
+def test_a_shard_records_its_origin(dataset: Dataset) -> None:
     path = next(Path(dataset.folder).glob("data/train/*.hdf5"))
     with xarray.open_dataset(path, engine="h5netcdf") as opened:
         assert opened.attrs["complete"]

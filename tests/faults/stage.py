@@ -1,8 +1,8 @@
-"""Runs a stage as its users do, on the small solvers of this folder, with one fault built in.
+"""A stage with one fault, started as a user starts it; the solver is `solvers/drift.py` of this folder.
 
-    mpirun -n 3 python tests/faults/stage.py generate kill:1:2 run=...
+    mpirun -n 3 python -m tests.faults.stage generate kill:1:2 run=...
 
-A fault is `none`, or a name below with its numbers after colons.
+A fault is `none` or the name of a function below, followed by the function's arguments after colons.
 """
 
 from __future__ import annotations
@@ -20,100 +20,115 @@ from typing import Any
 
 import numpy as np
 
-import solvers
 from pipeline import cli
 from pipeline.data import plan
 from pipeline.parallel import launch
 from pipeline.runs import records
+from solvers.contract import solver_class
 
-HERE = Path(__file__).parent
-solvers.__path__.append(str(HERE / "solvers"))
-from solvers.drift import DriftTrajectory  # type: ignore[import-not-found]  # noqa: E402
-
-from solvers.contract import solver_class  # noqa: E402
+DRIFT = Path(__file__).parent / "solvers" / "drift.py"
 
 
-def after(calls: int, original: Callable[..., Any], fault: Callable[..., Any]) -> Callable[..., Any]:
-    """`original`, but from call number `calls` on, `fault` with the same arguments."""
+def drift_words(*overrides: str) -> list[str]:
+    """Return the overrides after those that choose the drift solver, unless they choose another solver."""
+    if any(word.startswith("solver=") for word in overrides):
+        return list(overrides)
+    return [f"solver.path={DRIFT}", "solver.resolution=[12]", *overrides]
+
+
+def drift_trajectory() -> Any:
+    """Return the class of the drift solver's trajectories."""
+    return sys.modules[solver_class("drift", DRIFT).__module__].DriftTrajectory
+
+
+def fail_from_call(
+    number: int, original: Callable[..., Any], fault: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a function that calls `original`, and from call `number` on calls `fault` instead."""
     count = 0
 
     def counted(*arguments: Any, **options: Any) -> Any:
         nonlocal count
         count += 1
-        return (fault if count >= calls else original)(*arguments, **options)
+        return (fault if count >= number else original)(*arguments, **options)
 
     return counted
 
 
 def kill_this_process(*_: Any, **__: Any) -> None:
+    """Send SIGKILL to this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill(rank: int, calls: int) -> None:
-    """SIGKILL of a rank in the middle of a trajectory, before its call number `calls` of `advance`."""
-    if launch.detect().rank == rank:
-        name = next((one.partition("=")[2] for one in sys.argv if one.startswith("solver=")), "drift")
-        solver: Any = solver_class(name)
-        prepare = solver.prepare
-        kind: Any = None
+def kill(rank: int, number: int) -> None:
+    """Kill a rank in the middle of a trajectory, before call `number` of `advance`."""
+    if launch.detect().rank != rank:
+        return
+    names = [word.partition("=")[2] for word in sys.argv if word.startswith("solver=")]
+    solver: Any = solver_class(names[0]) if names else solver_class("drift", DRIFT)
+    prepare = solver.prepare
+    trajectory_class: Any = None
 
-        def prepare_with_fault(self: Any, parameters: Any) -> Any:
-            nonlocal kind
-            trajectory = prepare(self, parameters)
-            if kind is None:
-                kind = type(trajectory)
-                kind.advance = after(calls, kind.advance, kill_this_process)
-            return trajectory
+    def prepare_with_fault(self: Any, parameters: Any) -> Any:
+        nonlocal trajectory_class
+        trajectory = prepare(self, parameters)
+        if trajectory_class is None:
+            trajectory_class = type(trajectory)
+            trajectory_class.advance = fail_from_call(number, trajectory_class.advance, kill_this_process)
+        return trajectory
 
-        solver.prepare = prepare_with_fault
+    solver.prepare = prepare_with_fault
 
 
-def kill_publishing(name_end: str, calls: int, when: str) -> None:
-    """SIGKILL at the rename of the file number `calls` whose name ends so, `before` or `after` it."""
+def kill_publishing(name_end: str, number: int, moment: str) -> None:
+    """Kill the process `before` or `after` rename `number` to a file whose name ends with `name_end`."""
     original = Path.replace
-    found = 0
+    count = 0
 
     def replace(self: Path, target: Path) -> Path:
-        nonlocal found
-        found += str(target).endswith(name_end)
-        here = found == calls and str(target).endswith(name_end)
-        if here and when == "before":
+        nonlocal count
+        matches = str(target).endswith(name_end)
+        count += matches
+        is_chosen = matches and count == number
+        if is_chosen and moment == "before":
             kill_this_process()
         result = original(self, target)
-        if here:
+        if is_chosen:
             kill_this_process()
         return result
 
     Path.replace = replace  # type: ignore[method-assign]
 
 
-def raises(rank: int, calls: int) -> None:
-    """An exception on one rank, which prints the time."""
+def raises(rank: int, number: int) -> None:
+    """Raise an exception on one rank from call `number` of `advance` on, and print the time."""
 
-    def broken(*_: Any) -> None:
+    def advance(*_: Any) -> None:
         print(f"raises at {time.time()} s", flush=True)
         raise RuntimeError("the solver broke")
 
     if launch.detect().rank == rank:
-        DriftTrajectory.advance = after(calls, DriftTrajectory.advance, broken)
+        trajectory_class = drift_trajectory()
+        trajectory_class.advance = fail_from_call(number, trajectory_class.advance, advance)
 
 
 def nan(index: int) -> None:
-    """NaN near the end of one trajectory of the data set with seed 0."""
-    original = DriftTrajectory.advance
-    spoiled = plan.generator(0, index).uniform([0.5, 1.0], [1.0, 2.0])[0]
+    """Put NaN near the end of the trajectory `index` of the data set with seed 0."""
+    trajectory_class = drift_trajectory()
+    original = trajectory_class.advance
+    chosen_amplitude = plan.generator(0, index).uniform([0.5, 1.0], [1.0, 2.0])[0]
 
-    def advance(self: Any, state: Any, at: float, duration: float) -> Any:
-        result = original(self, state, at, duration)
-        if self.parameters["amplitude"] == spoiled and at > 0.06:
-            result[0, 0] = np.nan
-        return result
+    def advance(self: Any, state: Any, time: float, duration: float) -> Any:
+        new_state = original(self, state, time, duration)
+        if self.parameters["amplitude"] == chosen_amplitude and time > 0.06:
+            new_state[0, 0] = np.nan
+        return new_state
 
-    DriftTrajectory.advance = advance
+    trajectory_class.advance = advance
 
 
 def signalled() -> None:
-    """SIGUSR1 comes when the stage begins its work."""
+    """Send SIGUSR1 to this process at the start of the stage's work."""
     original = records.run_record
 
     def run_record(*arguments: Any) -> Any:
@@ -124,11 +139,11 @@ def signalled() -> None:
 
 
 def none() -> None:
-    """No fault."""
+    """Change nothing."""
 
 
 def memory() -> None:
-    """No fault; each rank tells its peak memory when it ends."""
+    """Change nothing; print the peak memory of each rank at its end."""
     rank = launch.detect().rank
     atexit.register(
         lambda: print(f"rank {rank}: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} KiB at most")
@@ -136,19 +151,20 @@ def memory() -> None:
 
 
 def writes() -> None:
-    """No fault; the process tells how often it wrote values when it ends."""
+    """Change nothing; print the number of `os.pwrite` calls at the end."""
     calls = []
     original = os.pwrite
     os.pwrite = lambda *arguments: calls.append(1) or original(*arguments)  # type: ignore[func-returns-value]
     atexit.register(lambda: print(f"{len(calls)} writes"))
 
 
-FAULTS = {one.__name__: one for one in (none, signalled, memory, writes, kill, kill_publishing, raises, nan)}
+FAULTS = {
+    fault.__name__: fault for fault in (none, signalled, memory, writes, kill, kill_publishing, raises, nan)
+}
 
 if __name__ == "__main__":
-    stage, fault, *overrides = sys.argv[1:]
-    name, *numbers = fault.split(":")
-    FAULTS[name](*(int(one) if one.isdigit() else one for one in numbers))
-    solver = [] if any(one.startswith("solver=") for one in overrides) else ["solver=drift"]
-    sys.argv = [stage, f"hydra.searchpath=[file://{HERE / 'configs'}]", *solver, *overrides]
+    stage, fault_and_arguments, *overrides = sys.argv[1:]
+    fault_name, *arguments = fault_and_arguments.split(":")
+    FAULTS[fault_name](*(int(argument) if argument.isdigit() else argument for argument in arguments))
+    sys.argv = [stage, *drift_words(*overrides)]
     cli.main(importlib.import_module(f"pipeline.{stage}").run)

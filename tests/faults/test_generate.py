@@ -1,4 +1,4 @@
-"""Faults while a data set is made: kills, exceptions, a full disk, bad trajectories, wrong launches."""
+"""Faults during a generation: kills, exceptions, a full disk, diverged trajectories, wrong launches."""
 
 import json
 import os
@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.dataset import Dataset
-from tests.faults.driving import SMALL, STAGE, drift, made
+from simsurrogate.errors import UserError
+from tests.faults.driving import ROOT, SMALL, STAGE, drift, drift_in_process, made
 from tests.support.launching import mpi, run, succeeded
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount and change users")
@@ -21,12 +22,13 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a generation without a fault."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    succeeded(drift("generate", folder))
+    drift_in_process("generate", folder)
     return folder
 
 
-def test_one_rank_that_raises_ends_all_and_is_named(tmp_path: Path) -> None:
+def test_an_exception_on_one_rank_ends_all_ranks_and_names_it(tmp_path: Path) -> None:
     result = drift("generate", tmp_path, fault="raises:1:2", ranks=3)
     (raised,) = re.findall(r"raises at (\S+) s", result.stdout)
     assert time.time() - float(raised) < 10
@@ -37,7 +39,7 @@ def test_one_rank_that_raises_ends_all_and_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "adopted"),
+    ("fault", "num_kept"),
     [
         ("kill_publishing:train-00001.hdf5:1:before", 1),
         ("kill_publishing:train-00001.hdf5:1:after", 1),
@@ -46,18 +48,22 @@ def test_one_rank_that_raises_ends_all_and_is_named(tmp_path: Path) -> None:
         ("kill_publishing:manifest.json:2:after", 5),
     ],
 )
-def test_killed_while_publishing(undisturbed: Path, tmp_path: Path, fault: str, adopted: int) -> None:
-    """Between a shard and its receipt, and while the manifest is written, before and after the rename."""
+def test_a_rerun_after_a_kill_during_publishing_gives_the_same_bytes(
+    undisturbed: Path, tmp_path: Path, fault: str, num_kept: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kill before and after the renames of a shard, its receipt and the manifest."""
     assert drift("generate", tmp_path, fault=fault).returncode == -9
     manifest = json.loads((tmp_path / "dataset" / "manifest.json").read_text())
     assert manifest["complete"] is fault.endswith("manifest.json:2:after")
-    again = succeeded(drift("generate", tmp_path))
-    assert f"({5 - adopted} of 5" in again.stdout or "complete; skipped" in again.stdout
+    drift_in_process("generate", tmp_path)
+    output = capsys.readouterr().out
+    assert f"({5 - num_kept} of 5" in output or "complete; skipped" in output
     assert made(tmp_path) == made(undisturbed)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a file system with 1 MiB in memory."""
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
@@ -67,10 +73,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @NEEDS_ROOT
 @pytest.mark.parametrize("free", [100_000, 330_000])
-def test_a_full_disk(small_disk: Path, tmp_path: Path, free: int) -> None:
-    """Whether the room ends before the first shard or after it: a clear error, no partial file, and
-    what was finished is kept and used once there is room.
-    """
+def test_a_full_disk_keeps_finished_shards_and_no_partial_file(
+    small_disk: Path, tmp_path: Path, free: int
+) -> None:
+    """Fill the disk before or after the first shard, then run again on a larger disk."""
     wide = ("solver.resolution=[4000]", "samples.train=3", "samples.per_shard=1")
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - free))
@@ -84,8 +90,8 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path, free: int) -> None:
     assert len(finished) == (1 if free > 200_000 else 0)
     ballast.unlink()
     shutil.copytree(small_disk / "run", tmp_path / "run")
-    again = succeeded(drift("generate", tmp_path / "run", *wide))
-    assert f"({8 - len(finished)} of 8" in again.stdout
+    rerun = succeeded(drift("generate", tmp_path / "run", *wide))
+    assert f"({8 - len(finished)} of 8" in rerun.stdout
     for name, content in finished.items():
         assert next(tmp_path.rglob(name)).read_bytes() == content
 
@@ -93,16 +99,16 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path, free: int) -> None:
 def test_a_diverged_trajectory_is_left_out_with_its_reason(tmp_path: Path) -> None:
     allowed = "storage.max_failed_share=0.2"
     succeeded(drift("generate", tmp_path, allowed, fault="nan:0", ranks=2))
-    succeeded(drift("validate", tmp_path, allowed))
+    drift_in_process("validate", tmp_path, allowed)
     dataset = Dataset.open(tmp_path / "dataset")
-    assert [dataset.trajectory("train", number).index for number in range(3)] == [1, 2, 3]
+    assert [dataset.trajectory("train", position).index for position in range(3)] == [1, 2, 3]
     manifest = json.loads((tmp_path / "dataset" / "manifest.json").read_text())
     assert [failure["index"] for failure in manifest["failed"]] == [0]
     assert "not finite" in manifest["failed"][0]["reason"]
     assert manifest["failed"][0]["parameters"].keys() == {"amplitude", "speed"}
-    twin = tmp_path / "twin"
-    succeeded(drift("generate", twin, allowed, fault="nan:0"))
-    assert made(twin) == made(tmp_path)
+    one_rank = tmp_path / "one_rank"
+    succeeded(drift("generate", one_rank, allowed, fault="nan:0"))
+    assert made(one_rank) == made(tmp_path)
 
 
 def test_too_many_failures_fail_the_stage_until_more_are_allowed(tmp_path: Path) -> None:
@@ -116,23 +122,23 @@ def test_too_many_failures_fail_the_stage_until_more_are_allowed(tmp_path: Path)
     allowed = "storage.max_failed_share=0.2"
     assert "(4 of 5 shards made now" in succeeded(drift("generate", tmp_path, allowed, fault="nan:0")).stdout
     assert finished.stat().st_mtime_ns == before
-    assert "passed" in succeeded(drift("validate", tmp_path)).stdout
+    drift_in_process("validate", tmp_path)
 
 
-def test_ranks_that_do_not_fit_are_refused_with_those_that_do(tmp_path: Path) -> None:
-    odd = drift("generate", tmp_path, "group_size=2", ranks=3)
-    assert odd.returncode != 0
-    assert "3 ranks cannot be divided into groups of 2" in " ".join(odd.stderr.split())
-    many = drift("generate", tmp_path, "group_size=3", "solver.resolution=[2]", ranks=3)
-    assert many.returncode != 0
-    assert "3 ranks share 2 rows: use at most 2" in many.stderr
+def test_an_unsuitable_number_of_ranks_is_refused(tmp_path: Path) -> None:
+    indivisible = drift("generate", tmp_path, "group_size=2", ranks=3)
+    assert indivisible.returncode != 0
+    assert "3 ranks cannot be divided into groups of 2" in " ".join(indivisible.stderr.split())
+    too_many = drift("generate", tmp_path, "group_size=3", "solver.resolution=[2]", ranks=3)
+    assert too_many.returncode != 0
+    assert "3 ranks share 2 rows: use at most 2" in too_many.stderr
     assert not (tmp_path / "dataset").exists()
 
 
 def test_three_ranks_share_an_uneven_grid(tmp_path: Path) -> None:
     uneven = ("solver.resolution=[7,5]", "group_size=3")
     succeeded(drift("generate", tmp_path, *uneven, ranks=3))
-    assert "passed" in succeeded(drift("validate", tmp_path, ranks=2)).stdout
+    drift_in_process("validate", tmp_path, *uneven)
 
 
 @pytest.mark.parametrize(
@@ -143,9 +149,9 @@ def test_three_ranks_share_an_uneven_grid(tmp_path: Path) -> None:
     ],
 )
 def test_single_rank_worlds_are_refused(launcher: str, variables: dict[str, str], tmp_path: Path) -> None:
-    """As a launcher that this MPI does not know starts them: each process believes that it is alone."""
-    command = [sys.executable, str(STAGE), "generate", "none", f"run={tmp_path}", *SMALL]
-    result = run(command, timeout=60, **variables)
+    """Set the variables of a launcher that this MPI does not support: MPI then has one rank per process."""
+    command = [sys.executable, *STAGE, "generate", "none", f"run={tmp_path}", *SMALL]
+    result = run(command, timeout=60, cwd=ROOT, **variables)
     assert result.returncode == 2
     assert f"{launcher} started 3 ranks" in result.stderr
     assert "MPI (Open MPI" in result.stderr
@@ -153,18 +159,18 @@ def test_single_rank_worlds_are_refused(launcher: str, variables: dict[str, str]
 
 
 @pytest.mark.skipif(
-    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="setpriv drops root's right"
+    os.geteuid() == 0 and shutil.which("setpriv") is None, reason="setpriv drops root's capabilities"
 )
 @pytest.mark.parametrize("stage", ["generate", "train"])
 def test_a_read_only_folder_is_refused_before_any_work(stage: str, undisturbed: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     caps = "-dac_override,-dac_read_search"
     drop = ["setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}"] if os.geteuid() == 0 else []
-    arguments = [str(STAGE), stage, "none", f"run={tmp_path / 'run'}", *SMALL]
+    arguments = [*STAGE, stage, "none", f"run={tmp_path / 'run'}", *SMALL]
     if stage == "train":
-        succeeded(drift("validate", undisturbed))
+        drift_in_process("validate", undisturbed)
         arguments.append(f"dataset={undisturbed / 'dataset'}")
-    result = run([*drop, *mpi(2, *arguments)], timeout=60)
+    result = run([*drop, *mpi(2, *arguments)], timeout=60, cwd=ROOT)
     assert result.returncode != 0
     assert f"cannot make the folder {tmp_path / 'run'}" in result.stderr
     assert "Traceback" not in result.stderr
@@ -172,13 +178,12 @@ def test_a_read_only_folder_is_refused_before_any_work(stage: str, undisturbed: 
 
 
 @pytest.mark.parametrize("manifest", [None, "{}", "not JSON"])
-def test_foreign_data_are_not_touched(manifest: str | None, tmp_path: Path) -> None:
-    theirs = tmp_path / "dataset" / "data" / "train" / "theirs.hdf5"
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text("not ours")
+def test_start_anew_deletes_no_foreign_data(manifest: str | None, tmp_path: Path) -> None:
+    foreign = tmp_path / "dataset" / "data" / "train" / "foreign.hdf5"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("foreign data")
     if manifest is not None:
         (tmp_path / "dataset" / "manifest.json").write_text(manifest)
-    result = drift("generate", tmp_path, "start_anew=true")
-    assert result.returncode == 2
-    assert "did not make" in result.stderr
-    assert theirs.read_text() == "not ours"
+    with pytest.raises(UserError, match="did not make"):
+        drift_in_process("generate", tmp_path, "start_anew=true")
+    assert foreign.read_text() == "foreign data"

@@ -1,4 +1,4 @@
-"""Small trajectories, computed and written many at a time, are those that are computed one by one."""
+"""Batches of trajectories have the same bytes as trajectories that are computed one after the other."""
 
 import sys
 from pathlib import Path
@@ -18,9 +18,10 @@ from pipeline.generation.batched import BATCH_BYTES, solves_batches
 from pipeline.generation.frames import FrameFiller
 from pipeline.generation.shards import ShardMaker
 from solvers.contract import BatchedSolver
+from tests.support.in_process import generated
 from tests.support.launching import run, stage, succeeded
 
-FEW = (
+THREE_BODIES = (
     "experiment=three_body",
     "samples={train: 50, valid: 5, test: 5, test_extrapolation: 0, per_shard: 10}",
     "output.steps=20",
@@ -30,37 +31,37 @@ FEW = (
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("alone")
-    succeeded(stage("generate", *FEW, f"run={folder}"))
-    return folder / "dataset"
+def one_rank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set from one rank; some of its trajectories fail."""
+    return generated(tmp_path_factory.mktemp("one_rank"), *THREE_BODIES)
 
 
 def shards(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every shard by name."""
     return {path.name: path.read_bytes() for path in sorted(folder.glob("data/*/*.hdf5"))}
 
 
-def test_any_number_of_ranks_makes_the_same_bytes(alone: Path, tmp_path: Path) -> None:
-    succeeded(stage("generate", *FEW, f"run={tmp_path}", ranks=3))
-    assert shards(tmp_path / "dataset") == shards(alone)
-    assert len(shards(alone)) == 7
+def test_three_ranks_give_the_same_bytes(one_rank: Path, tmp_path: Path) -> None:
+    succeeded(stage("generate", *THREE_BODIES, f"run={tmp_path}", ranks=3))
+    assert shards(tmp_path / "dataset") == shards(one_rank)
+    assert len(shards(one_rank)) == 7
 
 
-def test_failed_trajectories_are_left_out_with_their_reasons(alone: Path) -> None:
-    manifest = complete_manifest(alone)
+def test_failed_trajectories_are_left_out_with_their_reasons(one_rank: Path) -> None:
+    manifest = complete_manifest(one_rank)
     assert 0 < len(manifest.failed) < 60
     assert all("energy" in failure.reason for failure in manifest.failed)
     assert sum(shard.trajectories for shard in manifest.shards) + len(manifest.failed) == 60
-    card = (alone / "README.md").read_text()
+    card = (one_rank / "README.md").read_text()
     assert card.count("- trajectory ") == min(len(manifest.failed), 10)
     assert (f"and {len(manifest.failed) - 10} more" in card) is (len(manifest.failed) > 10)
-    for receipt in receipts_of(alone, manifest):
+    for receipt in receipts_of(one_rank, manifest):
         assert len(receipt.indices) == receipt.trajectories == 10 - len(receipt.failed) or receipt.drawn == 5
 
 
-def test_the_data_pass_their_validation_and_are_read(alone: Path) -> None:
-    succeeded(stage("validate", *FEW, f"run={alone.parent}"))
-    dataset = Dataset.open(alone)
+def test_the_data_pass_their_validation_and_can_be_read(one_rank: Path) -> None:
+    succeeded(stage("validate", *THREE_BODIES, f"run={one_rank.parent}"))
+    dataset = Dataset.open(one_rank)
     assert dataset.spec.channels == ("position_x", "position_y", "velocity_x", "velocity_y")
     trajectory = dataset.trajectory("train", 0)
     assert trajectory.state.shape == (21, 4, 3)
@@ -68,28 +69,28 @@ def test_the_data_pass_their_validation_and_are_read(alone: Path) -> None:
     np.testing.assert_allclose(trajectory.state[:, :2].sum(axis=2), 0, atol=1e-6)
 
 
-def test_together_or_frame_by_frame_a_shard_has_the_same_bytes(tmp_path: Path) -> None:
+def test_a_shard_from_batches_has_the_bytes_of_one_from_single_trajectories(tmp_path: Path) -> None:
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "nbody.yaml").read_text())
     solver = build_solver(options | {"accuracy": 0.02}, MPI.COMM_SELF)
     assert isinstance(solver, BatchedSolver)
-    # 25 trajectories of so many frames fill more than one batch.
+    # 25 trajectories with 4001 frames fill more than one batch.
     header = Header(solver.spec, np.linspace(0, 3.9, 4001), "float32", {}, {})
     assert solves_batches(solver)
     assert BATCH_BYTES < 25 * 4001 * 4 * 3 * 4
     shard = Shard("train", 0, index("train", 0), 25)
     receipts = []
-    for name in ("together", "alone"):
+    for name in ("batches", "single"):
         maker = ShardMaker(solver, header, tmp_path / name, "hash", seed=0, tick=lambda: None)
-        if name == "alone":
+        if name == "single":
             maker._fill = FrameFiller(solver, header, 0, lambda: None).fill
         receipts.append(maker.make(shard))
-    assert shards(tmp_path / "together") == shards(tmp_path / "alone")
-    together, one_by_one = receipts
-    assert together.failed == one_by_one.failed
-    assert 0 < len(together.failed) < 25
-    for kind, statistics in together.statistics.items():
+    assert shards(tmp_path / "batches") == shards(tmp_path / "single")
+    batches, single = receipts
+    assert batches.failed == single.failed
+    assert 0 < len(batches.failed) < 25
+    for kind, statistics in batches.statistics.items():
         for name, values in statistics.items():
-            np.testing.assert_allclose(values, one_by_one.statistics[kind][name], rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(values, single.statistics[kind][name], rtol=1e-10, atol=1e-12)
 
 
 def test_more_trajectories_take_no_more_memory(tmp_path: Path) -> None:
@@ -101,13 +102,10 @@ def test_more_trajectories_take_no_more_memory(tmp_path: Path) -> None:
             "output={duration: 2.0, steps: 50}",
             f"run={tmp_path}/{count}",
         )
-        done = succeeded(
-            run(
-                [sys.executable, "-m", "tests.support.peak_memory", *overrides], cwd=Path(__file__).parents[2]
-            )
-        )
-        peaks.append(int(done.stdout.split()[-1]))
+        command = [sys.executable, "-m", "tests.support.peak_memory", *overrides]
+        result = succeeded(run(command, cwd=Path(__file__).parents[2]))
+        peaks.append(int(result.stdout.split()[-1]))
     few, many = peaks
-    written = sum(map(len, shards(tmp_path / "5000" / "dataset").values()))
-    assert written > 8 * 2**20
+    num_bytes = sum(map(len, shards(tmp_path / "5000" / "dataset").values()))
+    assert num_bytes > 8 * 2**20
     assert many - few < 8

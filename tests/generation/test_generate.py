@@ -1,4 +1,4 @@
-"""A data set does not depend on who makes it: ranks, groups, interruptions."""
+"""The data set does not depend on ranks, groups and interruptions; its reader and its random numbers."""
 
 import json
 import re
@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from pipeline.data import plan
 from pipeline.data.dataset import Dataset
 from pipeline.data.format import hdf5
-from tests.faults.driving import drift, made
+from tests.faults.driving import drift, drift_in_process, made
+from tests.support.in_process import generated
 from tests.support.launching import SMALL, stage, succeeded
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a validated data set from one process."""
     run = tmp_path_factory.mktemp("undisturbed")
-    succeeded(drift("generate", run))
-    succeeded(drift("validate", run))
+    drift_in_process("generate", run)
+    drift_in_process("validate", run)
     return run
 
 
@@ -34,59 +36,62 @@ def test_any_number_of_ranks_gives_the_same_bytes(undisturbed: Path, ranks: int,
 def test_a_killed_rank_ends_the_run_and_a_rerun_completes_the_same_bytes(
     undisturbed: Path, tmp_path: Path
 ) -> None:
-    killed = drift("generate", tmp_path, fault="kill:1:5", ranks=3)
-    assert killed.returncode != 0
+    assert drift("generate", tmp_path, fault="kill:1:5", ranks=3).returncode != 0
     manifest = json.loads((tmp_path / "dataset" / "manifest.json").read_text())
     assert manifest["complete"] is False
-    again = succeeded(drift("generate", tmp_path, ranks=2))
-    assert "of 5 shards made now" in again.stdout
-    assert "(5 of 5" not in again.stdout, "what was finished before the kill was made again"
+    rerun = succeeded(drift("generate", tmp_path, ranks=2))
+    assert "of 5 shards made now" in rerun.stdout
+    assert "(5 of 5" not in rerun.stdout, "shards from before the kill are kept"
     assert made(tmp_path) == made(undisturbed)
 
 
 def test_groups_of_two_ranks_agree_to_round_off(undisturbed: Path, tmp_path: Path) -> None:
     succeeded(drift("generate", tmp_path, "storage.precision=float64", "group_size=2", ranks=4))
-    alone = tmp_path / "alone"
-    succeeded(drift("generate", alone, "storage.precision=float64"))
-    assert_equal_to_round_off(alone, tmp_path)
+    one_rank = tmp_path / "one_rank"
+    drift_in_process("generate", one_rank, "storage.precision=float64")
+    assert_equal_to_round_off(one_rank, tmp_path)
 
 
-def test_a_rank_alone_writes_all_frames_of_a_small_trajectory_at_once(tmp_path: Path) -> None:
-    counts = [
+def test_one_rank_writes_all_frames_of_a_small_trajectory_at_once(tmp_path: Path) -> None:
+    outputs = [
         succeeded(drift("generate", tmp_path / steps, f"output.steps={steps}", fault="writes")).stdout
         for steps in ("3", "30")
     ]
-    found = [re.findall(r"(\d+) writes", count) for count in counts]
-    assert found[0] == found[1] != []
+    counts = [re.findall(r"(\d+) writes", output) for output in outputs]
+    assert counts[0] == counts[1] != []
 
 
-def test_a_trajectory_of_several_batches_is_that_of_single_frames(tmp_path: Path) -> None:
-    """4 MiB hold 36 of the 51 frames; a group of two writes each frame by itself."""
-    large = ("solver.resolution=[80,60]", "output.steps=50", "storage.precision=float64", *ONE_A_SPLIT)
-    succeeded(drift("generate", tmp_path / "alone", *large))
+def test_batches_of_frames_and_single_frames_agree_to_round_off(tmp_path: Path) -> None:
+    """4 MiB hold 36 of the 51 frames; a group of two ranks writes each frame by itself."""
+    large = ("solver.resolution=[80,60]", "output.steps=50", "storage.precision=float64", *ONE_PER_SPLIT)
+    drift_in_process("generate", tmp_path / "one_rank", *large)
     succeeded(drift("generate", tmp_path / "group", *large, "group_size=2", ranks=2))
-    assert_equal_to_round_off(tmp_path / "alone", tmp_path / "group")
-    one, two = (
-        yaml.safe_load((tmp_path / run / "dataset/stats.yaml").read_text()) for run in ("alone", "group")
+    assert_equal_to_round_off(tmp_path / "one_rank", tmp_path / "group")
+    expected, actual = (
+        yaml.safe_load((tmp_path / run / "dataset/stats.yaml").read_text()) for run in ("one_rank", "group")
     )
     for key in ("mean", "std", "std_delta", "rms_delta"):
-        assert one[key]["density"] == pytest.approx(two[key]["density"], rel=1e-10, abs=1e-12)
+        assert expected[key]["density"] == pytest.approx(actual[key]["density"], rel=1e-10, abs=1e-12)
 
 
-def assert_equal_to_round_off(expected: Path, found: Path) -> None:
-    """Every number of every shard of two runs."""
-    shards = sorted((expected / "dataset" / "data").rglob("*.hdf5"))
+def assert_equal_to_round_off(expected_run: Path, actual_run: Path) -> None:
+    """Compare every number of every shard of two runs."""
+    shards = sorted((expected_run / "dataset" / "data").rglob("*.hdf5"))
     assert shards
     for shard in shards:
-        other = found / shard.relative_to(expected)
-        one, two = (hdf5.memory_maps(path, hdf5.dataset_locations(path)) for path in (shard, other))
-        assert one.keys() == two.keys()
-        for name in one:
-            if one[name].dtype.kind == "f":
-                np.testing.assert_allclose(two[name], one[name], rtol=1e-12, atol=1e-12, err_msg=name)
+        expected, actual = arrays_of(shard), arrays_of(actual_run / shard.relative_to(expected_run))
+        assert expected.keys() == actual.keys()
+        for name, array in expected.items():
+            if array.dtype.kind == "f":
+                np.testing.assert_allclose(actual[name], array, rtol=1e-12, atol=1e-12, err_msg=name)
 
 
-ONE_A_SPLIT = ("samples.train=1", "samples.valid=1", "samples.test=1", "samples.test_extrapolation=0")
+def arrays_of(shard: Path) -> dict[str, np.ndarray]:
+    """Return the datasets of a shard."""
+    return hdf5.memory_maps(shard, hdf5.dataset_locations(shard))
+
+
+ONE_PER_SPLIT = ("samples.train=1", "samples.valid=1", "samples.test=1", "samples.test_extrapolation=0")
 HEAT = (
     "solver=heat",
     "solver.scheme=rkl2",
@@ -98,46 +103,47 @@ HEAT = (
 
 
 @pytest.fixture(scope="module")
-def heat_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Heat in two dimensions with a conductivity that varies, on one rank."""
+def heat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of heat in two dimensions with variable diffusivity, from one process."""
     run = tmp_path_factory.mktemp("heat")
-    succeeded(drift("generate", run, *HEAT))
+    drift_in_process("generate", run, *HEAT)
     return run
 
 
-def test_heat_on_a_group_of_two_agrees_with_one_rank_to_round_off(heat_alone: Path, tmp_path: Path) -> None:
+def test_heat_on_a_group_of_two_agrees_with_one_rank_to_round_off(heat: Path, tmp_path: Path) -> None:
     succeeded(drift("generate", tmp_path, *HEAT, "group_size=2", ranks=2))
-    assert_equal_to_round_off(heat_alone, tmp_path)
+    assert_equal_to_round_off(heat, tmp_path)
 
 
-def test_heat_killed_and_started_again_gives_the_same_bytes(heat_alone: Path, tmp_path: Path) -> None:
+def test_heat_after_a_kill_and_a_rerun_has_the_same_bytes(heat: Path, tmp_path: Path) -> None:
     assert drift("generate", tmp_path, *HEAT, fault="kill:0:8").returncode == -9
     assert json.loads((tmp_path / "dataset" / "manifest.json").read_text())["complete"] is False
     assert "(4 of 5 shards made now" in succeeded(drift("generate", tmp_path, *HEAT)).stdout
-    assert made(tmp_path) == made(heat_alone)
+    assert made(tmp_path) == made(heat)
 
 
-def test_heat_gives_the_same_bytes_on_one_and_three_ranks(tmp_path: Path) -> None:
-    for ranks in (0, 3):
-        succeeded(stage("generate", *SMALL, f"run={tmp_path / str(ranks)}", ranks=ranks))
-    assert len(made(tmp_path / "0")) == 5
-    assert made(tmp_path / "0") == made(tmp_path / "3")
+def test_heat_has_the_same_bytes_on_one_and_three_ranks(tmp_path: Path) -> None:
+    generated(tmp_path / "1", *SMALL)
+    succeeded(stage("generate", *SMALL, f"run={tmp_path / '3'}", ranks=3))
+    assert len(made(tmp_path / "1")) == 5
+    assert made(tmp_path / "1") == made(tmp_path / "3")
 
 
-def test_a_complete_data_set_is_skipped(undisturbed: Path) -> None:
-    before = times_of_files(undisturbed)
-    assert "complete; skipped" in succeeded(drift("generate", undisturbed)).stdout
-    assert times_of_files(undisturbed) == before
+def test_a_complete_data_set_is_skipped(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = modification_times(undisturbed)
+    drift_in_process("generate", undisturbed)
+    assert "complete; skipped" in capsys.readouterr().out
+    assert modification_times(undisturbed) == before
 
 
-def times_of_files(run: Path) -> dict[Path, int]:
-    """When each file of a data set was last written, but for its locks."""
+def modification_times(run: Path) -> dict[Path, int]:
+    """Return the time of the last change of each file of a data set except its locks, ns."""
     files = [path for path in (run / "dataset").rglob("*") if path.is_file() and path.suffix != ".lock"]
     return {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_another_configuration_is_refused_by_its_keys_until_asked_to_start_anew(tmp_path: Path) -> None:
-    succeeded(drift("generate", tmp_path))
+def test_another_configuration_is_refused_with_its_keys_unless_start_anew(tmp_path: Path) -> None:
+    drift_in_process("generate", tmp_path)
     first = made(tmp_path)
     refused = drift("generate", tmp_path, "seed=1", "solver.resolution=[14]")
     assert refused.returncode == 2
@@ -145,19 +151,18 @@ def test_another_configuration_is_refused_by_its_keys_until_asked_to_start_anew(
     assert "solver.resolution: [12] -> [14]" in refused.stderr
     assert "start_anew=true" in refused.stderr
     assert made(tmp_path) == first
-    succeeded(drift("generate", tmp_path, "seed=1", "start_anew=true"))
+    drift_in_process("generate", tmp_path, "seed=1", "start_anew=true")
     assert made(tmp_path).keys() == first.keys()
-    assert all(new != first[name] for name, new in made(tmp_path).items())
+    assert all(content != first[name] for name, content in made(tmp_path).items())
 
 
-def test_more_training_trajectories_leave_the_test_split_as_it_is(undisturbed: Path, tmp_path: Path) -> None:
-    succeeded(drift("generate", tmp_path, "samples.train=6"))
-    arrays = [
-        hdf5.memory_maps(path, hdf5.dataset_locations(path))
-        for path in (run / "dataset/data/test/test-00000.hdf5" for run in (undisturbed, tmp_path))
-    ]
+def test_more_training_trajectories_do_not_change_the_test_split(undisturbed: Path, tmp_path: Path) -> None:
+    drift_in_process("generate", tmp_path, "samples.train=6")
+    expected, actual = (
+        arrays_of(run / "dataset/data/test/test-00000.hdf5") for run in (undisturbed, tmp_path)
+    )
     for name in ("sample", "t0_fields/density", "scalars/speed", "parameters/phases"):
-        np.testing.assert_array_equal(arrays[0][name], arrays[1][name])
+        np.testing.assert_array_equal(actual[name], expected[name])
 
 
 def test_windows_and_trajectories_agree(undisturbed: Path) -> None:
@@ -174,34 +179,34 @@ def test_windows_and_trajectories_agree(undisturbed: Path) -> None:
         "parameters": (3, 2),
         "time": (3, 3),
     }
-    for place, (number, start) in enumerate([(3, 1), (0, 0), (1, 0)]):
-        trajectory = dataset.trajectory("train", number)
+    for window, (position, start) in enumerate([(3, 1), (0, 0), (1, 0)]):
+        trajectory = dataset.trajectory("train", position)
         frames = slice(start, start + 3)
-        np.testing.assert_array_equal(batch["state"][place], trajectory.state[frames])
-        np.testing.assert_array_equal(batch["coefficient_fields"][place], trajectory.coefficient_fields)
+        np.testing.assert_array_equal(batch["state"][window], trajectory.state[frames])
+        np.testing.assert_array_equal(batch["coefficient_fields"][window], trajectory.coefficient_fields)
         np.testing.assert_array_equal(
-            batch["parameters"][place], np.float32(list(trajectory.parameters.values()))
+            batch["parameters"][window], np.float32(list(trajectory.parameters.values()))
         )
-        np.testing.assert_array_equal(batch["time"][place], np.float32(trajectory.time[frames]))
+        np.testing.assert_array_equal(batch["time"][window], np.float32(trajectory.time[frames]))
     assert windows.take(np.array([5]))["state"].base is not None, "buffers are reused"
     with pytest.raises(ValueError, match="windows of 5 frames do not fit into trajectories of 4 frames"):
         dataset.windows("train", 5)
 
 
-def test_statistics_are_those_of_the_training_split(undisturbed: Path) -> None:
+def test_statistics_describe_the_training_split(undisturbed: Path) -> None:
     dataset = Dataset.open(undisturbed / "dataset")
-    trajectories = [dataset.trajectory("train", number) for number in range(4)]
-    states = np.stack([one.state for one in trajectories]).astype(np.float64)
+    trajectories = [dataset.trajectory("train", position) for position in range(4)]
+    states = np.stack([trajectory.state for trajectory in trajectories]).astype(np.float64)
     changes = np.diff(states, axis=1)
-    found = dataset.statistics
+    stats = dataset.statistics
     for key, expected in (("mean", states[:, :, 0].mean()), ("std", states[:, :, 0].std())):
-        assert found[key]["density"] == pytest.approx(expected, rel=1e-12)
-    assert found["std_delta"]["density"] == pytest.approx(changes[:, :, 0].std(), rel=1e-12)
-    assert found["rms_delta"]["velocity"] == [
+        assert stats[key]["density"] == pytest.approx(expected, rel=1e-12)
+    assert stats["std_delta"]["density"] == pytest.approx(changes[:, :, 0].std(), rel=1e-12)
+    assert stats["rms_delta"]["velocity"] == [
         pytest.approx(np.sqrt((changes[:, :, 1] ** 2).mean()), rel=1e-12)
     ]
-    speeds = [one.parameters["speed"] for one in trajectories]
-    assert found["parameters"]["speed"]["std"] == pytest.approx(np.std(speeds), rel=1e-12)
+    speeds = [trajectory.parameters["speed"] for trajectory in trajectories]
+    assert stats["parameters"]["speed"]["std"] == pytest.approx(np.std(speeds), rel=1e-12)
 
 
 counts = st.integers(0, 50)
@@ -213,15 +218,19 @@ def test_no_trajectory_is_in_two_shards_or_splits(
 ) -> None:
     samples = dict(zip(plan.SPLITS, (train, valid, test, extra), strict=True)) | {"per_shard": per_shard}
     shards = plan.shards(samples)
-    drawn = [index for shard in shards for index in shard.indices]
-    assert len(set(drawn)) == len(drawn) == train + valid + test + extra
+    indices = [index for shard in shards for index in shard.indices]
+    assert len(set(indices)) == len(indices) == train + valid + test + extra
     assert len({shard.file for shard in shards}) == len(shards)
 
 
-@given(seed=st.integers(0, 2**64), index=st.integers(0, 4 * plan.BLOCK), other=st.integers(0, 4 * plan.BLOCK))
-def test_random_numbers_follow_from_seed_and_index_alone(seed: int, index: int, other: int) -> None:
+@given(
+    seed=st.integers(0, 2**64),
+    index=st.integers(0, 4 * plan.BLOCK),
+    other_index=st.integers(0, 4 * plan.BLOCK),
+)
+def test_random_numbers_depend_on_seed_and_index_alone(seed: int, index: int, other_index: int) -> None:
     first = plan.generator(seed, index).random(4)
     np.testing.assert_array_equal(plan.generator(seed, index).random(4), first)
-    if other != index:
-        assert not np.array_equal(plan.generator(seed, other).random(4), first)
+    if other_index != index:
+        assert not np.array_equal(plan.generator(seed, other_index).random(4), first)
     assert not np.array_equal(plan.generator(seed + 1, index).random(4), first)

@@ -1,4 +1,4 @@
-"""Peak memory depends on one frame, not on how many frames or trajectories there are."""
+"""Peak memory depends on the size of a frame, not on the number of frames or trajectories."""
 
 import re
 from pathlib import Path
@@ -6,21 +6,23 @@ from pathlib import Path
 from tests.faults.driving import drift, made
 from tests.support.launching import succeeded
 
-FEW = ("samples.train=1", "samples.valid=1", "samples.test=1", "samples.test_extrapolation=0")
+ONE_PER_SPLIT = ("samples.train=1", "samples.valid=1", "samples.test=1", "samples.test_extrapolation=0")
 
 
 def peaks(run: Path, *overrides: str, ranks: int = 0) -> list[int]:
-    """The peak memory of each rank, in MiB."""
+    """Return the peak memory of each rank, MiB."""
     result = succeeded(drift("generate", run, *overrides, fault="memory", ranks=ranks))
-    return [int(found) // 1024 for found in re.findall(r"(\d+) KiB at most", result.stdout)]
+    return [int(peak) // 1024 for peak in re.findall(r"(\d+) KiB at most", result.stdout)]
 
 
 def test_no_rank_holds_a_whole_trajectory(tmp_path: Path) -> None:
-    options = (*FEW, "solver.resolution=[48,48,32]", "group_size=2")
+    options = (*ONE_PER_SPLIT, "solver.resolution=[48,48,32]", "group_size=2")
     short = peaks(tmp_path / "short", *options, "output.steps=2", ranks=2)
     long = peaks(tmp_path / "long", *options, "output.steps=40", ranks=2)
-    added = sum(map(len, made(tmp_path / "long").values())) - sum(map(len, made(tmp_path / "short").values()))
-    assert added / 3 > 40 * 2**20, "a trajectory has to be large for this to say something"
+    more_bytes = sum(map(len, made(tmp_path / "long").values())) - sum(
+        map(len, made(tmp_path / "short").values())
+    )
+    assert (sizes[1] - sizes[0]) / 3 > 40 * 2**20, "a trajectory is larger than the allowed memory"
     assert len(short) == len(long) == 2
     assert max(after - before for before, after in zip(sorted(short), sorted(long), strict=True)) < 12
 

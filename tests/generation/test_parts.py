@@ -1,4 +1,4 @@
-"""A data set made in parts, side by side, is the one made at once."""
+"""A data set generated in parts by concurrent processes has the same bytes as one generated at once."""
 
 from __future__ import annotations
 
@@ -7,33 +7,37 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.faults.driving import SMALL as DRIFT
-from tests.faults.driving import STAGE, drift, made
+import pytest
+
+from tests.faults.driving import ROOT, SMALL, STAGE, drift, drift_in_process, made
 from tests.support import launching
-from tests.support.launching import succeeded
 
 
-def test_parts_made_side_by_side_are_finished_by_a_run_without(tmp_path: Path) -> None:
+def test_a_run_without_part_finishes_concurrent_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     apart, at_once = tmp_path / "apart", tmp_path / "at once"
     commands = [
-        [sys.executable, str(STAGE), "generate", "none", f"run={apart}", *DRIFT, f"part=[{part},3]"]
+        [sys.executable, *STAGE, "generate", "none", f"run={apart}", *SMALL, f"part=[{part},3]"]
         for part in range(3)
     ]
-    together = [
-        subprocess.Popen(command, env=launching.environment(), stdout=subprocess.PIPE, text=True)
+    processes = [
+        subprocess.Popen(command, env=launching.environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for command in commands
     ]
-    said = [process.communicate(timeout=120)[0] for process in together]
-    assert [process.returncode for process in together] == [0, 0, 0]
-    for part, (text, shards) in enumerate(zip(said, (2, 2, 1), strict=True)):
-        assert f"part {part} of 3: {shards} of {shards} shards made now" in text
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    for part, (output, shards) in enumerate(zip(outputs, (2, 2, 1), strict=True)):
+        assert f"part {part} of 3: {shards} of {shards} shards made now" in output
     records = [json.loads(path.read_text()) for path in (apart / "records").glob("generate-*.json")]
     assert sorted(record["configuration"]["part"] for record in records) == [[0, 3], [1, 3], [2, 3]]
     assert json.loads((apart / "dataset" / "manifest.json").read_text())["complete"] is False
-    assert "(0 of 5 shards made now" in succeeded(drift("generate", apart)).stdout
-    succeeded(drift("generate", at_once))
+    drift_in_process("generate", apart)
+    assert "(0 of 5 shards made now" in capsys.readouterr().out
+    drift_in_process("generate", at_once)
     assert made(apart) == made(at_once)
-    assert "part 1 of 3 of the data set" in succeeded(drift("generate", apart, "part=[1,3]")).stdout
+    drift_in_process("generate", apart, "part=[1,3]")
+    assert "part 1 of 3 of the data set" in capsys.readouterr().out
 
 
 def test_a_part_that_does_not_exist_is_refused(tmp_path: Path) -> None:

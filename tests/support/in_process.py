@@ -1,4 +1,4 @@
-"""The generate stage in the process of the test, for tests of solvers that need a data set of one rank."""
+"""The generate stage in the process of the test, for tests that need a data set of one rank."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from pipeline.config import settings
 from pipeline.data.card import figures
 
 
-def generated(folder: Path, *overrides: str) -> Path:
-    """Return the data set that `python -m pipeline.generate run=FOLDER OVERRIDES` makes.
-
-    The data card has no figures: drawing them takes longer than everything else.
-    """
+def settings_of(folder: Path, *overrides: str) -> settings.Settings:
+    """Return the settings of a stage with `run=FOLDER` and Hydra's overrides."""
     with hydra.initialize_config_module("configs", version_base="1.3"):
         config = hydra.compose("config", overrides=[f"run={folder}", *overrides])
     plain = OmegaConf.to_container(config, resolve=True)
-    run_settings = settings.read(cast(dict[str, Any], plain))
+    return settings.read(cast(dict[str, Any], plain))
+
+
+def generated(folder: Path, *overrides: str) -> Path:
+    """Return the data set that `python -m pipeline.generate run=FOLDER OVERRIDES` generates.
+
+    The data card has no figures: drawing figures takes longer than everything else.
+    """
+    run_settings = settings_of(folder, *overrides)
     with mock.patch.object(figures, "draw", return_value=[]):
         generate.run(run_settings)
     return run_settings.dataset

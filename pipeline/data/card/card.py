@@ -119,7 +119,7 @@ def _sizes(manifest: Manifest) -> str:
     ]
     if len(manifest.failed) > _MAX_FAILURES:
         failed.append(
-            f"- and {len(manifest.failed) - _MAX_FAILURES} more; `manifest.json` lists all failed trajectories"
+            f"- and {len(manifest.failed) - _MAX_FAILURES} more; `manifest.json` lists all failures"
         )
     text = f"## Size and cost\n\nMethod: {manifest.method}.\n\n" + _table(heads, rows)
     return text + ("\nFailed and left out:\n\n" + "\n".join(failed) + "\n" if failed else "")

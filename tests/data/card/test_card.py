@@ -1,7 +1,6 @@
-"""The data card says what is in the data set and shows it, in every dimension."""
+"""The data card describes the data set and shows its figures, in one, two and three dimensions."""
 
 import resource
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +10,30 @@ from matplotlib import image
 from pipeline.data.card import figures
 from pipeline.data.manifest import complete_manifest
 from pipeline.plots import particles, spectra
-from tests.faults.driving import drift
+from tests.faults.driving import drift, drift_in_process
 from tests.support.launching import succeeded
 
 
-def test_a_picture_that_cannot_be_saved_leaves_no_part_of_it(tmp_path: Path) -> None:
-    succeeded(drift("generate", tmp_path))
+def test_an_unsaved_figure_leaves_no_partial_file(tmp_path: Path) -> None:
+    drift_in_process("generate", tmp_path)
     folder = tmp_path / "dataset"
-    shutil.rmtree(folder / "figures")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
         with pytest.raises(OSError, match="too large"):
             figures.draw(folder, complete_manifest(folder))
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list((folder / "figures").iterdir())
 
 
 @pytest.mark.parametrize("resolution", ["[12]", "[12,8]", "[8,6,4]"])
-def test_the_card_tells_and_shows_the_data(resolution: str, tmp_path: Path) -> None:
+def test_the_card_describes_and_shows_the_data(resolution: str, tmp_path: Path) -> None:
     allowed = "storage.max_failed_share=0.2"
     succeeded(drift("generate", tmp_path, f"solver.resolution={resolution}", allowed, fault="nan:1"))
     folder = tmp_path / "dataset"
     card = (folder / "README.md").read_text()
-    for words in (
+    for phrase in (
         "n_t + v·∇n = 0",
         "kg/m^3",
         "amplitude",
@@ -44,18 +42,18 @@ def test_the_card_tells_and_shows_the_data(resolution: str, tmp_path: Path) -> N
         "test_extrapolation",
         "the_well",
     ):
-        assert words in card
+        assert phrase in card
     assert "python -m pipeline.validate run=SOME_RUN dataset=DIR" in card
     assert "trajectory 1: the state is not finite in float32 at time 0.1" in card
     assert "| train | 3 | 2 |" in card
-    pictures = sorted((folder / "figures").glob("*.png"))
-    assert [path.stem for path in pictures] == ["invariants", "spectra", "train-0", "train-1", "train-2"]
-    for picture in pictures:
-        assert f"figures/{picture.name}" in card
-        assert image.imread(picture).std() > 0.05
+    paths = sorted((folder / "figures").glob("*.png"))
+    assert [path.stem for path in paths] == ["invariants", "spectra", "train-0", "train-1", "train-2"]
+    for path in paths:
+        assert f"figures/{path.name}" in card
+        assert image.imread(path).std() > 0.05
 
 
-def test_a_spectrum_holds_the_mean_square_where_the_waves_are() -> None:
+def test_a_spectrum_is_the_mean_square_of_each_wave_number() -> None:
     x, y = np.meshgrid(np.arange(48) / 48 * 3.0, np.arange(32) / 32, indexing="ij")
     field = 5.0 + 2.0 * np.cos(2 * np.pi * 2 * x / 3.0) + 0.5 * np.sin(2 * np.pi * 4 * y)
     wave_numbers, power = spectra.spectrum(field, [3.0, 1.0])
@@ -65,10 +63,10 @@ def test_a_spectrum_holds_the_mean_square_where_the_waves_are() -> None:
     np.testing.assert_allclose(power, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("number", [3, 40])
-def test_particles_are_drawn_as_paths_or_as_dots(number: int, tmp_path: Path) -> None:
-    angle = np.linspace(0, 6, 30)[:, None] + np.arange(number)
+@pytest.mark.parametrize("num_particles", [3, 40])
+def test_particles_are_drawn_as_paths_or_as_dots(num_particles: int, tmp_path: Path) -> None:
+    angle = np.linspace(0, 6, 30)[:, None] + np.arange(num_particles)
     figure = particles.draw(angle[:, 0], np.cos(angle), np.sin(angle), "m", 4)
     figure.savefig(tmp_path / "particles.png")
     assert image.imread(tmp_path / "particles.png").std() > 0.05
-    assert len(figure.axes) == (1 if number == 3 else 4)
+    assert len(figure.axes) == (1 if num_particles == 3 else 4)
