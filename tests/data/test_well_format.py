@@ -19,12 +19,6 @@ HEAT = (
     "solver.resolution=[8,6]",
     "solver.boundary.x=dirichlet",
 )
-    "solver=heat",
-    "samples.test_extrapolation=2",
-    "solver.extent=[1.0,2.0]",
-    "solver.resolution=[8,6]",
-    "solver.boundary.x=dirichlet",
-)
 
 
 @pytest.fixture(scope="module", params=["heat", "drift"])
