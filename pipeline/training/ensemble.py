@@ -33,7 +33,7 @@ Report = Callable[[int, int, str], None]
 TrainMember = Callable[[int, int, Ranks, Report], int]
 
 
-class _OtherFailedError(ValueError):
+class _OtherFailedError(UserError):
     """The failure of a member that another group trains; the message names the member."""
 
 
@@ -107,7 +107,7 @@ def train_all(
                 raise
             except Exception as error:
                 progress.fail(f"member {member}: {error}")
-                if isinstance(error, ValueError):
+                if isinstance(error, UserError):
                     raise UserError(f"member {member}: {error}") from error
                 raise
             if group.is_first:
