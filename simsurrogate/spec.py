@@ -19,6 +19,11 @@ DIRECTIONS = ("x", "y", "z")
 Boundary = Literal["periodic", "dirichlet", "neumann", "open"]
 
 
+def cell_fractions(size: int) -> np.ndarray:
+    """Return the centres of `size` equal cells as fractions of the axis, from 0 to 1, shape (size,)."""
+    return (np.arange(size) + 0.5) / size
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A number with a name (snake_case), a unit (SI, `1` for none) and a description of one sentence."""

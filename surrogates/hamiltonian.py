@@ -79,11 +79,10 @@ class Hamiltonian(AutoregressiveSurrogate):
         spec = problem.spec
         if not spec.has_particles or spec.shape[0] < 2:
             return "it needs two particles or more"
-        directions = spec.sites.directions
-        channels = tuple(f"{name}_{way}" for name in ("position", "velocity") for way in directions)
-        if spec.channels != channels or spec.coefficient_channels != ("mass",):
+        fields = [(field.name, field.tensor_order) for field in (*spec.fields, *spec.coefficient_fields)]
+        if len(spec.fields) != 2 or fields != [("position", 1), ("velocity", 1), ("mass", 0)]:
             actual = ", ".join((*spec.channels, *spec.coefficient_channels))
-            return f"it needs positions, velocities and masses ({', '.join(channels)}, mass), not {actual}"
+            return f"it needs the vector fields position and velocity and the masses mass, not {actual}"
         if not spec.autonomous:
             return "its law depends on time itself, so that no energy is conserved"
         return None

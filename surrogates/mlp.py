@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from simsurrogate.spec import cell_fractions
 from surrogates.arguments import (
     check_minimum,
     check_window,
@@ -206,7 +207,7 @@ def _position_features(problem: Problem) -> np.ndarray:
     """Return the inputs of the network for the position of each cell, (N, F); (N, 0) for particles."""
     if problem.spec.has_particles:
         return np.empty((problem.spec.shape[0], 0))
-    centres = [(np.arange(size) + 0.5) / size for size in problem.spec.shape]
+    centres = [cell_fractions(size) for size in problem.spec.shape]
     features = []
     for fraction, boundary in zip(np.meshgrid(*centres, indexing="ij"), problem.spec.boundaries, strict=True):
         if boundary == "periodic":

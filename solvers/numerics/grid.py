@@ -10,7 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from simsurrogate.errors import UserError
-from simsurrogate.spec import DIRECTIONS, Boundary
+from simsurrogate.spec import DIRECTIONS, Axis, Boundary
 
 #: Cells of padding at either end of the last axis. A cache line holds as many, so rows start on a cache line.
 MARGIN = 8
@@ -78,8 +78,8 @@ class Grid:
 
     def coordinates(self, axis: int) -> np.ndarray:
         """Return the centres of this rank's cells along one axis, m."""
-        part = self.block[axis]
-        return (np.arange(part.start, part.stop) + 0.5) * self.spacing[axis]
+        name, size, length = DIRECTIONS[axis], self.resolution[axis], self.extent[axis]
+        return Axis(name, "m", size, 0.0, length, self.boundary[axis]).centres[self.block[axis]]
 
     @property
     def mesh(self) -> dict[str, np.ndarray]:

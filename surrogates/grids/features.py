@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from simsurrogate.spec import cell_fractions
 from surrogates.arguments import nonzero_std, set_constants
 from surrogates.contract import Problem
 
@@ -76,7 +77,7 @@ class GridInputs(nn.Module):
 
 def _coordinates(problem: Problem) -> np.ndarray:
     """Return the cell centres along each non-periodic axis, from -1 to 1 over the domain, (*sites, A)."""
-    centres = [(2 * np.arange(size) + 1) / size - 1 for size in problem.spec.shape]
+    centres = [2 * cell_fractions(size) - 1 for size in problem.spec.shape]
     grids = np.meshgrid(*centres, indexing="ij")
     coordinates = [
         grid for grid, boundary in zip(grids, problem.spec.boundaries, strict=True) if boundary != "periodic"

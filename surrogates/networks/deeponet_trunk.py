@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from simsurrogate.errors import UserError
+from simsurrogate.spec import cell_fractions
 from surrogates.contract import Problem
 from surrogates.networks import taylor_mode
 from surrogates.networks.spectral_convolution import most_modes
@@ -63,7 +64,7 @@ class Trunk(nn.Module):
                     f"{size} cells resolve 1 to {limit}. Type surrogate.modes={limit}, or refine the grid."
                 )
             waves, phases = _waves(problem.spec.boundaries[axis], count)
-            angles = np.outer((np.arange(size) + 0.5) / size, waves) + phases
+            angles = np.outer(cell_fractions(size), waves) + phases
             waves = waves / length
             modes_XM, derivatives_XM = np.cos(angles), -waves * np.sin(angles)
             constants = {

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from simsurrogate.errors import UserError
+from simsurrogate.spec import cell_fractions
 
 
 class TruncatedFourier(nn.Module):
@@ -112,8 +113,7 @@ def _matrices(size: int, period: float, modes: int, is_first: bool) -> tuple[np.
     signs.
     """
     wave_numbers = np.arange(modes) if is_first else np.arange(1 - modes, modes)
-    centres = (np.arange(size) + 0.5) / size
-    angle = 2 * np.pi / period * np.outer(wave_numbers, centres)
+    angle = 2 * np.pi / period * np.outer(wave_numbers, cell_fractions(size))
     cosine, sine = np.cos(angle), np.sin(angle)
     num_cells = size * period
     if is_first:

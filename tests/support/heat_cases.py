@@ -65,7 +65,7 @@ def mesh(grid: Grid) -> list[np.ndarray]:
 
 def error(actual: np.ndarray, expected: np.ndarray) -> float:
     """Return the relative error in the L2 norm."""
-    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
+    return float(relative_l2(actual, expected, np.linalg.norm, floor=0.0))
 
 
 def order(errors: list[float], ratio: float = 2.0) -> float:
