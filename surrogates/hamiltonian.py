@@ -82,7 +82,10 @@ class Hamiltonian(AutoregressiveSurrogate):
         fields = [(field.name, field.tensor_order) for field in (*spec.fields, *spec.coefficient_fields)]
         if len(spec.fields) != 2 or fields != [("position", 1), ("velocity", 1), ("mass", 0)]:
             actual = ", ".join((*spec.channels, *spec.coefficient_channels))
-            return f"it needs the vector fields position and velocity and the masses mass, not {actual}"
+            return (
+                "it needs vectors of position and velocity, and masses (fields position, velocity, mass), "
+                f"not {actual}"
+            )
         if not spec.autonomous:
             return "its law depends on time itself, so that no energy is conserved"
         return None

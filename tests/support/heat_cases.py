@@ -14,6 +14,7 @@ from mpi4py import MPI
 
 import configs
 from pipeline.config.build import build_solver
+from simsurrogate.relative_l2 import relative_l2
 from simsurrogate.spec import DIRECTIONS
 from solvers.contract import Parameters
 from solvers.heat import Heat

@@ -46,11 +46,6 @@ class DeviceLoader:
     def __len__(self) -> int:
         return len(self._windows)
 
-    @property
-    def is_resident(self) -> bool:
-        """Whether the training split is on the device."""
-        return self._resident is not None
-
     def take(self, indices: np.ndarray) -> Batch:
         """Return the windows `indices` (B,); the next call may overwrite them."""
         begin = time.perf_counter()
