@@ -71,7 +71,7 @@ class Family(Generic[Class]):
                 )
             return member
         raise UserError(
-            f"{self.kind} {name!r} is not one of {', '.join(self.names())}; a file of your own is named by "
+            f"{self.kind} {name!r} is not one of {', '.join(self.names())}. For a file of your own, type "
             f"{self.kind}.path=FILE.py"
         )
 
@@ -95,9 +95,14 @@ class Family(Generic[Class]):
         matches = [member for member in members if member.__name__.lower() == name.replace("_", "").lower()]
         if len(matches or members) != 1:
             names = ", ".join(member.__name__ for member in members) or "none"
+            imported = [] if members else self._concrete_classes(module)
+            hint = "".join(
+                f"; the file imports {member.__name__} from {member.__module__}, name that file"
+                for member in imported
+            )
             raise UserError(
-                f"{self.kind}.path={path}: the file has to define one {self.base.__name__}, found: {names}; "
-                f"with several, name one by {self.kind}.name=CLASS"
+                f"{self.kind}.path={path}: the file has to define one {self.base.__name__}, found: {names}"
+                f"{hint}. With several, type {self.kind}.name=CLASS"
             )
         return (matches or members)[0]
 
@@ -105,11 +110,16 @@ class Family(Generic[Class]):
         """Return the concrete subclasses that the module or package defines."""
         return [
             member
+            for member in self._concrete_classes(module)
+            if f"{member.__module__}.".startswith(f"{module.__name__}.")
+        ]
+
+    def _concrete_classes(self, module: ModuleType) -> list[type[Class]]:
+        """Return the concrete subclasses that the module or package defines or imports."""
+        return [
+            member
             for member in vars(module).values()
-            if isinstance(member, type)
-            and issubclass(member, self.base)
-            and not inspect.isabstract(member)
-            and f"{member.__module__}.".startswith(f"{module.__name__}.")
+            if isinstance(member, type) and issubclass(member, self.base) and not inspect.isabstract(member)
         ]
 
 
@@ -117,7 +127,7 @@ def _module_of(path: Path, kind: str) -> ModuleType:
     """Import a user's file once, under a name that shadows no installed module."""
     path = path.expanduser().resolve()
     if not path.is_file() or path.suffix != ".py":
-        raise UserError(f"{kind}.path={path}: there is no such Python file; name a file that ends in .py")
+        raise UserError(f"{kind}.path={path}: there is no such Python file. Name a file that ends in .py")
     name = f"simsurrogate_user_{kind}_{path.stem}"
     module = sys.modules.get(name)
     if module is not None and module.__file__ == str(path):

@@ -44,6 +44,10 @@ def test_a_file_of_the_user_defines_one_solver(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(UserError, match=r"the file has to define one Solver, found: none"):
         solver_class("empty", path)
+    path = tmp_path / "importing.py"
+    path.write_text("from solvers.heat import Heat\n")
+    with pytest.raises(UserError, match=r"found: none; the file imports Heat from solvers\.heat\.solver"):
+        solver_class("importing", path)
     with pytest.raises(UserError, match=r"there is no such Python file"):
         solver_class("absent", tmp_path / "absent.py")
 
