@@ -284,3 +284,13 @@ def test_a_batch_equals_its_trajectories_bit_for_bit(solver: Solver) -> None:
 def _fields(trajectory: Any) -> np.ndarray:
     fields: np.ndarray = trajectory.coefficient_fields
     return fields
+
+
+def test_a_restart_in_the_middle_continues_with_the_same_bits(
+    solver: Solver, parameters: Parameters, trajectory: SteppedTrajectory, duration: float
+) -> None:
+    middle = trajectory.advance(trajectory.initial_state.copy(), 0.0, duration).copy()
+    uninterrupted = trajectory.advance(middle.copy(), duration, duration).copy()
+    restarted = solver.prepare(parameters)
+    assert isinstance(restarted, SteppedTrajectory)
+    np.testing.assert_array_equal(restarted.advance(middle.copy(), duration, duration), uninterrupted)
