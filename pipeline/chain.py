@@ -77,12 +77,11 @@ def check(settings: Settings) -> None:
     import numpy as np
     from mpi4py import MPI
 
-    from pipeline.config.build import build_solver, constructor_arguments, effective, surrogate_type
+    from pipeline.config.build import build_solver, constructor_arguments, surrogate_type
     from pipeline.data import store
     from pipeline.problem import expected_problem, with_physics
     from pipeline.training import option_checks
 
-    settings = effective(settings)
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     if not settings.start_anew:
         store.refuse_other_configuration(settings.dataset, settings.dataset_settings())

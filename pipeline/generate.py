@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import cli
-from pipeline.config.build import build_solver, effective
+from pipeline.config.build import build_solver
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
@@ -47,7 +47,6 @@ def run(settings: Settings) -> None:
         StoppedError: the process received SIGUSR1; finished shards are kept, unfinished shards are dropped.
     """
     world = launch.world()
-    settings = effective(settings)
     folder = RunFolder.of(settings)
     solver = build_solver(settings.solver, split_world(world, settings.group_size))
     plan = _plan(settings, solver)

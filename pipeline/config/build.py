@@ -16,7 +16,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pipeline.config.settings import Settings, union_members, validated
+from pipeline.config.settings import union_members, validated
 from simsurrogate.errors import UserError
 from solvers.contract import Solver, solver_class
 
@@ -68,18 +68,6 @@ def build_recorded_solver(configuration: Options, typed: Options, communicator: 
     constructor = _solver_class(options)
     unused = dict(_unused_options(constructor, options))
     return _build(_without(options, unused), communicator)
-
-
-def effective(settings: Settings) -> Settings:
-    """Return the settings with the options of the solver that have an effect, and no others.
-
-    Two configurations with the same meaning are then equal. Only stages that use the solver call this
-    function: the solver's module starts MPI.
-
-    Raises:
-        UserError: see `effective_options`.
-    """
-    return settings.model_copy(update={"solver": effective_options(settings.solver)})
 
 
 def effective_options(options: Options) -> dict[str, Any]:
