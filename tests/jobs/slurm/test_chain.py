@@ -144,7 +144,7 @@ def test_a_second_chain_is_refused_and_a_cancelled_chain_leaves_no_job(
     second_chain = chain(cluster, run, *words)
     assert second_chain.returncode == 2
     assert f"{task}" in second_chain.stderr
-    assert "has jobs in the queue" in second_chain.stderr
+    assert "the queue holds jobs of" in second_chain.stderr
     assert task in succeeded(chain(cluster, run, "cancel")).stdout
     assert set(final_states(cluster, run, 60).values()) == {"CANCELLED"}
     assert "2 cancelled" in status()
