@@ -1,0 +1,106 @@
+"""Damaged, changed and foreign manifests are reported, and replaced only on request."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.dataset import Dataset
+from tests.faults.driving import drift_in_process, made
+from tests.faults.test_validate import VICTIM, failure_of, truncate
+
+
+def test_another_schema_version_or_a_missing_key_is_refused(copy: Path) -> None:
+    path = copy / "dataset" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"schema_version": 99}))
+    with pytest.raises(ValueError, match=r"another release wrote this data set \(schema version 99\)"):
+        Dataset.open(copy / "dataset")
+    assert "another release wrote this data set (schema version 99)" in failure_of("validate", copy)
+    del manifest["spec"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(
+        ValueError, match=r"manifest.json is not a manifest of a data set: spec: Field required"
+    ):
+        Dataset.open(copy / "dataset")
+
+
+def set_key(*keys: str, value: object) -> Callable[[Path], None]:
+    """Return a function that sets a nested key of a manifest."""
+
+    def change(path: Path) -> None:
+        manifest = json.loads(path.read_text())
+        section = manifest
+        for key in keys[:-1]:
+            section = section[int(key)] if isinstance(section, list) else section[key]
+        section[keys[-1]] = value
+        path.write_text(json.dumps(manifest))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            set_key("configuration", "solver", "resolution", value=[14]),
+            "manifest: its configuration was changed",
+        ),
+        (
+            set_key("failed", value=[{"index": 3, "reason": "?", "parameters": {}}]),
+            "manifest: manifest and receipts differ",
+        ),
+        (
+            set_key("spec", "fields", "0", "unit", value="g"),
+            "units_and_names: t0_fields/density units: 'kg/m^3' found",
+        ),
+    ],
+    ids=["configuration", "failed", "spec"],
+)
+def test_a_changed_manifest_is_reported_and_regenerated_without_the_shards(
+    change: Callable[[Path], None],
+    words: str,
+    undamaged: Path,
+    copy: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change(copy / "dataset" / "manifest.json")
+    assert words in failure_of("validate", copy)
+    drift_in_process("generate", copy)
+    assert "(0 of 5 shards made now" in capsys.readouterr().out
+    assert made(copy) == made(undamaged)
+    drift_in_process("validate", copy)
+    assert "passed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (truncate, "cannot be read as JSON"),
+        (set_key("schema_version", value=99), "another release wrote this data set (schema version 99)"),
+    ],
+    ids=["truncated", "another schema"],
+)
+def test_an_unreadable_manifest_is_replaced_only_with_start_anew(
+    damage: Callable[[Path], None],
+    words: str,
+    undamaged: Path,
+    copy: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage(copy / "dataset" / "manifest.json")
+    message = failure_of("generate", copy)
+    assert words in message
+    assert "start_anew=true" in message
+    assert made(copy) == made(undamaged)
+    drift_in_process("generate", copy, "start_anew=true")
+    assert "(5 of 5" in capsys.readouterr().out
+    assert made(copy) == made(undamaged)
+
+
+def test_a_manifest_cannot_list_files_outside_the_data_set(copy: Path) -> None:
+    path = copy / "dataset" / "manifest.json"
+    path.write_text(path.read_text().replace(VICTIM, "data/train/../../../elsewhere.hdf5"))
+    with pytest.raises(ValueError, match=r"manifest.json lists other shards"):
+        Dataset.open(copy / "dataset")
