@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data.dataset import Dataset
 from tests.faults.driving import drift, drift_in_process
 from tests.support.launching import succeeded
 
