@@ -163,7 +163,7 @@ class PIDeepONet(OperatorNetwork):
         losses = {}
         for name, values in residuals.items():
             square = typical[name].square().mean(sites)
-            # A constant initial state has a typical size of 0, which cannot be divided by.
+            # For a constant initial state the typical size is 0; a scale of 1 avoids the division by zero.
             scale = torch.where(square > 0, square, 1.0)
             losses[f"residual_{name}"] = (values.square().mean(sites) / scale).sqrt().mean()
         return losses

@@ -37,7 +37,7 @@ INITIALS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Print and keep the seconds of a trajectory at equal error."""
+    """Print and store the run time of a trajectory at equal error."""
     cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
     os.sched_setaffinity(0, {max(cores)})
     torch.set_num_threads(1)

@@ -30,7 +30,7 @@ def join_group(process: Launch, device: torch.device, folder: Path) -> None:
     Raises:
         UserError: the ranks do not find each other within two minutes.
     """
-    # Objects on processors go by gloo also among ranks on GPUs: gloo works before each rank has its GPU.
+    # Gloo sends CPU tensors even if the ranks have GPUs: gloo works before each rank has its GPU.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         store = None if process.launcher == "torchrun" else _rendezvous_store(process, folder)

@@ -97,7 +97,7 @@ class Jet:
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Leave an operator with a tensor on the left to the jet on the right."""
+        """Return NotImplemented, so that `tensor + jet` calls the reflected operator of the jet."""
         return NotImplemented
 
 

@@ -143,14 +143,15 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(tmp_path: Path) -> None:
-    """A process that only writes checkpoints is killed eight times, at random moments."""
+@pytest.mark.parametrize("num_kills", [8, pytest.param(400, marks=pytest.mark.soak)])
+def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(num_kills: int, tmp_path: Path) -> None:
+    """A process that only writes checkpoints is killed at random moments."""
     rng = np.random.default_rng(0)
     # The fork server imports torch once for all writers.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([train_checkpoint_writer.__name__])
     step = 0
-    for _ in range(8):
+    for _ in range(num_kills):
         receiver, sender = context.Pipe(duplex=False)
         writer = context.Process(target=train_checkpoint_writer.write_forever, args=(tmp_path, sender))
         writer.start()

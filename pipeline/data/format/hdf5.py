@@ -132,7 +132,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield the path and the object of every dataset; visit each group once, and follow hard links alone."""
+    """Yield the path and the object of every dataset; visit each group once; follow only hard links."""
     visited = set()
     groups = [("", file["/"])]
     while groups:
