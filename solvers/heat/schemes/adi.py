@@ -8,15 +8,12 @@ import numpy as np
 
 from solvers.contract import DivergedError
 from solvers.heat.operator import DiffusionOperator, WallTerms
-from solvers.heat.schemes.scheme import Scheme
+from solvers.heat.schemes.scheme import Scheme, check_shorter_step
 from solvers.heat.tridiagonal import factorise, solve
 from solvers.numerics.grid import MARGIN
 
 #: The numbers of equal parts of a step, tried in order until the extrapolated result converges.
 _PARTS = (1, 2, 3, 4)
-
-#: The shortest step of the error control, as a share of the stable step of Euler.
-_LEAST_STEP = 1e-6
 
 #: The round-off of the error estimate, as a share of the root mean square temperature.
 _ROUND_OFF = 1e-10
@@ -72,7 +69,6 @@ class AlternatingDirections(Scheme):
         """Return the temperature after `duration` (s), and the supplied heat (K, summed over cells) or 0."""
         if not 0 < self.operator.spectral_bound < math.inf:
             raise DivergedError("the diffusivity is not finite")
-        shortest = _LEAST_STEP * 2 / self.operator.spectral_bound
         self._source[self.operator.interior] = 0.0 if source is None else source
         temperature = temperature.copy()
         next_step = self.time_step or duration
@@ -84,12 +80,7 @@ class AlternatingDirections(Scheme):
             if self.time_step is None:
                 next_step = step * scale
                 if excess > 1:
-                    if next_step < shortest:
-                        raise DivergedError(
-                            f"the error of a step of {step:.3g} s is {excess:.3g} times the tolerance "
-                            f"{self.tolerance:g}, and steps below {shortest:.3g} s, {_LEAST_STEP:g} of the "
-                            "stable step of Euler, are not tried"
-                        )
+                    check_shorter_step(next_step, step, excess, self.tolerance, self.operator.spectral_bound)
                     continue
             temperature += change
             remaining *= (num_steps - 1) / num_steps

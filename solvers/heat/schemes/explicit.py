@@ -9,14 +9,10 @@ import numpy as np
 
 from solvers.contract import DivergedError
 from solvers.heat.operator import DiffusionOperator, WallTerms
-from solvers.heat.schemes.scheme import Scheme
+from solvers.heat.schemes.scheme import Scheme, check_shorter_step
 
 #: The largest number of stages in one step; round-off grows with the number of stages.
 MAX_STAGES = 199
-
-#: The shortest step of the error control, as a share of the stable step of Euler. The relative error of a
-#: step tau from rest is about (tau rho)^2 / 10, which is below round-off for much longer steps than this.
-_LEAST_STEP = 1e-6
 
 #: The round-off of the error estimate, as a share of the root mean square temperature.
 _ROUND_OFF = 1e-10
@@ -129,7 +125,6 @@ class SuperTimeStepping(ExplicitScheme):
         longest = largest_product(MAX_STAGES) / self.operator.spectral_bound
         if not longest > 0:
             raise DivergedError("the diffusivity is not finite")
-        shortest = _LEAST_STEP * 2 / self.operator.spectral_bound
         next_step = min(self.time_step or duration, longest)
         remaining, supplied = duration, 0.0
         self._evaluate(self._slope, self._state)
@@ -142,12 +137,7 @@ class SuperTimeStepping(ExplicitScheme):
                 excess = self._error(step, num_stages)
                 next_step = min(step * min(5.0, max(0.2, 0.8 * excess ** (-1 / 3))), longest)
                 if excess > 1:
-                    if next_step < shortest:
-                        raise DivergedError(
-                            f"the error of a step of {step:.3g} s is {excess:.3g} times the tolerance "
-                            f"{self.tolerance:g}, and steps below {shortest:.3g} s, {_LEAST_STEP:g} of the "
-                            "stable step of Euler, are not tried"
-                        )
+                    check_shorter_step(next_step, step, excess, self.tolerance, self.operator.spectral_bound)
                     continue
             self._state, self._trial = self._trial, self._state
             self._slope, self._trial_slope = self._trial_slope, self._slope

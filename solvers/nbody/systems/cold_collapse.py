@@ -11,8 +11,8 @@ import numpy as np
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
 from solvers.nbody.diagnostics import pair_sums
-from solvers.nbody.systems.sphere import SphereOptions, random_directions
-from solvers.nbody.systems.system import NonNegative, System, centred
+from solvers.nbody.systems.sphere import Sphere, SphereOptions, random_directions
+from solvers.nbody.systems.system import NonNegative, centred
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,16 @@ class ColdCollapseOptions(SphereOptions):
     virial_ratio: tuple[NonNegative, NonNegative]
 
 
-class ColdCollapse(System[ColdCollapseOptions]):
+class ColdCollapse(Sphere[ColdCollapseOptions]):
     """Bodies uniform in a sphere, with normally distributed velocities.
 
     The kinetic energy is `virial_ratio` times the potential energy.
     """
 
-    least_dimension = 3
-
     def __init__(
         self, options: ColdCollapseOptions, gravitational_constant: float, softening: float, dimension: int
     ):
         super().__init__(options, gravitational_constant, softening, dimension)
-        self.num_bodies = options.num_bodies
-        self.length = sum(options.radius) / 2
         self.parameters = (
             Parameter("sphere_radius", "m", "radius of the sphere at time 0", *options.radius),
             Parameter("virial_ratio", "1", "kinetic over potential energy at time 0", *options.virial_ratio),

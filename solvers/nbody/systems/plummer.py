@@ -10,8 +10,8 @@ import numpy as np
 
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
-from solvers.nbody.systems.sphere import SphereOptions, random_directions
-from solvers.nbody.systems.system import System, centred
+from solvers.nbody.systems.sphere import Sphere, SphereOptions, random_directions
+from solvers.nbody.systems.system import centred
 
 
 @dataclass(frozen=True)
@@ -21,20 +21,16 @@ class PlummerOptions(SphereOptions):
     kind: Literal["plummer"]
 
 
-class Plummer(System[PlummerOptions]):
+class Plummer(Sphere[PlummerOptions]):
     """Bodies of a Plummer sphere in equilibrium, drawn by Aarseth, Henon & Wielen (1974, A&A 37, 183).
 
     In Henon's standard units G, total_mass and radius are 1. The innermost 99.9 % of the mass are drawn.
     """
 
-    least_dimension = 3
-
     def __init__(
         self, options: PlummerOptions, gravitational_constant: float, softening: float, dimension: int
     ):
         super().__init__(options, gravitational_constant, softening, dimension)
-        self.num_bodies = options.num_bodies
-        self.length = sum(options.radius) / 2
         self.parameters = (
             Parameter("virial_radius", "m", "G M^2 over twice the potential energy", *options.radius),
         )

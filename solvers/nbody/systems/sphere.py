@@ -1,14 +1,14 @@
-"""Options and random vectors of spherical systems."""
+"""What the spherical systems share: options, the base class, and random vectors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 from annotated_types import Ge
 
-from solvers.nbody.systems.system import MassOptions, Positive
+from solvers.nbody.systems.system import MassOptions, Positive, System
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,20 @@ class SphereOptions(MassOptions):
 
     num_bodies: Annotated[int, Ge(2)]
     radius: tuple[Positive, Positive]
+
+
+Options = TypeVar("Options", bound=SphereOptions)
+
+
+class Sphere(System[Options]):
+    """A system of any number of bodies in a sphere, see `System`."""
+
+    least_dimension = 3
+
+    def __init__(self, options: Options, gravitational_constant: float, softening: float, dimension: int):
+        super().__init__(options, gravitational_constant, softening, dimension)
+        self.num_bodies = options.num_bodies
+        self.length = sum(options.radius) / 2
 
 
 def random_directions(rng: np.random.Generator, count: int) -> np.ndarray:
