@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,9 +14,8 @@ import pytest
 from pipeline.data.dataset import Dataset
 from simsurrogate.errors import UserError
 from tests.faults.driving import ROOT, SMALL, STAGE, drift, drift_in_process, made
+from tests.support.disks import NEEDS_ROOT, mounted_disk
 from tests.support.launching import mpi, run, succeeded
-
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount and change users")
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +62,8 @@ def test_a_rerun_after_a_kill_during_publishing_gives_the_same_bytes(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """The folder of a file system with 1 MiB in memory."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with mounted_disk(tmp_path, "1m") as disk:
+        yield disk
 
 
 @NEEDS_ROOT

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from simsurrogate.errors import UserError
 from surrogates import store
 from surrogates.contract import Problem, Surrogate
 from tests.support import problems
+from tests.support.disks import NEEDS_ROOT, mounted_disk
 
 
 @pytest.fixture
@@ -127,16 +126,11 @@ def test_a_folder_with_a_part_of_a_model_is_not_whole(folder: Path) -> None:
     assert not store.is_whole(folder / "nowhere")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@NEEDS_ROOT
 def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], check=True)
-    try:
+    with mounted_disk(tmp_path, "16k") as disk:
         options = {"width": 16, "modes": 5, "layers": 3}
         model = store.build("fno", options, problems.problem((12,), ("periodic",)), "float32")
         with pytest.raises(OSError, match=r"bytes of .*/model\.safetensors: No space.*make room"):
             store.save(disk, model, "fno", options, {})
         assert not list(disk.iterdir())
-    finally:
-        subprocess.run(["umount", disk], check=True)

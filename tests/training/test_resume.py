@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,10 +19,10 @@ from pipeline.training.step import Model
 from pipeline.training.train_state import TrainState
 from simsurrogate.errors import StorageError
 from surrogates.contract import Batch
+from tests.support.disks import NEEDS_ROOT, mounted_disk
 from tests.support.launching import mpi, run, succeeded
 from tests.support.training_cases import are_identical, train_model, train_together, words
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 PROGRAM = ("-m", "tests.faults.train_killed")
 #: All ways of training at once, on data that make some gradients not finite.
 ALL_WAYS = (
@@ -181,12 +180,9 @@ def test_nothing_is_trained_if_all_checkpoints_are_damaged(unfinished: Path, dat
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    """A disk of 2 MiB."""
+    with mounted_disk(tmp_path, "2m") as disk:
+        yield disk
 
 
 @NEEDS_ROOT
