@@ -25,6 +25,7 @@ import torch
 import surrogates
 from benchmarks.support.measuring import keep
 from pipeline import generate, train, validate
+from pipeline.runs.folder import RunFolder
 from simsurrogate.relative_l2 import relative_l2
 from tests.support.training_cases import read
 
@@ -95,7 +96,7 @@ def _pinn_row(folder: Path, data: Path, steps: int) -> dict[str, Any]:
     start = time.perf_counter()
     train.run(settings)
     seconds = time.perf_counter() - start
-    surrogate = surrogates.load(settings.model_folder)
+    surrogate = surrogates.load(RunFolder.of(settings).model_folder)
     parameters = {"diffusivity": DIFFUSIVITY, "amplitude_1": 1.0}
     states = surrogate.predict(EXACT[:1, None], parameters, T).mean[0, :, 0].numpy()
     weights = sum(weight.numel() for weight in surrogate.parameters())

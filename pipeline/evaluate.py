@@ -16,8 +16,9 @@ from rich.table import Table
 import surrogates
 from pipeline import cli
 from pipeline.config.build import build_recorded_solver, user_file
-from pipeline.config.settings import SPLITS, Settings
+from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
+from pipeline.data.plan import SPLITS
 from pipeline.evaluation import measure, results, schema, words
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.report import figures, report

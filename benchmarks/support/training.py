@@ -11,6 +11,7 @@ import numpy as np
 import surrogates
 from pipeline import generate, train, validate
 from pipeline.data.dataset import Dataset
+from pipeline.runs.folder import RunFolder
 from simsurrogate.relative_l2 import relative_l2
 from surrogates.contract import Surrogate
 from tests.support.training_cases import read
@@ -28,9 +29,9 @@ def trained_surrogate(folder: Path, dataset: Path, *overrides: str) -> tuple[Sur
     """Return a surrogate from the train stage, and the mean seconds of its last steps."""
     settings = read(f"run={folder}", f"dataset={dataset}", "training.device=cpu", *overrides)
     train.run(settings)
-    with open(settings.model_folder / "timing.csv", encoding="utf-8") as file:
+    with open(RunFolder.of(settings).model_folder / "timing.csv", encoding="utf-8") as file:
         *_, last = csv.DictReader(file)
-    return surrogates.load(settings.model_folder), float(last["seconds_per_step"])
+    return surrogates.load(RunFolder.of(settings).model_folder), float(last["seconds_per_step"])
 
 
 def errors(surrogate: Surrogate, dataset: Path) -> np.ndarray:

@@ -22,10 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from pipeline.data import plan
 from simsurrogate.errors import UserError
-
-SPLITS = plan.SPLITS
 
 
 class _Section(BaseModel):
@@ -169,11 +166,6 @@ class Settings(_Section):
                 "path": Path(chosen_settings["solver"]["path"]).name
             }
         return chosen_settings | {"code_version": importlib.metadata.version("simsurrogate")}
-
-    @property
-    def model_folder(self) -> Path:
-        """`RUN/models/MODEL`."""
-        return self.run / "models" / self.model
 
 
 def read(plain: dict[str, Any]) -> Settings:

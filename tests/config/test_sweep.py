@@ -12,6 +12,7 @@ import configs
 from pipeline.config.settings import Settings
 from pipeline.config.sweep import Job
 from pipeline.evaluation import model_table
+from pipeline.runs.folder import RunFolder
 from surrogates import store
 from surrogates.contract import surrogate_names
 from tests.support.launching import mpi, run, stage, succeeded
@@ -85,7 +86,7 @@ def test_ranks_train_the_models_in_turn(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_name_must_be_the_name_of_a_folder(dataset: Path, tmp_path: Path) -> None:
-    assert read(f"run={tmp_path}", "model=wide").model_folder == tmp_path / "models" / "wide"
+    assert RunFolder.of(read(f"run={tmp_path}", "model=wide")).model_folder == tmp_path / "models" / "wide"
     assert read("surrogate=unet").model == "unet"
     for wrong_name in ("../wide", "a/b", ".hidden", ""):
         with pytest.raises(ValueError, match="model="):

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from pipeline import generate, train, validate
 from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
+from pipeline.runs.folder import RunFolder
 from pipeline.training import checkpoint, fit
 from tests.support.launching import mpi, run, succeeded
 
@@ -66,7 +67,7 @@ def train_model(folder: Path, dataset: Path, *overrides: str, draws: bool = Fals
     settings = read(*words(folder, dataset, *overrides))
     with patch.object(fit, "draw_curves", fit.draw_curves if draws else no_curves):
         train.run(settings)
-    return settings.model_folder
+    return RunFolder.of(settings).model_folder
 
 
 def no_curves(folder: Path) -> None:

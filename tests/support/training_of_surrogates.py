@@ -15,6 +15,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.parallel import launch
 from pipeline.parallel.stopping import StoppedError
 from pipeline.problem import problem_for, problem_of
+from pipeline.runs.folder import RunFolder
 from pipeline.training import fit
 from surrogates import store
 from surrogates.contract import LeastSquares, Surrogate, compatible_surrogates, surrogate_class
@@ -102,7 +103,7 @@ def train_all_ways(folder: Path, kind: str, name: str, dataset: Dataset) -> None
                     except StoppedError:
                         pass
                     else:
-                        raise AssertionError(f"{settings.model_folder} was trained to the end")
+                        raise AssertionError(f"{RunFolder.of(settings).model_folder} was trained to the end")
             train.run(settings)
 
 

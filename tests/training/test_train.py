@@ -16,6 +16,7 @@ import torch
 import surrogates
 from pipeline import train
 from pipeline.data.dataset import Dataset
+from pipeline.runs.folder import RunFolder
 from pipeline.training import checkpoint
 from pipeline.training.device import precision
 from pipeline.training.train_state import TrainState
@@ -67,7 +68,7 @@ def test_the_rollout_error_falls_to_a_quarter_of_persistence(
     sizes = [override for override in TINY if not override.startswith("surrogate.")]
     settings = read(f"surrogate={name}", f"run={tmp_path}", f"dataset={dataset}", *sizes, *options, *length)
     train.run(settings)
-    data, model = Dataset.open(dataset), surrogates.load(settings.model_folder)
+    data, model = Dataset.open(dataset), surrogates.load(RunFolder.of(settings).model_folder)
     learned, persisted = [], []
     for index in range(data.num_trajectories("valid")):
         truth = data.trajectory("valid", index)

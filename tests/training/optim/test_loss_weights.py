@@ -11,6 +11,7 @@ import torch
 
 from pipeline import chain, train
 from pipeline.parallel.ranks import Ranks
+from pipeline.runs.folder import RunFolder
 from pipeline.training.optim.loss_weights import balance
 from pipeline.training.train_state import TrainState
 from surrogates import store
@@ -116,7 +117,7 @@ def learned(folder: Path, bars: Path, *overrides: str) -> Path:
     """Return the model folder after a training of a PINN."""
     settings = read(f"run={folder}", f"dataset={bars}", *SMALL, *overrides)
     train.run(settings)
-    return settings.model_folder
+    return RunFolder.of(settings).model_folder
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
