@@ -33,7 +33,10 @@ def run_commands(folder: Path, commands: str) -> str:
 def test_the_surrogate_is_within_five_percent_and_ten_times_better_than_persistence(tmp_path: Path) -> None:
     shutil.copytree(ROOT, tmp_path / "copy", ignore=left_out)
     output = run_commands(tmp_path / "copy", "make demo")
-    report = tmp_path / "copy" / output.rstrip().splitlines()[-1]
+    last_line = output.rstrip().splitlines()[-1]
+    match = re.fullmatch(r"chain: wrote (.+)\. Next: python -m pipeline\.compare runs/heat_fno", last_line)
+    assert match, last_line
+    report = tmp_path / "copy" / match[1]
     assert report.name == "report.html"
     assert report.is_file()
     errors = json.loads((report.parent / "metrics.json").read_text())["splits"]["test"]["errors"]
