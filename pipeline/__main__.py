@@ -6,12 +6,13 @@ import ast
 import runpy
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from rich.console import Console
 from rich.table import Table
+
+from simsurrogate.discovery import announced
 
 _COMMANDS = ("generate", "validate", "train", "evaluate", "chain", "compare")
 _EXAMPLES = (
@@ -60,8 +61,10 @@ def print_overview() -> None:
 
 def _announced(group: str) -> Sequence[tuple[str, str]]:
     """Return the members that installed packages announce."""
-    points = entry_points(group=f"simsurrogate.{group}s")
-    return [(point.name, f"from the installed package {point.module.split('.')[0]}") for point in points]
+    return [
+        (point.name, f"from the installed package {point.module.split('.')[0]}")
+        for point in announced(f"{group}s")
+    ]
 
 
 def _choices(group: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
@@ -36,11 +36,7 @@ class Family(Generic[Class]):
     def names(self) -> list[str]:
         """Return the names of all members, without those in users' files."""
         shipped = {name for name in self._modules() if self._class_in(self._import(name), name) is not None}
-        return sorted(shipped | set(self.announced()))
-
-    def announced(self) -> list[str]:
-        """Return the names that installed packages announce."""
-        return sorted(entry_points(group=f"simsurrogate.{self.package}").names)
+        return sorted(shipped | announced(self.package).names)
 
     def find(self, name: str, path: Path | None = None) -> type[Class]:
         """Return the class of this name; with `path`, the class in the user's file `path`.
@@ -61,7 +57,7 @@ class Family(Generic[Class]):
             member = self._class_in(self._import(name), name)
             if member is not None:
                 return member
-        for point in entry_points(group=f"simsurrogate.{self.package}", name=name):
+        for point in announced(self.package).select(name=name):
             member = point.load()
             if not (isinstance(member, type) and issubclass(member, self.base)):
                 raise UserError(
@@ -84,15 +80,12 @@ class Family(Generic[Class]):
 
     def _class_in(self, module: ModuleType, name: str) -> type[Class] | None:
         """Return the member with the name of the module (without case and underscores), if any."""
-        class_name = name.replace("_", "").lower()
-        return next(
-            (member for member in self._members(module) if member.__name__.lower() == class_name), None
-        )
+        return next(iter(_named(name, self._members(module))), None)
 
     def _class_in_file(self, path: Path, name: str) -> type[Class]:
         module = _module_of(path, self.kind)
         members = self._members(module)
-        matches = [member for member in members if member.__name__.lower() == name.replace("_", "").lower()]
+        matches = _named(name, members)
         if len(matches or members) != 1:
             names = ", ".join(member.__name__ for member in members) or "none"
             imported = [] if members else self._concrete_classes(module)
@@ -121,6 +114,16 @@ class Family(Generic[Class]):
             for member in vars(module).values()
             if isinstance(member, type) and issubclass(member, self.base) and not inspect.isabstract(member)
         ]
+
+
+def announced(package: str) -> EntryPoints:
+    """Return the entry points of the members that installed packages announce for `package`."""
+    return entry_points(group=f"simsurrogate.{package}")
+
+
+def _named(name: str, members: list[type[Class]]) -> list[type[Class]]:
+    """Return the members of this name; case and underscores do not count."""
+    return [member for member in members if member.__name__.lower() == name.replace("_", "").lower()]
 
 
 def _module_of(path: Path, kind: str) -> ModuleType:

@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config import renamed_keys
-from pipeline.config.messages import config_folder
+from simsurrogate.discovery import announced
 
 #: The groups whose members may come from outside this package.
 _GROUPS = ("solver", "surrogate")
@@ -115,7 +114,7 @@ def _is_installed_without_yaml(group: str, name: str, arguments: Sequence[str]) 
     folders = [config_folder(), *_config_folders(arguments)]
     if any((folder / group / f"{name}.yaml").is_file() for folder in folders):
         return False
-    return name in entry_points(group=f"simsurrogate.{group}s").names
+    return name in announced(f"{group}s").names
 
 
 def _config_folders(arguments: Sequence[str]) -> Iterator[Path]:
@@ -152,6 +151,13 @@ def stage_arguments(model: str) -> list[str]:
 def is_sweep() -> bool:
     """Return whether this run belongs to a sweep, Hydra's `-m`."""
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def config_folder() -> Path:
+    """Return the folder of the shipped YAML files."""
+    import configs
+
+    return Path(configs.__path__[0])
 
 
 def _choose(key: str, values: Mapping[str, Any], otherwise: Any) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.compose import config_folder
 from pipeline.config.settings import nearest
 from simsurrogate.errors import UserError
 
@@ -52,10 +52,3 @@ def _group_choices() -> list[str]:
 
 def _nearest_choice(group: str, choice: str) -> str:
     return nearest(choice, [path.stem for path in (config_folder() / group).glob("*.yaml")])
-
-
-def config_folder() -> Path:
-    """Return the folder of the shipped YAML files."""
-    import configs
-
-    return Path(configs.__path__[0])

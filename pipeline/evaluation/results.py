@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xarray
 
 from pipeline.evaluation import calibration
 from pipeline.evaluation.metrics import summary
@@ -21,8 +22,6 @@ from pipeline.evaluation.schema import (
 )
 
 if TYPE_CHECKING:
-    import xarray
-
     from pipeline.evaluation.measure import Measured
 
 DEFINITIONS = {
@@ -111,6 +110,4 @@ def headline_errors(errors: xarray.DataArray) -> xarray.DataArray:
     relative = errors.sel(metric="relative_l2").mean("field", skipna=False)
     steps = relative.sel(mode=["one_step"]).mean("time", skipna=False)
     ends = relative.sel(mode=["rollout"]).isel(time=-1, drop=True)
-    import xarray
-
     return xarray.concat([steps, ends], "mode")
