@@ -21,7 +21,7 @@ import torch
 from mpi4py import MPI
 
 from benchmarks.support.measuring import keep
-from pipeline.config.build import build_solver, constructor_arguments
+from pipeline.config.build import build_solver, surrogate_arguments
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks, init_ranks
 from pipeline.problem import expected_problem
@@ -68,7 +68,7 @@ def _compare(size_name: str, ranks: Ranks) -> dict[str, object]:
     spec = build_solver(settings.solver, MPI.COMM_SELF).spec
     problem = expected_problem(spec, np.linspace(0, 0.1, 11))
     constructor = surrogate_class("fno")
-    options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
+    options = surrogate_arguments(constructor, settings.surrogate)
     single = Ranks(0, 1, ranks.device, ranks.nodes)
     groups = {
         "alone": single,

@@ -77,7 +77,12 @@ def check(settings: Settings) -> None:
     import numpy as np
     from mpi4py import MPI
 
-    from pipeline.config.build import build_solver, constructor_arguments, surrogate_type
+    from pipeline.config.build import (
+        build_solver,
+        refuse_unused_surrogate_options,
+        surrogate_arguments,
+        surrogate_type,
+    )
     from pipeline.data import store
     from pipeline.problem import expected_problem, with_physics
     from pipeline.training import option_checks
@@ -100,9 +105,10 @@ def check(settings: Settings) -> None:
         )
     _check_batch(settings)
     constructor = surrogate_type(settings.surrogate)
-    options = constructor_arguments(constructor, settings.surrogate, "surrogate", given=("problem",))
+    options = surrogate_arguments(constructor, settings.surrogate)
     times = settings.output.duration * np.arange(steps + 1) / steps
     problem = expected_problem(solver.spec, times)
+    refuse_unused_surrogate_options(constructor, settings.surrogate, problem)
     option_checks.check(constructor(with_physics(problem, solver), **options), training)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.build import Options, build_recorded_solver
+from pipeline.config.build import build_recorded_solver
+from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
 from simsurrogate.spec import Field, Spec
 from solvers.contract import Solver

@@ -26,13 +26,22 @@ def run(settings: Settings) -> None:
         StoppedError: the stage received SIGUSR1 and has written a checkpoint.
     """
     # Late: torch takes seconds to import, which `--cfg job` and `--help` do without.
+    from pipeline.data.dataset import Dataset
     from pipeline.parallel.ranks import init_ranks
     from pipeline.training.device import precision
     from pipeline.training.device.malloc import keep_freed_memory
     from pipeline.training.models import train_ensemble, train_model
     from pipeline.training.task import TrainingTask
 
-    task, begin = TrainingTask.from_settings(settings), time.process_time()
+    task = TrainingTask.of(
+        Dataset.open(settings.dataset),
+        surrogate=settings.surrogate,
+        solver=settings.solver,
+        training=settings.training,
+        seed=settings.seed,
+        start_anew=settings.start_anew,
+    )
+    begin = time.process_time()
     run_folder, is_ensemble = RunFolder.of(settings), settings.ensemble > 1
     keep_freed_memory()
     with stopping.listening() as request, records.run_record(settings, "train") as metadata:

@@ -118,12 +118,13 @@ class Solver(ABC):
     time_scale: float
 
     @classmethod
-    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the dotted keys of options that have no effect next to the others: "heaters.rate".
+    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield the dotted key of each option without effect, and the cause in words for the error message.
 
-        `options` holds the checked arguments of the constructor, dataclasses as mappings. The pipeline drops
-        an unused option that has the default of its YAML, and refuses another value. The constructor
-        therefore needs a default for each yielded key. Options of another `kind` of a union are not yielded.
+        An example is `("heaters.rate", "solver.heaters.count=0")`. `options` holds the checked arguments of
+        the constructor, dataclasses as mappings. The pipeline drops an unused option that has the default of
+        its YAML, and refuses another value. The constructor therefore needs a default for each yielded key.
+        Options of another `kind` of a union are not yielded.
         """
         yield from ()
 

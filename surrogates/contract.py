@@ -152,13 +152,11 @@ class Surrogate(torch.nn.Module, ABC):
 
     def __init__(self, problem: Problem):
         super().__init__()
-        reason = self.incompatibility(problem)
-        if reason is not None:
-            name = type(self).__module__.rpartition(".")[2]
+        if (reason := self.incompatibility(problem)) is not None:
             compatible = ", ".join(compatible_surrogates(problem)) or "none"
             raise UserError(
-                f"surrogate={name} does not fit the {problem.spec.name} data: {reason}. "
-                f"Surrogates that fit: {compatible}. Choose one with surrogate=NAME."
+                f"surrogate={type(self).__module__.rpartition('.')[2]} does not fit the {problem.spec.name} "
+                f"data: {reason}. Surrogates that fit: {compatible}. Choose one with surrogate=NAME."
             )
         self.problem = problem
         self.uses_initial_state, self.uses_time = True, not problem.spec.autonomous
@@ -169,6 +167,14 @@ class Surrogate(torch.nn.Module, ABC):
         if problem.spec.has_particles:
             return f"its sites are {problem.spec.shape[0]} particles, and this surrogate needs a grid"
         return None
+
+    @classmethod
+    def unused_options(cls, options: Mapping[str, Any], problem: Problem) -> Iterator[tuple[str, str]]:
+        """Yield the key of each option without effect on the problem, and the cause in words.
+
+        The pipeline refuses an unused option unless it has the default of its YAML.
+        """
+        yield from ()
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -190,8 +196,7 @@ class Surrogate(torch.nn.Module, ABC):
 
         `initial_state` (B, C, *sites) is the state at `times[0]` and is returned as the first frame.
         `parameters` maps each scalar parameter to (B,) or a number, and each coefficient field to
-        (B, *sites) or (*sites). The computation runs on the device and in the precision of the weights,
-        without gradients.
+        (B, *sites) or (*sites). The computation uses the device and the precision of the weights.
 
         Warns with `ExtrapolationWarning` of a scalar parameter outside the range of the training data and,
         if the surrogate `uses_time`, of times outside their duration.
@@ -259,8 +264,7 @@ class LeastSquares(Protocol):
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return residuals (M, E); row m depends only on row m of `points`.
 
-        Unless `no_jacobian` gives a reason, every operation in here works under `torch.func.vmap` and
-        `torch.func.jacrev`.
+        Unless `no_jacobian` gives a reason, all operations work under `torch.func.vmap` and `jacrev`.
         """
 
     def no_jacobian(self) -> str | None:

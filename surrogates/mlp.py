@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,8 @@ class MLP(Surrogate):
         width: the width of the hidden layers.
         layers: the number of hidden layers.
         horizon_steps: the time steps that one query covers; the windows of the training have this length.
-        points: the random cells of each window that a training step uses; all cells of a smaller grid.
+        points: the random cells of each window that a training step uses; all cells of a smaller grid;
+            no effect on particles.
         constraints: the constraints that predictions on a grid satisfy exactly, see `Constraints`. Training
             uses single cells, so constraints do not act there.
 
@@ -119,6 +121,12 @@ class MLP(Surrogate):
             "on a grid it needs trajectories that are functions of the scalar parameters, but these data "
             "have random initial fields or coefficient fields"
         )
+
+    @classmethod
+    def unused_options(cls, options: Mapping[str, Any], problem: Problem) -> Iterator[tuple[str, str]]:
+        """Yield `points` for particles, see `Surrogate.unused_options`."""
+        if problem.spec.has_particles:
+            yield "points", f"the particles of the {problem.spec.name} data"
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the loss `data` of a batch of windows: all later frames are predicted from the first."""

@@ -9,24 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import MissingConfigException
-from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pipeline.config.settings import union_members, validated
+from pipeline.config.unused_options import Options, present, refuse_changed, without
 from simsurrogate.errors import UserError
 from solvers.contract import Solver, solver_class
 
 if TYPE_CHECKING:
-    from surrogates.contract import Surrogate
-
-#: The options of a class, as they stand in its YAML and on the command line.
-Options = Mapping[str, Any]
-
-_ABSENT = object()
+    from surrogates.contract import Problem, Surrogate
 
 
 def build_solver(options: Options, communicator: Any) -> Solver:
@@ -42,7 +33,7 @@ def build_solver(options: Options, communicator: Any) -> Solver:
 def build_recorded_solver(configuration: Options, typed: Options, communicator: Any) -> Solver:
     """Return the solver of a data set from the configuration in its manifest.
 
-    Options without effect are dropped: data sets of older versions recorded them. A manifest records the
+    The manifest records the whole section `solver`; options without effect are dropped. It also records the
     name of a user's file, and this function never imports that file; it imports the file of `solver.path`
     in the user's own configuration.
 
@@ -66,8 +57,7 @@ def build_recorded_solver(configuration: Options, typed: Options, communicator: 
             )
         options["path"] = typed["path"]
     constructor = _solver_class(options)
-    unused = dict(_unused_options(constructor, options))
-    return _build(_without(options, unused), communicator)
+    return _build(without(options, set(_unused_solver_options(constructor, options))), communicator)
 
 
 def effective_options(options: Options) -> dict[str, Any]:
@@ -79,17 +69,28 @@ def effective_options(options: Options) -> dict[str, Any]:
     Raises:
         UserError: an unknown solver, a wrong option, or each option without effect, one a line.
     """
-    constructor = _solver_class(options)
-    unused = dict(_unused_options(constructor, options))
-    defaults = _defaults(_chosen_yaml(options)) if unused else {}
-    refusals = [
-        f"solver.{key}={_shown(_value(options, key))} has no effect with {reason}"
-        for key, reason in unused.items()
-        if not _is_default(_value(options, key), _value(defaults, key))
-    ]
-    if refusals:
-        raise UserError("\n".join(refusals))
-    return _without(options, unused)
+    unused = _unused_solver_options(_solver_class(options), options)
+    refuse_changed("solver", options, unused)
+    return without(options, set(unused))
+
+
+def surrogate_arguments(constructor: type[Surrogate], options: Options) -> dict[str, Any]:
+    """Return the checked keyword arguments of a surrogate from the section `surrogate`.
+
+    Raises:
+        UserError: each wrong key, type or value, one a line.
+    """
+    return constructor_arguments(constructor, options, "surrogate", given=("problem",))
+
+
+def refuse_unused_surrogate_options(constructor: type[Surrogate], options: Options, problem: Problem) -> None:
+    """Refuse options of the section `surrogate` that have no effect on the problem.
+
+    Raises:
+        UserError: each option without effect whose value is not the default of its YAML, one a line.
+    """
+    pairs = constructor.unused_options(surrogate_arguments(constructor, options), problem)
+    refuse_changed("surrogate", options, present(options, pairs))
 
 
 def constructor_arguments(
@@ -173,18 +174,11 @@ def _with_discriminator(hint: Any) -> Any:
     return Annotated[hint, Field(discriminator="kind")] if union_members(hint) else hint
 
 
-def _unused_options(constructor: type[Solver], options: Options) -> Iterator[tuple[str, str]]:
-    """Yield the dotted key of each option without effect, with the rest of its error message."""
+def _unused_solver_options(constructor: type[Solver], options: Options) -> dict[str, str]:
+    """Return the dotted key of each option without effect, with the rest of its error message."""
     other_kinds = dict(_of_other_kinds(constructor, options))
-    yield from other_kinds.items()
-    checked = _validated(constructor, _without(options, other_kinds), "solver", ("communicator",))
-    for key in constructor.unused_options(checked.model_dump()):
-        if _value(options, key) is not _ABSENT:
-            yield (
-                key,
-                f"the other options of {options.get('name')}. Only the default of its YAML is accepted. "
-                "Remove it",
-            )
+    checked = _validated(constructor, without(options, set(other_kinds)), "solver", ("communicator",))
+    return other_kinds | present(options, constructor.unused_options(checked.model_dump()))
 
 
 def _of_other_kinds(constructor: type[Solver], options: Options) -> Iterator[tuple[str, str]]:
@@ -208,73 +202,3 @@ def _of_other_kinds(constructor: type[Solver], options: Options) -> Iterator[tup
 
 def _field_names(member: type[Any]) -> set[str]:
     return {field.name for field in dataclasses.fields(member)}
-
-
-def _value(options: Any, key: str) -> Any:
-    """Return the value at a dotted key, or _ABSENT."""
-    for name in key.split("."):
-        options = options.get(name, _ABSENT) if isinstance(options, Mapping) else _ABSENT
-    return options
-
-
-def _without(options: Options, keys: Mapping[str, str] | set[str]) -> dict[str, Any]:
-    """Return a copy of the options without some dotted keys."""
-    heads = {key.partition(".")[0] for key in keys if "." in key}
-    result: dict[str, Any] = {}
-    for name, value in options.items():
-        if name in heads and isinstance(value, Mapping):
-            result[name] = _without(
-                value, {key[len(name) + 1 :] for key in keys if key.startswith(f"{name}.")}
-            )
-        elif name not in keys:
-            result[name] = value
-    return result
-
-
-def _is_default(value: Any, default: Any) -> bool:
-    """Return whether a value is the YAML's; an interpolation in the YAML stands for any value."""
-    if isinstance(default, str) and "${" in default:
-        return True
-    return bool(_plain(value) == _plain(default))
-
-
-def _plain(value: Any) -> Any:
-    """Return sequences as lists, and numbers in text (YAML's 1e-3) as numbers."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _shown(value: Any) -> str:
-    return str(list(value) if isinstance(value, tuple) else value)
-
-
-def _chosen_yaml(options: Options) -> str:
-    """Return the choice of the group `solver` on this command line; without one, the solver's name."""
-    if HydraConfig.initialized():
-        return str(HydraConfig.get().runtime.choices.get("solver"))
-    return str(options.get("name"))
-
-
-@functools.cache
-def _defaults(choice: str) -> dict[str, Any]:
-    """Return the options of `solver/CHOICE.yaml` on Hydra's search path; empty without such a file."""
-    try:
-        if GlobalHydra.instance().is_initialized():
-            config = hydra.compose(f"solver/{choice}")
-        else:
-            with hydra.initialize_config_module("configs", version_base="1.3"):
-                config = hydra.compose(f"solver/{choice}")
-    except MissingConfigException:
-        return {}
-    options = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(options, dict)
-    section = options.get("solver", options)
-    return {str(name): value for name, value in section.items()}

@@ -29,6 +29,9 @@ def message(error: Exception) -> str:
     choice = re.search(r"Could not find '([\w/]+)/([^/']+)'", str(error))
     if choice:
         return f"{choice[1]}={choice[2]}: there is no such choice; {_nearest_choice(*choice.groups())}"
+    no_value = re.search(r"Error parsing override '([^']*)'\s+missing EQUAL", str(error))
+    if no_value:
+        return f"{no_value[1]!r} is not of the form KEY=VALUE, such as run=runs/heat"
     return str(error)
 
 

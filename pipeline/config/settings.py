@@ -19,6 +19,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
@@ -54,11 +55,26 @@ class Storage(_Section):
 
 
 class Finish(_Section):
-    """A second-order method after AdamW: `steps`, each of at most `iterations` on one batch."""
+    """A second-order method after AdamW: `steps`, each of at most `iterations` on one batch.
+
+    With the method `none`, only the defaults of the other two options are accepted.
+    """
 
     method: Literal["none", "lbfgs", "levenberg_marquardt"]
-    steps: PositiveInt
-    iterations: PositiveInt
+    steps: PositiveInt = 10
+    iterations: PositiveInt = 100
+
+    @field_validator("steps", "iterations")
+    @classmethod
+    def _unused_at_default(cls, value: int, info: ValidationInfo) -> int:
+        default = cls.model_fields[str(info.field_name)].default
+        if info.data.get("method") == "none" and value != default:
+            raise UserError(
+                f"has no effect with training.finish.method=none. Only its default {default} is accepted. "
+                f"Type training.finish.{info.field_name}={default}, or choose a method with "
+                "training.finish.method=lbfgs"
+            )
+        return value
 
 
 class Training(_Section):
@@ -228,7 +244,7 @@ def _line(issue: Any, model: type[BaseModel], prefix: str) -> str:
     if issue["type"] == "union_tag_invalid":
         kind, kinds = issue["ctx"]["tag"], issue["ctx"]["expected_tags"].replace("'", "").split(", ")
         return f"{key}.kind={kind!r}: there is no such kind; {nearest(kind, kinds)}"
-    message = issue["msg"]
+    message = issue["msg"].removeprefix("Value error, ")
     return f"{key}={issue['input']!r}: {message[0].lower()}{message[1:]}"
 
 

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from pipeline.config.build import Options, constructor_arguments, surrogate_type, user_file
-from pipeline.config.settings import Settings, Training
+from pipeline.config.build import (
+    refuse_unused_surrogate_options,
+    surrogate_arguments,
+    surrogate_type,
+    user_file,
+)
+from pipeline.config.settings import Training
+from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
-from pipeline.problem import problem_for
+from pipeline.problem import problem_for, problem_of
 from pipeline.training.device import precision
 from surrogates import store
 from surrogates.contract import Surrogate, surrogate_class
@@ -67,25 +73,33 @@ class TrainingTask:
     start_anew: bool
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> TrainingTask:
-        """Return the task of a run.
+    def of(
+        cls,
+        dataset: Dataset,
+        *,
+        surrogate: Options,
+        solver: Options,
+        training: Training,
+        seed: int,
+        start_anew: bool,
+    ) -> TrainingTask:
+        """Return the task on a data set from the sections and keys of the configuration.
 
         Raises:
-            UserError: the data set is missing or not validated, or an option of the surrogate is wrong.
+            UserError: an option of the surrogate is wrong, or has no effect on the data.
         """
-        dataset = Dataset.open(settings.dataset)
-        constructor = surrogate_type(settings.surrogate)
+        constructor = surrogate_type(surrogate)
+        surrogate_options = surrogate_arguments(constructor, surrogate)
+        refuse_unused_surrogate_options(constructor, surrogate, problem_of(dataset))
         return cls(
-            surrogate=str(settings.surrogate["name"]),
-            surrogate_path=user_file(settings.surrogate),
-            surrogate_options=constructor_arguments(
-                constructor, settings.surrogate, "surrogate", given=("problem",)
-            ),
-            solver=settings.solver,
-            training=settings.training,
-            seed=settings.seed,
+            surrogate=str(surrogate["name"]),
+            surrogate_path=user_file(surrogate),
+            surrogate_options=surrogate_options,
+            solver=solver,
+            training=training,
+            seed=seed,
             dataset=dataset,
-            start_anew=settings.start_anew,
+            start_anew=start_anew,
         )
 
     @property

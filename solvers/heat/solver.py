@@ -55,7 +55,8 @@ class Heat(Solver):
         initial: distribution of u(x, 0); along dirichlet axes the linear profile between the walls is added.
         scheme: time-stepping scheme, see above.
         time_step: step of adi, rkl2 or euler, s; None leaves it to the error control.
-        tolerance: allowed error of a step of adi or rkl2, relative to the standard deviation of u in the box.
+        tolerance: allowed error of a step of adi or rkl2, relative to the standard deviation of u in the box;
+            no effect with a declared step.
         communicator: the ranks that share one trajectory.
 
     Raises:
@@ -80,7 +81,7 @@ class Heat(Solver):
         initial: InitialOptions,
         scheme: SchemeName,
         time_step: Positive | None,
-        tolerance: Positive,
+        tolerance: Positive = 1e-5,
         communicator: MPI.Intracomm,
     ):
         num_axes = len(extent)
@@ -111,16 +112,32 @@ class Heat(Solver):
         self.spec = self._describe()
 
     @classmethod
-    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[str]:
-        """Yield options of axes beyond the dimension, values of periodic axes, and ranges of no heaters."""
+    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield the options without effect next to the others, see `Solver.unused_options`.
+
+        These are options of axes beyond the dimension, values of periodic axes, ranges of no heaters, and
+        the tolerance of schemes without error control.
+        """
+        num_axes = len(options["extent"])
+        lengths = f"{('one length', 'two lengths', 'three lengths')[num_axes - 1]} in solver.extent"
         for index, name in enumerate(DIRECTIONS):
-            is_beyond = index >= len(options["extent"])
-            if is_beyond:
-                yield f"boundary.{name}"
-            if is_beyond or options["boundary"][name] == "periodic":
-                yield f"boundary_values.{name}"
+            if index >= num_axes:
+                yield f"boundary.{name}", lengths
+                yield f"boundary_values.{name}", lengths
+            elif options["boundary"][name] == "periodic":
+                yield f"boundary_values.{name}", f"solver.boundary.{name}=periodic"
         if options["heaters"]["count"] == 0:
-            yield from (f"heaters.{name}" for name in options["heaters"] if name != "count")
+            yield from (
+                (f"heaters.{name}", "solver.heaters.count=0")
+                for name in options["heaters"]
+                if name != "count"
+            )
+        if options["scheme"] in ("exact", "euler"):
+            yield "tolerance", f"solver.scheme={options['scheme']}"
+        elif options["scheme"] == "automatic" and options["diffusivity"]["kind"] == "constant":
+            yield "tolerance", "solver.scheme=automatic and solver.diffusivity.kind=constant"
+        elif options["time_step"] is not None:
+            yield "tolerance", f"solver.time_step={options['time_step']}"
 
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """Draw the parameters of one trajectory, see `Solver.sample`."""

@@ -21,7 +21,7 @@ from solvers.navier_stokes.invariants import FLOW_INVARIANTS, TRACER_INVARIANTS
 from solvers.navier_stokes.linear_terms import HyperviscosityOptions, LinearTerms
 from solvers.navier_stokes.options import Positive, RangeFromZero
 from solvers.navier_stokes.resolution import check_cells, check_viscosity
-from solvers.navier_stokes.tracer import TracerOptions, initial_tracer, unused_tracer_options
+from solvers.navier_stokes.tracer import TracerOptions, initial_tracer
 from solvers.navier_stokes.trajectory import FlowTrajectory
 from solvers.navier_stokes.transform import StateTransform
 from solvers.numerics.dealiased_fourier import FourierSlabs
@@ -113,13 +113,18 @@ class NavierStokes(Solver):
         self.spec = self._describe()
 
     @classmethod
-    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[str]:
+    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield the options without effect next to the others, see `Solver.unused_options`."""
-        yield from (f"tracer.{name}" for name in unused_tracer_options(options["tracer"]))
+        if not options["tracer"]["present"]:
+            yield from (
+                (f"tracer.{name}", "solver.tracer.present=false")
+                for name in options["tracer"]
+                if name != "present"
+            )
         if options["hyperviscosity"]["range"][1] == 0:
-            yield "hyperviscosity.order"
+            yield "hyperviscosity.order", "solver.hyperviscosity.range=[0, 0]"
         if options["time_step"] is not None:
-            yield "tolerance"
+            yield "tolerance", f"solver.time_step={options['time_step']}"
 
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """Draw the scalars, then the arrays of forcing, vorticity and tracer, see `Solver.sample`."""

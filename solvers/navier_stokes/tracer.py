@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge
 
@@ -26,12 +25,6 @@ class TracerOptions:
     correlation_length: Positive = 0.15
     spectral_exponent: NonNegative = 5.0
     modes: Annotated[int, Ge(2)] = 16
-
-
-def unused_tracer_options(options: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the options that have no effect without a tracer."""
-    if not options["present"]:
-        yield from (name for name in options if name != "present")
 
 
 def initial_tracer(grid: Grid, options: TracerOptions) -> UnitField | None:

@@ -112,9 +112,10 @@ class NBody(BatchedSolver):
         )
 
     @classmethod
-    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[str]:
+    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield the options of the other integrators, see `Solver.unused_options`."""
-        yield from ("time_step",) if options["integrator"] == "hermite4" else ("accuracy", "max_steps")
+        keys = ("time_step",) if options["integrator"] == "hermite4" else ("accuracy", "max_steps")
+        yield from ((key, f"solver.integrator={options['integrator']}") for key in keys)
 
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """Draw the parameters of one trajectory, see `Solver.sample`."""

@@ -30,6 +30,8 @@ MISTAKES = [
     ("storage.precision=float16", ["storage.precision", "float16", "float32"]),
     ("solver.extent=[1.0,-1.0]", ["extent", "-1"]),
     ("samples.train=", ["samples.train"]),
+    ("samples", ["'samples' is not of the form KEY=VALUE"]),
+    ("part=[3,2]", ["error: part=[3, 2]: parts of 2 are numbered"]),
     ("samples.train=true", ["samples.train=True", "not true or false"]),
     ("training.learning_rate=inf", ["training.learning_rate=inf", "finite"]),
     ("output.duration=inf", ["output.duration=inf", "finite"]),

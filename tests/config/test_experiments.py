@@ -9,7 +9,7 @@ import pytest
 from mpi4py import MPI
 
 import configs
-from pipeline import chain
+from pipeline import chain, generate
 from pipeline.config.build import build_solver
 from pipeline.problem import expected_problem, with_physics
 from surrogates.contract import compatible_surrogates
@@ -54,3 +54,12 @@ def test_an_experiment_has_its_compatible_surrogates(name: str, expected: str) -
 @pytest.mark.parametrize("name", ["heat_parametric", "taylor_green", "kepler"])
 def test_scalar_parameters_determine_the_trajectories(name: str) -> None:
     assert build_solver(read(f"experiment={name}").solver, MPI.COMM_SELF).spec.parametric
+
+
+def test_a_data_set_records_the_section_solver_as_composed() -> None:
+    """Options without effect hold the defaults of the YAML, so that equal runs have equal hashes."""
+    settings = read("experiment=smoke")
+    manifest = generate._plan(settings, build_solver(settings.solver, MPI.COMM_SELF))
+    assert manifest.configuration["solver"] == settings.solver
+    assert "heaters" in settings.solver
+    assert "rate" in settings.solver["heaters"]

@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 import pytest
 
-from pipeline.config import build
+from pipeline.config import build, unused_options
+from pipeline.config.settings import Finish
 from simsurrogate.errors import UserError
 from solvers.contract import Solver
+from tests.support.training_cases import read
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ class Toy(Solver):
         self.diffusivity, self.heaters = diffusivity, heaters
 
     @classmethod
-    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[str]:
+    def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if options["heaters"]["count"] == 0:
-            yield "heaters.rate"
+            yield "heaters.rate", "solver.heaters.count=0"
 
     def sample(self, rng: object, outside: bool = False) -> Any: ...
 
@@ -65,7 +67,7 @@ YAML: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _toy_solver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "solver_class", lambda name, path: Toy)
-    monkeypatch.setattr(build, "_defaults", lambda choice: YAML)
+    monkeypatch.setattr(unused_options, "_defaults", lambda group, choice: YAML)
 
 
 def with_diffusivity(**changes: Any) -> dict[str, Any]:
@@ -101,11 +103,15 @@ def test_an_option_of_another_kind_is_refused() -> None:
 
 
 def test_an_option_that_the_solver_names_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^solver\.heaters\.rate=\[1, 2\] has no effect with the other"):
+    with pytest.raises(UserError) as refusal:
         build.build_solver(YAML | {"heaters": {"count": 0, "rate": [1, 2]}}, None)
+    assert str(refusal.value) == (
+        "solver.heaters.rate=[1, 2] has no effect with solver.heaters.count=0. "
+        "Only the default of its YAML is accepted. Remove it"
+    )
 
 
-def test_a_data_set_of_an_older_version_may_record_unused_options() -> None:
+def test_a_data_set_may_record_unused_options() -> None:
     build.build_recorded_solver({"solver": with_diffusivity(contrast=[2, 3])}, {}, None)
 
 
@@ -126,3 +132,19 @@ def test_messages_name_the_key_without_the_kind(changes: dict[str, Any], message
 def test_a_missing_kind_is_required() -> None:
     with pytest.raises(UserError, match=r"^solver\.diffusivity\.kind: is required"):
         build.build_solver(YAML | {"diffusivity": {"range": [1.0, 2.0]}}, None)
+
+
+@pytest.mark.parametrize(("option", "default"), [("steps", 10), ("iterations", 100)])
+def test_options_of_a_second_order_method_need_the_method(option: str, default: int) -> None:
+    assert read().training.finish == Finish(method="none")
+    assert (
+        getattr(read("training.finish.method=lbfgs", f"training.finish.{option}=3").training.finish, option)
+        == 3
+    )
+    with pytest.raises(UserError) as refusal:
+        read(f"training.finish.{option}=3")
+    assert str(refusal.value) == (
+        f"training.finish.{option}=3: has no effect with training.finish.method=none. "
+        f"Only its default {default} is accepted. "
+        f"Type training.finish.{option}={default}, or choose a method with training.finish.method=lbfgs"
+    )

@@ -39,6 +39,11 @@ def heat(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Heat:
     return solver
 
 
+def tight_tolerance(scheme: str) -> dict[str, float]:
+    """Return the option `tolerance` of 1e-8 for a scheme with error control, and no option for the others."""
+    return {"tolerance": 1e-8} if scheme in ("adi", "rkl2") else {}
+
+
 def sample_parameters(solver: Heat, seed: int = 0) -> Parameters:
     """Return the parameters of one trajectory."""
     return solver.sample(np.random.default_rng(seed))

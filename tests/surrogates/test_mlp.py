@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.config.build import refuse_unused_surrogate_options
 from simsurrogate.errors import UserError
 from surrogates import store
-from surrogates.contract import Batch, Surrogate
+from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.mlp import MLP
 from tests.support import problems
 
 HORIZON_STEPS = 4
@@ -186,3 +188,19 @@ def test_fields_that_are_not_parametric_are_refused() -> None:
         match=r"needs trajectories that are functions of the scalar parameters.*Surrogates that fit: .*fno",
     ):
         store.build("mlp", problems.options("mlp"), problems.problem((16,), ("periodic",)), "float64")
+
+
+def test_random_cells_are_an_option_of_grids_alone() -> None:
+    def refuse(points: int, problem: Problem) -> None:
+        options = {"name": "mlp", "width": 16, "layers": 2, "horizon_steps": 1, "points": points}
+        refuse_unused_surrogate_options(MLP, options, problem)
+
+    particles = problems.particles()
+    refuse(512, particles)
+    refuse(64, problems.learnable_problem("pinn"))
+    with pytest.raises(UserError) as refusal:
+        refuse(64, particles)
+    assert str(refusal.value) == (
+        f"surrogate.points=64 has no effect with the particles of the {particles.spec.name} data. "
+        "Only the default of its YAML is accepted. Remove it"
+    )

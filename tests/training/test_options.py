@@ -111,6 +111,7 @@ def test_options_that_do_not_suit_a_surrogate_are_refused(name: str) -> None:
 def test_noise_on_an_unused_state_is_refused_before_work_starts(tmp_path: Path) -> None:
     options = (
         "experiment=heat_parametric", "surrogate=pinn", "training.noise=0.1", "training.finish.method=none",
+        "training.finish.steps=10", "training.finish.iterations=100",
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"PINN .* Set training\.noise=0"):
         chain.check(read(f"run={tmp_path}", *options))

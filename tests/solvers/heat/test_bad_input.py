@@ -56,24 +56,29 @@ def test_wrong_options_are_refused(changes: dict[str, Any], message: str) -> Non
         heat(**changes)
 
 
-def test_options_without_effect_are_named() -> None:
+def test_options_without_effect_are_named_with_their_cause() -> None:
     options = {
         "extent": [1.0, 2.0],
         "boundary": {"x": "periodic", "y": "neumann", "z": "periodic"},
+        "diffusivity": {"kind": "lognormal"},
         "heaters": {"count": 0, "rate": [1.0, 2.0], "width": [0.1, 0.2]},
+        "scheme": "automatic",
+        "time_step": None,
     }
-    assert set(Heat.unused_options(options)) == {
-        "boundary.z",
-        "boundary_values.x",
-        "boundary_values.z",
-        "heaters.rate",
-        "heaters.width",
+    assert dict(Heat.unused_options(options)) == {
+        "boundary.z": "two lengths in solver.extent",
+        "boundary_values.x": "solver.boundary.x=periodic",
+        "boundary_values.z": "two lengths in solver.extent",
+        "heaters.rate": "solver.heaters.count=0",
+        "heaters.width": "solver.heaters.count=0",
     }
     used = options | {
         "boundary": {"x": "dirichlet", "y": "neumann", "z": "periodic"},
         "heaters": {"count": 1},
     }
-    assert set(Heat.unused_options(used | {"extent": [1.0, 1.0, 1.0]})) == {"boundary_values.z"}
+    assert dict(Heat.unused_options(used | {"extent": [1.0, 1.0, 1.0]})) == {
+        "boundary_values.z": "solver.boundary.z=periodic"
+    }
 
 
 @pytest.mark.parametrize(
@@ -85,6 +90,23 @@ def test_options_without_effect_are_named() -> None:
         ),
         ({"initial": {"kind": "harmonics", "modes": 4}}, "solver.initial.modes=4 has no effect"),
         ({"heaters": {"rate": [1.0, 2.0]}}, "solver.heaters.rate="),
+        (
+            {"tolerance": 1e-3, "diffusivity": {"kind": "constant"}},
+            "solver.tolerance=0.001 has no effect with solver.scheme=automatic and "
+            "solver.diffusivity.kind=constant",
+        ),
+        (
+            {"tolerance": 1e-3, "scheme": "exact", "diffusivity": {"kind": "constant"}},
+            "solver.tolerance=0.001 has no effect with solver.scheme=exact",
+        ),
+        (
+            {"tolerance": 1e-3, "scheme": "euler"},
+            "solver.tolerance=0.001 has no effect with solver.scheme=euler",
+        ),
+        (
+            {"tolerance": 1e-3, "time_step": 1e-3},
+            "solver.tolerance=0.001 has no effect with solver.time_step=0.001",
+        ),
     ],
 )
 def test_changed_options_without_effect_are_refused(changes: dict[str, Any], message: str) -> None:

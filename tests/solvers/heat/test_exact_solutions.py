@@ -9,7 +9,16 @@ import pytest
 
 from simsurrogate.spec import DIRECTIONS
 from solvers.heat import Heat
-from tests.support.heat_cases import CONDITIONS, end_of, error, heat, on_cells, order, prepare_trajectory
+from tests.support.heat_cases import (
+    CONDITIONS,
+    end_of,
+    error,
+    heat,
+    on_cells,
+    order,
+    prepare_trajectory,
+    tight_tolerance,
+)
 
 K = 0.1
 DURATION = 0.3
@@ -35,7 +44,7 @@ def box(conditions: tuple[str, ...], resolution: int, scheme: str, values: dict[
         boundary_values=values,
         diffusivity={"kind": "constant"},
         scheme=scheme,
-        tolerance=1e-8,
+        **tight_tolerance(scheme),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.heat_cases import error, heat, prepare_trajectory, sample_parameters
+from tests.support.heat_cases import error, heat, prepare_trajectory, sample_parameters, tight_tolerance
 
 HEATERS = {
     "heater_1_rate": 5.0,
@@ -44,7 +44,7 @@ def test_every_mode_follows_the_switching(scheme: str, tolerance: float, num_fra
         diffusivity={"kind": "constant"},
         heaters={"count": 2},
         scheme=scheme,
-        tolerance=1e-8,
+        **tight_tolerance(scheme),
     )
     k = sample_parameters(solver)["diffusivity"]
     trajectory = prepare_trajectory(solver, **HEATERS)

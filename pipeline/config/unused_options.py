@@ -1,0 +1,111 @@
+"""Options without effect: refused unless they have the default of their YAML."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import MissingConfigException
+from omegaconf import OmegaConf
+
+from simsurrogate.errors import UserError
+
+#: The options of a class, as they stand in its YAML and on the command line.
+Options = Mapping[str, Any]
+
+_ABSENT = object()
+
+
+def present(options: Options, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the pairs of key and cause whose key is in `options`, with the rest of the error message."""
+    return {
+        key: f"{cause}. Only the default of its YAML is accepted. Remove it"
+        for key, cause in pairs
+        if _value(options, key) is not _ABSENT
+    }
+
+
+def refuse_changed(group: str, options: Options, unused: Mapping[str, str]) -> None:
+    """Raise `UserError` for each unused option whose value is not the default of its YAML."""
+    defaults = _defaults(group, _chosen_yaml(group, options)) if unused else {}
+    refusals = [
+        f"{group}.{key}={_shown(_value(options, key))} has no effect with {reason}"
+        for key, reason in unused.items()
+        if not _is_default(_value(options, key), _value(defaults, key))
+    ]
+    if refusals:
+        raise UserError("\n".join(refusals))
+
+
+def _value(options: Any, key: str) -> Any:
+    """Return the value at a dotted key, or _ABSENT."""
+    for name in key.split("."):
+        options = options.get(name, _ABSENT) if isinstance(options, Mapping) else _ABSENT
+    return options
+
+
+def without(options: Options, keys: set[str]) -> dict[str, Any]:
+    """Return a copy of the options without some dotted keys."""
+    heads = {key.partition(".")[0] for key in keys if "." in key}
+    result: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in heads and isinstance(value, Mapping):
+            result[name] = without(
+                value, {key[len(name) + 1 :] for key in keys if key.startswith(f"{name}.")}
+            )
+        elif name not in keys:
+            result[name] = value
+    return result
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Return whether a value is the YAML's; an interpolation in the YAML stands for any value."""
+    if isinstance(default, str) and "${" in default:
+        return True
+    return bool(_plain(value) == _plain(default))
+
+
+def _plain(value: Any) -> Any:
+    """Return sequences as lists, and numbers in text (YAML's 1e-3) as numbers."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _shown(value: Any) -> str:
+    return str(list(value) if isinstance(value, tuple) else value)
+
+
+def _chosen_yaml(group: str, options: Options) -> str:
+    """Return the choice of the group on this command line; without one, the name of the class."""
+    if HydraConfig.initialized():
+        return str(HydraConfig.get().runtime.choices.get(group))
+    return str(options.get("name"))
+
+
+@functools.cache
+def _defaults(group: str, choice: str) -> dict[str, Any]:
+    """Return the options of `GROUP/CHOICE.yaml` on Hydra's search path; empty without such a file."""
+    try:
+        if GlobalHydra.instance().is_initialized():
+            config = hydra.compose(f"{group}/{choice}")
+        else:
+            with hydra.initialize_config_module("configs", version_base="1.3"):
+                config = hydra.compose(f"{group}/{choice}")
+    except MissingConfigException:
+        return {}
+    options = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(options, dict)
+    section = options.get(group, options)
+    return {str(name): value for name, value in section.items()}
