@@ -50,7 +50,11 @@ def run(settings: Settings) -> None:
 
 def _run_here(settings: Settings, arguments: list[str]) -> None:
     console = Console(highlight=False)
-    with _ending_on_failure(settings), records.run_record(settings, "chain") as metadata:
+    run_folder = RunFolder.of(settings)
+    with (
+        _ending_on_failure(settings),
+        records.run_record("chain", run_folder, settings.model_dump(mode="json")) as metadata,
+    ):
         seconds = metadata.setdefault("seconds", {})
         for index, stage in enumerate(STAGES, start=1):
             ranks = settings.launcher.ranks[stage]  # type: ignore[index]
@@ -61,7 +65,6 @@ def _run_here(settings: Settings, arguments: list[str]) -> None:
             seconds[stage] = round(time.monotonic() - start, 2)
             console.print(f"[dim]{stage} took {_duration(seconds[stage])}[/]")
     console.rule(f"[bold]done[/] in {_duration(sum(seconds.values()))}", align="left")
-    run_folder = RunFolder.of(settings)
     progress.report_output("chain", run_folder.report, "compare", [str(run_folder.path)])
 
 
@@ -88,7 +91,7 @@ def check(settings: Settings) -> None:
     from pipeline.training import option_checks
 
     solver = build_solver(settings.solver, MPI.COMM_SELF)
-    if not settings.start_anew:
+    if not settings.overwrite:
         store.refuse_other_configuration(settings.dataset, settings.dataset_settings())
     steps, training = settings.output.steps, settings.training
     if training.unroll > steps:

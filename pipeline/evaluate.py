@@ -62,7 +62,7 @@ def run(settings: Settings) -> None:
     """
     communicator = launch.world()
     folder = RunFolder.of(settings)
-    with records.run_record(settings, "evaluate") as metadata:
+    with records.run_record("evaluate", folder, settings.model_dump(mode="json")) as metadata:
         dataset = Dataset.open(folder.dataset)
         surrogate = _load(settings, folder)
         description = store.description(folder.model_folder)
@@ -77,6 +77,8 @@ def run(settings: Settings) -> None:
                     f"evaluate: {folder.evaluation} is complete for this model and data set; nothing to do",
                     flush=True,
                 )
+                next_arguments = [str(folder.path)]
+                progress.report_output("evaluate", folder.report, "compare", next_arguments, is_new=False)
             return
         splits = _measure_splits(settings, surrogate, dataset, communicator)
         if is_first:

@@ -53,13 +53,13 @@ def run(settings: Settings) -> None:
     part, num_parts = settings.part
     shards = plan.planned_shards[part::num_parts]
     with (
-        records.run_record(settings, "generate") as metadata,
+        records.run_record("generate", folder, settings.model_dump(mode="json")) as metadata,
         _part_lock(folder, part, num_parts) if world.rank == 0 else nullcontext(),
     ):
         metadata["nodes"] = launch.ranks_on_nodes(world.allgather(launch.node_name()))
         if world.rank == 0:
             with lock.wait_for(folder.manifest_lock):
-                store.claim(folder.dataset, plan, settings.start_anew)
+                store.claim(folder.dataset, plan, settings.overwrite)
         world.Barrier()
         missing = _missing_shards(folder.dataset, plan, shards, world)
         if not missing and world.bcast(
@@ -69,6 +69,8 @@ def run(settings: Settings) -> None:
                 scope = "the data set" if num_parts == 1 else f"part {part} of {num_parts} of the data set"
                 print(f"generate: {scope} in {folder.dataset} is complete; skipped", flush=True)
                 metadata["skipped"] = True
+                next_stage = "validate" if num_parts == 1 else "generate"
+                progress.report_output("generate", folder.dataset, next_stage, is_new=False)
             return
         if world.rank == 0:
             with lock.wait_for(folder.manifest_lock):

@@ -21,7 +21,7 @@ def run(settings: Settings) -> None:
 
     Raises:
         UserError: the data set is missing or not validated; an option does not fit; the folder holds
-            a model or checkpoints of another configuration, and `start_anew` is false.
+            a model or checkpoints of another configuration, and `overwrite` is false.
         LockedError: another run trains this model.
         StoppedError: the stage received SIGUSR1 and has written a checkpoint.
     """
@@ -39,12 +39,15 @@ def run(settings: Settings) -> None:
         solver=settings.solver,
         training=settings.training,
         seed=settings.seed,
-        start_anew=settings.start_anew,
+        overwrite=settings.overwrite,
     )
     begin = time.process_time()
     run_folder, is_ensemble = RunFolder.of(settings), settings.ensemble > 1
     keep_freed_memory()
-    with stopping.listening() as request, records.run_record(settings, "train") as metadata:
+    with (
+        stopping.listening() as request,
+        records.run_record("train", run_folder, settings.model_dump(mode="json")) as metadata,
+    ):
         with (
             init_ranks(settings.training.device, settings.run) as ranks,
             precision.fast_matmul(ranks.device) as products,
@@ -68,7 +71,8 @@ def run(settings: Settings) -> None:
                 "again to continue"
             )
         if launch.detect().rank == 0:
-            progress.report_output("train", run_folder.model_folder, "evaluate")
+            is_new = not metadata.get("skipped", False)
+            progress.report_output("train", run_folder.model_folder, "evaluate", is_new=is_new)
 
 
 if __name__ == "__main__":

@@ -36,9 +36,10 @@ def run(settings: Settings) -> None:
         UserError: there is no complete data set, or it failed; the message names each failed shard and check.
     """
     world = launch.world()
-    folder = RunFolder.of(settings).dataset
+    run_folder = RunFolder.of(settings)
+    folder = run_folder.dataset
     manifest = complete_manifest(folder)
-    with records.run_record(settings, "validate") as metadata:
+    with records.run_record("validate", run_folder, settings.model_dump(mode="json")) as metadata:
         if world.rank == 0:
             writable_folder(folder)
         gathered = world.gather(_shard_results(folder, manifest, world))

@@ -153,6 +153,16 @@ class Spec:
     compatible_initial_state: bool = True
     smooth_coefficients: bool = True
 
+    def __repr__(self) -> str:
+        return f"Spec {self.summary}"
+
+    @property
+    def summary(self) -> str:
+        """The name, the sites and the fields: `heat: 24x24 cells, temperature`."""
+        sites = "particles" if self.has_particles else "cells"
+        fields = ", ".join(field.name for field in self.fields)
+        return f"{self.name}: {'x'.join(map(str, self.shape))} {sites}, {fields}"
+
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The axes of the sites."""

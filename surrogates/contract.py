@@ -108,7 +108,7 @@ class Problem:
     def __repr__(self) -> str:
         inputs = ", ".join((*self.spec.coefficient_channels, *self.spec.parameter_names)) or "nothing else"
         frames = f"{self.duration:g} s in steps of {self.time_step:g} s"
-        return f"Problem {_sites_of(self.spec)}, given {inputs}; {frames}"
+        return f"Problem {self.spec.summary}, given {inputs}; {frames}"
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,12 @@ class Prediction:
     mean: torch.Tensor
     standard_deviation: torch.Tensor | None = None
     members: torch.Tensor | None = None
+
+    def __repr__(self) -> str:
+        batch, frames, channels, *sites = self.mean.shape
+        size = f"{frames} frames, {channels} channels, {'x'.join(map(str, sites))} sites"
+        members = "a single model" if self.members is None else f"{len(self.members)} members"
+        return f"Prediction of {batch} trajectories by {members}: {size}"
 
 
 class ExtrapolationWarning(UserWarning):
@@ -248,7 +254,7 @@ class Surrogate(torch.nn.Module, ABC):
         weights = list(self.parameters())
         state = "not trained" if any(weight.requires_grad for weight in weights) else "trained"
         count = sum(weight.numel() for weight in weights)
-        return f"{type(self).__name__} for {_sites_of(self.problem.spec)}, {count:,} weights, {state}"
+        return f"{type(self).__name__} for {self.problem.spec.summary}, {count:,} weights, {state}"
 
 
 @runtime_checkable
@@ -291,10 +297,3 @@ def surrogate_class(name: str, path: Path | None = None) -> type[Surrogate]:
         UserError: there is no such surrogate.
     """
     return SURROGATES.find(name, path)
-
-
-def _sites_of(spec: Spec) -> str:
-    """Return the name, the sites and the fields of a problem: `heat: 24x24 cells, temperature`."""
-    sites = "particles" if spec.has_particles else "cells"
-    fields = ", ".join(field.name for field in spec.fields)
-    return f"{spec.name}: {'x'.join(map(str, spec.shape))} {sites}, {fields}"

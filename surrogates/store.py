@@ -156,7 +156,7 @@ def load(
         surrogate.load_state_dict(safetensors.torch.load(weights))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"{folder / WEIGHTS} cannot be loaded ({error}). Train the model again with start_anew=true."
+            f"{folder / WEIGHTS} cannot be loaded ({error}). Train the model again with overwrite=true."
         ) from error
     return surrogate.to(device).eval().requires_grad_(False)
 
@@ -188,13 +188,13 @@ def description(folder: Path) -> Mapping[str, Any]:
         content = json.loads(path.read_bytes())
     except ValueError as error:
         raise UserError(
-            f"{path} is not readable JSON ({error}). Train the model again with start_anew=true."
+            f"{path} is not readable JSON ({error}). Train the model again with overwrite=true."
         ) from None
     version = content.get("format") if isinstance(content, dict) else None
     if version in _OLDER_FORMATS:
         raise UserError(
             f"{path} has the format {version!r} of an older version. This version reads {_FORMAT!r}. Train "
-            "the model again with start_anew=true, or load it with the version that wrote it."
+            "the model again with overwrite=true, or load it with the version that wrote it."
         )
     if version != _FORMAT:
         raise UserError(
@@ -231,7 +231,7 @@ def _members(folder: Path, content: Mapping[str, Any]) -> list[Path]:
         if description(member).get("weights_sha256") != expected:
             raise UserError(
                 f"{member} differs from the member that {folder / DESCRIPTION} lists. Train the ensemble "
-                "again with start_anew=true."
+                "again with overwrite=true."
             )
         members.append(member)
     return members

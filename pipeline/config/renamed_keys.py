@@ -13,6 +13,7 @@ from pipeline.parallel import launch
 RENAMED_KEYS = {
     "surrogate.reach": "surrogate.horizon_steps",
     "evaluation.pictures": "evaluation.figures",
+    "start_anew": "overwrite",
 }
 
 
@@ -33,11 +34,12 @@ def current_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(configuration)
     for previous, current in RENAMED_KEYS.items():
         section, _, previous_name = previous.rpartition(".")
-        options = result.get(section)
+        options = result.get(section) if section else result
         if isinstance(options, Mapping) and previous_name in options:
             _report(previous, current)
-            other_options = {name: value for name, value in options.items() if name != previous_name}
-            result[section] = other_options | {current.rpartition(".")[2]: options[previous_name]}
+            current_options = {name: value for name, value in options.items() if name != previous_name}
+            current_options[current.rpartition(".")[2]] = options[previous_name]
+            result = result | {section: current_options} if section else current_options
     return result
 
 

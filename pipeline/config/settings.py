@@ -147,7 +147,7 @@ class Settings(_Section):
     group_size: PositiveInt
     ensemble: PositiveInt
     part: tuple[NonNegativeInt, PositiveInt]
-    start_anew: bool
+    overwrite: bool
     dry_run: bool
     solver: dict[str, Any]
     samples: Samples

@@ -173,7 +173,7 @@ def complete_manifest(folder: Path) -> Manifest:
     if listed_files != [file for file in planned_files if file in set(listed_files)]:
         raise UserError(
             f"{folder / 'manifest.json'} lists other shards than its configuration plans. "
-            "Generate the data set again with start_anew=true"
+            "Generate the data set again with overwrite=true"
         )
     return manifest
 
@@ -250,7 +250,7 @@ def _check_version(path: Path, document: Mapping[str, object]) -> None:
             f"{path}: {release} wrote this data set (schema version {version!r}). This release reads grids "
             f"of schema version {GRID_VERSION} and particles of schema version {PARTICLES_VERSION}, with "
             "positions and velocities as vectors, whose specs name their sites. Type the command of "
-            "python -m pipeline.generate with start_anew=true: the same seed gives the same trajectories"
+            "python -m pipeline.generate with overwrite=true: the same seed gives the same trajectories"
         )
 
 

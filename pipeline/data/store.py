@@ -26,17 +26,17 @@ from simsurrogate.files import differences, sha256_of, write_whole
 
 _REMEDY = (
     "A folder holds one data set of one configuration. Choose another folder with run=, or delete that data "
-    "set with start_anew=true"
+    "set with overwrite=true"
 )
 
 
-def claim(folder: Path, plan: Manifest, start_anew: bool) -> None:
+def claim(folder: Path, plan: Manifest, overwrite: bool) -> None:
     """Write the incomplete manifest `plan` into a folder without a manifest or with a changed one.
 
-    With `start_anew`, a data set of another configuration is deleted first.
+    With `overwrite`, a data set of another configuration is deleted first.
 
     Raises:
-        UserError: the folder holds data that this pipeline did not make; or, without `start_anew`, a data set
+        UserError: the folder holds data that this pipeline did not make; or, without `overwrite`, a data set
             of another configuration or with an unreadable manifest.
     """
     path = folder / "manifest.json"
@@ -47,7 +47,7 @@ def claim(folder: Path, plan: Manifest, start_anew: bool) -> None:
         )
     if path.exists():
         obstacle = _obstacle(path, plan)
-        if obstacle and not start_anew:
+        if obstacle and not overwrite:
             raise UserError(f"{obstacle}. {_REMEDY}")
         if obstacle:
             _delete(folder)
@@ -144,7 +144,7 @@ def refuse_failures(plan: Manifest, failed: int, max_failed_share: float, reason
 
 
 def _is_replaceable(folder: Path) -> bool:
-    """Return whether `start_anew` may delete the folder: this pipeline wrote it, or it holds no data."""
+    """Return whether `overwrite` may delete the folder: this pipeline wrote it, or it holds no data."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

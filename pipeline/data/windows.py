@@ -43,6 +43,14 @@ class StoredTrajectory:
     time: np.ndarray
     index: int
 
+    def __repr__(self) -> str:
+        frames, channels, *sites = self.state.shape
+        parameters = ", ".join(f"{name}={value:.4g}" for name, value in self.parameters.items())
+        return (
+            f"StoredTrajectory {self.index}: {frames} frames from {self.time[0]:g} to {self.time[-1]:g} s, "
+            f"{channels} channels, {'x'.join(map(str, sites))} sites; {parameters or 'no scalar parameters'}"
+        )
+
 
 class Shards:
     """The trajectories of a split, in several files; at most 256 files are mapped at a time.

@@ -34,22 +34,29 @@ def bar(
 
 
 def report_output(
-    stage: str, output: Path, next_stage: str, next_arguments: Sequence[str] | None = None
+    stage: str,
+    output: Path,
+    next_stage: str,
+    next_arguments: Sequence[str] | None = None,
+    *,
+    is_new: bool = True,
 ) -> None:
     """Print the last line of a stage: its main output, and the command of the next stage outside a chain.
 
-    `next_arguments` are by default the overrides of this command line that apply to all stages.
+    `next_arguments` are by default the overrides of this command line that apply to all stages. Output that
+    is not new was complete before the stage began.
     """
+    result = f"{stage}: {'wrote' if is_new else 'kept'} {output}"
     if IN_CHAIN in os.environ:
-        print(f"{stage}: wrote {output}", flush=True)
+        print(result, flush=True)
         return
     if next_arguments is None:
         next_arguments = [
             argument for argument in sys.argv[1:] if not argument.startswith(_SINGLE_STAGE_OVERRIDES)
         ]
     command = shlex.join(["python", "-m", f"pipeline.{next_stage}", *next_arguments])
-    print(f"{stage}: wrote {output}. Next: {command}", flush=True)
+    print(f"{result}. Next: {command}", flush=True)
 
 
 #: Overrides that apply to a single stage.
-_SINGLE_STAGE_OVERRIDES = ("part=", "start_anew=")
+_SINGLE_STAGE_OVERRIDES = ("part=", "overwrite=")

@@ -10,13 +10,12 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.settings import Settings
 from pipeline.parallel.launch import detect, node_name
 from pipeline.parallel.stopping import StoppedError
 from pipeline.runs.folder import RunFolder
@@ -68,23 +67,23 @@ class Metadata(dict[str, Any]):
 
 
 @contextmanager
-def run_record(settings: Settings, stage: str) -> Iterator[Metadata]:
+def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, object]) -> Iterator[Metadata]:
     """Write `RUN/records/STAGE-NNN.json` on rank 0, when the stage starts and again when it ends.
 
-    The record holds the entries of the yielded mapping. The `outcome` is `running`, `complete`,
-    `interrupted` or `failed`. The last two have a `reason`; an error other than a user's mistake also adds
-    its `traceback`.
+    The record holds the configuration and the entries of the yielded mapping. The `outcome` is `running`,
+    `complete`, `interrupted` or `failed`. The last two have a `reason`; an error other than a user's mistake
+    also adds its `traceback`.
 
     Raises:
         UserError: the run folder cannot be written.
     """
-    launch, folder = detect(), RunFolder.of(settings).records
+    launch, folder = detect(), run_folder.records
     record: dict[str, Any] = {
         "stage": stage,
         "outcome": "running",
         "started": _now(),
         "command": sys.argv,
-        "configuration": settings.model_dump(mode="json"),
+        "configuration": dict(configuration),
         "versions": {"python": platform.python_version()} | _versions(),
         "mpi_library": _mpi_library(),
         "launcher": launch.launcher,

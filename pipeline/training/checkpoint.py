@@ -116,7 +116,7 @@ def newest_good(folder: Path) -> Path | None:
     if existing:
         raise UserError(
             f"all {len(existing)} checkpoints in {folder} are damaged. Training needs one intact checkpoint. "
-            "Restore one from a backup, or train from the beginning with start_anew=true"
+            "Restore one from a backup, or train from the beginning with overwrite=true"
         )
     return None
 

@@ -45,7 +45,7 @@ def fit(
         UserError: see `prepare` and `pipeline.training.loop.train`.
     """
     steps = task.training.total_steps
-    is_complete = ranks.is_first and prepare(folder, identity, task.start_anew)
+    is_complete = ranks.is_first and prepare(folder, identity, task.overwrite)
     if ranks.broadcast(is_complete):
         return steps, report_complete(folder, ranks)
     if ranks.is_first:

@@ -12,28 +12,28 @@ from simsurrogate.files import differences, writable_folder
 from surrogates import store
 
 
-def prepare(folder: Path, configuration: Mapping[str, object], start_anew: bool) -> bool:
+def prepare(folder: Path, configuration: Mapping[str, object], overwrite: bool) -> bool:
     """Prepare the folder for a configuration, and return whether it holds the trained model already.
 
     Raises:
         UserError: the folder cannot be written, or it holds a model or checkpoints of another configuration
-            and `start_anew` is false.
+            and `overwrite` is false.
     """
     writable_folder(folder)
     saved: Mapping[str, object] | None
     try:
         saved = _saved_configuration(folder)
     except ValueError:
-        if not start_anew:
+        if not overwrite:
             raise
         saved = {}
     if saved is not None and saved != configuration:
-        if not start_anew:
+        if not overwrite:
             raise UserError(
                 f"{folder} was trained with another configuration: "
                 f"{'; '.join(differences(saved, dict(configuration)))} (there -> requested). A model folder "
                 "holds one configuration. Choose another name with model=, or delete the model there with "
-                "start_anew=true"
+                "overwrite=true"
             )
         shutil.rmtree(folder)
         writable_folder(folder)

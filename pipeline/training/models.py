@@ -67,7 +67,7 @@ def train_ensemble(
         return member_steps
 
     is_complete = (
-        ranks.is_first and prepare(folder, identity, task.start_anew) and store.num_members(folder) == count
+        ranks.is_first and prepare(folder, identity, task.overwrite) and store.num_members(folder) == count
     )
     if ranks.broadcast(is_complete):
         return Outcome(total, total, report_complete(folder, ranks))

@@ -60,7 +60,7 @@ class TrainingTask:
         training: settings of `training`.
         seed: root seed of the run.
         dataset: validated data set.
-        start_anew: whether a model of another configuration is deleted.
+        overwrite: whether a model of another configuration is deleted.
     """
 
     surrogate: str
@@ -70,7 +70,7 @@ class TrainingTask:
     training: Training
     seed: int
     dataset: Dataset
-    start_anew: bool
+    overwrite: bool
 
     @classmethod
     def of(
@@ -81,7 +81,7 @@ class TrainingTask:
         solver: Options,
         training: Training,
         seed: int,
-        start_anew: bool,
+        overwrite: bool,
     ) -> TrainingTask:
         """Return the task on a data set from the sections and keys of the configuration.
 
@@ -99,7 +99,7 @@ class TrainingTask:
             training=training,
             seed=seed,
             dataset=dataset,
-            start_anew=start_anew,
+            overwrite=overwrite,
         )
 
     @property

@@ -33,6 +33,14 @@ def test_a_file_with_a_previous_key_sets_the_new_key(capsys: pytest.CaptureFixtu
     assert "surrogate.reach is now surrogate.horizon_steps" in capsys.readouterr().err
 
 
+def test_a_file_with_a_previous_key_at_the_top_level_sets_the_new_key(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    composed = {"overwrite": False, "seed": 0, "start_anew": True}
+    assert renamed_keys.current_configuration(composed) == {"overwrite": True, "seed": 0}
+    assert "start_anew is now overwrite" in capsys.readouterr().err
+
+
 def test_present_keys_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["surrogate.horizon_steps=4", "training.note=surrogate.reach=4"]
     assert renamed_keys.current_overrides(arguments) == arguments

@@ -148,7 +148,9 @@ def test_a_complete_evaluation_is_skipped_unless_its_options_change(evaluated_ru
     run = copy_run(evaluated_run, tmp_path)
     page = evaluation(run) / "report.html"
     modified = page.stat().st_mtime_ns
-    assert "nothing to do" in evaluate(run).stdout
+    output = evaluate(run).stdout
+    assert "nothing to do" in output
+    assert output.splitlines()[-1].startswith(f"evaluate: kept {run}/models/")
     assert page.stat().st_mtime_ns == modified
     assert json.loads((run / "records" / "evaluate-001.json").read_text())["skipped"] is True
     assert "nothing to do" not in evaluate(run, "evaluation.figures=0").stdout

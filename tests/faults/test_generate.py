@@ -173,12 +173,12 @@ def test_a_read_only_folder_is_refused_before_any_work(stage: str, undisturbed: 
 
 
 @pytest.mark.parametrize("manifest", [None, "{}", "not JSON"])
-def test_start_anew_deletes_no_foreign_data(manifest: str | None, tmp_path: Path) -> None:
+def test_overwrite_deletes_no_foreign_data(manifest: str | None, tmp_path: Path) -> None:
     foreign = tmp_path / "dataset" / "data" / "train" / "foreign.hdf5"
     foreign.parent.mkdir(parents=True)
     foreign.write_text("foreign data")
     if manifest is not None:
         (tmp_path / "dataset" / "manifest.json").write_text(manifest)
     with pytest.raises(UserError, match="did not make"):
-        drift_in_process("generate", tmp_path, "start_anew=true")
+        drift_in_process("generate", tmp_path, "overwrite=true")
     assert foreign.read_text() == "foreign data"

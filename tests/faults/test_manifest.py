@@ -82,7 +82,7 @@ def test_a_changed_manifest_is_reported_and_regenerated_without_the_shards(
     ],
     ids=["truncated", "another schema"],
 )
-def test_an_unreadable_manifest_is_replaced_only_with_start_anew(
+def test_an_unreadable_manifest_is_replaced_only_with_overwrite(
     damage: Callable[[Path], None],
     words: str,
     undamaged: Path,
@@ -92,9 +92,9 @@ def test_an_unreadable_manifest_is_replaced_only_with_start_anew(
     damage(copy / "dataset" / "manifest.json")
     message = failure_of("generate", copy)
     assert words in message
-    assert "start_anew=true" in message
+    assert "overwrite=true" in message
     assert made(copy) == made(undamaged)
-    drift_in_process("generate", copy, "start_anew=true")
+    drift_in_process("generate", copy, "overwrite=true")
     assert "(5 of 5" in capsys.readouterr().out
     assert made(copy) == made(undamaged)
 

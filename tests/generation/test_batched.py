@@ -65,6 +65,7 @@ def test_the_data_pass_their_validation_and_can_be_read(one_rank: Path) -> None:
     assert dataset.spec.channels == ("position_x", "position_y", "velocity_x", "velocity_y")
     trajectory = dataset.trajectory("train", 0)
     assert trajectory.state.shape == (21, 4, 3)
+    assert repr(trajectory).startswith("StoredTrajectory 1: 21 frames from 0 to ")
     assert np.all(trajectory.state[0, 2:] == 0)
     np.testing.assert_allclose(trajectory.state[:, :2].sum(axis=2), 0, atol=1e-6)
 

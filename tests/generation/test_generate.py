@@ -132,7 +132,9 @@ def test_heat_has_the_same_bytes_on_one_and_three_ranks(tmp_path: Path) -> None:
 def test_a_complete_data_set_is_skipped(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = modification_times(undisturbed)
     drift_in_process("generate", undisturbed)
-    assert "complete; skipped" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "complete; skipped" in output
+    assert f"generate: kept {undisturbed}/dataset. Next: python -m pipeline.validate" in output
     assert modification_times(undisturbed) == before
 
 
@@ -142,16 +144,16 @@ def modification_times(run: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_another_configuration_is_refused_with_its_keys_unless_start_anew(tmp_path: Path) -> None:
+def test_another_configuration_is_refused_with_its_keys_unless_overwrite(tmp_path: Path) -> None:
     drift_in_process("generate", tmp_path)
     first = made(tmp_path)
     refused = drift("generate", tmp_path, "seed=1", "solver.resolution=[14]")
     assert refused.returncode == 2
     assert "seed: 0 -> 1" in refused.stderr
     assert "solver.resolution: [12] -> [14]" in refused.stderr
-    assert "start_anew=true" in refused.stderr
+    assert "overwrite=true" in refused.stderr
     assert made(tmp_path) == first
-    drift_in_process("generate", tmp_path, "seed=1", "start_anew=true")
+    drift_in_process("generate", tmp_path, "seed=1", "overwrite=true")
     assert made(tmp_path).keys() == first.keys()
     assert all(content != first[name] for name, content in made(tmp_path).items())
 

@@ -66,7 +66,7 @@ def test_a_folder_with_other_data_is_refused_before_the_first_stage(finished_run
     result = chain(run, "experiment=smoke", "seed=7")
     assert result.returncode == 2
     assert "another configuration: seed: 0 -> 7 (stored -> requested)" in result.stderr
-    assert "start_anew=true" in result.stderr
+    assert "overwrite=true" in result.stderr
     assert output_files(run) == before
 
 

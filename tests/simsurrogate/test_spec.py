@@ -66,3 +66,7 @@ def test_cells_of_an_axis_are_centred() -> None:
 def test_a_spec_survives_a_round_trip_through_json() -> None:
     document = json.loads(json.dumps(FLOW.to_json()))
     assert TypeAdapter(Spec).validate_python(document) == FLOW
+
+
+def test_a_spec_prints_its_name_its_sites_and_its_fields() -> None:
+    assert repr(FLOW) == "Spec flow: 4x3 cells, density, velocity"

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import surrogates
 from simsurrogate.errors import UserError
 from surrogates import store
-from surrogates.contract import Problem, Surrogate
+from surrogates.contract import Prediction, Problem, Surrogate
 from tests.support import problems
 from tests.support.disks import NEEDS_ROOT, mounted_disk
 
@@ -134,3 +135,10 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=r"bytes of .*/model\.safetensors: No space.*make room"):
             store.save(disk, model, "fno", options, {})
         assert not list(disk.iterdir())
+
+
+def test_a_prediction_prints_its_sizes_and_members() -> None:
+    mean = torch.zeros(2, 3, 1, 4, 5)
+    single = Prediction(mean)
+    assert repr(single) == "Prediction of 2 trajectories by a single model: 3 frames, 1 channels, 4x5 sites"
+    assert "by 6 members: 3 frames" in repr(Prediction(mean, mean, mean.expand(6, *mean.shape)))

@@ -95,7 +95,7 @@ def test_damaged_checkpoints_alone_are_an_error_and_no_new_start(folder: Path, d
         path.write_bytes(damaged(path.read_bytes(), damage, random.Random(seed)))
     with (
         pytest.warns(UserWarning, match="damaged"),
-        pytest.raises(ValueError, match=r"all 3 checkpoints .* start_anew=true"),
+        pytest.raises(ValueError, match=r"all 3 checkpoints .* overwrite=true"),
     ):
         checkpoint.newest_good(folder)
 

@@ -184,7 +184,7 @@ def test_an_ensemble_grows_and_a_single_model_does_not_become_one(
     capsys.readouterr()
     train_model(tmp_path, dataset, "ensemble=3")
     assert capsys.readouterr().out.count("already") == 1
-    with pytest.raises(ValueError, match=r"ensemble: true -> null .*start_anew=true"):
+    with pytest.raises(ValueError, match=r"ensemble: true -> null .*overwrite=true"):
         train_model(tmp_path, dataset)
     single = train_model(tmp_path / "single", dataset)
     with pytest.raises(ValueError, match=r"ensemble: null -> true"):

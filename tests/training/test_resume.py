@@ -172,7 +172,7 @@ def test_nothing_is_trained_if_all_checkpoints_are_damaged(unfinished: Path, dat
     folder = unfinished / "models" / "fno"
     for path in checkpoint.paths(folder / "checkpoints"):
         path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"all 3 checkpoints .* start_anew=true"):
+    with pytest.raises(ValueError, match=r"all 3 checkpoints .* overwrite=true"):
         train_model(unfinished, dataset)
     assert all(path.stat().st_size == 0 for path in checkpoint.paths(folder / "checkpoints"))
     assert not (folder / "model.json").exists()

@@ -114,10 +114,10 @@ def test_another_configuration_is_refused_and_replaced_on_request(
     if content == "checkpoints":
         without_model(copied)
     before = {path: path.read_bytes() for path in folder.rglob("*.*")}
-    with pytest.raises(ValueError, match=r"surrogate\.width: 8 -> 6.*start_anew=true"):
+    with pytest.raises(ValueError, match=r"surrogate\.width: 8 -> 6.*overwrite=true"):
         train_model(copied, dataset, "surrogate.width=6")
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
-    train_model(copied, dataset, "surrogate.width=6", "training.steps=10", "start_anew=true")
+    train_model(copied, dataset, "surrogate.width=6", "training.steps=10", "overwrite=true")
     assert surrogates.load(folder).problem.spec.shape == (24,)
     assert [checkpoint.load(path).step for path in checkpoint.paths(folder / "checkpoints")] == [5, 10]
 
@@ -131,7 +131,7 @@ def test_another_data_set_is_refused_by_its_identity_on_all_ranks(
     assert result.returncode != 0
     saved, requested = Dataset.open(dataset).identity, Dataset.open(other).identity
     assert f'dataset: "{saved}" -> "{requested}"' in result.stderr
-    assert "start_anew=true" in result.stderr
+    assert "overwrite=true" in result.stderr
     assert not (copied / "models" / "fno" / "model.json").exists()
 
 
