@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of Slurm first: they wait most of their time, and the other worker has the cores."""
-    items.sort(key=lambda item: "/slurm/" not in item.nodeid)
+    """Put the tests of Slurm first, which wait most of their time, and then the long tests of this folder."""
+    items.sort(key=lambda item: ("/slurm/" not in item.nodeid, item.path.parent != Path(__file__).parent))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -46,7 +46,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, s
     folder = tmp_path_factory.mktemp("mistakes") / "run"
     overrides = [override for override, _ in MISTAKES]
     result = succeeded(
-        run([sys.executable, "-m", "tests.support.mistakes", str(folder), *overrides], cwd=ROOT)
+        run([sys.executable, "-m", "tests.support.mistakes", "generate", str(folder), *overrides], cwd=ROOT)
     )
     assert not folder.exists()
     return dict(zip(overrides, map(tuple, json.loads(result.stdout)), strict=True))

@@ -16,14 +16,17 @@ from tests.support.training_cases import are_identical
 #: A line search and a damped solution divide by small differences, which amplifies round-off.
 TOLERANCES = {"adamw": 1e-10, "balanced": 1e-10, "lbfgs": 1e-7, "levenberg_marquardt": 1e-7}
 
+# The trainings take two minutes on two free cores, and several times as long on busy ones.
+pytestmark = pytest.mark.timeout(1500)
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of all surrogates, trained on the data sets that they fit, on one rank and on two."""
     folder = tmp_path_factory.mktemp("trained")
     program = ("-m", "tests.support.training_of_surrogates", str(folder))
-    succeeded(run([sys.executable, *program]))
-    succeeded(run(mpi(2, *program)))
+    succeeded(run([sys.executable, *program], timeout=600))
+    succeeded(run(mpi(2, *program), timeout=600))
     return folder
 
 

@@ -6,6 +6,7 @@ Each rank prints the number of its communication threads inside and after the pr
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import safetensors.torch
@@ -72,9 +73,12 @@ def main(file: Path) -> None:
 
 def communication_threads() -> int:
     """Return the number of gloo's threads in this process; 0 on systems without /proc."""
-    tasks = Path("/proc/self/task")
-    names = [(task / "comm").read_text() for task in tasks.iterdir()] if tasks.is_dir() else []
-    return sum("gloo" in name for name in names)
+    count = 0
+    for name in Path("/proc/self/task").glob("*/comm"):
+        # A thread may end before its name is read.
+        with suppress(OSError):
+            count += "gloo" in name.read_text()
+    return count
 
 
 if __name__ == "__main__":
