@@ -207,7 +207,7 @@ class _Theirs(AutoregressiveSurrogate):
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the peer's loss of the network's output."""
-        before, after = (self.inputs.normal(frame) for frame in batch["state"].unbind(1))
+        before, after = (self.inputs.normalise(frame) for frame in batch["state"].unbind(1))
         inputs = self.inputs.fields(before, batch["coefficient_fields"])
         conditions = self.inputs.conditions(batch["parameters"], batch["time"][:, 0])
         truth = (after - before) / self.delta_scale if self.predicts_difference else after

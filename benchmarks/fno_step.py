@@ -177,10 +177,10 @@ class _TheirConvolution(nn.Module):
         weight = torch.complex(weight_MCKC[:, :, 0], weight_MCKC[:, :, 1]).detach()
         self.convolution.weight.tensor.data.copy_(weight.unflatten(0, (-1, both)).permute(2, 3, 1, 0))
 
-    def forward(self, field: torch.Tensor, fourier: TruncatedFourier, onto: torch.Tensor) -> torch.Tensor:
+    def forward(self, field: torch.Tensor, fourier: TruncatedFourier, addend: torch.Tensor) -> torch.Tensor:
         """Return the same as SpectralConvolution; neuraloperator halves the last axis, ours the first one."""
         output = self.convolution(field.permute(2, 3, 1, 0))
-        return onto + output.permute(3, 2, 0, 1)
+        return addend + output.permute(3, 2, 0, 1)
 
 
 def _layer_differences(network: nn.Module, both: int, halved: int) -> dict[str, object]:

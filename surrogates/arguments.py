@@ -25,11 +25,11 @@ def initial_states(problem: Problem, values: Array, like: torch.Tensor) -> torch
         UserError: the shape does not fit the problem.
     """
     state = _tensor_like(values, like)
-    expected = (len(problem.spec.channels), *problem.spec.shape)
-    if state.ndim != len(expected) + 1 or state.shape[1:] != expected:
+    expected_shape = (len(problem.spec.channels), *problem.spec.shape)
+    if state.ndim != len(expected_shape) + 1 or state.shape[1:] != expected_shape:
         raise UserError(
-            f"The states have shape {tuple(state.shape)}. Expected is (batch, channels, sites) with "
-            f"(channels, sites) = {expected}. Add a batch axis to a single state with state[None]."
+            f"The states have shape {tuple(state.shape)}. The expected shape is (batch, channels, sites) "
+            f"with (channels, sites) = {expected_shape}. Add a batch axis to a single state with state[None]."
         )
     return state
 
@@ -43,21 +43,24 @@ def as_times(times: Array) -> np.ndarray:
     time = np.asarray(times, dtype=np.float64)
     if time.ndim != 1 or not len(time):
         raise UserError(
-            f"times has shape {time.shape}. Expected is one axis with at least the start time. Pass "
+            f"times has shape {time.shape}. The expected shape is (T,), with at least the start time. Pass "
             "np.array([start, end])."
         )
     return time
 
 
 def increasing_times(times: Array) -> np.ndarray:
-    """Return the times as float64 (T,), after a check that they increase.
+    """Return the times as float64 (T,), after a check that the times increase.
 
     Raises:
         UserError: there are no times, they do not increase, or they are not finite.
     """
     time = as_times(times)
     if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
-        raise UserError(f"times={time} must increase and be finite. Sort them and remove repeated times.")
+        raise UserError(
+            f"times={time} do not increase or are not finite. The times must increase. Sort the times and "
+            "remove repeated and infinite times."
+        )
     return time
 
 
@@ -69,8 +72,8 @@ def restarted_predictions(
 ) -> Iterator[torch.Tensor]:
     """Yield the states at all times but the first, from the `state` at the first time.
 
-    One query predicts at most `horizon` seconds ahead. A later time takes as many whole horizons as fit
-    before it, each query starting from the prediction of the previous query.
+    One query predicts at most `horizon` seconds ahead. Later times take several queries: each query starts
+    from the prediction of the previous query, and all queries but the last predict a whole horizon.
 
     Args:
         state: the state at the first time.
@@ -84,12 +87,12 @@ def restarted_predictions(
     time = increasing_times(times)
     durations = time[1:] - time[0]
     # A duration that exceeds a horizon by a rounding error needs no further query.
-    horizons_before = np.maximum(np.ceil(durations / horizon * (1 - 1e-9)) - 1, 0).astype(int)
-    done, query = 0, start(state, float(time[0]))
-    for num_horizons, duration in zip(horizons_before, durations, strict=True):
-        while done < num_horizons:
-            state, done = query(horizon), done + 1
-            query = start(state, float(time[0]) + done * horizon)
+    horizon_counts = np.maximum(np.ceil(durations / horizon * (1 - 1e-9)) - 1, 0).astype(int)
+    num_done, query = 0, start(state, float(time[0]))
+    for num_horizons, duration in zip(horizon_counts, durations, strict=True):
+        while num_done < num_horizons:
+            state, num_done = query(horizon), num_done + 1
+            query = start(state, float(time[0]) + num_done * horizon)
         yield query(float(duration - num_horizons * horizon))
 
 
@@ -102,8 +105,8 @@ def check_minimum(minimum: float, **options: float) -> None:
     for name, value in options.items():
         if not value >= minimum:
             raise UserError(
-                f"surrogate.{name}={value:g} is too small. It must be at least {minimum:g}. "
-                f"Type surrogate.{name}={minimum:g} or a larger number"
+                f"surrogate.{name}={value:g} is too small. The smallest allowed value is "
+                f"{minimum:g}. Type surrogate.{name}={minimum:g} or a larger number."
             )
 
 
@@ -117,7 +120,7 @@ def check_window(batch: Batch, horizon_steps: int) -> None:
     if steps != horizon_steps:
         raise UserError(
             f"training.unroll={steps} makes windows of {steps} steps, but one query predicts "
-            f"surrogate.horizon_steps={horizon_steps} steps ahead. Both must be the same number. Type "
+            f"surrogate.horizon_steps={horizon_steps} steps ahead. The two numbers must be equal. Type "
             f"training.unroll={horizon_steps}, or leave out surrogate.horizon_steps."
         )
 
@@ -126,7 +129,7 @@ def modes_of_axes(problem: Problem, modes: int | Sequence[int]) -> tuple[int, ..
     """Return the number of Fourier modes of each axis; a single number applies to all axes.
 
     Raises:
-        UserError: the list has another length than the axes.
+        UserError: the length of the list differs from the number of axes.
     """
     num_axes = len(problem.spec.shape)
     counts = (modes,) * num_axes if isinstance(modes, int) else tuple(modes)
@@ -145,27 +148,29 @@ def parameter_tensors(
     """Return the coefficient fields (B, K, *sites) and the scalar parameters (B, P) of a mapping by name.
 
     Raises:
-        UserError: a name is missing or unknown, or a shape fits neither one case nor the batch.
+        UserError: a name is missing or unknown, or a shape fits neither a single case nor the batch.
     """
-    expected = [*problem.spec.parameter_names, *problem.spec.coefficient_channels]
-    missing = [name for name in expected if name not in parameters]
-    unknown = [name for name in parameters if name not in expected]
-    if missing or unknown:
+    expected_names = [*problem.spec.parameter_names, *problem.spec.coefficient_channels]
+    missing_names = [name for name in expected_names if name not in parameters]
+    unknown_names = [name for name in parameters if name not in expected_names]
+    if missing_names or unknown_names:
         raise UserError(
-            f"parameters: missing {missing}, unknown {unknown}. The problem has the parameters {expected}. "
-            "Pass each of them by name."
+            f"The names of the parameters do not fit the problem: missing {missing_names}, unknown "
+            f"{unknown_names}. The problem has the parameters {expected_names}. Pass each parameter by name."
         )
 
-    def stacked(names: tuple[str, ...], sites: tuple[int, ...]) -> torch.Tensor:
-        tensors = [_expanded(name, _tensor_like(parameters[name], like), batch_size, sites) for name in names]
+    def stack(names: tuple[str, ...], sites: tuple[int, ...]) -> torch.Tensor:
+        tensors = [
+            _with_batch_axis(name, _tensor_like(parameters[name], like), batch_size, sites) for name in names
+        ]
         return torch.stack(tensors, dim=1) if tensors else like.new_empty(batch_size, 0, *sites)
 
-    coefficient_fields = stacked(problem.spec.coefficient_channels, problem.spec.shape)
-    return coefficient_fields, stacked(problem.spec.parameter_names, ())
+    coefficient_fields = stack(problem.spec.coefficient_channels, problem.spec.shape)
+    return coefficient_fields, stack(problem.spec.parameter_names, ())
 
 
 def nonzero_std(std: tuple[float, ...]) -> np.ndarray:
-    """Return standard deviations to divide by: 1 for a quantity that never varies."""
+    """Return standard deviations with 1 in place of 0, which quantities without variation have."""
     values = np.array(std, dtype=np.float64)
     return np.where(values > 0, values, 1.0)
 
@@ -177,12 +182,14 @@ def set_constants(module: nn.Module, **values: np.ndarray) -> None:
         module.register_buffer(name, buffer, persistent=False)
 
 
-def _expanded(name: str, tensor: torch.Tensor, batch_size: int, sites: tuple[int, ...]) -> torch.Tensor:
+def _with_batch_axis(
+    name: str, tensor: torch.Tensor, batch_size: int, sites: tuple[int, ...]
+) -> torch.Tensor:
     """Return the tensor with a batch axis, after a check of its shape."""
     if tensor.shape not in (sites, (batch_size, *sites)):
         raise UserError(
             f"The parameter {name!r} has shape {tuple(tensor.shape)}. Allowed are {(batch_size, *sites)}, "
-            f"one per case, and {sites}, the same for all cases. Reshape it."
+            f"one per case, and {sites}, the same for all cases. Reshape the parameter."
         )
     return tensor.expand(batch_size, *sites)
 

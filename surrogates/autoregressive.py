@@ -43,7 +43,7 @@ class AutoregressiveSurrogate(Surrogate):
 
     @abstractmethod
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """Return N, the change over one time step, (B, *sites, C), in units of its standard deviation."""
+        """Return N, the change over one time step in units of its standard deviation, (B, *sites, C)."""
 
     def step(self, state: Array, conditions: ParameterValues, time: float = 0.0) -> torch.Tensor:
         """Return the states (B, C, *sites) one `problem.time_step` after `time`, in physical units.
@@ -59,19 +59,19 @@ class AutoregressiveSurrogate(Surrogate):
                 use it.
 
         Raises:
-            UserError: a shape, or a missing or unknown parameter.
+            UserError: a shape does not fit, or a parameter is missing or unknown.
         """
         state_BCX = initial_states(self.problem, state, self.delta_scale)
         fields_BKX, parameters_BP = self._conditions(conditions, len(state_BCX))
-        later_BXC = self._step_at(self.inputs.normal(state_BCX), fields_BKX, parameters_BP, time)
-        return self.inputs.physical(later_BXC)
+        next_BXC = self._step_at(self.inputs.normalise(state_BCX), fields_BKX, parameters_BP, time)
+        return self.inputs.denormalise(next_BXC)
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the loss `rollout` of a batch of windows, each predicted from its first frame."""
-        first, *later = [self.inputs.normal(frame) for frame in batch["state"].unbind(1)]
+        first_BXC, *later_frames = [self.inputs.normalise(frame) for frame in batch["state"].unbind(1)]
         site_axes = tuple(range(1, 1 + len(self.problem.spec.shape)))
-        state_BXC, errors = first, []
-        for index, truth_BXC in enumerate(later):
+        state_BXC, errors = first_BXC, []
+        for index, truth_BXC in enumerate(later_frames):
             conditions_BQ = self.inputs.conditions(batch["parameters"], batch["time"][:, index])
             state_BXC = self._step(state_BXC, batch["coefficient_fields"], conditions_BQ)
             errors.append(relative_error(state_BXC, truth_BXC, site_axes))
@@ -83,13 +83,13 @@ class AutoregressiveSurrogate(Surrogate):
         steps = self._steps(times)
         start = float(times[0])
         fields_BKX, parameters_BP = self._conditions(parameters, len(state_BCX))
-        state_BXC = self.inputs.normal(state_BCX)
+        state_BXC = self.inputs.normalise(state_BCX)
         frames = {0: state_BCX}
         for index in range(1, steps[-1] + 1):
             time = start + (index - 1) * self.problem.time_step
             state_BXC = self._step_at(state_BXC, fields_BKX, parameters_BP, time)
             if index in steps:
-                frames[index] = self.inputs.physical(state_BXC)
+                frames[index] = self.inputs.denormalise(state_BXC)
         return Prediction(torch.stack([frames[index] for index in steps], dim=1))
 
     def _conditions(self, parameters: ParameterValues, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,25 +107,26 @@ class AutoregressiveSurrogate(Surrogate):
     ) -> torch.Tensor:
         """Return the normalised states one time step later, with the constraints applied."""
         inputs_BXI = self.inputs.fields(state_BXC, fields_BKX)
-        later_BXC = state_BXC + self.delta_scale * self.increment(inputs_BXI, conditions_BQ)
-        constrained_BXC: torch.Tensor = self.constraints(later_BXC, state_BXC)
+        next_BXC = state_BXC + self.delta_scale * self.increment(inputs_BXI, conditions_BQ)
+        constrained_BXC: torch.Tensor = self.constraints(next_BXC, state_BXC)
         return constrained_BXC
 
     def _steps(self, times: Array) -> list[int]:
         """Return the number of time steps from `times[0]` to each of `times`."""
         times = as_times(times)
-        ratio = (times - times[0]) / self.problem.time_step
-        steps = np.rint(ratio)
-        wrong = ~(np.abs(ratio - steps) <= 1e-3)
-        if wrong.any():
+        num_steps = (times - times[0]) / self.problem.time_step
+        steps = np.rint(num_steps)
+        is_fractional = ~(np.abs(num_steps - steps) <= 1e-3)
+        if is_fractional.any():
             raise UserError(
-                f"The time {times[wrong][0]:g} is not a multiple of the surrogate's time step "
+                f"The time {times[is_fractional][0]:g} is not a multiple of the surrogate's time step "
                 f"{self.problem.time_step:g} after the start {times[0]:g}. Only multiples are allowed. Pass "
                 f"times = start + {self.problem.time_step:g} * np.arange(num_frames)."
             )
         if (np.diff(steps) <= 0).any():
             raise UserError(
-                f"times={times} must increase, by at least the time step {self.problem.time_step:g}. Sort "
-                "them and remove repeated times."
+                f"times={times} do not increase by at least the time step. Differences of "
+                f"{self.problem.time_step:g} or multiples are allowed. Sort the times and remove "
+                "repeated times."
             )
         return [int(step) for step in steps]

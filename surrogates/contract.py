@@ -1,4 +1,4 @@
-"""The contract of every surrogate: the `Problem` that it learns and the `Surrogate` that it is.
+"""The contract of every surrogate: the `Problem` to learn, and the base class `Surrogate`.
 
 Shape letters: B batch, T time, C channels of the state, K coefficient fields, P scalar parameters,
 R random numbers; `*sites` are the grid cells (or the particles) of one state.
@@ -22,7 +22,7 @@ from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
 
-#: Numbers from the caller, converted to the device and the precision of the weights.
+#: Numbers that a caller passes, before their conversion to the device and the precision of the weights.
 Array = np.ndarray | torch.Tensor
 
 #: Scalar parameters, each (B,) or a number, and coefficient fields, each (B, *sites) or (*sites), by name.
@@ -32,7 +32,7 @@ ParameterValues = Mapping[str, Array | float]
 class Batch(TypedDict):
     """A batch of training windows, in physical units.
 
-    `state` (B, T, C, *sites): consecutive frames; the first is given, the others are to be predicted.
+    `state` (B, T, C, *sites): consecutive frames. A surrogate predicts all frames after the first.
     `coefficient_fields` (B, K, *sites): the fields that are constant in time.
     `parameters` (B, P): the scalar parameters.
     `time` (B, T): the time of each frame.
@@ -74,7 +74,8 @@ class Problem:
         duration: the duration of a trajectory of the data, s.
         residual: `solvers.contract.Solver.residual` of the data's solver. The train stage sets it for
             `physics_informed` surrogates. The residual is not saved.
-        initial_condition: `solvers.contract.Solver.initial_condition` of the data's solver, also not saved.
+        initial_condition: `solvers.contract.Solver.initial_condition` of the data's solver. The
+            function is not saved.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -159,10 +160,10 @@ class Surrogate(torch.nn.Module, ABC):
     def __init__(self, problem: Problem):
         super().__init__()
         if (reason := self.incompatibility(problem)) is not None:
-            compatible = ", ".join(compatible_surrogates(problem)) or "none"
+            compatible_names = ", ".join(compatible_surrogates(problem)) or "none"
             raise UserError(
                 f"surrogate={type(self).__module__.rpartition('.')[2]} does not fit the {problem.spec.name} "
-                f"data: {reason}. Surrogates that fit: {compatible}. Choose one with surrogate=NAME."
+                f"data: {reason}. Surrogates that fit: {compatible_names}. Choose one with surrogate=NAME."
             )
         self.problem = problem
         self.uses_initial_state, self.uses_time = True, not problem.spec.autonomous
@@ -204,11 +205,11 @@ class Surrogate(torch.nn.Module, ABC):
         `parameters` maps each scalar parameter to (B,) or a number, and each coefficient field to
         (B, *sites) or (*sites). The computation uses the device and the precision of the weights.
 
-        Warns with `ExtrapolationWarning` of a scalar parameter outside the range of the training data and,
-        if the surrogate `uses_time`, of times outside their duration.
+        Issue an `ExtrapolationWarning` for a scalar parameter outside the range of the training data and, if
+        the surrogate `uses_time`, for a time outside the duration of the training data.
 
         Raises:
-            UserError: a shape, a missing or unknown parameter, or times that do not fit; with `strict`
+            UserError: a shape or a time does not fit, or a parameter is missing or unknown. With `strict`,
                 also a value outside the range of the training data.
         """
         self._check_training_range(parameters, times, strict)
@@ -219,8 +220,8 @@ class Surrogate(torch.nn.Module, ABC):
         for message in (*self._parameters_outside(parameters), *self._times_outside(times)):
             if strict:
                 raise UserError(
-                    f"{message}. With strict=True only that range is allowed. Leave out strict=True to "
-                    "extrapolate."
+                    f"{message}. With strict=True only values in the range are allowed. Leave out "
+                    "strict=True to extrapolate."
                 )
             # The caller's line is above `predict` and torch's wrapper around `predict`.
             warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=4)
@@ -233,28 +234,31 @@ class Surrogate(torch.nn.Module, ABC):
             values = torch.as_tensor(parameters[parameter.name], dtype=torch.float64).reshape(-1)
             # Data stored as float32 may exceed an end of the range by a rounding error.
             margin = 1e-6 * max(abs(parameter.low), abs(parameter.high))
-            outside = values[~((values >= parameter.low - margin) & (values <= parameter.high + margin))]
-            if len(outside):
+            outside_values = values[
+                ~((values >= parameter.low - margin) & (values <= parameter.high + margin))
+            ]
+            if len(outside_values):
                 yield (
-                    f"{parameter.name}={outside[0]:g} is outside the range {parameter.low:g} to "
-                    f"{parameter.high:g} of the training data ({len(outside)} of {len(values)} values are)"
+                    f"{parameter.name}={outside_values[0]:g} is outside the range {parameter.low:g} to "
+                    f"{parameter.high:g} of the training data "
+                    f"({len(outside_values)} of {len(values)} values are outside)"
                 )
 
     def _times_outside(self, times: Array) -> Iterator[str]:
         """Yield a message if the surrogate uses the time and a time is outside the training duration."""
         time, duration = np.asarray(times, dtype=np.float64).reshape(-1), self.problem.duration
-        outside = time[(time < 0) | (time > duration * (1 + 1e-6))]
-        if self.uses_time and len(outside):
+        outside_times = time[(time < 0) | (time > duration * (1 + 1e-6))]
+        if self.uses_time and len(outside_times):
             yield (
-                f"time={outside[0]:g} is outside the duration 0 to {duration:g} of the training data "
-                f"({len(outside)} of {len(time)} times are)"
+                f"time={outside_times[0]:g} is outside the duration 0 to {duration:g} of the training data "
+                f"({len(outside_times)} of {len(time)} times are outside)"
             )
 
     def __repr__(self) -> str:
         weights = list(self.parameters())
-        state = "not trained" if any(weight.requires_grad for weight in weights) else "trained"
-        count = sum(weight.numel() for weight in weights)
-        return f"{type(self).__name__} for {self.problem.spec.summary}, {count:,} weights, {state}"
+        status = "not trained" if any(weight.requires_grad for weight in weights) else "trained"
+        num_weights = sum(weight.numel() for weight in weights)
+        return f"{type(self).__name__} for {self.problem.spec.summary}, {num_weights:,} weights, {status}"
 
 
 @runtime_checkable
@@ -274,7 +278,7 @@ class LeastSquares(Protocol):
         """
 
     def no_jacobian(self) -> str | None:
-        """Return why a row of residuals has no derivative by the weights, or None if it has one."""
+        """Return why the residuals have no derivative with respect to the weights row by row, or None."""
 
 
 SURROGATES = Family("surrogate", "surrogates", Surrogate)  # type: ignore[type-abstract]
@@ -291,7 +295,7 @@ def compatible_surrogates(problem: Problem) -> list[str]:
 
 
 def surrogate_class(name: str, path: Path | None = None) -> type[Surrogate]:
-    """Return the surrogate of module `surrogates/NAME.py`, of an installed package, or in the file `path`.
+    """Return the class of a surrogate from `surrogates/NAME.py`, an installed package or the file `path`.
 
     Raises:
         UserError: there is no such surrogate.

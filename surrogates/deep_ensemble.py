@@ -33,8 +33,8 @@ class Ensemble(Surrogate):
     def __init__(self, members: Sequence[Surrogate]):
         if not members or any(member.problem != members[0].problem for member in members):
             raise UserError(
-                f"{len(members)} members that do not share one problem are no ensemble. An ensemble has one "
-                "or more members, all trained on the same data set. Train them with ensemble=4."
+                f"{len(members)} members without a common problem are not an ensemble. An ensemble has one "
+                "or more members, all trained on the same data set. Train an ensemble with ensemble=4."
             )
         super().__init__(members[0].problem)
         self.members = nn.ModuleList(members)
@@ -58,7 +58,7 @@ class Ensemble(Surrogate):
         ]
         members = torch.stack([prediction.mean for prediction in predictions])
         mean = members.mean(dim=0)
-        # The first frame is the given one, without the rounding of a mean.
+        # The first frame is the initial state, without the rounding error of a mean.
         mean[:, 0] = members[0, :, 0]
         deviation = members.double().std(dim=0) if len(members) > 1 else None
         return Prediction(mean, deviation, members)

@@ -20,8 +20,8 @@ _XI, _LAMBDA, _CHI = 0.1786178958448091, -0.2123418310626054, -0.066264582669818
 _DRIFTS = (_XI, _CHI, 1 - 2 * (_CHI + _XI), _CHI, _XI)
 _KICKS = (0.5 - _LAMBDA, _LAMBDA, _LAMBDA, 0.5 - _LAMBDA)
 
-#: The smallest distance of a pair, as a fraction of the typical distance of particles from the origin.
-#: A smaller distance is replaced by this one.
+#: The smallest distance of a pair, as a fraction of the typical distance of particles from the origin. It
+#: replaces smaller distances.
 _MIN_SEPARATION = 1e-6
 
 
@@ -30,8 +30,8 @@ class Hamiltonian(AutoregressiveSurrogate):
 
         H(q, p) = Σ_i |p_i|² / (2 m_i) + Σ_{i<j} φ(r_ij, m_i, m_j),    dq/dt = ∂H/∂p,  dp/dt = -∂H/∂q
 
-    Here r_ij is the distance of two particles and p = m v. The masses m are given, so the kinetic energy is
-    known; φ is a perceptron of ln r and the masses. H depends only on distances, so momentum and angular
+    Here r_ij is the distance of two particles and p = m v. The masses m are inputs, so the kinetic energy is
+    known. φ is a perceptron of ln r and the masses. H depends only on distances, so momentum and angular
     momentum are conserved to round-off for any weights. Between two frames the integrator takes `substeps`
     steps of the symplectic scheme of fourth order by Omelyan, Mryglod & Folk (2002), with four evaluations of
     the forces each. The scheme conserves a modified Hamiltonian near the learned one. The error of the energy
@@ -66,11 +66,11 @@ class Hamiltonian(AutoregressiveSurrogate):
         self.dimension = len(problem.spec.channels) // 2
         self.step_length = problem.time_step / substeps
         self.substeps = substeps
-        typical = np.hypot(problem.statistics.mean, problem.statistics.std)
-        self.length = float(np.linalg.norm(typical[: self.dimension])) or 1.0
-        speed = float(np.linalg.norm(typical[self.dimension :])) or 1.0
-        self.mass = problem.statistics.coefficient_mean[0] or 1.0
-        self.energy_scale = speed**2 / self.mass
+        typical_state = np.hypot(problem.statistics.mean, problem.statistics.std)
+        self.length_scale = float(np.linalg.norm(typical_state[: self.dimension])) or 1.0
+        speed = float(np.linalg.norm(typical_state[self.dimension :])) or 1.0
+        self.mass_scale = problem.statistics.coefficient_mean[0] or 1.0
+        self.energy_scale = speed**2 / self.mass_scale
         self.potential = PairPotential(width, layers)
 
     @classmethod
@@ -87,21 +87,21 @@ class Hamiltonian(AutoregressiveSurrogate):
                 f"not {actual}"
             )
         if not spec.autonomous:
-            return "its law depends on time itself, so that no energy is conserved"
+            return "its law depends on time itself, so no energy is conserved"
         return None
 
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """Return the normalised change over one time step, (B, N, C)."""
         num_channels = len(self.problem.spec.channels)
         state_BNC = inputs_BXI[..., :num_channels]
-        scales = self.inputs
-        physical_BNC = state_BNC * scales.state_std + scales.state_mean
+        normalisation = self.inputs
+        physical_BNC = state_BNC * normalisation.state_std + normalisation.state_mean
         normal_mass_BN1 = inputs_BXI[..., num_channels:]
-        mass_BN = (normal_mass_BN1 * scales.coefficient_std + scales.coefficient_mean)[..., 0]
+        mass_BN = (normal_mass_BN1 * normalisation.coefficient_std + normalisation.coefficient_mean)[..., 0]
         start_x_BND, start_v_BND = physical_BNC[..., : self.dimension], physical_BNC[..., self.dimension :]
         x_BND, v_BND = self._integrate(start_x_BND, start_v_BND, mass_BN)
         change_BNC = torch.cat([x_BND - start_x_BND, v_BND - start_v_BND], dim=-1)
-        return change_BNC / (scales.state_std * self.delta_scale)
+        return change_BNC / (normalisation.state_std * self.delta_scale)
 
     def energy(self, state: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
         """Return H (J) of states (B, C, N) with masses (B, N) in kg, (B,).
@@ -141,15 +141,15 @@ class Hamiltonian(AutoregressiveSurrogate):
             x_BND.index_select(1, self.first_bodies),
         )
         displacement_BPD = second_x - first_x
-        min_square = (_MIN_SEPARATION * self.length) ** 2
+        min_square = (_MIN_SEPARATION * self.length_scale) ** 2
         square_BP = displacement_BPD.square().sum(-1).clamp_min(min_square)
-        first_mass = mass_BN.index_select(1, self.first_bodies) / self.mass
-        second_mass = mass_BN.index_select(1, self.second_bodies) / self.mass
-        log_distance = 0.5 * torch.log(square_BP / self.length**2)
+        first_mass = mass_BN.index_select(1, self.first_bodies) / self.mass_scale
+        second_mass = mass_BN.index_select(1, self.second_bodies) / self.mass_scale
+        log_distance = 0.5 * torch.log(square_BP / self.length_scale**2)
         mean_mass, mass_product = 0.5 * (first_mass + second_mass), first_mass * second_mass
         inputs = torch.stack([log_distance, mean_mass - 1, mass_product - 1], dim=-1)
         value_BP, derivative_BP = self.potential(inputs)
-        scale_BP = self.energy_scale * self.mass**2 * first_mass * second_mass
+        scale_BP = self.energy_scale * self.mass_scale**2 * first_mass * second_mass
         return displacement_BPD, square_BP, scale_BP * value_BP, scale_BP * derivative_BP
 
 
@@ -157,13 +157,16 @@ class PairPotential(nn.Module):
     """A perceptron of three inputs, with its derivative with respect to the first input.
 
     The derivative is carried through the layers next to the value. A force then costs no backward pass, and
-    training costs a single one. The last layer has no bias, as a constant energy has no effect on the motion.
+    training costs one backward pass. The last layer has no bias, because a constant energy has no effect on
+    the motion.
     """
 
     def __init__(self, width: int, layers: int):
         super().__init__()
         widths = [3, *[width] * layers]
-        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in itertools.pairwise(widths))
+        self.hidden = nn.ModuleList(
+            nn.Linear(num_in, num_out) for num_in, num_out in itertools.pairwise(widths)
+        )
         self.out = nn.Linear(width, 1, bias=False)
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,20 +28,22 @@ from surrogates.arguments import (
 from surrogates.contract import Array, Batch, ParameterValues, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 
-#: The number of Fourier modes along a periodic axis with cosines and sines as inputs of the network.
+#: The number of Fourier modes along a periodic axis. The cosine and the sine of each mode are inputs.
 _WAVES = 4
 
 
 class MLP(Surrogate):
-    """u(t + τ) = u(t) + σ τ/(τ + Δt) N(·, τ)    for any 0 ≤ τ ≤ `horizon_steps` Δt
+    """A perceptron that predicts the change of the state since a first frame.
+
+        u(t + τ) = u(t) + σ τ/(τ + Δt) N(·, τ)    for any 0 ≤ τ ≤ `horizon_steps` Δt
 
     N is a perceptron; σ is the standard deviation of each channel, Δt the time between two frames of the
     data. Times beyond the horizon take several queries, one after the other. The loss is the mean squared
     error over all frames of a window, in units of σ².
 
     For particles, N predicts the change of all particles at once. Its inputs are the normalised states and
-    coefficient fields of all particles, the scalar parameters, and the time t where the equation depends on
-    it.
+    coefficient fields of all particles, the scalar parameters, and the time t if the equation depends on
+    time.
 
     On a grid, N predicts the change at one position. The inputs are the position x, the scalar parameters,
     and the time t since the start of the trajectory. Along a periodic axis, cosines and sines of the lowest
@@ -52,10 +54,10 @@ class MLP(Surrogate):
         width: the width of the hidden layers.
         layers: the number of hidden layers.
         horizon_steps: the time steps that one query covers; the windows of the training have this length.
-        points: the random cells of each window that a training step uses; all cells of a smaller grid;
-            no effect on particles.
+        points: the number of random cells of each window that a training step uses. A grid with fewer cells
+            uses all cells. The option has no effect on particles.
         constraints: the constraints that predictions on a grid satisfy exactly, see `Constraints`. Training
-            uses single cells, so constraints do not act there.
+            uses single cells and no constraints.
 
     Raises:
         UserError: the sites are the cells of a grid, and scalar parameters do not determine the trajectory;
@@ -109,8 +111,11 @@ class MLP(Surrogate):
             num_inputs = (num_out + len(problem.spec.coefficient_channels)) * self._num_sites
             num_out *= self._num_sites
         widths = [num_inputs + len(self.condition_mean) + 1, *[width] * layers]
-        hidden = [(nn.Linear(before, after), nn.GELU()) for before, after in itertools.pairwise(widths)]
-        self.network = nn.Sequential(*itertools.chain(*hidden), nn.Linear(width, num_out))
+        hidden_layers = [
+            (nn.Linear(num_before, num_after), nn.GELU())
+            for num_before, num_after in itertools.pairwise(widths)
+        ]
+        self.network = nn.Sequential(*itertools.chain(*hidden_layers), nn.Linear(width, num_out))
 
     @classmethod
     def incompatibility(cls, problem: Problem) -> str | None:
@@ -129,7 +134,7 @@ class MLP(Surrogate):
             yield "points", f"the particles of the {problem.spec.name} data"
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the loss `data` of a batch of windows: all later frames are predicted from the first."""
+        """Return the loss `data` of a batch of windows: all later frames, predicted from the first."""
         check_window(batch, self.horizon_steps)
         frames_BTCN = (batch["state"].flatten(3) - self.state_mean) / self.state_std
         positions_BNF = self.positions.expand(len(frames_BTCN), *self.positions.shape)
@@ -152,25 +157,27 @@ class MLP(Surrogate):
         return {"data": (predicted - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
 
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
-        """Return the states at increasing `times`, each by one query where the horizon allows it."""
+        """Return the states at increasing `times`, each by one query if the horizon allows one query."""
         state = initial_states(self.problem, initial_state, self.state_mean)
         coefficients, scalars = parameter_tensors(self.problem, parameters, len(state), self.state_mean)
         positions = self.positions.expand(len(state), *self.positions.shape)
 
-        def start(normal_BCN: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
+        def start(normalised_BCN: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
             time_B = state.new_full((len(state),), time)
-            inputs_BQF = self._inputs(normal_BCN, coefficients.flatten(2), positions, scalars, time_B)
+            inputs_BQF = self._inputs(normalised_BCN, coefficients.flatten(2), positions, scalars, time_B)
 
             def query(elapsed: float) -> torch.Tensor:
                 elapsed_B = state.new_full((len(state),), elapsed)
-                return self._constrained(self._query(normal_BCN, inputs_BQF, elapsed_B), normal_BCN)
+                return self._constrained(self._query(normalised_BCN, inputs_BQF, elapsed_B), normalised_BCN)
 
             return query
 
-        normal_BCN = (state.flatten(2) - self.state_mean) / self.state_std
+        normalised_BCN = (state.flatten(2) - self.state_mean) / self.state_std
         horizon = self.horizon_steps * self.problem.time_step
-        normal_states = restarted_predictions(normal_BCN, times, horizon, start)
-        later = [(normal * self.state_std + self.state_mean).view_as(state) for normal in normal_states]
+        normalised_states = restarted_predictions(normalised_BCN, times, horizon, start)
+        later = [
+            (normalised * self.state_std + self.state_mean).view_as(state) for normalised in normalised_states
+        ]
         return Prediction(torch.stack([state, *later], dim=1))
 
     def _constrained(self, state_BCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
@@ -191,17 +198,17 @@ class MLP(Surrogate):
         time: torch.Tensor,
     ) -> torch.Tensor:
         """Return the normalised inputs of N without τ, (B, Q, F)."""
-        raw = torch.cat([parameters, time[:, None]], dim=-1) if self.uses_time else parameters
-        conditions = ((raw - self.condition_mean) / self.condition_std)[:, None]
+        conditions = torch.cat([parameters, time[:, None]], dim=-1) if self.uses_time else parameters
+        normalised = ((conditions - self.condition_mean) / self.condition_std)[:, None]
         if not self.problem.spec.has_particles:
-            return torch.cat([positions_BNF, conditions.expand(-1, positions_BNF.shape[1], -1)], dim=-1)
+            return torch.cat([positions_BNF, normalised.expand(-1, positions_BNF.shape[1], -1)], dim=-1)
         fields = (coefficients_BKN - self.coefficient_mean) / self.coefficient_std
-        return torch.cat([state_BCN.flatten(1)[:, None], fields.flatten(1)[:, None], conditions], dim=-1)
+        return torch.cat([state_BCN.flatten(1)[:, None], fields.flatten(1)[:, None], normalised], dim=-1)
 
     def _query(
         self, state_BCN: torch.Tensor, inputs_BQF: torch.Tensor, elapsed_B: torch.Tensor
     ) -> torch.Tensor:
-        """Return the normalised states (B, C, N) at the elapsed times after the normalised states given."""
+        """Return the normalised states (B, C, N) at the elapsed times after `state_BCN`."""
         fraction_B = elapsed_B / (self.horizon_steps * self.problem.time_step)
         time_input = (2 * fraction_B - 1)[:, None, None].expand(-1, inputs_BQF.shape[1], 1)
         change_BQC = self.network(torch.cat([inputs_BQF, time_input], dim=-1))

@@ -29,13 +29,15 @@ from surrogates.networks.fourier_layers import FourierNetwork
 
 
 class OperatorNetwork(Surrogate):
-    """u(x, t + τ) = u(x, t) + σ Σ_jm b_jm(u(t), a, p, t) φ_jm(x, τ)    for any 0 ≤ τ ≤ `horizon_steps` Δt
+    """A branch and a trunk that predict the state at any time within a horizon.
+
+        u(x, t + τ) = u(x, t) + σ Σ_jm b_jm(u(t), a, p, t) φ_jm(x, τ)    for any 0 ≤ τ ≤ `horizon_steps` Δt
 
     The functions φ are the trunk (`Trunk`), which all cases share. The coefficients b are the modes of J
     fields per channel, the output of the branch (`FourierNetwork`). The inputs of the branch are the state u,
     the coefficient fields a, the scalar parameters p, and the time t unless the equation is autonomous. σ is
-    the standard deviation of each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, and
-    the prediction there is u(x, t) exactly. Times beyond the horizon take several queries, one after the
+    the standard deviation of each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so
+    the prediction is exactly u(x, t) at τ = 0. Times beyond the horizon take several queries, one after the
     other. The `constraints` are applied after every query, see `Constraints`.
 
     Attributes:
@@ -74,7 +76,7 @@ class OperatorNetwork(Surrogate):
         self.trunk = Trunk(problem, counts, functions=functions, width=width, horizon=horizon)
 
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
-        """Return the states at any increasing `times`, each by one query if the horizon allows it."""
+        """Return the states at any increasing `times`, each by one query if the horizon allows one query."""
         state_BCX = initial_states(self.problem, initial_state, self.inputs.state_mean)
         fields_BKX, parameters_BP = parameter_tensors(
             self.problem, parameters, len(state_BCX), self.inputs.state_mean
@@ -95,13 +97,13 @@ class OperatorNetwork(Surrogate):
             return query
 
         horizon = self.horizon_steps * self.problem.time_step
-        later = restarted_predictions(self.inputs.normal(state_BCX), times, horizon, start)
-        return Prediction(torch.stack([state_BCX, *map(self.inputs.physical, later)], dim=1))
+        later = restarted_predictions(self.inputs.normalise(state_BCX), times, horizon, start)
+        return Prediction(torch.stack([state_BCX, *map(self.inputs.denormalise, later)], dim=1))
 
     def _start(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the normalised first frames (B, *sites, C) and their coefficients (B, F, *modes)."""
         check_window(batch, self.horizon_steps)
-        start_BXC = self.inputs.normal(batch["state"][:, 0])
+        start_BXC = self.inputs.normalise(batch["state"][:, 0])
         return start_BXC, self._coefficients(
             start_BXC, batch["coefficient_fields"], batch["parameters"], batch["time"][:, 0]
         )
@@ -132,5 +134,5 @@ class OperatorNetwork(Surrogate):
         change_BTXC = self._change(coefficients_BFM, duration_BT).movedim(2, -1)
         start_BTXC = start_BXC[:, None]
         predicted_BTXC = self.constraints(start_BTXC + change_BTXC, start_BTXC)
-        truth_BTXC = self.inputs.normal(batch["state"][:, 1:].flatten(0, 1)).view_as(predicted_BTXC)
+        truth_BTXC = self.inputs.normalise(batch["state"][:, 1:].flatten(0, 1)).view_as(predicted_BTXC)
         return relative_error(predicted_BTXC, truth_BTXC, tuple(range(2, truth_BTXC.ndim - 1)))

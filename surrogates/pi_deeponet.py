@@ -32,8 +32,8 @@ class PIDeepONet(OperatorNetwork):
     The residual is that of the solver (`Problem.residual`), at all cells and at random times within the
     horizon. The modes of the trunk have exact derivatives. The derivatives of the initial state and of the
     coefficient fields are computed on the grid (`GridDerivatives`). The initial state, its values at
-    dirichlet walls and its slopes at neumann walls hold exactly, because the trunk does not change them.
-    The loss contains none of the three.
+    dirichlet walls and its slopes at neumann walls hold exactly, because the trunk changes none of them. The
+    loss therefore has no term for initial and boundary conditions.
 
     The loss of an equation is the root mean square of its residual, relative to a typical size of its terms.
     The typical size is the residual of the initial state with each derivative taken at another place, where
@@ -112,7 +112,7 @@ class PIDeepONet(OperatorNetwork):
             losses["data"] = self.data_weight * self._data_loss(batch, start_BXC, coefficients_BFM)
         return losses
 
-    def equations(
+    def equation_residuals(
         self, batch: Batch, channels: list[Jet], duration_BR: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Return the residual of each equation, (B, R, *sites), in its unit.
@@ -123,15 +123,15 @@ class PIDeepONet(OperatorNetwork):
             duration_BR: the times since the first frames, s.
 
         Raises:
-            UserError: the model was loaded, and has no equation.
+            UserError: the model was loaded and has no equation.
         """
         problem = self.problem
         if problem.residual is None:
             raise UserError(
-                "A loaded model has no equation to be trained on. Only the train stage can train it. Type "
-                "python -m pipeline.train surrogate=pi_deeponet."
+                "A loaded model has no equation to be trained on. Only the train stage provides the "
+                "equation. Type python -m pipeline.train surrogate=pi_deeponet."
             )
-        ones = [1] * len(problem.spec.shape)
+        unit_axes = [1] * len(problem.spec.shape)
         state_std, state_mean = self.inputs.state_std, self.inputs.state_mean
         fields: dict[str, Any] = {
             name: jet * state_std[index] + state_mean[index]
@@ -141,9 +141,9 @@ class PIDeepONet(OperatorNetwork):
             fields[name] = self.grid_derivatives.jet(batch["coefficient_fields"][:, None, index])
         if not problem.spec.autonomous:
             time_BR = batch["time"][:, :1] + duration_BR
-            fields["t"] = taylor_mode.coordinate(time_BR.view(*time_BR.shape, *ones), "t")
+            fields["t"] = taylor_mode.coordinate(time_BR.view(*time_BR.shape, *unit_axes), "t")
         parameters = {
-            name: batch["parameters"][:, index].view(-1, 1, *ones)
+            name: batch["parameters"][:, index].view(-1, 1, *unit_axes)
             for index, name in enumerate(problem.spec.parameter_names)
         }
         residuals = problem.residual(fields, taylor_mode.derivative, parameters)
@@ -155,22 +155,24 @@ class PIDeepONet(OperatorNetwork):
         """Return the relative residual of each equation, see the class."""
         duration_BR = batch["random"] * self.trunk.horizon
         amplitudes = self.trunk.amplitudes(coefficients_BFM, duration_BR).linear(self._constrained)
-        start = [self.grid_derivatives.jet(channel_BX[:, None]) for channel_BX in start_BXC.unbind(-1)]
-        predicted = [jet + self.trunk.field(amplitudes[:, :, index]) for index, jet in enumerate(start)]
-        residuals = self.equations(batch, predicted, duration_BR)
-        typical = self.equations(batch, self._decorrelated(start), duration_BR)
+        start_jets = [self.grid_derivatives.jet(channel_BX[:, None]) for channel_BX in start_BXC.unbind(-1)]
+        predicted_jets = [
+            jet + self.trunk.field(amplitudes[:, :, index]) for index, jet in enumerate(start_jets)
+        ]
+        residuals = self.equation_residuals(batch, predicted_jets, duration_BR)
+        typical_residuals = self.equation_residuals(batch, self._decorrelated(start_jets), duration_BR)
         sites = tuple(range(2, 2 + len(self.problem.spec.shape)))
         losses = {}
         for name, values in residuals.items():
-            square = typical[name].square().mean(sites)
+            mean_square = typical_residuals[name].square().mean(sites)
             # For a constant initial state the typical size is 0; a scale of 1 avoids the division by zero.
-            scale = torch.where(square > 0, square, 1.0)
+            scale = torch.where(mean_square > 0, mean_square, 1.0)
             losses[f"residual_{name}"] = (values.square().mean(sites) / scale).sqrt().mean()
         return losses
 
     def _constrained(self, amplitudes_BRCM: torch.Tensor) -> torch.Tensor:
-        """Return the amplitudes of a change after the constraints, which are linear in the change."""
-        if not self.constraints.parts:
+        """Return the amplitudes of the constrained change; the constraints are linear in the change."""
+        if not self.constraints.projections:
             return amplitudes_BRCM
         change_BRXC = self.trunk.field(amplitudes_BRCM).value.movedim(2, -1)
         constrained_BRXC = self.constraints(change_BRXC, torch.zeros_like(change_BRXC))

@@ -25,21 +25,23 @@ from surrogates.physics.pinn_residual import PinnResidual
 
 
 class PINN(Surrogate):
-    """u(x, t; p) = u₀(x; p) + σ t/(t + τ) b(x) N(x, t, p)
+    """A network that satisfies initial and boundary conditions exactly and learns from the equation.
+
+        u(x, t; p) = u₀(x; p) + σ t/(t + τ) b(x) N(x, t, p)
 
     N is a perceptron of the position, the time and the scalar parameters. σ is the standard deviation of each
     channel, τ the time in which the fastest channel changes by its standard deviation. The initial state u₀
     is that of the solver at any point, so the initial condition is exact. The boundary conditions are exact
     as well: b vanishes at dirichlet walls, and the features of N are periodic or have a vanishing normal
-    derivative at neumann walls (see `PinnAnsatz`). For particles, N has no position x and gives the positions
-    and velocities of all bodies.
+    derivative at neumann walls (see `PinnAnsatz`). For particles, N has no position x and returns the
+    positions and velocities of all bodies.
 
     Losses:
         residual_NAME: for each equation the mean square of the solver's `residual` in units of its usual size
             (see `Equation`), divided by the number of equations. The points are random in the box, the
             duration and the ranges of the parameters.
         mean: the mean square of the `MeanDrift`, where the problem declares the mean velocity of a periodic
-            box conserved. Divergence and curl leave this mean free.
+            box conserved. The equations of divergence and curl do not determine this mean.
         data: `data_weight` times the mean square of the error of the change since the first frame of a
             window, over σ, at a random site and frame for each point. With `data_weight=0` no frame is used.
 
@@ -47,7 +49,7 @@ class PINN(Surrogate):
     solution. With `causality`, a residual counts once the earlier residuals of its window are small (see
     `causal_weights`).
 
-    `predict` starts from the given state at the first time, and adds the growth of σ t/(t + τ) b N since
+    `predict` starts from the initial state at the first time, and adds the change of σ t/(t + τ) b N since
     then.
 
     Options:
@@ -55,12 +57,12 @@ class PINN(Surrogate):
         layers: the number of hidden layers.
         waves: the Fourier features along a periodic axis, and the cosines between neumann walls.
         points: the collocation points of each window of a batch.
-        candidates: the candidates for each collocation point; one candidate is chosen by its residual (see
-            `resample_by_residual`); with 1 no point is chosen by its residual.
+        candidates: the number of candidates for each collocation point. With more than one, points are
+            chosen by their residuals (see `resample_by_residual`).
         causality: 0 weights all points equally; 1000 waits for residuals of 3 % of their usual size.
         data_weight: the weight of the loss `data`.
         constraints: the constraints that predictions on the grid satisfy exactly, see `Constraints`. Training
-            uses single points, so constraints do not act there. The boundary needs no constraint.
+            uses single points and no constraints. The constraint `boundary` is built in.
 
     Raises:
         UserError: the scalar parameters do not determine the trajectories; bodies start too close together;
@@ -130,12 +132,12 @@ class PINN(Surrogate):
         """The residual of the network.
 
         Raises:
-            UserError: the model was loaded, and has no equation.
+            UserError: the model was loaded and has no equation.
         """
         if self._residual is None:
             raise UserError(
-                "this model has no equation to be trained on: it was loaded from a folder. "
-                "Only a model of the train stage has its equation. Type `python -m pipeline.train`"
+                "This model was loaded from a folder and has no equation to be trained on. Only the train "
+                "stage provides the equation. Type python -m pipeline.train surrogate=pinn."
             )
         return self._residual
 
@@ -174,8 +176,10 @@ class PINN(Surrogate):
         residuals = list(self._residuals_by_loss(points).values())
         num_columns = sum(residuals_MR.shape[1] for residuals_MR in residuals)
         # With these factors the mean square over all columns is the sum of the losses.
-        scaled = [(num_columns / residuals_MR.shape[1]) ** 0.5 * residuals_MR for residuals_MR in residuals]
-        return torch.cat(scaled, dim=1)
+        scaled_residuals = [
+            (num_columns / residuals_MR.shape[1]) ** 0.5 * residuals_MR for residuals_MR in residuals
+        ]
+        return torch.cat(scaled_residuals, dim=1)
 
     def no_jacobian(self) -> str | None:
         """Return why the residuals have no Jacobian row by row, or None, see `LeastSquares.no_jacobian`."""
@@ -211,16 +215,18 @@ class PINN(Surrogate):
         time = increasing_times(times)
         _, scalars_BP = parameter_tensors(self.problem, parameters, len(state), self.sites)
         first_change = self._change_at_sites(time[0], scalars_BP)
-        later = [state + (self._change_at_sites(instant, scalars_BP) - first_change) for instant in time[1:]]
-        constrained = [self._constrained(later_state, state) for later_state in later]
-        return Prediction(torch.stack([state, *constrained], dim=1))
+        later_states = [
+            state + (self._change_at_sites(instant, scalars_BP) - first_change) for instant in time[1:]
+        ]
+        constrained_states = [self._constrained(later_state, state) for later_state in later_states]
+        return Prediction(torch.stack([state, *constrained_states], dim=1))
 
     def _constrained(self, state_BCX: torch.Tensor, start_BCX: torch.Tensor) -> torch.Tensor:
         """Return the states with the constraints applied.
 
-        The constraints take normalised states; here the mean of the data is not subtracted, as it cancels.
+        The constraints take normalised states. The mean of the data is not subtracted, because it cancels.
         """
-        if not self.constraints.parts:
+        if not self.constraints.projections:
             return state_BCX
         scale = self.ansatz.scale.view(-1, *[1] * len(self.problem.spec.shape))
         state_BXC, start_BXC = ((states / scale).movedim(1, -1) for states in (state_BCX, start_BCX))

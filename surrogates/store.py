@@ -28,20 +28,22 @@ WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 _FORMAT = "simsurrogate model 3"
 _OLDER_FORMATS = ("simsurrogate model 1", "simsurrogate model 2")
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
-_AFTER_A_FULL_DISK = "run the same command again: training continues from its last checkpoint"
+_FULL_DISK_REMEDY = "run the same command again: training continues from its last checkpoint"
 
 
 def build(
     name: str, options: Mapping[str, Any], problem: Problem, precision: str, path: Path | None = None
 ) -> Surrogate:
-    """Return a surrogate with initial weights. Its constants are computed in float64 and then rounded.
+    """Return a surrogate with initial weights.
+
+    The constants of the surrogate are computed in float64 and then rounded.
 
     Args:
         name: the name of the surrogate.
         options: the keyword arguments of its class.
         problem: the problem to learn.
         precision: the precision of the weights, `float32` or `float64`.
-        path: the user's own file with the class, if no installed package has the class.
+        path: the user's own file with the class; None for a class of an installed package.
 
     Raises:
         UserError: there is no such surrogate, or its options do not fit the problem.
@@ -87,12 +89,12 @@ def save(
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         **metadata,
     }
-    write_whole(folder / WEIGHTS, weights, then=_AFTER_A_FULL_DISK)
-    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), then=_AFTER_A_FULL_DISK)
+    write_whole(folder / WEIGHTS, weights, then=_FULL_DISK_REMEDY)
+    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), then=_FULL_DISK_REMEDY)
 
 
 def save_ensemble(folder: Path, num_members: int, metadata: Mapping[str, Any]) -> None:
-    """Write the `model.json` of an ensemble, after its members are saved in their `member_folder`s.
+    """Write the `model.json` of an ensemble, after all members are saved.
 
     Args:
         folder: the model folder of the ensemble.
@@ -103,14 +105,16 @@ def save_ensemble(folder: Path, num_members: int, metadata: Mapping[str, Any]) -
         StorageError: the file cannot be written.
     """
     members = [description(member_folder(folder, index)) for index in range(num_members)]
-    common = {key: members[0][key] for key in ("format", "surrogate", "options", "problem", "precision")}
+    common_content = {
+        key: members[0][key] for key in ("format", "surrogate", "options", "problem", "precision")
+    }
     content = {
-        **common,
+        **common_content,
         "num_parameters": sum(member["num_parameters"] for member in members),
         "members_sha256": [member["weights_sha256"] for member in members],
         **metadata,
     }
-    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), then=_AFTER_A_FULL_DISK)
+    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), then=_FULL_DISK_REMEDY)
 
 
 def member_folder(folder: Path, index: int) -> Path:
@@ -145,12 +149,14 @@ def load(
     folder, path = Path(folder), None if path is None else Path(path)
     content = description(folder)
     if "members_sha256" in content:
-        return Ensemble([load(member, device, path=path) for member in _members(folder, content)]).eval()
+        return Ensemble(
+            [load(member, device, path=path) for member in _listed_members(folder, content)]
+        ).eval()
     _check_class(folder, str(content.get("surrogate")), path)
     try:
         weights = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(weights).hexdigest() != content["weights_sha256"]:
-            raise UserError("its checksum differs from the one in model.json")
+            raise UserError("its checksum differs from the checksum in model.json")
         problem = Problem.from_json(content["problem"])
         surrogate = build(content["surrogate"], content["options"], problem, content["precision"], path)
         surrogate.load_state_dict(safetensors.torch.load(weights))
@@ -166,7 +172,7 @@ def is_whole(folder: Path) -> bool:
     try:
         content = description(folder)
         if "members_sha256" in content:
-            return all(is_whole(member) for member in _members(folder, content))
+            return all(is_whole(member) for member in _listed_members(folder, content))
         return sha256_of(folder / WEIGHTS) == str(content["weights_sha256"])
     except (OSError, KeyError, ValueError):
         return False
@@ -198,8 +204,8 @@ def description(folder: Path) -> Mapping[str, Any]:
         )
     if version != _FORMAT:
         raise UserError(
-            f"{path} has the format {version!r}. Expected is {_FORMAT!r}. Name a model folder that the train "
-            "stage wrote, RUN/models/MODEL."
+            f"{path} has the format {version!r}. The expected format is {_FORMAT!r}. Name a model "
+            "folder that the train stage wrote, RUN/models/MODEL."
         )
     return dict(content)
 
@@ -208,7 +214,7 @@ def _check_class(folder: Path, name: str, path: Path | None) -> None:
     """Check that the class of a saved surrogate can be found.
 
     Raises:
-        UserError: there is no such class; the message says how to name the user's own file.
+        UserError: there is no such class. The message explains how to name the user's own file.
     """
     try:
         surrogate_class(name, path)
@@ -219,16 +225,16 @@ def _check_class(folder: Path, name: str, path: Path | None) -> None:
         ) from error
 
 
-def _members(folder: Path, content: Mapping[str, Any]) -> list[Path]:
+def _listed_members(folder: Path, content: Mapping[str, Any]) -> list[Path]:
     """Return the folders of the members that the `model.json` of an ensemble lists.
 
     Raises:
         UserError: a member is missing, or is another model.
     """
     members = []
-    for index, expected in enumerate(content["members_sha256"]):
+    for index, expected_sha256 in enumerate(content["members_sha256"]):
         member = member_folder(folder, index)
-        if description(member).get("weights_sha256") != expected:
+        if description(member).get("weights_sha256") != expected_sha256:
             raise UserError(
                 f"{member} differs from the member that {folder / DESCRIPTION} lists. Train the ensemble "
                 "again with overwrite=true."

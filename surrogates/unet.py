@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from simsurrogate.errors import UserError
+from surrogates.arguments import check_minimum
 from surrogates.autoregressive import AutoregressiveSurrogate
 from surrogates.contract import Problem
 from surrogates.grids.constraints import Constraint
@@ -28,7 +29,7 @@ class UNet(AutoregressiveSurrogate):
 
     Options:
         width: channels on the finest grid; each level doubles them.
-        levels: how many times the grid is halved.
+        levels: the number of times that the grid is halved.
         constraints: constraints that hold exactly, see `Constraints`.
 
     Raises:
@@ -40,12 +41,12 @@ class UNet(AutoregressiveSurrogate):
 
     def __init__(self, problem: Problem, *, width: int, levels: int, constraints: Sequence[Constraint] = ()):
         super().__init__(problem, constraints)
-        deepest = min(problem.spec.shape).bit_length() - 1
-        if width < 1 or not 0 <= levels <= deepest:
+        max_levels = min(problem.spec.shape).bit_length() - 1
+        check_minimum(1, width=width)
+        if not 0 <= levels <= max_levels:
             raise UserError(
-                f"surrogate.width={width} must be at least 1, and surrogate.levels={levels} from 0 to "
-                f"{deepest}: the grid {problem.spec.shape} can be halved {deepest} times. Type "
-                f"surrogate.levels={deepest}."
+                f"surrogate.levels={levels} is out of range. The grid {problem.spec.shape} can be halved "
+                f"0 to {max_levels} times. Type surrogate.levels={max_levels}."
             )
         periodic = tuple(boundary == "periodic" for boundary in problem.spec.boundaries)
         widths = [width * 2**level for level in range(levels + 1)]
@@ -57,28 +58,28 @@ class UNet(AutoregressiveSurrogate):
             block(num_in, num_out)
             for num_in, num_out in zip([self.inputs.num_fields, *widths], widths, strict=False)
         )
-        self.up = nn.ModuleList(block(3 * finer, finer) for finer in reversed(widths[:-1]))
-        self.halve = _POOLINGS[len(periodic) - 1](2, ceil_mode=True, count_include_pad=False)
+        self.up = nn.ModuleList(block(3 * finer_width, finer_width) for finer_width in reversed(widths[:-1]))
+        self.pooling = _POOLINGS[len(periodic) - 1](2, ceil_mode=True, count_include_pad=False)
         self.projection = nn.Linear(width, len(problem.spec.channels))
 
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """Return the normalised change over one time step, (B, *sites, C)."""
         hidden = inputs_BXI.movedim(-1, 1)
-        skipped: list[torch.Tensor] = []
+        skip_fields: list[torch.Tensor] = []
         for level, block in enumerate(self.down):
-            hidden = block(self.halve(hidden) if level else hidden, conditions_BQ)
-            skipped.append(hidden)
-        skipped.pop()
+            hidden = block(self.pooling(hidden) if level else hidden, conditions_BQ)
+            skip_fields.append(hidden)
+        skip_fields.pop()
         for block in self.up:
-            finer = skipped.pop()
-            hidden = nn.functional.interpolate(hidden, size=finer.shape[2:], mode="nearest")
-            hidden = block(torch.cat([finer, hidden], dim=1), conditions_BQ)
+            finer_field = skip_fields.pop()
+            hidden = nn.functional.interpolate(hidden, size=finer_field.shape[2:], mode="nearest")
+            hidden = block(torch.cat([finer_field, hidden], dim=1), conditions_BQ)
         change_BXC: torch.Tensor = self.projection(hidden.movedim(1, -1))
         return change_BXC
 
 
 class ConvolutionBlock(nn.Module):
-    """Two convolutions over 3 cells per axis, the first one conditioned, each followed by a GELU."""
+    """Two convolutions over 3 cells per axis, each followed by a GELU; conditions modulate the first one."""
 
     def __init__(self, num_in: int, num_out: int, num_conditions: int, periodic: tuple[bool, ...]):
         super().__init__()
@@ -99,7 +100,7 @@ class ConvolutionBlock(nn.Module):
 
 def _padded(field: torch.Tensor, periodic: tuple[bool, ...]) -> torch.Tensor:
     """Return the field with one more cell at both ends of each axis: periodic, or the outermost cell."""
-    for axis, wraps in enumerate(periodic, start=2):
+    for axis, is_periodic in enumerate(periodic, start=2):
         lower, upper = field.narrow(axis, 0, 1), field.narrow(axis, field.shape[axis] - 1, 1)
-        field = torch.cat([upper, field, lower] if wraps else [lower, field, upper], dim=axis)
+        field = torch.cat([upper, field, lower] if is_periodic else [lower, field, upper], dim=axis)
     return field

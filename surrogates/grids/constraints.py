@@ -19,15 +19,16 @@ from surrogates.contract import Problem
 
 Constraint = Literal["mean", "boundary", "divergence"]
 
-#: Weights of the three outermost cell centres in the value at the wall of the parabola through them.
-_TO_THE_WALL = np.array([15.0, -10.0, 3.0]) / 8
+#: Weights of the three outermost cells in the value at the wall of the parabola through the three cells.
+_WALL_WEIGHTS = np.array([15.0, -10.0, 3.0]) / 8
 
 
 class Constraints(nn.Module):
     """An orthogonal projection onto the states that fulfil the constraints.
 
-    The projection is the closest such state by the sum of squared differences in physical units. Distances of
-    normalised states would differ if the components of a velocity have different standard deviations.
+    The projection is the closest state that fulfils the constraints. The distance is the sum of squared
+    differences in physical units. Distances of normalised states would differ if the components of a velocity
+    have different standard deviations.
 
     mean: the mean over the box of each conserved channel equals its mean in the initial state.
     boundary: the parabola through the three outermost cells along a dirichlet axis has the wall's value at
@@ -36,8 +37,8 @@ class Constraints(nn.Module):
     divergence: the divergence of a velocity is zero, with derivatives of the Fourier series through the
         cells. The projection is Leray's, u - k (k · u) / |k|² for each wave number k.
 
-    The true solution fulfils the constraints (the walls to third order in the cell width). By the distance
-    above, the projection therefore never increases the error.
+    The true solution fulfils the constraints (the walls to third order in the cell width). The projection
+    therefore never increases the distance to the true solution.
 
     Args:
         problem: the problem, for its grid and statistics.
@@ -57,23 +58,29 @@ class Constraints(nn.Module):
                 "surrogate.constraints=[]."
             )
         if len(set(names)) < len(names):
-            raise UserError(f"surrogate.constraints={list(names)} has a name twice. Name each one once.")
+            raise UserError(
+                f"surrogate.constraints={list(names)} names a constraint twice. Each constraint is "
+                "allowed once. Remove the repetition."
+            )
         for name in names:
             if name in built_in:
                 raise UserError(
-                    f"surrogate.constraints: {name} is built into the form of this surrogate. Leave it out."
+                    f"surrogate.constraints: {name} is built into the form of this surrogate. "
+                    f"Leave out {name}."
                 )
-        kinds = {"mean": ConservedMean, "boundary": WallValues, "divergence": DivergenceFree}
-        self.parts = nn.ModuleList(kind(problem) for name, kind in kinds.items() if name in names)
+        classes = {"mean": ConservedMean, "boundary": WallValues, "divergence": DivergenceFree}
+        self.projections = nn.ModuleList(
+            projection(problem) for name, projection in classes.items() if name in names
+        )
 
     def forward(self, state_BXC: torch.Tensor, start_BXC: torch.Tensor) -> torch.Tensor:
-        """Return the projection of a state that was predicted from the state `start`.
+        """Return the projection of a state that was predicted from the state `start_BXC`.
 
         Mixed precision does not apply to the projection.
         """
         with torch.autocast(state_BXC.device.type, enabled=False):
-            for part in self.parts:
-                state_BXC = part(state_BXC, start_BXC)
+            for projection in self.projections:
+                state_BXC = projection(state_BXC, start_BXC)
         return state_BXC
 
 
@@ -87,7 +94,7 @@ class ConservedMean(nn.Module):
         if not problem.spec.conserved_channels:
             raise UserError(
                 f"surrogate.constraints: mean cannot hold on the {problem.spec.name} data. The means of "
-                f"{', '.join(problem.spec.channels)} change, because of walls or sources. Leave it out."
+                f"{', '.join(problem.spec.channels)} change, because of walls or sources. Leave out mean."
             )
         self.site_axes = _site_axes(problem)
         conserved = np.array(
@@ -106,25 +113,26 @@ class WallValues(nn.Module):
 
     def __init__(self, problem: Problem):
         super().__init__()
-        axes = [axis for axis, kind in enumerate(problem.spec.boundaries) if kind == "dirichlet"]
+        axes = [axis for axis, boundary in enumerate(problem.spec.boundaries) if boundary == "dirichlet"]
         if not axes:
             raise UserError(
                 f"surrogate.constraints: boundary cannot hold on the {problem.spec.name} data. None of the "
-                f"boundaries {', '.join(problem.spec.boundaries)} is dirichlet. Leave it out."
+                f"boundaries {', '.join(problem.spec.boundaries)} is dirichlet. Leave out boundary."
             )
         self.axes = {axis: axis - len(problem.spec.shape) - 1 for axis in axes}
         mean, std = np.array(problem.statistics.mean), nonzero_std(problem.statistics.std)
-        num_cells = len(_TO_THE_WALL)
+        num_cells = len(_WALL_WEIGHTS)
         for axis in axes:
             size = problem.spec.shape[axis]
             if size < num_cells:
                 raise UserError(
                     f"surrogate.constraints: boundary needs {num_cells} cells between the walls of "
-                    f"{problem.spec.axis_names[axis]}, which has {size}. Use a finer grid, or leave it out."
+                    f"{problem.spec.axis_names[axis]}, which has {size}. Use a finer grid, or leave "
+                    "out boundary."
                 )
             to_walls = np.zeros((2, size))
-            to_walls[0, :num_cells] = _TO_THE_WALL
-            to_walls[1, -num_cells:] = _TO_THE_WALL[::-1]
+            to_walls[0, :num_cells] = _WALL_WEIGHTS
+            to_walls[1, -num_cells:] = _WALL_WEIGHTS[::-1]
             values = (np.array(problem.spec.boundary_values[axis]) - mean[:, None]) / std[:, None]
             constants = {
                 "to_walls": to_walls.T,
@@ -157,12 +165,13 @@ class DivergenceFree(nn.Module):
         if not problem.spec.divergence_free_channels:
             raise UserError(
                 f"surrogate.constraints: divergence cannot hold on the {problem.spec.name} data. None of "
-                f"{', '.join(problem.spec.channels)} belongs to a divergence-free vector. Leave it out."
+                f"{', '.join(problem.spec.channels)} belongs to a divergence-free vector. Leave out "
+                "divergence."
             )
         if set(problem.spec.boundaries) != {"periodic"}:
             raise UserError(
                 "surrogate.constraints: divergence uses Fourier series, which need periodic axes, but the "
-                f"boundaries are {', '.join(problem.spec.boundaries)}. Leave it out."
+                f"boundaries are {', '.join(problem.spec.boundaries)}. Leave out divergence."
             )
         self.site_axes = _site_axes(problem)
         vectors = [
@@ -181,38 +190,41 @@ class DivergenceFree(nn.Module):
         for channels, scale in zip(self.channels, self.scale, strict=True):
             velocity_BXD = state_BXC.index_select(-1, channels) * scale
             modes = torch.fft.rfftn(velocity_BXD, dim=self.site_axes)
-            along = (modes * self.directions).sum(-1, keepdim=True) * self.directions
+            parallel_modes = (modes * self.directions).sum(-1, keepdim=True) * self.directions
             sizes = [state_BXC.shape[axis] for axis in self.site_axes]
-            gradient_BXD = torch.fft.irfftn(along, s=sizes, dim=self.site_axes)
+            gradient_BXD = torch.fft.irfftn(parallel_modes, s=sizes, dim=self.site_axes)
             state_BXC = state_BXC.index_add(-1, channels, -gradient_BXD / scale)
         return state_BXC
 
 
 def _constrained_lines(problem: Problem, axis: int) -> np.ndarray:
     """Return 1 for each constrained line of cells along `axis`, 0 for the others; (*other sites, 1, 1)."""
-    constrained = np.ones([1 if other == axis else size for other, size in enumerate(problem.spec.shape)])
-    num_cells = len(_TO_THE_WALL)
-    for other, kind in enumerate(problem.spec.boundaries):
-        if other == axis or kind != "dirichlet":
+    constrained = np.ones(
+        [1 if other_axis == axis else size for other_axis, size in enumerate(problem.spec.shape)]
+    )
+    num_cells = len(_WALL_WEIGHTS)
+    for other_axis, boundary in enumerate(problem.spec.boundaries):
+        if other_axis == axis or boundary != "dirichlet":
             continue
         ends = (slice(None, num_cells), slice(-num_cells, None))
-        for value, cells in zip(problem.spec.boundary_values[other], ends, strict=True):
+        for value, cells in zip(problem.spec.boundary_values[other_axis], ends, strict=True):
             if any(value != own_value for own_value in problem.spec.boundary_values[axis]):
-                constrained[(slice(None),) * other + (cells,)] = 0.0
+                constrained[(slice(None),) * other_axis + (cells,)] = 0.0
     return np.squeeze(constrained, axis)[..., None, None]
 
 
 def _directions(problem: Problem) -> np.ndarray:
     """Return k / |k| of each wave number of a real transform over all axes, (*modes, D), and 0 for k = 0.
 
-    The shortest wave of an even number of cells has no derivative at the cell centres. Its k is set to 0.
+    The k of the shortest wave of an even number of cells is set to 0, because this wave has no derivative at
+    the cell centres.
     """
     wave_numbers_by_axis = []
     for axis, (size, length) in enumerate(zip(problem.spec.shape, problem.spec.extent, strict=True)):
         transform = np.fft.rfftfreq if axis == len(problem.spec.shape) - 1 else np.fft.fftfreq
         wave_numbers = transform(size, length / size)
-        shortest = np.isclose(2 * np.abs(wave_numbers) * length, size)
-        wave_numbers_by_axis.append(np.where(shortest, 0.0, wave_numbers))
+        is_shortest = np.isclose(2 * np.abs(wave_numbers) * length, size)
+        wave_numbers_by_axis.append(np.where(is_shortest, 0.0, wave_numbers))
     k = np.stack(np.meshgrid(*wave_numbers_by_axis, indexing="ij"), axis=-1)
     norm = np.linalg.norm(k, axis=-1, keepdims=True)
     directions: np.ndarray = np.divide(k, norm, out=np.zeros_like(k), where=norm > 0)

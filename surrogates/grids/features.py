@@ -55,11 +55,11 @@ class GridInputs(nn.Module):
         )
         self.num_conditions = len(self.condition_mean)
 
-    def normal(self, state_BCX: torch.Tensor) -> torch.Tensor:
+    def normalise(self, state_BCX: torch.Tensor) -> torch.Tensor:
         """Return the normalised states (B, *sites, C) of physical states (B, C, *sites)."""
         return (state_BCX.movedim(1, -1) - self.state_mean) / self.state_std
 
-    def physical(self, state_BXC: torch.Tensor) -> torch.Tensor:
+    def denormalise(self, state_BXC: torch.Tensor) -> torch.Tensor:
         """Return the physical states (B, C, *sites) of normalised states (B, *sites, C)."""
         return (state_BXC * self.state_std + self.state_mean).movedim(-1, 1)
 

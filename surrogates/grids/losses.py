@@ -8,7 +8,7 @@ import torch
 
 from simsurrogate.relative_l2 import relative_l2
 
-#: The smallest norm of a frame to divide by, in standard deviations.
+#: The smallest norm of a frame that divides an error, in standard deviations.
 _FLOOR = 1e-2
 
 
@@ -21,7 +21,7 @@ def relative_error(predicted: torch.Tensor, truth: torch.Tensor, site_axes: tupl
     num_sites = math.prod([truth.shape[axis] for axis in site_axes])
 
     def norm(values: torch.Tensor) -> torch.Tensor:
-        size: torch.Tensor = torch.linalg.vector_norm(values, dim=site_axes)
-        return size
+        norms: torch.Tensor = torch.linalg.vector_norm(values, dim=site_axes)
+        return norms
 
     return relative_l2(predicted, truth, norm, _FLOOR * num_sites**0.5).mean()

@@ -19,7 +19,7 @@ from simsurrogate.errors import UserError
 from simsurrogate.spec import cell_fractions
 from surrogates.contract import Problem
 from surrogates.networks import taylor_mode
-from surrogates.networks.spectral_convolution import most_modes
+from surrogates.networks.spectral_convolution import max_modes
 from surrogates.networks.taylor_mlp import Perceptron
 from surrogates.networks.taylor_mode import Jet, Orders
 
@@ -28,12 +28,14 @@ _LAYERS = 2
 
 
 class Trunk(nn.Module):
-    """φ_jm(x, τ) = τ/(τ + Δt) g_j(τ) e_m1(x) e_m2(y) ..., with a perceptron g of the time.
+    """Products of fixed modes in space and a perceptron of the time.
+
+        φ_jm(x, τ) = τ/(τ + Δt) g_j(τ) e_m1(x) e_m2(y) ...
 
     The modes e_m of an axis fulfil its boundary conditions. A periodic axis has cos and sin of 2π m x/L for
-    |m| < `modes`. Between dirichlet walls there are as many sin(π m x/L), which vanish at the walls. Between
-    neumann walls there are as many cos(π m x/L), which have zero slope at the walls. φ vanishes at τ = 0. The
-    modes have derivatives of any order in space, and g has its first derivative in time.
+    |m| < `modes`, which are 2 `modes` - 1 functions. An axis with walls has the same number of functions:
+    sin(π m x/L) vanish at dirichlet walls, and cos(π m x/L) have zero slope at neumann walls. φ vanishes at
+    τ = 0. The modes have derivatives of any order in space, and g has its first derivative in time.
 
     Data with the same statistics everywhere in a periodic box have exactly these modes as principal
     components. The trunk is then that of the POD-DeepONet of Lu et al. 2022 (arXiv 2111.05512).
@@ -57,7 +59,7 @@ class Trunk(nn.Module):
         self.functions = Perceptron(2, functions, width=width, layers=_LAYERS)
         for axis, count in enumerate(modes):
             size, length = problem.spec.shape[axis], problem.spec.extent[axis]
-            limit = most_modes(size, 1.0)
+            limit = max_modes(size, 1.0)
             if not 1 <= count <= limit:
                 raise UserError(
                     f"surrogate.modes={count} on axis {problem.spec.axis_names[axis]} is out of range. Its "
@@ -93,13 +95,15 @@ class Trunk(nn.Module):
         growth = duration / (duration + self.time_step)
         inputs = taylor_mode.stack([2 / self.horizon * duration - 1, 2 * growth - 1])
         functions_BTJ = taylor_mode.stack([growth]) * self.functions.jet(inputs, Orders(("t",), ()))
-        size, times, num_functions = functions_BTJ.value.shape
-        by_function = coefficients_BFM.view(size, -1, num_functions, *coefficients_BFM.shape[2:]).transpose(
-            1, 2
+        batch_size, num_times, num_functions = functions_BTJ.value.shape
+        function_coefficients = coefficients_BFM.view(
+            batch_size, -1, num_functions, *coefficients_BFM.shape[2:]
+        ).transpose(1, 2)
+        _, _, num_channels, *mode_shape = function_coefficients.shape
+        columns = function_coefficients.reshape(batch_size, num_functions, -1)
+        return functions_BTJ.linear(
+            lambda values: (values @ columns).view(batch_size, num_times, num_channels, *mode_shape)
         )
-        _, _, channels, *modes = by_function.shape
-        columns = by_function.reshape(size, num_functions, -1)
-        return functions_BTJ.linear(lambda values: (values @ columns).view(size, times, channels, *modes))
 
     def field(self, amplitudes: Any, orders: tuple[int, ...] | None = None) -> Jet:
         """Return the field (..., *sites) with the amplitudes (..., *modes), or one of its derivatives.
@@ -127,28 +131,30 @@ class Trunk(nn.Module):
 
     def _modes(self, axis: int, order: int) -> torch.Tensor:
         """Return a derivative of the modes of an axis at the cell centres, (sites, modes)."""
-        lowest = self.get_buffer(f"{'derivatives' if order % 2 else 'modes'}_{axis}")
-        return lowest if order < 2 else lowest * (-self.get_buffer(f"waves_{axis}").square()) ** (order // 2)
+        matrix = self.get_buffer(f"{'derivatives' if order % 2 else 'modes'}_{axis}")
+        return matrix if order < 2 else matrix * (-self.get_buffer(f"waves_{axis}").square()) ** (order // 2)
 
 
 def _waves(boundary: str, modes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return wave numbers k and phases p of the modes cos(k s + p) over an axis of length 1."""
-    count = np.arange(modes)
+    mode_numbers = np.arange(modes)
     if boundary == "periodic":
-        waves = np.concatenate([count, count[1:]])
+        waves = np.concatenate([mode_numbers, mode_numbers[1:]])
         return 2 * np.pi * waves, np.where(np.arange(len(waves)) < modes, 0.0, -np.pi / 2)
     half_waves = np.arange(2 * modes - 1) + (boundary == "dirichlet")
     return np.pi * half_waves, np.full(len(half_waves), -np.pi / 2 if boundary == "dirichlet" else 0.0)
 
 
 def apply_per_axis(values: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return `values` with each of its last axes multiplied by its matrix (new, old)."""
+    """Return `values` with each of the last axes multiplied by one of the matrices (new size, old size)."""
     for index, matrix in enumerate(matrices):
         axis = index - len(matrices)
-        *outer, old = values.shape[: values.ndim + axis + 1]
-        inner = values.shape[values.ndim + axis + 1 :]
-        if not inner:
+        *outer_shape, old_size = values.shape[: values.ndim + axis + 1]
+        inner_shape = values.shape[values.ndim + axis + 1 :]
+        if not inner_shape:
             values = values @ matrix.T
         else:
-            values = (matrix @ values.reshape(-1, old, prod(inner))).view(*outer, len(matrix), *inner)
+            values = (matrix @ values.reshape(-1, old_size, prod(inner_shape))).view(
+                *outer_shape, len(matrix), *inner_shape
+            )
     return values

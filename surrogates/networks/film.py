@@ -7,9 +7,10 @@ from torch import nn
 
 
 class FiLM(nn.Module):
-    """y = (1 + γ(c)) x + β(c), with one small perceptron for γ and β; at first the identity.
+    """An affine map of the channels with coefficients that depend on conditions: y = (1 + γ(c)) x + β(c).
 
-    Without conditions it is always the identity, and has no weights.
+    One small perceptron computes γ and β. The initial map is the identity. Without conditions the map stays
+    the identity and has no weights.
 
     Source: Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer", eq. 1.
     """
@@ -18,10 +19,10 @@ class FiLM(nn.Module):
         super().__init__()
         self.scale_and_shift: nn.Sequential | None = None
         if num_conditions:
-            last = nn.Linear(width, 2 * width)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-            self.scale_and_shift = nn.Sequential(nn.Linear(num_conditions, width), nn.GELU(), last)
+            last_layer = nn.Linear(width, 2 * width)
+            nn.init.zeros_(last_layer.weight)
+            nn.init.zeros_(last_layer.bias)
+            self.scale_and_shift = nn.Sequential(nn.Linear(num_conditions, width), nn.GELU(), last_layer)
 
     def forward(self, hidden: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
         """Return y (*sites, B, width) of x = `hidden` (*sites, B, width) and c = `conditions` (B, Q)."""

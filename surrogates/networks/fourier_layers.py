@@ -1,7 +1,7 @@
 """A network of Fourier layers: from fields on a grid to fields on the same grid.
 
-Shape letters: B batch, I inputs, Q conditions, W width; X stands for all sites. Hidden fields have sites
-first, see `spectral_convolution`.
+Shape letters: B batch, I inputs, O outputs, Q conditions, W width; X stands for all sites. Hidden
+fields have sites first, see `spectral_convolution`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PERIOD_BETWEEN_WALLS = 1.25
 
 
 class FourierNetwork(nn.Module):
-    """Fourier layers between a lifting and a projection, which act on each cell separately.
+    """A lifting, Fourier layers and a projection; lifting and projection act on each cell separately.
 
         h ← h + V gelu(FiLM(K h + W h, p)),    (K h)^(k) = R(k) ĥ(k) for |k| < modes
 
@@ -69,12 +69,12 @@ class FourierNetwork(nn.Module):
         hidden_XBW = self.lifting(fields_BXI.movedim(0, -2).contiguous())
         for layer in self.layers:
             hidden_XBW = layer(hidden_XBW, conditions_BQ, self.fourier)
-        out: torch.Tensor = self.projection(hidden_XBW)
-        return out.movedim(-2, 0)
+        fields_XBO: torch.Tensor = self.projection(hidden_XBW)
+        return fields_XBO.movedim(-2, 0)
 
 
 class FourierLayer(nn.Module):
-    """h + V gelu(FiLM(K h + W h + b, p)): a non-local and a local linear map, and a nonlinearity.
+    """A non-local and a local linear map, and a nonlinearity: h + V gelu(FiLM(K h + W h + b, p)).
 
     V has no bias, because the b of the next layer and the bias of the projection replace it.
     """
@@ -90,8 +90,8 @@ class FourierLayer(nn.Module):
         self, hidden_XBW: torch.Tensor, conditions_BQ: torch.Tensor, fourier: TruncatedFourier
     ) -> torch.Tensor:
         """Return the next hidden field, (*sites, B, W)."""
-        mixed = self.spectral(hidden_XBW, fourier, onto=self.local(hidden_XBW))
-        active = nn.functional.gelu(self.film(mixed, conditions_BQ))
+        linear_XBW = self.spectral(hidden_XBW, fourier, addend=self.local(hidden_XBW))
+        activation_XBW = nn.functional.gelu(self.film(linear_XBW, conditions_BQ))
         # One fused product and sum: h + V a.
-        next_hidden = torch.addmm(hidden_XBW.flatten(0, -2), active.flatten(0, -2), self.out.weight.T)
-        return next_hidden.view_as(hidden_XBW)
+        next_XBW = torch.addmm(hidden_XBW.flatten(0, -2), activation_XBW.flatten(0, -2), self.out.weight.T)
+        return next_XBW.view_as(hidden_XBW)

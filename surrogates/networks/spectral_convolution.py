@@ -1,8 +1,8 @@
 """Convolution with a learned, band-limited kernel, by a truncated Fourier transform.
 
 The transform is a product with a small real matrix along each axis. The product computes only the retained
-modes; real matrix products are the fastest operation of processors. Sites come first, batch and channels
-last: each axis is one product over all axes after it, and no tensor is transposed.
+modes. Real matrix products are the fastest operation of processors. Tensors have sites first, batch and
+channels last: the transform of an axis is one product over all later axes, and no tensor is transposed.
 
 Shape letters: B batch, C channels, M retained modes over all axes; 2 is the real and the imaginary part.
 """
@@ -42,7 +42,7 @@ class TruncatedFourier(nn.Module):
         self.sites = sites
         self.num_modes = modes[0] * prod(2 * count - 1 for count in modes[1:])
         for axis, (size, period, count) in enumerate(zip(sites, periods, modes, strict=True)):
-            limit = most_modes(size, period)
+            limit = max_modes(size, period)
             if not 1 <= count <= limit:
                 raise UserError(
                     f"modes={count} on axis {axis} is out of range. Its {size} cells resolve 1 to {limit}. "
@@ -64,8 +64,8 @@ class TruncatedFourier(nn.Module):
             num_modes *= len(matrix) // 2
         return modes.view(num_modes, 2, batch, channels)
 
-    def synthesise(self, coefficients: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
-        """Return the sum of `onto` (*sites, B, C) and the field with the coefficients (M, 2, B, C)."""
+    def synthesise(self, coefficients: torch.Tensor, addend: torch.Tensor) -> torch.Tensor:
+        """Return the sum of `addend` (*sites, B, C) and the field with the coefficients (M, 2, B, C)."""
         num_modes = len(coefficients)
         field = coefficients
         for axis in reversed(range(1, len(self.sites))):
@@ -73,36 +73,38 @@ class TruncatedFourier(nn.Module):
             num_modes //= matrix.shape[1] // 2
             field = matrix @ field.reshape(num_modes, matrix.shape[1], -1)
         field = field.reshape(2 * num_modes, -1)
-        return torch.addmm(onto.reshape(self.sites[0], -1), self.get_buffer("to_cells_0"), field).view(
-            onto.shape
+        return torch.addmm(addend.reshape(self.sites[0], -1), self.get_buffer("to_cells_0"), field).view(
+            addend.shape
         )
 
 
 class SpectralConvolution(nn.Module):
-    """v̂(k) = û(k) W(k), with one complex matrix W(k) per mode, stored as real and imaginary part.
+    """A product with one complex matrix per mode, v̂(k) = û(k) W(k).
+
+    The matrices are stored as real and imaginary parts.
 
     Source: Li et al. 2021, "Fourier Neural Operator for Parametric PDEs", eq. 5.
     """
 
-    turn: torch.Tensor
+    signs: torch.Tensor
 
     def __init__(self, width: int, fourier: TruncatedFourier):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(fourier.num_modes, width, 2, width) * (2 * width) ** -0.5)
         # Multiplication by i exchanges the real and the imaginary part, with these signs.
-        self.register_buffer("turn", torch.tensor([[[-1.0]], [[1.0]]]), persistent=False)
+        self.register_buffer("signs", torch.tensor([[[-1.0]], [[1.0]]]), persistent=False)
 
-    def forward(self, field: torch.Tensor, fourier: TruncatedFourier, onto: torch.Tensor) -> torch.Tensor:
-        """Return the sum of `onto` and the convolution of `field`, both (*sites, B, C)."""
+    def forward(self, field: torch.Tensor, fourier: TruncatedFourier, addend: torch.Tensor) -> torch.Tensor:
+        """Return the sum of `addend` and the convolution of `field`, both (*sites, B, C)."""
         modes = fourier.analyse(field)
-        count, _, batch, channels = modes.shape
-        products = modes.view(count, 2 * batch, channels) @ self.weight.flatten(2)
-        by_real, by_imaginary = products.view(count, 2, batch, 2, channels).unbind(3)
-        return fourier.synthesise(torch.addcmul(by_real, by_imaginary.flip(1), self.turn), onto)
+        num_modes, _, batch, channels = modes.shape
+        products = modes.view(num_modes, 2 * batch, channels) @ self.weight.flatten(2)
+        real_product, imaginary_product = products.view(num_modes, 2, batch, 2, channels).unbind(3)
+        return fourier.synthesise(torch.addcmul(real_product, imaginary_product.flip(1), self.signs), addend)
 
 
-def most_modes(size: int, period: float) -> int:
-    """Return how many modes, the constant one included, `size` cells resolve: all below the Nyquist mode."""
+def max_modes(size: int, period: float) -> int:
+    """Return the number of modes below the Nyquist mode of `size` cells, the constant mode included."""
     return int(np.ceil(size * period / 2))
 
 

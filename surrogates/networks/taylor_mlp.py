@@ -1,6 +1,6 @@
 """A multilayer perceptron that carries derivatives of its outputs (Taylor mode).
 
-Shape letters: D axes of pure second derivatives, P derivatives carried as one weighted sum, I inputs,
+Shape letters: D axes of pure second derivatives, P derivatives in one weighted sum, I inputs,
 O outputs; X stands for all points.
 """
 
@@ -32,7 +32,9 @@ class Perceptron(nn.Module):
     def __init__(self, num_in: int, num_out: int, *, width: int, layers: int):
         super().__init__()
         widths = [num_in, *[width] * layers, num_out]
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in itertools.pairwise(widths))
+        self.layers = nn.ModuleList(
+            nn.Linear(num_before, num_after) for num_before, num_after in itertools.pairwise(widths)
+        )
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             nn.init.xavier_normal_(layer.weight)
@@ -40,11 +42,11 @@ class Perceptron(nn.Module):
 
     def forward(self, inputs_XI: torch.Tensor) -> torch.Tensor:
         """Return the outputs (*X, O) of inputs (*X, I)."""
-        *hidden, last = self.layers
+        *hidden_layers, last_layer = self.layers
         values = inputs_XI
-        for layer in hidden:
+        for layer in hidden_layers:
             values = _tanh(layer(values))
-        outputs_XO: torch.Tensor = last(values)
+        outputs_XO: torch.Tensor = last_layer(values)
         return outputs_XO
 
     def jet(self, inputs: Jet, orders: Orders, weights_XP: torch.Tensor | None = None) -> Jet:
@@ -53,27 +55,28 @@ class Perceptron(nn.Module):
         Args:
             inputs: the inputs (*X, I), with the same derivatives.
             orders: the derivatives to carry.
-            weights_XP: the weights of the derivatives in `orders.together`. In the result, the first of these
-                derivatives is the weighted sum, and the others are 0.
+            weights_XP: the weights of the derivatives in `orders.weighted_sum`. In the result, the first of
+                these derivatives is the weighted sum, and the others are 0.
         """
-        axes = [axis for axis in orders.first if (axis,) not in orders.together]
-        first = [_along(inputs, (axis,)) for axis in axes]
+        axes = [axis for axis in orders.first if (axis,) not in orders.weighted_sum]
+        first = [_derivative_along(inputs, (axis,)) for axis in axes]
         if weights_XP is None:
             curvature_DX1 = None
             names: tuple[tuple[str, ...], ...] = tuple((axis, axis) for axis in orders.second)
-            second = [_along(inputs, path) for path in names]
+            second = [_derivative_along(inputs, path) for path in names]
         else:
-            weights = dict(zip(orders.together, weights_XP[..., None].unbind(-2), strict=True))
-            names = orders.together[:1]
-            second = [torch.stack([weight * _along(inputs, path) for path, weight in weights.items()]).sum(0)]
+            weights = dict(zip(orders.weighted_sum, weights_XP[..., None].unbind(-2), strict=True))
+            names = orders.weighted_sum[:1]
+            terms = [weight * _derivative_along(inputs, path) for path, weight in weights.items()]
+            second = [torch.stack(terms).sum(0)]
             curvatures = [weights[axis, axis] for axis in orders.second]
             curvature_DX1 = torch.stack(curvatures) if curvatures else inputs.value.new_empty(0)
-        values, *carried = self._carried(inputs.value, first, second, curvature_DX1)
-        derivatives: dict[tuple[str, ...], Any] = {(): values, **dict.fromkeys(orders.together, 0.0)}
+        values, *output_derivatives = self._propagated(inputs.value, first, second, curvature_DX1)
+        derivatives: dict[tuple[str, ...], Any] = {(): values, **dict.fromkeys(orders.weighted_sum, 0.0)}
         paths = [*((axis,) for axis in axes), *names]
-        return jet_of_derivatives(derivatives | dict(zip(paths, carried, strict=True)))
+        return jet_of_derivatives(derivatives | dict(zip(paths, output_derivatives, strict=True)))
 
-    def _carried(
+    def _propagated(
         self,
         values_XI: torch.Tensor,
         first: list[torch.Tensor],
@@ -81,13 +84,13 @@ class Perceptron(nn.Module):
         curvature_DX1: torch.Tensor | None,
     ) -> list[torch.Tensor]:
         """Return the values, the first derivatives and the second ones (or their sum) of the outputs."""
-        *hidden, last = self.layers
+        *hidden_layers, last_layer = self.layers
         channels = [values_XI, *first, *second]
-        for layer in hidden:
+        for layer in hidden_layers:
             channels = list(
-                _Tanh.apply(curvature_DX1, len(first), *_mapped(channels, layer))  # type: ignore[no-untyped-call]
+                _Tanh.apply(curvature_DX1, len(first), *_linear_map(channels, layer))  # type: ignore[no-untyped-call]
             )
-        return _mapped(channels, last)
+        return _linear_map(channels, last_layer)
 
 
 class _Tanh(torch.autograd.Function):
@@ -95,8 +98,8 @@ class _Tanh(torch.autograd.Function):
 
         h = tanh(z),    s = 1 - h²,    h_a = s z_a,    h_k = s (z_k - 2 h q_k),    q_k = Σ_a c_ka z_a²
 
-    The curvature c is 1 for the second derivative along a; in a sum of derivatives it is the weight of that
-    derivative. The gradient is written by hand, because it needs only h and the inputs:
+    The curvature c is 1 for the second derivative along a. In a sum of derivatives, c is the weight of that
+    derivative. The gradient is written by hand, because h and the inputs determine it:
 
         ∂z   = s (g - 2 h (Σ g_a z_a + Σ g_k z_k)) - s (2 - 6 h²) Σ g_k q_k
         ∂z_a = s g_a - 4 h s Σ_k g_k c_ka z_a
@@ -116,10 +119,10 @@ class _Tanh(torch.autograd.Function):
         first = [s * z_a for z_a in derivatives[:num_first]]
         second = []
         for index, z_k in enumerate(derivatives[num_first:]):
-            inner = z_k
+            inner_sum = z_k
             for _, z_a, c_z in _squared_terms(curvature_DX1, index, derivatives):
-                inner = torch.addcmul(inner, h, c_z * z_a, value=-2)
-            second.append(s * inner)
+                inner_sum = torch.addcmul(inner_sum, h, c_z * z_a, value=-2)
+            second.append(s * inner_sum)
         return (h, *first, *second)
 
     @staticmethod
@@ -132,17 +135,17 @@ class _Tanh(torch.autograd.Function):
         curvature_DX1, h, *derivatives = ctx.saved_tensors
         square = h * h
         s = 1 - square
-        of_derivatives = [s * gradient for gradient in gradients[1:]]
-        inner = gradients[0]
+        derivative_gradients = [s * gradient for gradient in gradients[1:]]
+        inner_sum = gradients[0]
         for gradient, z in zip(gradients[1:], derivatives, strict=True):
-            inner = torch.addcmul(inner, h, gradient * z, value=-2)
-        of_z = s * inner
-        for index, s_g in enumerate(of_derivatives[ctx.num_first :]):
-            h_s_g, outer = h * s_g, (6 * square - 2) * s_g
+            inner_sum = torch.addcmul(inner_sum, h, gradient * z, value=-2)
+        z_gradient = s * inner_sum
+        for index, s_g in enumerate(derivative_gradients[ctx.num_first :]):
+            h_s_g, outer_factor = h * s_g, (6 * square - 2) * s_g
             for a, z_a, c_z in _squared_terms(curvature_DX1, index, derivatives):
-                of_derivatives[a] = torch.addcmul(of_derivatives[a], h_s_g, c_z, value=-4)
-                of_z = torch.addcmul(of_z, outer, c_z * z_a)
-        return None, None, of_z, *of_derivatives
+                derivative_gradients[a] = torch.addcmul(derivative_gradients[a], h_s_g, c_z, value=-4)
+                z_gradient = torch.addcmul(z_gradient, outer_factor, c_z * z_a)
+        return None, None, z_gradient, *derivative_gradients
 
 
 def _squared_terms(
@@ -156,19 +159,19 @@ def _squared_terms(
 
 
 def _tanh(values: torch.Tensor) -> torch.Tensor:
-    """Return tanh, by the logistic function, which takes a quarter of the time on processors."""
+    """Return tanh by the logistic function, which takes a quarter of the time on processors."""
     return 2 * torch.sigmoid(2 * values) - 1
 
 
-def _mapped(channels: list[torch.Tensor], layer: nn.Module) -> list[torch.Tensor]:
-    """Return a linear layer of values and derivatives; its bias changes only the values."""
+def _linear_map(channels: list[torch.Tensor], layer: nn.Module) -> list[torch.Tensor]:
+    """Return a linear layer applied to values and derivatives; the bias changes only the values."""
     values, *derivatives = channels
     assert isinstance(layer, nn.Linear)
     return [layer(values), *(nn.functional.linear(tensor, layer.weight) for tensor in derivatives)]
 
 
-def _along(inputs: Jet, path: tuple[str, ...]) -> torch.Tensor:
-    """Return a derivative of the inputs in their shape, also if the derivative is a number."""
+def _derivative_along(inputs: Jet, path: tuple[str, ...]) -> torch.Tensor:
+    """Return a derivative of the inputs, expanded to the shape of the inputs if it is a number."""
     result: Any = inputs
     for axis in path:
         result = derivative(result, axis)

@@ -1,9 +1,9 @@
 """Forward-mode Taylor arithmetic along named axes (Taylor mode): tensors with their derivatives, called jets.
 
 A solver's `residual` is plain arithmetic over a `derivative` that the caller supplies. On jets, with the
-`derivative` of this module, it computes the residual of a network without a second pass through the network:
-the network returns the derivatives that the equation needs together with its values, and sums, products and
-powers follow the rules of calculus. A derivative is computed on demand.
+`derivative` of this module, `residual` computes the residual of a network without a second pass through the
+network. The network returns the derivatives that the equation needs together with its values. Sums, products
+and powers of jets follow the rules of calculus. A derivative is computed on demand.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class UnknownDerivativeError(ArithmeticError):
 
 
 class Jet:
-    """A tensor `value` and its derivatives: `along(axis)` is the derivative along a named axis, itself a jet.
+    """A tensor `value` and its derivatives: `along(axis)` is the derivative along a named axis, as a jet.
 
     Jets add, subtract, multiply and divide with jets, tensors and numbers, and can be raised to a number's
     power, indexed and summed. Tensors and numbers are constant along every axis. A derivative that vanishes
-    everywhere is the number 0.0, at no cost.
+    everywhere is the number 0.0 and costs nothing.
     """
 
-    # With None, a numpy array or number on the left leaves the operator to the jet on the right.
+    # With None, a NumPy array or number on the left calls the reflected operator of the jet on the right.
     __array_ufunc__ = None
 
     def __init__(self, value: torch.Tensor, along: Callable[[str], Any]):
@@ -130,25 +130,29 @@ def cos(angle: Jet) -> Jet:
     return Jet(angle.value.cos(), lambda axis: _product(-derivative(angle, axis), sin(angle)))
 
 
-def stack(parts: Sequence[Any]) -> Jet:
+def stack(components: Sequence[Any]) -> Jet:
     """Return jets and tensors, at least one of them a jet, stacked along a new last axis."""
-    shape = np.broadcast_shapes(*(tuple(value(part).shape) for part in parts))
+    shape = np.broadcast_shapes(*(tuple(value(component).shape) for component in components))
 
     def stacked(values: Sequence[Any]) -> torch.Tensor:
-        return torch.stack([value(part).expand(shape) for part in values], dim=-1)
+        return torch.stack([value(component).expand(shape) for component in values], dim=-1)
 
     def along(axis: str) -> Any:
-        derivatives = [derivative(part, axis) for part in parts]
-        if all(_is_zero(part) for part in derivatives):
+        derivatives = [derivative(component, axis) for component in components]
+        if all(_is_zero(component) for component in derivatives):
             return 0.0
-        zero = stacked(parts)[..., 0] * 0
+        zero = stacked(components)[..., 0] * 0
         expanded = [
-            zero if _is_zero(part) else _linear(part, lambda values: values.expand(shape))
-            for part in derivatives
+            zero if _is_zero(component) else _linear(component, lambda values: values.expand(shape))
+            for component in derivatives
         ]
-        return stack(expanded) if any(isinstance(part, Jet) for part in expanded) else stacked(expanded)
+        return (
+            stack(expanded)
+            if any(isinstance(component, Jet) for component in expanded)
+            else stacked(expanded)
+        )
 
-    return Jet(stacked(parts), along)
+    return Jet(stacked(components), along)
 
 
 def jet_of_derivatives(derivatives: Mapping[tuple[str, ...], Any], path: tuple[str, ...] = ()) -> Jet:
@@ -156,17 +160,17 @@ def jet_of_derivatives(derivatives: Mapping[tuple[str, ...], Any], path: tuple[s
 
     Args:
         derivatives: tensors, or 0.0, by the axes of differentiation in alphabetical order; `()` is the value.
-        path: the axes of the derivative that the jet stands for.
+        path: the axes of the derivative that the jet represents.
     """
 
     def along(axis: str) -> Any:
-        longer = tuple(sorted((*path, axis)))
-        if longer not in derivatives:
-            carried = ", ".join("_".join(key) for key in derivatives if key)
+        longer_path = tuple(sorted((*path, axis)))
+        if longer_path not in derivatives:
+            known_axes = ", ".join("_".join(key) for key in derivatives if key)
             raise UnknownDerivativeError(
-                f"The jet has derivatives along {carried}, and none along {' and '.join(longer)}."
+                f"The jet has derivatives along {known_axes}, and none along {' and '.join(longer_path)}."
             )
-        return 0.0 if _is_zero(derivatives[longer]) else jet_of_derivatives(derivatives, longer)
+        return 0.0 if _is_zero(derivatives[longer_path]) else jet_of_derivatives(derivatives, longer_path)
 
     return Jet(derivatives[path], along)
 
@@ -178,35 +182,35 @@ class Orders:
     Attributes:
         first: the axes of first derivatives, beginning with the axes in `second`.
         second: the axes of pure second derivatives.
-        together: the derivatives carried as one weighted sum, see `surrogates.physics.forward_laplacian`.
+        weighted_sum: the derivatives carried as one weighted sum, see `surrogates.physics.forward_laplacian`.
     """
 
     first: tuple[str, ...]
     second: tuple[str, ...]
-    together: tuple[tuple[str, ...], ...] = ()
+    weighted_sum: tuple[tuple[str, ...], ...] = ()
 
 
 def orders(residual: Callable[[dict[str, Any]], object], fields: Mapping[str, torch.Tensor]) -> Orders | None:
     """Return the derivatives of the fields that an equation uses.
 
     Return None for mixed derivatives and derivatives above the second. `residual` is called once with jets of
-    `fields`; the values of the fields do not matter.
+    `fields`, whose values have no effect.
     """
-    used: set[tuple[str, ...]] = set()
+    used_paths: set[tuple[str, ...]] = set()
 
-    def recorded(values: torch.Tensor, path: tuple[str, ...] = ()) -> Jet:
+    def recording_jet(values: torch.Tensor, path: tuple[str, ...] = ()) -> Jet:
         def along(axis: str) -> Jet:
-            longer = tuple(sorted((*path, axis)))
-            used.add(longer)
-            return recorded(values, longer)
+            longer_path = tuple(sorted((*path, axis)))
+            used_paths.add(longer_path)
+            return recording_jet(values, longer_path)
 
         return Jet(values, along)
 
-    residual({name: recorded(values) for name, values in fields.items()})
-    if any(len(path) > 2 or len(set(path)) > 1 for path in used):
+    residual({name: recording_jet(values) for name, values in fields.items()})
+    if any(len(path) > 2 or len(set(path)) > 1 for path in used_paths):
         return None
-    second = tuple(sorted({path[0] for path in used if len(path) == 2}))
-    return Orders((*second, *sorted({path[0] for path in used} - set(second))), second)
+    second_axes = tuple(sorted({path[0] for path in used_paths if len(path) == 2}))
+    return Orders((*second_axes, *sorted({path[0] for path in used_paths} - set(second_axes))), second_axes)
 
 
 def _is_zero(values: Any) -> bool:

@@ -1,1 +1,1 @@
-"""Parts of physics-informed surrogates."""
+"""Building blocks of physics-informed surrogates."""

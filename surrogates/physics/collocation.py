@@ -46,7 +46,7 @@ class QuasiRandomPoints(nn.Module):
 def resample_by_residual(
     points_BMD: torch.Tensor, residual_BM: torch.Tensor, random_B: torch.Tensor, num_points: int
 ) -> torch.Tensor:
-    """Return `num_points` of the points of each window, (B, num_points, D), more of them at large residuals.
+    """Return `num_points` points of each window, (B, num_points, D), chosen more often at large residuals.
 
     A point with a residual of magnitude r is chosen with (r / mean r + 1) / 2 times the uniform probability.
     The choice is systematic resampling: one random number and equal steps along the cumulative
@@ -58,9 +58,9 @@ def resample_by_residual(
     weight_BM = torch.where(mean_B1 > 0, residual_BM / mean_B1, 1.0) + 1
     cumulative_BM = weight_BM.cumsum(1) / weight_BM.sum(1, keepdim=True)
     steps = torch.arange(num_points).to(cumulative_BM)
-    chosen = torch.searchsorted(cumulative_BM, (steps + random_B[:, None]) / num_points)
-    chosen = chosen.clamp_max(cumulative_BM.shape[1] - 1)
-    return torch.gather(points_BMD, 1, chosen[..., None].expand(-1, -1, points_BMD.shape[2]))
+    chosen_index = torch.searchsorted(cumulative_BM, (steps + random_B[:, None]) / num_points)
+    chosen_index = chosen_index.clamp_max(cumulative_BM.shape[1] - 1)
+    return torch.gather(points_BMD, 1, chosen_index[..., None].expand(-1, -1, points_BMD.shape[2]))
 
 
 def causal_weights(time_BM: torch.Tensor, square_BM: torch.Tensor, causality: float) -> torch.Tensor:
@@ -74,6 +74,6 @@ def causal_weights(time_BM: torch.Tensor, square_BM: torch.Tensor, causality: fl
     Source: Wang, Sankaran & Perdikaris 2022 (arXiv 2203.07404), eq. 2.7, with points in place of time slices.
     """
     order_BM = time_BM.argsort(dim=1)
-    sorted_BM = square_BM.gather(1, order_BM)
-    earlier_BM = (sorted_BM.cumsum(1) - sorted_BM) / square_BM.shape[1]
-    return torch.empty_like(square_BM).scatter(1, order_BM, torch.exp(-causality * earlier_BM))
+    sorted_square_BM = square_BM.gather(1, order_BM)
+    earlier_sum_BM = (sorted_square_BM.cumsum(1) - sorted_square_BM) / square_BM.shape[1]
+    return torch.empty_like(square_BM).scatter(1, order_BM, torch.exp(-causality * earlier_sum_BM))

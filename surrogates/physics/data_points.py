@@ -45,9 +45,9 @@ class DataPoints(nn.Module):
         """
         state_BTCS, time_BT = batch["state"].flatten(3), batch["time"]
         num_frames, num_sites = state_BTCS.shape[1], len(self.sites)
-        fraction_BMP = self.unit_square(random_BU)
-        frame_BM = 1 + (fraction_BMP[..., 0] * (num_frames - 1)).long().clamp_max(num_frames - 2)
-        site_BM = (fraction_BMP[..., 1] * num_sites).long().clamp_max(num_sites - 1)
+        fraction_BMU = self.unit_square(random_BU)
+        frame_BM = 1 + (fraction_BMU[..., 0] * (num_frames - 1)).long().clamp_max(num_frames - 2)
+        site_BM = (fraction_BMU[..., 1] * num_sites).long().clamp_max(num_sites - 1)
         window_BM = torch.arange(len(state_BTCS), device=site_BM.device)[:, None].expand_as(site_BM)
         if self.has_particles:
             change = state_BTCS[window_BM, frame_BM] - state_BTCS[window_BM, 0]

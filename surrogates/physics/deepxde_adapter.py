@@ -1,8 +1,8 @@
 """The only module that imports DeepXDE: Hammersley points, and derivatives by reverse mode.
 
-DeepXDE is imported at the first call, and the import is isolated. Without isolation DeepXDE refuses to run
-under Open MPI's variables, and writes its choice of backend into the home folder and to stderr. It also makes
-a GPU the default device of the whole process.
+DeepXDE is imported at the first call, and the import is isolated. Without isolation, DeepXDE refuses to run
+under Open MPI's variables, and writes its choice of backend into the home folder and to stderr. DeepXDE also
+makes a GPU the default device of the whole process.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def reverse_mode(inputs_MD: torch.Tensor, axes: Sequence[str]) -> Callable[[torc
 
 
 def _gradient(values: torch.Tensor, inputs_MD: torch.Tensor) -> torch.Tensor:
-    gradients = _deepxde().grad
+    differentiation = _deepxde().grad
     # Constant and linear values have no graph for higher derivatives. A sine has derivatives of all orders.
     columns = values[:, None] + 0 * torch.sin(inputs_MD).sum(-1, keepdim=True)
     try:
-        gradient: torch.Tensor = gradients.jacobian(columns, inputs_MD, i=0)
+        gradient: torch.Tensor = differentiation.jacobian(columns, inputs_MD, i=0)
     finally:
         # DeepXDE caches the graph of every call.
-        gradients.clear()
+        differentiation.clear()
     return gradient
 
 

@@ -1,13 +1,13 @@
 """The weighted sum of derivatives in an equation, which a network carries as one derivative.
 
 The heat equation uses u_t, u_xx and u_yy only as u_t - k (u_xx + u_yy). A network carries this sum at the
-cost of one derivative. Let an equation be linear in some derivatives ∂_1 ... ∂_P. Let its coefficients be
-independent of the unknown fields, and multiples of the same weights w. The residual then follows from
+cost of one derivative. Let an equation be linear in some derivatives ∂_1 ... ∂_P, with coefficients that are
+independent of the unknown fields and multiples of the same weights w. The residual then follows from
 
     L = ∂_1 + w_2 ∂_2 + ... + w_P ∂_P
 
-with L in place of ∂_1 and 0 in place of the other derivatives. Factors of the network and terms added to it
-are treated alike, as the rules of calculus are linear in each derivative.
+with L in place of ∂_1 and 0 in place of the other derivatives. The rules of calculus are linear in each
+derivative, so they also hold for L with factors of the network and terms added to the network.
 
 Source: Li et al. 2024 (doi:10.1038/s42256-024-00794-x), section "Forward Laplacian".
 """
@@ -27,9 +27,9 @@ Path = tuple[str, ...]
 #: A function from the fields by name to the residuals by the names of the equations.
 Residual = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
-#: An axis that no solver has. Along it one chosen derivative grows at rate 1, and all else is constant.
+#: An artificial axis. One chosen derivative grows at rate 1 along this axis, and everything else is constant.
 _PROBE = "the probed derivative"
-#: Coefficients of size 1 that differ by less are equal.
+#: The largest difference between equal coefficients of size 1.
 _ROUNDING = 1e-9
 
 
@@ -63,7 +63,7 @@ class LinearOperator:
 def find_operator(
     residual: Residual, channels: Sequence[str], states: Sequence[Mapping[str, Any]], orders: Orders
 ) -> LinearOperator | None:
-    """Return the operator that replaces the most derivatives; None where `orders` are all needed separately.
+    """Return the operator that replaces the most derivatives, or None if all `orders` are needed separately.
 
     `states` are two sets of fields (M,) as jets with random derivatives, at the same points. The two sets
     differ in the `channels` only.
@@ -100,18 +100,18 @@ def _common_operator(tables: Sequence[_CoefficientTable], paths: Sequence[Path])
     table, other_table = tables
 
     def are_equal(equation: str, coefficients: torch.Tensor, others: torch.Tensor) -> bool:
-        # The scale is that of this equation, as another equation may have units with far larger coefficients.
-        of_equation = [values for (name, _), values in table.items() if name == equation]
-        largest = torch.stack(of_equation).abs().amax((0, 2))[:, None]
+        # Each equation has its own scale, because its units may make the coefficients far larger.
+        equation_coefficients = [values for (name, _), values in table.items() if name == equation]
+        largest = torch.stack(equation_coefficients).abs().amax((0, 2))[:, None]
         # A comparison with `<=` is False for NaN.
         return bool(((coefficients - others).abs() <= _ROUNDING * largest).all())
 
     if not all(are_equal(key[0], table[key], other_table[key]) for key in table):
         return None
-    for (equation, channel), lead in _nonzero_coefficients(table):
-        weights = table[equation, channel] / table[equation, channel][lead]
-        if all(are_equal(name, values, values[lead] * weights) for (name, _), values in table.items()):
-            ordered_paths = (paths[lead], *paths[:lead], *paths[lead + 1 :])
+    for (equation, channel), lead_index in _nonzero_coefficients(table):
+        weights = table[equation, channel] / table[equation, channel][lead_index]
+        if all(are_equal(name, values, values[lead_index] * weights) for (name, _), values in table.items()):
+            ordered_paths = (paths[lead_index], *paths[:lead_index], *paths[lead_index + 1 :])
             return LinearOperator(ordered_paths, equation, channel)
     return None
 
@@ -135,11 +135,11 @@ def _coefficients(
         def along(axis: str) -> Any:
             if axis == _PROBE:
                 return torch.ones_like(jet.value) if (name, jet_path) == (channel, path) else 0.0
-            inner = derivative(jet, axis)
-            inner_jet = inner if isinstance(inner, Jet) else Jet(torch.zeros_like(jet.value), lambda _: 0.0)
-            return probed(inner_jet, name, tuple(sorted((*jet_path, axis))))
+            values = derivative(jet, axis)
+            axis_jet = values if isinstance(values, Jet) else Jet(torch.zeros_like(jet.value), lambda _: 0.0)
+            return probed(axis_jet, name, tuple(sorted((*jet_path, axis))))
 
         return Jet(jet.value, along)
 
     residuals = residual({name: probed(jet, name) for name, jet in fields.items()})
-    return {name: value(derivative(left, _PROBE)) for name, left in residuals.items()}
+    return {name: value(derivative(residual_jet, _PROBE)) for name, residual_jet in residuals.items()}

@@ -12,7 +12,7 @@ from torch import nn
 from surrogates.contract import Problem
 from surrogates.networks.taylor_mode import Jet
 
-#: The cells of a finite difference, which is of sixth order in the interior and of fifth or more at walls.
+#: The number of cells of a finite difference, of sixth order in the interior and of at least fifth at walls.
 _STENCIL = 7
 
 
@@ -57,11 +57,11 @@ def _spectral_matrix(size: int) -> np.ndarray:
 
 def _difference_matrix(size: int) -> np.ndarray:
     """Return the derivative of the polynomial through the nearest cells of width 1, (size, size)."""
-    count = min(_STENCIL, size)
+    num_cells = min(_STENCIL, size)
     matrix = np.zeros((size, size))
     for cell in range(size):
-        first = min(max(cell - count // 2, 0), size - count)
-        offsets = np.arange(first, first + count) - cell
+        first_cell = min(max(cell - num_cells // 2, 0), size - num_cells)
+        offsets = np.arange(first_cell, first_cell + num_cells) - cell
         powers = np.vander(offsets, increasing=True).T.astype(float)
-        matrix[cell, first : first + count] = np.linalg.solve(powers, np.eye(count)[1])
+        matrix[cell, first_cell : first_cell + num_cells] = np.linalg.solve(powers, np.eye(num_cells)[1])
     return matrix

@@ -1,6 +1,6 @@
 """Initial fields and coefficient fields of a problem at any point, with their derivatives along the axes.
 
-None of these values depends on the weights: they are computed once for a batch.
+The values do not depend on the weights and are computed once for a batch.
 
 Shape letters: M points, D their coordinates, K channels followed by coefficient fields; N stands for the
 bodies of particles.
@@ -18,7 +18,7 @@ from surrogates.networks.taylor_mode import Jet, Orders, derivative, jet_of_deri
 from surrogates.physics import deepxde_adapter
 
 _PREFIX = "start"
-#: The random initial states at which forces are compared.
+#: The number of random initial states at which forces are compared.
 _NUM_STATES = 1024
 #: The largest accepted ratio of the largest force to the median force. Three bodies at rest have a ratio of
 #: 20 000 without softening and of 43 with 0.1 m; two bodies of eccentricities up to 0.8 have a ratio of 9.
@@ -32,7 +32,7 @@ def initial_condition(
 
     `columns` names the coordinates of the points `inputs_MD`.
     """
-    assert problem.initial_condition is not None, "it is set together with the residual"
+    assert problem.initial_condition is not None, "the train stage sets it together with the residual"
     named_inputs = dict(zip(columns, inputs_MD.unbind(-1), strict=True))
     axis_names = () if problem.spec.has_particles else problem.spec.axis_names
     fields = problem.initial_condition(
@@ -46,21 +46,21 @@ def initial_condition(
 
 
 def initial_condition_incompatibility(problem: Problem) -> str | None:
-    """Return why initial states of particles are too extreme for random sampling of the parameters, or None.
+    """Return why the forces at some initial states of particles are too large, or None.
 
     The forces, which are the residuals without the time derivatives, are compared at random parameters. A
     problem without a residual is not checked.
     """
     if not problem.spec.has_particles or problem.residual is None:
         return None
-    uniform = torch.rand(
+    unit_parameters = torch.rand(
         _NUM_STATES,
         len(problem.spec.parameter_names),
         generator=torch.Generator().manual_seed(0),
         dtype=torch.float64,
     )
     low, high = torch.tensor(problem.spec.parameter_ranges, dtype=torch.float64).view(-1, 2).T
-    inputs_MD = low + (high - low) * uniform
+    inputs_MD = low + (high - low) * unit_parameters
     fields = initial_condition(problem, inputs_MD, problem.spec.parameter_names)
     scalars = dict(zip(problem.spec.parameter_names, inputs_MD.T[..., None], strict=True))
     time = torch.zeros(_NUM_STATES, 1, dtype=torch.float64)

@@ -25,7 +25,7 @@ class PinnAnsatz(nn.Module):
     N is a perceptron of the `features`, and σ the standard deviation of each channel. τ is the time in which
     the fastest channel changes by its standard deviation, at most the duration. The factor t/(t + τ) vanishes
     at the start, and the factor b (see `wall_factor`) at dirichlet walls. With a factor t instead, N would be
-    the mean rate since the start, which decays as 1/t in a motion that turns back.
+    the mean rate since the start, which decays as 1/t in a periodic motion.
 
     Attributes:
         columns: the names of the coordinates of a point: the axes of a grid, `t`, and the scalar parameters.
@@ -39,19 +39,19 @@ class PinnAnsatz(nn.Module):
         self.problem, self.waves = problem, waves
         bodies = problem.spec.shape if problem.spec.has_particles else ()
         self.columns = (*(() if bodies else problem.spec.axis_names), "t", *problem.spec.parameter_names)
-        self._shape = (len(problem.spec.channels), *bodies)
+        self._output_shape = (len(problem.spec.channels), *bodies)
         scale = torch.tensor(nonzero_std(problem.statistics.std), dtype=torch.get_default_dtype())
         self.register_buffer("scale", scale.view(-1, *[1] * len(bodies)), persistent=False)
         self._time_scale = _time_scale(problem)
         num_features = self._features(scale.new_zeros(1, len(self.columns))).value.shape[-1]
-        self.network = Perceptron(num_features, math.prod(self._shape), width=width, layers=layers)
+        self.network = Perceptron(num_features, math.prod(self._output_shape), width=width, layers=layers)
 
     def forward(self, inputs_MD: torch.Tensor) -> torch.Tensor:
         """Return the change (M, C, *N) since time 0, in physical units."""
         coordinates = self.coordinates_by_name(inputs_MD)
         change_MCN: torch.Tensor = self.scale * (
             self._factor(coordinates).value[:, None] * self.network(self._features(inputs_MD).value)
-        ).view(-1, *self._shape)
+        ).view(-1, *self._output_shape)
         return change_MCN
 
     def jet(self, inputs_MD: torch.Tensor, orders: Orders, weights_MP: torch.Tensor | None = None) -> Jet:
@@ -61,8 +61,8 @@ class PinnAnsatz(nn.Module):
         """
         factor = self._factor(self.coordinates_by_name(inputs_MD))
         network_jet: Jet = self.network.jet(self._features(inputs_MD), orders, weights_MP)
-        scaled_jet = network_jet.linear(lambda values: values.view(-1, *self._shape) * self.scale)
-        return scaled_jet * factor[(slice(None), *[None] * len(self._shape))]
+        scaled_jet = network_jet.linear(lambda values: values.view(-1, *self._output_shape) * self.scale)
+        return scaled_jet * factor[(slice(None), *[None] * len(self._output_shape))]
 
     def coordinates_by_name(self, inputs_MD: torch.Tensor) -> dict[str, Jet]:
         """Return the coordinates (M,) of the points by name, as jets."""
@@ -81,7 +81,7 @@ class PinnAnsatz(nn.Module):
 
 
 def features(problem: Problem, coordinates: Mapping[str, Jet], waves: int) -> Jet:
-    """Return the inputs (M, F) of the network: functions of position, time and parameters, all of order 1.
+    """Return the inputs (M, F) of the network: functions of position, time and parameters of order 1.
 
     The features along a periodic axis of length L are sin(2π m x/L) and cos(2π m x/L) for m from 1 to
     `waves`. The features between neumann walls are cos(π m x/L). Features of different axes are multiplied.
@@ -89,7 +89,7 @@ def features(problem: Problem, coordinates: Mapping[str, Jet], waves: int) -> Je
     dirichlet axis the feature is the coordinate, scaled to -1 to 1; time and parameters are scaled likewise.
     """
     products: list[Any] = [1.0]
-    scaled = []
+    scaled_coordinates = []
     for axis in problem.spec.axes if not problem.spec.has_particles else ():
         fraction = (coordinates[axis.name] - axis.lower) / axis.extent
         axis_waves: list[Jet] = []
@@ -99,12 +99,14 @@ def features(problem: Problem, coordinates: Mapping[str, Jet], waves: int) -> Je
         elif axis.boundary == "neumann":
             axis_waves = [cos(math.pi * mode * fraction) for mode in range(1, waves + 1)]
         else:
-            scaled.append(2 * fraction - 1)
+            scaled_coordinates.append(2 * fraction - 1)
         products += [product * wave for product in products for wave in axis_waves]
-    scaled.append(2 / problem.duration * coordinates["t"] - 1)
+    scaled_coordinates.append(2 / problem.duration * coordinates["t"] - 1)
     for name, (low, high) in zip(problem.spec.parameter_names, problem.spec.parameter_ranges, strict=True):
-        scaled.append((coordinates[name] - (low + high) / 2) * (2 / (high - low) if high > low else 0.0))
-    return stack([*products[1:], *scaled])
+        scaled_coordinates.append(
+            (coordinates[name] - (low + high) / 2) * (2 / (high - low) if high > low else 0.0)
+        )
+    return stack([*products[1:], *scaled_coordinates])
 
 
 def wall_factor(problem: Problem, coordinates: Mapping[str, Jet]) -> Any:

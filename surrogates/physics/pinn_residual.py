@@ -19,7 +19,7 @@ from surrogates.physics.residual import Equation
 
 
 class PinnResidual:
-    """The residual of the equations for the initial state plus the change that the ansatz gives.
+    """The residual of the equations for the initial state plus the change that the ansatz returns.
 
     Derivatives are carried through the network in Taylor mode. Equations with mixed derivatives, or with
     derivatives above the second, are differentiated by reverse mode instead.
@@ -38,11 +38,13 @@ class PinnResidual:
         self._problem, self._ansatz = problem, ansatz
 
     def prepare(self, inputs_MD: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return all that the residual needs at the points and that does not depend on the weights."""
+        """Return the inputs of the residual at the points, which do not depend on the weights."""
         if self.equation.orders is None:
             return {"inputs": inputs_MD}
-        start = initial_derivatives(self._problem, inputs_MD, self._ansatz.columns, self.equation.orders)
-        points = {"inputs": inputs_MD, **start}
+        initial_values = initial_derivatives(
+            self._problem, inputs_MD, self._ansatz.columns, self.equation.orders
+        )
+        points = {"inputs": inputs_MD, **initial_values}
         if self.equation.operator is not None:
             coordinates = self._ansatz.coordinates_by_name(inputs_MD)
             points["operator"] = self.equation.operator_weights(
@@ -53,7 +55,7 @@ class PinnResidual:
     def __call__(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the residuals (M, *N, E) at points from `prepare`."""
         if self.equation.orders is None:
-            return self.by_reverse_mode(points["inputs"])
+            return self.reverse_mode_residuals(points["inputs"])
         coordinates = self._ansatz.coordinates_by_name(points["inputs"])
         change = self._ansatz.jet(points["inputs"], self.equation.orders, points.get("operator"))
         fields = self._initial_jets(points, coordinates)
@@ -67,7 +69,7 @@ class PinnResidual:
             residuals = self(points).flatten(1)
         return residuals.square().mean(1).view(num_windows, -1)
 
-    def by_reverse_mode(self, inputs_MD: torch.Tensor) -> torch.Tensor:
+    def reverse_mode_residuals(self, inputs_MD: torch.Tensor) -> torch.Tensor:
         """Return the residuals (M, E) on a grid, with derivatives of any order by reverse mode."""
         inputs_MD = inputs_MD.detach().requires_grad_()
         with torch.enable_grad():
@@ -88,7 +90,7 @@ class PinnResidual:
     def _initial_jets(
         self, points: Mapping[str, torch.Tensor], coordinates: Mapping[str, Jet]
     ) -> dict[str, Jet]:
-        """Return the fields at the start, and the time."""
+        """Return the fields at time 0, and the time."""
         return initial_jets(self._problem, points) | {"t": self._with_body_axis(coordinates["t"])}
 
     def _with_body_axis(self, values: Any) -> Any:

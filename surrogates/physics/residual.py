@@ -18,7 +18,7 @@ from surrogates.contract import Problem
 from surrogates.networks.taylor_mode import Jet, Orders, derivative, orders, value
 from surrogates.physics.forward_laplacian import LinearOperator, Residual, find_operator
 
-#: The random states from which the usual size of a residual is computed.
+#: The number of random states from which the usual size of a residual is computed.
 _NUM_STATES = 1024
 
 
@@ -27,8 +27,8 @@ class Equation:
 
     The usual size of a residual is the median of its magnitude over random states. The fields and their
     derivatives are drawn independently from normal distributions. A field has the mean and standard deviation
-    of the data. A derivative has the standard deviation of its field divided by the duration, or by the
-    extent of an axis / 2π. The important terms are then of order 1 in any units and for any network.
+    of the data. A derivative has the standard deviation of its field divided by the duration, or by
+    1 / (2π) of the extent of an axis. The important terms are then of order 1 in any units.
 
     Attributes:
         names: the names of the equations.
@@ -43,9 +43,8 @@ class Equation:
     def __init__(self, problem: Problem):
         if problem.residual is None:
             raise UserError(
-                "the problem has no residual: it was loaded with a model, which does not include it. "
-                "A physics-informed surrogate is trained with the residual of the solver. "
-                "Train with `python -m pipeline.train`"
+                "The problem was loaded with a model and has no residual. A physics-informed surrogate needs "
+                "the residual of the solver. Type python -m pipeline.train."
             )
         self._residual: Callable[..., Mapping[str, Any]] = problem.residual
         generator = torch.Generator().manual_seed(0)
@@ -73,14 +72,14 @@ class Equation:
                 self._residual_of_fields(parameters), problem.spec.channels, (jets, other_jets), self.orders
             )
             if self.operator is not None:
-                self.orders = replace(self.orders, together=self.operator.paths)
+                self.orders = replace(self.orders, weighted_sum=self.operator.paths)
 
     def operator_weights(self, fields: Mapping[str, Any], parameters: Mapping[str, Any]) -> torch.Tensor:
-        """Return the weights (M, P) of the derivatives `orders.together` in their sum, at M points.
+        """Return the weights (M, P) of the derivatives `orders.weighted_sum` at M points.
 
         The weights depend on `parameters`, and on those of the `fields` that are not channels of the state.
         """
-        assert self.operator is not None, "no derivatives are taken together"
+        assert self.operator is not None, "the equations have no weighted sum of derivatives"
         return self.operator.weights(self._residual_of_fields(parameters), fields)
 
     def __call__(
@@ -128,7 +127,7 @@ def _random_fields(
 def _random_jet(
     values: torch.Tensor, size: float, lengths: Mapping[str, float], generator: torch.Generator
 ) -> Jet:
-    """Return a jet with random derivatives: of the given size, divided by the length of each axis."""
+    """Return a jet with random derivatives of the given size, divided by the length of each axis."""
 
     def along(axis: str) -> Jet:
         derivative_size = size / lengths[axis]

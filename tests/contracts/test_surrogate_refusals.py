@@ -87,7 +87,7 @@ def test_wrong_arguments_are_refused_with_their_values(name: str) -> None:
             re.escape(str((1, channels, *wrong_sites))),
         ),
         ({"initial_state": np.zeros((channels, *sites))}, re.escape(str((channels, *sites)))),
-        ({"times": np.array([0.5, 0.25])}, "must increase"),
+        ({"times": np.array([0.5, 0.25])}, "do not increase"),
         ({"times": np.array([0.0, np.nan])}, "nan"),
         ({"times": np.array(0.0)}, "one axis"),
         ({"parameters": {"power": 1.0}}, f"missing.*{coefficient}"),

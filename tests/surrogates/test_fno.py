@@ -9,7 +9,7 @@ from torch._dynamo.testing import CompileCounter
 
 from surrogates import store
 from surrogates.fno import FNO
-from surrogates.networks.spectral_convolution import SpectralConvolution, TruncatedFourier, most_modes
+from surrogates.networks.spectral_convolution import SpectralConvolution, TruncatedFourier, max_modes
 from tests.support import problems
 
 MODES = 4
@@ -40,7 +40,7 @@ def with_fft(convolution: SpectralConvolution, field: torch.Tensor, sites: tuple
 def convolve(
     convolution: SpectralConvolution, field: torch.Tensor, fourier: TruncatedFourier
 ) -> torch.Tensor:
-    return convolution(field, fourier, onto=torch.zeros_like(field))  # type: ignore[no-any-return]
+    return convolution(field, fourier, addend=torch.zeros_like(field))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("sites", [(16,), (15,), (16, 11), (9, 12, 10)])
@@ -68,15 +68,15 @@ def test_a_convolution_between_walls_equals_the_convolution_by_fft_of_the_padded
 def test_a_band_limited_field_survives_the_round_trip() -> None:
     fourier = TruncatedFourier((16, 15), (1.0, 1.0), (6, 5))
     zeros = torch.zeros(16, 15, 2, 3)
-    field = fourier.synthesise(fourier.analyse(torch.randn(16, 15, 2, 3)), onto=zeros)
-    torch.testing.assert_close(fourier.synthesise(fourier.analyse(field), onto=zeros), field)
+    field = fourier.synthesise(fourier.analyse(torch.randn(16, 15, 2, 3)), addend=zeros)
+    torch.testing.assert_close(fourier.synthesise(fourier.analyse(field), addend=zeros), field)
 
 
 def test_gradients_agree_with_finite_differences() -> None:
     fourier = TruncatedFourier((6, 7), (1.0, 1.25), (2, 3))
     convolution = SpectralConvolution(2, fourier)
     field = torch.randn(6, 7, 1, 2, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda values: convolution(values, fourier, onto=values), (field,))
+    assert torch.autograd.gradcheck(lambda values: convolution(values, fourier, addend=values), (field,))
 
 
 def test_the_operator_is_the_same_on_a_finer_grid() -> None:
@@ -112,7 +112,7 @@ def test_a_shift_along_a_periodic_axis_shifts_the_prediction() -> None:
 
 @pytest.mark.parametrize(("size", "period", "most"), [(16, 1.0, 8), (15, 1.0, 8), (16, 1.25, 10)])
 def test_more_modes_than_the_grid_resolves_are_refused(size: int, period: float, most: int) -> None:
-    assert most_modes(size, period) == most
+    assert max_modes(size, period) == most
     TruncatedFourier((size,), (period,), (most,))
     with pytest.raises(ValueError, match=rf"modes={most + 1} .* {size} cells resolve 1 to {most}"):
         TruncatedFourier((size,), (period,), (most + 1,))

@@ -119,7 +119,9 @@ def test_problems_without_such_a_hamiltonian_are_refused(changes: dict[str, obje
 
 
 def test_an_option_below_one_is_refused() -> None:
-    with pytest.raises(UserError, match=r"surrogate\.substeps=0 is too small. It must be at least 1"):
+    with pytest.raises(
+        UserError, match=r"surrogate\.substeps=0 is too small. The smallest allowed value is 1"
+    ):
         build(problems.particles(), substeps=0)
 
 

@@ -71,7 +71,9 @@ def test_windows_of_another_length_than_the_horizon_are_refused() -> None:
 
 @pytest.mark.parametrize("option", ["width", "layers", "horizon_steps", "points"])
 def test_an_option_below_one_is_refused(option: str) -> None:
-    with pytest.raises(UserError, match=rf"surrogate\.{option}=0 is too small. It must be at least 1"):
+    with pytest.raises(
+        UserError, match=rf"surrogate\.{option}=0 is too small. The smallest allowed value is 1"
+    ):
         build(**{option: 0})
 
 

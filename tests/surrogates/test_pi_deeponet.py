@@ -126,8 +126,8 @@ def test_the_residual_of_a_solved_trajectory_is_small(case: str) -> None:
         for channel, jet in enumerate(initial)
     ]
     duration = torch.full((1, 1), float(times[2]))
-    residuals = surrogate.equations(frames, predicted, duration)
-    typical = surrogate.equations(frames, surrogate._decorrelated(initial), duration)
+    residuals = surrogate.equation_residuals(frames, predicted, duration)
+    typical = surrogate.equation_residuals(frames, surrogate._decorrelated(initial), duration)
     assert residuals.keys() == typical.keys()
     for equation, values in residuals.items():
         assert values.shape == (1, 1, *surrogate.problem.spec.shape)

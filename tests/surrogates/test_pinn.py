@@ -55,7 +55,7 @@ def test_the_residual_in_taylor_mode_equals_reverse_mode_and_autograd() -> None:
     surrogate = build(problems.fading())
     points = surrogate.points(random_batch(surrogate))
     taylor_mode = surrogate.residual(points)
-    by_reverse_mode = surrogate.residual.by_reverse_mode(points["inputs"])
+    by_reverse_mode = surrogate.residual.reverse_mode_residuals(points["inputs"])
     torch.testing.assert_close(by_reverse_mode, taylor_mode, rtol=1e-10, atol=1e-12)
 
     def temperature(x: torch.Tensor, y: torch.Tensor, t: torch.Tensor, power: torch.Tensor) -> torch.Tensor:

@@ -60,7 +60,7 @@ def cut(folder: Path) -> None:
         (lambda folder: (folder / store.DESCRIPTION).write_bytes(b"\xff\xfe\x00"), "not readable JSON"),
         (flip_last_byte, "checksum"),
         (cut, "checksum"),
-        (edit(format="someone's model 3"), "format .*Expected is 'simsurrogate model 3'"),
+        (edit(format="someone's model 3"), "format .*The expected format is 'simsurrogate model 3'"),
         (edit(format="simsurrogate model 2"), "model 2' of an older version. .*Train the model again"),
         (edit(surrogate="os.system"), "'os.system' is not one of .*fno, .*unet"),
         (edit(surrogate="autoregressive"), "'autoregressive' is not one of"),

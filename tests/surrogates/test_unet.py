@@ -39,7 +39,16 @@ def test_a_shift_by_the_coarsest_cell_shifts_the_prediction() -> None:
     torch.testing.assert_close(shifted, straight.roll(4, dims=4), rtol=1e-10, atol=0)
 
 
-@pytest.mark.parametrize("options", [{"width": 8, "levels": 4}, {"width": 0, "levels": 1}])
-def test_wrong_options_are_refused_with_their_values(options: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"from 0 to 3: the grid \(8, 12\)"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"width": 8, "levels": 4},
+            r"levels=4 is out of range. The grid \(8, 12\) can be halved 0 to 3 times",
+        ),
+        ({"width": 0, "levels": 1}, "width=0 is too small"),
+    ],
+)
+def test_wrong_options_are_refused_with_their_values(options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         UNet(problems.problem((8, 12), ("periodic", "periodic")), **options)

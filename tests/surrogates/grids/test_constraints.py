@@ -241,7 +241,7 @@ def test_particles_are_refused() -> None:
 
 
 def test_a_repeated_constraint_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"constraints=\['mean', 'mean'\] has a name twice"):
+    with pytest.raises(ValueError, match=r"constraints=\['mean', 'mean'\] names a constraint twice"):
         build("fno", CLOSED, "mean", "mean")
 
 

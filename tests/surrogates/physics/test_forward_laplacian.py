@@ -62,7 +62,7 @@ def assert_equals_reverse_mode(pinn: PINN) -> None:
     """Compare the residuals, and the gradients of their mean squares with respect to the weights."""
     batch = problems.batch(pinn.problem, 3, dtype=torch.float64, num_random=pinn.num_random)
     points = pinn.points(batch)
-    residuals = [pinn.residual(points), pinn.residual.by_reverse_mode(points["inputs"])]
+    residuals = [pinn.residual(points), pinn.residual.reverse_mode_residuals(points["inputs"])]
     torch.testing.assert_close(*residuals, rtol=1e-9, atol=1e-11)
     weights = list(pinn.parameters())
     gradients = [
@@ -77,7 +77,7 @@ def assert_equals_reverse_mode(pinn: PINN) -> None:
 def test_the_residual_of_a_solver_equals_reverse_mode(experiment: str) -> None:
     pinn = surrogate(problem_of(experiment))
     assert pinn.residual.equation.orders is not None
-    assert pinn.residual.equation.orders.together == (T, XX, YY)
+    assert pinn.residual.equation.orders.weighted_sum == (T, XX, YY)
     assert_equals_reverse_mode(pinn)
 
 
@@ -108,7 +108,7 @@ def test_the_residual_of_the_bodies_equals_forward_mode() -> None:
 def test_a_variable_conductivity_is_the_weight_of_the_second_derivative() -> None:
     pinn = surrogate(with_variable_conductivity())
     assert pinn.residual.equation.orders is not None
-    assert pinn.residual.equation.orders.together == (T, XX)
+    assert pinn.residual.equation.orders.weighted_sum == (T, XX)
     points = pinn.points(problems.batch(pinn.problem, 3, dtype=torch.float64, num_random=pinn.num_random))
     x, _, power = points["inputs"].unbind(-1)
     torch.testing.assert_close(points["operator"][:, 0], torch.ones_like(x))
@@ -130,7 +130,7 @@ def flow(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
 def test_fields_of_different_diffusivities_share_only_the_second_derivatives() -> None:
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=flow))
     assert pinn.residual.equation.orders is not None
-    assert pinn.residual.equation.orders.together == (XX, YY)
+    assert pinn.residual.equation.orders.weighted_sum == (XX, YY)
     assert_equals_reverse_mode(pinn)
 
 
@@ -180,7 +180,7 @@ def test_advection_needs_one_derivative_along_the_characteristic() -> None:
 
     pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
     assert pinn.residual.equation.orders is not None
-    assert set(pinn.residual.equation.orders.together) == {T, X, Y}
+    assert set(pinn.residual.equation.orders.weighted_sum) == {T, X, Y}
     assert_equals_reverse_mode(pinn)
 
 
