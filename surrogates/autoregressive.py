@@ -80,7 +80,7 @@ class AutoregressiveSurrogate(Surrogate):
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the rollout at `times`, each a multiple of `problem.time_step` after `times[0]`."""
         state_BCX = initial_states(self.problem, initial_state, self.delta_scale)
-        steps = self._steps(times)
+        steps = self._step_counts(times)
         start = float(times[0])
         fields_BKX, parameters_BP = self._conditions(parameters, len(state_BCX))
         state_BXC = self.inputs.normalise(state_BCX)
@@ -111,7 +111,7 @@ class AutoregressiveSurrogate(Surrogate):
         constrained_BXC: torch.Tensor = self.constraints(next_BXC, state_BXC)
         return constrained_BXC
 
-    def _steps(self, times: Array) -> list[int]:
+    def _step_counts(self, times: Array) -> list[int]:
         """Return the number of time steps from `times[0]` to each of `times`."""
         times = as_times(times)
         num_steps = (times - times[0]) / self.problem.time_step

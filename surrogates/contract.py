@@ -108,8 +108,8 @@ class Problem:
 
     def __repr__(self) -> str:
         inputs = ", ".join((*self.spec.coefficient_channels, *self.spec.parameter_names)) or "nothing else"
-        frames = f"{self.duration:g} s in steps of {self.time_step:g} s"
-        return f"Problem {self.spec.summary}, given {inputs}; {frames}"
+        duration = f"{self.duration:g} s in steps of {self.time_step:g} s"
+        return f"Problem {_summary(self.spec)}, given {inputs}; {duration}"
 
 
 @dataclass(frozen=True)

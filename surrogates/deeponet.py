@@ -32,5 +32,5 @@ class DeepONet(OperatorNetwork):
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the loss `data` of a batch of windows: all later frames, predicted from the first."""
-        start_BXC, coefficients_BFM = self._start(batch)
+        start_BXC, coefficients_BFM = self._start_and_coefficients(batch)
         return {"data": self._data_loss(batch, start_BXC, coefficients_BFM)}

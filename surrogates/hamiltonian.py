@@ -81,10 +81,10 @@ class Hamiltonian(AutoregressiveSurrogate):
             return "it needs two particles or more"
         fields = [(field.name, field.tensor_order) for field in (*spec.fields, *spec.coefficient_fields)]
         if len(spec.fields) != 2 or fields != [("position", 1), ("velocity", 1), ("mass", 0)]:
-            actual = ", ".join((*spec.channels, *spec.coefficient_channels))
+            actual_names = ", ".join((*spec.channels, *spec.coefficient_channels))
             return (
                 "it needs vectors of position and velocity, and masses (fields position, velocity, mass), "
-                f"not {actual}"
+                f"not {actual_names}"
             )
         if not spec.autonomous:
             return "its law depends on time itself, so no energy is conserved"

@@ -153,8 +153,8 @@ class MLP(Surrogate):
         elapsed_BT = batch["time"][:, 1:] - batch["time"][:, :1]
         start = frames_BTCN[:, 0].repeat_interleave(self.horizon_steps, dim=0)
         inputs = inputs_BQF.repeat_interleave(self.horizon_steps, dim=0)
-        predicted = self._query(start, inputs, elapsed_BT.flatten())
-        return {"data": (predicted - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
+        prediction = self._query(start, inputs, elapsed_BT.flatten())
+        return {"data": (prediction - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
 
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the states at increasing `times`, each by one query if the horizon allows one query."""
@@ -168,7 +168,9 @@ class MLP(Surrogate):
 
             def query(elapsed: float) -> torch.Tensor:
                 elapsed_B = state.new_full((len(state),), elapsed)
-                return self._constrained(self._query(normalised_BCN, inputs_BQF, elapsed_B), normalised_BCN)
+                return self._apply_constraints(
+                    self._query(normalised_BCN, inputs_BQF, elapsed_B), normalised_BCN
+                )
 
             return query
 
@@ -176,11 +178,12 @@ class MLP(Surrogate):
         horizon = self.horizon_steps * self.problem.time_step
         normalised_states = restarted_predictions(normalised_BCN, times, horizon, start)
         later = [
-            (normalised * self.state_std + self.state_mean).view_as(state) for normalised in normalised_states
+            (normalised_state * self.state_std + self.state_mean).view_as(state)
+            for normalised_state in normalised_states
         ]
         return Prediction(torch.stack([state, *later], dim=1))
 
-    def _constrained(self, state_BCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
+    def _apply_constraints(self, state_BCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
         """Return normalised states with the constraints applied."""
         state_BXC, start_BXC = (
             states.view(*states.shape[:2], *self.problem.spec.shape).movedim(1, -1)
@@ -199,11 +202,15 @@ class MLP(Surrogate):
     ) -> torch.Tensor:
         """Return the normalised inputs of N without τ, (B, Q, F)."""
         conditions = torch.cat([parameters, time[:, None]], dim=-1) if self.uses_time else parameters
-        normalised = ((conditions - self.condition_mean) / self.condition_std)[:, None]
+        normalised_conditions = ((conditions - self.condition_mean) / self.condition_std)[:, None]
         if not self.problem.spec.has_particles:
-            return torch.cat([positions_BNF, normalised.expand(-1, positions_BNF.shape[1], -1)], dim=-1)
+            return torch.cat(
+                [positions_BNF, normalised_conditions.expand(-1, positions_BNF.shape[1], -1)], dim=-1
+            )
         fields = (coefficients_BKN - self.coefficient_mean) / self.coefficient_std
-        return torch.cat([state_BCN.flatten(1)[:, None], fields.flatten(1)[:, None], normalised], dim=-1)
+        return torch.cat(
+            [state_BCN.flatten(1)[:, None], fields.flatten(1)[:, None], normalised_conditions], dim=-1
+        )
 
     def _query(
         self, state_BCN: torch.Tensor, inputs_BQF: torch.Tensor, elapsed_B: torch.Tensor

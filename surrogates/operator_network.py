@@ -100,7 +100,7 @@ class OperatorNetwork(Surrogate):
         later = restarted_predictions(self.inputs.normalise(state_BCX), times, horizon, start)
         return Prediction(torch.stack([state_BCX, *map(self.inputs.denormalise, later)], dim=1))
 
-    def _start(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _start_and_coefficients(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the normalised first frames (B, *sites, C) and their coefficients (B, F, *modes)."""
         check_window(batch, self.horizon_steps)
         start_BXC = self.inputs.normalise(batch["state"][:, 0])

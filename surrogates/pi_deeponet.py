@@ -22,7 +22,7 @@ from surrogates.physics.boundary_support import boundary_incompatibility
 from surrogates.physics.grid_derivatives import GridDerivatives
 from surrogates.physics.residual import Equation
 
-#: The number of different shifts in `_decorrelated`, equally spaced over the box.
+#: The number of different shifts in `_decorrelated_jets`, equally spaced over the box.
 _NUM_SHIFTS = 13
 
 
@@ -106,7 +106,7 @@ class PIDeepONet(OperatorNetwork):
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the losses `residual_NAME`, one per equation, and `data` unless its weight is 0."""
-        start_BXC, coefficients_BFM = self._start(batch)
+        start_BXC, coefficients_BFM = self._start_and_coefficients(batch)
         losses = self._residual_losses(batch, start_BXC, coefficients_BFM)
         if self.data_weight > 0:
             losses["data"] = self.data_weight * self._data_loss(batch, start_BXC, coefficients_BFM)
@@ -154,13 +154,13 @@ class PIDeepONet(OperatorNetwork):
     ) -> dict[str, torch.Tensor]:
         """Return the relative residual of each equation, see the class."""
         duration_BR = batch["random"] * self.trunk.horizon
-        amplitudes = self.trunk.amplitudes(coefficients_BFM, duration_BR).linear(self._constrained)
+        amplitudes = self.trunk.amplitudes(coefficients_BFM, duration_BR).linear(self._apply_constraints)
         start_jets = [self.grid_derivatives.jet(channel_BX[:, None]) for channel_BX in start_BXC.unbind(-1)]
         predicted_jets = [
             jet + self.trunk.field(amplitudes[:, :, index]) for index, jet in enumerate(start_jets)
         ]
         residuals = self.equation_residuals(batch, predicted_jets, duration_BR)
-        typical_residuals = self.equation_residuals(batch, self._decorrelated(start_jets), duration_BR)
+        typical_residuals = self.equation_residuals(batch, self._decorrelated_jets(start_jets), duration_BR)
         sites = tuple(range(2, 2 + len(self.problem.spec.shape)))
         losses = {}
         for name, values in residuals.items():
@@ -170,7 +170,7 @@ class PIDeepONet(OperatorNetwork):
             losses[f"residual_{name}"] = (values.square().mean(sites) / scale).sqrt().mean()
         return losses
 
-    def _constrained(self, amplitudes_BRCM: torch.Tensor) -> torch.Tensor:
+    def _apply_constraints(self, amplitudes_BRCM: torch.Tensor) -> torch.Tensor:
         """Return the amplitudes of the constrained change; the constraints are linear in the change."""
         if not self.constraints.projections:
             return amplitudes_BRCM
@@ -178,21 +178,21 @@ class PIDeepONet(OperatorNetwork):
         constrained_BRXC = self.constraints(change_BRXC, torch.zeros_like(change_BRXC))
         return self.trunk.coefficients(constrained_BRXC.flatten(0, 1)).view_as(amplitudes_BRCM)
 
-    def _decorrelated(self, start: list[Jet]) -> list[Jet]:
+    def _decorrelated_jets(self, start: list[Jet]) -> list[Jet]:
         """Return channels with each derivative taken at another place, where no two terms cancel."""
         statistics, time_step = self.problem.statistics, self.problem.time_step
         num_axes = len(self.problem.spec.shape)
         axes = ("t", *self.problem.spec.axis_names)
 
-        def shifted(jet: Jet, shift: int) -> Jet:
+        def shifted_jet(jet: Jet, shift: int) -> Jet:
             cells = [shift * size // _NUM_SHIFTS for size in self.problem.spec.shape]
             values = jet.value.roll(cells, tuple(range(-num_axes, 0)))
             return Jet(
                 values,
-                lambda axis: shifted(taylor_mode.derivative(jet, axis), shift + 1 + axes.index(axis)),
+                lambda axis: shifted_jet(taylor_mode.derivative(jet, axis), shift + 1 + axes.index(axis)),
             )
 
-        def with_rate(jet: Jet, rate: float) -> Jet:
+        def jet_with_rate(jet: Jet, rate: float) -> Jet:
             return Jet(
                 jet.value,
                 lambda axis: jet * rate if axis == "t" else taylor_mode.derivative(jet, axis),
@@ -203,6 +203,6 @@ class PIDeepONet(OperatorNetwork):
             for delta, std in zip(statistics.delta_std, statistics.std, strict=True)
         ]
         return [
-            shifted(with_rate(jet, rate), 4 * index)
+            shifted_jet(jet_with_rate(jet, rate), 4 * index)
             for index, (jet, rate) in enumerate(zip(start, rates, strict=True))
         ]

@@ -218,10 +218,10 @@ class PINN(Surrogate):
         later_states = [
             state + (self._change_at_sites(instant, scalars_BP) - first_change) for instant in time[1:]
         ]
-        constrained_states = [self._constrained(later_state, state) for later_state in later_states]
+        constrained_states = [self._apply_constraints(later_state, state) for later_state in later_states]
         return Prediction(torch.stack([state, *constrained_states], dim=1))
 
-    def _constrained(self, state_BCX: torch.Tensor, start_BCX: torch.Tensor) -> torch.Tensor:
+    def _apply_constraints(self, state_BCX: torch.Tensor, start_BCX: torch.Tensor) -> torch.Tensor:
         """Return the states with the constraints applied.
 
         The constraints take normalised states. The mean of the data is not subtracted, because it cancels.

@@ -196,15 +196,15 @@ def description(folder: Path) -> Mapping[str, Any]:
         raise UserError(
             f"{path} is not readable JSON ({error}). Train the model again with overwrite=true."
         ) from None
-    version = content.get("format") if isinstance(content, dict) else None
-    if version in _OLDER_FORMATS:
+    model_format = content.get("format") if isinstance(content, dict) else None
+    if model_format in _OLDER_FORMATS:
         raise UserError(
-            f"{path} has the format {version!r} of an older version. This version reads {_FORMAT!r}. Train "
-            "the model again with overwrite=true, or load it with the version that wrote it."
+            f"{path} has the format {model_format!r} of an older version. This version reads {_FORMAT!r}. "
+            "Train the model again with overwrite=true, or load it with the version that wrote it."
         )
-    if version != _FORMAT:
+    if model_format != _FORMAT:
         raise UserError(
-            f"{path} has the format {version!r}. The expected format is {_FORMAT!r}. Name a model "
+            f"{path} has the format {model_format!r}. The expected format is {_FORMAT!r}. Name a model "
             "folder that the train stage wrote, RUN/models/MODEL."
         )
     return dict(content)

@@ -91,16 +91,18 @@ class ConvolutionBlock(nn.Module):
 
     def forward(self, hidden: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
         """Return fields (B, num_out, *sites) from fields (B, num_in, *sites)."""
-        hidden = self.first(_padded(hidden, self.periodic))
+        hidden = self.first(_pad(hidden, self.periodic))
         conditioned = self.film(hidden.movedim((0, 1), (-2, -1)), conditions_BQ)
         hidden = nn.functional.gelu(conditioned).movedim((-2, -1), (0, 1))
-        out: torch.Tensor = nn.functional.gelu(self.second(_padded(hidden, self.periodic)))
+        out: torch.Tensor = nn.functional.gelu(self.second(_pad(hidden, self.periodic)))
         return out
 
 
-def _padded(field: torch.Tensor, periodic: tuple[bool, ...]) -> torch.Tensor:
+def _pad(field: torch.Tensor, periodic: tuple[bool, ...]) -> torch.Tensor:
     """Return the field with one more cell at both ends of each axis: periodic, or the outermost cell."""
     for axis, is_periodic in enumerate(periodic, start=2):
-        lower, upper = field.narrow(axis, 0, 1), field.narrow(axis, field.shape[axis] - 1, 1)
-        field = torch.cat([upper, field, lower] if is_periodic else [lower, field, upper], dim=axis)
+        lower_cells, upper_cells = field.narrow(axis, 0, 1), field.narrow(axis, field.shape[axis] - 1, 1)
+        field = torch.cat(
+            [upper_cells, field, lower_cells] if is_periodic else [lower_cells, field, upper_cells], dim=axis
+        )
     return field

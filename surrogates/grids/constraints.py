@@ -87,7 +87,7 @@ class Constraints(nn.Module):
 class ConservedMean(nn.Module):
     """The constraint `mean`, see `Constraints`."""
 
-    conserved: torch.Tensor
+    is_conserved: torch.Tensor
 
     def __init__(self, problem: Problem):
         super().__init__()
@@ -97,15 +97,15 @@ class ConservedMean(nn.Module):
                 f"{', '.join(problem.spec.channels)} change, because of walls or sources. Leave out mean."
             )
         self.site_axes = _site_axes(problem)
-        conserved = np.array(
+        is_conserved = np.array(
             [float(name in problem.spec.conserved_channels) for name in problem.spec.channels]
         )
-        set_constants(self, conserved=conserved)
+        set_constants(self, is_conserved=is_conserved)
 
     def forward(self, state_BXC: torch.Tensor, start_BXC: torch.Tensor) -> torch.Tensor:
         """Return the state minus the change of its mean."""
         change = (state_BXC - start_BXC).mean(self.site_axes, keepdim=True)
-        return state_BXC - self.conserved * change
+        return state_BXC - self.is_conserved * change
 
 
 class WallValues(nn.Module):
@@ -148,8 +148,8 @@ class WallValues(nn.Module):
             lines = state_BXC.movedim(axis_from_end, -1)
             errors = lines @ self.get_buffer(f"to_walls_{axis}") - self.get_buffer(f"values_{axis}")
             errors = errors * self.get_buffer(f"constrained_{axis}")
-            corrected = lines - errors @ self.get_buffer(f"from_walls_{axis}")
-            state_BXC = corrected.movedim(-1, axis_from_end)
+            corrected_lines = lines - errors @ self.get_buffer(f"from_walls_{axis}")
+            state_BXC = corrected_lines.movedim(-1, axis_from_end)
         return state_BXC
 
 
@@ -199,7 +199,7 @@ class DivergenceFree(nn.Module):
 
 def _constrained_lines(problem: Problem, axis: int) -> np.ndarray:
     """Return 1 for each constrained line of cells along `axis`, 0 for the others; (*other sites, 1, 1)."""
-    constrained = np.ones(
+    is_constrained = np.ones(
         [1 if other_axis == axis else size for other_axis, size in enumerate(problem.spec.shape)]
     )
     num_cells = len(_WALL_WEIGHTS)
@@ -209,8 +209,8 @@ def _constrained_lines(problem: Problem, axis: int) -> np.ndarray:
         ends = (slice(None, num_cells), slice(-num_cells, None))
         for value, cells in zip(problem.spec.boundary_values[other_axis], ends, strict=True):
             if any(value != own_value for own_value in problem.spec.boundary_values[axis]):
-                constrained[(slice(None),) * other_axis + (cells,)] = 0.0
-    return np.squeeze(constrained, axis)[..., None, None]
+                is_constrained[(slice(None),) * other_axis + (cells,)] = 0.0
+    return np.squeeze(is_constrained, axis)[..., None, None]
 
 
 def _directions(problem: Problem) -> np.ndarray:

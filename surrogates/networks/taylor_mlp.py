@@ -71,12 +71,12 @@ class Perceptron(nn.Module):
             second = [torch.stack(terms).sum(0)]
             curvatures = [weights[axis, axis] for axis in orders.second]
             curvature_DX1 = torch.stack(curvatures) if curvatures else inputs.value.new_empty(0)
-        values, *output_derivatives = self._propagated(inputs.value, first, second, curvature_DX1)
+        values, *output_derivatives = self._propagate(inputs.value, first, second, curvature_DX1)
         derivatives: dict[tuple[str, ...], Any] = {(): values, **dict.fromkeys(orders.weighted_sum, 0.0)}
         paths = [*((axis,) for axis in axes), *names]
         return jet_of_derivatives(derivatives | dict(zip(paths, output_derivatives, strict=True)))
 
-    def _propagated(
+    def _propagate(
         self,
         values_XI: torch.Tensor,
         first: list[torch.Tensor],
@@ -154,8 +154,8 @@ def _squared_terms(
     """Return the terms (a, z_a, c_ka z_a) of the sum q_k of the second derivative k = `index`."""
     if curvature_DX1 is None:
         return [(index, derivatives[index], derivatives[index])]
-    weighted = zip(curvature_DX1, derivatives, strict=False)
-    return [(a, z_a, c * z_a) for a, (c, z_a) in enumerate(weighted)]
+    pairs = zip(curvature_DX1, derivatives, strict=False)
+    return [(a, z_a, c * z_a) for a, (c, z_a) in enumerate(pairs)]
 
 
 def _tanh(values: torch.Tensor) -> torch.Tensor:

@@ -134,25 +134,25 @@ def stack(components: Sequence[Any]) -> Jet:
     """Return jets and tensors, at least one of them a jet, stacked along a new last axis."""
     shape = np.broadcast_shapes(*(tuple(value(component).shape) for component in components))
 
-    def stacked(values: Sequence[Any]) -> torch.Tensor:
+    def stacked_values(values: Sequence[Any]) -> torch.Tensor:
         return torch.stack([value(component).expand(shape) for component in values], dim=-1)
 
     def along(axis: str) -> Any:
         derivatives = [derivative(component, axis) for component in components]
         if all(_is_zero(component) for component in derivatives):
             return 0.0
-        zero = stacked(components)[..., 0] * 0
-        expanded = [
+        zero = stacked_values(components)[..., 0] * 0
+        expanded_derivatives = [
             zero if _is_zero(component) else _linear(component, lambda values: values.expand(shape))
             for component in derivatives
         ]
         return (
-            stack(expanded)
-            if any(isinstance(component, Jet) for component in expanded)
-            else stacked(expanded)
+            stack(expanded_derivatives)
+            if any(isinstance(component, Jet) for component in expanded_derivatives)
+            else stacked_values(expanded_derivatives)
         )
 
-    return Jet(stacked(components), along)
+    return Jet(stacked_values(components), along)
 
 
 def jet_of_derivatives(derivatives: Mapping[tuple[str, ...], Any], path: tuple[str, ...] = ()) -> Jet:

@@ -102,9 +102,9 @@ def _common_operator(tables: Sequence[_CoefficientTable], paths: Sequence[Path])
     def are_equal(equation: str, coefficients: torch.Tensor, others: torch.Tensor) -> bool:
         # Each equation has its own scale, because its units may make the coefficients far larger.
         equation_coefficients = [values for (name, _), values in table.items() if name == equation]
-        largest = torch.stack(equation_coefficients).abs().amax((0, 2))[:, None]
+        largest_coefficient = torch.stack(equation_coefficients).abs().amax((0, 2))[:, None]
         # A comparison with `<=` is False for NaN.
-        return bool(((coefficients - others).abs() <= _ROUNDING * largest).all())
+        return bool(((coefficients - others).abs() <= _ROUNDING * largest_coefficient).all())
 
     if not all(are_equal(key[0], table[key], other_table[key]) for key in table):
         return None
@@ -131,15 +131,15 @@ def _coefficients(
 ) -> dict[str, torch.Tensor | float]:
     """Return the coefficient of the derivative `path` of a channel in each equation, (M,) or a number."""
 
-    def probed(jet: Jet, name: str, jet_path: Path = ()) -> Jet:
+    def probed_jet(jet: Jet, name: str, jet_path: Path = ()) -> Jet:
         def along(axis: str) -> Any:
             if axis == _PROBE:
                 return torch.ones_like(jet.value) if (name, jet_path) == (channel, path) else 0.0
             values = derivative(jet, axis)
             axis_jet = values if isinstance(values, Jet) else Jet(torch.zeros_like(jet.value), lambda _: 0.0)
-            return probed(axis_jet, name, tuple(sorted((*jet_path, axis))))
+            return probed_jet(axis_jet, name, tuple(sorted((*jet_path, axis))))
 
         return Jet(jet.value, along)
 
-    residuals = residual({name: probed(jet, name) for name, jet in fields.items()})
+    residuals = residual({name: probed_jet(jet, name) for name, jet in fields.items()})
     return {name: value(derivative(residual_jet, _PROBE)) for name, residual_jet in residuals.items()}

@@ -127,7 +127,7 @@ def test_the_residual_of_a_solved_trajectory_is_small(case: str) -> None:
     ]
     duration = torch.full((1, 1), float(times[2]))
     residuals = surrogate.equation_residuals(frames, predicted, duration)
-    typical = surrogate.equation_residuals(frames, surrogate._decorrelated(initial), duration)
+    typical = surrogate.equation_residuals(frames, surrogate._decorrelated_jets(initial), duration)
     assert residuals.keys() == typical.keys()
     for equation, values in residuals.items():
         assert values.shape == (1, 1, *surrogate.problem.spec.shape)

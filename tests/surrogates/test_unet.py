@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from surrogates.unet import UNet, _padded
+from surrogates.unet import UNet, _pad
 from tests.support import problems
 
 
@@ -24,7 +24,7 @@ def test_any_number_of_cells_is_supported(sites: tuple[int, ...]) -> None:
 def test_padding_wraps_on_periodic_axes_and_repeats_cells_at_walls() -> None:
     field = torch.arange(6.0).view(1, 1, 2, 3)
     expected = torch.tensor([[3, 3, 4, 5, 5], [0, 0, 1, 2, 2], [3, 3, 4, 5, 5], [0, 0, 1, 2, 2]])
-    assert torch.equal(_padded(field, (True, False))[0, 0], expected.float())
+    assert torch.equal(_pad(field, (True, False))[0, 0], expected.float())
 
 
 def test_a_shift_by_the_coarsest_cell_shifts_the_prediction() -> None:

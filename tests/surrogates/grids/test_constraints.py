@@ -222,7 +222,7 @@ def test_constraints_on_amplitudes_equal_constraints_on_the_field() -> None:
     amplitudes = torch.randn(2, 3, len(FLOWS[0].spec.channels), 15, 15)
     free, constrained = (
         surrogate.trunk.field(tensor).value.movedim(2, -1)
-        for tensor in (amplitudes, surrogate._constrained(amplitudes))
+        for tensor in (amplitudes, surrogate._apply_constraints(amplitudes))
     )
     expected = surrogate.constraints(free, torch.zeros_like(free))
     assert not torch.allclose(free, expected)
