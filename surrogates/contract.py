@@ -37,7 +37,7 @@ class Batch(TypedDict):
     `parameters` (B, P): the scalar parameters.
     `time` (B, T): the time of each frame.
     `random` (B, R): numbers in [0, 1), for a surrogate with `num_random` R > 0. The numbers are drawn for
-    each window at each training step. They are equal on any number of ranks and after a resume.
+    each window at each training step. The numbers are equal on any number of ranks and after a resume.
     """
 
     state: torch.Tensor

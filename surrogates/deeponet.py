@@ -16,7 +16,7 @@ class DeepONet(OperatorNetwork):
 
     Options:
         width: channels of the branch's hidden field, and width of the trunk's perceptron.
-        modes: modes per axis of branch and trunk, the constant one included; one number, or one per axis.
+        modes: modes per axis of branch and trunk, the constant mode included; a number, or one per axis.
         layers: Fourier layers of the branch.
         functions: functions of time in the trunk.
         horizon_steps: time steps that one query predicts ahead; training windows have the same length.

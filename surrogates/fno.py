@@ -21,7 +21,7 @@ class FNO(AutoregressiveSurrogate):
 
     Options:
         width: channels of the hidden field.
-        modes: retained Fourier modes, the constant one included; one number, or one per axis.
+        modes: retained Fourier modes, the constant mode included; a number, or one per axis.
         layers: Fourier layers.
         constraints: constraints that hold exactly, see `Constraints`.
 

@@ -30,12 +30,12 @@ class Hamiltonian(AutoregressiveSurrogate):
 
         H(q, p) = Σ_i |p_i|² / (2 m_i) + Σ_{i<j} φ(r_ij, m_i, m_j),    dq/dt = ∂H/∂p,  dp/dt = -∂H/∂q
 
-    Here r_ij is the distance of two particles and p = m v. The masses m are inputs, so the kinetic energy is
+    r_ij is the distance of two particles and p = m v. The masses m are inputs, so the kinetic energy is
     known. φ is a perceptron of ln r and the masses. H depends only on distances, so momentum and angular
     momentum are conserved to round-off for any weights. Between two frames the integrator takes `substeps`
     steps of the symplectic scheme of fourth order by Omelyan, Mryglod & Folk (2002), with four evaluations of
-    the forces each. The scheme conserves a modified Hamiltonian near the learned one. The error of the energy
-    therefore stays bounded in long rollouts, as long as the steps resolve the closest encounters. Training
+    the forces each. The scheme conserves a modified Hamiltonian near the learned Hamiltonian. The error of
+    the energy therefore stays bounded in long rollouts if the steps resolve the closest encounters. Training
     uses frames and no time derivatives.
 
     The scalar parameters are not used: in compatible data they describe the initial state, not the law.

@@ -1,7 +1,7 @@
 """A perceptron that predicts the state at any later time in one query.
 
 Shape letters: B batch, T times, C channels, N sites, K coefficient fields, Q evaluations of the network for a
-trajectory (1 for particles, one for each site of a grid), F inputs of the network apart from the time.
+trajectory (1 for particles, N for a grid), F inputs of the network apart from the time.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ class OperatorNetwork(Surrogate):
 
     The functions φ are the trunk (`Trunk`), which all cases share. The coefficients b are the modes of J
     fields per channel, the output of the branch (`FourierNetwork`). The inputs of the branch are the state u,
-    the coefficient fields a, the scalar parameters p, and the time t unless the equation is autonomous. σ is
-    the standard deviation of each channel, Δt the time between two frames of the data. φ is 0 at τ = 0, so
-    the prediction is exactly u(x, t) at τ = 0. Times beyond the horizon take several queries, one after the
-    other. The `constraints` are applied after every query, see `Constraints`.
+    the coefficient fields a, the scalar parameters p, and the time t unless the equation is autonomous. The
+    factor σ is the standard deviation of each channel, and Δt is the time between two frames of the data. At
+    τ = 0 the functions φ are 0, so the prediction is exactly u(x, t). Times beyond the horizon take several
+    queries, one after the other. The `constraints` are applied after every query, see `Constraints`.
 
     Attributes:
         built_in: constraints that the form of the network fulfils.

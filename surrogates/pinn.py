@@ -46,8 +46,8 @@ class PINN(Surrogate):
             window, over σ, at a random site and frame for each point. With `data_weight=0` no frame is used.
 
     Over a long duration, networks find states with small residuals almost everywhere that approximate no
-    solution. With `causality`, a residual counts once the earlier residuals of its window are small (see
-    `causal_weights`).
+    solution. With `causality`, a residual has a large weight only after the earlier residuals of
+    its window have become small (see `causal_weights`).
 
     `predict` starts from the initial state at the first time, and adds the change of σ t/(t + τ) b N since
     then.

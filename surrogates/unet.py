@@ -99,7 +99,7 @@ class ConvolutionBlock(nn.Module):
 
 
 def _pad(field: torch.Tensor, periodic: tuple[bool, ...]) -> torch.Tensor:
-    """Return the field with one more cell at both ends of each axis: periodic, or the outermost cell."""
+    """Return the field with a further cell at both ends of each axis: periodic, or the outermost cell."""
     for axis, is_periodic in enumerate(periodic, start=2):
         lower_cells, upper_cells = field.narrow(axis, 0, 1), field.narrow(axis, field.shape[axis] - 1, 1)
         field = torch.cat(

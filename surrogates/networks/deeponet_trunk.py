@@ -34,8 +34,8 @@ class Trunk(nn.Module):
 
     The modes e_m of an axis fulfil its boundary conditions. A periodic axis has cos and sin of 2π m x/L for
     |m| < `modes`, which are 2 `modes` - 1 functions. An axis with walls has the same number of functions:
-    sin(π m x/L) vanish at dirichlet walls, and cos(π m x/L) have zero slope at neumann walls. φ vanishes at
-    τ = 0. The modes have derivatives of any order in space, and g has its first derivative in time.
+    sin(π m x/L) vanish at dirichlet walls, and cos(π m x/L) have zero slope at neumann walls. The functions φ
+    vanish at τ = 0. The modes have derivatives of any order in space, and g has its first derivative in time.
 
     Data with the same statistics everywhere in a periodic box have exactly these modes as principal
     components. The trunk is then that of the POD-DeepONet of Lu et al. 2022 (arXiv 2111.05512).
@@ -108,7 +108,7 @@ class Trunk(nn.Module):
     def field(self, amplitudes: Any, orders: tuple[int, ...] | None = None) -> Jet:
         """Return the field (..., *sites) with the amplitudes (..., *modes), or one of its derivatives.
 
-        The field has derivatives along all axes, and along `t` if the amplitudes have one.
+        The field has derivatives along all axes, and along `t` if the amplitudes have a derivative along `t`.
 
         Args:
             amplitudes: a jet or a tensor.

@@ -9,8 +9,8 @@ from torch import nn
 class FiLM(nn.Module):
     """An affine map of the channels with coefficients that depend on conditions: y = (1 + γ(c)) x + β(c).
 
-    One small perceptron computes γ and β. The initial map is the identity. Without conditions the map stays
-    the identity and has no weights.
+    One small perceptron computes γ and β. The initial map is the identity. Without conditions the map is
+    always the identity and has no weights.
 
     Source: Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer", eq. 1.
     """

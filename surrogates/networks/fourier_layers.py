@@ -34,7 +34,7 @@ class FourierNetwork(nn.Module):
         num_conditions: the number Q of scalar conditions.
         num_out: the number of output fields.
         width: channels of the hidden field.
-        modes: retained Fourier modes per axis, the constant one included.
+        modes: retained Fourier modes per axis, the constant mode included.
         layers: Fourier layers.
 
     Raises:

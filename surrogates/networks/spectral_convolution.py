@@ -31,7 +31,7 @@ class TruncatedFourier(nn.Module):
     Args:
         sites: cells per axis.
         periods: the period P of each axis.
-        modes: retained modes per axis, the constant one included.
+        modes: retained modes per axis, the constant mode included.
 
     Raises:
         UserError: more modes than the cells of an axis resolve.

@@ -97,7 +97,7 @@ class Jet:
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Return NotImplemented, so that `tensor + jet` calls the reflected operator of the jet."""
+        """Return NotImplemented, which makes `tensor + jet` call the reflected operator of the jet."""
         return NotImplemented
 
 
@@ -131,7 +131,7 @@ def cos(angle: Jet) -> Jet:
 
 
 def stack(components: Sequence[Any]) -> Jet:
-    """Return jets and tensors, at least one of them a jet, stacked along a new last axis."""
+    """Return jets and tensors, with at least one jet, stacked along a new last axis."""
     shape = np.broadcast_shapes(*(tuple(value(component).shape) for component in components))
 
     def stacked_values(values: Sequence[Any]) -> torch.Tensor:

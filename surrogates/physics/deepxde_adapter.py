@@ -33,7 +33,7 @@ def reverse_mode(inputs_MD: torch.Tensor, axes: Sequence[str]) -> Callable[[torc
     gradients: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def derivative(values: torch.Tensor, axis: str) -> torch.Tensor:
-        # The values stay alive next to their gradient, so that no other tensor gets the same id.
+        # The dictionary keeps a reference to the values, so no other tensor can get the same id.
         if id(values) not in gradients:
             gradients[id(values)] = values, _gradient(values, inputs_MD)
         return gradients[id(values)][1][:, axes.index(axis)]

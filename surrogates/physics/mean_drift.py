@@ -15,8 +15,8 @@ from surrogates.physics.pinn_ansatz import PinnAnsatz
 class MeanDrift(nn.Module):
     """The change of the mean velocity over a periodic box, which divergence and curl do not determine.
 
-    The mean is taken over a lattice of 2 `waves` + 1 points along each axis. Such a lattice integrates that
-    many Fourier modes exactly.
+    The mean is taken over a lattice of 2 `waves` + 1 points along each axis. Such a lattice
+    integrates Fourier modes with wave numbers up to 2 `waves` exactly.
 
     Attributes:
         channels: the indices of the channels of divergence-free velocities with a conserved mean; empty
