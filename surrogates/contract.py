@@ -163,7 +163,7 @@ class Surrogate(torch.nn.Module, ABC):
             compatible_names = ", ".join(compatible_surrogates(problem)) or "none"
             raise UserError(
                 f"surrogate={type(self).__module__.rpartition('.')[2]} does not fit the {problem.spec.name} "
-                f"data: {reason}. Surrogates that fit: {compatible_names}. Choose one with surrogate=NAME."
+                f"data: {reason}. Surrogates that fit: {compatible_names}. Type surrogate=NAME."
             )
         self.problem = problem
         self.uses_initial_state, self.uses_time = True, not problem.spec.autonomous

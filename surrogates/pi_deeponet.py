@@ -97,8 +97,8 @@ class PIDeepONet(OperatorNetwork):
             return reason
         if not problem.spec.compatible_initial_state:
             return (
-                "the initial states do not fulfil the boundary conditions. Its predictions would not fulfil "
-                "them either, and its loss would not show the error"
+                "the initial states do not fulfil the boundary conditions, so its predictions would violate "
+                "the boundary conditions without an effect on its loss"
             )
         if not problem.spec.smooth_coefficients:
             return "a coefficient field is discontinuous, and the equation has no residual at a discontinuity"

@@ -66,7 +66,7 @@ class Constraints(nn.Module):
             if name in built_in:
                 raise UserError(
                     f"surrogate.constraints: {name} is built into the form of this surrogate. "
-                    f"Leave out {name}."
+                    f"Remove {name} from the list."
                 )
         classes = {"mean": ConservedMean, "boundary": WallValues, "divergence": DivergenceFree}
         self.projections = nn.ModuleList(
@@ -94,7 +94,8 @@ class ConservedMean(nn.Module):
         if not problem.spec.conserved_channels:
             raise UserError(
                 f"surrogate.constraints: mean cannot hold on the {problem.spec.name} data. The means of "
-                f"{', '.join(problem.spec.channels)} change, because of walls or sources. Leave out mean."
+                f"{', '.join(problem.spec.channels)} change, because of walls or sources. Remove "
+                "mean from the list."
             )
         self.site_axes = _site_axes(problem)
         is_conserved = np.array(
@@ -117,7 +118,8 @@ class WallValues(nn.Module):
         if not axes:
             raise UserError(
                 f"surrogate.constraints: boundary cannot hold on the {problem.spec.name} data. None of the "
-                f"boundaries {', '.join(problem.spec.boundaries)} is dirichlet. Leave out boundary."
+                f"boundaries {', '.join(problem.spec.boundaries)} is dirichlet. Remove boundary "
+                "from the list."
             )
         self.axes = {axis: axis - len(problem.spec.shape) - 1 for axis in axes}
         mean, std = np.array(problem.statistics.mean), nonzero_std(problem.statistics.std)
@@ -127,8 +129,8 @@ class WallValues(nn.Module):
             if size < num_cells:
                 raise UserError(
                     f"surrogate.constraints: boundary needs {num_cells} cells between the walls of "
-                    f"{problem.spec.axis_names[axis]}, which has {size}. Use a finer grid, or leave "
-                    "out boundary."
+                    f"{problem.spec.axis_names[axis]}, which has {size}. Use a finer grid, or remove "
+                    "boundary from the list."
                 )
             to_walls = np.zeros((2, size))
             to_walls[0, :num_cells] = _WALL_WEIGHTS
@@ -165,13 +167,13 @@ class DivergenceFree(nn.Module):
         if not problem.spec.divergence_free_channels:
             raise UserError(
                 f"surrogate.constraints: divergence cannot hold on the {problem.spec.name} data. None of "
-                f"{', '.join(problem.spec.channels)} belongs to a divergence-free vector. Leave out "
-                "divergence."
+                f"{', '.join(problem.spec.channels)} belongs to a divergence-free vector. Remove "
+                "divergence from the list."
             )
         if set(problem.spec.boundaries) != {"periodic"}:
             raise UserError(
                 "surrogate.constraints: divergence uses Fourier series, which need periodic axes, but the "
-                f"boundaries are {', '.join(problem.spec.boundaries)}. Leave out divergence."
+                f"boundaries are {', '.join(problem.spec.boundaries)}. Remove divergence from the list."
             )
         self.site_axes = _site_axes(problem)
         vectors = [
