@@ -109,7 +109,7 @@ class Problem:
     def __repr__(self) -> str:
         inputs = ", ".join((*self.spec.coefficient_channels, *self.spec.parameter_names)) or "nothing else"
         duration = f"{self.duration:g} s in steps of {self.time_step:g} s"
-        return f"Problem {_summary(self.spec)}, given {inputs}; {duration}"
+        return f"Problem {self.spec.summary}, given {inputs}; {duration}"
 
 
 @dataclass(frozen=True)

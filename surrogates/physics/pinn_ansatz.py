@@ -24,8 +24,8 @@ class PinnAnsatz(nn.Module):
 
     N is a perceptron of the `features`, and σ the standard deviation of each channel. The time scale τ is the
     time in which the fastest channel changes by its standard deviation, at most the duration. The factor
-    t/(t + τ) vanishes at the start, and the factor b (see `wall_factor`) at dirichlet walls. With a factor t, N would
-    be the mean rate since the start, which decays as 1/t in a periodic motion.
+    t/(t + τ) vanishes at the start, and the factor b (see `wall_factor`) at dirichlet walls. With a factor t,
+    N would be the mean rate since the start, which decays as 1/t in a periodic motion.
 
     Attributes:
         columns: the names of the coordinates of a point: the axes of a grid, `t`, and the scalar parameters.
