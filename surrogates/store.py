@@ -43,7 +43,7 @@ def build(
         options: the keyword arguments of its class.
         problem: the problem to learn.
         precision: the precision of the weights, `float32` or `float64`.
-        path: the user's own file with the class; None for a class of an installed package.
+        path: the user's own file with the class; None for a class of this or an installed package.
 
     Raises:
         UserError: there is no such surrogate, or its options do not fit the problem.
