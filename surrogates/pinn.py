@@ -1,7 +1,7 @@
 """A physics-informed network, trained on the equation; data are optional.
 
 Shape letters: B batch, M points, D their coordinates, U random numbers, E equations, R residuals of a point,
-C channels, P scalar parameters; N stands for the bodies of particles, X for all sites.
+C channels, P scalar parameters. N stands for the bodies of particles, X for all sites.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class PINN(Surrogate):
 
         u(x, t; p) = u₀(x; p) + σ t/(t + τ) b(x) N(x, t, p)
 
-    N is a perceptron of the position, the time and the scalar parameters. σ is the standard deviation of each
-    channel, τ the time in which the fastest channel changes by its standard deviation. The initial state u₀
-    is that of the solver at any point, so the initial condition is exact. The boundary conditions are exact
-    as well: b vanishes at dirichlet walls, and the features of N are periodic or have a vanishing normal
-    derivative at neumann walls (see `PinnAnsatz`). For particles, N has no position x and returns the
-    positions and velocities of all bodies.
+    N is a perceptron of the position, the time and the scalar parameters. The factor σ is the standard
+    deviation of each channel, and τ is the time in which the fastest channel changes by its standard
+    deviation. The initial state u₀ is that of the solver at any point, so the initial condition is exact. The
+    boundary conditions are also exact: b vanishes at dirichlet walls, and the features of N are periodic or
+    have a vanishing normal derivative at neumann walls (see `PinnAnsatz`). For particles, N has no position x
+    and returns the positions and velocities of all bodies.
 
     Losses:
         residual_NAME: for each equation the mean square of the solver's `residual` in units of its usual size
@@ -43,11 +43,11 @@ class PINN(Surrogate):
         mean: the mean square of the `MeanDrift`, where the problem declares the mean velocity of a periodic
             box conserved. The equations of divergence and curl do not determine this mean.
         data: `data_weight` times the mean square of the error of the change since the first frame of a
-            window, over σ, at a random site and frame for each point. With `data_weight=0` no frame is used.
+            window, over σ, at a random site and frame for each point. `data_weight=0` excludes the data.
 
     Over a long duration, networks find states with small residuals almost everywhere that approximate no
-    solution. With `causality`, a residual has a large weight only after the earlier residuals of
-    its window have become small (see `causal_weights`).
+    solution. With `causality`, a residual has a large weight only after the earlier residuals of its
+    window have become small (see `causal_weights`).
 
     `predict` starts from the initial state at the first time, and adds the change of σ t/(t + τ) b N since
     then.
