@@ -178,7 +178,7 @@ class PIDeepONet(OperatorNetwork):
         constrained_BRXC = self.constraints(change_BRXC, torch.zeros_like(change_BRXC))
         return self.trunk.coefficients(constrained_BRXC.flatten(0, 1)).view_as(amplitudes_BRCM)
 
-    def _decorrelated_jets(self, start: list[Jet]) -> list[Jet]:
+    def _decorrelated_jets(self, start_jets: list[Jet]) -> list[Jet]:
         """Return channels with each derivative taken at another place, where no two terms cancel."""
         statistics, time_step = self.problem.statistics, self.problem.time_step
         num_axes = len(self.problem.spec.shape)
@@ -204,5 +204,5 @@ class PIDeepONet(OperatorNetwork):
         ]
         return [
             shifted_jet(jet_with_rate(jet, rate), 4 * index)
-            for index, (jet, rate) in enumerate(zip(start, rates, strict=True))
+            for index, (jet, rate) in enumerate(zip(start_jets, rates, strict=True))
         ]

@@ -95,7 +95,7 @@ class PINN(Surrogate):
         check_minimum(0, causality=causality, data_weight=data_weight)
         self.constraints = Constraints(problem, constraints, built_in=("boundary",))
         self.uses_initial_state, self.uses_time = False, True
-        self.num_points, self.candidates = points, candidates
+        self.num_points, self.num_candidates = points, candidates
         self.causality, self.data_weight = causality, data_weight
         self.ansatz = PinnAnsatz(problem, width=width, layers=layers, waves=waves)
         self.register_buffer("sites", site_coordinates(problem), persistent=False)
@@ -156,9 +156,9 @@ class PINN(Surrogate):
         random_BU = batch["random"]
         num_columns = len(self.ansatz.columns)
         points_BMD = self.collocation_points(random_BU[:, :num_columns])
-        if self.candidates > 1:
-            candidates = self.residual.prepare(points_BMD.flatten(0, 1))
-            square_BM = self.residual.mean_squares(candidates, len(random_BU))
+        if self.num_candidates > 1:
+            candidate_points = self.residual.prepare(points_BMD.flatten(0, 1))
+            square_BM = self.residual.mean_squares(candidate_points, len(random_BU))
             points_BMD = resample_by_residual(
                 points_BMD, square_BM.sqrt(), random_BU[:, num_columns], self.num_points
             )

@@ -51,14 +51,16 @@ class UNet(AutoregressiveSurrogate):
         periodic = tuple(boundary == "periodic" for boundary in problem.spec.boundaries)
         widths = [width * 2**level for level in range(levels + 1)]
 
-        def block(num_in: int, num_out: int) -> ConvolutionBlock:
+        def convolution_block(num_in: int, num_out: int) -> ConvolutionBlock:
             return ConvolutionBlock(num_in, num_out, self.inputs.num_conditions, periodic)
 
         self.down = nn.ModuleList(
-            block(num_in, num_out)
+            convolution_block(num_in, num_out)
             for num_in, num_out in zip([self.inputs.num_fields, *widths], widths, strict=False)
         )
-        self.up = nn.ModuleList(block(3 * finer_width, finer_width) for finer_width in reversed(widths[:-1]))
+        self.up = nn.ModuleList(
+            convolution_block(3 * finer_width, finer_width) for finer_width in reversed(widths[:-1])
+        )
         self.pooling = _POOLINGS[len(periodic) - 1](2, ceil_mode=True, count_include_pad=False)
         self.projection = nn.Linear(width, len(problem.spec.channels))
 

@@ -40,8 +40,8 @@ class MeanDrift(nn.Module):
         """Return the mean change (M, V) at the times and parameters of points, in standard deviations."""
         num_points, (num_lattice_points, num_axes) = len(inputs_MD), self.lattice.shape
         time_and_parameters = inputs_MD[:, None, num_axes:].expand(-1, num_lattice_points, -1)
-        lattice = torch.cat([self.lattice.expand(num_points, -1, -1), time_and_parameters], dim=-1)
-        change: torch.Tensor = ansatz(lattice.flatten(0, 1)) / ansatz.scale
+        lattice_inputs = torch.cat([self.lattice.expand(num_points, -1, -1), time_and_parameters], dim=-1)
+        change: torch.Tensor = ansatz(lattice_inputs.flatten(0, 1)) / ansatz.scale
         return change.view(num_points, num_lattice_points, -1)[..., self.channels].mean(1)
 
 
