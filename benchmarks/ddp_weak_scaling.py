@@ -32,7 +32,7 @@ from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Problem, surrogate_class
 from tests.support.launching import MPIRUN, environment
-from tests.support.training_cases import read
+from tests.support.training_cases import read_settings
 
 ROUNDS, STEPS = 7, 6
 #: Overrides and the windows of a rank: the experiment, four times as many windows, and the size of fno_step.
@@ -64,7 +64,7 @@ def on_ranks() -> None:
 
 def _compare(size_name: str, ranks: Ranks) -> dict[str, object]:
     overrides, size = SIZES[size_name]
-    settings = read("experiment=heat_fno", *overrides)
+    settings = read_settings("experiment=heat_fno", *overrides)
     spec = build_solver(settings.solver, MPI.COMM_SELF).spec
     problem = expected_problem(spec, np.linspace(0, 0.1, 11))
     constructor = surrogate_class("fno")

@@ -27,7 +27,7 @@ from benchmarks.support.measuring import keep
 from pipeline import generate, train, validate
 from pipeline.runs.folder import RunFolder
 from simsurrogate.relative_l2 import relative_l2
-from tests.support.training_cases import read
+from tests.support.training_cases import read_settings
 
 DIFFUSIVITY = 0.4
 POINTS, FRAMES = 256, 200
@@ -74,7 +74,7 @@ def main() -> None:
     deepxde_seconds = rows[-1]["seconds"]
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        settings = read(f"run={data}", *PROBLEM)
+        settings = read_settings(f"run={data}", *PROBLEM)
         for stage in (generate, validate):
             stage.run(settings)
         _pinn_row(Path(folder) / "warm-up", data, 1)
@@ -92,7 +92,7 @@ def _error(states: np.ndarray) -> float:
 
 def _pinn_row(folder: Path, data: Path, steps: int) -> dict[str, Any]:
     finish = f"training.finish={{method: levenberg_marquardt, steps: {steps}, iterations: 20}}"
-    settings = read(f"run={folder}", f"dataset={data / 'dataset'}", *TRAINING, finish)
+    settings = read_settings(f"run={folder}", f"dataset={data / 'dataset'}", *TRAINING, finish)
     start = time.perf_counter()
     train.run(settings)
     seconds = time.perf_counter() - start

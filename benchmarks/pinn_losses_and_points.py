@@ -32,7 +32,7 @@ from simsurrogate.spec import Axis, Field, Grid, Spec
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
 from surrogates.pinn import PINN
-from tests.support.training_cases import read
+from tests.support.training_cases import read_settings
 
 SEEDS = (0, 1)
 VISCOSITY = 0.01 / math.pi
@@ -115,7 +115,7 @@ def _burgers_error(points: int, candidates: int, iterations: int, seed: int) -> 
     }
     surrogate = store.build("pinn", options, burgers(), "float64")
     assert isinstance(surrogate, PINN)
-    training = read(
+    training = read_settings(
         "training.precision=float64",
         f"training.finish={{method: levenberg_marquardt, steps: 20, iterations: {iterations}}}",
     ).training

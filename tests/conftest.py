@@ -1,4 +1,4 @@
-"""The distribution of tests over workers, and one thread for each process."""
+"""Distribution of the tests over workers, and one thread for each process."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 
 import pytest
 
-# Two workers share two cores, and the arrays of the tests are too small to gain from threads. Set before
-# numpy and torch are imported.
+# Two workers share two cores, and the arrays of the tests are too small for threads. The variables have an
+# effect only before the import of numpy and torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of Slurm first, which wait most of their time, and then the long tests of this folder."""
+    """Put the tests of Slurm first, which mostly wait, and then the long tests of this folder."""
     items.sort(key=lambda item: ("/slurm/" not in item.nodeid, item.path.parent != Path(__file__).parent))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a file on one worker, as they share fixtures, and all tests of Slurm on one worker.
+    """Keep the tests of a file on one worker, and all tests of Slurm on one worker.
 
-    Files are handed out in the order of the collection.
+    The tests of a file share fixtures. The workers receive the files in the order of the collection.
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByFile(LoadScopeScheduling):
+    class FileScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
             return "slurm" if "/slurm/" in file else file
 
     config.option.loadscopereorder = False
-    return ByFile(config, log)
+    return FileScheduling(config, log)

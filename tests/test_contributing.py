@@ -1,4 +1,4 @@
-"""The worked example of CONTRIBUTING.md runs as it is printed, and a mistake in it names its file."""
+"""The worked example of CONTRIBUTING.md: it runs as printed, and an error in it names its file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.launching import run
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 FILES = dict(re.findall(r"`([\w/]+\.(?:py|yaml))`[^`\n]*:\n\n```(?:python|yaml)\n(.*?)```", TEXT, re.DOTALL))
-SMALL = (
+SMALL_RUN = (
     "run=run", "samples={train: 8, valid: 2, test: 2, per_shard: 4}", "output.duration=0.2",
     "training.steps=500", "training.learning_rate=0.05",
 )  # fmt: skip
@@ -23,7 +23,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the packages with the files of the example; no other file differs."""
+    """Return a copy of the packages with the files of the example and no other change."""
     folder = tmp_path_factory.mktemp("contributing") / "checkout"
     for package in ("simsurrogate", "solvers", "surrogates", "pipeline", "configs", "slurm", "tests"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -34,8 +34,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def python(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run([sys.executable, *words], cwd=checkout, PYTHONPATH=str(checkout))
+def run_python(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, *arguments], cwd=checkout, PYTHONPATH=str(checkout))
 
 
 def test_the_example_has_all_files() -> None:
@@ -57,14 +57,14 @@ def test_the_contract_tests_find_the_new_solver_and_the_new_surrogate(checkout: 
         "tests/contracts/test_surrogates.py",
         "tests/contracts/test_surrogate_refusals.py",
     )
-    result = python(checkout, "-m", "pytest", "-q", "-k", "advection or stencil", *tests)
+    result = run_python(checkout, "-m", "pytest", "-q", "-k", "advection or stencil", *tests)
     assert result.returncode == 0, result.stdout + result.stderr
     assert int(re.search(r"(\d+) passed", result.stdout)[1]) > 20  # type: ignore[index]
 
 
 def test_the_chain_runs_and_the_surrogate_beats_persistence(checkout: Path) -> None:
-    words = ("-m", "pipeline.chain", "solver=advection", "surrogate=stencil", *SMALL)
-    result = python(checkout, *words)
+    arguments = ("-m", "pipeline.chain", "solver=advection", "surrogate=stencil", *SMALL_RUN)
+    result = run_python(checkout, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     errors = [float(error) for error in re.findall(r"│ *([\d.]+)\s%\s*│\n", result.stdout)]
     surrogate, persistence, _ = errors
@@ -72,12 +72,12 @@ def test_the_chain_runs_and_the_surrogate_beats_persistence(checkout: Path) -> N
     assert persistence > 10
 
 
-def test_a_wrong_shape_gives_a_traceback_that_names_the_file(checkout: Path, tmp_path: Path) -> None:
-    wrong = tmp_path / "checkout"
-    shutil.copytree(checkout, wrong)
-    path = wrong / "solvers" / "advection.py"
+def test_a_wrong_shape_causes_a_traceback_that_names_the_file(checkout: Path, tmp_path: Path) -> None:
+    wrong_checkout = tmp_path / "checkout"
+    shutil.copytree(checkout, wrong_checkout)
+    path = wrong_checkout / "solvers" / "advection.py"
     path.write_text(path.read_text().replace("return np.expand_dims(u, 0)", "return u"))
-    result = python(wrong, "-m", "pipeline.generate", "solver=advection", "run=wrong")
+    result = run_python(wrong_checkout, "-m", "pipeline.generate", "solver=advection", "run=wrong")
     assert result.returncode == 1
     assert "Traceback" in result.stderr
     assert str(path) in result.stderr

@@ -1,4 +1,4 @@
-"""The demo of the README: `make demo` in a fresh copy, and the commands that follow it."""
+"""The demo of the README: `make demo` in a fresh copy, and the next commands."""
 
 import json
 import re
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launching import environment, succeeded
+from tests.support.launching import environment, require_success
 
 ROOT = Path(__file__).parents[1]
-ANYWHERE = shutil.ignore_patterns("*_cache", "__pycache__")
+CACHES = shutil.ignore_patterns("*_cache", "__pycache__")
 
 
-def left_out(folder: str, names: list[str]) -> set[str]:
-    """Name what a copy leaves out: caches, and at the top the environment and what runs and builds wrote."""
-    at_the_top = {".venv", ".git", "runs", "build", "dist", ".hypothesis"} if Path(folder) == ROOT else set()
-    return ANYWHERE(folder, names) | at_the_top
+def omitted_names(folder: str, names: list[str]) -> set[str]:
+    """Return the names that a copy omits: caches, and the environment and outputs in the top folder."""
+    outputs = {".venv", ".git", "runs", "build", "dist", ".hypothesis"} if Path(folder) == ROOT else set()
+    return CACHES(folder, names) | outputs
 
 
 def run_commands(folder: Path, commands: str) -> str:
@@ -26,12 +26,12 @@ def run_commands(folder: Path, commands: str) -> str:
         variables.pop(name)
     command = ["bash", "-euc", commands]
     result = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
-    return succeeded(result).stdout
+    return require_success(result).stdout
 
 
 @pytest.mark.timeout(2400)
 def test_the_surrogate_is_within_five_percent_and_ten_times_better_than_persistence(tmp_path: Path) -> None:
-    shutil.copytree(ROOT, tmp_path / "copy", ignore=left_out)
+    shutil.copytree(ROOT, tmp_path / "copy", ignore=omitted_names)
     output = run_commands(tmp_path / "copy", "make demo")
     last_line = output.rstrip().splitlines()[-1]
     match = re.fullmatch(r"chain: wrote (.+)\. Next: python -m pipeline\.compare runs/heat_fno", last_line)

@@ -1,4 +1,4 @@
-"""The page of measured results equals the stored results."""
+"""The page of measured results, compared with the stored results."""
 
 from benchmarks.support import table
 

@@ -1,4 +1,4 @@
-"""Every command and every Python example of the README runs as printed."""
+"""Commands and Python examples of the README, run as printed."""
 
 import os
 import re
@@ -16,8 +16,8 @@ COMMANDS = [
     line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL) for line in block.strip().splitlines()
 ]
 PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-# `make demo` is run as printed by test_demo.py.
-HERE = [command for command in COMMANDS if not command.startswith("make ")]
+# test_demo.py runs `make demo`.
+RUN_COMMANDS = [command for command in COMMANDS if not command.startswith("make ")]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("readme")
 
 
-def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-euc", command],
@@ -39,9 +39,9 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_commands_run_in_order(folder: Path) -> None:
-    assert len(HERE) >= 8
-    for command in HERE:
-        result = shell(command, folder)
+    assert len(RUN_COMMANDS) >= 8
+    for command in RUN_COMMANDS:
+        result = run_in_shell(command, folder)
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     assert (folder / "runs/first/models/fno/evaluation/report.html").exists()
     assert (folder / "runs/first/models/unet/evaluation/report.html").exists()

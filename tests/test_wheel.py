@@ -1,4 +1,4 @@
-"""The wheel, installed into a new environment, runs a stage outside of the checkout."""
+"""The wheel: its files, and a stage in a new environment outside the checkout."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launching import SMALL, environment, succeeded
+from tests.support.launching import SMALL_DATASET, environment, require_success
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,10 +16,19 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    succeeded(subprocess.run(build, capture_output=True, text=True, check=False))
-    (path_of_wheel,) = folder.glob("*.whl")
-    return path_of_wheel
+    build_command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(folder),
+        str(ROOT),
+    ]
+    require_success(subprocess.run(build_command, capture_output=True, text=True, check=False))
+    (wheel_path,) = folder.glob("*.whl")
+    return wheel_path
 
 
 def test_the_wheel_holds_the_yaml_files_and_no_tests(wheel: Path) -> None:
@@ -37,15 +46,15 @@ def test_the_wheel_holds_the_yaml_files_and_no_tests(wheel: Path) -> None:
 def test_the_console_command_of_the_wheel_ignores_folders_of_the_user(wheel: Path, tmp_path: Path) -> None:
     python = tmp_path / "environment" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "environment")], check=True)
-    # `make demo` installs all dependencies; here those of this environment serve.
+    # The new environment uses the dependencies of this environment. `make demo` installs all dependencies.
     (site_packages,) = (tmp_path / "environment").glob("lib/*/site-packages")
     (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)]
-    succeeded(subprocess.run(install, capture_output=True, text=True, check=False))
+    install_command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)]
+    require_success(subprocess.run(install_command, capture_output=True, text=True, check=False))
     for name in ("solvers", "surrogates", "configs"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise ImportError('a folder of the user')")
-    command = [str(python.parent / "simsurrogate"), "generate", *SMALL, "run=here"]
+    command = [str(python.parent / "simsurrogate"), "generate", *SMALL_DATASET, "run=here"]
     mpirun = [str(Path(sys.executable).parent / "mpirun"), "--oversubscribe", "-n", "2", *command]
     result = subprocess.run(
         mpirun,
@@ -56,5 +65,5 @@ def test_the_console_command_of_the_wheel_ignores_folders_of_the_user(wheel: Pat
         timeout=300,
         check=False,
     )
-    succeeded(result)
+    require_success(result)
     assert (tmp_path / "here" / "dataset" / "manifest.json").exists()

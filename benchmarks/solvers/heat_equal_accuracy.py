@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.support.measuring import keep, medians
 from solvers.heat import Heat
-from tests.support.heat_cases import end_of, heat, sample_parameters
+from tests.support.heat_cases import final_state, heat, sample_parameters
 
 CELLS = 255
 DURATION = 0.1
@@ -48,16 +48,16 @@ def _compare(kind: str) -> list[dict[str, object]]:
         reference = _solver(kind, scheme="adi", tolerance=1e-11)
     parameters = sample_parameters(automatic)
     trajectories = {name: solver.prepare(parameters) for name, solver in solvers.items()}
-    expected = end_of(reference.prepare(parameters), DURATION)
-    ends = {name: end_of(trajectory, DURATION) for name, trajectory in trajectories.items()}
+    expected = final_state(reference.prepare(parameters), DURATION)
+    ends = {name: final_state(trajectory, DURATION) for name, trajectory in trajectories.items()}
     errors = {
         name: float(np.sqrt(np.mean((end - expected) ** 2)) / np.std(expected)) for name, end in ends.items()
     }
     if errors["rkl2, tolerance 1e-07"] > 1e-5:
         raise SystemExit(f"{kind}: rkl2 does not converge to the reference: nothing is compared")
-    runs = {name: partial(end_of, trajectory, DURATION) for name, trajectory in trajectories.items()}
+    runs = {name: partial(final_state, trajectory, DURATION) for name, trajectory in trajectories.items()}
     seconds = medians(runs, rounds=3)
-    automatic_end = end_of(automatic.prepare(parameters), DURATION)
+    automatic_end = final_state(automatic.prepare(parameters), DURATION)
     chosen_scheme = next(name for name, end in ends.items() if np.array_equal(end, automatic_end))
     return [
         {

@@ -14,12 +14,12 @@ from pipeline.data.dataset import Dataset
 from pipeline.runs.folder import RunFolder
 from simsurrogate.relative_l2 import relative_l2
 from surrogates.contract import Surrogate
-from tests.support.training_cases import read
+from tests.support.training_cases import read_settings
 
 
 def generated_dataset(folder: Path, *overrides: str) -> Path:
     """Return the folder of a data set, after it is generated and validated."""
-    settings = read(f"run={folder}", *overrides)
+    settings = read_settings(f"run={folder}", *overrides)
     for stage in (generate, validate):
         stage.run(settings)
     return settings.dataset
@@ -27,7 +27,7 @@ def generated_dataset(folder: Path, *overrides: str) -> Path:
 
 def trained_surrogate(folder: Path, dataset: Path, *overrides: str) -> tuple[Surrogate, float]:
     """Return a surrogate from the train stage, and the mean seconds of its last steps."""
-    settings = read(f"run={folder}", f"dataset={dataset}", "training.device=cpu", *overrides)
+    settings = read_settings(f"run={folder}", f"dataset={dataset}", "training.device=cpu", *overrides)
     train.run(settings)
     with open(RunFolder.of(settings).model_folder / "timing.csv", encoding="utf-8") as file:
         *_, last = csv.DictReader(file)

@@ -1,4 +1,4 @@
-"""A user's mistake: one clear message, non-zero exit on every rank within 10 s, no half-written file."""
+"""Mistakes of a user: one message, a non-zero exit on every rank within 10 s, and no partial file."""
 
 import json
 import sys
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launching import SMALL, mpi, run, stage, succeeded
+from tests.support.launching import SMALL_DATASET, mpi_command, require_success, run, run_stage
 
 ROOT = Path(__file__).parents[2]
 
 MISTAKES = [
-    # the override, and words of the message
+    # the override, and phrases of the message
     ("samples.trian=3", ["samples.trian", "'train'"]),
     ("solver.diffusivty.kind=constant", ["solver.diffusivty", "'diffusivity'"]),
     ("solver.boundary.w=periodic", ["solver.boundary.w"]),
@@ -42,10 +42,10 @@ MISTAKES = [
 
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
-    """The exit code and the messages of the generate stage for each mistake."""
+    """Return the exit code and the messages of the generate stage for each mistake."""
     folder = tmp_path_factory.mktemp("mistakes") / "run"
     overrides = [override for override, _ in MISTAKES]
-    result = succeeded(
+    result = require_success(
         run([sys.executable, "-m", "tests.support.mistakes", "generate", str(folder), *overrides], cwd=ROOT)
     )
     assert not folder.exists()
@@ -56,38 +56,43 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, s
 def test_the_message_names_the_key_and_the_legal_values(
     override: str, expected: list[str], refusals: dict[str, tuple[int, str]]
 ) -> None:
-    code, message = refusals[override]
-    assert code == 2, message
-    for words in expected:
-        assert words in message
+    exit_code, message = refusals[override]
+    assert exit_code == 2, message
+    for phrase in expected:
+        assert phrase in message
     assert "Traceback" not in message
     assert len(message.strip().splitlines()) <= 3
 
 
 def test_a_mistake_ends_a_process_with_its_message(tmp_path: Path) -> None:
-    result = stage("generate", "samples.trian=3", f"run={tmp_path / 'run'}")
+    result = run_stage("generate", "samples.trian=3", f"run={tmp_path / 'run'}")
     assert result.returncode == 2
     assert "'train'" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("launch", ["mpirun", "torchrun"])
-def test_every_rank_ends_within_ten_seconds(launch: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["mpirun", "torchrun"])
+def test_every_rank_ends_within_ten_seconds(launcher: str, tmp_path: Path) -> None:
     arguments = ["-m", "pipeline.generate", f"run={tmp_path / 'run'}", "samples.train=-1"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *arguments]
-    begin = time.monotonic()
+    start_of_single_rank = time.monotonic()
     run([sys.executable, *arguments])
-    start = time.monotonic()
-    result = run(mpi(3, *arguments) if launch == "mpirun" else torchrun)
+    start_of_ranks = time.monotonic()
+    result = run(mpi_command(3, *arguments) if launcher == "mpirun" else torchrun)
     assert result.returncode != 0
-    assert time.monotonic() - start < 10 + 3 * (start - begin)
+    assert time.monotonic() - start_of_ranks < 10 + 3 * (start_of_ranks - start_of_single_rank)
     assert result.stderr.count("error: samples.train=-1") == 1
 
 
 def test_a_step_over_the_stability_limit_is_refused_with_the_limit(tmp_path: Path) -> None:
-    result = stage(
-        "generate", *SMALL, "solver.scheme=euler", "solver.time_step=0.1", f"run={tmp_path / 'run'}", ranks=2
+    result = run_stage(
+        "generate",
+        *SMALL_DATASET,
+        "solver.scheme=euler",
+        "solver.time_step=0.1",
+        f"run={tmp_path / 'run'}",
+        ranks=2,
     )
     assert result.returncode == 2
     assert "0.1" in result.stderr
@@ -96,28 +101,28 @@ def test_a_step_over_the_stability_limit_is_refused_with_the_limit(tmp_path: Pat
 
 
 def test_more_ranks_than_the_grid_allows_are_refused_with_the_legal_counts(tmp_path: Path) -> None:
-    arguments = [*SMALL, "solver.resolution=2", "group_size=3", f"run={tmp_path / 'run'}"]
-    result = stage("generate", *arguments, ranks=3)
+    arguments = [*SMALL_DATASET, "solver.resolution=2", "group_size=3", f"run={tmp_path / 'run'}"]
+    result = run_stage("generate", *arguments, ranks=3)
     assert result.returncode == 2
     assert "3 ranks cannot share a grid of 2 rows" in result.stderr
     assert "Choose group_size=2 or less" in result.stderr
     assert not (tmp_path / "run" / "dataset" / "data").exists()
 
 
-@pytest.mark.parametrize("name", ["validate", "train", "evaluate"])
-def test_a_missing_data_set_is_reported_with_the_stage_that_makes_it(name: str, tmp_path: Path) -> None:
-    result = stage(name, f"run={tmp_path / 'run'}")
+@pytest.mark.parametrize("stage", ["validate", "train", "evaluate"])
+def test_a_missing_data_set_is_reported_with_the_stage_that_makes_it(stage: str, tmp_path: Path) -> None:
+    result = run_stage(stage, f"run={tmp_path / 'run'}")
     assert result.returncode == 2
     assert str(tmp_path / "run" / "dataset") in result.stderr
     assert "generate" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["validate", "train"])
-def test_a_folder_of_another_project_is_refused_as_a_data_set(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["validate", "train"])
+def test_a_folder_of_another_project_is_refused_as_a_data_set(stage: str, tmp_path: Path) -> None:
     folder = tmp_path / "foreign"
     folder.mkdir()
     (folder / "manifest.json").write_text('{"name": "of another project"}')
-    result = stage(name, f"run={tmp_path / 'run'}", f"dataset={folder}")
+    result = run_stage(stage, f"run={tmp_path / 'run'}", f"dataset={folder}")
     assert result.returncode == 2
     assert "manifest.json" in result.stderr
     assert "Traceback" not in result.stderr
@@ -130,7 +135,7 @@ def test_overrides_change_the_options_that_they_name(tmp_path: Path) -> None:
         "surrogate.width=20",
         "samples.train=32",
     ]
-    configuration = stage("generate", *overrides, "--cfg", "job").stdout
+    configuration = run_stage("generate", *overrides, "--cfg", "job").stdout
     assert "train: 32" in configuration
     assert "x: dirichlet" in configuration
     assert "width: 20" in configuration
@@ -140,7 +145,7 @@ def test_overrides_change_the_options_that_they_name(tmp_path: Path) -> None:
 def test_an_override_is_text_and_is_never_executed(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     for text in (f"$(touch {canary})", f"; touch {canary}", f"`touch {canary}`", "{_target_:os.abort}"):
-        result = stage("generate", f"solver.scheme={text!r}", f"run={tmp_path / 'run'}")
+        result = run_stage("generate", f"solver.scheme={text!r}", f"run={tmp_path / 'run'}")
         assert result.returncode == 2
         assert "Traceback" not in result.stderr
     assert not canary.exists()

@@ -1,4 +1,4 @@
-"""The console command `simsurrogate`: folders of the user never shadow the packages of the project."""
+"""The console command `simsurrogate`, in folders that are named like the packages of the project."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launching import SMALL, run, succeeded
+from tests.support.launching import SMALL_DATASET, require_success, run
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
-    """Return the script of the entry point in pyproject.toml, in a folder with packages of the same names."""
+    """Return the command of the entry point in pyproject.toml, next to folders named like the packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     module, _, function = project["scripts"]["simsurrogate"].partition(":")
     script = tmp_path / "bin" / "simsurrogate"
@@ -28,17 +28,24 @@ def command(tmp_path: Path) -> list[str]:
 
 
 def test_stages_run_next_to_folders_of_the_same_names(command: list[str], tmp_path: Path) -> None:
-    words = ["generate", *SMALL, "run=here"]
-    succeeded(run([*command, *words], cwd=tmp_path, PYTHONPATH=str(ROOT)))
+    arguments = ["generate", *SMALL_DATASET, "run=here"]
+    require_success(run([*command, *arguments], cwd=tmp_path, PYTHONPATH=str(ROOT)))
     assert (tmp_path / "here" / "dataset" / "manifest.json").is_file()
-    words = ["chain", "experiment=smoke", "run=there", *SMALL, "launcher.ranks.generate=1", "dry_run=true"]
-    chain = succeeded(run([*command, *words], cwd=tmp_path, PYTHONPATH=str(ROOT)))
-    lines = chain.stdout.splitlines()
-    assert lines[0].split()[1:4] == ["-P", "-m", "pipeline.generate"]
+    arguments = [
+        "chain",
+        "experiment=smoke",
+        "run=there",
+        *SMALL_DATASET,
+        "launcher.ranks.generate=1",
+        "dry_run=true",
+    ]
+    result = require_success(run([*command, *arguments], cwd=tmp_path, PYTHONPATH=str(ROOT)))
+    commands = result.stdout.splitlines()
+    assert commands[0].split()[1:4] == ["-P", "-m", "pipeline.generate"]
 
 
 def test_the_command_without_arguments_lists_all_commands(command: list[str], tmp_path: Path) -> None:
-    overview = succeeded(run(command, cwd=tmp_path, PYTHONPATH=str(ROOT))).stdout
+    overview = require_success(run(command, cwd=tmp_path, PYTHONPATH=str(ROOT))).stdout
     for name in ("generate", "validate", "train", "evaluate", "chain", "compare", "heat", "fno", "smoke"):
         assert f" {name} " in overview
 

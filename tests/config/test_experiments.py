@@ -1,4 +1,4 @@
-"""The shipped experiments: their options fit together, and some of them are parametric."""
+"""Shipped experiments: options, compatible surrogates and parametric trajectories."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pipeline import chain, generate
 from pipeline.config.build import build_solver
 from pipeline.problem import expected_problem, with_physics
 from surrogates.contract import compatible_surrogates
-from tests.support.training_cases import read
+from tests.support.training_cases import read_settings
 
 NAMES = sorted(path.stem for path in (Path(configs.__path__[0]) / "experiment").glob("*.yaml"))
-#: Experiments for generate and validate alone.
+#: Experiments with the stages generate and validate only.
 WITHOUT_SURROGATE = ("plummer", "three_body")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_options_of_an_experiment_fit_together(name: str) -> None:
-    settings = read(f"experiment={name}")
+    settings = read_settings(f"experiment={name}")
     assert settings.run == Path("runs") / name
     if name not in WITHOUT_SURROGATE:
         chain.check(settings)
@@ -41,24 +41,24 @@ def test_the_options_of_an_experiment_fit_together(name: str) -> None:
     ],
 )
 def test_an_experiment_has_its_compatible_surrogates(name: str, expected: str) -> None:
-    """Grids and particles need different surrogates, and some need a parametric problem."""
-    settings = read(f"experiment={name}")
+    # Grids and particles need different surrogates, and some need a parametric problem.
+    settings = read_settings(f"experiment={name}")
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     times = np.linspace(0, settings.output.duration, settings.output.steps + 1)
     problem = with_physics(expected_problem(solver.spec, times), solver)
-    compatible = set(compatible_surrogates(problem))
-    known = {"deeponet", "fno", "hamiltonian", "mlp", "pi_deeponet", "pinn", "unet"}
-    assert compatible & known == set(expected.split())
+    compatible_names = set(compatible_surrogates(problem))
+    shipped_names = {"deeponet", "fno", "hamiltonian", "mlp", "pi_deeponet", "pinn", "unet"}
+    assert compatible_names & shipped_names == set(expected.split())
 
 
 @pytest.mark.parametrize("name", ["heat_parametric", "taylor_green", "kepler"])
 def test_scalar_parameters_determine_the_trajectories(name: str) -> None:
-    assert build_solver(read(f"experiment={name}").solver, MPI.COMM_SELF).spec.parametric
+    assert build_solver(read_settings(f"experiment={name}").solver, MPI.COMM_SELF).spec.parametric
 
 
 def test_a_data_set_records_the_section_solver_as_composed() -> None:
-    """Options without effect hold the defaults of the YAML, so that equal runs have equal hashes."""
-    settings = read("experiment=smoke")
+    # Options without effect hold the defaults of the YAML. Equal runs therefore have equal hashes.
+    settings = read_settings("experiment=smoke")
     manifest = generate._plan(settings, build_solver(settings.solver, MPI.COMM_SELF))
     assert manifest.configuration["solver"] == settings.solver
     assert "heaters" in settings.solver

@@ -1,4 +1,4 @@
-"""Options that have no effect: dropped at their default, refused by name at another value."""
+"""Options without effect: they are dropped at their default and refused at another value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.config import build, unused_options
 from pipeline.config.settings import Finish
 from simsurrogate.errors import UserError
 from solvers.contract import Solver
-from tests.support.training_cases import read
+from tests.support.training_cases import read_settings
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Heaters:
     rate: tuple[float, float] = (0.0, 0.0)
 
 
-class Toy(Solver):
+class ToySolver(Solver):
     def __init__(
         self, *, diffusivity: Constant | Lognormal | Inclusions, heaters: Heaters, communicator: object
     ):
@@ -66,7 +66,7 @@ YAML: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _toy_solver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "solver_class", lambda name, path: Toy)
+    monkeypatch.setattr(build, "solver_class", lambda name, path: ToySolver)
     monkeypatch.setattr(unused_options, "_defaults", lambda group, choice: YAML)
 
 
@@ -84,13 +84,13 @@ def test_the_yaml_lists_all_kinds_and_the_unused_options_are_dropped() -> None:
 
 def test_the_kind_selects_the_dataclass() -> None:
     solver = build.build_solver(with_diffusivity(kind="inclusions"), None)
-    assert isinstance(solver, Toy)
+    assert isinstance(solver, ToySolver)
     assert solver.diffusivity == Inclusions("inclusions", (0.1, 0.3), (4.0, 10.0))
 
 
-def test_effective_options_are_stable() -> None:
-    effective = build.effective_options(YAML)
-    assert build.effective_options(effective) == effective
+def test_effective_options_of_effective_options_are_the_same() -> None:
+    effective_options = build.effective_options(YAML)
+    assert build.effective_options(effective_options) == effective_options
 
 
 def test_an_option_of_another_kind_is_refused() -> None:
@@ -129,20 +129,23 @@ def test_messages_name_the_key_without_the_kind(changes: dict[str, Any], message
     assert str(refusal.value).startswith(message)
 
 
-def test_a_missing_kind_is_required() -> None:
+def test_a_missing_kind_is_refused() -> None:
     with pytest.raises(UserError, match=r"^solver\.diffusivity\.kind: is required"):
         build.build_solver(YAML | {"diffusivity": {"range": [1.0, 2.0]}}, None)
 
 
 @pytest.mark.parametrize(("option", "default"), [("steps", 10), ("iterations", 100)])
 def test_options_of_a_second_order_method_need_the_method(option: str, default: int) -> None:
-    assert read().training.finish == Finish(method="none")
+    assert read_settings().training.finish == Finish(method="none")
     assert (
-        getattr(read("training.finish.method=lbfgs", f"training.finish.{option}=3").training.finish, option)
+        getattr(
+            read_settings("training.finish.method=lbfgs", f"training.finish.{option}=3").training.finish,
+            option,
+        )
         == 3
     )
     with pytest.raises(UserError) as refusal:
-        read(f"training.finish.{option}=3")
+        read_settings(f"training.finish.{option}=3")
     assert str(refusal.value) == (
         f"training.finish.{option}=3: has no effect with training.finish.method=none. "
         f"Only its default {default} is accepted. "

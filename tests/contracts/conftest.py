@@ -1,4 +1,4 @@
-"""The names of the surrogates, for the tests of the contract."""
+"""Names of the surrogates, for the tests of the contract."""
 
 from __future__ import annotations
 

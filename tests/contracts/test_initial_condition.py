@@ -1,4 +1,4 @@
-"""The initial condition of parametric trajectories at any point, and exact solutions that follow from it."""
+"""The initial condition of parametric trajectories at any point, and exact solutions that start from it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,31 @@ from tests.support.navier_stokes_cases import flow
 from tests.support.nbody_cases import KEPLER, nbody
 
 HARMONICS = {"diffusivity": {"kind": "constant"}, "initial": {"kind": "harmonics", "count": 3}}
-WALLED = {"x": "dirichlet", "y": "neumann", "z": "periodic"}
-WARM = {"x": [1.0, 2.0]}
+MIXED_WALLS = {"x": "dirichlet", "y": "neumann", "z": "periodic"}
+WALL_VALUES_OF_X = {"x": [1.0, 2.0]}
 VORTICES = {"initial": {"kind": "taylor_green", "phases": "zero"}, "extent": [1.0, 0.8], "resolution": 20}
-FIXED = KEPLER | {"orientation": "fixed", "mass_ratio": [0.2, 0.9]}
+FIXED_ORBIT = KEPLER | {"orientation": "fixed", "mass_ratio": [0.2, 0.9]}
 
 CASES: dict[str, Solver] = {
-    "heat, bar": heat(**HARMONICS, extent=[0.7], resolution=11, boundary=WALLED, boundary_values=WARM),
+    "heat, bar": heat(
+        **HARMONICS, extent=[0.7], resolution=11, boundary=MIXED_WALLS, boundary_values=WALL_VALUES_OF_X
+    ),
     "heat, wall and insulation": heat(
-        **HARMONICS, extent=[1.0, 0.6], resolution=13, boundary=WALLED, boundary_values=WARM
+        **HARMONICS, extent=[1.0, 0.6], resolution=13, boundary=MIXED_WALLS, boundary_values=WALL_VALUES_OF_X
     ),
     "heat, all kinds": heat(
-        **HARMONICS, extent=[1.0, 0.6, 0.8], resolution=8, boundary=WALLED, boundary_values=WARM
+        **HARMONICS,
+        extent=[1.0, 0.6, 0.8],
+        resolution=8,
+        boundary=MIXED_WALLS,
+        boundary_values=WALL_VALUES_OF_X,
     ),
     "heat, periodic": heat(**HARMONICS, resolution=12),
     "flow": flow(**VORTICES, forcing={"kind": "none"}),
     "flow, kolmogorov": flow(**VORTICES, forcing={"kind": "kolmogorov"}),
     "flow, diagonal": flow(**VORTICES, forcing={"kind": "diagonal"}),
-    "two bodies": nbody(system=FIXED, gravitational_constant=0.7),
-    "two bodies in space": nbody(system=FIXED, dimension=3),
+    "two bodies": nbody(system=FIXED_ORBIT, gravitational_constant=0.7),
+    "two bodies in space": nbody(system=FIXED_ORBIT, dimension=3),
     "three bodies": nbody(),
 }
 
@@ -54,44 +60,44 @@ def prepare_trajectory(solver: Solver, parameters: Parameters) -> SteppedTraject
     return trajectory
 
 
-def mesh(solver: Solver) -> dict[str, np.ndarray]:
+def cell_centres(solver: Solver) -> dict[str, np.ndarray]:
     centres = np.meshgrid(*(axis.centres for axis in solver.spec.axes), indexing="ij")
     return dict(zip(solver.spec.axis_names, centres, strict=True))
 
 
-def expected(solver: Solver, parameters: Parameters) -> dict[str, np.ndarray]:
-    """Return initial state and coefficient fields on the grid, by channel."""
+def fields_on_grid(solver: Solver, parameters: Parameters) -> dict[str, np.ndarray]:
+    """Return the initial state and the coefficient fields on the grid, by channel."""
     trajectory = prepare_trajectory(solver, parameters)
     values = list(trajectory.initial_state)
     if solver.spec.coefficient_fields:
         assert trajectory.coefficient_fields is not None
         values += list(trajectory.coefficient_fields)
-    names = (*solver.spec.channels, *solver.spec.coefficient_channels)
-    return dict(zip(names, values, strict=True))
+    channels = (*solver.spec.channels, *solver.spec.coefficient_channels)
+    return dict(zip(channels, values, strict=True))
 
 
 def test_the_initial_condition_at_the_sites_is_the_initial_state(solver: Solver) -> None:
     assert solver.spec.parametric
     parameters = sample_parameters(solver)
-    fields = solver.initial_condition(mesh(solver), parameters, np)
-    expected_fields = expected(solver, parameters)
+    fields = solver.initial_condition(cell_centres(solver), parameters, np)
+    expected_fields = fields_on_grid(solver, parameters)
     assert list(fields) == list(expected_fields)
     for name, values in expected_fields.items():
         scale = max(np.abs(values).max(), 1e-3)
         assert np.allclose(np.broadcast_to(fields[name], values.shape), values, rtol=0, atol=2e-13 * scale)
 
 
-def test_torch_gives_the_initial_conditions_of_many_trajectories_at_once(solver: Solver) -> None:
+def test_torch_returns_the_initial_conditions_of_many_trajectories_at_once(solver: Solver) -> None:
     samples = [sample_parameters(solver, seed) for seed in range(3)]
     shape = (3,) if solver.spec.has_particles else (3, *(1,) * len(solver.spec.axes))
     parameters = {
         name: torch.tensor([sample[name] for sample in samples], dtype=torch.float64).view(shape)
         for name in samples[0]
     }
-    points = {name: torch.from_numpy(values) for name, values in mesh(solver).items()}
-    fields = solver.initial_condition(points, parameters, torch)
+    coordinates = {name: torch.from_numpy(values) for name, values in cell_centres(solver).items()}
+    fields = solver.initial_condition(coordinates, parameters, torch)
     for row, sample in enumerate(samples):
-        for name, values in expected(solver, sample).items():
+        for name, values in fields_on_grid(solver, sample).items():
             tensor = fields[name].expand(3, *values.shape)
             scale = max(np.abs(values).max(), 1)
             assert np.allclose(tensor[row].numpy(), values, rtol=0, atol=2e-13 * scale)
@@ -113,14 +119,14 @@ def test_trajectories_with_random_arrays_are_not_parametric() -> None:
         assert not solver.spec.parametric
         assert any(isinstance(value, np.ndarray) for value in sample_parameters(solver).values())
         with pytest.raises(UserError, match=f"the {solver.spec.name} trajectories have no initial condition"):
-            solver.initial_condition(mesh(solver), sample_parameters(solver), np)
+            solver.initial_condition(cell_centres(solver), sample_parameters(solver), np)
     for solver in CASES.values():
         assert all(isinstance(value, float) for value in sample_parameters(solver).values())
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if name.startswith("heat")])
 def test_decaying_harmonics_satisfy_the_residual_and_the_boundary_conditions(case: str) -> None:
-    """Each harmonic is an eigenfunction; with one wall axis the profile between the walls is steady."""
+    # Each harmonic is an eigenfunction. With walls on one axis the profile between the walls is steady.
     solver = CASES[case]
     assert isinstance(solver, Heat)
     rng = np.random.default_rng(0)
@@ -131,31 +137,38 @@ def test_decaying_harmonics_satisfy_the_residual_and_the_boundary_conditions(cas
     points["t"] = torch.tensor(rng.uniform(0, 0.1, 30), requires_grad=True)
     parameters = sample_parameters(solver)
     factors = {"periodic": 2, "dirichlet": 1, "neumann": 1}
-    squared = sum((factors[axis.boundary] * math.pi / (axis.upper - axis.lower)) ** 2 for axis in axes)
+    squared_wave_number = sum(
+        (factors[axis.boundary] * math.pi / (axis.upper - axis.lower)) ** 2 for axis in axes
+    )
     k = parameters["diffusivity"]
     amplitudes = {
-        f"amplitude_{m}": parameters[f"amplitude_{m}"] * torch.exp(-k * m**2 * squared * points["t"])
+        f"amplitude_{m}": parameters[f"amplitude_{m}"]
+        * torch.exp(-k * m**2 * squared_wave_number * points["t"])
         for m in (1, 2, 3)
     }
-    spatial = {axis.name: points[axis.name] for axis in axes}
-    fields = solver.initial_condition(spatial, amplitudes | {"diffusivity": k}, torch)
+    positions = {axis.name: points[axis.name] for axis in axes}
+    fields = solver.initial_condition(positions, amplitudes | {"diffusivity": k}, torch)
 
     def derivative(values: torch.Tensor, axis: str) -> torch.Tensor:
-        (gradient,) = torch.autograd.grad(values.sum(), points[axis], create_graph=True)
-        return gradient
+        (normal_derivative,) = torch.autograd.grad(values.sum(), points[axis], create_graph=True)
+        return normal_derivative
 
     rate = derivative(fields["temperature"], "t").abs().max()
     residual = solver.residual(fields, derivative, parameters)["heat"]
     assert residual.abs().max() < 1e-13 * rate
     for axis in axes:
-        for end, value in zip((axis.lower, axis.upper), axis.boundary_values, strict=True):
-            at_wall = spatial | {axis.name: torch.full_like(points[axis.name], end, requires_grad=True)}
-            temperature = solver.initial_condition(at_wall, parameters, torch)["temperature"]
+        for wall_position, value in zip((axis.lower, axis.upper), axis.boundary_values, strict=True):
+            wall_points = positions | {
+                axis.name: torch.full_like(points[axis.name], wall_position, requires_grad=True)
+            }
+            temperature = solver.initial_condition(wall_points, parameters, torch)["temperature"]
             if axis.boundary == "dirichlet":
                 torch.testing.assert_close(temperature, torch.full_like(temperature, value))
             elif axis.boundary == "neumann":
-                (gradient,) = torch.autograd.grad(temperature.sum(), at_wall[axis.name])
-                torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-13)
+                (normal_derivative,) = torch.autograd.grad(temperature.sum(), wall_points[axis.name])
+                torch.testing.assert_close(
+                    normal_derivative, torch.zeros_like(normal_derivative), rtol=0, atol=1e-13
+                )
 
 
 def test_decaying_taylor_green_vortices_satisfy_the_residual() -> None:
@@ -163,8 +176,10 @@ def test_decaying_taylor_green_vortices_satisfy_the_residual() -> None:
     parameters = sample_parameters(solver)
     rng = np.random.default_rng(0)
     points = {name: torch.tensor(rng.uniform(0, 1, 30), requires_grad=True) for name in ("x", "y", "t")}
-    squared = sum((2 * math.pi * 2 / length) ** 2 for length in (1.0, 0.8))
-    amplitude = parameters["amplitude"] * torch.exp(-parameters["viscosity"] * squared * points["t"])
+    squared_wave_number = sum((2 * math.pi * 2 / length) ** 2 for length in (1.0, 0.8))
+    amplitude = parameters["amplitude"] * torch.exp(
+        -parameters["viscosity"] * squared_wave_number * points["t"]
+    )
     fields = solver.initial_condition(points, parameters | {"amplitude": amplitude}, torch)
 
     def derivative(values: torch.Tensor, axis: str) -> torch.Tensor:
@@ -178,28 +193,28 @@ def test_decaying_taylor_green_vortices_satisfy_the_residual() -> None:
 
 @pytest.mark.parametrize("case", ["heat, periodic", "heat, insulated", "flow, tracer"])
 def test_conserved_fields_keep_their_mean(case: str) -> None:
-    insulated = dict.fromkeys("xyz", "neumann")
+    insulated_walls = dict.fromkeys("xyz", "neumann")
     solver = {
         "heat, periodic": lambda: heat(resolution=12),
         "heat, insulated": lambda: heat(
-            resolution=12, boundary=insulated, boundary_values={"x": [0.5, -0.5]}
+            resolution=12, boundary=insulated_walls, boundary_values={"x": [0.5, -0.5]}
         ),
         "flow, tracer": lambda: flow(resolution=32, tracer={"present": True}),
     }[case]()
     trajectory = prepare_trajectory(solver, sample_parameters(solver))
     assert all(field.conserved for field in solver.spec.fields)
-    state = trajectory.initial_state
-    end = trajectory.advance(state, 0.0, 0.1)
-    axes = tuple(range(1, state.ndim))
-    assert np.abs(end - state).max() > 1e-3
-    assert np.allclose(end.mean(axes), state.mean(axes), rtol=0, atol=1e-13)
+    initial_state = trajectory.initial_state
+    final_state = trajectory.advance(initial_state, 0.0, 0.1)
+    axes = tuple(range(1, initial_state.ndim))
+    assert np.abs(final_state - initial_state).max() > 1e-3
+    assert np.allclose(final_state.mean(axes), initial_state.mean(axes), rtol=0, atol=1e-13)
 
 
 def test_walls_and_heaters_that_supply_heat_conserve_no_mean() -> None:
-    insulated = dict.fromkeys("xyz", "neumann")
+    insulated_walls = dict.fromkeys("xyz", "neumann")
     for solver in (
-        heat(boundary=WALLED),
-        heat(boundary=insulated, boundary_values={"x": [0.5, 0.5]}),
+        heat(boundary=MIXED_WALLS),
+        heat(boundary=insulated_walls, boundary_values={"x": [0.5, 0.5]}),
         heat(heaters={"count": 1}),
         nbody(),
     ):

@@ -1,4 +1,4 @@
-"""The trajectories of every solver are independent of the number of ranks that share them."""
+"""Independence of every solver's trajectories of the number of ranks that share a trajectory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from solvers.contract import solver_names
 from tests.support import rank_cases
-from tests.support.launching import mpi, run, succeeded
+from tests.support.launching import mpi_command, require_success, run
 
 RANKS = 4
-#: The tolerated relative differences, for all solvers and for single ones.
+#: The tolerated relative differences: the default, and exceptions by solver.
 TOLERANCE = 1e-12
 TOLERANCES = {"navier_stokes": 1e-11}
 DETECT_NAN = {"heat", "navier_stokes", "nbody"}
@@ -22,51 +22,51 @@ DETECT_NAN = {"heat", "navier_stokes", "nbody"}
 @pytest.fixture(scope="module")
 def report(request: pytest.FixtureRequest) -> Any:
     """Start the ranks once, for the solvers of the selected tests of this module."""
-    selected = [item for item in request.session.items if item.path == request.path]
-    names = {item.callspec.params["name"] for item in selected if hasattr(item, "callspec")}
-    names |= {"heat", "nbody"} if any(not hasattr(item, "callspec") for item in selected) else set()
-    command = mpi(RANKS, "-m", "mpi4py", "-m", "tests.support.solve_on_ranks", *sorted(names))
-    return json.loads(succeeded(run(command, timeout=600, cwd=Path(__file__).parents[2])).stdout)
+    selected_items = [item for item in request.session.items if item.path == request.path]
+    names = {item.callspec.params["name"] for item in selected_items if hasattr(item, "callspec")}
+    names |= {"heat", "nbody"} if any(not hasattr(item, "callspec") for item in selected_items) else set()
+    command = mpi_command(RANKS, "-m", "mpi4py", "-m", "tests.support.solve_on_ranks", *sorted(names))
+    return json.loads(require_success(run(command, timeout=600, cwd=Path(__file__).parents[2])).stdout)
 
 
 @pytest.mark.parametrize("name", solver_names())
 def test_one_to_four_ranks_agree_to_round_off(report: Any, name: str) -> None:
     results = report["shared"][name]
     assert len(results) == len(rank_cases.shared_cases(name)) * (RANKS - 1)
-    accepted = {case: result for case, result in results.items() if "refused" not in result}
+    accepted_results = {case: result for case, result in results.items() if "refused" not in result}
     tolerance = TOLERANCES.get(name, TOLERANCE)
-    too_large = {
+    large_differences = {
         case: result["differences"]
-        for case, result in accepted.items()
+        for case, result in accepted_results.items()
         if not max(result["differences"].values()) < tolerance
     }
-    assert not too_large
-    assert all(result["counts_equal"] for result in accepted.values())
-    refused = {case for case, result in results.items() if "refused" in result}
+    assert not large_differences
+    assert all(result["counts_equal"] for result in accepted_results.values())
+    refused_cases = {case for case, result in results.items() if "refused" in result}
     # Three bodies cannot be shared by four ranks.
-    assert refused == {
+    assert refused_cases == {
         case for case in results if name == "nbody" and case.startswith("few") and "on 4" in case
     }
 
 
 @pytest.mark.parametrize("name", solver_names())
 def test_nan_on_one_rank_ends_the_trajectory_on_all_ranks(report: Any, name: str) -> None:
-    """All ranks raise the error; a solver that does not detect NaN raises it on no rank."""
+    # All ranks raise the error. A solver that does not detect NaN raises the error on no rank.
     counts = set(report["diverging_ranks"][name].values())
     assert counts in ([{RANKS}] if name in DETECT_NAN else [{RANKS}, {0}])
 
 
-def test_many_bodies_go_round_a_ring_and_fewer_are_gathered(report: Any) -> None:
+def test_many_bodies_use_the_ring_and_fewer_bodies_are_gathered(report: Any) -> None:
     results = {case: result for case, result in report["shared"]["nbody"].items() if "method" in result}
-    in_a_ring = {case for case, result in results.items() if result["method"].endswith("in a ring")}
-    assert in_a_ring == {case for case in results if case.startswith("ring")}
+    ring_cases = {case for case, result in results.items() if result["method"].endswith("in a ring")}
+    assert ring_cases == {case for case in results if case.startswith("ring")}
 
 
 def test_a_close_encounter_within_a_frame_is_counted(report: Any) -> None:
-    for on_one_rank, on_four_ranks in report["nbody"]["flights"].values():
-        assert on_one_rank[0] == 1
-        assert on_one_rank[1] > 1
-        assert on_four_ranks == pytest.approx(on_one_rank, rel=1e-9)
+    for results_of_one_rank, results_of_four_ranks in report["nbody"]["flights"].values():
+        assert results_of_one_rank[0] == 1
+        assert results_of_one_rank[1] > 1
+        assert results_of_four_ranks == pytest.approx(results_of_one_rank, rel=1e-9)
 
 
 def test_too_many_steps_end_the_trajectory_on_all_ranks_with_one_reason(report: Any) -> None:

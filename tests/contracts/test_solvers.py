@@ -1,4 +1,4 @@
-"""Every solver keeps the contract, with its shipped options and with small variants."""
+"""The contract of every solver, with its shipped options and with small variants."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def parameters(solver: Solver) -> Parameters:
 def trajectory(solver: Solver, parameters: Parameters) -> SteppedTrajectory:
     trajectory = solver.prepare(parameters)
     if not isinstance(trajectory, SteppedTrajectory):
-        pytest.skip("gives whole solutions only")
+        pytest.skip("this solver returns whole solutions only")
     return trajectory
 
 
 @pytest.fixture(scope="module")
 def duration(solver: Solver) -> float:
-    """Return a twentieth of the solver's time scale, s."""
+    """Return a twentieth (s) of the solver's time scale."""
     return solver.time_scale / 20
 
 
 def test_every_shipped_yaml_has_its_solver() -> None:
-    shipped = {path.stem for path in (Path(configs.__path__[0]) / "solver").glob("*.yaml")}
-    assert shipped - {"custom"} == set(solver_names())  # custom.yaml serves a user's own file
+    shipped_names = {path.stem for path in (Path(configs.__path__[0]) / "solver").glob("*.yaml")}
+    assert shipped_names - {"custom"} == set(solver_names())  # custom.yaml serves a user's own file
     with pytest.raises(UserError, match=r"solver 'cold' is not one of .*heat"):
         solver_class("cold")
 
@@ -68,9 +68,11 @@ def test_every_shipped_yaml_has_its_solver() -> None:
 def test_orders_and_time_scale_are_declared(solver: Solver) -> None:
     for name in DECLARATIONS:
         value = getattr(solver, name, None)
-        assert value is not None, f"{type(solver).__name__} declares no {name}"
-        assert isinstance(value, (int, float)), f"{type(solver).__name__}.{name}={value!r} is not a number"
-        assert value > 0, f"{type(solver).__name__}.{name}={value}: a positive number is needed"
+        assert value is not None, f"{type(solver).__name__} declares no {name}. Set a positive number"
+        assert isinstance(value, (int, float)), (
+            f"{type(solver).__name__}.{name}={value!r} is not a number. Set a positive number"
+        )
+        assert value > 0, f"{type(solver).__name__}.{name}={value} is not positive. Set a positive number"
     assert math.isfinite(solver.time_scale)
 
 
@@ -117,22 +119,26 @@ def test_samples_are_floats_in_range_and_arrays_of_fixed_shape(solver: Solver) -
 
 
 def test_only_the_index_determines_the_parameters(solver: Solver) -> None:
-    """The parameters of an index do not depend on earlier draws; other indices have other parameters."""
-    first = [solver.sample(generator(0, index)) for index in range(3)]
-    restarted = [solver.sample(generator(0, index)) for index in (2, 1, 0)][::-1]
-    for sample, repeated_sample in zip(first, restarted, strict=True):
+    # The parameters of an index do not depend on earlier draws and differ from those of other indices.
+    samples = [solver.sample(generator(0, index)) for index in range(3)]
+    samples_in_reverse = [solver.sample(generator(0, index)) for index in (2, 1, 0)][::-1]
+    for sample, repeated_sample in zip(samples, samples_in_reverse, strict=True):
         assert sample.keys() == repeated_sample.keys()
         assert all(np.array_equal(sample[name], repeated_sample[name]) for name in sample)
-    for sample, other in ((first[0], first[1]), (first[1], first[2])):
-        random = [name for name in sample if not np.array_equal(sample[name], other[name])]
-        constant = {parameter.name for parameter in solver.spec.parameters if parameter.low == parameter.high}
-        assert set(sample) - set(random) <= constant
+    for sample, other_sample in ((samples[0], samples[1]), (samples[1], samples[2])):
+        random_names = [name for name in sample if not np.array_equal(sample[name], other_sample[name])]
+        constant_names = {
+            parameter.name for parameter in solver.spec.parameters if parameter.low == parameter.high
+        }
+        assert set(sample) - set(random_names) <= constant_names
 
 
-def test_different_seeds_give_different_trajectories(solver: Solver) -> None:
+def test_different_seeds_have_different_trajectories(solver: Solver) -> None:
     samples = [solver.sample(np.random.default_rng(seed)) for seed in (0, 1)]
-    first, second = (next(iter(solver.prepare(sample).solve(np.array([0.0])))) for sample in samples)
-    assert not np.allclose(first, second)
+    first_state, second_state = (
+        next(iter(solver.prepare(sample).solve(np.array([0.0])))) for sample in samples
+    )
+    assert not np.allclose(first_state, second_state)
 
 
 def test_states_invariants_and_coefficient_fields_agree_with_the_spec(
@@ -161,22 +167,24 @@ def test_advancing_is_deterministic_and_does_not_change_its_arguments(
     state = trajectory.initial_state
     state_before = state.copy()
     parameters_before = {name: np.copy(value) for name, value in parameters.items()}
-    result = trajectory.advance(state, 0.0, duration)
-    assert (result.shape, result.dtype) == (state.shape, state.dtype)
+    state_after = trajectory.advance(state, 0.0, duration)
+    assert (state_after.shape, state_after.dtype) == (state.shape, state.dtype)
     assert np.array_equal(state, state_before)
     assert all(np.array_equal(parameters[name], value) for name, value in parameters_before.items())
-    assert not np.allclose(result, state)
-    other = solver.prepare(solver.sample(np.random.default_rng(1)))
-    assert isinstance(other, SteppedTrajectory)
-    other.advance(result, 0.0, duration)
-    assert np.array_equal(trajectory.advance(state, 0.0, duration), result)
-    copied = {name: value if isinstance(value, float) else value.copy() for name, value in parameters.items()}
-    copied_trajectory = solver.prepare(copied)
+    assert not np.allclose(state_after, state)
+    other_trajectory = solver.prepare(solver.sample(np.random.default_rng(1)))
+    assert isinstance(other_trajectory, SteppedTrajectory)
+    other_trajectory.advance(state_after, 0.0, duration)
+    assert np.array_equal(trajectory.advance(state, 0.0, duration), state_after)
+    copied_parameters = {
+        name: value if isinstance(value, float) else value.copy() for name, value in parameters.items()
+    }
+    copied_trajectory = solver.prepare(copied_parameters)
     assert isinstance(copied_trajectory, SteppedTrajectory)
-    assert np.array_equal(copied_trajectory.advance(state, 0.0, duration), result)
+    assert np.array_equal(copied_trajectory.advance(state, 0.0, duration), state_after)
 
 
-def test_solve_and_advance_give_the_same_frames(trajectory: SteppedTrajectory, duration: float) -> None:
+def test_solve_and_advance_return_the_same_frames(trajectory: SteppedTrajectory, duration: float) -> None:
     state = trajectory.initial_state
     for frame, frame_of_solve in enumerate(trajectory.solve(np.linspace(0.0, 2 * duration, 3))):
         assert np.array_equal(frame_of_solve, state)
@@ -186,11 +194,11 @@ def test_solve_and_advance_give_the_same_frames(trajectory: SteppedTrajectory, d
 def test_the_result_does_not_depend_on_the_output_times(
     trajectory: SteppedTrajectory, duration: float
 ) -> None:
-    start = state = trajectory.initial_state
-    end = trajectory.advance(start, 0.0, duration)
+    initial_state = state = trajectory.initial_state
+    final_state = trajectory.advance(initial_state, 0.0, duration)
     for step in range(4):
         state = trajectory.advance(state, step * duration / 4, duration / 4)
-    assert np.linalg.norm(state - end) < 1e-3 * np.linalg.norm(end - start)
+    assert np.linalg.norm(state - final_state) < 1e-3 * np.linalg.norm(final_state - initial_state)
 
 
 def test_the_budget_is_the_change_of_the_invariants(
@@ -202,39 +210,39 @@ def test_the_budget_is_the_change_of_the_invariants(
         time = frame * duration
         budget = trajectory.budget(state, time, duration)
         assert budget.keys() <= names
-        before, state = trajectory.invariants(state), trajectory.advance(state, time, duration)
-        after = trajectory.invariants(state)
-        # Positive and negative parts of a state may cancel in an invariant, but not in that of its modulus.
+        invariants_before, state = trajectory.invariants(state), trajectory.advance(state, time, duration)
+        invariants_after = trajectory.invariants(state)
+        # Values of both signs may cancel in an invariant of the state, but not in one of its absolute value.
         scales = trajectory.invariants(np.abs(state))
         for name, supply in budget.items():
             scale = max(abs(scales[name]), abs(supply))
-            assert abs(after[name] - before[name] - supply) < 1e-12 * scale, name
+            assert abs(invariants_after[name] - invariants_before[name] - supply) < 1e-12 * scale, name
 
 
 def test_the_solution_satisfies_the_residual(
     solver: Solver, parameters: Parameters, trajectory: SteppedTrajectory
 ) -> None:
-    """Central differences of three frames give a residual that is small relative to the rate of change."""
+    # Central differences of three frames give a residual that is small relative to the rate of change.
     if not solver.spec.smooth_coefficients:
         pytest.skip("finite differences are wrong where coefficient fields jump")
     if type(solver).residual is Solver.residual:
-        pytest.skip("this solver states no residual, which is optional")
+        pytest.skip("this solver defines no residual, which is optional")
     step = solver.time_scale / 500
-    time = 20 * step
-    state = trajectory.advance(trajectory.initial_state, 0.0, time - step)
+    middle_time = 20 * step
+    state = trajectory.advance(trajectory.initial_state, 0.0, middle_time - step)
     frames = [state]
     for offset in (-1, 0):
-        frames.append(trajectory.advance(frames[-1], time + offset * step, step))
+        frames.append(trajectory.advance(frames[-1], middle_time + offset * step, step))
     history = np.array(frames)
     spec = solver.spec
     fields: dict[str, Any] = {name: history[:, channel] for channel, name in enumerate(spec.channels)}
     if trajectory.coefficient_fields is not None:
         for name, values in zip(spec.coefficient_channels, trajectory.coefficient_fields, strict=True):
             fields[name] = np.broadcast_to(values, history[:, 0].shape)
-    fields["t"] = np.reshape(time + step * np.arange(-1, 2), (3, *[1] * len(spec.axes)))
+    fields["t"] = np.reshape(middle_time + step * np.arange(-1, 2), (3, *[1] * len(spec.axes)))
 
     def derivative(values: np.ndarray, name: str) -> np.ndarray:
-        """Differentiate by Fourier series along a periodic axis, else by differences."""
+        """Return the derivative, by Fourier series along a periodic axis and by differences elsewhere."""
         if name == "t":
             return np.gradient(values, step, axis=0)
         axis_index = spec.axis_names.index(name)
@@ -244,9 +252,11 @@ def test_the_solution_satisfies_the_residual(
             return np.gradient(values, width, axis=dimension)
         wave_numbers = 2 * np.pi * np.fft.rfftfreq(axis.size, width)
         wave_numbers[axis.size // 2 :] *= axis.size % 2  # the derivative of the shortest wave is zero
-        shaped = wave_numbers.reshape([-1 if other == dimension else 1 for other in range(values.ndim)])
-        transformed = np.fft.rfft(values, axis=dimension)
-        return np.fft.irfft(1j * shaped * transformed, axis.size, axis=dimension)
+        shaped_wave_numbers = wave_numbers.reshape(
+            [-1 if other_axis == dimension else 1 for other_axis in range(values.ndim)]
+        )
+        spectrum = np.fft.rfft(values, axis=dimension)
+        return np.fft.irfft(1j * shaped_wave_numbers * spectrum, axis.size, axis=dimension)
 
     interior = (1, *(slice(4, -4) if axis.has_walls else slice(None) for axis in spec.axes))
     residuals = solver.residual(fields, derivative, parameters)
@@ -259,15 +269,15 @@ def test_the_solution_satisfies_the_residual(
 
 def test_a_batch_equals_its_trajectories_bit_for_bit(solver: Solver) -> None:
     if not isinstance(solver, BatchedSolver):
-        pytest.skip("computes one trajectory at a time")
+        pytest.skip("this solver computes one trajectory at a time")
     times = np.linspace(0.0, solver.time_scale / 2, 4)
     parameters = [solver.sample(np.random.default_rng(seed)) for seed in range(6)]
     batch = solver.solve_batch(parameters, times)
-    total: dict[str, int] = {}
+    total_counts: dict[str, int] = {}
     for row, sample in enumerate(parameters):
         trajectory = solver.prepare(sample)
-        assert np.array_equal(batch.coefficient_fields[row], _fields(trajectory))
-        reason = None
+        assert np.array_equal(batch.coefficient_fields[row], _coefficient_fields(trajectory))
+        failure = None
         try:
             for frame, state in enumerate(trajectory.solve(times)):
                 assert np.array_equal(batch.states[row, frame], state)
@@ -275,13 +285,13 @@ def test_a_batch_equals_its_trajectories_bit_for_bit(solver: Solver) -> None:
                 assert list(batch.invariants) == list(invariants)
                 assert all(batch.invariants[name][row, frame] == invariants[name] for name in invariants)
         except DivergedError as error:
-            reason = str(error)
-        assert batch.failures[row] == reason
-        total = {name: total.get(name, 0) + count for name, count in trajectory.counts.items()}
-    assert batch.counts == total
+            failure = str(error)
+        assert batch.failures[row] == failure
+        total_counts = {name: total_counts.get(name, 0) + count for name, count in trajectory.counts.items()}
+    assert batch.counts == total_counts
 
 
-def _fields(trajectory: Any) -> np.ndarray:
+def _coefficient_fields(trajectory: Any) -> np.ndarray:
     fields: np.ndarray = trajectory.coefficient_fields
     return fields
 
@@ -289,8 +299,10 @@ def _fields(trajectory: Any) -> np.ndarray:
 def test_a_restart_in_the_middle_continues_with_the_same_bits(
     solver: Solver, parameters: Parameters, trajectory: SteppedTrajectory, duration: float
 ) -> None:
-    middle = trajectory.advance(trajectory.initial_state.copy(), 0.0, duration).copy()
-    uninterrupted = trajectory.advance(middle.copy(), duration, duration).copy()
-    restarted = solver.prepare(parameters)
-    assert isinstance(restarted, SteppedTrajectory)
-    np.testing.assert_array_equal(restarted.advance(middle.copy(), duration, duration), uninterrupted)
+    middle_state = trajectory.advance(trajectory.initial_state.copy(), 0.0, duration).copy()
+    final_state = trajectory.advance(middle_state.copy(), duration, duration).copy()
+    restarted_trajectory = solver.prepare(parameters)
+    assert isinstance(restarted_trajectory, SteppedTrajectory)
+    np.testing.assert_array_equal(
+        restarted_trajectory.advance(middle_state.copy(), duration, duration), final_state
+    )

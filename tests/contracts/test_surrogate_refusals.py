@@ -1,4 +1,4 @@
-"""Every surrogate refuses or reports unsuitable problems, arguments, times and parameters."""
+"""Refusals and warnings of every surrogate: unsuitable problems, arguments, times and parameters."""
 
 from __future__ import annotations
 
@@ -39,14 +39,20 @@ def test_an_incompatible_problem_is_refused_with_the_compatible_surrogates(name:
 
 
 def test_grids_and_particles_have_different_surrogates() -> None:
-    grid, bodies = problems.problem((16, 17), ("periodic", "neumann")), problems.particles()
-    of_grid, of_bodies = set(compatible_surrogates(grid)), set(compatible_surrogates(bodies))
-    assert {"fno", "unet"} <= of_grid - of_bodies
-    assert {"hamiltonian", "mlp"} <= of_bodies - of_grid
+    grid_data, particle_data = (
+        problems.grid_problem((16, 17), ("periodic", "neumann")),
+        problems.particle_problem(),
+    )
+    grid_surrogates, particle_surrogates = (
+        set(compatible_surrogates(grid_data)),
+        set(compatible_surrogates(particle_data)),
+    )
+    assert {"fno", "unet"} <= grid_surrogates - particle_surrogates
+    assert {"hamiltonian", "mlp"} <= particle_surrogates - grid_surrogates
     with pytest.raises(ValueError, match=r"3 particles.*Surrogates that fit: .*hamiltonian, mlp"):
-        build("fno", bodies)
+        build("fno", particle_data)
     with pytest.raises(ValueError, match=r"two particles or more.*Surrogates that fit: .*fno, .*unet"):
-        build("hamiltonian", grid)
+        build("hamiltonian", grid_data)
 
 
 @pytest.mark.parametrize(("last_time", "is_inside"), [(2.0, True), (2.25, False)])
@@ -55,15 +61,18 @@ def test_times_outside_the_training_duration_are_reported(
 ) -> None:
     candidates = [
         *(problems.learnable_problem(name, autonomous) for autonomous in (True, False)),
-        problems.fading(),
+        problems.fading_problem(),
     ]
-    singles = [
+    single_surrogates = [
         build_cached(name, problem)
         for problem in candidates
         if surrogate_class(name).incompatibility(problem) is None
     ]
     message = r"time=2.25 is outside the duration 0 to 2 .*1 of 2 times"
-    for surrogate in (*singles, *(Ensemble([single]) for single in singles)):
+    for surrogate in (
+        *single_surrogates,
+        *(Ensemble([single_surrogate]) for single_surrogate in single_surrogates),
+    ):
         arguments = plain_arguments(surrogate.problem, times=np.array([last_time - 0.25, last_time]))
         if is_inside or not surrogate.uses_time:
             with warnings.catch_warnings():
@@ -106,7 +115,7 @@ def test_wrong_arguments_are_refused_with_their_values(name: str) -> None:
 def test_parameters_outside_the_training_range_are_reported(name: str, power: float, is_inside: bool) -> None:
     problem = problems.learnable_problem(name)
     surrogate = build_cached(name, problem)
-    # The values are float32, as in the data. Their rounding errors do not lead out of the range.
+    # The values are float32, as in the data. Their rounding errors do not count as outside the range.
     powers = np.array([2.0, power], np.float32) * np.array(1 + 1e-7, np.float32)
     arguments = plain_arguments(
         problem, initial_state=np.zeros((2, len(problem.spec.channels), *problem.spec.shape))

@@ -1,4 +1,4 @@
-"""Every surrogate keeps the contract: shapes, units, losses, gradients, saving and loading."""
+"""The contract of every surrogate: shapes, units, losses, gradients, saving and loading."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.surrogate_cases import (
     build_perturbed,
 )
 
-AUTOREGRESSIVE = [
+AUTOREGRESSIVE_NAMES = [
     name for name in surrogate_names() if issubclass(surrogate_class(name), AutoregressiveSurrogate)
 ]
 
@@ -69,25 +69,31 @@ def test_the_loss_is_a_mean_over_the_batch(name: str) -> None:
     surrogate = build_cached(name, problem)
     batch = problems.batch(problem, size=4, dtype=torch.float64, num_random=surrogate.num_random)
     halves = [{key: value[half] for key, value in batch.items()} for half in (slice(0, 2), slice(2, 4))]
-    first, second = (sum(surrogate(half).values()) for half in halves)
-    torch.testing.assert_close((first + second) / 2, sum(surrogate(batch).values()), rtol=1e-12, atol=0)
+    first_loss, second_loss = (sum(surrogate(half).values()) for half in halves)
+    torch.testing.assert_close(
+        (first_loss + second_loss) / 2, sum(surrogate(batch).values()), rtol=1e-12, atol=0
+    )
 
 
 def test_predictions_do_not_depend_on_the_units(name: str) -> None:
-    """The same weights predict the same physics in kilopascal and millikelvin, or in millimetres."""
+    # The same weights predict the same physics in kilopascal and millikelvin, or in millimetres.
     problem = problems.learnable_problem(name)
     statistics = problem.statistics
-    factor = np.array([1e3, 1e3, 1e3, 1e3] if problem.spec.has_particles else [1e3, 1e-3])
-    rescaled = {key: tuple(factor * getattr(statistics, key)) for key in ("mean", "std", "delta_std")}
-    rescaled_problem = dataclasses.replace(problem, statistics=dataclasses.replace(statistics, **rescaled))
+    factors = np.array([1e3, 1e3, 1e3, 1e3] if problem.spec.has_particles else [1e3, 1e-3])
+    rescaled_statistics = {
+        key: tuple(factors * getattr(statistics, key)) for key in ("mean", "std", "delta_std")
+    }
+    rescaled_problem = dataclasses.replace(
+        problem, statistics=dataclasses.replace(statistics, **rescaled_statistics)
+    )
     surrogate, rescaled_surrogate = build_cached(name, problem), build(name, rescaled_problem)
     rescaled_surrogate.load_state_dict(surrogate.state_dict())
     arguments = arguments_of(problem, [0.0, 0.25, 0.5])
-    in_si = surrogate.predict(**arguments).mean
-    scale = torch.tensor(factor).view(-1, *[1] * len(problem.spec.shape))
+    prediction_in_si = surrogate.predict(**arguments).mean
+    scale = torch.tensor(factors).view(-1, *[1] * len(problem.spec.shape))
     arguments["initial_state"] = arguments["initial_state"] * scale
-    in_other_units = rescaled_surrogate.predict(**arguments).mean
-    torch.testing.assert_close(in_other_units / scale, in_si, rtol=1e-9, atol=0)
+    rescaled_prediction = rescaled_surrogate.predict(**arguments).mean
+    torch.testing.assert_close(rescaled_prediction / scale, prediction_in_si, rtol=1e-9, atol=0)
 
 
 def test_the_loss_of_a_window_that_predict_returns_is_zero(name: str) -> None:
@@ -98,7 +104,7 @@ def test_the_loss_of_a_window_that_predict_returns_is_zero(name: str) -> None:
     parameters = problems.parameters_by_name(problem, batch)
     batch["state"] = surrogate.predict(batch["state"][:, 0], parameters, times).mean
     losses = surrogate(batch)
-    # The window need not solve the equation.
+    # The residual losses are excluded, because the window need not solve the equation.
     assert sum(loss for key, loss in losses.items() if not key.startswith("residual_")) < 1e-9
 
 
@@ -107,19 +113,21 @@ def test_predictions_depend_on_the_time_only_for_non_autonomous_problems(name: s
     problem = problems.learnable_problem(name, autonomous)
     surrogate = build_perturbed(name, problem)
     arguments = arguments_of(problem, [0.0, 0.25], size=1)
-    early = surrogate.predict(**arguments).mean
-    late = surrogate.predict(**arguments | {"times": np.array([1.0, 1.25])}).mean
-    # On a parametric problem the parameters determine one trajectory, and a prediction depends on the time.
-    assert torch.equal(early, late) == (problem.spec.autonomous and not problem.spec.parametric)
-    assert surrogate.uses_time != torch.equal(early, late)
+    early_prediction = surrogate.predict(**arguments).mean
+    late_prediction = surrogate.predict(**arguments | {"times": np.array([1.0, 1.25])}).mean
+    # A parametric problem has one trajectory for its parameters, so the prediction depends on the time.
+    assert torch.equal(early_prediction, late_prediction) == (
+        problem.spec.autonomous and not problem.spec.parametric
+    )
+    assert surrogate.uses_time != torch.equal(early_prediction, late_prediction)
 
 
 def test_the_change_depends_on_a_used_initial_state(name: str) -> None:
     candidates = (
         problems.learnable_problem(name),
-        problems.fading(),
-        problems.particles(),
-        problems.circling(),
+        problems.fading_problem(),
+        problems.particle_problem(),
+        problems.circling_problem(),
     )
     for problem in candidates:
         if surrogate_class(name).incompatibility(problem) is not None:
@@ -129,19 +137,19 @@ def test_the_change_depends_on_a_used_initial_state(name: str) -> None:
         start = arguments.pop("initial_state")
         std = torch.tensor(problem.statistics.std).view(-1, *[1] * len(problem.spec.shape))
         noise = 0.1 * std * torch.randn(start.shape, generator=torch.Generator().manual_seed(1))
-        first, second = (
+        change, perturbed_change = (
             surrogate.predict(state, **arguments).mean.diff(dim=1) / std for state in (start, start + noise)
         )
-        assert torch.allclose(first, second, rtol=1e-9, atol=1e-9) != surrogate.uses_initial_state
+        assert torch.allclose(change, perturbed_change, rtol=1e-9, atol=1e-9) != surrogate.uses_initial_state
 
 
 def test_predictions_can_skip_frames(name: str) -> None:
     problem = problems.learnable_problem(name)
     surrogate = build_cached(name, problem)
     arguments = arguments_of(problem, [0.0, 0.25, 0.5, 0.75])
-    dense = surrogate.predict(**arguments).mean
-    sparse = surrogate.predict(**arguments | {"times": np.array([0.0, 0.75])}).mean
-    assert torch.equal(sparse[:, 1], dense[:, 3])
+    prediction_of_all_times = surrogate.predict(**arguments).mean
+    prediction_of_two_times = surrogate.predict(**arguments | {"times": np.array([0.0, 0.75])}).mean
+    assert torch.equal(prediction_of_two_times[:, 1], prediction_of_all_times[:, 3])
 
 
 def test_the_cases_of_a_batch_may_share_parameters(name: str) -> None:
@@ -150,28 +158,29 @@ def test_the_cases_of_a_batch_may_share_parameters(name: str) -> None:
     (coefficient,) = problem.spec.coefficient_channels
     arguments = arguments_of(problem, [0.0, 0.25])
     field = arguments["parameters"][coefficient][0]
-    shared = {coefficient: field, "power": 2.0}
-    repeated = {coefficient: torch.stack([field, field]), "power": np.array([2.0, 2.0])}
-    first, second = (
-        surrogate.predict(**arguments | {"parameters": parameters}).mean for parameters in (shared, repeated)
+    shared_parameters = {coefficient: field, "power": 2.0}
+    repeated_parameters = {coefficient: torch.stack([field, field]), "power": np.array([2.0, 2.0])}
+    first_prediction, second_prediction = (
+        surrogate.predict(**arguments | {"parameters": parameters}).mean
+        for parameters in (shared_parameters, repeated_parameters)
     )
-    assert torch.equal(first, second)
+    assert torch.equal(first_prediction, second_prediction)
 
 
 @pytest.mark.parametrize("autonomous", [True, False])
-@pytest.mark.parametrize("name", AUTOREGRESSIVE)
+@pytest.mark.parametrize("name", AUTOREGRESSIVE_NAMES)
 def test_two_calls_of_step_equal_a_rollout_over_two_steps(name: str, autonomous: bool) -> None:
     problem = problems.learnable_problem(name, autonomous)
     surrogate = build_cached(name, problem)
     assert isinstance(surrogate, AutoregressiveSurrogate)
     arguments = arguments_of(problem, [0.5, 0.75, 1.0])
     state, conditions = arguments["initial_state"].requires_grad_(), arguments["parameters"]
-    first = surrogate.step(state, conditions, 0.5)
-    second = surrogate.step(first, conditions, 0.75)
+    first_state = surrogate.step(state, conditions, 0.5)
+    second_state = surrogate.step(first_state, conditions, 0.75)
     expected = surrogate.predict(**arguments).mean
-    assert torch.equal(first, expected[:, 1])
-    torch.testing.assert_close(second, expected[:, 2], rtol=1e-12, atol=0)
-    (gradient,) = torch.autograd.grad(second.sum(), state)
+    assert torch.equal(first_state, expected[:, 1])
+    torch.testing.assert_close(second_state, expected[:, 2], rtol=1e-12, atol=0)
+    (gradient,) = torch.autograd.grad(second_state.sum(), state)
     assert torch.isfinite(gradient).all()
     assert gradient.abs().max() > 0
 
@@ -181,19 +190,23 @@ def test_a_saved_surrogate_predicts_the_same(name: str, precision: str, tmp_path
     problem = problems.learnable_problem(name, autonomous=False)
     surrogate = build_cached(name, problem, precision)
     store.save(tmp_path, surrogate, name, problems.options(name), {"dataset": "abc"})
-    loaded = surrogates.load(str(tmp_path))
-    assert loaded.problem == problem
-    assert type(loaded) is surrogate_class(name)
-    assert f"{type(loaded).__name__} for {problem.spec.name}: " in repr(loaded)
-    assert (", trained" in repr(loaded), ", not trained" in repr(surrogate)) == (True, True)
+    loaded_surrogate = surrogates.load(str(tmp_path))
+    assert loaded_surrogate.problem == problem
+    assert type(loaded_surrogate) is surrogate_class(name)
+    assert f"{type(loaded_surrogate).__name__} for {problem.spec.name}: " in repr(loaded_surrogate)
+    assert (", trained" in repr(loaded_surrogate), ", not trained" in repr(surrogate)) == (True, True)
     arguments = arguments_of(problem, [0.0, 0.25, 1.0])
-    assert torch.equal(loaded.predict(**arguments).mean, surrogate.predict(**arguments).mean)
+    assert torch.equal(loaded_surrogate.predict(**arguments).mean, surrogate.predict(**arguments).mean)
 
 
 def test_a_constant_field_has_a_finite_loss(name: str) -> None:
     problem = problems.learnable_problem(name)
-    zeros = {key: (0.0,) * len(value) for key, value in vars(problem.statistics).items() if "std" in key}
-    problem = dataclasses.replace(problem, statistics=dataclasses.replace(problem.statistics, **zeros))
+    zero_deviations = {
+        key: (0.0,) * len(value) for key, value in vars(problem.statistics).items() if "std" in key
+    }
+    problem = dataclasses.replace(
+        problem, statistics=dataclasses.replace(problem.statistics, **zero_deviations)
+    )
     surrogate = build(name, problem)
     batch = problems.batch(problem, size=1, dtype=torch.float64, num_random=surrogate.num_random)
     assert torch.isfinite(sum(surrogate(batch).values()))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A solver that only gives whole solutions is enough for a data set."""
+"""Data sets from a solver that returns whole solutions only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CELLS = 8
 
 
 class Decay(Solver):
-    """n_t = -rate n, as an external program would solve it: from the parameters to all frames."""
+    """n_t = -rate n, solved like an external program: from the parameters to all frames."""
 
     method = "exact"
     order_in_time = math.inf
@@ -53,7 +53,7 @@ class Decay(Solver):
 
 @dataclass(frozen=True)
 class DecayTrajectory(Trajectory):
-    """Whole solutions; a rate above 1.8 fails after two frames."""
+    """Whole solutions of `Decay`, with a failure after two frames for a rate above 1.8 1/s."""
 
     parameters: Parameters
 
@@ -64,7 +64,7 @@ class DecayTrajectory(Trajectory):
             yield np.exp(-self.parameters["rate"] * time) * self.parameters["start"][None]
 
 
-def test_whole_solutions_make_a_shard(tmp_path: Path) -> None:
+def test_whole_solutions_are_written_to_a_shard(tmp_path: Path) -> None:
     solver = Decay()
     maker = ShardMaker(
         solver, Header(solver.spec, TIMES, "float64", {}, {}), tmp_path, "hash", seed=0, tick=lambda: None
@@ -74,14 +74,14 @@ def test_whole_solutions_make_a_shard(tmp_path: Path) -> None:
     samples = {
         trajectory_index: solver.sample(generator(0, trajectory_index)) for trajectory_index in shard.indices
     }
-    failing_samples = [
+    failing_indices = [
         trajectory_index for trajectory_index, sample in samples.items() if sample["rate"] > 1.8
     ]
-    assert 0 < len(failing_samples) < 12
-    assert [failure.index for failure in receipt.failed] == failing_samples
+    assert 0 < len(failing_indices) < 12
+    assert [failure.index for failure in receipt.failed] == failing_indices
     assert {failure.reason for failure in receipt.failed} == {"the external program failed"}
     kept_samples = [
-        sample for trajectory_index, sample in samples.items() if trajectory_index not in failing_samples
+        sample for trajectory_index, sample in samples.items() if trajectory_index not in failing_indices
     ]
     with h5py.File(tmp_path / shard.file) as file:
         density = file["t0_fields/density"][:]

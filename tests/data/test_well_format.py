@@ -1,4 +1,4 @@
-"""The readers of The Well and xarray open the shards."""
+"""Reading of the shards by The Well and by xarray."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from the_well.data.normalization import ZScoreNormalization
 
 from pipeline.data.dataset import Dataset
 from pipeline.data.plan import SPLITS
-from tests.faults.driving import drift_in_process
+from tests.faults.driving import run_drift_in_process
 
 HEAT = (
     "solver=heat",
@@ -23,17 +23,17 @@ HEAT = (
 
 @pytest.fixture(scope="module", params=["heat", "drift"])
 def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Data sets of heat between walls in x, and of drift with a vector field."""
+    """Return a data set: heat between walls in x, or drift with a vector field."""
     run = tmp_path_factory.mktemp(request.param)
-    chosen = HEAT if request.param == "heat" else ("solver.resolution=[8,6]",)
+    overrides = HEAT if request.param == "heat" else ("solver.resolution=[8,6]",)
     for stage in ("generate", "validate"):
-        drift_in_process(stage, run, *chosen)
+        run_drift_in_process(stage, run, *overrides)
     return Dataset.open(run / "dataset")
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_well_dataset_reads_every_split(dataset: Dataset, split: str) -> None:
-    well = WellDataset(
+    well_dataset = WellDataset(
         path=str(dataset.folder),
         well_split_name=split,
         use_normalization=True,
@@ -42,10 +42,10 @@ def test_well_dataset_reads_every_split(dataset: Dataset, split: str) -> None:
         n_steps_input=1,
         n_steps_output=3,
     )
-    assert len(well) == dataset.num_trajectories(split) > 0
+    assert len(well_dataset) == dataset.num_trajectories(split) > 0
     has_walls = dataset.spec.axes[0].boundary == "dirichlet"
-    for position in range(len(well)):
-        sample, trajectory = well[position], dataset.trajectory(split, position)
+    for position in range(len(well_dataset)):
+        sample, trajectory = well_dataset[position], dataset.trajectory(split, position)
         mean, std = (
             np.hstack([dataset.statistics[key][field.name] for field in dataset.spec.fields])
             for key in ("mean", "std")
@@ -64,28 +64,28 @@ def test_well_dataset_reads_every_split(dataset: Dataset, split: str) -> None:
 
 def test_xarray_opens_a_shard_with_names_units_and_coordinates(dataset: Dataset) -> None:
     path = sorted(dataset.folder.glob("data/train/*.hdf5"))[1]
-    with xarray.open_dataset(path, engine="h5netcdf") as opened:
+    with xarray.open_dataset(path, engine="h5netcdf") as shard:
         field = dataset.spec.fields[0]
-        values = opened[field.name]
+        values = shard[field.name]
         assert values.dims == ("sample", "time", "x", "y")
         assert values.attrs["units"] == field.unit
-        np.testing.assert_allclose(opened["time"], dataset.times, rtol=1e-6)
+        np.testing.assert_allclose(shard["time"], dataset.times, rtol=1e-6)
         for axis in dataset.spec.axes:
-            np.testing.assert_allclose(opened[axis.name], axis.centres, rtol=1e-6)
-        last = dataset.trajectory("train", dataset.num_trajectories("train") - 1)
-        assert opened["sample"][-1] == last.index
-        np.testing.assert_array_equal(values[-1], last.state[:, 0])
-        for name, value in last.parameters.items():
-            assert opened[name].sel(sample=last.index) == value
-        if "velocity" in opened:
-            assert opened["velocity"].dims == ("sample", "time", "x", "y", "component")
+            np.testing.assert_allclose(shard[axis.name], axis.centres, rtol=1e-6)
+        last_trajectory = dataset.trajectory("train", dataset.num_trajectories("train") - 1)
+        assert shard["sample"][-1] == last_trajectory.index
+        np.testing.assert_array_equal(values[-1], last_trajectory.state[:, 0])
+        for name, value in last_trajectory.parameters.items():
+            assert shard[name].sel(sample=last_trajectory.index) == value
+        if "velocity" in shard:
+            assert shard["velocity"].dims == ("sample", "time", "x", "y", "component")
 
 
 def test_a_shard_records_its_origin(dataset: Dataset) -> None:
     path = next(Path(dataset.folder).glob("data/train/*.hdf5"))
-    with xarray.open_dataset(path, engine="h5netcdf") as opened:
-        assert opened.attrs["complete"]
-        assert opened.attrs["schema_version"] == 2
-        assert opened.attrs["seed"] == 0
-        assert opened.attrs["solver"] == dataset.spec.name
-        assert opened.attrs["code_version"] == dataset.configuration["code_version"]
+    with xarray.open_dataset(path, engine="h5netcdf") as shard:
+        assert shard.attrs["complete"]
+        assert shard.attrs["schema_version"] == 2
+        assert shard.attrs["seed"] == 0
+        assert shard.attrs["solver"] == dataset.spec.name
+        assert shard.attrs["code_version"] == dataset.configuration["code_version"]

@@ -1,4 +1,4 @@
-"""The numbers of evaluate agree with their definitions on any number of ranks, and are written whole."""
+"""Results of evaluate: they follow their definitions on any number of ranks and are written whole."""
 
 import base64
 import dataclasses
@@ -23,10 +23,10 @@ from simsurrogate.errors import UserError
 from simsurrogate.spec import Axis, Grid
 from surrogates import store
 from tests.support import launching, problems
-from tests.support.launching import SMALL, stage, succeeded
+from tests.support.launching import SMALL_DATASET, require_success, run_stage
 
 OVERRIDES = (
-    *SMALL,
+    *SMALL_DATASET,
     "samples.test=5",
     "samples.test_extrapolation=2",
     "surrogate.width=8",
@@ -42,10 +42,10 @@ OVERRIDES = (
 
 @pytest.fixture(scope="module")
 def trained_run(tmp_path_factory) -> Path:
-    """Return a run folder with a trained model without an evaluation."""
+    """Return a run folder with a trained model and no evaluation."""
     run = tmp_path_factory.mktemp("evaluate") / "run"
     for name in ("generate", "validate", "train"):
-        succeeded(stage(name, f"run={run}", *OVERRIDES))
+        require_success(run_stage(name, f"run={run}", *OVERRIDES))
     return run
 
 
@@ -61,15 +61,15 @@ def copy_run(run: Path, folder: Path) -> Path:
 
 
 def evaluate(run: Path, *overrides: str, ranks: int = 0):
-    return succeeded(stage("evaluate", f"run={run}", *OVERRIDES, *overrides, ranks=ranks))
+    return require_success(run_stage("evaluate", f"run={run}", *OVERRIDES, *overrides, ranks=ranks))
 
 
-def evaluation(run: Path) -> Path:
+def evaluation_folder(run: Path) -> Path:
     return run / "models" / "fno" / "evaluation"
 
 
-def metrics(run: Path) -> dict:
-    return json.loads((evaluation(run) / "metrics.json").read_text())
+def read_metrics(run: Path) -> dict:
+    return json.loads((evaluation_folder(run) / "metrics.json").read_text())
 
 
 def relative_error(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -79,16 +79,16 @@ def relative_error(prediction: np.ndarray, truth: np.ndarray) -> float:
 def test_the_errors_follow_their_definitions(evaluated_run):
     dataset = Dataset.open(evaluated_run / "dataset")
     model = surrogates.load(evaluated_run / "models" / "fno")
-    results = metrics(evaluated_run)
+    results = read_metrics(evaluated_run)
     for split, count in (("test", 5), ("test_extrapolation", 2)):
-        ends, steps = [], []
+        final_errors, step_errors = [], []
         for index in range(count):
             trajectory = dataset.trajectory(split, index)
             fields = dict(zip(dataset.spec.coefficient_channels, trajectory.coefficient_fields, strict=True))
             conditions = trajectory.parameters | fields
             frames = model.predict(trajectory.state[None, 0], conditions, dataset.times).mean[0].numpy()
-            ends.append(relative_error(frames[-1], trajectory.state[-1]))
-            steps.append(
+            final_errors.append(relative_error(frames[-1], trajectory.state[-1]))
+            step_errors.append(
                 [
                     relative_error(
                         model.predict(trajectory.state[None, t], conditions, dataset.times[t : t + 2])
@@ -100,16 +100,18 @@ def test_the_errors_follow_their_definitions(evaluated_run):
                 ]
             )
         split_result = results["splits"][split]
-        np.testing.assert_allclose(split_result["by_trajectory"]["rollout_end"], ends, rtol=1e-5)
+        np.testing.assert_allclose(split_result["by_trajectory"]["rollout_end"], final_errors, rtol=1e-5)
         errors = split_result["errors"]["surrogate"]
         np.testing.assert_allclose(
-            errors["one_step"]["relative_l2"]["temperature"]["median"], np.median(steps, axis=0), rtol=1e-5
+            errors["one_step"]["relative_l2"]["temperature"]["median"],
+            np.median(step_errors, axis=0),
+            rtol=1e-5,
         )
         assert errors["rollout"]["relative_l2"]["temperature"]["max"][-1] == pytest.approx(
-            max(ends), rel=1e-5
+            max(final_errors), rel=1e-5
         )
         assert split_result["headline"]["surrogate"]["one_step"]["mean"] == pytest.approx(
-            np.mean(steps), rel=1e-5
+            np.mean(step_errors), rel=1e-5
         )
 
 
@@ -124,9 +126,11 @@ def test_the_errors_of_the_baselines_follow_from_the_shards(evaluated_run):
     for path in sorted((evaluated_run / "dataset" / "data" / "train").glob("*.hdf5")):
         with h5py.File(path) as shard:
             training_states.append(np.float64(shard["t0_fields/temperature"][:]))
-    mean = np.concatenate(training_states).mean()
-    mean_errors = [[relative_error(np.full_like(u[t], mean), u[t]) for t in range(1, len(u))] for u in frames]
-    errors = metrics(evaluated_run)["splits"]["test"]["errors"]
+    training_mean = np.concatenate(training_states).mean()
+    mean_errors = [
+        [relative_error(np.full_like(u[t], training_mean), u[t]) for t in range(1, len(u))] for u in frames
+    ]
+    errors = read_metrics(evaluated_run)["splits"]["test"]["errors"]
     for predictor, mode, expected in (
         ("persistence", "rollout", persistence_errors),
         ("persistence", "one_step", step_errors),
@@ -141,20 +145,20 @@ def test_several_ranks_compute_the_same_errors(trained_run, evaluated_run, tmp_p
     run = copy_run(trained_run, tmp_path)
     result = evaluate(run, ranks=3)
     assert result.stdout.count("evaluate: wrote") == 1
-    assert metrics(run)["splits"] == metrics(evaluated_run)["splits"]
+    assert read_metrics(run)["splits"] == read_metrics(evaluated_run)["splits"]
 
 
 def test_a_complete_evaluation_is_skipped_unless_its_options_change(evaluated_run, tmp_path):
     run = copy_run(evaluated_run, tmp_path)
-    page = evaluation(run) / "report.html"
-    modified = page.stat().st_mtime_ns
+    page = evaluation_folder(run) / "report.html"
+    modification_time = page.stat().st_mtime_ns
     output = evaluate(run).stdout
     assert "nothing to do" in output
     assert output.splitlines()[-1].startswith(f"evaluate: kept {run}/models/")
-    assert page.stat().st_mtime_ns == modified
+    assert page.stat().st_mtime_ns == modification_time
     assert json.loads((run / "records" / "evaluate-001.json").read_text())["skipped"] is True
     assert "nothing to do" not in evaluate(run, "evaluation.figures=0").stdout
-    assert not list((evaluation(run) / "figures").glob("test-0*.png"))
+    assert not list((evaluation_folder(run) / "figures").glob("test-0*.png"))
 
 
 def test_a_killed_evaluation_leaves_no_report_and_is_repeated(evaluated_run, tmp_path):
@@ -163,13 +167,13 @@ def test_a_killed_evaluation_leaves_no_report_and_is_repeated(evaluated_run, tmp
     no_figures = "evaluation.figures=0"
     command = [launching.sys.executable, driver, f"run={run}", *OVERRIDES, no_figures]
     assert launching.run(command).returncode == -signal.SIGKILL
-    assert not (evaluation(run) / "report.html").exists()
+    assert not (evaluation_folder(run) / "report.html").exists()
     assert "nothing to do" not in evaluate(run, no_figures).stdout
-    assert (evaluation(run) / "report.html").is_file()
+    assert (evaluation_folder(run) / "report.html").is_file()
 
 
-def test_the_report_needs_no_other_file(evaluated_run):
-    page = (evaluation(evaluated_run) / "report.html").read_text()
+def test_the_report_refers_to_no_other_file(evaluated_run):
+    page = (evaluation_folder(evaluated_run) / "report.html").read_text()
     assert "<script" not in page
     sources = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", page)
     assert sources
@@ -177,18 +181,18 @@ def test_the_report_needs_no_other_file(evaluated_run):
     assert not re.search(r"https?://|//[a-z]+\.", re.sub(r"data:image/png;base64,[^\"]+", "", page))
     for source in sources:
         assert base64.b64decode(source.split(",")[1], validate=True).startswith(b"\x89PNG")
-    for words in ("smaller error than persistence", "larger error than persistence"):
-        if words in page:
+    for phrase in ("smaller error than persistence", "larger error than persistence"):
+        if phrase in page:
             break
     else:
         pytest.fail("the report has no verdict")
-    for words in (
+    for phrase in (
         "mean diffusivity",
         "python -m pipeline.train",
         "nRMSE",
         Dataset.open(evaluated_run / "dataset").identity,
     ):
-        assert words in page
+        assert phrase in page
 
 
 def test_text_from_a_data_set_is_escaped_in_the_report(evaluated_run):
@@ -215,24 +219,24 @@ def test_a_diverged_model_is_reported_as_diverged(trained_run, tmp_path):
     metadata = {key: description[key] for key in ("configuration", "valid_error", "step", "versions")}
     store.save(folder, model, "fno", description["options"], metadata)
     assert "diverges" in " ".join(evaluate(run, "evaluation.figures=2").stdout.split())
-    headline = metrics(run)["splits"]["test"]["headline"]
+    headline = read_metrics(run)["splits"]["test"]["headline"]
     assert headline["surrogate"]["rollout_end"]["median"] is None
     assert headline["persistence"]["rollout_end"]["median"] > 0
-    assert "diverges" in (evaluation(run) / "report.html").read_text()
+    assert "diverges" in (evaluation_folder(run) / "report.html").read_text()
 
 
 def test_a_missing_model_is_refused_with_the_command_that_trains_it(trained_run):
-    result = stage("evaluate", f"run={trained_run}/nowhere", f"dataset={trained_run}/dataset")
+    result = run_stage("evaluate", f"run={trained_run}/nowhere", f"dataset={trained_run}/dataset")
     assert result.returncode == 2
     assert f"python -m pipeline.train run={trained_run}/nowhere surrogate=fno" in result.stderr
     assert "Traceback" not in result.stderr
 
 
 def replace_model(run: Path, **changes) -> None:
-    """Replace the model of a run by an untrained model of a changed problem."""
+    """Save an untrained model of a changed problem in place of the model of a run."""
     folder = run / "models" / "fno"
     description = store.description(folder)
-    problem = problems.changed(surrogates.load(folder).problem, **changes)
+    problem = problems.change_problem(surrogates.load(folder).problem, **changes)
     model = store.build("fno", description["options"], problem, "float32")
     store.save(folder, model, "fno", description["options"], {"configuration": description["configuration"]})
 
@@ -241,32 +245,32 @@ def test_a_foreign_model_is_refused_on_every_rank(trained_run, tmp_path):
     run = copy_run(trained_run, tmp_path)
     sites = Grid((Axis("x", "m", 36, 0.0, 1.0, "dirichlet", (1.0, 2.0)),))
     replace_model(run, sites=sites, time_step=0.5)
-    result = stage("evaluate", f"run={run}", *OVERRIDES, ranks=2, timeout=60)
+    result = run_stage("evaluate", f"run={run}", *OVERRIDES, ranks=2, timeout=60)
     assert result.returncode != 0
     assert "shape: the model has (36,), the data set (24,)" in result.stderr
     assert "boundaries: the model has ('dirichlet',), the data set ('periodic',)" in result.stderr
     assert "boundary_values: the model has ((1.0, 2.0),), the data set ((0.0, 0.0),)" in result.stderr
     assert "time_step: the model has 0.5" in result.stderr
     assert "Traceback" not in result.stderr
-    assert not evaluation(run).exists()
+    assert not evaluation_folder(run).exists()
 
 
 def test_a_model_of_another_equation_or_other_parameters_is_refused(trained_run, tmp_path):
     run = copy_run(trained_run, tmp_path)
     parameters = surrogates.load(run / "models" / "fno").problem.spec.parameters
-    speed = dataclasses.replace(parameters[0], name="speed")
-    replace_model(run, name="advection", parameters=(speed, *parameters[1:]))
-    result = stage("evaluate", f"run={run}", *OVERRIDES)
+    speed_parameter = dataclasses.replace(parameters[0], name="speed")
+    replace_model(run, name="advection", parameters=(speed_parameter, *parameters[1:]))
+    result = run_stage("evaluate", f"run={run}", *OVERRIDES)
     assert result.returncode == 2
     assert "name: the model has 'advection', the data set 'heat'" in result.stderr
     assert "parameter_names: the model has ('speed', " in result.stderr
     assert "train on this data set, or name the model's own data set with dataset=" in result.stderr
     assert "Traceback" not in result.stderr
-    assert not evaluation(run).exists()
+    assert not evaluation_folder(run).exists()
 
 
 def test_a_model_of_parametric_data_is_refused_on_random_fields(tmp_path):
-    problem = problems.fading()
+    problem = problems.fading_problem()
     folder = RunFolder.at(tmp_path).with_model("model")
     for name in ("fno", "pinn"):
         model = store.build(name, problems.options(name), problem, "float32")
@@ -274,4 +278,4 @@ def test_a_model_of_parametric_data_is_refused_on_random_fields(tmp_path):
     with pytest.raises(
         UserError, match=r"does not fit the data set .*\n.*these data have random initial fields"
     ):
-        _refuse_mismatch(model, problems.changed(problem, parametric=False), folder)
+        _refuse_mismatch(model, problems.change_problem(problem, parametric=False), folder)

@@ -1,4 +1,4 @@
-"""The metrics follow their definitions for any data."""
+"""Metrics, checked against their definitions on random data."""
 
 import json
 
@@ -41,17 +41,17 @@ def test_the_relative_l2_of_a_prediction_of_zero_is_one(truth):
 @few_examples
 @given(states)
 def test_the_nrmse_of_the_mean_of_a_frame_is_one(truth):
-    mean = np.broadcast_to(truth.mean(axis=(3, 4), keepdims=True), truth.shape)
-    errors = nrmse(mean, truth, SCALAR_AND_VECTOR)
-    varies = np.stack(
+    frame_mean = np.broadcast_to(truth.mean(axis=(3, 4), keepdims=True), truth.shape)
+    errors = nrmse(frame_mean, truth, SCALAR_AND_VECTOR)
+    is_varying = np.stack(
         [
-            np.linalg.norm((truth - mean)[:, :, channels].reshape(*truth.shape[:2], -1), axis=-1)
+            np.linalg.norm((truth - frame_mean)[:, :, channels].reshape(*truth.shape[:2], -1), axis=-1)
             > 2e-7 * np.linalg.norm(truth[:, :, channels].reshape(*truth.shape[:2], -1), axis=-1)
             for channels in SCALAR_AND_VECTOR
         ],
         axis=-1,
     )
-    np.testing.assert_allclose(errors[varies], 1.0, rtol=1e-9)
+    np.testing.assert_allclose(errors[is_varying], 1.0, rtol=1e-9)
 
 
 @few_examples
@@ -82,15 +82,15 @@ def test_the_nrmse_does_not_depend_on_the_zero_of_the_scale(seed, offset):
 def test_the_error_of_a_trajectory_does_not_depend_on_other_trajectories(seed):
     truth, prediction = np.random.default_rng(seed).normal(size=(2, 5, 3, 3, 8)).astype(np.float32)
     for metric in METRICS.values():
-        together = metric(prediction, truth, SCALAR_AND_VECTOR)
-        separate = [
+        batch_errors = metric(prediction, truth, SCALAR_AND_VECTOR)
+        single_errors = [
             metric(prediction[index : index + 1], truth[index : index + 1], SCALAR_AND_VECTOR)[0]
             for index in range(5)
         ]
-        np.testing.assert_array_equal(together, separate)
+        np.testing.assert_array_equal(batch_errors, single_errors)
 
 
-def test_the_metrics_of_four_cells_equal_their_values_by_hand():
+def test_the_metrics_of_four_cells_equal_values_computed_by_hand():
     truth = np.array([3.0, 4.0, 0.0, 0.0]).reshape(1, 1, 1, 4)
     prediction = np.array([3.0, 4.0, 0.0, 1.0]).reshape(1, 1, 1, 4)
     assert relative_l2(prediction, truth, ((0,),)).item() == pytest.approx(1 / 5)
@@ -133,12 +133,12 @@ def test_the_baselines_predict_the_first_state_and_the_training_mean():
     persistence = baselines.persistence(state[:, 0], 4)
     assert persistence.shape == (2, 4, 3, 4)
     assert all((persistence[:, frame] == state[:, 0]).all() for frame in range(4))
-    mean = baselines.training_mean(np.array([1.0, 2.0, 3.0]), state)
-    assert mean.shape == state.shape
-    assert (mean[:, :, 1] == 2.0).all()
+    mean_prediction = baselines.training_mean(np.array([1.0, 2.0, 3.0]), state)
+    assert mean_prediction.shape == state.shape
+    assert (mean_prediction[:, :, 1] == 2.0).all()
 
 
-def test_the_headline_is_the_last_frame_and_the_mean_step():
+def test_the_headline_has_the_errors_of_the_last_frame_and_of_the_mean_step():
     errors = xarray.DataArray(
         np.zeros((1, 3, 2, 2, 2, 2)),
         dims=("trajectory", "predictor", "mode", "metric", "time", "field"),

@@ -1,4 +1,4 @@
-"""The chain for particles: an evaluated surrogate, the report with invariants, and exact resume."""
+"""The chain for particles: evaluation, invariants in the report, and exact resumption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 import surrogates
 from pipeline.data.dataset import Dataset
-from tests.support.launching import mpi, run, stage, succeeded
+from tests.support.launching import mpi_command, require_success, run, run_stage
 
 SIZES = ("samples.train=24", "samples.valid=4", "samples.test=8", "samples.per_shard=24", "output.steps=20")
 TRAINING = (
@@ -29,38 +29,38 @@ ONE_RANK = ("launcher.ranks.generate=1", "launcher.ranks.validate=1", "launcher.
 OPTIONS = {"hamiltonian": (), "mlp": ("surrogate=mlp", "training.unroll=20")}
 
 
-def arguments(folder: Path, name: str, *more: str) -> list[str]:
-    return ["experiment=two_body", f"run={folder}", *SIZES, *TRAINING, *OPTIONS[name], *more]
+def stage_arguments(folder: Path, name: str, *overrides: str) -> list[str]:
+    return ["experiment=two_body", f"run={folder}", *SIZES, *TRAINING, *OPTIONS[name], *overrides]
 
 
 @pytest.fixture(scope="module")
 def evaluated_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run folder with both surrogates for particles, trained and evaluated."""
     folder = tmp_path_factory.mktemp("particles") / "run"
-    succeeded(stage("chain", *arguments(folder, "hamiltonian", *ONE_RANK)))
+    require_success(run_stage("chain", *stage_arguments(folder, "hamiltonian", *ONE_RANK)))
     for name in ("train", "evaluate"):
-        succeeded(stage(name, *arguments(folder, "mlp")))
+        require_success(run_stage(name, *stage_arguments(folder, "mlp")))
     return folder
 
 
-def evaluation(folder: Path, name: str) -> Path:
+def evaluation_folder(folder: Path, name: str) -> Path:
     return folder / "models" / name / "evaluation"
 
 
 def results_on_test(folder: Path, name: str) -> dict[str, Any]:
     """Return the results of a surrogate on the test split."""
-    results: dict[str, Any] = json.loads((evaluation(folder, name) / "metrics.json").read_text())["splits"][
-        "test"
-    ]
+    results: dict[str, Any] = json.loads((evaluation_folder(folder, name) / "metrics.json").read_text())[
+        "splits"
+    ]["test"]
     return results
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_chain_ends_with_an_evaluated_surrogate(name: str, evaluated_run: Path) -> None:
-    folder = evaluation(evaluated_run, name)
+    folder = evaluation_folder(evaluated_run, name)
     page = (folder / "report.html").read_text()
-    for words in (f"{name} as a surrogate of nbody", "angular momentum z", "Invariants at the end", "mass"):
-        assert words in page
+    for phrase in (f"{name} as a surrogate of nbody", "angular momentum z", "Invariants at the end", "mass"):
+        assert phrase in page
     figure_names = {path.name for path in (folder / "figures").iterdir()}
     assert {"test-errors.png", "test-invariants.png", "training.png"} < figure_names
     assert sum(figure_name.endswith("-bodies.png") for figure_name in figure_names) == 1
@@ -70,7 +70,7 @@ def test_the_chain_ends_with_an_evaluated_surrogate(name: str, evaluated_run: Pa
 
 
 def test_the_hamiltonian_conserves_the_invariants_and_the_perceptron_does_not(evaluated_run: Path) -> None:
-    """Compare momentum and angular momentum of the predicted states."""
+    """Compare the momentum and the angular momentum of the predicted states."""
     hamiltonian, perceptron = (results_on_test(evaluated_run, name)["invariants"] for name in OPTIONS)
     for invariant in ("momentum_x", "momentum_y", "angular_momentum_z"):
         assert (
@@ -79,7 +79,7 @@ def test_the_hamiltonian_conserves_the_invariants_and_the_perceptron_does_not(ev
 
 
 def test_the_errors_of_invariants_follow_from_the_shards(evaluated_run: Path) -> None:
-    """The error of the given first frame is 0; later errors follow from the energy of the bodies."""
+    # The error of the first frame is 0, because the model starts from it.
     dataset = Dataset.open(evaluated_run / "dataset")
     model = surrogates.load(evaluated_run / "models" / "hamiltonian")
     error = results_on_test(evaluated_run, "hamiltonian")["invariants"]["energy"]["error"]
@@ -88,16 +88,16 @@ def test_the_errors_of_invariants_follow_from_the_shards(evaluated_run: Path) ->
     for index in range(dataset.num_trajectories("test")):
         trajectory = dataset.trajectory("test", index)
         parameters = trajectory.parameters | {"mass": trajectory.coefficient_fields[0]}
-        predicted = model.predict(trajectory.state[None, 0], parameters, dataset.times).mean[0].numpy()
-        ends = [
-            energy(np.float64(states), trajectory.coefficient_fields[0])
-            for states in (predicted, trajectory.state)
+        prediction = model.predict(trajectory.state[None, 0], parameters, dataset.times).mean[0].numpy()
+        energies = [
+            energy_of(np.float64(states), trajectory.coefficient_fields[0])
+            for states in (prediction, trajectory.state)
         ]
-        differences.append(np.abs(ends[0][-1] - ends[1][-1]))
+        differences.append(np.abs(energies[0][-1] - energies[1][-1]))
     assert error["median"][-1] == pytest.approx(np.median(differences), rel=1e-4)
 
 
-def energy(states: np.ndarray, mass: np.ndarray) -> np.ndarray:
+def energy_of(states: np.ndarray, mass: np.ndarray) -> np.ndarray:
     """Return the energy (T,) of two bodies (T, C, 2) with G = 1."""
     distance = np.linalg.norm(states[:, :2, 1] - states[:, :2, 0], axis=1)
     kinetic = 0.5 * (mass * np.square(states[:, 2:]).sum(axis=1)).sum(axis=1)
@@ -106,22 +106,22 @@ def energy(states: np.ndarray, mass: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_killed_and_resumed_training_gives_the_same_bits(
+def test_a_killed_and_resumed_training_has_the_same_bits(
     name: str, evaluated_run: Path, tmp_path: Path
 ) -> None:
-    words = arguments(tmp_path, name, f"dataset={evaluated_run / 'dataset'}")
-    killed_training = run(mpi(1, "-m", "tests.faults.train_killed", *words), KILL_AT_STEP="33")
+    overrides = stage_arguments(tmp_path, name, f"dataset={evaluated_run / 'dataset'}")
+    killed_training = run(mpi_command(1, "-m", "tests.faults.train_killed", *overrides), KILL_AT_STEP="33")
     assert killed_training.returncode != 0
     folder = tmp_path / "models" / name
     assert not (folder / "model.json").exists()
-    succeeded(stage("train", *words, ranks=1))
+    require_success(run_stage("train", *overrides, ranks=1))
     reference = evaluated_run / "models" / name
     for file in ("model.safetensors", "model.json"):
         assert (folder / file).read_bytes() == (reference / file).read_bytes()
 
 
 def test_a_surrogate_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:
-    result = stage("chain", f"run={tmp_path / 'run'}", "experiment=two_body", "surrogate=fno")
+    result = run_stage("chain", f"run={tmp_path / 'run'}", "experiment=two_body", "surrogate=fno")
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert re.search("2 particles.*Surrogates that fit: hamiltonian, mlp", result.stderr)

@@ -1,4 +1,4 @@
-"""The figures of the report show the computed numbers, in any dimension."""
+"""Figures, verdicts and commands of the report, compared with the computed numbers."""
 
 import json
 
@@ -33,42 +33,42 @@ from simsurrogate.spec import Axis, Quantity
 TIMES = np.linspace(0, 0.1, 11)
 
 
-def axis(name: str, size: int, upper: float = 1.0) -> Axis:
+def periodic_axis(name: str, size: int, upper: float = 1.0) -> Axis:
     return Axis(name, "m", size, 0.0, upper, "periodic")
 
 
-def states(*sites: int) -> tuple[np.ndarray, np.ndarray]:
+def random_states(*sites: int) -> tuple[np.ndarray, np.ndarray]:
     truth = 300 + np.random.default_rng(0).normal(size=(11, *sites))
     error = np.linspace(0, 0.5, 11).reshape(-1, *[1] * len(sites))
     return truth, truth + error * np.random.default_rng(1).normal(size=truth.shape)
 
 
 def test_one_dimension_is_drawn_as_curves(tmp_path):
-    truth, prediction = states(32)
-    channel = Channel("temperature", "K", (axis("x", 32, 2.0),))
+    truth, prediction = random_states(32)
+    channel = Channel("temperature", "K", (periodic_axis("x", 32, 2.0),))
     figure = draw_comparison(truth, prediction, TIMES, channel, "title")
     figure.savefig(tmp_path / "curves.png")
-    above, below = figure.axes[3], figure.axes[7]
-    np.testing.assert_array_equal(above.lines[0].get_ydata(), truth[-1])
-    np.testing.assert_array_equal(above.lines[1].get_ydata(), prediction[-1])
-    np.testing.assert_allclose(above.lines[0].get_xdata(), (np.arange(32) + 0.5) / 16)
-    np.testing.assert_allclose(below.lines[1].get_ydata(), prediction[-1] - truth[-1])
+    field_panel, difference_panel = figure.axes[3], figure.axes[7]
+    np.testing.assert_array_equal(field_panel.lines[0].get_ydata(), truth[-1])
+    np.testing.assert_array_equal(field_panel.lines[1].get_ydata(), prediction[-1])
+    np.testing.assert_allclose(field_panel.lines[0].get_xdata(), (np.arange(32) + 0.5) / 16)
+    np.testing.assert_allclose(difference_panel.lines[1].get_ydata(), prediction[-1] - truth[-1])
     assert figure.axes[0].get_ylabel() == "temperature (K)"
-    assert below.get_xlabel() == "x (m)"
-    assert above.get_title() == "t = 0.1 s"
+    assert difference_panel.get_xlabel() == "x (m)"
+    assert field_panel.get_title() == "t = 0.1 s"
 
 
 @pytest.mark.parametrize("sites", [(24, 16), (24, 16, 6)])
 def test_two_dimensions_are_drawn_as_images_and_three_as_slices(tmp_path, sites):
-    truth, prediction = states(*sites)
-    axes = tuple(axis(name, size, 1.5) for name, size in zip("xyz", sites, strict=False))
+    truth, prediction = random_states(*sites)
+    axes = tuple(periodic_axis(name, size, 1.5) for name, size in zip("xyz", sites, strict=False))
     figure = draw_comparison(truth, prediction, TIMES, Channel("u_x", "m/s", axes), "speed")
     figure.savefig(tmp_path / "images.png")
     images = [panel.images[0] for panel in figure.axes if panel.images][:12]
     if len(sites) == 3:
         truth, prediction = truth[..., 3], prediction[..., 3]
         assert "slice at z = 0.875 m" in figure.get_suptitle()
-    # x runs to the right, y upwards.
+    # The x axis points to the right, and the y axis points upwards.
     np.testing.assert_array_equal(images[3].get_array(), truth[-1].T)
     np.testing.assert_array_equal(images[7].get_array(), prediction[-1].T)
     np.testing.assert_allclose(images[11].get_array(), (prediction - truth)[-1].T)
@@ -81,10 +81,12 @@ def test_two_dimensions_are_drawn_as_images_and_three_as_slices(tmp_path, sites)
 
 
 def test_a_diverged_prediction_is_drawn_on_the_scale_of_the_truth(tmp_path):
-    truth, prediction = states(8, 8)
+    truth, prediction = random_states(8, 8)
     prediction[5:] = np.nan
     prediction[4] = np.inf
-    figure = draw_comparison(truth, prediction, TIMES, Channel("u", "1", (axis("x", 8), axis("y", 8))), "")
+    figure = draw_comparison(
+        truth, prediction, TIMES, Channel("u", "1", (periodic_axis("x", 8), periodic_axis("y", 8))), ""
+    )
     figure.savefig(tmp_path / "diverged.png")
     low, high = figure.axes[0].images[0].get_clim()
     assert 290 < low < high < 310
@@ -92,37 +94,39 @@ def test_a_diverged_prediction_is_drawn_on_the_scale_of_the_truth(tmp_path):
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_few_bodies_are_drawn_as_paths_with_their_distance_from_the_truth(tmp_path, dimension):
-    truth, prediction = states(2 * dimension, 2)
+    truth, prediction = random_states(2 * dimension, 2)
     prediction[0] = truth[0]
     figure = draw_bodies(truth, prediction, TIMES, ("m", "m/s"), "two bodies")
     figure.savefig(tmp_path / "bodies.png")
-    plane, distance = figure.axes
+    path_panel, distance_panel = figure.axes
     for body in range(2):
         for line, positions in zip(
-            plane.lines[4 * body : 4 * body + 4 : 2], (truth, prediction), strict=True
+            path_panel.lines[4 * body : 4 * body + 4 : 2], (truth, prediction), strict=True
         ):
             np.testing.assert_array_equal(np.transpose(line.get_data()), positions[:, :2, body])
-        distances = prediction[1:, :dimension, body] - truth[1:, :dimension, body]
-        np.testing.assert_allclose(distance.lines[body].get_ydata(), np.linalg.norm(distances, axis=1))
-        np.testing.assert_array_equal(distance.lines[body].get_xdata(), TIMES[1:])
-    assert plane.get_xlabel() == "x (m)"
-    assert plane.get_aspect() == 1
+        displacements = prediction[1:, :dimension, body] - truth[1:, :dimension, body]
+        np.testing.assert_allclose(
+            distance_panel.lines[body].get_ydata(), np.linalg.norm(displacements, axis=1)
+        )
+        np.testing.assert_array_equal(distance_panel.lines[body].get_xdata(), TIMES[1:])
+    assert path_panel.get_xlabel() == "x (m)"
+    assert path_panel.get_aspect() == 1
 
 
 def test_many_bodies_are_drawn_as_dots_on_the_scale_of_the_truth(tmp_path):
-    truth, prediction = states(6, 40)
+    truth, prediction = random_states(6, 40)
     prediction[-1, 0, 0] = np.inf
     prediction[-1, 1, 1] = 1e9
     figure = draw_bodies(truth, prediction, TIMES, ("m", "m/s"), "a cluster")
     figure.savefig(tmp_path / "bodies.png")
-    plane, distance = figure.axes
-    np.testing.assert_array_equal(plane.lines[0].get_data(), truth[-1, :2])
-    np.testing.assert_array_equal(plane.lines[1].get_data(), prediction[-1, :2])
-    assert 290 < plane.get_ylim()[0] < plane.get_ylim()[1] < 310
-    assert len(distance.lines) == 2
+    path_panel, distance_panel = figure.axes
+    np.testing.assert_array_equal(path_panel.lines[0].get_data(), truth[-1, :2])
+    np.testing.assert_array_equal(path_panel.lines[1].get_data(), prediction[-1, :2])
+    assert 290 < path_panel.get_ylim()[0] < path_panel.get_ylim()[1] < 310
+    assert len(distance_panel.lines) == 2
 
 
-def invariant(truth: np.ndarray, prediction: np.ndarray) -> InvariantResult:
+def invariant_of(truth: np.ndarray, prediction: np.ndarray) -> InvariantResult:
     values = np.stack([truth, prediction], axis=1)
     coordinates = {"source": ["truth", "prediction"]}
     return invariant_result(xarray.DataArray(values, coordinates, ("trajectory", "source", "time")))
@@ -131,7 +135,7 @@ def invariant(truth: np.ndarray, prediction: np.ndarray) -> InvariantResult:
 def test_errors_of_invariants_are_drawn_next_to_their_size(tmp_path):
     truth = np.array([[1.0, 1.0, 1.0], [3.0, 2.0, 3.0], [2.0, 2.0, 2.0]])
     prediction = truth + np.array([[0.0, 0.5, 1.0], [0.0, -1.0, 3.0], [0.0, 2.0, np.nan]])
-    energy = invariant(truth, prediction)
+    energy = invariant_of(truth, prediction)
     assert energy.size == 2.0
     assert energy.error.median == [0.0, 1.0, 3.0]
     assert energy.error.max == [0.0, 2.0, None]
@@ -144,7 +148,7 @@ def test_errors_of_invariants_are_drawn_next_to_their_size(tmp_path):
 
 
 def test_an_invariant_that_is_zero_throughout_is_labelled(tmp_path):
-    zero_invariant = invariant(np.zeros((3, 3)), np.zeros((3, 3)))
+    zero_invariant = invariant_of(np.zeros((3, 3)), np.zeros((3, 3)))
     quantity = Quantity("momentum", "kg m/s", "")
     figure = draw_invariants({"momentum": zero_invariant}, [0.0, 0.5, 1.0], [quantity])
     figure.savefig(tmp_path / "invariants.png")
@@ -152,7 +156,7 @@ def test_an_invariant_that_is_zero_throughout_is_labelled(tmp_path):
 
 
 @pytest.mark.parametrize("num_frames", [2, 3, 5, 11, 101])
-def test_the_last_frame_is_shown_and_the_given_frame_is_not(num_frames):
+def test_the_last_frame_is_shown_and_the_initial_frame_is_not(num_frames):
     frames = chosen_frames(num_frames)
     assert frames[-1] == num_frames - 1
     assert frames[0] > 0
@@ -162,26 +166,26 @@ def test_the_last_frame_is_shown_and_the_given_frame_is_not(num_frames):
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 9, 20])
 def test_figures_show_the_median_the_worst_and_the_best(count):
     errors = [0.5, 0.1, None, 0.3, 0.2, 0.4, 0.8, 0.6, 0.7]
-    choices = chosen_trajectories(metrics([0.1, 0.2], errors).splits["test"], count)
+    choices = chosen_trajectories(make_metrics([0.1, 0.2], errors).splits["test"], count)
     indices = [index for index, _ in choices]
     assert len(indices) == len(set(indices)) == min(count, 9)
     assert choices[:3] == [(0, "median of 9"), (2, "worst of 9"), (1, "best of 9")][:count]
 
 
-def metrics(surrogate: list[float | None], by_trajectory: list[float | None] | None = None) -> Metrics:
+def make_metrics(surrogate: list[float | None], by_trajectory: list[float | None] | None = None) -> Metrics:
     """Return the results on a split with one field `u` and three frames."""
     predictions = {"surrogate": surrogate, "persistence": [0.4, 0.8], "mean": [1.0, 1.0]}
     series, headline = {}, {}
     for name, errors in predictions.items():
         values = np.array([[np.inf if error is None else error for error in errors]] * 3)
         series[name] = SeriesSummary.of(summary(values))
-        last = Summary.of(summary(values[:, -1]))
-        headline[name] = Headline(one_step=last, rollout_end=last)
-    ends = by_trajectory or [surrogate[-1]] * 3
-    result = SplitResult(
+        last_summary = Summary.of(summary(values[:, -1]))
+        headline[name] = Headline(one_step=last_summary, rollout_end=last_summary)
+    final_errors = by_trajectory or [surrogate[-1]] * 3
+    split_result = SplitResult(
         trajectories=3,
         headline=headline,
-        by_trajectory=ByTrajectory(index=list(range(len(ends))), rollout_end=ends),
+        by_trajectory=ByTrajectory(index=list(range(len(final_errors))), rollout_end=final_errors),
         errors={
             name: {mode: {"relative_l2": {"u": series[name]}} for mode in ("one_step", "rollout")}
             for name in PREDICTORS
@@ -190,12 +194,12 @@ def metrics(surrogate: list[float | None], by_trajectory: list[float | None] | N
     )
     return Metrics(
         identity="", model="", surrogate="fno", dataset="", fields=["u"], time=[0.0, 0.5, 1.0],
-        definitions={}, splits={"test": result},
+        definitions={}, splits={"test": split_result},
     )  # fmt: skip
 
 
-def test_error_curves_leave_out_values_that_a_logarithm_cannot_show(tmp_path):
-    result = metrics([0.0, None])
+def test_error_curves_omit_values_that_a_logarithm_cannot_show(tmp_path):
+    result = make_metrics([0.0, None])
     figure = draw_errors(result.splits["test"].errors, result.time[1:], result.fields, "fno")
     figure.savefig(tmp_path / "errors.png")
     assert np.isnan(figure.axes[0].lines[0].get_ydata()).all()
@@ -203,10 +207,10 @@ def test_error_curves_leave_out_values_that_a_logarithm_cannot_show(tmp_path):
 
 
 def test_the_verdict_states_the_factor_and_its_direction():
-    assert "error of 2\N{NO-BREAK SPACE}%" in verdict(metrics([0.01, 0.02]), "test")
-    assert "40 times smaller error than persistence" in verdict(metrics([0.01, 0.02]), "test")
-    assert "2 times larger error than persistence" in verdict(metrics([0.01, 1.6]), "test")
-    assert "diverges" in verdict(metrics([0.01, None]), "test")
+    assert "error of 2\N{NO-BREAK SPACE}%" in verdict(make_metrics([0.01, 0.02]), "test")
+    assert "40 times smaller error than persistence" in verdict(make_metrics([0.01, 0.02]), "test")
+    assert "2 times larger error than persistence" in verdict(make_metrics([0.01, 1.6]), "test")
+    assert "diverges" in verdict(make_metrics([0.01, None]), "test")
     assert comparison(1.02, 1.0) == "2\N{NO-BREAK SPACE}% larger error than"
     assert comparison(0.5, 0.5) == "the same error as"
     assert comparison(0.0, 0.5) == "no error, unlike"
@@ -215,7 +219,7 @@ def test_the_verdict_states_the_factor_and_its_direction():
 
 
 def test_metrics_are_written_and_read_without_loss(tmp_path):
-    results = metrics([0.1, None])
+    results = make_metrics([0.1, None])
     schema.write(tmp_path / "metrics.json", results)
     assert schema.read(tmp_path / "metrics.json") == results
     (tmp_path / "metrics.json").write_text('{"identity": "of an older release"}')
@@ -224,16 +228,16 @@ def test_metrics_are_written_and_read_without_loss(tmp_path):
 
 
 def test_a_figure_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path, existed = tmp_path / "errors.png", []
+    path, path_existed = tmp_path / "errors.png", []
     savefig = Figure.savefig
 
-    def watched_savefig(figure, *arguments, **options):
+    def recording_savefig(figure, *arguments, **options):
         savefig(figure, *arguments, **options)
-        existed.append(path.exists())
+        path_existed.append(path.exists())
 
-    monkeypatch.setattr(Figure, "savefig", watched_savefig)
+    monkeypatch.setattr(Figure, "savefig", recording_savefig)
     figures._save(Figure(), path, "test", "nothing")
-    assert existed == [False]
+    assert path_existed == [False]
     assert path.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [path]
 

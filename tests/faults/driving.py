@@ -1,4 +1,4 @@
-"""Stages on the drift solver, with or without a fault, and the comparison of the resulting data sets."""
+"""Stages with the drift solver, with or without a fault, and the contents of their data sets."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from unittest import mock
 
 from pipeline.config.compose import hydra_arguments
 from pipeline.data.card import figures
-from tests.faults.stage import drift_words
+from tests.faults.stage import drift_overrides
 from tests.support import launching
 from tests.support.in_process import settings_of
 
 STAGE = ("-m", "tests.faults.stage")
 ROOT = Path(__file__).parents[2]
-SMALL = (
+SMALL_DATASET = (
     "samples.train=4",
     "samples.valid=2",
     "samples.test=2",
@@ -26,24 +26,24 @@ SMALL = (
 )
 
 
-def drift(
-    stage: str, run: Path, *overrides: str, fault: str = "none", ranks: int = 0, **extra: str
+def run_drift(
+    stage: str, run: Path, *overrides: str, fault: str = "none", ranks: int = 0, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a stage on the drift solver in new processes; `ranks=0` starts one process without mpirun."""
-    arguments = [*STAGE, stage, fault, f"run={run}", *SMALL, *overrides]
-    command = launching.mpi(ranks, *arguments) if ranks else [sys.executable, *arguments]
-    return launching.run(command, timeout=120, cwd=ROOT, **extra)
+    """Run a stage with the drift solver in new processes, without mpirun if `ranks` is 0."""
+    arguments = [*STAGE, stage, fault, f"run={run}", *SMALL_DATASET, *overrides]
+    command = launching.mpi_command(ranks, *arguments) if ranks else [sys.executable, *arguments]
+    return launching.run(command, timeout=120, cwd=ROOT, **variables)
 
 
-def drift_in_process(stage: str, run: Path, *overrides: str) -> None:
-    """Run a stage on the drift solver in this process, without figures on the data card."""
-    words = hydra_arguments(drift_words(*SMALL, *overrides))
+def run_drift_in_process(stage: str, run: Path, *overrides: str) -> None:
+    """Run a stage with the drift solver in this process, without figures on the data card."""
+    arguments = hydra_arguments(drift_overrides(*SMALL_DATASET, *overrides))
     with mock.patch.object(figures, "draw", return_value=[]):
-        importlib.import_module(f"pipeline.{stage}").run(settings_of(run, *words))
+        importlib.import_module(f"pipeline.{stage}").run(settings_of(run, *arguments))
 
 
-def made(run: Path) -> dict[str, bytes]:
-    """Return every shard and the statistics, by path inside the data set."""
+def read_generated(run: Path) -> dict[str, bytes]:
+    """Return the bytes of every shard and of the statistics, by path inside the data set."""
     folder = run / "dataset"
     paths = [*folder.glob("data/*/*"), folder / "stats.yaml"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(paths)}

@@ -1,4 +1,4 @@
-"""The evaluate stage, killed when all files but the report are written."""
+"""The evaluate stage, killed after all files except the report are written."""
 
 import os
 import signal
@@ -7,12 +7,12 @@ from pipeline import cli, evaluate
 from pipeline.evaluation.report import report
 
 
-def render_killed(*arguments: object) -> str:
+def kill_process(*arguments: object) -> str:
     """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
     return ""
 
 
 if __name__ == "__main__":
-    report.render = render_killed
+    report.render = kill_process
     cli.main(evaluate.run)

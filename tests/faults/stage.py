@@ -1,4 +1,4 @@
-"""A stage with one fault, started as a user starts it; the solver is `solvers/drift.py` of this folder.
+"""A stage with one fault, started as a user starts a stage, with the solver `solvers/drift.py`.
 
     mpirun -n 3 python -m tests.faults.stage generate kill:1:2 run=...
 
@@ -29,9 +29,9 @@ from solvers.contract import solver_class
 DRIFT = Path(__file__).parent / "solvers" / "drift.py"
 
 
-def drift_words(*overrides: str) -> list[str]:
-    """Return the overrides after those that choose the drift solver, unless they choose another solver."""
-    if any(word.startswith("solver=") for word in overrides):
+def drift_overrides(*overrides: str) -> list[str]:
+    """Return the overrides, preceded by the choice of the drift solver unless they choose a solver."""
+    if any(override.startswith("solver=") for override in overrides):
         return list(overrides)
     return [f"solver.path={DRIFT}", "solver.resolution=[12]", *overrides]
 
@@ -42,17 +42,17 @@ def drift_trajectory() -> Any:
 
 
 def fail_from_call(
-    number: int, original: Callable[..., Any], fault: Callable[..., Any]
+    call_number: int, function: Callable[..., Any], fault: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Return a function that calls `original`, and from call `number` on calls `fault` instead."""
+    """Return a function that calls `fault` from call `call_number` on, and `function` before."""
     count = 0
 
-    def counted(*arguments: Any, **options: Any) -> Any:
+    def counted_call(*arguments: Any, **options: Any) -> Any:
         nonlocal count
         count += 1
-        return (fault if count >= number else original)(*arguments, **options)
+        return (fault if count >= call_number else function)(*arguments, **options)
 
-    return counted
+    return counted_call
 
 
 def kill_this_process(*_: Any, **__: Any) -> None:
@@ -60,80 +60,82 @@ def kill_this_process(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill(rank: int, number: int) -> None:
-    """Kill a rank in the middle of a trajectory, before call `number` of `advance`."""
+def kill(rank: int, call_number: int) -> None:
+    """Kill a rank in the middle of a trajectory, before call `call_number` of `advance`."""
     if launch.detect().rank != rank:
         return
-    names = [word.partition("=")[2] for word in sys.argv if word.startswith("solver=")]
-    solver: Any = solver_class(names[0]) if names else solver_class("drift", DRIFT)
-    prepare = solver.prepare
+    solver_names = [argument.partition("=")[2] for argument in sys.argv if argument.startswith("solver=")]
+    solver: Any = solver_class(solver_names[0]) if solver_names else solver_class("drift", DRIFT)
+    original_prepare = solver.prepare
     trajectory_class: Any = None
 
     def prepare_with_fault(self: Any, parameters: Any) -> Any:
         nonlocal trajectory_class
-        trajectory = prepare(self, parameters)
+        trajectory = original_prepare(self, parameters)
         if trajectory_class is None:
             trajectory_class = type(trajectory)
-            trajectory_class.advance = fail_from_call(number, trajectory_class.advance, kill_this_process)
+            trajectory_class.advance = fail_from_call(
+                call_number, trajectory_class.advance, kill_this_process
+            )
         return trajectory
 
     solver.prepare = prepare_with_fault
 
 
-def kill_publishing(name_end: str, number: int, moment: str) -> None:
-    """Kill the process `before` or `after` rename `number` to a file whose name ends with `name_end`."""
-    original = Path.replace
+def kill_publishing(name_end: str, rename_number: int, moment: str) -> None:
+    """Kill the process `before` or `after` the rename `rename_number` to a name that ends with `name_end`."""
+    original_replace = Path.replace
     count = 0
 
-    def replace(self: Path, target: Path) -> Path:
+    def replace_and_kill(self: Path, target: Path) -> Path:
         nonlocal count
-        matches = str(target).endswith(name_end)
-        count += matches
-        is_chosen = matches and count == number
+        is_match = str(target).endswith(name_end)
+        count += is_match
+        is_chosen = is_match and count == rename_number
         if is_chosen and moment == "before":
             kill_this_process()
-        result = original(self, target)
+        new_path = original_replace(self, target)
         if is_chosen:
             kill_this_process()
-        return result
+        return new_path
 
-    Path.replace = replace  # type: ignore[method-assign]
+    Path.replace = replace_and_kill  # type: ignore[method-assign]
 
 
-def raises(rank: int, number: int) -> None:
-    """Raise an exception on one rank from call `number` of `advance` on, and print the time."""
+def raises(rank: int, call_number: int) -> None:
+    """Raise an exception on one rank from call `call_number` of `advance` on, and print the time."""
 
-    def advance(*_: Any) -> None:
+    def raise_error(*_: Any) -> None:
         print(f"raises at {time.time()} s", flush=True)
         raise RuntimeError("the solver broke")
 
     if launch.detect().rank == rank:
         trajectory_class = drift_trajectory()
-        trajectory_class.advance = fail_from_call(number, trajectory_class.advance, advance)
+        trajectory_class.advance = fail_from_call(call_number, trajectory_class.advance, raise_error)
 
 
 def nan(index: int) -> None:
     """Put NaN near the end of the trajectory `index` of the data set with seed 0."""
     trajectory_class = drift_trajectory()
-    original = trajectory_class.advance
+    original_advance = trajectory_class.advance
     chosen_amplitude = plan.generator(0, index).uniform([0.5, 1.0], [1.0, 2.0])[0]
 
-    def advance(self: Any, state: Any, time: float, duration: float) -> Any:
-        new_state = original(self, state, time, duration)
+    def advance_to_nan(self: Any, state: Any, time: float, duration: float) -> Any:
+        new_state = original_advance(self, state, time, duration)
         if self.parameters["amplitude"] == chosen_amplitude and time > 0.06:
             new_state[0, 0] = np.nan
         return new_state
 
-    trajectory_class.advance = advance
+    trajectory_class.advance = advance_to_nan
 
 
 def signalled() -> None:
     """Send SIGUSR1 to this process at the start of the stage's work."""
-    original = records.run_record
+    original_run_record = records.run_record
 
     def run_record(*arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGUSR1)
-        return original(*arguments)
+        return original_run_record(*arguments)
 
     records.run_record = run_record
 
@@ -143,7 +145,7 @@ def none() -> None:
 
 
 def memory() -> None:
-    """Change nothing; print the peak memory of each rank at its end."""
+    """Print the peak memory of each rank at its end, and change nothing."""
     rank = launch.detect().rank
     atexit.register(
         lambda: print(f"rank {rank}: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} KiB at most")
@@ -151,10 +153,10 @@ def memory() -> None:
 
 
 def writes() -> None:
-    """Change nothing; print the number of `os.pwrite` calls at the end."""
+    """Print the number of `os.pwrite` calls at the end, and change nothing."""
     calls = []
-    original = os.pwrite
-    os.pwrite = lambda *arguments: calls.append(1) or original(*arguments)  # type: ignore[func-returns-value]
+    original_pwrite = os.pwrite
+    os.pwrite = lambda *arguments: calls.append(1) or original_pwrite(*arguments)  # type: ignore[func-returns-value]
     atexit.register(lambda: print(f"{len(calls)} writes"))
 
 
@@ -166,5 +168,5 @@ if __name__ == "__main__":
     stage, fault_and_arguments, *overrides = sys.argv[1:]
     fault_name, *arguments = fault_and_arguments.split(":")
     FAULTS[fault_name](*(int(argument) if argument.isdigit() else argument for argument in arguments))
-    sys.argv = [stage, *drift_words(*overrides)]
+    sys.argv = [stage, *drift_overrides(*overrides)]
     cli.main(importlib.import_module(f"pipeline.{stage}").run)

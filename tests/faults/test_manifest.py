@@ -1,4 +1,4 @@
-"""Damaged, changed and foreign manifests are reported, and replaced only on request."""
+"""Damaged, changed and foreign manifests: stages report them and replace them only on request."""
 
 import json
 from collections.abc import Callable
@@ -7,23 +7,23 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.dataset import Dataset
-from tests.faults.driving import drift_in_process, made
+from tests.faults.driving import read_generated, run_drift_in_process
 from tests.faults.test_validate import VICTIM, failure_of, truncate
 
 
-def test_another_schema_version_or_a_missing_key_is_refused(copy: Path) -> None:
-    path = copy / "dataset" / "manifest.json"
+def test_another_schema_version_or_a_missing_key_is_refused(run_copy: Path) -> None:
+    path = run_copy / "dataset" / "manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"schema_version": 99}))
     with pytest.raises(ValueError, match=r"another release wrote this data set \(schema version 99\)"):
-        Dataset.open(copy / "dataset")
-    assert "another release wrote this data set (schema version 99)" in failure_of("validate", copy)
+        Dataset.open(run_copy / "dataset")
+    assert "another release wrote this data set (schema version 99)" in failure_of("validate", run_copy)
     del manifest["spec"]
     path.write_text(json.dumps(manifest))
     with pytest.raises(
         ValueError, match=r"manifest.json is not a manifest of a data set: spec: Field required"
     ):
-        Dataset.open(copy / "dataset")
+        Dataset.open(run_copy / "dataset")
 
 
 def set_key(*keys: str, value: object) -> Callable[[Path], None]:
@@ -41,7 +41,7 @@ def set_key(*keys: str, value: object) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected_message"),
     [
         (
             set_key("configuration", "solver", "resolution", value=[14]),
@@ -60,22 +60,22 @@ def set_key(*keys: str, value: object) -> Callable[[Path], None]:
 )
 def test_a_changed_manifest_is_reported_and_regenerated_without_the_shards(
     change: Callable[[Path], None],
-    words: str,
-    undamaged: Path,
-    copy: Path,
+    expected_message: str,
+    undamaged_run: Path,
+    run_copy: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    change(copy / "dataset" / "manifest.json")
-    assert words in failure_of("validate", copy)
-    drift_in_process("generate", copy)
+    change(run_copy / "dataset" / "manifest.json")
+    assert expected_message in failure_of("validate", run_copy)
+    run_drift_in_process("generate", run_copy)
     assert "(0 of 5 shards made now" in capsys.readouterr().out
-    assert made(copy) == made(undamaged)
-    drift_in_process("validate", copy)
+    assert read_generated(run_copy) == read_generated(undamaged_run)
+    run_drift_in_process("validate", run_copy)
     assert "passed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "expected_message"),
     [
         (truncate, "cannot be read as JSON"),
         (set_key("schema_version", value=99), "another release wrote this data set (schema version 99)"),
@@ -84,23 +84,23 @@ def test_a_changed_manifest_is_reported_and_regenerated_without_the_shards(
 )
 def test_an_unreadable_manifest_is_replaced_only_with_overwrite(
     damage: Callable[[Path], None],
-    words: str,
-    undamaged: Path,
-    copy: Path,
+    expected_message: str,
+    undamaged_run: Path,
+    run_copy: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    damage(copy / "dataset" / "manifest.json")
-    message = failure_of("generate", copy)
-    assert words in message
+    damage(run_copy / "dataset" / "manifest.json")
+    message = failure_of("generate", run_copy)
+    assert expected_message in message
     assert "overwrite=true" in message
-    assert made(copy) == made(undamaged)
-    drift_in_process("generate", copy, "overwrite=true")
+    assert read_generated(run_copy) == read_generated(undamaged_run)
+    run_drift_in_process("generate", run_copy, "overwrite=true")
     assert "(5 of 5" in capsys.readouterr().out
-    assert made(copy) == made(undamaged)
+    assert read_generated(run_copy) == read_generated(undamaged_run)
 
 
-def test_a_manifest_cannot_list_files_outside_the_data_set(copy: Path) -> None:
-    path = copy / "dataset" / "manifest.json"
+def test_a_manifest_cannot_list_files_outside_the_data_set(run_copy: Path) -> None:
+    path = run_copy / "dataset" / "manifest.json"
     path.write_text(path.read_text().replace(VICTIM, "data/train/../../../elsewhere.hdf5"))
     with pytest.raises(ValueError, match=r"manifest.json lists other shards"):
-        Dataset.open(copy / "dataset")
+        Dataset.open(run_copy / "dataset")

@@ -1,4 +1,4 @@
-"""Damage to a finished data set: validate reports it, and generate regenerates the damaged shards alone."""
+"""Damage to a finished data set: validate reports the damaged shards, and generate regenerates only these."""
 
 import json
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.format import hdf5
 from simsurrogate.errors import UserError
 from simsurrogate.files import sha256_of
-from tests.faults.driving import drift, drift_in_process, made
+from tests.faults.driving import read_generated, run_drift, run_drift_in_process
 
 VICTIM = "data/train/train-00001.hdf5"
 
 
 def failure_of(stage: str, run: Path, *overrides: str) -> str:
     """Return the message of a stage that refuses or fails the data set."""
-    with pytest.raises(UserError) as caught:
-        drift_in_process(stage, run, *overrides)
-    return str(caught.value)
+    with pytest.raises(UserError) as error_info:
+        run_drift_in_process(stage, run, *overrides)
+    return str(error_info.value)
 
 
 def truncate(path: Path) -> None:
@@ -58,33 +58,33 @@ def remove(path: Path) -> None:
     ],
     ids=["truncated and flipped", "cleared, overwritten and removed"],
 )
-def test_damaged_shards_are_reported_and_regenerated_alone(
+def test_only_damaged_shards_are_reported_and_regenerated(
     damages: dict[str, tuple[Callable[[Path], None], str]],
-    undamaged: Path,
-    copy: Path,
+    undamaged_run: Path,
+    run_copy: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for name, (damage, _) in damages.items():
-        damage(copy / "dataset" / "data" / name.split("-")[0] / f"{name}.hdf5")
-    message = failure_of("validate", copy)
-    for name, (_, check) in damages.items():
-        assert f"{name}.hdf5: {check}: " in message
+        damage(run_copy / "dataset" / "data" / name.split("-")[0] / f"{name}.hdf5")
+    message = failure_of("validate", run_copy)
+    for name, (_, check_name) in damages.items():
+        assert f"{name}.hdf5: {check_name}: " in message
     assert message.count(".hdf5: ") == len(damages), "the other shards pass"
     assert "expected" in message
     assert "python -m pipeline.generate" in message
     with pytest.raises(ValueError, match=r"failed its validation: data/"):
-        Dataset.open(copy / "dataset")
-    drift_in_process("generate", copy)
+        Dataset.open(run_copy / "dataset")
+    run_drift_in_process("generate", run_copy)
     assert f"({len(damages)} of 5 shards made now" in capsys.readouterr().out
-    assert made(copy) == made(undamaged)
+    assert read_generated(run_copy) == read_generated(undamaged_run)
     with pytest.raises(ValueError, match=r"failed its validation: data/"):
-        Dataset.open(copy / "dataset")
-    drift_in_process("validate", copy)
-    Dataset.open(copy / "dataset")
+        Dataset.open(run_copy / "dataset")
+    run_drift_in_process("validate", run_copy)
+    Dataset.open(run_copy / "dataset")
 
 
 def forge(run: Path, change: Callable[[Path], None]) -> None:
-    """Change a shard with its receipt and its entry in the manifest, as a faulty or hostile program would."""
+    """Change a shard, its receipt and its entry in the manifest, like a faulty or hostile program."""
     dataset = run / "dataset"
     change(dataset / VICTIM)
     size, sha256 = (dataset / VICTIM).stat().st_size, sha256_of(dataset / VICTIM)
@@ -150,7 +150,7 @@ def make_virtual(shard: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected_message"),
     [
         (set_row("t0_fields/density", 1, np.nan), "finite: t0_fields/density[1, 0, 0] is nan"),
         (set_row("scalars/speed", 0, 7.0), "parameter_range: speed=7 found, a value in [1, 2] expected"),
@@ -165,40 +165,40 @@ def make_virtual(shard: Path) -> None:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_wrong_content_with_a_matching_receipt_is_refused(
-    change: Callable[[Path], None], words: str, copy: Path
+    change: Callable[[Path], None], expected_message: str, run_copy: Path
 ) -> None:
-    forge(copy, change)
-    assert f"{VICTIM}: {words}" in failure_of("validate", copy)
+    forge(run_copy, change)
+    assert f"{VICTIM}: {expected_message}" in failure_of("validate", run_copy)
     with pytest.raises(ValueError, match=r"changed after its validation|failed its validation"):
-        Dataset.open(copy / "dataset")
+        Dataset.open(run_copy / "dataset")
 
 
-def test_a_foreign_file_among_the_shards_is_reported(copy: Path) -> None:
-    (copy / "dataset/data/valid/more.hdf5").touch()
-    failed = drift("validate", copy)
-    assert failed.returncode == 2
-    assert "more.hdf5 is not a shard of this data set" in failed.stderr
+def test_a_foreign_file_among_the_shards_is_reported(run_copy: Path) -> None:
+    (run_copy / "dataset/data/valid/more.hdf5").touch()
+    result = run_drift("validate", run_copy)
+    assert result.returncode == 2
+    assert "more.hdf5 is not a shard of this data set" in result.stderr
 
 
-def test_changed_statistics_are_reported_and_regenerated(undamaged: Path, copy: Path) -> None:
-    statistics = copy / "dataset" / "stats.yaml"
+def test_changed_statistics_are_reported_and_regenerated(undamaged_run: Path, run_copy: Path) -> None:
+    statistics = run_copy / "dataset" / "stats.yaml"
     statistics.write_text(statistics.read_text().replace("density: 0.", "density: 1.", 1))
     with pytest.raises(ValueError, match=r"stats.yaml is missing or was changed"):
-        Dataset.open(copy / "dataset")
-    assert "stats.yaml differs" in failure_of("validate", copy)
-    drift_in_process("generate", copy)
-    assert made(copy) == made(undamaged)
+        Dataset.open(run_copy / "dataset")
+    assert "stats.yaml differs" in failure_of("validate", run_copy)
+    run_drift_in_process("generate", run_copy)
+    assert read_generated(run_copy) == read_generated(undamaged_run)
 
 
 def test_the_message_about_a_missing_data_set_names_generate(tmp_path: Path) -> None:
-    failed = drift("validate", tmp_path / "none")
-    assert failed.returncode == 2
-    assert "there is no data set in" in failed.stderr
-    assert "python -m pipeline.generate" in failed.stderr
+    result = run_drift("validate", tmp_path / "none")
+    assert result.returncode == 2
+    assert "there is no data set in" in result.stderr
+    assert "python -m pipeline.generate" in result.stderr
     assert not (tmp_path / "none").exists()
 
 
-def test_a_shard_truncated_after_validation_is_reported_by_name(copy: Path) -> None:
-    truncate(copy / "dataset" / VICTIM)
+def test_a_shard_truncated_after_validation_is_reported_by_name(run_copy: Path) -> None:
+    truncate(run_copy / "dataset" / VICTIM)
     with pytest.raises(ValueError, match=r"train-00001.hdf5: \d+ bytes found, \d+ bytes expected"):
-        Dataset.open(copy / "dataset")
+        Dataset.open(run_copy / "dataset")

@@ -1,6 +1,6 @@
-"""A writer of checkpoints that never ends, to be killed while it writes.
+"""An endless writer of checkpoints, which a test kills while it writes.
 
-All tensors of a checkpoint hold its step, so that a mixture of two checkpoints is visible.
+All tensors of a checkpoint hold its step, so a mixture of two checkpoints is detectable.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pipeline.training.checkpoint import Checkpoint
 
 
 def write_forever(folder: Path, steps: Connection) -> None:
-    """Write checkpoints, from the newest one on, and send the step of each."""
+    """Write checkpoints that continue from the newest checkpoint, and send the step of each."""
     torch.set_num_threads(1)
-    newest = checkpoint.newest_good(folder)
-    step = 0 if newest is None else checkpoint.load(newest).step
+    newest_path = checkpoint.newest_good(folder)
+    step = 0 if newest_path is None else checkpoint.load(newest_path).step
     while True:
         step += 1
         tensors = {f"weights.{index}": torch.full((40_000,), float(step)) for index in range(8)}

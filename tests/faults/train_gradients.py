@@ -1,6 +1,6 @@
-"""The gradients of each surrogate on one full batch, shared by all ranks: `train_gradients.py FILE`.
+"""Gradients of each surrogate on one full batch, divided among all ranks: `train_gradients.py FILE`.
 
-Each rank prints the number of its communication threads inside and after the process group.
+Each rank prints the number of its communication threads during and after the process group.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tests.support import problems
 BATCH = 8
 #: Problems with solutions that satisfy constraints.
 PROBLEMS = {
-    ("mean", "divergence"): problems.flow((16, 17)),
-    ("boundary",): problems.parametric((16, 17), ("dirichlet", "periodic")),
+    ("mean", "divergence"): problems.flow_problem((16, 17)),
+    ("boundary",): problems.parametric_problem((16, 17), ("dirichlet", "periodic")),
 }
-#: Surrogates and the constraints that they are trained with.
-CONSTRAINED = [
+#: Surrogates and their constraints.
+CONSTRAINED_SURROGATES = [
     *((name, ("mean", "divergence")) for name in ("fno", "unet", "deeponet", "pi_deeponet")),
     *((name, ("boundary",)) for name in ("fno", "unet", "deeponet")),
 ]
@@ -39,15 +39,18 @@ def gradients(
     options = problems.options(name) | ({"constraints": list(constraints)} if constraints else {})
     surrogate = store.build(name, options, problem, precision)
     with torch.no_grad():
-        # Away from the initial weights, where some gradients vanish because later weights are 0.
+        # At the initial weights some gradients vanish, because later weights are 0.
         for weight in surrogate.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
     dtype = next(surrogate.parameters()).dtype
     full_batch = problems.batch(problem, BATCH, dtype=dtype, num_random=surrogate.num_random)
-    share = BATCH // ranks.size
-    part = {key: value[ranks.rank * share : (ranks.rank + 1) * share] for key, value in full_batch.items()}
+    share_size = BATCH // ranks.size
+    rank_batch = {
+        key: value[ranks.rank * share_size : (ranks.rank + 1) * share_size]
+        for key, value in full_batch.items()
+    }
     model = data_parallel(surrogate, ranks)
-    losses = model(part)  # type: ignore[arg-type]
+    losses = model(rank_batch)  # type: ignore[arg-type]
     torch.autograd.backward(torch.stack(list(losses.values())).sum())
     prefix = "-".join([name, *constraints])
     results = {f"{prefix}/{precision}/{key}": weight.grad for key, weight in surrogate.named_parameters()}
@@ -63,22 +66,22 @@ def main(file: Path) -> None:
             for precision in ("float32", "float64"):
                 problem = problems.learnable_problem(name, autonomous=False)
                 results |= gradients(name, precision, ranks, problem)
-        for name, constraints in CONSTRAINED:
+        for name, constraints in CONSTRAINED_SURROGATES:
             results |= gradients(name, "float64", ranks, PROBLEMS[constraints], constraints)
         if ranks.is_first:
             safetensors.torch.save_file(results, file)
-        num_inside = communication_threads()
-    print(f"threads {num_inside} {communication_threads()}\n", end="", flush=True)
+        num_threads = communication_threads()
+    print(f"threads {num_threads} {communication_threads()}\n", end="", flush=True)
 
 
 def communication_threads() -> int:
-    """Return the number of gloo's threads in this process; 0 on systems without /proc."""
-    count = 0
-    for name in Path("/proc/self/task").glob("*/comm"):
+    """Return the number of gloo's threads in this process, or 0 on systems without /proc."""
+    num_threads = 0
+    for path in Path("/proc/self/task").glob("*/comm"):
         # A thread may end before its name is read.
         with suppress(OSError):
-            count += "gloo" in name.read_text()
-    return count
+            num_threads += "gloo" in path.read_text()
+    return num_threads
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two ranks: rank 1 hangs in its fourth step, and rank 0 waits two seconds for the gradients."""
+"""A training on two ranks: rank 1 hangs in its fourth step, and rank 0 waits 2 s for the gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support import problems
 
 if __name__ == "__main__":
     gradient_allreduce.TIMEOUT = timedelta(seconds=2)
-    problem = problems.problem((20,), ("periodic",))
+    problem = problems.grid_problem((20,), ("periodic",))
     with init_ranks("cpu", Path.cwd()) as ranks:
         surrogate = store.build("fno", problems.options("fno"), problem, "float32")
         model = data_parallel(surrogate, ranks)

@@ -1,6 +1,6 @@
-"""The train stage; each rank receives a signal in optimiser step KILL_AT_STEP of this attempt.
+"""The train stage, with a signal to each rank in optimiser step KILL_AT_STEP of this attempt.
 
-KILL_WITH names the signal, SIGKILL by default. With KILL_RANK only this rank receives the signal.
+KILL_WITH names the signal, SIGKILL by default. KILL_RANK restricts the signal to one rank.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pipeline.parallel import launch
 
 def kill_at(step: int, sent_signal: signal.Signals) -> None:
     """Send the signal to this process in a step of AdamW."""
-    original = torch.optim.AdamW.step
+    original_step = torch.optim.AdamW.step
     num_steps = 0
 
-    def killed_step(self: torch.optim.AdamW, *arguments: Any) -> Any:
+    def step_with_signal(self: torch.optim.AdamW, *arguments: Any) -> Any:
         nonlocal num_steps
         num_steps += 1
         if num_steps == step:
             os.kill(os.getpid(), sent_signal)
-        return original(self, *arguments)
+        return original_step(self, *arguments)
 
-    torch.optim.AdamW.step = killed_step  # type: ignore[method-assign]
+    torch.optim.AdamW.step = step_with_signal  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

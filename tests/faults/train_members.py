@@ -1,9 +1,9 @@
-"""Two trainings of two members on two ranks: rank 1 is slow in the first and hangs in the second.
+"""Two trainings of two members on two ranks: rank 1 is slow in the first training and hangs in the second.
 
 `train_members.py SLOW_RUN OVERRIDES...` first trains in the folder SLOW_RUN. Rank 1 waits in its first
 validation until rank 0 has waited longer than the timeout. The second training is in the run folder of the
-overrides, and rank 1 hangs for ever. With RANK_1=fails in the environment there is no SLOW_RUN and no delay.
-In all trainings a rank ends at once after the failure of the other rank.
+overrides, and rank 1 hangs forever. With RANK_1=fails in the environment there is no SLOW_RUN and no delay.
+A rank ends at once after a failure of the other rank.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from typing import Any
 from pipeline import cli, train
 from pipeline.parallel import launch
 from pipeline.training import ensemble, fit, loop
-from tests.support.training_cases import no_curves, read
+from tests.support.training_cases import no_curves, read_settings
 
-PATIENCE = 3.0
-progress: list[ensemble._SharedProgress] = []
+TIMEOUT_SECONDS = 3.0
+progress_objects: list[ensemble._SharedProgress] = []
 original_init, original_validation = ensemble._SharedProgress.__init__, loop.rollout_error
 
 
-def init_and_remember(self: ensemble._SharedProgress, *arguments: Any) -> None:
-    """Remember the progress that the ranks share."""
+def init_and_store(self: ensemble._SharedProgress, *arguments: Any) -> None:
+    """Initialise the progress that the ranks share, and remember the object."""
     original_init(self, *arguments)
-    progress.append(self)
+    progress_objects.append(self)
 
 
 def delayed_validation(*arguments: Any) -> float:
-    """On rank 1, wait until rank 0 has finished its member and waited longer than `PATIENCE`."""
+    """Validate, on rank 1 after rank 0 has waited longer than `TIMEOUT_SECONDS`."""
     if launch.detect().rank == 1:
         loop.rollout_error = original_validation
-        while int(progress[-1].store.add("finished", 0)) == 0:
+        while int(progress_objects[-1].store.add("finished", 0)) == 0:
             time.sleep(0.05)
-        time.sleep(1.3 * PATIENCE)
+        time.sleep(1.3 * TIMEOUT_SECONDS)
     return original_validation(*arguments)
 
 
@@ -52,9 +52,9 @@ if __name__ == "__main__":
     ensemble._REPORT_SECONDS = 0.0
     fit.draw_curves = no_curves
     if os.environ.get("RANK_1") != "fails":
-        ensemble._HEARTBEAT_SECONDS, ensemble.TIMEOUT = 0.2, timedelta(seconds=PATIENCE)
-        ensemble._SharedProgress.__init__ = init_and_remember  # type: ignore[method-assign]
+        ensemble._HEARTBEAT_SECONDS, ensemble.TIMEOUT = 0.2, timedelta(seconds=TIMEOUT_SECONDS)
+        ensemble._SharedProgress.__init__ = init_and_store  # type: ignore[method-assign]
         loop.rollout_error = delayed_validation
-        train.run(read(*sys.argv[2:], f"run={sys.argv.pop(1)}"))
+        train.run(read_settings(*sys.argv[2:], f"run={sys.argv.pop(1)}"))
         loop.rollout_error = hanging_validation
     cli.main(train.run)

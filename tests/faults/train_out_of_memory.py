@@ -1,4 +1,4 @@
-"""The train stage; the device of the last rank has too little memory for the third batch."""
+"""The train stage, with too little memory for the third batch on the device of the last rank."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipeline.parallel import launch
 from surrogates.contract import Batch
 from surrogates.fno import FNO
 
-original = FNO.forward
-calls = itertools.count(1)
+original_forward = FNO.forward
+call_numbers = itertools.count(1)
 
 
 def forward_out_of_memory(self: FNO, batch: Batch) -> dict[str, torch.Tensor]:
-    """Fail in the third call, as on a full device."""
-    process = launch.detect()
-    if next(calls) == 3 and process.rank == process.size - 1:
+    """Fail in the third call like a full device."""
+    launched_process = launch.detect()
+    if next(call_numbers) == 3 and launched_process.rank == launched_process.size - 1:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
-    return original(self, batch)
+    return original_forward(self, batch)
 
 
 if __name__ == "__main__":

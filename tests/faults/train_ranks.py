@@ -1,6 +1,7 @@
-"""The process group under any launcher; each rank prints `RANK SIZE SUM BROADCAST THREADS`.
+"""A process group under any launcher.
 
-THREADS is the largest number of threads of PyTorch's and NumPy's products.
+Each rank prints `RANK SIZE SUM BROADCAST THREADS`. THREADS is the largest number of threads in the matrix
+products of PyTorch and NumPy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Batches of trajectories have the same bytes as trajectories that are computed one after the other."""
+"""Batches of trajectories, compared byte for byte with trajectories that are computed one by one."""
 
 import sys
 from pathlib import Path
@@ -18,8 +18,8 @@ from pipeline.generation.batched import BATCH_BYTES, solves_batches
 from pipeline.generation.frames import FrameFiller
 from pipeline.generation.shards import ShardMaker
 from solvers.contract import BatchedSolver
-from tests.support.in_process import generated
-from tests.support.launching import run, stage, succeeded
+from tests.support.in_process import generate_in_process
+from tests.support.launching import require_success, run, run_stage
 
 THREE_BODIES = (
     "experiment=three_body",
@@ -31,9 +31,9 @@ THREE_BODIES = (
 
 
 @pytest.fixture(scope="module")
-def one_rank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data set from one rank; some of its trajectories fail."""
-    return generated(tmp_path_factory.mktemp("one_rank"), *THREE_BODIES)
+def single_rank_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the data set from one rank, in which some trajectories fail."""
+    return generate_in_process(tmp_path_factory.mktemp("one_rank"), *THREE_BODIES)
 
 
 def shards(folder: Path) -> dict[str, bytes]:
@@ -41,27 +41,27 @@ def shards(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("data/*/*.hdf5"))}
 
 
-def test_three_ranks_give_the_same_bytes(one_rank: Path, tmp_path: Path) -> None:
-    succeeded(stage("generate", *THREE_BODIES, f"run={tmp_path}", ranks=3))
-    assert shards(tmp_path / "dataset") == shards(one_rank)
-    assert len(shards(one_rank)) == 7
+def test_three_ranks_write_the_same_bytes(single_rank_dataset: Path, tmp_path: Path) -> None:
+    require_success(run_stage("generate", *THREE_BODIES, f"run={tmp_path}", ranks=3))
+    assert shards(tmp_path / "dataset") == shards(single_rank_dataset)
+    assert len(shards(single_rank_dataset)) == 7
 
 
-def test_failed_trajectories_are_left_out_with_their_reasons(one_rank: Path) -> None:
-    manifest = complete_manifest(one_rank)
+def test_failed_trajectories_are_omitted_with_their_reasons(single_rank_dataset: Path) -> None:
+    manifest = complete_manifest(single_rank_dataset)
     assert 0 < len(manifest.failed) < 60
     assert all("energy" in failure.reason for failure in manifest.failed)
     assert sum(shard.trajectories for shard in manifest.shards) + len(manifest.failed) == 60
-    card = (one_rank / "README.md").read_text()
+    card = (single_rank_dataset / "README.md").read_text()
     assert card.count("- trajectory ") == min(len(manifest.failed), 10)
     assert (f"and {len(manifest.failed) - 10} more" in card) is (len(manifest.failed) > 10)
-    for receipt in receipts_of(one_rank, manifest):
+    for receipt in receipts_of(single_rank_dataset, manifest):
         assert len(receipt.indices) == receipt.trajectories == 10 - len(receipt.failed) or receipt.drawn == 5
 
 
-def test_the_data_pass_their_validation_and_can_be_read(one_rank: Path) -> None:
-    succeeded(stage("validate", *THREE_BODIES, f"run={one_rank.parent}"))
-    dataset = Dataset.open(one_rank)
+def test_the_data_pass_their_validation_and_can_be_read(single_rank_dataset: Path) -> None:
+    require_success(run_stage("validate", *THREE_BODIES, f"run={single_rank_dataset.parent}"))
+    dataset = Dataset.open(single_rank_dataset)
     assert dataset.spec.channels == ("position_x", "position_y", "velocity_x", "velocity_y")
     trajectory = dataset.trajectory("train", 0)
     assert trajectory.state.shape == (21, 4, 3)
@@ -70,7 +70,7 @@ def test_the_data_pass_their_validation_and_can_be_read(one_rank: Path) -> None:
     np.testing.assert_allclose(trajectory.state[:, :2].sum(axis=2), 0, atol=1e-6)
 
 
-def test_a_shard_from_batches_has_the_bytes_of_one_from_single_trajectories(tmp_path: Path) -> None:
+def test_a_shard_from_batches_has_the_bytes_of_a_shard_from_single_trajectories(tmp_path: Path) -> None:
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "nbody.yaml").read_text())
     solver = build_solver(options | {"accuracy": 0.02}, MPI.COMM_SELF)
     assert isinstance(solver, BatchedSolver)
@@ -86,12 +86,12 @@ def test_a_shard_from_batches_has_the_bytes_of_one_from_single_trajectories(tmp_
             maker._fill = FrameFiller(solver, header, 0, lambda: None).fill
         receipts.append(maker.make(shard))
     assert shards(tmp_path / "batches") == shards(tmp_path / "single")
-    batches, single = receipts
-    assert batches.failed == single.failed
-    assert 0 < len(batches.failed) < 25
-    for kind, statistics in batches.statistics.items():
+    batch_receipt, single_receipt = receipts
+    assert batch_receipt.failed == single_receipt.failed
+    assert 0 < len(batch_receipt.failed) < 25
+    for kind, statistics in batch_receipt.statistics.items():
         for name, values in statistics.items():
-            np.testing.assert_allclose(values, single.statistics[kind][name], rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(values, single_receipt.statistics[kind][name], rtol=1e-10, atol=1e-12)
 
 
 def test_more_trajectories_take_no_more_memory(tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def test_more_trajectories_take_no_more_memory(tmp_path: Path) -> None:
             f"run={tmp_path}/{count}",
         )
         command = [sys.executable, "-m", "tests.support.peak_memory", *overrides]
-        result = succeeded(run(command, cwd=Path(__file__).parents[2]))
+        result = require_success(run(command, cwd=Path(__file__).parents[2]))
         peaks.append(int(result.stdout.split()[-1]))
-    few, many = peaks
+    peak_of_few, peak_of_many = peaks
     num_bytes = sum(map(len, shards(tmp_path / "5000" / "dataset").values()))
     assert num_bytes > 8 * 2**20
-    assert many - few < 8
+    assert peak_of_many - peak_of_few < 8

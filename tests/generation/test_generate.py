@@ -1,4 +1,4 @@
-"""The data set does not depend on ranks, groups and interruptions; its reader and its random numbers."""
+"""Data sets on different ranks, in groups and after interruptions, and their reader and random numbers."""
 
 import json
 import re
@@ -13,48 +13,50 @@ from hypothesis import strategies as st
 from pipeline.data import plan
 from pipeline.data.dataset import Dataset
 from pipeline.data.format import hdf5
-from tests.faults.driving import drift, drift_in_process, made
-from tests.support.in_process import generated
-from tests.support.launching import SMALL, stage, succeeded
+from tests.faults.driving import read_generated, run_drift, run_drift_in_process
+from tests.support.in_process import generate_in_process
+from tests.support.launching import SMALL_DATASET, require_success, run_stage
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a validated data set from one process."""
+def undisturbed_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the run folder of a validated data set from one process."""
     run = tmp_path_factory.mktemp("undisturbed")
-    drift_in_process("generate", run)
-    drift_in_process("validate", run)
+    run_drift_in_process("generate", run)
+    run_drift_in_process("validate", run)
     return run
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_any_number_of_ranks_gives_the_same_bytes(undisturbed: Path, ranks: int, tmp_path: Path) -> None:
-    succeeded(drift("generate", tmp_path, ranks=ranks))
-    assert made(tmp_path) == made(undisturbed)
+def test_any_number_of_ranks_writes_the_same_bytes(undisturbed_run: Path, ranks: int, tmp_path: Path) -> None:
+    require_success(run_drift("generate", tmp_path, ranks=ranks))
+    assert read_generated(tmp_path) == read_generated(undisturbed_run)
 
 
 def test_a_killed_rank_ends_the_run_and_a_rerun_completes_the_same_bytes(
-    undisturbed: Path, tmp_path: Path
+    undisturbed_run: Path, tmp_path: Path
 ) -> None:
-    assert drift("generate", tmp_path, fault="kill:1:5", ranks=3).returncode != 0
+    assert run_drift("generate", tmp_path, fault="kill:1:5", ranks=3).returncode != 0
     manifest = json.loads((tmp_path / "dataset" / "manifest.json").read_text())
     assert manifest["complete"] is False
-    rerun = succeeded(drift("generate", tmp_path, ranks=2))
+    rerun = require_success(run_drift("generate", tmp_path, ranks=2))
     assert "of 5 shards made now" in rerun.stdout
     assert "(5 of 5" not in rerun.stdout, "shards from before the kill are kept"
-    assert made(tmp_path) == made(undisturbed)
+    assert read_generated(tmp_path) == read_generated(undisturbed_run)
 
 
-def test_groups_of_two_ranks_agree_to_round_off(undisturbed: Path, tmp_path: Path) -> None:
-    succeeded(drift("generate", tmp_path, "storage.precision=float64", "group_size=2", ranks=4))
-    one_rank = tmp_path / "one_rank"
-    drift_in_process("generate", one_rank, "storage.precision=float64")
-    assert_equal_to_round_off(one_rank, tmp_path)
+def test_groups_of_two_ranks_agree_to_round_off(undisturbed_run: Path, tmp_path: Path) -> None:
+    require_success(run_drift("generate", tmp_path, "storage.precision=float64", "group_size=2", ranks=4))
+    single_rank_run = tmp_path / "one_rank"
+    run_drift_in_process("generate", single_rank_run, "storage.precision=float64")
+    assert_equal_to_round_off(single_rank_run, tmp_path)
 
 
 def test_one_rank_writes_all_frames_of_a_small_trajectory_at_once(tmp_path: Path) -> None:
     outputs = [
-        succeeded(drift("generate", tmp_path / steps, f"output.steps={steps}", fault="writes")).stdout
+        require_success(
+            run_drift("generate", tmp_path / steps, f"output.steps={steps}", fault="writes")
+        ).stdout
         for steps in ("3", "30")
     ]
     counts = [re.findall(r"(\d+) writes", output) for output in outputs]
@@ -62,10 +64,10 @@ def test_one_rank_writes_all_frames_of_a_small_trajectory_at_once(tmp_path: Path
 
 
 def test_batches_of_frames_and_single_frames_agree_to_round_off(tmp_path: Path) -> None:
-    """4 MiB hold 36 of the 51 frames; a group of two ranks writes each frame by itself."""
-    large = ("solver.resolution=[80,60]", "output.steps=50", "storage.precision=float64", *ONE_PER_SPLIT)
-    drift_in_process("generate", tmp_path / "one_rank", *large)
-    succeeded(drift("generate", tmp_path / "group", *large, "group_size=2", ranks=2))
+    # A buffer of 4 MiB holds 36 of the 51 frames. A group of two ranks writes each frame separately.
+    overrides = ("solver.resolution=[80,60]", "output.steps=50", "storage.precision=float64", *ONE_PER_SPLIT)
+    run_drift_in_process("generate", tmp_path / "one_rank", *overrides)
+    require_success(run_drift("generate", tmp_path / "group", *overrides, "group_size=2", ranks=2))
     assert_equal_to_round_off(tmp_path / "one_rank", tmp_path / "group")
     expected, actual = (
         yaml.safe_load((tmp_path / run / "dataset/stats.yaml").read_text()) for run in ("one_rank", "group")
@@ -103,72 +105,74 @@ HEAT = (
 
 
 @pytest.fixture(scope="module")
-def heat(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of heat in two dimensions with variable diffusivity, from one process."""
+def heat_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the run folder of 2-D heat with variable diffusivity, generated by one process."""
     run = tmp_path_factory.mktemp("heat")
-    drift_in_process("generate", run, *HEAT)
+    run_drift_in_process("generate", run, *HEAT)
     return run
 
 
-def test_heat_on_a_group_of_two_agrees_with_one_rank_to_round_off(heat: Path, tmp_path: Path) -> None:
-    succeeded(drift("generate", tmp_path, *HEAT, "group_size=2", ranks=2))
-    assert_equal_to_round_off(heat, tmp_path)
+def test_heat_on_a_group_of_two_agrees_with_one_rank_to_round_off(heat_run: Path, tmp_path: Path) -> None:
+    require_success(run_drift("generate", tmp_path, *HEAT, "group_size=2", ranks=2))
+    assert_equal_to_round_off(heat_run, tmp_path)
 
 
-def test_heat_after_a_kill_and_a_rerun_has_the_same_bytes(heat: Path, tmp_path: Path) -> None:
-    assert drift("generate", tmp_path, *HEAT, fault="kill:0:8").returncode == -9
+def test_heat_after_a_kill_and_a_rerun_has_the_same_bytes(heat_run: Path, tmp_path: Path) -> None:
+    assert run_drift("generate", tmp_path, *HEAT, fault="kill:0:8").returncode == -9
     assert json.loads((tmp_path / "dataset" / "manifest.json").read_text())["complete"] is False
-    assert "(4 of 5 shards made now" in succeeded(drift("generate", tmp_path, *HEAT)).stdout
-    assert made(tmp_path) == made(heat)
+    assert "(4 of 5 shards made now" in require_success(run_drift("generate", tmp_path, *HEAT)).stdout
+    assert read_generated(tmp_path) == read_generated(heat_run)
 
 
 def test_heat_has_the_same_bytes_on_one_and_three_ranks(tmp_path: Path) -> None:
-    generated(tmp_path / "1", *SMALL)
-    succeeded(stage("generate", *SMALL, f"run={tmp_path / '3'}", ranks=3))
-    assert len(made(tmp_path / "1")) == 5
-    assert made(tmp_path / "1") == made(tmp_path / "3")
+    generate_in_process(tmp_path / "1", *SMALL_DATASET)
+    require_success(run_stage("generate", *SMALL_DATASET, f"run={tmp_path / '3'}", ranks=3))
+    assert len(read_generated(tmp_path / "1")) == 5
+    assert read_generated(tmp_path / "1") == read_generated(tmp_path / "3")
 
 
-def test_a_complete_data_set_is_skipped(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = modification_times(undisturbed)
-    drift_in_process("generate", undisturbed)
+def test_a_complete_data_set_is_skipped(undisturbed_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times_before = modification_times(undisturbed_run)
+    run_drift_in_process("generate", undisturbed_run)
     output = capsys.readouterr().out
     assert "complete; skipped" in output
-    assert f"generate: kept {undisturbed}/dataset. Next: python -m pipeline.validate" in output
-    assert modification_times(undisturbed) == before
+    assert f"generate: kept {undisturbed_run}/dataset. Next: python -m pipeline.validate" in output
+    assert modification_times(undisturbed_run) == times_before
 
 
 def modification_times(run: Path) -> dict[Path, int]:
-    """Return the time of the last change of each file of a data set except its locks, ns."""
+    """Return the modification time (ns) of each file of a data set except its locks."""
     files = [path for path in (run / "dataset").rglob("*") if path.is_file() and path.suffix != ".lock"]
     return {path: path.stat().st_mtime_ns for path in files}
 
 
 def test_another_configuration_is_refused_with_its_keys_unless_overwrite(tmp_path: Path) -> None:
-    drift_in_process("generate", tmp_path)
-    first = made(tmp_path)
-    refused = drift("generate", tmp_path, "seed=1", "solver.resolution=[14]")
-    assert refused.returncode == 2
-    assert "seed: 0 -> 1" in refused.stderr
-    assert "solver.resolution: [12] -> [14]" in refused.stderr
-    assert "overwrite=true" in refused.stderr
-    assert made(tmp_path) == first
-    drift_in_process("generate", tmp_path, "seed=1", "overwrite=true")
-    assert made(tmp_path).keys() == first.keys()
-    assert all(content != first[name] for name, content in made(tmp_path).items())
+    run_drift_in_process("generate", tmp_path)
+    first_files = read_generated(tmp_path)
+    result = run_drift("generate", tmp_path, "seed=1", "solver.resolution=[14]")
+    assert result.returncode == 2
+    assert "seed: 0 -> 1" in result.stderr
+    assert "solver.resolution: [12] -> [14]" in result.stderr
+    assert "overwrite=true" in result.stderr
+    assert read_generated(tmp_path) == first_files
+    run_drift_in_process("generate", tmp_path, "seed=1", "overwrite=true")
+    assert read_generated(tmp_path).keys() == first_files.keys()
+    assert all(content != first_files[name] for name, content in read_generated(tmp_path).items())
 
 
-def test_more_training_trajectories_do_not_change_the_test_split(undisturbed: Path, tmp_path: Path) -> None:
-    drift_in_process("generate", tmp_path, "samples.train=6")
+def test_more_training_trajectories_do_not_change_the_test_split(
+    undisturbed_run: Path, tmp_path: Path
+) -> None:
+    run_drift_in_process("generate", tmp_path, "samples.train=6")
     expected, actual = (
-        arrays_of(run / "dataset/data/test/test-00000.hdf5") for run in (undisturbed, tmp_path)
+        arrays_of(run / "dataset/data/test/test-00000.hdf5") for run in (undisturbed_run, tmp_path)
     )
     for name in ("sample", "t0_fields/density", "scalars/speed", "parameters/phases"):
         np.testing.assert_array_equal(actual[name], expected[name])
 
 
-def test_windows_and_trajectories_agree(undisturbed: Path) -> None:
-    dataset = Dataset.open(undisturbed / "dataset")
+def test_windows_and_trajectories_agree(undisturbed_run: Path) -> None:
+    dataset = Dataset.open(undisturbed_run / "dataset")
     assert dataset.spec.channels == ("density", "velocity_x")
     assert dataset.spec.channel_units == ("kg/m^3", "m/s")
     assert [dataset.num_trajectories(split) for split in plan.SPLITS] == [4, 2, 2, 1]
@@ -195,8 +199,8 @@ def test_windows_and_trajectories_agree(undisturbed: Path) -> None:
         dataset.windows("train", 5)
 
 
-def test_statistics_describe_the_training_split(undisturbed: Path) -> None:
-    dataset = Dataset.open(undisturbed / "dataset")
+def test_statistics_describe_the_training_split(undisturbed_run: Path) -> None:
+    dataset = Dataset.open(undisturbed_run / "dataset")
     trajectories = [dataset.trajectory("train", position) for position in range(4)]
     states = np.stack([trajectory.state for trajectory in trajectories]).astype(np.float64)
     changes = np.diff(states, axis=1)
@@ -214,14 +218,16 @@ def test_statistics_describe_the_training_split(undisturbed: Path) -> None:
 counts = st.integers(0, 50)
 
 
-@given(train=counts, valid=counts, test=counts, extra=counts, per_shard=st.integers(1, 20))
+@given(train=counts, valid=counts, test=counts, extrapolation=counts, per_shard=st.integers(1, 20))
 def test_no_trajectory_is_in_two_shards_or_splits(
-    train: int, valid: int, test: int, extra: int, per_shard: int
+    train: int, valid: int, test: int, extrapolation: int, per_shard: int
 ) -> None:
-    samples = dict(zip(plan.SPLITS, (train, valid, test, extra), strict=True)) | {"per_shard": per_shard}
+    samples = dict(zip(plan.SPLITS, (train, valid, test, extrapolation), strict=True)) | {
+        "per_shard": per_shard
+    }
     shards = plan.shards(samples)
     indices = [index for shard in shards for index in shard.indices]
-    assert len(set(indices)) == len(indices) == train + valid + test + extra
+    assert len(set(indices)) == len(indices) == train + valid + test + extrapolation
     assert len({shard.file for shard in shards}) == len(shards)
 
 
@@ -230,9 +236,9 @@ def test_no_trajectory_is_in_two_shards_or_splits(
     index=st.integers(0, 4 * plan.BLOCK),
     other_index=st.integers(0, 4 * plan.BLOCK),
 )
-def test_random_numbers_depend_on_seed_and_index_alone(seed: int, index: int, other_index: int) -> None:
-    first = plan.generator(seed, index).random(4)
-    np.testing.assert_array_equal(plan.generator(seed, index).random(4), first)
+def test_random_numbers_depend_only_on_seed_and_index(seed: int, index: int, other_index: int) -> None:
+    numbers = plan.generator(seed, index).random(4)
+    np.testing.assert_array_equal(plan.generator(seed, index).random(4), numbers)
     if other_index != index:
-        assert not np.array_equal(plan.generator(seed, other_index).random(4), first)
-    assert not np.array_equal(plan.generator(seed + 1, index).random(4), first)
+        assert not np.array_equal(plan.generator(seed, other_index).random(4), numbers)
+    assert not np.array_equal(plan.generator(seed + 1, index).random(4), numbers)

@@ -1,4 +1,4 @@
-"""The chain on this machine: all stages in one command, skipped stages, failures, and no orphans."""
+"""The chain on this machine: all stages in one command, skipped stages, failures, and orphans."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.jobs import local
 from tests.support import launching
-from tests.support.launching import SMALL, stage, succeeded
+from tests.support.launching import SMALL_DATASET, require_success, run_stage
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["generate", "validate", "train", "evaluate"]
@@ -25,12 +25,12 @@ STAGES = ["generate", "validate", "train", "evaluate"]
 def finished_run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Return the finished smoke experiment in a folder with shell characters in its name, and the result."""
     run = tmp_path_factory.mktemp("chain") / "it's a run; $(touch x), [one]"
-    return run, succeeded(chain(run, "experiment=smoke"))
+    return run, require_success(run_chain(run, "experiment=smoke"))
 
 
-def chain(run: Path, *overrides: str, **options) -> subprocess.CompletedProcess[str]:
-    escaped = str(run).replace("\\", "\\\\").replace('"', '\\"')
-    return stage("chain", f'run="{escaped}"', *overrides, **options)
+def run_chain(run: Path, *overrides: str, **options) -> subprocess.CompletedProcess[str]:
+    escaped_path = str(run).replace("\\", "\\\\").replace('"', '\\"')
+    return run_stage("chain", f'run="{escaped_path}"', *overrides, **options)
 
 
 def test_the_chain_ends_with_an_evaluated_surrogate(finished_run):
@@ -53,30 +53,44 @@ def test_the_chain_ends_with_an_evaluated_surrogate(finished_run):
 
 def test_a_second_run_skips_every_stage(finished_run):
     run, _ = finished_run
-    before = {path: path.stat().st_mtime_ns for path in output_files(run)}
-    result = succeeded(chain(run, "experiment=smoke"))
+    times_before = {path: path.stat().st_mtime_ns for path in output_files(run)}
+    result = require_success(run_chain(run, "experiment=smoke"))
     assert "evaluation/report.html. Next: " in result.stdout.rstrip().splitlines()[-1]
-    assert {path: path.stat().st_mtime_ns for path in output_files(run) if path in before} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in output_files(run) if path in times_before
+    } == times_before
     seconds = json.loads((run / "records" / "chain-001.json").read_text())["seconds"]
     assert list(seconds) == STAGES
 
 
 def test_a_folder_with_other_data_is_refused_before_the_first_stage(finished_run):
     run, _ = finished_run
-    before = output_files(run)
-    result = chain(run, "experiment=smoke", "seed=7")
+    files_before = output_files(run)
+    result = run_chain(run, "experiment=smoke", "seed=7")
     assert result.returncode == 2
     assert "another configuration: seed: 0 -> 7 (stored -> requested)" in result.stderr
     assert "overwrite=true" in result.stderr
-    assert output_files(run) == before
+    assert output_files(run) == files_before
 
 
 def test_a_sweep_evaluates_each_surrogate_on_the_same_data(tmp_path):
-    quick = ("surrogate.width=8", "training.steps=3", "training.warmup_steps=1", "evaluation.figures=0")
-    one_rank = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
-    command = ["-m", "pipeline.chain", f"run={tmp_path}/run", *SMALL, *quick, *one_rank]
+    training_overrides = (
+        "surrogate.width=8",
+        "training.steps=3",
+        "training.warmup_steps=1",
+        "evaluation.figures=0",
+    )
+    launcher_overrides = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
+    command = [
+        "-m",
+        "pipeline.chain",
+        f"run={tmp_path}/run",
+        *SMALL_DATASET,
+        *training_overrides,
+        *launcher_overrides,
+    ]
     # Hydra writes multirun.yaml to the current folder of a sweep.
-    result = succeeded(
+    result = require_success(
         launching.run([sys.executable, *command, "surrogate=fno,unet", "--multirun"], cwd=tmp_path)
     )
     identities = set()
@@ -106,10 +120,10 @@ MISTAKES = {
 
 def test_a_wrong_configuration_stops_the_chain_before_the_first_stage(tmp_path):
     program = ["-m", "tests.support.mistakes", "chain", str(tmp_path / "run"), *MISTAKES]
-    result = succeeded(launching.run([sys.executable, *program], cwd=ROOT))
-    for (code, message), words in zip(json.loads(result.stdout), MISTAKES.values(), strict=True):
-        assert code == 2
-        assert words in message
+    result = require_success(launching.run([sys.executable, *program], cwd=ROOT))
+    for (exit_code, message), expected in zip(json.loads(result.stdout), MISTAKES.values(), strict=True):
+        assert exit_code == 2
+        assert expected in message
         assert "Traceback" not in message
     assert not (tmp_path / "run").exists()
 
@@ -129,7 +143,7 @@ def test_a_failed_stage_stops_the_chain_with_the_path_of_its_record(tmp_path):
         str(own_configs),
         f"run={run}",
         "experiment=own",
-        *SMALL,
+        *SMALL_DATASET,
     ]
     result = launching.run([sys.executable, *command], timeout=120)
     assert result.returncode == 2
@@ -148,7 +162,7 @@ def test_a_failed_stage_stops_the_chain_with_the_path_of_its_record(tmp_path):
 
 
 def test_a_chain_on_several_ranks_is_refused(tmp_path):
-    result = stage("chain", f"run={tmp_path}/run", ranks=2, timeout=60)
+    result = run_stage("chain", f"run={tmp_path}/run", ranks=2, timeout=60)
     assert result.returncode != 0
     assert "The chain starts the ranks of each stage itself." in result.stderr
     assert not (tmp_path / "run").exists()
@@ -156,13 +170,13 @@ def test_a_chain_on_several_ranks_is_refused(tmp_path):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the death signal is Linux's")
 @pytest.mark.parametrize(
-    ("sent_signal", "whole_group", "exit_code"),
+    ("sent_signal", "is_sent_to_group", "exit_code"),
     [
         pytest.param(signal.SIGKILL, False, -signal.SIGKILL, id="killed"),
         pytest.param(signal.SIGINT, True, 130, id="Ctrl-C"),
     ],
 )
-def test_a_dead_chain_leaves_no_process(tmp_path, sent_signal, whole_group, exit_code):
+def test_a_dead_chain_leaves_no_process(tmp_path, sent_signal, is_sent_to_group, exit_code):
     run = tmp_path / "endless"
     command = [sys.executable, "-m", "pipeline.chain", f"run={run}", "solver.resolution=128"]
     command += ["samples.train=100000", "samples.per_shard=10", "launcher.ranks.generate=2"]
@@ -170,15 +184,15 @@ def test_a_dead_chain_leaves_no_process(tmp_path, sent_signal, whole_group, exit
         command,
         env=launching.environment(),
         start_new_session=True,
-        # Restores the default of SIGINT, which the background jobs of a shell ignore.
+        # The background jobs of a shell ignore SIGINT. This function restores the default.
         preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        # The processes are the chain, mpirun and two ranks, which have begun to write shards.
+        # Once the two ranks write shards, there are four processes: the chain, mpirun and the ranks.
         wait_until(lambda: len(list(run.glob("dataset/data/train/*"))) > 0, 90)
         assert len(processes_of(run)) == 4
-        if whole_group:
+        if is_sent_to_group:
             os.killpg(process.pid, sent_signal)
         else:
             os.kill(process.pid, sent_signal)
@@ -208,14 +222,14 @@ def wait_until(condition, seconds: float) -> None:
         time.sleep(0.1)
 
 
-def test_a_stage_without_a_launcher_runs_on_one_rank_with_a_message(tmp_path, capfd):
+def test_a_stage_without_a_launcher_runs_on_one_rank_and_prints_a_message(tmp_path, capfd):
     with pytest.raises(local.StageFailedError, match="evaluate failed with exit code 2"):
         local.run_stage("evaluate", [f"run={tmp_path}/run"], 3, ["no-such-mpirun"])
-    out, err = capfd.readouterr()
-    assert "no-such-mpirun was not found" in out
-    assert "one rank instead of 3" in out
-    assert "there is no data set in" in err
-    assert "[rank" not in err
+    stdout, stderr = capfd.readouterr()
+    assert "no-such-mpirun was not found" in stdout
+    assert "one rank instead of 3" in stdout
+    assert "there is no data set in" in stderr
+    assert "[rank" not in stderr
 
 
 def test_the_ranks_share_the_cores_unless_the_user_sets_the_threads(monkeypatch):
@@ -229,9 +243,9 @@ def test_the_ranks_share_the_cores_unless_the_user_sets_the_threads(monkeypatch)
 
 
 def test_the_overview_lists_every_stage_and_choice_and_imports_little():
-    start = time.monotonic()
-    result = succeeded(launching.run([sys.executable, "-X", "importtime", "-m", "pipeline"]))
-    assert time.monotonic() - start < 10
+    start_time = time.monotonic()
+    result = require_success(launching.run([sys.executable, "-X", "importtime", "-m", "pipeline"]))
+    assert time.monotonic() - start_time < 10
     for name in (*STAGES, "chain", "heat", "fno", "unet", "smoke", "heat_fno"):
         assert f" {name} " in result.stdout
     imports = {line.rsplit("|")[-1].strip() for line in result.stderr.splitlines()}

@@ -1,4 +1,4 @@
-"""The exact commands that a chain submits, for the shipped YAML and for the YAML of a site."""
+"""Exact commands that a chain submits, for the shipped YAML and for the YAML of a site."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import launching
-from tests.support.launching import succeeded
+from tests.support.launching import require_success
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -20,16 +20,16 @@ sbatch: {all: {partition: batch, exclusive: true}, train: {partition: gpu, nodes
 """
 
 
-def dry_run(folder: Path, *words: str) -> str:
-    """Return the output of a dry run in `folder`, with names for the paths of this machine."""
-    command = [sys.executable, "-m", "pipeline.chain", *words, "experiment=smoke", "dry_run=true"]
-    text = succeeded(launching.run(command, cwd=folder)).stdout
+def dry_run(folder: Path, *overrides: str) -> str:
+    """Return the output of a dry run in `folder`, with names in place of the paths of this machine."""
+    command = [sys.executable, "-m", "pipeline.chain", *overrides, "experiment=smoke", "dry_run=true"]
+    text = require_success(launching.run(command, cwd=folder)).stdout
     for path, name in ((folder, "HERE"), (Path(sys.executable).parent, "BIN"), (ROOT, "SOURCES")):
         text = text.replace(str(path), name)
     return text
 
 
-def test_the_shipped_yaml_gives_the_expected_commands(tmp_path: Path) -> None:
+def test_the_shipped_yaml_produces_the_expected_commands(tmp_path: Path) -> None:
     output = dry_run(tmp_path, "launcher=slurm", "seed=3")
     assert output == (GOLDEN / "slurm_shipped.txt").read_text()
     assert not list(tmp_path.iterdir())
@@ -38,8 +38,8 @@ def test_the_shipped_yaml_gives_the_expected_commands(tmp_path: Path) -> None:
 def test_a_site_changes_partition_modules_and_launch_command(tmp_path: Path) -> None:
     (tmp_path / "mysite" / "launcher").mkdir(parents=True)
     (tmp_path / "mysite" / "launcher" / "site.yaml").write_text(SITE)
-    words = ("--config-dir", "mysite", "launcher=site", "launcher.parts=1", "launcher.ranks.train=4")
-    assert dry_run(tmp_path, *words) == (GOLDEN / "slurm_site.txt").read_text()
+    overrides = ("--config-dir", "mysite", "launcher=site", "launcher.parts=1", "launcher.ranks.train=4")
+    assert dry_run(tmp_path, *overrides) == (GOLDEN / "slurm_site.txt").read_text()
 
 
 def test_special_characters_are_quoted_in_the_printed_commands(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_dry_run_prints_the_commands_of_the_stages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
         (("launcher.parts=0",), "launcher.parts=0"),
         (("launcher.ranks.generate=3", "group_size=2"), "do not divide into groups of group_size=2"),
@@ -71,9 +71,9 @@ def test_a_dry_run_prints_the_commands_of_the_stages(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_option_of_the_launcher_is_refused(
-    tmp_path: Path, words: tuple[str, ...], message: str
+    tmp_path: Path, overrides: tuple[str, ...], message: str
 ) -> None:
-    command = [sys.executable, "-m", "pipeline.chain", "launcher=slurm", "dry_run=true", *words]
+    command = [sys.executable, "-m", "pipeline.chain", "launcher=slurm", "dry_run=true", *overrides]
     result = launching.run(command, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr

@@ -1,4 +1,4 @@
-"""Process groups: every launcher's ranks form one, and two ranks have the gradients of one."""
+"""Process groups: the ranks of every launcher form a group, and gradients do not depend on the ranks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pipeline.parallel.devices import compute_repeatably, each_has_a_device
 from pipeline.parallel.launch import Launch
 from pipeline.training.batches.order import BatchOrder
 from surrogates.contract import surrogate_names
-from tests.faults.train_gradients import CONSTRAINED
-from tests.support.launching import environment, mpi, run, succeeded
+from tests.faults.train_gradients import CONSTRAINED_SURROGATES
+from tests.support.launching import environment, mpi_command, require_success, run
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
 CORES = len(os.sched_getaffinity(0))
@@ -25,69 +25,91 @@ PROGRAM = ("-m", "tests.faults.train_ranks")
 
 
 @pytest.fixture(scope="module")
-def on_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """The gradients of two ranks in a file, and the lines that the ranks print."""
+def output_of_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Return the file with the gradients of two ranks, and the lines that the ranks print."""
     file = tmp_path_factory.mktemp("gradients") / "two"
-    result = succeeded(run(mpi(2, "-m", "tests.faults.train_gradients", str(file))))
+    result = require_success(run(mpi_command(2, "-m", "tests.faults.train_gradients", str(file))))
     return file, [line for line in result.stdout.splitlines() if line.startswith("threads")]
 
 
 @pytest.fixture(scope="module")
-def gradients(on_two_ranks: tuple[Path, list[str]]) -> list[dict[str, torch.Tensor]]:
-    """Every surrogate's gradients of the same full batch, on one rank and on two."""
-    file, _ = on_two_ranks
-    succeeded(run([sys.executable, "-m", "tests.faults.train_gradients", str(file.with_name("one"))]))
+def gradients(output_of_two_ranks: tuple[Path, list[str]]) -> list[dict[str, torch.Tensor]]:
+    """Return the gradients of all surrogates on the same full batch, on one rank and on two ranks."""
+    file, _ = output_of_two_ranks
+    require_success(run([sys.executable, "-m", "tests.faults.train_gradients", str(file.with_name("one"))]))
     return [safetensors.torch.load_file(file.with_name(name)) for name in ("one", "two")]
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("float64", 1e-12)])
 @pytest.mark.parametrize("name", surrogate_names())
-def test_two_ranks_have_the_gradients_of_one(
+def test_one_and_two_ranks_have_the_same_gradients(
     gradients: list[dict[str, torch.Tensor]], name: str, precision: str, tolerance: float
 ) -> None:
-    one, two = (
-        torch.cat([part.flatten() for key, part in weights.items() if key.startswith(f"{name}/{precision}/")])
-        for weights in gradients
+    gradients_of_one_rank, gradients_of_two_ranks = (
+        torch.cat(
+            [
+                gradient.flatten()
+                for key, gradient in gradients_by_name.items()
+                if key.startswith(f"{name}/{precision}/")
+            ]
+        )
+        for gradients_by_name in gradients
     )
-    assert len(one) > 100
-    assert (two - one).norm() / one.norm() <= tolerance
+    assert len(gradients_of_one_rank) > 100
+    assert (gradients_of_two_ranks - gradients_of_one_rank).norm() / gradients_of_one_rank.norm() <= tolerance
 
 
-@pytest.mark.parametrize(("name", "constraints"), CONSTRAINED)
-def test_two_ranks_have_the_gradients_of_one_with_constraints(
+@pytest.mark.parametrize(("name", "constraints"), CONSTRAINED_SURROGATES)
+def test_one_and_two_ranks_have_the_same_gradients_with_constraints(
     gradients: list[dict[str, torch.Tensor]], name: str, constraints: tuple[str, ...]
 ) -> None:
-    """In the norm over all weights: the gradient of a bias that a constraint removes is round-off alone."""
+    """Compare norms over all weights: the gradient of a bias that a constraint removes is round-off."""
     prefix = "-".join([name, *constraints])
-    one, two = (
-        torch.cat([part.flatten() for key, part in weights.items() if key.startswith(f"{prefix}/")])
-        for weights in gradients
+    gradients_of_one_rank, gradients_of_two_ranks = (
+        torch.cat(
+            [
+                gradient.flatten()
+                for key, gradient in gradients_by_name.items()
+                if key.startswith(f"{prefix}/")
+            ]
+        )
+        for gradients_by_name in gradients
     )
-    assert len(one) > 100
-    assert (two - one).norm() / one.norm() <= 1e-12
+    assert len(gradients_of_one_rank) > 100
+    assert (gradients_of_two_ranks - gradients_of_one_rank).norm() / gradients_of_one_rank.norm() <= 1e-12
 
 
-def test_two_ranks_have_the_gradient_of_each_weight(gradients: list[dict[str, torch.Tensor]]) -> None:
-    """Small gradients do not count in the norm over all weights."""
-    one, two = gradients
-    assert one.keys() == two.keys()
-    for key in (key for key in one if key.partition("/")[0] in surrogate_names() and "/float64/" in key):
-        assert (two[key] - one[key]).norm() / one[key].norm() <= 1e-12, key
+def test_one_and_two_ranks_have_the_same_gradient_of_each_weight(
+    gradients: list[dict[str, torch.Tensor]],
+) -> None:
+    """Compare each weight, because the norm over all weights hides small gradients."""
+    gradients_of_one_rank, gradients_of_two_ranks = gradients
+    assert gradients_of_one_rank.keys() == gradients_of_two_ranks.keys()
+    for key in (
+        key
+        for key in gradients_of_one_rank
+        if key.partition("/")[0] in surrogate_names() and "/float64/" in key
+    ):
+        assert (gradients_of_two_ranks[key] - gradients_of_one_rank[key]).norm() / gradients_of_one_rank[
+            key
+        ].norm() <= 1e-12, key
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_no_communication_thread_outlives_the_process_group(on_two_ranks: tuple[Path, list[str]]) -> None:
-    """Such a thread may need the interpreter while the interpreter ends, and abort the process."""
-    _, lines = on_two_ranks
+def test_no_communication_thread_outlives_the_process_group(
+    output_of_two_ranks: tuple[Path, list[str]],
+) -> None:
+    # A remaining thread may abort the process when the interpreter ends.
+    _, lines = output_of_two_ranks
     assert len(lines) == 2
-    for _, num_inside, num_after in (line.split() for line in lines):
-        assert int(num_inside) > 0
-        assert int(num_after) == 0
+    for _, num_threads, num_threads_after in (line.split() for line in lines):
+        assert int(num_threads) > 0
+        assert int(num_threads_after) == 0
 
 
 def test_a_rank_that_hangs_ends_all_ranks() -> None:
-    """MPI alone would wait forever for the gradients of the rank."""
-    result = run(mpi(2, "-m", "tests.faults.train_hangs"), timeout=60)
+    # Without a timeout, the other rank would wait forever for the gradients.
+    result = run(mpi_command(2, "-m", "tests.faults.train_hangs"), timeout=60)
     assert result.returncode != 0
     assert "[rank 0 of 2] error: the gradients of other ranks did not come within 0:00:02" in result.stderr
 
@@ -96,8 +118,8 @@ def test_a_rank_that_hangs_ends_all_ranks() -> None:
     ("command", "size", "num_threads"),
     [
         ([sys.executable, *PROGRAM], 1, CORES),
-        (mpi(1, *PROGRAM), 1, CORES),
-        (mpi(3, *PROGRAM), 3, max(1, CORES // 3)),
+        (mpi_command(1, *PROGRAM), 1, CORES),
+        (mpi_command(3, *PROGRAM), 3, max(1, CORES // 3)),
         ([*TORCHRUN, "--nproc-per-node=2", sys.executable, *PROGRAM], 2, 1),
     ],
     ids=["no launcher", "mpirun 1", "mpirun 3", "torchrun 2"],
@@ -105,20 +127,20 @@ def test_a_rank_that_hangs_ends_all_ranks() -> None:
 def test_the_ranks_of_every_launcher_form_a_group_and_share_the_cores(
     command: list[str], size: int, num_threads: int
 ) -> None:
-    """Without OMP_NUM_THREADS, which torchrun sets to 1."""
-    result = succeeded(run(["env", "-u", "OMP_NUM_THREADS", *command]))
+    # The test unsets OMP_NUM_THREADS, which torchrun sets to 1.
+    result = require_success(run(["env", "-u", "OMP_NUM_THREADS", *command]))
     lines = sorted(line.split() for line in result.stdout.splitlines() if "from_0" in line)
     total = size * (size + 1) // 2
     assert lines == [[str(rank), str(size), str(total), "from_0", str(num_threads)] for rank in range(size)]
 
 
-def test_the_ranks_of_srun_find_each_other_by_a_file() -> None:
-    """Two processes with the variables that srun sets."""
+def test_the_ranks_of_srun_connect_through_a_file() -> None:
+    """Start two processes with the variables that srun sets."""
     rank = (
         f"SLURM_PROCID=$RANK_OF_STEP SLURM_LOCALID=$RANK_OF_STEP {sys.executable} -m tests.faults.train_ranks"
     )
     script = f"(RANK_OF_STEP=1; {rank}) & RANK_OF_STEP=0; {rank}; wait"
-    result = succeeded(run(["sh", "-c", script], timeout=120, **of_two_ranks()))
+    result = require_success(run(["sh", "-c", script], timeout=120, **srun_variables()))
     assert sorted(result.stdout.splitlines()) == ["0 2 3 from_0 1", "1 2 3 from_0 1"]
     assert not list(Path(tempfile.gettempdir()).glob(f".rendezvous-{os.getpid()}-*"))
 
@@ -127,19 +149,19 @@ def test_the_ranks_of_srun_find_each_other_by_a_file() -> None:
     ("rank", "message"),
     [("0", "1 of 2 ranks came to 127.0.0.1"), ("1", "rank 0 did not write /tmp/.rendezvous-")],
 )
-def test_a_rank_without_the_others_gives_up(rank: str, message: str) -> None:
+def test_a_rank_without_the_other_ranks_ends_with_an_error(rank: str, message: str) -> None:
     program = (
         "from datetime import timedelta; from pathlib import Path;"
         "from pipeline.parallel import ranks, rendezvous;"
         "rendezvous._RENDEZVOUS_TIMEOUT = timedelta(seconds=1);"
         "ranks.init_ranks('cpu', Path('/tmp')).__enter__()"
     )
-    result = run([sys.executable, "-c", program], timeout=60, SLURM_PROCID=rank, **of_two_ranks())
+    result = run([sys.executable, "-c", program], timeout=60, SLURM_PROCID=rank, **srun_variables())
     assert f"UserError: rank {rank} of 2, started by srun, does not reach the others" in result.stderr
     assert message in result.stderr
 
 
-def of_two_ranks() -> dict[str, str]:
+def srun_variables() -> dict[str, str]:
     """Return the variables that srun sets for the two ranks of a step on one node."""
     return {
         "SLURM_NTASKS": "2",
@@ -164,21 +186,25 @@ def of_two_ranks() -> dict[str, str]:
 def test_only_steps_started_by_srun_have_ranks(
     step: str, launcher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slurm = {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_STEP_ID": step}
-    monkeypatch.setattr(os, "environ", environment(**slurm))
+    variables = {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_STEP_ID": step}
+    monkeypatch.setattr(os, "environ", environment(**variables))
     expected = Launch("srun", 3, 4, 1) if launcher == "srun" else Launch("none", 0, 1, 0)
     assert launch.detect() == expected
 
 
 def test_the_ranks_of_an_unknown_launcher_are_detected_through_mpi() -> None:
-    unknown = [word for name in ("RANK", "SIZE", "LOCAL_RANK") for word in ("-u", f"OMPI_COMM_WORLD_{name}")]
+    env_options = [
+        option for name in ("RANK", "SIZE", "LOCAL_RANK") for option in ("-u", f"OMPI_COMM_WORLD_{name}")
+    ]
     program = (
         "from pipeline.parallel import launch; before = launch.detect().size; world = launch.world();"
         "print(before, world.rank, world.size, *launch.rank_and_size())"
     )
-    command = mpi(2, "-c", program)
+    command = mpi_command(2, "-c", program)
     index = command.index(sys.executable)
-    lines = succeeded(run([*command[:index], "env", *unknown, *command[index:]])).stdout.splitlines()
+    lines = require_success(
+        run([*command[:index], "env", *env_options, *command[index:]])
+    ).stdout.splitlines()
     assert sorted(lines) == ["1 0 2 0 2", "1 1 2 1 2"]
 
 
@@ -192,7 +218,7 @@ def test_the_ranks_of_an_unknown_launcher_are_detected_through_mpi() -> None:
         ([("a", None), ("a", None)], False, "a has 2 ranks and 0 CUDA devices"),
     ],
 )
-def test_ranks_compute_on_gpus_if_each_has_one(
+def test_ranks_compute_on_gpus_if_each_rank_has_a_gpu(
     devices: list[tuple[str, str | None]], is_enough: bool, counts: str
 ) -> None:
     assert each_has_a_device("auto", devices) is is_enough
@@ -218,21 +244,21 @@ def test_deterministic_algorithms_are_selected_on_gpus(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6])
 def test_batches_do_not_depend_on_the_ranks(size: int) -> None:
-    whole = BatchOrder(25, 12, seed=3, rank=0, size=1)
+    single_rank_order = BatchOrder(25, 12, seed=3, rank=0, size=1)
     orders = [BatchOrder(25, 12, seed=3, rank=rank, size=size) for rank in range(size)]
     for step in (0, 1, 2, 17):
         shares = [order.at(step).tolist() for order in orders]
         assert {len(share) for share in shares} == {12 // size}
-        assert [window for share in shares for window in share] == whole.at(step).tolist()
+        assert [window for share in shares for window in share] == single_rank_order.at(step).tolist()
 
 
 def test_every_epoch_has_every_window_once_in_another_order() -> None:
     order = BatchOrder(10, 4, seed=0, rank=0, size=1)
     windows = [int(window) for step in range(5) for window in order.at(step)]
-    first, second = windows[:10], windows[10:]
-    assert sorted(first) == sorted(second) == list(range(10))
-    assert first != second
-    assert BatchOrder(10, 4, seed=1, rank=0, size=1).at(0).tolist() != first[:4]
+    first_epoch, second_epoch = windows[:10], windows[10:]
+    assert sorted(first_epoch) == sorted(second_epoch) == list(range(10))
+    assert first_epoch != second_epoch
+    assert BatchOrder(10, 4, seed=1, rank=0, size=1).at(0).tolist() != first_epoch[:4]
 
 
 def test_a_batch_may_be_larger_than_the_data() -> None:

@@ -1,4 +1,4 @@
-"""Two runs never write the same output: the second run exits with code 3 and names the first run."""
+"""Locks of outputs: a second run with the same output exits with code 3 and names the first run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.support import launching
-from tests.support.launching import stage, succeeded
+from tests.support.launching import require_success, run_stage
 
 #: Options of a run that takes minutes.
-LONG = ("solver.resolution=128", "samples.train=100000", "samples.per_shard=4")
+LONG_GENERATION = ("solver.resolution=128", "samples.train=100000", "samples.per_shard=4")
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "lock"),
+    ("first_overrides", "second_overrides", "lock"),
     [
         ((), (), "generate-0-of-1.lock"),
         (("part=[1,2]",), ("part=[1,2]",), "generate-1-of-2.lock"),
@@ -30,24 +30,26 @@ LONG = ("solver.resolution=128", "samples.train=100000", "samples.per_shard=4")
     ],
 )
 def test_a_second_run_that_writes_the_same_data_set_is_refused(
-    tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...], lock: str
+    tmp_path: Path, first_overrides: tuple[str, ...], second_overrides: tuple[str, ...], lock: str
 ) -> None:
-    with running_generate(tmp_path, *first) as process:
-        refused = stage("generate", f"run={tmp_path}", *LONG, *second, ranks=2, timeout=60)
-        assert refused.returncode == 3
-        assert f"process {process.pid}, node " in refused.stderr
-        assert lock in refused.stderr
-        assert "Traceback" not in refused.stderr
+    with running_generate(tmp_path, *first_overrides) as process:
+        result = run_stage(
+            "generate", f"run={tmp_path}", *LONG_GENERATION, *second_overrides, ranks=2, timeout=60
+        )
+        assert result.returncode == 3
+        assert f"process {process.pid}, node " in result.stderr
+        assert lock in result.stderr
+        assert "Traceback" not in result.stderr
         assert process.poll() is None
 
 
-def test_the_lock_of_a_dead_run_is_taken_over_with_a_note(tmp_path: Path) -> None:
-    small = ("solver.extent=[1.0]", "solver.resolution=24", "samples.train=4000", "samples.per_shard=1")
-    with running_generate(tmp_path, *small) as process:
+def test_the_lock_of_a_dead_run_is_replaced_with_a_message(tmp_path: Path) -> None:
+    overrides = ("solver.extent=[1.0]", "solver.resolution=24", "samples.train=4000", "samples.per_shard=1")
+    with running_generate(tmp_path, *overrides) as process:
         process.kill()
         process.wait()
         next_run = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.generate", f"run={tmp_path}", *small],
+            [sys.executable, "-m", "pipeline.generate", f"run={tmp_path}", *overrides],
             env=launching.environment(),
             stdout=subprocess.PIPE,
             text=True,
@@ -62,23 +64,23 @@ def test_the_lock_of_a_dead_run_is_taken_over_with_a_note(tmp_path: Path) -> Non
 def test_a_second_run_that_trains_the_same_model_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "run"
     for name in ("generate", "validate"):
-        succeeded(stage(name, "experiment=smoke", f"run={run}"))
-    words = ("experiment=smoke", f"run={run}", "training.steps=1000000", "training.device=cpu")
-    command = [sys.executable, "-m", "pipeline.train", *words]
-    with subprocess.Popen(command, env=launching.environment(), stdout=subprocess.DEVNULL) as first:
+        require_success(run_stage(name, "experiment=smoke", f"run={run}"))
+    overrides = ("experiment=smoke", f"run={run}", "training.steps=1000000", "training.device=cpu")
+    command = [sys.executable, "-m", "pipeline.train", *overrides]
+    with subprocess.Popen(command, env=launching.environment(), stdout=subprocess.DEVNULL) as first_process:
         try:
             wait_for(run / "locks" / "train-fno.holder.json")
-            refused = stage("train", *words, ranks=2, timeout=60)
+            result = run_stage("train", *overrides, ranks=2, timeout=60)
         finally:
-            first.kill()
-    assert refused.returncode == 3
-    assert f"process {first.pid}, node " in refused.stderr
+            first_process.kill()
+    assert result.returncode == 3
+    assert f"process {first_process.pid}, node " in result.stderr
 
 
 @contextmanager
 def running_generate(run: Path, *overrides: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield a run of generate that holds its lock."""
-    command = [sys.executable, "-m", "pipeline.generate", f"run={run}", *LONG, *overrides]
+    """Yield the process of a generate stage that holds its lock."""
+    command = [sys.executable, "-m", "pipeline.generate", f"run={run}", *LONG_GENERATION, *overrides]
     with subprocess.Popen(command, env=launching.environment(), stdout=subprocess.DEVNULL) as process:
         try:
             wait_for(run / "dataset" / "locks", "generate-*.holder.json")

@@ -1,21 +1,21 @@
-"""Each attempt at a stage writes a record with its outcome, configuration and versions."""
+"""Records of the attempts at a stage, with outcome, configuration and versions."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.faults.driving import drift
-from tests.support.launching import succeeded
+from tests.faults.driving import run_drift
+from tests.support.launching import require_success
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("records")
-    assert drift("generate", folder, fault="raises:1:2", ranks=2).returncode != 0
-    succeeded(drift("generate", folder, ranks=2))
+    assert run_drift("generate", folder, fault="raises:1:2", ranks=2).returncode != 0
+    require_success(run_drift("generate", folder, ranks=2))
     (folder / "records" / "generate-000.json").rename(folder / "first.json")
-    succeeded(drift("generate", folder))
+    require_success(run_drift("generate", folder))
     return folder
 
 

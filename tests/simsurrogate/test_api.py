@@ -1,4 +1,4 @@
-"""The public functions find models and data sets from a run folder."""
+"""Public functions that open the models and data sets of a run folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import simsurrogate
 from simsurrogate.errors import UserError
 
 
-def test_a_run_without_models_is_refused_with_the_command_that_makes_one(tmp_path: Path) -> None:
+def test_a_run_without_models_is_refused_with_the_command_that_trains_a_model(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     with pytest.raises(UserError, match=rf"no trained model.*python -m pipeline\.train run={tmp_path}"):
         simsurrogate.load(tmp_path)

@@ -1,4 +1,4 @@
-"""Solvers and surrogates are found by name, in installed packages and in a user's file."""
+"""Discovery of solvers and surrogates by name, in installed packages and in a user's file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simsurrogate.errors import UserError
 from solvers.contract import solver_class, solver_names
 from surrogates.contract import surrogate_class, surrogate_names
 
-FILE = """
+SOLVER_SOURCE = """
 from solvers.contract import Solver
 
 class Frozen(Solver):
@@ -23,7 +23,7 @@ class Frozen(Solver):
 """
 
 
-def test_shipped_classes_are_found_by_name() -> None:
+def test_shipped_classes_are_available_by_name() -> None:
     assert {"heat", "navier_stokes", "nbody"} <= set(solver_names())
     assert solver_class("navier_stokes").__name__ == "NavierStokes"
     assert {"fno", "pi_deeponet", "pinn"} <= set(surrogate_names())
@@ -37,7 +37,7 @@ def test_an_unknown_name_is_refused_with_the_known_names() -> None:
 
 def test_a_file_of_the_user_defines_one_solver(tmp_path: Path) -> None:
     path = tmp_path / "frozen.py"
-    path.write_text(FILE)
+    path.write_text(SOLVER_SOURCE)
     assert solver_class("frozen", path).__name__ == "Frozen"
     assert solver_class("anything", path) is solver_class("frozen", path)
     path = tmp_path / "empty.py"
@@ -60,7 +60,7 @@ def test_an_error_in_a_file_of_the_user_keeps_its_traceback(tmp_path: Path) -> N
 
 
 def test_an_installed_package_announces_a_solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "frost.py").write_text(FILE)
+    (tmp_path / "frost.py").write_text(SOLVER_SOURCE)
     metadata = tmp_path / "frost-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: frost\nVersion: 1.0\n")
@@ -71,7 +71,7 @@ def test_an_installed_package_announces_a_solver(tmp_path: Path, monkeypatch: py
     try:
         assert "frozen" in solver_names()
         assert solver_class("frozen").__module__ == "frost"
-        (tmp_path / "frost.py").write_text(FILE + "FILE = 3\n")
+        (tmp_path / "frost.py").write_text(SOLVER_SOURCE + "FILE = 3\n")
         del sys.modules["frost"]
         with pytest.raises(UserError, match=r"the entry point frost:FILE .* is no Solver"):
             solver_class("nothing")

@@ -1,4 +1,4 @@
-"""Files are whole or absent; differences of plain data are named."""
+"""Files that are whole or absent, and named differences of plain data."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_differences_of_plain_data_are_named_by_their_keys() -> None:
-    present = {"surrogate": {"width": 8, "modes": [4, 4]}, "seed": 0}
-    requested = {"surrogate": {"width": 16, "modes": [4, 4]}, "seed": 0, "dataset": "abc"}
-    assert differences(present, requested) == ["surrogate.width: 8 -> 16", 'dataset: null -> "abc"']
-    assert differences(present, dict(present)) == []
+    current_configuration = {"surrogate": {"width": 8, "modes": [4, 4]}, "seed": 0}
+    requested_configuration = {"surrogate": {"width": 16, "modes": [4, 4]}, "seed": 0, "dataset": "abc"}
+    assert differences(current_configuration, requested_configuration) == [
+        "surrogate.width: 8 -> 16",
+        'dataset: null -> "abc"',
+    ]
+    assert differences(current_configuration, dict(current_configuration)) == []
 
 
 def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:

@@ -1,4 +1,4 @@
-"""The spec: channels, coordinates and the conversion to JSON."""
+"""Specs: channels, coordinates and the conversion to JSON."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_cells_of_an_axis_are_centred() -> None:
     assert (x.has_walls, y.has_walls) == (False, True)
 
 
-def test_a_spec_survives_a_round_trip_through_json() -> None:
+def test_a_spec_equals_its_round_trip_through_json() -> None:
     document = json.loads(json.dumps(FLOW.to_json()))
     assert TypeAdapter(Spec).validate_python(document) == FLOW
 

@@ -1,4 +1,4 @@
-"""Disks of a chosen size in memory, which tests fill up."""
+"""Disks of a given size in memory, which tests fill up."""
 
 from __future__ import annotations
 

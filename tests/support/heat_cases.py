@@ -1,4 +1,4 @@
-"""Heat solvers from the shipped YAML with some options changed, and other objects that their tests share."""
+"""Heat solvers with the options of the shipped YAML, and helpers of their tests."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from solvers.heat.operator import DiffusionOperator
 from solvers.heat.trajectory import HeatTrajectory
 from solvers.numerics.grid import Grid
 
-ZERO = ((0.0, 0.0),) * 3
-INSULATED = {"x": "neumann", "y": "neumann", "z": "neumann"}
+ZERO_WALL_VALUES = ((0.0, 0.0),) * 3
+INSULATED_WALLS = {"x": "neumann", "y": "neumann", "z": "neumann"}
 CONDITIONS = ("periodic", "dirichlet", "neumann")
 
 
 def heat(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Heat:
     """Return the shipped solver with `changes` merged into its options, nested options key by key.
 
-    Boundary conditions beyond the dimension and values of periodic axes are removed from the changes. Boxes
-    of different dimensions can therefore share their changes.
+    Boundary conditions beyond the dimension and values of periodic axes are removed from the changes.
+    Boxes of different dimensions can therefore use the same changes.
     """
     options = _shipped_options()
     solver = build_solver(_merge_options(options, _effective_walls(options, changes)), communicator)
@@ -40,7 +40,7 @@ def heat(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Heat:
 
 
 def tight_tolerance(scheme: str) -> dict[str, float]:
-    """Return the option `tolerance` of 1e-8 for a scheme with error control, and no option for the others."""
+    """Return the option `tolerance` of 1e-8 for a scheme with error control, and no option otherwise."""
     return {"tolerance": 1e-8} if scheme in ("adi", "rkl2") else {}
 
 
@@ -50,17 +50,17 @@ def sample_parameters(solver: Heat, seed: int = 0) -> Parameters:
 
 
 def prepare_trajectory(solver: Heat, **changes: Any) -> HeatTrajectory:
-    """Return the trajectory of `sample_parameters`, with changes."""
+    """Return the trajectory of `sample_parameters` with changed parameters."""
     return solver.prepare(sample_parameters(solver) | changes)
 
 
-def end_of(trajectory: HeatTrajectory, duration: float) -> np.ndarray:
+def final_state(trajectory: HeatTrajectory, duration: float) -> np.ndarray:
     """Return the state after `duration` (s) from the initial state, in one call of `advance`."""
     return trajectory.advance(trajectory.initial_state, 0.0, duration)
 
 
 def on_cells(solver: Heat, function: Callable[..., np.ndarray]) -> np.ndarray:
-    """Return a function of the coordinates at the solver's cell centres, as a state."""
+    """Return the values of a function of the coordinates at the solver's cell centres, as a state."""
     return np.broadcast_to(function(*mesh(solver.grid)), solver.grid.block_shape)[None].astype(float)
 
 
@@ -69,13 +69,13 @@ def mesh(grid: Grid) -> list[np.ndarray]:
     return np.meshgrid(*(grid.coordinates(axis) for axis in grid.axes), indexing="ij")
 
 
-def error(actual: np.ndarray, expected: np.ndarray) -> float:
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
     """Return the relative error in the L2 norm."""
     return float(relative_l2(actual, expected, np.linalg.norm, floor=0.0))
 
 
-def order(errors: list[float], ratio: float = 2.0) -> float:
-    """Return the observed order from the last two errors, of steps or cells `ratio` times finer."""
+def observed_order(errors: list[float], ratio: float = 2.0) -> float:
+    """Return the observed order from the last two errors and the `ratio` of their steps or cells."""
     return float(np.log(errors[-2] / errors[-1]) / np.log(ratio))
 
 
@@ -89,27 +89,27 @@ def random_diffusivity(grid: Grid, seed: int = 0) -> np.ndarray:
     return np.exp(np.random.default_rng(seed).standard_normal(grid.block_shape))
 
 
-def matrix(operator: DiffusionOperator) -> np.ndarray:
+def operator_matrix(operator: DiffusionOperator) -> np.ndarray:
     """Return the matrix of an operator, computed column by column."""
     grid = operator.grid
     columns = []
     for unit in np.eye(int(np.prod(grid.block_shape))):
-        y, out = operator.padded(), operator.padded()
+        y, older_level = operator.padded(), operator.padded()
         operator.load(y, unit.reshape(grid.block_shape))
-        newest, _ = operator.march(y, out, operator.padded(), np.array([[0.0, 0.0, 1.0, 0.0]]))
-        columns.append(newest[operator.interior].ravel())
+        newest_level, _ = operator.march(y, older_level, operator.padded(), np.array([[0.0, 0.0, 1.0, 0.0]]))
+        columns.append(newest_level[operator.interior].ravel())
     return np.array(columns).T
 
 
-def semi_discrete(
-    operator: DiffusionOperator, start: np.ndarray, source: np.ndarray, time: float
+def semi_discrete_solution(
+    operator: DiffusionOperator, start_state: np.ndarray, source: np.ndarray, time: float
 ) -> np.ndarray:
     """Return the exact solution of du/dt = A u + s at `time` (s), by the matrix exponential."""
-    size = start.size
-    augmented = np.zeros((size + 1, size + 1))  # The source is the column of an additional, constant unknown.
-    augmented[:size, :size], augmented[:size, size] = matrix(operator), source.ravel()
-    end = scipy.linalg.expm(time * augmented) @ np.append(start.ravel(), 1.0)
-    return np.asarray(end[:size]).reshape(start.shape)
+    size = start_state.size
+    augmented_matrix = np.zeros((size + 1, size + 1))  # the source is the column of a constant unknown
+    augmented_matrix[:size, :size], augmented_matrix[:size, size] = operator_matrix(operator), source.ravel()
+    end_state = scipy.linalg.expm(time * augmented_matrix) @ np.append(start_state.ravel(), 1.0)
+    return np.asarray(end_state[:size]).reshape(start_state.shape)
 
 
 @functools.cache

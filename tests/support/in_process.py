@@ -18,14 +18,14 @@ def settings_of(folder: Path, *overrides: str) -> settings.Settings:
     """Return the settings of a stage with `run=FOLDER` and Hydra's overrides."""
     with hydra.initialize_config_module("configs", version_base="1.3"):
         config = hydra.compose("config", overrides=[f"run={folder}", *overrides])
-    plain = OmegaConf.to_container(config, resolve=True)
-    return settings.read(cast(dict[str, Any], plain))
+    container = OmegaConf.to_container(config, resolve=True)
+    return settings.read(cast(dict[str, Any], container))
 
 
-def generated(folder: Path, *overrides: str) -> Path:
+def generate_in_process(folder: Path, *overrides: str) -> Path:
     """Return the data set that `python -m pipeline.generate run=FOLDER OVERRIDES` generates.
 
-    The data card has no figures: drawing figures takes longer than everything else.
+    The data card has no figures, because figures take longer than the rest of the stage.
     """
     run_settings = settings_of(folder, *overrides)
     with mock.patch.object(figures, "draw", return_value=[]):

@@ -1,4 +1,4 @@
-"""Stages and rank programs in real processes, started as a user starts them."""
+"""Stages and programs in real processes, started as by a user."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 MPIRUN = Path(sys.executable).parent / "mpirun"
-SMALL = (
+SMALL_DATASET = (
     "solver.extent=[1.0]",
     "solver.resolution=24",
     "samples.train=4",
@@ -19,39 +19,39 @@ SMALL = (
 )
 
 
-def environment(**extra: str) -> dict[str, str]:
-    """Return the environment without variables of launchers and make: one thread a rank, root allowed."""
-    launchers = ("OMPI_", "PMIX_", "PRTE_", "PMI_", "SLURM_", "MASTER_", "TORCHELASTIC_", "MAKE", "MFLAGS")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(launchers)}
+def environment(**extra_variables: str) -> dict[str, str]:
+    """Return the environment without variables of launchers and make, for one thread per rank."""
+    prefixes = ("OMPI_", "PMIX_", "PRTE_", "PMI_", "SLURM_", "MASTER_", "TORCHELASTIC_", "MAKE", "MFLAGS")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
-        inherited.pop(name, None)
-    return inherited | {
+        variables.pop(name, None)
+    return variables | {
         "OMP_NUM_THREADS": "1",
         "NUMBA_NUM_THREADS": "1",
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
         "PYTHONUNBUFFERED": "1",
-        **extra,
+        **extra_variables,
     }
 
 
 def run(
-    command: list[str], timeout: float = 300, cwd: Path | None = None, **extra: str
+    command: list[str], timeout: float = 300, cwd: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, and return its result with any exit code."""
+    """Run a command to its end, and return the result with any exit code."""
     return subprocess.run(
         command,
         capture_output=True,
         text=True,
         timeout=timeout,
         cwd=cwd,
-        env=environment(**extra),
+        env=environment(**variables),
         check=False,
     )
 
 
-def mpi(ranks: int, *python_arguments: str) -> list[str]:
+def mpi_command(ranks: int, *python_arguments: str) -> list[str]:
     """Return the command that starts `python ARGUMENTS` on several ranks."""
     return [
         str(MPIRUN),
@@ -65,15 +65,17 @@ def mpi(ranks: int, *python_arguments: str) -> list[str]:
     ]
 
 
-def stage(
-    name: str, *overrides: str, ranks: int = 0, timeout: float = 300, **extra: str
+def run_stage(
+    name: str, *overrides: str, ranks: int = 0, timeout: float = 300, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m pipeline.NAME OVERRIDES`; without mpirun if `ranks` is 0."""
+    """Run `python -m pipeline.NAME OVERRIDES`, without mpirun if `ranks` is 0."""
     arguments = ("-m", f"pipeline.{name}", *overrides)
-    return run(mpi(ranks, *arguments) if ranks else [sys.executable, *arguments], timeout, **extra)
+    return run(
+        mpi_command(ranks, *arguments) if ranks else [sys.executable, *arguments], timeout, **variables
+    )
 
 
-def succeeded(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
-    """Return the result, after a check that the exit code is 0."""
+def require_success(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """Check that the exit code is 0, and return the result."""
     assert result.returncode == 0, f"{result.args}\n{result.stdout}\n{result.stderr}"
     return result

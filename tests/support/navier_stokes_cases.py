@@ -1,4 +1,4 @@
-"""The Navier-Stokes solver from its shipped YAML with some options changed, and helpers of its tests."""
+"""Navier-Stokes solvers with the options of the shipped YAML, and helpers of their tests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from solvers.contract import Parameters
 from solvers.navier_stokes import NavierStokes
 from solvers.navier_stokes.trajectory import FlowTrajectory
 
-UNFORCED: dict[str, Any] = {"forcing": {"kind": "none"}}
+NO_FORCING: dict[str, Any] = {"forcing": {"kind": "none"}}
 TRACER: dict[str, Any] = {"tracer": {"present": True, "modes": 6}}
-#: At 32 x 24 cells: every linear term, a tracer, and waves that interact within the first second.
-LIVELY: dict[str, Any] = {
+#: A flow of 32 x 24 cells with every linear term, a tracer, and waves that interact within the first second.
+LIVELY_FLOW: dict[str, Any] = {
     "extent": [1.0, 0.8],
     "resolution": [32, 24],
     "viscosity": [3e-3, 3e-3],
@@ -30,7 +30,7 @@ LIVELY: dict[str, Any] = {
 
 
 def flow(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> NavierStokes:
-    """Return the shipped solver with changed options; mappings change single keys of a group."""
+    """Return the shipped solver with changed options, in which a mapping changes single keys of a group."""
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "navier_stokes.yaml").read_text())
     for name, value in changes.items():
         options[name] = options[name] | value if isinstance(value, dict) else value
@@ -40,23 +40,23 @@ def flow(communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> NavierS
 
 
 def sample_parameters(solver: NavierStokes, seed: int = 0) -> Parameters:
-    """Return the parameters that the solver draws from a seed."""
+    """Return the parameters that the solver samples with a seed."""
     return solver.sample(np.random.default_rng(seed))
 
 
 def prepare_trajectory(**changes: Any) -> FlowTrajectory:
-    """Return the trajectory of the first drawn parameters of the shipped solver with changed options."""
+    """Return the trajectory of the parameters of seed 0, of the shipped solver with changed options."""
     solver = flow(**changes)
     return solver.prepare(sample_parameters(solver))
 
 
 def mesh(solver: NavierStokes) -> tuple[np.ndarray, ...]:
-    """Return the coordinates x and y of the cells of one rank's solver."""
+    """Return the coordinates x and y (m) of this rank's cells."""
     return np.meshgrid(*(solver.grid.coordinates(axis) for axis in solver.grid.axes), indexing="ij")
 
 
-def with_vorticity(vorticity: np.ndarray, tracer: np.ndarray | None = None) -> np.ndarray:
-    """Return a state to advance from; its velocity is NaN, as `advance` does not read it."""
+def state_with_vorticity(vorticity: np.ndarray, tracer: np.ndarray | None = None) -> np.ndarray:
+    """Return a state for `advance` with NaN as the velocity, which `advance` does not read."""
     nan_velocity = np.full_like(vorticity, np.nan)
     return np.array([vorticity, nan_velocity, nan_velocity] + ([] if tracer is None else [tracer]))
 

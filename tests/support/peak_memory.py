@@ -1,4 +1,4 @@
-"""The generate stage with its peak memory (MiB) printed: `python -m tests.support.peak_memory OVERRIDES`."""
+"""The generate stage with a printed peak memory, MiB: `python -m tests.support.peak_memory OVERRIDES`."""
 
 import resource
 

@@ -1,4 +1,4 @@
-"""Physics-informed networks with seeded weights, and the problems that the tests train them on."""
+"""Physics-informed networks with seeded weights, and their problems."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from surrogates.contract import Batch, Problem
 from surrogates.pinn import PINN
 from tests.support import problems
 
-PARAMETRIC = [problems.fading(), problems.circling()]
+PARAMETRIC_PROBLEMS = [problems.fading_problem(), problems.circling_problem()]
 
 
 def build(problem: Problem, **options: Any) -> PINN:
-    """Return a network with seeded weights and the options of the YAML, some of them changed."""
+    """Return a network with seeded weights and the options of the YAML with changes."""
     torch.manual_seed(0)
     surrogate = store.build("pinn", problems.options("pinn") | options, problem, "float64")
     assert isinstance(surrogate, PINN)
@@ -29,17 +29,19 @@ def random_batch(surrogate: PINN, size: int = 2) -> Batch:
     return problems.batch(surrogate.problem, size=size, dtype=torch.float64, num_random=surrogate.num_random)
 
 
-def line(boundary: Boundary, boundary_values: tuple[float, float] = (0.0, 0.0), **changes: Any) -> Problem:
-    """Return u_t = power Lap u on a line from 1 m to 3 m, with a uniform initial temperature."""
+def line_problem(
+    boundary: Boundary, boundary_values: tuple[float, float] = (0.0, 0.0), **changes: Any
+) -> Problem:
+    """Return the problem u_t = power Lap u on a line from 1 m to 3 m, with a uniform initial temperature."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
-        second = derivative(derivative(fields["temperature"], "x"), "x")
-        return {"heat": derivative(fields["temperature"], "t") - parameters["power"] * second}
+        second_derivative = derivative(derivative(fields["temperature"], "x"), "x")
+        return {"heat": derivative(fields["temperature"], "t") - parameters["power"] * second_derivative}
 
     def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
         return {"temperature": 0 * coordinates["x"] + 5.0}
 
-    statistics = problems.problem((8,), (boundary,)).statistics
+    statistics = problems.grid_problem((8,), (boundary,)).statistics
     sites = Grid((Axis("x", "m", 8, 1.0, 3.0, boundary, boundary_values),))
     defaults: dict[str, Any] = {
         "sites": sites,
@@ -52,4 +54,4 @@ def line(boundary: Boundary, boundary_values: tuple[float, float] = (0.0, 0.0), 
             statistics, mean=(300.0,), std=(10.0,), delta_std=(1.0,), coefficient_mean=(), coefficient_std=()
         ),
     }
-    return problems.problem((8,), (boundary,), **(defaults | changes))
+    return problems.grid_problem((8,), (boundary,), **(defaults | changes))

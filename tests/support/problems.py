@@ -17,15 +17,15 @@ from surrogates.contract import Batch, Problem, Statistics, surrogate_class
 SITES = {1: (20,), 2: (20, 17), 3: (17, 16, 18)}
 BOUNDARIES = ("periodic", "dirichlet", "neumann")
 
-#: The largest integer among the options of a surrogate in tests, see `options`.
-LARGEST_OPTION = 8
+#: The largest integer among the options of a surrogate in tests (see `options`).
+LARGEST_INTEGER = 8
 #: The steps of the windows that `batch` returns by default.
 NUM_STEPS = 2
 #: Options that turn on features that are off in the YAML. No surrogate needs an entry.
 FEATURES = {"pinn": {"candidates": 2, "causality": 1.0}}
 
 
-def problem(
+def grid_problem(
     shape: tuple[int, ...],
     boundaries: tuple[Boundary, ...],
     autonomous: bool = True,
@@ -35,9 +35,9 @@ def problem(
     boundary_values: tuple[tuple[float, float], ...] = ((0.0, 0.0),) * 3,
     **changes: Any,
 ) -> Problem:
-    """Return a problem of two diffusing fields, one coefficient field and one parameter, in units far from 1.
+    """Return a problem of two diffusing fields, one coefficient field and one parameter.
 
-    `changes` are attributes of the problem or of its spec.
+    The values of the fields are far from 1. `changes` are attributes of the problem or of its spec.
     """
     axes = tuple(
         Axis(name, "m", size, 0.0, length, kind, values)
@@ -68,20 +68,20 @@ def problem(
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         """Return u_t - rate power conductivity Lap u of each field."""
-        speed = parameters["power"] * fields["conductivity"]
+        diffusivity = parameters["power"] * fields["conductivity"]
         equations = {}
         for name, rate in {"temperature": 0.01, "pressure": 0.02}.items():
             equations[name] = derivative(fields[name], "t")
             for axis in spec.axis_names:
-                second = derivative(derivative(fields[name], axis), axis)
-                equations[name] = equations[name] - rate * speed * second
+                second_derivative = derivative(derivative(fields[name], axis), axis)
+                equations[name] = equations[name] - rate * diffusivity * second_derivative
         return equations
 
-    return changed(Problem(spec, statistics, 0.25, 2.0, residual), **changes)
+    return change_problem(Problem(spec, statistics, 0.25, 2.0, residual), **changes)
 
 
-def changed(problem: Problem, **changes: Any) -> Problem:
-    """Return the problem with other attributes, of the problem or of its spec."""
+def change_problem(problem: Problem, **changes: Any) -> Problem:
+    """Return the problem with changed attributes of the problem or of its spec."""
     names = {field.name for field in dataclasses.fields(Problem)}
     spec_changes = {name: value for name, value in changes.items() if name not in names}
     problem_changes = {name: value for name, value in changes.items() if name in names}
@@ -89,18 +89,18 @@ def changed(problem: Problem, **changes: Any) -> Problem:
     return dataclasses.replace(problem, **({"spec": spec} | problem_changes))
 
 
-def parametric(shape: tuple[int, ...], boundaries: tuple[Boundary, ...], **changes: Any) -> Problem:
+def parametric_problem(shape: tuple[int, ...], boundaries: tuple[Boundary, ...], **changes: Any) -> Problem:
     """Return a parametric problem with constant initial fields."""
 
     def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
-        names = (*plain.spec.channels, *plain.spec.coefficient_channels)
+        names = (*result.spec.channels, *result.spec.coefficient_channels)
         return {name: 1 + 0 * coordinates["x"] for name in names}
 
-    plain = problem(shape, boundaries, parametric=True, initial_condition=initial_condition, **changes)
-    return plain
+    result = grid_problem(shape, boundaries, parametric=True, initial_condition=initial_condition, **changes)
+    return result
 
 
-def flow(shape: tuple[int, ...]) -> Problem:
+def flow_problem(shape: tuple[int, ...]) -> Problem:
     """Return a problem of a density and a divergence-free velocity that diffuse in a periodic box."""
     num_channels = 1 + len(shape)
     statistics = Statistics(
@@ -116,7 +116,7 @@ def flow(shape: tuple[int, ...]) -> Problem:
             for name in result.spec.channels
         }
 
-    result = parametric(
+    result = parametric_problem(
         shape, ("periodic",) * len(shape),
         fields=(
             Field("density", "kg/m^3", "", conserved=True),
@@ -127,8 +127,10 @@ def flow(shape: tuple[int, ...]) -> Problem:
     return result
 
 
-def particles(num_bodies: int = 3, dimension: int = 2, autonomous: bool = True, **changes: Any) -> Problem:
-    """Return a problem of bodies with masses and one parameter, in units far from 1."""
+def particle_problem(
+    num_bodies: int = 3, dimension: int = 2, autonomous: bool = True, **changes: Any
+) -> Problem:
+    """Return a problem of bodies with masses and one parameter, with values far from 1."""
     spec = Spec(
         name="bodies",
         equation="",
@@ -149,15 +151,15 @@ def particles(num_bodies: int = 3, dimension: int = 2, autonomous: bool = True, 
         parameter_mean=(2.0,),
         parameter_std=(0.6,),
     )
-    return changed(Problem(spec, statistics, 0.25, 2.0), **changes)
+    return change_problem(Problem(spec, statistics, 0.25, 2.0), **changes)
 
 
-def fading(autonomous: bool = True) -> Problem:
+def fading_problem(autonomous: bool = True) -> Problem:
     """Return a parametric problem of two fields that decay with rates proportional to the parameter.
 
         u_t = rate power conductivity Lap u,    u = amplitude sin(pi x) sin(pi y / 2) at time 0
 
-    The domain is a square of 2 m, periodic along x, with u = 0 at the walls of y. The solution decays by
+    The domain is a square of 2 m, periodic along x, with u = 0 at the walls of y. The solution decays as
     exp(-rate power conductivity 1.25 pi^2 t).
     """
     amplitudes = {"temperature": 20.0, "pressure": 4e3}
@@ -176,22 +178,22 @@ def fading(autonomous: bool = True) -> Problem:
         parameter_mean=(2.0,),
         parameter_std=(0.6,),
     )
-    return problem(
+    return grid_problem(
         (16, 17), ("periodic", "dirichlet"), autonomous, parametric=True,
         initial_condition=initial_condition, statistics=statistics,
     )  # fmt: skip
 
 
-def circling(autonomous: bool = True) -> Problem:
+def circling_problem(autonomous: bool = True) -> Problem:
     """Return a parametric problem of three bodies on springs that circle at 50 m and `power` rad/s."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         stiffness = parameters["power"] ** 2
         return {
-            f"{equation}_{name}": left
+            f"{equation}_{name}": left_side
             for name in "xy"
             for position, velocity in [(fields[f"position_{name}"], fields[f"velocity_{name}"])]
-            for equation, left in (
+            for equation, left_side in (
                 ("motion", derivative(position, "t") - velocity),
                 ("spring", derivative(velocity, "t") + stiffness * position),
             )
@@ -200,12 +202,12 @@ def circling(autonomous: bool = True) -> Problem:
     def initial_condition(coordinates: Any, parameters: Any, xp: Any) -> dict[str, Any]:
         power = parameters["power"]
         angle = xp.stack([0 * power + 2.0 * body for body in range(3)], -1)
-        turn = xp.stack([power] * 3, -1)
+        angular_velocity = xp.stack([power] * 3, -1)
         x, y = 50 * xp.cos(angle), 50 * xp.sin(angle)
-        velocity = {"velocity_x": -turn * y, "velocity_y": turn * x}
+        velocity = {"velocity_x": -angular_velocity * y, "velocity_y": angular_velocity * x}
         return {"position_x": x, "position_y": y} | velocity | {"mass": 1e3 + 0 * x}
 
-    return particles(
+    return particle_problem(
         autonomous=autonomous, parametric=True, residual=residual, initial_condition=initial_condition
     )
 
@@ -213,30 +215,32 @@ def circling(autonomous: bool = True) -> Problem:
 def learnable_problem(name: str, autonomous: bool = True) -> Problem:
     """Return a problem that the surrogate can learn."""
     candidates = (
-        problem((16, 17), ("periodic", "dirichlet"), autonomous),
-        particles(autonomous=autonomous),
-        particles(),
-        fading(autonomous),
-        problem((16,), ("periodic",), autonomous),
-        circling(autonomous),
+        grid_problem((16, 17), ("periodic", "dirichlet"), autonomous),
+        particle_problem(autonomous=autonomous),
+        particle_problem(),
+        fading_problem(autonomous),
+        grid_problem((16,), ("periodic",), autonomous),
+        circling_problem(autonomous),
     )
     cls = surrogate_class(name)
     return next(candidate for candidate in candidates if cls.incompatibility(candidate) is None)
 
 
-def options(name: str, largest: int = LARGEST_OPTION) -> dict[str, Any]:
+def options(name: str, largest: int = LARGEST_INTEGER) -> dict[str, Any]:
     """Return the options of configs/surrogate/NAME.yaml, reduced to the sizes of tests.
 
     Every integer is at most `largest`, an interpolation (of training.unroll) is replaced by `NUM_STEPS`, and
     `FEATURES` are added. A new surrogate needs no entry in any table of the tests.
     """
     yaml_options = _yaml_options(name)
-    resolved = {key: NUM_STEPS if _is_interpolation(value) else value for key, value in yaml_options.items()}
-    return resolved | small_options(name, largest)
+    resolved_options = {
+        key: NUM_STEPS if _is_interpolation(value) else value for key, value in yaml_options.items()
+    }
+    return resolved_options | small_options(name, largest)
 
 
-def small_options(name: str, largest: int = LARGEST_OPTION) -> dict[str, Any]:
-    """Return the part of `options` that differs from the YAML, without interpolations."""
+def small_options(name: str, largest: int = LARGEST_INTEGER) -> dict[str, Any]:
+    """Return the entries of `options` that differ from the YAML, without interpolations."""
     return {
         key: min(value, largest)
         for key, value in _yaml_options(name).items()
@@ -254,7 +258,7 @@ def _is_interpolation(value: Any) -> bool:
 
 
 def batch(
-    of: Problem,
+    problem: Problem,
     size: int,
     frames: int = NUM_STEPS + 1,
     dtype: torch.dtype = torch.float32,
@@ -262,16 +266,16 @@ def batch(
 ) -> Batch:
     """Return random windows with the mean and standard deviation of the problem's statistics."""
     generator = torch.Generator().manual_seed(7)
-    spec, statistics = of.spec, of.statistics
+    spec, statistics = problem.spec, problem.statistics
 
     def normal(
         shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...], axis: int
     ) -> torch.Tensor:
-        broadcast = [1] * len(shape)
-        broadcast[axis] = -1
+        broadcast_shape = [1] * len(shape)
+        broadcast_shape[axis] = -1
         values = torch.randn(shape, generator=generator, dtype=torch.float64)
-        values = values * torch.tensor(std, dtype=torch.float64).view(broadcast)
-        return (values + torch.tensor(mean, dtype=torch.float64).view(broadcast)).to(dtype)
+        values = values * torch.tensor(std, dtype=torch.float64).view(broadcast_shape)
+        return (values + torch.tensor(mean, dtype=torch.float64).view(broadcast_shape)).to(dtype)
 
     num_channels, num_fields = len(spec.channels), len(spec.coefficient_channels)
     return {
@@ -282,13 +286,13 @@ def batch(
         "parameters": normal(
             (size, len(spec.parameter_names)), statistics.parameter_mean, statistics.parameter_std, 1
         ),
-        "time": (torch.arange(frames, dtype=dtype) * of.time_step).expand(size, frames),
+        "time": (torch.arange(frames, dtype=dtype) * problem.time_step).expand(size, frames),
         "random": torch.rand((size, num_random), generator=generator, dtype=dtype),
     }
 
 
-def parameters_by_name(of: Problem, batch: Batch) -> dict[str, torch.Tensor]:
+def parameters_by_name(problem: Problem, batch: Batch) -> dict[str, torch.Tensor]:
     """Return the coefficient fields and parameters of a batch by name, as `predict` takes them."""
-    fields = zip(of.spec.coefficient_channels, batch["coefficient_fields"].unbind(1), strict=True)
-    scalars = zip(of.spec.parameter_names, batch["parameters"].unbind(1), strict=True)
+    fields = zip(problem.spec.coefficient_channels, batch["coefficient_fields"].unbind(1), strict=True)
+    scalars = zip(problem.spec.parameter_names, batch["parameters"].unbind(1), strict=True)
     return dict(fields) | dict(scalars)

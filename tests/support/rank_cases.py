@@ -1,13 +1,13 @@
 """Trajectories that several ranks share: the cases of `solve_on_ranks`, by solver.
 
-The sites are shared unevenly by 2, 3 and 4 ranks.
+The division of the sites among 2, 3 and 4 ranks is uneven.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.support.navier_stokes_cases import LIVELY, TRACER, UNFORCED
+from tests.support.navier_stokes_cases import LIVELY_FLOW, NO_FORCING, TRACER
 
 Changes = dict[str, Any]
 
@@ -34,14 +34,19 @@ SCHEMES: dict[str, Changes] = {
     "euler": {"scheme": "euler", "diffusivity": {"modes": 3}, "heaters": HEATERS},
     "euler, constant": {"scheme": "euler", "diffusivity": {"kind": "constant"}},
 }
-WITHOUT_TRACER: Changes = {name: value for name, value in LIVELY.items() if name != "tracer"}
-RING: Changes = {"kind": "ring", "injection_rate": [0.05, 0.05], "ring": [10.0, 30.0], "renewal": 0.04}
-#: Rows and kept columns of uneven shares; FFTW and ducc0; a rank without a column.
+WITHOUT_TRACER: Changes = {name: value for name, value in LIVELY_FLOW.items() if name != "tracer"}
+RING_FORCING: Changes = {
+    "kind": "ring",
+    "injection_rate": [0.05, 0.05],
+    "ring": [10.0, 30.0],
+    "renewal": 0.04,
+}
+#: The cases cover uneven rows and columns of coefficients, FFTW and ducc0, and a rank without a column.
 FLOWS: dict[str, Changes] = {
-    "random field, tracer": LIVELY | UNFORCED,
-    "ring": WITHOUT_TRACER | {"forcing": RING},
-    "ring, long axis": LIVELY | {"forcing": RING, "resolution": [46, 130]},
-    "diagonal, declared step": LIVELY | {"forcing": {"kind": "diagonal"}, "time_step": 0.01},
+    "random field, tracer": LIVELY_FLOW | NO_FORCING,
+    "ring": WITHOUT_TRACER | {"forcing": RING_FORCING},
+    "ring, long axis": LIVELY_FLOW | {"forcing": RING_FORCING, "resolution": [46, 130]},
+    "diagonal, declared step": LIVELY_FLOW | {"forcing": {"kind": "diagonal"}, "time_step": 0.01},
     "kolmogorov, vortices": {
         "resolution": [70, 34],
         "forcing": {"kind": "kolmogorov"},
@@ -52,11 +57,12 @@ FLOWS: dict[str, Changes] = {
         "resolution": [14, 8],
         "viscosity": [5e-3, 5e-3],
         "initial": {"kind": "taylor_green"},
-        **UNFORCED,
+        **NO_FORCING,
     },
     "matern": {"resolution": [34, 34]},
 }
-#: Few bodies are gathered once a frame, more before every force; from 128 bodies a rank on a ring is used.
+#: Few bodies are gathered once per frame and more bodies before every force. From 128 bodies per rank on,
+#: the solver uses a ring.
 BODIES: dict[str, Changes] = {
     "few": {"dimension": 2, "system": {"kind": "figure_eight"}},
     "gathered": {
@@ -75,7 +81,7 @@ INTEGRATORS: dict[str, Changes] = {
     "leapfrog": {"integrator": "leapfrog", "time_step": 4e-3},
     "yoshida4": {"integrator": "yoshida4", "time_step": 4e-3},
 }
-#: Spheres of so little mass that two passing bodies move on straight lines.
+#: Spheres of a mass so small that two passing bodies move on straight lines.
 FLIGHTS: dict[str, Changes] = {
     name: {
         "dimension": 3,
@@ -86,11 +92,11 @@ FLIGHTS: dict[str, Changes] = {
 }
 
 
-def heat_changes(grid: str, scheme: str, first: int) -> Changes:
-    """Return a box with `CONDITIONS[first]` as the boundary condition of the first axis."""
+def heat_changes(grid: str, scheme: str, first_condition: int) -> Changes:
+    """Return the changes of a box with `CONDITIONS[first_condition]` on the first axis."""
     extent, resolution = GRIDS[grid]
     directions = "xyz"[: len(extent)]
-    boundary = {name: CONDITIONS[(first + axis) % 3] for axis, name in enumerate(directions)}
+    boundary = {name: CONDITIONS[(first_condition + axis) % 3] for axis, name in enumerate(directions)}
     changes = SCHEMES[scheme] | {
         "extent": extent,
         "resolution": resolution,
@@ -104,7 +110,7 @@ def heat_changes(grid: str, scheme: str, first: int) -> Changes:
 
 
 def two_passing_bodies(num_bodies: int) -> dict[int, list[float]]:
-    """Return states of the first and the last body that pass each other, far from the other bodies."""
+    """Return states in which the first and the last body pass each other, far from the other bodies."""
     return {
         body: [3 + 0.1 * side, 0.001 * side, 0, -4.0 * side, 0, 0]
         for body, side in ((0, 1), (num_bodies - 1, -1))
@@ -112,9 +118,9 @@ def two_passing_bodies(num_bodies: int) -> dict[int, list[float]]:
 
 
 def shared_cases(solver: str) -> dict[str, Changes]:
-    """Return the changes of the cases with results independent of the number of ranks."""
+    """Return the changes of the cases whose results must not depend on the number of ranks."""
     if solver == "heat":
-        # Each scheme has each kind of wall on the first axis, on one of the grids.
+        # Each scheme is combined with each boundary condition of the first axis, on one of the grids.
         return {
             f"{grid} {scheme}": heat_changes(grid, scheme, (i + j) % 3)
             for i, grid in enumerate(GRIDS)
@@ -135,11 +141,11 @@ def diverging_cases(solver: str) -> dict[str, Changes]:
         }
     if solver == "nbody":
         return bodies_changes(("gathered", "ring"))
-    return {"tracer": LIVELY} if solver == "navier_stokes" else {"shipped": {}}
+    return {"tracer": LIVELY_FLOW} if solver == "navier_stokes" else {"shipped": {}}
 
 
 def bodies_changes(names: tuple[str, ...]) -> dict[str, Changes]:
-    """Return each of these systems with each integrator."""
+    """Return the changes of these systems with each integrator."""
     return {
         f"{name} {integrator}": BODIES[name] | INTEGRATORS[integrator]
         for name in names

@@ -1,7 +1,7 @@
 """Several trainings one after the other, on the ranks of one mpirun: `several_trainings.py FILE`.
 
-FILE is JSON with `runs`, a list of command lines, and `stops`: for the first runs, the step in which rank 0
-receives SIGUSR1 (0 for none). Each rank prints `allreduces NUMBER` after each run.
+FILE is JSON with `runs`, a list of command lines, and `stops`. The list `stops` holds the steps in which rank
+0 receives SIGUSR1 in the first runs (0 for no signal). Each rank prints `allreduces NUMBER` after each run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline import train
 from pipeline.parallel import launch
 from pipeline.parallel.stopping import StoppedError
 from pipeline.training import fit, loop, step
-from tests.support.training_cases import no_curves, read
+from tests.support.training_cases import no_curves, read_settings
 
 
 def main(file: Path) -> None:
@@ -27,34 +27,34 @@ def main(file: Path) -> None:
     document = json.loads(file.read_text())
     runs, stops = document["runs"], document["stops"]
     fit.draw_curves = no_curves
-    original = step.mean_over_ranks
+    mean_over_ranks = step.mean_over_ranks
     for index, overrides in enumerate(runs):
         allreduces: list[int] = []
 
-        # No annotations: torch compares annotations with types, and here the annotations would be strings.
+        # torch compares annotations with types. In this module annotations would be strings.
         def count_allreduces(communicator, bucket, allreduces=allreduces):  # type: ignore[no-untyped-def]
             allreduces.append(bucket.index())
-            return original(communicator, bucket)
+            return mean_over_ranks(communicator, bucket)
 
         step.mean_over_ranks = count_allreduces
         stop = stops[index] if index < len(stops) else 0
         if stop:
-            with stopped_in_step(stop), suppress(StoppedError):
-                train.run(read(*overrides))
+            with stop_in_step(stop), suppress(StoppedError):
+                train.run(read_settings(*overrides))
                 raise AssertionError(f"{overrides} was not stopped")
         else:
-            train.run(read(*overrides))
+            train.run(read_settings(*overrides))
         print(f"allreduces {len(allreduces)}\n", end="", flush=True)
 
 
 @contextmanager
-def stopped_in_step(number: int) -> Iterator[None]:
-    """Send SIGUSR1 to rank 0 in an optimiser step; the next step is the last one."""
-    original = loop._take_step
+def stop_in_step(stop_step: int) -> Iterator[None]:
+    """Send SIGUSR1 to rank 0 in an optimiser step, so training ends after the next step."""
+    original_step = loop._take_step
 
     def step_with_signal(*arguments: Any) -> Any:
-        result = original(*arguments)
-        if arguments[2].step == number and launch.detect().rank == 0:
+        result = original_step(*arguments)
+        if arguments[2].step == stop_step and launch.detect().rank == 0:
             os.kill(os.getpid(), signal.SIGUSR1)
         return result
 
@@ -62,7 +62,7 @@ def stopped_in_step(number: int) -> Iterator[None]:
     try:
         yield
     finally:
-        loop._take_step = original
+        loop._take_step = original_step
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Solve the trajectories of `rank_cases` on 1, 2, 3 and 4 ranks, and print how they differ; run by mpirun.
+"""Solutions of `rank_cases` on 1, 2, 3 and 4 ranks, and their printed differences.
 
     mpirun -n 4 python -m tests.support.solve_on_ranks [SOLVER ...]
 
-One start serves all solvers, or the solvers given as arguments. Rank 0 prints one JSON document: see `main`.
+The program runs all solvers, or the solvers of the arguments. Rank 0 prints the JSON document of `main`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def solve(communicator: MPI.Intracomm, solver: Solver) -> tuple[Quantities, dict
     budget: dict[str, float] = {}
     if isinstance(trajectory, SteppedTrajectory):
         state = trajectory.initial_state
-        for begin, end in itertools.pairwise(times):
-            for name, supply in trajectory.budget(state, begin, end - begin).items():
+        for start, end in itertools.pairwise(times):
+            for name, supply in trajectory.budget(state, start, end - start).items():
                 budget[name] = budget.get(name, 0.0) + supply
-            state = trajectory.advance(state, begin, end - begin)
+            state = trajectory.advance(state, start, end - start)
     else:
         *_, state = trajectory.solve(times)
     invariants = trajectory.invariants(state)
-    modulus = trajectory.invariants(np.abs(state))
+    invariants_of_modulus = trajectory.invariants(np.abs(state))
     counts = dict(trajectory.counts)
     blocks = communicator.gather((solver.block, state, trajectory.coefficient_fields))
     if blocks is None:
@@ -45,15 +45,15 @@ def solve(communicator: MPI.Intracomm, solver: Solver) -> tuple[Quantities, dict
     spec = solver.spec
     global_state = np.full((len(spec.channels), *spec.shape), np.nan)
     coefficients = np.full((len(spec.coefficient_channels), *spec.shape), np.nan)
-    for block, part, fields in blocks:
-        global_state[:, *block] = part
+    for block, block_state, fields in blocks:
+        global_state[:, *block] = block_state
         if fields is not None:
             coefficients[:, *block] = fields
     return {
         "state": global_state,
         "coefficient_fields": coefficients,
         "invariants": np.array(list(invariants.values())),
-        "invariants_of_modulus": np.array(list(modulus.values())),
+        "invariants_of_modulus": np.array(list(invariants_of_modulus.values())),
         "budget": np.array(list(budget.values())),
     }, counts
 
@@ -61,25 +61,29 @@ def solve(communicator: MPI.Intracomm, solver: Solver) -> tuple[Quantities, dict
 def differences(solution: Quantities, reference: Quantities) -> dict[str, float]:
     """Return the largest difference of each quantity, relative to its largest value.
 
-    The difference of an invariant is relative to its value. For an invariant of zero up to round-off it is
-    relative to the invariant of the state's modulus, in which no parts cancel.
+    The difference of an invariant is relative to the value of the invariant. If the value is zero up to
+    round-off, the scale is the invariant of the absolute values of the state.
     """
     reference = dict(reference)
-    modulus = np.abs(reference.pop("invariants_of_modulus"))
-    result = {}
+    invariants_of_modulus = np.abs(reference.pop("invariants_of_modulus"))
+    relative_differences = {}
     for quantity, expected in reference.items():
         if not expected.size:
-            result[quantity] = 0.0
+            relative_differences[quantity] = 0.0
             continue
         scale = np.max(np.abs(expected))
         if quantity == "invariants":
-            scale = np.where(np.abs(expected) > 1e-10 * modulus, np.abs(expected), modulus)
-        result[quantity] = float(np.max(np.abs(solution[quantity] - expected) / np.maximum(scale, 1e-300)))
-    return result
+            scale = np.where(
+                np.abs(expected) > 1e-10 * invariants_of_modulus, np.abs(expected), invariants_of_modulus
+            )
+        relative_differences[quantity] = float(
+            np.max(np.abs(solution[quantity] - expected) / np.maximum(scale, 1e-300))
+        )
+    return relative_differences
 
 
 def compare(world: MPI.Intracomm, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Return differences from one rank, and methods, by solver, case and number of ranks, on rank 0."""
+    """Return on rank 0 the differences from one rank and the methods, by solver, case and number of ranks."""
     report: dict[str, dict[str, Any]] = {}
     cases = [
         (name, case, changes) for name in names for case, changes in rank_cases.shared_cases(name).items()
@@ -89,16 +93,16 @@ def compare(world: MPI.Intracomm, names: list[str]) -> dict[str, dict[str, Any]]
         for name, case, changes in (cases if world.rank == 0 else [])
     }
     for size in range(2, world.size + 1):
-        part = world.Split(0 if world.rank < size else MPI.UNDEFINED, world.rank)
-        if part == MPI.COMM_NULL:
+        communicator = world.Split(0 if world.rank < size else MPI.UNDEFINED, world.rank)
+        if communicator == MPI.COMM_NULL:
             continue
         for name, case, changes in cases:
             try:
-                solver = build_shipped(name, part, **changes)
+                solver = build_shipped(name, communicator, **changes)
             except UserError as error:
                 report.setdefault(name, {})[f"{case} on {size}"] = {"refused": str(error)}
                 continue
-            solution, reference = solve(part, solver), references.get((name, case))
+            solution, reference = solve(communicator, solver), references.get((name, case))
             if solution is None or reference is None:
                 continue
             report.setdefault(name, {})[f"{case} on {size}"] = {
@@ -106,12 +110,12 @@ def compare(world: MPI.Intracomm, names: list[str]) -> dict[str, dict[str, Any]]
                 "counts_equal": solution[1] == reference[1],
                 "method": solver.method,
             }
-        part.Free()
+        communicator.Free()
     return report
 
 
 def diverging_ranks(world: MPI.Intracomm, name: str, changes: dict[str, Any]) -> int:
-    """Return the number of ranks that raise `DivergedError` where the last rank alone starts with NaN."""
+    """Return the number of ranks that raise `DivergedError` if only the last rank starts with NaN."""
     solver = build_shipped(name, world, **changes)
     trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
     if not isinstance(trajectory, SteppedTrajectory):
@@ -119,19 +123,19 @@ def diverging_ranks(world: MPI.Intracomm, name: str, changes: dict[str, Any]) ->
     state = trajectory.initial_state.copy()
     if world.rank == world.size - 1:
         state[0].flat[0] = np.nan
-    diverged = False
+    is_diverged = False
     try:
         trajectory.advance(state, 0.0, solver.time_scale / 20)
     except DivergedError:
-        diverged = True
-    return int(world.allreduce(int(diverged)))
+        is_diverged = True
+    return int(world.allreduce(int(is_diverged)))
 
 
 def fly_by(communicator: MPI.Intracomm, changes: dict[str, Any]) -> list[float]:
     """Let two bodies of a sphere pass each other within a frame.
 
-    Return the number of frames with a close encounter, the final least separation in units of a hundredth of
-    the bodies' mean distance from their centre, and the steps.
+    Return the number of frames with a close encounter, the final least separation, and the number of steps.
+    The unit of the separation is a hundredth of the rms (root mean square) distance from the centre.
     """
     solver = build_shipped("nbody", communicator, **changes)
     trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
@@ -149,7 +153,7 @@ def fly_by(communicator: MPI.Intracomm, changes: dict[str, Any]) -> list[float]:
 
 
 def too_many_steps(communicator: MPI.Intracomm, changes: dict[str, Any]) -> list[str]:
-    """Return the reason of each rank for a frame with too many steps; a short frame succeeds afterwards."""
+    """Return the error of each rank for a frame with too many steps, and solve a short frame."""
     solver = build_shipped("nbody", communicator, **changes, max_steps=5)
     trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
     assert isinstance(trajectory, SteppedTrajectory)
@@ -163,7 +167,7 @@ def too_many_steps(communicator: MPI.Intracomm, changes: dict[str, Any]) -> list
 
 
 def refusal(world: MPI.Intracomm, name: str, **changes: Any) -> str:
-    """Return the message that refuses the options on all ranks; empty where they are accepted."""
+    """Return the message that refuses the options on all ranks, or an empty text for accepted options."""
     try:
         build_shipped(name, world, **changes)
     except UserError as error:
@@ -172,15 +176,15 @@ def refusal(world: MPI.Intracomm, name: str, **changes: Any) -> str:
 
 
 def nbody_behaviour(world: MPI.Intracomm) -> dict[str, Any]:
-    """Return close encounters, frames with too many steps, and refusals of the n-body solver."""
+    """Return the close encounters, frames with too many steps, and refusals of the n-body solver."""
     communicators = (MPI.COMM_SELF, world)
     return {
         "flights": {
-            name: [fly_by(part, changes) for part in communicators]
+            name: [fly_by(communicator, changes) for communicator in communicators]
             for name, changes in rank_cases.FLIGHTS.items()
         },
         "too_many_steps": {
-            name: [too_many_steps(part, changes) for part in communicators]
+            name: [too_many_steps(communicator, changes) for communicator in communicators]
             for name, changes in rank_cases.FLIGHTS.items()
         },
         "few bodies": refusal(world, "nbody", system={"kind": "figure_eight"}),
@@ -188,7 +192,7 @@ def nbody_behaviour(world: MPI.Intracomm) -> dict[str, Any]:
 
 
 def heat_behaviour(world: MPI.Intracomm) -> dict[str, Any]:
-    """Return refusals and the automatic scheme of the heat solver."""
+    """Return the refusals and the automatic scheme of the heat solver."""
     return {
         "few rows": refusal(world, "heat", resolution=world.size - 1),
         "adi": refusal(world, "heat", scheme="adi"),
@@ -197,7 +201,7 @@ def heat_behaviour(world: MPI.Intracomm) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the comparisons, and the behaviour of diverging and refused cases on all ranks."""
+    """Print the comparisons, and the behaviour of diverging and refused cases on all ranks, as JSON."""
     world = MPI.COMM_WORLD
     names = sys.argv[1:] or solver_names()
     report: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Every solver from its shipped YAML, with small variants that cover its options."""
+"""Solvers from their shipped YAML, with small variants that cover their options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpi4py import MPI
 import configs
 from pipeline.config.build import build_solver
 from solvers.contract import Solver, solver_names
-from tests.support.navier_stokes_cases import LIVELY
+from tests.support.navier_stokes_cases import LIVELY_FLOW
 
 Changes = dict[str, Any]
 
@@ -20,7 +20,7 @@ WALLS: Changes = {
     "boundary": {"x": "dirichlet", "y": "neumann"},
     "boundary_values": {"x": [1.0, 2.0], "y": [0.5, 0.0]},
 }
-SMOOTH: Changes = {"kind": "random_field", "modes": 4, "correlation_length": 0.4}
+SMOOTH_FIELD: Changes = {"kind": "random_field", "modes": 4, "correlation_length": 0.4}
 SPHERE: Changes = {"total_mass": 1.0, "num_bodies": 20}
 
 #: Changes of the shipped options, by solver. The shipped options themselves are tested for every solver.
@@ -31,7 +31,7 @@ VARIANTS: dict[str, dict[str, Changes]] = {
             "resolution": [24, 20],
             "heaters": {"count": 2, "width": [0.15, 0.2]},
             "diffusivity": {"modes": 3},
-            "initial": SMOOTH,
+            "initial": SMOOTH_FIELD,
             "scheme": "rkl2",
         },
         "constant diffusivity in 1-D": {
@@ -44,11 +44,11 @@ VARIANTS: dict[str, dict[str, Changes]] = {
         "inclusions": {
             "resolution": 24,
             "diffusivity": {"kind": "inclusions", "inclusion_radius": [0.2, 0.3]},
-            "initial": SMOOTH,
+            "initial": SMOOTH_FIELD,
         },
     },
     "navier_stokes": {
-        "all linear terms, tracer": LIVELY,
+        "all linear terms, tracer": LIVELY_FLOW,
         "kolmogorov": {
             "resolution": 32,
             "viscosity": [5e-3, 5e-3],
@@ -82,7 +82,7 @@ VARIANTS: dict[str, dict[str, Changes]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One solver with changed options."""
+    """A solver with changed options."""
 
     solver: str
     variant: str

@@ -22,21 +22,21 @@ GRIDS = [
     (3, ("periodic", "dirichlet", "neumann")),
 ]
 PROBLEMS = [
-    *[problems.problem(problems.SITES[num_axes], boundaries) for num_axes, boundaries in GRIDS],
-    *[problems.particles(*sizes) for sizes in ((2, 1), (2, 2), (3, 2), (5, 3))],
-    problems.fading(),
-    problems.circling(),
+    *[problems.grid_problem(problems.SITES[num_axes], boundaries) for num_axes, boundaries in GRIDS],
+    *[problems.particle_problem(*sizes) for sizes in ((2, 1), (2, 2), (3, 2), (5, 3))],
+    problems.fading_problem(),
+    problems.circling_problem(),
 ]
 
 
 @functools.cache
 def build_cached(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
-    """Return a surrogate with seeded weights, which the tests share and must not change."""
+    """Return a surrogate with seeded weights, which tests share and must not change."""
     return build(name, problem, precision)
 
 
 def build(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
-    """Return a surrogate with seeded weights, which the test may change."""
+    """Return a new surrogate with seeded weights."""
     torch.manual_seed(0)
     return store.build(name, problems.options(name), problem, precision)
 

@@ -1,4 +1,4 @@
-"""A small data set, and trainings on it: in this process, or several in one start of mpirun."""
+"""A small data set, and trainings: in this process, or several trainings under one mpirun."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
 from pipeline.runs.folder import RunFolder
 from pipeline.training import checkpoint, fit
-from tests.support.launching import mpi, run, succeeded
+from tests.support.launching import mpi_command, require_success, run
 
-TINY = (
+TINY_TRAINING = (
     "surrogate.width=8",
     "surrogate.modes=6",
     "surrogate.layers=2",
@@ -34,7 +34,7 @@ TINY = (
 
 def generate_dataset(folder: Path, *overrides: str) -> Path:
     """Return the folder of a validated data set of 1-D heat conduction, generated in this process."""
-    settings = read(
+    settings = read_settings(
         f"run={folder}",
         "solver.extent=[1.0]",
         "solver.resolution=24",
@@ -47,25 +47,25 @@ def generate_dataset(folder: Path, *overrides: str) -> Path:
     return settings.dataset
 
 
-def read(*overrides: str) -> Settings:
+def read_settings(*overrides: str) -> Settings:
     """Return the settings of a command line."""
     with hydra.initialize_config_module("configs", version_base="1.3"):
-        plain = OmegaConf.to_container(hydra.compose("config", overrides=list(overrides)), resolve=True)
-    return settings_module.read(plain)  # type: ignore[arg-type]
+        container = OmegaConf.to_container(hydra.compose("config", overrides=list(overrides)), resolve=True)
+    return settings_module.read(container)  # type: ignore[arg-type]
 
 
-def words(folder: Path, dataset: Path, *overrides: str) -> list[str]:
+def tiny_arguments(folder: Path, dataset: Path, *overrides: str) -> list[str]:
     """Return the command line of a tiny training of the FNO."""
-    return [f"run={folder}", f"dataset={dataset}", *TINY, *overrides]
+    return [f"run={folder}", f"dataset={dataset}", *TINY_TRAINING, *overrides]
 
 
-def train_model(folder: Path, dataset: Path, *overrides: str, draws: bool = False) -> Path:
+def train_model(folder: Path, dataset: Path, *overrides: str, draw_figure: bool = False) -> Path:
     """Return the model folder after a tiny training in this process.
 
-    Without `draws` there is no curves.png, which takes longer than the training.
+    Without `draw_figure` the stage writes no curves.png, because the figure takes longer than the training.
     """
-    settings = read(*words(folder, dataset, *overrides))
-    with patch.object(fit, "draw_curves", fit.draw_curves if draws else no_curves):
+    settings = read_settings(*tiny_arguments(folder, dataset, *overrides))
+    with patch.object(fit, "draw_curves", fit.draw_curves if draw_figure else no_curves):
         train.run(settings)
     return RunFolder.of(settings).model_folder
 
@@ -77,30 +77,33 @@ def no_curves(folder: Path) -> None:
 def train_together(
     list_file: Path, runs: Sequence[Sequence[str]], ranks: int = 2, stops: Sequence[int] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Train several command lines one after the other, in one start of mpirun.
+    """Run several trainings one after the other, under one mpirun.
 
     Args:
         list_file: file for the list of command lines.
         runs: command lines of the train stage.
         ranks: ranks of mpirun.
-        stops: for the first runs, the step in which rank 0 receives SIGUSR1; 0 for none.
+        stops: the steps in which rank 0 receives SIGUSR1 in the first runs, 0 for no signal.
 
     Returns:
-        The result of mpirun; each rank prints `allreduces NUMBER` for each run.
+        The result of mpirun, in which each rank prints `allreduces NUMBER` for each run.
     """
     list_file.write_text(json.dumps({"runs": [list(run) for run in runs], "stops": list(stops)}))
-    return succeeded(run(mpi(ranks, "-m", "tests.support.several_trainings", str(list_file))))
+    return require_success(run(mpi_command(ranks, "-m", "tests.support.several_trainings", str(list_file))))
 
 
-def are_identical(model: Path, other: Path) -> bool:
-    """Return whether two model folders hold the same bits: weights, log, and the last checkpoint."""
-    last, other_last = (
-        checkpoint.load(checkpoint.paths(folder / "checkpoints")[-1]) for folder in (model, other)
+def are_identical(model: Path, other_model: Path) -> bool:
+    """Return whether two model folders have bitwise equal weights, logs and newest checkpoints."""
+    checkpoint_of_model, checkpoint_of_other = (
+        checkpoint.load(checkpoint.paths(folder / "checkpoints")[-1]) for folder in (model, other_model)
     )
-    assert last.tensors.keys() == other_last.tensors.keys()
+    assert checkpoint_of_model.tensors.keys() == checkpoint_of_other.tensors.keys()
     return (
-        last.metadata == other_last.metadata
-        and (model / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
-        and (model / "log.csv").read_bytes() == (other / "log.csv").read_bytes()
-        and all(torch.equal(tensor, other_last.tensors[name]) for name, tensor in last.tensors.items())
+        checkpoint_of_model.metadata == checkpoint_of_other.metadata
+        and (model / "model.safetensors").read_bytes() == (other_model / "model.safetensors").read_bytes()
+        and (model / "log.csv").read_bytes() == (other_model / "log.csv").read_bytes()
+        and all(
+            torch.equal(tensor, checkpoint_of_other.tensors[name])
+            for name, tensor in checkpoint_of_model.tensors.items()
+        )
     )

@@ -1,8 +1,8 @@
 """Trainings of every surrogate on small data sets: `training_of_surrogates.py FOLDER`.
 
-One rank generates the data sets first, in FOLDER/data. Each surrogate is trained on the first grid and the
-first particles that it fits, once to the end and once with a stop and a resume between, in
-FOLDER/NUMBER_OF_RANKS/{straight,stopped}/DATASET/WAY/models/NAME.
+One rank first generates the data sets in FOLDER/data. Each surrogate is trained on its first compatible grid
+and on its first compatible particles, once without and once with a stop and a resume. The models are in
+FOLDER/NUMBER_OF_RANKS/{uninterrupted,stopped}/DATASET/METHOD/models/NAME.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pipeline.training import fit
 from surrogates import store
 from surrogates.contract import LeastSquares, Surrogate, compatible_surrogates, surrogate_class
 from tests.support import problems
-from tests.support.several_trainings import stopped_in_step
-from tests.support.training_cases import no_curves, read
+from tests.support.several_trainings import stop_in_step
+from tests.support.training_cases import no_curves, read_settings
 
 HEAT = ("solver=heat", "solver.extent=[1.0]", "solver.resolution=24", "output.duration=0.06")
-#: Fields with random coefficients, fields that the drawn scalars determine, and particles.
+#: Fields with random coefficients, fields that the scalar parameters determine, and particles.
 DATASETS = {
     "heat": HEAT,
     "heat_parametric": (
@@ -52,8 +52,8 @@ TRAINING = (
     "training.precision=float64",
     "training.device=cpu",
 )
-#: Options of a way to train, and the step of SIGUSR1; training ends after the next one, between checkpoints.
-WAYS = {
+#: Options of a training method, and the step of SIGUSR1. The next step is the last, between checkpoints.
+TRAINING_METHODS = {
     "adamw": (("training.ema=0.9",), 2),
     "balanced": (("training.ema=0.9", "training.balance_every=2"), 2),
     "lbfgs": (("training.finish={method: lbfgs, steps: 2, iterations: 2}",), 4),
@@ -69,35 +69,42 @@ def main(folder: Path) -> None:
     size = launch.detect().size
     fit.draw_curves = no_curves
     trained_pairs: set[tuple[str, bool]] = set()
-    for kind, options in DATASETS.items():
-        data = f"dataset={folder / 'data' / kind}"
+    for dataset_name, options in DATASETS.items():
+        dataset_override = f"dataset={folder / 'data' / dataset_name}"
         if size == 1:
-            settings = read(f"run={folder / 'data'}", data, SIZES, "output.steps=4", *options)
+            settings = read_settings(
+                f"run={folder / 'data'}", dataset_override, SIZES, "output.steps=4", *options
+            )
             generate.run(settings)
             validate.run(settings)
-        dataset = Dataset.open(folder / "data" / kind)
+        dataset = Dataset.open(folder / "data" / dataset_name)
         problem = problem_of(dataset)
         for name in compatible_surrogates(problem):
             if (name, problem.spec.has_particles) not in trained_pairs:
                 trained_pairs.add((name, problem.spec.has_particles))
-                train_all_ways(folder / str(size), kind, name, dataset)
+                train_with_all_methods(folder / str(size), dataset_name, name, dataset)
 
 
-def train_all_ways(folder: Path, kind: str, name: str, dataset: Dataset) -> None:
-    """Train a surrogate in all ways that suit it, without and with a stop."""
+def train_with_all_methods(folder: Path, dataset_name: str, name: str, dataset: Dataset) -> None:
+    """Train a surrogate with all suitable methods, without and with a stop."""
     problem = problem_for(dataset, surrogate_class(name), {})
     surrogate = store.build(name, problems.options(name), problem, "float64")
-    common = [f"surrogate.{key}={value}" for key, value in problems.small_options(name).items()]
-    common += ["training.noise=0.01"] if surrogate.uses_initial_state else []
-    for way in suitable_ways(surrogate):
-        options, stop = WAYS[way]
-        for ending in ("straight", "stopped"):
-            run = folder / ending / kind / way
-            settings = read(
-                f"run={run}", f"dataset={dataset.folder}", f"surrogate={name}", *common, *TRAINING, *options
+    common_options = [f"surrogate.{key}={value}" for key, value in problems.small_options(name).items()]
+    common_options += ["training.noise=0.01"] if surrogate.uses_initial_state else []
+    for method in suitable_methods(surrogate):
+        options, stop = TRAINING_METHODS[method]
+        for interruption in ("uninterrupted", "stopped"):
+            run = folder / interruption / dataset_name / method
+            settings = read_settings(
+                f"run={run}",
+                f"dataset={dataset.folder}",
+                f"surrogate={name}",
+                *common_options,
+                *TRAINING,
+                *options,
             )
-            if ending == "stopped":
-                with stopped_in_step(stop):
+            if interruption == "stopped":
+                with stop_in_step(stop):
                     try:
                         train.run(settings)
                     except StoppedError:
@@ -107,14 +114,14 @@ def train_all_ways(folder: Path, kind: str, name: str, dataset: Dataset) -> None
             train.run(settings)
 
 
-def suitable_ways(surrogate: Surrogate) -> list[str]:
-    """Return the ways that can train the surrogate."""
+def suitable_methods(surrogate: Surrogate) -> list[str]:
+    """Return the methods that can train the surrogate."""
     is_suitable = {
         "levenberg_marquardt": isinstance(surrogate, LeastSquares),
         "adamw": len(surrogate.losses) == 1,
         "balanced": len(surrogate.losses) > 1,
     }
-    return [way for way in WAYS if is_suitable.get(way, True)]
+    return [method for method in TRAINING_METHODS if is_suitable.get(method, True)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The deep operator network: the trunk and its derivatives, queries at any time, and refusals."""
+"""The deep operator network: trunk, derivatives, queries at any time, and refusals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _float64() -> object:
 def build(
     autonomous: bool = True, boundaries: tuple[str, ...] = ("periodic", "dirichlet"), **options: Any
 ) -> Surrogate:
-    problem = problems.problem((18, 17)[: len(boundaries)], boundaries, autonomous)
+    problem = problems.grid_problem((18, 17)[: len(boundaries)], boundaries, autonomous)
     return store.build("deeponet", OPTIONS | options, problem, "float64")
 
 
@@ -40,11 +40,11 @@ def arguments_of(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Te
 
 
 def build_trunk(boundaries: tuple[str, ...], modes: int = 5) -> Trunk:
-    problem = problems.problem((18, 17, 12)[: len(boundaries)], boundaries)
+    problem = problems.grid_problem((18, 17, 12)[: len(boundaries)], boundaries)
     return Trunk(problem, (modes,) * len(boundaries), functions=3, width=8, horizon=1.0)
 
 
-ENDS = [
+BOUNDARY_CONDITIONS = [
     ("periodic",),
     ("dirichlet",),
     ("neumann",),
@@ -53,7 +53,7 @@ ENDS = [
 ]
 
 
-@pytest.mark.parametrize("boundaries", ENDS)
+@pytest.mark.parametrize("boundaries", BOUNDARY_CONDITIONS)
 def test_coefficients_of_a_field_are_its_amplitudes(boundaries: tuple[str, ...]) -> None:
     trunk = build_trunk(boundaries)
     amplitudes = torch.randn(2, 3, *[9] * len(boundaries))
@@ -64,21 +64,24 @@ def test_coefficients_of_a_field_are_its_amplitudes(boundaries: tuple[str, ...])
 
 @pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann"])
 def test_all_modes_together_represent_any_field_on_the_grid(boundary: str) -> None:
-    """The field need not fulfil the boundary conditions, because initial states may violate them."""
-    trunk = Trunk(problems.problem((17,), (boundary,)), (9,), functions=3, width=8, horizon=1.0)
+    # The field need not fulfil the boundary conditions, because initial states may violate them.
+    trunk = Trunk(problems.grid_problem((17,), (boundary,)), (9,), functions=3, width=8, horizon=1.0)
     field = 1 + torch.randn(2, 17, 3)
     torch.testing.assert_close(trunk.field(trunk.coefficients(field)).value, field.movedim(-1, 1))
 
 
 @pytest.mark.parametrize("wall", ["dirichlet", "neumann"])
 def test_derivatives_in_space_agree_with_the_field_on_the_grid(wall: str) -> None:
-    """The reference uses only the field: a Fourier series along x, differences over 7 cells along y."""
-    problem = problems.problem((18, 320), ("periodic", wall))
-    trunk, sampled = Trunk(problem, (5, 3), functions=3, width=8, horizon=1.0), GridDerivatives(problem)
+    # The reference derivatives are a Fourier series along x and differences over 7 cells along y.
+    problem = problems.grid_problem((18, 320), ("periodic", wall))
+    trunk, grid_derivatives = (
+        Trunk(problem, (5, 3), functions=3, width=8, horizon=1.0),
+        GridDerivatives(problem),
+    )
     field = trunk.field(torch.randn(9, 5))
-    on_grid = sampled.jet(field.value)
+    reference_jet = grid_derivatives.jet(field.value)
     for axes in ("x", "y", "xx", "xy", "yy", "xxxx"):
-        actual, expected = field, on_grid
+        actual, expected = field, reference_jet
         for axis in axes:
             actual, expected = taylor_mode.derivative(actual, axis), taylor_mode.derivative(expected, axis)
         scale = expected.value.abs().max().item()
@@ -90,17 +93,19 @@ def test_the_derivative_in_time_agrees_with_finite_differences() -> None:
     coefficients = torch.randn(2, 6, 9, 9)
     time, step = torch.tensor([[0.3, 0.9], [0.0, 0.5]]), 1e-5
     rate = taylor_mode.derivative(trunk.field(trunk.amplitudes(coefficients, time)), "t").value
-    before, after = (trunk.field(trunk.amplitudes(coefficients, time + dt)).value for dt in (-step, step))
+    field_before, field_after = (
+        trunk.field(trunk.amplitudes(coefficients, time + dt)).value for dt in (-step, step)
+    )
     assert rate.shape == (2, 2, 2, 18, 17)
-    torch.testing.assert_close(rate, (after - before) / (2 * step), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(rate, (field_after - field_before) / (2 * step), rtol=1e-6, atol=1e-6)
 
 
 def test_any_time_is_predicted_and_the_start_is_the_initial_state() -> None:
     surrogate = build()
     state, parameters = arguments_of(surrogate)
-    predicted = surrogate.predict(state, parameters, np.array([0.0, 1e-9, 0.123, 1.0])).mean
-    torch.testing.assert_close(predicted[:, 1], state, rtol=1e-6, atol=1e-6)
-    assert (predicted[:, 2] - predicted[:, 3]).norm() > 1e-5 * state.norm()
+    prediction = surrogate.predict(state, parameters, np.array([0.0, 1e-9, 0.123, 1.0])).mean
+    torch.testing.assert_close(prediction[:, 1], state, rtol=1e-6, atol=1e-6)
+    assert (prediction[:, 2] - prediction[:, 3]).norm() > 1e-5 * state.norm()
 
 
 def test_a_prediction_does_not_depend_on_the_other_times() -> None:
@@ -118,20 +123,22 @@ def test_a_query_beyond_the_horizon_starts_from_the_last_prediction(autonomous: 
     surrogate = build(autonomous)
     state, parameters = arguments_of(surrogate)
     horizon = HORIZON_STEPS * surrogate.problem.time_step
-    halfway = surrogate.predict(state, parameters, np.array([0.0, horizon])).mean[:, -1]
-    later = surrogate.predict(halfway, parameters, np.array([horizon, 1.5 * horizon])).mean[:, -1]
-    at_once = surrogate.predict(state, parameters, np.array([0.0, 1.5 * horizon])).mean[:, -1]
-    torch.testing.assert_close(at_once, later, rtol=1e-12, atol=1e-12)
+    state_at_horizon = surrogate.predict(state, parameters, np.array([0.0, horizon])).mean[:, -1]
+    restarted_prediction = surrogate.predict(
+        state_at_horizon, parameters, np.array([horizon, 1.5 * horizon])
+    ).mean[:, -1]
+    direct_prediction = surrogate.predict(state, parameters, np.array([0.0, 1.5 * horizon])).mean[:, -1]
+    torch.testing.assert_close(direct_prediction, restarted_prediction, rtol=1e-12, atol=1e-12)
 
 
 def test_a_shift_along_a_periodic_axis_shifts_the_prediction() -> None:
     surrogate = build()
     state, parameters = arguments_of(surrogate)
     times = np.array([0.0, 0.25, 1.5])
-    straight = surrogate.predict(state, parameters, times).mean
+    prediction = surrogate.predict(state, parameters, times).mean
     parameters["conductivity"] = parameters["conductivity"].roll(5, dims=1)
-    shifted = surrogate.predict(state.roll(5, dims=2), parameters, times).mean
-    torch.testing.assert_close(shifted, straight.roll(5, dims=3), rtol=1e-10, atol=0)
+    shifted_prediction = surrogate.predict(state.roll(5, dims=2), parameters, times).mean
+    torch.testing.assert_close(shifted_prediction, prediction.roll(5, dims=3), rtol=1e-10, atol=0)
 
 
 def test_windows_of_another_length_are_refused() -> None:
@@ -158,8 +165,8 @@ def test_modes_that_do_not_fit_are_refused(modes: list[int], message: str) -> No
         build(modes=modes)
 
 
-def test_learns_travelling_and_decaying_waves() -> None:
-    """u_t + c u_x = k u_xx on a periodic axis, with the speed c as the parameter."""
+def test_the_deeponet_learns_travelling_and_decaying_waves() -> None:
+    # u_t + c u_x = k u_xx on a periodic axis, with the speed c as the parameter.
     surrogate = build(boundaries=("periodic",), modes=4, functions=6)
     problem, rng = surrogate.problem, np.random.default_rng(0)
     waves = np.arange(1, 4) * np.pi
@@ -189,8 +196,8 @@ def test_learns_travelling_and_decaying_waves() -> None:
         surrogate(windows(32))["data"].backward()
         optimiser.step()
         schedule.step()
-    test = windows(64)
-    parameters = problems.parameters_by_name(problem, test)
-    predicted = surrogate.predict(test["state"][:, 0], parameters, time).mean
-    start, truth = test["state"][:, :1], test["state"]
-    assert (predicted - truth).norm() < (start - truth).norm() / 10
+    test_windows = windows(64)
+    parameters = problems.parameters_by_name(problem, test_windows)
+    prediction = surrogate.predict(test_windows["state"][:, 0], parameters, time).mean
+    initial_states, truth = test_windows["state"][:, :1], test_windows["state"]
+    assert (prediction - truth).norm() < (initial_states - truth).norm() / 10

@@ -1,4 +1,4 @@
-"""The learned Hamiltonian: forces, order of the integrator, conservation, learning and refusals."""
+"""The learned Hamiltonian: forces, integration order, conservation, training and refusals."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rollout(surrogate: Hamiltonian, state: torch.Tensor, mass: torch.Tensor, ste
 
 @pytest.mark.parametrize(("num_bodies", "dimension"), [(2, 1), (2, 2), (4, 3)])
 def test_forces_are_the_negative_gradient_of_the_energy(num_bodies: int, dimension: int) -> None:
-    surrogate = build(problems.particles(num_bodies, dimension))
+    surrogate = build(problems.particle_problem(num_bodies, dimension))
     state, mass = random_states(surrogate.problem)
     state.requires_grad_(True)
     (gradient,) = torch.autograd.grad(surrogate.energy(state, mass).sum(), state)
@@ -49,9 +49,9 @@ def test_forces_are_the_negative_gradient_of_the_energy(num_bodies: int, dimensi
 
 
 def test_the_scheme_is_of_fourth_order() -> None:
-    problem = problems.particles(3, 2)
+    problem = problems.particle_problem(3, 2)
     errors = []
-    # Three bodies far from each other have smooth paths.
+    # The three bodies are far from each other and have smooth paths.
     positions_and_velocities = [
         [-60.0, 60.0, 0.0],
         [-30.0, -30.0, 70.0],
@@ -60,32 +60,32 @@ def test_the_scheme_is_of_fourth_order() -> None:
     ]
     state = torch.tensor([positions_and_velocities], dtype=torch.float64)
     mass = torch.tensor([[900.0, 1000.0, 1100.0]], dtype=torch.float64)
-    exact = rollout(build(problem, substeps=64), state, mass, 4)[:, -1]
+    reference_state = rollout(build(problem, substeps=64), state, mass, 4)[:, -1]
     for substeps in (2, 4, 8):
-        final = rollout(build(problem, substeps=substeps), state, mass, 4)[:, -1]
-        errors.append(float((final - exact).norm()))
+        final_state = rollout(build(problem, substeps=substeps), state, mass, 4)[:, -1]
+        errors.append(float((final_state - reference_state).norm()))
     orders = np.log2(np.divide(errors[:-1], errors[1:]))
     assert orders == pytest.approx([4, 4], abs=0.2)
 
 
 def test_momentum_and_angular_momentum_are_conserved_for_any_weights() -> None:
-    surrogate = build(problems.particles(4, 3))
+    surrogate = build(problems.particle_problem(4, 3))
     state, mass = random_states(surrogate.problem)
     states = rollout(surrogate, state, mass, 50)
     x, p = states[:, :, :3], mass[:, None, None] * states[:, :, 3:]
-    for conserved, size in (
+    for conserved_quantity, scale in (
         (p.sum(-1), p.abs().sum(-1)),
         (torch.linalg.cross(x, p, dim=2).sum(-1), (x.norm(dim=2, keepdim=True) * p.abs()).sum(-1)),
     ):
-        drift = (conserved - conserved[:, :1]).abs().amax() / size.amax()
+        drift = (conserved_quantity - conserved_quantity[:, :1]).abs().amax() / scale.amax()
         assert drift < 1e-13
 
 
 def test_energy_does_not_drift_in_a_long_rollout() -> None:
-    """The energy error over 2000 steps does not grow from the first to the second half."""
-    surrogate = build(problems.particles(2, 2), layers=1)
+    # The energy error over 2000 steps does not grow from the first to the second half.
+    surrogate = build(problems.particle_problem(2, 2), layers=1)
     with torch.no_grad():
-        # A binding attraction: the energy grows with r everywhere.
+        # The bodies attract each other: the energy grows with r everywhere.
         surrogate.potential.out.weight.copy_(0.02 * surrogate.potential.hidden[0].weight[:, 0].sign())
     position = torch.tensor([[[-20.0, 20.0], [0.0, 0.0], [0.0, 0.0], [-40.0, 40.0]]], dtype=torch.float64)
     mass = torch.full((1, 2), 1e3, dtype=torch.float64)
@@ -113,36 +113,38 @@ def test_energy_does_not_drift_in_a_long_rollout() -> None:
         ({"num_bodies": 1}, "two particles or more"),
     ],
 )
-def test_problems_without_such_a_hamiltonian_are_refused(changes: dict[str, object], message: str) -> None:
+def test_problems_that_do_not_fit_the_hamiltonian_are_refused(
+    changes: dict[str, object], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
-        Hamiltonian(problems.particles(**changes), width=8, layers=1, substeps=1)  # type: ignore[arg-type]
+        Hamiltonian(problems.particle_problem(**changes), width=8, layers=1, substeps=1)  # type: ignore[arg-type]
 
 
 def test_an_option_below_one_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"surrogate\.substeps=0 is too small. The smallest allowed value is 1"
     ):
-        build(problems.particles(), substeps=0)
+        build(problems.particle_problem(), substeps=0)
 
 
-FRAMES, STEP = 61, 0.1
+FRAMES, TIME_STEP = 61, 0.1
 
 
 @cache
-def orbits(num_orbits: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def solve_orbits(num_orbits: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return Kepler orbits of unequal masses: states (B, T, C, 2) and masses (B, 2)."""
     solver = nbody_cases.nbody(
         system=nbody_cases.KEPLER | {"eccentricity": [0.0, 0.5], "mass_ratio": [0.3, 1.0]}
     )
     rng = np.random.default_rng(seed)
-    batch = solver.solve_batch([solver.sample(rng) for _ in range(num_orbits)], STEP * np.arange(FRAMES))
+    batch = solver.solve_batch([solver.sample(rng) for _ in range(num_orbits)], TIME_STEP * np.arange(FRAMES))
     assert batch.failures == [None] * num_orbits
     return batch.states, batch.coefficient_fields[:, 0]
 
 
-def trained_on_orbits() -> Hamiltonian:
+def train_on_orbits() -> Hamiltonian:
     """Return a surrogate trained for 250 steps on single time steps of 32 orbits."""
-    states, masses = orbits(32, seed=0)
+    states, masses = solve_orbits(32, seed=0)
     statistics = Statistics(
         mean=tuple(states.mean(axis=(0, 1, 3))),
         std=tuple(states.std(axis=(0, 1, 3))),
@@ -152,7 +154,7 @@ def trained_on_orbits() -> Hamiltonian:
         parameter_mean=(),
         parameter_std=(),
     )
-    problem = problems.particles(2, 2, statistics=statistics, parameters=(), time_step=STEP)
+    problem = problems.particle_problem(2, 2, statistics=statistics, parameters=(), time_step=TIME_STEP)
     surrogate = build(problem)
     optimiser = torch.optim.Adam(surrogate.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=250)
@@ -172,17 +174,17 @@ def trained_on_orbits() -> Hamiltonian:
     return surrogate
 
 
-def test_learns_gravity_from_frames_and_conserves_the_true_energy() -> None:
-    """Ten revolutions are predicted, where training used single time steps of one revolution."""
-    surrogate = trained_on_orbits()
-    states, masses = orbits(8, seed=2)
+def test_the_hamiltonian_learns_gravity_from_frames_and_conserves_the_true_energy() -> None:
+    """Predict ten revolutions after a training on single time steps of one revolution."""
+    surrogate = train_on_orbits()
+    states, masses = solve_orbits(8, seed=2)
     duration = 10 * 2 * np.pi
-    times = STEP * np.arange(int(duration / STEP) + 1)
-    predicted = surrogate.predict(states[:, 0], {"mass": masses}, times).mean.numpy()
-    displacement = predicted[:, :, :2, 1] - predicted[:, :, :2, 0]
-    kinetic = 0.5 * (masses[:, None] * np.square(predicted[:, :, 2:]).sum(axis=2)).sum(axis=-1)
+    times = TIME_STEP * np.arange(int(duration / TIME_STEP) + 1)
+    prediction = surrogate.predict(states[:, 0], {"mass": masses}, times).mean.numpy()
+    displacement = prediction[:, :, :2, 1] - prediction[:, :, :2, 0]
+    kinetic = 0.5 * (masses[:, None] * np.square(prediction[:, :, 2:]).sum(axis=2)).sum(axis=-1)
     energy = kinetic - masses.prod(axis=1)[:, None] / np.linalg.norm(displacement, axis=2)
     error = np.abs(energy / energy[:, :1] - 1).max(axis=1)
     assert np.median(error) < 0.01
-    position_error = predicted[:, : states.shape[1], :2] - states[:, :, :2]
+    position_error = prediction[:, : states.shape[1], :2] - states[:, :, :2]
     assert np.median(np.linalg.norm(position_error[:, -1], axis=1)) < 0.02

@@ -1,4 +1,4 @@
-"""The perceptron for particles and for parametric fields: single queries, restarts, learning and refusals."""
+"""The perceptron for particles and for parametric fields: queries, restarts, training and refusals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HORIZON_STEPS = 4
 
 def build(autonomous: bool = True, **options: int) -> Surrogate:
     torch.manual_seed(0)
-    problem = problems.particles(autonomous=autonomous)
+    problem = problems.particle_problem(autonomous=autonomous)
     return store.build(
         "mlp",
         {"width": 16, "layers": 2, "horizon_steps": HORIZON_STEPS, "points": 64} | options,
@@ -32,7 +32,7 @@ def query_inputs(surrogate: Surrogate) -> tuple[torch.Tensor, dict[str, torch.Te
     return batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
 
 
-def test_any_time_within_the_horizon_is_predicted_and_a_tiny_time_gives_the_start() -> None:
+def test_predictions_within_the_horizon_vary_and_start_from_the_initial_state() -> None:
     surrogate = build()
     state, parameters = query_inputs(surrogate)
     states = surrogate.predict(state, parameters, np.array([0.0, 1e-9, 0.123, 1.0])).mean
@@ -44,10 +44,10 @@ def test_a_prediction_does_not_depend_on_the_other_times() -> None:
     surrogate = build()
     state, parameters = query_inputs(surrogate)
     times = np.array([0.0, 0.4, 1.0, 1.7, 2.0, 3.1])
-    together = surrogate.predict(state, parameters, times).mean
+    predictions = surrogate.predict(state, parameters, times).mean
     for index, time in enumerate(times[1:], start=1):
         assert torch.equal(
-            surrogate.predict(state, parameters, np.array([0.0, time])).mean[:, 1], together[:, index]
+            surrogate.predict(state, parameters, np.array([0.0, time])).mean[:, 1], predictions[:, index]
         )
 
 
@@ -56,10 +56,14 @@ def test_a_prediction_beyond_the_horizon_restarts_from_a_prediction(autonomous: 
     surrogate = build(autonomous)
     state, parameters = query_inputs(surrogate)
     horizon = HORIZON_STEPS * surrogate.problem.time_step
-    halfway = surrogate.predict(state, parameters, np.array([0.0, horizon, 2 * horizon])).mean[:, -1]
-    later = surrogate.predict(halfway, parameters, np.array([2 * horizon, 2.5 * horizon])).mean[:, -1]
-    direct = surrogate.predict(state, parameters, np.array([0.0, 2.5 * horizon])).mean[:, -1]
-    torch.testing.assert_close(direct, later, rtol=1e-12, atol=1e-12)
+    state_at_two_horizons = surrogate.predict(state, parameters, np.array([0.0, horizon, 2 * horizon])).mean[
+        :, -1
+    ]
+    restarted_prediction = surrogate.predict(
+        state_at_two_horizons, parameters, np.array([2 * horizon, 2.5 * horizon])
+    ).mean[:, -1]
+    direct_prediction = surrogate.predict(state, parameters, np.array([0.0, 2.5 * horizon])).mean[:, -1]
+    torch.testing.assert_close(direct_prediction, restarted_prediction, rtol=1e-12, atol=1e-12)
 
 
 def test_windows_of_another_length_than_the_horizon_are_refused() -> None:
@@ -77,8 +81,8 @@ def test_an_option_below_one_is_refused(option: str) -> None:
         build(**{option: 0})
 
 
-def test_learns_bodies_on_springs() -> None:
-    """Independent bodies, x'' = -ω² x; one query covers half a period."""
+def test_the_perceptron_learns_bodies_on_springs() -> None:
+    # The bodies are independent oscillators, x'' = -ω² x. One query covers half a period.
     surrogate, omega = build(width=64), np.pi
     time = np.arange(HORIZON_STEPS + 1) * surrogate.problem.time_step
     rng = np.random.default_rng(0)
@@ -103,25 +107,27 @@ def test_learns_bodies_on_springs() -> None:
         surrogate(windows(128))["data"].backward()
         optimiser.step()
         schedule.step()
-    test = windows(64)
-    parameters = problems.parameters_by_name(surrogate.problem, test)
-    states = surrogate.predict(test["state"][:, 0], parameters, time).mean
-    error = (states - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
-    persistence_error = (test["state"][:, :1] - test["state"])[:, 1:].norm() / test["state"][:, 1:].norm()
+    test_windows = windows(64)
+    parameters = problems.parameters_by_name(surrogate.problem, test_windows)
+    states = surrogate.predict(test_windows["state"][:, 0], parameters, time).mean
+    error = (states - test_windows["state"])[:, 1:].norm() / test_windows["state"][:, 1:].norm()
+    persistence_error = (test_windows["state"][:, :1] - test_windows["state"])[:, 1:].norm() / test_windows[
+        "state"
+    ][:, 1:].norm()
     assert error < persistence_error / 10
 
 
-def on_a_grid(autonomous: bool = True, **options: int) -> Surrogate:
+def build_on_grid(autonomous: bool = True, **options: int) -> Surrogate:
     torch.manual_seed(0)
     defaults = {"width": 24, "layers": 2, "horizon_steps": HORIZON_STEPS, "points": 10**6} | options
-    return store.build("mlp", defaults, problems.fading(autonomous), "float64")
+    return store.build("mlp", defaults, problems.fading_problem(autonomous), "float64")
 
 
-def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: int = 0) -> Batch:
-    """Return windows of the exact solution (see `problems.fading`) that start at the frame `first`."""
+def fading_windows(surrogate: Surrogate, count: int, rng: np.random.Generator, first_frame: int = 0) -> Batch:
+    """Return windows of the exact solution of `problems.fading_problem` from the frame `first_frame` on."""
     problem = surrogate.problem
     power = torch.tensor(rng.uniform(1, 3, count))
-    time = torch.tensor((first + np.arange(HORIZON_STEPS + 1)) * problem.time_step)
+    time = torch.tensor((first_frame + np.arange(HORIZON_STEPS + 1)) * problem.time_step)
     x, y = ((torch.arange(size, dtype=torch.float64) + 0.5) * 2 / size for size in problem.spec.shape)
     wave = torch.sin(np.pi * x)[:, None] * torch.sin(np.pi / 2 * y)
     states = [
@@ -137,23 +143,25 @@ def fading(surrogate: Surrogate, count: int, rng: np.random.Generator, first: in
     }
 
 
-def test_learns_parametric_fields() -> None:
-    """Training uses 40 random cells of each window, from first and from later frames."""
-    surrogate, rng = on_a_grid(points=40, width=48), np.random.default_rng(0)
+def test_the_perceptron_learns_parametric_fields() -> None:
+    """Train with 40 random cells of each window, in windows from the first and from later frames."""
+    surrogate, rng = build_on_grid(points=40, width=48), np.random.default_rng(0)
     assert surrogate.num_random == 40
     optimiser = torch.optim.Adam(surrogate.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=500)
     for step in range(500):
         optimiser.zero_grad()
-        surrogate(fading(surrogate, 8, rng, first=4 * (step % 2)))["data"].backward()
+        surrogate(fading_windows(surrogate, 8, rng, first_frame=4 * (step % 2)))["data"].backward()
         optimiser.step()
         schedule.step()
     error = persistence_error = 0.0
-    for first in (0, 4):
-        test = fading(surrogate, 8, rng, first)
-        state, truth = test["state"][:, 0], test["state"]
+    for first_frame in (0, 4):
+        test_windows = fading_windows(surrogate, 8, rng, first_frame)
+        state, truth = test_windows["state"][:, 0], test_windows["state"]
         states = surrogate.predict(
-            state, problems.parameters_by_name(surrogate.problem, test), test["time"][0].numpy()
+            state,
+            problems.parameters_by_name(surrogate.problem, test_windows),
+            test_windows["time"][0].numpy(),
         ).mean
         error += (states - truth).square().sum().item()
         persistence_error += (truth[:, :1] - truth).square().sum().item()
@@ -161,27 +169,27 @@ def test_learns_parametric_fields() -> None:
 
 
 def test_the_mean_loss_over_random_cells_is_the_loss_over_all_cells() -> None:
-    all_cells, some_cells = on_a_grid(), on_a_grid(points=30)
-    some_cells.load_state_dict(all_cells.state_dict())
-    assert all_cells.num_random == 0
+    surrogate_of_all_cells, surrogate_of_random_cells = build_on_grid(), build_on_grid(points=30)
+    surrogate_of_random_cells.load_state_dict(surrogate_of_all_cells.state_dict())
+    assert surrogate_of_all_cells.num_random == 0
     rng = np.random.default_rng(0)
-    batch = fading(some_cells, 4, rng)
+    batch = fading_windows(surrogate_of_random_cells, 4, rng)
     losses = []
     for _ in range(300):
         batch["random"] = torch.tensor(rng.random((4, 30)))
-        losses.append(some_cells(batch)["data"].item())
+        losses.append(surrogate_of_random_cells(batch)["data"].item())
     error = np.std(losses) / len(losses) ** 0.5
-    assert abs(np.mean(losses) - all_cells(batch)["data"].item()) < 4 * error
+    assert abs(np.mean(losses) - surrogate_of_all_cells(batch)["data"].item()) < 4 * error
 
 
 def test_a_prediction_on_a_grid_depends_on_the_time_since_the_start() -> None:
-    surrogate = on_a_grid()
-    batch = fading(surrogate, 2, np.random.default_rng(0))
+    surrogate = build_on_grid()
+    batch = fading_windows(surrogate, 2, np.random.default_rng(0))
     state, parameters = batch["state"][:, 0], problems.parameters_by_name(surrogate.problem, batch)
-    early = surrogate.predict(state, parameters, np.array([0.0, 0.5])).mean
-    late = surrogate.predict(state, parameters, np.array([1.0, 1.5])).mean
-    assert torch.equal(early[:, 0], late[:, 0])
-    assert not torch.equal(early[:, 1], late[:, 1])
+    early_prediction = surrogate.predict(state, parameters, np.array([0.0, 0.5])).mean
+    late_prediction = surrogate.predict(state, parameters, np.array([1.0, 1.5])).mean
+    assert torch.equal(early_prediction[:, 0], late_prediction[:, 0])
+    assert not torch.equal(early_prediction[:, 1], late_prediction[:, 1])
 
 
 def test_fields_that_are_not_parametric_are_refused() -> None:
@@ -189,20 +197,20 @@ def test_fields_that_are_not_parametric_are_refused() -> None:
         UserError,
         match=r"needs trajectories that are functions of the scalar parameters.*Surrogates that fit: .*fno",
     ):
-        store.build("mlp", problems.options("mlp"), problems.problem((16,), ("periodic",)), "float64")
+        store.build("mlp", problems.options("mlp"), problems.grid_problem((16,), ("periodic",)), "float64")
 
 
-def test_random_cells_are_an_option_of_grids_alone() -> None:
+def test_random_cells_are_an_option_of_grids_only() -> None:
     def refuse(points: int, problem: Problem) -> None:
         options = {"name": "mlp", "width": 16, "layers": 2, "horizon_steps": 1, "points": points}
         refuse_unused_surrogate_options(MLP, options, problem)
 
-    particles = problems.particles()
-    refuse(512, particles)
+    problem = problems.particle_problem()
+    refuse(512, problem)
     refuse(64, problems.learnable_problem("pinn"))
     with pytest.raises(UserError) as refusal:
-        refuse(64, particles)
+        refuse(64, problem)
     assert str(refusal.value) == (
-        f"surrogate.points=64 has no effect with the particles of the {particles.spec.name} data. "
+        f"surrogate.points=64 has no effect with the particles of the {problem.spec.name} data. "
         "Only the default of its YAML is accepted. Remove it"
     )

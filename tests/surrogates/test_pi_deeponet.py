@@ -1,4 +1,4 @@
-"""The physics-informed operator network: residuals of solved trajectories, and training without data."""
+"""The physics-informed operator network: residuals, training without data, and refusals."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def _float64() -> object:
 def test_differences_between_walls_converge_with_their_order(boundary: str, order: int) -> None:
     errors = []
     for size in (20, 40, 80):
-        sampled = GridDerivatives(problems.problem((size,), (boundary,)))
+        grid_derivatives = GridDerivatives(problems.grid_problem((size,), (boundary,)))
         x = 2 * (torch.arange(size) + 0.5) / size
-        derivative = taylor_mode.derivative(sampled.jet(torch.sin(3 * x + 1)), "x").value
+        derivative = taylor_mode.derivative(grid_derivatives.jet(torch.sin(3 * x + 1)), "x").value
         errors.append((derivative - 3 * torch.cos(3 * x + 1)).abs().max().item())
-    observed = np.log2(np.array(errors[:-1]) / errors[1:])
-    assert abs(observed[-1] - order) < 0.3
+    observed_orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert abs(observed_orders[-1] - order) < 0.3
 
 
 @pytest.mark.parametrize("size", [16, 17])
 def test_derivatives_along_a_periodic_axis_are_exact(size: int) -> None:
-    sampled = GridDerivatives(problems.problem((size,), ("periodic",)))
+    grid_derivatives = GridDerivatives(problems.grid_problem((size,), ("periodic",)))
     angle = torch.pi * 2 * (torch.arange(size) + 0.5) / size
-    first = taylor_mode.derivative(sampled.jet(torch.sin(5 * angle)), "x")
-    second = taylor_mode.derivative(first, "x").value
-    torch.testing.assert_close(second, -((5 * torch.pi) ** 2) * torch.sin(5 * angle))
+    first_derivative = taylor_mode.derivative(grid_derivatives.jet(torch.sin(5 * angle)), "x")
+    second_derivative = taylor_mode.derivative(first_derivative, "x").value
+    torch.testing.assert_close(second_derivative, -((5 * torch.pi) ** 2) * torch.sin(5 * angle))
 
 
-def build(name: str, **changes: Any) -> Solver:
-    """Return a solver with the options of its YAML, with changes."""
+def build_solver_from_yaml(name: str, **changes: Any) -> Solver:
+    """Return a solver with changed options of its YAML."""
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / f"{name}.yaml").read_text())
     for key, value in changes.items():
         options[key] = options[key] | value if isinstance(value, dict) else value
@@ -68,14 +68,14 @@ def problem_of(solver: Solver, times: np.ndarray) -> Problem:
     return with_physics(expected_problem(solver.spec, times), solver)
 
 
-def solve(solver: Solver, seed: int, times: np.ndarray) -> Batch:
-    """Return a window of one trajectory at `times`, the first of them 0."""
+def solve_window(solver: Solver, seed: int, times: np.ndarray) -> Batch:
+    """Return a window of one trajectory at `times` (s), which start at 0."""
     parameters = solver.sample(np.random.default_rng(seed))
     trajectory = solver.prepare(parameters)
     assert isinstance(trajectory, SteppedTrajectory)
     states = [trajectory.initial_state]
-    for before, after in itertools.pairwise(times):
-        states.append(trajectory.advance(states[-1], before, after - before))
+    for time, next_time in itertools.pairwise(times):
+        states.append(trajectory.advance(states[-1], time, next_time - time))
     fields = trajectory.coefficient_fields
     return {
         "state": torch.tensor(np.array(states))[None],
@@ -87,7 +87,7 @@ def solve(solver: Solver, seed: int, times: np.ndarray) -> Batch:
     }
 
 
-FINE = {
+FINE_CASES = {
     "a bar of random material between walls": (
         "heat",
         {"extent": [1.0], "resolution": 1024, "tolerance": 1e-8, "initial": {"modes": 6},
@@ -104,44 +104,51 @@ FINE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", FINE)
+@pytest.mark.parametrize("case", FINE_CASES)
 def test_the_residual_of_a_solved_trajectory_is_small(case: str) -> None:
-    """A trajectory on a fine grid is represented by its initial state and amplitudes of modes."""
-    name, changes, modes, later, step, small = FINE[case]
-    solver = build(name, **changes)
-    times = later + step * 0.01 * np.arange(-2, 3)
-    frames = solve(solver, 3, np.concatenate([[0.0], times]))
+    # The ansatz represents a trajectory on a fine grid by its initial state and mode amplitudes.
+    name, changes, modes, time, step, tolerance = FINE_CASES[case]
+    solver = build_solver_from_yaml(name, **changes)
+    times = time + step * 0.01 * np.arange(-2, 3)
+    frames = solve_window(solver, 3, np.concatenate([[0.0], times]))
     surrogate = PIDeepONet(
-        problem_of(solver, np.array([0.0, 2 * later])),
+        problem_of(solver, np.array([0.0, 2 * time])),
         width=2, modes=modes, layers=1, functions=1, horizon_steps=1, times=1, data_weight=0.0,
     )  # fmt: skip
-    start, after = frames["state"][:, 0], frames["state"][0, 1:]
+    initial_state, later_states = frames["state"][:, 0], frames["state"][0, 1:]
     weights = torch.tensor([1.0, -8.0, 0.0, 8.0, -1.0]) / (12 * step * 0.01)
-    amplitudes = surrogate.trunk.coefficients((after[2:3] - start).movedim(1, -1))[:, None]
-    rates = torch.tensordot(weights, after, dims=1)[None]
+    amplitudes = surrogate.trunk.coefficients((later_states[2:3] - initial_state).movedim(1, -1))[:, None]
+    rates = torch.tensordot(weights, later_states, dims=1)[None]
     rates = surrogate.trunk.coefficients(rates.movedim(1, -1))[:, None]
-    initial = [surrogate.grid_derivatives.jet(start[:, None, channel]) for channel in range(start.shape[1])]
-    predicted = [
+    initial_jets = [
+        surrogate.grid_derivatives.jet(initial_state[:, None, channel])
+        for channel in range(initial_state.shape[1])
+    ]
+    predicted_jets = [
         jet + surrogate.trunk.field(Jet(amplitudes[:, :, channel], lambda axis, c=channel: rates[:, :, c]))
-        for channel, jet in enumerate(initial)
+        for channel, jet in enumerate(initial_jets)
     ]
     duration = torch.full((1, 1), float(times[2]))
-    residuals = surrogate.equation_residuals(frames, predicted, duration)
-    typical = surrogate.equation_residuals(frames, surrogate._decorrelated_jets(initial), duration)
-    assert residuals.keys() == typical.keys()
+    residuals = surrogate.equation_residuals(frames, predicted_jets, duration)
+    reference_residuals = surrogate.equation_residuals(
+        frames, surrogate._decorrelated_jets(initial_jets), duration
+    )
+    assert residuals.keys() == reference_residuals.keys()
     for equation, values in residuals.items():
         assert values.shape == (1, 1, *surrogate.problem.spec.shape)
-        assert values.square().mean().sqrt() < small * typical[equation].square().mean().sqrt()
+        assert (
+            values.square().mean().sqrt() < tolerance * reference_residuals[equation].square().mean().sqrt()
+        )
 
 
-def test_learns_heat_conduction_from_the_equation_without_data() -> None:
-    """The materials and initial states are random. The later frames of the training windows are NaN."""
-    solver = build(
+def test_the_operator_network_learns_heat_conduction_from_the_equation_without_data() -> None:
+    # Materials and initial states are random. Only the first frames of the training windows are finite.
+    solver = build_solver_from_yaml(
         "heat", extent=[1.0], resolution=32, initial={"modes": 3},
         diffusivity={"modes": 3, "log_deviation": [0.3, 0.5]},
     )  # fmt: skip
     times = np.linspace(0, 0.04, 5)
-    windows = [solve(solver, seed, times) for seed in range(48)]
+    windows = [solve_window(solver, seed, times) for seed in range(48)]
     data: Any = {key: torch.cat([window[key] for window in windows]) for key in windows[0]}
     std = data["state"].std().item()
     problem = problem_of(solver, times)
@@ -157,23 +164,23 @@ def test_learns_heat_conduction_from_the_equation_without_data() -> None:
         "data_weight": 0.0,
     }
     surrogate = store.build("pi_deeponet", options, problem, "float64")
-    train = {key: value[:32] for key, value in data.items()}
-    train["state"] = train["state"].clone()
-    train["state"][:, 1:] = torch.nan
+    training_windows = {key: value[:32] for key, value in data.items()}
+    training_windows["state"] = training_windows["state"].clone()
+    training_windows["state"][:, 1:] = torch.nan
     optimiser = torch.optim.Adam(surrogate.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=300)
     for step in range(300):
-        chosen = torch.arange(16 * step, 16 * step + 16) % 32
-        batch = {key: value[chosen] for key, value in train.items()} | {"random": torch.rand(16, 4)}
+        rows = torch.arange(16 * step, 16 * step + 16) % 32
+        batch = {key: value[rows] for key, value in training_windows.items()} | {"random": torch.rand(16, 4)}
         optimiser.zero_grad()
         sum(surrogate(batch).values()).backward()
         optimiser.step()
         schedule.step()
-    test: Any = {key: value[32:] for key, value in data.items()}
-    parameters = problems.parameters_by_name(problem, test)
-    predicted = surrogate.predict(test["state"][:, 0], parameters, times).mean
-    start, truth = test["state"][:, :1], test["state"]
-    assert (predicted - truth).norm() < (start - truth).norm() / 10
+    test_windows: Any = {key: value[32:] for key, value in data.items()}
+    parameters = problems.parameters_by_name(problem, test_windows)
+    prediction = surrogate.predict(test_windows["state"][:, 0], parameters, times).mean
+    initial_states, truth = test_windows["state"][:, :1], test_windows["state"]
+    assert (prediction - truth).norm() < (initial_states - truth).norm() / 10
 
 
 def test_data_weight_scales_the_loss_of_the_data() -> None:
@@ -203,7 +210,7 @@ def test_incompatible_initial_states_and_discontinuous_coefficients_are_refused(
     changes: dict[str, Any], message: str | None
 ) -> None:
     bar: dict[str, Any] = {"extent": [1.0], "resolution": 64, "boundary": {"x": "dirichlet"}}
-    problem = problem_of(build("heat", **(bar | changes)), np.array([0.0, 0.1]))
+    problem = problem_of(build_solver_from_yaml("heat", **(bar | changes)), np.array([0.0, 0.1]))
     reason = PIDeepONet.incompatibility(problem)
     assert (reason is None) if message is None else (message in str(reason))
 
@@ -217,26 +224,26 @@ def test_incompatible_initial_states_and_discontinuous_coefficients_are_refused(
 )
 def test_the_solver_declares_boundary_values_that_no_initial_state_fulfils(changes: dict[str, Any]) -> None:
     square: dict[str, Any] = {"resolution": 24, "boundary": {"x": "dirichlet", "y": "dirichlet"}}
-    assert build("heat", **square).spec.compatible_initial_state
-    merged = {**square, **changes, "boundary": square["boundary"] | changes.get("boundary", {})}
-    assert not build("heat", **merged).spec.compatible_initial_state
+    assert build_solver_from_yaml("heat", **square).spec.compatible_initial_state
+    changed_options = {**square, **changes, "boundary": square["boundary"] | changes.get("boundary", {})}
+    assert not build_solver_from_yaml("heat", **changed_options).spec.compatible_initial_state
 
 
 @pytest.mark.parametrize(
     ("problem", "message"),
     [
         (
-            problems.problem((16,), ("neumann",), boundary_values=((0.0, 2.0),)),
+            problems.grid_problem((16,), ("neumann",), boundary_values=((0.0, 2.0),)),
             "the walls of axis x have the fluxes 0 and 2",
         ),
         (
-            problems.problem((16, 17), ("dirichlet",) * 2, boundary_values=((0.0, 0.0), (0.0, 1.0))),
+            problems.grid_problem((16, 17), ("dirichlet",) * 2, boundary_values=((0.0, 0.0), (0.0, 1.0))),
             "dirichlet walls with the values 0 and 1 meet",
         ),
     ],
     ids=["flux", "edge"],
 )
-def test_boundary_values_that_the_modes_cannot_have_are_refused(problem: Problem, message: str) -> None:
+def test_boundary_values_that_the_modes_cannot_satisfy_are_refused(problem: Problem, message: str) -> None:
     with pytest.raises(ValueError, match=rf"{message}.*Surrogates that fit: .*fno"):
         store.build("pi_deeponet", problems.options("pi_deeponet"), problem, "float64")
 

@@ -1,4 +1,4 @@
-"""A damaged, missing or foreign model is refused with its path, and no code in it is executed."""
+"""Damaged, missing and foreign models: loading refuses them with the path and executes no code."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tests.support.disks import NEEDS_ROOT, mounted_disk
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    problem = problems.problem((12,), ("periodic",))
+    problem = problems.grid_problem((12,), ("periodic",))
     options = {"width": 4, "modes": 3, "layers": 1}
     store.save(tmp_path, store.build("fno", options, problem, "float32"), "fno", options, {"dataset": "abc"})
     assert store.is_whole(tmp_path)
     return tmp_path
 
 
-def edit(**changes: Any) -> Callable[[Path], None]:
-    def apply(folder: Path) -> None:
+def change_description(**changes: Any) -> Callable[[Path], None]:
+    def write_changes(folder: Path) -> None:
         path = folder / store.DESCRIPTION
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
-    return apply
+    return write_changes
 
 
 def flip_last_byte(folder: Path) -> None:
@@ -42,7 +42,7 @@ def flip_last_byte(folder: Path) -> None:
     path.write_bytes(content)
 
 
-def cut(folder: Path) -> None:
+def truncate_weights(folder: Path) -> None:
     path = folder / store.WEIGHTS
     path.write_bytes(path.read_bytes()[:-100])
 
@@ -59,17 +59,29 @@ def cut(folder: Path) -> None:
         (lambda folder: (folder / store.DESCRIPTION).write_text("[1]"), "format None"),
         (lambda folder: (folder / store.DESCRIPTION).write_bytes(b"\xff\xfe\x00"), "not readable JSON"),
         (flip_last_byte, "checksum"),
-        (cut, "checksum"),
-        (edit(format="someone's model 3"), "format .*The expected format is 'simsurrogate model 3'"),
-        (edit(format="simsurrogate model 2"), "model 2' of an older version. .*Train the model again"),
-        (edit(surrogate="os.system"), "'os.system' is not one of .*fno, .*unet"),
-        (edit(surrogate="autoregressive"), "'autoregressive' is not one of"),
-        (edit(surrogate="mine", path="mine.py"), r"'mine' is not one of .*surrogates\.load\(.*path="),
-        (edit(options={"width": 4}), "cannot be loaded"),
-        (edit(options={"width": 5, "modes": 3, "layers": 1}), "cannot be loaded"),
-        (edit(options={"width": 4, "modes": 3, "layers": 1, "_target_": "os.system"}), "_target_"),
-        (edit(problem={}), "cannot be loaded"),
-        (edit(precision="int8"), "cannot be loaded"),
+        (truncate_weights, "checksum"),
+        (
+            change_description(format="someone's model 3"),
+            "format .*The expected format is 'simsurrogate model 3'",
+        ),
+        (
+            change_description(format="simsurrogate model 2"),
+            "model 2' of an older version. .*Train the model again",
+        ),
+        (change_description(surrogate="os.system"), "'os.system' is not one of .*fno, .*unet"),
+        (change_description(surrogate="autoregressive"), "'autoregressive' is not one of"),
+        (
+            change_description(surrogate="mine", path="mine.py"),
+            r"'mine' is not one of .*surrogates\.load\(.*path=",
+        ),
+        (change_description(options={"width": 4}), "cannot be loaded"),
+        (change_description(options={"width": 5, "modes": 3, "layers": 1}), "cannot be loaded"),
+        (
+            change_description(options={"width": 4, "modes": 3, "layers": 1, "_target_": "os.system"}),
+            "_target_",
+        ),
+        (change_description(problem={}), "cannot be loaded"),
+        (change_description(precision="int8"), "cannot be loaded"),
     ],
 )
 def test_a_damaged_or_foreign_model_is_refused(
@@ -91,25 +103,24 @@ class Mine(FNO):
 def test_a_surrogate_in_a_users_file_is_loaded_if_the_caller_passes_its_path(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(OWN_SURROGATE)
-    problem, options = problems.problem((12,), ("periodic",)), {"width": 4, "modes": 3, "layers": 1}
+    problem, options = problems.grid_problem((12,), ("periodic",)), {"width": 4, "modes": 3, "layers": 1}
     store.save(tmp_path, store.build("mine", options, problem, "float32", file), "mine", options, {})
     assert "mine.py" not in (tmp_path / store.DESCRIPTION).read_text()
     with pytest.raises(UserError, match="the surrogate 'mine', which was not found"):
         surrogates.load(tmp_path)
-    loaded = surrogates.load(tmp_path, path=file)
-    assert type(loaded).__name__ == "Mine"
-    assert (
-        repr(loaded)
-        == f"Mine for two fields: 12 cells, temperature, pressure, {_size(loaded)} weights, trained"
-    )
+    loaded_surrogate = surrogates.load(tmp_path, path=file)
+    assert type(loaded_surrogate).__name__ == "Mine"
+    num_weights = _num_weights(loaded_surrogate)
+    expected = f"Mine for two fields: 12 cells, temperature, pressure, {num_weights} weights, trained"
+    assert repr(loaded_surrogate) == expected
 
 
-def _size(surrogate: Surrogate) -> str:
+def _num_weights(surrogate: Surrogate) -> str:
     return f"{sum(weight.numel() for weight in surrogate.parameters()):,}"
 
 
-def test_a_problem_has_a_description_and_survives_a_round_trip() -> None:
-    problem = problems.problem((12,), ("periodic",))
+def test_a_problem_has_a_description_and_equals_its_round_trip() -> None:
+    problem = problems.grid_problem((12,), ("periodic",))
     assert Problem.from_json(json.loads(json.dumps(problem.to_json()))) == problem
     assert repr(problem) == (
         "Problem two fields: 12 cells, temperature, pressure, given conductivity, power; "
@@ -119,7 +130,7 @@ def test_a_problem_has_a_description_and_survives_a_round_trip() -> None:
         Problem.from_json(problem.to_json() | {"unexpected": 1})
 
 
-def test_a_folder_with_a_part_of_a_model_is_not_whole(folder: Path) -> None:
+def test_a_folder_with_an_incomplete_model_is_not_whole(folder: Path) -> None:
     flip_last_byte(folder)
     assert not store.is_whole(folder)
     (folder / store.WEIGHTS).unlink()
@@ -131,7 +142,7 @@ def test_a_folder_with_a_part_of_a_model_is_not_whole(folder: Path) -> None:
 def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
     with mounted_disk(tmp_path, "16k") as disk:
         options = {"width": 16, "modes": 5, "layers": 3}
-        model = store.build("fno", options, problems.problem((12,), ("periodic",)), "float32")
+        model = store.build("fno", options, problems.grid_problem((12,), ("periodic",)), "float32")
         with pytest.raises(OSError, match=r"bytes of .*/model\.safetensors: No space.*make room"):
             store.save(disk, model, "fno", options, {})
         assert not list(disk.iterdir())
@@ -139,6 +150,8 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
 
 def test_a_prediction_prints_its_sizes_and_members() -> None:
     mean = torch.zeros(2, 3, 1, 4, 5)
-    single = Prediction(mean)
-    assert repr(single) == "Prediction of 2 trajectories by a single model: 3 frames, 1 channels, 4x5 sites"
+    prediction = Prediction(mean)
+    assert (
+        repr(prediction) == "Prediction of 2 trajectories by a single model: 3 frames, 1 channels, 4x5 sites"
+    )
     assert "by 6 members: 3 frames" in repr(Prediction(mean, mean, mean.expand(6, *mean.shape)))

@@ -1,4 +1,4 @@
-"""The U-Net: any number of cells, padding across periodic axes and at walls, options."""
+"""The U-Net: any number of cells, padding at periodic ends and at walls, and options."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.support import problems
 
 @pytest.mark.parametrize("sites", [(8,), (9,), (13, 10), (11, 9, 8)])
 def test_any_number_of_cells_is_supported(sites: tuple[int, ...]) -> None:
-    problem = problems.problem(sites, ("periodic",) * len(sites))
+    problem = problems.grid_problem(sites, ("periodic",) * len(sites))
     surrogate = UNet(problem, width=4, levels=3)
     batch = problems.batch(problem, size=2)
-    predicted = surrogate.predict(
+    prediction = surrogate.predict(
         batch["state"][:, 0], problems.parameters_by_name(problem, batch), np.array([0.0, 0.25])
     ).mean
-    assert predicted.shape == (2, 2, 2, *sites)
+    assert prediction.shape == (2, 2, 2, *sites)
 
 
 def test_padding_wraps_on_periodic_axes_and_repeats_cells_at_walls() -> None:
@@ -28,15 +28,15 @@ def test_padding_wraps_on_periodic_axes_and_repeats_cells_at_walls() -> None:
 
 
 def test_a_shift_by_the_coarsest_cell_shifts_the_prediction() -> None:
-    problem = problems.problem((16, 16), ("periodic", "periodic"))
+    problem = problems.grid_problem((16, 16), ("periodic", "periodic"))
     surrogate = UNet(problem, width=8, levels=2).double()
     batch = problems.batch(problem, size=1, dtype=torch.float64)
     parameters = problems.parameters_by_name(problem, batch)
     times = np.array([0.0, 0.25])
-    straight = surrogate.predict(batch["state"][:, 0], parameters, times).mean
+    prediction = surrogate.predict(batch["state"][:, 0], parameters, times).mean
     parameters["conductivity"] = parameters["conductivity"].roll(4, dims=2)
-    shifted = surrogate.predict(batch["state"][:, 0].roll(4, dims=3), parameters, times).mean
-    torch.testing.assert_close(shifted, straight.roll(4, dims=4), rtol=1e-10, atol=0)
+    shifted_prediction = surrogate.predict(batch["state"][:, 0].roll(4, dims=3), parameters, times).mean
+    torch.testing.assert_close(shifted_prediction, prediction.roll(4, dims=4), rtol=1e-10, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_a_shift_by_the_coarsest_cell_shifts_the_prediction() -> None:
 )
 def test_wrong_options_are_refused_with_their_values(options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        UNet(problems.problem((8, 12), ("periodic", "periodic")), **options)
+        UNet(problems.grid_problem((8, 12), ("periodic", "periodic")), **options)

@@ -1,4 +1,4 @@
-"""The data set and the trainings that tests of the train stage share."""
+"""A data set and trainings that the tests of the train stage share."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import torch
 
 from tests.support.training_cases import generate_dataset, train_model
 
-#: One thread per process: these models are too small to gain from several.
+#: Each process has one thread, because the models are too small for more threads.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A validated data set; tests must not change it."""
+    """Return a validated data set, which tests must not change."""
     return generate_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
-def undisturbed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a model that was trained without interruption on one rank."""
-    return train_model(tmp_path_factory.mktemp("undisturbed"), dataset, draws=True)
+def undisturbed_model(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a model that was trained on one rank without interruption."""
+    return train_model(tmp_path_factory.mktemp("undisturbed"), dataset, draw_figure=True)
 
 
 @pytest.fixture(scope="session")
-def poisoned(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data set with a NaN written after its validation: one cell of trajectory 5, in frame 3."""
+def poisoned_dataset(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the data set with a NaN in one cell of trajectory 5 in frame 3, written after the validation."""
     folder = tmp_path_factory.mktemp("poisoned") / "dataset"
     shutil.copytree(dataset, folder)
     poison(folder, trajectory=5, frame=3)

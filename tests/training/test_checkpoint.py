@@ -1,4 +1,4 @@
-"""Checkpoints are whole or absent: if some are damaged, or a writer is killed, an intact one is found."""
+"""Checkpoints: damage is detected, and after damage or a kill an intact checkpoint remains."""
 
 from __future__ import annotations
 
@@ -41,12 +41,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_saved_checkpoint_is_loaded_with_the_same_content(folder: Path) -> None:
-    loaded, saved = checkpoint.load(folder / "step-000000010.safetensors"), random_checkpoint(10)
-    assert (loaded.step, loaded.configuration, loaded.metadata) == (10, CONFIGURATION, saved.metadata)
-    assert loaded.tensors.keys() == saved.tensors.keys()
-    for name, tensor in saved.tensors.items():
-        assert loaded.tensors[name].dtype == tensor.dtype
-        assert torch.equal(loaded.tensors[name], tensor)
+    loaded_checkpoint, saved_checkpoint = (
+        checkpoint.load(folder / "step-000000010.safetensors"),
+        random_checkpoint(10),
+    )
+    assert (loaded_checkpoint.step, loaded_checkpoint.configuration, loaded_checkpoint.metadata) == (
+        10,
+        CONFIGURATION,
+        saved_checkpoint.metadata,
+    )
+    assert loaded_checkpoint.tensors.keys() == saved_checkpoint.tensors.keys()
+    for name, tensor in saved_checkpoint.tensors.items():
+        assert loaded_checkpoint.tensors[name].dtype == tensor.dtype
+        assert torch.equal(loaded_checkpoint.tensors[name], tensor)
 
 
 def test_the_newest_checkpoints_are_kept(folder: Path) -> None:
@@ -54,18 +61,18 @@ def test_the_newest_checkpoints_are_kept(folder: Path) -> None:
     assert sorted(folder.iterdir()) == checkpoint.paths(folder)
 
 
-@pytest.mark.parametrize(("keep", "remaining"), [(1, [11]), (2, [10, 11]), (9, [2, 3, 10, 11])])
-def test_damaged_later_checkpoints_do_not_replace_intact_ones(
-    folder: Path, keep: int, remaining: list[int]
+@pytest.mark.parametrize(("num_kept", "expected_steps"), [(1, [11]), (2, [10, 11]), (9, [2, 3, 10, 11])])
+def test_damaged_later_checkpoints_do_not_replace_intact_checkpoints(
+    folder: Path, num_kept: int, expected_steps: list[int]
 ) -> None:
     for step in (15, 20):
         (folder / f"step-{step:09d}.safetensors").write_bytes(b"")
-    checkpoint.save(folder, random_checkpoint(11), keep)
-    assert [checkpoint.load(path).step for path in checkpoint.paths(folder)] == remaining
+    checkpoint.save(folder, random_checkpoint(11), num_kept)
+    assert [checkpoint.load(path).step for path in checkpoint.paths(folder)] == expected_steps
 
 
-def damaged(content: bytes, damage: str, rng: random.Random) -> bytes:
-    """Return the content of a file with a damage: `cut`, `flip` (one bit) or `empty`."""
+def damage_content(content: bytes, damage: str, rng: random.Random) -> bytes:
+    """Return the content of a file with damage: `cut`, `flip` (one bit) or `empty`."""
     if damage == "cut":
         return content[: rng.randrange(len(content))]
     if damage == "empty":
@@ -76,23 +83,23 @@ def damaged(content: bytes, damage: str, rng: random.Random) -> bytes:
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_newest_intact_checkpoint_is_found_and_the_damaged_ones_are_named(
+def test_the_newest_intact_checkpoint_is_selected_and_damaged_checkpoints_are_named(
     folder: Path, damage: str, count: int
 ) -> None:
     damaged_paths = checkpoint.paths(folder)[-count:]
     for path in damaged_paths:
-        path.write_bytes(damaged(path.read_bytes(), damage, random.Random(0)))
-    with pytest.warns(UserWarning, match="damaged") as warned:
-        newest = checkpoint.newest_good(folder)
-    assert newest == checkpoint.paths(folder)[-count - 1]
+        path.write_bytes(damage_content(path.read_bytes(), damage, random.Random(0)))
+    with pytest.warns(UserWarning, match="damaged") as warning_records:
+        newest_path = checkpoint.newest_good(folder)
+    assert newest_path == checkpoint.paths(folder)[-count - 1]
     for path in damaged_paths:
-        assert any(str(path) in str(warning.message) for warning in warned)
+        assert any(str(path) in str(warning.message) for warning in warning_records)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
-def test_damaged_checkpoints_alone_are_an_error_and_no_new_start(folder: Path, damage: str) -> None:
+def test_damaged_checkpoints_only_are_an_error_and_no_new_start(folder: Path, damage: str) -> None:
     for seed, path in enumerate(checkpoint.paths(folder)):
-        path.write_bytes(damaged(path.read_bytes(), damage, random.Random(seed)))
+        path.write_bytes(damage_content(path.read_bytes(), damage, random.Random(seed)))
     with (
         pytest.warns(UserWarning, match="damaged"),
         pytest.raises(ValueError, match=r"all 3 checkpoints .* overwrite=true"),
@@ -101,7 +108,7 @@ def test_damaged_checkpoints_alone_are_an_error_and_no_new_start(folder: Path, d
 
 
 def test_every_modified_byte_is_detected(folder: Path) -> None:
-    """The bytes of the header, the metadata and the tensors, one after the other."""
+    """Modify each byte of the header, the metadata and the tensors in turn."""
     path = folder / "step-000000010.safetensors"
     content = path.read_bytes()
     for index in range(len(content)):
@@ -119,7 +126,7 @@ def test_every_truncation_is_detected(folder: Path) -> None:
             checkpoint.load(path)
 
 
-def test_a_folder_without_checkpoints_has_no_newest_one(tmp_path: Path) -> None:
+def test_a_folder_without_checkpoints_has_no_newest_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.newest_good(tmp_path) is None
     assert checkpoint.newest_good(tmp_path / "nowhere") is None
 
@@ -145,7 +152,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("num_kills", [8, pytest.param(400, marks=pytest.mark.soak)])
 def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(num_kills: int, tmp_path: Path) -> None:
-    """A process that only writes checkpoints is killed at random moments."""
+    """Kill a process that only writes checkpoints at random times."""
     rng = np.random.default_rng(0)
     # The fork server imports torch once for all writers.
     context = multiprocessing.get_context("forkserver")
@@ -166,11 +173,11 @@ def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(num_kills: int, t
                 step = receiver.recv()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            newest = checkpoint.newest_good(tmp_path)
-        assert newest is not None
-        loaded = checkpoint.load(newest)
-        assert loaded.step in (step, step + 1)
-        expected = torch.full((40_000,), float(loaded.step))
-        assert all(torch.equal(tensor, expected) for tensor in loaded.tensors.values())
+            newest_path = checkpoint.newest_good(tmp_path)
+        assert newest_path is not None
+        loaded_checkpoint = checkpoint.load(newest_path)
+        assert loaded_checkpoint.step in (step, step + 1)
+        expected = torch.full((40_000,), float(loaded_checkpoint.step))
+        assert all(torch.equal(tensor, expected) for tensor in loaded_checkpoint.tensors.values())
     checkpoint.save(tmp_path, random_checkpoint(step + 10), keep=3)
     assert len(list(tmp_path.iterdir())) == 3

@@ -1,4 +1,4 @@
-"""Faults of data and devices: gradients that are not finite are skipped, lack of memory is explained."""
+"""Faults of data and devices: skipped steps, infinite weights, and errors that explain a lack of memory."""
 
 from __future__ import annotations
 
@@ -15,42 +15,48 @@ from pipeline.training import checkpoint
 from pipeline.training.batches.order import BatchOrder
 from surrogates.contract import Batch
 from surrogates.fno import FNO
-from tests.support.launching import mpi, run, stage
-from tests.support.training_cases import TINY, generate_dataset, read, train_model, words
+from tests.support.launching import mpi_command, run, run_stage
+from tests.support.training_cases import (
+    TINY_TRAINING,
+    generate_dataset,
+    read_settings,
+    tiny_arguments,
+    train_model,
+)
 from tests.training.conftest import poison
 
 
 def test_steps_with_a_gradient_that_is_not_finite_are_skipped_and_counted(
-    poisoned: Path, tmp_path: Path
+    poisoned_dataset: Path, tmp_path: Path
 ) -> None:
-    folder = train_model(tmp_path, poisoned)
-    last = checkpoint.load(checkpoint.paths(folder / "checkpoints")[-1])
-    # Each trajectory of seven frames has six windows; two of them hold the poisoned frame.
+    folder = train_model(tmp_path, poisoned_dataset)
+    newest_checkpoint = checkpoint.load(checkpoint.paths(folder / "checkpoints")[-1])
+    # Each trajectory of seven frames has six windows. Two windows hold the poisoned frame.
     order = BatchOrder(12 * 6, 4, seed=0, rank=0, size=1)
-    expected = [step + 1 for step in range(30) if {32, 33} & set(order.global_batch(step).tolist())]
-    skipped = last.metadata["skipped"]
-    assert skipped == expected
-    assert len(expected) > 1
+    expected_steps = [step + 1 for step in range(30) if {32, 33} & set(order.global_batch(step).tolist())]
+    skipped_steps = newest_checkpoint.metadata["skipped"]
+    assert skipped_steps == expected_steps
+    assert len(expected_steps) > 1
     rows = np.loadtxt(folder / "log.csv", delimiter=",", skiprows=1)
-    assert rows[:, 4].tolist() == [sum(step <= row for step in expected) for row in (10, 20, 30)]
+    assert rows[:, 4].tolist() == [sum(step <= row for step in expected_steps) for row in (10, 20, 30)]
     assert np.isfinite(rows).all()
-    assert all(tensor.isfinite().all() for tensor in last.tensors.values())
+    assert all(tensor.isfinite().all() for tensor in newest_checkpoint.tensors.values())
     record = json.loads((tmp_path / "records" / "train-000.json").read_text())
-    assert record["skipped_steps"] == skipped
+    assert record["skipped_steps"] == skipped_steps
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_too_many_skipped_steps_end_the_run_and_name_the_windows(
-    ranks: int, poisoned: Path, tmp_path: Path
+    ranks: int, poisoned_dataset: Path, tmp_path: Path
 ) -> None:
-    """The training continues from its checkpoints once more steps may be skipped."""
+    # The training continues from its checkpoints with a larger limit of skipped steps.
     limit = "training.max_skipped_steps=1"
     if ranks == 1:
-        with pytest.raises(ValueError, match="norm is nan") as caught:
-            train_model(tmp_path, poisoned, limit)
-        message = str(caught.value)
+        with pytest.raises(ValueError, match="norm is nan") as error_info:
+            train_model(tmp_path, poisoned_dataset, limit)
+        message = str(error_info.value)
     else:
-        result = stage("train", *words(tmp_path, poisoned, limit), ranks=ranks)
+        result = run_stage("train", *tiny_arguments(tmp_path, poisoned_dataset, limit), ranks=ranks)
         assert result.returncode == 2, result.stderr
         message = " ".join(result.stderr.split())
     assert f"At most {limit} steps may be skipped" in message
@@ -58,10 +64,10 @@ def test_too_many_skipped_steps_end_the_run_and_name_the_windows(
     assert "frames 2 to 3" in message or "frames 3 to 4" in message
     assert "trajectory 4" not in message
     assert not (tmp_path / "models" / "fno" / "model.json").exists()
-    assert (train_model(tmp_path, poisoned) / "model.json").is_file()
+    assert (train_model(tmp_path, poisoned_dataset) / "model.json").is_file()
 
 
-def test_windows_are_named_for_a_surrogate_that_draws_its_own_points(tmp_path: Path) -> None:
+def test_windows_are_named_for_a_surrogate_that_samples_points(tmp_path: Path) -> None:
     harmonics = (
         "solver.initial.kind=harmonics",
         "solver.initial.count=2",
@@ -69,10 +75,10 @@ def test_windows_are_named_for_a_surrogate_that_draws_its_own_points(tmp_path: P
     )
     dataset = generate_dataset(tmp_path, *harmonics)
     poison(dataset, trajectory=5, frame=3)
-    sizes = [override for override in TINY if "modes" not in override]
+    sizes = [override for override in TINY_TRAINING if "modes" not in override]
     options = ("surrogate=mlp", *sizes, "training.unroll=2", "training.max_skipped_steps=0")
     with pytest.raises(ValueError, match="Windows whose loss is not finite: trajectory 5, frames"):
-        train.run(read(f"run={tmp_path}", *options))
+        train.run(read_settings(f"run={tmp_path}", *options))
 
 
 def test_weights_that_become_infinite_end_the_run(dataset: Path, tmp_path: Path) -> None:
@@ -83,24 +89,24 @@ def test_weights_that_become_infinite_end_the_run(dataset: Path, tmp_path: Path)
 def test_lack_of_memory_is_explained_with_the_batch(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, calls = FNO.forward, itertools.count(1)
+    original_forward, call_numbers = FNO.forward, itertools.count(1)
 
-    def greedy(self: FNO, batch: Batch) -> dict[str, torch.Tensor]:
-        if next(calls) == 3:
+    def forward_out_of_memory(self: FNO, batch: Batch) -> dict[str, torch.Tensor]:
+        if next(call_numbers) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
-        return original(self, batch)
+        return original_forward(self, batch)
 
-    monkeypatch.setattr(FNO, "forward", greedy)
-    with pytest.raises(ValueError, match="cpu is out of memory with 8 windows of 2 frames") as caught:
+    monkeypatch.setattr(FNO, "forward", forward_out_of_memory)
+    with pytest.raises(ValueError, match="cpu is out of memory with 8 windows of 2 frames") as error_info:
         train_model(tmp_path, dataset, "training.batch_size=8")
-    assert "training.batch_size=8 on 1 ranks" in str(caught.value)
-    assert "Raise training.gradient_accumulation_steps" in str(caught.value)
+    assert "training.batch_size=8 on 1 ranks" in str(error_info.value)
+    assert "Raise training.gradient_accumulation_steps" in str(error_info.value)
 
 
 def test_lack_of_memory_on_the_last_rank_ends_all_ranks(dataset: Path, tmp_path: Path) -> None:
-    """The device's own exception, from the forward of a surrogate."""
-    arguments = words(tmp_path, dataset, "training.batch_size=8")
-    result = run(mpi(2, "-m", "tests.faults.train_out_of_memory", *arguments), timeout=60)
+    # The forward of a surrogate raises the exception of the device.
+    arguments = tiny_arguments(tmp_path, dataset, "training.batch_size=8")
+    result = run(mpi_command(2, "-m", "tests.faults.train_out_of_memory", *arguments), timeout=60)
     assert result.returncode == 2, result.stderr
     message = " ".join(result.stderr.split())
     assert "cpu is out of memory with 4 windows of 2 frames at once" in message
@@ -112,12 +118,12 @@ def test_lack_of_memory_on_the_last_rank_ends_all_ranks(dataset: Path, tmp_path:
 def test_lack_of_memory_on_a_gpu_is_explained(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = FNO.forward
+    original_forward = FNO.forward
 
-    def greedy(self: FNO, batch: Batch) -> dict[str, torch.Tensor]:
+    def forward_out_of_memory(self: FNO, batch: Batch) -> dict[str, torch.Tensor]:
         torch.empty(2**45, device="cuda")
-        return original(self, batch)
+        return original_forward(self, batch)
 
-    monkeypatch.setattr(FNO, "forward", greedy)
+    monkeypatch.setattr(FNO, "forward", forward_out_of_memory)
     with pytest.raises(ValueError, match="cuda:0 is out of memory with 4 windows"):
         train_model(tmp_path, dataset, "training.device=cuda")

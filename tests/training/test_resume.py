@@ -1,4 +1,4 @@
-"""Interrupted trainings: killed, stopped, failed or with damaged checkpoints, they end with the same bits."""
+"""Interrupted trainings: kills, stops, failures and damaged checkpoints do not change the final bits."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pipeline.training.train_state import TrainState
 from simsurrogate.errors import StorageError
 from surrogates.contract import Batch
 from tests.support.disks import NEEDS_ROOT, mounted_disk
-from tests.support.launching import mpi, run, succeeded
-from tests.support.training_cases import are_identical, train_model, train_together, words
+from tests.support.launching import mpi_command, require_success, run
+from tests.support.training_cases import are_identical, tiny_arguments, train_model, train_together
 
 PROGRAM = ("-m", "tests.faults.train_killed")
-#: All ways of training at once, on data that make some gradients not finite.
-ALL_WAYS = (
+#: All options of training at once. The poisoned data make some gradients not finite.
+ALL_OPTIONS = (
     "training.schedule=linear",
     "training.noise=0.05",
     "training.ema=0.9",
@@ -35,7 +35,7 @@ ALL_WAYS = (
 
 
 def kill(command: list[str], step: int) -> None:
-    """Run a training whose ranks get SIGKILL in an optimiser step of this attempt."""
+    """Run a training whose ranks receive SIGKILL in an optimiser step of this attempt."""
     assert run(command, KILL_AT_STEP=str(step)).returncode != 0
 
 
@@ -47,164 +47,183 @@ def steps_of(folder: Path) -> list[int]:
     return [checkpoint.load(path).step for path in checkpoint.paths(folder / "checkpoints")]
 
 
-def test_a_run_that_is_killed_twice_resumes_exactly(dataset: Path, undisturbed: Path, tmp_path: Path) -> None:
-    """Killed in step 18, resumed from 15; killed again in step 23, resumed from 20."""
+def test_a_run_that_is_killed_twice_resumes_exactly(
+    dataset: Path, undisturbed_model: Path, tmp_path: Path
+) -> None:
+    """Kill in step 18, resume from step 15, kill in step 23, and resume from step 20."""
     for step in (18, 8):
-        kill([sys.executable, *PROGRAM, *words(tmp_path, dataset)], step)
+        kill([sys.executable, *PROGRAM, *tiny_arguments(tmp_path, dataset)], step)
     folder = tmp_path / "models" / "fno"
     assert not (folder / "model.json").exists()
     assert steps_of(folder) == [10, 15, 20]
-    assert are_identical(train_model(tmp_path, dataset), undisturbed)
+    assert are_identical(train_model(tmp_path, dataset), undisturbed_model)
 
 
 @pytest.fixture(scope="module")
-def on_two_ranks(dataset: Path, poisoned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs on two ranks: `plain` and `all_ways`, each resumed after a kill in step 18 and without a kill.
+def runs_on_two_ranks(
+    dataset: Path, poisoned_dataset: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a folder of runs on two ranks: `plain` and `all_options`, with and without a kill in step 18.
 
-    `other_ranks` was killed on two ranks, went on with one rank to step 23, and ended on two ranks.
+    The run `other_ranks` starts on two ranks, continues on one rank to step 23, and ends on two ranks.
     """
     folder = tmp_path_factory.mktemp("two_ranks")
-    cases = {"plain": words(folder, dataset)[1:], "all_ways": words(folder, poisoned, *ALL_WAYS)[1:]}
+    cases = {
+        "plain": tiny_arguments(folder, dataset)[1:],
+        "all_options": tiny_arguments(folder, poisoned_dataset, *ALL_OPTIONS)[1:],
+    }
     for name, arguments in cases.items():
-        kill(mpi(2, *PROGRAM, f"run={folder / name}", *arguments), 18)
+        kill(mpi_command(2, *PROGRAM, f"run={folder / name}", *arguments), 18)
     shutil.copytree(folder / "plain", folder / "other_ranks")
-    kill([sys.executable, *PROGRAM, *words(folder / "other_ranks", dataset)], 8)
+    kill([sys.executable, *PROGRAM, *tiny_arguments(folder / "other_ranks", dataset)], 8)
     assert steps_of(folder / "other_ranks" / "models" / "fno") == [10, 15, 20]
     runs = [
-        [f"run={folder / name}{ending}", *arguments]
+        [f"run={folder / name}{suffix}", *arguments]
         for name, arguments in cases.items()
-        for ending in ("", "_straight")
+        for suffix in ("", "_uninterrupted")
     ]
-    train_together(folder / "runs.json", [*runs, words(folder / "other_ranks", dataset)])
+    train_together(folder / "runs.json", [*runs, tiny_arguments(folder / "other_ranks", dataset)])
     return folder
 
 
-@pytest.mark.parametrize("name", ["plain", "all_ways"])
-def test_two_ranks_that_are_killed_resume_exactly(on_two_ranks: Path, name: str) -> None:
-    killed, straight = (on_two_ranks / run / "models" / "fno" for run in (name, f"{name}_straight"))
-    assert are_identical(killed, straight)
-    skipped = checkpoint.load(checkpoint.paths(straight / "checkpoints")[-1]).metadata["skipped"]
-    assert bool(skipped) == (name == "all_ways")
+@pytest.mark.parametrize("name", ["plain", "all_options"])
+def test_two_ranks_that_are_killed_resume_exactly(runs_on_two_ranks: Path, name: str) -> None:
+    killed_model, uninterrupted_model = (
+        runs_on_two_ranks / run / "models" / "fno" for run in (name, f"{name}_uninterrupted")
+    )
+    assert are_identical(killed_model, uninterrupted_model)
+    skipped_steps = checkpoint.load(checkpoint.paths(uninterrupted_model / "checkpoints")[-1]).metadata[
+        "skipped"
+    ]
+    assert bool(skipped_steps) == (name == "all_options")
 
 
-def test_a_run_continues_on_another_number_of_ranks(on_two_ranks: Path, undisturbed: Path) -> None:
-    """From two to one to two ranks: the same global batches, so the same loss to round-off."""
-    logs = [log_of(folder) for folder in (on_two_ranks / "other_ranks" / "models" / "fno", undisturbed)]
+def test_a_run_continues_on_another_number_of_ranks(runs_on_two_ranks: Path, undisturbed_model: Path) -> None:
+    # The global batches do not depend on the number of ranks, so the losses are equal to round-off.
+    logs = [
+        log_of(folder) for folder in (runs_on_two_ranks / "other_ranks" / "models" / "fno", undisturbed_model)
+    ]
     np.testing.assert_allclose(*logs, rtol=1e-3)
 
 
-def test_torchrun_and_mpirun_train_the_same(on_two_ranks: Path, dataset: Path, tmp_path: Path) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    succeeded(run([*torchrun, "pipeline.train", *words(tmp_path, dataset)]))
-    assert are_identical(tmp_path / "models" / "fno", on_two_ranks / "plain_straight" / "models" / "fno")
-
-
-def test_all_ways_and_skipped_steps_resume_exactly_on_one_rank(
-    poisoned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_torchrun_and_mpirun_train_the_same_weights(
+    runs_on_two_ranks: Path, dataset: Path, tmp_path: Path
 ) -> None:
-    """Ended by an error in step 18, and resumed from step 15."""
-    original = loop.train_step
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    require_success(run([*torchrun, "pipeline.train", *tiny_arguments(tmp_path, dataset)]))
+    assert are_identical(
+        tmp_path / "models" / "fno", runs_on_two_ranks / "plain_uninterrupted" / "models" / "fno"
+    )
 
-    def failing(*arguments: object) -> tuple[float, float]:
+
+def test_all_options_and_skipped_steps_resume_exactly_on_one_rank(
+    poisoned_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fail in step 18, and resume from step 15."""
+    original_step = loop.train_step
+
+    def failing_step(*arguments: object) -> tuple[float, float]:
         if arguments[2].step == 17:  # type: ignore[attr-defined]
-            raise RuntimeError("the power is gone")
-        return original(*arguments)  # type: ignore[arg-type]
+            raise RuntimeError("the power failed")
+        return original_step(*arguments)  # type: ignore[arg-type]
 
-    straight = train_model(tmp_path / "straight", poisoned, *ALL_WAYS)
-    monkeypatch.setattr(loop, "train_step", failing)
+    uninterrupted_model = train_model(tmp_path / "uninterrupted", poisoned_dataset, *ALL_OPTIONS)
+    monkeypatch.setattr(loop, "train_step", failing_step)
     with pytest.raises(RuntimeError, match="power"):
-        train_model(tmp_path / "failed", poisoned, *ALL_WAYS)
+        train_model(tmp_path / "failed", poisoned_dataset, *ALL_OPTIONS)
     monkeypatch.undo()
-    newest = checkpoint.paths(tmp_path / "failed" / "models" / "fno" / "checkpoints")[-1]
-    assert checkpoint.load(newest).metadata["skipped"]
-    assert are_identical(train_model(tmp_path / "failed", poisoned, *ALL_WAYS), straight)
+    newest_path = checkpoint.paths(tmp_path / "failed" / "models" / "fno" / "checkpoints")[-1]
+    assert checkpoint.load(newest_path).metadata["skipped"]
+    assert are_identical(
+        train_model(tmp_path / "failed", poisoned_dataset, *ALL_OPTIONS), uninterrupted_model
+    )
 
 
 def test_losses_of_a_stopped_run_count_once(
-    dataset: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Path, undisturbed_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped at step 13, resumed, ended at step 18 by an error, and resumed from step 15."""
-    original, disturbances = loop.train_step, {12, 18}
+    """Stop at step 13, resume, fail at step 18, and resume from step 15."""
+    original_step, interrupted_steps = loop.train_step, {12, 18}
 
-    def disturbed(
+    def interrupted_step(
         model: Model, micro_batches: Iterable[Batch], state: TrainState, options: Training
     ) -> tuple[float, float]:
-        result = original(model, micro_batches, state, options)
-        if state.step in disturbances:
-            disturbances.remove(state.step)
+        result = original_step(model, micro_batches, state, options)
+        if state.step in interrupted_steps:
+            interrupted_steps.remove(state.step)
             if state.step == 18:
-                raise RuntimeError("the power is gone")
+                raise RuntimeError("the power failed")
             os.kill(os.getpid(), signal.SIGUSR1)
         return result
 
-    monkeypatch.setattr(loop, "train_step", disturbed)
+    monkeypatch.setattr(loop, "train_step", interrupted_step)
     with pytest.raises(StoppedError, match="step 13 of 30"):
         train_model(tmp_path, dataset)
     with pytest.raises(RuntimeError, match="power"):
         train_model(tmp_path, dataset)
-    assert are_identical(train_model(tmp_path, dataset), undisturbed)
+    assert are_identical(train_model(tmp_path, dataset), undisturbed_model)
 
 
 @pytest.fixture
-def unfinished(undisturbed: Path, tmp_path: Path) -> Path:
-    """A run folder with all checkpoints up to step 30, without the final model."""
-    shutil.copytree(undisturbed, tmp_path / "models" / "fno")
+def unfinished_run(undisturbed_model: Path, tmp_path: Path) -> Path:
+    """Return a run folder with all checkpoints up to step 30 and without the final model."""
+    shutil.copytree(undisturbed_model, tmp_path / "models" / "fno")
     for name in ("model.json", "model.safetensors"):
         (tmp_path / "models" / "fno" / name).unlink()
     return tmp_path
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_training_falls_back_to_the_checkpoint_before_the_damaged_ones(
-    count: int, unfinished: Path, dataset: Path, undisturbed: Path
+def test_training_resumes_from_the_checkpoint_before_the_damaged_checkpoints(
+    count: int, unfinished_run: Path, dataset: Path, undisturbed_model: Path
 ) -> None:
-    damaged = checkpoint.paths(unfinished / "models" / "fno" / "checkpoints")[-count:]
-    for path in damaged:
+    damaged_paths = checkpoint.paths(unfinished_run / "models" / "fno" / "checkpoints")[-count:]
+    for path in damaged_paths:
         path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.warns(UserWarning, match="damaged") as warnings:
-        folder = train_model(unfinished, dataset)
-    messages = "".join(str(warning.message) for warning in warnings)
-    assert all(str(path) in messages for path in damaged)
-    assert are_identical(folder, undisturbed)
+    with pytest.warns(UserWarning, match="damaged") as warning_records:
+        folder = train_model(unfinished_run, dataset)
+    messages = "".join(str(warning.message) for warning in warning_records)
+    assert all(str(path) in messages for path in damaged_paths)
+    assert are_identical(folder, undisturbed_model)
 
 
-def test_nothing_is_trained_if_all_checkpoints_are_damaged(unfinished: Path, dataset: Path) -> None:
-    folder = unfinished / "models" / "fno"
+def test_nothing_is_trained_if_all_checkpoints_are_damaged(unfinished_run: Path, dataset: Path) -> None:
+    folder = unfinished_run / "models" / "fno"
     for path in checkpoint.paths(folder / "checkpoints"):
         path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"all 3 checkpoints .* overwrite=true"):
-        train_model(unfinished, dataset)
+        train_model(unfinished_run, dataset)
     assert all(path.stat().st_size == 0 for path in checkpoint.paths(folder / "checkpoints"))
     assert not (folder / "model.json").exists()
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MiB."""
+    """Yield the folder of a disk of 2 MiB."""
     with mounted_disk(tmp_path, "2m") as disk:
         yield disk
 
 
 @NEEDS_ROOT
 def test_a_full_disk_keeps_the_checkpoints_and_training_continues_later(
-    small_disk: Path, dataset: Path, undisturbed: Path
+    small_disk: Path, dataset: Path, undisturbed_model: Path
 ) -> None:
-    """The disk has room for one checkpoint and a half."""
-    size = checkpoint.paths(undisturbed / "checkpoints")[0].stat().st_size
+    # The disk has room for one and a half checkpoints.
+    size = checkpoint.paths(undisturbed_model / "checkpoints")[0].stat().st_size
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - int(1.5 * size) - 16_000))
     folder = small_disk / "models" / "fno"
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(StorageError) as error_info:
         train_model(small_disk, dataset)
-    message = str(caught.value)
+    message = str(error_info.value)
     assert f"bytes of {folder / 'checkpoints' / 'step-000000010.safetensors'}: No space" in message
     assert "run the same command again" in message
     assert not list(small_disk.rglob("*.partial"))
     assert steps_of(folder) == [5]
     ballast.unlink()
-    assert are_identical(train_model(small_disk, dataset), undisturbed)
+    assert are_identical(train_model(small_disk, dataset), undisturbed_model)
 
 
-def test_a_damaged_log_is_written_again(unfinished: Path, dataset: Path, undisturbed: Path) -> None:
-    (unfinished / "models" / "fno" / "log.csv").write_text("step,learning_rate,tra")
-    assert are_identical(train_model(unfinished, dataset), undisturbed)
+def test_a_damaged_log_is_written_again(unfinished_run: Path, dataset: Path, undisturbed_model: Path) -> None:
+    (unfinished_run / "models" / "fno" / "log.csv").write_text("step,learning_rate,tra")
+    assert are_identical(train_model(unfinished_run, dataset), undisturbed_model)

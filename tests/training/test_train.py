@@ -1,4 +1,4 @@
-"""The train stage on a real data set: its files, what it learns, and what it refuses."""
+"""The train stage on a real data set: files, errors of the model, and refusals."""
 
 from __future__ import annotations
 
@@ -22,12 +22,20 @@ from pipeline.training.device import precision
 from pipeline.training.train_state import TrainState
 from surrogates import store
 from tests.support import problems
-from tests.support.launching import stage, succeeded
-from tests.support.training_cases import TINY, generate_dataset, read, train_model, words
+from tests.support.launching import require_success, run_stage
+from tests.support.training_cases import (
+    TINY_TRAINING,
+    generate_dataset,
+    read_settings,
+    tiny_arguments,
+    train_model,
+)
 
 
-def test_a_training_leaves_a_model_a_log_and_the_last_checkpoints(undisturbed: Path, dataset: Path) -> None:
-    assert sorted(path.name for path in undisturbed.iterdir()) == [
+def test_a_training_writes_a_model_a_log_and_the_last_checkpoints(
+    undisturbed_model: Path, dataset: Path
+) -> None:
+    assert sorted(path.name for path in undisturbed_model.iterdir()) == [
         "checkpoints",
         "curves.png",
         "log.csv",
@@ -35,22 +43,22 @@ def test_a_training_leaves_a_model_a_log_and_the_last_checkpoints(undisturbed: P
         "model.safetensors",
         "timing.csv",
     ]
-    steps = [checkpoint.load(path).step for path in checkpoint.paths(undisturbed / "checkpoints")]
+    steps = [checkpoint.load(path).step for path in checkpoint.paths(undisturbed_model / "checkpoints")]
     assert steps == [20, 25, 30]
-    assert (undisturbed / "curves.png").read_bytes().startswith(b"\x89PNG")
-    rows = list(csv.DictReader((undisturbed / "log.csv").open()))
+    assert (undisturbed_model / "curves.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((undisturbed_model / "log.csv").open()))
     assert [int(row["step"]) for row in rows] == [10, 20, 30]
-    described = json.loads((undisturbed / "model.json").read_text())
-    assert described["valid_error"] == min(float(row["valid_error"]) for row in rows)
-    assert described["configuration"]["dataset"] == Dataset.open(dataset).identity
-    record = json.loads(next((undisturbed.parents[1] / "records").glob("train-*.json")).read_text())
+    description = json.loads((undisturbed_model / "model.json").read_text())
+    assert description["valid_error"] == min(float(row["valid_error"]) for row in rows)
+    assert description["configuration"]["dataset"] == Dataset.open(dataset).identity
+    record = json.loads(next((undisturbed_model.parents[1] / "records").glob("train-*.json")).read_text())
     assert record["outcome"] == "complete"
     assert record["float32_products"] in ("medium", "highest")
     assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_the_time_of_a_step_and_the_wait_for_data_are_kept(undisturbed: Path) -> None:
-    rows = list(csv.DictReader((undisturbed / "timing.csv").open()))
+def test_the_time_of_a_step_and_the_wait_for_data_are_recorded(undisturbed_model: Path) -> None:
+    rows = list(csv.DictReader((undisturbed_model / "timing.csv").open()))
     assert [float(row["step"]) for row in rows] == [10, 20, 30]
     for row in rows:
         assert float(row["seconds_per_step"]) > 0
@@ -62,77 +70,79 @@ def test_the_time_of_a_step_and_the_wait_for_data_are_kept(undisturbed: Path) ->
 def test_the_rollout_error_falls_to_a_quarter_of_persistence(
     name: str, dataset: Path, tmp_path: Path
 ) -> None:
-    """The error on the valid split, compared with that of a state that stays as it is."""
+    """Compare the error on the valid split with persistence, which repeats the initial state."""
     options = {"fno": ("surrogate.width=16", "surrogate.modes=10"), "unet": ("surrogate.width=12",)}[name]
-    length = ("training.steps=300", "training.validate_every=150", "training.checkpoint_every=300")
-    sizes = [override for override in TINY if not override.startswith("surrogate.")]
-    settings = read(f"surrogate={name}", f"run={tmp_path}", f"dataset={dataset}", *sizes, *options, *length)
+    training_length = ("training.steps=300", "training.validate_every=150", "training.checkpoint_every=300")
+    sizes = [override for override in TINY_TRAINING if not override.startswith("surrogate.")]
+    settings = read_settings(
+        f"surrogate={name}", f"run={tmp_path}", f"dataset={dataset}", *sizes, *options, *training_length
+    )
     train.run(settings)
     data, model = Dataset.open(dataset), surrogates.load(RunFolder.of(settings).model_folder)
-    learned, persisted = [], []
+    model_errors, persistence_errors = [], []
     for index in range(data.num_trajectories("valid")):
         truth = data.trajectory("valid", index)
-        named = (
+        conditions = (
             dict(zip(data.spec.coefficient_channels, truth.coefficient_fields, strict=True))
             | truth.parameters
         )
-        final = model.predict(truth.state[None, 0], named, truth.time).mean[0, -1].numpy()
-        learned.append(np.linalg.norm(final - truth.state[-1]))
-        persisted.append(np.linalg.norm(truth.state[0] - truth.state[-1]))
-    assert np.mean(learned) < np.mean(persisted) / 4
+        prediction = model.predict(truth.state[None, 0], conditions, truth.time).mean[0, -1].numpy()
+        model_errors.append(np.linalg.norm(prediction - truth.state[-1]))
+        persistence_errors.append(np.linalg.norm(truth.state[0] - truth.state[-1]))
+    assert np.mean(model_errors) < np.mean(persistence_errors) / 4
 
 
 @pytest.fixture
-def copied(undisturbed: Path, tmp_path: Path) -> Path:
-    """A copy of the run folder of a complete model."""
-    shutil.copytree(undisturbed, tmp_path / "models" / "fno")
+def copied_run(undisturbed_model: Path, tmp_path: Path) -> Path:
+    """Return a copy of the run folder of a complete model."""
+    shutil.copytree(undisturbed_model, tmp_path / "models" / "fno")
     return tmp_path
 
 
-def without_model(run: Path) -> None:
-    """Remove the final model, and keep the checkpoints."""
+def remove_model(run: Path) -> None:
+    """Remove the final model of a run, and keep the checkpoints."""
     for name in ("model.json", "model.safetensors"):
         (run / "models" / "fno" / name).unlink()
 
 
-def test_a_complete_model_is_left_alone(
-    copied: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
+def test_a_complete_model_is_not_trained_again(
+    copied_run: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*.*")}
-    train_model(copied, dataset, "training.checkpoint_every=7")
+    times_before = {path: path.stat().st_mtime_ns for path in copied_run.rglob("*.*")}
+    train_model(copied_run, dataset, "training.checkpoint_every=7")
     assert "already" in capsys.readouterr().out
-    record = json.loads((copied / "records" / "train-000.json").read_text())
+    record = json.loads((copied_run / "records" / "train-000.json").read_text())
     assert (record["outcome"], record["skipped"]) == ("complete", True)
-    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert {path: path.stat().st_mtime_ns for path in times_before} == times_before
 
 
 @pytest.mark.parametrize("content", ["model", "checkpoints"])
 def test_another_configuration_is_refused_and_replaced_on_request(
-    content: str, copied: Path, dataset: Path
+    content: str, copied_run: Path, dataset: Path
 ) -> None:
-    folder = copied / "models" / "fno"
+    folder = copied_run / "models" / "fno"
     if content == "checkpoints":
-        without_model(copied)
-    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
+        remove_model(copied_run)
+    content_before = {path: path.read_bytes() for path in folder.rglob("*.*")}
     with pytest.raises(ValueError, match=r"surrogate\.width: 8 -> 6.*overwrite=true"):
-        train_model(copied, dataset, "surrogate.width=6")
-    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
-    train_model(copied, dataset, "surrogate.width=6", "training.steps=10", "overwrite=true")
+        train_model(copied_run, dataset, "surrogate.width=6")
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == content_before
+    train_model(copied_run, dataset, "surrogate.width=6", "training.steps=10", "overwrite=true")
     assert surrogates.load(folder).problem.spec.shape == (24,)
     assert [checkpoint.load(path).step for path in checkpoint.paths(folder / "checkpoints")] == [5, 10]
 
 
 def test_another_data_set_is_refused_by_its_identity_on_all_ranks(
-    copied: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory
+    copied_run: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    without_model(copied)
-    other = generate_dataset(tmp_path_factory.mktemp("other"), "seed=1")
-    result = stage("train", *words(copied, other), ranks=2, timeout=120)
+    remove_model(copied_run)
+    other_dataset = generate_dataset(tmp_path_factory.mktemp("other"), "seed=1")
+    result = run_stage("train", *tiny_arguments(copied_run, other_dataset), ranks=2, timeout=120)
     assert result.returncode != 0
-    saved, requested = Dataset.open(dataset).identity, Dataset.open(other).identity
-    assert f'dataset: "{saved}" -> "{requested}"' in result.stderr
+    identity, other_identity = Dataset.open(dataset).identity, Dataset.open(other_dataset).identity
+    assert f'dataset: "{identity}" -> "{other_identity}"' in result.stderr
     assert "overwrite=true" in result.stderr
-    assert not (copied / "models" / "fno" / "model.json").exists()
+    assert not (copied_run / "models" / "fno" / "model.json").exists()
 
 
 def test_a_data_set_without_validation_is_refused(dataset: Path, tmp_path: Path) -> None:
@@ -156,14 +166,16 @@ def test_options_that_cannot_work_are_refused(
     override: str, message: str, dataset: Path, tmp_path: Path
 ) -> None:
     if "cuda" in override and torch.cuda.is_available():
-        pytest.skip("there is a CUDA device here")
+        pytest.skip("this machine has a CUDA device")
     with pytest.raises(ValueError, match=message):
         train_model(tmp_path, dataset, override)
     assert not (tmp_path / "models" / "fno" / "model.json").exists()
 
 
-def test_a_batch_that_does_not_fit_the_ranks_ends_all_of_them(dataset: Path, tmp_path: Path) -> None:
-    result = stage("train", *words(tmp_path, dataset, "training.batch_size=5"), ranks=2, timeout=120)
+def test_a_batch_that_does_not_fit_the_ranks_ends_all_ranks(dataset: Path, tmp_path: Path) -> None:
+    result = run_stage(
+        "train", *tiny_arguments(tmp_path, dataset, "training.batch_size=5"), ranks=2, timeout=120
+    )
     assert result.returncode != 0
     assert "Start with one of 1, 5 ranks" in " ".join(result.stderr.split())
 
@@ -177,7 +189,7 @@ def test_weights_of_float64_are_saved_in_float64(dataset: Path, tmp_path: Path) 
     assert next(surrogates.load(folder).parameters()).dtype == torch.float64
 
 
-def test_mixed_precision_trains_on_a_device_that_has_it(dataset: Path, tmp_path: Path) -> None:
+def test_mixed_precision_trains_on_a_device_with_bfloat16(dataset: Path, tmp_path: Path) -> None:
     try:
         precision.check_device("bfloat16", torch.device("cpu"))
     except ValueError:
@@ -185,7 +197,7 @@ def test_mixed_precision_trains_on_a_device_that_has_it(dataset: Path, tmp_path:
             train_model(tmp_path, dataset, "training.precision=bfloat16")
         return
     options = ("training.precision=bfloat16", "training.steps=4")
-    succeeded(stage("train", *words(tmp_path, dataset, *options), ranks=2))
+    require_success(run_stage("train", *tiny_arguments(tmp_path, dataset, *options), ranks=2))
     weights = safetensors.torch.load_file(tmp_path / "models" / "fno" / "model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
     errors = json.loads((tmp_path / "records" / "train-000.json").read_text())["bfloat16_errors"]
@@ -200,19 +212,21 @@ def test_tensorboard_gets_the_rows_of_the_log(dataset: Path, tmp_path: Path) -> 
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     rows = list(csv.DictReader((folder / "log.csv").open()))
-    shown = [(event.step, event.value) for event in events.Scalars("valid_error")]
-    assert [step for step, _ in shown] == [10, 20]
-    assert [value for _, value in shown] == pytest.approx([float(row["valid_error"]) for row in rows])
+    tensorboard_values = [(event.step, event.value) for event in events.Scalars("valid_error")]
+    assert [step for step, _ in tensorboard_values] == [10, 20]
+    assert [value for _, value in tensorboard_values] == pytest.approx(
+        [float(row["valid_error"]) for row in rows]
+    )
 
 
-@pytest.mark.parametrize("first", [math.nan, math.inf])
-def test_diverging_weights_are_the_best_only_until_others_are_finite(first: float) -> None:
-    problem = problems.problem((20,), ("periodic",))
+@pytest.mark.parametrize("first_error", [math.nan, math.inf])
+def test_diverging_weights_are_the_best_only_until_an_error_is_finite(first_error: float) -> None:
+    problem = problems.grid_problem((20,), ("periodic",))
     surrogate = store.build("fno", problems.options("fno"), problem, "float32")
     state = TrainState(surrogate, torch.optim.AdamW(surrogate.parameters()))
-    bests = []
-    for step, error in enumerate((first, math.nan, 0.5, math.nan, 0.7), start=1):
+    best_steps_and_errors = []
+    for step, error in enumerate((first_error, math.nan, 0.5, math.nan, 0.7), start=1):
         state.step = step
-        state.add_validation(error, read().training)
-        bests.append((state.best_step, state.best_error))
-    assert bests == [(1, math.inf), (1, math.inf), (3, 0.5), (3, 0.5), (3, 0.5)]
+        state.add_validation(error, read_settings().training)
+        best_steps_and_errors.append((state.best_step, state.best_error))
+    assert best_steps_and_errors == [(1, math.inf), (1, math.inf), (3, 0.5), (3, 0.5), (3, 0.5)]

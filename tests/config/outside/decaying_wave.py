@@ -1,4 +1,4 @@
-"""Heat conduction on a periodic line from one cosine, exact: u_t = k u_xx, temperature u in K."""
+"""Exact heat conduction on a periodic line from one cosine: u_t = k u_xx, temperature u in K."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class Wave(Trajectory):
 
 
 class DecayingWave(Solver):
-    """One cosine with a drawn amplitude (K); `diffusivity` k in m^2/s, `resolution` cells of a 1 m box."""
+    """One cosine with a random amplitude (K) in a box of 1 m with `resolution` cells.
+
+    The unit of `diffusivity` is m^2/s.
+    """
 
     method = "exact solution"
     order_in_time = order_in_space = float("inf")

@@ -1,4 +1,4 @@
-"""A surrogate with one weight: the state is multiplied by a factor in every time step."""
+"""A surrogate with one weight, which multiplies the state by a factor in every time step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data card describes the data set and shows its figures, in one, two and three dimensions."""
+"""The data card and its figures, in one, two and three dimensions."""
 
 import resource
 from pathlib import Path
@@ -10,12 +10,12 @@ from matplotlib import image
 from pipeline.data.card import figures
 from pipeline.data.manifest import complete_manifest
 from pipeline.plots import particles, spectra
-from tests.faults.driving import drift, drift_in_process
-from tests.support.launching import succeeded
+from tests.faults.driving import run_drift, run_drift_in_process
+from tests.support.launching import require_success
 
 
 def test_an_unsaved_figure_leaves_no_partial_file(tmp_path: Path) -> None:
-    drift_in_process("generate", tmp_path)
+    run_drift_in_process("generate", tmp_path)
     folder = tmp_path / "dataset"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
@@ -29,8 +29,10 @@ def test_an_unsaved_figure_leaves_no_partial_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("resolution", ["[12]", "[12,8]", "[8,6,4]"])
 def test_the_card_describes_and_shows_the_data(resolution: str, tmp_path: Path) -> None:
-    allowed = "storage.max_failed_share=0.2"
-    succeeded(drift("generate", tmp_path, f"solver.resolution={resolution}", allowed, fault="nan:1"))
+    failure_limit = "storage.max_failed_share=0.2"
+    require_success(
+        run_drift("generate", tmp_path, f"solver.resolution={resolution}", failure_limit, fault="nan:1")
+    )
     folder = tmp_path / "dataset"
     card = (folder / "README.md").read_text()
     for phrase in (

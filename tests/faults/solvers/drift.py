@@ -1,4 +1,4 @@
-"""A pattern that drifts, known exactly at all times: a small solver with scalar and vector fields."""
+"""An exact solver of a drifting pattern, with a scalar and a vector field."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Drift(Solver):
     def __init__(self, resolution: list[int], *, communicator: MPI.Intracomm):
         if communicator.size > resolution[0]:
             raise UserError(
-                f"{communicator.size} ranks share {resolution[0]} rows: use at most {resolution[0]}"
+                f"{communicator.size} ranks cannot share {resolution[0]} rows. "
+                f"Use group_size={resolution[0]} or less"
             )
         axes = tuple(
             Axis(name, "m", size, 0.0, 1.0, "periodic") for name, size in zip("xyz", resolution, strict=False)
@@ -56,8 +57,8 @@ class Drift(Solver):
             autonomous=False,
             parametric=False,
         )
-        cuts = np.linspace(0, resolution[0], communicator.size + 1).astype(int)
-        rows = slice(int(cuts[communicator.rank]), int(cuts[communicator.rank + 1]))
+        row_bounds = np.linspace(0, resolution[0], communicator.size + 1).astype(int)
+        rows = slice(int(row_bounds[communicator.rank]), int(row_bounds[communicator.rank + 1]))
         self.block = (rows, *(slice(0, size) for size in resolution[1:]))
 
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
@@ -75,7 +76,7 @@ class Drift(Solver):
 
 @dataclass(frozen=True)
 class DriftTrajectory(SteppedTrajectory):
-    """The pattern under one set of parameters, on the cells `block` of this rank."""
+    """The pattern for one set of parameters, on the cells `block` of this rank."""
 
     spec: Spec
     block: tuple[slice, ...]
@@ -84,8 +85,10 @@ class DriftTrajectory(SteppedTrajectory):
 
     @cached_property
     def centres(self) -> list[np.ndarray]:
-        """The cell centres of this rank along each axis, (*block) each, m."""
-        rows = (axis.centres[part] for axis, part in zip(self.spec.axes, self.block, strict=True))
+        """Return the coordinates (m) of this rank's cell centres along each axis, (*block) each."""
+        rows = (
+            axis.centres[block_slice] for axis, block_slice in zip(self.spec.axes, self.block, strict=True)
+        )
         return list(np.meshgrid(*rows, indexing="ij"))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Chains of jobs on the test cluster, and the options of their experiments."""
+"""Chains of jobs on the test cluster, and options of their experiments."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from tests.jobs.slurm.cluster import Cluster, wait_until
 
 SMOKE = "experiment=smoke"
-#: Data of the smoke experiment in time steps so short that a trajectory takes about half a second.
-SLOW = (SMOKE, "solver.scheme=euler", "solver.time_step=1e-7", "samples.per_shard=1")
+#: The smoke experiment with time steps so short that a trajectory takes about half a second.
+SLOW_GENERATION = (SMOKE, "solver.scheme=euler", "solver.time_step=1e-7", "samples.per_shard=1")
 SLOW_SAMPLES = ("samples.train=10", "samples.valid=1", "samples.test=1")
-#: A training of some seconds on the data of the smoke experiment.
-LONG = ("training.steps=400", "training.checkpoint_every=10", "training.validate_every=50")
+#: A training that takes some seconds on the data of the smoke experiment.
+LONG_TRAINING = ("training.steps=400", "training.checkpoint_every=10", "training.validate_every=50")
 RANK_ON_EACH_NODE = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1")
 JOBS = ("generate", "finish", "validate", "train", "evaluate")
 
@@ -29,9 +29,11 @@ def run_override(run: Path) -> str:
     return 'run="' + str(run).replace('"', '\\"') + '"'
 
 
-def chain(cluster: Cluster, run: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `python -m pipeline.chain WORDS run=RUN` on the login node."""
-    command = ["python", "-m", "pipeline.chain", *words, run_override(run)]
+def run_chain(
+    cluster: Cluster, run: Path, *arguments: str, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m pipeline.chain ARGUMENTS run=RUN` on the login node."""
+    command = ["python", "-m", "pipeline.chain", *arguments, run_override(run)]
     return cluster.run(command, timeout=120, **options)
 
 
@@ -46,18 +48,18 @@ def job_numbers(run: Path) -> dict[str, str]:
 
 
 def states(cluster: Cluster, run: Path) -> dict[str, str]:
-    """Return the states of a chain's newest jobs by name; the tasks of an array are named `generate_1`."""
+    """Return the states of a chain's newest jobs by name, with names such as `generate_1` for array tasks."""
     names = {number: name for name, number in job_numbers(run).items()}
     states_by_name = {}
     for key, state in cluster.jobs().items():
-        number, mark, task = key.partition("_")
+        number, separator, task = key.partition("_")
         if number in names:
-            states_by_name[names[number] + mark + task] = state
+            states_by_name[names[number] + separator + task] = state
     return states_by_name
 
 
 def final_states(cluster: Cluster, run: Path, seconds: float = 150) -> dict[str, str]:
-    """Wait until no job of a chain waits or works, and return the final states."""
+    """Wait until all jobs of a chain have ended, and return their final states."""
 
     def is_over() -> bool:
         return not set(states(cluster, run).values()) & {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING"}

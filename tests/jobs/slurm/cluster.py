@@ -1,4 +1,4 @@
-"""A Slurm of two nodes for one test session: submit, wait, signal, show."""
+"""A Slurm cluster of two nodes for one test session."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.jobs.slurm import daemons
 from tests.support import launching
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
-ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "DEADLINE")
+FINAL_STATES = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "DEADLINE")
 
 
 def unmet_requirement() -> str:
-    """Return why no Slurm can start on this machine; empty where it can."""
-    missing = [name for name in PROGRAMS if shutil.which(name, path=daemons.PATH) is None]
-    if missing:
-        return f"{', '.join(missing)} not found; install the Debian packages slurm-wlm and munge"
+    """Return the reason that prevents a Slurm on this machine, or an empty text."""
+    missing_programs = [name for name in PROGRAMS if shutil.which(name, path=daemons.PATH) is None]
+    if missing_programs:
+        return f"{', '.join(missing_programs)} not found. Install the Debian packages slurm-wlm and munge"
     return "" if os.geteuid() == 0 else "only root can start a Slurm"
 
 
@@ -32,9 +32,9 @@ class Cluster:
     """A Slurm that runs inside its `with` block, with its logs in `folder`."""
 
     def __enter__(self) -> Self:
-        # A short path instead of pytest's folder, because the path of a socket has at most 100 characters.
+        # The folder has a short path, because the path of a socket has at most 100 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-        # In a separate session, Ctrl-C in the terminal does not reach the process that ends the daemons.
+        # In a separate session, the process that ends the daemons does not receive Ctrl-C.
         self._keeper = subprocess.Popen(
             [sys.executable, daemons.__file__, str(self.folder)],
             stdin=subprocess.PIPE,
@@ -72,53 +72,57 @@ class Cluster:
     def sbatch(self, *arguments: str, cwd: Path | None = None) -> int:
         """Submit a job and return its number."""
         result = self.run(["sbatch", "--parsable", *arguments], cwd=cwd)
-        return int(launching.succeeded(result).stdout)
+        return int(launching.require_success(result).stdout)
 
-    def job(self, number: int | str) -> dict[str, str]:
+    def job(self, job_number: int | str) -> dict[str, str]:
         """Return the properties from `scontrol show job`, by name, of a job or of one task of an array."""
-        result = launching.succeeded(self.run(["scontrol", "show", "job", "--oneliner", str(number)]))
+        result = launching.require_success(
+            self.run(["scontrol", "show", "job", "--oneliner", str(job_number)])
+        )
         return dict(re.findall(r"(\S+?)=(.*?)(?=\s+\S+?=|\s*$)", result.stdout.splitlines()[0]))
 
     def jobs(self) -> dict[str, str]:
         """Return the states of all jobs in Slurm's memory by number, tasks of arrays as JOB_TASK."""
         result = self.run(["squeue", "--states=all", "--noheader", "--array", "--format=%i %T"])
-        return dict(line.split() for line in launching.succeeded(result).stdout.splitlines())
+        return dict(line.split() for line in launching.require_success(result).stdout.splitlines())
 
-    def log(self, number: int | str) -> str:
+    def log(self, job_number: int | str) -> str:
         """Return the printed output of a job up to now."""
-        path = Path(self.job(number).get("StdOut", ""))
+        path = Path(self.job(job_number).get("StdOut", ""))
         return path.read_text() if path.is_file() else "no log"
 
-    def wait(self, number: int | str, states: Iterable[str] = ENDED, seconds: float = 150) -> dict[str, str]:
-        """Wait until a job is in one of these states; return its properties from `scontrol`."""
+    def wait(
+        self, job_number: int | str, states: Iterable[str] = FINAL_STATES, seconds: float = 150
+    ) -> dict[str, str]:
+        """Wait until a job is in one of these states, and return its properties from `scontrol`."""
         expected_states = tuple(states)
         wait_until(
-            lambda: self.job(number)["JobState"] in expected_states,
+            lambda: self.job(job_number)["JobState"] in expected_states,
             seconds,
-            lambda: f"{self.job(number)}\n{self.log(number)}",
+            lambda: f"{self.job(job_number)}\n{self.log(job_number)}",
         )
-        return self.job(number)
+        return self.job(job_number)
 
-    def succeeded(self, number: int | str) -> dict[str, str]:
+    def require_completion(self, job_number: int | str) -> dict[str, str]:
         """Wait for the end of a job, check that it completed, and return its properties."""
-        properties = self.wait(number)
-        assert properties["JobState"] == "COMPLETED", f"{properties}\n{self.log(number)}"
+        properties = self.wait(job_number)
+        assert properties["JobState"] == "COMPLETED", f"{properties}\n{self.log(job_number)}"
         return properties
 
-    def signal(self, number: int | str, name: str) -> None:
-        """Send a signal to a job's batch script alone, as Slurm does before the time limit."""
-        launching.succeeded(self.run(["scancel", "--batch", f"--signal={name}", str(number)]))
+    def signal(self, job_number: int | str, name: str) -> None:
+        """Send a signal to a job's batch script only, as Slurm does before the time limit."""
+        launching.require_success(self.run(["scancel", "--batch", f"--signal={name}", str(job_number)]))
 
-    def cancel(self, number: int | str) -> None:
+    def cancel(self, job_number: int | str) -> None:
         """Cancel a job, as a user does."""
-        launching.succeeded(self.run(["scancel", str(number)]))
+        launching.require_success(self.run(["scancel", str(job_number)]))
 
-    def start_soon(self, number: int | str) -> None:
-        """Let a requeued job start in 3 s, which Slurm otherwise delays by two minutes.
+    def start_soon(self, job_number: int | str) -> None:
+        """Start a requeued job in 3 s instead of two minutes.
 
         A start within the second of the requeue fails, because the revoked credential is still stored.
         """
-        launching.succeeded(self.run(["scontrol", "update", f"jobid={number}", "StartTime=now+3"]))
+        launching.require_success(self.run(["scontrol", "update", f"jobid={job_number}", "StartTime=now+3"]))
 
     def _is_up(self) -> bool:
         assert self._keeper.poll() is None, self._logs()
@@ -134,7 +138,7 @@ class Cluster:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, describe_state: Callable[[], str]) -> None:
-    """Wait until a condition holds; after `seconds`, fail with the last state."""
+    """Wait until a condition holds, and fail with the last state after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, (

@@ -1,4 +1,4 @@
-"""One cluster for all tests of this folder; they run on the same worker, see `tests/conftest.py`."""
+"""One cluster for all tests of this folder, which run on one worker (see `tests/conftest.py`)."""
 
 import os
 import shlex
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.slurm import cluster as cluster_module
-from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SLOW, SLOW_SAMPLES, SMOKE
+from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SLOW_GENERATION, SLOW_SAMPLES, SMOKE
 from tests.jobs.slurm.cluster import Cluster
-from tests.support.launching import stage, succeeded
+from tests.support.launching import require_success, run_stage
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +21,8 @@ def cluster() -> Iterator[Cluster]:
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
-    with Cluster() as running:
-        yield running
+    with Cluster() as running_cluster:
+        yield running_cluster
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +30,15 @@ def validated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run folder with validated data of the smoke experiment, without Slurm."""
     run = tmp_path_factory.mktemp("prepared")
     for name in ("generate", "validate"):
-        succeeded(stage(name, SMOKE, f"run={run}"))
+        require_success(run_stage(name, SMOKE, f"run={run}"))
     return run
 
 
 @pytest.fixture(scope="session")
 def slow_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run folder with data generated in some seconds, without a stop and without Slurm."""
+    """Return a run folder with slowly generated data, without a stop and without Slurm."""
     run = tmp_path_factory.mktemp("slow")
-    succeeded(stage("generate", *SLOW, *SLOW_SAMPLES, f"run={run}", ranks=2))
+    require_success(run_stage("generate", *SLOW_GENERATION, *SLOW_SAMPLES, f"run={run}", ranks=2))
     return run
 
 
@@ -46,9 +46,24 @@ def slow_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lonely_rank(cluster: Cluster, validated_data: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
     """Return the job of a training without its rank 0.
 
-    Rank 1 gives up after two minutes. The job starts first, so that the other tests run meanwhile.
+    Rank 1 ends with an error after two minutes. The job starts first and waits while the other tests run.
     """
     folder = tmp_path_factory.mktemp("lonely")
-    train = ["python", "-m", "pipeline.train", SMOKE, f"run={folder}", f"dataset={validated_data}/dataset"]
-    step = ["srun", "--mpi=none", "sh", "-c", f'[ "$SLURM_PROCID" = 0 ] || exec {shlex.join(train)}']
-    return cluster.sbatch(*RANK_ON_EACH_NODE, f"--output={folder}/log.txt", f"--wrap={shlex.join(step)}")
+    train_command = [
+        "python",
+        "-m",
+        "pipeline.train",
+        SMOKE,
+        f"run={folder}",
+        f"dataset={validated_data}/dataset",
+    ]
+    step_command = [
+        "srun",
+        "--mpi=none",
+        "sh",
+        "-c",
+        f'[ "$SLURM_PROCID" = 0 ] || exec {shlex.join(train_command)}',
+    ]
+    return cluster.sbatch(
+        *RANK_ON_EACH_NODE, f"--output={folder}/log.txt", f"--wrap={shlex.join(step_command)}"
+    )

@@ -1,9 +1,9 @@
-"""A small Slurm in a separate folder, which runs while the standard input is open.
+"""A small Slurm in a separate folder, running while the standard input is open.
 
     python tests/jobs/slurm/daemons.py FOLDER
 
-Start munge, the controller and two nodes on this machine, as root and without systemd. When the input
-closes, all daemons and the processes of all jobs are killed. The input also closes if the tests are killed.
+The program starts munge, the controller and two nodes on this machine, as root and without systemd. When the
+input closes, the program kills all daemons and the processes of all jobs. Killed tests close the input, too.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from contextlib import suppress
 from pathlib import Path
 
 NODES = ("n1", "n2")
-#: More CPUs than the machine has, so that the jobs of different tests do not wait for each other.
+#: The nodes declare more CPUs than the machine has. Jobs of different tests need not wait for CPUs.
 CPUS_PER_NODE = 8
-#: Debian installs the daemons in folders that may be missing in the path of a plain user.
+#: Debian installs the daemons in folders that may be missing in the path of an ordinary user.
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 #: Ports below the range that Linux assigns automatically, which starts at 32768.
 _FIRST_PORT, _NUM_PORTS = 10000, 20000
@@ -60,7 +60,7 @@ PartitionName=other Nodes=ALL MaxTime=INFINITE State=UP
 """
 
 
-def configure(folder: Path) -> Path:
+def write_configuration(folder: Path) -> Path:
     """Write the configuration and munge's key."""
     (folder / "state").mkdir()
     key = folder / "munge.key"
@@ -78,22 +78,22 @@ def configure(folder: Path) -> Path:
     return path
 
 
-def start(folder: Path) -> None:
+def start_daemons(folder: Path) -> None:
     """Start all daemons, each with a separate log."""
-    munge = ["munged", "--foreground", "--force"]
+    munge_command = ["munged", "--foreground", "--force"]
     for option, name in (("key-file", "key"), ("socket", "socket"), ("pid-file", "pid"), ("log-file", "log")):
-        munge.append(f"--{option}={folder}/munge.{name}")
-    munge.append(f"--seed-file={folder}/munge.seed")
-    _daemon(folder, "munged", munge)
+        munge_command.append(f"--{option}={folder}/munge.{name}")
+    munge_command.append(f"--seed-file={folder}/munge.seed")
+    _start_daemon(folder, "munged", munge_command)
     deadline = time.monotonic() + 30
     while not (folder / "munge.socket").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    _daemon(folder, "slurmctld", ["slurmctld", "-D"])
+    _start_daemon(folder, "slurmctld", ["slurmctld", "-D"])
     for name in NODES:
-        _daemon(folder, f"slurmd.{name}", ["slurmd", "-D", "-N", name])
+        _start_daemon(folder, f"slurmd.{name}", ["slurmd", "-D", "-N", name])
 
 
-def end(folder: Path) -> None:
+def kill_processes(folder: Path) -> None:
     """Kill all processes with the configuration of this cluster in their environment, jobs included."""
     deadline = time.monotonic() + 30
     while (process_ids := _processes_of(folder)) and time.monotonic() < deadline:
@@ -104,7 +104,7 @@ def end(folder: Path) -> None:
         _reap()
 
 
-def _daemon(folder: Path, name: str, command: list[str]) -> None:
+def _start_daemon(folder: Path, name: str, command: list[str]) -> None:
     environment = {"PATH": PATH, "LANG": "C.UTF-8", "SLURM_CONF": str(folder / "slurm.conf")}
     with (folder / f"{name}.out").open("wb") as log:
         subprocess.Popen(
@@ -113,11 +113,14 @@ def _daemon(folder: Path, name: str, command: list[str]) -> None:
 
 
 def _processes_of(folder: Path) -> list[int]:
-    """Return the ids of the live processes of the cluster; a zombie has no environment."""
-    mark, process_ids = f"SLURM_CONF={folder}/slurm.conf".encode(), []
+    """Return the ids of the live processes of the cluster, without zombies, which have no environment."""
+    variable, process_ids = f"SLURM_CONF={folder}/slurm.conf".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if mark in (process / "environ").read_bytes().split(b"\0") and int(process.name) != os.getpid():
+            if (
+                variable in (process / "environ").read_bytes().split(b"\0")
+                and int(process.name) != os.getpid()
+            ):
                 process_ids.append(int(process.name))
     return process_ids
 
@@ -132,8 +135,8 @@ def _reap() -> None:
 def _free_ports(count: int) -> list[int]:
     """Return free ports below the range that the system assigns automatically.
 
-    No other process gets such a port before the daemons start. The search starts at a port that depends on
-    the process, so that clusters which start at the same time get different ports.
+    Linux assigns none of these ports to another process before the daemons start. The search starts at a port
+    that depends on the process, so clusters that start at the same time get different ports.
     """
     ports: list[int] = []
     port = _FIRST_PORT + os.getpid() * count % _NUM_PORTS
@@ -144,18 +147,18 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _keep(folder: Path) -> None:
+def _run_until_input_closes(folder: Path) -> None:
     # The orphans of a dead daemon become children of this process, which reaps them.
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
     try:
-        configure(folder)
-        start(folder)
+        write_configuration(folder)
+        start_daemons(folder)
         while not select.select([sys.stdin], [], [], 1)[0]:
             _reap()
     finally:
-        end(folder)
+        kill_processes(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    _keep(Path(sys.argv[1]))
+    _run_until_input_closes(Path(sys.argv[1]))

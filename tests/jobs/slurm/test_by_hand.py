@@ -1,4 +1,4 @@
-"""The batch scripts submitted by hand: from sbatch to the report, with hostile overrides as plain text."""
+"""Batch scripts submitted by hand: from sbatch to the report, with hostile overrides as plain text."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tests.jobs.slurm.cluster import Cluster
 
 STAGES = {"generate": 2, "validate": 2, "train": 2, "evaluate": 1}
 #: A name with characters that a shell, sbatch or Hydra might interpret.
-HOSTILE = '$(touch a); `touch b` & touch c | touch d > e # [f,g] {h: i} "j" it\'s ${HOME} %j\ttab *'
+HOSTILE_NAME = '$(touch a); `touch b` & touch c | touch d > e # [f,g] {h: i} "j" it\'s ${HOME} %j\ttab *'
 
 
 def test_the_batch_scripts_end_with_a_report(cluster: Cluster, tmp_path: Path) -> None:
-    """Each job waits for the previous job; the overrides pass through sbatch, bash and mpirun."""
-    run = tmp_path / HOSTILE
+    # Each job waits for the previous job. The overrides pass through sbatch, bash and mpirun.
+    run = tmp_path / HOSTILE_NAME
     dependency: list[str] = []
     for name, ranks in STAGES.items():
         options = [f"--ntasks={ranks}", f"--nodes={ranks}", f"--output={tmp_path}/{name}.txt", *dependency]
-        words = [SMOKE, f"run={hydra_text(str(run))}", "training.steps=10"]
-        number = cluster.sbatch(*options, str(batch_script(name)), *words, cwd=tmp_path)
-        dependency = [f"--dependency=afterok:{number}", "--kill-on-invalid-dep=yes"]
-    cluster.succeeded(number)
+        overrides = [SMOKE, f"run={hydra_text(str(run))}", "training.steps=10"]
+        job_number = cluster.sbatch(*options, str(batch_script(name)), *overrides, cwd=tmp_path)
+        dependency = [f"--dependency=afterok:{job_number}", "--kill-on-invalid-dep=yes"]
+    cluster.require_completion(job_number)
     for name, ranks in STAGES.items():
         (record,) = records(run, name)
         assert record["outcome"] == "complete"
@@ -32,17 +32,17 @@ def test_the_batch_scripts_end_with_a_report(cluster: Cluster, tmp_path: Path) -
     assert records(run, "train")[0]["nodes"] == {"n1": 1, "n2": 1}
     assert (run / "models" / "fno" / "evaluation" / "report.html").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [HOSTILE, *(f"{name}.txt" for name in STAGES)]
+        [HOSTILE_NAME, *(f"{name}.txt" for name in STAGES)]
     )
 
 
 def hydra_text(text: str) -> str:
-    """Return the text quoted in Hydra's grammar, so that no character has a special meaning."""
+    """Return the text quoted in Hydra's grammar, in which no character has a special meaning."""
     return "'" + text.replace("'", "\\'").replace("${", "\\${") + "'"
 
 
 @pytest.mark.parametrize(
-    ("word", "message"),
+    ("override", "message"),
     [
         ("+x._target_=os.system", "x: there is no such key"),
         ("solver={_target_: os.system, command: touch a}", "_target_"),
@@ -55,21 +55,21 @@ def hydra_text(text: str) -> str:
     ],
 )
 def test_hostile_overrides_are_refused_as_text(
-    cluster: Cluster, tmp_path: Path, word: str, message: str
+    cluster: Cluster, tmp_path: Path, override: str, message: str
 ) -> None:
-    """The batch script refuses the override on a node, and the chain before it submits a job."""
+    # The batch script refuses the override on a node. The chain refuses the override before any submission.
     script = str(batch_script("generate"))
-    number = cluster.sbatch(f"--output={tmp_path}/log.txt", script, SMOKE, word, cwd=tmp_path)
-    before = cluster.jobs().keys()
-    chain = cluster.run(
-        ["python", "-m", "pipeline.chain", SMOKE, "launcher=slurm", word], timeout=60, cwd=tmp_path
+    job_number = cluster.sbatch(f"--output={tmp_path}/log.txt", script, SMOKE, override, cwd=tmp_path)
+    jobs_before = cluster.jobs().keys()
+    result = cluster.run(
+        ["python", "-m", "pipeline.chain", SMOKE, "launcher=slurm", override], timeout=60, cwd=tmp_path
     )
-    assert chain.returncode == 2, chain.stdout
-    assert cluster.jobs().keys() == before
-    job = cluster.wait(number, seconds=60)
+    assert result.returncode == 2, result.stdout
+    assert cluster.jobs().keys() == jobs_before
+    job = cluster.wait(job_number, seconds=60)
     log = (tmp_path / "log.txt").read_text()
     assert job["ExitCode"] == "2:0", log
-    for output in (chain.stderr, log):
+    for output in (result.stderr, log):
         assert message in output
         assert "Traceback" not in output
     assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]

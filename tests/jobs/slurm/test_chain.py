@@ -1,4 +1,4 @@
-"""A chain of jobs from one command to the report, on both nodes; chains that fail and are cancelled."""
+"""Chains of jobs on both nodes: from one command to the report, after failures and after cancellation."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pytest
 from pipeline.runs import lock
 from tests.jobs.slurm.chains import (
     JOBS,
-    SLOW,
+    SLOW_GENERATION,
     SMOKE,
-    chain,
     final_states,
     job_numbers,
     logs,
     records,
+    run_chain,
     run_override,
     states,
     submitted_jobs,
 )
 from tests.jobs.slurm.cluster import Cluster, wait_until
-from tests.support.launching import succeeded
+from tests.support.launching import require_success
 
 SLURM = "launcher=slurm"
 BOTH_NODES = (
@@ -30,14 +30,14 @@ BOTH_NODES = (
     "launcher.ranks.train=2",
     "+launcher.sbatch.train.nodes=2",
 )
-AWKWARD = 'it\'s a run; $(touch x), [one] "100%d" `touch y` & *'
+AWKWARD_NAME = 'it\'s a run; $(touch x), [one] "100%d" `touch y` & *'
 
 
 @pytest.fixture(scope="module")
 def finished_run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the finished smoke experiment in a folder with shell characters in its name."""
-    run = tmp_path_factory.mktemp("chain") / AWKWARD
-    succeeded(chain(cluster, run, SMOKE, SLURM, *BOTH_NODES, cwd=run.parent))
+    run = tmp_path_factory.mktemp("chain") / AWKWARD_NAME
+    require_success(run_chain(cluster, run, SMOKE, SLURM, *BOTH_NODES, cwd=run.parent))
     final_states(cluster, run)
     return run
 
@@ -50,7 +50,7 @@ def test_one_command_ends_with_a_report(cluster: Cluster, finished_run: Path) ->
     report = finished_run / "models" / "fno" / "evaluation" / "report.html"
     assert report.is_file()
     assert str(report) in logs(finished_run)
-    assert [path.name for path in finished_run.parent.iterdir()] == [AWKWARD]
+    assert [path.name for path in finished_run.parent.iterdir()] == [AWKWARD_NAME]
 
 
 def test_the_ranks_of_a_job_are_on_both_nodes_as_recorded(finished_run: Path) -> None:
@@ -65,25 +65,25 @@ def test_the_ranks_of_a_job_are_on_both_nodes_as_recorded(finished_run: Path) ->
 
 
 def test_status_shows_the_end_and_resume_submits_nothing(cluster: Cluster, finished_run: Path) -> None:
-    lines = succeeded(chain(cluster, finished_run, "status")).stdout.splitlines()
+    lines = require_success(run_chain(cluster, finished_run, "status")).stdout.splitlines()
     assert [line.split()[0] for line in lines if "done" in line] == list(JOBS)
     assert f"report: {finished_run / 'models' / 'fno' / 'evaluation' / 'report.html'}" in lines
-    before = submitted_jobs(finished_run)
-    assert "nothing is missing" in succeeded(chain(cluster, finished_run, "resume")).stdout
-    assert submitted_jobs(finished_run) == before
+    jobs_before = submitted_jobs(finished_run)
+    assert "nothing is missing" in require_success(run_chain(cluster, finished_run, "resume")).stdout
+    assert submitted_jobs(finished_run) == jobs_before
 
 
 def test_a_wrong_configuration_is_refused_before_a_job_is_submitted(cluster: Cluster, tmp_path: Path) -> None:
-    before = cluster.jobs().keys()
-    result = chain(cluster, tmp_path / "run", SMOKE, SLURM, "training.stepz=3")
+    jobs_before = cluster.jobs().keys()
+    result = run_chain(cluster, tmp_path / "run", SMOKE, SLURM, "training.stepz=3")
     assert result.returncode == 2
     assert "did you mean 'steps'?" in result.stderr
-    assert cluster.jobs().keys() == before
+    assert cluster.jobs().keys() == jobs_before
     assert not (tmp_path / "run").exists()
 
 
 def test_a_refusal_by_slurm_is_printed(cluster: Cluster, tmp_path: Path) -> None:
-    result = chain(cluster, tmp_path / "run", SMOKE, SLURM, "+launcher.sbatch.all.partition=nowhere")
+    result = run_chain(cluster, tmp_path / "run", SMOKE, SLURM, "+launcher.sbatch.all.partition=nowhere")
     assert result.returncode == 2
     assert "invalid partition specified: nowhere" in result.stderr
     assert "Traceback" not in result.stderr
@@ -91,7 +91,7 @@ def test_a_refusal_by_slurm_is_printed(cluster: Cluster, tmp_path: Path) -> None
 
 def test_a_chain_is_cancelled_if_slurm_refuses_a_job(cluster: Cluster, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    result = chain(cluster, run, *SLOW, SLURM, "+launcher.sbatch.train.patition=other")
+    result = run_chain(cluster, run, *SLOW_GENERATION, SLURM, "+launcher.sbatch.train.patition=other")
     assert result.returncode == 2
     assert "unrecognized option '--patition=other'" in result.stderr
     assert f"the jobs before it are cancelled: {', '.join(job_numbers(run).values())}" in result.stderr
@@ -99,26 +99,26 @@ def test_a_chain_is_cancelled_if_slurm_refuses_a_job(cluster: Cluster, tmp_path:
 
 
 def test_later_jobs_wait_until_a_failed_task_is_resumed(cluster: Cluster, tmp_path: Path) -> None:
-    """Another process holds the lock of one of three tasks."""
+    # Another process holds the lock of one of three tasks.
     run = tmp_path / "run"
     with lock.held(run / "dataset" / "locks" / "generate-1-of-3.lock"):
-        succeeded(chain(cluster, run, SMOKE, SLURM, "launcher.parts=3"))
+        require_success(run_chain(cluster, run, SMOKE, SLURM, "launcher.parts=3"))
         states_after = final_states(cluster, run)
     assert states_after.pop("generate_1") == "FAILED"
     assert {states_after.pop(f"generate_{task}") for task in (0, 2)} == {"COMPLETED"}
-    assert set(states_after.values()) <= {"CANCELLED"}, "later jobs do not wait for the failed task for ever"
+    assert set(states_after.values()) <= {"CANCELLED"}, "later jobs must not wait forever for the failed task"
     assert not records(run, "validate")
-    status_text = succeeded(chain(cluster, run, "status")).stdout
+    status_text = require_success(run_chain(cluster, run, "status")).stdout
     (message,) = [line for line in status_text.splitlines() if line.startswith("generate[1] failed")]
     assert "writes the same output already" in message
     log = run / "jobs" / "logs" / f"generate-{job_numbers(run)['generate']}_1.out"
     assert f"its log: {log}" in status_text
     assert "writes the same output already" in log.read_text()
     assert f"python -m pipeline.chain resume run={run}" in status_text
-    preview = succeeded(chain(cluster, run, "resume", "dry_run=true")).stdout
-    assert "--array=1 " in preview
+    dry_run_output = require_success(run_chain(cluster, run, "resume", "dry_run=true")).stdout
+    assert "--array=1 " in dry_run_output
     assert len(submitted_jobs(run)) == 5
-    succeeded(chain(cluster, run, "resume"))
+    require_success(run_chain(cluster, run, "resume"))
     assert [(job["name"], job["tasks"]) for job in submitted_jobs(run)[5:]] == [
         ("generate", [1]),
         *((name, []) for name in JOBS[1:]),
@@ -131,30 +131,32 @@ def test_a_second_chain_is_refused_and_a_cancelled_chain_leaves_no_job(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    words = (*SLOW, SLURM, "samples.train=1000")
-    succeeded(chain(cluster, run, *words))
+    overrides = (*SLOW_GENERATION, SLURM, "samples.train=1000")
+    require_success(run_chain(cluster, run, *overrides))
     task = f"{job_numbers(run)['generate']}_0"
 
-    def status() -> str:
-        return succeeded(chain(cluster, run, "status")).stdout
+    def status_text() -> str:
+        return require_success(run_chain(cluster, run, "status")).stdout
 
-    progress = re.compile(r"running +[1-9]\d* of 502 trajectories \(\d+%\)")
-    wait_until(lambda: progress.search(status()) is not None, 60, lambda: status() + logs(run))
-    assert "2 running" in status()
-    second_chain = chain(cluster, run, *words)
-    assert second_chain.returncode == 2
-    assert f"{task}" in second_chain.stderr
-    assert "the queue holds jobs of" in second_chain.stderr
-    assert task in succeeded(chain(cluster, run, "cancel")).stdout
+    progress_pattern = re.compile(r"running +[1-9]\d* of 502 trajectories \(\d+%\)")
+    wait_until(
+        lambda: progress_pattern.search(status_text()) is not None, 60, lambda: status_text() + logs(run)
+    )
+    assert "2 running" in status_text()
+    second_result = run_chain(cluster, run, *overrides)
+    assert second_result.returncode == 2
+    assert f"{task}" in second_result.stderr
+    assert "the queue holds jobs of" in second_result.stderr
+    assert task in require_success(run_chain(cluster, run, "cancel")).stdout
     assert set(final_states(cluster, run, 60).values()) == {"CANCELLED"}
-    assert "2 cancelled" in status()
+    assert "2 cancelled" in status_text()
 
 
 def test_a_sweep_submits_a_chain_for_each_run(cluster: Cluster, tmp_path: Path) -> None:
     runs = [tmp_path / str(seed) for seed in (1, 2)]
-    words = ["--multirun", SMOKE, SLURM, "launcher.parts=1", "seed=1,2", f"run={tmp_path}/${{seed}}"]
-    succeeded(cluster.run(["python", "-m", "pipeline.chain", *words], timeout=120, cwd=tmp_path))
+    overrides = ["--multirun", SMOKE, SLURM, "launcher.parts=1", "seed=1,2", f"run={tmp_path}/${{seed}}"]
+    require_success(cluster.run(["python", "-m", "pipeline.chain", *overrides], timeout=120, cwd=tmp_path))
     for run in runs:
         assert [job["name"] for job in submitted_jobs(run)] == ["generate", *JOBS[2:]]
-        succeeded(cluster.run(["python", "-m", "pipeline.chain", "cancel", run_override(run)]))
+        require_success(cluster.run(["python", "-m", "pipeline.chain", "cancel", run_override(run)]))
         final_states(cluster, run, 60)

@@ -1,4 +1,4 @@
-"""Ranks started by Slurm: ranks on both nodes form one world, and a rank without its peers ends."""
+"""Ranks started by Slurm: ranks on two nodes form one world, and a rank without its peers ends."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.faults.driving import made
+from tests.faults.driving import read_generated
 from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SMOKE, records
 from tests.jobs.slurm.cluster import Cluster, wait_until
-from tests.support.launching import stage, succeeded
+from tests.support.launching import require_success, run_stage
 
 
 def submit_on_both_nodes(cluster: Cluster, folder: Path, command: list[str]) -> int:
@@ -21,26 +21,26 @@ def submit_on_both_nodes(cluster: Cluster, folder: Path, command: list[str]) -> 
 
 
 def test_mpi_ranks_on_two_nodes_share_trajectories(cluster: Cluster, tmp_path: Path) -> None:
-    """The halves of a grid lie on different nodes; the shards equal those of two ranks on this machine."""
+    # Each node solves half of the grid. The shards equal the shards of two ranks on this machine.
     folders = [tmp_path / name for name in ("slurm", "here")]
-    shared = [SMOKE, "group_size=2"]
-    generate = ["python", "-m", "pipeline.generate", *shared, f"run={folders[0]}"]
-    # Both nodes are this machine, and each would bind its rank to the same first core.
-    number = submit_on_both_nodes(cluster, tmp_path, ["mpirun", "--bind-to", "none", "-n", "2", *generate])
-    succeeded(stage("generate", *shared, f"run={folders[1]}", ranks=2))
-    cluster.succeeded(number)
+    overrides = [SMOKE, "group_size=2"]
+    command = ["python", "-m", "pipeline.generate", *overrides, f"run={folders[0]}"]
+    # Both nodes are this machine: with binding, both ranks would be on the same first core.
+    job_number = submit_on_both_nodes(cluster, tmp_path, ["mpirun", "--bind-to", "none", "-n", "2", *command])
+    require_success(run_stage("generate", *overrides, f"run={folders[1]}", ranks=2))
+    cluster.require_completion(job_number)
     (record,) = records(folders[0], "generate")
     assert record["nodes"] == {"n1": 1, "n2": 1}
-    assert record["slurm"]["job"] == str(number)
-    assert made(folders[0]) == made(folders[1])
+    assert record["slurm"]["job"] == str(job_number)
+    assert read_generated(folders[0]) == read_generated(folders[1])
 
 
 def test_ddp_ranks_on_two_nodes_train_the_same_weights(
     cluster: Cluster, validated_data: Path, tmp_path: Path
 ) -> None:
-    """Ranks started by srun form one process group; their weights equal those of two ranks under mpirun."""
+    # The weights of two ranks under srun equal the weights of two ranks under mpirun.
     folders = [tmp_path / name for name in ("srun", "mpirun")]
-    train = [
+    command = [
         "python",
         "-m",
         "pipeline.train",
@@ -48,16 +48,18 @@ def test_ddp_ranks_on_two_nodes_train_the_same_weights(
         f"run={folders[0]}",
         f"dataset={validated_data}/dataset",
     ]
-    number = submit_on_both_nodes(cluster, tmp_path, ["srun", "--mpi=none", *train])
-    succeeded(stage("train", SMOKE, f"run={folders[1]}", f"dataset={validated_data}/dataset", ranks=2))
-    cluster.succeeded(number)
+    job_number = submit_on_both_nodes(cluster, tmp_path, ["srun", "--mpi=none", *command])
+    require_success(
+        run_stage("train", SMOKE, f"run={folders[1]}", f"dataset={validated_data}/dataset", ranks=2)
+    )
+    cluster.require_completion(job_number)
     (record,) = records(folders[0], "train")
     assert record["nodes"] == {"n1": 1, "n2": 1}
     weights = [(folder / "models" / "fno" / "model.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1]
 
 
-def test_a_rank_without_its_peers_gives_up(cluster: Cluster, lonely_rank: int) -> None:
+def test_a_rank_without_its_peers_ends_with_an_error(cluster: Cluster, lonely_rank: int) -> None:
     job = cluster.wait(lonely_rank, seconds=180)
     log = Path(job["StdOut"]).read_text()
     assert (job["JobState"], job["ExitCode"]) == ("FAILED", "2:0"), log
@@ -82,9 +84,9 @@ with Cluster() as second:
         folder = owner.stdout.readline().strip()
         assert folder, "the second cluster did not start"
         os.kill(owner.pid, signal.SIGKILL)
-    mark = f"SLURM_CONF={folder}/slurm.conf".encode()
-    wait_until(lambda: not Path(folder).exists(), 30, lambda: str(processes_with(mark)))
-    assert not processes_with(mark)
+    variable = f"SLURM_CONF={folder}/slurm.conf".encode()
+    wait_until(lambda: not Path(folder).exists(), 30, lambda: str(processes_with(variable)))
+    assert not processes_with(variable)
     assert len(cluster.run(["sinfo", "--noheader", "--Node", "--partition=tests"]).stdout.splitlines()) == 2
 
 

@@ -9,15 +9,15 @@ import pytest
 from tests.jobs.slurm.chains import (
     JOBS,
     SMOKE,
-    chain,
     final_states,
     job_numbers,
     logs,
     records,
+    run_chain,
     submitted_jobs,
 )
 from tests.jobs.slurm.cluster import Cluster
-from tests.support.launching import succeeded
+from tests.support.launching import require_success
 
 SITE = """\
 defaults: [slurm, _self_]
@@ -40,25 +40,23 @@ def site(tmp_path: Path) -> Path:
 def test_single_rank_worlds_stop_the_chain_until_the_launch_command_fits(
     cluster: Cluster, site: Path, tmp_path: Path
 ) -> None:
-    """Under srun each rank of Open MPI's wheel is a world of one rank.
-
-    A stage of one rank needs no launch command, and the ranks of train connect without MPI.
-    """
+    # Under srun each rank of Open MPI's wheel is a world of one rank.
+    # A stage of one rank needs no launch command, and the ranks of train connect without MPI.
     run = tmp_path / "run"
-    words = ("--config-dir", str(site), "launcher=site", "launcher.ranks.train=2", SMOKE)
-    succeeded(chain(cluster, run, *words))
+    overrides = ("--config-dir", str(site), "launcher=site", "launcher.ranks.train=2", SMOKE)
+    require_success(run_chain(cluster, run, *overrides))
     states_by_name = final_states(cluster, run)
     assert states_by_name == {"generate": "FAILED"} | dict.fromkeys(JOBS[2:], "CANCELLED")
-    status = succeeded(chain(cluster, run, "status")).stdout
-    assert "generate failed: srun started 2 ranks, but MPI (Open MPI" in status
-    assert str(run / "jobs" / "logs" / f"generate-{job_numbers(run)['generate']}.out") in status
-    log = logs(run)
-    assert "srun started 2 ranks, but MPI (Open MPI" in log
-    assert "setup: $HOME is not expanded" in log
-    assert "Traceback" not in log
+    status_text = require_success(run_chain(cluster, run, "status")).stdout
+    assert "generate failed: srun started 2 ranks, but MPI (Open MPI" in status_text
+    assert str(run / "jobs" / "logs" / f"generate-{job_numbers(run)['generate']}.out") in status_text
+    log_text = logs(run)
+    assert "srun started 2 ranks, but MPI (Open MPI" in log_text
+    assert "setup: $HOME is not expanded" in log_text
+    assert "Traceback" not in log_text
     assert not (run / "dataset").exists()
-    single_rank = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
-    succeeded(chain(cluster, run, "resume", *single_rank))
+    single_rank_overrides = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
+    require_success(run_chain(cluster, run, "resume", *single_rank_overrides))
     assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
     (record,) = records(run, "train")
     assert record["launcher"] == "srun"

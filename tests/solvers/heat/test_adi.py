@@ -1,4 +1,4 @@
-"""Alternating directions: solves along lines, order, error control, stability of large steps."""
+"""Alternating directions: line solves, order, error control and stability of large steps."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from solvers.heat.tridiagonal import factorise, solve
 from solvers.numerics.grid import Grid
 from tests.support.heat_cases import (
     CONDITIONS,
-    ZERO,
-    end_of,
-    error,
+    ZERO_WALL_VALUES,
+    final_state,
     heat,
-    matrix,
     mesh,
-    order,
+    observed_order,
+    operator_matrix,
     prepare_trajectory,
     random_diffusivity,
-    semi_discrete,
+    relative_error,
+    semi_discrete_solution,
     unit_grid,
 )
 
@@ -36,7 +36,7 @@ VALUES = ((1.0, 2.0), (0.5, -0.5), (-1.0, 0.3))
 
 
 class CountingScheme(AlternatingDirections):
-    """Alternating directions that count their accepted steps."""
+    """Alternating directions with a count of the accepted steps."""
 
     num_steps = 0
 
@@ -48,10 +48,10 @@ class CountingScheme(AlternatingDirections):
         return change, heat_supplied, excess, factor
 
 
-def adi(
+def build_adi(
     grid: Grid,
     k: np.ndarray,
-    values: tuple[tuple[float, float], ...] = ZERO,
+    values: tuple[tuple[float, float], ...] = ZERO_WALL_VALUES,
     time_step: float | None = None,
     tolerance: float = 1e-6,
 ) -> CountingScheme:
@@ -64,39 +64,39 @@ def smooth_diffusivity(grid: Grid) -> np.ndarray:
     return k
 
 
-@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("is_periodic", [False, True])
 @pytest.mark.parametrize("num_cells", [2, 3, 4, 17])
-def test_lines_agree_with_dense_matrices(num_cells: int, periodic: bool) -> None:
+def test_line_solves_agree_with_dense_matrices(num_cells: int, is_periodic: bool) -> None:
     rng = np.random.default_rng(0)
     num_lines, a = 300, 0.7
     c = rng.uniform(0.1, 20, (num_cells + 1, num_lines))
-    c[-1] = c[0] if periodic else c[-1]
-    right = rng.standard_normal((num_cells, num_lines))
-    inverse, corner, solution = np.empty_like(right), np.empty_like(right), right.copy()
-    factorise(inverse, corner, c, a, periodic)
-    solve(solution, inverse, corner, c, a, periodic)
+    c[-1] = c[0] if is_periodic else c[-1]
+    right_side = rng.standard_normal((num_cells, num_lines))
+    inverse, corner, solution = np.empty_like(right_side), np.empty_like(right_side), right_side.copy()
+    factorise(inverse, corner, c, a, is_periodic)
+    solve(solution, inverse, corner, c, a, is_periodic)
     for line in range(num_lines):
-        dense = dense_line(a * c[:, line], periodic)
-        expected = np.linalg.solve(dense, right[:, line])
+        matrix = line_matrix(a * c[:, line], is_periodic)
+        expected = np.linalg.solve(matrix, right_side[:, line])
         assert np.allclose(solution[:, line], expected, rtol=0, atol=1e-13)
 
 
-def dense_line(conductances: np.ndarray, periodic: bool) -> np.ndarray:
+def line_matrix(conductances: np.ndarray, is_periodic: bool) -> np.ndarray:
     """Return the matrix of one line from the conductances of its faces."""
     num_cells = len(conductances) - 1
-    dense = np.eye(num_cells)
+    matrix = np.eye(num_cells)
     for face, conductance in enumerate(conductances):
-        below, above = face - 1, face
-        if periodic and face == num_cells:
+        lower_cell, upper_cell = face - 1, face
+        if is_periodic and face == num_cells:
             continue
-        if periodic:
-            below %= num_cells
-        for cell, neighbour in ((below, above), (above, below)):
+        if is_periodic:
+            lower_cell %= num_cells
+        for cell, neighbour in ((lower_cell, upper_cell), (upper_cell, lower_cell)):
             if 0 <= cell < num_cells:
-                dense[cell, cell] += conductance
+                matrix[cell, cell] += conductance
                 if 0 <= neighbour < num_cells:
-                    dense[cell, neighbour] -= conductance
-    return dense
+                    matrix[cell, neighbour] -= conductance
+    return matrix
 
 
 @pytest.mark.parametrize(
@@ -111,16 +111,16 @@ def dense_line(conductances: np.ndarray, periodic: bool) -> np.ndarray:
 def test_declared_steps_are_of_second_order(conditions: tuple[str, ...]) -> None:
     grid = unit_grid(SHAPES[len(conditions)], *conditions)
     k = smooth_diffusivity(grid)
-    scheme = adi(grid, k, VALUES)
+    scheme = build_adi(grid, k, VALUES)
     source = scheme.walls.supply + 20 * k
-    # This initial state has no sudden changes at the walls.
-    start = semi_discrete(scheme.operator, np.zeros(grid.block_shape), source, 0.02)
-    expected = semi_discrete(scheme.operator, start, source, 0.05)
+    # The initial state is smooth at the walls.
+    start_state = semi_discrete_solution(scheme.operator, np.zeros(grid.block_shape), source, 0.02)
+    expected = semi_discrete_solution(scheme.operator, start_state, source, 0.05)
     errors = []
     for num_steps in (8, 16, 32):
-        end = adi(grid, k, VALUES, 0.05 / num_steps).advance(start, source, 0.05)
-        errors.append(error(end - start, expected - start))
-    assert order(errors) == pytest.approx(2, abs=0.2)
+        end_state = build_adi(grid, k, VALUES, 0.05 / num_steps).advance(start_state, source, 0.05)
+        errors.append(relative_error(end_state - start_state, expected - start_state))
+    assert observed_order(errors) == pytest.approx(2, abs=0.2)
     assert errors[-1] < 2e-3
 
 
@@ -128,57 +128,61 @@ def test_declared_steps_are_of_second_order(conditions: tuple[str, ...]) -> None
 @pytest.mark.parametrize("conditions", [("periodic", "dirichlet"), ("neumann", "periodic", "dirichlet")])
 def test_the_error_of_each_step_is_within_the_tolerance(conditions: tuple[str, ...], case: str) -> None:
     grid = unit_grid((20, 14) if len(conditions) == 2 else (8, 7, 6), *conditions)
-    x = mesh(grid)
-    k = np.where(x[0] + x[1] > 0.8, 1.0, 0.1) if case == "jumps of k" else smooth_diffusivity(grid)
-    start = np.cos(2 * np.pi * x[0]) * np.sin(np.pi * x[1])
+    coordinates = mesh(grid)
+    k = (
+        np.where(coordinates[0] + coordinates[1] > 0.8, 1.0, 0.1)
+        if case == "jumps of k"
+        else smooth_diffusivity(grid)
+    )
+    start_state = np.cos(2 * np.pi * coordinates[0]) * np.sin(np.pi * coordinates[1])
     if case == "jump of u":
-        start += x[0] > 0.4
+        start_state += coordinates[0] > 0.4
     elif case == "noise":
-        start = np.random.default_rng(0).standard_normal(grid.block_shape)
+        start_state = np.random.default_rng(0).standard_normal(grid.block_shape)
     elif case == "from rest":
-        start = np.zeros(grid.block_shape)
-    values = (ZERO[0], (0.0, 0.5), (0.5, 0.0))
+        start_state = np.zeros(grid.block_shape)
+    values = (ZERO_WALL_VALUES[0], (0.0, 0.5), (0.5, 0.0))
     expected = None
     for tolerance in (1e-3, 1e-5, 1e-7):
-        scheme = adi(grid, k, values, tolerance=tolerance)
+        scheme = build_adi(grid, k, values, tolerance=tolerance)
         source = scheme.walls.supply
         if expected is None:
-            expected = semi_discrete(scheme.operator, start, source, 0.05)
-        end = scheme.advance(start, source, 0.05)
-        deviation = max(np.std(start), np.std(expected)) + 1e-10
+            expected = semi_discrete_solution(scheme.operator, start_state, source, 0.05)
+        end_state = scheme.advance(start_state, source, 0.05)
+        deviation = max(np.std(start_state), np.std(expected)) + 1e-10
         # Diffusion amplifies no error, so the error is at most the sum of the errors of the steps.
-        allowed = scheme.num_steps * tolerance * deviation
-        assert np.sqrt(np.mean((end - expected) ** 2)) < allowed, tolerance
+        allowed_error = scheme.num_steps * tolerance * deviation
+        assert np.sqrt(np.mean((end_state - expected) ** 2)) < allowed_error, tolerance
 
 
 @pytest.mark.parametrize("changes", [{}, {"diffusivity": {"kind": "inclusions", "contrast": [10.0, 10.0]}}])
 @pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann"])
 def test_adi_agrees_with_super_time_stepping(boundary: str, changes: dict[str, Any]) -> None:
-    """The cases are the shipped fields and inclusions of contrast 10, with supplying walls and heaters."""
+    # The fields are the shipped fields or inclusions of contrast 10. Walls and heaters supply heat.
     options: dict[str, Any] = {
         "resolution": [40, 32],
         "boundary": {"x": boundary, "y": boundary},
         "boundary_values": {"x": [0.5, 1.0], "y": [0.3, -0.2]},
         "heaters": {"count": 2},
     } | changes
-    by_adi, by_rkl2 = (
-        end_of(prepare_trajectory(heat(scheme=scheme, tolerance=tolerance, **options)), 0.06)
+    adi_state, rkl2_state = (
+        final_state(prepare_trajectory(heat(scheme=scheme, tolerance=tolerance, **options)), 0.06)
         for scheme, tolerance in (("adi", 1e-6), ("rkl2", 1e-8))
     )
-    assert np.std(by_adi - by_rkl2) < 5e-6 * np.std(by_rkl2)
+    assert np.std(adi_state - rkl2_state) < 5e-6 * np.std(rkl2_state)
 
 
 @pytest.mark.parametrize("noise", ["checkerboard", "white"])
 def test_the_error_control_detects_faint_undamped_noise(noise: str) -> None:
     # The shortest waves decay within a hundredth of the duration.
-    ends = []
+    end_states = []
     for scheme, tolerance in (("adi", 1e-5), ("rkl2", 1e-7)):
         trajectory = prepare_trajectory(heat(scheme=scheme, tolerance=tolerance))
-        start = trajectory.initial_state
-        white = np.random.default_rng(0).standard_normal(start.shape)
-        waves = white if noise == "white" else np.indices(start.shape).sum(0) % 2 * 2.0 - 1
-        ends.append(trajectory.advance(start + 1e-3 * np.std(start) * waves, 0.0, 0.005))
-    assert np.std(ends[0] - ends[1]) < 1e-5 * np.std(ends[1])
+        start_state = trajectory.initial_state
+        white_noise = np.random.default_rng(0).standard_normal(start_state.shape)
+        waves = white_noise if noise == "white" else np.indices(start_state.shape).sum(0) % 2 * 2.0 - 1
+        end_states.append(trajectory.advance(start_state + 1e-3 * np.std(start_state) * waves, 0.0, 0.005))
+    assert np.std(end_states[0] - end_states[1]) < 1e-5 * np.std(end_states[1])
 
 
 @pytest.mark.parametrize(
@@ -186,27 +190,29 @@ def test_the_error_control_detects_faint_undamped_noise(noise: str) -> None:
 )
 def test_steady_states_are_kept_at_any_step(conditions: tuple[str, ...]) -> None:
     grid = unit_grid(SHAPES[len(conditions)], *conditions)
-    scheme = adi(grid, random_diffusivity(grid), VALUES, time_step=10.0)
+    scheme = build_adi(grid, random_diffusivity(grid), VALUES, time_step=10.0)
     source = scheme.walls.supply
-    steady = -np.linalg.solve(matrix(scheme.operator), source.ravel()).reshape(grid.block_shape)
-    assert error(scheme.advance(steady, source, 30.0), steady) < 1e-11
+    steady_state = -np.linalg.solve(operator_matrix(scheme.operator), source.ravel()).reshape(
+        grid.block_shape
+    )
+    assert relative_error(scheme.advance(steady_state, source, 30.0), steady_state) < 1e-11
 
 
 @pytest.mark.parametrize("num_results", [2, 3, 4])
 def test_the_damping_weights_amplify_no_wave(num_results: int) -> None:
-    # A wave that decays at rates x and y along two axes is multiplied by 1 - 2 (x + y) / ((1 + x) (1 + y)).
+    # A step multiplies a wave of the decay rates x, y along two axes by 1 - 2 (x + y) / ((1 + x) (1 + y)).
     rates = np.concatenate([[0.0], np.logspace(-3, 8, 200)])
     amplification = np.zeros((201, 201))
-    for parts, weight in enumerate(damping_weights(num_results), start=1):
-        x, y = rates[:, None] / parts, rates / parts
-        amplification += weight * (1 - 2 * (x + y) / ((1 + x) * (1 + y))) ** parts
+    for num_parts, weight in enumerate(damping_weights(num_results), start=1):
+        x, y = rates[:, None] / num_parts, rates / num_parts
+        amplification += weight * (1 - 2 * (x + y) / ((1 + x) * (1 + y))) ** num_parts
     assert np.abs(amplification).max() <= 1 + 1e-12
     assert np.abs(amplification[0, -1]) < 1e-6
 
 
 def test_long_steps_of_smooth_states_are_accepted() -> None:
     grid = unit_grid((96, 64), "periodic", "dirichlet")
-    scheme = adi(grid, smooth_diffusivity(grid), VALUES, tolerance=1e-4)
+    scheme = build_adi(grid, smooth_diffusivity(grid), VALUES, tolerance=1e-4)
     state = np.sin(2 * np.pi * grid.coordinates(0))[:, None] + 0 * grid.coordinates(1)
     state = scheme.advance(state, scheme.walls.supply, 0.01)
     scheme.num_steps = 0
@@ -221,57 +227,66 @@ def test_long_steps_of_smooth_states_are_accepted() -> None:
 def test_large_steps_are_stable_for_rough_data(seed: int, steps: int, time_step: float) -> None:
     # Both Cayley transforms are contractions, so (1 - h A_2 / 2) u never grows.
     grid = unit_grid((24, 5), "neumann", "periodic")
-    start = np.random.default_rng(seed).standard_normal(grid.block_shape)
-    scheme = adi(grid, random_diffusivity(grid, seed), time_step=time_step)
-    end = scheme.advance(start, None, steps * time_step)
-    a_2 = matrix_of_axis(scheme.operator, 1)
-    norms = [np.linalg.norm(u.ravel() - time_step / 2 * a_2 @ u.ravel()) for u in (end, start)]
+    start_state = np.random.default_rng(seed).standard_normal(grid.block_shape)
+    scheme = build_adi(grid, random_diffusivity(grid, seed), time_step=time_step)
+    end_state = scheme.advance(start_state, None, steps * time_step)
+    matrix_of_axis_1 = matrix_of_axis(scheme.operator, 1)
+    norms = [
+        np.linalg.norm(u.ravel() - time_step / 2 * matrix_of_axis_1 @ u.ravel())
+        for u in (end_state, start_state)
+    ]
     assert norms[0] <= norms[1] * (1 + 1e-10)
-    assert end.mean() == pytest.approx(start.mean(), abs=1e-10 * time_step * scheme.operator.spectral_bound)
+    assert end_state.mean() == pytest.approx(
+        start_state.mean(), abs=1e-10 * time_step * scheme.operator.spectral_bound
+    )
 
 
 def matrix_of_axis(operator: DiffusionOperator, axis: int) -> np.ndarray:
-    """Return the matrix of one axis: the conductances along the other axes are set to 0."""
+    """Return the matrix of one axis, with zero conductances along the other axes."""
     faces = operator.faces
-    operator.faces = tuple(face * (other == axis) for other, face in enumerate(faces))
-    a = matrix(operator)
+    operator.faces = tuple(face * (axis_of_face == axis) for axis_of_face, face in enumerate(faces))
+    a = operator_matrix(operator)
     operator.faces = faces
     return a
 
 
 def test_the_error_control_detects_growth_in_three_dimensions() -> None:
-    # Single steps of 1000 / rho grow by a factor of 1.8 here, so 60 of them amplify round-off to everything.
+    # A step of 1000 / rho amplifies errors by 1.8: 60 steps amplify round-off beyond the solution.
     grid = unit_grid((8, 7, 6), "periodic", "periodic", "periodic")
-    scheme = adi(grid, random_diffusivity(grid), tolerance=1e-4)
+    scheme = build_adi(grid, random_diffusivity(grid), tolerance=1e-4)
     duration = 1000 / scheme.operator.spectral_bound
-    x = mesh(grid)
-    source = np.sin(2 * np.pi * (x[0] + x[1] - x[2]))
+    coordinates = mesh(grid)
+    source = np.sin(2 * np.pi * (coordinates[0] + coordinates[1] - coordinates[2]))
     state = np.zeros(grid.block_shape)
     for _ in range(60):
         state = scheme.advance(state, source, duration)
-    expected = semi_discrete(scheme.operator, np.zeros(grid.block_shape), source, 60 * duration)
-    assert error(state, expected) < 1e-3
-    declared = adi(grid, random_diffusivity(grid), time_step=duration)
+    expected = semi_discrete_solution(scheme.operator, np.zeros(grid.block_shape), source, 60 * duration)
+    assert relative_error(state, expected) < 1e-3
+    declared_scheme = build_adi(grid, random_diffusivity(grid), time_step=duration)
     noise = 1e-12 * np.random.default_rng(0).standard_normal(grid.block_shape)
-    assert np.abs(declared.advance(noise, None, 60 * duration)).max() > 1
+    assert np.abs(declared_scheme.advance(noise, None, 60 * duration)).max() > 1
 
 
 def test_a_result_depends_only_on_the_arguments() -> None:
     grid = unit_grid((20, 14), "periodic", "neumann")
-    scheme = adi(grid, smooth_diffusivity(grid))
-    start = np.random.default_rng(0).standard_normal(grid.block_shape)
-    first = scheme.advance(start, None, 0.03)
+    scheme = build_adi(grid, smooth_diffusivity(grid))
+    start_state = np.random.default_rng(0).standard_normal(grid.block_shape)
+    first_result = scheme.advance(start_state, None, 0.03)
     for duration in (0.001, 0.5, 0.017):
-        scheme.advance(first, np.ones(grid.block_shape), duration)
+        scheme.advance(first_result, np.ones(grid.block_shape), duration)
     with pytest.raises(DivergedError, match="not finite"):
         scheme.advance(np.full(grid.block_shape, np.nan), None, 0.01)
-    assert np.array_equal(scheme.advance(start, None, 0.03), first)
-    assert np.array_equal(adi(grid, smooth_diffusivity(grid)).advance(start, None, 0.03), first)
+    assert np.array_equal(scheme.advance(start_state, None, 0.03), first_result)
+    assert np.array_equal(
+        build_adi(grid, smooth_diffusivity(grid)).advance(start_state, None, 0.03), first_result
+    )
 
 
 def test_a_tolerance_below_round_off_ends_the_trajectory() -> None:
     grid = unit_grid((32,), "neumann")
-    scheme = adi(grid, np.ones(32))
-    scheme.operator.spectral_bound /= 1e9  # with this wrong bound no step short enough for noise is tried
+    scheme = build_adi(grid, np.ones(32))
+    scheme.operator.spectral_bound /= (
+        1e9  # with this wrong bound the scheme tries no step that is short enough for noise
+    )
     with pytest.raises(DivergedError, match=r"error of a step of .* times the tolerance .* step of Euler"):
         scheme.advance(np.random.default_rng(0).standard_normal(32), None, 100.0)

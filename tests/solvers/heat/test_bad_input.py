@@ -1,4 +1,4 @@
-"""Options that the heat solver refuses, with messages that name the numbers and the remedy."""
+"""Options that the heat solver refuses, with messages that name the numbers and a remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from simsurrogate.errors import UserError
 from solvers.contract import DivergedError
 from solvers.heat import Heat
-from tests.support.heat_cases import end_of, heat, prepare_trajectory, sample_parameters
+from tests.support.heat_cases import final_state, heat, prepare_trajectory, sample_parameters
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_options_without_effect_are_named_with_their_cause() -> None:
         "heaters.rate": "solver.heaters.count=0",
         "heaters.width": "solver.heaters.count=0",
     }
-    used = options | {
+    used_options = options | {
         "boundary": {"x": "dirichlet", "y": "neumann", "z": "periodic"},
         "heaters": {"count": 1},
     }
-    assert dict(Heat.unused_options(used | {"extent": [1.0, 1.0, 1.0]})) == {
+    assert dict(Heat.unused_options(used_options | {"extent": [1.0, 1.0, 1.0]})) == {
         "boundary_values.z": "solver.boundary.z=periodic"
     }
 
@@ -122,10 +122,10 @@ def test_a_step_of_euler_above_the_limit_is_refused() -> None:
     ):
         heat(scheme="euler", time_step=3e-4, diffusivity=constant)
     solver = heat(scheme="euler", time_step=2e-4, diffusivity=constant)
-    assert np.all(np.isfinite(end_of(prepare_trajectory(solver), 0.01)))
-    # A diffusivity beyond its range is known only when the trajectory is drawn.
+    assert np.all(np.isfinite(final_state(prepare_trajectory(solver), 0.01)))
+    # The solver learns a diffusivity outside the range only from the parameters of a trajectory.
     with pytest.raises(DivergedError, match=r"0.0002 s exceeds the stable limit 6.1e-05 s"):
-        end_of(prepare_trajectory(solver, diffusivity=1.0), 0.01)
+        final_state(prepare_trajectory(solver, diffusivity=1.0), 0.01)
 
 
 @pytest.mark.parametrize("name", ["log_deviation", "amplitude"])
@@ -133,15 +133,17 @@ def test_a_step_of_euler_above_the_limit_is_refused() -> None:
 def test_overflow_fails_the_trajectory(name: str) -> None:
     trajectory = prepare_trajectory(heat(resolution=8), **{name: 1e308})
     with pytest.raises(DivergedError):
-        end_of(trajectory, 0.1)
+        final_state(trajectory, 0.1)
 
 
 @pytest.mark.parametrize("kind", ["random_field", "modes", "lognormal"])
 def test_a_grid_that_would_alias_a_random_field_is_refused(kind: str) -> None:
     # Periodic, equal modes: (8 - 1) 9 - 1 of the 16^2 - 1 modes have fewer half waves than 8 and 9 cells.
     group = "diffusivity" if kind == "lognormal" else "initial"
-    short: dict[str, Any] = {"diffusivity": {"kind": "constant"}}
-    short[group] = {"kind": kind} if kind == "modes" else {"kind": kind, "correlation_length": 1e-3}
+    changes_with_short_waves: dict[str, Any] = {"diffusivity": {"kind": "constant"}}
+    changes_with_short_waves[group] = (
+        {"kind": kind} if kind == "modes" else {"kind": kind, "correlation_length": 1e-3}
+    )
     remedy = (
         "fewer solver.initial.modes"
         if kind == "modes"
@@ -149,10 +151,10 @@ def test_a_grid_that_would_alias_a_random_field_is_refused(kind: str) -> None:
     )
     message = rf"{kind}: 75.[57] % of .*resolution=\[8, 9\]. At most 2 %.*\[17, 17\].*{remedy}"
     with pytest.raises(UserError, match=message):
-        heat(**short, resolution=[8, 9])
+        heat(**changes_with_short_waves, resolution=[8, 9])
     moments = []
     for resolution in (17, 40):
-        solver = heat(**short, resolution=resolution)
+        solver = heat(**changes_with_short_waves, resolution=resolution)
         parameters = sample_parameters(solver)
         trajectory = solver.prepare(parameters)
         field = trajectory.initial_state

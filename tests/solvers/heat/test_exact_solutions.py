@@ -1,4 +1,4 @@
-"""Heat compared with exact solutions, in each dimension and for each boundary condition."""
+"""Heat conduction compared with exact solutions, in each dimension and for each boundary condition."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from simsurrogate.spec import DIRECTIONS
 from solvers.heat import Heat
 from tests.support.heat_cases import (
     CONDITIONS,
-    end_of,
-    error,
+    final_state,
     heat,
+    observed_order,
     on_cells,
-    order,
     prepare_trajectory,
+    relative_error,
     tight_tolerance,
 )
 
 K = 0.1
 DURATION = 0.3
 EXTENT = [1.0, 0.7, 1.3]
-# Temperatures or fluxes at the lower and the upper end of each axis; none of them is zero.
+# Nonzero temperatures or fluxes at the lower and the upper end of each axis.
 VALUES = {"x": [1.0, 2.0], "y": [-0.5, 0.25], "z": [0.3, 0.6]}
 NO_VALUES = {direction: [0.0, 0.0] for direction in DIRECTIONS}
 
@@ -35,7 +35,9 @@ COMBINATIONS = [
 ]
 
 
-def box(conditions: tuple[str, ...], resolution: int, scheme: str, values: dict[str, list[float]]) -> Heat:
+def build_box(
+    conditions: tuple[str, ...], resolution: int, scheme: str, values: dict[str, list[float]]
+) -> Heat:
     """Return a box with constant k = 0.1 m^2/s and these boundary conditions."""
     return heat(
         extent=EXTENT[: len(conditions)],
@@ -57,8 +59,8 @@ def wave(condition: str, length: float, x: np.ndarray) -> tuple[np.ndarray, floa
     return (np.sin if condition == "dirichlet" else np.cos)(wave_number * x), wave_number
 
 
-def decaying(conditions: tuple[str, ...], time: float, *mesh: np.ndarray) -> np.ndarray:
-    """Return a product of modes; it decays at the rate k times the sum of its squared wave numbers."""
+def decaying_solution(conditions: tuple[str, ...], time: float, *mesh: np.ndarray) -> np.ndarray:
+    """Return a product of modes, which decays at the rate k times the sum of the squared wave numbers."""
     factors = [
         wave(condition, EXTENT[axis], x)
         for axis, (condition, x) in enumerate(zip(conditions, mesh, strict=True))
@@ -67,7 +69,7 @@ def decaying(conditions: tuple[str, ...], time: float, *mesh: np.ndarray) -> np.
     return np.exp(-rate * time) * np.prod([values for values, _ in factors], axis=0)
 
 
-def driven(conditions: tuple[str, ...], axis: int, time: float, *mesh: np.ndarray) -> np.ndarray:
+def driven_solution(conditions: tuple[str, ...], axis: int, time: float, *mesh: np.ndarray) -> np.ndarray:
     """Return the solution driven by the walls of one axis: a linear profile, or a parabola with fluxes."""
     lower, upper = VALUES[DIRECTIONS[axis]]
     length, x = EXTENT[axis], mesh[axis]
@@ -77,28 +79,38 @@ def driven(conditions: tuple[str, ...], axis: int, time: float, *mesh: np.ndarra
     return slope * x + curvature * x**2 / 2 + K * curvature * time
 
 
-def final_state(solver: Heat, start: np.ndarray) -> np.ndarray:
-    return prepare_trajectory(solver, diffusivity=K).advance(start, 0.0, DURATION)
+def state_after(solver: Heat, start_state: np.ndarray) -> np.ndarray:
+    return prepare_trajectory(solver, diffusivity=K).advance(start_state, 0.0, DURATION)
 
 
 @pytest.mark.parametrize("scheme", ["exact", "adi", "rkl2"])
 @pytest.mark.parametrize("conditions", COMBINATIONS)
 def test_schemes_are_of_second_order_in_space(conditions: tuple[str, ...], scheme: str) -> None:
     # The exact solution is known if only the walls of one axis drive it and no other axis is dirichlet.
-    walled = [axis for axis, condition in enumerate(conditions) if condition != "periodic"]
-    driving = walled[0] if walled and "dirichlet" not in [conditions[axis] for axis in walled[1:]] else None
-    values = NO_VALUES | ({} if driving is None else {DIRECTIONS[driving]: VALUES[DIRECTIONS[driving]]})
+    axes_with_walls = [axis for axis, condition in enumerate(conditions) if condition != "periodic"]
+    driving_axis = (
+        axes_with_walls[0]
+        if axes_with_walls and "dirichlet" not in [conditions[axis] for axis in axes_with_walls[1:]]
+        else None
+    )
+    values = NO_VALUES | (
+        {} if driving_axis is None else {DIRECTIONS[driving_axis]: VALUES[DIRECTIONS[driving_axis]]}
+    )
 
-    def exact(time: float, *mesh: np.ndarray) -> np.ndarray:
-        forced = 0.0 if driving is None else driven(conditions, driving, time, *mesh)
-        return decaying(conditions, time, *mesh) + forced
+    def exact_solution(time: float, *mesh: np.ndarray) -> np.ndarray:
+        driven_temperature = (
+            0.0 if driving_axis is None else driven_solution(conditions, driving_axis, time, *mesh)
+        )
+        return decaying_solution(conditions, time, *mesh) + driven_temperature
 
     errors = []
     for resolution in (8, 16) if len(conditions) == 3 else (16, 32):
-        solver = box(conditions, resolution, scheme, values)
-        end = final_state(solver, on_cells(solver, lambda *mesh: exact(0.0, *mesh)))
-        errors.append(error(end, on_cells(solver, lambda *mesh: exact(DURATION, *mesh))))
-    assert order(errors) == pytest.approx(solver.order_in_space, abs=0.2)
+        solver = build_box(conditions, resolution, scheme, values)
+        end_state = state_after(solver, on_cells(solver, lambda *mesh: exact_solution(0.0, *mesh)))
+        errors.append(
+            relative_error(end_state, on_cells(solver, lambda *mesh: exact_solution(DURATION, *mesh)))
+        )
+    assert observed_order(errors) == pytest.approx(solver.order_in_space, abs=0.2)
     assert errors[-1] < 0.02
 
 
@@ -108,30 +120,30 @@ def test_solutions_driven_along_all_axes_are_exact(condition: str) -> None:
     values = VALUES if condition == "neumann" else {direction: [1.5, 1.5] for direction in DIRECTIONS}
     conditions = (condition,) * 3
 
-    def exact(time: float, *mesh: np.ndarray) -> np.ndarray:
+    def exact_solution(time: float, *mesh: np.ndarray) -> np.ndarray:
         if condition == "dirichlet":
-            return 1.5 + decaying(conditions, time, *mesh)
-        return sum(driven(conditions, axis, time, *mesh) for axis in range(3))
+            return 1.5 + decaying_solution(conditions, time, *mesh)
+        return sum(driven_solution(conditions, axis, time, *mesh) for axis in range(3))
 
-    solver = box(conditions, 16, "exact", values)
-    end = final_state(solver, on_cells(solver, lambda *mesh: exact(0.0, *mesh)))
-    assert error(end, on_cells(solver, lambda *mesh: exact(DURATION, *mesh))) < 1e-3
+    solver = build_box(conditions, 16, "exact", values)
+    end_state = state_after(solver, on_cells(solver, lambda *mesh: exact_solution(0.0, *mesh)))
+    assert relative_error(end_state, on_cells(solver, lambda *mesh: exact_solution(DURATION, *mesh))) < 1e-3
 
 
 @pytest.mark.parametrize(
     "conditions", [("periodic",), ("dirichlet", "neumann"), ("neumann", "periodic", "dirichlet")]
 )
 def test_the_exact_scheme_has_no_error_in_time(conditions: tuple[str, ...]) -> None:
-    trajectory = prepare_trajectory(box(conditions, 12, "exact", VALUES))
-    single_step = end_of(trajectory, 1.0)
+    trajectory = prepare_trajectory(build_box(conditions, 12, "exact", VALUES))
+    single_step = final_state(trajectory, 1.0)
     state = trajectory.initial_state
     for step in range(10):
         state = trajectory.advance(state, step * 0.1, 0.1)
-    assert error(state, single_step) < 1e-13
+    assert relative_error(state, single_step) < 1e-13
 
 
 def test_two_layers_conduct_exactly() -> None:
-    # k = 0.1 in the left half and 0.5 in the right half: both have the same flux, and slopes of 5 : 1.
+    # With k = 0.1 in the left half and 0.5 in the right half, equal fluxes require slopes of 5 : 1.
     solver = heat(
         extent=[1.0],
         resolution=20,
@@ -140,14 +152,14 @@ def test_two_layers_conduct_exactly() -> None:
         diffusivity={"kind": "inclusions", "num_inclusions": 1},
         tolerance=1e-10,
     )
-    layers = prepare_trajectory(
+    trajectory = prepare_trajectory(
         solver,
         matrix_diffusivity=0.1,
         contrast=5.0,
         inclusion_centres=np.array([[1.0]]),
         inclusion_radii=np.array([0.5]),
     )
-    steady = on_cells(solver, lambda x: np.where(x < 0.5, 10 * x, 4 + 2 * x))
-    assert np.allclose(layers.advance(steady, 0.0, 1.0), steady, rtol=0, atol=1e-12)
-    from_rest = layers.advance(np.zeros_like(steady), 0.0, 60.0)
-    assert np.allclose(from_rest, steady, rtol=0, atol=1e-6)
+    steady_state = on_cells(solver, lambda x: np.where(x < 0.5, 10 * x, 4 + 2 * x))
+    assert np.allclose(trajectory.advance(steady_state, 0.0, 1.0), steady_state, rtol=0, atol=1e-12)
+    state_from_rest = trajectory.advance(np.zeros_like(steady_state), 0.0, 60.0)
+    assert np.allclose(state_from_rest, steady_state, rtol=0, atol=1e-6)

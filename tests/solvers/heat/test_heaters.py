@@ -1,11 +1,17 @@
-"""Heaters that are switched on and off, compared with the exact solution of each mode."""
+"""Heaters with switching times, compared with the exact solution of each mode."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.support.heat_cases import error, heat, prepare_trajectory, sample_parameters, tight_tolerance
+from tests.support.heat_cases import (
+    heat,
+    prepare_trajectory,
+    relative_error,
+    sample_parameters,
+    tight_tolerance,
+)
 
 HEATERS = {
     "heater_1_rate": 5.0,
@@ -18,20 +24,20 @@ HEATERS = {
 
 
 def exact_temperature(
-    start: np.ndarray, patterns: np.ndarray, k: float, width: float, time: float
+    start_state: np.ndarray, patterns: np.ndarray, k: float, width: float, time: float
 ) -> np.ndarray:
-    """Return the temperature on a periodic line: each Fourier mode decays, and grows while a heater is on."""
-    mode = np.arange(start.size // 2 + 1)
-    rate = k * 4 / width**2 * np.sin(np.pi * mode / start.size) ** 2
-    modes = np.fft.rfft(start) * np.exp(-rate * time)
+    """Return the temperature on a periodic line from decaying Fourier modes with heating intervals."""
+    mode = np.arange(start_state.size // 2 + 1)
+    rate = k * 4 / width**2 * np.sin(np.pi * mode / start_state.size) ** 2
+    modes = np.fft.rfft(start_state) * np.exp(-rate * time)
     for heater, pattern in enumerate(patterns, start=1):
-        on = HEATERS[f"heater_{heater}_start"]
-        off = min(on + HEATERS[f"heater_{heater}_duration"], time)
+        start_time = HEATERS[f"heater_{heater}_start"]
+        end_time = min(start_time + HEATERS[f"heater_{heater}_duration"], time)
         with np.errstate(invalid="ignore"):
-            growth = (np.exp(-rate * (time - off)) - np.exp(-rate * (time - on))) / rate
-        growth[0] = off - on
+            growth = (np.exp(-rate * (time - end_time)) - np.exp(-rate * (time - start_time))) / rate
+        growth[0] = end_time - start_time
         modes += np.fft.rfft(pattern) * growth
-    return np.fft.irfft(modes, start.size)
+    return np.fft.irfft(modes, start_state.size)
 
 
 @pytest.mark.parametrize(("scheme", "tolerance"), [("exact", 1e-13), ("adi", 2e-6), ("rkl2", 2e-6)])
@@ -53,7 +59,7 @@ def test_every_mode_follows_the_switching(scheme: str, tolerance: float, num_fra
         state = trajectory.advance(state, frame * 0.1 / num_frames, 0.1 / num_frames)
     patterns = trajectory.coefficient_fields
     expected = exact_temperature(trajectory.initial_state[0], patterns, k, 2.0 / 32, 0.1)
-    assert error(state[0], expected) < tolerance
+    assert relative_error(state[0], expected) < tolerance
 
 
 def test_heaters_are_coefficient_fields_of_an_equation_that_depends_on_time() -> None:

@@ -1,6 +1,6 @@
-"""The declared method, order in time and time scale of the heat solver.
+"""Declared method, order in time and time scale of the heat solver.
 
-The declared orders are compared with observed orders in the tests of each scheme and of the contract.
+The tests of each scheme and of the contract compare the declared orders with observed orders.
 """
 
 from __future__ import annotations
@@ -46,5 +46,5 @@ def test_the_time_scale_is_the_decay_time_of_the_longest_wave(condition: str) ->
     x = (np.arange(64) + 0.5) / 64
     half_waves = 2 if condition == "periodic" else 1
     wave = (np.cos if condition == "neumann" else np.sin)(half_waves * np.pi * x)
-    end = trajectory.advance(wave[None], 0.0, solver.time_scale)
-    assert np.allclose(end[0], wave / math.e, rtol=0, atol=1e-3)
+    end_state = trajectory.advance(wave[None], 0.0, solver.time_scale)
+    assert np.allclose(end_state[0], wave / math.e, rtol=0, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Drawn parameters of a trajectory: their ranges, and their independence of the grid."""
+"""Random parameters of a trajectory: their ranges, and their independence of the grid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.support.heat_cases import INSULATED, end_of, error, heat, prepare_trajectory, sample_parameters
+from tests.support.heat_cases import (
+    INSULATED_WALLS,
+    final_state,
+    heat,
+    prepare_trajectory,
+    relative_error,
+    sample_parameters,
+)
 
 KINDS: dict[str, dict[str, Any]] = {
     "constant k, few modes": {"diffusivity": {"kind": "constant"}, "initial": {"kind": "modes", "modes": 7}},
@@ -21,58 +28,60 @@ KINDS: dict[str, dict[str, Any]] = {
     },
 }
 HEATERS = {"count": 2, "width": [0.1, 0.15]}
-MIXED = {"x": "dirichlet", "y": "neumann", "z": "periodic"}
+MIXED_WALLS = {"x": "dirichlet", "y": "neumann", "z": "periodic"}
 EXTENTS = [[1.0], [1.0, 0.6], [1.0, 0.6, 0.8]]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sample_depends_only_on_the_seed(kind: str) -> None:
-    coarse = heat(**KINDS[kind], heaters=HEATERS, resolution=8)
-    fine = heat(**KINDS[kind], heaters=HEATERS, resolution=[20, 12])
+    coarse_solver = heat(**KINDS[kind], heaters=HEATERS, resolution=8)
+    fine_solver = heat(**KINDS[kind], heaters=HEATERS, resolution=[20, 12])
 
     @hypothesis_settings(deadline=None, max_examples=20)
     @given(seed=st.integers(0, 2**32), outside=st.booleans())
-    def check(seed: int, outside: bool) -> None:
-        on_coarse = coarse.sample(np.random.default_rng(seed), outside)
-        on_fine = fine.sample(np.random.default_rng(seed), outside)
-        assert on_coarse.keys() == on_fine.keys()
-        assert all(np.array_equal(on_coarse[name], on_fine[name]) for name in on_coarse)
-        for parameter in coarse.spec.parameters:
-            value = on_coarse[parameter.name]
+    def check_sample(seed: int, outside: bool) -> None:
+        coarse_sample = coarse_solver.sample(np.random.default_rng(seed), outside)
+        fine_sample = fine_solver.sample(np.random.default_rng(seed), outside)
+        assert coarse_sample.keys() == fine_sample.keys()
+        assert all(np.array_equal(coarse_sample[name], fine_sample[name]) for name in coarse_sample)
+        for parameter in coarse_solver.spec.parameters:
+            value = coarse_sample[parameter.name]
             assert isinstance(value, float)
             assert (parameter.low <= value <= parameter.high) is not outside
             assert value > 0
 
-    check()
+    check_sample()
 
 
-@pytest.mark.parametrize("boundary", [MIXED, dict.fromkeys("xyz", "periodic"), INSULATED], ids=str)
+@pytest.mark.parametrize(
+    "boundary", [MIXED_WALLS, dict.fromkeys("xyz", "periodic"), INSULATED_WALLS], ids=str
+)
 @pytest.mark.parametrize("extent", EXTENTS, ids=len)
 @pytest.mark.parametrize("kind", KINDS)
 def test_fields_are_the_same_on_every_grid(kind: str, extent: list[float], boundary: dict[str, str]) -> None:
     options: dict[str, Any] = {"extent": extent, "boundary": boundary, "heaters": HEATERS, **KINDS[kind]}
     options["boundary_values"] = {"x": [1.0, 2.0]}
     parameters = sample_parameters(heat(**options, resolution=8))
-    coarse = heat(**options, resolution=8).prepare(parameters)
-    fine = heat(**options, resolution=24).prepare(parameters)
+    coarse_trajectory = heat(**options, resolution=8).prepare(parameters)
+    fine_trajectory = heat(**options, resolution=24).prepare(parameters)
     # Every third cell of the fine grid has the centre of a cell of the coarse grid.
-    every_third = (slice(None), *(slice(1, None, 3) for _ in extent))
+    coarse_centres = (slice(None), *(slice(1, None, 3) for _ in extent))
     for actual, expected in (
-        (fine.initial_state, coarse.initial_state),
-        (fine.coefficient_fields, coarse.coefficient_fields),
+        (fine_trajectory.initial_state, coarse_trajectory.initial_state),
+        (fine_trajectory.coefficient_fields, coarse_trajectory.coefficient_fields),
     ):
-        assert np.allclose(actual[every_third], expected, rtol=1e-12, atol=1e-12)
+        assert np.allclose(actual[coarse_centres], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_trajectories_converge_on_finer_grids() -> None:
-    finest = heat(resolution=108)
-    parameters = sample_parameters(finest) | {"log_deviation": 0.5}
-    reference = end_of(finest.prepare(parameters), 0.05)
+    finest_solver = heat(resolution=108)
+    parameters = sample_parameters(finest_solver) | {"log_deviation": 0.5}
+    reference = final_state(finest_solver.prepare(parameters), 0.05)
     errors = []
     for resolution in (12, 36):
-        end = end_of(heat(resolution=resolution).prepare(parameters), 0.05)
+        end_state = final_state(heat(resolution=resolution).prepare(parameters), 0.05)
         stride = 108 // resolution
-        errors.append(error(end, reference[:, stride // 2 :: stride, stride // 2 :: stride]))
+        errors.append(relative_error(end_state, reference[:, stride // 2 :: stride, stride // 2 :: stride]))
     assert errors[1] < 0.02
     assert errors[0] / errors[1] > 6  # the ratio is 9 with an exact reference
 
@@ -94,31 +103,33 @@ def test_the_diffusivity_has_the_drawn_geometric_mean_and_deviation() -> None:
 def test_inclusions_have_the_drawn_contrast() -> None:
     solver = heat(diffusivity={"kind": "inclusions"})
     parameters = sample_parameters(solver)
-    matrix = parameters["matrix_diffusivity"]
+    matrix_diffusivity = parameters["matrix_diffusivity"]
     k = solver.prepare(parameters).coefficient_fields[0]
-    assert np.allclose(np.unique(k), [matrix, matrix * parameters["contrast"]])
+    assert np.allclose(np.unique(k), [matrix_diffusivity, matrix_diffusivity * parameters["contrast"]])
 
 
-def test_draws_outside_the_ranges_can_be_solved() -> None:
+def test_samples_outside_the_ranges_have_finite_solutions() -> None:
     solver = heat(resolution=16, heaters={"count": 1})
     parameters = solver.sample(np.random.default_rng(0), outside=True)
-    assert np.all(np.isfinite(end_of(solver.prepare(parameters), 0.1)))
+    assert np.all(np.isfinite(final_state(solver.prepare(parameters), 0.1)))
 
 
-def test_a_trajectory_follows_from_the_values_of_its_parameters() -> None:
+def test_a_trajectory_depends_on_the_current_values_of_its_parameters() -> None:
     solver = heat(extent=[1.0], resolution=16)
     parameters = sample_parameters(solver)
-    before = solver.prepare(parameters).coefficient_fields
+    fields_before = solver.prepare(parameters).coefficient_fields
     parameters["mean_diffusivity"] *= 2
-    assert np.allclose(solver.prepare(parameters).coefficient_fields, 2 * before)
+    assert np.allclose(solver.prepare(parameters).coefficient_fields, 2 * fields_before)
     parameters["diffusivity_coefficients"] *= 0
     assert np.allclose(solver.prepare(parameters).coefficient_fields, parameters["mean_diffusivity"])
 
 
 def test_an_initial_state_of_amplitude_zero_is_the_profile_between_the_walls() -> None:
     walls = {"x": "dirichlet", "y": "dirichlet"}
-    equal_walls = heat(resolution=8, boundary=walls, boundary_values={"x": [1.5, 1.5], "y": [1.5, 1.5]})
-    assert np.allclose(prepare_trajectory(equal_walls, amplitude=0.0).initial_state, 1.5)
-    gradient = heat(resolution=8, boundary={"x": "dirichlet"}, boundary_values={"x": [1.0, 2.0]})
-    profile = 1 + gradient.spec.axes[0].centres[:, None]
-    assert np.allclose(prepare_trajectory(gradient, amplitude=0.0).initial_state, profile)
+    solver_with_equal_walls = heat(
+        resolution=8, boundary=walls, boundary_values={"x": [1.5, 1.5], "y": [1.5, 1.5]}
+    )
+    assert np.allclose(prepare_trajectory(solver_with_equal_walls, amplitude=0.0).initial_state, 1.5)
+    solver_with_gradient = heat(resolution=8, boundary={"x": "dirichlet"}, boundary_values={"x": [1.0, 2.0]})
+    profile = 1 + solver_with_gradient.spec.axes[0].centres[:, None]
+    assert np.allclose(prepare_trajectory(solver_with_gradient, amplitude=0.0).initial_state, profile)

@@ -1,4 +1,4 @@
-"""Explicit schemes with variable diffusivity: exact and manufactured solutions, orders, error bounds."""
+"""Explicit schemes with variable diffusivity: exact and manufactured solutions, orders and error bounds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from solvers.heat.schemes.explicit import ForwardEuler, SuperTimeStepping, large
 from solvers.numerics.grid import Grid
 from solvers.numerics.laplacian_transforms import SpectralTransform
 from tests.support.heat_cases import (
-    ZERO,
-    error,
-    matrix,
+    ZERO_WALL_VALUES,
     mesh,
-    order,
+    observed_order,
+    operator_matrix,
     random_diffusivity,
-    semi_discrete,
+    relative_error,
+    semi_discrete_solution,
     unit_grid,
 )
 
@@ -29,7 +29,7 @@ MIXED_CONDITIONS = [("periodic",), ("dirichlet", "neumann"), ("periodic", "diric
 
 
 class CountingScheme(SuperTimeStepping):
-    """RKL2 that counts its accepted steps."""
+    """The scheme RKL2 (Runge-Kutta-Legendre) with a count of the accepted steps."""
 
     num_steps = 0
 
@@ -39,10 +39,10 @@ class CountingScheme(SuperTimeStepping):
         return excess
 
 
-def rkl2(
+def build_rkl2(
     grid: Grid,
     k: np.ndarray,
-    values: tuple[tuple[float, float], ...] = ZERO,
+    values: tuple[tuple[float, float], ...] = ZERO_WALL_VALUES,
     time_step: float | None = None,
     tolerance: float = 1e-9,
 ) -> CountingScheme:
@@ -56,10 +56,12 @@ def test_a_decaying_solution_agrees_with_the_exact_solution() -> None:
     for resolution in (64, 128):
         grid = unit_grid((resolution,), "dirichlet")
         x = grid.coordinates(0)
-        start = np.sin(frequency * np.log(1 + x)) / np.sqrt(1 + x)
-        expected = np.exp(-(frequency**2 + 0.25) * 0.02) * start
-        errors.append(error(rkl2(grid, (1 + x) ** 2).advance(start, None, 0.02), expected))
-    assert order(errors) == pytest.approx(2, abs=0.2)
+        start_state = np.sin(frequency * np.log(1 + x)) / np.sqrt(1 + x)
+        expected = np.exp(-(frequency**2 + 0.25) * 0.02) * start_state
+        errors.append(
+            relative_error(build_rkl2(grid, (1 + x) ** 2).advance(start_state, None, 0.02), expected)
+        )
+    assert observed_order(errors) == pytest.approx(2, abs=0.2)
     assert errors[-1] < 1e-3
 
 
@@ -68,7 +70,7 @@ def test_a_decaying_solution_agrees_with_the_exact_solution() -> None:
     [("neumann",), ("periodic", "dirichlet"), ("dirichlet", "neumann"), ("neumann", "periodic", "dirichlet")],
 )
 def test_a_manufactured_solution_stays_steady(conditions: tuple[str, ...]) -> None:
-    """The source keeps v = prod cos(2 pi x + 1) steady for k = exp(sum sin(2 pi x) / 2)."""
+    # The source keeps v = prod cos(2 pi x + 1) steady for k = exp(sum sin(2 pi x) / 2).
     errors = []
     for resolution in (10, 20) if len(conditions) == 3 else (24, 48):
         grid = unit_grid((resolution,) * len(conditions), *conditions)
@@ -77,17 +79,18 @@ def test_a_manufactured_solution_stays_steady(conditions: tuple[str, ...]) -> No
         v = np.prod([np.cos(2 * np.pi * x + 1) for x in coordinates], axis=0)
         source = np.zeros_like(v)
         for axis, x in enumerate(coordinates):
-            others = np.prod(
-                [np.cos(2 * np.pi * y + 1) for other, y in enumerate(coordinates) if other != axis], axis=0
+            other_factors = np.prod(
+                [np.cos(2 * np.pi * y + 1) for other_axis, y in enumerate(coordinates) if other_axis != axis],
+                axis=0,
             )
-            slope = -2 * np.pi * np.sin(2 * np.pi * x + 1) * others
+            slope = -2 * np.pi * np.sin(2 * np.pi * x + 1) * other_factors
             source -= np.pi * np.cos(2 * np.pi * x) * k * slope - 4 * np.pi**2 * k * v
-        # Without a dirichlet wall the mean is constant; with a dirichlet wall the offset decays.
+        # Without a dirichlet wall the mean stays constant. With a dirichlet wall the offset decays.
         offset = 0.5 if "dirichlet" in conditions else 0.0
-        scheme = rkl2(grid, k, tolerance=1e-6)
-        end = scheme.advance(v + offset, source + manufactured_walls(grid, coordinates), 3.0)
-        errors.append(error(end, v))
-    assert order(errors) == pytest.approx(2, abs=0.2)
+        scheme = build_rkl2(grid, k, tolerance=1e-6)
+        end_state = scheme.advance(v + offset, source + manufactured_walls(grid, coordinates), 3.0)
+        errors.append(relative_error(end_state, v))
+    assert observed_order(errors) == pytest.approx(2, abs=0.2)
 
 
 def manufactured_k(coordinates: list[np.ndarray]) -> np.ndarray:
@@ -95,24 +98,31 @@ def manufactured_k(coordinates: list[np.ndarray]) -> np.ndarray:
 
 
 def manufactured_walls(grid: Grid, coordinates: list[np.ndarray]) -> np.ndarray:
-    """Return the supply (K/s) of walls with the temperature or the flux of v, which varies along them."""
+    """Return the supply (K/s) of walls that have the temperature or the flux of v."""
     supply = np.zeros(grid.block_shape)
     for axis in grid.axes:
-        for end, layer in grid.walls(axis):
-            on_wall = [
-                x[layer] if other != axis else np.full_like(x[layer], end)
-                for other, x in enumerate(coordinates)
+        for wall_position, layer in grid.walls(axis):
+            wall_coordinates = [
+                x[layer] if other_axis != axis else np.full_like(x[layer], wall_position)
+                for other_axis, x in enumerate(coordinates)
             ]
-            others = np.prod(
-                [np.cos(2 * np.pi * x + 1) for other, x in enumerate(on_wall) if other != axis], axis=0
+            other_factors = np.prod(
+                [
+                    np.cos(2 * np.pi * x + 1)
+                    for other_axis, x in enumerate(wall_coordinates)
+                    if other_axis != axis
+                ],
+                axis=0,
             )
             width = grid.spacing[axis]
             if grid.boundary[axis] == "dirichlet":
-                temperature = np.cos(2 * np.pi * end + 1) * others
+                temperature = np.cos(2 * np.pi * wall_position + 1) * other_factors
                 supply[layer] += 2 * manufactured_k(coordinates)[layer] / width**2 * temperature
             else:
-                slope = -2 * np.pi * np.sin(2 * np.pi * end + 1) * others
-                supply[layer] += manufactured_k(on_wall) * (slope if end else -slope) / width
+                slope = -2 * np.pi * np.sin(2 * np.pi * wall_position + 1) * other_factors
+                supply[layer] += (
+                    manufactured_k(wall_coordinates) * (slope if wall_position else -slope) / width
+                )
     return supply
 
 
@@ -120,7 +130,7 @@ def manufactured_walls(grid: Grid, coordinates: list[np.ndarray]) -> np.ndarray:
 def test_the_operator_is_symmetric_dissipative_and_bounded(conditions: tuple[str, ...]) -> None:
     grid = unit_grid((7, 5, 4)[: len(conditions)], *conditions)
     operator = DiffusionOperator(grid, random_diffusivity(grid))
-    a = matrix(operator)
+    a = operator_matrix(operator)
     assert np.allclose(a, a.T, rtol=1e-13)
     eigenvalues = np.linalg.eigvalsh(a)
     assert eigenvalues.max() < 1e-9
@@ -130,74 +140,74 @@ def test_the_operator_is_symmetric_dissipative_and_bounded(conditions: tuple[str
 @pytest.mark.parametrize("conditions", MIXED_CONDITIONS)
 def test_the_transforms_diagonalise_the_operator(conditions: tuple[str, ...]) -> None:
     grid = unit_grid((7, 6, 4)[: len(conditions)], *conditions)
-    a = matrix(DiffusionOperator(grid, np.ones(grid.block_shape)))
+    a = operator_matrix(DiffusionOperator(grid, np.ones(grid.block_shape)))
     transform = SpectralTransform(grid)
     field = np.random.default_rng(0).standard_normal(grid.block_shape)
-    by_modes = transform.inverse(-transform.eigenvalues() * transform.forward(field))
-    assert np.allclose(by_modes.ravel(), a @ field.ravel(), rtol=0, atol=1e-11 * np.abs(a).max())
+    laplacian = transform.inverse(-transform.eigenvalues() * transform.forward(field))
+    assert np.allclose(laplacian.ravel(), a @ field.ravel(), rtol=0, atol=1e-11 * np.abs(a).max())
 
 
 def test_super_time_stepping_is_of_second_order_in_time() -> None:
     grid = unit_grid((40,), "dirichlet")
     x = grid.coordinates(0)
-    start = 0.5 - x + np.sin(np.pi * x) + 0.3 * np.sin(2 * np.pi * x)
+    start_state = 0.5 - x + np.sin(np.pi * x) + 0.3 * np.sin(2 * np.pi * x)
     errors = []
     for time_step in (0.01, 0.005, 0.0025):
-        scheme = rkl2(grid, 1 + 0.5 * np.sin(5 * x), ((0.5, -0.5),), time_step)
-        expected = semi_discrete(scheme.operator, start, scheme.walls.supply, 0.1)
-        errors.append(error(scheme.advance(start, scheme.walls.supply, 0.1), expected))
-    assert order(errors) == pytest.approx(2, abs=0.2)
-    assert order(errors[:2]) == pytest.approx(2, abs=0.2)
+        scheme = build_rkl2(grid, 1 + 0.5 * np.sin(5 * x), ((0.5, -0.5),), time_step)
+        expected = semi_discrete_solution(scheme.operator, start_state, scheme.walls.supply, 0.1)
+        errors.append(relative_error(scheme.advance(start_state, scheme.walls.supply, 0.1), expected))
+    assert observed_order(errors) == pytest.approx(2, abs=0.2)
+    assert observed_order(errors[:2]) == pytest.approx(2, abs=0.2)
 
 
 def test_euler_is_of_first_order_in_time() -> None:
     grid = unit_grid((16,), "dirichlet")
     k = 1 + 0.5 * np.sin(5 * grid.coordinates(0))
-    start = np.sin(np.pi * grid.coordinates(0))
+    start_state = np.sin(np.pi * grid.coordinates(0))
     walls = wall_terms(grid, ((0.5, -0.5),), k)
     operator = DiffusionOperator(grid, k)
-    expected = semi_discrete(operator, start, walls.supply, 0.1)
+    expected = semi_discrete_solution(operator, start_state, walls.supply, 0.1)
     errors = [
-        error(ForwardEuler(operator, walls, step).advance(start, walls.supply, 0.1), expected)
+        relative_error(ForwardEuler(operator, walls, step).advance(start_state, walls.supply, 0.1), expected)
         for step in (0.001, 0.0005, 0.00025)
     ]
-    assert order(errors) == pytest.approx(1, abs=0.2)
+    assert observed_order(errors) == pytest.approx(1, abs=0.2)
 
 
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-5, 1e-7])
 def test_the_error_of_each_step_is_within_the_tolerance(tolerance: float) -> None:
     grid = unit_grid((64,), "neumann")
     x = grid.coordinates(0)
-    start = np.sin(3 * x) + (x > 0.4)  # the jump requires short steps at first
-    scheme = rkl2(grid, 0.1 * random_diffusivity(grid), tolerance=tolerance)
-    expected = scipy.linalg.expm(0.1 * matrix(scheme.operator)) @ start
-    end = scheme.advance(start, None, 0.1)
+    start_state = np.sin(3 * x) + (x > 0.4)  # the jump requires short steps at first
+    scheme = build_rkl2(grid, 0.1 * random_diffusivity(grid), tolerance=tolerance)
+    expected = scipy.linalg.expm(0.1 * operator_matrix(scheme.operator)) @ start_state
+    end_state = scheme.advance(start_state, None, 0.1)
     # Diffusion amplifies no error, so the error is at most the sum of the errors of the steps.
-    assert np.sqrt(np.mean((end - expected) ** 2)) < scheme.num_steps * tolerance * np.std(start)
+    assert np.sqrt(np.mean((end_state - expected) ** 2)) < scheme.num_steps * tolerance * np.std(start_state)
     assert scheme.num_steps > 3
 
 
 @pytest.mark.parametrize("tolerance", [1e-5, 1e-13])
 def test_steps_that_cannot_be_short_enough_end_the_trajectory(tolerance: float) -> None:
     grid = unit_grid((32,), "neumann")
-    scheme = rkl2(grid, np.ones(32), tolerance=tolerance)
+    scheme = build_rkl2(grid, np.ones(32), tolerance=tolerance)
     scheme.operator.spectral_bound /= 1e9  # with this wrong bound no step of the allowed size is accurate
-    start = np.random.default_rng(0).standard_normal(32)
+    start_state = np.random.default_rng(0).standard_normal(32)
     with pytest.raises(DivergedError, match=r"error of a step of .* times the tolerance .* step of Euler"):
-        scheme.advance(start, None, 100.0)
+        scheme.advance(start_state, None, 100.0)
 
 
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-6, 1e-9])
 @pytest.mark.parametrize("heating", ["one wall", "everywhere"])
 def test_a_start_from_rest_is_within_the_tolerance(heating: str, tolerance: float) -> None:
     grid = unit_grid((24,), "dirichlet")
-    scheme = rkl2(grid, random_diffusivity(grid), ((0.0, 6.0),), tolerance=tolerance)
+    scheme = build_rkl2(grid, random_diffusivity(grid), ((0.0, 6.0),), tolerance=tolerance)
     source = scheme.walls.supply if heating == "one wall" else np.ones(24)
-    end = scheme.advance(np.zeros(24), source, 0.5)
-    expected = semi_discrete(scheme.operator, np.zeros(24), source, 0.5)
-    # All cells warm at all times, so no earlier standard deviation exceeds the final root mean square.
-    allowed = (tolerance + 1e-10) * np.sqrt(np.mean(expected**2))
-    assert np.sqrt(np.mean((end - expected) ** 2)) < scheme.num_steps * allowed
+    end_state = scheme.advance(np.zeros(24), source, 0.5)
+    expected = semi_discrete_solution(scheme.operator, np.zeros(24), source, 0.5)
+    # All cells always warm up, so no earlier standard deviation exceeds the final root mean square.
+    allowed_error = (tolerance + 1e-10) * np.sqrt(np.mean(expected**2))
+    assert np.sqrt(np.mean((end_state - expected) ** 2)) < scheme.num_steps * allowed_error
 
 
 @given(product=st.floats(0, 1e4))
@@ -212,8 +222,8 @@ def test_the_number_of_stages_is_the_smallest_stable_number(product: float) -> N
 @given(seed=st.integers(0, 1000), steps=st.integers(1, 5), time_step=st.floats(1e-3, 10))
 def test_large_steps_are_stable_for_rough_data(seed: int, steps: int, time_step: float) -> None:
     grid = unit_grid((24, 5), "neumann", "periodic")
-    scheme = rkl2(grid, random_diffusivity(grid, seed), time_step=time_step)
-    start = np.random.default_rng(seed).standard_normal(grid.block_shape)
-    end = scheme.advance(start, None, steps * time_step)
-    assert np.linalg.norm(end - end.mean()) <= np.linalg.norm(start - start.mean())
-    assert end.mean() == pytest.approx(start.mean(), abs=1e-12)
+    scheme = build_rkl2(grid, random_diffusivity(grid, seed), time_step=time_step)
+    start_state = np.random.default_rng(seed).standard_normal(grid.block_shape)
+    end_state = scheme.advance(start_state, None, steps * time_step)
+    assert np.linalg.norm(end_state - end_state.mean()) <= np.linalg.norm(start_state - start_state.mean())
+    assert end_state.mean() == pytest.approx(start_state.mean(), abs=1e-12)

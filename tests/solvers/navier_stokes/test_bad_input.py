@@ -1,4 +1,4 @@
-"""Options that the Navier-Stokes solver refuses, with messages that name options that work."""
+"""Options that the Navier-Stokes solver refuses, with messages that name valid options."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from simsurrogate.errors import UserError
 from solvers.navier_stokes import NavierStokes
 from solvers.navier_stokes.linear_terms import HyperviscosityOptions
 from solvers.navier_stokes.tracer import TracerOptions
-from tests.support.navier_stokes_cases import UNFORCED, flow, prepare_trajectory
+from tests.support.navier_stokes_cases import NO_FORCING, flow, prepare_trajectory
 
-RING: dict[str, Any] = {"kind": "ring", "ring": [20.0, 64.0]}
+RING_FORCING: dict[str, Any] = {"kind": "ring", "ring": [20.0, 64.0]}
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,15 @@ RING: dict[str, Any] = {"kind": "ring", "ring": [20.0, 64.0]}
         ),
         ({"hyperviscosity": {"order": 1}}, r"solver.hyperviscosity.order=1.*greater than or equal to 2"),
         ({"forcing": {"kind": "wind"}}, r"solver.forcing.kind='wind': there is no such kind.*'ring'"),
-        ({"forcing": RING | {"renewal": 0.0}}, r"solver.forcing.*renewal=0.0.*greater than 0"),
+        ({"forcing": RING_FORCING | {"renewal": 0.0}}, r"solver.forcing.*renewal=0.0.*greater than 0"),
         (
             {"forcing": {"amplitude": [0.2, 0.1]}},
             r"solver.forcing.amplitude=\[0.2, 0.1\].*lower end comes first",
         ),
-        ({"forcing": RING | {"ring": [7.0, 8.0]}}, r"ring=\[7, 8\] rad/m holds no wave.*6.283, 6.283 rad/m"),
+        (
+            {"forcing": RING_FORCING | {"ring": [7.0, 8.0]}},
+            r"ring=\[7, 8\] rad/m holds no wave.*6.283, 6.283 rad/m",
+        ),
         ({"initial": {"kind": "rest"}}, r"solver.initial.kind='rest': there is no such kind"),
         ({"tracer": {"presence": True}}, r"solver.tracer.presence.*did you mean 'present'"),
         ({"time_step": 0.0}, r"solver.time_step=0.0.*greater than 0"),
@@ -98,7 +101,7 @@ def test_the_defaults_of_options_without_effect_equal_the_yaml() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        # kept(64) = 21: 2 pi 21 = 131.9 rad/m; 1e-6 of its square is 0.0174 1/s.
+        # The shortest of 21 waves has 2 pi 21 = 131.9 rad/m. Its square times 1e-6 m^2/s is 0.0174 1/s.
         ({"viscosity": [1e-6, 1e-3]}, r"viscosity=1e-06 m\^2/s cannot.*131.9 rad/m is damped at 0.0174 1/s"),
         ({"forcing": {"amplitude": [1e4, 1e4]}}, r"strained at about 100 1/s by forcing.kind=diagonal"),
         (
@@ -109,7 +112,10 @@ def test_the_defaults_of_options_without_effect_equal_the_yaml() -> None:
             {"forcing": {"kind": "kolmogorov", "wave_number": 30}},
             r"forcing.wave_number=30 is beyond the 21 waves.*at least 92 cells along y",
         ),
-        ({"forcing": RING, "resolution": 32}, r"forcing.ring reaches 64 rad/m, beyond the 62.83 rad/m"),
+        (
+            {"forcing": RING_FORCING, "resolution": 32},
+            r"forcing.ring reaches 64 rad/m, beyond the 62.83 rad/m",
+        ),
         (
             {"initial": {"kind": "random_field", "correlation_length": 0.005, "modes": 64}},
             r"initial: its random field: .* % of its variance is in waves too short.*longer initial.corr",
@@ -135,19 +141,19 @@ def test_the_defaults_of_options_without_effect_equal_the_yaml() -> None:
 def test_an_unresolved_flow_is_refused_with_a_resolution_that_suffices(
     changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UserError, match=message) as refused:
+    with pytest.raises(UserError, match=message) as error_info:
         flow(**changes)
-    text = str(refused.value)
+    text = str(error_info.value)
     suggestion = re.search(r"solver.resolution=(\[\d+,\d+\]) or finer", text)
     resolution = [int(count) for count in re.findall(r"\d+", suggestion[1])] if suggestion else [64, 92]
     if max(resolution) < 400:
         assert np.all(np.isfinite(prepare_trajectory(**changes | {"resolution": resolution}).initial_state))
-    # The least viscosity in the message is sharp.
+    # A viscosity just below the least viscosity of the message is refused.
     if limit := re.search(r"viscosity of at least (\S+)", text):
-        least = 1.01 * float(limit[1])
-        assert flow(**changes | {"viscosity": [least, least]})
+        least_viscosity = 1.01 * float(limit[1])
+        assert flow(**changes | {"viscosity": [least_viscosity, least_viscosity]})
         with pytest.raises(UserError, match="cannot be resolved"):
-            flow(**changes | {"viscosity": [0.98 * least, least]})
+            flow(**changes | {"viscosity": [0.98 * least_viscosity, least_viscosity]})
 
 
 def test_more_ranks_than_rows_are_refused() -> None:
@@ -158,9 +164,9 @@ def test_more_ranks_than_rows_are_refused() -> None:
             resolution=[8, 64],
             viscosity=[1.0, 1.0],
             initial={"kind": "taylor_green"},
-            **UNFORCED,
+            **NO_FORCING,
         )
 
 
-def test_hyperviscosity_counts_as_viscosity() -> None:
+def test_hyperviscosity_replaces_viscosity() -> None:
     assert flow(viscosity=[0.0, 0.0], hyperviscosity={"order": 2, "range": [1e-7, 1e-7]})

@@ -1,4 +1,4 @@
-"""Flows that fail: states that are not finite, and steps that blow up."""
+"""Flows that fail: states that are not finite, and unstable steps."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ import pytest
 
 from pipeline.data.manifest import complete_manifest
 from solvers.contract import DivergedError
-from tests.support.in_process import generated
-from tests.support.navier_stokes_cases import LIVELY, UNFORCED, flow, sample_parameters
+from tests.support.in_process import generate_in_process
+from tests.support.navier_stokes_cases import LIVELY_FLOW, NO_FORCING, flow, sample_parameters
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("channel", [0, 3])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_state_that_is_not_finite_fails_the_trajectory(value: float, channel: int) -> None:
-    solver = flow(**LIVELY)
+    solver = flow(**LIVELY_FLOW)
     parameters = sample_parameters(solver)
     trajectory = solver.prepare(parameters)
     state = trajectory.initial_state.copy()
     state[channel, 3, 4] = value
     with pytest.raises(DivergedError, match="not finite"):
         trajectory.advance(state, 0.0, 0.1)
-    # The failed trajectory leaves no trace in the solver.
-    next_trajectory, reference = solver.prepare(parameters), flow(**LIVELY).prepare(parameters)
-    start = reference.initial_state
-    assert np.array_equal(next_trajectory.advance(start, 0.0, 0.1), reference.advance(start, 0.0, 0.1))
+    # A new trajectory of the same solver is unaffected by the failure.
+    next_trajectory, reference = solver.prepare(parameters), flow(**LIVELY_FLOW).prepare(parameters)
+    initial_state = reference.initial_state
+    assert np.array_equal(
+        next_trajectory.advance(initial_state, 0.0, 0.1), reference.advance(initial_state, 0.0, 0.1)
+    )
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_blow_up_and_overflow_fail_the_trajectory() -> None:
-    inviscid = {"viscosity": 0.0, "hyperviscosity": 0.0, "drag": 0.0}
-    # The declared step is two hundred times the stable step.
-    solver = flow(**LIVELY | {"viscosity": [2.5e-3, 2.5e-3]}, **UNFORCED, time_step=5.0)
-    trajectory = solver.prepare(sample_parameters(solver) | inviscid)
+    inviscid_parameters = {"viscosity": 0.0, "hyperviscosity": 0.0, "drag": 0.0}
+    # The declared time step of 5 s is 200 times the stable time step.
+    solver = flow(**LIVELY_FLOW | {"viscosity": [2.5e-3, 2.5e-3]}, **NO_FORCING, time_step=5.0)
+    trajectory = solver.prepare(sample_parameters(solver) | inviscid_parameters)
     with pytest.raises(DivergedError, match=r"a step of 5 s gives no finite flow"):
         trajectory.advance(100 * trajectory.initial_state, 0.0, 100.0)
-    solver = flow(**LIVELY, **UNFORCED)
-    trajectory = solver.prepare(sample_parameters(solver) | inviscid | {"amplitude": 1e200})
+    solver = flow(**LIVELY_FLOW, **NO_FORCING)
+    trajectory = solver.prepare(sample_parameters(solver) | inviscid_parameters | {"amplitude": 1e200})
     with pytest.raises(DivergedError):
         trajectory.advance(trajectory.initial_state, 0.0, 0.1)
 
 
-def test_generate_leaves_out_flows_that_blow_up_and_records_their_parameters(tmp_path: Path) -> None:
+def test_generate_omits_unstable_flows_and_records_their_parameters(tmp_path: Path) -> None:
     options = (
         "solver=navier_stokes", "solver.resolution=32", "solver.viscosity=[0.01,0.01]",
         "solver.initial={kind: vortices, amplitude: [0.1, 12.0], radius: [0.1, 0.15]}",
@@ -52,7 +54,7 @@ def test_generate_leaves_out_flows_that_blow_up_and_records_their_parameters(tmp
         "samples={train: 8, valid: 1, test: 1, test_extrapolation: 0, per_shard: 4}",
         "output={duration: 4.0, steps: 4}", "storage.max_failed_share=0.9",
     )  # fmt: skip
-    manifest = complete_manifest(generated(tmp_path, *options))
+    manifest = complete_manifest(generate_in_process(tmp_path, *options))
     assert 0 < len(manifest.failed) < 8
     for failure in manifest.failed:
         assert failure.reason == "a step of 0.2 s gives no finite flow of bounded error"

@@ -1,4 +1,4 @@
-"""Random ring forcing of the Navier-Stokes equation: its rate, its waves, and its dependence on time."""
+"""Random ring forcing of the Navier-Stokes equation: rate, waves and dependence on time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.heat_cases import error
-from tests.support.navier_stokes_cases import flow, prepare_trajectory, sample_parameters, with_vorticity
+from tests.support.heat_cases import relative_error
+from tests.support.navier_stokes_cases import (
+    flow,
+    prepare_trajectory,
+    sample_parameters,
+    state_with_vorticity,
+)
 
-RING: dict[str, Any] = {
+RING_FLOW: dict[str, Any] = {
     "resolution": [32, 28],
     "extent": [1.0, 0.8],
     "forcing": {"kind": "ring", "ring": [20.0, 55.0], "injection_rate": [1e-3, 1e-3], "renewal": 0.05},
 }
-#: The number of waves of `RING`: k^2 = (2 pi x)^2 + (2 pi y / 0.8)^2 in [20^2, 55^2], counting each pair k,
-#: -k once.
+#: The number of waves of `RING_FLOW`: k^2 = (2 pi x)^2 + (2 pi y / 0.8)^2 in [20^2, 55^2].
+#: Each pair k, -k counts once.
 NUM_WAVES = (
     sum(
         20**2 <= (2 * np.pi * x) ** 2 + (2 * np.pi * y / 0.8) ** 2 <= 55**2
@@ -26,18 +31,18 @@ NUM_WAVES = (
     )
     // 2
 )
-REST = with_vorticity(np.zeros((32, 28)))
+STATE_AT_REST = state_with_vorticity(np.zeros((32, 28)))
 
 
 def test_the_mean_rate_of_injected_energy_is_the_stated_rate() -> None:
-    # From rest and without viscosity the mean energy after n intervals is e n T in any flow. The energy of
-    # each wave is exponentially distributed: the mean over all waves has a standard deviation of 1.4 %.
-    solver = flow(**RING)
+    # From rest and without viscosity, the mean energy after n intervals of length T at the rate e is e n T.
+    # The energy of a wave is exponentially distributed, so the standard deviation of the mean is 1.4 %.
+    solver = flow(**RING_FLOW)
     rng = np.random.default_rng(3)
     energies = []
     for _ in range(100):
         trajectory = solver.prepare(solver.sample(rng) | {"viscosity": 0.0})
-        energies.append(trajectory.invariants(trajectory.advance(REST, 0.0, 0.5))["energy"])
+        energies.append(trajectory.invariants(trajectory.advance(STATE_AT_REST, 0.0, 0.5))["energy"])
     deviation = 1 / np.sqrt(NUM_WAVES * len(energies))
     assert deviation < 0.02
     assert np.mean(energies) == pytest.approx(1e-3 * 0.5, rel=4 * deviation)
@@ -45,8 +50,8 @@ def test_the_mean_rate_of_injected_energy_is_the_stated_rate() -> None:
 
 
 def test_one_interval_has_exactly_the_waves_of_the_ring() -> None:
-    # In so short a time the flow does not turn f: w = f t.
-    vorticity = prepare_trajectory(**RING).advance(REST, 0.0, 1e-6)[0] / 1e-6
+    # After so short a time advection is negligible: w = f t.
+    vorticity = prepare_trajectory(**RING_FLOW).advance(STATE_AT_REST, 0.0, 1e-6)[0] / 1e-6
     power = np.abs(np.fft.fft2(vorticity)) ** 2
     x, y = (2 * np.pi * np.fft.fftfreq(n, length / n) for n, length in ((32, 1.0), (28, 0.8)))
     wave_number = np.hypot(x[:, None], y)
@@ -57,35 +62,41 @@ def test_one_interval_has_exactly_the_waves_of_the_ring() -> None:
 
 
 def test_the_output_cadence_does_not_change_the_forcing() -> None:
-    solver = flow(**RING, tolerance=1e-9)
+    solver = flow(**RING_FLOW, tolerance=1e-9)
     parameters = sample_parameters(solver)
     trajectory = solver.prepare(parameters)
-    start = trajectory.initial_state
-    end = trajectory.advance(start, 0.0, 0.3)
+    initial_state = trajectory.initial_state
+    final_state = trajectory.advance(initial_state, 0.0, 0.3)
     for times in (np.linspace(0, 0.3, 7), np.linspace(0, 0.3, 12), [0.0, 0.01, 0.26, 0.3]):
-        state = start
+        state = initial_state
         for time, next_time in itertools.pairwise(times):
             state = trajectory.advance(state, time, next_time - time)
-        assert error(state, end) < 1e-8
-    other = solver.prepare(parameters | {"forcing_key": parameters["forcing_key"][::-1].copy()})
-    assert error(other.advance(start, 0.0, 0.3), end) > 0.1
-    assert error(trajectory.advance(start, 10.0, 0.3), end) > 0.1
+        assert relative_error(state, final_state) < 1e-8
+    other_trajectory = solver.prepare(parameters | {"forcing_key": parameters["forcing_key"][::-1].copy()})
+    assert relative_error(other_trajectory.advance(initial_state, 0.0, 0.3), final_state) > 0.1
+    assert relative_error(trajectory.advance(initial_state, 10.0, 0.3), final_state) > 0.1
 
 
 def test_the_forcing_is_the_same_field_on_a_finer_grid() -> None:
-    coarse, fine = flow(**RING), flow(**RING | {"resolution": [96, 84]})
-    parameters = sample_parameters(coarse)
+    coarse_solver, fine_solver = flow(**RING_FLOW), flow(**RING_FLOW | {"resolution": [96, 84]})
+    parameters = sample_parameters(coarse_solver)
     coarse_end, fine_end = (
-        solver.prepare(parameters).advance(with_vorticity(np.zeros(solver.grid.block_shape)), 0.02, 1e-6)
-        for solver in (coarse, fine)
+        solver.prepare(parameters).advance(
+            state_with_vorticity(np.zeros(solver.grid.block_shape)), 0.02, 1e-6
+        )
+        for solver in (coarse_solver, fine_solver)
     )
-    assert error(fine_end[:, 1::3, 1::3], coarse_end) < 1e-9
+    assert relative_error(fine_end[:, 1::3, 1::3], coarse_end) < 1e-9
 
 
 def test_only_the_ring_depends_on_time_and_has_no_vorticity_residual() -> None:
-    ring, steady = flow(**RING), flow()
-    assert steady.spec.autonomous
-    assert not ring.spec.autonomous
+    ring_solver, steady_solver = flow(**RING_FLOW), flow()
+    assert steady_solver.spec.autonomous
+    assert not ring_solver.spec.autonomous
     fields = {name: 0.0 for name in ("velocity_x", "velocity_y", "vorticity", "forcing", "t")}
-    assert "vorticity" in steady.residual(fields, lambda values, axis: 0.0, sample_parameters(steady))
-    assert "vorticity" not in ring.residual(fields, lambda values, axis: 0.0, sample_parameters(ring))
+    assert "vorticity" in steady_solver.residual(
+        fields, lambda values, axis: 0.0, sample_parameters(steady_solver)
+    )
+    assert "vorticity" not in ring_solver.residual(
+        fields, lambda values, axis: 0.0, sample_parameters(ring_solver)
+    )

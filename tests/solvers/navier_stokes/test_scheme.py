@@ -1,4 +1,4 @@
-"""Orders, conservation and choice of steps of the Navier-Stokes scheme."""
+"""Orders, conservation and step size control of the Navier-Stokes scheme."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pytest
 from solvers.contract import Parameters
 from solvers.navier_stokes import NavierStokes
 from solvers.navier_stokes.exponential_weights import weights
-from tests.support.heat_cases import error, order
+from tests.support.heat_cases import observed_order, relative_error
 from tests.support.navier_stokes_cases import (
-    LIVELY,
-    UNFORCED,
+    LIVELY_FLOW,
+    NO_FORCING,
     flow,
     prepare_trajectory,
     sample_parameters,
     spectral_derivative,
 )
 
-RING: dict[str, Any] = {
+RING_FORCING: dict[str, Any] = {
     "kind": "ring",
     "injection_rate": [0.05, 0.05],
     "ring": [10.0, 30.0],
@@ -31,83 +31,97 @@ RING: dict[str, Any] = {
 
 
 def state_after(solver: NavierStokes, parameters: Parameters, duration: float = 0.5) -> np.ndarray:
-    """Return the state after `duration` from the initial state."""
+    """Return the state after `duration` (s) from the initial state."""
     trajectory = solver.prepare(parameters)
     return trajectory.advance(trajectory.initial_state, 0.0, duration)
 
 
-@pytest.mark.parametrize("forcing", [{"kind": "none"}, {"kind": "diagonal", "amplitude": [5.0, 5.0]}, RING])
+@pytest.mark.parametrize(
+    "forcing", [{"kind": "none"}, {"kind": "diagonal", "amplitude": [5.0, 5.0]}, RING_FORCING]
+)
 def test_the_order_in_time_is_four(forcing: dict[str, Any]) -> None:
     steps = [1 / 32, 1 / 64, 1 / 128, 1 / 1024]
-    solvers = [flow(**LIVELY, forcing=forcing, time_step=step) for step in steps]
+    solvers = [flow(**LIVELY_FLOW, forcing=forcing, time_step=step) for step in steps]
     assert {solver.order_in_time for solver in solvers} == {4}
     parameters = sample_parameters(solvers[0])
-    *ends, reference = (state_after(solver, parameters) for solver in solvers)
+    *final_states, reference = (state_after(solver, parameters) for solver in solvers)
     for channel in (0, 3):
-        errors = [error(end[channel], reference[channel]) for end in ends]
+        errors = [relative_error(final_state[channel], reference[channel]) for final_state in final_states]
         assert errors[0] < 0.05
         assert errors[-1] > 1e-12
-        assert order(errors) == pytest.approx(4, abs=0.2)
+        assert observed_order(errors) == pytest.approx(4, abs=0.2)
 
 
 def test_the_order_in_time_is_four_where_viscosity_is_stiff() -> None:
-    # The largest kept wave decays by exp(-10) in the longest of the steps.
-    options = LIVELY | {"viscosity": [0.1, 0.1], "initial": LIVELY["initial"] | {"amplitude": [20.0, 20.0]}}
+    # The shortest resolved wave decays by exp(-10) in the longest step.
+    options = LIVELY_FLOW | {
+        "viscosity": [0.1, 0.1],
+        "initial": LIVELY_FLOW["initial"] | {"amplitude": [20.0, 20.0]},
+    }
     steps = [1 / 64, 1 / 128, 1 / 256, 1 / 2048]
-    solvers = [flow(**options, **UNFORCED, time_step=step) for step in steps]
+    solvers = [flow(**options, **NO_FORCING, time_step=step) for step in steps]
     parameters = sample_parameters(solvers[0])
-    *ends, reference = (state_after(solver, parameters, 0.125) for solver in solvers)
-    assert order([error(end, reference) for end in ends]) == pytest.approx(4, abs=0.2)
+    *final_states, reference = (state_after(solver, parameters, 0.125) for solver in solvers)
+    assert observed_order(
+        [relative_error(final_state, reference) for final_state in final_states]
+    ) == pytest.approx(4, abs=0.2)
 
 
 def test_the_error_in_space_falls_faster_than_any_power() -> None:
     cells = [24, 36, 48, 96]
-    options = LIVELY | {"extent": [1.0, 1.0]}
-    solvers = [flow(**options | {"resolution": count}, **UNFORCED, time_step=1 / 256) for count in cells]
+    options = LIVELY_FLOW | {"extent": [1.0, 1.0]}
+    solvers = [flow(**options | {"resolution": count}, **NO_FORCING, time_step=1 / 256) for count in cells]
     assert {solver.order_in_space for solver in solvers} == {math.inf}
     parameters = sample_parameters(solvers[0])
-    # Cell centres differ from grid to grid, so the coefficients of the longest waves at the origin compare.
+    # The grids have different cell centres. The comparison uses Fourier coefficients relative to the origin.
     waves = []
     for solver, count in zip(solvers, cells, strict=True):
         phase = np.exp(-1j * np.pi / count * np.add.outer(np.arange(5), np.arange(5)))
         state = state_after(solver, parameters, 0.25)
         waves.append(np.fft.fft2(state)[:, :5, :5] / count**2 * phase)
-    *errors, _ = (error(coefficients, waves[-1]) for coefficients in waves)
+    *errors, _ = (relative_error(coefficients, waves[-1]) for coefficients in waves)
     assert errors[0] < 1e-5
-    assert order(errors[:2], 36 / 24) > 15
-    assert order(errors[1:], 48 / 36) > 15
+    assert observed_order(errors[:2], 36 / 24) > 15
+    assert observed_order(errors[1:], 48 / 36) > 15
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        UNFORCED | {"initial": {"kind": "random_field", "amplitude": [2.0, 3.0]}},
-        UNFORCED | {"initial": {"kind": "vortices", "amplitude": [10.0, 10.0]}, "viscosity": [2e-3, 2e-3]},
-        UNFORCED | {"initial": {"kind": "taylor_green"}},
+        NO_FORCING | {"initial": {"kind": "random_field", "amplitude": [2.0, 3.0]}},
+        NO_FORCING | {"initial": {"kind": "vortices", "amplitude": [10.0, 10.0]}, "viscosity": [2e-3, 2e-3]},
+        NO_FORCING | {"initial": {"kind": "taylor_green"}},
         {"forcing": {"kind": "kolmogorov", "amplitude": [1.0, 1.0]}},
         {"forcing": {"kind": "ring"}},
         {},
     ],
 )
-def test_a_flow_changes_by_about_its_own_size_in_its_time_scale(changes: dict[str, Any]) -> None:
+def test_the_change_of_a_flow_in_its_time_scale_is_of_the_order_of_its_norm(changes: dict[str, Any]) -> None:
     solver = flow(**changes)
-    start, end = solver.prepare(sample_parameters(solver)).solve(np.array([0.0, solver.time_scale]))
-    # A forced flow starts from a weak random field: the larger of both states counts.
-    size = max(np.linalg.norm(start[0]), np.linalg.norm(end[0]))
-    assert 0.15 < np.linalg.norm(end[0] - start[0]) / size < 1.5
+    initial_state, final_state = solver.prepare(sample_parameters(solver)).solve(
+        np.array([0.0, solver.time_scale])
+    )
+    # A forced flow starts from a weak random field, so the scale is the larger of the two norms.
+    scale = max(np.linalg.norm(initial_state[0]), np.linalg.norm(final_state[0]))
+    assert 0.15 < np.linalg.norm(final_state[0] - initial_state[0]) / scale < 1.5
 
 
-def test_an_inviscid_flow_keeps_energy_and_enstrophy_to_the_order_of_the_scheme() -> None:
+def test_an_inviscid_flow_conserves_energy_and_enstrophy_to_the_order_of_the_scheme() -> None:
     drifts = []
     for step in (1 / 32, 1 / 64, 1 / 128):
-        solver = flow(**LIVELY, **UNFORCED, time_step=step)
+        solver = flow(**LIVELY_FLOW, **NO_FORCING, time_step=step)
         names = ("viscosity", "hyperviscosity", "drag", "tracer_diffusivity")
         trajectory = solver.prepare(sample_parameters(solver) | dict.fromkeys(names, 0.0))
-        before = trajectory.invariants(trajectory.initial_state)
-        after = trajectory.invariants(trajectory.advance(trajectory.initial_state, 0.0, 1.0))
-        assert abs(after["palinstrophy"] / before["palinstrophy"] - 1) > 0.1, "the flow does not change"
+        invariants_before = trajectory.invariants(trajectory.initial_state)
+        invariants_after = trajectory.invariants(trajectory.advance(trajectory.initial_state, 0.0, 1.0))
+        assert abs(invariants_after["palinstrophy"] / invariants_before["palinstrophy"] - 1) > 0.1, (
+            "the flow does not change"
+        )
         drifts.append(
-            [abs(after[name] / before[name] - 1) for name in ("energy", "enstrophy", "tracer_variance")]
+            [
+                abs(invariants_after[name] / invariants_before[name] - 1)
+                for name in ("energy", "enstrophy", "tracer_variance")
+            ]
         )
     assert np.all(np.array(drifts[-1]) < 1e-5)
     orders = np.log2(np.array(drifts[0]) / np.array(drifts[-1])) / 2
@@ -116,18 +130,22 @@ def test_an_inviscid_flow_keeps_energy_and_enstrophy_to_the_order_of_the_scheme(
 
 def test_energy_and_enstrophy_fall_at_the_rate_of_viscosity() -> None:
     solver = flow(
-        **LIVELY | {"drag": [0.0, 0.0], "hyperviscosity": {"range": [0.0, 0.0]}}, **UNFORCED, tolerance=1e-9
+        **LIVELY_FLOW | {"drag": [0.0, 0.0], "hyperviscosity": {"range": [0.0, 0.0]}},
+        **NO_FORCING,
+        tolerance=1e-9,
     )
     parameters = sample_parameters(solver)
     trajectory = solver.prepare(parameters)
     step = 2e-3
     states = list(trajectory.solve(step * np.arange(5)))
     invariants = [trajectory.invariants(state) for state in states]
-    for quantity, loss in (("energy", "enstrophy"), ("enstrophy", "palinstrophy")):
+    for quantity, dissipated_quantity in (("energy", "enstrophy"), ("enstrophy", "palinstrophy")):
         values = [row[quantity] for row in invariants]
-        slope = (values[0] - 8 * values[1] + 8 * values[3] - values[4]) / (12 * step)
-        assert slope == pytest.approx(-2 * parameters["viscosity"] * invariants[2][loss], rel=1e-7)
-    # The invariants are the means over the grid of their definitions.
+        rate = (values[0] - 8 * values[1] + 8 * values[3] - values[4]) / (12 * step)
+        assert rate == pytest.approx(
+            -2 * parameters["viscosity"] * invariants[2][dissipated_quantity], rel=1e-7
+        )
+    # The invariants are means over the grid.
     vorticity, u, v, tracer = states[2]
     gradient = [spectral_derivative(vorticity, axis, length) for axis, length in ((-2, 1.0), (-1, 0.8))]
     assert invariants[2] == pytest.approx(
@@ -142,47 +160,47 @@ def test_energy_and_enstrophy_fall_at_the_rate_of_viscosity() -> None:
     )  # fmt: skip
 
 
-def test_the_velocity_has_no_divergence_and_the_vorticity_as_its_curl() -> None:
-    solver = flow(**LIVELY, **UNFORCED)
+def test_the_velocity_has_zero_divergence_and_its_curl_is_the_vorticity() -> None:
+    solver = flow(**LIVELY_FLOW, **NO_FORCING)
     vorticity, u, v, _ = state_after(solver, sample_parameters(solver))
     x_axis, y_axis = (-2, 1.0), (-1, 0.8)
     divergence = spectral_derivative(u, *x_axis) + spectral_derivative(v, *y_axis)
     assert np.max(np.abs(divergence)) < 1e-12 * np.max(np.abs(vorticity))
     curl = spectral_derivative(v, *x_axis) - spectral_derivative(u, *y_axis)
-    assert error(curl, vorticity) < 1e-12
+    assert relative_error(curl, vorticity) < 1e-12
     assert np.max(np.abs(np.mean([vorticity, u, v], axis=(1, 2)))) < 1e-13
 
 
 def test_steps_follow_the_tolerance_and_the_flow() -> None:
-    parameters = sample_parameters(flow(**LIVELY, **UNFORCED))
-    reference = state_after(flow(**LIVELY, **UNFORCED, time_step=1 / 1024), parameters)
+    parameters = sample_parameters(flow(**LIVELY_FLOW, **NO_FORCING))
+    reference = state_after(flow(**LIVELY_FLOW, **NO_FORCING, time_step=1 / 1024), parameters)
     errors, steps = [], []
     for tolerance in (1e-4, 1e-6, 1e-8):
-        trajectory = prepare_trajectory(**LIVELY, **UNFORCED, tolerance=tolerance)
-        errors.append(error(trajectory.advance(trajectory.initial_state, 0.0, 0.5), reference))
+        trajectory = prepare_trajectory(**LIVELY_FLOW, **NO_FORCING, tolerance=tolerance)
+        errors.append(relative_error(trajectory.advance(trajectory.initial_state, 0.0, 0.5), reference))
         steps.append(trajectory.counts["steps"])
         assert errors[-1] < tolerance * steps[-1]
-    assert all(coarse > 10 * fine for coarse, fine in itertools.pairwise(errors))
-    assert all(coarse < fine for coarse, fine in itertools.pairwise(steps))
-    # At ten times the speed and in a tenth of the time the flow differs only by its linear terms.
-    solver = flow(**LIVELY, **UNFORCED)
-    slow = solver.prepare(parameters)
-    fast = solver.prepare(parameters | {"amplitude": 10 * parameters["amplitude"]})
-    slow.advance(slow.initial_state, 0.0, 0.5)
-    fast.advance(fast.initial_state, 0.0, 0.05)
-    assert fast.counts["steps"] == pytest.approx(slow.counts["steps"], rel=0.3)
+    assert all(coarse_value > 10 * fine_value for coarse_value, fine_value in itertools.pairwise(errors))
+    assert all(coarse_value < fine_value for coarse_value, fine_value in itertools.pairwise(steps))
+    # At ten times the speed and in a tenth of the time, the flow has the same advection.
+    solver = flow(**LIVELY_FLOW, **NO_FORCING)
+    slow_trajectory = solver.prepare(parameters)
+    fast_trajectory = solver.prepare(parameters | {"amplitude": 10 * parameters["amplitude"]})
+    slow_trajectory.advance(slow_trajectory.initial_state, 0.0, 0.5)
+    fast_trajectory.advance(fast_trajectory.initial_state, 0.0, 0.05)
+    assert fast_trajectory.counts["steps"] == pytest.approx(slow_trajectory.counts["steps"], rel=0.3)
 
 
 @pytest.mark.parametrize("z", [0.0, -1e-9, -1e-3, -0.5, -0.999, -1.001, -5.0, -50.0, -1e4])
-def test_the_weights_of_a_step_have_no_cancellation(z: float) -> None:
+def test_the_weights_of_a_step_have_no_cancellation_errors(z: float) -> None:
     """Compare with the means of phi_k over a circle in the complex plane (Kassam & Trefethen 2005)."""
     points = z + np.exp(2j * np.pi * (np.arange(64) + 0.5) / 64)
     phi_1 = np.expm1(points) / points
     phi_2 = (phi_1 - 1) / points
     phi_3 = (phi_2 - 0.5) / points
-    half = np.mean(np.expm1(points / 2) / points)
+    half_step_mean = np.mean(np.expm1(points / 2) / points)
     means = (
-        half,
+        half_step_mean,
         np.mean(phi_1 - 3 * phi_2 + 4 * phi_3),
         np.mean(2 * phi_2 - 4 * phi_3),
         np.mean(4 * phi_3 - phi_2),

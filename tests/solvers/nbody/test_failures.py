@@ -19,12 +19,12 @@ from tests.support.nbody_cases import (
     state_after,
 )
 
-#: Three bodies on one line at rest: the second and the third collide.
-HEAD_ON: Parameters = {"second_x": -0.2, "second_y": 0.0}
+#: Three bodies at rest on one line, of which the second and the third collide.
+HEAD_ON_COLLISION: Parameters = {"second_x": -0.2, "second_y": 0.0}
 
 
-def reason(solver: NBody, parameters: Parameters) -> str:
-    """Return the reason of `advance` and of `solve_batch` for the failure of this trajectory."""
+def failure_reason(solver: NBody, parameters: Parameters) -> str:
+    """Return the reason for the failure of a trajectory, which `advance` and `solve_batch` report."""
     with pytest.raises(DivergedError) as error:
         state_after(solver.prepare(parameters), 2.0, 2)
     regular_parameters = sample_parameters(solver)
@@ -34,47 +34,49 @@ def reason(solver: NBody, parameters: Parameters) -> str:
 
 
 def test_a_collision_fails_with_the_time_and_the_separation() -> None:
-    message = reason(nbody(), HEAD_ON)
+    message = failure_reason(nbody(), HEAD_ON_COLLISION)
     assert message.startswith("two bodies collide, or numbers are not finite, before time 1 s; the smallest")
     assert float(message.rpartition("separation is ")[2].removesuffix(" m")) < 1e-14
 
 
 def test_a_collision_ends_at_the_bound_on_steps() -> None:
     solver = nbody(max_steps=2000)
-    assert reason(solver, HEAD_ON).startswith("more than max_steps=2000 steps before time 1 s; the smallest")
-    counts = solver.solve_batch([HEAD_ON], np.linspace(0.0, 2.0, 3)).counts
+    assert failure_reason(solver, HEAD_ON_COLLISION).startswith(
+        "more than max_steps=2000 steps before time 1 s; the smallest"
+    )
+    counts = solver.solve_batch([HEAD_ON_COLLISION], np.linspace(0.0, 2.0, 3)).counts
     assert counts["steps"] >= 2000
     assert counts["close_encounters"] > 0
 
 
-def test_close_encounters_are_followed() -> None:
-    """11 % of three bodies from rest come within 1e-6 m, where plain sums would lose the energy."""
+def test_close_encounters_are_resolved() -> None:
+    # Bodies come within 1e-6 m in 11 % of the systems, where plain sums would lose the energy.
     solver = nbody(max_steps=100_000)
     batch = solver.solve_batch(
         [sample_parameters(solver, seed) for seed in range(300)], np.linspace(0.0, 3.9, 101)
     )
-    assert sum(reason is not None for reason in batch.failures) <= 6
+    assert sum(failure_reason is not None for failure_reason in batch.failures) <= 6
     assert batch.counts["close_encounters"] > 300
 
 
 def test_softened_bodies_pass_through_each_other() -> None:
-    trajectory = nbody(softening=0.01).prepare(HEAD_ON)
-    end = state_after(trajectory, 2.0, 20)
-    assert np.all(np.isfinite(end))
-    assert not np.any(end[[1, 3]])
+    trajectory = nbody(softening=0.01).prepare(HEAD_ON_COLLISION)
+    final_state = state_after(trajectory, 2.0, 20)
+    assert np.all(np.isfinite(final_state))
+    assert not np.any(final_state[[1, 3]])
     assert 0 < trajectory.counts["close_encounters"] < 20
 
 
 def test_coinciding_bodies_need_softening() -> None:
-    coinciding = {"second_x": -0.5, "second_y": 0.0}
-    assert "two bodies coincide at time 0" in reason(nbody(), coinciding)
+    coinciding_bodies = {"second_x": -0.5, "second_y": 0.0}
+    assert "two bodies coincide at time 0" in failure_reason(nbody(), coinciding_bodies)
     solver = nbody(softening=0.01)
-    assert np.all(np.isfinite(state_after(solver.prepare(coinciding), 0.5)))
+    assert np.all(np.isfinite(state_after(solver.prepare(coinciding_bodies), 0.5)))
 
 
-def test_a_step_that_is_too_long_loses_the_energy() -> None:
-    eccentric = KEPLER | {"eccentricity": [0.95, 0.95]}
-    solver = nbody(system=eccentric, integrator="leapfrog", time_step=0.1)
+def test_a_step_that_is_too_long_fails_by_its_energy_error() -> None:
+    eccentric_orbit = KEPLER | {"eccentricity": [0.95, 0.95]}
+    solver = nbody(system=eccentric_orbit, integrator="leapfrog", time_step=0.1)
     with pytest.raises(DivergedError, match=r"the energy differs by .* of its initial value at time 6.3 s"):
         state_after(prepare_trajectory(solver), 6.3)
     batch = solver.solve_batch([sample_parameters(solver)], np.array([0.0, 6.3]))
@@ -82,12 +84,12 @@ def test_a_step_that_is_too_long_loses_the_energy() -> None:
 
 
 def test_the_energy_bound_refers_to_time_zero() -> None:
-    """Errors of single frames within the bound do not add up to more than the bound."""
+    # Errors of several frames do not accumulate beyond the bound.
     solver = nbody(system=KEPLER, energy_tolerance=1e-3)
     trajectory = prepare_trajectory(solver)
     state = trajectory.initial_state.copy()
     state[2:] *= 1 + 1e-2
-    trajectory.advance(state, 0.0, 0.1)  # time 0: the energy of this state
+    trajectory.advance(state, 0.0, 0.1)  # the reference is the energy at time 0
     with pytest.raises(DivergedError, match="the energy differs by"):
         trajectory.advance(state, 0.1, 0.1)
 

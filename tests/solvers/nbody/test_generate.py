@@ -1,4 +1,4 @@
-"""Failed trajectories of a data set of bodies are not written, and are recorded with their reason."""
+"""Failed trajectories of bodies: the data set omits them and records their reasons."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 
 from pipeline.data.manifest import Failure, complete_manifest
-from tests.support.in_process import generated
-from tests.support.launching import stage, succeeded
+from tests.support.in_process import generate_in_process
+from tests.support.launching import require_success, run_stage
 
 OPTIONS = (
     "solver=nbody", "solver.dimension=3", "solver.max_steps=150", "solver.system.kind=plummer",
@@ -19,8 +19,8 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def contents(dataset: Path) -> tuple[list[Failure], np.ndarray]:
-    """Return the failures of a data set, and its positions and velocities."""
+def failures_and_states(dataset: Path) -> tuple[list[Failure], np.ndarray]:
+    """Return the failures, and the positions and velocities, of a data set."""
     states = []
     for path in sorted((dataset / "data").glob("*/*.hdf5")):
         with h5py.File(path) as file:
@@ -29,14 +29,14 @@ def contents(dataset: Path) -> tuple[list[Failure], np.ndarray]:
 
 
 def test_a_trajectory_with_too_many_steps_fails_equally_on_all_ranks(tmp_path: Path) -> None:
-    failed, states = contents(generated(tmp_path / "alone", *OPTIONS))
-    assert 0 < len(failed) < 8
-    for failure in failed:
+    failures, states = failures_and_states(generate_in_process(tmp_path / "alone", *OPTIONS))
+    assert 0 < len(failures) < 8
+    for failure in failures:
         assert failure.reason.startswith("more than max_steps=")
         assert "the smallest separation is" in failure.reason
         assert failure.parameters
     run = tmp_path / "ranks"
-    succeeded(stage("generate", *OPTIONS, "group_size=2", f"run={run}", ranks=2))
-    on_ranks, shared = contents(run / "dataset")
-    assert on_ranks == failed
-    assert np.max(np.abs(shared - states)) < 1e-9 * np.max(np.abs(states))
+    require_success(run_stage("generate", *OPTIONS, "group_size=2", f"run={run}", ranks=2))
+    failures_of_two_ranks, states_of_two_ranks = failures_and_states(run / "dataset")
+    assert failures_of_two_ranks == failures
+    assert np.max(np.abs(states_of_two_ranks - states)) < 1e-9 * np.max(np.abs(states))

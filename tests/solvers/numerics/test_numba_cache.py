@@ -1,4 +1,4 @@
-"""Compiled kernels on disk are discarded when any of their source files changes."""
+"""The disk cache of compiled kernels, after a change of a source file."""
 
 import subprocess
 import sys
@@ -27,21 +27,21 @@ PROGRAM = "from solvers.outer import scaled; print(scaled(2.0), sum(scaled.stats
 def test_a_change_of_a_called_kernel_is_detected(tmp_path: Path) -> None:
     folder = tmp_path / "solvers"
     folder.mkdir()
-    source = Path(solvers.__path__[0]) / "numerics" / "numba_cache.py"
+    cache_module = Path(solvers.__path__[0]) / "numerics" / "numba_cache.py"
     (folder / "numerics").mkdir()
     for package in (folder, folder / "numerics"):
         (package / "__init__.py").touch()
-    (folder / "numerics" / "numba_cache.py").write_text(source.read_text())
+    (folder / "numerics" / "numba_cache.py").write_text(cache_module.read_text())
     (folder / "outer.py").write_text(OUTER)
 
-    def output() -> list[str]:
+    def run_program() -> list[str]:
         process = subprocess.run(
             [sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=True
         )
         return process.stdout.split()
 
     (folder / "inner.py").write_text(INNER.format(3))
-    assert output() == ["6.0", "0"]
-    assert output() == ["6.0", "1"]
+    assert run_program() == ["6.0", "0"]
+    assert run_program() == ["6.0", "1"]
     (folder / "inner.py").write_text(INNER.format(4))
-    assert output() == ["8.0", "0"]
+    assert run_program() == ["8.0", "0"]

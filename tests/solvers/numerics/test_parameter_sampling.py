@@ -1,4 +1,4 @@
-"""Scalar parameters are drawn inside or outside their ranges."""
+"""Random scalar parameters inside or outside their ranges."""
 
 from __future__ import annotations
 

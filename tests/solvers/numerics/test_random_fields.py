@@ -16,7 +16,7 @@ def test_modes_are_orthonormal_and_their_field_has_the_given_variance(condition:
     deviation = standard_deviations([condition, "periodic"], [0.7, 1.0], 9, 0.1, 4.0)
     assert np.sum(deviation**2) == pytest.approx(1)
     assert deviation.max() < 1
-    # A power law: the doubled exponent squares the ratios.
+    # The spectrum is a power law, so a doubled exponent squares the ratios.
     ratios = deviation / deviation[1, 1]
-    steeper = standard_deviations([condition, "periodic"], [0.7, 1.0], 9, 0.1, 8.0)
-    assert np.allclose(steeper / steeper[1, 1], ratios**2)
+    steeper_deviation = standard_deviations([condition, "periodic"], [0.7, 1.0], 9, 0.1, 8.0)
+    assert np.allclose(steeper_deviation / steeper_deviation[1, 1], ratios**2)

@@ -1,4 +1,4 @@
-"""Jets follow the rules of calculus, and the jets of a network are its derivatives."""
+"""Jets (Taylor mode) compared with reverse mode: arithmetic, networks and missing derivatives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from surrogates.networks.taylor_mode import (
 X = torch.linspace(0.3, 1.7, 6, dtype=torch.float64)
 Y = torch.linspace(-1.1, 0.9, 6, dtype=torch.float64)
 
-#: Functions of x and y, on tensors and on jets alike.
+#: Functions of x and y for tensors and for jets.
 FUNCTIONS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
     "sum": lambda x, y, sin, cos: x + 2 * y - 3.0 + X,
     "difference": lambda x, y, sin, cos: 1.0 - x - (X - y),
@@ -39,11 +39,14 @@ FUNCTIONS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
 
 
 def by_reverse_mode(function: Callable[[Any, Any, Any, Any], Any], axes: str) -> torch.Tensor:
-    at = {"x": X.clone().requires_grad_(), "y": Y.clone().requires_grad_()}
-    # A term of zeros, because reverse mode refuses a derivative along an axis that does not occur.
-    result = function(at["x"], at["y"], torch.sin, torch.cos) + 0 * (at["x"] * at["y"]) ** 3
+    coordinates = {"x": X.clone().requires_grad_(), "y": Y.clone().requires_grad_()}
+    # Reverse mode refuses a derivative along an unused axis, so a zero term uses both axes.
+    result = (
+        function(coordinates["x"], coordinates["y"], torch.sin, torch.cos)
+        + 0 * (coordinates["x"] * coordinates["y"]) ** 3
+    )
     for axis in axes:
-        (result,) = torch.autograd.grad(result.sum(), at[axis], create_graph=True)
+        (result,) = torch.autograd.grad(result.sum(), coordinates[axis], create_graph=True)
     return result.detach()
 
 
@@ -59,20 +62,20 @@ def test_arithmetic_follows_the_rules_of_calculus(name: str, axes: str) -> None:
 
 
 def test_jets_of_pairs_of_particles_are_indexed_summed_and_compared() -> None:
-    """The gravity of three bodies, as a solver writes it, is differentiated along t."""
+    """Differentiate the gravity of three bodies along t, in the form of a solver."""
     time = torch.tensor([[0.2], [0.9]], dtype=torch.float64)
     rates = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
 
-    def pull(t: Any, sin: Any) -> Any:
+    def accelerations(t: Any, sin: Any) -> Any:
         x = sin(t * rates)
         separations = x[..., None, :] - x[..., :, None]
-        q = separations * separations + 0.1
-        return ((q + (q == 0)) ** -1.5 * separations).sum(-1)
+        squared_separations = separations * separations + 0.1
+        return ((squared_separations + (squared_separations == 0)) ** -1.5 * separations).sum(-1)
 
     t = time.clone().requires_grad_()
-    # Each body has a separate time here. The gradient by this time is the derivative.
-    (expected,) = torch.autograd.grad(pull(t, torch.sin)[:, 1].sum(), t)
-    result = pull(coordinate(time, "t"), sin)
+    # The gradient with respect to the time of each row is the time derivative.
+    (expected,) = torch.autograd.grad(accelerations(t, torch.sin)[:, 1].sum(), t)
+    result = accelerations(coordinate(time, "t"), sin)
     torch.testing.assert_close(derivative(result, "t").value[:, 1:2], expected, rtol=1e-12, atol=0)
     assert not (result < 0).equal(result >= 0)
 
@@ -80,54 +83,54 @@ def test_jets_of_pairs_of_particles_are_indexed_summed_and_compared() -> None:
 def test_derivatives_are_computed_on_demand() -> None:
     calls = []
 
-    def along(axis: str) -> Any:
+    def derivative_along(axis: str) -> Any:
         calls.append(axis)
         return 1.0
 
-    x = Jet(X, along)
+    x = Jet(X, derivative_along)
     result = x * x * 2 + x**2
     assert not calls
     torch.testing.assert_close(derivative(result, "x").value, 6 * X)
     assert set(calls) == {"x"}
 
 
-def network(num_in: int = 3) -> Perceptron:
+def build_network(num_in: int = 3) -> Perceptron:
     torch.manual_seed(0)
     return Perceptron(num_in, 2, width=7, layers=3).double()
 
 
 def test_the_jet_of_a_perceptron_is_its_derivatives() -> None:
-    perceptron = network()
+    perceptron = build_network()
 
     def features(x: Any, y: Any, sin: Any, cos: Any, stack: Any) -> Any:
         return stack([sin(3 * x), cos(3 * x), y * 0.5])
 
-    carried = perceptron.jet(
+    jet = perceptron.jet(
         features(coordinate(X, "x"), coordinate(Y, "y"), sin, cos, stack), Orders(("x", "y"), ("x",))
     )
 
     def channel(x: torch.Tensor, y: torch.Tensor, sin: Any, cos: Any) -> torch.Tensor:
-        inputs = features(x, y, sin, cos, lambda parts: torch.stack(parts, dim=-1))
+        inputs = features(x, y, sin, cos, lambda values: torch.stack(values, dim=-1))
         result: torch.Tensor = perceptron(inputs)[..., 1]
         return result
 
     for axes in ("", "x", "y", "xx"):
-        result = carried[..., 1]
+        result = jet[..., 1]
         for axis in axes:
             result = derivative(result, axis)
         torch.testing.assert_close(result.value, by_reverse_mode(channel, axes), rtol=1e-11, atol=1e-13)
 
 
 def test_the_product_of_a_network_and_a_factor_has_the_right_derivatives() -> None:
-    """The factor vanishes at the walls, as in hard boundary conditions."""
-    perceptron = network(2)
+    # The factor vanishes at the walls, as in hard boundary conditions.
+    perceptron = build_network(2)
 
     def ansatz(x: Any, y: Any, sin: Any, cos: Any) -> Any:
         if isinstance(x, Jet):
-            inner = perceptron.jet(stack([x, y]), Orders(("x", "y"), ("x",)))
+            values = perceptron.jet(stack([x, y]), Orders(("x", "y"), ("x",)))
         else:
-            inner = perceptron(torch.stack([x, y], dim=-1))
-        return 1 + y * x * (2 - x) * inner[..., 0]
+            values = perceptron(torch.stack([x, y], dim=-1))
+        return 1 + y * x * (2 - x) * values[..., 0]
 
     for axes in ("", "x", "y", "xx"):
         result = ansatz(coordinate(X, "x"), coordinate(Y, "y"), sin, cos)
@@ -137,12 +140,12 @@ def test_the_product_of_a_network_and_a_factor_has_the_right_derivatives() -> No
 
 
 def test_gradients_of_a_loss_on_derivatives_reach_all_weights() -> None:
-    perceptron = network(2)
+    perceptron = build_network(2)
     inputs = stack([coordinate(X, "x"), coordinate(Y, "y")])
 
     def loss(weight: torch.Tensor) -> torch.Tensor:
         result = torch.func.functional_call(
-            _Residual(perceptron), {"inner.layers.1.weight": weight}, (inputs,)
+            _Residual(perceptron), {"perceptron.layers.1.weight": weight}, (inputs,)
         )
         return result
 
@@ -154,14 +157,14 @@ def test_gradients_of_a_loss_on_derivatives_reach_all_weights() -> None:
 
 
 class _Residual(torch.nn.Module):
-    def __init__(self, inner: Perceptron):
+    def __init__(self, perceptron: Perceptron):
         super().__init__()
-        self.inner = inner
+        self.perceptron = perceptron
 
     def forward(self, inputs: Jet) -> torch.Tensor:
-        u = self.inner.jet(inputs, Orders(("x", "y"), ("x",)))
-        left = derivative(u, "y") - derivative(derivative(u, "x"), "x") + u * derivative(u, "x")
-        return left.value.square().mean()
+        u = self.perceptron.jet(inputs, Orders(("x", "y"), ("x",)))
+        left_side = derivative(u, "y") - derivative(derivative(u, "x"), "x") + u * derivative(u, "x")
+        return left_side.value.square().mean()
 
 
 def test_orders_are_the_derivatives_that_an_equation_uses() -> None:

@@ -10,7 +10,7 @@ import torch
 from surrogates.physics.collocation import QuasiRandomPoints, causal_weights, resample_by_residual
 
 
-def test_quasi_random_points_fill_the_box_and_are_determined_by_the_random_numbers() -> None:
+def test_quasi_random_points_fill_the_box_and_depend_only_on_the_random_numbers() -> None:
     quasi_random = QuasiRandomPoints([(0.0, 2.0), (10.0, 20.0)], 64).double()
     random_numbers = torch.tensor([[0.0, 0.0], [0.9, 0.3]], dtype=torch.float64)
     points = quasi_random(random_numbers)
@@ -28,12 +28,14 @@ def test_quasi_random_points_fill_the_box_and_are_determined_by_the_random_numbe
 def test_points_with_large_residuals_are_chosen_more_often() -> None:
     points = torch.linspace(0, 1, 40, dtype=torch.float64)[None, :, None]
     residuals = torch.where(points[..., 0] > 0.5, 3.0, 1.0)
-    chosen = resample_by_residual(points, residuals, torch.tensor([0.5], dtype=torch.float64), 20)[0, :, 0]
-    # The mean residual is 2: the probabilities of the halves are as 3 / 2 + 1 to 1 / 2 + 1.
-    assert (chosen > 0.5).sum() == pytest.approx(20 * 2.5 / 4, abs=1)
+    resampled_points = resample_by_residual(points, residuals, torch.tensor([0.5], dtype=torch.float64), 20)[
+        0, :, 0
+    ]
+    # The mean residual is 2, so the probabilities of the halves have the ratio (3 / 2 + 1) : (1 / 2 + 1).
+    assert (resampled_points > 0.5).sum() == pytest.approx(20 * 2.5 / 4, abs=1)
     zeros = torch.zeros_like(residuals)
-    uniform = resample_by_residual(points, zeros, torch.tensor([0.3], dtype=torch.float64), 20)
-    assert torch.equal(uniform[0, :, 0], points[0, 0::2, 0])
+    uniform_sample = resample_by_residual(points, zeros, torch.tensor([0.3], dtype=torch.float64), 20)
+    assert torch.equal(uniform_sample[0, :, 0], points[0, 0::2, 0])
 
 
 def test_causal_weights_decrease_with_the_earlier_residuals() -> None:

@@ -1,4 +1,4 @@
-"""DeepXDE is imported late and without its side effects, and its derivatives are correct."""
+"""The adapter of DeepXDE: late import, no side effects, and correct derivatives."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from surrogates import pinn, store
 from surrogates.physics import deepxde_adapter
 from tests.support import problems
 
-loaded = dataclasses.replace(problems.fading(), residual=None, initial_condition=None)
-model = store.build("pinn", problems.options("pinn"), loaded, "float32")
+loaded_problem = dataclasses.replace(problems.fading_problem(), residual=None, initial_condition=None)
+model = store.build("pinn", problems.options("pinn"), loaded_problem, "float32")
 parameters = {"power": 2.0, "conductivity": np.ones((16, 17))}
 model.predict(np.zeros((1, 2, 16, 17)), parameters, np.array([0.0, 1.0]))
 assert "deepxde" not in sys.modules
 
-# As on a machine with a GPU: here any work on the GPU would be an error.
+# Pretend that there is a GPU. Any work on the GPU would fail on this machine.
 torch.cuda.is_available = lambda: True
-before = dict(os.environ), torch.get_default_device(), torch.get_default_dtype()
+settings_before = dict(os.environ), torch.get_default_device(), torch.get_default_dtype()
 assert deepxde_adapter.hammersley_points(5, 2).shape == (5, 2)
-assert (dict(os.environ), torch.get_default_device(), torch.get_default_dtype()) == before
+assert (dict(os.environ), torch.get_default_device(), torch.get_default_dtype()) == settings_before
 assert not torch.cuda.is_initialized()
 assert torch.zeros(1).device == torch.get_default_device() == torch.device("cpu")
 assert "deepxde" in sys.modules
@@ -41,10 +41,8 @@ assert "mpi4py.MPI" not in sys.modules
 
 
 def test_deepxde_is_imported_late_and_without_side_effects() -> None:
-    """Under the variables of mpirun, with a home folder that cannot be written, and next to a GPU.
-
-    Neither `import surrogates` nor the prediction of a loaded PINN imports DeepXDE.
-    """
+    # Neither `import surrogates` nor the prediction of a loaded PINN imports DeepXDE.
+    # The import is tested with the variables of mpirun, a read-only home folder and a simulated GPU.
     environment = {name: text for name, text in os.environ.items() if not name.startswith("DDE")}
     environment |= {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0", "HOME": "/dev/null/home"}
     environment |= {"CUDA_VISIBLE_DEVICES": ""}
@@ -59,14 +57,16 @@ def test_derivatives_of_constant_and_linear_values_exist_to_any_order() -> None:
     inputs = torch.tensor([[0.3, 2.0], [0.7, -1.0]], dtype=torch.float64, requires_grad=True)
     derivative = deepxde_adapter.reverse_mode(inputs, ("x", "y"))
     values = inputs[:, 0] ** 3 * inputs[:, 1]
-    first = derivative(values, "x")
-    torch.testing.assert_close(first, 3 * inputs[:, 0] ** 2 * inputs[:, 1])
-    torch.testing.assert_close(derivative(first, "y"), 3 * inputs[:, 0] ** 2)
-    linear = derivative(inputs[:, 1] * 2, "y")
-    torch.testing.assert_close(linear, torch.full((2,), 2.0, dtype=torch.float64))
-    assert torch.equal(derivative(derivative(linear, "x"), "x"), torch.zeros(2, dtype=torch.float64))
-    constant = torch.ones(2, dtype=torch.float64)
-    assert torch.equal(derivative(constant, "x"), torch.zeros(2, dtype=torch.float64))
+    first_derivative = derivative(values, "x")
+    torch.testing.assert_close(first_derivative, 3 * inputs[:, 0] ** 2 * inputs[:, 1])
+    torch.testing.assert_close(derivative(first_derivative, "y"), 3 * inputs[:, 0] ** 2)
+    derivative_of_linear_values = derivative(inputs[:, 1] * 2, "y")
+    torch.testing.assert_close(derivative_of_linear_values, torch.full((2,), 2.0, dtype=torch.float64))
+    assert torch.equal(
+        derivative(derivative(derivative_of_linear_values, "x"), "x"), torch.zeros(2, dtype=torch.float64)
+    )
+    constant_values = torch.ones(2, dtype=torch.float64)
+    assert torch.equal(derivative(constant_values, "x"), torch.zeros(2, dtype=torch.float64))
 
 
 def test_deepxde_keeps_no_gradient_after_a_call() -> None:

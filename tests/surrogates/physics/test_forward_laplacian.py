@@ -1,4 +1,4 @@
-"""Weighted sums of derivatives are detected, and the residual with such a sum equals reverse mode."""
+"""Weighted sums of derivatives in an equation: detection, and comparison with reverse mode."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from surrogates.networks.taylor_mlp import _Tanh
 from surrogates.physics.initial_condition import initial_condition
 from surrogates.pinn import PINN
 from tests.support import problems
-from tests.support.training_cases import read
+from tests.support.training_cases import read_settings
 
 T, X, Y, XX, YY = ("t",), ("x",), ("y",), ("x", "x"), ("y", "y")
 
 
 def problem_of(experiment: str) -> Problem:
     """Return the problem of an experiment, without data."""
-    solver = build_solver(read(f"experiment={experiment}").solver, MPI.COMM_SELF)
+    solver = build_solver(read_settings(f"experiment={experiment}").solver, MPI.COMM_SELF)
     return with_physics(expected_problem(solver.spec, np.linspace(0, 0.5, 6)), solver)
 
 
-def with_variable_conductivity() -> Problem:
-    """Return heat on a line with the conductivity 2 + sin(pi x) and a source."""
+def variable_conductivity_problem() -> Problem:
+    """Return the problem of heat on a line with the conductivity 2 + sin(pi x) and a source."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         flux = parameters["power"] * fields["conductivity"] * derivative(fields["temperature"], "x")
@@ -43,19 +43,19 @@ def with_variable_conductivity() -> Problem:
         return {"temperature": parameters["power"] * wave, "conductivity": 2 + wave}
 
     statistics = dataclasses.replace(
-        problems.problem((8,), ("periodic",)).statistics, mean=(0.0,), std=(10.0,), delta_std=(1.0,)
+        problems.grid_problem((8,), ("periodic",)).statistics, mean=(0.0,), std=(10.0,), delta_std=(1.0,)
     )
-    return problems.problem(
+    return problems.grid_problem(
         (8,), ("periodic",), fields=(Field("temperature", "K", ""),), parametric=True, residual=residual,
         initial_condition=initial_condition, statistics=statistics,
     )  # fmt: skip
 
 
-def surrogate(problem: Problem) -> PINN:
+def build_pinn(problem: Problem) -> PINN:
     torch.manual_seed(0)
-    pinn_of_problem = store.build("pinn", problems.options("pinn") | {"data_weight": 0.0}, problem, "float64")
-    assert isinstance(pinn_of_problem, PINN)
-    return pinn_of_problem
+    pinn = store.build("pinn", problems.options("pinn") | {"data_weight": 0.0}, problem, "float64")
+    assert isinstance(pinn, PINN)
+    return pinn
 
 
 def assert_equals_reverse_mode(pinn: PINN) -> None:
@@ -75,14 +75,14 @@ def assert_equals_reverse_mode(pinn: PINN) -> None:
 
 @pytest.mark.parametrize("experiment", ["heat_parametric", "taylor_green"])
 def test_the_residual_of_a_solver_equals_reverse_mode(experiment: str) -> None:
-    pinn = surrogate(problem_of(experiment))
+    pinn = build_pinn(problem_of(experiment))
     assert pinn.residual.equation.orders is not None
     assert pinn.residual.equation.orders.weighted_sum == (T, XX, YY)
     assert_equals_reverse_mode(pinn)
 
 
 def test_the_residual_of_the_bodies_equals_forward_mode() -> None:
-    pinn = surrogate(problem_of("kepler"))
+    pinn = build_pinn(problem_of("kepler"))
     assert pinn.residual.equation.operator is None
     problem, columns = pinn.problem, pinn.ansatz.columns
     points = pinn.points(problems.batch(problem, 3, dtype=torch.float64, num_random=pinn.num_random))
@@ -90,9 +90,9 @@ def test_the_residual_of_the_bodies_equals_forward_mode() -> None:
 
     def fields(time: torch.Tensor) -> dict[str, torch.Tensor]:
         inputs = torch.cat([time[:, None], points["inputs"][:, 1:]], dim=1)
-        start = initial_condition(problem, inputs, columns)
-        change = dict(zip(problem.spec.channels, pinn.ansatz(inputs).unbind(1), strict=True))
-        return {name: values + change.get(name, 0) for name, values in start.items()}
+        initial_fields = initial_condition(problem, inputs, columns)
+        changes = dict(zip(problem.spec.channels, pinn.ansatz(inputs).unbind(1), strict=True))
+        return {name: values + changes.get(name, 0) for name, values in initial_fields.items()}
 
     time = coordinates["t"].value
     values, derivatives = torch.func.jvp(fields, (time,), (torch.ones_like(time),))
@@ -106,7 +106,7 @@ def test_the_residual_of_the_bodies_equals_forward_mode() -> None:
 
 
 def test_a_variable_conductivity_is_the_weight_of_the_second_derivative() -> None:
-    pinn = surrogate(with_variable_conductivity())
+    pinn = build_pinn(variable_conductivity_problem())
     assert pinn.residual.equation.orders is not None
     assert pinn.residual.equation.orders.weighted_sum == (T, XX)
     points = pinn.points(problems.batch(pinn.problem, 3, dtype=torch.float64, num_random=pinn.num_random))
@@ -116,7 +116,7 @@ def test_a_variable_conductivity_is_the_weight_of_the_second_derivative() -> Non
     assert_equals_reverse_mode(pinn)
 
 
-def flow(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
+def flow_residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
     """Return the residual of two fields with a common velocity and different diffusivities."""
     residuals = {}
     for name, rate in {"temperature": 1.0, "pressure": 0.5}.items():
@@ -128,32 +128,37 @@ def flow(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
 
 
 def test_fields_of_different_diffusivities_share_only_the_second_derivatives() -> None:
-    pinn = surrogate(dataclasses.replace(problems.fading(), residual=flow))
+    pinn = build_pinn(dataclasses.replace(problems.fading_problem(), residual=flow_residual))
     assert pinn.residual.equation.orders is not None
     assert pinn.residual.equation.orders.weighted_sum == (XX, YY)
     assert_equals_reverse_mode(pinn)
 
 
-def second(fields: Any, derivative: Any, axis: str) -> Any:
+def second_derivative(fields: Any, derivative: Any, axis: str) -> Any:
     return derivative(derivative(fields["temperature"], axis), axis)
 
 
-#: Residuals that need each derivative separately.
-SEPARATE = {
+#: Equations that need each derivative separately.
+SEPARATE_RESIDUALS = {
     "a diffusivity that is the field": lambda u, d, p: (
-        d(u["temperature"], "t") - u["temperature"] * (second(u, d, "x") + 2 * second(u, d, "y"))
+        d(u["temperature"], "t")
+        - u["temperature"] * (second_derivative(u, d, "x") + 2 * second_derivative(u, d, "y"))
     ),
-    "a square": lambda u, d, p: d(u["temperature"], "t") - second(u, d, "x") ** 2 - second(u, d, "y"),
-    "a product": lambda u, d, p: d(u["temperature"], "t") - second(u, d, "x") * second(u, d, "y"),
+    "a square": lambda u, d, p: (
+        d(u["temperature"], "t") - second_derivative(u, d, "x") ** 2 - second_derivative(u, d, "y")
+    ),
+    "a product": lambda u, d, p: (
+        d(u["temperature"], "t") - second_derivative(u, d, "x") * second_derivative(u, d, "y")
+    ),
 }
 
 
-@pytest.mark.parametrize("name", SEPARATE)
+@pytest.mark.parametrize("name", SEPARATE_RESIDUALS)
 def test_derivatives_with_coefficients_of_unknown_fields_stay_separate(name: str) -> None:
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
-        return {"equation": SEPARATE[name](fields, derivative, parameters)}
+        return {"equation": SEPARATE_RESIDUALS[name](fields, derivative, parameters)}
 
-    pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
+    pinn = build_pinn(dataclasses.replace(problems.fading_problem(), residual=residual))
     assert pinn.residual.equation.operator is None
     assert_equals_reverse_mode(pinn)
 
@@ -167,7 +172,7 @@ def test_derivatives_with_different_weights_in_two_equations_stay_separate() -> 
             "pressure": derivative(p, "t") - u_xx - 2 * u_yy,
         }
 
-    pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
+    pinn = build_pinn(dataclasses.replace(problems.fading_problem(), residual=residual))
     assert pinn.residual.equation.operator is None
     assert_equals_reverse_mode(pinn)
 
@@ -178,17 +183,19 @@ def test_advection_needs_one_derivative_along_the_characteristic() -> None:
         advection = 0.3 * derivative(u, "x") + parameters["power"] * derivative(u, "y")
         return {"advection": derivative(u, "t") + advection}
 
-    pinn = surrogate(dataclasses.replace(problems.fading(), residual=residual))
+    pinn = build_pinn(dataclasses.replace(problems.fading_problem(), residual=residual))
     assert pinn.residual.equation.orders is not None
     assert set(pinn.residual.equation.orders.weighted_sum) == {T, X, Y}
     assert_equals_reverse_mode(pinn)
 
 
-@pytest.mark.parametrize("weighted", [True, False])
-def test_the_gradient_of_tanh_with_derivatives_equals_finite_differences(weighted: bool) -> None:
+@pytest.mark.parametrize("is_weighted", [True, False])
+def test_the_gradient_of_tanh_with_derivatives_equals_finite_differences(is_weighted: bool) -> None:
     torch.manual_seed(0)
-    curvature = torch.randn(2, 5, 1, dtype=torch.float64) if weighted else None
-    num_channels = 5 if weighted else 6  # a value, three first derivatives, and a sum or two second ones
+    curvature = torch.randn(2, 5, 1, dtype=torch.float64) if is_weighted else None
+    num_channels = (
+        5 if is_weighted else 6
+    )  # a value, three first derivatives, and a sum or two second derivatives
     channels = [torch.randn(5, 3, dtype=torch.float64, requires_grad=True) for _ in range(num_channels)]
 
     def tanh(*tensors: torch.Tensor) -> Any:

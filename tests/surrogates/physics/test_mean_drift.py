@@ -1,4 +1,4 @@
-"""The loss of the mean drift: conserved means, means without a loss, and the lattice."""
+"""The loss of the mean drift: conserved means, other means, and the lattice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import problems
 from tests.support.pinn_cases import build, random_batch
 
 
-def flow(conserved: bool = True) -> Problem:
+def flow_problem(conserved: bool = True) -> Problem:
     """Return a problem of a velocity with divergence 0 and curl 0 in a periodic square."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
@@ -29,14 +29,14 @@ def flow(conserved: bool = True) -> Problem:
         return {name: 0 * coordinates["x"] for name in ("velocity_x", "velocity_y", "conductivity")}
 
     velocity = Field("velocity", "m/s", "", 1, conserved=conserved, divergence_free=True)
-    return problems.problem(
+    return problems.grid_problem(
         (8, 8), ("periodic",) * 2, fields=(velocity,), parametric=True,
         residual=residual, initial_condition=initial_condition,
     )  # fmt: skip
 
 
-def test_the_loss_mean_measures_a_drift_that_the_equations_leave_free() -> None:
-    surrogate = build(flow(), data_weight=0.0)
+def test_the_loss_mean_measures_a_drift_that_satisfies_the_equations() -> None:
+    surrogate = build(flow_problem(), data_weight=0.0)
     batch = random_batch(surrogate)
     with torch.no_grad():
         for weight in surrogate.parameters():
@@ -51,16 +51,16 @@ def test_the_loss_mean_measures_a_drift_that_the_equations_leave_free() -> None:
 
 
 def test_a_mean_velocity_that_is_not_conserved_has_no_loss() -> None:
-    """The mean velocity of a forced flow changes."""
-    forced = build(flow(conserved=False), data_weight=0.0)
-    assert forced.mean_drift.channels == []
-    assert set(forced(random_batch(forced))) == {"residual_divergence", "residual_curl"}
+    # The mean velocity of a forced flow changes.
+    surrogate = build(flow_problem(conserved=False), data_weight=0.0)
+    assert surrogate.mean_drift.channels == []
+    assert set(surrogate(random_batch(surrogate))) == {"residual_divergence", "residual_curl"}
 
 
 def test_resolved_waves_have_no_mean_on_the_lattice() -> None:
-    surrogate = build(flow(), data_weight=0.0, waves=2)
+    surrogate = build(flow_problem(), data_weight=0.0, waves=2)
     x, y = surrogate.mean_drift.lattice.T
     for mode in (1, 2, 3, 4):
         for wave in (torch.sin(math.pi * mode * x), torch.cos(math.pi * (x + mode * y))):
             assert wave.mean().abs() < 1e-12
-    assert "mean" not in build(problems.fading())(random_batch(build(problems.fading())))
+    assert "mean" not in build(problems.fading_problem())(random_batch(build(problems.fading_problem())))

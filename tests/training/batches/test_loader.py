@@ -1,4 +1,4 @@
-"""The loader of training windows: data on the device and data in files give the same bits."""
+"""The loader of training windows, with windows on the device and in files."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tests.support.training_cases import are_identical, train_model
 def test_resident_windows_equal_the_windows_of_the_files(
     dtype: torch.dtype, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, like = Dataset.open(dataset), torch.empty(0, dtype=dtype)
-    resident = DeviceLoader(data, 3, like)
+    data, template = Dataset.open(dataset), torch.empty(0, dtype=dtype)
+    resident_loader = DeviceLoader(data, 3, template)
     monkeypatch.setattr(loader, "_MAX_RESIDENT_BYTES", 1000)
-    streamed = DeviceLoader(data, 3, like)
-    assert len(resident) == len(streamed) == 12 * 5
-    indices = np.random.default_rng(0).integers(0, len(resident), 20)
-    expected = streamed.take(indices)
+    streaming_loader = DeviceLoader(data, 3, template)
+    assert len(resident_loader) == len(streaming_loader) == 12 * 5
+    indices = np.random.default_rng(0).integers(0, len(resident_loader), 20)
+    expected = streaming_loader.take(indices)
     monkeypatch.setattr(Windows, "take", None)
     with pytest.raises(TypeError, match="not callable"):
-        streamed.take(indices)
-    batch = resident.take(indices)
+        streaming_loader.take(indices)
+    batch = resident_loader.take(indices)
     assert batch.keys() == expected.keys()
     for name, tensor in batch.items():
         assert tensor.dtype == dtype  # type: ignore[attr-defined]
@@ -37,7 +37,7 @@ def test_resident_windows_equal_the_windows_of_the_files(
 
 
 def test_training_is_the_same_from_memory_and_from_files(
-    dataset: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Path, undisturbed_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loader, "_MAX_RESIDENT_BYTES", 0)
-    assert are_identical(train_model(tmp_path, dataset), undisturbed)
+    assert are_identical(train_model(tmp_path, dataset), undisturbed_model)

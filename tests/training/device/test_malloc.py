@@ -1,4 +1,4 @@
-"""The memory that a training step frees stays with the process."""
+"""Reuse of the memory that a training step frees."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.g
 """
 
 
-def bytes_mapped(setting: str) -> int:
-    """Return the bytes that the kernel maps during four steps; each step allocates and frees 64 MiB."""
+def num_mapped_bytes(setting: str) -> int:
+    """Return the bytes that the kernel maps during four steps, which each allocate and free 64 MiB."""
     command = [sys.executable, "-c", STEPS, setting]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def test_freed_blocks_are_used_again() -> None:
-    assert bytes_mapped("keep") < 2**20
+    assert num_mapped_bytes("keep") < 2**20
 
 
 def test_freed_blocks_are_mapped_again_by_default() -> None:
-    assert bytes_mapped("leave") > 2**27
+    assert num_mapped_bytes("leave") > 2**27

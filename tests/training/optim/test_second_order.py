@@ -1,4 +1,4 @@
-"""Second-order steps after AdamW: they converge as theory predicts, and refuse what they cannot train."""
+"""Second-order steps after AdamW: convergence, equality across micro-batches and ranks, and refusals."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Prediction, Surrogate
 from tests.support import problems
-from tests.support.launching import mpi, run, succeeded
-from tests.support.training_cases import read, train_model
+from tests.support.launching import mpi_command, require_success, run
+from tests.support.training_cases import read_settings, train_model
 
-ALONE = Ranks(0, 1, torch.device("cpu"), {"here": 1})
-PROBLEM = problems.problem((20,), ("periodic",))
-EXACT = ("training.precision=float64", "training.batch_size=4")
+SINGLE_RANK = Ranks(0, 1, torch.device("cpu"), {"here": 1})
+PROBLEM = problems.grid_problem((20,), ("periodic",))
+EXACT_TRAINING = ("training.precision=float64", "training.batch_size=4")
 
 
 class Rosenbrock(Surrogate):
-    """r = (10 (y - x²), 1 - x) from (-1.2, 1), in each of the rows of a batch: the minimum is 0 at (1, 1).
+    """r = (10 (y - x²), 1 - x) from (-1.2, 1) in each row of a batch, with the minimum 0 at (1, 1).
 
     Source: More, Garbow & Hillstrom 1981 (doi:10.1145/355934.355936), problem 1.
     """
@@ -35,13 +35,13 @@ class Rosenbrock(Surrogate):
     def __init__(self) -> None:
         super().__init__(PROBLEM)
         self.x = torch.nn.Parameter(torch.tensor(-1.2, dtype=torch.float64))
-        self.rest = torch.nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+        self.y = torch.nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
 
     def points(self, batch: Batch) -> dict[str, torch.Tensor]:
         return {"scale": torch.ones(len(batch["state"]), dtype=torch.float64)}
 
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        row = torch.stack([10 * (self.rest[0] - self.x**2), 1 - self.x])
+        row = torch.stack([10 * (self.y[0] - self.x**2), 1 - self.x])
         return points["scale"][:, None] * row
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -55,28 +55,28 @@ class Rosenbrock(Surrogate):
 
 
 class Curve(Surrogate):
-    """A perceptron of one input; its residuals are the differences from sin(πx) at random points."""
+    """A perceptron of one input, whose residuals are the differences from sin(πx) at random points."""
 
     def __init__(self) -> None:
         super().__init__(PROBLEM)
         torch.manual_seed(0)
-        sizes = {"dtype": torch.float64}
-        self.net = torch.nn.Sequential(
-            torch.nn.Linear(1, 12, **sizes), torch.nn.Tanh(), torch.nn.Linear(12, 1, **sizes)
+        dtype_option = {"dtype": torch.float64}
+        self.network = torch.nn.Sequential(
+            torch.nn.Linear(1, 12, **dtype_option), torch.nn.Tanh(), torch.nn.Linear(12, 1, **dtype_option)
         )
 
     def points(self, batch: Batch) -> dict[str, torch.Tensor]:
         return {"x": batch["state"].flatten()[:60, None].double() % 2 - 1}
 
     def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        return self.net(points["x"]) - torch.sin(torch.pi * points["x"])
+        return self.network(points["x"]) - torch.sin(torch.pi * points["x"])
 
     forward, no_jacobian, _predict = Rosenbrock.forward, Rosenbrock.no_jacobian, Rosenbrock._predict
 
 
-def options(method: str, iterations: int, *more: str) -> Any:
+def options(method: str, iterations: int, *overrides: str) -> Any:
     finish = f"training.finish={{method: {method}, steps: 1, iterations: {iterations}}}"
-    return read(finish, *EXACT, *more).training
+    return read_settings(finish, *EXACT_TRAINING, *overrides).training
 
 
 def state_of(surrogate: Surrogate) -> TrainState:
@@ -84,46 +84,46 @@ def state_of(surrogate: Surrogate) -> TrainState:
 
 
 @pytest.mark.parametrize(("method", "iterations"), [("levenberg_marquardt", 40), ("lbfgs", 60)])
-def test_both_methods_find_the_minimum_of_rosenbrock(method: str, iterations: int) -> None:
+def test_each_method_reaches_the_minimum_of_rosenbrock(method: str, iterations: int) -> None:
     surrogate = Rosenbrock()
     state = state_of(surrogate)
     micro_batches = [problems.batch(PROBLEM, 3, dtype=torch.float64)]
     loss, norm = second_order.METHODS[method](
-        surrogate, micro_batches, state, options(method, iterations), ALONE
+        surrogate, micro_batches, state, options(method, iterations), SINGLE_RANK
     )
-    # The published initial value, 24.2, is a sum over two residuals; this one is their mean.
+    # The published initial value 24.2 is the sum over two residuals, and the loss is the mean.
     assert loss == pytest.approx(12.1)
     assert norm == pytest.approx(232.867687754227 / 2)
-    minimum = [surrogate.x.item(), surrogate.rest.item()]
+    minimum = [surrogate.x.item(), surrogate.y.item()]
     assert minimum == pytest.approx([1, 1], abs=1e-10)
     assert (state.step, state.skipped) == (1, [])
 
 
-def test_levenberg_marquardt_fits_a_curve_with_twelve_tanh() -> None:
+def test_levenberg_marquardt_fits_a_curve_with_twelve_hidden_units() -> None:
     surrogate, batch = Curve(), problems.batch(PROBLEM, 4)
-    before = surrogate(batch)["residual"].item()
+    loss_before = surrogate(batch)["residual"].item()
     state = state_of(surrogate)
     levenberg_marquardt.levenberg_marquardt(
-        surrogate, [batch], state, options("levenberg_marquardt", 150), ALONE
+        surrogate, [batch], state, options("levenberg_marquardt", 150), SINGLE_RANK
     )
-    assert surrogate(batch)["residual"].item() < 1e-9 * before
+    assert surrogate(batch)["residual"].item() < 1e-9 * loss_before
 
 
 @pytest.mark.parametrize("num_bytes", [8, 64 * 2**20])
-def test_the_normal_equations_equal_those_of_reverse_mode(
+def test_the_normal_equations_equal_the_equations_by_reverse_mode(
     num_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The smaller memory holds one row of the Jacobian at a time."""
+    # The smaller memory holds one row of the Jacobian at a time.
     monkeypatch.setattr(levenberg_marquardt, "_JACOBIAN_BYTES", num_bytes)
     surrogate, batch = Curve(), problems.batch(PROBLEM, 4)
     points = surrogate.points(batch)
-    equations = levenberg_marquardt._normal_equations(surrogate, [points], ALONE)
+    equations = levenberg_marquardt._normal_equations(surrogate, [points], SINGLE_RANK)
     residuals = surrogate.residuals(points)[:, 0]
     rows = [
         torch.cat(
             [
-                part.flatten()
-                for part in torch.autograd.grad(residual, surrogate.parameters(), retain_graph=True)
+                gradient.flatten()
+                for gradient in torch.autograd.grad(residual, surrogate.parameters(), retain_graph=True)
             ]
         )
         for residual in residuals
@@ -138,40 +138,40 @@ def test_the_normal_equations_equal_those_of_reverse_mode(
 def test_a_loss_that_is_not_finite_does_not_change_the_weights(method: str) -> None:
     surrogate, batch = Curve(), problems.batch(PROBLEM, 4)
     batch["state"][0] = np.nan
-    before = {name: weight.clone() for name, weight in surrogate.state_dict().items()}
+    weights_before = {name: weight.clone() for name, weight in surrogate.state_dict().items()}
     state = state_of(surrogate)
-    _, norm = second_order.METHODS[method](surrogate, [batch], state, options(method, 5), ALONE)
+    _, norm = second_order.METHODS[method](surrogate, [batch], state, options(method, 5), SINGLE_RANK)
     assert np.isnan(norm)
     assert (state.step, state.skipped) == (1, [1])
-    assert all(torch.equal(weight, before[name]) for name, weight in surrogate.state_dict().items())
+    assert all(torch.equal(weight, weights_before[name]) for name, weight in surrogate.state_dict().items())
 
 
 def test_lbfgs_with_micro_batches_equals_lbfgs_with_the_whole_batch() -> None:
-    whole = problems.batch(PROBLEM, 4, dtype=torch.float64)
-    halves = [{key: value[half] for key, value in whole.items()} for half in (slice(0, 2), slice(2, 4))]
+    whole_batch = problems.batch(PROBLEM, 4, dtype=torch.float64)
+    halves = [{key: value[half] for key, value in whole_batch.items()} for half in (slice(0, 2), slice(2, 4))]
     results = []
-    for micro_batches, count in (([whole], 1), (halves, 2)):
+    for micro_batches, count in (([whole_batch], 1), (halves, 2)):
         surrogate = store.build("fno", problems.options("fno"), PROBLEM, "float64")
         with torch.no_grad():
             for index, weight in enumerate(surrogate.parameters()):
                 generator = torch.Generator().manual_seed(index)
                 weight.copy_(0.1 * torch.randn(weight.shape, generator=generator, dtype=torch.float64))
         settings = options("lbfgs", 5, f"training.gradient_accumulation_steps={count}")
-        loss, _ = lbfgs(surrogate, micro_batches, state_of(surrogate), settings, ALONE)
-        final = sum(surrogate(whole).values()).item()  # type: ignore[union-attr]
-        results.append((loss, final))
-        assert final < loss
+        loss, _ = lbfgs(surrogate, micro_batches, state_of(surrogate), settings, SINGLE_RANK)
+        final_loss = sum(surrogate(whole_batch).values()).item()  # type: ignore[union-attr]
+        results.append((loss, final_loss))
+        assert final_loss < loss
     assert results[0] == pytest.approx(results[1], rel=1e-9)
 
 
 def test_ranks_that_round_differently_take_the_same_steps() -> None:
-    result = succeeded(run(mpi(2, "-m", "tests.faults.train_unlike_ranks"), timeout=60))
-    first, second = result.stdout.splitlines()
-    assert first == second
+    result = require_success(run(mpi_command(2, "-m", "tests.faults.train_unlike_ranks"), timeout=60))
+    first_hash, second_hash = result.stdout.splitlines()
+    assert first_hash == second_hash
 
 
 def test_second_order_steps_continue_from_the_last_step_of_adamw(dataset: Path, tmp_path: Path) -> None:
-    """On a batch of all windows, each second-order step lowers the loss."""
+    # Each second-order step on a batch of all windows lowers the loss.
     options = ("training.steps=10", "training.batch_size=72", "training.validate_every=1")
     folder = train_model(
         tmp_path, dataset, *options, "training.finish={method: lbfgs, steps: 4, iterations: 10}"
@@ -198,7 +198,7 @@ def test_options_that_cannot_work_together_are_refused(
 
 
 def test_a_chain_refuses_the_method_before_it_generates_data(tmp_path: Path) -> None:
-    settings = read(f"run={tmp_path}", "training.finish.method=levenberg_marquardt")
+    settings = read_settings(f"run={tmp_path}", "training.finish.method=levenberg_marquardt")
     with pytest.raises(ValueError, match="needs residuals to square, and FNO has none"):
         chain.check(settings)
 
@@ -209,7 +209,7 @@ def test_a_chain_refuses_the_method_before_it_generates_data(tmp_path: Path) -> 
 )
 def test_levenberg_marquardt_needs_few_weights_in_float64(width: int, precision: str, message: str) -> None:
     surrogate = Curve()
-    surrogate.net = torch.nn.Sequential(torch.nn.Linear(1, width), torch.nn.Linear(width, 1))
+    surrogate.network = torch.nn.Sequential(torch.nn.Linear(1, width), torch.nn.Linear(width, 1))
     settings = options("levenberg_marquardt", 5, f"training.precision={precision}")
     with pytest.raises(ValueError, match=message):
         second_order.check(surrogate, settings)
