@@ -55,6 +55,17 @@ VARIANTS: dict[str, dict[str, Changes]] = {
             "forcing": {"kind": "kolmogorov"},
             "initial": {"kind": "taylor_green"},
         },
+        "random forcing": {
+            "resolution": 32,
+            "viscosity": [5e-3, 5e-3],
+            "forcing": {
+                "kind": "ring",
+                "injection_rate": [0.05, 0.05],
+                "ring": [10.0, 30.0],
+                "renewal": 0.04,
+            },
+            "initial": {"kind": "taylor_green"},
+        },
     },
     "nbody": {
         "two bodies": {"system": {"kind": "two_body", "total_mass": 1.0, "mass_ratio": [0.2, 0.9]}},
