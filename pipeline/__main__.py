@@ -1,4 +1,4 @@
-"""`simsurrogate STAGE KEY=VALUE ...`, and the overview of `simsurrogate` and `python -m pipeline`."""
+"""The command `simsurrogate STAGE KEY=VALUE ...`, and the overview of all commands."""
 
 from __future__ import annotations
 

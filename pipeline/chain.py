@@ -1,4 +1,4 @@
-"""All stages in order, on this machine or as a chain of Slurm jobs; complete stages are skipped.
+"""All stages in order, on this machine or as a chain of Slurm jobs. Complete stages are skipped.
 
 python -m pipeline.chain experiment=heat_fno                    # on this machine
 python -m pipeline.chain experiment=heat_fno launcher=slurm     # as jobs
@@ -45,14 +45,14 @@ def run(settings: Settings) -> None:
             ranks = settings.launcher.ranks[stage]  # type: ignore[index]
             print(shlex.join(command(stage, arguments, ranks, settings.launcher.mpirun)))
     else:
-        _run_here(settings, arguments)
+        _run_locally(settings, arguments)
 
 
-def _run_here(settings: Settings, arguments: list[str]) -> None:
+def _run_locally(settings: Settings, arguments: list[str]) -> None:
     console = Console(highlight=False)
     run_folder = RunFolder.of(settings)
     with (
-        _ending_on_failure(settings),
+        _exit_on_stage_failure(settings),
         records.run_record("chain", run_folder, settings.model_dump(mode="json")) as metadata,
     ):
         seconds = metadata.setdefault("seconds", {})
@@ -69,14 +69,14 @@ def _run_here(settings: Settings, arguments: list[str]) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Refuse, before any work, a configuration that a later stage would refuse.
+    """Refuse a configuration that a later stage would refuse, before any work starts.
 
     Raises:
         UserError: an unknown name or a wrong option; options that cannot work together (solver and output,
             surrogate and grid, windows and frames, batch and ranks); or a run folder with a data set of
             another configuration.
     """
-    # Late: torch and MPI.
+    # Imported here because these imports load torch and MPI.
     import numpy as np
     from mpi4py import MPI
 
@@ -108,11 +108,11 @@ def check(settings: Settings) -> None:
         )
     _check_batch(settings)
     constructor = surrogate_type(settings.surrogate)
-    options = surrogate_arguments(constructor, settings.surrogate)
+    surrogate_options = surrogate_arguments(constructor, settings.surrogate)
     times = settings.output.duration * np.arange(steps + 1) / steps
     problem = expected_problem(solver.spec, times)
     refuse_unused_surrogate_options(constructor, settings.surrogate, problem)
-    option_checks.check(constructor(with_physics(problem, solver), **options), training)
+    option_checks.check(constructor(with_physics(problem, solver), **surrogate_options), training)
 
 
 def _check_batch(settings: Settings) -> None:
@@ -143,13 +143,13 @@ def _refuse_launcher() -> None:
 
 
 @contextmanager
-def _ending_on_failure(settings: Settings) -> Iterator[None]:
+def _exit_on_stage_failure(settings: Settings) -> Iterator[None]:
     """On a failure, exit with the stage's exit code after a line that names the record."""
     try:
         yield
     except StageFailedError as error:
-        newest = _newest_record(RunFolder.of(settings).records)
-        record_text = f" The record is {newest}." if newest else ""
+        record_path = _newest_record_path(RunFolder.of(settings).records)
+        record_text = f" The record is {record_path}." if record_path else ""
         print(
             f"chain stopped: {error}.{record_text} Run the same command again to continue.",
             file=sys.stderr,
@@ -161,9 +161,9 @@ def _ending_on_failure(settings: Settings) -> Iterator[None]:
         raise SystemExit(130) from None
 
 
-def _newest_record(folder: Path) -> Path | None:
-    stages = [path for path in folder.glob("*.json") if not path.name.startswith("chain-")]
-    return max(stages, key=lambda path: path.stat().st_mtime, default=None)
+def _newest_record_path(folder: Path) -> Path | None:
+    record_paths = [path for path in folder.glob("*.json") if not path.name.startswith("chain-")]
+    return max(record_paths, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _duration(seconds: float) -> str:
@@ -178,13 +178,13 @@ def resume(settings: Settings) -> None:
     chain.resume(RunFolder.of(settings), settings.launcher, arguments, dry_run=settings.dry_run)
 
 
-def _type_again(arguments: list[str]) -> None:
+def _restore_command_line(arguments: list[str]) -> None:
     """Restore the command line and the working folder of the chain's start, and append `arguments`."""
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     record = chain.chain_record(_run_folder(overrides))
     os.chdir(record.folder)
-    additions = [argument for argument in arguments if not argument.startswith("run=")]
-    sys.argv[1:] = [*record.arguments, *additions]
+    additional_arguments = [argument for argument in arguments if not argument.startswith("run=")]
+    sys.argv[1:] = [*record.arguments, *additional_arguments]
 
 
 def _run_folder(arguments: list[str]) -> RunFolder:
@@ -199,18 +199,18 @@ def _run_folder(arguments: list[str]) -> RunFolder:
     for override in OverridesParser.create().parse_overrides(arguments):
         if override.key_or_group == "run":
             return RunFolder.at(Path(str(override.value())))
-    raise UserError("no chain is named. Type run=FOLDER to name the chain")
+    raise UserError("no chain is named. The run folder identifies a chain. Type run=FOLDER to name the chain")
 
 
 def main(arguments: list[str]) -> None:
     """Start a chain, or show (`status`), resume (`resume`) or cancel (`cancel`) a chain of jobs."""
     match arguments:
-        case ["status", *rest]:
-            cli.exit_on_error(lambda: chain.show(_run_folder(rest)))
-        case ["cancel", *rest]:
-            cli.exit_on_error(lambda: chain.cancel(_run_folder(rest)))
-        case ["resume", *rest]:
-            cli.exit_on_error(lambda: _type_again(rest))
+        case ["status", *overrides]:
+            cli.exit_on_error(lambda: chain.show(_run_folder(overrides)))
+        case ["cancel", *overrides]:
+            cli.exit_on_error(lambda: chain.cancel(_run_folder(overrides)))
+        case ["resume", *overrides]:
+            cli.exit_on_error(lambda: _restore_command_line(overrides))
             cli.main(resume)
         case [argument, *_] if not argument.startswith("-") and "=" not in argument:
             cli.exit_on_error(lambda: _refuse(argument))
@@ -226,7 +226,7 @@ def _refuse(argument: str) -> None:
 
 
 def _compare_models(jobs: list[Job]) -> None:
-    # Late: the tables of evaluations import torch.
+    # Imported here because the tables of evaluations import torch.
     from pipeline.evaluation.model_table import show_sweep
 
     show_sweep(jobs)

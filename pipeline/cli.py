@@ -1,4 +1,4 @@
-"""The command line of a stage: Hydra composes, `settings` checks, and one failing rank ends all ranks."""
+"""The command line of a stage: composition by Hydra, checks by `settings`, and the end after an error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.config.settings import Settings
 from pipeline.parallel import launch, stopping
 from pipeline.runs import lock
 
-#: Exit codes of a stage that a signal or Ctrl-C ended; both also end a sweep.
+#: Exit codes of a stage that a signal or Ctrl-C ended. These exit codes also end a sweep.
 _STOP_CODES = (stopping.EXIT_CODE, 130)
 
 
@@ -26,56 +26,56 @@ def main(
 ) -> None:
     """Run `stage` on the configuration of the command line.
 
-    A user's mistake ends with one message and exit code 2, every other exception with its traceback and exit
-    code 1; either ends all ranks. Exit code 3 means that another process writes the output. A stage that
+    A user's mistake ends all ranks with one message and exit code 2. Every other exception ends all ranks
+    with its traceback and exit code 1. Exit code 3 means that another process writes the output. A stage that
     stopped on request exits with 75 on rank 0 after all ranks are done.
 
     In a sweep on one rank, a failed run prints its error and the next run starts; the exit code is that of
     the first failed run. After all runs, rank 0 calls `after_sweep`.
     """
-    runs = sweep.Sweep()
-    codes: list[int] = []
+    current_sweep = sweep.Sweep()
+    exit_codes: list[int] = []
 
     def run(config: DictConfig) -> None:
         try:
             if not compose.is_sweep():
-                stage(settings.read(compose.plain(config)))
+                stage(settings.read(compose.plain_configuration(config)))
                 return
-            configuration = runs.begin(config)
-            runs.jobs[-1].settings = settings.read(configuration)
-            stage(runs.jobs[-1].settings)
-        except stopping.StoppedError as stopped:
+            configuration = current_sweep.begin(config)
+            current_sweep.jobs[-1].settings = settings.read(configuration)
+            stage(current_sweep.jobs[-1].settings)
+        except stopping.StoppedError as stop:
             if launch.detect().rank > 0:
                 sys.exit()
-            print(f"stopped on request: {stopped}", flush=True)
+            print(f"stopped on request: {stop}", flush=True)
             sys.exit(stopping.EXIT_CODE)
-        except SystemExit as ended:
-            if not runs.jobs or ended.code in _STOP_CODES:
+        except SystemExit as system_exit:
+            if not current_sweep.jobs or system_exit.code in _STOP_CODES:
                 raise
-            codes.append(int(ended.code or 0))
-            runs.jobs[-1].failure = f"ended with exit code {ended.code}"
+            exit_codes.append(int(system_exit.code or 0))
+            current_sweep.jobs[-1].failure = f"ended with exit code {system_exit.code}"
         except Exception as error:
-            if not runs.jobs or launch.rank_and_size()[1] > 1:
+            if not current_sweep.jobs or launch.rank_and_size()[1] > 1:
                 # The process ends here, because Hydra would print a line of its own for the exception.
                 _end_all_ranks(error)
-            codes.append(_report(error))
-            runs.jobs[-1].failure = message(error)
+            exit_codes.append(_report(error))
+            current_sweep.jobs[-1].failure = message(error)
 
     stopping.ignore()
     try:
         compose.run(run)
-        if runs.jobs and after_sweep is not None and launch.detect().rank == 0:
-            after_sweep(runs.jobs)
+        if current_sweep.jobs and after_sweep is not None and launch.detect().rank == 0:
+            after_sweep(current_sweep.jobs)
     except Exception as error:
         _end_all_ranks(error)
-    if codes:
-        sys.exit(codes[0])
+    if exit_codes:
+        sys.exit(exit_codes[0])
 
 
-def exit_on_error(call: Callable[[], None]) -> None:
-    """Call a function without a configuration; an exception ends the process as in `main`."""
+def exit_on_error(function: Callable[[], None]) -> None:
+    """Call a function that needs no configuration. An exception ends the process as in `main`."""
     try:
-        call()
+        function()
     except Exception as error:
         _end_all_ranks(error)
 
@@ -85,14 +85,14 @@ def _end_all_ranks(error: Exception) -> NoReturn:
     if rank != 0:
         # Rank 0 reports an error that all ranks share, and ends the other ranks within this time.
         time.sleep(1)
-    code = _report(error, f"[rank {rank} of {size}] " if size > 1 else "")
-    mpi = sys.modules.get("mpi4py.MPI")
-    if size > 1 and mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
-        mpi.COMM_WORLD.Abort(code)
+    exit_code = _report(error, f"[rank {rank} of {size}] " if size > 1 else "")
+    mpi_module = sys.modules.get("mpi4py.MPI")
+    if size > 1 and mpi_module is not None and mpi_module.Is_initialized() and not mpi_module.Is_finalized():
+        mpi_module.COMM_WORLD.Abort(exit_code)
     sys.stdout.flush()
     if size > 1:
-        os._exit(code)
-    sys.exit(code)
+        os._exit(exit_code)
+    sys.exit(exit_code)
 
 
 def _report(error: Exception, prefix: str = "") -> int:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 #: The splits that are evaluated.
 HELD_OUT_SPLITS = tuple(split for split in SPLITS if split.startswith("test"))
-# Model and data set must agree in these properties; other ranges and durations give a warning in the report.
-_MUST_AGREE = (
+# Model and data set must agree in these properties. Other ranges and durations cause a warning in the report.
+_COMPARED_PROPERTIES = (
     "name",
     "channels",
     "channel_units",
@@ -64,7 +64,7 @@ def run(settings: Settings) -> None:
     folder = RunFolder.of(settings)
     with records.run_record("evaluate", folder, settings.model_dump(mode="json")) as metadata:
         dataset = Dataset.open(folder.dataset)
-        surrogate = _load(settings, folder)
+        surrogate = _load_surrogate(settings, folder)
         description = store.description(folder.model_folder)
         _refuse_mismatch(surrogate, problem_of(dataset), folder)
         identity = _identity(settings, dataset, description)
@@ -92,50 +92,54 @@ def run(settings: Settings) -> None:
                 definitions=results.DEFINITIONS,
                 splits=splits,
             )
-            _write(folder, surrogate, dataset, metrics, settings.evaluation.figures)
+            _write_evaluation(folder, surrogate, dataset, metrics, settings.evaluation.figures)
             metadata["headline"] = {
                 split: {name: headline.model_dump() for name, headline in result.headline.items()}
                 for split, result in splits.items()
             }
 
 
-def _load(settings: Settings, folder: RunFolder) -> Surrogate:
+def _load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
     if not (folder.model_folder / "model.json").is_file():
         name = settings.surrogate["name"]
-        model = "" if folder.model == name else f" model={folder.model}"
+        model_override = "" if folder.model == name else f" model={folder.model}"
         raise UserError(
             f"{folder.model_folder} holds no trained model. evaluate needs one. Type "
-            f"python -m pipeline.train run={folder.path} surrogate={name}{model}"
+            f"python -m pipeline.train run={folder.path} surrogate={name}{model_override}"
         )
     device = device_of(settings.training.device, launch.detect())
     return surrogates.load(folder.model_folder, device, path=user_file(settings.surrogate))
 
 
-def _refuse_mismatch(surrogate: Surrogate, data: Problem, folder: RunFolder) -> None:
+def _refuse_mismatch(surrogate: Surrogate, data_problem: Problem, folder: RunFolder) -> None:
     """Raise `UserError` if the model was trained for another problem than the data set's."""
-    model = surrogate.problem
-    pairs = {name: (getattr(model.spec, name), getattr(data.spec, name)) for name in _MUST_AGREE}
-    pairs["time_step"] = (model.time_step, data.time_step)
+    model_problem = surrogate.problem
+    pairs = {
+        name: (getattr(model_problem.spec, name), getattr(data_problem.spec, name))
+        for name in _COMPARED_PROPERTIES
+    }
+    pairs["time_step"] = (model_problem.time_step, data_problem.time_step)
     mismatches = [
-        f"{name}: the model has {of_model!r}, the data set {of_data!r}"
-        for name, (of_model, of_data) in pairs.items()
-        if not _agree(of_model, of_data)
+        f"{name}: the model has {model_value!r}, the data set {data_value!r}"
+        for name, (model_value, data_value) in pairs.items()
+        if not _are_equal(model_value, data_value)
     ]
-    incompatibility = type(surrogate).incompatibility(data)
+    incompatibility = type(surrogate).incompatibility(data_problem)
     mismatches += [incompatibility] if incompatibility else []
     if mismatches:
         raise UserError(
             f"the model in {folder.model_folder} does not fit the data set {folder.dataset}:\n  "
             + "\n  ".join(mismatches)
-            + "\ntrain on this data set, or name the model's own data set with dataset="
+            + "\nModel and data set must agree. Train on this data set, or name the model's own data set with "
+            "dataset="
         )
 
 
-def _agree(first: object, second: object) -> bool:
+def _are_equal(first: object, second: object) -> bool:
     if isinstance(first, float) and isinstance(second, float):
         return math.isclose(first, second, rel_tol=1e-9)
     if isinstance(first, tuple) and isinstance(second, tuple):
-        return len(first) == len(second) and all(map(_agree, first, second))
+        return len(first) == len(second) and all(map(_are_equal, first, second))
     return first == second
 
 
@@ -152,7 +156,7 @@ def _identity(settings: Settings, dataset: Dataset, description: Mapping[str, ob
 
 
 def _is_complete(folder: RunFolder, identity: str) -> bool:
-    """Return whether the evaluation is complete: its report is written last and removed first."""
+    """Return whether the evaluation is complete: the report is written last and removed first."""
     with suppress(UserError):
         metrics = schema.read(folder.evaluation / "metrics.json")
         return metrics.identity == identity and folder.report.is_file()
@@ -183,21 +187,21 @@ def _measure_splits(
     return splits
 
 
-def _write(
+def _write_evaluation(
     folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: schema.Metrics, num_figures: int
 ) -> None:
     """Write metrics.json, the figures and, last, the report; print the headline."""
     writable_folder(folder.evaluation)
     folder.report.unlink(missing_ok=True)
     schema.write(folder.evaluation / "metrics.json", metrics)
-    path = folder.evaluation / "figures"
-    shutil.rmtree(path, ignore_errors=True)
-    report_figures = figures.draw(writable_folder(path), surrogate, dataset, metrics, num_figures)
+    figure_folder = folder.evaluation / "figures"
+    shutil.rmtree(figure_folder, ignore_errors=True)
+    report_figures = figures.draw(writable_folder(figure_folder), surrogate, dataset, metrics, num_figures)
     write_whole(folder.report, report.render(folder, surrogate, dataset, metrics, report_figures))
-    _print(metrics, folder)
+    _print_errors(metrics, folder)
 
 
-def _print(metrics: schema.Metrics, folder: RunFolder) -> None:
+def _print_errors(metrics: schema.Metrics, folder: RunFolder) -> None:
     console = Console(highlight=False)
     table = Table(title="Relative L2 error, median over the trajectories")
     for column in ("split", "predictor", "one step", "end of rollout"):

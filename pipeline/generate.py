@@ -42,7 +42,7 @@ def run(settings: Settings) -> None:
     Raises:
         UserError: the number of ranks, the solver's options or the folder are unsuitable; the folder holds a
             data set of another configuration; or too many trajectories failed.
-        StorageError: a shard cannot be written; on a full disk, for example.
+        StorageError: a shard cannot be written, for example on a full disk.
         LockedError: another run writes this data set, or this part of it.
         StoppedError: the process received SIGUSR1; finished shards are kept, unfinished shards are dropped.
     """
@@ -61,8 +61,8 @@ def run(settings: Settings) -> None:
             with lock.wait_for(folder.manifest_lock):
                 store.claim(folder.dataset, plan, settings.overwrite)
         world.Barrier()
-        missing = _missing_shards(folder.dataset, plan, shards, world)
-        if not missing and world.bcast(
+        missing_shards = _missing_shards(folder.dataset, plan, shards, world)
+        if not missing_shards and world.bcast(
             world.rank == 0 and (num_parts > 1 or store.is_finished(folder.dataset, plan))
         ):
             if world.rank == 0:
@@ -76,26 +76,33 @@ def run(settings: Settings) -> None:
             with lock.wait_for(folder.manifest_lock):
                 store.reopen(folder.dataset, plan)
         world.Barrier()
-        started = time.perf_counter()
+        start_seconds = time.perf_counter()
         counts = _make_shards(
-            settings, plan, solver, shards=shards, missing=missing, world=world, metadata=metadata
+            settings,
+            plan,
+            solver,
+            shards=shards,
+            missing_shards=missing_shards,
+            world=world,
+            metadata=metadata,
         )
         metadata |= {
-            "shards_made": len(missing),
+            "shards_made": len(missing_shards),
             "groups": world.size // settings.group_size,
             "method": solver.method,
-            "seconds": time.perf_counter() - started,
+            "seconds": time.perf_counter() - start_seconds,
             "counts": _sum_over_groups(counts, solver, world),
         }
+        num_made = len(missing_shards)
         if world.rank == 0 and num_parts > 1:
             print(
-                f"generate: part {part} of {num_parts}: {len(missing)} of {len(shards)} shards made now; "
-                "after the last part, generate without part= (or --array) finishes the data set",
+                f"generate: part {part} of {num_parts}: {num_made} of {len(shards)} shards made now. "
+                "After the last part, generate without part= (or --array) finishes the data set",
                 flush=True,
             )
             progress.report_output("generate", folder.dataset, "generate")
         elif world.rank == 0:
-            _finish(settings, folder, plan, len(missing), metadata)
+            _finish(settings, folder, plan, num_made, metadata)
 
 
 def _part_lock(folder: RunFolder, part: int, num_parts: int) -> AbstractContextManager[None]:
@@ -144,8 +151,8 @@ def _missing_shards(dataset: Path, plan: Manifest, shards: list[Shard], world: M
         for shard in shards[world.rank :: world.size]
         if store.verified_receipt(dataset, plan, shard) is None
     ]
-    missing = {shard for missing_of_rank in world.allgather(own_missing) for shard in missing_of_rank}
-    return [shard for shard in shards if shard in missing]
+    missing_shards = {shard for missing_of_rank in world.allgather(own_missing) for shard in missing_of_rank}
+    return [shard for shard in shards if shard in missing_shards]
 
 
 def _make_shards(
@@ -154,7 +161,7 @@ def _make_shards(
     solver: Solver,
     *,
     shards: list[Shard],
-    missing: list[Shard],
+    missing_shards: list[Shard],
     world: MPI.Intracomm,
     metadata: records.Metadata,
 ) -> Mapping[str, int]:
@@ -168,9 +175,9 @@ def _make_shards(
     if world.rank == 0:
         writable_folder(settings.dataset / "receipts")
     num_failed, num_made, is_stopped = 0, 0, False
-    num_missing, total = sum(shard.count for shard in missing), sum(shard.count for shard in shards)
-    num_kept = total - num_missing
-    metadata.progress(num_kept, total, "trajectories")
+    num_missing, total = sum(shard.count for shard in missing_shards), sum(shard.count for shard in shards)
+    num_existing = total - num_missing
+    metadata.progress(num_existing, total, "trajectories")
     with (
         stopping.listening() as request,
         progress.bar(None, "trajectories", rank=world.rank, total=num_missing) as bar,
@@ -181,15 +188,15 @@ def _make_shards(
             folder=settings.dataset,
             configuration_hash=plan.configuration_hash,
             seed=settings.seed,
-            tick=_tick(world, group, request),
+            tick=_make_tick(world, group, request),
         )
-        for task in dynamic_tasks(len(missing), world, group):
+        for task in dynamic_tasks(len(missing_shards), world, group):
             if is_stopped:
                 continue
-            shard = missing[task]
-            num_begun = sum(earlier.count for earlier in missing[:task])
-            bar.update(num_begun - bar.n)
-            metadata.progress(num_kept + num_begun, total, "trajectories")
+            shard = missing_shards[task]
+            num_earlier = sum(earlier_shard.count for earlier_shard in missing_shards[:task])
+            bar.update(num_earlier - bar.n)
+            metadata.progress(num_existing + num_earlier, total, "trajectories")
             try:
                 receipt = maker.make(shard)
             except stopping.StoppedError:
@@ -204,17 +211,19 @@ def _make_shards(
                 store.refuse_failures(plan, num_failed, settings.storage.max_failed_share, reason)
         num_made = sum(world.allgather(num_made))
         bar.update(num_made - bar.n)
-    metadata.progress(num_kept + num_made, total, "trajectories")
+    metadata.progress(num_existing + num_made, total, "trajectories")
     if num_made < num_missing:
         raise stopping.StoppedError(
             f"{num_made} of {num_missing} missing trajectories were made, in finished shards of at most "
-            f"{settings.samples.per_shard}; run it again to go on"
+            f"{settings.samples.per_shard}. Run the same command again to continue"
         )
     return maker.counts
 
 
-def _tick(world: MPI.Intracomm, group: MPI.Intracomm, request: stopping.StopRequest) -> Callable[[], None]:
-    """Return a function that serves other ranks, and raises once a rank of the group has to stop."""
+def _make_tick(
+    world: MPI.Intracomm, group: MPI.Intracomm, request: stopping.StopRequest
+) -> Callable[[], None]:
+    """Return a function that answers MPI requests of other ranks, and raises if the group has to stop."""
 
     def tick() -> None:
         progress_mpi(world)

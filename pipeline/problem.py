@@ -30,7 +30,7 @@ def problem_for(dataset: Dataset, surrogate: type[Surrogate], solver: Options) -
     problem = problem_of(dataset)
     if not surrogate.physics_informed and surrogate.incompatibility(problem) is None:
         return problem
-    # Imported here because the import starts MPI; training under srun works without MPI.
+    # Imported here because the import starts MPI, and training under srun works without MPI.
     from mpi4py import MPI
 
     return with_physics(problem, build_recorded_solver(dataset.configuration, solver, MPI.COMM_SELF))
@@ -58,11 +58,11 @@ def _problem(spec: Spec, times: np.ndarray, statistics: Mapping[str, Any]) -> Pr
     return Problem(
         spec=spec,
         statistics=Statistics(
-            mean=_flat(statistics["mean"], spec.fields),
-            std=_flat(statistics["std"], spec.fields),
-            delta_std=_flat(statistics["std_delta"], spec.fields),
-            coefficient_mean=_flat(statistics["mean"], spec.coefficient_fields),
-            coefficient_std=_flat(statistics["std"], spec.coefficient_fields),
+            mean=_flat_values(statistics["mean"], spec.fields),
+            std=_flat_values(statistics["std"], spec.fields),
+            delta_std=_flat_values(statistics["std_delta"], spec.fields),
+            coefficient_mean=_flat_values(statistics["mean"], spec.coefficient_fields),
+            coefficient_std=_flat_values(statistics["std"], spec.coefficient_fields),
             parameter_mean=tuple(parameters[name]["mean"] for name in spec.parameter_names),
             parameter_std=tuple(parameters[name]["std"] for name in spec.parameter_names),
         ),
@@ -71,6 +71,6 @@ def _problem(spec: Spec, times: np.ndarray, statistics: Mapping[str, Any]) -> Pr
     )
 
 
-def _flat(values: Mapping[str, Any], fields: Sequence[Field]) -> tuple[float, ...]:
+def _flat_values(values: Mapping[str, Any], fields: Sequence[Field]) -> tuple[float, ...]:
     """Return the values of all channels in the order of `fields`; a vector has one value per direction."""
     return tuple(float(value) for field in fields for value in np.ravel(values[field.name]))

@@ -25,7 +25,7 @@ def run(settings: Settings) -> None:
         LockedError: another run trains this model.
         StoppedError: the stage received SIGUSR1 and has written a checkpoint.
     """
-    # Late: torch takes seconds to import, which `--cfg job` and `--help` do without.
+    # Imported here because torch takes seconds to import, and `--cfg job` and `--help` do not need torch.
     from pipeline.data.dataset import Dataset
     from pipeline.parallel.ranks import init_ranks
     from pipeline.training.device import precision
@@ -41,7 +41,7 @@ def run(settings: Settings) -> None:
         seed=settings.seed,
         overwrite=settings.overwrite,
     )
-    begin = time.process_time()
+    start_seconds = time.process_time()
     run_folder, is_ensemble = RunFolder.of(settings), settings.ensemble > 1
     keep_freed_memory()
     with (
@@ -50,10 +50,10 @@ def run(settings: Settings) -> None:
     ):
         with (
             init_ranks(settings.training.device, settings.run) as ranks,
-            precision.fast_matmul(ranks.device) as products,
+            precision.fast_matmul(ranks.device) as matmul_precision,
             lock.held(run_folder.train_lock) if ranks.is_first else nullcontext(),
         ):
-            metadata.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=products)
+            metadata.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=matmul_precision)
             folder, report = run_folder.model_folder, metadata.progress
             if is_ensemble:
                 outcome = train_ensemble(
@@ -61,14 +61,14 @@ def run(settings: Settings) -> None:
                 )
             else:
                 outcome = train_model(task, folder, ranks=ranks, report=report, request=request)
-            core_seconds = sum(ranks.gather(time.process_time() - begin))
+            core_seconds = sum(ranks.gather(time.process_time() - start_seconds))
             metadata.update(outcome.entries, core_seconds=round(core_seconds, 2))
-        # Raised after the ranks have left their group: its threads must end before the interpreter does.
+        # Raised after the ranks have left their group, whose threads must end before the interpreter ends.
         if outcome.done < outcome.total:
-            saved = "checkpoints of the members, step" if is_ensemble else "a checkpoint of step"
+            checkpoint_text = "checkpoints of the members, step" if is_ensemble else "a checkpoint of step"
             raise StoppedError(
-                f"stopped on request with {saved} {outcome.done} of {outcome.total}; run the same command "
-                "again to continue"
+                f"stopped on request with {checkpoint_text} {outcome.done} of {outcome.total}. "
+                "Run the same command again to continue"
             )
         if launch.detect().rank == 0:
             is_new = not metadata.get("skipped", False)

@@ -2,7 +2,7 @@
 
     python -m pipeline.validate run=runs/heat          # or under mpirun: each rank checks some of the shards
 
-Every run reads every byte, and so detects damage that happened after the generation.
+Every run reads every byte, so a run also detects damage that happened after the generation.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def run(settings: Settings) -> None:
     with records.run_record("validate", run_folder, settings.model_dump(mode="json")) as metadata:
         if world.rank == 0:
             writable_folder(folder)
-        gathered = world.gather(_shard_results(folder, manifest, world))
-        if gathered is None:
+        results_by_rank = world.gather(_shard_results(folder, manifest, world))
+        if results_by_rank is None:
             return
-        results = [result for results_of_rank in gathered for result in results_of_rank]
+        results = [result for rank_results in results_by_rank for result in rank_results]
         results += [
             (str(folder), check, error) for check, error in integrity.check_data_set(folder, manifest)
         ]
@@ -56,8 +56,8 @@ def run(settings: Settings) -> None:
             raise UserError(
                 f"the data set in {folder} failed its validation:\n"
                 + "\n".join(validation.failures)
-                + "\nEvery check has to pass. Type the command of python -m pipeline.generate again: it "
-                "regenerates these shards alone"
+                + "\nEvery check has to pass. Type the command of python -m pipeline.generate again to "
+                "regenerate only these shards"
             )
         print(f"validate: {folder} passed {sum(validation.checks.values())} checks", flush=True)
         progress.report_output("validate", folder / "validation.json", "train")

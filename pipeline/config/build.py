@@ -1,4 +1,4 @@
-"""Solvers and constructor arguments from options: every option is checked and has an effect."""
+"""Solvers and constructor arguments from options. Every option is checked and has an effect."""
 
 from __future__ import annotations
 
@@ -30,16 +30,15 @@ def build_solver(options: Options, communicator: Any) -> Solver:
     return _build(effective_options(options), communicator)
 
 
-def build_recorded_solver(configuration: Options, typed: Options, communicator: Any) -> Solver:
+def build_recorded_solver(configuration: Options, solver_options: Options, communicator: Any) -> Solver:
     """Return the solver of a data set from the configuration in its manifest.
 
-    The manifest records the whole section `solver`; options without effect are dropped. It also records the
-    name of a user's file, and this function never imports that file; it imports the file of `solver.path`
-    in the user's own configuration.
+    The manifest records the whole section `solver`; options without effect are dropped. This function never
+    imports a user's file that the manifest names, but the file of `solver.path` on this command line.
 
     Args:
         configuration: the configuration in the manifest.
-        typed: the section `solver` of this command line.
+        solver_options: the section `solver` of this command line.
         communicator: the ranks that share a trajectory.
 
     Raises:
@@ -49,13 +48,13 @@ def build_recorded_solver(configuration: Options, typed: Options, communicator: 
     options = dict(configuration["solver"])
     recorded_file = options.pop("path", None)
     if recorded_file is not None:
-        if not typed.get("path"):
+        if not solver_options.get("path"):
             raise UserError(
                 f"the data set comes from the solver {options.get('name')} in the file {recorded_file}. "
                 "A file named by a data set is never imported automatically. "
                 f"Type solver.path={recorded_file}, with the folder of the file"
             )
-        options["path"] = typed["path"]
+        options["path"] = solver_options["path"]
     constructor = _solver_class(options)
     return _build(without(options, set(_unused_solver_options(constructor, options))), communicator)
 
@@ -63,38 +62,38 @@ def build_recorded_solver(configuration: Options, typed: Options, communicator: 
 def effective_options(options: Options) -> dict[str, Any]:
     """Return the options of a solver that have an effect.
 
-    The solver's YAML lists the options of all kinds. An option without effect that has the YAML's value is
-    dropped; one with another value was chosen by the user and is refused.
+    The solver's YAML lists the options of all kinds. An option without effect is dropped if it has the YAML's
+    value, and refused if the user chose another value.
 
     Raises:
-        UserError: an unknown solver, a wrong option, or each option without effect, one a line.
+        UserError: an unknown solver, a wrong option, or each option without effect, one per line.
     """
-    unused = _unused_solver_options(_solver_class(options), options)
-    refuse_changed("solver", options, unused)
-    return without(options, set(unused))
+    unused_options = _unused_solver_options(_solver_class(options), options)
+    refuse_changed("solver", options, unused_options)
+    return without(options, set(unused_options))
 
 
 def surrogate_arguments(constructor: type[Surrogate], options: Options) -> dict[str, Any]:
     """Return the checked keyword arguments of a surrogate from the section `surrogate`.
 
     Raises:
-        UserError: each wrong key, type or value, one a line.
+        UserError: each wrong key, type or value, one per line.
     """
-    return constructor_arguments(constructor, options, "surrogate", given=("problem",))
+    return constructor_arguments(constructor, options, "surrogate", runtime_arguments=("problem",))
 
 
 def refuse_unused_surrogate_options(constructor: type[Surrogate], options: Options, problem: Problem) -> None:
     """Refuse options of the section `surrogate` that have no effect on the problem.
 
     Raises:
-        UserError: each option without effect whose value is not the default of its YAML, one a line.
+        UserError: each option without effect whose value is not the default of its YAML, one per line.
     """
     pairs = constructor.unused_options(surrogate_arguments(constructor, options), problem)
     refuse_changed("surrogate", options, present(options, pairs))
 
 
 def constructor_arguments(
-    constructor: Callable[..., Any], options: Options, group: str, given: tuple[str, ...]
+    constructor: Callable[..., Any], options: Options, group: str, runtime_arguments: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return `options` without `name` and `path`, checked and converted to the constructor's types.
 
@@ -105,13 +104,13 @@ def constructor_arguments(
         constructor: the class.
         options: its options from the configuration.
         group: the configuration group, which messages put before each key.
-        given: the arguments that do not come from the configuration.
+        runtime_arguments: the arguments that do not come from the configuration.
 
     Raises:
-        UserError: each wrong key, type or value, one a line.
+        UserError: each wrong key, type or value, one per line.
     """
-    checked = _validated(constructor, options, group, given)
-    return {name: getattr(checked, name) for name in type(checked).model_fields}
+    checked_options = _checked_options(constructor, options, group, runtime_arguments)
+    return {name: getattr(checked_options, name) for name in type(checked_options).model_fields}
 
 
 def surrogate_type(options: Options) -> type[Surrogate]:
@@ -120,7 +119,7 @@ def surrogate_type(options: Options) -> type[Surrogate]:
     Raises:
         UserError: there is no such surrogate.
     """
-    # Late: torch.
+    # Imported here because the import loads torch.
     from surrogates.contract import surrogate_class
 
     return surrogate_class(str(options.get("name")), user_file(options))
@@ -137,35 +136,37 @@ def _solver_class(options: Options) -> type[Solver]:
 
 def _build(options: Options, communicator: Any) -> Solver:
     constructor: Callable[..., Solver] = _solver_class(options)
-    arguments = constructor_arguments(constructor, options, "solver", given=("communicator",))
+    arguments = constructor_arguments(constructor, options, "solver", runtime_arguments=("communicator",))
     return constructor(**arguments, communicator=communicator)
 
 
-def _validated(
-    constructor: Callable[..., Any], options: Options, group: str, given: tuple[str, ...]
+def _checked_options(
+    constructor: Callable[..., Any], options: Options, group: str, runtime_arguments: tuple[str, ...]
 ) -> BaseModel:
     """Return the options as a pydantic model of the constructor's parameters."""
     values = {name: value for name, value in options.items() if name not in ("name", "path")}
-    checked: BaseModel = validated(_options_model(constructor, given), values, f"{group}.")
-    return checked
+    checked_options: BaseModel = validated(
+        _options_model(constructor, runtime_arguments), values, f"{group}."
+    )
+    return checked_options
 
 
 @functools.cache
-def _options_model(constructor: Callable[..., Any], given: tuple[str, ...]) -> type[BaseModel]:
-    """Return the pydantic model of the constructor's parameters without those in `given`."""
-    hints = _hints(constructor)
+def _options_model(constructor: Callable[..., Any], runtime_arguments: tuple[str, ...]) -> type[BaseModel]:
+    """Return the pydantic model of the constructor's parameters without those in `runtime_arguments`."""
+    hints = _constructor_hints(constructor)
     fields: dict[str, Any] = {
         name: (
             _with_discriminator(hints[name]),
             ... if argument.default is argument.empty else argument.default,
         )
         for name, argument in inspect.signature(constructor).parameters.items()
-        if name not in given
+        if name not in runtime_arguments
     }
     return create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def _hints(constructor: Callable[..., Any]) -> dict[str, Any]:
+def _constructor_hints(constructor: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(getattr(constructor, "__init__", constructor), include_extras=True)
 
 
@@ -176,14 +177,16 @@ def _with_discriminator(hint: Any) -> Any:
 
 def _unused_solver_options(constructor: type[Solver], options: Options) -> dict[str, str]:
     """Return the dotted key of each option without effect, with the rest of its error message."""
-    other_kinds = dict(_of_other_kinds(constructor, options))
-    checked = _validated(constructor, without(options, set(other_kinds)), "solver", ("communicator",))
-    return other_kinds | present(options, constructor.unused_options(checked.model_dump()))
+    other_kinds = dict(_options_of_other_kinds(constructor, options))
+    checked_options = _checked_options(
+        constructor, without(options, set(other_kinds)), "solver", ("communicator",)
+    )
+    return other_kinds | present(options, constructor.unused_options(checked_options.model_dump()))
 
 
-def _of_other_kinds(constructor: type[Solver], options: Options) -> Iterator[tuple[str, str]]:
+def _options_of_other_kinds(constructor: type[Solver], options: Options) -> Iterator[tuple[str, str]]:
     """Yield the options that belong to another kind than the chosen one."""
-    for name, hint in _hints(constructor).items():
+    for name, hint in _constructor_hints(constructor).items():
         members, values = union_members(hint), options.get(name)
         if not isinstance(values, Mapping) or values.get("kind") not in members:
             continue
@@ -192,10 +195,10 @@ def _of_other_kinds(constructor: type[Solver], options: Options) -> Iterator[tup
         for option in values:
             kinds = [kind for kind, member in members.items() if option in _field_names(member)]
             if option not in own_options and kinds:
-                belongs = " and ".join(f"kind={kind}" for kind in kinds)
+                owners = " and ".join(f"kind={kind}" for kind in kinds)
                 yield (
                     f"{name}.{option}",
-                    f"solver.{name}.kind={chosen_kind}. The option belongs to {belongs}. "
+                    f"solver.{name}.kind={chosen_kind}. The option belongs to {owners}. "
                     f"Remove it, or type solver.{name}.kind={kinds[0]}",
                 )
 

@@ -48,7 +48,7 @@ def run(task: Callable[[DictConfig], None]) -> None:
     )()
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def plain_configuration(config: DictConfig) -> dict[str, Any]:
     """Return a run's configuration as plain data, with resolved interpolations and current names of keys."""
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
@@ -160,6 +160,6 @@ def config_folder() -> Path:
     return Path(configs.__path__[0])
 
 
-def _choose(key: str, values: Mapping[str, Any], otherwise: Any) -> Any:
-    """Return a value that depends on another: `${choose:${surrogate.name},{mlp: 4000},1000}` in a YAML."""
-    return values.get(key, otherwise)
+def _choose(key: str, values: Mapping[str, Any], default: Any) -> Any:
+    """Return the value of a key or the default: `${choose:${surrogate.name},{mlp: 4000},1000}` in a YAML."""
+    return values.get(key, default)

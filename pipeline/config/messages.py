@@ -1,4 +1,4 @@
-"""Messages for mistakes on the command line: which key or choice is wrong, and the nearest legal one."""
+"""Messages for mistakes on the command line, with the wrong key or choice and the nearest legal one."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from pipeline.config.compose import config_folder
 from pipeline.config.settings import nearest
 from simsurrogate.errors import UserError
 
-#: The exceptions whose message is for the user; every other exception is a bug and keeps its traceback.
+#: The exceptions whose message is for the user. Every other exception is a bug and keeps its traceback.
 USER_ERRORS = (UserError, HydraException, OmegaConfBaseException)
 
 
 def message(error: Exception) -> str:
-    """Return the text of an error; for an unknown key or choice of Hydra's, with the nearest legal one."""
+    """Return the text of an error. For an unknown key or choice, the text names the nearest legal one."""
     if isinstance(error, UserError) or not isinstance(error, USER_ERRORS):
         return str(error)
     text = str(error.__cause__ or error)
-    unknown = re.search(r"Key '([^']+)' is not in struct\s+full_key: ([\w.\[\]]+)", text)
-    if unknown:
-        return f"{unknown[2]}: there is no such key; {_nearest_key(unknown[2])}"
-    choice = re.search(r"Could not find '([\w/]+)/([^/']+)'", str(error))
-    if choice:
-        return f"{choice[1]}={choice[2]}: there is no such choice; {_nearest_choice(*choice.groups())}"
-    no_value = re.search(r"Error parsing override '([^']*)'\s+missing EQUAL", str(error))
-    if no_value:
-        return f"{no_value[1]!r} is not of the form KEY=VALUE, such as run=runs/heat"
+    key_match = re.search(r"Key '([^']+)' is not in struct\s+full_key: ([\w.\[\]]+)", text)
+    if key_match:
+        return f"{key_match[2]}: there is no such key; {_nearest_key(key_match[2])}"
+    choice_match = re.search(r"Could not find '([\w/]+)/([^/']+)'", str(error))
+    if choice_match:
+        group, choice = choice_match.groups()
+        return f"{group}={choice}: there is no such choice; {_nearest_choice(group, choice)}"
+    argument_match = re.search(r"Error parsing override '([^']*)'\s+missing EQUAL", str(error))
+    if argument_match:
+        return f"{argument_match[1]!r} is not of the form KEY=VALUE, such as run=runs/heat"
     return str(error)
 
 

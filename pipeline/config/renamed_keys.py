@@ -32,13 +32,13 @@ def current_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
     Each renamed key prints a line to stderr on rank 0.
     """
     result = dict(configuration)
-    for previous, current in RENAMED_KEYS.items():
-        section, _, previous_name = previous.rpartition(".")
+    for previous_key, current_key in RENAMED_KEYS.items():
+        section, _, previous_name = previous_key.rpartition(".")
         options = result.get(section) if section else result
         if isinstance(options, Mapping) and previous_name in options:
-            _report(previous, current)
+            _report(previous_key, current_key)
             current_options = {name: value for name, value in options.items() if name != previous_name}
-            current_options[current.rpartition(".")[2]] = options[previous_name]
+            current_options[current_key.rpartition(".")[2]] = options[previous_name]
             result = result | {section: current_options} if section else current_options
     return result
 
@@ -51,10 +51,10 @@ def _current_override(argument: str) -> str:
     return f"{match[1]}{RENAMED_KEYS[match[2]]}{match[3] or ''}"
 
 
-def _report(previous: str, current: str) -> None:
+def _report(previous_key: str, current_key: str) -> None:
     if launch.detect().rank == 0:
         print(
-            f"note: {previous} is now {current}; the next release refuses {previous}",
+            f"note: {previous_key} is now {current_key}; the next release refuses {previous_key}",
             file=sys.stderr,
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""The checked configuration of a run: every key, type and range, before any work starts."""
+"""The configuration of a run. Every key, type and range is checked before any work starts."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Training(_Section):
 
 
 class Evaluation(_Section):
-    """The evaluation: `batch_size` trajectories at a time, figures of the first `figures` of them."""
+    """The evaluation, in batches of `batch_size` trajectories; `figures` trajectories per split are drawn."""
 
     batch_size: PositiveInt
     figures: NonNegativeInt
@@ -121,8 +121,9 @@ Stage = Literal["generate", "validate", "train", "evaluate"]
 class Launcher(_Section):
     """The machine that runs the chain, the number of ranks of each stage, and the launch line.
 
-    For Slurm also: `parts`, the tasks of generate's job array; `setup`, shell lines before each stage; and
-    `sbatch`, options without their dashes for `all` stages or for one.
+    Three keys apply to Slurm only. `parts` is the number of tasks of generate's job array, and `setup` holds
+    the shell lines before each stage. `sbatch` holds options without their dashes, for `all` stages or for a
+    single stage.
     """
 
     name: Literal["local", "slurm"]
@@ -168,72 +169,72 @@ class Settings(_Section):
         return part
 
     def dataset_settings(self) -> dict[str, Any]:
-        """Return the part that determines every byte of the data set, and the version of the code.
+        """Return the options that determine every byte of the data set, and the version of the code.
 
         For a solver in a user's file, the result holds the name of the file without its folder.
         """
-        chosen_settings = self.model_dump(
+        dataset_options = self.model_dump(
             mode="json",
             include={"seed", "solver", "samples", "output", "storage"},
             exclude={"storage": {"max_failed_share"}},
         )
-        if chosen_settings["solver"].get("path"):
-            chosen_settings["solver"] = chosen_settings["solver"] | {
-                "path": Path(chosen_settings["solver"]["path"]).name
+        if dataset_options["solver"].get("path"):
+            dataset_options["solver"] = dataset_options["solver"] | {
+                "path": Path(dataset_options["solver"]["path"]).name
             }
-        return chosen_settings | {"code_version": importlib.metadata.version("simsurrogate")}
+        return dataset_options | {"code_version": importlib.metadata.version("simsurrogate")}
 
 
-def read(plain: dict[str, Any]) -> Settings:
+def read(configuration: dict[str, Any]) -> Settings:
     """Return the settings of a plain nested mapping, as Hydra composes it.
 
     Raises:
-        UserError: each wrong key, type or value, one a line, with the nearest legal key.
+        UserError: each wrong key, type or value, one per line, with the nearest legal key.
     """
-    settings: Settings = validated(Settings, plain, "")
+    settings: Settings = validated(Settings, configuration, "")
     return settings
 
 
-def nearest(key: str, legal: list[str]) -> str:
+def nearest(key: str, legal_keys: list[str]) -> str:
     """Return the part of a message that names the nearest legal keys."""
-    if not legal:
-        return "a + in front adds one"
-    close = difflib.get_close_matches(key, legal, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"legal are {', '.join(sorted(legal))}"
+    if not legal_keys:
+        return "type + before the key to add it"
+    close_keys = difflib.get_close_matches(key, legal_keys, n=1, cutoff=0.5)
+    return f"did you mean {close_keys[0]!r}?" if close_keys else f"legal are {', '.join(sorted(legal_keys))}"
 
 
-def validated(model: type[Any], plain: Mapping[str, Any], prefix: str) -> Any:
+def validated(model: type[Any], options: Mapping[str, Any], prefix: str) -> Any:
     """Return an instance of the pydantic model.
 
     Raises:
-        UserError: each wrong key, type or value, one a line; `prefix` stands before each key.
+        UserError: each wrong key, type or value, one per line; `prefix` precedes each key.
     """
     try:
-        instance = model.model_validate(plain)
+        instance = model.model_validate(options)
     except ValidationError as error:
-        raise UserError("\n".join(_line(issue, model, prefix) for issue in error.errors())) from None
-    mistakes = list(_no_numbers(plain, instance.model_dump(), prefix))
+        raise UserError("\n".join(_mistake_line(issue, model, prefix) for issue in error.errors())) from None
+    mistakes = list(_number_mistakes(options, instance.model_dump(), prefix))
     if mistakes:
         raise UserError("\n".join(mistakes))
     return instance
 
 
-def _no_numbers(plain: Any, parsed: Any, key: str) -> Iterator[str]:
-    """Yield a line for each infinite number, and for each true or false that pydantic took for a number."""
-    if isinstance(plain, dict) and isinstance(parsed, dict):
-        for name in plain.keys() & parsed.keys():
-            yield from _no_numbers(plain[name], parsed[name], f"{key}{name}.")
-    elif isinstance(plain, list) and isinstance(parsed, (list, tuple)):
-        for index, (item, parsed_item) in enumerate(zip(plain, parsed, strict=False)):
-            yield from _no_numbers(item, parsed_item, f"{key}{index}.")
-    elif isinstance(parsed, float) and not math.isfinite(parsed):
-        yield f"{key[:-1]}={plain!r}: input should be a finite number"
-    elif isinstance(plain, bool) and not isinstance(parsed, bool):
-        yield f"{key[:-1]}={plain!r}: input should be a number, not true or false"
+def _number_mistakes(raw_value: Any, parsed_value: Any, key: str) -> Iterator[str]:
+    """Yield a message for each infinite number, and for each true or false that pydantic took as a number."""
+    if isinstance(raw_value, dict) and isinstance(parsed_value, dict):
+        for name in raw_value.keys() & parsed_value.keys():
+            yield from _number_mistakes(raw_value[name], parsed_value[name], f"{key}{name}.")
+    elif isinstance(raw_value, list) and isinstance(parsed_value, (list, tuple)):
+        for index, (raw_item, parsed_item) in enumerate(zip(raw_value, parsed_value, strict=False)):
+            yield from _number_mistakes(raw_item, parsed_item, f"{key}{index}.")
+    elif isinstance(parsed_value, float) and not math.isfinite(parsed_value):
+        yield f"{key[:-1]}={raw_value!r}: input should be a finite number"
+    elif isinstance(raw_value, bool) and not isinstance(parsed_value, bool):
+        yield f"{key[:-1]}={raw_value!r}: input should be a number, not true or false"
 
 
-def _line(issue: Any, model: type[BaseModel], prefix: str) -> str:
-    location, siblings = _located(model, [str(part) for part in issue["loc"]])
+def _mistake_line(issue: Any, model: type[BaseModel], prefix: str) -> str:
+    location, siblings = _location_and_siblings(model, [str(part) for part in issue["loc"]])
     key = prefix + ".".join(location)
     if issue["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key}: there is no such key; {nearest(location[-1], siblings)}"
@@ -248,17 +249,17 @@ def _line(issue: Any, model: type[BaseModel], prefix: str) -> str:
     return f"{key}={issue['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _located(model: Any, location: list[str]) -> tuple[list[str], list[str]]:
-    """Return pydantic's location without the tags of unions, and the legal keys next to its last part."""
+def _location_and_siblings(model: Any, location: list[str]) -> tuple[list[str], list[str]]:
+    """Return pydantic's location without the tags of unions, and the legal keys next to its last key."""
     path: list[str] = []
     members: Mapping[str, Any] = {}
-    for part in location:
+    for key in location:
         if members:
-            model, members = members.get(part), {}
+            model, members = members.get(key), {}
             continue
         siblings = _fields_of(model)
-        path.append(part)
-        model = siblings.get(part)
+        path.append(key)
+        model = siblings.get(key)
         members = union_members(model)
     return path, list(siblings)
 

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config.compose import hydra_arguments, plain
+from pipeline.config.compose import hydra_arguments, plain_configuration
 from pipeline.config.settings import Settings
 
 #: The keys that change a model on the same data; a sweep over them adds their values to the model's name.
@@ -42,21 +42,21 @@ class Sweep:
         """
         overrides = tuple(HydraConfig.get().overrides.task)
         self.jobs.append(Job(overrides))
-        values = plain(config)
+        values = plain_configuration(config)
         if not any(override.startswith("model=") for override in overrides):
-            varied = [
+            varied_options = [
                 (key, OmegaConf.select(config, key)) for key in _varied_keys() if _MODEL_KEYS.fullmatch(key)
             ]
-            parts = [_name_part(key, value) for key, value in varied]
-            values["model"] = "-".join([str(values["model"]), *parts])
+            name_parts = [_name_part(key, value) for key, value in varied_options]
+            values["model"] = "-".join([str(values["model"]), *name_parts])
         return values
 
 
 def _varied_keys() -> list[str]:
     """Return the keys for which the command line has several values."""
     arguments = hydra_arguments(sys.argv[1:])
-    texts = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
-    overrides = OverridesParser.create().parse_overrides(texts)
+    override_texts = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    overrides = OverridesParser.create().parse_overrides(override_texts)
     return [override.key_or_group for override in overrides if override.is_sweep_override()]
 
 

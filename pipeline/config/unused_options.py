@@ -1,4 +1,4 @@
-"""Options without effect: refused unless they have the default of their YAML."""
+"""The refusal of options without effect, unless they have the default of their YAML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from simsurrogate.errors import UserError
 
-#: The options of a class, as they stand in its YAML and on the command line.
+#: The options of a class, as in its YAML and on the command line.
 Options = Mapping[str, Any]
 
 _ABSENT = object()
@@ -25,23 +25,23 @@ def present(options: Options, pairs: Iterable[tuple[str, str]]) -> dict[str, str
     return {
         key: f"{cause}. Only the default of its YAML is accepted. Remove it"
         for key, cause in pairs
-        if _value(options, key) is not _ABSENT
+        if _value_at(options, key) is not _ABSENT
     }
 
 
-def refuse_changed(group: str, options: Options, unused: Mapping[str, str]) -> None:
+def refuse_changed(group: str, options: Options, unused_options: Mapping[str, str]) -> None:
     """Raise `UserError` for each unused option whose value is not the default of its YAML."""
-    defaults = _defaults(group, _chosen_yaml(group, options)) if unused else {}
+    defaults = _default_options(group, _chosen_yaml(group, options)) if unused_options else {}
     refusals = [
-        f"{group}.{key}={_shown(_value(options, key))} has no effect with {reason}"
-        for key, reason in unused.items()
-        if not _is_default(_value(options, key), _value(defaults, key))
+        f"{group}.{key}={_shown_value(_value_at(options, key))} has no effect with {reason}"
+        for key, reason in unused_options.items()
+        if not _is_default(_value_at(options, key), _value_at(defaults, key))
     ]
     if refusals:
         raise UserError("\n".join(refusals))
 
 
-def _value(options: Any, key: str) -> Any:
+def _value_at(options: Any, key: str) -> Any:
     """Return the value at a dotted key, or _ABSENT."""
     for name in key.split("."):
         options = options.get(name, _ABSENT) if isinstance(options, Mapping) else _ABSENT
@@ -50,10 +50,10 @@ def _value(options: Any, key: str) -> Any:
 
 def without(options: Options, keys: set[str]) -> dict[str, Any]:
     """Return a copy of the options without some dotted keys."""
-    heads = {key.partition(".")[0] for key in keys if "." in key}
+    parent_names = {key.partition(".")[0] for key in keys if "." in key}
     result: dict[str, Any] = {}
     for name, value in options.items():
-        if name in heads and isinstance(value, Mapping):
+        if name in parent_names and isinstance(value, Mapping):
             result[name] = without(
                 value, {key[len(name) + 1 :] for key in keys if key.startswith(f"{name}.")}
             )
@@ -63,18 +63,18 @@ def without(options: Options, keys: set[str]) -> dict[str, Any]:
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    """Return whether a value is the YAML's; an interpolation in the YAML stands for any value."""
+    """Return whether a value equals the YAML's. An interpolation in the YAML equals any value."""
     if isinstance(default, str) and "${" in default:
         return True
-    return bool(_plain(value) == _plain(default))
+    return bool(_comparable_value(value) == _comparable_value(default))
 
 
-def _plain(value: Any) -> Any:
+def _comparable_value(value: Any) -> Any:
     """Return sequences as lists, and numbers in text (YAML's 1e-3) as numbers."""
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_comparable_value(item) for item in value]
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: _comparable_value(item) for name, item in value.items()}
     if isinstance(value, str):
         try:
             return float(value)
@@ -83,7 +83,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
+def _shown_value(value: Any) -> str:
     return str(list(value) if isinstance(value, tuple) else value)
 
 
@@ -95,7 +95,7 @@ def _chosen_yaml(group: str, options: Options) -> str:
 
 
 @functools.cache
-def _defaults(group: str, choice: str) -> dict[str, Any]:
+def _default_options(group: str, choice: str) -> dict[str, Any]:
     """Return the options of `GROUP/CHOICE.yaml` on Hydra's search path; empty without such a file."""
     try:
         if GlobalHydra.instance().is_initialized():

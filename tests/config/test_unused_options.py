@@ -67,7 +67,7 @@ YAML: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _toy_solver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "solver_class", lambda name, path: ToySolver)
-    monkeypatch.setattr(unused_options, "_defaults", lambda group, choice: YAML)
+    monkeypatch.setattr(unused_options, "_default_options", lambda group, choice: YAML)
 
 
 def with_diffusivity(**changes: Any) -> dict[str, Any]:
