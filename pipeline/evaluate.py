@@ -130,8 +130,8 @@ def _refuse_mismatch(surrogate: Surrogate, data_problem: Problem, folder: RunFol
         raise UserError(
             f"the model in {folder.model_folder} does not fit the data set {folder.dataset}:\n  "
             + "\n  ".join(mismatches)
-            + "\nModel and data set must agree. Train on this data set, or name the model's own data set with "
-            "dataset="
+            + "\nModel and data set must agree. Train on this data set, or name the model's own data set "
+            "with dataset="
         )
 
 

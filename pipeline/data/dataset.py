@@ -16,7 +16,7 @@ from simsurrogate.files import sha256_of
 
 
 class Dataset:
-    """A data set, read-only; `Dataset.open` opens it.
+    """A read-only data set, opened by `Dataset.open`.
 
     Attributes:
         folder: the folder of the data set.
@@ -54,21 +54,22 @@ class Dataset:
         _require_validated(folder, manifest)
         for shard in manifest.shards:
             path = folder / shard.file
-            size = path.stat().st_size if path.is_file() else None
-            if size != shard.size:
+            file_size = path.stat().st_size if path.is_file() else None
+            if file_size != shard.size:
                 raise UserError(
-                    f"{path}: {'no file' if size is None else f'{size} bytes'} found, {shard.size} bytes "
-                    "expected. Run python -m pipeline.generate again, then python -m pipeline.validate"
+                    f"{path}: {'no file' if file_size is None else f'{file_size} bytes'} found, "
+                    f"{shard.size} bytes expected. Run python -m pipeline.generate again, then "
+                    "python -m pipeline.validate"
                 )
         return cls(folder, manifest, yaml.safe_load((folder / "stats.yaml").read_text(encoding="utf-8")))
 
     def __repr__(self) -> str:
-        sizes = [f"{len(shards)} {split}" for split, shards in self._splits.items() if len(shards)]
+        split_sizes = [f"{len(shards)} {split}" for split, shards in self._splits.items() if len(shards)]
         sites = " x ".join(map(str, self.spec.shape)) + (
             " particles" if self.spec.has_particles else " cells"
         )
         return (
-            f"Dataset of {self.spec.name} in {self.folder}: {', '.join(sizes)} trajectories, "
+            f"Dataset of {self.spec.name} in {self.folder}: {', '.join(split_sizes)} trajectories, "
             f"{len(self.times)} frames from 0 to {self.times[-1]:g} s, {sites}, "
             f"channels {', '.join(self.spec.channels)}"
         )

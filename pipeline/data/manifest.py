@@ -108,8 +108,8 @@ class Manifest(_Document):
     @property
     def without_shards(self) -> Manifest:
         """The manifest before any shard was written."""
-        results = {"complete", "shards", "failed", "statistics_sha256"}
-        return Manifest(**self.model_dump(exclude=results))
+        result_fields = {"complete", "shards", "failed", "statistics_sha256"}
+        return Manifest(**self.model_dump(exclude=result_fields))
 
     @property
     def planned_shards(self) -> list[Shard]:
@@ -189,7 +189,7 @@ def receipts_of(folder: Path, manifest: Manifest) -> list[Receipt]:
 
 def completed_manifest(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -> Manifest:
     """Return the manifest of the finished data set, from the receipts of all planned shards."""
-    results = {
+    updates = {
         "complete": True,
         "shards": [
             ManifestShard(
@@ -205,7 +205,7 @@ def completed_manifest(plan: Manifest, receipts: list[Receipt], statistics_sha25
         "failed": [failure for receipt in receipts for failure in receipt.failed],
         "statistics_sha256": statistics_sha256,
     }
-    return plan.model_copy(update=results)
+    return plan.model_copy(update=updates)
 
 
 def write_document(path: Path, document: _Document) -> None:
@@ -220,16 +220,16 @@ def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
         UserError: the file cannot be read, has another schema version, or is not a document of this kind.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read as JSON: {error}. Run python -m pipeline.generate, then "
             "python -m pipeline.validate"
         ) from None
-    if isinstance(plain, dict) and kind is Manifest:
-        _check_version(path, plain)
+    if isinstance(content, dict) and kind is Manifest:
+        _check_version(path, content)
     try:
-        return kind.model_validate(plain)
+        return kind.model_validate(content)
     except ValidationError as error:
         issues = "; ".join(
             f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}" for issue in error.errors()[:3]

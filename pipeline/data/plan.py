@@ -1,4 +1,4 @@
-"""The plan of a data set: its trajectories, the shard that holds each, and their random numbers."""
+"""The plan of a data set: its trajectories, their shards, and their random numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS = ("train", "valid", "test", "test_extrapolation")
-BLOCK = 2**40
+INDICES_PER_SPLIT = 2**40
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def index(split: str, position: int) -> int:
     Each split has its own block of 2^40 indices: no trajectory can be in two splits, and the number of
     training trajectories has no influence on the test trajectories.
     """
-    assert 0 <= position < BLOCK
-    return SPLITS.index(split) * BLOCK + position
+    assert 0 <= position < INDICES_PER_SPLIT
+    return SPLITS.index(split) * INDICES_PER_SPLIT + position
 
 
 def shards(samples: Mapping[str, int]) -> list[Shard]:
@@ -72,7 +72,7 @@ def generator(seed: int, trajectory: int) -> np.random.Generator:
     The generator is counter-based (Philox 4x64; Salmon et al. 2011, Parallel random numbers: as easy
     as 1, 2, 3), so streams of different indices are independent on any rank at any time.
     """
-    # A late import: every stage imports this module at its start, and few stages draw random numbers.
+    # Imported here because every stage imports this module, and few stages draw random numbers.
     import numpy as np
 
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(trajectory,))))

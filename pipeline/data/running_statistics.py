@@ -1,4 +1,4 @@
-"""Means and variances of data in several pieces, combined without loss of accuracy."""
+"""Means and variances of data in several parts, combined without loss of accuracy."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class PlainStatistics(TypedDict):
 class RunningStatistics:
     """Count, mean, sum of squared deviations, minimum and maximum, one value for each channel (C,).
 
-    Two pieces are combined by the pairwise update of Chan, Golub and LeVeque (1979), equation 2.1. Unlike a
-    difference of sums of squares, this update suffers no cancellation.
+    Two statistics are combined by the pairwise update of Chan, Golub and LeVeque (1979), equation 2.1. Unlike
+    a difference of sums of squares, this update suffers no cancellation.
     """
 
     count: int
@@ -34,32 +34,36 @@ class RunningStatistics:
     maximum: np.ndarray
 
     @classmethod
-    def none(cls, channels: int) -> RunningStatistics:
+    def empty(cls, num_channels: int) -> RunningStatistics:
         """Return the statistics of no values."""
-        zero = np.zeros(channels)
-        return cls(0, zero, zero, np.full(channels, np.inf), np.full(channels, -np.inf))
+        zeros = np.zeros(num_channels)
+        return cls(0, zeros, zeros, np.full(num_channels, np.inf), np.full(num_channels, -np.inf))
 
     @classmethod
     def of(cls, values: np.ndarray) -> RunningStatistics:
         """Return the statistics of `values` (C, ...) over all but the first axis, in float64."""
-        flat = values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64)
-        if flat.size == 0:
-            return cls.none(len(values))
-        mean = flat.mean(axis=1)
-        minimum, maximum = flat.min(axis=1), flat.max(axis=1)
-        flat -= mean[:, None]
-        return cls(flat.shape[1], mean, np.einsum("cn,cn->c", flat, flat), minimum, maximum)
+        flat_values = values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64)
+        if flat_values.size == 0:
+            return cls.empty(len(values))
+        mean = flat_values.mean(axis=1)
+        minimum, maximum = flat_values.min(axis=1), flat_values.max(axis=1)
+        flat_values -= mean[:, None]
+        return cls(
+            flat_values.shape[1], mean, np.einsum("cn,cn->c", flat_values, flat_values), minimum, maximum
+        )
 
     def __add__(self, other: RunningStatistics) -> RunningStatistics:
         count = self.count + other.count
         if count == 0:
             return self
-        shift = other.mean - self.mean
-        weight = other.count / count
+        mean_difference = other.mean - self.mean
+        other_share = other.count / count
         return RunningStatistics(
             count,
-            self.mean + shift * weight,
-            self.squared_deviation + other.squared_deviation + shift**2 * (self.count * weight),
+            self.mean + mean_difference * other_share,
+            self.squared_deviation
+            + other.squared_deviation
+            + mean_difference**2 * (self.count * other_share),
             np.minimum(self.minimum, other.minimum),
             np.maximum(self.maximum, other.maximum),
         )
@@ -85,12 +89,12 @@ class RunningStatistics:
         }
 
     @classmethod
-    def from_json(cls, plain: PlainStatistics) -> RunningStatistics:
+    def from_json(cls, numbers: PlainStatistics) -> RunningStatistics:
         """Return the statistics that `to_json` wrote."""
         return cls(
-            plain["count"],
-            np.array(plain["mean"], dtype=np.float64),
-            np.array(plain["squared_deviation"], dtype=np.float64),
-            np.array(plain["minimum"], dtype=np.float64),
-            np.array(plain["maximum"], dtype=np.float64),
+            numbers["count"],
+            np.array(numbers["mean"], dtype=np.float64),
+            np.array(numbers["squared_deviation"], dtype=np.float64),
+            np.array(numbers["minimum"], dtype=np.float64),
+            np.array(numbers["maximum"], dtype=np.float64),
         )

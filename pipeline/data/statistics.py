@@ -37,7 +37,7 @@ class TrainingStatistics(TypedDict):
     parameters: dict[str, dict[str, float]]
 
 
-_ATTRIBUTES = {"mean": "mean", "std": "std", "rms": "rms", "min": "minimum", "max": "maximum"}
+_ATTRIBUTE_NAMES = {"mean": "mean", "std": "std", "rms": "rms", "min": "minimum", "max": "maximum"}
 
 
 def combined_statistics(receipts: Iterable[Receipt]) -> dict[StatisticsKind, RunningStatistics]:
@@ -51,32 +51,35 @@ def combined_statistics(receipts: Iterable[Receipt]) -> dict[StatisticsKind, Run
 
 
 def training_statistics(
-    header: Header, running: Mapping[StatisticsKind, RunningStatistics]
+    header: Header, split_statistics: Mapping[StatisticsKind, RunningStatistics]
 ) -> TrainingStatistics:
     """Return the content of `stats.yaml`."""
 
-    def of_fields(attribute: str) -> ByField:
-        fields = _by_field(header, "fields", running["fields"], attribute)
-        return fields | _by_field(header, "coefficient_fields", running["coefficient_fields"], attribute)
+    def field_values(attribute: str) -> ByField:
+        fields = _values_by_field(header, "fields", split_statistics["fields"], attribute)
+        return fields | _values_by_field(
+            header, "coefficient_fields", split_statistics["coefficient_fields"], attribute
+        )
 
-    def of_changes(attribute: str) -> ByField:
-        return _by_field(header, "fields", running["changes"], attribute)
+    def change_values(attribute: str) -> ByField:
+        return _values_by_field(header, "fields", split_statistics["changes"], attribute)
 
-    parameters = running["parameters"]
+    parameters = split_statistics["parameters"]
     return {
-        "mean": of_fields("mean"),
-        "mean_delta": of_changes("mean"),
-        "std": of_fields("std"),
-        "std_delta": of_changes("std"),
-        "rms": of_fields("rms"),
-        "rms_delta": of_changes("rms"),
-        "min": of_fields("minimum"),
-        "min_delta": of_changes("minimum"),
-        "max": of_fields("maximum"),
-        "max_delta": of_changes("maximum"),
+        "mean": field_values("mean"),
+        "mean_delta": change_values("mean"),
+        "std": field_values("std"),
+        "std_delta": change_values("std"),
+        "rms": field_values("rms"),
+        "rms_delta": change_values("rms"),
+        "min": field_values("minimum"),
+        "min_delta": change_values("minimum"),
+        "max": field_values("maximum"),
+        "max_delta": change_values("maximum"),
         "parameters": {
             name: {
-                key: float(getattr(parameters, attribute)[index]) for key, attribute in _ATTRIBUTES.items()
+                key: float(getattr(parameters, attribute)[index])
+                for key, attribute in _ATTRIBUTE_NAMES.items()
             }
             for index, name in enumerate(header.spec.parameter_names)
         },
@@ -88,14 +91,16 @@ def to_yaml(stats: TrainingStatistics) -> str:
     return yaml.safe_dump(dict(stats), sort_keys=False)
 
 
-def _by_field(header: Header, kind: FieldKind, running: RunningStatistics, attribute: str) -> ByField:
+def _values_by_field(
+    header: Header, kind: FieldKind, statistics: RunningStatistics, attribute: str
+) -> ByField:
     """Return an attribute of the statistics by field."""
-    values = getattr(running, attribute)
+    values = getattr(statistics, attribute)
     by_field: ByField = {}
     channel = 0
     for field in header.fields(kind):
-        width = len(header.spec.components(field))
-        components = values[channel : channel + width].tolist()
+        num_components = len(header.spec.components(field))
+        components = values[channel : channel + num_components].tolist()
         by_field[field.name] = components if field.tensor_order else components[0]
-        channel += width
+        channel += num_components
     return by_field

@@ -1,4 +1,4 @@
-"""The folder of a data set during its generation: its claim, the check of its receipts, its completion."""
+"""The folder of a data set during generation: its claim, the check of its receipts, and its completion."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def claim(folder: Path, plan: Manifest, overwrite: bool) -> None:
             "by this pipeline. Choose another folder with dataset="
         )
     if path.exists():
-        obstacle = _obstacle(path, plan)
-        if obstacle and not overwrite:
-            raise UserError(f"{obstacle}. {_REMEDY}")
-        if obstacle:
+        difference = _difference(path, plan)
+        if difference and not overwrite:
+            raise UserError(f"{difference}. {_REMEDY}")
+        if difference:
             _delete(folder)
         elif read_document(path, Manifest).without_shards == plan:
             return
@@ -63,9 +63,9 @@ def refuse_other_configuration(folder: Path, configuration: Configuration) -> No
         UserError: the folder holds a data set of another configuration.
     """
     path = folder / "manifest.json"
-    changed = differences(read_document(path, Manifest).configuration, configuration) if path.exists() else []
-    if changed:
-        raise UserError(f"{_other_configuration(folder, changed)}. {_REMEDY}")
+    changes = differences(read_document(path, Manifest).configuration, configuration) if path.exists() else []
+    if changes:
+        raise UserError(f"{_difference_message(folder, changes)}. {_REMEDY}")
 
 
 def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | None:
@@ -74,9 +74,9 @@ def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | No
         receipt = read_document(receipt_path(folder, shard), Receipt)
     except ValueError:
         return None
-    planned = (plan.configuration_hash, shard.split, shard.number, shard.first, shard.count)
-    recorded = (receipt.configuration_hash, receipt.split, receipt.number, receipt.first, receipt.drawn)
-    if recorded != planned or not all(failure.index in shard.indices for failure in receipt.failed):
+    in_plan = (plan.configuration_hash, shard.split, shard.number, shard.first, shard.count)
+    in_receipt = (receipt.configuration_hash, receipt.split, receipt.number, receipt.first, receipt.drawn)
+    if in_receipt != in_plan or not all(failure.index in shard.indices for failure in receipt.failed):
         return None
     path = folder / shard.file
     if not receipt.trajectories:
@@ -113,18 +113,18 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     from pipeline.data.card import card  # only the rank that finishes needs matplotlib
 
     receipts = receipts_of(folder, plan)
-    failed = [failure for receipt in receipts for failure in receipt.failed]
-    refuse_failures(plan, len(failed), max_failed_share, failed[0].reason if failed else "")
+    failures = [failure for receipt in receipts for failure in receipt.failed]
+    refuse_failures(plan, len(failures), max_failed_share, failures[0].reason if failures else "")
     for split in {receipt.split for receipt in receipts}:
         if not any(receipt.trajectories for receipt in receipts if receipt.split == split):
             raise UserError(
-                f"every trajectory of split {split} failed; one reason: {failed[0].reason}. A split needs at "
-                "least one trajectory. Change the solver's options"
+                f"every trajectory of split {split} failed; one reason: {failures[0].reason}. A split needs "
+                "at least one trajectory. Change the solver's options"
             )
     stats = training_statistics(plan.header, combined_statistics(receipts))
-    text = to_yaml(stats)
-    manifest = completed_manifest(plan, receipts, hashlib.sha256(text.encode()).hexdigest())
-    write_whole(folder / "stats.yaml", text)
+    statistics_text = to_yaml(stats)
+    manifest = completed_manifest(plan, receipts, hashlib.sha256(statistics_text.encode()).hexdigest())
+    write_whole(folder / "stats.yaml", statistics_text)
     card.write(folder, manifest, stats)
     for partial_file in (folder / "data").glob("*/.*.partial"):
         partial_file.unlink()
@@ -132,12 +132,12 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     return manifest
 
 
-def refuse_failures(plan: Manifest, failed: int, max_failed_share: float, reason: str) -> None:
-    """Raise `UserError` if `failed` trajectories are more than `max_failed_share` of all."""
+def refuse_failures(plan: Manifest, num_failed: int, max_failed_share: float, reason: str) -> None:
+    """Raise `UserError` if `num_failed` trajectories are more than `max_failed_share` of all."""
     total = sum(shard.count for shard in plan.planned_shards)
-    if failed > max_failed_share * total:
+    if num_failed > max_failed_share * total:
         raise UserError(
-            f"{failed} of {total} trajectories failed, more than storage.max_failed_share="
+            f"{num_failed} of {total} trajectories failed, more than storage.max_failed_share="
             f"{max_failed_share} allows; one reason: {reason}. Change the solver's options, or raise "
             "storage.max_failed_share and run the same command again: finished shards are kept"
         )
@@ -152,8 +152,8 @@ def _is_replaceable(folder: Path) -> bool:
     return isinstance(manifest, dict) and manifest.get("format") == FORMAT
 
 
-def _obstacle(path: Path, plan: Manifest) -> str:
-    """Return how the data set of this manifest differs from `plan`; an empty text if it does not.
+def _difference(path: Path, plan: Manifest) -> str:
+    """Return the difference of the data set of this manifest from `plan`; an empty text without a difference.
 
     An equal configuration or an equal hash is enough: a manifest with only one of them was edited, and the
     hash in each receipt identifies the configuration of the shards.
@@ -164,15 +164,15 @@ def _obstacle(path: Path, plan: Manifest) -> str:
         return str(error)
     if manifest.method != plan.method:
         return f"{path.parent} holds a data set of the method {manifest.method}, not of {plan.method}"
-    changed = differences(manifest.configuration, plan.configuration)
-    if not changed or manifest.configuration_hash == plan.configuration_hash:
+    changes = differences(manifest.configuration, plan.configuration)
+    if not changes or manifest.configuration_hash == plan.configuration_hash:
         return ""
-    return _other_configuration(path.parent, changed)
+    return _difference_message(path.parent, changes)
 
 
-def _other_configuration(folder: Path, changed: Sequence[str]) -> str:
+def _difference_message(folder: Path, changes: Sequence[str]) -> str:
     """Return the message about a data set with other values of some keys."""
-    return f"{folder} holds a data set of another configuration: {'; '.join(changed)} (stored -> requested)"
+    return f"{folder} holds a data set of another configuration: {'; '.join(changes)} (stored -> requested)"
 
 
 def _delete(folder: Path) -> None:

@@ -17,7 +17,7 @@ from pipeline.data.format import hdf5
 from pipeline.data.format.layout import FIELD_KINDS, FieldKind, Header, field_path
 from simsurrogate.errors import UserError
 
-_OPEN_SHARDS = 256
+_MAX_OPEN_SHARDS = 256
 
 #: Indices into a dataset: a row, then a frame or a slice of frames.
 Selection = tuple[int | np.integer | slice, ...]
@@ -66,8 +66,8 @@ class Shards:
         self._files = files
         self._ends = np.cumsum(trajectories, dtype=np.int64)
         self._locations: dict[int, dict[str, hdf5.DatasetLocation]] = {}
-        self._channels = {kind: _channels(header, kind) for kind in FIELD_KINDS}
-        self.arrays = lru_cache(maxsize=_OPEN_SHARDS)(self._arrays)
+        self._channels = {kind: _channels_of_fields(header, kind) for kind in FIELD_KINDS}
+        self.arrays = lru_cache(maxsize=_MAX_OPEN_SHARDS)(self._arrays)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -114,22 +114,22 @@ class Windows:
     """
 
     def __init__(self, shards: Shards, length: int):
-        frames = len(shards.header.times)
-        if not 1 <= length <= frames:
+        num_frames = len(shards.header.times)
+        if not 1 <= length <= num_frames:
             raise UserError(
-                f"windows of {length} frames do not fit into trajectories of {frames} frames. "
-                f"training.unroll is at most {frames - 1} for these data. "
+                f"windows of {length} frames do not fit into trajectories of {num_frames} frames. "
+                f"training.unroll is at most {num_frames - 1} for these data. "
                 "Lower training.unroll, or generate more frames with output.steps"
             )
-        self._shards, self._length, self._starts = shards, length, frames - length + 1
+        self._shards, self._length, self._num_starts = shards, length, num_frames - length + 1
         self._buffers: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
-        return len(self._shards) * self._starts
+        return len(self._shards) * self._num_starts
 
     def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the position of each window's trajectory in the split, and the window's first frame."""
-        positions, starts = np.divmod(indices, self._starts)
+        positions, starts = np.divmod(indices, self._num_starts)
         return positions, starts
 
     def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -141,8 +141,8 @@ class Windows:
         batch, shards = self._batch(len(indices)), self._shards
         positions, starts = self.locate(indices)
         batch["time"][...] = shards.header.times[starts[:, None] + np.arange(self._length)]
-        shard_numbers, rows = shards.locate(positions)
-        windows = zip(shard_numbers.tolist(), rows.tolist(), starts.tolist(), strict=True)
+        shard_indices, rows = shards.locate(positions)
+        windows = zip(shard_indices.tolist(), rows.tolist(), starts.tolist(), strict=True)
         for window, (shard, row, start) in enumerate(windows):
             arrays = shards.arrays(shard)
             frames = slice(start, start + self._length)
@@ -167,12 +167,14 @@ class Windows:
         return {name: buffer[:size] for name, buffer in self._buffers.items()}
 
 
-def _channels(header: Header, kind: FieldKind) -> list[tuple[str, int | slice]]:
+def _channels_of_fields(header: Header, kind: FieldKind) -> list[tuple[str, int | slice]]:
     """Return each field's path in the file with its channel, or with its slice of channels for a vector."""
     fields: list[tuple[str, int | slice]] = []
     channel = 0
     for field in header.fields(kind):
-        width = len(header.spec.components(field))
-        fields.append((field_path(field), slice(channel, channel + width) if field.tensor_order else channel))
-        channel += width
+        num_components = len(header.spec.components(field))
+        fields.append(
+            (field_path(field), slice(channel, channel + num_components) if field.tensor_order else channel)
+        )
+        channel += num_components
     return fields

@@ -16,10 +16,10 @@ from pipeline.data.format.layout import Header
 from pipeline.data.format.writer import ShardWriter
 from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
-from pipeline.generation.rows import Rows, not_finite
+from pipeline.generation.rows import Rows, not_finite_reason
 from solvers.contract import BatchedSolver, Parameters, Solver, TrajectoryBatch
 
-#: The size of the states that a rank collects before it writes them, bytes; a larger trajectory is one batch.
+#: The size (bytes) of the states that a rank collects before writing. A larger trajectory is one batch.
 BATCH_BYTES = 2**22
 
 
@@ -41,9 +41,9 @@ class BatchFiller:
         """Write the trajectories of a shard; return its rows."""
         assert writer is not None
         rows = Rows()
-        size = max(BATCH_BYTES // _bytes_of_trajectory(self.header), 1)
-        for start in range(0, shard.count, size):
-            indices = shard.indices[start : start + size]
+        batch_size = max(BATCH_BYTES // _bytes_of_trajectory(self.header), 1)
+        for start in range(0, shard.count, batch_size):
+            indices = shard.indices[start : start + batch_size]
             parameters = [self.solver.sample(generator(self.seed, index), shard.outside) for index in indices]
             batch = self.solver.solve_batch(parameters, self.header.times)
             self._write(writer, rows, indices, parameters, batch)
@@ -62,31 +62,31 @@ class BatchFiller:
         """Write the successful trajectories of a batch after the filled rows, and record the failures."""
         states = self._as_stored(batch.states, channel_axis=2)
         coefficients = self._as_stored(batch.coefficient_fields, channel_axis=1)
-        successful = []
+        successful_positions = []
         for position, failure in enumerate(batch.failures):
             reason = failure or self._not_finite(coefficients[:, position], states[:, position])
             if reason:
-                rows.fail(indices[position], reason, parameters[position], self.header)
+                rows.add_failure(indices[position], reason, parameters[position], self.header)
             else:
-                successful.append(position)
-        if not successful:
+                successful_positions.append(position)
+        if not successful_positions:
             return
-        states, coefficients = states[:, successful], coefficients[:, successful]
-        parameters = [parameters[position] for position in successful]
-        new_rows = slice(rows.count, rows.count + len(successful))
+        states, coefficients = states[:, successful_positions], coefficients[:, successful_positions]
+        parameters = [parameters[position] for position in successful_positions]
+        new_rows = slice(rows.count, rows.count + len(successful_positions))
         frames, *sites = (slice(0, size) for size in (len(self.header.times), *self.header.spec.shape))
         writer.write_coefficients((new_rows, *sites), coefficients)
         writer.write_states((new_rows, frames, *sites), states)
-        invariants = {name: values[successful] for name, values in batch.invariants.items()}
-        kept_indices = [indices[position] for position in successful]
-        writer.write_scalars(rows.count, kept_indices, parameters, invariants)
+        invariants = {name: values[successful_positions] for name, values in batch.invariants.items()}
+        successful_indices = [indices[position] for position in successful_positions]
+        writer.write_scalars(rows.count, successful_indices, parameters, invariants)
         names = self.header.spec.parameter_names
         scalars = [[float(trajectory[name]) for trajectory in parameters] for name in names]
         rows.add(
-            len(successful),
+            len(successful_positions),
             {
                 "coefficient_fields": RunningStatistics.of(coefficients),
-                "parameters": RunningStatistics.of(np.array(scalars).reshape(-1, len(successful))),
+                "parameters": RunningStatistics.of(np.array(scalars).reshape(-1, len(successful_positions))),
                 "fields": RunningStatistics.of(states),
                 "changes": RunningStatistics.of(np.diff(states.astype(np.float64), axis=2)),
             },
@@ -100,11 +100,11 @@ class BatchFiller:
     def _not_finite(self, coefficients: np.ndarray, states: np.ndarray) -> str | None:
         """Return the reason to leave out a trajectory, or None; `states` has the shape (C, T, *sites)."""
         if not np.isfinite(coefficients).all():
-            return not_finite("the coefficients", self.header, 0.0)
+            return not_finite_reason("a coefficient field", self.header, 0.0)
         is_finite = np.isfinite(states).all(axis=(0, *range(2, states.ndim)))
         if is_finite.all():
             return None
-        return not_finite("the state", self.header, self.header.times[int(np.argmin(is_finite))])
+        return not_finite_reason("the state", self.header, self.header.times[int(np.argmin(is_finite))])
 
 
 def _bytes_of_trajectory(header: Header) -> int:

@@ -16,7 +16,7 @@ from pipeline.data.format.writer import ShardWriter
 from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES
-from pipeline.generation.rows import Rows, RowStatistics, add_statistics, not_finite
+from pipeline.generation.rows import Rows, RowStatistics, add_statistics, not_finite_reason
 from pipeline.parallel.groups import gather_blocks
 from solvers.contract import DivergedError, Parameters, Solver, Trajectory
 
@@ -36,9 +36,11 @@ class FrameFiller:
     def __post_init__(self) -> None:
         self._blocks = self.solver.communicator.allgather(self.solver.block)
         self._sites = tuple(axis.stop - axis.start for axis in self.solver.block)
-        frame = np.empty((len(self.header.spec.channels), 1, *self._sites), self.header.precision)
-        frames = 1 if self._is_shared else min(len(self.header.times), max(BATCH_BYTES // frame.nbytes, 1))
-        self._buffer = np.empty((len(frame), frames, *self._sites), self.header.precision)
+        empty_frame = np.empty((len(self.header.spec.channels), 1, *self._sites), self.header.precision)
+        num_frames = (
+            1 if self._is_shared else min(len(self.header.times), max(BATCH_BYTES // empty_frame.nbytes, 1))
+        )
+        self._buffer = np.empty((len(empty_frame), num_frames, *self._sites), self.header.precision)
 
     @property
     def _is_shared(self) -> bool:
@@ -54,7 +56,7 @@ class FrameFiller:
             try:
                 stats = self._write(writer, rows.count, index, trajectory, parameters)
             except DivergedError as error:
-                rows.fail(index, str(error), parameters, self.header)
+                rows.add_failure(index, str(error), parameters, self.header)
             else:
                 rows.add(1, stats)
             rows.counts.update(trajectory.counts)
@@ -70,7 +72,7 @@ class FrameFiller:
     ) -> RowStatistics:
         """Write one trajectory to a row; return the statistics of this rank's blocks."""
         rows = slice(row, row + 1)
-        coefficients = self._as_stored(self._coefficient_fields(trajectory), "the coefficients", 0.0)
+        coefficients = self._as_stored(self._coefficient_fields(trajectory), "a coefficient field", 0.0)
         for block, values in gather_blocks(self.solver.communicator, self._blocks, coefficients):
             assert writer is not None
             writer.write_coefficients((rows, *block), values[:, None])
@@ -83,8 +85,8 @@ class FrameFiller:
         )
         invariants: dict[str, list[float]] = {}
         last_frame = None
-        for first, states in self._batches(trajectory, invariants):
-            frames = slice(first, first + states.shape[1])
+        for first_frame, states in self._batches(trajectory, invariants):
+            frames = slice(first_frame, first_frame + states.shape[1])
             windows = [(frames, *block) for block in self._blocks]
             for window, values in gather_blocks(self.solver.communicator, windows, states):
                 assert writer is not None
@@ -113,15 +115,15 @@ class FrameFiller:
             DivergedError: a value is not finite.
             TypeError: a state has another shape, or the solver yields another number of states.
         """
-        size, num_frames, frame = self._buffer.shape[1], len(self.header.times), -1
+        batch_size, num_frames, frame = self._buffer.shape[1], len(self.header.times), -1
         for frame, state in enumerate(trajectory.solve(self.header.times)):
             self._check_shape(trajectory, "state", state, len(self.header.spec.channels))
-            position = frame % size
+            position = frame % batch_size
             self._buffer[:, position] = self._as_stored(state, "the state", self.header.times[frame])
             for name, value in trajectory.invariants(state).items():
                 invariants.setdefault(name, []).append(value)
             self.tick()
-            if position == size - 1 or frame == num_frames - 1:
+            if position == batch_size - 1 or frame == num_frames - 1:
                 yield frame - position, self._buffer[:, : position + 1]
         if frame != num_frames - 1:
             cls = type(trajectory)
@@ -157,19 +159,19 @@ class FrameFiller:
             DivergedError: a value on any rank is not finite; raised on all ranks.
         """
         with np.errstate(over="ignore"):
-            stored = np.array(values, self.header.precision, order="C")
-        is_finite = bool(np.isfinite(stored).all())
+            stored_values = np.array(values, self.header.precision, order="C")
+        is_finite = bool(np.isfinite(stored_values).all())
         if self._is_shared:
             is_finite = all(self.solver.communicator.allgather(is_finite))
         if not is_finite:
-            raise DivergedError(not_finite(name, self.header, time))
-        return stored
+            raise DivergedError(not_finite_reason(name, self.header, time))
+        return stored_values
 
     def _parameter_statistics(self, parameters: Parameters) -> RunningStatistics:
         """Return the statistics of the scalar parameters on rank 0 of the group, and none on other ranks."""
         names = self.header.spec.parameter_names
         if self.solver.communicator.rank != 0:
-            return RunningStatistics.none(len(names))
+            return RunningStatistics.empty(len(names))
         return RunningStatistics.of(np.array([[float(parameters[name])] for name in names]).reshape(-1, 1))
 
 

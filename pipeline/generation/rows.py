@@ -20,13 +20,13 @@ class Rows:
 
     Attributes:
         count: the number of filled rows.
-        failed: the failed trajectories, which have no row.
+        failures: the failed trajectories, which have no row.
         counts: the sum of the counts of all trajectories, see `solvers.contract.Trajectory`.
         statistics: the statistics of the filled rows.
     """
 
     count: int = 0
-    failed: list[Failure] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     statistics: dict[StatisticsKind, RunningStatistics] = field(default_factory=dict)
 
@@ -35,18 +35,18 @@ class Rows:
         self.count += count
         self.statistics = add_statistics(self.statistics, stats)
 
-    def fail(self, index: int, reason: str, parameters: Parameters, header: Header) -> None:
+    def add_failure(self, index: int, reason: str, parameters: Parameters, header: Header) -> None:
         """Record a failed trajectory."""
         scalars = {name: float(parameters[name]) for name in header.spec.parameter_names}
-        self.failed.append(Failure(index=index, reason=reason, parameters=scalars))
+        self.failures.append(Failure(index=index, reason=reason, parameters=scalars))
 
 
 def add_statistics(first: RowStatistics, second: RowStatistics) -> dict[StatisticsKind, RunningStatistics]:
-    """Return the sum of statistics of each kind; kinds with statistics in one mapping only are kept."""
+    """Return the sum of the statistics of each kind. A kind in only one mapping keeps its statistics."""
     sums = {kind: first[kind] + stats if kind in first else stats for kind, stats in second.items()}
     return {**first, **sums}
 
 
-def not_finite(quantity: str, header: Header, time: float) -> str:
+def not_finite_reason(quantity: str, header: Header, time: float) -> str:
     """Return the reason to leave out a trajectory with a value that is not finite at `time`, s."""
     return f"{quantity} is not finite in {header.precision} at time {time:g}"

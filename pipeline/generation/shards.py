@@ -52,7 +52,7 @@ class ShardMaker:
         Raises:
             StorageError: the file cannot be written.
         """
-        started = time.perf_counter()
+        start_seconds = time.perf_counter()
         path = self.folder / shard.file
         if self.solver.communicator.rank == 0:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,15 +74,15 @@ class ShardMaker:
             sha256=sha256_of(path) if is_written else "",
             first=shard.first,
             drawn=shard.count,
-            failed=rows.failed,
+            failed=rows.failures,
             statistics=self._gather(rows) if shard.split == "train" and rows.count else {},
-            core_seconds=(time.perf_counter() - started) * self.solver.communicator.size,
+            core_seconds=(time.perf_counter() - start_seconds) * self.solver.communicator.size,
         )
 
     def _gather(self, rows: Rows) -> dict[StatisticsKind, PlainStatistics]:
         """Return the statistics of the blocks of all ranks on rank 0, and none on other ranks."""
-        gathered = self.solver.communicator.gather(rows.statistics)
-        if gathered is None:
+        statistics_by_rank = self.solver.communicator.gather(rows.statistics)
+        if statistics_by_rank is None:
             return {}
-        total = reduce(add_statistics, gathered)
-        return {kind: stats.to_json() for kind, stats in total.items()}
+        group_statistics = reduce(add_statistics, statistics_by_rank)
+        return {kind: stats.to_json() for kind, stats in group_statistics.items()}

@@ -233,8 +233,8 @@ def test_no_trajectory_is_in_two_shards_or_splits(
 
 @given(
     seed=st.integers(0, 2**64),
-    index=st.integers(0, 4 * plan.BLOCK),
-    other_index=st.integers(0, 4 * plan.BLOCK),
+    index=st.integers(0, 4 * plan.INDICES_PER_SPLIT),
+    other_index=st.integers(0, 4 * plan.INDICES_PER_SPLIT),
 )
 def test_random_numbers_depend_only_on_seed_and_index(seed: int, index: int, other_index: int) -> None:
     numbers = plan.generator(seed, index).random(4)

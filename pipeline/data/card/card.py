@@ -27,7 +27,7 @@ _KEYS: tuple[Literal["min", "max", "mean", "std", "std_delta"], ...] = (
     "std_delta",
 )
 
-#: The section about reading the data.
+#: The section on reading the data.
 _READING = """\
 ## Reading it
 
@@ -80,12 +80,13 @@ def _boundary(axis: Axis) -> str:
 def _fields(manifest: Manifest, stats: TrainingStatistics) -> str:
     spec, keys = manifest.spec, _KEYS
     rows = [
-        [field.name, field.unit, field.description, varies] + [stats[key].get(field.name, "") for key in keys]
-        for fields, varies in ((spec.fields, "in time"), (spec.coefficient_fields, "constant"))
+        [field.name, field.unit, field.description, variation]
+        + [stats[key].get(field.name, "") for key in keys]
+        for fields, variation in ((spec.fields, "in time"), (spec.coefficient_fields, "constant"))
         for field in fields
     ]
-    heads = ["field", "unit", "description", "varies", *keys]
-    return "## Fields, over the training split\n\n" + _table(heads, rows)
+    headings = ["field", "unit", "description", "varies", *keys]
+    return "## Fields, over the training split\n\n" + _table(headings, rows)
 
 
 def _parameters(manifest: Manifest, stats: TrainingStatistics) -> str:
@@ -95,14 +96,14 @@ def _parameters(manifest: Manifest, stats: TrainingStatistics) -> str:
         + [stats["parameters"][parameter.name][key] for key in keys]
         for parameter in manifest.spec.parameters
     ]
-    heads = ["parameter", "unit", "description", "from", "to", *keys]
-    arrays = [f"`{name}` {list(shape)}" for name, shape in manifest.parameter_shapes.items()]
+    headings = ["parameter", "unit", "description", "from", "to", *keys]
+    array_shapes = [f"`{name}` {list(shape)}" for name, shape in manifest.parameter_shapes.items()]
     note = (
-        f"\nEach trajectory has further parameters, which are arrays: {', '.join(arrays)}.\n"
-        if arrays
+        f"\nEach trajectory has further parameters, which are arrays: {', '.join(array_shapes)}.\n"
+        if array_shapes
         else ""
     )
-    return "## Parameters, over the training split\n\n" + _table(heads, rows) + note
+    return "## Parameters, over the training split\n\n" + _table(headings, rows) + note
 
 
 def _sizes(manifest: Manifest) -> str:
@@ -111,23 +112,23 @@ def _sizes(manifest: Manifest) -> str:
         shards = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]
         if shards:
             count, size = sum(shard.trajectories for shard in shards), sum(shard.size for shard in shards)
-            cost = sum(shard.core_seconds for shard in shards)
-            rows.append([split, count, len(shards), size / 1e6, cost, cost / count])
-    heads = ["split", "trajectories", "shards", "MB", "core-seconds", "core-seconds per trajectory"]
-    failed = [
+            core_seconds = sum(shard.core_seconds for shard in shards)
+            rows.append([split, count, len(shards), size / 1e6, core_seconds, core_seconds / count])
+    headings = ["split", "trajectories", "shards", "MB", "core-seconds", "core-seconds per trajectory"]
+    failure_lines = [
         f"- trajectory {failure.index}: {failure.reason}" for failure in manifest.failed[:_MAX_FAILURES]
     ]
     if len(manifest.failed) > _MAX_FAILURES:
-        failed.append(
+        failure_lines.append(
             f"- and {len(manifest.failed) - _MAX_FAILURES} more; `manifest.json` lists all failures"
         )
-    text = f"## Size and cost\n\nMethod: {manifest.method}.\n\n" + _table(heads, rows)
-    return text + ("\nFailed and left out:\n\n" + "\n".join(failed) + "\n" if failed else "")
+    text = f"## Size and cost\n\nMethod: {manifest.method}.\n\n" + _table(headings, rows)
+    return text + ("\nFailed and left out:\n\n" + "\n".join(failure_lines) + "\n" if failure_lines else "")
 
 
-def _table(heads: list[str], rows: Sequence[Sequence[object]]) -> str:
+def _table(headings: list[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *([_cell(value) for value in row] for row in rows)]
+    lines = [headings, ["---"] * len(headings), *([_cell(value) for value in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -16,8 +16,8 @@ from simsurrogate.files import partial_path, publish
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TRAJECTORIES = 3
-_FRAMES = 4
+_MAX_TRAJECTORIES = 3
+_NUM_FRAMES = 4
 
 
 def draw(folder: Path, manifest: Manifest) -> list[Path]:
@@ -29,30 +29,30 @@ def draw(folder: Path, manifest: Manifest) -> list[Path]:
     entries = [shard for shard in manifest.shards if shard.file.startswith("data/train/")]
     files = [folder / entry.file for entry in entries]
     shards = Shards(manifest.header, files, [entry.trajectories for entry in entries])
-    count = min(_TRAJECTORIES, len(shards))
+    num_trajectories = min(_MAX_TRAJECTORIES, len(shards))
     figure_folder = folder / "figures"
     figure_folder.mkdir(exist_ok=True)
     paths = [
-        _save(_trajectory(shards, position), figure_folder / f"train-{position}.png")
-        for position in range(count)
+        _save(_draw_trajectory(shards, position), figure_folder / f"train-{position}.png")
+        for position in range(num_trajectories)
     ]
     if shards.header.spec.invariants:
-        paths.append(_save(_invariants(shards, count), figure_folder / "invariants.png"))
+        paths.append(_save(_draw_invariants(shards, num_trajectories), figure_folder / "invariants.png"))
     if all(boundary == "periodic" for boundary in shards.header.spec.boundaries):
-        paths.append(_save(_spectra(shards), figure_folder / "spectra.png"))
+        paths.append(_save(_draw_spectra(shards), figure_folder / "spectra.png"))
     return paths
 
 
-def _trajectory(shards: Shards, position: int) -> Figure:
+def _draw_trajectory(shards: Shards, position: int) -> Figure:
     """Draw the fields, or the paths of particles; only the frames of the figure are in memory."""
     header = shards.header
     arrays, row = _locate(shards, position)
     if header.spec.has_particles:
         field = next(field for field in header.spec.fields if field.name == "position")
         x, y = np.moveaxis(arrays[field_path(field)][row], -1, 0)[:2]
-        figure = particles.draw(header.times, x, y, field.unit, _FRAMES)
+        figure = particles.draw(header.times, x, y, field.unit, _NUM_FRAMES)
     else:
-        frames = np.unique(np.linspace(0, len(header.times) - 1, _FRAMES).astype(int))
+        frames = np.unique(np.linspace(0, len(header.times) - 1, _NUM_FRAMES).astype(int))
         coefficients = np.empty((len(header.spec.coefficient_channels), *header.spec.shape), header.precision)
         shards.fill("coefficient_fields", arrays, (row,), coefficients, axis=0)
         states = _states(shards, position, frames)
@@ -64,18 +64,18 @@ def _trajectory(shards: Shards, position: int) -> Figure:
     return figure
 
 
-def _invariants(shards: Shards, count: int) -> Figure:
-    """Draw the invariants of the first `count` trajectories over time."""
+def _draw_invariants(shards: Shards, num_trajectories: int) -> Figure:
+    """Draw the invariants of the first `num_trajectories` trajectories over time."""
     invariants = shards.header.spec.invariants
-    values = np.empty((len(invariants), count, len(shards.header.times)))
-    for position in range(count):
+    values = np.empty((len(invariants), num_trajectories, len(shards.header.times)))
+    for position in range(num_trajectories):
         arrays, row = _locate(shards, position)
         for index, quantity in enumerate(invariants):
             values[index, position] = arrays[f"scalars/{quantity.name}"][row]
     return series.draw(shards.header.times, invariants, values)
 
 
-def _spectra(shards: Shards) -> Figure:
+def _draw_spectra(shards: Shards) -> Figure:
     """Draw the spectra of the first and the last frame of the first trajectory."""
     header = shards.header
     spec, frames = header.spec, np.array([0, len(header.times) - 1])

@@ -1,6 +1,6 @@
 """The checks of a data set's integrity, one small function each.
 
-A check receives a shard and returns an error message (the found and the expected value), or None if the
+A check receives a shard and returns an error message with the found and the expected value, or None if the
 shard passes. The checks of a shard run in the order of `SHARD_CHECKS` up to the first failure. A later check
 relies on the earlier checks: before any value is read, the bytes agree with the receipt and no dataset lies
 outside the file.
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.format import hdf5
-from pipeline.data.format.layout import group_attributes, items
+from pipeline.data.format.layout import DatasetLayout, dataset_layouts, group_attributes
 from pipeline.data.manifest import (
     Manifest,
     ManifestShard,
@@ -30,7 +30,7 @@ from pipeline.data.plan import Shard
 from pipeline.data.statistics import combined_statistics, to_yaml, training_statistics
 from simsurrogate.files import differences, digest, sha256_of
 
-_CHUNK = 2**22
+_VALUES_PER_CHUNK = 2**22
 
 
 @dataclass(frozen=True)
@@ -60,117 +60,139 @@ class ShardUnderTest:
         """The shard's datasets by path, as memory maps."""
         return hdf5.memory_maps(self.path, hdf5.dataset_locations(self.path))
 
+    @cached_property
+    def layouts(self) -> dict[str, DatasetLayout]:
+        """The expected layouts of the shard's datasets, by path."""
+        return dataset_layouts(self.manifest.header, self.receipt.trajectories)
 
-def receipt(tested: ShardUnderTest) -> str | None:
+
+def receipt(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the receipt belongs to this configuration and agrees with the manifest."""
-    receipt, entry = tested.receipt, tested.entry
-    if receipt.configuration_hash != tested.manifest.configuration_hash:
+    receipt, entry = shard_under_test.receipt, shard_under_test.entry
+    if receipt.configuration_hash != shard_under_test.manifest.configuration_hash:
         return "the shard's receipt belongs to another configuration"
-    recorded = (receipt.trajectories, receipt.size, receipt.sha256)
-    listed = (entry.trajectories, entry.size, entry.sha256) if entry else (0, 0, "")
-    if listed != recorded:
-        return f"the manifest lists {listed} as trajectories, size and checksum, the receipt {recorded}"
+    in_receipt = (receipt.trajectories, receipt.size, receipt.sha256)
+    in_manifest = (entry.trajectories, entry.size, entry.sha256) if entry else (0, 0, "")
+    if in_manifest != in_receipt:
+        return (
+            f"the manifest lists {in_manifest} as trajectories, size and checksum, the receipt {in_receipt}"
+        )
     return None
 
 
-def size(tested: ShardUnderTest) -> str | None:
+def size(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the file has the size in the manifest; a shard without trajectories has no file."""
-    expected_size = tested.entry.size if tested.entry else 0
-    file_size = tested.path.stat().st_size if tested.path.is_file() else 0
+    expected_size = shard_under_test.entry.size if shard_under_test.entry else 0
+    file_size = shard_under_test.path.stat().st_size if shard_under_test.path.is_file() else 0
     return None if file_size == expected_size else f"{file_size} bytes found, {expected_size} expected"
 
 
-def checksum(tested: ShardUnderTest) -> str | None:
+def checksum(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the bytes have the checksum in the receipt."""
-    expected, actual = tested.receipt.sha256, sha256_of(tested.path)
-    return None if actual == expected else f"SHA-256 {actual} found, {expected} expected"
+    expected_checksum, actual_checksum = shard_under_test.receipt.sha256, sha256_of(shard_under_test.path)
+    return (
+        None
+        if actual_checksum == expected_checksum
+        else f"SHA-256 {actual_checksum} found, {expected_checksum} expected"
+    )
 
 
-def no_external_links(tested: ShardUnderTest) -> str | None:
+def no_external_links(shard_under_test: ShardUnderTest) -> str | None:
     """Check that no link or dataset of the file leads outside of the file."""
-    hdf5.dataset_locations(tested.path)
+    hdf5.dataset_locations(shard_under_test.path)
     return None
 
 
-def attributes(tested: ShardUnderTest) -> str | None:
+def attributes(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the attributes of the file and its groups agree with the layout, `complete` included."""
-    expected_attributes = group_attributes(tested.manifest.header, tested.receipt.trajectories)
+    expected_attributes = group_attributes(
+        shard_under_test.manifest.header, shard_under_test.receipt.trajectories
+    )
     expected_attributes["/"] |= {"complete": True}
-    for group, expected in expected_attributes.items():
-        stored = hdf5.attributes(tested.path, group)
-        for name, value in expected.items():
-            if name not in stored or not np.array_equal(stored[name], value):
-                stored_value = np.asarray(stored.get(name)).tolist()
-                return f"{group} {name}: {stored_value!r} found, {np.asarray(value).tolist()!r} expected"
+    for group, group_values in expected_attributes.items():
+        stored_attributes = hdf5.attributes(shard_under_test.path, group)
+        for name, expected_value in group_values.items():
+            if name not in stored_attributes or not np.array_equal(stored_attributes[name], expected_value):
+                stored_value = stored_attributes.get(name)
+                stored_list, expected_list = (
+                    np.asarray(value).tolist() for value in (stored_value, expected_value)
+                )
+                return f"{group} {name}: {stored_list!r} found, {expected_list!r} expected"
     return None
 
 
-def layout(tested: ShardUnderTest) -> str | None:
+def layout(shard_under_test: ShardUnderTest) -> str | None:
     """Check the shape and type of every dataset, and the values of coordinates and boundary conditions."""
-    for path, item in items(tested.manifest.header, tested.receipt.trajectories).items():
-        if path not in tested.arrays:
+    for path, expected_layout in shard_under_test.layouts.items():
+        if path not in shard_under_test.arrays:
             return f"{path} is missing"
-        array = tested.arrays[path]
-        if (array.shape, array.dtype) != (item.shape, item.dtype):
-            return f"{path}: {array.dtype}{array.shape} found, {item.dtype}{item.shape} expected"
-        if item.values is not None and not np.array_equal(array, item.values):
-            return f"{path}: {array[:4]}... found, {item.values[:4]}... expected"
+        array = shard_under_test.arrays[path]
+        if (array.shape, array.dtype) != (expected_layout.shape, expected_layout.dtype):
+            expected_type = f"{expected_layout.dtype}{expected_layout.shape}"
+            return f"{path}: {array.dtype}{array.shape} found, {expected_type} expected"
+        if expected_layout.values is not None and not np.array_equal(array, expected_layout.values):
+            return f"{path}: {array[:4]}... found, {expected_layout.values[:4]}... expected"
     return None
 
 
-def units_and_names(tested: ShardUnderTest) -> str | None:
+def units_and_names(shard_under_test: ShardUnderTest) -> str | None:
     """Check that every dataset has the unit and the description in the manifest's spec."""
-    for path, item in items(tested.manifest.header, tested.receipt.trajectories).items():
-        stored = hdf5.attributes(tested.path, path)
-        for name, value in item.attributes.items():
-            if name not in stored or not np.array_equal(stored[name], value):
-                return f"{path} {name}: {stored.get(name)!r} found, {value!r} expected"
+    for path, expected_layout in shard_under_test.layouts.items():
+        stored_attributes = hdf5.attributes(shard_under_test.path, path)
+        for name, expected_value in expected_layout.attributes.items():
+            if name not in stored_attributes or not np.array_equal(stored_attributes[name], expected_value):
+                return f"{path} {name}: {stored_attributes.get(name)!r} found, {expected_value!r} expected"
     return None
 
 
-def indices(tested: ShardUnderTest) -> str | None:
+def indices(shard_under_test: ShardUnderTest) -> str | None:
     """Check that each planned trajectory of the shard is in exactly one row or in the list of failures.
 
     Every shard has its own range of indices, so no trajectory can be in two splits.
     """
-    receipt, shard = tested.receipt, tested.shard
+    receipt, shard = shard_under_test.receipt, shard_under_test.shard
     if (receipt.first, receipt.drawn) != (shard.first, shard.count):
-        recorded = range(receipt.first, receipt.first + receipt.drawn)
-        return f"the receipt covers the trajectories {recorded}, {shard.indices} expected"
-    stored, expected = tested.arrays["sample"], receipt.indices
-    if len(expected) != len(stored):
-        failed = [failure.index for failure in receipt.failed]
-        return f"the receipt lists the failed trajectories {failed}; each has to belong to this shard, once"
-    wrong_rows = np.flatnonzero(stored != expected)
+        receipt_range = range(receipt.first, receipt.first + receipt.drawn)
+        return f"the receipt covers the trajectories {receipt_range}, {shard.indices} expected"
+    stored_indices, expected_indices = shard_under_test.arrays["sample"], receipt.indices
+    if len(expected_indices) != len(stored_indices):
+        failed_indices = [failure.index for failure in receipt.failed]
+        return (
+            f"the receipt lists the failed trajectories {failed_indices}; each failed trajectory has to "
+            "belong to this shard, once"
+        )
+    wrong_rows = np.flatnonzero(stored_indices != expected_indices)
     if wrong_rows.size:
         row = int(wrong_rows[0])
-        return f"row {row} is trajectory {stored[row]}, {expected[row]} expected"
+        return f"row {row} is trajectory {stored_indices[row]}, {expected_indices[row]} expected"
     return None
 
 
-def finite(tested: ShardUnderTest) -> str | None:
+def finite(shard_under_test: ShardUnderTest) -> str | None:
     """Check that no value is NaN or infinite."""
-    for path, item in items(tested.manifest.header, tested.receipt.trajectories).items():
-        if item.varies and item.dtype.kind == "f":
-            flat = tested.arrays[path].reshape(-1)
-            for start in range(0, flat.size, _CHUNK):
-                positions = np.flatnonzero(~np.isfinite(flat[start : start + _CHUNK]))
+    for path, expected_layout in shard_under_test.layouts.items():
+        if expected_layout.varies and expected_layout.dtype.kind == "f":
+            flat_values = shard_under_test.arrays[path].reshape(-1)
+            for start in range(0, flat_values.size, _VALUES_PER_CHUNK):
+                positions = np.flatnonzero(~np.isfinite(flat_values[start : start + _VALUES_PER_CHUNK]))
                 if positions.size:
                     position = start + int(positions[0])
-                    index = [int(coordinate) for coordinate in np.unravel_index(position, item.shape)]
-                    return f"{path}{index} is {flat[position]}"
+                    index = [
+                        int(coordinate) for coordinate in np.unravel_index(position, expected_layout.shape)
+                    ]
+                    return f"{path}{index} is {flat_values[position]}"
     return None
 
 
-def parameter_range(tested: ShardUnderTest) -> str | None:
+def parameter_range(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the scalar parameters lie in their ranges, or outside of them in the extrapolation split."""
-    for parameter in tested.manifest.spec.parameters:
+    for parameter in shard_under_test.manifest.spec.parameters:
         low, high = parameter.low, parameter.high
-        values = tested.arrays[f"scalars/{parameter.name}"]
+        values = shard_under_test.arrays[f"scalars/{parameter.name}"]
         is_inside = (values >= low) & (values <= high)
-        wrong_values = values[is_inside] if tested.shard.outside else values[~is_inside]
+        wrong_values = values[is_inside] if shard_under_test.shard.outside else values[~is_inside]
         if wrong_values.size:
-            relation = "outside of" if tested.shard.outside else "in"
+            relation = "outside of" if shard_under_test.shard.outside else "in"
             return (
                 f"{parameter.name}={wrong_values[0]:g} found, a value {relation} [{low:g}, {high:g}] expected"
             )
@@ -192,13 +214,13 @@ SHARD_CHECKS = (
 )
 
 
-def check_shard(tested: ShardUnderTest) -> Iterator[tuple[str, str | None]]:
+def check_shard(shard_under_test: ShardUnderTest) -> Iterator[tuple[str, str | None]]:
     """Yield the name of each check of one shard with its result: an error message, or None."""
     for check in SHARD_CHECKS:
-        if tested.entry is None and check is checksum:
+        if shard_under_test.entry is None and check is checksum:
             return
         try:
-            message = check(tested)
+            message = check(shard_under_test)
         except (ValueError, OSError) as error:
             message = str(error)
         yield check.__name__, message
@@ -219,11 +241,13 @@ def _manifest(folder: Path, manifest: Manifest) -> str | None:
     if actual_hash != expected_hash:
         return f"its configuration was changed: hash {actual_hash} found, {expected_hash} expected"
     try:
-        expected = completed_manifest(manifest, receipts_of(folder, manifest), manifest.statistics_sha256)
+        expected_manifest = completed_manifest(
+            manifest, receipts_of(folder, manifest), manifest.statistics_sha256
+        )
     except ValueError as error:
         return f"manifest and receipts cannot be compared: {error}"
-    changed = differences(manifest.model_dump(mode="json"), expected.model_dump(mode="json"))
-    return f"manifest and receipts differ (found -> expected): {changed[0]}" if changed else None
+    changes = differences(manifest.model_dump(mode="json"), expected_manifest.model_dump(mode="json"))
+    return f"manifest and receipts differ (found -> expected): {changes[0]}" if changes else None
 
 
 def _foreign_files(folder: Path, manifest: Manifest) -> str | None:
@@ -241,9 +265,13 @@ def _foreign_files(folder: Path, manifest: Manifest) -> str | None:
 def _statistics(folder: Path, manifest: Manifest) -> str | None:
     """Check that `stats.yaml` agrees with the sum of the receipts of the training split."""
     try:
-        running = combined_statistics(receipts_of(folder, manifest))
-        expected = to_yaml(training_statistics(manifest.header, running))
-        stored = (folder / "stats.yaml").read_text(encoding="utf-8")
+        split_statistics = combined_statistics(receipts_of(folder, manifest))
+        expected_text = to_yaml(training_statistics(manifest.header, split_statistics))
+        stored_text = (folder / "stats.yaml").read_text(encoding="utf-8")
     except (ValueError, KeyError, OSError) as error:
         return f"the statistics cannot be compared: {error}"
-    return None if stored == expected else "stats.yaml differs from the sum of the receipts' statistics"
+    return (
+        None
+        if stored_text == expected_text
+        else "stats.yaml differs from the sum of the receipts' statistics"
+    )

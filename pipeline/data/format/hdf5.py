@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.data.format.layout import Attributes, AttributeValue, Item
+from pipeline.data.format.layout import Attributes, AttributeValue, DatasetLayout
 from simsurrogate.errors import UserError
 
 _ALIGNMENT = 64
@@ -45,44 +45,48 @@ class DatasetLocation:
         )
 
 
-def make_skeleton(path: Path, groups: dict[str, Attributes], content: dict[str, Item]) -> None:
+def make_skeleton(path: Path, groups: dict[str, Attributes], layouts: dict[str, DatasetLayout]) -> None:
     """Write a file without its trajectories; the space for their values is allocated and empty."""
     with h5py.File(path, "w", locking=False, alignment_threshold=1, alignment_interval=_ALIGNMENT) as file:
         for group, group_attributes in groups.items():
             file.require_group(group).attrs.update(group_attributes)
-        for name, item in content.items():
-            allocation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            allocation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            allocation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-            dataset = file.create_dataset(name, item.shape, item.dtype, dcpl=allocation)
-            dataset.attrs.update(item.attributes)
-            if item.values is not None:
-                dataset[...] = item.values
-        _name_dimensions(file, content)
+        for name, layout in layouts.items():
+            creation_properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            creation_properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            creation_properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            dataset = file.create_dataset(name, layout.shape, layout.dtype, dcpl=creation_properties)
+            dataset.attrs.update(layout.attributes)
+            if layout.values is not None:
+                dataset[...] = layout.values
+        _name_dimensions(file, layouts)
 
 
-def _name_dimensions(file: h5py.File, content: dict[str, Item]) -> None:
+def _name_dimensions(file: h5py.File, layouts: dict[str, DatasetLayout]) -> None:
     """Attach coordinates as HDF5 dimension scales, and hard-link datasets with named dimensions at the root.
 
     xarray and netCDF read the datasets of the root group.
     """
     scales = {}
-    for name, item in content.items():
-        base = name.rpartition("/")[2]
-        if item.dimensions == (base,) or name == "sample":
-            scales[base] = file[name]
-            file[name].make_scale(base)
-    for name, item in content.items():
-        base = name.rpartition("/")[2]
+    for name, layout in layouts.items():
+        base_name = name.rpartition("/")[2]
+        if layout.dimensions == (base_name,) or name == "sample":
+            scales[base_name] = file[name]
+            file[name].make_scale(base_name)
+    for name, layout in layouts.items():
+        base_name = name.rpartition("/")[2]
         dataset = file[name]
-        if dataset.is_scale or not item.dimensions or name.startswith("boundary_conditions/"):
+        if dataset.is_scale or not layout.dimensions or name.startswith("boundary_conditions/"):
             continue
-        for axis, dimension in enumerate(item.dimensions):
+        for axis, dimension in enumerate(layout.dimensions):
             dataset.dims[axis].attach_scale(scales[dimension])
-    for name, item in content.items():
-        base = name.rpartition("/")[2]
-        if "/" in name and len(item.dimensions) == len(item.shape) and base not in ("mask", "values"):
-            file[base] = file[name]
+    for name, layout in layouts.items():
+        base_name = name.rpartition("/")[2]
+        if (
+            "/" in name
+            and len(layout.dimensions) == len(layout.shape)
+            and base_name not in ("mask", "values")
+        ):
+            file[base_name] = file[name]
 
 
 def set_attribute(path: Path, attribute: str, value: AttributeValue) -> None:
@@ -98,14 +102,14 @@ def dataset_locations(path: Path) -> dict[str, DatasetLocation]:
         UserError: the file is not HDF5, or an object could lead outside of the file: a link, or a dataset
             that is virtual, external, chunked or larger than the file.
     """
-    with _opened(path) as file:
+    with _open_file(path) as file:
         return {name: _location(path, name, dataset) for name, dataset in _datasets(path, file)}
 
 
 def memory_maps(path: Path, locations: dict[str, DatasetLocation]) -> dict[str, np.ndarray]:
     """Return the datasets of a file as read-only arrays over one memory map."""
-    raw = np.memmap(path, np.uint8, "r")
-    return {name: _view(raw, location) for name, location in locations.items()}
+    file_bytes = np.memmap(path, np.uint8, "r")
+    return {name: _view(file_bytes, location) for name, location in locations.items()}
 
 
 def attributes(path: Path, group: str = "/") -> Attributes:
@@ -114,7 +118,7 @@ def attributes(path: Path, group: str = "/") -> Attributes:
     Raises:
         UserError: the file is not HDF5 or holds no such group.
     """
-    with _opened(path) as file:
+    with _open_file(path) as file:
         try:
             return dict(file[group].attrs)
         except KeyError:
@@ -122,7 +126,7 @@ def attributes(path: Path, group: str = "/") -> Attributes:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _open_file(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
@@ -133,14 +137,14 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
     """Yield the path and the object of every dataset; visit each group once; follow only hard links."""
-    visited = set()
+    visited_addresses = set()
     groups = [("", file["/"])]
     while groups:
         prefix, group = groups.pop()
         address = h5py.h5o.get_info(group.id).addr
-        if address in visited:
+        if address in visited_addresses:
             continue
-        visited.add(address)
+        visited_addresses.add(address)
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise UserError(
@@ -157,8 +161,11 @@ def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]
 
 
 def _location(path: Path, name: str, dataset: h5py.Dataset) -> DatasetLocation:
-    creation = dataset.id.get_create_plist()
-    if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_external_count() > 0:
+    creation_properties = dataset.id.get_create_plist()
+    if (
+        creation_properties.get_layout() != h5py.h5d.CONTIGUOUS
+        or creation_properties.get_external_count() > 0
+    ):
         raise UserError(
             f"{path}: {name} is virtual, external, compact or chunked. The datasets of a shard are "
             f"contiguous parts of its file. {_REMEDY}"
@@ -176,7 +183,7 @@ def _location(path: Path, name: str, dataset: h5py.Dataset) -> DatasetLocation:
     return location
 
 
-def _view(raw: np.ndarray, location: DatasetLocation) -> np.ndarray:
+def _view(file_bytes: np.ndarray, location: DatasetLocation) -> np.ndarray:
     """Return the dataset as a view of the file's bytes."""
-    values = raw[location.offset : location.offset + location.num_bytes]
+    values = file_bytes[location.offset : location.offset + location.num_bytes]
     return values.view(location.dtype).reshape(location.shape)

@@ -59,8 +59,8 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Item:
-    """The shape, type and attributes of one dataset of a shard.
+class DatasetLayout:
+    """The layout of one dataset of a shard: its shape, type and attributes.
 
     `dimensions` names the leading axes. `values` holds the content of coordinates and
     boundary conditions; it is None for data of trajectories.
@@ -93,26 +93,33 @@ def field_path(field: Field) -> str:
     return f"t{field.tensor_order}_fields/{field.name}"
 
 
-def items(header: Header, rows: int) -> dict[str, Item]:
-    """Return every dataset of a shard of `rows` trajectories, by its path."""
+def dataset_layouts(header: Header, rows: int) -> dict[str, DatasetLayout]:
+    """Return the layout of every dataset of a shard of `rows` trajectories, by its path."""
     spec, steps = header.spec, len(header.times)
-    double = np.dtype(np.float64)
-    content = {"sample": Item((rows,), np.dtype(np.int64), ("sample",), {"long_name": "trajectory index"})}
-    content |= _coordinates(header)
-    for kind, lead in zip(FIELD_KINDS, (("sample", "time"), ("sample",)), strict=True):
+    float64 = np.dtype(np.float64)
+    layouts = {
+        "sample": DatasetLayout((rows,), np.dtype(np.int64), ("sample",), {"long_name": "trajectory index"})
+    }
+    layouts |= _coordinates(header)
+    for kind, leading_dimensions in zip(FIELD_KINDS, (("sample", "time"), ("sample",)), strict=True):
         for field in header.fields(kind):
-            content[field_path(field)] = _field(header, field, lead, rows)
+            layouts[field_path(field)] = _field_layout(header, field, leading_dimensions, rows)
     for parameter in spec.parameters:
-        content[f"scalars/{parameter.name}"] = Item(
-            (rows,), double, ("sample",), _unit_and_name(parameter) | _varying("sample")
+        layouts[f"scalars/{parameter.name}"] = DatasetLayout(
+            (rows,), float64, ("sample",), _unit_and_name(parameter) | _variation("sample")
         )
     for invariant in spec.invariants:
-        content[f"scalars/{invariant.name}"] = Item(
-            (rows, steps), double, ("sample", "time"), _unit_and_name(invariant) | _varying("sample", "time")
+        layouts[f"scalars/{invariant.name}"] = DatasetLayout(
+            (rows, steps),
+            float64,
+            ("sample", "time"),
+            _unit_and_name(invariant) | _variation("sample", "time"),
         )
     for name, shape in header.parameter_shapes.items():
-        content[f"parameters/{name}"] = Item((rows, *shape), double, ("sample",), _varying("sample"))
-    return content | _boundaries(header)
+        layouts[f"parameters/{name}"] = DatasetLayout(
+            (rows, *shape), float64, ("sample",), _variation("sample")
+        )
+    return layouts | _boundaries(header)
 
 
 def group_attributes(header: Header, rows: int) -> dict[str, Attributes]:
@@ -131,72 +138,80 @@ def group_attributes(header: Header, rows: int) -> dict[str, Attributes]:
             "grid_type": "cartesian",
             "n_spatial_dims": len(spec.axes),
             "n_trajectories": rows,
-            "simulation_parameters": _texts(spec.parameter_names),
+            "simulation_parameters": _text_array(spec.parameter_names),
             "schema_version": schema_version(spec),
             "complete": False,
         },
-        "dimensions": {"spatial_dims": _texts(spec.axis_names)},
-        "scalars": {"field_names": _texts(scalars)},
+        "dimensions": {"spatial_dims": _text_array(spec.axis_names)},
+        "scalars": {"field_names": _text_array(scalars)},
     }
-    for order in range(3):
-        names = [field.name for field in fields if field.tensor_order == order]
-        groups[f"t{order}_fields"] = {"field_names": _texts(names)}
+    for tensor_order in range(3):
+        names = [field.name for field in fields if field.tensor_order == tensor_order]
+        groups[f"t{tensor_order}_fields"] = {"field_names": _text_array(names)}
     for axis in spec.axes:
-        condition: Attributes = {
-            "associated_dims": _texts([axis.name]),
-            "associated_fields": _texts([field.name for field in spec.fields if axis.has_walls]),
+        boundary_attributes: Attributes = {
+            "associated_dims": _text_array([axis.name]),
+            "associated_fields": _text_array([field.name for field in spec.fields if axis.has_walls]),
             "bc_type": "wall" if axis.has_walls else axis.boundary,
             "condition": axis.boundary,
         }
-        groups[f"boundary_conditions/{axis.name}_boundary"] = condition | _varying()
+        groups[f"boundary_conditions/{axis.name}_boundary"] = boundary_attributes | _variation()
     return groups
 
 
-def _coordinates(header: Header) -> dict[str, Item]:
-    """Return time, the axes, and the names of vector components."""
+def _coordinates(header: Header) -> dict[str, DatasetLayout]:
+    """Return the layouts of time, the axes, and the names of vector components."""
     precision, spec = np.dtype(header.precision), header.spec
-    time = {"units": "s", "long_name": "time"} | _varying()
+    time_attributes = {"units": "s", "long_name": "time"} | _variation()
     times = header.times.astype(precision)
-    content = {"dimensions/time": Item(header.times.shape, precision, ("time",), time, times)}
+    layouts = {
+        "dimensions/time": DatasetLayout(header.times.shape, precision, ("time",), time_attributes, times)
+    }
     for axis in spec.axes:
         description = "number of the particle" if spec.has_particles else f"cell centres along {axis.name}"
-        attributes = {"units": axis.unit, "long_name": description} | _varying()
-        content[f"dimensions/{axis.name}"] = Item(
-            (axis.size,), precision, (axis.name,), attributes, axis.centres.astype(precision)
+        axis_attributes = {"units": axis.unit, "long_name": description} | _variation()
+        layouts[f"dimensions/{axis.name}"] = DatasetLayout(
+            (axis.size,), precision, (axis.name,), axis_attributes, axis.centres.astype(precision)
         )
     if any(field.tensor_order for field in (*spec.fields, *spec.coefficient_fields)):
         names = np.array([name.encode() for name in spec.sites.directions])
-        component: Attributes = {"long_name": "component of a vector"}
-        content["component"] = Item(names.shape, names.dtype, ("component",), component, names)
-    return content
+        component_attributes: Attributes = {"long_name": "component of a vector"}
+        layouts["component"] = DatasetLayout(
+            names.shape, names.dtype, ("component",), component_attributes, names
+        )
+    return layouts
 
 
-def _field(header: Header, field: Field, lead: tuple[str, ...], rows: int) -> Item:
-    """Return the dataset of a field; `lead` holds the dimensions before the sites."""
+def _field_layout(
+    header: Header, field: Field, leading_dimensions: tuple[str, ...], rows: int
+) -> DatasetLayout:
+    """Return the layout of a field; `leading_dimensions` are the dimensions before the sites."""
     spec = header.spec
     components = spec.components(field) if field.tensor_order else ()
-    shape = (rows, *([len(header.times)] if "time" in lead else []), *spec.shape)
-    return Item(
+    shape = (rows, *([len(header.times)] if "time" in leading_dimensions else []), *spec.shape)
+    return DatasetLayout(
         shape + ((len(components),) if components else ()),
         np.dtype(header.precision),
-        (*lead, *spec.axis_names, *(["component"] if components else [])),
-        _unit_and_name(field) | _varying(*lead) | {"dim_varying": np.ones(len(spec.axes), bool)},
+        (*leading_dimensions, *spec.axis_names, *(["component"] if components else [])),
+        _unit_and_name(field)
+        | _variation(*leading_dimensions)
+        | {"dim_varying": np.ones(len(spec.axes), bool)},
     )
 
 
-def _boundaries(header: Header) -> dict[str, Item]:
-    """Return the boundary conditions: for each axis, a mask of its two end cells and two boundary values.
+def _boundaries(header: Header) -> dict[str, DatasetLayout]:
+    """Return the layouts of boundary conditions: for each axis, a mask of its end cells and two values.
 
     The values have a meaning only at walls.
     """
-    content = {}
+    layouts = {}
     for axis in header.spec.axes:
         group = f"boundary_conditions/{axis.name}_boundary"
         mask = _end_cells(axis)
         values = np.array(axis.boundary_values, np.dtype(header.precision))
-        content[f"{group}/mask"] = Item(mask.shape, mask.dtype, (axis.name,), {}, mask)
-        content[f"{group}/values"] = Item(values.shape, values.dtype, (), {}, values)
-    return content
+        layouts[f"{group}/mask"] = DatasetLayout(mask.shape, mask.dtype, (axis.name,), {}, mask)
+        layouts[f"{group}/values"] = DatasetLayout(values.shape, values.dtype, (), {}, values)
+    return layouts
 
 
 def _end_cells(axis: Axis) -> np.ndarray:
@@ -209,10 +224,10 @@ def _unit_and_name(quantity: Quantity) -> Attributes:
     return {"units": quantity.unit, "long_name": quantity.description}
 
 
-def _varying(*along: str) -> Attributes:
+def _variation(*dimensions: str) -> Attributes:
     """Return attributes of The Well that state whether values vary by trajectory and in time."""
-    return {"sample_varying": "sample" in along, "time_varying": "time" in along}
+    return {"sample_varying": "sample" in dimensions, "time_varying": "time" in dimensions}
 
 
-def _texts(names: list[str] | tuple[str, ...]) -> np.ndarray:
+def _text_array(names: list[str] | tuple[str, ...]) -> np.ndarray:
     return np.array(names, dtype=_TEXT)

@@ -19,12 +19,19 @@ import numpy as np
 
 from pipeline.data.format import hdf5
 from pipeline.data.format.hdf5 import DatasetLocation
-from pipeline.data.format.layout import FieldKind, Header, Item, field_path, group_attributes, items
+from pipeline.data.format.layout import (
+    DatasetLayout,
+    FieldKind,
+    Header,
+    dataset_layouts,
+    field_path,
+    group_attributes,
+)
 from simsurrogate.errors import StorageError
 from simsurrogate.files import partial_path, publish
 
 _COPY_BYTES = 2**24
-_DATASET_BYTES = 2**13
+_MAX_HEADER_BYTES = 2**13
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
@@ -37,8 +44,8 @@ class ShardWriter:
     def __init__(self, path: Path, header: Header, rows: int):
         self._path, self._header, self._rows = path, header, rows
         self._partial = partial_path(path)
-        self._items = items(header, rows)
-        self._descriptor, self._locations = _preallocated(self._partial, header, rows, self._items)
+        self._layouts = dataset_layouts(header, rows)
+        self._descriptor, self._locations = _create_file(self._partial, header, rows, self._layouts)
 
     def write_states(self, window: tuple[slice, ...], states: np.ndarray) -> None:
         """Write the states (C, *window) of a window (rows, frames, *block), in the header's precision."""
@@ -50,12 +57,12 @@ class ShardWriter:
 
     def write_scalars(
         self,
-        first: int,
+        first_row: int,
         trajectories: Sequence[int],
         parameters: Sequence[Mapping[str, float | np.ndarray]],
         invariants: Mapping[str, np.ndarray],
     ) -> None:
-        """Write the index, the parameters and the invariants of trajectories to the rows from `first` on.
+        """Write the index, the parameters and the invariants of trajectories to the rows from `first_row` on.
 
         `invariants` maps each name to values (rows, T).
         """
@@ -70,9 +77,9 @@ class ShardWriter:
         }
         values |= {f"scalars/{name}": series for name, series in invariants.items()}
         for path, value in values.items():
-            item = self._items[path]
-            array = np.asarray(value, item.dtype).reshape(len(trajectories), *item.shape[1:])
-            _write_at(self._descriptor, self._locations[path].offset + first * item.row_bytes, array)
+            layout = self._layouts[path]
+            array = np.asarray(value, layout.dtype).reshape(len(trajectories), *layout.shape[1:])
+            _write_at(self._descriptor, self._locations[path].offset + first_row * layout.row_bytes, array)
 
     def publish(self, rows: int) -> None:
         """Mark the shard as complete and give it its final name; keep only the first `rows` rows.
@@ -107,12 +114,12 @@ class ShardWriter:
     def _copy_to_fewer(self, rows: int) -> None:
         """Copy the first `rows` rows to a new file, and replace the partial file with it."""
         new_path = partial_path(self._partial)
-        new_items = items(self._header, rows)
-        descriptor, locations = _preallocated(new_path, self._header, rows, new_items)
-        for path, item in new_items.items():
-            if item.varies:
+        new_layouts = dataset_layouts(self._header, rows)
+        descriptor, locations = _create_file(new_path, self._header, rows, new_layouts)
+        for path, layout in new_layouts.items():
+            if layout.varies:
                 source, target = self._locations[path].offset, locations[path].offset
-                _copy_bytes(self._descriptor, source, descriptor, target, item.row_bytes * rows)
+                _copy_bytes(self._descriptor, source, descriptor, target, layout.row_bytes * rows)
         os.close(self._descriptor)
         new_path.replace(self._partial)
         self._descriptor, self._locations, self._rows = descriptor, locations, rows
@@ -135,15 +142,16 @@ def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        needed, free = _bytes_of(items(header, rows)), shutil.disk_usage(path.parent).free
+        needed_bytes = _size_of(dataset_layouts(header, rows))
+        free_bytes = shutil.disk_usage(path.parent).free
         raise StorageError(
-            f"cannot write {path}: {error.strerror}. The file needs {needed} bytes and {free} are free. "
-            "Make room and run the same command again: finished shards are kept"
+            f"cannot write {path}: {error.strerror}. The file needs {needed_bytes} bytes and {free_bytes} "
+            "are free. Make room and run the same command again: finished shards are kept"
         ) from error
 
 
-def _preallocated(
-    path: Path, header: Header, rows: int, content: dict[str, Item]
+def _create_file(
+    path: Path, header: Header, rows: int, layouts: dict[str, DatasetLayout]
 ) -> tuple[int, dict[str, DatasetLocation]]:
     """Write the file without the rows' values; return an open descriptor and the locations of the datasets.
 
@@ -151,8 +159,8 @@ def _preallocated(
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        os.posix_fallocate(descriptor, 0, _bytes_of(content))
-        hdf5.make_skeleton(path, group_attributes(header, rows), content)
+        os.posix_fallocate(descriptor, 0, _size_of(layouts))
+        hdf5.make_skeleton(path, group_attributes(header, rows), layouts)
         os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
         return descriptor, hdf5.dataset_locations(path)
     except BaseException:
@@ -161,10 +169,10 @@ def _preallocated(
         raise
 
 
-def _bytes_of(content: dict[str, Item]) -> int:
+def _size_of(layouts: dict[str, DatasetLayout]) -> int:
     """Return an upper bound of the bytes of a file with this content."""
-    values = sum(math.prod(item.shape) * item.dtype.itemsize for item in content.values())
-    return values + _DATASET_BYTES * (len(content) + 4)
+    values = sum(math.prod(layout.shape) * layout.dtype.itemsize for layout in layouts.values())
+    return values + _MAX_HEADER_BYTES * (len(layouts) + 4)
 
 
 def _write_window(
@@ -181,14 +189,16 @@ def _write_window(
 
 
 def _write_at(descriptor: int, offset: int, values: np.ndarray) -> None:
-    """Write all bytes of an array at an offset; one system call may write only a part of them."""
-    remaining = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
-    while len(remaining) > 0:
-        num_written = os.pwrite(descriptor, remaining, offset)
-        remaining, offset = remaining[num_written:], offset + num_written
+    """Write all bytes of an array at an offset. One system call may write only a part of the bytes."""
+    remaining_bytes = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+    while len(remaining_bytes) > 0:
+        num_written = os.pwrite(descriptor, remaining_bytes, offset)
+        remaining_bytes, offset = remaining_bytes[num_written:], offset + num_written
 
 
-def _copy_bytes(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
-    for start in range(0, count, _COPY_BYTES):
-        chunk = os.pread(source, min(_COPY_BYTES, count - start), source_offset + start)
-        _write_at(target, target_offset + start, np.frombuffer(chunk, np.uint8))
+def _copy_bytes(
+    source_descriptor: int, source_offset: int, target_descriptor: int, target_offset: int, num_bytes: int
+) -> None:
+    for start in range(0, num_bytes, _COPY_BYTES):
+        chunk = os.pread(source_descriptor, min(_COPY_BYTES, num_bytes - start), source_offset + start)
+        _write_at(target_descriptor, target_offset + start, np.frombuffer(chunk, np.uint8))
