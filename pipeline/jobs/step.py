@@ -1,4 +1,4 @@
-"""One stage inside a Slurm job: it starts the ranks, and requeues the job when its time is up.
+"""The launcher of one stage inside a Slurm job, which requeues the job when its time is up.
 
 python -m pipeline.jobs.step STAGE KEY=VALUE ...      # the last line of slurm/STAGE.sbatch
 """
@@ -29,7 +29,7 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
     """
     ranks = int(os.environ.get("SLURM_NTASKS", "1"))
     if stage == "generate":
-        arguments = _with_overrides(arguments, _part(settings.launcher.parts, os.environ))
+        arguments = _with_overrides(arguments, _part_override(settings.launcher.parts, os.environ))
     command = local.command(stage, arguments, ranks, settings.launcher.mpirun)
     with local.start(command, _environment()) as process:
 
@@ -44,39 +44,43 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
     sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
 
 
-def _part(parts: int, variables: Mapping[str, str]) -> list[str]:
+def _part_override(num_parts: int, variables: Mapping[str, str]) -> list[str]:
     """Return the override for a task of a job array: its part of the data set.
 
     Raises:
-        UserError: the array is not 0, 1, ..., so that the number of parts is unknown.
+        UserError: the tasks are not numbered from 0 without gaps, so the number of parts is unknown.
     """
     if "SLURM_ARRAY_TASK_ID" not in variables:
         return []
     task = int(variables["SLURM_ARRAY_TASK_ID"])
-    if parts == 1:
-        parts = int(variables["SLURM_ARRAY_TASK_COUNT"])
-        if (int(variables["SLURM_ARRAY_TASK_MIN"]), int(variables["SLURM_ARRAY_TASK_MAX"])) != (0, parts - 1):
+    if num_parts == 1:
+        num_parts = int(variables["SLURM_ARRAY_TASK_COUNT"])
+        first, last = int(variables["SLURM_ARRAY_TASK_MIN"]), int(variables["SLURM_ARRAY_TASK_MAX"])
+        if (first, last) != (0, num_parts - 1):
             raise UserError(
-                f"the array has {parts} tasks other than 0 to {parts - 1}. The number of parts of the data "
-                "set is unknown. Submit the job with --array=0-N, or type launcher=slurm launcher.parts=N"
+                f"the array has {num_parts} tasks other than 0 to {num_parts - 1}. The number of parts of the "
+                "data set is unknown. Submit the job with --array=0-N, or type launcher=slurm launcher.parts=N"
             )
-    return [f"part=[{task},{parts}]"]
+    return [f"part=[{task},{num_parts}]"]
 
 
 def _with_overrides(arguments: list[str], overrides: list[str]) -> list[str]:
-    """Return the arguments with overrides added next to the others: Hydra accepts one group of overrides."""
+    """Return the arguments with additional overrides before the first override of `arguments`.
+
+    Hydra accepts only consecutive overrides.
+    """
     for index, argument in enumerate(arguments):
         if (
             "=" in argument
             and not argument.startswith("-")
-            and arguments[index - 1 : index] not in _WITH_VALUE
+            and arguments[index - 1 : index] not in _OPTIONS_WITH_VALUE
         ):
             return [*arguments[:index], *overrides, *arguments[index:]]
     return [*arguments, *overrides]
 
 
 #: Hydra's options that take the next argument.
-_WITH_VALUE = [
+_OPTIONS_WITH_VALUE = [
     [name]
     for name in ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
 ]
@@ -101,9 +105,9 @@ def _requeue(stage: str, run: Path) -> None:
     progress = attempts[-1].get("progress", {}) if attempts else {}
     if not progress or progress["done"] <= progress["start"]:
         raise UserError(
-            f"{stage} was stopped before its time was up and had made no progress in this job. Requeued, it "
-            "would never end. Give it more time (sbatch --time), or shorten its steps: samples.per_shard, "
-            "training.steps"
+            f"{stage} was stopped before its time was up and had made no progress in this job. A requeued "
+            "job would never end. Give the job more time (sbatch --time), or make its steps shorter: "
+            "samples.per_shard, training.steps"
         )
     print(
         f"{stage} reached {progress['done']} of {progress['total']} {progress['unit']}: requeued", flush=True

@@ -16,7 +16,7 @@ from simsurrogate.spec import Quantity
 _COLOURS: dict[str, str] = {"surrogate": "#d55e00", "persistence": "#0072b2", "mean": "#777777"}
 _MODES: dict[str, str] = {
     "rollout": "rollout from the initial state",
-    "one_step": "one step from the true frame before",
+    "one_step": "one step from the previous true frame",
 }
 
 
@@ -54,7 +54,7 @@ def draw_errors(
     fields: Sequence[str],
     surrogate: str,
 ) -> Figure:
-    """Draw the relative L2 error over time, median and 10 to 90 % of the trajectories, a row for each field.
+    """Draw the median and the 10 to 90 % range of the relative L2 error over time, a row for each field.
 
     Args:
         errors: the errors of one split by predictor, mode, metric and field.
@@ -69,7 +69,7 @@ def draw_errors(
             panel = panels[row, column]
             for predictor, colour in _COLOURS.items():
                 name = surrogate if predictor == "surrogate" else predictor
-                _band(panel, times, errors[predictor][mode]["relative_l2"][field], colour, name)
+                _draw_band(panel, times, errors[predictor][mode]["relative_l2"][field], colour, name)
             panel.set_yscale("log")
             panel.grid(axis="y", color="0.9", linewidth=0.8)
             panel.set_axisbelow(True)
@@ -85,7 +85,7 @@ def draw_errors(
 def draw_invariants(
     invariants: Mapping[str, InvariantError], times: Sequence[float], quantities: Sequence[Quantity]
 ) -> Figure:
-    """Draw the distance between predicted and true invariants over time, one panel each.
+    """Draw the distance between predicted and true invariants over time, a panel for each invariant.
 
     Args:
         invariants: the results by name.
@@ -98,7 +98,7 @@ def draw_invariants(
     panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
     for panel, quantity in zip(panels.flat, quantities, strict=False):
         invariant = invariants[quantity.name]
-        _band(panel, times, invariant.error, _COLOURS["surrogate"], "error")
+        _draw_band(panel, times, invariant.error, _COLOURS["surrogate"], "error")
         if invariant.size:
             panel.axhline(invariant.size, color=_COLOURS["mean"], linewidth=1, linestyle="--")
         if invariant.size or any(invariant.error.median):
@@ -146,7 +146,7 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
 
 
-def _band(panel: Axes, times: Sequence[float], errors: Band, colour: str, name: str) -> None:
+def _draw_band(panel: Axes, times: Sequence[float], errors: Band, colour: str, name: str) -> None:
     """Draw the median as a line, and the range from 10 to 90 % as a band."""
 
     def drawable(series: Sequence[float | None]) -> np.ndarray:

@@ -19,22 +19,22 @@ def draw(spec: Spec, times: np.ndarray, states: np.ndarray, coefficients: np.nda
 
     The panels of the coefficient fields (K, *sites) follow below.
     """
-    fields, constant = spec.channels, spec.coefficient_channels
+    field_names, coefficient_names = spec.channels, spec.coefficient_channels
     if len(spec.shape) == 1:
-        rows, columns = len(fields) + len(constant), 1
+        rows, columns = len(field_names) + len(coefficient_names), 1
     else:
-        rows = len(fields) + (len(constant) + len(times) - 1) // len(times)
+        rows = len(field_names) + (len(coefficient_names) + len(times) - 1) // len(times)
         columns = len(times)
     figure = Figure(figsize=(2.9 * columns + 1.6, 2.7 * rows + 0.4), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
-    for channel, name in enumerate(fields):
+    for channel, name in enumerate(field_names):
         titles = [f"{name}, t = {time:.3g} s" for time in times]
         _draw_row(figure, panels[channel], spec, states[:, channel], titles)
-    lower_panels = list(panels[len(fields) :].flat)
-    for index, name in enumerate(constant):
+    lower_panels = list(panels[len(field_names) :].flat)
+    for index, name in enumerate(coefficient_names):
         _draw_row(figure, lower_panels[index : index + 1], spec, coefficients[index][None], [name])
-    for empty in lower_panels[len(constant) :]:
-        empty.set_axis_off()
+    for unused_panel in lower_panels[len(coefficient_names) :]:
+        unused_panel.set_axis_off()
     return figure
 
 

@@ -14,16 +14,16 @@ from matplotlib.lines import Line2D
 
 from pipeline.plots.comparison import PREDICTION, TRUTH
 
-#: The largest number of particles that are drawn as paths; more are drawn as dots.
-_FEW = 16
+#: The largest number of particles that are drawn as paths; more particles are drawn as dots.
+_MAX_PATHS = 16
 
 
-def draw(times: np.ndarray, x: np.ndarray, y: np.ndarray, unit: str, panels: int) -> Figure:
-    """Draw few particles as paths from a circle to a dot, many as dots at `panels` times.
+def draw(times: np.ndarray, x: np.ndarray, y: np.ndarray, unit: str, num_panels: int) -> Figure:
+    """Draw few particles as paths from a circle to a dot, and many particles as dots at `num_panels` times.
 
     `x` and `y` are (T, N), in `unit`.
     """
-    if x.shape[1] <= _FEW:
+    if x.shape[1] <= _MAX_PATHS:
         figure = Figure(figsize=(5.2, 4.8), layout="constrained")
         panel: Any = figure.subplots()
         for path in zip(x.T, y.T, strict=True):
@@ -31,23 +31,23 @@ def draw(times: np.ndarray, x: np.ndarray, y: np.ndarray, unit: str, panels: int
             panel.plot(path[0][0], path[1][0], "o", color=line.get_color(), fillstyle="none")
             panel.plot(path[0][-1], path[1][-1], "o", color=line.get_color())
         panel.set_title(f"paths from t = {times[0]:.3g} s (circles) to {times[-1]:.3g} s", fontsize="small")
-        _label(panel, unit)
+        _label_axes(panel, unit)
         return figure
-    frames = np.unique(np.linspace(0, len(times) - 1, panels).astype(int))
+    frames = np.unique(np.linspace(0, len(times) - 1, num_panels).astype(int))
     figure = Figure(figsize=(2.9 * len(frames) + 0.6, 3.2), layout="constrained")
-    row = figure.subplots(1, len(frames), sharex=True, sharey=True, squeeze=False)[0]
-    for panel, frame in zip(row, frames, strict=True):
+    row_panels = figure.subplots(1, len(frames), sharex=True, sharey=True, squeeze=False)[0]
+    for panel, frame in zip(row_panels, frames, strict=True):
         panel.plot(x[frame], y[frame], ".", markersize=2)
         panel.set_title(f"t = {times[frame]:.3g} s", fontsize="small")
-        _label(panel, unit)
-    # Limits without the farthest particles, which would shrink the others to a point.
-    middle, half_width = np.median(x), max(np.ptp(np.percentile(values, [2, 98])) for values in (x, y))
-    row[0].set_xlim(middle - half_width, middle + half_width)
-    row[0].set_ylim(np.median(y) - half_width, np.median(y) + half_width)
+        _label_axes(panel, unit)
+    # The limits leave out the farthest particles, which would shrink the other particles to a point.
+    middle_x, half_width = np.median(x), max(np.ptp(np.percentile(values, [2, 98])) for values in (x, y))
+    row_panels[0].set_xlim(middle_x - half_width, middle_x + half_width)
+    row_panels[0].set_ylim(np.median(y) - half_width, np.median(y) + half_width)
     return figure
 
 
-def _label(panel: Any, unit: str) -> None:
+def _label_axes(panel: Any, unit: str) -> None:
     panel.set_aspect("equal")
     panel.set_xlabel(f"x ({unit})")
     panel.set_ylabel(f"y ({unit})")
@@ -56,32 +56,32 @@ def _label(panel: Any, unit: str) -> None:
 def draw_comparison(
     truth: np.ndarray, prediction: np.ndarray, time: np.ndarray, units: tuple[str, ...], title: str
 ) -> Figure:
-    """Draw the particles in the plane of x and y, and the distance of each from its true position over time.
+    """Draw the particles in the plane of x and y, and their distances from the true positions over time.
 
-    Few particles are drawn as paths from a circle to a dot, many as dots at the last frame. The limits of the
-    plane follow the truth: a prediction may leave it.
+    Few particles are drawn as paths from a circle to a dot, and many particles as dots at the last frame. The
+    limits of the plane follow the truth, so a prediction may leave the plane.
 
     Args:
         truth: (T, C, N); the channels are positions and then velocities.
         prediction: the same shape; the first frame is an input.
-        time: (T,), in seconds.
+        time: the time of each frame (T,), s.
         units: the units of the channels.
         title: the title of the figure.
     """
     dimension = truth.shape[1] // 2
     figure = Figure(figsize=(10, 4.6), layout="constrained")
-    plane, distance = figure.subplots(1, 2)
-    handles = (_paths if truth.shape[2] <= _FEW else _dots)(plane, truth, prediction)
-    plane.legend(handles, ["truth", "prediction"], loc="best")
-    _set_limits(plane, truth[:, :2], units[0])
+    plane_panel, distance_panel = figure.subplots(1, 2)
+    handles = (_draw_paths if truth.shape[2] <= _MAX_PATHS else _draw_dots)(plane_panel, truth, prediction)
+    plane_panel.legend(handles, ["truth", "prediction"], loc="best")
+    _set_limits(plane_panel, truth[:, :2], units[0])
     distances = np.linalg.norm(prediction[1:, :dimension] - truth[1:, :dimension], axis=1)
-    _over_time(distance, time[1:], distances, units[0])
+    _draw_distances(distance_panel, time[1:], distances, units[0])
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _paths(panel: Axes, truth: np.ndarray, prediction: np.ndarray) -> list[Line2D]:
-    """Draw true paths wide and pale, predicted paths thin over them; return lines for the legend."""
+def _draw_paths(panel: Axes, truth: np.ndarray, prediction: np.ndarray) -> list[Line2D]:
+    """Draw thin predicted paths over wide, pale true paths; return lines for the legend."""
     true_style: dict[str, Any] = {"linewidth": 4, "alpha": 0.3}
     predicted_style: dict[str, Any] = {"linewidth": 1.2}
     for body in range(truth.shape[2]):
@@ -93,7 +93,7 @@ def _paths(panel: Axes, truth: np.ndarray, prediction: np.ndarray) -> list[Line2
     return [Line2D([], [], color="0.3", **style) for style in (true_style, predicted_style)]
 
 
-def _dots(panel: Axes, truth: np.ndarray, prediction: np.ndarray) -> list[Line2D]:
+def _draw_dots(panel: Axes, truth: np.ndarray, prediction: np.ndarray) -> list[Line2D]:
     """Draw the particles at the last frame; return lines for the legend."""
     lines: list[Line2D] = []
     for states, colour in ((truth, TRUTH), (prediction, PREDICTION)):
@@ -111,14 +111,14 @@ def _set_limits(panel: Axes, positions: np.ndarray, unit: str) -> None:
     panel.set_ylabel(f"y ({unit})")
 
 
-def _over_time(panel: Axes, time: np.ndarray, distances: np.ndarray, unit: str) -> None:
-    if distances.shape[1] <= _FEW:
+def _draw_distances(panel: Axes, time: np.ndarray, distances: np.ndarray, unit: str) -> None:
+    if distances.shape[1] <= _MAX_PATHS:
         for body, values in enumerate(distances.T):
             panel.plot(time, _drawable(values), color=f"C{body % 10}", linewidth=1.2, label=f"body {body}")
     else:
-        bounded = np.where(np.isfinite(distances), distances, np.inf)
+        bounded_distances = np.where(np.isfinite(distances), distances, np.inf)
         for share, style in ((0.5, "-"), (0.9, "--")):
-            values = _drawable(np.quantile(bounded, share, axis=1, method="higher"))
+            values = _drawable(np.quantile(bounded_distances, share, axis=1, method="higher"))
             panel.plot(time, values, style, color=PREDICTION, label=f"{share:.0%} of the bodies are closer")
     panel.set_yscale("log")
     panel.grid(axis="y", color="0.9", linewidth=0.8)

@@ -13,7 +13,10 @@ _COLUMNS = 3
 
 
 def draw(times: np.ndarray, invariants: Sequence[Quantity], values: np.ndarray) -> Figure:
-    """Draw a panel for each invariant, a line for each trajectory; `values` (invariants, trajectories, T)."""
+    """Draw a panel for each invariant with a line for each trajectory.
+
+    `values` has the shape (invariants, trajectories, T).
+    """
     rows = -(-len(invariants) // _COLUMNS)
     columns = min(len(invariants), _COLUMNS)
     figure = Figure(figsize=(3.6 * columns, 2.6 * rows + 0.2), layout="constrained")
@@ -23,6 +26,6 @@ def draw(times: np.ndarray, invariants: Sequence[Quantity], values: np.ndarray) 
         panel.set_title(quantity.name.replace("_", " "), fontsize="small")
         panel.set_ylabel(quantity.unit)
         panel.set_xlabel("t (s)")
-    for empty in panels[len(invariants) :]:
-        empty.set_axis_off()
+    for unused_panel in panels[len(invariants) :]:
+        unused_panel.set_axis_off()
     return figure

@@ -1,4 +1,4 @@
-"""A chain of Slurm jobs: started, shown, resumed, cancelled."""
+"""The start, the display, the resumption and the cancellation of a chain of Slurm jobs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rich.table import Table
 
 from pipeline.config.settings import Launcher
 from pipeline.jobs.slurm import sbatch, status
-from pipeline.jobs.slurm.sbatch import ChainRecord, Job, Submitted
+from pipeline.jobs.slurm.sbatch import ChainRecord, Job, SubmittedJob
 from pipeline.jobs.slurm.status import Task
 from pipeline.runs import lock, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 
-_ALIVE = ("pending", "running")
+_LIVE_STATES = ("pending", "running")
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,21 @@ class _Step:
     """One of a chain's jobs, with its tasks that are submitted now, kept, or cancelled.
 
     Attributes:
-        job: the job with the tasks to submit; None if nothing of it is missing.
-        kept: Slurm's names of tasks that stay in the queue.
-        dropped: Slurm's names of queued tasks that wait for a failed job.
+        job: the job with the tasks to submit; None if no task is missing.
+        kept_tasks: Slurm's names of tasks that stay in the queue.
+        dropped_tasks: Slurm's names of queued tasks that wait for a failed job.
     """
 
     job: Job | None
-    kept: list[str]
-    dropped: list[str]
+    kept_tasks: list[str]
+    dropped_tasks: list[str]
 
 
 def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_run: bool) -> None:
     """Submit all jobs of a chain; with `dry_run`, print their commands.
 
     Raises:
-        UserError: the queue holds jobs of this run, or Slurm refuses a job; the jobs before a refused one
+        UserError: the queue holds jobs of this run, or Slurm refuses a job; the jobs before the refused job
             are cancelled.
     """
     steps = [_Step(job, [], []) for job in sbatch.jobs(launcher.parts)]
@@ -49,11 +49,11 @@ def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_r
         return
     with lock.wait_for(run.chain_lock):
         record = sbatch.read_chain_record(run)
-        alive = _alive(record, run) if record else []
-        if alive:
+        live_tasks = _live_tasks(record, run) if record else []
+        if live_tasks:
             raise UserError(
-                f"the queue holds jobs of {run.path}: {', '.join(alive)}. A run folder has one chain at a "
-                f"time. Type `python -m pipeline.chain status run={run.path}` to see them, `cancel` to end "
+                f"the queue holds jobs of {run.path}: {', '.join(live_tasks)}. A run folder has one chain "
+                f"at a time. Type `python -m pipeline.chain status run={run.path}` to see them, `cancel` to end "
                 "them, or choose another folder with run="
             )
         record = _submit(run, launcher, steps, ChainRecord(tuple(arguments), os.getcwd(), ()))
@@ -67,13 +67,15 @@ def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_
     With `dry_run`, print their commands.
 
     Raises:
-        UserError: Slurm refuses a job; the jobs before it are cancelled.
+        UserError: Slurm refuses a job; the jobs before the refused job are cancelled.
     """
     with lock.wait_for(run.chain_lock):
         record = chain_record(run)
         steps = _steps_to_resume(sbatch.jobs(launcher.parts), status.tasks(record, run))
         if not any(step.job for step in steps):
-            print("nothing is missing: every job is done, running or pending; the words typed now are unused")
+            print(
+                "nothing is missing: every job is done, running or pending. The typed arguments have no effect"
+            )
         elif dry_run:
             _print_lines(run, launcher, arguments, steps)
             return
@@ -89,9 +91,11 @@ def show(run: RunFolder) -> None:
 
 def cancel(run: RunFolder) -> None:
     """Cancel all pending and running jobs of a chain."""
-    alive = _alive(chain_record(run), run)
-    status.cancel(alive)
-    print(f"cancelled: {', '.join(alive)}" if alive else "no job of this chain is pending or running")
+    live_tasks = _live_tasks(chain_record(run), run)
+    status.cancel(live_tasks)
+    print(
+        f"cancelled: {', '.join(live_tasks)}" if live_tasks else "no job of this chain is pending or running"
+    )
 
 
 def chain_record(run: RunFolder) -> ChainRecord:
@@ -110,68 +114,73 @@ def chain_record(run: RunFolder) -> ChainRecord:
 
 
 def _steps_to_resume(jobs: Sequence[Job], tasks_by_job: Mapping[str, Sequence[Task]]) -> list[_Step]:
-    """Return the steps; once a job is submitted again, all later jobs are submitted again too."""
+    """Return the steps; after the first job that is submitted again, all later jobs are submitted again."""
     steps: list[_Step] = []
     for job in jobs:
-        again = any(step.job for step in steps)
+        is_later_job = any(step.job for step in steps)
         tasks = tasks_by_job.get(job.name, [])
-        kept = [task for task in tasks if task.state in _ALIVE and not again]
-        present = {task.task for task in tasks if task.state == "done"} | {task.task for task in kept}
-        missing = [task for task in [str(task) for task in job.tasks] or [""] if task not in present]
-        missing_tasks = tuple(int(task) for task in missing if task)
-        dropped = [task.key for task in tasks if task.state in _ALIVE and again]
-        part = Job(job.name, job.stage, missing_tasks) if missing else None
-        steps.append(_Step(part, [task.key for task in kept], dropped))
+        kept_tasks = [task for task in tasks if task.state in _LIVE_STATES and not is_later_job]
+        present_tasks = {task.task for task in tasks if task.state == "done"} | {
+            task.task for task in kept_tasks
+        }
+        missing_names = [
+            task for task in [str(task) for task in job.tasks] or [""] if task not in present_tasks
+        ]
+        missing_tasks = tuple(int(task) for task in missing_names if task)
+        dropped_tasks = [task.key for task in tasks if task.state in _LIVE_STATES and is_later_job]
+        new_job = Job(job.name, job.stage, missing_tasks) if missing_names else None
+        steps.append(_Step(new_job, [task.key for task in kept_tasks], dropped_tasks))
     return steps
 
 
 def _submit(run: RunFolder, launcher: Launcher, steps: Sequence[_Step], record: ChainRecord) -> ChainRecord:
-    """Submit the jobs, each to start after the one before; write and return the record with the jobs."""
+    """Submit the jobs, each dependent on the previous job; write and return the record with the jobs."""
     sbatch.write_setup(run, launcher.setup)
-    after: list[str] = []
-    submitted: list[str] = []
+    dependencies: list[str] = []
+    submitted_numbers: list[str] = []
     for step in steps:
-        status.cancel(step.dropped)
-        after_next = list(step.kept)
+        status.cancel(step.dropped_tasks)
+        next_dependencies = list(step.kept_tasks)
         if step.job:
             job = step.job
-            line = sbatch.sbatch_line(job, launcher, run, record.arguments, after)
+            line = sbatch.sbatch_line(job, launcher, run, record.arguments, dependencies)
             try:
                 job_number = sbatch.submit(line, run.job_setup)
             except UserError as error:
-                status.cancel(submitted)
-                cancelled = f"\nthe jobs before it are cancelled: {', '.join(submitted)}" if submitted else ""
-                raise UserError(f"{error}{cancelled}") from None
-            submitted.append(job_number)
+                status.cancel(submitted_numbers)
+                numbers = ", ".join(submitted_numbers)
+                cancelled_text = f"\nthe earlier jobs are cancelled: {numbers}" if numbers else ""
+                raise UserError(f"{error}{cancelled_text}") from None
+            submitted_numbers.append(job_number)
             log = sbatch.log_pattern(job, run)
-            new_job = Submitted(job.name, job.stage, job.tasks, job_number, tuple(line), log)
+            new_job = SubmittedJob(job.name, job.stage, job.tasks, job_number, tuple(line), log)
             record = replace(record, jobs=(*record.jobs, new_job))
             record.write(run)
-            after_next.insert(0, job_number)
-        after = after_next
+            next_dependencies.insert(0, job_number)
+        dependencies = next_dependencies
     return record
 
 
 def _print_lines(
     run: RunFolder, launcher: Launcher, arguments: Sequence[str], steps: Sequence[_Step]
 ) -> None:
-    after: list[str] = []
+    dependencies: list[str] = []
     setup = shlex.quote(str(run.job_setup))
     print(f"# {setup} will hold:", *sbatch.setup_lines(launcher.setup), sep="\n#     ")
     for step in steps:
-        after_next = list(step.kept)
+        next_dependencies = list(step.kept_tasks)
         if job := step.job:
             launch_line = [*launcher.mpirun, "-n", str(launcher.ranks[job.stage])]
             print(f"# {job.name}: {shlex.join(launch_line)} python -m pipeline.{job.stage} ...")
-            line = sbatch.sbatch_line(job, launcher, run, arguments, after)
+            line = sbatch.sbatch_line(job, launcher, run, arguments, dependencies)
             print(f"SIMSURROGATE_SETUP={setup} {shlex.join(line)}")
-            after_next.insert(0, f"<{job.name}>")
-        after = after_next
+            next_dependencies.insert(0, f"<{job.name}>")
+        dependencies = next_dependencies
 
 
-def _alive(record: ChainRecord, run: RunFolder) -> list[str]:
+def _live_tasks(record: ChainRecord, run: RunFolder) -> list[str]:
     tasks = (task for tasks in status.tasks(record, run).values() for task in tasks)
-    return [task.key for task in tasks if task.state in _ALIVE]
+    return [task.key for task in tasks if task.state in _LIVE_STATES]
 
 
 def _show(record: ChainRecord, run: RunFolder) -> None:
@@ -197,8 +206,8 @@ def _show(record: ChainRecord, run: RunFolder) -> None:
     console.print(f"logs: {run.job_logs}", soft_wrap=True)
     if any(task.state in ("failed", "cancelled") for task in all_tasks):
         console.print(
-            f"`python -m pipeline.chain resume run={run.path}` submits the missing jobs; KEY=VALUE after it "
-            "changes a setting",
+            f"`python -m pipeline.chain resume run={run.path}` submits the missing jobs; KEY=VALUE after "
+            "the command changes a setting",
             soft_wrap=True,
         )
     if all_tasks and all(task.state == "done" for task in all_tasks):

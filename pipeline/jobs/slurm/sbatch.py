@@ -1,4 +1,4 @@
-"""The jobs of a chain, the sbatch command of each, and the record that lists them in the run folder."""
+"""The jobs of a chain, their sbatch commands, and their record in the run folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Submitted:
+class SubmittedJob:
     """A submitted job with its number in Slurm, its sbatch command and the pattern of its log's path."""
 
     name: str
@@ -47,7 +47,7 @@ class Submitted:
 
 
 def jobs(parts: int) -> list[Job]:
-    """Return the jobs of a chain, each of which waits for the one before.
+    """Return the jobs of a chain. Each job waits for the previous job.
 
     Generate's array makes the data set in parts; the next job, `finish`, completes the data set.
     """
@@ -58,9 +58,9 @@ def jobs(parts: int) -> list[Job]:
 
 
 def sbatch_line(
-    job: Job, launcher: Launcher, run: RunFolder, arguments: Sequence[str], after: Sequence[str]
+    job: Job, launcher: Launcher, run: RunFolder, arguments: Sequence[str], dependencies: Sequence[str]
 ) -> list[str]:
-    """Return the command that submits a job, which starts when the jobs `after` have all succeeded."""
+    """Return the command that submits a job to start when all jobs in `dependencies` have succeeded."""
     options: dict[str, str | int | bool] = {
         "parsable": True,
         "export": "ALL",
@@ -70,8 +70,8 @@ def sbatch_line(
     }
     if job.tasks:
         options["array"] = ",".join(map(str, job.tasks))
-    if after:
-        options |= {"dependency": f"afterok:{':'.join(after)}", "kill-on-invalid-dep": "yes"}
+    if dependencies:
+        options |= {"dependency": f"afterok:{':'.join(dependencies)}", "kill-on-invalid-dep": "yes"}
     options |= launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.stage, {})
     option_arguments = [
         f"--{name}" if value is True else f"--{name}={value}"
@@ -100,7 +100,7 @@ def submit(line: Sequence[str], setup: Path) -> str:
     """Submit a job and return its number.
 
     Raises:
-        UserError: sbatch is not installed, or refuses the job; the message contains Slurm's.
+        UserError: sbatch is not installed, or refuses the job; the message contains Slurm's message.
     """
     try:
         result = subprocess.run(
@@ -112,7 +112,7 @@ def submit(line: Sequence[str], setup: Path) -> str:
         )
     except FileNotFoundError:
         raise UserError(
-            "sbatch was not found: launcher=slurm works where Slurm's commands are on PATH. "
+            "sbatch was not found. launcher=slurm needs Slurm's commands on PATH. "
             "Type launcher=local to run the chain on this machine"
         ) from None
     if result.returncode != 0:
@@ -127,7 +127,7 @@ def write_setup(run: RunFolder, lines: Sequence[str]) -> None:
 
 
 def setup_lines(lines: Sequence[str]) -> list[str]:
-    """Return the lines of `setup.sh`: one that finds this Python, then those of `launcher.setup`."""
+    """Return the lines of `setup.sh`: a line that adds this Python to PATH, and those of `launcher.setup`."""
     return [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH", *lines]
 
 
@@ -137,19 +137,19 @@ class ChainRecord:
 
     arguments: tuple[str, ...]
     folder: str
-    jobs: tuple[Submitted, ...]
+    jobs: tuple[SubmittedJob, ...]
 
     def write(self, run: RunFolder) -> None:
         """Write the record."""
         write_whole(run.chain_record, json.dumps(asdict(self), indent=2))
 
-    def newest(self) -> dict[str, dict[str, Submitted]]:
-        """Return the newest submission by job and key; the key is a task's number, or empty without array."""
-        newest: dict[str, dict[str, Submitted]] = {}
+    def newest_jobs(self) -> dict[str, dict[str, SubmittedJob]]:
+        """Return the newest job by name and task number, which is empty for a job without an array."""
+        newest_jobs: dict[str, dict[str, SubmittedJob]] = {}
         for job in self.jobs:
             for task in job.tasks or ("",):
-                newest.setdefault(job.name, {})[str(task)] = job
-        return newest
+                newest_jobs.setdefault(job.name, {})[str(task)] = job
+        return newest_jobs
 
 
 def read_chain_record(run: RunFolder) -> ChainRecord | None:
@@ -164,4 +164,6 @@ def read_chain_record(run: RunFolder) -> ChainRecord | None:
     try:
         return TypeAdapter(ChainRecord).validate_json(path.read_bytes())
     except (ValidationError, OSError) as error:
-        raise UserError(f"{path} cannot be read: {error}. Delete it and start the chain again") from error
+        raise UserError(
+            f"{path} cannot be read: {error}. Delete the file and start the chain again"
+        ) from error
