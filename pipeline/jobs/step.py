@@ -58,8 +58,9 @@ def _part_override(num_parts: int, variables: Mapping[str, str]) -> list[str]:
         first, last = int(variables["SLURM_ARRAY_TASK_MIN"]), int(variables["SLURM_ARRAY_TASK_MAX"])
         if (first, last) != (0, num_parts - 1):
             raise UserError(
-                f"the array has {num_parts} tasks other than 0 to {num_parts - 1}. The number of parts of the "
-                "data set is unknown. Submit the job with --array=0-N, or type launcher=slurm launcher.parts=N"
+                f"the array has {num_parts} tasks other than 0 to {num_parts - 1}. The number of parts of "
+                "the data set is unknown. Submit the job with --array=0-N, or type launcher=slurm "
+                "launcher.parts=N"
             )
     return [f"part=[{task},{num_parts}]"]
 

@@ -53,8 +53,8 @@ def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_r
         if live_tasks:
             raise UserError(
                 f"the queue holds jobs of {run.path}: {', '.join(live_tasks)}. A run folder has one chain "
-                f"at a time. Type `python -m pipeline.chain status run={run.path}` to see them, `cancel` to end "
-                "them, or choose another folder with run="
+                f"at a time. Type `python -m pipeline.chain status run={run.path}` to see the jobs, `cancel` to "
+                "end the jobs, or choose another folder with run="
             )
         record = _submit(run, launcher, steps, ChainRecord(tuple(arguments), os.getcwd(), ()))
     _show(record, run)
@@ -73,9 +73,7 @@ def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_
         record = chain_record(run)
         steps = _steps_to_resume(sbatch.jobs(launcher.parts), status.tasks(record, run))
         if not any(step.job for step in steps):
-            print(
-                "nothing is missing: every job is done, running or pending. The typed arguments have no effect"
-            )
+            print("nothing is missing: every job is done, running or pending; the arguments have no effect")
         elif dry_run:
             _print_lines(run, launcher, arguments, steps)
             return

@@ -122,9 +122,9 @@ def _task_with_state(
     code, _, signal_number = properties["ExitCode"].partition(":")
     ending = f"ended by signal {signal_number}" if signal_number not in ("", "0") else f"exit code {code}"
     failed_task = Task(job, task, "failed", reason or f"{_lower_case_words(state)}, {ending}")
-    if reason:
-        return failed_task
-    return replace(failed_task, reason=_error_in_log(failed_task.log) or failed_task.reason)
+    if not reason:
+        failed_task = replace(failed_task, reason=_error_in_log(failed_task.log) or failed_task.reason)
+    return failed_task
 
 
 def _error_in_log(log: Path) -> str:
