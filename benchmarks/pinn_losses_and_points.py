@@ -123,7 +123,7 @@ def _burgers_error(points: int, candidates: int, iterations: int, seed: int) -> 
     ranks = Ranks(0, 1, torch.device("cpu"), {"localhost": 1})
     for step in range(training.finish.steps):
         window: Any = {"state": torch.zeros(1, 1, dtype=torch.float64)}
-        batch: Batch = with_random(window, surrogate.num_random, seed=seed, step=step, places=np.arange(1))
+        batch: Batch = with_random(window, surrogate.num_random, seed=seed, step=step, positions=np.arange(1))
         levenberg_marquardt(surrogate, [batch], state, training, ranks)
     truth = cole_hopf()
     states = surrogate.predict(truth[None, :1], {}, T).mean[0, :, 0].numpy()

@@ -8,9 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 
-def persistence(start: np.ndarray, num_frames: int) -> np.ndarray:
-    """Return the frame `start` (B, C, *sites) at each time, as a read-only (B, num_frames, C, *sites)."""
-    return np.broadcast_to(start[:, None], (start.shape[0], num_frames, *start.shape[1:]))
+def persistence(initial_state: np.ndarray, num_frames: int) -> np.ndarray:
+    """Return the state (B, C, *sites) at each time, as a read-only array (B, num_frames, C, *sites)."""
+    return np.broadcast_to(
+        initial_state[:, None], (initial_state.shape[0], num_frames, *initial_state.shape[1:])
+    )
 
 
 def training_mean(mean: np.ndarray, like: np.ndarray) -> np.ndarray:

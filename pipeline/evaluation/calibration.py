@@ -1,4 +1,4 @@
-"""The spread of an ensemble's members, and how well it matches the error of their mean.
+"""The spread of an ensemble's members, compared with the error of their mean.
 
 Shape letters: N trajectories, M members, B trajectories of a batch, T frames, C channels, F fields.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.evaluation.metrics import FieldChannels, relative_l2, summary
-from pipeline.evaluation.schema import EnsembleSpread, SeriesSummary, Summary, finite
+from pipeline.evaluation.schema import EnsembleSpread, SeriesSummary, Summary, finite_or_none
 
 if TYPE_CHECKING:
     import xarray
@@ -53,17 +53,17 @@ def spread_results(spread: xarray.DataArray, error: np.ndarray, members: int) ->
         error: the error of the members' mean at the end of the rollout, (N,).
         members: the number of members.
     """
-    at_end = spread.isel(time=-1).mean("field").to_numpy()
-    ratio = math.sqrt((members + 1) / members) * _ratio_of_sizes(at_end, error)
+    spread_at_end = spread.isel(time=-1).mean("field").to_numpy()
+    ratio = math.sqrt((members + 1) / members) * _ratio_of_sizes(spread_at_end, error)
     return EnsembleSpread(
         members=members,
         relative_l2={
             str(field): SeriesSummary.of(summary(spread.sel(field=field).to_numpy()))
             for field in spread["field"].to_numpy()
         },
-        rollout_end=Summary.of(summary(at_end)),
-        ratio_to_error=finite(ratio),
-        error_correlation=finite(_rank_correlation(at_end, error)),
+        rollout_end=Summary.of(summary(spread_at_end)),
+        ratio_to_error=finite_or_none(ratio),
+        error_correlation=finite_or_none(_rank_correlation(spread_at_end, error)),
     )
 
 

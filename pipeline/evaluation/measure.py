@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """Measurements of trajectories, in the order of the split.
 
     Attributes:
-        errors: dimensions trajectory, predictor, mode, metric, time, field; the times are those of the frames
-            after the first; the first frame is an input.
+        errors: dimensions trajectory, predictor, mode, metric, time, field. The first frame is an input and
+            has no error.
         invariants: dimensions trajectory, source (truth, prediction), time, invariant; the prediction is the
             rollout.
         spread: the ensemble spread, dimensions trajectory, time, field; None for a single model.
@@ -61,46 +61,48 @@ def measure(
     *,
     batch_size: int,
     communicator: MPI.Intracomm,
-) -> Measured | None:
-    """Return the errors of the surrogate and of the baselines, and the invariants, on rank 0; None elsewhere.
+) -> Measurements | None:
+    """Return the errors of surrogate and baselines, and the invariants, on rank 0; None on other ranks.
 
-    `one_step` starts from the true frame before, `rollout` from the initial state. `solver` is the solver of
-    the data set, on this rank alone. Ranks take whole batches, so that the numbers are the same on any number
-    of ranks, and at most one batch is in a rank's memory.
+    `one_step` starts from the previous true frame, `rollout` from the initial state. `solver` is the solver
+    of the data set, on this rank alone. Ranks take whole batches, so the numbers are the same on any number
+    of ranks, and a rank's memory holds at most one batch.
     """
     total = dataset.num_trajectories(split)
     starts = range(0, total, batch_size)
     own_starts = starts[communicator.rank :: communicator.size]
-    batches = {}
+    measurements_by_start = {}
     for start in progress.bar(own_starts, f"{split} batches", rank=communicator.rank):
         cases = load(dataset, split, range(start, min(start + batch_size, total)))
-        batches[start] = _of_batch(surrogate, solver, cases, dataset.spec)
-    gathered = communicator.gather(batches, root=0)
-    if gathered is None:
+        measurements_by_start[start] = _measure_batch(surrogate, solver, cases, dataset.spec)
+    gathered_measurements = communicator.gather(measurements_by_start, root=0)
+    if gathered_measurements is None:
         return None
-    of_all_ranks = dict(ChainMap(*gathered))
-    ordered: list[Measured] = [of_all_ranks[start] for start in starts]
-    spreads = [batch.spread for batch in ordered if batch.spread is not None]
-    return Measured(
-        xarray.concat([batch.errors for batch in ordered], "trajectory"),
-        xarray.concat([batch.invariants for batch in ordered], "trajectory"),
+    all_measurements = dict(ChainMap(*gathered_measurements))
+    ordered_measurements: list[Measurements] = [all_measurements[start] for start in starts]
+    spreads = [batch.spread for batch in ordered_measurements if batch.spread is not None]
+    return Measurements(
+        xarray.concat([batch.errors for batch in ordered_measurements], "trajectory"),
+        xarray.concat([batch.invariants for batch in ordered_measurements], "trajectory"),
         xarray.concat(spreads, "trajectory") if spreads else None,
-        ordered[0].members,
+        ordered_measurements[0].members,
     )
 
 
-def _of_batch(surrogate: Surrogate, solver: Solver, cases: Cases, spec: Spec) -> Measured:
+def _measure_batch(surrogate: Surrogate, solver: Solver, cases: Cases, spec: Spec) -> Measurements:
     prediction = predict_with_members(surrogate, cases, 0, cases.state.shape[1] - 1)
     rollout = prediction.mean[:, 1:].numpy(force=True)
     predicted = np.concatenate([cases.state[:, :1], rollout], axis=1)
-    conserved = [invariants(solver, states, cases.solver_parameters) for states in (cases.state, predicted)]
+    invariant_values = [
+        invariants(solver, states, cases.solver_parameters) for states in (cases.state, predicted)
+    ]
     coordinates = {"trajectory": list(cases.index), "time": cases.time[1:]}
     fields = [field.name for field in spec.fields]
     spread = ensemble_spread(prediction, cases, spec.field_channels)
-    return Measured(
+    return Measurements(
         _errors(surrogate, cases, rollout, spec),
         xarray.DataArray(
-            np.stack(conserved, axis=1),
+            np.stack(invariant_values, axis=1),
             dims=("trajectory", "source", "time", "invariant"),
             coords={
                 "trajectory": list(cases.index),
@@ -119,7 +121,7 @@ def _of_batch(surrogate: Surrogate, solver: Solver, cases: Cases, spec: Spec) ->
 
 
 def _errors(surrogate: Surrogate, cases: Cases, rollout: np.ndarray, spec: Spec) -> xarray.DataArray:
-    """Return the errors of one batch, see `Measured`."""
+    """Return the errors of one batch, see `Measurements`."""
     truth = cases.state[:, 1:]
     num_frames = truth.shape[1]
     mean = training_mean(np.asarray(surrogate.problem.statistics.mean), truth)

@@ -18,7 +18,7 @@ FieldChannels = Sequence[Sequence[int]]
 QUANTILES = {"q10": 0.1, "q90": 0.9}
 
 # Below this share of the field's own size, float32 data cannot distinguish a variation from rounding.
-_ROUNDING = 1e-7
+_RELATIVE_ROUNDING = 1e-7
 
 
 def relative_l2(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels) -> np.ndarray:
@@ -44,8 +44,8 @@ def nrmse(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels) -> n
     added to both. This error is The Well's NRMSE with `norm_mode="std"`, named VRMSE in its paper
     (arXiv:2412.00568), without the ε that makes NRMSE depend on units.
 
-    Args and returns as `relative_l2`. A truth that varies by less than 1e-7 of its size is constant: the
-    error is 0 where the prediction is exact and inf elsewhere.
+    The arguments and the result have the shapes of those of `relative_l2`. A truth that varies by less than
+    1e-7 of its size is constant: the error is 0 where the prediction is exact and inf elsewhere.
     """
     return _by_frame(_normalised, prediction, truth, fields)
 
@@ -82,9 +82,9 @@ def _by_frame(
         for index, channels in enumerate(map(list, fields)):
             # (B, components, sites)
             shape = (num_trajectories, len(channels), -1)
-            predicted = np.ascontiguousarray(prediction[:, frame, channels], np.float64).reshape(shape)
-            true = np.ascontiguousarray(truth[:, frame, channels], np.float64).reshape(shape)
-            errors[:, frame, index] = metric(predicted, true)
+            predicted_values = np.ascontiguousarray(prediction[:, frame, channels], np.float64).reshape(shape)
+            true_values = np.ascontiguousarray(truth[:, frame, channels], np.float64).reshape(shape)
+            errors[:, frame, index] = metric(predicted_values, true_values)
     return errors
 
 
@@ -96,7 +96,7 @@ def _relative(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def _normalised(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     variation = _norm(truth - truth.mean(axis=2, keepdims=True))
-    variation = np.where(variation > _ROUNDING * _norm(truth), variation, 0.0)
+    variation = np.where(variation > _RELATIVE_ROUNDING * _norm(truth), variation, 0.0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = _norm(prediction - truth) / variation
     return _zero_where_exact(prediction, truth, ratio)
@@ -104,14 +104,14 @@ def _normalised(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def _zero_where_exact(prediction: np.ndarray, truth: np.ndarray, ratio: np.ndarray) -> np.ndarray:
     """Return the ratio with 0 where the prediction is exact, and inf in place of other NaNs."""
-    exact = (prediction == truth).all(axis=(1, 2))
-    return np.where(exact, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+    is_exact = (prediction == truth).all(axis=(1, 2))
+    return np.where(is_exact, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
 def _norm(values: np.ndarray) -> np.ndarray:
     """Return the Euclidean norm over components and sites, (B,), safe from overflow and underflow."""
-    largest = np.abs(values).max(axis=(1, 2), initial=0.0)
-    scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
+    largest_value = np.abs(values).max(axis=(1, 2), initial=0.0)
+    scale = np.where((largest_value > 0) & np.isfinite(largest_value), largest_value, 1.0)
     with np.errstate(invalid="ignore", over="ignore"):
         norm: np.ndarray = scale * np.sqrt(np.square(values / scale[:, None, None]).sum(axis=(1, 2)))
     return norm

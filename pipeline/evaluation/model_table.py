@@ -34,7 +34,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One model.
+    """The row of one model in the table.
 
     Attributes:
         run: the name of the run folder.
@@ -82,13 +82,13 @@ def row_of(run: Path, model: str, failure: str = "") -> Row:
     from surrogates import store
 
     folder = RunFolder.at(run).with_model(model)
-    trainings = provenance.attempts(run, "train", model)
+    training_attempts = provenance.attempts(run, "train", model)
     try:
         description = store.description(folder.model_folder)
     except UserError:
-        reasons = [attempt.reason.partition(": ")[2] for attempt in trainings if attempt.reason]
+        reasons = [attempt.reason.partition(": ")[2] for attempt in training_attempts if attempt.reason]
         return Row(run.name, model, remark=_first_line((reasons or [failure or "not trained"])[-1]))
-    last = provenance.last_working(trainings)
+    last_training = provenance.last_complete(training_attempts)
     headline = None
     with suppress(UserError):
         metrics = schema.read(folder.evaluation / "metrics.json")
@@ -100,9 +100,9 @@ def row_of(run: Path, model: str, failure: str = "") -> Row:
         run.name,
         model,
         num_parameters=description["num_parameters"],
-        seconds=provenance.seconds(trainings) if last else None,
-        ranks=last.ranks if last else None,
-        core_seconds=provenance.core_seconds(trainings) if last else None,
+        seconds=provenance.seconds(training_attempts) if last_training else None,
+        ranks=last_training.ranks if last_training else None,
+        core_seconds=provenance.core_seconds(training_attempts) if last_training else None,
         one_step=headline["surrogate"].one_step.median if headline else None,
         rollout_end=headline["surrogate"].rollout_end.median if headline else None,
         persistence=headline["persistence"].rollout_end.median if headline else None,
@@ -138,7 +138,7 @@ def show(rows: Sequence[Row]) -> None:
             table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
         for row in table_rows:
             table.add_row(*row.cells()[:-1])
-        # Wide enough for every name.
+        # The width fits every name.
         Console(highlight=False, width=200).print(table)
     for row in rows:
         if row.remark:
@@ -146,7 +146,7 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def show_sweep(jobs: Sequence[Job]) -> None:
-    """Print the table of a sweep's models; runs that are only printed or handed to Slurm have no row."""
+    """Print the table of a sweep's models. Runs that are only printed or submitted to Slurm have no row."""
     rows = []
     for job in jobs:
         settings = job.settings

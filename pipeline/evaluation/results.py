@@ -18,11 +18,11 @@ from pipeline.evaluation.schema import (
     SeriesSummary,
     SplitResult,
     Summary,
-    finite,
+    finite_or_none,
 )
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.measure import Measured
+    from pipeline.evaluation.measure import Measurements
 
 DEFINITIONS = {
     "relative_l2": "|p - u| / |u|, norms over the sites and a vector's components; 1 is the error of "
@@ -41,9 +41,9 @@ DEFINITIONS = {
 }
 
 
-def split_results(measured: Measured) -> SplitResult:
+def split_results(measurements: Measurements) -> SplitResult:
     """Return the results of one split."""
-    errors = measured.errors
+    errors = measurements.errors
     headline = headline_errors(errors)
     rollout_end = headline.sel(predictor="surrogate", mode="rollout").to_numpy()
     return SplitResult(
@@ -56,7 +56,7 @@ def split_results(measured: Measured) -> SplitResult:
             for predictor in PREDICTORS
         },
         by_trajectory=ByTrajectory(
-            index=measured.index, rollout_end=[finite(error) for error in rollout_end]
+            index=measurements.index, rollout_end=[finite_or_none(error) for error in rollout_end]
         ),
         errors={
             predictor: {
@@ -78,12 +78,12 @@ def split_results(measured: Measured) -> SplitResult:
             for predictor in PREDICTORS
         },
         invariants={
-            str(name): invariant_result(measured.invariants.sel(invariant=name))
-            for name in measured.invariants["invariant"].to_numpy()
+            str(name): invariant_result(measurements.invariants.sel(invariant=name))
+            for name in measurements.invariants["invariant"].to_numpy()
         },
         ensemble_spread=None
-        if measured.spread is None
-        else calibration.spread_results(measured.spread, rollout_end, measured.members),
+        if measurements.spread is None
+        else calibration.spread_results(measurements.spread, rollout_end, measurements.members),
     )
 
 
@@ -97,7 +97,7 @@ def invariant_result(values: xarray.DataArray) -> InvariantResult:
         distance = np.abs(prediction - truth)
     distance = np.where(np.isfinite(prediction), distance, np.inf)
     return InvariantResult(
-        size=finite(float(np.median(np.abs(truth).max(axis=1)))),
+        size=finite_or_none(float(np.median(np.abs(truth).max(axis=1)))),
         error=SeriesSummary.of(summary(distance)),
     )
 

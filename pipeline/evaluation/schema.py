@@ -1,4 +1,4 @@
-"""The content of metrics.json, typed.
+"""The typed content of metrics.json.
 
 `None` stands for a number that is not finite: a prediction diverged, or a truth is zero or constant.
 """
@@ -20,7 +20,7 @@ SCHEMA_VERSION: Final = 2
 #: The surrogate, and the baselines to compare with.
 Predictor = Literal["surrogate", "persistence", "mean"]
 PREDICTORS: tuple[Predictor, ...] = ("surrogate", "persistence", "mean")
-#: Each frame from the true frame before it, or all frames from the initial state.
+#: The two kinds of prediction: each frame from the previous true frame, or all frames from the initial state.
 Mode = Literal["one_step", "rollout"]
 MODES: tuple[Mode, ...] = ("one_step", "rollout")
 Metric = Literal["relative_l2", "nrmse"]
@@ -42,7 +42,7 @@ class Summary(_Model):
     @classmethod
     def of(cls, statistics: Mapping[str, np.ndarray]) -> Summary:
         """Return the statistics that `pipeline.evaluation.metrics.summary` computed of one number."""
-        return cls(**{name: finite(float(value)) for name, value in statistics.items()})
+        return cls(**{name: finite_or_none(float(value)) for name, value in statistics.items()})
 
 
 class SeriesSummary(_Model):
@@ -57,7 +57,9 @@ class SeriesSummary(_Model):
     @classmethod
     def of(cls, statistics: Mapping[str, np.ndarray]) -> SeriesSummary:
         """Return the statistics that `pipeline.evaluation.metrics.summary` computed of a series (T,)."""
-        return cls(**{name: [finite(value) for value in values] for name, values in statistics.items()})
+        return cls(
+            **{name: [finite_or_none(value) for value in values] for name, values in statistics.items()}
+        )
 
 
 class Headline(_Model):
@@ -139,17 +141,17 @@ def read(path: Path) -> Metrics:
         return Metrics.model_validate_json(path.read_bytes())
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read: {error.strerror}; type python -m pipeline.evaluate"
+            f"{path} cannot be read: {error.strerror}. Type python -m pipeline.evaluate"
         ) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        location = ".".join(map(str, first["loc"]))
+        issue = error.errors()[0]
+        location = ".".join(map(str, issue["loc"]))
         raise UserError(
-            f"{path} is not a metrics.json of this release: {location}: {first['msg']}; type "
+            f"{path} is not a metrics.json of this release: {location}: {issue['msg']}. Type "
             "python -m pipeline.evaluate again"
         ) from None
 
 
-def finite(value: float) -> float | None:
-    """Return the number, or None where it is not finite."""
+def finite_or_none(value: float) -> float | None:
+    """Return the number, or None if the number is not finite."""
     return float(value) if np.isfinite(value) else None

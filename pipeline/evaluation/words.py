@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.evaluation.schema import Metrics, SplitResult
 
-_SPLITS = {
+_SPLIT_NAMES = {
     "test": "held-out trajectories",
     "test_extrapolation": "trajectories outside the training range",
 }
@@ -16,45 +16,45 @@ def verdict(metrics: Metrics, split: str) -> str:
     error, persistence, mean = (
         result.headline[predictor].rollout_end.median for predictor in ("surrogate", "persistence", "mean")
     )
-    cases = f"{result.trajectories} {_SPLITS.get(split, split)}"
+    cases_text = f"{result.trajectories} {_SPLIT_NAMES.get(split, split)}"
     steps, end_time = len(metrics.time) - 1, metrics.time[-1]
     if error is None:
         return (
-            f"On {cases}, the rollout of {metrics.surrogate} over {steps} steps diverges for at least half "
-            "of them."
+            f"On {cases_text}, the rollout of {metrics.surrogate} over {steps} steps diverges for at "
+            "least half of the trajectories."
         )
     return (
-        f"On {cases}, the rollout of {metrics.surrogate} over {steps} steps to t = {end_time:.4g} s ends "
-        f"with a relative L2 error of {percent(error)} (median; worst {percent(worst(result))}): "
+        f"On {cases_text}, the rollout of {metrics.surrogate} over {steps} steps to t = {end_time:.4g} s "
+        f"ends with a relative L2 error of {percent(error)} (median; worst {percent(worst_error(result))}): "
         f"{comparison(error, persistence)} persistence ({percent(persistence)}), "
         f"{comparison(error, mean)} the training mean ({percent(mean)}).{_spread_in_words(result)}"
     )
 
 
 def _spread_in_words(result: SplitResult) -> str:
-    """Return the sentence on the ensemble spread; empty for a single model."""
+    """Return the sentence on the ensemble spread, or an empty text for a single model."""
     spread = result.ensemble_spread
     if spread is None:
         return ""
     return (
-        f" The spread of its {spread.members} members is {percent(spread.rollout_end.median)} there "
-        f"(median), {number(spread.ratio_to_error)} times the error (1: calibrated; below 1: overconfident), "
-        f"with a rank correlation of {number(spread.error_correlation)}."
+        f" The spread of the {spread.members} members is {percent(spread.rollout_end.median)} at the "
+        f"same time (median), {number_text(spread.ratio_to_error)} times the error (1: calibrated; below 1: "
+        f"overconfident), with a rank correlation of {number_text(spread.error_correlation)}."
     )
 
 
-def number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
     """Return three figures, or words for a value that is not finite."""
     return "not finite" if value is None else f"{value:.3g}"
 
 
-def worst(result: SplitResult) -> float | None:
+def worst_error(result: SplitResult) -> float | None:
     """Return the surrogate's largest error at the end of a rollout."""
     return result.headline["surrogate"].rollout_end.max
 
 
 def comparison(error: float | None, reference: float | None) -> str:
-    """Return the comparison of an error with a reference, to be followed by the reference's name.
+    """Return the comparison of an error with a reference, as the text before the reference's name.
 
     Examples: "2.4 times smaller error than", "2 % larger error than".
     """
@@ -64,18 +64,22 @@ def comparison(error: float | None, reference: float | None) -> str:
         return "no error, unlike"
     if error == reference:
         return "the same error as"
-    smaller, larger = min(error, reference), max(error, reference)
-    word = "smaller" if error < reference else "larger"
-    factor = larger / smaller
+    smaller_error, larger_error = min(error, reference), max(error, reference)
+    direction = "smaller" if error < reference else "larger"
+    factor = larger_error / smaller_error
     if factor >= 1.1:
-        return f"{factor:.3g} times {word} error than"
-    share = (larger - smaller) / reference
-    return f"{100 * share:.2g}\N{NO-BREAK SPACE}% {word} error than"
+        return f"{factor:.3g} times {direction} error than"
+    relative_difference = (larger_error - smaller_error) / reference
+    return f"{100 * relative_difference:.2g}\N{NO-BREAK SPACE}% {direction} error than"
 
 
 def percent(error: float | None) -> str:
     """Return an error as per cent with three figures and a space that does not break."""
     if error is None:
         return "not finite"
-    share = 100 * error
-    return f"{share:.0f}\N{NO-BREAK SPACE}%" if share >= 1000 else f"{share:.3g}\N{NO-BREAK SPACE}%"
+    percentage = 100 * error
+    return (
+        f"{percentage:.0f}\N{NO-BREAK SPACE}%"
+        if percentage >= 1000
+        else f"{percentage:.3g}\N{NO-BREAK SPACE}%"
+    )

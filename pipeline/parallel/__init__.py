@@ -1,1 +1,1 @@
-"""Ranks from any launcher, and work handed out over groups of them."""
+"""Ranks under any launcher, and the distribution of tasks to groups of ranks."""

@@ -21,7 +21,7 @@ def device_of(name: str, process: Launch) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError(
-            "training.device=cuda, but torch finds no such device here. The device may be cpu, cuda or auto. "
+            "training.device=cuda, but torch finds no CUDA device here. The device may be cpu, cuda or auto. "
             "Set training.device=cpu"
         )
     device = torch.device("cuda", process.local_rank % torch.cuda.device_count())
@@ -29,12 +29,12 @@ def device_of(name: str, process: Launch) -> torch.device:
     return device
 
 
-def each_has_a_device(name: str, devices: Sequence[tuple[str, str | None]]) -> bool:
-    """Return whether all ranks may compute on CUDA devices: NCCL needs one device for each rank.
+def can_use_cuda(name: str, devices: Sequence[tuple[str, str | None]]) -> bool:
+    """Return whether all ranks can compute on CUDA devices. NCCL needs one device for each rank.
 
     Args:
         name: `cpu`, `cuda` or `auto`.
-        devices: the host of each rank, and the name of the device that the rank would take or None.
+        devices: the host of each rank, and the name of the rank's CUDA device or None.
 
     Raises:
         UserError: `cuda` is requested, and ranks would share a device.
@@ -48,8 +48,8 @@ def each_has_a_device(name: str, devices: Sequence[tuple[str, str | None]]) -> b
     return name != "cpu" and is_enough
 
 
-def compute_repeatably(device: torch.device) -> None:
-    """Select deterministic algorithms on a GPU; on a processor PyTorch's algorithms are deterministic.
+def use_deterministic_algorithms(device: torch.device) -> None:
+    """Select deterministic algorithms on a GPU. On a processor PyTorch's algorithms are deterministic.
 
     PyTorch warns of an operation that has no deterministic algorithm.
     """
@@ -62,16 +62,16 @@ def compute_repeatably(device: torch.device) -> None:
 def unique_name(device: torch.device) -> str | None:
     """Return the UUID of a CUDA device, or None for a processor.
 
-    The UUID identifies a device also where each rank sees only its own.
+    The UUID also identifies a device if each rank sees only its own device.
     """
     return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else None
 
 
 def device_counts(devices: Sequence[tuple[str, str | None]]) -> str:
-    """Return a sentence on the host that has the fewest devices for its ranks."""
+    """Return a sentence on the host that has the fewest devices per rank."""
 
     def counts(host: str) -> tuple[int, int]:
-        names = [name for other, name in devices if other == host]
+        names = [name for device_host, name in devices if device_host == host]
         return len(set(names) - {None}), len(names)
 
     def devices_per_rank(host: str) -> float:

@@ -1,6 +1,6 @@
 """The average of gradients over processors by MPI, two to three times faster than gloo."""
 
-# Without postponed annotations: torch compares the annotations of a hook with its types.
+# Annotations are not postponed, because torch compares the annotations of a hook with types.
 
 import os
 import sys
@@ -14,11 +14,11 @@ from pipeline.parallel.rendezvous import TIMEOUT
 
 
 def mean_over_ranks(communicator: Any, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
-    """Return the mean of a bucket of gradients over an MPI communicator; a hook of DistributedDataParallel.
+    """Return the mean of a bucket of gradients over a communicator: a hook of DistributedDataParallel.
 
-    Each rank divides its gradients before they are summed, as gloo does; two ranks get the same bits from
-    both libraries. MPI would wait forever for a rank that hangs; this process ends after `TIMEOUT`, and its
-    launcher then ends the others.
+    Each rank divides its gradients before the sum, as gloo does, so two ranks get the same bits from both
+    libraries. MPI would wait forever for a rank that hangs. Therefore this process ends after `TIMEOUT`, and
+    its launcher then ends the other ranks.
     """
     from mpi4py import MPI
 

@@ -29,11 +29,11 @@ def split_world(world: MPI.Intracomm, group_size: int) -> MPI.Intracomm:
 
 
 def dynamic_tasks(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Iterator[int]:
-    """Yield the tasks of this group, numbers below `count`; the next number goes to the first free group.
+    """Yield the tasks of this group, numbers below `count`. Each free group takes the next number.
 
-    All ranks of all groups must iterate to the end. The counter lies on rank 0 of the world and is fetched
-    by one-sided communication; no rank is reserved for it. Rank 0 calls `progress_mpi` during its own work,
-    so that other ranks get their answers.
+    All ranks of all groups must iterate to the end. The counter lies on rank 0 of the world and is fetched by
+    one-sided communication, so no rank is reserved for the counter. Rank 0 calls `progress_mpi` during its
+    own work to answer the other ranks.
     """
     from mpi4py import MPI
 
@@ -41,14 +41,14 @@ def dynamic_tasks(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Ite
     if world.rank == 0:
         window.tomemory()[:] = bytes(8)
     world.Barrier()
-    while (number := group.bcast(_next_number(window) if group.rank == 0 else None)) < count:
-        yield number
+    while (task := group.bcast(_fetch_next_task(window) if group.rank == 0 else None)) < count:
+        yield task
     world.Barrier()
     window.Free()
 
 
 def progress_mpi(world: MPI.Intracomm) -> None:
-    """Let MPI answer requests of other ranks; to be called now and then during work."""
+    """Let MPI answer requests of other ranks. Rank 0 has to call this function repeatedly during its work."""
     if world.size > 1:
         world.Iprobe()
 
@@ -60,7 +60,7 @@ def gather_blocks(
 ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
     """Yield the block of each rank on rank 0 of the group: its slices and its values (C, *block).
 
-    The other ranks must iterate too, and yield nothing. No rank holds more than its own block and one other.
+    The other ranks must iterate too, and yield nothing. No rank holds more than its own and one other block.
 
     Args:
         group: communicator of the group.
@@ -72,17 +72,19 @@ def gather_blocks(
         return
     yield blocks[0], values
     for rank, block in enumerate(blocks[1:], start=1):
-        received = np.empty((len(values), *(part.stop - part.start for part in block)), values.dtype)
-        group.Recv(received, source=rank)
-        yield block, received
+        block_values = np.empty(
+            (len(values), *(axis_slice.stop - axis_slice.start for axis_slice in block)), values.dtype
+        )
+        group.Recv(block_values, source=rank)
+        yield block, block_values
 
 
-def _next_number(window: MPI.Win) -> int:
+def _fetch_next_task(window: MPI.Win) -> int:
     """Return the counter of the window and increase it by one, atomically."""
     from mpi4py import MPI
 
-    increment, number = np.ones(1, np.int64), np.empty(1, np.int64)
+    increment, previous_value = np.ones(1, np.int64), np.empty(1, np.int64)
     window.Lock(0, MPI.LOCK_SHARED)
-    window.Fetch_and_op(increment, number, 0, 0, MPI.SUM)
+    window.Fetch_and_op(increment, previous_value, 0, 0, MPI.SUM)
     window.Unlock(0)
-    return int(number[0])
+    return int(previous_value[0])

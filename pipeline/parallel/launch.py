@@ -33,8 +33,8 @@ def detect() -> Launch:
     """
     for name, rank, size, local_rank in _VARIABLES:
         if rank in os.environ and size in os.environ and _is_step(name):
-            local = int(os.environ.get(local_rank, "0"))
-            return Launch(name, int(os.environ[rank]), int(os.environ[size]), local)
+            local_rank_number = int(os.environ.get(local_rank, "0"))
+            return Launch(name, int(os.environ[rank]), int(os.environ[size]), local_rank_number)
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.size > 1:
         return Launch("MPI", mpi.COMM_WORLD.rank, mpi.COMM_WORLD.size, 0)
@@ -61,9 +61,9 @@ def world() -> MPI.Intracomm:
     """Return the MPI communicator of all ranks of this run.
 
     Raises:
-        UserError: the launcher started more ranks than MPI sees; each rank would do the whole work alone.
+        UserError: the launcher started more ranks than MPI sees, so each rank would do the whole work.
     """
-    # Open MPI's wheel reports one-sided communication over UCX as an error on machines without it.
+    # Open MPI's wheel reports one-sided communication over UCX as an error on machines without UCX.
     os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
     from mpi4py import MPI
 
@@ -81,11 +81,14 @@ def world() -> MPI.Intracomm:
 
 def _is_step(launcher: str) -> bool:
     """Return whether the launcher has started ranks; Slurm sets its variables in batch scripts too."""
-    return launcher != "srun" or int(os.environ.get("SLURM_STEP_ID") or _FIRST_SPECIAL) < _FIRST_SPECIAL
+    return (
+        launcher != "srun"
+        or int(os.environ.get("SLURM_STEP_ID") or _FIRST_SPECIAL_STEP) < _FIRST_SPECIAL_STEP
+    )
 
 
 #: Step numbers from here on denote an interactive shell, a batch script, and others (slurm.h).
-_FIRST_SPECIAL = 0xFFFFFFFA
+_FIRST_SPECIAL_STEP = 0xFFFFFFFA
 
 #: Launchers, with their variables of rank, number of ranks, and rank on the node.
 _VARIABLES = (

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 import torch.distributed as dist
 
-# Its functions take the group of all ranks as a default argument. Imported later, as DDP does, the module
-# would keep that group alive, and the group's threads would run into the end of the interpreter.
+# The functions of this module take the group of all ranks as a default argument. A later import, as in DDP,
+# would keep that group alive, and the threads of the group would still run at the end of the interpreter.
 import torch.distributed.nn.functional
 from torch.distributed import Store  # type: ignore[attr-defined]
 
@@ -70,9 +70,10 @@ class Ranks:
         return gathered
 
     def any_async(self, value: bool) -> Callable[[], bool]:
-        """Start to find out whether `value` is true on any rank; the result is a function to wait for it.
+        """Start a reduction of `value` over the ranks; return a function that waits for the result.
 
-        The function returns the same on all ranks. The ranks may work between the two calls.
+        The function returns, on all ranks, whether `value` is true on any rank. The ranks may work between
+        the two calls.
         """
         if self.size == 1:
             return lambda: value
@@ -86,7 +87,7 @@ class Ranks:
         return wait
 
     def broadcast(self, value: _Value) -> _Value:
-        """Return the value of rank 0 on every rank, once rank 0 has it; plain data only."""
+        """Wait for the value of rank 0 and return it on every rank. The value must be plain data."""
         if self.size == 1:
             return value
         values = [value]
@@ -104,14 +105,14 @@ def group_of(ranks: Ranks, num_groups: int) -> Ranks:
         starts = range(0, ranks.size, size)
         groups = [dist.new_group([*range(start, start + size)], timeout=TIMEOUT) for start in starts]
     index, rank = divmod(ranks.rank, size)
-    own = replace(ranks, rank=rank, size=size, group=groups[index])
+    own_ranks = replace(ranks, rank=rank, size=size, group=groups[index])
     if ranks.communicator is None:
-        return own
-    return replace(own, communicator=cast("MPI.Intracomm", ranks.communicator.Split(index, rank)))
+        return own_ranks
+    return replace(own_ranks, communicator=cast("MPI.Intracomm", ranks.communicator.Split(index, rank)))
 
 
 def shared_store(ranks: Ranks) -> Store:
-    """Return a key-value store on rank 0 that every rank can use without waiting for the others."""
+    """Return a key-value store on rank 0 that every rank can use without waiting for other ranks."""
     process = launch.detect()
     host = ranks.broadcast("127.0.0.1" if len(ranks.nodes) == 1 else socket.gethostname())
     store = connect(process, host, 0) if ranks.is_first else None
@@ -121,7 +122,7 @@ def shared_store(ranks: Ranks) -> Store:
 
 @contextmanager
 def init_ranks(device_name: str, folder: Path) -> Iterator[Ranks]:
-    """Form the process group of this run on `cpu`, `cuda` or `auto`; a single rank needs no group.
+    """Form the process group of this run on `cpu`, `cuda` or `auto`. A single rank needs no group.
 
     Under srun the ranks find each other by a file in `folder`, which must be visible on all nodes. The
     threads of each rank are set to its share of the cores, unless OMP_NUM_THREADS is set.
@@ -131,25 +132,25 @@ def init_ranks(device_name: str, folder: Path) -> Iterator[Ranks]:
     """
     process = launch.detect()
     device = devices.device_of(device_name, process)
-    devices.compute_repeatably(device)
+    devices.use_deterministic_algorithms(device)
     if process.size == 1:
         set_threads([(socket.gethostname(), usable_cores())])
         yield Ranks(0, 1, device, {launch.node_name(): 1})
         return
     join_group(process, device, folder)
-    own = (socket.gethostname(), usable_cores(), devices.unique_name(device), launch.node_name())
-    of_ranks = [own] * process.size
-    dist.all_gather_object(of_ranks, own)
-    set_threads([(host, cores) for host, cores, *_ in of_ranks])
-    device_names = [(host, name) for host, _, name, _ in of_ranks]
-    if not devices.each_has_a_device(device_name, device_names):
+    own_description = (socket.gethostname(), usable_cores(), devices.unique_name(device), launch.node_name())
+    descriptions = [own_description] * process.size
+    dist.all_gather_object(descriptions, own_description)
+    set_threads([(host, cores) for host, cores, *_ in descriptions])
+    device_names = [(host, name) for host, _, name, _ in descriptions]
+    if not devices.can_use_cuda(device_name, device_names):
         if process.rank == 0 and any(name is not None for _, name in device_names):
             print(
                 f"training on processors: {devices.device_counts(device_names)}; start one rank for each "
                 "device to train on the devices"
             )
         device = torch.device("cpu")
-    nodes = launch.ranks_on_nodes([node for *_, node in of_ranks])
+    nodes = launch.ranks_on_nodes([node for *_, node in descriptions])
     has_mpi = device.type == "cpu" and process.launcher not in _WITHOUT_MPI
     communicator = launch.world() if has_mpi else None
     yield Ranks(process.rank, process.size, device, nodes, communicator=communicator)

@@ -1,4 +1,4 @@
-"""The rendezvous of the ranks: how processes of any launcher form one process group of torch.distributed."""
+"""The rendezvous of the ranks: processes of any launcher form one process group of torch.distributed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pipeline.parallel.launch import Launch
 from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 
-#: How long a rank waits for the others in an operation of the group before it gives up.
+#: The time that a rank waits for the other ranks in an operation of the group.
 TIMEOUT = timedelta(minutes=10)
-#: How long a rank waits for the others at the rendezvous.
+#: The time that a rank waits for the other ranks at the rendezvous.
 _RENDEZVOUS_TIMEOUT = timedelta(minutes=2)
 
 
@@ -70,9 +70,9 @@ def _rendezvous_store(process: Launch, folder: Path) -> Store:
 
 
 def _store_by_file(process: Launch, folder: Path) -> Store:
-    """Return the store whose host and port rank 0 writes into a file; srun needs no MPI this way."""
-    step = (os.environ[name] for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
-    path = folder / f".rendezvous-{'-'.join(step)}-{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+    """Return the store whose host and port rank 0 writes into a file, so srun needs no MPI."""
+    step_numbers = (os.environ[name] for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    path = folder / f".rendezvous-{'-'.join(step_numbers)}-{os.environ.get('SLURM_RESTART_COUNT', '0')}"
     deadline = time.monotonic() + _RENDEZVOUS_TIMEOUT.total_seconds()
     if process.rank == 0:
         host = "127.0.0.1" if os.environ.get("SLURM_STEP_NUM_NODES") == "1" else socket.gethostname()

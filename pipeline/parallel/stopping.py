@@ -1,4 +1,4 @@
-"""Stop requests by SIGUSR1: a stage saves its progress and ends. Schedulers send it before the time limit."""
+"""Stop requests by SIGUSR1, which schedulers send before the time limit of a stage."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def listening() -> Iterator[StopRequest]:
     """
     request = StopRequest()
 
-    def receive(number: int, frame: FrameType | None) -> None:
+    def receive(signal_number: int, frame: FrameType | None) -> None:
         request.received = True
-        if callable(before):
-            before(number, frame)
+        if callable(previous_handler):
+            previous_handler(signal_number, frame)
 
-    before = signal.signal(signal.SIGUSR1, receive)
+    previous_handler = signal.signal(signal.SIGUSR1, receive)
     try:
         yield request
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGUSR1, previous_handler)
 
 
 def ignore() -> None:

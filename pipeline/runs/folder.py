@@ -10,7 +10,7 @@ from pipeline.config.settings import Settings
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of a run: its own folder, its data set, which may be another run's, and one of its models.
+    """The paths of a run: its folder, its data set (possibly of another run), and one of its models.
 
     RUN/dataset                     shards, receipts, manifest.json, validation.json
     RUN/records/STAGE-NNN.json      one record for each attempt at a stage
@@ -94,10 +94,10 @@ class RunFolder:
 
     @property
     def job_setup(self) -> Path:
-        """The shell lines that every job runs first; an absolute path, as jobs start elsewhere."""
+        """The absolute path of the shell lines that every job runs first."""
         return self.path.absolute() / "jobs" / "setup.sh"
 
     @property
     def job_logs(self) -> Path:
-        """The folder of the jobs' logs; an absolute path."""
+        """The absolute path of the folder of the jobs' logs."""
         return self.path.absolute() / "jobs" / "logs"

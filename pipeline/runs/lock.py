@@ -18,35 +18,35 @@ EXIT_CODE = 3
 
 
 class LockedError(UserError):
-    """Another process writes the same output; the message names it."""
+    """Another process writes the same output. The message names the process."""
 
 
 @contextmanager
-def held(path: Path, against: Sequence[Path] = ()) -> Iterator[None]:
-    """Hold the lock `path`, if no process holds a lock in `against`.
+def held(path: Path, other_locks: Sequence[Path] = ()) -> Iterator[None]:
+    """Hold the lock `path`, if no process holds a lock in `other_locks`.
 
     The lock is `flock`'s: the system frees it when the holder ends in any way. The file `*.holder.json`
-    next to it names the holder; the file of a dead process is replaced, with a note.
+    next to the lock names the holder; the file of a dead process is replaced, with a note.
 
     Raises:
-        LockedError: another process holds the lock; the message names it.
+        LockedError: another process holds the lock; the message names the process.
     """
     writable_folder(path.parent)
-    # Imported late, here and below, because the import takes as long as the rest of a status command.
+    # Imported in functions, because the import takes as long as the rest of a status command.
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise LockedError(_held_by(path)) from None
+        raise LockedError(_locked_message(path)) from None
     try:
-        for other_path in against:
+        for other_path in other_locks:
             _refuse_if_held(other_path)
         holder = _holder_path(path)
         if holder.exists():
-            print(f"note: took over {path}, which {_read(holder)} did not release", flush=True)
-        write_whole(holder, json.dumps(_this_process()))
+            print(f"note: took over {path}, which {_holder_text(holder)} did not release", flush=True)
+        write_whole(holder, json.dumps(_process_description()))
         try:
             yield
         finally:
@@ -72,29 +72,29 @@ def _refuse_if_held(path: Path) -> None:
         with FileLock(path, timeout=0):
             pass
     except Timeout:
-        raise LockedError(_held_by(path)) from None
+        raise LockedError(_locked_message(path)) from None
 
 
-def _held_by(path: Path) -> str:
+def _locked_message(path: Path) -> str:
     return (
-        f"{_read(_holder_path(path))} writes the same output already (lock {path}). One process writes at a "
-        "time. Wait until it is done, end it, or choose another folder with run="
+        f"{_holder_text(_holder_path(path))} writes the same output already (lock {path}). One process writes "
+        "at a time. Wait until the process ends, end the process, or choose another folder with run="
     )
 
 
-def _this_process() -> dict[str, str]:
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID")
-    since = datetime.now(UTC).isoformat(timespec="seconds")
+def _process_description() -> dict[str, str]:
+    array_job, array_task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array_job}_{array_task}" if array_job else os.environ.get("SLURM_JOB_ID")
+    start_time = datetime.now(UTC).isoformat(timespec="seconds")
     return {
         "process": str(os.getpid()),
         "node": node_name(),
-        "since": since,
+        "since": start_time,
         **({"Slurm job": job} if job else {}),
     }
 
 
-def _read(holder: Path) -> str:
+def _holder_text(holder: Path) -> str:
     try:
         properties = json.loads(holder.read_text(encoding="utf-8"))
         return ", ".join(f"{name} {value}" for name, value in properties.items())

@@ -48,20 +48,22 @@ def attempts(run: Path, stage: str, model: str | None = None) -> list[Attempt]:
     return [attempt for attempt in all_attempts if model is None or attempt.model == model]
 
 
-def seconds(of: Sequence[Attempt]) -> float:
-    """Return the wall time of all attempts that ended, interrupted ones included."""
-    return sum((attempt.ended - attempt.started).total_seconds() for attempt in of if attempt.ended)
+def seconds(attempt_list: Sequence[Attempt]) -> float:
+    """Return the wall time (s) of all attempts that ended, with the interrupted attempts."""
+    return sum((attempt.ended - attempt.started).total_seconds() for attempt in attempt_list if attempt.ended)
 
 
-def core_seconds(of: Sequence[Attempt]) -> float:
-    """Return the processor time of all ranks of all attempts; a failed attempt did not record any."""
-    return sum(attempt.core_seconds for attempt in of)
+def core_seconds(attempt_list: Sequence[Attempt]) -> float:
+    """Return the processor time (s) of all ranks of all attempts. Failed attempts record no time."""
+    return sum(attempt.core_seconds for attempt in attempt_list)
 
 
-def last_working(of: Sequence[Attempt]) -> Attempt | None:
+def last_complete(attempt_list: Sequence[Attempt]) -> Attempt | None:
     """Return the newest attempt that is complete and was not skipped."""
-    complete = [attempt for attempt in of if attempt.outcome == "complete" and not attempt.skipped]
-    return complete[-1] if complete else None
+    complete_attempts = [
+        attempt for attempt in attempt_list if attempt.outcome == "complete" and not attempt.skipped
+    ]
+    return complete_attempts[-1] if complete_attempts else None
 
 
 def commands(dataset_run: Path, run: Path, model: str) -> list[str]:
@@ -69,10 +71,12 @@ def commands(dataset_run: Path, run: Path, model: str) -> list[str]:
 
     The last command is the newest evaluation, which still runs while the report is written.
     """
-    by_stage = {stage: last_working(attempts(dataset_run, stage)) for stage in ("generate", "validate")}
-    by_stage["train"] = last_working(attempts(run, "train", model))
-    by_stage["evaluate"] = next(reversed(attempts(run, "evaluate", model)), None)
-    return [_command(stage, attempt) for stage, attempt in by_stage.items() if attempt is not None]
+    attempts_by_stage = {
+        stage: last_complete(attempts(dataset_run, stage)) for stage in ("generate", "validate")
+    }
+    attempts_by_stage["train"] = last_complete(attempts(run, "train", model))
+    attempts_by_stage["evaluate"] = next(reversed(attempts(run, "evaluate", model)), None)
+    return [_command(stage, attempt) for stage, attempt in attempts_by_stage.items() if attempt is not None]
 
 
 def _command(stage: str, attempt: Attempt) -> str:

@@ -45,8 +45,8 @@ _SLURM = {
     "nodes": "SLURM_JOB_NODELIST",
 }
 
-#: The shortest time between two writes of the progress to the record, s.
-_PROGRESS_EVERY = 5.0
+#: The shortest time (s) between two writes of the progress to the record.
+_PROGRESS_SECONDS = 5.0
 
 
 class Metadata(dict[str, Any]):
@@ -55,14 +55,14 @@ class Metadata(dict[str, Any]):
     def __init__(self, write: Callable[[], None]):
         super().__init__()
         self._write = write
-        self._written = -math.inf
+        self._last_write = -math.inf
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Record the progress of the stage; the file is updated every few seconds."""
         start = self.get("progress", {}).get("start", done)
         self["progress"] = {"start": start, "done": done, "total": total, "unit": unit}
-        if time.monotonic() - self._written > _PROGRESS_EVERY:
-            self._written = time.monotonic()
+        if time.monotonic() - self._last_write > _PROGRESS_SECONDS:
+            self._last_write = time.monotonic()
             self._write()
 
 
@@ -71,8 +71,8 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
     """Write `RUN/records/STAGE-NNN.json` on rank 0, when the stage starts and again when it ends.
 
     The record holds the configuration and the entries of the yielded mapping. The `outcome` is `running`,
-    `complete`, `interrupted` or `failed`. The last two have a `reason`; an error other than a user's mistake
-    also adds its `traceback`.
+    `complete`, `interrupted` or `failed`. An interrupted or failed record has a `reason`. An error other than
+    a user's mistake also adds its `traceback`.
 
     Raises:
         UserError: the run folder cannot be written.
@@ -95,7 +95,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         with _record_own_failure(folder, stage, launch.rank):
             yield Metadata(lambda: None)
         return
-    path = _claim_path(writable_folder(folder), stage)
+    path = _create_record_file(writable_folder(folder), stage)
     metadata = Metadata(lambda: _write(path, record | metadata))
     _write(path, record)
     try:
@@ -153,20 +153,20 @@ def _paths(folder: Path, stage: str) -> list[Path]:
     return sorted(folder.glob(f"{stage}-*.json"))
 
 
-def _claim_path(folder: Path, stage: str) -> Path:
+def _create_record_file(folder: Path, stage: str) -> Path:
     """Create and return the next record file, atomically, because the jobs of an array start together."""
-    existing = _paths(folder, stage)
-    attempt = int(existing[-1].stem.rpartition("-")[2]) + 1 if existing else 0
+    record_paths = _paths(folder, stage)
+    attempt_number = int(record_paths[-1].stem.rpartition("-")[2]) + 1 if record_paths else 0
     while True:
-        path = folder / f"{stage}-{attempt:03d}.json"
+        path = folder / f"{stage}-{attempt_number:03d}.json"
         try:
             path.touch(exist_ok=False)
         except FileExistsError:
-            attempt += 1
+            attempt_number += 1
         except OSError as error:
             raise StorageError(
                 f"cannot write {path}: {error.strerror}. A stage needs a record. "
-                "Make room and run it again, or choose another folder with run="
+                "Make room and run the same command again, or choose another folder with run="
             ) from error
         else:
             return path
@@ -177,13 +177,13 @@ def _write(path: Path, record: dict[str, Any]) -> None:
 
 
 def _versions() -> dict[str, str]:
-    installed = {}
+    versions = {}
     for package in _PACKAGES:
         try:
-            installed[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            installed[package] = "not installed"
-    return installed
+            versions[package] = "not installed"
+    return versions
 
 
 def _mpi_library() -> str | None:

@@ -43,10 +43,10 @@ class Checkpoint:
     tensors: Mapping[str, torch.Tensor]
 
 
-def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write a checkpoint into an existing folder and remove all but the newest `keep`.
+def save(folder: Path, checkpoint: Checkpoint, num_kept: int) -> Path:
+    """Write a checkpoint into an existing folder and remove all but the newest `num_kept`.
 
-    Checkpoints of later steps are removed too: a run that saves an earlier step has found them damaged.
+    Checkpoints of later steps are removed too: the run resumed before them because they are damaged.
 
     Raises:
         StorageError: the disk is full or cannot be written; the earlier checkpoints are untouched.
@@ -64,15 +64,15 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         sort_keys=True,
     )
     header = {"description": description, "sha256": _checksum(description, tensors)}
-    for partial in folder.glob(".step-*.partial"):
-        partial.unlink()
+    for partial_path in folder.glob(".step-*.partial"):
+        partial_path.unlink()
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     advice = "run the same command again: training continues from the last checkpoint"
     write_whole(path, safetensors.torch.save(tensors, header), advice)
-    existing = paths(folder)
-    end = existing.index(path) + 1
-    for other in [*existing[: max(0, end - keep)], *existing[end:]]:
-        other.unlink()
+    checkpoint_paths = paths(folder)
+    end = checkpoint_paths.index(path) + 1
+    for old_path in [*checkpoint_paths[: max(0, end - num_kept)], *checkpoint_paths[end:]]:
+        old_path.unlink()
     return path
 
 
@@ -85,7 +85,7 @@ def load(path: Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            # Copied, because the memory map ends with the file, and fails if the file is truncated.
+            # The tensors are copied, because a memory map ends with the file and fails on a truncated file.
             tensors = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
         if header["sha256"] != _checksum(header["description"], tensors):
             raise UserError("its checksum does not match its content")
@@ -97,7 +97,7 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(description["step"], description["configuration"], description[_METADATA], tensors)
 
 
-def newest_good(folder: Path) -> Path | None:
+def newest_intact(folder: Path) -> Path | None:
     """Return the path of the newest intact checkpoint, or None in a folder without checkpoints.
 
     A warning names each newer checkpoint that is damaged.
@@ -105,18 +105,18 @@ def newest_good(folder: Path) -> Path | None:
     Raises:
         UserError: the folder holds checkpoints, and all are damaged.
     """
-    existing = paths(folder)
-    for path in reversed(existing):
+    checkpoint_paths = paths(folder)
+    for path in reversed(checkpoint_paths):
         try:
             load(path)
         except ValueError as error:
             warnings.warn(f"{error}; training falls back to the checkpoint before it", stacklevel=2)
         else:
             return path
-    if existing:
+    if checkpoint_paths:
         raise UserError(
-            f"all {len(existing)} checkpoints in {folder} are damaged. Training needs one intact checkpoint. "
-            "Restore one from a backup, or train from the beginning with overwrite=true"
+            f"all {len(checkpoint_paths)} checkpoints in {folder} are damaged. Training needs one intact "
+            "checkpoint. Restore one from a backup, or train from the beginning with overwrite=true"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Training of the members of an ensemble, side by side by groups of ranks.
+"""The parallel training of the members of an ensemble by groups of ranks.
 
 The number of groups is the greatest common divisor of members and ranks, so all groups have equally many
 ranks. A group takes the next member when it has finished one.
@@ -20,11 +20,11 @@ from pipeline.parallel.rendezvous import TIMEOUT
 from pipeline.parallel.stopping import StopRequest
 from simsurrogate.errors import UserError
 
-#: Seconds between two looks at the progress of the other groups.
+#: Seconds between two queries of the progress of the other groups.
 _POLL_SECONDS = 1.0
 #: Seconds between two heartbeats of a group.
 _HEARTBEAT_SECONDS = 2.0
-#: Seconds in which a failed group reports its error, before the other groups end too.
+#: Seconds in which a failed group reports its error before the other groups end.
 _REPORT_SECONDS = 5.0
 
 #: Receives the steps done, the steps in total, and their unit.
@@ -33,7 +33,7 @@ Report = Callable[[int, int, str], None]
 TrainMember = Callable[[int, int, Ranks, Report], int]
 
 
-class _OtherFailedError(UserError):
+class _OtherMemberFailedError(UserError):
     """The failure of a member that another group trains; the message names the member."""
 
 
@@ -48,17 +48,21 @@ def check_ranks(count: int, batch_size: int, size: int) -> None:
         return size // math.gcd(count, size)
 
     if batch_size % group_size(size):
-        legal = [str(other) for other in range(1, 2 * size + 1) if batch_size % group_size(other) == 0]
+        legal_sizes = [
+            str(other_size)
+            for other_size in range(1, 2 * size + 1)
+            if batch_size % group_size(other_size) == 0
+        ]
         raise UserError(
-            f"ensemble={count} on {size} ranks: {math.gcd(count, size)} members at a time, each on "
+            f"ensemble={count} on {size} ranks trains {math.gcd(count, size)} members at a time, each on "
             f"{group_size(size)} ranks, which cannot share training.batch_size={batch_size}. The batch must "
-            f"be a multiple of the ranks of a member. Start with one of {', '.join(legal)} ranks"
+            f"be a multiple of the ranks of a member. Start with one of {', '.join(legal_sizes)} ranks"
         )
 
 
-def seed_of(root: int, member: int) -> int:
+def seed_of(root_seed: int, member: int) -> int:
     """Return the seed of a member's initial weights and batches."""
-    return int(np.random.SeedSequence([root, member]).generate_state(1, np.uint64)[0])
+    return int(np.random.SeedSequence([root_seed, member]).generate_state(1, np.uint64)[0])
 
 
 def train_all(
@@ -78,7 +82,7 @@ def train_all(
     within a group the ranks wait for each other no longer than `TIMEOUT`.
 
     Args:
-        train: function that trains one member; a complete member costs nothing.
+        train: function that trains one member and returns at once for a complete member.
         count: number of members.
         steps: steps of each member.
         done: steps of all members together that were done before.
@@ -93,7 +97,9 @@ def train_all(
     """
     group = group_of(ranks, math.gcd(count, ranks.size))
     store = HashStore() if ranks.size == 1 else shared_store(ranks)
-    progress = _SharedProgress(store, report if ranks.is_first else _ignore, done, count * steps, request)
+    progress = _SharedProgress(
+        store, report if ranks.is_first else _ignore_progress, done, count * steps, request
+    )
     with progress.heartbeat() if group.is_first else nullcontext():
         while not group.any_async(request.received)():
             member = group.broadcast(progress.next_member() if group.is_first else 0)
@@ -101,9 +107,12 @@ def train_all(
                 break
             try:
                 member_steps = train(
-                    member, seed_of(seed, member), group, progress.update if group.is_first else _ignore
+                    member,
+                    seed_of(seed, member),
+                    group,
+                    progress.update if group.is_first else _ignore_progress,
                 )
-            except _OtherFailedError:
+            except _OtherMemberFailedError:
                 raise
             except Exception as error:
                 progress.fail(f"member {member}: {error}")
@@ -116,7 +125,7 @@ def train_all(
                 progress.stop()
                 break
     progress.wait_for_others(ranks.size // group.size, group.is_first)
-    # Rank 0 owns the store, and must not leave before every rank has read the end.
+    # Rank 0 owns the store, and must not leave before every rank has read the final state.
     ranks.gather(0.0)
 
 
@@ -126,19 +135,19 @@ class _SharedProgress:
     The store holds the next member to train, the steps done, the heartbeats, and requests to stop.
     """
 
-    def __init__(self, store: Store, report: Report, before: int, total: int, request: StopRequest):
-        self.store, self.report, self.before, self.total = store, report, before, total
+    def __init__(self, store: Store, report: Report, steps_before: int, total: int, request: StopRequest):
+        self.store, self.report, self.steps_before, self.total = store, report, steps_before, total
         self.request = request
         self.reported_steps: int | None = None
         self.last_poll = -math.inf
 
     def next_member(self) -> int:
-        """Take the next member and return its number; the number of members or more if none is left."""
+        """Take the next member and return its number, which is `count` or more if no member is left."""
         self.reported_steps = None
         return int(self.store.add("members", 1)) - 1
 
     def update(self, done: int, total: int, unit: str) -> None:
-        """Add the steps of this group's member to those of all groups, at most once a second."""
+        """Add the steps of this group's member to the steps of all groups, at most once per second."""
         if self.reported_steps is None:
             self.reported_steps = done
         if done == total or time.monotonic() - self.last_poll > _POLL_SECONDS:
@@ -148,28 +157,28 @@ class _SharedProgress:
 
     def poll(self, new_steps: int) -> None:
         """Add steps, report the sum, and react to a failure or a stop of another group."""
-        self.report(self.before + int(self.store.add("steps", new_steps)), self.total, "steps")
+        self.report(self.steps_before + int(self.store.add("steps", new_steps)), self.total, "steps")
         if self.store.check(["failure"]):
             time.sleep(_REPORT_SECONDS)
-            raise _OtherFailedError(self.store.get("failure").decode())
+            raise _OtherMemberFailedError(self.store.get("failure").decode())
         if self.store.check(["stop"]):
             self.request.received = True
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:
-        """Send heartbeats from a thread, also during a step or a validation that takes long."""
-        ended = threading.Event()
+        """Send heartbeats from a thread, also during a long step or a long validation."""
+        end_event = threading.Event()
 
-        def beat() -> None:
-            while not ended.wait(_HEARTBEAT_SECONDS):
+        def send_heartbeats() -> None:
+            while not end_event.wait(_HEARTBEAT_SECONDS):
                 self.store.add("heartbeats", 1)
 
-        thread = threading.Thread(target=beat, daemon=True)
+        thread = threading.Thread(target=send_heartbeats, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            ended.set()
+            end_event.set()
             thread.join()
 
     def stop(self) -> None:
@@ -183,22 +192,22 @@ class _SharedProgress:
     def wait_for_others(self, num_groups: int, speaks_for_group: bool) -> None:
         """Wait until every group has finished; one rank of each group speaks for the group."""
         self.store.add("finished", int(speaks_for_group))
-        last, since = -1, time.monotonic()
+        last_heartbeats, last_change = -1, time.monotonic()
         while int(self.store.add("finished", 0)) < num_groups:
             if self.request.received:
                 self.stop()
             self.poll(0)
             heartbeats = int(self.store.add("heartbeats", 0))
-            if heartbeats > last:
-                last, since = heartbeats, time.monotonic()
-            elif time.monotonic() - since > TIMEOUT.total_seconds():
+            if heartbeats > last_heartbeats:
+                last_heartbeats, last_change = heartbeats, time.monotonic()
+            elif time.monotonic() - last_change > TIMEOUT.total_seconds():
                 raise UserError(
-                    f"the ranks that train other members have sent no heartbeat for {TIMEOUT}. One of them "
+                    f"the ranks that train other members have sent no heartbeat for {TIMEOUT}. A rank "
                     "hangs. Run the same command again: training continues from the last checkpoints"
                 )
             time.sleep(_POLL_SECONDS / 4)
         self.poll(0)
 
 
-def _ignore(done: int, total: int, unit: str) -> None:
+def _ignore_progress(done: int, total: int, unit: str) -> None:
     """Ignore the progress, on a rank that does not report."""

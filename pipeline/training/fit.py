@@ -32,7 +32,7 @@ def fit(
     Args:
         task: surrogate, options and data set.
         folder: folder of the model.
-        identity: options that determine the weights, including the number of an ensemble's member.
+        identity: options that determine the weights, with the number of the member in an ensemble.
         seed: seed of the initial weights and of the batches.
         ranks: ranks that train this model.
         report: receiver of the progress.

@@ -23,10 +23,10 @@ TIMING_COLUMNS = ("step", "seconds_per_step", "data_wait_share")
 class Log:
     """The log files of a model, equal to the rows of the training state at any time.
 
-    Rows after the checkpoint from which a run resumes are removed, so the log of an interrupted run ends as
-    that of an undisturbed run. `timing.csv` holds what differs between runs: the mean time of a step since
-    the previous row, and the fraction of the time that steps waited for data. With `training.tensorboard` all
-    these numbers also go to FOLDER/tensorboard.
+    Rows after the checkpoint from which a run resumes are removed, so the log of an interrupted run ends up
+    equal to the log of an undisturbed run. `timing.csv` holds the values that differ between runs: the mean
+    time of a step since the previous row, and the fraction of the time that steps waited for data. With
+    `training.tensorboard`, all numbers are also written to FOLDER/tensorboard.
 
     Args:
         folder: folder of the model.
@@ -40,21 +40,21 @@ class Log:
     def __init__(self, folder: Path, options: Training, state: TrainState):
         self.folder = folder
         self.options = options
-        self.first_step, self.begin = state.step, time.monotonic()
+        self.first_step, self.start_seconds = state.step, time.monotonic()
         self.timings = [row for row in _read_rows(folder / "timing.csv") if int(row[0]) <= state.step]
         self.last_step = state.step
-        weighted = state.surrogate.losses if state.loss_weights else ()
-        self.columns = (*COLUMNS, *(f"weight_{name}" for name in weighted))
-        self.board = None
+        weighted_losses = state.surrogate.losses if state.loss_weights else ()
+        self.columns = (*COLUMNS, *(f"weight_{name}" for name in weighted_losses))
+        self.tensorboard_writer = None
         if options.tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 raise UserError(
-                    "training.tensorboard=true, but tensorboard is not installed. Type `pip install "
+                    "training.tensorboard=true needs tensorboard, which is not installed. Type `pip install "
                     "tensorboard`, or set training.tensorboard=false"
                 ) from None
-            self.board = SummaryWriter(folder / "tensorboard", purge_step=state.step + 1)
+            self.tensorboard_writer = SummaryWriter(folder / "tensorboard", purge_step=state.step + 1)
         _write(folder / "log.csv", self.columns, state.rows)
 
     def add_row(self, rows: Sequence[Sequence[float]], seconds: float, data_seconds: float) -> None:
@@ -71,18 +71,21 @@ class Log:
         self.last_step = int(step)
         self.timings.append([str(value) for value in timing])
         _write(self.folder / "timing.csv", TIMING_COLUMNS, self.timings)
-        step_seconds = (time.monotonic() - self.begin) / (step - self.first_step)
+        step_seconds = (time.monotonic() - self.start_seconds) / (step - self.first_step)
         self.report(
             f"step {step:.0f}/{self.options.total_steps}: train loss {loss:.3e}, valid error {error:.3e}, "
             f"{self.options.batch_size / step_seconds:.0f} samples/s ({data_seconds / seconds:.1%} waiting "
             f"for data), {tqdm.format_interval((self.options.total_steps - step) * step_seconds)} left"
         )
-        if self.board is not None:
-            named = [*zip(self.columns, rows[-1], strict=True), *zip(TIMING_COLUMNS, timing, strict=True)]
-            for name, value in named:
+        if self.tensorboard_writer is not None:
+            named_values = [
+                *zip(self.columns, rows[-1], strict=True),
+                *zip(TIMING_COLUMNS, timing, strict=True),
+            ]
+            for name, value in named_values:
                 if name != "step":
-                    self.board.add_scalar(name, value, int(step))
-            self.board.flush()
+                    self.tensorboard_writer.add_scalar(name, value, int(step))
+            self.tensorboard_writer.flush()
 
     def report(self, line: str) -> None:
         """Print a line, with the name of the model's folder, without breaking the progress bar."""

@@ -38,7 +38,7 @@ class RecordEntries(TypedDict, total=False):
     """The entries of a training in the run record.
 
     `bfloat16_errors` are the relative errors of `loss` and `gradient` with `training.precision=bfloat16`.
-    `compiled` says whether the compiled forward is used, with `training.compile`. `skipped` is true if the
+    `compiled` is true if the compiled forward is used, with `training.compile`. `skipped` is true if the
     model was complete before. `skipped_steps` are the steps whose gradient was not finite. `valid_error` is
     the smallest rollout error on the valid split.
     """
@@ -75,7 +75,7 @@ def train(
         seed: root seed of the run.
         ranks: ranks that train together.
         folder: folder of the model; checkpoints are in its subfolder `checkpoints`.
-        configuration: options that determine the result, kept in the checkpoints.
+        configuration: options that determine the result; each checkpoint holds the options.
         report: receiver of the steps done, the steps in total, and their unit.
         request: stop request of this rank.
 
@@ -100,37 +100,37 @@ def train(
         ranks.size,
         num_micro_batches=options.gradient_accumulation_steps,
     )
-    first = MicroBatches(loader, order, 0, surrogate, options.noise, seed)
-    forward, entries = _checked_forward(surrogate, first, options, ranks)
+    first_micro_batches = MicroBatches(loader, order, 0, surrogate, options.noise, seed)
+    forward, entries = _checked_forward(surrogate, first_micro_batches, options, ranks)
     state = _initial_state(surrogate, options, folder, ranks)
     log = Log(folder, options, state) if ranks.is_first else None
     model = data_parallel(forward, ranks)
-    pending, state.pending = _own_pending(state.pending, ranks), []
+    pending_loss, state.pending = _own_pending_loss(state.pending, ranks), []
     seconds = 0.0
-    last = options.total_steps
-    report(state.step, last, "steps")
-    total, done = last * options.batch_size, state.step * options.batch_size
+    total_steps = options.total_steps
+    report(state.step, total_steps, "steps")
+    total_samples, done_samples = total_steps * options.batch_size, state.step * options.batch_size
     with (
-        progress.bar(None, "samples", rank=ranks.rank, total=total, initial=done) as bar,
+        progress.bar(None, "samples", rank=ranks.rank, total=total_samples, initial=done_samples) as bar,
         exhaustion_explained(order, options, ranks),
     ):
-        while state.step < last:
+        while state.step < total_steps:
             any_request = ranks.any_async(request.received)
             # Random numbers inside a model differ between ranks, and are the same after a resume.
             torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
-            begin = time.perf_counter()
+            step_start = time.perf_counter()
             micro_batches = MicroBatches(loader, order, state.step, surrogate, options.noise, seed)
             loss, norm = _take_step(model, micro_batches, state, options, ranks)
-            seconds += time.perf_counter() - begin
+            seconds += time.perf_counter() - step_start
             if math.isfinite(norm):
-                pending += loss
+                pending_loss += loss
             elif len(state.skipped) > options.max_skipped_steps:
                 raise too_many_skipped(
                     surrogate,
                     dataset=dataset,
                     loader=loader,
                     batch=order.global_batch(state.step - 1),
-                    skipped=state.skipped,
+                    skipped_steps=state.skipped,
                     norm=norm,
                     options=options,
                     seed=seed,
@@ -139,26 +139,28 @@ def train(
                 log.report(f"step {state.step} is skipped: its gradient's norm is {norm}")
             bar.update(options.batch_size)
             bar.set_postfix(step=state.step, loss=f"{loss:.3e}", refresh=False)
-            validates = _is_due(state.step, options.validate_every, last)
-            # A second-order step takes long: each is saved, and so is the last step of AdamW.
-            saves = state.step >= options.steps or _is_due(state.step, options.checkpoint_every, last)
-            if validates or saves:
-                state.loss_sum += sum(ranks.gather(pending)) / ranks.size
-                pending = 0.0
-            if validates:
+            is_validation_due = _is_due(state.step, options.validate_every, total_steps)
+            # Second-order steps take long, so each second-order step and the last step of AdamW are saved.
+            is_save_due = state.step >= options.steps or _is_due(
+                state.step, options.checkpoint_every, total_steps
+            )
+            if is_validation_due or is_save_due:
+                state.loss_sum += sum(ranks.gather(pending_loss)) / ranks.size
+                pending_loss = 0.0
+            if is_validation_due:
                 error = rollout_error(state.evaluated_model, dataset, ranks, order.micro_batch_size)
                 state.add_validation(error, options)
                 if log is not None:
                     log.add_row(state.rows, seconds, loader.data_seconds)
                 seconds = loader.data_seconds = 0.0
-            stops = any_request() and state.step < last
-            if stops:
-                state.pending = ranks.gather(pending)
-            if (saves or stops) and ranks.is_first:
-                saved = state.to_checkpoint(configuration)
-                checkpoint.save(folder / "checkpoints", saved, options.keep_checkpoints)
-            report(state.step, last, "steps")
-            if stops:
+            is_stopping = any_request() and state.step < total_steps
+            if is_stopping:
+                state.pending = ranks.gather(pending_loss)
+            if (is_save_due or is_stopping) and ranks.is_first:
+                new_checkpoint = state.to_checkpoint(configuration)
+                checkpoint.save(folder / "checkpoints", new_checkpoint, options.keep_checkpoints)
+            report(state.step, total_steps, "steps")
+            if is_stopping:
                 # The other ranks wait until rank 0 has written the checkpoint.
                 ranks.broadcast(None)
                 break
@@ -185,17 +187,19 @@ def _initial_state(surrogate: Surrogate, options: Training, folder: Path, ranks:
     optimiser = torch.optim.AdamW(surrogate.parameters(), fused=True)
     state = TrainState(surrogate, optimiser, moving_average(surrogate, options.ema))
     state.loss_weights = dict.fromkeys(surrogate.losses if options.balance_every else (), 1.0)
-    newest = ranks.broadcast(checkpoint.newest_good(folder / "checkpoints") if ranks.is_first else None)
-    if newest is not None:
-        state.restore(checkpoint.load(newest))
+    newest_path = ranks.broadcast(
+        checkpoint.newest_intact(folder / "checkpoints") if ranks.is_first else None
+    )
+    if newest_path is not None:
+        state.restore(checkpoint.load(newest_path))
     return state
 
 
-def _own_pending(pending: list[float], ranks: Ranks) -> float:
+def _own_pending_loss(pending_losses: list[float], ranks: Ranks) -> float:
     """Return this rank's share of the losses that were pending on the ranks of a checkpoint."""
-    if len(pending) == ranks.size:
-        return pending[ranks.rank]
-    return sum(pending) / len(pending) if pending else 0.0
+    if len(pending_losses) == ranks.size:
+        return pending_losses[ranks.rank]
+    return sum(pending_losses) / len(pending_losses) if pending_losses else 0.0
 
 
 def _take_step(
@@ -213,5 +217,5 @@ def _take_step(
     return second_order.METHODS[options.finish.method](model, micro_batches, state, options, ranks)
 
 
-def _is_due(step: int, every: int, last: int) -> bool:
-    return step % every == 0 or step == last
+def _is_due(step: int, interval: int, last_step: int) -> bool:
+    return step % interval == 0 or step == last_step

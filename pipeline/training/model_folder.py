@@ -20,44 +20,44 @@ def prepare(folder: Path, configuration: Mapping[str, object], overwrite: bool) 
             and `overwrite` is false.
     """
     writable_folder(folder)
-    saved: Mapping[str, object] | None
+    saved_configuration: Mapping[str, object] | None
     try:
-        saved = _saved_configuration(folder)
+        saved_configuration = _saved_configuration(folder)
     except ValueError:
         if not overwrite:
             raise
-        saved = {}
-    if saved is not None and saved != configuration:
+        saved_configuration = {}
+    if saved_configuration is not None and saved_configuration != configuration:
         if not overwrite:
+            changes = "; ".join(differences(saved_configuration, dict(configuration)))
             raise UserError(
-                f"{folder} was trained with another configuration: "
-                f"{'; '.join(differences(saved, dict(configuration)))} (there -> requested). A model folder "
-                "holds one configuration. Choose another name with model=, or delete the model there with "
-                "overwrite=true"
+                f"{folder} was trained with another configuration: {changes} (stored -> requested). A model "
+                "folder holds one configuration. Choose another name with model=, or delete the stored model "
+                "with overwrite=true"
             )
         shutil.rmtree(folder)
         writable_folder(folder)
-    return saved == configuration and store.is_whole(folder)
+    return saved_configuration == configuration and store.is_whole(folder)
 
 
 def steps_done(folder: Path, steps: int) -> int:
     """Return the optimiser steps of a model: `steps` if complete, else those of its newest checkpoint."""
     if store.is_whole(folder):
         return steps
-    existing = checkpoint.paths(folder / "checkpoints")
-    return checkpoint.step_of(existing[-1]) if existing else 0
+    checkpoint_paths = checkpoint.paths(folder / "checkpoints")
+    return checkpoint.step_of(checkpoint_paths[-1]) if checkpoint_paths else 0
 
 
 def _saved_configuration(folder: Path) -> Mapping[str, object] | None:
     """Return the configuration of the model or the checkpoints in a folder, or None for an empty folder."""
     if store.is_whole(folder):
         return dict(store.description(folder).get("configuration", {}))
-    newest = checkpoint.newest_good(folder / "checkpoints")
-    if newest is not None:
-        return checkpoint.load(newest).configuration
+    newest_path = checkpoint.newest_intact(folder / "checkpoints")
+    if newest_path is not None:
+        return checkpoint.load(newest_path).configuration
     # Members of an incomplete ensemble have the ensemble's configuration and their number.
     for member in store.member_folders(folder):
-        saved = _saved_configuration(member)
-        if saved is not None:
-            return {key: value for key, value in saved.items() if key != "member"}
+        member_configuration = _saved_configuration(member)
+        if member_configuration is not None:
+            return {key: value for key, value in member_configuration.items() if key != "member"}
     return None

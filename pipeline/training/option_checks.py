@@ -12,13 +12,13 @@ def check(surrogate: Surrogate, options: Training) -> None:
     """Check that a surrogate can learn with the options of `training`.
 
     Raises:
-        UserError: the noise, the precision, the loss weights or the second-order method does not suit it.
+        UserError: the noise, the precision, the loss weights or the second-order method is unsuitable.
     """
     name = type(surrogate).__name__
     if options.noise and not surrogate.uses_initial_state:
         raise UserError(
             f"training.noise={options.noise:g} perturbs the initial state of each window, and {name} does "
-            "not use the initial state. The noise would only disturb its targets. Set training.noise=0"
+            "not use the initial state. The noise would only disturb the targets. Set training.noise=0"
         )
     if options.precision == "bfloat16" and surrogate.physics_informed:
         raise UserError(

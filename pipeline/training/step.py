@@ -23,7 +23,7 @@ def data_parallel(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
     """Return the surrogate's forward, with gradients that are averaged over the ranks."""
     if ranks.size == 1:
         return surrogate
-    # One bucket: between processors the number of messages costs more than their overlap saves.
+    # A single bucket, because on processors additional messages cost more time than their overlap saves.
     model = DistributedDataParallel(
         surrogate,
         process_group=ranks.group,
@@ -41,8 +41,9 @@ def train_step(
 ) -> tuple[float, float]:
     """Take a step of AdamW, or skip it if the gradient is not finite.
 
-    The gradient norm is that of the gradient averaged over the ranks. The norm is equal on all ranks, so all
-    ranks decide alike without communication. A loss that is not finite makes every gradient not finite.
+    The gradient norm is the norm of the gradient averaged over the ranks. The norm is equal on all ranks, so
+    all ranks make the same decision without communication. A loss that is not finite makes every gradient
+    not finite.
 
     Args:
         model: forward of the surrogate, see `data_parallel`.
@@ -59,27 +60,27 @@ def train_step(
         group["weight_decay"] = options.weight_decay
     state.optimiser.zero_grad()
     count = options.gradient_accumulation_steps
-    total = 0.0
-    for number, batch in enumerate(micro_batches, start=1):
-        accumulates = number < count and isinstance(model, DistributedDataParallel)
-        with model.no_sync() if accumulates else nullcontext():  # type: ignore[attr-defined]
+    total_loss = 0.0
+    for position, batch in enumerate(micro_batches, start=1):
+        is_accumulating = position < count and isinstance(model, DistributedDataParallel)
+        with model.no_sync() if is_accumulating else nullcontext():  # type: ignore[attr-defined]
             losses = losses_of(model, batch, options)
-            loss = _sum(losses, state.loss_weights) / count
-            # The factor is 1 for a finite loss, else NaN: 0 times infinity.
+            loss = _weighted_sum(losses, state.loss_weights) / count
+            # The factor is 1 for a finite loss and NaN, 0 times infinity, for any other loss.
             torch.autograd.backward(loss, 1 + 0 * loss.detach())
-        total += (_sum(losses) / count).item() if state.loss_weights else loss.item()
+        total_loss += (_weighted_sum(losses) / count).item() if state.loss_weights else loss.item()
     norm = torch.nn.utils.clip_grad_norm_(state.surrogate.parameters(), options.gradient_clip).item()
     if math.isfinite(norm):
         state.optimiser.step()
         if state.ema is not None:
             state.ema.update_parameters(state.surrogate)
     state.count_step(norm)
-    return total, norm
+    return total_loss, norm
 
 
 def loss_of(model: Model, batch: Batch, options: Training) -> torch.Tensor:
     """Return the sum of the losses of a batch, in the arithmetic of `training.precision`."""
-    return _sum(losses_of(model, batch, options))
+    return _weighted_sum(losses_of(model, batch, options))
 
 
 def losses_of(model: Model, batch: Batch, options: Training) -> Mapping[str, torch.Tensor]:
@@ -88,7 +89,9 @@ def losses_of(model: Model, batch: Batch, options: Training) -> Mapping[str, tor
         return model(batch)
 
 
-def _sum(losses: Mapping[str, torch.Tensor], weights: Mapping[str, float] | None = None) -> torch.Tensor:
+def _weighted_sum(
+    losses: Mapping[str, torch.Tensor], weights: Mapping[str, float] | None = None
+) -> torch.Tensor:
     """Return the sum of the losses, each multiplied by its weight if `weights` has any."""
     terms = [weights[name] * loss if weights else loss for name, loss in losses.items()]
     return torch.stack(terms).sum()

@@ -120,7 +120,7 @@ class TrainingTask:
         """
         constructor = surrogate_class(self.surrogate, self.surrogate_path)
         problem = problem_for(self.dataset, constructor, self.solver)
-        dtype = precision.weights(self.training.precision)
+        dtype = precision.weight_dtype(self.training.precision)
         return store.build(self.surrogate, self.surrogate_options, problem, dtype, self.surrogate_path)
 
 

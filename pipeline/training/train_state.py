@@ -67,7 +67,7 @@ class TrainState:
 
     @property
     def evaluated_model(self) -> Surrogate:
-        """The model that is validated and saved: with the averaged weights if training averages them."""
+        """The model that is validated and saved, with averaged weights if training averages the weights."""
         return self.surrogate if self.ema is None else cast(Surrogate, self.ema.module)
 
     def count_step(self, norm: float) -> None:
@@ -81,15 +81,15 @@ class TrainState:
         last_row = self.rows[-1][0] if self.rows else 0
         num_steps = self.step - last_row - sum(step > last_row for step in self.skipped)
         mean_loss = self.loss_sum / num_steps if num_steps else math.nan
-        rate = learning_rate(self.step - 1, options) if self.step <= options.steps else 0.0
-        row = [self.step, rate, mean_loss, error, len(self.skipped)]
+        step_rate = learning_rate(self.step - 1, options) if self.step <= options.steps else 0.0
+        row = [self.step, step_rate, mean_loss, error, len(self.skipped)]
         weights = [self.loss_weights[name] for name in self.surrogate.losses if self.loss_weights]
         self.rows.append(row + weights)
         self.loss_sum = 0.0
         # No number is smaller than NaN: weights whose rollouts diverge would stay the best forever.
-        comparable = error if math.isfinite(error) else math.inf
-        if comparable < self.best_error or not self.best_weights:
-            self.best_error, self.best_step = comparable, self.step
+        comparable_error = error if math.isfinite(error) else math.inf
+        if comparable_error < self.best_error or not self.best_weights:
+            self.best_error, self.best_step = comparable_error, self.step
             tensors = self.evaluated_model.state_dict()
             self.best_weights = {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
@@ -97,8 +97,8 @@ class TrainState:
         """Return a checkpoint of this state."""
         tensors = {f"weights.{name}": tensor for name, tensor in self.surrogate.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
-        for number, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{name}": tensor for name, tensor in moments.items()}
+        for parameter_index, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{parameter_index}.{name}": tensor for name, tensor in moments.items()}
         if self.ema is not None:
             tensors |= {f"average.{name}": tensor for name, tensor in self.ema.state_dict().items()}
         metadata: _Metadata = {
@@ -113,26 +113,26 @@ class TrainState:
         }
         return Checkpoint(self.step, configuration, metadata, tensors)
 
-    def restore(self, saved: Checkpoint) -> None:
-        """Replace this state by that of a checkpoint of the same surrogate."""
-        self.surrogate.load_state_dict(_under("weights.", saved.tensors))
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Replace this state by the state in a checkpoint of the same surrogate."""
+        self.surrogate.load_state_dict(_tensors_under("weights.", checkpoint.tensors))
         if self.ema is not None:
-            self.ema.load_state_dict(_under("average.", saved.tensors))
+            self.ema.load_state_dict(_tensors_under("average.", checkpoint.tensors))
         moments: dict[int, dict[str, torch.Tensor]] = {}
-        for key, tensor in _under("optimiser.", saved.tensors).items():
-            number, name = key.split(".")
-            moments.setdefault(int(number), {})[name] = tensor
+        for key, tensor in _tensors_under("optimiser.", checkpoint.tensors).items():
+            parameter_index, name = key.split(".")
+            moments.setdefault(int(parameter_index), {})[name] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        metadata = cast(_Metadata, saved.metadata)
-        self.step, self.damping = saved.step, metadata["damping"]
+        metadata = cast(_Metadata, checkpoint.metadata)
+        self.step, self.damping = checkpoint.step, metadata["damping"]
         self.loss_weights = dict(metadata["loss_weights"])
         self.loss_sum, self.pending = metadata["loss_sum"], metadata["pending"]
         self.skipped, self.rows = list(metadata["skipped"]), list(metadata["rows"])
         self.best_error, self.best_step = metadata["best_error"], metadata["best_step"]
-        self.best_weights = _under("best.", saved.tensors)
+        self.best_weights = _tensors_under("best.", checkpoint.tensors)
 
 
-def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors whose names begin with the prefix, by the rest of their names."""
+def _tensors_under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with the prefix, by their names without the prefix."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

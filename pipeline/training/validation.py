@@ -1,4 +1,4 @@
-"""The error of a surrogate on the valid split, which picks the weights to keep."""
+"""The error of a surrogate on the valid split, which selects the saved weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_si
         mean over trajectories, frames after the first, and fields of  ‖û − u‖ / ‖u‖
 
     The norm of a vector field is over sites and components, see `simsurrogate.relative_l2`. The result is
-    equal on all ranks; it depends on their number by round-off alone.
+    equal on all ranks, and depends on the number of ranks only by round-off.
     """
     spec = surrogate.problem.spec
     windows = dataset.windows("valid", len(dataset.times))
@@ -28,24 +28,24 @@ def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_si
     for start in range(0, len(own_windows), batch_size):
         batch = windows.take(own_windows[start : start + batch_size])
         coefficients = np.moveaxis(batch["coefficient_fields"], 1, 0)
-        given = dict(zip(spec.coefficient_channels, coefficients, strict=True))
-        given |= dict(zip(spec.parameter_names, batch["parameters"].T, strict=True))
-        prediction = surrogate.predict(batch["state"][:, 0], given, batch["time"][0]).mean
-        predicted = prediction.cpu().double()[:, 1:].flatten(3)
+        inputs = dict(zip(spec.coefficient_channels, coefficients, strict=True))
+        inputs |= dict(zip(spec.parameter_names, batch["parameters"].T, strict=True))
+        prediction = surrogate.predict(batch["state"][:, 0], inputs, batch["time"][0]).mean
+        predicted_values = prediction.cpu().double()[:, 1:].flatten(3)
         truth = torch.from_numpy(batch["state"]).double()[:, 1:].flatten(3)
         errors_BTF = torch.stack(
             [
-                relative_l2(predicted[:, :, channels], truth[:, :, channels], _norm, _FLOOR)
+                relative_l2(predicted_values[:, :, channels], truth[:, :, channels], _norm, _FLOOR)
                 for channels in map(list, spec.field_channels)
             ],
             dim=-1,
         )
         total += torch.tensor([errors_BTF.sum(), errors_BTF.numel()], dtype=torch.float64)
-    summed, count = ranks.sum(total).tolist()
-    return float(summed / count)
+    error_sum, count = ranks.sum(total).tolist()
+    return float(error_sum / count)
 
 
 def _norm(values_BTCX: torch.Tensor) -> torch.Tensor:
-    """The Euclidean norm over components and sites, (B, T)."""
+    """Return the Euclidean norm over components and sites, (B, T)."""
     norm_BT: torch.Tensor = values_BTCX.flatten(2).norm(dim=-1)
     return norm_BT

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from pipeline.parallel import launch
-from pipeline.parallel.devices import compute_repeatably, each_has_a_device
+from pipeline.parallel.devices import can_use_cuda, use_deterministic_algorithms
 from pipeline.parallel.launch import Launch
 from pipeline.training.batches.order import BatchOrder
 from surrogates.contract import surrogate_names
@@ -221,21 +221,21 @@ def test_the_ranks_of_an_unknown_launcher_are_detected_through_mpi() -> None:
 def test_ranks_compute_on_gpus_if_each_rank_has_a_gpu(
     devices: list[tuple[str, str | None]], is_enough: bool, counts: str
 ) -> None:
-    assert each_has_a_device("auto", devices) is is_enough
-    assert not each_has_a_device("cpu", devices)
+    assert can_use_cuda("auto", devices) is is_enough
+    assert not can_use_cuda("cpu", devices)
     if is_enough:
-        assert each_has_a_device("cuda", devices)
+        assert can_use_cuda("cuda", devices)
         return
     with pytest.raises(ValueError, match=counts):
-        each_has_a_device("cuda", devices)
+        can_use_cuda("cuda", devices)
 
 
 def test_deterministic_algorithms_are_selected_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     try:
-        compute_repeatably(torch.device("cpu"))
+        use_deterministic_algorithms(torch.device("cpu"))
         assert not torch.are_deterministic_algorithms_enabled()
-        compute_repeatably(torch.device("cuda"))
+        use_deterministic_algorithms(torch.device("cuda"))
         assert torch.are_deterministic_algorithms_enabled()
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     finally:

@@ -36,7 +36,7 @@ def random_checkpoint(step: int) -> Checkpoint:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for step in (1, 2, 3, 10):
-        checkpoint.save(tmp_path, random_checkpoint(step), keep=3)
+        checkpoint.save(tmp_path, random_checkpoint(step), num_kept=3)
     return tmp_path
 
 
@@ -90,7 +90,7 @@ def test_the_newest_intact_checkpoint_is_selected_and_damaged_checkpoints_are_na
     for path in damaged_paths:
         path.write_bytes(damage_content(path.read_bytes(), damage, random.Random(0)))
     with pytest.warns(UserWarning, match="damaged") as warning_records:
-        newest_path = checkpoint.newest_good(folder)
+        newest_path = checkpoint.newest_intact(folder)
     assert newest_path == checkpoint.paths(folder)[-count - 1]
     for path in damaged_paths:
         assert any(str(path) in str(warning.message) for warning in warning_records)
@@ -104,7 +104,7 @@ def test_damaged_checkpoints_only_are_an_error_and_no_new_start(folder: Path, da
         pytest.warns(UserWarning, match="damaged"),
         pytest.raises(ValueError, match=r"all 3 checkpoints .* overwrite=true"),
     ):
-        checkpoint.newest_good(folder)
+        checkpoint.newest_intact(folder)
 
 
 def test_every_modified_byte_is_detected(folder: Path) -> None:
@@ -127,8 +127,8 @@ def test_every_truncation_is_detected(folder: Path) -> None:
 
 
 def test_a_folder_without_checkpoints_has_no_newest_checkpoint(tmp_path: Path) -> None:
-    assert checkpoint.newest_good(tmp_path) is None
-    assert checkpoint.newest_good(tmp_path / "nowhere") is None
+    assert checkpoint.newest_intact(tmp_path) is None
+    assert checkpoint.newest_intact(tmp_path / "nowhere") is None
 
 
 @pytest.mark.parametrize(
@@ -173,11 +173,11 @@ def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(num_kills: int, t
                 step = receiver.recv()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            newest_path = checkpoint.newest_good(tmp_path)
+            newest_path = checkpoint.newest_intact(tmp_path)
         assert newest_path is not None
         loaded_checkpoint = checkpoint.load(newest_path)
         assert loaded_checkpoint.step in (step, step + 1)
         expected = torch.full((40_000,), float(loaded_checkpoint.step))
         assert all(torch.equal(tensor, expected) for tensor in loaded_checkpoint.tensors.values())
-    checkpoint.save(tmp_path, random_checkpoint(step + 10), keep=3)
+    checkpoint.save(tmp_path, random_checkpoint(step + 10), num_kept=3)
     assert len(list(tmp_path.iterdir())) == 3

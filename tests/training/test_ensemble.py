@@ -243,7 +243,7 @@ def test_an_incomplete_ensemble_is_not_loaded(dataset: Path, pair: Path, tmp_pat
 def test_unsuitable_numbers_of_ranks_are_refused_with_suitable_numbers(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError,
-        match=r"ensemble=4 on 6 ranks: 2 members at a time, each on 3.*Start with one of 1, 2, 4, 8 r",
+        match=r"ensemble=4 on 6 ranks trains 2 members at a time, each on 3.*Start with one of 1, 2, 4, 8 r",
     ):
         ensemble.check_ranks(4, 4, 6)
     ensemble.check_ranks(4, 4, 8)
@@ -258,7 +258,7 @@ def test_the_evaluation_compares_the_ensemble_spread_with_the_error(
     evaluate.run(
         read_settings(*tiny_arguments(pair.parents[1], dataset, "ensemble=2", "evaluation.batch_size=3"))
     )
-    assert "The spread of its 2 members is" in " ".join(capsys.readouterr().out.split())
+    assert "The spread of the 2 members is" in " ".join(capsys.readouterr().out.split())
     metrics = json.loads((pair / "evaluation" / "metrics.json").read_text())["splits"]["test"]
     ensemble, data, spreads, errors = surrogates.load(pair), Dataset.open(dataset), [], []
     assert isinstance(ensemble, Ensemble)

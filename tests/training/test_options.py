@@ -85,13 +85,13 @@ def test_micro_batches_cover_the_share_of_a_rank(size: int) -> None:
 def test_noise_is_added_to_the_first_frame_in_standard_deviations() -> None:
     problem = problems.grid_problem((40, 50), ("periodic", "periodic"))
     batch = problems.batch(problem, size=6, dtype=torch.float64)
-    noisy_batch = with_noise(batch, problem, 0.03, seed=1, step=2, places=np.arange(6))
+    noisy_batch = with_noise(batch, problem, 0.03, seed=1, step=2, positions=np.arange(6))
     difference = noisy_batch["state"] - batch["state"]
     assert torch.equal(noisy_batch["state"][:, 1:], batch["state"][:, 1:])
     std = difference[:, 0].std(dim=(0, 2, 3)) / torch.tensor(problem.statistics.std)
     # The standard deviation of 12 000 samples has a relative error of 0.6 %.
     torch.testing.assert_close(std, torch.full((2,), 0.03, dtype=torch.float64), rtol=0.03, atol=0)
-    batch_of_next_step = with_noise(batch, problem, 0.03, seed=1, step=3, places=np.arange(6))
+    batch_of_next_step = with_noise(batch, problem, 0.03, seed=1, step=3, positions=np.arange(6))
     assert not torch.equal(batch_of_next_step["state"], noisy_batch["state"])
 
 
@@ -120,9 +120,9 @@ def test_noise_on_an_unused_state_is_refused_before_work_starts(tmp_path: Path) 
 def test_the_noise_of_a_window_does_not_depend_on_the_ranks() -> None:
     problem = problems.grid_problem((20,), ("periodic",))
     batch = problems.batch(problem, size=4)
-    noisy_batch = with_noise(batch, problem, 0.1, seed=1, step=2, places=np.arange(4))
+    noisy_batch = with_noise(batch, problem, 0.1, seed=1, step=2, positions=np.arange(4))
     half_batch = {name: tensor[2:] for name, tensor in batch.items()}
-    noisy_half = with_noise(half_batch, problem, 0.1, seed=1, step=2, places=np.array([2, 3]))  # type: ignore[arg-type]
+    noisy_half = with_noise(half_batch, problem, 0.1, seed=1, step=2, positions=np.array([2, 3]))  # type: ignore[arg-type]
     assert torch.equal(noisy_half["state"], noisy_batch["state"][2:])
 
 

@@ -20,15 +20,15 @@ from tests.support.training_cases import generate_dataset
 def test_the_random_numbers_of_a_window_depend_only_on_seed_step_and_position() -> None:
     problem = problems.grid_problem((16,), ("periodic",))
     batch = problems.batch(problem, size=4, dtype=torch.float64)
-    numbers = with_random(batch, 50, seed=1, step=2, places=np.arange(4))["random"]
+    numbers = with_random(batch, 50, seed=1, step=2, positions=np.arange(4))["random"]
     assert (numbers.shape, numbers.dtype) == ((4, 50), torch.float64)
     assert 0 <= numbers.min() < 0.1
     assert 0.9 < numbers.max() < 1
     half_batch = {name: values[2:] for name, values in batch.items()}  # type: ignore[attr-defined]
-    numbers_of_half = with_random(half_batch, 50, seed=1, step=2, places=np.array([2, 3]))["random"]  # type: ignore[arg-type]
+    numbers_of_half = with_random(half_batch, 50, seed=1, step=2, positions=np.array([2, 3]))["random"]  # type: ignore[arg-type]
     assert torch.equal(numbers_of_half, numbers[2:])
     other_numbers = [
-        with_random(batch, 50, seed=seed, step=step, places=np.arange(4))["random"]
+        with_random(batch, 50, seed=seed, step=step, positions=np.arange(4))["random"]
         for seed, step in ((1, 3), (2, 2))
     ]
     for independent_numbers in (*other_numbers, numbers.roll(1, 0)):
@@ -37,7 +37,7 @@ def test_the_random_numbers_of_a_window_depend_only_on_seed_step_and_position() 
 
 def test_random_numbers_of_float32_stay_below_one() -> None:
     batch = problems.batch(problems.grid_problem((16,), ("periodic",)), size=2)
-    numbers = with_random(batch, 10**6, seed=0, step=0, places=np.arange(2))["random"]
+    numbers = with_random(batch, 10**6, seed=0, step=0, positions=np.arange(2))["random"]
     assert numbers.dtype == torch.float32
     assert numbers.max() < 1
 

@@ -41,8 +41,8 @@ def draw(
 ) -> list[ReportFigure]:
     """Draw the error over time, the invariants and `num_trajectories` comparisons of each split; return all.
 
-    The last figures show the training: its log.csv, and those of an ensemble's members, lie in the model
-    folder, two folders up.
+    The last figures show the training from log.csv of the model or of the members. The model folder is two
+    folders above `folder`.
     """
     report_figures = []
     for split, result in metrics.splits.items():
@@ -61,20 +61,20 @@ def draw(
             cases = load(dataset, split, [index])
             error = percent(result.by_trajectory.rollout_end[index])
             caption = f"Trajectory {index} ({rank}): relative L2 error {error} at the end of the rollout."
-            for name, figure in _compare(surrogate, dataset, cases, f"{rank} by error"):
+            for name, figure in _comparison_figures(surrogate, dataset, cases, f"{rank} by error"):
                 path = folder / f"{split}-{index:05d}-{name}.png"
                 report_figures.append(
                     _save(figure, path, split, f"{caption} {_parameter_values(dataset, cases)}")
                 )
-    model = folder.parent.parent
-    # Only the members that the model lists, because a smaller ensemble keeps the folders of former members.
-    members = [store.member_folder(model, index) for index in range(store.num_members(model))]
-    for log_folder in members or [model]:
+    model_folder = folder.parent.parent
+    # The model lists its members, because a smaller ensemble keeps the folders of former members.
+    members = [store.member_folder(model_folder, index) for index in range(store.num_members(model_folder))]
+    for log_folder in members or [model_folder]:
         if not (log_folder / "log.csv").is_file():
             continue
-        member = "" if log_folder == model else f", {log_folder.name}"
-        caption = f"Loss on the training batches and error on the validation split{member}."
-        path = folder / f"training{member.replace(', ', '-')}.png"
+        member_text = "" if log_folder == model_folder else f", {log_folder.name}"
+        caption = f"Loss on the training batches and error on the validation split{member_text}."
+        path = folder / f"training{member_text.replace(', ', '-')}.png"
         report_figures.append(
             _save(draw_training(read_log(log_folder / "log.csv")), path, "training", caption)
         )
@@ -99,7 +99,9 @@ def chosen_trajectories(result: SplitResult, count: int) -> list[tuple[int, str]
     ]
 
 
-def _compare(surrogate: Surrogate, dataset: Dataset, cases: Cases, rank: str) -> Iterator[tuple[str, Figure]]:
+def _comparison_figures(
+    surrogate: Surrogate, dataset: Dataset, cases: Cases, rank: str
+) -> Iterator[tuple[str, Figure]]:
     """Yield the name and the figure of each channel of the single trajectory in `cases`, or of its bodies."""
     truth, spec = cases.state[0], dataset.spec
     prediction = np.concatenate([truth[:1], predict(surrogate, cases, 0, len(truth) - 1)[0]])

@@ -1,4 +1,4 @@
-"""The report: one HTML file without other files and scripts."""
+"""The report: a single HTML file that needs no other files or scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import jinja2
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation.report.figures import ReportFigure
 from pipeline.evaluation.schema import MODES, PREDICTORS, Metric, Metrics, Mode, Predictor, SplitResult
-from pipeline.evaluation.words import comparison, number, percent, verdict
+from pipeline.evaluation.words import comparison, number_text, percent, verdict
 from pipeline.plots.comparison import chosen_frames
 from pipeline.runs import provenance
 from surrogates import store
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from simsurrogate.spec import Spec
     from surrogates.contract import Surrogate
 
-_SPLITS = {"test": "Held-out trajectories", "test_extrapolation": "Outside the training range"}
-_MODES: dict[Mode, str] = {"one_step": "One step", "rollout": "Rollout"}
-_METRICS: dict[Metric, str] = {"relative_l2": "relative L2", "nrmse": "nRMSE"}
+_SPLIT_TITLES = {"test": "Held-out trajectories", "test_extrapolation": "Outside the training range"}
+_MODE_NAMES: dict[Mode, str] = {"one_step": "One step", "rollout": "Rollout"}
+_METRIC_NAMES: dict[Metric, str] = {"relative_l2": "relative L2", "nrmse": "nRMSE"}
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
         ("mean", "the training mean"),
     )
     return _Section(
-        title=_SPLITS.get(split, split),
+        title=_SPLIT_TITLES.get(split, split),
         verdict=verdict(metrics, split),
         highlights=[
             (percent(error), "relative L2 at the end of the rollout, median"),
@@ -124,7 +124,7 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
                 )
                 for baseline, name in baselines
             ),
-            *_spread(result),
+            *_spread_highlights(result),
         ],
         trajectories=result.trajectories,
         headline=[
@@ -138,24 +138,29 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
             )
             for predictor in PREDICTORS
         ],
-        tables=[_table(metrics, result, mode, metric) for mode in reversed(MODES) for metric in _METRICS],
-        invariants=_invariants(result, spec),
+        tables=[
+            _table(metrics, result, mode, metric) for mode in reversed(MODES) for metric in _METRIC_NAMES
+        ],
+        invariants=_invariant_rows(result, spec),
         figures=[figure for figure in figures if figure.section == split],
     )
 
 
-def _spread(result: SplitResult) -> list[tuple[str, str]]:
+def _spread_highlights(result: SplitResult) -> list[tuple[str, str]]:
     """Return the values of an ensemble's spread with captions; empty for a single model."""
     spread = result.ensemble_spread
     if spread is None:
         return []
     return [
-        (percent(spread.rollout_end.median), f"spread of {spread.members} members there, median"),
         (
-            number(spread.ratio_to_error),
+            percent(spread.rollout_end.median),
+            f"spread of {spread.members} members at the end of the rollout, median",
+        ),
+        (
+            number_text(spread.ratio_to_error),
             "spread over error; 1: the spread matches the error; below 1: the ensemble is overconfident",
         ),
-        (number(spread.error_correlation), "rank correlation of spread and error over the trajectories"),
+        (number_text(spread.error_correlation), "rank correlation of spread and error over the trajectories"),
     ]
 
 
@@ -163,13 +168,16 @@ def _table(metrics: Metrics, result: SplitResult, mode: Mode, metric: Metric) ->
     """Return the errors of one mode and metric at a few times."""
     frames = [frame - 1 for frame in chosen_frames(len(metrics.time))]
     return _Table(
-        caption=f"{_MODES[mode]}, {_METRICS[metric]}, median over the trajectories",
+        caption=f"{_MODE_NAMES[mode]}, {_METRIC_NAMES[metric]}, median over the trajectories",
         times=[f"{metrics.time[frame + 1]:.3g} s" for frame in frames],
         rows=[
             (
                 field,
                 _name(metrics, predictor),
-                [number(result.errors[predictor][mode][metric][field].median[frame]) for frame in frames],
+                [
+                    number_text(result.errors[predictor][mode][metric][field].median[frame])
+                    for frame in frames
+                ],
             )
             for field in metrics.fields
             for predictor in PREDICTORS
@@ -177,21 +185,23 @@ def _table(metrics: Metrics, result: SplitResult, mode: Mode, metric: Metric) ->
     )
 
 
-def _invariants(result: SplitResult, spec: Spec) -> list[tuple[str, str, list[str]]]:
+def _invariant_rows(result: SplitResult, spec: Spec) -> list[tuple[str, str, list[str]]]:
     """Return name and unit of each invariant, with its size and its error at the end of the rollout."""
     rows = []
     for quantity in spec.invariants:
         invariant = result.invariants[quantity.name]
         error = invariant.error
-        ends = (error.median[-1], error.mean[-1], error.q90[-1], error.max[-1])
-        rows.append((quantity.name, quantity.unit, [number(value) for value in (invariant.size, *ends)]))
+        end_values = (error.median[-1], error.mean[-1], error.q90[-1], error.max[-1])
+        rows.append(
+            (quantity.name, quantity.unit, [number_text(value) for value in (invariant.size, *end_values)])
+        )
     return rows
 
 
 def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origin:
     """Return the origin of the model, from model.json and the records of the training."""
-    trainings = provenance.attempts(folder.path, "train", folder.model)
-    training = provenance.last_working(trainings)
+    training_attempts = provenance.attempts(folder.path, "train", folder.model)
+    last_training = provenance.last_complete(training_attempts)
     model = store.description(folder.model_folder)
     step = model["step"]
     return _Origin(
@@ -200,22 +210,22 @@ def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origi
         training=model["configuration"]["training"],
         best_step=str(step) if isinstance(step, int) else ", ".join(map(str, step)),
         valid_error=percent(model["valid_error"]),
-        training_seconds=provenance.seconds(trainings),
-        training_ranks=training.ranks if training else None,
+        training_seconds=provenance.seconds(training_attempts),
+        training_ranks=last_training.ranks if last_training else None,
         seed=model["configuration"]["seed"],
         dataset=dataset.identity,
         trajectories={split: dataset.num_trajectories(split) for split in SPLITS},
-        versions=training.versions if training else model["versions"],
-        mpi_library=training.mpi_library if training else None,
+        versions=last_training.versions if last_training else model["versions"],
+        mpi_library=last_training.mpi_library if last_training else None,
     )
 
 
 def _warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: Metrics) -> list[str]:
     """Return the warnings that a reader must know before trusting the numbers."""
     problem, warnings = surrogate.problem, []
-    trained_on = store.description(folder.model_folder)["configuration"]["dataset"]
-    if trained_on != dataset.identity:
-        warnings.append(f"The model was trained on another data set, {trained_on}.")
+    training_dataset = store.description(folder.model_folder)["configuration"]["dataset"]
+    if training_dataset != dataset.identity:
+        warnings.append(f"The model was trained on another data set, {training_dataset}.")
     ranges = zip(
         problem.spec.parameter_names,
         problem.spec.parameter_ranges,

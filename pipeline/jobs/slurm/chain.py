@@ -53,8 +53,8 @@ def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_r
         if live_tasks:
             raise UserError(
                 f"the queue holds jobs of {run.path}: {', '.join(live_tasks)}. A run folder has one chain "
-                f"at a time. Type `python -m pipeline.chain status run={run.path}` to see the jobs, `cancel` to "
-                "end the jobs, or choose another folder with run="
+                f"at a time. Type `python -m pipeline.chain status run={run.path}` to see the jobs, `cancel` "
+                "to end the jobs, or choose another folder with run="
             )
         record = _submit(run, launcher, steps, ChainRecord(tuple(arguments), os.getcwd(), ()))
     _show(record, run)

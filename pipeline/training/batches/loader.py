@@ -22,7 +22,7 @@ class DeviceLoader:
     """The windows of `length` consecutive frames of the training split, as batches on a device.
 
     A training split that fits is read once and stays on the device, where a batch is one gather. A larger
-    split is read from memory maps. Both give the same bits. Device and precision are those of `like`.
+    split is read from memory maps. Both methods give the same bits. Device and precision are those of `like`.
 
     Attributes:
         length: frames of a window.
@@ -76,15 +76,15 @@ def _resident_split(dataset: Dataset, like: torch.Tensor) -> Batch | None:
     trajectories = dataset.windows("train", len(dataset.times))
     if not len(trajectories):
         return None
-    first = _tensors(trajectories.take(np.array([0])), like)
+    first_trajectory = _tensors(trajectories.take(np.array([0])), like)
     num_bytes = len(trajectories) * sum(
-        tensor.nbytes for tensor in cast(Mapping[str, torch.Tensor], first).values()
+        tensor.nbytes for tensor in cast(Mapping[str, torch.Tensor], first_trajectory).values()
     )
     if num_bytes > _available_bytes(like.device):
         return None
     split = {
         name: tensor.new_empty(len(trajectories), *tensor.shape[1:])
-        for name, tensor in cast(Mapping[str, torch.Tensor], first).items()
+        for name, tensor in cast(Mapping[str, torch.Tensor], first_trajectory).items()
     }
     for index in range(len(trajectories)):
         for name, array in trajectories.take(np.array([index])).items():

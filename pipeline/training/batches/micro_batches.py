@@ -34,7 +34,7 @@ class MicroBatches:
     def __iter__(self) -> Iterator[Batch]:
         seed, step = self.seed, self.step
         problem, num_random = self.surrogate.problem, self.surrogate.num_random
-        for places, windows in self.order.micro_batches(step):
+        for positions, windows in self.order.micro_batches(step):
             batch = self.loader.take(windows)
-            batch = with_noise(batch, problem, self.noise, seed=seed, step=step, places=places)
-            yield with_random(batch, num_random, seed=seed, step=step, places=places)
+            batch = with_noise(batch, problem, self.noise, seed=seed, step=step, positions=positions)
+            yield with_random(batch, num_random, seed=seed, step=step, positions=positions)

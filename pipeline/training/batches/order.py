@@ -50,9 +50,9 @@ class BatchOrder:
             )
         if batch_size % size:
             raise UserError(
-                f"training.batch_size={batch_size} cannot be shared by {size} ranks. It must be a multiple "
-                f"of the number of ranks. Start with one of {_divisors(batch_size)} ranks, or change "
-                f"training.batch_size to a multiple of {size}"
+                f"training.batch_size={batch_size} cannot be shared by {size} ranks. The batch must be a "
+                f"multiple of the number of ranks. Start with one of {_divisors(batch_size)} ranks, or "
+                f"change training.batch_size to a multiple of {size}"
             )
         self.num_windows = num_windows
         self.batch_size = batch_size
@@ -61,8 +61,8 @@ class BatchOrder:
         if share_size % num_micro_batches:
             raise UserError(
                 f"training.batch_size={batch_size} is {share_size} windows on each of {size} ranks, which "
-                f"training.gradient_accumulation_steps={num_micro_batches} does not divide. It may be one of "
-                f"{_divisors(share_size)}. Change training.gradient_accumulation_steps"
+                f"training.gradient_accumulation_steps={num_micro_batches} does not divide. The option may "
+                f"be one of {_divisors(share_size)}. Change training.gradient_accumulation_steps"
             )
         self.num_micro_batches = num_micro_batches
         self.micro_batch_size = share_size // num_micro_batches
@@ -75,31 +75,36 @@ class BatchOrder:
     def micro_batches(self, step: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return this rank's micro-batches of a step.
 
-        Each is a pair of arrays (micro_batch_size,): the places of its windows in the global batch, and the
-        indices of the windows.
+        Each micro-batch is a pair of arrays (micro_batch_size,): the positions of the windows in the global
+        batch, and the indices of the windows.
         """
-        places = np.arange(self.share.start, self.share.stop)
+        positions = np.arange(self.share.start, self.share.stop)
         batch = self.global_batch(step)
-        return [(part, batch[part]) for part in np.split(places, self.num_micro_batches)]
+        return [
+            (batch_positions, batch[batch_positions])
+            for batch_positions in np.split(positions, self.num_micro_batches)
+        ]
 
     def global_batch(self, step: int) -> np.ndarray:
         """Return the windows of all ranks at a step, shape (batch_size,)."""
-        positions = step * self.batch_size + np.arange(self.batch_size)
-        epochs, places = np.divmod(positions, self.num_windows)
+        global_positions = step * self.batch_size + np.arange(self.batch_size)
+        epochs, epoch_positions = np.divmod(global_positions, self.num_windows)
         batch = np.empty(self.batch_size, dtype=np.int64)
         for epoch in np.unique(epochs):
-            in_epoch = epochs == epoch
-            batch[in_epoch] = _shuffled(self.num_windows, self.seed, int(epoch))[places[in_epoch]]
+            is_in_epoch = epochs == epoch
+            batch[is_in_epoch] = _epoch_order(self.num_windows, self.seed, int(epoch))[
+                epoch_positions[is_in_epoch]
+            ]
         return batch
 
 
-def _divisors(number: int) -> str:
+def _divisors(value: int) -> str:
     """Return the divisors of a number, for a message."""
-    return ", ".join(str(count) for count in range(1, number + 1) if number % count == 0)
+    return ", ".join(str(divisor) for divisor in range(1, value + 1) if value % divisor == 0)
 
 
 @lru_cache(maxsize=2)
-def _shuffled(num_windows: int, seed: int, epoch: int) -> np.ndarray:
+def _epoch_order(num_windows: int, seed: int, epoch: int) -> np.ndarray:
     """Return the shuffled order of an epoch."""
-    bits = np.random.Philox(np.random.SeedSequence([seed, epoch]))
-    return np.random.Generator(bits).permutation(num_windows)
+    bit_generator = np.random.Philox(np.random.SeedSequence([seed, epoch]))
+    return np.random.Generator(bit_generator).permutation(num_windows)

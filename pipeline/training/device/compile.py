@@ -13,12 +13,12 @@ from surrogates.contract import Batch, Surrogate
 
 
 def compiled(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ranks) -> torch.nn.Module:
-    """Return the compiled surrogate, which shares its weights, or the surrogate itself if that fails.
+    """Return the compiled surrogate, which shares its weights, or the surrogate itself after a failure.
 
     Loss and gradient of `batch` must agree to half the digits of the precision, on every rank. Rank 0 prints
     the reason if they do not, or if compiling fails, for example without a C++ compiler.
     """
-    # Versions compiled for other models of this process count against the limit of this one.
+    # Without the reset, code compiled for earlier models would count against the limit of this model.
     torch.compiler.reset()
     candidate = cast(torch.nn.Module, torch.compile(surrogate, dynamic=False))
     try:
@@ -28,10 +28,10 @@ def compiled(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ranks
     except RuntimeError as error:
         reason = f"compiling fails: {str(error).strip().splitlines()[0]}"
     surrogate.zero_grad()
-    has_failed = ranks.gather(float(bool(reason)))
-    if not any(has_failed):
+    failure_flags = ranks.gather(float(bool(reason)))
+    if not any(failure_flags):
         return candidate
     if ranks.is_first:
-        reason = reason or f"rank {has_failed.index(1.0)} cannot use it"
+        reason = reason or f"rank {failure_flags.index(1.0)} cannot use the compiled forward"
         print(f"training.compile=true is ignored: {reason}", flush=True)
     return surrogate

@@ -1,4 +1,4 @@
-"""The comparison of a faster way to compute a loss and its gradient with the reference way."""
+"""The comparison of a fast computation of a loss and its gradient with a reference computation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeline.training.step import loss_of
 from surrogates.contract import Batch
 
 #: A model, and the options that determine its arithmetic.
-Way = tuple[torch.nn.Module, Training]
+Computation = tuple[torch.nn.Module, Training]
 
 
-def relative_errors(candidate: Way, reference: Way, batch: Batch) -> dict[str, float]:
+def relative_errors(candidate: Computation, reference: Computation, batch: Batch) -> dict[str, float]:
     """Return the relative errors of a candidate's `loss` on a batch, and of its `gradient` as one vector.
 
         |candidate - reference| / |reference|
@@ -23,12 +23,19 @@ def relative_errors(candidate: Way, reference: Way, batch: Batch) -> dict[str, f
     An error is NaN if its reference is 0 or not finite. Both models have the same weights, whose gradients
     are overwritten.
     """
-    computed, exact = (_loss_and_gradient(model, batch, options) for model, options in (candidate, reference))
+    candidate_values, reference_values = (
+        _loss_and_gradient(model, batch, options) for model, options in (candidate, reference)
+    )
     errors = {}
-    for name, value, expected in zip(("loss", "gradient"), computed, exact, strict=True):
-        error, size = float((value - expected).norm()), float(expected.norm())
-        is_comparable = 0 < size < math.inf
-        errors[name] = (error / size if math.isfinite(error) else math.inf) if is_comparable else math.nan
+    for name, candidate_value, reference_value in zip(
+        ("loss", "gradient"), candidate_values, reference_values, strict=True
+    ):
+        error = float((candidate_value - reference_value).norm())
+        reference_norm = float(reference_value.norm())
+        is_comparable = 0 < reference_norm < math.inf
+        errors[name] = (
+            (error / reference_norm if math.isfinite(error) else math.inf) if is_comparable else math.nan
+        )
     return errors
 
 
@@ -41,7 +48,7 @@ def tolerance(options: Training) -> float:
 def excess(errors: Mapping[str, float], bound: float) -> str:
     """Return a message on the first error above the bound, or an empty string."""
     for name, error in errors.items():
-        # Not `>`, which is false for NaN.
+        # `not error <= bound` is true for NaN, unlike `error > bound`.
         if not error <= bound:
             return f"its {name} is off by {error:.1e}, more than {bound:.1e}"
     return ""

@@ -17,9 +17,9 @@ from surrogates.contract import Batch, Surrogate
 _Tensors = Mapping[str, torch.Tensor]
 
 #: The largest accepted relative error of a product of float32 matrices, about four times the usual round-off.
-_MAX_ERROR = 1e-6
+_MAX_PRODUCT_ERROR = 1e-6
 #: Rows, inner size and columns of test products: a layer at every site, few sites, and square matrices.
-_SHAPES = ((4096, 32, 32), (64, 128, 128), (48, 64, 24), (512, 512, 512))
+_PRODUCT_SHAPES = ((4096, 32, 32), (64, 128, 128), (48, 64, 24), (512, 512, 512))
 
 
 def check_device(precision: str, device: torch.device) -> None:
@@ -52,10 +52,10 @@ def check_mixed(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ra
     """
     reference = options.model_copy(update={"precision": "float32"})
     count = (len(batch["state"]) + 1) // 2
-    half = cast(Batch, {name: values[:count] for name, values in cast(_Tensors, batch).items()})
-    errors = relative_errors((surrogate, options), (surrogate, reference), half)
+    half_batch = cast(Batch, {name: values[:count] for name, values in cast(_Tensors, batch).items()})
+    errors = relative_errors((surrogate, options), (surrogate, reference), half_batch)
     surrogate.zero_grad()
-    # With 0 first, NaN is never the largest: the error of a batch without a comparable loss.
+    # `max` with 0.0 first ignores NaN, the error of a batch without a comparable loss.
     errors = {name: max(0.0, *ranks.gather(error)) for name, error in errors.items()}
     reason = excess(errors, tolerance(options))
     if reason:
@@ -66,8 +66,8 @@ def check_mixed(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ra
     return errors
 
 
-def weights(precision: str) -> str:
-    """Return the type of the weights; mixed precision keeps them in float32."""
+def weight_dtype(precision: str) -> str:
+    """Return the type of the weights, which is float32 in mixed precision."""
     return "float32" if precision == "bfloat16" else precision
 
 
@@ -75,9 +75,9 @@ def weights(precision: str) -> str:
 def fast_matmul(device: torch.device) -> Iterator[str]:
     """Use PyTorch's matmul precision `medium` for float32 on processors, if it is exact on this processor.
 
-    On some processors `medium` selects a faster library, on others arithmetic with fewer digits. It is used
-    if products have the error of float32, compared with float64, and never on a GPU. The setting applies to
-    the whole process and ends with the block.
+    On some processors `medium` selects a faster library, on others arithmetic with fewer digits. `medium` is
+    used if products have the error of float32, compared with float64, and never on a GPU. The setting applies
+    to the whole process and ends with the block.
 
     Yields the name of the matmul precision in use.
     """
@@ -85,26 +85,26 @@ def fast_matmul(device: torch.device) -> Iterator[str]:
     try:
         if device.type == "cpu":
             torch.set_float32_matmul_precision("medium")
-            if max(_product_error(*shape) for shape in _SHAPES) > _MAX_ERROR:
+            if max(_product_error(*shape) for shape in _PRODUCT_SHAPES) > _MAX_PRODUCT_ERROR:
                 torch.set_float32_matmul_precision(default)
         yield torch.get_float32_matmul_precision()
     finally:
         torch.set_float32_matmul_precision(default)
 
 
-def _product_error(rows: int, inner: int, columns: int) -> float:
+def _product_error(rows: int, inner_size: int, columns: int) -> float:
     """Return the largest relative error of a product and of its two gradients, which have other shapes."""
     generator = torch.Generator().manual_seed(0)
-    left, right = (
+    left_matrix, right_matrix = (
         torch.randn(shape, generator=generator, requires_grad=True)
-        for shape in ((rows, inner), (inner, columns))
+        for shape in ((rows, inner_size), (inner_size, columns))
     )
-    product = left @ right
-    gradients = torch.autograd.grad(product, (left, right), torch.ones_like(product))
-    exact_left, exact_right = left.detach().double(), right.detach().double()
+    product = left_matrix @ right_matrix
+    gradients = torch.autograd.grad(product, (left_matrix, right_matrix), torch.ones_like(product))
+    left_float64, right_float64 = left_matrix.detach().double(), right_matrix.detach().double()
     ones = torch.ones(rows, columns, dtype=torch.float64)
-    exact = (exact_left @ exact_right, ones @ exact_right.T, exact_left.T @ ones)
+    exact_results = (left_float64 @ right_float64, ones @ right_float64.T, left_float64.T @ ones)
     return max(
         float((result - expected).norm() / expected.norm())
-        for result, expected in zip((product.detach(), *gradients), exact, strict=True)
+        for result, expected in zip((product.detach(), *gradients), exact_results, strict=True)
     )

@@ -24,7 +24,7 @@ def moving_average(surrogate: Surrogate, decay: float) -> AveragedModel | None:
 
     def update(averages: _Tensors, weights: _Tensors, count: torch.Tensor | int) -> None:
         num_updates = int(count)
-        current = min(decay, (1 + num_updates) / (10 + num_updates))
-        get_ema_multi_avg_fn(current)(averages, weights, count)  # type: ignore[no-untyped-call]
+        current_decay = min(decay, (1 + num_updates) / (10 + num_updates))
+        get_ema_multi_avg_fn(current_decay)(averages, weights, count)  # type: ignore[no-untyped-call]
 
     return AveragedModel(surrogate, multi_avg_fn=update)

@@ -15,8 +15,8 @@ from pipeline.training.step import Model, loss_of
 from pipeline.training.train_state import TrainState
 from surrogates.contract import Batch, LeastSquares
 
-#: Pairs of changes of weights and gradient that approximate the Hessian.
-_HISTORY = 50
+#: The number of pairs of changes of weights and gradient that approximate the Hessian.
+_HISTORY_SIZE = 50
 
 
 def lbfgs(
@@ -24,7 +24,7 @@ def lbfgs(
 ) -> tuple[float, float]:
     """Take at most `training.finish.iterations` iterations of L-BFGS on one batch.
 
-    A step starts without history, so that only the weights pass from one step to the next. Losses and
+    A step starts without history, so only the weights pass from one step to the next. Losses and
     gradients are means over the ranks. Rank 0 alone runs the line searches and broadcasts the weights to
     evaluate, so all ranks take the same steps even if their processors round differently. A step that ends
     with a loss or weights that are not finite is reverted and counted as skipped; its norm is NaN.
@@ -36,17 +36,17 @@ def lbfgs(
     implementation.
     """
     weights = list(state.surrogate.parameters())
-    before = parameters_to_vector(weights).detach().clone()
+    initial_weights = parameters_to_vector(weights).detach().clone()
     losses = _loss_function(model, micro_batches, state, options)
     optimiser = torch.optim.LBFGS(
         weights,
         lr=1,
         max_iter=options.finish.iterations,
         max_eval=2 * options.finish.iterations,
-        # The line search alone ends the step: when it finds no lower loss, not by the size of a change.
+        # Zero tolerances: only a line search without a lower loss ends the step, not the size of a change.
         tolerance_grad=0,
         tolerance_change=0,
-        history_size=_HISTORY,
+        history_size=_HISTORY_SIZE,
         line_search_fn="strong_wolfe",
     )
     evaluations: list[tuple[float, float]] = []
@@ -57,8 +57,8 @@ def lbfgs(
 
     def evaluate() -> float:
         loss, gradient = _mean_loss_and_gradient(losses(), weights, ranks)
-        for weight, part in zip(weights, _split(gradient, weights), strict=True):
-            weight.grad = part
+        for weight, weight_gradient in zip(weights, _split_by_weight(gradient, weights), strict=True):
+            weight.grad = weight_gradient
         evaluations.append((loss, gradient.norm().item()))
         return loss
 
@@ -71,7 +71,7 @@ def lbfgs(
     if not math.isfinite(evaluations[-1][0]) or not parameters_to_vector(weights).isfinite().all():
         norm = math.nan
     if not math.isfinite(norm):
-        vector_to_parameters(before, weights)
+        vector_to_parameters(initial_weights, weights)
     state.count_step(norm)
     return loss, norm
 
@@ -88,12 +88,12 @@ def _broadcast_weights(weights: list[torch.nn.Parameter], ranks: Ranks, *, is_qu
     message = ranks.sum(message if ranks.is_first else torch.zeros_like(message))
     with torch.no_grad():
         # In place, so that nothing changes on rank 0.
-        for weight, part in zip(weights, _split(message[:-1], weights), strict=True):
-            weight.copy_(part)
+        for weight, new_values in zip(weights, _split_by_weight(message[:-1], weights), strict=True):
+            weight.copy_(new_values)
     return bool(message[-1])
 
 
-def _split(values: torch.Tensor, weights: list[torch.nn.Parameter]) -> list[torch.Tensor]:
+def _split_by_weight(values: torch.Tensor, weights: list[torch.nn.Parameter]) -> list[torch.Tensor]:
     """Return the part of each weight in a vector of all weights, in the shape of the weight."""
     parts = torch.split(values, [weight.numel() for weight in weights])
     return [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
@@ -110,7 +110,7 @@ def _loss_function(
     if isinstance(state.surrogate, LeastSquares):
         residuals = state.surrogate.residuals
         points = [state.surrogate.points(batch) for batch in micro_batches]
-        return lambda: (residuals(part).square().mean() for part in points)
+        return lambda: (residuals(batch_points).square().mean() for batch_points in points)
     forward = model.module if isinstance(model, DistributedDataParallel) else model
     # A single micro-batch stays in memory; several are loaded again for each evaluation.
     batches = list(micro_batches) if options.gradient_accumulation_steps == 1 else micro_batches
@@ -122,8 +122,13 @@ def _mean_loss_and_gradient(
 ) -> tuple[float, torch.Tensor]:
     """Return the mean of the losses of all micro-batches and ranks, and its gradient (P,)."""
     rows = [
-        torch.cat([loss.detach().view(1), *(part.flatten() for part in torch.autograd.grad(loss, weights))])
+        torch.cat(
+            [
+                loss.detach().view(1),
+                *(weight_gradient.flatten() for weight_gradient in torch.autograd.grad(loss, weights)),
+            ]
+        )
         for loss in losses
     ]
-    total = ranks.sum(torch.stack(rows).mean(0) / ranks.size)
-    return float(total[0]), total[1:]
+    mean_row = ranks.sum(torch.stack(rows).mean(0) / ranks.size)
+    return float(mean_row[0]), mean_row[1:]

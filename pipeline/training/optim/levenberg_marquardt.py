@@ -22,7 +22,7 @@ from pipeline.training.train_state import TrainState
 from simsurrogate.errors import UserError
 from surrogates.contract import Batch, LeastSquares, Surrogate
 
-#: The normal equations of this many weights take 128 MiB, and a second to solve.
+#: The largest number of weights, whose normal equations take 128 MiB and one second to solve.
 MAX_WEIGHTS = 4096
 _MAX_DAMPING = 1e12
 #: Bytes of the Jacobian that are in memory at a time.
@@ -46,19 +46,19 @@ def check(surrogate: Surrogate, options: Training) -> None:
     reason = surrogate.no_jacobian()
     if reason is not None:
         raise UserError(
-            f"{method} cannot differentiate the residuals of {name}: {reason}. The method needs their "
-            f"derivatives by the weights. {advice}"
+            f"{method} cannot differentiate the residuals of {name}: {reason}. The method needs the "
+            f"derivatives of the residuals by the weights. {advice}"
         )
-    count = sum(weight.numel() for weight in surrogate.parameters())
-    if count > MAX_WEIGHTS:
+    num_weights = sum(weight.numel() for weight in surrogate.parameters())
+    if num_weights > MAX_WEIGHTS:
         raise UserError(
-            f"{method} solves for all weights at once, and {name} has {count}. At most {MAX_WEIGHTS} weights "
-            f"are allowed. Make the surrogate smaller, or set training.finish.method=lbfgs"
+            f"{method} solves for all weights at once, and {name} has {num_weights}. At most {MAX_WEIGHTS} "
+            f"weights are allowed. Make the surrogate smaller, or set training.finish.method=lbfgs"
         )
     if options.precision != "float64":
         raise UserError(
-            f"{method} squares round-off errors, too large with training.precision={options.precision}. Only "
-            "float64 is allowed. Set training.precision=float64"
+            f"{method} squares round-off errors, which are too large with training.precision="
+            f"{options.precision}. Only float64 is allowed. Set training.precision=float64"
         )
 
 
@@ -70,8 +70,8 @@ def levenberg_marquardt(
         (JᵀJ + λ max diag(JᵀJ) I) δ = -Jᵀ r
 
     with the residuals r of all ranks and their derivatives J by the weights. A trial that lowers the loss is
-    accepted, and λ falls the more, the better the linear model predicted the loss. Any other trial is
-    rejected and raises λ. `state` carries λ from step to step.
+    accepted, and λ falls more after a better prediction of the linear model. Any other trial is rejected and
+    raises λ. `state` carries λ from step to step.
 
     Returns:
         The loss before the trials, and the norm of its gradient.
@@ -91,10 +91,10 @@ def levenberg_marquardt(
             break
         if is_outdated:
             equations, is_outdated = _normal_equations(surrogate, points, ranks), False
-        change, predicted = _solution(equations, state.damping, ranks)
+        change, predicted_decrease = _solution(equations, state.damping, ranks)
         vector_to_parameters(weights + change, surrogate.parameters())
         trial_loss = _loss(surrogate, points, ranks)
-        gain = (equations.loss - trial_loss) / predicted if predicted > 0 else -1.0
+        gain = (equations.loss - trial_loss) / predicted_decrease if predicted_decrease > 0 else -1.0
         if trial_loss < equations.loss and gain > 0:
             weights, is_outdated, growth = weights + change, True, 2.0
             state.damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
@@ -133,25 +133,25 @@ def _normal_equations(
     """Return the normal equations of the residuals of all ranks."""
     module = _Residuals(surrogate)
     weights = {name: weight.detach() for name, weight in module.named_parameters()}
-    size = sum(weight.numel() for weight in weights.values())
-    # The residuals are one more column of J, so that one message holds JᵀJ, Jᵀr and r².
-    total = next(iter(weights.values())).new_zeros(size + 1, size + 1)
-    count = 0
+    num_weights = sum(weight.numel() for weight in weights.values())
+    # The residuals are an additional column of J, so that one message holds JᵀJ, Jᵀr and r².
+    gram_matrix = next(iter(weights.values())).new_zeros(num_weights + 1, num_weights + 1)
+    num_residuals = 0
 
     def row_residuals(weights: dict[str, torch.Tensor], row: Mapping[str, torch.Tensor]) -> torch.Tensor:
         batch_of_one = {name: value[None] for name, value in row.items()}
         return cast(torch.Tensor, functional_call(module, weights, (batch_of_one,)))[0]
 
-    for part in points:
-        for rows in _chunks(part, size):
+    for batch_points in points:
+        for rows in _chunks(batch_points, num_weights):
             residuals = functional_call(module, weights, (rows,))
             derivatives = vmap(jacrev(row_residuals), in_dims=(None, 0))(weights, rows)
-            columns = [part.reshape(residuals.numel(), -1) for part in derivatives.values()]
+            columns = [derivative.reshape(residuals.numel(), -1) for derivative in derivatives.values()]
             jacobian = torch.cat([*columns, residuals.reshape(-1, 1)], dim=1)
-            total += _gram(jacobian)
-            count += len(jacobian)
-    total = ranks.sum(total) / (count * ranks.size)
-    return _NormalEquations(total[:-1, :-1], total[-1, :-1], float(total[-1, -1]))
+            gram_matrix += _gram(jacobian)
+            num_residuals += len(jacobian)
+    gram_matrix = ranks.sum(gram_matrix) / (num_residuals * ranks.size)
+    return _NormalEquations(gram_matrix[:-1, :-1], gram_matrix[-1, :-1], float(gram_matrix[-1, -1]))
 
 
 def _gram(rows: torch.Tensor) -> torch.Tensor:
@@ -174,21 +174,21 @@ def _solution(equations: _NormalEquations, damping: float, ranks: Ranks) -> tupl
 
     Every rank gets the change that rank 0 computes, even if their processors round differently.
     """
-    damped = equations.matrix.clone()
-    added = damping * damped.diagonal().max()
-    damped.diagonal().add_(added)
-    factor, failed = torch.linalg.cholesky_ex(damped)
-    change = -torch.cholesky_solve(equations.gradient[:, None], factor)[:, 0]
+    damped_matrix = equations.matrix.clone()
+    damping_term = damping * damped_matrix.diagonal().max()
+    damped_matrix.diagonal().add_(damping_term)
+    cholesky_factor, failure = torch.linalg.cholesky_ex(damped_matrix)
+    change = -torch.cholesky_solve(equations.gradient[:, None], cholesky_factor)[:, 0]
     # If round-off makes the matrix indefinite, the change is 0: the trial fails and the damping rises.
-    change = torch.zeros_like(change) if failed.item() else change
+    change = torch.zeros_like(change) if failure.item() else change
     change = ranks.sum(change if ranks.is_first else torch.zeros_like(change))
     # Equal to -2 g·δ - δᵀJᵀJδ, because δ solves the damped equations.
-    return change, float(added * (change @ change) - equations.gradient @ change)
+    return change, float(damping_term * (change @ change) - equations.gradient @ change)
 
 
 def _loss(surrogate: LeastSquares, points: list[Mapping[str, torch.Tensor]], ranks: Ranks) -> float:
     """Return the mean square of the residuals of all ranks, or infinity if it is not finite."""
     with torch.no_grad():
-        means = [surrogate.residuals(part).square().mean().item() for part in points]
+        means = [surrogate.residuals(batch_points).square().mean().item() for batch_points in points]
     loss = sum(ranks.gather(sum(means) / len(means))) / ranks.size
     return loss if math.isfinite(loss) else math.inf

@@ -24,8 +24,8 @@ def balance(state: TrainState, micro_batches: Iterable[Batch], options: Training
 
         λ_i ← 0.9 λ_i + 0.1 (1/n) Σ_j ‖∇L_j‖ / ‖∇L_i‖
 
-    The gradients are those on the global batch; `micro_batches` are this rank's share of it. A loss with a
-    negligible gradient keeps its weight. All losses keep their weights if a gradient is not finite.
+    The gradients are those on the global batch; `micro_batches` are this rank's share of the batch. A loss
+    with a negligible gradient keeps its weight. All losses keep their weights if a gradient is not finite.
 
     Source: Wang, Sankaran, Wang & Perdikaris 2023, "An Expert's Guide to Training Physics-informed Neural
     Networks" (arXiv 2308.08468), algorithm 1. The factor 1/n is an addition: balanced losses have weight 1.
@@ -44,17 +44,19 @@ def _gradient_norms(
 ) -> list[float]:
     """Return the gradient norm of each loss on the global batch, equal on all ranks."""
     weights = list(state.surrogate.parameters())
-    # Not through DistributedDataParallel: its hooks expect the gradient of one sum.
+    # The losses bypass DistributedDataParallel, whose hooks expect the gradient of a single sum.
     gradients = [
         torch.stack([_gradient(losses[name], weights) for name in state.surrogate.losses])
         for losses in (losses_of(state.surrogate, batch, options) for batch in micro_batches)
     ]
-    total = ranks.sum(torch.stack(gradients).mean(0) / ranks.size)
-    norms: list[float] = total.norm(dim=1).tolist()
+    mean_gradients = ranks.sum(torch.stack(gradients).mean(0) / ranks.size)
+    norms: list[float] = mean_gradients.norm(dim=1).tolist()
     return norms
 
 
 def _gradient(loss: torch.Tensor, weights: list[torch.nn.Parameter]) -> torch.Tensor:
     """Return the gradient (P,) of a loss, 0 for a weight that does not affect the loss."""
-    parts = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True, materialize_grads=True)
-    return torch.cat([part.flatten() for part in parts])
+    weight_gradients = torch.autograd.grad(
+        loss, weights, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return torch.cat([weight_gradient.flatten() for weight_gradient in weight_gradients])
