@@ -71,8 +71,8 @@ def _rendezvous_store(process: Launch, folder: Path) -> Store:
 
 def _store_by_file(process: Launch, folder: Path) -> Store:
     """Return the store whose host and port rank 0 writes into a file, so srun needs no MPI."""
-    step_numbers = (os.environ[name] for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
-    path = folder / f".rendezvous-{'-'.join(step_numbers)}-{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+    step_ids = (os.environ[name] for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    path = folder / f".rendezvous-{'-'.join(step_ids)}-{os.environ.get('SLURM_RESTART_COUNT', '0')}"
     deadline = time.monotonic() + _RENDEZVOUS_TIMEOUT.total_seconds()
     if process.rank == 0:
         host = "127.0.0.1" if os.environ.get("SLURM_STEP_NUM_NODES") == "1" else socket.gethostname()

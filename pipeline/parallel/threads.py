@@ -24,7 +24,7 @@ def set_threads(cores_of_ranks: list[tuple[str, list[int]]]) -> None:
     precedence.
     """
     if "OMP_NUM_THREADS" not in os.environ:
-        own_cores = (socket.gethostname(), usable_cores())
-        num_threads = max(1, len(own_cores[1]) // cores_of_ranks.count(own_cores))
+        own_entry = (socket.gethostname(), usable_cores())
+        num_threads = max(1, len(own_entry[1]) // cores_of_ranks.count(own_entry))
         torch.set_num_threads(num_threads)
         threadpool_limits(num_threads, "blas")  # for NumPy

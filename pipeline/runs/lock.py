@@ -77,8 +77,8 @@ def _refuse_if_held(path: Path) -> None:
 
 def _locked_message(path: Path) -> str:
     return (
-        f"{_holder_text(_holder_path(path))} writes the same output already (lock {path}). One process writes "
-        "at a time. Wait until the process ends, end the process, or choose another folder with run="
+        f"{_holder_text(_holder_path(path))} writes the same output already (lock {path}). One process "
+        "writes at a time. Wait until the process ends, end the process, or choose another folder with run="
     )
 
 
