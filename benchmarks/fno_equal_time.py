@@ -187,7 +187,7 @@ def _trained(peer: Peer, dataset: Dataset, steps: int) -> Surrogate:
         for group in optimiser.param_groups:
             group["lr"] = peer.learning_rate * peer.rate(step / steps)
         optimiser.zero_grad()
-        model(loader.take(order.at(step)))["theirs"].backward()
+        model(loader.take(order.rank_windows(step)))["theirs"].backward()
         optimiser.step()
     return model.eval()
 

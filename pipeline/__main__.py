@@ -50,30 +50,30 @@ def main() -> None:
 def print_overview() -> None:
     """Print all stages, solvers, surrogates and experiments, without importing solvers or surrogates."""
     console = Console(highlight=False)
-    stages = [(name, _docstring(files("pipeline") / f"{name}.py")) for name in _COMMANDS]
+    stages = [(name, _first_paragraph(files("pipeline") / f"{name}.py")) for name in _COMMANDS]
     _print(console, "Commands", "simsurrogate COMMAND KEY=VALUE ... or python -m pipeline.COMMAND", stages)
     for group, title in (("solver", "Solvers"), ("surrogate", "Surrogates"), ("experiment", "Experiments")):
-        _print(console, title, f"{group}=NAME", [*_choices(group), *_announced(group)])
+        _print(console, title, f"{group}=NAME", [*_yaml_members(group), *_announced_members(group)])
     console.print("\n[bold]Examples[/]")
     for command, purpose in _EXAMPLES:
         console.print(f"  [dim]# {purpose}[/]\n  [cyan]{command}[/]", soft_wrap=True)
 
 
-def _announced(group: str) -> Sequence[tuple[str, str]]:
+def _announced_members(group: str) -> Sequence[tuple[str, str]]:
     """Return the members that installed packages announce."""
     return [
-        (point.name, f"from the installed package {point.module.split('.')[0]}")
-        for point in announced(f"{group}s")
+        (entry_point.name, f"from the installed package {entry_point.module.split('.')[0]}")
+        for entry_point in announced(f"{group}s")
     ]
 
 
-def _choices(group: str) -> list[tuple[str, str]]:
+def _yaml_members(group: str) -> list[tuple[str, str]]:
     folder = files("configs") / group
     paths = sorted(folder.iterdir(), key=lambda path: path.name) if folder.is_dir() else []
-    return [(path.name[:-5], _comment(path)) for path in paths if path.name.endswith(".yaml")]
+    return [(path.name[:-5], _first_comment(path)) for path in paths if path.name.endswith(".yaml")]
 
 
-def _comment(file: Traversable) -> str:
+def _first_comment(file: Traversable) -> str:
     """Return the first comment that is not a directive for Hydra."""
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") and not line.startswith("# @package"):
@@ -81,7 +81,7 @@ def _comment(file: Traversable) -> str:
     return ""
 
 
-def _docstring(file: Traversable) -> str:
+def _first_paragraph(file: Traversable) -> str:
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     return (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].replace("\n", " ")
 

@@ -63,8 +63,8 @@ def _run_locally(settings: Settings, arguments: list[str]) -> None:
             start = time.monotonic()
             run_stage(stage, arguments, ranks, settings.launcher.mpirun)
             seconds[stage] = round(time.monotonic() - start, 2)
-            console.print(f"[dim]{stage} took {_duration(seconds[stage])}[/]")
-    console.rule(f"[bold]done[/] in {_duration(sum(seconds.values()))}", align="left")
+            console.print(f"[dim]{stage} took {_duration_text(seconds[stage])}[/]")
+    console.rule(f"[bold]done[/] in {_duration_text(sum(seconds.values()))}", align="left")
     progress.report_output("chain", run_folder.report, "compare", [str(run_folder.path)])
 
 
@@ -166,7 +166,7 @@ def _newest_record_path(folder: Path) -> Path | None:
     return max(record_paths, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _duration(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     minutes, remainder = divmod(seconds, 60)
     return f"{int(minutes)} min {remainder:.0f} s" if minutes else f"{remainder:.1f} s"
 

@@ -108,7 +108,7 @@ def run(settings: Settings) -> None:
 def _part_lock(folder: RunFolder, part: int, num_parts: int) -> AbstractContextManager[None]:
     """Return the lock of a part; processes of the other parts can hold their locks at the same time."""
     writable_folder(folder.dataset)
-    return lock.held(folder.part_lock(part, num_parts), folder.locks_of_other_partitions(num_parts))
+    return lock.hold(folder.part_lock(part, num_parts), folder.locks_of_other_partitions(num_parts))
 
 
 def _finish(
@@ -146,12 +146,12 @@ def _plan(settings: Settings, solver: Solver) -> Manifest:
 
 def _missing_shards(dataset: Path, plan: Manifest, shards: list[Shard], world: MPI.Intracomm) -> list[Shard]:
     """Return the shards without a verified receipt; each rank reads and verifies some of the shards."""
-    own_missing = [
+    own_missing_shards = [
         shard
         for shard in shards[world.rank :: world.size]
         if store.verified_receipt(dataset, plan, shard) is None
     ]
-    missing_shards = {shard for missing_of_rank in world.allgather(own_missing) for shard in missing_of_rank}
+    missing_shards = {shard for rank_shards in world.allgather(own_missing_shards) for shard in rank_shards}
     return [shard for shard in shards if shard in missing_shards]
 
 
@@ -179,16 +179,16 @@ def _make_shards(
     num_existing = total - num_missing
     metadata.progress(num_existing, total, "trajectories")
     with (
-        stopping.listening() as request,
+        stopping.listen() as request,
         progress.bar(None, "trajectories", rank=world.rank, total=num_missing) as bar,
     ):
-        maker = ShardMaker(
+        shard_maker = ShardMaker(
             solver=solver,
             header=plan.header,
             folder=settings.dataset,
             configuration_hash=plan.configuration_hash,
             seed=settings.seed,
-            tick=_make_tick(world, group, request),
+            progress_hook=_make_progress_hook(world, group, request),
         )
         for task in dynamic_tasks(len(missing_shards), world, group):
             if is_stopped:
@@ -198,7 +198,7 @@ def _make_shards(
             bar.update(num_earlier - bar.n)
             metadata.progress(num_existing + num_earlier, total, "trajectories")
             try:
-                receipt = maker.make(shard)
+                receipt = shard_maker.make(shard)
             except stopping.StoppedError:
                 is_stopped = True
                 continue
@@ -217,27 +217,27 @@ def _make_shards(
             f"{num_made} of {num_missing} missing trajectories were made, in finished shards of at most "
             f"{settings.samples.per_shard}. Run the same command again to continue"
         )
-    return maker.counts
+    return shard_maker.counts
 
 
-def _make_tick(
+def _make_progress_hook(
     world: MPI.Intracomm, group: MPI.Intracomm, request: stopping.StopRequest
 ) -> Callable[[], None]:
     """Return a function that answers MPI requests of other ranks, and raises if the group has to stop."""
 
-    def tick() -> None:
+    def hook() -> None:
         progress_mpi(world)
-        if any(group.allgather(request.received)) if group.size > 1 else request.received:
+        if any(group.allgather(request.is_received)) if group.size > 1 else request.is_received:
             raise stopping.StoppedError("the shard is not finished")
 
-    return tick
+    return hook
 
 
 def _sum_over_groups(counts: Mapping[str, int], solver: Solver, world: MPI.Intracomm) -> dict[str, int]:
     """Return the sum of the groups' counts on rank 0 of the world; rank 0 of a group sends its counts."""
-    gathered = world.gather(dict(counts) if solver.communicator.rank == 0 else {}) or []
-    names = {name: None for group_counts in gathered for name in group_counts}
-    return {name: sum(group_counts.get(name, 0) for group_counts in gathered) for name in names}
+    counts_by_rank = world.gather(dict(counts) if solver.communicator.rank == 0 else {}) or []
+    names = {name: None for group_counts in counts_by_rank for name in group_counts}
+    return {name: sum(group_counts.get(name, 0) for group_counts in counts_by_rank) for name in names}
 
 
 if __name__ == "__main__":

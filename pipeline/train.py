@@ -45,13 +45,13 @@ def run(settings: Settings) -> None:
     run_folder, is_ensemble = RunFolder.of(settings), settings.ensemble > 1
     keep_freed_memory()
     with (
-        stopping.listening() as request,
+        stopping.listen() as request,
         records.run_record("train", run_folder, settings.model_dump(mode="json")) as metadata,
     ):
         with (
             init_ranks(settings.training.device, settings.run) as ranks,
             precision.fast_matmul(ranks.device) as matmul_precision,
-            lock.held(run_folder.train_lock) if ranks.is_first else nullcontext(),
+            lock.hold(run_folder.train_lock) if ranks.is_first else nullcontext(),
         ):
             metadata.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=matmul_precision)
             folder, report = run_folder.model_folder, metadata.progress

@@ -15,7 +15,7 @@ from pipeline import cli
 from pipeline.config.settings import Settings
 from pipeline.data.checks import integrity
 from pipeline.data.checks.integrity import ShardUnderTest
-from pipeline.data.manifest import Manifest, Validation, complete_manifest, write_document
+from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, write_document
 from pipeline.parallel import launch
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
@@ -38,7 +38,7 @@ def run(settings: Settings) -> None:
     world = launch.world()
     run_folder = RunFolder.of(settings)
     folder = run_folder.dataset
-    manifest = complete_manifest(folder)
+    manifest = read_complete_manifest(folder)
     with records.run_record("validate", run_folder, settings.model_dump(mode="json")) as metadata:
         if world.rank == 0:
             writable_folder(folder)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pipeline.config.settings import union_members, validated
-from pipeline.config.unused_options import Options, present, refuse_changed, without
+from pipeline.config.settings import union_members, validated_model
+from pipeline.config.unused_options import Options, present_options, refuse_changed_options, without_options
 from simsurrogate.errors import UserError
 from solvers.contract import Solver, solver_class
 
@@ -56,7 +56,7 @@ def build_recorded_solver(configuration: Options, solver_options: Options, commu
             )
         options["path"] = solver_options["path"]
     constructor = _solver_class(options)
-    return _build(without(options, set(_unused_solver_options(constructor, options))), communicator)
+    return _build(without_options(options, set(_unused_solver_options(constructor, options))), communicator)
 
 
 def effective_options(options: Options) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def effective_options(options: Options) -> dict[str, Any]:
         UserError: an unknown solver, a wrong option, or each option without effect, one per line.
     """
     unused_options = _unused_solver_options(_solver_class(options), options)
-    refuse_changed("solver", options, unused_options)
-    return without(options, set(unused_options))
+    refuse_changed_options("solver", options, unused_options)
+    return without_options(options, set(unused_options))
 
 
 def surrogate_arguments(constructor: type[Surrogate], options: Options) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def refuse_unused_surrogate_options(constructor: type[Surrogate], options: Optio
         UserError: each option without effect whose value is not the default of its YAML, one per line.
     """
     pairs = constructor.unused_options(surrogate_arguments(constructor, options), problem)
-    refuse_changed("surrogate", options, present(options, pairs))
+    refuse_changed_options("surrogate", options, present_options(options, pairs))
 
 
 def constructor_arguments(
@@ -145,7 +145,7 @@ def _checked_options(
 ) -> BaseModel:
     """Return the options as a pydantic model of the constructor's parameters."""
     values = {name: value for name, value in options.items() if name not in ("name", "path")}
-    checked_options: BaseModel = validated(
+    checked_options: BaseModel = validated_model(
         _options_model(constructor, runtime_arguments), values, f"{group}."
     )
     return checked_options
@@ -179,9 +179,9 @@ def _unused_solver_options(constructor: type[Solver], options: Options) -> dict[
     """Return the dotted key of each option without effect, with the rest of its error message."""
     other_kinds = dict(_options_of_other_kinds(constructor, options))
     checked_options = _checked_options(
-        constructor, without(options, set(other_kinds)), "solver", ("communicator",)
+        constructor, without_options(options, set(other_kinds)), "solver", ("communicator",)
     )
-    return other_kinds | present(options, constructor.unused_options(checked_options.model_dump()))
+    return other_kinds | present_options(options, constructor.unused_options(checked_options.model_dump()))
 
 
 def _options_of_other_kinds(constructor: type[Solver], options: Options) -> Iterator[tuple[str, str]]:

@@ -191,7 +191,7 @@ def read(configuration: dict[str, Any]) -> Settings:
     Raises:
         UserError: each wrong key, type or value, one per line, with the nearest legal key.
     """
-    settings: Settings = validated(Settings, configuration, "")
+    settings: Settings = validated_model(Settings, configuration, "")
     return settings
 
 
@@ -203,7 +203,7 @@ def nearest(key: str, legal_keys: list[str]) -> str:
     return f"did you mean {close_keys[0]!r}?" if close_keys else f"legal are {', '.join(sorted(legal_keys))}"
 
 
-def validated(model: type[Any], options: Mapping[str, Any], prefix: str) -> Any:
+def validated_model(model: type[Any], options: Mapping[str, Any], prefix: str) -> Any:
     """Return an instance of the pydantic model.
 
     Raises:

@@ -20,7 +20,7 @@ Options = Mapping[str, Any]
 _ABSENT = object()
 
 
-def present(options: Options, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def present_options(options: Options, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the pairs of key and cause whose key is in `options`, with the rest of the error message."""
     return {
         key: f"{cause}. Only the default of its YAML is accepted. Remove it"
@@ -29,11 +29,11 @@ def present(options: Options, pairs: Iterable[tuple[str, str]]) -> dict[str, str
     }
 
 
-def refuse_changed(group: str, options: Options, unused_options: Mapping[str, str]) -> None:
+def refuse_changed_options(group: str, options: Options, unused_options: Mapping[str, str]) -> None:
     """Raise `UserError` for each unused option whose value is not the default of its YAML."""
     defaults = _default_options(group, _chosen_yaml(group, options)) if unused_options else {}
     refusals = [
-        f"{group}.{key}={_shown_value(_value_at(options, key))} has no effect with {reason}"
+        f"{group}.{key}={_value_text(_value_at(options, key))} has no effect with {reason}"
         for key, reason in unused_options.items()
         if not _is_default(_value_at(options, key), _value_at(defaults, key))
     ]
@@ -48,13 +48,13 @@ def _value_at(options: Any, key: str) -> Any:
     return options
 
 
-def without(options: Options, keys: set[str]) -> dict[str, Any]:
+def without_options(options: Options, keys: set[str]) -> dict[str, Any]:
     """Return a copy of the options without some dotted keys."""
     parent_names = {key.partition(".")[0] for key in keys if "." in key}
     result: dict[str, Any] = {}
     for name, value in options.items():
         if name in parent_names and isinstance(value, Mapping):
-            result[name] = without(
+            result[name] = without_options(
                 value, {key[len(name) + 1 :] for key in keys if key.startswith(f"{name}.")}
             )
         elif name not in keys:
@@ -83,7 +83,7 @@ def _comparable_value(value: Any) -> Any:
     return value
 
 
-def _shown_value(value: Any) -> str:
+def _value_text(value: Any) -> str:
     return str(list(value) if isinstance(value, tuple) else value)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pipeline.data.manifest import Manifest, Validation, complete_manifest, read_document
+from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, read_document
 from pipeline.data.plan import SPLITS
 from pipeline.data.statistics import TrainingStatistics
 from pipeline.data.windows import Shards, StoredTrajectory, Windows
@@ -50,7 +50,7 @@ class Dataset:
                 changed after its validation.
         """
         folder = Path(folder)
-        manifest = complete_manifest(folder)
+        manifest = read_complete_manifest(folder)
         _require_validated(folder, manifest)
         for shard in manifest.shards:
             path = folder / shard.file

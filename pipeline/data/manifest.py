@@ -150,7 +150,7 @@ class Validation(_Document):
 DocumentType = TypeVar("DocumentType", bound=_Document)
 
 
-def complete_manifest(folder: Path) -> Manifest:
+def read_complete_manifest(folder: Path) -> Manifest:
     """Return the manifest of a complete data set.
 
     Raises:
@@ -187,7 +187,7 @@ def receipts_of(folder: Path, manifest: Manifest) -> list[Receipt]:
     return [read_document(receipt_path(folder, shard), Receipt) for shard in manifest.planned_shards]
 
 
-def completed_manifest(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -> Manifest:
+def finished_manifest(plan: Manifest, receipts: list[Receipt], statistics_sha256: str) -> Manifest:
     """Return the manifest of the finished data set, from the receipts of all planned shards."""
     updates = {
         "complete": True,

@@ -33,7 +33,7 @@ class Shard:
         return f"data/{self.split}/{self.name}.hdf5"
 
     @property
-    def outside(self) -> bool:
+    def is_outside(self) -> bool:
         """Whether the parameters are drawn outside the declared range."""
         return self.split == "test_extrapolation"
 

@@ -13,7 +13,7 @@ from pipeline.data.manifest import (
     Configuration,
     Manifest,
     Receipt,
-    completed_manifest,
+    finished_manifest,
     read_document,
     receipt_path,
     receipts_of,
@@ -50,7 +50,7 @@ def claim(folder: Path, plan: Manifest, overwrite: bool) -> None:
         if difference and not overwrite:
             raise UserError(f"{difference}. {_REMEDY}")
         if difference:
-            _delete(folder)
+            _delete_data_set(folder)
         elif read_document(path, Manifest).without_shards == plan:
             return
     write_document(path, plan)
@@ -91,7 +91,7 @@ def is_finished(folder: Path, plan: Manifest) -> bool:
     manifest = read_document(folder / "manifest.json", Manifest)
     statistics = folder / "stats.yaml"
     return (
-        manifest == completed_manifest(plan, receipts_of(folder, plan), manifest.statistics_sha256)
+        manifest == finished_manifest(plan, receipts_of(folder, plan), manifest.statistics_sha256)
         and statistics.is_file()
         and sha256_of(statistics) == manifest.statistics_sha256
         and (folder / "README.md").is_file()
@@ -123,7 +123,7 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
             )
     stats = training_statistics(plan.header, combined_statistics(receipts))
     statistics_text = to_yaml(stats)
-    manifest = completed_manifest(plan, receipts, hashlib.sha256(statistics_text.encode()).hexdigest())
+    manifest = finished_manifest(plan, receipts, hashlib.sha256(statistics_text.encode()).hexdigest())
     write_whole(folder / "stats.yaml", statistics_text)
     card.write(folder, manifest, stats)
     for partial_file in (folder / "data").glob("*/.*.partial"):
@@ -175,7 +175,7 @@ def _difference_message(folder: Path, changes: Sequence[str]) -> str:
     return f"{folder} holds a data set of another configuration: {'; '.join(changes)} (stored -> requested)"
 
 
-def _delete(folder: Path) -> None:
+def _delete_data_set(folder: Path) -> None:
     """Delete the output of `generate` and `validate`, the manifest last."""
     folders = [folder / "receipts", folder / "figures", *(folder / "data" / split for split in SPLITS)]
     for path in folders:

@@ -38,8 +38,8 @@ def ensemble_spread(prediction: Prediction, cases: Cases, fields: FieldChannels)
     if prediction.members is None or len(prediction.members) < 2:
         return None
     truth = cases.state[:, 1:]
-    deviation = prediction.members[:, :, 1:].double().std(dim=0).numpy(force=True)
-    return relative_l2(truth + deviation, truth, fields)
+    standard_deviation = prediction.members[:, :, 1:].double().std(dim=0).numpy(force=True)
+    return relative_l2(truth + standard_deviation, truth, fields)
 
 
 def spread_results(spread: xarray.DataArray, error: np.ndarray, members: int) -> EnsembleSpread:

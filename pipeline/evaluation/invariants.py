@@ -23,8 +23,8 @@ def invariants(solver: Solver, states: np.ndarray, parameters: Sequence[Paramete
     values = np.empty((*states.shape[:2], len(names)))
     with np.errstate(all="ignore"):
         for trajectory, parameter_values, row in zip(states, parameters, values, strict=True):
-            prepared = solver.prepare(parameter_values)
+            prepared_trajectory = solver.prepare(parameter_values)
             for frame, invariants_Q in zip(trajectory, row, strict=True):
-                values_by_name = prepared.invariants(np.asarray(frame, np.float64))
+                values_by_name = prepared_trajectory.invariants(np.asarray(frame, np.float64))
                 invariants_Q[:] = [values_by_name[name] for name in names]
     return values

@@ -92,9 +92,9 @@ def measure(
 def _measure_batch(surrogate: Surrogate, solver: Solver, cases: Cases, spec: Spec) -> Measurements:
     prediction = predict_with_members(surrogate, cases, 0, cases.state.shape[1] - 1)
     rollout = prediction.mean[:, 1:].numpy(force=True)
-    predicted = np.concatenate([cases.state[:, :1], rollout], axis=1)
+    predicted_states = np.concatenate([cases.state[:, :1], rollout], axis=1)
     invariant_values = [
-        invariants(solver, states, cases.solver_parameters) for states in (cases.state, predicted)
+        invariants(solver, states, cases.solver_parameters) for states in (cases.state, predicted_states)
     ]
     coordinates = {"trajectory": list(cases.index), "time": cases.time[1:]}
     fields = [field.name for field in spec.fields]

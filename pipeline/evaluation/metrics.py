@@ -33,7 +33,7 @@ def relative_l2(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels
         (B, T, F); inf where the prediction is not finite, or where the truth is zero and the prediction is
         not.
     """
-    return _by_frame(_relative, prediction, truth, fields)
+    return _errors_by_frame(_relative_errors, prediction, truth, fields)
 
 
 def nrmse(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels) -> np.ndarray:
@@ -47,7 +47,7 @@ def nrmse(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels) -> n
     The arguments and the result have the shapes of those of `relative_l2`. A truth that varies by less than
     1e-7 of its size is constant: the error is 0 where the prediction is exact and inf elsewhere.
     """
-    return _by_frame(_normalised, prediction, truth, fields)
+    return _errors_by_frame(_normalised_errors, prediction, truth, fields)
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray, FieldChannels], np.ndarray]] = {
@@ -69,7 +69,7 @@ def summary(errors: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.where(np.isnan(values), np.inf, values) for name, values in statistics.items()}
 
 
-def _by_frame(
+def _errors_by_frame(
     metric: Callable[[np.ndarray, np.ndarray], np.ndarray],
     prediction: np.ndarray,
     truth: np.ndarray,
@@ -88,13 +88,13 @@ def _by_frame(
     return errors
 
 
-def _relative(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _relative_errors(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = _relative_l2(prediction, truth, _norm, 0.0)
     return _zero_where_exact(prediction, truth, ratio)
 
 
-def _normalised(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _normalised_errors(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     variation = _norm(truth - truth.mean(axis=2, keepdims=True))
     variation = np.where(variation > _RELATIVE_ROUNDING * _norm(truth), variation, 0.0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

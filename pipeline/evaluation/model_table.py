@@ -88,7 +88,7 @@ def row_of(run: Path, model: str, failure: str = "") -> Row:
     except UserError:
         reasons = [attempt.reason.partition(": ")[2] for attempt in training_attempts if attempt.reason]
         return Row(run.name, model, remark=_first_line((reasons or [failure or "not trained"])[-1]))
-    last_training = provenance.last_complete(training_attempts)
+    last_training = provenance.last_complete_attempt(training_attempts)
     headline = None
     with suppress(UserError):
         metrics = schema.read(folder.evaluation / "metrics.json")

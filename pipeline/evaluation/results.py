@@ -107,7 +107,7 @@ def headline_errors(errors: xarray.DataArray) -> xarray.DataArray:
 
     The error of `one_step` is the mean over all single steps; the error of `rollout` is from the last frame.
     """
-    relative = errors.sel(metric="relative_l2").mean("field", skipna=False)
-    steps = relative.sel(mode=["one_step"]).mean("time", skipna=False)
-    ends = relative.sel(mode=["rollout"]).isel(time=-1, drop=True)
-    return xarray.concat([steps, ends], "mode")
+    relative_errors = errors.sel(metric="relative_l2").mean("field", skipna=False)
+    one_step_errors = relative_errors.sel(mode=["one_step"]).mean("time", skipna=False)
+    rollout_errors = relative_errors.sel(mode=["rollout"]).isel(time=-1, drop=True)
+    return xarray.concat([one_step_errors, rollout_errors], "mode")

@@ -35,7 +35,7 @@ class BatchFiller:
     solver: BatchedSolver
     header: Header
     seed: int
-    tick: Callable[[], None]
+    progress_hook: Callable[[], None]
 
     def fill(self, shard: Shard, writer: ShardWriter | None) -> Rows:
         """Write the trajectories of a shard; return its rows."""
@@ -44,11 +44,13 @@ class BatchFiller:
         batch_size = max(BATCH_BYTES // _bytes_of_trajectory(self.header), 1)
         for start in range(0, shard.count, batch_size):
             indices = shard.indices[start : start + batch_size]
-            parameters = [self.solver.sample(generator(self.seed, index), shard.outside) for index in indices]
+            parameters = [
+                self.solver.sample(generator(self.seed, index), shard.is_outside) for index in indices
+            ]
             batch = self.solver.solve_batch(parameters, self.header.times)
             self._write(writer, rows, indices, parameters, batch)
             rows.counts.update(batch.counts)
-            self.tick()
+            self.progress_hook()
         return rows
 
     def _write(
@@ -60,11 +62,11 @@ class BatchFiller:
         batch: TrajectoryBatch,
     ) -> None:
         """Write the successful trajectories of a batch after the filled rows, and record the failures."""
-        states = self._as_stored(batch.states, channel_axis=2)
-        coefficients = self._as_stored(batch.coefficient_fields, channel_axis=1)
+        states = self._in_file_precision(batch.states, channel_axis=2)
+        coefficients = self._in_file_precision(batch.coefficient_fields, channel_axis=1)
         successful_positions = []
         for position, failure in enumerate(batch.failures):
-            reason = failure or self._not_finite(coefficients[:, position], states[:, position])
+            reason = failure or self._failure_reason(coefficients[:, position], states[:, position])
             if reason:
                 rows.add_failure(indices[position], reason, parameters[position], self.header)
             else:
@@ -92,12 +94,12 @@ class BatchFiller:
             },
         )
 
-    def _as_stored(self, values: np.ndarray, channel_axis: int) -> np.ndarray:
+    def _in_file_precision(self, values: np.ndarray, channel_axis: int) -> np.ndarray:
         """Return the values in the precision of the file, channels first."""
         with np.errstate(over="ignore"):
             return np.array(np.moveaxis(values, channel_axis, 0), self.header.precision, order="C")
 
-    def _not_finite(self, coefficients: np.ndarray, states: np.ndarray) -> str | None:
+    def _failure_reason(self, coefficients: np.ndarray, states: np.ndarray) -> str | None:
         """Return the reason to leave out a trajectory, or None; `states` has the shape (C, T, *sites)."""
         if not np.isfinite(coefficients).all():
             return not_finite_reason("a coefficient field", self.header, 0.0)

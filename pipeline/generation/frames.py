@@ -28,7 +28,7 @@ class FrameFiller:
     solver: Solver
     header: Header
     seed: int
-    tick: Callable[[], None]
+    progress_hook: Callable[[], None]
     _blocks: list[tuple[slice, ...]] = field(init=False)
     _sites: tuple[int, ...] = field(init=False)
     _buffer: np.ndarray = field(init=False)
@@ -51,7 +51,7 @@ class FrameFiller:
         """Write the trajectories of a shard; return its rows. `writer` is None on all ranks but rank 0."""
         rows = Rows()
         for index in shard.indices:
-            parameters = self.solver.sample(generator(self.seed, index), outside=shard.outside)
+            parameters = self.solver.sample(generator(self.seed, index), outside=shard.is_outside)
             trajectory = self.solver.prepare(parameters)
             try:
                 stats = self._write(writer, rows.count, index, trajectory, parameters)
@@ -72,7 +72,9 @@ class FrameFiller:
     ) -> RowStatistics:
         """Write one trajectory to a row; return the statistics of this rank's blocks."""
         rows = slice(row, row + 1)
-        coefficients = self._as_stored(self._coefficient_fields(trajectory), "a coefficient field", 0.0)
+        coefficients = self._in_file_precision(
+            self._coefficient_fields(trajectory), "a coefficient field", 0.0
+        )
         for block, values in gather_blocks(self.solver.communicator, self._blocks, coefficients):
             assert writer is not None
             writer.write_coefficients((rows, *block), values[:, None])
@@ -119,10 +121,10 @@ class FrameFiller:
         for frame, state in enumerate(trajectory.solve(self.header.times)):
             self._check_shape(trajectory, "state", state, len(self.header.spec.channels))
             position = frame % batch_size
-            self._buffer[:, position] = self._as_stored(state, "the state", self.header.times[frame])
+            self._buffer[:, position] = self._in_file_precision(state, "the state", self.header.times[frame])
             for name, value in trajectory.invariants(state).items():
                 invariants.setdefault(name, []).append(value)
-            self.tick()
+            self.progress_hook()
             if position == batch_size - 1 or frame == num_frames - 1:
                 yield frame - position, self._buffer[:, : position + 1]
         if frame != num_frames - 1:
@@ -143,16 +145,16 @@ class FrameFiller:
 
     def _check_shape(self, trajectory: Trajectory, name: str, values: object, num_channels: int) -> None:
         """Raise `TypeError` with the solver's file if an array has another shape than the spec."""
-        expected = (num_channels, *self._sites)
+        expected_shape = (num_channels, *self._sites)
         shape = getattr(values, "shape", None)
-        if shape != expected:
+        if shape != expected_shape:
             cls = type(trajectory)
             raise TypeError(
                 f"{inspect.getsourcefile(cls)}: {cls.__name__} returns {name} of shape {shape}. Its spec "
-                f"and block require {expected} = (channels, *block)"
+                f"and block require {expected_shape} = (channels, *block)"
             )
 
-    def _as_stored(self, values: np.ndarray, name: str, time: float) -> np.ndarray:
+    def _in_file_precision(self, values: np.ndarray, name: str, time: float) -> np.ndarray:
         """Return the values in the precision of the file.
 
         Raises:

@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 
 from pipeline.data.format.layout import Header
-from pipeline.data.format.writer import ShardWriter, writing
+from pipeline.data.format.writer import ShardWriter, open_writer
 from pipeline.data.manifest import Receipt, StatisticsKind
 from pipeline.data.plan import Shard
 from pipeline.data.running_statistics import PlainStatistics
@@ -25,8 +25,8 @@ from solvers.contract import Solver
 class ShardMaker:
     """The maker of a data set's shards with one solver.
 
-    Every rank of the solver's communicator calls `make` for the same shards; only rank 0 writes. `tick` is
-    called after every frame or batch. `counts` sums the counts of all trajectories.
+    Every rank of the solver's communicator calls `make` for the same shards; only rank 0 writes.
+    `progress_hook` is called after every frame or batch. `counts` sums the counts of all trajectories.
     """
 
     solver: Solver
@@ -34,15 +34,15 @@ class ShardMaker:
     folder: Path
     configuration_hash: str
     seed: int
-    tick: Callable[[], None]
+    progress_hook: Callable[[], None]
     counts: Counter[str] = field(default_factory=Counter)
     _fill: Callable[[Shard, ShardWriter | None], Rows] = field(init=False)
 
     def __post_init__(self) -> None:
         if solves_batches(self.solver):
-            self._fill = BatchFiller(self.solver, self.header, self.seed, self.tick).fill
+            self._fill = BatchFiller(self.solver, self.header, self.seed, self.progress_hook).fill
         else:
-            self._fill = FrameFiller(self.solver, self.header, self.seed, self.tick).fill
+            self._fill = FrameFiller(self.solver, self.header, self.seed, self.progress_hook).fill
 
     def make(self, shard: Shard) -> Receipt:
         """Compute and publish one shard; return its receipt, which is complete on rank 0 only.
@@ -56,7 +56,7 @@ class ShardMaker:
         path = self.folder / shard.file
         if self.solver.communicator.rank == 0:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with writing(path, self.header, shard.count) as writer:
+            with open_writer(path, self.header, shard.count) as writer:
                 rows = self._fill(shard, writer)
                 if rows.count:
                     writer.publish(rows.count)

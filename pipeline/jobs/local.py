@@ -37,7 +37,7 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
         try:
             exit_code = process.wait()
         except BaseException:
-            _end(process)
+            _end_process(process)
             raise
     if exit_code != 0:
         raise StageFailedError(stage, exit_code)
@@ -140,7 +140,7 @@ def _parent_death_hook() -> Callable[[], None] | None:
     return end_with_parent
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end_process(process: subprocess.Popen[bytes]) -> None:
     """End the stage. After Ctrl-C in a terminal, the stage has received the signal already."""
     process.terminate()
     try:

@@ -59,7 +59,7 @@ def use_deterministic_algorithms(device: torch.device) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def unique_name(device: torch.device) -> str | None:
+def device_uuid(device: torch.device) -> str | None:
     """Return the UUID of a CUDA device, or None for a processor.
 
     The UUID also identifies a device if each rank sees only its own device.

@@ -20,10 +20,11 @@ def split_world(world: MPI.Intracomm, group_size: int) -> MPI.Intracomm:
         UserError: the number of ranks is not a multiple of `group_size`.
     """
     if world.size % group_size:
-        legal = ", ".join(str(group_size * count) for count in range(1, world.size // group_size + 2))
+        legal_sizes = ", ".join(str(group_size * count) for count in range(1, world.size // group_size + 2))
         raise UserError(
             f"group_size={group_size}: {world.size} ranks cannot be divided into groups of {group_size}. The "
-            f"number of ranks must be a multiple of {group_size}. Start {legal} ranks or change group_size"
+            f"number of ranks must be a multiple of {group_size}. Start {legal_sizes} ranks, or "
+            "change group_size"
         )
     return cast("MPI.Intracomm", world.Split(color=world.rank // group_size, key=world.rank))
 

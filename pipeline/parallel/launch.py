@@ -31,13 +31,18 @@ def detect() -> Launch:
     Without such variables the launcher is `none`, with one rank. A launcher that sets none of the known
     variables is detected through MPI, once `world` has been called.
     """
-    for name, rank, size, local_rank in _VARIABLES:
+    for name, rank, size, local_rank in _LAUNCHER_VARIABLES:
         if rank in os.environ and size in os.environ and _is_step(name):
             local_rank_number = int(os.environ.get(local_rank, "0"))
             return Launch(name, int(os.environ[rank]), int(os.environ[size]), local_rank_number)
-    mpi = sys.modules.get("mpi4py.MPI")
-    if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized() and mpi.COMM_WORLD.size > 1:
-        return Launch("MPI", mpi.COMM_WORLD.rank, mpi.COMM_WORLD.size, 0)
+    mpi_module = sys.modules.get("mpi4py.MPI")
+    if (
+        mpi_module is not None
+        and mpi_module.Is_initialized()
+        and not mpi_module.Is_finalized()
+        and mpi_module.COMM_WORLD.size > 1
+    ):
+        return Launch("MPI", mpi_module.COMM_WORLD.rank, mpi_module.COMM_WORLD.size, 0)
     return Launch("none", 0, 1, 0)
 
 
@@ -91,7 +96,7 @@ def _is_step(launcher: str) -> bool:
 _FIRST_SPECIAL_STEP = 0xFFFFFFFA
 
 #: Launchers, with their variables of rank, number of ranks, and rank on the node.
-_VARIABLES = (
+_LAUNCHER_VARIABLES = (
     ("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK"),
     ("mpirun (Open MPI)", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
     ("mpirun (MPICH)", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 #: Launchers that start ranks without MPI.
-_WITHOUT_MPI = ("torchrun", "srun")
+_LAUNCHERS_WITHOUT_MPI = ("torchrun", "srun")
 
 _Value = TypeVar("_Value")
 
@@ -66,8 +66,8 @@ class Ranks:
         """Return the value of each rank, on all ranks."""
         values = torch.zeros(self.size, dtype=torch.float64)
         values[self.rank] = value
-        gathered: list[float] = self.sum(values).tolist()
-        return gathered
+        gathered_values: list[float] = self.sum(values).tolist()
+        return gathered_values
 
     def any_async(self, value: bool) -> Callable[[], bool]:
         """Start a reduction of `value` over the ranks; return a function that waits for the result.
@@ -138,7 +138,7 @@ def init_ranks(device_name: str, folder: Path) -> Iterator[Ranks]:
         yield Ranks(0, 1, device, {launch.node_name(): 1})
         return
     join_group(process, device, folder)
-    own_description = (socket.gethostname(), usable_cores(), devices.unique_name(device), launch.node_name())
+    own_description = (socket.gethostname(), usable_cores(), devices.device_uuid(device), launch.node_name())
     descriptions = [own_description] * process.size
     dist.all_gather_object(descriptions, own_description)
     set_threads([(host, cores) for host, cores, *_ in descriptions])
@@ -151,7 +151,7 @@ def init_ranks(device_name: str, folder: Path) -> Iterator[Ranks]:
             )
         device = torch.device("cpu")
     nodes = launch.ranks_on_nodes([node for *_, node in descriptions])
-    has_mpi = device.type == "cpu" and process.launcher not in _WITHOUT_MPI
+    has_mpi = device.type == "cpu" and process.launcher not in _LAUNCHERS_WITHOUT_MPI
     communicator = launch.world() if has_mpi else None
     yield Ranks(process.rank, process.size, device, nodes, communicator=communicator)
     # Not in a `finally`: after an error the other ranks may never arrive, and the process ends anyway.

@@ -21,11 +21,11 @@ class StoppedError(Exception):
 class StopRequest:
     """A flag that is set once this process has received SIGUSR1."""
 
-    received: bool = False
+    is_received: bool = False
 
 
 @contextmanager
-def listening() -> Iterator[StopRequest]:
+def listen() -> Iterator[StopRequest]:
     """Yield a request that SIGUSR1 sets, as soon as a running call of MPI or torch has returned.
 
     Nested listeners are all notified.
@@ -33,7 +33,7 @@ def listening() -> Iterator[StopRequest]:
     request = StopRequest()
 
     def receive(signal_number: int, frame: FrameType | None) -> None:
-        request.received = True
+        request.is_received = True
         if callable(previous_handler):
             previous_handler(signal_number, frame)
 

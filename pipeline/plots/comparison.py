@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from simsurrogate.spec import Axis
 
 NUM_COLUMNS = 4
-TRUTH, PREDICTION = "#222222", "#d55e00"
+TRUTH_COLOUR, PREDICTION_COLOUR = "#222222", "#d55e00"
 _FIELD_COLOURS, _ERROR_COLOURS = "viridis", "RdBu_r"
 
 
@@ -45,7 +45,9 @@ def draw_comparison(
     if truth.ndim == 4:
         axis, middle = channel.axes[-1], truth.shape[-1] // 2
         coordinate = axis.centres[middle]
-        title = f"{title}, slice at {axis.name} = {_rounded(coordinate)} {unit_words(axis.unit)}".rstrip()
+        title = (
+            f"{title}, slice at {axis.name} = {_rounded_text(coordinate)} {unit_words(axis.unit)}".rstrip()
+        )
         truth, prediction = truth[..., middle], prediction[..., middle]
     frames = chosen_frames(len(time))
     draw = _draw_curves if truth.ndim == 2 else _draw_images
@@ -72,13 +74,13 @@ def _draw_curves(truth: np.ndarray, prediction: np.ndarray, times: list[float], 
     panels = figure.subplots(2, len(times), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 2])
     for column, time in enumerate(times):
         upper_panel, lower_panel = panels[:, column]
-        upper_panel.plot(x, truth[column], color=TRUTH, label="truth", linewidth=1.6)
+        upper_panel.plot(x, truth[column], color=TRUTH_COLOUR, label="truth", linewidth=1.6)
         upper_panel.plot(
-            x, prediction[column], color=PREDICTION, label="prediction", dashes=(3, 2), linewidth=1.6
+            x, prediction[column], color=PREDICTION_COLOUR, label="prediction", dashes=(3, 2), linewidth=1.6
         )
-        upper_panel.set_title(f"t = {_rounded(time)} s")
+        upper_panel.set_title(f"t = {_rounded_text(time)} s")
         lower_panel.axhline(0, color="0.7", linewidth=0.8)
-        lower_panel.plot(x, prediction[column] - truth[column], color=PREDICTION, linewidth=1.6)
+        lower_panel.plot(x, prediction[column] - truth[column], color=PREDICTION_COLOUR, linewidth=1.6)
         lower_panel.set_xlabel(label(axis.name, axis.unit))
     panels[0, 0].set_ylabel(label(channel.name, channel.unit))
     panels[1, 0].set_ylabel("prediction − truth")
@@ -117,7 +119,7 @@ def _draw_images(truth: np.ndarray, prediction: np.ndarray, times: list[float], 
             colour_bar.set_label(label(channel.name, channel.unit))
             colour_bar.outline.set_visible(False)
     for column, time in enumerate(times):
-        panels[0, column].set_title(f"t = {_rounded(time)} s")
+        panels[0, column].set_title(f"t = {_rounded_text(time)} s")
         panels[2, column].set_xlabel(label(x.name, x.unit))
     _hide_frames(panels)
     return figure
@@ -135,5 +137,5 @@ def unit_words(unit: str) -> str:
     return "" if unit == "1" else unit
 
 
-def _rounded(value: float) -> str:
+def _rounded_text(value: float) -> str:
     return f"{value:.3g}"

@@ -149,13 +149,18 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
 def _draw_band(panel: Axes, times: Sequence[float], errors: Band, colour: str, name: str) -> None:
     """Draw the median as a line, and the range from 10 to 90 % as a band."""
 
-    def drawable(series: Sequence[float | None]) -> np.ndarray:
+    def log_scale_values(series: Sequence[float | None]) -> np.ndarray:
         # A logarithmic axis cannot show zero and values that are not finite.
         values = np.array([np.nan if value is None else value for value in series])
         return np.where(values > 0, values, np.nan)
 
-    median = drawable(errors.median)
+    median = log_scale_values(errors.median)
     panel.plot(times, median, color=colour, label=name, linewidth=1.8, marker=".", markersize=4)
     panel.fill_between(
-        times, drawable(errors.q10), drawable(errors.q90), color=colour, alpha=0.18, linewidth=0
+        times,
+        log_scale_values(errors.q10),
+        log_scale_values(errors.q90),
+        color=colour,
+        alpha=0.18,
+        linewidth=0,
     )

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pipeline.plots.comparison import PREDICTION, TRUTH
+from pipeline.plots.comparison import PREDICTION_COLOUR, TRUTH_COLOUR
 
 #: The largest number of particles that are drawn as paths; more particles are drawn as dots.
 _MAX_PATHS = 16
@@ -96,7 +96,7 @@ def _draw_paths(panel: Axes, truth: np.ndarray, prediction: np.ndarray) -> list[
 def _draw_dots(panel: Axes, truth: np.ndarray, prediction: np.ndarray) -> list[Line2D]:
     """Draw the particles at the last frame; return lines for the legend."""
     lines: list[Line2D] = []
-    for states, colour in ((truth, TRUTH), (prediction, PREDICTION)):
+    for states, colour in ((truth, TRUTH_COLOUR), (prediction, PREDICTION_COLOUR)):
         lines += panel.plot(*states[-1, :2], ".", color=colour, markersize=3)
     return lines
 
@@ -114,12 +114,16 @@ def _set_limits(panel: Axes, positions: np.ndarray, unit: str) -> None:
 def _draw_distances(panel: Axes, time: np.ndarray, distances: np.ndarray, unit: str) -> None:
     if distances.shape[1] <= _MAX_PATHS:
         for body, values in enumerate(distances.T):
-            panel.plot(time, _drawable(values), color=f"C{body % 10}", linewidth=1.2, label=f"body {body}")
+            panel.plot(
+                time, _log_scale_values(values), color=f"C{body % 10}", linewidth=1.2, label=f"body {body}"
+            )
     else:
         bounded_distances = np.where(np.isfinite(distances), distances, np.inf)
         for share, style in ((0.5, "-"), (0.9, "--")):
-            values = _drawable(np.quantile(bounded_distances, share, axis=1, method="higher"))
-            panel.plot(time, values, style, color=PREDICTION, label=f"{share:.0%} of the bodies are closer")
+            values = _log_scale_values(np.quantile(bounded_distances, share, axis=1, method="higher"))
+            panel.plot(
+                time, values, style, color=PREDICTION_COLOUR, label=f"{share:.0%} of the bodies are closer"
+            )
     panel.set_yscale("log")
     panel.grid(axis="y", color="0.9", linewidth=0.8)
     panel.set_axisbelow(True)
@@ -128,6 +132,6 @@ def _draw_distances(panel: Axes, time: np.ndarray, distances: np.ndarray, unit: 
     panel.legend(loc="best")
 
 
-def _drawable(values: np.ndarray) -> np.ndarray:
+def _log_scale_values(values: np.ndarray) -> np.ndarray:
     """Replace zero and values that are not finite by NaN: a logarithmic axis cannot show them."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)

@@ -22,7 +22,7 @@ class LockedError(UserError):
 
 
 @contextmanager
-def held(path: Path, other_locks: Sequence[Path] = ()) -> Iterator[None]:
+def hold(path: Path, other_locks: Sequence[Path] = ()) -> Iterator[None]:
     """Hold the lock `path`, if no process holds a lock in `other_locks`.
 
     The lock is `flock`'s: the system frees it when the holder ends in any way. The file `*.holder.json`

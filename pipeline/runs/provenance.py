@@ -58,7 +58,7 @@ def core_seconds(attempt_list: Sequence[Attempt]) -> float:
     return sum(attempt.core_seconds for attempt in attempt_list)
 
 
-def last_complete(attempt_list: Sequence[Attempt]) -> Attempt | None:
+def last_complete_attempt(attempt_list: Sequence[Attempt]) -> Attempt | None:
     """Return the newest attempt that is complete and was not skipped."""
     complete_attempts = [
         attempt for attempt in attempt_list if attempt.outcome == "complete" and not attempt.skipped
@@ -72,9 +72,9 @@ def commands(dataset_run: Path, run: Path, model: str) -> list[str]:
     The last command is the newest evaluation, which still runs while the report is written.
     """
     attempts_by_stage = {
-        stage: last_complete(attempts(dataset_run, stage)) for stage in ("generate", "validate")
+        stage: last_complete_attempt(attempts(dataset_run, stage)) for stage in ("generate", "validate")
     }
-    attempts_by_stage["train"] = last_complete(attempts(run, "train", model))
+    attempts_by_stage["train"] = last_complete_attempt(attempts(run, "train", model))
     attempts_by_stage["evaluate"] = next(reversed(attempts(run, "evaluate", model)), None)
     return [_command(stage, attempt) for stage, attempt in attempts_by_stage.items() if attempt is not None]
 

@@ -36,7 +36,7 @@ _PACKAGES = (
 
 
 #: Slurm's variables in a job, by their keys in the record.
-_SLURM = {
+_SLURM_VARIABLES = {
     "job": "SLURM_JOB_ID",
     "array_job": "SLURM_ARRAY_JOB_ID",
     "array_task": "SLURM_ARRAY_TASK_ID",
@@ -81,7 +81,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
     record: dict[str, Any] = {
         "stage": stage,
         "outcome": "running",
-        "started": _now(),
+        "started": _current_time(),
         "command": sys.argv,
         "configuration": dict(configuration),
         "versions": {"python": platform.python_version()} | _versions(),
@@ -89,7 +89,11 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         "launcher": launch.launcher,
         "ranks": launch.size,
         "host": node_name(),
-        "slurm": {name: os.environ[variable] for name, variable in _SLURM.items() if variable in os.environ},
+        "slurm": {
+            name: os.environ[variable]
+            for name, variable in _SLURM_VARIABLES.items()
+            if variable in os.environ
+        },
     }
     if launch.rank != 0:
         with _record_own_failure(folder, stage, launch.rank):
@@ -110,7 +114,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         record["outcome"] = "complete"
     finally:
         # A stage may start MPI after the record was opened.
-        _write(path, record | metadata | {"mpi_library": _mpi_library(), "ended": _now()})
+        _write(path, record | metadata | {"mpi_library": _mpi_library(), "ended": _current_time()})
 
 
 def of_stage(run: Path, stage: str) -> list[dict[str, Any]]:
@@ -136,7 +140,7 @@ def _record_own_failure(folder: Path, stage: str, rank: int) -> Iterator[None]:
             path = _paths(folder, stage)[-1]
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["outcome"] == "running":
-                _write(path, record | _failure(error, f"rank {rank}: ") | {"ended": _now()})
+                _write(path, record | _failure(error, f"rank {rank}: ") | {"ended": _current_time()})
         raise
 
 
@@ -188,9 +192,9 @@ def _versions() -> dict[str, str]:
 
 def _mpi_library() -> str | None:
     """Return the MPI library, if this stage has loaded one."""
-    mpi = sys.modules.get("mpi4py.MPI")
-    return None if mpi is None else mpi.Get_library_version().split("\n")[0].strip("\x00 ")
+    mpi_module = sys.modules.get("mpi4py.MPI")
+    return None if mpi_module is None else mpi_module.Get_library_version().split("\n")[0].strip("\x00 ")
 
 
-def _now() -> str:
+def _current_time() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -27,10 +27,10 @@ _HEARTBEAT_SECONDS = 2.0
 #: Seconds in which a failed group reports its error before the other groups end.
 _REPORT_SECONDS = 5.0
 
-#: Receives the steps done, the steps in total, and their unit.
-Report = Callable[[int, int, str], None]
-#: Trains one member, given its number, seed and ranks, and returns the optimiser steps done.
-TrainMember = Callable[[int, int, Ranks, Report], int]
+#: A receiver of the steps done, the steps in total, and their unit.
+ProgressReport = Callable[[int, int, str], None]
+#: A function that trains one member, from its number, seed and ranks, and returns the optimiser steps done.
+TrainMember = Callable[[int, int, Ranks, ProgressReport], int]
 
 
 class _OtherMemberFailedError(UserError):
@@ -73,7 +73,7 @@ def train_all(
     done: int,
     seed: int,
     ranks: Ranks,
-    report: Report,
+    report: ProgressReport,
     request: StopRequest,
 ) -> None:
     """Train all members of an ensemble; all ranks return together.
@@ -101,7 +101,7 @@ def train_all(
         store, report if ranks.is_first else _ignore_progress, done, count * steps, request
     )
     with progress.heartbeat() if group.is_first else nullcontext():
-        while not group.any_async(request.received)():
+        while not group.any_async(request.is_received)():
             member = group.broadcast(progress.next_member() if group.is_first else 0)
             if member >= count:
                 break
@@ -135,7 +135,9 @@ class _SharedProgress:
     The store holds the next member to train, the steps done, the heartbeats, and requests to stop.
     """
 
-    def __init__(self, store: Store, report: Report, steps_before: int, total: int, request: StopRequest):
+    def __init__(
+        self, store: Store, report: ProgressReport, steps_before: int, total: int, request: StopRequest
+    ):
         self.store, self.report, self.steps_before, self.total = store, report, steps_before, total
         self.request = request
         self.reported_steps: int | None = None
@@ -162,7 +164,7 @@ class _SharedProgress:
             time.sleep(_REPORT_SECONDS)
             raise _OtherMemberFailedError(self.store.get("failure").decode())
         if self.store.check(["stop"]):
-            self.request.received = True
+            self.request.is_received = True
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:
@@ -194,7 +196,7 @@ class _SharedProgress:
         self.store.add("finished", int(speaks_for_group))
         last_heartbeats, last_change = -1, time.monotonic()
         while int(self.store.add("finished", 0)) < num_groups:
-            if self.request.received:
+            if self.request.is_received:
                 self.stop()
             self.poll(0)
             heartbeats = int(self.store.add("heartbeats", 0))

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.parallel.ranks import Ranks
 from pipeline.parallel.stopping import StopRequest
-from pipeline.training.ensemble import Report
+from pipeline.training.ensemble import ProgressReport
 from pipeline.training.loop import RecordEntries, train
 from pipeline.training.model_folder import prepare
 from pipeline.training.task import TrainingIdentity, TrainingTask, origin
@@ -24,7 +24,7 @@ def fit(
     *,
     seed: int,
     ranks: Ranks,
-    report: Report,
+    report: ProgressReport,
     request: StopRequest,
 ) -> tuple[int, RecordEntries]:
     """Train and save a model in a folder, unless it is complete there.
@@ -70,7 +70,7 @@ def fit(
     metadata = {**origin(identity), "valid_error": state.best_error, "step": state.best_step}
     store.save(folder, surrogate, task.surrogate, task.surrogate_options, metadata)
     print(f"{folder}: valid rollout error {state.best_error:.3e} (step {state.best_step})", flush=True)
-    entries["valid_error"], entries["skipped_steps"] = state.best_error, state.skipped
+    entries["valid_error"], entries["skipped_steps"] = state.best_error, state.skipped_steps
     return state.step, entries
 
 

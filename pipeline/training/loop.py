@@ -22,7 +22,7 @@ from pipeline.training.batches.micro_batches import MicroBatches
 from pipeline.training.batches.order import BatchOrder
 from pipeline.training.device import precision
 from pipeline.training.device.compile import compiled
-from pipeline.training.device.out_of_memory import exhaustion_explained
+from pipeline.training.device.out_of_memory import explain_exhaustion
 from pipeline.training.log import Log
 from pipeline.training.nonfinite import too_many_skipped
 from pipeline.training.optim import second_order
@@ -38,8 +38,8 @@ class RecordEntries(TypedDict, total=False):
     """The entries of a training in the run record.
 
     `bfloat16_errors` are the relative errors of `loss` and `gradient` with `training.precision=bfloat16`.
-    `compiled` is true if the compiled forward is used, with `training.compile`. `skipped` is true if the
-    model was complete before. `skipped_steps` are the steps whose gradient was not finite. `valid_error` is
+    `compiled` is true if the compiled forward is used, with `training.compile`. `skipped` is true if the model
+    was complete before. `skipped_steps` are the steps whose gradient was not finite. `valid_error` is
     the smallest rollout error on the valid split.
     """
 
@@ -105,17 +105,17 @@ def train(
     state = _initial_state(surrogate, options, folder, ranks)
     log = Log(folder, options, state) if ranks.is_first else None
     model = data_parallel(forward, ranks)
-    pending_loss, state.pending = _own_pending_loss(state.pending, ranks), []
+    pending_loss, state.pending_losses = _own_pending_loss(state.pending_losses, ranks), []
     seconds = 0.0
     total_steps = options.total_steps
     report(state.step, total_steps, "steps")
     total_samples, done_samples = total_steps * options.batch_size, state.step * options.batch_size
     with (
         progress.bar(None, "samples", rank=ranks.rank, total=total_samples, initial=done_samples) as bar,
-        exhaustion_explained(order, options, ranks),
+        explain_exhaustion(order, options, ranks),
     ):
         while state.step < total_steps:
-            any_request = ranks.any_async(request.received)
+            any_request = ranks.any_async(request.is_received)
             # Random numbers inside a model differ between ranks, and are the same after a resume.
             torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
             step_start = time.perf_counter()
@@ -124,13 +124,13 @@ def train(
             seconds += time.perf_counter() - step_start
             if math.isfinite(norm):
                 pending_loss += loss
-            elif len(state.skipped) > options.max_skipped_steps:
+            elif len(state.skipped_steps) > options.max_skipped_steps:
                 raise too_many_skipped(
                     surrogate,
                     dataset=dataset,
                     loader=loader,
                     batch=order.global_batch(state.step - 1),
-                    skipped_steps=state.skipped,
+                    skipped_steps=state.skipped_steps,
                     norm=norm,
                     options=options,
                     seed=seed,
@@ -155,7 +155,7 @@ def train(
                 seconds = loader.data_seconds = 0.0
             is_stopping = any_request() and state.step < total_steps
             if is_stopping:
-                state.pending = ranks.gather(pending_loss)
+                state.pending_losses = ranks.gather(pending_loss)
             if (is_save_due or is_stopping) and ranks.is_first:
                 new_checkpoint = state.to_checkpoint(configuration)
                 checkpoint.save(folder / "checkpoints", new_checkpoint, options.keep_checkpoints)

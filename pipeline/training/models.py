@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.parallel.ranks import Ranks
 from pipeline.parallel.stopping import StopRequest
 from pipeline.training import ensemble
-from pipeline.training.ensemble import Report
+from pipeline.training.ensemble import ProgressReport
 from pipeline.training.fit import fit, report_complete
 from pipeline.training.loop import RecordEntries
 from pipeline.training.model_folder import prepare, steps_done
@@ -28,7 +28,7 @@ class Outcome:
 
 
 def train_model(
-    task: TrainingTask, folder: Path, *, ranks: Ranks, report: Report, request: StopRequest
+    task: TrainingTask, folder: Path, *, ranks: Ranks, report: ProgressReport, request: StopRequest
 ) -> Outcome:
     """Train and save one model, on all ranks."""
     steps, entries = fit(
@@ -38,7 +38,13 @@ def train_model(
 
 
 def train_ensemble(
-    task: TrainingTask, folder: Path, *, count: int, ranks: Ranks, report: Report, request: StopRequest
+    task: TrainingTask,
+    folder: Path,
+    *,
+    count: int,
+    ranks: Ranks,
+    report: ProgressReport,
+    request: StopRequest,
 ) -> Outcome:
     """Train and save the members of an ensemble, on all ranks, and save the ensemble."""
     ensemble.check_ranks(count, task.training.batch_size, ranks.size)
@@ -50,7 +56,7 @@ def train_ensemble(
     def steps_of_members() -> int:
         return sum(steps_done(store.member_folder(folder, member), steps) for member in range(count))
 
-    def train_member(member: int, seed: int, group: Ranks, report: Report) -> int:
+    def train_member(member: int, seed: int, group: Ranks, report: ProgressReport) -> int:
         member_steps, member_entries = fit(
             task,
             store.member_folder(folder, member),

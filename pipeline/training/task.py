@@ -23,7 +23,13 @@ from surrogates import store
 from surrogates.contract import Surrogate, surrogate_class
 
 #: Options of `training` that do not change the trained weights.
-_WITHOUT_EFFECT = {"max_skipped_steps", "checkpoint_every", "keep_checkpoints", "device", "tensorboard"}
+_OPTIONS_WITHOUT_EFFECT = {
+    "max_skipped_steps",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "device",
+    "tensorboard",
+}
 
 
 class TrainingIdentity(TypedDict):
@@ -107,7 +113,7 @@ class TrainingTask:
         """The options that determine the trained weights."""
         return {
             "surrogate": {"name": self.surrogate, **self.surrogate_options},
-            "training": self.training.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+            "training": self.training.model_dump(mode="json", exclude=_OPTIONS_WITHOUT_EFFECT),
             "seed": self.seed,
             "dataset": self.dataset.identity,
         }

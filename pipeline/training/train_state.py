@@ -43,8 +43,8 @@ class TrainState:
         damping: λ of Levenberg-Marquardt.
         loss_weights: weight of each loss, with `training.balance_every`; if empty, all weights are 1.
         loss_sum: sum of the losses of the steps since the last row, as a mean over ranks.
-        pending: losses of each rank that are not in `loss_sum` yet.
-        skipped: steps whose gradient was not finite.
+        pending_losses: losses of each rank that are not in `loss_sum` yet.
+        skipped_steps: steps whose gradient was not finite.
         rows: rows of log.csv.
         best_error: smallest rollout error on the valid split.
         best_step: step of the smallest error.
@@ -58,8 +58,8 @@ class TrainState:
     damping: float = 1e-3
     loss_weights: dict[str, float] = field(default_factory=dict)
     loss_sum: float = 0.0
-    pending: list[float] = field(default_factory=list)
-    skipped: list[int] = field(default_factory=list)
+    pending_losses: list[float] = field(default_factory=list)
+    skipped_steps: list[int] = field(default_factory=list)
     rows: list[list[float]] = field(default_factory=list)
     best_error: float = math.inf
     best_step: int = 0
@@ -74,15 +74,15 @@ class TrainState:
         """Count a step, as skipped if the gradient norm is not finite."""
         self.step += 1
         if not math.isfinite(norm):
-            self.skipped.append(self.step)
+            self.skipped_steps.append(self.step)
 
     def add_validation(self, error: float, options: Training) -> None:
         """Add a row to the log, and keep the weights if their rollout error is the smallest so far."""
         last_row = self.rows[-1][0] if self.rows else 0
-        num_steps = self.step - last_row - sum(step > last_row for step in self.skipped)
+        num_steps = self.step - last_row - sum(step > last_row for step in self.skipped_steps)
         mean_loss = self.loss_sum / num_steps if num_steps else math.nan
         step_rate = learning_rate(self.step - 1, options) if self.step <= options.steps else 0.0
-        row = [self.step, step_rate, mean_loss, error, len(self.skipped)]
+        row = [self.step, step_rate, mean_loss, error, len(self.skipped_steps)]
         weights = [self.loss_weights[name] for name in self.surrogate.losses if self.loss_weights]
         self.rows.append(row + weights)
         self.loss_sum = 0.0
@@ -105,8 +105,8 @@ class TrainState:
             "damping": self.damping,
             "loss_weights": self.loss_weights,
             "loss_sum": self.loss_sum,
-            "pending": self.pending,
-            "skipped": self.skipped,
+            "pending": self.pending_losses,
+            "skipped": self.skipped_steps,
             "rows": self.rows,
             "best_error": self.best_error,
             "best_step": self.best_step,
@@ -127,8 +127,8 @@ class TrainState:
         metadata = cast(_Metadata, checkpoint.metadata)
         self.step, self.damping = checkpoint.step, metadata["damping"]
         self.loss_weights = dict(metadata["loss_weights"])
-        self.loss_sum, self.pending = metadata["loss_sum"], metadata["pending"]
-        self.skipped, self.rows = list(metadata["skipped"]), list(metadata["rows"])
+        self.loss_sum, self.pending_losses = metadata["loss_sum"], metadata["pending"]
+        self.skipped_steps, self.rows = list(metadata["skipped"]), list(metadata["rows"])
         self.best_error, self.best_step = metadata["best_error"], metadata["best_step"]
         self.best_weights = _tensors_under("best.", checkpoint.tensors)
 

@@ -10,7 +10,7 @@ from pipeline.parallel.ranks import Ranks
 from simsurrogate.relative_l2 import relative_l2
 from surrogates.contract import Surrogate
 
-_FLOOR = torch.finfo(torch.float32).tiny
+_MIN_NORM = torch.finfo(torch.float32).tiny
 
 
 def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_size: int) -> float:
@@ -35,7 +35,7 @@ def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_si
         truth = torch.from_numpy(batch["state"]).double()[:, 1:].flatten(3)
         errors_BTF = torch.stack(
             [
-                relative_l2(predicted_values[:, :, channels], truth[:, :, channels], _norm, _FLOOR)
+                relative_l2(predicted_values[:, :, channels], truth[:, :, channels], _norm, _MIN_NORM)
                 for channels in map(list, spec.field_channels)
             ],
             dim=-1,

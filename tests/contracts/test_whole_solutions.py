@@ -67,7 +67,12 @@ class DecayTrajectory(Trajectory):
 def test_whole_solutions_are_written_to_a_shard(tmp_path: Path) -> None:
     solver = Decay()
     maker = ShardMaker(
-        solver, Header(solver.spec, TIMES, "float64", {}, {}), tmp_path, "hash", seed=0, tick=lambda: None
+        solver,
+        Header(solver.spec, TIMES, "float64", {}, {}),
+        tmp_path,
+        "hash",
+        seed=0,
+        progress_hook=lambda: None,
     )
     shard = Shard("train", 0, index("train", 0), 12)
     receipt = maker.make(shard)

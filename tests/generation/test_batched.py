@@ -12,7 +12,7 @@ import configs
 from pipeline.config.build import build_solver
 from pipeline.data.dataset import Dataset
 from pipeline.data.format.layout import Header
-from pipeline.data.manifest import complete_manifest, receipts_of
+from pipeline.data.manifest import read_complete_manifest, receipts_of
 from pipeline.data.plan import Shard, index
 from pipeline.generation.batched import BATCH_BYTES, solves_batches
 from pipeline.generation.frames import FrameFiller
@@ -48,7 +48,7 @@ def test_three_ranks_write_the_same_bytes(single_rank_dataset: Path, tmp_path: P
 
 
 def test_failed_trajectories_are_omitted_with_their_reasons(single_rank_dataset: Path) -> None:
-    manifest = complete_manifest(single_rank_dataset)
+    manifest = read_complete_manifest(single_rank_dataset)
     assert 0 < len(manifest.failed) < 60
     assert all("energy" in failure.reason for failure in manifest.failed)
     assert sum(shard.trajectories for shard in manifest.shards) + len(manifest.failed) == 60
@@ -81,7 +81,7 @@ def test_a_shard_from_batches_has_the_bytes_of_a_shard_from_single_trajectories(
     shard = Shard("train", 0, index("train", 0), 25)
     receipts = []
     for name in ("batches", "single"):
-        maker = ShardMaker(solver, header, tmp_path / name, "hash", seed=0, tick=lambda: None)
+        maker = ShardMaker(solver, header, tmp_path / name, "hash", seed=0, progress_hook=lambda: None)
         if name == "single":
             maker._fill = FrameFiller(solver, header, 0, lambda: None).fill
         receipts.append(maker.make(shard))

@@ -247,14 +247,14 @@ def test_batches_do_not_depend_on_the_ranks(size: int) -> None:
     single_rank_order = BatchOrder(25, 12, seed=3, rank=0, size=1)
     orders = [BatchOrder(25, 12, seed=3, rank=rank, size=size) for rank in range(size)]
     for step in (0, 1, 2, 17):
-        shares = [order.at(step).tolist() for order in orders]
+        shares = [order.rank_windows(step).tolist() for order in orders]
         assert {len(share) for share in shares} == {12 // size}
-        assert [window for share in shares for window in share] == single_rank_order.at(step).tolist()
+        assert [window for share in shares for window in share] == single_rank_order.rank_windows(step).tolist()
 
 
 def test_every_epoch_has_every_window_once_in_another_order() -> None:
     order = BatchOrder(10, 4, seed=0, rank=0, size=1)
-    windows = [int(window) for step in range(5) for window in order.at(step)]
+    windows = [int(window) for step in range(5) for window in order.rank_windows(step)]
     first_epoch, second_epoch = windows[:10], windows[10:]
     assert sorted(first_epoch) == sorted(second_epoch) == list(range(10))
     assert first_epoch != second_epoch

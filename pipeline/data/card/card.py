@@ -19,7 +19,7 @@ from simsurrogate.spec import Axis
 _MAX_FAILURES = 10
 
 #: The statistics of a field on the card.
-_KEYS: tuple[Literal["min", "max", "mean", "std", "std_delta"], ...] = (
+_STATISTICS_KEYS: tuple[Literal["min", "max", "mean", "std", "std_delta"], ...] = (
     "min",
     "max",
     "mean",
@@ -28,7 +28,7 @@ _KEYS: tuple[Literal["min", "max", "mean", "std", "std_delta"], ...] = (
 )
 
 #: The section on reading the data.
-_READING = """\
+_READING_SECTION = """\
 ## Reading it
 
 These lines read the data in this folder; its format is [The Well](https://github.com/PolymathicAI/the_well):
@@ -56,7 +56,7 @@ def write(folder: Path, manifest: Manifest, stats: TrainingStatistics) -> None:
         _parameters(manifest, stats),
         _sizes(manifest),
         "## Figures\n\n" + "\n".join(f"![{path.stem}]({path.relative_to(folder)})" for path in paths) + "\n",
-        _READING.format(shard=manifest.shards[0].file),
+        _READING_SECTION.format(shard=manifest.shards[0].file),
         "## Configuration\n\n```yaml\n" + yaml.safe_dump(manifest.configuration, sort_keys=False) + "```\n",
     ]
     write_whole(folder / "README.md", "\n".join(sections))
@@ -73,12 +73,12 @@ def _axes(manifest: Manifest) -> str:
 
 
 def _boundary(axis: Axis) -> str:
-    lower, upper = axis.boundary_values
-    return f"{axis.boundary} {lower:g}, {upper:g}" if axis.has_walls else axis.boundary
+    lower_value, upper_value = axis.boundary_values
+    return f"{axis.boundary} {lower_value:g}, {upper_value:g}" if axis.has_walls else axis.boundary
 
 
 def _fields(manifest: Manifest, stats: TrainingStatistics) -> str:
-    spec, keys = manifest.spec, _KEYS
+    spec, keys = manifest.spec, _STATISTICS_KEYS
     rows = [
         [field.name, field.unit, field.description, variation]
         + [stats[key].get(field.name, "") for key in keys]
@@ -128,12 +128,12 @@ def _sizes(manifest: Manifest) -> str:
 
 def _table(headings: list[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table in Markdown."""
-    lines = [headings, ["---"] * len(headings), *([_cell(value) for value in row] for row in rows)]
+    lines = [headings, ["---"] * len(headings), *([_cell_text(value) for value in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _cell(value: object) -> str:
+def _cell_text(value: object) -> str:
     """Return a value with four significant digits, and a list as its components."""
     if isinstance(value, list):
-        return ", ".join(_cell(component) for component in value)
+        return ", ".join(_cell_text(component) for component in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")

@@ -21,7 +21,7 @@ from pipeline.data.manifest import (
     Manifest,
     ManifestShard,
     Receipt,
-    completed_manifest,
+    finished_manifest,
     read_document,
     receipt_path,
     receipts_of,
@@ -171,7 +171,7 @@ def indices(shard_under_test: ShardUnderTest) -> str | None:
 def finite(shard_under_test: ShardUnderTest) -> str | None:
     """Check that no value is NaN or infinite."""
     for path, expected_layout in shard_under_test.layouts.items():
-        if expected_layout.varies and expected_layout.dtype.kind == "f":
+        if expected_layout.is_varying and expected_layout.dtype.kind == "f":
             flat_values = shard_under_test.arrays[path].reshape(-1)
             for start in range(0, flat_values.size, _VALUES_PER_CHUNK):
                 positions = np.flatnonzero(~np.isfinite(flat_values[start : start + _VALUES_PER_CHUNK]))
@@ -190,9 +190,9 @@ def parameter_range(shard_under_test: ShardUnderTest) -> str | None:
         low, high = parameter.low, parameter.high
         values = shard_under_test.arrays[f"scalars/{parameter.name}"]
         is_inside = (values >= low) & (values <= high)
-        wrong_values = values[is_inside] if shard_under_test.shard.outside else values[~is_inside]
+        wrong_values = values[is_inside] if shard_under_test.shard.is_outside else values[~is_inside]
         if wrong_values.size:
-            relation = "outside of" if shard_under_test.shard.outside else "in"
+            relation = "outside of" if shard_under_test.shard.is_outside else "in"
             return (
                 f"{parameter.name}={wrong_values[0]:g} found, a value {relation} [{low:g}, {high:g}] expected"
             )
@@ -241,7 +241,7 @@ def _manifest(folder: Path, manifest: Manifest) -> str | None:
     if actual_hash != expected_hash:
         return f"its configuration was changed: hash {actual_hash} found, {expected_hash} expected"
     try:
-        expected_manifest = completed_manifest(
+        expected_manifest = finished_manifest(
             manifest, receipts_of(folder, manifest), manifest.statistics_sha256
         )
     except ValueError as error:

@@ -28,7 +28,7 @@ AttributeValue = str | int | float | bool | np.ndarray
 #: HDF5 attributes of a file, a group or a dataset by name.
 Attributes = dict[str, AttributeValue]
 
-_TEXT = h5py.string_dtype()
+_TEXT_TYPE = h5py.string_dtype()
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class DatasetLayout:
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
 
     @property
-    def varies(self) -> bool:
+    def is_varying(self) -> bool:
         """Whether each trajectory has its own values."""
         return self.values is None
 
@@ -207,14 +207,14 @@ def _boundaries(header: Header) -> dict[str, DatasetLayout]:
     layouts = {}
     for axis in header.spec.axes:
         group = f"boundary_conditions/{axis.name}_boundary"
-        mask = _end_cells(axis)
+        mask = _end_cell_mask(axis)
         values = np.array(axis.boundary_values, np.dtype(header.precision))
         layouts[f"{group}/mask"] = DatasetLayout(mask.shape, mask.dtype, (axis.name,), {}, mask)
         layouts[f"{group}/values"] = DatasetLayout(values.shape, values.dtype, (), {}, values)
     return layouts
 
 
-def _end_cells(axis: Axis) -> np.ndarray:
+def _end_cell_mask(axis: Axis) -> np.ndarray:
     mask = np.zeros(axis.size, bool)
     mask[[0, -1]] = True
     return mask
@@ -230,4 +230,4 @@ def _variation(*dimensions: str) -> Attributes:
 
 
 def _text_array(names: list[str] | tuple[str, ...]) -> np.ndarray:
-    return np.array(names, dtype=_TEXT)
+    return np.array(names, dtype=_TEXT_TYPE)

@@ -87,7 +87,7 @@ class ShardWriter:
         A contiguous dataset cannot shrink, so a shard with fewer rows than planned is copied.
         """
         if rows < self._rows:
-            self._copy_to_fewer(rows)
+            self._copy_first_rows(rows)
         os.fsync(self._descriptor)
         hdf5.set_attribute(self._partial, "complete", True)
         os.fsync(self._descriptor)
@@ -111,13 +111,13 @@ class ShardWriter:
                 _write_window(self._descriptor, location, window, values[channel])
                 channel += 1
 
-    def _copy_to_fewer(self, rows: int) -> None:
+    def _copy_first_rows(self, rows: int) -> None:
         """Copy the first `rows` rows to a new file, and replace the partial file with it."""
         new_path = partial_path(self._partial)
         new_layouts = dataset_layouts(self._header, rows)
         descriptor, locations = _create_file(new_path, self._header, rows, new_layouts)
         for path, layout in new_layouts.items():
-            if layout.varies:
+            if layout.is_varying:
                 source, target = self._locations[path].offset, locations[path].offset
                 _copy_bytes(self._descriptor, source, descriptor, target, layout.row_bytes * rows)
         os.close(self._descriptor)
@@ -126,7 +126,7 @@ class ShardWriter:
 
 
 @contextmanager
-def writing(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
+def open_writer(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
     """Yield a writer whose partial file is removed after any error.
 
     Raises:

@@ -85,7 +85,7 @@ def render(
     environment.filters |= {
         "uri": _data_uri,
         "words": lambda name: name.replace("_", " "),
-        "duration": _duration,
+        "duration": _duration_text,
     }
     template = environment.from_string(
         files("pipeline.evaluation.report").joinpath("report.html.j2").read_text(encoding="utf-8")
@@ -129,7 +129,7 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
         trajectories=result.trajectories,
         headline=[
             (
-                _name(metrics, predictor),
+                _predictor_name(metrics, predictor),
                 percent(headline[predictor].one_step.median),
                 percent(headline[predictor].rollout_end.median),
                 percent(headline[predictor].rollout_end.mean),
@@ -173,7 +173,7 @@ def _table(metrics: Metrics, result: SplitResult, mode: Mode, metric: Metric) ->
         rows=[
             (
                 field,
-                _name(metrics, predictor),
+                _predictor_name(metrics, predictor),
                 [
                     number_text(result.errors[predictor][mode][metric][field].median[frame])
                     for frame in frames
@@ -201,7 +201,7 @@ def _invariant_rows(result: SplitResult, spec: Spec) -> list[tuple[str, str, lis
 def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origin:
     """Return the origin of the model, from model.json and the records of the training."""
     training_attempts = provenance.attempts(folder.path, "train", folder.model)
-    last_training = provenance.last_complete(training_attempts)
+    last_training = provenance.last_complete_attempt(training_attempts)
     model = store.description(folder.model_folder)
     step = model["step"]
     return _Origin(
@@ -252,11 +252,11 @@ def _warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics
     return warnings
 
 
-def _name(metrics: Metrics, predictor: Predictor) -> str:
+def _predictor_name(metrics: Metrics, predictor: Predictor) -> str:
     return metrics.surrogate if predictor == "surrogate" else predictor
 
 
-def _duration(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     minutes, remainder = divmod(round(seconds), 60)
     return f"{minutes} min {remainder} s" if minutes else f"{remainder} s"
 

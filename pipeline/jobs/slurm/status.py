@@ -119,8 +119,10 @@ def _task_with_state(
         is_unstarted = properties.get("NodeList", "") in ("", "(null)")
         return Task(job, task, "cancelled", "before it started" if is_unstarted else "while it was running")
     reason = record.get("reason", "") if record.get("outcome") in ("failed", "interrupted") else ""
-    code, _, signal_number = properties["ExitCode"].partition(":")
-    ending = f"ended by signal {signal_number}" if signal_number not in ("", "0") else f"exit code {code}"
+    exit_code, _, signal_number = properties["ExitCode"].partition(":")
+    ending = (
+        f"ended by signal {signal_number}" if signal_number not in ("", "0") else f"exit code {exit_code}"
+    )
     failed_task = Task(job, task, "failed", reason or f"{_lower_case_words(state)}, {ending}")
     if not reason:
         failed_task = replace(failed_task, reason=_error_in_log(failed_task.log) or failed_task.reason)

@@ -48,13 +48,13 @@ class DeviceLoader:
 
     def take(self, indices: np.ndarray) -> Batch:
         """Return the windows `indices` (B,); the next call may overwrite them."""
-        begin = time.perf_counter()
+        start_seconds = time.perf_counter()
         batch = (
             _tensors(self._windows.take(indices), self._like)
             if self._resident is None
             else self._gather(self._resident, indices)
         )
-        self.data_seconds += time.perf_counter() - begin
+        self.data_seconds += time.perf_counter() - start_seconds
         return batch
 
     def _gather(self, split: Batch, indices: np.ndarray) -> Batch:

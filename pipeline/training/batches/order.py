@@ -68,7 +68,7 @@ class BatchOrder:
         self.micro_batch_size = share_size // num_micro_batches
         self.share = slice(rank * share_size, (rank + 1) * share_size)
 
-    def at(self, step: int) -> np.ndarray:
+    def rank_windows(self, step: int) -> np.ndarray:
         """Return the windows of this rank at a step, shape (batch_size / size,)."""
         return self.global_batch(step)[self.share]
 

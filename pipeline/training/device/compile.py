@@ -8,7 +8,7 @@ import torch
 
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
-from pipeline.training.device.equivalence import excess, relative_errors, tolerance
+from pipeline.training.device.equivalence import excess_message, relative_errors, tolerance
 from surrogates.contract import Batch, Surrogate
 
 
@@ -23,7 +23,7 @@ def compiled(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ranks
     candidate = cast(torch.nn.Module, torch.compile(surrogate, dynamic=False))
     try:
         errors = relative_errors((candidate, options), (surrogate, options), batch)
-        reason = excess(errors, tolerance(options))
+        reason = excess_message(errors, tolerance(options))
     # All errors of the compiler derive from RuntimeError.
     except RuntimeError as error:
         reason = f"compiling fails: {str(error).strip().splitlines()[0]}"

@@ -45,12 +45,12 @@ def tolerance(options: Training) -> float:
     return float(torch.finfo(dtypes[options.precision]).eps ** 0.5)
 
 
-def excess(errors: Mapping[str, float], bound: float) -> str:
+def excess_message(errors: Mapping[str, float], max_error: float) -> str:
     """Return a message on the first error above the bound, or an empty string."""
     for name, error in errors.items():
         # `not error <= bound` is true for NaN, unlike `error > bound`.
-        if not error <= bound:
-            return f"its {name} is off by {error:.1e}, more than {bound:.1e}"
+        if not error <= max_error:
+            return f"its {name} is off by {error:.1e}, more than {max_error:.1e}"
     return ""
 
 

@@ -8,7 +8,7 @@ import ctypes
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 #: Thresholds to try, in bytes; glibc before 2.35 accepts only the second.
 _THRESHOLDS = (2**30, 2**25)
-_NEVER = 2**31 - 1
+_NEVER_TRIM = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
@@ -20,4 +20,4 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None and any(mallopt(_MMAP_THRESHOLD, threshold) for threshold in _THRESHOLDS):
-        mallopt(_TRIM_THRESHOLD, _NEVER)
+        mallopt(_TRIM_THRESHOLD, _NEVER_TRIM)

@@ -14,7 +14,7 @@ from simsurrogate.errors import UserError
 
 
 @contextmanager
-def exhaustion_explained(order: BatchOrder, options: Training, ranks: Ranks) -> Iterator[None]:
+def explain_exhaustion(order: BatchOrder, options: Training, ranks: Ranks) -> Iterator[None]:
     """Replace the device's out-of-memory error by a message with the batch size and a remedy.
 
     Raises:

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
-from pipeline.training.device.equivalence import excess, relative_errors, tolerance
+from pipeline.training.device.equivalence import excess_message, relative_errors, tolerance
 from simsurrogate.errors import UserError
 from surrogates.contract import Batch, Surrogate
 
@@ -57,7 +57,7 @@ def check_mixed(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ra
     surrogate.zero_grad()
     # `max` with 0.0 first ignores NaN, the error of a batch without a comparable loss.
     errors = {name: max(0.0, *ranks.gather(error)) for name, error in errors.items()}
-    reason = excess(errors, tolerance(options))
+    reason = excess_message(errors, tolerance(options))
     if reason:
         raise UserError(
             f"training.precision=bfloat16 is too coarse for {type(surrogate).__name__} on these data: on the "
@@ -105,6 +105,6 @@ def _product_error(rows: int, inner_size: int, columns: int) -> float:
     ones = torch.ones(rows, columns, dtype=torch.float64)
     exact_results = (left_float64 @ right_float64, ones @ right_float64.T, left_float64.T @ ones)
     return max(
-        float((result - expected).norm() / expected.norm())
-        for result, expected in zip((product.detach(), *gradients), exact_results, strict=True)
+        float((result - exact_result).norm() / exact_result.norm())
+        for result, exact_result in zip((product.detach(), *gradients), exact_results, strict=True)
     )

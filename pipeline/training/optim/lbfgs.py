@@ -95,8 +95,8 @@ def _broadcast_weights(weights: list[torch.nn.Parameter], ranks: Ranks, *, is_qu
 
 def _split_by_weight(values: torch.Tensor, weights: list[torch.nn.Parameter]) -> list[torch.Tensor]:
     """Return the part of each weight in a vector of all weights, in the shape of the weight."""
-    parts = torch.split(values, [weight.numel() for weight in weights])
-    return [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
+    weight_values = torch.split(values, [weight.numel() for weight in weights])
+    return [flat_values.view_as(weight) for flat_values, weight in zip(weight_values, weights, strict=True)]
 
 
 def _loss_function(

@@ -8,7 +8,7 @@ import pytest
 from matplotlib import image
 
 from pipeline.data.card import figures
-from pipeline.data.manifest import complete_manifest
+from pipeline.data.manifest import read_complete_manifest
 from pipeline.plots import particles, spectra
 from tests.faults.driving import run_drift, run_drift_in_process
 from tests.support.launching import require_success
@@ -21,7 +21,7 @@ def test_an_unsaved_figure_leaves_no_partial_file(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
         with pytest.raises(OSError, match="too large"):
-            figures.draw(folder, complete_manifest(folder))
+            figures.draw(folder, read_complete_manifest(folder))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list((folder / "figures").iterdir())

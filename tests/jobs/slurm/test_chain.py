@@ -101,7 +101,7 @@ def test_a_chain_is_cancelled_if_slurm_refuses_a_job(cluster: Cluster, tmp_path:
 def test_later_jobs_wait_until_a_failed_task_is_resumed(cluster: Cluster, tmp_path: Path) -> None:
     # Another process holds the lock of one of three tasks.
     run = tmp_path / "run"
-    with lock.held(run / "dataset" / "locks" / "generate-1-of-3.lock"):
+    with lock.hold(run / "dataset" / "locks" / "generate-1-of-3.lock"):
         require_success(run_chain(cluster, run, SMOKE, SLURM, "launcher.parts=3"))
         states_after = final_states(cluster, run)
     assert states_after.pop("generate_1") == "FAILED"

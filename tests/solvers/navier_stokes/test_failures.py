@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.manifest import complete_manifest
+from pipeline.data.manifest import read_complete_manifest
 from solvers.contract import DivergedError
 from tests.support.in_process import generate_in_process
 from tests.support.navier_stokes_cases import LIVELY_FLOW, NO_FORCING, flow, sample_parameters
@@ -54,7 +54,7 @@ def test_generate_omits_unstable_flows_and_records_their_parameters(tmp_path: Pa
         "samples={train: 8, valid: 1, test: 1, test_extrapolation: 0, per_shard: 4}",
         "output={duration: 4.0, steps: 4}", "storage.max_failed_share=0.9",
     )  # fmt: skip
-    manifest = complete_manifest(generate_in_process(tmp_path, *options))
+    manifest = read_complete_manifest(generate_in_process(tmp_path, *options))
     assert 0 < len(manifest.failed) < 8
     for failure in manifest.failed:
         assert failure.reason == "a step of 0.2 s gives no finite flow of bounded error"

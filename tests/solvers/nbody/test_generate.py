@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pipeline.data.manifest import Failure, complete_manifest
+from pipeline.data.manifest import Failure, read_complete_manifest
 from tests.support.in_process import generate_in_process
 from tests.support.launching import require_success, run_stage
 
@@ -25,7 +25,7 @@ def failures_and_states(dataset: Path) -> tuple[list[Failure], np.ndarray]:
     for path in sorted((dataset / "data").glob("*/*.hdf5")):
         with h5py.File(path) as file:
             states.append(np.stack([file["t1_fields"][name][:] for name in ("position", "velocity")]))
-    return complete_manifest(dataset).failed, np.concatenate(states, axis=1)
+    return read_complete_manifest(dataset).failed, np.concatenate(states, axis=1)
 
 
 def test_a_trajectory_with_too_many_steps_fails_equally_on_all_ranks(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_each_method_reaches_the_minimum_of_rosenbrock(method: str, iterations: 
     assert norm == pytest.approx(232.867687754227 / 2)
     minimum = [surrogate.x.item(), surrogate.y.item()]
     assert minimum == pytest.approx([1, 1], abs=1e-10)
-    assert (state.step, state.skipped) == (1, [])
+    assert (state.step, state.skipped_steps) == (1, [])
 
 
 def test_levenberg_marquardt_fits_a_curve_with_twelve_hidden_units() -> None:
@@ -142,7 +142,7 @@ def test_a_loss_that_is_not_finite_does_not_change_the_weights(method: str) -> N
     state = state_of(surrogate)
     _, norm = second_order.METHODS[method](surrogate, [batch], state, options(method, 5), SINGLE_RANK)
     assert np.isnan(norm)
-    assert (state.step, state.skipped) == (1, [1])
+    assert (state.step, state.skipped_steps) == (1, [1])
     assert all(torch.equal(weight, weights_before[name]) for name, weight in surrogate.state_dict().items())
 
 
