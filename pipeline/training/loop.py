@@ -38,8 +38,8 @@ class RecordEntries(TypedDict, total=False):
     """The entries of a training in the run record.
 
     `bfloat16_errors` are the relative errors of `loss` and `gradient` with `training.precision=bfloat16`.
-    `compiled` is true if the compiled forward is used, with `training.compile`. `skipped` is true if the model
-    was complete before. `skipped_steps` are the steps whose gradient was not finite. `valid_error` is
+    `compiled` is true if the compiled forward is used, with `training.compile`. `skipped` is true if the
+    model was complete before. `skipped_steps` are the steps whose gradient was not finite. `valid_error` is
     the smallest rollout error on the valid split.
     """
 
