@@ -22,10 +22,10 @@ def problem_of(dataset: Dataset) -> Problem:
 
 
 def problem_for(dataset: Dataset, surrogate: type[Surrogate], solver: Options) -> Problem:
-    """Return the problem of a data set, with the solver's physics if the surrogate needs it.
+    """Return the problem of a data set, with the solver's physics if the surrogate needs the physics.
 
     The physics is also added if the surrogate is incompatible with the data, because the error message lists
-    all compatible surrogates. `solver` is the section of the settings; it may name a user's file.
+    all compatible surrogates. `solver` is the section of the settings, which may name a user's file.
     """
     problem = problem_of(dataset)
     if not surrogate.physics_informed and surrogate.incompatibility(problem) is None:

@@ -1,4 +1,4 @@
-"""The validate stage: checks of a data set; training refuses a data set that has not passed.
+"""The validate stage: checks of a data set. Training refuses a data set that has not passed.
 
     python -m pipeline.validate run=runs/heat          # or under mpirun: each rank checks some of the shards
 
@@ -33,7 +33,7 @@ def run(settings: Settings) -> None:
     """Check the data set and write `validation.json` next to its manifest.
 
     Raises:
-        UserError: there is no complete data set, or it failed; the message names each failed shard and check.
+        UserError: the data set is not complete or fails a check; the message names each failed check.
     """
     world = launch.world()
     run_folder = RunFolder.of(settings)

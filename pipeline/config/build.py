@@ -185,7 +185,7 @@ def _unused_solver_options(constructor: type[Solver], options: Options) -> dict[
 
 
 def _options_of_other_kinds(constructor: type[Solver], options: Options) -> Iterator[tuple[str, str]]:
-    """Yield the options that belong to another kind than the chosen one."""
+    """Yield the options that belong to another kind than the chosen kind."""
     for name, hint in _constructor_hints(constructor).items():
         members, values = union_members(hint), options.get(name)
         if not isinstance(values, Mapping) or values.get("kind") not in members:

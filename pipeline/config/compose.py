@@ -1,7 +1,7 @@
 """Hydra's composition of a configuration, and the arguments of a command line in Hydra's form.
 
 Solvers and surrogates from outside this package have no YAML: `solver.path=FILE.py` names a file, and
-`solver=NAME` may name a class that an installed package announces. Both become the choice of the empty
+`solver=NAME` may name a class that an installed package announces. Both arguments select the empty
 `custom.yaml`, and every `solver.KEY=VALUE` adds a key, which the constructor's signature checks later.
 """
 

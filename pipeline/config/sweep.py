@@ -38,7 +38,7 @@ class Sweep:
 
             surrogate=fno surrogate.width=16,32    gives RUN/models/fno-width-16 and fno-width-32
 
-        A name that the command line gives stays as it is.
+        A model name on the command line is kept.
         """
         overrides = tuple(HydraConfig.get().overrides.task)
         self.jobs.append(Job(overrides))

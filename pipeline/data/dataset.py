@@ -122,7 +122,9 @@ class Dataset:
 
     def _shards(self, split: str) -> Shards:
         if split not in self._splits:
-            raise UserError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+            raise UserError(
+                f"split {split!r} does not exist. Splits are {', '.join(SPLITS)}. Name one of these splits"
+            )
         return self._splits[split]
 
 

@@ -234,7 +234,10 @@ def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
         issues = "; ".join(
             f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}" for issue in error.errors()[:3]
         )
-        raise UserError(f"{path} is not a {kind.__name__.lower()} of a data set: {issues}") from None
+        raise UserError(
+            f"{path} is not a {kind.__name__.lower()} of a data set: {issues}. Run "
+            "python -m pipeline.generate, then python -m pipeline.validate"
+        ) from None
 
 
 def _check_version(path: Path, document: Mapping[str, object]) -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from typing_extensions import TypedDict  # pydantic reads it
+from typing_extensions import TypedDict  # pydantic refuses typing.TypedDict before Python 3.12
 
 
 class PlainStatistics(TypedDict):

@@ -31,7 +31,7 @@ _REMEDY = (
 
 
 def claim(folder: Path, plan: Manifest, overwrite: bool) -> None:
-    """Write the incomplete manifest `plan` into a folder without a manifest or with a changed one.
+    """Write the incomplete manifest `plan` into a folder without a manifest or with a changed manifest.
 
     With `overwrite`, a data set of another configuration is deleted first.
 
@@ -155,8 +155,8 @@ def _is_replaceable(folder: Path) -> bool:
 def _difference(path: Path, plan: Manifest) -> str:
     """Return the difference of the data set of this manifest from `plan`; an empty text without a difference.
 
-    An equal configuration or an equal hash is enough: a manifest with only one of them was edited, and the
-    hash in each receipt identifies the configuration of the shards.
+    An equal configuration or an equal hash is enough. A manifest in which only the configuration or only the
+    hash is equal was edited, and the hash in each receipt identifies the configuration of the shards.
     """
     try:
         manifest = read_document(path, Manifest)

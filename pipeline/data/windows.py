@@ -136,7 +136,7 @@ class Windows:
         """Return the windows at `indices` (B,), in the precision of the data set.
 
         The arrays are `state` (B, L, C, *sites), `coefficient_fields` (B, K, *sites), `parameters` (B, P) and
-        `time` (B, L), s. They are views of buffers, and the next call overwrites them.
+        `time` (B, L), s. The arrays are views of buffers, and the next call overwrites the buffers.
         """
         batch, shards = self._batch(len(indices)), self._shards
         positions, starts = self.locate(indices)

@@ -1,4 +1,4 @@
-"""Held-out trajectories to predict, and the surrogate's predictions of them.
+"""Held-out trajectories, and the surrogate's predictions of these trajectories.
 
 Shape letters: B trajectories of a batch, T frames, C channels.
 """
@@ -72,6 +72,6 @@ def predict(surrogate: Surrogate, cases: Cases, first: int, last: int) -> np.nda
 def predict_with_members(surrogate: Surrogate, cases: Cases, first: int, last: int) -> Prediction:
     """Return the prediction of the frames `first` to `last`, with the members of an ensemble."""
     with warnings.catch_warnings():
-        # One of the splits lies outside the training range on purpose.
+        # The extrapolation split lies outside the training range on purpose.
         warnings.simplefilter("ignore", ExtrapolationWarning)
         return surrogate.predict(cases.state[:, first], cases.inputs, cases.time[first : last + 1])

@@ -154,7 +154,7 @@ def _errors(surrogate: Surrogate, cases: Cases, rollout: np.ndarray, spec: Spec)
 
 
 def _single_steps(surrogate: Surrogate, cases: Cases) -> np.ndarray:
-    """Return the prediction of each frame after the first from the true frame before it, (B, T - 1, ...)."""
+    """Return the prediction of each frame from the previous true frame, (B, T - 1, ...)."""
     num_frames = cases.state.shape[1]
     steps = [predict(surrogate, cases, frame, frame + 1) for frame in range(num_frames - 1)]
     return np.concatenate(steps, axis=1)

@@ -39,9 +39,9 @@ def relative_l2(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels
 def nrmse(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels) -> np.ndarray:
     """Return the normalised root-mean-square error ‖p − u‖ / ‖u − ū‖ of each field at each frame.
 
-    ū is the mean of each component over the sites. 0 is exact, 1 is the error of predicting the mean of the
-    frame. Unlike `relative_l2` the error does not change when a constant (the zero of a temperature scale) is
-    added to both. This error is The Well's NRMSE with `norm_mode="std"`, named VRMSE in its paper
+    ū is the mean of each component over the sites. An exact prediction has the error 0, the mean of the
+    frame has the error 1. Unlike `relative_l2` the error does not change when a constant (the zero of a
+    temperature scale) is added to prediction and truth. This error is The Well's NRMSE with `norm_mode="std"`, named VRMSE in its paper
     (arXiv:2412.00568), without the ε that makes NRMSE depend on units.
 
     The arguments and the result have the shapes of those of `relative_l2`. A truth that varies by less than

@@ -28,9 +28,9 @@ DEFINITIONS = {
     "relative_l2": "|p - u| / |u|, norms over the sites and a vector's components; 1 is the error of "
     "predicting zero",
     "nrmse": "|p - u| / |u - mean(u)|, the mean over the sites; 1 is the error of predicting the mean",
-    "one_step": "each frame is predicted from the true frame before it",
+    "one_step": "each frame is predicted from the previous true frame",
     "rollout": "all frames are predicted from the initial state",
-    "persistence": "baseline without change: the true frame before (one step), the initial state (rollout)",
+    "persistence": "baseline without change: the previous true frame (one step), the initial state (rollout)",
     "mean": "baseline: the mean of each channel over the training split, at all sites and times",
     "headline": "relative L2, mean over the fields; one_step is also the mean over the frames",
     "invariants": "conserved quantities of the solver, and quantities that change at a known rate, of whole "

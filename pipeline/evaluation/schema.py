@@ -20,7 +20,7 @@ SCHEMA_VERSION: Final = 2
 #: The surrogate, and the baselines to compare with.
 Predictor = Literal["surrogate", "persistence", "mean"]
 PREDICTORS: tuple[Predictor, ...] = ("surrogate", "persistence", "mean")
-#: The two kinds of prediction: each frame from the previous true frame, or all frames from the initial state.
+#: The two kinds of prediction: each frame from the previous true frame, all frames from the initial state.
 Mode = Literal["one_step", "rollout"]
 MODES: tuple[Mode, ...] = ("one_step", "rollout")
 Metric = Literal["relative_l2", "nrmse"]

@@ -23,7 +23,7 @@ from solvers.contract import DivergedError, Parameters, Solver, Trajectory
 
 @dataclass
 class FrameFiller:
-    """The computation of one trajectory after the other, frame by frame, on all ranks of the group."""
+    """The computation of a shard's trajectories, frame by frame, on all ranks of the group."""
 
     solver: Solver
     header: Header

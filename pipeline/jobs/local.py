@@ -127,7 +127,7 @@ def _launch_line(ranks: int, mpirun: Sequence[str]) -> list[str]:
 
 
 def _parent_death_hook() -> Callable[[], None] | None:
-    """Return a function for a child to call first, so that Linux sends it SIGTERM when this process dies."""
+    """Return a function for a child process: Linux sends the child SIGTERM when this process dies."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, parent_id, set_death_signal = ctypes.CDLL(None).prctl, os.getpid(), 1

@@ -24,8 +24,8 @@ from simsurrogate.errors import UserError
 def run(stage: str, arguments: list[str], settings: Settings) -> None:
     """Run the stage on the ranks of this job, and exit with its exit code.
 
-    Slurm sends SIGUSR1 before the time is up, and this function passes it on to the stage. A job whose stage
-    stopped on the signal is requeued, unless the stage has made no progress in this job.
+    Slurm sends SIGUSR1 before the time is up, and this function passes the signal to the stage. A job whose
+    stage stopped on the signal is requeued, unless the stage has made no progress in this job.
     """
     ranks = int(os.environ.get("SLURM_NTASKS", "1"))
     if stage == "generate":

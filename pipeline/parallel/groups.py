@@ -81,7 +81,7 @@ def gather_blocks(
 
 
 def _fetch_next_task(window: MPI.Win) -> int:
-    """Return the counter of the window and increase it by one, atomically."""
+    """Increase the counter of the window by one, atomically, and return its previous value."""
     from mpi4py import MPI
 
     increment, previous_value = np.ones(1, np.int64), np.empty(1, np.int64)

@@ -40,7 +40,7 @@ class Ranks:
         device: device of this rank.
         nodes: number of ranks on each node.
         group: process group of these ranks; None for the group of all ranks.
-        communicator: MPI communicator of these ranks, if mpirun started them and they train on processors.
+        communicator: MPI communicator of these ranks, if they run under mpirun and train on processors.
     """
 
     rank: int
@@ -96,7 +96,7 @@ class Ranks:
 
 
 def group_of(ranks: Ranks, num_groups: int) -> Ranks:
-    """Return this rank's position in one of `num_groups` groups of neighbours; all ranks must call it."""
+    """Return this rank's position in one of `num_groups` groups of neighbours, on all ranks together."""
     size = ranks.size // num_groups
     if num_groups == 1:
         return ranks

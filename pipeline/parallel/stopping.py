@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-#: The exit code of a stage that stopped on request and continues when it is run again: EX_TEMPFAIL of
-#: BSD's sysexits.h.
+#: The exit code of a stage that stopped on request and can continue: EX_TEMPFAIL of BSD's sysexits.h.
 EXIT_CODE = 75
 
 

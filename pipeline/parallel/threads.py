@@ -19,8 +19,8 @@ def usable_cores() -> list[int]:
 def set_threads(cores_of_ranks: list[tuple[str, list[int]]]) -> None:
     """Set the threads of PyTorch and NumPy to this rank's share of its cores.
 
-    `cores_of_ranks` holds the host and the usable cores of each rank. Ranks of one host that may use the same
-    cores share them; a rank that is bound to its own cores keeps all of them. OMP_NUM_THREADS takes
+    `cores_of_ranks` holds the host and the usable cores of each rank. Ranks of one host with the same usable
+    cores share these cores; a rank that is bound to its own cores keeps all its cores. OMP_NUM_THREADS takes
     precedence.
     """
     if "OMP_NUM_THREADS" not in os.environ:

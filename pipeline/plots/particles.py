@@ -133,5 +133,5 @@ def _draw_distances(panel: Axes, time: np.ndarray, distances: np.ndarray, unit: 
 
 
 def _log_scale_values(values: np.ndarray) -> np.ndarray:
-    """Replace zero and values that are not finite by NaN: a logarithmic axis cannot show them."""
+    """Replace by NaN the values that a logarithmic axis cannot show: zero and values that are not finite."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)

@@ -32,7 +32,7 @@ def spectrum(field: np.ndarray, extent: Sequence[float]) -> tuple[np.ndarray, np
     """Return the wave numbers of shells (rad per unit of length), and a field's mean square in each shell.
 
     A shell is as wide as the smallest wave number of the box. The powers of all shells add up to the variance
-    of the field (Parseval), without the wave numbers beyond the largest one that all axes have.
+    of the field (Parseval), without wave numbers beyond the largest wave number that all axes have.
     """
     power = np.abs(np.fft.fftn(field.astype(np.float64))) ** 2 / field.size**2
     axis_wave_numbers = [

@@ -1,4 +1,4 @@
-"""The run folder: every path of a run in one place."""
+"""The run folder with every path of a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RunFolder:
 
     @classmethod
     def at(cls, path: Path) -> RunFolder:
-        """Return the paths of a run known by its folder alone, without a model."""
+        """Return the paths of the run in a folder, without a model."""
         return cls(path, path / "dataset", "")
 
     def with_model(self, model: str) -> RunFolder:

@@ -1,4 +1,4 @@
-"""Locks that allow one writer at a time; the system frees a lock when its holder dies, on any node."""
+"""Locks that allow one writer at a time. The system frees a lock when its holder dies, on any node."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def hold(path: Path, other_locks: Sequence[Path] = ()) -> Iterator[None]:
 
 @contextmanager
 def wait_for(path: Path) -> Iterator[None]:
-    """Wait until a lock is free, and hold it."""
+    """Wait until a lock is free, and hold the lock."""
     from filelock import FileLock
 
     writable_folder(path.parent)

@@ -68,7 +68,7 @@ class Metadata(dict[str, Any]):
 
 @contextmanager
 def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, object]) -> Iterator[Metadata]:
-    """Write `RUN/records/STAGE-NNN.json` on rank 0, when the stage starts and again when it ends.
+    """Write `RUN/records/STAGE-NNN.json` on rank 0, at the start and again at the end of the stage.
 
     The record holds the configuration and the entries of the yielded mapping. The `outcome` is `running`,
     `complete`, `interrupted` or `failed`. An interrupted or failed record has a `reason`. An error other than

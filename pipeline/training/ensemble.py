@@ -1,7 +1,7 @@
 """The parallel training of the members of an ensemble by groups of ranks.
 
 The number of groups is the greatest common divisor of members and ranks, so all groups have equally many
-ranks. A group takes the next member when it has finished one.
+ranks. A group takes the next member after its current member.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def fit(
     report: ProgressReport,
     request: StopRequest,
 ) -> tuple[int, RecordEntries]:
-    """Train and save a model in a folder, unless it is complete there.
+    """Train and save a model in a folder, unless the folder holds the complete model.
 
     Args:
         task: surrogate, options and data set.

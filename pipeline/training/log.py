@@ -58,7 +58,7 @@ class Log:
         _write(folder / "log.csv", self.columns, state.rows)
 
     def add_row(self, rows: Sequence[Sequence[float]], seconds: float, data_seconds: float) -> None:
-        """Write all rows, and report the last one.
+        """Write all rows, and report the last row.
 
         Args:
             rows: rows of log.csv.

@@ -17,7 +17,7 @@ from surrogates.contract import Surrogate
 
 
 class _Metadata(TypedDict):
-    """The plain data of a training state, as a checkpoint holds them."""
+    """The plain data of a training state in a checkpoint."""
 
     damping: float
     loss_weights: dict[str, float]
@@ -86,7 +86,7 @@ class TrainState:
         weights = [self.loss_weights[name] for name in self.surrogate.losses if self.loss_weights]
         self.rows.append(row + weights)
         self.loss_sum = 0.0
-        # No number is smaller than NaN: weights whose rollouts diverge would stay the best forever.
+        # No error is smaller than NaN, so weights whose rollouts diverge would stay the best forever.
         comparable_error = error if math.isfinite(error) else math.inf
         if comparable_error < self.best_error or not self.best_weights:
             self.best_error, self.best_step = comparable_error, self.step

@@ -1,4 +1,4 @@
-"""The data card: a README.md with the content of a data set, its generation and how to read it."""
+"""The data card: a README.md on the content, the generation and the reading of a data set."""
 
 from __future__ import annotations
 

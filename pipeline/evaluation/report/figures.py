@@ -84,7 +84,7 @@ def draw(
 def chosen_trajectories(result: SplitResult, count: int) -> list[tuple[int, str]]:
     """Return the indices of `count` trajectories, with the ranks of their rollouts in words.
 
-    The order is the median, the worst and the best trajectory, then others evenly between them.
+    The order is the median, the worst and the best trajectory, then trajectories of evenly spaced ranks.
     """
     errors = [np.inf if error is None else error for error in result.by_trajectory.rollout_end]
     order = np.argsort(errors, kind="stable")

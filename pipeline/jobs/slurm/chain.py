@@ -23,7 +23,7 @@ _LIVE_STATES = ("pending", "running")
 
 @dataclass(frozen=True)
 class _Step:
-    """One of a chain's jobs, with its tasks that are submitted now, kept, or cancelled.
+    """One job of a chain, with the tasks to submit, to keep and to cancel.
 
     Attributes:
         job: the job with the tasks to submit; None if no task is missing.
@@ -62,9 +62,9 @@ def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_r
 
 
 def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_run: bool) -> None:
-    """Submit the jobs that failed, were cancelled or never started, and all jobs that wait for them.
+    """Submit the jobs that failed, were cancelled or never started, and all jobs that wait for these jobs.
 
-    With `dry_run`, print their commands.
+    With `dry_run`, print the commands of the jobs.
 
     Raises:
         UserError: Slurm refuses a job; the jobs before the refused job are cancelled.

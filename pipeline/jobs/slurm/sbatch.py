@@ -22,7 +22,7 @@ from simsurrogate.files import writable_folder, write_whole
 
 @dataclass(frozen=True)
 class Job:
-    """A job to submit: the stage that it runs, and the tasks of its array if it is an array."""
+    """A job to submit, with its stage and, for an array, the numbers of its tasks."""
 
     name: str
     stage: Stage

@@ -42,7 +42,7 @@ Properties = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Task:
-    """One job, or one task of an array: `state` is pending, running, done, failed or cancelled."""
+    """A job or a task of an array; `state` is pending, running, done, failed or cancelled."""
 
     job: SubmittedJob
     task: str

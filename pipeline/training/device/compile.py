@@ -1,4 +1,4 @@
-"""torch.compile of a surrogate's forward, used only if it computes the same loss and gradient."""
+"""The compiled forward of a surrogate, used only if it computes the same loss and gradient."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def compiled(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ranks
     """Return the compiled surrogate, which shares its weights, or the surrogate itself after a failure.
 
     Loss and gradient of `batch` must agree to half the digits of the precision, on every rank. Rank 0 prints
-    the reason if they do not, or if compiling fails, for example without a C++ compiler.
+    the reason for a disagreement or a failed compilation, for example without a C++ compiler.
     """
     # Without the reset, code compiled for earlier models would count against the limit of this model.
     torch.compiler.reset()

@@ -112,7 +112,7 @@ def _loss_function(
         points = [state.surrogate.points(batch) for batch in micro_batches]
         return lambda: (residuals(batch_points).square().mean() for batch_points in points)
     forward = model.module if isinstance(model, DistributedDataParallel) else model
-    # A single micro-batch stays in memory; several are loaded again for each evaluation.
+    # A single micro-batch stays in memory; several micro-batches are loaded again for each evaluation.
     batches = list(micro_batches) if options.gradient_accumulation_steps == 1 else micro_batches
     return lambda: (loss_of(forward, batch, options) for batch in batches)
 
