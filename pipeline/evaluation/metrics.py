@@ -41,8 +41,9 @@ def nrmse(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels) -> n
 
     ū is the mean of each component over the sites. An exact prediction has the error 0, the mean of the
     frame has the error 1. Unlike `relative_l2` the error does not change when a constant (the zero of a
-    temperature scale) is added to prediction and truth. This error is The Well's NRMSE with `norm_mode="std"`, named VRMSE in its paper
-    (arXiv:2412.00568), without the ε that makes NRMSE depend on units.
+    temperature scale) is added to prediction and truth. This error is The Well's NRMSE with
+    `norm_mode="std"`, named VRMSE in its paper (arXiv:2412.00568), without the ε that makes NRMSE depend on
+    units.
 
     The arguments and the result have the shapes of those of `relative_l2`. A truth that varies by less than
     1e-7 of its size is constant: the error is 0 where the prediction is exact and inf elsewhere.
