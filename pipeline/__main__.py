@@ -51,9 +51,11 @@ def print_overview() -> None:
     """Print all stages, solvers, surrogates and experiments, without importing solvers or surrogates."""
     console = Console(highlight=False)
     stages = [(name, _first_paragraph(files("pipeline") / f"{name}.py")) for name in _COMMANDS]
-    _print(console, "Commands", "simsurrogate COMMAND KEY=VALUE ... or python -m pipeline.COMMAND", stages)
+    _print_table(
+        console, "Commands", "simsurrogate COMMAND KEY=VALUE ... or python -m pipeline.COMMAND", stages
+    )
     for group, title in (("solver", "Solvers"), ("surrogate", "Surrogates"), ("experiment", "Experiments")):
-        _print(console, title, f"{group}=NAME", [*_yaml_members(group), *_announced_members(group)])
+        _print_table(console, title, f"{group}=NAME", [*_yaml_members(group), *_announced_members(group)])
     console.print("\n[bold]Examples[/]")
     for command, purpose in _EXAMPLES:
         console.print(f"  [dim]# {purpose}[/]\n  [cyan]{command}[/]", soft_wrap=True)
@@ -86,7 +88,7 @@ def _first_paragraph(file: Traversable) -> str:
     return (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].replace("\n", " ")
 
 
-def _print(console: Console, title: str, usage: str, rows: list[tuple[str, str]]) -> None:
+def _print_table(console: Console, title: str, usage: str, rows: list[tuple[str, str]]) -> None:
     if not rows:
         return
     console.print(f"\n[bold]{title}[/]  [dim]{usage}[/]")

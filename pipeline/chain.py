@@ -213,12 +213,12 @@ def main(arguments: list[str]) -> None:
             cli.exit_on_error(lambda: _restore_command_line(overrides))
             cli.main(resume)
         case [argument, *_] if not argument.startswith("-") and "=" not in argument:
-            cli.exit_on_error(lambda: _refuse(argument))
+            cli.exit_on_error(lambda: _refuse_command(argument))
         case _:
             cli.main(run, _compare_models)
 
 
-def _refuse(argument: str) -> None:
+def _refuse_command(argument: str) -> None:
     raise UserError(
         f"{argument!r} is not a command. Commands are status, resume and cancel; other arguments have the "
         "form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"

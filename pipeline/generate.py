@@ -102,7 +102,7 @@ def run(settings: Settings) -> None:
             )
             progress.report_output("generate", folder.dataset, "generate")
         elif world.rank == 0:
-            _finish(settings, folder, plan, num_made, metadata)
+            _finish_data_set(settings, folder, plan, num_made, metadata)
 
 
 def _part_lock(folder: RunFolder, part: int, num_parts: int) -> AbstractContextManager[None]:
@@ -111,7 +111,7 @@ def _part_lock(folder: RunFolder, part: int, num_parts: int) -> AbstractContextM
     return lock.hold(folder.part_lock(part, num_parts), folder.locks_of_other_partitions(num_parts))
 
 
-def _finish(
+def _finish_data_set(
     settings: Settings, folder: RunFolder, plan: Manifest, num_made: int, metadata: records.Metadata
 ) -> None:
     """Complete the data set and report its number of trajectories."""

@@ -32,7 +32,7 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
     Raises:
         StageFailedError: the stage ended with an exit code other than 0.
     """
-    environment = stage_environment(ranks) | {progress.IN_CHAIN: "1"}
+    environment = stage_environment(ranks) | {progress.IN_CHAIN_VARIABLE: "1"}
     with start(command(stage, arguments, ranks, mpirun), environment) as process:
         try:
             exit_code = process.wait()

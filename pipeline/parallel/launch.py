@@ -32,7 +32,7 @@ def detect() -> Launch:
     variables is detected through MPI, once `world` has been called.
     """
     for name, rank, size, local_rank in _LAUNCHER_VARIABLES:
-        if rank in os.environ and size in os.environ and _is_step(name):
+        if rank in os.environ and size in os.environ and _has_started_ranks(name):
             local_rank_number = int(os.environ.get(local_rank, "0"))
             return Launch(name, int(os.environ[rank]), int(os.environ[size]), local_rank_number)
     mpi_module = sys.modules.get("mpi4py.MPI")
@@ -84,7 +84,7 @@ def world() -> MPI.Intracomm:
     return communicator
 
 
-def _is_step(launcher: str) -> bool:
+def _has_started_ranks(launcher: str) -> bool:
     """Return whether the launcher has started ranks; Slurm sets its variables in batch scripts too."""
     return (
         launcher != "srun"

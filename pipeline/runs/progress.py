@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 #: The environment variable of stages that the chain starts.
-IN_CHAIN = "SIMSURROGATE_IN_CHAIN"
+IN_CHAIN_VARIABLE = "SIMSURROGATE_IN_CHAIN"
 
 
 def bar(
@@ -47,7 +47,7 @@ def report_output(
     is not new was complete before the stage began.
     """
     result = f"{stage}: {'wrote' if is_new else 'kept'} {output}"
-    if IN_CHAIN in os.environ:
+    if IN_CHAIN_VARIABLE in os.environ:
         print(result, flush=True)
         return
     if next_arguments is None:

@@ -43,9 +43,9 @@ class ShardWriter:
 
     def __init__(self, path: Path, header: Header, rows: int):
         self._path, self._header, self._rows = path, header, rows
-        self._partial = partial_path(path)
+        self._partial_path = partial_path(path)
         self._layouts = dataset_layouts(header, rows)
-        self._descriptor, self._locations = _create_file(self._partial, header, rows, self._layouts)
+        self._descriptor, self._locations = _create_file(self._partial_path, header, rows, self._layouts)
 
     def write_states(self, window: tuple[slice, ...], states: np.ndarray) -> None:
         """Write the states (C, *window) of a window (rows, frames, *block), in the header's precision."""
@@ -89,15 +89,15 @@ class ShardWriter:
         if rows < self._rows:
             self._copy_first_rows(rows)
         os.fsync(self._descriptor)
-        hdf5.set_attribute(self._partial, "complete", True)
+        hdf5.set_attribute(self._partial_path, "complete", True)
         os.fsync(self._descriptor)
         os.close(self._descriptor)
-        publish(self._partial, self._path)
+        publish(self._partial_path, self._path)
 
     def discard(self) -> None:
         """Close and remove the partial file."""
         os.close(self._descriptor)
-        self._partial.unlink(missing_ok=True)
+        self._partial_path.unlink(missing_ok=True)
 
     def _write_fields(self, kind: FieldKind, window: tuple[slice, ...], values: np.ndarray) -> None:
         channel, components = 0, len(self._header.spec.sites.directions)
@@ -113,7 +113,7 @@ class ShardWriter:
 
     def _copy_first_rows(self, rows: int) -> None:
         """Copy the first `rows` rows to a new file, and replace the partial file with it."""
-        new_path = partial_path(self._partial)
+        new_path = partial_path(self._partial_path)
         new_layouts = dataset_layouts(self._header, rows)
         descriptor, locations = _create_file(new_path, self._header, rows, new_layouts)
         for path, layout in new_layouts.items():
@@ -121,7 +121,7 @@ class ShardWriter:
                 source, target = self._locations[path].offset, locations[path].offset
                 _copy_bytes(self._descriptor, source, descriptor, target, layout.row_bytes * rows)
         os.close(self._descriptor)
-        new_path.replace(self._partial)
+        new_path.replace(self._partial_path)
         self._descriptor, self._locations, self._rows = descriptor, locations, rows
 
 

@@ -45,7 +45,7 @@ def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_r
     """
     steps = [_Step(job, [], []) for job in sbatch.jobs(launcher.parts)]
     if dry_run:
-        _print_lines(run, launcher, arguments, steps)
+        _print_commands(run, launcher, arguments, steps)
         return
     with lock.wait_for(run.chain_lock):
         record = sbatch.read_chain_record(run)
@@ -57,7 +57,7 @@ def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_r
                 "to end the jobs, or choose another folder with run="
             )
         record = _submit(run, launcher, steps, ChainRecord(tuple(arguments), os.getcwd(), ()))
-    _show(record, run)
+    _print_jobs(record, run)
     print(f"submitted {run.path}. Next: python -m pipeline.chain status run={run.path}")
 
 
@@ -75,16 +75,16 @@ def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_
         if not any(step.job for step in steps):
             print("nothing is missing: every job is done, running or pending; the arguments have no effect")
         elif dry_run:
-            _print_lines(run, launcher, arguments, steps)
+            _print_commands(run, launcher, arguments, steps)
             return
         else:
             record = _submit(run, launcher, steps, replace(record, arguments=tuple(arguments)))
-    _show(record, run)
+    _print_jobs(record, run)
 
 
 def show(run: RunFolder) -> None:
     """Print the state of each job; for failed jobs, also the reason and the log."""
-    _show(chain_record(run), run)
+    _print_jobs(chain_record(run), run)
 
 
 def cancel(run: RunFolder) -> None:
@@ -159,7 +159,7 @@ def _submit(run: RunFolder, launcher: Launcher, steps: Sequence[_Step], record: 
     return record
 
 
-def _print_lines(
+def _print_commands(
     run: RunFolder, launcher: Launcher, arguments: Sequence[str], steps: Sequence[_Step]
 ) -> None:
     dependencies: list[str] = []
@@ -181,7 +181,7 @@ def _live_tasks(record: ChainRecord, run: RunFolder) -> list[str]:
     return [task.key for task in tasks if task.state in _LIVE_STATES]
 
 
-def _show(record: ChainRecord, run: RunFolder) -> None:
+def _print_jobs(record: ChainRecord, run: RunFolder) -> None:
     tasks_by_job = status.tasks(record, run)
     table = Table(box=None, pad_edge=False)
     for column in ("job", "number", "state", ""):

@@ -40,7 +40,7 @@ class DeviceLoader:
         self.length = length
         self._frames = torch.arange(length, device=like.device)
         self._like = like
-        self._resident = _resident_split(dataset, like)
+        self._resident_batch = _resident_split(dataset, like)
         self.data_seconds = 0.0
 
     def __len__(self) -> int:
@@ -51,8 +51,8 @@ class DeviceLoader:
         start_seconds = time.perf_counter()
         batch = (
             _tensors(self._windows.take(indices), self._like)
-            if self._resident is None
-            else self._gather(self._resident, indices)
+            if self._resident_batch is None
+            else self._gather(self._resident_batch, indices)
         )
         self.data_seconds += time.perf_counter() - start_seconds
         return batch
