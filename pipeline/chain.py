@@ -72,9 +72,8 @@ def check(settings: Settings) -> None:
     """Refuse a configuration that a later stage would refuse, before any work starts.
 
     Raises:
-        UserError: an unknown name or a wrong option; options that cannot work together (solver and output,
-            surrogate and grid, windows and frames, batch and ranks); or a run folder with a data set of
-            another configuration.
+        UserError: a name is unknown, an option is wrong, or options cannot work together. The run folder holds
+            a data set of another configuration.
     """
     # Imported here because these imports load torch and MPI.
     import numpy as np

@@ -23,7 +23,7 @@ DEFINITIONS = {
     "ensemble_spread": "|s| / |u|, with s the standard deviation over an ensemble's members at each site, in "
     "the rollout; at its end, the mean over the fields",
     "ratio_to_error": "sqrt((M + 1) / M) times the root mean square of the ensemble spread at the end of the "
-    "rollout, divided by the root mean square of the error of the members' mean; 1: the spread matches the "
+    "rollout, divided by the root mean square of the error of the members' mean. 1: the spread matches the "
     "error; below 1: the ensemble is overconfident",
     "error_correlation": "Spearman's rank correlation of spread and error over the trajectories, at the end "
     "of the rollout",

@@ -34,7 +34,7 @@ DEFINITIONS = {
     "mean": "baseline: the mean of each channel over the training split, at all sites and times",
     "headline": "relative L2, mean over the fields; one_step is also the mean over the frames",
     "invariants": "conserved quantities of the solver, and quantities that change at a known rate, of whole "
-    "states in the rollout; size: the median over the trajectories of the largest value in the truth; error: "
+    "states in the rollout. Size: the median over the trajectories of the largest value in the truth. Error: "
     "the distance between prediction and truth",
     **calibration.DEFINITIONS,
     "null": "not finite: a prediction that diverged, or a truth that is zero or constant",
