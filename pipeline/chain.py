@@ -72,8 +72,8 @@ def check(settings: Settings) -> None:
     """Refuse a configuration that a later stage would refuse, before any work starts.
 
     Raises:
-        UserError: a name is unknown, an option is wrong, or options cannot work together. The run folder holds
-            a data set of another configuration.
+        UserError: a name is unknown, an option is wrong, options cannot work together, or the run folder
+            holds a data set of another configuration.
     """
     # Imported here because these imports load torch and MPI.
     import numpy as np

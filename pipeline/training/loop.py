@@ -84,9 +84,9 @@ def train(
         results of the checks of precision and compilation.
 
     Raises:
-        UserError: the batch does not fit the ranks; the device lacks the precision or the memory. An option does
-            not suit the surrogate; every checkpoint is damaged. More than `training.max_skipped_steps` gradients
-            were not finite.
+        UserError: the batch does not fit the ranks; the device lacks the precision or the memory. An option
+            does not suit the surrogate; every checkpoint is damaged. More than `training.max_skipped_steps`
+            gradients were not finite.
     """
     precision.check_device(options.precision, ranks.device)
     option_checks.check(surrogate, options)
