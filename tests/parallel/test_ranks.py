@@ -249,7 +249,9 @@ def test_batches_do_not_depend_on_the_ranks(size: int) -> None:
     for step in (0, 1, 2, 17):
         shares = [order.rank_windows(step).tolist() for order in orders]
         assert {len(share) for share in shares} == {12 // size}
-        assert [window for share in shares for window in share] == single_rank_order.rank_windows(step).tolist()
+        assert [window for share in shares for window in share] == single_rank_order.rank_windows(
+            step
+        ).tolist()
 
 
 def test_every_epoch_has_every_window_once_in_another_order() -> None:
