@@ -43,8 +43,8 @@ def as_times(times: Array) -> np.ndarray:
     time = np.asarray(times, dtype=np.float64)
     if time.ndim != 1 or not len(time):
         raise UserError(
-            f"times has shape {time.shape}. The expected shape is (T,), with at least the start time. Pass "
-            "np.array([start, end])."
+            f"times has shape {time.shape}. The expected shape has one axis with at least the start "
+            "time. Pass np.array([start, end])."
         )
     return time
 

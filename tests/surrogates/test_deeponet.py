@@ -149,7 +149,7 @@ def test_windows_of_another_length_are_refused() -> None:
 
 @pytest.mark.parametrize("option", ["width", "layers", "functions", "horizon_steps"])
 def test_an_option_below_one_is_refused(option: str) -> None:
-    with pytest.raises(ValueError, match=rf"surrogate\.{option}=0.* must be at least"):
+    with pytest.raises(ValueError, match=rf"surrogate\.{option}=0.* is too small"):
         build(**{option: 0})
 
 
