@@ -1,4 +1,4 @@
-# Each target needs python3 and make alone; it creates its environment itself.
+# Each target needs only python3 and make, and creates its own environment.
 PYTHON ?= python3
 EXPERIMENT ?= heat_fno
 VENV := .venv
@@ -15,19 +15,19 @@ demo: $(VENV)/laptop  ## simulate, validate, train and evaluate; print the path 
 test: check  ## run all checks and tests, in at most 20 minutes on 2 cores
 	$(BIN)/python -m pytest --numprocesses=2
 
-soak: $(VENV)/dev  ## run the long storms of killed processes
+soak: $(VENV)/dev  ## run the long tests with randomly killed processes
 	$(BIN)/python -m pytest -m soak
 
-check: $(VENV)/dev  ## check format, lint, types and imports
+check: $(VENV)/dev  ## check formatting, lint rules, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/bench  ## measure the claims next to their peers
+bench: $(VENV)/bench  ## run the benchmarks against other codes and write docs/performance.md
 	$(BIN)/python -m benchmarks
 
-clean:  ## remove the environment and caches, but no run
+clean:  ## remove the environment and the caches; keep all runs
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(VENV)/laptop $(VENV)/dev $(VENV)/bench: pyproject.toml constraints.txt

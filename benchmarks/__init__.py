@@ -1,1 +1,1 @@
-"""Measured claims, one file each: our code and a peer run in turn, after a check that both results agree."""
+"""Benchmarks, one file for each claim: our code and a peer run alternately if both results agree."""

@@ -1,7 +1,7 @@
-"""`python -m benchmarks` runs all benchmarks of less than four minutes each, a quarter of an hour in total.
+"""The command `python -m benchmarks`, a run of all benchmarks of less than four minutes.
 
-The command ends with docs/performance.md, written from all stored results. The longer benchmarks run by name:
-`python -m benchmarks.solvers.nbody_three_body`.
+The run takes 15 minutes in total, and ends with an update of docs/performance.md from all stored results. A
+longer benchmark has its own command, for example `python -m benchmarks.solvers.nbody_three_body`.
 """
 
 import pkgutil
@@ -11,8 +11,8 @@ import sys
 import benchmarks
 from benchmarks.support import table
 
-#: Benchmarks of four minutes or more each; together over an hour.
-LONG = (
+#: The benchmarks of four minutes or more, over an hour in total.
+LONG_BENCHMARKS = (
     "constraints",
     "fno_equal_time",
     "hamiltonian_two_body",
@@ -24,11 +24,11 @@ LONG = (
     "surrogates_on_systems",
 )
 
-# A separate process for each benchmark, because peers set thread counts and environments at import.
+# Each benchmark has its own process, because peers set thread counts and environment variables at import.
 for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks."):
     is_benchmark = (
         not module.ispkg and ".support." not in module.name and not module.name.endswith("__main__")
     )
-    if is_benchmark and module.name.rpartition(".")[2] not in LONG:
+    if is_benchmark and module.name.rpartition(".")[2] not in LONG_BENCHMARKS:
         subprocess.run([sys.executable, "-m", module.name], check=True)
 table.main()

@@ -1,7 +1,8 @@
-"""The effect of hard constraints on the error with few data: the same training without and with constraints.
+"""The effect of hard constraints on the error after training on few data.
 
-Each surrogate is trained on 16 trajectories on 24^2 cells, with two seeds. `mlp` and `pinn` apply their
-constraints in predictions alone, so the two trainings are equal and the predictions differ by the projection.
+Each surrogate is trained on 16 trajectories on 24^2 cells, without and with constraints, with two seeds.
+`mlp` and `pinn` apply constraints only to predictions. Both trainings of these surrogates are therefore
+equal, and the predictions differ by the projection.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.support.measuring import keep
-from benchmarks.support.training import errors, generated_dataset, trained_surrogate
+from benchmarks.support.measuring import print_and_store
+from benchmarks.support.training import generate_dataset, rollout_errors, train_surrogate
 
 SEEDS = (0, 1)
 SAMPLES = (
@@ -20,28 +21,28 @@ SAMPLES = (
     "solver.resolution=24",
     "output.steps=10",
 )
-RANDOM = ("solver=heat", "output.duration=0.1", "solver.initial.modes=6", "solver.diffusivity.modes=6")
-#: Fields that the scalar parameters determine.
+RANDOM_HEAT = ("solver=heat", "output.duration=0.1", "solver.initial.modes=6", "solver.diffusivity.modes=6")
+#: Data that are functions of the scalar parameters.
 HARMONICS = (
     "solver=heat",
     "output.duration=0.1",
     "solver.diffusivity={kind: constant, range: [0.05, 0.2]}",
     "solver.initial={kind: harmonics, count: 3}",
 )
-INSULATED = ("solver.boundary={x: neumann, y: neumann}",)
-COLD = ("solver.boundary={x: dirichlet, y: dirichlet}",)
-DECAYING = ("solver=navier_stokes", "solver.forcing={kind: none}", "output.duration=2.0")
+INSULATED_WALLS = ("solver.boundary={x: neumann, y: neumann}",)
+COLD_WALLS = ("solver.boundary={x: dirichlet, y: dirichlet}",)
+DECAYING_FLOW = ("solver=navier_stokes", "solver.forcing={kind: none}", "output.duration=2.0")
 VORTICES = (
-    *DECAYING,
+    *DECAYING_FLOW,
     "solver.viscosity=[5e-3, 2e-2]",
     "solver.initial={kind: taylor_green, waves: 1, phases: zero, amplitude: [0.5, 1.5]}",
 )
 DATASETS = {
-    "heat in an insulated box, random conductivity": (*RANDOM, *INSULATED),
-    "heat between cold walls, random conductivity": (*RANDOM, *COLD),
-    "decaying flow": DECAYING,
-    "harmonics in an insulated box": (*HARMONICS, *INSULATED),
-    "harmonics between cold walls": (*HARMONICS, *COLD),
+    "heat in an insulated box, random conductivity": (*RANDOM_HEAT, *INSULATED_WALLS),
+    "heat between cold walls, random conductivity": (*RANDOM_HEAT, *COLD_WALLS),
+    "decaying flow": DECAYING_FLOW,
+    "harmonics in an insulated box": (*HARMONICS, *INSULATED_WALLS),
+    "harmonics between cold walls": (*HARMONICS, *COLD_WALLS),
     "Taylor-Green vortices": VORTICES,
 }
 FNO = ("surrogate=fno", "surrogate.width=12", "surrogate.modes=8", "training.steps=400")
@@ -55,7 +56,7 @@ PI_DEEPONET = (
 )
 MLP = ("surrogate=mlp", "surrogate.width=64", "training.unroll=10", "training.steps=400")
 PINN = ("surrogate=pinn", "training.steps=400")
-#: Data, surrogate, constraints.
+#: The data set, the options of the surrogate, and the constraints of each row.
 ROWS = (
     ("heat in an insulated box, random conductivity", FNO, "mean"),
     ("heat in an insulated box, random conductivity", PI_DEEPONET, "mean"),
@@ -72,36 +73,47 @@ ROWS = (
 
 
 def main() -> None:
-    """Print and store the errors."""
+    """Print and store the errors without and with constraints."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        data = {
-            name: generated_dataset(Path(folder) / str(index), *SAMPLES, *options)
+        datasets = {
+            name: generate_dataset(Path(folder) / str(index), *SAMPLES, *options)
             for index, (name, options) in enumerate(DATASETS.items())
         }
-        rows = [_row(Path(folder) / f"row-{index}", data, *row) for index, row in enumerate(ROWS)]
+        rows = [_row(Path(folder) / f"row-{index}", datasets, *row) for index, row in enumerate(ROWS)]
     claim = "Hard constraints on few data: relative L2 error of rollouts of the test split, two seeds"
-    keep("constraints", claim, rows, ["torch", "numpy"])
+    print_and_store("constraints", claim, rows, ["torch", "numpy"])
 
 
 def _row(
-    folder: Path, data: dict[str, Path], name: str, model: tuple[str, ...], names: str
+    folder: Path,
+    datasets: dict[str, Path],
+    data_name: str,
+    surrogate_options: tuple[str, ...],
+    constraint_names: str,
 ) -> dict[str, object]:
     def error(seed: int, constraints: str) -> float:
-        overrides = (*model, "training.batch_size=8", "training.validate_every=400", f"seed={seed}")
-        run = folder / f"{seed}-{bool(constraints)}"
-        surrogate, _ = trained_surrogate(
-            run, data[name], *overrides, f"surrogate.constraints=[{constraints}]"
+        overrides = (
+            *surrogate_options,
+            "training.batch_size=8",
+            "training.validate_every=400",
+            f"seed={seed}",
         )
-        return float(errors(surrogate, data[name]).mean())
+        run = folder / f"{seed}-{bool(constraints)}"
+        surrogate, _ = train_surrogate(
+            run, datasets[data_name], *overrides, f"surrogate.constraints=[{constraints}]"
+        )
+        return float(rollout_errors(surrogate, datasets[data_name]).mean())
 
-    unconstrained, constrained = ([error(seed, constraints) for seed in SEEDS] for constraints in ("", names))
+    errors_without, errors_with = (
+        [error(seed, constraints) for seed in SEEDS] for constraints in ("", constraint_names)
+    )
     return {
-        "data": name,
-        "surrogate": model[0].partition("=")[2],
-        "constraints": names,
-        "without": ", ".join(f"{error:.2%}" for error in unconstrained),
-        "with": ", ".join(f"{error:.2%}" for error in constrained),
+        "data": data_name,
+        "surrogate": surrogate_options[0].partition("=")[2],
+        "constraints": constraint_names,
+        "without": ", ".join(f"{error:.2%}" for error in errors_without),
+        "with": ", ".join(f"{error:.2%}" for error in errors_with),
     }
 
 

@@ -1,11 +1,12 @@
-"""Test errors after equal wall time on one core: our FNO, neuraloperator's FNO, and The Well's U-Net.
+"""Test errors after equal training time of our FNO, the FNO of neuraloperator, and the U-Net of The Well.
 
-The data are those of experiment=navier_stokes. Our FNO is trained by the train stage with the experiment's
-settings. Each peer is trained with the settings of its authors (loss, optimiser, schedule stretched over its
-steps), on the same windows and with the same number of weights within 10 %. Both peers predict the next
-frame; each is also trained to predict the difference between two frames, as our FNO does. First, the time
-of a training step of each model is measured in a separate process. Then each model takes as many steps as
-fit into the time of our FNO. The same code computes all test errors: relative L2 errors after one step and
+FNO is the Fourier neural operator. All models are trained on one core on the data of
+experiment=navier_stokes. The train stage trains our FNO with the settings of the experiment. Each peer has
+the training settings of its authors (loss, optimiser, and a schedule that is scaled to the number of steps).
+The windows are the same, and the numbers of weights are equal within 10 %. Both peers predict the next frame.
+Both peers are also trained to predict the difference between two frames, like our FNO. First, a separate
+process measures the time of a training step of each model. Then each model takes as many steps as fit into
+the training time of our FNO. The same code computes all test errors: relative L2 errors after one step and
 over rollouts.
 """
 
@@ -36,7 +37,7 @@ from torch import nn
 
 import configs
 import surrogates
-from benchmarks.support.measuring import keep, medians_in_processes
+from benchmarks.support.measuring import medians_in_processes, print_and_store
 from benchmarks.support.training import window_errors
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_of
@@ -55,7 +56,10 @@ EXPERIMENT = "experiment=navier_stokes"
 
 @dataclass(frozen=True)
 class Peer:
-    """A network with the training of its authors; `rate` maps the fraction of the steps to a factor."""
+    """A network with the training settings of its authors.
+
+    `rate` maps the fraction of completed steps to a factor of the learning rate.
+    """
 
     network: Callable[[int, int], nn.Module]
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -66,17 +70,17 @@ class Peer:
     predicts_difference: bool = False
 
 
-def _halved_five_times(fraction: float) -> float:
-    """Halve the rate every 100 of 600 epochs, as in neuraloperator's Navier-Stokes configuration."""
+def _step_schedule(fraction: float) -> float:
+    """Return a rate factor that halves every 100 of 600 epochs, as in neuraloperator for Navier-Stokes."""
     return float(0.5 ** math.floor(6 * fraction))
 
 
-def _warm_up_and_cosine(fraction: float) -> float:
-    """Raise the rate linearly for 5 of 50 epochs, then lower the rate by a cosine, as in The Well."""
+def _cosine_schedule(fraction: float) -> float:
+    """Return a rate factor with a linear warm-up over 5 of 50 epochs and a cosine decay, as in The Well."""
     return fraction / 0.1 if fraction < 0.1 else 0.5 * (1 + math.cos(math.pi * (fraction - 0.1) / 0.9))
 
 
-def _fno(num_inputs: int, num_outputs: int) -> nn.Module:
+def _peer_fno(num_inputs: int, num_outputs: int) -> nn.Module:
     return neuralop.models.FNO(
         n_modes=(24, 22),
         in_channels=num_inputs,
@@ -87,8 +91,11 @@ def _fno(num_inputs: int, num_outputs: int) -> nn.Module:
     )
 
 
-def _unet(num_inputs: int, num_outputs: int) -> nn.Module:
-    """Return The Well's classic U-Net; only its module is imported, because others need timm."""
+def _peer_unet(num_inputs: int, num_outputs: int) -> nn.Module:
+    """Return the classic U-Net of The Well.
+
+    Only the module of the U-Net is imported, because other modules need timm.
+    """
     name = "the_well.benchmark.models"
     package = types.ModuleType(name)
     package.__path__ = [str(Path(the_well.__path__[0], "benchmark", "models"))]
@@ -97,10 +104,10 @@ def _unet(num_inputs: int, num_outputs: int) -> nn.Module:
     return module.UNetClassic(num_inputs, num_outputs, 2, (64, 64), init_features=13)
 
 
-_THEIR_FNO = Peer(_fno, H1Loss(d=2), TheirAdamW, 3e-4, 1e-4, _halved_five_times)
-_THEIR_UNET = Peer(_unet, nn.functional.mse_loss, torch.optim.AdamW, 1e-2, 1e-5, _warm_up_and_cosine)
-#: neuraloperator's FNO has its authors' learning rate. The tuned rates are the best of 1e-3, 3e-3, 1e-2, 3e-2
-#: and 1e-1 on these data; the authors of the U-Net also chose the rate for each data set.
+_THEIR_FNO = Peer(_peer_fno, H1Loss(d=2), TheirAdamW, 3e-4, 1e-4, _step_schedule)
+_THEIR_UNET = Peer(_peer_unet, nn.functional.mse_loss, torch.optim.AdamW, 1e-2, 1e-5, _cosine_schedule)
+#: The FNO of neuraloperator has the learning rate of its authors. The tuned rates are the best of 1e-3, 3e-3,
+#: 1e-2, 3e-2 and 1e-1 on these data. The authors of the U-Net also tune the rate for each data set.
 PEERS = {
     "neuraloperator, FNO": _THEIR_FNO,
     "neuraloperator, FNO, tuned": replace(_THEIR_FNO, learning_rate=3e-2),
@@ -115,21 +122,21 @@ PEERS = {
 
 
 def main() -> None:
-    """Print and store both errors of each model."""
+    """Print and store the one-step error and the rollout error of each model."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder, _one_core():
+    with tempfile.TemporaryDirectory() as folder, _bound_to_one_core():
         run = Path(folder)
-        _stage("generate", run)
-        _stage("validate", run)
+        _run_stage("generate", run)
+        _run_stage("validate", run)
         dataset = Dataset.open(run / "dataset")
         seconds = _step_times(run)
-        rows = [_ours(run, dataset, seconds["ours"])]
+        rows = [_our_row(run, dataset, seconds["ours"])]
         for name, peer in PEERS.items():
             steps = round(STEPS * seconds["ours"] / seconds[name])
-            row = _row(name, _trained(peer, dataset, steps), dataset, steps, seconds[name])
+            row = _row(name, _train_peer(peer, dataset, steps), dataset, steps, seconds[name])
             rows.append({**row, "learning rate": peer.learning_rate})
-    keep(
+    print_and_store(
         "fno_equal_time",
         "Navier-Stokes at 64^2 (experiment=navier_stokes): test errors after equal training time on one core",
         rows,
@@ -138,27 +145,27 @@ def main() -> None:
 
 
 def _step_times(run: Path) -> dict[str, float]:
-    """Return the seconds of a training step of each model."""
-    makers = {name: partial(_step, run / "dataset", name) for name in ("ours", *PEERS)}
-    return medians_in_processes(makers, rounds=21)
+    """Return the time of a training step (s) of each model."""
+    builders = {name: partial(_build_step, run / "dataset", name) for name in ("ours", *PEERS)}
+    return medians_in_processes(builders, rounds=21)
 
 
-def _step(path: Path, name: str) -> Callable[[], object]:
-    """Return a training step of a model, after the process has the settings of its training."""
+def _build_step(path: Path, name: str) -> Callable[[], object]:
+    """Apply the process settings of a model, and return a training step of the model."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     dataset = Dataset.open(path)
     problem = problem_of(dataset)
     if name == "ours":
         keep_freed_memory()
-        with fast_matmul(torch.device("cpu")) as products:
+        with fast_matmul(torch.device("cpu")) as matmul_precision:
             pass
-        torch.set_float32_matmul_precision(products)
+        torch.set_float32_matmul_precision(matmul_precision)
         options = yaml.safe_load((Path(configs.__path__[0]) / "surrogate" / "fno.yaml").read_text())
         model = store.build(options.pop("name"), options, problem, "float32")
         optimiser: torch.optim.Optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     else:
-        model = _Theirs(problem, PEERS[name])
+        model = _PeerSurrogate(problem, PEERS[name])
         optimiser = PEERS[name].optimiser(model.parameters(), lr=1e-4)
     windows = DeviceLoader(dataset, 2, torch.empty(0)).take(np.arange(BATCH))
 
@@ -170,16 +177,16 @@ def _step(path: Path, name: str) -> Callable[[], object]:
     return step
 
 
-def _ours(run: Path, dataset: Dataset, seconds: float) -> dict[str, object]:
+def _our_row(run: Path, dataset: Dataset, seconds: float) -> dict[str, object]:
     """Return the row of our FNO, trained by the train stage."""
     options = [f"dataset={run / 'dataset'}", "training.device=cpu"]
-    _stage("train", run, *options, f"training.steps={STEPS}", f"training.validate_every={STEPS}")
+    _run_stage("train", run, *options, f"training.steps={STEPS}", f"training.validate_every={STEPS}")
     return _row("ours, FNO", surrogates.load(run / "models" / "fno"), dataset, STEPS, seconds)
 
 
-def _trained(peer: Peer, dataset: Dataset, steps: int) -> Surrogate:
+def _train_peer(peer: Peer, dataset: Dataset, steps: int) -> Surrogate:
     torch.manual_seed(0)
-    model = _Theirs(problem_of(dataset), peer)
+    model = _PeerSurrogate(problem_of(dataset), peer)
     loader = DeviceLoader(dataset, 2, next(model.parameters()))
     order = BatchOrder(len(loader), BATCH, 0, 0, 1)
     optimiser = peer.optimiser(model.parameters(), lr=peer.learning_rate, weight_decay=peer.weight_decay)
@@ -192,8 +199,8 @@ def _trained(peer: Peer, dataset: Dataset, steps: int) -> Surrogate:
     return model.eval()
 
 
-class _Theirs(AutoregressiveSurrogate):
-    """A peer's network as a surrogate: a map from the normalised fields of a frame to those of the next one.
+class _PeerSurrogate(AutoregressiveSurrogate):
+    """A network of a peer as a surrogate, from the normalised fields of a frame to the next frame.
 
     With `predicts_difference` the output is the difference of the frames, in standard deviations of the
     difference.
@@ -206,22 +213,22 @@ class _Theirs(AutoregressiveSurrogate):
         self.loss, self.predicts_difference = peer.loss, peer.predicts_difference
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the peer's loss of the network's output."""
-        before, after = (self.inputs.normalise(frame) for frame in batch["state"].unbind(1))
-        inputs = self.inputs.fields(before, batch["coefficient_fields"])
+        """Return the loss of the peer for the output of the network."""
+        first_frame, next_frame = (self.inputs.normalise(frame) for frame in batch["state"].unbind(1))
+        inputs = self.inputs.fields(first_frame, batch["coefficient_fields"])
         conditions = self.inputs.conditions(batch["parameters"], batch["time"][:, 0])
-        truth = (after - before) / self.delta_scale if self.predicts_difference else after
+        truth = (next_frame - first_frame) / self.delta_scale if self.predicts_difference else next_frame
         return {"theirs": self.loss(self._output(inputs, conditions), truth.movedim(-1, 1))}
 
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """Return the normalised difference between the next frame and the current one."""
+        """Return the normalised difference between the next and the current frame."""
         output = self._output(inputs_BXI, conditions_BQ).movedim(1, -1)
         if self.predicts_difference:
             return output
         return (output - inputs_BXI[..., : output.shape[-1]]) / self.delta_scale
 
     def _output(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """Return the network's output, channels first; the parameters enter as constant fields."""
+        """Return the output of the network, channels first; constant fields represent the parameters."""
         fields = inputs_BXI.movedim(-1, 1)
         constants = conditions_BQ[:, :, None, None].expand(-1, -1, *fields.shape[2:])
         output: torch.Tensor = self.network(torch.cat([fields, constants], dim=1))
@@ -231,16 +238,16 @@ class _Theirs(AutoregressiveSurrogate):
 def _row(name: str, model: Surrogate, dataset: Dataset, steps: int, seconds: float) -> dict[str, object]:
     return {
         "model": name,
-        "weights": sum(w.numel() * (2 if w.is_complex() else 1) for w in model.parameters()),
+        "weights": sum(weight.numel() * (2 if weight.is_complex() else 1) for weight in model.parameters()),
         "steps": steps,
         "step, ms": 1e3 * seconds,
         "training, s": steps * seconds,
-        "one step, test error": error(model, dataset, 2),
-        "rollout, test error": error(model, dataset, len(dataset.times)),
+        "one step, test error": mean_error(model, dataset, 2),
+        "rollout, test error": mean_error(model, dataset, len(dataset.times)),
     }
 
 
-def error(model: Surrogate, dataset: Dataset, length: int) -> float:
+def mean_error(model: Surrogate, dataset: Dataset, length: int) -> float:
     """Return the mean relative L2 error of rollouts over the test windows of `length` frames."""
     windows = dataset.windows("test", length)
     batches = (np.arange(start, min(start + 8, len(windows))) for start in range(0, len(windows), 8))
@@ -248,7 +255,7 @@ def error(model: Surrogate, dataset: Dataset, length: int) -> float:
     return float(np.concatenate([values.ravel() for values in errors]).mean())
 
 
-def _stage(name: str, run: Path, *options: str) -> None:
+def _run_stage(name: str, run: Path, *options: str) -> None:
     subprocess.run(
         [sys.executable, "-m", f"pipeline.{name}", EXPERIMENT, f"run={run}", *options],
         check=True,
@@ -258,7 +265,7 @@ def _stage(name: str, run: Path, *options: str) -> None:
 
 
 @contextmanager
-def _one_core() -> Iterator[None]:
+def _bound_to_one_core() -> Iterator[None]:
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
     try:

@@ -1,9 +1,9 @@
-"""A training step of our FNO on a GPU: in bfloat16, float32 and float64, plain and compiled.
+"""The time of a training step of our FNO on a GPU for several precisions, without and with compilation.
 
-Each row lists two lower bounds of the time, from rates measured on the same GPU. The first is the time of the
-matrix products alone; PyTorch counts the operations. The second is the time to move the fewest bytes that a
-step needs. Without a
-GPU nothing is measured.
+FNO is the Fourier neural operator. Each row lists two lower bounds of the time, from rates measured on the
+same GPU. The first bound is the time of the matrix products, with operations counted by PyTorch. The second
+bound is the time to move the smallest number of bytes of a step. Without a GPU the benchmark measures
+nothing.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.fno_step import BATCH, CELLS, LAYERS, WIDTH, batch, build
-from benchmarks.support.measuring import keep
+from benchmarks.support.measuring import print_and_store
 
-#: Mixed precision keeps weights in float32.
+#: The type of the weights for each precision; mixed precision has weights in float32.
 PRECISIONS = {"bfloat16": torch.float32, "float32": torch.float32, "float64": torch.float64}
-#: Fields that a layer must read or write: four in the forward pass, eight in the backward pass.
-FIELDS_A_LAYER = 12
-#: Reads and writes of an array of weights: weights, gradients and two moments.
+#: The number of fields that a layer must read or write: four in the forward pass, eight in the backward pass.
+FIELDS_PER_LAYER = 12
+#: The number of reads and writes of weights, gradients and two moments of a step.
 PASSES_OVER_WEIGHTS = 8
 
 
 def main() -> None:
     """Print and store the times, or print that there is no GPU."""
     if not torch.cuda.is_available():
-        print("fno_gpu: there is no GPU here; nothing is measured")
+        print("fno_gpu: this machine has no GPU, and nothing is measured")
         return
     rows = [_row(precision, compiled) for precision in PRECISIONS for compiled in (False, True)]
-    keep("fno_gpu", f"FNO training step on {torch.cuda.get_device_name()}", rows, ["torch"])
+    print_and_store("fno_gpu", f"FNO training step on {torch.cuda.get_device_name()}", rows, ["torch"])
 
 
 def _row(precision: str, compiled: bool) -> dict[str, object]:
@@ -48,38 +48,42 @@ def _row(precision: str, compiled: bool) -> dict[str, object]:
         loss.backward()
         optimiser.step()
 
-    seconds = _seconds(step, 100)
+    seconds = _mean_seconds(step, 100)
     model.zero_grad()
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as flop_counter:
         sum(model(windows).values()).backward()
-    in_products = torch.bfloat16 if precision == "bfloat16" else dtype
+    product_type = torch.bfloat16 if precision == "bfloat16" else dtype
     size = 8192 if precision != "float64" else 4096
-    square = torch.randn(size, size, device="cuda").to(in_products)
-    arithmetic = counter.get_total_flops() / (2 * size**3 / _seconds(lambda: square @ square, 10))
-    fields = LAYERS * FIELDS_A_LAYER * BATCH * CELLS**2 * WIDTH * in_products.itemsize
-    weights = PASSES_OVER_WEIGHTS * sum(weight.nbytes for weight in model.parameters())
-    long = torch.empty(2**28, device="cuda")
-    memory = (fields + weights) / (2 * long.nbytes / _seconds(long.clone, 10))
+    square = torch.randn(size, size, device="cuda").to(product_type)
+    arithmetic_seconds = flop_counter.get_total_flops() / (
+        2 * size**3 / _mean_seconds(lambda: square @ square, 10)
+    )
+    field_bytes = LAYERS * FIELDS_PER_LAYER * BATCH * CELLS**2 * WIDTH * product_type.itemsize
+    weight_bytes = PASSES_OVER_WEIGHTS * sum(weight.nbytes for weight in model.parameters())
+    large_array = torch.empty(2**28, device="cuda")
+    memory_seconds = (field_bytes + weight_bytes) / (
+        2 * large_array.nbytes / _mean_seconds(large_array.clone, 10)
+    )
     return {
         "precision": precision,
         "compiled": "yes" if compiled else "no",
         "step, ms": 1e3 * seconds,
-        "bound of the products, ms": 1e3 * arithmetic,
-        "bound of the memory, ms": 1e3 * memory,
-        "step / larger bound": seconds / max(arithmetic, memory),
+        "bound of the products, ms": 1e3 * arithmetic_seconds,
+        "bound of the memory, ms": 1e3 * memory_seconds,
+        "step / larger bound": seconds / max(arithmetic_seconds, memory_seconds),
     }
 
 
-def _seconds(run: Callable[[], object], times: int) -> float:
-    """Return the mean time of a run, after three runs that warm up."""
+def _mean_seconds(run: Callable[[], object], num_runs: int) -> float:
+    """Return the mean time of a run (s) after three warm-up runs."""
     for _ in range(3):
         run()
     torch.cuda.synchronize()
-    begin = time.perf_counter()
-    for _ in range(times):
+    start = time.perf_counter()
+    for _ in range(num_runs):
         run()
     torch.cuda.synchronize()
-    return (time.perf_counter() - begin) / times
+    return (time.perf_counter() - start) / num_runs
 
 
 if __name__ == "__main__":

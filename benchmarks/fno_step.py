@@ -1,10 +1,11 @@
-"""A training step of our FNO and of neuraloperator's: 64^2, 32 channels, 4 layers, 8 windows, one core.
+"""The time of a training step of our FNO and the FNO of neuraloperator on one core.
 
-First the layers are compared: our network with neuraloperator's spectral convolution and the same weights
-must have the same loss and gradient. Then forward, backward and AdamW are timed, each network in a separate
-process with the settings of its authors. neuraloperator's FNO has its default options, loss and optimiser.
-Our FNO has the settings of the train stage, without and with training.compile. The last column is
-neuraloperator's FNO with freed memory kept by the process, which its authors leave to the C library.
+FNO is the Fourier neural operator, here with 64^2 cells, 32 channels, 4 layers and 8 windows. First, the
+layers are compared: our network with the spectral convolution of neuraloperator and equal weights must have
+equal loss and gradient. Then a separate process for each network measures the forward pass, the backward pass
+and AdamW. The FNO of neuraloperator has its default options, loss and optimiser. Our FNO has the settings of
+the train stage, without and with training.compile. In the last column the process of neuraloperator also
+keeps freed memory, like the train stage.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from neuralop.losses import LpLoss
 from neuralop.training import AdamW as TheirAdamW
 from torch import nn
 
-from benchmarks.support.measuring import keep, medians_in_processes
+from benchmarks.support.measuring import medians_in_processes, print_and_store
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.device.precision import fast_matmul
 from simsurrogate.spec import Axis, Field, Grid, Parameter, Spec
@@ -32,7 +33,8 @@ from surrogates.contract import Batch, Problem, Statistics
 from surrogates.networks.spectral_convolution import TruncatedFourier
 
 CELLS, WIDTH, LAYERS, BATCH = 64, 32, 4, 8
-#: Our FNO counts |k| < modes; neuraloperator counts the modes of both signs, on the halved axis twice.
+#: The modes of our FNO and of neuraloperator. Our FNO counts |k| < modes. neuraloperator counts the modes of
+#: both signs, also along the halved axis.
 MODES: list[tuple[str, int | list[int], tuple[int, int]]] = [
     ("|k| < 12", 12, (23, 22)),
     ("12 of both signs", [7, 6], (12, 12)),
@@ -42,7 +44,7 @@ Run = Callable[[], object]
 
 
 def main() -> None:
-    """Print and store the milliseconds of a training step of both."""
+    """Print and store the time of a training step (ms) of both networks."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     cores = os.sched_getaffinity(0)
@@ -51,7 +53,7 @@ def main() -> None:
         rows = [_compare(*modes) for modes in MODES]
     finally:
         os.sched_setaffinity(0, cores)
-    keep(
+    print_and_store(
         "fno_step",
         "FNO training step: 64^2, 32 channels, 4 layers, batch of 8, float32, one core",
         rows,
@@ -64,17 +66,17 @@ def _compare(label: str, modes: int | list[int], peer_modes: tuple[int, int]) ->
     network = build(modes)
     seconds = medians_in_processes(
         {
-            "neuraloperator": partial(_their_run, peer_modes, keeps=False),
+            "neuraloperator": partial(_peer_run, peer_modes, keeps_memory=False),
             "ours": partial(_our_run, modes, compiled=False),
             "ours, compiled": partial(_our_run, modes, compiled=True),
-            "neuraloperator, memory kept": partial(_their_run, peer_modes, keeps=True),
+            "neuraloperator, memory kept": partial(_peer_run, peer_modes, keeps_memory=True),
         },
         ROUNDS,
     )
     return {
         "modes": label,
-        "weights, neuraloperator": _count(_their_network(peer_modes)),
-        "weights, ours": _count(network),
+        "weights, neuraloperator": _count_weights(_peer_network(peer_modes)),
+        "weights, ours": _count_weights(network),
         **{f"{name}, ms": 1e3 * value for name, value in seconds.items()},
         "neuraloperator / ours": seconds["neuraloperator"] / seconds["ours"],
         "neuraloperator / ours, compiled": seconds["neuraloperator"] / seconds["ours, compiled"],
@@ -87,18 +89,18 @@ def _our_run(modes: int | list[int], compiled: bool) -> Run:
     torch.set_num_threads(1)
     keep_freed_memory()
     model = build(modes)
-    return our_step(torch.compile(model, dynamic=False) if compiled else model)
+    return build_our_step(torch.compile(model, dynamic=False) if compiled else model)
 
 
-def _their_run(modes: tuple[int, int], keeps: bool) -> Run:
+def _peer_run(modes: tuple[int, int], keeps_memory: bool) -> Run:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    if keeps:
+    if keeps_memory:
         keep_freed_memory()
-    return their_step(_their_network(modes))
+    return build_peer_step(_peer_network(modes))
 
 
-def _their_network(modes: tuple[int, int]) -> nn.Module:
+def _peer_network(modes: tuple[int, int]) -> nn.Module:
     network: nn.Module = neuralop.models.FNO(
         n_modes=modes, in_channels=1, out_channels=1, hidden_channels=WIDTH, n_layers=LAYERS
     )
@@ -106,7 +108,7 @@ def _their_network(modes: tuple[int, int]) -> nn.Module:
 
 
 def build(modes: int | list[int], precision: str = "float32") -> nn.Module:
-    """Return our FNO for one field and one parameter in a periodic square."""
+    """Return our FNO for one field and one parameter on a periodic square."""
     unit, zero = (1.0,), (0.0,)
     axes = tuple(Axis(name, "1", CELLS, 0.0, 1.0, "periodic") for name in "xy")
     spec = Spec(
@@ -135,16 +137,16 @@ def batch(precision: torch.dtype = torch.float32) -> Batch:
     }
 
 
-def our_step(model: nn.Module) -> Run:
+def build_our_step(model: nn.Module) -> Run:
     """Return a training step of our FNO, with the matmul precision of the train stage."""
     windows = batch()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
 
-    with fast_matmul(torch.device("cpu")) as products:
+    with fast_matmul(torch.device("cpu")) as matmul_precision:
         pass
 
     def run() -> None:
-        torch.set_float32_matmul_precision(products)
+        torch.set_float32_matmul_precision(matmul_precision)
         optimiser.zero_grad()
         sum(model(windows).values()).backward()
         optimiser.step()
@@ -153,8 +155,8 @@ def our_step(model: nn.Module) -> Run:
     return run
 
 
-def their_step(model: nn.Module) -> Run:
-    """Return a training step with neuraloperator's loss and optimiser."""
+def build_peer_step(model: nn.Module) -> Run:
+    """Return a training step with the loss and the optimiser of neuraloperator."""
     windows = batch()
     inputs, truth = (windows["state"][:, frame].contiguous() for frame in (0, 1))
     loss = LpLoss(d=2, p=2)
@@ -168,34 +170,39 @@ def their_step(model: nn.Module) -> Run:
     return run
 
 
-class _TheirConvolution(nn.Module):
-    """neuraloperator's spectral convolution with our weights, as a layer of our network."""
+class _PeerConvolution(nn.Module):
+    """A layer of our network: the spectral convolution of neuraloperator with our weights."""
 
-    def __init__(self, weight_MCKC: torch.Tensor, both: int, halved: int):
+    def __init__(self, weight_MCKC: torch.Tensor, num_full_modes: int, num_half_modes: int):
         super().__init__()
-        self.convolution = SpectralConv(WIDTH, WIDTH, (both, halved), bias=False)
+        self.convolution = SpectralConv(WIDTH, WIDTH, (num_full_modes, num_half_modes), bias=False)
         weight = torch.complex(weight_MCKC[:, :, 0], weight_MCKC[:, :, 1]).detach()
-        self.convolution.weight.tensor.data.copy_(weight.unflatten(0, (-1, both)).permute(2, 3, 1, 0))
+        self.convolution.weight.tensor.data.copy_(
+            weight.unflatten(0, (-1, num_full_modes)).permute(2, 3, 1, 0)
+        )
 
     def forward(self, field: torch.Tensor, fourier: TruncatedFourier, addend: torch.Tensor) -> torch.Tensor:
-        """Return the same as SpectralConvolution; neuraloperator halves the last axis, ours the first one."""
+        """Return the same output as `SpectralConvolution`.
+
+        neuraloperator halves the last axis, and our layer halves the first axis.
+        """
         output = self.convolution(field.permute(2, 3, 1, 0))
         return addend + output.permute(3, 2, 0, 1)
 
 
-def _layer_differences(network: nn.Module, both: int, halved: int) -> dict[str, object]:
-    """Return the relative differences of loss and gradient with neuraloperator's convolutions."""
-    if not both % 2:
-        return {}  # neuraloperator keeps the lowest mode of one sign only, which our weights cannot represent
+def _layer_differences(network: nn.Module, num_full_modes: int, num_half_modes: int) -> dict[str, object]:
+    """Return the relative differences of loss and gradient to a network with peer convolutions."""
+    if not num_full_modes % 2:
+        return {}  # our weights cannot represent a lowest mode of a single sign
     peer: Any = copy.deepcopy(network)
     for layer in peer.network.layers:
-        layer.spectral = _TheirConvolution(layer.spectral.weight, both, halved)
+        layer.spectral = _PeerConvolution(layer.spectral.weight, num_full_modes, num_half_modes)
     results = []
     for model in (network, peer):
         model.zero_grad()
         loss = sum(model(batch()).values())
         loss.backward()
-        # The gradient of the lifting passes through all layers.
+        # The gradient of the lifting weights depends on all layers.
         gradient = torch.cat([weight.grad.flatten() for weight in model.network.lifting.parameters()])
         results.append((loss.detach(), gradient))
         model.zero_grad()
@@ -204,8 +211,8 @@ def _layer_differences(network: nn.Module, both: int, halved: int) -> dict[str, 
     )
     if max(loss_difference, gradient_difference) > 1e-5:
         raise SystemExit(
-            f"with equal layers the losses differ by {loss_difference}, "
-            f"the gradients by {gradient_difference}"
+            f"the losses with equal layers differ by {loss_difference} and the gradients by "
+            f"{gradient_difference}; at most 1e-5 is allowed"
         )
     return {
         "equal layers, difference of losses": loss_difference,
@@ -213,7 +220,7 @@ def _layer_differences(network: nn.Module, both: int, halved: int) -> dict[str, 
     }
 
 
-def _count(model: nn.Module) -> int:
+def _count_weights(model: nn.Module) -> int:
     """Return the number of real weights; a complex weight counts twice."""
     return sum(weight.numel() * (2 if weight.is_complex() else 1) for weight in model.parameters())
 

@@ -1,12 +1,13 @@
-"""The 1-D heat example of DeepXDE, solved by DeepXDE and by `surrogate=pinn`: error against time.
+"""The error and the training time of DeepXDE and `surrogate=pinn` for the 1-D heat example of DeepXDE.
 
     u_t = 0.4 u_xx on 0 < x < 1, u = 0 at both ends, u(x, 0) = sin(pi x), 0 < t < 1
 
-DeepXDE runs the example of its documentation: 2540 points inside, 80 at the walls, 160 at the start, 3 layers
-of width 20, 20000 steps of Adam, then L-BFGS, float32. The surrogate `pinn` satisfies the boundary and
-initial conditions by its form, and is trained by the Levenberg-Marquardt method in float64. Neither uses
-data. The error is relative to the exact solution, in the L2 norm over 256 points and 200 times after the
-start. The seconds of `pinn` are those of the whole train stage, with its validation.
+DeepXDE runs the example of its documentation in float32: 2540 points inside, 80 points at the walls and 160
+points at t = 0, 3 layers of width 20, and 20000 steps of Adam before L-BFGS. The physics-informed network
+`pinn` satisfies the boundary and initial conditions by construction. The Levenberg-Marquardt method trains
+`pinn` in float64. Both codes train without data. The error is the relative L2 error with respect to the exact
+solution, over 256 points and 200 times after t = 0. The time of `pinn` is the time of the train stage with
+validation.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 
 import surrogates
-from benchmarks.support.measuring import keep
+from benchmarks.support.measuring import print_and_store
 from pipeline import generate, train, validate
 from pipeline.runs.folder import RunFolder
 from simsurrogate.relative_l2 import relative_l2
@@ -31,7 +32,7 @@ from tests.support.training_cases import read_settings
 
 DIFFUSIVITY = 0.4
 POINTS, FRAMES = 256, 200
-#: Steps of the second-order method, each with 256 new points and up to 20 trials on them.
+#: The numbers of steps of the second-order method. Each step has 256 new points and at most 20 iterations.
 STEPS = (3, 4, 6, 10)
 
 PROBLEM = (
@@ -66,8 +67,8 @@ EXACT = np.exp(-DIFFUSIVITY * np.pi**2 * T)[:, None] * np.sin(np.pi * X)
 
 
 def main() -> None:
-    """Print and store errors and times."""
-    # The train stage uses as many threads as this variable says.
+    """Print and store the errors and times of both codes."""
+    # This variable sets the number of threads of the train stage.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     rows = _deepxde_rows()
@@ -82,11 +83,11 @@ def main() -> None:
     for row in rows:
         row["time / DeepXDE's time"] = row["seconds"] / deepxde_seconds
     claim = "DeepXDE's 1-D heat example without data: error against time, one core"
-    keep("pinn_heat_1d", claim, rows, ["torch", "DeepXDE"])
+    print_and_store("pinn_heat_1d", claim, rows, ["torch", "DeepXDE"])
 
 
 def _error(states: np.ndarray) -> float:
-    """Return the relative L2 error over all points and the times after the start."""
+    """Return the relative L2 error over all points and all times after t = 0."""
     return float(relative_l2(states[1:], EXACT[1:], np.linalg.norm, floor=0.0))
 
 
@@ -105,37 +106,45 @@ def _pinn_row(folder: Path, data: Path, steps: int) -> dict[str, Any]:
 
 
 def _deepxde_rows() -> list[dict[str, Any]]:
-    """Return the rows of DeepXDE's examples/pinn_forward/heat.py, after Adam and after L-BFGS."""
+    """Return the rows of the DeepXDE example pinn_forward/heat.py after Adam and after L-BFGS."""
     os.environ["DDE_BACKEND"] = "pytorch"
     import deepxde as dde
 
     dde.config.set_random_seed(0)
-    space = dde.geometry.GeometryXTime(dde.geometry.Interval(0, 1), dde.geometry.TimeDomain(0, 1))
+    space_time = dde.geometry.GeometryXTime(dde.geometry.Interval(0, 1), dde.geometry.TimeDomain(0, 1))
 
     def equation(x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
         u_t = dde.grad.jacobian(u, x, i=0, j=1)
         u_xx = dde.grad.hessian(u, x, i=0, j=0)
         return u_t - DIFFUSIVITY * u_xx
 
-    walls = dde.icbc.DirichletBC(space, lambda x: 0, lambda _, on_boundary: on_boundary)
-    start = dde.icbc.IC(space, lambda x: np.sin(np.pi * x[:, :1]), lambda _, on_initial: on_initial)
+    wall_condition = dde.icbc.DirichletBC(space_time, lambda x: 0, lambda _, on_boundary: on_boundary)
+    initial_condition = dde.icbc.IC(
+        space_time, lambda x: np.sin(np.pi * x[:, :1]), lambda _, on_initial: on_initial
+    )
     data = dde.data.TimePDE(
-        space, equation, [walls, start], num_domain=2540, num_boundary=80, num_initial=160, num_test=2540
+        space_time,
+        equation,
+        [wall_condition, initial_condition],
+        num_domain=2540,
+        num_boundary=80,
+        num_initial=160,
+        num_test=2540,
     )
     network = dde.nn.FNN([2] + [20] * 3 + [1], "tanh", "Glorot normal")
     model = dde.Model(data, network)
     inputs = np.stack(np.broadcast_arrays(X[None, :], T[:, None]), axis=-1).reshape(-1, 2)
     weights = sum(weight.numel() for weight in network.parameters())
     rows, seconds = [], 0.0
-    for method, prepare, iterations in (
+    for method, compile_model, iterations in (
         ("DeepXDE, 20000 steps of Adam", lambda: model.compile("adam", lr=1e-3), {"iterations": 20000}),
         ("DeepXDE, then L-BFGS", lambda: model.compile("L-BFGS"), {}),
     ):
-        begin = time.perf_counter()
+        start_time = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            prepare()
+            compile_model()
             model.train(**iterations)
-        seconds += time.perf_counter() - begin
+        seconds += time.perf_counter() - start_time
         states = model.predict(inputs.astype(np.float32)).reshape(EXACT.shape)
         rows.append(
             {"method": method, "weights": weights, "seconds": seconds, "relative error": _error(states)}

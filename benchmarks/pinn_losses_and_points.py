@@ -1,13 +1,14 @@
-"""Physics-informed networks with and without balanced losses, and with and without points by residual.
+"""The effect of balanced losses and of residual-based points on the errors of physics-informed networks.
 
-Losses: heat in a bar, determined by its conductivity and two amplitudes, with 12 trajectories. The weight of
-the data is suitable, far too large or far too small. The error is the error of rollouts on the test split.
+The benchmark of losses uses 12 trajectories of heat conduction in a bar with drawn conductivity and two drawn
+amplitudes. The weight of the data loss is suitable, far too large or far too small. The error is the rollout
+error on the test split.
 
-Points: Burgers' equation without data, u_t + u u_x = nu u_xx on -1 < x < 1 with nu = 0.01 / pi, 0 at the
-walls and u = -sin(pi x) at time 0. At time 1/pi a front of width 0.01 forms at x = 0. A training takes 20
-steps of the Levenberg-Marquardt method, each with new points. The error is relative to the Cole-Hopf
-solution, in the L2 norm over 200 positions and 20 times. Basdevant et al. 1986
-(doi:10.1016/0045-7930(86)90036-8).
+The benchmark of points solves Burgers' equation u_t + u u_x = nu u_xx on -1 < x < 1 without data, with nu =
+0.01 / pi (Basdevant et al. 1986, doi:10.1016/0045-7930(86)90036-8). The boundary values are 0, and u is
+-sin(pi x) at time 0. At time 1 / pi a front of width 0.01 forms at x = 0. A training consists of 20 steps of
+the Levenberg-Marquardt method, each with new points. The error is the relative L2 error with respect to the
+Cole-Hopf solution, over 200 positions and 20 times.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.support.measuring import keep
-from benchmarks.support.training import errors, generated_dataset, trained_surrogate
+from benchmarks.support.measuring import print_and_store
+from benchmarks.support.training import generate_dataset, rollout_errors, train_surrogate
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.batches.augment import with_random
 from pipeline.training.optim.levenberg_marquardt import levenberg_marquardt
@@ -62,33 +63,41 @@ T = np.linspace(0.0, 1.0, 21)
 
 
 def main() -> None:
-    """Print and store the errors."""
+    """Print and store the errors without and with each method."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        bar = generated_dataset(Path(folder) / "bar", *BAR)
+        bar = generate_dataset(Path(folder) / "bar", *BAR)
         rows = [_bar_row(Path(folder), bar, weight) for weight in ("1e4", "1", "1e-4")]
     rows += [_burgers_row(points, iterations) for points, iterations in ((128, 15), (512, 15))]
     claim = "Physics-informed networks: balanced losses, and points chosen by the residual; two seeds"
-    keep("pinn_losses_and_points", claim, rows, ["torch", "DeepXDE", "numpy"])
+    print_and_store("pinn_losses_and_points", claim, rows, ["torch", "DeepXDE", "numpy"])
 
 
 def _bar_row(folder: Path, bar: Path, weight: str) -> dict[str, object]:
-    def error(every: int, seed: int) -> float:
-        overrides = (f"surrogate.data_weight={weight}", f"training.balance_every={every}", f"seed={seed}")
-        surrogate, _ = trained_surrogate(folder / f"{weight}-{every}-{seed}", bar, *BAR_TRAINING, *overrides)
-        return float(errors(surrogate, bar).mean())
+    def error(balance_every: int, seed: int) -> float:
+        overrides = (
+            f"surrogate.data_weight={weight}",
+            f"training.balance_every={balance_every}",
+            f"seed={seed}",
+        )
+        surrogate, _ = train_surrogate(
+            folder / f"{weight}-{balance_every}-{seed}", bar, *BAR_TRAINING, *overrides
+        )
+        return float(rollout_errors(surrogate, bar).mean())
 
-    errors_without, errors_with = ([error(every, seed) for seed in SEEDS] for every in (0, 20))
+    errors_without, errors_with = (
+        [error(balance_every, seed) for seed in SEEDS] for balance_every in (0, 20)
+    )
     columns = {"problem": f"bar, data_weight={weight}", "remedy": "balance_every=20"}
     return columns | _error_columns(errors_without, errors_with)
 
 
 def _burgers_row(points: int, iterations: int) -> dict[str, object]:
-    start = time.perf_counter()
+    start_time = time.perf_counter()
     errors_without = [_burgers_error(points, 1, iterations, seed) for seed in SEEDS]
-    middle = time.perf_counter()
+    middle_time = time.perf_counter()
     errors_with = [_burgers_error(points, 4, iterations, seed) for seed in SEEDS]
-    ratio = (time.perf_counter() - middle) / (middle - start)
+    ratio = (time.perf_counter() - middle_time) / (middle_time - start_time)
     return (
         {"problem": f"Burgers, {points} points", "remedy": "candidates=4"}
         | _error_columns(errors_without, errors_with)
@@ -131,7 +140,7 @@ def _burgers_error(points: int, candidates: int, iterations: int, seed: int) -> 
 
 
 def burgers() -> Problem:
-    """Return Burgers' equation with a single initial condition, without parameters."""
+    """Return the problem of Burgers' equation with a fixed initial condition."""
 
     def residual(fields: Any, derivative: Any, parameters: Any) -> dict[str, Any]:
         u = fields["u"]
@@ -157,7 +166,7 @@ def burgers() -> Problem:
 
 
 def cole_hopf() -> np.ndarray:
-    """Return the solution at all times T and positions X, (21, 200), by Gauss-Hermite quadrature."""
+    """Return the solution (21, 200) at all times T and positions X, by Gauss-Hermite quadrature."""
     nodes, weights = np.polynomial.hermite.hermgauss(120)
     states = [-np.sin(np.pi * X)]
     for time_value in T[1:]:

@@ -1,15 +1,15 @@
-"""A training step on the residual of 2-D heat, 4096 points, 4 layers of 64, float32: DeepXDE and `pinn`.
+"""The time of a training step of DeepXDE and `pinn` on the residual of the 2-D heat equation.
 
     u_t = 0.1 (u_xx + u_yy),    u = sin(pi x) sin(pi y) + t/(t + 2) (1 - x^2) (1 - y^2) N(x, y, t - 1)
 
-Both use this ansatz, which satisfies the initial and boundary conditions, the same weights of N and the same
-points. Before the times, the residuals of both codes and the gradients of the mean squares are compared. A
-step is this loss, its gradient and Adam, in a separate process for each row. DeepXDE's network has the ansatz
-as its output transform, and is differentiated twice by reverse mode. `pinn` is measured by `PINN.residuals`,
-which detects from the residual of a solver that u_t - 0.1 (u_xx + u_yy) can be carried through the network as
-one derivative (surrogates/physics/forward_laplacian.py). `pinn` has the matmul precision and the memory
-settings of the train stage, without and with torch.compile. The last row is DeepXDE with the same precision
-and memory settings.
+The physics-informed network `pinn` and DeepXDE have this ansatz, equal weights of N in float32 (4 layers of
+width 64), and the same 4096 points. The ansatz satisfies the initial and boundary conditions. Before the
+timing, the benchmark compares the residuals of both codes and the gradients of the mean squares. A step
+consists of the loss, its gradient and Adam, in a separate process for each row. The ansatz is the output
+transform of the network of DeepXDE, and reverse-mode differentiation is applied twice. The time of `pinn` is
+the time of `PINN.residuals`, which propagates u_t - 0.1 (u_xx + u_yy) through the network as one derivative
+(surrogates/physics/forward_laplacian.py). `pinn` has the matmul precision and the memory settings of the
+train stage, without and with torch.compile. In the last row DeepXDE has the same settings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.support.measuring import keep, medians_in_processes
+from benchmarks.support.measuring import medians_in_processes, print_and_store
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.device.precision import fast_matmul
 from simsurrogate.spec import Axis, Field, Grid, Spec
@@ -37,14 +37,14 @@ Residual = Callable[[], torch.Tensor]
 
 
 def main() -> None:
-    """Print and store the times."""
+    """Print and store the time of a step of each code."""
     residual_difference, gradient_difference = _differences()
     seconds = medians_in_processes(
         {
-            "DeepXDE": partial(_deepxde_step, tuned=False),
+            "DeepXDE": partial(_deepxde_step, has_our_settings=False),
             "pinn": partial(_pinn_step, compiled=False),
             "pinn, compiled": partial(_pinn_step, compiled=True),
-            "DeepXDE, memory kept, same matmul precision": partial(_deepxde_step, tuned=True),
+            "DeepXDE, memory kept, same matmul precision": partial(_deepxde_step, has_our_settings=True),
         },
         ROUNDS,
     )
@@ -57,31 +57,33 @@ def main() -> None:
         "difference of gradients": gradient_difference,
     }
     claim = f"Step on the residual of 2-D heat, {POINTS} points, {LAYERS} x {WIDTH}, float32, one core"
-    keep("pinn_residual_step", claim, rows, ["torch", "DeepXDE"])
+    print_and_store("pinn_residual_step", claim, rows, ["torch", "DeepXDE"])
 
 
 def _differences() -> tuple[float, float]:
     """Return the relative differences of the residuals (maximum norm) and of the gradients (L2 norm)."""
     results = []
     for network, residual in (_deepxde(), _pinn()):
-        values = residual()
-        gradient = torch.autograd.grad(values.square().mean(), _weights(network))
-        results.append((values.detach(), torch.cat([part.flatten() for part in gradient])))
-    (expected, expected_gradient), (values, gradient) = results
-    difference = float((values - expected).abs().max() / expected.abs().max())
-    gradient_difference = float((gradient - expected_gradient).norm() / expected_gradient.norm())
+        residuals = residual()
+        gradient = torch.autograd.grad(residuals.square().mean(), _weights(network))
+        results.append(
+            (residuals.detach(), torch.cat([weight_gradient.flatten() for weight_gradient in gradient]))
+        )
+    (peer_residuals, peer_gradient), (residuals, gradient) = results
+    difference = float((residuals - peer_residuals).abs().max() / peer_residuals.abs().max())
+    gradient_difference = float((gradient - peer_gradient).norm() / peer_gradient.norm())
     if max(difference, gradient_difference) > 1e-5:
         raise SystemExit(
-            f"residuals differ by {difference:.2e} and gradients by {gradient_difference:.2e}; "
-            "at most 1e-5 is allowed for a comparison of times"
+            f"the residuals differ by {difference:.2e} and the gradients by {gradient_difference:.2e}; "
+            "at most 1e-5 is allowed"
         )
     return difference, gradient_difference
 
 
-def _deepxde_step(tuned: bool) -> Run:
-    if tuned:
+def _deepxde_step(has_our_settings: bool) -> Run:
+    if has_our_settings:
         keep_freed_memory()
-    return _step(*_deepxde(), matmul_precision=_matmul_precision() if tuned else "highest")
+    return _build_step(*_deepxde(), matmul_precision=_matmul_precision() if has_our_settings else "highest")
 
 
 def _pinn_step(compiled: bool) -> Run:
@@ -89,7 +91,7 @@ def _pinn_step(compiled: bool) -> Run:
     network, residual = _pinn()
     if compiled:
         residual = torch.compile(residual, dynamic=False)
-    return _step(network, residual, matmul_precision=_matmul_precision())
+    return _build_step(network, residual, matmul_precision=_matmul_precision())
 
 
 def _matmul_precision() -> str:
@@ -98,10 +100,10 @@ def _matmul_precision() -> str:
         return precision
 
 
-def _step(network: torch.nn.Module, residual: Residual, matmul_precision: str) -> Run:
+def _build_step(network: torch.nn.Module, residual: Residual, matmul_precision: str) -> Run:
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision(matmul_precision)
-    # With a learning rate of 0 the weights stay equal in all rows.
+    # The learning rate of 0 keeps the weights equal in all rows.
     optimiser = torch.optim.Adam(network.parameters(), lr=0.0, fused=True)
 
     def step() -> None:
@@ -139,9 +141,9 @@ def _deepxde() -> tuple[torch.nn.Module, Residual]:
         inputs = points.clone().requires_grad_()
         u = network(inputs)
         u_t = dde.grad.jacobian(u, inputs, i=0, j=2)
-        second = [dde.grad.hessian(u, inputs, i=axis, j=axis) for axis in (0, 1)]
+        second_derivatives = [dde.grad.hessian(u, inputs, i=axis, j=axis) for axis in (0, 1)]
         dde.grad.clear()
-        return u_t - DIFFUSIVITY * sum(second)
+        return u_t - DIFFUSIVITY * sum(second_derivatives)
 
     return network, residual
 
@@ -156,7 +158,7 @@ def _pinn() -> tuple[torch.nn.Module, Residual]:
     for weight, peer_weight in zip(_weights(surrogate), _weights(_deepxde()[0]), strict=True):
         weight.data.copy_(peer_weight.data)
     points = surrogate.residual.prepare(_points())
-    # The residual is in K/s, as for DeepXDE, not in units of its usual size.
+    # The factor converts the normalised residual to K/s, the unit of the residual of DeepXDE.
     scale = surrogate.residual.equation.scales.float()
     return surrogate, lambda: surrogate.residuals(points) * scale
 

@@ -1,11 +1,11 @@
-"""Physics-informed networks trained without data, through all stages: errors and times.
+"""The errors and training times of physics-informed networks without data.
 
-The stages generate and validate the data of an experiment, which serve for evaluation only. The stages train
-`surrogate=pinn` with `data_weight=0` on two ranks of one thread each. The seconds are those of the train
-stage. Errors are relative, in the L2 norm over sites and times, of rollouts of the test trajectories,
-averaged over channels. The test trajectories have other parameters than the training trajectories, where the
-parameters are drawn. The heat data have 96² cells: on the 32² cells of the experiment, the error of the data
-by the series, 1.2e-3, is larger than the error of the network.
+The stages generate and validate the data of an experiment for the evaluation. The train stage then trains
+`surrogate=pinn` with `data_weight=0` on two ranks of one thread each. The time is that of the train stage.
+The errors are relative L2 errors over sites and times, of rollouts on the test trajectories, averaged over
+channels. Drawn parameters differ between test and training trajectories. The heat data have 96² cells,
+because the discretisation error 1.2e-3 on the 32² cells of the experiment is larger than the error of the
+network.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import surrogates
-from benchmarks.support.measuring import keep
+from benchmarks.support.measuring import print_and_store
 from pipeline.data.dataset import Dataset
 from surrogates.contract import Surrogate
 
@@ -73,10 +73,13 @@ TRAINING = (
 
 
 def main() -> None:
-    """Print and store times and errors."""
-    rows = [{"problem": problem} | _row(*item) for problem, item in EXPERIMENTS.items()]
+    """Print and store the time and the errors of each problem."""
+    rows = [
+        {"problem": problem} | _row(*experiment_options)
+        for problem, experiment_options in EXPERIMENTS.items()
+    ]
     claim = "Physics-informed networks without data, two ranks on two cores: time and error"
-    keep("pinn_without_data", claim, rows, ["torch", "DeepXDE", "numpy"])
+    print_and_store("pinn_without_data", claim, rows, ["torch", "DeepXDE", "numpy"])
 
 
 def _row(experiment: str, options: tuple[str, ...]) -> dict[str, Any]:
@@ -88,14 +91,14 @@ def _row(experiment: str, options: tuple[str, ...]) -> dict[str, Any]:
             subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
             seconds = time.perf_counter() - start
         surrogate = surrogates.load(Path(folder) / "models" / "pinn")
-        errors, unchanged = _errors(surrogate, Dataset.open(Path(folder) / "dataset"))
+        errors, persistence_errors = _errors(surrogate, Dataset.open(Path(folder) / "dataset"))
     return {
         "experiment": experiment,
         "weights": sum(weight.numel() for weight in surrogate.parameters()),
         "training, s": seconds,
         "median error": float(np.median(errors)),
         "largest error": float(np.max(errors)),
-        "median error of persistence": float(np.median(unchanged)),
+        "median error of persistence": float(np.median(persistence_errors)),
     }
 
 
@@ -109,14 +112,14 @@ def _errors(surrogate: Surrogate, dataset: Dataset) -> tuple[np.ndarray, np.ndar
     )
     values_by_name |= dict(zip(problem.spec.parameter_names, batch["parameters"].T, strict=True))
     truth = batch["state"]
-    predicted = surrogate.predict(truth[:, 0], values_by_name, batch["time"][0]).mean.numpy()
+    prediction = surrogate.predict(truth[:, 0], values_by_name, batch["time"][0]).mean.numpy()
 
     def error(states: np.ndarray) -> np.ndarray:
         axes = (1, *range(3, truth.ndim))
         error_norm, norm = (np.sqrt((values[:, 1:] ** 2).sum(axes)) for values in (states - truth, truth))
         return np.asarray((error_norm / norm).mean(1))
 
-    return error(predicted), error(np.broadcast_to(truth[:, :1], truth.shape))
+    return error(prediction), error(np.broadcast_to(truth[:, :1], truth.shape))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Every surrogate on every system that it can learn: one sweep, which docs/results.md reports.
+"""The sweep of every surrogate on every system that the surrogate can learn, for docs/results.md.
 
-Each stage runs the whole sweep in one process, which starts once instead of a hundred times. Complete runs
-are skipped: the same command continues after an interruption, and trains only the new models after a
-surrogate was added.
+Each stage runs the complete sweep in one process, because a hundred starts of a process would take too long.
+Complete runs are skipped. The same command therefore continues after an interruption, and trains only new
+models after the addition of a surrogate.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ SYSTEMS = ("heat", "navier_stokes", "two_body", "three_body", "heat_parametric",
 _PACKAGES = ("simsurrogate", "torch", "numpy", "deepxde")
 
 _HEAD = """\
-# Every surrogate on every system that it can learn
+# Every surrogate on every compatible system
 
-`python -m benchmarks.surrogates_on_systems` runs one sweep, stage after stage, and writes this page:
+`python -m benchmarks.surrogates_on_systems` runs one sweep for each stage, and writes this page:
 
 {commands}
 
 `python -m pipeline.chain -m` with the arguments of the last line runs one chain for each combination.
 
 The experiments are in `configs/experiment/results/`: small data sets, and trainings of at most three minutes
-on a free core. The table shows that each combination works, not the smallest error that can be reached.
-Some surrogates train for more steps than others: see the experiment's YAML.
+on a free core. The tables show that each combination works, not the smallest possible error. The number of
+training steps differs between surrogates, see the YAML of the experiment.
 
 - **one step**, **rollout**: relative L2 error on the test split, as defined in [evaluation](evaluation.md).
-  One step starts from the true frame before; the rollout ends at the last frame. Median over the
-  trajectories.
+  One step starts from the true previous frame. The rollout ends at the last frame. The error is the median
+  over the trajectories.
 - **persistence**: the error of the initial state at the end of the rollout.
-- **training**: wall time of the stage on one rank, with start and validation. Other work shared the machine
-  and lengthened this time. **core-seconds**: processor time of the stage.
+- **training**: wall time of the stage on one rank, with start and validation. Other work on the machine
+  lengthened this time. **core-seconds**: processor time of the stage.
 
 {machine}; {versions}.
 """
 
 
 def main() -> None:
-    """Run the sweep and write the page, even if some runs failed."""
+    """Run the sweep and write the page, also after failed runs."""
     for command in commands():
         subprocess.run([sys.executable, *command[1:]], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     PAGE.write_text(page())

@@ -1,4 +1,4 @@
-"""Random training windows from the memory-mapped reader, compared with h5py's indexing, on one warm core."""
+"""The rate of random training windows from the memory-mapped reader and from h5py, on one warm core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from benchmarks.support.measuring import keep, medians
+from benchmarks.support.measuring import medians, print_and_store
 from pipeline.data.dataset import Dataset
 
 BATCH, LENGTH = 64, 2
@@ -25,7 +25,7 @@ OVERRIDES = (
 
 
 def main() -> None:
-    """Print and store the windows per second of both."""
+    """Print and store the windows per second of both readers."""
     with tempfile.TemporaryDirectory() as folder:
         for stage in ("generate", "validate"):
             subprocess.run(
@@ -35,7 +35,7 @@ def main() -> None:
             )
         rows = [_compare(Dataset.open(Path(folder) / "dataset"))]
     claim = f"Random windows of {LENGTH} frames at 128^2, float32, batches of {BATCH}"
-    keep("windows_against_h5py", claim, rows, ["h5py", "numpy"])
+    print_and_store("windows_against_h5py", claim, rows, ["h5py", "numpy"])
 
 
 def _compare(dataset: Dataset) -> dict[str, object]:
@@ -58,7 +58,7 @@ def _compare(dataset: Dataset) -> dict[str, object]:
         return windows.take(indices)["state"]
 
     if not np.array_equal(peer(), ours()):
-        raise SystemExit("the two readers return different windows: the times are not comparable")
+        raise SystemExit("the two readers return different windows; times of unequal work are not comparable")
     seconds = medians({"h5py": peer, "ours": ours}, rounds=50)
     return {
         "h5py, windows/s": BATCH / seconds["h5py"],

@@ -1,1 +1,1 @@
-"""Hydra groups, one YAML a choice; read as pkg://configs."""
+"""The groups of the Hydra configuration; Hydra reads this package as pkg://configs."""

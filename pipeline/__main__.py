@@ -12,7 +12,7 @@ from importlib.resources.abc import Traversable
 from rich.console import Console
 from rich.table import Table
 
-from simsurrogate.discovery import announced
+from simsurrogate.discovery import installed_entry_points
 
 _COMMANDS = ("generate", "validate", "train", "evaluate", "chain", "compare")
 _EXAMPLES = (
@@ -65,7 +65,7 @@ def _announced_members(group: str) -> Sequence[tuple[str, str]]:
     """Return the members that installed packages announce."""
     return [
         (entry_point.name, f"from the installed package {entry_point.module.split('.')[0]}")
-        for entry_point in announced(f"{group}s")
+        for entry_point in installed_entry_points(f"{group}s")
     ]
 
 

@@ -1,4 +1,4 @@
-"""From MPI-parallel simulation to trained surrogates: the public functions, and the ground of all packages.
+"""Public functions of the pipeline from MPI-parallel simulation to trained surrogates.
 
     surrogate = simsurrogate.load("runs/first")
     dataset = simsurrogate.open_dataset("runs/first")
@@ -25,12 +25,13 @@ def load(path: str | Path, device: str = "cpu", *, surrogate_path: str | Path | 
     """Return the trained surrogate in a model folder, or the only model of a run folder.
 
     Args:
-        path: RUN/models/MODEL, or RUN where it holds one model.
+        path: a model folder RUN/models/MODEL, or a run folder RUN with exactly one model.
         device: the torch device of the surrogate, `cpu` or `cuda`.
-        surrogate_path: the user's file that defines the surrogate's class, if any. The code of the file runs.
+        surrogate_path: the user's file that defines the class of the surrogate, if any. Loading executes this
+            file.
 
     Raises:
-        UserError: there is no such model, or the run has several.
+        UserError: the model does not exist, or the run has several models.
     """
     folder = _model_folder(Path(path))
     file = None if surrogate_path is None else Path(surrogate_path)
@@ -41,10 +42,10 @@ def open_dataset(path: str | Path) -> Dataset:
     """Return the validated data set of a data set folder or of a run folder, read-only.
 
     Args:
-        path: a folder with a manifest.json, or RUN, whose data set is RUN/dataset.
+        path: a data set folder with a manifest.json, or a run folder RUN with the data set RUN/dataset.
 
     Raises:
-        UserError: there is no data set, or it is incomplete, changed or not validated.
+        UserError: the data set is missing, incomplete, changed or not validated.
     """
     folder = Path(path)
     if not (folder / "manifest.json").is_file() and (folder / "dataset").is_dir():
@@ -64,6 +65,6 @@ def _model_folder(path: Path) -> Path:
             f"Type python -m pipeline.train run={path}"
         )
     raise UserError(
-        f"{path} holds {len(models)} models: {', '.join(folder.name for folder in models)}. One model is "
-        f'loaded at a time. Type simsurrogate.load("{models[0]}")'
+        f"{path} holds {len(models)} models: {', '.join(folder.name for folder in models)}. One call loads "
+        f'one model. Type simsurrogate.load("{models[0]}")'
     )

@@ -1,4 +1,4 @@
-"""Errors by type: a user's mistake is a `UserError`; every other exception is a bug with a traceback."""
+"""Error types: a `UserError` is a mistake of the user; every other exception is a bug."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 class UserError(ValueError):
     """A mistake of the user: a wrong option, file, folder or command.
 
-    The message names the mistake with the wrong value and its origin, the allowed values, and the command to
-    type. The command line prints the message alone; every other exception is printed with its traceback.
+    The message names the wrong value and its origin, the allowed values, and the command to type. The
+    command line prints the message without a traceback. Every other exception is printed with its traceback.
     """
 
 

@@ -1,4 +1,4 @@
-"""Atomic writes of files, writable folders, checksums, and comparison of plain data."""
+"""Atomic file writes, writable folders, checksums, and comparison of JSON data."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ def writable_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another with run="
+            f"cannot create the folder {folder}: {error.strerror}. The stage needs a folder that it can "
+            "write. Type run=FOLDER with another folder"
         ) from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"the folder {folder} is not writable; choose another with run=")
+        raise UserError(
+            f"the folder {folder} is not writable. The stage needs a folder that it can write. Type "
+            "run=FOLDER with another folder"
+        )
     return folder
 
 
 def partial_path(path: Path) -> Path:
-    """Return the path under which a file is written before it is whole."""
+    """Return the temporary path of a file during its write."""
     return path.with_name(f".{path.name}.partial")
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Rename a synced file to its final name, and sync the folder so that the name survives a crash."""
+    """Rename a synced file to its final name; sync the folder to keep the name after a crash."""
     partial.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -42,28 +46,29 @@ def publish(partial: Path, path: Path) -> None:
         os.close(folder)
 
 
-def write_whole(path: Path, content: str | bytes, then: str = "run it again") -> None:
+def write_whole(path: Path, content: str | bytes, advice: str = "run it again") -> None:
     """Write a file that is complete or absent, even if the machine stops during the write.
 
     Args:
         path: the file.
-        content: its text (UTF-8) or its bytes.
-        then: the advice at the end of the error message, for the time when there is space.
+        content: the text (written as UTF-8) or the bytes of the file.
+        advice: the command to repeat once the disk has space, for the error message.
 
     Raises:
         StorageError: the file cannot be written.
     """
     partial = partial_path(path)
-    raw = content.encode() if isinstance(content, str) else content
+    content_bytes = content.encode() if isinstance(content, str) else content
     try:
         with open(partial, "wb") as file:
-            file.write(raw)
+            file.write(content_bytes)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise StorageError(
-            f"cannot write the {len(raw)} bytes of {path}: {error.strerror}; make room and {then}"
+            f"cannot write the {len(content_bytes)} bytes of {path}: {error.strerror}. The "
+            f"write needs free space and permission. Make room, then {advice}"
         ) from error
     publish(partial, path)
 
@@ -74,20 +79,24 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest(plain: object) -> str:
-    """Return a hash of plain data that does not depend on the order of keys."""
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+def digest(json_data: object) -> str:
+    """Return a hash of JSON data; the order of keys does not change the hash."""
+    return hashlib.sha256(json.dumps(json_data, sort_keys=True).encode()).hexdigest()
 
 
-def differences(present: object, requested: object, key: str = "") -> list[str]:
-    """Return the keys in which two pieces of plain data differ, each as `key: present -> requested`."""
-    if isinstance(present, dict) and isinstance(requested, dict):
-        names = [*requested, *(name for name in present if name not in requested)]
+def differences(recorded_data: object, requested_data: object, key: str = "") -> list[str]:
+    """Return the differences between two JSON values, each as a line `key: recorded -> requested`."""
+    if isinstance(recorded_data, dict) and isinstance(requested_data, dict):
+        names = [*requested_data, *(name for name in recorded_data if name not in requested_data)]
         return [
             line
             for name in names
             for line in differences(
-                present.get(name), requested.get(name), f"{key}.{name}" if key else str(name)
+                recorded_data.get(name), requested_data.get(name), f"{key}.{name}" if key else str(name)
             )
         ]
-    return [] if present == requested else [f"{key}: {json.dumps(present)} -> {json.dumps(requested)}"]
+    return (
+        []
+        if recorded_data == requested_data
+        else [f"{key}: {json.dumps(recorded_data)} -> {json.dumps(requested_data)}"]
+    )

@@ -1,7 +1,7 @@
 """The description of a problem that solver, data set and surrogate share.
 
 A state is one array `(channels, *sites)`. Sites are the cells of a grid or particles. A scalar field has one
-channel, a vector field one for each direction: `velocity_x`, `velocity_y`.
+channel. A vector field has one channel for each direction, for example `velocity_x` and `velocity_y`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Boundary = Literal["periodic", "dirichlet", "neumann", "open"]
 
 
 def cell_fractions(size: int) -> np.ndarray:
-    """Return the centres of `size` equal cells as fractions of the axis, from 0 to 1, shape (size,)."""
+    """Return the centres of `size` equal cells as fractions of the axis length, shape (size,)."""
     return (np.arange(size) + 0.5) / size
 
 
@@ -37,8 +37,8 @@ class Quantity:
 class Field(Quantity):
     """A quantity at every site; `tensor_order` is 0 for a scalar and 1 for a vector.
 
-    The mean of a `conserved` field over the box never changes; a `divergence_free` field is a vector field
-    whose divergence is zero.
+    The mean of a `conserved` field over the box never changes. A `divergence_free` field is a vector field
+    of zero divergence.
     """
 
     tensor_order: int = 0
@@ -48,7 +48,7 @@ class Field(Quantity):
 
 @dataclass(frozen=True)
 class Parameter(Quantity):
-    """A scalar that is drawn for each trajectory, from `low` to `high`."""
+    """A scalar that is drawn for each trajectory, between `low` and `high`."""
 
     low: float
     high: float
@@ -58,8 +58,8 @@ class Parameter(Quantity):
 class Axis:
     """One axis of the sites: `size` cells of equal width from `lower` to `upper`.
 
-    `boundary_values` are the values at the lower and the upper end: the value of the field (dirichlet) or
-    its flux into the box (neumann). An `open` axis has no boundary condition.
+    `boundary_values` belong to the lower and the upper end: the value of the field (dirichlet), or the flux
+    of the field into the box (neumann). An `open` axis has no boundary condition.
     """
 
     name: str
@@ -89,23 +89,22 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells of a Cartesian grid, one axis for each direction."""
+    """The cells of a Cartesian grid, with one axis for each direction."""
 
     axes: tuple[Axis, ...]
     kind: Literal["grid"] = "grid"
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The components of a vector."""
+        """The directions of the components of a vector."""
         return tuple(axis.name for axis in self.axes)
 
 
 @dataclass(frozen=True)
 class Particles:
-    """`count` particles in a space of `dimension` directions: sites along one open axis named `particle`.
+    """`count` particles in a space of `dimension` directions, as sites along one open axis `particle`.
 
-    Particles have the vector fields `position` and `velocity`, and their masses as the coefficient field
-    `mass`.
+    Particles have the vector fields `position` and `velocity`, and the coefficient field `mass`.
     """
 
     count: int
@@ -114,12 +113,12 @@ class Particles:
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The axis of the particles; the cell centres are the indices of the particles."""
+        """The axis of the particles; its cell centres are the particle indices."""
         return (Axis("particle", "1", self.count, -0.5, self.count - 0.5, "open"),)
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The components of a vector."""
+        """The directions of the components of a vector."""
         return DIRECTIONS[: self.dimension]
 
 
@@ -128,17 +127,17 @@ class Spec:
     """The equation, the sites, the fields and the parameters of a problem.
 
     Attributes:
-        name: the name of the solver or of the data's subject.
+        name: the name of the solver or of the problem.
         equation: the equation as a formula.
         sites: the grid or the particles that carry the fields.
         fields: the fields of the state, in the order of its channels.
-        coefficient_fields: fields that are constant in time and given with the trajectory.
-        parameters: the drawn scalars.
-        invariants: quantities of a state that are conserved or change at a known rate.
-        autonomous: the equation does not depend on time itself.
-        parametric: the scalar parameters alone determine a trajectory; no arrays are drawn.
-        compatible_initial_state: initial states satisfy the boundary conditions.
-        smooth_coefficients: coefficient fields do not jump.
+        coefficient_fields: the fields that are constant in time, drawn for each trajectory.
+        parameters: the scalars that are drawn for each trajectory.
+        invariants: the quantities of a state that are conserved or change at a known rate.
+        autonomous: whether the equation does not depend explicitly on time.
+        parametric: whether the scalar parameters alone determine a trajectory, without drawn arrays.
+        compatible_initial_state: whether initial states satisfy the boundary conditions.
+        smooth_coefficients: whether coefficient fields have no jumps.
     """
 
     name: str
@@ -180,12 +179,12 @@ class Spec:
 
     @property
     def has_particles(self) -> bool:
-        """Whether the sites are particles, without neighbours, instead of the cells of a grid."""
+        """Whether the sites are particles instead of grid cells."""
         return isinstance(self.sites, Particles)
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels of the state."""
+        """The names of the channels of the state."""
         return self.channels_of(self.fields)
 
     @property
@@ -195,12 +194,12 @@ class Spec:
 
     @property
     def coefficient_channels(self) -> tuple[str, ...]:
-        """The channels of the coefficient fields."""
+        """The names of the channels of the coefficient fields."""
         return self.channels_of(self.coefficient_fields)
 
     @property
     def field_channels(self) -> tuple[tuple[int, ...], ...]:
-        """The channel indices of each field of the state: ((0,), (1, 2)) for a scalar and a vector."""
+        """The channel indices of each field of the state: ((0,), (1, 2)) for a scalar and a vector field."""
         indices = iter(range(len(self.channels)))
         return tuple(tuple(next(indices) for _ in self.components(field)) for field in self.fields)
 
@@ -211,7 +210,7 @@ class Spec:
 
     @property
     def divergence_free_channels(self) -> tuple[tuple[str, ...], ...]:
-        """The channels of each vector field without divergence."""
+        """The channels of each divergence-free vector field."""
         return tuple(self.components(field) for field in self.fields if field.divergence_free)
 
     @property
@@ -245,13 +244,13 @@ class Spec:
         return tuple(axis.extent for axis in self.axes)
 
     def components(self, field: Field) -> tuple[str, ...]:
-        """Return the channels of one field: its name, or `name_direction` for each component of a vector."""
+        """Return the channel names of one field: `name` for a scalar, `name_direction` for a vector."""
         if field.tensor_order == 0:
             return (field.name,)
         return tuple(f"{field.name}_{direction}" for direction in self.sites.directions)
 
     def channels_of(self, fields: Iterable[Field]) -> tuple[str, ...]:
-        """Return the channels of the given fields, in order."""
+        """Return the channel names of the given fields, in order."""
         return tuple(name for field in fields for name in self.components(field))
 
     def to_json(self) -> dict[str, Any]:

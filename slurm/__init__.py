@@ -1,1 +1,1 @@
-"""Batch scripts, one for each stage; `pipeline.chain launcher=slurm` submits the same scripts."""
+"""Batch scripts, one for each stage. `pipeline.chain launcher=slurm` submits the same scripts."""

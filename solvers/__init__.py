@@ -1,1 +1,1 @@
-"""Physics: equations, their discretisations and their domain decomposition."""
+"""Solvers: equations with their discretisations and domain decompositions."""

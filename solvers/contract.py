@@ -1,7 +1,7 @@
 """The contract of every solver: a `Solver` draws parameters and prepares the `Trajectory` of each.
 
-A state is one array `(channels, *sites)`. Sites are the cells of a grid or particles; each rank holds a block
-of the sites. `simsurrogate.spec.Spec` describes sites, fields and parameters.
+A state is one array `(channels, *sites)`. Sites are the cells of a grid or particles. Each rank holds one
+block of the sites. `simsurrogate.spec.Spec` describes sites, fields and parameters.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from solvers.rollout import rollout
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-#: Numbers and arrays by name that determine one trajectory completely, initial condition included.
+#: The numbers and arrays, by name, that determine one trajectory and its initial condition completely.
 Parameters = dict[str, Any]
 
 
 class DivergedError(ArithmeticError):
-    """A trajectory that cannot be computed: NaN, blow-up, or an error above its bound.
+    """A trajectory that cannot be computed: non-finite values, blow-up, or an error above its bound.
 
-    All ranks of the solver's communicator raise this error, or none.
+    Either all ranks of the solver's communicator raise this error, or no rank does.
     """
 
 
 class Trajectory(ABC):
     """The solution for one set of parameters.
 
-    A subclass that is not a `SteppedTrajectory` gives whole solutions only. All ranks of the solver's
-    communicator call each method.
+    A subclass that is not a `SteppedTrajectory` returns complete solutions only. All ranks of the solver's
+    communicator call each method together.
 
     Attributes:
         coefficient_fields: the coefficient fields, float64 (K, *block); None if the spec has none.
-        counts: counts of the work so far (such as inner steps), equal on all ranks, for the run record.
+        counts: the counts of work (for example inner steps) for the run record, equal on all ranks.
     """
 
     coefficient_fields: np.ndarray | None = None
@@ -49,7 +49,7 @@ class Trajectory(ABC):
 
     @abstractmethod
     def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the state, float64 (C, *block), at the increasing `times` (T,), which begin at 0 s.
+        """Yield the state, float64 (C, *block), at the increasing `times` (T,) from 0 s on.
 
         Raises:
             DivergedError: the trajectory cannot be computed.
@@ -61,7 +61,7 @@ class Trajectory(ABC):
 
 
 class SteppedTrajectory(Trajectory):
-    """A trajectory that advances any of its states.
+    """A trajectory that can be advanced from any state.
 
     Attributes:
         initial_state: the state at time 0, float64 (C, *block).
@@ -73,38 +73,38 @@ class SteppedTrajectory(Trajectory):
     def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
         """Return the state at `time + duration` (s) from the state at `time` (s).
 
-        The implementation chooses its inner steps. `state` stays unchanged.
+        The implementation chooses its inner steps and leaves `state` unchanged.
 
         Raises:
             DivergedError: the trajectory cannot be computed.
         """
 
     def budget(self, state: np.ndarray, time: float, duration: float) -> dict[str, float]:
-        """Return the supply by sources and walls to invariants during `advance` with the same arguments.
+        """Return the amount that sources and walls add to each invariant during `advance`, by name.
 
-        Each invariant in the result changes by its supply to round-off. The default is an empty result.
+        Each invariant in the result changes by this amount, up to round-off. The default is an empty result.
         """
         return {}
 
     def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the states frame by frame, see `Trajectory.solve`."""
+        """Yield the states in order of time, see `Trajectory.solve`."""
         return rollout(self.initial_state, self.advance, times)
 
 
 class Solver(ABC):
     """A discretised equation on a communicator.
 
-    The constructor of a subclass takes its options and `communicator` as keyword arguments. It raises
-    `UserError` for options that cannot work. A solver keeps no state between calls.
+    The constructor of a subclass takes its options and `communicator` as keyword arguments, and raises
+    `UserError` for invalid options. A solver keeps no state between calls.
 
     Attributes:
         communicator: the ranks that share one trajectory.
         spec: the description of equation, sites, fields and parameters.
-        block: this rank's part of the sites, one slice for each axis.
+        block: the slice of this rank's sites along each axis.
         method: the numerical method in words, for the run record.
-        order_in_time: the order of convergence in the step (option `time_step`); infinite for a scheme that
-            is exact in time.
-        order_in_space: the order of convergence in the cell width (option `resolution`); infinite for a
+        order_in_time: the order of convergence in the time step (option `time_step`); infinity for a scheme
+            that is exact in time.
+        order_in_space: the order of convergence in the cell width (option `resolution`); infinity for a
             spectral discretisation and for particles.
         time_scale: the time (s) in which a typical solution changes by about its own size.
     """
@@ -122,9 +122,9 @@ class Solver(ABC):
         """Yield the dotted key of each option without effect, and the cause in words for the error message.
 
         An example is `("heaters.rate", "solver.heaters.count=0")`. `options` holds the checked arguments of
-        the constructor, dataclasses as mappings. The pipeline drops an unused option that has the default of
-        its YAML, and refuses another value. The constructor therefore needs a default for each yielded key.
-        Options of another `kind` of a union are not yielded.
+        the constructor, with dataclasses as mappings. The pipeline drops an unused option with the default
+        value of its YAML, and refuses any other value. The constructor therefore needs a default for each
+        yielded key. The options of a `kind` that is not chosen are not yielded.
         """
         yield from ()
 
@@ -132,9 +132,9 @@ class Solver(ABC):
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """Draw the parameters of one trajectory; equal generators give equal parameters on every rank.
 
-        The result holds a float for each name of `spec.parameters`, inside its range, or outside with
-        `outside=True`. All other random numbers of a trajectory, such as the coefficients of its initial
-        state, are float64 arrays of constant shapes.
+        The result holds a float for each parameter of `spec.parameters`: inside the range, or outside the
+        range with `outside=True`. All other random numbers, such as the coefficients of the initial state,
+        are float64 arrays of constant shapes.
         """
 
     @abstractmethod
@@ -147,12 +147,12 @@ class Solver(ABC):
         derivative: Callable[..., Any],
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return left side minus right side of the continuous equations, by equation name.
+        """Return the residuals (left side minus right side) of the continuous equations, by equation name.
 
-        `fields` maps the channels of the state and of the coefficient fields to arrays of any library, sites
-        last. If the equation is not autonomous, `fields` also holds the time `t` (s). `derivative(values,
-        axis)` differentiates along `"t"` or an axis of the spec. The default is an empty result, which is
-        enough for data sets and for surrogates without physics.
+        `fields` maps the channels of the state and of the coefficient fields to arrays of any library, with
+        the sites last. If the equation is not autonomous, `fields` also holds the time `t` (s).
+        `derivative(values, axis)` differentiates along `"t"` or an axis of the spec. The default is an empty
+        result. Data sets and surrogates without physics need no residual.
         """
         return {}
 
@@ -161,31 +161,32 @@ class Solver(ABC):
     ) -> dict[str, Any]:
         """Return the channels of the state at time 0 and of the coefficient fields at any points.
 
-        `coordinates` maps the names of the axes to arrays (m); particles do not use it, and their results
-        have the particles last. `xp` is the module of the arrays, numpy or torch, and has `sin`, `cos`,
-        `exp`, `sqrt` and `stack`; with torch the parameters are tensors. Coordinates, parameters and results
-        broadcast against each other.
+        `coordinates` maps the names of the axes to arrays (m). A solver of particles ignores `coordinates`
+        and returns arrays with the particles last. `xp` is the array module, numpy or torch, with the
+        functions `sin`, `cos`, `exp`, `sqrt` and `stack`. With torch the parameters are tensors. Coordinates,
+        parameters and results broadcast against each other.
 
         Raises:
             UserError: the spec is not `parametric`.
         """
         raise UserError(
             f"the {self.spec.name} trajectories have no initial condition at arbitrary points: their initial "
-            "state or coefficient fields hold random numbers. Only parametric trajectories have one. Choose "
-            "options of the solver without random numbers, or a surrogate that needs no initial condition"
+            "state or coefficient fields hold random numbers. Only parametric trajectories have an initial "
+            "condition at arbitrary points. Choose solver options without random numbers, or a surrogate "
+            "that needs no initial condition"
         )
 
 
 @dataclass(frozen=True)
 class TrajectoryBatch:
-    """Whole trajectories, one in each row.
+    """A batch of complete trajectories, one in each row.
 
     Attributes:
         states: float64 (B, T, C, *sites).
         coefficient_fields: float64 (B, K, *sites).
         invariants: the invariants of each frame by name, (B, T) each.
-        failures: the reason why each trajectory failed, None for a trajectory that did not fail.
-        counts: the counts of all trajectories together, see `Trajectory`.
+        failures: the reason of failure of each trajectory, or None for a completed trajectory.
+        counts: the sum of the counts of all trajectories, see `Trajectory`.
     """
 
     states: np.ndarray
@@ -196,18 +197,20 @@ class TrajectoryBatch:
 
 
 class BatchedSolver(Solver):
-    """A solver that also computes whole batches of trajectories in one call, without Python between steps.
+    """A solver that also computes batches of complete trajectories in one compiled call.
 
-    The pipeline calls `solve_batch` for all trajectories that one rank solves, of any size: a batch holds
-    many small trajectories, or one large trajectory. `prepare` serves several ranks and single states.
+    The pipeline calls `solve_batch` for all trajectories that one rank solves: a batch of many small
+    trajectories, or of one large trajectory. The pipeline calls `prepare` where several ranks share a
+    trajectory, and for single states.
     """
 
     @abstractmethod
     def solve_batch(self, batch: Sequence[Parameters], times: np.ndarray) -> TrajectoryBatch:
-        """Return the trajectories of `batch` at `times` (T,), evenly spaced from 0 s, on one rank.
+        """Return the trajectories of `batch` at the evenly spaced `times` (T,) from 0 s on, on one rank.
 
-        The results equal `prepare(parameters).solve(times)` and its `invariants` bit for bit. If `solve`
-        raises a `DivergedError`, `failures` holds its message and the row of the trajectory is undefined.
+        The results equal `prepare(parameters).solve(times)` and the `invariants` of its states bit for bit.
+        If `solve` raises a `DivergedError`, `failures` holds the message, and the row of the trajectory is
+        undefined.
         """
 
 
@@ -220,9 +223,9 @@ def solver_names() -> list[str]:
 
 
 def solver_class(name: str, path: Path | None = None) -> type[Solver]:
-    """Return the solver of module `solvers/NAME.py`, of an installed package, or in the user's file `path`.
+    """Return the class of the solver NAME, from the shipped or installed packages or the user's file `path`.
 
     Raises:
-        UserError: there is no such solver.
+        UserError: no solver has this name.
     """
     return SOLVERS.find(name, path)

@@ -1,4 +1,4 @@
-"""The driver of stepped trajectories, from frame to frame."""
+"""The rollout of stepped trajectories over their frames."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-#: From a state, its time (s) and a duration (s) to the next state.
+#: A function from a state, its time (s) and a duration (s) to the next state.
 Advance = Callable[[np.ndarray, float, float], np.ndarray]
 
 
 def rollout(initial_state: np.ndarray, advance: Advance, times: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the states (C, *block) at the evenly spaced `times` (T,), which begin at 0 s.
+    """Yield the states (C, *block) at the evenly spaced `times` (T,) from 0 s on.
 
-    All frames have the same duration to the last bit: a step that divides one frame divides all frames.
+    All frames have bitwise the same duration: a step that divides one frame divides all frames.
     """
     state = initial_state
     yield state

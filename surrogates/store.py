@@ -89,8 +89,8 @@ def save(
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         **metadata,
     }
-    write_whole(folder / WEIGHTS, weights, then=_FULL_DISK_REMEDY)
-    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), then=_FULL_DISK_REMEDY)
+    write_whole(folder / WEIGHTS, weights, advice=_FULL_DISK_REMEDY)
+    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), advice=_FULL_DISK_REMEDY)
 
 
 def save_ensemble(folder: Path, num_members: int, metadata: Mapping[str, Any]) -> None:
@@ -114,7 +114,7 @@ def save_ensemble(folder: Path, num_members: int, metadata: Mapping[str, Any]) -
         "members_sha256": [member["weights_sha256"] for member in members],
         **metadata,
     }
-    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), then=_FULL_DISK_REMEDY)
+    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), advice=_FULL_DISK_REMEDY)
 
 
 def member_folder(folder: Path, index: int) -> Path:

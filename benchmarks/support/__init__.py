@@ -1,1 +1,1 @@
-"""Timing, results and peers that benchmarks share."""
+"""Common code of the benchmarks: timing, results and peers."""

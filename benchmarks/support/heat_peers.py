@@ -1,4 +1,4 @@
-"""Explicit heat steps of py-pde and Devito on a periodic unit square."""
+"""Explicit time steps of the heat equation by py-pde and Devito on a periodic unit square."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import pde
 Run = Callable[[], np.ndarray]
 
 
-def py_pde(equation: pde.PDEBase, backend: str, initial: np.ndarray, step: float, num_steps: int) -> Run:
-    """Return a run of Euler steps of `step` (s) by py-pde, compiled once as in a long run."""
-    field = pde.ScalarField(unit_square(initial), initial)
+def build_py_pde_run(
+    equation: pde.PDEBase, backend: str, initial: np.ndarray, step: float, num_steps: int
+) -> Run:
+    """Return a run of py-pde with Euler steps of `step` (s), compiled before the run."""
+    field = pde.ScalarField(unit_square_grid(initial), initial)
     stepper = pde.EulerSolver(equation, backend=backend).make_stepper(field.copy(), dt=step)
 
     def run() -> np.ndarray:
@@ -25,17 +27,19 @@ def py_pde(equation: pde.PDEBase, backend: str, initial: np.ndarray, step: float
     return run
 
 
-def unit_square(values: np.ndarray) -> pde.CartesianGrid:
-    """Return py-pde's grid for an array of cells."""
+def unit_square_grid(values: np.ndarray) -> pde.CartesianGrid:
+    """Return the py-pde grid for an array of cells."""
     return pde.CartesianGrid([[0, 1], [0, 1]], values.shape, periodic=True)
 
 
-def devito(update: Callable[..., Any], initial: np.ndarray, num_steps: int, **fields: np.ndarray) -> Run:
-    """Return a run of steps by Devito of u at `t + 1` = `update(u, t, x, y, **fields)`.
+def build_devito_run(
+    update: Callable[..., Any], initial: np.ndarray, num_steps: int, **fields: np.ndarray
+) -> Run:
+    """Return a run of Devito with the time steps u[t + 1] = `update(u, t, x, y, **fields)`.
 
-    `update` returns an expression of Devito's symbols; `fields` are constant arrays, periodic like u.
+    `update` returns an expression of Devito symbols. `fields` are constant periodic arrays.
     """
-    # Devito reads the compiler's options, and accepts an initialised MPI, when it is imported.
+    # Devito reads the compiler options and detects an initialised MPI at import.
     os.environ |= {"OMP_NUM_THREADS": "1", "DEVITO_LANGUAGE": "C", "DEVITO_LOGGING": "ERROR"}
     import devito
 
@@ -45,15 +49,17 @@ def devito(update: Callable[..., Any], initial: np.ndarray, num_steps: int, **fi
     symbols = {name: devito.Function(name=name, grid=grid, space_order=2) for name in fields}
     (x, y), t = grid.dimensions, grid.stepping_dim
     for name, values in fields.items():
-        symbols[name].data_with_halo[...] = _wrapped(values, symbols[name].data_with_halo.shape[0])
-    ends = [
+        symbols[name].data_with_halo[...] = _pad_periodic(values, symbols[name].data_with_halo.shape[0])
+    boundary_equations = [
         devito.Eq(u[t + 1, -1, y], u[t + 1, rows - 1, y]),
         devito.Eq(u[t + 1, rows, y], u[t + 1, 0, y]),
         devito.Eq(u[t + 1, x, -1], u[t + 1, x, columns - 1]),
         devito.Eq(u[t + 1, x, columns], u[t + 1, x, 0]),
     ]
-    operator = devito.Operator([devito.Eq(u[t + 1, x, y], update(u, t, x, y, **symbols)), *ends])
-    padded = _wrapped(initial, u.data_with_halo.shape[1])
+    operator = devito.Operator(
+        [devito.Eq(u[t + 1, x, y], update(u, t, x, y, **symbols)), *boundary_equations]
+    )
+    padded = _pad_periodic(initial, u.data_with_halo.shape[1])
 
     def run() -> np.ndarray:
         u.data_with_halo[0] = padded
@@ -63,6 +69,6 @@ def devito(update: Callable[..., Any], initial: np.ndarray, num_steps: int, **fi
     return run
 
 
-def _wrapped(values: np.ndarray, rows: int) -> np.ndarray:
-    """Return the values padded with cells of the other end to `rows` rows."""
+def _pad_periodic(values: np.ndarray, rows: int) -> np.ndarray:
+    """Return the values with periodic padding to `rows` rows."""
     return np.pad(values, (rows - values.shape[0]) // 2, mode="wrap")

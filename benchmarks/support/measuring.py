@@ -1,4 +1,4 @@
-"""Timing of runs in turn, and storage of the figures with the machine and the versions."""
+"""Timing of alternating runs, and storage of results with machine and versions."""
 
 from __future__ import annotations
 
@@ -18,37 +18,39 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def medians(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each run; runs alternate, so that noise affects all of them equally."""
+    """Return the median time (s) of each run; the runs alternate to share the noise of the machine."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_number in range(rounds + 1):
         for name, run in runs.items():
             start = time.perf_counter()
             run()
-            if round_number > 0:  # the first round warms up
+            if round_number > 0:  # the first round is a warm-up
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def medians_in_processes(
-    makers: dict[str, Callable[[], Callable[[], object]]], rounds: int
+    builders: dict[str, Callable[[], Callable[[], object]]], rounds: int
 ) -> dict[str, float]:
-    """Return the median seconds as `medians` does; each run has its own process and global settings."""
+    """Return the median time (s) of each run in its own process with its own global settings."""
     context = multiprocessing.get_context("spawn")
     connections = {}
-    for name, make in makers.items():
+    for name, build_run in builders.items():
         connections[name], child_end = context.Pipe()
-        context.Process(target=_serve, args=(make, child_end)).start()
+        context.Process(target=_serve_requests, args=(build_run, child_end)).start()
         child_end.close()
     try:
-        return medians({name: partial(_ask, connection) for name, connection in connections.items()}, rounds)
+        return medians(
+            {name: partial(_request_run, connection) for name, connection in connections.items()}, rounds
+        )
     finally:
         for connection in connections.values():
             connection.close()
 
 
-def _serve(make: Callable[[], Callable[[], object]], connection: Connection) -> None:
-    """Run once for each request, until the connection is closed."""
-    run = make()
+def _serve_requests(build_run: Callable[[], Callable[[], object]], connection: Connection) -> None:
+    """Execute one run for each request, until the connection is closed."""
+    run = build_run()
     with suppress(EOFError):
         while True:
             connection.recv()
@@ -56,16 +58,16 @@ def _serve(make: Callable[[], Callable[[], object]], connection: Connection) -> 
             connection.send(None)
 
 
-def _ask(connection: Connection) -> None:
+def _request_run(connection: Connection) -> None:
     connection.send(None)
     connection.recv()
 
 
-def keep(name: str, claim: str, rows: list[dict[str, object]], packages: list[str]) -> None:
-    """Print the rows and write them to `benchmarks/results/NAME.json` with machine and versions."""
+def print_and_store(name: str, claim: str, rows: list[dict[str, object]], packages: list[str]) -> None:
+    """Print the rows, and write `benchmarks/results/NAME.json` with rows, machine and versions."""
     print(f"\n{claim}")
     for row in rows:
-        print("  " + "  ".join(f"{key}: {shown(value)}" for key, value in row.items()))
+        print("  " + "  ".join(f"{key}: {format_value(value)}" for key, value in row.items()))
     record = {
         "claim": claim,
         "machine": {"processor": processor(), "system": platform.platform()},
@@ -76,13 +78,13 @@ def keep(name: str, claim: str, rows: list[dict[str, object]], packages: list[st
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
-def shown(value: object) -> str:
-    """Return a value as the tables print it."""
+def format_value(value: object) -> str:
+    """Return the text of a value for the tables."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def processor() -> str:
-    """Return the name of this machine's processor."""
+    """Return the name of the processor of this machine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()

@@ -1,4 +1,4 @@
-"""The page docs/performance.md, from the stored results."""
+"""The page docs/performance.md, written from the stored results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.support.measuring import RESULTS, shown
+from benchmarks.support.measuring import RESULTS, format_value
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "performance.md"
@@ -14,11 +14,12 @@ PAGE = ROOT / "docs" / "performance.md"
 _HEAD = """\
 # Performance
 
-This page compares the speed and accuracy of the solvers and surrogates with those of their peers.
-`python -m benchmarks.support.table` writes it from `benchmarks/results/`; each section is one script under
-`benchmarks/`, and `make bench` runs most of them. A script runs the peer and this code in turn, in one run,
-on one core unless it says otherwise, and stops if the two results do not agree. Figures are medians. Compare
-ratios rather than times, because other work shared the machine. Benchmarks that a peer wins are listed too.
+This page compares the speed and accuracy of the solvers and surrogates with other codes (peers).
+`python -m benchmarks.support.table` writes the page from `benchmarks/results/`. Each section is the result of
+one script in `benchmarks/`. `make bench` runs most scripts. A script alternates between the peer and this
+code, and stops if the two results disagree. The runs use one core unless the title says otherwise. Times are
+medians. Compare ratios rather than times, because other work shared the machine. The page also lists
+benchmarks with a faster or more accurate peer.
 """
 
 
@@ -32,7 +33,7 @@ def _section(name: str, record: dict[str, Any]) -> str:
     columns = list(dict.fromkeys(key for row in record["rows"] for key in row))
     lines = [columns, ["---"] * len(columns)]
     for row in record["rows"]:
-        lines.append([shown(row[key]).replace("|", "\\|") if key in row else "" for key in columns])
+        lines.append([format_value(row[key]).replace("|", "\\|") if key in row else "" for key in columns])
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
     machine = f"{record['machine']['processor']}, {record['machine']['system']}"

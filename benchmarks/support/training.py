@@ -1,4 +1,4 @@
-"""The steps that benchmarks of surrogates share: generate data, train by the stage, measure test errors."""
+"""Common steps of surrogate benchmarks: generation of data, training, and test errors."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from surrogates.contract import Surrogate
 from tests.support.training_cases import read_settings
 
 
-def generated_dataset(folder: Path, *overrides: str) -> Path:
-    """Return the folder of a data set, after it is generated and validated."""
+def generate_dataset(folder: Path, *overrides: str) -> Path:
+    """Generate and validate a data set, and return its folder."""
     settings = read_settings(f"run={folder}", *overrides)
     for stage in (generate, validate):
         stage.run(settings)
     return settings.dataset
 
 
-def trained_surrogate(folder: Path, dataset: Path, *overrides: str) -> tuple[Surrogate, float]:
-    """Return a surrogate from the train stage, and the mean seconds of its last steps."""
+def train_surrogate(folder: Path, dataset: Path, *overrides: str) -> tuple[Surrogate, float]:
+    """Train a surrogate, and return the surrogate and the mean time (s) of its last steps."""
     settings = read_settings(f"run={folder}", f"dataset={dataset}", "training.device=cpu", *overrides)
     train.run(settings)
     with open(RunFolder.of(settings).model_folder / "timing.csv", encoding="utf-8") as file:
-        *_, last = csv.DictReader(file)
-    return surrogates.load(RunFolder.of(settings).model_folder), float(last["seconds_per_step"])
+        *_, last_row = csv.DictReader(file)
+    return surrogates.load(RunFolder.of(settings).model_folder), float(last_row["seconds_per_step"])
 
 
-def errors(surrogate: Surrogate, dataset: Path) -> np.ndarray:
+def rollout_errors(surrogate: Surrogate, dataset: Path) -> np.ndarray:
     """Return the relative L2 error of rollouts on the test split, for each frame after the first.
 
     The shape is (trajectories, frames, channels).
@@ -53,9 +53,9 @@ def window_errors(surrogate: Surrogate, data: Dataset, batch: Mapping[str, np.nd
     values_by_name = dict(zip(data.spec.coefficient_channels, coefficients, strict=True))
     values_by_name |= dict(zip(data.spec.parameter_names, batch["parameters"].T, strict=True))
     truth = batch["state"][:, 1:]
-    predicted = surrogate.predict(batch["state"][:, 0], values_by_name, batch["time"][0]).mean.numpy()[:, 1:]
+    prediction = surrogate.predict(batch["state"][:, 0], values_by_name, batch["time"][0]).mean.numpy()[:, 1:]
 
     def norm(values: np.ndarray) -> np.ndarray:
         return np.linalg.norm(values.reshape(*values.shape[:3], -1), axis=-1)
 
-    return relative_l2(predicted, truth, norm, floor=0.0)
+    return relative_l2(prediction, truth, norm, floor=0.0)

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config import renamed_keys
-from simsurrogate.discovery import announced
+from simsurrogate.discovery import installed_entry_points
 
 #: The groups whose members may come from outside this package.
 _GROUPS = ("solver", "surrogate")
@@ -114,7 +114,7 @@ def _is_installed_without_yaml(group: str, name: str, arguments: Sequence[str]) 
     folders = [config_folder(), *_config_folders(arguments)]
     if any((folder / group / f"{name}.yaml").is_file() for folder in folders):
         return False
-    return name in announced(f"{group}s").names
+    return name in installed_entry_points(f"{group}s").names
 
 
 def _config_folders(arguments: Sequence[str]) -> Iterator[Path]:

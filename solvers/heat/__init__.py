@@ -1,4 +1,4 @@
-"""Heat conduction."""
+"""The solver of heat conduction."""
 
 from solvers.heat.solver import Heat
 

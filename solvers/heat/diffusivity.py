@@ -1,4 +1,4 @@
-"""The diffusivity k(x) of a trajectory: a constant, a log-normal random field, or inclusions."""
+"""Distributions of the diffusivity k(x): a constant, a log-normal random field, or inclusions."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class ConstantOptions:
 
 @dataclass(frozen=True)
 class LognormalOptions:
-    """A log-normal random field; `range` (m^2/s) holds for its geometric mean.
+    """A log-normal random field; `range` (m^2/s) is the range of the geometric mean.
 
-    `log_deviation` is the standard deviation of ln k, `correlation_length` is in m. Modes of ln k shorter
-    than this fall with the power `spectral_exponent`. `modes` is the number of modes along each axis.
+    `log_deviation` is the range of the standard deviation of ln k. Modes of ln k shorter than
+    `correlation_length` (m) decay with the exponent `spectral_exponent`. `modes` is the number of modes along
+    each axis.
     """
 
     kind: Literal["lognormal"]
@@ -43,9 +44,10 @@ class LognormalOptions:
 
 @dataclass(frozen=True)
 class InclusionsOptions:
-    """`num_inclusions` balls of radius `inclusion_radius` (m) with another diffusivity than the matrix.
+    """`num_inclusions` balls of radius `inclusion_radius` (m) in a matrix of another diffusivity.
 
-    `range` (m^2/s) holds for the matrix, `contrast` is k inside the balls divided by k of the matrix.
+    `range` (m^2/s) is the range of k in the matrix. `contrast` is k inside the balls divided by k in the
+    matrix.
     """
 
     kind: Literal["inclusions"]
@@ -63,10 +65,10 @@ class Diffusivity(ABC):
 
     Attributes:
         parameters: the drawn scalars.
-        fields: k as a coefficient field; empty if k is one number.
-        smooth: k does not jump.
-        typical: the geometric mean of the range of k, m^2/s.
-        bound: an upper bound of k while the scalars are in their ranges, m^2/s.
+        fields: k as a coefficient field; empty for a constant k.
+        smooth: whether k has no jumps.
+        geometric_mean: the geometric mean of the range of k, m^2/s.
+        upper_bound: an upper bound of k for scalars inside their ranges, m^2/s.
     """
 
     parameters: tuple[Parameter, ...]
@@ -74,15 +76,15 @@ class Diffusivity(ABC):
         Field("diffusivity", "m^2/s", "thermal conductivity over volumetric heat capacity"),
     )
     smooth = True
-    bound: float
+    upper_bound: float
 
     def __init__(self, grid: Grid, options: DiffusivityOptions):
         self.grid = grid
-        self.typical = math.sqrt(options.range[0] * options.range[1])
+        self.geometric_mean = math.sqrt(options.range[0] * options.range[1])
 
     @abstractmethod
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the drawn arrays that determine k together with the scalars, by name."""
+        """Draw the arrays that determine k together with the scalars, by name."""
 
     @abstractmethod
     def field(self, parameters: Parameters) -> np.ndarray:
@@ -90,17 +92,17 @@ class Diffusivity(ABC):
 
 
 class Constant(Diffusivity):
-    """A constant diffusivity."""
+    """The distribution of constant diffusivities."""
 
     fields = ()
 
     def __init__(self, grid: Grid, options: ConstantOptions):
         super().__init__(grid, options)
         self.parameters = (Parameter("diffusivity", "m^2/s", "diffusivity k everywhere", *options.range),)
-        self.bound = options.range[1]
+        self.upper_bound = options.range[1]
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return no arrays."""
+        """Draw no arrays, because the scalar determines k."""
         return {}
 
     def field(self, parameters: Parameters) -> np.ndarray:
@@ -109,10 +111,11 @@ class Constant(Diffusivity):
 
 
 class Lognormal(Diffusivity):
-    """ln k is a smooth Gaussian random field about a drawn mean, with a drawn standard deviation.
+    """The distribution of log-normal diffusivities: ln k is a smooth Gaussian random field.
 
-    The mean of ln k over the box is the logarithm of `mean_diffusivity` exactly. `bound` assumes at most four
-    standard deviations; rare draws exceed it.
+    The mean and the standard deviation of ln k are drawn. The mean of ln k over the box is exactly the
+    logarithm of `mean_diffusivity`. `upper_bound` assumes at most four standard deviations, and rare draws
+    exceed this bound.
     """
 
     def __init__(self, grid: Grid, options: LognormalOptions):
@@ -121,7 +124,7 @@ class Lognormal(Diffusivity):
             Parameter("mean_diffusivity", "m^2/s", "geometric mean of k over the box", *options.range),
             Parameter("log_deviation", "1", "standard deviation of ln k", *options.log_deviation),
         )
-        self.bound = options.range[1] * math.exp(4 * options.log_deviation[1])
+        self.upper_bound = options.range[1] * math.exp(4 * options.log_deviation[1])
         self._kinds = ["periodic" if kind == "periodic" else "neumann" for kind in grid.boundary]
         self._deviations = standard_deviations(
             self._kinds, grid.extent, options.modes, options.correlation_length, options.spectral_exponent
@@ -133,18 +136,21 @@ class Lognormal(Diffusivity):
         check_modes(self._deviations**2, self._kinds, grid, "solver.diffusivity.kind=lognormal", remedy)
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the coefficients of (ln k - mean) / deviation."""
+        """Draw the coefficients of the normalised field (ln k - mean) / deviation."""
         return {"diffusivity_coefficients": self._deviations * rng.standard_normal(self._deviations.shape)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return k (m^2/s), see `Diffusivity.field`."""
-        unit = evaluate(parameters["diffusivity_coefficients"], self._kinds, self.grid)
-        field: np.ndarray = parameters["mean_diffusivity"] * np.exp(parameters["log_deviation"] * unit)
+        unit_field = evaluate(parameters["diffusivity_coefficients"], self._kinds, self.grid)
+        field: np.ndarray = parameters["mean_diffusivity"] * np.exp(parameters["log_deviation"] * unit_field)
         return field
 
 
 class Inclusions(Diffusivity):
-    """Balls of another diffusivity than the matrix; a ball holds the cells with their centre inside it."""
+    """The distribution of balls in a matrix of another diffusivity.
+
+    A cell belongs to a ball if the centre of the cell is inside the ball.
+    """
 
     smooth = False
 
@@ -153,14 +159,16 @@ class Inclusions(Diffusivity):
         self._options = options
         self.parameters = (
             Parameter("matrix_diffusivity", "m^2/s", "k around the inclusions", *options.range),
-            Parameter("contrast", "1", "k inside the inclusions over k around them", *options.contrast),
+            Parameter(
+                "contrast", "1", "k inside the inclusions divided by k of the matrix", *options.contrast
+            ),
         )
-        self.bound = options.range[1] * max(1.0, options.contrast[1])
-        largest = options.inclusion_radius[1]
-        check_size(largest, LEAST_BALL, grid, "upper end of solver.diffusivity.inclusion_radius")
+        self.upper_bound = options.range[1] * max(1.0, options.contrast[1])
+        largest_radius = options.inclusion_radius[1]
+        check_size(largest_radius, LEAST_BALL, grid, "upper end of solver.diffusivity.inclusion_radius")
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the centres (n, d) and radii (n,) of the balls, m."""
+        """Draw the centres (n, d) and radii (n,) of the balls, m."""
         count, extent = self._options.num_inclusions, self.grid.extent
         return {
             "inclusion_centres": rng.random((count, len(extent))) * extent,
@@ -169,31 +177,31 @@ class Inclusions(Diffusivity):
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return k (m^2/s), see `Diffusivity.field`."""
-        inside = np.zeros(self.grid.block_shape, dtype=bool)
+        is_inside = np.zeros(self.grid.block_shape, dtype=bool)
         for centre, radius in zip(
             parameters["inclusion_centres"], parameters["inclusion_radii"], strict=True
         ):
-            inside |= self._squared_distance(centre) < radius**2
+            is_inside |= self._squared_distance(centre) < radius**2
         k = parameters["matrix_diffusivity"]
-        field: np.ndarray = np.where(inside, k * parameters["contrast"], k)
+        field: np.ndarray = np.where(is_inside, k * parameters["contrast"], k)
         return field
 
     def _squared_distance(self, centre: np.ndarray) -> np.ndarray:
         """Return the squared distance (m^2) from each cell to the nearest periodic image of `centre`."""
-        squared: np.ndarray = np.zeros(self.grid.block_shape)
+        squared_distance: np.ndarray = np.zeros(self.grid.block_shape)
         for axis in self.grid.axes:
             distance = np.abs(self.grid.coordinates(axis) - centre[axis])
             if self.grid.boundary[axis] == "periodic":
                 distance = np.minimum(distance, self.grid.extent[axis] - distance)
-            squared += self.grid.along(axis, distance**2)
-        return squared
+            squared_distance += self.grid.broadcast_along(axis, distance**2)
+        return squared_distance
 
 
 def build_diffusivity(grid: Grid, options: DiffusivityOptions) -> Diffusivity:
     """Return the distribution of diffusivities of the chosen kind.
 
     Raises:
-        UserError: the grid does not resolve the fields.
+        UserError: the grid does not resolve the drawn fields.
     """
     if isinstance(options, ConstantOptions):
         return Constant(grid, options)

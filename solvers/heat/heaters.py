@@ -1,4 +1,4 @@
-"""Gaussian heaters, each switched on once and off once."""
+"""Gaussian heaters, each active during one interval."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from solvers.numerics.resolution import LEAST_GAUSSIAN, check_size
 class HeaterOptions:
     """Ranges of the peak `rate` (K/s), `width` (m), `start` (s) and `duration` (s) of `count` heaters.
 
-    The ranges have no effect without heaters and may be omitted then.
+    Without heaters the ranges have no effect and may be omitted.
     """
 
     count: Annotated[int, Ge(0)]
@@ -31,7 +31,9 @@ class HeaterOptions:
 
 
 class Heaters:
-    """f(x, t): heater i gives rate_i exp(-|x - c_i|^2 / 2 w_i^2) from start_i on, for duration_i.
+    """The heat source f(x, t) of all heaters, active from `start` to `start + duration`.
+
+    The pattern of heater i is rate_i exp(-|x - c_i|^2 / (2 w_i^2)), with centre c_i and width w_i.
 
     Attributes:
         names: the name of each heater.
@@ -62,7 +64,7 @@ class Heaters:
         )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the centres (n, d) and widths (n,) of the heaters, m."""
+        """Draw the centres (n, d) and widths (n,) of the heaters, m."""
         if not self.names:
             return {}
         count, extent = len(self.names), self._grid.extent
@@ -72,7 +74,7 @@ class Heaters:
         }
 
     def patterns(self, parameters: Parameters) -> list[np.ndarray]:
-        """Return the heating rate (K/s) of each heater while it is on, on this rank's block."""
+        """Return the heating rate (K/s) of each active heater on this rank's block."""
         return [
             gaussians(
                 np.array([parameters[f"{name}_rate"]]),
@@ -83,8 +85,8 @@ class Heaters:
             for index, name in enumerate(self.names)
         ]
 
-    def on_times(self, parameters: Parameters) -> list[tuple[float, float]]:
-        """Return the times (s) at which each heater is switched on and off."""
+    def active_intervals(self, parameters: Parameters) -> list[tuple[float, float]]:
+        """Return the start and the end (s) of the active interval of each heater."""
         starts = [parameters[f"{name}_start"] for name in self.names]
         durations = [parameters[f"{name}_duration"] for name in self.names]
         return [(start, start + duration) for start, duration in zip(starts, durations, strict=True)]

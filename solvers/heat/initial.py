@@ -1,4 +1,4 @@
-"""The initial temperature of a trajectory: a random field, a few modes, blobs, or harmonics."""
+"""Distributions of the initial temperature: a random field, a few modes, blobs, or harmonics."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from solvers.numerics.resolution import LEAST_GAUSSIAN, check_modes, check_size
 class RandomFieldOptions:
     """A Gaussian random field; `amplitude` (K) is its expected root mean square.
 
-    `correlation_length` is in m. Modes shorter than this fall with the power `spectral_exponent`. `modes` is
-    the number of modes along each axis.
+    Modes shorter than `correlation_length` (m) decay with the exponent `spectral_exponent`. `modes` is the
+    number of modes along each axis.
     """
 
     kind: Literal["random_field"]
@@ -35,7 +35,7 @@ class RandomFieldOptions:
 
 @dataclass(frozen=True)
 class FewModesOptions:
-    """A sum of `count` products of the lowest `modes` of each axis, of root mean square `amplitude` (K)."""
+    """A sum of `count` products of the lowest `modes` of each axis, with root mean square `amplitude` (K)."""
 
     kind: Literal["modes"]
     amplitude: Range
@@ -66,12 +66,12 @@ InitialOptions = RandomFieldOptions | FewModesOptions | BlobsOptions | Harmonics
 
 
 class Initial(ABC):
-    """A distribution of temperatures u(x, 0) in K about 0, without the linear profile between the walls.
+    """A distribution of initial temperatures u(x, 0) in K, without the linear profile between the walls.
 
     Attributes:
         parameters: the drawn scalars.
-        parametric: the scalars alone determine the field.
-        meets_walls: the field is 0 at dirichlet walls and has no slope at neumann walls.
+        parametric: whether the scalars alone determine the field.
+        meets_walls: whether the field is 0 at dirichlet walls and has zero slope at neumann walls.
     """
 
     parameters: tuple[Parameter, ...]
@@ -80,7 +80,7 @@ class Initial(ABC):
 
     @abstractmethod
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the drawn arrays that determine the field together with the scalars, by name."""
+        """Draw the arrays that determine the field together with the scalars, by name."""
 
     @abstractmethod
     def field(self, parameters: Parameters) -> np.ndarray:
@@ -92,8 +92,8 @@ class RandomField(Initial):
 
     def __init__(self, grid: Grid, options: RandomFieldOptions):
         self._grid = grid
-        meaning = "expected root mean square of the initial temperature"
-        self.parameters = (Parameter("amplitude", "K", meaning, *options.amplitude),)
+        description = "expected root mean square of the initial temperature"
+        self.parameters = (Parameter("amplitude", "K", description, *options.amplitude),)
         self._deviations = standard_deviations(
             grid.boundary, grid.extent, options.modes, options.correlation_length, options.spectral_exponent
         )
@@ -101,11 +101,11 @@ class RandomField(Initial):
             f"a longer solver.initial.correlation_length ({options.correlation_length:g} m) or fewer "
             f"solver.initial.modes ({options.modes})"
         )
-        name = "solver.initial.kind=random_field"
-        check_modes(self._deviations**2, grid.boundary, grid, name, remedy)
+        option = "solver.initial.kind=random_field"
+        check_modes(self._deviations**2, grid.boundary, grid, option, remedy)
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the coefficients of the field divided by its amplitude."""
+        """Draw the coefficients of the field for the amplitude 1 K."""
         return {"initial_coefficients": self._deviations * rng.standard_normal(self._deviations.shape)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
@@ -114,20 +114,20 @@ class RandomField(Initial):
 
 
 class FewModes(Initial):
-    """A sum of a few products of modes, drawn with equal probability from the lowest modes of each axis."""
+    """A sum of a few random products of modes from the lowest modes of each axis."""
 
     def __init__(self, grid: Grid, options: FewModesOptions):
         self._grid = grid
         self._count = options.count
-        meaning = "expected root mean square of the initial temperature"
-        self.parameters = (Parameter("amplitude", "K", meaning, *options.amplitude),)
-        # With the exponent 0 all modes but the constant one have the same deviation, at any length.
+        description = "expected root mean square of the initial temperature"
+        self.parameters = (Parameter("amplitude", "K", description, *options.amplitude),)
+        # For the exponent 0 all modes except the constant mode have the same standard deviation.
         self._deviations = standard_deviations(grid.boundary, grid.extent, options.modes, 1.0, 0.0)
         remedy = f"fewer solver.initial.modes ({options.modes})"
         check_modes(self._deviations**2, grid.boundary, grid, "solver.initial.kind=modes", remedy)
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the coefficients of the field divided by its amplitude; most of them are 0."""
+        """Draw the coefficients of the field for the amplitude 1 K; most coefficients are 0."""
         coefficients = np.zeros(self._deviations.shape)
         candidates = np.flatnonzero(self._deviations)
         for _ in range(self._count):
@@ -140,7 +140,7 @@ class FewModes(Initial):
 
 
 class Blobs(Initial):
-    """A sum of Gaussians of either sign."""
+    """A sum of positive and negative Gaussians."""
 
     def __init__(self, grid: Grid, options: BlobsOptions):
         self._grid = grid
@@ -150,7 +150,7 @@ class Blobs(Initial):
         check_size(options.width[0], LEAST_GAUSSIAN, grid, "lower end of solver.initial.width")
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return peaks divided by the amplitude (n,), centres (n, d) in m and widths (n,) in m."""
+        """Draw peaks for the amplitude 1 K (n,), centres (n, d) in m and widths (n,) in m."""
         count, extent = self._options.count, self._grid.extent
         return {
             "blob_peaks": rng.uniform(-1, 1, count),
@@ -165,11 +165,11 @@ class Blobs(Initial):
 
 
 class Harmonics(Initial):
-    """sum over m of a_m phi_m(x / L_x) phi_m(y / L_y) ..., m from 1 to `count`, with independent a_m.
+    """The sum of a_m phi_m(x / L_x) phi_m(y / L_y) ... over m from 1 to `count`, with drawn a_m.
 
     phi_m(s) is sin(m pi s) between dirichlet walls, cos(m pi s) between neumann walls and sin(2 m pi s) along
-    a periodic axis. Each term meets the boundary conditions of walls with the values 0, and its mean over the
-    box is 0 unless all axes are dirichlet.
+    a periodic axis. Each term satisfies the boundary conditions for boundary values of 0. The mean of each
+    term over the box is 0, except between dirichlet walls along all axes.
     """
 
     parametric = True
@@ -181,7 +181,8 @@ class Harmonics(Initial):
             Parameter(f"amplitude_{order}", "K", f"peak of harmonic {order}", *options.amplitude)
             for order in self._orders
         )
-        # The index of a harmonic among the modes of an axis, see `random_fields.half_waves`.
+        # The index of a harmonic in the modes of an axis follows from the order, see
+        # `random_fields.half_waves`.
         strides = {"periodic": 2, "dirichlet": 1, "neumann": 1}
         variances = np.zeros([2 * options.count + 1] * len(grid.extent))
         for order in self._orders:
@@ -191,32 +192,32 @@ class Harmonics(Initial):
         check_modes(variances, grid.boundary, grid, "solver.initial.kind=harmonics", remedy)
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return no arrays: the scalars alone determine the field."""
+        """Draw no arrays, because the scalars determine the field."""
         return {}
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the temperature (K), see `Initial.field`."""
-        field: np.ndarray = self.at(self._grid.mesh, parameters, np)
+        field: np.ndarray = self.values_at(self._grid.mesh, parameters, np)
         return field
 
-    def at(self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any) -> Any:
+    def values_at(self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any) -> Any:
         """Return the temperature (K) at any points, see `Solver.initial_condition`."""
-        total: Any = 0.0
+        field: Any = 0.0
         for order in self._orders:
             term = parameters[f"amplitude_{order}"]
             for axis in self._grid.axes:
                 kind, x = self._grid.boundary[axis], coordinates[DIRECTIONS[axis]]
                 wave_number = (2 if kind == "periodic" else 1) * order * math.pi / self._grid.extent[axis]
                 term = term * (xp.cos if kind == "neumann" else xp.sin)(wave_number * x)
-            total = total + term
-        return total
+            field = field + term
+        return field
 
 
 def build_initial(grid: Grid, options: InitialOptions) -> Initial:
     """Return the distribution of initial temperatures of the chosen kind.
 
     Raises:
-        UserError: the grid does not resolve the fields.
+        UserError: the grid does not resolve the drawn fields.
     """
     if isinstance(options, RandomFieldOptions):
         return RandomField(grid, options)
@@ -228,7 +229,7 @@ def build_initial(grid: Grid, options: InitialOptions) -> Initial:
 
 
 def _sum_of_modes(grid: Grid, parameters: Parameters) -> np.ndarray:
-    """Return the field (K) of the coefficients and the amplitude among the parameters."""
-    unit = evaluate(parameters["initial_coefficients"], grid.boundary, grid)
-    field: np.ndarray = parameters["amplitude"] * unit
+    """Return the field (K) from the drawn coefficients and amplitude."""
+    unit_field = evaluate(parameters["initial_coefficients"], grid.boundary, grid)
+    field: np.ndarray = parameters["amplitude"] * unit_field
     return field

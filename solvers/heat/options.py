@@ -1,4 +1,4 @@
-"""Types of the heat solver's options, and the options of the boundary."""
+"""Types of the options of the heat solver, and the boundary options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WallValues = tuple[float, float]
 
 @dataclass(frozen=True)
 class BoundaryOptions:
-    """The boundary condition of each axis, at both ends; axes beyond the dimension have no effect."""
+    """The boundary condition at both ends of each axis; axes beyond the dimension have no effect."""
 
     x: Condition
     y: Condition = "periodic"
@@ -27,9 +27,10 @@ class BoundaryOptions:
 
 @dataclass(frozen=True)
 class BoundaryValuesOptions:
-    """The values at the lower and the upper wall of each axis; periodic axes have no walls.
+    """The values at the lower and the upper wall of each axis that is not periodic.
 
-    A dirichlet wall has a temperature (K), a neumann wall the heat flux into the box (k du/dn, K m/s).
+    The value of a dirichlet wall is a temperature (K). The value of a neumann wall is the heat flux k du/dn
+    into the box (K m/s).
     """
 
     x: WallValues = (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Heat conduction in a box of one, two or three dimensions."""
+"""The solver of heat conduction in a box of one, two or three dimensions."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from solvers.heat.wall_profile import profile_meets_walls, wall_profile
 from solvers.numerics.grid import Grid
 from solvers.numerics.parameter_sampling import check_ranges, draw
 
-_Cells = Annotated[int, Ge(2)]
+_NumCells = Annotated[int, Ge(2)]
 
 
 class Heat(Solver):
-    """u_t = div(k(x) grad u) + f(x, t) for the temperature u (K), state (1, *cells).
+    """The heat equation u_t = div(k(x) grad u) + f(x, t) for the temperature u (K), state (1, *cells).
 
-    k (m^2/s) is the thermal conductivity over the volumetric heat capacity, f (K/s) the heating over it. The
-    equation is discretised by cell-centred finite volumes of second order (`heat.operator`), and in time by
-    one of these schemes:
+    k (m^2/s) is the thermal conductivity divided by the volumetric heat capacity. f (K/s) is the heating
+    power density divided by the volumetric heat capacity. Cell-centred finite volumes of second order
+    discretise space (`heat.operator`). One of these schemes discretises time:
 
     exact: the exact propagator of the discrete operator, for constant k (`schemes.exact`).
     adi:   alternating directions of second order with error control, for any k on one rank (`schemes.adi`).
     rkl2:  super-time-stepping of second order with error control, for any k (`schemes.explicit`).
-    euler: forward Euler of first order, stable up to 1 / (2 k sum of 1 / h^2); only on request.
+    euler: forward Euler of first order, stable up to 1 / (2 k sum of 1 / h^2), for comparisons.
 
-    The scheme `automatic` is exact for constant k. For smooth k it is adi if one rank has the whole box and
-    no step is declared. Otherwise it is rkl2. Results of one scheme agree to round-off for any number of
-    ranks; choose rkl2 where runs with one rank and with several ranks must agree.
+    The scheme `automatic` is exact for constant k. For smooth k on one rank without a declared step,
+    `automatic` is adi. In all other cases `automatic` is rkl2. Results of one scheme agree to round-off for
+    any number of ranks. Choose rkl2 if runs with one rank and with several ranks must agree.
 
     Args:
         extent: length of each axis, m; the number of lengths is the dimension.
@@ -52,19 +52,17 @@ class Heat(Solver):
         boundary_values: temperature (dirichlet, K) or heat flux into the box (neumann, K m/s) at the walls.
         diffusivity: distribution of k.
         heaters: distribution of f.
-        initial: distribution of u(x, 0); along dirichlet axes the linear profile between the walls is added.
+        initial: distribution of u(x, 0), without the linear profile between dirichlet walls.
         scheme: time-stepping scheme, see above.
-        time_step: step of adi, rkl2 or euler, s; None leaves it to the error control.
+        time_step: step of adi, rkl2 or euler, s; None for a step from the error control or stability limit.
         tolerance: allowed error of a step of adi or rkl2, relative to the standard deviation of u in the box;
             no effect with a declared step.
         communicator: the ranks that share one trajectory.
 
     Raises:
         UserError: options contradict each other, there are more ranks than rows, or the grid does not resolve
-            the drawn fields (`numerics.resolution`). The scheme adi has several ranks, or a declared step in
-            three dimensions. The declared step of euler exceeds the stability limit. This limit assumes k up
-            to the end of its range (lognormal: four standard deviations); a trajectory beyond it raises
-            `DivergedError`.
+            the drawn fields (`numerics.resolution`); adi has several ranks, or a declared step in three
+            dimensions; the declared step of euler exceeds the stability limit for the upper bound of k.
     """
 
     order_in_space = 2
@@ -73,7 +71,7 @@ class Heat(Solver):
         self,
         *,
         extent: Annotated[list[Positive], Len(1, 3)],
-        resolution: _Cells | list[_Cells],
+        resolution: _NumCells | list[_NumCells],
         boundary: BoundaryOptions,
         boundary_values: BoundaryValuesOptions,
         diffusivity: DiffusivityOptions,
@@ -88,19 +86,19 @@ class Heat(Solver):
         num_cells = [resolution] * num_axes if isinstance(resolution, int) else resolution
         if len(num_cells) != num_axes:
             raise UserError(
-                f"solver.resolution={num_cells} has {len(num_cells)} numbers and solver.extent={extent} has "
-                f"{num_axes}. One number for each axis, or one for all axes, is allowed. Type "
+                f"solver.resolution={num_cells} has {len(num_cells)} numbers, but solver.extent={extent} has "
+                f"{num_axes}. One number for each axis, or one number for all axes, is allowed. Type "
                 f"solver.resolution={num_cells[0]}"
             )
         check_ranges(diffusivity=diffusivity, heaters=heaters, initial=initial)
-        names = DIRECTIONS[:num_axes]
-        conditions = tuple(getattr(boundary, name) for name in names)
+        axis_names = DIRECTIONS[:num_axes]
+        conditions = tuple(getattr(boundary, name) for name in axis_names)
         self.communicator = communicator
         self.grid = Grid(communicator, tuple(extent), tuple(num_cells), conditions)
         self.block = self.grid.block
         self._wall_values = tuple(
             (0.0, 0.0) if condition == "periodic" else getattr(boundary_values, name)
-            for name, condition in zip(names, conditions, strict=True)
+            for name, condition in zip(axis_names, conditions, strict=True)
         )
         self._diffusivity = build_diffusivity(self.grid, diffusivity)
         self._heaters = Heaters(self.grid, heaters)
@@ -108,15 +106,15 @@ class Heat(Solver):
         self._schemes = SchemeFactory(self.grid, self._diffusivity, scheme, time_step, tolerance)
         self.method = self._schemes.method
         self.order_in_time = self._schemes.order_in_time
-        self.time_scale = _decay_time(self.grid, self._diffusivity.typical)
+        self.time_scale = _decay_time(self.grid, self._diffusivity.geometric_mean)
         self.spec = self._describe()
 
     @classmethod
     def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield the options without effect next to the others, see `Solver.unused_options`.
+        """Yield the options without effect, see `Solver.unused_options`.
 
-        These are options of axes beyond the dimension, values of periodic axes, ranges of no heaters, and
-        the tolerance of schemes without error control.
+        Options of axes beyond the dimension, values of periodic axes, ranges of missing heaters, and the
+        tolerance of schemes without error control have no effect.
         """
         num_axes = len(options["extent"])
         lengths = f"{('one length', 'two lengths', 'three lengths')[num_axes - 1]} in solver.extent"
@@ -142,21 +140,21 @@ class Heat(Solver):
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """Draw the parameters of one trajectory, see `Solver.sample`."""
         parameters: Parameters = {**draw(self.spec.parameters, rng, outside)}
-        for part in (self._diffusivity, self._heaters, self._initial):
-            parameters.update(part.draw_arrays(rng))
+        for distribution in (self._diffusivity, self._heaters, self._initial):
+            parameters.update(distribution.draw_arrays(rng))
         return parameters
 
     def prepare(self, parameters: Parameters) -> HeatTrajectory:
-        """Return the trajectory of these parameters, see `Solver.prepare`."""
+        """Return the trajectory with these parameters, see `Solver.prepare`."""
         grid = self.grid
         k = self._diffusivity.field(parameters)
         walls = wall_terms(grid, self._wall_values, k)
         patterns = self._heaters.patterns(parameters)
         source = Source(
             wall_supply=walls.supply,
-            walls_supply=any(any(values) for values in self._wall_values),
+            has_wall_supply=any(any(values) for values in self._wall_values),
             patterns=patterns,
-            on_times=self._heaters.on_times(parameters),
+            active_intervals=self._heaters.active_intervals(parameters),
         )
         temperature = self._initial.field(parameters) + wall_profile(grid, self._wall_values, grid.mesh)
         fields = [k, *patterns] if self._diffusivity.fields else patterns
@@ -174,7 +172,7 @@ class Heat(Solver):
         derivative: Callable[..., Any],
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return u_t - div(k grad u) - f in K/s, see `Solver.residual`; heaters need `fields["t"]`."""
+        """Return the residual u_t - div(k grad u) - f in K/s, see `Solver.residual`."""
         temperature = fields["temperature"]
         k = fields["diffusivity"] if self._diffusivity.fields else parameters["diffusivity"]
         residual = derivative(temperature, "t")
@@ -189,11 +187,11 @@ class Heat(Solver):
     def initial_condition(
         self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
     ) -> dict[str, Any]:
-        """Return the temperature at time 0 at any points, see `Solver.initial_condition`."""
+        """Return the temperature at time 0 s at any points, see `Solver.initial_condition`."""
         if not self.spec.parametric or not isinstance(self._initial, Harmonics):
             return super().initial_condition(coordinates, parameters, xp)
         profile = wall_profile(self.grid, self._wall_values, coordinates)
-        return {"temperature": self._initial.at(coordinates, parameters, xp) + profile}
+        return {"temperature": self._initial.values_at(coordinates, parameters, xp) + profile}
 
     def _describe(self) -> Spec:
         grid = self.grid
@@ -204,8 +202,8 @@ class Heat(Solver):
             )
         )
         heat_unit = "K m" if len(axes) == 1 else f"K m^{len(axes)}"
-        supply = sum(sum(axis.boundary_values) / (axis.upper - axis.lower) for axis in axes)
-        is_closed = "dirichlet" not in grid.boundary and supply == 0 and not self._heaters.names
+        wall_supply = sum(sum(axis.boundary_values) / (axis.upper - axis.lower) for axis in axes)
+        is_closed = "dirichlet" not in grid.boundary and wall_supply == 0 and not self._heaters.names
         return Spec(
             name="heat",
             equation="u_t = div(k grad u) + f",
@@ -227,9 +225,9 @@ class Heat(Solver):
 
 
 def _decay_time(grid: Grid, diffusivity: float) -> float:
-    """Return the time (s) in which the longest wave of the box decays by a factor e."""
-    longest = max(
+    """Return the time (s) in which the longest wave of the box decays by the factor e."""
+    longest_wave = max(
         length if condition == "periodic" else 2 * length
         for length, condition in zip(grid.extent, grid.boundary, strict=True)
     )
-    return (longest / (2 * math.pi)) ** 2 / diffusivity
+    return (longest_wave / (2 * math.pi)) ** 2 / diffusivity

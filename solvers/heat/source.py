@@ -1,4 +1,4 @@
-"""The source of heat of one trajectory: walls and heaters, constant between the times of switching."""
+"""The heat source of one trajectory: walls and heaters, piecewise constant in time."""
 
 from __future__ import annotations
 
@@ -11,37 +11,43 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Source:
-    """s(x, t) in K/s on this rank's block.
+    """The heat source s(x, t) in K/s on this rank's block.
 
     Attributes:
         wall_supply: the constant supply of the walls, K/s.
-        walls_supply: whether any wall of the box supplies heat; equal on all ranks.
-        patterns: the heating rate of each heater while it is on, K/s.
-        on_times: the times at which each heater is switched on and off, s.
+        has_wall_supply: whether any wall of the box supplies heat; equal on all ranks.
+        patterns: the heating rate of each active heater, K/s.
+        active_intervals: the start and the end of the active interval of each heater, s.
     """
 
     wall_supply: np.ndarray
-    walls_supply: bool
+    has_wall_supply: bool
     patterns: list[np.ndarray]
-    on_times: list[tuple[float, float]]
+    active_intervals: list[tuple[float, float]]
 
     def constant_intervals(self, time: float, duration: float) -> Iterator[tuple[float, np.ndarray | None]]:
         """Yield the intervals of constant source between `time` and `time + duration` (s), in order.
 
-        An interval is its length (s) and the source (K/s), None where nothing supplies heat. All ranks get
-        the same lengths, and None together.
+        Each interval is a pair of its length (s) and the source (K/s); the source is None without any supply
+        of heat. All ranks yield the same lengths, and None for the same intervals.
         """
         end, tolerance = time + duration, 1e-12 * duration
-        switches = {
-            moment for span in self.on_times for moment in span if time + tolerance < moment < end - tolerance
+        switch_times = {
+            switch_time
+            for interval in self.active_intervals
+            for switch_time in interval
+            if time + tolerance < switch_time < end - tolerance
         }
-        cuts = [time, *sorted(switches), end]
-        for start, stop in pairwise(cuts):
-            middle = (start + stop) / 2
-            active = [
+        interval_ends = [time, *sorted(switch_times), end]
+        for start, stop in pairwise(interval_ends):
+            midpoint = (start + stop) / 2
+            active_patterns = [
                 pattern
-                for pattern, (on, off) in zip(self.patterns, self.on_times, strict=True)
-                if on <= middle < off
+                for pattern, (switch_on, switch_off) in zip(self.patterns, self.active_intervals, strict=True)
+                if switch_on <= midpoint < switch_off
             ]
-            length = duration if len(cuts) == 2 else stop - start
-            yield length, sum(active, self.wall_supply) if active or self.walls_supply else None
+            length = duration if len(interval_ends) == 2 else stop - start
+            yield (
+                length,
+                sum(active_patterns, self.wall_supply) if active_patterns or self.has_wall_supply else None,
+            )

@@ -1,4 +1,4 @@
-"""The temperature under one set of parameters."""
+"""The trajectory of the temperature for one set of parameters."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class HeatTrajectory(SteppedTrajectory):
     Attributes:
         grid: the grid.
         scheme: the time-stepping scheme, with the diffusivity and the walls.
-        source: walls and heaters.
-        initial_state: the temperature at time 0, K.
-        coefficient_fields: a variable k (m^2/s) and the patterns of the heaters (K/s), (K, *block).
+        source: the heat source of walls and heaters.
+        initial_state: the temperature at time 0 s, K.
+        coefficient_fields: k (m^2/s) if variable, and the patterns of the heaters (K/s), (K, *block).
     """
 
     grid: Grid
@@ -31,13 +31,18 @@ class HeatTrajectory(SteppedTrajectory):
     coefficient_fields: np.ndarray
 
     def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
-        """Advance the temperature, see `SteppedTrajectory.advance`. A step ends where a heater switches."""
+        """Return the temperature after `duration`, see `SteppedTrajectory.advance`.
+
+        A step ends at each time at which a heater is switched on or off.
+        """
         temperature = state[0]
         for length, source in self.source.constant_intervals(time, duration):
             temperature = self.scheme.advance(temperature, source, length)
-        num_bad = int(self.grid.total(float(np.count_nonzero(~np.isfinite(temperature))))[0])
-        if num_bad:
-            raise DivergedError(f"{num_bad} cells are not finite at time {time + duration:g} s")
+        num_not_finite = int(self.grid.sum_over_ranks(float(np.count_nonzero(~np.isfinite(temperature))))[0])
+        if num_not_finite:
+            raise DivergedError(
+                f"the temperature of {num_not_finite} cells is not finite at time {time + duration:g} s"
+            )
         return np.expand_dims(temperature, 0)
 
     def budget(self, state: np.ndarray, time: float, duration: float) -> dict[str, float]:
@@ -46,12 +51,12 @@ class HeatTrajectory(SteppedTrajectory):
         The supply follows from the flux through the walls and the power of the heaters, in the scheme's own
         quadrature over time.
         """
-        temperature, supplied = state[0], 0.0
+        temperature, supplied_heat = state[0], 0.0
         for length, source in self.source.constant_intervals(time, duration):
-            supplied += self.scheme.heat_supplied(temperature, source, length)
+            supplied_heat += self.scheme.heat_supplied(temperature, source, length)
             temperature = self.scheme.advance(temperature, source, length)
-        return {"total_heat": supplied}
+        return {"total_heat": supplied_heat}
 
     def invariants(self, state: np.ndarray) -> dict[str, float]:
-        """Return the integral of the temperature over the box (K m^d), which changes only by `budget`."""
-        return {"total_heat": float(self.grid.total(np.sum(state))[0]) * self.grid.cell_volume}
+        """Return the integral of the temperature over the box, K m^d; only `budget` changes the integral."""
+        return {"total_heat": float(self.grid.sum_over_ranks(np.sum(state))[0]) * self.grid.cell_volume}

@@ -1,19 +1,19 @@
 """Implicit solves along the lines of cells of one axis.
 
-Let A be the part of the diffusion operator along one axis. `solve` replaces x by the solution y of
+Let A be the part of the diffusion operator along one axis. `solve` replaces x with the solution y of
 
     (I - a A) y = x,    (A y)_i = c_i (y_(i-1) - y_i) + c_(i+1) (y_(i+1) - y_i)
 
 on every line along that axis. The matrix is symmetric, diagonally dominant and tridiagonal. A periodic axis
-adds corner elements: the last cell is eliminated last and couples to all others (L D L^T with a full last
-row).
+adds corner elements: the last cell is eliminated last and couples to all other cells. The last row of L in
+the factorisation L D L^T is therefore full.
 
-All arrays have the shape (cells of a line, lines), so that the recurrences along the lines run over
-contiguous rows. `c` is the conductance (1/s) of the face below each cell, with one more row for the upper
-face of the last cell; `inverse` is D^-1; `corner` is the last row of L.
+All arrays have the shape (cells of a line, lines). The recurrences along the lines then process contiguous
+rows. `c` is the conductance (1/s) of the face below each cell, with one more row for the upper face of the
+last cell. `inverse` is D^-1. `corner` is the last row of L.
 """
 
-# ruff: noqa: PLR0917 - numba passes rows and weights fastest as separate arguments.
+# ruff: noqa: PLR0917 - numba passes rows and weights faster as separate arguments.
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ import numpy as np
 
 from solvers.numerics.numba_cache import compiled
 
-#: Smaller elements of the last row of L are set to 0, because arithmetic with subnormal numbers is slow.
-_NEGLIGIBLE = 1e-150
+#: The smallest nonzero element of the last row of L. Smaller elements are set to 0, because arithmetic with
+#: subnormal numbers is slow.
+_SMALLEST_ELEMENT = 1e-150
 
 
-# Rows are compiled as separate functions, because LLVM vectorises them then.
+# Each row operation is a separate function, because LLVM vectorises separate functions.
 @compiled(inline="never")
-def _pivot_row(inverse, before, c, c_above, a):  # type: ignore[no-untyped-def]
+def _pivot_row(inverse, previous_inverse, c, c_above, a):  # type: ignore[no-untyped-def]
     for q in range(inverse.size):
         lower = a * c[q]
-        inverse[q] = 1 / (1 + lower + a * c_above[q] - lower * lower * before[q])
+        inverse[q] = 1 / (1 + lower + a * c_above[q] - lower * lower * previous_inverse[q])
 
 
 @compiled(inline="never")
-def _corner_row(corner, fill, total, inverse, c_above, a, coupled):  # type: ignore[no-untyped-def]
+def _corner_row(corner, fill, total, inverse, c_above, a, borders_last_cell):  # type: ignore[no-untyped-def]
     for q in range(inverse.size):
         upper = a * c_above[q]
-        share = fill[q] + coupled * upper
+        share = fill[q] + borders_last_cell * upper
         corner[q] = share * inverse[q]
         total[q] += share * corner[q]
-        further = fill[q] * inverse[q] * upper
-        fill[q] = further if further > _NEGLIGIBLE else 0.0
+        next_fill = fill[q] * inverse[q] * upper
+        fill[q] = next_fill if next_fill > _SMALLEST_ELEMENT else 0.0
 
 
 @compiled(inline="never")
@@ -52,12 +53,12 @@ def _last_pivot_row(inverse, total, c, c_above, a):  # type: ignore[no-untyped-d
 
 @compiled()
 def factorise(inverse, corner, c, a, periodic):  # type: ignore[no-untyped-def]
-    """Fill `inverse`, and `corner` if periodic."""
+    """Fill `inverse`, and also `corner` for a periodic axis."""
     last = len(inverse) - 1
-    before = np.zeros(inverse.shape[1])
+    previous_inverse = np.zeros(inverse.shape[1])
     for i in range(last + 1):
-        _pivot_row(inverse[i], before, c[i], c[i + 1], a)
-        before = inverse[i]
+        _pivot_row(inverse[i], previous_inverse, c[i], c[i + 1], a)
+        previous_inverse = inverse[i]
     if periodic:
         fill, total = a * c[0], np.zeros(inverse.shape[1])
         for i in range(last):
@@ -101,7 +102,7 @@ def _backward_row_periodic(x, above, last, c_above, inverse, corner, a):  # type
 
 @compiled()
 def solve(x, inverse, corner, c, a, periodic):  # type: ignore[no-untyped-def]
-    """Replace `x` by the solution."""
+    """Replace `x` with the solution."""
     last, total = len(x) - 1, np.zeros(x.shape[1])
     if periodic:
         below = np.zeros(x.shape[1])

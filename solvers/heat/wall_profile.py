@@ -1,4 +1,4 @@
-"""The linear temperature profile between dirichlet walls, a part of the initial temperature."""
+"""The linear temperature profile between dirichlet walls."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from solvers.numerics.grid import Grid
 
 
 def wall_profile(grid: Grid, values: tuple[WallValues, ...], coordinates: Mapping[str, Any]) -> Any:
-    """Return the mean over the dirichlet axes of the linear profile between their walls, K.
+    """Return the mean of the linear temperature profiles (K) along the dirichlet axes.
 
-    The profile is 0 without dirichlet axes.
+    Without dirichlet axes the profile is 0 K.
 
     Args:
         grid: the grid, for its extent and boundary conditions.
         values: the values at the walls of each axis.
-        coordinates: arrays (m) by the axes' names.
+        coordinates: arrays (m) by axis name.
     """
-    dirichlet = [axis for axis in grid.axes if grid.boundary[axis] == "dirichlet"]
+    dirichlet_axes = [axis for axis in grid.axes if grid.boundary[axis] == "dirichlet"]
     profile: Any = 0.0
-    for axis in dirichlet:
+    for axis in dirichlet_axes:
         lower, upper = values[axis]
-        share = coordinates[DIRECTIONS[axis]] / grid.extent[axis]
-        profile = profile + (lower + (upper - lower) * share) / len(dirichlet)
+        fraction = coordinates[DIRECTIONS[axis]] / grid.extent[axis]
+        profile = profile + (lower + (upper - lower) * fraction) / len(dirichlet_axes)
     return profile
 
 
 def profile_meets_walls(grid: Grid, values: tuple[WallValues, ...]) -> bool:
-    """Return whether `wall_profile` meets the boundary conditions at all walls.
+    """Return whether `wall_profile` satisfies the boundary conditions at all walls.
 
-    Dirichlet walls are met with a single dirichlet axis, or with one temperature for all; neumann walls are
-    met if their fluxes are 0.
+    The profile satisfies dirichlet conditions along a single axis, or with equal temperatures at all walls.
+    The profile satisfies neumann conditions with fluxes of 0 K m/s.
     """
-    values_of: dict[str, list[WallValues]] = {"dirichlet": [], "neumann": [], "periodic": []}
+    values_by_condition: dict[str, list[WallValues]] = {"dirichlet": [], "neumann": [], "periodic": []}
     for condition, wall_values in zip(grid.boundary, values, strict=False):
-        values_of[condition].append(wall_values)
-    temperatures = {value for wall_values in values_of["dirichlet"] for value in wall_values}
-    meets_dirichlet = len(values_of["dirichlet"]) <= 1 or len(temperatures) == 1
-    return meets_dirichlet and not any(any(fluxes) for fluxes in values_of["neumann"])
+        values_by_condition[condition].append(wall_values)
+    temperatures = {value for wall_values in values_by_condition["dirichlet"] for value in wall_values}
+    meets_dirichlet = len(values_by_condition["dirichlet"]) <= 1 or len(temperatures) == 1
+    return meets_dirichlet and not any(any(fluxes) for fluxes in values_by_condition["neumann"])

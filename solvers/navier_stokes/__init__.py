@@ -1,4 +1,4 @@
-"""Two-dimensional incompressible flow."""
+"""The solver of two-dimensional incompressible flow."""
 
 from solvers.navier_stokes.solver import NavierStokes
 

@@ -1,4 +1,4 @@
-"""The weights of an ETDRK4 step, without cancellation."""
+"""The weights of an ETDRK4 (exponential time differencing Runge-Kutta) step, without cancellation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from solvers.numerics.numba_cache import compiled
 
-# 1 / k for the series of phi_3; terms beyond the last are below round-off at |z| = 1.
+# The factors 1 / k in the series of phi_3. The omitted terms are below round-off for |z| <= 1.
 _RECIPROCALS = tuple(1 / k for k in range(4, 21))
 
 
@@ -14,7 +14,7 @@ _RECIPROCALS = tuple(1 / k for k in range(4, 21))
 def _phi(z):  # type: ignore[no-untyped-def]
     """Return exp(z), phi_1(z), phi_2(z) and phi_3(z) for z <= 0 to round-off.
 
-    Where the differences of the direct formulas cancel, the series of phi_3 gives all of them.
+    For z >= -1 the direct formulas suffer from cancellation, and the series of phi_3 replaces them.
     """
     if z < -1.0:
         phi_1 = np.expm1(z) / z
@@ -31,17 +31,17 @@ def _phi(z):  # type: ignore[no-untyped-def]
 
 @compiled()
 def weights(rates, step):  # type: ignore[no-untyped-def]
-    """Return exp(z / 2), (h / 2) phi_1(z / 2), and the weights of N in the first, middle two and last stage.
+    """Return exp(z / 2), (h / 2) phi_1(z / 2), and the weights of N in the first, middle and last stages.
 
-    With z = h L and phi_k of Hochbruck & Ostermann (2010, doi:10.1017/S0962492910000048), the last three
-    weights are h (phi_1 - 3 phi_2 + 4 phi_3), h (2 phi_2 - 4 phi_3) and h (4 phi_3 - phi_2).
+    The argument is z = h L. With phi_k of Hochbruck & Ostermann (2010, doi:10.1017/S0962492910000048), the
+    last three weights are h (phi_1 - 3 phi_2 + 4 phi_3), h (2 phi_2 - 4 phi_3) and h (4 phi_3 - phi_2).
 
     Args:
-        rates: L, 1/s, (fields, rows, columns).
-        step: h, s.
+        rates: L (1/s), (fields, rows, columns).
+        step: h (s).
 
     Returns:
-        the five weights, (fields, rows, 5, columns).
+        The five weights, (fields, rows, 5, columns).
     """
     fields, rows, columns = rates.shape
     result = np.empty((fields, rows, 5, columns))

@@ -18,7 +18,7 @@ from solvers.navier_stokes.tracer import TracerOptions
 class HyperviscosityOptions:
     """The range of nu_h, m^(2 order)/s, and the `order` p in - nu_h (-Lap)^p w.
 
-    The order has no effect with the range [0, 0]; the default is used then.
+    For the range [0, 0] the order has no effect and may be omitted.
     """
 
     range: RangeFromZero
@@ -26,11 +26,13 @@ class HyperviscosityOptions:
 
 
 class LinearTerms:
-    """L w = nu Lap w - nu_h (-Lap)^p w - mu w for the vorticity, L s = kappa Lap s for a tracer.
+    """The linear operators L w = nu Lap w - nu_h (-Lap)^p w - mu w and L s = kappa Lap s.
+
+    The field w is the vorticity, and s is an optional tracer.
 
     Attributes:
-        parameters: the coefficients that are not always 0.
-        order: p.
+        parameters: the coefficients with a nonzero range.
+        order: the order p of the hyperviscosity.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class LinearTerms:
         self.parameters = tuple(parameter for parameter in candidates if parameter.high > 0)
 
     def rates(self, squared: np.ndarray, parameters: Parameters) -> np.ndarray:
-        """Return L (1/s) of each field, (fields, *shape), for squared wave numbers (*shape) in rad^2/m^2."""
+        """Return L (1/s) of each field (fields, *shape) for squared wave numbers (*shape) in rad^2/m^2."""
         rates = [
             -parameters.get("viscosity", 0.0) * squared
             - parameters.get("hyperviscosity", 0.0) * squared**self.order

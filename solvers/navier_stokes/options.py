@@ -1,4 +1,4 @@
-"""Types of the Navier-Stokes solver's options."""
+"""Types of the options of the Navier-Stokes solver."""
 
 from __future__ import annotations
 

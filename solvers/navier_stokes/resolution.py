@@ -1,6 +1,6 @@
 """Checks that a grid keeps the waves of a flow.
 
-Waves that the grid does not keep would alias into another flow, or their variance would pile up.
+A grid that drops waves of the flow changes the solution by aliasing or an accumulation of variance.
 """
 
 from __future__ import annotations
@@ -11,163 +11,174 @@ from collections.abc import Callable
 import numpy as np
 
 from simsurrogate.errors import UserError
-from solvers.numerics.dealiased_fourier import largest_kept
+from solvers.numerics.dealiased_fourier import largest_kept_wave_number
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import half_waves
 from solvers.numerics.resolution import UNRESOLVED_LIMIT
 
-#: The fewest cells of an axis; 8 cells keep two waves.
+#: The smallest number of cells of an axis; 8 cells keep two waves.
 LEAST_CELLS = 8
 
-#: The least standard deviation of a Gaussian vortex in cells; the grid then drops 1.2 % of its variance.
+#: The smallest standard deviation of a Gaussian vortex, in cells; the grid then drops 1.2 % of the variance.
 LEAST_VORTEX = 1.0
 
-#: The least thickness of a shear layer in cells; the grid then drops 1.6 % of the variance of sech^2.
+#: The smallest thickness of a shear layer, in cells; the grid then drops 1.6 % of the variance of sech^2.
 LEAST_LAYER = 1.0
 
 
-def cells_that_keep(wave_number: int) -> int:
-    """Return the fewest cells, an even number, that keep this many waves along an axis."""
+def cells_for_wave_number(wave_number: int) -> int:
+    """Return the smallest even number of cells that keeps the wave number along an axis."""
     return 3 * wave_number + 2 - wave_number % 2
 
 
 def check_cells(resolution: list[int]) -> None:
-    """Refuse odd and tiny grids.
+    """Check the number of cells of each axis.
 
     Raises:
         UserError: an axis has an odd number of cells, or fewer than 8.
     """
     if all(cells % 2 == 0 and cells >= LEAST_CELLS for cells in resolution):
         return
-    enough = [max(cells + cells % 2, LEAST_CELLS) for cells in resolution]
+    sufficient_cells = [max(cells + cells % 2, LEAST_CELLS) for cells in resolution]
     raise UserError(
         f"solver.resolution={resolution} has an odd or too small number of cells. Each axis needs an even "
-        f"number of cells, at least {LEAST_CELLS}. Use solver.resolution={_typed(enough)}"
+        f"number of cells, at least {LEAST_CELLS}. Type "
+        f"solver.resolution={_command_line_list(sufficient_cells)}"
     )
 
 
 def check_viscosity(
     grid: Grid, *, strain_rate: float, viscosity: float, hyperviscosity: float, order: int, cause: str
 ) -> None:
-    """Refuse a grid with a largest wave number K that the flow strains faster than K is damped.
+    """Check that the damping rate of the largest wave number K of a grid is at least the strain rate.
 
-    The rate of strain is at most about eta^(1/3), with eta the rate at which enstrophy cascades. A wave is
-    damped faster than strained where nu k^2 + nu_h k^(2 order) exceeds it; for nu alone, above the
+    The strain rate is at most about eta^(1/3) for the enstrophy cascade rate eta. The damping rate of wave
+    number k is nu k^2 + nu_h k^(2 order). For nu alone, the damping rate exceeds the strain rate above the
     dissipation wave number eta^(1/6) / nu^(1/2) (Kraichnan 1967, doi:10.1063/1.1762301).
 
     Args:
         grid: the grid.
-        strain_rate: the largest eta^(1/3) that is drawn, 1/s.
-        viscosity: the least nu that is drawn, m^2/s.
-        hyperviscosity: the least nu_h that is drawn, m^(2 order)/s.
+        strain_rate: the largest drawn strain rate eta^(1/3), 1/s.
+        viscosity: the smallest drawn nu, m^2/s.
+        hyperviscosity: the smallest drawn nu_h, m^(2 order)/s.
         order: the order of the hyperviscosity.
-        cause: the option that determines the strain, for the message.
+        cause: the option that determines the strain rate, for the message.
 
     Raises:
-        UserError: the damping of K is less than the strain; the message names a resolution and a viscosity
-            that suffice.
+        UserError: the damping rate of K is smaller than the strain rate; the message names a sufficient
+            resolution and viscosity.
     """
 
-    def damping(cells: list[int]) -> float:
-        largest = _largest_wave_number(grid, cells)
-        return viscosity * largest**2 + hyperviscosity * largest ** (2 * order)
+    def damping_rate(cells: list[int]) -> float:
+        largest_wave_number = _largest_wave_number(grid, cells)
+        return viscosity * largest_wave_number**2 + hyperviscosity * largest_wave_number ** (2 * order)
 
-    damping_rate = damping(list(grid.resolution))
-    if damping_rate >= strain_rate:
+    grid_rate = damping_rate(list(grid.resolution))
+    if grid_rate >= strain_rate:
         return
-    values = f"viscosity={viscosity:g} m^2/s" + (
+    values = f"solver.viscosity={viscosity:g} m^2/s" + (
         f" and hyperviscosity={hyperviscosity:g} m^{2 * order}/s" if hyperviscosity else ""
     )
     if not viscosity and not hyperviscosity:
         raise UserError(
-            "solver.viscosity and solver.hyperviscosity.range both start at 0. No grid resolves a flow "
-            "without either. Raise the lower end of one"
+            "solver.viscosity and solver.hyperviscosity.range both have the lower end 0. At least one lower "
+            "end must be positive, because no grid resolves a flow without damping. Type "
+            "solver.viscosity=[LOW,HIGH] with a positive LOW"
         )
-    largest = _largest_wave_number(grid, list(grid.resolution))
-    limit = (strain_rate - hyperviscosity * largest ** (2 * order)) / largest**2
-    enough = _finer(grid, lambda cells: damping(cells) >= strain_rate)
+    largest_wave_number = _largest_wave_number(grid, list(grid.resolution))
+    sufficient_viscosity = (
+        strain_rate - hyperviscosity * largest_wave_number ** (2 * order)
+    ) / largest_wave_number**2
+    sufficient_cells = _sufficient_cells(grid, lambda cells: damping_rate(cells) >= strain_rate)
     raise UserError(
-        f"{values} cannot be resolved by resolution={list(grid.resolution)}: its largest wave number "
-        f"{largest:.4g} rad/m is damped at {damping_rate:.3g} 1/s and strained at about "
-        f"{strain_rate:.3g} 1/s by {cause}. The damping must be at least the strain. "
-        f"Use solver.resolution={_typed(enough)} or finer, or a viscosity of at least {limit:.3g} m^2/s"
+        f"{values} cannot be resolved by solver.resolution={list(grid.resolution)}: the largest wave number "
+        f"{largest_wave_number:.4g} rad/m is damped at {grid_rate:.3g} 1/s and strained at about "
+        f"{strain_rate:.3g} 1/s by {cause}. The damping rate must be at least the strain rate. Type "
+        f"solver.resolution={_command_line_list(sufficient_cells)} or finer, or a "
+        f"solver.viscosity of at least {sufficient_viscosity:.3g} m^2/s"
     )
 
 
-def check_width(width: float, least: float, grid: Grid, option: str) -> None:
-    """Refuse a grid with cells too wide for a vortex or a layer.
+def check_width(width: float, least_cells: float, grid: Grid, option: str) -> None:
+    """Check that the cells of a grid are narrow enough for a vortex or a layer.
 
     Args:
-        width: the least standard deviation or thickness, m.
-        least: the number of widest cells that the width must span.
+        width: the smallest standard deviation or thickness, m.
+        least_cells: the number of widest cells that the width must span.
         grid: the grid.
         option: the option that holds the range of the width.
 
     Raises:
-        UserError: the width spans fewer cells; the message names a resolution and a width that suffice.
+        UserError: the width spans fewer cells; the message names a sufficient resolution and width.
     """
 
     def least_width(cells: list[int]) -> float:
-        return least * max(length / count for length, count in zip(grid.extent, cells, strict=True))
+        return least_cells * max(length / count for length, count in zip(grid.extent, cells, strict=True))
 
-    limit = least_width(list(grid.resolution))
-    if width >= limit * (1 - 1e-9):
+    smallest_width = least_width(list(grid.resolution))
+    if width >= smallest_width * (1 - 1e-9):
         return
-    enough = _finer(grid, lambda cells: least_width(cells) <= width)
+    sufficient_cells = _sufficient_cells(grid, lambda cells: least_width(cells) <= width)
     raise UserError(
-        f"solver.{option} starts at {width:g} m, less than {least:g} cells of {limit / least:.3g} m with "
-        f"resolution={list(grid.resolution)}. It must span at least {least:g}. Use "
-        f"solver.resolution={_typed(enough)} or finer, or at least {limit:.3g} m"
+        f"the lower end {width:g} m of solver.{option} is too small for the cells of "
+        f"{smallest_width / least_cells:.3g} m of solver.resolution={list(grid.resolution)}. The width must "
+        f"be at least {least_cells:g} times the cell width. Type "
+        f"solver.resolution={_command_line_list(sufficient_cells)} or finer, or a lower end of at least "
+        f"{smallest_width:.3g} m"
     )
 
 
 def check_waves(variances: np.ndarray, grid: Grid, field: str, remedy: str) -> None:
-    """Refuse a grid that drops more than `UNRESOLVED_LIMIT` of a random field's variance.
+    """Check that a grid drops at most the fraction `UNRESOLVED_LIMIT` of the variance of a random field.
 
     Args:
         variances: the variance of each periodic mode (count, count), see `random_fields.modes`.
         grid: the grid.
-        field: the name of the field in the message.
+        field: the name of the field for the message.
         remedy: the options that change the variances, for the message.
 
     Raises:
-        UserError: more is dropped; the message names the share and a resolution that suffices.
+        UserError: the grid drops a larger fraction; the message names the fraction and a sufficient
+            resolution.
     """
     waves = [half_waves("periodic", count) // 2 for count in variances.shape]
-    total = float(np.sum(variances))
+    total_variance = float(np.sum(variances))
 
-    def dropped(cells: list[int]) -> float:
-        keeps = np.ix_(*(wave <= largest_kept(count) for wave, count in zip(waves, cells, strict=True)))
-        return 1 - float(np.sum(variances[keeps])) / total
+    def dropped_fraction(cells: list[int]) -> float:
+        kept_modes = np.ix_(
+            *(wave <= largest_kept_wave_number(count) for wave, count in zip(waves, cells, strict=True))
+        )
+        return 1 - float(np.sum(variances[kept_modes])) / total_variance
 
-    share = dropped(list(grid.resolution))
-    if share <= UNRESOLVED_LIMIT:
+    fraction = dropped_fraction(list(grid.resolution))
+    if fraction <= UNRESOLVED_LIMIT:
         return
-    enough = _finer(grid, lambda cells: dropped(cells) <= UNRESOLVED_LIMIT)
+    sufficient_cells = _sufficient_cells(grid, lambda cells: dropped_fraction(cells) <= UNRESOLVED_LIMIT)
     raise UserError(
-        f"{field}: {100 * share:.3g} % of its variance is in waves too short for "
-        f"resolution={list(grid.resolution)}. At most {100 * UNRESOLVED_LIMIT:g} % is allowed. Use "
-        f"solver.resolution={_typed(enough)} or finer, or {remedy}"
+        f"{field}: {100 * fraction:.3g} % of the variance is in waves too short for "
+        f"solver.resolution={list(grid.resolution)}. At most {100 * UNRESOLVED_LIMIT:g} % is allowed. Type "
+        f"solver.resolution={_command_line_list(sufficient_cells)} or finer, or {remedy}"
     )
 
 
 def _largest_wave_number(grid: Grid, cells: list[int]) -> float:
     """Return the largest wave number (rad/m) that is kept in every direction."""
     return min(
-        2 * math.pi / length * largest_kept(count) for length, count in zip(grid.extent, cells, strict=True)
+        2 * math.pi / length * largest_kept_wave_number(count)
+        for length, count in zip(grid.extent, cells, strict=True)
     )
 
 
-def _finer(grid: Grid, suffices: Callable[[list[int]], bool]) -> list[int]:
-    """Return the coarsest even grid in the proportions of `grid` that suffices, to within 2 %."""
-    first = grid.resolution[0]
+def _sufficient_cells(grid: Grid, is_sufficient: Callable[[list[int]], bool]) -> list[int]:
+    """Return the coarsest sufficient even resolution in the proportions of `grid`, to within 2 %."""
+    num_rows = grid.resolution[0]
     while True:
-        cells = [2 * math.ceil(count * first / grid.resolution[0] / 2) for count in grid.resolution]
-        if suffices(cells):
+        cells = [2 * math.ceil(count * num_rows / grid.resolution[0] / 2) for count in grid.resolution]
+        if is_sufficient(cells):
             return cells
-        first += 2 * max(first // 100, 1)
+        num_rows += 2 * max(num_rows // 100, 1)
 
 
-def _typed(cells: list[int]) -> str:
-    """Return a list as a user types it on the command line: without blanks."""
+def _command_line_list(cells: list[int]) -> str:
+    """Return the text of a list for the command line, without blanks."""
     return f"[{','.join(map(str, cells))}]"

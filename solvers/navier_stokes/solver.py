@@ -1,4 +1,4 @@
-"""Two-dimensional incompressible flow in a periodic box, in vorticity form."""
+"""The solver of two-dimensional incompressible flow in a periodic box, in vorticity form."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ from solvers.numerics.parameter_sampling import check_ranges, draw
 
 
 class NavierStokes(Solver):
-    """w_t + u . grad w = nu Lap w - nu_h (-Lap)^p w - mu w + f for the vorticity w (1/s), div u = 0.
+    """The vorticity equation w_t + u . grad w = nu Lap w - nu_h (-Lap)^p w - mu w + f with div u = 0.
 
-    The velocity u (m/s) has the mean zero and is derived from w = v_x - u_y. On request the flow carries a
-    passive tracer s: s_t + u . grad s = kappa Lap s. A state (channels, *cells) holds vorticity, velocity_x,
-    velocity_y and the tracer; `advance` reads only the vorticity and the tracer.
+    The vorticity is w = v_x - u_y (1/s). The velocity u (m/s) has zero mean and follows from w. An optional
+    passive tracer s satisfies s_t + u . grad s = kappa Lap s. A state (channels, *cells) holds vorticity,
+    velocity_x, velocity_y and the tracer. `advance` reads only the vorticity and the tracer.
 
-    Space is pseudo-spectral with the 2/3 rule (`dealiased_fourier`), time is ETDRK4 (`etdrk4`). The time
-    scale is the turn-over time: 1 over the largest rate at which initial state and forcing are expected to
-    strain the flow.
+    The discretisation is pseudo-spectral with the 2/3 rule in space (`dealiased_fourier`), and ETDRK4 in time
+    (exponential time differencing, `etdrk4`). The time scale is the turn-over time: the inverse of the
+    largest expected strain rate from the initial state and the forcing.
 
     Args:
         extent: the length of each axis, m.
-        resolution: the cells along each axis, or one number for both; even, at least 8.
-        viscosity: the range of nu, m^2/s; [0, 0] for none.
-        hyperviscosity: p and the range of nu_h.
-        drag: the range of mu, 1/s; [0, 0] for none.
+        resolution: the number of cells along each axis, or one number for both axes; even, at least 8.
+        viscosity: the range of nu, m^2/s; [0, 0] for zero viscosity.
+        hyperviscosity: the order p and the range of nu_h.
+        drag: the range of mu, 1/s; [0, 0] for zero drag.
         forcing: the distribution of f.
         initial: the distribution of w(x, 0).
         tracer: the presence of a tracer, and its distribution.
         time_step: the declared step, s; None for adaptive steps.
         communicator: the ranks that share one trajectory.
-        tolerance: the error of an adaptive step in a field, over the field's root mean square; no effect with
-            a declared step.
+        tolerance: the allowed error of an adaptive step, relative to the root mean square of each field; no
+            effect with a declared step.
 
     Raises:
-        UserError: a range in the wrong order, an odd or tiny grid, or more ranks than rows. Also a viscosity
-            that the grid cannot resolve, and initial states or a forcing finer than the grid.
+        UserError: a range is in the wrong order, the number of cells is odd or too small, there are more
+            ranks than rows, or the grid does not resolve the viscosity, initial states or forcing.
     """
 
     method = "pseudo-spectral with the 2/3 rule, exponential Runge-Kutta ETDRK4 of order 4"
@@ -102,9 +102,9 @@ class NavierStokes(Solver):
             viscosity=viscosity[0],
             hyperviscosity=hyperviscosity.range[0],
             order=hyperviscosity.order,
-            cause=f"initial.kind={initial.kind}"
+            cause=f"solver.initial.kind={initial.kind}"
             if strain_rate == self._initial.strain_rate
-            else f"forcing.kind={forcing.kind}",
+            else f"solver.forcing.kind={forcing.kind}",
         )
         self.time_scale = 1 / strain_rate
         self._linear_terms = LinearTerms(viscosity, hyperviscosity, drag, tracer)
@@ -114,7 +114,7 @@ class NavierStokes(Solver):
 
     @classmethod
     def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield the options without effect next to the others, see `Solver.unused_options`."""
+        """Yield the options of tracer, hyperviscosity and time step without effect, see `Solver`."""
         if not options["tracer"]["present"]:
             yield from (
                 (f"tracer.{name}", "solver.tracer.present=false")
@@ -129,30 +129,32 @@ class NavierStokes(Solver):
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """Draw the scalars, then the arrays of forcing, vorticity and tracer, see `Solver.sample`."""
         parameters: Parameters = {**draw(self.spec.parameters, rng, outside)}
-        for family in (self._forcing, self._initial, self._tracer):
-            if family:
-                parameters.update(family.draw_arrays(rng))
+        for distribution in (self._forcing, self._initial, self._tracer):
+            if distribution:
+                parameters.update(distribution.draw_arrays(rng))
         return parameters
 
     def prepare(self, parameters: Parameters) -> FlowTrajectory:
-        """Return the trajectory of these parameters, see `Solver.prepare`."""
+        """Return the trajectory with these parameters, see `Solver.prepare`."""
         transform = self._transform
         initial_fields = [self._initial.field(parameters)]
         if self._tracer:
             initial_fields.append(self._tracer.field(parameters))
-        steady = np.zeros(self._slabs.shape, complex)
+        steady_coefficients = np.zeros(self._slabs.shape, complex)
         coefficient_fields = np.empty((0, *self.grid.block_shape))
         forcing = self._forcing.field(parameters)
         if forcing is not None:
             coefficient_fields = np.expand_dims(forcing, 0)
-            steady = transform.coefficients(coefficient_fields)[0]
-            # Coefficients of round-off are set to 0, so that kernels skip their rows.
-            steady[np.abs(steady) * transform.scale < 1e-13 * np.max(np.abs(forcing))] = 0.0
+            steady_coefficients = transform.coefficients(coefficient_fields)[0]
+            # Coefficients at round-off level are set to 0, because kernels skip rows of zeros.
+            steady_coefficients[
+                np.abs(steady_coefficients) * transform.scale < 1e-13 * np.max(np.abs(forcing))
+            ] = 0.0
         return FlowTrajectory(
             transform=transform,
             stepper=self._stepper,
-            rates=self._linear_terms.rates(self._slabs.even_squared, parameters),
-            constant_intervals=partial(self._forcing.constant_intervals, steady, parameters),
+            rates=self._linear_terms.rates(self._slabs.even_squared_wave_numbers, parameters),
+            constant_intervals=partial(self._forcing.constant_intervals, steady_coefficients, parameters),
             initial_state=transform.without_mean_vorticity(np.array(initial_fields)),
             coefficient_fields=coefficient_fields,
         )
@@ -163,10 +165,10 @@ class NavierStokes(Solver):
         derivative: Callable[..., Any],
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return `divergence` and `curl` in 1/s, `vorticity` in s^-2 and `tracer` in 1/s.
+        """Return the residuals `divergence` and `curl` (1/s), `vorticity` (s^-2) and `tracer` (1/s).
 
-        See `Solver.residual`. A ring of random waves is not a function of the fields: the residual then has
-        no `vorticity`.
+        See `Solver.residual`. A ring of random waves is not a function of the fields. The result for this
+        forcing has no residual `vorticity`.
         """
         u, v, vorticity = fields["velocity_x"], fields["velocity_y"], fields["vorticity"]
 
@@ -185,10 +187,10 @@ class NavierStokes(Solver):
             if "viscosity" in parameters:
                 residual = residual - parameters["viscosity"] * laplacian(vorticity)
             if "hyperviscosity" in parameters:
-                power = vorticity
+                iterated_laplacian = vorticity
                 for _ in range(self._linear_terms.order):
-                    power = -laplacian(power)
-                residual = residual + parameters["hyperviscosity"] * power
+                    iterated_laplacian = -laplacian(iterated_laplacian)
+                residual = residual + parameters["hyperviscosity"] * iterated_laplacian
             if "drag" in parameters:
                 residual = residual + parameters["drag"] * vorticity
             if self.spec.coefficient_fields:
@@ -207,7 +209,7 @@ class NavierStokes(Solver):
         """Return vorticity, velocity and forcing at any points, see `Solver.initial_condition`."""
         if not self.spec.parametric or not isinstance(self._initial, TaylorGreen):
             return super().initial_condition(coordinates, parameters, xp)
-        channels = self._initial.at(coordinates, parameters, xp)
+        channels = self._initial.values_at(coordinates, parameters, xp)
         if isinstance(self._forcing, SteadyForcing):
             channels["forcing"] = parameters["forcing_amplitude"] * self._forcing.wave(coordinates, xp)
         return channels

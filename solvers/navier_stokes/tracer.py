@@ -1,4 +1,4 @@
-"""The passive tracer that the flow carries."""
+"""The passive tracer of a flow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TracerOptions:
     """The presence of a tracer s, the range of its `diffusivity` (m^2/s), and s(x, 0).
 
     s(x, 0) is a random field of root mean square 1 with `correlation_length` (m), `spectral_exponent` and
-    `modes` along each axis. Only `present` has an effect without a tracer; the defaults are used then.
+    `modes` along each axis. Without a tracer only `present` has an effect.
     """
 
     present: bool
@@ -31,7 +31,7 @@ def initial_tracer(grid: Grid, options: TracerOptions) -> UnitField | None:
     """Return the family of initial tracers, or None without a tracer.
 
     Raises:
-        UserError: the grid drops too much of the tracer's variance.
+        UserError: the grid drops too much of the variance of the tracer.
     """
     if not options.present:
         return None

@@ -1,4 +1,4 @@
-"""A flow under one set of parameters, advanced in time."""
+"""The trajectory of a flow for one set of parameters."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from solvers.navier_stokes.transform import StateTransform
 
 @dataclass(frozen=True)
 class FlowTrajectory(SteppedTrajectory):
-    """The flow under one set of parameters.
+    """The trajectory of a flow for one set of parameters.
 
     Attributes:
         transform: the transform between states and coefficients.
         stepper: the scheme in time.
         rates: the linear rates L (1/s) of each field, as in `ETDRK4.set_rates`.
-        constant_intervals: the forcing from a time on for a duration, see `Forcing.constant_intervals`.
-        initial_state: the state at time 0, without the waves that the grid does not keep.
-        coefficient_fields: the steady forcing (1, *block) in s^-2, or an empty array without one.
-        counts: the accepted and the rejected steps so far.
+        constant_intervals: the forcing as a function of time and duration, see `Forcing.constant_intervals`.
+        initial_state: the state at time 0 s, without the waves that the grid drops.
+        coefficient_fields: the steady forcing (1, *block) in s^-2, or an empty array for any other forcing.
+        counts: the numbers of accepted and rejected steps.
     """
 
     transform: StateTransform
@@ -38,7 +38,7 @@ class FlowTrajectory(SteppedTrajectory):
     def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
         """Return the state after `duration`, see `SteppedTrajectory.advance`.
 
-        A step ends wherever the forcing is drawn again.
+        A step ends at each time at which the forcing is drawn again.
         """
         coefficients = self.transform.state_coefficients(state)
         self.stepper.set_rates(self.rates)
@@ -47,13 +47,13 @@ class FlowTrajectory(SteppedTrajectory):
         return self.transform.state(coefficients)
 
     def invariants(self, state: np.ndarray) -> dict[str, float]:
-        """Return means over the box, see `flow_invariants`."""
+        """Return the invariants of a state, see `flow_invariants`."""
         return flow_invariants(self.transform, state)
 
     def budget(self, state: np.ndarray, time: float, duration: float) -> dict[str, float]:
-        """Return the supply of the tracer's mean, which is 0, where there is a tracer.
+        """Return the supply 0 of the mean of a tracer, if there is a tracer.
 
-        Work of the forcing and losses to drag and viscosity are integrals along the trajectory, which no
-        formula gives to round-off: energy, enstrophy, palinstrophy and the tracer's variance have no budget.
+        The work of the forcing and the losses to drag and viscosity are integrals along the trajectory,
+        without exact formulas. Energy, enstrophy, palinstrophy and tracer variance therefore have no budget.
         """
         return {"tracer_mean": 0.0} if self.transform.num_fields == 2 else {}

@@ -1,4 +1,4 @@
-"""The state of a flow on the grid and the Fourier coefficients that determine the state."""
+"""The transform between the state of a flow on the grid and the Fourier coefficients of the state."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from solvers.numerics.dealiased_fourier import FourierSlabs, PlaneTransform
 class StateTransform:
     """The transform between a state and its kept coefficients, in both directions.
 
-    A state (channels, *block) holds vorticity, velocity_x, velocity_y and, where there is one, the tracer.
-    The coefficients (fields, *slabs.shape) belong to the vorticity and the tracer, and are not normalised.
-    All ranks call each method together.
+    A state (channels, *block) holds vorticity, velocity_x, velocity_y and an optional tracer. The
+    coefficients (fields, *slabs.shape) of the vorticity and the tracer are not normalised. All ranks call
+    each method together.
 
     Args:
         slabs: the coefficients of this rank.
-        num_fields: 1, or 2 with a tracer.
+        num_fields: the number of fields: 1, or 2 with a tracer.
 
     Attributes:
-        scale: 1 / n for n cells; coefficients times `scale` are normalised.
-        waves: (kx, ky, stream) as in `kernels`, rad/m, rad/m and m^2/rad^2.
+        scale: 1 / n for n cells, the factor that normalises coefficients.
+        waves: the tuple (kx, ky, stream) of `kernels`, in rad/m, rad/m and m^2/rad^2.
     """
 
     def __init__(self, slabs: FourierSlabs, num_fields: int):
         self.slabs = slabs
         self.num_fields = num_fields
         self.scale = 1 / math.prod(slabs.grid.resolution)
-        squared = slabs.even_squared
+        squared = slabs.even_squared_wave_numbers
         stream = np.divide(self.scale, squared, out=np.zeros_like(squared), where=squared > 0)
         self.waves = (*slabs.wave_numbers, stream)
         self._plane = PlaneTransform(slabs, 1)
@@ -38,19 +38,19 @@ class StateTransform:
     def coefficients(self, fields: np.ndarray) -> np.ndarray:
         """Return the coefficients (fields, *slabs.shape) of one or two real fields (fields, *block)."""
         plane = self._plane
-        # Both real fields are transformed as one complex field.
+        # One complex transform serves both real fields.
         plane.physical[0].real, plane.physical[0].imag = fields[0], fields[1] if len(fields) > 1 else 0.0
         plane.forward()
         plus, minus = self.slabs.compact(plane.coefficients[0])
-        parts = [(plus + minus.conj()) / 2, (plus - minus.conj()) / 2j]
-        return np.array(parts[: len(fields)])
+        spectra = [(plus + minus.conj()) / 2, (plus - minus.conj()) / 2j]
+        return np.array(spectra[: len(fields)])
 
     def state_coefficients(self, state: np.ndarray) -> np.ndarray:
-        """Return the coefficients of the vorticity and the tracer; the velocity of the state is not read."""
+        """Return the coefficients of the vorticity and the tracer of a state; the velocity is ignored."""
         return self.coefficients(state[[0, *range(3, len(state))]])
 
     def state(self, coefficients: np.ndarray) -> np.ndarray:
-        """Return the state of these coefficients; the velocity is derived from the vorticity."""
+        """Return the state with these coefficients; the velocity follows from the vorticity."""
         plane, scale = self._plane, self.scale
         state = np.empty((len(coefficients) + 2, *self.slabs.grid.block_shape))
         kernels.velocity_coefficients(plane.coefficients, coefficients[:1], self.waves, scale)
@@ -69,10 +69,10 @@ class StateTransform:
         return state
 
     def without_mean_vorticity(self, fields: np.ndarray) -> np.ndarray:
-        """Return the state of a vorticity and, where there is one, a tracer (fields, *block).
+        """Return the state of a vorticity and an optional tracer (fields, *block), with zero mean vorticity.
 
-        The result has no mean vorticity, and no waves that the grid does not keep.
+        The result has only the waves that the grid keeps.
         """
         coefficients = self.coefficients(fields)
-        coefficients[0, self.slabs.squared == 0] = 0.0
+        coefficients[0, self.slabs.squared_wave_numbers == 0] = 0.0
         return self.state(coefficients)

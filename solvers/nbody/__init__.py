@@ -1,4 +1,4 @@
-"""Gravitating bodies."""
+"""The solver of gravitating bodies."""
 
 from solvers.nbody.solver import NBody
 

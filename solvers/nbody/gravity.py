@@ -1,23 +1,23 @@
-"""Newton's gravity with Plummer softening as a direct sum over all pairs, compiled.
+"""Compiled direct summation of Newtonian gravity with Plummer softening over all pairs of bodies.
 
     a_i = sum over j of g_j d / q^(3/2),    d = x_j - x_i,    q = |d|^2 + softening^2,    g = G m
     da_i/dt = sum over j of g_j (w / q^(3/2) - 3 (d.w) d / q^(5/2)),    w = v_j - v_i
 
 Arrays of this module:
-    bodies: (6, n), three rows of positions (m) and three of velocities (m/s). For a few bodies (9, n): the
-        last three rows are the rounding errors of the positions, which are added to the separations.
+    bodies: (6, n), three rows of positions (m) and three rows of velocities (m/s). For a few bodies (9, n):
+        the last three rows are the rounding errors of the positions, as corrections of the separations.
     g: (n,), m^3/s^2.
-    force: (6, n), three rows of accelerations (m/s^2) and three of their rates, the jerks (m/s^3); or (3, n),
-        only the accelerations.
+    force: (6, n), three rows of accelerations (m/s^2) and three rows of jerks (m/s^3), the time derivatives
+        of the accelerations; or (3, n), only accelerations.
 
-A body does not act on itself, and bodies at the same place do not act on each other.
+A body exerts no force on itself. Two bodies at the same position exert no force on each other.
 
-Each pair costs one square root and one division for both its directions. Sources lie in tiles that stay in
-the first-level cache together with their forces; the loop over the sources of a tile is vectorised. The
-compiler may reorder the sums of that loop; on one machine every run gives the same bits.
+Each pair needs one square root and one division for both forces. The sources are copied to tiles. A tile and
+its forces fit in the first-level cache, and the loop over a tile is vectorised. The compiler may reorder the
+sums of this loop, but every run on one machine gives the same bits.
 """
 
-# ruff: noqa: PLR0917 - numba passes separate numbers faster than arrays.
+# ruff: noqa: PLR0917 - numba passes separate scalars faster than arrays.
 
 from __future__ import annotations
 
@@ -27,28 +27,29 @@ import numpy as np
 
 from solvers.numerics.numba_cache import compiled
 
-#: Up to this number of bodies, forces are summed pair by pair; above it, tile by tile.
-FEW = 12
+#: The largest number of bodies for which forces are summed pair by pair instead of tile by tile.
+FEW_BODIES = 12
 
-#: The number of bodies of a tile, a constant, so that the compiler knows that rows of a tile do not overlap.
+#: The number of bodies of a tile. With a constant the compiler knows that rows of a tile do not overlap.
 TILE = 128
 
-# Replaces a squared separation of zero; smaller than every squared separation with a finite inverse cube.
-_TINY = 1e-200
+# The replacement of a zero squared separation, smaller than any squared separation with a finite inverse
+# cube.
+_SMALLEST_SQUARE = 1e-200
 
-_ROW = {"inline": "never", "fastmath": {"contract", "reassoc"}}
+_ROW_OPTIONS = {"inline": "never", "fastmath": {"contract", "reassoc"}}
 
 
-@compiled(**_ROW)
-def _tile_accelerations(tile, count, x, y, z, g, softening2):  # type: ignore[no-untyped-def]
-    """Return the acceleration of one body by a tile, and add the reactions to the tile."""
+@compiled(**_ROW_OPTIONS)
+def _tile_accelerations(tile, count, x, y, z, g, softening_squared):  # type: ignore[no-untyped-def]
+    """Return the acceleration of one body by the bodies of a tile, and add the reactions to the tile."""
     ax = ay = az = 0.0
     for j in range(count):
         dx, dy, dz = tile[j] - x, tile[TILE + j] - y, tile[2 * TILE + j] - z
-        q = max(dx * dx + dy * dy + dz * dz + softening2, _TINY)
+        q = max(dx * dx + dy * dy + dz * dz + softening_squared, _SMALLEST_SQUARE)
         inverse = 1.0 / math.sqrt(q)
-        cube = inverse * inverse * inverse
-        pull, push = tile[6 * TILE + j] * cube, g * cube
+        inverse_cube = inverse * inverse * inverse
+        pull, push = tile[6 * TILE + j] * inverse_cube, g * inverse_cube
         ax += pull * dx
         ay += pull * dy
         az += pull * dz
@@ -58,26 +59,26 @@ def _tile_accelerations(tile, count, x, y, z, g, softening2):  # type: ignore[no
     return ax, ay, az
 
 
-@compiled(**_ROW)
-def _tile_accelerations_and_jerks(tile, count, x, y, z, vx, vy, vz, g, softening2):  # type: ignore[no-untyped-def]
-    """Return acceleration and jerk of one body by a tile, and add the reactions to the tile.
+@compiled(**_ROW_OPTIONS)
+def _tile_accelerations_and_jerks(tile, count, x, y, z, vx, vy, vz, g, softening_squared):  # type: ignore[no-untyped-def]
+    """Return acceleration and jerk of one body by the bodies of a tile, and add the reactions to the tile.
 
-    Also update the least q of each body of the tile; the q of a body with itself does not count.
+    The function also updates the smallest q of each body of the tile, without the q of a body with itself.
     """
-    own_q = max(softening2, _TINY)
+    own_q = max(softening_squared, _SMALLEST_SQUARE)
     ax = ay = az = jx = jy = jz = 0.0
     for j in range(count):
         dx, dy, dz = tile[j] - x, tile[TILE + j] - y, tile[2 * TILE + j] - z
         wx, wy, wz = tile[3 * TILE + j] - vx, tile[4 * TILE + j] - vy, tile[5 * TILE + j] - vz
-        q = max(dx * dx + dy * dy + dz * dz + softening2, _TINY)
-        least = tile[13 * TILE + j]
-        tile[13 * TILE + j] = q if own_q < q < least else least
+        q = max(dx * dx + dy * dy + dz * dz + softening_squared, _SMALLEST_SQUARE)
+        least_q = tile[13 * TILE + j]
+        tile[13 * TILE + j] = q if own_q < q < least_q else least_q
         inverse = 1.0 / math.sqrt(q)
-        square = inverse * inverse
-        cube = inverse * square
-        turn = -3.0 * square * (dx * wx + dy * wy + dz * wz)
-        wx, wy, wz = wx + turn * dx, wy + turn * dy, wz + turn * dz
-        pull, push = tile[6 * TILE + j] * cube, g * cube
+        inverse_square = inverse * inverse
+        inverse_cube = inverse * inverse_square
+        jerk_factor = -3.0 * inverse_square * (dx * wx + dy * wy + dz * wz)
+        wx, wy, wz = wx + jerk_factor * dx, wy + jerk_factor * dy, wz + jerk_factor * dz
+        pull, push = tile[6 * TILE + j] * inverse_cube, g * inverse_cube
         ax += pull * dx
         ay += pull * dy
         az += pull * dz
@@ -105,16 +106,16 @@ def _load_tile(tile, bodies, g, first, count):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _add_tile_forces(tile, count, bodies, g, softening2, force, first, last):  # type: ignore[no-untyped-def]
-    """Add the forces between a tile and the bodies from `first` to `last` to both."""
+def _add_tile_forces(tile, count, bodies, g, softening_squared, force, first, last):  # type: ignore[no-untyped-def]
+    """Add the forces between a tile and the bodies `first` to `last - 1` to the tile and to `force`."""
     for i in range(first, last):
         x, y, z = bodies[0, i], bodies[1, i], bodies[2, i]
         if force.shape[0] == 3:
-            ax, ay, az = _tile_accelerations(tile, count, x, y, z, g[i], softening2)
+            ax, ay, az = _tile_accelerations(tile, count, x, y, z, g[i], softening_squared)
         else:
             vx, vy, vz = bodies[3, i], bodies[4, i], bodies[5, i]
             ax, ay, az, jx, jy, jz = _tile_accelerations_and_jerks(
-                tile, count, x, y, z, vx, vy, vz, g[i], softening2
+                tile, count, x, y, z, vx, vy, vz, g[i], softening_squared
             )
             force[3, i] += jx
             force[4, i] += jy
@@ -125,10 +126,10 @@ def _add_tile_forces(tile, count, bodies, g, softening2, force, first, last):  #
 
 
 @compiled()
-def tiled_pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
-    """Fill `force` with the forces of all bodies on each other, tile by tile.
+def tiled_pair_forces(bodies, g, softening_squared, force):  # type: ignore[no-untyped-def]
+    """Fill `force` with the forces between all bodies, tile by tile.
 
-    Return the least q where jerks are computed, else infinity.
+    Return the smallest q if jerks are computed, else infinity.
     """
     num_bodies = g.size
     tile = np.full(14 * TILE, np.inf)
@@ -136,10 +137,10 @@ def tiled_pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-
     for first in range(0, num_bodies, TILE):
         count = min(TILE, num_bodies - first)
         _load_tile(tile, bodies, g, first, count)
-        # Within a tile each pair is computed from both sides, so the forces stored in the tile are dropped.
-        _add_tile_forces(tile, count, bodies, g, softening2, force, first, first + count)
+        # Pairs inside a tile are computed from both bodies. The forces in the tile are therefore discarded.
+        _add_tile_forces(tile, count, bodies, g, softening_squared, force, first, first + count)
         tile[7 * TILE : 13 * TILE] = 0.0
-        _add_tile_forces(tile, count, bodies, g, softening2, force, first + count, num_bodies)
+        _add_tile_forces(tile, count, bodies, g, softening_squared, force, first + count, num_bodies)
         for row in range(force.shape[0]):
             for j in range(count):
                 force[row, first + j] += tile[(7 + row) * TILE + j]
@@ -147,28 +148,28 @@ def tiled_pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-
 
 
 @compiled()
-def forces_between(bodies, g, softening2, force, others, others_g, others_force):  # type: ignore[no-untyped-def]
-    """Add the forces between two sets of bodies to `force` and `others_force`.
+def forces_between(bodies, g, softening_squared, force, other_bodies, other_g, other_force):  # type: ignore[no-untyped-def]
+    """Add the forces between two sets of bodies to `force` and `other_force`.
 
-    A body in both sets does not act on itself. Return the least q where jerks are computed, else infinity.
+    A body in both sets exerts no force on itself. Return the smallest q if jerks are computed, else infinity.
     """
-    num_others = others_g.size
+    num_other_bodies = other_g.size
     tile = np.full(14 * TILE, np.inf)
-    for first in range(0, num_others, TILE):
-        count = min(TILE, num_others - first)
-        _load_tile(tile, others, others_g, first, count)
-        _add_tile_forces(tile, count, bodies, g, softening2, force, 0, g.size)
+    for first in range(0, num_other_bodies, TILE):
+        count = min(TILE, num_other_bodies - first)
+        _load_tile(tile, other_bodies, other_g, first, count)
+        _add_tile_forces(tile, count, bodies, g, softening_squared, force, 0, g.size)
         for row in range(force.shape[0]):
             for j in range(count):
-                others_force[row, first + j] += tile[(7 + row) * TILE + j]
+                other_force[row, first + j] += tile[(7 + row) * TILE + j]
     return np.min(tile[13 * TILE :])
 
 
 @compiled()
-def _few_pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
-    """Fill `force` with the forces of a few bodies on each other; return the least q."""
+def _few_pair_forces(bodies, g, softening_squared, force):  # type: ignore[no-untyped-def]
+    """Fill `force` with the forces between a few bodies; return the smallest q."""
     num_bodies = g.size
-    least = np.inf
+    least_q = np.inf
     force[:] = 0.0
     for i in range(num_bodies):
         x, y, z = bodies[0, i], bodies[1, i], bodies[2, i]
@@ -180,11 +181,11 @@ def _few_pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-d
                 dx += bodies[6, j] - bodies[6, i]
                 dy += bodies[7, j] - bodies[7, i]
                 dz += bodies[8, j] - bodies[8, i]
-            q = dx * dx + dy * dy + dz * dz + softening2
-            least = min(least, q)
-            inverse = 1.0 / math.sqrt(max(q, _TINY))
-            square = inverse * inverse
-            pull, push = g[j] * inverse * square, g[i] * inverse * square
+            q = dx * dx + dy * dy + dz * dz + softening_squared
+            least_q = min(least_q, q)
+            inverse = 1.0 / math.sqrt(max(q, _SMALLEST_SQUARE))
+            inverse_square = inverse * inverse
+            pull, push = g[j] * inverse * inverse_square, g[i] * inverse * inverse_square
             ax += pull * dx
             ay += pull * dy
             az += pull * dz
@@ -193,8 +194,8 @@ def _few_pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-d
             force[2, j] -= push * dz
             if force.shape[0] == 6:
                 wx, wy, wz = bodies[3, j] - vx, bodies[4, j] - vy, bodies[5, j] - vz
-                turn = -3.0 * square * (dx * wx + dy * wy + dz * wz)
-                wx, wy, wz = wx + turn * dx, wy + turn * dy, wz + turn * dz
+                jerk_factor = -3.0 * inverse_square * (dx * wx + dy * wy + dz * wz)
+                wx, wy, wz = wx + jerk_factor * dx, wy + jerk_factor * dy, wz + jerk_factor * dz
                 jx += pull * wx
                 jy += pull * wy
                 jz += pull * wz
@@ -208,15 +209,15 @@ def _few_pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-d
             force[3, i] += jx
             force[4, i] += jy
             force[5, i] += jz
-    return least
+    return least_q
 
 
 @compiled()
-def pair_forces(bodies, g, softening2, force):  # type: ignore[no-untyped-def]
-    """Fill `force` with the forces of all bodies on each other.
+def pair_forces(bodies, g, softening_squared, force):  # type: ignore[no-untyped-def]
+    """Fill `force` with the forces between all bodies.
 
-    Return the least q; infinity for more than a few bodies where jerks are not computed.
+    Return the smallest q, or infinity for more than a few bodies without jerks.
     """
-    if g.size <= FEW:
-        return _few_pair_forces(bodies, g, softening2, force)
-    return tiled_pair_forces(bodies, g, softening2, force)
+    if g.size <= FEW_BODIES:
+        return _few_pair_forces(bodies, g, softening_squared, force)
+    return tiled_pair_forces(bodies, g, softening_squared, force)

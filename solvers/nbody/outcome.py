@@ -1,4 +1,4 @@
-"""The outcome of advancing a trajectory of bodies, and the reasons of failed trajectories."""
+"""The outcomes of trajectories of bodies, and the reasons of failures."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: The status of a trajectory: completed, or the reason of its failure.
+#: The status of a trajectory: completed, or the kind of failure.
 COMPLETED, TOO_MANY_STEPS, NOT_FINITE, ENERGY_LOST = 0, 1, 2, 3
 
-#: The numbers of an `Outcome`, in the order of its attributes.
-NUM_NUMBERS = 6
+#: The number of entries of an `Outcome`.
+NUM_ENTRIES = 6
 
-#: A close encounter has a squared separation below this fraction of the mean squared distance of the bodies
-#: from the mean of their positions.
-CLOSE = 1e-4
+#: The squared separation of a close encounter, relative to the mean squared distance of the bodies from their
+#: mean position.
+CLOSE_ENCOUNTER = 1e-4
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of advancing a trajectory by one or more frames.
+    """The outcome of one or more frames of a trajectory.
 
     Attributes:
-        status: one of the constants above.
-        frames: how many frames were begun.
-        steps: the steps of all frames.
-        least_separation: the least separation of two bodies, m.
-        close_encounters: how many frames have a close encounter.
+        status: `COMPLETED`, `TOO_MANY_STEPS`, `NOT_FINITE` or `ENERGY_LOST`.
+        frames: the number of started frames.
+        steps: the number of steps in all frames.
+        least_separation: the smallest separation of two bodies, m.
+        close_encounters: the number of frames with a close encounter.
         energy_error: the relative error of the energy after the last frame.
     """
 
@@ -39,8 +39,8 @@ class Outcome:
     energy_error: float
 
     @classmethod
-    def from_numbers(cls, values: np.ndarray) -> Outcome:
-        """Return the outcome of a row (6,) of the compiled code."""
+    def from_row(cls, values: np.ndarray) -> Outcome:
+        """Return the outcome from a row (6,) of the compiled code."""
         status, frames, steps, least_separation, close_encounters, energy_error = map(float, values)
         return cls(
             int(status), int(frames), int(steps), least_separation, int(close_encounters), energy_error
@@ -51,23 +51,25 @@ class Outcome:
         counts["steps"] += self.steps
         counts["close_encounters"] += self.close_encounters
 
-    def reason(self, time: float, tolerance: float, max_steps: int) -> str | None:
-        """Return why the trajectory failed in the frame that ends at `time` (s); None where it did not."""
+    def failure_reason(self, time: float, tolerance: float, max_steps: int) -> str | None:
+        """Return the reason of failure in the frame that ends at `time` (s), or None."""
         if self.status == COMPLETED:
             return None
         separation = f"the smallest separation is {self.least_separation:.3g} m"
         if self.status == ENERGY_LOST:
             return (
-                f"the energy differs by {self.energy_error:.3g} of its initial value at time {time:g} s, "
-                f"more than energy_tolerance={tolerance:g}; {separation}"
+                f"the relative error of the energy is {self.energy_error:.3g} at time {time:g} s, "
+                f"more than solver.energy_tolerance={tolerance:g}; {separation}"
             )
         if self.status == TOO_MANY_STEPS:
-            return f"more than max_steps={max_steps} steps before time {time:g} s; {separation}"
-        return f"two bodies collide, or numbers are not finite, before time {time:g} s; {separation}"
+            return f"more than solver.max_steps={max_steps} steps are needed up to {time:g} s; {separation}"
+        return f"two bodies collide or values are not finite before time {time:g} s; {separation}"
 
 
-def coincidence(energy: float) -> str | None:
-    """Return why no trajectory starts from a state of this energy (J); None where one does."""
+def start_failure(energy: float) -> str | None:
+    """Return the reason why no trajectory starts from a state of this energy (J), or None."""
     if math.isfinite(energy):
         return None
-    return "two bodies coincide at time 0, or their state is not finite; set solver.softening above 0 m"
+    return (
+        "two bodies coincide at time 0 s, or the state is not finite; type solver.softening=LENGTH above 0 m"
+    )

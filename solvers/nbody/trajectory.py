@@ -1,4 +1,4 @@
-"""The trajectory of bodies under one set of parameters."""
+"""The trajectory of bodies for one set of parameters."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from solvers.contract import DivergedError, SteppedTrajectory
 from solvers.nbody.diagnostics import ENERGY
 from solvers.nbody.invariants import Invariants
 from solvers.nbody.motion import Motion
-from solvers.nbody.outcome import coincidence
+from solvers.nbody.outcome import start_failure
 
 NO_COUNTS = {"steps": 0, "close_encounters": 0}
 
 
 @dataclass(frozen=True)
 class BodiesTrajectory(SteppedTrajectory):
-    """The trajectory of bodies under one set of parameters.
+    """The trajectory of bodies for one set of parameters.
 
     Attributes:
-        motion: the integrator.
-        measured: the invariants to measure.
+        motion: the motion by the integrator.
+        invariant_entries: the invariants, and their entries in the array of observables.
         masses: the masses of the bodies of all ranks, kg (n,).
-        initial_state: the state at time 0, (2 d, local).
+        initial_state: the state at time 0 s, (2 d, local).
         coefficient_fields: the masses of the bodies of this rank, kg (1, local).
-        counts: the steps, and the frames with a close encounter.
+        counts: the numbers of steps and of frames with a close encounter.
     """
 
     motion: Motion
-    measured: Invariants
+    invariant_entries: Invariants
     masses: np.ndarray
     initial_state: np.ndarray
     coefficient_fields: np.ndarray
@@ -38,33 +38,33 @@ class BodiesTrajectory(SteppedTrajectory):
     def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
         """Return the state at `time + duration`, see `SteppedTrajectory.advance`.
 
-        The energy bound refers to the energy at time 0: that of `state` where `time` is 0, else that of the
-        initial state.
+        The bound of the energy error refers to the energy at time 0 s. For `time` = 0 s this energy is that
+        of `state`, otherwise that of the initial state.
 
         Raises:
             DivergedError: the energy error exceeds its bound, a close encounter needs too many steps, or
-                numbers are not finite.
+                values are not finite.
         """
         first_state = state if time == 0 else self.initial_state
         energy = float(self.motion.observe(first_state, self.masses)[ENERGY])
-        reason = coincidence(energy)
+        reason = start_failure(energy)
         if reason:
             raise DivergedError(reason)
         new_state, outcome = self.motion.advance(state, self.masses, energy, duration)
         outcome.add_to(self.counts)
-        reason = self.motion.reason(outcome, time + duration)
+        reason = self.motion.failure_reason(outcome, time + duration)
         if reason:
             raise DivergedError(reason)
         return new_state
 
     def budget(self, state: np.ndarray, time: float, duration: float) -> dict[str, float]:
-        """Return 0 for momentum, which the pair forces conserve to round-off.
+        """Return the supply 0 of each momentum, because the pair forces conserve momentum to round-off.
 
-        Energy and angular momentum are conserved up to the error of the integrator.
+        The integrator conserves energy and angular momentum only up to its own error.
         """
-        return {name: 0.0 for name in self.measured.entries if name.startswith("momentum")}
+        return {name: 0.0 for name in self.invariant_entries.entries if name.startswith("momentum")}
 
     def invariants(self, state: np.ndarray) -> dict[str, float]:
         """Return the invariants of the bodies of all ranks, by name."""
-        observed = self.motion.observe(state, self.masses)
-        return {name: float(value) for name, value in self.measured.series(observed).items()}
+        observables = self.motion.observe(state, self.masses)
+        return {name: float(value) for name, value in self.invariant_entries.series(observables).items()}

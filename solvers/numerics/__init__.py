@@ -1,1 +1,1 @@
-"""Numerical methods that several solvers share."""
+"""Numerical building blocks of several solvers."""

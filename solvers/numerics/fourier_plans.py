@@ -1,7 +1,7 @@
-"""Complex Fourier transforms along one axis, planned for fixed arrays, by FFTW or ducc0, whichever is faster.
+"""Plans of complex Fourier transforms along one axis of fixed arrays, by the faster of FFTW and ducc0.
 
-Neither library chooses its algorithm by timing, so equal input gives equal bytes on every run. The transforms
-are not normalised: forward and backward together multiply by the number of points.
+The plans do not depend on timing. Equal input therefore gives equal bytes in every run. The transforms are
+not normalised: a forward and a backward transform together multiply the array by the number of points.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import ducc0
 import numpy as np
 import pyfftw
 
-#: FFTW has cheap calls and is faster up to this length. For longer transforms it is faster only for
-#: powers of two.
-SHORT = 64
+#: The largest length for which FFTW is always faster. Above this length FFTW is faster only for powers of
+#: two.
+SHORT_LENGTH = 64
 
 Plan = Callable[[], object]
 
 
 def plan(source: np.ndarray, target: np.ndarray, axis: int, forward: bool) -> Plan:
-    """Return a function that transforms `source` to `target` along an axis; both may be one array."""
+    """Return a function that transforms `source` to `target` along an axis, possibly in place."""
     if not source.size:
-        return _nothing
+        return _transform_nothing
     length = source.shape[axis]
-    if length > SHORT and length & (length - 1):
+    if length > SHORT_LENGTH and length & (length - 1):
         return partial(ducc0.fft.c2c, source, axes=(axis,), forward=forward, out=target)
     direction = "FFTW_FORWARD" if forward else "FFTW_BACKWARD"
     execute: Plan = pyfftw.FFTW(
@@ -35,10 +35,10 @@ def plan(source: np.ndarray, target: np.ndarray, axis: int, forward: bool) -> Pl
 
 
 def zeros(shape: tuple[int, ...]) -> np.ndarray:
-    """Return a complex array of zeros for a plan; its alignment is the same on every run."""
+    """Return a complex array of zeros for a plan, with the same alignment in every run."""
     array: np.ndarray = pyfftw.zeros_aligned(shape, "complex128")
     return array
 
 
-def _nothing() -> None:
-    """Transform an empty array."""
+def _transform_nothing() -> None:
+    """Do nothing: the transform of an empty array."""

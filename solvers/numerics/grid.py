@@ -1,4 +1,4 @@
-"""Uniform cell-centred grids, divided among ranks into slabs along the first axis."""
+"""Uniform cell-centred grids, divided among the ranks into slabs along the first axis."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from mpi4py import MPI
 from simsurrogate.errors import UserError
 from simsurrogate.spec import DIRECTIONS, Axis, Boundary
 
-#: Cells of padding at either end of the last axis. A cache line holds as many, so rows start on a cache line.
+#: The number of padding cells at each end of the last axis, equal to the number of cells in a cache line.
+#: Rows therefore start on a cache line.
 MARGIN = 8
 
 
 def slab(num_rows: int, num_ranks: int, rank: int) -> slice:
-    """Return the rows of one rank: contiguous, in rank order, with counts that differ by at most one."""
+    """Return the contiguous rows of one rank; the numbers of rows differ by at most one between ranks."""
     return slice(rank * num_rows // num_ranks, (rank + 1) * num_rows // num_ranks)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells of equal size in the box from 0 to `extent`; each rank holds a slab of rows.
+    """A grid of equal cells in the box from 0 to `extent`, with a slab of rows on each rank.
 
-    A padded array has ghost cells at both ends of each axis, see `padded`.
+    A padded array has ghost cells at both ends of each axis, see `padded_array`.
 
     Attributes:
         communicator: the ranks that share the grid.
@@ -47,7 +48,7 @@ class Grid:
         if num_ranks > num_rows:
             raise UserError(
                 f"{num_ranks} ranks cannot share a grid of {num_rows} rows along x. Each rank needs at least "
-                f"one row. Choose group_size={num_rows} or less, or a finer solver.resolution"
+                f"one row. Type group_size={num_rows} or less, or a finer solver.resolution"
             )
 
     @property
@@ -67,14 +68,14 @@ class Grid:
 
     @property
     def block(self) -> tuple[slice, ...]:
-        """The cells of this rank."""
+        """The slice of this rank's cells along each axis."""
         rows = slab(self.resolution[0], self.communicator.size, self.communicator.rank)
         return (rows, *(slice(0, count) for count in self.resolution[1:]))
 
     @property
     def block_shape(self) -> tuple[int, ...]:
         """The number of this rank's cells along each axis."""
-        return tuple(part.stop - part.start for part in self.block)
+        return tuple(axis_slice.stop - axis_slice.start for axis_slice in self.block)
 
     def coordinates(self, axis: int) -> np.ndarray:
         """Return the centres of this rank's cells along one axis, m."""
@@ -83,30 +84,32 @@ class Grid:
 
     @property
     def mesh(self) -> dict[str, np.ndarray]:
-        """The centres (m) of this rank's cells by the axes' names, shaped to broadcast against each other."""
-        return {DIRECTIONS[axis]: self.along(axis, self.coordinates(axis)) for axis in self.axes}
+        """The centres (m) of this rank's cells by axis name, in shapes that broadcast against each other."""
+        return {DIRECTIONS[axis]: self.broadcast_along(axis, self.coordinates(axis)) for axis in self.axes}
 
-    def along(self, axis: int, values: np.ndarray) -> np.ndarray:
-        """Return values along one axis, shaped to broadcast over the other axes."""
-        return values.reshape([-1 if other == axis else 1 for other in self.axes])
+    def broadcast_along(self, axis: int, values: np.ndarray) -> np.ndarray:
+        """Return values along one axis in a shape that broadcasts over the other axes."""
+        return values.reshape([-1 if other_axis == axis else 1 for other_axis in self.axes])
 
     def walls(self, axis: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
-        """Yield the walls of `axis` that this rank's block touches; a periodic axis has none.
+        """Yield the walls of `axis` at this rank's block; a periodic axis has no walls.
 
-        A wall is its end, 0 for the lower and 1 for the upper, and the index of the layer of cells at it.
+        Each wall is a pair: the end of the axis (0: lower, 1: upper), and the index of the adjacent layer of
+        cells.
         """
         if self.boundary[axis] == "periodic":
             return
-        part = self.block[axis]
+        axis_slice = self.block[axis]
         for end, layer in enumerate((slice(0, 1), slice(-1, None))):
-            if (part.start, part.stop)[end] == (0, self.resolution[axis])[end]:
-                yield end, tuple(layer if other == axis else slice(None) for other in self.axes)
+            if (axis_slice.start, axis_slice.stop)[end] == (0, self.resolution[axis])[end]:
+                yield end, tuple(layer if other_axis == axis else slice(None) for other_axis in self.axes)
 
-    def padded(self, values: np.ndarray | None = None, depth: int = 1) -> np.ndarray:
-        """Return a padded array: `values` with zeros around them, or only zeros.
+    def padded_array(self, values: np.ndarray | None = None, depth: int = 1) -> np.ndarray:
+        """Return a padded array with zeros in the padding, and `values` or zeros in the block.
 
-        The padding is `depth` rows at both ends of the first axis and one cell at both ends of the other
-        axes. The last of several axes has `MARGIN` or more cells, and its rows start on a cache line.
+        The padding is `depth` rows at both ends of the first axis, and one cell at both ends of the other
+        axes. The padding of the last of several axes is at least `MARGIN` cells, and its rows start on a
+        cache line.
         """
         shape = [count + 2 for count in self.block_shape]
         shape[0] += 2 * (depth - 1)
@@ -130,33 +133,37 @@ class Grid:
 
     @property
     def thinnest_slab(self) -> int:
-        """The smallest number of rows of a rank."""
+        """The smallest number of rows on a rank."""
         return self.resolution[0] // self.communicator.size
 
-    def exchange(self, padded: np.ndarray, depth: int = 1) -> None:
+    def exchange(self, padded_array: np.ndarray, depth: int = 1) -> None:
         """Fill the padding of the first axis, `depth` rows at both ends, from the neighbouring ranks.
 
-        The padding beyond a wall is left unchanged. No slab is thinner than `depth`.
+        The padding beyond a wall stays unchanged. Each slab has at least `depth` rows.
         """
         rank, size = self.communicator.rank, self.communicator.size
-        periodic = self.boundary[0] == "periodic"
+        is_periodic = self.boundary[0] == "periodic"
         assert depth <= self.thinnest_slab
-        first, last = padded[depth : 2 * depth], padded[-2 * depth : -depth]
+        first_rows, last_rows = padded_array[depth : 2 * depth], padded_array[-2 * depth : -depth]
         if size == 1:
-            if periodic:
-                padded[:depth], padded[-depth:] = last, first
+            if is_periodic:
+                padded_array[:depth], padded_array[-depth:] = last_rows, first_rows
             return
-        below = rank - 1 if rank > 0 else size - 1 if periodic else MPI.PROC_NULL
-        above = rank + 1 if rank < size - 1 else 0 if periodic else MPI.PROC_NULL
-        self.communicator.Sendrecv(first, dest=below, recvbuf=padded[-depth:], source=above)
-        self.communicator.Sendrecv(last, dest=above, recvbuf=padded[:depth], source=below)
+        rank_below = rank - 1 if rank > 0 else size - 1 if is_periodic else MPI.PROC_NULL
+        rank_above = rank + 1 if rank < size - 1 else 0 if is_periodic else MPI.PROC_NULL
+        self.communicator.Sendrecv(
+            first_rows, dest=rank_below, recvbuf=padded_array[-depth:], source=rank_above
+        )
+        self.communicator.Sendrecv(
+            last_rows, dest=rank_above, recvbuf=padded_array[:depth], source=rank_below
+        )
 
-    def total(self, *local: float) -> np.ndarray:
-        """Return each of the numbers, summed over all ranks."""
-        sums = np.array(local, dtype=float)
+    def sum_over_ranks(self, *local_values: float) -> np.ndarray:
+        """Return the sum over all ranks of each number."""
+        sums = np.array(local_values, dtype=float)
         self.communicator.Allreduce(MPI.IN_PLACE, sums)
         return sums
 
-    def maximum(self, local: float) -> float:
-        """Return the greatest number of all ranks."""
-        return float(self.communicator.allreduce(local, MPI.MAX))
+    def max_over_ranks(self, local_value: float) -> float:
+        """Return the maximum of a number over all ranks."""
+        return float(self.communicator.allreduce(local_value, MPI.MAX))

@@ -1,4 +1,4 @@
-"""Compilation of the solvers' kernels by numba, with a cache on disk."""
+"""Compilation of the kernels of the solvers by numba, with a cache on disk."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 
 import numba
 
-# Fused multiply-add is the only allowed fast-math option: sums keep their order on every machine.
+# Fused multiply-add is the only default fast-math option. Sums therefore have the same order on every
+# machine.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Return numba's decorator `njit`, with a cache on disk where the folder can be written.
+    """Return the decorator `njit` of numba, with a cache on disk if the folder is writable.
 
-    A read-only installation compiles in every process. Arithmetic faults give inf and NaN. `options` override
-    the defaults of `njit`.
+    With a read-only folder every process compiles the kernels. Invalid arithmetic gives inf and NaN.
+    `options` override the defaults of this function.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
@@ -26,7 +27,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             kernel = numba.njit(cache=True, **_OPTIONS | options)(function)
         except RuntimeError:
             return numba.njit(**_OPTIONS | options)(function)
-        # numba checks the function's own file for changes, but not the files of the functions it calls.
+        # numba detects changes in the file of the function, but not in the files of called functions.
         kernel._cache._cache_file._source_stamp = _sources_checksum()
         return kernel
 

@@ -1,4 +1,4 @@
-"""Scalar parameters of a trajectory, drawn inside or outside their ranges."""
+"""Random scalar parameters of a trajectory, inside or outside their ranges."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from simsurrogate.spec import Parameter
 
 
 def draw(parameters: Iterable[Parameter], rng: np.random.Generator, outside: bool) -> dict[str, float]:
-    """Return one number for each parameter, uniform in its range.
+    """Draw one number for each parameter, uniform in the range.
 
-    With `outside` the number lies below or above the range with equal chance, by 5 to 100 % of the width of
-    the range (at least a tenth of `high`). Below a range of positive numbers the distance is at most half of
-    `low`, so that the sign is kept.
+    With `outside` the number is below or above the range with equal probability. The distance to the range is
+    5 to 100 % of the width of the range (at least a tenth of `high`). Below a range of positive numbers the
+    distance is at most half of `low`, and the number stays positive.
     """
     return {parameter.name: _draw(parameter, rng, outside) for parameter in parameters}
 
@@ -26,10 +26,10 @@ def check_ranges(**groups: Any) -> None:
     """Check that the lower end of each range comes first.
 
     Args:
-        groups: the options by their name: a range (low, high), or a dataclass that has ranges.
+        groups: the options by name; each is a range (low, high), or a dataclass with ranges.
 
     Raises:
-        UserError: a range has its ends in the wrong order; the message names the option.
+        UserError: a range is in the wrong order; the message names the option.
     """
     for group, options in groups.items():
         values = {group: options} if isinstance(options, tuple) else _fields(group, options)
@@ -37,7 +37,7 @@ def check_ranges(**groups: Any) -> None:
             if isinstance(value, tuple) and value[0] > value[1]:
                 low, high = value
                 raise UserError(
-                    f"solver.{option}=[{low:g}, {high:g}] is not a range. The lower end comes first. "
+                    f"solver.{option}=[{low:g}, {high:g}] is not a range. The lower end must come first. "
                     f"Type solver.{option}=[{high:g},{low:g}]"
                 )
 
@@ -51,9 +51,9 @@ def _draw(parameter: Parameter, rng: np.random.Generator, outside: bool) -> floa
     low, high = parameter.low, parameter.high
     if not outside:
         return float(rng.uniform(low, high))
-    width = max(high - low, abs(high) / 10) or 1.0
-    below = min(width, low / 2) if low >= 0 else width
+    width_above = max(high - low, abs(high) / 10) or 1.0
+    width_below = min(width_above, low / 2) if low >= 0 else width_above
     distance = rng.uniform(0.05, 1.0)
-    if rng.random() < 0.5 and below > 0:
-        return float(low - below * distance)
-    return float(high + width * distance)
+    if rng.random() < 0.5 and width_below > 0:
+        return float(low - width_below * distance)
+    return float(high + width_above * distance)

@@ -1,7 +1,7 @@
-"""Random fields as sums over products of one-dimensional modes, and sums of Gaussians.
+"""Random fields as sums of products of one-dimensional modes, and sums of Gaussians.
 
-A field is u(x) = sum over m of a_m phi_m1(x_1) ... phi_md(x_d). The modes have mean square 1 on each axis.
-The coefficients a_m are independent of the grid: equal coefficients give the same field at every resolution,
+A field is u(x) = sum over m of a_m phi_m1(x_1) ... phi_md(x_d). The modes have mean square 1 along each axis.
+The coefficients a_m do not depend on the grid. Equal coefficients give the same field at every resolution,
 and each rank evaluates only its own block.
 """
 
@@ -17,8 +17,8 @@ from solvers.numerics.grid import Grid
 def half_waves(kind: str, count: int) -> np.ndarray:
     """Return the number of half waves of the first `count` modes along an axis, in ascending order.
 
-    `kind` is the boundary condition: `periodic` has the modes 1, cos, sin, cos, ..., `neumann` cosines and
-    `dirichlet` sines.
+    `kind` is the boundary condition. The modes of `periodic` are 1, cos, sin, cos, ...; the modes of
+    `neumann` are cosines, and the modes of `dirichlet` are sines.
     """
     index = np.arange(count)
     if kind == "periodic":
@@ -36,8 +36,8 @@ def modes(kind: str, length: float, count: int, coordinates: np.ndarray) -> np.n
     """Return the first `count` modes of an axis at `coordinates` (n,), shape (count, n)."""
     phase = angular_wave_numbers(kind, length, count)[:, None] * coordinates
     if kind == "periodic":
-        even = (np.arange(count) % 2 == 0)[:, None]
-        wave = np.where(even, np.sin(phase), np.cos(phase))
+        is_sine = (np.arange(count) % 2 == 0)[:, None]
+        wave = np.where(is_sine, np.sin(phase), np.cos(phase))
     else:
         wave = np.sin(phase) if kind == "dirichlet" else np.cos(phase)
     values: np.ndarray = np.sqrt(2) * wave
@@ -53,18 +53,23 @@ def standard_deviations(
     correlation_length: float,
     exponent: float,
 ) -> np.ndarray:
-    """Return the standard deviations of independent coefficients, shape (count,) * d; their squares sum to 1.
+    """Return the standard deviations of independent coefficients, shape (count,) * d, with squares of sum 1.
 
-    The deviations fall as (1 + (l kappa)^2)^(-exponent / 2) with the wave number kappa (rad/m). The spectrum
-    is Matérn-like: flat for wavelengths above the correlation length l (m), a power law below it. The
-    constant mode has the standard deviation 0, so the mean of the field over the box is 0.
+    The deviations are proportional to (1 + (l kappa)^2)^(-exponent / 2) for the wave number kappa (rad/m).
+    The Matérn-like spectrum is flat for waves longer than the correlation length l (m), and a power law for
+    shorter waves. The constant mode has the standard deviation 0. The mean of the field over the box is
+    therefore 0.
     """
-    axes = [angular_wave_numbers(kind, length, count) for kind, length in zip(kinds, extent, strict=True)]
-    squared = sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij"))
-    deviation = (1 + correlation_length**2 * squared) ** (-exponent / 2)
-    deviation[squared == 0] = 0.0
-    normed: np.ndarray = deviation / np.sqrt(np.sum(deviation**2))
-    return normed
+    wave_numbers = [
+        angular_wave_numbers(kind, length, count) for kind, length in zip(kinds, extent, strict=True)
+    ]
+    squared_wave_numbers = sum(
+        axis_wave_numbers**2 for axis_wave_numbers in np.meshgrid(*wave_numbers, indexing="ij")
+    )
+    deviation = (1 + correlation_length**2 * squared_wave_numbers) ** (-exponent / 2)
+    deviation[squared_wave_numbers == 0] = 0.0
+    normalised_deviation: np.ndarray = deviation / np.sqrt(np.sum(deviation**2))
+    return normalised_deviation
 
 
 def evaluate(coefficients: np.ndarray, kinds: Sequence[str], grid: Grid) -> np.ndarray:
@@ -79,8 +84,8 @@ def evaluate(coefficients: np.ndarray, kinds: Sequence[str], grid: Grid) -> np.n
 def gaussians(amplitudes: np.ndarray, centres: np.ndarray, widths: np.ndarray, grid: Grid) -> np.ndarray:
     """Return a sum of Gaussians exp(-r^2 / 2 w^2) on this rank's block, periodic along periodic axes.
 
-    `amplitudes` and `widths` (m) have shape (n,), `centres` (m) shape (n, d). Along a periodic axis of
-    length L the distance r is the chord (L / pi) sin(pi r / L), which is smooth across the ends.
+    `amplitudes` and `widths` (m) have the shape (n,), and `centres` (m) the shape (n, d). Along a periodic
+    axis of length L, the smooth chord length (L / pi) sin(pi r / L) replaces the distance r.
     """
     field = amplitudes
     for axis in grid.axes:

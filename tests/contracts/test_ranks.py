@@ -78,10 +78,10 @@ def test_too_many_steps_end_the_trajectory_on_all_ranks_with_one_reason(report: 
 def test_more_ranks_than_sites_are_refused(report: Any) -> None:
     assert "4 ranks cannot share a grid of 3 rows along x" in report["heat"]["few rows"]
     assert report["nbody"]["few bodies"] == (
-        "4 ranks cannot share 3 bodies: a rank needs at least one; use 1 to 3 ranks a group, or more bodies"
+        "4 ranks cannot share 3 bodies. Each rank needs at least one body. Type group_size=3 or less"
     )
 
 
 def test_adi_on_several_ranks_is_refused(report: Any) -> None:
-    assert "solver.scheme=adi cannot share a box among 4 ranks" in report["heat"]["adi"]
+    assert "solver.scheme=adi cannot run on 4 ranks" in report["heat"]["adi"]
     assert "RKL2" in report["heat"]["automatic"]

@@ -177,7 +177,7 @@ def test_a_read_only_folder_is_refused_before_any_work(
         arguments.append(f"dataset={undisturbed_run / 'dataset'}")
     result = run([*command_prefix, *mpi_command(2, *arguments)], timeout=60, cwd=ROOT)
     assert result.returncode != 0
-    assert f"cannot make the folder {tmp_path / 'run'}" in result.stderr
+    assert f"cannot create the folder {tmp_path / 'run'}" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
 

@@ -20,9 +20,9 @@ def test_a_file_is_written_whole_and_leaves_no_partial_file(tmp_path: Path) -> N
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "file.json"
-    with pytest.raises(StorageError, match=r"cannot write the 4 bytes of .*file.json.*; make room and wait"):
-        write_whole(path, "text", then="wait")
-    with pytest.raises(UserError, match="cannot make the folder"):
+    with pytest.raises(StorageError, match=r"cannot write the 4 bytes of .*file.json.*Make room, then wait"):
+        write_whole(path, "text", advice="wait")
+    with pytest.raises(UserError, match="cannot create the folder"):
         writable_folder(Path("/dev/null/folder"))
 
 

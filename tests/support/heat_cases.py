@@ -94,9 +94,11 @@ def operator_matrix(operator: DiffusionOperator) -> np.ndarray:
     grid = operator.grid
     columns = []
     for unit in np.eye(int(np.prod(grid.block_shape))):
-        y, older_level = operator.padded(), operator.padded()
+        y, older_level = operator.padded_array(), operator.padded_array()
         operator.load(y, unit.reshape(grid.block_shape))
-        newest_level, _ = operator.march(y, older_level, operator.padded(), np.array([[0.0, 0.0, 1.0, 0.0]]))
+        newest_level, _ = operator.march(
+            y, older_level, operator.padded_array(), np.array([[0.0, 0.0, 1.0, 0.0]])
+        )
         columns.append(newest_level[operator.interior].ravel())
     return np.array(columns).T
 

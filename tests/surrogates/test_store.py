@@ -143,7 +143,7 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
     with mounted_disk(tmp_path, "16k") as disk:
         options = {"width": 16, "modes": 5, "layers": 3}
         model = store.build("fno", options, problems.grid_problem((12,), ("periodic",)), "float32")
-        with pytest.raises(OSError, match=r"bytes of .*/model\.safetensors: No space.*make room"):
+        with pytest.raises(OSError, match=r"bytes of .*/model\.safetensors: No space.*Make room"):
             store.save(disk, model, "fno", options, {})
         assert not list(disk.iterdir())
 

@@ -1,1 +1,1 @@
-"""Time-stepping schemes of the heat equation."""
+"""Time-stepping schemes for the heat equation."""

@@ -1,4 +1,4 @@
-"""The choice of the time-stepping scheme, and the checks that it can be used."""
+"""The choice of the time-stepping scheme, and the checks of its options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from solvers.numerics.laplacian_transforms import SpectralTransform
 
 SchemeName = Literal["automatic", "exact", "adi", "rkl2", "euler"]
 
-#: Each scheme in words and its order in time.
+#: The description of each scheme, and its order in time.
 _METHODS = {
     "exact": ("finite volumes of order 2, exact propagator in time", math.inf),
     "adi": ("finite volumes of order 2, alternating directions of order 2", 2),
@@ -29,17 +29,14 @@ _METHODS = {
 
 
 class SchemeFactory:
-    """The factory of each trajectory's scheme.
-
-    The name `automatic` means exact for constant k. For smooth k it means adi if one rank has the whole box
-    and no step is declared. Otherwise it means rkl2.
+    """The factory of the schemes of all trajectories; `Heat` describes the choice of `automatic`.
 
     Attributes:
-        method: the scheme in words.
-        order_in_time: the order of convergence in the declared step; infinite for the exact scheme.
+        method: the description of the scheme.
+        order_in_time: the order of convergence in the declared step; infinity for the exact scheme.
 
     Raises:
-        UserError: the scheme does not fit the diffusivity, the number of ranks or the declared step.
+        UserError: the scheme does not work for the diffusivity, the number of ranks or the declared step.
     """
 
     def __init__(
@@ -54,8 +51,8 @@ class SchemeFactory:
         self._has_variable_k = bool(diffusivity.fields)
         self._time_step = time_step
         self._tolerance = tolerance
-        self._name = _resolved(name, grid, diffusivity, time_step)
-        _check(self._name, grid, diffusivity, time_step)
+        self._name = _scheme_name(name, grid, diffusivity, time_step)
+        _check_scheme(self._name, grid, diffusivity, time_step)
         self.method, self.order_in_time = _METHODS[self._name]
         self._transform = SpectralTransform(grid)
 
@@ -72,8 +69,8 @@ class SchemeFactory:
         return SuperTimeStepping(operator, walls, self._time_step, self._tolerance)
 
 
-def _resolved(name: SchemeName, grid: Grid, diffusivity: Diffusivity, time_step: float | None) -> str:
-    """Return the scheme's own name, for `automatic` too."""
+def _scheme_name(name: SchemeName, grid: Grid, diffusivity: Diffusivity, time_step: float | None) -> str:
+    """Return the name of the scheme, after the choice of `automatic`."""
     if name != "automatic":
         return name
     if not diffusivity.fields:
@@ -82,38 +79,39 @@ def _resolved(name: SchemeName, grid: Grid, diffusivity: Diffusivity, time_step:
     return "adi" if can_use_adi else "rkl2"
 
 
-def _check(name: str, grid: Grid, diffusivity: Diffusivity, time_step: float | None) -> None:
+def _check_scheme(name: str, grid: Grid, diffusivity: Diffusivity, time_step: float | None) -> None:
     if name == "adi" and grid.communicator.size > 1:
         raise UserError(
-            f"solver.scheme=adi cannot share a box among {grid.communicator.size} ranks: it solves along "
-            "whole lines of cells. Several ranks need another scheme. Type solver.scheme=rkl2 or group_size=1"
+            f"solver.scheme=adi cannot run on {grid.communicator.size} ranks, because adi solves along "
+            "complete lines of cells. Several ranks need another scheme. Type solver.scheme=rkl2 or "
+            "group_size=1"
         )
     if name == "adi" and time_step is not None and len(grid.extent) == 3:
         raise UserError(
-            f"solver.time_step={time_step} s is not possible with solver.scheme=adi in three dimensions: the "
-            "splitting is not stable for every k and step. Without a declared step the error is controlled. "
-            "Type solver.time_step=null or solver.scheme=rkl2"
+            f"solver.time_step={time_step} s is not possible with solver.scheme=adi in three dimensions, "
+            "because the splitting is not stable for every k and step. Steps from the error control are "
+            "allowed. Type solver.time_step=null or solver.scheme=rkl2"
         )
     if name == "exact" and diffusivity.fields:
         raise UserError(
-            "solver.scheme=exact is not possible with a variable diffusivity. It needs a constant one. Type "
-            "solver.diffusivity.kind=constant or solver.scheme=automatic"
+            "solver.scheme=exact is not possible with a variable diffusivity. A constant diffusivity is "
+            "allowed. Type solver.diffusivity.kind=constant or solver.scheme=automatic"
         )
     if name == "exact" and time_step is not None:
         raise UserError(
-            f"solver.time_step={time_step} s has no effect: the exact scheme has no error in time. A step is "
-            "allowed for adi, rkl2 and euler. Type solver.time_step=null or solver.scheme=rkl2"
+            f"solver.time_step={time_step} s has no effect, because the exact scheme has no error in time. A "
+            "step is allowed for adi, rkl2 and euler. Type solver.time_step=null or solver.scheme=rkl2"
         )
     if name == "euler" and time_step is not None:
-        _check_euler(grid, diffusivity.bound, time_step)
+        _check_euler(grid, diffusivity.upper_bound, time_step)
 
 
-def _check_euler(grid: Grid, highest: float, time_step: float) -> None:
-    limit = 1 / (2 * highest * sum(1 / width**2 for width in grid.spacing))
-    if time_step > limit:
+def _check_euler(grid: Grid, upper_bound: float, time_step: float) -> None:
+    stable_limit = 1 / (2 * upper_bound * sum(1 / width**2 for width in grid.spacing))
+    if time_step > stable_limit:
         spacing = ", ".join(f"{width:.3g}" for width in grid.spacing)
         raise UserError(
-            f"solver.time_step={time_step} s exceeds the stable limit {limit:.3g} s of forward Euler. The "
-            f"limit holds for a spacing of {spacing} m and a diffusivity up to {highest:.3g} m^2/s. Type a "
-            "smaller step, solver.time_step=null or solver.scheme=rkl2"
+            f"solver.time_step={time_step} s exceeds the stable limit {stable_limit:.3g} s of forward Euler. "
+            f"The limit holds for a spacing of {spacing} m and a diffusivity up to {upper_bound:.3g} m^2/s. "
+            "Type a smaller solver.time_step, solver.time_step=null or solver.scheme=rkl2"
         )

@@ -8,20 +8,20 @@ import numpy as np
 
 from solvers.contract import DivergedError
 
-#: The shortest step of the error control, as a share of the stable step of Euler. The relative error of a
-#: step tau from rest is about (tau rho)^2 / 10, which is below round-off for much longer steps than this.
+#: The shortest step of the error control, relative to the stable step of Euler. The relative error of the
+#: first step tau is about (tau rho)^2 / 10, and is below round-off for much longer steps.
 _LEAST_STEP = 1e-6
 
 
 class Scheme(ABC):
     """A scheme for du/dt = A u + s with a matrix A and a source s (K/s) that is constant over each step.
 
-    Arrays are this rank's block. All ranks of the grid's communicator call each method together.
+    Arrays hold this rank's block. All ranks of the grid's communicator call each method together.
     """
 
     @abstractmethod
     def advance(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> np.ndarray:
-        """Return the temperature (K) after `duration` (s); without a source `source` is None.
+        """Return the temperature (K) after `duration` (s); None is a source of 0 K/s.
 
         Raises:
             DivergedError: the step cannot be computed.
@@ -31,8 +31,8 @@ class Scheme(ABC):
     def heat_supplied(self, temperature: np.ndarray, source: np.ndarray | None, duration: float) -> float:
         """Return the heat (K m^d) that walls and source supply to the box during `advance`.
 
-        The heat follows from the walls and the source alone, in the scheme's own quadrature over time. The
-        total heat changes by this amount to round-off.
+        The heat follows from the walls and the source alone, by the quadrature of the scheme over time. The
+        total heat of the box changes by this amount, up to round-off.
 
         Raises:
             DivergedError: the step cannot be computed.
@@ -40,23 +40,24 @@ class Scheme(ABC):
 
 
 def check_shorter_step(
-    shorter: float, refused: float, excess: float, tolerance: float, spectral_bound: float
+    shorter_step: float, rejected_step: float, error_ratio: float, tolerance: float, spectral_bound: float
 ) -> None:
-    """Check that a refused step may be tried again with a shorter step.
+    """Check that a rejected step may be repeated with a shorter step.
 
     Args:
-        shorter: the shorter step, s.
-        refused: the refused step, s.
-        excess: the error of the refused step over the allowed error.
+        shorter_step: the shorter step, s.
+        rejected_step: the rejected step, s.
+        error_ratio: the error of the rejected step divided by the allowed error.
         tolerance: the tolerance of the error control.
-        spectral_bound: the bound on the spectrum of A, 1/s.
+        spectral_bound: an upper bound of the spectral radius of A, 1/s.
 
     Raises:
-        DivergedError: the shorter step is below the shortest step of the error control.
+        DivergedError: the shorter step is shorter than the shortest allowed step.
     """
-    shortest = _LEAST_STEP * 2 / spectral_bound
-    if shorter < shortest:
+    shortest_step = _LEAST_STEP * 2 / spectral_bound
+    if shorter_step < shortest_step:
         raise DivergedError(
-            f"the error of a step of {refused:.3g} s is {excess:.3g} times the tolerance {tolerance:g}, and "
-            f"steps below {shortest:.3g} s, {_LEAST_STEP:g} of the stable step of Euler, are not tried"
+            f"the error of a step of {rejected_step:.3g} s is {error_ratio:.3g} times the tolerance "
+            f"{tolerance:g}. The shortest allowed step is {shortest_step:.3g} s, {_LEAST_STEP:g} of the "
+            "stable step of Euler"
         )

@@ -1,4 +1,4 @@
-"""Forcing of the vorticity: none, steady waves, or a ring of random waves."""
+"""Forcing of the vorticity: no forcing, steady waves, or a ring of random waves."""
 
 from solvers.navier_stokes.forcing.choose import ForcingOptions, build_forcing
 from solvers.navier_stokes.forcing.forcing import Forcing

@@ -16,7 +16,7 @@ ForcingOptions = UnforcedOptions | KolmogorovOptions | DiagonalOptions | RingOpt
 
 
 def build_forcing(options: ForcingOptions, slabs: FourierSlabs) -> Forcing:
-    """Return the forcing of these options.
+    """Return the forcing with these options.
 
     Raises:
         UserError: the grid does not keep the waves of the forcing.

@@ -1,4 +1,4 @@
-"""The forcing of the vorticity as the solver uses it, and no forcing."""
+"""The contract of a forcing of the vorticity, and the absence of forcing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from solvers.contract import Parameters
 
 
 class Forcing(ABC):
-    """f (s^-2) on the right side of the vorticity equation.
+    """The forcing f (s^-2) on the right side of the vorticity equation.
 
     Attributes:
         parameters: the drawn scalars.
         fields: the coefficient field of a steady forcing; empty for every other forcing.
-        parametric: the drawn scalars alone determine the forcing.
-        autonomous: the forcing does not depend on time.
-        strain_rate: the largest rate at which the forcing is expected to strain the flow, 1/s.
+        parametric: whether the drawn scalars alone determine the forcing.
+        autonomous: whether the forcing does not depend on time.
+        strain_rate: the largest expected strain rate of the flow from the forcing, 1/s.
     """
 
     parameters: tuple[Parameter, ...] = ()
@@ -31,21 +31,21 @@ class Forcing(ABC):
     strain_rate = 0.0
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the drawn arrays that determine the forcing together with the scalars, by name."""
+        """Draw the arrays that determine the forcing together with the scalars, by name."""
         return {}
 
     def field(self, parameters: Parameters) -> np.ndarray | None:
-        """Return a steady forcing on this rank's block (s^-2); None for every other forcing."""
+        """Return a steady forcing (s^-2) on this rank's block, or None for any other forcing."""
         return None
 
     @abstractmethod
     def constant_intervals(
-        self, steady: np.ndarray, parameters: Parameters, time: float, duration: float
+        self, steady_coefficients: np.ndarray, parameters: Parameters, time: float, duration: float
     ) -> Iterator[tuple[float, np.ndarray]]:
-        """Yield the intervals from `time` to `time + duration` (s) in which f is constant.
+        """Yield the intervals of constant f between `time` and `time + duration` (s), in order.
 
-        Each has its length (s) and the coefficients of f (*slabs.shape), not normalised. `steady` holds the
-        coefficients of `field`, or zeros.
+        Each interval is a pair of its length (s) and the coefficients of f (*slabs.shape), without
+        normalisation. `steady_coefficients` holds the coefficients of `field`, or zeros.
         """
 
 
@@ -60,7 +60,7 @@ class Unforced(Forcing):
     """No forcing."""
 
     def constant_intervals(
-        self, steady: np.ndarray, parameters: Parameters, time: float, duration: float
+        self, steady_coefficients: np.ndarray, parameters: Parameters, time: float, duration: float
     ) -> Iterator[tuple[float, np.ndarray]]:
-        """Yield one interval without forcing, see `Forcing.constant_intervals`."""
-        yield duration, steady
+        """Yield a single interval without forcing, see `Forcing.constant_intervals`."""
+        yield duration, steady_coefficients

@@ -1,4 +1,4 @@
-"""Steady waves that force the vorticity."""
+"""Forcing of the vorticity by steady waves."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from simsurrogate.spec import Field, Parameter
 from solvers.contract import Parameters
 from solvers.navier_stokes.forcing.forcing import Forcing
 from solvers.navier_stokes.options import Count, Range
-from solvers.navier_stokes.resolution import cells_that_keep
-from solvers.numerics.dealiased_fourier import largest_kept
+from solvers.navier_stokes.resolution import cells_for_wave_number
+from solvers.numerics.dealiased_fourier import largest_kept_wave_number
 from solvers.numerics.grid import Grid
 
 
 class SteadyForcing(Forcing):
-    """A wave that is constant in time.
+    """A forcing wave that is constant in time.
 
-    The wave strains the flow at about the square root of the root mean square of f.
+    The strain rate of the flow is about the square root of the root mean square of f.
 
     Attributes:
-        mean_square: the mean square of the wave of amplitude 1.
+        mean_square: the mean square of the wave with amplitude 1.
     """
 
     mean_square: float
@@ -38,7 +38,7 @@ class SteadyForcing(Forcing):
 
     @abstractmethod
     def wave(self, coordinates: Mapping[str, Any], xp: Any) -> Any:
-        """Return the wave of amplitude 1 at any points, see `Solver.initial_condition`."""
+        """Return the wave with amplitude 1 at any points, see `Solver.initial_condition`."""
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the forcing on this rank's block, s^-2."""
@@ -47,10 +47,10 @@ class SteadyForcing(Forcing):
         return field
 
     def constant_intervals(
-        self, steady: np.ndarray, parameters: Parameters, time: float, duration: float
+        self, steady_coefficients: np.ndarray, parameters: Parameters, time: float, duration: float
     ) -> Iterator[tuple[float, np.ndarray]]:
-        """Yield one interval of steady forcing, see `Forcing.constant_intervals`."""
-        yield duration, steady
+        """Yield a single interval of steady forcing, see `Forcing.constant_intervals`."""
+        yield duration, steady_coefficients
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class KolmogorovOptions:
 
 
 class KolmogorovForcing(SteadyForcing):
-    """f = A sin(n 2 pi y / L_y).
+    """The Kolmogorov forcing f = A sin(n 2 pi y / L_y).
 
     Raises:
         UserError: the grid does not keep n waves along y.
@@ -73,13 +73,13 @@ class KolmogorovForcing(SteadyForcing):
 
     def __init__(self, grid: Grid, options: KolmogorovOptions):
         super().__init__(grid, options.amplitude)
-        wave_number, largest = options.wave_number, largest_kept(grid.resolution[1])
-        if wave_number > largest:
+        wave_number, largest_wave_number = options.wave_number, largest_kept_wave_number(grid.resolution[1])
+        if wave_number > largest_wave_number:
             raise UserError(
-                f"solver.forcing.wave_number={wave_number} is beyond the {largest} waves that "
-                f"resolution={list(grid.resolution)} keeps along y. A forcing needs all of its waves. "
-                f"Use at least {cells_that_keep(wave_number)} cells along y, or "
-                f"solver.forcing.wave_number={largest} or less"
+                f"solver.forcing.wave_number={wave_number} exceeds the largest wave number "
+                f"{largest_wave_number} of solver.resolution={list(grid.resolution)} along y. The grid must "
+                f"keep the wave of the forcing. Type solver.forcing.wave_number={largest_wave_number} or "
+                f"less, or a solver.resolution of at least {cells_for_wave_number(wave_number)} cells along y"
             )
         self._wave_number = 2 * np.pi * wave_number / grid.extent[1]
 
@@ -97,9 +97,9 @@ class DiagonalOptions:
 
 
 class DiagonalForcing(SteadyForcing):
-    """f = A (sin p + cos p), p = 2 pi (x / L_x + y / L_y).
+    """The diagonal forcing f = A (sin p + cos p) with the phase p = 2 pi (x / L_x + y / L_y).
 
-    A = 0.1 s^-2 in Li et al. (2021, arXiv:2010.08895).
+    Li et al. (2021, arXiv:2010.08895) use A = 0.1 s^-2.
     """
 
     mean_square = 1.0

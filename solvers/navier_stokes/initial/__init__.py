@@ -1,4 +1,4 @@
-"""Initial vorticities: random fields, Taylor-Green, shear layers, vortices."""
+"""Initial vorticities: random fields, Taylor-Green vortices, shear layers, Gaussian vortices."""
 
 from solvers.navier_stokes.initial.choose import InitialOptions, build_initial
 from solvers.navier_stokes.initial.initial import InitialVorticity

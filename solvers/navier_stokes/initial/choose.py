@@ -16,7 +16,7 @@ InitialOptions = (
 
 
 def build_initial(options: InitialOptions, grid: Grid) -> InitialVorticity:
-    """Return the family of these options.
+    """Return the family with these options.
 
     Raises:
         UserError: the grid does not resolve the vorticity.

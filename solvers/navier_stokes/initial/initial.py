@@ -1,4 +1,4 @@
-"""A family of initial vorticities as the solver uses it."""
+"""The contract of a family of initial vorticities."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
 
-#: Both axes of the box are periodic.
-PERIODIC = ("periodic", "periodic")
+#: The boundary conditions of both axes of the box.
+PERIODIC_AXES = ("periodic", "periodic")
 
 
 class InitialVorticity(ABC):
-    """A family of vorticities w(x, 0) in 1/s; the solver removes their mean over the box.
+    """A family of initial vorticities w(x, 0) in 1/s; the solver removes the mean over the box.
 
     Attributes:
         parameters: the drawn scalars.
-        parametric: the drawn scalars alone determine the vorticity.
+        parametric: whether the drawn scalars alone determine the vorticity.
         strain_rate: the largest expected root mean square of the vorticity, 1/s.
     """
 
@@ -28,13 +28,13 @@ class InitialVorticity(ABC):
 
     @abstractmethod
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the drawn arrays that determine the vorticity together with the scalars, by name."""
+        """Draw the arrays that determine the vorticity together with the scalars, by name."""
 
     @abstractmethod
     def field(self, parameters: Parameters) -> np.ndarray:
-        """Return the vorticity on this rank's block, 1/s."""
+        """Return the vorticity (1/s) on this rank's block."""
 
 
-def amplitude_parameter(meaning: str, bounds: tuple[float, float]) -> tuple[Parameter, ...]:
-    """Return the only scalar of most families, with its description and its range in 1/s."""
-    return (Parameter("amplitude", "s^-1", meaning, *bounds),)
+def amplitude_parameter(description: str, bounds: tuple[float, float]) -> tuple[Parameter, ...]:
+    """Return the scalar parameter `amplitude` of a family, with its range `bounds` in 1/s."""
+    return (Parameter("amplitude", "s^-1", description, *bounds),)

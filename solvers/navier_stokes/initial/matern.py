@@ -1,4 +1,4 @@
-"""Initial vorticity: the random field of the Fourier neural operator's data."""
+"""Initial vorticity: the random field in the data of the Fourier neural operator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge
 
 from solvers.contract import Parameters
-from solvers.navier_stokes.initial.initial import PERIODIC, InitialVorticity
+from solvers.navier_stokes.initial.initial import PERIODIC_AXES, InitialVorticity
 from solvers.navier_stokes.resolution import check_waves
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import angular_wave_numbers, evaluate
@@ -17,36 +17,38 @@ from solvers.numerics.random_fields import angular_wave_numbers, evaluate
 
 @dataclass(frozen=True)
 class MaternOptions:
-    """The `modes` along each axis."""
+    """The number of `modes` along each axis."""
 
     kind: Literal["matern"]
     modes: Annotated[int, Ge(2)]
 
 
 class Matern(InitialVorticity):
-    """N(0, 7^(3/2) (-Lap + 49)^(-5/2)) without its mean, of Li et al. (2021, arXiv:2010.08895, section 5.3).
+    """The random field N(0, 7^(3/2) (-Lap + 49)^(-5/2)) of Li et al. (2021, arXiv:2010.08895, section 5.3).
 
-    The modes are orthonormal over the unit square. On any box, a mode of wave number k (rad/m) has the
-    variance 7^(3/2) (k^2 + 49)^(-5/2).
+    The mean is removed. The modes are orthonormal over the unit square. On any box, a mode of wave number k
+    (rad/m) has the variance 7^(3/2) (k^2 + 49)^(-5/2).
 
     Raises:
-        UserError: the grid drops too much of the field's variance.
+        UserError: the grid drops too much of the variance of the field.
     """
 
     def __init__(self, grid: Grid, options: MaternOptions):
         self.grid = grid
         self.parameters = ()
-        axes = [angular_wave_numbers("periodic", length, options.modes) for length in grid.extent]
-        squared = axes[0][:, None] ** 2 + axes[1] ** 2
-        variances = np.where(squared > 0, 7**1.5 * (squared + 49) ** -2.5, 0.0)
-        check_waves(variances, grid, "initial.kind=matern", f"fewer initial.modes ({options.modes})")
+        wave_numbers = [angular_wave_numbers("periodic", length, options.modes) for length in grid.extent]
+        squared_wave_numbers = wave_numbers[0][:, None] ** 2 + wave_numbers[1] ** 2
+        variances = np.where(squared_wave_numbers > 0, 7**1.5 * (squared_wave_numbers + 49) ** -2.5, 0.0)
+        check_waves(
+            variances, grid, "solver.initial.kind=matern", f"fewer solver.initial.modes ({options.modes})"
+        )
         self._deviations = np.sqrt(variances)
         self.strain_rate = float(np.sqrt(np.sum(variances)))
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the coefficients of the field (modes, modes) in 1/s."""
+        """Draw the coefficients of the field (modes, modes) in 1/s."""
         return {"initial_coefficients": self._deviations * rng.standard_normal(self._deviations.shape)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the vorticity, see `InitialVorticity.field`."""
-        return evaluate(parameters["initial_coefficients"], PERIODIC, self.grid)
+        return evaluate(parameters["initial_coefficients"], PERIODIC_AXES, self.grid)

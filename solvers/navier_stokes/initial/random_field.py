@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge
 
 from solvers.contract import Parameters
-from solvers.navier_stokes.initial.initial import PERIODIC, InitialVorticity, amplitude_parameter
+from solvers.navier_stokes.initial.initial import PERIODIC_AXES, InitialVorticity, amplitude_parameter
 from solvers.navier_stokes.options import NonNegative, Positive, Range
 from solvers.navier_stokes.resolution import check_waves
 from solvers.numerics.grid import Grid
@@ -20,8 +20,8 @@ from solvers.numerics.random_fields import evaluate, standard_deviations
 class RandomFieldOptions:
     """The range of the expected root mean square `amplitude` (1/s), and the spectrum.
 
-    The spectrum is flat above `correlation_length` (m) and falls by `spectral_exponent` below it, with
-    `modes` along each axis.
+    Waves shorter than `correlation_length` (m) decay with the exponent `spectral_exponent`. `modes` is the
+    number of modes along each axis.
     """
 
     kind: Literal["random_field"]
@@ -36,13 +36,13 @@ class UnitField:
 
     Args:
         grid: the grid.
-        group: the options' group, `initial` or `tracer`, which names the drawn coefficients.
-        modes: the modes along each axis.
-        correlation_length: in m.
-        spectral_exponent: the exponent of the power law.
+        group: the group of the options, `initial` or `tracer`; a prefix of the name of the coefficients.
+        modes: the number of modes along each axis.
+        correlation_length: the correlation length, m.
+        spectral_exponent: the exponent of the decay of shorter waves.
 
     Raises:
-        UserError: the grid drops too much of the field's variance.
+        UserError: the grid drops too much of the variance of the field.
     """
 
     def __init__(
@@ -50,43 +50,43 @@ class UnitField:
     ):
         self.grid = grid
         self.deviations = standard_deviations(
-            PERIODIC, grid.extent, modes, correlation_length, spectral_exponent
+            PERIODIC_AXES, grid.extent, modes, correlation_length, spectral_exponent
         )
         self._name = f"{group}_coefficients"
         check_waves(
             self.deviations**2,
             grid,
-            f"{group}: its random field",
-            f"a longer {group}.correlation_length ({correlation_length:g} m) or fewer {group}.modes "
-            f"({modes})",
+            f"the random field of solver.{group}",
+            f"a longer solver.{group}.correlation_length ({correlation_length:g} m) or fewer "
+            f"solver.{group}.modes ({modes})",
         )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the coefficients of the field (modes, modes)."""
+        """Draw the coefficients of the field (modes, modes)."""
         return {self._name: self.deviations * rng.standard_normal(self.deviations.shape)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the field on this rank's block."""
-        return evaluate(parameters[self._name], PERIODIC, self.grid)
+        return evaluate(parameters[self._name], PERIODIC_AXES, self.grid)
 
 
 class RandomField(InitialVorticity):
-    """A Gaussian random field of given amplitude, correlation length and power law."""
+    """A Gaussian random field with a drawn amplitude."""
 
     def __init__(self, grid: Grid, options: RandomFieldOptions):
         self.parameters = amplitude_parameter(
             "expected root mean square of the initial vorticity", options.amplitude
         )
         self.strain_rate = options.amplitude[1]
-        self._unit = UnitField(
+        self._unit_field = UnitField(
             grid, "initial", options.modes, options.correlation_length, options.spectral_exponent
         )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the coefficients of the field, see `UnitField.draw_arrays`."""
-        return self._unit.draw_arrays(rng)
+        """Draw the coefficients of the field, see `UnitField.draw_arrays`."""
+        return self._unit_field.draw_arrays(rng)
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the vorticity, see `InitialVorticity.field`."""
-        field: np.ndarray = parameters["amplitude"] * self._unit.field(parameters)
+        field: np.ndarray = parameters["amplitude"] * self._unit_field.field(parameters)
         return field

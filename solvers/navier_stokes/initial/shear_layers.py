@@ -16,10 +16,10 @@ from solvers.numerics.grid import Grid
 
 @dataclass(frozen=True)
 class ShearLayersOptions:
-    """The ranges of the peak `amplitude` (1/s) and of the `thickness` (m) of the layers, and their ripple.
+    """The ranges of the peak `amplitude` (1/s) and the `thickness` (m) of the layers, and the ripple.
 
-    The lowest `waves` along x ripple the layers: the speed across the layers is `perturbation` times the
-    speed along them.
+    The ripple is a sum of the `waves` lowest waves along x. The speed across the layers is `perturbation`
+    times the speed along the layers.
     """
 
     kind: Literal["shear_layers"]
@@ -32,12 +32,12 @@ class ShearLayersOptions:
 class ShearLayers(InitialVorticity):
     """Two layers of opposite vorticity along x, at L_y / 4 and 3 L_y / 4, with a ripple.
 
-    Each layer is A sech^2(d / thickness), with d the chord distance of `random_fields.gaussians`. The speed
+    Each layer is A sech^2(d / thickness) with the chord distance d of `random_fields.gaussians`. The speed
     along the layers is about A * thickness. The speed across the layers is a sum of waves along x with random
-    phases; its root mean square is `perturbation` * A * thickness.
+    phases. The root mean square of this speed is `perturbation` * A * thickness.
 
     Raises:
-        UserError: a layer is thinner than a cell, or the grid does not keep the waves of the ripple.
+        UserError: a layer can be thinner than a cell, or the grid does not keep the waves of the ripple.
     """
 
     def __init__(self, grid: Grid, options: ShearLayersOptions):
@@ -50,10 +50,15 @@ class ShearLayers(InitialVorticity):
         check_width(options.thickness[0], LEAST_LAYER, grid, "initial.thickness")
         variances = np.zeros((2 * options.waves + 1, 1))
         variances[-1, 0] = 1.0
-        check_waves(variances, grid, "initial.kind=shear_layers", f"fewer initial.waves ({options.waves})")
+        check_waves(
+            variances,
+            grid,
+            "solver.initial.kind=shear_layers",
+            f"fewer solver.initial.waves ({options.waves})",
+        )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the thickness (1,) in m and the phases of the ripple (waves,) in rad."""
+        """Draw the thickness (1,) in m and the phases of the ripple (waves,) in rad."""
         return {
             "layer_thickness": rng.uniform(*self._options.thickness, 1),
             "ripple_phases": rng.uniform(0, 2 * np.pi, self._options.waves),
@@ -64,7 +69,7 @@ class ShearLayers(InitialVorticity):
         (thickness,), phases = parameters["layer_thickness"], parameters["ripple_phases"]
         (length_x, length_y), amplitude = self.grid.extent, parameters["amplitude"]
         y = self.grid.coordinates(1)
-        lower, upper = (
+        lower_layer, upper_layer = (
             np.cosh(length_y / np.pi * np.sin(np.pi / length_y * (y - height * length_y)) / thickness) ** -2
             for height in (0.25, 0.75)
         )
@@ -73,5 +78,5 @@ class ShearLayers(InitialVorticity):
         ripple = -speed * (
             wave_numbers @ np.sin(wave_numbers[:, None] * self.grid.coordinates(0) + phases[:, None])
         )
-        field: np.ndarray = amplitude * (upper - lower) + ripple[:, None]
+        field: np.ndarray = amplitude * (upper_layer - lower_layer) + ripple[:, None]
         return field

@@ -26,9 +26,9 @@ class TaylorGreenOptions:
 
 
 class TaylorGreen(InitialVorticity):
-    """w = A sin(n 2 pi x / L_x + a) sin(n 2 pi y / L_y + b), with random phases or phases of zero.
+    """The vorticity w = A sin(n 2 pi x / L_x + a) sin(n 2 pi y / L_y + b), with random or zero phases.
 
-    Without forcing the flow decays and keeps its form.
+    Without forcing the flow decays in a constant shape.
 
     Raises:
         UserError: the grid does not keep n waves.
@@ -42,10 +42,15 @@ class TaylorGreen(InitialVorticity):
         self._wave_numbers = [2 * np.pi * options.waves / length for length in grid.extent]
         variances = np.zeros((2 * options.waves + 1,) * 2)
         variances[-1, -1] = 1.0
-        check_waves(variances, grid, "initial.kind=taylor_green", f"fewer initial.waves ({options.waves})")
+        check_waves(
+            variances,
+            grid,
+            "solver.initial.kind=taylor_green",
+            f"fewer solver.initial.waves ({options.waves})",
+        )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the phases a and b (2,) in rad, or nothing where they are zero."""
+        """Draw the phases a and b (2,) in rad; phases of zero need no arrays."""
         return {} if self.parametric else {"initial_phases": rng.uniform(0, 2 * np.pi, 2)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
@@ -59,16 +64,18 @@ class TaylorGreen(InitialVorticity):
         field: np.ndarray = parameters["amplitude"] * np.outer(x, y)
         return field
 
-    def at(self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any) -> dict[str, Any]:
+    def values_at(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
+    ) -> dict[str, Any]:
         """Return vorticity and velocity for phases of zero at any points, see `Solver.initial_condition`.
 
         The velocity is (psi_y, -psi_x) of the stream function psi = w / (k_x^2 + k_y^2).
         """
-        k, m = self._wave_numbers
-        x, y, amplitude = k * coordinates["x"], m * coordinates["y"], parameters["amplitude"]
-        stream = amplitude / (k * k + m * m)
+        kx, ky = self._wave_numbers
+        x, y, amplitude = kx * coordinates["x"], ky * coordinates["y"], parameters["amplitude"]
+        stream_amplitude = amplitude / (kx * kx + ky * ky)
         return {
             "vorticity": amplitude * (xp.sin(x) * xp.sin(y)),
-            "velocity_x": m * stream * xp.sin(x) * xp.cos(y),
-            "velocity_y": -k * stream * xp.cos(x) * xp.sin(y),
+            "velocity_x": ky * stream_amplitude * xp.sin(x) * xp.cos(y),
+            "velocity_y": -kx * stream_amplitude * xp.cos(x) * xp.sin(y),
         }

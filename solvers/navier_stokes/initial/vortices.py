@@ -17,9 +17,9 @@ from solvers.numerics.random_fields import gaussians
 
 @dataclass(frozen=True)
 class VorticesOptions:
-    """The range of the largest peak `amplitude` (1/s), the `count` of vortices, and the range of `radius`.
+    """The ranges of the largest peak `amplitude` (1/s) and the `radius` (m), and the `count` of vortices.
 
-    The peaks are between -amplitude and amplitude; the radius (m) is the standard deviation of a Gaussian.
+    The peaks are between -amplitude and amplitude. The radius is the standard deviation of a Gaussian.
     """
 
     kind: Literal["vortices"]
@@ -29,23 +29,23 @@ class VorticesOptions:
 
 
 class Vortices(InitialVorticity):
-    """A sum of Gaussian vortices that turn in either sense.
+    """A sum of Gaussian vortices of both signs.
 
     Raises:
-        UserError: the smallest radius is less than a cell.
+        UserError: the radius can be smaller than a cell.
     """
 
     def __init__(self, grid: Grid, options: VorticesOptions):
         self.grid = grid
         self.parameters = amplitude_parameter("largest peak of a vortex", options.amplitude)
         self._options = options
-        # The peaks are uniform between -amplitude and amplitude: their mean square is amplitude^2 / 3.
-        covered = options.count * np.pi * options.radius[1] ** 2 / np.prod(grid.extent)
-        self.strain_rate = options.amplitude[1] * float(np.sqrt(covered / 3))
+        # The mean square of peaks that are uniform between -amplitude and amplitude is amplitude^2 / 3.
+        covered_fraction = options.count * np.pi * options.radius[1] ** 2 / np.prod(grid.extent)
+        self.strain_rate = options.amplitude[1] * float(np.sqrt(covered_fraction / 3))
         check_width(options.radius[0], LEAST_VORTEX, grid, "initial.radius")
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Return the peaks over the amplitude (count,), the centres (count, 2) and radii (count,) in m."""
+        """Draw peaks relative to the amplitude (count,), centres (count, 2) in m, and radii (count,) in m."""
         count = self._options.count
         return {
             "vortex_peaks": rng.uniform(-1, 1, count),

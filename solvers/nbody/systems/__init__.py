@@ -1,4 +1,4 @@
-"""The systems of bodies: families of random initial states, each with its options."""
+"""The systems of bodies: families of random initial states with their options."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _SYSTEMS: dict[str, type[System[Any]]] = {
 def build_system(
     options: SystemOptions, gravitational_constant: float, softening: float, dimension: int
 ) -> System[Any]:
-    """Return the system of these options; see `System` for the other arguments.
+    """Return the system with these options; see `System` for the other arguments.
 
     Raises:
-        UserError: a range with its ends in the wrong order, or a sphere in the plane.
+        UserError: a range is in the wrong order, or a sphere has two dimensions.
     """
     check_ranges(system=options)
-    constructor = _SYSTEMS[options.kind]
-    if dimension < constructor.least_dimension:
+    system_class = _SYSTEMS[options.kind]
+    if dimension < system_class.least_dimension:
         raise UserError(
-            f"solver.dimension={dimension}: solver.system.kind={options.kind} is a sphere in space; set "
-            f"solver.dimension={constructor.least_dimension}"
+            f"solver.dimension={dimension} is too small for solver.system.kind={options.kind}. A sphere "
+            f"needs three dimensions. Type solver.dimension={system_class.least_dimension}"
         )
-    return constructor(options, gravitational_constant, softening, dimension)
+    return system_class(options, gravitational_constant, softening, dimension)

@@ -1,4 +1,4 @@
-"""A uniform sphere that collapses."""
+"""The system of a uniform sphere that collapses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
 from solvers.nbody.diagnostics import pair_sums
-from solvers.nbody.systems.sphere import Sphere, SphereOptions, random_directions
-from solvers.nbody.systems.system import NonNegative, centred
+from solvers.nbody.systems.sphere import Sphere, SphereOptions, draw_directions
+from solvers.nbody.systems.system import NonNegative, to_centre_of_mass
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class ColdCollapseOptions(SphereOptions):
     """The options of a uniform sphere.
 
     Attributes:
-        virial_ratio: the range of kinetic over potential energy; 0.5 is virial equilibrium, 0 is rest.
+        virial_ratio: the range of the kinetic energy divided by the magnitude of the potential energy; 0.5
+            is virial equilibrium, 0 is rest.
     """
 
     kind: Literal["cold_collapse"]
@@ -28,9 +29,9 @@ class ColdCollapseOptions(SphereOptions):
 
 
 class ColdCollapse(Sphere[ColdCollapseOptions]):
-    """Bodies uniform in a sphere, with normally distributed velocities.
+    """Bodies with uniform positions in a sphere and normally distributed velocities.
 
-    The kinetic energy is `virial_ratio` times the potential energy.
+    The kinetic energy is `virial_ratio` times the magnitude of the potential energy.
     """
 
     def __init__(
@@ -38,15 +39,20 @@ class ColdCollapse(Sphere[ColdCollapseOptions]):
     ):
         super().__init__(options, gravitational_constant, softening, dimension)
         self.parameters = (
-            Parameter("sphere_radius", "m", "radius of the sphere at time 0", *options.radius),
-            Parameter("virial_ratio", "1", "kinetic over potential energy at time 0", *options.virial_ratio),
+            Parameter("sphere_radius", "m", "radius of the sphere at time 0 s", *options.radius),
+            Parameter(
+                "virial_ratio",
+                "1",
+                "kinetic energy divided by the magnitude of the potential energy at time 0 s",
+                *options.virial_ratio,
+            ),
         )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Draw positions, in radii of the sphere, and velocities, up to a factor, (3, n) each."""
+        """Draw positions (in radii of the sphere) and velocities (up to a factor), (3, n) each."""
         n = self.num_bodies
         return {
-            "positions": np.cbrt(rng.random(n)) * random_directions(rng, n),
+            "positions": np.cbrt(rng.random(n)) * draw_directions(rng, n),
             "velocities": rng.standard_normal((3, n)),
         }
 
@@ -57,7 +63,7 @@ class ColdCollapse(Sphere[ColdCollapseOptions]):
             parameters["sphere_radius"] * parameters["positions"],
             parameters["velocities"],
         ])  # fmt: skip
-        bodies = centred(bodies, mass)
+        bodies = to_centre_of_mass(bodies, mass)
         kinetic = 0.5 * float(np.sum(mass * bodies[3:] ** 2))
         potential, _ = pair_sums(bodies, mass, self.gravitational_constant * mass, self.softening**2, 0, 1)
         bodies[3:] *= math.sqrt(parameters["virial_ratio"] * -potential / kinetic)

@@ -1,4 +1,4 @@
-"""Three bodies near the figure-eight orbit."""
+"""The system of three bodies near the figure-eight orbit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
-from solvers.nbody.systems.system import MassOptions, NonNegative, System, centred
+from solvers.nbody.systems.system import MassOptions, NonNegative, System, to_centre_of_mass
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class FigureEightOptions(MassOptions):
     """The options of the figure-eight orbit.
 
     Attributes:
-        perturbation: the range of the standard deviation of each component from the orbit, as a fraction of
-            the units of length (1 m) and velocity of the orbit.
+        perturbation: the range of the standard deviation of each component from the orbit, in the units of
+            length (1 m) and velocity of the orbit.
     """
 
     kind: Literal["figure_eight"]
@@ -29,8 +29,8 @@ class FigureEightOptions(MassOptions):
 class FigureEight(System[FigureEightOptions]):
     """Three bodies near the figure-eight orbit of Chenciner & Montgomery (2000, arXiv:math/0011268).
 
-    The initial values were computed by Simo. The period of the orbit is 6.32591398 sqrt(3 m^3 / (G
-    total_mass)) s. Each component of the initial state gets a normally distributed perturbation.
+    The initial values are those of Simo. The period of the orbit is 6.32591398 sqrt(3 m^3 / (G total_mass)).
+    Each component of the initial state has a normally distributed perturbation.
     """
 
     num_bodies = 3
@@ -44,7 +44,7 @@ class FigureEight(System[FigureEightOptions]):
         )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Draw the deviations of positions and velocities divided by the perturbation, (2 d, 3)."""
+        """Draw the deviations of positions and velocities for a perturbation of 1, (2 d, 3)."""
         return {"deviations": rng.standard_normal((2 * self.dimension, 3))}
 
     def bodies(self, parameters: Parameters) -> np.ndarray:
@@ -60,4 +60,4 @@ class FigureEight(System[FigureEightOptions]):
         bodies[:d] += deviations[:d]
         bodies[3 : 3 + d] += deviations[d:]
         bodies[3:] *= speed
-        return centred(bodies, self.masses(parameters))
+        return to_centre_of_mass(bodies, self.masses(parameters))

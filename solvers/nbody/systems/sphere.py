@@ -1,4 +1,4 @@
-"""What the spherical systems share: options, the base class, and random vectors."""
+"""The options and the base class of spherical systems, and random directions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SphereOptions(MassOptions):
 
     Attributes:
         num_bodies: the number of bodies.
-        radius: the range of the virial radius (plummer) or of the radius of the sphere (cold_collapse), m.
+        radius: the range of the virial radius (plummer) or of the sphere radius (cold_collapse), m.
     """
 
     num_bodies: Annotated[int, Ge(2)]
@@ -38,8 +38,8 @@ class Sphere(System[Options]):
         self.length = sum(options.radius) / 2
 
 
-def random_directions(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw unit vectors (3, count), uniform over all directions."""
+def draw_directions(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Draw unit vectors (3, count) with uniform directions."""
     vectors: np.ndarray = rng.standard_normal((3, count))
     vectors /= np.sqrt(np.sum(vectors**2, axis=0))
     return vectors

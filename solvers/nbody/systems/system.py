@@ -1,4 +1,4 @@
-"""The contract of a system of bodies, and the options that all systems share."""
+"""The contract of a system of bodies, and the common options of all systems."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class MassOptions:
     """The masses of the bodies.
 
     Attributes:
-        total_mass: the sum of all masses, kg.
-        mass_ratio: each body's share of the total mass is proportional to a number from this range; equal
-            ends give equal masses. For two_body: the mass of the second body divided by that of the first.
+        total_mass: the sum of the masses of all bodies, kg.
+        mass_ratio: the range of the relative masses of the bodies; equal ends give equal masses. For
+            two_body: the range of the second mass divided by the first mass.
     """
 
     total_mass: Positive
@@ -36,20 +36,20 @@ Options = TypeVar("Options", bound=MassOptions)
 
 
 class System(ABC, Generic[Options]):
-    """A family of initial states, with the centre of mass at rest in the origin.
+    """A family of initial states with the centre of mass at rest in the origin.
 
     Args:
         options: the options of the system.
         gravitational_constant: G, m^3/(kg s^2).
-        softening: Plummer's softening length, m.
-        dimension: 2 for the plane, 3 for space.
+        softening: the softening length of Plummer, m.
+        dimension: the number of dimensions: 2 for the plane, 3 for space.
 
     Attributes:
-        least_dimension: the smallest dimension in which the system exists.
-        num_bodies: n.
+        least_dimension: the smallest number of dimensions of the system.
+        num_bodies: the number of bodies n.
         parameters: the scalar parameters.
         length: the size of the system, m.
-        parametric: the scalar parameters determine the initial state completely.
+        parametric: whether the scalar parameters determine the initial state completely.
     """
 
     least_dimension: ClassVar[int] = 2
@@ -65,26 +65,26 @@ class System(ABC, Generic[Options]):
         self.dimension = dimension
 
     def draw(self, rng: np.random.Generator, outside: bool) -> Parameters:
-        """Draw the scalar parameters, inside or outside their ranges, and all arrays."""
+        """Draw the scalar parameters (inside or outside their ranges) and all arrays."""
         return {**draw(self.parameters, rng, outside), **self.draw_masses(rng), **self.draw_arrays(rng)}
 
     def draw_masses(self, rng: np.random.Generator) -> Parameters:
-        """Draw the masses (kg) of the bodies as `masses` (n,); nothing where all masses are equal."""
+        """Draw the masses (kg) of the bodies as `masses` (n,); equal masses need no array."""
         low, high = self.options.mass_ratio
         if low == high:
             return {}
-        shares = rng.uniform(low, high, self.num_bodies)
-        return {"masses": self.options.total_mass / np.sum(shares) * shares}
+        relative_masses = rng.uniform(low, high, self.num_bodies)
+        return {"masses": self.options.total_mass / np.sum(relative_masses) * relative_masses}
 
     def masses(self, parameters: Parameters) -> np.ndarray:
-        """Return the masses of the bodies, kg (n,)."""
+        """Return the masses (kg) of the bodies, (n,)."""
         if "masses" in parameters:
             masses: np.ndarray = parameters["masses"]
             return masses
         return np.full(self.num_bodies, self.options.total_mass / self.num_bodies)
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Draw all other random numbers of the initial state, as arrays by name."""
+        """Draw the other random numbers of the initial state, as arrays by name."""
         return {}
 
     @abstractmethod
@@ -97,12 +97,12 @@ class System(ABC, Generic[Options]):
         """Return the mass (kg) of each body, and the components of each body's state in the plane.
 
         The components are position x and y (m), velocity x and y (m/s). `xp` is numpy or torch, see
-        `Solver.initial_condition`. Only `parametric` systems have this method.
+        `Solver.initial_condition`. Only `parametric` systems implement this method.
         """
         raise NotImplementedError
 
 
-def centred(bodies: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    """Return the bodies (6, n) in the frame of their centre of mass."""
-    result: np.ndarray = bodies - (bodies @ (mass / np.sum(mass)))[:, None]
-    return result
+def to_centre_of_mass(bodies: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Return the bodies (6, n) in the centre-of-mass frame."""
+    shifted_bodies: np.ndarray = bodies - (bodies @ (mass / np.sum(mass)))[:, None]
+    return shifted_bodies

@@ -1,4 +1,4 @@
-"""Three bodies that start at rest."""
+"""The system of three bodies that start at rest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
-from solvers.nbody.systems.system import MassOptions, System, centred
+from solvers.nbody.systems.system import MassOptions, System, to_centre_of_mass
 from solvers.numerics.parameter_sampling import draw
 
 
@@ -26,15 +26,15 @@ class ThreeBody(System[ThreeBodyOptions]):
     """Three bodies at rest, in the initial positions of Breen et al. (2020, doi:10.1093/mnras/staa713).
 
     The first body starts in (1, 0) m and is the farthest from the centre of mass. The second body starts in
-    the upper left quadrant and is the nearest to the centre of mass. The third body starts where the mean of
-    all three positions is the origin. All triangles have this form, up to size and orientation.
-    For unequal masses all positions are shifted, so that the centre of mass is the origin.
+    the upper left quadrant and is the nearest to the centre of mass. The mean of the three positions is
+    the origin. All triangles have this form, up to size and orientation. For unequal masses all positions are
+    shifted, and the centre of mass is the origin.
     """
 
     num_bodies = 3
     parameters = (
-        Parameter("second_x", "m", "x of the second body at time 0", -0.5, 0.0),
-        Parameter("second_y", "m", "y of the second body at time 0", 0.0, math.sqrt(0.75)),
+        Parameter("second_x", "m", "x of the second body at time 0 s", -0.5, 0.0),
+        Parameter("second_y", "m", "y of the second body at time 0 s", 0.0, math.sqrt(0.75)),
     )
 
     def __init__(
@@ -44,7 +44,7 @@ class ThreeBody(System[ThreeBodyOptions]):
         self.parametric = options.mass_ratio[0] == options.mass_ratio[1]
 
     def draw(self, rng: np.random.Generator, outside: bool) -> Parameters:
-        """Draw as `System.draw`; inside the ranges, the second body is uniform over its region."""
+        """Draw the parameters, see `System.draw`; the second body is uniform in its region."""
         parameters = super().draw(rng, outside)
         while not outside and (1 + parameters["second_x"]) ** 2 + parameters["second_y"] ** 2 > 1:
             parameters.update(draw(self.parameters, rng, outside))
@@ -56,12 +56,12 @@ class ThreeBody(System[ThreeBodyOptions]):
         bodies = np.zeros((6, 3))
         bodies[0] = 1.0, x, -1.0 - x
         bodies[1] = 0.0, y, -y
-        return centred(bodies, self.masses(parameters))
+        return to_centre_of_mass(bodies, self.masses(parameters))
 
     def initial_condition(
         self, parameters: Mapping[str, Any], xp: Any
     ) -> tuple[Sequence[Any], Sequence[Sequence[Any]]]:
-        """Return equal masses and the states at rest, see `System.initial_condition`."""
+        """Return equal masses and states at rest, see `System.initial_condition`."""
         x, y = parameters["second_x"], parameters["second_y"]
         zero = 0 * x
         bodies = [(zero + 1, zero, zero, zero), (x, y, zero, zero), (-1 - x, -y, zero, zero)]

@@ -1,4 +1,4 @@
-"""Two bodies on a Kepler orbit."""
+"""The system of two bodies on a Kepler orbit."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class TwoBodyOptions(MassOptions):
     Attributes:
         radius: the range of the semi-major axis, m.
         eccentricity: the range of the eccentricity.
-        orientation: `random`, or `fixed`: the second body starts at periapsis on the x axis and moves
-            along y.
+        orientation: `random` or `fixed`. With `fixed` the second body starts at periapsis on the x axis, and
+            moves along y.
     """
 
     kind: Literal["two_body"]
@@ -37,7 +37,8 @@ class TwoBodyOptions(MassOptions):
 class TwoBody(System[TwoBodyOptions]):
     """Two bodies on a Kepler orbit of random size, eccentricity and mass ratio.
 
-    Phase and orientation are uniformly random, in space the plane of the orbit too; or they are fixed.
+    Phase and orientation are fixed or uniformly random. In space the random orientation includes the plane of
+    the orbit.
     """
 
     num_bodies = 2
@@ -51,11 +52,16 @@ class TwoBody(System[TwoBodyOptions]):
         self.parameters = (
             Parameter("semi_major_axis", "m", "semi-major axis of the relative orbit", *options.radius),
             Parameter("eccentricity", "1", "eccentricity of the orbit", *options.eccentricity),
-            Parameter("mass_ratio", "1", "mass of the second body divided by the first", *options.mass_ratio),
+            Parameter(
+                "mass_ratio",
+                "1",
+                "mass of the second body divided by the mass of the first body",
+                *options.mass_ratio,
+            ),
         )
 
     def draw(self, rng: np.random.Generator, outside: bool) -> Parameters:
-        """Draw as `System.draw`; an eccentricity above its range is below 1."""
+        """Draw the parameters, see `System.draw`; an eccentricity above its range is smaller than 1."""
         parameters = super().draw(rng, outside)
         if parameters["eccentricity"] >= 1:
             high = self.options.eccentricity[1]
@@ -63,13 +69,13 @@ class TwoBody(System[TwoBodyOptions]):
         return parameters
 
     def draw_masses(self, rng: np.random.Generator) -> Parameters:
-        """Draw nothing: the mass ratio is a scalar parameter."""
+        """Draw no arrays, because the mass ratio is a scalar parameter."""
         return {}
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw mean anomaly, argument of periapsis, inclination and longitude of the ascending node, rad.
 
-        A fixed orientation has no such array; in the plane the last two angles are zero.
+        A fixed orientation needs no array. In the plane the last two angles are zero.
         """
         if self.parametric:
             return {}
@@ -80,47 +86,50 @@ class TwoBody(System[TwoBodyOptions]):
         return {"orbital_angles": angles}
 
     def masses(self, parameters: Parameters) -> np.ndarray:
-        """Return the masses of both bodies, kg (2,)."""
+        """Return the masses (kg) of both bodies, (2,)."""
         ratio: float = parameters["mass_ratio"]
         return self.options.total_mass / (1 + ratio) * np.array([1.0, ratio])
 
     def bodies(self, parameters: Parameters) -> np.ndarray:
-        """Return the initial state (6, 2), see `System.bodies`, from Kepler's equation M = E - e sin E."""
+        """Return the initial state (6, 2) from Kepler's equation M = E - e sin E, see `System.bodies`."""
         a, e = parameters["semi_major_axis"], parameters["eccentricity"]
         mean_anomaly, periapsis, inclination, node = parameters.get("orbital_angles", (0.0,) * 4)
         anomaly = _eccentric_anomaly(mean_anomaly, e)
         mean_motion = math.sqrt(self.gravitational_constant * self.options.total_mass / a**3)
-        minor = math.sqrt(1 - e * e)
+        axis_ratio = math.sqrt(1 - e * e)
         speed = a * mean_motion / (1 - e * math.cos(anomaly))
-        along = np.array([a * (math.cos(anomaly) - e), -speed * math.sin(anomaly)])
-        across = minor * np.array([a * math.sin(anomaly), speed * math.cos(anomaly)])
+        along_periapsis = np.array([a * (math.cos(anomaly) - e), -speed * math.sin(anomaly)])
+        across_periapsis = axis_ratio * np.array([a * math.sin(anomaly), speed * math.cos(anomaly)])
         cos_w, sin_w = math.cos(periapsis), math.sin(periapsis)
-        u, v = cos_w * along - sin_w * across, sin_w * along + cos_w * across
+        u, v = (
+            cos_w * along_periapsis - sin_w * across_periapsis,
+            sin_w * along_periapsis + cos_w * across_periapsis,
+        )
         cos_n, sin_n, cos_i = math.cos(node), math.sin(node), math.cos(inclination)
-        relative = np.array([
+        relative_state = np.array([
             cos_n * u - sin_n * cos_i * v,
             sin_n * u + cos_n * cos_i * v,
             math.sin(inclination) * v,
         ]).T.ravel()  # fmt: skip
         ratio = parameters["mass_ratio"]
-        return np.outer(relative, np.array([-ratio, 1.0]) / (1 + ratio))
+        return np.outer(relative_state, np.array([-ratio, 1.0]) / (1 + ratio))
 
     def initial_condition(
         self, parameters: Mapping[str, Any], xp: Any
     ) -> tuple[Sequence[Any], Sequence[Sequence[Any]]]:
         """Return masses and states at periapsis, see `System.initial_condition`.
 
-        The distance of the bodies is a (1 - e), their relative speed sqrt(G M (1 + e) / (a (1 - e))).
+        The distance of the bodies is a (1 - e). The relative speed is sqrt(G M (1 + e) / (a (1 - e))).
         """
         distance = parameters["semi_major_axis"] * (1 - parameters["eccentricity"])
-        constant = self.gravitational_constant * self.options.total_mass
-        speed = xp.sqrt(constant * (1 + parameters["eccentricity"]) / distance)
+        gravitational_parameter = self.gravitational_constant * self.options.total_mass
+        speed = xp.sqrt(gravitational_parameter * (1 + parameters["eccentricity"]) / distance)
         ratio = parameters["mass_ratio"]
-        shares = (-ratio / (1 + ratio), 1 / (1 + ratio))
+        signed_shares = (-ratio / (1 + ratio), 1 / (1 + ratio))
         mass = self.options.total_mass
         return (
-            [mass * shares[1], -mass * shares[0]],
-            [(share * distance, 0 * distance, 0 * distance, share * speed) for share in shares],
+            [mass * signed_shares[1], -mass * signed_shares[0]],
+            [(share * distance, 0 * distance, 0 * distance, share * speed) for share in signed_shares],
         )
 
 

@@ -43,9 +43,9 @@ class CountingScheme(AlternatingDirections):
     def _try_step(
         self, temperature: np.ndarray, step: float, track_heat: bool
     ) -> tuple[np.ndarray, float, float, float]:
-        change, heat_supplied, excess, factor = super()._try_step(temperature, step, track_heat)
-        self.num_steps += excess <= 1
-        return change, heat_supplied, excess, factor
+        change, heat_supplied, error_ratio, factor = super()._try_step(temperature, step, track_heat)
+        self.num_steps += error_ratio <= 1
+        return change, heat_supplied, error_ratio, factor
 
 
 def build_adi(

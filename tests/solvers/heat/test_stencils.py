@@ -25,7 +25,7 @@ def build_operator(conditions: tuple[str, ...], is_uniform: bool = False) -> Dif
 def march_levels(operator: DiffusionOperator, levels: np.ndarray, uses_slope: bool = True) -> np.ndarray:
     """Return the last two levels after a march from random arrays."""
     rng = np.random.default_rng(1)
-    y, older_level, slope = operator.padded(), operator.padded(), operator.padded()
+    y, older_level, slope = operator.padded_array(), operator.padded_array(), operator.padded_array()
     for array in (y, older_level, slope):
         operator.load(array, rng.standard_normal(operator.grid.block_shape))
     newest_level, level_before = operator.march(y, older_level, slope if uses_slope else None, levels)
@@ -91,7 +91,7 @@ def test_the_uniform_kernel_agrees_with_the_kernel_of_faces(conditions: tuple[st
 
 def test_rows_start_on_a_cache_line() -> None:
     operator = build_operator(("periodic", "dirichlet"))
-    for array in (operator.padded(), *operator.faces):
+    for array in (operator.padded_array(), *operator.faces):
         assert array.flags.c_contiguous
         assert array[operator.interior].ctypes.data % (8 * MARGIN) == 0
         assert array.strides[0] % (8 * MARGIN) == 0

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from solvers.contract import DivergedError
 from solvers.heat.operator import DiffusionOperator, wall_terms
-from solvers.heat.schemes.explicit import ForwardEuler, SuperTimeStepping, largest_product, stages_for
+from solvers.heat.schemes.explicit import (
+    ForwardEuler,
+    SuperTimeStepping,
+    largest_product,
+    least_stable_stages,
+)
 from solvers.numerics.grid import Grid
 from solvers.numerics.laplacian_transforms import SpectralTransform
 from tests.support.heat_cases import (
@@ -34,9 +39,9 @@ class CountingScheme(SuperTimeStepping):
     num_steps = 0
 
     def _error(self, step: float, num_stages: int) -> float:
-        excess = super()._error(step, num_stages)
-        self.num_steps += excess <= 1
-        return excess
+        error_ratio = super()._error(step, num_stages)
+        self.num_steps += error_ratio <= 1
+        return error_ratio
 
 
 def build_rkl2(
@@ -212,7 +217,7 @@ def test_a_start_from_rest_is_within_the_tolerance(heating: str, tolerance: floa
 
 @given(product=st.floats(0, 1e4))
 def test_the_number_of_stages_is_the_smallest_stable_number(product: float) -> None:
-    stages = stages_for(product)
+    stages = least_stable_stages(product)
     assert stages % 2 == 1
     assert largest_product(stages) >= product * (1 - 1e-9)
     assert stages == 3 or largest_product(stages - 2) < product

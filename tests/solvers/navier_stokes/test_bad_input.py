@@ -28,27 +28,27 @@ RING_FORCING: dict[str, Any] = {"kind": "ring", "ring": [20.0, 64.0]}
     [
         (
             {"resolution": 63},
-            r"resolution=\[63, 63\].*even number of cells, at least 8. Use solver.resolution=\[64,64\]",
+            r"resolution=\[63, 63\].*even number of cells, at least 8. Type solver.resolution=\[64,64\]",
         ),
-        ({"resolution": [64, 6]}, r"resolution=\[64, 6\].*Use solver.resolution=\[64,8\]"),
+        ({"resolution": [64, 6]}, r"resolution=\[64, 6\].*Type solver.resolution=\[64,8\]"),
         ({"resolution": [64, 64, 64]}, r"solver.resolution"),
         ({"extent": [1.0]}, r"solver.extent.*at least 2 items"),
         ({"extent": [1.0, -1.0]}, r"solver.extent.1=-1.0.*greater than 0"),
         (
             {"viscosity": [2e-3, 1e-3]},
-            r"solver.viscosity=\[0.002, 0.001\].*lower end comes first. Type solver.viscosity=.0.001",
+            r"solver.viscosity=\[0.002, 0.001\].*lower end must come first. Type solver.viscosity=.0.001",
         ),
         ({"viscosity": [-1e-3, 1e-3]}, r"solver.viscosity.0=-0.001.*greater than or equal to 0"),
         (
             {"viscosity": [0.0, 0.0]},
-            r"viscosity and solver.hyperviscosity.range both start at 0.*Raise the lower end of one",
+            r"viscosity and solver.hyperviscosity.range both have the lower end 0.*Type solver.viscosity=",
         ),
         ({"hyperviscosity": {"order": 1}}, r"solver.hyperviscosity.order=1.*greater than or equal to 2"),
         ({"forcing": {"kind": "wind"}}, r"solver.forcing.kind='wind': there is no such kind.*'ring'"),
         ({"forcing": RING_FORCING | {"renewal": 0.0}}, r"solver.forcing.*renewal=0.0.*greater than 0"),
         (
             {"forcing": {"amplitude": [0.2, 0.1]}},
-            r"solver.forcing.amplitude=\[0.2, 0.1\].*lower end comes first",
+            r"solver.forcing.amplitude=\[0.2, 0.1\].*lower end must come first",
         ),
         (
             {"forcing": RING_FORCING | {"ring": [7.0, 8.0]}},
@@ -103,38 +103,41 @@ def test_the_defaults_of_options_without_effect_equal_the_yaml() -> None:
     [
         # The shortest of 21 waves has 2 pi 21 = 131.9 rad/m. Its square times 1e-6 m^2/s is 0.0174 1/s.
         ({"viscosity": [1e-6, 1e-3]}, r"viscosity=1e-06 m\^2/s cannot.*131.9 rad/m is damped at 0.0174 1/s"),
-        ({"forcing": {"amplitude": [1e4, 1e4]}}, r"strained at about 100 1/s by forcing.kind=diagonal"),
+        (
+            {"forcing": {"amplitude": [1e4, 1e4]}},
+            r"strained at about 100 1/s by solver.forcing.kind=diagonal",
+        ),
         (
             {"viscosity": [0.0, 1e-3], "hyperviscosity": {"order": 2, "range": [1e-10, 1e-9]}},
             r"viscosity=0 m\^2/s and hyperviscosity=1e-10 m\^4/s cannot be resolved",
         ),
         (
             {"forcing": {"kind": "kolmogorov", "wave_number": 30}},
-            r"forcing.wave_number=30 is beyond the 21 waves.*at least 92 cells along y",
+            r"forcing.wave_number=30 exceeds the largest wave number 21 .*at least 92 cells along y",
         ),
         (
             {"forcing": RING_FORCING, "resolution": 32},
-            r"forcing.ring reaches 64 rad/m, beyond the 62.83 rad/m",
+            r"forcing.ring=\[20, 64\] rad/m exceeds the largest wave number 62.83 rad/m",
         ),
         (
             {"initial": {"kind": "random_field", "correlation_length": 0.005, "modes": 64}},
-            r"initial: its random field: .* % of its variance is in waves too short.*longer initial.corr",
+            r"field of solver.initial: .* % of the variance is in waves too short.*solver.initial.corr",
         ),
         (
             {"initial": {"kind": "taylor_green", "waves": 22}},
-            r"initial.kind=taylor_green: 100 % .*or fewer initial.waves \(22\)",
+            r"solver.initial.kind=taylor_green: 100 % .*or fewer solver.initial.waves \(22\)",
         ),
         (
             {"initial": {"kind": "vortices", "radius": [0.0147, 0.08]}},
-            r"solver.initial.radius starts at 0.0147 m",
+            r"lower end 0.0147 m of solver.initial.radius",
         ),
         (
             {"initial": {"kind": "shear_layers", "thickness": [0.0147, 0.05]}},
-            r"solver.initial.thickness starts at 0.0147 m",
+            r"lower end 0.0147 m of solver.initial.thickness",
         ),
         (
             {"tracer": {"present": True, "correlation_length": 0.005, "modes": 64}},
-            r"tracer: its random field.*longer tracer.correlation_length \(0.005 m\)",
+            r"random field of solver.tracer.*longer solver.tracer.correlation_length \(0.005 m\)",
         ),
     ],
 )

@@ -35,14 +35,14 @@ def failure_reason(solver: NBody, parameters: Parameters) -> str:
 
 def test_a_collision_fails_with_the_time_and_the_separation() -> None:
     message = failure_reason(nbody(), HEAD_ON_COLLISION)
-    assert message.startswith("two bodies collide, or numbers are not finite, before time 1 s; the smallest")
+    assert message.startswith("two bodies collide or values are not finite before time 1 s; the smallest")
     assert float(message.rpartition("separation is ")[2].removesuffix(" m")) < 1e-14
 
 
 def test_a_collision_ends_at_the_bound_on_steps() -> None:
     solver = nbody(max_steps=2000)
     assert failure_reason(solver, HEAD_ON_COLLISION).startswith(
-        "more than max_steps=2000 steps before time 1 s; the smallest"
+        "more than solver.max_steps=2000 steps are needed up to 1 s; the smallest"
     )
     counts = solver.solve_batch([HEAD_ON_COLLISION], np.linspace(0.0, 2.0, 3)).counts
     assert counts["steps"] >= 2000
@@ -77,7 +77,7 @@ def test_coinciding_bodies_need_softening() -> None:
 def test_a_step_that_is_too_long_fails_by_its_energy_error() -> None:
     eccentric_orbit = KEPLER | {"eccentricity": [0.95, 0.95]}
     solver = nbody(system=eccentric_orbit, integrator="leapfrog", time_step=0.1)
-    with pytest.raises(DivergedError, match=r"the energy differs by .* of its initial value at time 6.3 s"):
+    with pytest.raises(DivergedError, match=r"the relative error of the energy is .* at time 6.3 s"):
         state_after(prepare_trajectory(solver), 6.3)
     batch = solver.solve_batch([sample_parameters(solver)], np.array([0.0, 6.3]))
     assert "energy_tolerance=0.0001" in str(batch.failures[0])
@@ -90,7 +90,7 @@ def test_the_energy_bound_refers_to_time_zero() -> None:
     state = trajectory.initial_state.copy()
     state[2:] *= 1 + 1e-2
     trajectory.advance(state, 0.0, 0.1)  # the reference is the energy at time 0
-    with pytest.raises(DivergedError, match="the energy differs by"):
+    with pytest.raises(DivergedError, match="the relative error of the energy is"):
         trajectory.advance(state, 0.1, 0.1)
 
 
@@ -119,7 +119,7 @@ def test_values_that_are_not_finite_end_the_trajectory(
         ({"system": {"mass_ratio": [0.0, 1.0]}}, r"solver.system.mass_ratio.0=0.0.*greater than 0"),
         (
             {"system": {"mass_ratio": [2.0, 1.0]}},
-            r"solver.system.mass_ratio=\[2, 1\].*lower end comes first",
+            r"solver.system.mass_ratio=\[2, 1\].*lower end must come first",
         ),
         ({"system": KEPLER | {"radius": [-1.0, 1.0]}}, r"solver.system.radius.0=-1.0.*greater than 0"),
         ({"system": KEPLER | {"eccentricity": [0.0, 1.0]}}, r"solver.system.eccentricity.1=1.0.*less than 1"),
@@ -139,11 +139,11 @@ def test_values_that_are_not_finite_end_the_trajectory(
         ({"system": KEPLER | {"eccentricities": [0.0, 0.5]}}, r"no such key; did you mean 'eccentricity'"),
         (
             {"system": SPHERE | {"kind": "plummer"}},
-            r"dimension=2: .*plummer is a sphere in space; set solver.dimension=3",
+            r"dimension=2 is too small for .*plummer.*Type solver.dimension=3",
         ),
         (
             {"system": SPHERE | {"kind": "cold_collapse"}},
-            r"cold_collapse is a sphere in space; set solver.dimension=3",
+            r"too small for .*cold_collapse.*Type solver.dimension=3",
         ),
         ({"dimension": 4}, r"solver.dimension=4: input should be 2 or 3"),
         ({"softening": -0.1}, r"solver.softening=-0.1.*greater than or equal to 0"),
@@ -151,7 +151,7 @@ def test_values_that_are_not_finite_end_the_trajectory(
         ({"integrator": "rk4"}, r"solver.integrator='rk4'.*'hermite4', 'leapfrog' or 'yoshida4'"),
         (
             {"integrator": "leapfrog"},
-            r"integrator=leapfrog needs a step of fixed length; set solver.time_step",
+            r"integrator=leapfrog .*needs a fixed step.*Type solver.time_step",
         ),
         ({"integrator": "yoshida4", "time_step": 0.0}, r"solver.time_step=0.0.*greater than 0"),
         ({"time_step": 0.1}, r"solver.time_step=0.1 has no effect with"),

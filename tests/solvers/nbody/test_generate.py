@@ -32,7 +32,7 @@ def test_a_trajectory_with_too_many_steps_fails_equally_on_all_ranks(tmp_path: P
     failures, states = failures_and_states(generate_in_process(tmp_path / "alone", *OPTIONS))
     assert 0 < len(failures) < 8
     for failure in failures:
-        assert failure.reason.startswith("more than max_steps=")
+        assert failure.reason.startswith("more than solver.max_steps=")
         assert "the smallest separation is" in failure.reason
         assert failure.parameters
     run = tmp_path / "ranks"

@@ -44,7 +44,7 @@ def test_one_rank_fills_only_the_ghost_cells_of_periodic_axes() -> None:
         ("dirichlet", (np.zeros(2), np.zeros(2))),
     ):
         grid = Grid(MPI.COMM_SELF, (1.0, 1.0), (3, 2), (condition, condition))
-        padded_values = grid.padded(values)
+        padded_values = grid.padded_array(values)
         grid.exchange(padded_values)
         rows, columns = grid.interior()
         assert np.array_equal(padded_values[rows.start - 1, columns], ghosts[0])
