@@ -260,11 +260,11 @@ def test_every_epoch_has_every_window_once_in_another_order() -> None:
     first_epoch, second_epoch = windows[:10], windows[10:]
     assert sorted(first_epoch) == sorted(second_epoch) == list(range(10))
     assert first_epoch != second_epoch
-    assert BatchOrder(10, 4, seed=1, rank=0, size=1).at(0).tolist() != first_epoch[:4]
+    assert BatchOrder(10, 4, seed=1, rank=0, size=1).rank_windows(0).tolist() != first_epoch[:4]
 
 
 def test_a_batch_may_be_larger_than_the_data() -> None:
-    batch = BatchOrder(3, 8, seed=0, rank=0, size=1).at(0).tolist()
+    batch = BatchOrder(3, 8, seed=0, rank=0, size=1).rank_windows(0).tolist()
     assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
 
 
