@@ -61,8 +61,8 @@ class Heat(Solver):
 
     Raises:
         UserError: options contradict each other, there are more ranks than rows, or the grid does not resolve
-            the drawn fields (`numerics.resolution`); adi has several ranks, or a declared step in three
-            dimensions; the declared step of euler exceeds the stability limit for the upper bound of k.
+            the drawn fields (`numerics.resolution`). The scheme adi refuses several ranks, and a declared
+            step in three dimensions. The scheme euler refuses a declared step above the stability limit.
     """
 
     order_in_space = 2

@@ -33,7 +33,7 @@ ForcingRows = tuple[np.ndarray, np.ndarray]
 class ETDRK4:
     """The ETDRK4 scheme for w_t = L w + N(w) + f, with an optional tracer besides the vorticity w.
 
-    L is diagonal, and its integration is exact. N is the advection (`kernels`). Its evaluation needs one
+    L is diagonal, and its integration is exact. N is the advection (`kernels`). An evaluation of N needs one
     complex transform of the velocity to the grid and one transform of the squared velocity back. A tracer
     needs two more transforms. The scheme follows equations 26 to 29 of Cox & Matthews (2002,
     doi:10.1006/jcph.2002.6995). N at the end of a step is the first stage of the next step. The same N in

@@ -1,10 +1,13 @@
 """Compiled pointwise operations of a Navier-Stokes step, row by row to reuse the cache.
 
 The complex velocity z = u + i v has the coefficients z(kx, ky) = k w / |k|^2 for k = kx + i ky. Let Z be the
-coefficients of z^2. The coefficients of -u . grad w are then (conj(k)^2 Z(kx, ky) - k^2 conj(Z(-kx, -ky))) /
-4i, equal to (kx^2 - ky^2) F(u v) + kx ky F(v^2 - u^2) (Basdevant 1983, doi:10.1016/0021-9991(83)90045-1). Let
-S be the coefficients of z s. The coefficients of -u . grad s are then (conj(k) S(kx, ky) + k conj(S(-kx,
--ky))) / 2i.
+coefficients of z^2, and S the coefficients of z s. The tendencies have the coefficients
+
+    -u . grad w:  (conj(k)^2 Z(kx, ky) - k^2 conj(Z(-kx, -ky))) / 4i
+    -u . grad s:  (conj(k) S(kx, ky) + k conj(S(-kx, -ky))) / 2i.
+
+The first line equals (kx^2 - ky^2) F(u v) + kx ky F(v^2 - u^2) with the Fourier transform F (Basdevant 1983,
+doi:10.1016/0021-9991(83)90045-1).
 
 Spectral arrays (fields, rows, columns) hold the vorticity and, second, an optional tracer:
 

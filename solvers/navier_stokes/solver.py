@@ -55,8 +55,9 @@ class NavierStokes(Solver):
             effect with a declared step.
 
     Raises:
-        UserError: a range is in the wrong order, the number of cells is odd or too small, there are more
-            ranks than rows, or the grid does not resolve the viscosity, initial states or forcing.
+        UserError: a range is in the wrong order, the number of cells is odd or too small, or there are more
+            ranks than rows. The solver also refuses a grid that does not resolve the viscosity, the initial
+            states or the forcing.
     """
 
     method = "pseudo-spectral with the 2/3 rule, exponential Runge-Kutta ETDRK4 of order 4"
