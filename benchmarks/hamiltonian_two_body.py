@@ -12,9 +12,9 @@ times 1 + 0.05 N(0, 1). The frames have no other noise. A fifth of the orbits fo
 
 The published networks are trained on the exact derivatives at each frame, and their Hamiltonian H is any
 function of q and p. `hamiltonian` is trained on the frames alone, through an integrator. The H of
-`hamiltonian` has the known kinetic energy and a potential that is a sum over pairs. The published orbits are integrated with an adaptive
-Runge-Kutta scheme RK45, the orbits here by the solver. The benchmark checks the energies of the true orbits
-before the training.
+`hamiltonian` has the known kinetic energy and a potential that is a sum over pairs. The published orbits are
+integrated with an adaptive Runge-Kutta scheme (RK45), the orbits here by the solver. The benchmark checks the
+energies of the true orbits before the training.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def _import_file(path: Path, kind: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses with postponed annotations look up their module during its execution.
+    # Dataclasses with postponed annotations look up the module during the execution of the module.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

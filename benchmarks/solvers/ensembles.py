@@ -38,7 +38,7 @@ def main() -> None:
 def _compare(experiment: str, sizes: tuple[int, int]) -> dict[str, object]:
     num_trajectories, per_shard = sizes
     num_start_up = 4 * per_shard
-    _generate_seconds(experiment, num_start_up, per_shard, 1)  # compiles
+    _generate_seconds(experiment, num_start_up, per_shard, 1)  # compile the kernels
     start_up = {ranks: _generate_seconds(experiment, num_start_up, per_shard, ranks) for ranks in (1, 2)}
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(ROUNDS):

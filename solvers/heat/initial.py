@@ -181,8 +181,8 @@ class Harmonics(Initial):
             Parameter(f"amplitude_{order}", "K", f"peak of harmonic {order}", *options.amplitude)
             for order in self._orders
         )
-        # The index of a harmonic in the modes of an axis follows from the order, see
-        # `random_fields.half_waves`.
+        # The index of a harmonic in the modes of an axis, see `random_fields.half_waves`, follows from the
+        # order.
         strides = {"periodic": 2, "dirichlet": 1, "neumann": 1}
         variances = np.zeros([2 * options.count + 1] * len(grid.extent))
         for order in self._orders:

@@ -165,7 +165,7 @@ class NBody(BatchedSolver):
         positions = {name: fields[f"position_{name}"] for name in names}
         separations = {name: x[..., None, :] - x[..., :, None] for name, x in positions.items()}
         q = sum(d * d for d in separations.values()) + motion.softening_squared
-        # A body exerts no force on itself; q = 1 replaces its zero q to avoid a division by zero.
+        # A body exerts no force on itself. The replacement q = 1 avoids a division by q = 0.
         acceleration_factor = (
             motion.gravitational_constant * fields["mass"][..., None, :] * (q + (q == 0)) ** -1.5
         )
