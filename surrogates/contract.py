@@ -223,7 +223,7 @@ class Surrogate(torch.nn.Module, ABC):
                     f"{message}. With strict=True only values in the range are allowed. Leave out "
                     "strict=True to extrapolate."
                 )
-            # The caller's line is above `predict` and torch's wrapper around `predict`.
+            # Level 4 is the caller's line, above `predict` and torch's wrapper around `predict`.
             warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=4)
 
     def _parameters_outside(self, parameters: ParameterValues) -> Iterator[str]:

@@ -83,7 +83,7 @@ class Perceptron(nn.Module):
         second: list[torch.Tensor],
         curvature_DX1: torch.Tensor | None,
     ) -> list[torch.Tensor]:
-        """Return the values, the first derivatives and the second ones (or their sum) of the outputs."""
+        """Return the values, first derivatives and second derivatives (or their sum) of the outputs."""
         *hidden_layers, last_layer = self.layers
         channels = [values_XI, *first, *second]
         for layer in hidden_layers:

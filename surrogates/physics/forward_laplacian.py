@@ -66,7 +66,7 @@ def find_operator(
     """Return the operator that replaces the most derivatives, or None if all `orders` are needed separately.
 
     `states` are two sets of fields (M,) as jets with random derivatives, at the same points. The two sets
-    differ in the `channels` only.
+    differ only in the `channels`.
     """
     second = tuple((axis, axis) for axis in orders.second)
     first_only = tuple((axis,) for axis in orders.first if axis not in orders.second)
