@@ -105,7 +105,7 @@ def test_more_ranks_than_the_grid_allows_are_refused_with_the_legal_counts(tmp_p
     result = run_stage("generate", *arguments, ranks=3)
     assert result.returncode == 2
     assert "3 ranks cannot share a grid of 2 rows" in result.stderr
-    assert "Choose group_size=2 or less" in result.stderr
+    assert "Type group_size=2 or less" in result.stderr
     assert not (tmp_path / "run" / "dataset" / "data").exists()
 
 

@@ -71,14 +71,15 @@ def test_a_close_encounter_within_a_frame_is_counted(report: Any) -> None:
 
 def test_too_many_steps_end_the_trajectory_on_all_ranks_with_one_reason(report: Any) -> None:
     for (reason,), reasons in report["nbody"]["too_many_steps"].values():
-        assert reason.startswith("more than max_steps=5 steps before time 10 s; the smallest separation is")
+        assert reason.startswith("more than solver.max_steps=5 steps are needed up to 10 s; the smallest")
         assert reasons == [reason] * RANKS
 
 
 def test_more_ranks_than_sites_are_refused(report: Any) -> None:
     assert "4 ranks cannot share a grid of 3 rows along x" in report["heat"]["few rows"]
     assert report["nbody"]["few bodies"] == (
-        "4 ranks cannot share 3 bodies. Each rank needs at least one body. Type group_size=3 or less"
+        "4 ranks cannot share 3 bodies. Each rank needs at least one body. Type group_size=3 or less, or "
+        "choose a system of more bodies"
     )
 
 
