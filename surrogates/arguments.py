@@ -169,7 +169,7 @@ def parameter_tensors(
     return coefficient_fields, stack(problem.spec.parameter_names, ())
 
 
-def nonzero_std(std: tuple[float, ...]) -> np.ndarray:
+def nonzero_std(std: Sequence[float] | np.ndarray) -> np.ndarray:
     """Return standard deviations with 1 in place of 0, which quantities without variation have."""
     values = np.array(std, dtype=np.float64)
     return np.where(values > 0, values, 1.0)

@@ -38,7 +38,9 @@ class AutoregressiveSurrogate(Surrogate):
         super().__init__(problem)
         self.inputs = GridInputs(problem)
         statistics = problem.statistics
-        set_constants(self, delta_scale=nonzero_std(statistics.delta_std) / nonzero_std(statistics.std))
+        # A steady field has the scale of its own variation.
+        delta_scale = nonzero_std(np.array(statistics.delta_std) / nonzero_std(statistics.std))
+        set_constants(self, delta_scale=delta_scale)
         self.constraints = Constraints(problem, constraints)
 
     @abstractmethod

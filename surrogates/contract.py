@@ -20,6 +20,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
+from simsurrogate.round_off import nonrounding_std
 from simsurrogate.spec import Spec
 
 #: Numbers that a caller passes, before their conversion to the device and the precision of the weights.
@@ -61,6 +62,22 @@ class Statistics:
     coefficient_std: tuple[float, ...]
     parameter_mean: tuple[float, ...]
     parameter_std: tuple[float, ...]
+
+    def rounded_to(self, precision: str) -> Statistics:
+        """Return the statistics with 0 for each standard deviation below the round-off of `precision`.
+
+        Weights of this precision cannot distinguish such values from their mean, see `nonrounding_std`.
+        """
+
+        def std(values: tuple[float, ...], mean: tuple[float, ...]) -> tuple[float, ...]:
+            return tuple(nonrounding_std(np.array(values), np.array(mean), precision).tolist())
+
+        return dataclasses.replace(
+            self,
+            std=std(self.std, self.mean),
+            coefficient_std=std(self.coefficient_std, self.coefficient_mean),
+            parameter_std=std(self.parameter_std, self.parameter_mean),
+        )
 
 
 @dataclass(frozen=True, repr=False)

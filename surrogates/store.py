@@ -9,6 +9,7 @@ subfolder `member-INDEX`.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -49,6 +50,7 @@ def build(
         UserError: there is no such surrogate, or its options do not fit the problem.
     """
     constructor: Callable[..., Surrogate] = surrogate_class(name, path)
+    problem = dataclasses.replace(problem, statistics=problem.statistics.rounded_to(precision))
     default_dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

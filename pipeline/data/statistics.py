@@ -7,11 +7,13 @@ from functools import reduce
 from operator import add
 from typing import TypedDict
 
+import numpy as np
 import yaml
 
 from pipeline.data.format.layout import FieldKind, Header
 from pipeline.data.manifest import STATISTICS_KINDS, Receipt, StatisticsKind
 from pipeline.data.running_statistics import RunningStatistics
+from simsurrogate.round_off import nonrounding_std
 
 #: The value of each field by name: a number, or for a vector field a list of one number for each component.
 ByField = dict[str, float | list[float]]
@@ -37,9 +39,6 @@ class TrainingStatistics(TypedDict):
     parameters: dict[str, dict[str, float]]
 
 
-_ATTRIBUTE_NAMES = {"mean": "mean", "std": "std", "rms": "rms", "min": "minimum", "max": "maximum"}
-
-
 def combined_statistics(receipts: Iterable[Receipt]) -> dict[StatisticsKind, RunningStatistics]:
     """Return the sum of the statistics in the receipts, in the order of the receipts."""
     shard_stats = [receipt.statistics for receipt in receipts if receipt.statistics]
@@ -53,33 +52,50 @@ def combined_statistics(receipts: Iterable[Receipt]) -> dict[StatisticsKind, Run
 def training_statistics(
     header: Header, split_statistics: Mapping[StatisticsKind, RunningStatistics]
 ) -> TrainingStatistics:
-    """Return the content of `stats.yaml`."""
+    """Return the content of `stats.yaml`.
 
-    def field_values(attribute: str) -> ByField:
-        fields = _values_by_field(header, "fields", split_statistics["fields"], attribute)
-        return fields | _values_by_field(
-            header, "coefficient_fields", split_statistics["coefficient_fields"], attribute
+    A standard deviation below the round-off of the values counts as 0, see `nonrounding_std`.
+    """
+    fields, coefficients = split_statistics["fields"], split_statistics["coefficient_fields"]
+    changes, parameters = split_statistics["changes"], split_statistics["parameters"]
+    precision = header.precision
+    field_std, coefficient_std, change_std, parameter_std = (
+        nonrounding_std(stats.std, values.size, value_precision)
+        for stats, values, value_precision in (
+            (fields, fields, precision),
+            (coefficients, coefficients, precision),
+            # A change is a difference of two values and has their round-off.
+            (changes, fields, precision),
+            (parameters, parameters, "float64"),
+        )
+    )
+
+    def by_field(of_fields: np.ndarray, of_coefficients: np.ndarray) -> ByField:
+        return _values_by_field(header, "fields", of_fields) | _values_by_field(
+            header, "coefficient_fields", of_coefficients
         )
 
-    def change_values(attribute: str) -> ByField:
-        return _values_by_field(header, "fields", split_statistics["changes"], attribute)
+    def change_by_field(values: np.ndarray) -> ByField:
+        return _values_by_field(header, "fields", values)
 
-    parameters = split_statistics["parameters"]
     return {
-        "mean": field_values("mean"),
-        "mean_delta": change_values("mean"),
-        "std": field_values("std"),
-        "std_delta": change_values("std"),
-        "rms": field_values("rms"),
-        "rms_delta": change_values("rms"),
-        "min": field_values("minimum"),
-        "min_delta": change_values("minimum"),
-        "max": field_values("maximum"),
-        "max_delta": change_values("maximum"),
+        "mean": by_field(fields.mean, coefficients.mean),
+        "mean_delta": change_by_field(changes.mean),
+        "std": by_field(field_std, coefficient_std),
+        "std_delta": change_by_field(change_std),
+        "rms": by_field(fields.rms, coefficients.rms),
+        "rms_delta": change_by_field(changes.rms),
+        "min": by_field(fields.minimum, coefficients.minimum),
+        "min_delta": change_by_field(changes.minimum),
+        "max": by_field(fields.maximum, coefficients.maximum),
+        "max_delta": change_by_field(changes.maximum),
         "parameters": {
             name: {
-                key: float(getattr(parameters, attribute)[index])
-                for key, attribute in _ATTRIBUTE_NAMES.items()
+                "mean": float(parameters.mean[index]),
+                "std": float(parameter_std[index]),
+                "rms": float(parameters.rms[index]),
+                "min": float(parameters.minimum[index]),
+                "max": float(parameters.maximum[index]),
             }
             for index, name in enumerate(header.spec.parameter_names)
         },
@@ -91,11 +107,8 @@ def to_yaml(stats: TrainingStatistics) -> str:
     return yaml.safe_dump(dict(stats), sort_keys=False)
 
 
-def _values_by_field(
-    header: Header, kind: FieldKind, statistics: RunningStatistics, attribute: str
-) -> ByField:
-    """Return an attribute of the statistics by field."""
-    values = getattr(statistics, attribute)
+def _values_by_field(header: Header, kind: FieldKind, values: np.ndarray) -> ByField:
+    """Return the values of all channels (C,) by field."""
     by_field: ByField = {}
     channel = 0
     for field in header.fields(kind):

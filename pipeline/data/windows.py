@@ -133,10 +133,11 @@ class Windows:
         return positions, starts
 
     def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the windows at `indices` (B,), in the precision of the data set.
+        """Return the windows at `indices` (B,).
 
-        The arrays are `state` (B, L, C, *sites), `coefficient_fields` (B, K, *sites), `parameters` (B, P) and
-        `time` (B, L), s. The arrays are views of buffers, and the next call overwrites the buffers.
+        The arrays are `state` (B, L, C, *sites) and `coefficient_fields` (B, K, *sites) in the precision of
+        the data set, and `parameters` (B, P) and `time` (B, L), s, in float64. The arrays are views of
+        buffers, and the next call overwrites the buffers.
         """
         batch, shards = self._batch(len(indices)), self._shards
         positions, starts = self.locate(indices)
@@ -154,15 +155,18 @@ class Windows:
     def _batch(self, size: int) -> dict[str, np.ndarray]:
         """Return views of the first `size` windows of the buffers; enlarge the buffers where needed."""
         header, length = self._shards.header, self._length
-        shapes = {
-            "state": (length, len(header.channels("fields")), *header.spec.shape),
-            "coefficient_fields": (len(header.channels("coefficient_fields")), *header.spec.shape),
-            "parameters": (len(header.spec.parameters),),
-            "time": (length,),
+        layouts = {
+            "state": ((length, len(header.channels("fields")), *header.spec.shape), header.precision),
+            "coefficient_fields": (
+                (len(header.channels("coefficient_fields")), *header.spec.shape),
+                header.precision,
+            ),
+            "parameters": ((len(header.spec.parameters),), "float64"),
+            "time": ((length,), "float64"),
         }
         if not self._buffers or len(self._buffers["time"]) < size:
             self._buffers = {
-                name: np.empty((size, *shape), header.precision) for name, shape in shapes.items()
+                name: np.empty((size, *shape), precision) for name, (shape, precision) in layouts.items()
             }
         return {name: buffer[:size] for name, buffer in self._buffers.items()}
 

@@ -83,14 +83,16 @@ class BatchFiller:
         successful_indices = [indices[position] for position in successful_positions]
         writer.write_scalars(rows.count, successful_indices, parameters, invariants)
         names = self.header.spec.parameter_names
-        scalars = [[float(trajectory[name]) for trajectory in parameters] for name in names]
+        scalars = np.array([[float(trajectory[name]) for trajectory in parameters] for name in names])
         rows.add(
             len(successful_positions),
             {
-                "coefficient_fields": RunningStatistics.of(coefficients),
-                "parameters": RunningStatistics.of(np.array(scalars).reshape(-1, len(successful_positions))),
-                "fields": RunningStatistics.of(states),
-                "changes": RunningStatistics.of(np.diff(states.astype(np.float64), axis=2)),
+                "coefficient_fields": RunningStatistics.of_trajectories(coefficients),
+                "parameters": RunningStatistics.of_trajectories(
+                    np.array(scalars).reshape(-1, len(successful_positions))
+                ),
+                "fields": RunningStatistics.of_trajectories(states),
+                "changes": RunningStatistics.of_trajectories(np.diff(states.astype(np.float64), axis=2)),
             },
         )
 

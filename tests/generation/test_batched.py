@@ -14,6 +14,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.format.layout import Header
 from pipeline.data.manifest import read_complete_manifest, receipts_of
 from pipeline.data.plan import Shard, index
+from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES, solves_batches
 from pipeline.generation.frames import FrameFiller
 from pipeline.generation.shards import ShardMaker
@@ -89,9 +90,13 @@ def test_a_shard_from_batches_has_the_bytes_of_a_shard_from_single_trajectories(
     batch_receipt, single_receipt = receipts
     assert batch_receipt.failed == single_receipt.failed
     assert 0 < len(batch_receipt.failed) < 25
-    for kind, statistics in batch_receipt.statistics.items():
-        for name, values in statistics.items():
-            np.testing.assert_allclose(values, single_receipt.statistics[kind][name], rtol=1e-10, atol=1e-12)
+    for kind, plain_statistics in batch_receipt.statistics.items():
+        from_batches, from_frames = map(
+            RunningStatistics.from_json, (plain_statistics, single_receipt.statistics[kind])
+        )
+        for name in ("mean", "std", "minimum", "maximum"):
+            actual, expected = getattr(from_batches, name), getattr(from_frames, name)
+            np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_more_trajectories_take_no_more_memory(tmp_path: Path) -> None:
