@@ -159,9 +159,7 @@ class Inclusions(Diffusivity):
         self._options = options
         self.parameters = (
             Parameter("matrix_diffusivity", "m^2/s", "k around the inclusions", *options.range),
-            Parameter(
-                "contrast", "1", "k inside the inclusions divided by k of the matrix", *options.contrast
-            ),
+            Parameter("contrast", "1", "k inside the inclusions over k around them", *options.contrast),
         )
         self.upper_bound = options.range[1] * max(1.0, options.contrast[1])
         largest_radius = options.inclusion_radius[1]

@@ -33,7 +33,7 @@ class Invariants:
             Quantity(
                 "least_separation",
                 "m",
-                "smallest distance of two bodies; not conserved, small in close encounters",
+                "distance of the nearest two bodies; not conserved, small in close encounters",
             ),
         )
 

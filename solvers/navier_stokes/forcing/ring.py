@@ -51,7 +51,7 @@ class RingForcing(Forcing):
         self.slabs = slabs
         self.options = options
         self.parameters = (
-            Parameter("injection_rate", "m^2/s^3", "mean energy injection rate", *options.injection_rate),
+            Parameter("injection_rate", "m^2/s^3", "mean energy injected a second", *options.injection_rate),
         )
         grid = slabs.grid
         low, high = options.ring

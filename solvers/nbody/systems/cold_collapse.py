@@ -39,11 +39,11 @@ class ColdCollapse(Sphere[ColdCollapseOptions]):
     ):
         super().__init__(options, gravitational_constant, softening, dimension)
         self.parameters = (
-            Parameter("sphere_radius", "m", "radius of the sphere at time 0 s", *options.radius),
+            Parameter("sphere_radius", "m", "radius of the sphere at time 0", *options.radius),
             Parameter(
                 "virial_ratio",
                 "1",
-                "kinetic energy divided by the magnitude of the potential energy at time 0 s",
+                "kinetic over potential energy at time 0",
                 *options.virial_ratio,
             ),
         )

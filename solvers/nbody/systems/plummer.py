@@ -36,7 +36,7 @@ class Plummer(Sphere[PlummerOptions]):
             Parameter(
                 "virial_radius",
                 "m",
-                "G M^2 divided by twice the magnitude of the potential energy",
+                "G M^2 over twice the potential energy",
                 *options.radius,
             ),
         )

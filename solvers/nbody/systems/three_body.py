@@ -33,8 +33,8 @@ class ThreeBody(System[ThreeBodyOptions]):
 
     num_bodies = 3
     parameters = (
-        Parameter("second_x", "m", "x of the second body at time 0 s", -0.5, 0.0),
-        Parameter("second_y", "m", "y of the second body at time 0 s", 0.0, math.sqrt(0.75)),
+        Parameter("second_x", "m", "x of the second body at time 0", -0.5, 0.0),
+        Parameter("second_y", "m", "y of the second body at time 0", 0.0, math.sqrt(0.75)),
     )
 
     def __init__(

@@ -55,7 +55,7 @@ class TwoBody(System[TwoBodyOptions]):
             Parameter(
                 "mass_ratio",
                 "1",
-                "mass of the second body divided by the mass of the first body",
+                "mass of the second body divided by the first",
                 *options.mass_ratio,
             ),
         )
