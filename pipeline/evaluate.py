@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -26,9 +25,10 @@ from pipeline.parallel import launch
 from pipeline.parallel.devices import device_of
 from pipeline.problem import problem_of
 from pipeline.runs import progress, records
-from pipeline.runs.folder import RunFolder
+from pipeline.runs.folder import EVALUATION_FIGURE_NAME, RunFolder
 from simsurrogate.errors import UserError
-from simsurrogate.files import digest, writable_folder, write_whole
+from simsurrogate.files import digest, remove_partials, writable_folder, write_whole
+from simsurrogate.owned_files import delete_files
 from surrogates import store
 from surrogates.contract import Problem, Surrogate
 
@@ -195,7 +195,8 @@ def _write_evaluation(
     folder.report.unlink(missing_ok=True)
     schema.write(folder.evaluation / "metrics.json", metrics)
     figure_folder = folder.evaluation / "figures"
-    shutil.rmtree(figure_folder, ignore_errors=True)
+    remove_partials(folder.evaluation)
+    delete_files(figure_folder, EVALUATION_FIGURE_NAME)
     report_figures = figures.draw(writable_folder(figure_folder), surrogate, dataset, metrics, num_figures)
     write_whole(folder.report, report.render(folder, surrogate, dataset, metrics, report_figures))
     _print_errors(metrics, folder)

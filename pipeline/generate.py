@@ -29,7 +29,7 @@ from pipeline.parallel import launch, stopping
 from pipeline.parallel.groups import dynamic_tasks, progress_mpi, split_world
 from pipeline.runs import lock, progress, records
 from pipeline.runs.folder import RunFolder
-from simsurrogate.files import digest, writable_folder
+from simsurrogate.files import digest, remove_partials, writable_folder
 from solvers.contract import Solver
 
 if TYPE_CHECKING:
@@ -174,6 +174,9 @@ def _make_shards(
     group = solver.communicator
     if world.rank == 0:
         writable_folder(settings.dataset / "receipts")
+        for split in {shard.split for shard in missing_shards}:
+            names = [Path(shard.file).name for shard in missing_shards if shard.split == split]
+            remove_partials(settings.dataset / "data" / split, names)
     num_failed, num_made, is_stopped = 0, 0, False
     num_missing, total = sum(shard.count for shard in missing_shards), sum(shard.count for shard in shards)
     num_existing = total - num_missing

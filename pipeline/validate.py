@@ -20,7 +20,7 @@ from pipeline.parallel import launch
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
-from simsurrogate.files import writable_folder
+from simsurrogate.files import remove_partials, writable_folder
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -42,6 +42,7 @@ def run(settings: Settings) -> None:
     with records.run_record("validate", run_folder, settings.model_dump(mode="json")) as metadata:
         if world.rank == 0:
             writable_folder(folder)
+            remove_partials(folder, ["validation.json"])
         results_by_rank = world.gather(_shard_results(folder, manifest, world))
         if results_by_rank is None:
             return

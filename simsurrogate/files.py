@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import secrets
+from collections.abc import Collection
 from pathlib import Path
 
 from simsurrogate.errors import StorageError, UserError
+
+#: The names that `create_partial` gives to files.
+_PARTIAL_NAME = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.partial", re.DOTALL)
 
 
 def writable_folder(folder: Path) -> Path:
@@ -31,9 +37,24 @@ def writable_folder(folder: Path) -> Path:
     return folder
 
 
-def partial_path(path: Path) -> Path:
-    """Return the temporary path of a file during its write."""
-    return path.with_name(f".{path.name}.partial")
+def create_partial(path: Path) -> tuple[int, Path]:
+    """Create the temporary file of a file during its write; return an open descriptor and the path.
+
+    The name is random, and the file is new: no other process writes to it, and no link is followed.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    return os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), partial
+
+
+def remove_partials(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove the temporary files that dead processes left in a folder, of all files or of some `names`.
+
+    No living process may write these files at the same time.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = _PARTIAL_NAME.fullmatch(path.name)
+        if match and (names is None or match["name"] in names):
+            path.unlink(missing_ok=True)
 
 
 def publish(partial: Path, path: Path) -> None:
@@ -57,15 +78,17 @@ def write_whole(path: Path, content: str | bytes, advice: str = "run it again") 
     Raises:
         StorageError: the file cannot be written.
     """
-    partial = partial_path(path)
     content_bytes = content.encode() if isinstance(content, str) else content
+    partial = None
     try:
-        with open(partial, "wb") as file:
+        descriptor, partial = create_partial(path)
+        with open(descriptor, "wb") as file:
             file.write(content_bytes)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
         raise StorageError(
             f"cannot write the {len(content_bytes)} bytes of {path}: {error.strerror}. The "
             f"write needs free space and permission. Make room, then {advice}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,8 @@ def num_members(folder: Path) -> int:
 
 def member_folders(folder: Path) -> list[Path]:
     """Return the member folders that exist."""
-    return sorted(folder.glob("member-*"))
+    paths = [path for path in folder.glob("member-*") if re.fullmatch(r"member-\d+", path.name)]
+    return sorted(path for path in paths if path.is_dir())
 
 
 def load(

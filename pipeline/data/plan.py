@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "valid", "test", "test_extrapolation")
 INDICES_PER_SPLIT = 2**40
+#: A regular expression of the common name of a shard's file and receipt.
+SHARD_NAME = rf"({'|'.join(SPLITS)})-\d{{5,}}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from pipeline.data.manifest import (
     receipts_of,
     write_document,
 )
-from pipeline.data.plan import SPLITS, Shard
+from pipeline.data.plan import SHARD_NAME, SPLITS, Shard
 from pipeline.data.statistics import combined_statistics, to_yaml, training_statistics
 from simsurrogate.errors import UserError
-from simsurrogate.files import differences, sha256_of, write_whole
+from simsurrogate.files import differences, remove_partials, sha256_of, write_whole
+from simsurrogate.owned_files import delete_files
 
 _REMEDY = (
     "A folder holds one data set of one configuration. Choose another folder with run=, or delete that data "
@@ -126,10 +126,15 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     manifest = finished_manifest(plan, receipts, hashlib.sha256(statistics_text.encode()).hexdigest())
     write_whole(folder / "stats.yaml", statistics_text)
     card.write(folder, manifest, stats)
-    for partial_file in (folder / "data").glob("*/.*.partial"):
-        partial_file.unlink()
+    remove_all_partials(folder)
     write_document(folder / "manifest.json", manifest)
     return manifest
+
+
+def remove_all_partials(folder: Path) -> None:
+    """Remove the temporary files of dead processes; no other process may write the data set meanwhile."""
+    for subfolder in ("", "receipts", "figures", *(f"data/{split}" for split in SPLITS)):
+        remove_partials(folder / subfolder)
 
 
 def refuse_failures(plan: Manifest, num_failed: int, max_failed_share: float, reason: str) -> None:
@@ -176,9 +181,13 @@ def _difference_message(folder: Path, changes: Sequence[str]) -> str:
 
 
 def _delete_data_set(folder: Path) -> None:
-    """Delete the output of `generate` and `validate`, the manifest last."""
-    folders = [folder / "receipts", folder / "figures", *(folder / "data" / split for split in SPLITS)]
-    for path in folders:
-        shutil.rmtree(path, ignore_errors=True)
+    """Delete the output of `generate` and `validate`, the manifest last. Files of the user are kept."""
+    # Imported here because only a deletion needs the name, and the module imports matplotlib.
+    from pipeline.data.card.figures import FIGURE_NAME
+
+    delete_files(folder / "receipts", rf"{SHARD_NAME}\.json")
+    delete_files(folder / "figures", FIGURE_NAME)
+    for split in SPLITS:
+        delete_files(folder / "data" / split, rf"{SHARD_NAME}\.hdf5")
     for name in ("validation.json", "stats.yaml", "README.md", "manifest.json"):
         (folder / name).unlink(missing_ok=True)

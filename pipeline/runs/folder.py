@@ -6,6 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config.settings import Settings
+from pipeline.data.plan import SPLITS
+from simsurrogate.owned_files import refuse_links
+
+#: A regular expression of the names of the figures of an evaluation.
+EVALUATION_FIGURE_NAME = (
+    rf"({'|'.join(SPLITS)})-(errors|invariants|\d{{5,}}-.+)\.png|training(-member-\d+)?\.png"
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,20 @@ class RunFolder:
         """Return the paths with another model of the run."""
         return replace(self, model=model)
 
+    def refuse_links(self) -> None:
+        """Refuse symbolic links below the run folder and below the data set.
+
+        Both folders themselves may be links, unless the data set is RUN/dataset.
+
+        Raises:
+            UserError: there is a link.
+        """
+        dataset_in_run = self.path / "dataset"
+        data_set_paths = [dataset_in_run] if self.dataset == dataset_in_run else []
+        data_set_paths += [self.dataset / name for name in ("data", "receipts", "figures", "locks")]
+        models = self.models if self.models.is_symlink() or not self.model else self.model_folder
+        refuse_links([self.records, self.locks, self.jobs, models, *data_set_paths])
+
     @property
     def records(self) -> Path:
         """The folder of the run records."""
@@ -64,14 +85,24 @@ class RunFolder:
         return self.evaluation / "report.html"
 
     @property
+    def locks(self) -> Path:
+        """The folder of the locks of models and of the chain."""
+        return self.path / "locks"
+
+    @property
+    def jobs(self) -> Path:
+        """The folder of the record and the logs of Slurm jobs."""
+        return self.path / "jobs"
+
+    @property
     def train_lock(self) -> Path:
         """The lock of the process that trains the model."""
-        return self.path / "locks" / f"train-{self.model}.lock"
+        return self.locks / f"train-{self.model}.lock"
 
     @property
     def chain_lock(self) -> Path:
         """The lock of the process that submits jobs."""
-        return self.path / "locks" / "chain.lock"
+        return self.locks / "chain.lock"
 
     @property
     def manifest_lock(self) -> Path:
@@ -90,14 +121,14 @@ class RunFolder:
     @property
     def chain_record(self) -> Path:
         """The record of the chain's jobs."""
-        return self.path / "jobs" / "chain.json"
+        return self.jobs / "chain.json"
 
     @property
     def job_setup(self) -> Path:
         """The absolute path of the shell lines that every job runs first."""
-        return self.path.absolute() / "jobs" / "setup.sh"
+        return self.jobs.absolute() / "setup.sh"
 
     @property
     def job_logs(self) -> Path:
         """The absolute path of the folder of the jobs' logs."""
-        return self.path.absolute() / "jobs" / "logs"
+        return self.jobs.absolute() / "logs"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.parallel.launch import node_name
 from simsurrogate.errors import UserError
-from simsurrogate.files import writable_folder, write_whole
+from simsurrogate.files import remove_partials, writable_folder, write_whole
 
 #: The exit code of a stage that found its output locked.
 EXIT_CODE = 3
@@ -46,6 +46,7 @@ def hold(path: Path, other_locks: Sequence[Path] = ()) -> Iterator[None]:
         holder = _holder_path(path)
         if holder.exists():
             print(f"note: took over {path}, which {_holder_text(holder)} did not release", flush=True)
+        remove_partials(path.parent, [holder.name])
         write_whole(holder, json.dumps(_process_description()))
         try:
             yield

@@ -75,7 +75,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
     a user's mistake also adds its `traceback`.
 
     Raises:
-        UserError: the run folder cannot be written.
+        UserError: the run folder cannot be written, or holds a link.
     """
     launch, folder = detect(), run_folder.records
     record: dict[str, Any] = {
@@ -99,6 +99,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         with _record_own_failure(folder, stage, launch.rank):
             yield Metadata(lambda: None)
         return
+    run_folder.refuse_links()
     path = _create_record_file(writable_folder(folder), stage)
     metadata = Metadata(lambda: _write(path, record | metadata))
     _write(path, record)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ import torch
 from safetensors import SafetensorError
 
 from simsurrogate.errors import UserError
-from simsurrogate.files import write_whole
+from simsurrogate.files import remove_partials, write_whole
 
 _FORMAT = "simsurrogate checkpoint 2"
 #: The key of the metadata in files of this format.
 _METADATA = "facts"
+#: A regular expression of the name of a checkpoint file.
+FILE_NAME = r"step-(\d{9,})\.safetensors"
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,7 @@ def save(folder: Path, checkpoint: Checkpoint, num_kept: int) -> Path:
         sort_keys=True,
     )
     header = {"description": description, "sha256": _checksum(description, tensors)}
-    for partial_path in folder.glob(".step-*.partial"):
-        partial_path.unlink()
+    remove_partials(folder)
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     advice = "run the same command again: training continues from the last checkpoint"
     write_whole(path, safetensors.torch.save(tensors, header), advice)
@@ -122,8 +124,13 @@ def newest_intact(folder: Path) -> Path | None:
 
 
 def paths(folder: Path) -> list[Path]:
-    """Return the checkpoint files in a folder, oldest first."""
-    return sorted(folder.glob("step-*.safetensors"))
+    """Return the checkpoint files in a folder, oldest first; files with other names are the user's."""
+    checkpoint_paths = [
+        path
+        for path in folder.glob("step-*.safetensors")
+        if re.fullmatch(FILE_NAME, path.name) and path.is_file()
+    ]
+    return sorted(checkpoint_paths, key=step_of)
 
 
 def step_of(path: Path) -> int:

@@ -13,7 +13,7 @@ from pipeline.training.ensemble import ProgressReport
 from pipeline.training.loop import RecordEntries, train
 from pipeline.training.model_folder import prepare
 from pipeline.training.task import TrainingIdentity, TrainingTask, origin
-from simsurrogate.files import writable_folder, write_whole
+from simsurrogate.files import remove_partials, writable_folder, write_whole
 from surrogates import store
 
 
@@ -49,6 +49,7 @@ def fit(
     if ranks.broadcast(is_complete):
         return steps, report_complete(folder, ranks)
     if ranks.is_first:
+        remove_partials(folder)
         writable_folder(folder / "checkpoints")
     torch.manual_seed(seed)
     surrogate = task.build_surrogate()

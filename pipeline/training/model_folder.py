@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.runs.folder import EVALUATION_FIGURE_NAME
 from pipeline.training import checkpoint
 from simsurrogate.errors import UserError
 from simsurrogate.files import differences, writable_folder
+from simsurrogate.owned_files import delete_files
 from surrogates import store
 
 
@@ -35,7 +36,7 @@ def prepare(folder: Path, configuration: Mapping[str, object], overwrite: bool) 
                 "folder holds one configuration. Choose another name with model=, or delete the stored model "
                 "with overwrite=true"
             )
-        shutil.rmtree(folder)
+        _delete_model(folder)
         writable_folder(folder)
     return saved_configuration == configuration and store.is_whole(folder)
 
@@ -46,6 +47,18 @@ def steps_done(folder: Path, steps: int) -> int:
         return steps
     checkpoint_paths = checkpoint.paths(folder / "checkpoints")
     return checkpoint.step_of(checkpoint_paths[-1]) if checkpoint_paths else 0
+
+
+def _delete_model(folder: Path) -> None:
+    """Delete the output of `train` and `evaluate` for a model. Files of the user are kept."""
+    for member in store.member_folders(folder):
+        _delete_model(member)
+    evaluation = folder / "evaluation"
+    delete_files(evaluation / "figures", EVALUATION_FIGURE_NAME)
+    delete_files(evaluation, r"metrics\.json|report\.html")
+    delete_files(folder / "tensorboard", r"events\.out\.tfevents\..+")
+    delete_files(folder / "checkpoints", checkpoint.FILE_NAME)
+    delete_files(folder, r"(log|timing)\.csv|curves\.png|model\.(json|safetensors)")
 
 
 def _saved_configuration(folder: Path) -> Mapping[str, object] | None:

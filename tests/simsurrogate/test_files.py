@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from simsurrogate.errors import StorageError, UserError
-from simsurrogate.files import differences, digest, writable_folder, write_whole
+from simsurrogate.files import (
+    create_partial,
+    differences,
+    digest,
+    remove_partials,
+    writable_folder,
+    write_whole,
+)
 
 
 def test_a_file_is_written_whole_and_leaves_no_partial_file(tmp_path: Path) -> None:
@@ -16,6 +24,28 @@ def test_a_file_is_written_whole_and_leaves_no_partial_file(tmp_path: Path) -> N
     write_whole(path, b"second")
     assert path.read_text() == "second"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_at_the_name_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("data of another user")
+    (tmp_path / ".file.json.partial").symlink_to(victim)
+    write_whole(tmp_path / "file.json", "text")
+    assert victim.read_text() == "data of another user"
+    assert (tmp_path / "file.json").read_text() == "text"
+
+
+def test_only_temporary_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
+    kept_files = [tmp_path / name for name in (".notes.partial", "a.partial", ".b.0123.partial", "file.json")]
+    for path in kept_files:
+        path.write_text("data of a user")
+    descriptors, partials = zip(*(create_partial(tmp_path / name) for name in "ab"), strict=True)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    remove_partials(tmp_path, ["a"])
+    assert sorted(tmp_path.iterdir()) == sorted([*kept_files, partials[1]])
+    remove_partials(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept_files)
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:

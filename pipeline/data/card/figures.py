@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,15 @@ from pipeline.data.format.layout import field_path
 from pipeline.data.manifest import Manifest
 from pipeline.data.windows import Shards
 from pipeline.plots import fields, particles, series, spectra
-from simsurrogate.files import partial_path, publish
+from simsurrogate.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MAX_TRAJECTORIES = 3
 _NUM_FRAMES = 4
+#: A regular expression of the names of the figures.
+FIGURE_NAME = r"(train-\d+|invariants|spectra)\.png"
 
 
 def draw(folder: Path, manifest: Manifest) -> list[Path]:
@@ -101,10 +104,7 @@ def _states(shards: Shards, position: int, frames: np.ndarray) -> np.ndarray:
 
 def _save(figure: Figure, path: Path) -> Path:
     """Save a figure as PNG; the file appears under its name only when it is whole."""
-    try:
-        figure.savefig(partial_path(path), format="png", dpi=100)
-    except BaseException:
-        partial_path(path).unlink(missing_ok=True)
-        raise
-    publish(partial_path(path), path)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=100)
+    write_whole(path, png.getvalue())
     return path

@@ -28,7 +28,7 @@ from pipeline.data.format.layout import (
     group_attributes,
 )
 from simsurrogate.errors import StorageError
-from simsurrogate.files import partial_path, publish
+from simsurrogate.files import create_partial, publish
 
 _COPY_BYTES = 2**24
 _MAX_HEADER_BYTES = 2**13
@@ -43,9 +43,10 @@ class ShardWriter:
 
     def __init__(self, path: Path, header: Header, rows: int):
         self._path, self._header, self._rows = path, header, rows
-        self._partial_path = partial_path(path)
         self._layouts = dataset_layouts(header, rows)
-        self._descriptor, self._locations = _create_file(self._partial_path, header, rows, self._layouts)
+        self._descriptor, self._partial_path, self._locations = _create_file(
+            path, header, rows, self._layouts
+        )
 
     def write_states(self, window: tuple[slice, ...], states: np.ndarray) -> None:
         """Write the states (C, *window) of a window (rows, frames, *block), in the header's precision."""
@@ -113,9 +114,8 @@ class ShardWriter:
 
     def _copy_first_rows(self, rows: int) -> None:
         """Copy the first `rows` rows to a new file, and replace the partial file with it."""
-        new_path = partial_path(self._partial_path)
         new_layouts = dataset_layouts(self._header, rows)
-        descriptor, locations = _create_file(new_path, self._header, rows, new_layouts)
+        descriptor, new_path, locations = _create_file(self._path, self._header, rows, new_layouts)
         for path, layout in new_layouts.items():
             if layout.is_varying:
                 source, target = self._locations[path].offset, locations[path].offset
@@ -152,20 +152,21 @@ def open_writer(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
 
 def _create_file(
     path: Path, header: Header, rows: int, layouts: dict[str, DatasetLayout]
-) -> tuple[int, dict[str, DatasetLocation]]:
-    """Write the file without the rows' values; return an open descriptor and the locations of the datasets.
+) -> tuple[int, Path, dict[str, DatasetLocation]]:
+    """Write the temporary file of `path` without the rows' values.
 
+    Return an open descriptor, the path of the temporary file, and the locations of the datasets.
     HDF5 cannot recover from a full disk, so the space is allocated before HDF5 writes.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+    descriptor, partial_path = create_partial(path)
     try:
         os.posix_fallocate(descriptor, 0, _size_of(layouts))
-        hdf5.make_skeleton(path, group_attributes(header, rows), layouts)
+        hdf5.make_skeleton(partial_path, group_attributes(header, rows), layouts)
         os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
-        return descriptor, hdf5.dataset_locations(path)
+        return descriptor, partial_path, hdf5.dataset_locations(partial_path)
     except BaseException:
         os.close(descriptor)
-        path.unlink(missing_ok=True)
+        partial_path.unlink(missing_ok=True)
         raise
 
 

@@ -47,6 +47,7 @@ def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_r
     if dry_run:
         _print_commands(run, launcher, arguments, steps)
         return
+    run.refuse_links()
     with lock.wait_for(run.chain_lock):
         record = sbatch.read_chain_record(run)
         live_tasks = _live_tasks(record, run) if record else []
@@ -69,6 +70,7 @@ def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_
     Raises:
         UserError: Slurm refuses a job; the jobs before the refused job are cancelled.
     """
+    run.refuse_links()
     with lock.wait_for(run.chain_lock):
         record = chain_record(run)
         steps = _steps_to_resume(sbatch.jobs(launcher.parts), status.tasks(record, run))

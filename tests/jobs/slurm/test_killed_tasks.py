@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 from tests.faults.driving import read_generated
@@ -36,6 +37,10 @@ def ranks_of(run: Path, task: int) -> list[int]:
     return process_ids
 
 
+def has_file(folder: Path, pattern: str) -> bool:
+    return any(folder.glob(pattern))
+
+
 def test_only_killed_tasks_run_again(cluster: Cluster, slow_data: Path, tmp_path: Path) -> None:
     # Task 1 loses one rank and task 2 loses all ranks. Tasks 0 and 3 complete.
     run = tmp_path / "run"
@@ -43,8 +48,8 @@ def test_only_killed_tasks_run_again(cluster: Cluster, slow_data: Path, tmp_path
         run_chain(cluster, run, *SLOW_GENERATION, *SLOW_SAMPLES, "launcher=slurm", "launcher.parts=4")
     )
     for task in (1, 2):
-        partial_shard = run / "dataset" / "data" / "train" / f".train-{task:05d}.hdf5.partial"
-        wait_until(partial_shard.exists, 90, lambda: logs(run))
+        split_folder, name = run / "dataset" / "data" / "train", f".train-{task:05d}.hdf5.*.partial"
+        wait_until(partial(has_file, split_folder, name), 90, lambda: logs(run))
         process_ids = ranks_of(run, task)
         assert len(process_ids) == 2
         for process_id in process_ids[:task]:
