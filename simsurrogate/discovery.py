@@ -51,8 +51,8 @@ class Family(Generic[Class]):
         if path is not None:
             if name in self._modules():
                 raise UserError(
-                    f"{self.kind}.path={path}: {name} is the name of a shipped {self.kind}. A file of your "
-                    f"own needs a different name. Rename the file, or type {self.kind}.name=NAME"
+                    f"{self.kind}.path={path}: {name} is the name of an installed {self.kind}. A file of "
+                    f"your own needs a different name. Rename the file, or type {self.kind}.name=NAME"
                 )
             return self._class_in_file(path, name)
         if name in self._modules():

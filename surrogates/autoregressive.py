@@ -6,6 +6,7 @@ all sites. Normalised tensors have channels last.
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -109,7 +110,13 @@ class AutoregressiveSurrogate(Surrogate):
     ) -> torch.Tensor:
         """Return the normalised states one time step later, with the constraints applied."""
         inputs_BXI = self.inputs.fields(state_BXC, fields_BKX)
-        next_BXC = state_BXC + self.delta_scale * self.increment(inputs_BXI, conditions_BQ)
+        increment_BXC = self.increment(inputs_BXI, conditions_BQ)
+        if increment_BXC.shape != state_BXC.shape:
+            raise TypeError(
+                f"{inspect.getfile(type(self))}: {type(self).__name__}.increment returns the shape "
+                f"{tuple(increment_BXC.shape)}. It has to return {tuple(state_BXC.shape)} = (B, *sites, C)."
+            )
+        next_BXC = state_BXC + self.delta_scale * increment_BXC
         constrained_BXC: torch.Tensor = self.constraints(next_BXC, state_BXC)
         return constrained_BXC
 

@@ -48,6 +48,11 @@ def test_the_example_has_all_files() -> None:
     }
 
 
+def test_the_example_passes_the_linter(checkout: Path) -> None:
+    result = run_python(checkout, "-m", "ruff", "check", *(name for name in FILES if name.endswith(".py")))
+    assert result.returncode == 0, result.stdout
+
+
 def test_the_contract_tests_find_the_new_solver_and_the_new_surrogate(checkout: Path) -> None:
     tests = (
         "tests/solvers/test_advection.py",
@@ -81,3 +86,18 @@ def test_a_wrong_shape_causes_a_traceback_that_names_the_file(checkout: Path, tm
     assert result.returncode == 1
     assert "Traceback" in result.stderr
     assert str(path) in result.stderr
+
+
+def test_a_wrong_shape_of_the_surrogate_names_the_file_and_the_shape(checkout: Path, tmp_path: Path) -> None:
+    wrong_checkout = tmp_path / "checkout"
+    shutil.copytree(checkout, wrong_checkout)
+    path = wrong_checkout / "surrogates" / "stencil.py"
+    path.write_text(path.read_text().replace("return change_BXC", "return change_BXC[..., 0]"))
+    arguments = ("solver=advection", "surrogate=stencil", *SMALL_RUN[1:], "run=wrong")
+    for stage in ("generate", "validate"):
+        assert run_python(wrong_checkout, "-m", f"pipeline.{stage}", *arguments).returncode == 0
+    result = run_python(wrong_checkout, "-m", "pipeline.train", *arguments)
+    assert result.returncode == 1
+    assert (
+        f"{path}: Stencil.increment returns the shape (16, 64). It has to return (16, 64, 1)" in result.stderr
+    )

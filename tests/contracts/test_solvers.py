@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from pathlib import Path
@@ -168,7 +169,8 @@ def test_advancing_is_deterministic_and_does_not_change_its_arguments(
     state_before = state.copy()
     parameters_before = {name: np.copy(value) for name, value in parameters.items()}
     state_after = trajectory.advance(state, 0.0, duration)
-    assert (state_after.shape, state_after.dtype) == (state.shape, state.dtype)
+    file = inspect.getfile(type(trajectory))
+    assert (state_after.shape, state_after.dtype) == (state.shape, state.dtype), f"{file}: advance"
     assert np.array_equal(state, state_before)
     assert all(np.array_equal(parameters[name], value) for name, value in parameters_before.items())
     assert not np.allclose(state_after, state)

@@ -89,7 +89,10 @@ def train_with_all_methods(folder: Path, dataset_name: str, name: str, dataset: 
     """Train a surrogate with all suitable methods, without and with a stop."""
     problem = problem_for(dataset, surrogate_class(name), {})
     surrogate = store.build(name, problems.options(name), problem, "float64")
-    common_options = [f"surrogate.{key}={value}" for key, value in problems.small_options(name).items()]
+    small_options = problems.small_options(name)
+    for key, _ in surrogate_class(name).unused_options(problems.options(name), problem):
+        small_options.pop(key, None)
+    common_options = [f"surrogate.{key}={value}" for key, value in small_options.items()]
     common_options += ["training.noise=0.01"] if surrogate.uses_initial_state else []
     for method in suitable_methods(surrogate):
         options, stop = TRAINING_METHODS[method]

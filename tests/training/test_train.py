@@ -158,7 +158,7 @@ def test_a_data_set_without_validation_is_refused(dataset: Path, tmp_path: Path)
     [
         ("surrogate.modes=13", "modes=13 .* 24 cells resolve 1 to 12"),
         ("training.unroll=7", "training.unroll is at most 6 "),
-        ("training.device=cuda", "no such device"),
+        ("training.device=cuda", "no CUDA device"),
         ("training.learning_rate=1e20", "norm is nan.*lower training.learning_rate=1e\\+20"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_chain_is_cancelled_if_slurm_refuses_a_job(cluster: Cluster, tmp_path:
     result = run_chain(cluster, run, *SLOW_GENERATION, SLURM, "+launcher.sbatch.train.patition=other")
     assert result.returncode == 2
     assert "unrecognized option '--patition=other'" in result.stderr
-    assert f"the jobs before it are cancelled: {', '.join(job_numbers(run).values())}" in result.stderr
+    assert f"the earlier jobs are cancelled: {', '.join(job_numbers(run).values())}" in result.stderr
     assert set(final_states(cluster, run, 60).values()) == {"CANCELLED"}
 
 
