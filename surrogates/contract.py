@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -276,26 +276,6 @@ class Surrogate(torch.nn.Module, ABC):
         status = "not trained" if any(weight.requires_grad for weight in weights) else "trained"
         num_weights = sum(weight.numel() for weight in weights)
         return f"{type(self).__name__} for {self.problem.spec.summary}, {num_weights:,} weights, {status}"
-
-
-@runtime_checkable
-class LeastSquares(Protocol):
-    """A surrogate with a mean of squares as its loss. A Gauss-Newton method can train it.
-
-    The sum of the losses of `forward(batch)` is the mean of the squares of `residuals(points(batch))`.
-    """
-
-    def points(self, batch: Batch) -> Mapping[str, torch.Tensor]:
-        """Return the inputs of the residuals, tensors (M, ...) that do not depend on the weights."""
-
-    def residuals(self, points: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return residuals (M, E); row m depends only on row m of `points`.
-
-        Unless `no_jacobian` gives a reason, all operations work under `torch.func.vmap` and `jacrev`.
-        """
-
-    def no_jacobian(self) -> str | None:
-        """Return why the residuals have no derivative with respect to the weights row by row, or None."""
 
 
 SURROGATES = Family("surrogate", "surrogates", Surrogate)  # type: ignore[type-abstract]

@@ -18,7 +18,8 @@ from pipeline.problem import problem_for, problem_of
 from pipeline.runs.folder import RunFolder
 from pipeline.training import fit
 from surrogates import store
-from surrogates.contract import LeastSquares, Surrogate, compatible_surrogates, surrogate_class
+from surrogates.contract import Surrogate, compatible_surrogates, surrogate_class
+from surrogates.least_squares import LeastSquares
 from tests.support import problems
 from tests.support.several_trainings import stop_in_step
 from tests.support.training_cases import no_curves, read_settings
