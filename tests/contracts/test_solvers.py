@@ -23,6 +23,7 @@ from solvers.contract import (
     solver_class,
     solver_names,
 )
+from tests.support.frame_derivatives import derivative_of_frames
 from tests.support.solver_cases import Case, all_cases
 
 BOUNDARIES = {"periodic", "dirichlet", "neumann", "open"}
@@ -244,21 +245,7 @@ def test_the_solution_satisfies_the_residual(
     fields["t"] = np.reshape(middle_time + step * np.arange(-1, 2), (3, *[1] * len(spec.axes)))
 
     def derivative(values: np.ndarray, name: str) -> np.ndarray:
-        """Return the derivative, by Fourier series along a periodic axis and by differences elsewhere."""
-        if name == "t":
-            return np.gradient(values, step, axis=0)
-        axis_index = spec.axis_names.index(name)
-        axis, dimension = spec.axes[axis_index], axis_index + 1
-        width = axis.extent / axis.size
-        if axis.boundary != "periodic":
-            return np.gradient(values, width, axis=dimension)
-        wave_numbers = 2 * np.pi * np.fft.rfftfreq(axis.size, width)
-        wave_numbers[axis.size // 2 :] *= axis.size % 2  # the derivative of the shortest wave is zero
-        shaped_wave_numbers = wave_numbers.reshape(
-            [-1 if other_axis == dimension else 1 for other_axis in range(values.ndim)]
-        )
-        spectrum = np.fft.rfft(values, axis=dimension)
-        return np.fft.irfft(1j * shaped_wave_numbers * spectrum, axis.size, axis=dimension)
+        return derivative_of_frames(spec, step, values, name)
 
     interior = (1, *(slice(4, -4) if axis.has_walls else slice(None) for axis in spec.axes))
     residuals = solver.residual(fields, derivative, parameters)

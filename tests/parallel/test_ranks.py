@@ -40,23 +40,22 @@ def gradients(output_of_two_ranks: tuple[Path, list[str]]) -> list[dict[str, tor
     return [safetensors.torch.load_file(file.with_name(name)) for name in ("one", "two")]
 
 
+def relative_difference(gradients: list[dict[str, torch.Tensor]], prefix: str) -> float:
+    """Return the difference of the gradients on one and on two ranks, in the norm over all weights."""
+    gradients_of_one_rank, gradients_of_two_ranks = (
+        torch.cat([gradient.flatten() for key, gradient in by_name.items() if key.startswith(prefix)])
+        for by_name in gradients
+    )
+    assert len(gradients_of_one_rank) > 100
+    return float((gradients_of_two_ranks - gradients_of_one_rank).norm() / gradients_of_one_rank.norm())
+
+
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("float64", 1e-12)])
 @pytest.mark.parametrize("name", surrogate_names())
 def test_one_and_two_ranks_have_the_same_gradients(
     gradients: list[dict[str, torch.Tensor]], name: str, precision: str, tolerance: float
 ) -> None:
-    gradients_of_one_rank, gradients_of_two_ranks = (
-        torch.cat(
-            [
-                gradient.flatten()
-                for key, gradient in gradients_by_name.items()
-                if key.startswith(f"{name}/{precision}/")
-            ]
-        )
-        for gradients_by_name in gradients
-    )
-    assert len(gradients_of_one_rank) > 100
-    assert (gradients_of_two_ranks - gradients_of_one_rank).norm() / gradients_of_one_rank.norm() <= tolerance
+    assert relative_difference(gradients, f"{name}/{precision}/") <= tolerance
 
 
 @pytest.mark.parametrize(("name", "constraints"), CONSTRAINED_SURROGATES)
@@ -65,18 +64,7 @@ def test_one_and_two_ranks_have_the_same_gradients_with_constraints(
 ) -> None:
     """Compare norms over all weights: the gradient of a bias that a constraint removes is round-off."""
     prefix = "-".join([name, *constraints])
-    gradients_of_one_rank, gradients_of_two_ranks = (
-        torch.cat(
-            [
-                gradient.flatten()
-                for key, gradient in gradients_by_name.items()
-                if key.startswith(f"{prefix}/")
-            ]
-        )
-        for gradients_by_name in gradients
-    )
-    assert len(gradients_of_one_rank) > 100
-    assert (gradients_of_two_ranks - gradients_of_one_rank).norm() / gradients_of_one_rank.norm() <= 1e-12
+    assert relative_difference(gradients, f"{prefix}/") <= 1e-12
 
 
 def test_one_and_two_ranks_have_the_same_gradient_of_each_weight(
