@@ -115,7 +115,7 @@ class RunningStatistics:
         count = max(self.count, 1)
         pairs = zip(self.sum, self.sum_of_squares, strict=True)
         variances = (squares / count - (total / count) ** 2 for total, squares in pairs)
-        # A hostile receipt may hold a negative variance.
+        # The sums of a forged receipt may give a negative variance.
         return np.asarray(np.sqrt(_as_floats(max(variance, Fraction(0)) for variance in variances)))
 
     @property
@@ -175,8 +175,8 @@ def _scaled(value: float) -> int:
     return numerator << (_SCALE_BITS + 1 - denominator.bit_length())
 
 
-def _added(first: Iterable[Fraction], second: Iterable[Fraction]) -> tuple[Fraction, ...]:
-    return tuple(one + other for one, other in zip(first, second, strict=True))
+def _added(totals: Iterable[Fraction], addends: Iterable[Fraction]) -> tuple[Fraction, ...]:
+    return tuple(total + addend for total, addend in zip(totals, addends, strict=True))
 
 
 def _as_floats(values: Iterable[Fraction]) -> np.ndarray:

@@ -13,21 +13,23 @@ _SPLIT_NAMES = {
 def verdict(metrics: Metrics, split: str) -> str:
     """Return the sentence with the errors at the end of the rollout, of the surrogate and the baselines."""
     result = metrics.splits[split]
-    error, persistence, mean = (
+    surrogate_error, persistence_error, mean_error = (
         result.headline[predictor].rollout_end.median for predictor in ("surrogate", "persistence", "mean")
     )
     cases_text = f"{result.trajectories} {_SPLIT_NAMES.get(split, split)}"
     steps, end_time = len(metrics.time) - 1, metrics.time[-1]
-    if error is None:
+    if surrogate_error is None:
         return (
             f"On {cases_text}, the rollout of {metrics.surrogate} over {steps} steps diverges for at "
             "least half of the trajectories."
         )
     return (
         f"On {cases_text}, the rollout of {metrics.surrogate} over {steps} steps to t = {end_time:.4g} s "
-        f"ends with a relative L2 error of {percent(error)} (median; worst {percent(worst_error(result))}): "
-        f"{comparison(error, persistence)} persistence ({percent(persistence)}), "
-        f"{comparison(error, mean)} the training mean ({percent(mean)}).{_spread_in_words(result)}"
+        f"ends with a relative L2 error of {percent(surrogate_error)} (median; worst "
+        f"{percent(worst_error(result))}): "
+        f"{comparison(surrogate_error, persistence_error)} persistence ({percent(persistence_error)}), "
+        f"{comparison(surrogate_error, mean_error)} the training mean ({percent(mean_error)})."
+        f"{_spread_in_words(result)}"
     )
 
 

@@ -173,7 +173,7 @@ def test_the_velocity_is_divergence_free(name: str, problem: Problem) -> None:
 
 
 @pytest.mark.parametrize(
-    ("problem", "names"),
+    ("problem", "constraint_names"),
     [
         (CLOSED_PROBLEM, ["mean"]),
         (FLOWS[0], ["mean", "divergence"]),
@@ -182,13 +182,13 @@ def test_the_velocity_is_divergence_free(name: str, problem: Problem) -> None:
     ids=lambda value: "-".join(value) if isinstance(value, list) else str(value.spec.shape),
 )
 @pytest.mark.usefixtures("_float64_default")
-def test_the_constraints_are_an_orthogonal_projection(problem: Problem, names: Any) -> None:
+def test_the_constraints_are_an_orthogonal_projection(problem: Problem, constraint_names: Any) -> None:
     # A second projection changes nothing, and corrections are normal to constrained differences.
     num_channels = len(problem.spec.channels)
     unit_statistics = dataclasses.replace(
         problem.statistics, mean=(0.0,) * num_channels, std=(1.0,) * num_channels
     )
-    constraints = Constraints(dataclasses.replace(problem, statistics=unit_statistics), names)
+    constraints = Constraints(dataclasses.replace(problem, statistics=unit_statistics), constraint_names)
     generator = torch.Generator().manual_seed(3)
     shape = (2, *problem.spec.shape, len(problem.spec.channels))
     state, other_state, start = (
@@ -207,7 +207,7 @@ def test_the_constraints_are_an_orthogonal_projection(problem: Problem, names: A
 
 
 @pytest.mark.parametrize(
-    ("name", "problem", "names"),
+    ("name", "problem", "constraint_names"),
     [
         *itertools.product(NAMES, [CLOSED_PROBLEM], [["mean"]]),
         *itertools.product(NAMES, FLOWS[:1], [["mean", "divergence"]]),
@@ -215,8 +215,8 @@ def test_the_constraints_are_an_orthogonal_projection(problem: Problem, names: A
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else str(value)[:12].strip(),
 )
-def test_gradients_of_a_rollout_are_finite(name: str, problem: Problem, names: Any) -> None:
-    surrogate = build(name, problem, *names)
+def test_gradients_of_a_rollout_are_finite(name: str, problem: Problem, constraint_names: Any) -> None:
+    surrogate = build(name, problem, *constraint_names)
     batch = problems.batch(problem, size=4, dtype=torch.float64, num_random=surrogate.num_random)
     total = sum(surrogate(batch).values())
     total.backward()  # type: ignore[union-attr]
