@@ -51,6 +51,7 @@ _COMPARED_PROPERTIES = (
     "boundaries",
     "boundary_values",
     "autonomous",
+    "deterministic",
 )
 
 

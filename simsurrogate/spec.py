@@ -138,6 +138,8 @@ class Spec:
         parametric: whether the scalar parameters alone determine a trajectory, without drawn arrays.
         compatible_initial_state: whether initial states satisfy the boundary conditions.
         smooth_coefficients: whether coefficient fields have no jumps.
+        deterministic: whether the initial state, the coefficient fields, the scalar parameters and the time
+            determine a trajectory. A random forcing that is none of these inputs makes it False.
     """
 
     name: str
@@ -151,6 +153,7 @@ class Spec:
     parametric: bool
     compatible_initial_state: bool = True
     smooth_coefficients: bool = True
+    deterministic: bool = True
 
     def __repr__(self) -> str:
         return f"Spec {self.summary}"

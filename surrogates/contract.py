@@ -177,17 +177,32 @@ class Surrogate(torch.nn.Module, ABC):
     def __init__(self, problem: Problem):
         super().__init__()
         if (reason := self.incompatibility(problem)) is not None:
-            compatible_names = ", ".join(compatible_surrogates(problem)) or "none"
+            compatible_names = compatible_surrogates(problem)
             raise UserError(
                 f"surrogate={type(self).__module__.rpartition('.')[2]} does not fit the {problem.spec.name} "
-                f"data: {reason}. Surrogates that fit: {compatible_names}. Type surrogate=NAME."
+                f"data: {reason}. Surrogates that fit: {', '.join(compatible_names) or 'none'}. "
+                + ("Type surrogate=NAME." if compatible_names else "Generate data of another kind.")
             )
         self.problem = problem
         self.uses_initial_state, self.uses_time = True, not problem.spec.autonomous
 
     @classmethod
     def incompatibility(cls, problem: Problem) -> str | None:
-        """Return why this surrogate cannot learn the problem, or None. By default it needs a grid."""
+        """Return why this surrogate cannot learn the problem, or None.
+
+        A surrogate receives the initial state, the coefficient fields, the scalar parameters and the time.
+        It cannot learn data that further random numbers determine. A subclass overrides `_incompatibility`.
+        """
+        if not problem.spec.deterministic:
+            return (
+                "a random forcing drives them that is not among the inputs, so equal initial states, "
+                "coefficient fields and parameters have different futures"
+            )
+        return cls._incompatibility(problem)
+
+    @classmethod
+    def _incompatibility(cls, problem: Problem) -> str | None:
+        """Return why this surrogate cannot learn deterministic data, or None; by default it needs a grid."""
         if problem.spec.has_particles:
             return f"its sites are {problem.spec.shape[0]} particles, and this surrogate needs a grid"
         return None

@@ -74,8 +74,8 @@ class Hamiltonian(AutoregressiveSurrogate):
         self.potential = PairPotential(width, layers)
 
     @classmethod
-    def incompatibility(cls, problem: Problem) -> str | None:
-        """Return why the problem has no such Hamiltonian, or None, see `Surrogate.incompatibility`."""
+    def _incompatibility(cls, problem: Problem) -> str | None:
+        """Return why the problem has no such Hamiltonian, or None, see `Surrogate`."""
         spec = problem.spec
         if not spec.has_particles or spec.shape[0] < 2:
             return "it needs two particles or more"

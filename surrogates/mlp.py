@@ -118,8 +118,8 @@ class MLP(Surrogate):
         self.network = nn.Sequential(*itertools.chain(*hidden_layers), nn.Linear(width, num_out))
 
     @classmethod
-    def incompatibility(cls, problem: Problem) -> str | None:
-        """Return why the perceptron cannot learn the problem, or None, see `Surrogate.incompatibility`."""
+    def _incompatibility(cls, problem: Problem) -> str | None:
+        """Return why the perceptron cannot learn the problem, or None, see `Surrogate`."""
         if problem.spec.has_particles or problem.spec.parametric:
             return None
         return (

@@ -90,9 +90,9 @@ class PIDeepONet(OperatorNetwork):
         self.grid_derivatives = GridDerivatives(problem)
 
     @classmethod
-    def incompatibility(cls, problem: Problem) -> str | None:
+    def _incompatibility(cls, problem: Problem) -> str | None:
         """Return why this surrogate cannot learn the problem, or None if it can."""
-        reason = super().incompatibility(problem) or boundary_incompatibility(problem)
+        reason = super()._incompatibility(problem) or boundary_incompatibility(problem)
         if reason is not None:
             return reason
         if not problem.spec.compatible_initial_state:

@@ -118,8 +118,8 @@ class PINN(Surrogate):
             )
 
     @classmethod
-    def incompatibility(cls, problem: Problem) -> str | None:
-        """Return why the network cannot learn the problem, or None, see `Surrogate.incompatibility`."""
+    def _incompatibility(cls, problem: Problem) -> str | None:
+        """Return why the network cannot learn the problem, or None, see `Surrogate`."""
         if not problem.spec.parametric:
             return (
                 "it needs initial fields that are functions of the scalar parameters, but these data have "

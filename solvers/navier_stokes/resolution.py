@@ -99,6 +99,42 @@ def check_viscosity(
     )
 
 
+def check_tracer_diffusivity(grid: Grid, *, strain_rate: float, diffusivity: float, cause: str) -> None:
+    """Check that the damping rate kappa K^2 of the largest wave number K is at least the strain rate.
+
+    The strain stretches a tracer into filaments. Diffusion balances the strain at the wave number
+    (strain rate / kappa)^(1/2) of Batchelor (1959, doi:10.1017/S002211205900009X).
+
+    Args:
+        grid: the grid.
+        strain_rate: the largest drawn strain rate, 1/s.
+        diffusivity: the smallest drawn kappa, m^2/s.
+        cause: the option that determines the strain rate, for the message.
+
+    Raises:
+        UserError: the damping rate of K is smaller than the strain rate; the message names a sufficient
+            diffusivity, and a sufficient resolution if there is one.
+    """
+    largest_wave_number = _largest_wave_number(grid, list(grid.resolution))
+    damping_rate = diffusivity * largest_wave_number**2
+    if damping_rate >= strain_rate:
+        return
+    remedy = (
+        f"solver.tracer.diffusivity=[LOW,HIGH] with LOW at least {strain_rate / largest_wave_number**2:.3g}"
+    )
+    if diffusivity:
+        sufficient_cells = _sufficient_cells(
+            grid, lambda cells: diffusivity * _largest_wave_number(grid, cells) ** 2 >= strain_rate
+        )
+        remedy += f" m^2/s, or solver.resolution={_command_line_list(sufficient_cells)} or finer"
+    raise UserError(
+        f"solver.tracer.diffusivity={diffusivity:g} m^2/s cannot be resolved by "
+        f"solver.resolution={list(grid.resolution)}: the largest wave number {largest_wave_number:.4g} rad/m "
+        f"of the tracer is damped at {damping_rate:.3g} 1/s and strained at about {strain_rate:.3g} 1/s by "
+        f"{cause}. The damping rate must be at least the strain rate. Type {remedy}"
+    )
+
+
 def check_width(width: float, least_cells: float, grid: Grid, option: str) -> None:
     """Check that the cells of a grid are narrow enough for a vortex or a layer.
 

@@ -20,7 +20,7 @@ from solvers.navier_stokes.initial import InitialOptions, TaylorGreen, build_ini
 from solvers.navier_stokes.invariants import FLOW_INVARIANTS, TRACER_INVARIANTS
 from solvers.navier_stokes.linear_terms import HyperviscosityOptions, LinearTerms
 from solvers.navier_stokes.options import Positive, RangeFromZero
-from solvers.navier_stokes.resolution import check_cells, check_viscosity
+from solvers.navier_stokes.resolution import check_cells, check_tracer_diffusivity, check_viscosity
 from solvers.navier_stokes.tracer import TracerOptions, initial_tracer
 from solvers.navier_stokes.trajectory import FlowTrajectory
 from solvers.navier_stokes.transform import StateTransform
@@ -56,8 +56,8 @@ class NavierStokes(Solver):
 
     Raises:
         UserError: a range is in the wrong order, the number of cells is odd or too small, or there are more
-            ranks than rows. The solver also refuses a grid that does not resolve the viscosity, the initial
-            states or the forcing.
+            ranks than rows. The solver also refuses a grid that does not resolve the viscosity, the
+            diffusivity of the tracer, the initial states or the forcing.
     """
 
     method = "pseudo-spectral with the 2/3 rule, exponential Runge-Kutta ETDRK4 of order 4"
@@ -97,16 +97,23 @@ class NavierStokes(Solver):
         self._initial = build_initial(initial, self.grid)
         self._tracer = initial_tracer(self.grid, tracer)
         strain_rate = max(self._initial.strain_rate, self._forcing.strain_rate)
+        cause = (
+            f"solver.initial.kind={initial.kind}"
+            if strain_rate == self._initial.strain_rate
+            else f"solver.forcing.kind={forcing.kind}"
+        )
         check_viscosity(
             self.grid,
             strain_rate=strain_rate,
             viscosity=viscosity[0],
             hyperviscosity=hyperviscosity.range[0],
             order=hyperviscosity.order,
-            cause=f"solver.initial.kind={initial.kind}"
-            if strain_rate == self._initial.strain_rate
-            else f"solver.forcing.kind={forcing.kind}",
+            cause=cause,
         )
+        if tracer.present:
+            check_tracer_diffusivity(
+                self.grid, strain_rate=strain_rate, diffusivity=tracer.diffusivity[0], cause=cause
+            )
         self.time_scale = 1 / strain_rate
         self._linear_terms = LinearTerms(viscosity, hyperviscosity, drag, tracer)
         self._transform = StateTransform(self._slabs, num_fields=2 if tracer.present else 1)
@@ -241,4 +248,5 @@ class NavierStokes(Solver):
             invariants=invariants,
             autonomous=self._forcing.autonomous,
             parametric=self._initial.parametric and self._forcing.parametric and self._tracer is None,
+            deterministic=self._forcing.deterministic,
         )

@@ -187,6 +187,26 @@ def test_advancing_is_deterministic_and_does_not_change_its_arguments(
     assert np.array_equal(copied_trajectory.advance(state, 0.0, duration), state_after)
 
 
+def test_the_inputs_of_surrogates_determine_a_trajectory_unless_the_spec_denies_it(
+    solver: Solver, parameters: Parameters, trajectory: SteppedTrajectory, duration: float
+) -> None:
+    # Arrays that change neither the initial state nor the coefficient fields are no inputs of a surrogate.
+    final_state = trajectory.advance(trajectory.initial_state, 0.0, duration)
+    other_parameters = solver.sample(np.random.default_rng(8))
+    future_depends_on_hidden_arrays = False
+    for name in parameters.keys() - set(solver.spec.parameter_names):
+        other_trajectory = solver.prepare(parameters | {name: other_parameters[name]})
+        assert isinstance(other_trajectory, SteppedTrajectory)
+        inputs, other_inputs = (
+            [candidate.initial_state, _coefficient_fields(candidate)]
+            for candidate in (trajectory, other_trajectory)
+        )
+        if all(map(np.array_equal, inputs, other_inputs)):
+            other_state = other_trajectory.advance(trajectory.initial_state, 0.0, duration)
+            future_depends_on_hidden_arrays |= not np.array_equal(other_state, final_state)
+    assert solver.spec.deterministic is not future_depends_on_hidden_arrays
+
+
 def test_solve_and_advance_return_the_same_frames(trajectory: SteppedTrajectory, duration: float) -> None:
     state = trajectory.initial_state
     for frame, frame_of_solve in enumerate(trajectory.solve(np.linspace(0.0, 2 * duration, 3))):

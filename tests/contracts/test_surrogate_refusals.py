@@ -38,6 +38,15 @@ def test_an_incompatible_problem_is_refused_with_the_compatible_surrogates(name:
     assert name in compatible_surrogates(problems.learnable_problem(name))
 
 
+def test_a_random_forcing_that_is_no_input_is_refused(name: str) -> None:
+    problem = problems.learnable_problem(name)
+    assert surrogate_class(name).incompatibility(problem) is None
+    random_problem = problems.change_problem(problem, deterministic=False)
+    assert compatible_surrogates(random_problem) == []
+    with pytest.raises(ValueError, match=r"random forcing .* not among the inputs.*that fit: none"):
+        build(name, random_problem)
+
+
 def test_grids_and_particles_have_different_surrogates() -> None:
     grid_data, particle_data = (
         problems.grid_problem((16, 17), ("periodic", "neumann")),

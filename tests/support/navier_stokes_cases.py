@@ -25,7 +25,7 @@ LIVELY_FLOW: dict[str, Any] = {
     "hyperviscosity": {"order": 2, "range": [1e-7, 1e-7]},
     "drag": [0.1, 0.1],
     "initial": {"kind": "random_field", "amplitude": [5.0, 5.0], "modes": 8, "correlation_length": 0.2},
-    **TRACER,
+    "tracer": {"present": True, "diffusivity": [3e-3, 3e-3], "modes": 6},
 }
 
 

@@ -21,6 +21,7 @@ class Forcing(ABC):
         fields: the coefficient field of a steady forcing; empty for every other forcing.
         parametric: whether the drawn scalars alone determine the forcing.
         autonomous: whether the forcing does not depend on time.
+        deterministic: whether the drawn scalars, `fields` and the time determine the forcing.
         strain_rate: the largest expected strain rate of the flow from the forcing, 1/s.
     """
 
@@ -28,6 +29,7 @@ class Forcing(ABC):
     fields: tuple[Field, ...] = ()
     parametric = True
     autonomous = True
+    deterministic = True
     strain_rate = 0.0
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:

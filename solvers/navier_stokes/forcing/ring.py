@@ -46,6 +46,7 @@ class RingForcing(Forcing):
 
     parametric = False
     autonomous = False
+    deterministic = False
 
     def __init__(self, slabs: FourierSlabs, options: RingOptions):
         self.slabs = slabs

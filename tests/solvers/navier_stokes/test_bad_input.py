@@ -159,6 +159,26 @@ def test_an_unresolved_flow_is_refused_with_a_resolution_that_suffices(
             flow(**changes | {"viscosity": [0.98 * least_viscosity, least_viscosity]})
 
 
+def test_a_tracer_without_sufficient_diffusion_is_refused() -> None:
+    # 32 cells keep 10 waves: (20 pi)^2 = 3948 rad^2/m^2. The initial state strains at 2 1/s.
+    changes: dict[str, Any] = {
+        "resolution": 32,
+        "viscosity": [1e-3, 1e-3],
+        "initial": {"kind": "random_field", "amplitude": [1.0, 2.0], "modes": 6, "correlation_length": 0.3},
+    }
+    for diffusivity, message in (
+        (
+            [0.0, 0.0],
+            r"tracer.diffusivity=0 m\^2/s.*damped at 0 1/s.*strained at about 2 1/s.*least 0.000507",
+        ),
+        ([5e-4, 1e-3], r"tracer.diffusivity=0.0005 m\^2/s.*damped at 1.97 1/s.*solver.resolution=\[34,34\]"),
+    ):
+        with pytest.raises(UserError, match=message):
+            flow(**changes, tracer={"present": True, "diffusivity": diffusivity, "modes": 6})
+    assert flow(**changes, tracer={"present": True, "diffusivity": [5.1e-4, 1e-3], "modes": 6})
+    assert flow(**changes)
+
+
 def test_more_ranks_than_rows_are_refused() -> None:
     communicator = cast(MPI.Intracomm, SimpleNamespace(size=9, rank=0))
     with pytest.raises(UserError, match="9 ranks cannot share a grid of 8 rows"):

@@ -57,6 +57,7 @@ def test_the_order_in_time_is_four_where_viscosity_is_stiff() -> None:
     options = LIVELY_FLOW | {
         "viscosity": [0.1, 0.1],
         "initial": LIVELY_FLOW["initial"] | {"amplitude": [20.0, 20.0]},
+        "tracer": LIVELY_FLOW["tracer"] | {"diffusivity": [7e-3, 7e-3]},
     }
     steps = [1 / 64, 1 / 128, 1 / 256, 1 / 2048]
     solvers = [flow(**options, **NO_FORCING, time_step=step) for step in steps]
