@@ -62,6 +62,14 @@ class LinearTerms:
             )
         self.parameters = tuple(parameter for parameter in candidates if parameter.high > 0)
 
+    def largest_damping_rate(self, squared: float) -> float:
+        """Return the damping rate (1/s) of the vorticity at the upper ends of all ranges.
+
+        `squared` is a squared wave number in rad^2/m^2.
+        """
+        upper_ends = {parameter.name: parameter.high for parameter in self.parameters}
+        return -float(self.rates(np.array(squared), upper_ends)[0])
+
     def rates(self, squared: np.ndarray, parameters: Parameters) -> np.ndarray:
         """Return L (1/s) of each field (fields, *shape) for squared wave numbers (*shape) in rad^2/m^2."""
         rates = [

@@ -15,7 +15,7 @@ from simsurrogate import spec as description
 from simsurrogate.spec import DIRECTIONS, Axis, Field, Spec
 from solvers.contract import Parameters, Solver
 from solvers.navier_stokes.etdrk4 import ETDRK4
-from solvers.navier_stokes.forcing import ForcingOptions, SteadyForcing, build_forcing
+from solvers.navier_stokes.forcing import ForcingOptions, RingForcing, SteadyForcing, build_forcing
 from solvers.navier_stokes.initial import InitialOptions, TaylorGreen, build_initial
 from solvers.navier_stokes.invariants import FLOW_INVARIANTS, TRACER_INVARIANTS
 from solvers.navier_stokes.linear_terms import HyperviscosityOptions, LinearTerms
@@ -116,6 +116,9 @@ class NavierStokes(Solver):
             )
         self.time_scale = 1 / strain_rate
         self._linear_terms = LinearTerms(viscosity, hyperviscosity, drag, tracer)
+        if isinstance(self._forcing, RingForcing):
+            share = self._forcing.injected_share(self._linear_terms.largest_damping_rate)
+            self.method += f"; the ring forcing injects at least about {100 * share:.0f} % of injection_rate"
         self._transform = StateTransform(self._slabs, num_fields=2 if tracer.present else 1)
         self._stepper = ETDRK4(self._transform, time_step, tolerance)
         self.spec = self._describe()

@@ -2,6 +2,7 @@
 
 from solvers.navier_stokes.forcing.choose import ForcingOptions, build_forcing
 from solvers.navier_stokes.forcing.forcing import Forcing
+from solvers.navier_stokes.forcing.ring import RingForcing
 from solvers.navier_stokes.forcing.steady import SteadyForcing
 
-__all__ = ["Forcing", "ForcingOptions", "SteadyForcing", "build_forcing"]
+__all__ = ["Forcing", "ForcingOptions", "RingForcing", "SteadyForcing", "build_forcing"]

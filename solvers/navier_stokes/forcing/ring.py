@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy.optimize
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Parameter
@@ -16,6 +17,9 @@ from solvers.navier_stokes.forcing.forcing import Forcing
 from solvers.navier_stokes.options import Positive, Range
 from solvers.navier_stokes.resolution import cells_for_wave_number
 from solvers.numerics.dealiased_fourier import FourierSlabs
+
+#: The smallest allowed ratio of the injected energy to `injection_rate`.
+LEAST_INJECTED_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class RingForcing(Forcing):
     therefore does not depend on earlier times. All waves have the same mean square velocity. The sum F of the
     waves has <F^2> = 2 e / T for the injection rate e and the renewal time T. Independent forces of duration
     T inject the mean power <F^2> T / 2 = e (m^2/s^3) if the flow changes little in T (Alvelius 1999,
-    doi:10.1063/1.870050, for white noise).
+    doi:10.1063/1.870050, for white noise). A wave that decays or is strained at the rate r takes up only the
+    share 2 (x - 1 + exp(-x)) / x^2 of this power, x = r T.
 
     Raises:
         UserError: the ring holds no wave of the box, or a wave that the grid does not keep.
@@ -84,6 +89,27 @@ class RingForcing(Forcing):
             )
         self.strain_rate = float((options.injection_rate[1] * np.max(self._squared)) ** (1 / 3))
 
+    def injected_share(self, damping_rate: Callable[[float], float]) -> float:
+        """Return the injected power divided by `injection_rate`, for the wave that loses most.
+
+        `damping_rate` returns the largest damping rate (1/s) of a squared wave number (rad^2/m^2).
+
+        Raises:
+            UserError: the share is below `LEAST_INJECTED_SHARE`; the message names a sufficient renewal.
+        """
+        rate = damping_rate(float(np.max(self._squared))) + self.strain_rate
+        renewal = self.options.renewal
+        share = _share(rate * renewal)
+        if share < LEAST_INJECTED_SHARE:
+            longest = scipy.optimize.brentq(lambda x: _share(x) - LEAST_INJECTED_SHARE, 1e-3, 1.0) / rate
+            raise UserError(
+                f"solver.forcing.renewal={renewal:g} s injects about {100 * share:.0f} % of "
+                f"solver.forcing.injection_rate, because viscosity, drag and strain change the flow at about "
+                f"{rate:.3g} 1/s. At least {100 * LEAST_INJECTED_SHARE:.0f} % must be injected. Type "
+                f"solver.forcing.renewal={0.99 * longest:.2g} or less"
+            )
+        return share
+
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw the key of the forcing of a trajectory: two integers below 2^32."""
         return {"forcing_key": rng.integers(2**32, size=2).astype(np.float64)}
@@ -127,3 +153,8 @@ class RingForcing(Forcing):
         is_on_axis = is_local & (self._y == 0)
         coefficients[-self._x[is_on_axis], 0] = values[is_on_axis].conj()
         return coefficients
+
+
+def _share(x: float) -> float:
+    """Return the injected share for the product x of the rate of change and the renewal time."""
+    return 2 * (x + math.expm1(-x)) / x**2

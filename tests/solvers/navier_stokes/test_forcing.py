@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
+from simsurrogate.errors import UserError
 from tests.support.heat_cases import relative_error
 from tests.support.navier_stokes_cases import (
     flow,
@@ -19,7 +21,7 @@ from tests.support.navier_stokes_cases import (
 RING_FLOW: dict[str, Any] = {
     "resolution": [32, 28],
     "extent": [1.0, 0.8],
-    "forcing": {"kind": "ring", "ring": [20.0, 55.0], "injection_rate": [1e-3, 1e-3], "renewal": 0.05},
+    "forcing": {"kind": "ring", "ring": [20.0, 55.0], "injection_rate": [1e-3, 1e-3], "renewal": 0.04},
 }
 #: The number of waves of `RING_FLOW`: k^2 = (2 pi x)^2 + (2 pi y / 0.8)^2 in [20^2, 55^2].
 #: Each pair k, -k counts once.
@@ -47,6 +49,38 @@ def test_the_mean_rate_of_injected_energy_is_the_stated_rate() -> None:
     assert deviation < 0.02
     assert np.mean(energies) == pytest.approx(1e-3 * 0.5, rel=4 * deviation)
     assert np.std(energies) > 0.02 * np.mean(energies)
+
+
+@pytest.mark.parametrize("renewal", [0.02, 0.04])
+def test_the_injected_share_of_the_method_is_a_lower_bound_of_the_measured_share(renewal: float) -> None:
+    forcing = RING_FLOW["forcing"] | {"renewal": renewal, "ring": [20.0, 40.0]}
+    solver = flow(**RING_FLOW | {"forcing": forcing, "viscosity": [2e-3, 2e-3]})
+    stated = re.search(r"injects at least about (\d+) % of injection_rate", solver.method)
+    assert stated
+    # From rest, the energy and the dissipated energy 2 nu int Z dt add up to the injected energy.
+    rng, times, shares = np.random.default_rng(3), np.linspace(0.0, 2.0, 101), []
+    for _ in range(16):
+        trajectory = solver.prepare(solver.sample(rng))
+        state, enstrophies, energy = STATE_AT_REST, [0.0], 0.0
+        for time, next_time in itertools.pairwise(times):
+            state = trajectory.advance(state, time, next_time - time)
+            invariants = trajectory.invariants(state)
+            enstrophies.append(invariants["enstrophy"])
+            energy = invariants["energy"]
+        shares.append((energy + 2 * 2e-3 * np.trapezoid(enstrophies, times)) / (1e-3 * times[-1]))
+    deviation = np.std(shares) / np.sqrt(len(shares))
+    assert deviation < 0.03
+    assert float(stated[1]) / 100 - 4 * deviation < np.mean(shares) < 1 + 4 * deviation
+
+
+@pytest.mark.parametrize(("renewal", "share"), [(1.0, 34), (5.0, 8)])
+def test_a_renewal_that_loses_the_stated_energy_is_refused(renewal: float, share: int) -> None:
+    # nu k^2 + (e k^2)^(1/3) = 2e-3 1600 + (2e-3 1600)^(1/3) = 4.67 1/s for k = 40 rad/m.
+    with pytest.raises(
+        UserError, match=rf"renewal={renewal:g} s injects about {share} % of .*renewal=0.0\d+"
+    ):
+        flow(forcing={"kind": "ring", "renewal": renewal})
+    assert "injects at least about 97 %" in flow(forcing={"kind": "ring"}).method
 
 
 def test_one_interval_has_exactly_the_waves_of_the_ring() -> None:

@@ -24,8 +24,8 @@ from tests.support.navier_stokes_cases import (
 
 RING_FORCING: dict[str, Any] = {
     "kind": "ring",
-    "injection_rate": [0.05, 0.05],
-    "ring": [10.0, 30.0],
+    "injection_rate": [2e-3, 2e-3],
+    "ring": [10.0, 20.0],
     "renewal": 0.125,
 }
 
