@@ -23,6 +23,7 @@ from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.report import figures, report
 from pipeline.parallel import launch
 from pipeline.parallel.devices import device_of
+from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.problem import problem_of
 from pipeline.runs import progress, records
 from pipeline.runs.folder import EVALUATION_FIGURE_NAME, RunFolder
@@ -62,6 +63,7 @@ def run(settings: Settings) -> None:
         UserError: there is no model or no validated data set, or model and data set do not match.
     """
     communicator = launch.world()
+    refuse_other_configurations(settings.model_dump(mode="json"), communicator.allgather)
     folder = RunFolder.of(settings)
     with records.run_record("evaluate", folder, settings.model_dump(mode="json")) as metadata:
         dataset = Dataset.open(folder.dataset)

@@ -26,6 +26,7 @@ from pipeline.data.manifest import Manifest, receipt_path, write_document
 from pipeline.data.plan import Shard, generator, index
 from pipeline.generation.shards import ShardMaker
 from pipeline.parallel import launch, stopping
+from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.parallel.groups import dynamic_tasks, progress_mpi, split_world
 from pipeline.runs import lock, progress, records
 from pipeline.runs.folder import RunFolder
@@ -40,13 +41,14 @@ def run(settings: Settings) -> None:
     """Generate the data set, or the shards that are missing from it.
 
     Raises:
-        UserError: the number of ranks, the solver's options or the folder are unsuitable; the folder holds a
-            data set of another configuration; or too many trajectories failed.
+        UserError: the ranks differ in their configuration; the number of ranks, the solver's options or the
+            folder are unsuitable; the folder holds a data set of another configuration; or too many trajectories failed.
         StorageError: a shard cannot be written, for example on a full disk.
         LockedError: another run writes this data set, or this part of it.
         StoppedError: the process received SIGUSR1; finished shards are kept, unfinished shards are dropped.
     """
     world = launch.world()
+    refuse_other_configurations(settings.model_dump(mode="json"), world.allgather)
     folder = RunFolder.of(settings)
     solver = build_solver(settings.solver, split_world(world, settings.group_size))
     plan = _plan(settings, solver)

@@ -9,6 +9,7 @@ from pipeline import cli
 from pipeline.config.settings import Settings
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.parallel import launch, stopping
+from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.parallel.stopping import StoppedError
 from pipeline.runs import lock, progress, records
 from pipeline.runs.folder import RunFolder
@@ -20,8 +21,9 @@ def run(settings: Settings) -> None:
     With `ensemble=N` the ranks train N members side by side.
 
     Raises:
-        UserError: the data set is missing or not validated; an option does not fit; the folder holds
-            a model or checkpoints of another configuration, and `overwrite` is false.
+        UserError: the data set is missing or not validated; an option does not fit; the ranks differ in
+            their configuration; the folder holds a model or checkpoints of another configuration, and
+            `overwrite` is false.
         LockedError: another run trains this model.
         StoppedError: the stage received SIGUSR1 and has written a checkpoint.
     """
@@ -53,6 +55,7 @@ def run(settings: Settings) -> None:
             precision.fast_matmul(ranks.device) as matmul_precision,
             lock.hold(run_folder.train_lock) if ranks.is_first else nullcontext(),
         ):
+            refuse_other_configurations(settings.model_dump(mode="json"), ranks.gather_texts)
             metadata.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=matmul_precision)
             folder, report = run_folder.model_folder, metadata.progress
             if is_ensemble:

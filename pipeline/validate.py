@@ -17,6 +17,7 @@ from pipeline.data.checks import integrity
 from pipeline.data.checks.integrity import ShardUnderTest
 from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, write_document
 from pipeline.parallel import launch
+from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
@@ -36,6 +37,7 @@ def run(settings: Settings) -> None:
         UserError: the data set is not complete or fails a check; the message names each failed check.
     """
     world = launch.world()
+    refuse_other_configurations(settings.model_dump(mode="json"), world.allgather)
     run_folder = RunFolder.of(settings)
     folder = run_folder.dataset
     manifest = read_complete_manifest(folder)

@@ -69,6 +69,13 @@ class Ranks:
         gathered_values: list[float] = self.sum(values).tolist()
         return gathered_values
 
+    def gather_texts(self, text: str) -> list[str]:
+        """Return the text of each rank, on all ranks."""
+        texts = [text] * self.size
+        if self.size > 1:
+            dist.all_gather_object(texts, text, group=self.group)
+        return texts
+
     def any_async(self, value: bool) -> Callable[[], bool]:
         """Start a reduction of `value` over the ranks; return a function that waits for the result.
 
