@@ -15,7 +15,7 @@ from pipeline.config import compose, settings, sweep
 from pipeline.config.messages import USER_ERRORS, message
 from pipeline.config.settings import Settings
 from pipeline.parallel import launch, stopping
-from pipeline.runs import lock
+from pipeline.runs import lock, tolerant_output
 
 #: Exit codes of a stage that a signal or Ctrl-C ended. These exit codes also end a sweep.
 _STOP_CODES = (stopping.EXIT_CODE, 130)
@@ -62,6 +62,7 @@ def main(
             current_sweep.jobs[-1].failure = message(error)
 
     stopping.ignore()
+    tolerant_output.install()
     try:
         compose.run(run)
         if current_sweep.jobs and after_sweep is not None and launch.detect().rank == 0:
@@ -74,6 +75,7 @@ def main(
 
 def exit_on_error(function: Callable[[], None]) -> None:
     """Call a function that needs no configuration. An exception ends the process as in `main`."""
+    tolerant_output.install()
     try:
         function()
     except Exception as error:

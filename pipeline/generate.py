@@ -42,7 +42,8 @@ def run(settings: Settings) -> None:
 
     Raises:
         UserError: the ranks differ in their configuration; the number of ranks, the solver's options or the
-            folder are unsuitable; the folder holds a data set of another configuration; or too many trajectories failed.
+            folder are unsuitable; the folder holds a data set of another configuration; or too many
+            trajectories failed.
         StorageError: a shard cannot be written, for example on a full disk.
         LockedError: another run writes this data set, or this part of it.
         StoppedError: the process received SIGUSR1; finished shards are kept, unfinished shards are dropped.

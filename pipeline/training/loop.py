@@ -150,15 +150,17 @@ def train(
             if is_validation_due:
                 error = rollout_error(state.evaluated_model, dataset, ranks, order.micro_batch_size)
                 state.add_validation(error, options)
-                if log is not None:
-                    log.add_row(state.rows, seconds, loader.data_seconds)
-                seconds = loader.data_seconds = 0.0
             is_stopping = any_request() and state.step < total_steps
             if is_stopping:
                 state.pending_losses = ranks.gather(pending_loss)
             if (is_save_due or is_stopping) and ranks.is_first:
                 new_checkpoint = state.to_checkpoint(configuration)
                 checkpoint.save(folder / "checkpoints", new_checkpoint, options.keep_checkpoints)
+            if is_validation_due:
+                # The log follows the checkpoint, because a full disk of logs must not cost a checkpoint.
+                if log is not None:
+                    log.add_row(state.rows, seconds, loader.data_seconds)
+                seconds = loader.data_seconds = 0.0
             report(state.step, total_steps, "steps")
             if is_stopping:
                 # The other ranks wait until rank 0 has written the checkpoint.

@@ -1,0 +1,65 @@
+"""Output that cannot be printed: a stage does its work and succeeds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.driving import ROOT, SMALL_DATASET, STAGE
+from tests.support import launching
+
+#: A program that prints through the streams of a stage, and then writes a file.
+PROGRAM = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from tqdm import tqdm
+from pipeline import cli
+
+def work():
+    for _ in range(3):
+        print("step \\xb7 \\N{NABLA}" * 10_000, flush=True)
+        Console().print("table \\N{BOX DRAWINGS LIGHT HORIZONTAL}")
+        tqdm.write("log line \\xb7")
+        sys.stdout.flush()
+        print("warning \\xb7", file=sys.stderr, flush=True)
+    Path(sys.argv[1]).write_text("done")
+
+cli.exit_on_error(work)
+"""
+
+
+@pytest.mark.parametrize(
+    "redirection", ["| true", "> /dev/full", ">&-", "> /dev/full 2> /dev/full", ">&- 2>&-", ""]
+)
+def test_lost_output_does_not_end_the_work(redirection: str, tmp_path: Path) -> None:
+    program, file = tmp_path / "program.py", tmp_path / "file"
+    program.write_text(PROGRAM)
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f'"$0" "$@" {redirection}', sys.executable, str(program), str(file)],
+        env=launching.environment(LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert file.read_text() == "done"
+    assert "Error" not in result.stderr
+    if not redirection:
+        assert "\\xb7" in result.stdout
+
+
+def test_a_stage_whose_log_is_on_a_full_disk_completes(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full_log:
+        command = [sys.executable, *STAGE, "generate", "none", f"run={tmp_path}", *SMALL_DATASET]
+        exit_code = subprocess.call(
+            command, cwd=ROOT, env=launching.environment(), stdout=full_log, stderr=full_log, timeout=120
+        )
+    assert exit_code == 0
+    assert (tmp_path / "dataset" / "README.md").is_file()
+    assert os.path.getsize(tmp_path / "records" / "generate-000.json") > 0
