@@ -12,6 +12,7 @@ from importlib.resources.abc import Traversable
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.parallel.parent import end_with_mpirun
 from simsurrogate.discovery import installed_entry_points
 
 _COMMANDS = ("generate", "validate", "train", "evaluate", "chain", "compare")
@@ -36,6 +37,7 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print_overview()
     elif arguments[0] in _COMMANDS:
+        end_with_mpirun()
         sys.argv[1:] = arguments[1:]
         runpy.run_module(f"pipeline.{arguments[0]}", run_name="__main__", alter_sys=True)
     else:

@@ -25,7 +25,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.sweep import Job
 from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.jobs.slurm import chain
-from pipeline.parallel import launch
+from pipeline.parallel import launch, mpi, stopping
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
@@ -52,6 +52,7 @@ def _run_locally(settings: Settings, arguments: list[str]) -> None:
     console = Console(highlight=False)
     run_folder = RunFolder.of(settings)
     with (
+        stopping.listen() as request,
         _exit_on_stage_failure(settings),
         records.run_record("chain", run_folder, settings.model_dump(mode="json")) as metadata,
     ):
@@ -61,6 +62,8 @@ def _run_locally(settings: Settings, arguments: list[str]) -> None:
             rank_text = "1 rank" if ranks == 1 else f"{ranks} ranks"
             console.rule(f"[bold]{index}/{len(STAGES)} {stage}[/] on {rank_text}", align="left")
             start = time.monotonic()
+            if request.is_received:
+                raise stopping.StoppedError(f"{stage} did not start. Run the same command again to continue")
             run_stage(stage, arguments, ranks, settings.launcher.mpirun)
             seconds[stage] = round(time.monotonic() - start, 2)
             console.print(f"[dim]{stage} took {_duration_text(seconds[stage])}[/]")
@@ -77,6 +80,8 @@ def check(settings: Settings) -> None:
     """
     # Imported here because these imports load torch and MPI.
     import numpy as np
+
+    mpi.initialise(is_alone=launch.detect().launcher == "none")
     from mpi4py import MPI
 
     from pipeline.config.build import (
@@ -144,11 +149,15 @@ def _refuse_launcher() -> None:
 @contextmanager
 def _exit_on_stage_failure(settings: Settings) -> Iterator[None]:
     """On a failure, exit with the stage's exit code after a line that names the record."""
+    run = settings.run
+    numbers_before = {stage: records.last_number(run, stage) for stage in STAGES}
     try:
         yield
     except StageFailedError as error:
-        record_path = _newest_record_path(RunFolder.of(settings).records)
-        record_text = f" The record is {record_path}." if record_path else ""
+        number = records.last_number(run, error.stage)
+        record_path = records.record_path(run, error.stage, number)
+        has_record = number > numbers_before[error.stage]
+        record_text = f" The record is {record_path}." if has_record else ""
         print(
             f"chain stopped: {error}.{record_text} Run the same command again to continue.",
             file=sys.stderr,
@@ -158,11 +167,6 @@ def _exit_on_stage_failure(settings: Settings) -> Iterator[None]:
     except KeyboardInterrupt:
         print("chain interrupted. Run the same command again to continue.", file=sys.stderr, flush=True)
         raise SystemExit(130) from None
-
-
-def _newest_record_path(folder: Path) -> Path | None:
-    record_paths = [path for path in folder.glob("*.json") if not path.name.startswith("chain-")]
-    return max(record_paths, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _duration_text(seconds: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -11,6 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.parallel import stopping
+from pipeline.parallel.parent import end_with_parent
 from pipeline.runs import progress
 
 _TERMINATION_SECONDS = 10
@@ -20,14 +21,14 @@ class StageFailedError(Exception):
     """A stage ended with an exit code other than 0."""
 
     def __init__(self, stage: str, exit_code: int):
-        super().__init__(f"{stage} failed with exit code {exit_code}")
-        self.exit_code = exit_code
+        super().__init__(f"{stage} {_end_text(exit_code)}")
+        self.stage, self.exit_code = stage, exit_code
 
 
 def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[str]) -> None:
     """Run `python -m pipeline.STAGE ARGUMENTS` to its end. The output of the stage appears immediately.
 
-    The stage ends when this process ends or is killed.
+    The stage ends when this process ends or is killed. SIGUSR1 is passed on to the stage.
 
     Raises:
         StageFailedError: the stage ended with an exit code other than 0.
@@ -35,7 +36,8 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
     environment = stage_environment(ranks) | {progress.IN_CHAIN_VARIABLE: "1"}
     with start(command(stage, arguments, ranks, mpirun), environment) as process:
         try:
-            exit_code = process.wait()
+            with stopping.listen(lambda: process.send_signal(signal.SIGUSR1)):
+                exit_code = process.wait()
         except BaseException:
             _end_process(process)
             raise
@@ -111,6 +113,15 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
 
 
+def _end_text(exit_code: int) -> str:
+    """Return the end of a process in words. A shell or mpirun reports a signal as 128 plus its number."""
+    signal_number = -exit_code if exit_code < 0 else exit_code - 128
+    name = next((entry.name for entry in signal.Signals if entry.value == signal_number), "")
+    if exit_code == stopping.EXIT_CODE:
+        return "stopped on request"
+    return f"was ended by {name}" if name else f"failed with exit code {exit_code}"
+
+
 def _launch_line(ranks: int, mpirun: Sequence[str]) -> list[str]:
     if ranks == 1:
         return []
@@ -130,14 +141,14 @@ def _parent_death_hook() -> Callable[[], None] | None:
     """Return a function for a child process: Linux sends the child SIGTERM when this process dies."""
     if not sys.platform.startswith("linux"):
         return None
-    prctl, parent_id, set_death_signal = ctypes.CDLL(None).prctl, os.getpid(), 1
+    parent = os.getpid()
 
-    def end_with_parent() -> None:
-        prctl(set_death_signal, signal.SIGTERM)
-        if os.getppid() != parent_id:
-            os._exit(1)
+    def prepare_child() -> None:
+        # The stage ignores SIGUSR1 until it listens; by default the signal would end the stage.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        end_with_parent(parent)
 
-    return end_with_parent
+    return prepare_child
 
 
 def _end_process(process: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.parallel import mpi
 from simsurrogate.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,11 +69,10 @@ def world() -> MPI.Intracomm:
     Raises:
         UserError: the launcher started more ranks than MPI sees, so each rank would do the whole work.
     """
-    # Open MPI's wheel reports one-sided communication over UCX as an error on machines without UCX.
-    os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
+    launch = detect()
+    mpi.initialise(is_alone=launch.launcher == "none")
     from mpi4py import MPI
 
-    launch = detect()
     communicator = MPI.COMM_WORLD
     if communicator.size != launch.size:
         library = MPI.Get_library_version().split("\n")[0].strip("\x00 ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -24,15 +24,17 @@ class StopRequest:
 
 
 @contextmanager
-def listen() -> Iterator[StopRequest]:
+def listen(action: Callable[[], None] | None = None) -> Iterator[StopRequest]:
     """Yield a request that SIGUSR1 sets, as soon as a running call of MPI or torch has returned.
 
-    Nested listeners are all notified.
+    Nested listeners are all notified. `action` is called at each signal.
     """
     request = StopRequest()
 
     def receive(signal_number: int, frame: FrameType | None) -> None:
         request.is_received = True
+        if action is not None:
+            action()
         if callable(previous_handler):
             previous_handler(signal_number, frame)
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import re
 import sys
 import time
 import traceback
@@ -16,11 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.parallel.launch import detect, node_name
+from pipeline.parallel.launch import detect
 from pipeline.parallel.stopping import StoppedError
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.liveness import is_dead, process_identity
 from simsurrogate.errors import StorageError, UserError
-from simsurrogate.files import writable_folder, write_whole
+from simsurrogate.files import remove_partials, writable_folder, write_whole
 
 _PACKAGES = (
     "simsurrogate",
@@ -71,8 +73,10 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
     """Write `RUN/records/STAGE-NNN.json` on rank 0, at the start and again at the end of the stage.
 
     The record holds the configuration and the entries of the yielded mapping. The `outcome` is `running`,
-    `complete`, `interrupted` or `failed`. An interrupted or failed record has a `reason`. An error other than
-    a user's mistake also adds its `traceback`.
+    `complete`, `interrupted`, `failed` or `killed`. Records with one of the last three outcomes have a
+    `reason`. An error other than a user's mistake also adds its `traceback`. If several ranks fail, the
+    record holds the first failure. The next attempt at the stage marks
+    attempts whose process died without a report.
 
     Raises:
         UserError: the run folder cannot be written, or holds a link.
@@ -88,7 +92,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         "mpi_library": _mpi_library(),
         "launcher": launch.launcher,
         "ranks": launch.size,
-        "host": node_name(),
+        **process_identity(),
         "slurm": {
             name: os.environ[variable]
             for name, variable in _SLURM_VARIABLES.items()
@@ -96,11 +100,12 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         },
     }
     if launch.rank != 0:
-        with _record_own_failure(folder, stage, launch.rank):
+        with _record_own_failure(folder, stage, launch.rank, record["configuration"]):
             yield Metadata(lambda: None)
         return
     run_folder.refuse_links()
-    path = _create_record_file(writable_folder(folder), stage)
+    _mark_dead_attempts(writable_folder(folder), stage)
+    path = _create_record_file(folder, stage)
     metadata = Metadata(lambda: _write(path, record | metadata))
     _write(path, record)
     try:
@@ -109,7 +114,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         record["outcome"], record["reason"] = "interrupted", str(stopped)
         raise
     except BaseException as error:
-        record |= _failure(error)
+        record |= _earlier_failure(path, error) or _failure(error)
         raise
     else:
         record["outcome"] = "complete"
@@ -123,26 +128,84 @@ def of_stage(run: Path, stage: str) -> list[dict[str, Any]]:
     records = []
     for path in _paths(RunFolder.at(run).records, stage):
         with suppress(OSError, ValueError):
-            records.append(json.loads(path.read_text(encoding="utf-8")))
+            record = json.loads(path.read_text(encoding="utf-8"))
+            records.append(record | _death(record))
     return records
 
 
+def last_number(run: Path, stage: str) -> int:
+    """Return the number of the newest attempt at a stage, or -1 without attempts."""
+    paths = _paths(RunFolder.at(run).records, stage)
+    return _number(paths[-1]) if paths else -1
+
+
+def record_path(run: Path, stage: str, number: int) -> Path:
+    """Return the path of the record of an attempt at a stage."""
+    return RunFolder.at(run).records / f"{stage}-{number:03d}.json"
+
+
 @contextmanager
-def _record_own_failure(folder: Path, stage: str, rank: int) -> Iterator[None]:
-    """Write the reason of a failure on a rank other than 0."""
+def _record_own_failure(
+    folder: Path, stage: str, rank: int, configuration: Mapping[str, object]
+) -> Iterator[None]:
+    """Write the reason of a failure on a rank other than 0, before rank 0 notices that this rank left."""
     try:
         yield
     except StoppedError:
         raise
     except Exception as error:
-        # Rank 0 ends all ranks within this time if it fails too.
+        failure = _failure(error, f"rank {rank}: ")
+        _replace_running(folder, stage, configuration, failure)
+        # Rank 0 may have written its progress over the failure, and ends all ranks within this time if it
+        # fails too.
         time.sleep(1)
-        with suppress(OSError, ValueError, IndexError):
-            path = _paths(folder, stage)[-1]
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if record["outcome"] == "running":
-                _write(path, record | _failure(error, f"rank {rank}: ") | {"ended": _current_time()})
+        _replace_running(folder, stage, configuration, failure)
         raise
+
+
+def _replace_running(
+    folder: Path, stage: str, configuration: Mapping[str, object], failure: Mapping[str, str]
+) -> None:
+    """Add a failure to the newest record of this configuration, if the record is still `running`."""
+    for path in reversed(_paths(folder, stage)):
+        with suppress(OSError, ValueError, KeyError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["configuration"] == configuration:
+                if record["outcome"] == "running":
+                    _write(path, record | failure | {"ended": _current_time()})
+                return
+
+
+def _earlier_failure(path: Path, error: BaseException) -> dict[str, str]:
+    """Return the failure of another rank in the record, unless all ranks share the error."""
+    with suppress(OSError, ValueError):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        reason = record.get("reason", "")
+        if record.get("outcome") == "failed" and not reason.endswith(_failure(error)["reason"]):
+            return {name: record[name] for name in ("outcome", "reason", "traceback") if name in record}
+    return {}
+
+
+def _mark_dead_attempts(folder: Path, stage: str) -> None:
+    """Write the outcome of attempts whose process died without a report."""
+    for path in _paths(folder, stage):
+        with suppress(OSError, ValueError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            death = _death(record)
+            if death:
+                remove_partials(folder, [path.name])
+                _write(path, record | death)
+
+
+def _death(record: Mapping[str, object]) -> dict[str, str]:
+    """Return the outcome and the reason of an attempt whose process died, and nothing for other attempts."""
+    if record.get("outcome") != "running" or not is_dead(record):
+        return {}
+    reason = (
+        f"process {record['process']} on {record['host']} ended without a report: it was killed, or the "
+        "machine stopped"
+    )
+    return {"outcome": "killed", "reason": reason}
 
 
 def _failure(error: BaseException, prefix: str = "") -> dict[str, str]:
@@ -155,13 +218,18 @@ def _failure(error: BaseException, prefix: str = "") -> dict[str, str]:
 
 def _paths(folder: Path, stage: str) -> list[Path]:
     """Return the paths of a stage's records in the order of their attempts."""
-    return sorted(folder.glob(f"{stage}-*.json"))
+    paths = folder.glob(f"{stage}-*.json")
+    return sorted((path for path in paths if re.fullmatch(rf"{stage}-\d{{3,}}", path.stem)), key=_number)
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
 
 
 def _create_record_file(folder: Path, stage: str) -> Path:
     """Create and return the next record file, atomically, because the jobs of an array start together."""
     record_paths = _paths(folder, stage)
-    attempt_number = int(record_paths[-1].stem.rpartition("-")[2]) + 1 if record_paths else 0
+    attempt_number = _number(record_paths[-1]) + 1 if record_paths else 0
     while True:
         path = folder / f"{stage}-{attempt_number:03d}.json"
         try:

@@ -173,6 +173,7 @@ def test_a_chain_on_several_ranks_is_refused(tmp_path):
     ("sent_signal", "is_sent_to_group", "exit_code"),
     [
         pytest.param(signal.SIGKILL, False, -signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGHUP, False, -signal.SIGHUP, id="hangup"),
         pytest.param(signal.SIGINT, True, 130, id="Ctrl-C"),
     ],
 )
@@ -202,6 +203,27 @@ def test_a_dead_chain_leaves_no_process(tmp_path, sent_signal, is_sent_to_group,
     finally:
         for process_id in processes_of(run):
             os.kill(process_id, signal.SIGKILL)
+
+
+def test_the_end_of_a_killed_stage_names_its_signal(tmp_path):
+    assert str(local.StageFailedError("train", -signal.SIGKILL)) == "train was ended by SIGKILL"
+    assert str(local.StageFailedError("train", 128 + signal.SIGTERM)) == "train was ended by SIGTERM"
+    assert str(local.StageFailedError("train", 2)) == "train failed with exit code 2"
+
+
+def test_a_stop_request_to_the_chain_stops_its_stage(tmp_path):
+    run = tmp_path / "endless"
+    command = [sys.executable, "-m", "pipeline.chain", f"run={run}", "launcher.ranks.generate=2"]
+    command += ["solver.resolution=128", "samples.train=100000", "samples.per_shard=10"]
+    with subprocess.Popen(
+        command, env=launching.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(lambda: len(list(run.glob("dataset/data/train/*"))) > 0, 90)
+        process.send_signal(signal.SIGUSR1)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert f"generate stopped on request. The record is {run}/records/generate-000.json." in stderr
+    assert json.loads((run / "records" / "generate-000.json").read_text())["outcome"] == "interrupted"
 
 
 def processes_of(run: Path) -> list[int]:

@@ -1,11 +1,18 @@
 """Records of the attempts at a stage, with outcome, configuration and versions."""
 
 import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from tests.faults.driving import run_drift
+from pipeline.runs import records
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.liveness import process_identity
+from tests.faults.driving import run_drift, run_drift_in_process
 from tests.support.launching import require_success
 
 
@@ -35,6 +42,54 @@ def test_a_complete_attempt_names_versions_ranks_and_the_mpi_library(run: Path) 
     assert record["configuration"]["samples"]["train"] == 4
 
 
+def test_the_next_attempt_marks_a_killed_attempt(tmp_path: Path) -> None:
+    assert run_drift("generate", tmp_path, fault="kill:0:2").returncode == -signal.SIGKILL
+    first_path = tmp_path / "records" / "generate-000.json"
+    record = json.loads(first_path.read_text())
+    assert record["outcome"] == "running"
+    (attempt,) = records.of_stage(tmp_path, "generate")
+    assert attempt["outcome"] == "killed"
+    (first_path.parent / "generate-notes.json").write_text("notes of a user")
+    run_drift_in_process("generate", tmp_path)
+    record = json.loads(first_path.read_text())
+    assert record["outcome"] == "killed"
+    assert record["reason"].startswith(f"process {record['process']} on {record['host']} ended without")
+    assert [attempt["outcome"] for attempt in records.of_stage(tmp_path, "generate")] == [
+        "killed",
+        "complete",
+    ]
+
+
+def test_a_running_attempt_is_not_marked(tmp_path: Path) -> None:
+    for boot, outcome in ((None, "running"), ("an earlier boot", "killed")):
+        identity = process_identity() | ({"boot": boot} if boot else {})
+        (tmp_path / "records").mkdir(exist_ok=True)
+        (tmp_path / "records" / "train-1000.json").write_text(json.dumps(identity | {"outcome": "running"}))
+        assert [attempt["outcome"] for attempt in records.of_stage(tmp_path, "train")] == [outcome]
+    (tmp_path / "records" / "train-999.json").write_text(json.dumps({"outcome": "complete"}))
+    assert [attempt["outcome"] for attempt in records.of_stage(tmp_path, "train")] == ["complete", "killed"]
+
+
+def test_the_record_keeps_the_first_failure_of_two_ranks(tmp_path: Path) -> None:
+    def fail(error: Exception, inner: Callable[[], None] | None = None) -> None:
+        with records.run_record("train", RunFolder.at(tmp_path), {"seed": 0}):
+            if inner is not None:
+                inner()
+            raise error
+
+    def fail_on_rank_1() -> None:
+        with (
+            mock.patch.dict(os.environ, {"RANK": "1", "WORLD_SIZE": "2"}),
+            pytest.raises(ValueError, match="NaN"),
+        ):
+            fail(ValueError("the loss is NaN"))
+
+    with pytest.raises(RuntimeError, match="closed"):
+        fail(RuntimeError("gloo: connection closed by peer"), fail_on_rank_1)
+    record = json.loads((tmp_path / "records" / "train-000.json").read_text())
+    assert (record["outcome"], record["reason"]) == ("failed", "rank 1: ValueError: the loss is NaN")
+
+
 def test_a_new_record_never_replaces_another_record(run: Path) -> None:
-    records = sorted(path.name for path in (run / "records").iterdir())
-    assert records == ["generate-001.json", "generate-002.json"]
+    names = sorted(path.name for path in (run / "records").iterdir())
+    assert names == ["generate-001.json", "generate-002.json"]

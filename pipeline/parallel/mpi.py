@@ -1,0 +1,44 @@
+"""The start of MPI in this process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+
+#: Open MPI's variable for the ways in which ranks send messages.
+_TRANSPORTS = "OMPI_MCA_btl"
+
+
+def initialise(*, is_alone: bool) -> None:
+    """Import mpi4py and thereby start MPI; a second call changes nothing.
+
+    A process that no launcher started needs no shared memory. Open MPI would leave a segment in /dev/shm and
+    a folder in TMPDIR after each such process. Open MPI also ignores SIGHUP; the former reaction is restored.
+    """
+    # Open MPI's wheel reports one-sided communication over UCX as an error on machines without UCX.
+    os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
+    hangup_reaction = signal.getsignal(signal.SIGHUP)
+    if is_alone and not any(name.startswith(("PMI_", "PMIX_")) for name in os.environ):
+        _initialise_alone()
+    else:
+        from mpi4py import MPI  # noqa: F401 - the import starts MPI
+    signal.signal(signal.SIGHUP, hangup_reaction)
+
+
+def _initialise_alone() -> None:
+    """Start MPI for one process. Processes that this process starts get the former environment."""
+    session_folder = tempfile.mkdtemp(prefix="simsurrogate-mpi-")
+    variables = {"TMPDIR": session_folder, _TRANSPORTS: os.environ.get(_TRANSPORTS, "self")}
+    former_values = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        from mpi4py import MPI  # noqa: F401 - the import starts MPI
+    finally:
+        for name, value in former_values.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        shutil.rmtree(session_folder, ignore_errors=True)

@@ -1,0 +1,61 @@
+"""The start of MPI: nothing is left behind, and ranks end with their launcher."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.test_local_chain import processes_of, wait_until
+from tests.support import launching
+from tests.support.launching import SMALL_DATASET, mpi_command
+
+#: A program that starts MPI alone, prints its open shared memory, and ends as its argument says.
+ALONE = """
+import os, sys
+from pipeline.parallel import launch
+world = launch.world()
+assert world.allgather(1) == [1]
+print([line for line in open("/proc/self/maps") if "/dev/shm" in line or "sm_segment" in line])
+print(sorted(name for name in os.environ if name == "TMPDIR" or name.startswith("OMPI_MCA_btl")))
+if sys.argv[1] == "killed":
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(("end", "exit_code"), [("ended", 0), ("killed", -signal.SIGKILL)])
+def test_a_process_without_a_launcher_leaves_no_file(end: str, exit_code: int, tmp_path: Path) -> None:
+    result = launching.run([sys.executable, "-c", ALONE, end], TMPDIR=str(tmp_path))
+    assert result.returncode == exit_code, result.stderr
+    assert result.stdout.splitlines() == ["[]", "['TMPDIR']"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mpi_keeps_the_reaction_to_a_hangup() -> None:
+    program = "import os, signal; from pipeline.parallel import launch; launch.world(); " + (
+        "os.kill(os.getpid(), signal.SIGHUP); print('alive')"
+    )
+    result = launching.run([sys.executable, "-c", program])
+    assert (result.returncode, result.stdout) == (-signal.SIGHUP, "")
+    ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); " + program
+    assert launching.run([sys.executable, "-c", ignored]).stdout == "alive\n"
+
+
+def test_ranks_end_with_mpirun_during_their_imports(tmp_path: Path) -> None:
+    command = mpi_command(2, "-X", "importtime", "-m", "pipeline.generate", f"run={tmp_path}", *SMALL_DATASET)
+    with subprocess.Popen(command, env=launching.environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        # Each rank reports its imports; numpy follows the first module of the pipeline.
+        num_started = 0
+        while num_started < 2:
+            num_started += "numpy.version" in process.stderr.readline()
+        os.kill(process.pid, signal.SIGKILL)
+        start = time.monotonic()
+    wait_until(lambda: not processes_of(tmp_path), 2)
+    assert time.monotonic() - start < 3
+    assert not (tmp_path / "records").exists()
