@@ -213,8 +213,8 @@ def _print_errors(metrics: schema.Metrics, folder: RunFolder) -> None:
     for split, result in metrics.splits.items():
         for predictor, headline in result.headline.items():
             name = metrics.surrogate if predictor == "surrogate" else predictor
-            errors = (headline.one_step.median, headline.rollout_end.median)
-            table.add_row(split, name, *map(words.percent, errors))
+            rollout_error = words.end_percent(result, headline.rollout_end.median)
+            table.add_row(split, name, words.percent(headline.one_step.median), rollout_error)
         table.add_section()
     console.print(table)
     for split in metrics.splits:

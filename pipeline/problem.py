@@ -59,10 +59,10 @@ def _problem(spec: Spec, times: np.ndarray, statistics: Mapping[str, Any]) -> Pr
         spec=spec,
         statistics=Statistics(
             mean=_flat_values(statistics["mean"], spec.fields),
-            std=_flat_values(statistics["std"], spec.fields),
-            delta_std=_flat_values(statistics["std_delta"], spec.fields),
+            std=_isotropic_values(statistics["std"], spec.fields),
+            delta_std=_isotropic_values(statistics["std_delta"], spec.fields),
             coefficient_mean=_flat_values(statistics["mean"], spec.coefficient_fields),
-            coefficient_std=_flat_values(statistics["std"], spec.coefficient_fields),
+            coefficient_std=_isotropic_values(statistics["std"], spec.coefficient_fields),
             parameter_mean=tuple(parameters[name]["mean"] for name in spec.parameter_names),
             parameter_std=tuple(parameters[name]["std"] for name in spec.parameter_names),
         ),
@@ -74,3 +74,16 @@ def _problem(spec: Spec, times: np.ndarray, statistics: Mapping[str, Any]) -> Pr
 def _flat_values(values: Mapping[str, Any], fields: Sequence[Field]) -> tuple[float, ...]:
     """Return the values of all channels in the order of `fields`; a vector has one value per direction."""
     return tuple(float(value) for field in fields for value in np.ravel(values[field.name]))
+
+
+def _isotropic_values(values: Mapping[str, Any], fields: Sequence[Field]) -> tuple[float, ...]:
+    """Return the standard deviations of all channels; all components of a vector have the same.
+
+    The root mean square over the components does not change if the axes are turned, and a normalised vector
+    keeps its direction.
+    """
+    return tuple(
+        float(np.sqrt(np.mean(np.square(values[field.name]))) if field.tensor_order else std)
+        for field in fields
+        for std in np.ravel(values[field.name])
+    )

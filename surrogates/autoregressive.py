@@ -38,6 +38,7 @@ class AutoregressiveSurrogate(Surrogate):
     def __init__(self, problem: Problem, constraints: Sequence[Constraint] = ()):
         super().__init__(problem)
         self.inputs = GridInputs(problem)
+        self.field_channels = problem.spec.field_channels
         statistics = problem.statistics
         # A steady field has the scale of its own variation.
         delta_scale = nonzero_std(np.array(statistics.delta_std) / nonzero_std(statistics.std))
@@ -77,7 +78,7 @@ class AutoregressiveSurrogate(Surrogate):
         for index, truth_BXC in enumerate(later_frames):
             conditions_BQ = self.inputs.conditions(batch["parameters"], batch["time"][:, index])
             state_BXC = self._step(state_BXC, batch["coefficient_fields"], conditions_BQ)
-            errors.append(relative_error(state_BXC, truth_BXC, site_axes))
+            errors.append(relative_error(state_BXC, truth_BXC, site_axes, self.field_channels))
         return {"rollout": torch.stack(errors).mean()}
 
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:

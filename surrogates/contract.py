@@ -52,6 +52,7 @@ class Batch(TypedDict):
 class Statistics:
     """Mean and standard deviation over the training split, one value per channel.
 
+    The components of a vector have the same standard deviation, the root mean square over the components.
     `delta_std` is the standard deviation of the change of a channel from one frame to the next.
     """
 

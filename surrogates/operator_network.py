@@ -63,6 +63,7 @@ class OperatorNetwork(Surrogate):
         check_minimum(1, width=width, layers=layers, functions=functions, horizon_steps=horizon_steps)
         self.horizon_steps = horizon_steps
         self.inputs = GridInputs(problem)
+        self.field_channels = problem.spec.field_channels
         self.branch = FourierNetwork(
             problem,
             num_fields=self.inputs.num_fields,
@@ -135,4 +136,5 @@ class OperatorNetwork(Surrogate):
         start_BTXC = start_BXC[:, None]
         predicted_BTXC = self.constraints(start_BTXC + change_BTXC, start_BTXC)
         truth_BTXC = self.inputs.normalise(batch["state"][:, 1:].flatten(0, 1)).view_as(predicted_BTXC)
-        return relative_error(predicted_BTXC, truth_BTXC, tuple(range(2, truth_BTXC.ndim - 1)))
+        site_axes = tuple(range(2, truth_BTXC.ndim - 1))
+        return relative_error(predicted_BTXC, truth_BTXC, site_axes, self.field_channels)

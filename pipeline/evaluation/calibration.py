@@ -6,11 +6,12 @@ Shape letters: N trajectories, M members, B trajectories of a batch, T frames, C
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.evaluation.metrics import FieldChannels, relative_l2, summary
+from pipeline.evaluation.metrics import FieldNorm, relative_l2, summary
 from pipeline.evaluation.schema import EnsembleSpread, SeriesSummary, Summary, finite_or_none
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from surrogates.contract import Prediction
 
 DEFINITIONS = {
-    "ensemble_spread": "|s| / |u|, with s the standard deviation over an ensemble's members at each site, in "
-    "the rollout; at its end, the mean over the fields",
+    "ensemble_spread": "|s| / max(|u|, floor), with s the standard deviation over an ensemble's members at "
+    "each site, in the rollout; at its end, the mean over the fields",
     "ratio_to_error": "sqrt((M + 1) / M) times the root mean square of the ensemble spread at the end of the "
     "rollout, divided by the root mean square of the error of the members' mean. 1: the spread matches the "
     "error; below 1: the ensemble is overconfident",
@@ -30,7 +31,7 @@ DEFINITIONS = {
 }
 
 
-def ensemble_spread(prediction: Prediction, cases: Cases, fields: FieldChannels) -> np.ndarray | None:
+def ensemble_spread(prediction: Prediction, cases: Cases, fields: Sequence[FieldNorm]) -> np.ndarray | None:
     """Return the relative size of the members' standard deviation in the rollout, (B, T - 1, F).
 
     The result is None for a single model.

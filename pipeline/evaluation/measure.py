@@ -6,6 +6,7 @@ Shape letters: B trajectories of a batch, T frames, C channels, F fields, Q inva
 from __future__ import annotations
 
 from collections import ChainMap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from pipeline.evaluation.baselines import persistence, training_mean
 from pipeline.evaluation.calibration import ensemble_spread
 from pipeline.evaluation.cases import Cases, load, predict, predict_with_members
 from pipeline.evaluation.invariants import invariants
-from pipeline.evaluation.metrics import METRICS
+from pipeline.evaluation.metrics import METRICS, FieldNorm, below_floor, field_norms
 from pipeline.evaluation.schema import MODES, PREDICTORS
+from pipeline.problem import problem_of
 from pipeline.runs import progress
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class Measurements:
     Attributes:
         errors: dimensions trajectory, predictor, mode, metric, time, field. The first frame is an input and
             has no error.
+        below_floor: whether the norm of the truth is below its floor, dimensions trajectory, time, metric,
+            field.
         invariants: dimensions trajectory, source (truth, prediction), time, invariant; the prediction is the
             rollout.
         spread: the ensemble spread, dimensions trajectory, time, field; None for a single model.
@@ -43,6 +47,7 @@ class Measurements:
     """
 
     errors: xarray.DataArray
+    below_floor: xarray.DataArray
     invariants: xarray.DataArray
     spread: xarray.DataArray | None
     members: int
@@ -69,12 +74,13 @@ def measure(
     of ranks, and a rank's memory holds at most one batch.
     """
     total = dataset.num_trajectories(split)
+    fields = field_norms(dataset.spec, problem_of(dataset).statistics)
     starts = range(0, total, batch_size)
     own_starts = starts[communicator.rank :: communicator.size]
     measurements_by_start = {}
     for start in progress.bar(own_starts, f"{split} batches", rank=communicator.rank):
         cases = load(dataset, split, range(start, min(start + batch_size, total)))
-        measurements_by_start[start] = _measure_batch(surrogate, solver, cases, dataset.spec)
+        measurements_by_start[start] = _measure_batch(surrogate, solver, cases, dataset.spec, fields)
     gathered_measurements = communicator.gather(measurements_by_start, root=0)
     if gathered_measurements is None:
         return None
@@ -83,13 +89,16 @@ def measure(
     spreads = [batch.spread for batch in ordered_measurements if batch.spread is not None]
     return Measurements(
         xarray.concat([batch.errors for batch in ordered_measurements], "trajectory"),
+        xarray.concat([batch.below_floor for batch in ordered_measurements], "trajectory"),
         xarray.concat([batch.invariants for batch in ordered_measurements], "trajectory"),
         xarray.concat(spreads, "trajectory") if spreads else None,
         ordered_measurements[0].members,
     )
 
 
-def _measure_batch(surrogate: Surrogate, solver: Solver, cases: Cases, spec: Spec) -> Measurements:
+def _measure_batch(
+    surrogate: Surrogate, solver: Solver, cases: Cases, spec: Spec, norms: Sequence[FieldNorm]
+) -> Measurements:
     prediction = predict_with_members(surrogate, cases, 0, cases.state.shape[1] - 1)
     rollout = prediction.mean[:, 1:].numpy(force=True)
     predicted_states = np.concatenate([cases.state[:, :1], rollout], axis=1)
@@ -98,9 +107,14 @@ def _measure_batch(surrogate: Surrogate, solver: Solver, cases: Cases, spec: Spe
     ]
     coordinates = {"trajectory": list(cases.index), "time": cases.time[1:]}
     fields = [field.name for field in spec.fields]
-    spread = ensemble_spread(prediction, cases, spec.field_channels)
+    spread = ensemble_spread(prediction, cases, norms)
     return Measurements(
-        _errors(surrogate, cases, rollout, spec),
+        _errors(surrogate, cases, rollout, spec, norms),
+        xarray.DataArray(
+            below_floor(cases.state[:, 1:], norms),
+            dims=("trajectory", "time", "metric", "field"),
+            coords=coordinates | {"metric": list(METRICS), "field": fields},
+        ),
         xarray.DataArray(
             np.stack(invariant_values, axis=1),
             dims=("trajectory", "source", "time", "invariant"),
@@ -120,7 +134,9 @@ def _measure_batch(surrogate: Surrogate, solver: Solver, cases: Cases, spec: Spe
     )
 
 
-def _errors(surrogate: Surrogate, cases: Cases, rollout: np.ndarray, spec: Spec) -> xarray.DataArray:
+def _errors(
+    surrogate: Surrogate, cases: Cases, rollout: np.ndarray, spec: Spec, norms: Sequence[FieldNorm]
+) -> xarray.DataArray:
     """Return the errors of one batch, see `Measurements`."""
     truth = cases.state[:, 1:]
     num_frames = truth.shape[1]
@@ -147,9 +163,7 @@ def _errors(surrogate: Surrogate, cases: Cases, rollout: np.ndarray, spec: Spec)
     )
     for (predictor, mode), states in predictions.items():
         for name, metric in METRICS.items():
-            errors.loc[{"predictor": predictor, "mode": mode, "metric": name}] = metric(
-                states, truth, spec.field_channels
-            )
+            errors.loc[{"predictor": predictor, "mode": mode, "metric": name}] = metric(states, truth, norms)
     return errors
 
 

@@ -6,14 +6,31 @@ vector field one for each component.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simsurrogate.relative_l2 import norm_floor
 from simsurrogate.relative_l2 import relative_l2 as _relative_l2
 
-#: The channels of each field, e.g. `((0,), (1, 2))` for a scalar and a vector of two components.
-FieldChannels = Sequence[Sequence[int]]
+if TYPE_CHECKING:
+    from simsurrogate.spec import Spec
+    from surrogates.contract import Statistics
+
+
+@dataclass(frozen=True)
+class FieldNorm:
+    """The channels of a field, one or one for each component, and the floor of its norm.
+
+    A smaller norm counts as the floor, see `simsurrogate.relative_l2`.
+    """
+
+    channels: tuple[int, ...]
+    floor: float
+
 
 QUANTILES = {"q10": 0.1, "q90": 0.9}
 
@@ -21,40 +38,55 @@ QUANTILES = {"q10": 0.1, "q90": 0.9}
 _RELATIVE_ROUNDING = 1e-7
 
 
-def relative_l2(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels) -> np.ndarray:
+def field_norms(spec: Spec, statistics: Statistics) -> list[FieldNorm]:
+    """Return the norm of each field of a problem, with a floor from the statistics of the training split."""
+    return [
+        FieldNorm(
+            channels, norm_floor([statistics.std[channel] for channel in channels], math.prod(spec.shape))
+        )
+        for channels in spec.field_channels
+    ]
+
+
+def relative_l2(prediction: np.ndarray, truth: np.ndarray, fields: Sequence[FieldNorm]) -> np.ndarray:
     """Return the relative L2 error of each field at each frame, see `simsurrogate.relative_l2`.
 
     Args:
         prediction: (B, T, C, *sites), of any floating type; the sums are float64.
         truth: the same shape.
-        fields: the channels of each field.
+        fields: the channels of each field and the floor of its norm.
 
     Returns:
-        (B, T, F); inf where the prediction is not finite, or where the truth is zero and the prediction is
-        not.
+        (B, T, F); inf where the prediction is not finite, or where truth and floor are zero and the
+        prediction is not.
     """
-    return _errors_by_frame(_relative_errors, prediction, truth, fields)
+    return _by_frame(_relative_error, truth, fields, prediction)
 
 
-def nrmse(prediction: np.ndarray, truth: np.ndarray, fields: FieldChannels) -> np.ndarray:
-    """Return the normalised root-mean-square error ‖p − u‖ / ‖u − ū‖ of each field at each frame.
+def nrmse(prediction: np.ndarray, truth: np.ndarray, fields: Sequence[FieldNorm]) -> np.ndarray:
+    """Return the normalised root-mean-square error ‖p − u‖ / max(‖u − ū‖, floor) of each field and frame.
 
     ū is the mean of each component over the sites. An exact prediction has the error 0, the mean of the
     frame has the error 1. Unlike `relative_l2` the error does not change when a constant (the zero of a
     temperature scale) is added to prediction and truth. This error is The Well's NRMSE with
-    `norm_mode="std"`, named VRMSE in its paper (arXiv:2412.00568), without the ε that makes NRMSE depend on
-    units.
+    `norm_mode="std"`, named VRMSE in its paper (arXiv:2412.00568), with the floor of `relative_l2` in place
+    of the ε that makes NRMSE depend on units.
 
     The arguments and the result have the shapes of those of `relative_l2`. A truth that varies by less than
-    1e-7 of its size is constant: the error is 0 where the prediction is exact and inf elsewhere.
+    1e-7 of its size is constant.
     """
-    return _errors_by_frame(_normalised_errors, prediction, truth, fields)
+    return _by_frame(_normalised_error, truth, fields, prediction)
 
 
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray, FieldChannels], np.ndarray]] = {
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray, Sequence[FieldNorm]], np.ndarray]] = {
     "relative_l2": relative_l2,
     "nrmse": nrmse,
 }
+
+
+def below_floor(truth: np.ndarray, fields: Sequence[FieldNorm]) -> np.ndarray:
+    """Return for each metric whether the norm of the truth is below its floor, bool (B, T, M, F)."""
+    return np.stack([_by_frame(size, truth, fields) for size in (_is_small, _varies_little)], axis=2) > 0
 
 
 def summary(errors: np.ndarray) -> dict[str, np.ndarray]:
@@ -70,37 +102,51 @@ def summary(errors: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.where(np.isnan(values), np.inf, values) for name, values in statistics.items()}
 
 
-def _errors_by_frame(
-    metric: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    prediction: np.ndarray,
-    truth: np.ndarray,
-    fields: FieldChannels,
+def _by_frame(
+    function: Callable[..., np.ndarray], truth: np.ndarray, fields: Sequence[FieldNorm], *others: np.ndarray
 ) -> np.ndarray:
-    """Apply the metric frame by frame, so that the float64 copies stay small."""
+    """Return the values of a function of a floor, the truth and other states, by frame and field (B, T, F).
+
+    The function receives one field of one frame at a time, so that the float64 copies stay small.
+    """
     num_trajectories, num_frames = truth.shape[:2]
-    errors = np.empty((num_trajectories, num_frames, len(fields)))
+    results = np.empty((num_trajectories, num_frames, len(fields)))
     for frame in range(num_frames):
-        for index, channels in enumerate(map(list, fields)):
+        for index, field in enumerate(fields):
             # (B, components, sites)
-            shape = (num_trajectories, len(channels), -1)
-            predicted_values = np.ascontiguousarray(prediction[:, frame, channels], np.float64).reshape(shape)
-            true_values = np.ascontiguousarray(truth[:, frame, channels], np.float64).reshape(shape)
-            errors[:, frame, index] = metric(predicted_values, true_values)
-    return errors
+            shape = (num_trajectories, len(field.channels), -1)
+            values = [
+                np.ascontiguousarray(states[:, frame, list(field.channels)], np.float64).reshape(shape)
+                for states in (truth, *others)
+            ]
+            results[:, frame, index] = function(field.floor, *values)
+    return results
 
 
-def _relative_errors(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _relative_error(floor: float, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = _relative_l2(prediction, truth, _norm, 0.0)
+        ratio = _relative_l2(prediction, truth, _norm, floor)
     return _zero_where_exact(prediction, truth, ratio)
 
 
-def _normalised_errors(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _normalised_error(floor: float, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = _norm(prediction - truth) / np.maximum(_variation(truth), floor)
+    return _zero_where_exact(prediction, truth, ratio)
+
+
+def _is_small(floor: float, truth: np.ndarray) -> np.ndarray:
+    return _norm(truth) < floor
+
+
+def _varies_little(floor: float, truth: np.ndarray) -> np.ndarray:
+    return _variation(truth) < floor
+
+
+def _variation(truth: np.ndarray) -> np.ndarray:
+    """Return the norm of the truth minus its mean over the sites, (B,); 0 for a rounded constant."""
     variation = _norm(truth - truth.mean(axis=2, keepdims=True))
-    variation = np.where(variation > _RELATIVE_ROUNDING * _norm(truth), variation, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = _norm(prediction - truth) / variation
-    return _zero_where_exact(prediction, truth, ratio)
+    return np.where(variation > _RELATIVE_ROUNDING * _norm(truth), variation, 0.0)
 
 
 def _zero_where_exact(prediction: np.ndarray, truth: np.ndarray, ratio: np.ndarray) -> np.ndarray:

@@ -46,6 +46,7 @@ class Row:
         one_step: the relative L2 error of one step, median over the test trajectories.
         rollout_end: the relative L2 error at the end of the rollout, median over the test trajectories.
         persistence: the error of the initial state at the end of the rollout, median over the trajectories.
+        has_vanished_fields: whether errors at the end of the rollout are not meaningful.
         remark: the reason why there is no model or no error.
     """
 
@@ -58,12 +59,19 @@ class Row:
     one_step: float | None = None
     rollout_end: float | None = None
     persistence: float | None = None
+    has_vanished_fields: bool = False
     remark: str = ""
 
     def cells(self) -> list[str]:
         """Return a text for each of `COLUMNS`."""
         is_evaluated = self.one_step is not None or self.rollout_end is not None
-        errors = (self.one_step, self.rollout_end, self.persistence)
+        errors = (
+            percent(self.one_step),
+            *(
+                "not meaningful" if self.has_vanished_fields and error is not None else percent(error)
+                for error in (self.rollout_end, self.persistence)
+            ),
+        )
         ranks = f" on {self.ranks} ranks" if self.ranks and self.ranks > 1 else ""
         return [
             self.run,
@@ -71,7 +79,7 @@ class Row:
             "" if self.num_parameters is None else f"{self.num_parameters:,}",
             "" if self.seconds is None else f"{self.seconds:.0f} s{ranks}",
             "" if self.core_seconds is None else f"{self.core_seconds:.0f}",
-            *(percent(error) if is_evaluated else "" for error in errors),
+            *(error if is_evaluated else "" for error in errors),
             self.remark,
         ]
 
@@ -89,13 +97,14 @@ def row_of(run: Path, model: str, failure: str = "") -> Row:
         reasons = [attempt.reason.partition(": ")[2] for attempt in training_attempts if attempt.reason]
         return Row(run.name, model, remark=_first_line((reasons or [failure or "not trained"])[-1]))
     last_training = provenance.last_complete_attempt(training_attempts)
-    headline = None
+    result = None
     with suppress(UserError):
         metrics = schema.read(folder.evaluation / "metrics.json")
         if metrics.model != digest(description):
             failure = failure or "trained again since it was evaluated"
         elif "test" in metrics.splits:
-            headline = metrics.splits["test"].headline
+            result = metrics.splits["test"]
+    headline = result.headline if result else None
     return Row(
         run.name,
         model,
@@ -106,6 +115,7 @@ def row_of(run: Path, model: str, failure: str = "") -> Row:
         one_step=headline["surrogate"].one_step.median if headline else None,
         rollout_end=headline["surrogate"].rollout_end.median if headline else None,
         persistence=headline["persistence"].rollout_end.median if headline else None,
+        has_vanished_fields=bool(result and result.vanished_fields),
         remark=_first_line(failure) or ("" if headline else "not evaluated"),
     )
 

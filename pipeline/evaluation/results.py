@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from pipeline.evaluation.measure import Measurements
 
 DEFINITIONS = {
-    "relative_l2": "|p - u| / |u|, norms over the sites and a vector's components; 1 is the error of "
-    "predicting zero",
-    "nrmse": "|p - u| / |u - mean(u)|, the mean over the sites; 1 is the error of predicting the mean",
+    "relative_l2": "|p - u| / max(|u|, floor), norms over the sites and a vector's components; 1 is the "
+    "error of predicting zero",
+    "nrmse": "|p - u| / max(|u - mean(u)|, floor), the mean over the sites; 1 is the error of predicting the "
+    "mean",
+    "floor": "0.01 standard deviations of the field over the training split, times the square root of the "
+    "number of sites",
+    "below_floor": "the number of trajectories whose |u| or |u - mean(u)| is below the floor at each time. "
+    "Relative errors are not meaningful for these trajectories",
     "one_step": "each frame is predicted from the previous true frame",
     "rollout": "all frames are predicted from the initial state",
     "persistence": "baseline without change: the previous true frame (one step), the initial state (rollout)",
@@ -37,7 +42,7 @@ DEFINITIONS = {
     "states in the rollout. Size: the median over the trajectories of the largest value in the truth. Error: "
     "the distance between prediction and truth",
     **calibration.DEFINITIONS,
-    "null": "not finite: a prediction that diverged, or a truth that is zero or constant",
+    "null": "not finite: a prediction that diverged, or a field without variation in the training split",
 }
 
 
@@ -58,6 +63,15 @@ def split_results(measurements: Measurements) -> SplitResult:
         by_trajectory=ByTrajectory(
             index=measurements.index, rollout_end=[finite_or_none(error) for error in rollout_end]
         ),
+        below_floor={
+            metric: {
+                str(field): measurements.below_floor.sel(metric=metric, field=field)
+                .sum("trajectory")
+                .values.tolist()
+                for field in errors["field"].to_numpy()
+            }
+            for metric in errors["metric"].to_numpy()
+        },
         errors={
             predictor: {
                 mode: {

@@ -1,6 +1,6 @@
 """The typed content of metrics.json.
 
-`None` stands for a number that is not finite: a prediction diverged, or a truth is zero or constant.
+`None` stands for a number that is not finite: a prediction diverged, or a field does not vary at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 #: The surrogate, and the baselines to compare with.
 Predictor = Literal["surrogate", "persistence", "mean"]
@@ -97,15 +97,28 @@ class SplitResult(_Model):
     """The results on one split.
 
     `errors` holds the predictor, the mode, the metric and the field, in this order; a series has one value
-    for each frame after the first. `invariants` holds the invariants by name, with one value for each frame.
+    for each frame after the first. `below_floor` holds the number of trajectories whose truth is below the
+    floor, by metric and field, at each frame after the first. `invariants` holds the invariants by name, with
+    one value for each frame.
     """
 
     trajectories: int
     headline: dict[Predictor, Headline]
     by_trajectory: ByTrajectory
+    below_floor: dict[Metric, dict[str, list[int]]]
     errors: dict[Predictor, dict[Mode, dict[Metric, dict[str, SeriesSummary]]]]
     invariants: dict[str, InvariantResult]
     ensemble_spread: EnsembleSpread | None = None
+
+    def is_meaningful(self, metric: Metric, field: str, frame: int) -> bool:
+        """Return whether the truth of most trajectories is above the floor, at a frame after the first."""
+        return 2 * self.below_floor[metric][field][frame] < self.trajectories
+
+    @property
+    def vanished_fields(self) -> list[str]:
+        """The fields without a meaningful relative L2 error at the end of the rollout."""
+        fields = self.below_floor["relative_l2"]
+        return [field for field in fields if not self.is_meaningful("relative_l2", field, -1)]
 
 
 class Metrics(_Model):
@@ -115,7 +128,7 @@ class Metrics(_Model):
     `dataset` is the identity of the data set; `time` (T,) holds the times of the frames, s.
     """
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     identity: str
     model: str
     surrogate: str

@@ -23,6 +23,16 @@ def verdict(metrics: Metrics, split: str) -> str:
             f"On {cases_text}, the rollout of {metrics.surrogate} over {steps} steps diverges for at "
             "least half of the trajectories."
         )
+    if result.vanished_fields:
+        counts = [result.below_floor["relative_l2"][field][-1] for field in result.vanished_fields]
+        fields_text = ", ".join(
+            f"{field} in {count}" for field, count in zip(result.vanished_fields, counts, strict=True)
+        )
+        return (
+            f"On {cases_text}, the relative L2 error of the rollout of {metrics.surrogate} at "
+            f"t = {end_time:.4g} s is not meaningful: the truth is below 0.01 standard deviations of the "
+            f"training split ({fields_text} of {result.trajectories} trajectories)."
+        )
     return (
         f"On {cases_text}, the rollout of {metrics.surrogate} over {steps} steps to t = {end_time:.4g} s "
         f"ends with a relative L2 error of {percent(surrogate_error)} (median; worst "
@@ -73,6 +83,11 @@ def comparison(error: float | None, reference: float | None) -> str:
         return f"{factor:.3g} times {direction} error than"
     relative_difference = (larger_error - smaller_error) / reference
     return f"{100 * relative_difference:.2g}\N{NO-BREAK SPACE}% {direction} error than"
+
+
+def end_percent(result: SplitResult, error: float | None) -> str:
+    """Return an error at the end of the rollout as per cent, or that it is not meaningful."""
+    return "not meaningful" if error is not None and result.vanished_fields else percent(error)
 
 
 def percent(error: float | None) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
 from pipeline.data.dataset import Dataset
 from pipeline.parallel.ranks import Ranks
-from simsurrogate.relative_l2 import relative_l2
+from simsurrogate.relative_l2 import norm_floor, relative_l2
 from surrogates.contract import Surrogate
 
 _MIN_NORM = torch.finfo(torch.float32).tiny
@@ -16,12 +18,16 @@ _MIN_NORM = torch.finfo(torch.float32).tiny
 def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_size: int) -> float:
     """Return the relative L2 error of full rollouts over the valid split, shared among the ranks.
 
-        mean over trajectories, frames after the first, and fields of  ‖û − u‖ / ‖u‖
+        mean over trajectories, frames after the first, and fields of  ‖û − u‖ / max(‖u‖, floor)
 
     The norm of a vector field is over sites and components, see `simsurrogate.relative_l2`. The result is
     equal on all ranks, and depends on the number of ranks only by round-off.
     """
-    spec = surrogate.problem.spec
+    spec, std = surrogate.problem.spec, surrogate.problem.statistics.std
+    floors = [
+        max(norm_floor([std[channel] for channel in channels], math.prod(spec.shape)), _MIN_NORM)
+        for channels in spec.field_channels
+    ]
     windows = dataset.windows("valid", len(dataset.times))
     own_windows = np.arange(ranks.rank, len(windows), ranks.size)
     total = torch.zeros(2, dtype=torch.float64)
@@ -35,8 +41,8 @@ def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_si
         truth = torch.from_numpy(batch["state"]).double()[:, 1:].flatten(3)
         errors_BTF = torch.stack(
             [
-                relative_l2(predicted_values[:, :, channels], truth[:, :, channels], _norm, _MIN_NORM)
-                for channels in map(list, spec.field_channels)
+                relative_l2(predicted_values[:, :, channels], truth[:, :, channels], _norm, floor)
+                for channels, floor in zip(map(list, spec.field_channels), floors, strict=True)
             ],
             dim=-1,
         )

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pipeline.evaluation import baselines
-from pipeline.evaluation.metrics import METRICS, nrmse, relative_l2, summary
+from pipeline.evaluation.metrics import METRICS, FieldNorm, below_floor, nrmse, relative_l2, summary
 from pipeline.evaluation.results import headline_errors
 from pipeline.evaluation.schema import MODES, PREDICTORS, SeriesSummary
 
-SCALAR_AND_VECTOR = ((0,), (1, 2))
+SCALAR = (FieldNorm((0,), 0.0),)
+VECTOR = (FieldNorm((0, 1), 0.0),)
+SCALAR_AND_VECTOR = (*SCALAR, FieldNorm((1, 2), 0.0))
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.just(3), st.integers(2, 5), st.integers(1, 4))
 values = st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda value: value == 0 or abs(value) > 1e-6)
 states = shapes.flatmap(lambda shape: arrays.arrays(np.float64, shape, elements=values))
@@ -33,7 +35,7 @@ def test_an_exact_prediction_has_no_error(metric, truth):
 @few_examples
 @given(states)
 def test_the_relative_l2_of_a_prediction_of_zero_is_one(truth):
-    errors = relative_l2(np.zeros_like(truth), truth, ((0,),))[..., 0]
+    errors = relative_l2(np.zeros_like(truth), truth, SCALAR)[..., 0]
     is_zero = (truth[:, :, 0] == 0).all(axis=(2, 3))
     np.testing.assert_allclose(errors, np.where(is_zero, 0.0, 1.0), rtol=1e-14)
 
@@ -47,7 +49,7 @@ def test_the_nrmse_of_the_mean_of_a_frame_is_one(truth):
         [
             np.linalg.norm((truth - frame_mean)[:, :, channels].reshape(*truth.shape[:2], -1), axis=-1)
             > 2e-7 * np.linalg.norm(truth[:, :, channels].reshape(*truth.shape[:2], -1), axis=-1)
-            for channels in SCALAR_AND_VECTOR
+            for channels in ((0,), (1, 2))
         ],
         axis=-1,
     )
@@ -93,15 +95,15 @@ def test_the_error_of_a_trajectory_does_not_depend_on_other_trajectories(seed):
 def test_the_metrics_of_four_cells_equal_values_computed_by_hand():
     truth = np.array([3.0, 4.0, 0.0, 0.0]).reshape(1, 1, 1, 4)
     prediction = np.array([3.0, 4.0, 0.0, 1.0]).reshape(1, 1, 1, 4)
-    assert relative_l2(prediction, truth, ((0,),)).item() == pytest.approx(1 / 5)
+    assert relative_l2(prediction, truth, SCALAR).item() == pytest.approx(1 / 5)
     # The squares about the mean 7/4 sum to 25 - 4 (7/4)² = 12.75.
-    assert nrmse(prediction, truth, ((0,),)).item() == pytest.approx(1 / np.sqrt(12.75))
+    assert nrmse(prediction, truth, SCALAR).item() == pytest.approx(1 / np.sqrt(12.75))
 
 
 def test_a_vector_is_one_field():
     truth = np.array([3.0, 4.0]).reshape(1, 1, 2, 1)
     prediction = np.array([3.0, 5.0]).reshape(1, 1, 2, 1)
-    assert relative_l2(prediction, truth, ((0, 1),)).item() == pytest.approx(1 / 5)
+    assert relative_l2(prediction, truth, VECTOR).item() == pytest.approx(1 / 5)
 
 
 @pytest.mark.parametrize("nonfinite_value", [np.nan, np.inf, -np.inf])
@@ -110,13 +112,13 @@ def test_a_diverged_prediction_has_an_infinite_error(nonfinite_value):
     prediction = truth.copy()
     prediction[1, 0, 0, 2] = nonfinite_value
     for metric in METRICS.values():
-        assert metric(prediction, truth, ((0,),)).ravel().tolist() == [0.0, np.inf]
+        assert metric(prediction, truth, SCALAR).ravel().tolist() == [0.0, np.inf]
 
 
 def test_a_constant_truth_in_float32_has_no_nrmse():
     truth = np.full((1, 1, 1, 1000), 293.15, dtype=np.float32)
-    assert nrmse(truth, truth, ((0,),)).item() == 0
-    assert nrmse(truth + np.float32(0.1), truth, ((0,),)).item() == np.inf
+    assert nrmse(truth, truth, SCALAR).item() == 0
+    assert nrmse(truth + np.float32(0.1), truth, SCALAR).item() == np.inf
 
 
 def test_diverged_trajectories_are_counted_and_not_dropped():
@@ -156,5 +158,17 @@ def test_the_relative_l2_of_a_vector_does_not_change_with_the_axes():
     rotation = np.array([[0.8, -0.6], [0.6, 0.8]])
     rotated_fields = [np.einsum("ij,btjx->btix", rotation, states) for states in (prediction, truth)]
     np.testing.assert_allclose(
-        relative_l2(*rotated_fields, ((0, 1),)), relative_l2(prediction, truth, ((0, 1),)), rtol=1e-13
+        relative_l2(*rotated_fields, VECTOR), relative_l2(prediction, truth, VECTOR), rtol=1e-13
     )
+
+
+def test_a_truth_below_the_floor_is_divided_by_the_floor():
+    truth = np.array([1e-30, 5.0]).reshape(2, 1, 1, 1) * np.array([1.0, -1.0])
+    prediction = truth + 0.1
+    fields = (FieldNorm((0,), 0.5),)
+    error = 0.1 * np.sqrt(2)
+    expected = [error / 0.5, error / (5.0 * np.sqrt(2))]
+    for metric in METRICS.values():
+        np.testing.assert_allclose(metric(prediction, truth, fields).ravel(), expected)
+    assert below_floor(truth, fields)[:, 0, :, 0].tolist() == [[True, True], [False, False]]
+    assert not below_floor(truth, SCALAR).any()

@@ -172,8 +172,13 @@ def test_figures_show_the_median_the_worst_and_the_best(count):
     assert choices[:3] == [(0, "median of 9"), (2, "worst of 9"), (1, "best of 9")][:count]
 
 
-def make_metrics(surrogate: list[float | None], by_trajectory: list[float | None] | None = None) -> Metrics:
-    """Return the results on a split with one field `u` and three frames."""
+def make_metrics(
+    surrogate: list[float | None], by_trajectory: list[float | None] | None = None, num_vanished: int = 0
+) -> Metrics:
+    """Return the results on a split with one field `u` and three frames.
+
+    `num_vanished` of the three trajectories are below the floor at the last frame.
+    """
     predictions = {"surrogate": surrogate, "persistence": [0.4, 0.8], "mean": [1.0, 1.0]}
     series, headline = {}, {}
     for name, errors in predictions.items():
@@ -186,6 +191,7 @@ def make_metrics(surrogate: list[float | None], by_trajectory: list[float | None
         trajectories=3,
         headline=headline,
         by_trajectory=ByTrajectory(index=list(range(len(final_errors))), rollout_end=final_errors),
+        below_floor={"relative_l2": {"u": [0, num_vanished]}, "nrmse": {"u": [0, num_vanished]}},
         errors={
             name: {mode: {"relative_l2": {"u": series[name]}} for mode in ("one_step", "rollout")}
             for name in PREDICTORS
@@ -211,6 +217,12 @@ def test_the_verdict_states_the_factor_and_its_direction():
     assert "40 times smaller error than persistence" in verdict(make_metrics([0.01, 0.02]), "test")
     assert "2 times larger error than persistence" in verdict(make_metrics([0.01, 1.6]), "test")
     assert "diverges" in verdict(make_metrics([0.01, None]), "test")
+    assert "ends with a relative L2 error of" in verdict(make_metrics([0.01, 0.02], num_vanished=1), "test")
+    vanished_text = verdict(make_metrics([0.01, 0.02], num_vanished=2), "test")
+    assert "is not meaningful: the truth is below 0.01 standard deviations" in vanished_text
+    assert "(u in 2 of 3 trajectories)" in vanished_text
+    assert "%" not in vanished_text
+    assert "diverges" in verdict(make_metrics([0.01, None], num_vanished=2), "test")
     assert comparison(1.02, 1.0) == "2\N{NO-BREAK SPACE}% larger error than"
     assert comparison(0.5, 0.5) == "the same error as"
     assert comparison(0.0, 0.5) == "no error, unlike"

@@ -14,7 +14,7 @@ import jinja2
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation.report.figures import ReportFigure
 from pipeline.evaluation.schema import MODES, PREDICTORS, Metric, Metrics, Mode, Predictor, SplitResult
-from pipeline.evaluation.words import comparison, number_text, percent, verdict
+from pipeline.evaluation.words import comparison, end_percent, number_text, percent, verdict
 from pipeline.plots.comparison import chosen_frames
 from pipeline.runs import provenance
 from surrogates import store
@@ -115,7 +115,7 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
         title=_SPLIT_TITLES.get(split, split),
         verdict=verdict(metrics, split),
         highlights=[
-            (percent(error), "relative L2 at the end of the rollout, median"),
+            (end_percent(result, error), "relative L2 at the end of the rollout, median"),
             (percent(headline["surrogate"].one_step.median), "relative L2 of one step, median"),
             *(
                 (
@@ -123,6 +123,7 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
                     f"{name} at the end of the rollout",
                 )
                 for baseline, name in baselines
+                if not result.vanished_fields
             ),
             *_spread_highlights(result),
         ],
@@ -131,10 +132,10 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
             (
                 _predictor_name(metrics, predictor),
                 percent(headline[predictor].one_step.median),
-                percent(headline[predictor].rollout_end.median),
-                percent(headline[predictor].rollout_end.mean),
-                percent(headline[predictor].rollout_end.q90),
-                percent(headline[predictor].rollout_end.max),
+                end_percent(result, headline[predictor].rollout_end.median),
+                end_percent(result, headline[predictor].rollout_end.mean),
+                end_percent(result, headline[predictor].rollout_end.q90),
+                end_percent(result, headline[predictor].rollout_end.max),
             )
             for predictor in PREDICTORS
         ],
@@ -176,6 +177,8 @@ def _table(metrics: Metrics, result: SplitResult, mode: Mode, metric: Metric) ->
                 _predictor_name(metrics, predictor),
                 [
                     number_text(result.errors[predictor][mode][metric][field].median[frame])
+                    if result.is_meaningful(metric, field, frame)
+                    else "not meaningful"
                     for frame in frames
                 ],
             )
