@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 
 import surrogates
 from pipeline import cli
+from pipeline.config import agreement
 from pipeline.config.build import build_recorded_solver, user_file
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
@@ -66,9 +67,18 @@ def run(settings: Settings) -> None:
     refuse_other_configurations(settings.model_dump(mode="json"), communicator.allgather)
     folder = RunFolder.of(settings)
     with records.run_record("evaluate", folder, settings.model_dump(mode="json")) as metadata:
+        agreement.report_unused_keys("evaluate")
         dataset = Dataset.open(folder.dataset)
+        agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
         surrogate = _load_surrogate(settings, folder)
         description = store.description(folder.model_folder)
+        model_settings = _model_settings(folder, description)
+        agreement.refuse_other_model(
+            folder.model_folder, settings.model_dump(mode="json", include=set(model_settings)), model_settings
+        )
+        used_settings = settings.with_data_of(dataset.configuration)
+        training = used_settings["training"] | model_settings.get("training", {})
+        metadata["configuration"] = used_settings | model_settings | {"training": training}
         _refuse_mismatch(surrogate, problem_of(dataset), folder)
         identity = _identity(settings, dataset, description)
         metadata["report"] = str(folder.report)
@@ -112,6 +122,16 @@ def _load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
         )
     device = device_of(settings.training.device, launch.detect())
     return surrogates.load(folder.model_folder, device, path=user_file(settings.surrogate))
+
+
+def _model_settings(folder: RunFolder, description: Mapping[str, object]) -> dict[str, Any]:
+    """Return the keys of the configuration that determined a model; `description` is model.json."""
+    configuration = cast(dict[str, Any], description.get("configuration", {}))
+    return {
+        "surrogate": {"name": description["surrogate"], **cast(dict[str, Any], description["options"])},
+        "ensemble": max(store.num_members(folder.model_folder), 1),
+        **{key: configuration[key] for key in ("training", "seed") if key in configuration},
+    }
 
 
 def _refuse_mismatch(surrogate: Surrogate, data_problem: Problem, folder: RunFolder) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import cli
+from pipeline.config import agreement
 from pipeline.config.build import build_solver
 from pipeline.config.settings import Settings
 from pipeline.data import store
@@ -50,6 +51,7 @@ def run(settings: Settings) -> None:
     """
     world = launch.world()
     refuse_other_configurations(settings.model_dump(mode="json"), world.allgather)
+    agreement.report_unused_keys("generate")
     folder = RunFolder.of(settings)
     solver = build_solver(settings.solver, split_world(world, settings.group_size))
     plan = _plan(settings, solver)

@@ -6,6 +6,7 @@ import time
 from contextlib import nullcontext
 
 from pipeline import cli
+from pipeline.config import agreement
 from pipeline.config.settings import Settings
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.parallel import launch, stopping
@@ -35,8 +36,11 @@ def run(settings: Settings) -> None:
     from pipeline.training.models import train_ensemble, train_model
     from pipeline.training.task import TrainingTask
 
+    agreement.report_unused_keys("train")
+    dataset = Dataset.open(settings.dataset)
+    agreement.refuse_other_data(settings, settings.dataset, dataset.configuration, compares_seed=False)
     task = TrainingTask.of(
-        Dataset.open(settings.dataset),
+        dataset,
         surrogate=settings.surrogate,
         solver=settings.solver,
         training=settings.training,
@@ -48,7 +52,7 @@ def run(settings: Settings) -> None:
     keep_freed_memory()
     with (
         stopping.listen() as request,
-        records.run_record("train", run_folder, settings.model_dump(mode="json")) as metadata,
+        records.run_record("train", run_folder, settings.with_data_of(dataset.configuration)) as metadata,
     ):
         with (
             init_ranks(settings.training.device, settings.run) as ranks,

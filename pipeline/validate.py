@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import cli
+from pipeline.config import agreement
 from pipeline.config.settings import Settings
 from pipeline.data.checks import integrity
 from pipeline.data.checks.integrity import ShardUnderTest
@@ -40,8 +41,11 @@ def run(settings: Settings) -> None:
     refuse_other_configurations(settings.model_dump(mode="json"), world.allgather)
     run_folder = RunFolder.of(settings)
     folder = run_folder.dataset
+    agreement.report_unused_keys("validate")
     manifest = read_complete_manifest(folder)
-    with records.run_record("validate", run_folder, settings.model_dump(mode="json")) as metadata:
+    agreement.refuse_other_data(settings, folder, manifest.configuration, compares_seed=True)
+    used_settings = settings.with_data_of(manifest.configuration) | {"seed": manifest.configuration["seed"]}
+    with records.run_record("validate", run_folder, used_settings) as metadata:
         if world.rank == 0:
             writable_folder(folder)
             remove_partials(folder, ["validation.json"])

@@ -184,6 +184,15 @@ class Settings(_Section):
             }
         return dataset_options | {"code_version": importlib.metadata.version("simsurrogate")}
 
+    def with_data_of(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings as plain data for a run record, with the sections that describe a data set.
+
+        `configuration` is the configuration in the manifest of the data set that a stage reads.
+        """
+        settings = self.model_dump(mode="json")
+        sections = {name: configuration[name] for name in ("solver", "samples", "output")}
+        return settings | sections | {"storage": settings["storage"] | configuration["storage"]}
+
 
 def read(configuration: dict[str, Any]) -> Settings:
     """Return the settings of a plain nested mapping, as Hydra composes it.

@@ -17,7 +17,8 @@ from simsurrogate.errors import UserError
 #: The options of a class, as in its YAML and on the command line.
 Options = Mapping[str, Any]
 
-_ABSENT = object()
+#: The value at a key that does not exist, see `value_at`.
+ABSENT = object()
 
 
 def present_options(options: Options, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -25,7 +26,7 @@ def present_options(options: Options, pairs: Iterable[tuple[str, str]]) -> dict[
     return {
         key: f"{cause}. Only the default of its YAML is accepted. Remove it"
         for key, cause in pairs
-        if _value_at(options, key) is not _ABSENT
+        if value_at(options, key) is not ABSENT
     }
 
 
@@ -33,18 +34,18 @@ def refuse_changed_options(group: str, options: Options, unused_options: Mapping
     """Raise `UserError` for each unused option whose value is not the default of its YAML."""
     defaults = _default_options(group, _chosen_yaml(group, options)) if unused_options else {}
     refusals = [
-        f"{group}.{key}={_value_text(_value_at(options, key))} has no effect with {reason}"
+        f"{group}.{key}={_value_text(value_at(options, key))} has no effect with {reason}"
         for key, reason in unused_options.items()
-        if not _is_default(_value_at(options, key), _value_at(defaults, key))
+        if not _is_default(value_at(options, key), value_at(defaults, key))
     ]
     if refusals:
         raise UserError("\n".join(refusals))
 
 
-def _value_at(options: Any, key: str) -> Any:
-    """Return the value at a dotted key, or _ABSENT."""
+def value_at(options: Any, key: str) -> Any:
+    """Return the value at a dotted key, or `ABSENT`."""
     for name in key.split("."):
-        options = options.get(name, _ABSENT) if isinstance(options, Mapping) else _ABSENT
+        options = options.get(name, ABSENT) if isinstance(options, Mapping) else ABSENT
     return options
 
 
@@ -66,7 +67,12 @@ def _is_default(value: Any, default: Any) -> bool:
     """Return whether a value equals the YAML's. An interpolation in the YAML equals any value."""
     if isinstance(default, str) and "${" in default:
         return True
-    return bool(_comparable_value(value) == _comparable_value(default))
+    return is_equal(value, default)
+
+
+def is_equal(value: Any, other: Any) -> bool:
+    """Return whether two values of a configuration are equal, apart from the types of lists and numbers."""
+    return bool(_comparable_value(value) == _comparable_value(other))
 
 
 def _comparable_value(value: Any) -> Any:

@@ -10,9 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.parallel import stopping
+from pipeline.parallel import launch, stopping
 from pipeline.parallel.parent import end_with_parent
-from pipeline.runs import progress
 
 _TERMINATION_SECONDS = 10
 
@@ -33,7 +32,7 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
     Raises:
         StageFailedError: the stage ended with an exit code other than 0.
     """
-    environment = stage_environment(ranks) | {progress.IN_CHAIN_VARIABLE: "1"}
+    environment = stage_environment(ranks) | {launch.IN_CHAIN_VARIABLE: "1"}
     with start(command(stage, arguments, ranks, mpirun), environment) as process:
         try:
             with stopping.listen(lambda: process.send_signal(signal.SIGUSR1)):

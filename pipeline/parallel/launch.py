@@ -15,6 +15,9 @@ from simsurrogate.errors import UserError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+#: The environment variable of stages that the chain starts.
+IN_CHAIN_VARIABLE = "SIMSURROGATE_IN_CHAIN"
+
 
 @dataclass(frozen=True)
 class Launch:

@@ -11,8 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-#: The environment variable of stages that the chain starts.
-IN_CHAIN_VARIABLE = "SIMSURROGATE_IN_CHAIN"
+from pipeline.parallel import launch
 
 
 def bar(
@@ -47,7 +46,7 @@ def report_output(
     is not new was complete before the stage began.
     """
     result = f"{stage}: {'wrote' if is_new else 'kept'} {output}"
-    if IN_CHAIN_VARIABLE in os.environ:
+    if launch.IN_CHAIN_VARIABLE in os.environ:
         print(result, flush=True)
         return
     if next_arguments is None:

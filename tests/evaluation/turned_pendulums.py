@@ -1,4 +1,4 @@
-"""Three bodies on springs in the plane, in axes turned by `angle`: an exact solution for tests of rotations."""
+"""Three bodies on springs in the plane, in axes turned by `angle`: an exact solution."""
 
 from __future__ import annotations
 

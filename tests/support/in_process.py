@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 from unittest import mock
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from pipeline import generate
+from pipeline import cli, generate
 from pipeline.config import settings
 from pipeline.data.card import figures
 
@@ -31,3 +34,16 @@ def generate_in_process(folder: Path, *overrides: str) -> Path:
     with mock.patch.object(figures, "draw", return_value=[]):
         generate.run(run_settings)
     return run_settings.dataset
+
+
+def run_command_line(stage: Callable[[settings.Settings], None], *arguments: str) -> int:
+    """Return the exit code of `python -m pipeline.STAGE ARGUMENTS`, run in this process."""
+    with mock.patch.object(sys, "argv", ["stage", *arguments]):
+        try:
+            cli.main(stage)
+        except SystemExit as system_exit:
+            return int(system_exit.code or 0)
+        finally:
+            # Hydra keeps the command line of its last run, which later tests in this process must not see.
+            HydraConfig.instance().cfg = None
+    return 0

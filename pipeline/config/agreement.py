@@ -1,0 +1,162 @@
+"""The agreement of a command line with the data set and the model that a stage reads.
+
+A stage uses data sets and models as they are. A key that contradicts them is refused, and a key without use
+in the stage is named on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from pipeline.config.settings import Settings, Stage
+from pipeline.config.unused_options import ABSENT, is_equal, value_at
+from pipeline.parallel import launch
+from simsurrogate.errors import UserError
+
+#: The groups whose choice is a name that the section holds.
+_NAMED_GROUPS = ("solver", "surrogate")
+_DATA_KEYS = ("solver", "samples", "output", "storage.precision")
+#: The keys that each stage uses or compares with the data set or the model.
+_KEYS: dict[Stage, tuple[str, ...]] = {
+    "generate": ("run", "dataset", "seed", "group_size", "part", "overwrite", *_DATA_KEYS, "storage"),
+    "validate": ("run", "dataset", "seed", *_DATA_KEYS),
+    "train": (
+        "run", "dataset", "model", "seed", "ensemble", "overwrite", "surrogate", "training", *_DATA_KEYS,
+    ),
+    "evaluate": (
+        "run", "dataset", "model", "seed", "ensemble", "surrogate", "training", "evaluation", *_DATA_KEYS,
+    ),
+}  # fmt: skip
+
+
+def report_unused_keys(stage: Stage) -> None:
+    """Print a line to stderr that names the typed keys without use in this stage, on rank 0."""
+    # All stages of a chain receive all keys.
+    if launch.IN_CHAIN_VARIABLE in os.environ or launch.detect().rank != 0:
+        return
+    unused_keys = [key for key in _typed_keys() if not _is_among(key, _KEYS[stage])]
+    if unused_keys:
+        print(f"note: {stage} does not use {', '.join(unused_keys)}", file=sys.stderr, flush=True)
+
+
+def refuse_other_data(
+    settings: Settings, folder: Path, configuration: Mapping[str, Any], *, compares_seed: bool
+) -> None:
+    """Refuse keys that contradict the data set in a folder.
+
+    Compared are all typed keys, and the options of the solver that an experiment or a YAML file of the user
+    chooses.
+
+    Args:
+        settings: the configuration of this command line.
+        folder: the folder of the data set.
+        configuration: the configuration in its manifest.
+        compares_seed: whether the key `seed` belongs to the data set, and not to a training.
+
+    Raises:
+        UserError: each contradiction, one per line.
+    """
+    requested = settings.dataset_settings()
+    compared_keys = (*_DATA_KEYS, "seed") if compares_seed else _DATA_KEYS
+    typed_keys = [key for key in _typed_keys() if _is_among(key, compared_keys)]
+    keys = list(dict.fromkeys([*typed_keys, *_changed_solver_options(settings.solver)]))
+    _refuse(
+        keys, requested, configuration, f"the data set in {folder}", "name another data set with dataset="
+    )
+
+
+def refuse_other_model(folder: Path, requested: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """Refuse typed keys that contradict the model in a folder.
+
+    Args:
+        folder: the folder of the model.
+        requested: the keys of this command line that determine a model.
+        model: the same keys of the model.
+
+    Raises:
+        UserError: each contradiction, one per line.
+    """
+    keys = [key for key in _typed_keys() if value_at(model, key) is not ABSENT]
+    _refuse(keys, requested, model, f"the model in {folder}", "name another model with model=")
+
+
+def _refuse(
+    keys: list[str], requested: Mapping[str, Any], recorded: Mapping[str, Any], owner: str, remedy: str
+) -> None:
+    """Raise `UserError` for each of the keys whose requested value is not the recorded value."""
+    differing_keys = [key for key in keys if not is_equal(value_at(requested, key), value_at(recorded, key))]
+    # Options of another solver or surrogate are not comparable.
+    groups = [group for group in _NAMED_GROUPS if f"{group}.name" in differing_keys]
+    lines = []
+    for key in differing_keys:
+        if any(_is_among(key, (group,)) and key != f"{group}.name" for group in groups):
+            continue
+        typed_key = key.removesuffix(".name") if key.removesuffix(".name") in _NAMED_GROUPS else key
+        recorded_value = value_at(recorded, key)
+        recorded_text = "no such key" if recorded_value is ABSENT else f"{typed_key}={recorded_value}"
+        lines.append(
+            f"{typed_key}={value_at(requested, key)} contradicts {owner}, which has {recorded_text}. This "
+            f"stage accepts only the same value. Leave out {typed_key}, type the same value, or {remedy}"
+        )
+    if lines:
+        raise UserError("\n".join(lines))
+
+
+def _typed_keys() -> list[str]:
+    """Return the keys that this command line assigns; a group such as solver=heat assigns solver.name."""
+    if not HydraConfig.initialized():
+        return []
+    overrides = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    keys = []
+    for override in overrides:
+        key = override.key_or_group
+        if key in _NAMED_GROUPS:
+            if override.value() != "custom":
+                keys.append(f"{key}.name")
+        elif isinstance(override.value(), dict):
+            keys += [f"{key}.{leaf}" for leaf in _leaves(override.value())]
+        elif key != "experiment":
+            keys.append(key)
+    return list(dict.fromkeys(keys))
+
+
+def _changed_solver_options(options: Mapping[str, Any]) -> list[str]:
+    """Return the dotted keys of the solver that differ from the solver's YAML and the default choice."""
+    if not HydraConfig.initialized():
+        return []
+    choice = HydraConfig.get().runtime.choices.get("solver")
+    default_choice = OmegaConf.to_container(hydra.compose("config"), resolve=False)
+    defaults = OmegaConf.to_container(hydra.compose("config", overrides=[f"solver={choice}"]), resolve=True)
+    assert isinstance(default_choice, dict)
+    assert isinstance(defaults, dict)
+    default_options = dict(defaults["solver"])
+    if options.get("name") != default_choice["solver"]["name"]:
+        default_options.pop("name", None)
+    return [
+        f"solver.{key}"
+        for key in _leaves(options)
+        if not is_equal(value_at(options, key), value_at(default_options, key))
+    ]
+
+
+def _leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted key of each value that is not a mapping."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _is_among(key: str, sections: Sequence[str]) -> bool:
+    """Return whether a dotted key is one of the sections, or lies inside or above a section."""
+    return any(f"{key}.".startswith(f"{section}.") or section.startswith(f"{key}.") for section in sections)
