@@ -122,8 +122,8 @@ def _typed_keys() -> list[str]:
         if key in _NAMED_GROUPS:
             if override.value() != "custom":
                 keys.append(f"{key}.name")
-        elif isinstance(override.value(), dict):
-            keys += [f"{key}.{leaf}" for leaf in _leaves(override.value())]
+        elif isinstance(value := override.value(), dict):
+            keys += [f"{key}.{leaf}" for leaf in _leaves(value)]
         elif key != "experiment":
             keys.append(key)
     return list(dict.fromkeys(keys))

@@ -99,10 +99,8 @@ def test_records_hold_the_configuration_of_the_data_and_the_model(evaluated_run:
         assert configuration["solver"]["resolution"] == 24, stage
         assert configuration["samples"]["train"] == 4, stage
         assert configuration["output"] == {"duration": 0.06, "steps": 6}, stage
-    surrogate, training = (
-        last_complete_record(evaluated_run, "evaluate")["configuration"][key]
-        for key in ("surrogate", "training")
-    )
+    configuration = last_complete_record(evaluated_run, "evaluate")["configuration"]
+    surrogate, training = configuration["surrogate"], configuration["training"]
     assert (surrogate["name"], surrogate["levels"], training["steps"]) == ("unet", 1, 3)
 
 
