@@ -86,6 +86,7 @@ def check(settings: Settings) -> None:
 
     from pipeline.config.build import (
         build_solver,
+        dataset_configuration,
         refuse_unused_surrogate_options,
         surrogate_arguments,
         surrogate_type,
@@ -96,7 +97,7 @@ def check(settings: Settings) -> None:
 
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     if not settings.overwrite:
-        store.refuse_other_configuration(settings.dataset, settings.dataset_settings())
+        store.refuse_other_configuration(settings.dataset, dataset_configuration(settings, solver))
     steps, training = settings.output.steps, settings.training
     if training.unroll > steps:
         raise UserError(

@@ -31,8 +31,10 @@ from pipeline.runs.folder import EVALUATION_FIGURE_NAME, RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest, remove_partials, writable_folder, write_whole
 from simsurrogate.owned_files import delete_files
+from simsurrogate.sources import source_hash
 from surrogates import store
 from surrogates.contract import Problem, Surrogate
+from surrogates.deep_ensemble import Ensemble
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -80,7 +82,7 @@ def run(settings: Settings) -> None:
         training = used_settings["training"] | model_settings.get("training", {})
         metadata["configuration"] = used_settings | model_settings | {"training": training}
         _refuse_mismatch(surrogate, problem_of(dataset), folder)
-        identity = _identity(settings, dataset, description)
+        identity = _identity(settings, dataset, surrogate, description)
         metadata["report"] = str(folder.report)
         is_first = communicator.rank == 0
         if communicator.bcast(_is_complete(folder, identity) if is_first else None, root=0):
@@ -166,13 +168,17 @@ def _are_equal(first: object, second: object) -> bool:
     return first == second
 
 
-def _identity(settings: Settings, dataset: Dataset, description: Mapping[str, object]) -> str:
+def _identity(
+    settings: Settings, dataset: Dataset, surrogate: Surrogate, description: Mapping[str, object]
+) -> str:
     """Return a hash of all that determines the evaluation; `description` is the content of model.json."""
+    model = surrogate.members[0] if isinstance(surrogate, Ensemble) else surrogate
     return digest(
         {
             "model": dict(description),
             "dataset": dataset.identity,
             "evaluation": settings.evaluation.model_dump(mode="json"),
+            "sources": source_hash(type(model)),
             "version": importlib.metadata.version("simsurrogate"),
         }
     )

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.config import agreement
-from pipeline.config.build import build_solver
+from pipeline.config.build import build_solver, dataset_configuration
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
@@ -136,7 +136,7 @@ def _finish_data_set(
 
 def _plan(settings: Settings, solver: Solver) -> Manifest:
     """Return the incomplete manifest; one draw of parameters gives the shapes of parameter arrays."""
-    configuration = settings.dataset_settings()
+    configuration = dataset_configuration(settings, solver)
     parameters = solver.sample(generator(settings.seed, index("train", 0)))
     scalars = set(solver.spec.parameter_names)
     return Manifest(

@@ -2,21 +2,25 @@
 
     python -m pipeline.validate run=runs/heat          # or under mpirun: each rank checks some of the shards
 
-Every run reads every byte, so a run also detects damage that happened after the generation.
+Every run reads every byte, so a run also detects damage that happened after the generation. Two random
+trajectories are computed again and compared with the stored bits.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import cli
 from pipeline.config import agreement
+from pipeline.config.build import build_recorded_solver, has_changed_sources, recorded_solver_class
 from pipeline.config.settings import Settings
 from pipeline.data.checks import integrity
 from pipeline.data.checks.integrity import ShardUnderTest
 from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, write_document
+from pipeline.generation import recomputation
 from pipeline.parallel import launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.runs import progress, records
@@ -49,7 +53,9 @@ def run(settings: Settings) -> None:
         if world.rank == 0:
             writable_folder(folder)
             remove_partials(folder, ["validation.json"])
-        results_by_rank = world.gather(_shard_results(folder, manifest, world))
+        own_results = _shard_results(folder, manifest, world)
+        own_results += _recomputed_results(settings, folder, manifest, own_results, world)
+        results_by_rank = world.gather(own_results)
         if results_by_rank is None:
             return
         results = [result for rank_results in results_by_rank for result in rank_results]
@@ -81,6 +87,44 @@ def _shard_results(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> Ch
             ShardUnderTest(folder, manifest, shard, entries.get(shard.file))
         )
     ]
+
+
+def _recomputed_results(
+    settings: Settings, folder: Path, manifest: Manifest, results: CheckResults, world: MPI.Intracomm
+) -> CheckResults:
+    """Return the results of the recomputation of a few random trajectories, shared among the ranks.
+
+    Nothing is recomputed if a check failed, if the sources of the solver have changed, or if the solver is in
+    a user's file that this command line does not name.
+    """
+    if any(world.allgather(any(error for _, _, error in results))):
+        return []
+    reason = _reason_against_recomputation(settings, manifest)
+    if reason:
+        if world.rank == 0:
+            print(f"note: no trajectory is computed again, because {reason}", file=sys.stderr, flush=True)
+        return []
+    own_rows = recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]
+    if not own_rows:
+        return []
+    from mpi4py import MPI
+
+    solver = build_recorded_solver(manifest.configuration, settings.solver, MPI.COMM_SELF)
+    return [
+        (row.shard.file, "recomputed", recomputation.difference(folder, manifest, solver, row))
+        for row in own_rows
+    ]
+
+
+def _reason_against_recomputation(settings: Settings, manifest: Manifest) -> str | None:
+    """Return why the current solver cannot repeat the computation of the data set, or None."""
+    try:
+        constructor = recorded_solver_class(manifest.configuration, settings.solver)
+    except UserError as error:
+        return str(error)
+    if has_changed_sources(manifest.configuration, constructor):
+        return "the sources of the solver have changed after the generation"
+    return None
 
 
 def _validation(manifest: Manifest, results: CheckResults) -> Validation:

@@ -1,8 +1,8 @@
 """A hash of the source code of a solver or surrogate, for the identity of data sets, models and evaluations.
 
 The hash covers the module of the class and all modules that it imports, directly or indirectly, from the same
-package, from the same folder, or from `solvers`, `surrogates` and `simsurrogate`. Comments, docstrings and the
-layout of the code have no influence.
+package, from the same folder, or from `solvers`, `surrogates` and `simsurrogate`. Comments, docstrings and
+the layout of the code have no influence.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ from pathlib import Path
 _PACKAGES = {"solvers", "surrogates", "simsurrogate"}
 
 
-@cache
 def source_hash(cls: type) -> str:
     """Return the hash of the sources of a class, or an empty text for a class without a source file."""
     file = getattr(sys.modules[cls.__module__], "__file__", None)
-    if file is None:
-        return ""
-    package, _, submodule = cls.__module__.partition(".")
+    return "" if file is None else _source_hash(cls.__module__, Path(file))
+
+
+@cache
+def _source_hash(module: str, file: Path) -> str:
+    """Return the hash of the sources of a module."""
+    package, _, submodule = module.partition(".")
     folders = _package_folders(_PACKAGES | {package} if submodule else _PACKAGES)
     trees: dict[str, ast.Module] = {}
-    pending = {cls.__module__: Path(file)}
+    pending = {module: file}
     while pending:
         name, path = pending.popitem()
         trees[name] = ast.parse(path.read_bytes())
         for imported_name in _imported_names(trees[name], _package_of(name, path)):
-            imported_file = _module_file(imported_name, folders, Path(file).parent)
+            imported_file = _module_file(imported_name, folders, file.parent)
             if imported_file is not None and imported_name not in trees:
                 pending[imported_name] = imported_file
     checksum = hashlib.sha256()

@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from safetensors import SafetensorError
 
 from simsurrogate.errors import UserError
 from simsurrogate.files import sha256_of, write_whole
+from simsurrogate.sources import source_hash
 from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.deep_ensemble import Ensemble
 
@@ -31,6 +33,10 @@ _FORMAT = "simsurrogate model 3"
 _OLDER_FORMATS = ("simsurrogate model 1", "simsurrogate model 2")
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 _FULL_DISK_REMEDY = "run the same command again: training continues from its last checkpoint"
+
+
+class ChangedSourcesWarning(UserWarning):
+    """A model that was trained with other sources of its surrogate."""
 
 
 def build(
@@ -85,6 +91,7 @@ def save(
     content = {
         "format": _FORMAT,
         "surrogate": name,
+        "sources": source_hash(type(surrogate)),
         "options": dict(options),
         "problem": surrogate.problem.to_json(),
         "precision": str(next(surrogate.parameters()).dtype).removeprefix("torch."),
@@ -109,7 +116,7 @@ def save_ensemble(folder: Path, num_members: int, metadata: Mapping[str, Any]) -
     """
     members = [description(member_folder(folder, index)) for index in range(num_members)]
     common_content = {
-        key: members[0][key] for key in ("format", "surrogate", "options", "problem", "precision")
+        key: members[0][key] for key in ("format", "surrogate", "sources", "options", "problem", "precision")
     }
     content = {
         **common_content,
@@ -146,6 +153,8 @@ def load(
         device: the torch device on which the surrogate computes, `cpu` or `cuda`.
         path: the user's own file with the class of the surrogate. Its code is executed.
 
+    A `ChangedSourcesWarning` says that the sources of the surrogate have changed after the training.
+
     Raises:
         UserError: the folder holds no complete model, or this version cannot read it. The class of the
             surrogate is in no installed package, and `path` is missing.
@@ -168,7 +177,20 @@ def load(
         raise UserError(
             f"{folder / WEIGHTS} cannot be loaded ({error}). Train the model again with overwrite=true."
         ) from error
+    if has_changed_sources(content, type(surrogate)):
+        warnings.warn(
+            f"{folder} was trained with other sources of the surrogate {content['surrogate']}. Its weights "
+            "belong to those sources, and its predictions may be wrong. Train the model again with "
+            "overwrite=true, or load it with the version that wrote it.",
+            ChangedSourcesWarning,
+            stacklevel=2,
+        )
     return surrogate.to(device).eval().requires_grad_(False)
+
+
+def has_changed_sources(content: Mapping[str, Any], cls: type[torch.nn.Module]) -> bool:
+    """Return whether the model of a `model.json` was trained with other sources of its class."""
+    return bool(content.get("sources") != source_hash(cls))
 
 
 def is_whole(folder: Path) -> bool:

@@ -134,12 +134,13 @@ def _changed_solver_options(options: Mapping[str, Any]) -> list[str]:
     if not HydraConfig.initialized():
         return []
     choice = HydraConfig.get().runtime.choices.get("solver")
-    default_choice = OmegaConf.to_container(hydra.compose("config"), resolve=False)
-    defaults = OmegaConf.to_container(hydra.compose("config", overrides=[f"solver={choice}"]), resolve=True)
-    assert isinstance(default_choice, dict)
-    assert isinstance(defaults, dict)
-    default_options = dict(defaults["solver"])
-    if options.get("name") != default_choice["solver"]["name"]:
+    default_name = hydra.compose("config").solver.name
+    section = OmegaConf.to_container(
+        hydra.compose("config", overrides=[f"solver={choice}"]).solver, resolve=True
+    )
+    assert isinstance(section, dict)
+    default_options = {str(key): value for key, value in section.items()}
+    if options.get("name") != default_name:
         default_options.pop("name", None)
     return [
         f"solver.{key}"

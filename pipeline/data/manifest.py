@@ -43,8 +43,9 @@ class Receipt(_Document):
     """The record of one shard: its trajectories, its file and its cost.
 
     A shard has one row for each of the `drawn` trajectories from index `first` on, except for the `failed`
-    trajectories. A shard without rows has no file, size 0 and no checksum. `statistics` holds the shard's
-    contribution to the statistics of the training split; it is empty for other splits.
+    trajectories. A shard without rows has no file, size 0 and no checksum. `ranks` is the number of ranks
+    that shared a trajectory, and `machine` describes all else that may change the last bits. `statistics`
+    holds the shard's contribution to the statistics of the training split; it is empty for other splits.
     """
 
     configuration_hash: str
@@ -55,6 +56,8 @@ class Receipt(_Document):
     first: int
     drawn: int
     failed: list[Failure]
+    ranks: int
+    machine: str
     statistics: dict[StatisticsKind, PlainStatistics]
     core_seconds: float
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 
 from pipeline.data.format.layout import Header
@@ -19,6 +22,17 @@ from pipeline.generation.frames import FrameFiller
 from pipeline.generation.rows import Rows, add_statistics
 from simsurrogate.files import sha256_of
 from solvers.contract import Solver
+
+
+@cache
+def machine() -> str:
+    """Return the processor and the versions of the numerical packages, which determine the last bits."""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy", "numba")]
+    models = []
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")][:1]
+    return ", ".join([platform.machine(), *models, *versions])
 
 
 @dataclass
@@ -75,6 +89,8 @@ class ShardMaker:
             first=shard.first,
             drawn=shard.count,
             failed=rows.failures,
+            ranks=self.solver.communicator.size,
+            machine=machine(),
             statistics=self._gather(rows) if shard.split == "train" and rows.count else {},
             core_seconds=(time.perf_counter() - start_seconds) * self.solver.communicator.size,
         )

@@ -19,6 +19,7 @@ from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_for, problem_of
 from pipeline.training.device import precision
+from simsurrogate.sources import source_hash
 from surrogates import store
 from surrogates.contract import Surrogate, surrogate_class
 
@@ -35,14 +36,15 @@ _OPTIONS_WITHOUT_EFFECT = {
 class TrainingIdentity(TypedDict):
     """The options that determine the trained weights; checkpoints and `model.json` hold them.
 
-    `dataset` is the identity of the data set. `ensemble` is true for an ensemble and its members; `member` is
-    the number of a member.
+    `dataset` is the identity of the data set, and `sources` a hash of the surrogate's sources. `ensemble` is
+    true for an ensemble and its members; `member` is the number of a member.
     """
 
     surrogate: dict[str, object]
     training: dict[str, object]
     seed: int
     dataset: str
+    sources: str
     ensemble: NotRequired[bool]
     member: NotRequired[int]
 
@@ -116,6 +118,7 @@ class TrainingTask:
             "training": self.training.model_dump(mode="json", exclude=_OPTIONS_WITHOUT_EFFECT),
             "seed": self.seed,
             "dataset": self.dataset.identity,
+            "sources": source_hash(surrogate_class(self.surrogate, self.surrogate_path)),
         }
 
     def build_surrogate(self) -> Surrogate:

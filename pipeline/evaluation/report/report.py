@@ -18,6 +18,7 @@ from pipeline.evaluation.words import comparison, end_percent, number_text, perc
 from pipeline.plots.comparison import chosen_frames
 from pipeline.runs import provenance
 from surrogates import store
+from surrogates.deep_ensemble import Ensemble
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
@@ -226,7 +227,11 @@ def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origi
 def _warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: Metrics) -> list[str]:
     """Return the warnings that a reader must know before trusting the numbers."""
     problem, warnings = surrogate.problem, []
-    training_dataset = store.description(folder.model_folder)["configuration"]["dataset"]
+    description = store.description(folder.model_folder)
+    training_dataset = description["configuration"]["dataset"]
+    model = surrogate.members[0] if isinstance(surrogate, Ensemble) else surrogate
+    if store.has_changed_sources(description, type(model)):
+        warnings.append("The sources of the surrogate have changed after the training of the model.")
     if training_dataset != dataset.identity:
         warnings.append(f"The model was trained on another data set, {training_dataset}.")
     ranges = zip(

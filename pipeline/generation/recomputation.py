@@ -1,0 +1,97 @@
+"""The recomputation of single trajectories of a data set, and their comparison with the stored bits."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.format import hdf5
+from pipeline.data.format.layout import dataset_layouts
+from pipeline.data.manifest import Manifest, Receipt, receipts_of
+from pipeline.data.plan import Shard
+from pipeline.generation.shards import ShardMaker, machine
+from solvers.contract import Solver
+
+#: The number of recomputed trajectories of a data set.
+_NUM_TRAJECTORIES = 2
+#: The largest relative difference of values that two machines compute, in the first two frames.
+_MACHINE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """A trajectory of a data set: its shard, the shard's receipt, and its row in the shard."""
+
+    shard: Shard
+    receipt: Receipt
+    row: int
+
+
+def chosen_rows(folder: Path, manifest: Manifest) -> list[StoredRow]:
+    """Return a few random trajectories of a data set.
+
+    The identity of the data set determines the choice. Trajectories that several ranks share are not chosen,
+    because their round-off depends on the number of ranks.
+    """
+    rows = [
+        StoredRow(shard, receipt, row)
+        for shard, receipt in zip(manifest.planned_shards, receipts_of(folder, manifest), strict=True)
+        if receipt.ranks == 1
+        for row in range(receipt.trajectories)
+    ]
+    generator = np.random.default_rng(int(manifest.identity[:16], 16))
+    order = generator.permutation(len(rows))[:_NUM_TRAJECTORIES]
+    return [rows[index] for index in order]
+
+
+def difference(folder: Path, manifest: Manifest, solver: Solver, stored: StoredRow) -> str | None:
+    """Recompute one trajectory; return its difference from the stored trajectory in words, or None.
+
+    The bits are compared. Data from another machine may differ by round-off, which grows in chaotic systems,
+    so their parameters and first two frames are compared with a tolerance of 1e-6.
+    """
+    index = int(stored.receipt.indices[stored.row])
+    with tempfile.TemporaryDirectory() as temporary:
+        maker = ShardMaker(
+            solver=solver,
+            header=manifest.header,
+            folder=Path(temporary),
+            configuration_hash=manifest.configuration_hash,
+            seed=manifest.configuration["seed"],
+            progress_hook=lambda: None,
+        )
+        single_shard = Shard(stored.shard.split, 0, index, 1)
+        new_receipt = maker.make(single_shard)
+        if not new_receipt.trajectories:
+            return f"trajectory {index} fails if it is computed again: {new_receipt.failed[0].reason}"
+        new_arrays, arrays = (
+            hdf5.memory_maps(path, hdf5.dataset_locations(path))
+            for path in (Path(temporary) / single_shard.file, folder / stored.shard.file)
+        )
+        is_same_machine = stored.receipt.machine == machine()
+        for path, layout in dataset_layouts(manifest.header, 1).items():
+            if not layout.is_varying:
+                continue
+            value, new_value = arrays[path][stored.row], new_arrays[path][0]
+            if not is_same_machine and "time" in layout.dimensions:
+                value, new_value = value[:2], new_value[:2]
+            error = _relative_difference(value, new_value)
+            if error > (0 if is_same_machine else _MACHINE_TOLERANCE):
+                return (
+                    f"{path} of trajectory {index} differs by {error:.2g} of its size if it is computed "
+                    "again. A solver has to return the same bits for equal options and an equal generator. "
+                    "Draw all random numbers from the generator that `sample` receives"
+                )
+    return None
+
+
+def _relative_difference(value: np.ndarray, new_value: np.ndarray) -> float:
+    """Return the largest difference over the largest value; 0 for equal bits only."""
+    if np.array_equal(value, new_value):
+        return 0.0
+    size = float(np.abs(value).max())
+    largest_difference = float(np.abs(np.float64(value) - np.float64(new_value)).max())
+    return largest_difference / size if size else np.inf
