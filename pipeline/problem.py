@@ -49,7 +49,14 @@ def expected_problem(spec: Spec, times: np.ndarray) -> Problem:
     }
     unit_values = {name: values + 1 for name, values in zeros.items()}
     parameters = {name: {"mean": 0.0, "std": 1.0} for name in spec.parameter_names}
-    statistics = {"mean": zeros, "std": unit_values, "std_delta": unit_values, "parameters": parameters}
+    statistics = {
+        "mean": zeros,
+        "std": unit_values,
+        "std_delta": unit_values,
+        "min": zeros,
+        "max": unit_values,
+        "parameters": parameters,
+    }
     return _problem(spec, times, statistics)
 
 
@@ -65,6 +72,8 @@ def _problem(spec: Spec, times: np.ndarray, statistics: Mapping[str, Any]) -> Pr
             coefficient_std=_isotropic_values(statistics["std"], spec.coefficient_fields),
             parameter_mean=tuple(parameters[name]["mean"] for name in spec.parameter_names),
             parameter_std=tuple(parameters[name]["std"] for name in spec.parameter_names),
+            channel_ranges=_ranges(statistics, spec.fields),
+            coefficient_ranges=_ranges(statistics, spec.coefficient_fields),
         ),
         time_step=float(times[1] - times[0]),
         duration=float(times[-1] - times[0]),
@@ -74,6 +83,12 @@ def _problem(spec: Spec, times: np.ndarray, statistics: Mapping[str, Any]) -> Pr
 def _flat_values(values: Mapping[str, Any], fields: Sequence[Field]) -> tuple[float, ...]:
     """Return the values of all channels in the order of `fields`; a vector has one value per direction."""
     return tuple(float(value) for field in fields for value in np.ravel(values[field.name]))
+
+
+def _ranges(statistics: Mapping[str, Any], fields: Sequence[Field]) -> tuple[tuple[float, float], ...]:
+    """Return the smallest and the largest value of all channels."""
+    lows, highs = (_flat_values(statistics[key], fields) for key in ("min", "max"))
+    return tuple(zip(lows, highs, strict=True))
 
 
 def _isotropic_values(values: Mapping[str, Any], fields: Sequence[Field]) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from simsurrogate.errors import UserError
+from surrogates.arrays import as_tensor
 from surrogates.contract import Array, Batch, ParameterValues, Problem
 
 #: A function from a duration (s) to the predicted normalised state, for one initial state and time.
@@ -24,7 +25,7 @@ def initial_states(problem: Problem, values: Array, like: torch.Tensor) -> torch
     Raises:
         UserError: the shape does not fit the problem.
     """
-    state = _tensor_like(values, like)
+    state = as_tensor(values, like.dtype, like.device)
     expected_shape = (len(problem.spec.channels), *problem.spec.shape)
     if state.ndim != len(expected_shape) + 1 or state.shape[1:] != expected_shape:
         raise UserError(
@@ -161,7 +162,8 @@ def parameter_tensors(
 
     def stack(names: tuple[str, ...], sites: tuple[int, ...]) -> torch.Tensor:
         tensors = [
-            _with_batch_axis(name, _tensor_like(parameters[name], like), batch_size, sites) for name in names
+            _with_batch_axis(name, as_tensor(parameters[name], like.dtype, like.device), batch_size, sites)
+            for name in names
         ]
         return torch.stack(tensors, dim=1) if tensors else like.new_empty(batch_size, 0, *sites)
 
@@ -192,7 +194,3 @@ def _with_batch_axis(
             f"one per case, and {sites}, the same for all cases. Reshape the parameter."
         )
     return tensor.expand(batch_size, *sites)
-
-
-def _tensor_like(values: Array | float, like: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device)

@@ -22,6 +22,7 @@ from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.round_off import nonrounding_std
 from simsurrogate.spec import Spec
+from surrogates.training_range import check_finite, outside_messages
 
 #: Numbers that a caller passes, before their conversion to the device and the precision of the weights.
 Array = np.ndarray | torch.Tensor
@@ -53,7 +54,8 @@ class Statistics:
     """Mean and standard deviation over the training split, one value per channel.
 
     The components of a vector have the same standard deviation, the root mean square over the components.
-    `delta_std` is the standard deviation of the change of a channel from one frame to the next.
+    `delta_std` is the standard deviation of the change of a channel from one frame to the next. The ranges
+    hold the smallest and the largest value of each channel; they are empty in models of earlier releases.
     """
 
     mean: tuple[float, ...]
@@ -63,6 +65,8 @@ class Statistics:
     coefficient_std: tuple[float, ...]
     parameter_mean: tuple[float, ...]
     parameter_std: tuple[float, ...]
+    channel_ranges: tuple[tuple[float, float], ...] = ()
+    coefficient_ranges: tuple[tuple[float, float], ...] = ()
 
     def rounded_to(self, precision: str) -> Statistics:
         """Return the statistics with 0 for each standard deviation below the round-off of `precision`.
@@ -238,54 +242,24 @@ class Surrogate(torch.nn.Module, ABC):
         `parameters` maps each scalar parameter to (B,) or a number, and each coefficient field to
         (B, *sites) or (*sites). The computation uses the device and the precision of the weights.
 
-        Issue an `ExtrapolationWarning` for a scalar parameter outside the range of the training data and, if
-        the surrogate `uses_time`, for a time outside the duration of the training data.
+        Issue an `ExtrapolationWarning` for a scalar parameter outside the range of the training data, for an
+        initial state or a coefficient field far outside, and, if the surrogate `uses_time`, for a time
+        outside the duration of the training data.
 
         Raises:
-            UserError: a shape or a time does not fit, or a parameter is missing or unknown. With `strict`,
-                also a value outside the range of the training data.
+            UserError: a shape or a time does not fit, an input is not finite, or a parameter is missing or
+                unknown. With `strict`, also a value outside the range of the training data.
         """
-        self._check_training_range(parameters, times, strict)
-        return self._predict(initial_state, parameters, times)
-
-    def _check_training_range(self, parameters: ParameterValues, times: Array, strict: bool) -> None:
-        """Warn of values outside the range of the training data; with `strict`, raise `UserError`."""
-        for message in (*self._parameters_outside(parameters), *self._times_outside(times)):
+        check_finite(initial_state, parameters)
+        for message in outside_messages(self.problem, initial_state, parameters, times, self.uses_time):
             if strict:
                 raise UserError(
                     f"{message}. With strict=True only values in the range are allowed. Leave out "
                     "strict=True to extrapolate."
                 )
-            # Level 4 is the caller's line, above `predict` and torch's wrapper around `predict`.
-            warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=4)
-
-    def _parameters_outside(self, parameters: ParameterValues) -> Iterator[str]:
-        """Yield a message for each scalar parameter with values outside the range of the training data."""
-        for parameter in self.problem.spec.parameters:
-            if parameter.name not in parameters:
-                continue
-            values = torch.as_tensor(parameters[parameter.name], dtype=torch.float64).reshape(-1)
-            # Data stored as float32 may exceed an end of the range by a rounding error.
-            margin = 1e-6 * max(abs(parameter.low), abs(parameter.high))
-            outside_values = values[
-                ~((values >= parameter.low - margin) & (values <= parameter.high + margin))
-            ]
-            if len(outside_values):
-                yield (
-                    f"{parameter.name}={outside_values[0]:g} is outside the range {parameter.low:g} to "
-                    f"{parameter.high:g} of the training data "
-                    f"({len(outside_values)} of {len(values)} values are outside)"
-                )
-
-    def _times_outside(self, times: Array) -> Iterator[str]:
-        """Yield a message if the surrogate uses the time and a time is outside the training duration."""
-        time, duration = np.asarray(times, dtype=np.float64).reshape(-1), self.problem.duration
-        outside_times = time[(time < 0) | (time > duration * (1 + 1e-6))]
-        if self.uses_time and len(outside_times):
-            yield (
-                f"time={outside_times[0]:g} is outside the duration 0 to {duration:g} of the training data "
-                f"({len(outside_times)} of {len(time)} times are outside)"
-            )
+            # The caller's line is above torch's wrapper around `predict`.
+            warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=3)
+        return self._predict(initial_state, parameters, times)
 
     def __repr__(self) -> str:
         weights = list(self.parameters())

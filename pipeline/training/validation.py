@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch
 from pipeline.data.dataset import Dataset
 from pipeline.parallel.ranks import Ranks
 from simsurrogate.relative_l2 import norm_floor, relative_l2
-from surrogates.contract import Surrogate
+from surrogates.contract import ExtrapolationWarning, Surrogate
 
 _MIN_NORM = torch.finfo(torch.float32).tiny
 
@@ -36,7 +37,10 @@ def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_si
         coefficients = np.moveaxis(batch["coefficient_fields"], 1, 0)
         inputs = dict(zip(spec.coefficient_channels, coefficients, strict=True))
         inputs |= dict(zip(spec.parameter_names, batch["parameters"].T, strict=True))
-        prediction = surrogate.predict(batch["state"][:, 0], inputs, batch["time"][0]).mean
+        with warnings.catch_warnings():
+            # A valid trajectory may exceed the range of the training trajectories.
+            warnings.simplefilter("ignore", ExtrapolationWarning)
+            prediction = surrogate.predict(batch["state"][:, 0], inputs, batch["time"][0]).mean
         predicted_values = prediction.cpu().double()[:, 1:].flatten(3)
         truth = torch.from_numpy(batch["state"]).double()[:, 1:].flatten(3)
         errors_BTF = torch.stack(

@@ -120,7 +120,7 @@ def test_wrong_arguments_are_refused_with_their_values(name: str) -> None:
             surrogate.predict(**plain_arguments(problem, **change))
 
 
-@pytest.mark.parametrize(("power", "is_inside"), [(1.0, True), (3.0, True), (0.99, False), (np.nan, False)])
+@pytest.mark.parametrize(("power", "is_inside"), [(1.0, True), (3.0, True), (0.99, False)])
 def test_parameters_outside_the_training_range_are_reported(name: str, power: float, is_inside: bool) -> None:
     problem = problems.learnable_problem(name)
     surrogate = build_cached(name, problem)

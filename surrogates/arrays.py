@@ -1,0 +1,34 @@
+"""Conversion of a caller's numbers to tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from simsurrogate.errors import UserError
+
+
+def as_tensor(
+    values: Any, dtype: torch.dtype | None = None, device: torch.device | None = None
+) -> torch.Tensor:
+    """Return numbers as a tensor: a tensor, a number, a list, or any array that numpy can read.
+
+    PyTorch refuses reversed and big-endian arrays, and arrays of xarray. Their values are copied.
+
+    Raises:
+        UserError: the values are not real numbers.
+    """
+    if not isinstance(values, torch.Tensor):
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            raise UserError(
+                f"The values have the type {array.dtype}. Real numbers are allowed. Pass a number, a torch "
+                "tensor or an array of floating-point numbers."
+            )
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+            array = array.astype(np.float64)
+        # PyTorch needs the byte order of the machine, positive strides and writable memory.
+        values = np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
+    return torch.as_tensor(values, dtype=dtype, device=device)
