@@ -22,7 +22,7 @@ from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.round_off import nonrounding_std
 from simsurrogate.spec import Spec
-from surrogates.training_range import check_finite, outside_messages
+from surrogates.training_range import TrainingRange, check_finite
 
 #: Numbers that a caller passes, before their conversion to the device and the precision of the weights.
 Array = np.ndarray | torch.Tensor
@@ -189,6 +189,12 @@ class Surrogate(torch.nn.Module, ABC):
                 + ("Type surrogate=NAME." if compatible_names else "Generate data of another kind.")
             )
         self.problem = problem
+        self._training_range = TrainingRange(
+            problem.spec,
+            problem.statistics.channel_ranges,
+            problem.statistics.coefficient_ranges,
+            problem.duration,
+        )
         self.uses_initial_state, self.uses_time = True, not problem.spec.autonomous
 
     @classmethod
@@ -251,7 +257,8 @@ class Surrogate(torch.nn.Module, ABC):
                 unknown. With `strict`, also a value outside the range of the training data.
         """
         check_finite(initial_state, parameters)
-        for message in outside_messages(self.problem, initial_state, parameters, times, self.uses_time):
+        checked_times = times if self.uses_time else None
+        for message in self._training_range.outside_messages(initial_state, parameters, checked_times):
             if strict:
                 raise UserError(
                     f"{message}. With strict=True only values in the range are allowed. Leave out "

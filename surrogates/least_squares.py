@@ -1,4 +1,7 @@
-"""The optional contract of a surrogate that a Gauss-Newton method can train."""
+"""The contract of surrogates that a Gauss-Newton method can train.
+
+Shape letters: M points, E residuals of a point.
+"""
 
 from __future__ import annotations
 
