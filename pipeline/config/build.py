@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from pipeline.config import solver_checks
 from pipeline.config.settings import Settings, union_members, validated_model
 from pipeline.config.unused_options import Options, present_options, refuse_changed_options, without_options
 from pipeline.parallel import launch
@@ -172,7 +173,9 @@ def _solver_class(options: Options) -> type[Solver]:
 def _build(options: Options, communicator: Any) -> Solver:
     constructor: Callable[..., Solver] = _solver_class(options)
     arguments = constructor_arguments(constructor, options, "solver", runtime_arguments=("communicator",))
-    return constructor(**arguments, communicator=communicator)
+    solver = constructor(**arguments, communicator=communicator)
+    solver_checks.check(solver)
+    return solver
 
 
 def _checked_options(

@@ -18,6 +18,7 @@ from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES
 from pipeline.generation.rows import Rows, RowStatistics, add_statistics, not_finite_reason
 from pipeline.parallel.groups import gather_blocks
+from simsurrogate.errors import UserError
 from solvers.contract import DivergedError, Parameters, Solver, Trajectory
 
 
@@ -53,6 +54,13 @@ class FrameFiller:
         for index in shard.indices:
             parameters = self.solver.sample(generator(self.seed, index), outside=shard.is_outside)
             trajectory = self.solver.prepare(parameters)
+            if not isinstance(trajectory, Trajectory):
+                cls = type(self.solver)
+                raise UserError(
+                    f"{inspect.getsourcefile(cls)}: {cls.__name__}.prepare returns a "
+                    f"{type(trajectory).__name__}. A solver returns a Trajectory. Let the class inherit from "
+                    "solvers.contract.Trajectory or SteppedTrajectory"
+                )
             try:
                 stats = self._write(writer, rows.count, index, trajectory, parameters)
             except DivergedError as error:

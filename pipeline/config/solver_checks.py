@@ -1,0 +1,60 @@
+"""Checks that a solver keeps its contract, with messages for the author of a solver."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+
+from simsurrogate.errors import UserError
+from solvers.contract import Solver
+
+#: The attributes of every solver that the stages use.
+_ATTRIBUTES = ("communicator", "spec", "block", "method")
+#: Names of groups and datasets of every shard.
+_RESERVED_NAMES = (
+    *("time", "sample", "component", "mask", "values"),
+    *("dimensions", "scalars", "parameters", "boundary_conditions", "t0_fields", "t1_fields", "t2_fields"),
+)
+
+
+def check(solver: Solver) -> None:
+    """Check that a solver has all attributes, and that its spec has names that a shard can hold.
+
+    Raises:
+        UserError: an attribute is missing, or a name is used twice, reserved, or not a name.
+    """
+    cls = type(solver)
+    location = f"{inspect.getsourcefile(cls)}: {cls.__name__}"
+    for attribute in _ATTRIBUTES:
+        if not hasattr(solver, attribute):
+            raise UserError(
+                f"{location} has no attribute {attribute}. A solver needs {', '.join(_ATTRIBUTES)}, see "
+                f"solvers/contract.py. Set self.{attribute} in the constructor"
+            )
+    spec = solver.spec
+    names = [
+        quantity.name
+        for quantities in (spec.fields, spec.coefficient_fields, spec.parameters, spec.invariants)
+        for quantity in quantities
+    ]
+    counts = Counter([*names, *spec.axis_names, *_RESERVED_NAMES])
+    channel_counts = Counter([*spec.channels, *spec.coefficient_channels])
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+            raise UserError(
+                f"{location} has the name {name!r} in its spec. A name begins with a letter and holds "
+                "letters, digits and underscores. Rename it"
+            )
+        if counts[name] > 1:
+            raise UserError(
+                f"{location} has the name {name!r} twice, or the name of an axis or of a part of a shard. "
+                f"Fields, parameters, invariants and axes ({', '.join(spec.axis_names)}) need different "
+                f"names, other than {', '.join(_RESERVED_NAMES)}. Rename it, for example to {name}_value"
+            )
+    for channel, count in channel_counts.items():
+        if count > 1:
+            raise UserError(
+                f"{location} has two channels with the name {channel!r}. A vector field has one channel for "
+                "each direction, and every channel needs its own name. Rename a field"
+            )
