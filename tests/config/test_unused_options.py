@@ -12,6 +12,7 @@ from pipeline.config import build, unused_options
 from pipeline.config.settings import Finish
 from simsurrogate.errors import UserError
 from solvers.contract import Solver
+from tests.support import problems
 from tests.support.training_cases import read_settings
 
 
@@ -42,10 +43,13 @@ class Heaters:
 
 
 class ToySolver(Solver):
+    method = "none"
+
     def __init__(
         self, *, diffusivity: Constant | Lognormal | Inclusions, heaters: Heaters, communicator: object
     ):
-        self.diffusivity, self.heaters = diffusivity, heaters
+        self.diffusivity, self.heaters, self.communicator = diffusivity, heaters, communicator  # type: ignore[assignment]
+        self.spec, self.block = problems.grid_problem((8,), ("periodic",)).spec, (slice(0, 8),)
 
     @classmethod
     def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
