@@ -19,7 +19,7 @@ from pipeline.config.build import build_recorded_solver, user_file
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
 from pipeline.data.plan import SPLITS
-from pipeline.evaluation import measure, results, schema, words
+from pipeline.evaluation import measure, results, schema, trained_model, words
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.report import figures, report
 from pipeline.parallel import launch
@@ -73,7 +73,7 @@ def run(settings: Settings) -> None:
         dataset = Dataset.open(folder.dataset)
         agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
         surrogate = _load_surrogate(settings, folder)
-        description = store.description(folder.model_folder)
+        description = trained_model.description(folder.model_folder)
         model_settings = _model_settings(folder, description)
         agreement.refuse_other_model(
             folder.model_folder, settings.model_dump(mode="json", include=set(model_settings)), model_settings
@@ -82,6 +82,7 @@ def run(settings: Settings) -> None:
         training = used_settings["training"] | model_settings.get("training", {})
         metadata["configuration"] = used_settings | model_settings | {"training": training}
         _refuse_mismatch(surrogate, problem_of(dataset), folder)
+        trained_model.refuse_changed_problem(surrogate, description, dataset, folder.model_folder)
         identity = _identity(settings, dataset, surrogate, description)
         metadata["report"] = str(folder.report)
         is_first = communicator.rank == 0
@@ -199,7 +200,7 @@ def _measure_splits(
     from mpi4py import MPI
 
     solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
-    splits = {}
+    splits: dict[str, schema.SplitResult] = {}
     for split in HELD_OUT_SPLITS:
         if dataset.num_trajectories(split) == 0:
             continue

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Collection
+from io import BufferedReader
 from pathlib import Path
 
 from simsurrogate.errors import StorageError, UserError
@@ -96,9 +99,46 @@ def write_whole(path: Path, content: str | bytes, advice: str = "run it again") 
     publish(partial, path)
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file for reading; never wait for a pipe or a device, and never follow a link.
+
+    Raises:
+        UserError: the path leads to a link, a folder, a pipe or a device.
+        OSError: the file cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        raise _not_regular(path, "a symbolic link" if error.errno == errno.ELOOP else "a socket") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _not_regular(path, "a folder" if stat.S_ISDIR(mode) else "a pipe or a device")
+    return open(descriptor, "rb")
+
+
+def _not_regular(path: Path, found: str) -> UserError:
+    return UserError(f"{path} is {found}. Only regular files are read. Put the file itself in this place")
+
+
+#: Size, inode, and the times of the last changes of content and inode (ns).
+FileIdentity = tuple[int, int, int, int]
+
+
+def file_identity(path: Path) -> FileIdentity:
+    """Return size, inode, and the times of the last changes of content and inode (ns) of a file.
+
+    A later write to the file, and a copy of the file, have another identity.
+    """
+    status = os.stat(path)
+    return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+
+
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 checksum of a file's content, in hexadecimal digits."""
-    with open(path, "rb") as file:
+    """Return the SHA-256 checksum of a regular file's content, in hexadecimal digits."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
+import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,18 +20,34 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 from simsurrogate.errors import UserError
-from simsurrogate.files import sha256_of, write_whole
+from simsurrogate.files import open_regular, sha256_of, write_whole
 from simsurrogate.sources import source_hash
 from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.deep_ensemble import Ensemble
+from surrogates.description import DESCRIPTION, description, recorded_problem, write
 
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-_FORMAT = "simsurrogate model 3"
-_OLDER_FORMATS = ("simsurrogate model 1", "simsurrogate model 2")
+__all__ = [
+    "DESCRIPTION",
+    "WEIGHTS",
+    "ChangedSourcesWarning",
+    "build",
+    "description",
+    "has_changed_sources",
+    "is_whole",
+    "load",
+    "member_folder",
+    "member_folders",
+    "num_members",
+    "save",
+    "save_ensemble",
+]
+
+WEIGHTS = "model.safetensors"
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+#: An upper bound of the bytes of a tensor's name and shape in the file of the weights.
+_HEADER_BYTES = 2**12
 _FULL_DISK_REMEDY = "run the same command again: training continues from its last checkpoint"
 
 
@@ -89,7 +105,6 @@ def save(
         {key: value.contiguous() for key, value in surrogate.state_dict().items()}
     )
     content = {
-        "format": _FORMAT,
         "surrogate": name,
         "sources": source_hash(type(surrogate)),
         "options": dict(options),
@@ -100,7 +115,7 @@ def save(
         **metadata,
     }
     write_whole(folder / WEIGHTS, weights, advice=_FULL_DISK_REMEDY)
-    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), advice=_FULL_DISK_REMEDY)
+    write(folder, content, _FULL_DISK_REMEDY)
 
 
 def save_ensemble(folder: Path, num_members: int, metadata: Mapping[str, Any]) -> None:
@@ -116,15 +131,15 @@ def save_ensemble(folder: Path, num_members: int, metadata: Mapping[str, Any]) -
     """
     members = [description(member_folder(folder, index)) for index in range(num_members)]
     common_content = {
-        key: members[0][key] for key in ("format", "surrogate", "sources", "options", "problem", "precision")
+        key: members[0][key] for key in ("surrogate", "sources", "options", "problem", "precision")
     }
     content = {
         **common_content,
         "num_parameters": sum(member["num_parameters"] for member in members),
-        "members_sha256": [member["weights_sha256"] for member in members],
+        "members_sha256": [member["sha256"] for member in members],
         **metadata,
     }
-    write_whole(folder / DESCRIPTION, json.dumps(content, indent=2), advice=_FULL_DISK_REMEDY)
+    write(folder, content, _FULL_DISK_REMEDY)
 
 
 def member_folder(folder: Path, index: int) -> Path:
@@ -165,15 +180,13 @@ def load(
         return Ensemble(
             [load(member, device, path=path) for member in _listed_members(folder, content)]
         ).eval()
-    _check_class(folder, str(content.get("surrogate")), path)
+    _check_class(folder, content["surrogate"], path)
     try:
-        weights = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(weights).hexdigest() != content["weights_sha256"]:
-            raise UserError("its checksum differs from the checksum in model.json")
-        problem = Problem.from_json(content["problem"])
+        problem = recorded_problem(content)
         surrogate = build(content["surrogate"], content["options"], problem, content["precision"], path)
-        surrogate.load_state_dict(safetensors.torch.load(weights))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        surrogate.load_state_dict(_weights(folder, content, surrogate))
+    # The options of a model from elsewhere reach its constructor, which may fail in any way.
+    except Exception as error:
         raise UserError(
             f"{folder / WEIGHTS} cannot be loaded ({error}). Train the model again with overwrite=true."
         ) from error
@@ -193,6 +206,24 @@ def has_changed_sources(content: Mapping[str, Any], cls: type[torch.nn.Module]) 
     return bool(content.get("sources") != source_hash(cls))
 
 
+def _weights(folder: Path, content: Mapping[str, Any], surrogate: Surrogate) -> dict[str, torch.Tensor]:
+    """Return the weights in a model folder, read only if the file has the size that the surrogate needs.
+
+    Raises:
+        UserError: the file has another size or checksum.
+    """
+    state = surrogate.state_dict()
+    with open_regular(folder / WEIGHTS) as file:
+        size = os.fstat(file.fileno()).st_size
+        needed = sum(tensor.nbytes for tensor in state.values())
+        if size > needed + _HEADER_BYTES * (1 + len(state)):
+            raise UserError(f"it has {size} bytes, and its surrogate has weights of {needed} bytes")
+        weights = file.read()
+    if hashlib.sha256(weights).hexdigest() != content.get("weights_sha256"):
+        raise UserError("its checksum differs from the checksum in model.json")
+    return safetensors.torch.load(weights)
+
+
 def is_whole(folder: Path) -> bool:
     """Return whether a folder holds a model with the weights that its `model.json` names."""
     try:
@@ -202,38 +233,6 @@ def is_whole(folder: Path) -> bool:
         return sha256_of(folder / WEIGHTS) == str(content["weights_sha256"])
     except (OSError, KeyError, ValueError):
         return False
-
-
-def description(folder: Path) -> Mapping[str, Any]:
-    """Return the content of `model.json`.
-
-    Raises:
-        UserError: the file is missing, unreadable, or of another format.
-    """
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        raise UserError(
-            f"{folder} holds no trained model, because {DESCRIPTION} is missing. A run holds models after "
-            "its train stage. Type python -m pipeline.train run=RUN."
-        )
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not readable JSON ({error}). Train the model again with overwrite=true."
-        ) from None
-    model_format = content.get("format") if isinstance(content, dict) else None
-    if model_format in _OLDER_FORMATS:
-        raise UserError(
-            f"{path} has the format {model_format!r} of an older version. This version reads {_FORMAT!r}. "
-            "Train the model again with overwrite=true, or load it with the version that wrote it."
-        )
-    if model_format != _FORMAT:
-        raise UserError(
-            f"{path} has the format {model_format!r}. The expected format is {_FORMAT!r}. Name a model "
-            "folder that the train stage wrote, RUN/models/MODEL."
-        )
-    return dict(content)
 
 
 def _check_class(folder: Path, name: str, path: Path | None) -> None:
@@ -260,7 +259,8 @@ def _listed_members(folder: Path, content: Mapping[str, Any]) -> list[Path]:
     members = []
     for index, expected_sha256 in enumerate(content["members_sha256"]):
         member = member_folder(folder, index)
-        if description(member).get("weights_sha256") != expected_sha256:
+        content_of_member = description(member)
+        if content_of_member["sha256"] != expected_sha256 or "members_sha256" in content_of_member:
             raise UserError(
                 f"{member} differs from the member that {folder / DESCRIPTION} lists. Train the ensemble "
                 "again with overwrite=true."

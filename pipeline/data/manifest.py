@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header
-from pipeline.data.plan import Shard, shards
+from pipeline.data.plan import Shard, Split, num_shards, shards
+from pipeline.data.recorded_configuration import Configuration
 from pipeline.data.running_statistics import PlainStatistics
+from simsurrogate import documents
 from simsurrogate.errors import UserError
-from simsurrogate.files import digest, write_whole
+from simsurrogate.files import FileIdentity, digest, write_whole
 from simsurrogate.spec import Spec
 
 FORMAT: Final = "simsurrogate data set"
+MAX_SHARDS: Final = 2**20
 
 #: Statistics of the fields, of their changes from frame to frame, of coefficient fields and of parameters.
 StatisticsKind = Literal["fields", "changes", "coefficient_fields", "parameters"]
 STATISTICS_KINDS: tuple[StatisticsKind, ...] = ("fields", "changes", "coefficient_fields", "parameters")
 
-#: The configuration of a data set, as JSON: the keys of the command line that determine its bytes.
-Configuration = dict[str, Any]
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Cost = Annotated[float, Field(ge=0)]
+#: A SHA-256 checksum in hexadecimal digits; empty for a file that does not exist.
+Checksum = Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Failure(_Document):
     """A trajectory that could not be computed; its index and the seed determine its parameters."""
 
-    index: int
+    index: Count
     reason: str
     parameters: dict[str, float]
 
@@ -49,17 +56,17 @@ class Receipt(_Document):
     """
 
     configuration_hash: str
-    split: str
-    number: int
-    size: int
-    sha256: str
-    first: int
-    drawn: int
+    split: Split
+    number: Count
+    size: Count
+    sha256: Checksum
+    first: Count
+    drawn: Count
     failed: list[Failure]
     ranks: int
     machine: str
     statistics: dict[StatisticsKind, PlainStatistics]
-    core_seconds: float
+    core_seconds: Cost
 
     @property
     def trajectories(self) -> int:
@@ -77,10 +84,10 @@ class ManifestShard(_Document):
     """The manifest's entry of a shard."""
 
     file: str
-    trajectories: int
-    size: int
-    sha256: str
-    core_seconds: float
+    trajectories: Count
+    size: Count
+    sha256: Checksum
+    core_seconds: Cost
 
 
 class Manifest(_Document):
@@ -95,11 +102,11 @@ class Manifest(_Document):
     configuration_hash: str
     spec: Spec
     method: str
-    parameter_shapes: dict[str, tuple[int, ...]]
+    parameter_shapes: dict[str, tuple[Count, ...]]
     complete: bool = False
     shards: list[ManifestShard] = []
     failed: list[Failure] = []
-    statistics_sha256: str = ""
+    statistics_sha256: Checksum = ""
 
     @property
     def identity(self) -> str:
@@ -142,12 +149,14 @@ class Validation(_Document):
     """The outcome of a validation of the data set with this `identity`.
 
     `checks` maps the name of each check to the number of its runs; `failures` describes each failed check.
+    `files` holds the identity of each shard's file before its checks, see `simsurrogate.files.file_identity`.
     """
 
     identity: str
     outcome: Literal["passed", "failed"]
     checks: dict[str, int]
     failures: list[str]
+    files: dict[str, FileIdentity] = {}
 
 
 DocumentType = TypeVar("DocumentType", bound=_Document)
@@ -160,7 +169,7 @@ def read_complete_manifest(folder: Path) -> Manifest:
         UserError: there is no manifest, the data set is not complete, or the manifest lists files that its
             configuration does not plan.
     """
-    if not (folder / "manifest.json").is_file():
+    if not (folder / "manifest.json").exists():
         raise UserError(
             f"there is no data set in {folder}. The folder of a data set holds manifest.json. Make a "
             "data set with python -m pipeline.generate, or name another folder with dataset="
@@ -171,6 +180,7 @@ def read_complete_manifest(folder: Path) -> Manifest:
             f"the data set in {folder} is not complete. This stage needs every shard. "
             "Run python -m pipeline.generate again"
         )
+    _check_sizes(folder / "manifest.json", manifest)
     listed_files = [shard.file for shard in manifest.shards]
     planned_files = [shard.file for shard in manifest.planned_shards]
     if listed_files != [file for file in planned_files if file in set(listed_files)]:
@@ -179,6 +189,32 @@ def read_complete_manifest(folder: Path) -> Manifest:
             "Generate the data set again with overwrite=true"
         )
     return manifest
+
+
+def _check_sizes(path: Path, manifest: Manifest) -> None:
+    """Raise `UserError` unless the numbers of shards, frames and sites agree with the sizes of the files.
+
+    After this check, a reader allocates no more memory than the files on disk need.
+    """
+    planned = num_shards(manifest.configuration["samples"])
+    if planned > MAX_SHARDS:
+        raise UserError(
+            f"{path} plans {planned} shards. A data set has at most {MAX_SHARDS} shards. Generate it "
+            "again with a larger samples.per_shard"
+        )
+    spec, configuration = manifest.spec, manifest.configuration
+    num_frames = configuration["output"]["steps"] + 1
+    itemsize = np.dtype(configuration["storage"]["precision"]).itemsize
+    row_bytes = (
+        itemsize * math.prod(spec.shape) * (num_frames * len(spec.channels) + len(spec.coefficient_channels))
+    )
+    for shard in manifest.shards:
+        needed = shard.trajectories * row_bytes
+        if needed > shard.size:
+            raise UserError(
+                f"{path} describes {needed} bytes of fields in {shard.file}. By the same document the "
+                f"file has {shard.size} bytes. Generate the data set again with overwrite=true"
+            )
 
 
 def receipts_of(folder: Path, manifest: Manifest) -> list[Receipt]:
@@ -222,25 +258,11 @@ def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
     Raises:
         UserError: the file cannot be read, has another schema version, or is not a document of this kind.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read as JSON: {error}. Run python -m pipeline.generate, then "
-            "python -m pipeline.validate"
-        ) from None
-    if isinstance(content, dict) and kind is Manifest:
-        _check_version(path, content)
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        issues = "; ".join(
-            f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}" for issue in error.errors()[:3]
-        )
-        raise UserError(
-            f"{path} is not a {kind.__name__.lower()} of a data set: {issues}. Run "
-            "python -m pipeline.generate, then python -m pipeline.validate"
-        ) from None
+    remedy = "Run python -m pipeline.generate, then python -m pipeline.validate"
+    content = documents.read_text(path, remedy)
+    if kind is Manifest:
+        _check_version(path, documents.parse_json(content, dict[str, Any], str(path), remedy))
+    return documents.parse_json(content, kind, str(path), remedy)
 
 
 def _check_version(path: Path, document: Mapping[str, object]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
 
-SPLITS = ("train", "valid", "test", "test_extrapolation")
+Split = Literal["train", "valid", "test", "test_extrapolation"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test", "test_extrapolation")
 INDICES_PER_SPLIT = 2**40
 #: A regular expression of the common name of a shard's file and receipt.
 SHARD_NAME = rf"({'|'.join(SPLITS)})-\d{{5,}}"
@@ -19,7 +20,7 @@ SHARD_NAME = rf"({'|'.join(SPLITS)})-\d{{5,}}"
 class Shard:
     """One file of a split: the trajectories `first` to `first + count - 1`, computed as one task."""
 
-    split: str
+    split: Split
     number: int
     first: int
     count: int
@@ -53,6 +54,11 @@ def index(split: str, position: int) -> int:
     """
     assert 0 <= position < INDICES_PER_SPLIT
     return SPLITS.index(split) * INDICES_PER_SPLIT + position
+
+
+def num_shards(samples: Mapping[str, int]) -> int:
+    """Return the number of shards of a data set; see `shards`."""
+    return sum(-(-samples[split] // samples["per_shard"]) for split in SPLITS)
 
 
 def shards(samples: Mapping[str, int]) -> list[Shard]:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import add
-from typing import TypedDict
+from pathlib import Path
 
 import numpy as np
 import yaml
+from typing_extensions import TypedDict  # pydantic reads it
 
 from pipeline.data.format.layout import FieldKind, Header
 from pipeline.data.manifest import STATISTICS_KINDS, Receipt, StatisticsKind
 from pipeline.data.running_statistics import RunningStatistics
+from simsurrogate.documents import read_yaml
+from simsurrogate.errors import UserError
+from simsurrogate.files import differences
 from simsurrogate.round_off import nonrounding_std
+
+REMEDY = "Run python -m pipeline.generate, then python -m pipeline.validate"
 
 #: The value of each field by name: a number, or for a vector field a list of one number for each component.
 ByField = dict[str, float | list[float]]
@@ -100,6 +106,39 @@ def training_statistics(
             for index, name in enumerate(header.spec.parameter_names)
         },
     }
+
+
+def read_statistics(path: Path, header: Header) -> TrainingStatistics:
+    """Return the content of a file `stats.yaml`, with a value for every field, component and parameter.
+
+    Raises:
+        UserError: the file cannot be read, or its content does not fit the header.
+    """
+    stats = read_yaml(path, TrainingStatistics, REMEDY)
+    expected = _shapes(training_statistics(header, _no_statistics(header)))
+    if changed := differences(_shapes(stats), expected):
+        raise UserError(
+            f"{path} does not fit the spec in manifest.json (found -> expected): {changed[0]}. {REMEDY}"
+        )
+    return stats
+
+
+def _no_statistics(header: Header) -> dict[StatisticsKind, RunningStatistics]:
+    """Return the statistics of no values, for the names and the shapes in `stats.yaml`."""
+    channels = len(header.channels("fields"))
+    return {
+        "fields": RunningStatistics.empty(channels),
+        "changes": RunningStatistics.empty(channels),
+        "coefficient_fields": RunningStatistics.empty(len(header.channels("coefficient_fields"))),
+        "parameters": RunningStatistics.empty(len(header.spec.parameters)),
+    }
+
+
+def _shapes(values: object) -> object:
+    """Return nested values with the length of each list, and 0 for each number."""
+    if isinstance(values, Mapping):
+        return {name: _shapes(value) for name, value in values.items()}
+    return len(values) if isinstance(values, list) else 0
 
 
 def to_yaml(stats: TrainingStatistics) -> str:

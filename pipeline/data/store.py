@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.data.manifest import (
     FORMAT,
-    Configuration,
     Manifest,
     Receipt,
     finished_manifest,
@@ -19,7 +18,9 @@ from pipeline.data.manifest import (
     write_document,
 )
 from pipeline.data.plan import SHARD_NAME, SPLITS, Shard
+from pipeline.data.recorded_configuration import Configuration
 from pipeline.data.statistics import combined_statistics, to_yaml, training_statistics
+from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
 from simsurrogate.files import differences, remove_partials, sha256_of, write_whole
 from simsurrogate.owned_files import delete_files
@@ -151,10 +152,10 @@ def refuse_failures(plan: Manifest, num_failed: int, max_failed_share: float, re
 def _is_replaceable(folder: Path) -> bool:
     """Return whether `overwrite` may delete the folder: this pipeline wrote it, or it holds no data."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = read_json(folder / "manifest.json", dict[str, Any], "Choose another folder with run=")
+    except UserError:
         return (folder / "receipts").exists() or not (folder / "data").exists()
-    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
+    return manifest.get("format") == FORMAT
 
 
 def _difference(path: Path, plan: Manifest) -> str:

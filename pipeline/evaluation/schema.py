@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from simsurrogate.errors import UserError
+from simsurrogate.documents import read_json
 from simsurrogate.files import write_whole
 
 SCHEMA_VERSION: Final = 3
@@ -93,6 +93,12 @@ class EnsembleSpread(_Model):
     error_correlation: float | None
 
 
+def _with_all_predictors(headline: dict[Predictor, Headline]) -> dict[Predictor, Headline]:
+    if set(headline) != set(PREDICTORS):
+        raise ValueError(f"{', '.join(headline)} found, {', '.join(PREDICTORS)} expected")
+    return headline
+
+
 class SplitResult(_Model):
     """The results on one split.
 
@@ -103,7 +109,7 @@ class SplitResult(_Model):
     """
 
     trajectories: int
-    headline: dict[Predictor, Headline]
+    headline: Annotated[dict[Predictor, Headline], AfterValidator(_with_all_predictors)]
     by_trajectory: ByTrajectory
     below_floor: dict[Metric, dict[str, list[int]]]
     errors: dict[Predictor, dict[Mode, dict[Metric, dict[str, SeriesSummary]]]]
@@ -150,19 +156,7 @@ def read(path: Path) -> Metrics:
     Raises:
         UserError: the file cannot be read, or was written by another release.
     """
-    try:
-        return Metrics.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror}. Type python -m pipeline.evaluate"
-        ) from None
-    except ValidationError as error:
-        issue = error.errors()[0]
-        location = ".".join(map(str, issue["loc"]))
-        raise UserError(
-            f"{path} is not a metrics.json of this release: {location}: {issue['msg']}. Type "
-            "python -m pipeline.evaluate again"
-        ) from None
+    return read_json(path, Metrics, "Type python -m pipeline.evaluate")
 
 
 def finite_or_none(value: float) -> float | None:

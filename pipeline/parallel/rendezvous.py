@@ -15,6 +15,7 @@ from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from pipeline.parallel import launch
 from pipeline.parallel.launch import Launch
+from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 
@@ -89,7 +90,7 @@ def _store_by_file(process: Launch, folder: Path) -> Store:
         if time.monotonic() > deadline:
             raise RuntimeError(f"rank 0 did not write {path}; is the run folder the same on all nodes?")
         time.sleep(0.2)
-    host, port = json.loads(path.read_text(encoding="utf-8"))
+    host, port = read_json(path, tuple[str, int], "Start the stage again")
     store = connect(process, host, port)
     store.add("arrived", 1)
     return store

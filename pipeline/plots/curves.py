@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from simsurrogate.documents import read_csv
 from simsurrogate.spec import Quantity
 
 _COLOURS: dict[str, str] = {"surrogate": "#d55e00", "persistence": "#0072b2", "mean": "#777777"}
@@ -140,10 +140,13 @@ def draw_training(log: dict[str, np.ndarray]) -> Figure:
 
 
 def read_log(path: Path) -> dict[str, np.ndarray]:
-    """Return the columns of a training log by name; NaN where a row has no value."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
+    """Return the columns of a training log by name; NaN where a row has no value.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    columns = read_csv(path, "Train the model again with overwrite=true")
+    return {name: np.array(column) for name, column in columns.items()}
 
 
 def _draw_band(panel: Axes, times: Sequence[float], errors: Band, colour: str, name: str) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.parallel.launch import node_name
+from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
 from simsurrogate.files import remove_partials, writable_folder, write_whole
 
@@ -97,9 +98,9 @@ def _process_description() -> dict[str, str]:
 
 def _holder_text(holder: Path) -> str:
     try:
-        properties = json.loads(holder.read_text(encoding="utf-8"))
+        properties = read_json(holder, dict[str, str], "")
         return ", ".join(f"{name} {value}" for name, value in properties.items())
-    except (OSError, ValueError, AttributeError):
+    except UserError:
         return "another process"
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from pipeline.runs.records import of_stage
 
@@ -18,8 +17,8 @@ class Attempt(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     outcome: str
-    started: datetime
-    ended: datetime | None = None
+    started: AwareDatetime
+    ended: AwareDatetime | None = None
     command: list[str]
     configuration: Mapping[str, object]
     versions: dict[str, str]

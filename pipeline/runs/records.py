@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipeline.parallel.launch import detect
 from pipeline.parallel.stopping import StoppedError
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.liveness import is_dead, process_identity
+from pipeline.runs.record_document import read_record
 from simsurrogate.errors import StorageError, UserError
 from simsurrogate.files import remove_partials, writable_folder, write_whole
 
@@ -124,13 +126,23 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
 
 
 def of_stage(run: Path, stage: str) -> list[dict[str, Any]]:
-    """Return the records of a stage in the order of their attempts, without unfinished files."""
+    """Return the records of a stage in the order of their attempts; skip damaged records with a note."""
     records = []
     for path in _paths(RunFolder.at(run).records, stage):
-        with suppress(OSError, ValueError):
-            record = json.loads(path.read_text(encoding="utf-8"))
-            records.append(record | _death(record))
+        try:
+            # A record is empty for a moment after its creation.
+            if not path.is_file() or path.stat().st_size:
+                record = read_record(path)
+                records.append(record | _death(record))
+        except (OSError, UserError) as error:
+            _note(str(error))
     return records
+
+
+@cache
+def _note(text: str) -> None:
+    """Print a note, once in a process."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def last_number(run: Path, stage: str) -> int:
@@ -169,17 +181,17 @@ def _replace_running(
     """Add a failure to the newest record of this configuration, if the record is still `running`."""
     for path in reversed(_paths(folder, stage)):
         with suppress(OSError, ValueError, KeyError):
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_record(path)
             if record["configuration"] == configuration:
                 if record["outcome"] == "running":
-                    _write(path, record | failure | {"ended": _current_time()})
+                    _write(path, record | dict(failure) | {"ended": _current_time()})
                 return
 
 
 def _earlier_failure(path: Path, error: BaseException) -> dict[str, str]:
     """Return the failure of another rank in the record, unless all ranks share the error."""
     with suppress(OSError, ValueError):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_record(path)
         reason = record.get("reason", "")
         if record.get("outcome") == "failed" and not reason.endswith(_failure(error)["reason"]):
             return {name: record[name] for name in ("outcome", "reason", "traceback") if name in record}
@@ -190,7 +202,7 @@ def _mark_dead_attempts(folder: Path, stage: str) -> None:
     """Write the outcome of attempts whose process died without a report."""
     for path in _paths(folder, stage):
         with suppress(OSError, ValueError):
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_record(path)
             death = _death(record)
             if death:
                 remove_partials(folder, [path.name])
@@ -202,8 +214,8 @@ def _death(record: Mapping[str, object]) -> dict[str, str]:
     if record.get("outcome") != "running" or not is_dead(record):
         return {}
     reason = (
-        f"process {record['process']} on {record['host']} ended without a report: it was killed, or the "
-        "machine stopped"
+        f"process {record.get('process')} on {record.get('host')} ended without a report: it was "
+        "killed, or the machine stopped"
     )
     return {"outcome": "killed", "reason": reason}
 

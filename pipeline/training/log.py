@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from pipeline.config.settings import Training
 from pipeline.training.train_state import TrainState
+from simsurrogate.documents import read_csv
 from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 
@@ -41,7 +43,7 @@ class Log:
         self.folder = folder
         self.options = options
         self.first_step, self.start_seconds = state.step, time.monotonic()
-        self.timings = [row for row in _read_rows(folder / "timing.csv") if int(row[0]) <= state.step]
+        self.timings = [row for row in _read_timings(folder / "timing.csv") if float(row[0]) <= state.step]
         self.last_step = state.step
         weighted_losses = state.surrogate.losses if state.loss_weights else ()
         self.columns = (*COLUMNS, *(f"weight_{name}" for name in weighted_losses))
@@ -99,6 +101,16 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[float | s
     write_whole(path, text.getvalue())
 
 
-def _read_rows(path: Path) -> list[list[str]]:
-    """Return the rows of a CSV file without its header; none for a missing file."""
-    return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))[1:] if path.is_file() else []
+def _read_timings(path: Path) -> list[list[str]]:
+    """Return the rows of timing.csv; none for a missing file, and none with a warning for a damaged file."""
+    if not path.exists():
+        return []
+    try:
+        columns = read_csv(path, "The times before this attempt are lost")
+        if tuple(columns) != TIMING_COLUMNS:
+            raise UserError(f"{path} has the columns {', '.join(columns)}. The times are lost")
+    except UserError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return []
+    steps, *others = columns.values()
+    return [[f"{step:.0f}", *map(str, row)] for step, *row in zip(steps, *others, strict=True)]

@@ -238,7 +238,8 @@ def replace_model(run: Path, **changes) -> None:
     description = store.description(folder)
     problem = problems.change_problem(surrogates.load(folder).problem, **changes)
     model = store.build("fno", description["options"], problem, "float32")
-    store.save(folder, model, "fno", description["options"], {"configuration": description["configuration"]})
+    metadata = {key: description[key] for key in ("configuration", "valid_error", "step", "versions")}
+    store.save(folder, model, "fno", description["options"], metadata)
 
 
 def test_a_foreign_model_is_refused_on_every_rank(trained_run, tmp_path):
@@ -253,6 +254,18 @@ def test_a_foreign_model_is_refused_on_every_rank(trained_run, tmp_path):
     assert "time_step: the model has 0.5" in result.stderr
     assert "Traceback" not in result.stderr
     assert not evaluation_folder(run).exists()
+
+
+def test_changed_statistics_of_a_model_are_refused_on_its_own_data_set(trained_run, tmp_path):
+    run = copy_run(trained_run, tmp_path)
+    statistics = surrogates.load(run / "models" / "fno").problem.statistics
+    mean = tuple(value + 1.0 for value in statistics.mean)
+    replace_model(run, statistics=dataclasses.replace(statistics, mean=mean))
+    result = run_stage("evaluate", f"run={run}", *OVERRIDES)
+    assert result.returncode == 2
+    assert "model.json differs from its own data set" in result.stderr
+    assert "statistics.mean: " in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_model_of_another_equation_or_other_parameters_is_refused(trained_run, tmp_path):

@@ -235,7 +235,7 @@ def test_metrics_are_written_and_read_without_loss(tmp_path):
     schema.write(tmp_path / "metrics.json", results)
     assert schema.read(tmp_path / "metrics.json") == results
     (tmp_path / "metrics.json").write_text('{"identity": "of an older release"}')
-    with pytest.raises(UserError, match=r"is not a metrics\.json of this release: .*evaluate again"):
+    with pytest.raises(UserError, match=r"is not a metrics of this release: .*python -m pipeline.evaluate"):
         schema.read(tmp_path / "metrics.json")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 import surrogates
 from simsurrogate.errors import UserError
+from simsurrogate.files import digest
 from surrogates import store
 from surrogates.contract import Prediction, Problem, Surrogate
 from tests.support import problems
@@ -28,11 +30,33 @@ def folder(tmp_path: Path) -> Path:
 
 
 def change_description(**changes: Any) -> Callable[[Path], None]:
+    """Return a function that changes keys of `model.json` and gives it the digest of the new content."""
+
     def write_changes(folder: Path) -> None:
         path = folder / store.DESCRIPTION
-        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+        content = json.loads(path.read_text()) | changes
+        del content["sha256"]
+        path.write_text(json.dumps(content | {"sha256": digest(content)}))
 
     return write_changes
+
+
+def change_statistics(**changes: Any) -> Callable[[Path], None]:
+    """Return a function that changes statistics in `model.json`, with the digest of the new content."""
+
+    def write_changes(folder: Path) -> None:
+        problem = json.loads((folder / store.DESCRIPTION).read_text())["problem"]
+        problem["statistics"] |= changes
+        change_description(problem=problem)(folder)
+
+    return write_changes
+
+
+def change_one_digit(folder: Path) -> None:
+    path = folder / store.DESCRIPTION
+    content = json.loads(path.read_text())
+    content["problem"]["statistics"]["parameter_mean"][0] += 1.0
+    path.write_text(json.dumps(content))
 
 
 def flip_last_byte(folder: Path) -> None:
@@ -55,18 +79,27 @@ def truncate_weights(folder: Path) -> None:
             "no trained model.*Type python -m pipeline.train",
         ),
         (lambda folder: (folder / store.WEIGHTS).unlink(), "model.safetensors cannot be loaded"),
-        (lambda folder: (folder / store.DESCRIPTION).write_text("{"), "not readable JSON"),
-        (lambda folder: (folder / store.DESCRIPTION).write_text("[1]"), "format None"),
-        (lambda folder: (folder / store.DESCRIPTION).write_bytes(b"\xff\xfe\x00"), "not readable JSON"),
+        (lambda folder: (folder / store.DESCRIPTION).write_text("{"), "cannot be read as JSON"),
+        (lambda folder: (folder / store.DESCRIPTION).write_text("[1]"), "is not a JSON object"),
+        (lambda folder: (folder / store.DESCRIPTION).write_text("[" * 10**5), "recursion limit exceeded"),
+        (lambda folder: (folder / store.DESCRIPTION).write_bytes(b"\xff\xfe\x00"), "cannot be read as JSON"),
+        (change_one_digit, "model.json was changed: the digest"),
+        (change_statistics(std=[math.nan, 1.0]), "statistics std are .*nan.*finite numbers expected"),
+        (change_statistics(std=[-1.0, 1.0]), "statistics std are .*finite numbers expected"),
+        (change_statistics(mean=[0.0]), "statistics mean have 1 values, 2 expected"),
+        (change_description(num_parameters="many"), "num_parameters: Input should be a valid integer"),
+        (change_description(weights_sha256=None), "weights_sha256: Input should be a valid string"),
+        (change_description(members_sha256=[3]), "members_sha256.0: Input should be a valid string"),
+        (change_description(members_sha256=["0" * 64]), "member-0 holds no trained model"),
         (flip_last_byte, "checksum"),
         (truncate_weights, "checksum"),
         (
             change_description(format="someone's model 3"),
-            "format .*The expected format is 'simsurrogate model 3'",
+            "format .*The expected format is 'simsurrogate model 4'",
         ),
         (
-            change_description(format="simsurrogate model 2"),
-            "model 2' of an older version. .*Train the model again",
+            change_description(format="simsurrogate model 3"),
+            "model 3' of an older version. .*Train the model again",
         ),
         (change_description(surrogate="os.system"), "'os.system' is not one of .*fno, .*unet"),
         (change_description(surrogate="autoregressive"), "'autoregressive' is not one of"),
@@ -81,7 +114,7 @@ def truncate_weights(folder: Path) -> None:
             "_target_",
         ),
         (change_description(problem={}), "cannot be loaded"),
-        (change_description(precision="int8"), "cannot be loaded"),
+        (change_description(precision="int8"), "precision: Input should be 'float32'"),
     ],
 )
 def test_a_damaged_or_foreign_model_is_refused(

@@ -16,6 +16,7 @@ from pipeline.evaluation.words import percent
 from pipeline.plots.comparison import Channel, draw_comparison, label, unit_words
 from pipeline.plots.curves import draw_errors, draw_invariants, draw_training, read_log
 from pipeline.plots.particles import draw_comparison as draw_particle_comparison
+from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 from surrogates import store
 
@@ -70,14 +71,17 @@ def draw(
     # The model lists its members, because a smaller ensemble keeps the folders of former members.
     members = [store.member_folder(model_folder, index) for index in range(store.num_members(model_folder))]
     for log_folder in members or [model_folder]:
-        if not (log_folder / "log.csv").is_file():
+        if not (log_folder / "log.csv").exists():
+            continue
+        try:
+            log = read_log(log_folder / "log.csv")
+        except UserError as error:
+            print(f"note: the report has no figure of the training. {error}", flush=True)
             continue
         member_text = "" if log_folder == model_folder else f", {log_folder.name}"
         caption = f"Loss on the training batches and error on the validation split{member_text}."
         path = folder / f"training{member_text.replace(', ', '-')}.png"
-        report_figures.append(
-            _save(draw_training(read_log(log_folder / "log.csv")), path, "training", caption)
-        )
+        report_figures.append(_save(draw_training(log), path, "training", caption))
     return report_figures
 
 

@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from pipeline.config.settings import Launcher, Stage
 from pipeline.runs.folder import RunFolder
+from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
 from simsurrogate.files import writable_folder, write_whole
 
@@ -161,9 +160,4 @@ def read_chain_record(run: RunFolder) -> ChainRecord | None:
     path = run.chain_record
     if not path.is_file():
         return None
-    try:
-        return TypeAdapter(ChainRecord).validate_json(path.read_bytes())
-    except (ValidationError, OSError) as error:
-        raise UserError(
-            f"{path} cannot be read: {error}. Delete the file and start the chain again"
-        ) from error
+    return read_json(path, ChainRecord, "Delete the file and start the chain again")

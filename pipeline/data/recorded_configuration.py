@@ -1,0 +1,62 @@
+"""The configuration of a data set as its manifest records it, checked before any of its values is used."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+_Samples = Annotated[int, Field(ge=0, le=2**40)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+
+class _SamplesSection(_Section):
+    train: _Samples
+    valid: _Samples
+    test: _Samples
+    test_extrapolation: _Samples
+    per_shard: Annotated[int, Field(ge=1)]
+
+
+class _OutputSection(_Section):
+    duration: Annotated[float, Field(gt=0)]
+    steps: Annotated[int, Field(ge=1)]
+
+
+class _StorageSection(_Section):
+    precision: Literal["float32", "float64"]
+
+
+class _SolverSection(_Section):
+    name: str
+    path: str | None = None
+
+
+class _RecordedConfiguration(_Section):
+    seed: Annotated[int, Field(ge=0)]
+    code_version: str
+    samples: _SamplesSection
+    output: _OutputSection
+    storage: _StorageSection
+    solver: _SolverSection
+
+
+def _checked(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration, after a check of the keys that the pipeline itself reads.
+
+    Raises:
+        ValueError: a key is missing or has a value that no data set can have.
+    """
+    try:
+        _RecordedConfiguration.model_validate(configuration, strict=True)
+    except ValidationError as error:
+        issue = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}") from None
+    return configuration
+
+
+#: The configuration of a data set, as JSON: the keys of the command line that determine its bytes.
+Configuration = Annotated[dict[str, Any], AfterValidator(_checked)]
