@@ -13,20 +13,37 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
+from typing_extensions import TypedDict  # pydantic reads it
 
+from simsurrogate.documents import parse_json
 from simsurrogate.errors import UserError
-from simsurrogate.files import remove_partials, write_whole
+from simsurrogate.files import open_regular, remove_partials, write_whole
 
 _FORMAT = "simsurrogate checkpoint 2"
 #: The key of the metadata in files of this format.
 _METADATA = "facts"
 #: A regular expression of the name of a checkpoint file.
 FILE_NAME = r"step-(\d{9,})\.safetensors"
+
+
+#: The bytes that hold the size of the header of a safetensors file; the header is padded to a multiple.
+_SIZE_BYTES = 8
+
+
+class _Description(TypedDict):
+    """The description in the header of a checkpoint."""
+
+    format: str
+    step: Annotated[int, Field(ge=0)]
+    configuration: dict[str, Any]
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,7 +87,7 @@ def save(folder: Path, checkpoint: Checkpoint, num_kept: int) -> Path:
     remove_partials(folder)
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     advice = "run the same command again: training continues from the last checkpoint"
-    write_whole(path, safetensors.torch.save(tensors, header), advice)
+    write_whole(path, _with_sorted_metadata(safetensors.torch.save(tensors, header)), advice)
     checkpoint_paths = paths(folder)
     end = checkpoint_paths.index(path) + 1
     for old_path in [*checkpoint_paths[: max(0, end - num_kept)], *checkpoint_paths[end:]]:
@@ -85,18 +102,24 @@ def load(path: Path) -> Checkpoint:
         UserError: the file is truncated, modified, or not a checkpoint of this project.
     """
     try:
+        open_regular(path).close()
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             # The tensors are copied, because a memory map ends with the file and fails on a truncated file.
             tensors = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}
         if header["sha256"] != _checksum(header["description"], tensors):
             raise UserError("its checksum does not match its content")
-        description = json.loads(header["description"])
+        description = parse_json(header["description"], _Description, "its metadata", "")
         if description["format"] != _FORMAT:
             raise UserError(f"its format is {description['format']!r}, not {_FORMAT!r}")
+        if description["step"] != step_of(path):
+            raise UserError(f"it holds step {description['step']}, and its name says {step_of(path)}")
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and tensor.isnan().any():
+                raise UserError(f"its tensor {name} holds NaN")
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"the checkpoint {path} is damaged: {error}") from error
-    return Checkpoint(description["step"], description["configuration"], description[_METADATA], tensors)
+    return Checkpoint(description["step"], description["configuration"], description["facts"], tensors)
 
 
 def newest_intact(folder: Path) -> Path | None:
@@ -136,6 +159,19 @@ def paths(folder: Path) -> list[Path]:
 def step_of(path: Path) -> int:
     """Return the step in the name of a checkpoint file."""
     return int(path.stem.removeprefix("step-"))
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata in the order of their keys.
+
+    The library writes the keys in random order, and equal states shall have equal bytes.
+    """
+    size = int.from_bytes(content[:_SIZE_BYTES], "little")
+    header = json.loads(content[_SIZE_BYTES : _SIZE_BYTES + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = text.ljust(-(-len(text) // _SIZE_BYTES) * _SIZE_BYTES)
+    return b"".join([len(padded).to_bytes(_SIZE_BYTES, "little"), padded, content[_SIZE_BYTES + size :]])
 
 
 def _checksum(description: str, tensors: Mapping[str, torch.Tensor]) -> str:

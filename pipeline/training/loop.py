@@ -193,7 +193,7 @@ def _initial_state(surrogate: Surrogate, options: Training, folder: Path, ranks:
         checkpoint.newest_intact(folder / "checkpoints") if ranks.is_first else None
     )
     if newest_path is not None:
-        state.restore(checkpoint.load(newest_path))
+        state.restore(checkpoint.load(newest_path), options)
     return state
 
 

@@ -46,7 +46,7 @@ def steps_done(folder: Path, steps: int) -> int:
     if store.is_whole(folder):
         return steps
     checkpoint_paths = checkpoint.paths(folder / "checkpoints")
-    return checkpoint.step_of(checkpoint_paths[-1]) if checkpoint_paths else 0
+    return min(steps, checkpoint.step_of(checkpoint_paths[-1])) if checkpoint_paths else 0
 
 
 def _delete_model(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict, cast
+from typing import cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -13,20 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 from pipeline.config.settings import Training
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.learning_rate import learning_rate
+from pipeline.training.restorable import Metadata, refuse_impossible
 from surrogates.contract import Surrogate
-
-
-class _Metadata(TypedDict):
-    """The plain data of a training state in a checkpoint."""
-
-    damping: float
-    loss_weights: dict[str, float]
-    loss_sum: float
-    pending: list[float]
-    skipped: list[int]
-    rows: list[list[float]]
-    best_error: float
-    best_step: int
 
 
 @dataclass
@@ -97,11 +85,12 @@ class TrainState:
         """Return a checkpoint of this state."""
         tensors = {f"weights.{name}": tensor for name, tensor in self.surrogate.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
-        for parameter_index, moments in self.optimiser.state_dict()["state"].items():
+        optimiser_state = self.optimiser.state_dict()
+        for parameter_index, moments in optimiser_state["state"].items():
             tensors |= {f"optimiser.{parameter_index}.{name}": tensor for name, tensor in moments.items()}
         if self.ema is not None:
             tensors |= {f"average.{name}": tensor for name, tensor in self.ema.state_dict().items()}
-        metadata: _Metadata = {
+        metadata: Metadata = {
             "damping": self.damping,
             "loss_weights": self.loss_weights,
             "loss_sum": self.loss_sum,
@@ -110,11 +99,21 @@ class TrainState:
             "rows": self.rows,
             "best_error": self.best_error,
             "best_step": self.best_step,
+            "without_moments": [
+                index
+                for index in optimiser_state["param_groups"][0]["params"]
+                if index not in optimiser_state["state"]
+            ],
         }
         return Checkpoint(self.step, configuration, metadata, tensors)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Replace this state by the state in a checkpoint of the same surrogate."""
+    def restore(self, checkpoint: Checkpoint, options: Training) -> None:
+        """Replace this state by the state in a checkpoint of the same surrogate.
+
+        Raises:
+            UserError: the checkpoint holds a state that a training with these options cannot have.
+        """
+        refuse_impossible(checkpoint, self.surrogate, self.ema, options)
         self.surrogate.load_state_dict(_tensors_under("weights.", checkpoint.tensors))
         if self.ema is not None:
             self.ema.load_state_dict(_tensors_under("average.", checkpoint.tensors))
@@ -124,7 +123,7 @@ class TrainState:
             moments.setdefault(int(parameter_index), {})[name] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        metadata = cast(_Metadata, checkpoint.metadata)
+        metadata = cast(Metadata, checkpoint.metadata)
         self.step, self.damping = checkpoint.step, metadata["damping"]
         self.loss_weights = dict(metadata["loss_weights"])
         self.loss_sum, self.pending_losses = metadata["loss_sum"], metadata["pending"]
