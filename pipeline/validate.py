@@ -26,7 +26,8 @@ from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
-from simsurrogate.files import remove_partials, writable_folder
+from simsurrogate.files import FileIdentity, differences, file_identity, remove_partials, writable_folder
+from solvers.contract import Solver
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -53,6 +54,9 @@ def run(settings: Settings) -> None:
         if world.rank == 0:
             writable_folder(folder)
             remove_partials(folder, ["validation.json"])
+        # Before the checks, so that a later change of a file is noticed.
+        files = _file_identities(folder, manifest) if world.rank == 0 else {}
+        world.Barrier()
         own_results = _shard_results(folder, manifest, world)
         own_results += _recomputed_results(settings, folder, manifest, own_results, world)
         results_by_rank = world.gather(own_results)
@@ -62,7 +66,7 @@ def run(settings: Settings) -> None:
         results += [
             (str(folder), check, error) for check, error in integrity.check_data_set(folder, manifest)
         ]
-        validation = _validation(manifest, results)
+        validation = _validation(manifest, results, files)
         write_document(folder / "validation.json", validation)
         metadata |= {"checks": validation.checks, "failures": len(validation.failures)}
         if validation.outcome == "failed":
@@ -92,28 +96,37 @@ def _shard_results(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> Ch
 def _recomputed_results(
     settings: Settings, folder: Path, manifest: Manifest, results: CheckResults, world: MPI.Intracomm
 ) -> CheckResults:
-    """Return the results of the recomputation of a few random trajectories, shared among the ranks.
+    """Return the comparison of the solver's spec, and the recomputation of a few random trajectories.
 
-    Nothing is recomputed if a check failed, if the sources of the solver have changed, or if the solver is in
-    a user's file that this command line does not name.
+    The ranks share the trajectories. Nothing is compared if a check failed, if the sources of the solver have
+    changed, or if the solver is in a user's file that this command line does not name.
     """
     if any(world.allgather(any(error for _, _, error in results))):
         return []
     reason = _reason_against_recomputation(settings, manifest)
     if reason:
         if world.rank == 0:
-            print(f"note: no trajectory is computed again, because {reason}", file=sys.stderr, flush=True)
-        return []
-    own_rows = recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]
-    if not own_rows:
+            print(
+                f"note: no trajectory is computed again, because {reason}",
+                file=sys.stderr,
+                flush=True,
+            )
         return []
     from mpi4py import MPI
 
     solver = build_recorded_solver(manifest.configuration, settings.solver, MPI.COMM_SELF)
-    return [
+    own_rows = recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]
+    own_results = [(str(folder), "solver", _solver_mistake(manifest, solver))] if world.rank == 0 else []
+    return own_results + [
         (row.shard.file, "recomputed", recomputation.difference(folder, manifest, solver, row))
         for row in own_rows
     ]
+
+
+def _solver_mistake(manifest: Manifest, solver: Solver) -> str | None:
+    """Return how the manifest's spec differs from the spec of the recorded solver, or None."""
+    changed = differences(manifest.spec.to_json(), solver.spec.to_json(), "spec")
+    return f"manifest and solver differ (manifest -> solver): {'; '.join(changed[:3])}" if changed else None
 
 
 def _reason_against_recomputation(settings: Settings, manifest: Manifest) -> str | None:
@@ -127,7 +140,13 @@ def _reason_against_recomputation(settings: Settings, manifest: Manifest) -> str
     return None
 
 
-def _validation(manifest: Manifest, results: CheckResults) -> Validation:
+def _file_identities(folder: Path, manifest: Manifest) -> dict[str, FileIdentity]:
+    """Return the identity of the file of each shard that has one."""
+    paths = {shard.file: folder / shard.file for shard in manifest.shards}
+    return {file: file_identity(path) for file, path in paths.items() if path.exists()}
+
+
+def _validation(manifest: Manifest, results: CheckResults, files: dict[str, FileIdentity]) -> Validation:
     """Return the outcome, with a line for each failed check."""
     failures = [f"{file}: {check}: {error}" for file, check, error in sorted(results, key=str) if error]
     return Validation(
@@ -135,6 +154,7 @@ def _validation(manifest: Manifest, results: CheckResults) -> Validation:
         outcome="failed" if failures else "passed",
         checks=dict(Counter(check for _, check, _ in results)),
         failures=failures,
+        files=files,
     )
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, read_document
 from pipeline.data.plan import SPLITS
-from pipeline.data.statistics import TrainingStatistics
+from pipeline.data.statistics import TrainingStatistics, read_statistics
 from pipeline.data.windows import Shards, StoredTrajectory, Windows
 from simsurrogate.errors import UserError
-from simsurrogate.files import sha256_of
+from simsurrogate.files import file_identity, sha256_of
 
 
 class Dataset:
@@ -27,7 +27,9 @@ class Dataset:
         statistics: the content of `stats.yaml`.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, statistics: TrainingStatistics):
+    def __init__(
+        self, folder: Path, manifest: Manifest, statistics: TrainingStatistics, unchanged: Collection[str]
+    ):
         header = manifest.header
         self.folder = folder
         self.spec = manifest.spec
@@ -39,11 +41,16 @@ class Dataset:
         for split in SPLITS:
             entries = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]
             files = [folder / entry.file for entry in entries]
-            self._splits[split] = Shards(header, files, [entry.trajectories for entry in entries])
+            trajectories = [entry.trajectories for entry in entries]
+            checksums = [None if entry.file in unchanged else entry.sha256 for entry in entries]
+            self._splits[split] = Shards(header, files, trajectories, checksums)
 
     @classmethod
     def open(cls, folder: Path) -> Dataset:
         """Open a data set that is complete and passed its validation.
+
+        A shard whose file is not the file that passed, such as a copy, is compared with its checksum when it
+        is first read.
 
         Raises:
             UserError: the data set is missing, incomplete, of another schema version, not validated, or
@@ -51,7 +58,8 @@ class Dataset:
         """
         folder = Path(folder)
         manifest = read_complete_manifest(folder)
-        _require_validated(folder, manifest)
+        validation = _passed_validation(folder, manifest)
+        unchanged = set()
         for shard in manifest.shards:
             path = folder / shard.file
             file_size = path.stat().st_size if path.is_file() else None
@@ -61,7 +69,10 @@ class Dataset:
                     f"{shard.size} bytes expected. Run python -m pipeline.generate again, then "
                     "python -m pipeline.validate"
                 )
-        return cls(folder, manifest, yaml.safe_load((folder / "stats.yaml").read_text(encoding="utf-8")))
+            if file_identity(path) == validation.files.get(shard.file):
+                unchanged.add(shard.file)
+        statistics = read_statistics(folder / "stats.yaml", manifest.header)
+        return cls(folder, manifest, statistics, unchanged)
 
     def __repr__(self) -> str:
         split_sizes = [f"{len(shards)} {split}" for split, shards in self._splits.items() if len(shards)]
@@ -112,13 +123,15 @@ class Dataset:
             index=int(arrays["sample"][row]),
         )
 
-    def windows(self, split: str, length: int) -> Windows:
+    def windows(self, split: str, length: int, *, reuse_buffers: bool = False) -> Windows:
         """Return the windows of a split: all sequences of `length` consecutive frames.
+
+        With `reuse_buffers`, the arrays of `take` are overwritten by the next call.
 
         Raises:
             UserError: the trajectories have fewer frames.
         """
-        return Windows(self._shards(split), length)
+        return Windows(self._shards(split), length, reuse_buffers=reuse_buffers)
 
     def _shards(self, split: str) -> Shards:
         if split not in self._splits:
@@ -128,10 +141,14 @@ class Dataset:
         return self._splits[split]
 
 
-def _require_validated(folder: Path, manifest: Manifest) -> None:
-    """Raise `UserError` unless the data set passed its validation in its present state."""
+def _passed_validation(folder: Path, manifest: Manifest) -> Validation:
+    """Return the validation that the data set passed in its present state.
+
+    Raises:
+        UserError: the data set was not validated, has changed, or failed.
+    """
     path = folder / "validation.json"
-    if not path.is_file():
+    if not path.exists():
         raise UserError(
             f"the data set in {folder} was not validated. Only validated data are used. "
             "Run python -m pipeline.validate"
@@ -143,8 +160,9 @@ def _require_validated(folder: Path, manifest: Manifest) -> None:
             "Run python -m pipeline.validate again"
         )
     if validation.outcome != "passed":
+        reasons = validation.failures or ["no reason is recorded"]
         raise UserError(
-            f"the data set in {folder} failed its validation: {validation.failures[0]}. "
+            f"the data set in {folder} failed its validation: {reasons[0]}. "
             "Run python -m pipeline.generate, then python -m pipeline.validate"
         )
     statistics = folder / "stats.yaml"
@@ -153,3 +171,4 @@ def _require_validated(folder: Path, manifest: Manifest) -> None:
             f"{statistics} is missing or was changed. "
             "Run python -m pipeline.generate, then python -m pipeline.validate"
         )
+    return validation

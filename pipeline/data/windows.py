@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.data.format import hdf5
 from pipeline.data.format.layout import FIELD_KINDS, FieldKind, Header, field_path
 from simsurrogate.errors import UserError
+from simsurrogate.files import sha256_of
 
 _MAX_OPEN_SHARDS = 256
 
@@ -59,11 +60,19 @@ class Shards:
         header: the description that all shards share.
         files: the path of each shard.
         trajectories: the number of trajectories in each shard.
+        checksums: the checksum to compare with when a shard is first read; None for a shard that is known.
     """
 
-    def __init__(self, header: Header, files: Sequence[Path], trajectories: Sequence[int]):
+    def __init__(
+        self,
+        header: Header,
+        files: Sequence[Path],
+        trajectories: Sequence[int],
+        checksums: Sequence[str | None],
+    ):
         self.header = header
-        self._files = files
+        self._arguments = (header, files, trajectories, checksums)
+        self._files, self._checksums = files, checksums
         self._ends = np.cumsum(trajectories, dtype=np.int64)
         self._locations: dict[int, dict[str, hdf5.DatasetLocation]] = {}
         self._channels = {kind: _channels_of_fields(header, kind) for kind in FIELD_KINDS}
@@ -71,6 +80,10 @@ class Shards:
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __reduce__(self) -> tuple[type[Shards], tuple[object, ...]]:
+        """Return what pickle needs in another process: no memory map."""
+        return Shards, self._arguments
 
     def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the shard (an argument of `arrays`) and the row of each trajectory, from its position."""
@@ -97,23 +110,34 @@ class Shards:
         """Return the datasets of a shard by path, and all scalar parameters (rows, P) as `parameters`."""
         path = self._files[shard]
         if shard not in self._locations:
+            self._check(path, self._checksums[shard])
             self._locations[shard] = hdf5.dataset_locations(path)
         arrays = hdf5.memory_maps(path, self._locations[shard])
         rows = len(arrays["sample"])
         columns = [arrays[f"scalars/{name}"] for name in self.header.spec.parameter_names]
         return arrays | {"parameters": np.array(columns).reshape(-1, rows).T}
 
+    def _check(self, path: Path, checksum: str | None) -> None:
+        """Raise `UserError` if the file has another checksum."""
+        if checksum is not None and (actual := sha256_of(path)) != checksum:
+            raise UserError(
+                f"{path} was changed after its validation: SHA-256 {actual} found, {checksum} expected. Run "
+                "python -m pipeline.generate again, then python -m pipeline.validate"
+            )
+
 
 class Windows:
     """All sequences of `length` consecutive frames of the trajectories of a split.
 
-    Window `i` starts at frame `i % starts` of trajectory `i // starts`, with `starts` = T - length + 1.
+    A `Windows` is a data set for torch's `DataLoader`: it has a length, items that are copies, and a pickle
+    without memory maps. Window `i` starts at frame `i % starts` of trajectory `i // starts`, with `starts` =
+    T - length + 1.
 
     Raises:
         UserError: the trajectories have fewer than `length` frames.
     """
 
-    def __init__(self, shards: Shards, length: int):
+    def __init__(self, shards: Shards, length: int, *, reuse_buffers: bool = False):
         num_frames = len(shards.header.times)
         if not 1 <= length <= num_frames:
             raise UserError(
@@ -122,10 +146,16 @@ class Windows:
                 "Lower training.unroll, or generate more frames with output.steps"
             )
         self._shards, self._length, self._num_starts = shards, length, num_frames - length + 1
+        self._reuse_buffers = reuse_buffers
         self._buffers: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._shards) * self._num_starts
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """Return the arrays of one window as a copy, without the axis B of `take`."""
+        position = range(len(self))[index]
+        return {name: array[0].copy() for name, array in self.take(np.array([position])).items()}
 
     def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the position of each window's trajectory in the split, and the window's first frame."""
@@ -136,8 +166,8 @@ class Windows:
         """Return the windows at `indices` (B,).
 
         The arrays are `state` (B, L, C, *sites) and `coefficient_fields` (B, K, *sites) in the precision of
-        the data set, and `parameters` (B, P) and `time` (B, L), s, in float64. The arrays are views of
-        buffers, and the next call overwrites the buffers.
+        the data set, and `parameters` (B, P) and `time` (B, L), s, in float64. With
+        `reuse_buffers` the arrays are views of buffers, and the next call overwrites the buffers.
         """
         batch, shards = self._batch(len(indices)), self._shards
         positions, starts = self.locate(indices)
@@ -153,7 +183,7 @@ class Windows:
         return batch
 
     def _batch(self, size: int) -> dict[str, np.ndarray]:
-        """Return views of the first `size` windows of the buffers; enlarge the buffers where needed."""
+        """Return new arrays, or views of the first `size` windows of the buffers."""
         header, length = self._shards.header, self._length
         layouts = {
             "state": ((length, len(header.channels("fields")), *header.spec.shape), header.precision),
@@ -164,6 +194,8 @@ class Windows:
             "parameters": ((len(header.spec.parameters),), "float64"),
             "time": ((length,), "float64"),
         }
+        if not self._reuse_buffers:
+            return {name: np.empty((size, *shape), precision) for name, (shape, precision) in layouts.items()}
         if not self._buffers or len(self._buffers["time"]) < size:
             self._buffers = {
                 name: np.empty((size, *shape), precision) for name, (shape, precision) in layouts.items()

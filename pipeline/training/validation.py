@@ -29,7 +29,7 @@ def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_si
         max(norm_floor([std[channel] for channel in channels], math.prod(spec.shape)), _MIN_NORM)
         for channels in spec.field_channels
     ]
-    windows = dataset.windows("valid", len(dataset.times))
+    windows = dataset.windows("valid", len(dataset.times), reuse_buffers=True)
     own_windows = np.arange(ranks.rank, len(windows), ranks.size)
     total = torch.zeros(2, dtype=torch.float64)
     for start in range(0, len(own_windows), batch_size):

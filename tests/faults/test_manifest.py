@@ -21,7 +21,7 @@ def test_another_schema_version_or_a_missing_key_is_refused(run_copy: Path) -> N
     del manifest["spec"]
     path.write_text(json.dumps(manifest))
     with pytest.raises(
-        ValueError, match=r"manifest.json is not a manifest of a data set: spec: Field required"
+        ValueError, match=r"manifest.json is not a manifest of this release: spec: Field required"
     ):
         Dataset.open(run_copy / "dataset")
 
@@ -55,8 +55,11 @@ def set_key(*keys: str, value: object) -> Callable[[Path], None]:
             set_key("spec", "fields", "0", "unit", value="g"),
             "units_and_names: t0_fields/density units: 'kg/m^3' found",
         ),
+        (set_key("spec", "autonomous", value=True), "spec.autonomous: true -> false"),
+        (set_key("spec", "smooth_coefficients", value=False), "solver: manifest and solver differ"),
+        (set_key("spec", "fields", "0", "conserved", value=True), "solver: manifest and solver differ"),
     ],
-    ids=["configuration", "failed", "spec"],
+    ids=["configuration", "failed", "spec", "autonomous", "smooth", "conserved"],
 )
 def test_a_changed_manifest_is_reported_and_regenerated_without_the_shards(
     change: Callable[[Path], None],

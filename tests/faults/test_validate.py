@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline.data import windows
 from pipeline.data.dataset import Dataset
 from pipeline.data.format import hdf5
 from simsurrogate.errors import UserError
@@ -173,6 +174,35 @@ def test_wrong_content_with_a_matching_receipt_is_refused(
         Dataset.open(run_copy / "dataset")
 
 
+def set_statistics(kind: str, key: str, value: object) -> Callable[[Path], None]:
+    """Return a function that changes a value of the statistics in a receipt."""
+
+    def change(receipt: Path) -> None:
+        document = json.loads(receipt.read_text())
+        document["statistics"][kind][key] = value
+        receipt.write_text(json.dumps(document))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_statistics("fields", "sum", ["1000", "1000"]), "receipt's mean of fields differs from the data"),
+        (set_statistics("fields", "sum_of_squares", ["9999", "9999"]), "receipt's deviation of fields"),
+        (set_statistics("fields", "maximum", [9.0, 9.0]), "receipt's maximum of fields"),
+        (set_statistics("changes", "minimum", [-9.0, -9.0]), "receipt's minimum of changes"),
+        (set_statistics("parameters", "count", 7), "receipt's count of parameters"),
+        (set_statistics("coefficient_fields", "sum", ["1000"]), "receipt's mean of coefficient_fields"),
+    ],
+)
+def test_statistics_that_are_not_those_of_the_data_are_refused(
+    change: Callable[[Path], None], message: str, run_copy: Path
+) -> None:
+    change(run_copy / "dataset" / "receipts" / "train-00001.json")
+    assert f"{VICTIM}: receipt_statistics: the {message}" in failure_of("validate", run_copy)
+
+
 def test_a_foreign_file_among_the_shards_is_reported(run_copy: Path) -> None:
     (run_copy / "dataset/data/valid/more.hdf5").touch()
     result = run_drift("validate", run_copy)
@@ -196,6 +226,50 @@ def test_the_message_about_a_missing_data_set_names_generate(tmp_path: Path) -> 
     assert "there is no data set in" in result.stderr
     assert "python -m pipeline.generate" in result.stderr
     assert not (tmp_path / "none").exists()
+
+
+def read_all(run: Path) -> dict[str, np.ndarray]:
+    """Return all windows of one frame of the training split."""
+    train_windows = Dataset.open(run / "dataset").windows("train", 1)
+    return train_windows.take(np.arange(len(train_windows)))
+
+
+def test_a_bit_that_flips_after_validation_is_reported_by_the_reader(
+    undamaged_run: Path, run_copy: Path
+) -> None:
+    expected = read_all(undamaged_run)
+    np.testing.assert_equal(read_all(run_copy), expected, "a copy is compared with its checksum")
+    run_drift_in_process("validate", run_copy)
+    flip_bit(run_copy / "dataset" / VICTIM)
+    with pytest.raises(
+        UserError, match=r"train-00001.hdf5 was changed after its validation: SHA-256 .* expected"
+    ):
+        read_all(run_copy)
+
+
+def test_a_shard_that_passed_is_not_read_twice(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_paths: list[Path] = []
+    original_sha256_of = windows.sha256_of
+    monkeypatch.setattr(
+        windows, "sha256_of", lambda path: read_paths.append(path) or original_sha256_of(path)
+    )
+    read_all(run_copy)
+    assert len(read_paths) == 2, "the files of a copy are unknown"
+    run_drift_in_process("validate", run_copy)
+    read_all(run_copy)
+    assert len(read_paths) == 2
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_damaged_structure_gives_one_message(seed: int, run_copy: Path) -> None:
+    path = run_copy / "dataset" / VICTIM
+    content = bytearray(path.read_bytes())
+    start = min(location.offset for location in hdf5.dataset_locations(path).values())
+    rng = np.random.default_rng(seed)
+    content[int(rng.integers(start))] ^= 1 << int(rng.integers(8))
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"train-00001\.hdf5"):
+        read_all(run_copy)
 
 
 def test_a_shard_truncated_after_validation_is_reported_by_name(run_copy: Path) -> None:

@@ -192,7 +192,10 @@ def test_windows_and_trajectories_agree(undisturbed_run: Path) -> None:
         np.testing.assert_array_equal(batch["coefficient_fields"][window], trajectory.coefficient_fields)
         np.testing.assert_array_equal(batch["parameters"][window], list(trajectory.parameters.values()))
         np.testing.assert_array_equal(batch["time"][window], trajectory.time[frames])
-    assert windows.take(np.array([5]))["state"].base is not None, "buffers are reused"
+    assert not np.shares_memory(batch["state"], windows.take(np.array([5]))["state"])
+    reusing_windows = dataset.windows("train", 3, reuse_buffers=True)
+    state = reusing_windows.take(np.array([5]))["state"]
+    assert np.shares_memory(state, reusing_windows.take(np.array([4]))["state"])
     with pytest.raises(ValueError, match="windows of 5 frames do not fit into trajectories of 4 frames"):
         dataset.windows("train", 5)
 

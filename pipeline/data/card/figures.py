@@ -31,7 +31,7 @@ def draw(folder: Path, manifest: Manifest) -> list[Path]:
     """
     entries = [shard for shard in manifest.shards if shard.file.startswith("data/train/")]
     files = [folder / entry.file for entry in entries]
-    shards = Shards(manifest.header, files, [entry.trajectories for entry in entries])
+    shards = Shards(manifest.header, files, [entry.trajectories for entry in entries], [None] * len(entries))
     num_trajectories = min(_MAX_TRAJECTORIES, len(shards))
     figure_folder = folder / "figures"
     figure_folder.mkdir(exist_ok=True)

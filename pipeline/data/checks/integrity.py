@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.checks import receipt_statistics as statistics_check
 from pipeline.data.format import hdf5
 from pipeline.data.format.layout import DatasetLayout, dataset_layouts, group_attributes
 from pipeline.data.manifest import (
@@ -27,7 +28,8 @@ from pipeline.data.manifest import (
     receipts_of,
 )
 from pipeline.data.plan import Shard
-from pipeline.data.statistics import combined_statistics, to_yaml, training_statistics
+from pipeline.data.statistics import REMEDY, combined_statistics, to_yaml, training_statistics
+from simsurrogate.documents import read_text
 from simsurrogate.files import differences, digest, sha256_of
 
 _VALUES_PER_CHUNK = 2**22
@@ -71,6 +73,12 @@ def receipt(shard_under_test: ShardUnderTest) -> str | None:
     receipt, entry = shard_under_test.receipt, shard_under_test.entry
     if receipt.configuration_hash != shard_under_test.manifest.configuration_hash:
         return "the shard's receipt belongs to another configuration"
+    shard = shard_under_test.shard
+    if (receipt.split, receipt.number) != (shard.split, shard.number):
+        return (
+            f"{receipt_path(shard_under_test.folder, shard).name} is the receipt of {receipt.split} "
+            f"{receipt.number}, {shard.split} {shard.number} expected"
+        )
     in_receipt = (receipt.trajectories, receipt.size, receipt.sha256)
     in_manifest = (entry.trajectories, entry.size, entry.sha256) if entry else (0, 0, "")
     if in_manifest != in_receipt:
@@ -184,6 +192,13 @@ def finite(shard_under_test: ShardUnderTest) -> str | None:
     return None
 
 
+def receipt_statistics(shard_under_test: ShardUnderTest) -> str | None:
+    """Check that the statistics in the receipt are those of the data."""
+    return statistics_check.mistake(
+        shard_under_test.manifest.header, shard_under_test.path, shard_under_test.receipt
+    )
+
+
 def parameter_range(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the scalar parameters lie in their ranges, or outside of them in the extrapolation split."""
     for parameter in shard_under_test.manifest.spec.parameters:
@@ -210,6 +225,7 @@ SHARD_CHECKS = (
     units_and_names,
     indices,
     finite,
+    receipt_statistics,
     parameter_range,
 )
 
@@ -267,7 +283,7 @@ def _statistics(folder: Path, manifest: Manifest) -> str | None:
     try:
         split_statistics = combined_statistics(receipts_of(folder, manifest))
         expected_text = to_yaml(training_statistics(manifest.header, split_statistics))
-        stored_text = (folder / "stats.yaml").read_text(encoding="utf-8")
+        stored_text = read_text(folder / "stats.yaml", REMEDY).decode(errors="replace")
     except (ValueError, KeyError, OSError) as error:
         return f"the statistics cannot be compared: {error}"
     return (

@@ -19,6 +19,7 @@ import numpy as np
 
 from pipeline.data.format.layout import Attributes, AttributeValue, DatasetLayout
 from simsurrogate.errors import UserError
+from simsurrogate.files import open_regular
 
 _ALIGNMENT = 64
 _REMEDY = "Generate the shard again with python -m pipeline.generate"
@@ -108,7 +109,8 @@ def dataset_locations(path: Path) -> dict[str, DatasetLocation]:
 
 def memory_maps(path: Path, locations: dict[str, DatasetLocation]) -> dict[str, np.ndarray]:
     """Return the datasets of a file as read-only arrays over one memory map."""
-    file_bytes = np.memmap(path, np.uint8, "r")
+    with open_regular(path) as file:
+        file_bytes = np.memmap(file, np.uint8, "r")
     return {name: _view(file_bytes, location) for name, location in locations.items()}
 
 
@@ -132,7 +134,15 @@ def _open_file(path: Path) -> Iterator[h5py.File]:
     except OSError as error:
         raise UserError(f"{path} is not a readable HDF5 file: {error}. {_REMEDY}") from None
     with file:
-        yield file
+        try:
+            yield file
+        except UserError:
+            raise
+        # The HDF5 library reports a damaged structure by exceptions of many types.
+        except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} has a damaged structure: {type(error).__name__}: {error}. {_REMEDY}"
+            ) from error
 
 
 def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:

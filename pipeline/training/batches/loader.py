@@ -35,7 +35,7 @@ class DeviceLoader:
     """
 
     def __init__(self, dataset: Dataset, length: int, like: torch.Tensor):
-        self._windows = dataset.windows("train", length)
+        self._windows = dataset.windows("train", length, reuse_buffers=True)
         self.locate = self._windows.locate
         self.length = length
         self._frames = torch.arange(length, device=like.device)
@@ -73,7 +73,7 @@ class DeviceLoader:
 
 def _resident_split(dataset: Dataset, like: torch.Tensor) -> Batch | None:
     """Return the trajectories of the training split on the device, or None if they take too much memory."""
-    trajectories = dataset.windows("train", len(dataset.times))
+    trajectories = dataset.windows("train", len(dataset.times), reuse_buffers=True)
     if not len(trajectories):
         return None
     first_trajectory = _tensors(trajectories.take(np.array([0])), like)
