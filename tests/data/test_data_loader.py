@@ -9,26 +9,18 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from pipeline import validate
 from pipeline.data.dataset import Dataset
 from tests.support.in_process import generate_in_process, settings_of
+from tests.support.launching import SMALL_DATASET
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Return a validated data set of four short trajectories of heat."""
-    from pipeline import validate
-
     run = tmp_path_factory.mktemp("loader")
-    overrides = (
-        "solver.resolution=[12]",
-        "samples.train=4",
-        "samples.valid=1",
-        "samples.test=1",
-        "samples.per_shard=2",
-        "output.steps=3",
-    )
-    generate_in_process(run, *overrides)
-    validate.run(settings_of(run, *overrides))
+    generate_in_process(run, *SMALL_DATASET)
+    validate.run(settings_of(run, *SMALL_DATASET))
     return Dataset.open(run / "dataset")
 
 
