@@ -225,8 +225,8 @@ SHARD_CHECKS = (
     units_and_names,
     indices,
     finite,
-    receipt_statistics,
     parameter_range,
+    receipt_statistics,
 )
 
 
