@@ -25,7 +25,7 @@ class _Record(TypedDict):
     """The keys of a record that the stages read."""
 
     outcome: str
-    configuration: dict[str, Any]
+    configuration: NotRequired[dict[str, Any]]
     process: NotRequired[int]
     host: NotRequired[str]
     slurm: NotRequired[dict[str, str]]
