@@ -22,18 +22,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config import renamed_keys
 from simsurrogate.discovery import installed_entry_points
+from simsurrogate.errors import UserError
 
 #: The groups whose members may come from outside this package.
 _GROUPS = ("solver", "surrogate")
+_MAX_DIGITS = 1000
 
 
 def run(task: Callable[[DictConfig], None]) -> None:
     """Compose the configuration of this command line and call `task` with it, once for each run of a sweep.
 
     Raises:
-        HydraException, OmegaConfBaseException: the command line is wrong.
+        UserError, HydraException, OmegaConfBaseException: the command line is wrong.
     """
     typed_arguments = sys.argv[1:]
+    _refuse_long_numbers(typed_arguments)
 
     def task_with_typed_arguments(config: DictConfig) -> None:
         sys.argv[1:] = typed_arguments
@@ -53,6 +56,17 @@ def plain_configuration(config: DictConfig) -> dict[str, Any]:
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     return renamed_keys.current_configuration({str(key): value for key, value in values.items()})
+
+
+def _refuse_long_numbers(arguments: Sequence[str]) -> None:
+    """Raise UserError for a number with more digits than Python, and with it Hydra, converts."""
+    for argument in arguments:
+        match = re.search(rf"[\d_]{{{_MAX_DIGITS + 1},}}", argument)
+        if match:
+            raise UserError(
+                f"{argument[:40]}...: a number has {len(match[0])} digits. At most "
+                f"{_MAX_DIGITS} digits are allowed. Type a shorter number"
+            )
 
 
 def hydra_arguments(arguments: Sequence[str]) -> list[str]:

@@ -32,6 +32,7 @@ MISTAKES = [
     ("samples.train=", ["samples.train"]),
     ("samples", ["'samples' is not of the form KEY=VALUE"]),
     ("part=[3,2]", ["error: part=[3, 2]: parts of 2 are numbered"]),
+    (f"samples.train={'9' * 5000}", ["samples.train=999", "5000 digits", "At most 1000"]),
     ("samples.train=true", ["samples.train=True", "not true or false"]),
     ("training.learning_rate=inf", ["training.learning_rate=inf", "finite"]),
     ("output.duration=inf", ["output.duration=inf", "finite"]),
@@ -52,7 +53,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, s
     return dict(zip(overrides, map(tuple, json.loads(result.stdout)), strict=True))
 
 
-@pytest.mark.parametrize(("override", "expected"), MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
+@pytest.mark.parametrize(("override", "expected"), MISTAKES, ids=[mistake[0][:60] for mistake in MISTAKES])
 def test_the_message_names_the_key_and_the_legal_values(
     override: str, expected: list[str], refusals: dict[str, tuple[int, str]]
 ) -> None:

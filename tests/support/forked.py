@@ -1,0 +1,170 @@
+"""Stages in processes that a server forks after all imports, for tests that run hundreds of stages.
+
+A forked stage differs from `python -m pipeline.STAGE` only in its start: the imports are done. The stage is a
+process of its own, in a session of its own, with its own MPI.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+
+STAGES = ("generate", "validate", "train", "evaluate")
+_PRELOADED = ["tests.support.preloaded", "__main__"]
+
+
+def fork_server() -> ForkServerContext:
+    """Return the context of the server. All tests of a process share one server."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+@dataclass
+class Outcome:
+    """The end of a forked process: exit code (-9 after SIGKILL), output, and whether it had to be killed."""
+
+    exit_code: int
+    output: str
+    seconds: float
+    timed_out: bool = False
+
+
+def start_forked(function: Callable[..., None], *arguments: object) -> ForkServerProcess:
+    """Start a function of a test module in a forked process."""
+    process = fork_server().Process(target=function, args=arguments, daemon=False)
+    process.start()
+    return process
+
+
+def run_forked(
+    function: Callable[..., None], output: Path, *arguments: object, timeout: float = 60
+) -> Outcome:
+    """Run `function(output, *arguments)` in a forked process to its end, at most `timeout` s."""
+    start = time.monotonic()
+    process = start_forked(function, output, *arguments)
+    process.join(timeout)
+    timed_out = process.exitcode is None
+    if timed_out:
+        process.kill()
+        process.join()
+    assert process.exitcode is not None
+    text = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
+    return Outcome(process.exitcode, text, time.monotonic() - start, timed_out)
+
+
+def chain(output: Path, arguments: Sequence[str]) -> None:
+    """Run all stages in order, each in a process of its own that ends with this process."""
+    _prepare_process(output)
+    for stage in STAGES:
+        parent_id = os.getpid()
+        stage_id = os.fork()
+        if stage_id == 0:
+            ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # as pipeline.jobs.local starts a stage
+            if os.getppid() != parent_id:
+                os._exit(1)
+            _exit_after(_run_stage, stage, arguments)
+        if code := os.waitstatus_to_exitcode(os.waitpid(stage_id, 0)[1]):
+            os._exit(code if code > 0 else 1)
+
+
+def stage(
+    output: Path, name: str, arguments: Sequence[str], memory_bytes: int = 0, forbidden: str = ""
+) -> None:
+    """Run a stage on a command line.
+
+    Args:
+        output: file for what the stage prints.
+        name: the stage, or `chain`.
+        arguments: overrides.
+        memory_bytes: bound of the memory beyond that of the imports; 0 means no bound.
+        forbidden: folder that the stage must not open; exit code 99 reports an access.
+    """
+    _prepare_process(output, memory_bytes, forbidden)
+    _exit_after(_run_stage, name, arguments)
+
+
+def call(
+    output: Path, function: Callable[..., object], memory_bytes: int, forbidden: str, *values: object
+) -> None:
+    """Call a function under the bounds of `stage`. A ValueError counts as a refusal with exit code 2."""
+    _prepare_process(output, memory_bytes, forbidden)
+    _exit_after(_refuse_user_errors, function, *values)
+
+
+def _refuse_user_errors(function: Callable[..., object], *values: object) -> None:
+    from simsurrogate.errors import UserError
+
+    try:
+        function(*values)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _run_stage(name: str, arguments: Sequence[str]) -> None:
+    from pipeline import cli
+
+    sys.argv = [name, *arguments]
+    cli.main(importlib.import_module(f"pipeline.{name}").run)
+
+
+def _exit_after(function: Callable[..., None], *arguments: object) -> None:
+    """Call a function with MPI, print an exception with its traceback, and end this process."""
+    from mpi4py import MPI
+
+    # Without networks, MPI of one rank starts without a wait of one second.
+    os.environ |= {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_osc_ucx_verbose": "-1"}
+    exit_code = 0
+    try:
+        MPI.Init_thread()
+        function(*arguments)
+        MPI.Finalize()
+    except SystemExit as system_exit:
+        exit_code = int(system_exit.code or 0)
+    except BaseException:
+        traceback.print_exc()
+        exit_code = 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+
+def _prepare_process(output: Path, memory_bytes: int = 0, forbidden: str = "") -> None:
+    os.setsid()
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    os.environ["TERM"] = "dumb"
+    if memory_bytes:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes, used + memory_bytes))
+    if forbidden:
+        sys.addaudithook(_refuse_access(forbidden))
+
+
+def _refuse_access(forbidden: str) -> Callable[[str, tuple[object, ...]], None]:
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if (
+            event == "open"
+            and isinstance(arguments[0], str | bytes)
+            and forbidden in os.fsdecode(arguments[0])
+        ):
+            os.write(2, f"opened the forbidden file {os.fsdecode(arguments[0])}\n".encode())
+            os._exit(99)
+
+    return hook
