@@ -4,7 +4,7 @@ EXPERIMENT ?= heat_fno
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test soak check bench clean
+.PHONY: help demo test soak reliability check bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -15,8 +15,12 @@ demo: $(VENV)/laptop  ## simulate, validate, train and evaluate; print the path 
 test: check  ## run all checks and tests, in at most 20 minutes on 2 cores (three processes: many tests wait for Slurm)
 	$(BIN)/python -m pytest --numprocesses=3
 
-soak: $(VENV)/dev  ## run the long tests with randomly killed processes
+soak: $(VENV)/dev  ## run the long tests with randomly killed processes and random input
 	$(BIN)/python -m pytest -m soak
+
+reliability: $(VENV)/dev  ## run the tests of faults, and write their table into docs/reliability.md
+	$(BIN)/python -m pytest tests/faults tests/generation tests/training/test_checkpoint.py -o junit_family=xunit1 --junitxml=.pytest_cache/faults.xml
+	$(BIN)/python -m tests.reliability_table .pytest_cache/faults.xml
 
 check: $(VENV)/dev  ## check formatting, lint rules, types and imports
 	$(BIN)/ruff format --check .

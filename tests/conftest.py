@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import reliability_table
 
 # Three workers share two cores, and the arrays of the tests are too small for threads. The variables have an
 # effect only before the import of numpy and torch.
@@ -34,3 +38,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return FileScheduling(config, log)
+
+
+@pytest.fixture
+def reliability_row(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Return a function that adds a row to the table of docs/reliability.md, if the test passes."""
+
+    def add(*, fault: str, cause: str, result: str, lost: str, seconds: float | None = None) -> None:
+        seconds_text = "not measured" if seconds is None else f"{seconds:.1f}"
+        record_property(reliability_table.PROPERTY, json.dumps([fault, cause, result, seconds_text, lost]))
+
+    return add

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,14 +26,24 @@ def undisturbed_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_exception_on_one_rank_ends_all_ranks_and_the_message_names_the_rank(tmp_path: Path) -> None:
+def test_an_exception_on_one_rank_ends_all_ranks_and_the_message_names_the_rank(
+    tmp_path: Path, reliability_row: Callable[..., None]
+) -> None:
     result = run_drift("generate", tmp_path, fault="raises:1:2", ranks=3)
     (time_of_error,) = re.findall(r"raises at (\S+) s", result.stdout)
-    assert time.time() - float(time_of_error) < 10
+    seconds = time.time() - float(time_of_error)
+    assert seconds < 10
     assert result.returncode != 0
     assert "[rank 1 of 3] Traceback" in result.stderr
     assert "RuntimeError: the solver broke" in result.stderr
     assert not list(tmp_path.rglob("*.partial")), "the broken rank leaves no partial file"
+    reliability_row(
+        fault="a solver raises on one rank",
+        cause="exception in `advance` on rank 1 of 3",
+        result="all ranks end; the traceback names the rank",
+        lost="the shards in work",
+        seconds=seconds,
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @NEEDS_ROOT
 @pytest.mark.parametrize("num_free_bytes", [100_000, 330_000])
 def test_a_full_disk_keeps_finished_shards_and_no_partial_file(
-    small_disk: Path, tmp_path: Path, num_free_bytes: int
+    small_disk: Path, tmp_path: Path, num_free_bytes: int, reliability_row: Callable[..., None]
 ) -> None:
     """Fill the disk before or after the first shard, then run again on a larger disk."""
     large_shards = ("solver.resolution=[4000]", "samples.train=3", "samples.per_shard=1")
@@ -89,6 +99,12 @@ def test_a_full_disk_keeps_finished_shards_and_no_partial_file(
     assert f"({8 - len(finished_shards)} of 8" in rerun.stdout
     for name, content in finished_shards.items():
         assert next(tmp_path.rglob(name)).read_bytes() == content
+    reliability_row(
+        fault=f"the disk is full with {len(finished_shards)} finished shards",
+        cause=f"tmpfs of 1 MiB with {num_free_bytes} free bytes",
+        result="message with the size; no partial file; the next run continues",
+        lost="the shard in work",
+    )
 
 
 def test_a_diverged_trajectory_is_omitted_with_its_reason(tmp_path: Path) -> None:

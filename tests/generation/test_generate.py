@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_any_number_of_ranks_writes_the_same_bytes(undisturbed_run: Path, ranks:
 
 
 def test_a_killed_rank_ends_the_run_and_a_rerun_completes_the_same_bytes(
-    undisturbed_run: Path, tmp_path: Path
+    undisturbed_run: Path, tmp_path: Path, reliability_row: Callable[..., None]
 ) -> None:
     assert run_drift("generate", tmp_path, fault="kill:1:5", ranks=3).returncode != 0
     manifest = json.loads((tmp_path / "dataset" / "manifest.json").read_text())
@@ -43,6 +44,12 @@ def test_a_killed_rank_ends_the_run_and_a_rerun_completes_the_same_bytes(
     assert "of 5 shards made now" in rerun.stdout
     assert "(5 of 5" not in rerun.stdout, "shards from before the kill are kept"
     assert read_generated(tmp_path) == read_generated(undisturbed_run)
+    reliability_row(
+        fault="a rank dies in the middle of a shard",
+        cause="SIGKILL to rank 1 of 3 in its fifth call of `advance`",
+        result="the launcher fails; the next run, on 2 ranks, completes the same bytes",
+        lost="the shards in work",
+    )
 
 
 def test_groups_of_two_ranks_agree_to_round_off(undisturbed_run: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -120,6 +121,18 @@ def test_the_ranks_of_every_launcher_form_a_group_and_share_the_cores(
     lines = sorted(line.split() for line in result.stdout.splitlines() if "from_0" in line)
     total = size * (size + 1) // 2
     assert lines == [[str(rank), str(size), str(total), "from_0", str(num_threads)] for rank in range(size)]
+
+
+def test_ranks_take_another_port_than_an_occupied_port_and_torchrun_reports_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = str(occupied.getsockname()[1])
+        result = require_success(run(mpi_command(2, *PROGRAM), timeout=60, MASTER_PORT=port))
+        assert result.stdout.count("from_0") == 2
+        fixed_port = ["--nproc-per-node=2", "--master-addr=127.0.0.1", f"--master-port={port}"]
+        torchrun = [argument for argument in TORCHRUN if argument != "--standalone"]
+        refused = run([*torchrun, *fixed_port, sys.executable, *PROGRAM], timeout=60)
+        assert refused.returncode != 0
+        assert "EADDRINUSE" in refused.stderr
 
 
 def test_the_ranks_of_srun_connect_through_a_file() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import torch
 from pipeline.training import checkpoint
 from pipeline.training.checkpoint import Checkpoint
 from tests.faults import train_checkpoint_writer
+from tests.support.forked import fork_server
 
 CONFIGURATION = {"surrogate": {"width": 8, "modes": [4, 4]}, "seed": 0}
 
@@ -151,12 +152,13 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("num_kills", [8, pytest.param(400, marks=pytest.mark.soak)])
-def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(num_kills: int, tmp_path: Path) -> None:
+def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(
+    num_kills: int, tmp_path: Path, reliability_row: Callable[..., None]
+) -> None:
     """Kill a process that only writes checkpoints at random times."""
     rng = np.random.default_rng(0)
     # The fork server imports torch once for all writers.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([train_checkpoint_writer.__name__])
+    context = fork_server()
     step = 0
     for _ in range(num_kills):
         receiver, sender = context.Pipe(duplex=False)
@@ -179,5 +181,11 @@ def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(num_kills: int, t
         assert loaded_checkpoint.step in (step, step + 1)
         expected = torch.full((40_000,), float(loaded_checkpoint.step))
         assert all(torch.equal(tensor, expected) for tensor in loaded_checkpoint.tensors.values())
+    reliability_row(
+        fault="a process dies while it writes checkpoints",
+        cause=f"{num_kills} times SIGKILL at a random moment",
+        result="the newest checkpoint is whole after every kill",
+        lost="at most the checkpoint in work",
+    )
     checkpoint.save(tmp_path, random_checkpoint(step + 10), num_kept=3)
     assert len(list(tmp_path.iterdir())) == 3

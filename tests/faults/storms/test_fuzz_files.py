@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import simsurrogate
-from tests.faults.test_kill_storm import SMALL_CHAIN
+from tests.faults.storms.mutations import damage
+from tests.faults.storms.test_kill_storm import SMALL_CHAIN
 from tests.support import forked
-from tests.support.mutations import damage
 
 #: Bounds of a reader: memory beyond that of the imports, and seconds.
 MEMORY_BYTES, SECONDS = 2**30, 60

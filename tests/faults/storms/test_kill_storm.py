@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.driving import read_generated
-from tests.support.storms import Attempt, ForkedChain, RealChain, run_storm
+from tests.faults.storms.storm import Attempt, ForkedChain, RealChain, run_storm
 
 SMALL_CHAIN = (
     "experiment=smoke",
