@@ -23,8 +23,9 @@ from pipeline.config.build import build_solver, dataset_configuration
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
-from pipeline.data.manifest import Manifest, receipt_path, write_document
+from pipeline.data.manifest import ExpectedError, Manifest, read_document, receipt_path, write_document
 from pipeline.data.plan import Shard, generator, index
+from pipeline.generation.expected_error import estimate_errors
 from pipeline.generation.shards import ShardMaker
 from pipeline.parallel import launch, stopping
 from pipeline.parallel.equal_configurations import refuse_other_configurations
@@ -43,8 +44,8 @@ def run(settings: Settings) -> None:
 
     Raises:
         UserError: the ranks differ in their configuration; the number of ranks, the solver's options or the
-            folder are unsuitable; the folder holds a data set of another configuration; or too many
-            trajectories failed.
+            folder are unsuitable; the expected error is too large; the folder holds a data set of another
+            configuration; or too many trajectories failed.
         StorageError: a shard cannot be written, for example on a full disk.
         LockedError: another run writes this data set, or this part of it.
         StoppedError: the process received SIGUSR1; finished shards are kept, unfinished shards are dropped.
@@ -62,6 +63,7 @@ def run(settings: Settings) -> None:
         _part_lock(folder, part, num_parts) if world.rank == 0 else nullcontext(),
     ):
         metadata["nodes"] = launch.ranks_on_nodes(world.allgather(launch.node_name()))
+        plan = _with_expected_errors(settings, plan, solver, world)
         if world.rank == 0:
             with lock.wait_for(folder.manifest_lock):
                 store.claim(folder.dataset, plan, settings.overwrite)
@@ -107,7 +109,7 @@ def run(settings: Settings) -> None:
             )
             progress.report_output("generate", folder.dataset, "generate")
         elif world.rank == 0:
-            _finish_data_set(settings, folder, plan, num_made, metadata)
+            _finish_data_set(settings, plan, num_made, metadata)
 
 
 def _part_lock(folder: RunFolder, part: int, num_parts: int) -> AbstractContextManager[None]:
@@ -116,22 +118,52 @@ def _part_lock(folder: RunFolder, part: int, num_parts: int) -> AbstractContextM
     return lock.hold(folder.part_lock(part, num_parts), folder.locks_of_other_partitions(num_parts))
 
 
-def _finish_data_set(
-    settings: Settings, folder: RunFolder, plan: Manifest, num_made: int, metadata: records.Metadata
-) -> None:
+def _with_expected_errors(
+    settings: Settings, plan: Manifest, solver: Solver, world: MPI.Intracomm
+) -> Manifest:
+    """Return the plan with the expected errors of the data, after a check against `storage.max_error`.
+
+    The first of several parts estimates the errors once. Later runs read the errors from the manifest.
+
+    Raises:
+        UserError: an expected error is too large, most frames are round-off, or the solver's options do not
+            work with the duration.
+        StoppedError: the process received SIGUSR1 during the estimate.
+    """
+    errors = world.bcast(_recorded_errors(settings.dataset, plan) if world.rank == 0 else None)
+    if errors or settings.part[0] != 0:
+        return plan.model_copy(update={"expected_errors": errors})
+    with stopping.listen() as request:
+        estimates = estimate_errors(settings, plan, solver, world)
+        if any(world.allgather(request.is_received)):
+            raise stopping.StoppedError("the expected error is not estimated; run it again to go on")
+    return plan.model_copy(update={"expected_errors": estimates})
+
+
+def _recorded_errors(dataset: Path, plan: Manifest) -> dict[str, ExpectedError]:
+    """Return the errors in the manifest of this data set, if there is one."""
+    try:
+        manifest = read_document(dataset / "manifest.json", Manifest)
+    except (OSError, ValueError):
+        return {}
+    is_same = (manifest.configuration_hash, manifest.method) == (plan.configuration_hash, plan.method)
+    return manifest.expected_errors if is_same else {}
+
+
+def _finish_data_set(settings: Settings, plan: Manifest, num_made: int, metadata: records.Metadata) -> None:
     """Complete the data set and report its number of trajectories."""
-    manifest = store.finish(folder.dataset, plan, settings.storage.max_failed_share)
+    manifest = store.finish(settings.dataset, plan, settings.storage.max_failed_share)
     metadata |= {
         "trajectories": sum(shard.trajectories for shard in manifest.shards),
         "failed": len(manifest.failed),
         "core_seconds": sum(shard.core_seconds for shard in manifest.shards),
     }
     print(
-        f"generate: {metadata['trajectories']} trajectories in {folder.dataset} "
+        f"generate: {metadata['trajectories']} trajectories in {settings.dataset} "
         f"({num_made} of {len(plan.planned_shards)} shards made now, {metadata['failed']} failed)",
         flush=True,
     )
-    progress.report_output("generate", folder.dataset, "validate")
+    progress.report_output("generate", settings.dataset, "validate")
 
 
 def _plan(settings: Settings, solver: Solver) -> Manifest:

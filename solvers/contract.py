@@ -7,6 +7,7 @@ block of the sites. `simsurrogate.spec.Spec` describes sites, fields and paramet
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,24 @@ class SteppedTrajectory(Trajectory):
         return rollout(self.initial_state, self.advance, times)
 
 
+@dataclass(frozen=True)
+class DiscretisationError:
+    """The estimated error of the last frame of a trajectory, relative to the norm of the exact solution.
+
+    Attributes:
+        grid: the error due to the grid.
+        time: the error due to the steps in time.
+    """
+
+    grid: float
+    time: float
+
+    @property
+    def total(self) -> float:
+        """The sum of both errors."""
+        return self.grid + self.time
+
+
 class Solver(ABC):
     """A discretised equation on a communicator.
 
@@ -141,6 +160,27 @@ class Solver(ABC):
     def prepare(self, parameters: Parameters) -> Trajectory:
         """Return the trajectory with these parameters."""
 
+    def cautions(self, duration: float) -> Iterator[str]:
+        """Yield a sentence with numbers for each option that may not mean what a user expects.
+
+        The pipeline prints the sentences before it generates trajectories of `duration` (s).
+
+        Raises:
+            UserError: the options do not work with this duration.
+        """
+        yield from ()
+
+    def discretisation_error(self, parameters: Parameters, times: np.ndarray) -> DiscretisationError | None:
+        """Return the estimated error of a trajectory with these parameters at the last of `times` (s).
+
+        The pipeline calls this method for a few trajectories before it generates a data set. All ranks call
+        this method together and return the same result. The default is None: no estimate.
+
+        Raises:
+            DivergedError: the trajectory cannot be computed.
+        """
+        return None
+
     def residual(
         self,
         fields: Mapping[str, Any],
@@ -175,6 +215,12 @@ class Solver(ABC):
             "condition at arbitrary points. Choose solver options without random numbers, or a surrogate "
             "that needs no initial condition"
         )
+
+
+def last_state(solver: Solver, trajectory: Trajectory, times: np.ndarray) -> np.ndarray:
+    """Return the state of all ranks, whose blocks are slabs along the first axis, at the last time (s)."""
+    (state,) = deque(trajectory.solve(times), maxlen=1)
+    return np.concatenate(solver.communicator.allgather(state), axis=1)
 
 
 @dataclass(frozen=True)

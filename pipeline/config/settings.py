@@ -48,10 +48,11 @@ class Output(_Section):
 
 
 class Storage(_Section):
-    """The precision of fields on disk, and the allowed share of failed trajectories."""
+    """The precision of fields on disk, the allowed share of failed trajectories and the allowed error."""
 
     precision: Literal["float32", "float64"]
     max_failed_share: Annotated[float, Field(ge=0, le=1)]
+    max_error: PositiveFloat
 
 
 class Finish(_Section):
@@ -176,7 +177,7 @@ class Settings(_Section):
         dataset_options = self.model_dump(
             mode="json",
             include={"seed", "solver", "samples", "output", "storage"},
-            exclude={"storage": {"max_failed_share"}},
+            exclude={"storage": {"max_failed_share", "max_error"}},
         )
         if dataset_options["solver"].get("path"):
             dataset_options["solver"] = dataset_options["solver"] | {

@@ -46,6 +46,13 @@ class Failure(_Document):
     parameters: dict[str, float]
 
 
+class ExpectedError(_Document):
+    """The estimated error of the last frame due to the grid and due to the steps in time, relative."""
+
+    grid: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    time: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Receipt(_Document):
     """The record of one shard: its trajectories, its file and its cost.
 
@@ -93,7 +100,8 @@ class ManifestShard(_Document):
 class Manifest(_Document):
     """The description of a data set.
 
-    Only the files in `shards` belong to the data set, and only once `complete` is true.
+    `expected_errors` holds the errors of the splits `train` (which stands for `valid` and `test`) and
+    `test_extrapolation`. Only the files in `shards` belong to the data set, and only once `complete` is true.
     """
 
     format: Literal["simsurrogate data set"] = FORMAT
@@ -103,6 +111,7 @@ class Manifest(_Document):
     spec: Spec
     method: str
     parameter_shapes: dict[str, tuple[Count, ...]]
+    expected_errors: dict[str, ExpectedError] = {}
     complete: bool = False
     shards: list[ManifestShard] = []
     failed: list[Failure] = []

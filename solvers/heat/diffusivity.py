@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,7 @@ from simsurrogate.spec import Field, Parameter
 from solvers.contract import Parameters
 from solvers.heat.options import Count, NonNegative, NumModes, Positive, Range
 from solvers.numerics.grid import Grid
-from solvers.numerics.random_fields import evaluate, standard_deviations
+from solvers.numerics.random_fields import evaluate, standard_deviations, truncation_caution
 from solvers.numerics.resolution import LEAST_BALL, check_modes, check_size
 
 
@@ -69,6 +70,7 @@ class Diffusivity(ABC):
         smooth: whether k has no jumps.
         geometric_mean: the geometric mean of the range of k, m^2/s.
         upper_bound: an upper bound of k for scalars inside their ranges, m^2/s.
+        cautions: sentences on options that may not mean what a user expects.
     """
 
     parameters: tuple[Parameter, ...]
@@ -77,6 +79,7 @@ class Diffusivity(ABC):
     )
     smooth = True
     upper_bound: float
+    cautions: Sequence[str] = ()
 
     def __init__(self, grid: Grid, options: DiffusivityOptions):
         self.grid = grid
@@ -129,6 +132,14 @@ class Lognormal(Diffusivity):
         self._deviations = standard_deviations(
             self._kinds, grid.extent, options.modes, options.correlation_length, options.spectral_exponent
         )
+        self.cautions = truncation_caution(
+            self._kinds,
+            grid.extent,
+            options.modes,
+            options.correlation_length,
+            options.spectral_exponent,
+            group="diffusivity",
+        )
         remedy = (
             f"a longer solver.diffusivity.correlation_length ({options.correlation_length:g} m) or fewer "
             f"solver.diffusivity.modes ({options.modes})"
@@ -162,8 +173,8 @@ class Inclusions(Diffusivity):
             Parameter("contrast", "1", "k inside the inclusions over k around them", *options.contrast),
         )
         self.upper_bound = options.range[1] * max(1.0, options.contrast[1])
-        largest_radius = options.inclusion_radius[1]
-        check_size(largest_radius, LEAST_BALL, grid, "upper end of solver.diffusivity.inclusion_radius")
+        smallest_radius = options.inclusion_radius[0]
+        check_size(smallest_radius, LEAST_BALL, grid, "lower end of solver.diffusivity.inclusion_radius")
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw the centres (n, d) and radii (n,) of the balls, m."""

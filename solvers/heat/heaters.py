@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
+from simsurrogate.errors import UserError
 from simsurrogate.spec import Field, Parameter
 from solvers.contract import Parameters
 from solvers.heat.options import NonNegative, Range
@@ -61,6 +62,23 @@ class Heaters:
                 Parameter(f"{name}_start", "s", "time of switching on", *options.start),
                 Parameter(f"{name}_duration", "s", "time until switching off", *options.duration),
             )
+        )
+
+    def check_duration(self, duration: float) -> None:
+        """Check that every heater starts before the end of a trajectory of `duration` (s).
+
+        Raises:
+            UserError: some heaters start later; the message names their share.
+        """
+        low, high = self._options.start
+        if not self.names or high < duration:
+            return
+        share = 1.0 if low >= duration else (high - duration) / (high - low)
+        raise UserError(
+            f"solver.heaters.start=[{low:g}, {high:g}] s lets {100 * share:.0f} % of the heaters start after "
+            f"output.duration={duration:g} s, so these heaters have no effect. Every start must be before "
+            f"the end. Type solver.heaters.start=[LOW,HIGH] with HIGH below {duration:g}, or a longer "
+            "output.duration"
         )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:

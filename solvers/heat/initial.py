@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from simsurrogate.spec import DIRECTIONS, Parameter
 from solvers.contract import Parameters
 from solvers.heat.options import Count, NonNegative, NumModes, Positive, Range
 from solvers.numerics.grid import Grid
-from solvers.numerics.random_fields import evaluate, gaussians, standard_deviations
+from solvers.numerics.random_fields import evaluate, gaussians, standard_deviations, truncation_caution
 from solvers.numerics.resolution import LEAST_GAUSSIAN, check_modes, check_size
 
 
@@ -72,11 +72,13 @@ class Initial(ABC):
         parameters: the drawn scalars.
         parametric: whether the scalars alone determine the field.
         meets_walls: whether the field is 0 at dirichlet walls and has zero slope at neumann walls.
+        cautions: sentences on options that may not mean what a user expects.
     """
 
     parameters: tuple[Parameter, ...]
     parametric = False
     meets_walls = True
+    cautions: Sequence[str] = ()
 
     @abstractmethod
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
@@ -100,6 +102,14 @@ class RandomField(Initial):
         remedy = (
             f"a longer solver.initial.correlation_length ({options.correlation_length:g} m) or fewer "
             f"solver.initial.modes ({options.modes})"
+        )
+        self.cautions = truncation_caution(
+            grid.boundary,
+            grid.extent,
+            options.modes,
+            options.correlation_length,
+            options.spectral_exponent,
+            group="initial",
         )
         option = "solver.initial.kind=random_field"
         check_modes(self._deviations**2, grid.boundary, grid, option, remedy)

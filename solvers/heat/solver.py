@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from mpi4py import MPI
 from simsurrogate import spec as description
 from simsurrogate.errors import UserError
 from simsurrogate.spec import DIRECTIONS, Axis, Field, Quantity, Spec
-from solvers.contract import Parameters, Solver
+from solvers.contract import DiscretisationError, Parameters, Solver
 from solvers.heat.diffusivity import DiffusivityOptions, build_diffusivity
+from solvers.heat.discretisation_error import estimate_error
 from solvers.heat.heaters import HeaterOptions, Heaters
 from solvers.heat.initial import Harmonics, InitialOptions, build_initial
 from solvers.heat.operator import wall_terms
@@ -22,7 +24,7 @@ from solvers.heat.options import BoundaryOptions, BoundaryValuesOptions, Positiv
 from solvers.heat.schemes.choose import SchemeFactory, SchemeName
 from solvers.heat.source import Source
 from solvers.heat.trajectory import HeatTrajectory
-from solvers.heat.wall_profile import profile_meets_walls, wall_profile
+from solvers.heat.wall_profile import profile_meets_walls, wall_mismatch, wall_profile
 from solvers.numerics.grid import Grid
 from solvers.numerics.parameter_sampling import check_ranges, draw
 
@@ -82,6 +84,21 @@ class Heat(Solver):
         tolerance: Positive = 1e-5,
         communicator: MPI.Intracomm,
     ):
+        self._build = partial(
+            Heat,
+            extent=extent,
+            boundary=boundary,
+            boundary_values=boundary_values,
+            diffusivity=diffusivity,
+            heaters=heaters,
+            initial=initial,
+            communicator=communicator,
+        )
+        self._scheme_options: dict[str, Any] = {
+            "scheme": scheme,
+            "time_step": time_step,
+            "tolerance": tolerance,
+        }
         num_axes = len(extent)
         num_cells = [resolution] * num_axes if isinstance(resolution, int) else resolution
         if len(num_cells) != num_axes:
@@ -165,6 +182,29 @@ class Heat(Solver):
             initial_state=np.expand_dims(temperature, 0),
             coefficient_fields=np.array(fields).reshape(-1, *grid.block_shape),
         )
+
+    def cautions(self, duration: float) -> Iterator[str]:
+        """Yield the wall temperatures and spectra that do not fit, see `Solver.cautions`."""
+        self._heaters.check_duration(duration)
+        difference = wall_mismatch(self.grid, self._wall_values)
+        if difference > 0:
+            yield (
+                f"dirichlet walls with different temperatures meet, so initial states differ by up to "
+                f"{difference:g} K from the temperature of a wall"
+            )
+        for part in (self._diffusivity, self._initial):
+            yield from part.cautions
+
+    def discretisation_error(self, parameters: Parameters, times: np.ndarray) -> DiscretisationError:
+        """Return the estimated error at the last time, see `Solver.discretisation_error`."""
+        tolerance = min(self._scheme_options["tolerance"] / 10, 1e-5)
+        accurate_options = {"scheme": "automatic", "time_step": None, "tolerance": tolerance}
+
+        def build(cells: list[int], is_accurate: bool) -> Heat:
+            options = accurate_options if is_accurate else self._scheme_options
+            return self._build(resolution=cells, **options)
+
+        return estimate_error(build, self.grid.resolution, parameters, times)
 
     def residual(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,3 +42,20 @@ def profile_meets_walls(grid: Grid, values: tuple[WallValues, ...]) -> bool:
     temperatures = {value for wall_values in values_by_condition["dirichlet"] for value in wall_values}
     meets_dirichlet = len(values_by_condition["dirichlet"]) <= 1 or len(temperatures) == 1
     return meets_dirichlet and not any(any(fluxes) for fluxes in values_by_condition["neumann"])
+
+
+def wall_mismatch(grid: Grid, values: tuple[WallValues, ...]) -> float:
+    """Return the largest difference (K) between `wall_profile` and the temperature of a dirichlet wall."""
+    dirichlet_axes = [axis for axis in grid.axes if grid.boundary[axis] == "dirichlet"]
+    corners = [
+        {DIRECTIONS[axis]: end * grid.extent[axis] for axis, end in zip(dirichlet_axes, ends, strict=True)}
+        for ends in itertools.product((0, 1), repeat=len(dirichlet_axes))
+    ]
+    return max(
+        (
+            abs(wall_profile(grid, values, corner) - values[axis][round(corner[name] / grid.extent[axis])])
+            for corner in corners
+            for axis, name in ((axis, DIRECTIONS[axis]) for axis in dirichlet_axes)
+        ),
+        default=0.0,
+    )

@@ -13,7 +13,8 @@ from mpi4py import MPI
 
 from simsurrogate import spec as description
 from simsurrogate.spec import DIRECTIONS, Axis, Field, Spec
-from solvers.contract import Parameters, Solver
+from solvers.contract import DiscretisationError, Parameters, Solver
+from solvers.navier_stokes.discretisation_error import estimate_error
 from solvers.navier_stokes.etdrk4 import ETDRK4
 from solvers.navier_stokes.forcing import ForcingOptions, RingForcing, SteadyForcing, build_forcing
 from solvers.navier_stokes.initial import InitialOptions, TaylorGreen, build_initial
@@ -79,6 +80,18 @@ class NavierStokes(Solver):
         communicator: MPI.Intracomm,
         tolerance: Positive = 1e-6,
     ):
+        self._build = partial(
+            NavierStokes,
+            extent=extent,
+            viscosity=viscosity,
+            hyperviscosity=hyperviscosity,
+            drag=drag,
+            forcing=forcing,
+            initial=initial,
+            tracer=tracer,
+            communicator=communicator,
+        )
+        self._step_options: dict[str, Any] = {"time_step": time_step, "tolerance": tolerance}
         check_ranges(
             viscosity=viscosity,
             hyperviscosity=hyperviscosity,
@@ -169,6 +182,22 @@ class NavierStokes(Solver):
             initial_state=transform.without_mean_vorticity(np.array(initial_fields)),
             coefficient_fields=coefficient_fields,
         )
+
+    def cautions(self, duration: float) -> Iterator[str]:
+        """Yield the truncated spectra of vorticity and tracer, see `Solver.cautions`."""
+        yield from self._initial.cautions
+        if self._tracer:
+            yield from self._tracer.cautions
+
+    def discretisation_error(self, parameters: Parameters, times: np.ndarray) -> DiscretisationError:
+        """Return the estimated error at the last time, see `Solver.discretisation_error`."""
+        accurate_options = {"time_step": None, "tolerance": min(self._step_options["tolerance"] / 10, 1e-6)}
+
+        def build(cells: list[int], is_accurate: bool) -> NavierStokes:
+            options = accurate_options if is_accurate else self._step_options
+            return self._build(resolution=cells, **options)
+
+        return estimate_error(build, self.grid.resolution, parameters, times)
 
     def residual(
         self,

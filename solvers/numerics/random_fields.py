@@ -13,6 +13,9 @@ import numpy as np
 
 from solvers.numerics.grid import Grid
 
+#: The share of the variance of a spectrum in its modes below which `truncation_caution` has a sentence.
+LEAST_SHARE = 0.8
+
 
 def half_waves(kind: str, count: int) -> np.ndarray:
     """Return the number of half waves of the first `count` modes along an axis, in ascending order.
@@ -70,6 +73,31 @@ def standard_deviations(
     deviation[squared_wave_numbers == 0] = 0.0
     normalised_deviation: np.ndarray = deviation / np.sqrt(np.sum(deviation**2))
     return normalised_deviation
+
+
+def truncation_caution(
+    kinds: Sequence[str],
+    extent: Sequence[float],
+    count: int,
+    correlation_length: float,
+    exponent: float,
+    *,
+    group: str,
+) -> list[str]:
+    """Return a sentence if `count` modes hold much less than the variance of the spectrum, or nothing.
+
+    The variance of the whole spectrum is that of four times as many modes, a lower bound. The arguments are
+    those of `standard_deviations`, and the group of the options.
+    """
+    deviations = standard_deviations(kinds, extent, 4 * count, correlation_length, exponent)
+    share = float(np.sum(deviations[(slice(0, count),) * len(extent)] ** 2))
+    if share >= LEAST_SHARE:
+        return []
+    return [
+        f"solver.{group}.modes={count} hold at most {100 * share:.0f} % of the variance of "
+        f"solver.{group}.correlation_length={correlation_length:g} m. The field has its full amplitude, "
+        "and its actual correlation length is longer"
+    ]
 
 
 def evaluate(coefficients: np.ndarray, kinds: Sequence[str], grid: Grid) -> np.ndarray:

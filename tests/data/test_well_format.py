@@ -17,6 +17,7 @@ HEAT = (
     "samples.test_extrapolation=2",
     "solver.extent=[1.0,2.0]",
     "solver.resolution=[8,6]",
+    "storage.max_error=1",
     "solver.boundary.x=dirichlet",
 )
 

@@ -29,6 +29,7 @@ OVERRIDES = (
     *SMALL_DATASET,
     "samples.test=5",
     "samples.test_extrapolation=2",
+    "storage.max_error=0.1",
     "surrogate.width=8",
     "surrogate.modes=4",
     "surrogate.layers=1",

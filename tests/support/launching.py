@@ -11,6 +11,7 @@ MPIRUN = Path(sys.executable).parent / "mpirun"
 SMALL_DATASET = (
     "solver.extent=[1.0]",
     "solver.resolution=24",
+    "storage.max_error=0.1",
     "samples.train=4",
     "samples.valid=2",
     "samples.test=2",

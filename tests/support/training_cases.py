@@ -38,6 +38,7 @@ def generate_dataset(folder: Path, *overrides: str) -> Path:
         f"run={folder}",
         "solver.extent=[1.0]",
         "solver.resolution=24",
+        "storage.max_error=0.1",
         "samples={train: 12, valid: 3, test: 4, test_extrapolation: 0, per_shard: 4}",
         "output={steps: 6, duration: 0.06}",
         *overrides,

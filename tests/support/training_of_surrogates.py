@@ -24,7 +24,13 @@ from tests.support import problems
 from tests.support.several_trainings import stop_in_step
 from tests.support.training_cases import no_curves, read_settings
 
-HEAT = ("solver=heat", "solver.extent=[1.0]", "solver.resolution=24", "output.duration=0.06")
+HEAT = (
+    "solver=heat",
+    "solver.extent=[1.0]",
+    "solver.resolution=24",
+    "output.duration=0.06",
+    "storage.max_error=0.1",
+)
 #: Fields with random coefficients, fields that the scalar parameters determine, and particles.
 DATASETS = {
     "heat": HEAT,

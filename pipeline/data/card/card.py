@@ -55,6 +55,7 @@ def write(folder: Path, manifest: Manifest, stats: TrainingStatistics) -> None:
         _fields(manifest, stats),
         _parameters(manifest, stats),
         _sizes(manifest),
+        *_errors(manifest),
         "## Figures\n\n" + "\n".join(f"![{path.stem}]({path.relative_to(folder)})" for path in paths) + "\n",
         _READING_SECTION.format(shard=manifest.shards[0].file),
         "## Configuration\n\n```yaml\n" + yaml.safe_dump(manifest.configuration, sort_keys=False) + "```\n",
@@ -124,6 +125,23 @@ def _sizes(manifest: Manifest) -> str:
         )
     text = f"## Size and cost\n\nMethod: {manifest.method}.\n\n" + _table(headings, rows)
     return text + ("\nFailed and left out:\n\n" + "\n".join(failure_lines) + "\n" if failure_lines else "")
+
+
+def _errors(manifest: Manifest) -> list[str]:
+    """Return the section on the expected errors, if there are any."""
+    if not manifest.expected_errors:
+        return []
+    names = {"train": "train, valid, test", "test_extrapolation": "test_extrapolation"}
+    rows = [
+        [names[split], *(f"{100 * error:.2g} %" for error in (errors.grid, errors.time))]
+        for split, errors in manifest.expected_errors.items()
+    ]
+    text = (
+        f"The error of the last frame, at {manifest.header.times[-1]:g} s, relative to the norm of the exact "
+        "solution: the largest of the first trajectories, each compared with a solution on a finer grid and "
+        "with shorter steps. The error of a surrogate below this size is not meaningful.\n\n"
+    )
+    return ["## Expected error\n\n" + text + _table(["splits", "grid", "steps in time"], rows)]
 
 
 def _table(headings: list[str], rows: Sequence[Sequence[object]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,11 +21,13 @@ class InitialVorticity(ABC):
         parameters: the drawn scalars.
         parametric: whether the drawn scalars alone determine the vorticity.
         strain_rate: the largest expected root mean square of the vorticity, 1/s.
+        cautions: sentences on options that may not mean what a user expects.
     """
 
     parameters: tuple[Parameter, ...]
     parametric = False
     strain_rate: float
+    cautions: Sequence[str] = ()
 
     @abstractmethod
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:

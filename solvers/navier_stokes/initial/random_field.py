@@ -13,7 +13,7 @@ from solvers.navier_stokes.initial.initial import PERIODIC_AXES, InitialVorticit
 from solvers.navier_stokes.options import NonNegative, Positive, Range
 from solvers.navier_stokes.resolution import check_waves
 from solvers.numerics.grid import Grid
-from solvers.numerics.random_fields import evaluate, standard_deviations
+from solvers.numerics.random_fields import evaluate, standard_deviations, truncation_caution
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,9 @@ class UnitField:
         self.deviations = standard_deviations(
             PERIODIC_AXES, grid.extent, modes, correlation_length, spectral_exponent
         )
+        self.cautions = truncation_caution(
+            PERIODIC_AXES, grid.extent, modes, correlation_length, spectral_exponent, group=group
+        )
         self._name = f"{group}_coefficients"
         check_waves(
             self.deviations**2,
@@ -81,6 +84,7 @@ class RandomField(InitialVorticity):
         self._unit_field = UnitField(
             grid, "initial", options.modes, options.correlation_length, options.spectral_exponent
         )
+        self.cautions = self._unit_field.cautions
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw the coefficients of the field, see `UnitField.draw_arrays`."""

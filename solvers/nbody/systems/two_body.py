@@ -10,9 +10,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Lt
 
+from simsurrogate.errors import UserError
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
 from solvers.nbody.systems.system import MassOptions, Positive, System
+
+#: The largest relative change of the force at the smallest periapsis by softening.
+MAX_FORCE_ERROR = 0.01
 
 Eccentricity = Annotated[float, Ge(0), Lt(1)]
 
@@ -47,6 +51,16 @@ class TwoBody(System[TwoBodyOptions]):
         self, options: TwoBodyOptions, gravitational_constant: float, softening: float, dimension: int
     ):
         super().__init__(options, gravitational_constant, softening, dimension)
+        periapsis = options.radius[0] * (1 - options.eccentricity[1])
+        force_error = 1.5 * (softening / periapsis) ** 2
+        if force_error > MAX_FORCE_ERROR:
+            least_softening = periapsis * math.sqrt(MAX_FORCE_ERROR / 1.5)
+            raise UserError(
+                f"solver.softening={softening:g} m changes the force of two_body at the smallest periapsis "
+                f"{periapsis:.3g} m by about {100 * force_error:.2g} %. These are no Kepler orbits: "
+                f"semi-major axis and eccentricity have no meaning. At most {100 * MAX_FORCE_ERROR:g} % is "
+                f"allowed. Type solver.softening=0, or at most {0.999 * least_softening:.3g}"
+            )
         self.length = sum(options.radius) / 2
         self.parametric = options.orientation == "fixed"
         self.parameters = (

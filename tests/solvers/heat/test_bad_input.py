@@ -176,7 +176,7 @@ def test_a_grid_that_would_alias_a_random_field_is_refused(kind: str) -> None:
             r"solver.heaters.width=0.06 m is too small.* 0.5 cells, 0.0625 m.*\[16, 17\]",
         ),
         (
-            {"diffusivity": {"kind": "inclusions", "inclusion_radius": [0.05, 0.12]}},
+            {"diffusivity": {"kind": "inclusions", "inclusion_radius": [0.12, 0.15]}},
             r"solver.diffusivity.inclusion_radius=0.12 m is too small.*smallest.* 1 cells.*\[16, 17\]",
         ),
     ],

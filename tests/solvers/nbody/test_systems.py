@@ -147,3 +147,20 @@ def test_parameters_outside_the_ranges_have_valid_systems(changes: dict[str, Any
         trajectory = solver.prepare(parameters)
         assert math.isfinite(trajectory.invariants(trajectory.initial_state)["energy"])
         assert np.all(trajectory.coefficient_fields > 0)
+
+
+def test_softening_that_takes_the_meaning_from_kepler_orbits_is_refused() -> None:
+    options = {"system": {"kind": "two_body", "total_mass": 1.0, "eccentricity": [0.0, 0.5]}}
+    # 1.5 (0.2 / 0.5)^2 = 24 %
+    with pytest.raises(
+        ValueError, match=r"softening=0.2 m changes the force .* 0.5 m by about 24 %.*at most 0.0408"
+    ):
+        nbody(**options, softening=0.2)
+    assert nbody(**options, softening=0.04)
+
+
+def test_softening_that_takes_a_plummer_sphere_out_of_equilibrium_is_refused() -> None:
+    options = {"dimension": 3, "system": {"kind": "plummer", "total_mass": 1.0}}
+    with pytest.raises(ValueError, match=r"softening=0.5 m lowers the potential energy .* by 20 %"):
+        nbody(**options, softening=0.5)
+    assert nbody(**options, softening=0.1)

@@ -1,0 +1,135 @@
+"""The expected discretisation error of a data set, estimated from its first trajectories before any work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.config.settings import Settings
+from pipeline.data.manifest import ExpectedError, Manifest
+from pipeline.data.plan import generator, index
+from pipeline.generation.round_off import refuse_round_off
+from simsurrogate.errors import UserError
+from solvers.contract import DiscretisationError, DivergedError, Solver
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+#: The number of trajectories of each range of parameters. The splits train, valid and test share one range.
+NUM_TRAJECTORIES = 3
+
+#: The largest error in time without a caution.
+LEAST_TIME_ERROR = 1e-4
+
+#: The largest estimates of grid and time error by split: `train` for all splits of the training range.
+ExpectedErrors = Mapping[str, DiscretisationError]
+
+
+def estimate_errors(
+    settings: Settings, plan: Manifest, solver: Solver, world: MPI.Intracomm
+) -> dict[str, ExpectedError]:
+    """Print cautions and the expected errors, and return the errors; empty without an estimate.
+
+    Raises:
+        UserError: an expected error exceeds `storage.max_error`, most frames are round-off, or the solver's
+            options do not work with the duration.
+    """
+    times = plan.header.times
+    for caution in solver.cautions(float(times[-1])):
+        if world.rank == 0:
+            print(f"generate: caution: {caution}", flush=True)
+    errors = expected_errors(solver, settings.seed, settings.samples.model_dump(), times, world)
+    if not errors:
+        return {}
+    refuse_round_off(solver, settings.seed, times, settings.storage.precision, world)
+    if world.rank == 0:
+        print(f"generate: expected error at {times[-1]:g} s: {describe(errors)}", flush=True)
+        for split, error in errors.items():
+            if error.time > max(0.1 * error.grid, LEAST_TIME_ERROR):
+                print(
+                    f"generate: caution: the error in time of {split}, {_percent(error.time)}, is not small "
+                    f"next to that of the grid, {_percent(error.grid)}. A smaller solver.tolerance or "
+                    "solver.time_step reduces it",
+                    flush=True,
+                )
+    refuse_errors(errors, settings.storage.max_error, solver, float(times[-1]))
+    return {
+        split: ExpectedError(grid=float(f"{error.grid:.3g}"), time=float(f"{error.time:.3g}"))
+        for split, error in errors.items()
+    }
+
+
+def expected_errors(
+    solver: Solver, seed: int, samples: Mapping[str, int], times: np.ndarray, world: MPI.Intracomm
+) -> ExpectedErrors:
+    """Return the largest estimate over the first trajectories of `train` and of `test_extrapolation`.
+
+    The groups of ranks share the trajectories. A split without an estimate, because the solver has none or
+    because its trajectories diverge, is omitted.
+    """
+    group = solver.communicator
+    first_group, num_groups = world.rank // group.size, world.size // group.size
+    tasks = [
+        (split, position)
+        for split in ("train", "test_extrapolation")
+        for position in range(min(NUM_TRAJECTORIES, samples[split]))
+    ]
+    own_estimates = []
+    for split, position in tasks[first_group::num_groups]:
+        parameters = solver.sample(generator(seed, index(split, position)), split == "test_extrapolation")
+        try:
+            estimate = solver.discretisation_error(parameters, times)
+        except DivergedError:
+            estimate = None
+        if estimate is not None and math.isfinite(estimate.total):
+            own_estimates.append((split, estimate))
+    largest: dict[str, DiscretisationError] = {}
+    for split, estimate in sorted(
+        (pair for pairs in world.allgather(own_estimates) for pair in pairs), key=lambda pair: pair[1].total
+    ):
+        largest[split] = estimate
+    return {split: largest[split] for split in ("train", "test_extrapolation") if split in largest}
+
+
+def describe(errors: ExpectedErrors) -> str:
+    """Return the expected errors in words."""
+    ranges = {"train": "train, valid and test", "test_extrapolation": "test_extrapolation"}
+    return "; ".join(
+        f"{ranges[split]} {_percent(error.total)} (grid {_percent(error.grid)}, time {_percent(error.time)})"
+        for split, error in errors.items()
+    )
+
+
+def refuse_errors(errors: ExpectedErrors, max_error: float, solver: Solver, duration: float) -> None:
+    """Refuse a data set with an expected error above `max_error`.
+
+    Raises:
+        UserError: an error is too large; the message names the error and a sufficient resolution.
+    """
+    for split, error in errors.items():
+        if error.total <= max_error:
+            continue
+        if error.time > error.grid:
+            remedy = "a smaller solver.tolerance or solver.time_step"
+        elif math.isfinite(solver.order_in_space):
+            factor = (error.grid / max_error) ** (1 / solver.order_in_space)
+            cells = [2 * math.ceil(factor * axis.size / 2) for axis in solver.spec.axes]
+            remedy = f"solver.resolution=[{','.join(map(str, cells))}] or finer"
+        else:
+            remedy = "a finer solver.resolution"
+        is_outside = split == "test_extrapolation"
+        raise UserError(
+            f"the expected error of split {split} at {duration:g} s is {_percent(error.total)} of the "
+            f"solution (grid {_percent(error.grid)}, time {_percent(error.time)}), the largest of "
+            f"{NUM_TRAJECTORIES} trajectories{' outside the training ranges' if is_outside else ''}. "
+            f"storage.max_error={max_error:g} allows {_percent(max_error)}. Type {remedy}, "
+            + ("samples.test_extrapolation=0, " if is_outside else "")
+            + "or a larger storage.max_error"
+        )
+
+
+def _percent(error: float) -> str:
+    return f"{100 * error:.2g} %"

@@ -1,0 +1,81 @@
+"""The check that the frames of a grid are more than round-off, before a data set is generated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.data.plan import generator, index
+from simsurrogate.errors import UserError
+from solvers.contract import DivergedError, Solver
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+#: The smallest standard deviation of a field, in rounding errors of its largest value in the file.
+LEAST_DEVIATION = 100
+
+#: The round-off of solvers, relative to the largest value of all frames.
+SOLVER_ROUND_OFF = 1e-13
+
+#: The largest allowed share of frames of round-off.
+MAX_SHARE = 0.1
+
+
+def refuse_round_off(
+    solver: Solver, seed: int, times: np.ndarray, precision: str, world: MPI.Intracomm
+) -> None:
+    """Refuse data whose frames are mostly round-off, by the first trajectory of `train`.
+
+    Raises:
+        UserError: in too many frames, the standard deviation of every channel is round-off.
+    """
+    if solver.spec.has_particles:
+        return
+    message = _mistake(solver, seed, times, precision) if world.rank < solver.communicator.size else None
+    message = world.bcast(message)
+    if message:
+        raise UserError(message)
+
+
+def _mistake(solver: Solver, seed: int, times: np.ndarray, precision: str) -> str | None:
+    """Return the error message, or None; all ranks of the group call this function together."""
+    trajectory = solver.prepare(solver.sample(generator(seed, index("train", 0))))
+    deviations, largest_values = [], []
+    try:
+        for state in trajectory.solve(times):
+            deviation, largest_value = _deviation(solver, state)
+            deviations.append(deviation)
+            largest_values.append(largest_value)
+    except DivergedError:
+        return None
+    deviation_TC, largest_TC = np.array(deviations), np.array(largest_values)
+    file_limit_TC = LEAST_DEVIATION * float(np.finfo(precision).eps) * largest_TC
+    solver_limit_C = SOLVER_ROUND_OFF * largest_TC.max(axis=0)
+    is_round_off_T = np.all(deviation_TC <= np.maximum(file_limit_TC, solver_limit_C), axis=1)
+    num_lost = int(np.count_nonzero(is_round_off_T))
+    if num_lost <= MAX_SHARE * len(times):
+        return None
+    frame = int(np.argmax(is_round_off_T))
+    channel = int(np.argmax(deviation_TC[frame]))
+    return (
+        f"{num_lost} of {len(times)} frames of the first trajectory are round-off: at {times[frame]:g} s, "
+        f"{solver.spec.channels[channel]} has the standard deviation {deviation_TC[frame, channel]:.2g} "
+        f"{solver.spec.channel_units[channel]} around values up to {largest_TC[frame, channel]:.3g}, and "
+        f"{precision} has {float(np.finfo(precision).eps):.1g} of it as rounding error. At most "
+        f"{100 * MAX_SHARE:g} % of the frames may be round-off. Type a smaller output.duration, or "
+        "storage.precision=float64 for small deviations from a large value"
+    )
+
+
+def _deviation(solver: Solver, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the standard deviation and the largest absolute value of each channel over all ranks."""
+    values_CX = state.reshape(len(state), -1)
+    parts = solver.communicator.allgather(
+        (values_CX.shape[1], values_CX.mean(axis=1), values_CX.var(axis=1), np.abs(values_CX).max(axis=1))
+    )
+    counts, means, variances, largest_values = (np.array(values) for values in zip(*parts, strict=True))
+    mean = np.average(means, axis=0, weights=counts)
+    variance = np.average(variances + (means - mean) ** 2, axis=0, weights=counts)
+    return np.sqrt(variance), np.max(largest_values, axis=0)

@@ -1,0 +1,98 @@
+"""Estimates and checks before a data set is generated: expected error, round-off and cautions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from simsurrogate.errors import UserError
+from tests.support.in_process import generate_in_process
+
+HEAT = (
+    "solver=heat",
+    "samples={train: 3, valid: 1, test: 1, test_extrapolation: 3, per_shard: 3}",
+    "output.steps=2",
+)
+
+
+def test_a_coarse_grid_is_refused_with_its_error_before_any_data_are_written(tmp_path: Path) -> None:
+    # The error of 8 cells is 6 to 8 %; 8 (8 / 2)^(1/2) = 16 cells suffice.
+    message = (
+        r"expected error of split train at 0.1 s is 7\.\d %.*storage.max_error=0.02 allows 2 %.*\[16,16\]"
+    )
+    with pytest.raises(UserError, match=message):
+        generate_in_process(tmp_path, *HEAT, "solver.resolution=8")
+    assert not (tmp_path / "dataset" / "manifest.json").exists()
+
+
+def test_the_parameters_outside_the_ranges_are_estimated_too(tmp_path: Path) -> None:
+    message = (
+        r"split test_extrapolation .* 3\.\d %.*outside the training ranges.*samples.test_extrapolation=0"
+    )
+    with pytest.raises(UserError, match=message):
+        generate_in_process(tmp_path, *HEAT, "solver.resolution=16")
+    generate_in_process(tmp_path, *HEAT, "solver.resolution=16", "samples.test_extrapolation=0")
+
+
+def test_the_expected_error_is_printed_and_written_to_the_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = generate_in_process(tmp_path, *HEAT, "solver.resolution=16", "storage.max_error=0.05")
+    line = r"expected error at 0.1 s: train, valid and test (1\.\d|2) % .*; test_extrapolation 3\.\d % "
+    assert re.search(line, capsys.readouterr().out)
+    card = (dataset / "README.md").read_text()
+    assert re.search(
+        r"\| train, valid, test \| (1\.\d|2) % \| \S+ % \|\n\| test_extrapolation \| 3\.\d % ", card
+    )
+    generate_in_process(tmp_path, *HEAT, "solver.resolution=16", "storage.max_error=0.06")
+    assert "expected error" not in capsys.readouterr().out  # the data set is complete
+
+
+def test_steps_that_are_too_long_are_refused_with_their_error(tmp_path: Path) -> None:
+    options = ("solver.scheme=rkl2", "solver.time_step=0.3", "output={duration: 0.3, steps: 1}")
+    message = r"error of split train at 0.3 s is \S+ %.*Type a smaller solver.tolerance or solver.time_step"
+    with pytest.raises(UserError, match=message):
+        generate_in_process(tmp_path, *HEAT, "solver.resolution=32", *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "num_lost"),
+    [
+        # The values are small, but float32 has as many digits for them.
+        (("solver.initial.amplitude=[1e-7,2e-7]",), 0),
+        # A signal of 1e-4 K around walls of 300 K has four distinct values in float32.
+        (
+            (
+                "solver.boundary={x: dirichlet, y: dirichlet}",
+                "solver.boundary_values={x: [300, 300], y: [300, 300]}",
+                "solver.initial.amplitude=[1e-4,1e-4]",
+            ),
+            3,
+        ),
+        # The longest wave decays by exp(-10 s 4 pi^2 0.1 m^2/s) = 7e-18 or less until 10 s.
+        (("output.duration=20.0",), 2),
+    ],
+)
+def test_frames_of_round_off_are_refused(options: tuple[str, ...], num_lost: int, tmp_path: Path) -> None:
+    arguments = (*HEAT, "solver.resolution=32", "samples.test_extrapolation=0", *options)
+    if not num_lost:
+        generate_in_process(tmp_path, *arguments)
+        return
+    with pytest.raises(
+        UserError, match=rf"{num_lost} of 3 frames of the first trajectory are round-off: at .*At most 10 %"
+    ):
+        generate_in_process(tmp_path, *arguments)
+
+
+def test_cautions_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generate_in_process(
+        tmp_path,
+        *HEAT,
+        "solver.resolution=32",
+        "solver.initial.correlation_length=0.005",
+        "samples.test_extrapolation=0",
+        "storage.max_error=0.5",
+    )
+    assert "generate: caution: solver.initial.modes=16 hold at most" in capsys.readouterr().out
