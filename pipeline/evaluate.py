@@ -22,7 +22,7 @@ from pipeline.data.plan import SPLITS
 from pipeline.evaluation import measure, results, schema, trained_model, words
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.report import figures, report
-from pipeline.parallel import launch
+from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.devices import device_of
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.problem import problem_of
@@ -68,7 +68,10 @@ def run(settings: Settings) -> None:
     communicator = launch.world()
     refuse_other_configurations(settings.model_dump(mode="json"), communicator.allgather)
     folder = RunFolder.of(settings)
-    with records.run_record("evaluate", folder, settings.model_dump(mode="json")) as metadata:
+    with (
+        heartbeats.watch(communicator),
+        records.run_record("evaluate", folder, settings.model_dump(mode="json")) as metadata,
+    ):
         agreement.report_unused_keys("evaluate")
         dataset = Dataset.open(folder.dataset)
         agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)

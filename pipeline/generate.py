@@ -27,9 +27,9 @@ from pipeline.data.manifest import ExpectedError, Manifest, read_document, recei
 from pipeline.data.plan import Shard, generator, index
 from pipeline.generation.expected_error import estimate_errors
 from pipeline.generation.shards import ShardMaker
-from pipeline.parallel import launch, stopping
+from pipeline.parallel import heartbeats, launch, stopping
 from pipeline.parallel.equal_configurations import refuse_other_configurations
-from pipeline.parallel.groups import dynamic_tasks, progress_mpi, split_world
+from pipeline.parallel.groups import dynamic_tasks, progress_mpi, split_world, wait_for_ranks
 from pipeline.runs import lock, progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.files import digest, remove_partials, writable_folder
@@ -59,6 +59,7 @@ def run(settings: Settings) -> None:
     part, num_parts = settings.part
     shards = plan.planned_shards[part::num_parts]
     with (
+        heartbeats.watch(world),
         records.run_record("generate", folder, settings.model_dump(mode="json")) as metadata,
         _part_lock(folder, part, num_parts) if world.rank == 0 else nullcontext(),
     ):
@@ -188,6 +189,7 @@ def _missing_shards(dataset: Path, plan: Manifest, shards: list[Shard], world: M
         for shard in shards[world.rank :: world.size]
         if store.verified_receipt(dataset, plan, shard) is None
     ]
+    wait_for_ranks(world)
     missing_shards = {shard for rank_shards in world.allgather(own_missing_shards) for shard in rank_shards}
     return [shard for shard in shards if shard in missing_shards]
 

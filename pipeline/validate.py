@@ -21,8 +21,9 @@ from pipeline.data.checks import integrity
 from pipeline.data.checks.integrity import ShardUnderTest
 from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, write_document
 from pipeline.generation import recomputation
-from pipeline.parallel import launch
+from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
+from pipeline.parallel.groups import wait_for_ranks
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
@@ -50,7 +51,10 @@ def run(settings: Settings) -> None:
     manifest = read_complete_manifest(folder)
     agreement.refuse_other_data(settings, folder, manifest.configuration, compares_seed=True)
     used_settings = settings.with_data_of(manifest.configuration) | {"seed": manifest.configuration["seed"]}
-    with records.run_record("validate", run_folder, used_settings) as metadata:
+    with (
+        heartbeats.watch(world),
+        records.run_record("validate", run_folder, used_settings) as metadata,
+    ):
         if world.rank == 0:
             writable_folder(folder)
             remove_partials(folder, ["validation.json"])
@@ -59,6 +63,7 @@ def run(settings: Settings) -> None:
         world.Barrier()
         own_results = _shard_results(folder, manifest, world)
         own_results += _recomputed_results(settings, folder, manifest, own_results, world)
+        wait_for_ranks(world)
         results_by_rank = world.gather(own_results)
         if results_by_rank is None:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
@@ -44,8 +45,16 @@ def dynamic_tasks(count: int, world: MPI.Intracomm, group: MPI.Intracomm) -> Ite
     world.Barrier()
     while (task := group.bcast(_fetch_next_task(window) if group.rank == 0 else None)) < count:
         yield task
-    world.Barrier()
+    wait_for_ranks(world)
     window.Free()
+
+
+def wait_for_ranks(world: MPI.Intracomm) -> None:
+    """Wait until all ranks call this function. The rank sleeps between polls, unlike in `Barrier`."""
+    request, seconds = world.Ibarrier(), 1e-4
+    while not request.Test():
+        time.sleep(seconds)
+        seconds = min(2 * seconds, 0.02)
 
 
 def progress_mpi(world: MPI.Intracomm) -> None:

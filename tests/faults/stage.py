@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.data import plan
-from pipeline.parallel import launch
+from pipeline.parallel import heartbeats, launch
 from pipeline.runs import records
 from solvers.contract import solver_class
 
@@ -102,6 +103,18 @@ def kill_publishing(name_end: str, rename_number: int, moment: str) -> None:
     Path.replace = replace_and_kill  # type: ignore[method-assign]
 
 
+def stops(rank: int, call_number: int, timeout_seconds: int) -> None:
+    """Stop a rank with SIGSTOP before call `call_number` of `advance`, with a shorter time-out."""
+    heartbeats.TIMEOUT = timedelta(seconds=timeout_seconds)
+
+    def stop(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    if launch.detect().rank == rank:
+        trajectory_class = drift_trajectory()
+        trajectory_class.advance = fail_from_call(call_number, trajectory_class.advance, stop)
+
+
 def raises(rank: int, call_number: int) -> None:
     """Raise an exception on one rank from call `call_number` of `advance` on, and print the time."""
 
@@ -161,7 +174,8 @@ def writes() -> None:
 
 
 FAULTS = {
-    fault.__name__: fault for fault in (none, signalled, memory, writes, kill, kill_publishing, raises, nan)
+    fault.__name__: fault
+    for fault in (none, signalled, memory, writes, kill, kill_publishing, raises, stops, nan)
 }
 
 if __name__ == "__main__":

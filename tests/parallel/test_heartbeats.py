@@ -1,0 +1,41 @@
+"""Ranks that hang: all ranks end in bounded time, and the message names the silent rank."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.driving import run_drift
+from tests.support.launching import mpi_command, require_success, run
+
+#: Two ranks; rank 1 comes later than the time-out, and holds the interpreter lock in the meantime.
+BUSY_RANK = """
+import ctypes, sys, time
+from pipeline.parallel import groups, heartbeats, launch
+heartbeats.TIMEOUT = timedelta(seconds=1)
+world = launch.world()
+start = time.process_time()
+with heartbeats.watch(world):
+    if world.rank == 1:
+        ctypes.PyDLL(None).sleep(4)
+    groups.wait_for_ranks(world)
+if world.rank == 0:
+    print(f"{time.process_time() - start:.3f}")
+"""
+
+
+@pytest.mark.parametrize("group_size", [1, 2])
+def test_a_stopped_rank_ends_all_ranks_by_name(group_size: int, tmp_path: Path) -> None:
+    start = time.monotonic()
+    result = run_drift("generate", tmp_path, f"group_size={group_size}", fault="stops:1:2:2", ranks=2)
+    assert time.monotonic() - start < 60
+    assert result.returncode != 0
+    assert "[rank 0 of 2] error: rank 1 (process " in result.stderr
+    assert "has been silent for 0:00:02. All ranks must run." in result.stderr
+
+
+def test_a_busy_rank_is_not_ended_and_a_waiting_rank_sleeps() -> None:
+    result = require_success(run(mpi_command(2, "-c", BUSY_RANK), timeout=60))
+    assert float(result.stdout) < 1.5
