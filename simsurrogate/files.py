@@ -13,7 +13,8 @@ from collections.abc import Collection
 from io import BufferedReader
 from pathlib import Path
 
-from simsurrogate.errors import StorageError, UserError
+from simsurrogate.errors import UserError
+from simsurrogate.storage import storage_error
 
 #: The names that `create_partial` gives to files.
 _PARTIAL_NAME = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.partial", re.DOTALL)
@@ -92,10 +93,7 @@ def write_whole(path: Path, content: str | bytes, advice: str = "run it again") 
     except OSError as error:
         if partial is not None:
             partial.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write the {len(content_bytes)} bytes of {path}: {error.strerror}. The "
-            f"write needs free space and permission. Make room, then {advice}"
-        ) from error
+        raise storage_error(path, len(content_bytes), error, advice) from error
     publish(partial, path)
 
 

@@ -20,7 +20,7 @@ from pipeline.data.running_statistics import PlainStatistics
 from pipeline.generation.batched import BatchFiller, solves_batches
 from pipeline.generation.frames import FrameFiller
 from pipeline.generation.rows import Rows, add_statistics
-from simsurrogate.files import sha256_of
+from simsurrogate.files import sha256_of, writable_folder
 from solvers.contract import Solver
 
 
@@ -69,7 +69,7 @@ class ShardMaker:
         start_seconds = time.perf_counter()
         path = self.folder / shard.file
         if self.solver.communicator.rank == 0:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            writable_folder(path.parent)
             with open_writer(path, self.header, shard.count) as writer:
                 rows = self._fill(shard, writer)
                 if rows.count:

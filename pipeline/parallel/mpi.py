@@ -19,6 +19,9 @@ def initialise(*, is_alone: bool) -> None:
     """
     # Open MPI's wheel reports one-sided communication over UCX as an error on machines without UCX.
     os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
+    # Open MPI does not start without a home folder.
+    home = os.path.expanduser("~")
+    os.environ.setdefault("HOME", tempfile.gettempdir() if home == "~" else home)
     hangup_reaction = signal.getsignal(signal.SIGHUP)
     if is_alone and not any(name.startswith(("PMI_", "PMIX_")) for name in os.environ):
         _initialise_alone()

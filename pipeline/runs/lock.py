@@ -13,6 +13,7 @@ from pipeline.parallel.launch import node_name
 from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
 from simsurrogate.files import remove_partials, writable_folder, write_whole
+from simsurrogate.storage import storage_error
 
 #: The exit code of a stage that found its output locked.
 EXIT_CODE = 3
@@ -38,7 +39,8 @@ def hold(path: Path, other_locks: Sequence[Path] = ()) -> Iterator[None]:
 
     lock = FileLock(path, timeout=0)
     try:
-        lock.acquire()
+        with _explained_errors(path):
+            lock.acquire()
     except Timeout:
         raise LockedError(_locked_message(path)) from None
     try:
@@ -63,18 +65,34 @@ def wait_for(path: Path) -> Iterator[None]:
     from filelock import FileLock
 
     writable_folder(path.parent)
-    with FileLock(path, timeout=600):
+    lock = FileLock(path, timeout=600)
+    with _explained_errors(path):
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _refuse_if_held(path: Path) -> None:
     from filelock import FileLock, Timeout
 
     try:
-        with FileLock(path, timeout=0):
+        with _explained_errors(path), FileLock(path, timeout=0):
             pass
     except Timeout:
         raise LockedError(_locked_message(path)) from None
+
+
+@contextmanager
+def _explained_errors(path: Path) -> Iterator[None]:
+    """Replace an error of the system on a lock by one sentence; a time-out stays."""
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise storage_error(path, 0, error, "run it again, or choose another folder with run=") from error
 
 
 def _locked_message(path: Path) -> str:

@@ -22,9 +22,14 @@ from pipeline.parallel.launch import detect
 from pipeline.parallel.stopping import StoppedError
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.liveness import is_dead, process_identity
+<<<<<<< HEAD
 from pipeline.runs.record_document import read_record
 from simsurrogate.errors import StorageError, UserError
+=======
+from simsurrogate.errors import UserError
+>>>>>>> fffbaf2 (A refused write names its cause and its remedy)
 from simsurrogate.files import remove_partials, writable_folder, write_whole
+from simsurrogate.storage import storage_error
 
 _PACKAGES = (
     "simsurrogate",
@@ -249,10 +254,7 @@ def _create_record_file(folder: Path, stage: str) -> Path:
         except FileExistsError:
             attempt_number += 1
         except OSError as error:
-            raise StorageError(
-                f"cannot write {path}: {error.strerror}. A stage needs a record. "
-                "Make room and run the same command again, or choose another folder with run="
-            ) from error
+            raise storage_error(path, 0, error, "run it again, or choose another folder with run=") from error
         else:
             return path
 

@@ -36,6 +36,12 @@ def test_a_process_without_a_launcher_leaves_no_file(end: str, exit_code: int, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_mpi_starts_without_a_home_folder() -> None:
+    program = "from pipeline.parallel import launch; print(launch.world().size)"
+    result = launching.run(["env", "-u", "HOME", sys.executable, "-c", program])
+    assert (result.returncode, result.stdout, result.stderr) == (0, "1\n", "")
+
+
 def test_mpi_keeps_the_reaction_to_a_hangup() -> None:
     program = "import os, signal; from pipeline.parallel import launch; launch.world(); " + (
         "os.kill(os.getpid(), signal.SIGHUP); print('alive')"

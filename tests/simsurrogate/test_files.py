@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from simsurrogate.files import (
     writable_folder,
     write_whole,
 )
+from simsurrogate.storage import storage_error
+from tests.support.disks import NEEDS_ROOT, mounted_disk
 
 
 def test_a_file_is_written_whole_and_leaves_no_partial_file(tmp_path: Path) -> None:
@@ -50,10 +54,33 @@ def test_only_temporary_files_of_dead_processes_are_removed(tmp_path: Path) -> N
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "file.json"
-    with pytest.raises(StorageError, match=r"cannot write the 4 bytes of .*file.json.*Make room, then wait"):
+    with pytest.raises(StorageError, match=r"cannot write the 4 bytes of .*file.json.*must exist.*then wait"):
         write_whole(path, "text", advice="wait")
     with pytest.raises(UserError, match="cannot create the folder"):
         writable_folder(Path("/dev/null/folder"))
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, r"The file system has \d+ bytes free. Make room, then wait"),
+        (errno.EFBIG, r"at most -?\d+ bytes here. Raise the limit with ulimit -f, then wait"),
+        (errno.EACCES, r"The folder .* must be writable. Change its permissions, then wait"),
+        (errno.EIO, r"The file system must accept writes. Check the file system, then wait"),
+    ],
+)
+def test_a_refused_write_names_the_remedy_for_its_cause(number: int, remedy: str, tmp_path: Path) -> None:
+    error = storage_error(tmp_path / "file", 4, OSError(number, os.strerror(number)), "wait")
+    assert re.search(remedy, str(error))
+    assert ("Make room" in str(error)) == (number == errno.ENOSPC)
+
+
+@NEEDS_ROOT
+def test_a_file_system_without_inodes_is_named(tmp_path: Path) -> None:
+    with mounted_disk(tmp_path, "1m,nr_inodes=2") as disk:
+        (disk / "file").touch()
+        with pytest.raises(StorageError, match=r"has no inode for another file. Delete files, then wait"):
+            write_whole(disk / "other", "text", advice="wait")
 
 
 def test_differences_of_plain_data_are_named_by_their_keys() -> None:

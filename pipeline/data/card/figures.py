@@ -12,7 +12,7 @@ from pipeline.data.format.layout import field_path
 from pipeline.data.manifest import Manifest
 from pipeline.data.windows import Shards
 from pipeline.plots import fields, particles, series, spectra
-from simsurrogate.files import write_whole
+from simsurrogate.files import writable_folder, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def draw(folder: Path, manifest: Manifest) -> list[Path]:
     shards = Shards(manifest.header, files, [entry.trajectories for entry in entries], [None] * len(entries))
     num_trajectories = min(_MAX_TRAJECTORIES, len(shards))
     figure_folder = folder / "figures"
-    figure_folder.mkdir(exist_ok=True)
+    writable_folder(figure_folder)
     paths = [
         _save(_draw_trajectory(shards, position), figure_folder / f"train-{position}.png")
         for position in range(num_trajectories)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import mul
@@ -27,8 +26,8 @@ from pipeline.data.format.layout import (
     field_path,
     group_attributes,
 )
-from simsurrogate.errors import StorageError
 from simsurrogate.files import create_partial, publish
+from simsurrogate.storage import storage_error
 
 _COPY_BYTES = 2**24
 _MAX_HEADER_BYTES = 2**13
@@ -142,12 +141,9 @@ def open_writer(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        needed_bytes = _size_of(dataset_layouts(header, rows))
-        free_bytes = shutil.disk_usage(path.parent).free
-        raise StorageError(
-            f"cannot write {path}: {error.strerror}. The file needs {needed_bytes} bytes and {free_bytes} "
-            "are free. Make room and run the same command again: finished shards are kept"
-        ) from error
+        num_bytes = _size_of(dataset_layouts(header, rows))
+        advice = "run the same command again: finished shards are kept"
+        raise storage_error(path, num_bytes, error, advice) from error
 
 
 def _create_file(
