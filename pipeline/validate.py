@@ -62,6 +62,7 @@ def run(settings: Settings) -> None:
         files = _file_identities(folder, manifest) if world.rank == 0 else {}
         world.Barrier()
         own_results = _shard_results(folder, manifest, world)
+        wait_for_ranks(world)
         own_results += _recomputed_results(settings, folder, manifest, own_results, world)
         wait_for_ranks(world)
         results_by_rank = world.gather(own_results)

@@ -107,7 +107,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         },
     }
     if launch.rank != 0:
-        with _record_own_failure(folder, stage, launch.rank, record["configuration"]):
+        with _record_own_failure(folder, stage, launch.rank):
             yield Metadata(lambda: None)
         return
     run_folder.refuse_links()
@@ -162,9 +162,7 @@ def record_path(run: Path, stage: str, number: int) -> Path:
 
 
 @contextmanager
-def _record_own_failure(
-    folder: Path, stage: str, rank: int, configuration: Mapping[str, object]
-) -> Iterator[None]:
+def _record_own_failure(folder: Path, stage: str, rank: int) -> Iterator[None]:
     """Write the reason of a failure on a rank other than 0, before rank 0 notices that this rank left."""
     try:
         yield
@@ -172,22 +170,25 @@ def _record_own_failure(
         raise
     except Exception as error:
         failure = _failure(error, f"rank {rank}: ")
-        _replace_running(folder, stage, configuration, failure)
+        _replace_running(folder, stage, failure)
         # Rank 0 may have written its progress over the failure, and ends all ranks within this time if it
         # fails too.
         time.sleep(1)
-        _replace_running(folder, stage, configuration, failure)
+        _replace_running(folder, stage, failure)
         raise
 
 
-def _replace_running(
-    folder: Path, stage: str, configuration: Mapping[str, object], failure: Mapping[str, str]
-) -> None:
-    """Add a failure to the newest record of this configuration, if the record is still `running`."""
+def _replace_running(folder: Path, stage: str, failure: Mapping[str, str]) -> None:
+    """Add a failure to the newest record of this command line, if the record is still `running`."""
     for path in reversed(_paths(folder, stage)):
         with suppress(OSError, ValueError, KeyError):
+<<<<<<< HEAD
             record = read_record(path)
             if record["configuration"] == configuration:
+=======
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["command"] == sys.argv:
+>>>>>>> 2cb78b9 (A failing rank finds the record of its command line; validate waits asleep before the recomputation)
                 if record["outcome"] == "running":
                     _write(path, record | dict(failure) | {"ended": _current_time()})
                 return
