@@ -22,12 +22,8 @@ from pipeline.parallel.launch import detect
 from pipeline.parallel.stopping import StoppedError
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.liveness import is_dead, process_identity
-<<<<<<< HEAD
 from pipeline.runs.record_document import read_record
-from simsurrogate.errors import StorageError, UserError
-=======
 from simsurrogate.errors import UserError
->>>>>>> fffbaf2 (A refused write names its cause and its remedy)
 from simsurrogate.files import remove_partials, writable_folder, write_whole
 from simsurrogate.storage import storage_error
 
@@ -182,13 +178,8 @@ def _replace_running(folder: Path, stage: str, failure: Mapping[str, str]) -> No
     """Add a failure to the newest record of this command line, if the record is still `running`."""
     for path in reversed(_paths(folder, stage)):
         with suppress(OSError, ValueError, KeyError):
-<<<<<<< HEAD
             record = read_record(path)
-            if record["configuration"] == configuration:
-=======
-            record = json.loads(path.read_text(encoding="utf-8"))
             if record["command"] == sys.argv:
->>>>>>> 2cb78b9 (A failing rank finds the record of its command line; validate waits asleep before the recomputation)
                 if record["outcome"] == "running":
                     _write(path, record | dict(failure) | {"ended": _current_time()})
                 return

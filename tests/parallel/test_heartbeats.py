@@ -13,6 +13,7 @@ from tests.support.launching import mpi_command, require_success, run
 #: Two ranks; rank 1 comes later than the time-out, and holds the interpreter lock in the meantime.
 BUSY_RANK = """
 import ctypes, sys, time
+from datetime import timedelta
 from pipeline.parallel import groups, heartbeats, launch
 heartbeats.TIMEOUT = timedelta(seconds=1)
 world = launch.world()
