@@ -43,7 +43,9 @@ def report_unused_keys(stage: Stage) -> None:
     # All stages of a chain receive all keys.
     if launch.IN_CHAIN_VARIABLE in os.environ or launch.detect().rank != 0:
         return
-    unused_keys = [key for key in _typed_keys() if not _is_among(key, _KEYS[stage])]
+    # Slurm jobs type the keys of the launcher for every stage.
+    used_keys = (*_KEYS[stage], "launcher")
+    unused_keys = [key for key in _typed_keys() if not _is_among(key, used_keys)]
     if unused_keys:
         print(f"note: {stage} does not use {', '.join(unused_keys)}", file=sys.stderr, flush=True)
 

@@ -14,9 +14,9 @@ from simsurrogate.documents import read_json
 class _Progress(TypedDict):
     """The progress of a stage in its record."""
 
-    start: float
-    done: float
-    total: float
+    start: int
+    done: int
+    total: int
     unit: str
 
 
