@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import runpy
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print_overview()
+    elif arguments[0] == "--version":
+        print(f"simsurrogate {importlib.metadata.version('simsurrogate')}")
     elif arguments[0] in _COMMANDS:
         end_with_mpirun()
         sys.argv[1:] = arguments[1:]

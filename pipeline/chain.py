@@ -201,7 +201,7 @@ def _run_folder(arguments: list[str]) -> RunFolder:
         if "=" not in argument:
             raise UserError(f"{argument!r} is not of the form KEY=VALUE. Type run=FOLDER to name the chain")
     for override in OverridesParser.create().parse_overrides(arguments):
-        if override.key_or_group == "run":
+        if override.key_or_group == "run" and (override.value() or "") and str(override.value()).strip():
             return RunFolder.at(Path(str(override.value())))
     raise UserError("no chain is named. The run folder identifies a chain. Type run=FOLDER to name the chain")
 

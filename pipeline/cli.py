@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 import time
@@ -20,6 +21,17 @@ from pipeline.runs import lock, tolerant_output
 #: Exit codes of a stage that a signal or Ctrl-C ended. These exit codes also end a sweep.
 _STOP_CODES = (stopping.EXIT_CODE, 130)
 
+_HELP = """
+Arguments have the form KEY=VALUE and override the configuration.
+
+  run=FOLDER            the run folder
+  solver=NAME           also surrogate=NAME, experiment=NAME, launcher=NAME; `simsurrogate` lists the names
+  --cfg job             print the composed configuration, with every key, without running anything
+  -m KEY=A,B            run once for each value
+  --config-dir FOLDER   search this folder for YAML files too
+  --version             print the version
+  --hydra-help          print all options of Hydra"""
+
 
 def main(
     stage: Callable[[Settings], None], after_sweep: Callable[[list[sweep.Job]], None] | None = None
@@ -33,6 +45,8 @@ def main(
     In a sweep on one rank, a failed run prints its error and the next run starts; the exit code is that of
     the first failed run. After all runs, rank 0 calls `after_sweep`.
     """
+    if _print_help(sys.argv[1:]):
+        return
     current_sweep = sweep.Sweep()
     exit_codes: list[int] = []
 
@@ -71,6 +85,18 @@ def main(
         _end_all_ranks(error)
     if exit_codes:
         sys.exit(exit_codes[0])
+
+
+def _print_help(arguments: list[str]) -> bool:
+    """Print the help or the version if the command line asks for it; return whether it does."""
+    if "--version" in arguments:
+        print(f"simsurrogate {importlib.metadata.version('simsurrogate')}")
+        return True
+    if not {"-h", "--help"} & set(arguments):
+        return False
+    print((sys.modules["__main__"].__doc__ or "").strip())
+    print(_HELP)
+    return True
 
 
 def exit_on_error(function: Callable[[], None]) -> None:

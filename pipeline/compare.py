@@ -19,7 +19,7 @@ def main(run_folders: list[str]) -> None:
     Raises:
         UserError: no folder is named, or a folder holds no models.
     """
-    if not run_folders:
+    if not all(folder.strip() for folder in run_folders or [""]):
         raise UserError(
             "no run folder is named. compare reads the models in run folders. Type "
             "python -m pipeline.compare runs/heat runs/flow"

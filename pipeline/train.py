@@ -57,7 +57,7 @@ def run(settings: Settings) -> None:
         with (
             init_ranks(settings.training.device, settings.run) as ranks,
             precision.fast_matmul(ranks.device) as matmul_precision,
-            lock.hold(run_folder.train_lock) if ranks.is_first else nullcontext(),
+            lock.hold(run_folder.train_lock, key="model") if ranks.is_first else nullcontext(),
         ):
             refuse_other_configurations(settings.model_dump(mode="json"), ranks.gather_texts)
             metadata.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=matmul_precision)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pipeline.config import solver_checks
-from pipeline.config.settings import Settings, union_members, validated_model
+from pipeline.config.parsing import union_members, validated_model
+from pipeline.config.settings import Settings
 from pipeline.config.unused_options import Options, present_options, refuse_changed_options, without_options
 from pipeline.parallel import launch
 from simsurrogate.errors import UserError
@@ -226,9 +227,9 @@ def _options_of_other_kinds(constructor: type[Solver], options: Options) -> Iter
     """Yield the options that belong to another kind than the chosen kind."""
     for name, hint in _constructor_hints(constructor).items():
         members, values = union_members(hint), options.get(name)
-        if not isinstance(values, Mapping) or values.get("kind") not in members:
+        chosen_kind = values.get("kind") if isinstance(values, Mapping) else None
+        if not isinstance(values, Mapping) or not isinstance(chosen_kind, str) or chosen_kind not in members:
             continue
-        chosen_kind = values["kind"]
         own_options = _field_names(members[chosen_kind])
         for option in values:
             kinds = [kind for kind, member in members.items() if option in _field_names(member)]

@@ -28,6 +28,9 @@ from simsurrogate.errors import UserError
 _GROUPS = ("solver", "surrogate")
 _MAX_DIGITS = 1000
 
+#: The largest number of opening brackets in an argument. Hydra's parser is recursive.
+_MAX_BRACKETS = 100
+
 
 def run(task: Callable[[DictConfig], None]) -> None:
     """Compose the configuration of this command line and call `task` with it, once for each run of a sweep.
@@ -42,6 +45,7 @@ def run(task: Callable[[DictConfig], None]) -> None:
         sys.argv[1:] = typed_arguments
         task(config)
 
+    _refuse_wrong_forms(typed_arguments)
     OmegaConf.register_new_resolver("choose", _choose, replace=True)
     # Without this variable Hydra prints exceptions itself and exits before the other ranks can be ended.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -49,6 +53,35 @@ def run(task: Callable[[DictConfig], None]) -> None:
     hydra.main(version_base="1.3", config_path="pkg://configs", config_name="config")(
         task_with_typed_arguments
     )()
+
+
+def _refuse_wrong_forms(arguments: Sequence[str]) -> None:
+    """Refuse arguments on which Hydra fails with an exception that is no message for users.
+
+    Raises:
+        UserError: an argument is nested too deeply, or chooses a YAML by a value that is no name.
+    """
+    groups = {"hydra", *(folder.name for folder in config_folder().iterdir() if folder.is_dir())}
+    for argument in arguments:
+        match = re.match(r"\+{0,2}([\w./]+)(@[\w.]*)?=", argument)
+        key = match[1] if match else ""
+        if argument.count("[") + argument.count("{") > _MAX_BRACKETS:
+            raise UserError(
+                f"{argument[:30]}... has more than {_MAX_BRACKETS} brackets. Simpler values are allowed. "
+                f"Type {key or 'KEY'}=VALUE with a simpler value, or write the value in a YAML"
+            )
+        if key not in groups and not key.startswith("hydra/"):
+            continue
+        override = OverridesParser.create().parse_override(argument)
+        choices = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+        for choice in choices:
+            names = choice if isinstance(choice, list) and key == "experiment" else [choice]
+            if not all(isinstance(name, str) and name.strip() for name in names):
+                choice_text = "null" if choice is None else choice
+                raise UserError(
+                    f"{key}={choice_text} is not a name. The key {key} takes the name of a YAML file in the "
+                    f"folder {key}. Type {key}=NAME, or leave the key out"
+                )
 
 
 def plain_configuration(config: DictConfig) -> dict[str, Any]:
@@ -86,6 +119,11 @@ def hydra_arguments(arguments: Sequence[str]) -> list[str]:
 def _with_outside_member(group: str, arguments: list[str]) -> list[str]:
     path = _value_of(f"{group}.path", arguments)
     choice = _value_of(group, arguments)
+    if path is not None and not path.strip():
+        raise UserError(
+            f"{group}.path={path} is empty, as an unset shell variable leaves it. The path of a Python file "
+            f"is allowed. Type {group}.path=FILE.py, or leave {group}.path out"
+        )
     if path is not None and choice is None:
         name = Path(path).stem
         arguments = [f"{group}=custom", *_name_override(group, name, arguments), *arguments]

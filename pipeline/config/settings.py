@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import importlib.metadata
-import math
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,11 +14,11 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
 
+from pipeline.config.parsing import validated_model
 from simsurrogate.errors import UserError
 
 
@@ -144,8 +140,14 @@ class Settings(_Section):
 
     run: Path
     dataset: Path
-    model: Annotated[str, Field(pattern=r"^\w[\w.+-]*$")]
-    seed: NonNegativeInt
+    model: Annotated[
+        str,
+        Field(
+            pattern=r"^\w[\w.+-]*$",
+            description="a name of letters, digits, _, ., + and -, with a letter, a digit or _ first",
+        ),
+    ]
+    seed: Annotated[int, Field(ge=0, lt=2**64)]
     group_size: PositiveInt
     ensemble: PositiveInt
     part: tuple[NonNegativeInt, PositiveInt]
@@ -203,94 +205,3 @@ def read(configuration: dict[str, Any]) -> Settings:
     """
     settings: Settings = validated_model(Settings, configuration, "")
     return settings
-
-
-def nearest(key: str, legal_keys: list[str]) -> str:
-    """Return the part of a message that names the nearest legal keys."""
-    if not legal_keys:
-        return "type + before the key to add it"
-    close_keys = difflib.get_close_matches(key, legal_keys, n=1, cutoff=0.5)
-    return f"did you mean {close_keys[0]!r}?" if close_keys else f"legal are {', '.join(sorted(legal_keys))}"
-
-
-def validated_model(model: type[Any], options: Mapping[str, Any], prefix: str) -> Any:
-    """Return an instance of the pydantic model.
-
-    Raises:
-        UserError: each wrong key, type or value, one per line; `prefix` precedes each key.
-    """
-    try:
-        instance = model.model_validate(options)
-    except ValidationError as error:
-        raise UserError("\n".join(_mistake_line(issue, model, prefix) for issue in error.errors())) from None
-    mistakes = list(_number_mistakes(options, instance.model_dump(), prefix))
-    if mistakes:
-        raise UserError("\n".join(mistakes))
-    return instance
-
-
-def _number_mistakes(raw_value: Any, parsed_value: Any, key: str) -> Iterator[str]:
-    """Yield a message for each infinite number, and for each true or false that pydantic took as a number."""
-    if isinstance(raw_value, dict) and isinstance(parsed_value, dict):
-        for name in raw_value.keys() & parsed_value.keys():
-            yield from _number_mistakes(raw_value[name], parsed_value[name], f"{key}{name}.")
-    elif isinstance(raw_value, list) and isinstance(parsed_value, (list, tuple)):
-        for index, (raw_item, parsed_item) in enumerate(zip(raw_value, parsed_value, strict=False)):
-            yield from _number_mistakes(raw_item, parsed_item, f"{key}{index}.")
-    elif isinstance(parsed_value, float) and not math.isfinite(parsed_value):
-        yield f"{key[:-1]}={raw_value!r}: input should be a finite number"
-    elif isinstance(raw_value, bool) and not isinstance(parsed_value, bool):
-        yield f"{key[:-1]}={raw_value!r}: input should be a number, not true or false"
-
-
-def _mistake_line(issue: Any, model: type[BaseModel], prefix: str) -> str:
-    location, siblings = _location_and_siblings(model, [str(part) for part in issue["loc"]])
-    key = prefix + ".".join(location)
-    if issue["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key}: there is no such key; {nearest(location[-1], siblings)}"
-    if issue["type"] == "missing":
-        return f"{key}: is required"
-    if issue["type"] == "union_tag_not_found":
-        return f"{key}.kind: is required"
-    if issue["type"] == "union_tag_invalid":
-        kind, kinds = issue["ctx"]["tag"], issue["ctx"]["expected_tags"].replace("'", "").split(", ")
-        return f"{key}.kind={kind!r}: there is no such kind; {nearest(kind, kinds)}"
-    message = issue["msg"].removeprefix("Value error, ")
-    return f"{key}={issue['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _location_and_siblings(model: Any, location: list[str]) -> tuple[list[str], list[str]]:
-    """Return pydantic's location without the tags of unions, and the legal keys next to its last key."""
-    path: list[str] = []
-    members: Mapping[str, Any] = {}
-    for key in location:
-        if members:
-            model, members = members.get(key), {}
-            continue
-        siblings = _fields_of(model)
-        path.append(key)
-        model = siblings.get(key)
-        members = union_members(model)
-    return path, list(siblings)
-
-
-def _fields_of(model: Any) -> dict[str, Any]:
-    """Return the types of a pydantic model's or a dataclass's fields by name."""
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return {name: field.annotation for name, field in model.model_fields.items()}
-    return get_type_hints(model) if dataclasses.is_dataclass(model) else {}
-
-
-def union_members(hint: Any) -> dict[str, type[Any]]:
-    """Return the dataclasses of a union by their `kind: Literal[...]`; empty for every other type."""
-    if get_origin(hint) is Annotated:
-        hint = get_args(hint)[0]
-    if get_origin(hint) not in (Union, types.UnionType):
-        return {}
-    members: dict[str, type[Any]] = {}
-    for member in get_args(hint):
-        kind = get_type_hints(member).get("kind") if dataclasses.is_dataclass(member) else None
-        if get_origin(kind) is not Literal:
-            return {}
-        members |= dict.fromkeys(get_args(kind), member)
-    return members

@@ -24,11 +24,12 @@ class LockedError(UserError):
 
 
 @contextmanager
-def hold(path: Path, other_locks: Sequence[Path] = ()) -> Iterator[None]:
+def hold(path: Path, other_locks: Sequence[Path] = (), *, key: str = "run") -> Iterator[None]:
     """Hold the lock `path`, if no process holds a lock in `other_locks`.
 
     The lock is `flock`'s: the system frees it when the holder ends in any way. The file `*.holder.json`
-    next to the lock names the holder; the file of a dead process is replaced, with a note.
+    next to the lock names the holder; the file of a dead process is replaced, with a note. `key` is the key
+    that chooses another output, for the message.
 
     Raises:
         LockedError: another process holds the lock; the message names the process.
@@ -42,10 +43,10 @@ def hold(path: Path, other_locks: Sequence[Path] = ()) -> Iterator[None]:
         with _explained_errors(path):
             lock.acquire()
     except Timeout:
-        raise LockedError(_locked_message(path)) from None
+        raise LockedError(_locked_message(path, key)) from None
     try:
         for other_path in other_locks:
-            _refuse_if_held(other_path)
+            _refuse_if_held(other_path, key)
         holder = _holder_path(path)
         if holder.exists():
             print(f"note: took over {path}, which {_holder_text(holder)} did not release", flush=True)
@@ -74,14 +75,14 @@ def wait_for(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _refuse_if_held(path: Path) -> None:
+def _refuse_if_held(path: Path, key: str) -> None:
     from filelock import FileLock, Timeout
 
     try:
         with _explained_errors(path), FileLock(path, timeout=0):
             pass
     except Timeout:
-        raise LockedError(_locked_message(path)) from None
+        raise LockedError(_locked_message(path, key)) from None
 
 
 @contextmanager
@@ -95,10 +96,10 @@ def _explained_errors(path: Path) -> Iterator[None]:
         raise storage_error(path, 0, error, "run it again, or choose another folder with run=") from error
 
 
-def _locked_message(path: Path) -> str:
+def _locked_message(path: Path, key: str) -> str:
     return (
         f"{_holder_text(_holder_path(path))} writes the same output already (lock {path}). One process "
-        "writes at a time. Wait until the process ends, end the process, or choose another folder with run="
+        f"writes at a time. Wait until the process ends, end the process, or name another output with {key}="
     )
 
 

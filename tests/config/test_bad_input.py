@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 MISTAKES = [
     # the override, and phrases of the message
-    ("samples.trian=3", ["samples.trian", "'train'"]),
-    ("solver.diffusivty.kind=constant", ["solver.diffusivty", "'diffusivity'"]),
+    ("samples.trian=3", ["samples.trian", "'samples.train'"]),
+    ("solver.diffusivty.kind=constant", ["solver.diffusivty", "'solver.diffusivity'"]),
     ("solver.boundary.w=periodic", ["solver.boundary.w"]),
     ("solver=haet", ["haet", "'heat'"]),
     ("surrogate=fnoo", ["fnoo", "'fno'"]),
@@ -36,8 +36,45 @@ MISTAKES = [
     ("samples.train=true", ["samples.train=True", "not true or false"]),
     ("training.learning_rate=inf", ["training.learning_rate=inf", "finite"]),
     ("output.duration=inf", ["output.duration=inf", "finite"]),
-    ("solver.extent=[1.0,inf]", ["solver.extent.1=inf", "finite"]),
-    ("solver.diffusivity.range=[0.1,nan]", ["solver.diffusivity.range.1=nan", "finite"]),
+    ("solver.extent=[1.0,inf]", ["solver.extent=[1.0, inf]", "finite"]),
+    ("solver.diffusivity.range=[0.1,nan]", ["solver.diffusivity.range=[0.1, nan]", "finite"]),
+    # Texts that an unset shell variable leaves empty.
+    ("dataset=", ["dataset=''", "not blank"]),
+    ("dataset=' '", ["dataset=' '", "not blank"]),
+    ("solver.path=", ["solver.path= is empty", "solver.path=FILE.py"]),
+    ("surrogate.path=", ["surrogate.path= is empty"]),
+    ("launcher.mpirun=['']", ["launcher.mpirun=['']", "not blank"]),
+    # Values of another form than the key's.
+    ("solver=null", ["solver=null is not a name", "Type solver=NAME"]),
+    ("surrogate=null", ["surrogate=null is not a name"]),
+    ("launcher=null", ["launcher=null is not a name"]),
+    ("experiment=null", ["experiment=null is not a name"]),
+    ("solver=3", ["solver=3 is not a name"]),
+    ("solver=[8,8]", ["solver=[8, 8] is not a name"]),
+    (f"solver={'[' * 60}{']' * 60}", ["is not a name"]),
+    (
+        f"solver.resolution={'[' * 60}{']' * 60}",
+        ["solver.resolution=[[[", "an integer of at least 2, or a list"],
+    ),
+    (f"solver.resolution={'[' * 2000}{']' * 2000}", ["more than 100 brackets"]),
+    ("solver.diffusivity.kind=[1]", ["solver.diffusivity.kind='[1]'", "lognormal"]),
+    (
+        "samples=null",
+        ["samples=null takes the place of a section", "test_extrapolation", "samples.train=VALUE"],
+    ),
+    ("samples=[1,2]", ["samples=[1,2] does not fit the section samples"]),
+    ("training=3", ["training=3 takes the place of a section"]),
+    ("part=3", ["part=3", "a list of 2 items: an integer of at least 0, then an integer greater than 0"]),
+    ("model=null", ["model=null", "a name of letters, digits"]),
+    ("+launcher.ranks.tran=3", ["launcher.ranks.tran", "'train'"]),
+    (f"seed={2**64}", [f"seed={2**64}", f"less than {2**64}"]),
+    ("seed=1e3", ["seed=1000.0", "an integer such as 1000"]),
+    ("samples.train=3.0", ["samples.train=3.0", "an integer such as 3"]),
+    ("solver.resolution=[16.0,16]", ["solver.resolution=[16.0, 16]", "an integer such as 16"]),
+    # Keys without their section, and abbreviated keys.
+    ("lr=1e-3", ["lr:", "did you mean 'training.learning_rate'?"]),
+    ("batch_size=3", ["batch_size:", "did you mean 'training.batch_size'?"]),
+    ("unrol=3", ["unrol:", "did you mean 'training.unroll'?"]),
 ]
 
 
@@ -62,15 +99,32 @@ def test_the_message_names_the_key_and_the_legal_values(
     for phrase in expected:
         assert phrase in message
     assert "Traceback" not in message
+    assert "input should" not in message
     assert len(message.strip().splitlines()) <= 3
 
 
 def test_a_mistake_ends_a_process_with_its_message(tmp_path: Path) -> None:
     result = run_stage("generate", "samples.trian=3", f"run={tmp_path / 'run'}")
     assert result.returncode == 2
-    assert "'train'" in result.stderr
+    assert "'samples.train'" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("run_folder", ["", " ", "null"])
+def test_an_empty_run_folder_is_refused(run_folder: str, tmp_path: Path) -> None:
+    quoted_folder = f"'{run_folder}'" if run_folder == " " else run_folder
+    result = run(
+        [sys.executable, "-m", "pipeline.generate", *SMALL_DATASET, f"run={quoted_folder}"], cwd=tmp_path
+    )
+    assert result.returncode == 2
+    assert "run=" in result.stderr
+    assert "is not allowed" in result.stderr
+    assert not list(tmp_path.iterdir())
+    for command in (["chain", "status", f"run={quoted_folder}"], ["compare", run_folder.replace("null", "")]):
+        result = run([sys.executable, "-m", f"pipeline.{command[0]}", *command[1:]], cwd=tmp_path)
+        assert result.returncode == 2
+        assert "is named" in result.stderr
 
 
 @pytest.mark.parametrize("launcher", ["mpirun", "torchrun"])

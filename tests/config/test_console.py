@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 import tomllib
 from pathlib import Path
@@ -54,3 +55,15 @@ def test_an_unknown_command_is_refused(command: list[str], tmp_path: Path) -> No
     result = run([*command, "trian"], cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert result.returncode == 2
     assert "'trian' is not a command" in result.stderr
+
+
+def test_help_and_version_are_those_of_the_pipeline(command: list[str], tmp_path: Path) -> None:
+    version = f"simsurrogate {importlib.metadata.version('simsurrogate')}\n"
+    for arguments in (["--version"], ["train", "--version"]):
+        assert (
+            require_success(run([*command, *arguments], cwd=tmp_path, PYTHONPATH=str(ROOT))).stdout == version
+        )
+    text = require_success(run([*command, "train", "--help"], cwd=tmp_path, PYTHONPATH=str(ROOT))).stdout
+    assert text.startswith("The train stage: ")
+    assert "run=FOLDER" in text
+    assert "Powered by Hydra" not in text

@@ -32,18 +32,18 @@ RING_FORCING: dict[str, Any] = {"kind": "ring", "ring": [20.0, 64.0]}
         ),
         ({"resolution": [64, 6]}, r"resolution=\[64, 6\].*Type solver.resolution=\[64,8\]"),
         ({"resolution": [64, 64, 64]}, r"solver.resolution"),
-        ({"extent": [1.0]}, r"solver.extent.*at least 2 items"),
-        ({"extent": [1.0, -1.0]}, r"solver.extent.1=-1.0.*greater than 0"),
+        ({"extent": [1.0]}, r"solver.extent=\[1.0\].*with at least 2 items and with at most 2 items"),
+        ({"extent": [1.0, -1.0]}, r"solver.extent=\[1.0, -1.0\].*greater than 0"),
         (
             {"viscosity": [2e-3, 1e-3]},
             r"solver.viscosity=\[0.002, 0.001\].*lower end must come first. Type solver.viscosity=.0.001",
         ),
-        ({"viscosity": [-1e-3, 1e-3]}, r"solver.viscosity.0=-0.001.*greater than or equal to 0"),
+        ({"viscosity": [-1e-3, 1e-3]}, r"solver.viscosity=\[-0.001, 0.001\].*at least 0"),
         (
             {"viscosity": [0.0, 0.0]},
             r"viscosity and solver.hyperviscosity.range both have the lower end 0.*Type solver.viscosity=",
         ),
-        ({"hyperviscosity": {"order": 1}}, r"solver.hyperviscosity.order=1.*greater than or equal to 2"),
+        ({"hyperviscosity": {"order": 1}}, r"solver.hyperviscosity.order=1.*at least 2"),
         ({"forcing": {"kind": "wind"}}, r"solver.forcing.kind='wind': there is no such kind.*'ring'"),
         ({"forcing": RING_FORCING | {"renewal": 0.0}}, r"solver.forcing.*renewal=0.0.*greater than 0"),
         (

@@ -116,24 +116,27 @@ def test_values_that_are_not_finite_end_the_trajectory(
     [
         ({"system": {"total_mass": 0.0}}, r"solver.system.total_mass=0.0.*greater than 0"),
         ({"system": {"total_mass": -1.0}}, r"solver.system.total_mass=-1.0.*greater than 0"),
-        ({"system": {"mass_ratio": [0.0, 1.0]}}, r"solver.system.mass_ratio.0=0.0.*greater than 0"),
+        ({"system": {"mass_ratio": [0.0, 1.0]}}, r"solver.system.mass_ratio=\[0.0, 1.0\].*greater than 0"),
         (
             {"system": {"mass_ratio": [2.0, 1.0]}},
             r"solver.system.mass_ratio=\[2, 1\].*lower end must come first",
         ),
-        ({"system": KEPLER | {"radius": [-1.0, 1.0]}}, r"solver.system.radius.0=-1.0.*greater than 0"),
-        ({"system": KEPLER | {"eccentricity": [0.0, 1.0]}}, r"solver.system.eccentricity.1=1.0.*less than 1"),
+        ({"system": KEPLER | {"radius": [-1.0, 1.0]}}, r"solver.system.radius=\[-1.0, 1.0\].*greater than 0"),
+        (
+            {"system": KEPLER | {"eccentricity": [0.0, 1.0]}},
+            r"solver.system.eccentricity=\[0.0, 1.0\].*less than 1",
+        ),
         (
             {"system": {"kind": "figure_eight", "perturbation": [-0.1, 0.1]}},
-            r"solver.system.perturbation.0=-0.1.*equal to 0",
+            r"solver.system.perturbation=\[-0.1, 0.1\].*at least 0",
         ),
         (
             {"system": SPHERE | {"kind": "cold_collapse", "virial_ratio": [-0.1, 0.1]}},
-            r"solver.system.virial_ratio.0=-0.1.*equal to 0",
+            r"solver.system.virial_ratio=\[-0.1, 0.1\].*at least 0",
         ),
         (
             {"system": {"kind": "plummer", "num_bodies": 1}},
-            r"solver.system.num_bodies=1.*greater than or equal to 2",
+            r"solver.system.num_bodies=1.*at least 2",
         ),
         ({"system": {"kind": "four_body"}}, r"solver.system.kind='four_body'"),
         ({"system": KEPLER | {"eccentricities": [0.0, 0.5]}}, r"no such key; did you mean 'eccentricity'"),
@@ -145,10 +148,10 @@ def test_values_that_are_not_finite_end_the_trajectory(
             {"system": SPHERE | {"kind": "cold_collapse"}},
             r"too small for .*cold_collapse.*Type solver.dimension=3",
         ),
-        ({"dimension": 4}, r"solver.dimension=4: input should be 2 or 3"),
-        ({"softening": -0.1}, r"solver.softening=-0.1.*greater than or equal to 0"),
+        ({"dimension": 4}, r"solver.dimension=4 .*must be 2 or 3"),
+        ({"softening": -0.1}, r"solver.softening=-0.1.*at least 0"),
         ({"gravitational_constant": 0.0}, r"solver.gravitational_constant=0.0.*greater than 0"),
-        ({"integrator": "rk4"}, r"solver.integrator='rk4'.*'hermite4', 'leapfrog' or 'yoshida4'"),
+        ({"integrator": "rk4"}, r"solver.integrator='rk4'.*hermite4 or leapfrog or yoshida4"),
         (
             {"integrator": "leapfrog"},
             r"integrator=leapfrog .*needs a fixed step.*Type solver.time_step",
@@ -161,7 +164,7 @@ def test_values_that_are_not_finite_end_the_trajectory(
         ({"system": KEPLER | {"num_bodies": 9}}, r"num_bodies=9 .*kind=plummer and kind=cold_collapse"),
         ({"accuracy": 0.0}, r"solver.accuracy=0.0.*greater than 0"),
         ({"energy_tolerance": 0.0}, r"solver.energy_tolerance=0.0.*greater than 0"),
-        ({"max_steps": 0}, r"solver.max_steps=0.*greater than or equal to 1"),
+        ({"max_steps": 0}, r"solver.max_steps=0.*at least 1"),
     ],
 )
 def test_wrong_options_are_refused(changes: dict[str, Any], message: str) -> None:
