@@ -95,6 +95,7 @@ def check(settings: Settings) -> None:
     from pipeline.problem import expected_problem, with_physics
     from pipeline.training import option_checks
 
+    _refuse_part(settings)
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     if not settings.overwrite:
         store.refuse_other_configuration(settings.dataset, dataset_configuration(settings, solver))
@@ -118,6 +119,16 @@ def check(settings: Settings) -> None:
     problem = expected_problem(solver.spec, times)
     refuse_unused_surrogate_options(constructor, settings.surrogate, problem)
     option_checks.check(constructor(with_physics(problem, solver), **surrogate_options), training)
+
+
+def _refuse_part(settings: Settings) -> None:
+    if settings.part != (0, 1):
+        part, num_parts = settings.part
+        raise UserError(
+            f"part=[{part},{num_parts}] generates some of the shards, and a chain needs all shards. Only the "
+            "stage generate takes a part. Leave out part=, or type launcher=slurm launcher.parts="
+            f"{num_parts} for jobs that generate the parts side by side"
+        )
 
 
 def _check_batch(settings: Settings) -> None:

@@ -74,16 +74,23 @@ class Finish(_Section):
         return value
 
 
+#: The smallest bound of the gradient norm. AdamW adds 1e-8 to the size of each gradient, so a gradient of
+#: this size has no effect.
+_LEAST_CLIP = 1e-6
+#: The smallest learning rate: a step of this size changes no weight of usual size in float32.
+_LEAST_RATE = 1e-10
+
+
 class Training(_Section):
     """The training loop; `batch_size` counts windows over all ranks."""
 
     steps: PositiveInt
     batch_size: PositiveInt
-    learning_rate: PositiveFloat
+    learning_rate: Annotated[float, Field(ge=_LEAST_RATE)]
     warmup_steps: NonNegativeInt
     schedule: Literal["cosine", "linear", "constant"]
     weight_decay: Annotated[float, Field(ge=0)]
-    gradient_clip: PositiveFloat
+    gradient_clip: Annotated[float, Field(ge=_LEAST_CLIP)]
     max_skipped_steps: NonNegativeInt
     unroll: PositiveInt
     noise: Annotated[float, Field(ge=0)]

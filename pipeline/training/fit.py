@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import torch
 
+from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
 from pipeline.parallel.stopping import StopRequest
 from pipeline.training.ensemble import ProgressReport
 from pipeline.training.loop import RecordEntries, train
 from pipeline.training.model_folder import prepare
 from pipeline.training.task import TrainingIdentity, TrainingTask, origin
+from pipeline.training.train_state import TrainState
+from simsurrogate.errors import UserError
 from simsurrogate.files import remove_partials, writable_folder, write_whole
 from surrogates import store
 
@@ -42,7 +46,7 @@ def fit(
         The optimiser steps done, and entries for the run record.
 
     Raises:
-        UserError: see `prepare` and `pipeline.training.loop.train`.
+        UserError: see `prepare` and `pipeline.training.loop.train`; or the training has no useful weights.
     """
     steps = task.training.total_steps
     is_complete = ranks.is_first and prepare(folder, identity, task.overwrite)
@@ -64,6 +68,8 @@ def fit(
         report=report,
         request=request,
     )
+    if state.step == steps:
+        _refuse_useless_weights(state, task.training)
     if state.step < steps or not ranks.is_first:
         return state.step, entries
     surrogate.load_state_dict(state.best_weights)
@@ -73,6 +79,28 @@ def fit(
     print(f"{folder}: valid rollout error {state.best_error:.3e} (step {state.best_step})", flush=True)
     entries["valid_error"], entries["skipped_steps"] = state.best_error, state.skipped_steps
     return state.step, entries
+
+
+def _refuse_useless_weights(state: TrainState, training: Training) -> None:
+    """Refuse to save weights that were never trained, or whose rollouts are not finite; on all ranks.
+
+    Raises:
+        UserError: every step up to the best weights was skipped, or no validation had a finite error.
+    """
+    num_skipped = sum(step <= state.best_step for step in state.skipped_steps)
+    if num_skipped < state.best_step and math.isfinite(state.best_error):
+        return
+    finding = (
+        f"all {num_skipped} steps up to the smallest error on the valid split were skipped, because their "
+        "gradients are not finite"
+        if num_skipped == state.best_step
+        else f"no rollout error on the valid split is finite in {state.step} steps"
+    )
+    raise UserError(
+        f"{finding}. Only trained weights with a finite error are saved. Type overwrite=true and a value "
+        f"below training.learning_rate={training.learning_rate:g}, training.noise={training.noise:g} or "
+        f"training.unroll={training.unroll}"
+    )
 
 
 def report_complete(folder: Path, ranks: Ranks) -> RecordEntries:

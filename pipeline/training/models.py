@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pipeline.training.loop import RecordEntries
 from pipeline.training.model_folder import prepare, steps_done
 from pipeline.training.task import TrainingIdentity, TrainingTask, origin
 from pipeline.training.validation import rollout_error
+from simsurrogate.errors import UserError
 from surrogates import store
 from surrogates.deep_ensemble import Ensemble
 
@@ -96,12 +98,22 @@ def train_ensemble(
 def _save_ensemble(
     task: TrainingTask, folder: Path, count: int, identity: TrainingIdentity, ranks: Ranks
 ) -> float:
-    """Write the description of an ensemble, and return the rollout error of its mean on the valid split."""
+    """Write the description of an ensemble, and return the rollout error of its mean on the valid split.
+
+    Raises:
+        UserError: the error is not finite.
+    """
     training = task.training
     members = [store.member_folder(folder, member) for member in range(count)]
     model = Ensemble([store.load(member, ranks.device, path=task.surrogate_path) for member in members])
     batch_size = max(1, training.batch_size // (ranks.size * training.gradient_accumulation_steps))
     error = rollout_error(model, task.dataset, ranks, batch_size)
+    if not math.isfinite(error):
+        raise UserError(
+            f"the rollout error of the mean of {count} members on the valid split is {error}. The error of "
+            "an ensemble must be finite. Type overwrite=true and a value below "
+            f"training.learning_rate={training.learning_rate:g}"
+        )
     if ranks.is_first:
         best_steps = [store.description(member)["step"] for member in members]
         metadata = {**origin(identity), "valid_error": error, "step": best_steps}

@@ -35,6 +35,8 @@ MISTAKES = [
     (f"samples.train={'9' * 5000}", ["samples.train=999", "5000 digits", "At most 1000"]),
     ("samples.train=true", ["samples.train=True", "not true or false"]),
     ("training.learning_rate=inf", ["training.learning_rate=inf", "finite"]),
+    ("training.learning_rate=1e-320", ["training.learning_rate=1e-320", "a number of at least 1e-10"]),
+    ("training.gradient_clip=1e-320", ["training.gradient_clip=1e-320", "a number of at least 1e-06"]),
     ("output.duration=inf", ["output.duration=inf", "finite"]),
     ("solver.extent=[1.0,inf]", ["solver.extent=[1.0, inf]", "finite"]),
     ("solver.diffusivity.range=[0.1,nan]", ["solver.diffusivity.range=[0.1, nan]", "finite"]),

@@ -86,6 +86,24 @@ def test_frames_of_round_off_are_refused(options: tuple[str, ...], num_lost: int
         generate_in_process(tmp_path, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        # float32 stores 0 for these values.
+        (("solver.initial.amplitude=[1e-60,1e-59]",), r"below 1\.2e-38, .* in float32.*=float64"),
+        # No value changes in this time.
+        (("output.duration=1e-30",), r"does not change until 1e-30 s: temperature changes by at most 0 K"),
+    ],
+)
+def test_values_that_cannot_vary_in_the_files_are_refused(
+    options: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    arguments = (*HEAT, "solver.resolution=32", "samples.test_extrapolation=0", *options)
+    with pytest.raises(UserError, match=message):
+        generate_in_process(tmp_path, *arguments)
+    assert not (tmp_path / "dataset" / "manifest.json").exists()
+
+
 def test_cautions_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generate_in_process(
         tmp_path,

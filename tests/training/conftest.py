@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.data.manifest import Manifest, Validation, read_document, write_document
+from simsurrogate.files import sha256_of
 from tests.support.training_cases import generate_dataset, train_model
 
 #: Each process has one thread, because the models are too small for more threads.
@@ -40,11 +42,29 @@ def poisoned_dataset(dataset: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def poison(dataset: Path, trajectory: int, frame: int) -> None:
-    """Write a NaN into one cell of a training trajectory."""
+    """Write a NaN into one cell of a training trajectory, as if the validation had not found the NaN."""
     for path in sorted((dataset / "data" / "train").glob("*.hdf5")):
         with h5py.File(path, "r+") as file:
             rows = np.flatnonzero(file["sample"][:] == trajectory)
             if len(rows):
                 file["t0_fields/temperature"][rows[0], frame, 7] = np.nan
-                return
+        if len(rows):
+            _accept_changed_shard(dataset, path)
+            return
     raise AssertionError(f"trajectory {trajectory} is in no shard")
+
+
+def _accept_changed_shard(dataset: Path, path: Path) -> None:
+    """Write the checksum of a changed shard to the manifest, and accept the new manifest as validated."""
+    manifest = read_document(dataset / "manifest.json", Manifest)
+    shards = [
+        shard.model_copy(update={"sha256": sha256_of(path)}) if shard.file.endswith(path.name) else shard
+        for shard in manifest.shards
+    ]
+    manifest = manifest.model_copy(update={"shards": shards})
+    validation = read_document(dataset / "validation.json", Validation)
+    write_document(dataset / "manifest.json", manifest)
+    write_document(
+        dataset / "validation.json",
+        validation.model_copy(update={"identity": manifest.identity, "files": {}}),
+    )

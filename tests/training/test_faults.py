@@ -13,6 +13,7 @@ import torch
 from pipeline import train
 from pipeline.training import checkpoint
 from pipeline.training.batches.order import BatchOrder
+from simsurrogate.errors import UserError
 from surrogates.contract import Batch
 from surrogates.fno import FNO
 from tests.support.launching import mpi_command, run, run_stage
@@ -84,6 +85,32 @@ def test_windows_are_named_for_a_surrogate_that_samples_points(tmp_path: Path) -
 def test_weights_that_become_infinite_end_the_run(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"norm is nan at step 3, after .* at 2\. .*learning_rate=1e\+20"):
         train_model(tmp_path, dataset, "training.learning_rate=1e20", "training.max_skipped_steps=1")
+
+
+@pytest.mark.parametrize(
+    ("option", "finding", "num_runs"),
+    [
+        # A second run begins with the last checkpoint.
+        ("training.noise=1e300", "all 10 steps up to the smallest error on the valid split were skipped", 2),
+        ("training.learning_rate=1e300", "no rollout error on the valid split is finite in 10 steps", 1),
+    ],
+)
+def test_weights_without_a_finite_error_or_a_step_are_not_saved(
+    option: str, finding: str, num_runs: int, dataset: Path, tmp_path: Path
+) -> None:
+    # As many steps may be skipped as the training has.
+    options = ("training.steps=10", "training.max_skipped_steps=10", option)
+    for _ in range(num_runs):
+        with pytest.raises(UserError, match=f"{finding}.*Only trained weights"):
+            train_model(tmp_path, dataset, *options)
+    assert not list((tmp_path / "models" / "fno").glob("model.*"))
+
+
+def test_an_ensemble_of_untrained_members_is_not_saved(dataset: Path, tmp_path: Path) -> None:
+    options = ("training.steps=10", "training.max_skipped_steps=10", "training.noise=1e300", "ensemble=2")
+    with pytest.raises(UserError, match="member 0: all 10 steps"):
+        train_model(tmp_path, dataset, *options)
+    assert not list((tmp_path / "models" / "fno").rglob("model.*"))
 
 
 def test_lack_of_memory_is_explained_with_the_batch(

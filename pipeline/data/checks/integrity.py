@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.checks import receipt_statistics as statistics_check
+from pipeline.data.checks import variation
 from pipeline.data.format import hdf5
 from pipeline.data.format.layout import DatasetLayout, dataset_layouts, group_attributes
 from pipeline.data.manifest import (
@@ -249,6 +250,7 @@ def check_data_set(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str 
     yield "manifest", _manifest(folder, manifest)
     yield "foreign_files", _foreign_files(folder, manifest)
     yield "statistics", _statistics(folder, manifest)
+    yield "variation", variation.mistake(folder, manifest)
 
 
 def _manifest(folder: Path, manifest: Manifest) -> str | None:
