@@ -12,15 +12,17 @@ import os
 import shlex
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from pipeline import cli
-from pipeline.config import compose
+from pipeline.config import compose, sizes
 from pipeline.config.settings import Settings
 from pipeline.config.sweep import Job
 from pipeline.jobs.local import StageFailedError, command, run_stage
@@ -29,6 +31,9 @@ from pipeline.parallel import launch, mpi, stopping
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
+
+if TYPE_CHECKING:
+    from solvers.contract import Solver
 
 STAGES = ("generate", "validate", "train", "evaluate")
 
@@ -94,9 +99,11 @@ def check(settings: Settings) -> None:
     from pipeline.data import store
     from pipeline.problem import expected_problem, with_physics
     from pipeline.training import option_checks
+    from surrogates.weights import construct_without_memory
 
     _refuse_part(settings)
     solver = build_solver(settings.solver, MPI.COMM_SELF)
+    _check_data(settings, solver)
     if not settings.overwrite:
         store.refuse_other_configuration(settings.dataset, dataset_configuration(settings, solver))
     steps, training = settings.output.steps, settings.training
@@ -118,7 +125,41 @@ def check(settings: Settings) -> None:
     times = settings.output.duration * np.arange(steps + 1) / steps
     problem = expected_problem(solver.spec, times)
     refuse_unused_surrogate_options(constructor, settings.surrogate, problem)
-    option_checks.check(constructor(with_physics(problem, solver), **surrogate_options), training)
+    surrogate = construct_without_memory(
+        lambda: constructor(with_physics(problem, solver), **surrogate_options)
+    )
+    option_checks.check(surrogate, training)
+    if settings.launcher.name == "local":
+        sizes.check_training(
+            training,
+            surrogate,
+            num_ranks=settings.launcher.ranks["train"],
+            num_windows=training.batch_size // training.gradient_accumulation_steps,
+        )
+
+
+def _check_data(settings: Settings, solver: Solver) -> None:
+    """Check the size of the data, and the options that depend on the duration.
+
+    The jobs of a chain have the memory of their own nodes.
+    """
+    from pipeline.generation.batched import solves_batches
+
+    samples = settings.samples
+    sizes.check_data_set(settings, solver.spec)
+    if settings.launcher.name == "local":
+        num_groups = max(settings.launcher.ranks["generate"] // settings.group_size, 1)
+        is_batched = settings.group_size == 1 and solves_batches(solver)
+        sizes.check_generation(settings, solver.spec, is_batched=is_batched, num_states=num_groups)
+        sizes.check_evaluation(
+            settings.evaluation,
+            solver.spec,
+            settings.output.steps + 1,
+            max(samples.test, samples.test_extrapolation),
+            settings.storage.precision,
+        )
+    # The cautions are printed by generate.
+    deque(solver.cautions(settings.output.duration), maxlen=0)
 
 
 def _refuse_part(settings: Settings) -> None:

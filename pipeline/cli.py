@@ -13,7 +13,7 @@ from typing import NoReturn
 from omegaconf import DictConfig
 
 from pipeline.config import compose, settings, sweep
-from pipeline.config.messages import USER_ERRORS, message
+from pipeline.config.messages import is_for_user, message
 from pipeline.config.settings import Settings
 from pipeline.parallel import launch, stopping
 from pipeline.runs import lock, tolerant_output
@@ -125,7 +125,7 @@ def _end_all_ranks(error: Exception) -> NoReturn:
 
 def _report(error: Exception, prefix: str = "") -> int:
     """Print an error, with its traceback unless it is a user's mistake; return the exit code."""
-    if not isinstance(error, USER_ERRORS):
+    if not is_for_user(error):
         print(f"{prefix}{''.join(traceback.format_exception(error))}", file=sys.stderr, flush=True)
         return 1
     print(f"{prefix}error: {message(error)}", file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 import surrogates
 from pipeline import cli
-from pipeline.config import agreement
+from pipeline.config import agreement, sizes
 from pipeline.config.build import build_recorded_solver, user_file
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
@@ -205,8 +205,13 @@ def _measure_splits(
     solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
     splits: dict[str, schema.SplitResult] = {}
     for split in HELD_OUT_SPLITS:
-        if dataset.num_trajectories(split) == 0:
+        num_trajectories = dataset.num_trajectories(split)
+        if num_trajectories == 0:
             continue
+        precision = dataset.configuration["storage"]["precision"]
+        sizes.check_evaluation(
+            settings.evaluation, dataset.spec, len(dataset.times), num_trajectories, precision
+        )
         measurements = measure.measure(
             surrogate,
             solver,

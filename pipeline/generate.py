@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import cli
-from pipeline.config import agreement
+from pipeline.config import agreement, sizes
 from pipeline.config.build import build_solver, dataset_configuration
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
 from pipeline.data.manifest import ExpectedError, Manifest, read_document, receipt_path, write_document
 from pipeline.data.plan import Shard, generator, index
+from pipeline.generation.batched import solves_batches
 from pipeline.generation.expected_error import estimate_errors
 from pipeline.generation.shards import ShardMaker
 from pipeline.parallel import heartbeats, launch, stopping
@@ -55,6 +56,10 @@ def run(settings: Settings) -> None:
     agreement.report_unused_keys("generate")
     folder = RunFolder.of(settings)
     solver = build_solver(settings.solver, split_world(world, settings.group_size))
+    sizes.check_data_set(settings, solver.spec)
+    sizes.check_generation(
+        settings, solver.spec, is_batched=solves_batches(solver), num_states=1 / settings.group_size
+    )
     plan = _plan(settings, solver)
     part, num_parts = settings.part
     shards = plan.planned_shards[part::num_parts]

@@ -111,6 +111,25 @@ def check_minimum(minimum: float, **options: float) -> None:
             )
 
 
+def check_maximum(maximum: int, count: int, purpose: str, options: str) -> None:
+    """Check that options of a surrogate do not ask for more than `maximum` of something.
+
+    Args:
+        maximum: the largest allowed number.
+        count: the number.
+        purpose: what is counted, in words.
+        options: the options that determine the number, for the message.
+
+    Raises:
+        UserError: the number is larger than the maximum.
+    """
+    if count > maximum:
+        raise UserError(
+            f"{options} asks for {count} {purpose}. At most {maximum} are allowed. Type a smaller value of "
+            f"{options.partition('=')[0]}."
+        )
+
+
 def check_window(batch: Batch, horizon_steps: int) -> None:
     """Check that the windows of a batch have as many steps as one query predicts ahead.
 

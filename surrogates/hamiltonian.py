@@ -163,7 +163,7 @@ class PairPotential(nn.Module):
 
     def __init__(self, width: int, layers: int):
         super().__init__()
-        widths = [3, *[width] * layers]
+        widths = itertools.chain([3], itertools.repeat(width, layers))
         self.hidden = nn.ModuleList(
             nn.Linear(num_in, num_out) for num_in, num_out in itertools.pairwise(widths)
         )

@@ -110,7 +110,8 @@ class MLP(Surrogate):
         if problem.spec.has_particles:
             num_inputs = (num_out + len(problem.spec.coefficient_channels)) * self._num_sites
             num_out *= self._num_sites
-        widths = [num_inputs + len(self.condition_mean) + 1, *[width] * layers]
+        num_in = num_inputs + len(self.condition_mean) + 1
+        widths = itertools.chain([num_in], itertools.repeat(width, layers))
         hidden_layers = [
             (nn.Linear(num_before, num_after), nn.GELU())
             for num_before, num_after in itertools.pairwise(widths)

@@ -12,7 +12,13 @@ from typing import ClassVar
 import torch
 
 from simsurrogate.errors import UserError
-from surrogates.arguments import check_minimum, increasing_times, initial_states, parameter_tensors
+from surrogates.arguments import (
+    check_maximum,
+    check_minimum,
+    increasing_times,
+    initial_states,
+    parameter_tensors,
+)
 from surrogates.contract import Array, Batch, ParameterValues, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.physics.boundary_support import boundary_incompatibility
@@ -22,6 +28,9 @@ from surrogates.physics.initial_condition import initial_condition_incompatibili
 from surrogates.physics.mean_drift import MeanDrift
 from surrogates.physics.pinn_ansatz import PinnAnsatz
 from surrogates.physics.pinn_residual import PinnResidual
+
+#: The largest number of collocation points of a window. Each point takes about 40 us at the start.
+_MAX_POINTS = 2**17
 
 
 class PINN(Surrogate):
@@ -93,6 +102,12 @@ class PINN(Surrogate):
         super().__init__(problem)
         check_minimum(1, width=width, layers=layers, waves=waves, points=points, candidates=candidates)
         check_minimum(0, causality=causality, data_weight=data_weight)
+        check_maximum(
+            _MAX_POINTS,
+            points * candidates,
+            "collocation points of a window",
+            f"surrogate.points={points} with surrogate.candidates={candidates}",
+        )
         self.constraints = Constraints(problem, constraints, built_in=("boundary",))
         self.uses_initial_state, self.uses_time = False, True
         self.num_points, self.num_candidates = points, candidates

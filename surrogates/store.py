@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 import re
 import warnings
@@ -23,10 +24,12 @@ import torch
 
 from simsurrogate.errors import UserError
 from simsurrogate.files import open_regular, sha256_of, write_whole
+from simsurrogate.memory import require_memory
 from simsurrogate.sources import source_hash
 from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.deep_ensemble import Ensemble
 from surrogates.description import DESCRIPTION, description, recorded_problem, write
+from surrogates.weights import construct_without_memory, num_weights
 
 __all__ = [
     "DESCRIPTION",
@@ -48,6 +51,8 @@ WEIGHTS = "model.safetensors"
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 #: An upper bound of the bytes of a tensor's name and shape in the file of the weights.
 _HEADER_BYTES = 2**12
+#: The states in memory during a prediction: the input, its normalised copy, the change, and the result.
+_NUM_STATES = 4
 _FULL_DISK_REMEDY = "run the same command again: training continues from its last checkpoint"
 
 
@@ -183,6 +188,7 @@ def load(
     _check_class(folder, content["surrogate"], path)
     try:
         problem = recorded_problem(content)
+        _refuse_other_size(folder, content, problem, path)
         surrogate = build(content["surrogate"], content["options"], problem, content["precision"], path)
         surrogate.load_state_dict(_weights(folder, content, surrogate))
     # The options of a model from elsewhere reach its constructor, which may fail in any way.
@@ -206,6 +212,28 @@ def has_changed_sources(content: Mapping[str, Any], cls: type[torch.nn.Module]) 
     return bool(content.get("sources") != source_hash(cls))
 
 
+def _refuse_other_size(folder: Path, content: Mapping[str, Any], problem: Problem, path: Path | None) -> None:
+    """Refuse a description whose states need more memory than is free, or with more weights than the file.
+
+    Raises:
+        UserError: the description does not fit; no large array was allocated.
+    """
+    spec = problem.spec
+    num_values = math.prod(spec.shape) * (len(spec.channels) + len(spec.coefficient_channels))
+    require_memory(
+        _NUM_STATES * 8 * num_values,
+        f"a prediction on {math.prod(spec.shape)} sites",
+        "the name of a model of a smaller problem",
+    )
+    constructor: Callable[..., Surrogate] = surrogate_class(content["surrogate"], path)
+    sketch = construct_without_memory(lambda: constructor(problem, **content["options"]))
+    needed = _PRECISIONS[content["precision"]].itemsize * num_weights(sketch)
+    size = (folder / WEIGHTS).stat().st_size
+    if needed > size:
+        raise UserError(f"it has {size} bytes, and its surrogate has weights of {needed} bytes")
+    require_memory(2 * needed, f"reading {folder / WEIGHTS}", "the name of a smaller model")
+
+
 def _weights(folder: Path, content: Mapping[str, Any], surrogate: Surrogate) -> dict[str, torch.Tensor]:
     """Return the weights in a model folder, read only if the file has the size that the surrogate needs.
 
@@ -216,9 +244,12 @@ def _weights(folder: Path, content: Mapping[str, Any], surrogate: Surrogate) -> 
     with open_regular(folder / WEIGHTS) as file:
         size = os.fstat(file.fileno()).st_size
         needed = sum(tensor.nbytes for tensor in state.values())
-        if size > needed + _HEADER_BYTES * (1 + len(state)):
+        header_bytes = _HEADER_BYTES * (1 + len(state))
+        if size > needed + header_bytes:
             raise UserError(f"it has {size} bytes, and its surrogate has weights of {needed} bytes")
         weights = file.read()
+    if int.from_bytes(weights[:8], "little") > header_bytes:
+        raise UserError(f"its header is longer than {header_bytes} bytes, enough for {len(state)} arrays")
     if hashlib.sha256(weights).hexdigest() != content.get("weights_sha256"):
         raise UserError("its checksum differs from the checksum in model.json")
     return safetensors.torch.load(weights)

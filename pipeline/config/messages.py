@@ -16,15 +16,21 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.compose import config_folder
 from pipeline.config.parsing import nearest
 from simsurrogate.errors import UserError
+from simsurrogate.memory import allocation_failure
 
 #: The exceptions whose message is for the user. Every other exception is a bug and keeps its traceback.
 USER_ERRORS = (UserError, HydraException, OmegaConfBaseException)
 
 
+def is_for_user(error: Exception) -> bool:
+    """Return whether an error is printed as a message, without its traceback."""
+    return isinstance(error, USER_ERRORS) or allocation_failure(error) is not None
+
+
 def message(error: Exception) -> str:
     """Return the text of an error. For an unknown key or choice, the text names the nearest legal one."""
     if isinstance(error, UserError) or not isinstance(error, USER_ERRORS):
-        return str(error)
+        return allocation_failure(error) or str(error)
     text = str(error.__cause__ or error)
     key_match = re.search(r"Key '([^']+)' is not in struct\s+full_key: ([\w.\[\]]+)", text)
     if key_match:

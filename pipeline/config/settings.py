@@ -11,15 +11,21 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     ValidationInfo,
     field_validator,
 )
 
 from pipeline.config.parsing import validated_model
+from pipeline.data.plan import MAX_SHARDS
 from simsurrogate.errors import UserError
+
+#: Integers up to 2^53 are exact in float64. No count of this pipeline is larger.
+Count = Annotated[int, Field(gt=0, le=2**53)]
+CountFromZero = Annotated[int, Field(ge=0, le=2**53)]
+#: Each split has 2^40 indices of trajectories.
+_Trajectories = Annotated[int, Field(gt=0, le=2**40)]
+_NumRanks = Annotated[int, Field(gt=0, le=10**6)]
 
 
 class _Section(BaseModel):
@@ -29,18 +35,18 @@ class _Section(BaseModel):
 class Samples(_Section):
     """The number of trajectories in each split and in one shard."""
 
-    train: PositiveInt
-    valid: PositiveInt
-    test: PositiveInt
-    test_extrapolation: NonNegativeInt
-    per_shard: PositiveInt
+    train: _Trajectories
+    valid: _Trajectories
+    test: _Trajectories
+    test_extrapolation: Annotated[int, Field(ge=0, le=2**40)]
+    per_shard: _Trajectories
 
 
 class Output(_Section):
     """The `steps` + 1 frames of a trajectory, evenly spaced from 0 to `duration` (s)."""
 
     duration: PositiveFloat
-    steps: PositiveInt
+    steps: Count
 
 
 class Storage(_Section):
@@ -58,8 +64,8 @@ class Finish(_Section):
     """
 
     method: Literal["none", "lbfgs", "levenberg_marquardt"]
-    steps: PositiveInt = 10
-    iterations: PositiveInt = 100
+    steps: Count = 10
+    iterations: Count = 100
 
     @field_validator("steps", "iterations")
     @classmethod
@@ -84,25 +90,25 @@ _LEAST_RATE = 1e-10
 class Training(_Section):
     """The training loop; `batch_size` counts windows over all ranks."""
 
-    steps: PositiveInt
-    batch_size: PositiveInt
+    steps: Count
+    batch_size: Count
     learning_rate: Annotated[float, Field(ge=_LEAST_RATE)]
-    warmup_steps: NonNegativeInt
+    warmup_steps: CountFromZero
     schedule: Literal["cosine", "linear", "constant"]
     weight_decay: Annotated[float, Field(ge=0)]
     gradient_clip: Annotated[float, Field(ge=_LEAST_CLIP)]
-    max_skipped_steps: NonNegativeInt
-    unroll: PositiveInt
+    max_skipped_steps: CountFromZero
+    unroll: Count
     noise: Annotated[float, Field(ge=0)]
     ema: Annotated[float, Field(ge=0, lt=1)]
-    gradient_accumulation_steps: PositiveInt
-    balance_every: NonNegativeInt
+    gradient_accumulation_steps: Count
+    balance_every: CountFromZero
     precision: Literal["float32", "float64", "bfloat16"]
     compile: bool
     finish: Finish
-    validate_every: PositiveInt
-    checkpoint_every: PositiveInt
-    keep_checkpoints: PositiveInt
+    validate_every: Count
+    checkpoint_every: Count
+    keep_checkpoints: Count
     device: Literal["auto", "cpu", "cuda"]
     tensorboard: bool
 
@@ -115,8 +121,8 @@ class Training(_Section):
 class Evaluation(_Section):
     """The evaluation, in batches of `batch_size` trajectories; `figures` trajectories per split are drawn."""
 
-    batch_size: PositiveInt
-    figures: NonNegativeInt
+    batch_size: Count
+    figures: CountFromZero
 
 
 Stage = Literal["generate", "validate", "train", "evaluate"]
@@ -131,9 +137,9 @@ class Launcher(_Section):
     """
 
     name: Literal["local", "slurm"]
-    ranks: dict[Stage, PositiveInt]
+    ranks: dict[Stage, _NumRanks]
     mpirun: list[str]
-    parts: PositiveInt = 1
+    parts: Annotated[int, Field(gt=0, le=MAX_SHARDS)] = 1
     setup: list[str] = []
     sbatch: dict[Stage | Literal["all"], dict[str, str | int | bool]] = {}
 
@@ -155,9 +161,9 @@ class Settings(_Section):
         ),
     ]
     seed: Annotated[int, Field(ge=0, lt=2**64)]
-    group_size: PositiveInt
-    ensemble: PositiveInt
-    part: tuple[NonNegativeInt, PositiveInt]
+    group_size: _NumRanks
+    ensemble: Annotated[int, Field(gt=0, le=1000)]
+    part: tuple[CountFromZero, Count]
     overwrite: bool
     dry_run: bool
     solver: dict[str, Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -11,8 +10,8 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header
-from pipeline.data.plan import Shard, Split, num_shards, shards
+from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header, bytes_of_fields
+from pipeline.data.plan import MAX_SHARDS, Shard, Split, num_shards, shards
 from pipeline.data.recorded_configuration import Configuration
 from pipeline.data.running_statistics import PlainStatistics
 from simsurrogate import documents
@@ -21,7 +20,6 @@ from simsurrogate.files import FileIdentity, digest, write_whole
 from simsurrogate.spec import Spec
 
 FORMAT: Final = "simsurrogate data set"
-MAX_SHARDS: Final = 2**20
 
 #: Statistics of the fields, of their changes from frame to frame, of coefficient fields and of parameters.
 StatisticsKind = Literal["fields", "changes", "coefficient_fields", "parameters"]
@@ -213,10 +211,11 @@ def _check_sizes(path: Path, manifest: Manifest) -> None:
         )
     spec, configuration = manifest.spec, manifest.configuration
     num_frames = configuration["output"]["steps"] + 1
-    itemsize = np.dtype(configuration["storage"]["precision"]).itemsize
-    row_bytes = (
-        itemsize * math.prod(spec.shape) * (num_frames * len(spec.channels) + len(spec.coefficient_channels))
-    )
+    row_bytes = bytes_of_fields(spec, num_frames, configuration["storage"]["precision"])
+    if not manifest.shards:
+        raise UserError(
+            f"{path} lists no shard. A complete data set has shards. Generate it again with overwrite=true"
+        )
     for shard in manifest.shards:
         needed = shard.trajectories * row_bytes
         if needed > shard.size:

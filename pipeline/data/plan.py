@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Split = Literal["train", "valid", "test", "test_extrapolation"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test", "test_extrapolation")
 INDICES_PER_SPLIT = 2**40
+#: The largest number of shards of a data set.
+MAX_SHARDS = 2**20
 #: A regular expression of the common name of a shard's file and receipt.
 SHARD_NAME = rf"({'|'.join(SPLITS)})-\d{{5,}}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from typing_extensions import TypedDict  # pydantic reads it
 from simsurrogate.documents import parse_json
 from simsurrogate.errors import UserError
 from simsurrogate.files import open_regular, remove_partials, write_whole
+from simsurrogate.memory import require_memory
 
 _FORMAT = "simsurrogate checkpoint 2"
 #: The key of the metadata in files of this format.
@@ -35,6 +37,8 @@ FILE_NAME = r"step-(\d{9,})\.safetensors"
 
 #: The bytes that hold the size of the header of a safetensors file; the header is padded to a multiple.
 _SIZE_BYTES = 8
+#: The largest header. An array needs about 150 bytes in it, and its surrogate has at most 5000 arrays.
+_MAX_HEADER_BYTES = 2**24
 
 
 class _Description(TypedDict):
@@ -102,7 +106,7 @@ def load(path: Path) -> Checkpoint:
         UserError: the file is truncated, modified, or not a checkpoint of this project.
     """
     try:
-        open_regular(path).close()
+        _check_size(path)
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             # The tensors are copied, because a memory map ends with the file and fails on a truncated file.
@@ -120,6 +124,19 @@ def load(path: Path) -> Checkpoint:
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"the checkpoint {path} is damaged: {error}") from error
     return Checkpoint(description["step"], description["configuration"], description["facts"], tensors)
+
+
+def _check_size(path: Path) -> None:
+    """Check that a file has a short header, and fits into memory.
+
+    Raises:
+        UserError: the header or the file is too large.
+    """
+    with open_regular(path) as file:
+        header_bytes = int.from_bytes(file.read(_SIZE_BYTES), "little")
+        if header_bytes > _MAX_HEADER_BYTES:
+            raise UserError(f"its header has {header_bytes} bytes, {_MAX_HEADER_BYTES} allowed")
+        require_memory(os.fstat(file.fileno()).st_size, f"reading {path}", "overwrite=true to train again")
 
 
 def newest_intact(folder: Path) -> Path | None:

@@ -56,7 +56,7 @@ def fit(
         remove_partials(folder)
         writable_folder(folder / "checkpoints")
     torch.manual_seed(seed)
-    surrogate = task.build_surrogate()
+    surrogate = task.build_surrogate(ranks.size)
     state, entries = train(
         surrogate,
         task.dataset,

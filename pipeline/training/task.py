@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from pipeline.config import sizes
 from pipeline.config.build import (
     refuse_unused_surrogate_options,
     surrogate_arguments,
@@ -22,6 +23,7 @@ from pipeline.training.device import precision
 from simsurrogate.sources import source_hash
 from surrogates import store
 from surrogates.contract import Surrogate, surrogate_class
+from surrogates.weights import construct_without_memory
 
 #: Options of `training` that do not change the trained weights.
 _OPTIONS_WITHOUT_EFFECT = {
@@ -121,15 +123,20 @@ class TrainingTask:
             "sources": source_hash(surrogate_class(self.surrogate, self.surrogate_path)),
         }
 
-    def build_surrogate(self) -> Surrogate:
+    def build_surrogate(self, num_ranks: int) -> Surrogate:
         """Return the surrogate with initial weights from PyTorch's random generator.
 
         Raises:
-            UserError: the surrogate does not fit the data set, or its options do not fit the problem.
+            UserError: the surrogate does not fit the data set, its options do not fit the problem, or its
+                training needs more memory than is free.
         """
         constructor = surrogate_class(self.surrogate, self.surrogate_path)
         problem = problem_for(self.dataset, constructor, self.solver)
         dtype = precision.weight_dtype(self.training.precision)
+        sketch = construct_without_memory(lambda: constructor(problem, **self.surrogate_options))
+        num_shares = num_ranks * self.training.gradient_accumulation_steps
+        num_windows = self.training.batch_size // num_shares
+        sizes.check_training(self.training, sketch, num_ranks=1, num_windows=num_windows)
         return store.build(self.surrogate, self.surrogate_options, problem, dtype, self.surrogate_path)
 
 

@@ -6,13 +6,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from simsurrogate.spec import Field, Parameter
 from solvers.contract import Parameters
-from solvers.heat.options import Count, NonNegative, NumModes, Positive, Range
+from solvers.heat.options import NonNegative, NumModes, Positive, Range
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import evaluate, standard_deviations, truncation_caution
 from solvers.numerics.resolution import LEAST_BALL, check_modes, check_size
@@ -54,7 +55,7 @@ class InclusionsOptions:
     kind: Literal["inclusions"]
     range: Range
     contrast: Range
-    num_inclusions: Count
+    num_inclusions: Annotated[int, Ge(1), Le(100_000)]
     inclusion_radius: Range
 
 

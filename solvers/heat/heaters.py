@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Field, Parameter
@@ -24,7 +24,7 @@ class HeaterOptions:
     Without heaters the ranges have no effect and may be omitted.
     """
 
-    count: Annotated[int, Ge(0)]
+    count: Annotated[int, Ge(0), Le(1000)]
     rate: Range = (5.0, 20.0)
     width: Range = (0.05, 0.1)
     start: tuple[NonNegative, NonNegative] = (0.0, 0.05)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from simsurrogate.memory import require_memory
 from simsurrogate.spec import DIRECTIONS, Parameter
 from solvers.contract import Parameters
 from solvers.heat.options import Count, NonNegative, NumModes, Positive, Range
@@ -194,6 +195,11 @@ class Harmonics(Initial):
         # The index of a harmonic in the modes of an axis, see `random_fields.half_waves`, follows from the
         # order.
         strides = {"periodic": 2, "dirichlet": 1, "neumann": 1}
+        require_memory(
+            8 * (2 * options.count + 1) ** len(grid.extent),
+            f"solver.initial.count={options.count} harmonics along {len(grid.extent)} axes",
+            "a smaller solver.initial.count",
+        )
         variances = np.zeros([2 * options.count + 1] * len(grid.extent))
         for order in self._orders:
             index = tuple(strides[kind] * order - (kind == "dirichlet") for kind in grid.boundary)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 Condition = Literal["periodic", "dirichlet", "neumann"]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
-Count = Annotated[int, Ge(1)]
-NumModes = Annotated[int, Ge(2)]
+Count = Annotated[int, Ge(1), Le(1000)]
+NumModes = Annotated[int, Ge(2), Le(1024)]
 Range = tuple[Positive, Positive]
 WallValues = tuple[float, float]
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Len
+from annotated_types import Ge, Le, Len
 from mpi4py import MPI
 
 from simsurrogate import spec as description
@@ -25,10 +25,11 @@ from solvers.heat.schemes.choose import SchemeFactory, SchemeName
 from solvers.heat.source import Source
 from solvers.heat.trajectory import HeatTrajectory
 from solvers.heat.wall_profile import profile_meets_walls, wall_mismatch, wall_profile
-from solvers.numerics.grid import Grid
+from solvers.numerics.grid import MAX_CELLS_OF_AXIS, Grid
 from solvers.numerics.parameter_sampling import check_ranges, draw
+from solvers.numerics.step_count import check_steps
 
-_NumCells = Annotated[int, Ge(2)]
+_NumCells = Annotated[int, Ge(2), Le(MAX_CELLS_OF_AXIS)]
 
 
 class Heat(Solver):
@@ -186,6 +187,7 @@ class Heat(Solver):
     def cautions(self, duration: float) -> Iterator[str]:
         """Yield the wall temperatures and spectra that do not fit, see `Solver.cautions`."""
         self._heaters.check_duration(duration)
+        check_steps("solver.time_step", self._scheme_options["time_step"], duration)
         difference = wall_mismatch(self.grid, self._wall_values)
         if difference > 0:
             yield (

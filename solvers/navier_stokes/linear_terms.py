@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
@@ -22,7 +22,7 @@ class HyperviscosityOptions:
     """
 
     range: RangeFromZero
-    order: Annotated[int, Ge(2)] = 4
+    order: Annotated[int, Ge(2), Le(16)] = 4
 
 
 class LinearTerms:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Len
+from annotated_types import Le, Len
 from mpi4py import MPI
 
 from simsurrogate import spec as description
@@ -26,8 +26,11 @@ from solvers.navier_stokes.tracer import TracerOptions, initial_tracer
 from solvers.navier_stokes.trajectory import FlowTrajectory
 from solvers.navier_stokes.transform import StateTransform
 from solvers.numerics.dealiased_fourier import FourierSlabs
-from solvers.numerics.grid import Grid
+from solvers.numerics.grid import MAX_CELLS_OF_AXIS, Grid
 from solvers.numerics.parameter_sampling import check_ranges, draw
+from solvers.numerics.step_count import check_steps
+
+_NumCells = Annotated[int, Le(MAX_CELLS_OF_AXIS)]
 
 
 class NavierStokes(Solver):
@@ -69,7 +72,7 @@ class NavierStokes(Solver):
         self,
         *,
         extent: Annotated[list[Positive], Len(2, 2)],
-        resolution: int | Annotated[list[int], Len(2, 2)],
+        resolution: _NumCells | Annotated[list[_NumCells], Len(2, 2)],
         viscosity: RangeFromZero,
         hyperviscosity: HyperviscosityOptions,
         drag: RangeFromZero,
@@ -132,9 +135,16 @@ class NavierStokes(Solver):
         if isinstance(self._forcing, RingForcing):
             share = self._forcing.injected_share(self._linear_terms.largest_damping_rate)
             self.method += f"; the ring forcing injects at least about {100 * share:.0f} % of injection_rate"
-        self._transform = StateTransform(self._slabs, num_fields=2 if tracer.present else 1)
-        self._stepper = ETDRK4(self._transform, time_step, tolerance)
         self.spec = self._describe()
+
+    # The arrays of the whole grid are allocated by the first trajectory, after the memory is checked.
+    @cached_property
+    def _transform(self) -> StateTransform:
+        return StateTransform(self._slabs, num_fields=2 if self._tracer else 1)
+
+    @cached_property
+    def _stepper(self) -> ETDRK4:
+        return ETDRK4(self._transform, **self._step_options)
 
     @classmethod
     def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -185,6 +195,9 @@ class NavierStokes(Solver):
 
     def cautions(self, duration: float) -> Iterator[str]:
         """Yield the truncated spectra of vorticity and tracer, see `Solver.cautions`."""
+        check_steps("solver.time_step", self._step_options["time_step"], duration)
+        if isinstance(self._forcing, RingForcing):
+            check_steps("solver.forcing.renewal", self._forcing.options.renewal, duration)
         yield from self._initial.cautions
         if self._tracer:
             yield from self._tracer.cautions

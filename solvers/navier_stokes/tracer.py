@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
-
-from annotated_types import Ge
 
 from solvers.navier_stokes.initial import UnitField
-from solvers.navier_stokes.options import NonNegative, Positive, RangeFromZero
+from solvers.navier_stokes.options import NonNegative, NumModes, Positive, RangeFromZero
 from solvers.numerics.grid import Grid
 
 
@@ -24,7 +21,7 @@ class TracerOptions:
     diffusivity: RangeFromZero = (1e-3, 2e-3)
     correlation_length: Positive = 0.15
     spectral_exponent: NonNegative = 5.0
-    modes: Annotated[int, Ge(2)] = 16
+    modes: NumModes = 16
 
 
 def initial_tracer(grid: Grid, options: TracerOptions) -> UnitField | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from mpi4py import MPI
 
 from simsurrogate.errors import UserError
@@ -20,6 +20,7 @@ from solvers.nbody.motion import Integrator, Motion
 from solvers.nbody.outcome import start_failure
 from solvers.nbody.systems import SystemOptions, build_system
 from solvers.nbody.trajectory import NO_COUNTS, BodiesTrajectory
+from solvers.numerics.step_count import check_steps
 
 _Positive = Annotated[float, Gt(0)]
 
@@ -69,7 +70,7 @@ class NBody(BatchedSolver):
         accuracy: _Positive = 0.005,
         time_step: _Positive | None = None,
         energy_tolerance: _Positive,
-        max_steps: Annotated[int, Ge(1)] = 1_000_000,
+        max_steps: Annotated[int, Ge(1), Le(10**9)] = 1_000_000,
         communicator: MPI.Intracomm,
     ):
         if time_step is None and integrator != "hermite4":
@@ -77,6 +78,7 @@ class NBody(BatchedSolver):
                 f"solver.integrator={integrator} has no error control and needs a fixed step. Only hermite4 "
                 "runs with solver.time_step=null. Type solver.time_step=SECONDS or solver.integrator=hermite4"
             )
+        self._time_step = time_step if integrator != "hermite4" else None
         self._system = build_system(system, gravitational_constant, softening, dimension)
         shared_bodies = SharedBodies(communicator, self._system.num_bodies)
         self._motion = Motion(
@@ -111,6 +113,11 @@ class NBody(BatchedSolver):
             autonomous=True,
             parametric=self._system.parametric,
         )
+
+    def cautions(self, duration: float) -> Iterator[str]:
+        """Check the number of steps, see `Solver.cautions`."""
+        check_steps("solver.time_step", self._time_step, duration)
+        yield from ()
 
     @classmethod
     def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ the second plane is the complex conjugate of the first plane.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -42,8 +43,6 @@ class FourierSlabs:
         columns: the slice of this rank's coefficients along ky.
         wave_numbers: kx (rad/m) in the order 0, 1, ..., -1, and ky (rad/m) in ascending order.
         largest_wave_numbers: the largest kept wave number along each axis, rad/m.
-        squared_wave_numbers: kx^2 + ky^2 of the kept coefficients, rad^2/m^2.
-        even_squared_wave_numbers: the rows of `squared_wave_numbers` with kx >= 0.
         multiplicity: the number of full-plane coefficients for each stored coefficient, by column: 1 for ky =
             0, otherwise 2.
     """
@@ -63,9 +62,18 @@ class FourierSlabs:
         units = [2 * np.pi / length for length in grid.extent]
         self.wave_numbers = (units[0] * wave_counts[0], units[1] * wave_counts[1])
         self.largest_wave_numbers = (units[0] * self.kept[0], units[1] * self.kept[1])
-        self.squared_wave_numbers = self.wave_numbers[0][:, None] ** 2 + self.wave_numbers[1] ** 2
-        self.even_squared_wave_numbers = self.squared_wave_numbers[: self.kept[0] + 1]
         self.multiplicity = np.where(wave_counts[1] == 0, 1.0, 2.0)
+
+    @cached_property
+    def squared_wave_numbers(self) -> np.ndarray:
+        """The squared wave numbers kx^2 + ky^2 of the kept coefficients, rad^2/m^2."""
+        squared: np.ndarray = self.wave_numbers[0][:, None] ** 2 + self.wave_numbers[1] ** 2
+        return squared
+
+    @property
+    def even_squared_wave_numbers(self) -> np.ndarray:
+        """The rows of `squared_wave_numbers` with kx >= 0."""
+        return self.squared_wave_numbers[: self.kept[0] + 1]
 
     def compact(self, full_rows: np.ndarray) -> np.ndarray:
         """Return the kept rows (..., *shape) of full columns (..., n, columns)."""

@@ -16,6 +16,10 @@ from simsurrogate.spec import DIRECTIONS, Axis, Boundary
 #: Rows therefore start on a cache line.
 MARGIN = 8
 
+#: The largest number of cells along an axis. Solvers hold arrays of this size before the memory of a whole
+#: grid is compared with the free memory.
+MAX_CELLS_OF_AXIS = 2**20
+
 
 def slab(num_rows: int, num_ranks: int, rank: int) -> slice:
     """Return the contiguous rows of one rank; the numbers of rows differ by at most one between ranks."""

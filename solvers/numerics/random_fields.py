@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from simsurrogate.memory import require_memory
 from solvers.numerics.grid import Grid
 
 #: The share of the variance of a spectrum in its modes below which `truncation_caution` has a sentence.
@@ -62,7 +63,16 @@ def standard_deviations(
     The Matérn-like spectrum is flat for waves longer than the correlation length l (m), and a power law for
     shorter waves. The constant mode has the standard deviation 0. The mean of the field over the box is
     therefore 0.
+
+    Raises:
+        UserError: the coefficients need more memory than is free.
     """
+    num_axes = len(extent)
+    require_memory(
+        (num_axes + 3) * 8 * count**num_axes,
+        f"a random field of {count} modes along each of {num_axes} axes",
+        "a smaller number of modes",
+    )
     wave_numbers = [
         angular_wave_numbers(kind, length, count) for kind, length in zip(kinds, extent, strict=True)
     ]

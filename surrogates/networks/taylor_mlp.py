@@ -31,7 +31,7 @@ class Perceptron(nn.Module):
 
     def __init__(self, num_in: int, num_out: int, *, width: int, layers: int):
         super().__init__()
-        widths = [num_in, *[width] * layers, num_out]
+        widths = itertools.chain([num_in], itertools.repeat(width, layers), [num_out])
         self.layers = nn.ModuleList(
             nn.Linear(num_before, num_after) for num_before, num_after in itertools.pairwise(widths)
         )

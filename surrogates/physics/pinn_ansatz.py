@@ -13,10 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from surrogates.arguments import nonzero_std
+from surrogates.arguments import check_maximum, nonzero_std
 from surrogates.contract import Problem
 from surrogates.networks.taylor_mlp import Perceptron
 from surrogates.networks.taylor_mode import Jet, Orders, coordinate, cos, sin, stack
+
+#: The largest number of products of waves of all axes, each an input of the network.
+_MAX_FEATURES = 2**12
 
 
 class PinnAnsatz(nn.Module):
@@ -37,6 +40,9 @@ class PinnAnsatz(nn.Module):
     def __init__(self, problem: Problem, *, width: int, layers: int, waves: int):
         super().__init__()
         self.problem, self.waves = problem, waves
+        num_axes = 0 if problem.spec.has_particles else len(problem.spec.axes)
+        num_products = (2 * waves + 1) ** num_axes
+        check_maximum(_MAX_FEATURES, num_products, "products of waves", f"surrogate.waves={waves}")
         bodies = problem.spec.shape if problem.spec.has_particles else ()
         self.columns = (*(() if bodies else problem.spec.axis_names), "t", *problem.spec.parameter_names)
         self._output_shape = (len(problem.spec.channels), *bodies)

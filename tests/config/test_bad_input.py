@@ -56,7 +56,7 @@ MISTAKES = [
     (f"solver={'[' * 60}{']' * 60}", ["is not a name"]),
     (
         f"solver.resolution={'[' * 60}{']' * 60}",
-        ["solver.resolution=[[[", "an integer of at least 2, or a list"],
+        ["solver.resolution=[[[", "an integer of at least 2 and of at most 1048576, or a list"],
     ),
     (f"solver.resolution={'[' * 2000}{']' * 2000}", ["more than 100 brackets"]),
     ("solver.diffusivity.kind=[1]", ["solver.diffusivity.kind='[1]'", "lognormal"]),
@@ -66,7 +66,10 @@ MISTAKES = [
     ),
     ("samples=[1,2]", ["samples=[1,2] does not fit the section samples"]),
     ("training=3", ["training=3 takes the place of a section"]),
-    ("part=3", ["part=3", "a list of 2 items: an integer of at least 0, then an integer greater than 0"]),
+    (
+        "part=3",
+        ["part=3", "a list of 2 items: an integer of at least 0 and", "then an integer greater than 0"],
+    ),
     ("model=null", ["model=null", "a name of letters, digits"]),
     ("+launcher.ranks.tran=3", ["launcher.ranks.tran", "'train'"]),
     (f"seed={2**64}", [f"seed={2**64}", f"less than {2**64}"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -59,6 +60,25 @@ def change_one_digit(folder: Path) -> None:
     path.write_text(json.dumps(content))
 
 
+def set_sites(size: int) -> Callable[[Path], None]:
+    """Return a function that sets the number of cells in `model.json`, with the digest of the new content."""
+
+    def write_changes(folder: Path) -> None:
+        problem = json.loads((folder / store.DESCRIPTION).read_text())["problem"]
+        problem["spec"]["sites"]["axes"][0]["size"] = size
+        change_description(problem=problem)(folder)
+
+    return write_changes
+
+
+def lengthen_header(folder: Path) -> None:
+    """Give the weights a long header, with the matching checksum in `model.json`."""
+    path = folder / store.WEIGHTS
+    content = path.read_bytes()
+    path.write_bytes((10**9).to_bytes(8, "little") + content[8:])
+    change_description(weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest())(folder)
+
+
 def flip_last_byte(folder: Path) -> None:
     path = folder / store.WEIGHTS
     content = bytearray(path.read_bytes())
@@ -113,6 +133,16 @@ def truncate_weights(folder: Path) -> None:
             change_description(options={"width": 4, "modes": 3, "layers": 1, "_target_": "os.system"}),
             "_target_",
         ),
+        (
+            change_description(options={"width": 10**6, "modes": 3, "layers": 1}),
+            "surrogate has weights of 48000052000008 bytes",
+        ),
+        (
+            change_description(options={"width": 4, "modes": 3, "layers": 10**9}),
+            "more than 5000 arrays of weights",
+        ),
+        (set_sites(10**12), "a prediction on 1000000000000 sites needs at least"),
+        (lengthen_header, "its header is longer than"),
         (change_description(problem={}), "cannot be loaded"),
         (change_description(precision="int8"), "precision: Input should be 'float32'"),
     ],

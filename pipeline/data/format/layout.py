@@ -5,6 +5,7 @@ The Well: Ohana et al. 2024, arXiv 2412.00568; github.com/PolymathicAI/the_well,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,6 +87,12 @@ class DatasetLayout:
 def schema_version(spec: Spec) -> int:
     """Return the version of the format for data of this spec."""
     return PARTICLES_VERSION if spec.has_particles else GRID_VERSION
+
+
+def bytes_of_fields(spec: Spec, num_frames: int, precision: str) -> int:
+    """Return the bytes of the fields and coefficient fields of one trajectory."""
+    num_channels = num_frames * len(spec.channels) + len(spec.coefficient_channels)
+    return np.dtype(precision).itemsize * math.prod(spec.shape) * num_channels
 
 
 def field_path(field: Field) -> str:

@@ -93,6 +93,7 @@ def chosen_trajectories(result: SplitResult, count: int) -> list[tuple[int, str]
     errors = [np.inf if error is None else error for error in result.by_trajectory.rollout_end]
     order = np.argsort(errors, kind="stable")
     total = len(order)
+    count = min(count, total)
     ranks = [(total - 1) // 2, total - 1, 0]
     ranks += np.linspace(0, total - 1, max(count - 1, 2)).round().astype(int).tolist()
     rank_names = {0: "best", total - 1: "worst", (total - 1) // 2: "median"}

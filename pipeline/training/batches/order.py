@@ -99,8 +99,8 @@ class BatchOrder:
 
 
 def _divisors(value: int) -> str:
-    """Return the divisors of a number, for a message."""
-    return ", ".join(str(divisor) for divisor in range(1, value + 1) if value % divisor == 0)
+    """Return the divisors of a number up to 1000, for a message."""
+    return ", ".join(str(divisor) for divisor in range(1, min(value, 1000) + 1) if value % divisor == 0)
 
 
 @lru_cache(maxsize=2)

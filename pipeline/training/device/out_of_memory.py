@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.batches.order import BatchOrder
 from simsurrogate.errors import UserError
+from simsurrogate.memory import allocation_failure
 
 
 @contextmanager
@@ -22,7 +21,9 @@ def explain_exhaustion(order: BatchOrder, options: Training, ranks: Ranks) -> It
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if allocation_failure(error) is None:
+            raise
         raise UserError(
             f"{ranks.device} is out of memory with {order.micro_batch_size} windows of {options.unroll + 1} "
             f"frames at once (training.batch_size={options.batch_size} on {ranks.size} ranks, in "

@@ -61,6 +61,17 @@ class RingForcing(Forcing):
         )
         grid = slabs.grid
         low, high = options.ring
+        if high > min(slabs.largest_wave_numbers):
+            sufficient_cells = [
+                max(cells_for_wave_number(math.ceil(high * length / (2 * np.pi))), count)
+                for length, count in zip(grid.extent, grid.resolution, strict=True)
+            ]
+            raise UserError(
+                f"solver.forcing.ring=[{low:g}, {high:g}] rad/m exceeds the largest wave number "
+                f"{min(slabs.largest_wave_numbers):.4g} rad/m of solver.resolution={list(grid.resolution)}. "
+                "The grid must keep all waves of the forcing. Type "
+                f"solver.resolution=[{sufficient_cells[0]},{sufficient_cells[1]}] or finer, or a smaller ring"
+            )
         largest_waves = [int(high * length / (2 * np.pi)) for length in grid.extent]
         x, y = np.meshgrid(
             np.arange(-largest_waves[0], largest_waves[0] + 1), np.arange(largest_waves[1] + 1), indexing="ij"
@@ -75,17 +86,6 @@ class RingForcing(Forcing):
                 f"solver.forcing.ring=[{low:g}, {high:g}] rad/m holds no wave of "
                 f"solver.extent={list(grid.extent)}. The wave numbers along the axes are multiples of "
                 f"{units} rad/m. Type solver.forcing.ring=[LOW,HIGH] with a wider range"
-            )
-        if high > min(slabs.largest_wave_numbers):
-            sufficient_cells = [
-                max(cells_for_wave_number(math.ceil(high * length / (2 * np.pi))), count)
-                for length, count in zip(grid.extent, grid.resolution, strict=True)
-            ]
-            raise UserError(
-                f"solver.forcing.ring=[{low:g}, {high:g}] rad/m exceeds the largest wave number "
-                f"{min(slabs.largest_wave_numbers):.4g} rad/m of solver.resolution={list(grid.resolution)}. "
-                "The grid must keep all waves of the forcing. Type "
-                f"solver.resolution=[{sufficient_cells[0]},{sufficient_cells[1]}] or finer, or a smaller ring"
             )
         self.strain_rate = float((options.injection_rate[1] * np.max(self._squared)) ** (1 / 3))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from annotated_types import Ge
 
 from solvers.contract import Parameters
 from solvers.navier_stokes.initial.initial import PERIODIC_AXES, InitialVorticity
+from solvers.navier_stokes.options import NumModes
 from solvers.navier_stokes.resolution import check_waves
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import angular_wave_numbers, evaluate
@@ -20,7 +20,7 @@ class MaternOptions:
     """The number of `modes` along each axis."""
 
     kind: Literal["matern"]
-    modes: Annotated[int, Ge(2)]
+    modes: NumModes
 
 
 class Matern(InitialVorticity):

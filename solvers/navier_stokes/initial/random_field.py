@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from annotated_types import Ge
 
 from solvers.contract import Parameters
 from solvers.navier_stokes.initial.initial import PERIODIC_AXES, InitialVorticity, amplitude_parameter
-from solvers.navier_stokes.options import NonNegative, Positive, Range
+from solvers.navier_stokes.options import NonNegative, NumModes, Positive, Range
 from solvers.navier_stokes.resolution import check_waves
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import evaluate, standard_deviations, truncation_caution
@@ -28,7 +27,7 @@ class RandomFieldOptions:
     amplitude: Range
     correlation_length: Positive
     spectral_exponent: NonNegative
-    modes: Annotated[int, Ge(2)]
+    modes: NumModes
 
 
 class UnitField:

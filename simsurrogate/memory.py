@@ -1,0 +1,122 @@
+"""The memory that is free, the refusal of work that needs more, and the words for failed allocations."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from simsurrogate.errors import UserError
+
+#: Where Linux shows the control groups, whose memory Slurm and containers limit: the pattern of the group in
+#: /proc/self/cgroup, the folder, and the files of limit and use, in the versions 2 and 1 of control groups.
+_CONTROL_GROUPS = (
+    (r"^0::(.*)$", Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (
+        r"^\d+:memory:(.*)$",
+        Path("/sys/fs/cgroup/memory"),
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+    ),
+)
+
+
+def require_memory(num_bytes: int, purpose: str, remedy: str) -> None:
+    """Refuse work that needs more memory than is free.
+
+    Args:
+        num_bytes: the memory that the work needs at least.
+        purpose: the work and its size, for the message.
+        remedy: what to type, for the message.
+
+    Raises:
+        UserError: less memory is free.
+    """
+    # Most work is small, and a look at the free memory takes as long as small work.
+    if num_bytes < 2**24:
+        return
+    free_bytes = available_bytes()
+    if num_bytes > free_bytes:
+        raise UserError(
+            f"{purpose} needs at least {size_text(num_bytes)} of memory. {size_text(free_bytes)} of memory "
+            f"are free here. Type {remedy}"
+        )
+
+
+def available_bytes() -> int:
+    """Return the memory (bytes) that this process may still use.
+
+    The bounds are the machine, the control groups of this process, and `ulimit -v`.
+    """
+    return max(min([*_machine_bytes(), *_control_group_bytes(), *_address_space_bytes(), 2**63]), 0)
+
+
+def size_text(num_bytes: float) -> str:
+    """Return a number of bytes with three digits and a unit, such as 74.5 GiB."""
+    units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while num_bytes >= 1000 and len(units) > 1:
+        num_bytes /= 1024
+        units.pop(0)
+    return f"{num_bytes:.3g} {units[0]}"
+
+
+def allocation_failure(error: BaseException) -> str | None:
+    """Return the message about a failed allocation, with the size that was asked for; None for other errors.
+
+    numpy and Python raise `MemoryError`. PyTorch raises a plain `RuntimeError` on a processor, and
+    `OutOfMemoryError` on a GPU.
+    """
+    is_of_torch = isinstance(error, RuntimeError) and re.search(
+        r"not enough memory|can't allocate memory|out of memory", str(error)
+    )
+    if not isinstance(error, MemoryError) and not is_of_torch:
+        return None
+    lines = str(error).splitlines()
+    text = lines[0].partition("] . ")[2] or lines[0] if lines else "an allocation failed"
+    return (
+        f"out of memory: {text.rstrip('.')}. {size_text(available_bytes())} of memory are free here. Type "
+        "smaller numbers of cells, frames, weights, or windows and trajectories in a batch"
+    )
+
+
+def _machine_bytes() -> Iterator[int]:
+    with suppress(OSError):
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
+        yield from (int(kibibytes) * 1024 for kibibytes in re.findall(r"MemAvailable:\s+(\d+) kB", text))
+
+
+def _control_group_bytes() -> Iterator[int]:
+    """Yield the free memory of the control group of this process and of the groups above."""
+    with suppress(OSError):
+        names = Path("/proc/self/cgroup").read_text(encoding="utf-8")
+        for pattern, root, limit_name, use_name in _CONTROL_GROUPS:
+            for name in re.findall(pattern, names, re.MULTILINE):
+                group = root / name.lstrip("/")
+                for folder in (group, *group.parents):
+                    if folder.is_relative_to(root):
+                        yield from _group_bytes(folder, limit_name, use_name)
+
+
+def _group_bytes(folder: Path, limit_name: str, use_name: str) -> Iterator[int]:
+    """Yield the free memory of one control group, if the group has a limit."""
+    with suppress(OSError, ValueError):
+        limit, used = (int((folder / name).read_text(encoding="utf-8")) for name in (limit_name, use_name))
+        statistics = (folder / "memory.stat").read_text(encoding="utf-8")
+        # The system drops these pages of files when a process needs memory.
+        reclaimable = sum(map(int, re.findall(r"^inactive_file (\d+)$", statistics, re.MULTILINE)))
+        yield limit - used + reclaimable
+
+
+def _address_space_bytes() -> Iterator[int]:
+    """Yield the free part of the address space, if `ulimit -v` bounds it."""
+    if not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        used_pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+        yield limit - used_pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,61 @@
+"""The free memory, and the messages about allocations that fail."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config.settings import Settings
+from simsurrogate.errors import UserError
+from simsurrogate.memory import allocation_failure, available_bytes, require_memory, size_text
+from tests.support.in_process import run_command_line
+from tests.support.launching import run
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 bytes"), (999, "999 bytes"), (2**20, "1 MiB"), (80 * 10**9, "74.5 GiB")]
+)
+def test_sizes_have_three_digits(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_work_beyond_the_free_memory_is_refused_with_both_sizes() -> None:
+    require_memory(2**24, "work", "less")
+    assert 2**24 < available_bytes() < 2**50
+    with pytest.raises(
+        UserError,
+        match=r"^work needs at least 977 PiB of memory. \S+ GiB of memory are free here. Type less$",
+    ):
+        require_memory(10**18 + 10**17, "work", "less")
+
+
+def test_the_limit_of_the_address_space_counts() -> None:
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30)); "
+        "from simsurrogate.memory import available_bytes; print(available_bytes())"
+    )
+    assert 2**28 < int(run([sys.executable, "-c", script]).stdout) < 2**30
+
+
+@pytest.mark.parametrize("allocate", [np.empty, torch.empty])
+def test_a_failed_allocation_ends_a_stage_with_one_line(
+    allocate: Callable[[int], object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stage(settings: Settings) -> None:
+        allocate(10**15)
+
+    assert run_command_line(stage, f"run={tmp_path}") == 2
+    text = capsys.readouterr().err
+    size = r"7\.11 PiB|tried to allocate \d+000000000000 bytes"
+    assert re.fullmatch(rf"error: out of memory: [^\n]*({size})[^\n]* of memory are free [^\n]*\n", text)
+
+
+def test_other_errors_are_not_allocations() -> None:
+    assert allocation_failure(RuntimeError("the memory of an elephant")) is None
+    assert allocation_failure(ValueError("out of memory")) is None
