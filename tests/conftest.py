@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +38,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return FileScheduling(config, log)
 
 
-@pytest.fixture
-def reliability_row(record_property: Callable[[str, object], None]) -> Callable[..., None]:
-    """Return a function that adds a row to the table of docs/reliability.md, if the test passes."""
-
-    def add(*, fault: str, cause: str, result: str, lost: str, seconds: float | None = None) -> None:
-        seconds_text = "not measured" if seconds is None else f"{seconds:.1f}"
-        record_property(reliability_table.PROPERTY, json.dumps([fault, cause, result, seconds_text, lost]))
-
-    return add
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Record the row of docs/reliability.md that a test of a fault stands for."""
+    if call.when == "call":
+        reliability_table.record_row(item, call.duration)

@@ -108,6 +108,12 @@ def test_the_message_names_the_key_and_the_legal_values(
     assert len(message.strip().splitlines()) <= 3
 
 
+@pytest.mark.fault(
+    "a key of the configuration does not exist",
+    cause="samples.trian=3",
+    result="one line with the nearest legal key",
+    lost="nothing",
+)
 def test_a_mistake_ends_a_process_with_its_message(tmp_path: Path) -> None:
     result = run_stage("generate", "samples.trian=3", f"run={tmp_path / 'run'}")
     assert result.returncode == 2
@@ -133,6 +139,12 @@ def test_an_empty_run_folder_is_refused(run_folder: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("launcher", ["mpirun", "torchrun"])
+@pytest.mark.fault(
+    "a value of the configuration is illegal on all ranks",
+    cause="samples.train=-1 under {launcher}",
+    result="every rank ends; the message is printed once",
+    lost="nothing",
+)
 def test_every_rank_ends_within_ten_seconds(launcher: str, tmp_path: Path) -> None:
     arguments = ["-m", "pipeline.generate", f"run={tmp_path / 'run'}", "samples.train=-1"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *arguments]
@@ -145,6 +157,12 @@ def test_every_rank_ends_within_ten_seconds(launcher: str, tmp_path: Path) -> No
     assert result.stderr.count("error: samples.train=-1") == 1
 
 
+@pytest.mark.fault(
+    "a time step is over the stability limit",
+    cause="solver.time_step=0.1 with the Euler scheme",
+    result="refused with the limit before work starts",
+    lost="nothing",
+)
 def test_a_step_over_the_stability_limit_is_refused_with_the_limit(tmp_path: Path) -> None:
     result = run_stage(
         "generate",
@@ -178,6 +196,12 @@ def test_a_missing_data_set_is_reported_with_the_stage_that_makes_it(stage: str,
 
 
 @pytest.mark.parametrize("stage", ["validate", "train"])
+@pytest.mark.fault(
+    "{stage} gets a folder of another project",
+    cause="manifest.json without our keys",
+    result="refused with the path",
+    lost="nothing",
+)
 def test_a_folder_of_another_project_is_refused_as_a_data_set(stage: str, tmp_path: Path) -> None:
     folder = tmp_path / "foreign"
     folder.mkdir()
@@ -202,6 +226,12 @@ def test_overrides_change_the_options_that_they_name(tmp_path: Path) -> None:
     assert "- 96\n  - 64" in configuration
 
 
+@pytest.mark.fault(
+    "an override holds shell or Python code",
+    cause="$(touch x), ; touch x, `touch x`, {{_target_:os.abort}}",
+    result="refused as text; nothing is executed",
+    lost="nothing",
+)
 def test_an_override_is_text_and_is_never_executed(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     for text in (f"$(touch {canary})", f"; touch {canary}", f"`touch {canary}`", "{_target_:os.abort}"):

@@ -44,6 +44,12 @@ def test_a_damaged_document_is_named(name: str, content: bytes | None, run_copy:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("content", [*CONTENTS.values(), None], ids=[*CONTENTS, "a pipe"])
+@pytest.mark.fault(
+    "a receipt is damaged or no regular file",
+    cause="empty, nested, not JSON, not UTF-8, a named pipe",
+    result="validate names the file",
+    lost="nothing",
+)
 def test_a_damaged_receipt_is_named(content: bytes | None, run_copy: Path) -> None:
     path = run_copy / "dataset" / "receipts" / "train-00001.json"
     path.unlink()
@@ -98,6 +104,12 @@ def test_values_that_no_data_set_can_have_are_refused(
     assert message in text
 
 
+@pytest.mark.fault(
+    "records are damaged or foreign",
+    cause="wrong content, a named pipe, foreign names",
+    result="skipped with a note",
+    lost="the damaged records",
+)
 def test_damaged_records_are_skipped_with_a_note(run_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunFolder.at(run_copy).records
     for name, content in CONTENTS.items():

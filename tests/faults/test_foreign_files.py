@@ -37,6 +37,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 @pytest.mark.parametrize("stage", ["generate", "validate"])
+@pytest.mark.fault(
+    "a run folder holds links to other places",
+    cause="symbolic links at names that {stage} uses",
+    result="refused; the target is unchanged",
+    lost="nothing",
+)
 def test_a_link_inside_a_run_folder_is_refused(stage: str, link: str, run: Path, tmp_path: Path) -> None:
     run_copy, victim = tmp_path / "run", tmp_path / "victim"
     shutil.copytree(run, run_copy)
@@ -61,6 +67,12 @@ def test_a_run_folder_may_be_a_link_itself(tmp_path: Path) -> None:
     assert (tmp_path / "storage" / "dataset" / "manifest.json").is_file()
 
 
+@pytest.mark.fault(
+    "overwrite=true meets files of the user",
+    cause="foreign files in the data set",
+    result="refused or kept; only our own files are deleted",
+    lost="nothing",
+)
 def test_overwrite_deletes_only_files_of_the_data_set(run: Path, tmp_path: Path) -> None:
     run_copy = tmp_path / "run"
     shutil.copytree(run, run_copy)

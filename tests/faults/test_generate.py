@@ -26,24 +26,24 @@ def undisturbed_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.fault(
+    "a solver raises on one rank",
+    cause="exception in `advance` on rank 1 of 3",
+    result="all ranks end; the traceback names the rank",
+    lost="the shards in work",
+)
 def test_an_exception_on_one_rank_ends_all_ranks_and_the_message_names_the_rank(
-    tmp_path: Path, reliability_row: Callable[..., None]
+    tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     result = run_drift("generate", tmp_path, fault="raises:1:2", ranks=3)
     (time_of_error,) = re.findall(r"raises at (\S+) s", result.stdout)
     seconds = time.time() - float(time_of_error)
     assert seconds < 10
+    record_property("seconds", seconds)
     assert result.returncode != 0
     assert "[rank 1 of 3] Traceback" in result.stderr
     assert "RuntimeError: the solver broke" in result.stderr
     assert not list(tmp_path.rglob("*.partial")), "the broken rank leaves no partial file"
-    reliability_row(
-        fault="a solver raises on one rank",
-        cause="exception in `advance` on rank 1 of 3",
-        result="all ranks end; the traceback names the rank",
-        lost="the shards in work",
-        seconds=seconds,
-    )
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,12 @@ def test_an_exception_on_one_rank_ends_all_ranks_and_the_message_names_the_rank(
         ("kill_publishing:manifest.json:2:before", 5),
         ("kill_publishing:manifest.json:2:after", 5),
     ],
+)
+@pytest.mark.fault(
+    "a process dies while it publishes a shard, a receipt or the manifest",
+    cause="SIGKILL: {fault}",
+    result="the next run keeps verified shards and writes the same bytes",
+    lost="at most the shard in work",
 )
 def test_a_rerun_after_a_kill_during_publishing_writes_the_same_bytes(
     undisturbed_run: Path, tmp_path: Path, fault: str, num_kept: int, capsys: pytest.CaptureFixture[str]
@@ -78,8 +84,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @NEEDS_ROOT
 @pytest.mark.parametrize("num_free_bytes", [100_000, 330_000])
+@pytest.mark.fault(
+    "the disk is full while generate writes",
+    cause="tmpfs of 1 MiB with {num_free_bytes} free bytes",
+    result="message with the sizes; finished shards stay; no partial file; the next run continues",
+    lost="the shard in work",
+)
 def test_a_full_disk_keeps_finished_shards_and_no_partial_file(
-    small_disk: Path, tmp_path: Path, num_free_bytes: int, reliability_row: Callable[..., None]
+    small_disk: Path, tmp_path: Path, num_free_bytes: int
 ) -> None:
     """Fill the disk before or after the first shard, then run again on a larger disk."""
     large_shards = ("solver.resolution=[4000]", "samples.train=3", "samples.per_shard=1")
@@ -99,14 +111,14 @@ def test_a_full_disk_keeps_finished_shards_and_no_partial_file(
     assert f"({8 - len(finished_shards)} of 8" in rerun.stdout
     for name, content in finished_shards.items():
         assert next(tmp_path.rglob(name)).read_bytes() == content
-    reliability_row(
-        fault=f"the disk is full with {len(finished_shards)} finished shards",
-        cause=f"tmpfs of 1 MiB with {num_free_bytes} free bytes",
-        result="message with the size; no partial file; the next run continues",
-        lost="the shard in work",
-    )
 
 
+@pytest.mark.fault(
+    "a trajectory blows up",
+    cause="NaN in one trajectory, with storage.max_failed_share=0.2",
+    result="the trajectory is omitted, and the manifest names the reason",
+    lost="one trajectory",
+)
 def test_a_diverged_trajectory_is_omitted_with_its_reason(tmp_path: Path) -> None:
     failure_limit = "storage.max_failed_share=0.2"
     require_success(run_drift("generate", tmp_path, failure_limit, fault="nan:0", ranks=2))
@@ -122,6 +134,12 @@ def test_a_diverged_trajectory_is_omitted_with_its_reason(tmp_path: Path) -> Non
     assert read_generated(single_rank_run) == read_generated(tmp_path)
 
 
+@pytest.mark.fault(
+    "too many trajectories blow up",
+    cause="NaN in one of 9 trajectories, with the default limit",
+    result="generate fails with the limit; a run with a higher limit keeps finished shards",
+    lost="nothing",
+)
 def test_too_many_failures_fail_the_stage_until_more_are_allowed(tmp_path: Path) -> None:
     result = run_drift("generate", tmp_path, fault="nan:0")
     assert result.returncode == 2
@@ -139,6 +157,12 @@ def test_too_many_failures_fail_the_stage_until_more_are_allowed(tmp_path: Path)
     run_drift_in_process("validate", tmp_path)
 
 
+@pytest.mark.fault(
+    "the ranks do not divide into groups, or a group is larger than the grid",
+    cause="3 ranks in groups of 2, and on 2 rows",
+    result="refused with legal counts before work starts",
+    lost="nothing",
+)
 def test_an_unsuitable_number_of_ranks_is_refused(tmp_path: Path) -> None:
     result_of_wrong_groups = run_drift("generate", tmp_path, "group_size=2", ranks=3)
     assert result_of_wrong_groups.returncode != 0
@@ -149,6 +173,12 @@ def test_an_unsuitable_number_of_ranks_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "dataset").exists()
 
 
+@pytest.mark.fault(
+    "the ranks do not divide the grid",
+    cause="3 ranks on 7 rows",
+    result="uneven blocks; the data pass their validation",
+    lost="nothing",
+)
 def test_three_ranks_share_an_uneven_grid(tmp_path: Path) -> None:
     overrides = ("solver.resolution=[7,5]", "group_size=3")
     require_success(run_drift("generate", tmp_path, *overrides, ranks=3))
@@ -161,6 +191,12 @@ def test_three_ranks_share_an_uneven_grid(tmp_path: Path) -> None:
         ("mpirun (Open MPI)", {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "3"}),
         ("torchrun", {"RANK": "0", "WORLD_SIZE": "3"}),
     ],
+)
+@pytest.mark.fault(
+    "the launcher is of another MPI, so that every rank is alone",
+    cause="variables of {launcher} for 3 ranks",
+    result="refused; the message names launcher and MPI library",
+    lost="nothing",
 )
 def test_single_rank_worlds_are_refused(launcher: str, variables: dict[str, str], tmp_path: Path) -> None:
     """Set the variables of a launcher that this MPI does not support: each process is then one MPI world."""
@@ -177,6 +213,12 @@ def test_single_rank_worlds_are_refused(launcher: str, variables: dict[str, str]
     reason="needs setpriv, which drops root's capabilities",
 )
 @pytest.mark.parametrize("stage", ["generate", "train"])
+@pytest.mark.fault(
+    "{stage} gets a read-only folder",
+    cause="mode 0555, without root's capabilities, on 2 ranks",
+    result="refused before work starts",
+    lost="nothing",
+)
 def test_a_read_only_folder_is_refused_before_any_work(
     stage: str, undisturbed_run: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,12 @@ from tests.faults.driving import read_generated, run_drift_in_process
 from tests.faults.test_validate import VICTIM, failure_of, truncate
 
 
+@pytest.mark.fault(
+    "a manifest has another schema version or lacks a key",
+    cause="edited manifest.json",
+    result="refused with the version or the key",
+    lost="nothing",
+)
 def test_another_schema_version_or_a_missing_key_is_refused(run_copy: Path) -> None:
     path = run_copy / "dataset" / "manifest.json"
     manifest = json.loads(path.read_text())

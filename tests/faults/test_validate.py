@@ -59,12 +59,17 @@ def remove(path: Path) -> None:
     ],
     ids=["truncated and flipped", "cleared, overwritten and removed"],
 )
+@pytest.mark.fault(
+    "shards are damaged",
+    cause="two or three of five shards are truncated, changed in one bit, emptied, overwritten or removed",
+    result="validate names the shards; generate makes these again, with the same bytes",
+    lost="the damaged shards",
+)
 def test_only_damaged_shards_are_reported_and_regenerated(
     damages: dict[str, tuple[Callable[[Path], None], str]],
     undamaged_run: Path,
     run_copy: Path,
     capsys: pytest.CaptureFixture[str],
-    reliability_row: Callable[..., None],
 ) -> None:
     for name, (damage, _) in damages.items():
         damage(run_copy / "dataset" / "data" / name.split("-")[0] / f"{name}.hdf5")
@@ -83,12 +88,6 @@ def test_only_damaged_shards_are_reported_and_regenerated(
         Dataset.open(run_copy / "dataset")
     run_drift_in_process("validate", run_copy)
     Dataset.open(run_copy / "dataset")
-    reliability_row(
-        fault=f"{len(damages)} of 5 shards are damaged",
-        cause=", ".join(damage.__name__.replace("_", " ") for damage, _ in damages.values()),
-        result="validate names the shards; generate makes these again, with the same bytes",
-        lost="the damaged shards",
-    )
 
 
 def forge(run: Path, change: Callable[[Path], None]) -> None:
@@ -172,6 +171,13 @@ def make_virtual(shard: Path) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
+@pytest.mark.fault(
+    "a shard holds wrong or hostile content, and its receipt agrees",
+    cause="NaN, a value out of range, rows or fields missing, no mark of completeness, an external link, "
+    "external storage, a virtual data set",
+    result="validate names the shard and the check; no file outside is read",
+    lost="nothing",
+)
 def test_wrong_content_with_a_matching_receipt_is_refused(
     change: Callable[[Path], None], expected_message: str, run_copy: Path
 ) -> None:
@@ -241,6 +247,12 @@ def read_all(run: Path) -> dict[str, np.ndarray]:
     return train_windows.take(np.arange(len(train_windows)))
 
 
+@pytest.mark.fault(
+    "a bit flips after the validation",
+    cause="one changed bit of a shard",
+    result="the first reader of the shard ends with its name",
+    lost="the damaged shard",
+)
 def test_a_bit_that_flips_after_validation_is_reported_by_the_reader(
     undamaged_run: Path, run_copy: Path
 ) -> None:

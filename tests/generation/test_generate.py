@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +33,14 @@ def test_any_number_of_ranks_writes_the_same_bytes(undisturbed_run: Path, ranks:
     assert read_generated(tmp_path) == read_generated(undisturbed_run)
 
 
+@pytest.mark.fault(
+    "a rank dies in the middle of a shard",
+    cause="SIGKILL to rank 1 of 3 in its fifth call of `advance`",
+    result="the launcher fails; the next run, on 2 ranks, completes the same bytes",
+    lost="the shards in work",
+)
 def test_a_killed_rank_ends_the_run_and_a_rerun_completes_the_same_bytes(
-    undisturbed_run: Path, tmp_path: Path, reliability_row: Callable[..., None]
+    undisturbed_run: Path, tmp_path: Path
 ) -> None:
     assert run_drift("generate", tmp_path, fault="kill:1:5", ranks=3).returncode != 0
     manifest = json.loads((tmp_path / "dataset" / "manifest.json").read_text())
@@ -44,12 +49,6 @@ def test_a_killed_rank_ends_the_run_and_a_rerun_completes_the_same_bytes(
     assert "of 5 shards made now" in rerun.stdout
     assert "(5 of 5" not in rerun.stdout, "shards from before the kill are kept"
     assert read_generated(tmp_path) == read_generated(undisturbed_run)
-    reliability_row(
-        fault="a rank dies in the middle of a shard",
-        cause="SIGKILL to rank 1 of 3 in its fifth call of `advance`",
-        result="the launcher fails; the next run, on 2 ranks, completes the same bytes",
-        lost="the shards in work",
-    )
 
 
 def test_groups_of_two_ranks_agree_to_round_off(undisturbed_run: Path, tmp_path: Path) -> None:
@@ -155,6 +154,12 @@ def modification_times(run: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in files}
 
 
+@pytest.mark.fault(
+    "a run folder holds data of another configuration",
+    cause="another seed and resolution",
+    result="refused with the keys; overwrite=true starts anew",
+    lost="nothing",
+)
 def test_another_configuration_is_refused_with_its_keys_unless_overwrite(tmp_path: Path) -> None:
     run_drift_in_process("generate", tmp_path)
     first_files = read_generated(tmp_path)
@@ -229,6 +234,12 @@ counts = st.integers(0, 50)
 
 
 @given(train=counts, valid=counts, test=counts, extrapolation=counts, per_shard=st.integers(1, 20))
+@pytest.mark.fault(
+    "splits share a trajectory",
+    cause="random numbers of samples and shards",
+    result="impossible: all indices differ",
+    lost="nothing",
+)
 def test_no_trajectory_is_in_two_shards_or_splits(
     train: int, valid: int, test: int, extrapolation: int, per_shard: int
 ) -> None:

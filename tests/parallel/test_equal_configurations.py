@@ -17,6 +17,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("stage", ["generate", "train"])
+@pytest.mark.fault(
+    "ranks of {stage} have different configurations",
+    cause="mpirun -n 1 A : -n 1 B",
+    result="refused before work starts",
+    lost="nothing",
+)
 def test_ranks_with_different_configurations_are_refused(stage: str, dataset: Path, tmp_path: Path) -> None:
     options = SMALL_DATASET if stage == "generate" else (f"dataset={dataset}", *TINY_TRAINING)
     arguments = ("-m", f"pipeline.{stage}", f"run={tmp_path}", *options)

@@ -28,6 +28,12 @@ if world.rank == 0:
 
 
 @pytest.mark.parametrize("group_size", [1, 2])
+@pytest.mark.fault(
+    "a rank hangs in generate, in groups of {group_size}",
+    cause="SIGSTOP to rank 1 of 2",
+    result="all ranks end; the message names the silent rank",
+    lost="the shards in work",
+)
 def test_a_stopped_rank_ends_all_ranks_by_name(group_size: int, tmp_path: Path) -> None:
     start = time.monotonic()
     result = run_drift("generate", tmp_path, f"group_size={group_size}", fault="stops:1:2:2", ranks=2)

@@ -29,6 +29,12 @@ if sys.argv[1] == "killed":
 
 
 @pytest.mark.parametrize(("end", "exit_code"), [("ended", 0), ("killed", -signal.SIGKILL)])
+@pytest.mark.fault(
+    "a single process is {end}",
+    cause="exit and SIGKILL",
+    result="no shared memory and no temporary folder is left",
+    lost="nothing",
+)
 def test_a_process_without_a_launcher_leaves_no_file(end: str, exit_code: int, tmp_path: Path) -> None:
     result = launching.run([sys.executable, "-c", ALONE, end], TMPDIR=str(tmp_path))
     assert result.returncode == exit_code, result.stderr
@@ -52,6 +58,12 @@ def test_mpi_keeps_the_reaction_to_a_hangup() -> None:
     assert launching.run([sys.executable, "-c", ignored]).stdout == "alive\n"
 
 
+@pytest.mark.fault(
+    "mpirun dies while its ranks import",
+    cause="SIGKILL to mpirun",
+    result="all ranks end",
+    lost="nothing",
+)
 def test_ranks_end_with_mpirun_during_their_imports(tmp_path: Path) -> None:
     command = mpi_command(2, "-X", "importtime", "-m", "pipeline.generate", f"run={tmp_path}", *SMALL_DATASET)
     with subprocess.Popen(command, env=launching.environment(), stderr=subprocess.PIPE, text=True) as process:

@@ -96,6 +96,12 @@ def test_no_communication_thread_outlives_the_process_group(
         assert int(num_threads_after) == 0
 
 
+@pytest.mark.fault(
+    "a rank hangs in training",
+    cause="rank 1 of 2 never sends its gradients",
+    result="all ranks end after the time limit, with a message",
+    lost="the steps since the last checkpoint",
+)
 def test_a_rank_that_hangs_ends_all_ranks() -> None:
     # Without a timeout, the other rank would wait forever for the gradients.
     result = run(mpi_command(2, "-m", "tests.faults.train_hangs"), timeout=60)
@@ -123,6 +129,12 @@ def test_the_ranks_of_every_launcher_form_a_group_and_share_the_cores(
     assert lines == [[str(rank), str(size), str(total), "from_0", str(num_threads)] for rank in range(size)]
 
 
+@pytest.mark.fault(
+    "the port is in use",
+    cause="an open socket on MASTER_PORT",
+    result="another port under mpirun; an error under torchrun",
+    lost="nothing",
+)
 def test_ranks_take_another_port_than_an_occupied_port_and_torchrun_reports_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as occupied:
         port = str(occupied.getsockname()[1])

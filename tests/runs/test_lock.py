@@ -29,6 +29,12 @@ LONG_GENERATION = ("solver.resolution=128", "samples.train=100000", "samples.per
         (("part=[0,2]",), ("part=[1,3]",), "generate-0-of-2.lock"),
     ],
 )
+@pytest.mark.fault(
+    "two jobs write one data set",
+    cause="generate is started twice",
+    result="the second run ends with exit code 3 and names the process that holds the lock",
+    lost="nothing",
+)
 def test_a_second_run_that_writes_the_same_data_set_is_refused(
     tmp_path: Path, first_overrides: tuple[str, ...], second_overrides: tuple[str, ...], lock: str
 ) -> None:
@@ -43,6 +49,12 @@ def test_a_second_run_that_writes_the_same_data_set_is_refused(
         assert process.poll() is None
 
 
+@pytest.mark.fault(
+    "a dead job left its lock",
+    cause="SIGKILL to generate",
+    result="the next run takes the lock over and names the dead process",
+    lost="the shards in work",
+)
 def test_the_lock_of_a_dead_run_is_replaced_with_a_message(tmp_path: Path) -> None:
     overrides = ("solver.extent=[1.0]", "solver.resolution=24", "samples.train=4000", "samples.per_shard=1")
     with running_generate(tmp_path, *overrides) as process:
@@ -61,6 +73,12 @@ def test_the_lock_of_a_dead_run_is_replaced_with_a_message(tmp_path: Path) -> No
     assert f"took over {tmp_path}/dataset/locks/generate-0-of-1.lock, which process {process.pid}" in line
 
 
+@pytest.mark.fault(
+    "two jobs train one model",
+    cause="train is started twice",
+    result="the second run ends with exit code 3",
+    lost="nothing",
+)
 def test_a_second_run_that_trains_the_same_model_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "run"
     for name in ("generate", "validate"):

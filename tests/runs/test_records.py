@@ -42,6 +42,12 @@ def test_a_complete_attempt_names_versions_ranks_and_the_mpi_library(run: Path) 
     assert record["configuration"]["samples"]["train"] == 4
 
 
+@pytest.mark.fault(
+    "a record says running after a kill",
+    cause="SIGKILL to a stage",
+    result="the next attempt marks the record",
+    lost="nothing",
+)
 def test_the_next_attempt_marks_a_killed_attempt(tmp_path: Path) -> None:
     assert run_drift("generate", tmp_path, fault="kill:0:2").returncode == -signal.SIGKILL
     first_path = tmp_path / "records" / "generate-000.json"

@@ -36,6 +36,12 @@ cli.exit_on_error(work)
 @pytest.mark.parametrize(
     "redirection", ["| true", "> /dev/full", ">&-", "> /dev/full 2> /dev/full", ">&- 2>&-", ""]
 )
+@pytest.mark.fault(
+    "the output of a stage cannot be written",
+    cause="closed or full standard output ({redirection})",
+    result="the work ends as usual",
+    lost="the output",
+)
 def test_lost_output_does_not_end_the_work(redirection: str, tmp_path: Path) -> None:
     program, file = tmp_path / "program.py", tmp_path / "file"
     program.write_text(PROGRAM)

@@ -30,6 +30,12 @@ def test_a_file_is_written_whole_and_leaves_no_partial_file(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.fault(
+    "a link waits at the name of a temporary file",
+    cause="symbolic link to another file",
+    result="the other file is unchanged",
+    lost="nothing",
+)
 def test_a_link_at_the_name_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("data of another user")

@@ -58,6 +58,12 @@ def test_inputs_like_the_training_data_give_no_warning(dataset: Dataset, surroga
         (lambda state, field: (state, 100 * field), "diffusivity reaches "),
     ],
 )
+@pytest.mark.fault(
+    "a surrogate is asked outside its training data",
+    cause="300 K where the data have 3 K; a field times 1000; a coefficient times 100",
+    result="a warning; refused with strict=True",
+    lost="nothing",
+)
 def test_fields_far_outside_the_training_data_are_reported(
     change: Any, message: str, dataset: Dataset, surrogate: Surrogate
 ) -> None:
@@ -72,6 +78,12 @@ def test_fields_far_outside_the_training_data_are_reported(
 
 
 @pytest.mark.parametrize("wrong_value", [np.nan, np.inf])
+@pytest.mark.fault(
+    "a surrogate is asked about NaN or infinity",
+    cause="{wrong_value} in a state and in each parameter",
+    result="refused with the name",
+    lost="nothing",
+)
 def test_values_that_are_not_finite_are_refused(
     wrong_value: float, dataset: Dataset, surrogate: Surrogate
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -142,6 +141,12 @@ def test_a_folder_without_checkpoints_has_no_newest_checkpoint(tmp_path: Path) -
     ],
     ids=["without metadata", "wrong checksum", "pickle", "giant header"],
 )
+@pytest.mark.fault(
+    "a checkpoint holds a pickle or a giant header",
+    cause="forged files",
+    result="refused; nothing is executed or allocated",
+    lost="nothing",
+)
 def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "step-000000001.safetensors"
     path.write_bytes(content)
@@ -152,9 +157,13 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("num_kills", [8, pytest.param(400, marks=pytest.mark.soak)])
-def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(
-    num_kills: int, tmp_path: Path, reliability_row: Callable[..., None]
-) -> None:
+@pytest.mark.fault(
+    "a process dies while it writes checkpoints",
+    cause="{num_kills} times SIGKILL at a random moment",
+    result="the newest checkpoint is whole after every kill",
+    lost="at most the checkpoint in work",
+)
+def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(num_kills: int, tmp_path: Path) -> None:
     """Kill a process that only writes checkpoints at random times."""
     rng = np.random.default_rng(0)
     # The fork server imports torch once for all writers.
@@ -181,11 +190,5 @@ def test_an_intact_checkpoint_remains_after_a_kill_at_any_time(
         assert loaded_checkpoint.step in (step, step + 1)
         expected = torch.full((40_000,), float(loaded_checkpoint.step))
         assert all(torch.equal(tensor, expected) for tensor in loaded_checkpoint.tensors.values())
-    reliability_row(
-        fault="a process dies while it writes checkpoints",
-        cause=f"{num_kills} times SIGKILL at a random moment",
-        result="the newest checkpoint is whole after every kill",
-        lost="at most the checkpoint in work",
-    )
     checkpoint.save(tmp_path, random_checkpoint(step + 10), num_kept=3)
     assert len(list(tmp_path.iterdir())) == 3

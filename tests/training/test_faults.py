@@ -47,6 +47,12 @@ def test_steps_with_a_gradient_that_is_not_finite_are_skipped_and_counted(
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.fault(
+    "the loss is NaN in too many steps on {ranks} ranks",
+    cause="NaN in one frame of the data",
+    result="train ends with the trajectory and the frames",
+    lost="nothing",
+)
 def test_too_many_skipped_steps_end_the_run_and_name_the_windows(
     ranks: int, poisoned_dataset: Path, tmp_path: Path
 ) -> None:
@@ -130,6 +136,12 @@ def test_lack_of_memory_is_explained_with_the_batch(
     assert "Raise training.gradient_accumulation_steps" in str(error_info.value)
 
 
+@pytest.mark.fault(
+    "a rank is out of memory",
+    cause="the forward pass of rank 1 of 2 raises the exception of the allocator",
+    result="all ranks end; the message has the batch size",
+    lost="the steps since the last checkpoint",
+)
 def test_lack_of_memory_on_the_last_rank_ends_all_ranks(dataset: Path, tmp_path: Path) -> None:
     # The forward of a surrogate raises the exception of the device.
     arguments = tiny_arguments(tmp_path, dataset, "training.batch_size=8")

@@ -115,6 +115,12 @@ def with_tensor(
         (with_tensor("best.", lambda tensor: tensor * math.nan), "holds NaN"),
     ],
 )
+@pytest.mark.fault(
+    "a checkpoint with a right checksum holds an impossible state",
+    cause="wrong steps, errors, missing or non-finite tensors",
+    result="refused with the value",
+    lost="nothing",
+)
 def test_an_impossible_state_is_refused(
     forge: Callable[[Checkpoint], Checkpoint],
     message: str | None,

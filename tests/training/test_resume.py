@@ -47,6 +47,12 @@ def steps_of(folder: Path) -> list[int]:
     return [checkpoint.load(path).step for path in checkpoint.paths(folder / "checkpoints")]
 
 
+@pytest.mark.fault(
+    "training dies twice",
+    cause="SIGKILL in steps 18 and 23 of 30",
+    result="the weights of an undisturbed run, bit for bit",
+    lost="the steps since the last checkpoint",
+)
 def test_a_run_that_is_killed_twice_resumes_exactly(
     dataset: Path, undisturbed_model: Path, tmp_path: Path
 ) -> None:
@@ -87,6 +93,12 @@ def runs_on_two_ranks(
 
 
 @pytest.mark.parametrize("name", ["plain", "all_options"])
+@pytest.mark.fault(
+    "training on 2 ranks dies",
+    cause="SIGKILL in step 18 of 30 ({name})",
+    result="the weights of an undisturbed run, bit for bit",
+    lost="the steps since the last checkpoint",
+)
 def test_two_ranks_that_are_killed_resume_exactly(runs_on_two_ranks: Path, name: str) -> None:
     killed_model, uninterrupted_model = (
         runs_on_two_ranks / run / "models" / "fno" for run in (name, f"{name}_uninterrupted")
@@ -98,6 +110,12 @@ def test_two_ranks_that_are_killed_resume_exactly(runs_on_two_ranks: Path, name:
     assert bool(skipped_steps) == (name == "all_options")
 
 
+@pytest.mark.fault(
+    "training continues on another number of ranks",
+    cause="SIGKILL on 2 ranks, then on 1 rank, then 2 ranks",
+    result="the same batches and losses to round-off",
+    lost="the steps since the last checkpoint",
+)
 def test_a_run_continues_on_another_number_of_ranks(runs_on_two_ranks: Path, undisturbed_model: Path) -> None:
     # The global batches do not depend on the number of ranks, so the losses are equal to round-off.
     logs = [
@@ -174,6 +192,12 @@ def unfinished_run(undisturbed_model: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.fault(
+    "the newest {count} checkpoints are damaged",
+    cause="truncated files",
+    result="training continues from the newest whole checkpoint to the same weights",
+    lost="the steps since that checkpoint",
+)
 def test_training_resumes_from_the_checkpoint_before_the_damaged_checkpoints(
     count: int, unfinished_run: Path, dataset: Path, undisturbed_model: Path
 ) -> None:
@@ -187,6 +211,12 @@ def test_training_resumes_from_the_checkpoint_before_the_damaged_checkpoints(
     assert are_identical(folder, undisturbed_model)
 
 
+@pytest.mark.fault(
+    "all checkpoints are damaged",
+    cause="empty files",
+    result="refused; no start from step 0",
+    lost="nothing more",
+)
 def test_nothing_is_trained_if_all_checkpoints_are_damaged(unfinished_run: Path, dataset: Path) -> None:
     folder = unfinished_run / "models" / "fno"
     for path in checkpoint.paths(folder / "checkpoints"):
@@ -205,6 +235,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @NEEDS_ROOT
+@pytest.mark.fault(
+    "the disk is full while train writes",
+    cause="tmpfs with room for one and a half checkpoints",
+    result="message with the sizes; the checkpoints stay; the next run has the same weights",
+    lost="the steps since the last checkpoint",
+)
 def test_a_full_disk_keeps_the_checkpoints_and_training_continues_later(
     small_disk: Path, dataset: Path, undisturbed_model: Path
 ) -> None:

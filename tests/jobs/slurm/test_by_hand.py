@@ -54,6 +54,12 @@ def hydra_text(text: str) -> str:
         ("run=${oc.env:HOME,[}", "${oc.env:HOME,[}"),
     ],
 )
+@pytest.mark.fault(
+    "an override holds code, in a batch job",
+    cause="{override}",
+    result="refused as text; nothing is executed",
+    lost="nothing",
+)
 def test_hostile_overrides_are_refused_as_text(
     cluster: Cluster, tmp_path: Path, override: str, message: str
 ) -> None:

@@ -98,6 +98,12 @@ def test_a_chain_is_cancelled_if_slurm_refuses_a_job(cluster: Cluster, tmp_path:
     assert set(final_states(cluster, run, 60).values()) == {"CANCELLED"}
 
 
+@pytest.mark.fault(
+    "a stage of a chain of jobs fails",
+    cause="one of three tasks finds its lock taken",
+    result="later jobs are cancelled; status names task and reason; resume runs what is missing",
+    lost="nothing",
+)
 def test_later_jobs_wait_until_a_failed_task_is_resumed(cluster: Cluster, tmp_path: Path) -> None:
     # Another process holds the lock of one of three tasks.
     run = tmp_path / "run"

@@ -7,6 +7,8 @@ import signal
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.faults.driving import read_generated
 from tests.jobs.slurm.chains import (
     JOBS,
@@ -41,6 +43,12 @@ def has_file(folder: Path, pattern: str) -> bool:
     return any(folder.glob(pattern))
 
 
+@pytest.mark.fault(
+    "tasks of a job array fail",
+    cause="SIGKILL to one rank of task 1 and to all ranks of task 2 of 4",
+    result="only these tasks run again; finished shards stay; the same bytes",
+    lost="the shards in work",
+)
 def test_only_killed_tasks_run_again(cluster: Cluster, slow_data: Path, tmp_path: Path) -> None:
     # Task 1 loses one rank and task 2 loses all ranks. Tasks 0 and 3 complete.
     run = tmp_path / "run"

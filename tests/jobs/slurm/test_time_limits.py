@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.faults.driving import read_generated
 from tests.jobs.slurm.chains import LONG_TRAINING, SLOW_GENERATION, SLOW_SAMPLES, SMOKE, batch_script, records
 from tests.jobs.slurm.cluster import Cluster, wait_until
@@ -22,6 +24,12 @@ def restart_requeued(cluster: Cluster, job_number: int, num_restarts: int) -> No
     cluster.start_soon(job_number)
 
 
+@pytest.mark.fault(
+    "a job reaches its time limit or is preempted",
+    cause="Slurm sends SIGUSR1 three times to a training on 2 nodes",
+    result="checkpoint, requeue, and the weights of an undisturbed run",
+    lost="nothing",
+)
 def test_training_stopped_three_times_ends_with_the_same_bits(
     cluster: Cluster, validated_data: Path, tmp_path: Path
 ) -> None:
@@ -77,6 +85,12 @@ def test_a_stopped_generation_keeps_complete_shards_and_continues(
     assert read_generated(run) == read_generated(slow_data)
 
 
+@pytest.mark.fault(
+    "a shard takes longer than the time limit",
+    cause="time limit of 2 minutes in Slurm",
+    result="the job fails with the reason; no endless requeue",
+    lost="the shard in work",
+)
 def test_a_job_without_progress_is_not_requeued(cluster: Cluster, tmp_path: Path) -> None:
     # A shard that takes longer than the time limit would restart forever.
     # Slurm itself sends the signal and checks the time limits twice a minute.
