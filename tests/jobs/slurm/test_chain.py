@@ -77,7 +77,7 @@ def test_a_wrong_configuration_is_refused_before_a_job_is_submitted(cluster: Clu
     jobs_before = cluster.jobs().keys()
     result = run_chain(cluster, tmp_path / "run", SMOKE, SLURM, "training.stepz=3")
     assert result.returncode == 2
-    assert "did you mean 'steps'?" in result.stderr
+    assert "did you mean 'training.steps'?" in result.stderr
     assert cluster.jobs().keys() == jobs_before
     assert not (tmp_path / "run").exists()
 
