@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from pipeline import validate
 from pipeline.data.dataset import Dataset
+from tests.support.forked import fork_server
 from tests.support.in_process import generate_in_process, settings_of
 from tests.support.launching import SMALL_DATASET
 
@@ -31,7 +32,8 @@ def test_batches_hold_the_requested_windows(dataset: Dataset, context: str | Non
         windows,  # type: ignore[arg-type]
         batch_size=5,
         num_workers=0 if context is None else 1,
-        multiprocessing_context=context,
+        # All tests of a process share one fork server.
+        multiprocessing_context=fork_server() if context == "forkserver" else context,
     )
     batches = list(loader)
     expected = windows.take(np.arange(len(windows)))

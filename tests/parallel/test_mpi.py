@@ -49,13 +49,17 @@ def test_mpi_starts_without_a_home_folder() -> None:
 
 
 def test_mpi_keeps_the_reaction_to_a_hangup() -> None:
-    program = "import os, signal; from pipeline.parallel import launch; launch.world(); " + (
+    program = (
+        "import os, signal; signal.signal(signal.SIGHUP, signal.{reaction}); "
+        "from pipeline.parallel import launch; launch.world(); "
         "os.kill(os.getpid(), signal.SIGHUP); print('alive')"
     )
-    result = launching.run([sys.executable, "-c", program])
-    assert (result.returncode, result.stdout) == (-signal.SIGHUP, "")
-    ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); " + program
-    assert launching.run([sys.executable, "-c", ignored]).stdout == "alive\n"
+    results = [
+        launching.run([sys.executable, "-c", program.format(reaction=reaction)])
+        for reaction in ("SIG_DFL", "SIG_IGN")
+    ]
+    assert [result.returncode for result in results] == [-signal.SIGHUP, 0]
+    assert [result.stdout for result in results] == ["", "alive\n"]
 
 
 @pytest.mark.fault(
