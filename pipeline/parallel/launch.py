@@ -72,11 +72,10 @@ def world() -> MPI.Intracomm:
     Raises:
         UserError: the launcher started more ranks than MPI sees, so each rank would do the whole work.
     """
-    launch = detect()
-    mpi.initialise(is_alone=launch.launcher == "none")
+    mpi.initialise(is_alone=detect().launcher == "none")
     from mpi4py import MPI
 
-    communicator = MPI.COMM_WORLD
+    launch, communicator = detect(), MPI.COMM_WORLD
     if communicator.size != launch.size:
         library = MPI.Get_library_version().split("\n")[0].strip("\x00 ")
         raise UserError(

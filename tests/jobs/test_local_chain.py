@@ -109,7 +109,7 @@ def output_files(run: Path) -> list[Path]:
 MISTAKES = {
     "surrogate.width=wide": "surrogate.width='wide'",
     "solver.scheme=magic": "solver.scheme='magic'",
-    "training.stepz=3": "did you mean 'steps'?",
+    "training.stepz=3": "did you mean 'training.steps'?",
     "surrogate=fnoo": "did you mean 'fno'?",
     "surrogate.modes=40": "64 cells resolve 1 to 32",
     "training.unroll=11": "output.steps=10",
