@@ -14,7 +14,7 @@ from solvers.contract import DiscretisationError, Parameters, Solver, last_state
 RATIO = 3
 
 #: The largest number of cells of the fine grid. A finer grid is estimated from a coarser pair by the order 2.
-MAX_CELLS = 2**18
+MAX_CELLS = 2**15
 
 #: The smallest standard deviation at the end relative to that at time 0 s to which an error is relative.
 LEAST_DECAY = 0.01

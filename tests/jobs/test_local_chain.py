@@ -1,7 +1,6 @@
 """The chain on this machine: all stages in one command, skipped stages, failures, and orphans."""
 
 import contextlib
-import functools
 import json
 import os
 import shlex
@@ -168,6 +167,12 @@ def test_a_chain_on_several_ranks_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def restore_reactions() -> None:
+    """Restore the default reactions to signals that the background jobs of a shell ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the death signal is Linux's")
 @pytest.mark.parametrize(
     ("sent_signal", "is_sent_to_group", "exit_code"),
@@ -185,8 +190,7 @@ def test_a_dead_chain_leaves_no_process(tmp_path, sent_signal, is_sent_to_group,
         command,
         env=launching.environment(),
         start_new_session=True,
-        # The background jobs of a shell ignore SIGINT. This function restores the default.
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=restore_reactions,  # noqa: PLW1509
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:

@@ -15,7 +15,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "adi": {"scheme": "adi"},
     "rkl2": {"scheme": "rkl2"},
     "rkl2 declared": {"scheme": "rkl2", "time_step": 0.013},
-    "inclusions": {"diffusivity": {"kind": "inclusions", "inclusion_radius": [0.2, 0.4]}},
+    "inclusions": {"diffusivity": {"kind": "inclusions", "inclusion_radius": [0.3, 0.4]}},
     "euler": {"scheme": "euler"},
 }
 GRIDS: list[dict[str, Any]] = [
