@@ -38,7 +38,7 @@ def damage(folder: Path, pattern: str, canary: Path, seed: int) -> str:
     else:
         description = _damage_bytes(path, rng)
     if rng.random() < 0.7:
-        _correct_checksums(folder)
+        correct_checksums(folder)
         description += ", checksums corrected"
     return f"{path.relative_to(folder)}: {description}"
 
@@ -100,7 +100,7 @@ def _damage_bytes(path: Path, rng: random.Random) -> str:
     return f"{count} bytes from {position} changed"
 
 
-def _correct_checksums(run: Path) -> None:
+def correct_checksums(run: Path) -> None:
     """Correct sizes, checksums and identities of all documents, as far as the documents can be read."""
     dataset = run / "dataset"
     _change_document(dataset / "manifest.json", lambda manifest: _correct_manifest(dataset, manifest))
