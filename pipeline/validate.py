@@ -19,6 +19,7 @@ from pipeline.config.build import build_recorded_solver, has_changed_sources, re
 from pipeline.config.settings import Settings
 from pipeline.data.checks import integrity
 from pipeline.data.checks.integrity import ShardUnderTest
+from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, write_document
 from pipeline.generation import recomputation
 from pipeline.parallel import heartbeats, launch
@@ -61,9 +62,12 @@ def run(settings: Settings) -> None:
         # Before the checks, so that a later change of a file is noticed.
         files = _file_identities(folder, manifest) if world.rank == 0 else {}
         world.Barrier()
-        own_results = _shard_results(folder, manifest, world)
+        structures = Structures(manifest.header)
+        own_results = _shard_results(folder, manifest, structures, world)
         wait_for_ranks(world)
-        own_results += _recomputed_results(settings, folder, manifest, own_results, world)
+        own_results += _recomputed_results(
+            settings, folder, manifest, structures, results=own_results, world=world
+        )
         wait_for_ranks(world)
         results_by_rank = world.gather(own_results)
         if results_by_rank is None:
@@ -86,7 +90,9 @@ def run(settings: Settings) -> None:
         progress.report_output("validate", folder / "validation.json", "train")
 
 
-def _shard_results(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> CheckResults:
+def _shard_results(
+    folder: Path, manifest: Manifest, structures: Structures, world: MPI.Intracomm
+) -> CheckResults:
     """Return the results of the checks of this rank's shards."""
     entries = {entry.file: entry for entry in manifest.shards}
     own_shards = manifest.planned_shards[world.rank :: world.size]
@@ -94,13 +100,19 @@ def _shard_results(folder: Path, manifest: Manifest, world: MPI.Intracomm) -> Ch
         (shard.file, check, error)
         for shard in progress.bar(own_shards, "shards", rank=world.rank)
         for check, error in integrity.check_shard(
-            ShardUnderTest(folder, manifest, shard, entries.get(shard.file))
+            ShardUnderTest(folder, manifest, shard, entries.get(shard.file), structures)
         )
     ]
 
 
 def _recomputed_results(
-    settings: Settings, folder: Path, manifest: Manifest, results: CheckResults, world: MPI.Intracomm
+    settings: Settings,
+    folder: Path,
+    manifest: Manifest,
+    structures: Structures,
+    *,
+    results: CheckResults,
+    world: MPI.Intracomm,
 ) -> CheckResults:
     """Return the comparison of the solver's spec, and the recomputation of a few random trajectories.
 
@@ -124,7 +136,7 @@ def _recomputed_results(
     own_rows = recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]
     own_results = [(str(folder), "solver", _solver_mistake(manifest, solver))] if world.rank == 0 else []
     return own_results + [
-        (row.shard.file, "recomputed", recomputation.difference(folder, manifest, solver, row))
+        (row.shard.file, "recomputed", recomputation.difference(folder, manifest, structures, solver, row))
         for row in own_rows
     ]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, read_document
 from pipeline.data.plan import SPLITS
 from pipeline.data.statistics import TrainingStatistics, read_statistics
@@ -31,6 +32,7 @@ class Dataset:
         self, folder: Path, manifest: Manifest, statistics: TrainingStatistics, unchanged: Collection[str]
     ):
         header = manifest.header
+        structures = Structures(header)
         self.folder = folder
         self.spec = manifest.spec
         self.configuration = manifest.configuration
@@ -43,7 +45,7 @@ class Dataset:
             files = [folder / entry.file for entry in entries]
             trajectories = [entry.trajectories for entry in entries]
             checksums = [None if entry.file in unchanged else entry.sha256 for entry in entries]
-            self._splits[split] = Shards(header, files, trajectories, checksums)
+            self._splits[split] = Shards(structures, files, trajectories, checksums)
 
     @classmethod
     def open(cls, folder: Path) -> Dataset:

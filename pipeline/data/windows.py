@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.data.format import hdf5
 from pipeline.data.format.layout import FIELD_KINDS, FieldKind, Header, field_path
+from pipeline.data.format.structure import Structures
 from simsurrogate.errors import UserError
 from simsurrogate.files import sha256_of
 
@@ -57,7 +58,7 @@ class Shards:
     """The trajectories of a split, in several files; at most 256 files are mapped at a time.
 
     Args:
-        header: the description that all shards share.
+        structures: the verified structures, with the description that all shards share.
         files: the path of each shard.
         trajectories: the number of trajectories in each shard.
         checksums: the checksum to compare with when a shard is first read; None for a shard that is known.
@@ -65,14 +66,14 @@ class Shards:
 
     def __init__(
         self,
-        header: Header,
+        structures: Structures,
         files: Sequence[Path],
         trajectories: Sequence[int],
         checksums: Sequence[str | None],
     ):
-        self.header = header
-        self._arguments = (header, files, trajectories, checksums)
-        self._files, self._checksums = files, checksums
+        self.header = header = structures.header
+        self._arguments = (structures, files, trajectories, checksums)
+        self._structures, self._files, self._trajectories, self._checksums = self._arguments
         self._ends = np.cumsum(trajectories, dtype=np.int64)
         self._locations: dict[int, dict[str, hdf5.DatasetLocation]] = {}
         self._channels = {kind: _channels_of_fields(header, kind) for kind in FIELD_KINDS}
@@ -111,7 +112,7 @@ class Shards:
         path = self._files[shard]
         if shard not in self._locations:
             self._check(path, self._checksums[shard])
-            self._locations[shard] = hdf5.dataset_locations(path)
+            self._locations[shard] = self._structures.locations(path, self._trajectories[shard])
         arrays = hdf5.memory_maps(path, self._locations[shard])
         rows = len(arrays["sample"])
         columns = [arrays[f"scalars/{name}"] for name in self.header.spec.parameter_names]

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.data.format import hdf5
 from pipeline.data.format.layout import dataset_layouts
+from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, Receipt, receipts_of
 from pipeline.data.plan import Shard
 from pipeline.generation.shards import ShardMaker, machine
@@ -47,7 +48,9 @@ def chosen_rows(folder: Path, manifest: Manifest) -> list[StoredRow]:
     return [rows[index] for index in order]
 
 
-def difference(folder: Path, manifest: Manifest, solver: Solver, stored: StoredRow) -> str | None:
+def difference(
+    folder: Path, manifest: Manifest, structures: Structures, solver: Solver, stored: StoredRow
+) -> str | None:
     """Recompute one trajectory; return its difference from the stored trajectory in words, or None.
 
     The bits are compared. Data from another machine may differ by round-off, which grows in chaotic systems,
@@ -57,7 +60,7 @@ def difference(folder: Path, manifest: Manifest, solver: Solver, stored: StoredR
     with tempfile.TemporaryDirectory() as temporary:
         maker = ShardMaker(
             solver=solver,
-            header=manifest.header,
+            header=structures.header,
             folder=Path(temporary),
             configuration_hash=manifest.configuration_hash,
             seed=manifest.configuration["seed"],
@@ -68,11 +71,14 @@ def difference(folder: Path, manifest: Manifest, solver: Solver, stored: StoredR
         if not new_receipt.trajectories:
             return f"trajectory {index} fails if it is computed again: {new_receipt.failed[0].reason}"
         new_arrays, arrays = (
-            hdf5.memory_maps(path, hdf5.dataset_locations(path))
-            for path in (Path(temporary) / single_shard.file, folder / stored.shard.file)
+            hdf5.memory_maps(path, structures.locations(path, rows))
+            for path, rows in (
+                (Path(temporary) / single_shard.file, 1),
+                (folder / stored.shard.file, stored.receipt.trajectories),
+            )
         )
         is_same_machine = stored.receipt.machine == machine()
-        for path, layout in dataset_layouts(manifest.header, 1).items():
+        for path, layout in dataset_layouts(structures.header, 1).items():
             if not layout.is_varying:
                 continue
             value, new_value = arrays[path][stored.row], new_arrays[path][0]

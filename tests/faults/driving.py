@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 from pipeline.config.compose import hydra_arguments
 from pipeline.data.card import figures
+from pipeline.data.manifest import Manifest, read_document
+from simsurrogate.files import sha256_of
 from tests.faults.stage import drift_overrides
 from tests.support import launching
 from tests.support.in_process import settings_of
 
+VICTIM = "data/train/train-00001.hdf5"
 STAGE = ("-m", "tests.faults.stage")
 ROOT = Path(__file__).parents[2]
 SMALL_DATASET = (
@@ -47,3 +52,24 @@ def read_generated(run: Path) -> dict[str, bytes]:
     folder = run / "dataset"
     paths = [*folder.glob("data/*/*"), folder / "stats.yaml"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(paths)}
+
+
+def forge(run: Path, change: Callable[[Path], None], victim: str = VICTIM) -> None:
+    """Change a shard and correct all documents, like a faulty or hostile program."""
+    dataset = run / "dataset"
+    change(dataset / victim)
+    keys = {"size": (dataset / victim).stat().st_size, "sha256": sha256_of(dataset / victim)}
+    _update(dataset / "receipts" / f"{Path(victim).stem}.json", keys)
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    for entry in manifest["shards"]:
+        if entry["file"] == victim:
+            entry.update(keys)
+    (dataset / "manifest.json").write_text(json.dumps(manifest))
+    _update(
+        dataset / "validation.json",
+        {"identity": read_document(dataset / "manifest.json", Manifest).identity},
+    )
+
+
+def _update(path: Path, keys: dict[str, object]) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | keys))

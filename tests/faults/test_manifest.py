@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.dataset import Dataset
-from tests.faults.driving import read_generated, run_drift_in_process
-from tests.faults.test_validate import VICTIM, failure_of, truncate
+from tests.faults.driving import VICTIM, read_generated, run_drift_in_process
+from tests.faults.test_validate import failure_of, truncate
 
 
 @pytest.mark.fault(
@@ -59,7 +59,7 @@ def set_key(*keys: str, value: object) -> Callable[[Path], None]:
         ),
         (
             set_key("spec", "fields", "0", "unit", value="g"),
-            "units_and_names: t0_fields/density units: 'kg/m^3' found",
+            "t0_fields/density units: 'kg/m^3' found, 'g' expected",
         ),
         (set_key("spec", "autonomous", value=True), "spec.autonomous: true -> false"),
         (set_key("spec", "smooth_coefficients", value=False), "solver: manifest and solver differ"),

@@ -1,6 +1,7 @@
 """Damage to a finished data set: validate reports the damaged shards, and generate regenerates only these."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +11,11 @@ import pytest
 
 from pipeline.data import windows
 from pipeline.data.dataset import Dataset
-from pipeline.data.format import hdf5
 from simsurrogate.errors import UserError
-from simsurrogate.files import sha256_of
-from tests.faults.driving import read_generated, run_drift, run_drift_in_process
+from tests.faults.driving import VICTIM, forge, read_generated, run_drift, run_drift_in_process
+from tests.support.shards import arrays_of, offset_of
 
-VICTIM = "data/train/train-00001.hdf5"
+FIRST_SHARD = "data/train/train-00000.hdf5"
 
 
 def failure_of(stage: str, run: Path, *overrides: str) -> str:
@@ -31,7 +31,7 @@ def truncate(path: Path) -> None:
 
 def flip_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[hdf5.dataset_locations(path)["t0_fields/density"].offset + 21] ^= 1
+    content[offset_of(path, "t0_fields/density") + 21] ^= 1
     path.write_bytes(content)
 
 
@@ -90,19 +90,6 @@ def test_only_damaged_shards_are_reported_and_regenerated(
     Dataset.open(run_copy / "dataset")
 
 
-def forge(run: Path, change: Callable[[Path], None]) -> None:
-    """Change a shard, its receipt and its entry in the manifest, like a faulty or hostile program."""
-    dataset = run / "dataset"
-    change(dataset / VICTIM)
-    size, sha256 = (dataset / VICTIM).stat().st_size, sha256_of(dataset / VICTIM)
-    for name in ("receipts/train-00001.json", "manifest.json"):
-        document = json.loads((dataset / name).read_text())
-        entries = document.get("shards", [document])
-        entry = next(entry for entry in entries if entry.get("file", VICTIM) == VICTIM)
-        entry |= {"size": size, "sha256": sha256}
-        (dataset / name).write_text(json.dumps(document))
-
-
 def set_row(path: str, row: int, value: float) -> Callable[[Path], None]:
     """Return a function that sets one row of a dataset of a shard."""
 
@@ -115,59 +102,12 @@ def set_row(path: str, row: int, value: float) -> Callable[[Path], None]:
     return change
 
 
-def mark_incomplete(shard: Path) -> None:
-    with h5py.File(shard, "r+") as file:
-        file.attrs.modify("complete", False)
-
-
-def remove_rows(shard: Path) -> None:
-    with h5py.File(shard, "r+") as file:
-        for name in ("density", "t0_fields/density"):
-            values = file["t0_fields/density"][:1] if name in file else None
-            if name == "density":
-                del file[name]
-            else:
-                del file[name]
-                file.create_dataset(name, data=values)
-
-
-def remove_field(shard: Path) -> None:
-    with h5py.File(shard, "r+") as file:
-        del file["t1_fields/velocity"]
-
-
-def link_externally(shard: Path) -> None:
-    with h5py.File(shard, "r+") as file:
-        del file["t0_fields/density"]
-        file["t0_fields/density"] = h5py.ExternalLink("/etc/passwd", "/")
-
-
-def store_externally(shard: Path) -> None:
-    with h5py.File(shard, "r+") as file:
-        del file["t0_fields/density"], file["density"]
-        file.create_dataset("t0_fields/density", (2, 4, 12), "f4", external=[("/etc/passwd", 0, 384)])
-
-
-def make_virtual(shard: Path) -> None:
-    with h5py.File(shard, "r+") as file:
-        del file["t0_fields/density"], file["density"]
-        layout = h5py.VirtualLayout((2, 4, 12), "f4")
-        layout[:] = h5py.VirtualSource("/tmp/other.hdf5", "data", (2, 4, 12))  # noqa: S108
-        file.create_virtual_dataset("t0_fields/density", layout)
-
-
 @pytest.mark.parametrize(
     ("change", "expected_message"),
     [
         (set_row("t0_fields/density", 1, np.nan), "finite: t0_fields/density[1, 0, 0] is nan"),
         (set_row("scalars/speed", 0, 7.0), "parameter_range: speed=7 found, a value in [1, 2] expected"),
         (set_row("sample", 0, 2**40), "indices: row 0 is trajectory 1099511627776, 2 expected"),
-        (mark_incomplete, "attributes: / complete: False found, True expected"),
-        (remove_rows, "layout: t0_fields/density: float32(1, 4, 12) found, float32(2, 4, 12) expected"),
-        (remove_field, "layout: t1_fields/velocity is missing"),
-        (link_externally, "no_external_links: "),
-        (store_externally, "no_external_links: "),
-        (make_virtual, "no_external_links: "),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -183,8 +123,29 @@ def test_wrong_content_with_a_matching_receipt_is_refused(
 ) -> None:
     forge(run_copy, change)
     assert f"{VICTIM}: {expected_message}" in failure_of("validate", run_copy)
-    with pytest.raises(ValueError, match=r"changed after its validation|failed its validation"):
+    with pytest.raises(ValueError, match="failed its validation"):
         Dataset.open(run_copy / "dataset")
+
+
+def test_a_shard_with_a_part_of_its_rows_is_refused(
+    run_copy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Take the unfinished file of a killed generation as a shard, with matching documents."""
+    killed_run = tmp_path_factory.mktemp("killed")
+    assert run_drift("generate", killed_run, fault="kill:0:5").returncode == -9
+    (unfinished,) = (killed_run / "dataset").rglob("*.partial")
+    assert arrays_of(unfinished)["sample"].tolist() == [0, 0], "the second of two rows was not written"
+    forge(run_copy, lambda shard: shutil.copyfile(unfinished, shard), FIRST_SHARD)
+    assert "structure: " in (message := failure_of("validate", run_copy))
+    assert f"{FIRST_SHARD} has another structure" in message
+    assert "/ complete: False found, True expected" in message
+    forge(run_copy, mark_complete, FIRST_SHARD)
+    assert f"{FIRST_SHARD}: indices: row 1 is trajectory 0, 1 expected" in failure_of("validate", run_copy)
+
+
+def mark_complete(shard: Path) -> None:
+    with h5py.File(shard, "r+") as file:
+        file.attrs.modify("complete", True)
 
 
 def set_statistics(kind: str, key: str, value: object) -> Callable[[Path], None]:
@@ -277,18 +238,6 @@ def test_a_shard_that_passed_is_not_read_twice(run_copy: Path, monkeypatch: pyte
     run_drift_in_process("validate", run_copy)
     read_all(run_copy)
     assert len(read_paths) == 2
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_a_damaged_structure_gives_one_message(seed: int, run_copy: Path) -> None:
-    path = run_copy / "dataset" / VICTIM
-    content = bytearray(path.read_bytes())
-    start = min(location.offset for location in hdf5.dataset_locations(path).values())
-    rng = np.random.default_rng(seed)
-    content[int(rng.integers(start))] ^= 1 << int(rng.integers(8))
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"train-00001\.hdf5"):
-        read_all(run_copy)
 
 
 def test_a_shard_truncated_after_validation_is_reported_by_name(run_copy: Path) -> None:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from pipeline.data import plan
 from pipeline.data.dataset import Dataset
-from pipeline.data.format import hdf5
 from tests.faults.driving import read_generated, run_drift, run_drift_in_process
 from tests.support.in_process import generate_in_process
 from tests.support.launching import SMALL_DATASET, require_success, run_stage
+from tests.support.shards import arrays_of
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +92,6 @@ def assert_equal_to_round_off(expected_run: Path, actual_run: Path) -> None:
         for name, array in expected.items():
             if array.dtype.kind == "f":
                 np.testing.assert_allclose(actual[name], array, rtol=1e-12, atol=1e-12, err_msg=name)
-
-
-def arrays_of(shard: Path) -> dict[str, np.ndarray]:
-    """Return the datasets of a shard."""
-    return hdf5.memory_maps(shard, hdf5.dataset_locations(shard))
 
 
 ONE_PER_SPLIT = ("samples.train=1", "samples.valid=1", "samples.test=1", "samples.test_extrapolation=0")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.data.format.layout import field_path
+from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest
 from pipeline.data.windows import Shards
 from pipeline.plots import fields, particles, series, spectra
@@ -31,7 +32,8 @@ def draw(folder: Path, manifest: Manifest) -> list[Path]:
     """
     entries = [shard for shard in manifest.shards if shard.file.startswith("data/train/")]
     files = [folder / entry.file for entry in entries]
-    shards = Shards(manifest.header, files, [entry.trajectories for entry in entries], [None] * len(entries))
+    trajectories = [entry.trajectories for entry in entries]
+    shards = Shards(Structures(manifest.header), files, trajectories, [None] * len(entries))
     num_trajectories = min(_MAX_TRAJECTORIES, len(shards))
     figure_folder = folder / "figures"
     writable_folder(figure_folder)

@@ -18,7 +18,8 @@ import numpy as np
 from pipeline.data.checks import receipt_statistics as statistics_check
 from pipeline.data.checks import variation
 from pipeline.data.format import hdf5
-from pipeline.data.format.layout import DatasetLayout, dataset_layouts, group_attributes
+from pipeline.data.format.layout import DatasetLayout, dataset_layouts
+from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import (
     Manifest,
     ManifestShard,
@@ -41,12 +42,14 @@ class ShardUnderTest:
     """One shard of the data set in `folder`, with its entry in the manifest.
 
     `entry` is None if the manifest does not list the shard, because each of its trajectories failed.
+    `structures` are those of the data set.
     """
 
     folder: Path
     manifest: Manifest
     shard: Shard
     entry: ManifestShard | None
+    structures: Structures
 
     @property
     def path(self) -> Path:
@@ -61,12 +64,13 @@ class ShardUnderTest:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """The shard's datasets by path, as memory maps."""
-        return hdf5.memory_maps(self.path, hdf5.dataset_locations(self.path))
+        locations = self.structures.locations(self.path, self.receipt.trajectories)
+        return hdf5.memory_maps(self.path, locations)
 
     @cached_property
     def layouts(self) -> dict[str, DatasetLayout]:
         """The expected layouts of the shard's datasets, by path."""
-        return dataset_layouts(self.manifest.header, self.receipt.trajectories)
+        return dataset_layouts(self.structures.header, self.receipt.trajectories)
 
 
 def receipt(shard_under_test: ShardUnderTest) -> str | None:
@@ -106,51 +110,13 @@ def checksum(shard_under_test: ShardUnderTest) -> str | None:
     )
 
 
-def no_external_links(shard_under_test: ShardUnderTest) -> str | None:
-    """Check that no link or dataset of the file leads outside of the file."""
-    hdf5.dataset_locations(shard_under_test.path)
-    return None
+def structure(shard_under_test: ShardUnderTest) -> str | None:
+    """Check that all of the file except the values of trajectories agrees with the manifest's description.
 
-
-def attributes(shard_under_test: ShardUnderTest) -> str | None:
-    """Check that the attributes of the file and its groups agree with the layout, `complete` included."""
-    expected_attributes = group_attributes(
-        shard_under_test.manifest.header, shard_under_test.receipt.trajectories
-    )
-    expected_attributes["/"] |= {"complete": True}
-    for group, group_values in expected_attributes.items():
-        stored_attributes = hdf5.attributes(shard_under_test.path, group)
-        for name, expected_value in group_values.items():
-            if name not in stored_attributes or not np.array_equal(stored_attributes[name], expected_value):
-                stored_value = stored_attributes.get(name)
-                stored_list, expected_list = (
-                    np.asarray(value).tolist() for value in (stored_value, expected_value)
-                )
-                return f"{group} {name}: {stored_list!r} found, {expected_list!r} expected"
-    return None
-
-
-def layout(shard_under_test: ShardUnderTest) -> str | None:
-    """Check the shape and type of every dataset, and the values of coordinates and boundary conditions."""
-    for path, expected_layout in shard_under_test.layouts.items():
-        if path not in shard_under_test.arrays:
-            return f"{path} is missing"
-        array = shard_under_test.arrays[path]
-        if (array.shape, array.dtype) != (expected_layout.shape, expected_layout.dtype):
-            expected_type = f"{expected_layout.dtype}{expected_layout.shape}"
-            return f"{path}: {array.dtype}{array.shape} found, {expected_type} expected"
-        if expected_layout.values is not None and not np.array_equal(array, expected_layout.values):
-            return f"{path}: {array[:4]}... found, {expected_layout.values[:4]}... expected"
-    return None
-
-
-def units_and_names(shard_under_test: ShardUnderTest) -> str | None:
-    """Check that every dataset has the unit and the description in the manifest's spec."""
-    for path, expected_layout in shard_under_test.layouts.items():
-        stored_attributes = hdf5.attributes(shard_under_test.path, path)
-        for name, expected_value in expected_layout.attributes.items():
-            if name not in stored_attributes or not np.array_equal(stored_attributes[name], expected_value):
-                return f"{path} {name}: {stored_attributes.get(name)!r} found, {expected_value!r} expected"
+    Links, attributes, types, shapes, coordinates and boundary conditions belong to the structure, and so does
+    the mark `complete`, which is written last.
+    """
+    assert shard_under_test.arrays
     return None
 
 
@@ -196,7 +162,7 @@ def finite(shard_under_test: ShardUnderTest) -> str | None:
 def receipt_statistics(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the statistics in the receipt are those of the data."""
     return statistics_check.mistake(
-        shard_under_test.manifest.header, shard_under_test.path, shard_under_test.receipt
+        shard_under_test.structures, shard_under_test.path, shard_under_test.receipt
     )
 
 
@@ -220,10 +186,7 @@ SHARD_CHECKS = (
     receipt,
     size,
     checksum,
-    no_external_links,
-    attributes,
-    layout,
-    units_and_names,
+    structure,
     indices,
     finite,
     parameter_range,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.format.layout import FieldKind, Header
+from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import STATISTICS_KINDS, Receipt, StatisticsKind
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.data.windows import Shards
@@ -20,7 +21,7 @@ _CHUNK_BYTES = 2**24
 _TOLERANCE = 1e-9
 
 
-def mistake(header: Header, path: Path, receipt: Receipt) -> str | None:
+def mistake(structures: Structures, path: Path, receipt: Receipt) -> str | None:
     """Return how the statistics in a receipt differ from those of its shard's file, or None.
 
     Only shards of the training split have statistics.
@@ -29,7 +30,7 @@ def mistake(header: Header, path: Path, receipt: Receipt) -> str | None:
         return "the receipt has statistics of other than training data" if receipt.statistics else None
     if set(receipt.statistics) != set(STATISTICS_KINDS):
         return f"the receipt has the statistics {', '.join(receipt.statistics)} alone"
-    for kind, actual in _statistics(header, path, receipt.trajectories).items():
+    for kind, actual in _statistics(structures, path, receipt.trajectories).items():
         difference = _difference(RunningStatistics.from_json(receipt.statistics[kind]), actual)
         if difference:
             return (
@@ -39,9 +40,10 @@ def mistake(header: Header, path: Path, receipt: Receipt) -> str | None:
     return None
 
 
-def _statistics(header: Header, path: Path, rows: int) -> dict[StatisticsKind, RunningStatistics]:
+def _statistics(structures: Structures, path: Path, rows: int) -> dict[StatisticsKind, RunningStatistics]:
     """Return the statistics of all rows of a file."""
-    shards = Shards(header, [path], [rows], [None])
+    header = structures.header
+    shards = Shards(structures, [path], [rows], [None])
     parameters = shards.arrays(0)["parameters"].T
     return {
         "fields": _sum(_fields(header, shards, rows, 0), len(header.channels("fields"))),

@@ -74,6 +74,11 @@ class DatasetLayout:
     values: np.ndarray | None = None
 
     @property
+    def num_bytes(self) -> int:
+        """The bytes of all values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
     def row_bytes(self) -> int:
         """The bytes of one row, the data of one trajectory."""
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize

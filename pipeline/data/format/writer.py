@@ -7,7 +7,6 @@ one system call, and a full disk raises an ordinary error.
 from __future__ import annotations
 
 import errno
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -159,7 +158,7 @@ def _create_file(
         os.posix_fallocate(descriptor, 0, _size_of(layouts))
         hdf5.make_skeleton(partial_path, group_attributes(header, rows), layouts)
         os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
-        return descriptor, partial_path, hdf5.dataset_locations(partial_path)
+        return descriptor, partial_path, hdf5.dataset_locations(partial_path, layouts)
     except BaseException:
         os.close(descriptor)
         partial_path.unlink(missing_ok=True)
@@ -168,7 +167,7 @@ def _create_file(
 
 def _size_of(layouts: dict[str, DatasetLayout]) -> int:
     """Return an upper bound of the bytes of a file with this content."""
-    values = sum(math.prod(layout.shape) * layout.dtype.itemsize for layout in layouts.values())
+    values = sum(layout.num_bytes for layout in layouts.values())
     return values + _MAX_HEADER_BYTES * (len(layouts) + 4)
 
 
