@@ -2,8 +2,8 @@
 
     python -m pipeline.validate run=runs/heat          # or under mpirun: each rank checks some of the shards
 
-Every run reads every byte, so a run also detects damage that happened after the generation. Two random
-trajectories are computed again and compared with the stored bits.
+Every run reads every byte, so a run also detects damage that happened after the generation. The start of
+every trajectory is drawn again, and two random trajectories are computed again. Both are compared bit by bit.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline import cli
 from pipeline.config import agreement
 from pipeline.config.build import build_recorded_solver, has_changed_sources, recorded_solver_class
 from pipeline.config.settings import Settings
-from pipeline.data.checks import integrity
+from pipeline.data.checks import equal_rows, integrity
 from pipeline.data.checks.integrity import ShardUnderTest
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, write_document
-from pipeline.generation import recomputation
+from pipeline.data.plan import Shard
+from pipeline.generation import recomputation, redrawing
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.parallel.groups import wait_for_ranks
@@ -63,19 +66,20 @@ def run(settings: Settings) -> None:
         files = _file_identities(folder, manifest) if world.rank == 0 else {}
         world.Barrier()
         structures = Structures(manifest.header)
-        own_results = _shard_results(folder, manifest, structures, world)
+        own_results, own_hashes = _shard_results(folder, manifest, structures, world)
         wait_for_ranks(world)
         own_results += _recomputed_results(
             settings, folder, manifest, structures, results=own_results, world=world
         )
         wait_for_ranks(world)
-        results_by_rank = world.gather(own_results)
-        if results_by_rank is None:
+        results_by_rank, hashes = world.gather(own_results), world.gather(own_hashes)
+        if results_by_rank is None or hashes is None:
             return
         results = [result for rank_results in results_by_rank for result in rank_results]
         results += [
             (str(folder), check, error) for check, error in integrity.check_data_set(folder, manifest)
         ]
+        results.append((str(folder), "equal_rows", equal_rows.mistake(hashes)))
         validation = _validation(manifest, results, files)
         write_document(folder / "validation.json", validation)
         metadata |= {"checks": validation.checks, "failures": len(validation.failures)}
@@ -92,17 +96,23 @@ def run(settings: Settings) -> None:
 
 def _shard_results(
     folder: Path, manifest: Manifest, structures: Structures, world: MPI.Intracomm
-) -> CheckResults:
-    """Return the results of the checks of this rank's shards."""
+) -> tuple[CheckResults, np.ndarray]:
+    """Return the results of the checks of this rank's shards, and the hashes of the rows that passed."""
     entries = {entry.file: entry for entry in manifest.shards}
-    own_shards = manifest.planned_shards[world.rank :: world.size]
-    return [
-        (shard.file, check, error)
-        for shard in progress.bar(own_shards, "shards", rank=world.rank)
-        for check, error in integrity.check_shard(
-            ShardUnderTest(folder, manifest, shard, entries.get(shard.file), structures)
-        )
-    ]
+    results: CheckResults = []
+    hashes = [np.empty(0, equal_rows.ROW)]
+    for shard in progress.bar(_own_shards(manifest, world), "shards", rank=world.rank):
+        shard_under_test = ShardUnderTest(folder, manifest, shard, entries.get(shard.file), structures)
+        shard_results = list(integrity.check_shard(shard_under_test))
+        results += [(shard.file, check, error) for check, error in shard_results]
+        if shard_under_test.entry and not any(error for _, error in shard_results):
+            hashes.append(equal_rows.hashes(structures.header, shard_under_test.arrays))
+    return results, np.concatenate(hashes)
+
+
+def _own_shards(manifest: Manifest, world: MPI.Intracomm) -> list[Shard]:
+    """Return the shards that this rank checks."""
+    return manifest.planned_shards[world.rank :: world.size]
 
 
 def _recomputed_results(
@@ -114,7 +124,7 @@ def _recomputed_results(
     results: CheckResults,
     world: MPI.Intracomm,
 ) -> CheckResults:
-    """Return the comparison of the solver's spec, and the recomputation of a few random trajectories.
+    """Return the comparisons with the solver: its spec, all starts, and a few random trajectories.
 
     The ranks share the trajectories. Nothing is compared if a check failed, if the sources of the solver have
     changed, or if the solver is in a user's file that this command line does not name.
@@ -133,8 +143,15 @@ def _recomputed_results(
     from mpi4py import MPI
 
     solver = build_recorded_solver(manifest.configuration, settings.solver, MPI.COMM_SELF)
+    solver_mistake = _solver_mistake(manifest, solver)
+    own_results: CheckResults = [(str(folder), "solver", solver_mistake)] if world.rank == 0 else []
+    if solver_mistake:
+        return own_results
     own_rows = recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]
-    own_results = [(str(folder), "solver", _solver_mistake(manifest, solver))] if world.rank == 0 else []
+    own_results += [
+        (shard.file, "redrawn", redrawing.mistake(folder, manifest, structures, solver, shard))
+        for shard in progress.bar(_own_shards(manifest, world), "starts", rank=world.rank)
+    ]
     return own_results + [
         (row.shard.file, "recomputed", recomputation.difference(folder, manifest, structures, solver, row))
         for row in own_rows

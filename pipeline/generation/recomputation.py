@@ -77,15 +77,14 @@ def difference(
                 (folder / stored.shard.file, stored.receipt.trajectories),
             )
         )
-        is_same_machine = stored.receipt.machine == machine()
         for path, layout in dataset_layouts(structures.header, 1).items():
             if not layout.is_varying:
                 continue
             value, new_value = arrays[path][stored.row], new_arrays[path][0]
-            if not is_same_machine and "time" in layout.dimensions:
+            if tolerance(stored.receipt) and "time" in layout.dimensions:
                 value, new_value = value[:2], new_value[:2]
-            error = _relative_difference(value, new_value)
-            if error > (0 if is_same_machine else _MACHINE_TOLERANCE):
+            error = relative_difference(value, new_value)
+            if error > tolerance(stored.receipt):
                 return (
                     f"{path} of trajectory {index} differs by {error:.2g} of its size if it is computed "
                     "again. A solver has to return the same bits for equal options and an equal generator. "
@@ -94,7 +93,12 @@ def difference(
     return None
 
 
-def _relative_difference(value: np.ndarray, new_value: np.ndarray) -> float:
+def tolerance(receipt: Receipt) -> float:
+    """Return the allowed relative difference of a shard's values from those that this machine computes."""
+    return 0.0 if receipt.machine == machine() else _MACHINE_TOLERANCE
+
+
+def relative_difference(value: np.ndarray, new_value: np.ndarray) -> float:
     """Return the largest difference over the largest value; 0 for equal bits only."""
     if np.array_equal(value, new_value):
         return 0.0

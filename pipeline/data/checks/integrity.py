@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.data.checks import receipt_statistics as statistics_check
 from pipeline.data.checks import variation
 from pipeline.data.format import hdf5
-from pipeline.data.format.layout import DatasetLayout, dataset_layouts
+from pipeline.data.format.layout import DatasetLayout, dataset_layouts, field_path
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import (
     Manifest,
@@ -35,6 +35,8 @@ from simsurrogate.documents import read_text
 from simsurrogate.files import differences, digest, sha256_of
 
 _VALUES_PER_CHUNK = 2**22
+#: The largest ratio of the value of one frame to those of all other frames of a shard.
+_LARGEST_RATIO = 1e6
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,28 @@ def finite(shard_under_test: ShardUnderTest) -> str | None:
     return None
 
 
+def isolated_values(shard_under_test: ShardUnderTest) -> str | None:
+    """Check that no frame of a field has a value that is far larger than those of all other frames."""
+    for field in shard_under_test.structures.header.fields("fields"):
+        array = shard_under_test.arrays[field_path(field)]
+        frames = array.reshape(array.shape[0] * array.shape[1], -1)
+        frames_per_chunk = max(_VALUES_PER_CHUNK // frames.shape[1], 1)
+        chunks = [
+            frames[start : start + frames_per_chunk] for start in range(0, len(frames), frames_per_chunk)
+        ]
+        sizes = np.concatenate(
+            [np.maximum(chunk.max(axis=1), -chunk.min(axis=1)) for chunk in chunks], dtype=np.float64
+        )
+        frame, (second, first) = int(np.argmax(sizes)), np.sort(sizes)[-2:]
+        if second > 0 and first > _LARGEST_RATIO * second:
+            position = tuple(map(int, np.unravel_index(frame, array.shape[:2])))
+            return (
+                f"{field_path(field)} reaches {first:g} in frame {position[1]} of row {position[0]}, and "
+                f"{second:g} in all other frames"
+            )
+    return None
+
+
 def receipt_statistics(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the statistics in the receipt are those of the data."""
     return statistics_check.mistake(
@@ -189,6 +213,7 @@ SHARD_CHECKS = (
     structure,
     indices,
     finite,
+    isolated_values,
     parameter_range,
     receipt_statistics,
 )

@@ -1,0 +1,123 @@
+"""The comparison of every stored trajectory with all that follows from its index without a solution.
+
+The index determines the parameters, the initial state and the coefficient fields. The stored states determine
+the invariants. Errors of single rows, exchanged rows and impossible values appear, at the cost of a few
+frames for each trajectory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.format.layout import FieldKind
+from pipeline.data.format.structure import Structures
+from pipeline.data.manifest import Manifest, Receipt, read_document, receipt_path
+from pipeline.data.plan import Shard, generator
+from pipeline.data.windows import Selection, Shards
+from pipeline.generation.recomputation import relative_difference, tolerance
+from solvers.contract import Parameters, Solver, SteppedTrajectory, Trajectory
+
+#: The size of perturbations, in rounding errors of the file, and their number.
+_PERTURBATION = 1000
+_NUM_PERTURBATIONS = 4
+_REMEDY = (
+    "A trajectory is determined by seed and index. Draw all random numbers from the generator that `sample` "
+    "receives. If the file was changed, delete it and type the command of python -m pipeline.generate"
+)
+
+
+def mistake(
+    folder: Path,
+    manifest: Manifest,
+    structures: Structures,
+    solver: Solver,
+    shard: Shard,
+) -> str | None:
+    """Return how a row of a shard differs from what its index determines, or None.
+
+    The states of trajectories that several ranks shared are not compared, because their round-off depends on
+    the number of ranks.
+    """
+    receipt = read_document(receipt_path(folder, shard), Receipt)
+    if not receipt.trajectories:
+        return None
+    shards = Shards(structures, [folder / shard.file], [receipt.trajectories], [None])
+    for row, index in enumerate(receipt.indices.tolist()):
+        rng = generator(manifest.configuration["seed"], index)
+        parameters = solver.sample(rng, outside=shard.is_outside)
+        for message in _mistakes(shards, row, solver, parameters, receipt):
+            return f"trajectory {index}: {message}. {_REMEDY}"
+    return None
+
+
+def _mistakes(
+    shards: Shards, row: int, solver: Solver, parameters: Parameters, receipt: Receipt
+) -> Iterator[str]:
+    """Yield a sentence for each difference of a row from what its parameters determine."""
+    header, arrays = shards.header, shards.arrays(0)
+    names = [("scalars", name) for name in header.spec.parameter_names]
+    names += [("parameters", name) for name in header.parameter_shapes]
+    for group, name in names:
+        error = relative_difference(arrays[f"{group}/{name}"][row], np.asarray(parameters[name]))
+        if error > tolerance(receipt):
+            yield f"{name} differs by {error:.2g} of its size from the value that seed and index determine"
+    if receipt.ranks > 1:
+        return
+    trajectory = solver.prepare(parameters)
+    drawn: list[tuple[FieldKind, np.ndarray, Selection]] = []
+    if isinstance(trajectory, SteppedTrajectory):
+        drawn.append(("fields", trajectory.initial_state, (row, 0)))
+    if trajectory.coefficient_fields is not None:
+        drawn.append(("coefficient_fields", trajectory.coefficient_fields, (row,)))
+    for kind, values, selection in drawn:
+        stored_values, channel = _stored(shards, kind, selection), 0
+        for field in header.fields(kind):
+            channels = slice(channel, channel + len(header.spec.components(field)))
+            channel = channels.stop
+            error = relative_difference(stored_values[channels], values[channels].astype(stored_values.dtype))
+            if error > tolerance(receipt):
+                yield f"{field.name} at 0 s differs by {error:.2g} of its size from that of its parameters"
+    yield from _invariant_mistakes(shards, row, trajectory)
+
+
+def _invariant_mistakes(shards: Shards, row: int, trajectory: Trajectory) -> Iterator[str]:
+    """Yield a sentence for each stored invariant that is not an invariant of the stored states.
+
+    The first, the middle and the last frame are compared. The stored states are rounded, and the invariants
+    of perturbed states bound the effect.
+    """
+    header, arrays = shards.header, shards.arrays(0)
+    eps = float(np.finfo(header.precision).eps)
+    for frame in sorted({0, len(header.times) // 2, len(header.times) - 1}) if header.spec.invariants else ():
+        state = _stored(shards, "fields", (row, frame)).astype(np.float64)
+        perturbed_invariants = None
+        for name, value in trajectory.invariants(state).items():
+            series = arrays[f"scalars/{name}"][row]
+            error = abs(value - series[frame])
+            if error <= 10 * eps * np.abs(series).max():
+                continue
+            if perturbed_invariants is None:
+                perturbed_invariants = [trajectory.invariants(values) for values in _perturbed(state, eps)]
+            if not error <= max(abs(perturbed[name] - value) for perturbed in perturbed_invariants):
+                yield (
+                    f"{name} at {header.times[frame]:g} s is {series[frame]:g}, and the fields of this time "
+                    f"give {value:g}"
+                )
+
+
+def _perturbed(state: np.ndarray, eps: float) -> Iterator[np.ndarray]:
+    """Yield randomly perturbed states; `eps` is the rounding error of the file."""
+    rng = np.random.default_rng(0)
+    for _ in range(_NUM_PERTURBATIONS):
+        yield state * (1 + _PERTURBATION * eps * rng.uniform(-1, 1, state.shape))
+
+
+def _stored(shards: Shards, kind: FieldKind, selection: Selection) -> np.ndarray:
+    """Return a selection of the stored fields of a kind, channels first."""
+    header = shards.header
+    values = np.empty((len(header.channels(kind)), *header.spec.shape), header.precision)
+    shards.fill(kind, shards.arrays(0), selection, values, axis=0)
+    return values
