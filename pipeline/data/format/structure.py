@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,6 +35,8 @@ from simsurrogate.files import open_regular
 #: The largest difference in size between equal structures that two releases of the HDF5 library write.
 _MAX_EXTRA_BYTES = 2**20
 _CHUNK_BYTES = 2**20
+#: The free space that a temporary shard needs, without its values and coordinates.
+_FREE_BYTES = 2**23
 #: The time-out of the comparison in another process, s; its processor time has a shorter limit.
 _TIMEOUT_SECONDS = 50
 #: The value `::` prevents that the HDF5 library loads plugins. Threads would need address space.
@@ -55,16 +60,26 @@ class _Structure:
     checksum: str
 
     @classmethod
-    def of(cls, path: Path, locations: dict[str, DatasetLocation], varying: list[str]) -> _Structure:
+    def of(
+        cls, file: BufferedReader, locations: dict[str, DatasetLocation], varying: list[str]
+    ) -> _Structure:
         """Return the structure of a file."""
         bounds = sorted((locations[name].offset, locations[name].end) for name in varying)
-        edges = [0, *(edge for interval in bounds for edge in interval), path.stat().st_size]
+        edges = [0, *(edge for interval in bounds for edge in interval), file.seek(0, os.SEEK_END)]
         gaps = tuple(zip(edges[::2], edges[1::2], strict=True))
-        return cls(locations, gaps, _checksum(path, gaps))
+        return cls(locations, gaps, _checksum(file, gaps))
+
+    @property
+    def size(self) -> int:
+        """The size of the file, bytes."""
+        return self.gaps[-1][1]
 
     def is_structure_of(self, path: Path) -> bool:
         """Return whether a file has this structure."""
-        return path.stat().st_size == self.gaps[-1][1] and _checksum(path, self.gaps) == self.checksum
+        if path.stat().st_size != self.size:
+            return False
+        with open_regular(path) as file:
+            return _checksum(file, self.gaps) == self.checksum
 
 
 class Structures:
@@ -93,13 +108,13 @@ class Structures:
         if rows not in self._written:
             with self._empty_shard(path, rows, layouts) as empty_shard:
                 own_locations = hdf5.dataset_locations(empty_shard, layouts)
-                self._written[rows] = _Structure.of(empty_shard, own_locations, varying)
+                with empty_shard.open("rb") as file:
+                    self._written[rows] = _Structure.of(file, own_locations, varying)
         for known in (self._written, self._verified):
             if rows in known and known[rows].is_structure_of(path):
                 return known[rows].locations
-        expected_size = self._written[rows].gaps[-1][1]
-        if abs(size - expected_size) > _MAX_EXTRA_BYTES:
-            raise _error(path, f"{size} bytes found, about {expected_size} bytes expected")
+        if abs(size - self._written[rows].size) > _MAX_EXTRA_BYTES:
+            raise _error(path, f"{size} bytes found, about {self._written[rows].size} bytes expected")
         with self._empty_shard(path, rows, layouts) as empty_shard:
             offsets = _compared_offsets(empty_shard, path, varying)
         locations = {
@@ -107,13 +122,16 @@ class Structures:
             for name, layout in layouts.items()
         }
         _refuse_overlaps(path, locations)
-        self._verified[rows] = _Structure.of(path, locations, varying)
+        with open_regular(path) as file:
+            self._verified[rows] = _Structure.of(file, locations, varying)
         return locations
 
     @contextmanager
     def _empty_shard(self, path: Path, rows: int, layouts: dict[str, DatasetLayout]) -> Iterator[Path]:
         """Yield a temporary shard without values, with the structure that is expected of the shard `path`."""
+        num_constant_bytes = sum(layout.num_bytes for layout in layouts.values() if not layout.is_varying)
         with tempfile.TemporaryDirectory(prefix="simsurrogate-") as folder:
+            _refuse_full_disk(path, folder, _FREE_BYTES + num_constant_bytes)
             empty_shard = Path(folder) / "shard.hdf5"
             try:
                 hdf5.make_skeleton(empty_shard, group_attributes(self.header, rows), layouts)
@@ -125,13 +143,28 @@ class Structures:
             yield empty_shard
 
 
-def _checksum(path: Path, intervals: tuple[tuple[int, int], ...]) -> str:
+def _refuse_full_disk(path: Path, folder: str, needed: int) -> None:
+    """Raise `UserError` where a temporary copy of the structure of a shard cannot be written.
+
+    The HDF5 library does not recover from a failed write, and may crash later.
+    """
+    limit, free = resource.getrlimit(resource.RLIMIT_FSIZE)[0], shutil.disk_usage(folder).free
+    is_limited = limit != resource.RLIM_INFINITY and limit < path.stat().st_size + _MAX_EXTRA_BYTES
+    if is_limited or free < needed:
+        reason = f"ulimit -f allows files of {limit} bytes only" if is_limited else f"{free} bytes are free"
+        raise UserError(
+            f"{path} cannot be verified in {folder}: {reason}. The verification writes a sparse file of the "
+            f"size of the shard with {needed} bytes. Raise the limit, or name a folder with space by TMPDIR"
+        )
+
+
+def _checksum(file: BufferedReader, intervals: tuple[tuple[int, int], ...]) -> str:
     """Return the checksum of some intervals of a file."""
     checksum = hashlib.sha256()
-    with open_regular(path) as file:
-        for start, stop in intervals:
-            for offset in range(start, stop, _CHUNK_BYTES):
-                checksum.update(os.pread(file.fileno(), min(_CHUNK_BYTES, stop - offset), offset))
+    for start, stop in intervals:
+        file.seek(start)
+        for offset in range(start, stop, _CHUNK_BYTES):
+            checksum.update(file.read(min(_CHUNK_BYTES, stop - offset)))
     return checksum.hexdigest()
 
 

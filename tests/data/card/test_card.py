@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import image
+from matplotlib.figure import Figure
 
 from pipeline.data.card import figures
 from pipeline.data.manifest import read_complete_manifest
@@ -14,16 +15,22 @@ from tests.faults.driving import run_drift, run_drift_in_process
 from tests.support.launching import require_success
 
 
-def test_an_unsaved_figure_leaves_no_partial_file(tmp_path: Path) -> None:
+def test_an_unsaved_figure_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_drift_in_process("generate", tmp_path)
     folder = tmp_path / "dataset"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(OSError, match="too large"):
-            figures.draw(folder, read_complete_manifest(folder))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    original_save = figures._save
+
+    def save_with_limit(figure: Figure, path: Path) -> Path:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+        try:
+            return original_save(figure, path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(figures, "_save", save_with_limit)
+    with pytest.raises(OSError, match="too large"):
+        figures.draw(folder, read_complete_manifest(folder))
     assert not list((folder / "figures").iterdir())
 
 

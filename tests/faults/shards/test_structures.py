@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import resource
 import struct
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -19,6 +20,7 @@ from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, read_document
 from simsurrogate.errors import UserError
 from tests.faults.driving import VICTIM, forge, run_drift_in_process
+from tests.support.disks import NEEDS_ROOT, mounted_disk
 from tests.support.opened_files import watched
 from tests.support.shards import arrays_of, offset_of
 
@@ -242,6 +244,17 @@ def test_a_data_set_of_another_release_of_the_library_is_read(
     run_drift_in_process("validate", tmp_path)
     assert len(comparisons) == 2, "one for shards of 2 rows, and one for the shard of 1 row"
     np.testing.assert_array_equal(read_all(tmp_path), read_all(undamaged_run))
+
+
+@NEEDS_ROOT
+def test_a_full_temporary_folder_is_reported(
+    undamaged_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = read_document(undamaged_run / "dataset" / "manifest.json", Manifest).header
+    with mounted_disk(tmp_path, "1m") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        with pytest.raises(UserError, match=r"cannot be verified in .*: \d+ bytes are free"):
+            Structures(header).locations(undamaged_run / "dataset" / VICTIM, 2)
 
 
 def test_equal_structures_are_verified_without_the_library(undamaged_run: Path) -> None:
