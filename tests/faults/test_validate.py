@@ -127,6 +127,12 @@ def test_wrong_content_with_a_matching_receipt_is_refused(
         Dataset.open(run_copy / "dataset")
 
 
+@pytest.mark.fault(
+    "a shard holds a part of its rows",
+    cause="the unfinished file of a killed generation",
+    result="validate names the missing mark, or the missing row",
+    lost="the shard",
+)
 def test_a_shard_with_a_part_of_its_rows_is_refused(
     run_copy: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

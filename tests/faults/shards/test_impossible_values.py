@@ -37,6 +37,12 @@ def negative_row(values: np.ndarray) -> np.ndarray:
     return values
 
 
+@pytest.mark.fault(
+    "a shard has impossible values",
+    cause="fields that are zero, exchanged, reversed in time or negative, with a correct checksum",
+    result="validate names trajectory and value",
+    lost="nothing",
+)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -81,6 +81,12 @@ def wrong_outcome(path: Path, structures: Structures) -> str:
     return f"h5py reads other values of {changed}" if changed else ""
 
 
+@pytest.mark.fault(
+    "a hostile shard",
+    cause="1 to 8 changed bytes of structure, with a correct checksum",
+    result="refused with one message, or read with the values that h5py reads",
+    lost="nothing",
+)
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
     "seeds", [range(10), pytest.param(range(10, 2000), marks=pytest.mark.soak)], ids=["short", "long"]

@@ -128,6 +128,12 @@ def append(path: Path) -> None:
     path.write_bytes(path.read_bytes() + bytes(2**21))
 
 
+@pytest.mark.fault(
+    "a shard has another structure",
+    cause="changed type, link, attribute, coordinate, offset or shape, with a correct checksum",
+    result="refused with the difference",
+    lost="nothing",
+)
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
@@ -188,6 +194,12 @@ def make_unlimited_virtual(file: h5py.File, target: Path) -> None:
     file.create_virtual_dataset(FIELD, layout)
 
 
+@pytest.mark.fault(
+    "a shard leads to another file",
+    cause="external link, external storage or virtual dataset",
+    result="refused; inotify sees no access to the other file",
+    lost="nothing",
+)
 @pytest.mark.parametrize("change", [link_externally, store_externally, make_virtual, make_unlimited_virtual])
 def test_no_file_outside_of_a_shard_is_opened(
     change: Callable[[h5py.File, Path], None], run_copy: Path, tmp_path: Path

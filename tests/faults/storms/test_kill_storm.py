@@ -17,7 +17,8 @@ SMALL_CHAIN = (
     "samples={train: 4, valid: 1, test: 1, per_shard: 1}",
     "output.steps=3",
     "training={steps: 12, checkpoint_every: 2, validate_every: 6, warmup_steps: 1, keep_checkpoints: 2}",
-    "surrogate={width: 4, modes: 2}",
+    "surrogate.width=4",
+    "surrogate.modes=2",
     "evaluation.figures=0",
 )
 #: Two ranks share each trajectory, and two ranks share each batch.
