@@ -14,6 +14,7 @@ from tests.faults.storms.storm import Attempt, ForkedChain, RealChain, run_storm
 SMALL_CHAIN = (
     "experiment=smoke",
     "solver.resolution=16",
+    "storage.max_error=0.1",
     "samples={train: 4, valid: 1, test: 1, per_shard: 1}",
     "output.steps=3",
     "training={steps: 12, checkpoint_every: 2, validate_every: 6, warmup_steps: 1, keep_checkpoints: 2}",
