@@ -122,10 +122,10 @@ def refuse_errors(errors: ExpectedErrors, max_error: float, solver: Solver, dura
             remedy = "a finer solver.resolution"
         is_outside = split == "test_extrapolation"
         raise UserError(
-            f"the expected error of split {split} at {duration:g} s is {_percent(error.total)} of the "
+            f"the expected error of split {split} at {duration:g} s is {100 * error.total:.3g} % of the "
             f"solution (grid {_percent(error.grid)}, time {_percent(error.time)}), the largest of "
             f"{NUM_TRAJECTORIES} trajectories{' outside the training ranges' if is_outside else ''}. "
-            f"storage.max_error={max_error:g} allows {_percent(max_error)}. Type {remedy}, "
+            f"storage.max_error={max_error:g} allows {100 * max_error:.3g} %. Type {remedy}, "
             + ("samples.test_extrapolation=0, " if is_outside else "")
             + "or a larger storage.max_error"
         )

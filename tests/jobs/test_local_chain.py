@@ -185,7 +185,7 @@ def restore_reactions() -> None:
 def test_a_dead_chain_leaves_no_process(tmp_path, sent_signal, is_sent_to_group, exit_code):
     run = tmp_path / "endless"
     command = [sys.executable, "-m", "pipeline.chain", f"run={run}", "solver.resolution=128"]
-    command += ["samples.train=100000", "samples.per_shard=10", "launcher.ranks.generate=2"]
+    command += ["output.steps=2", "samples.train=50000", "samples.per_shard=10", "launcher.ranks.generate=2"]
     with subprocess.Popen(
         command,
         env=launching.environment(),
@@ -218,7 +218,7 @@ def test_the_end_of_a_killed_stage_names_its_signal(tmp_path):
 def test_a_stop_request_to_the_chain_stops_its_stage(tmp_path):
     run = tmp_path / "endless"
     command = [sys.executable, "-m", "pipeline.chain", f"run={run}", "launcher.ranks.generate=2"]
-    command += ["solver.resolution=128", "samples.train=100000", "samples.per_shard=10"]
+    command += ["solver.resolution=128", "output.steps=2", "samples.train=50000", "samples.per_shard=10"]
     with subprocess.Popen(
         command, env=launching.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -17,7 +17,7 @@ from tests.support import launching
 from tests.support.launching import require_success, run_stage
 
 #: Options of a run that takes minutes.
-LONG_GENERATION = ("solver.resolution=128", "samples.train=100000", "samples.per_shard=4")
+LONG_GENERATION = ("solver.resolution=128", "output.steps=2", "samples.train=50000", "samples.per_shard=4")
 
 
 @pytest.mark.parametrize(
