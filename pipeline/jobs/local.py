@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.parallel import launch, stopping
 from pipeline.parallel.parent import end_with_parent
 
-_TERMINATION_SECONDS = 10
+_TERMINATION_SECONDS = 5
 
 
 class StageFailedError(Exception):

@@ -108,9 +108,8 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         return
     run_folder.refuse_links()
     _mark_dead_attempts(writable_folder(folder), stage)
-    path = _create_record_file(folder, stage)
+    path = _create_record_file(folder, stage, record)
     metadata = Metadata(lambda: _write(path, record | metadata))
-    _write(path, record)
     try:
         yield metadata
     except StoppedError as stopped:
@@ -235,14 +234,19 @@ def _number(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 
 
-def _create_record_file(folder: Path, stage: str) -> Path:
-    """Create and return the next record file, atomically, because the jobs of an array start together."""
+def _create_record_file(folder: Path, stage: str, record: Mapping[str, object]) -> Path:
+    """Write the next record and return its path.
+
+    The file is opened exclusively, because the jobs of an array start together. The record is written without
+    a temporary file: a process that is killed here would leave the temporary file for good.
+    """
     record_paths = _paths(folder, stage)
     attempt_number = _number(record_paths[-1]) + 1 if record_paths else 0
     while True:
         path = folder / f"{stage}-{attempt_number:03d}.json"
         try:
-            path.touch(exist_ok=False)
+            with path.open("xb") as file:
+                file.write(_encoded(record))
         except FileExistsError:
             attempt_number += 1
         except OSError as error:
@@ -252,7 +256,11 @@ def _create_record_file(folder: Path, stage: str) -> Path:
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    write_whole(path, json.dumps(record, indent=2))
+    write_whole(path, _encoded(record))
+
+
+def _encoded(record: Mapping[str, object]) -> bytes:
+    return json.dumps(record, indent=2).encode()
 
 
 def _versions() -> dict[str, str]:
