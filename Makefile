@@ -12,8 +12,8 @@ help:  ## list the targets
 demo: $(VENV)/laptop  ## simulate, validate, train and evaluate; print the path of the report
 	$(BIN)/python -m pipeline.chain experiment=$(EXPERIMENT)
 
-test: check  ## run all checks and tests, in at most 20 minutes on 2 cores (three processes: many tests wait for Slurm)
-	$(BIN)/python -m pytest --numprocesses=3
+test: check  ## run all checks and tests, in at most 20 minutes on 2 cores
+	$(BIN)/python -m pytest --numprocesses=2
 
 soak: $(VENV)/dev  ## run the long tests with randomly killed processes
 	$(BIN)/python -m pytest -m soak
