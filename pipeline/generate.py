@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import cli
-from pipeline.config import agreement, sizes
+from pipeline.config import agreement, sizes, solver_checks
 from pipeline.config.build import build_solver, dataset_configuration
 from pipeline.config.settings import Settings
 from pipeline.data import store
+from pipeline.data.accuracy import ExpectedError
 from pipeline.data.format.layout import schema_version
-from pipeline.data.manifest import ExpectedError, Manifest, read_document, receipt_path, write_document
+from pipeline.data.manifest import Manifest, read_document, receipt_path, write_document
 from pipeline.data.plan import Shard, generator, index
 from pipeline.generation.batched import solves_batches
 from pipeline.generation.expected_error import estimate_errors
@@ -60,6 +61,7 @@ def run(settings: Settings) -> None:
     sizes.check_generation(
         settings, solver.spec, is_batched=solves_batches(solver), num_states=1 / settings.group_size
     )
+    solver_checks.check_outside(solver, settings.samples.test_extrapolation)
     plan = _plan(settings, solver)
     part, num_parts = settings.part
     shards = plan.planned_shards[part::num_parts]
@@ -120,7 +122,6 @@ def run(settings: Settings) -> None:
 
 def _part_lock(folder: RunFolder, part: int, num_parts: int) -> AbstractContextManager[None]:
     """Return the lock of a part; processes of the other parts can hold their locks at the same time."""
-    writable_folder(folder.dataset)
     return lock.hold(folder.part_lock(part, num_parts), folder.locks_of_other_partitions(num_parts))
 
 
@@ -169,6 +170,12 @@ def _finish_data_set(settings: Settings, plan: Manifest, num_made: int, metadata
         f"({num_made} of {len(plan.planned_shards)} shards made now, {metadata['failed']} failed)",
         flush=True,
     )
+    for split, summary in manifest.predictability.items():
+        print(
+            f"generate: {split}: {summary.complete} of {summary.trajectories} trajectories are predictable "
+            f"to the end, and all up to {summary.minimum:.3g} s",
+            flush=True,
+        )
     progress.report_output("generate", settings.dataset, "validate")
 
 

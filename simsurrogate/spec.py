@@ -140,6 +140,7 @@ class Spec:
         smooth_coefficients: whether coefficient fields have no jumps.
         deterministic: whether the initial state, the coefficient fields, the scalar parameters and the time
             determine a trajectory. A random forcing that is none of these inputs makes it False.
+        chaotic: whether small errors may grow until a trajectory is not predictable.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Spec:
     compatible_initial_state: bool = True
     smooth_coefficients: bool = True
     deterministic: bool = True
+    chaotic: bool = False
 
     def __repr__(self) -> str:
         return f"Spec {self.summary}"

@@ -151,9 +151,12 @@ class Solver(ABC):
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """Draw the parameters of one trajectory; equal generators give equal parameters on every rank.
 
-        The result holds a float for each parameter of `spec.parameters`: inside the range, or outside the
-        range with `outside=True`. All other random numbers, such as the coefficients of the initial state,
-        are float64 arrays of constant shapes.
+        The result holds a float for each parameter of `spec.parameters`, inside its range. With
+        `outside=True` at least one of the parameters lies outside its range. All other random numbers, such
+        as the coefficients of the initial state, are float64 arrays of constant shapes.
+
+        Raises:
+            UserError: with `outside=True`, no trajectory differs in kind from those inside the ranges.
         """
 
     @abstractmethod
@@ -180,6 +183,14 @@ class Solver(ABC):
             DivergedError: the trajectory cannot be computed.
         """
         return None
+
+    def with_other_accuracy(self) -> tuple[Solver, float]:
+        """Return this solver with longer or shorter steps, and its own error over the difference of both.
+
+        The pipeline calls this method if the spec is `chaotic`. Examples are a solver with 10 times the error
+        and 1 / 9, or a solver of order p with half the steps and 2^p / (2^p - 1).
+        """
+        raise NotImplementedError
 
     def residual(
         self,
@@ -255,8 +266,8 @@ class BatchedSolver(Solver):
         """Return the trajectories of `batch` at the evenly spaced `times` (T,) from 0 s on, on one rank.
 
         The results equal `prepare(parameters).solve(times)` and the `invariants` of its states bit for bit.
-        If `solve` raises a `DivergedError`, `failures` holds the message, and the row of the trajectory is
-        undefined.
+        If `solve` raises a `DivergedError`, `failures` holds the message, and the frames that `solve` does
+        not yield are NaN.
         """
 
 

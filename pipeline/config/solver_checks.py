@@ -1,10 +1,12 @@
-"""Checks that a solver keeps its contract, with messages for the author of a solver."""
+"""Checks that a solver keeps its contract and can draw all splits."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections import Counter
+
+import numpy as np
 
 from simsurrogate.errors import UserError
 from solvers.contract import Solver
@@ -33,6 +35,11 @@ def check(solver: Solver) -> None:
                 f"solvers/contract.py. Set self.{attribute} in the constructor"
             )
     spec = solver.spec
+    if spec.chaotic and cls.with_other_accuracy is Solver.with_other_accuracy:
+        raise UserError(
+            f"{location} has the spec chaotic=True without the method with_other_accuracy. This method gives "
+            "each trajectory its predictable time. Add the method, or set chaotic=False"
+        )
     names = [
         quantity.name
         for quantities in (spec.fields, spec.coefficient_fields, spec.parameters, spec.invariants)
@@ -58,3 +65,13 @@ def check(solver: Solver) -> None:
                 f"{location} has two channels with the name {channel!r}. A vector field has one channel for "
                 "each direction, and every channel needs its own name. Rename a field"
             )
+
+
+def check_outside(solver: Solver, num_outside: int) -> None:
+    """Check that a solver draws the trajectories of the split `test_extrapolation`, if there are any.
+
+    Raises:
+        UserError: the solver has no parameters outside the training range.
+    """
+    if num_outside:
+        solver.sample(np.random.default_rng(0), outside=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.data.accuracy import ExpectedError, Predictability, by_split
 from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header, bytes_of_fields
 from pipeline.data.plan import MAX_SHARDS, Shard, Split, num_shards, shards
 from pipeline.data.recorded_configuration import Configuration
@@ -44,13 +45,6 @@ class Failure(_Document):
     parameters: dict[str, float]
 
 
-class ExpectedError(_Document):
-    """The estimated error of the last frame due to the grid and due to the steps in time, relative."""
-
-    grid: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    time: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
 class Receipt(_Document):
     """The record of one shard: its trajectories, its file and its cost.
 
@@ -58,6 +52,7 @@ class Receipt(_Document):
     trajectories. A shard without rows has no file, size 0 and no checksum. `ranks` is the number of ranks
     that shared a trajectory, and `machine` describes all else that may change the last bits. `statistics`
     holds the shard's contribution to the statistics of the training split; it is empty for other splits.
+    `predictable_times` (s) has one value for each row if the spec is `chaotic`.
     """
 
     configuration_hash: str
@@ -71,6 +66,7 @@ class Receipt(_Document):
     ranks: int
     machine: str
     statistics: dict[StatisticsKind, PlainStatistics]
+    predictable_times: list[float] = []
     core_seconds: Cost
 
     @property
@@ -99,7 +95,8 @@ class Manifest(_Document):
     """The description of a data set.
 
     `expected_errors` holds the errors of the splits `train` (which stands for `valid` and `test`) and
-    `test_extrapolation`. Only the files in `shards` belong to the data set, and only once `complete` is true.
+    `test_extrapolation`; `predictability` is empty unless the spec is `chaotic`. Only the files in `shards`
+    belong to the data set, and only once `complete` is true.
     """
 
     format: Literal["simsurrogate data set"] = FORMAT
@@ -113,6 +110,7 @@ class Manifest(_Document):
     complete: bool = False
     shards: list[ManifestShard] = []
     failed: list[Failure] = []
+    predictability: dict[str, Predictability] = {}
     statistics_sha256: Checksum = ""
 
     @property
@@ -125,7 +123,7 @@ class Manifest(_Document):
     @property
     def without_shards(self) -> Manifest:
         """The manifest before any shard was written."""
-        result_fields = {"complete", "shards", "failed", "statistics_sha256"}
+        result_fields = {"complete", "shards", "failed", "predictability", "statistics_sha256"}
         return Manifest(**self.model_dump(exclude=result_fields))
 
     @property
@@ -250,6 +248,9 @@ def finished_manifest(plan: Manifest, receipts: list[Receipt], statistics_sha256
             if receipt.trajectories
         ],
         "failed": [failure for receipt in receipts for failure in receipt.failed],
+        "predictability": by_split(
+            [(receipt.split, receipt.predictable_times) for receipt in receipts], float(plan.header.times[-1])
+        ),
         "statistics_sha256": statistics_sha256,
     }
     return plan.model_copy(update=updates)

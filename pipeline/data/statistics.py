@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import NotRequired
 
 import numpy as np
 import yaml
@@ -30,6 +31,7 @@ class TrainingStatistics(TypedDict):
 
     `mean`, `std`, `rms`, `min` and `max` describe the fields and coefficient fields. The keys with `_delta`
     describe the fields' changes from frame to frame. `parameters` holds five values of each scalar parameter.
+    `predictable_time` (s) is there if the spec is `chaotic`.
     """
 
     mean: ByField
@@ -43,9 +45,10 @@ class TrainingStatistics(TypedDict):
     max: ByField
     max_delta: ByField
     parameters: dict[str, dict[str, float]]
+    predictable_time: NotRequired[dict[str, float]]
 
 
-def combined_statistics(receipts: Iterable[Receipt]) -> dict[StatisticsKind, RunningStatistics]:
+def _combined_statistics(receipts: Iterable[Receipt]) -> dict[StatisticsKind, RunningStatistics]:
     """Return the sum of the statistics in the receipts, in the order of the receipts."""
     shard_stats = [receipt.statistics for receipt in receipts if receipt.statistics]
     return {
@@ -55,8 +58,18 @@ def combined_statistics(receipts: Iterable[Receipt]) -> dict[StatisticsKind, Run
     }
 
 
-def training_statistics(
-    header: Header, split_statistics: Mapping[StatisticsKind, RunningStatistics]
+def statistics_of(header: Header, receipts: Sequence[Receipt]) -> TrainingStatistics:
+    """Return the content of `stats.yaml` from the receipts of all shards."""
+    times = [time for receipt in receipts if receipt.split == "train" for time in receipt.predictable_times]
+    return _training_statistics(
+        header, _combined_statistics(receipts), RunningStatistics.of(np.array([times]))
+    )
+
+
+def _training_statistics(
+    header: Header,
+    split_statistics: Mapping[StatisticsKind, RunningStatistics],
+    predictable_times: RunningStatistics,
 ) -> TrainingStatistics:
     """Return the content of `stats.yaml`.
 
@@ -84,7 +97,7 @@ def training_statistics(
     def change_by_field(values: np.ndarray) -> ByField:
         return _values_by_field(header, "fields", values)
 
-    return {
+    stats: TrainingStatistics = {
         "mean": by_field(fields.mean, coefficients.mean),
         "mean_delta": change_by_field(changes.mean),
         "std": by_field(field_std, coefficient_std),
@@ -96,15 +109,23 @@ def training_statistics(
         "max": by_field(fields.maximum, coefficients.maximum),
         "max_delta": change_by_field(changes.maximum),
         "parameters": {
-            name: {
-                "mean": float(parameters.mean[index]),
-                "std": float(parameter_std[index]),
-                "rms": float(parameters.rms[index]),
-                "min": float(parameters.minimum[index]),
-                "max": float(parameters.maximum[index]),
-            }
+            name: _five_values(parameters, parameter_std, index)
             for index, name in enumerate(header.spec.parameter_names)
         },
+    }
+    if header.spec.chaotic:
+        stats["predictable_time"] = _five_values(predictable_times, predictable_times.std, 0)
+    return stats
+
+
+def _five_values(stats: RunningStatistics, std: np.ndarray, index: int) -> dict[str, float]:
+    """Return five values of one scalar; `std` is the standard deviation without round-off."""
+    return {
+        "mean": float(stats.mean[index]),
+        "std": float(std[index]),
+        "rms": float(stats.rms[index]),
+        "min": float(stats.minimum[index]),
+        "max": float(stats.maximum[index]),
     }
 
 
@@ -115,7 +136,7 @@ def read_statistics(path: Path, header: Header) -> TrainingStatistics:
         UserError: the file cannot be read, or its content does not fit the header.
     """
     stats = read_yaml(path, TrainingStatistics, REMEDY)
-    expected = _shapes(training_statistics(header, _no_statistics(header)))
+    expected = _shapes(_training_statistics(header, _no_statistics(header), RunningStatistics.empty(1)))
     if changed := differences(_shapes(stats), expected):
         raise UserError(
             f"{path} does not fit the spec in manifest.json (found -> expected): {changed[0]}. {REMEDY}"

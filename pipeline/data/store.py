@@ -19,7 +19,7 @@ from pipeline.data.manifest import (
 )
 from pipeline.data.plan import SHARD_NAME, SPLITS, Shard
 from pipeline.data.recorded_configuration import Configuration
-from pipeline.data.statistics import combined_statistics, to_yaml, training_statistics
+from pipeline.data.statistics import statistics_of, to_yaml
 from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
 from simsurrogate.files import differences, remove_partials, sha256_of, write_whole
@@ -122,7 +122,7 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
                 f"every trajectory of split {split} failed; one reason: {failures[0].reason}. A split needs "
                 "at least one trajectory. Change the solver's options"
             )
-    stats = training_statistics(plan.header, combined_statistics(receipts))
+    stats = statistics_of(plan.header, receipts)
     statistics_text = to_yaml(stats)
     manifest = finished_manifest(plan, receipts, hashlib.sha256(statistics_text.encode()).hexdigest())
     write_whole(folder / "stats.yaml", statistics_text)

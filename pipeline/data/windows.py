@@ -36,6 +36,8 @@ class StoredTrajectory:
         arrays: the parameters that are arrays, by name.
         time: the time of each frame (T,), s.
         index: the trajectory's index in the data set.
+        predictable_time: the time (s) until which the error of the steps in time stays below 1 %; None unless
+            the spec is `chaotic`.
     """
 
     state: np.ndarray
@@ -44,6 +46,7 @@ class StoredTrajectory:
     arrays: dict[str, np.ndarray]
     time: np.ndarray
     index: int
+    predictable_time: float | None
 
     def __repr__(self) -> str:
         frames, channels, *sites = self.state.shape

@@ -30,6 +30,7 @@ class Cases:
         solver_parameters: the parameters by which the solver determines each trajectory.
         time: the times of the frames (T,), s.
         index: the index of each trajectory in the data set.
+        predictable_time: the predictable time of each trajectory (B,), s; None unless the spec is `chaotic`.
     """
 
     state: np.ndarray
@@ -37,6 +38,7 @@ class Cases:
     solver_parameters: tuple[Parameters, ...]
     time: np.ndarray
     index: tuple[int, ...]
+    predictable_time: np.ndarray | None
 
 
 def load(dataset: Dataset, split: str, indices: Iterable[int]) -> Cases:
@@ -58,6 +60,9 @@ def load(dataset: Dataset, split: str, indices: Iterable[int]) -> Cases:
         ),
         time=dataset.times,
         index=tuple(trajectory.index for trajectory in trajectories),
+        predictable_time=np.array([trajectory.predictable_time for trajectory in trajectories])
+        if dataset.spec.chaotic
+        else None,
     )
 
 

@@ -44,6 +44,7 @@ class Measurements:
             rollout.
         spread: the ensemble spread, dimensions trajectory, time, field; None for a single model.
         members: the number of members of the surrogate.
+        predictable_time: the predictable time of each trajectory, s; None unless the spec is `chaotic`.
     """
 
     errors: xarray.DataArray
@@ -51,6 +52,7 @@ class Measurements:
     invariants: xarray.DataArray
     spread: xarray.DataArray | None
     members: int
+    predictable_time: np.ndarray | None
 
     @property
     def index(self) -> list[int]:
@@ -86,6 +88,9 @@ def measure(
         return None
     all_measurements = dict(ChainMap(*gathered_measurements))
     ordered_measurements: list[Measurements] = [all_measurements[start] for start in starts]
+    predictable_times = [
+        batch.predictable_time for batch in ordered_measurements if batch.predictable_time is not None
+    ]
     spreads = [batch.spread for batch in ordered_measurements if batch.spread is not None]
     return Measurements(
         xarray.concat([batch.errors for batch in ordered_measurements], "trajectory"),
@@ -93,6 +98,7 @@ def measure(
         xarray.concat([batch.invariants for batch in ordered_measurements], "trajectory"),
         xarray.concat(spreads, "trajectory") if spreads else None,
         ordered_measurements[0].members,
+        np.concatenate(predictable_times) if predictable_times else None,
     )
 
 
@@ -131,6 +137,7 @@ def _measure_batch(
             spread, dims=("trajectory", "time", "field"), coords=coordinates | {"field": fields}
         ),
         1 if prediction.members is None else len(prediction.members),
+        cases.predictable_time,
     )
 
 

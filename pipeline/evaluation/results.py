@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray
 
-from pipeline.evaluation import calibration
+from pipeline.evaluation import calibration, predictability
 from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.schema import (
     MODES,
@@ -42,6 +42,7 @@ DEFINITIONS = {
     "states in the rollout. Size: the median over the trajectories of the largest value in the truth. Error: "
     "the distance between prediction and truth",
     **calibration.DEFINITIONS,
+    **predictability.DEFINITIONS,
     "null": "not finite: a prediction that diverged, or a field without variation in the training split",
 }
 
@@ -98,6 +99,9 @@ def split_results(measurements: Measurements) -> SplitResult:
         ensemble_spread=None
         if measurements.spread is None
         else calibration.spread_results(measurements.spread, rollout_end, measurements.members),
+        predictability=None
+        if measurements.predictable_time is None
+        else predictability.predictability_result(errors, measurements.predictable_time),
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -93,6 +94,20 @@ class EnsembleSpread(_Model):
     error_correlation: float | None
 
 
+class PredictabilityResult(_Model):
+    """The rollout error inside and beyond the predictable time of chaotic trajectories.
+
+    `complete` is the number of trajectories that are predictable up to the last frame. `inside` holds the
+    error at the last predictable frame, of the trajectories with such a frame after the first. `beyond` holds
+    the error at the last frame of the trajectories that are not complete. Both are empty without such
+    trajectories.
+    """
+
+    complete: int
+    inside: dict[Predictor, Summary]
+    beyond: dict[Predictor, Summary]
+
+
 def _with_all_predictors(headline: dict[Predictor, Headline]) -> dict[Predictor, Headline]:
     if set(headline) != set(PREDICTORS):
         raise ValueError(f"{', '.join(headline)} found, {', '.join(PREDICTORS)} expected")
@@ -115,6 +130,7 @@ class SplitResult(_Model):
     errors: dict[Predictor, dict[Mode, dict[Metric, dict[str, SeriesSummary]]]]
     invariants: dict[str, InvariantResult]
     ensemble_spread: EnsembleSpread | None = None
+    predictability: PredictabilityResult | None = None
 
     def is_meaningful(self, metric: Metric, field: str, frame: int) -> bool:
         """Return whether the truth of most trajectories is above the floor, at a frame after the first."""
@@ -143,6 +159,16 @@ class Metrics(_Model):
     time: list[float]
     definitions: dict[str, str]
     splits: dict[str, SplitResult]
+
+
+def objective(metrics: Metrics) -> float:
+    """Return the surrogate's median error at the end of the rollout on the first split.
+
+    The error of a diverged rollout is infinity.
+    """
+    result = next(iter(metrics.splits.values()))
+    error = result.headline["surrogate"].rollout_end.median
+    return math.inf if error is None else error
 
 
 def write(path: Path, metrics: Metrics) -> None:

@@ -39,7 +39,24 @@ def verdict(metrics: Metrics, split: str) -> str:
         f"{percent(worst_error(result))}): "
         f"{comparison(surrogate_error, persistence_error)} persistence ({percent(persistence_error)}), "
         f"{comparison(surrogate_error, mean_error)} the training mean ({percent(mean_error)})."
-        f"{_spread_in_words(result)}"
+        f"{_spread_in_words(result)}{_predictability_in_words(result)}"
+    )
+
+
+def _predictability_in_words(result: SplitResult) -> str:
+    """Return the sentences on the predictable time, or an empty text without unpredictable trajectories."""
+    predictability = result.predictability
+    if predictability is None or predictability.complete == result.trajectories:
+        return ""
+    num_others = result.trajectories - predictability.complete
+    inside, beyond = (
+        percent(errors["surrogate"].median) if errors else "not measured"
+        for errors in (predictability.inside, predictability.beyond)
+    )
+    return (
+        f" Of these trajectories {num_others} are not predictable to the end, by the solver's own error. The "
+        f"error at the last predictable frame is {inside} (median), and {beyond} at the end of the "
+        f"unpredictable trajectories, where it is not meaningful."
     )
 
 

@@ -6,16 +6,17 @@ Shape letters: B trajectories, T frames, C channels, K coefficient fields; `*sit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TypeGuard
 
 import numpy as np
 
-from pipeline.data.format.layout import Header
+from pipeline.data.format.layout import PREDICTABLE_TIME, Header
 from pipeline.data.format.writer import ShardWriter
 from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
+from pipeline.generation.predictability import predictable_times, squares
 from pipeline.generation.rows import Rows, not_finite_reason
 from solvers.contract import BatchedSolver, Parameters, Solver, TrajectoryBatch
 
@@ -36,6 +37,13 @@ class BatchFiller:
     header: Header
     seed: int
     progress_hook: Callable[[], None]
+    _second_solver: tuple[BatchedSolver, float] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.header.spec.chaotic:
+            second_solver, share = self.solver.with_other_accuracy()
+            assert isinstance(second_solver, BatchedSolver)
+            self._second_solver = second_solver, share
 
     def fill(self, shard: Shard, writer: ShardWriter | None) -> Rows:
         """Write the trajectories of a shard; return its rows."""
@@ -52,6 +60,15 @@ class BatchFiller:
             rows.counts.update(batch.counts)
             self.progress_hook()
         return rows
+
+    def _columns(self, parameters: Sequence[Parameters], batch: TrajectoryBatch) -> dict[str, np.ndarray]:
+        """Return invariants and predictable times of a batch, one row for each trajectory."""
+        if self._second_solver is None:
+            return batch.invariants
+        second_solver, share = self._second_solver
+        others = second_solver.solve_batch(parameters, self.header.times)
+        norms = squares(batch.states, others.states, self.header.spec)
+        return batch.invariants | {PREDICTABLE_TIME.name: predictable_times(norms, share, self.header.times)}
 
     def _write(
         self,
@@ -74,14 +91,17 @@ class BatchFiller:
         if not successful_positions:
             return
         states, coefficients = states[:, successful_positions], coefficients[:, successful_positions]
+        columns = {
+            name: values[successful_positions] for name, values in self._columns(parameters, batch).items()
+        }
         parameters = [parameters[position] for position in successful_positions]
         new_rows = slice(rows.count, rows.count + len(successful_positions))
         frames, *sites = (slice(0, size) for size in (len(self.header.times), *self.header.spec.shape))
         writer.write_coefficients((new_rows, *sites), coefficients)
         writer.write_states((new_rows, frames, *sites), states)
-        invariants = {name: values[successful_positions] for name, values in batch.invariants.items()}
         successful_indices = [indices[position] for position in successful_positions]
-        writer.write_scalars(rows.count, successful_indices, parameters, invariants)
+        writer.write_scalars(rows.count, successful_indices, parameters, columns)
+        rows.predictable_times += columns.get(PREDICTABLE_TIME.name, np.empty(0)).tolist()
         names = self.header.spec.parameter_names
         scalars = np.array([[float(trajectory[name]) for trajectory in parameters] for name in names])
         rows.add(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.config.settings import Settings
-from pipeline.data.manifest import ExpectedError, Manifest
+from pipeline.data.accuracy import ExpectedError
+from pipeline.data.manifest import Manifest
 from pipeline.data.plan import generator, index
 from pipeline.generation.round_off import refuse_round_off
 from simsurrogate.errors import UserError

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.data.format.layout import Header
+from pipeline.data.format.layout import PREDICTABLE_TIME, Header
 from pipeline.data.format.writer import ShardWriter
 from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES
-from pipeline.generation.rows import Rows, RowStatistics, add_statistics, not_finite_reason
+from pipeline.generation.predictability import SecondSolution
+from pipeline.generation.rows import Rows, add_statistics, not_finite_reason
 from pipeline.parallel.groups import gather_blocks
 from simsurrogate.errors import UserError
 from solvers.contract import DivergedError, Parameters, Solver, Trajectory
@@ -33,6 +34,7 @@ class FrameFiller:
     _blocks: list[tuple[slice, ...]] = field(init=False)
     _sites: tuple[int, ...] = field(init=False)
     _buffer: np.ndarray = field(init=False)
+    _second_solver: tuple[Solver, float] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._blocks = self.solver.communicator.allgather(self.solver.block)
@@ -42,6 +44,8 @@ class FrameFiller:
             1 if self._is_shared else min(len(self.header.times), max(BATCH_BYTES // empty_frame.nbytes, 1))
         )
         self._buffer = np.empty((len(empty_frame), num_frames, *self._sites), self.header.precision)
+        if self.header.spec.chaotic:
+            self._second_solver = self.solver.with_other_accuracy()
 
     @property
     def _is_shared(self) -> bool:
@@ -62,30 +66,31 @@ class FrameFiller:
                     "solvers.contract.Trajectory or SteppedTrajectory"
                 )
             try:
-                stats = self._write(writer, rows.count, index, trajectory, parameters)
+                self._write(writer, rows, index, trajectory, parameters)
             except DivergedError as error:
                 rows.add_failure(index, str(error), parameters, self.header)
-            else:
-                rows.add(1, stats)
             rows.counts.update(trajectory.counts)
         return rows
 
     def _write(
         self,
         writer: ShardWriter | None,
-        row: int,
+        rows: Rows,
         index: int,
         trajectory: Trajectory,
         parameters: Parameters,
-    ) -> RowStatistics:
-        """Write one trajectory to a row; return the statistics of this rank's blocks."""
-        rows = slice(row, row + 1)
+    ) -> None:
+        """Write one trajectory to the next row, and add the row with the statistics of this rank's blocks."""
+        row = slice(rows.count, rows.count + 1)
+        second_solution = (
+            SecondSolution(*self._second_solver, parameters, self.header) if self._second_solver else None
+        )
         coefficients = self._in_file_precision(
             self._coefficient_fields(trajectory), "a coefficient field", 0.0
         )
         for block, values in gather_blocks(self.solver.communicator, self._blocks, coefficients):
             assert writer is not None
-            writer.write_coefficients((rows, *block), values[:, None])
+            writer.write_coefficients((row, *block), values[:, None])
         stats = add_statistics(
             {},
             {
@@ -95,12 +100,12 @@ class FrameFiller:
         )
         invariants: dict[str, list[float]] = {}
         last_frame = None
-        for first_frame, states in self._batches(trajectory, invariants):
+        for first_frame, states in self._batches(trajectory, invariants, second_solution):
             frames = slice(first_frame, first_frame + states.shape[1])
             windows = [(frames, *block) for block in self._blocks]
             for window, values in gather_blocks(self.solver.communicator, windows, states):
                 assert writer is not None
-                writer.write_states((rows, *window), values[:, None])
+                writer.write_states((row, *window), values[:, None])
             stats = add_statistics(
                 stats,
                 {
@@ -109,17 +114,25 @@ class FrameFiller:
                 },
             )
             last_frame = states[:, -1:].copy()
+        if second_solution:
+            predictable_time = second_solution.predictable_time()
+            invariants[PREDICTABLE_TIME.name] = [predictable_time]
+            rows.predictable_times.append(predictable_time)
         if writer:
-            series = {name: np.array([values]) for name, values in invariants.items()}
-            writer.write_scalars(row, [index], [parameters], series)
-        return stats
+            columns = {name: np.array([values]) for name, values in invariants.items()}
+            writer.write_scalars(rows.count, [index], [parameters], columns)
+        rows.add(1, stats)
 
     def _batches(
-        self, trajectory: Trajectory, invariants: dict[str, list[float]]
+        self,
+        trajectory: Trajectory,
+        invariants: dict[str, list[float]],
+        second_solution: SecondSolution | None,
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the index of the first frame and the states (C, frames, *block) of each batch of frames.
 
-        All batches share one buffer. The invariants of each frame are appended to `invariants`.
+        All batches share one buffer. The invariants of each frame are appended to `invariants`, and the frame
+        is added to the second solution.
 
         Raises:
             DivergedError: a value is not finite.
@@ -132,6 +145,8 @@ class FrameFiller:
             self._buffer[:, position] = self._in_file_precision(state, "the state", self.header.times[frame])
             for name, value in trajectory.invariants(state).items():
                 invariants.setdefault(name, []).append(value)
+            if second_solution:
+                second_solution.add(state)
             self.progress_hook()
             if position == batch_size - 1 or frame == num_frames - 1:
                 yield frame - position, self._buffer[:, : position + 1]

@@ -23,12 +23,14 @@ class Rows:
         failures: the failed trajectories, which have no row.
         counts: the sum of the counts of all trajectories, see `solvers.contract.Trajectory`.
         statistics: the statistics of the filled rows.
+        predictable_times: the predictable time of each filled row (s), if the spec is `chaotic`.
     """
 
     count: int = 0
     failures: list[Failure] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     statistics: dict[StatisticsKind, RunningStatistics] = field(default_factory=dict)
+    predictable_times: list[float] = field(default_factory=list)
 
     def add(self, count: int, stats: RowStatistics) -> None:
         """Add filled rows with their statistics."""

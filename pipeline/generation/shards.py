@@ -91,6 +91,7 @@ class ShardMaker:
             failed=rows.failures,
             ranks=self.solver.communicator.size,
             machine=machine(),
+            predictable_times=rows.predictable_times,
             statistics=self._gather(rows) if shard.split == "train" and rows.count else {},
             core_seconds=(time.perf_counter() - start_seconds) * self.solver.communicator.size,
         )

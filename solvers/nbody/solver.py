@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -79,6 +80,17 @@ class NBody(BatchedSolver):
                 "runs with solver.time_step=null. Type solver.time_step=SECONDS or solver.integrator=hermite4"
             )
         self._time_step = time_step if integrator != "hermite4" else None
+        self._build = partial(
+            NBody,
+            system=system,
+            dimension=dimension,
+            gravitational_constant=gravitational_constant,
+            softening=softening,
+            integrator=integrator,
+            max_steps=max_steps,
+            communicator=communicator,
+        )
+        self._step_options = (accuracy, time_step, energy_tolerance)
         self._system = build_system(system, gravitational_constant, softening, dimension)
         shared_bodies = SharedBodies(communicator, self._system.num_bodies)
         self._motion = Motion(
@@ -112,6 +124,7 @@ class NBody(BatchedSolver):
             invariants=self._invariants.quantities,
             autonomous=True,
             parametric=self._system.parametric,
+            chaotic=self._system.num_bodies > 2,
         )
 
     def cautions(self, duration: float) -> Iterator[str]:
@@ -144,7 +157,7 @@ class NBody(BatchedSolver):
         """Return the trajectories of `batch`, see `BatchedSolver.solve_batch`."""
         mass = np.array([self._system.masses(parameters) for parameters in batch])
         first_states = np.array([self._initial_state(parameters) for parameters in batch])
-        states = np.empty((len(batch), len(times), *first_states.shape[1:]))
+        states = np.full((len(batch), len(times), *first_states.shape[1:]), np.nan)
         states[:, 0] = first_states
         observables = np.empty((*states.shape[:2], NUM_OBSERVABLES))
         for row, state, masses in zip(observables[:, 0], first_states, mass, strict=True):
@@ -159,6 +172,23 @@ class NBody(BatchedSolver):
             end = float(times[max(outcome.frames - 1, 0)]) + duration
             failures.append(start_failure(float(energy)) or self._motion.failure_reason(outcome, end))
         return TrajectoryBatch(states, mass[:, None], self._invariants.series(observables), failures, counts)
+
+    def with_other_accuracy(self) -> tuple[NBody, float]:
+        """Return the solver with 10 times the error of hermite4, or with half the steps of other schemes.
+
+        See `Solver.with_other_accuracy`.
+        """
+        accuracy, time_step, energy_tolerance = self._step_options
+        if time_step is None:
+            # The error of hermite4 is proportional to the square of eta.
+            other_solver = self._build(
+                accuracy=math.sqrt(10) * accuracy, energy_tolerance=10 * energy_tolerance
+            )
+            return other_solver, 1 / 9
+        other_solver = self._build(
+            accuracy=accuracy, time_step=time_step / 2, energy_tolerance=energy_tolerance
+        )
+        return other_solver, 2**self.order_in_time / (2**self.order_in_time - 1)
 
     def residual(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,23 @@ from simsurrogate.errors import UserError
 from simsurrogate.spec import Parameter
 
 
-def draw(parameters: Iterable[Parameter], rng: np.random.Generator, outside: bool) -> dict[str, float]:
+def draw(parameters: Sequence[Parameter], rng: np.random.Generator, outside: bool) -> dict[str, float]:
     """Draw one number for each parameter, uniform in the range.
 
-    With `outside` the number is below or above the range with equal probability. The distance to the range is
-    5 to 100 % of the width of the range (at least a tenth of `high`). Below a range of positive numbers the
-    distance is at most half of `low`, and the number stays positive.
+    With `outside`, either one of the parameters is outside its range, or all parameters are; each of these
+    cases has the same probability. Such a number is below or above the range with equal probability, and
+    above a range that starts at 0. The distance to the range is 5 to 100 % of the width of the range (at
+    least a tenth of `high`). Below a range of positive numbers the distance is at most half of `low`, and the
+    number stays positive.
+
+    Raises:
+        UserError: with `outside`, there are no parameters.
     """
-    return {parameter.name: _draw(parameter, rng, outside) for parameter in parameters}
+    names = _names_outside(parameters, rng) if outside else ()
+    return {
+        parameter.name: (_draw_outside if parameter.name in names else _draw_inside)(parameter, rng)
+        for parameter in parameters
+    }
 
 
 def check_ranges(**groups: Any) -> None:
@@ -47,10 +56,24 @@ def _fields(group: str, options: Any) -> dict[str, object]:
     return {f"{group}.{field.name}": getattr(options, field.name) for field in dataclasses.fields(options)}
 
 
-def _draw(parameter: Parameter, rng: np.random.Generator, outside: bool) -> float:
+def _names_outside(parameters: Sequence[Parameter], rng: np.random.Generator) -> tuple[str, ...]:
+    """Draw the parameters that lie outside their ranges: one of them, or all."""
+    if not parameters:
+        raise UserError(
+            "the solver has no scalar parameters, so no trajectory lies outside the training range. "
+            "samples.test_extrapolation must be 0. Type samples.test_extrapolation=0"
+        )
+    names = tuple(parameter.name for parameter in parameters)
+    cases = [(name,) for name in names] + ([names] if len(names) > 1 else [])
+    return cases[rng.integers(len(cases))]
+
+
+def _draw_inside(parameter: Parameter, rng: np.random.Generator) -> float:
+    return float(rng.uniform(parameter.low, parameter.high))
+
+
+def _draw_outside(parameter: Parameter, rng: np.random.Generator) -> float:
     low, high = parameter.low, parameter.high
-    if not outside:
-        return float(rng.uniform(low, high))
     width_above = max(high - low, abs(high) / 10) or 1.0
     width_below = min(width_above, low / 2) if low >= 0 else width_above
     distance = rng.uniform(0.05, 1.0)

@@ -21,6 +21,7 @@ WAVE = (Path(__file__).parent / "outside" / "decaying_wave.py").read_text()
         ('Field("temperature"', 'Field("time"', "has the name 'time' twice"),
         ('Field("temperature"', 'Field("amplitude"', "has the name 'amplitude' twice"),
         ('Field("temperature"', 'Field("t/q"', "has the name 't/q' in its spec"),
+        ("parametric=True", "parametric=True, chaotic=True", "without the method with_other_accuracy"),
         (
             'fields=(Field("temperature", "K", "the temperature"),)',
             'fields=(Field("v_x", "K", ""), Field("v", "K", "", 1))',

@@ -154,6 +154,15 @@ def mark_complete(shard: Path) -> None:
         file.attrs.modify("complete", True)
 
 
+def test_a_trajectory_inside_all_ranges_is_refused_in_the_extrapolation_split(run_copy: Path) -> None:
+    file = "data/test_extrapolation/test_extrapolation-00000.hdf5"
+    forge(run_copy, set_row("scalars/speed", 0, 1.5), file)
+    assert "parameter_range: " not in failure_of("validate", run_copy), "the amplitude is outside"
+    forge(run_copy, set_row("scalars/amplitude", 0, 0.7), file)
+    message = f"{file}: parameter_range: every scalar parameter of row 0 lies in its range"
+    assert message in failure_of("validate", run_copy)
+
+
 def set_statistics(kind: str, key: str, value: object) -> Callable[[Path], None]:
     """Return a function that changes a value of the statistics in a receipt."""
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import chain
 from simsurrogate.errors import UserError
-from tests.support.in_process import generate_in_process
+from tests.support.in_process import generate_in_process, settings_of
 
 HEAT = (
     "solver=heat",
@@ -34,6 +35,16 @@ def test_the_parameters_outside_the_ranges_are_estimated_too(tmp_path: Path) -> 
     with pytest.raises(UserError, match=message):
         generate_in_process(tmp_path, *HEAT, "solver.resolution=16")
     generate_in_process(tmp_path, *HEAT, "solver.resolution=16", "samples.test_extrapolation=0")
+
+
+def test_a_solver_without_an_outside_refuses_the_split_before_any_data_are_written(tmp_path: Path) -> None:
+    options = ("solver=nbody", "surrogate=hamiltonian", "samples.test_extrapolation=1")
+    message = "three_body has no trajectories outside the training range"
+    with pytest.raises(UserError, match=message):
+        generate_in_process(tmp_path, *options)
+    assert not (tmp_path / "dataset" / "manifest.json").exists()
+    with pytest.raises(UserError, match=message):
+        chain.check(settings_of(tmp_path, *options))
 
 
 def test_the_expected_error_is_printed_and_written_to_the_card(

@@ -56,6 +56,7 @@ def write(folder: Path, manifest: Manifest, stats: TrainingStatistics) -> None:
         _parameters(manifest, stats),
         _sizes(manifest),
         *_errors(manifest),
+        *_predictability(manifest),
         "## Figures\n\n" + "\n".join(f"![{path.stem}]({path.relative_to(folder)})" for path in paths) + "\n",
         _READING_SECTION.format(shard=manifest.shards[0].file),
         "## Configuration\n\n```yaml\n" + yaml.safe_dump(manifest.configuration, sort_keys=False) + "```\n",
@@ -142,6 +143,24 @@ def _errors(manifest: Manifest) -> list[str]:
         "with shorter steps. The error of a surrogate below this size is not meaningful.\n\n"
     )
     return ["## Expected error\n\n" + text + _table(["splits", "grid", "steps in time"], rows)]
+
+
+def _predictability(manifest: Manifest) -> list[str]:
+    """Return the section on the predictable times, if there are any."""
+    if not manifest.predictability:
+        return []
+    rows = [
+        [split, summary.complete, summary.trajectories, summary.median, summary.minimum]
+        for split, summary in manifest.predictability.items()
+    ]
+    text = (
+        "Small errors grow in these trajectories. `scalars/predictable_time` of a trajectory is the time "
+        "until which the error of its steps in time, from a solution of another accuracy, stays below 1 %. "
+        "Later frames are one of many possible solutions, and the error of a surrogate is not meaningful "
+        "there.\n\n"
+    )
+    headings = ["split", "predictable to the end", "trajectories", "median, s", "least, s"]
+    return ["## Predictable time\n\n" + text + _table(headings, rows)]
 
 
 def _table(headings: list[str], rows: Sequence[Sequence[object]]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.format.layout import FieldKind, Header
+from pipeline.data.format.layout import PREDICTABLE_TIME, FieldKind, Header
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import STATISTICS_KINDS, Receipt, StatisticsKind
 from pipeline.data.running_statistics import RunningStatistics
@@ -19,6 +19,7 @@ from pipeline.data.windows import Shards
 _CHUNK_BYTES = 2**24
 #: Sums over frames and blocks in another order differ by round-off, relative to the largest value.
 _TOLERANCE = 1e-9
+_REMEDY = "Delete the receipt, so that python -m pipeline.generate regenerates the shard"
 
 
 def mistake(structures: Structures, path: Path, receipt: Receipt) -> str | None:
@@ -26,6 +27,11 @@ def mistake(structures: Structures, path: Path, receipt: Receipt) -> str | None:
 
     Only shards of the training split have statistics.
     """
+    if structures.header.spec.chaotic and receipt.trajectories:
+        arrays = Shards(structures, [path], [receipt.trajectories], [None]).arrays(0)
+        column = arrays[f"scalars/{PREDICTABLE_TIME.name}"]
+        if column.tolist() != receipt.predictable_times:
+            return f"the receipt's predictable times differ from the data. {_REMEDY}"
     if receipt.split != "train" or not receipt.trajectories:
         return "the receipt has statistics of other than training data" if receipt.statistics else None
     if set(receipt.statistics) != set(STATISTICS_KINDS):
@@ -33,10 +39,7 @@ def mistake(structures: Structures, path: Path, receipt: Receipt) -> str | None:
     for kind, actual in _statistics(structures, path, receipt.trajectories).items():
         difference = _difference(RunningStatistics.from_json(receipt.statistics[kind]), actual)
         if difference:
-            return (
-                f"the receipt's {difference} of {kind} differs from the data. Delete the receipt, so that "
-                "python -m pipeline.generate regenerates the shard"
-            )
+            return f"the receipt's {difference} of {kind} differs from the data. {_REMEDY}"
     return None
 
 

@@ -29,6 +29,11 @@ AttributeValue = str | int | float | bool | np.ndarray
 #: HDF5 attributes of a file, a group or a dataset by name.
 Attributes = dict[str, AttributeValue]
 
+#: The column of a data set whose spec is `chaotic`.
+PREDICTABLE_TIME = Quantity(
+    "predictable_time", "s", "time until which the error of the steps in time stays below 1 %"
+)
+
 _TEXT_TYPE = h5py.string_dtype()
 
 
@@ -127,6 +132,10 @@ def dataset_layouts(header: Header, rows: int) -> dict[str, DatasetLayout]:
             ("sample", "time"),
             _unit_and_name(invariant) | _variation("sample", "time"),
         )
+    for column in _columns(spec):
+        layouts[f"scalars/{column.name}"] = DatasetLayout(
+            (rows,), float64, ("sample",), _unit_and_name(column) | _variation("sample")
+        )
     for name, shape in header.parameter_shapes.items():
         layouts[f"parameters/{name}"] = DatasetLayout(
             (rows, *shape), float64, ("sample",), _variation("sample")
@@ -141,7 +150,10 @@ def group_attributes(header: Header, rows: int) -> dict[str, Attributes]:
     """
     spec = header.spec
     fields = [*spec.fields, *spec.coefficient_fields]
-    scalars = [*spec.parameter_names, *(invariant.name for invariant in spec.invariants)]
+    scalars = [
+        *spec.parameter_names,
+        *(quantity.name for quantity in (*spec.invariants, *_columns(spec))),
+    ]
     groups: dict[str, Attributes] = {
         "/": header.attributes
         | {
@@ -169,6 +181,11 @@ def group_attributes(header: Header, rows: int) -> dict[str, Attributes]:
         }
         groups[f"boundary_conditions/{axis.name}_boundary"] = boundary_attributes | _variation()
     return groups
+
+
+def _columns(spec: Spec) -> tuple[Quantity, ...]:
+    """Return the numbers of a trajectory that the pipeline adds to those of the solver."""
+    return (PREDICTABLE_TIME,) if spec.chaotic else ()
 
 
 def _coordinates(header: Header) -> dict[str, DatasetLayout]:

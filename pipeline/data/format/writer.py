@@ -59,11 +59,12 @@ class ShardWriter:
         first_row: int,
         trajectories: Sequence[int],
         parameters: Sequence[Mapping[str, float | np.ndarray]],
-        invariants: Mapping[str, np.ndarray],
+        scalars: Mapping[str, np.ndarray],
     ) -> None:
-        """Write the index, the parameters and the invariants of trajectories to the rows from `first_row` on.
+        """Write index, parameters and further scalars of trajectories to the rows from `first_row` on.
 
-        `invariants` maps each name to values (rows, T).
+        `scalars` maps the name of each invariant to values (rows, T), and of each other column to values
+        (rows,).
         """
         values: dict[str, Sequence[float | np.ndarray] | np.ndarray] = {"sample": trajectories}
         values |= {
@@ -74,7 +75,7 @@ class ShardWriter:
             f"parameters/{name}": [trajectory[name] for trajectory in parameters]
             for name in self._header.parameter_shapes
         }
-        values |= {f"scalars/{name}": series for name, series in invariants.items()}
+        values |= {f"scalars/{name}": columns for name, columns in scalars.items()}
         for path, value in values.items():
             layout = self._layouts[path]
             array = np.asarray(value, layout.dtype).reshape(len(trajectories), *layout.shape[1:])

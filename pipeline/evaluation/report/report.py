@@ -49,6 +49,7 @@ class _Section:
     highlights: list[tuple[str, str]]
     trajectories: int
     headline: list[tuple[str, ...]]
+    predictability: list[tuple[str, ...]]
     tables: list[_Table]
     invariants: list[tuple[str, str, list[str]]]
     figures: list[ReportFigure]
@@ -140,6 +141,7 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
             )
             for predictor in PREDICTORS
         ],
+        predictability=_predictability_rows(metrics, result),
         tables=[
             _table(metrics, result, mode, metric) for mode in reversed(MODES) for metric in _METRIC_NAMES
         ],
@@ -163,6 +165,24 @@ def _spread_highlights(result: SplitResult) -> list[tuple[str, str]]:
             "spread over error; 1: the spread matches the error; below 1: the ensemble is overconfident",
         ),
         (number_text(spread.error_correlation), "rank correlation of spread and error over the trajectories"),
+    ]
+
+
+def _predictability_rows(metrics: Metrics, result: SplitResult) -> list[tuple[str, ...]]:
+    """Return each predictor's errors inside and beyond the predictable time; empty without any."""
+    if result.predictability is None:
+        return []
+    inside, beyond = result.predictability.inside, result.predictability.beyond
+    return [
+        (
+            _predictor_name(metrics, predictor),
+            *(
+                percent(value) if errors else "no trajectory"
+                for errors in (inside, beyond)
+                for value in ((errors[predictor].median, errors[predictor].max) if errors else (None, None))
+            ),
+        )
+        for predictor in PREDICTORS
     ]
 
 

@@ -65,7 +65,7 @@ class System(ABC, Generic[Options]):
         self.dimension = dimension
 
     def draw(self, rng: np.random.Generator, outside: bool) -> Parameters:
-        """Draw the scalar parameters (inside or outside their ranges) and all arrays."""
+        """Draw the scalar parameters (inside or outside their ranges, see `draw`) and all arrays."""
         return {**draw(self.parameters, rng, outside), **self.draw_masses(rng), **self.draw_arrays(rng)}
 
     def draw_masses(self, rng: np.random.Generator) -> Parameters:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from simsurrogate.errors import UserError
 from simsurrogate.spec import Parameter
 from solvers.contract import Parameters
 from solvers.nbody.systems.system import MassOptions, System, to_centre_of_mass
@@ -44,9 +45,20 @@ class ThreeBody(System[ThreeBodyOptions]):
         self.parametric = options.mass_ratio[0] == options.mass_ratio[1]
 
     def draw(self, rng: np.random.Generator, outside: bool) -> Parameters:
-        """Draw the parameters, see `System.draw`; the second body is uniform in its region."""
+        """Draw the parameters, see `System.draw`; the second body is uniform in its region.
+
+        Raises:
+            UserError: with `outside`. Every triangle is a training triangle up to size and orientation.
+        """
+        if outside:
+            raise UserError(
+                "solver.system.kind=three_body has no trajectories outside the training range: its draws "
+                "cover all triangles at rest, and a larger triangle only moves more slowly. "
+                "samples.test_extrapolation must be 0. Type samples.test_extrapolation=0, and evaluate on a "
+                "second data set with other masses, such as solver.system.mass_ratio=[0.5,1.0]"
+            )
         parameters = super().draw(rng, outside)
-        while not outside and (1 + parameters["second_x"]) ** 2 + parameters["second_y"] ** 2 > 1:
+        while (1 + parameters["second_x"]) ** 2 + parameters["second_y"] ** 2 > 1:
             parameters.update(draw(self.parameters, rng, outside))
         return parameters
 
