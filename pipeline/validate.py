@@ -31,7 +31,7 @@ from pipeline.parallel.groups import wait_for_ranks
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
-from simsurrogate.files import FileIdentity, differences, file_identity, remove_partials, writable_folder
+from simsurrogate.files import FileIdentity, differences, file_identity, is_read_only, remove_partials
 from solvers.contract import Solver
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ CheckResults = list[tuple[str, str, str | None]]
 
 def run(settings: Settings) -> None:
     """Check the data set and write `validation.json` next to its manifest.
+
+    The folder of a data set that this process may not write stays unchanged, and the validation is written to
+    the run folder.
 
     Raises:
         UserError: the data set is not complete or fails a check; the message names each failed check.
@@ -59,9 +62,9 @@ def run(settings: Settings) -> None:
         heartbeats.watch(world),
         records.run_record("validate", run_folder, used_settings) as metadata,
     ):
-        if world.rank == 0:
-            writable_folder(folder)
-            remove_partials(folder, ["validation.json"])
+        validation_path = _validation_path(run_folder) if world.rank == 0 else None
+        if validation_path:
+            remove_partials(validation_path.parent, ["validation.json"])
         # Before the checks, so that a later change of a file is noticed.
         files = _file_identities(folder, manifest) if world.rank == 0 else {}
         world.Barrier()
@@ -81,7 +84,8 @@ def run(settings: Settings) -> None:
         ]
         results.append((str(folder), "equal_rows", equal_rows.mistake(hashes)))
         validation = _validation(manifest, results, files)
-        write_document(folder / "validation.json", validation)
+        if validation_path:
+            write_document(validation_path, validation)
         metadata |= {"checks": validation.checks, "failures": len(validation.failures)}
         if validation.outcome == "failed":
             raise UserError(
@@ -91,7 +95,25 @@ def run(settings: Settings) -> None:
                 "regenerate only these shards"
             )
         print(f"validate: {folder} passed {sum(validation.checks.values())} checks", flush=True)
-        progress.report_output("validate", folder / "validation.json", "train")
+        if validation_path:
+            progress.report_output("validate", validation_path, "train")
+
+
+def _validation_path(run_folder: RunFolder) -> Path | None:
+    """Return the path of the validation: in the data set or, if it is not writable, in the run folder.
+
+    The result is None, with a note, if this process may write neither folder.
+    """
+    for path in run_folder.validations:
+        if not is_read_only(path.parent):
+            return path
+    print(
+        f"note: {run_folder.dataset} and {run_folder.path} are not writable, so the validation is not "
+        "stored. A run folder of your own stores it. Type run=FOLDER",
+        file=sys.stderr,
+        flush=True,
+    )
+    return None
 
 
 def _shard_results(

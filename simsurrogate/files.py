@@ -33,12 +33,17 @@ def writable_folder(folder: Path) -> Path:
             f"cannot create the folder {folder}: {error.strerror}. The stage needs a folder that it can "
             "write. Type run=FOLDER with another folder"
         ) from None
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if is_read_only(folder):
         raise UserError(
             f"the folder {folder} is not writable. The stage needs a folder that it can write. Type "
             "run=FOLDER with another folder"
         )
     return folder
+
+
+def is_read_only(folder: Path) -> bool:
+    """Return whether the folder exists and this process may not write it."""
+    return folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK)
 
 
 def create_partial(path: Path) -> tuple[int, Path]:

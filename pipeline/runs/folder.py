@@ -20,6 +20,7 @@ class RunFolder:
     """The paths of a run: its folder, its data set (possibly of another run), and one of its models.
 
     RUN/dataset                     shards, receipts, manifest.json, validation.json
+    RUN/validation.json             the validation of a data set that is not writable
     RUN/records/STAGE-NNN.json      one record for each attempt at a stage
     RUN/locks                       one lock for each model in training, and one for the chain
     RUN/models/MODEL                checkpoints, log.csv, model.safetensors, model.json
@@ -58,6 +59,11 @@ class RunFolder:
         data_set_paths += [self.dataset / name for name in ("data", "receipts", "figures", "locks")]
         models = self.models if self.models.is_symlink() or not self.model else self.model_folder
         refuse_links([self.records, self.locks, self.jobs, models, *data_set_paths])
+
+    @property
+    def validations(self) -> tuple[Path, Path]:
+        """The validation in the data set's folder, and that of a reader who may not write this folder."""
+        return self.dataset / "validation.json", self.path / "validation.json"
 
     @property
     def records(self) -> Path:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.parallel.launch import node_name
 from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
-from simsurrogate.files import remove_partials, writable_folder, write_whole
+from simsurrogate.files import is_read_only, remove_partials, writable_folder, write_whole
 from simsurrogate.storage import storage_error
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 #: The exit code of a stage that found its output locked.
 EXIT_CODE = 3
@@ -29,16 +34,18 @@ def hold(path: Path, other_locks: Sequence[Path] = (), *, key: str = "run") -> I
 
     The lock is `flock`'s: the system frees it when the holder ends in any way. The file `*.holder.json`
     next to the lock names the holder; the file of a dead process is replaced, with a note. `key` is the key
-    that chooses another output, for the message.
+    that chooses another output, for the message. A process that may not write the output needs no lock.
 
     Raises:
         LockedError: another process holds the lock; the message names the process.
     """
-    writable_folder(path.parent)
+    if _is_useless(path):
+        yield
+        return
     # Imported in functions, because the import takes as long as the rest of a status command.
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    lock = FileLock(path, timeout=0)
+    lock = _file_lock(path, timeout=0)
     try:
         with _explained_errors(path):
             lock.acquire()
@@ -62,11 +69,11 @@ def hold(path: Path, other_locks: Sequence[Path] = (), *, key: str = "run") -> I
 
 @contextmanager
 def wait_for(path: Path) -> Iterator[None]:
-    """Wait until a lock is free, and hold the lock."""
-    from filelock import FileLock
-
-    writable_folder(path.parent)
-    lock = FileLock(path, timeout=600)
+    """Wait until a lock is free, and hold the lock, see `hold`."""
+    if _is_useless(path):
+        yield
+        return
+    lock = _file_lock(path, timeout=600)
     with _explained_errors(path):
         lock.acquire()
     try:
@@ -75,11 +82,29 @@ def wait_for(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def _is_useless(path: Path) -> bool:
+    """Return whether this process may write neither the folder of the lock nor the folder of the output."""
+    folder = path.parent
+    return is_read_only(folder.parent) and (is_read_only(folder) or not folder.exists())
+
+
+def _file_lock(path: Path, timeout: float) -> FileLock:
+    """Return the lock of a file; its folder and the file have the group's rights of the output's folder."""
+    from filelock import FileLock
+
+    is_new = not path.parent.exists()
+    folder = writable_folder(path.parent)
+    group_right = folder.parent.stat().st_mode & stat.S_IWGRP
+    if is_new and group_right:
+        folder.chmod(folder.stat().st_mode | group_right)
+    return FileLock(path, timeout=timeout, mode=0o644 | group_right)
+
+
 def _refuse_if_held(path: Path, key: str) -> None:
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     try:
-        with _explained_errors(path), FileLock(path, timeout=0):
+        with _explained_errors(path), _file_lock(path, timeout=0):
             pass
     except Timeout:
         raise LockedError(_locked_message(path, key)) from None

@@ -24,7 +24,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.runs.liveness import is_dead, process_identity
 from pipeline.runs.record_document import read_record
 from simsurrogate.errors import UserError
-from simsurrogate.files import remove_partials, writable_folder, write_whole
+from simsurrogate.files import is_read_only, remove_partials, writable_folder, write_whole
 from simsurrogate.storage import storage_error
 
 _PACKAGES = (
@@ -79,7 +79,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
     `complete`, `interrupted`, `failed` or `killed`. Records with one of the last three outcomes have a
     `reason`. An error other than a user's mistake also adds its `traceback`. If several ranks fail, the
     record holds the first failure. The next attempt at the stage marks
-    attempts whose process died without a report.
+    attempts whose process died without a report. A run folder that this process may not write gets no record.
 
     Raises:
         UserError: the run folder cannot be written, or holds a link.
@@ -107,6 +107,10 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
             yield Metadata(lambda: None)
         return
     run_folder.refuse_links()
+    if is_read_only(run_folder.path):
+        print(f"note: {run_folder.path} is not writable, so {stage} leaves no record", file=sys.stderr)
+        yield Metadata(lambda: None)
+        return
     _mark_dead_attempts(writable_folder(folder), stage)
     path = _create_record_file(folder, stage, record)
     metadata = Metadata(lambda: _write(path, record | metadata))

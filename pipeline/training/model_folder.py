@@ -20,7 +20,6 @@ def prepare(folder: Path, configuration: Mapping[str, object], overwrite: bool) 
         UserError: the folder cannot be written, or it holds a model or checkpoints of another configuration
             and `overwrite` is false.
     """
-    writable_folder(folder)
     saved_configuration: Mapping[str, object] | None
     try:
         saved_configuration = _saved_configuration(folder)
@@ -37,8 +36,10 @@ def prepare(folder: Path, configuration: Mapping[str, object], overwrite: bool) 
                 "with overwrite=true"
             )
         _delete_model(folder)
-        writable_folder(folder)
-    return saved_configuration == configuration and store.is_whole(folder)
+    if saved_configuration == configuration and store.is_whole(folder):
+        return True
+    writable_folder(folder)
+    return False
 
 
 def steps_done(folder: Path, steps: int) -> int:
