@@ -25,6 +25,7 @@ from pipeline import cli
 from pipeline.config import compose, sizes
 from pipeline.config.settings import Settings
 from pipeline.config.sweep import Job
+from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.jobs.slurm import chain
 from pipeline.parallel import launch, mpi, stopping
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
 STAGES = ("generate", "validate", "train", "evaluate")
 
 
-def run(settings: Settings) -> None:
-    """Check the whole configuration, then run or submit the stages with this command line's overrides."""
+def run(settings: Settings) -> float | None:
+    """Check the whole configuration, then run or submit the stages with this command line's overrides.
+
+    Return the objective of the evaluation, if the stages ran here, see `schema.objective`.
+    """
     _refuse_launcher()
     check(settings)
     arguments = compose.stage_arguments(settings.model)
@@ -50,10 +54,11 @@ def run(settings: Settings) -> None:
             ranks = settings.launcher.ranks[stage]  # type: ignore[index]
             print(shlex.join(command(stage, arguments, ranks, settings.launcher.mpirun)))
     else:
-        _run_locally(settings, arguments)
+        return _run_locally(settings, arguments)
+    return None
 
 
-def _run_locally(settings: Settings, arguments: list[str]) -> None:
+def _run_locally(settings: Settings, arguments: list[str]) -> float:
     console = Console(highlight=False)
     run_folder = RunFolder.of(settings)
     with (
@@ -74,6 +79,7 @@ def _run_locally(settings: Settings, arguments: list[str]) -> None:
             console.print(f"[dim]{stage} took {_duration_text(seconds[stage])}[/]")
     console.rule(f"[bold]done[/] in {_duration_text(sum(seconds.values()))}", align="left")
     progress.report_output("chain", run_folder.report, "compare", [str(run_folder.path)])
+    return schema.objective(schema.read(run_folder.evaluation / "metrics.json"))
 
 
 def check(settings: Settings) -> None:
@@ -89,6 +95,7 @@ def check(settings: Settings) -> None:
     mpi.initialise(is_alone=launch.detect().launcher == "none")
     from mpi4py import MPI
 
+    from pipeline.config import solver_checks
     from pipeline.config.build import (
         build_solver,
         dataset_configuration,
@@ -104,6 +111,7 @@ def check(settings: Settings) -> None:
     _refuse_part(settings)
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     _check_data(settings, solver)
+    solver_checks.check_outside(solver, settings.samples.test_extrapolation)
     if not settings.overwrite:
         store.refuse_other_configuration(settings.dataset, dataset_configuration(settings, solver))
     steps, training = settings.output.steps, settings.training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import sys
 import time
@@ -34,7 +35,7 @@ Arguments have the form KEY=VALUE and override the configuration.
 
 
 def main(
-    stage: Callable[[Settings], None], after_sweep: Callable[[list[sweep.Job]], None] | None = None
+    stage: Callable[[Settings], float | None], after_sweep: Callable[[list[sweep.Job]], None] | None = None
 ) -> None:
     """Run `stage` on the configuration of the command line.
 
@@ -44,20 +45,22 @@ def main(
 
     In a sweep on one rank, a failed run prints its error and the next run starts; the exit code is that of
     the first failed run. After all runs, rank 0 calls `after_sweep`.
+
+    The sweeper receives the result of the stage, its objective: the smaller, the better. A failed run has
+    the objective NaN.
     """
     if _print_help(sys.argv[1:]):
         return
     current_sweep = sweep.Sweep()
     exit_codes: list[int] = []
 
-    def run(config: DictConfig) -> None:
+    def run(config: DictConfig) -> float | None:
         try:
             if not compose.is_sweep():
-                stage(settings.read(compose.plain_configuration(config)))
-                return
+                return stage(settings.read(compose.plain_configuration(config)))
             configuration = current_sweep.begin(config)
             current_sweep.jobs[-1].settings = settings.read(configuration)
-            stage(current_sweep.jobs[-1].settings)
+            return stage(current_sweep.jobs[-1].settings)
         except stopping.StoppedError as stop:
             if launch.detect().rank > 0:
                 sys.exit()
@@ -74,6 +77,7 @@ def main(
                 _end_all_ranks(error)
             exit_codes.append(_report(error))
             current_sweep.jobs[-1].failure = message(error)
+        return math.nan
 
     stopping.ignore()
     tolerant_output.install()

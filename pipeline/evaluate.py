@@ -59,8 +59,10 @@ _COMPARED_PROPERTIES = (
 )
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings) -> float:
     """Write `RUN/models/MODEL/evaluation/`: metrics.json, figures, and report.html last.
+
+    Return the headline error of the surrogate on the first split, see `schema.objective`.
 
     Raises:
         UserError: there is no model or no validated data set, or model and data set do not match.
@@ -73,7 +75,7 @@ def run(settings: Settings) -> None:
         records.run_record("evaluate", folder, settings.model_dump(mode="json")) as metadata,
     ):
         agreement.report_unused_keys("evaluate")
-        dataset = Dataset.open(folder.dataset)
+        dataset = Dataset.open(folder.dataset, folder.validations[1])
         agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
         surrogate = _load_surrogate(settings, folder)
         description = trained_model.description(folder.model_folder)
@@ -98,8 +100,11 @@ def run(settings: Settings) -> None:
                 )
                 next_arguments = [str(folder.path)]
                 progress.report_output("evaluate", folder.report, "compare", next_arguments, is_new=False)
-            return
+            return schema.objective(schema.read(folder.evaluation / "metrics.json"))
+        if is_first:
+            writable_folder(folder.evaluation)
         splits = _measure_splits(settings, surrogate, dataset, communicator)
+        objective = math.nan
         if is_first:
             metrics = schema.Metrics(
                 identity=identity,
@@ -116,6 +121,8 @@ def run(settings: Settings) -> None:
                 split: {name: headline.model_dump() for name, headline in result.headline.items()}
                 for split, result in splits.items()
             }
+            objective = schema.objective(metrics)
+        return float(communicator.bcast(objective))
 
 
 def _load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
@@ -229,7 +236,6 @@ def _write_evaluation(
     folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: schema.Metrics, num_figures: int
 ) -> None:
     """Write metrics.json, the figures and, last, the report; print the headline."""
-    writable_folder(folder.evaluation)
     folder.report.unlink(missing_ok=True)
     schema.write(folder.evaluation / "metrics.json", metrics)
     figure_folder = folder.evaluation / "figures"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import nullcontext
 
@@ -16,10 +17,11 @@ from pipeline.runs import lock, progress, records
 from pipeline.runs.folder import RunFolder
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings) -> float:
     """Train `surrogate` on `dataset`, from the newest checkpoint if there is one.
 
-    With `ensemble=N` the ranks train N members side by side.
+    With `ensemble=N` the ranks train N members side by side. Return the error of the best weights in rollouts
+    over the valid split.
 
     Raises:
         UserError: the data set is missing or not validated; an option does not fit; the ranks differ in
@@ -35,9 +37,11 @@ def run(settings: Settings) -> None:
     from pipeline.training.device.malloc import keep_freed_memory
     from pipeline.training.models import train_ensemble, train_model
     from pipeline.training.task import TrainingTask
+    from surrogates import store
 
     agreement.report_unused_keys("train")
-    dataset = Dataset.open(settings.dataset)
+    run_folder, is_ensemble = RunFolder.of(settings), settings.ensemble > 1
+    dataset = Dataset.open(settings.dataset, run_folder.validations[1])
     agreement.refuse_other_data(settings, settings.dataset, dataset.configuration, compares_seed=False)
     task = TrainingTask.of(
         dataset,
@@ -48,7 +52,6 @@ def run(settings: Settings) -> None:
         overwrite=settings.overwrite,
     )
     start_seconds = time.process_time()
-    run_folder, is_ensemble = RunFolder.of(settings), settings.ensemble > 1
     keep_freed_memory()
     with (
         stopping.listen() as request,
@@ -70,6 +73,8 @@ def run(settings: Settings) -> None:
                 outcome = train_model(task, folder, ranks=ranks, report=report, request=request)
             core_seconds = sum(ranks.gather(time.process_time() - start_seconds))
             metadata.update(outcome.entries, core_seconds=round(core_seconds, 2))
+            is_done = ranks.is_first and outcome.done == outcome.total
+            valid_error = ranks.broadcast(store.description(folder)["valid_error"] if is_done else math.nan)
         # Raised after the ranks have left their group, whose threads must end before the interpreter ends.
         if outcome.done < outcome.total:
             checkpoint_text = "checkpoints of the members, step" if is_ensemble else "a checkpoint of step"
@@ -80,6 +85,7 @@ def run(settings: Settings) -> None:
         if launch.detect().rank == 0:
             is_new = not metadata.get("skipped", False)
             progress.report_output("train", run_folder.model_folder, "evaluate", is_new=is_new)
+        return float(valid_error)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,10 @@ _MAX_DIGITS = 1000
 _MAX_BRACKETS = 100
 
 
-def run(task: Callable[[DictConfig], None]) -> None:
+def run(task: Callable[[DictConfig], float | None]) -> None:
     """Compose the configuration of this command line and call `task` with it, once for each run of a sweep.
+
+    A sweeper that searches the best options receives the result of `task`, the objective.
 
     Raises:
         UserError, HydraException, OmegaConfBaseException: the command line is wrong.
@@ -41,9 +43,9 @@ def run(task: Callable[[DictConfig], None]) -> None:
     typed_arguments = sys.argv[1:]
     _refuse_long_numbers(typed_arguments)
 
-    def task_with_typed_arguments(config: DictConfig) -> None:
+    def task_with_typed_arguments(config: DictConfig) -> float | None:
         sys.argv[1:] = typed_arguments
-        task(config)
+        return task(config)
 
     _refuse_wrong_forms(typed_arguments)
     OmegaConf.register_new_resolver("choose", _choose, replace=True)
@@ -76,12 +78,28 @@ def _refuse_wrong_forms(arguments: Sequence[str]) -> None:
         choices = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
         for choice in choices:
             names = choice if isinstance(choice, list) and key == "experiment" else [choice]
+            if key == "hydra/launcher":
+                refuse_launcher(str(choice))
             if not all(isinstance(name, str) and name.strip() for name in names):
                 choice_text = "null" if choice is None else choice
                 raise UserError(
                     f"{key}={choice_text} is not a name. The key {key} takes the name of a YAML file in the "
                     f"folder {key}. Type {key}=NAME, or leave the key out"
                 )
+
+
+def refuse_launcher(name: str) -> None:
+    """Refuse a launcher of Hydra that runs the stages in other processes.
+
+    Raises:
+        UserError: this process would not receive their errors and results.
+    """
+    if name != "basic":
+        raise UserError(
+            f"hydra/launcher={name} runs the stages in other processes, and their errors do not come back. "
+            "Only hydra/launcher=basic is allowed. Type the command without hydra/launcher, or python -m "
+            "pipeline.chain -m launcher=slurm for a sweep on a cluster"
+        )
 
 
 def plain_configuration(config: DictConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config.compose import hydra_arguments, plain_configuration
+from pipeline.config.compose import hydra_arguments, plain_configuration, refuse_launcher
 from pipeline.config.settings import Settings
 
 #: The keys that change a model on the same data; a sweep over them adds their values to the model's name.
@@ -40,6 +40,7 @@ class Sweep:
 
         A model name on the command line is kept.
         """
+        refuse_launcher(str(HydraConfig.get().runtime.choices.get("hydra/launcher")))
         overrides = tuple(HydraConfig.get().overrides.task)
         self.jobs.append(Job(overrides))
         values = plain_configuration(config)
@@ -53,9 +54,11 @@ class Sweep:
 
 
 def _varied_keys() -> list[str]:
-    """Return the keys for which the command line has several values."""
+    """Return the keys for which the command line or the parameters of the sweeper have several values."""
     arguments = hydra_arguments(sys.argv[1:])
     override_texts = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    sweeper_parameters = HydraConfig.get().sweeper.get("params") or {}
+    override_texts += [f"{key}={value}" for key, value in sweeper_parameters.items()]
     overrides = OverridesParser.create().parse_overrides(override_texts)
     return [override.key_or_group for override in overrides if override.is_sweep_override()]
 

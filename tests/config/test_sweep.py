@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import configs
+from pipeline import evaluate, train
 from pipeline.config.settings import Settings
 from pipeline.config.sweep import Job
 from pipeline.evaluation import model_table
 from pipeline.runs.folder import RunFolder
 from surrogates import store
 from surrogates.contract import surrogate_names
+from tests.support.in_process import run_command_line
 from tests.support.launching import mpi_command, require_success, run, run_stage
 from tests.support.training_cases import generate_dataset, read_settings
 
@@ -95,6 +99,59 @@ def test_ranks_train_the_models_in_turn(dataset: Path, tmp_path: Path) -> None:
     first_checksum, second_checksum = (store.description(folder)["weights_sha256"] for folder in folders)
     assert first_checksum != second_checksum
     assert output.count("Relative L2 errors") == 1
+
+
+def test_a_sweeper_receives_the_error_of_each_run(dataset: Path, tmp_path: Path) -> None:
+    """Compare the objectives that Hydra's callback sees with model.json and metrics.json."""
+    arguments = (
+        *("-m", f"run={tmp_path}/run", f"dataset={dataset}", *QUICK_TRAINING, "surrogate=hamiltonian,fno"),
+        "+hydra.callbacks.objective._target_=tests.config.outside.objectives.Objectives",
+        f"+hydra.callbacks.objective.path={tmp_path}/objectives",
+        *("surrogate.width=6", f"hydra.sweep.dir={tmp_path}"),
+    )
+    model = tmp_path / "run" / "models" / "fno"
+    for stage in (train, train, evaluate, evaluate):
+        # The hamiltonian does not fit the data.
+        assert run_command_line(stage.run, *arguments) == 2
+    metrics = json.loads((model / "evaluation" / "metrics.json").read_text())
+    error = metrics["splits"]["test"]["headline"]["surrogate"]["rollout_end"]["median"]
+    expected = [math.nan, store.description(model)["valid_error"]] * 2 + [math.nan, error] * 2
+    objectives = [float(line) for line in (tmp_path / "objectives").read_text().split()]
+    np.testing.assert_array_equal(objectives, expected)
+
+
+def test_models_are_named_by_the_parameters_of_a_sweeper(dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "yaml" / "experiment"
+    folder.mkdir(parents=True)
+    text = "# @package _global_\nhydra: {sweeper: {params: {surrogate.width: '6,8', training.steps: 4}}}\n"
+    (folder / "widths.yaml").write_text(text)
+    arguments = ("--config-dir", str(folder.parent), "-m", f"run={tmp_path}/run", f"dataset={dataset}")
+    sweep_folder = f"hydra.sweep.dir={tmp_path}"
+    assert run_command_line(train.run, *arguments, *QUICK_TRAINING, "experiment=widths", sweep_folder) == 0
+    assert sorted(path.name for path in (tmp_path / "run" / "models").iterdir()) == [
+        "fno-width-6",
+        "fno-width-8",
+    ]
+
+
+def test_launchers_that_start_other_processes_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = "runs the stages in other processes"
+    options = ("-m", f"run={tmp_path}/run", "seed=1,2", f"hydra.sweep.dir={tmp_path}")
+    assert run_command_line(train.run, "hydra/launcher=submitit_local", *options) == 2
+    assert f"error: hydra/launcher=submitit_local {message}" in capsys.readouterr().err
+    # The same choice by a YAML of the user.
+    for folder, text in (
+        ("hydra/launcher", "_target_: hydra._internal.core_plugins.basic_launcher.BasicLauncher\n"),
+        ("experiment", "# @package _global_\ndefaults: [{override /hydra/launcher: other}]\n"),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "other.yaml").write_text(text)
+    arguments = ("--config-dir", str(tmp_path), *options, "experiment=other")
+    assert run_command_line(train.run, *arguments) == 2
+    assert f"error: hydra/launcher=other {message}" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_model_name_must_be_the_name_of_a_folder(dataset: Path, tmp_path: Path) -> None:
