@@ -1,4 +1,4 @@
-"""Initial vorticity: the random field in the data of the Fourier neural operator."""
+"""Initial vorticity: the random field in the paper on the Fourier neural operator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Matern(InitialVorticity):
     """The random field N(0, 7^(3/2) (-Lap + 49)^(-5/2)) of Li et al. (2021, arXiv:2010.08895, section 5.3).
 
     The mean is removed. The modes are orthonormal over the unit square. On any box, a mode of wave number k
-    (rad/m) has the variance 7^(3/2) (k^2 + 49)^(-5/2).
+    (rad/m) has the variance 7^(3/2) (k^2 + 49)^(-5/2), and the root mean square is 0.043 1/s. The published
+    data have 37 times this variance, 2 (7^3) in place of 7^(3/2). `experiment=navier_stokes` draws these data
+    with `random_field`.
 
     Raises:
         UserError: the grid drops too much of the variance of the field.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
+from pipeline.config.build import build_solver
+from solvers.contract import SteppedTrajectory
 from solvers.navier_stokes import NavierStokes
 from tests.support.heat_cases import relative_error
+from tests.support.in_process import settings_of
 from tests.support.navier_stokes_cases import (
     NO_FORCING,
     TRACER,
@@ -52,6 +57,31 @@ def mean_power(solver: NavierStokes, num_samples: int, seed: int) -> np.ndarray:
     coefficients = np.fft.fft2(vorticities) / vorticities[0].size
     mean_squares: np.ndarray = np.mean(np.abs(coefficients) ** 2, axis=0)
     return mean_squares
+
+
+def test_the_experiment_has_the_initial_vorticity_of_the_published_data_and_advects(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "experiment=navier_stokes")
+    solver = build_solver(settings.solver, MPI.COMM_SELF)
+    # The generator draws N(0, 2 7^3 (-Lap + 49)^-2.5); modes of the same wave number have the same variance.
+    rng = np.random.default_rng(0)
+    samples = [solver.sample(rng) for _ in range(1000)]
+    coefficients = [sample["amplitude"] * sample["initial_coefficients"][:4, :4] for sample in samples]
+    wave_numbers = 2 * np.pi * np.array([0, 1, 1, 2])
+    variances = 2 * 7**3 * (wave_numbers[:, None] ** 2 + wave_numbers**2 + 49) ** -2.5
+    variances[0, 0] = 0.0
+    # The relative standard deviation of a mean square of 1000 normals is 4.5 %.
+    np.testing.assert_allclose(np.mean(np.square(coefficients), axis=0), variances, rtol=0.25)
+    # Without advection each wave decays and grows by the forcing alone.
+    trajectory, duration = solver.prepare(samples[0]), settings.output.duration
+    assert isinstance(trajectory, SteppedTrajectory)
+    assert trajectory.coefficient_fields is not None
+    vorticity, forcing = np.fft.fft2([trajectory.initial_state[0], trajectory.coefficient_fields[0]])
+    waves = 2 * np.pi * np.fft.fftfreq(64, 1 / 64)
+    rate = samples[0]["viscosity"] * (waves[:, None] ** 2 + waves**2)
+    supply = -np.expm1(-rate * duration) / np.where(rate > 0, rate, 1.0)
+    linear_solution = np.fft.ifft2(np.exp(-rate * duration) * vorticity + supply * forcing).real
+    solution = trajectory.advance(trajectory.initial_state, 0.0, duration)[0]
+    assert 0.05 < relative_error(linear_solution, solution) < 0.6
 
 
 def test_the_matern_field_has_its_variance_in_each_mode() -> None:
