@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from rich.console import Console
@@ -137,11 +137,11 @@ def _load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
     return surrogates.load(folder.model_folder, device, path=user_file(settings.surrogate))
 
 
-def _model_settings(folder: RunFolder, description: Mapping[str, object]) -> dict[str, Any]:
+def _model_settings(folder: RunFolder, description: Mapping[str, object]) -> dict[str, object]:
     """Return the keys of the configuration that determined a model; `description` is model.json."""
-    configuration = cast(dict[str, Any], description.get("configuration", {}))
+    configuration = cast(dict[str, object], description.get("configuration", {}))
     return {
-        "surrogate": {"name": description["surrogate"], **cast(dict[str, Any], description["options"])},
+        "surrogate": {"name": description["surrogate"], **cast(dict[str, object], description["options"])},
         "ensemble": max(store.num_members(folder.model_folder), 1),
         **{key: configuration[key] for key in ("training", "seed") if key in configuration},
     }

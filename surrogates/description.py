@@ -27,12 +27,12 @@ class _Model(TypedDict):
     """The keys of `model.json` that this package reads."""
 
     surrogate: str
-    options: dict[str, Any]
-    problem: dict[str, Any]
+    options: dict[str, object]
+    problem: dict[str, object]
     precision: Literal["float32", "float64"]
     num_parameters: int
     sources: NotRequired[str]
-    configuration: NotRequired[dict[str, Any]]
+    configuration: NotRequired[dict[str, object]]
     step: NotRequired[int | list[int]]
     weights_sha256: NotRequired[str]
     members_sha256: NotRequired[list[str]]
@@ -62,7 +62,7 @@ def description(folder: Path) -> Mapping[str, Any]:
             "its train stage. Type python -m pipeline.train run=RUN."
         )
     text = documents.read_text(path, _REMEDY)
-    content = documents.parse_json(text, dict[str, Any], str(path), _REMEDY)
+    content = documents.parse_json(text, dict[str, object], str(path), _REMEDY)
     model_format = content.get("format")
     if model_format in _OLDER_FORMATS:
         raise UserError(

@@ -7,7 +7,6 @@ X for all sites.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -133,7 +132,7 @@ class PIDeepONet(OperatorNetwork):
             )
         unit_axes = [1] * len(problem.spec.shape)
         state_std, state_mean = self.inputs.state_std, self.inputs.state_mean
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             name: jet * state_std[index] + state_mean[index]
             for index, (name, jet) in enumerate(zip(problem.spec.channels, channels, strict=True))
         }

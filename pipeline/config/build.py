@@ -35,7 +35,7 @@ def build_solver(options: Options, communicator: Any) -> Solver:
     return _build(effective_options(options), communicator)
 
 
-def dataset_configuration(settings: Settings, solver: Solver) -> dict[str, Any]:
+def dataset_configuration(settings: Settings, solver: Solver) -> dict[str, object]:
     """Return all that determines the bytes of a data set, with a hash of the solver's sources."""
     return settings.dataset_settings() | {"solver_sources": source_hash(type(solver))}
 
@@ -77,7 +77,7 @@ def recorded_solver_class(configuration: Options, solver_options: Options) -> ty
     return _solver_class(_recorded_options(configuration, solver_options))
 
 
-def _recorded_options(configuration: Options, solver_options: Options) -> dict[str, Any]:
+def _recorded_options(configuration: Options, solver_options: Options) -> dict[str, object]:
     options = dict(configuration["solver"])
     recorded_file = options.pop("path", None)
     if recorded_file is not None:

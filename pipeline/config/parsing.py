@@ -172,7 +172,7 @@ def _place_of(model: Any, location: list[str], options: Mapping[str, Any]) -> _P
     return place
 
 
-def _fields_of(hint: Any) -> dict[str, Any]:
+def _fields_of(hint: Any) -> dict[str, object]:
     """Return the types of a pydantic model's or a dataclass's fields by name."""
     hint = _without_annotations(hint)
     if isinstance(hint, type) and issubclass(hint, BaseModel):

@@ -33,7 +33,7 @@ class Sweep:
 
     jobs: list[Job] = field(default_factory=list)
 
-    def begin(self, config: DictConfig) -> dict[str, Any]:
+    def begin(self, config: DictConfig) -> dict[str, object]:
         """Add a run; return its configuration as plain data, with the model named by the varied values.
 
             surrogate=fno surrogate.width=16,32    gives RUN/models/fno-width-16 and fno-width-32

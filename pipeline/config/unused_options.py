@@ -101,7 +101,7 @@ def _chosen_yaml(group: str, options: Options) -> str:
 
 
 @functools.cache
-def _default_options(group: str, choice: str) -> dict[str, Any]:
+def _default_options(group: str, choice: str) -> dict[str, object]:
     """Return the options of `GROUP/CHOICE.yaml` on Hydra's search path; empty without such a file."""
     try:
         if GlobalHydra.instance().is_initialized():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -270,7 +270,7 @@ def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
     remedy = "Run python -m pipeline.generate, then python -m pipeline.validate"
     content = documents.read_text(path, remedy)
     if kind is Manifest:
-        _check_version(path, documents.parse_json(content, dict[str, Any], str(path), remedy))
+        _check_version(path, documents.parse_json(content, dict[str, object], str(path), remedy))
     return documents.parse_json(content, kind, str(path), remedy)
 
 

@@ -44,7 +44,7 @@ class _RecordedConfiguration(_Section):
     solver: _SolverSection
 
 
-def _checked(configuration: dict[str, Any]) -> dict[str, Any]:
+def _checked(configuration: dict[str, object]) -> dict[str, object]:
     """Return the configuration, after a check of the keys that the pipeline itself reads.
 
     Raises:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.data.manifest import (
     FORMAT,
@@ -152,7 +151,7 @@ def refuse_failures(plan: Manifest, num_failed: int, max_failed_share: float, re
 def _is_replaceable(folder: Path) -> bool:
     """Return whether `overwrite` may delete the folder: this pipeline wrote it, or it holds no data."""
     try:
-        manifest = read_json(folder / "manifest.json", dict[str, Any], "Choose another folder with run=")
+        manifest = read_json(folder / "manifest.json", dict[str, object], "Choose another folder with run=")
     except UserError:
         return (folder / "receipts").exists() or not (folder / "data").exists()
     return manifest.get("format") == FORMAT

@@ -24,7 +24,7 @@ _REMEDY = "Train the model again with overwrite=true"
 class _Configuration(TypedDict):
     """The part of a model's configuration that the report shows."""
 
-    training: dict[str, Any]
+    training: dict[str, object]
     seed: int
     dataset: str
 
@@ -34,7 +34,7 @@ class _Model(TypedDict):
     """The keys of `model.json` that the train stage adds and the report shows."""
 
     configuration: _Configuration
-    options: dict[str, Any]
+    options: dict[str, object]
     step: int | list[int]
     valid_error: float
     versions: dict[str, str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import NotRequired
 
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic reads it
@@ -25,7 +25,7 @@ class _Record(TypedDict):
     """The keys of a record that the stages read."""
 
     outcome: str
-    configuration: NotRequired[dict[str, Any]]
+    configuration: NotRequired[dict[str, object]]
     process: NotRequired[int]
     host: NotRequired[str]
     slurm: NotRequired[dict[str, str]]
@@ -34,7 +34,7 @@ class _Record(TypedDict):
     progress: NotRequired[_Progress]
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, object]:
     """Return the record in a file.
 
     Raises:

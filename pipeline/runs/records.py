@@ -192,9 +192,9 @@ def _earlier_failure(path: Path, error: BaseException) -> dict[str, str]:
     """Return the failure of another rank in the record, unless all ranks share the error."""
     with suppress(OSError, ValueError):
         record = read_record(path)
-        reason = record.get("reason", "")
+        reason = str(record.get("reason", ""))
         if record.get("outcome") == "failed" and not reason.endswith(_failure(error)["reason"]):
-            return {name: record[name] for name in ("outcome", "reason", "traceback") if name in record}
+            return {name: str(record[name]) for name in ("outcome", "reason", "traceback") if name in record}
     return {}
 
 
@@ -259,7 +259,7 @@ def _create_record_file(folder: Path, stage: str, record: Mapping[str, object]) 
             return path
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
+def _write(path: Path, record: Mapping[str, object]) -> None:
     write_whole(path, _encoded(record))
 
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import safetensors
 import safetensors.torch
@@ -46,8 +46,8 @@ class _Description(TypedDict):
 
     format: str
     step: Annotated[int, Field(ge=0)]
-    configuration: dict[str, Any]
-    facts: dict[str, Any]
+    configuration: dict[str, object]
+    facts: dict[str, object]
 
 
 @dataclass(frozen=True)

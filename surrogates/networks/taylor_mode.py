@@ -190,7 +190,9 @@ class Orders:
     weighted_sum: tuple[tuple[str, ...], ...] = ()
 
 
-def orders(residual: Callable[[dict[str, Any]], object], fields: Mapping[str, torch.Tensor]) -> Orders | None:
+def orders(
+    residual: Callable[[dict[str, object]], object], fields: Mapping[str, torch.Tensor]
+) -> Orders | None:
     """Return the derivatives of the fields that an equation uses.
 
     Return None for mixed derivatives and derivatives above the second. `residual` is called once with jets of
