@@ -15,6 +15,7 @@ from rich.table import Table
 
 from pipeline.parallel.parent import end_with_mpirun
 from simsurrogate.discovery import installed_entry_points
+from simsurrogate.memory import explain_limited_address_space
 
 _COMMANDS = ("generate", "validate", "train", "evaluate", "chain", "compare")
 _EXAMPLES = (
@@ -41,6 +42,7 @@ def main() -> None:
         print(f"simsurrogate {importlib.metadata.version('simsurrogate')}")
     elif arguments[0] in _COMMANDS:
         end_with_mpirun()
+        explain_limited_address_space()
         sys.argv[1:] = arguments[1:]
         runpy.run_module(f"pipeline.{arguments[0]}", run_name="__main__", alter_sys=True)
     else:

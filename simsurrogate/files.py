@@ -25,10 +25,13 @@ def writable_folder(folder: Path) -> Path:
 
     Raises:
         UserError: the folder cannot be created or written.
+        StorageError: the file system has no space or no inode for the folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise storage_error(folder, 0, error, "run it again") from error
         raise UserError(
             f"cannot create the folder {folder}: {error.strerror}. The stage needs a folder that it can "
             "write. Type run=FOLDER with another folder"

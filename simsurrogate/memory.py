@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 
 from simsurrogate.errors import UserError
 
@@ -21,6 +22,13 @@ _CONTROL_GROUPS = (
         "memory.limit_in_bytes",
         "memory.usage_in_bytes",
     ),
+)
+
+#: The words of PyTorch about a failed allocation.
+_ALLOCATION_SIGNS = "not enough memory|can't allocate memory|out of memory"
+#: The words of the system and of libraries about a lack of address space.
+_ADDRESS_SPACE_SIGNS = (
+    "failed to map segment|cannot allocate memory|load shared object|open shared object|start new thread"
 )
 
 
@@ -67,19 +75,46 @@ def allocation_failure(error: BaseException) -> str | None:
     """Return the message about a failed allocation, with the size that was asked for; None for other errors.
 
     numpy and Python raise `MemoryError`. PyTorch raises a plain `RuntimeError` on a processor, and
-    `OutOfMemoryError` on a GPU.
+    `OutOfMemoryError` on a GPU. Under `ulimit -v`, libraries report a lack of address space in many other
+    ways.
     """
-    is_of_torch = isinstance(error, RuntimeError) and re.search(
-        r"not enough memory|can't allocate memory|out of memory", str(error)
-    )
-    if not isinstance(error, MemoryError) and not is_of_torch:
+    if free_bytes := list(_address_space_bytes()):
+        line = _first_line(error, _ADDRESS_SPACE_SIGNS)
+        if line or type(error).__name__ == "PanicException":
+            return (
+                f"out of memory: {line or 'a library failed'}. ulimit -v bounds the address "
+                f"space, of which {size_text(max(*free_bytes, 0))} are free. Type ulimit -v unlimited"
+            )
+    line = _first_line(error, _ALLOCATION_SIGNS) if isinstance(error, RuntimeError) else ""
+    if not line and not isinstance(error, MemoryError):
         return None
-    lines = str(error).splitlines()
-    text = lines[0].partition("] . ")[2] or lines[0] if lines else "an allocation failed"
+    text = line.partition("] . ")[2] or line or str(error) or "an allocation failed"
     return (
         f"out of memory: {text.rstrip('.')}. {size_text(available_bytes())} of memory are free here. Type "
         "smaller numbers of cells, frames, weights, or windows and trajectories in a batch"
     )
+
+
+def explain_limited_address_space() -> None:
+    """Let an import that fails under `ulimit -v` end this process with one line."""
+    if not list(_address_space_bytes()):
+        return
+    former_hook = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        message = allocation_failure(error)
+        if message is None:
+            former_hook(kind, error, trace)
+        else:
+            print(f"error: {message}", file=sys.stderr)
+
+    sys.excepthook = hook
+
+
+def _first_line(error: BaseException, pattern: str) -> str:
+    """Return the first line of an error that holds a pattern, or an empty text."""
+    lines = str(error).splitlines()
+    return next((line.strip().rstrip(".") for line in lines if re.search(pattern, line, re.IGNORECASE)), "")
 
 
 def _machine_bytes() -> Iterator[int]:

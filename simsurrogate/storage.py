@@ -24,6 +24,7 @@ def _cause(folder: Path, error: OSError) -> str:
     """Return the state of the file system that explains an error, and the remedy."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
+            folder = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
             file_system = os.statvfs(folder)
             if file_system.f_files and not file_system.f_favail:
                 return "The file system has no inode for another file. Delete files"

@@ -155,6 +155,9 @@ def test_every_rank_ends_within_ten_seconds(launcher: str, tmp_path: Path) -> No
     assert result.returncode != 0
     assert time.monotonic() - start_of_ranks < 10 + 3 * (start_of_ranks - start_of_single_rank)
     assert result.stderr.count("error: samples.train=-1") == 1
+    if launcher == "mpirun":
+        assert result.returncode == 2
+        assert len(result.stderr.splitlines()) == 1, "nothing of Open MPI"
 
 
 @pytest.mark.fault(
@@ -184,6 +187,7 @@ def test_more_ranks_than_the_grid_allows_are_refused_with_the_legal_counts(tmp_p
     assert result.returncode == 2
     assert "3 ranks cannot share a grid of 2 rows" in result.stderr
     assert "Type group_size=2 or less" in result.stderr
+    assert len(result.stderr.splitlines()) == 1, "nothing of Open MPI"
     assert not (tmp_path / "run" / "dataset" / "data").exists()
 
 

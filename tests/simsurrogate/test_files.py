@@ -87,6 +87,10 @@ def test_a_file_system_without_inodes_is_named(tmp_path: Path) -> None:
         (disk / "file").touch()
         with pytest.raises(StorageError, match=r"has no inode for another file. Delete files, then wait"):
             write_whole(disk / "other", "text", advice="wait")
+        with pytest.raises(
+            StorageError, match=r"has no inode for another file. Delete files, then run it again"
+        ):
+            writable_folder(disk / "new" / "folder")
 
 
 def test_differences_of_plain_data_are_named_by_their_keys() -> None:

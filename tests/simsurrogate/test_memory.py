@@ -59,3 +59,13 @@ def test_a_failed_allocation_ends_a_stage_with_one_line(
 def test_other_errors_are_not_allocations() -> None:
     assert allocation_failure(RuntimeError("the memory of an elephant")) is None
     assert allocation_failure(ValueError("out of memory")) is None
+
+
+@pytest.mark.parametrize("kilobytes", [60_000, 300_000])
+def test_a_small_address_space_ends_a_stage_with_one_line(kilobytes: int, tmp_path: Path) -> None:
+    command = f"ulimit -v {kilobytes}; exec {sys.executable} -m pipeline.train run={tmp_path}"
+    result = run(["sh", "-c", command])
+    assert result.returncode in (1, 2)
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: out of memory: ")
+    assert "Type ulimit -v unlimited" in result.stderr

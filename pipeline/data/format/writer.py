@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.data.format import hdf5
 from pipeline.data.format.hdf5 import DatasetLocation
 from pipeline.data.format.layout import (
+    Attributes,
     DatasetLayout,
     FieldKind,
     Header,
@@ -29,7 +30,8 @@ from simsurrogate.files import create_partial, publish
 from simsurrogate.storage import storage_error
 
 _COPY_BYTES = 2**24
-_MAX_HEADER_BYTES = 2**13
+#: An upper bound of the bytes of a dataset's header without the texts of its attributes.
+_HEADER_BYTES = 2560
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
@@ -141,7 +143,7 @@ def open_writer(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        num_bytes = _size_of(dataset_layouts(header, rows))
+        num_bytes = _size_of(group_attributes(header, rows), dataset_layouts(header, rows))
         advice = "run the same command again: finished shards are kept"
         raise storage_error(path, num_bytes, error, advice) from error
 
@@ -156,8 +158,9 @@ def _create_file(
     """
     descriptor, partial_path = create_partial(path)
     try:
-        os.posix_fallocate(descriptor, 0, _size_of(layouts))
-        hdf5.make_skeleton(partial_path, group_attributes(header, rows), layouts)
+        groups = group_attributes(header, rows)
+        os.posix_fallocate(descriptor, 0, _size_of(groups, layouts))
+        hdf5.make_skeleton(partial_path, groups, layouts)
         os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
         return descriptor, partial_path, hdf5.dataset_locations(partial_path, layouts)
     except BaseException:
@@ -166,10 +169,12 @@ def _create_file(
         raise
 
 
-def _size_of(layouts: dict[str, DatasetLayout]) -> int:
-    """Return an upper bound of the bytes of a file with this content."""
+def _size_of(groups: Mapping[str, Attributes], layouts: dict[str, DatasetLayout]) -> int:
+    """Return an upper bound of the bytes of a file with this content, close to the bytes themselves."""
     values = sum(layout.num_bytes for layout in layouts.values())
-    return values + _MAX_HEADER_BYTES * (len(layouts) + 4)
+    attributes = [*groups.values(), *(layout.attributes for layout in layouts.values())]
+    texts = sum(len(str(value)) for group in attributes for value in group.values())
+    return values + _HEADER_BYTES * (len(layouts) + 2) + 2 * texts
 
 
 def _write_window(
