@@ -115,11 +115,9 @@ def exit_on_error(function: Callable[[], None]) -> None:
 def _end_all_ranks(error: Exception) -> NoReturn:
     rank, size = launch.rank_and_size()
     is_shared = size > 1 and is_for_user(error)
-    if rank != 0:
-        # Rank 0 reports an error that all ranks share, and ends the other ranks within this time.
-        time.sleep(0 if is_shared else 1)
-        if is_shared:
-            shared_end.end_together(0)
+    # Rank 0 reports an error that all ranks share, and ends the other ranks within this time.
+    if rank != 0 and not (is_shared and shared_end.end_together(0)):
+        time.sleep(1)
     exit_code = _report(error, f"[rank {rank} of {size}] " if size > 1 else "")
     if rank == 0 and is_shared:
         shared_end.end_together(exit_code)

@@ -18,15 +18,18 @@ _MPI_SECONDS = 8.0
 _LAST_SECONDS = 0.4
 
 
-def end_together(exit_code: int) -> None:
+def end_together(exit_code: int) -> bool:
     """End this process if all ranks of an mpirun call this function within 2 s; else return.
 
     Open MPI prints 14 lines about an abort, and 7 lines about a rank that ends with another code than 0 while
     others run. Therefore the other ranks end with 0, and rank 0 ends last, with the exit code of mpirun.
+
+    Returns:
+        Whether the function has waited for the other ranks; it does not wait under other launchers.
     """
     process = launch.detect()
     if not process.launcher.startswith("mpirun"):
-        return
+        return False
     sys.stdout.flush()
     sys.stderr.flush()
     watchdog = threading.Timer(_WAIT_SECONDS + _MPI_SECONDS, os._exit, (exit_code,))
@@ -41,6 +44,7 @@ def end_together(exit_code: int) -> None:
                 time.sleep(_LAST_SECONDS)
             os._exit(exit_code if process.rank == 0 else 0)
     watchdog.cancel()
+    return True
 
 
 def _is_shared(size: int) -> bool:

@@ -11,6 +11,7 @@ import atexit
 import importlib
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ import numpy as np
 
 from pipeline import cli
 from pipeline.data import plan
+from pipeline.generation import shards
 from pipeline.parallel import heartbeats, launch
 from pipeline.runs import records
 from solvers.contract import solver_class
@@ -103,6 +105,19 @@ def kill_publishing(name_end: str, rename_number: int, moment: str) -> None:
     Path.replace = replace_and_kill  # type: ignore[method-assign]
 
 
+def fills_disk(num_free_bytes: int) -> None:
+    """Let another program fill the disk of the run folder, before the first shard."""
+    original_make = shards.ShardMaker.make
+
+    def make(self: shards.ShardMaker, shard: plan.Shard) -> Any:
+        disk = self.folder.parent.parent
+        if not (disk / "ballast").exists():
+            (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - num_free_bytes))
+        return original_make(self, shard)
+
+    shards.ShardMaker.make = make  # type: ignore[method-assign]
+
+
 def stops(rank: int, call_number: int, timeout_seconds: int) -> None:
     """Stop a rank with SIGSTOP before call `call_number` of `advance`, with a shorter time-out."""
     heartbeats.TIMEOUT = timedelta(seconds=timeout_seconds)
@@ -175,7 +190,7 @@ def writes() -> None:
 
 FAULTS = {
     fault.__name__: fault
-    for fault in (none, signalled, memory, writes, kill, kill_publishing, raises, stops, nan)
+    for fault in (none, signalled, memory, writes, kill, kill_publishing, raises, stops, nan, fills_disk)
 }
 
 if __name__ == "__main__":

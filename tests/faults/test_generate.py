@@ -77,8 +77,8 @@ def test_a_rerun_after_a_kill_during_publishing_writes_the_same_bytes(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Yield the folder of a file system of 1 MiB in memory."""
-    with mounted_disk(tmp_path, "1m") as disk:
+    """Yield the folder of a file system of 2 MiB in memory."""
+    with mounted_disk(tmp_path, "2m") as disk:
         yield disk
 
 
@@ -86,18 +86,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("num_free_bytes", [100_000, 330_000])
 @pytest.mark.fault(
     "the disk is full while generate writes",
-    cause="tmpfs of 1 MiB with {num_free_bytes} free bytes",
+    cause="tmpfs of 2 MiB with {num_free_bytes} free bytes",
     result="message with the sizes; finished shards stay; no partial file; the next run continues",
     lost="the shard in work",
 )
 def test_a_full_disk_keeps_finished_shards_and_no_partial_file(
     small_disk: Path, tmp_path: Path, num_free_bytes: int
 ) -> None:
-    """Fill the disk before or after the first shard, then run again on a larger disk."""
+    """Let the disk become full before or after the first shard, then run again on a larger disk."""
     large_shards = ("solver.resolution=[4000]", "samples.train=3", "samples.per_shard=1")
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - num_free_bytes))
-    result = run_drift("generate", small_disk / "run", *large_shards)
+    fault = f"fills_disk:{num_free_bytes}"
+    result = run_drift("generate", small_disk / "run", *large_shards, fault=fault)
     assert result.returncode == 2, result.stderr
     assert "cannot write" in result.stderr
     assert re.search(r"bytes of .*hdf5: No space .* has \d+ bytes free. Make room, then", result.stderr)
@@ -105,7 +104,11 @@ def test_a_full_disk_keeps_finished_shards_and_no_partial_file(
     assert not list(small_disk.rglob("*.partial"))
     finished_shards = {path.name: path.read_bytes() for path in small_disk.rglob("*.hdf5")}
     assert len(finished_shards) == (1 if num_free_bytes > 200_000 else 0)
-    ballast.unlink()
+    (small_disk / "ballast").unlink()
+    refusal = run_drift("generate", small_disk / "other", *large_shards, "output.steps=30")
+    assert re.search(
+        r"8 trajectories of 31 frames .* take at least 7\.69 MiB on disk. .* are free", refusal.stderr
+    )
     shutil.copytree(small_disk / "run", tmp_path / "run")
     rerun = require_success(run_drift("generate", tmp_path / "run", *large_shards))
     assert f"({8 - len(finished_shards)} of 8" in rerun.stdout
