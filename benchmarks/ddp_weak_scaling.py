@@ -33,7 +33,7 @@ from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Problem, surrogate_class
 from tests.support.launching import MPIRUN, environment
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 ROUNDS, STEPS = 7, 6
 #: The overrides and the number of windows on each rank: the experiment, four times as many windows, and the

@@ -28,7 +28,7 @@ from benchmarks.support.measuring import print_and_store
 from pipeline import generate, train, validate
 from pipeline.runs.folder import RunFolder
 from simsurrogate.relative_l2 import relative_l2
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 DIFFUSIVITY = 0.4
 POINTS, FRAMES = 256, 200

@@ -33,7 +33,7 @@ from simsurrogate.spec import Axis, Field, Grid, Spec
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
 from surrogates.pinn import PINN
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 SEEDS = (0, 1)
 VISCOSITY = 0.01 / math.pi

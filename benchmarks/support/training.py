@@ -14,7 +14,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.runs.folder import RunFolder
 from simsurrogate.relative_l2 import relative_l2
 from surrogates.contract import Surrogate
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 
 def generate_dataset(folder: Path, *overrides: str) -> Path:

@@ -14,7 +14,7 @@ from pipeline import evaluate, generate, train, validate
 from pipeline.data.card import figures
 from pipeline.training import fit
 from tests.support.in_process import run_command_line
-from tests.support.training_cases import TINY_TRAINING, no_curves
+from tests.support.trainings.training_cases import TINY_TRAINING, no_curves
 
 DATA = (
     "experiment=smoke",

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import chain
 from simsurrogate.errors import UserError
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 
 def test_a_chain_of_one_part_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pipeline import chain, generate
 from pipeline.config.build import build_solver
 from pipeline.problem import expected_problem, with_physics
 from surrogates.contract import compatible_surrogates
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 NAMES = sorted(path.stem for path in (Path(configs.__path__[0]) / "experiment").glob("*.yaml"))
 #: Experiments with the stages generate and validate only.

@@ -22,7 +22,7 @@ from solvers.contract import solver_class
 from surrogates.contract import surrogate_class
 from surrogates.store import ChangedSourcesWarning
 from tests.support.in_process import settings_of
-from tests.support.training_cases import TINY_TRAINING, no_curves
+from tests.support.trainings.training_cases import TINY_TRAINING, no_curves
 
 OUTSIDE = Path(__file__).parent / "outside"
 NETWORK = '''"""A network for tests."""

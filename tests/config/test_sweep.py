@@ -20,7 +20,7 @@ from surrogates import store
 from surrogates.contract import surrogate_names
 from tests.support.in_process import run_command_line
 from tests.support.launching import mpi_command, require_success, run, run_stage
-from tests.support.training_cases import generate_dataset, read_settings
+from tests.support.trainings.training_cases import generate_dataset, read_settings
 
 QUICK_TRAINING = (
     "surrogate.layers=1",

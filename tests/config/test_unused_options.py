@@ -13,7 +13,7 @@ from pipeline.config.settings import Finish
 from simsurrogate.errors import UserError
 from solvers.contract import Solver
 from tests.support import problems
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 
 @dataclass(frozen=True)

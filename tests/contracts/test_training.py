@@ -11,7 +11,7 @@ import torch
 from pipeline.training import checkpoint
 from surrogates.contract import surrogate_names
 from tests.support.launching import mpi_command, require_success, run
-from tests.support.training_cases import are_identical
+from tests.support.trainings.training_cases import are_identical
 
 #: The second-order methods divide by small differences and amplify round-off.
 TOLERANCES = {"adamw": 1e-10, "balanced": 1e-10, "lbfgs": 1e-7, "levenberg_marquardt": 1e-7}
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(1500)
 def training_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with trainings of all surrogates on one rank and on two ranks."""
     folder = tmp_path_factory.mktemp("trained")
-    program = ("-m", "tests.support.training_of_surrogates", str(folder))
+    program = ("-m", "tests.support.trainings.training_of_surrogates", str(folder))
     require_success(run([sys.executable, *program], timeout=600))
     require_success(run(mpi_command(2, *program), timeout=600))
     return folder
@@ -33,9 +33,7 @@ def training_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model_folders(folder: Path, name: str) -> list[Path]:
     """Return the model folders of a surrogate below a folder, one for each data set and training method."""
     paths = sorted(folder.glob(f"*/*/models/{name}"))
-    assert paths, (
-        f"surrogate={name} fits no data set of tests/support/training_of_surrogates.py. Add a data set"
-    )
+    assert paths, f"surrogate={name} fits no data set of training_of_surrogates.py. Add a data set there"
     return paths
 
 

@@ -11,7 +11,7 @@ from pipeline import generate
 from pipeline.config.build import build_solver
 from pipeline.data.format import hdf5, writer
 from pipeline.data.format.layout import dataset_layouts, group_attributes
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from simsurrogate.errors import UserError
 from surrogates import store
 from tests.support import problems
 from tests.support.in_process import generate_in_process
-from tests.support.training_cases import generate_dataset
+from tests.support.trainings.training_cases import generate_dataset
 
 FIXED_ECCENTRICITY = (
     "experiment=two_body",

@@ -18,7 +18,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.training import fit
 from surrogates.grids.losses import relative_error
 from tests.support.in_process import generate_in_process, settings_of
-from tests.support.training_cases import no_curves
+from tests.support.trainings.training_cases import no_curves
 
 OVERRIDES = (
     "solver=custom",

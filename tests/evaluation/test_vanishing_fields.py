@@ -13,7 +13,7 @@ from pipeline.evaluation import schema
 from pipeline.runs.folder import RunFolder
 from pipeline.training import fit
 from tests.support.in_process import generate_in_process, settings_of
-from tests.support.training_cases import TINY_TRAINING, no_curves
+from tests.support.trainings.training_cases import TINY_TRAINING, no_curves
 
 WAVE = Path(__file__).parents[1] / "config" / "outside" / "decaying_wave.py"
 OVERRIDES = (

@@ -18,7 +18,7 @@ from typing import Any
 from pipeline import cli, train
 from pipeline.parallel import launch
 from pipeline.training import ensemble, fit, loop
-from tests.support.training_cases import no_curves, read_settings
+from tests.support.trainings.training_cases import no_curves, read_settings
 
 TIMEOUT_SECONDS = 3.0
 progress_objects: list[ensemble._SharedProgress] = []

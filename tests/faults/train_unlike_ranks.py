@@ -16,7 +16,7 @@ from pipeline.training.optim.lbfgs import lbfgs
 from pipeline.training.train_state import TrainState
 from surrogates import store
 from tests.support import problems
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 FINISH = "training.finish={method: lbfgs, steps: 1, iterations: 20}"
 

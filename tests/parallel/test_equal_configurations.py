@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.launching import SMALL_DATASET, mpi_command, run
-from tests.support.training_cases import TINY_TRAINING, generate_dataset
+from tests.support.trainings.training_cases import TINY_TRAINING, generate_dataset
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 from tests.faults.driving import read_generated, run_drift
 from tests.support import launching
 from tests.support.launching import require_success, run_stage
-from tests.support.training_cases import generate_dataset, tiny_arguments, train_together
+from tests.support.trainings.training_cases import generate_dataset, tiny_arguments, train_together
 
 #: A data set that takes two ranks several seconds, with shards that take less than a second.
 LARGE_DATASET = ("samples.train=384", "samples.per_shard=4", "solver.resolution=64", "output.steps=20")

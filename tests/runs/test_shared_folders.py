@@ -18,7 +18,12 @@ from pipeline.evaluation.report import figures
 from pipeline.runs import lock
 from pipeline.runs.folder import RunFolder
 from tests.support.launching import run
-from tests.support.training_cases import generate_dataset, read_settings, tiny_arguments, train_model
+from tests.support.trainings.training_cases import (
+    generate_dataset,
+    read_settings,
+    tiny_arguments,
+    train_model,
+)
 
 ROOT = Path(__file__).parents[2]
 NO_FIGURES = "evaluation.figures=0"

@@ -16,7 +16,7 @@ from pipeline.problem import problem_of
 from simsurrogate.errors import UserError
 from surrogates import store
 from surrogates.contract import ExtrapolationWarning, Surrogate
-from tests.support.training_cases import generate_dataset
+from tests.support.trainings.training_cases import generate_dataset
 
 
 @pytest.fixture(scope="module")

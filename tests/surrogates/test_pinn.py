@@ -18,7 +18,7 @@ from surrogates.networks.taylor_mode import Orders
 from surrogates.physics.residual import Equation
 from surrogates.pinn import PINN
 from tests.support import problems
-from tests.support.pinn_cases import PARAMETRIC_PROBLEMS, build, line_problem, random_batch
+from tests.support.trainings.pinn_cases import PARAMETRIC_PROBLEMS, build, line_problem, random_batch
 
 
 def change_at(surrogate: PINN, x: list[float], time: float = 1.3) -> tuple[torch.Tensor, torch.Tensor]:

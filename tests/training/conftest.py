@@ -13,7 +13,7 @@ import torch
 
 from pipeline.data.manifest import Manifest, Validation, read_document, write_document
 from simsurrogate.files import sha256_of
-from tests.support.training_cases import generate_dataset, train_model
+from tests.support.trainings.training_cases import generate_dataset, train_model
 
 #: Each process has one thread, because the models are too small for more threads.
 os.environ["OMP_NUM_THREADS"] = "1"

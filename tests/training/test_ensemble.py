@@ -24,7 +24,7 @@ from surrogates import store
 from surrogates.contract import Surrogate
 from surrogates.deep_ensemble import Ensemble
 from tests.support.launching import mpi_command, require_success, run, run_stage
-from tests.support.training_cases import are_identical, read_settings, tiny_arguments, train_model
+from tests.support.trainings.training_cases import are_identical, read_settings, tiny_arguments, train_model
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from simsurrogate.errors import UserError
 from surrogates.contract import Batch
 from surrogates.fno import FNO
 from tests.support.launching import mpi_command, run, run_stage
-from tests.support.training_cases import (
+from tests.support.trainings.training_cases import (
     TINY_TRAINING,
     generate_dataset,
     read_settings,

@@ -20,7 +20,7 @@ from pipeline.training.optim.ema import moving_average
 from surrogates import store
 from surrogates.contract import surrogate_names
 from tests.support import problems
-from tests.support.training_cases import read_settings, tiny_arguments, train_model, train_together
+from tests.support.trainings.training_cases import read_settings, tiny_arguments, train_model, train_together
 
 EXACT_TRAINING = (
     "training.schedule=linear",

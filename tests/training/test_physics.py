@@ -14,7 +14,7 @@ from pipeline.training.batches.augment import with_random
 from surrogates.contract import Problem
 from surrogates.fno import FNO
 from tests.support import problems
-from tests.support.training_cases import generate_dataset
+from tests.support.trainings.training_cases import generate_dataset
 
 
 def test_the_random_numbers_of_a_window_depend_only_on_seed_step_and_position() -> None:

@@ -21,7 +21,7 @@ from simsurrogate.errors import StorageError
 from surrogates.contract import Batch
 from tests.support.disks import NEEDS_ROOT, mounted_disk
 from tests.support.launching import mpi_command, require_success, run
-from tests.support.training_cases import are_identical, tiny_arguments, train_model, train_together
+from tests.support.trainings.training_cases import are_identical, tiny_arguments, train_model, train_together
 
 PROGRAM = ("-m", "tests.faults.train_killed")
 #: All options of training at once. The poisoned data make some gradients not finite.

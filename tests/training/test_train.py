@@ -23,7 +23,7 @@ from pipeline.training.train_state import TrainState
 from surrogates import store
 from tests.support import problems
 from tests.support.launching import require_success, run_stage
-from tests.support.training_cases import (
+from tests.support.trainings.training_cases import (
     TINY_TRAINING,
     generate_dataset,
     read_settings,

@@ -16,7 +16,7 @@ from pipeline.training.step import Model
 from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch
-from tests.support.training_cases import are_identical, generate_dataset, train_model
+from tests.support.trainings.training_cases import are_identical, generate_dataset, train_model
 
 
 @pytest.mark.parametrize(

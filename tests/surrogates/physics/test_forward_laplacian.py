@@ -20,7 +20,7 @@ from surrogates.networks.taylor_mlp import _Tanh
 from surrogates.physics.initial_condition import initial_condition
 from surrogates.pinn import PINN
 from tests.support import problems
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 T, X, Y, XX, YY = ("t",), ("x",), ("y",), ("x", "x"), ("y", "y")
 

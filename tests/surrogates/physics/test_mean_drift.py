@@ -12,7 +12,7 @@ import torch
 from simsurrogate.spec import Field
 from surrogates.contract import Problem
 from tests.support import problems
-from tests.support.pinn_cases import build, random_batch
+from tests.support.trainings.pinn_cases import build, random_batch
 
 
 def flow_problem(conserved: bool = True) -> Problem:

@@ -12,7 +12,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.windows import Windows
 from pipeline.training.batches import loader
 from pipeline.training.batches.loader import DeviceLoader
-from tests.support.training_cases import are_identical, train_model
+from tests.support.trainings.training_cases import are_identical, train_model
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -14,7 +14,12 @@ from surrogates import store
 from surrogates.fno import FNO
 from tests.support import problems
 from tests.support.launching import require_success, run_stage
-from tests.support.training_cases import are_identical, read_settings, tiny_arguments, train_together
+from tests.support.trainings.training_cases import (
+    are_identical,
+    read_settings,
+    tiny_arguments,
+    train_together,
+)
 
 COMPILED_TRAINING = ("training.compile=true", "training.gradient_accumulation_steps=2")
 

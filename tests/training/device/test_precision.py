@@ -11,7 +11,7 @@ from surrogates import store
 from surrogates.contract import Batch, surrogate_class, surrogate_names
 from surrogates.mlp import MLP
 from tests.support import problems
-from tests.support.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings
 
 CPU = torch.device("cpu")
 SINGLE_RANK = Ranks(0, 1, CPU, {"here": 1})

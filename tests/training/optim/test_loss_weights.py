@@ -17,7 +17,7 @@ from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Surrogate
 from tests.support import problems
-from tests.support.training_cases import generate_dataset, read_settings
+from tests.support.trainings.training_cases import generate_dataset, read_settings
 
 SINGLE_RANK = Ranks(0, 1, torch.device("cpu"), {"here": 1})
 FADING_PROBLEM = problems.fading_problem()

@@ -19,7 +19,7 @@ from surrogates import store
 from surrogates.contract import Batch, Prediction, Surrogate
 from tests.support import problems
 from tests.support.launching import mpi_command, require_success, run
-from tests.support.training_cases import read_settings, train_model
+from tests.support.trainings.training_cases import read_settings, train_model
 
 SINGLE_RANK = Ranks(0, 1, torch.device("cpu"), {"here": 1})
 PROBLEM = problems.grid_problem((20,), ("periodic",))

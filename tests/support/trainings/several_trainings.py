@@ -19,7 +19,7 @@ from pipeline import train
 from pipeline.parallel import launch
 from pipeline.parallel.stopping import StoppedError
 from pipeline.training import fit, loop, step
-from tests.support.training_cases import no_curves, read_settings
+from tests.support.trainings.training_cases import no_curves, read_settings
 
 
 def main(file: Path) -> None:

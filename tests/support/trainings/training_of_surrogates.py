@@ -22,8 +22,8 @@ from surrogates import store
 from surrogates.contract import Surrogate, compatible_surrogates, surrogate_class
 from surrogates.least_squares import LeastSquares
 from tests.support import problems
-from tests.support.several_trainings import stop_in_step
-from tests.support.training_cases import no_curves, read_settings
+from tests.support.trainings.several_trainings import stop_in_step
+from tests.support.trainings.training_cases import no_curves, read_settings
 
 HEAT = (
     "solver=heat",

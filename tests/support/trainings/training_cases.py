@@ -90,7 +90,9 @@ def train_together(
         The result of mpirun, in which each rank prints `allreduces NUMBER` for each run.
     """
     list_file.write_text(json.dumps({"runs": [list(run) for run in runs], "stops": list(stops)}))
-    return require_success(run(mpi_command(ranks, "-m", "tests.support.several_trainings", str(list_file))))
+    return require_success(
+        run(mpi_command(ranks, "-m", "tests.support.trainings.several_trainings", str(list_file)))
+    )
 
 
 def are_identical(model: Path, other_model: Path) -> bool:

@@ -1,0 +1,1 @@
+"""Trainings of the tests: data sets, options, and programs that train."""
