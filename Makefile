@@ -16,7 +16,7 @@ test: $(VENV)/dev  ## run all checks and tests, in at most 20 minutes on 2 cores
 	$(MAKE) --jobs=2 check tests
 
 tests: $(VENV)/dev  ## run all tests
-	$(BIN)/python -m pytest --numprocesses=3
+	$(BIN)/python -m pytest --numprocesses=2
 
 soak: $(VENV)/dev  ## run the long tests with randomly killed processes
 	$(BIN)/python -m pytest -m soak
@@ -35,7 +35,7 @@ clean:  ## remove the environment and the caches; keep all runs
 
 $(VENV)/laptop $(VENV)/dev $(VENV)/bench: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 $(VENV)/laptop: EXTRAS := laptop

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-# Three workers share two cores, and the arrays of the tests are too small for threads. The variables have an
+# Two workers share two cores, and the arrays of the tests are too small for threads. The variables have an
 # effect only before the import of numpy and torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")

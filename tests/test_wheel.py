@@ -49,16 +49,7 @@ def test_the_console_command_of_the_wheel_ignores_folders_of_the_user(wheel: Pat
     # The new environment uses the dependencies of this environment. `make demo` installs all dependencies.
     (site_packages,) = (tmp_path / "environment").glob("lib/*/site-packages")
     (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    install_command = [
-        str(python),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-compile",
-        "--no-deps",
-        str(wheel),
-    ]
+    install_command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)]
     require_success(subprocess.run(install_command, capture_output=True, text=True, check=False))
     for name in ("solvers", "surrogates", "configs"):
         (tmp_path / name).mkdir()
