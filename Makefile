@@ -4,7 +4,7 @@ EXPERIMENT ?= heat_fno
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test soak check bench clean
+.PHONY: help demo test tests soak check bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -12,7 +12,10 @@ help:  ## list the targets
 demo: $(VENV)/laptop  ## simulate, validate, train and evaluate; print the path of the report
 	$(BIN)/python -m pipeline.chain experiment=$(EXPERIMENT)
 
-test: check  ## run all checks and tests, in at most 20 minutes on 2 cores
+test: $(VENV)/dev  ## run all checks and tests, in at most 20 minutes on 2 cores
+	$(MAKE) --jobs=2 check tests
+
+tests: $(VENV)/dev  ## run all tests
 	$(BIN)/python -m pytest --numprocesses=2
 
 soak: $(VENV)/dev  ## run the long tests with randomly killed processes
