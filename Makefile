@@ -4,7 +4,7 @@ EXPERIMENT ?= heat_fno
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test tests soak reliability check bench clean
+.PHONY: help demo test pytest soak reliability check bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -13,9 +13,9 @@ demo: $(VENV)/laptop  ## simulate, validate, train and evaluate; print the path 
 	$(BIN)/python -m pipeline.chain experiment=$(EXPERIMENT)
 
 test: $(VENV)/dev  ## run all checks and tests, in at most 20 minutes on 2 cores
-	$(MAKE) --jobs=2 check tests
+	$(MAKE) --jobs=2 check pytest
 
-tests: $(VENV)/dev  ## run all tests
+pytest: $(VENV)/dev  ## run all tests
 	$(BIN)/python -m pytest --numprocesses=2
 
 soak: $(VENV)/dev  ## run the long tests with randomly killed processes and random input

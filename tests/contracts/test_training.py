@@ -55,9 +55,11 @@ def test_one_and_two_ranks_train_the_same_weights_on_the_full_batch(training_fol
         )
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("name", surrogate_names())
-def test_a_stopped_training_resumes_with_the_same_bits(training_folder: Path, name: str) -> None:
-    # tests/training/test_resume.py stops training on two ranks.
-    folders = [model_folders(training_folder / "1" / ending, name) for ending in ("uninterrupted", "stopped")]
+def test_a_stopped_training_resumes_with_the_same_bits(training_folder: Path, name: str, ranks: int) -> None:
+    folders = [
+        model_folders(training_folder / str(ranks) / ending, name) for ending in ("uninterrupted", "stopped")
+    ]
     for uninterrupted_model, stopped_model in zip(*folders, strict=True):
         assert are_identical(uninterrupted_model, stopped_model), uninterrupted_model

@@ -1,6 +1,6 @@
 """Trajectories that several ranks share: the cases of `solve_on_ranks`, by solver.
 
-The division of the sites among 2 and 4 ranks is uneven.
+The division of the sites among 2, 3 and 4 ranks is uneven.
 """
 
 from __future__ import annotations

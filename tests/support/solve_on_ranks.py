@@ -1,4 +1,4 @@
-"""Solutions of `rank_cases` on 1, 2 and 4 ranks, and their printed differences.
+"""Solutions of `rank_cases` on 1, 2, 3 and 4 ranks, and their printed differences.
 
     mpirun -n 4 python -m tests.support.solve_on_ranks [SOLVER ...]
 
@@ -92,7 +92,7 @@ def compare(world: MPI.Intracomm, names: list[str]) -> dict[str, dict[str, Any]]
         (name, case): solve(MPI.COMM_SELF, build_shipped(name, **changes))
         for name, case, changes in (cases if world.rank == 0 else [])
     }
-    for size in (2, world.size):
+    for size in range(2, world.size + 1):
         communicator = world.Split(0 if world.rank < size else MPI.UNDEFINED, world.rank)
         if communicator == MPI.COMM_NULL:
             continue

@@ -1,14 +1,13 @@
 """Trainings of every surrogate on small data sets: `training_of_surrogates.py FOLDER`.
 
 One rank first generates the data sets in FOLDER/data. Each surrogate is trained on its first compatible grid
-and on its first compatible particles, and on one rank also with a stop and a resume. The models are in
+and on its first compatible particles, once without and once with a stop and a resume. The models are in
 FOLDER/NUMBER_OF_RANKS/{uninterrupted,stopped}/DATASET/METHOD/models/NAME.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import generate, train, validate
@@ -90,14 +89,11 @@ def main(folder: Path) -> None:
         for name in compatible_surrogates(problem):
             if (name, problem.spec.has_particles) not in trained_pairs:
                 trained_pairs.add((name, problem.spec.has_particles))
-                interruptions = ("uninterrupted", "stopped") if size == 1 else ("uninterrupted",)
-                train_with_all_methods(folder / str(size), interruptions, dataset_name, name, dataset)
+                train_with_all_methods(folder / str(size), dataset_name, name, dataset)
 
 
-def train_with_all_methods(
-    folder: Path, interruptions: Sequence[str], dataset_name: str, name: str, dataset: Dataset
-) -> None:
-    """Train a surrogate with all suitable methods, once for each of `interruptions`."""
+def train_with_all_methods(folder: Path, dataset_name: str, name: str, dataset: Dataset) -> None:
+    """Train a surrogate with all suitable methods, without and with a stop."""
     problem = problem_for(dataset, surrogate_class(name), {})
     surrogate = store.build(name, problems.options(name), problem, "float64")
     small_options = problems.small_options(name)
@@ -107,7 +103,7 @@ def train_with_all_methods(
     common_options += ["training.noise=0.01"] if surrogate.uses_initial_state else []
     for method in suitable_methods(surrogate):
         options, stop = TRAINING_METHODS[method]
-        for interruption in interruptions:
+        for interruption in ("uninterrupted", "stopped"):
             run = folder / interruption / dataset_name / method
             settings = read_settings(
                 f"run={run}",
