@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-import os
 import sys
 import time
 import traceback
@@ -16,7 +15,7 @@ from omegaconf import DictConfig
 from pipeline.config import compose, settings, sweep
 from pipeline.config.messages import is_for_user, message
 from pipeline.config.settings import Settings
-from pipeline.parallel import launch, shared_end, stopping
+from pipeline.parallel import ending, launch, stopping
 from pipeline.runs import lock, tolerant_output
 
 #: Exit codes of a stage that a signal or Ctrl-C ended. These exit codes also end a sweep.
@@ -116,17 +115,13 @@ def _end_all_ranks(error: Exception) -> NoReturn:
     rank, size = launch.rank_and_size()
     is_shared = size > 1 and is_for_user(error)
     # Rank 0 reports an error that all ranks share, and ends the other ranks within this time.
-    if rank != 0 and not (is_shared and shared_end.end_together(0)):
+    if rank != 0 and not (is_shared and ending.end_together(0)):
         time.sleep(1)
     exit_code = _report(error, f"[rank {rank} of {size}] " if size > 1 else "")
     if rank == 0 and is_shared:
-        shared_end.end_together(exit_code)
-    mpi_module = sys.modules.get("mpi4py.MPI")
-    if size > 1 and mpi_module is not None and mpi_module.Is_initialized() and not mpi_module.Is_finalized():
-        mpi_module.COMM_WORLD.Abort(exit_code)
-    sys.stdout.flush()
+        ending.end_together(exit_code)
     if size > 1:
-        os._exit(exit_code)
+        ending.abort(exit_code)
     sys.exit(exit_code)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import reliability_table
+from tests.support.launching import remove_folders_of_dead_launchers
 
 # Two workers share two cores, and the arrays of the tests are too small for threads. The variables have an
 # effect only before the import of numpy and torch.
@@ -43,3 +45,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Record the row of docs/reliability.md that a test of a fault stands for."""
     if call.when == "call":
         reliability_table.record_row(item, call.duration)
+
+
+@pytest.fixture(autouse=True)
+def _no_folders_of_dead_launchers() -> Iterator[None]:
+    yield
+    remove_folders_of_dead_launchers()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 MPIRUN = Path(sys.executable).parent / "mpirun"
@@ -80,3 +82,14 @@ def require_success(result: subprocess.CompletedProcess[str]) -> subprocess.Comp
     """Check that the exit code is 0, and return the result."""
     assert result.returncode == 0, f"{result.args}\n{result.stdout}\n{result.stderr}"
     return result
+
+
+def remove_folders_of_dead_launchers() -> None:
+    """Remove the session folders of killed processes of Open MPI.
+
+    The name of such a folder ends with the number of the process. Open MPI does not start a process with the
+    same number while the folder exists, and Linux may use only 32768 numbers.
+    """
+    for folder in Path(tempfile.gettempdir()).glob("ompi.*"):
+        if not Path("/proc", folder.suffix[1:]).exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,19 +1,20 @@
-"""The quiet end of all ranks after an error that all ranks share."""
+"""The end of all ranks after an error: quiet if all ranks share the error, else at once."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import threading
 import time
 from contextlib import suppress
+from typing import NoReturn
 
 from pipeline.parallel import launch, mpi
 
 #: The time in which all ranks have to report the end. A rank that works on does not report it.
 _WAIT_SECONDS = 2.0
 #: The time in which MPI has to start and to end.
-_MPI_SECONDS = 8.0
+_MPI_SECONDS = 8
 #: The time by which rank 0 outlives the other ranks.
 _LAST_SECONDS = 0.4
 
@@ -32,24 +33,51 @@ def end_together(exit_code: int) -> bool:
         return False
     sys.stdout.flush()
     sys.stderr.flush()
-    watchdog = threading.Timer(_WAIT_SECONDS + _MPI_SECONDS, os._exit, (exit_code,))
-    watchdog.daemon = True
-    watchdog.start()
     with suppress(Exception):  # The error itself is reported already, or by the caller.
+        _start_mpi()
         if _is_shared(process.size):
             from mpi4py import MPI
 
+            _end_process_later()
             MPI.Finalize()
             if process.rank == 0:
                 time.sleep(_LAST_SECONDS)
             os._exit(exit_code if process.rank == 0 else 0)
-    watchdog.cancel()
     return True
+
+
+def abort(exit_code: int) -> NoReturn:
+    """End all ranks at once.
+
+    Open MPI's mpirun aborts or hangs if a rank ends while another rank connects to mpirun, at the start of
+    MPI. Therefore this rank starts MPI before it ends; then all ranks are connected.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with suppress(Exception):  # The error itself is reported already.
+        if launch.detect().launcher.startswith("mpirun"):
+            _start_mpi()
+        mpi_module = sys.modules.get("mpi4py.MPI")
+        if mpi_module is not None and mpi_module.Is_initialized() and not mpi_module.Is_finalized():
+            mpi_module.COMM_WORLD.Abort(exit_code)
+    os._exit(exit_code)
+
+
+def _start_mpi() -> None:
+    """Start MPI, if all ranks do so within `_MPI_SECONDS`; else end this process."""
+    _end_process_later()
+    mpi.initialise(is_alone=False)
+    signal.alarm(0)
+
+
+def _end_process_later() -> None:
+    """End this process after `_MPI_SECONDS`, by a signal: MPI starts without releasing Python's lock."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_MPI_SECONDS)
 
 
 def _is_shared(size: int) -> bool:
     """Return whether all ranks call this function within `_WAIT_SECONDS`."""
-    mpi.initialise(is_alone=False)
     from mpi4py import MPI
 
     if MPI.Is_finalized() or MPI.COMM_WORLD.size != size:
