@@ -82,7 +82,9 @@ class _LargeArraysWithoutValues(TorchFunctionMode):
     ) -> Any:
         options = dict(kwargs or {})
         if func in _FACTORIES and options.get("device") is None:
-            sketch = func(*args, **(options | {"device": "meta"}))
+            # `empty` on `meta` needs no other module; the other factories import SymPy there, for a second.
+            size = {"size": options["size"]} if "size" in options else {}
+            sketch = torch.empty(*(args[:1] if func is torch.full else args), **size, device="meta")
             if sketch.numel() > _NUM_SMALL_VALUES:
-                return sketch
+                return func(*args, **(options | {"device": "meta"}))
         return func(*args, **options)
