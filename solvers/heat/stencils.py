@@ -91,11 +91,30 @@ def _uniform_rows(out, out_above, y, below, above, second_above, c0, c1):  # typ
 
 
 @compiled()
+def _copy_row(rows, source, factor, target):  # type: ignore[no-untyped-def]
+    """Fill a row of up to two dimensions with a multiple of another row.
+
+    numba compiles loops in milliseconds, and the assignment of an array for two seconds.
+    """
+    if rows.ndim == 1:
+        rows[target] = factor * rows[source]
+    elif rows.ndim == 2:
+        for j in range(rows.shape[1]):
+            rows[target, j] = factor * rows[source, j]
+    else:
+        for j in range(rows.shape[1]):
+            for k in range(rows.shape[2]):
+                rows[target, j, k] = factor * rows[source, j, k]
+
+
+@compiled()
 def _pad(cells, first, last, parity):  # type: ignore[no-untyped-def]
     if parity == 0:
-        cells[first - 1], cells[last] = cells[last - 1], cells[first]
+        _copy_row(cells, last - 1, 1.0, first - 1)
+        _copy_row(cells, first, 1.0, last)
     else:
-        cells[first - 1], cells[last] = parity * cells[first], parity * cells[last - 1]
+        _copy_row(cells, first, parity, first - 1)
+        _copy_row(cells, last - 1, parity, last)
 
 
 @compiled()
@@ -182,9 +201,9 @@ def march(even_levels, odd_levels, slope, faces, levels, depth, shape, ends, par
                 y, out = odd_levels, even_levels
             _layers(out, y, slope, faces, first, last, levels[level], shape, parities, uniform)
             if ends[0] and first <= depth < last:
-                out[depth - 1] = parities[0] * out[depth]
+                _copy_row(out, depth, parities[0], depth - 1)
             if ends[1] and first < depth + shape[0] == last:
-                out[last] = parities[0] * out[last - 1]
+                _copy_row(out, last - 1, parities[0], last)
 
 
 @compiled()

@@ -13,7 +13,7 @@ import numpy as np
 
 from solvers.nbody.diagnostics import ENERGY, observe, pair_sums, shortest_time
 from solvers.nbody.gravity import pair_forces
-from solvers.nbody.integrators import make_composition, make_hermite
+from solvers.nbody.integrators import copy_rows, make_composition, make_hermite
 from solvers.nbody.outcome import CLOSE_ENCOUNTER, COMPLETED, ENERGY_LOST
 from solvers.numerics.numba_cache import compiled
 
@@ -35,8 +35,8 @@ def embed(state, bodies):  # type: ignore[no-untyped-def]
     """Fill `bodies` (6, n) with a state; missing dimensions are zero."""
     d = state.shape[0] // 2
     bodies[:] = 0.0
-    bodies[:d] = state[:d]
-    bodies[3 : 3 + d] = state[d:]
+    copy_rows(state[:d], bodies)
+    copy_rows(state[d:], bodies[3:])
 
 
 @compiled()
@@ -79,7 +79,8 @@ def advance_batch(  # type: ignore[no-untyped-def]
     bodies = np.empty((6, num_bodies))
     g = np.empty(num_bodies)
     for b in range(num_trajectories):
-        g[:] = gravitational_constant * mass[b]
+        for i in range(num_bodies):
+            g[i] = gravitational_constant * mass[b, i]
         embed(states[b, 0], bodies)
         outcomes[b] = 0.0
         outcomes[b, 3] = np.inf
@@ -104,8 +105,8 @@ def advance_batch(  # type: ignore[no-untyped-def]
             outcomes[b, 5] = error
             if status != COMPLETED:
                 break
-            states[b, frame, :d] = bodies[:d]
-            states[b, frame, d:] = bodies[3 : 3 + d]
+            copy_rows(bodies[:d], states[b, frame])
+            copy_rows(bodies[3 : 3 + d], states[b, frame, d:])
 
 
 @compiled()
