@@ -16,7 +16,7 @@ test: $(VENV)/dev  ## run all checks and tests, in at most 20 minutes on 2 cores
 	$(MAKE) --jobs=2 check pytest
 
 pytest: $(VENV)/dev  ## run all tests
-	$(BIN)/python -m pytest --numprocesses=2
+	$(BIN)/python -m pytest --numprocesses=3
 
 soak: $(VENV)/dev  ## run the long tests with randomly killed processes and random input
 	$(BIN)/python -m pytest -m soak

@@ -1,4 +1,4 @@
-"""Distribution of the tests over workers, and one thread for each process."""
+"""Distribution of the tests over workers, and the environment of all processes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 from tests import reliability_table
 from tests.support.launching import remove_folders_of_dead_launchers
 
-# Two workers share two cores, and the arrays of the tests are too small for threads. The variables have an
+# Three workers share two cores, and the arrays of the tests are too small for threads. The variables have an
 # effect only before the import of numpy and torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+# Hundreds of processes import the same modules; without bytecode each process would compile all of them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
