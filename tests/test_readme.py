@@ -51,6 +51,7 @@ def test_the_commands_run_in_order(folder: Path) -> None:
             [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
         )
         assert result.returncode == 0, result.stderr
+        assert "ExtrapolationWarning" not in result.stderr
 
 
 def test_the_linked_pages_exist() -> None:

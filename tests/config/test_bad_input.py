@@ -1,6 +1,7 @@
 """Mistakes of a user: one message, a non-zero exit on every rank within 10 s, and no partial file."""
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_the_message_names_the_key_and_the_legal_values(
     for phrase in expected:
         assert phrase in message
     assert "Traceback" not in message
-    assert "input should" not in message
+    assert "input should" not in message.lower()
     assert len(message.strip().splitlines()) <= 3
 
 
@@ -176,8 +177,7 @@ def test_a_step_over_the_stability_limit_is_refused_with_the_limit(tmp_path: Pat
         ranks=2,
     )
     assert result.returncode == 2
-    assert "0.1" in result.stderr
-    assert "stab" in result.stderr
+    assert re.search(r"=0\.1 s exceeds the stable limit [\d.e-]+ s", result.stderr), result.stderr
     assert not (tmp_path / "run" / "dataset" / "data").exists()
 
 

@@ -16,7 +16,8 @@ from tests.training.test_checkpoint import random_checkpoint
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("foreign") / "run"
-    run_drift_in_process("generate", folder)
+    for stage in ("generate", "validate"):
+        run_drift_in_process(stage, folder)
     return folder
 
 
@@ -33,10 +34,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "dataset/data/train/.train-00000.hdf5.partial",
         "models",
         "models/fno/evaluation",
+        "models/fno/checkpoints",
+        "models/fno/.log.csv.partial",
         "locks/chain.lock",
     ],
 )
-@pytest.mark.parametrize("stage", ["generate", "validate"])
+@pytest.mark.parametrize("stage", ["generate", "validate", "train", "evaluate"])
 @pytest.mark.fault(
     "a run folder holds links to other places",
     cause="symbolic links at names that {stage} uses",

@@ -1,6 +1,7 @@
 """Damage to a finished data set: validate reports the damaged shards, and generate regenerates only these."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,21 @@ def test_only_damaged_shards_are_reported_and_regenerated(
     Dataset.open(run_copy / "dataset")
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.fault(
+    "a shard is no regular file",
+    cause="a named pipe in the place of a shard",
+    result="validate names the shard and never waits",
+    lost="the shard",
+)
+def test_a_pipe_in_the_place_of_a_shard_is_refused(run_copy: Path) -> None:
+    (run_copy / "dataset" / VICTIM).unlink()
+    os.mkfifo(run_copy / "dataset" / VICTIM)
+    assert VICTIM in failure_of("validate", run_copy)
+    with pytest.raises(ValueError, match="failed its validation"):
+        Dataset.open(run_copy / "dataset")
+
+
 def set_row(path: str, row: int, value: float) -> Callable[[Path], None]:
     """Return a function that sets one row of a dataset of a shard."""
 
@@ -112,10 +128,9 @@ def set_row(path: str, row: int, value: float) -> Callable[[Path], None]:
     ids=lambda value: getattr(value, "__name__", None),
 )
 @pytest.mark.fault(
-    "a shard holds wrong or hostile content, and its receipt agrees",
-    cause="NaN, a value out of range, rows or fields missing, no mark of completeness, an external link, "
-    "external storage, a virtual data set",
-    result="validate names the shard and the check; no file outside is read",
+    "a shard holds wrong values, and its receipt agrees",
+    cause="NaN, a parameter out of its range, the index of another trajectory",
+    result="validate names the shard, the check and the value",
     lost="nothing",
 )
 def test_wrong_content_with_a_matching_receipt_is_refused(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.driving import run_drift
+from tests.faults.driving import run_drift, run_drift_in_process
 from tests.support.launching import mpi_command, require_success, run
 
 #: Two ranks; rank 1 comes later than the time-out, and holds the interpreter lock in the meantime.
@@ -27,16 +27,27 @@ if world.rank == 0:
 """
 
 
-@pytest.mark.parametrize("group_size", [1, 2])
+@pytest.mark.parametrize(
+    ("stage", "group_size", "lost"),
+    [
+        ("generate", 1, "the shards in work"),
+        ("generate", 2, "the shards in work"),
+        ("validate", 1, "the checks in work"),
+    ],
+)
 @pytest.mark.fault(
-    "a rank hangs in generate, in groups of {group_size}",
+    "a rank hangs in {stage}, in groups of {group_size}",
     cause="SIGSTOP to rank 1 of 2",
     result="all ranks end; the message names the silent rank",
-    lost="the shards in work",
+    lost="{lost}",
 )
-def test_a_stopped_rank_ends_all_ranks_by_name(group_size: int, tmp_path: Path) -> None:
+def test_a_stopped_rank_ends_all_ranks_by_name(
+    stage: str, group_size: int, lost: str, tmp_path: Path
+) -> None:
+    if stage == "validate":
+        run_drift_in_process("generate", tmp_path)
     start = time.monotonic()
-    result = run_drift("generate", tmp_path, f"group_size={group_size}", fault="stops:1:2:2", ranks=2)
+    result = run_drift(stage, tmp_path, f"group_size={group_size}", fault="stops:1:2:2", ranks=2)
     assert time.monotonic() - start < 60
     assert result.returncode != 0
     assert "[rank 0 of 2] error: rank 1 (process " in result.stderr

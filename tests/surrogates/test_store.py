@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,16 @@ def flip_last_byte(folder: Path) -> None:
     path.write_bytes(content)
 
 
+def replace_with_pipe(folder: Path) -> None:
+    (folder / store.WEIGHTS).unlink()
+    os.mkfifo(folder / store.WEIGHTS)
+
+
+def replace_with_endless_device(folder: Path) -> None:
+    (folder / store.WEIGHTS).unlink()
+    (folder / store.WEIGHTS).symlink_to("/dev/zero")
+
+
 def truncate_weights(folder: Path) -> None:
     path = folder / store.WEIGHTS
     path.write_bytes(path.read_bytes()[:-100])
@@ -99,6 +110,8 @@ def truncate_weights(folder: Path) -> None:
             "no trained model.*Type python -m pipeline.train",
         ),
         (lambda folder: (folder / store.WEIGHTS).unlink(), "model.safetensors cannot be loaded"),
+        (replace_with_pipe, "cannot be loaded .it has 0 bytes"),
+        (replace_with_endless_device, "cannot be loaded .it has 0 bytes"),
         (lambda folder: (folder / store.DESCRIPTION).write_text("{"), "cannot be read as JSON"),
         (lambda folder: (folder / store.DESCRIPTION).write_text("[1]"), "is not a JSON object"),
         (lambda folder: (folder / store.DESCRIPTION).write_text("[" * 10**5), "recursion limit exceeded"),

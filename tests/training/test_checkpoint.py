@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import warnings
@@ -15,6 +16,7 @@ import torch
 
 from pipeline.training import checkpoint
 from pipeline.training.checkpoint import Checkpoint
+from simsurrogate.errors import UserError
 from tests.faults import train_checkpoint_writer
 from tests.support.forked import fork_server
 
@@ -126,6 +128,15 @@ def test_every_truncation_is_detected(folder: Path) -> None:
             checkpoint.load(path)
 
 
+@pytest.mark.timeout(60)
+def test_a_pipe_is_refused_and_never_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "step-000000001.safetensors"
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is a pipe or a device"):
+        checkpoint.load(path)
+    assert checkpoint.newest_intact(tmp_path) is None
+
+
 def test_a_folder_without_checkpoints_has_no_newest_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.newest_intact(tmp_path) is None
     assert checkpoint.newest_intact(tmp_path / "nowhere") is None
@@ -147,7 +158,8 @@ def test_a_folder_without_checkpoints_has_no_newest_checkpoint(tmp_path: Path) -
     result="refused; nothing is executed or allocated",
     lost="nothing",
 )
-def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # The command of the pickle would create a file here.
     path = tmp_path / "step-000000001.safetensors"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is damaged"):

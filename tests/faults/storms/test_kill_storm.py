@@ -39,7 +39,7 @@ TWO_RANKS = ("group_size=2", "launcher.ranks={generate: 2, validate: 1, train: 2
 @pytest.mark.fault(
     "a chain is killed",
     cause="{num_kills} times SIGKILL, SIGTERM, SIGINT or SIGHUP at a random moment, to the group, the "
-    "chain, the launcher or one process",
+    "chain or one process",
     result="restarted chains have the bytes of an undisturbed chain",
     lost="the time since the last shard, checkpoint or finished stage",
 )
@@ -66,6 +66,7 @@ def test_killed_and_restarted_chains_have_the_bytes_of_an_undisturbed_chain(
     record_property("seconds", max(kill.seconds_to_end for kill in storm.kills))
     if start is RealChain:
         record_property("fault", "a chain on 2 ranks, in groups of 2, is killed")
+        record_property("cause", f"{num_kills} times as above, or to mpirun")
     record_property(
         "lost",
         f"{storm.mean_lost_seconds:.1f} s of work a kill, where an undisturbed chain takes "

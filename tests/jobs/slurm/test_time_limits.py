@@ -25,8 +25,8 @@ def restart_requeued(cluster: Cluster, job_number: int, num_restarts: int) -> No
 
 
 @pytest.mark.fault(
-    "a job reaches its time limit or is preempted",
-    cause="Slurm sends SIGUSR1 three times to a training on 2 nodes",
+    "Slurm signals the end of a job",
+    cause="SIGUSR1 three times by scancel to a training on 2 nodes",
     result="checkpoint, requeue, and the weights of an undisturbed run",
     lost="nothing",
 )
@@ -87,7 +87,7 @@ def test_a_stopped_generation_keeps_complete_shards_and_continues(
 
 @pytest.mark.fault(
     "a shard takes longer than the time limit",
-    cause="time limit of 2 minutes in Slurm",
+    cause="time limit of 3 minutes in Slurm",
     result="the job fails with the reason; no endless requeue",
     lost="the shard in work",
 )
