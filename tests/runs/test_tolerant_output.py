@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.driving import ROOT, SMALL_DATASET, STAGE
+from tests.faults.driving import ROOT, SMALL_DATASET, STAGE, run_drift_in_process
 from tests.support import launching
 
+TINY_TRAINING = (
+    "surrogate.width=4",
+    "surrogate.modes=2",
+    "training.steps=2",
+    "training.warmup_steps=1",
+    "training.validate_every=1",
+    "training.checkpoint_every=1",
+)
 #: A program that prints through the streams of a stage, and then writes a file.
 PROGRAM = """
 import sys
@@ -69,3 +78,23 @@ def test_a_stage_whose_log_is_on_a_full_disk_completes(tmp_path: Path) -> None:
     assert exit_code == 0
     assert (tmp_path / "dataset" / "README.md").is_file()
     assert os.path.getsize(tmp_path / "records" / "generate-000.json") > 0
+
+
+def test_a_training_without_a_reader_and_an_evaluation_in_ascii_complete(tmp_path: Path) -> None:
+    for stage in ("generate", "validate"):
+        run_drift_in_process(stage, tmp_path)
+    for stage, redirection in (("train", "| true"), ("evaluate", f"> {tmp_path}/ascii.txt")):
+        command = [sys.executable, *STAGE, stage, "none", f"run={tmp_path}", *SMALL_DATASET, *TINY_TRAINING]
+        result = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", f'"$0" "$@" {redirection}', *command],
+            cwd=ROOT,
+            env=launching.environment(LC_ALL="C", PYTHONIOENCODING="ascii"),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert json.loads((tmp_path / "records" / f"{stage}-000.json").read_text())["outcome"] == "complete"
+    assert (tmp_path / "models" / "fno" / "evaluation" / "report.html").is_file()
+    assert "evaluate: wrote" in (tmp_path / "ascii.txt").read_text(encoding="ascii")
