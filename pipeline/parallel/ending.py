@@ -7,20 +7,28 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.parallel import launch, mpi
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 #: The time in which all ranks have to report the end. A rank that works on does not report it.
 _WAIT_SECONDS = 2.0
 #: The time in which MPI has to start and to end.
-_MPI_SECONDS = 8
+_MPI_SECONDS = 15
 #: The time by which rank 0 outlives the other ranks.
 _LAST_SECONDS = 0.4
+#: The tag of the messages about the end. No other message has this tag.
+_TAG = 32767
 
 
 def end_together(exit_code: int) -> bool:
     """End this process if all ranks of an mpirun call this function within 2 s; else return.
+
+    Every rank has to reach the start of MPI within 15 s. Otherwise SIGALRM ends this process, and mpirun ends
+    all ranks with exit code 142.
 
     Open MPI prints 14 lines about an abort, and 7 lines about a rank that ends with another code than 0 while
     others run. Therefore the other ranks end with 0, and rank 0 ends last, with the exit code of mpirun.
@@ -77,13 +85,32 @@ def _end_process_later() -> None:
 
 
 def _is_shared(size: int) -> bool:
-    """Return whether all ranks call this function within `_WAIT_SECONDS`."""
+    """Return whether all ranks call this function within `_WAIT_SECONDS`.
+
+    The ranks exchange messages with a tag of their own. A barrier would match the barrier of a rank that
+    works.
+    """
     from mpi4py import MPI
 
-    if MPI.Is_finalized() or MPI.COMM_WORLD.size != size:
+    world = MPI.COMM_WORLD
+    if MPI.Is_finalized() or world.size != size:
         return False
-    request, start = MPI.COMM_WORLD.Ibarrier(), time.monotonic()
-    while not request.Test():
+    message = bytearray(1)
+    if world.rank > 0:
+        world.Isend(message, 0, _TAG)
+        return _have_arrived([world.Irecv(bytearray(1), 0, _TAG)])
+    other_ranks = range(1, size)
+    if not _have_arrived([world.Irecv(bytearray(1), rank, _TAG) for rank in other_ranks]):
+        return False
+    for rank in other_ranks:
+        world.Send(message, rank, _TAG)
+    return True
+
+
+def _have_arrived(requests: list[MPI.Request]) -> bool:
+    """Return whether the messages of all requests arrive within `_WAIT_SECONDS`."""
+    start = time.monotonic()
+    while not all(request.Test() for request in requests):
         if time.monotonic() - start > _WAIT_SECONDS:
             return False
         time.sleep(0.01)

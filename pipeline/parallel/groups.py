@@ -78,14 +78,14 @@ def gather_blocks(
         values: block of this rank, shape (C, *block).
     """
     if group.rank != 0:
-        group.Send(np.ascontiguousarray(values), dest=0)
+        group.Send(np.ascontiguousarray(values), dest=0, tag=0)
         return
     yield blocks[0], values
     for rank, block in enumerate(blocks[1:], start=1):
         block_values = np.empty(
             (len(values), *(axis_slice.stop - axis_slice.start for axis_slice in block)), values.dtype
         )
-        group.Recv(block_values, source=rank)
+        group.Recv(block_values, source=rank, tag=0)
         yield block, block_values
 
 
