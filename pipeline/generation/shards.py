@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cache, reduce
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from pipeline.data.format.layout import Header
 from pipeline.data.format.writer import ShardWriter, open_writer
 from pipeline.data.manifest import Receipt, StatisticsKind
@@ -61,11 +63,16 @@ class ShardMaker:
     def make(self, shard: Shard) -> Receipt:
         """Compute and publish one shard; return its receipt, which is complete on rank 0 only.
 
-        A trajectory that diverges or is not finite is left out, with its reason in the receipt.
+        A trajectory that diverges or is not finite is left out, with its reason in the receipt. BLAS uses one
+        thread, because the last bits of a product depend on the number of threads.
 
         Raises:
             StorageError: the file cannot be written.
         """
+        with threadpool_limits(1, "blas"):
+            return self._make(shard)
+
+    def _make(self, shard: Shard) -> Receipt:
         start_seconds = time.perf_counter()
         path = self.folder / shard.file
         if self.solver.communicator.rank == 0:

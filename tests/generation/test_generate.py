@@ -9,6 +9,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from pipeline.data import plan
 from pipeline.data.dataset import Dataset
@@ -49,6 +50,22 @@ def test_a_killed_rank_ends_the_run_and_a_rerun_completes_the_same_bytes(
     assert "of 5 shards made now" in rerun.stdout
     assert "(5 of 5" not in rerun.stdout, "shards from before the kill are kept"
     assert read_generated(tmp_path) == read_generated(undisturbed_run)
+
+
+def test_the_bytes_do_not_depend_on_the_threads_of_blas(tmp_path: Path) -> None:
+    # Products of 32 modes and 200 cells have other last bits with two threads.
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            generate_in_process(
+                tmp_path / str(threads),
+                "solver=heat",
+                "solver.resolution=200",
+                "solver.initial.modes=32",
+                "storage={precision: float64, max_error: 1.0}",
+                "samples={train: 1, valid: 1, test: 1, test_extrapolation: 0, per_shard: 1}",
+                "output={steps: 1, duration: 1e-4}",
+            )
+    assert read_generated(tmp_path / "1") == read_generated(tmp_path / "2")
 
 
 def test_groups_of_two_ranks_agree_to_round_off(undisturbed_run: Path, tmp_path: Path) -> None:
