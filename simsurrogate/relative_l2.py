@@ -5,8 +5,8 @@
 p is the prediction and u the truth. ‖·‖ is the Euclidean norm over the sites and, for a vector field, over
 its components. A rotation of the axes does not change the error. σ is the standard deviation of the field
 over the training split, and n the number of sites. A truth below the floor, such as a field that dies out,
-has no meaningful relative error. An exact prediction has the error 0. A
-prediction of zero has the error 1. The FNO paper (arXiv:2010.08895) uses this error; PDEBench
+has no meaningful relative error. An exact prediction has the error 0, and a prediction of zero the error 1.
+The FNO paper (arXiv:2010.08895) uses this error; PDEBench
 (arXiv:2210.07182) calls it nRMSE.
 
 - The training loss is the error of normalised states (`surrogates.grids.losses`).

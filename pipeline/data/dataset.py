@@ -153,32 +153,32 @@ class Dataset:
 def _passed_validation(folder: Path, manifest: Manifest, other_path: Path | None) -> Validation:
     """Return the validation that the data set passed in its present state.
 
+    The validation is in the data set or in `other_path`. If both exist, both have to be passed.
+
     Raises:
         UserError: the data set was not validated, has changed, or failed.
     """
-    if other_path and other_path.exists():
-        other_validation = read_document(other_path, Validation)
-        if (other_validation.identity, other_validation.outcome) == (manifest.identity, "passed"):
-            return other_validation
-    path = folder / "validation.json"
-    if not path.exists():
+    paths = [path for path in (other_path, folder / "validation.json") if path and path.exists()]
+    if not paths:
         raise UserError(
             f"the data set in {folder} was not validated. Only validated data are used. "
             "Run python -m pipeline.validate"
         )
-    validation = read_document(path, Validation)
-    if validation.identity != manifest.identity:
+    validations = {path: read_document(path, Validation) for path in paths}
+    present = {path: found for path, found in validations.items() if found.identity == manifest.identity}
+    if not present:
         raise UserError(
             f"the data set in {folder} was changed after its validation. Only validated data are used. "
             "Run python -m pipeline.validate again"
         )
-    if validation.outcome != "passed":
-        reasons = validation.failures or ["no reason is recorded"]
-        raise UserError(
-            f"the data set in {folder} failed its validation: {reasons[0]}. "
-            "Run python -m pipeline.generate, then python -m pipeline.validate"
-        )
-    return validation
+    for path, validation in present.items():
+        if validation.outcome != "passed":
+            reasons = validation.failures or ["no reason is recorded"]
+            raise UserError(
+                f"the data set in {folder} failed its validation: {reasons[0]} ({path}). "
+                "Run python -m pipeline.generate, then python -m pipeline.validate"
+            )
+    return next(iter(present.values()))
 
 
 def _refuse_changed_statistics(folder: Path, manifest: Manifest) -> None:

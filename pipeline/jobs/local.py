@@ -24,13 +24,18 @@ class StageFailedError(Exception):
         self.stage, self.exit_code = stage, exit_code
 
 
+class StageStoppedError(StageFailedError, stopping.StoppedError):
+    """A stage stopped on request, and can continue."""
+
+
 def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[str]) -> None:
     """Run `python -m pipeline.STAGE ARGUMENTS` to its end. The output of the stage appears immediately.
 
     The stage ends when this process ends or is killed. SIGUSR1 is passed on to the stage.
 
     Raises:
-        StageFailedError: the stage ended with an exit code other than 0.
+        StageStoppedError: the stage stopped on request.
+        StageFailedError: the stage ended with another exit code than 0.
     """
     environment = stage_environment(ranks) | {launch.IN_CHAIN_VARIABLE: "1"}
     with start(command(stage, arguments, ranks, mpirun), environment) as process:
@@ -40,6 +45,8 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
         except BaseException:
             _end_process(process)
             raise
+    if exit_code == stopping.EXIT_CODE:
+        raise StageStoppedError(stage, exit_code)
     if exit_code != 0:
         raise StageFailedError(stage, exit_code)
 
@@ -68,7 +75,7 @@ def start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Pop
         command,
         stdin=subprocess.DEVNULL,
         env=environment,
-        preexec_fn=_parent_death_hook(),  # noqa: PLW1509 - it calls nothing but prctl and getppid
+        preexec_fn=_parent_death_hook(),  # noqa: PLW1509 - it calls only prctl, getppid and signal
     )
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: The exit code of a stage that found its output locked.
 EXIT_CODE = 3
 
+#: The longest wait for a lock that is held for seconds only, s.
+_LONGEST_WAIT = 600
+
 
 class LockedError(UserError):
     """Another process writes the same output. The message names the process."""
@@ -69,13 +72,25 @@ def hold(path: Path, other_locks: Sequence[Path] = (), *, key: str = "run") -> I
 
 @contextmanager
 def wait_for(path: Path) -> Iterator[None]:
-    """Wait until a lock is free, and hold the lock, see `hold`."""
+    """Wait until a lock is free, and hold the lock, see `hold`.
+
+    Raises:
+        LockedError: another process holds the lock for 10 minutes.
+    """
     if _is_useless(path):
         yield
         return
-    lock = _file_lock(path, timeout=600)
-    with _explained_errors(path):
-        lock.acquire()
+    from filelock import Timeout
+
+    lock = _file_lock(path, timeout=_LONGEST_WAIT)
+    try:
+        with _explained_errors(path):
+            lock.acquire()
+    except Timeout:
+        raise LockedError(
+            f"another process has held {path} for {_LONGEST_WAIT} s. The lock is free after seconds. End the "
+            "process that hangs; `fuser` or `lsof` with the path of the lock shows it on its node"
+        ) from None
     try:
         yield
     finally:

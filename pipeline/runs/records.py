@@ -78,8 +78,8 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
     The record holds the configuration and the entries of the yielded mapping. The `outcome` is `running`,
     `complete`, `interrupted`, `failed` or `killed`. Records with one of the last three outcomes have a
     `reason`. An error other than a user's mistake also adds its `traceback`. If several ranks fail, the
-    record holds the first failure. The next attempt at the stage marks
-    attempts whose process died without a report. A run folder that this process may not write gets no record.
+    record holds the first failure. The next attempt at the stage marks attempts whose process died without a
+    report. A run folder that this process may not write gets no record.
 
     Raises:
         UserError: the run folder cannot be written, or holds a link.

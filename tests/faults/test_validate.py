@@ -91,6 +91,23 @@ def test_only_damaged_shards_are_reported_and_regenerated(
     Dataset.open(run_copy / "dataset")
 
 
+def test_a_failed_validation_counts_although_another_validation_passed(
+    run_copy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other_path = tmp_path_factory.mktemp("other") / "validation.json"
+    passed = json.loads((run_copy / "dataset" / "validation.json").read_text())
+    failed = passed | {"outcome": "failed", "failures": ["train-00000.hdf5: recomputed: other bits"]}
+    for own, other in ((passed, failed), (failed, passed)):
+        (run_copy / "dataset" / "validation.json").write_text(json.dumps(own))
+        other_path.write_text(json.dumps(other))
+        with pytest.raises(UserError, match=r"failed its validation: train-00000\.hdf5: recomputed"):
+            Dataset.open(run_copy / "dataset", other_path)
+    # The validation of an earlier state does not count.
+    (run_copy / "dataset" / "validation.json").write_text(json.dumps(passed))
+    other_path.write_text(json.dumps(failed | {"identity": "0" * 64}))
+    Dataset.open(run_copy / "dataset", other_path)
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.fault(
     "a shard is no regular file",

@@ -227,7 +227,10 @@ def test_a_stop_request_to_the_chain_stops_its_stage(tmp_path):
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 75
     assert f"generate stopped on request. The record is {run}/records/generate-000.json." in stderr
-    assert json.loads((run / "records" / "generate-000.json").read_text())["outcome"] == "interrupted"
+    for stage in ("generate", "chain"):
+        record = json.loads((run / "records" / f"{stage}-000.json").read_text())
+        assert record["outcome"] == "interrupted"
+        assert "traceback" not in record
 
 
 def processes_of(run: Path) -> list[int]:

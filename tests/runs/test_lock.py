@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.runs import lock
 from tests.support import launching
 from tests.support.launching import require_success, run_stage
 
@@ -93,6 +94,19 @@ def test_a_second_run_that_trains_the_same_model_is_refused(tmp_path: Path) -> N
             first_process.kill()
     assert result.returncode == 3
     assert f"process {first_process.pid}, node " in result.stderr
+
+
+def test_a_lock_that_stays_held_is_refused_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_LONGEST_WAIT", 0.2)
+    path = tmp_path / "locks" / "manifest.lock"
+    with (
+        lock.wait_for(path),
+        pytest.raises(lock.LockedError, match="another process has held"),
+        lock.wait_for(path),
+    ):
+        pass
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -14,6 +16,10 @@ from pipeline.runs.folder import RunFolder
 from pipeline.runs.liveness import process_identity
 from tests.faults.driving import run_drift, run_drift_in_process
 from tests.support.launching import require_success
+from tests.support.launching import run as run_command
+
+#: The number of the user and the group `nobody`.
+NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,19 @@ def test_the_next_attempt_marks_a_killed_attempt(tmp_path: Path) -> None:
         "killed",
         "complete",
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can hide processes")
+def test_a_process_that_the_system_hides_is_not_dead() -> None:
+    program = (
+        "import json, os, sys; from pipeline.runs.liveness import is_dead, process_identity; "
+        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); own = process_identity(); "
+        "print(is_dead(json.loads(sys.argv[1])), is_dead(own), is_dead(own | {'process_start': '1'}))"
+    )
+    command = [sys.executable, "-c", program, json.dumps(process_identity())]
+    hide = 'mount -t proc -o hidepid=2 proc /proc && exec "$@"'
+    result = require_success(run_command(["unshare", "--mount", "sh", "-c", hide, "sh", *command]))
+    assert result.stdout.split() == ["False", "False", "True"]
 
 
 def test_a_running_attempt_is_not_marked(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ _CHUNK_BYTES = 2**20
 _FREE_BYTES = 2**23
 #: The time-out of the comparison in another process, s; its processor time has a shorter limit.
 _TIMEOUT_SECONDS = 50
-#: The value `::` prevents that the HDF5 library loads plugins. Threads would need address space.
+#: The value `::` keeps the HDF5 library from loading plugins. Threads would need address space.
 _VARIABLES = {"HDF5_PLUGIN_PRELOAD": "::", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _REMEDY = "Delete the file, and type the command of python -m pipeline.generate to regenerate it"
 
