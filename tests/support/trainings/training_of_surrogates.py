@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from unittest import mock
 
 from pipeline import generate, train, validate
+from pipeline.data.card import figures
 from pipeline.data.dataset import Dataset
 from pipeline.parallel import launch
 from pipeline.parallel.stopping import StoppedError
@@ -82,7 +84,8 @@ def main(folder: Path) -> None:
             settings = read_settings(
                 f"run={folder / 'data'}", dataset_override, SIZES, "output.steps=4", *options
             )
-            generate.run(settings)
+            with mock.patch.object(figures, "draw", return_value=[]):
+                generate.run(settings)
             validate.run(settings)
         dataset = Dataset.open(folder / "data" / dataset_name)
         problem = problem_of(dataset)
@@ -103,16 +106,12 @@ def train_with_all_methods(folder: Path, dataset_name: str, name: str, dataset: 
     common_options += ["training.noise=0.01"] if surrogate.uses_initial_state else []
     for method in suitable_methods(surrogate):
         options, stop = TRAINING_METHODS[method]
+        settings_of_method = read_settings(
+            f"dataset={dataset.folder}", f"surrogate={name}", *common_options, *TRAINING, *options
+        )
         for interruption in ("uninterrupted", "stopped"):
             run = folder / interruption / dataset_name / method
-            settings = read_settings(
-                f"run={run}",
-                f"dataset={dataset.folder}",
-                f"surrogate={name}",
-                *common_options,
-                *TRAINING,
-                *options,
-            )
+            settings = settings_of_method.model_copy(update={"run": run})
             if interruption == "stopped":
                 with stop_in_step(stop):
                     try:
