@@ -192,6 +192,12 @@ def test_more_ranks_than_the_grid_allows_are_refused_with_the_legal_counts(tmp_p
 
 
 @pytest.mark.parametrize("stage", ["validate", "train", "evaluate"])
+@pytest.mark.fault(
+    "{stage} finds no data set",
+    cause="an empty run folder",
+    result="refused with the command that makes the data set",
+    lost="nothing",
+)
 def test_a_missing_data_set_is_reported_with_the_stage_that_makes_it(stage: str, tmp_path: Path) -> None:
     result = run_stage(stage, f"run={tmp_path / 'run'}")
     assert result.returncode == 2

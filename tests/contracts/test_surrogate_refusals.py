@@ -121,6 +121,12 @@ def test_wrong_arguments_are_refused_with_their_values(name: str) -> None:
 
 
 @pytest.mark.parametrize(("power", "is_inside"), [(1.0, True), (3.0, True), (0.99, False)])
+@pytest.mark.fault(
+    "predict gets a parameter outside the training range",
+    cause="power=0.99 below the range 1 to 3",
+    result="a warning, or an error with strict=True",
+    lost="nothing",
+)
 def test_parameters_outside_the_training_range_are_reported(name: str, power: float, is_inside: bool) -> None:
     problem = problems.learnable_problem(name)
     surrogate = build_cached(name, problem)

@@ -269,6 +269,12 @@ def test_changed_statistics_of_a_model_are_refused_on_its_own_data_set(trained_r
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.fault(
+    "a model meets data of another equation",
+    cause="a changed model.json",
+    result="refused with both names",
+    lost="nothing",
+)
 def test_a_model_of_another_equation_or_other_parameters_is_refused(trained_run, tmp_path):
     run = copy_run(trained_run, tmp_path)
     parameters = surrogates.load(run / "models" / "fno").problem.spec.parameters

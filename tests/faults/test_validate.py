@@ -224,6 +224,12 @@ def test_statistics_that_are_not_those_of_the_data_are_refused(
     assert f"{VICTIM}: receipt_statistics: the {message}" in failure_of("validate", run_copy)
 
 
+@pytest.mark.fault(
+    "a foreign file lies among the shards",
+    cause="touch more.hdf5",
+    result="validate names the file",
+    lost="nothing",
+)
 def test_a_foreign_file_among_the_shards_is_reported(run_copy: Path) -> None:
     (run_copy / "dataset/data/valid/more.hdf5").touch()
     result = run_drift("validate", run_copy)

@@ -18,6 +18,12 @@ HEAT = (
 )
 
 
+@pytest.mark.fault(
+    "the grid is too coarse for the data",
+    cause="solver.resolution=8",
+    result="refused before work starts, with the error and a sufficient resolution",
+    lost="nothing",
+)
 def test_a_coarse_grid_is_refused_with_its_error_before_any_data_are_written(tmp_path: Path) -> None:
     # The error of 8 cells is 6 to 8 %; 8 (8 / 2)^(1/2) = 16 cells suffice.
     message = (

@@ -60,6 +60,12 @@ def test_locks_have_the_rights_of_the_group_of_the_output(group_folder: Path) ->
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
 @pytest.mark.parametrize("group", [12345, 54321], ids=["member", "stranger"])
+@pytest.mark.fault(
+    "another user works in a run folder",
+    cause="a member of the group, and a stranger",
+    result="a member shares the locks; a stranger gets one sentence",
+    lost="nothing",
+)
 def test_members_of_the_group_share_locks_and_others_get_one_sentence(group: int, group_folder: Path) -> None:
     os.chown(group_folder, -1, 12345)
     group_folder.chmod(0o2775)

@@ -82,6 +82,12 @@ def test_a_refused_write_names_the_remedy_for_its_cause(number: int, remedy: str
 
 
 @NEEDS_ROOT
+@pytest.mark.fault(
+    "the file system has no inode left",
+    cause="tmpfs of two inodes",
+    result="message with the cause; no partial file",
+    lost="the file in work",
+)
 def test_a_file_system_without_inodes_is_named(tmp_path: Path) -> None:
     with mounted_disk(tmp_path, "1m,nr_inodes=2") as disk:
         (disk / "file").touch()

@@ -62,6 +62,12 @@ def test_other_errors_are_not_allocations() -> None:
 
 
 @pytest.mark.parametrize("kilobytes", [60_000, 300_000])
+@pytest.mark.fault(
+    "the address space is too small",
+    cause="ulimit -v {kilobytes}",
+    result="one line with the remedy",
+    lost="nothing",
+)
 def test_a_small_address_space_ends_a_stage_with_one_line(kilobytes: int, tmp_path: Path) -> None:
     command = f"ulimit -v {kilobytes}; exec {sys.executable} -m pipeline.train run={tmp_path}"
     result = run(["sh", "-c", command])

@@ -215,6 +215,12 @@ def test_a_folder_with_an_incomplete_model_is_not_whole(folder: Path) -> None:
 
 
 @NEEDS_ROOT
+@pytest.mark.fault(
+    "the disk is full while weights are saved",
+    cause="tmpfs of 16 kB",
+    result="message with the size; no partial file",
+    lost="the weights in work",
+)
 def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
     with mounted_disk(tmp_path, "16k") as disk:
         options = {"width": 16, "modes": 5, "layers": 3}

@@ -224,6 +224,12 @@ def test_no_file_outside_of_a_shard_is_opened(
         assert not watch.was_opened()
 
 
+@pytest.mark.fault(
+    "a shard declares a giant array",
+    cause="2^40 rows in a file of a few kB",
+    result="refused; less than 64 MiB are allocated",
+    lost="nothing",
+)
 def test_a_giant_shape_allocates_no_memory(run_copy: Path) -> None:
     forge(run_copy, declare_giant)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

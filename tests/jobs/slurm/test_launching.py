@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.faults.driving import read_generated
 from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SMOKE, records
 from tests.jobs.slurm.cluster import Cluster, wait_until
@@ -59,6 +61,12 @@ def test_ddp_ranks_on_two_nodes_train_the_same_weights(
     assert weights[0] == weights[1]
 
 
+@pytest.mark.fault(
+    "one of two ranks of a training never starts",
+    cause="srun with one task of a job of two",
+    result="the rank ends with a message after 2 minutes",
+    lost="nothing",
+)
 def test_a_rank_without_its_peers_ends_with_an_error(cluster: Cluster, lonely_rank: int) -> None:
     job = cluster.wait(lonely_rank, seconds=180)
     log = Path(job["StdOut"]).read_text()

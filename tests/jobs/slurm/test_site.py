@@ -37,6 +37,12 @@ def site(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.fault(
+    "srun starts ranks that MPI does not see",
+    cause="srun with Open MPI's wheel, 2 ranks",
+    result="the job fails with the numbers and the remedy; the later jobs are cancelled",
+    lost="nothing",
+)
 def test_single_rank_worlds_stop_the_chain_until_the_launch_command_fits(
     cluster: Cluster, site: Path, tmp_path: Path
 ) -> None:

@@ -46,6 +46,12 @@ def test_blow_up_and_overflow_fail_the_trajectory() -> None:
         trajectory.advance(trajectory.initial_state, 0.0, 0.1)
 
 
+@pytest.mark.fault(
+    "flows become unstable",
+    cause="steps of 0.2 s for fast vortices",
+    result="these flows are left out, with their parameters and the reason",
+    lost="the unstable flows",
+)
 def test_generate_omits_unstable_flows_and_records_their_parameters(tmp_path: Path) -> None:
     options = (
         "solver=navier_stokes", "solver.resolution=32", "solver.viscosity=[0.01,0.01]",
