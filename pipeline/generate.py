@@ -22,9 +22,8 @@ from pipeline.config import agreement, sizes, solver_checks
 from pipeline.config.build import build_solver, dataset_configuration
 from pipeline.config.settings import Settings
 from pipeline.data import store
-from pipeline.data.accuracy import ExpectedError
 from pipeline.data.format.layout import schema_version
-from pipeline.data.manifest import Manifest, read_document, receipt_path, write_document
+from pipeline.data.manifest import Manifest, receipt_path, write_document
 from pipeline.data.plan import Shard, generator, index
 from pipeline.generation.batched import solves_batches
 from pipeline.generation.expected_error import estimate_errors
@@ -50,7 +49,8 @@ def run(settings: Settings) -> None:
             configuration; or too many trajectories failed.
         StorageError: a shard cannot be written, for example on a full disk.
         LockedError: another run writes this data set, or this part of it.
-        StoppedError: the process received SIGUSR1; finished shards are kept, unfinished shards are dropped.
+        StoppedError: the process received SIGUSR1; finished shards and expected errors are kept, unfinished
+            shards are dropped.
     """
     world = launch.world()
     refuse_other_configurations(settings.model_dump(mode="json"), world.allgather)
@@ -69,12 +69,13 @@ def run(settings: Settings) -> None:
         heartbeats.watch(world),
         records.run_record("generate", folder, settings.model_dump(mode="json")) as metadata,
         _part_lock(folder, part, num_parts) if world.rank == 0 else nullcontext(),
+        stopping.listen() as request,
     ):
         metadata["nodes"] = launch.ranks_on_nodes(world.allgather(launch.node_name()))
-        plan = _with_expected_errors(settings, plan, solver, world)
+        plan = _with_expected_errors(settings, plan, solver, world, request)
         if world.rank == 0:
             with lock.wait_for(folder.manifest_lock):
-                store.claim(folder.dataset, plan, settings.overwrite)
+                plan = store.claim(folder.dataset, plan, settings.overwrite)
         world.Barrier()
         missing_shards = _missing_shards(folder.dataset, plan, shards, world)
         if not missing_shards and world.bcast(
@@ -100,6 +101,7 @@ def run(settings: Settings) -> None:
             missing_shards=missing_shards,
             world=world,
             metadata=metadata,
+            request=request,
         )
         metadata |= {
             "shards_made": len(missing_shards),
@@ -126,7 +128,7 @@ def _part_lock(folder: RunFolder, part: int, num_parts: int) -> AbstractContextM
 
 
 def _with_expected_errors(
-    settings: Settings, plan: Manifest, solver: Solver, world: MPI.Intracomm
+    settings: Settings, plan: Manifest, solver: Solver, world: MPI.Intracomm, request: stopping.StopRequest
 ) -> Manifest:
     """Return the plan with the expected errors of the data, after a check against `storage.max_error`.
 
@@ -135,26 +137,12 @@ def _with_expected_errors(
     Raises:
         UserError: an expected error is too large, most frames are round-off, or the solver's options do not
             work with the duration.
-        StoppedError: the process received SIGUSR1 during the estimate.
+        StoppedError: the process received SIGUSR1 before the last trajectory of the estimate.
     """
-    errors = world.bcast(_recorded_errors(settings.dataset, plan) if world.rank == 0 else None)
-    if errors or settings.part[0] != 0:
-        return plan.model_copy(update={"expected_errors": errors})
-    with stopping.listen() as request:
-        estimates = estimate_errors(settings, plan, solver, world)
-        if any(world.allgather(request.is_received)):
-            raise stopping.StoppedError("the expected error is not estimated; run it again to go on")
-    return plan.model_copy(update={"expected_errors": estimates})
-
-
-def _recorded_errors(dataset: Path, plan: Manifest) -> dict[str, ExpectedError]:
-    """Return the errors in the manifest of this data set, if there is one."""
-    try:
-        manifest = read_document(dataset / "manifest.json", Manifest)
-    except (OSError, ValueError):
-        return {}
-    is_same = (manifest.configuration_hash, manifest.method) == (plan.configuration_hash, plan.method)
-    return manifest.expected_errors if is_same else {}
+    errors = world.bcast(store.recorded_errors(settings.dataset, plan) if world.rank == 0 else None)
+    if not errors and settings.part[0] == 0:
+        errors = estimate_errors(settings, plan, solver, world, request)
+    return plan.model_copy(update={"expected_errors": errors})
 
 
 def _finish_data_set(settings: Settings, plan: Manifest, num_made: int, metadata: records.Metadata) -> None:
@@ -215,6 +203,7 @@ def _make_shards(
     missing_shards: list[Shard],
     world: MPI.Intracomm,
     metadata: records.Metadata,
+    request: stopping.StopRequest,
 ) -> Mapping[str, int]:
     """Generate the missing shards of `shards`; return the counts of this rank's group.
 
@@ -232,10 +221,7 @@ def _make_shards(
     num_missing, total = sum(shard.count for shard in missing_shards), sum(shard.count for shard in shards)
     num_existing = total - num_missing
     metadata.progress(num_existing, total, "trajectories")
-    with (
-        stopping.listen() as request,
-        progress.bar(None, "trajectories", rank=world.rank, total=num_missing) as bar,
-    ):
+    with progress.bar(None, "trajectories", rank=world.rank, total=num_missing) as bar:
         shard_maker = ShardMaker(
             solver=solver,
             header=plan.header,

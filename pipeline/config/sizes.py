@@ -61,7 +61,8 @@ def check_generation(settings: Settings, spec: Spec, *, is_batched: bool, num_st
         settings: the settings.
         spec: the spec of the solver.
         is_batched: whether a rank computes whole trajectories at once.
-        num_states: the number of states on this machine, or the share of a state on this rank.
+        num_states: the number of states that the caller holds at once. A rank of a group of several ranks
+            holds a fraction of one state, and a chain holds one state for each of its groups.
 
     Raises:
         UserError: less memory is free.

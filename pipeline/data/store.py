@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.data.accuracy import ExpectedError
 from pipeline.data.manifest import (
     FORMAT,
     Manifest,
@@ -30,10 +31,21 @@ _REMEDY = (
 )
 
 
-def claim(folder: Path, plan: Manifest, overwrite: bool) -> None:
+def recorded_errors(folder: Path, plan: Manifest) -> dict[str, ExpectedError]:
+    """Return the expected errors in the manifest of this data set, if there is one."""
+    try:
+        manifest = read_document(folder / "manifest.json", Manifest)
+    except (OSError, ValueError):
+        return {}
+    is_same = (manifest.configuration_hash, manifest.method) == (plan.configuration_hash, plan.method)
+    return manifest.expected_errors if is_same else {}
+
+
+def claim(folder: Path, plan: Manifest, overwrite: bool) -> Manifest:
     """Write the incomplete manifest `plan` into a folder without a manifest or with a changed manifest.
 
-    With `overwrite`, a data set of another configuration is deleted first.
+    With `overwrite`, a data set of another configuration is deleted first. A plan without expected errors
+    takes those of the folder, which another part has recorded. The result is the plan with these errors.
 
     Raises:
         UserError: the folder holds data that this pipeline did not make; or, without `overwrite`, a data set
@@ -51,9 +63,13 @@ def claim(folder: Path, plan: Manifest, overwrite: bool) -> None:
             raise UserError(f"{difference}. {_REMEDY}")
         if difference:
             _delete_data_set(folder)
-        elif read_document(path, Manifest).without_shards == plan:
-            return
+        else:
+            errors = plan.expected_errors or recorded_errors(folder, plan)
+            plan = plan.model_copy(update={"expected_errors": errors})
+            if read_document(path, Manifest).without_shards == plan:
+                return plan
     write_document(path, plan)
+    return plan
 
 
 def refuse_other_configuration(folder: Path, configuration: Configuration) -> None:

@@ -13,6 +13,7 @@ from pipeline.data.accuracy import ExpectedError
 from pipeline.data.manifest import Manifest
 from pipeline.data.plan import generator, index
 from pipeline.generation.round_off import refuse_round_off
+from pipeline.parallel.stopping import StoppedError, StopRequest
 from simsurrogate.errors import UserError
 from solvers.contract import DiscretisationError, DivergedError, Solver
 
@@ -30,20 +31,27 @@ ExpectedErrors = Mapping[str, DiscretisationError]
 
 
 def estimate_errors(
-    settings: Settings, plan: Manifest, solver: Solver, world: MPI.Intracomm
+    settings: Settings, plan: Manifest, solver: Solver, world: MPI.Intracomm, request: StopRequest
 ) -> dict[str, ExpectedError]:
     """Print cautions and the expected errors, and return the errors; empty without an estimate.
 
     Raises:
         UserError: an expected error exceeds `storage.max_error`, most frames are round-off, or the solver's
             options do not work with the duration.
+        StoppedError: the process received SIGUSR1 before the last trajectory of the estimate.
     """
     times = plan.header.times
     for caution in solver.cautions(float(times[-1])):
         if world.rank == 0:
             print(f"generate: caution: {caution}", flush=True)
-    errors = expected_errors(solver, settings.seed, settings.samples.model_dump(), times, world)
+    errors = expected_errors(settings, solver, times, world, request)
     if not errors:
+        if world.rank == 0:
+            print(
+                f"generate: the expected error is not estimated: {solver.spec.name} has no estimate for "
+                "these options",
+                flush=True,
+            )
         return {}
     refuse_round_off(solver, settings.seed, times, settings.storage.precision, world)
     if world.rank == 0:
@@ -64,13 +72,17 @@ def estimate_errors(
 
 
 def expected_errors(
-    solver: Solver, seed: int, samples: Mapping[str, int], times: np.ndarray, world: MPI.Intracomm
+    settings: Settings, solver: Solver, times: np.ndarray, world: MPI.Intracomm, request: StopRequest
 ) -> ExpectedErrors:
     """Return the largest estimate over the first trajectories of `train` and of `test_extrapolation`.
 
     The groups of ranks share the trajectories. A split without an estimate, because the solver has none or
     because its trajectories diverge, is omitted.
+
+    Raises:
+        StoppedError: the process received SIGUSR1 before the last trajectory.
     """
+    samples = settings.samples.model_dump()
     group = solver.communicator
     first_group, num_groups = world.rank // group.size, world.size // group.size
     tasks = [
@@ -78,15 +90,21 @@ def expected_errors(
         for split in ("train", "test_extrapolation")
         for position in range(min(NUM_TRAJECTORIES, samples[split]))
     ]
-    own_estimates = []
+    own_estimates, is_stopped = [], False
     for split, position in tasks[first_group::num_groups]:
-        parameters = solver.sample(generator(seed, index(split, position)), split == "test_extrapolation")
+        if is_stopped := any(group.allgather(request.is_received)):
+            break
+        parameters = solver.sample(
+            generator(settings.seed, index(split, position)), split == "test_extrapolation"
+        )
         try:
             estimate = solver.discretisation_error(parameters, times)
         except DivergedError:
             estimate = None
         if estimate is not None and math.isfinite(estimate.total):
             own_estimates.append((split, estimate))
+    if any(world.allgather(is_stopped)):
+        raise StoppedError("the expected error is not estimated. Run the same command again to continue")
     largest: dict[str, DiscretisationError] = {}
     for split, estimate in sorted(
         (pair for pairs in world.allgather(own_estimates) for pair in pairs), key=lambda pair: pair[1].total

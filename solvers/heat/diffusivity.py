@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -71,7 +70,6 @@ class Diffusivity(ABC):
         smooth: whether k has no jumps.
         geometric_mean: the geometric mean of the range of k, m^2/s.
         upper_bound: an upper bound of k for scalars inside their ranges, m^2/s.
-        cautions: sentences on options that may not mean what a user expects.
     """
 
     parameters: tuple[Parameter, ...]
@@ -80,7 +78,6 @@ class Diffusivity(ABC):
     )
     smooth = True
     upper_bound: float
-    cautions: Sequence[str] = ()
 
     def __init__(self, grid: Grid, options: DiffusivityOptions):
         self.grid = grid
@@ -93,6 +90,10 @@ class Diffusivity(ABC):
     @abstractmethod
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return k (m^2/s) on this rank's block."""
+
+    def cautions(self) -> list[str]:
+        """Return sentences on options that may not mean what a user expects, see `Solver.cautions`."""
+        return []
 
 
 class Constant(Diffusivity):
@@ -124,6 +125,7 @@ class Lognormal(Diffusivity):
 
     def __init__(self, grid: Grid, options: LognormalOptions):
         super().__init__(grid, options)
+        self._options = options
         self.parameters = (
             Parameter("mean_diffusivity", "m^2/s", "geometric mean of k over the box", *options.range),
             Parameter("log_deviation", "1", "standard deviation of ln k", *options.log_deviation),
@@ -133,19 +135,22 @@ class Lognormal(Diffusivity):
         self._deviations = standard_deviations(
             self._kinds, grid.extent, options.modes, options.correlation_length, options.spectral_exponent
         )
-        self.cautions = truncation_caution(
-            self._kinds,
-            grid.extent,
-            options.modes,
-            options.correlation_length,
-            options.spectral_exponent,
-            group="diffusivity",
-        )
         remedy = (
             f"a longer solver.diffusivity.correlation_length ({options.correlation_length:g} m) or fewer "
             f"solver.diffusivity.modes ({options.modes})"
         )
         check_modes(self._deviations**2, self._kinds, grid, "solver.diffusivity.kind=lognormal", remedy)
+
+    def cautions(self) -> list[str]:
+        """Return a sentence on a truncated spectrum, see `Diffusivity.cautions`."""
+        return truncation_caution(
+            self._kinds,
+            self.grid.extent,
+            self._options.modes,
+            self._options.correlation_length,
+            self._options.spectral_exponent,
+            group="diffusivity",
+        )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw the coefficients of the normalised field (ln k - mean) / deviation."""

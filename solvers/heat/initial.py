@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,13 +73,11 @@ class Initial(ABC):
         parameters: the drawn scalars.
         parametric: whether the scalars alone determine the field.
         meets_walls: whether the field is 0 at dirichlet walls and has zero slope at neumann walls.
-        cautions: sentences on options that may not mean what a user expects.
     """
 
     parameters: tuple[Parameter, ...]
     parametric = False
     meets_walls = True
-    cautions: Sequence[str] = ()
 
     @abstractmethod
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
@@ -89,12 +87,17 @@ class Initial(ABC):
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the temperature (K) on this rank's block."""
 
+    def cautions(self) -> list[str]:
+        """Return sentences on options that may not mean what a user expects, see `Solver.cautions`."""
+        return []
+
 
 class RandomField(Initial):
     """A Gaussian random field with the spectrum of `random_fields.standard_deviations`."""
 
     def __init__(self, grid: Grid, options: RandomFieldOptions):
         self._grid = grid
+        self._options = options
         description = "expected root mean square of the initial temperature"
         self.parameters = (Parameter("amplitude", "K", description, *options.amplitude),)
         self._deviations = standard_deviations(
@@ -104,16 +107,19 @@ class RandomField(Initial):
             f"a longer solver.initial.correlation_length ({options.correlation_length:g} m) or fewer "
             f"solver.initial.modes ({options.modes})"
         )
-        self.cautions = truncation_caution(
-            grid.boundary,
-            grid.extent,
-            options.modes,
-            options.correlation_length,
-            options.spectral_exponent,
-            group="initial",
-        )
         option = "solver.initial.kind=random_field"
         check_modes(self._deviations**2, grid.boundary, grid, option, remedy)
+
+    def cautions(self) -> list[str]:
+        """Return a sentence on a truncated spectrum, see `Initial.cautions`."""
+        return truncation_caution(
+            self._grid.boundary,
+            self._grid.extent,
+            self._options.modes,
+            self._options.correlation_length,
+            self._options.spectral_exponent,
+            group="initial",
+        )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw the coefficients of the field for the amplitude 1 K."""

@@ -93,7 +93,6 @@ class Heat(Solver):
             diffusivity=diffusivity,
             heaters=heaters,
             initial=initial,
-            communicator=communicator,
         )
         self._scheme_options: dict[str, Any] = {
             "scheme": scheme,
@@ -195,16 +194,20 @@ class Heat(Solver):
                 f"{difference:g} K from the temperature of a wall"
             )
         for part in (self._diffusivity, self._initial):
-            yield from part.cautions
+            yield from part.cautions()
 
-    def discretisation_error(self, parameters: Parameters, times: np.ndarray) -> DiscretisationError:
-        """Return the estimated error at the last time, see `Solver.discretisation_error`."""
+    def discretisation_error(self, parameters: Parameters, times: np.ndarray) -> DiscretisationError | None:
+        """Return the estimated error at the last time, see `Solver.discretisation_error`.
+
+        Each rank computes the same estimate, because its grids are small and may have fewer rows than ranks.
+        """
+        own_options = self._scheme_options | {"scheme": self._schemes.name}
         tolerance = min(self._scheme_options["tolerance"] / 10, 1e-5)
         accurate_options = {"scheme": "automatic", "time_step": None, "tolerance": tolerance}
 
         def build(cells: list[int], is_accurate: bool) -> Heat:
-            options = accurate_options if is_accurate else self._scheme_options
-            return self._build(resolution=cells, **options)
+            options = accurate_options if is_accurate else own_options
+            return self._build(resolution=cells, communicator=MPI.COMM_SELF, **options)
 
         return estimate_error(build, self.grid.resolution, parameters, times)
 

@@ -198,9 +198,9 @@ class NavierStokes(Solver):
         check_steps("solver.time_step", self._step_options["time_step"], duration)
         if isinstance(self._forcing, RingForcing):
             check_steps("solver.forcing.renewal", self._forcing.options.renewal, duration)
-        yield from self._initial.cautions
+        yield from self._initial.cautions()
         if self._tracer:
-            yield from self._tracer.cautions
+            yield from self._tracer.cautions()
 
     def discretisation_error(self, parameters: Parameters, times: np.ndarray) -> DiscretisationError:
         """Return the estimated error at the last time, see `Solver.discretisation_error`."""

@@ -17,6 +17,9 @@ from solvers.numerics.grid import Grid
 #: The share of the variance of a spectrum in its modes below which `truncation_caution` has a sentence.
 LEAST_SHARE = 0.8
 
+#: The largest number of modes of the spectrum of `truncation_caution`.
+MAX_MODES = 2**21
+
 
 def half_waves(kind: str, count: int) -> np.ndarray:
     """Return the number of half waves of the first `count` modes along an axis, in ascending order.
@@ -73,14 +76,7 @@ def standard_deviations(
         f"a random field of {count} modes along each of {num_axes} axes",
         "a smaller number of modes",
     )
-    wave_numbers = [
-        angular_wave_numbers(kind, length, count) for kind, length in zip(kinds, extent, strict=True)
-    ]
-    squared_wave_numbers = sum(
-        axis_wave_numbers**2 for axis_wave_numbers in np.meshgrid(*wave_numbers, indexing="ij")
-    )
-    deviation = (1 + correlation_length**2 * squared_wave_numbers) ** (-exponent / 2)
-    deviation[squared_wave_numbers == 0] = 0.0
+    deviation = _spectrum(kinds, extent, count, correlation_length, exponent)
     normalised_deviation: np.ndarray = deviation / np.sqrt(np.sum(deviation**2))
     return normalised_deviation
 
@@ -96,11 +92,14 @@ def truncation_caution(
 ) -> list[str]:
     """Return a sentence if `count` modes hold much less than the variance of the spectrum, or nothing.
 
-    The variance of the whole spectrum is that of four times as many modes, a lower bound. The arguments are
-    those of `standard_deviations`, and the group of the options.
+    The variance of the whole spectrum is that of four times as many modes along each axis, a lower bound.
+    There is no sentence if these modes are more than `MAX_MODES`. The arguments are those of
+    `standard_deviations`, and the group of the options.
     """
-    deviations = standard_deviations(kinds, extent, 4 * count, correlation_length, exponent)
-    share = float(np.sum(deviations[(slice(0, count),) * len(extent)] ** 2))
+    if (4 * count) ** len(extent) > MAX_MODES:
+        return []
+    variances = _spectrum(kinds, extent, 4 * count, correlation_length, exponent) ** 2
+    share = float(np.sum(variances[(slice(0, count),) * len(extent)]) / np.sum(variances))
     if share >= LEAST_SHARE:
         return []
     return [
@@ -108,6 +107,25 @@ def truncation_caution(
         f"solver.{group}.correlation_length={correlation_length:g} m. The field has its full amplitude, "
         "and its actual correlation length is longer"
     ]
+
+
+def _spectrum(
+    kinds: Sequence[str],
+    extent: Sequence[float],
+    count: int,
+    correlation_length: float,
+    exponent: float,
+) -> np.ndarray:
+    """Return the standard deviations of `standard_deviations` up to a factor."""
+    wave_numbers = [
+        angular_wave_numbers(kind, length, count) for kind, length in zip(kinds, extent, strict=True)
+    ]
+    squared_wave_numbers = sum(
+        axis_wave_numbers**2 for axis_wave_numbers in np.meshgrid(*wave_numbers, indexing="ij")
+    )
+    deviation: np.ndarray = (1 + correlation_length**2 * squared_wave_numbers) ** (-exponent / 2)
+    deviation[squared_wave_numbers == 0] = 0.0
+    return deviation
 
 
 def evaluate(coefficients: np.ndarray, kinds: Sequence[str], grid: Grid) -> np.ndarray:

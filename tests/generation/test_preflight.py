@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline import chain
+from pipeline.data import store
+from pipeline.data.accuracy import ExpectedError
+from pipeline.data.manifest import Manifest, read_document
+from pipeline.parallel.stopping import StoppedError
 from simsurrogate.errors import UserError
+from solvers.contract import DiscretisationError, Parameters
+from solvers.heat import Heat, discretisation_error
 from tests.support.in_process import generate_in_process, settings_of
 
 HEAT = (
@@ -131,3 +140,69 @@ def test_cautions_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "storage.max_error=0.5",
     )
     assert "generate: caution: solver.initial.modes=16 hold at most" in capsys.readouterr().out
+
+
+def test_a_stop_during_the_estimate_ends_it_after_the_trajectory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimates = stop_in_estimate(monkeypatch, 1)
+    with pytest.raises(StoppedError, match=r"not estimated. Run the same command again"):
+        generate_in_process(tmp_path, *HEAT, "solver.resolution=16", "storage.max_error=0.05")
+    assert len(estimates) == 1
+
+
+def test_a_stop_in_the_last_trajectory_keeps_the_estimate_and_starts_no_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estimates = stop_in_estimate(monkeypatch, 6)
+    arguments = (*HEAT, "solver.resolution=16", "storage.max_error=0.05")
+    with pytest.raises(StoppedError, match=r"0 of 8 missing trajectories were made"):
+        generate_in_process(tmp_path, *arguments)
+    manifest = read_document(tmp_path / "dataset" / "manifest.json", Manifest)
+    assert set(manifest.expected_errors) == {"train", "test_extrapolation"}
+    dataset = generate_in_process(tmp_path, *arguments)
+    assert len(estimates) == 6
+    finished_manifest = read_document(dataset / "manifest.json", Manifest)
+    assert finished_manifest.complete
+    assert finished_manifest.expected_errors == manifest.expected_errors
+
+
+def test_a_part_without_errors_keeps_those_that_another_part_has_recorded(tmp_path: Path) -> None:
+    generate_in_process(tmp_path, *HEAT, "solver.resolution=32", "samples.test_extrapolation=0", "part=[0,2]")
+    folder = tmp_path / "dataset"
+    manifest = read_document(folder / "manifest.json", Manifest)
+    assert set(manifest.expected_errors) == {"train"}
+    # The other part has read a folder without errors before.
+    plan = manifest.model_copy(update={"expected_errors": {}})
+    assert store.claim(folder, plan, overwrite=False) == manifest
+    assert read_document(folder / "manifest.json", Manifest) == manifest
+    # Errors that a part has estimated replace recorded errors.
+    errors = {"train": ExpectedError(grid=0.1, time=0.0)}
+    store.claim(folder, manifest.model_copy(update={"expected_errors": errors}), overwrite=False)
+    assert read_document(folder / "manifest.json", Manifest).expected_errors == errors
+
+
+def test_a_data_set_without_an_estimate_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(discretisation_error, "MAX_CELLS", 0)
+    generate_in_process(tmp_path, *HEAT, "solver.resolution=16", "samples.test_extrapolation=0")
+    output = capsys.readouterr().out
+    assert "generate: the expected error is not estimated: heat has no estimate for these options" in output
+
+
+def stop_in_estimate(monkeypatch: pytest.MonkeyPatch, number: int) -> list[DiscretisationError | None]:
+    """Send SIGUSR1 to this process during estimate `number`, and return the list of all estimates."""
+    estimates: list[DiscretisationError | None] = []
+    estimate = Heat.discretisation_error
+
+    def estimate_and_stop(
+        solver: Heat, parameters: Parameters, times: np.ndarray
+    ) -> DiscretisationError | None:
+        estimates.append(estimate(solver, parameters, times))
+        if len(estimates) == number:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return estimates[-1]
+
+    monkeypatch.setattr(Heat, "discretisation_error", estimate_and_stop)
+    return estimates

@@ -32,6 +32,7 @@ class SchemeFactory:
     """The factory of the schemes of all trajectories; `Heat` describes the choice of `automatic`.
 
     Attributes:
+        name: the name of the scheme, after the choice of `automatic`.
         method: the description of the scheme.
         order_in_time: the order of convergence in the declared step; infinity for the exact scheme.
 
@@ -51,20 +52,20 @@ class SchemeFactory:
         self._has_variable_k = bool(diffusivity.fields)
         self._time_step = time_step
         self._tolerance = tolerance
-        self._name = _scheme_name(name, grid, diffusivity, time_step)
-        _check_scheme(self._name, grid, diffusivity, time_step)
-        self.method, self.order_in_time = _METHODS[self._name]
+        self.name = _scheme_name(name, grid, diffusivity, time_step)
+        _check_scheme(self.name, grid, diffusivity, time_step)
+        self.method, self.order_in_time = _METHODS[self.name]
         self._transform = SpectralTransform(grid)
 
     def build(self, diffusivity: np.ndarray, walls: WallTerms) -> Scheme:
         """Return the scheme for k (m^2/s) on this rank's block."""
-        if self._name == "exact":
+        if self.name == "exact":
             return ExactPropagator(self._transform, float(diffusivity.flat[0]), walls)
         k = diffusivity if self._has_variable_k else float(diffusivity.flat[0])
         operator = DiffusionOperator(self._grid, k)
-        if self._name == "euler":
+        if self.name == "euler":
             return ForwardEuler(operator, walls, self._time_step)
-        if self._name == "adi":
+        if self.name == "adi":
             return AlternatingDirections(operator, walls, self._time_step, self._tolerance)
         return SuperTimeStepping(operator, walls, self._time_step, self._tolerance)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,13 +20,11 @@ class InitialVorticity(ABC):
         parameters: the drawn scalars.
         parametric: whether the drawn scalars alone determine the vorticity.
         strain_rate: the largest expected root mean square of the vorticity, 1/s.
-        cautions: sentences on options that may not mean what a user expects.
     """
 
     parameters: tuple[Parameter, ...]
     parametric = False
     strain_rate: float
-    cautions: Sequence[str] = ()
 
     @abstractmethod
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
@@ -36,6 +33,10 @@ class InitialVorticity(ABC):
     @abstractmethod
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the vorticity (1/s) on this rank's block."""
+
+    def cautions(self) -> list[str]:
+        """Return sentences on options that may not mean what a user expects, see `Solver.cautions`."""
+        return []
 
 
 def amplitude_parameter(description: str, bounds: tuple[float, float]) -> tuple[Parameter, ...]:

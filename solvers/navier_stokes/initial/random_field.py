@@ -51,9 +51,7 @@ class UnitField:
         self.deviations = standard_deviations(
             PERIODIC_AXES, grid.extent, modes, correlation_length, spectral_exponent
         )
-        self.cautions = truncation_caution(
-            PERIODIC_AXES, grid.extent, modes, correlation_length, spectral_exponent, group=group
-        )
+        self._group, self._spectrum = group, (modes, correlation_length, spectral_exponent)
         self._name = f"{group}_coefficients"
         check_waves(
             self.deviations**2,
@@ -71,6 +69,10 @@ class UnitField:
         """Return the field on this rank's block."""
         return evaluate(parameters[self._name], PERIODIC_AXES, self.grid)
 
+    def cautions(self) -> list[str]:
+        """Return a sentence on a truncated spectrum, see `Solver.cautions`."""
+        return truncation_caution(PERIODIC_AXES, self.grid.extent, *self._spectrum, group=self._group)
+
 
 class RandomField(InitialVorticity):
     """A Gaussian random field with a drawn amplitude."""
@@ -83,7 +85,6 @@ class RandomField(InitialVorticity):
         self._unit_field = UnitField(
             grid, "initial", options.modes, options.correlation_length, options.spectral_exponent
         )
-        self.cautions = self._unit_field.cautions
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw the coefficients of the field, see `UnitField.draw_arrays`."""
@@ -93,3 +94,7 @@ class RandomField(InitialVorticity):
         """Return the vorticity, see `InitialVorticity.field`."""
         field: np.ndarray = parameters["amplitude"] * self._unit_field.field(parameters)
         return field
+
+    def cautions(self) -> list[str]:
+        """Return a sentence on a truncated spectrum, see `InitialVorticity.cautions`."""
+        return self._unit_field.cautions()

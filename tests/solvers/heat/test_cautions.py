@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -46,3 +47,15 @@ def test_heaters_that_start_after_the_end_are_refused_with_their_share() -> None
         UserError, match=r"heaters.start=\[0.05, 0.25\] s lets 75 % of the heaters .*HIGH below 0.1"
     ):
         list(solver.cautions(0.1))
+
+
+@pytest.mark.parametrize("group", ["initial", "diffusivity"])
+def test_a_solver_of_many_modes_allocates_no_spectrum_for_its_caution(group: str) -> None:
+    # The spectrum of 4 x 64 modes along each axis takes 128 MiB.
+    tracemalloc.start()
+    try:
+        solver = heat(extent=[1.0, 1.0, 1.0], resolution=32, **{group: {"modes": 64}})
+        assert not list(solver.cautions(0.1))
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()

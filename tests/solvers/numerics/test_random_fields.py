@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from solvers.numerics.random_fields import modes, standard_deviations
+from solvers.numerics.random_fields import MAX_MODES, modes, standard_deviations, truncation_caution
 
 
 @pytest.mark.parametrize("condition", ["periodic", "dirichlet", "neumann"])
@@ -20,3 +22,16 @@ def test_modes_are_orthonormal_and_their_field_has_the_given_variance(condition:
     ratios = deviation / deviation[1, 1]
     steeper_deviation = standard_deviations([condition, "periodic"], [0.7, 1.0], 9, 0.1, 8.0)
     assert np.allclose(steeper_deviation / steeper_deviation[1, 1], ratios**2)
+
+
+def test_a_caution_about_many_modes_allocates_nothing() -> None:
+    """Four times 128 modes along each of three axes would need 6 GiB."""
+    kinds, extent = ["neumann"] * 3, [1.0] * 3
+    assert len(truncation_caution(kinds, extent, 16, 0.001, 2.0, group="initial")) == 1
+    assert MAX_MODES < (4 * 128) ** 3
+    tracemalloc.start()
+    try:
+        assert truncation_caution(kinds, extent, 128, 0.001, 2.0, group="initial") == []
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
