@@ -155,6 +155,8 @@ def truncate_weights(folder: Path) -> None:
             "more than 5000 arrays of weights",
         ),
         (set_sites(10**12), "a prediction on 1000000000000 sites needs at least"),
+        (set_sites(0), "axes.0.size"),
+        (set_sites(-12), "axes.0.size"),
         (lengthen_header, "its header is longer than"),
         (change_description(problem={}), "cannot be loaded"),
         (change_description(precision="int8"), "precision: Input should be 'float32'"),
