@@ -88,7 +88,7 @@ def allocation_failure(error: BaseException) -> str | None:
         return None
     text = line.partition("] . ")[2] or line or str(error) or "an allocation failed"
     # The message of a GPU names the free memory of the GPU.
-    is_on_gpu = type(error).__name__ == "OutOfMemoryError" or re.search("CUDA|HIP|XPU", text)
+    is_on_gpu = type(error).__name__ == "OutOfMemoryError" or re.search("CUDA|HIP", text)
     free_memory = "" if is_on_gpu else f"{size_text(available_bytes())} of memory are free here. "
     return (
         f"out of memory: {text.rstrip('.')}. {free_memory}Type smaller numbers of cells, frames, weights, or "

@@ -193,6 +193,33 @@ def test_a_surrogate_in_a_users_file_is_loaded_if_the_caller_passes_its_path(tmp
     assert repr(loaded_surrogate) == expected
 
 
+NORMED_SURROGATE = '''
+import torch
+from surrogates.fno import FNO
+
+class Normed(FNO):
+    """A surrogate whose constructor needs the values of a large array."""
+
+    def __init__(self, problem, size):
+        super().__init__(problem, width=4, modes=3, layers=1)
+        self.weights = torch.nn.Parameter(torch.ones(size))
+        self.norm = self.weights.norm().item()
+'''
+
+
+def test_arrays_with_values_are_bounded_by_the_size_of_the_weights(tmp_path: Path) -> None:
+    file = tmp_path / "normed.py"
+    file.write_text(NORMED_SURROGATE)
+    problem, options = problems.grid_problem((12,), ("periodic",)), {"size": 2**17}
+    store.save(tmp_path, store.build("normed", options, problem, "float32", file), "normed", options, {})
+    surrogates.load(tmp_path, path=file)
+    change_description(options={"size": 10**8})(tmp_path)
+    with pytest.raises(
+        UserError, match=r"needs the values of 381 MiB of arrays.* At most 256 MiB are allowed"
+    ):
+        surrogates.load(tmp_path, path=file)
+
+
 def _num_weights(surrogate: Surrogate) -> str:
     return f"{sum(weight.numel() for weight in surrogate.parameters()):,}"
 
