@@ -186,7 +186,8 @@ def read_complete_manifest(folder: Path) -> Manifest:
             f"the data set in {folder} is not complete. This stage needs every shard. "
             "Run python -m pipeline.generate again"
         )
-    check_sizes(folder, manifest)
+    sizes = [(shard.file, shard.trajectories, shard.size) for shard in manifest.shards]
+    check_sizes(folder, manifest.spec, manifest.configuration, sizes)
     listed_files = [shard.file for shard in manifest.shards]
     planned_files = [shard.file for shard in manifest.planned_shards]
     if listed_files != [file for file in planned_files if file in set(listed_files)]:

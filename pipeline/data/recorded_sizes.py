@@ -2,51 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.data.format.layout import bytes_of_fields
 from pipeline.data.plan import MAX_SHARDS, num_shards
+from pipeline.data.recorded_configuration import Configuration
 from simsurrogate.errors import UserError
-
-if TYPE_CHECKING:
-    from pipeline.data.manifest import Manifest
+from simsurrogate.spec import Spec
 
 #: Coordinates of fewer bytes are read even if no shard can hold them, because every shard may be damaged.
 _SMALL_COORDINATES_BYTES = 2**26
 _REMEDY = "Generate the data set again with overwrite=true"
 
 
-def check_sizes(folder: Path, manifest: Manifest) -> None:
-    """Raise `UserError` unless the numbers of shards, frames and sites agree with the sizes of the files.
+def check_sizes(
+    folder: Path, spec: Spec, configuration: Configuration, shards: Sequence[tuple[str, int, int]]
+) -> None:
+    """Check that the numbers of shards, frames and sites agree with the sizes of the files.
 
     After this check, a reader allocates no more memory than the files on disk need.
+
+    Args:
+        folder: the data set.
+        spec: the spec in its manifest.
+        configuration: the configuration in its manifest.
+        shards: the file, the number of trajectories and the size (bytes) of each shard in its manifest.
+
+    Raises:
+        UserError: a number is larger than the files allow.
     """
-    path, spec, configuration = folder / "manifest.json", manifest.spec, manifest.configuration
+    path = folder / "manifest.json"
     planned = num_shards(configuration["samples"])
     if planned > MAX_SHARDS:
         raise UserError(
             f"{path} plans {planned} shards. A data set has at most {MAX_SHARDS} shards. Generate it "
             "again with a larger samples.per_shard"
         )
-    if not manifest.shards:
+    if not shards:
         raise UserError(
             f"{path} lists no shard. A complete data set has shards. Generate it again with overwrite=true"
         )
     num_frames, precision = configuration["output"]["steps"] + 1, configuration["storage"]["precision"]
     row_bytes = bytes_of_fields(spec, num_frames, precision)
-    for shard in manifest.shards:
-        needed = shard.trajectories * row_bytes
-        if needed > shard.size:
+    for file, num_trajectories, size in shards:
+        needed = num_trajectories * row_bytes
+        if needed > size:
             raise UserError(
-                f"{path} describes {needed} bytes of fields in {shard.file}. By the same document the "
-                f"file has {shard.size} bytes. {_REMEDY}"
+                f"{path} describes {needed} bytes of fields in {file}. By the same document the "
+                f"file has {size} bytes. {_REMEDY}"
             )
     coordinates_bytes = np.dtype(precision).itemsize * (num_frames + sum(spec.shape))
     if coordinates_bytes > _SMALL_COORDINATES_BYTES and not any(
-        _file_size(folder / shard.file) > coordinates_bytes for shard in manifest.shards
+        _file_size(folder / file) > coordinates_bytes for file, _, _ in shards
     ):
         raise UserError(
             f"{path} describes {coordinates_bytes} bytes of coordinates in each shard. No shard in {folder} "
