@@ -15,16 +15,20 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pipeline import cli
 from pipeline.config import agreement, sizes, solver_checks
 from pipeline.config.build import build_solver, dataset_configuration
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
+<<<<<<< HEAD
 from pipeline.data.manifest import Manifest, receipt_path, write_document
 from pipeline.data.plan import Shard, generator, index
+=======
+from pipeline.data.manifest import Manifest, read_document, receipt_path, write_document
+from pipeline.data.plan import Shard
+from pipeline.generation import redrawing
+>>>>>>> fixH2
 from pipeline.generation.batched import solves_batches
 from pipeline.generation.expected_error import estimate_errors
 from pipeline.generation.shards import ShardMaker
@@ -168,17 +172,15 @@ def _finish_data_set(settings: Settings, plan: Manifest, num_made: int, metadata
 
 
 def _plan(settings: Settings, solver: Solver) -> Manifest:
-    """Return the incomplete manifest; one draw of parameters gives the shapes of parameter arrays."""
+    """Return the incomplete manifest."""
     configuration = dataset_configuration(settings, solver)
-    parameters = solver.sample(generator(settings.seed, index("train", 0)))
-    scalars = set(solver.spec.parameter_names)
     return Manifest(
         configuration=configuration,
         configuration_hash=digest(configuration),
         spec=solver.spec,
         schema_version=schema_version(solver.spec),
         method=solver.method,
-        parameter_shapes={name: np.shape(value) for name, value in parameters.items() if name not in scalars},
+        parameter_shapes=redrawing.parameter_shapes(solver, settings.seed),
     )
 
 

@@ -184,8 +184,12 @@ def _recomputed_results(
 
 
 def _solver_mistake(manifest: Manifest, solver: Solver) -> str | None:
-    """Return how the manifest's spec differs from the spec of the recorded solver, or None."""
-    changed = differences(manifest.spec.to_json(), solver.spec.to_json(), "spec")
+    """Return how spec and shapes of parameters differ from those of the recorded solver, or None."""
+    shapes = redrawing.parameter_shapes(solver, manifest.configuration["seed"])
+    changed = [
+        *differences(manifest.spec.to_json(), solver.spec.to_json(), "spec"),
+        *differences(manifest.parameter_shapes, shapes, "parameter_shapes"),
+    ]
     return f"manifest and solver differ (manifest -> solver): {'; '.join(changed[:3])}" if changed else None
 
 

@@ -1,7 +1,8 @@
 """The reading of documents: regular files of bounded size, as JSON of bounded depth and declared types.
 
 A document may come from anywhere. Its reader never waits, never needs more memory than `MAX_BYTES` allow, and
-never returns a value of another type than the caller declares.
+never returns a value of another type than the caller declares. YAML has smaller limits, because its parser is
+slow.
 """
 
 from __future__ import annotations
@@ -21,30 +22,46 @@ from simsurrogate.files import open_regular
 #: The largest document that is read, bytes.
 MAX_BYTES = 2**26
 
-#: The deepest nesting of a YAML document.
+#: The largest YAML document (bytes), its deepest nesting, its largest number of events (keys, values, starts
+#: and ends of collections), and its longest value. The parser takes about 60 microseconds for each event.
+MAX_YAML_BYTES = 2**20
 _YAML_DEPTH = 16
+_YAML_EVENTS = 5 * 10**4
+_YAML_LENGTH = 2**12
+
+#: The exceptions of the YAML parser for values that no type of Python can hold, such as the date 2001-99-99.
+_YAML_ERRORS = (
+    yaml.YAMLError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    RecursionError,
+)
 
 Kind = TypeVar("Kind")
 
 
-def read_text(path: Path, remedy: str) -> bytes:
+def read_text(path: Path, remedy: str, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the bytes of a document.
 
     Args:
         path: the file.
         remedy: the last sentence of an error message: the command to type.
+        max_bytes: the largest document that is read, bytes.
 
     Raises:
-        UserError: the file is missing, larger than `MAX_BYTES`, or not a regular file.
+        UserError: the file is missing, larger than `max_bytes`, or not a regular file.
     """
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(max_bytes + 1)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. {remedy}") from None
-    if len(content) > MAX_BYTES:
-        raise UserError(f"{path} has {size} bytes. A document has at most {MAX_BYTES} bytes. {remedy}")
+    if len(content) > max_bytes:
+        raise UserError(f"{path} has {size} bytes. A document has at most {max_bytes} bytes. {remedy}")
     return content
 
 
@@ -79,17 +96,25 @@ def read_yaml(path: Path, kind: type[Kind], remedy: str) -> Kind:
     """Return the content of a YAML document without aliases, which could multiply its size; see `read_json`.
 
     Raises:
-        UserError: the file cannot be read, is not YAML, is nested too deeply, or has content of another type.
+        UserError: the file cannot be read, is not YAML, is too large, is nested too deeply, or has content of
+            another type.
     """
-    content = read_text(path, remedy)
+    content = read_text(path, remedy, MAX_YAML_BYTES)
     depth = 0
     try:
-        for event in yaml.parse(content, Loader=yaml.SafeLoader):
+        for num_events, event in enumerate(yaml.parse(content, Loader=yaml.SafeLoader)):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > _YAML_DEPTH:
                 raise UserError(f"{path} has aliases or too many levels. It may have neither. {remedy}")
+            if num_events > _YAML_EVENTS or len(getattr(event, "value", "")) > _YAML_LENGTH:
+                raise UserError(
+                    f"{path} has too many values or too long values. At most {_YAML_EVENTS} values of "
+                    f"{_YAML_LENGTH} characters are read. {remedy}"
+                )
         plain = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except UserError:
+        raise
+    except _YAML_ERRORS as error:
         raise UserError(f"{path} cannot be read as YAML: {_one_line(error)}. {remedy}") from None
     return typed(plain, kind, str(path), remedy)
 

@@ -27,9 +27,7 @@ _CONTROL_GROUPS = (
 #: The words of PyTorch about a failed allocation.
 _ALLOCATION_SIGNS = "not enough memory|can't allocate memory|out of memory"
 #: The words of the system and of libraries about a lack of address space.
-_ADDRESS_SPACE_SIGNS = (
-    "failed to map segment|cannot allocate memory|load shared object|open shared object|start new thread"
-)
+_ADDRESS_SPACE_SIGNS = "failed to map segment|cannot allocate memory|start new thread"
 
 
 def require_memory(num_bytes: int, purpose: str, remedy: str) -> None:
@@ -89,9 +87,12 @@ def allocation_failure(error: BaseException) -> str | None:
     if not line and not isinstance(error, MemoryError):
         return None
     text = line.partition("] . ")[2] or line or str(error) or "an allocation failed"
+    # The message of a GPU names the free memory of the GPU.
+    is_on_gpu = type(error).__name__ == "OutOfMemoryError" or re.search("CUDA|HIP", text)
+    free_memory = "" if is_on_gpu else f"{size_text(available_bytes())} of memory are free here. "
     return (
-        f"out of memory: {text.rstrip('.')}. {size_text(available_bytes())} of memory are free here. Type "
-        "smaller numbers of cells, frames, weights, or windows and trajectories in a batch"
+        f"out of memory: {text.rstrip('.')}. {free_memory}Type smaller numbers of cells, frames, weights, or "
+        "windows and trajectories in a batch"
     )
 
 

@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -62,9 +63,14 @@ def _imported_names(tree: ast.Module, package: str) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             relative_name = "." * node.level + (node.module or "")
-            module = importlib.util.resolve_name(relative_name, package) if node.level else node.module or ""
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            # An import from outside the package fails. The module then imports something else, or is broken.
+            with suppress(ImportError):
+                module = (
+                    importlib.util.resolve_name(relative_name, package or None)
+                    if node.level
+                    else relative_name
+                )
+                yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
 
 
 def _module_file(name: str, package_folders: Mapping[str, Path], own_folder: Path) -> Path | None:

@@ -10,13 +10,17 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import pydantic
 
 DIRECTIONS = ("x", "y", "z")
 
 Boundary = Literal["periodic", "dirichlet", "neumann", "open"]
+
+#: A number of sites. A reader of JSON checks this bound and the bounds below.
+Size = Annotated[int, pydantic.Field(ge=1)]
 
 
 def cell_fractions(size: int) -> np.ndarray:
@@ -64,7 +68,7 @@ class Axis:
 
     name: str
     unit: str
-    size: int
+    size: Size
     lower: float
     upper: float
     boundary: Boundary
@@ -91,7 +95,7 @@ class Axis:
 class Grid:
     """The cells of a Cartesian grid, with one axis for each direction."""
 
-    axes: tuple[Axis, ...]
+    axes: Annotated[tuple[Axis, ...], pydantic.Field(min_length=1)]
     kind: Literal["grid"] = "grid"
 
     @property
@@ -107,8 +111,8 @@ class Particles:
     Particles have the vector fields `position` and `velocity`, and the coefficient field `mass`.
     """
 
-    count: int
-    dimension: int
+    count: Size
+    dimension: Annotated[int, pydantic.Field(ge=1, le=len(DIRECTIONS))]
     kind: Literal["particles"] = "particles"
 
     @property
@@ -146,7 +150,7 @@ class Spec:
     name: str
     equation: str
     sites: Grid | Particles
-    fields: tuple[Field, ...]
+    fields: Annotated[tuple[Field, ...], pydantic.Field(min_length=1)]
     coefficient_fields: tuple[Field, ...]
     parameters: tuple[Parameter, ...]
     invariants: tuple[Quantity, ...]

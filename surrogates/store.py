@@ -226,9 +226,9 @@ def _refuse_other_size(folder: Path, content: Mapping[str, Any], problem: Proble
         "the name of a model of a smaller problem",
     )
     constructor: Callable[..., Surrogate] = surrogate_class(content["surrogate"], path)
-    sketch = construct_without_memory(lambda: constructor(problem, **content["options"]))
-    needed = _PRECISIONS[content["precision"]].itemsize * num_weights(sketch)
     size = (folder / WEIGHTS).stat().st_size
+    sketch = construct_without_memory(lambda: constructor(problem, **content["options"]), size)
+    needed = _PRECISIONS[content["precision"]].itemsize * num_weights(sketch)
     if needed > size:
         raise UserError(f"it has {size} bytes, and its surrogate has weights of {needed} bytes")
     require_memory(2 * needed, f"reading {folder / WEIGHTS}", "the name of a smaller model")

@@ -12,6 +12,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from simsurrogate.errors import UserError
+from simsurrogate.memory import available_bytes, size_text
 from surrogates.contract import Surrogate
 
 #: The largest number of arrays of weights. Each array takes about 0.1 ms and 1 kB in every stage.
@@ -19,22 +20,37 @@ MAX_ARRAYS = 5000
 
 #: Arrays of fewer values are created as usual, because a constructor may need the values.
 _NUM_SMALL_VALUES = 2**16
+#: The limit of arrays with values during the construction of a trained model, for constructors that use
+#: temporary arrays: a multiple of the size of the weights, and at least a number of bytes.
+_MAX_RATIO = 16
+_MIN_BYTES = 2**28
 _FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
 
 
-def construct_without_memory(construct: Callable[[], Surrogate]) -> Surrogate:
+def construct_without_memory(
+    construct: Callable[[], Surrogate], weights_bytes: int | None = None
+) -> Surrogate:
     """Return a surrogate whose large arrays have shapes and no values; the random generator is unchanged.
 
+    A constructor may need the values of a large array. All its arrays then have values, of a limited size.
+
+    Args:
+        construct: the constructor.
+        weights_bytes: the size of the file of the trained weights, which limits arrays with values; None for
+            the limit of the free memory.
+
     Raises:
-        UserError: the surrogate has more than `MAX_ARRAYS` arrays of weights, or an array that no machine can
-            hold.
+        UserError: the surrogate has more than `MAX_ARRAYS` arrays of weights, an array that no machine can
+            hold, or arrays with values beyond the limit.
     """
     try:
-        with torch.random.fork_rng(devices=[]), _limited_arrays(), _LargeArraysWithoutValues():
-            return construct()
+        return _construct(construct, _LargeArraysWithoutValues())
     except (TypeError, RuntimeError, OverflowError) as error:
         if "meta" in str(error):
-            return construct()  # The constructor needs the values of a large array.
+            max_bytes = available_bytes()
+            if weights_bytes is not None:
+                max_bytes = min(max_bytes, max(_MAX_RATIO * weights_bytes, _MIN_BYTES))
+            return _construct(construct, _LimitedArraysWithValues(max_bytes))
         if not re.search("overflow|too large to convert", str(error), re.IGNORECASE):
             raise
         raise UserError(
@@ -42,6 +58,11 @@ def construct_without_memory(construct: Callable[[], Surrogate]) -> Surrogate:
             f"({str(error).splitlines()[0]}). A smaller surrogate is allowed. Type smaller options of "
             "surrogate, such as surrogate.width"
         ) from error
+
+
+def _construct(construct: Callable[[], Surrogate], mode: TorchFunctionMode) -> Surrogate:
+    with torch.random.fork_rng(devices=[]), _limited_arrays(), mode:
+        return construct()
 
 
 def num_weights(surrogate: Surrogate) -> int:
@@ -81,10 +102,43 @@ class _LargeArraysWithoutValues(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         options = dict(kwargs or {})
-        if func in _FACTORIES and options.get("device") is None:
-            # `empty` on `meta` needs no other module; the other factories import SymPy there, for a second.
-            size = {"size": options["size"]} if "size" in options else {}
-            sketch = torch.empty(*(args[:1] if func is torch.full else args), **size, device="meta")
-            if sketch.numel() > _NUM_SMALL_VALUES:
-                return func(*args, **(options | {"device": "meta"}))
+        is_new = func in _FACTORIES and options.get("device") is None
+        if is_new and _sketch(func, args, options).numel() > _NUM_SMALL_VALUES:
+            options["device"] = "meta"
         return func(*args, **options)
+
+
+class _LimitedArraysWithValues(TorchFunctionMode):
+    """Refuse arrays of more than `max_bytes` bytes in total before they are created."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__()
+        self._max_bytes = max_bytes
+        self._num_bytes = 0
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func in _FACTORIES:
+            self._num_bytes += _sketch(func, args, options).nbytes
+            if self._num_bytes > self._max_bytes:
+                raise UserError(
+                    f"the surrogate needs the values of {size_text(self._num_bytes)} of arrays for its "
+                    f"construction. At most {size_text(self._max_bytes)} are allowed here. Type smaller "
+                    "options of surrogate, such as surrogate.width"
+                )
+        return func(*args, **options)
+
+
+def _sketch(func: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> torch.Tensor:
+    """Return an array without values of the shape and type that a call creates.
+
+    `empty` on `meta` needs no other module; the other factories import SymPy there, for a second.
+    """
+    size = {name: options[name] for name in ("size", "dtype") if name in options}
+    return torch.empty(*(args[:1] if func is torch.full else args), **size, device="meta")

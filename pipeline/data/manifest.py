@@ -11,9 +11,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.data.accuracy import ExpectedError, Predictability, by_split
-from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header, bytes_of_fields
-from pipeline.data.plan import MAX_SHARDS, Shard, Split, num_shards, shards
+from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header
+from pipeline.data.plan import Shard, Split, shards
 from pipeline.data.recorded_configuration import Configuration
+from pipeline.data.recorded_sizes import check_sizes
 from pipeline.data.running_statistics import PlainStatistics
 from simsurrogate import documents
 from simsurrogate.errors import UserError
@@ -82,10 +83,10 @@ class Receipt(_Document):
 
 
 class ManifestShard(_Document):
-    """The manifest's entry of a shard."""
+    """The manifest's entry of a shard with at least one row."""
 
     file: str
-    trajectories: Count
+    trajectories: Annotated[Count, Field(ge=1)]
     size: Count
     sha256: Checksum
     core_seconds: Cost
@@ -171,8 +172,8 @@ def read_complete_manifest(folder: Path) -> Manifest:
     """Return the manifest of a complete data set.
 
     Raises:
-        UserError: there is no manifest, the data set is not complete, or the manifest lists files that its
-            configuration does not plan.
+        UserError: there is no manifest, the data set is not complete, the manifest describes more data than
+            its files hold, or lists files that its configuration does not plan.
     """
     if not (folder / "manifest.json").exists():
         raise UserError(
@@ -185,7 +186,8 @@ def read_complete_manifest(folder: Path) -> Manifest:
             f"the data set in {folder} is not complete. This stage needs every shard. "
             "Run python -m pipeline.generate again"
         )
-    _check_sizes(folder / "manifest.json", manifest)
+    sizes = [(shard.file, shard.trajectories, shard.size) for shard in manifest.shards]
+    check_sizes(folder, manifest.spec, manifest.configuration, sizes)
     listed_files = [shard.file for shard in manifest.shards]
     planned_files = [shard.file for shard in manifest.planned_shards]
     if listed_files != [file for file in planned_files if file in set(listed_files)]:
@@ -194,33 +196,6 @@ def read_complete_manifest(folder: Path) -> Manifest:
             "Generate the data set again with overwrite=true"
         )
     return manifest
-
-
-def _check_sizes(path: Path, manifest: Manifest) -> None:
-    """Raise `UserError` unless the numbers of shards, frames and sites agree with the sizes of the files.
-
-    After this check, a reader allocates no more memory than the files on disk need.
-    """
-    planned = num_shards(manifest.configuration["samples"])
-    if planned > MAX_SHARDS:
-        raise UserError(
-            f"{path} plans {planned} shards. A data set has at most {MAX_SHARDS} shards. Generate it "
-            "again with a larger samples.per_shard"
-        )
-    spec, configuration = manifest.spec, manifest.configuration
-    num_frames = configuration["output"]["steps"] + 1
-    row_bytes = bytes_of_fields(spec, num_frames, configuration["storage"]["precision"])
-    if not manifest.shards:
-        raise UserError(
-            f"{path} lists no shard. A complete data set has shards. Generate it again with overwrite=true"
-        )
-    for shard in manifest.shards:
-        needed = shard.trajectories * row_bytes
-        if needed > shard.size:
-            raise UserError(
-                f"{path} describes {needed} bytes of fields in {shard.file}. By the same document the "
-                f"file has {shard.size} bytes. Generate the data set again with overwrite=true"
-            )
 
 
 def receipts_of(folder: Path, manifest: Manifest) -> list[Receipt]:

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.data.format.layout import FieldKind
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, Receipt, read_document, receipt_path
-from pipeline.data.plan import Shard, generator
+from pipeline.data.plan import Shard, generator, index
 from pipeline.data.windows import Selection, Shards
 from pipeline.generation.recomputation import relative_difference, tolerance
 from solvers.contract import Parameters, Solver, SteppedTrajectory, Trajectory
@@ -27,6 +27,13 @@ _REMEDY = (
     "A trajectory is determined by seed and index. Draw all random numbers from the generator that `sample` "
     "receives. If the file was changed, delete it and type the command of python -m pipeline.generate"
 )
+
+
+def parameter_shapes(solver: Solver, seed: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters that are arrays, from one draw."""
+    parameters = solver.sample(generator(seed, index("train", 0)))
+    scalars = set(solver.spec.parameter_names)
+    return {name: np.shape(value) for name, value in parameters.items() if name not in scalars}
 
 
 def mistake(
@@ -45,11 +52,11 @@ def mistake(
     if not receipt.trajectories:
         return None
     shards = Shards(structures, [folder / shard.file], [receipt.trajectories], [None])
-    for row, index in enumerate(receipt.indices.tolist()):
-        rng = generator(manifest.configuration["seed"], index)
+    for row, trajectory in enumerate(receipt.indices.tolist()):
+        rng = generator(manifest.configuration["seed"], trajectory)
         parameters = solver.sample(rng, outside=shard.is_outside)
         for message in _mistakes(shards, row, solver, parameters, receipt):
-            return f"trajectory {index}: {message}. {_REMEDY}"
+            return f"trajectory {trajectory}: {message}. {_REMEDY}"
     return None
 
 

@@ -156,6 +156,24 @@ def test_a_changed_surrogate_belongs_to_another_model_and_evaluation(
         simsurrogate.load(project.model_folder, surrogate_path=project.network)
 
 
+@pytest.mark.parametrize("name", [".helpers", "..helpers"])
+def test_a_relative_import_without_a_package_is_left_out_of_the_hash(name: str, tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    change(
+        project.solver,
+        "import numpy as np\n",
+        f"import numpy as np\ntry:\n    from {name} import SPEED\n"
+        "except ImportError:\n    from helpers import SPEED\n",
+    )
+    hashes_of_file = set()
+    with patch.object(sys, "path", [str(tmp_path), *sys.path]):
+        for speed in (4, 5):
+            (tmp_path / "helpers.py").write_text(f"SPEED = {speed}\n")
+            source_hash.__globals__["_source_hash"].cache_clear()
+            hashes_of_file.add(source_hash(solver_class("decaying_wave", project.solver)))
+    assert len(hashes_of_file) == 2
+
+
 def test_the_hash_covers_the_modules_that_a_class_imports(tmp_path: Path) -> None:
     hashes = {name: source_hash(solver_class(name)) for name in ("heat", "navier_stokes", "nbody")}
     assert len(set(hashes.values())) == 3

@@ -60,7 +60,7 @@ def test_a_damaged_receipt_is_named(content: bytes | None, run_copy: Path) -> No
     assert "train-00001.json" in failure_of("validate", run_copy)
 
 
-def set_value(*keys: str, value: object) -> Callable[[dict], None]:
+def set_value(*keys: str | int, value: object) -> Callable[[dict], None]:
     """Return a function that sets a nested value of a document."""
 
     def change(document: dict) -> None:
@@ -69,6 +69,20 @@ def set_value(*keys: str, value: object) -> Callable[[dict], None]:
         document[keys[-1]] = value
 
     return change
+
+
+def describe_long_times(document: dict) -> None:
+    """Describe 2^40 frames, and shards that hold these frames."""
+    document["configuration"]["output"]["steps"] = 2**40
+    for shard in document["shards"]:
+        shard["size"] = 2**60
+
+
+def describe_empty_shards(document: dict) -> None:
+    """Describe 2^40 frames in shards without trajectories."""
+    document["configuration"]["output"]["steps"] = 2**40
+    for shard in document["shards"]:
+        shard["trajectories"] = 0
 
 
 @pytest.mark.parametrize(
@@ -80,6 +94,10 @@ def set_value(*keys: str, value: object) -> Callable[[dict], None]:
         ("manifest.json", set_value("configuration", "samples", value=3), "samples"),
         ("manifest.json", set_value("configuration", "output", "steps", value=10**15), "bytes of fields"),
         ("manifest.json", set_value("configuration", "output", "steps", value=2.5), "output.steps"),
+        ("manifest.json", describe_long_times, "4398046511156 bytes of coordinates in each shard"),
+        ("manifest.json", describe_empty_shards, "shards.0.trajectories"),
+        ("manifest.json", set_value("spec", "fields", value=[]), "spec.fields"),
+        ("manifest.json", set_value("spec", "sites", "axes", 0, "size", value=0), "axes.0.size"),
         ("manifest.json", set_value("configuration", "output", "duration", value=1e999), "output.duration"),
         ("manifest.json", set_value("configuration", "storage", value={}), "storage.precision"),
         ("manifest.json", set_value("configuration", "solver", "name", value=[1]), "solver.name"),

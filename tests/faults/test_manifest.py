@@ -3,11 +3,19 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from mpi4py import MPI
 
+from pipeline import generate, validate
+from pipeline.config.build import build_solver
+from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
+from pipeline.data.manifest import Manifest, read_document
+from solvers.contract import Solver
 from tests.faults.driving import VICTIM, read_generated, run_drift_in_process
+from tests.faults.stage import DRIFT
 from tests.faults.test_validate import failure_of, truncate
 
 
@@ -113,3 +121,33 @@ def test_a_manifest_cannot_list_files_outside_the_data_set(run_copy: Path) -> No
     path.write_text(path.read_text().replace(VICTIM, "data/train/../../../elsewhere.hdf5"))
     with pytest.raises(ValueError, match=r"manifest.json lists other shards"):
         Dataset.open(run_copy / "dataset")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "difference"),
+    [
+        ({"phases": (3, 2), "extra": (2,)}, "parameter_shapes.extra: [2] -> null"),
+        ({"phases": (6,)}, "parameter_shapes.phases: [6] -> [3, 2]"),
+        ({}, "parameter_shapes.phases: null -> [3, 2]"),
+    ],
+    ids=["extra", "another shape", "left out"],
+)
+def test_drawn_arrays_have_the_shapes_of_the_solver(
+    shapes: dict[str, tuple[int, ...]], difference: str, undamaged_run: Path
+) -> None:
+    manifest = read_document(undamaged_run / "dataset" / "manifest.json", Manifest)
+    solver = build_solver({"name": "drift", "path": str(DRIFT), "resolution": [12]}, MPI.COMM_SELF)
+    assert validate._solver_mistake(manifest, solver) is None
+    foreign = manifest.model_copy(update={"parameter_shapes": shapes})
+    assert difference in (validate._solver_mistake(foreign, solver) or "")
+
+
+def test_a_data_set_without_a_drawn_array_fails_its_validation(tmp_path: Path) -> None:
+    original_plan = generate._plan
+
+    def plan_without_arrays(settings: Settings, solver: Solver) -> Manifest:
+        return original_plan(settings, solver).model_copy(update={"parameter_shapes": {}})
+
+    with patch.object(generate, "_plan", plan_without_arrays):
+        run_drift_in_process("generate", tmp_path)
+    assert "parameter_shapes.phases: null -> [3, 2]" in failure_of("validate", tmp_path)

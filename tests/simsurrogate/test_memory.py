@@ -61,6 +61,30 @@ def test_other_errors_are_not_allocations() -> None:
     assert allocation_failure(ValueError("out of memory")) is None
 
 
+def test_a_missing_library_is_no_failed_allocation() -> None:
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32)); "
+        "import ctypes; from simsurrogate.memory import allocation_failure\n"
+        "try:\n    ctypes.CDLL('libmissing.so.40')\nexcept OSError as error:\n"
+        "    print(error, allocation_failure(error), sep='|')"
+    )
+    text = run([sys.executable, "-c", script]).stdout
+    assert text == "libmissing.so.40: cannot open shared object file: No such file or directory|None\n"
+
+
+def test_the_message_about_a_gpu_leaves_out_the_free_memory_of_the_host() -> None:
+    message = allocation_failure(
+        torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 8.00 GiB. GPU 0 has a total capacity of 79.10 GiB of "
+            "which 5.00 GiB is free."
+        )
+    )
+    assert message is not None
+    assert "5.00 GiB is free. Type smaller numbers of cells" in message
+    assert "are free here" not in message
+    assert "are free here" in (allocation_failure(RuntimeError("[x] . not enough memory: y")) or "")
+
+
 @pytest.mark.parametrize("kilobytes", [60_000, 300_000])
 @pytest.mark.fault(
     "the address space is too small",

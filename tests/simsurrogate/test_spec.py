@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from pydantic import TypeAdapter
+import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from simsurrogate.spec import Axis, Field, Grid, Parameter, Particles, Quantity, Spec
 
@@ -25,6 +26,7 @@ FLOW = Spec(
     autonomous=True,
     parametric=False,
 )
+X_AXIS = FLOW.to_json()["sites"]["axes"][0]
 
 
 def test_a_vector_has_one_channel_for_each_direction() -> None:
@@ -66,6 +68,24 @@ def test_cells_of_an_axis_are_centred() -> None:
 def test_a_spec_equals_its_round_trip_through_json() -> None:
     document = json.loads(json.dumps(FLOW.to_json()))
     assert TypeAdapter(Spec).validate_python(document) == FLOW
+
+
+@pytest.mark.parametrize(
+    ("changes", "location"),
+    [
+        ({"fields": []}, "fields"),
+        ({"sites": {"kind": "grid", "axes": []}}, "sites.Grid.axes"),
+        ({"sites": {"kind": "grid", "axes": [X_AXIS | {"size": 0}]}}, "sites.Grid.axes.0.size"),
+        ({"sites": {"kind": "grid", "axes": [X_AXIS | {"size": -4}]}}, "sites.Grid.axes.0.size"),
+        ({"sites": {"kind": "particles", "count": 0, "dimension": 3}}, "sites.Particles.count"),
+        ({"sites": {"kind": "particles", "count": 2, "dimension": 0}}, "sites.Particles.dimension"),
+        ({"sites": {"kind": "particles", "count": 2, "dimension": 4}}, "sites.Particles.dimension"),
+    ],
+)
+def test_a_document_has_at_least_one_field_and_one_site(changes: dict[str, object], location: str) -> None:
+    with pytest.raises(ValidationError) as error_info:
+        TypeAdapter(Spec).validate_python(FLOW.to_json() | changes)
+    assert location in {".".join(map(str, error["loc"])) for error in error_info.value.errors()}
 
 
 def test_a_spec_prints_its_name_its_sites_and_its_fields() -> None:

@@ -155,6 +155,8 @@ def truncate_weights(folder: Path) -> None:
             "more than 5000 arrays of weights",
         ),
         (set_sites(10**12), "a prediction on 1000000000000 sites needs at least"),
+        (set_sites(0), "axes.0.size"),
+        (set_sites(-12), "axes.0.size"),
         (lengthen_header, "its header is longer than"),
         (change_description(problem={}), "cannot be loaded"),
         (change_description(precision="int8"), "precision: Input should be 'float32'"),
@@ -189,6 +191,33 @@ def test_a_surrogate_in_a_users_file_is_loaded_if_the_caller_passes_its_path(tmp
     num_weights = _num_weights(loaded_surrogate)
     expected = f"Mine for two fields: 12 cells, temperature, pressure, {num_weights} weights, trained"
     assert repr(loaded_surrogate) == expected
+
+
+NORMED_SURROGATE = '''
+import torch
+from surrogates.fno import FNO
+
+class Normed(FNO):
+    """A surrogate whose constructor needs the values of a large array."""
+
+    def __init__(self, problem, size):
+        super().__init__(problem, width=4, modes=3, layers=1)
+        self.weights = torch.nn.Parameter(torch.ones(size))
+        self.norm = self.weights.norm().item()
+'''
+
+
+def test_arrays_with_values_are_bounded_by_the_size_of_the_weights(tmp_path: Path) -> None:
+    file = tmp_path / "normed.py"
+    file.write_text(NORMED_SURROGATE)
+    problem, options = problems.grid_problem((12,), ("periodic",)), {"size": 2**17}
+    store.save(tmp_path, store.build("normed", options, problem, "float32", file), "normed", options, {})
+    surrogates.load(tmp_path, path=file)
+    change_description(options={"size": 10**8})(tmp_path)
+    with pytest.raises(
+        UserError, match=r"needs the values of 381 MiB of arrays.* At most 256 MiB are allowed"
+    ):
+        surrogates.load(tmp_path, path=file)
 
 
 def _num_weights(surrogate: Surrogate) -> str:

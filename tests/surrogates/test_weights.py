@@ -9,9 +9,9 @@ import torch
 
 from simsurrogate.errors import UserError
 from surrogates import store
-from surrogates.contract import Surrogate, surrogate_class, surrogate_names
+from surrogates.contract import Problem, Surrogate, surrogate_class, surrogate_names
 from surrogates.fno import FNO
-from surrogates.weights import construct_without_memory, num_weights
+from surrogates.weights import MAX_ARRAYS, construct_without_memory, num_weights
 from tests.support import problems
 
 
@@ -34,12 +34,30 @@ def test_huge_weights_take_no_memory() -> None:
         construct_without_memory(lambda: FNO(problem, width=10**22, modes=3, layers=1))
 
 
-def test_a_constructor_may_need_the_values_of_its_weights() -> None:
-    class Orthogonal(FNO):
-        def __init__(self) -> None:
-            super().__init__(problems.grid_problem((12,), ("periodic",)), width=4, modes=3, layers=1)
-            self.matrix = torch.nn.Parameter(torch.randn(300, 300))
-            self.scale = self.matrix.norm().item()
+class Orthogonal(FNO):
+    """A surrogate whose constructor needs the values of a large array."""
 
-    sketch: Surrogate = construct_without_memory(Orthogonal)
-    assert num_weights(sketch) > 300**2
+    def __init__(self, problem: Problem, size: int, num_arrays: int = 0) -> None:
+        super().__init__(problem, width=4, modes=3, layers=1)
+        self.matrix = torch.nn.Parameter(torch.randn(300, 300))
+        self.scale = self.matrix.norm().item()
+        self.other = torch.nn.Parameter(torch.zeros(size))
+        self.arrays = torch.nn.ParameterList(torch.zeros(1) for _ in range(num_arrays))
+
+
+def construct_orthogonal(size: int, num_arrays: int = 0) -> Surrogate:
+    problem = problems.grid_problem((12,), ("periodic",))
+    return construct_without_memory(lambda: Orthogonal(problem, size, num_arrays))
+
+
+def test_a_constructor_may_need_the_values_of_its_weights() -> None:
+    random_state = torch.get_rng_state()
+    assert num_weights(construct_orthogonal(1)) > 300**2
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_arrays_with_values_fit_into_the_free_memory() -> None:
+    with pytest.raises(UserError, match=r"needs the values of .* of arrays.*At most .*Type smaller options"):
+        construct_orthogonal(10**13)
+    with pytest.raises(UserError, match="more than 5000 arrays"):
+        construct_orthogonal(1, MAX_ARRAYS)
