@@ -21,14 +21,9 @@ from pipeline.config.build import build_solver, dataset_configuration
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
-<<<<<<< HEAD
 from pipeline.data.manifest import Manifest, receipt_path, write_document
-from pipeline.data.plan import Shard, generator, index
-=======
-from pipeline.data.manifest import Manifest, read_document, receipt_path, write_document
 from pipeline.data.plan import Shard
 from pipeline.generation import redrawing
->>>>>>> fixH2
 from pipeline.generation.batched import solves_batches
 from pipeline.generation.expected_error import estimate_errors
 from pipeline.generation.shards import ShardMaker

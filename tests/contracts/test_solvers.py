@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 
 import configs
-from pipeline.data.plan import generator
 from simsurrogate.errors import UserError
 from solvers.contract import (
     BatchedSolver,
@@ -24,7 +22,6 @@ from solvers.contract import (
     solver_class,
     solver_names,
 )
-from solvers.nbody import NBody
 from tests.support.frame_derivatives import derivative_of_frames
 from tests.support.solver_cases import Case, all_cases
 
@@ -104,64 +101,6 @@ def test_the_spec_is_complete_and_convertible_to_json(solver: Solver) -> None:
         assert [field.name for field in spec.fields] == ["position", "velocity"]
         assert [field.tensor_order for field in spec.fields] == [1, 1]
         assert [field.name for field in spec.coefficient_fields] == ["mass"]
-
-
-def test_samples_are_floats_in_range_and_arrays_of_fixed_shape(solver: Solver) -> None:
-    scalars = {parameter.name: parameter for parameter in solver.spec.parameters}
-    shapes: dict[str, Any] = {}
-    for seed, outside in product(range(20), (False, True)):
-        if outside and isinstance(solver, NBody) and "second_x" in scalars:
-            continue  # three bodies at rest have no outside
-        sample = solver.sample(np.random.default_rng(seed), outside)
-        num_outside = 0
-        for name, value in sample.items():
-            if name in scalars:
-                assert type(value) is float
-                num_outside += not scalars[name].low <= value <= scalars[name].high
-            else:
-                assert value.dtype == np.float64
-                assert shapes.setdefault(name, value.shape) == value.shape
-        assert num_outside in ({1, len(scalars)} if outside else {0})
-        assert sample.keys() == shapes.keys() | scalars.keys()
-
-
-def test_only_the_index_determines_the_parameters(solver: Solver) -> None:
-    # The parameters of an index do not depend on earlier draws and differ from those of other indices.
-    samples = [solver.sample(generator(0, index)) for index in range(3)]
-    samples_in_reverse = [solver.sample(generator(0, index)) for index in (2, 1, 0)][::-1]
-    for sample, repeated_sample in zip(samples, samples_in_reverse, strict=True):
-        assert sample.keys() == repeated_sample.keys()
-        assert all(np.array_equal(sample[name], repeated_sample[name]) for name in sample)
-    for sample, other_sample in ((samples[0], samples[1]), (samples[1], samples[2])):
-        random_names = [name for name in sample if not np.array_equal(sample[name], other_sample[name])]
-        constant_names = {
-            parameter.name for parameter in solver.spec.parameters if parameter.low == parameter.high
-        }
-        assert set(sample) - set(random_names) <= constant_names
-
-
-def test_a_chaotic_solver_has_another_accuracy(solver: Solver, parameters: Parameters) -> None:
-    if not solver.spec.chaotic:
-        return
-    second_solver, share = solver.with_other_accuracy()
-    assert 0 < share < 2
-    assert (second_solver.spec, second_solver.block) == (solver.spec, solver.block)
-    assert isinstance(second_solver, BatchedSolver) is isinstance(solver, BatchedSolver)
-    times = np.array([0.0, 0.1 * solver.time_scale])
-    states, second_states = (
-        np.array(list(s.prepare(parameters).solve(times))) for s in (solver, second_solver)
-    )
-    np.testing.assert_array_equal(states[0], second_states[0])
-    difference = np.linalg.norm(second_states[1] - states[1]) / np.linalg.norm(states[1])
-    assert 0 < difference < 1e-3
-
-
-def test_different_seeds_have_different_trajectories(solver: Solver) -> None:
-    samples = [solver.sample(np.random.default_rng(seed)) for seed in (0, 1)]
-    first_state, second_state = (
-        next(iter(solver.prepare(sample).solve(np.array([0.0])))) for sample in samples
-    )
-    assert not np.allclose(first_state, second_state)
 
 
 def test_states_invariants_and_coefficient_fields_agree_with_the_spec(
