@@ -1,10 +1,7 @@
 """The chain on this machine: all stages in one command, skipped stages, failures, and orphans."""
 
-import contextlib
 import json
-import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -165,90 +162,6 @@ def test_a_chain_on_several_ranks_is_refused(tmp_path):
     assert result.returncode != 0
     assert "The chain starts the ranks of each stage itself." in result.stderr
     assert not (tmp_path / "run").exists()
-
-
-def restore_reactions() -> None:
-    """Restore the default reactions to signals that the background jobs of a shell ignore."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the death signal is Linux's")
-@pytest.mark.parametrize(
-    ("sent_signal", "is_sent_to_group", "exit_code"),
-    [
-        pytest.param(signal.SIGKILL, False, -signal.SIGKILL, id="killed"),
-        pytest.param(signal.SIGHUP, False, -signal.SIGHUP, id="hangup"),
-        pytest.param(signal.SIGINT, True, 130, id="Ctrl-C"),
-    ],
-)
-def test_a_dead_chain_leaves_no_process(tmp_path, sent_signal, is_sent_to_group, exit_code):
-    run = tmp_path / "endless"
-    command = [sys.executable, "-m", "pipeline.chain", f"run={run}", "solver.resolution=128"]
-    command += ["output.steps=2", "samples.train=50000", "samples.per_shard=10", "launcher.ranks.generate=2"]
-    with subprocess.Popen(
-        command,
-        env=launching.environment(),
-        start_new_session=True,
-        preexec_fn=restore_reactions,  # noqa: PLW1509
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        # Once the two ranks write shards, there are four processes: the chain, mpirun and the ranks.
-        wait_until(lambda: len(list(run.glob("dataset/data/train/*"))) > 0, 90)
-        assert len(processes_of(run)) == 4
-        if is_sent_to_group:
-            os.killpg(process.pid, sent_signal)
-        else:
-            os.kill(process.pid, sent_signal)
-        assert process.wait(30) == exit_code
-    try:
-        wait_until(lambda: not processes_of(run), 10)
-    finally:
-        for process_id in processes_of(run):
-            os.kill(process_id, signal.SIGKILL)
-
-
-def test_the_end_of_a_killed_stage_names_its_signal(tmp_path):
-    assert str(local.StageFailedError("train", -signal.SIGKILL)) == "train was ended by SIGKILL"
-    assert str(local.StageFailedError("train", 128 + signal.SIGTERM)) == "train was ended by SIGTERM"
-    assert str(local.StageFailedError("train", 2)) == "train failed with exit code 2"
-
-
-def test_a_stop_request_to_the_chain_stops_its_stage(tmp_path):
-    run = tmp_path / "endless"
-    command = [sys.executable, "-m", "pipeline.chain", f"run={run}", "launcher.ranks.generate=2"]
-    command += ["solver.resolution=128", "output.steps=2", "samples.train=50000", "samples.per_shard=10"]
-    with subprocess.Popen(
-        command, env=launching.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_until(lambda: len(list(run.glob("dataset/data/train/*"))) > 0, 90)
-        process.send_signal(signal.SIGUSR1)
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 75
-    assert f"generate stopped on request. The record is {run}/records/generate-000.json." in stderr
-    for stage in ("generate", "chain"):
-        record = json.loads((run / "records" / f"{stage}-000.json").read_text())
-        assert record["outcome"] == "interrupted"
-        assert "traceback" not in record
-
-
-def processes_of(run: Path) -> list[int]:
-    """Return the ids of the live processes with the run folder in their command line."""
-    process_ids = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            is_alive = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-            if is_alive and f"run={run}".encode() in (folder / "cmdline").read_bytes().split(b"\0"):
-                process_ids.append(int(folder.name))
-    return process_ids
-
-
-def wait_until(condition, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"the condition does not hold after {seconds} s"
-        time.sleep(0.1)
 
 
 def test_a_stage_without_a_launcher_runs_on_one_rank_and_prints_a_message(tmp_path, capfd):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.test_local_chain import processes_of, wait_until
+from tests.jobs.test_ended_chains import processes_of, wait_until
 from tests.support import launching
 from tests.support.launching import SMALL_DATASET, mpi_command
 
