@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -142,6 +142,11 @@ class Launcher(_Section):
     parts: Annotated[int, Field(gt=0, le=MAX_SHARDS)] = 1
     setup: list[str] = []
     sbatch: dict[Stage | Literal["all"], dict[str, str | int | bool]] = {}
+
+    @field_validator("ranks")
+    @classmethod
+    def _one_rank_by_default(cls, ranks: dict[Stage, int]) -> dict[Stage, int]:
+        return dict.fromkeys(get_args(Stage), 1) | ranks
 
 
 class Settings(_Section):

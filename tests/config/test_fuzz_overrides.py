@@ -217,8 +217,11 @@ def test_sizes_are_refused_with_numbers(arguments: list[str], message: str, refu
     assert len(text.splitlines()) == 1
 
 
-def test_more_figures_than_trajectories_are_allowed(refusal: Refusal) -> None:
-    assert refusal(["evaluation.figures=1000000000000"]) == (0, "")
+@pytest.mark.parametrize("argument", ["evaluation.figures=1000000000000", "~launcher.ranks.generate"])
+def test_more_figures_than_trajectories_and_default_ranks_are_allowed(
+    argument: str, refusal: Refusal
+) -> None:
+    assert refusal([argument]) == (0, "")
 
 
 @pytest.mark.timeout(3600)
