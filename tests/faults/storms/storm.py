@@ -158,7 +158,9 @@ def _kill(attempt: Attempt, chosen_signal: signal.Signals, victim: str, run: Pat
     stage = _running_stage(run)
     lost_seconds = time.time() - max([start_time, *_saving_times(run)])
     members = session_members(attempt.pid)
-    launchers = [pid for pid, command in members.items() if command.split("\0")[0].endswith("mpirun")]
+    launchers = [
+        pid for pid, command in members.items() if command.split("\0")[0].endswith(("mpirun", "prterun"))
+    ]
     ranks = [pid for pid in members if pid != attempt.pid and pid not in launchers]
     victims = {"rank": ranks, "launcher": launchers}.get(victim, [])
     killed_at = time.monotonic()
