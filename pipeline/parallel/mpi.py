@@ -15,7 +15,8 @@ def initialise(*, is_alone: bool) -> None:
     """Import mpi4py and thereby start MPI; a second call changes nothing.
 
     A process that no launcher started needs no shared memory. Open MPI would leave a segment in /dev/shm and
-    a folder in TMPDIR after each such process. Open MPI also ignores SIGHUP; the former reaction is restored.
+    a folder in TMPDIR after each such process. Open MPI also catches SIGHUP; the former reaction is restored,
+    and a SIGHUP in the meantime takes effect afterwards.
     """
     # Open MPI's wheel reports one-sided communication over UCX as an error on machines without UCX.
     os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
@@ -23,11 +24,15 @@ def initialise(*, is_alone: bool) -> None:
     home = os.path.expanduser("~")
     os.environ.setdefault("HOME", tempfile.gettempdir() if home == "~" else home)
     hangup_reaction = signal.getsignal(signal.SIGHUP)
-    if is_alone and not any(name.startswith(("PMI_", "PMIX_")) for name in os.environ):
-        _initialise_alone()
-    else:
-        from mpi4py import MPI  # noqa: F401 - the import starts MPI
-    signal.signal(signal.SIGHUP, hangup_reaction)
+    blocked_signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        if is_alone and not any(name.startswith(("PMI_", "PMIX_")) for name in os.environ):
+            _initialise_alone()
+        else:
+            from mpi4py import MPI  # noqa: F401 - the import starts MPI
+    finally:
+        signal.signal(signal.SIGHUP, hangup_reaction)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked_signals)
 
 
 def _initialise_alone() -> None:

@@ -62,6 +62,17 @@ def test_mpi_keeps_the_reaction_to_a_hangup() -> None:
     assert [result.stdout for result in results] == ["", "alive\n"]
 
 
+def test_a_hangup_during_the_start_of_mpi_takes_effect() -> None:
+    program = (
+        "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); from pipeline.parallel import mpi; "
+        "start = mpi._initialise_alone; "
+        "mpi._initialise_alone = lambda: (start(), os.kill(os.getpid(), signal.SIGHUP)); "
+        "mpi.initialise(is_alone=True); print('alive')"
+    )
+    result = launching.run([sys.executable, "-c", program])
+    assert (result.returncode, result.stdout) == (-signal.SIGHUP, "")
+
+
 @pytest.mark.fault(
     "mpirun dies while its ranks import",
     cause="SIGKILL to mpirun",
