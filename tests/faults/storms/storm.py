@@ -59,8 +59,8 @@ class RealChain:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
-                # The background jobs of a shell ignore SIGINT. This function restores the default.
-                preexec_fn=_default_interrupt,  # noqa: PLW1509
+                # Background jobs of a shell ignore SIGINT, and jobs under nohup ignore SIGHUP.
+                preexec_fn=_default_reactions,  # noqa: PLW1509
             )
         self.pid = self._process.pid
 
@@ -71,8 +71,9 @@ class RealChain:
         return None
 
 
-def _default_interrupt() -> None:
+def _default_reactions() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass
