@@ -23,6 +23,8 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 VICTIMS = ("group", "rank", "launcher", "chain")
 #: The longest time (s) until all processes of a killed chain have ended.
 END_SECONDS = 10.0
+#: The time (s) after which a chain with new processes goes on.
+_WAIT = 3.0
 
 
 class Attempt(Protocol):
@@ -164,14 +166,18 @@ def _kill(attempt: Attempt, chosen_signal: signal.Signals, victim: str, run: Pat
     ]
     ranks = [pid for pid in members if pid != attempt.pid and pid not in launchers]
     victims = {"rank": ranks, "launcher": launchers}.get(victim, [])
+    victim = victim if victims or victim == "group" else "chain"
+    target = victims[-1] if victims else attempt.pid
     killed_at = time.monotonic()
     with suppress(ProcessLookupError):
-        if victim == "group":
-            os.killpg(attempt.pid, chosen_signal)
-        else:
-            os.kill(victims[-1] if victims else attempt.pid, chosen_signal)
-            victim = victim if victims or victim == "chain" else "chain"
+        (os.killpg if victim == "group" else os.kill)(target, chosen_signal)
     while (exit_code := attempt.wait_seconds(0.02)) is None or session_members(attempt.pid):
+        has_new_processes = bool(session_members(attempt.pid).keys() - members.keys())
+        if victim in ("rank", "launcher") and has_new_processes and time.monotonic() - killed_at > _WAIT:
+            # The process had done its work before the signal, and the chain goes on with the next stage.
+            victim, target, killed_at = "chain", attempt.pid, time.monotonic()
+            with suppress(ProcessLookupError):
+                os.kill(target, chosen_signal)
         assert time.monotonic() - killed_at < END_SECONDS, (
             f"{chosen_signal.name} to {victim} in {stage}: exit code {exit_code}, "
             f"{session_members(attempt.pid)} still run"
