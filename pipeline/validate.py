@@ -86,9 +86,10 @@ def run(settings: Settings) -> None:
         validation = _validation(manifest, results, files)
         if validation_path:
             write_document(validation_path, validation)
-            if validation_path == run_folder.validations[0] != run_folder.validations[1]:
-                # An earlier result from a time when the data set was not writable.
-                run_folder.validations[1].unlink(missing_ok=True)
+            result_in_run_folder = run_folder.validations[1]
+            if validation_path != result_in_run_folder:
+                # It is from a time when the data set was not writable.
+                result_in_run_folder.unlink(missing_ok=True)
         metadata |= {"checks": validation.checks, "failures": len(validation.failures)}
         if validation.outcome == "failed":
             raise UserError(

@@ -91,30 +91,12 @@ def _limited_arrays() -> Iterator[None]:
         handle.remove()
 
 
-class _LargeArraysWithoutValues(TorchFunctionMode):
-    """Create large arrays on PyTorch's device `meta`, which has shapes and no values."""
+class _NewArrays(TorchFunctionMode):
+    """Call `prepare` before PyTorch creates an array, with an array without values and the options."""
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        options = dict(kwargs or {})
-        is_new = func in _FACTORIES and options.get("device") is None
-        if is_new and _sketch(func, args, options).numel() > _NUM_SMALL_VALUES:
-            options["device"] = "meta"
-        return func(*args, **options)
-
-
-class _LimitedArraysWithValues(TorchFunctionMode):
-    """Refuse arrays of more than `max_bytes` bytes in total before they are created."""
-
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__()
-        self._max_bytes = max_bytes
-        self._num_bytes = 0
+    def prepare(self, sketch: torch.Tensor, options: dict[str, object]) -> None:
+        """Refuse the array, or change the options."""
+        raise NotImplementedError
 
     def __torch_function__(
         self,
@@ -125,14 +107,34 @@ class _LimitedArraysWithValues(TorchFunctionMode):
     ) -> Any:
         options = dict(kwargs or {})
         if func in _FACTORIES:
-            self._num_bytes += _sketch(func, args, options).nbytes
-            if self._num_bytes > self._max_bytes:
-                raise UserError(
-                    f"the surrogate needs the values of {size_text(self._num_bytes)} of arrays for its "
-                    f"construction. At most {size_text(self._max_bytes)} are allowed here. Type smaller "
-                    "options of surrogate, such as surrogate.width"
-                )
+            self.prepare(_sketch(func, args, options), options)
         return func(*args, **options)
+
+
+class _LargeArraysWithoutValues(_NewArrays):
+    """Create large arrays on PyTorch's device `meta`, which has shapes and no values."""
+
+    def prepare(self, sketch: torch.Tensor, options: dict[str, object]) -> None:
+        if options.get("device") is None and sketch.numel() > _NUM_SMALL_VALUES:
+            options["device"] = "meta"
+
+
+class _LimitedArraysWithValues(_NewArrays):
+    """Refuse arrays of more than `max_bytes` bytes in total before they are created."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__()
+        self._max_bytes = max_bytes
+        self._num_bytes = 0
+
+    def prepare(self, sketch: torch.Tensor, options: dict[str, object]) -> None:
+        self._num_bytes += sketch.nbytes
+        if self._num_bytes > self._max_bytes:
+            raise UserError(
+                f"the surrogate needs the values of {size_text(self._num_bytes)} of arrays for its "
+                f"construction. At most {size_text(self._max_bytes)} are allowed here. Type smaller "
+                "options of surrogate, such as surrogate.width"
+            )
 
 
 def _sketch(func: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> torch.Tensor:

@@ -169,7 +169,7 @@ def modification_times(run: Path) -> dict[Path, int]:
 @pytest.mark.fault(
     "a run folder holds data of another configuration",
     cause="another seed and resolution",
-    result="refused with the keys; overwrite=true starts anew",
+    result="refused with the keys; overwrite=true makes new data",
     lost="nothing",
 )
 def test_another_configuration_is_refused_with_its_keys_unless_overwrite(tmp_path: Path) -> None:

@@ -24,6 +24,17 @@ ENDLESS = (
 )
 
 
+@contextlib.contextmanager
+def endless_chain(run: Path, **options):
+    """Yield the process of a chain whose two ranks write shards."""
+    command = [sys.executable, "-m", "pipeline.chain", f"run={run}", *ENDLESS]
+    with subprocess.Popen(
+        command, env=launching.environment(), stdout=subprocess.DEVNULL, **options
+    ) as process:
+        wait_until(lambda: len(list(run.glob("dataset/data/train/*"))) > 0, 90)
+        yield process
+
+
 def restore_reactions() -> None:
     """Restore the default reactions to signals that the background jobs of a shell ignore."""
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -41,17 +52,10 @@ def restore_reactions() -> None:
 )
 def test_a_dead_chain_leaves_no_process(tmp_path, sent_signal, is_sent_to_group, exit_code):
     run = tmp_path / "endless"
-    command = [sys.executable, "-m", "pipeline.chain", f"run={run}", *ENDLESS]
-    with subprocess.Popen(
-        command,
-        env=launching.environment(),
-        start_new_session=True,
-        preexec_fn=restore_reactions,  # noqa: PLW1509
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    with endless_chain(
+        run, start_new_session=True, preexec_fn=restore_reactions, stderr=subprocess.DEVNULL
     ) as process:
-        # Once the two ranks write shards, there are four processes: the chain, mpirun and the ranks.
-        wait_until(lambda: len(list(run.glob("dataset/data/train/*"))) > 0, 90)
+        # The two ranks write shards, so there are four processes: the chain, mpirun and the ranks.
         assert len(processes_of(run)) == 4
         if is_sent_to_group:
             os.killpg(process.pid, sent_signal)
@@ -73,11 +77,7 @@ def test_the_end_of_a_killed_stage_names_its_signal(tmp_path):
 
 def test_a_stop_request_to_the_chain_stops_its_stage(tmp_path):
     run = tmp_path / "endless"
-    command = [sys.executable, "-m", "pipeline.chain", f"run={run}", *ENDLESS]
-    with subprocess.Popen(
-        command, env=launching.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_until(lambda: len(list(run.glob("dataset/data/train/*"))) > 0, 90)
+    with endless_chain(run, stderr=subprocess.PIPE, text=True) as process:
         process.send_signal(signal.SIGUSR1)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 75
@@ -96,11 +96,7 @@ def test_a_stop_request_to_the_chain_stops_its_stage(tmp_path):
 )
 def test_a_chain_whose_mpirun_is_killed_names_the_signal(tmp_path):
     run = tmp_path / "endless"
-    command = [sys.executable, "-m", "pipeline.chain", f"run={run}", *ENDLESS]
-    with subprocess.Popen(
-        command, env=launching.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_until(lambda: len(list(run.glob("dataset/data/train/*"))) > 0, 90)
+    with endless_chain(run, stderr=subprocess.PIPE, text=True) as process:
         (launcher,) = (
             number
             for number in processes_of(run)
