@@ -26,6 +26,7 @@ from pipeline.training.device.out_of_memory import explain_exhaustion
 from pipeline.training.log import Log
 from pipeline.training.nonfinite import too_many_skipped
 from pipeline.training.optim import second_order
+from pipeline.training.optim.adamw import AdamW
 from pipeline.training.optim.ema import moving_average
 from pipeline.training.optim.loss_weights import balance
 from pipeline.training.step import Model, data_parallel, train_step
@@ -186,7 +187,7 @@ def _checked_forward(
 
 def _initial_state(surrogate: Surrogate, options: Training, folder: Path, ranks: Ranks) -> TrainState:
     """Return the state of the newest intact checkpoint, or a fresh state."""
-    optimiser = torch.optim.AdamW(surrogate.parameters(), fused=True)
+    optimiser = AdamW(surrogate.parameters(), fused=True)
     state = TrainState(surrogate, optimiser, moving_average(surrogate, options.ema))
     state.loss_weights = dict.fromkeys(surrogate.losses if options.balance_every else (), 1.0)
     newest_path = ranks.broadcast(
