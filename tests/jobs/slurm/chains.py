@@ -10,8 +10,12 @@ from typing import Any
 from tests.jobs.slurm.cluster import Cluster, wait_until
 
 SMOKE = "experiment=smoke"
-#: The smoke experiment with time steps so short that a trajectory takes about half a second.
-SLOW_GENERATION = (SMOKE, "solver.scheme=euler", "solver.time_step=1e-7", "samples.per_shard=1")
+#: A generation whose trajectories take half a second each, without load on the processors.
+SLOW_GENERATION = (
+    f"solver.path={Path(__file__).parent / 'slow_wave.py'}",
+    "samples={train: 8, valid: 2, test: 2, test_extrapolation: 0, per_shard: 1}",
+    "output={duration: 1, steps: 6}",
+)
 SLOW_SAMPLES = ("samples.train=10", "samples.valid=1", "samples.test=1")
 #: A training that takes some seconds on the data of the smoke experiment.
 LONG_TRAINING = ("training.steps=400", "training.checkpoint_every=10", "training.validate_every=50")
