@@ -36,11 +36,11 @@ from tests.support.launching import MPIRUN, environment
 from tests.support.trainings.training_cases import read_settings
 
 ROUNDS, STEPS = 7, 6
-#: The overrides and the number of windows on each rank: the experiment, four times as many windows, and the
+#: The overrides and the number of windows on each rank: a small network, four times as many windows, and the
 #: size of fno_step.
 SIZES = {
-    "experiment=heat_fno": ((), 4),
-    "experiment=heat_fno, batch_size=32": ((), 16),
+    "48 x 48, 24 channels": (("solver.resolution=48",), 4),
+    "48 x 48, 24 channels, larger batches": (("solver.resolution=48",), 16),
     "64 x 64, 32 channels": (("solver.resolution=64", "surrogate.width=32"), 8),
 }
 

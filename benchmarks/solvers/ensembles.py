@@ -16,9 +16,10 @@ from pathlib import Path
 
 from benchmarks.support.measuring import print_and_store
 
-#: The number of trajectories of each experiment, for some seconds on one core, and of each shard.
+#: The number of trajectories of each experiment and its overrides, for some seconds on one core, and of each
+#: shard.
 EXPERIMENTS = {
-    "heat_fno": (164, 2),
+    "heat_fno solver.resolution=48": (164, 2),
     "navier_stokes": (52, 1),
     "two_body": (9600, 100),
     "three_body": (2200, 50),
@@ -63,7 +64,7 @@ def _generate_seconds(experiment: str, train: int, per_shard: int, ranks: int) -
     with tempfile.TemporaryDirectory() as folder:
         launch = [str(MPIRUN), "--bind-to", "core", "-n", str(ranks)]
         overrides = [
-            f"experiment={experiment}",
+            *f"experiment={experiment}".split(),
             f"run={folder}",
             f"samples={{train: {train}, valid: 1, test: 1, test_extrapolation: 0, per_shard: {per_shard}}}",
         ]

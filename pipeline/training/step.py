@@ -67,7 +67,7 @@ def train_step(
             losses = losses_of(model, batch, options)
             loss = _weighted_sum(losses, state.loss_weights) / count
             # The factor is 1 for a finite loss and NaN, 0 times infinity, for any other loss.
-            (loss * (1 + 0 * loss.detach())).backward()
+            (loss * (1 + 0 * loss.detach())).backward()  # type: ignore[no-untyped-call]
         total_loss += (_weighted_sum(losses) / count).item() if state.loss_weights else loss.item()
     norm = torch.nn.utils.clip_grad_norm_(state.surrogate.parameters(), options.gradient_clip).item()
     if math.isfinite(norm):

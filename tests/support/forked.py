@@ -12,7 +12,9 @@ import multiprocessing
 import os
 import resource
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -39,6 +41,25 @@ class Outcome:
     output: str
     seconds: float
     timed_out: bool = False
+
+
+def run_stage(name: str, *overrides: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run a stage, or `chain`, in a forked process to its end, and return the result with any exit code.
+
+    Raises:
+        subprocess.TimeoutExpired: the stage took longer than `timeout` s; it was killed.
+    """
+    command = [f"pipeline.{name}", *overrides]
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = Path(folder, "stdout"), Path(folder, "stderr")
+        process = start_forked(_stage_alone, *outputs, name, overrides)
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(command, timeout)
+        texts = [output.read_text(encoding="utf-8") for output in outputs]
+    return subprocess.CompletedProcess(command, process.exitcode, *texts)
 
 
 def start_forked(function: Callable[..., None], *arguments: object) -> ForkServerProcess:
@@ -92,6 +113,12 @@ def stage(
         forbidden: folder that the stage must not open; exit code 99 reports an access.
     """
     _prepare_process(output, memory_bytes, forbidden)
+    _exit_after(_run_stage, name, arguments)
+
+
+def _stage_alone(output: Path, error_output: Path, name: str, arguments: Sequence[str]) -> None:
+    _prepare_process(output)
+    os.dup2(os.open(error_output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     _exit_after(_run_stage, name, arguments)
 
 

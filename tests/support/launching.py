@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.support import forked
+
 MPIRUN = Path(sys.executable).parent / "mpirun"
 SMALL_DATASET = (
     "solver.extent=[1.0]",
@@ -71,7 +73,12 @@ def mpi_command(ranks: int, *python_arguments: str) -> list[str]:
 def run_stage(
     name: str, *overrides: str, ranks: int = 0, timeout: float = 300, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m pipeline.NAME OVERRIDES`, without mpirun if `ranks` is 0."""
+    """Run a stage on several ranks, or on one rank and without mpirun if `ranks` is 0.
+
+    Without ranks and `variables` the stage is forked from a process that has done all imports.
+    """
+    if not ranks and not variables:
+        return forked.run_stage(name, *overrides, timeout=timeout)
     arguments = ("-m", f"pipeline.{name}", *overrides)
     return run(
         mpi_command(ranks, *arguments) if ranks else [sys.executable, *arguments], timeout, **variables
