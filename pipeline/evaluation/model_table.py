@@ -7,12 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
-
 from pipeline.config.sweep import Job
-from pipeline.evaluation import schema
 from pipeline.evaluation.words import percent
 from pipeline.runs import provenance
 from pipeline.runs.folder import RunFolder
@@ -87,6 +82,7 @@ class Row:
 def row_of(run: Path, model: str, failure: str = "") -> Row:
     """Return the row of `run/models/model`; the remark is `failure` or the reason for a missing model."""
     # Imported late: stages import this module before they read the command line, and torch takes seconds.
+    from pipeline.evaluation import schema
     from surrogates import store
 
     folder = RunFolder.at(run).with_model(model)
@@ -140,6 +136,10 @@ def rows_of(run: Path) -> list[Row]:
 
 def show(rows: Sequence[Row]) -> None:
     """Print the table, and below the table the remarks on missing models and errors."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
     table_rows = [row for row in rows if row.num_parameters is not None]
     if table_rows:
         table = Table(title="Relative L2 errors on the test split, median over the trajectories", box=SIMPLE)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.evaluation.schema import Metrics, SplitResult
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.schema import Metrics, SplitResult
 
 _SPLIT_NAMES = {
     "test": "held-out trajectories",
