@@ -25,7 +25,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the kernels of the solvers once, before all workers and their ranks would compile them."""
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
-        command = [sys.executable, "-m", "mpi4py", "-m", "tests.support.solve_on_ranks"]
+        command = [sys.executable, "-m", "tests.support.compile_kernels"]
         subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, check=False)
 
 
