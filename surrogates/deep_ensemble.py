@@ -31,11 +31,16 @@ class Ensemble(Surrogate):
     """
 
     def __init__(self, members: Sequence[Surrogate]):
-        if not members or any(member.problem != members[0].problem for member in members):
+        if not members:
             raise UserError(
-                f"{len(members)} members without a common problem are not an ensemble. An ensemble has one "
-                "or more members, all trained on the same data set. Train an ensemble with ensemble=4."
+                "the ensemble has 0 members. At least one member is needed. Type ensemble=4 to train one."
             )
+        for index, member in enumerate(members):
+            if member.problem != members[0].problem:
+                raise UserError(
+                    f"member {index} of the ensemble was trained on another problem than member 0. All "
+                    "members have the same problem. Type ensemble=4 to train members on one data set."
+                )
         super().__init__(members[0].problem)
         self.members = nn.ModuleList(members)
         self.uses_initial_state, self.uses_time = members[0].uses_initial_state, members[0].uses_time

@@ -41,7 +41,7 @@ class OperatorNetwork(Surrogate):
     queries, one after the other. The `constraints` are applied after every query, see `Constraints`.
 
     Attributes:
-        built_in: constraints that the form of the network fulfils.
+        built_in: constraints that the form of the network satisfies.
     """
 
     built_in: ClassVar[tuple[Constraint, ...]] = ()

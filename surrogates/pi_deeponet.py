@@ -48,7 +48,7 @@ class PIDeepONet(OperatorNetwork):
 
     Raises:
         UserError: see `DeepONet`; a negative weight; a flux through a wall, or different boundary values
-            where walls meet; initial states that do not fulfil the boundary conditions; discontinuous
+            where walls meet; initial states that do not satisfy the boundary conditions; discontinuous
             coefficients.
 
     Source: Wang, Wang & Perdikaris 2021, "Learning the solution operator of parametric partial differential
@@ -96,7 +96,7 @@ class PIDeepONet(OperatorNetwork):
             return reason
         if not problem.spec.compatible_initial_state:
             return (
-                "the initial states do not fulfil the boundary conditions, so its predictions would violate "
+                "the initial states do not satisfy the boundary conditions, so its predictions would violate "
                 "the boundary conditions without an effect on its loss"
             )
         if not problem.spec.smooth_coefficients:

@@ -158,7 +158,7 @@ def train(
                 new_checkpoint = state.to_checkpoint(configuration)
                 checkpoint.save(folder / "checkpoints", new_checkpoint, options.keep_checkpoints)
             if is_validation_due:
-                # The log follows the checkpoint, because a full disk of logs must not cost a checkpoint.
+                # The log comes after the checkpoint, so that a full disk does not prevent the checkpoint.
                 if log is not None:
                     log.add_row(state.rows, seconds, loader.data_seconds)
                 seconds = loader.data_seconds = 0.0

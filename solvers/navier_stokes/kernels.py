@@ -155,15 +155,15 @@ def _error_row(tendency, next_tendency, result, gain, multiplicity):  # type: ig
 
 
 @compiled()
-def _full_row(i, kept_rows, all_rows):  # type: ignore[no-untyped-def]
+def _full_row(i, num_kept_rows, num_all_rows):  # type: ignore[no-untyped-def]
     """Return the row of the full columns that holds the kept row i."""
-    return i if 2 * i < kept_rows else i + all_rows - kept_rows
+    return i if 2 * i < num_kept_rows else i + num_all_rows - num_kept_rows
 
 
 @compiled()
-def _even_row(i, kept_rows):  # type: ignore[no-untyped-def]
+def _even_row(i, num_kept_rows):  # type: ignore[no-untyped-def]
     """Return the row with kx >= 0 that holds the values of row i, for an array that is even in kx."""
-    return i if 2 * i < kept_rows else kept_rows - i
+    return i if 2 * i < num_kept_rows else num_kept_rows - i
 
 
 @compiled()

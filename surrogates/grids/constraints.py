@@ -24,9 +24,9 @@ _WALL_WEIGHTS = np.array([15.0, -10.0, 3.0]) / 8
 
 
 class Constraints(nn.Module):
-    """An orthogonal projection onto the states that fulfil the constraints.
+    """An orthogonal projection onto the states that satisfy the constraints.
 
-    The projection is the closest state that fulfils the constraints. The distance is the sum of squared
+    The projection is the closest state that satisfies the constraints. The distance is the sum of squared
     differences in physical units. Distances of normalised states would differ if the components of a velocity
     have different standard deviations.
 
@@ -37,13 +37,13 @@ class Constraints(nn.Module):
     divergence: the divergence of a velocity is zero, with derivatives of the Fourier series through the
         cells. The projection is Leray's, u - k (k · u) / |k|² for each wave number k.
 
-    The true solution fulfils the constraints (the walls to third order in the cell width). The projection
+    The true solution satisfies the constraints (the walls to third order in the cell width). The projection
     therefore never increases the distance to the true solution.
 
     Args:
         problem: the problem, for its grid and statistics.
         names: the names of the constraints.
-        built_in: the constraints that the form of the surrogate fulfils.
+        built_in: the constraints that the form of the surrogate satisfies.
 
     Raises:
         UserError: a constraint that cannot hold on the problem, is built in, or is named twice.

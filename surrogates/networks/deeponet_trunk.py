@@ -32,7 +32,7 @@ class Trunk(nn.Module):
 
         φ_jm(x, τ) = τ/(τ + Δt) g_j(τ) e_m1(x) e_m2(y) ...
 
-    The modes e_m of an axis fulfil its boundary conditions. A periodic axis has cos and sin of 2π m x/L for
+    The modes e_m of an axis satisfy its boundary conditions. A periodic axis has cos and sin of 2π m x/L for
     |m| < `modes`, which are 2 `modes` - 1 functions. An axis with walls has the same number of functions:
     sin(π m x/L) vanish at dirichlet walls, and cos(π m x/L) have zero slope at neumann walls. The functions φ
     vanish at τ = 0. The modes have derivatives of any order in space, and g has its first derivative in time.

@@ -16,8 +16,8 @@ from tests.support.launching import require_success, run_stage
 from tests.support.trainings.training_cases import generate_dataset, tiny_arguments, train_together
 
 #: A data set that takes two ranks several seconds, with shards that take less than a second.
-LARGE_DATASET = ("samples.train=384", "samples.per_shard=4", "solver.resolution=64", "output.steps=20")
-LONG_TRAINING = ("training.steps=300", "training.validate_every=100", "training.checkpoint_every=100000")
+LARGE_DATASET = ("samples.train=184", "samples.per_shard=4", "solver.resolution=64", "output.steps=20")
+LONG_TRAINING = ("training.steps=150", "training.validate_every=50", "training.checkpoint_every=100000")
 
 
 def test_generate_keeps_whole_shards_and_continues(tmp_path: Path) -> None:
@@ -29,8 +29,8 @@ def test_generate_keeps_whole_shards_and_continues(tmp_path: Path) -> None:
     assert stop_stage("generate", *overrides, condition=has_shards) == 75
     record = newest_record(tmp_path / "stopped", "generate")
     assert record["outcome"] == "interrupted"
-    assert 0 < record["progress"]["done"] < record["progress"]["total"] == 400
-    assert 0 < len(list((tmp_path / "stopped" / "dataset" / "data").rglob("*.hdf5"))) < 100
+    assert 0 < record["progress"]["done"] < record["progress"]["total"] == 200
+    assert 0 < len(list((tmp_path / "stopped" / "dataset" / "data").rglob("*.hdf5"))) < 50
     assert not list((tmp_path / "stopped").rglob("*.partial"))
     require_success(run_stage("generate", *overrides, ranks=2))
     assert newest_record(tmp_path / "stopped", "generate")["progress"]["start"] == record["progress"]["done"]
@@ -53,7 +53,7 @@ def test_training_that_is_stopped_twice_ends_with_the_same_bits(tmp_path: Path) 
         )
         record = newest_record(interrupted_run, "train")
         assert record["outcome"] == "interrupted"
-        assert record["progress"]["start"] == num_steps < record["progress"]["done"] < 300
+        assert record["progress"]["start"] == num_steps < record["progress"]["done"] < 150
         num_steps = record["progress"]["done"]
     train_together(
         tmp_path / "runs.json",

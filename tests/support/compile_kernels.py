@@ -1,8 +1,7 @@
-"""Compilation of the kernels of all solvers into the cache on disk: `python -m tests.support.compile_kernels`."""
+"""Compilation of all kernels into the cache on disk: `python -m tests.support.compile_kernels`."""
 
 from __future__ import annotations
 
-import numpy as np
 from mpi4py import MPI
 
 from tests.support import rank_cases, solve_on_ranks

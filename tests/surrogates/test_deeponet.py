@@ -64,7 +64,7 @@ def test_coefficients_of_a_field_are_its_amplitudes(boundaries: tuple[str, ...])
 
 @pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann"])
 def test_all_modes_together_represent_any_field_on_the_grid(boundary: str) -> None:
-    # The field need not fulfil the boundary conditions, because initial states may violate them.
+    # The field need not satisfy the boundary conditions, because initial states may violate them.
     trunk = Trunk(problems.grid_problem((17,), (boundary,)), (9,), functions=3, width=8, horizon=1.0)
     field = 1 + torch.randn(2, 17, 3)
     torch.testing.assert_close(trunk.field(trunk.coefficients(field)).value, field.movedim(-1, 1))

@@ -200,7 +200,7 @@ def test_data_weight_scales_the_loss_of_the_data() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"initial": {"kind": "blobs"}}, "initial states do not fulfil the boundary conditions"),
+        ({"initial": {"kind": "blobs"}}, "initial states do not satisfy the boundary conditions"),
         ({"initial": {"kind": "blobs"}, "boundary": {"x": "periodic"}}, None),
         ({"diffusivity": {"kind": "inclusions"}}, "a coefficient field is discontinuous"),
         ({"boundary_values": {"x": [1.0, 2.0]}}, None),
@@ -222,7 +222,7 @@ def test_incompatible_initial_states_and_discontinuous_coefficients_are_refused(
         {"boundary": {"x": "neumann"}, "boundary_values": {"x": [0.0, 1.0]}},
     ],
 )
-def test_the_solver_declares_boundary_values_that_no_initial_state_fulfils(changes: dict[str, Any]) -> None:
+def test_the_solver_declares_boundary_values_that_no_initial_state_satisfies(changes: dict[str, Any]) -> None:
     square: dict[str, Any] = {"resolution": 24, "boundary": {"x": "dirichlet", "y": "dirichlet"}}
     assert build_solver_from_yaml("heat", **square).spec.compatible_initial_state
     changed_options = {**square, **changes, "boundary": square["boundary"] | changes.get("boundary", {})}

@@ -169,7 +169,7 @@ def _spread_highlights(result: SplitResult) -> list[tuple[str, str]]:
 
 
 def _predictability_rows(metrics: Metrics, result: SplitResult) -> list[tuple[str, ...]]:
-    """Return each predictor's errors inside and beyond the predictable time; empty without any."""
+    """Return each predictor's errors inside and beyond the predictable time; empty without such a time."""
     if result.predictability is None:
         return []
     inside, beyond = result.predictability.inside, result.predictability.beyond
