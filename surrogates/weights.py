@@ -92,10 +92,15 @@ def _limited_arrays() -> Iterator[None]:
 
 
 class _NewArrays(TorchFunctionMode):
-    """Call `prepare` before PyTorch creates an array, with an array without values and the options."""
+    """Call `prepare` before PyTorch creates an array."""
 
-    def prepare(self, sketch: torch.Tensor, options: dict[str, object]) -> None:
-        """Refuse the array, or change the options."""
+    def prepare(self, sketch: torch.Tensor, options: Mapping[str, object]) -> torch.Tensor | None:
+        """Refuse the array, or return the array to use instead of it, or None.
+
+        Args:
+            sketch: an array without values of the same shape and type.
+            options: the options of the call.
+        """
         raise NotImplementedError
 
     def __torch_function__(
@@ -105,18 +110,18 @@ class _NewArrays(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        options = dict(kwargs or {})
-        if func in _FACTORIES:
-            self.prepare(_sketch(func, args, options), options)
-        return func(*args, **options)
+        options = kwargs or {}
+        replacement = self.prepare(_sketch(func, args, options), options) if func in _FACTORIES else None
+        return func(*args, **options) if replacement is None else replacement
 
 
 class _LargeArraysWithoutValues(_NewArrays):
     """Create large arrays on PyTorch's device `meta`, which has shapes and no values."""
 
-    def prepare(self, sketch: torch.Tensor, options: dict[str, object]) -> None:
+    def prepare(self, sketch: torch.Tensor, options: Mapping[str, object]) -> torch.Tensor | None:
         if options.get("device") is None and sketch.numel() > _NUM_SMALL_VALUES:
-            options["device"] = "meta"
+            return sketch.requires_grad_(bool(options.get("requires_grad", False)))
+        return None
 
 
 class _LimitedArraysWithValues(_NewArrays):
@@ -127,7 +132,7 @@ class _LimitedArraysWithValues(_NewArrays):
         self._max_bytes = max_bytes
         self._num_bytes = 0
 
-    def prepare(self, sketch: torch.Tensor, options: dict[str, object]) -> None:
+    def prepare(self, sketch: torch.Tensor, options: Mapping[str, object]) -> None:
         self._num_bytes += sketch.nbytes
         if self._num_bytes > self._max_bytes:
             raise UserError(

@@ -90,7 +90,7 @@ class SpectralConvolution(nn.Module):
 
     def __init__(self, width: int, fourier: TruncatedFourier):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(fourier.num_modes, width, 2, width) * (2 * width) ** -0.5)
+        self.weight = nn.Parameter(torch.randn(fourier.num_modes, width, 2, width).mul_((2 * width) ** -0.5))
         # Multiplication by i exchanges the real and the imaginary part, with these signs.
         self.register_buffer("signs", torch.tensor([[[-1.0]], [[1.0]]]), persistent=False)
 
