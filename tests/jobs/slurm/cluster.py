@@ -144,4 +144,4 @@ def wait_until(condition: Callable[[], bool], seconds: float, describe_state: Ca
         assert time.monotonic() < deadline, (
             f"the condition does not hold after {seconds} s\n{describe_state()}"
         )
-        time.sleep(0.2)
+        time.sleep(0.5)
