@@ -18,8 +18,8 @@ test: $(VENV)/dev  ## run all checks and tests, in half an hour on 2 cores
 pytest: $(VENV)/dev  ## run all tests
 	$(BIN)/python -m pytest --numprocesses=3
 
-soak: $(VENV)/dev  ## run the long tests with randomly killed processes and random input
-	$(BIN)/python -m pytest -m soak
+soak: $(VENV)/dev  ## run an hour of random input and randomly killed processes; print what was tried and lost
+	$(BIN)/python -m pytest -m soak -rP
 
 reliability: $(VENV)/dev  ## run the tests of faults, and write their table into docs/reliability.md
 	$(BIN)/python -m pytest -m 'fault and not soak' -o junit_family=xunit1 --junitxml=.pytest_cache/faults.xml

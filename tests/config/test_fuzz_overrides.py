@@ -168,12 +168,13 @@ def refusal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusal]:
     process.join()
 
 
-def check(arguments: list[str], refusal: Refusal) -> None:
-    """Check that a command line is accepted, or refused with one message."""
+def check(arguments: list[str], refusal: Refusal) -> int:
+    """Check that a command line is accepted, or refused with one message, and return the exit code."""
     exit_code, message = refusal(arguments)
     assert "Traceback" not in message, f"{arguments}: {message[-3000:]}"
     assert exit_code in (0, 2), f"{arguments}: {exit_code} {message}"
     assert exit_code == 0 or message.startswith("error: "), f"{arguments}: {message}"
+    return exit_code
 
 
 @pytest.mark.parametrize(
@@ -227,13 +228,15 @@ def test_more_figures_than_trajectories_and_default_ranks_are_allowed(
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("number", "seed"),
-    [(40, 0), pytest.param(1500, 1, marks=pytest.mark.soak)],
+    [(40, 0), pytest.param(6000, 1, marks=pytest.mark.soak)],
     ids=["short", "long"],
 )
 def test_random_overrides_are_accepted_or_refused_with_a_message(
     number: int, seed: int, refusal: Refusal
 ) -> None:
     from hypothesis import seed as seeded
+
+    exit_codes: list[int] = []
 
     @seeded(seed)
     @settings(
@@ -245,6 +248,9 @@ def test_random_overrides_are_accepted_or_refused_with_a_message(
     )
     @given(overrides())
     def run(arguments: list[str]) -> None:
-        check(arguments, refusal)
+        exit_codes.append(check(arguments, refusal))
 
     run()
+    print(
+        f"{len(exit_codes)} command lines, {exit_codes.count(0)} accepted and {exit_codes.count(2)} refused"
+    )

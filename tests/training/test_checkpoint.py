@@ -167,8 +167,8 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes, monkeypatch: 
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("num_kills", [8, pytest.param(400, marks=pytest.mark.soak)])
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("num_kills", [8, pytest.param(1000, marks=pytest.mark.soak)])
 @pytest.mark.fault(
     "a process dies while it writes checkpoints",
     cause="{num_kills} times SIGKILL at a random moment",

@@ -89,7 +89,7 @@ def failure_of_reader(finished_run: Path, folder: Path, target: str, seed: int) 
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    "seeds", [range(4), pytest.param(range(4, 200), marks=pytest.mark.soak)], ids=["short", "long"]
+    "seeds", [range(4), pytest.param(range(4, 800), marks=pytest.mark.soak)], ids=["short", "long"]
 )
 @pytest.mark.parametrize("target", TARGETS)
 def test_damaged_files_are_refused_with_a_message(
@@ -102,4 +102,5 @@ def test_damaged_files_are_refused_with_a_message(
 
     with ThreadPoolExecutor(2) as pool:
         failures = [failure for failure in pool.map(run, seeds) if failure]
+    print(f"{len(seeds)} runs with damaged {target}")
     assert not failures, "\n\n".join(failures)
