@@ -18,7 +18,7 @@ SLOW_GENERATION = (
 )
 SLOW_SAMPLES = ("samples.train=10", "samples.valid=1", "samples.test=1")
 #: A training that takes some seconds on the data of the smoke experiment.
-LONG_TRAINING = ("training.steps=400", "training.checkpoint_every=10", "training.validate_every=50")
+LONG_TRAINING = ("training.steps=160", "training.checkpoint_every=5", "training.validate_every=40")
 RANK_ON_EACH_NODE = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1")
 JOBS = ("generate", "finish", "validate", "train", "evaluate")
 
