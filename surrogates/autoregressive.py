@@ -112,10 +112,12 @@ class AutoregressiveSurrogate(Surrogate):
         """Return the normalised states one time step later, with the constraints applied."""
         inputs_BXI = self.inputs.fields(state_BXC, fields_BKX)
         increment_BXC = self.increment(inputs_BXI, conditions_BQ)
-        if increment_BXC.shape != state_BXC.shape:
+        shape = getattr(increment_BXC, "shape", None)
+        if shape != state_BXC.shape:
+            returned = f"a {type(increment_BXC).__name__}" if shape is None else f"the shape {tuple(shape)}"
             raise TypeError(
-                f"{inspect.getfile(type(self))}: {type(self).__name__}.increment returns the shape "
-                f"{tuple(increment_BXC.shape)}. It has to return {tuple(state_BXC.shape)} = (B, *sites, C)."
+                f"{inspect.getfile(type(self))}: {type(self).__name__}.increment returns {returned}. It has "
+                f"to return the shape {tuple(state_BXC.shape)} = (B, *sites, C)."
             )
         next_BXC = state_BXC + self.delta_scale * increment_BXC
         constrained_BXC: torch.Tensor = self.constraints(next_BXC, state_BXC)

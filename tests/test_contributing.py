@@ -99,5 +99,6 @@ def test_a_wrong_shape_of_the_surrogate_names_the_file_and_the_shape(checkout: P
     result = run_python(wrong_checkout, "-m", "pipeline.train", *arguments)
     assert result.returncode == 1
     assert (
-        f"{path}: Stencil.increment returns the shape (16, 64). It has to return (16, 64, 1)" in result.stderr
+        f"{path}: Stencil.increment returns the shape (16, 64). It has to return the shape (16, 64, 1)"
+        in result.stderr
     )

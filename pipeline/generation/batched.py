@@ -17,6 +17,7 @@ from pipeline.data.format.writer import ShardWriter
 from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.predictability import predictable_times, squares
+from pipeline.generation.returned_values import check_invariants
 from pipeline.generation.rows import Rows, not_finite_reason
 from solvers.contract import BatchedSolver, Parameters, Solver, TrajectoryBatch
 
@@ -56,6 +57,8 @@ class BatchFiller:
                 self.solver.sample(generator(self.seed, index), shard.is_outside) for index in indices
             ]
             batch = self.solver.solve_batch(parameters, self.header.times)
+            names = (quantity.name for quantity in self.header.spec.invariants)
+            check_invariants(self.solver, batch.invariants, names, (len(indices), len(self.header.times)))
             self._write(writer, rows, indices, parameters, batch)
             rows.counts.update(batch.counts)
             self.progress_hook()

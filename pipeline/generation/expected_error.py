@@ -47,9 +47,10 @@ def estimate_errors(
     errors = expected_errors(settings, solver, times, world, request)
     if not errors:
         if world.rank == 0:
+            has_estimate = type(solver).discretisation_error is not Solver.discretisation_error
             print(
-                f"generate: the expected error is not estimated: {solver.spec.name} has no estimate for "
-                "these options",
+                f"generate: the expected error is not estimated: {solver.spec.name} has no estimate"
+                f"{' for these options' if has_estimate else ''}",
                 flush=True,
             )
         return {}

@@ -17,6 +17,7 @@ from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES
 from pipeline.generation.predictability import SecondSolution
+from pipeline.generation.returned_values import check_invariants, check_shape
 from pipeline.generation.rows import Rows, add_statistics, not_finite_reason
 from pipeline.parallel.groups import gather_blocks
 from simsurrogate.errors import UserError
@@ -35,8 +36,10 @@ class FrameFiller:
     _sites: tuple[int, ...] = field(init=False)
     _buffer: np.ndarray = field(init=False)
     _second_solver: tuple[Solver, float] | None = field(init=False, default=None)
+    _invariant_names: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._invariant_names = [quantity.name for quantity in self.header.spec.invariants]
         self._blocks = self.solver.communicator.allgather(self.solver.block)
         self._sites = tuple(axis.stop - axis.start for axis in self.solver.block)
         empty_frame = np.empty((len(self.header.spec.channels), 1, *self._sites), self.header.precision)
@@ -136,14 +139,17 @@ class FrameFiller:
 
         Raises:
             DivergedError: a value is not finite.
-            TypeError: a state has another shape, or the solver yields another number of states.
+            TypeError: a state has another shape, the invariants have other names or are not numbers, or the
+                solver yields another number of states.
         """
         batch_size, num_frames, frame = self._buffer.shape[1], len(self.header.times), -1
         for frame, state in enumerate(trajectory.solve(self.header.times)):
-            self._check_shape(trajectory, "state", state, len(self.header.spec.channels))
+            check_shape(trajectory, "state", state, (len(self.header.spec.channels), *self._sites))
             position = frame % batch_size
             self._buffer[:, position] = self._in_file_precision(state, "the state", self.header.times[frame])
-            for name, value in trajectory.invariants(state).items():
+            values = trajectory.invariants(state)
+            check_invariants(trajectory, values, self._invariant_names)
+            for name, value in values.items():
                 invariants.setdefault(name, []).append(value)
             if second_solution:
                 second_solution.add(state)
@@ -162,20 +168,10 @@ class FrameFiller:
         num_channels = len(self.header.spec.coefficient_channels)
         if trajectory.coefficient_fields is None and num_channels == 0:
             return np.empty((0, *self._sites))
-        self._check_shape(trajectory, "coefficient_fields", trajectory.coefficient_fields, num_channels)
+        expected_shape = (num_channels, *self._sites)
+        check_shape(trajectory, "coefficient_fields", trajectory.coefficient_fields, expected_shape)
         assert trajectory.coefficient_fields is not None
         return trajectory.coefficient_fields
-
-    def _check_shape(self, trajectory: Trajectory, name: str, values: object, num_channels: int) -> None:
-        """Raise `TypeError` with the solver's file if an array has another shape than the spec."""
-        expected_shape = (num_channels, *self._sites)
-        shape = getattr(values, "shape", None)
-        if shape != expected_shape:
-            cls = type(trajectory)
-            raise TypeError(
-                f"{inspect.getsourcefile(cls)}: {cls.__name__} returns {name} of shape {shape}. Its spec "
-                f"and block require {expected_shape} = (channels, *block)"
-            )
 
     def _in_file_precision(self, values: np.ndarray, name: str, time: float) -> np.ndarray:
         """Return the values in the precision of the file.

@@ -77,18 +77,9 @@ def test_a_sweep_evaluates_each_surrogate_on_the_same_data(tmp_path):
         "evaluation.figures=0",
     )
     launcher_overrides = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
-    command = [
-        "-m",
-        "pipeline.chain",
-        f"run={tmp_path}/run",
-        *SMALL_DATASET,
-        *training_overrides,
-        *launcher_overrides,
-    ]
+    overrides = (f"run={tmp_path}/run", *SMALL_DATASET, *training_overrides, *launcher_overrides)
     # Hydra writes multirun.yaml to the current folder of a sweep.
-    result = require_success(
-        launching.run([sys.executable, *command, "surrogate=fno,unet", "--multirun"], cwd=tmp_path)
-    )
+    result = require_success(run_stage("chain", *overrides, "surrogate=fno,unet", "--multirun", cwd=tmp_path))
     identities = set()
     for name in ("fno", "unet"):
         report = tmp_path / "run" / "models" / name / "evaluation" / "report.html"
@@ -132,16 +123,8 @@ def test_a_failed_stage_stops_the_chain_with_the_path_of_its_record(tmp_path):
     (own_configs / "experiment" / "own.yaml").write_text(
         "# @package _global_\nseed: 12\nsurrogate: {width: 8, modes: 4}\nlauncher: {ranks: {validate: 1}}\n"
     )
-    command = [
-        "-m",
-        "pipeline.chain",
-        "--config-dir",
-        str(own_configs),
-        f"run={run}",
-        "experiment=own",
-        *SMALL_DATASET,
-    ]
-    result = launching.run([sys.executable, *command], timeout=120)
+    overrides = ("--config-dir", str(own_configs), f"run={run}", "experiment=own", *SMALL_DATASET)
+    result = run_stage("chain", *overrides, timeout=120)
     assert result.returncode == 2
     assert "chain stopped: train failed with exit code 2" in result.stderr
     assert "train-000.json" in result.stderr

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import launching
-from tests.support.launching import require_success
+from tests.support.launching import require_success, run_stage
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -22,8 +21,9 @@ sbatch: {all: {partition: batch, exclusive: true}, train: {partition: gpu, nodes
 
 def dry_run(folder: Path, *overrides: str) -> str:
     """Return the output of a dry run in `folder`, with names in place of the paths of this machine."""
-    command = [sys.executable, "-m", "pipeline.chain", *overrides, "experiment=smoke", "dry_run=true"]
-    text = require_success(launching.run(command, cwd=folder)).stdout
+    text = require_success(
+        run_stage("chain", *overrides, "experiment=smoke", "dry_run=true", cwd=folder)
+    ).stdout
     for path, name in ((folder, "HERE"), (Path(sys.executable).parent, "BIN"), (ROOT, "SOURCES")):
         text = text.replace(str(path), name)
     return text
@@ -73,16 +73,14 @@ def test_a_dry_run_prints_the_commands_of_the_stages(tmp_path: Path) -> None:
 def test_a_wrong_option_of_the_launcher_is_refused(
     tmp_path: Path, overrides: tuple[str, ...], message: str
 ) -> None:
-    command = [sys.executable, "-m", "pipeline.chain", "launcher=slurm", "dry_run=true", *overrides]
-    result = launching.run(command, cwd=tmp_path)
+    result = run_stage("chain", "launcher=slurm", "dry_run=true", *overrides, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
 def test_a_missing_slurm_is_reported(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipeline.chain", "launcher=slurm", "experiment=smoke"]
-    result = launching.run(command, cwd=tmp_path, PATH="/nowhere")
+    result = run_stage("chain", "launcher=slurm", "experiment=smoke", cwd=tmp_path, PATH="/nowhere")
     assert result.returncode == 2
     assert "sbatch was not found" in result.stderr
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -43,7 +43,13 @@ class Outcome:
     timed_out: bool = False
 
 
-def run_stage(name: str, *overrides: str, timeout: float) -> subprocess.CompletedProcess[str]:
+def run_stage(
+    name: str,
+    *overrides: str,
+    timeout: float,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
     """Run a stage, or `chain`, in a forked process to its end, and return the result with any exit code.
 
     Raises:
@@ -52,7 +58,9 @@ def run_stage(name: str, *overrides: str, timeout: float) -> subprocess.Complete
     command = [f"pipeline.{name}", *overrides]
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder, "stdout"), Path(folder, "stderr")
-        process = start_forked(_stage_alone, *outputs, name, overrides)
+        process = start_forked(
+            _stage_alone, *outputs, cwd or Path.cwd(), environment or os.environ, name, overrides
+        )
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
@@ -116,9 +124,19 @@ def stage(
     _exit_after(_run_stage, name, arguments)
 
 
-def _stage_alone(output: Path, error_output: Path, name: str, arguments: Sequence[str]) -> None:
+def _stage_alone(
+    output: Path,
+    error_output: Path,
+    cwd: Path,
+    environment: Mapping[str, str],
+    name: str,
+    arguments: Sequence[str],
+) -> None:
     _prepare_process(output)
     os.dup2(os.open(error_output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
     _exit_after(_run_stage, name, arguments)
 
 
@@ -144,18 +162,25 @@ def _run_stage(name: str, arguments: Sequence[str]) -> None:
     from pipeline import cli
 
     sys.argv = [name, *arguments]
-    cli.main(importlib.import_module(f"pipeline.{name}").run)
+    module = importlib.import_module(f"pipeline.{name}")
+    if name == "chain":
+        module.main(list(arguments))
+    else:
+        cli.main(module.run)
 
 
 def _exit_after(function: Callable[..., None], *arguments: object) -> None:
     """Call a function with MPI, print an exception with its traceback, and end this process."""
     from mpi4py import MPI
 
+    exit_code = 0
+    variables = dict(os.environ)
     # Without networks, MPI of one rank starts without a wait of one second.
     os.environ |= {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_osc_ucx_verbose": "-1"}
-    exit_code = 0
     try:
         MPI.Init_thread()
+        os.environ.clear()
+        os.environ.update(variables)
         function(*arguments)
         MPI.Finalize()
     except SystemExit as system_exit:

@@ -71,17 +71,25 @@ def mpi_command(ranks: int, *python_arguments: str) -> list[str]:
 
 
 def run_stage(
-    name: str, *overrides: str, ranks: int = 0, timeout: float = 300, **variables: str
+    name: str,
+    *overrides: str,
+    ranks: int = 0,
+    timeout: float = 300,
+    cwd: Path | None = None,
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run a stage on several ranks, or on one rank and without mpirun if `ranks` is 0.
 
     Without ranks and `variables` the stage is forked from a process that has done all imports.
     """
     if not ranks and not variables:
-        return forked.run_stage(name, *overrides, timeout=timeout)
+        return forked.run_stage(name, *overrides, timeout=timeout, cwd=cwd, environment=environment())
     arguments = ("-m", f"pipeline.{name}", *overrides)
     return run(
-        mpi_command(ranks, *arguments) if ranks else [sys.executable, *arguments], timeout, **variables
+        mpi_command(ranks, *arguments) if ranks else [sys.executable, *arguments],
+        timeout,
+        cwd,
+        **variables,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.jobs.slurm.cluster import Cluster, wait_until
+from tests.support import forked
 
 SMOKE = "experiment=smoke"
 #: A generation whose trajectories take half a second each, without load on the processors.
@@ -34,11 +35,12 @@ def run_override(run: Path) -> str:
 
 
 def run_chain(
-    cluster: Cluster, run: Path, *arguments: str, **options: Any
+    cluster: Cluster, run: Path, *arguments: str, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m pipeline.chain ARGUMENTS run=RUN` on the login node."""
-    command = ["python", "-m", "pipeline.chain", *arguments, run_override(run)]
-    return cluster.run(command, timeout=120, **options)
+    """Run the chain with `ARGUMENTS run=RUN` on the login node, forked after all imports."""
+    return forked.run_stage(
+        "chain", *arguments, run_override(run), timeout=120, cwd=cwd, environment=cluster.environment()
+    )
 
 
 def submitted_jobs(run: Path) -> list[dict[str, Any]]:

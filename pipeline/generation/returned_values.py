@@ -1,0 +1,55 @@
+"""Checks of what a solver's methods return. An error names the file of the solver."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+
+def check_shape(owner: object, name: str, values: object, expected_shape: tuple[int, ...]) -> None:
+    """Check that an array has the shape (channels, *block).
+
+    Raises:
+        TypeError: the shape differs, or the value is no array; names the file of `owner`'s class.
+    """
+    if getattr(values, "shape", None) != expected_shape:
+        raise TypeError(
+            f"{_file_and_class(owner)} returns {name} of {_shape_text(values)}. Its spec and block require "
+            f"{expected_shape} = (channels, *block)"
+        )
+
+
+def check_invariants(
+    owner: object, invariants: object, names: Iterable[str], expected_shape: tuple[int, ...] = ()
+) -> None:
+    """Check that invariants have the names of the spec, and one value for each state.
+
+    Raises:
+        TypeError: a name is missing or unknown, or a value has another shape; names the file of `owner`'s
+            class.
+    """
+    expected_names = sorted(names)
+    if not isinstance(invariants, Mapping) or sorted(invariants) != expected_names:
+        returned = sorted(invariants) if isinstance(invariants, Mapping) else type(invariants).__name__
+        raise TypeError(
+            f"{_file_and_class(owner)} returns the invariants {returned}. Its spec requires a dictionary "
+            f"with the names {expected_names}"
+        )
+    for name, value in invariants.items():
+        if np.shape(value) != expected_shape:
+            raise TypeError(
+                f"{_file_and_class(owner)} returns the invariant {name!r} of {_shape_text(value)}. One "
+                f"number for each state is required, shape {expected_shape}"
+            )
+
+
+def _file_and_class(owner: object) -> str:
+    cls = type(owner)
+    return f"{inspect.getsourcefile(cls)}: {cls.__name__}"
+
+
+def _shape_text(values: object) -> str:
+    shape = getattr(values, "shape", None)
+    return f"type {type(values).__name__}" if shape is None else f"shape {shape}"
