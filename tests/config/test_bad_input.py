@@ -126,9 +126,7 @@ def test_a_mistake_ends_a_process_with_its_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize("run_folder", ["", " ", "null"])
 def test_an_empty_run_folder_is_refused(run_folder: str, tmp_path: Path) -> None:
     quoted_folder = f"'{run_folder}'" if run_folder == " " else run_folder
-    result = run(
-        [sys.executable, "-m", "pipeline.generate", *SMALL_DATASET, f"run={quoted_folder}"], cwd=tmp_path
-    )
+    result = run_stage("generate", *SMALL_DATASET, f"run={quoted_folder}", cwd=tmp_path)
     assert result.returncode == 2
     assert "run=" in result.stderr
     assert "is not allowed" in result.stderr

@@ -43,7 +43,7 @@ def test_models_are_named_by_the_swept_options_and_a_sweep_continues_after_a_fai
 ) -> None:
     arguments = [f"run={tmp_path}/run", f"dataset={dataset}", *QUICK_TRAINING, "surrogate=hamiltonian,fno"]
     swept_options = ["surrogate.width=6,8", "training.learning_rate=1e-3"]
-    result = run([sys.executable, "-m", "pipeline.train", "-m", *arguments, *swept_options], cwd=tmp_path)
+    result = run_stage("train", "-m", *arguments, *swept_options, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     assert result.stderr.count("surrogate=hamiltonian does not fit the heat data") == 2
@@ -57,16 +57,9 @@ def test_models_are_named_by_the_swept_options_and_a_sweep_continues_after_a_fai
     assert printed_table.count("not evaluated") == 2
     assert printed_table.count("surrogate=hamiltonian does not fit the heat data") == 2
 
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline.evaluate",
-        "-m",
-        *arguments[:-1],
-        "surrogate=fno",
-        *swept_options,
-    ]
-    evaluate_result = require_success(run(command, cwd=tmp_path))
+    evaluate_result = require_success(
+        run_stage("evaluate", "-m", *arguments[:-1], "surrogate=fno", *swept_options, cwd=tmp_path)
+    )
     rows = {table_row.model: table_row for table_row in model_table.rows_of(tmp_path / "run")}
     table_row = rows["fno-width-8"]
     metrics = json.loads((models_folder / "fno-width-8" / "evaluation" / "metrics.json").read_text())
@@ -189,7 +182,7 @@ def test_the_sweep_of_the_results_trains_every_surrogate_on_some_data(tmp_path: 
     systems = sorted(path.stem for path in Path(configs.__path__[0]).glob("experiment/results/*.yaml"))
     experiments = ",".join(f"results/{system}" for system in systems)
     arguments = [f"experiment={experiments}", f"surrogate={','.join(surrogate_names())}", "dry_run=true"]
-    result = run([sys.executable, "-m", "pipeline.chain", "-m", *arguments], cwd=tmp_path)
+    result = run_stage("chain", "-m", *arguments, cwd=tmp_path)
     refusals = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert all(" does not fit the " in line for line in refusals), result.stderr
     commands = [line for line in result.stdout.splitlines() if "pipeline.train" in line]

@@ -166,7 +166,7 @@ def _run_stage(name: str, arguments: Sequence[str]) -> None:
     if name == "chain":
         module.main(list(arguments))
     else:
-        cli.main(module.run)
+        cli.main(module.run, getattr(module, "show_sweep", None))
 
 
 def _exit_after(function: Callable[..., None], *arguments: object) -> None:
