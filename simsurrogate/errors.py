@@ -1,6 +1,8 @@
-"""Error types: a `UserError` is a mistake of the user; every other exception is a bug."""
+"""Error types and their places: a `UserError` is a mistake of the user; every other exception is a bug."""
 
 from __future__ import annotations
+
+import inspect
 
 
 class UserError(ValueError):
@@ -13,3 +15,8 @@ class UserError(ValueError):
 
 class StorageError(UserError, OSError):
     """A file that cannot be written, because of missing space or permissions."""
+
+
+def file_and_class(cls: type) -> str:
+    """Return the file and the name of a class, for messages to its author."""
+    return f"{inspect.getsourcefile(cls)}: {cls.__name__}"

@@ -6,14 +6,13 @@ all sites. Normalised tensors have channels last.
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from simsurrogate.errors import UserError
+from simsurrogate.errors import UserError, file_and_class
 from surrogates.arguments import as_times, initial_states, nonzero_std, parameter_tensors, set_constants
 from surrogates.contract import Array, Batch, ParameterValues, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
@@ -116,8 +115,8 @@ class AutoregressiveSurrogate(Surrogate):
         if shape != state_BXC.shape:
             returned = f"a {type(increment_BXC).__name__}" if shape is None else f"the shape {tuple(shape)}"
             raise TypeError(
-                f"{inspect.getfile(type(self))}: {type(self).__name__}.increment returns {returned}. It has "
-                f"to return the shape {tuple(state_BXC.shape)} = (B, *sites, C)."
+                f"{file_and_class(type(self))}.increment returns {returned}. It has to return the shape "
+                f"{tuple(state_BXC.shape)} = (B, *sites, C)."
             )
         next_BXC = state_BXC + self.delta_scale * increment_BXC
         constrained_BXC: torch.Tensor = self.constraints(next_BXC, state_BXC)

@@ -148,4 +148,6 @@ def _sketch(func: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> tor
     `empty` on `meta` needs no other module; the other factories import SymPy there, for a second.
     """
     size = {name: options[name] for name in ("size", "dtype") if name in options}
+    if func is torch.full and options.get("dtype") is None:
+        size["dtype"] = torch.tensor(options["fill_value"] if "fill_value" in options else args[1]).dtype
     return torch.empty(*(args[:1] if func is torch.full else args), **size, device="meta")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections import Counter
 
 import numpy as np
 
-from simsurrogate.errors import UserError
+from simsurrogate.errors import UserError, file_and_class
 from solvers.contract import Solver
 
 #: The attributes of every solver that the stages use.
@@ -27,7 +26,7 @@ def check(solver: Solver) -> None:
         UserError: an attribute is missing, or a name is used twice, reserved, or not a name.
     """
     cls = type(solver)
-    location = f"{inspect.getsourcefile(cls)}: {cls.__name__}"
+    location = file_and_class(cls)
     for attribute in _ATTRIBUTES:
         if not hasattr(solver, attribute):
             raise UserError(

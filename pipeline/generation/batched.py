@@ -57,8 +57,8 @@ class BatchFiller:
                 self.solver.sample(generator(self.seed, index), shard.is_outside) for index in indices
             ]
             batch = self.solver.solve_batch(parameters, self.header.times)
-            names = (quantity.name for quantity in self.header.spec.invariants)
-            check_invariants(self.solver, batch.invariants, names, (len(indices), len(self.header.times)))
+            shape = (len(indices), len(self.header.times))
+            check_invariants(self.solver, batch.invariants, self.header.spec, shape)
             self._write(writer, rows, indices, parameters, batch)
             rows.counts.update(batch.counts)
             self.progress_hook()

@@ -5,7 +5,6 @@ Shape letters: C channels, K coefficient fields; `*block` are the sites of this 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -20,7 +19,7 @@ from pipeline.generation.predictability import SecondSolution
 from pipeline.generation.returned_values import check_invariants, check_shape
 from pipeline.generation.rows import Rows, add_statistics, not_finite_reason
 from pipeline.parallel.groups import gather_blocks
-from simsurrogate.errors import UserError
+from simsurrogate.errors import UserError, file_and_class
 from solvers.contract import DivergedError, Parameters, Solver, Trajectory
 
 
@@ -36,10 +35,8 @@ class FrameFiller:
     _sites: tuple[int, ...] = field(init=False)
     _buffer: np.ndarray = field(init=False)
     _second_solver: tuple[Solver, float] | None = field(init=False, default=None)
-    _invariant_names: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._invariant_names = [quantity.name for quantity in self.header.spec.invariants]
         self._blocks = self.solver.communicator.allgather(self.solver.block)
         self._sites = tuple(axis.stop - axis.start for axis in self.solver.block)
         empty_frame = np.empty((len(self.header.spec.channels), 1, *self._sites), self.header.precision)
@@ -62,9 +59,8 @@ class FrameFiller:
             parameters = self.solver.sample(generator(self.seed, index), outside=shard.is_outside)
             trajectory = self.solver.prepare(parameters)
             if not isinstance(trajectory, Trajectory):
-                cls = type(self.solver)
                 raise UserError(
-                    f"{inspect.getsourcefile(cls)}: {cls.__name__}.prepare returns a "
+                    f"{file_and_class(type(self.solver))}.prepare returns a "
                     f"{type(trajectory).__name__}. A solver returns a Trajectory. Let the class inherit from "
                     "solvers.contract.Trajectory or SteppedTrajectory"
                 )
@@ -148,7 +144,7 @@ class FrameFiller:
             position = frame % batch_size
             self._buffer[:, position] = self._in_file_precision(state, "the state", self.header.times[frame])
             values = trajectory.invariants(state)
-            check_invariants(trajectory, values, self._invariant_names)
+            check_invariants(trajectory, values, self.header.spec)
             for name, value in values.items():
                 invariants.setdefault(name, []).append(value)
             if second_solution:
@@ -157,10 +153,8 @@ class FrameFiller:
             if position == batch_size - 1 or frame == num_frames - 1:
                 yield frame - position, self._buffer[:, : position + 1]
         if frame != num_frames - 1:
-            cls = type(trajectory)
             raise TypeError(
-                f"{inspect.getsourcefile(cls)}: {cls.__name__}.solve yields {frame + 1} states at "
-                f"{num_frames} times"
+                f"{file_and_class(type(trajectory))}.solve yields {frame + 1} states at {num_frames} times"
             )
 
     def _coefficient_fields(self, trajectory: Trajectory) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
+
+from simsurrogate.errors import file_and_class
+from simsurrogate.spec import Spec
 
 
 def check_shape(owner: object, name: str, values: object, expected_shape: tuple[int, ...]) -> None:
@@ -16,13 +18,13 @@ def check_shape(owner: object, name: str, values: object, expected_shape: tuple[
     """
     if getattr(values, "shape", None) != expected_shape:
         raise TypeError(
-            f"{_file_and_class(owner)} returns {name} of {_shape_text(values)}. Its spec and block require "
-            f"{expected_shape} = (channels, *block)"
+            f"{file_and_class(type(owner))} returns {name} of {_shape_text(values)}. Its spec and block "
+            f"require {expected_shape} = (channels, *block)"
         )
 
 
 def check_invariants(
-    owner: object, invariants: object, names: Iterable[str], expected_shape: tuple[int, ...] = ()
+    owner: object, invariants: object, spec: Spec, expected_shape: tuple[int, ...] = ()
 ) -> None:
     """Check that invariants have the names of the spec, and one value for each state.
 
@@ -30,24 +32,19 @@ def check_invariants(
         TypeError: a name is missing or unknown, or a value has another shape; names the file of `owner`'s
             class.
     """
-    expected_names = sorted(names)
+    expected_names = sorted(quantity.name for quantity in spec.invariants)
     if not isinstance(invariants, Mapping) or sorted(invariants) != expected_names:
         returned = sorted(invariants) if isinstance(invariants, Mapping) else type(invariants).__name__
         raise TypeError(
-            f"{_file_and_class(owner)} returns the invariants {returned}. Its spec requires a dictionary "
-            f"with the names {expected_names}"
+            f"{file_and_class(type(owner))} returns the invariants {returned}. Its spec requires a "
+            f"dictionary with the names {expected_names}"
         )
     for name, value in invariants.items():
         if np.shape(value) != expected_shape:
             raise TypeError(
-                f"{_file_and_class(owner)} returns the invariant {name!r} of {_shape_text(value)}. One "
+                f"{file_and_class(type(owner))} returns the invariant {name!r} of {_shape_text(value)}. One "
                 f"number for each state is required, shape {expected_shape}"
             )
-
-
-def _file_and_class(owner: object) -> str:
-    cls = type(owner)
-    return f"{inspect.getsourcefile(cls)}: {cls.__name__}"
 
 
 def _shape_text(values: object) -> str:

@@ -43,33 +43,6 @@ class Outcome:
     timed_out: bool = False
 
 
-def run_stage(
-    name: str,
-    *overrides: str,
-    timeout: float,
-    cwd: Path | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run a stage, or `chain`, in a forked process to its end, and return the result with any exit code.
-
-    Raises:
-        subprocess.TimeoutExpired: the stage took longer than `timeout` s; it was killed.
-    """
-    command = [f"pipeline.{name}", *overrides]
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = Path(folder, "stdout"), Path(folder, "stderr")
-        process = start_forked(
-            _stage_alone, *outputs, cwd or Path.cwd(), environment or os.environ, name, overrides
-        )
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(command, timeout)
-        texts = [output.read_text(encoding="utf-8") for output in outputs]
-    return subprocess.CompletedProcess(command, process.exitcode, *texts)
-
-
 def start_forked(function: Callable[..., None], *arguments: object) -> ForkServerProcess:
     """Start a function of a test module in a forked process."""
     process = fork_server().Process(target=function, args=arguments, daemon=False)
@@ -91,6 +64,26 @@ def run_forked(
     assert process.exitcode is not None
     text = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
     return Outcome(process.exitcode, text, time.monotonic() - start, timed_out)
+
+
+def run_stage(
+    name: str, *overrides: str, timeout: float, environment: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a stage, or `chain`, in a forked process to its end, and return the result with any exit code.
+
+    Raises:
+        subprocess.TimeoutExpired: the stage took longer than `timeout` s; it was killed.
+    """
+    command = [f"pipeline.{name}", *overrides]
+    with tempfile.TemporaryDirectory() as folder:
+        output, error_output = Path(folder, "stdout"), Path(folder, "stderr")
+        arguments = (error_output, cwd or Path.cwd(), environment, name, overrides)
+        outcome = run_forked(_stage_alone, output, *arguments, timeout=timeout)
+        if outcome.timed_out:
+            raise subprocess.TimeoutExpired(command, timeout)
+        return subprocess.CompletedProcess(
+            command, outcome.exit_code, outcome.output, error_output.read_text(encoding="utf-8")
+        )
 
 
 def chain(output: Path, arguments: Sequence[str]) -> None:
@@ -166,6 +159,7 @@ def _run_stage(name: str, arguments: Sequence[str]) -> None:
     if name == "chain":
         module.main(list(arguments))
     else:
+        # As in the last lines of the stages: train and evaluate print a table after a sweep.
         cli.main(module.run, getattr(module, "show_sweep", None))
 
 

@@ -61,3 +61,16 @@ def test_arrays_with_values_fit_into_the_free_memory() -> None:
         construct_orthogonal(10**13)
     with pytest.raises(UserError, match="more than 5000 arrays"):
         construct_orthogonal(1, MAX_ARRAYS)
+
+
+class Filled(FNO):
+    """A surrogate with a large array of integers."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem, width=4, modes=3, layers=1)
+        self.register_buffer("numbers", torch.full((300, 300), 7))
+
+
+def test_an_array_without_values_has_the_type_of_its_fill_value() -> None:
+    sketch: Any = construct_without_memory(lambda: Filled(problems.grid_problem((12,), ("periodic",))))
+    assert (sketch.numbers.device.type, sketch.numbers.dtype) == ("meta", torch.int64)

@@ -13,7 +13,9 @@ from tests.support import forked
 SMOKE = "experiment=smoke"
 #: A generation whose trajectories take half a second each, without load on the processors.
 SLOW_GENERATION = (
-    f"solver.path={Path(__file__).parent / 'slow_wave.py'}",
+    f"solver.path={Path(__file__).parents[2] / 'config' / 'outside' / 'decaying_wave.py'}",
+    "solver.resolution=24",
+    "solver.pause=0.5",
     "samples={train: 8, valid: 2, test: 2, test_extrapolation: 0, per_shard: 1}",
     "output={duration: 1, steps: 6}",
 )
