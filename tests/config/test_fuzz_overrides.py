@@ -165,7 +165,7 @@ def refusal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusal]:
 
     yield ask
     process.kill()
-    process.join()
+    forked.exit_code_within(process)
 
 
 def check(arguments: list[str], refusal: Refusal) -> int:

@@ -19,7 +19,7 @@ from pipeline.runs.folder import RunFolder
 from surrogates import store
 from surrogates.contract import surrogate_names
 from tests.support.in_process import run_command_line
-from tests.support.launching import mpi_command, require_success, run, run_stage
+from tests.support.launching import forked_mpi_command, require_success, run, run_stage
 from tests.support.trainings.training_cases import generate_dataset, read_settings
 
 QUICK_TRAINING = (
@@ -84,7 +84,7 @@ def test_models_are_named_by_the_swept_options_and_a_sweep_continues_after_a_fai
 
 def test_ranks_train_the_models_in_turn(dataset: Path, tmp_path: Path) -> None:
     arguments = (f"run={tmp_path}/run", f"dataset={dataset}", *QUICK_TRAINING, "seed=1,2")
-    command = mpi_command(
+    command = forked_mpi_command(
         2, "-m", "pipeline.train", "-m", *arguments, "surrogate.width=8", "surrogate.modes=4"
     )
     output = require_success(run(command, cwd=tmp_path)).stdout

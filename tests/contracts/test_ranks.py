@@ -10,7 +10,7 @@ import pytest
 
 from solvers.contract import solver_names
 from tests.support import rank_cases
-from tests.support.launching import mpi_command, require_success, run
+from tests.support.launching import forked_mpi_command, require_success, run
 
 RANKS = 4
 #: The tolerated relative differences: the default, and exceptions by solver.
@@ -25,7 +25,7 @@ def report(request: pytest.FixtureRequest) -> Any:
     selected_items = [item for item in request.session.items if item.path == request.path]
     names = {item.callspec.params["name"] for item in selected_items if hasattr(item, "callspec")}
     names |= {"heat", "nbody"} if any(not hasattr(item, "callspec") for item in selected_items) else set()
-    command = mpi_command(RANKS, "-m", "mpi4py", "-m", "tests.support.solve_on_ranks", *sorted(names))
+    command = forked_mpi_command(RANKS, "-m", "mpi4py", "-m", "tests.support.solve_on_ranks", *sorted(names))
     return json.loads(require_success(run(command, timeout=600, cwd=Path(__file__).parents[2])).stdout)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.training import checkpoint
 from surrogates.contract import surrogate_names
-from tests.support.launching import mpi_command, require_success, run
+from tests.support.launching import forked_mpi_command, require_success, run
 from tests.support.trainings.training_cases import are_identical
 
 #: The second-order methods divide by small differences and amplify round-off.
@@ -26,7 +26,7 @@ def training_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     program = ("-m", "tests.support.trainings.training_of_surrogates", str(folder))
     require_success(run([sys.executable, *program], timeout=600))
-    require_success(run(mpi_command(2, *program), timeout=600))
+    require_success(run(forked_mpi_command(2, *program), timeout=600))
     return folder
 
 

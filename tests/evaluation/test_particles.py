@@ -12,7 +12,7 @@ import pytest
 
 import surrogates
 from pipeline.data.dataset import Dataset
-from tests.support.launching import mpi_command, require_success, run, run_stage
+from tests.support.launching import forked_mpi_command, require_success, run, run_stage
 
 SIZES = ("samples.train=24", "samples.valid=4", "samples.test=8", "samples.per_shard=24", "output.steps=20")
 TRAINING = (
@@ -110,7 +110,9 @@ def test_a_killed_and_resumed_training_has_the_same_bits(
     name: str, evaluated_run: Path, tmp_path: Path
 ) -> None:
     overrides = stage_arguments(tmp_path, name, f"dataset={evaluated_run / 'dataset'}")
-    killed_training = run(mpi_command(1, "-m", "tests.faults.train_killed", *overrides), KILL_AT_STEP="33")
+    killed_training = run(
+        forked_mpi_command(1, "-m", "tests.faults.train_killed", *overrides), KILL_AT_STEP="33"
+    )
     assert killed_training.returncode != 0
     folder = tmp_path / "models" / name
     assert not (folder / "model.json").exists()

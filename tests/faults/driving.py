@@ -32,11 +32,24 @@ SMALL_DATASET = (
 
 
 def run_drift(
-    stage: str, run: Path, *overrides: str, fault: str = "none", ranks: int = 0, **variables: str
+    stage: str,
+    run: Path,
+    *overrides: str,
+    fault: str = "none",
+    ranks: int = 0,
+    is_forked: bool = True,
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a stage with the drift solver in new processes, without mpirun if `ranks` is 0."""
+    """Run a stage with the drift solver in new processes, without mpirun if `ranks` is 0.
+
+    Unless `is_forked` is false, ranks of mpirun are forked after all imports.
+    """
     arguments = [*STAGE, stage, fault, f"run={run}", *SMALL_DATASET, *overrides]
-    command = launching.mpi_command(ranks, *arguments) if ranks else [sys.executable, *arguments]
+    if ranks:
+        command_on_ranks = launching.forked_mpi_command if is_forked else launching.mpi_command
+        command = command_on_ranks(ranks, *arguments)
+    else:
+        command = [sys.executable, *arguments]
     return launching.run(command, timeout=120, cwd=ROOT, **variables)
 
 

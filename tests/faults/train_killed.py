@@ -9,25 +9,24 @@ import os
 import signal
 from typing import Any
 
-import torch
-
 from pipeline import cli, train
 from pipeline.parallel import launch
+from pipeline.training.optim.adamw import AdamW
 
 
 def kill_at(step: int, sent_signal: signal.Signals) -> None:
     """Send the signal to this process in a step of AdamW."""
-    original_step = torch.optim.AdamW.step
+    original_step = AdamW.step
     num_steps = 0
 
-    def step_with_signal(self: torch.optim.AdamW, *arguments: Any) -> Any:
+    def step_with_signal(self: AdamW, *arguments: Any) -> Any:
         nonlocal num_steps
         num_steps += 1
         if num_steps == step:
             os.kill(os.getpid(), sent_signal)
         return original_step(self, *arguments)
 
-    torch.optim.AdamW.step = step_with_signal  # type: ignore[method-assign]
+    AdamW.step = step_with_signal  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

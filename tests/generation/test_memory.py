@@ -11,7 +11,10 @@ ONE_PER_SPLIT = ("samples.train=1", "samples.valid=1", "samples.test=1", "sample
 
 def peak_memories(run: Path, *overrides: str, ranks: int = 0) -> list[int]:
     """Return the peak memory (MiB) of each rank."""
-    result = require_success(run_drift("generate", run, *overrides, fault="memory", ranks=ranks))
+    # A forked process has the peak memory of its parent.
+    result = require_success(
+        run_drift("generate", run, *overrides, fault="memory", ranks=ranks, is_forked=False)
+    )
     return [int(peak) // 1024 for peak in re.findall(r"(\d+) KiB at most", result.stdout)]
 
 

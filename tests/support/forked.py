@@ -15,15 +15,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 STAGES = ("generate", "validate", "train", "evaluate")
 _PRELOADED = ["tests.support.preloaded", "__main__"]
+#: Each start of a process reads the exit codes of all ended processes. When two threads read the same exit
+#: code, one of them gets 255.
+_LOCK = threading.Lock()
 
 
 def fork_server() -> ForkServerContext:
@@ -46,8 +51,16 @@ class Outcome:
 def start_forked(function: Callable[..., None], *arguments: object) -> ForkServerProcess:
     """Start a function of a test module in a forked process."""
     process = fork_server().Process(target=function, args=arguments, daemon=False)
-    process.start()
+    with _LOCK:
+        process.start()
     return process
+
+
+def exit_code_within(process: ForkServerProcess, seconds: float | None = None) -> int | None:
+    """Return the exit code of a process that ends within this time (default: at any time), or else None."""
+    wait([process.sentinel], seconds)
+    with _LOCK:
+        return process.exitcode
 
 
 def run_forked(
@@ -56,14 +69,14 @@ def run_forked(
     """Run `function(output, *arguments)` in a forked process to its end, at most `timeout` s."""
     start = time.monotonic()
     process = start_forked(function, output, *arguments)
-    process.join(timeout)
-    timed_out = process.exitcode is None
+    exit_code = exit_code_within(process, timeout)
+    timed_out = exit_code is None
     if timed_out:
         process.kill()
-        process.join()
-    assert process.exitcode is not None
+        exit_code = exit_code_within(process)
+    assert exit_code is not None
     text = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
-    return Outcome(process.exitcode, text, time.monotonic() - start, timed_out)
+    return Outcome(exit_code, text, time.monotonic() - start, timed_out)
 
 
 def run_stage(

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.support import forked
+from tests.support.ranks import server
 
 MPIRUN = Path(sys.executable).parent / "mpirun"
 SMALL_DATASET = (
@@ -58,16 +59,16 @@ def run(
 
 def mpi_command(ranks: int, *python_arguments: str) -> list[str]:
     """Return the command that starts `python ARGUMENTS` on several ranks."""
-    return [
-        str(MPIRUN),
-        "--oversubscribe",
-        "--bind-to",
-        "none",
-        "-n",
-        str(ranks),
-        sys.executable,
-        *python_arguments,
-    ]
+    return [*_launch_line(ranks), sys.executable, *python_arguments]
+
+
+def forked_mpi_command(ranks: int, *module_and_arguments: str) -> list[str]:
+    """Return the command that runs `python -m MODULE ARGUMENTS` on ranks forked after all imports."""
+    return [*_launch_line(ranks), *server.rank_command(*module_and_arguments)]
+
+
+def _launch_line(ranks: int) -> list[str]:
+    return [str(MPIRUN), "--oversubscribe", "--bind-to", "none", "-n", str(ranks)]
 
 
 def run_stage(
@@ -80,17 +81,15 @@ def run_stage(
 ) -> subprocess.CompletedProcess[str]:
     """Run a stage on several ranks, or on one rank and without mpirun if `ranks` is 0.
 
-    Without ranks and `variables` the stage is forked from a process that has done all imports.
+    Without `variables` the processes are forked after all imports.
     """
     if not ranks and not variables:
         return forked.run_stage(name, *overrides, timeout=timeout, cwd=cwd, environment=environment())
     arguments = ("-m", f"pipeline.{name}", *overrides)
-    return run(
-        mpi_command(ranks, *arguments) if ranks else [sys.executable, *arguments],
-        timeout,
-        cwd,
-        **variables,
-    )
+    if not ranks:
+        return run([sys.executable, *arguments], timeout, cwd, **variables)
+    command = mpi_command(ranks, *arguments) if variables else forked_mpi_command(ranks, *arguments)
+    return run(command, timeout, cwd, **variables)
 
 
 def require_success(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:

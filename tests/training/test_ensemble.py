@@ -23,7 +23,7 @@ from pipeline.training import checkpoint, ensemble
 from surrogates import store
 from surrogates.contract import Surrogate
 from surrogates.deep_ensemble import Ensemble
-from tests.support.launching import mpi_command, require_success, run, run_stage
+from tests.support.launching import forked_mpi_command, require_success, run, run_stage
 from tests.support.trainings.training_cases import are_identical, read_settings, tiny_arguments, train_model
 
 
@@ -41,7 +41,7 @@ def test_members_are_equal_on_one_common_rank_and_on_separate_ranks(
     dataset: Path, pair: Path, tmp_path: Path
 ) -> None:
     # The ranks share the validation of the mean: rank 0 predicts two of three trajectories.
-    program = mpi_command(
+    program = forked_mpi_command(
         2, "-m", "tests.faults.train_shared_validation", *tiny_arguments(tmp_path, dataset, "ensemble=2")
     )
     result = require_success(run(program))
@@ -116,7 +116,7 @@ def test_a_signal_to_one_rank_stops_all_members(dataset: Path, tmp_path: Path) -
         "training.validate_every=100000",
     )
     arguments = tiny_arguments(tmp_path, dataset, *long_training, "ensemble=2")
-    program = mpi_command(2, "-m", "tests.faults.train_killed", *arguments)
+    program = forked_mpi_command(2, "-m", "tests.faults.train_killed", *arguments)
     result = run(program, timeout=60, KILL_AT_STEP="18", KILL_RANK="1", KILL_WITH="SIGUSR1")
     assert result.returncode == 75, result.stderr
     steps = []
@@ -158,7 +158,7 @@ def test_ranks_wait_for_a_slow_member_and_end_after_a_hanging_member(dataset: Pa
         str(slow_run),
         *tiny_arguments(hanging_run, dataset, *overrides),
     )
-    result = run(mpi_command(2, *program))
+    result = run(forked_mpi_command(2, *program))
     assert result.returncode != 0
     assert "the ranks that train other members have sent no heartbeat for 0:00:03" in " ".join(
         result.stderr.split()
@@ -179,7 +179,7 @@ def test_a_member_that_fails_ends_all_members_and_is_named(dataset: Path, pair: 
         path.unlink()
     for path in checkpoint.paths(damaged_member / "checkpoints"):
         path.write_bytes(b"")
-    program = mpi_command(
+    program = forked_mpi_command(
         2, "-m", "tests.faults.train_members", *tiny_arguments(tmp_path, dataset, "ensemble=2")
     )
     result = run(program, RANK_1="fails")

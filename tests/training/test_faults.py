@@ -16,7 +16,7 @@ from pipeline.training.batches.order import BatchOrder
 from simsurrogate.errors import UserError
 from surrogates.contract import Batch
 from surrogates.fno import FNO
-from tests.support.launching import mpi_command, run, run_stage
+from tests.support.launching import forked_mpi_command, run, run_stage
 from tests.support.trainings.training_cases import (
     TINY_TRAINING,
     generate_dataset,
@@ -145,7 +145,7 @@ def test_lack_of_memory_is_explained_with_the_batch(
 def test_lack_of_memory_on_the_last_rank_ends_all_ranks(dataset: Path, tmp_path: Path) -> None:
     # The forward of a surrogate raises the exception of the device.
     arguments = tiny_arguments(tmp_path, dataset, "training.batch_size=8")
-    result = run(mpi_command(2, "-m", "tests.faults.train_out_of_memory", *arguments), timeout=60)
+    result = run(forked_mpi_command(2, "-m", "tests.faults.train_out_of_memory", *arguments), timeout=60)
     assert result.returncode == 2, result.stderr
     message = " ".join(result.stderr.split())
     assert "cpu is out of memory with 4 windows of 2 frames at once" in message

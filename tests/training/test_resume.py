@@ -20,7 +20,7 @@ from pipeline.training.train_state import TrainState
 from simsurrogate.errors import StorageError
 from surrogates.contract import Batch
 from tests.support.disks import NEEDS_ROOT, mounted_disk
-from tests.support.launching import mpi_command, require_success, run
+from tests.support.launching import forked_mpi_command, require_success, run
 from tests.support.trainings.training_cases import are_identical, tiny_arguments, train_model, train_together
 
 PROGRAM = ("-m", "tests.faults.train_killed")
@@ -79,7 +79,7 @@ def runs_on_two_ranks(
         "all_options": tiny_arguments(folder, poisoned_dataset, *ALL_OPTIONS)[1:],
     }
     for name, arguments in cases.items():
-        kill(mpi_command(2, *PROGRAM, f"run={folder / name}", *arguments), 18)
+        kill(forked_mpi_command(2, *PROGRAM, f"run={folder / name}", *arguments), 18)
     shutil.copytree(folder / "plain", folder / "other_ranks")
     kill([sys.executable, *PROGRAM, *tiny_arguments(folder / "other_ranks", dataset)], 8)
     assert steps_of(folder / "other_ranks" / "models" / "fno") == [10, 15, 20]

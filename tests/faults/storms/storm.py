@@ -45,8 +45,7 @@ class ForkedChain:
 
     def wait_seconds(self, seconds: float) -> int | None:
         """Return the exit code, or None."""
-        self._process.join(seconds)
-        return self._process.exitcode
+        return forked.exit_code_within(self._process, seconds)
 
 
 class RealChain:
@@ -130,16 +129,18 @@ def run_storm(
 ) -> Storm:
     """Kill and restart chains until `num_kills` chains were killed, and call `check` on each finished run.
 
-    A chain that finishes before its kill counts as a finished run; the next chain writes to a new folder.
+    A chain that finishes before its kill counts as a finished run; the next chain writes to a new folder. The
+    longest time before a kill grows within a run, so that a busy machine reaches all stages too.
     """
     rng, storm = random.Random(seed), Storm()
     while True:
         run = folder / f"run-{storm.num_runs}"
-        is_finished = False
+        is_finished, latest = False, 0.3
         while not is_finished:
             start_time = time.time()
             attempt = start([f"run={run}", *overrides], folder / f"{run.name}.log")
-            delay = rng.uniform(0.02, 0.35) * undisturbed_seconds
+            latest += 0.05
+            delay = rng.uniform(0.02, latest) * undisturbed_seconds
             may_kill = len(storm.kills) < num_kills
             exit_code = attempt.wait_seconds(delay if may_kill else 30 + 20 * undisturbed_seconds)
             if exit_code is None:

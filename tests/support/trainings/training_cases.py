@@ -17,7 +17,7 @@ from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
 from pipeline.runs.folder import RunFolder
 from pipeline.training import checkpoint, fit
-from tests.support.launching import mpi_command, require_success, run
+from tests.support.launching import forked_mpi_command, require_success, run
 
 TINY_TRAINING = (
     "surrogate.width=8",
@@ -91,7 +91,7 @@ def train_together(
     """
     list_file.write_text(json.dumps({"runs": [list(run) for run in runs], "stops": list(stops)}))
     return require_success(
-        run(mpi_command(ranks, "-m", "tests.support.trainings.several_trainings", str(list_file)))
+        run(forked_mpi_command(ranks, "-m", "tests.support.trainings.several_trainings", str(list_file)))
     )
 
 

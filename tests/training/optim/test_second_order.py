@@ -18,7 +18,7 @@ from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Prediction, Surrogate
 from tests.support import problems
-from tests.support.launching import mpi_command, require_success, run
+from tests.support.launching import forked_mpi_command, require_success, run
 from tests.support.trainings.training_cases import read_settings, train_model
 
 SINGLE_RANK = Ranks(0, 1, torch.device("cpu"), {"here": 1})
@@ -165,7 +165,7 @@ def test_lbfgs_with_micro_batches_equals_lbfgs_with_the_whole_batch() -> None:
 
 
 def test_ranks_that_round_differently_take_the_same_steps() -> None:
-    result = require_success(run(mpi_command(2, "-m", "tests.faults.train_unlike_ranks"), timeout=60))
+    result = require_success(run(forked_mpi_command(2, "-m", "tests.faults.train_unlike_ranks"), timeout=60))
     first_hash, second_hash = result.stdout.splitlines()
     assert first_hash == second_hash
 

@@ -1,0 +1,109 @@
+"""The server that forks ranks for the clients that mpirun starts."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import runpy
+import signal
+import socket
+import socketserver
+import sys
+import tempfile
+import threading
+import warnings
+from contextlib import suppress
+from functools import cache
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from typing import Any
+
+from tests.support import forked
+
+_CLIENT = Path(__file__).with_name("client.py")
+#: The command of fcntl that chooses the signal for new data or the end of a connection, from Linux's fcntl.h.
+_F_SETSIG = 10
+
+
+def rank_command(*module_and_arguments: str) -> list[str]:
+    """Return the command of a rank that runs as `python -m MODULE ARGUMENTS`."""
+    return [sys.executable, "-I", "-S", str(_CLIENT), _address(), *module_and_arguments]
+
+
+@cache
+def _address() -> str:
+    """Start the server in a thread of this process, and return the path of its socket."""
+    address = f"{tempfile.mkdtemp(prefix='ranks-')}/socket"
+    server = socketserver.ThreadingUnixStreamServer(address, _Starter)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return address
+
+
+class _Starter(socketserver.BaseRequestHandler):
+    """One rank: send the client the number of its process, then its exit code."""
+
+    def handle(self) -> None:
+        length, standard_streams, _, _ = socket.recv_fds(self.request, 8, 3)
+        request = self.request.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL)
+        descriptors = [DupFd(number) for number in (self.request.fileno(), *standard_streams)]
+        process = forked.start_forked(_run_as_rank, descriptors, request.decode(errors="surrogateescape"))
+        for number in standard_streams:
+            os.close(number)
+        with suppress(OSError):  # the client may be dead
+            self.request.sendall((process.pid or 0).to_bytes(8, "big"))
+        exit_code = forked.exit_code_within(process) or 0
+        with suppress(OSError):
+            self.request.sendall(exit_code.to_bytes(8, "big", signed=True))
+
+
+def _run_as_rank(descriptors: list[Any], request: str) -> None:
+    """Become the rank of a client, and run its module as a main program with MPI."""
+    folder, *words = request.split("\0")
+    end = words.index("")
+    (option, module, *arguments), variables = words[:end], words[end + 1 :]
+    assert option == "-m"
+    connection, *standard_streams = (descriptor.detach() for descriptor in descriptors)
+    _die_with(connection)
+    for number, descriptor in enumerate(standard_streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variable.split("=", 1) for variable in variables)
+    sys.argv = [module, *arguments]
+    _end_after(module)
+
+
+def _die_with(connection: int) -> None:
+    """Let Linux kill this process at the end of a connection."""
+    fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(connection, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(connection, fcntl.F_SETFL, fcntl.fcntl(connection, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _end_after(module: str) -> None:
+    """Run a module as a main program, and end this process as Python would."""
+    from mpi4py import MPI
+
+    exit_code = 0
+    # Open MPI's wheel reports one-sided communication over UCX as an error on machines without UCX.
+    os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
+    MPI.Init_thread()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    try:
+        with warnings.catch_warnings():
+            # The module was imported before.
+            warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as system_exit:
+        exit_code = system_exit.code if isinstance(system_exit.code, int) else system_exit.code is not None
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        exit_code = 1
+    MPI.Finalize()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
