@@ -83,15 +83,15 @@ def stage_environment(ranks: int) -> dict[str, str]:
     """Return the environment of a stage on this machine.
 
     The cores are divided among the ranks' threads. Open MPI may start more ranks than cores, and a rank's
-    threads may use any core. Ranks and threads that wait leave their core to others: where the machine does
-    other work too, waiting in a loop made a training up to 15 times slower. Variables that are already set
-    keep their values, except TERM if this process has no terminal.
+    threads may use any core. Ranks and threads that wait soon leave their core to other programs: next to two
+    busy programs on two cores, a training takes two thirds of the time that it takes with GOMP's default.
+    Variables that are already set keep their values, except TERM if this process has no terminal.
     """
     threads = str(max(1, num_cores() // ranks))
     defaults = {
         "OMP_NUM_THREADS": threads,
         "NUMBA_NUM_THREADS": threads,
-        "OMP_WAIT_POLICY": "passive",
+        "GOMP_SPINCOUNT": "10000",
         "OMPI_MCA_mpi_yield_when_idle": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
         "PRTE_MCA_hwloc_default_binding_policy": "none",
