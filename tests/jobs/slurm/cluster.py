@@ -16,7 +16,7 @@ from typing import Self
 from tests.jobs.slurm import daemons
 from tests.support import launching
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
+PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sacct")
 FINAL_STATES = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "DEADLINE")
 
 
@@ -24,7 +24,8 @@ def unmet_requirement() -> str:
     """Return the reason that prevents a Slurm on this machine, or an empty text."""
     missing_programs = [name for name in PROGRAMS if shutil.which(name, path=daemons.PATH) is None]
     if missing_programs:
-        return f"{', '.join(missing_programs)} not found. Install the Debian packages slurm-wlm and munge"
+        packages = "slurm-wlm, slurmdbd, mariadb-server and munge"
+        return f"{', '.join(missing_programs)} not found. Install the Debian packages {packages}"
     return "" if os.geteuid() == 0 else "only root can start a Slurm"
 
 

@@ -2,8 +2,9 @@
 
     python tests/jobs/slurm/daemons.py FOLDER
 
-The program starts munge, the controller and two nodes on this machine, as root and without systemd. When the
-input closes, the program kills all daemons and the processes of all jobs. Killed tests close the input, too.
+The program starts munge, a database with Slurm's accounting, the controller and two nodes on this machine, as
+root and without systemd. When the input closes, the program kills all daemons and the processes of all jobs.
+Killed tests close the input, too.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 NODES = ("n1", "n2")
+CLUSTER, ACCOUNT = "tests", "science"
 #: The nodes declare more CPUs than the machine has. Jobs of different tests need not wait for CPUs.
 CPUS_PER_NODE = 8
 #: Debian installs the daemons in folders that may be missing in the path of an ordinary user.
@@ -29,7 +32,7 @@ PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _FIRST_PORT, _NUM_PORTS = 10000, 20000
 _SET_CHILD_SUBREAPER = 36  # from Linux's sys/prctl.h
 _CONFIGURATION = """\
-ClusterName=tests
+ClusterName={cluster}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root
@@ -48,10 +51,26 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 ReturnToService=2
 SlurmdParameters=config_overrides
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={ports[3]}
+AccountingStoragePass={folder}/munge.socket
+AccountingStorageEnforce=associations
+JobAcctGatherType=jobacct_gather/linux
 MinJobAge=3600
 KillWait=5
+"""
+_ACCOUNTING = """\
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={port}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+PidFile={folder}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
 """
 _NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} State=UNKNOWN\n"
 _PARTITIONS = """\
@@ -66,28 +85,37 @@ def write_configuration(folder: Path) -> Path:
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
-    host, ports = socket.gethostname().split(".")[0], _free_ports(1 + len(NODES))
+    host, ports = socket.gethostname().split(".")[0], _free_ports(2 + len(NODES))
     nodes = (
         _NODE.format(name=name, host=host, port=port, cpus=CPUS_PER_NODE)
-        for name, port in zip(NODES, ports[1:], strict=True)
+        for name, port in zip(NODES, ports[1:3], strict=True)
     )
     path = folder / "slurm.conf"
     path.write_text(
-        _CONFIGURATION.format(host=host, ports=ports, folder=folder) + "".join(nodes) + _PARTITIONS
+        _CONFIGURATION.format(cluster=CLUSTER, host=host, ports=ports, folder=folder)
+        + "".join(nodes)
+        + _PARTITIONS
     )
+    accounting = folder / "slurmdbd.conf"
+    accounting.touch(0o600)
+    accounting.write_text(_ACCOUNTING.format(host=host, port=ports[3], folder=folder))
     return path
 
 
 def start_daemons(folder: Path) -> None:
     """Start all daemons, each with a separate log."""
+    _start_database(folder)
     munge_command = ["munged", "--foreground", "--force"]
     for option, name in (("key-file", "key"), ("socket", "socket"), ("pid-file", "pid"), ("log-file", "log")):
         munge_command.append(f"--{option}={folder}/munge.{name}")
     munge_command.append(f"--seed-file={folder}/munge.seed")
     _start_daemon(folder, "munged", munge_command)
-    deadline = time.monotonic() + 30
-    while not (folder / "munge.socket").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    _wait_for((folder / "munge.socket").exists)
+    _wait_for((folder / "database.socket").exists)
+    _start_daemon(folder, "slurmdbd", ["slurmdbd", "-D"])
+    for command in (f"cluster {CLUSTER}", f"account {ACCOUNT}", f"user root account={ACCOUNT}"):
+        add = ["sacctmgr", "--immediate", "add", *command.split()]
+        _wait_for(lambda add=add: _run_command(folder, add) == 0)
     _start_daemon(folder, "slurmctld", ["slurmctld", "-D"])
     for name in NODES:
         _start_daemon(folder, f"slurmd.{name}", ["slurmd", "-D", "-N", name])
@@ -104,12 +132,43 @@ def kill_processes(folder: Path) -> None:
         _reap()
 
 
+def _start_database(folder: Path) -> None:
+    """Start MariaDB with an empty database that root may use without a password."""
+    data = f"--datadir={folder}/database"
+    install = ["mariadb-install-db", "--no-defaults", data, "--user=root", "--skip-test-db"]
+    _run_command(folder, [*install, "--auth-root-authentication-method=normal"])
+    server = ["mariadbd", "--no-defaults", data, "--user=root", f"--socket={folder}/database.socket"]
+    _start_daemon(folder, "mariadbd", [*server, "--skip-networking", "--innodb-flush-log-at-trx-commit=0"])
+
+
 def _start_daemon(folder: Path, name: str, command: list[str]) -> None:
-    environment = {"PATH": PATH, "LANG": "C.UTF-8", "SLURM_CONF": str(folder / "slurm.conf")}
     with (folder / f"{name}.out").open("wb") as log:
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_environment(folder)
         )
+
+
+def _run_command(folder: Path, command: list[str]) -> int:
+    """Run a command to its end and return its exit code."""
+    with (folder / f"{command[0]}.out").open("ab") as log:
+        return subprocess.run(
+            command, stdout=log, stderr=subprocess.STDOUT, env=_environment(folder), check=False
+        ).returncode
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        "PATH": PATH,
+        "LANG": "C.UTF-8",
+        "SLURM_CONF": str(folder / "slurm.conf"),
+        "MYSQL_UNIX_PORT": str(folder / "database.socket"),
+    }
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _processes_of(folder: Path) -> list[int]:
