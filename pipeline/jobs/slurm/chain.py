@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.config import overrides
 from pipeline.config.settings import Launcher
 from pipeline.jobs.slurm import sbatch, status
+from pipeline.jobs.slurm.check import check_jobs
 from pipeline.jobs.slurm.sbatch import ChainRecord, Job, SubmittedJob
 from pipeline.jobs.slurm.status import Task
 from pipeline.runs import lock, records
@@ -47,19 +49,30 @@ def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_r
     if dry_run:
         _print_commands(run, launcher, arguments, steps)
         return
-    run.refuse_links()
+    check(run, launcher, arguments)
     with lock.wait_for(run.chain_lock):
         record = sbatch.read_chain_record(run)
         live_tasks = _live_tasks(record, run) if record else []
         if live_tasks:
+            run_override = overrides.typed("run", run.path)
             raise UserError(
                 f"the queue holds jobs of {run.path}: {', '.join(live_tasks)}. A run folder has one chain "
-                f"at a time. Type `python -m pipeline.chain status run={run.path}` to see the jobs, `cancel` "
+                f"at a time. Type `python -m pipeline.chain status {run_override}` to see the jobs, `cancel` "
                 "to end the jobs, or choose another folder with run="
             )
         record = _submit(run, launcher, steps, ChainRecord(tuple(arguments), os.getcwd(), ()))
     _print_jobs(record, run)
-    print(f"submitted {run.path}. Next: python -m pipeline.chain status run={run.path}")
+    print(f"submitted {run.path}. Next: python -m pipeline.chain status {overrides.typed('run', run.path)}")
+
+
+def check(run: RunFolder, launcher: Launcher, arguments: Sequence[str]) -> None:
+    """Let Slurm check all jobs of a chain without submitting a job.
+
+    Raises:
+        UserError: Slurm refuses a job; the message contains the name of the job and Slurm's message.
+    """
+    run.refuse_links()
+    check_jobs(sbatch.jobs(launcher.parts), launcher, run, arguments)
 
 
 def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_run: bool) -> None:
@@ -80,6 +93,7 @@ def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_
             _print_commands(run, launcher, arguments, steps)
             return
         else:
+            check_jobs([step.job for step in steps if step.job], launcher, run, arguments)
             record = _submit(run, launcher, steps, replace(record, arguments=tuple(arguments)))
     _print_jobs(record, run)
 
@@ -170,7 +184,7 @@ def _print_commands(
     for step in steps:
         next_dependencies = list(step.kept_tasks)
         if job := step.job:
-            launch_line = [*launcher.mpirun, "-n", str(launcher.ranks[job.stage])]
+            launch_line = [*launcher.mpirun, "-n", str(launcher.ranks[job.name])]
             print(f"# {job.name}: {shlex.join(launch_line)} python -m pipeline.{job.stage} ...")
             line = sbatch.sbatch_line(job, launcher, run, arguments, dependencies)
             print(f"SIMSURROGATE_SETUP={setup} {shlex.join(line)}")
@@ -206,8 +220,8 @@ def _print_jobs(record: ChainRecord, run: RunFolder) -> None:
     console.print(f"logs: {run.job_logs}", soft_wrap=True)
     if any(task.state in ("failed", "cancelled") for task in all_tasks):
         console.print(
-            f"`python -m pipeline.chain resume run={run.path}` submits the missing jobs; KEY=VALUE after "
-            "the command changes a setting",
+            f"`python -m pipeline.chain resume {overrides.typed('run', run.path)}` submits the missing jobs; "
+            "KEY=VALUE after the command changes a setting",
             soft_wrap=True,
         )
     if all_tasks and all(task.state == "done" for task in all_tasks):

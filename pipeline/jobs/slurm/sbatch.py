@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from pipeline.config.settings import Launcher, Stage
+from pipeline.config.settings import JobName, Launcher, Stage
 from pipeline.runs.folder import RunFolder
 from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
@@ -23,7 +23,7 @@ from simsurrogate.files import writable_folder, write_whole
 class Job:
     """A job to submit, with its stage and, for an array, the numbers of its tasks."""
 
-    name: str
+    name: JobName
     stage: Stage
     tasks: tuple[int, ...] = ()
 
@@ -32,7 +32,7 @@ class Job:
 class SubmittedJob:
     """A submitted job with its number in Slurm, its sbatch command and the pattern of its log's path."""
 
-    name: str
+    name: JobName
     stage: Stage
     tasks: tuple[int, ...]
     number: str
@@ -64,20 +64,41 @@ def sbatch_line(
         "parsable": True,
         "export": "ALL",
         "job-name": f"{job.name}-{run.path.absolute().name}",
-        "ntasks": launcher.ranks[job.stage],
+        "ntasks": launcher.ranks[job.name],
         "output": log_pattern(job, run),
     }
     if job.tasks:
-        options["array"] = ",".join(map(str, job.tasks))
-    if dependencies:
-        options |= {"dependency": f"afterok:{':'.join(dependencies)}", "kill-on-invalid-dep": "yes"}
-    options |= launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.stage, {})
+        at_once = f"%{launcher.parts_at_once}" if launcher.parts_at_once else ""
+        options["array"] = _ranges(job.tasks) + at_once
+    user_options = options_of_user(job, launcher)
+    conditions = [f"afterok:{':'.join(dependencies)}"] if dependencies else []
+    if user_options.get("dependency"):
+        conditions.append(str(user_options["dependency"]))
+    if conditions:
+        options |= {"dependency": ",".join(conditions), "kill-on-invalid-dep": "yes"}
+    options |= {name: value for name, value in user_options.items() if name != "dependency"}
     option_arguments = [
         f"--{name}" if value is True else f"--{name}={value}"
         for name, value in options.items()
         if value is not False
     ]
     return ["sbatch", *option_arguments, str(files("slurm") / f"{job.stage}.sbatch"), *arguments]
+
+
+def options_of_user(job: Job, launcher: Launcher) -> dict[str, str | int | bool]:
+    """Return the options of `launcher.sbatch` for a job: those of all jobs, and those of its own table."""
+    return launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.name, {})
+
+
+def _ranges(tasks: Sequence[int]) -> str:
+    """Return ascending task numbers in Slurm's notation, such as `0-3,7`."""
+    texts: list[str] = []
+    first = tasks[0]
+    for task, next_task in zip(tasks, [*tasks[1:], -1], strict=True):
+        if next_task != task + 1:
+            texts.append(str(task) if task == first else f"{first}-{task}")
+            first = next_task
+    return ",".join(texts)
 
 
 def log_pattern(job: Job, run: RunFolder) -> str:

@@ -26,6 +26,8 @@ from tests.support.launching import require_success
 
 SLURM = "launcher=slurm"
 BOTH_NODES = (
+    "launcher.ranks.finish=2",
+    "+launcher.sbatch.finish.nodes=2",
     "+launcher.sbatch.generate.nodes=2",
     "launcher.ranks.train=2",
     "+launcher.sbatch.train.nodes=2",
@@ -89,13 +91,54 @@ def test_a_refusal_by_slurm_is_printed(cluster: Cluster, tmp_path: Path) -> None
     assert "Traceback" not in result.stderr
 
 
-def test_a_chain_is_cancelled_if_slurm_refuses_a_job(cluster: Cluster, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    result = run_chain(cluster, run, *SLOW_GENERATION, SLURM, "+launcher.sbatch.train.patition=other")
-    assert result.returncode == 2
-    assert "unrecognized option '--patition=other'" in result.stderr
-    assert f"the earlier jobs are cancelled: {', '.join(job_numbers(run).values())}" in result.stderr
-    assert set(final_states(cluster, run, 60).values()) == {"CANCELLED"}
+@pytest.mark.parametrize(
+    ("override", "job", "message"),
+    [
+        ("+launcher.sbatch.train.patition=other", "train", "unrecognized option '--patition=other'"),
+        (
+            "+launcher.sbatch.evaluate={partition: short, time: '02:00:00'}",
+            "evaluate",
+            "is longer than the limit 01:00:00 of the partition short",
+        ),
+        (
+            "+launcher.sbatch.finish.cpus-per-task=64",
+            "finish",
+            "Requested node configuration is not available",
+        ),
+        ("launcher.parts=1500", "generate", "MaxArraySize=1001"),
+    ],
+)
+def test_a_job_that_slurm_refuses_is_named_before_any_job_is_submitted(
+    cluster: Cluster, tmp_path: Path, override: str, job: str, message: str
+) -> None:
+    jobs_before = cluster.jobs().keys()
+    arguments = (SMOKE, SLURM, override)
+    for command in ((), ("check",)):
+        result = run_chain(cluster, tmp_path / "run", *command, *arguments)
+        assert result.returncode == 2
+        assert f"{job}: " in result.stderr
+        assert message in result.stderr
+        assert "no job was submitted" in result.stderr
+        assert cluster.jobs().keys() == jobs_before
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_check_accepts_jobs_that_wait_for_drained_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    drain_command = ["scontrol", "update", "nodename=n1,n2", "reason=test"]
+    require_success(cluster.run([*drain_command, "state=drain"]))
+    try:
+        result = require_success(run_chain(cluster, tmp_path / "a run", "check", SMOKE, SLURM))
+    finally:
+        require_success(cluster.run([*drain_command, "state=resume"]))
+        test_command = ["sbatch", "--test-only", "--nodes=2", "--wrap=true"]
+        wait_until(lambda: cluster.run(test_command).returncode == 0, 30, lambda: "no node is available")
+    assert "note: train: Requested node configuration is not available now. " in result.stderr
+    assert "These nodes are not available: n[1-2]. " in result.stderr
+    last_line = result.stdout.splitlines()[-1]
+    assert last_line.startswith(
+        "checked: no stage refuses this configuration. Next: python -m pipeline.chain "
+    )
+    assert not (tmp_path / "a run").exists()
 
 
 @pytest.mark.fault(
