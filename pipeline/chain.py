@@ -14,8 +14,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
@@ -31,6 +33,7 @@ from pipeline.parallel import launch, stopping
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
+from simsurrogate.files import digest
 
 STAGES = ("generate", "validate", "train", "evaluate")
 
@@ -44,7 +47,15 @@ def run(settings: Settings) -> float | None:
     check(settings)
     arguments = compose.stage_arguments(settings.model)
     if settings.launcher.name == "slurm":
-        chain.start(RunFolder.of(settings), settings.launcher, arguments, dry_run=settings.dry_run)
+        chain.start(
+            RunFolder.of(settings),
+            settings.launcher,
+            arguments,
+            dry_run=settings.dry_run,
+            data=digest([settings.dataset_settings(), str(settings.dataset)]),
+            sweep=compose.sweep_arguments(),
+            is_first=not compose.is_sweep() or HydraConfig.get().job.num == 0,
+        )
     elif settings.dry_run:
         for stage in STAGES:
             ranks = settings.launcher.ranks[stage]  # type: ignore[index]
@@ -126,17 +137,24 @@ def check_only(settings: Settings) -> None:
     print(f"checked: no stage refuses this configuration. Next: {next_command}")
 
 
-def resume(settings: Settings) -> None:
-    """Submit the missing jobs of a chain, with the arguments that started the chain."""
+def resume(run: Path, settings: Settings) -> None:
+    """Submit the missing jobs of the chain in `run`, with the arguments that started the chain."""
+    if compose.is_sweep() and settings.run.absolute() != run:
+        # The sweep has chains in other run folders, too.
+        return
     check(settings)
-    arguments = compose.stage_arguments(settings.model)
-    chain.resume(RunFolder.of(settings), settings.launcher, arguments, dry_run=settings.dry_run)
+    chain.resume(
+        RunFolder.of(settings),
+        settings.launcher,
+        compose.stage_arguments(settings.model),
+        dry_run=settings.dry_run,
+        sweep=compose.sweep_arguments(),
+    )
 
 
-def _restore_command_line(arguments: list[str]) -> None:
+def _restore_command_line(run_folder: RunFolder, arguments: list[str]) -> None:
     """Restore the command line and the working folder of the chain's start, and append `arguments`."""
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
-    record = chain.chain_record(_run_folder(overrides))
+    record = chain.chain_record(run_folder)
     os.chdir(record.folder)
     additional_arguments = [argument for argument in arguments if not argument.startswith("run=")]
     sys.argv[1:] = [*record.arguments, *additional_arguments]
@@ -168,12 +186,18 @@ def main(arguments: list[str]) -> None:
         case ["cancel", *overrides]:
             cli.exit_on_error(lambda: chain.cancel(_run_folder(overrides)))
         case ["resume", *overrides]:
-            cli.exit_on_error(lambda: _restore_command_line(overrides))
-            cli.main(resume)
+            cli.exit_on_error(lambda: _resume(overrides))
         case [argument, *_] if not argument.startswith("-") and "=" not in argument:
             cli.exit_on_error(lambda: _refuse_command(argument))
         case _:
             cli.main(run, _compare_models)
+
+
+def _resume(arguments: list[str]) -> None:
+    run_folder = _run_folder([argument for argument in arguments if not argument.startswith("-")])
+    run = run_folder.path.absolute()
+    _restore_command_line(run_folder, arguments)
+    cli.main(partial(resume, run))
 
 
 def _refuse_command(argument: str) -> None:

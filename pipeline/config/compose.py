@@ -230,15 +230,34 @@ def stage_arguments(model: str) -> list[str]:
     """
     config = HydraConfig.get()
     has_model_name = any(argument.startswith("model=") for argument in config.overrides.task)
+    return [
+        *_configuration_arguments(),
+        *(argument for argument in config.overrides.task if not argument.startswith("dry_run=")),
+        *([f"model={model}"] if is_sweep() and not has_model_name else []),
+    ]
+
+
+def _configuration_arguments() -> list[str]:
+    """Return the arguments that choose the user's configuration folders and the main YAML."""
+    config = HydraConfig.get()
     folders = [source.path for source in config.runtime.config_sources if source.provider == "command-line"]
     name = str(config.job.config_name)
     return [
         *(argument for folder in folders for argument in ("--config-dir", folder)),
         *(() if name == "config" else ("--config-name", name)),
         *(argument for argument in config.overrides.hydra if argument.startswith("hydra.searchpath=")),
-        *(argument for argument in config.overrides.task if not argument.startswith("dry_run=")),
-        *([f"model={model}"] if is_sweep() and not has_model_name else []),
     ]
+
+
+def sweep_arguments() -> list[str]:
+    """Return this sweep's command line for another start; empty without a sweep."""
+    if not is_sweep():
+        return []
+    arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+    overrides = [
+        argument for argument in arguments if not argument.startswith(("dry_run=", "hydra.searchpath="))
+    ]
+    return ["--multirun", *_configuration_arguments(), *overrides]
 
 
 def is_sweep() -> bool:

@@ -92,8 +92,8 @@ def _check_time_limit(job: Job, launcher: Launcher) -> None:
     if minutes_of(str(options["time"])) > minutes_of(longest):
         raise UserError(
             f"time={options['time']} is longer than the limit {longest} of the partition {','.join(limits)}. "
-            f"The job would wait for ever. Type ++launcher.sbatch.{job.name}.time={longest}, or choose "
-            f"another partition with ++launcher.sbatch.{job.name}.partition="
+            f"The job would wait for ever. Type ++launcher.sbatch.{job.kind}.time={longest}, or choose "
+            f"another partition with ++launcher.sbatch.{job.kind}.partition="
         )
 
 

@@ -21,18 +21,27 @@ from simsurrogate.files import writable_folder, write_whole
 
 @dataclass(frozen=True)
 class Job:
-    """A job to submit, with its stage and, for an array, the numbers of its tasks."""
+    """A job to submit, with its stage and, for an array, the numbers of its tasks.
 
-    name: JobName
+    In a sweep each model has jobs of its own, and `model` is the model's name.
+    """
+
+    kind: JobName
     stage: Stage
     tasks: tuple[int, ...] = ()
+    model: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the job in its chain: `train`, or `train-fno` in a sweep."""
+        return f"{self.kind}-{self.model}" if self.model else self.kind
 
 
 @dataclass(frozen=True)
 class SubmittedJob:
     """A submitted job with its number in Slurm, its sbatch command and the pattern of its log's path."""
 
-    name: JobName
+    name: str
     stage: Stage
     tasks: tuple[int, ...]
     number: str
@@ -45,12 +54,17 @@ class SubmittedJob:
         return [f"{self.number}_{task}" for task in self.tasks] if self.tasks else [self.number]
 
 
-def jobs(parts: int) -> list[Job]:
+def jobs(parts: int, model: str = "") -> list[Job]:
     """Return the jobs of a chain. Each job waits for the previous job.
 
-    Generate's array makes the data set in parts; the next job, `finish`, completes the data set.
+    Generate's array makes the data set in parts; the next job, `finish`, completes the data set. `model` is
+    the name of the model in a sweep.
     """
-    later_jobs = [Job("validate", "validate"), Job("train", "train"), Job("evaluate", "evaluate")]
+    later_jobs = [
+        Job("validate", "validate"),
+        Job("train", "train", model=model),
+        Job("evaluate", "evaluate", model=model),
+    ]
     if parts == 1:
         return [Job("generate", "generate"), *later_jobs]
     return [Job("generate", "generate", tuple(range(parts))), Job("finish", "generate"), *later_jobs]
@@ -64,7 +78,7 @@ def sbatch_line(
         "parsable": True,
         "export": "ALL",
         "job-name": f"{job.name}-{run.path.absolute().name}",
-        "ntasks": launcher.ranks[job.name],
+        "ntasks": launcher.ranks[job.kind],
         "output": log_pattern(job, run),
     }
     if job.tasks:
@@ -87,7 +101,7 @@ def sbatch_line(
 
 def options_of_user(job: Job, launcher: Launcher) -> dict[str, str | int | bool]:
     """Return the options of `launcher.sbatch` for a job: those of all jobs, and those of its own table."""
-    return launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.name, {})
+    return launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.kind, {})
 
 
 def _ranges(tasks: Sequence[int]) -> str:
@@ -153,11 +167,21 @@ def setup_lines(lines: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class ChainRecord:
-    """The content of `RUN/jobs/chain.json`: the typed arguments, the working folder, and all jobs so far."""
+    """The content of `RUN/jobs/chain.json`.
+
+    Attributes:
+        arguments: the command line that `resume` repeats; that of the sweep if several models share the data.
+        folder: the working folder of the command line.
+        jobs: all jobs so far.
+        data: the hash of the options that determine the data set.
+        sweep: the command line of the sweep that started the chain; empty without a sweep.
+    """
 
     arguments: tuple[str, ...]
     folder: str
     jobs: tuple[SubmittedJob, ...]
+    data: str = ""
+    sweep: tuple[str, ...] = ()
 
     def write(self, run: RunFolder) -> None:
         """Write the record."""

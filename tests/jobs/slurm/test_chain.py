@@ -205,7 +205,36 @@ def test_a_sweep_submits_a_chain_for_each_run(cluster: Cluster, tmp_path: Path) 
     runs = [tmp_path / str(seed) for seed in (1, 2)]
     overrides = ["--multirun", SMOKE, SLURM, "launcher.parts=1", "seed=1,2", f"run={tmp_path}/${{seed}}"]
     require_success(cluster.run(["python", "-m", "pipeline.chain", *overrides], timeout=120, cwd=tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
     for run in runs:
-        assert [job["name"] for job in submitted_jobs(run)] == ["generate", *JOBS[2:]]
+        names = [job["name"].removesuffix(f"-fno-seed-{run.name}") for job in submitted_jobs(run)]
+        assert names == ["generate", *JOBS[2:]]
         require_success(cluster.run(["python", "-m", "pipeline.chain", "cancel", run_override(run)]))
         final_states(cluster, run, 60)
+
+
+def test_the_models_of_a_sweep_share_one_data_set(cluster: Cluster, tmp_path: Path) -> None:
+    run = tmp_path / "a run"
+    shared_names = ["generate", "validate"]
+    model_names = [f"{stage}-{model}" for model in ("fno", "unet") for stage in ("train", "evaluate")]
+    sweep = ("--multirun", SMOKE, SLURM, "launcher.parts=1", "surrogate=fno,unet", "evaluation.figures=0")
+    waiting = "+launcher.sbatch.generate.begin=now+1hour"
+    output = require_success(run_chain(cluster, run, *sweep, waiting)).stdout
+    assert "job 2 of 2: surrogate=unet" in output
+    assert [job["name"] for job in submitted_jobs(run)] == [*shared_names, *model_names]
+    second_result = run_chain(cluster, run, *sweep, waiting)
+    assert second_result.returncode == 2
+    assert "the queue holds jobs of" in second_result.stderr
+    validate, *trainings = [job_numbers(run)[name] for name in ("validate", "train-fno", "train-unet")]
+    for training in trainings:
+        assert cluster.job(training)["Dependency"].startswith(f"afterok:{validate}")
+    # One resumption submits all jobs again.
+    require_success(run_chain(cluster, run, "cancel"))
+    require_success(run_chain(cluster, run, "resume", "launcher.sbatch.generate.begin=now"))
+    assert [job["name"] for job in submitted_jobs(run)] == 2 * [*shared_names, *model_names]
+    assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
+    status_text = require_success(run_chain(cluster, run, "status")).stdout
+    assert status_text.count(" done") == 6
+    for model in ("fno", "unet"):
+        assert f"report: {run}/models/{model}/evaluation/report.html" in status_text
+    assert [len(records(run, stage)) for stage in ("generate", "validate", "train")] == [1, 1, 2]
