@@ -2,39 +2,38 @@
 
 python -m pipeline.chain experiment=heat_fno                    # on this machine
 python -m pipeline.chain experiment=heat_fno launcher=slurm     # as jobs
+python -m pipeline.chain check experiment=heat_fno launcher=slurm   # refusals only
 python -m pipeline.chain status run=runs/heat                   # or resume, or cancel
 """
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from pipeline import cli
-from pipeline.config import compose, sizes
+from pipeline.chain_check import check
+from pipeline.config import compose
 from pipeline.config.settings import Settings
 from pipeline.config.sweep import Job
 from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.jobs.slurm import chain
-from pipeline.parallel import launch, mpi, stopping
+from pipeline.parallel import launch, stopping
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
-
-if TYPE_CHECKING:
-    from solvers.contract import Solver
+from simsurrogate.files import digest
 
 STAGES = ("generate", "validate", "train", "evaluate")
 
@@ -48,7 +47,15 @@ def run(settings: Settings) -> float | None:
     check(settings)
     arguments = compose.stage_arguments(settings.model)
     if settings.launcher.name == "slurm":
-        chain.start(RunFolder.of(settings), settings.launcher, arguments, dry_run=settings.dry_run)
+        chain.start(
+            RunFolder.of(settings),
+            settings.launcher,
+            arguments,
+            dry_run=settings.dry_run,
+            data=digest([settings.dataset_settings(), str(settings.dataset)]),
+            sweep=compose.sweep_arguments(),
+            is_first=not compose.is_sweep() or HydraConfig.get().job.num == 0,
+        )
     elif settings.dry_run:
         for stage in STAGES:
             ranks = settings.launcher.ranks[stage]  # type: ignore[index]
@@ -80,122 +87,6 @@ def _run_locally(settings: Settings, arguments: list[str]) -> float:
     console.rule(f"[bold]done[/] in {_duration_text(sum(seconds.values()))}", align="left")
     progress.report_output("chain", run_folder.report, "compare", [str(run_folder.path)])
     return schema.objective(schema.read(run_folder.evaluation / "metrics.json"))
-
-
-def check(settings: Settings) -> None:
-    """Refuse a configuration that a later stage would refuse, before any work starts.
-
-    Raises:
-        UserError: a name is unknown, an option is wrong, options cannot work together, or the run folder
-            holds a data set of another configuration.
-    """
-    # Imported here because these imports load torch and MPI.
-    import numpy as np
-
-    mpi.initialise(is_alone=launch.detect().launcher == "none")
-    from mpi4py import MPI
-
-    from pipeline.config import solver_checks
-    from pipeline.config.build import (
-        build_solver,
-        dataset_configuration,
-        refuse_unused_surrogate_options,
-        surrogate_arguments,
-        surrogate_type,
-    )
-    from pipeline.data import store
-    from pipeline.problem import expected_problem, with_physics
-    from pipeline.training import option_checks
-    from surrogates.weights import construct_without_memory
-
-    _refuse_part(settings)
-    solver = build_solver(settings.solver, MPI.COMM_SELF)
-    _check_data(settings, solver)
-    solver_checks.check_outside(solver, settings.samples.test_extrapolation)
-    if not settings.overwrite:
-        store.refuse_other_configuration(settings.dataset, dataset_configuration(settings, solver))
-    steps, training = settings.output.steps, settings.training
-    if training.unroll > steps:
-        raise UserError(
-            f"training.unroll={training.unroll} is longer than a trajectory of output.steps={steps}. "
-            f"At most {steps} steps fit. Type training.unroll={steps}, or raise output.steps"
-        )
-    ranks = settings.launcher.ranks["generate"]
-    if ranks % settings.group_size:
-        raise UserError(
-            f"launcher.ranks.generate={ranks} ranks do not divide into groups of group_size="
-            f"{settings.group_size}. A multiple of group_size is allowed. "
-            f"Type launcher.ranks.generate={settings.group_size}, or another multiple"
-        )
-    _check_batch(settings)
-    constructor = surrogate_type(settings.surrogate)
-    surrogate_options = surrogate_arguments(constructor, settings.surrogate)
-    times = settings.output.duration * np.arange(steps + 1) / steps
-    problem = expected_problem(solver.spec, times)
-    refuse_unused_surrogate_options(constructor, settings.surrogate, problem)
-    surrogate = construct_without_memory(
-        lambda: constructor(with_physics(problem, solver), **surrogate_options)
-    )
-    option_checks.check(surrogate, training)
-    if settings.launcher.name == "local":
-        sizes.check_training(
-            training,
-            surrogate,
-            num_ranks=settings.launcher.ranks["train"],
-            num_windows=training.batch_size // training.gradient_accumulation_steps,
-        )
-
-
-def _check_data(settings: Settings, solver: Solver) -> None:
-    """Check the size of the data, and the options that depend on the duration.
-
-    The jobs of a chain have the memory of their own nodes.
-    """
-    from pipeline.generation.batched import solves_batches
-
-    samples = settings.samples
-    sizes.check_data_set(settings, solver.spec)
-    if settings.launcher.name == "local":
-        num_groups = max(settings.launcher.ranks["generate"] // settings.group_size, 1)
-        is_batched = settings.group_size == 1 and solves_batches(solver)
-        sizes.check_generation(settings, solver.spec, is_batched=is_batched, num_states=num_groups)
-        sizes.check_evaluation(
-            settings.evaluation,
-            solver.spec,
-            settings.output.steps + 1,
-            max(samples.test, samples.test_extrapolation),
-            settings.storage.precision,
-        )
-    # The cautions are printed by generate.
-    deque(solver.cautions(settings.output.duration), maxlen=0)
-
-
-def _refuse_part(settings: Settings) -> None:
-    if settings.part != (0, 1):
-        part, num_parts = settings.part
-        raise UserError(
-            f"part=[{part},{num_parts}] generates some of the shards, and a chain needs all shards. Only the "
-            "stage generate takes a part. Leave out part=, or type launcher=slurm launcher.parts="
-            f"{num_parts} for jobs that generate the parts side by side"
-        )
-
-
-def _check_batch(settings: Settings) -> None:
-    """Raise UserError if the batch does not divide among the ranks of a model and their micro-batches."""
-    from pipeline.training import ensemble
-    from pipeline.training.batches.order import BatchOrder
-
-    training, ranks = settings.training, settings.launcher.ranks["train"]
-    if settings.ensemble > 1:
-        ensemble.check_ranks(settings.ensemble, training.batch_size, ranks)
-    BatchOrder(
-        1,
-        training.batch_size,
-        settings.seed,
-        0,
-        ranks // math.gcd(settings.ensemble, ranks),
-        num_micro_batches=training.gradient_accumulation_steps,
-    )
 
 
 def _refuse_launcher() -> None:
@@ -235,17 +126,35 @@ def _duration_text(seconds: float) -> str:
     return f"{int(minutes)} min {remainder:.0f} s" if minutes else f"{remainder:.1f} s"
 
 
-def resume(settings: Settings) -> None:
-    """Submit the missing jobs of a chain, with the arguments that started the chain."""
+def check_only(settings: Settings) -> None:
+    """Check the whole configuration, and let Slurm check each job, without running or submitting a job."""
+    _refuse_launcher()
     check(settings)
     arguments = compose.stage_arguments(settings.model)
-    chain.resume(RunFolder.of(settings), settings.launcher, arguments, dry_run=settings.dry_run)
+    if settings.launcher.name == "slurm":
+        chain.check(RunFolder.of(settings), settings.launcher, arguments)
+    next_command = shlex.join(["python", "-m", "pipeline.chain", *arguments])
+    print(f"checked: no stage refuses this configuration. Next: {next_command}")
 
 
-def _restore_command_line(arguments: list[str]) -> None:
+def resume(run: Path, settings: Settings) -> None:
+    """Submit the missing jobs of the chain in `run`, with the arguments that started the chain."""
+    if compose.is_sweep() and settings.run.absolute() != run:
+        # The sweep has chains in other run folders, too.
+        return
+    check(settings)
+    chain.resume(
+        RunFolder.of(settings),
+        settings.launcher,
+        compose.stage_arguments(settings.model),
+        dry_run=settings.dry_run,
+        sweep=compose.sweep_arguments(),
+    )
+
+
+def _restore_command_line(run_folder: RunFolder, arguments: list[str]) -> None:
     """Restore the command line and the working folder of the chain's start, and append `arguments`."""
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
-    record = chain.chain_record(_run_folder(overrides))
+    record = chain.chain_record(run_folder)
     os.chdir(record.folder)
     additional_arguments = [argument for argument in arguments if not argument.startswith("run=")]
     sys.argv[1:] = [*record.arguments, *additional_arguments]
@@ -267,25 +176,34 @@ def _run_folder(arguments: list[str]) -> RunFolder:
 
 
 def main(arguments: list[str]) -> None:
-    """Start a chain, or show (`status`), resume (`resume`) or cancel (`cancel`) a chain of jobs."""
+    """Start a chain, or check its configuration, or show, resume or cancel its jobs."""
     match arguments:
+        case ["check", *overrides]:
+            sys.argv[1:] = overrides
+            cli.main(check_only)
         case ["status", *overrides]:
             cli.exit_on_error(lambda: chain.show(_run_folder(overrides)))
         case ["cancel", *overrides]:
             cli.exit_on_error(lambda: chain.cancel(_run_folder(overrides)))
         case ["resume", *overrides]:
-            cli.exit_on_error(lambda: _restore_command_line(overrides))
-            cli.main(resume)
+            cli.exit_on_error(lambda: _resume(overrides))
         case [argument, *_] if not argument.startswith("-") and "=" not in argument:
             cli.exit_on_error(lambda: _refuse_command(argument))
         case _:
             cli.main(run, _compare_models)
 
 
+def _resume(arguments: list[str]) -> None:
+    run_folder = _run_folder([argument for argument in arguments if not argument.startswith("-")])
+    run = run_folder.path.absolute()
+    _restore_command_line(run_folder, arguments)
+    cli.main(partial(resume, run))
+
+
 def _refuse_command(argument: str) -> None:
     raise UserError(
-        f"{argument!r} is not a command. Commands are status, resume and cancel; other arguments have the "
-        "form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
+        f"{argument!r} is not a command. Commands are check, status, resume and cancel; other arguments "
+        "have the form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
     )
 
 

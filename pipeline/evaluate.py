@@ -14,7 +14,7 @@ from rich.table import Table
 
 import surrogates
 from pipeline import cli
-from pipeline.config import agreement, sizes
+from pipeline.config import agreement, overrides, sizes
 from pipeline.config.build import build_recorded_solver, user_file
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
@@ -131,7 +131,7 @@ def _load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
         model_override = "" if folder.model == name else f" model={folder.model}"
         raise UserError(
             f"{folder.model_folder} holds no trained model. evaluate needs one. Type "
-            f"python -m pipeline.train run={folder.path} surrogate={name}{model_override}"
+            f"python -m pipeline.train {overrides.typed('run', folder.path)} surrogate={name}{model_override}"
         )
     device = device_of(settings.training.device, launch.detect())
     return surrogates.load(folder.model_folder, device, path=user_file(settings.surrogate))

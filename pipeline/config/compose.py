@@ -10,7 +10,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +55,29 @@ def run(task: Callable[[DictConfig], float | None]) -> None:
     # Without this variable Hydra prints exceptions itself and exits before the other ranks can be ended.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv[1:] = hydra_arguments(renamed_keys.current_overrides(typed_arguments))
-    hydra.main(version_base="1.3", config_path="pkg://configs", config_name="config")(
-        task_with_typed_arguments
-    )()
+    with ExitStack() as stack:
+        _register_sweep_folder(stack)
+        hydra.main(version_base="1.3", config_path="pkg://configs", config_name="config")(
+            task_with_typed_arguments
+        )()
+
+
+def _register_sweep_folder(stack: ExitStack) -> None:
+    """Register the resolver of `hydra.sweep.dir`.
+
+    The default sweeper writes `multirun.yaml`, which this pipeline does not need, to a temporary folder.
+    Other sweepers write their results to the working folder.
+    """
+
+    @cache
+    def temporary_folder() -> str:
+        return stack.enter_context(tempfile.TemporaryDirectory(prefix="sweep-"))
+
+    def sweep_folder(*, _root_: DictConfig) -> str:
+        is_default = str(_root_.hydra.sweeper.get("_target_")).endswith(".BasicSweeper")
+        return temporary_folder() if is_default else "."
+
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
 
 
 def _refuse_wrong_forms(arguments: Sequence[str]) -> None:
@@ -207,15 +230,34 @@ def stage_arguments(model: str) -> list[str]:
     """
     config = HydraConfig.get()
     has_model_name = any(argument.startswith("model=") for argument in config.overrides.task)
+    return [
+        *_configuration_arguments(),
+        *(argument for argument in config.overrides.task if not argument.startswith("dry_run=")),
+        *([f"model={model}"] if is_sweep() and not has_model_name else []),
+    ]
+
+
+def _configuration_arguments() -> list[str]:
+    """Return the arguments that choose the user's configuration folders and the main YAML."""
+    config = HydraConfig.get()
     folders = [source.path for source in config.runtime.config_sources if source.provider == "command-line"]
     name = str(config.job.config_name)
     return [
         *(argument for folder in folders for argument in ("--config-dir", folder)),
         *(() if name == "config" else ("--config-name", name)),
         *(argument for argument in config.overrides.hydra if argument.startswith("hydra.searchpath=")),
-        *(argument for argument in config.overrides.task if not argument.startswith("dry_run=")),
-        *([f"model={model}"] if is_sweep() and not has_model_name else []),
     ]
+
+
+def sweep_arguments() -> list[str]:
+    """Return this sweep's command line for another start; empty without a sweep."""
+    if not is_sweep():
+        return []
+    arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+    overrides = [
+        argument for argument in arguments if not argument.startswith(("dry_run=", "hydra.searchpath="))
+    ]
+    return ["--multirun", *_configuration_arguments(), *overrides]
 
 
 def is_sweep() -> bool:

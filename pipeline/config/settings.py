@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from pipeline.config.parsing import validated_model
+from pipeline.config.sbatch_options import SbatchOptions
 from pipeline.data.plan import MAX_SHARDS
 from simsurrogate.errors import UserError
 
@@ -126,27 +127,30 @@ class Evaluation(_Section):
 
 
 Stage = Literal["generate", "validate", "train", "evaluate"]
+#: The jobs of a chain. `finish` runs generate again after the tasks of an array, to complete the data set.
+JobName = Literal["generate", "finish", "validate", "train", "evaluate"]
 
 
 class Launcher(_Section):
-    """The machine that runs the chain, the number of ranks of each stage, and the launch line.
+    """The machine that runs the chain, the number of ranks of each job, and the launch line.
 
-    Three keys apply to Slurm only. `parts` is the number of tasks of generate's job array, and `setup` holds
-    the shell lines before each stage. `sbatch` holds options without their dashes, for `all` stages or for a
-    single stage.
+    Four keys apply to Slurm only. `parts` is the number of tasks of generate's job array, of which
+    `parts_at_once` run at the same time, or all with null. `setup` holds the shell lines before each stage.
+    `sbatch` holds options without their dashes, for `all` jobs or for a single job.
     """
 
     name: Literal["local", "slurm"]
-    ranks: dict[Stage, _NumRanks]
+    ranks: dict[JobName, _NumRanks]
     mpirun: list[str]
     parts: Annotated[int, Field(gt=0, le=MAX_SHARDS)] = 1
+    parts_at_once: Count | None = None
     setup: list[str] = []
-    sbatch: dict[Stage | Literal["all"], dict[str, str | int | bool]] = {}
+    sbatch: dict[JobName | Literal["all"], SbatchOptions] = {}
 
     @field_validator("ranks")
     @classmethod
-    def _one_rank_by_default(cls, ranks: dict[Stage, int]) -> dict[Stage, int]:
-        return dict.fromkeys(get_args(Stage), 1) | ranks
+    def _one_rank_by_default(cls, ranks: dict[JobName, int]) -> dict[JobName, int]:
+        return dict.fromkeys(get_args(JobName), 1) | ranks
 
 
 class Settings(_Section):

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config import overrides
 from pipeline.config.sweep import Job
 from pipeline.evaluation.words import percent
 from pipeline.runs import provenance
@@ -129,7 +130,7 @@ def rows_of(run: Path) -> list[Row]:
     if not models:
         raise UserError(
             f"{run} has no models. A run has models after its train stage. Name another run folder, or type "
-            f"python -m pipeline.train run={run}"
+            f"python -m pipeline.train {overrides.typed('run', run)}"
         )
     return [row_of(run, model) for model in models]
 

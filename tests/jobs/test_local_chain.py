@@ -59,6 +59,15 @@ def test_a_second_run_skips_every_stage(finished_run):
     assert list(seconds) == STAGES
 
 
+def test_a_model_of_another_training_is_refused_before_the_first_stage(finished_run):
+    run, _ = finished_run
+    records_before = list((run / "records").iterdir())
+    result = run_chain(run, "experiment=smoke", "training.learning_rate=1e-4")
+    assert result.returncode == 2
+    assert "learning_rate: 0.002 -> 0.0001 (stored -> requested)" in result.stderr
+    assert list((run / "records").iterdir()) == records_before
+
+
 def test_a_folder_with_other_data_is_refused_before_the_first_stage(finished_run):
     run, _ = finished_run
     files_before = output_files(run)
@@ -78,8 +87,12 @@ def test_a_sweep_evaluates_each_surrogate_on_the_same_data(tmp_path):
     )
     launcher_overrides = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
     overrides = (f"run={tmp_path}/run", *SMALL_DATASET, *training_overrides, *launcher_overrides)
-    # Hydra writes multirun.yaml to the current folder of a sweep.
-    result = require_success(run_stage("chain", *overrides, "surrogate=fno,unet", "--multirun", cwd=tmp_path))
+    # No file can be created in /sys.
+    result = require_success(run_stage("chain", *overrides, "surrogate=fno,unet", "--multirun", cwd="/sys"))
+    positions = [
+        result.stdout.index(f"job {text}") for text in ("1 of 2: surrogate=fno", "2 of 2: surrogate=unet")
+    ]
+    assert positions == sorted(positions)
     identities = set()
     for name in ("fno", "unet"):
         report = tmp_path / "run" / "models" / name / "evaluation" / "report.html"

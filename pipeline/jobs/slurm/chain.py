@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.config import overrides
 from pipeline.config.settings import Launcher
 from pipeline.jobs.slurm import sbatch, status
+from pipeline.jobs.slurm.check import check_jobs
 from pipeline.jobs.slurm.sbatch import ChainRecord, Job, SubmittedJob
 from pipeline.jobs.slurm.status import Task
 from pipeline.runs import lock, records
@@ -36,36 +38,83 @@ class _Step:
     dropped_tasks: list[str]
 
 
-def start(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_run: bool) -> None:
+def start(
+    run: RunFolder,
+    launcher: Launcher,
+    arguments: Sequence[str],
+    *,
+    dry_run: bool,
+    data: str = "",
+    sweep: Sequence[str] = (),
+    is_first: bool = True,
+) -> None:
     """Submit all jobs of a chain; with `dry_run`, print their commands.
+
+    The models of a sweep on one data set share one chain: after the first run of the sweep, only the jobs of
+    another model are submitted.
+
+    Args:
+        run: the run folder.
+        launcher: the settings of the launcher.
+        arguments: the command line of the stages.
+        dry_run: whether the commands are only printed.
+        data: the hash of the options that determine the data set.
+        sweep: the command line of the sweep; empty without a sweep.
+        is_first: whether this run is the first run of the sweep.
 
     Raises:
         UserError: the queue holds jobs of this run, or Slurm refuses a job; the jobs before the refused job
             are cancelled.
     """
-    steps = [_Step(job, [], []) for job in sbatch.jobs(launcher.parts)]
+    jobs = sbatch.jobs(launcher.parts, run.model if sweep else "")
+    steps = [_Step(job, [], []) for job in jobs]
     if dry_run:
         _print_commands(run, launcher, arguments, steps)
         return
-    run.refuse_links()
+    check(run, launcher, arguments)
     with lock.wait_for(run.chain_lock):
         record = sbatch.read_chain_record(run)
         live_tasks = _live_tasks(record, run) if record else []
-        if live_tasks:
+        is_shared = record is not None and (record.data, record.sweep) == (data, tuple(sweep))
+        if record and is_shared and not is_first:
+            steps = _steps_to_resume(jobs, status.tasks(record, run))
+            record = replace(record, arguments=tuple(sweep))
+        elif live_tasks:
+            run_override = overrides.typed("run", run.path)
             raise UserError(
                 f"the queue holds jobs of {run.path}: {', '.join(live_tasks)}. A run folder has one chain "
-                f"at a time. Type `python -m pipeline.chain status run={run.path}` to see the jobs, `cancel` "
+                f"at a time. Type `python -m pipeline.chain status {run_override}` to see the jobs, `cancel` "
                 "to end the jobs, or choose another folder with run="
             )
-        record = _submit(run, launcher, steps, ChainRecord(tuple(arguments), os.getcwd(), ()))
+        else:
+            record = ChainRecord(tuple(arguments), os.getcwd(), (), data, tuple(sweep))
+        record = _submit(run, launcher, steps, arguments, record)
     _print_jobs(record, run)
-    print(f"submitted {run.path}. Next: python -m pipeline.chain status run={run.path}")
+    print(f"submitted {run.path}. Next: python -m pipeline.chain status {overrides.typed('run', run.path)}")
 
 
-def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_run: bool) -> None:
+def check(run: RunFolder, launcher: Launcher, arguments: Sequence[str]) -> None:
+    """Let Slurm check all jobs of a chain without submitting a job.
+
+    Raises:
+        UserError: Slurm refuses a job; the message contains the name of the job and Slurm's message.
+    """
+    run.refuse_links()
+    check_jobs(sbatch.jobs(launcher.parts), launcher, run, arguments)
+
+
+def resume(
+    run: RunFolder,
+    launcher: Launcher,
+    arguments: Sequence[str],
+    *,
+    dry_run: bool,
+    sweep: Sequence[str] = (),
+) -> None:
     """Submit the jobs that failed, were cancelled or never started, and all jobs that wait for these jobs.
 
-    With `dry_run`, print the commands of the jobs.
+    With `dry_run`, print the commands of the jobs. In a sweep whose models share one chain, `sweep` is the
+    command line of the sweep.
 
     Raises:
         UserError: Slurm refuses a job; the jobs before the refused job are cancelled.
@@ -73,14 +122,23 @@ def resume(run: RunFolder, launcher: Launcher, arguments: Sequence[str], *, dry_
     run.refuse_links()
     with lock.wait_for(run.chain_lock):
         record = chain_record(run)
-        steps = _steps_to_resume(sbatch.jobs(launcher.parts), status.tasks(record, run))
+        jobs = sbatch.jobs(launcher.parts, run.model if record.sweep else "")
+        tasks_by_job = status.tasks(record, run)
+        steps = _steps_to_resume(jobs, tasks_by_job)
         if not any(step.job for step in steps):
             print("nothing is missing: every job is done, running or pending; the arguments have no effect")
         elif dry_run:
             _print_commands(run, launcher, arguments, steps)
             return
         else:
-            record = _submit(run, launcher, steps, replace(record, arguments=tuple(arguments)))
+            check_jobs([step.job for step in steps if step.job], launcher, run, arguments)
+            if record.sweep and any(step.job and not step.job.model for step in steps):
+                # The jobs of the other models wait for jobs that are submitted again.
+                names = {job.name for job in jobs}
+                others = [task for name, tasks in tasks_by_job.items() if name not in names for task in tasks]
+                status.cancel(task.key for task in others if task.state in _LIVE_STATES)
+            record = replace(record, arguments=tuple(sweep or arguments))
+            record = _submit(run, launcher, steps, arguments, record)
     _print_jobs(record, run)
 
 
@@ -128,12 +186,14 @@ def _steps_to_resume(jobs: Sequence[Job], tasks_by_job: Mapping[str, Sequence[Ta
         ]
         missing_tasks = tuple(int(task) for task in missing_names if task)
         dropped_tasks = [task.key for task in tasks if task.state in _LIVE_STATES and is_later_job]
-        new_job = Job(job.name, job.stage, missing_tasks) if missing_names else None
+        new_job = replace(job, tasks=missing_tasks) if missing_names else None
         steps.append(_Step(new_job, [task.key for task in kept_tasks], dropped_tasks))
     return steps
 
 
-def _submit(run: RunFolder, launcher: Launcher, steps: Sequence[_Step], record: ChainRecord) -> ChainRecord:
+def _submit(
+    run: RunFolder, launcher: Launcher, steps: Sequence[_Step], arguments: Sequence[str], record: ChainRecord
+) -> ChainRecord:
     """Submit the jobs, each dependent on the previous job; write and return the record with the jobs."""
     sbatch.write_setup(run, launcher.setup)
     dependencies: list[str] = []
@@ -143,7 +203,7 @@ def _submit(run: RunFolder, launcher: Launcher, steps: Sequence[_Step], record: 
         next_dependencies = list(step.kept_tasks)
         if step.job:
             job = step.job
-            line = sbatch.sbatch_line(job, launcher, run, record.arguments, dependencies)
+            line = sbatch.sbatch_line(job, launcher, run, arguments, dependencies)
             try:
                 job_number = sbatch.submit(line, run.job_setup)
             except UserError as error:
@@ -170,7 +230,7 @@ def _print_commands(
     for step in steps:
         next_dependencies = list(step.kept_tasks)
         if job := step.job:
-            launch_line = [*launcher.mpirun, "-n", str(launcher.ranks[job.stage])]
+            launch_line = [*launcher.mpirun, "-n", str(launcher.ranks[job.kind])]
             print(f"# {job.name}: {shlex.join(launch_line)} python -m pipeline.{job.stage} ...")
             line = sbatch.sbatch_line(job, launcher, run, arguments, dependencies)
             print(f"SIMSURROGATE_SETUP={setup} {shlex.join(line)}")
@@ -206,12 +266,13 @@ def _print_jobs(record: ChainRecord, run: RunFolder) -> None:
     console.print(f"logs: {run.job_logs}", soft_wrap=True)
     if any(task.state in ("failed", "cancelled") for task in all_tasks):
         console.print(
-            f"`python -m pipeline.chain resume run={run.path}` submits the missing jobs; KEY=VALUE after "
-            "the command changes a setting",
+            f"`python -m pipeline.chain resume {overrides.typed('run', run.path)}` submits the missing jobs; "
+            "KEY=VALUE after the command changes a setting",
             soft_wrap=True,
         )
     if all_tasks and all(task.state == "done" for task in all_tasks):
         reports = [
             record["report"] for record in records.of_stage(run.path, "evaluate") if "report" in record
         ]
-        console.print(f"report: {reports[-1]}" if reports else "", soft_wrap=True)
+        for report in dict.fromkeys(reports):
+            console.print(f"report: {report}", soft_wrap=True)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from pipeline.config.settings import Launcher, Stage
+from pipeline.config.settings import JobName, Launcher, Stage
 from pipeline.runs.folder import RunFolder
 from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
@@ -21,11 +21,20 @@ from simsurrogate.files import writable_folder, write_whole
 
 @dataclass(frozen=True)
 class Job:
-    """A job to submit, with its stage and, for an array, the numbers of its tasks."""
+    """A job to submit, with its stage and, for an array, the numbers of its tasks.
 
-    name: str
+    In a sweep each model has jobs of its own, and `model` is the model's name.
+    """
+
+    kind: JobName
     stage: Stage
     tasks: tuple[int, ...] = ()
+    model: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the job in its chain: `train`, or `train-fno` in a sweep."""
+        return f"{self.kind}-{self.model}" if self.model else self.kind
 
 
 @dataclass(frozen=True)
@@ -45,12 +54,17 @@ class SubmittedJob:
         return [f"{self.number}_{task}" for task in self.tasks] if self.tasks else [self.number]
 
 
-def jobs(parts: int) -> list[Job]:
+def jobs(parts: int, model: str = "") -> list[Job]:
     """Return the jobs of a chain. Each job waits for the previous job.
 
-    Generate's array makes the data set in parts; the next job, `finish`, completes the data set.
+    Generate's array makes the data set in parts; the next job, `finish`, completes the data set. `model` is
+    the name of the model in a sweep.
     """
-    later_jobs = [Job("validate", "validate"), Job("train", "train"), Job("evaluate", "evaluate")]
+    later_jobs = [
+        Job("validate", "validate"),
+        Job("train", "train", model=model),
+        Job("evaluate", "evaluate", model=model),
+    ]
     if parts == 1:
         return [Job("generate", "generate"), *later_jobs]
     return [Job("generate", "generate", tuple(range(parts))), Job("finish", "generate"), *later_jobs]
@@ -64,20 +78,41 @@ def sbatch_line(
         "parsable": True,
         "export": "ALL",
         "job-name": f"{job.name}-{run.path.absolute().name}",
-        "ntasks": launcher.ranks[job.stage],
+        "ntasks": launcher.ranks[job.kind],
         "output": log_pattern(job, run),
     }
     if job.tasks:
-        options["array"] = ",".join(map(str, job.tasks))
-    if dependencies:
-        options |= {"dependency": f"afterok:{':'.join(dependencies)}", "kill-on-invalid-dep": "yes"}
-    options |= launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.stage, {})
+        at_once = f"%{launcher.parts_at_once}" if launcher.parts_at_once else ""
+        options["array"] = _ranges(job.tasks) + at_once
+    user_options = options_of_user(job, launcher)
+    conditions = [f"afterok:{':'.join(dependencies)}"] if dependencies else []
+    if user_options.get("dependency"):
+        conditions.append(str(user_options["dependency"]))
+    if conditions:
+        options |= {"dependency": ",".join(conditions), "kill-on-invalid-dep": "yes"}
+    options |= {name: value for name, value in user_options.items() if name != "dependency"}
     option_arguments = [
         f"--{name}" if value is True else f"--{name}={value}"
         for name, value in options.items()
         if value is not False
     ]
     return ["sbatch", *option_arguments, str(files("slurm") / f"{job.stage}.sbatch"), *arguments]
+
+
+def options_of_user(job: Job, launcher: Launcher) -> dict[str, str | int | bool]:
+    """Return the options of `launcher.sbatch` for a job: those of all jobs, and those of its own table."""
+    return launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.kind, {})
+
+
+def _ranges(tasks: Sequence[int]) -> str:
+    """Return ascending task numbers in Slurm's notation, such as `0-3,7`."""
+    texts: list[str] = []
+    first = tasks[0]
+    for task, next_task in zip(tasks, [*tasks[1:], -1], strict=True):
+        if next_task != task + 1:
+            texts.append(str(task) if task == first else f"{first}-{task}")
+            first = next_task
+    return ",".join(texts)
 
 
 def log_pattern(job: Job, run: RunFolder) -> str:
@@ -132,11 +167,21 @@ def setup_lines(lines: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class ChainRecord:
-    """The content of `RUN/jobs/chain.json`: the typed arguments, the working folder, and all jobs so far."""
+    """The content of `RUN/jobs/chain.json`.
+
+    Attributes:
+        arguments: the command line that `resume` repeats; that of the sweep if several models share the data.
+        folder: the working folder of the command line.
+        jobs: all jobs so far.
+        data: the hash of the options that determine the data set.
+        sweep: the command line of the sweep that started the chain; empty without a sweep.
+    """
 
     arguments: tuple[str, ...]
     folder: str
     jobs: tuple[SubmittedJob, ...]
+    data: str = ""
+    sweep: tuple[str, ...] = ()
 
     def write(self, run: RunFolder) -> None:
         """Write the record."""

@@ -76,6 +76,7 @@ _NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs
 _PARTITIONS = """\
 PartitionName=tests Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=other Nodes=ALL MaxTime=INFINITE State=UP
+PartitionName=short Nodes=ALL MaxTime=60 State=UP
 """
 
 

@@ -26,6 +26,8 @@ from tests.support.launching import require_success
 
 SLURM = "launcher=slurm"
 BOTH_NODES = (
+    "launcher.ranks.finish=2",
+    "+launcher.sbatch.finish.nodes=2",
     "+launcher.sbatch.generate.nodes=2",
     "launcher.ranks.train=2",
     "+launcher.sbatch.train.nodes=2",
@@ -89,13 +91,54 @@ def test_a_refusal_by_slurm_is_printed(cluster: Cluster, tmp_path: Path) -> None
     assert "Traceback" not in result.stderr
 
 
-def test_a_chain_is_cancelled_if_slurm_refuses_a_job(cluster: Cluster, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    result = run_chain(cluster, run, *SLOW_GENERATION, SLURM, "+launcher.sbatch.train.patition=other")
-    assert result.returncode == 2
-    assert "unrecognized option '--patition=other'" in result.stderr
-    assert f"the earlier jobs are cancelled: {', '.join(job_numbers(run).values())}" in result.stderr
-    assert set(final_states(cluster, run, 60).values()) == {"CANCELLED"}
+@pytest.mark.parametrize(
+    ("override", "job", "message"),
+    [
+        ("+launcher.sbatch.train.patition=other", "train", "unrecognized option '--patition=other'"),
+        (
+            "+launcher.sbatch.evaluate={partition: short, time: '02:00:00'}",
+            "evaluate",
+            "is longer than the limit 01:00:00 of the partition short",
+        ),
+        (
+            "+launcher.sbatch.finish.cpus-per-task=64",
+            "finish",
+            "Requested node configuration is not available",
+        ),
+        ("launcher.parts=1500", "generate", "MaxArraySize=1001"),
+    ],
+)
+def test_a_job_that_slurm_refuses_is_named_before_any_job_is_submitted(
+    cluster: Cluster, tmp_path: Path, override: str, job: str, message: str
+) -> None:
+    jobs_before = cluster.jobs().keys()
+    arguments = (SMOKE, SLURM, override)
+    for command in ((), ("check",)):
+        result = run_chain(cluster, tmp_path / "run", *command, *arguments)
+        assert result.returncode == 2
+        assert f"{job}: " in result.stderr
+        assert message in result.stderr
+        assert "no job was submitted" in result.stderr
+        assert cluster.jobs().keys() == jobs_before
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_check_accepts_jobs_that_wait_for_drained_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    drain_command = ["scontrol", "update", "nodename=n1,n2", "reason=test"]
+    require_success(cluster.run([*drain_command, "state=drain"]))
+    try:
+        result = require_success(run_chain(cluster, tmp_path / "a run", "check", SMOKE, SLURM))
+    finally:
+        require_success(cluster.run([*drain_command, "state=resume"]))
+        test_command = ["sbatch", "--test-only", "--nodes=2", "--wrap=true"]
+        wait_until(lambda: cluster.run(test_command).returncode == 0, 30, lambda: "no node is available")
+    assert "note: train: Requested node configuration is not available now. " in result.stderr
+    assert "These nodes are not available: n[1-2]. " in result.stderr
+    last_line = result.stdout.splitlines()[-1]
+    assert last_line.startswith(
+        "checked: no stage refuses this configuration. Next: python -m pipeline.chain "
+    )
+    assert not (tmp_path / "a run").exists()
 
 
 @pytest.mark.fault(
@@ -162,7 +205,36 @@ def test_a_sweep_submits_a_chain_for_each_run(cluster: Cluster, tmp_path: Path) 
     runs = [tmp_path / str(seed) for seed in (1, 2)]
     overrides = ["--multirun", SMOKE, SLURM, "launcher.parts=1", "seed=1,2", f"run={tmp_path}/${{seed}}"]
     require_success(cluster.run(["python", "-m", "pipeline.chain", *overrides], timeout=120, cwd=tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
     for run in runs:
-        assert [job["name"] for job in submitted_jobs(run)] == ["generate", *JOBS[2:]]
+        names = [job["name"].removesuffix(f"-fno-seed-{run.name}") for job in submitted_jobs(run)]
+        assert names == ["generate", *JOBS[2:]]
         require_success(cluster.run(["python", "-m", "pipeline.chain", "cancel", run_override(run)]))
         final_states(cluster, run, 60)
+
+
+def test_the_models_of_a_sweep_share_one_data_set(cluster: Cluster, tmp_path: Path) -> None:
+    run = tmp_path / "a run"
+    shared_names = ["generate", "validate"]
+    model_names = [f"{stage}-{model}" for model in ("fno", "unet") for stage in ("train", "evaluate")]
+    sweep = ("--multirun", SMOKE, SLURM, "launcher.parts=1", "surrogate=fno,unet", "evaluation.figures=0")
+    waiting = "+launcher.sbatch.generate.begin=now+1hour"
+    output = require_success(run_chain(cluster, run, *sweep, waiting)).stdout
+    assert "job 2 of 2: surrogate=unet" in output
+    assert [job["name"] for job in submitted_jobs(run)] == [*shared_names, *model_names]
+    second_result = run_chain(cluster, run, *sweep, waiting)
+    assert second_result.returncode == 2
+    assert "the queue holds jobs of" in second_result.stderr
+    validate, *trainings = [job_numbers(run)[name] for name in ("validate", "train-fno", "train-unet")]
+    for training in trainings:
+        assert cluster.job(training)["Dependency"].startswith(f"afterok:{validate}")
+    # One resumption submits all jobs again.
+    require_success(run_chain(cluster, run, "cancel"))
+    require_success(run_chain(cluster, run, "resume", "launcher.sbatch.generate.begin=now"))
+    assert [job["name"] for job in submitted_jobs(run)] == 2 * [*shared_names, *model_names]
+    assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
+    status_text = require_success(run_chain(cluster, run, "status")).stdout
+    assert status_text.count(" done") == 6
+    for model in ("fno", "unet"):
+        assert f"report: {run}/models/{model}/evaluation/report.html" in status_text
+    assert [len(records(run, stage)) for stage in ("generate", "validate", "train")] == [1, 1, 2]
