@@ -129,10 +129,15 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         _write(path, record | metadata | {"mpi_library": _mpi_library(), "ended": _current_time()})
 
 
-def of_stage(run: Path, stage: str) -> list[dict[str, Any]]:
-    """Return the records of a stage in the order of their attempts; skip damaged records with a note."""
+def of_stage(run: Path, stage: str, after: int = -1) -> list[dict[str, Any]]:
+    """Return the records of a stage with numbers above `after`, in the order of their attempts.
+
+    Damaged records are skipped with a note.
+    """
     records = []
     for path in _paths(RunFolder.at(run).records, stage):
+        if _number(path) <= after:
+            continue
         try:
             # A record is empty for a moment after its creation.
             if not path.is_file() or path.stat().st_size:
