@@ -27,8 +27,9 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
     """Run the stage on the ranks of this job, and exit with its exit code unless the stage is complete.
 
     The run record of this job determines whether the stage is complete. Slurm sends SIGUSR1 before the time
-    is up, and this function passes the signal to the stage. A job is requeued if its stage made progress and
-    stopped on the signal, or if its launcher returned 0 before the stage was complete.
+    is up, and the batch script repeats the signal. The stage receives the signal once all ranks listen. A job
+    is requeued if its stage made progress and stopped on the signal, or if its launcher returned 0 before the
+    stage was complete.
 
     Raises:
         UserError: the launcher returned 0, or the stage stopped, and the stage made no progress in this job.
@@ -41,7 +42,9 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
     with local.start(command, _environment()) as process:
 
         def forward_signal(signal_number: int, frame: object) -> None:
-            process.send_signal(signal_number)
+            # mpirun passes the signal to its ranks, and the signal would kill a rank that has just started.
+            if "nodes" in outcome.newest_record(settings.run, stage, number_before, job):
+                process.send_signal(signal_number)
 
         signal.signal(signal.SIGUSR1, forward_signal)
         exit_code = process.wait()

@@ -62,6 +62,11 @@ class Metadata(dict[str, Any]):
         self._write = write
         self._last_write = -math.inf
 
+    def started(self, nodes: Mapping[str, int]) -> None:
+        """Record the number of ranks on each node, once all ranks have started and listen to SIGUSR1."""
+        self["nodes"] = dict(nodes)
+        self._write()
+
     def progress(self, done: int, total: int, unit: str) -> None:
         """Record the progress of the stage; the file is updated every few seconds."""
         start = self.get("progress", {}).get("start", done)
