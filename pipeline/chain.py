@@ -28,6 +28,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.sweep import Job
 from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
+from pipeline.jobs.outcome import newest_record, require_complete
 from pipeline.jobs.slurm import chain
 from pipeline.parallel import launch, stopping
 from pipeline.runs import progress, records
@@ -81,7 +82,9 @@ def _run_locally(settings: Settings, arguments: list[str]) -> float:
             start = time.monotonic()
             if request.is_received:
                 raise stopping.StoppedError(f"{stage} did not start. Run the same command again to continue")
+            number_before = records.last_number(settings.run, stage)
             run_stage(stage, arguments, ranks, settings.launcher.mpirun)
+            require_complete(settings.run, stage, newest_record(settings.run, stage, number_before))
             seconds[stage] = round(time.monotonic() - start, 2)
             console.print(f"[dim]{stage} took {_duration_text(seconds[stage])}[/]")
     console.rule(f"[bold]done[/] in {_duration_text(sum(seconds.values()))}", align="left")

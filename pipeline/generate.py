@@ -70,7 +70,7 @@ def run(settings: Settings) -> None:
         _part_lock(folder, part, num_parts) if world.rank == 0 else nullcontext(),
         stopping.listen() as request,
     ):
-        metadata["nodes"] = launch.ranks_on_nodes(world.allgather(launch.node_name()))
+        metadata.started(launch.ranks_on_nodes(world.allgather(launch.node_name())))
         plan = _with_expected_errors(settings, plan, solver, world, request)
         if world.rank == 0:
             with lock.wait_for(folder.manifest_lock):

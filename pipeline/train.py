@@ -32,6 +32,7 @@ def run(settings: Settings) -> float:
     """
     # Imported here because torch takes seconds to import, and `--cfg job` and `--help` do not need torch.
     from pipeline.data.dataset import Dataset
+    from pipeline.parallel.devices import unused_gpus
     from pipeline.parallel.ranks import init_ranks
     from pipeline.training.device import precision
     from pipeline.training.device.malloc import keep_freed_memory
@@ -63,7 +64,12 @@ def run(settings: Settings) -> float:
             lock.hold(run_folder.train_lock, key="model") if ranks.is_first else nullcontext(),
         ):
             refuse_other_configurations(settings.model_dump(mode="json"), ranks.gather_texts)
-            metadata.update(nodes=ranks.nodes, device=str(ranks.device), float32_products=matmul_precision)
+            metadata.update(device=str(ranks.device), float32_products=matmul_precision)
+            if warning := unused_gpus(settings.training.device, ranks.device):
+                metadata["warning"] = warning
+                if ranks.is_first:
+                    print(f"warning: {warning}", flush=True)
+            metadata.started(ranks.nodes)
             folder, report = run_folder.model_folder, metadata.progress
             if is_ensemble:
                 outcome = train_ensemble(

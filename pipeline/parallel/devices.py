@@ -48,6 +48,23 @@ def can_use_cuda(name: str, devices: Sequence[tuple[str, str | None]]) -> bool:
     return name != "cpu" and is_enough
 
 
+def unused_gpus(name: str, device: torch.device) -> str:
+    """Return a warning for ranks that compute on processors although Slurm has allocated GPUs to the job.
+
+    The text is empty for `training.device=cpu`, and for jobs without GPUs.
+    """
+    has_gpus = os.environ.get("SLURM_JOB_GPUS") or os.environ.get("SLURM_GPUS_ON_NODE", "0") != "0"
+    if name == "cpu" or device.type != "cpu" or not has_gpus:
+        return ""
+    cause = "there are more ranks than visible devices"
+    if not torch.cuda.is_available():
+        cause = f"torch {torch.__version__} finds no CUDA device"
+    return (
+        f"this job has GPUs, but computes on processors: {cause}. One visible GPU for each rank is "
+        "needed. Type training.device=cuda to refuse such a job, or training.device=cpu and request no GPUs"
+    )
+
+
 def use_deterministic_algorithms(device: torch.device) -> None:
     """Select deterministic algorithms on a GPU. On a processor PyTorch's algorithms are deterministic.
 

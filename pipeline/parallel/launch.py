@@ -87,11 +87,16 @@ def world() -> MPI.Intracomm:
 
 
 def _has_started_ranks(launcher: str) -> bool:
-    """Return whether the launcher has started ranks; Slurm sets its variables in batch scripts too."""
-    return (
-        launcher != "srun"
-        or int(os.environ.get("SLURM_STEP_ID") or _FIRST_SPECIAL_STEP) < _FIRST_SPECIAL_STEP
-    )
+    """Return whether the launcher has started ranks.
+
+    Slurm sets its variables in batch scripts too. A step of one task is a shell (`srun --pty bash`), whose
+    variables also reach the jobs that the user submits from the shell.
+    """
+    if launcher != "srun":
+        return True
+    is_special = int(os.environ.get("SLURM_STEP_ID") or _FIRST_SPECIAL_STEP) >= _FIRST_SPECIAL_STEP
+    num_tasks = os.environ.get("SLURM_STEP_NUM_TASKS", os.environ["SLURM_NTASKS"])
+    return not is_special and num_tasks != "1"
 
 
 #: Step numbers from here on denote an interactive shell, a batch script, and others (slurm.h).

@@ -26,6 +26,9 @@ EXIT_CODE = 3
 #: The longest wait for a lock that is held for seconds only, s.
 _LONGEST_WAIT = 600
 
+#: The longest wait of a requeued job for its own lock, s. The ranks wait for each other twice as long.
+_LONGEST_RESTART_WAIT = 300
+
 
 class LockedError(UserError):
     """Another process writes the same output. The message names the process."""
@@ -39,6 +42,9 @@ def hold(path: Path, other_locks: Sequence[Path] = (), *, key: str = "run") -> I
     next to the lock names the holder; the file of a dead process is replaced, with a note. `key` is the key
     that chooses another output, for the message. A process that may not write the output needs no lock.
 
+    A requeued Slurm job waits some minutes for its own lock, because processes of its former run may still
+    live on a lost node.
+
     Raises:
         LockedError: another process holds the lock; the message names the process.
     """
@@ -51,7 +57,7 @@ def hold(path: Path, other_locks: Sequence[Path] = (), *, key: str = "run") -> I
     lock = _file_lock(path, timeout=0)
     try:
         with _explained_errors(path):
-            lock.acquire()
+            _acquire(lock, path)
     except Timeout:
         raise LockedError(_locked_message(path, key)) from None
     try:
@@ -95,6 +101,29 @@ def wait_for(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _acquire(lock: FileLock, path: Path) -> None:
+    """Acquire a lock that is free, or that the former run of this requeued job holds for some minutes."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire()
+    except Timeout:
+        if not _is_held_by_former_run(path):
+            raise
+        print(
+            f"note: {_holder_text(_holder_path(path))}, the former run of this requeued job, still holds "
+            f"{path}. Waiting up to {_LONGEST_RESTART_WAIT} s",
+            flush=True,
+        )
+        lock.acquire(timeout=_LONGEST_RESTART_WAIT)
+
+
+def _is_held_by_former_run(path: Path) -> bool:
+    job = _process_description().get("Slurm job")
+    is_requeued = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+    return is_requeued and job is not None and _holder(_holder_path(path)).get("Slurm job") == job
 
 
 def _is_useless(path: Path) -> bool:
@@ -156,11 +185,15 @@ def _process_description() -> dict[str, str]:
 
 
 def _holder_text(holder: Path) -> str:
+    return ", ".join(f"{name} {value}" for name, value in _holder(holder).items()) or "another process"
+
+
+def _holder(holder: Path) -> dict[str, str]:
+    """Return the description of a lock's holder, or an empty one if the file cannot be read."""
     try:
-        properties = read_json(holder, dict[str, str], "")
-        return ", ".join(f"{name} {value}" for name, value in properties.items())
+        return read_json(holder, dict[str, str], "")
     except UserError:
-        return "another process"
+        return {}
 
 
 def _holder_path(path: Path) -> Path:

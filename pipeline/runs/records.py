@@ -62,6 +62,11 @@ class Metadata(dict[str, Any]):
         self._write = write
         self._last_write = -math.inf
 
+    def started(self, nodes: Mapping[str, int]) -> None:
+        """Record the number of ranks on each node, once all ranks have started and listen to SIGUSR1."""
+        self["nodes"] = dict(nodes)
+        self._write()
+
     def progress(self, done: int, total: int, unit: str) -> None:
         """Record the progress of the stage; the file is updated every few seconds."""
         start = self.get("progress", {}).get("start", done)
@@ -129,10 +134,15 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         _write(path, record | metadata | {"mpi_library": _mpi_library(), "ended": _current_time()})
 
 
-def of_stage(run: Path, stage: str) -> list[dict[str, Any]]:
-    """Return the records of a stage in the order of their attempts; skip damaged records with a note."""
+def of_stage(run: Path, stage: str, after: int = -1) -> list[dict[str, Any]]:
+    """Return the records of a stage with numbers above `after`, in the order of their attempts.
+
+    Damaged records are skipped with a note.
+    """
     records = []
     for path in _paths(RunFolder.at(run).records, stage):
+        if _number(path) <= after:
+            continue
         try:
             # A record is empty for a moment after its creation.
             if not path.is_file() or path.stat().st_size:

@@ -153,6 +153,13 @@ def test_a_failed_stage_stops_the_chain_with_the_path_of_its_record(tmp_path):
     assert {record["configuration"]["seed"] for record in records.values()} == {12}
 
 
+def test_a_stage_without_a_complete_record_stops_the_chain(tmp_path):
+    result = run_chain(tmp_path / "run", "experiment=smoke", "launcher.mpirun=[/bin/true]")
+    assert result.returncode == 2
+    assert "exit code 0, but generate is not complete: it has no run record" in result.stderr
+    assert "2/4" not in result.stdout
+
+
 def test_a_chain_on_several_ranks_is_refused(tmp_path):
     result = run_stage("chain", f"run={tmp_path}/run", ranks=2, timeout=60)
     assert result.returncode != 0

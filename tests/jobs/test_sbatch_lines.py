@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pipeline.jobs.slurm.sbatch import setup_lines
+from tests.support import launching
 from tests.support.launching import require_success, run_stage
 
 ROOT = Path(__file__).parents[2]
@@ -85,9 +88,29 @@ def test_a_missing_slurm_is_reported(tmp_path: Path) -> None:
     assert "sbatch was not found" in result.stderr
 
 
+@pytest.mark.parametrize("stage", ["generate", "evaluate"])
+def test_each_line_of_setup_is_checked(tmp_path: Path, stage: str) -> None:
+    setup = tmp_path / "setup.sh"
+
+    def run_script(lines: list[str]) -> subprocess.CompletedProcess[str]:
+        setup.write_text("\n".join(setup_lines(lines)))
+        script = str(ROOT / "slurm" / f"{stage}.sbatch")
+        return launching.run(["bash", script, "--version"], SIMSURROGATE_SETUP=str(setup))
+
+    failed = run_script(["true", "load() { return 7; }", "load 'open mpi'/9.9  # the site's", "echo later"])
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith(
+        "error: a line of launcher.setup failed with exit code 7: load 'open mpi'/9.9"
+    )
+    lines = ["if false; then", "false", "fi", "false || true", 'export OWN="it\'s set"', 'echo "$OWN"']
+    succeeded = run_script(lines)
+    assert succeeded.returncode == 0, succeeded.stderr
+    assert succeeded.stdout.startswith("it's set\nsimsurrogate ")
+
+
 def test_the_batch_scripts_name_no_site() -> None:
     for name in ("generate", "validate", "train", "evaluate"):
         text = (ROOT / "slurm" / f"{name}.sbatch").read_text()
         assert text.startswith("#!/bin/bash\n")
-        assert text.rstrip().endswith(f'exec python -m pipeline.jobs.step {name} "$@"')
+        assert f'exec python -m pipeline.jobs.step {name} "$@"' in text
         assert not [line for line in text.splitlines() if line.startswith("#SBATCH") and "partition" in line]

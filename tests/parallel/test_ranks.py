@@ -203,6 +203,9 @@ def test_only_steps_started_by_srun_have_ranks(
     monkeypatch.setattr(os, "environ", environment(**variables))
     expected = Launch("srun", 3, 4, 1) if launcher == "srun" else Launch("none", 0, 1, 0)
     assert launch.detect() == expected
+    # A step of one task is a shell, whose variables remain in a job of four tasks that the shell submits.
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    assert launch.detect() == Launch("none", 0, 1, 0)
 
 
 def test_the_ranks_of_an_unknown_launcher_are_detected_through_mpi() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,3 +128,30 @@ def wait_for(path: Path, pattern: str = "") -> None:
     while not (list(path.glob(pattern)) if pattern else path.exists()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_requeued_job_waits_for_the_lock_of_its_former_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "locks" / "train.lock"
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with lock.hold(path), pytest.raises(lock.LockedError), lock.hold(path):
+        pass
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    taken_over, output = threading.Event(), ""
+
+    def take_over() -> None:
+        with lock.hold(path):
+            taken_over.set()
+
+    waiting = threading.Thread(target=take_over)
+    with lock.hold(path):
+        waiting.start()
+        deadline = time.monotonic() + 20
+        while "Waiting up to" not in output and time.monotonic() < deadline:
+            output += capsys.readouterr().out
+            time.sleep(0.01)
+        assert "the former run of this requeued job, still holds" in output
+        assert not taken_over.is_set()
+    waiting.join(20)
+    assert taken_over.is_set()

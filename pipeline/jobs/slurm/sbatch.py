@@ -18,6 +18,16 @@ from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
 from simsurrogate.files import writable_folder, write_whole
 
+#: Beginnings of the names of variables that a job of Slurm or a launcher inside a job sets.
+_VARIABLES_OF_A_JOB = ("SLURM", "SRUN_", "PMI_", "PMIX_", "OMPI_", "PRTE_")
+
+#: The shell function that ends a job after a failed line of `launcher.setup`.
+_CHECK_FUNCTION = (
+    """check_setup() { [ "$1" = 0 ] || { echo "error: a line of launcher.setup failed with exit code $1: """
+    """$2. Every line must succeed. Correct the line, or add || true to a line that may fail" >&2; """
+    """exit 1; }; }"""
+)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -139,7 +149,7 @@ def submit(line: Sequence[str], setup: Path) -> str:
     try:
         result = subprocess.run(
             line,
-            env=os.environ | {"SIMSURROGATE_SETUP": str(setup)},
+            env=_submission_environment() | {"SIMSURROGATE_SETUP": str(setup)},
             capture_output=True,
             text=True,
             check=False,
@@ -154,6 +164,22 @@ def submit(line: Sequence[str], setup: Path) -> str:
     return result.stdout.strip().split(";")[0]
 
 
+def _submission_environment() -> dict[str, str]:
+    """Return this environment; inside a Slurm job, without the variables that belong to that job.
+
+    Slurm passes the variables on, and the new job would take the memory, the step or the array task of the
+    job that submits.
+    """
+    variables = dict(os.environ)
+    if "SLURM_JOB_ID" not in variables:
+        return variables
+    return {
+        name: value
+        for name, value in variables.items()
+        if name == "SLURM_CONF" or not name.startswith(_VARIABLES_OF_A_JOB)
+    }
+
+
 def write_setup(run: RunFolder, lines: Sequence[str]) -> None:
     """Write the shell lines that each job runs first."""
     writable_folder(run.job_logs)
@@ -161,8 +187,19 @@ def write_setup(run: RunFolder, lines: Sequence[str]) -> None:
 
 
 def setup_lines(lines: Sequence[str]) -> list[str]:
-    """Return the lines of `setup.sh`: a line that adds this Python to PATH, and those of `launcher.setup`."""
-    return [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH", *lines]
+    """Return the lines of `setup.sh`, which add this Python to PATH and run those of `launcher.setup`.
+
+    A failed line of `launcher.setup` ends the job with a message that names the line.
+    """
+    python_line = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    if not lines:
+        return [python_line]
+    return [python_line, _CHECK_FUNCTION, *(part for line in lines for part in (line, _check(line)))]
+
+
+def _check(line: str) -> str:
+    """Return the shell line that checks the exit code of `line`."""
+    return f"check_setup $? {shlex.quote(line)}"
 
 
 @dataclass(frozen=True)

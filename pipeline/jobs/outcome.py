@@ -1,0 +1,48 @@
+"""The outcome of a stage by its run record. A launcher may return 0 although a node has failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.runs import records
+from simsurrogate.errors import UserError
+from simsurrogate.files import is_read_only
+
+
+def newest_record(run: Path, stage: str, after: int, job: str | None = None) -> dict[str, Any]:
+    """Return the newest record of a stage with a number above `after`, or an empty record.
+
+    With `job`, only the records of this Slurm job count.
+    """
+    attempts = [
+        record
+        for record in records.of_stage(run, stage, after)
+        if job is None or record.get("slurm", {}).get("job") == job
+    ]
+    return attempts[-1] if attempts else {}
+
+
+def is_complete(run: Path, record: dict[str, Any]) -> bool:
+    """Return whether a stage whose launcher returned 0 is complete.
+
+    A run folder that this process may not write gets no record.
+    """
+    return record.get("outcome") == "complete" or (not record and is_read_only(run))
+
+
+def require_complete(run: Path, stage: str, record: dict[str, Any]) -> None:
+    """Refuse the exit code 0 of a launcher whose stage is not complete.
+
+    Raises:
+        UserError: the record of the stage is missing, or its outcome is not `complete`.
+    """
+    if not is_complete(run, record):
+        found = (
+            f"the outcome in its run record is {record['outcome']!r}" if record else "it has no run record"
+        )
+        raise UserError(
+            f"the launch command ended with exit code 0, but {stage} is not complete: {found}. A node has "
+            "failed, or launcher.mpirun does not start the stage. Run the same command again to continue, or "
+            "correct launcher.mpirun"
+        )
