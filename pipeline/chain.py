@@ -2,7 +2,7 @@
 
 python -m pipeline.chain experiment=heat_fno                    # on this machine
 python -m pipeline.chain experiment=heat_fno launcher=slurm     # as jobs
-python -m pipeline.chain status run=runs/heat                   # or resume, or cancel
+python -m pipeline.chain status run=runs/heat                   # or --json, --watch; or wait, resume, cancel
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from pipeline import cli
@@ -27,7 +25,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.sweep import Job
 from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
-from pipeline.jobs.slurm import chain
+from pipeline.jobs.slurm import chain, commands, display
 from pipeline.parallel import launch, mpi, stopping
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
@@ -245,34 +243,21 @@ def resume(settings: Settings) -> None:
 def _restore_command_line(arguments: list[str]) -> None:
     """Restore the command line and the working folder of the chain's start, and append `arguments`."""
     overrides = [argument for argument in arguments if not argument.startswith("-")]
-    record = chain.chain_record(_run_folder(overrides))
+    record = display.chain_record(commands.run_folder(overrides))
     os.chdir(record.folder)
     additional_arguments = [argument for argument in arguments if not argument.startswith("run=")]
     sys.argv[1:] = [*record.arguments, *additional_arguments]
 
 
-def _run_folder(arguments: list[str]) -> RunFolder:
-    """Return the folder that `run=` names.
-
-    Raises:
-        UserError: the arguments do not name a folder.
-    """
-    for argument in arguments:
-        if "=" not in argument:
-            raise UserError(f"{argument!r} is not of the form KEY=VALUE. Type run=FOLDER to name the chain")
-    for override in OverridesParser.create().parse_overrides(arguments):
-        if override.key_or_group == "run" and (override.value() or "") and str(override.value()).strip():
-            return RunFolder.at(Path(str(override.value())))
-    raise UserError("no chain is named. The run folder identifies a chain. Type run=FOLDER to name the chain")
-
-
 def main(arguments: list[str]) -> None:
-    """Start a chain, or show (`status`), resume (`resume`) or cancel (`cancel`) a chain of jobs."""
+    """Start a chain, or show (`status`), await (`wait`), resume or cancel a chain of jobs."""
     match arguments:
-        case ["status", *overrides]:
-            cli.exit_on_error(lambda: chain.show(_run_folder(overrides)))
-        case ["cancel", *overrides]:
-            cli.exit_on_error(lambda: chain.cancel(_run_folder(overrides)))
+        case ["status", *rest]:
+            cli.exit_on_error(lambda: commands.status(rest))
+        case ["wait", *rest]:
+            cli.exit_on_error(lambda: commands.wait(rest))
+        case ["cancel", *rest]:
+            cli.exit_on_error(lambda: commands.cancel(rest))
         case ["resume", *overrides]:
             cli.exit_on_error(lambda: _restore_command_line(overrides))
             cli.main(resume)
@@ -284,8 +269,8 @@ def main(arguments: list[str]) -> None:
 
 def _refuse_command(argument: str) -> None:
     raise UserError(
-        f"{argument!r} is not a command. Commands are status, resume and cancel; other arguments have the "
-        "form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
+        f"{argument!r} is not a command. Commands are status, wait, resume and cancel; other arguments have "
+        "the form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
     )
 
 
