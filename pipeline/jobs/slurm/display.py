@@ -200,7 +200,7 @@ def _table(chain: ChainStatus) -> Table:
             states = [task.state for task in tasks]
             counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
             waits = dict.fromkeys(_task_text(task) for task in tasks if task.state == "pending")
-            limit = _duration(tasks[-1].limit_seconds)
+            limit = _duration(tasks[0].limit_seconds)
             text = "; ".join(wait for wait in waits if wait)
             table.add_row(f"{name} ({len(tasks)} tasks)", tasks[-1].job.number, "", limit, "", counts, text)
         for task in tasks:

@@ -160,7 +160,9 @@ def _log(job: SubmittedJob, task: str) -> Path:
 def _task_in_slurm(job: SubmittedJob, task: str, properties: Properties, record: Mapping[str, Any]) -> Task:
     """Return a task that Slurm or its accounting knows."""
     state, reason = _state_in_slurm(job, task, properties, record)
-    start = properties.get("StartTime", "Unknown")
+    # Slurm's estimate for a job that waits for another job ignores the other job.
+    is_estimated = state == "pending" and properties.get("Reason") != "Dependency"
+    start = properties.get("StartTime", "Unknown") if is_estimated else "Unknown"
     return Task(
         job,
         task,
@@ -169,7 +171,7 @@ def _task_in_slurm(job: SubmittedJob, task: str, properties: Properties, record:
         _seconds(properties["RunTime"]) if state != "pending" else None,
         _seconds(properties["TimeLimit"]),
         int(properties.get("Restarts") or record.get("slurm", {}).get("restarts", 0)),
-        start if state == "pending" and start != "Unknown" else "",
+        "" if start == "Unknown" else start,
     )
 
 

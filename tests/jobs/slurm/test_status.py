@@ -41,12 +41,28 @@ OUT_OF_MEMORY, TIME_LIMIT, ERROR = (
     "the module openmpi/9.9 does not exist",
 )
 
+#: The keys of a job in the output of `status --json`.
+KEYS = [
+    "name",
+    "stage",
+    "task",
+    "slurm_job",
+    "state",
+    "reason",
+    "elapsed_seconds",
+    "limit_seconds",
+    "restarts",
+    "expected_start",
+    "log",
+]
+
 
 def reasons(cluster: Cluster, run: Path) -> dict[int, str]:
     """Return the reasons of failed tasks of generate by number, as a program reads the status."""
     content = json.loads(require_success(run_chain(cluster, run, "status", "--json")).stdout)
     jobs = content["jobs"]
-    assert content["schema"] == 1
+    assert content["schema"] == 1, "a changed key needs a new number, and a change of docs/cluster.md"
+    assert list(jobs[0]) == KEYS
     assert content["state"] == "failed"
     assert content["owner"] == "root"
     assert [job["name"] for job in jobs] == ["generate"] * 6 + ["finish", "validate", "train", "evaluate"]
@@ -82,6 +98,7 @@ def test_the_end_of_each_task_is_named_also_after_slurm_forgot_the_job(
 
     # The scheduler finds the reason after the submission.
     wait_until(lambda: "6 pending  begin time, expected start 20" in status_text(), 30, status_text)
+    assert status_text().count("expected start") == 1
     cluster.cancel(f"{number}_{CANCELLED_TASK}")
     require_success(cluster.run(["scontrol", "update", f"jobid={number}", "StartTime=now"]))
     wait_until(lambda: "RUNNING" in states(cluster, run).values(), 60, lambda: f"{states(cluster, run)}")
