@@ -3,7 +3,7 @@
 python -m pipeline.chain experiment=heat_fno                    # on this machine
 python -m pipeline.chain experiment=heat_fno launcher=slurm     # as jobs
 python -m pipeline.chain check experiment=heat_fno launcher=slurm   # refusals only
-python -m pipeline.chain status run=runs/heat                   # or resume, or cancel
+python -m pipeline.chain status run=runs/heat                   # or --json, --watch; or wait, resume, cancel
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 
 from pipeline import cli
@@ -29,7 +28,7 @@ from pipeline.config.sweep import Job
 from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.jobs.outcome import newest_record, require_complete
-from pipeline.jobs.slurm import chain
+from pipeline.jobs.slurm import chain, commands, display
 from pipeline.parallel import launch, stopping
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
@@ -157,37 +156,24 @@ def resume(run: Path, settings: Settings) -> None:
 
 def _restore_command_line(run_folder: RunFolder, arguments: list[str]) -> None:
     """Restore the command line and the working folder of the chain's start, and append `arguments`."""
-    record = chain.chain_record(run_folder)
+    record = display.chain_record(run_folder)
     os.chdir(record.folder)
     additional_arguments = [argument for argument in arguments if not argument.startswith("run=")]
     sys.argv[1:] = [*record.arguments, *additional_arguments]
 
 
-def _run_folder(arguments: list[str]) -> RunFolder:
-    """Return the folder that `run=` names.
-
-    Raises:
-        UserError: the arguments do not name a folder.
-    """
-    for argument in arguments:
-        if "=" not in argument:
-            raise UserError(f"{argument!r} is not of the form KEY=VALUE. Type run=FOLDER to name the chain")
-    for override in OverridesParser.create().parse_overrides(arguments):
-        if override.key_or_group == "run" and (override.value() or "") and str(override.value()).strip():
-            return RunFolder.at(Path(str(override.value())))
-    raise UserError("no chain is named. The run folder identifies a chain. Type run=FOLDER to name the chain")
-
-
 def main(arguments: list[str]) -> None:
-    """Start a chain, or check its configuration, or show, resume or cancel its jobs."""
+    """Start a chain, check its configuration, or show, await, resume or cancel its jobs."""
     match arguments:
         case ["check", *overrides]:
             sys.argv[1:] = overrides
             cli.main(check_only)
-        case ["status", *overrides]:
-            cli.exit_on_error(lambda: chain.show(_run_folder(overrides)))
-        case ["cancel", *overrides]:
-            cli.exit_on_error(lambda: chain.cancel(_run_folder(overrides)))
+        case ["status", *rest]:
+            cli.exit_on_error(lambda: commands.status(rest))
+        case ["wait", *rest]:
+            cli.exit_on_error(lambda: commands.wait(rest))
+        case ["cancel", *rest]:
+            cli.exit_on_error(lambda: commands.cancel(rest))
         case ["resume", *overrides]:
             cli.exit_on_error(lambda: _resume(overrides))
         case [argument, *_] if not argument.startswith("-") and "=" not in argument:
@@ -197,7 +183,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _resume(arguments: list[str]) -> None:
-    run_folder = _run_folder([argument for argument in arguments if not argument.startswith("-")])
+    run_folder = commands.run_folder([argument for argument in arguments if not argument.startswith("-")])
     run = run_folder.path.absolute()
     _restore_command_line(run_folder, arguments)
     cli.main(partial(resume, run))
@@ -205,8 +191,8 @@ def _resume(arguments: list[str]) -> None:
 
 def _refuse_command(argument: str) -> None:
     raise UserError(
-        f"{argument!r} is not a command. Commands are check, status, resume and cancel; other arguments "
-        "have the form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
+        f"{argument!r} is not a command. Commands are check, status, wait, resume and cancel; other "
+        "arguments have the form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
     )
 
 

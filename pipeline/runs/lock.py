@@ -1,33 +1,44 @@
-"""Locks that allow one writer at a time. The system frees a lock when its holder dies, on any node."""
+"""Locks that allow one writer at a time. The system frees a lock when its holder dies, on any node.
+
+A file system without flock has locks with heartbeats instead, see `heartbeat_lock`.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.parallel.launch import node_name
+from pipeline.runs import heartbeat_lock
 from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
 from simsurrogate.files import is_read_only, remove_partials, writable_folder, write_whole
 from simsurrogate.storage import storage_error
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 #: The exit code of a stage that found its output locked.
 EXIT_CODE = 3
 
 #: The longest wait for a lock that is held for seconds only, s.
 _LONGEST_WAIT = 600
+#: The pause between two attempts to take a lock, s.
+_PAUSE = 0.2
 
 #: The longest wait of a requeued job for its own lock, s. The ranks wait for each other twice as long.
 _LONGEST_RESTART_WAIT = 300
+
+#: flock's errors if another process holds the lock, and on file systems without flock.
+_HELD = (errno.EAGAIN, errno.EACCES)
+_NO_FLOCK = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class LockedError(UserError):
@@ -51,18 +62,11 @@ def hold(path: Path, other_locks: Sequence[Path] = (), *, key: str = "run") -> I
     if _is_useless(path):
         yield
         return
-    # Imported in functions, because the import takes as long as the rest of a status command.
-    from filelock import Timeout
-
-    lock = _file_lock(path, timeout=0)
-    try:
-        with _explained_errors(path):
-            _acquire(lock, path)
-    except Timeout:
-        raise LockedError(_locked_message(path, key)) from None
-    try:
+    seconds = _LONGEST_RESTART_WAIT if _is_held_by_former_run(path) else 0
+    with _locked(path, seconds, partial(_locked_message, path, key)):
         for other_path in other_locks:
-            _refuse_if_held(other_path, key)
+            with _locked(other_path, 0, partial(_locked_message, other_path, key)):
+                pass
         holder = _holder_path(path)
         if holder.exists():
             print(f"note: took over {path}, which {_holder_text(holder)} did not release", flush=True)
@@ -72,8 +76,6 @@ def hold(path: Path, other_locks: Sequence[Path] = (), *, key: str = "run") -> I
             yield
         finally:
             holder.unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -86,38 +88,70 @@ def wait_for(path: Path) -> Iterator[None]:
     if _is_useless(path):
         yield
         return
-    from filelock import Timeout
-
-    lock = _file_lock(path, timeout=_LONGEST_WAIT)
-    try:
-        with _explained_errors(path):
-            lock.acquire()
-    except Timeout:
-        raise LockedError(
-            f"another process has held {path} for {_LONGEST_WAIT} s. The lock is free after seconds. End the "
-            "process that hangs; `fuser` or `lsof` with the path of the lock shows it on its node"
-        ) from None
-    try:
+    message = (
+        f"another process has held {path} for {_LONGEST_WAIT} s. The lock is free after seconds. End the "
+        "process that hangs; `fuser` or `lsof` with the path of the lock shows it on its node"
+    )
+    with _locked(path, _LONGEST_WAIT, lambda: message):
         yield
-    finally:
-        lock.release()
 
 
-def _acquire(lock: FileLock, path: Path) -> None:
-    """Acquire a lock that is free, or that the former run of this requeued job holds for some minutes."""
-    from filelock import Timeout
+@contextmanager
+def _locked(path: Path, seconds: float, refusal: Callable[[], str]) -> Iterator[None]:
+    """Hold a lock, after a wait of up to `seconds`.
 
+    Raises:
+        LockedError: another process holds the lock; `refusal` returns the message.
+        StorageError: the file of the lock cannot be opened.
+    """
+    descriptor, mode = _open(path)
+    deadline, is_first_attempt = time.monotonic() + seconds, True
     try:
-        lock.acquire()
-    except Timeout:
-        if not _is_held_by_former_run(path):
+        while True:
+            with _explained_errors(path):
+                is_taken, heartbeat_file = _take(path, descriptor, mode)
+            if is_taken:
+                break
+            if time.monotonic() >= deadline:
+                raise LockedError(refusal())
+            if is_first_attempt and seconds == _LONGEST_RESTART_WAIT:
+                print(
+                    f"note: {_holder_text(_holder_path(path))}, the former run of this requeued job, still "
+                    f"holds {path}. Waiting up to {_LONGEST_RESTART_WAIT} s",
+                    flush=True,
+                )
+            is_first_attempt = False
+            time.sleep(_PAUSE)
+        with heartbeat_lock.keep(heartbeat_file) if heartbeat_file else nullcontext():
+            yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(path: Path, descriptor: int, mode: int) -> tuple[bool, Path | None]:
+    """Try to take a lock; return whether this process has it, and its file on a file system without flock."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False, None
+        if error.errno not in _NO_FLOCK:
             raise
-        print(
-            f"note: {_holder_text(_holder_path(path))}, the former run of this requeued job, still holds "
-            f"{path}. Waiting up to {_LONGEST_RESTART_WAIT} s",
-            flush=True,
-        )
-        lock.acquire(timeout=_LONGEST_RESTART_WAIT)
+        _note_missing_flock(path.parent, error.strerror)
+        file = heartbeat_lock.take(path, mode)
+        return file is not None, file
+    return True, None
+
+
+@cache
+def _note_missing_flock(folder: Path, cause: str) -> None:
+    print(
+        f"note: the file system of {folder} has no flock ({cause}). Locks are files that their holders "
+        "touch. "
+        f"The lock of a process that dies on another node is free after {heartbeat_lock.SILENCE_SECONDS} s",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _is_held_by_former_run(path: Path) -> bool:
@@ -132,35 +166,28 @@ def _is_useless(path: Path) -> bool:
     return is_read_only(folder.parent) and (is_read_only(folder) or not folder.exists())
 
 
-def _file_lock(path: Path, timeout: float) -> FileLock:
-    """Return the lock of a file; its folder and the file have the group's rights of the output's folder."""
-    from filelock import FileLock
-
+def _open(path: Path) -> tuple[int, int]:
+    """Open the file of a lock; return its descriptor and its rights, those of the output's group."""
     is_new = not path.parent.exists()
     folder = writable_folder(path.parent)
     group_right = folder.parent.stat().st_mode & stat.S_IWGRP
     if is_new and group_right:
         folder.chmod(folder.stat().st_mode | group_right)
-    return FileLock(path, timeout=timeout, mode=0o644 | group_right)
-
-
-def _refuse_if_held(path: Path, key: str) -> None:
-    from filelock import Timeout
-
-    try:
-        with _explained_errors(path), _file_lock(path, timeout=0):
-            pass
-    except Timeout:
-        raise LockedError(_locked_message(path, key)) from None
+    mode = 0o644 | group_right
+    with _explained_errors(path):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        except FileExistsError:
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK), mode
+        os.fchmod(descriptor, mode)  # The umask of this process does not apply.
+        return descriptor, mode
 
 
 @contextmanager
 def _explained_errors(path: Path) -> Iterator[None]:
-    """Replace an error of the system on a lock by one sentence; a time-out stays."""
+    """Replace an error of the system on a lock by one sentence."""
     try:
         yield
-    except TimeoutError:
-        raise
     except OSError as error:
         raise storage_error(path, 0, error, "run it again, or choose another folder with run=") from error
 

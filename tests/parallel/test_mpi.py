@@ -48,6 +48,19 @@ def test_mpi_starts_without_a_home_folder() -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "1\n", "")
 
 
+def test_a_missing_mpi_library_is_reported_in_one_message() -> None:
+    program = (
+        "from pipeline import cli; from pipeline.parallel import launch; cli.exit_on_error(launch.world)"
+    )
+    result = launching.run([sys.executable, "-c", program], MPI4PY_LIBMPI="/nowhere/libmpi.so")
+    assert result.returncode == 2
+    assert result.stderr.startswith(
+        "error: mpi4py cannot load an MPI library: /nowhere/libmpi.so: cannot open"
+    )
+    assert "Type `module load`" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_mpi_keeps_the_reaction_to_a_hangup() -> None:
     program = (
         "import os, signal; signal.signal(signal.SIGHUP, signal.{reaction}); "

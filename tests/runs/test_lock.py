@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runs import lock
+from pipeline.runs import heartbeat_lock, lock
 from tests.support import launching
 from tests.support.launching import require_success, run_stage
 
@@ -108,6 +111,69 @@ def test_a_lock_that_stays_held_is_refused_with_one_sentence(
         lock.wait_for(path),
     ):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS], ids=errno.errorcode.get)
+@pytest.mark.fault(
+    "a file system without flock",
+    cause="flock fails with {number}",
+    result="locks with heartbeats: one writer, a note, and the lock of a dead process is free",
+    lost="nothing",
+)
+def test_locks_work_without_flock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    monkeypatch.setattr(lock, "_LONGEST_WAIT", 0.1)
+    path = tmp_path / "locks" / "train-fno.lock"
+    for expected_number in (1, 2):
+        with lock.hold(path):
+            assert [file.suffix for file in path.parent.glob("*.lock.*")] == [f".{expected_number:06d}"]
+            with (
+                pytest.raises(
+                    lock.LockedError, match=f"process {os.getpid()}, node .* writes the same output"
+                ),
+                lock.hold(path),
+            ):
+                pass
+            with pytest.raises(lock.LockedError, match="has held"), lock.wait_for(path):
+                pass
+    assert capsys.readouterr().err.count("has no flock") == 1
+    child = os.fork()
+    if child == 0:
+        with lock.wait_for(path):
+            os._exit(0)  # The process dies with the lock.
+    os.waitpid(child, 0)
+    (file,) = path.parent.glob("*.lock.*")
+    assert json.loads(file.read_text())["process"] == child
+    with lock.wait_for(path):
+        pass
+    # A process on another node lives as long as it touches its file.
+    file = path.with_name(f"{path.name}.000009")
+    file.write_text(json.dumps({"host": "elsewhere", "boot": "b", "process": 1, "process_start": "1"}))
+    with pytest.raises(lock.LockedError), lock.wait_for(path):
+        pass
+    silence_start = time.time() - heartbeat_lock.SILENCE_SECONDS - 1
+    os.utime(file, (silence_start, silence_start))
+    with lock.hold(path):
+        assert not file.exists()
+
+
+def test_a_process_whose_lock_was_taken_over_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat_lock, "_TOUCH_SECONDS", 0.05)
+    child = os.fork()
+    if child == 0:
+        file = heartbeat_lock.take(tmp_path / "train.lock", 0o644)
+        assert file is not None
+        with heartbeat_lock.keep(file):
+            file.unlink()
+            time.sleep(30)
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
 
 
 @contextmanager

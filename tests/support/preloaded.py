@@ -9,7 +9,6 @@ mpi4py.rc.initialize = False
 mpi4py.rc.finalize = False
 
 MODULES = (
-    "filelock",
     "h5py._hl.dims",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",

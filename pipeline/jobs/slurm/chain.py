@@ -1,4 +1,4 @@
-"""The start, the display, the resumption and the cancellation of a chain of Slurm jobs."""
+"""The start, the resumption and the cancellation of a chain of Slurm jobs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rich.console import Console
-from rich.table import Table
-
 from pipeline.config import overrides
 from pipeline.config.settings import Launcher
-from pipeline.jobs.slurm import sbatch, status
+from pipeline.jobs.slurm import display, sbatch, status
 from pipeline.jobs.slurm.check import check_jobs
 from pipeline.jobs.slurm.sbatch import ChainRecord, Job, SubmittedJob
-from pipeline.jobs.slurm.status import Task
-from pipeline.runs import lock, records
+from pipeline.jobs.slurm.status import LIVE_STATES, Task
+from pipeline.runs import lock
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
-
-_LIVE_STATES = ("pending", "running")
 
 
 @dataclass(frozen=True)
@@ -88,8 +83,8 @@ def start(
             )
         else:
             record = ChainRecord(tuple(arguments), os.getcwd(), (), data, tuple(sweep))
-        record = _submit(run, launcher, steps, arguments, record)
-    _print_jobs(record, run)
+        _submit(run, launcher, steps, arguments, record)
+    display.show(run)
     print(f"submitted {run.path}. Next: python -m pipeline.chain status {overrides.typed('run', run.path)}")
 
 
@@ -117,13 +112,14 @@ def resume(
     command line of the sweep.
 
     Raises:
-        UserError: Slurm refuses a job; the jobs before the refused job are cancelled.
+        UserError: Slurm refuses a job; the jobs before the refused job are cancelled. Or Slurm hides jobs.
     """
     run.refuse_links()
     with lock.wait_for(run.chain_lock):
-        record = chain_record(run)
+        record, chain_status = display.chain_record(run), display.read(run)
+        display.refuse_hidden_jobs(chain_status, "resume")
         jobs = sbatch.jobs(launcher.parts, run.model if record.sweep else "")
-        tasks_by_job = status.tasks(record, run)
+        tasks_by_job = chain_status.tasks_by_job
         steps = _steps_to_resume(jobs, tasks_by_job)
         if not any(step.job for step in steps):
             print("nothing is missing: every job is done, running or pending; the arguments have no effect")
@@ -136,39 +132,19 @@ def resume(
                 # The jobs of the other models wait for jobs that are submitted again.
                 names = {job.name for job in jobs}
                 others = [task for name, tasks in tasks_by_job.items() if name not in names for task in tasks]
-                status.cancel(task.key for task in others if task.state in _LIVE_STATES)
+                status.cancel([task.key for task in others if task.state in LIVE_STATES], run)
             record = replace(record, arguments=tuple(sweep or arguments))
-            record = _submit(run, launcher, steps, arguments, record)
-    _print_jobs(record, run)
-
-
-def show(run: RunFolder) -> None:
-    """Print the state of each job; for failed jobs, also the reason and the log."""
-    _print_jobs(chain_record(run), run)
+            _submit(run, launcher, steps, arguments, record)
+    display.show(run)
 
 
 def cancel(run: RunFolder) -> None:
     """Cancel all pending and running jobs of a chain."""
-    live_tasks = _live_tasks(chain_record(run), run)
-    status.cancel(live_tasks)
+    live_tasks = _live_tasks(display.chain_record(run), run)
+    status.cancel(live_tasks, run)
     print(
         f"cancelled: {', '.join(live_tasks)}" if live_tasks else "no job of this chain is pending or running"
     )
-
-
-def chain_record(run: RunFolder) -> ChainRecord:
-    """Return the record of a chain.
-
-    Raises:
-        UserError: no chain of jobs was started in this folder.
-    """
-    record = sbatch.read_chain_record(run)
-    if record is None:
-        raise UserError(
-            f"no chain of jobs was started in {run.path}: {run.chain_record} does not exist. "
-            "Type squeue to see jobs that were submitted by hand"
-        )
-    return record
 
 
 def _steps_to_resume(jobs: Sequence[Job], tasks_by_job: Mapping[str, Sequence[Task]]) -> list[_Step]:
@@ -177,7 +153,7 @@ def _steps_to_resume(jobs: Sequence[Job], tasks_by_job: Mapping[str, Sequence[Ta
     for job in jobs:
         is_later_job = any(step.job for step in steps)
         tasks = tasks_by_job.get(job.name, [])
-        kept_tasks = [task for task in tasks if task.state in _LIVE_STATES and not is_later_job]
+        kept_tasks = [task for task in tasks if task.state in LIVE_STATES and not is_later_job]
         present_tasks = {task.task for task in tasks if task.state == "done"} | {
             task.task for task in kept_tasks
         }
@@ -185,7 +161,7 @@ def _steps_to_resume(jobs: Sequence[Job], tasks_by_job: Mapping[str, Sequence[Ta
             task for task in [str(task) for task in job.tasks] or [""] if task not in present_tasks
         ]
         missing_tasks = tuple(int(task) for task in missing_names if task)
-        dropped_tasks = [task.key for task in tasks if task.state in _LIVE_STATES and is_later_job]
+        dropped_tasks = [task.key for task in tasks if task.state in LIVE_STATES and is_later_job]
         new_job = replace(job, tasks=missing_tasks) if missing_names else None
         steps.append(_Step(new_job, [task.key for task in kept_tasks], dropped_tasks))
     return steps
@@ -193,13 +169,13 @@ def _steps_to_resume(jobs: Sequence[Job], tasks_by_job: Mapping[str, Sequence[Ta
 
 def _submit(
     run: RunFolder, launcher: Launcher, steps: Sequence[_Step], arguments: Sequence[str], record: ChainRecord
-) -> ChainRecord:
-    """Submit the jobs, each dependent on the previous job; write and return the record with the jobs."""
+) -> None:
+    """Submit the jobs, each dependent on the previous job; write the record with the jobs."""
     sbatch.write_setup(run, launcher.setup)
     dependencies: list[str] = []
     submitted_numbers: list[str] = []
     for step in steps:
-        status.cancel(step.dropped_tasks)
+        status.cancel(step.dropped_tasks, run)
         next_dependencies = list(step.kept_tasks)
         if step.job:
             job = step.job
@@ -207,7 +183,7 @@ def _submit(
             try:
                 job_number = sbatch.submit(line, run.job_setup)
             except UserError as error:
-                status.cancel(submitted_numbers)
+                status.cancel(submitted_numbers, run)
                 numbers = ", ".join(submitted_numbers)
                 cancelled_text = f"\nthe earlier jobs are cancelled: {numbers}" if numbers else ""
                 raise UserError(f"{error}{cancelled_text}") from None
@@ -218,7 +194,6 @@ def _submit(
             record.write(run)
             next_dependencies.insert(0, job_number)
         dependencies = next_dependencies
-    return record
 
 
 def _print_commands(
@@ -240,39 +215,4 @@ def _print_commands(
 
 def _live_tasks(record: ChainRecord, run: RunFolder) -> list[str]:
     tasks = (task for tasks in status.tasks(record, run).values() for task in tasks)
-    return [task.key for task in tasks if task.state in _LIVE_STATES]
-
-
-def _print_jobs(record: ChainRecord, run: RunFolder) -> None:
-    tasks_by_job = status.tasks(record, run)
-    table = Table(box=None, pad_edge=False)
-    for column in ("job", "number", "state", ""):
-        table.add_column(column, overflow="fold")
-    for name, tasks in tasks_by_job.items():
-        if len(tasks) > 1:
-            states = [task.state for task in tasks]
-            counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-            table.add_row(f"{name} ({len(tasks)} tasks)", tasks[-1].job.number, counts, "")
-        for task in tasks:
-            if len(tasks) == 1 or task.state in ("running", "failed", "cancelled"):
-                table.add_row(task.name, task.key, task.state, "" if task.state == "failed" else task.reason)
-    console = Console(highlight=False, markup=False)
-    console.print(f"{run.path}:", soft_wrap=True)
-    console.print(table)
-    all_tasks = [task for tasks in tasks_by_job.values() for task in tasks]
-    for task in all_tasks:
-        if task.state == "failed":
-            console.print(f"{task.name} failed: {task.reason}\n  its log: {task.log}", soft_wrap=True)
-    console.print(f"logs: {run.job_logs}", soft_wrap=True)
-    if any(task.state in ("failed", "cancelled") for task in all_tasks):
-        console.print(
-            f"`python -m pipeline.chain resume {overrides.typed('run', run.path)}` submits the missing jobs; "
-            "KEY=VALUE after the command changes a setting",
-            soft_wrap=True,
-        )
-    if all_tasks and all(task.state == "done" for task in all_tasks):
-        reports = [
-            record["report"] for record in records.of_stage(run.path, "evaluate") if "report" in record
-        ]
-        for report in dict.fromkeys(reports):
-            console.print(f"report: {report}", soft_wrap=True)
+    return [task.key for task in tasks if task.state in LIVE_STATES]

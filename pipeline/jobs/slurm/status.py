@@ -1,24 +1,28 @@
-"""The state of submitted jobs: from Slurm, or from the run records if Slurm no longer knows the job."""
+"""The state of a chain's jobs: from Slurm, its accounting, the run records and the logs."""
 
 from __future__ import annotations
 
 import os
+import pwd
 import re
-import subprocess
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipeline.jobs.slurm import log_end, queries
+from pipeline.jobs.slurm.queries import Properties
 from pipeline.jobs.slurm.sbatch import ChainRecord, SubmittedJob
 from pipeline.runs import records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 
-#: The length (bytes) of the end of a log that is searched for an error.
-_LOG_TAIL_BYTES = 2**14
+#: The states of jobs that have not ended. Slurm hides an `unknown` job from this user.
+LIVE_STATES = ("pending", "running", "unknown")
 
-_LIVE_STATES = {
+#: The states of tasks by Slurm's states of jobs that have not ended.
+_STATES = {
     "PENDING": "pending",
     "REQUEUED": "pending",
     "REQUEUE_HOLD": "pending",
@@ -36,18 +40,29 @@ _LIVE_STATES = {
 }
 
 
-#: scontrol's properties of a job: JobState, Reason, ExitCode and so on.
-Properties = Mapping[str, str]
-
-
 @dataclass(frozen=True)
 class Task:
-    """A job or a task of an array; `state` is pending, running, done, failed or cancelled."""
+    """A job or a task of an array.
+
+    Attributes:
+        job: the submitted job.
+        task: the number of the task in the array; empty for a job without an array.
+        state: pending, running, done, failed, cancelled or unknown.
+        reason: why the task waits, failed or was cancelled; the progress of a running task.
+        elapsed_seconds: the time since the start, or from start to end; None before the start.
+        limit_seconds: the time limit; None without a limit, and if Slurm no longer knows the job.
+        restarts: how often the job was requeued.
+        expected_start: Slurm's estimate for a pending task; empty without an estimate.
+    """
 
     job: SubmittedJob
     task: str
     state: str
     reason: str
+    elapsed_seconds: int | None = None
+    limit_seconds: int | None = None
+    restarts: int = 0
+    expected_start: str = ""
 
     @property
     def name(self) -> str:
@@ -57,13 +72,12 @@ class Task:
     @property
     def key(self) -> str:
         """Slurm's name of the job or task."""
-        return f"{self.job.number}_{self.task}" if self.task else self.job.number
+        return _key(self.job, self.task)
 
     @property
     def log(self) -> Path:
-        """The log: standard output and standard error."""
-        text = self.job.log.replace("%A", self.job.number).replace("%j", self.job.number)
-        return Path(text.replace("%a", self.task).replace("%%", "%"))
+        """The path of the log: standard output and standard error."""
+        return _log(self.job, self.task)
 
 
 def tasks(chain: ChainRecord, run: RunFolder) -> dict[str, list[Task]]:
@@ -73,82 +87,163 @@ def tasks(chain: ChainRecord, run: RunFolder) -> dict[str, list[Task]]:
         UserError: Slurm does not answer.
     """
     newest_jobs = chain.newest_jobs()
-    job_numbers = {job.number for jobs_by_task in newest_jobs.values() for job in jobs_by_task.values()}
-    properties_by_key = {key: properties for number in job_numbers for key, properties in _properties(number)}
-    stages = {job.stage for jobs_by_task in newest_jobs.values() for job in jobs_by_task.values()}
-    records_by_key = _newest_records(run, stages)
+    jobs_by_key = {
+        _key(job, task): job for jobs_by_task in newest_jobs.values() for task, job in jobs_by_task.items()
+    }
+    properties_by_key: dict[str, Properties] = {}
+    for number in sorted({job.number for job in jobs_by_key.values()}):
+        properties_by_key |= queries.current_properties(number)
+    missing_numbers = {job.number for key, job in jobs_by_key.items() if key not in properties_by_key}
+    if missing_numbers:
+        accounted_properties = queries.accounted_properties(missing_numbers)
+        # The accounting keeps lost jobs as running for ever.
+        properties_by_key = {
+            key: properties
+            for key, properties in accounted_properties.items()
+            if properties["JobState"] not in _STATES
+        } | properties_by_key
+    is_hidden = bool(missing_numbers) and _hides_jobs(run)
+    records_by_key = _newest_records(run, {job.stage for job in jobs_by_key.values()})
+
+    def task_with_state(job: SubmittedJob, task: str) -> Task:
+        key = _key(job, task)
+        record = records_by_key.get(key, {})
+        if key in properties_by_key:
+            return _task_in_slurm(job, task, properties_by_key[key], record)
+        return _task_outside_slurm(job, task, record, owner(run) if is_hidden else "")
+
     return {
         name: [
-            _task_with_state(job, task, properties_by_key, records_by_key)
-            for task, job in sorted(jobs_by_task.items(), key=_task_number)
+            task_with_state(job, task)
+            for task, job in sorted(jobs_by_task.items(), key=lambda pair: int(pair[0] or 0))
         ]
         for name, jobs_by_task in newest_jobs.items()
     }
 
 
-def cancel(keys: Iterable[str]) -> None:
-    """Cancel jobs and tasks that have not ended."""
-    if key_list := list(keys):
-        _run_slurm_command(["scancel", "--quiet", *key_list])
+def cancel(keys: Sequence[str], run: RunFolder) -> None:
+    """Cancel jobs and tasks of a chain that have not ended.
+
+    Raises:
+        UserError: Slurm refuses.
+    """
+    if messages := queries.cancel(keys):
+        raise UserError(
+            f"Slurm refused to cancel jobs of {owner(run)}: {messages}. Only the owner of a job may cancel "
+            f"the job. Type `cancel` as {owner(run)}"
+        )
 
 
-def _task_number(pair: tuple[str, SubmittedJob]) -> int:
-    return int(pair[0] or 0)
+def owner(run: RunFolder) -> str:
+    """Return the name of the user who submitted the newest jobs of a chain."""
+    user = run.chain_record.stat().st_uid
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
-def _task_with_state(
-    job: SubmittedJob,
-    task: str,
-    properties_by_key: Mapping[str, Properties],
-    records_by_key: Mapping[str, Mapping[str, Any]],
-) -> Task:
-    """Return a task with its state, from Slurm's properties and the run records by Slurm's names."""
-    key = f"{job.number}_{task}" if task else job.number
-    properties, record = properties_by_key.get(key), records_by_key.get(key, {})
-    if properties is None:
-        return Task(job, task, *_state_in_record(record))
-    state, reason = properties["JobState"], properties["Reason"]
+def _hides_jobs(run: RunFolder) -> bool:
+    """Return whether Slurm hides a chain's jobs from this user, because another user submitted the jobs."""
+    return os.geteuid() not in (0, run.chain_record.stat().st_uid) and queries.hides_jobs()
+
+
+def _key(job: SubmittedJob, task: str) -> str:
+    return f"{job.number}_{task}" if task else job.number
+
+
+def _log(job: SubmittedJob, task: str) -> Path:
+    values = {"%A": job.number, "%j": job.number, "%a": task, "%%": "%"}
+    return Path(re.sub("%[Aja%]", lambda match: values[match[0]], job.log))
+
+
+def _task_in_slurm(job: SubmittedJob, task: str, properties: Properties, record: Mapping[str, Any]) -> Task:
+    """Return a task that Slurm or its accounting knows."""
+    state, reason = _state_in_slurm(job, task, properties, record)
+    # Slurm's estimate for a job that waits for another job ignores the other job.
+    is_estimated = state == "pending" and properties.get("Reason") != "Dependency"
+    start = properties.get("StartTime", "Unknown") if is_estimated else "Unknown"
+    return Task(
+        job,
+        task,
+        state,
+        reason,
+        _seconds(properties["RunTime"]) if state != "pending" else None,
+        _seconds(properties["TimeLimit"]),
+        int(properties.get("Restarts") or record.get("slurm", {}).get("restarts", 0)),
+        "" if start == "Unknown" else start,
+    )
+
+
+def _state_in_slurm(
+    job: SubmittedJob, task: str, properties: Properties, record: Mapping[str, Any]
+) -> tuple[str, str]:
+    state, reason = properties["JobState"], properties.get("Reason", "")
     if reason == "DependencyNeverSatisfied":
-        return Task(job, task, "cancelled", "the job before it failed")
-    if state in _LIVE_STATES:
-        text = _progress_text(record) if _LIVE_STATES[state] == "running" else _lower_case_words(reason)
-        return Task(job, task, _LIVE_STATES[state], text)
-    if state == "COMPLETED":
-        return Task(job, task, "done", "")
+        return "cancelled", "the job before it failed"
+    if state in _STATES:
+        text = _progress_text(record) if _STATES[state] == "running" else _lower_case_words(reason)
+        return _STATES[state], text
+    if state == "COMPLETED" and record.get("outcome") == "complete":
+        return "done", ""
     if state == "CANCELLED":
         is_unstarted = properties.get("NodeList", "") in ("", "(null)")
-        return Task(job, task, "cancelled", "before it started" if is_unstarted else "while it was running")
+        return "cancelled", "before it started" if is_unstarted else "while it was running"
+    return "failed", _failure_text(job, task, properties, record)
+
+
+def _failure_text(job: SubmittedJob, task: str, properties: Properties, record: Mapping[str, Any]) -> str:
+    """Return the reason of a failure: Slurm's cause, or the stage's own reason, or the exit code."""
+    state = properties["JobState"]
+    if state in log_end.CAUSES:
+        return log_end.CAUSES[state]
+    end = log_end.read(_log(job, task))
+    if end and end.is_by_slurm:
+        return end.reason
     reason = record.get("reason", "") if record.get("outcome") in ("failed", "interrupted") else ""
-    exit_code, _, signal_number = properties["ExitCode"].partition(":")
-    ending = (
-        f"ended by signal {signal_number}" if signal_number not in ("", "0") else f"exit code {exit_code}"
-    )
-    failed_task = Task(job, task, "failed", reason or f"{_lower_case_words(state)}, {ending}")
-    if not reason:
-        failed_task = replace(failed_task, reason=_error_in_log(failed_task.log) or failed_task.reason)
-    return failed_task
+    if state == "COMPLETED":
+        return ": ".join(text for text in (f"ended without completing {job.stage}", reason) if text)
+    return reason or (end.reason if end else _exit_text(state, properties["ExitCode"]))
 
 
-def _error_in_log(log: Path) -> str:
-    """Return the last error in the log of a job that ended before its record began, or an empty text."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    errors = [line.partition("error: ")[2] for line in lines if re.match(r"(\[rank .*\] )?error: ", line)]
-    return errors[-1] if errors else ""
+def _exit_text(state: str, code_and_signal: str) -> str:
+    """Return the end of a job in words. A shell reports SIGKILL as exit code 137."""
+    exit_code, _, signal_number = code_and_signal.partition(":")
+    if signal_number == "9" or exit_code == "137":
+        return "killed (SIGKILL). The usual cause is too little memory: request more memory"
+    if signal_number not in ("", "0"):
+        return f"{_lower_case_words(state)}, ended by signal {signal_number}"
+    return f"{_lower_case_words(state)}, exit code {exit_code}"
 
 
-def _state_in_record(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Return state and reason from the run record of a job that Slurm no longer knows."""
+def _task_outside_slurm(job: SubmittedJob, task: str, record: Mapping[str, Any], hiding_owner: str) -> Task:
+    """Return a task that Slurm no longer knows, or hides because `hiding_owner` submitted the job."""
+    state, reason = _state_in_files(job, task, record, hiding_owner)
+    restarts = int(record.get("slurm", {}).get("restarts", 0))
+    elapsed_seconds = None
+    if "started" in record and "ended" in record:
+        start, end = (datetime.fromisoformat(record[name]) for name in ("started", "ended"))
+        elapsed_seconds = int((end - start).total_seconds())
+    return Task(job, task, state, reason, elapsed_seconds, restarts=restarts)
+
+
+def _state_in_files(
+    job: SubmittedJob, task: str, record: Mapping[str, Any], hiding_owner: str
+) -> tuple[str, str]:
+    """Return state and reason from the run record and the log of a job."""
     outcome = record.get("outcome")
     if outcome == "complete":
         return "done", ""
-    if outcome in ("failed", "interrupted"):
-        return "failed", str(record.get("reason", ""))
-    return "failed", "ended without a message: killed, or its node failed" if outcome else "never started"
+    if hiding_owner and outcome != "failed":
+        return "unknown", _progress_text(record) or f"Slurm shows the job to {hiding_owner} only"
+    end = log_end.read(_log(job, task))
+    if end and (end.is_by_slurm or outcome not in ("failed", "interrupted")):
+        return end.state, end.reason
+    if outcome:
+        return "failed", str(record.get("reason", "ended without a message: killed, or its node failed"))
+    if _log(job, task).exists():
+        return "failed", f"ended before {job.stage} began. The log may contain the reason"
+    return "cancelled", "before it started"
 
 
 def _newest_records(run: RunFolder, stages: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -172,34 +267,6 @@ def _progress_text(record: Mapping[str, Any]) -> str:
     return f"{progress['done']} of {progress['total']} {progress['unit']} ({share:.0%})"
 
 
-def _properties(job_number: str) -> Iterator[tuple[str, Properties]]:
-    """Yield scontrol's properties of a job and of each task of its array, by Slurm's names.
-
-    Nothing is yielded for a job that Slurm no longer knows.
-    """
-    result = _run_slurm_command(["scontrol", "show", "job", "--oneliner", job_number])
-    if result.returncode != 0:
-        if "Invalid job id" in result.stderr:
-            return
-        raise UserError(f"Slurm does not answer: {result.stderr.strip()}. Type the command again later")
-    for line in result.stdout.splitlines():
-        # The first KEY=VALUE of a key is Slurm's; the name or command of a job may repeat the key.
-        properties = dict(word.split("=", 1) for word in reversed(line.split()) if "=" in word)
-        if "ArrayTaskId" not in properties:
-            yield properties["JobId"], properties
-            continue
-        for task in _task_numbers(properties["ArrayTaskId"]):
-            yield f"{properties['ArrayJobId']}_{task}", properties
-
-
-def _task_numbers(tasks: str) -> Iterator[int]:
-    """Yield the task numbers of Slurm's notation `0-3,7%2`."""
-    for task_range in tasks.partition("%")[0].split(","):
-        first, _, last = task_range.partition("-")
-        last, _, step = last.partition(":")
-        yield from range(int(first), int(last or first) + 1, int(step or 1))
-
-
 def _lower_case_words(name: str) -> str:
     """Return a name of Slurm, such as NODE_FAIL or AssocGrpCpuLimit, as lower-case words."""
     if name in ("None", "(null)"):
@@ -208,11 +275,10 @@ def _lower_case_words(name: str) -> str:
     return spaced_name.lower()
 
 
-def _run_slurm_command(command: list[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-        raise UserError(
-            f"Slurm does not answer: {error}. Slurm's commands have to be on PATH. Type the command "
-            "on a machine with Slurm"
-        ) from None
+def _seconds(text: str) -> int | None:
+    """Return the seconds of Slurm's notation [DAYS-]HH:MM:SS; None for UNLIMITED and other words."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
+    return int(timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds())

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -124,6 +125,27 @@ class Cluster:
         A start within the second of the requeue fails, because the revoked credential is still stored.
         """
         launching.require_success(self.run(["scontrol", "update", f"jobid={job_number}", "StartTime=now+3"]))
+
+    @contextmanager
+    def options(self, **values: str) -> Iterator[None]:
+        """Change options of `slurm.conf` inside the `with` block."""
+        path = self.folder / "slurm.conf"
+        text = path.read_text()
+        lines = [line for line in text.splitlines() if line.partition("=")[0] not in values]
+        try:
+            path.write_text("\n".join([*lines, *(f"{name}={value}" for name, value in values.items()), ""]))
+            launching.require_success(self.run(["scontrol", "reconfigure"]))
+            yield
+        finally:
+            path.write_text(text)
+            launching.require_success(self.run(["scontrol", "reconfigure"]))
+
+    def forget_ended_jobs(self) -> None:
+        """Let Slurm forget all jobs that have ended, as Slurm does after `MinJobAge`."""
+        with self.options(MinJobAge="2"):
+            wait_until(
+                lambda: not set(self.jobs().values()) & set(FINAL_STATES), 60, lambda: f"{self.jobs()}"
+            )
 
     def _is_up(self) -> bool:
         assert self._keeper.poll() is None, self._logs()

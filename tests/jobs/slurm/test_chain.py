@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -70,6 +71,18 @@ def test_status_shows_the_end_and_resume_submits_nothing(cluster: Cluster, finis
     lines = require_success(run_chain(cluster, finished_run, "status")).stdout.splitlines()
     assert [line.split()[0] for line in lines if "done" in line] == list(JOBS)
     assert f"report: {finished_run / 'models' / 'fno' / 'evaluation' / 'report.html'}" in lines
+    assert require_success(run_chain(cluster, finished_run, "wait")).stdout.splitlines() == lines
+    content = json.loads(require_success(run_chain(cluster, finished_run, "status", "--json")).stdout)
+    assert (content["state"], content["reports"]) == ("done", [lines[-1].removeprefix("report: ")])
+    train = content["jobs"][-2]
+    assert {key: train[key] for key in ("name", "slurm_job", "state", "limit_seconds", "restarts")} == {
+        "name": "train",
+        "slurm_job": job_numbers(finished_run)["train"],
+        "state": "done",
+        "limit_seconds": 3600,
+        "restarts": 0,
+    }
+    assert train["elapsed_seconds"] > 0
     jobs_before = submitted_jobs(finished_run)
     assert "nothing is missing" in require_success(run_chain(cluster, finished_run, "resume")).stdout
     assert submitted_jobs(finished_run) == jobs_before

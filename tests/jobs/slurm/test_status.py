@@ -1,0 +1,201 @@
+"""The display of chains: how each job ended, also after Slurm forgot the job, and for other users."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import chain
+from pipeline.jobs.slurm import display
+from pipeline.runs.folder import RunFolder
+from tests.jobs.slurm.chains import SMOKE, final_states, job_numbers, run_chain, run_override, states
+from tests.jobs.slurm.cluster import Cluster, wait_until
+from tests.support.launching import require_success
+
+SLURM = "launcher=slurm"
+#: Jobs that start in an hour.
+LATER = "+launcher.sbatch.generate.begin=now+1hour"
+#: The end of each task of an array: the shell lines that the task runs instead of the stage.
+ENDS = """\
+case "$SLURM_ARRAY_TASK_ID" in
+0) echo "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch. Some tasks were OOM Killed."
+   kill -9 $$ ;;
+1) exec sleep 600 ;;
+2) echo "error: the module openmpi/9.9 does not exist"
+   exec false ;;
+3) kill -9 $$ ;;
+4) exec true ;;
+esac
+"""
+CANCELLED_TASK = 5
+OUT_OF_MEMORY, TIME_LIMIT, ERROR = (
+    "out of memory. Request more memory",
+    "the time limit ended the job. Request more time",
+    "the module openmpi/9.9 does not exist",
+)
+
+#: The keys of a job in the output of `status --json`.
+KEYS = [
+    "name",
+    "stage",
+    "task",
+    "slurm_job",
+    "state",
+    "reason",
+    "elapsed_seconds",
+    "limit_seconds",
+    "restarts",
+    "expected_start",
+    "log",
+]
+
+
+def reasons(cluster: Cluster, run: Path) -> dict[int, str]:
+    """Return the reasons of failed tasks of generate by number, as a program reads the status."""
+    content = json.loads(require_success(run_chain(cluster, run, "status", "--json")).stdout)
+    jobs = content["jobs"]
+    assert content["schema"] == 1, "a changed key needs a new number, and a change of docs/cluster.md"
+    assert list(jobs[0]) == KEYS
+    assert content["state"] == "failed"
+    assert content["owner"] == "root"
+    assert [job["name"] for job in jobs] == ["generate"] * 6 + ["finish", "validate", "train", "evaluate"]
+    assert jobs[2]["slurm_job"] == f"{job_numbers(run)['generate']}_2"
+    for job in jobs[CANCELLED_TASK:]:
+        assert (job["state"], job["reason"]) in [
+            ("cancelled", "before it started"),
+            ("cancelled", "the job before it failed"),
+        ]
+        assert job["log"] is None
+    assert all(Path(job["log"]).is_file() for job in jobs[:CANCELLED_TASK])
+    return {job["task"]: job["reason"] for job in jobs if job["state"] == "failed"}
+
+
+@pytest.mark.fault(
+    "Slurm forgets a failed job",
+    cause="MinJobAge passes after a time-out, out of memory, an error, a kill and a cancelled task",
+    result="status still names each end",
+    lost="nothing",
+)
+def test_the_end_of_each_task_is_named_also_after_slurm_forgot_the_job(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    # One task is cancelled before it starts. The time limit passes as soon as another task has started.
+    run = tmp_path / "run"
+    (tmp_path / "ends.sh").write_text(ENDS)
+    setup = f"launcher.setup=['source {tmp_path}/ends.sh']"
+    require_success(run_chain(cluster, run, SMOKE, SLURM, "launcher.parts=6", LATER, setup))
+    number = job_numbers(run)["generate"]
+
+    def status_text() -> str:
+        return require_success(run_chain(cluster, run, "status")).stdout
+
+    # The scheduler finds the reason after the submission.
+    wait_until(lambda: "6 pending  begin time, expected start 20" in status_text(), 30, status_text)
+    assert status_text().count("expected start") == 1
+    cluster.cancel(f"{number}_{CANCELLED_TASK}")
+    require_success(cluster.run(["scontrol", "update", f"jobid={number}", "StartTime=now"]))
+    wait_until(lambda: "RUNNING" in states(cluster, run).values(), 60, lambda: f"{states(cluster, run)}")
+    require_success(cluster.run(["scontrol", "update", f"jobid={number}_1", "EndTime=now"]))
+    lines = require_success(run_chain(cluster, run, "status", "--watch")).stdout.splitlines()
+    assert lines[-1].endswith("chain failed")
+    assert any(line.endswith(f"generate[0] {number}_0 failed ({OUT_OF_MEMORY})") for line in lines)
+    result = run_chain(cluster, run, "wait")
+    assert result.returncode == 1
+    log = run / "jobs" / "logs" / f"generate-{number}_1.out"
+    assert f"generate[1] failed: {TIME_LIMIT}\n  its log: {log}\n" in result.stdout
+    assert f"generate[{CANCELLED_TASK}] failed" not in result.stdout
+    assert reasons(cluster, run) == {
+        0: OUT_OF_MEMORY,
+        1: TIME_LIMIT,
+        2: ERROR,
+        3: "killed (SIGKILL). The usual cause is too little memory: request more memory",
+        4: "ended without completing generate",
+    }
+    cluster.forget_ended_jobs()
+    unstarted = "ended before generate began. The log may contain the reason"
+    assert reasons(cluster, run) == {0: OUT_OF_MEMORY, 1: TIME_LIMIT, 2: ERROR, 3: unstarted, 4: unstarted}
+    assert run_chain(cluster, run, "wait").returncode == 1
+
+
+@pytest.fixture
+def shared_folder(cluster: Cluster) -> Iterator[Path]:
+    """Return a folder that every user may read, next to a Slurm that every user may ask."""
+    folder = Path(tempfile.mkdtemp())
+    for path in (folder, cluster.folder):
+        path.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def run_as_colleague(cluster: Cluster, output: Path, *arguments: str) -> tuple[int, str]:
+    """Run a command of the chain as another user; return the exit code and the output."""
+    output.touch()
+    file = os.open(output, os.O_WRONLY | os.O_TRUNC)
+    child = os.fork()
+    if child == 0:
+        exit_code = 0
+        try:
+            for number in (1, 2):
+                os.dup2(file, number)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            os.environ.clear()
+            os.environ.update(cluster.environment())
+            os.setgroups([])
+            os.setgid(23456)
+            os.setuid(23456)
+            chain.main(list(arguments))
+        except SystemExit as system_exit:
+            exit_code = int(system_exit.code or 0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+            exit_code = 99
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(exit_code)
+    os.close(file)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), output.read_text()
+
+
+@pytest.mark.fault(
+    "a colleague looks at a chain",
+    cause="another user types cancel, and status where Slurm hides the jobs",
+    result="the refusal of Slurm, and the owner's name; no advice to resume a healthy chain",
+    lost="nothing",
+)
+def test_a_colleague_gets_the_refusal_of_slurm_and_the_name_of_the_owner(
+    cluster: Cluster, shared_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shared_folder / "run"
+    require_success(run_chain(cluster, run, SMOKE, SLURM, LATER))
+    for path in (run, run / "jobs"):
+        path.chmod(0o755)
+    with monkeypatch.context() as patch:
+        for name, value in cluster.environment().items():
+            patch.setenv(name, value)
+        display.show(RunFolder.at(run))  # The colleague may not read this Python, so all imports come first.
+    output = shared_folder / "output.txt"
+    exit_code, text = run_as_colleague(cluster, output, "cancel", run_override(run))
+    assert exit_code == 2, text
+    assert "error: Slurm refused to cancel jobs of root: " in text
+    assert "Access/permission denied" in text
+    assert set(states(cluster, run).values()) == {"PENDING"}
+    with cluster.options(PrivateData="jobs"):
+        exit_code, text = run_as_colleague(cluster, output, "status", run_override(run))
+        assert exit_code == 0, text
+        assert text.count("unknown") >= len(job_numbers(run))
+        assert "Slurm shows the jobs to root only. Ask root for their state" in text
+        assert "resume" not in text
+        exit_code, text = run_as_colleague(cluster, output, "wait", run_override(run))
+        assert exit_code == 2
+        assert "Type `wait` as root" in text
+    assert "cancelled: " in require_success(run_chain(cluster, run, "cancel")).stdout
+    final_states(cluster, run, 60)
