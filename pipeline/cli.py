@@ -18,8 +18,10 @@ from pipeline.config.settings import Settings
 from pipeline.parallel import ending, launch, stopping
 from pipeline.runs import lock, tolerant_output
 
+#: The exit code after Ctrl-C: 128 plus the number of SIGINT.
+_INTERRUPTED = 130
 #: Exit codes of a stage that a signal or Ctrl-C ended. These exit codes also end a sweep.
-_STOP_CODES = (stopping.EXIT_CODE, 130)
+_STOP_CODES = (stopping.EXIT_CODE, _INTERRUPTED)
 
 _HELP = """
 Arguments have the form KEY=VALUE and override the configuration.
@@ -84,6 +86,13 @@ def main(
         compose.run(run)
         if current_sweep.jobs and after_sweep is not None and launch.detect().rank == 0:
             after_sweep(current_sweep.jobs)
+    except KeyboardInterrupt:
+        rank, size = launch.rank_and_size()
+        if size == 1:
+            raise
+        # Without an abort, this rank would wait at the end of MPI, and the other ranks for this rank.
+        print(f"[rank {rank} of {size}] interrupted", file=sys.stderr, flush=True)
+        ending.abort(_INTERRUPTED)
     except Exception as error:
         _end_all_ranks(error)
     if exit_codes:

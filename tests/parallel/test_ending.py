@@ -48,3 +48,25 @@ def test_the_mistake_of_one_rank_is_printed_while_another_rank_waits_for_all_ran
     result = run(mpi_command(2, "-c", PROGRAM, "1", "waits for all ranks"), timeout=50)
     assert result.returncode == 2
     assert "[rank 1 of 2] error: a mistake" in result.stderr
+
+
+INTERRUPTED = """
+import os, signal
+from pipeline import cli
+from pipeline.parallel import launch
+
+def stage(settings):
+    world = launch.world()
+    if world.rank == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+    world.barrier()
+
+cli.main(stage)
+"""
+
+
+def test_an_interrupted_rank_ends_all_ranks() -> None:
+    # The rank would wait for the other ranks at the end of MPI, and the other ranks for this rank.
+    result = run(mpi_command(2, "-c", INTERRUPTED), timeout=50)
+    assert result.returncode == 130
+    assert "[rank 1 of 2] interrupted" in result.stderr
