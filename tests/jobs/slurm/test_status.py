@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -84,7 +85,7 @@ def reasons(cluster: Cluster, run: Path) -> dict[int, str]:
     lost="nothing",
 )
 def test_the_end_of_each_task_is_named_also_after_slurm_forgot_the_job(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One task is cancelled before it starts. The time limit passes as soon as another task has started.
     run = tmp_path / "run"
@@ -111,14 +112,22 @@ def test_the_end_of_each_task_is_named_also_after_slurm_forgot_the_job(
     log = run / "jobs" / "logs" / f"generate-{number}_1.out"
     assert f"generate[1] failed: {TIME_LIMIT}\n  its log: {log}\n" in result.stdout
     assert f"generate[{CANCELLED_TASK}] failed" not in result.stdout
-    assert reasons(cluster, run) == {
+    named_reasons = {
         0: OUT_OF_MEMORY,
         1: TIME_LIMIT,
         2: ERROR,
         3: "killed (SIGKILL). The usual cause is too little memory: request more memory",
         4: "ended without completing generate",
     }
+    assert reasons(cluster, run) == named_reasons
     cluster.forget_ended_jobs()
+    assert reasons(cluster, run) == named_reasons, "from the accounting"
+    # Without accounting, the logs remain.
+    configuration = tmp_path / "slurm.conf"
+    text = (cluster.folder / "slurm.conf").read_text()
+    configuration.write_text(re.sub(r"(?m)^Accounting.*\n", "", text))
+    environment = cluster.environment() | {"SLURM_CONF": str(configuration)}
+    monkeypatch.setattr(cluster, "environment", lambda: environment)
     unstarted = "ended before generate began. The log may contain the reason"
     assert reasons(cluster, run) == {0: OUT_OF_MEMORY, 1: TIME_LIMIT, 2: ERROR, 3: unstarted, 4: unstarted}
     assert run_chain(cluster, run, "wait").returncode == 1
