@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from simsurrogate.errors import UserError
 from simsurrogate.files import is_read_only
 
 
-def newest_record(run: Path, stage: str, after: int, job: str | None = None) -> dict[str, Any]:
+def newest_record(run: Path, stage: str, after: int, job: str | None = None) -> Mapping[str, Any]:
     """Return the newest record of a stage with a number above `after`, or an empty record.
 
     With `job`, only the records of this Slurm job count.
@@ -23,7 +24,7 @@ def newest_record(run: Path, stage: str, after: int, job: str | None = None) -> 
     return attempts[-1] if attempts else {}
 
 
-def is_complete(run: Path, record: dict[str, Any]) -> bool:
+def is_complete(run: Path, record: Mapping[str, Any]) -> bool:
     """Return whether a stage whose launcher returned 0 is complete.
 
     A run folder that this process may not write gets no record.
@@ -31,7 +32,7 @@ def is_complete(run: Path, record: dict[str, Any]) -> bool:
     return record.get("outcome") == "complete" or (not record and is_read_only(run))
 
 
-def require_complete(run: Path, stage: str, record: dict[str, Any]) -> None:
+def require_complete(run: Path, stage: str, record: Mapping[str, Any]) -> None:
     """Refuse the exit code 0 of a launcher whose stage is not complete.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from simsurrogate.errors import UserError
@@ -15,13 +16,13 @@ _LONGEST_SECONDS, _PAUSE_SECONDS = 600.0, 5.0
 _FINAL_ERRORS = ("disabled", "denied", "Invalid job id", "not permitted")
 
 
-def has_progress(record: dict[str, Any]) -> bool:
+def has_progress(record: Mapping[str, Any]) -> bool:
     """Return whether an attempt at a stage got further than its start."""
     progress = record.get("progress")
     return progress is not None and bool(progress["done"] > progress["start"])
 
 
-def requeue(job: str, stage: str, record: dict[str, Any]) -> None:
+def requeue(job: str, stage: str, record: Mapping[str, Any]) -> None:
     """Put a job back into the queue, after an attempt at its stage that stopped.
 
     Raises:
