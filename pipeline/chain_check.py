@@ -94,17 +94,8 @@ def _refuse_other_model(settings: Settings) -> None:
         dataset = Dataset.open(settings.dataset, run_folder.validations[1])
     except UserError:
         return
-    task = TrainingTask.of(
-        dataset,
-        surrogate=settings.surrogate,
-        solver=settings.solver,
-        training=settings.training,
-        seed=settings.seed,
-        overwrite=False,
-    )
-    identity = task.identity
-    if settings.ensemble > 1:
-        identity = {**identity, "ensemble": True}
+    task = TrainingTask.of(dataset, settings)
+    identity = task.ensemble_identity if settings.ensemble > 1 else task.identity
     model_folder.prepare(run_folder.model_folder, identity, overwrite=False)
 
 

@@ -44,14 +44,7 @@ def run(settings: Settings) -> float:
     run_folder, is_ensemble = RunFolder.of(settings), settings.ensemble > 1
     dataset = Dataset.open(settings.dataset, run_folder.validations[1])
     agreement.refuse_other_data(settings, settings.dataset, dataset.configuration, compares_seed=False)
-    task = TrainingTask.of(
-        dataset,
-        surrogate=settings.surrogate,
-        solver=settings.solver,
-        training=settings.training,
-        seed=settings.seed,
-        overwrite=settings.overwrite,
-    )
+    task = TrainingTask.of(dataset, settings)
     start_seconds = time.process_time()
     keep_freed_memory()
     with (

@@ -24,21 +24,16 @@ def newest_record(run: Path, stage: str, after: int, job: str | None = None) -> 
     return attempts[-1] if attempts else {}
 
 
-def is_complete(run: Path, record: Mapping[str, Any]) -> bool:
-    """Return whether a stage whose launcher returned 0 is complete.
-
-    A run folder that this process may not write gets no record.
-    """
-    return record.get("outcome") == "complete" or (not record and is_read_only(run))
-
-
 def require_complete(run: Path, stage: str, record: Mapping[str, Any]) -> None:
     """Refuse the exit code 0 of a launcher whose stage is not complete.
+
+    A run folder that this process may not write gets no record.
 
     Raises:
         UserError: the record of the stage is missing, or its outcome is not `complete`.
     """
-    if not is_complete(run, record):
+    is_complete = record.get("outcome") == "complete" or (not record and is_read_only(run))
+    if not is_complete:
         found = (
             f"the outcome in its run record is {record['outcome']!r}" if record else "it has no run record"
         )

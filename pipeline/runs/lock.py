@@ -62,10 +62,16 @@ def hold(path: Path, other_locks: Sequence[Path] = (), *, key: str = "run") -> I
     if _is_useless(path):
         yield
         return
-    seconds = _LONGEST_RESTART_WAIT if _is_held_by_former_run(path) else 0
-    with _locked(path, seconds, partial(_locked_message, path, key)):
+    seconds, note = 0, ""
+    if _is_held_by_former_run(path):
+        seconds = _LONGEST_RESTART_WAIT
+        note = (
+            f"note: {_holder_text(_holder_path(path))}, the former run of this requeued job, still holds "
+            f"{path}. Waiting up to {seconds} s"
+        )
+    with _locked(path, partial(_locked_message, path, key), seconds, note):
         for other_path in other_locks:
-            with _locked(other_path, 0, partial(_locked_message, other_path, key)):
+            with _locked(other_path, partial(_locked_message, other_path, key)):
                 pass
         holder = _holder_path(path)
         if holder.exists():
@@ -92,20 +98,20 @@ def wait_for(path: Path) -> Iterator[None]:
         f"another process has held {path} for {_LONGEST_WAIT} s. The lock is free after seconds. End the "
         "process that hangs; `fuser` or `lsof` with the path of the lock shows it on its node"
     )
-    with _locked(path, _LONGEST_WAIT, lambda: message):
+    with _locked(path, lambda: message, _LONGEST_WAIT):
         yield
 
 
 @contextmanager
-def _locked(path: Path, seconds: float, refusal: Callable[[], str]) -> Iterator[None]:
-    """Hold a lock, after a wait of up to `seconds`.
+def _locked(path: Path, refusal: Callable[[], str], seconds: float = 0, note: str = "") -> Iterator[None]:
+    """Hold a lock, after a wait of up to `seconds`; print `note` before the wait.
 
     Raises:
         LockedError: another process holds the lock; `refusal` returns the message.
         StorageError: the file of the lock cannot be opened.
     """
     descriptor, mode = _open(path)
-    deadline, is_first_attempt = time.monotonic() + seconds, True
+    deadline = time.monotonic() + seconds
     try:
         while True:
             with _explained_errors(path):
@@ -114,13 +120,9 @@ def _locked(path: Path, seconds: float, refusal: Callable[[], str]) -> Iterator[
                 break
             if time.monotonic() >= deadline:
                 raise LockedError(refusal())
-            if is_first_attempt and seconds == _LONGEST_RESTART_WAIT:
-                print(
-                    f"note: {_holder_text(_holder_path(path))}, the former run of this requeued job, still "
-                    f"holds {path}. Waiting up to {_LONGEST_RESTART_WAIT} s",
-                    flush=True,
-                )
-            is_first_attempt = False
+            if note:
+                print(note, flush=True)
+            note = ""
             time.sleep(_PAUSE)
         with heartbeat_lock.keep(heartbeat_file) if heartbeat_file else nullcontext():
             yield

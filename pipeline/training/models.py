@@ -50,7 +50,7 @@ def train_ensemble(
 ) -> Outcome:
     """Train and save the members of an ensemble, on all ranks, and save the ensemble."""
     ensemble.check_ranks(count, task.training.batch_size, ranks.size)
-    identity: TrainingIdentity = {**task.identity, "ensemble": True}
+    identity = task.ensemble_identity
     steps = task.training.total_steps
     total = count * steps
     entries: RecordEntries = {}

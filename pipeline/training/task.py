@@ -15,7 +15,7 @@ from pipeline.config.build import (
     surrogate_type,
     user_file,
 )
-from pipeline.config.settings import Training
+from pipeline.config.settings import Settings, Training
 from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_for, problem_of
@@ -83,21 +83,13 @@ class TrainingTask:
     overwrite: bool
 
     @classmethod
-    def of(
-        cls,
-        dataset: Dataset,
-        *,
-        surrogate: Options,
-        solver: Options,
-        training: Training,
-        seed: int,
-        overwrite: bool,
-    ) -> TrainingTask:
-        """Return the task on a data set from the sections and keys of the configuration.
+    def of(cls, dataset: Dataset, settings: Settings) -> TrainingTask:
+        """Return the task of a configuration on a data set.
 
         Raises:
             UserError: an option of the surrogate is wrong, or has no effect on the data.
         """
+        surrogate = settings.surrogate
         constructor = surrogate_type(surrogate)
         surrogate_options = surrogate_arguments(constructor, surrogate)
         refuse_unused_surrogate_options(constructor, surrogate, problem_of(dataset))
@@ -105,11 +97,11 @@ class TrainingTask:
             surrogate=str(surrogate["name"]),
             surrogate_path=user_file(surrogate),
             surrogate_options=surrogate_options,
-            solver=solver,
-            training=training,
-            seed=seed,
+            solver=settings.solver,
+            training=settings.training,
+            seed=settings.seed,
             dataset=dataset,
-            overwrite=overwrite,
+            overwrite=settings.overwrite,
         )
 
     @property
@@ -122,6 +114,11 @@ class TrainingTask:
             "dataset": self.dataset.identity,
             "sources": source_hash(surrogate_class(self.surrogate, self.surrogate_path)),
         }
+
+    @property
+    def ensemble_identity(self) -> TrainingIdentity:
+        """The same options, for an ensemble."""
+        return {**self.identity, "ensemble": True}
 
     def build_surrogate(self, num_ranks: int) -> Surrogate:
         """Return the surrogate with initial weights from PyTorch's random generator.

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.jobs.slurm import log_end, queries
 
-#: What slurmstepd 22.05 writes into a log before `{cause} ***`.
+#: The beginning of slurmstepd's message (22.05) about the end of a job, before its cause.
 ENDED = "slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 2026-11-29T08:01:56"
 
 

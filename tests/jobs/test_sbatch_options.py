@@ -79,7 +79,7 @@ def test_words_of_the_command_line_reach_sbatch_as_written_or_are_refused(
     ):
         assert run_command_line(chain.run, *arguments, override) == 2
         assert message in capsys.readouterr().err
-    # The words that the message tells to type.
+    # The remedy of the message.
     quoted_override = "+launcher.sbatch.all.account='1_000'"
     assert run_command_line(chain.run, *arguments, quoted_override) == 0
     assert "--account=1_000 " in capsys.readouterr().out

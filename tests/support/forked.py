@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -109,7 +108,7 @@ def chain(output: Path, arguments: Sequence[str]) -> None:
             ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # as pipeline.jobs.local starts a stage
             if os.getppid() != parent_id:
                 os._exit(1)
-            _exit_after(_run_stage, stage, arguments)
+            exit_after(_run_stage, stage, arguments)
         if code := os.waitstatus_to_exitcode(os.waitpid(stage_id, 0)[1]):
             os._exit(code if code > 0 else 1)
 
@@ -127,7 +126,7 @@ def stage(
         forbidden: folder that the stage must not open; exit code 99 reports an access.
     """
     _prepare_process(output, memory_bytes, forbidden)
-    _exit_after(_run_stage, name, arguments)
+    exit_after(_run_stage, name, arguments)
 
 
 def _stage_alone(
@@ -143,7 +142,7 @@ def _stage_alone(
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    _exit_after(_run_stage, name, arguments)
+    exit_after(_run_stage, name, arguments)
 
 
 def call(
@@ -151,7 +150,7 @@ def call(
 ) -> None:
     """Call a function under the bounds of `stage`. A ValueError counts as a refusal with exit code 2."""
     _prepare_process(output, memory_bytes, forbidden)
-    _exit_after(_refuse_user_errors, function, *values)
+    exit_after(_refuse_user_errors, function, *values)
 
 
 def _refuse_user_errors(function: Callable[..., object], *values: object) -> None:
@@ -176,29 +175,38 @@ def _run_stage(name: str, arguments: Sequence[str]) -> None:
         cli.main(module.run, getattr(module, "show_sweep", None))
 
 
-def _exit_after(function: Callable[..., None], *arguments: object) -> None:
-    """Call a function with MPI, print an exception with its traceback, and end this process."""
+def exit_after(function: Callable[..., None], *arguments: object) -> None:
+    """Call a function with MPI, print an exception, and end this process as Python would."""
     from mpi4py import MPI
 
     exit_code = 0
     variables = dict(os.environ)
-    # Without networks, MPI of one rank starts without a wait of one second.
-    os.environ |= {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_osc_ucx_verbose": "-1"}
+    # Open MPI's wheel reports one-sided communication over UCX as an error on machines without UCX.
+    os.environ |= {"OMPI_MCA_osc_ucx_verbose": "-1"}
+    if not any(name.startswith("PMIX_") for name in variables):
+        # Without networks, MPI of one rank starts without a wait of one second.
+        os.environ |= {"OMPI_MCA_btl": "self,sm"}
     try:
         MPI.Init_thread()
         os.environ.clear()
         os.environ.update(variables)
+        restore_signals()  # Open MPI catches SIGHUP.
         function(*arguments)
-        MPI.Finalize()
     except SystemExit as system_exit:
-        exit_code = int(system_exit.code or 0)
+        exit_code = system_exit.code if isinstance(system_exit.code, int) else system_exit.code is not None
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         exit_code = 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(exit_code)
+    MPI.Finalize()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
+def restore_signals() -> None:
+    """Restore Python's reactions to the signals that end a process."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def _prepare_process(output: Path, memory_bytes: int = 0, forbidden: str = "") -> None:
@@ -206,8 +214,7 @@ def _prepare_process(output: Path, memory_bytes: int = 0, forbidden: str = "") -
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    restore_signals()
     os.environ["TERM"] = "dumb"
     if memory_bytes:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -1,4 +1,4 @@
-"""What the server that forks stages and ranks does once for all of them. MPI starts in each process alone."""
+"""The imports and caches of the server that forks stages and ranks. MPI starts in each forked process."""
 
 import importlib
 import io

@@ -39,9 +39,9 @@ def start(
     arguments: Sequence[str],
     *,
     dry_run: bool,
-    data: str = "",
-    sweep: Sequence[str] = (),
-    is_first: bool = True,
+    data: str,
+    sweep: Sequence[str],
+    is_first: bool,
 ) -> None:
     """Submit all jobs of a chain; with `dry_run`, print their commands.
 
@@ -104,7 +104,7 @@ def resume(
     arguments: Sequence[str],
     *,
     dry_run: bool,
-    sweep: Sequence[str] = (),
+    sweep: Sequence[str],
 ) -> None:
     """Submit the jobs that failed, were cancelled or never started, and all jobs that wait for these jobs.
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 
 from pipeline.config.settings import Launcher
-from pipeline.jobs.slurm import sbatch
+from pipeline.jobs.slurm import queries, sbatch
 from pipeline.jobs.slurm.sbatch import Job
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
@@ -54,7 +53,7 @@ def _test(job: Job, launcher: Launcher, run: RunFolder, arguments: Sequence[str]
 
 def _unavailable_nodes() -> list[str]:
     """Return the nodes that get no job now, such as drained nodes and nodes that do not answer."""
-    lines = _output("sinfo", "--noheader", "--format=%N %T").splitlines()
+    lines = queries.output("sinfo", "--noheader", "--format=%N %T").splitlines()
     states_by_nodes = dict(line.split() for line in lines if len(line.split()) == 2)
     # The suffixes mark nodes that save power or that are planned for another job.
     return [
@@ -63,10 +62,9 @@ def _unavailable_nodes() -> list[str]:
 
 
 def _check_array_size(job: Job) -> None:
-    config = _output("scontrol", "show", "config") if job.tasks else ""
-    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.MULTILINE)
-    if match and max(job.tasks) >= int(match[1]):
-        size = int(match[1])
+    config = queries.output("scontrol", "show", "config") if job.tasks else ""
+    size = int(queries.config_value(config, "MaxArraySize") or sys.maxsize)
+    if job.tasks and max(job.tasks) >= size:
         raise UserError(
             f"launcher.parts={max(job.tasks) + 1} needs a job array with as many tasks, and this Slurm has "
             f"MaxArraySize={size}. At most {size} tasks are allowed. Type launcher.parts={size}, or fewer"
@@ -83,7 +81,7 @@ def _check_time_limit(job: Job, launcher: Launcher) -> None:
         return
     names = str(options.get("partition") or os.environ.get("SBATCH_PARTITION", ""))
     limits: dict[str, str] = {}
-    for line in _output("scontrol", "show", "partition", "--oneliner").splitlines():
+    for line in queries.output("scontrol", "show", "partition", "--oneliner").splitlines():
         properties = dict(word.split("=", 1) for word in line.split() if "=" in word)
         name = properties["PartitionName"]
         if name in names.split(",") or (not names and properties.get("Default") == "YES"):
@@ -107,11 +105,3 @@ def minutes_of(text: str) -> float:
         numbers = [0, *numbers]
     hours, minutes, seconds = [*numbers, 0, 0][:3]
     return 24 * 60 * int(days or 0) + 60 * hours + minutes + seconds / 60
-
-
-def _output(*command: str) -> str:
-    """Return the output of a command of Slurm; empty if the command is missing."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    except FileNotFoundError:
-        return ""

@@ -1,7 +1,8 @@
-"""The commands of Slurm that show and cancel jobs."""
+"""The commands of Slurm that show and cancel jobs, and show the cluster."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -52,11 +53,7 @@ def accounted_properties(job_numbers: Collection[str]) -> dict[str, Properties]:
         return {}
     columns = ",".join(_ACCOUNTED_PROPERTIES.values())
     command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--format={columns}"]
-    try:
-        result = _run([*command, f"--jobs={','.join(sorted(job_numbers))}"])
-    except UserError:
-        return {}
-    return parse_accounting(result.stdout) if result.returncode == 0 else {}
+    return parse_accounting(output(*command, f"--jobs={','.join(sorted(job_numbers))}"))
 
 
 def parse_accounting(table: str) -> dict[str, Properties]:
@@ -77,9 +74,22 @@ def parse_accounting(table: str) -> dict[str, Properties]:
 
 def hides_jobs() -> bool:
     """Return whether Slurm shows jobs to their owners only (`PrivateData=jobs`)."""
-    lines = _run(["scontrol", "show", "config"]).stdout.splitlines()
-    values = (line.partition("=")[2] for line in lines if line.split("=")[0].strip() == "PrivateData")
-    return any("jobs" in value for value in values)
+    return "jobs" in config_value(_run(["scontrol", "show", "config"]).stdout, "PrivateData")
+
+
+def config_value(config: str, key: str) -> str:
+    """Return a value in the output of `scontrol show config`; empty without the key."""
+    match = re.search(rf"^{key}\s*=\s*(.*)", config, re.MULTILINE)
+    return match[1].strip() if match else ""
+
+
+def output(*command: str) -> str:
+    """Return the output of a command of Slurm; empty if the command is missing, fails or does not answer."""
+    try:
+        result = _run(list(command))
+    except UserError:
+        return ""
+    return result.stdout if result.returncode == 0 else ""
 
 
 def cancel(keys: Sequence[str]) -> str:

@@ -94,14 +94,12 @@ def tasks(chain: ChainRecord, run: RunFolder) -> dict[str, list[Task]]:
     for number in sorted({job.number for job in jobs_by_key.values()}):
         properties_by_key |= queries.current_properties(number)
     missing_numbers = {job.number for key, job in jobs_by_key.items() if key not in properties_by_key}
-    if missing_numbers:
-        accounted_properties = queries.accounted_properties(missing_numbers)
-        # The accounting keeps lost jobs as running for ever.
-        properties_by_key = {
-            key: properties
-            for key, properties in accounted_properties.items()
-            if properties["JobState"] not in _STATES
-        } | properties_by_key
+    # The accounting keeps lost jobs as running for ever.
+    properties_by_key = {
+        key: properties
+        for key, properties in queries.accounted_properties(missing_numbers).items()
+        if properties["JobState"] not in _STATES
+    } | properties_by_key
     is_hidden = bool(missing_numbers) and _hides_jobs(run)
     records_by_key = _newest_records(run, {job.stage for job in jobs_by_key.values()})
 

@@ -73,7 +73,7 @@ def _run_as_rank(descriptors: list[Any], request: str) -> None:
     os.environ.clear()
     os.environ.update(variable.split("=", 1) for variable in variables)
     sys.argv = [module, *arguments]
-    _end_after(module)
+    forked.exit_after(_run_as_main, module)
 
 
 def _die_with(connection: int) -> None:
@@ -83,27 +83,8 @@ def _die_with(connection: int) -> None:
     fcntl.fcntl(connection, fcntl.F_SETFL, fcntl.fcntl(connection, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _end_after(module: str) -> None:
-    """Run a module as a main program, and end this process as Python would."""
-    from mpi4py import MPI
-
-    exit_code = 0
-    # Open MPI's wheel reports one-sided communication over UCX as an error on machines without UCX.
-    os.environ.setdefault("OMPI_MCA_osc_ucx_verbose", "-1")
-    MPI.Init_thread()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    try:
-        with warnings.catch_warnings():
-            # The module was imported before.
-            warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-    except SystemExit as system_exit:
-        exit_code = system_exit.code if isinstance(system_exit.code, int) else system_exit.code is not None
-    except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
-        exit_code = 1
-    MPI.Finalize()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
+def _run_as_main(module: str) -> None:
+    with warnings.catch_warnings():
+        # The module was imported before.
+        warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
