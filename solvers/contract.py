@@ -80,6 +80,14 @@ class SteppedTrajectory(Trajectory):
             DivergedError: the trajectory cannot be computed.
         """
 
+    def advance_linear(self, state: np.ndarray, time: float, duration: float) -> np.ndarray | None:
+        """Return the state at `time + duration` (s) by the equation without its nonlinear terms.
+
+        The evaluation compares a surrogate with this solution, which costs almost nothing. The arguments are
+        those of `advance`. The default is None: the equation is linear, or the solver has no such solution.
+        """
+        return None
+
     def budget(self, state: np.ndarray, time: float, duration: float) -> dict[str, float]:
         """Return the amount that sources and walls add to each invariant during `advance`, by name.
 

@@ -6,19 +6,19 @@ Shape letters: B trajectories of a batch, T frames, C channels, F fields, Q inva
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray
 
-from pipeline.evaluation.baselines import persistence, training_mean
+from pipeline.evaluation.baselines import linear_solution, persistence, training_mean
 from pipeline.evaluation.calibration import ensemble_spread
 from pipeline.evaluation.cases import Cases, load, predict, predict_with_members
 from pipeline.evaluation.invariants import invariants
 from pipeline.evaluation.metrics import METRICS, FieldNorm, below_floor, field_norms
-from pipeline.evaluation.schema import MODES, PREDICTORS
+from pipeline.evaluation.schema import MODES, Mode, Predictor
 from pipeline.problem import problem_of
 from pipeline.runs import progress
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipeline.data.dataset import Dataset
     from simsurrogate.spec import Spec
-    from solvers.contract import Solver
+    from solvers.contract import Solver, Trajectory
     from surrogates.contract import Surrogate
 
 
@@ -108,14 +108,21 @@ def _measure_batch(
     prediction = predict_with_members(surrogate, cases, 0, cases.state.shape[1] - 1)
     rollout = prediction.mean[:, 1:].numpy(force=True)
     predicted_states = np.concatenate([cases.state[:, :1], rollout], axis=1)
+    trajectories = [solver.prepare(parameters) for parameters in cases.solver_parameters]
+    invariant_names = [invariant.name for invariant in spec.invariants]
     invariant_values = [
-        invariants(solver, states, cases.solver_parameters) for states in (cases.state, predicted_states)
+        invariants(trajectories, states, invariant_names) for states in (cases.state, predicted_states)
     ]
     coordinates = {"trajectory": list(cases.index), "time": cases.time[1:]}
     fields = [field.name for field in spec.fields]
     spread = ensemble_spread(prediction, cases, norms)
+    predictions: dict[tuple[Predictor, Mode], np.ndarray] = {
+        ("surrogate", "rollout"): rollout,
+        ("surrogate", "one_step"): _single_steps(surrogate, cases),
+        **_baselines(trajectories, cases, np.asarray(surrogate.problem.statistics.mean)),
+    }
     return Measurements(
-        _errors(surrogate, cases, rollout, spec, norms),
+        _errors(predictions, cases, spec, norms),
         xarray.DataArray(
             below_floor(cases.state[:, 1:], norms),
             dims=("trajectory", "time", "metric", "field"),
@@ -128,7 +135,7 @@ def _measure_batch(
                 "trajectory": list(cases.index),
                 "source": ["truth", "prediction"],
                 "time": cases.time,
-                "invariant": [invariant.name for invariant in spec.invariants],
+                "invariant": invariant_names,
             },
         ),
         None
@@ -141,27 +148,40 @@ def _measure_batch(
     )
 
 
+def _baselines(
+    trajectories: Sequence[Trajectory], cases: Cases, mean: np.ndarray
+) -> dict[tuple[Predictor, Mode], np.ndarray]:
+    """Return the baselines at each frame after the first; `mean` (C,) is that of the training split."""
+    states = cases.state
+    training_means = training_mean(mean, states[:, 1:])
+    predictions: dict[tuple[Predictor, Mode], np.ndarray] = {
+        ("persistence", "rollout"): persistence(states[:, 0], states.shape[1] - 1),
+        ("persistence", "one_step"): states[:, :-1],
+        ("mean", "rollout"): training_means,
+        ("mean", "one_step"): training_means,
+    }
+    for mode in MODES:
+        solution = linear_solution(trajectories, states, cases.time, mode)
+        if solution is not None:
+            predictions["linear", mode] = solution
+    return predictions
+
+
 def _errors(
-    surrogate: Surrogate, cases: Cases, rollout: np.ndarray, spec: Spec, norms: Sequence[FieldNorm]
+    predictions: Mapping[tuple[Predictor, Mode], np.ndarray],
+    cases: Cases,
+    spec: Spec,
+    norms: Sequence[FieldNorm],
 ) -> xarray.DataArray:
     """Return the errors of one batch, see `Measurements`."""
     truth = cases.state[:, 1:]
-    num_frames = truth.shape[1]
-    mean = training_mean(np.asarray(surrogate.problem.statistics.mean), truth)
-    predictions = {
-        ("surrogate", "rollout"): rollout,
-        ("surrogate", "one_step"): _single_steps(surrogate, cases),
-        ("persistence", "rollout"): persistence(cases.state[:, 0], num_frames),
-        ("persistence", "one_step"): cases.state[:, :-1],
-        ("mean", "rollout"): mean,
-        ("mean", "one_step"): mean,
-    }
+    predictors = list(dict.fromkeys(predictor for predictor, _ in predictions))
     errors = xarray.DataArray(
-        np.empty((len(truth), len(PREDICTORS), len(MODES), len(METRICS), num_frames, len(spec.fields))),
+        np.empty((len(truth), len(predictors), len(MODES), len(METRICS), truth.shape[1], len(norms))),
         dims=("trajectory", "predictor", "mode", "metric", "time", "field"),
         coords={
             "trajectory": list(cases.index),
-            "predictor": list(PREDICTORS),
+            "predictor": predictors,
             "mode": list(MODES),
             "metric": list(METRICS),
             "time": cases.time[1:],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray
 
 from pipeline.evaluation.metrics import summary
-from pipeline.evaluation.schema import PREDICTORS, PredictabilityResult, Predictor, Summary
+from pipeline.evaluation.schema import PredictabilityResult, Predictor, Summary
 
 DEFINITIONS = {
     "predictable_time": "the time until which the solver's error of the steps in time stays below 1 %. "
@@ -24,15 +26,16 @@ def predictability_result(errors: xarray.DataArray, predictable_time: np.ndarray
     num_inside = np.searchsorted(time, predictable_time + 1e-9 * time[-1], side="right")
     has_inside, is_incomplete = num_inside > 0, num_inside < len(time)
     errors_inside = errors_BPT[np.flatnonzero(has_inside), :, num_inside[has_inside] - 1]
+    predictors = errors["predictor"].to_numpy().tolist()
     return PredictabilityResult(
         complete=int(np.count_nonzero(~is_incomplete)),
-        inside=_summaries(errors_inside),
-        beyond=_summaries(errors_BPT[is_incomplete, :, -1]),
+        inside=_summaries(errors_inside, predictors),
+        beyond=_summaries(errors_BPT[is_incomplete, :, -1], predictors),
     )
 
 
-def _summaries(errors: np.ndarray) -> dict[Predictor, Summary]:
+def _summaries(errors: np.ndarray, predictors: Sequence[Predictor]) -> dict[Predictor, Summary]:
     """Return the statistics of the errors (trajectory, predictor) of each predictor; empty for no errors."""
     if not len(errors):
         return {}
-    return {predictor: Summary.of(summary(errors[:, i])) for i, predictor in enumerate(PREDICTORS)}
+    return {predictor: Summary.of(summary(errors[:, i])) for i, predictor in enumerate(predictors)}

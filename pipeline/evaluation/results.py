@@ -11,10 +11,10 @@ from pipeline.evaluation import calibration, predictability
 from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.schema import (
     MODES,
-    PREDICTORS,
     ByTrajectory,
     Headline,
     InvariantResult,
+    Predictor,
     SeriesSummary,
     SplitResult,
     Summary,
@@ -37,6 +37,8 @@ DEFINITIONS = {
     "rollout": "all frames are predicted from the initial state",
     "persistence": "baseline without change: the previous true frame (one step), the initial state (rollout)",
     "mean": "baseline: the mean of each channel over the training split, at all sites and times",
+    "linear": "baseline of some solvers: the exact solution of the equation without nonlinear terms, from "
+    "the frame of persistence",
     "headline": "relative L2, mean over the fields; one_step is also the mean over the frames",
     "invariants": "conserved quantities of the solver, and quantities that change at a known rate, of whole "
     "states in the rollout. Size: the median over the trajectories of the largest value in the truth. Error: "
@@ -50,6 +52,7 @@ DEFINITIONS = {
 def split_results(measurements: Measurements) -> SplitResult:
     """Return the results of one split."""
     errors = measurements.errors
+    predictors: list[Predictor] = errors["predictor"].to_numpy().tolist()
     headline = headline_errors(errors)
     rollout_end = headline.sel(predictor="surrogate", mode="rollout").to_numpy()
     return SplitResult(
@@ -59,7 +62,7 @@ def split_results(measurements: Measurements) -> SplitResult:
                 one_step=Summary.of(summary(headline.sel(predictor=predictor, mode="one_step").to_numpy())),
                 rollout_end=Summary.of(summary(headline.sel(predictor=predictor, mode="rollout").to_numpy())),
             )
-            for predictor in PREDICTORS
+            for predictor in predictors
         },
         by_trajectory=ByTrajectory(
             index=measurements.index, rollout_end=[finite_or_none(error) for error in rollout_end]
@@ -90,7 +93,7 @@ def split_results(measurements: Measurements) -> SplitResult:
                 }
                 for mode in MODES
             }
-            for predictor in PREDICTORS
+            for predictor in predictors
         },
         invariants={
             str(name): invariant_result(measurements.invariants.sel(invariant=name))

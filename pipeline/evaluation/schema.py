@@ -16,11 +16,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from simsurrogate.documents import read_json
 from simsurrogate.files import write_whole
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
-#: The surrogate, and the baselines to compare with.
-Predictor = Literal["surrogate", "persistence", "mean"]
-PREDICTORS: tuple[Predictor, ...] = ("surrogate", "persistence", "mean")
+#: The surrogate, and the baselines to compare with. Only some solvers have the baseline `linear`.
+Predictor = Literal["surrogate", "persistence", "mean", "linear"]
+PREDICTORS: tuple[Predictor, ...] = ("surrogate", "persistence", "mean", "linear")
 #: The two kinds of prediction: each frame from the previous true frame, all frames from the initial state.
 Mode = Literal["one_step", "rollout"]
 MODES: tuple[Mode, ...] = ("one_step", "rollout")
@@ -109,7 +109,7 @@ class PredictabilityResult(_Model):
 
 
 def _with_all_predictors(headline: dict[Predictor, Headline]) -> dict[Predictor, Headline]:
-    if set(headline) != set(PREDICTORS):
+    if set(headline) | {"linear"} != set(PREDICTORS):
         raise ValueError(f"{', '.join(headline)} found, {', '.join(PREDICTORS)} expected")
     return headline
 
@@ -117,8 +117,9 @@ def _with_all_predictors(headline: dict[Predictor, Headline]) -> dict[Predictor,
 class SplitResult(_Model):
     """The results on one split.
 
-    `errors` holds the predictor, the mode, the metric and the field, in this order; a series has one value
-    for each frame after the first. `below_floor` holds the number of trajectories whose truth is below the
+    `headline` and `errors` hold the same predictors, in the order of `PREDICTORS`. `errors` holds the
+    predictor, the mode, the metric and the field, in this order; a series has one value for each frame after
+    the first. `below_floor` holds the number of trajectories whose truth is below the
     floor, by metric and field, at each frame after the first. `invariants` holds the invariants by name, with
     one value for each frame.
     """
@@ -150,7 +151,7 @@ class Metrics(_Model):
     `dataset` is the identity of the data set; `time` (T,) holds the times of the frames, s.
     """
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     identity: str
     model: str
     surrogate: str

@@ -19,6 +19,12 @@ def verdict(metrics: Metrics, split: str) -> str:
     surrogate_error, persistence_error, mean_error = (
         result.headline[predictor].rollout_end.median for predictor in ("surrogate", "persistence", "mean")
     )
+    linear_text = ""
+    if "linear" in result.headline:
+        linear_error = result.headline["linear"].rollout_end.median
+        linear_text = (
+            f", {comparison(surrogate_error, linear_error)} the linear solution ({percent(linear_error)})"
+        )
     cases_text = f"{result.trajectories} {_SPLIT_NAMES.get(split, split)}"
     steps, end_time = len(metrics.time) - 1, metrics.time[-1]
     if surrogate_error is None:
@@ -41,7 +47,8 @@ def verdict(metrics: Metrics, split: str) -> str:
         f"ends with a relative L2 error of {percent(surrogate_error)} (median; worst "
         f"{percent(worst_error(result))}): "
         f"{comparison(surrogate_error, persistence_error)} persistence ({percent(persistence_error)}), "
-        f"{comparison(surrogate_error, mean_error)} the training mean ({percent(mean_error)})."
+        f"{comparison(surrogate_error, mean_error)} the training mean ({percent(mean_error)})"
+        f"{linear_text}."
         f"{_spread_in_words(result)}{_predictability_in_words(result)}"
     )
 

@@ -13,7 +13,12 @@ from matplotlib.figure import Figure
 from simsurrogate.documents import read_csv
 from simsurrogate.spec import Quantity
 
-_COLOURS: dict[str, str] = {"surrogate": "#d55e00", "persistence": "#0072b2", "mean": "#777777"}
+_COLOURS: dict[str, str] = {
+    "surrogate": "#d55e00",
+    "persistence": "#0072b2",
+    "mean": "#777777",
+    "linear": "#009e73",
+}
 _MODES: dict[str, str] = {
     "rollout": "rollout from the initial state",
     "one_step": "one step from the previous true frame",
@@ -67,9 +72,11 @@ def draw_errors(
     for row, field in enumerate(fields):
         for column, (mode, title) in enumerate(_MODES.items()):
             panel = panels[row, column]
-            for predictor, colour in _COLOURS.items():
+            for predictor in errors:
                 name = surrogate if predictor == "surrogate" else predictor
-                _draw_band(panel, times, errors[predictor][mode]["relative_l2"][field], colour, name)
+                _draw_band(
+                    panel, times, errors[predictor][mode]["relative_l2"][field], _COLOURS[predictor], name
+                )
             panel.set_yscale("log")
             panel.grid(axis="y", color="0.9", linewidth=0.8)
             panel.set_axisbelow(True)
@@ -78,7 +85,7 @@ def draw_errors(
         panels[row, 0].set_ylabel(f"relative L2 error\nof {field.replace('_', ' ')}")
     for panel in panels[-1]:
         panel.set_xlabel("time (s)")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(errors))
     return figure
 
 

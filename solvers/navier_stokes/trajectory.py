@@ -46,6 +46,23 @@ class FlowTrajectory(SteppedTrajectory):
             coefficients = self.stepper.advance(coefficients, forcing, length, self.counts)
         return self.transform.state(coefficients)
 
+    def advance_linear(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
+        """Return the exact solution without advection, see `SteppedTrajectory.advance_linear`.
+
+        A wave of the vorticity is exp(L t) w + (exp(L t) - 1) / L f in each interval of constant forcing f. A
+        wave of the tracer is exp(L t) s.
+        """
+        coefficients = self.transform.state_coefficients(state)
+        rates = self.transform.all_rows(self.rates)
+        for length, forcing in self.constant_intervals(time, duration):
+            exponents = rates * length
+            coefficients *= np.exp(exponents)
+            growth = np.divide(
+                np.expm1(exponents[0]), exponents[0], out=np.ones_like(exponents[0]), where=exponents[0] != 0
+            )
+            coefficients[0] += length * growth * forcing
+        return self.transform.state(coefficients)
+
     def invariants(self, state: np.ndarray) -> dict[str, float]:
         """Return the invariants of a state, see `flow_invariants`."""
         return flow_invariants(self.transform, state)

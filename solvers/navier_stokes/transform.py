@@ -45,6 +45,11 @@ class StateTransform:
         spectra = [(plus + minus.conj()) / 2, (plus - minus.conj()) / 2j]
         return np.array(spectra[: len(fields)])
 
+    def all_rows(self, even_rows: np.ndarray) -> np.ndarray:
+        """Return values (fields, *slabs.shape) that are even in kx, from their rows with kx >= 0."""
+        num_rows = self.slabs.shape[0]
+        return even_rows[:, np.minimum(np.arange(num_rows), num_rows - np.arange(num_rows))]
+
     def state_coefficients(self, state: np.ndarray) -> np.ndarray:
         """Return the coefficients of the vorticity and the tracer of a state; the velocity is ignored."""
         return self.coefficients(state[[0, *range(3, len(state))]])

@@ -132,6 +132,7 @@ def test_the_errors_of_the_baselines_follow_from_the_shards(evaluated_run):
         [relative_error(np.full_like(u[t], training_mean), u[t]) for t in range(1, len(u))] for u in frames
     ]
     errors = read_metrics(evaluated_run)["splits"]["test"]["errors"]
+    assert set(errors) == {"surrogate", "persistence", "mean"}
     for predictor, mode, expected in (
         ("persistence", "rollout", persistence_errors),
         ("persistence", "one_step", step_errors),

@@ -142,7 +142,7 @@ def test_the_baselines_predict_the_first_state_and_the_training_mean():
 
 def test_the_headline_has_the_errors_of_the_last_frame_and_of_the_mean_step():
     errors = xarray.DataArray(
-        np.zeros((1, 3, 2, 2, 2, 2)),
+        np.zeros((1, len(PREDICTORS), 2, 2, 2, 2)),
         dims=("trajectory", "predictor", "mode", "metric", "time", "field"),
         coords={"predictor": list(PREDICTORS), "mode": list(MODES), "metric": list(METRICS)},
     )

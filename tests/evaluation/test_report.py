@@ -179,7 +179,9 @@ def make_metrics(
 
     `num_vanished` of the three trajectories are below the floor at the last frame.
     """
-    predictions = {"surrogate": surrogate, "persistence": [0.4, 0.8], "mean": [1.0, 1.0]}
+    predictions = {
+        "surrogate": surrogate, "persistence": [0.4, 0.8], "mean": [1.0, 1.0], "linear": [0.05, 0.1]
+    }  # fmt: skip
     series, headline = {}, {}
     for name, errors in predictions.items():
         values = np.array([[np.inf if error is None else error for error in errors]] * 3)
@@ -216,6 +218,7 @@ def test_the_verdict_states_the_factor_and_its_direction():
     assert "error of 2\N{NO-BREAK SPACE}%" in verdict(make_metrics([0.01, 0.02]), "test")
     assert "40 times smaller error than persistence" in verdict(make_metrics([0.01, 0.02]), "test")
     assert "2 times larger error than persistence" in verdict(make_metrics([0.01, 1.6]), "test")
+    assert "5 times smaller error than the linear solution" in verdict(make_metrics([0.01, 0.02]), "test")
     assert "diverges" in verdict(make_metrics([0.01, None]), "test")
     assert "ends with a relative L2 error of" in verdict(make_metrics([0.01, 0.02], num_vanished=1), "test")
     vanished_text = verdict(make_metrics([0.01, 0.02], num_vanished=2), "test")

@@ -52,6 +52,50 @@ def test_the_parameters_outside_the_ranges_are_estimated_too(tmp_path: Path) -> 
     generate_in_process(tmp_path, *HEAT, "solver.resolution=16", "samples.test_extrapolation=0")
 
 
+def test_a_flow_that_grows_finer_with_time_is_refused_by_its_duration_and_its_outside_ranges(
+    tmp_path: Path,
+) -> None:
+    flow = (
+        "solver=navier_stokes", "solver.resolution=32", "solver.viscosity=[2e-4,4e-4]", "output.steps=4",
+        "samples={train: 3, valid: 1, test: 1, test_extrapolation: 3, per_shard: 3}",
+    )  # fmt: skip
+    # The steady forcing feeds ever shorter waves: the error is 0.002 % after 10 s and 1.5 % after 24 s.
+    with pytest.raises(UserError, match=r"error of split train at 30 s is 3\.\d+ %.*finer solver.resolution"):
+        generate_in_process(tmp_path, *flow, "output.duration=30.0", "samples.test_extrapolation=0")
+    message = (
+        r"split test_extrapolation at 24 s is 3\.\d+ % .*outside the training ranges.*test_extrapolation=0"
+    )
+    with pytest.raises(UserError, match=message):
+        generate_in_process(tmp_path, *flow, "output.duration=24.0")
+    dataset = generate_in_process(tmp_path, *flow, "output.duration=24.0", "samples.test_extrapolation=0")
+    errors = read_document(dataset / "manifest.json", Manifest).expected_errors
+    assert 0.01 < errors["train"].grid < 0.02
+
+
+def test_an_error_in_time_that_is_not_small_next_to_the_grids_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The error in time of small discs of high contrast hardly depends on the grid.
+    discs = (
+        *HEAT, "solver.resolution=64", "solver.scheme=adi", "solver.diffusivity.kind=inclusions",
+        "solver.diffusivity.contrast=[100,100]", "solver.diffusivity.inclusion_radius=[0.05,0.06]",
+        "samples={train: 1, valid: 1, test: 1, test_extrapolation: 0}",
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"grid 1\.2 %, time 2\.6 %.*Type a smaller solver.tolerance"):
+        generate_in_process(tmp_path, *discs, "solver.tolerance=3e-2")
+    capsys.readouterr()
+    generate_in_process(tmp_path, *discs, "solver.tolerance=1e-2", "storage.max_error=0.03")
+    caution = r"caution: the error in time of train, (\S+) %, is not small next to that of the grid, (\S+) %"
+    printed = re.search(caution, capsys.readouterr().out)
+    assert printed
+    time_error, grid_error = (float(number) / 100 for number in printed.groups())
+    assert 0.1 * grid_error < time_error < grid_error
+    card = (tmp_path / "dataset" / "README.md").read_text()
+    assert f"| {100 * grid_error:.2g} % | {100 * time_error:.2g} % |" in card
+    generate_in_process(tmp_path / "accurate", *discs)
+    assert "caution" not in capsys.readouterr().out
+
+
 def test_a_solver_without_an_outside_refuses_the_split_before_any_data_are_written(tmp_path: Path) -> None:
     options = ("solver=nbody", "surrogate=hamiltonian", "samples.test_extrapolation=1")
     message = "three_body has no trajectories outside the training range"

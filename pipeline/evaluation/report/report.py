@@ -13,7 +13,7 @@ import jinja2
 
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation.report.figures import ReportFigure
-from pipeline.evaluation.schema import MODES, PREDICTORS, Metric, Metrics, Mode, Predictor, SplitResult
+from pipeline.evaluation.schema import MODES, Metric, Metrics, Mode, Predictor, SplitResult
 from pipeline.evaluation.words import comparison, end_percent, number_text, percent, verdict
 from pipeline.plots.comparison import chosen_frames
 from pipeline.runs import provenance
@@ -112,6 +112,7 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
     baselines: tuple[tuple[Predictor, str], ...] = (
         ("persistence", "persistence"),
         ("mean", "the training mean"),
+        ("linear", "the linear solution"),
     )
     return _Section(
         title=_SPLIT_TITLES.get(split, split),
@@ -125,7 +126,7 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
                     f"{name} at the end of the rollout",
                 )
                 for baseline, name in baselines
-                if not result.vanished_fields
+                if baseline in headline and not result.vanished_fields
             ),
             *_spread_highlights(result),
         ],
@@ -139,7 +140,7 @@ def _section(metrics: Metrics, spec: Spec, split: str, figures: Sequence[ReportF
                 end_percent(result, headline[predictor].rollout_end.q90),
                 end_percent(result, headline[predictor].rollout_end.max),
             )
-            for predictor in PREDICTORS
+            for predictor in headline
         ],
         predictability=_predictability_rows(metrics, result),
         tables=[
@@ -182,7 +183,7 @@ def _predictability_rows(metrics: Metrics, result: SplitResult) -> list[tuple[st
                 for value in ((errors[predictor].median, errors[predictor].max) if errors else (None, None))
             ),
         )
-        for predictor in PREDICTORS
+        for predictor in result.headline
     ]
 
 
@@ -204,7 +205,7 @@ def _table(metrics: Metrics, result: SplitResult, mode: Mode, metric: Metric) ->
                 ],
             )
             for field in metrics.fields
-            for predictor in PREDICTORS
+            for predictor in result.errors
         ],
     )
 

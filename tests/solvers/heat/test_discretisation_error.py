@@ -97,6 +97,22 @@ def test_the_error_of_declared_steps_and_tolerances_is_the_error_in_time() -> No
         assert expected_error > 1e-4
 
 
+@pytest.mark.parametrize("scheme", ["adi", "rkl2"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resolution": 128},
+        {"resolution": 64, "diffusivity": {"kind": "inclusions", "contrast": [100.0, 100.0]}},
+        {"resolution": 16, "extent": [1.0, 1.0, 1.0]},
+    ],
+)
+def test_the_default_tolerance_keeps_the_error_in_time_below_that_of_the_grid(
+    scheme: str, changes: dict[str, Any]
+) -> None:
+    error = estimate(heat(**changes, scheme=scheme))
+    assert error.time < max(0.1 * error.grid, 1e-4)
+
+
 def test_inclusions_narrower_than_a_cell_are_refused() -> None:
     with pytest.raises(ValueError, match=r"inclusion_radius=0.05 m is too small.*1 cells.*\[20, 20\]"):
         heat(**INCLUSIONS, resolution=19)

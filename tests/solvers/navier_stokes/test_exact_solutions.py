@@ -10,6 +10,7 @@ import pytest
 from solvers.contract import Parameters
 from tests.support.heat_cases import relative_error
 from tests.support.navier_stokes_cases import (
+    LIVELY_FLOW,
     NO_FORCING,
     TRACER,
     flow,
@@ -98,6 +99,23 @@ def test_the_diagonal_forcing_follows_its_formula() -> None:
     expected = 0.1 * (np.sin(2 * np.pi * (x + y)) + np.cos(2 * np.pi * (x + y)))
     forcing = solver.prepare(sample_parameters(solver)).coefficient_fields[0]
     assert np.allclose(forcing, expected, rtol=1e-13, atol=1e-15)
+
+
+RING: dict[str, Any] = {"kind": "ring", "injection_rate": [1e-9, 1e-9], "ring": [6.0, 20.0], "renewal": 0.1}
+
+
+@pytest.mark.parametrize("forcing", [{"kind": "none"}, {"amplitude": [1e-4, 1e-4]}, RING])
+def test_the_linear_solution_is_that_of_a_weak_flow(forcing: dict[str, Any]) -> None:
+    initial = LIVELY_FLOW["initial"] | {"amplitude": [1e-5, 1e-5]}
+    solver = flow(**LIVELY_FLOW | {"forcing": forcing, "initial": initial})
+    trajectory = solver.prepare(sample_parameters(solver))
+    start = trajectory.initial_state
+    state, linear_state = (
+        advance(start, 0.05, 0.75) for advance in (trajectory.advance, trajectory.advance_linear)
+    )
+    assert relative_error(state, start) > 0.1
+    for channel in range(4):
+        assert relative_error(linear_state[channel], state[channel]) < 1e-4
 
 
 def test_a_tracer_in_a_fluid_at_rest_diffuses() -> None:
