@@ -48,7 +48,7 @@ def main(
     the first failed run. After all runs, rank 0 calls `after_sweep`.
 
     The sweeper receives the result of the stage, its objective: the smaller, the better. A failed run has
-    the objective NaN.
+    the objective infinity.
     """
     if _print_help(sys.argv[1:]):
         return
@@ -78,7 +78,7 @@ def main(
                 _end_all_ranks(error)
             exit_codes.append(_report(error))
             current_sweep.jobs[-1].failure = message(error)
-        return math.nan
+        return math.inf
 
     stopping.ignore()
     tolerant_output.install()

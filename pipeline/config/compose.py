@@ -7,6 +7,7 @@ Solvers and surrogates from outside this package have no YAML: `solver.path=FILE
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import sys
@@ -103,6 +104,8 @@ def _refuse_wrong_forms(arguments: Sequence[str]) -> None:
             names = choice if isinstance(choice, list) and key == "experiment" else [choice]
             if key == "hydra/launcher":
                 refuse_launcher(str(choice))
+            if key == "hydra/sweeper" and choice == "optuna":
+                _require_optuna()
             if not all(isinstance(name, str) and name.strip() for name in names):
                 choice_text = "null" if choice is None else choice
                 raise UserError(
@@ -123,6 +126,16 @@ def refuse_launcher(name: str) -> None:
             "Only hydra/launcher=basic is allowed. Type the command without hydra/launcher, or python -m "
             "pipeline.chain -m launcher=slurm for a sweep on a cluster"
         )
+
+
+def _require_optuna() -> None:
+    try:
+        importlib.metadata.version("hydra-optuna-sweeper")
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(
+            "hydra/sweeper=optuna needs the package hydra-optuna-sweeper. The extra `search` has it. Type "
+            "pip install 'simsurrogate[search]'"
+        ) from None
 
 
 def plain_configuration(config: DictConfig) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_a_sweeper_receives_the_error_of_each_run(dataset: Path, tmp_path: Path)
         assert run_command_line(stage.run, *arguments) == 2
     metrics = json.loads((model / "evaluation" / "metrics.json").read_text())
     error = metrics["splits"]["test"]["headline"]["surrogate"]["rollout_end"]["median"]
-    expected = [math.nan, store.description(model)["valid_error"]] * 2 + [math.nan, error] * 2
+    expected = [math.inf, store.description(model)["valid_error"]] * 2 + [math.inf, error] * 2
     objectives = [float(line) for line in (tmp_path / "objectives").read_text().split()]
     np.testing.assert_array_equal(objectives, expected)
 
