@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import h5py
@@ -23,8 +24,11 @@ from simsurrogate.errors import UserError
 from simsurrogate.spec import Axis, Grid
 from surrogates import store
 from tests.support import launching, problems
+from tests.support.disks import NEEDS_ROOT, mounted_disk
 from tests.support.launching import SMALL_DATASET, require_success, run_stage
 
+ROOT = Path(__file__).parents[2]
+EVALUATE_FAULTS = ("-m", "tests.faults.evaluate_faults")
 OVERRIDES = (
     *SMALL_DATASET,
     "samples.test=5",
@@ -165,13 +169,52 @@ def test_a_complete_evaluation_is_skipped_unless_its_options_change(evaluated_ru
 
 def test_a_killed_evaluation_leaves_no_report_and_is_repeated(evaluated_run, tmp_path):
     run = copy_run(evaluated_run, tmp_path)
-    driver = str(Path(__file__).parents[1] / "faults" / "evaluate_killed.py")
     no_figures = "evaluation.figures=0"
-    command = [launching.sys.executable, driver, f"run={run}", *OVERRIDES, no_figures]
-    assert launching.run(command).returncode == -signal.SIGKILL
+    command = [launching.sys.executable, *EVALUATE_FAULTS, "killed", f"run={run}", *OVERRIDES, no_figures]
+    assert launching.run(command, cwd=ROOT).returncode == -signal.SIGKILL
     assert not (evaluation_folder(run) / "report.html").exists()
     assert "nothing to do" not in evaluate(run, no_figures).stdout
     assert (evaluation_folder(run) / "report.html").is_file()
+
+
+@pytest.mark.fault(
+    "a rank hangs in evaluate",
+    cause="SIGSTOP to rank 1 of 2",
+    result="all ranks end; the message names the silent rank",
+    lost="the evaluation",
+)
+def test_a_stopped_rank_ends_all_ranks_by_name(trained_run, tmp_path):
+    run = copy_run(trained_run, tmp_path)
+    command = launching.forked_mpi_command(2, *EVALUATE_FAULTS, "stopped", f"run={run}", *OVERRIDES)
+    start = time.monotonic()
+    result = launching.run(command, cwd=ROOT)
+    assert time.monotonic() - start < 60
+    assert result.returncode != 0
+    assert "[rank 0 of 2] error: rank 1 (process " in result.stderr
+    assert "has been silent for 0:00:02. All ranks must run." in result.stderr
+    assert not (evaluation_folder(run) / "report.html").exists()
+
+
+@NEEDS_ROOT
+@pytest.mark.fault(
+    "the disk is full while evaluate writes",
+    cause="tmpfs with 40 kB free",
+    result="message with the sizes; no report and no partial file; the next run is complete",
+    lost="the evaluation",
+)
+def test_a_full_disk_leaves_no_report_and_no_partial_file(trained_run, tmp_path):
+    with mounted_disk(tmp_path, "4m") as disk:
+        run = copy_run(trained_run, disk)
+        (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 40_000))
+        result = run_stage("evaluate", f"run={run}", *OVERRIDES)
+        assert result.returncode == 2, result.stderr
+        assert re.search(r"cannot write the \d+ bytes of .*: No space .* free. Make room, then", result.stderr)
+        assert "Traceback" not in result.stderr
+        assert not (evaluation_folder(run) / "report.html").exists()
+        assert not list(disk.rglob("*.partial*"))
+        (disk / "ballast").unlink()
+        evaluate(run)
+        assert (evaluation_folder(run) / "report.html").is_file()
 
 
 def test_the_report_refers_to_no_other_file(evaluated_run):
