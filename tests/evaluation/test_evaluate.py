@@ -208,7 +208,9 @@ def test_a_full_disk_leaves_no_report_and_no_partial_file(trained_run, tmp_path)
         (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 40_000))
         result = run_stage("evaluate", f"run={run}", *OVERRIDES)
         assert result.returncode == 2, result.stderr
-        assert re.search(r"cannot write the \d+ bytes of .*: No space .* free. Make room, then", result.stderr)
+        assert re.search(
+            r"cannot write the \d+ bytes of .*: No space .* free. Make room, then", result.stderr
+        )
         assert "Traceback" not in result.stderr
         assert not (evaluation_folder(run) / "report.html").exists()
         assert not list(disk.rglob("*.partial*"))
