@@ -18,11 +18,11 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from benchmarks.support.measuring import processor
 from pipeline.config.build import build_recorded_solver
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation import model_table
 from pipeline.problem import problem_of, with_physics
+from simsurrogate.machine import processor_name
 from surrogates.contract import compatible_surrogates, surrogate_class, surrogate_names
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
@@ -80,7 +80,9 @@ def page() -> str:
     """Return the text of docs/results.md."""
     versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
     lines = "\n".join(f"    {shlex.join(command)}" for command in commands())
-    head = _HEAD.format(commands=lines, machine=f"{processor()}, {platform.platform()}", versions=versions)
+    head = _HEAD.format(
+        commands=lines, machine=f"{processor_name()}, {platform.platform()}", versions=versions
+    )
     return "\n".join([head, *(_section(system) for system in SYSTEMS)])
 
 

@@ -22,14 +22,18 @@ from pipeline.data.plan import SPLITS
 from pipeline.evaluation import measure, results, schema, trained_model, words
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.report import figures, report
+from pipeline.evaluation.worth import measure_worth
+from pipeline.evaluation.worth_result import WorthResult, worth_result
+from pipeline.evaluation.worth_words import worth_verdict
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.devices import device_of
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.problem import problem_of
-from pipeline.runs import progress, records
+from pipeline.runs import progress, provenance, records
 from pipeline.runs.folder import EVALUATION_FIGURE_NAME, RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest, remove_partials, writable_folder, write_whole
+from simsurrogate.machine import processor_name
 from simsurrogate.owned_files import delete_files
 from simsurrogate.sources import source_hash
 from surrogates import store
@@ -77,7 +81,7 @@ def run(settings: Settings) -> float:
         agreement.report_unused_keys("evaluate")
         dataset = Dataset.open(folder.dataset, folder.validations[1])
         agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
-        surrogate = _load_surrogate(settings, folder)
+        surrogate = load_surrogate(settings, folder)
         description = trained_model.description(folder.model_folder)
         model_settings = _model_settings(folder, description)
         agreement.refuse_other_model(
@@ -115,6 +119,7 @@ def run(settings: Settings) -> float:
                 time=np.asarray(dataset.times, dtype=np.float64).tolist(),
                 definitions=results.DEFINITIONS,
                 splits=splits,
+                worth=measure_worth_of(settings, folder, surrogate, dataset),
             )
             _write_evaluation(folder, surrogate, dataset, metrics, settings.evaluation.figures)
             metadata["headline"] = {
@@ -125,7 +130,12 @@ def run(settings: Settings) -> float:
         return float(communicator.bcast(objective))
 
 
-def _load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
+def load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
+    """Return the trained model of a run folder on the device of the settings.
+
+    Raises:
+        UserError: there is no trained model, or it cannot be loaded.
+    """
     if not (folder.model_folder / "model.json").is_file():
         name = settings.surrogate["name"]
         model_override = "" if folder.model == name else f" model={folder.model}"
@@ -232,6 +242,25 @@ def _measure_splits(
     return splits
 
 
+def measure_worth_of(
+    settings: Settings, folder: RunFolder, surrogate: Surrogate, dataset: Dataset
+) -> WorthResult | None:
+    """Return the worth of the surrogate; None with `evaluation.worth=0`, or without test trajectories."""
+    num_trajectories = min(settings.evaluation.worth, dataset.num_trajectories("test"))
+    if num_trajectories == 0:
+        return None
+    from mpi4py import MPI
+
+    solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
+    training_attempts = provenance.attempts(folder.path, "train", folder.model)
+    return worth_result(
+        measure_worth(surrogate, solver, dataset, num_trajectories),
+        processor_name(),
+        generation_seconds=dataset.core_seconds,
+        training_seconds=provenance.core_seconds(training_attempts),
+    )
+
+
 def _write_evaluation(
     folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: schema.Metrics, num_figures: int
 ) -> None:
@@ -260,6 +289,8 @@ def _print_errors(metrics: schema.Metrics, folder: RunFolder) -> None:
     console.print(table)
     for split in metrics.splits:
         console.print(words.verdict(metrics, split), soft_wrap=True)
+    if metrics.worth is not None:
+        console.print(worth_verdict(metrics.worth), soft_wrap=True)
     progress.report_output("evaluate", folder.report, "compare", [str(folder.path)])
 
 

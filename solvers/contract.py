@@ -18,6 +18,7 @@ import numpy as np
 from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
+from solvers.accuracy import DiscretisationError, Setting
 from solvers.rollout import rollout
 
 if TYPE_CHECKING:
@@ -98,24 +99,6 @@ class SteppedTrajectory(Trajectory):
     def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the states in order of time, see `Trajectory.solve`."""
         return rollout(self.initial_state, self.advance, times)
-
-
-@dataclass(frozen=True)
-class DiscretisationError:
-    """The estimated error of the last frame of a trajectory, relative to the norm of the exact solution.
-
-    Attributes:
-        grid: the error due to the grid.
-        time: the error due to the steps in time.
-    """
-
-    grid: float
-    time: float
-
-    @property
-    def total(self) -> float:
-        """The sum of both errors."""
-        return self.grid + self.time
 
 
 class Solver(ABC):
@@ -199,6 +182,22 @@ class Solver(ABC):
         and 1 / 9, or a solver of order p with half the steps and 2^p / (2^p - 1).
         """
         raise NotImplementedError
+
+    def cheaper_settings(self) -> Iterator[Setting]:
+        """Yield settings that take less time and have a larger error: coarser grids, looser tolerances.
+
+        The evaluation looks among these settings for the cheapest one that is as accurate as a surrogate.
+        Grids too coarse for the drawn fields belong to the list. The default is an empty list: a surrogate is
+        compared with this solver as it is.
+        """
+        yield from ()
+
+    def reference_setting(self) -> Setting | None:
+        """Return the setting with a negligible error, to which the errors of other settings are relative.
+
+        The default is None: the states of this solver count as exact.
+        """
+        return None
 
     def residual(
         self,

@@ -14,6 +14,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from simsurrogate.machine import processor_name
+
 RESULTS = Path(__file__).parents[1] / "results"
 
 
@@ -70,7 +72,7 @@ def print_and_store(name: str, claim: str, rows: list[dict[str, object]], packag
         print("  " + "  ".join(f"{key}: {format_value(value)}" for key, value in row.items()))
     record = {
         "claim": claim,
-        "machine": {"processor": processor(), "system": platform.platform()},
+        "machine": {"processor": processor_name(), "system": platform.platform()},
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "rows": rows,
     }
@@ -81,10 +83,3 @@ def print_and_store(name: str, claim: str, rows: list[dict[str, object]], packag
 def format_value(value: object) -> str:
     """Return the text of a value for the tables."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def processor() -> str:
-    """Return the name of the processor of this machine."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

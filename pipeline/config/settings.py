@@ -120,10 +120,14 @@ class Training(_Section):
 
 
 class Evaluation(_Section):
-    """The evaluation, in batches of `batch_size` trajectories; `figures` trajectories per split are drawn."""
+    """The evaluation, in batches of `batch_size` trajectories; `figures` trajectories per split are drawn.
+
+    The solver's time and error are measured on the first `worth` trajectories of the split `test`.
+    """
 
     batch_size: Count
     figures: CountFromZero
+    worth: CountFromZero
 
 
 Stage = Literal["generate", "validate", "train", "evaluate"]

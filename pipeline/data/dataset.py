@@ -27,6 +27,7 @@ class Dataset:
         identity: a hash of the configuration and of every shard's checksum.
         times: the time of each frame (T,), s.
         statistics: the content of `stats.yaml`.
+        core_seconds: the time of the generation, summed over the ranks, s.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Dataset:
         self.identity = manifest.identity
         self.times = header.times
         self.statistics = statistics
+        self.core_seconds = sum(shard.core_seconds for shard in manifest.shards)
         self._splits = {}
         for split in SPLITS:
             entries = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.evaluation.metrics import FieldNorm, relative_l2, summary
-from pipeline.evaluation.schema import EnsembleSpread, SeriesSummary, Summary, finite_or_none
+from pipeline.evaluation.schema import EnsembleSpread, SeriesSummary, Summary
+from pipeline.evaluation.section import finite_or_none
 
 if TYPE_CHECKING:
     import xarray

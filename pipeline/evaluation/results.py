@@ -18,8 +18,8 @@ from pipeline.evaluation.schema import (
     SeriesSummary,
     SplitResult,
     Summary,
-    finite_or_none,
 )
+from pipeline.evaluation.section import finite_or_none
 
 if TYPE_CHECKING:
     from pipeline.evaluation.measure import Measurements

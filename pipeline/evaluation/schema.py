@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 
+from pipeline.evaluation.section import Section, finite_or_none
+from pipeline.evaluation.worth_result import WorthResult
 from simsurrogate.documents import read_json
 from simsurrogate.files import write_whole
 
@@ -27,11 +29,7 @@ MODES: tuple[Mode, ...] = ("one_step", "rollout")
 Metric = Literal["relative_l2", "nrmse"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Summary(_Model):
+class Summary(Section):
     """Statistics of one number over the trajectories of a split."""
 
     median: float | None
@@ -46,7 +44,7 @@ class Summary(_Model):
         return cls(**{name: finite_or_none(float(value)) for name, value in statistics.items()})
 
 
-class SeriesSummary(_Model):
+class SeriesSummary(Section):
     """Statistics over the trajectories of a split, at each time."""
 
     median: list[float | None]
@@ -63,28 +61,28 @@ class SeriesSummary(_Model):
         )
 
 
-class Headline(_Model):
+class Headline(Section):
     """The relative L2 error, mean over the fields: of single steps, and at the end of the rollout."""
 
     one_step: Summary
     rollout_end: Summary
 
 
-class ByTrajectory(_Model):
+class ByTrajectory(Section):
     """The index of each trajectory in the data set, and the surrogate's error at the end of its rollout."""
 
     index: list[int]
     rollout_end: list[float | None]
 
 
-class InvariantResult(_Model):
+class InvariantResult(Section):
     """One invariant: its size in the truth, and the distance between prediction and truth at each time."""
 
     size: float | None
     error: SeriesSummary
 
 
-class EnsembleSpread(_Model):
+class EnsembleSpread(Section):
     """The standard deviation over the members of an ensemble, in the rollout."""
 
     members: int
@@ -94,7 +92,7 @@ class EnsembleSpread(_Model):
     error_correlation: float | None
 
 
-class PredictabilityResult(_Model):
+class PredictabilityResult(Section):
     """The rollout error inside and beyond the predictable time of chaotic trajectories.
 
     `complete` is the number of trajectories that are predictable up to the last frame. `inside` holds the
@@ -114,7 +112,7 @@ def _with_all_predictors(headline: dict[Predictor, Headline]) -> dict[Predictor,
     return headline
 
 
-class SplitResult(_Model):
+class SplitResult(Section):
     """The results on one split.
 
     `headline` and `errors` hold the same predictors, in the order of `PREDICTORS`. `errors` holds the
@@ -144,11 +142,12 @@ class SplitResult(_Model):
         return [field for field in fields if not self.is_meaningful("relative_l2", field, -1)]
 
 
-class Metrics(_Model):
+class Metrics(Section):
     """The results of an evaluation.
 
     `identity` is a hash of everything that determines the evaluation, and `model` is a hash of model.json.
-    `dataset` is the identity of the data set; `time` (T,) holds the times of the frames, s.
+    `dataset` is the identity of the data set; `time` (T,) holds the times of the frames, s. `worth` is null
+    with `evaluation.worth=0`. Its times differ from run to run.
     """
 
     schema_version: Literal[4] = SCHEMA_VERSION
@@ -160,6 +159,7 @@ class Metrics(_Model):
     time: list[float]
     definitions: dict[str, str]
     splits: dict[str, SplitResult]
+    worth: WorthResult | None = None
 
 
 def objective(metrics: Metrics) -> float:
@@ -184,8 +184,3 @@ def read(path: Path) -> Metrics:
         UserError: the file cannot be read, or was written by another release.
     """
     return read_json(path, Metrics, "Type python -m pipeline.evaluate")
-
-
-def finite_or_none(value: float) -> float | None:
-    """Return the number, or None if the number is not finite."""
-    return float(value) if np.isfinite(value) else None

@@ -15,7 +15,8 @@ from pipeline.data.plan import generator, index
 from pipeline.generation.round_off import refuse_round_off
 from pipeline.parallel.stopping import StoppedError, StopRequest
 from simsurrogate.errors import UserError
-from solvers.contract import DiscretisationError, DivergedError, Solver
+from solvers.accuracy import DiscretisationError
+from solvers.contract import DivergedError, Solver
 
 if TYPE_CHECKING:
     from mpi4py import MPI

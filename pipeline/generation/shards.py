@@ -7,7 +7,6 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, reduce
 from pathlib import Path
@@ -23,6 +22,7 @@ from pipeline.generation.batched import BatchFiller, solves_batches
 from pipeline.generation.frames import FrameFiller
 from pipeline.generation.rows import Rows, add_statistics
 from simsurrogate.files import sha256_of, writable_folder
+from simsurrogate.machine import processor_name
 from solvers.contract import Solver
 
 
@@ -30,11 +30,7 @@ from solvers.contract import Solver
 def machine() -> str:
     """Return the processor and the versions of the numerical packages, which determine the last bits."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy", "numba")]
-    models = []
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")][:1]
-    return ", ".join([platform.machine(), *models, *versions])
+    return ", ".join([platform.machine(), processor_name(), *versions])
 
 
 @dataclass

@@ -14,7 +14,8 @@ from mpi4py import MPI
 from simsurrogate import spec as description
 from simsurrogate.errors import UserError
 from simsurrogate.spec import DIRECTIONS, Axis, Field, Quantity, Spec
-from solvers.contract import DiscretisationError, Parameters, Solver
+from solvers.accuracy import DiscretisationError, Setting
+from solvers.contract import Parameters, Solver
 from solvers.heat.diffusivity import DiffusivityOptions, build_diffusivity
 from solvers.heat.discretisation_error import estimate_error
 from solvers.heat.heaters import HeaterOptions, Heaters
@@ -22,6 +23,7 @@ from solvers.heat.initial import Harmonics, InitialOptions, build_initial
 from solvers.heat.operator import wall_terms
 from solvers.heat.options import BoundaryOptions, BoundaryValuesOptions, Positive
 from solvers.heat.schemes.choose import SchemeFactory, SchemeName
+from solvers.heat.settings import cheaper_settings, reference_setting
 from solvers.heat.source import Source
 from solvers.heat.trajectory import HeatTrajectory
 from solvers.heat.wall_profile import profile_meets_walls, wall_mismatch, wall_profile
@@ -69,6 +71,7 @@ class Heat(Solver):
     """
 
     order_in_space = 2
+    _checks_grid = True
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class Heat(Solver):
         communicator: MPI.Intracomm,
     ):
         self._build = partial(
-            Heat,
+            type(self),
             extent=extent,
             boundary=boundary,
             boundary_values=boundary_values,
@@ -111,7 +114,7 @@ class Heat(Solver):
         axis_names = DIRECTIONS[:num_axes]
         conditions = tuple(getattr(boundary, name) for name in axis_names)
         self.communicator = communicator
-        self.grid = Grid(communicator, tuple(extent), tuple(num_cells), conditions)
+        self.grid = Grid(communicator, tuple(extent), tuple(num_cells), conditions, self._checks_grid)
         self.block = self.grid.block
         self._wall_values = tuple(
             (0.0, 0.0) if condition == "periodic" else getattr(boundary_values, name)
@@ -211,6 +214,16 @@ class Heat(Solver):
 
         return estimate_error(build, self.grid.resolution, parameters, times)
 
+    def cheaper_settings(self) -> Iterator[Setting]:
+        """Yield coarser grids and looser tolerances, see `Solver.cheaper_settings`."""
+        build = partial(_UncheckedHeat, **self._build.keywords, communicator=MPI.COMM_SELF)
+        return cheaper_settings(build, self.grid, self._wall_values, self._schemes.name, self._scheme_options)
+
+    def reference_setting(self) -> Setting:
+        """Return the grid of a third of the cell width with short steps, see `Solver.reference_setting`."""
+        build = partial(_UncheckedHeat, **self._build.keywords, communicator=MPI.COMM_SELF)
+        return reference_setting(build, self.grid, self._wall_values, self._scheme_options["tolerance"])
+
     def residual(
         self,
         fields: Mapping[str, Any],
@@ -267,6 +280,12 @@ class Heat(Solver):
             and profile_meets_walls(grid, self._wall_values),
             smooth_coefficients=self._diffusivity.smooth,
         )
+
+
+class _UncheckedHeat(Heat):
+    """The solver on grids that need not resolve the drawn fields."""
+
+    _checks_grid = False
 
 
 def _decay_time(grid: Grid, diffusivity: float) -> float:

@@ -74,7 +74,7 @@ def check_viscosity(
         return viscosity * largest_wave_number**2 + hyperviscosity * largest_wave_number ** (2 * order)
 
     grid_rate = damping_rate(list(grid.resolution))
-    if grid_rate >= strain_rate:
+    if grid_rate >= strain_rate or not grid.is_checked:
         return
     values = f"solver.viscosity={viscosity:g} m^2/s" + (
         f" and hyperviscosity={hyperviscosity:g} m^{2 * order}/s" if hyperviscosity else ""
@@ -117,7 +117,7 @@ def check_tracer_diffusivity(grid: Grid, *, strain_rate: float, diffusivity: flo
     """
     largest_wave_number = _largest_wave_number(grid, list(grid.resolution))
     damping_rate = diffusivity * largest_wave_number**2
-    if damping_rate >= strain_rate:
+    if damping_rate >= strain_rate or not grid.is_checked:
         return
     remedy = (
         f"solver.tracer.diffusivity=[LOW,HIGH] with LOW at least {strain_rate / largest_wave_number**2:.3g}"
@@ -152,7 +152,7 @@ def check_width(width: float, least_cells: float, grid: Grid, option: str) -> No
         return least_cells * max(length / count for length, count in zip(grid.extent, cells, strict=True))
 
     smallest_width = least_width(list(grid.resolution))
-    if width >= smallest_width * (1 - 1e-9):
+    if width >= smallest_width * (1 - 1e-9) or not grid.is_checked:
         return
     sufficient_cells = _sufficient_cells(grid, lambda cells: least_width(cells) <= width)
     raise UserError(
@@ -187,7 +187,7 @@ def check_waves(variances: np.ndarray, grid: Grid, field: str, remedy: str) -> N
         return 1 - float(np.sum(variances[kept_modes])) / total_variance
 
     fraction = dropped_fraction(list(grid.resolution))
-    if fraction <= UNRESOLVED_LIMIT:
+    if fraction <= UNRESOLVED_LIMIT or not grid.is_checked:
         return
     sufficient_cells = _sufficient_cells(grid, lambda cells: dropped_fraction(cells) <= UNRESOLVED_LIMIT)
     raise UserError(

@@ -13,7 +13,8 @@ from mpi4py import MPI
 
 from simsurrogate import spec as description
 from simsurrogate.spec import DIRECTIONS, Axis, Field, Spec
-from solvers.contract import DiscretisationError, Parameters, Solver
+from solvers.accuracy import DiscretisationError, Setting
+from solvers.contract import Parameters, Solver
 from solvers.navier_stokes.discretisation_error import estimate_error
 from solvers.navier_stokes.etdrk4 import ETDRK4
 from solvers.navier_stokes.forcing import ForcingOptions, RingForcing, SteadyForcing, build_forcing
@@ -21,7 +22,9 @@ from solvers.navier_stokes.initial import InitialOptions, TaylorGreen, build_ini
 from solvers.navier_stokes.invariants import FLOW_INVARIANTS, TRACER_INVARIANTS
 from solvers.navier_stokes.linear_terms import HyperviscosityOptions, LinearTerms
 from solvers.navier_stokes.options import Positive, RangeFromZero
+from solvers.navier_stokes.residual import flow_residuals
 from solvers.navier_stokes.resolution import check_cells, check_tracer_diffusivity, check_viscosity
+from solvers.navier_stokes.settings import cheaper_settings, reference_setting
 from solvers.navier_stokes.tracer import TracerOptions, initial_tracer
 from solvers.navier_stokes.trajectory import FlowTrajectory
 from solvers.navier_stokes.transform import StateTransform
@@ -67,6 +70,7 @@ class NavierStokes(Solver):
     method = "pseudo-spectral with the 2/3 rule, exponential Runge-Kutta ETDRK4 of order 4"
     order_in_time = 4.0
     order_in_space = math.inf
+    _checks_grid = True
 
     def __init__(
         self,
@@ -84,7 +88,7 @@ class NavierStokes(Solver):
         tolerance: Positive = 1e-6,
     ):
         self._build = partial(
-            NavierStokes,
+            type(self),
             extent=extent,
             viscosity=viscosity,
             hyperviscosity=hyperviscosity,
@@ -106,7 +110,9 @@ class NavierStokes(Solver):
         cells = [resolution] * 2 if isinstance(resolution, int) else resolution
         check_cells(cells)
         self.communicator = communicator
-        self.grid = Grid(communicator, tuple(extent), tuple(cells), ("periodic", "periodic"))
+        self.grid = Grid(
+            communicator, tuple(extent), tuple(cells), ("periodic", "periodic"), self._checks_grid
+        )
         self.block = self.grid.block
         self._slabs = FourierSlabs(self.grid)
         self._forcing = build_forcing(forcing, self._slabs)
@@ -212,49 +218,28 @@ class NavierStokes(Solver):
 
         return estimate_error(build, self.grid.resolution, parameters, times)
 
+    def cheaper_settings(self) -> Iterator[Setting]:
+        """Yield coarser grids and looser tolerances, see `Solver.cheaper_settings`."""
+        return cheaper_settings(self._build_on_one_rank, self.grid.resolution, self._step_options)
+
+    def reference_setting(self) -> Setting:
+        """Return the grid of half the cell width with short steps, see `Solver.reference_setting`."""
+        tolerance = self._step_options["tolerance"]
+        return reference_setting(self._build_on_one_rank, self.grid.resolution, tolerance)
+
+    def _build_on_one_rank(self, **options: Any) -> NavierStokes:
+        """Return the solver on a grid that need not resolve the flow."""
+        return _UncheckedNavierStokes(**self._build.keywords | {"communicator": MPI.COMM_SELF} | options)
+
     def residual(
         self,
         fields: Mapping[str, Any],
         derivative: Callable[..., Any],
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return the residuals `divergence` and `curl` (1/s), `vorticity` (s^-2) and `tracer` (1/s).
-
-        See `Solver.residual`. A ring of random waves is not a function of the fields. The result for this
-        forcing has no residual `vorticity`.
-        """
-        u, v, vorticity = fields["velocity_x"], fields["velocity_y"], fields["vorticity"]
-
-        def laplacian(values: Any) -> Any:
-            return derivative(derivative(values, "x"), "x") + derivative(derivative(values, "y"), "y")
-
-        def material_derivative(values: Any) -> Any:
-            return derivative(values, "t") + u * derivative(values, "x") + v * derivative(values, "y")
-
-        residuals = {
-            "divergence": derivative(u, "x") + derivative(v, "y"),
-            "curl": vorticity - derivative(v, "x") + derivative(u, "y"),
-        }
-        if self._forcing.autonomous:
-            residual = material_derivative(vorticity)
-            if "viscosity" in parameters:
-                residual = residual - parameters["viscosity"] * laplacian(vorticity)
-            if "hyperviscosity" in parameters:
-                iterated_laplacian = vorticity
-                for _ in range(self._linear_terms.order):
-                    iterated_laplacian = -laplacian(iterated_laplacian)
-                residual = residual + parameters["hyperviscosity"] * iterated_laplacian
-            if "drag" in parameters:
-                residual = residual + parameters["drag"] * vorticity
-            if self.spec.coefficient_fields:
-                residual = residual - fields["forcing"]
-            residuals["vorticity"] = residual
-        if self._tracer:
-            residual = material_derivative(fields["tracer"])
-            if "tracer_diffusivity" in parameters:
-                residual = residual - parameters["tracer_diffusivity"] * laplacian(fields["tracer"])
-            residuals["tracer"] = residual
-        return residuals
+        """Return the residuals of the equations, see `Solver.residual` and `flow_residuals`."""
+        order = self._linear_terms.order
+        return flow_residuals(fields, derivative, parameters, order, self._forcing.autonomous)
 
     def initial_condition(
         self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
@@ -295,3 +280,9 @@ class NavierStokes(Solver):
             parametric=self._initial.parametric and self._forcing.parametric and self._tracer is None,
             deterministic=self._forcing.deterministic,
         )
+
+
+class _UncheckedNavierStokes(NavierStokes):
+    """The solver on grids that need not resolve the flow."""
+
+    _checks_grid = False

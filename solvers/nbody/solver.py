@@ -13,12 +13,14 @@ from mpi4py import MPI
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import DIRECTIONS, Field, Particles, Spec
+from solvers.accuracy import Setting
 from solvers.contract import BatchedSolver, Parameters, TrajectoryBatch
 from solvers.nbody.diagnostics import ENERGY, NUM_OBSERVABLES
 from solvers.nbody.distributed import SharedBodies
 from solvers.nbody.invariants import Invariants
 from solvers.nbody.motion import Integrator, Motion
 from solvers.nbody.outcome import start_failure
+from solvers.nbody.settings import cheaper_settings, reference_setting
 from solvers.nbody.systems import SystemOptions, build_system
 from solvers.nbody.trajectory import NO_COUNTS, BodiesTrajectory
 from solvers.numerics.step_count import check_steps
@@ -189,6 +191,20 @@ class NBody(BatchedSolver):
             accuracy=accuracy, time_step=time_step / 2, energy_tolerance=energy_tolerance
         )
         return other_solver, 2**self.order_in_time / (2**self.order_in_time - 1)
+
+    def cheaper_settings(self) -> Iterator[Setting]:
+        """Yield all integrators with long steps, see `Solver.cheaper_settings`."""
+        accuracy, time_step, energy_tolerance = self._step_options
+        build = partial(self._build, communicator=MPI.COMM_SELF)
+        own_solver = build(accuracy=accuracy, time_step=time_step, energy_tolerance=energy_tolerance)
+        return cheaper_settings(build, Setting(own_solver.method, own_solver), self.time_scale)
+
+    def reference_setting(self) -> Setting:
+        """Return hermite4 with short steps, see `Solver.reference_setting`."""
+        accuracy, _, energy_tolerance = self._step_options
+        return reference_setting(
+            partial(self._build, communicator=MPI.COMM_SELF), min(accuracy, 0.005), energy_tolerance
+        )
 
     def residual(
         self,

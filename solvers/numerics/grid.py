@@ -37,6 +37,7 @@ class Grid:
         extent: the length of each axis, m.
         resolution: the number of cells along each axis.
         boundary: the boundary condition of each axis: `periodic`, `dirichlet` or `neumann`.
+        is_checked: whether a grid that does not resolve the drawn fields is refused.
 
     Raises:
         UserError: there are more ranks than rows.
@@ -46,6 +47,7 @@ class Grid:
     extent: tuple[float, ...]
     resolution: tuple[int, ...]
     boundary: tuple[Boundary, ...]
+    is_checked: bool = True
 
     def __post_init__(self) -> None:
         num_rows, num_ranks = self.resolution[0], self.communicator.size

@@ -44,7 +44,7 @@ def check_modes(variances: np.ndarray, kinds: Sequence[str], grid: Grid, field: 
         [n < cells for n, cells in zip(num_half_waves, grid.resolution, strict=True)]
     )
     unresolved_fraction = float(np.sum(variances[~is_resolved]))
-    if unresolved_fraction <= UNRESOLVED_LIMIT:
+    if unresolved_fraction <= UNRESOLVED_LIMIT or not grid.is_checked:
         return
     # A grid resolves a mode with fewer half waves per metre than cells per metre along each axis.
     per_metre = np.max(
@@ -77,7 +77,7 @@ def check_size(size: float, least_cells: float, grid: Grid, option: str) -> None
         UserError: the size is too small; the message names the width of a cell and a sufficient resolution.
     """
     axis = int(np.argmax(grid.spacing))
-    if size >= least_cells * grid.spacing[axis] * (1 - 1e-9):
+    if size >= least_cells * grid.spacing[axis] * (1 - 1e-9) or not grid.is_checked:
         return
     sufficient_cells = [math.ceil(least_cells * length / size * (1 - 1e-9)) for length in grid.extent]
     raise UserError(

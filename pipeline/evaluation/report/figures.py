@@ -16,6 +16,7 @@ from pipeline.evaluation.words import percent
 from pipeline.plots.comparison import Channel, draw_comparison, label, unit_words
 from pipeline.plots.curves import draw_errors, draw_invariants, draw_training, read_log
 from pipeline.plots.particles import draw_comparison as draw_particle_comparison
+from pipeline.plots.worth import draw_worth
 from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 from surrogates import store
@@ -23,6 +24,7 @@ from surrogates import store
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
     from pipeline.evaluation.schema import Metrics, SplitResult
+    from pipeline.evaluation.worth_result import WorthResult
     from surrogates.contract import Surrogate
 
 _DPI = 110
@@ -30,7 +32,7 @@ _DPI = 110
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A PNG file; `section` is the name of a split, or `training`."""
+    """A PNG file; `section` is the name of a split, `worth` or `training`."""
 
     path: Path
     section: str
@@ -40,12 +42,14 @@ class ReportFigure:
 def draw(
     folder: Path, surrogate: Surrogate, dataset: Dataset, metrics: Metrics, num_trajectories: int
 ) -> list[ReportFigure]:
-    """Draw the error over time, the invariants and `num_trajectories` comparisons of each split; return all.
+    """Draw the worth, then errors, invariants and `num_trajectories` comparisons of each split; return all.
 
     The last figures show the training from log.csv of the model or of the members. The model folder is two
     folders above `folder`.
     """
     report_figures = []
+    if metrics.worth is not None:
+        report_figures.append(_worth_figure(folder, metrics.surrogate, metrics.worth))
     for split, result in metrics.splits.items():
         times = metrics.time
         figure = draw_errors(result.errors, times[1:], metrics.fields, metrics.surrogate)
@@ -102,6 +106,23 @@ def chosen_trajectories(result: SplitResult, count: int) -> list[tuple[int, str]
         (int(order[rank]), f"{rank_names.get(rank, f'number {rank + 1}')} of {total}")
         for rank in distinct_ranks
     ]
+
+
+def _worth_figure(folder: Path, surrogate: str, worth: WorthResult) -> ReportFigure:
+    *settings, _ = worth.settings
+    times = worth.surrogate
+    figure = draw_worth(
+        [(setting.seconds, setting.error) for setting in settings],
+        (times.query_seconds, times.error),
+        (times.batch_seconds, times.error),
+        surrogate,
+        times.batch_size,
+    )
+    caption = (
+        f"Time and error of the solver and of the surrogate on one thread of {worth.processor}: medians over "
+        f"{len(worth.trajectories)} trajectories. Errors are relative to the reference, {worth.reference}."
+    )
+    return _save(figure, folder / "worth.png", "worth", caption)
 
 
 def _comparison_figures(

@@ -13,6 +13,7 @@ import jinja2
 
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation.report.figures import ReportFigure
+from pipeline.evaluation.report.worth_section import worth_section
 from pipeline.evaluation.schema import MODES, Metric, Metrics, Mode, Predictor, SplitResult
 from pipeline.evaluation.words import comparison, end_percent, number_text, percent, verdict
 from pipeline.plots.comparison import chosen_frames
@@ -96,6 +97,8 @@ def render(
         surrogate=metrics.surrogate,
         spec=dataset.spec,
         splits=[_section(metrics, dataset.spec, split, figures) for split in metrics.splits],
+        worth=worth_section(metrics.worth, metrics.surrogate, folder),
+        worth_figures=[figure for figure in figures if figure.section == "worth"],
         training_figures=[figure for figure in figures if figure.section == "training"],
         definitions=metrics.definitions,
         time=metrics.time,

@@ -1,0 +1,225 @@
+"""The worth of a surrogate: its time and error next to those of its solver at cheaper settings.
+
+Solver and surrogate compute all frames of the same held-out trajectories on one thread of the processor, and
+the errors of both are relative to a reference solution. A solver at a fixed setting is no fair baseline
+(McGreivy & Hakim 2024, doi:10.1038/s42256-024-00897-5).
+
+Shape letters: S settings, B trajectories, T frames, C channels.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from pipeline.evaluation.cases import Cases, load
+from pipeline.evaluation.metrics import FieldNorm, field_norms, relative_l2
+from pipeline.problem import problem_of
+from pipeline.runs import progress
+from solvers.accuracy import Setting
+from solvers.contract import BatchedSolver, DivergedError
+from surrogates.contract import ExtrapolationWarning
+
+if TYPE_CHECKING:
+    from pipeline.data.dataset import Dataset
+    from solvers.contract import Parameters, Solver
+    from surrogates.contract import Surrogate
+
+#: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times.
+LEAST_SECONDS = 0.05
+MAX_CALLS = 7
+
+#: The numbers of trajectories in a batch of queries.
+BATCH_SIZES = (1, 4, 16, 64)
+
+
+@dataclass(frozen=True)
+class SettingTimes:
+    """The time and the error of one setting of the solver.
+
+    Attributes:
+        name: the setting in words.
+        seconds: the time of each trajectory (B,), s; infinity for a trajectory that diverged.
+        batch_seconds: the time of a trajectory in a batch, s; equal to the median of `seconds` for a solver
+            without batches.
+        errors: the relative L2 error of the last frame of each trajectory (B,).
+    """
+
+    name: str
+    seconds: np.ndarray
+    batch_seconds: float
+    errors: np.ndarray
+
+
+@dataclass(frozen=True)
+class SurrogateTimes:
+    """The times and the errors of the surrogate.
+
+    Attributes:
+        first_query_seconds: the time of the first query of this process, s.
+        query_seconds: the time of one query for one trajectory, s.
+        batch_size: the number of trajectories in the batch with the smallest time for each trajectory.
+        batch_seconds: the time of a trajectory in this batch, s.
+        errors: the relative L2 error of the last frame of each trajectory (B,).
+    """
+
+    first_query_seconds: float
+    query_seconds: float
+    batch_size: int
+    batch_seconds: float
+    errors: np.ndarray
+
+
+@dataclass(frozen=True)
+class Worth:
+    """The measurements of a surrogate and of its solver.
+
+    Attributes:
+        index: the indices of the trajectories in the data set (B,).
+        reference: the name of the reference setting.
+        settings: the settings of the solver; the reference is the last.
+        surrogate: the measurements of the surrogate.
+    """
+
+    index: tuple[int, ...]
+    reference: str
+    settings: tuple[SettingTimes, ...]
+    surrogate: SurrogateTimes
+
+
+def measure_worth(surrogate: Surrogate, solver: Solver, dataset: Dataset, num_trajectories: int) -> Worth:
+    """Return the times and errors on the first trajectories of the split `test`.
+
+    `solver` is the solver of the data set on this rank alone. Only this process should be at work.
+    """
+    count = min(num_trajectories, dataset.num_trajectories("test"))
+    cases = load(dataset, "test", range(count))
+    norms = field_norms(dataset.spec, problem_of(dataset).statistics)
+    own_setting = Setting("the data's setting", solver)
+    reference = solver.reference_setting() or own_setting
+    settings = list(solver.cheaper_settings()) or [own_setting]
+    with _one_thread():
+        truth, reference_times = _measure_reference(reference, cases)
+        setting_times = [
+            _measure_setting(setting, cases, truth, norms)
+            for setting in progress.bar(settings, "settings of the solver", rank=0)
+        ]
+        surrogate_times = _measure_surrogate(surrogate, cases, truth, norms)
+    return Worth(cases.index, reference.name, (*setting_times, reference_times), surrogate_times)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def _measure_reference(reference: Setting, cases: Cases) -> tuple[np.ndarray, SettingTimes]:
+    """Return the last frames of the reference solution (B, 1, C, *sites), and its times without errors."""
+    frames, seconds = [], []
+    _query(reference, cases.solver_parameters[0], cases.time)()  # compiles the solver's kernels
+    for parameters in progress.bar(cases.solver_parameters, "reference solutions", rank=0):
+        solve = _query(reference, parameters, cases.time)
+        start = time.perf_counter()
+        frames.append(solve())
+        seconds.append(time.perf_counter() - start)
+    times = np.array(seconds)
+    return np.array(frames)[:, None], SettingTimes(
+        reference.name, times, float(np.median(times)), np.zeros(len(times))
+    )
+
+
+def _measure_setting(
+    setting: Setting, cases: Cases, truth: np.ndarray, norms: Sequence[FieldNorm]
+) -> SettingTimes:
+    """Return the times and the errors of a setting against the last frames `truth` (B, 1, C, *sites)."""
+    seconds, frames = np.full(len(truth), np.inf), np.full_like(truth, np.nan)
+    for row, parameters in enumerate(cases.solver_parameters):
+        solve = _query(setting, parameters, cases.time)
+        with suppress(DivergedError):
+            frames[row, 0] = solve()
+            seconds[row] = _median_seconds(solve)
+    errors = _errors(frames, truth, norms)
+    batch_seconds = float(np.median(seconds))
+    if isinstance(setting.solver, BatchedSolver):
+        batch = [*cases.solver_parameters] * (BATCH_SIZES[-1] // len(truth) or 1)
+        solver = setting.solver
+        batch_seconds = _median_seconds(lambda: solver.solve_batch(batch, cases.time)) / len(batch)
+    return SettingTimes(setting.name, seconds, batch_seconds, errors)
+
+
+def _query(setting: Setting, parameters: Parameters, times: np.ndarray) -> Callable[[], np.ndarray]:
+    """Return a function that computes all frames and returns the last one on the sites of the data.
+
+    The fields of the inputs are made here, outside the measured time, because a surrogate receives them, too.
+    A solver of batches makes them again, in its compiled call.
+    """
+    solver = setting.solver
+    if isinstance(solver, BatchedSolver):
+
+        def solve_batch() -> np.ndarray:
+            batch = solver.solve_batch([parameters], times)
+            if batch.failures[0] is not None:
+                raise DivergedError(batch.failures[0])
+            return setting.to_sites(batch.states[0, -1])
+
+        return solve_batch
+    trajectory = solver.prepare(parameters)
+    return lambda: [setting.to_sites(state) for state in trajectory.solve(times)][-1]
+
+
+def _measure_surrogate(
+    surrogate: Surrogate, cases: Cases, truth: np.ndarray, norms: Sequence[FieldNorm]
+) -> SurrogateTimes:
+    """Return the times and the errors against the last frames `truth` (B, 1, C, *sites)."""
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        inputs = {name: values[rows] for name, values in cases.inputs.items()}
+        return surrogate.predict(cases.state[rows, 0], inputs, cases.time).mean[:, -1:].numpy(force=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        start = time.perf_counter()
+        predict(np.array([0]))
+        first_query_seconds = time.perf_counter() - start
+        seconds = {}
+        for size in BATCH_SIZES:
+            rows = np.arange(size) % len(truth)
+            predict(rows)
+            seconds[size] = _median_seconds(partial(predict, rows)) / size
+        frames = predict(np.arange(len(truth)))
+    best_size = min(seconds, key=lambda size: seconds[size])
+    return SurrogateTimes(
+        first_query_seconds, seconds[1], best_size, seconds[best_size], _errors(frames, truth, norms)
+    )
+
+
+def _errors(frames: np.ndarray, truth: np.ndarray, norms: Sequence[FieldNorm]) -> np.ndarray:
+    """Return the relative L2 error of each trajectory (B,), mean over the fields."""
+    errors: np.ndarray = relative_l2(frames, truth, norms)[:, 0].mean(axis=1)
+    return errors
+
+
+def _median_seconds(call: Callable[[], object]) -> float:
+    """Return the median time of calls, s. The call has run before."""
+    seconds: list[float] = []
+    while sum(seconds) < LEAST_SECONDS and len(seconds) < MAX_CALLS:
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
