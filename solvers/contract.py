@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,6 @@ import numpy as np
 from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
-from solvers.accuracy import DiscretisationError, Setting
 from solvers.rollout import rollout
 
 if TYPE_CHECKING:
@@ -99,6 +98,39 @@ class SteppedTrajectory(Trajectory):
     def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the states in order of time, see `Trajectory.solve`."""
         return rollout(self.initial_state, self.advance, times)
+
+
+@dataclass(frozen=True)
+class DiscretisationError:
+    """The estimated error of the last frame of a trajectory, relative to the norm of the exact solution.
+
+    Attributes:
+        grid: the error due to the grid.
+        time: the error due to the steps in time.
+    """
+
+    grid: float
+    time: float
+
+    @property
+    def total(self) -> float:
+        """The sum of both errors."""
+        return self.grid + self.time
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A solver with other settings on one rank, for the comparison of a surrogate with its solver.
+
+    Attributes:
+        name: the settings in words, for a table.
+        solver: the solver, with the parameters of the original solver.
+        to_sites: the map from a state of `solver` (C, *sites) to the sites of the original solver.
+    """
+
+    name: str
+    solver: Solver
+    to_sites: Callable[[np.ndarray], np.ndarray] = lambda state: state
 
 
 class Solver(ABC):
@@ -239,43 +271,6 @@ def last_state(solver: Solver, trajectory: Trajectory, times: np.ndarray) -> np.
     """Return the state of all ranks, whose blocks are slabs along the first axis, at the last time (s)."""
     (state,) = deque(trajectory.solve(times), maxlen=1)
     return np.concatenate(solver.communicator.allgather(state), axis=1)
-
-
-@dataclass(frozen=True)
-class TrajectoryBatch:
-    """A batch of complete trajectories, one in each row.
-
-    Attributes:
-        states: float64 (B, T, C, *sites).
-        coefficient_fields: float64 (B, K, *sites).
-        invariants: the invariants of each frame by name, (B, T) each.
-        failures: the reason of failure of each trajectory, or None for a completed trajectory.
-        counts: the sum of the counts of all trajectories, see `Trajectory`.
-    """
-
-    states: np.ndarray
-    coefficient_fields: np.ndarray
-    invariants: dict[str, np.ndarray]
-    failures: list[str | None]
-    counts: Mapping[str, int]
-
-
-class BatchedSolver(Solver):
-    """A solver that also computes batches of complete trajectories in one compiled call.
-
-    The pipeline calls `solve_batch` for all trajectories that one rank solves: a batch of many small
-    trajectories, or of one large trajectory. The pipeline calls `prepare` where several ranks share a
-    trajectory, and for single states.
-    """
-
-    @abstractmethod
-    def solve_batch(self, batch: Sequence[Parameters], times: np.ndarray) -> TrajectoryBatch:
-        """Return the trajectories of `batch` at the evenly spaced `times` (T,) from 0 s on, on one rank.
-
-        The results equal `prepare(parameters).solve(times)` and the `invariants` of its states bit for bit.
-        If `solve` raises a `DivergedError`, `failures` holds the message, and the frames that `solve` does
-        not yield are NaN.
-        """
 
 
 SOLVERS = Family("solver", "solvers", Solver)  # type: ignore[type-abstract]

@@ -26,8 +26,8 @@ from pipeline.evaluation.cases import Cases, load
 from pipeline.evaluation.metrics import FieldNorm, field_norms, relative_l2
 from pipeline.problem import problem_of
 from pipeline.runs import progress
-from solvers.accuracy import Setting
-from solvers.contract import BatchedSolver, DivergedError
+from solvers.batches import BatchedSolver
+from solvers.contract import DivergedError, Setting
 from surrogates.contract import ExtrapolationWarning
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from surrogates.contract import Surrogate
 
 #: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times.
-LEAST_SECONDS = 0.05
-MAX_CALLS = 7
+LEAST_SECONDS = 0.02
+MAX_CALLS = 5
 
 #: The numbers of trajectories in a batch of queries.
 BATCH_SIZES = (1, 4, 16, 64)

@@ -15,8 +15,7 @@ from pipeline.data.plan import generator, index
 from pipeline.generation.round_off import refuse_round_off
 from pipeline.parallel.stopping import StoppedError, StopRequest
 from simsurrogate.errors import UserError
-from solvers.accuracy import DiscretisationError
-from solvers.contract import DivergedError, Solver
+from solvers.contract import DiscretisationError, DivergedError, Solver
 
 if TYPE_CHECKING:
     from mpi4py import MPI

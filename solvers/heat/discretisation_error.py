@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from simsurrogate.errors import UserError
-from solvers.accuracy import DiscretisationError
-from solvers.contract import Parameters, Solver, last_state
+from solvers.contract import DiscretisationError, Parameters, Solver, last_state
 
 #: The ratio of the cell widths of the two grids. The cells of the coarse grid have centres of fine cells.
 RATIO = 3

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from solvers.accuracy import Setting
-from solvers.contract import Solver
+from solvers.contract import Setting, Solver
 from solvers.heat.options import WallValues
 from solvers.heat.wall_profile import wall_profile
 from solvers.numerics.grid import Grid

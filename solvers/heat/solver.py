@@ -14,8 +14,7 @@ from mpi4py import MPI
 from simsurrogate import spec as description
 from simsurrogate.errors import UserError
 from simsurrogate.spec import DIRECTIONS, Axis, Field, Quantity, Spec
-from solvers.accuracy import DiscretisationError, Setting
-from solvers.contract import Parameters, Solver
+from solvers.contract import DiscretisationError, Parameters, Setting, Solver
 from solvers.heat.diffusivity import DiffusivityOptions, build_diffusivity
 from solvers.heat.discretisation_error import estimate_error
 from solvers.heat.heaters import HeaterOptions, Heaters

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from solvers.accuracy import DiscretisationError
-from solvers.contract import Parameters, Solver, last_state
+from solvers.contract import DiscretisationError, Parameters, Solver, last_state
 
 #: The number of cells of the fine grid divided by that of the actual grid, along each axis.
 RATIO = 1.5

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from simsurrogate.errors import UserError
-from solvers.accuracy import Setting
-from solvers.contract import Solver
+from solvers.contract import Setting, Solver
 from solvers.navier_stokes.resolution import LEAST_CELLS
 
 #: The numbers of cells along each axis, divided by those of the original grid.

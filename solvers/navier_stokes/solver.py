@@ -13,8 +13,7 @@ from mpi4py import MPI
 
 from simsurrogate import spec as description
 from simsurrogate.spec import DIRECTIONS, Axis, Field, Spec
-from solvers.accuracy import DiscretisationError, Setting
-from solvers.contract import Parameters, Solver
+from solvers.contract import DiscretisationError, Parameters, Setting, Solver
 from solvers.navier_stokes.discretisation_error import estimate_error
 from solvers.navier_stokes.etdrk4 import ETDRK4
 from solvers.navier_stokes.forcing import ForcingOptions, RingForcing, SteadyForcing, build_forcing

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from solvers.accuracy import Setting
-from solvers.contract import Solver
+from solvers.contract import Setting, Solver
 
 #: Values of `accuracy` of hermite4. The error of a frame is proportional to the square of this number.
 ACCURACIES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)

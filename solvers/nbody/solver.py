@@ -13,8 +13,8 @@ from mpi4py import MPI
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import DIRECTIONS, Field, Particles, Spec
-from solvers.accuracy import Setting
-from solvers.contract import BatchedSolver, Parameters, TrajectoryBatch
+from solvers.batches import BatchedSolver, TrajectoryBatch
+from solvers.contract import Parameters, Setting
 from solvers.nbody.diagnostics import ENERGY, NUM_OBSERVABLES
 from solvers.nbody.distributed import SharedBodies
 from solvers.nbody.invariants import Invariants

@@ -25,6 +25,7 @@ SMALL_RUN = (
     "training.warmup_steps=1",
     "training.device=cpu",
     "evaluation.figures=0",
+    "evaluation.worth=0",
     "solver.resolution=12",
     "surrogate.first_factor=0.5",
 )

@@ -64,6 +64,7 @@ class Project:
             "samples={train: 4, valid: 2, test: 1, test_extrapolation: 0, per_shard: 2}",
             "output={steps: 3, duration: 0.3}", *TINY_TRAINING[3:], "training.steps=3",
             "evaluation.figures=0",
+            "evaluation.worth=0",
         )  # fmt: skip
         settings = settings_of(self.folder / "run", *overrides)
         with patch.object(fit, "draw_curves", no_curves), patch.object(figures, "draw", return_value=[]):

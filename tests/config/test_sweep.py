@@ -30,6 +30,7 @@ QUICK_TRAINING = (
     "training.validate_every=4",
     "training.device=cpu",
     "evaluation.figures=0",
+    "evaluation.worth=0",
 )
 
 

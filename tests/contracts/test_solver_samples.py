@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.data.plan import generator
-from solvers.contract import BatchedSolver, Solver
+from solvers.batches import BatchedSolver
+from solvers.contract import Solver
 from solvers.nbody import NBody
 from tests.support.solver_cases import Case, all_cases
 

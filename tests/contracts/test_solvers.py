@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import pytest
 
 import configs
 from simsurrogate.errors import UserError
+from solvers.batches import BatchedSolver
 from solvers.contract import (
-    BatchedSolver,
     DivergedError,
     Parameters,
+    Setting,
     Solver,
     SteppedTrajectory,
+    last_state,
     solver_class,
     solver_names,
 )
@@ -275,3 +278,33 @@ def test_a_restart_in_the_middle_continues_with_the_same_bits(
     np.testing.assert_array_equal(
         restarted_trajectory.advance(middle_state.copy(), duration, duration), final_state
     )
+
+
+def test_the_cheaper_settings_return_states_of_the_data_and_the_reference_is_more_accurate(
+    solver: Solver, parameters: Parameters, duration: float
+) -> None:
+    """A setting may diverge. All others are compared at one time, on the sites of the solver."""
+    times = np.array([0.0, duration])
+    reference = solver.reference_setting()
+    settings = list(solver.cheaper_settings())
+    assert len({setting.name for setting in settings}) == len(settings)
+    if reference is None:
+        assert not settings
+        return
+    truth = last_frame(reference, parameters, times)
+    assert truth.shape == (len(solver.spec.channels), *solver.spec.shape)
+    own_state = last_state(solver, solver.prepare(parameters), times)
+    errors = [np.inf]
+    for setting in settings:
+        with suppress(DivergedError):
+            state = last_frame(setting, parameters, times)
+            assert state.shape == truth.shape
+            errors.append(float(np.linalg.norm(state - truth)))
+    assert len(errors) > 5
+    own_error = float(np.linalg.norm(own_state - truth))
+    assert own_error < 0.05 * np.linalg.norm(truth)
+    assert max(error for error in errors if np.isfinite(error)) > own_error
+
+
+def last_frame(setting: Setting, parameters: Parameters, times: np.ndarray) -> np.ndarray:
+    return setting.to_sites(last_state(setting.solver, setting.solver.prepare(parameters), times))

@@ -42,6 +42,7 @@ OVERRIDES = (
     "training.warmup_steps=1",
     "evaluation.batch_size=2",
     "evaluation.figures=1",
+    "evaluation.worth=0",
 )
 
 

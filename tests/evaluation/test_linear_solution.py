@@ -26,6 +26,7 @@ OVERRIDES = (
     "training.batch_size=2",
     "training.warmup_steps=1",
     "evaluation.figures=0",
+    "evaluation.worth=0",
 )
 
 

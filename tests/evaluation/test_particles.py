@@ -23,6 +23,7 @@ TRAINING = (
     "training.checkpoint_every=10",
     "surrogate.width=16",
     "evaluation.figures=1",
+    "evaluation.worth=0",
     "output.duration=2.0",
 )
 ONE_RANK = ("launcher.ranks.generate=1", "launcher.ranks.validate=1", "launcher.ranks.train=1")

@@ -38,6 +38,7 @@ OVERRIDES = (
     "training.precision=float64",
     "training.device=cpu",
     "evaluation.figures=0",
+    "evaluation.worth=0",
 )
 
 

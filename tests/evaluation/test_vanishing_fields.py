@@ -26,6 +26,7 @@ OVERRIDES = (
     *TINY_TRAINING,
     "training.steps=4",
     "evaluation.figures=0",
+    "evaluation.worth=0",
 )
 
 

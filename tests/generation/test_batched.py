@@ -18,7 +18,7 @@ from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES, solves_batches
 from pipeline.generation.frames import FrameFiller
 from pipeline.generation.shards import ShardMaker
-from solvers.contract import BatchedSolver
+from solvers.batches import BatchedSolver
 from tests.support.in_process import generate_in_process
 from tests.support.launching import require_success, run, run_stage
 

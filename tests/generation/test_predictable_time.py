@@ -32,6 +32,7 @@ TRAINING = (
     "surrogate.width=8",
     "training={steps: 2, warmup_steps: 1, validate_every: 2, checkpoint_every: 2}",
     "evaluation.figures=1",
+    "evaluation.worth=0",
 )
 
 

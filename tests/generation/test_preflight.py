@@ -16,8 +16,7 @@ from pipeline.data.accuracy import ExpectedError
 from pipeline.data.manifest import Manifest, read_document
 from pipeline.parallel.stopping import StoppedError
 from simsurrogate.errors import UserError
-from solvers.accuracy import DiscretisationError
-from solvers.contract import Parameters
+from solvers.contract import DiscretisationError, Parameters
 from solvers.heat import Heat, discretisation_error
 from tests.support.in_process import generate_in_process, settings_of
 

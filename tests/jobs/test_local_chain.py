@@ -84,6 +84,7 @@ def test_a_sweep_evaluates_each_surrogate_on_the_same_data(tmp_path):
         "training.steps=3",
         "training.warmup_steps=1",
         "evaluation.figures=0",
+        "evaluation.worth=0",
     )
     launcher_overrides = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
     overrides = (f"run={tmp_path}/run", *SMALL_DATASET, *training_overrides, *launcher_overrides)

@@ -21,6 +21,7 @@ SMALL_CHAIN = (
     "surrogate.width=4",
     "surrogate.modes=2",
     "evaluation.figures=0",
+    "evaluation.worth=0",
 )
 #: Two ranks share each trajectory, and two ranks share each batch.
 TWO_RANKS = ("group_size=2", "launcher.ranks={generate: 2, validate: 1, train: 2, evaluate: 1}")

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from solvers.accuracy import DiscretisationError
-from solvers.contract import Parameters, last_state
+from solvers.contract import DiscretisationError, Parameters, last_state
 from solvers.heat import Heat, discretisation_error
 from solvers.heat.trajectory import HeatTrajectory
 from tests.support.heat_cases import heat, relative_error, sample_parameters
