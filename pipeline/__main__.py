@@ -17,13 +17,14 @@ from pipeline.parallel.parent import end_with_mpirun
 from simsurrogate.discovery import installed_entry_points
 from simsurrogate.memory import explain_limited_address_space
 
-_COMMANDS = ("generate", "validate", "train", "evaluate", "chain", "compare")
+_COMMANDS = ("generate", "validate", "train", "evaluate", "worth", "chain", "compare")
 _EXAMPLES = (
     ("simsurrogate chain experiment=smoke", "all stages in seconds, on this machine"),
     ("mpirun -n 4 simsurrogate generate solver=heat run=runs/heat", "one stage on four ranks"),
     ("simsurrogate train run=runs/heat surrogate=unet", "another surrogate on the same data"),
     ("simsurrogate chain -m experiment=smoke surrogate=fno,unet", "several surrogates, with a table"),
     ("simsurrogate compare runs/smoke", "a table of all models of a run"),
+    ("simsurrogate worth run=runs/heat_fno", "time and error next to those of the solver"),
     ("simsurrogate chain experiment=heat_fno launcher=slurm", "all stages as a chain of Slurm jobs"),
     ("simsurrogate generate solver=heat --cfg job", "every key with its value; each can be overridden"),
 )

@@ -88,7 +88,17 @@ def test_the_evaluation_names_the_surrogate_that_was_trained(
     assert json.loads((evaluation / "metrics.json").read_text())["surrogate"] == "unet"
     report = re.sub(r"base64,[^\"]*", "", (evaluation / "report.html").read_text(encoding="utf-8"))
     assert ("fno" in report, "unet" in report) == (False, True)
-    assert run("evaluate", f"run={evaluated_run}", "model=big", "surrogate=unet", "evaluation.figures=0", "evaluation.worth=0") == 0
+    assert (
+        run(
+            "evaluate",
+            f"run={evaluated_run}",
+            "model=big",
+            "surrogate=unet",
+            "evaluation.figures=0",
+            "evaluation.worth=0",
+        )
+        == 0
+    )
     assert "nothing to do" in capsys.readouterr().out
 
 
