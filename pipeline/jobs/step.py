@@ -39,7 +39,7 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
         arguments = _with_overrides(arguments, _part_override(settings.launcher.parts, os.environ))
     command = local.command(stage, arguments, ranks, settings.launcher.mpirun)
     number_before, job = records.last_number(settings.run, stage), os.environ.get("SLURM_JOB_ID")
-    with local.start(command, _environment()) as process:
+    with local.start(command, environment()) as process:
 
         def forward_signal(signal_number: int, frame: object) -> None:
             # mpirun passes the signal to its ranks, and the signal would kill a rank that has just started.
@@ -107,7 +107,7 @@ _OPTIONS_WITH_VALUE = [
 ]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return an environment with one thread for each processor of a rank.
 
     Open MPI binds a rank to one core by default, so ranks with several threads are not bound.

@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -93,7 +93,7 @@ def sbatch_line(
     }
     if job.tasks:
         at_once = f"%{launcher.parts_at_once}" if launcher.parts_at_once else ""
-        options["array"] = _ranges(job.tasks) + at_once
+        options["array"] = ranges(job.tasks) + at_once
     user_options = options_of_user(job, launcher)
     conditions = [f"afterok:{':'.join(dependencies)}"] if dependencies else []
     if user_options.get("dependency"):
@@ -101,12 +101,17 @@ def sbatch_line(
     if conditions:
         options |= {"dependency": ",".join(conditions), "kill-on-invalid-dep": "yes"}
     options |= {name: value for name, value in user_options.items() if name != "dependency"}
+    return script_line(options, job.stage, arguments)
+
+
+def script_line(options: Mapping[str, str | int | bool], name: str, arguments: Sequence[str]) -> list[str]:
+    """Return the command that submits the batch script `name` with options of sbatch and arguments."""
     option_arguments = [
         f"--{name}" if value is True else f"--{name}={value}"
         for name, value in options.items()
         if value is not False
     ]
-    return ["sbatch", *option_arguments, str(files("slurm") / f"{job.stage}.sbatch"), *arguments]
+    return ["sbatch", *option_arguments, str(files("slurm") / f"{name}.sbatch"), *arguments]
 
 
 def options_of_user(job: Job, launcher: Launcher) -> dict[str, str | int | bool]:
@@ -114,8 +119,8 @@ def options_of_user(job: Job, launcher: Launcher) -> dict[str, str | int | bool]
     return launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.kind, {})
 
 
-def _ranges(tasks: Sequence[int]) -> str:
-    """Return ascending task numbers in Slurm's notation, such as `0-3,7`."""
+def ranges(tasks: Sequence[int]) -> str:
+    """Return ascending numbers in Slurm's notation, such as `0-3,7`."""
     texts: list[str] = []
     first = tasks[0]
     for task, next_task in zip(tasks, [*tasks[1:], -1], strict=True):
@@ -131,13 +136,21 @@ def log_pattern(job: Job, run: RunFolder) -> str:
     Raises:
         UserError: Slurm interprets characters in the path of the run folder.
     """
-    if set(str(run.path)) & set("\\\n"):
+    return f"{log_pattern_folder(run.job_logs)}/{job.name}-{'%A_%a' if job.tasks else '%j'}.out"
+
+
+def log_pattern_folder(folder: Path) -> str:
+    """Return a folder of logs in the notation of Slurm's patterns.
+
+    Raises:
+        UserError: Slurm interprets characters in the path.
+    """
+    if set(str(folder)) & set("\\\n"):
         raise UserError(
-            f"run={str(run.path)!r}: Slurm takes no backslash or line break in the path of a log. "
+            f"{str(folder)!r}: Slurm takes no backslash or line break in the path of a log. "
             "Choose another folder with run="
         )
-    folder = str(run.job_logs).replace("%", "%%")
-    return f"{folder}/{job.name}-{'%A_%a' if job.tasks else '%j'}.out"
+    return str(folder).replace("%", "%%")
 
 
 def submit(line: Sequence[str], setup: Path) -> str:
@@ -183,7 +196,12 @@ def _submission_environment() -> dict[str, str]:
 def write_setup(run: RunFolder, lines: Sequence[str]) -> None:
     """Write the shell lines that each job runs first."""
     writable_folder(run.job_logs)
-    write_whole(run.job_setup, "\n".join([*setup_lines(lines), ""]))
+    write_whole(run.job_setup, setup_text(lines))
+
+
+def setup_text(lines: Sequence[str]) -> str:
+    """Return the content of `setup.sh`, see `setup_lines`."""
+    return "\n".join([*setup_lines(lines), ""])
 
 
 def setup_lines(lines: Sequence[str]) -> list[str]:
