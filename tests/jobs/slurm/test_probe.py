@@ -41,7 +41,6 @@ def test_a_probe_reports_mpi_cores_devices_and_the_run_folder(cluster: Cluster, 
     train = ('+launcher.sbatch.train={nodes: 2, ntasks-per-node: 1, time: "00:30:00"}',)
     setup = ('launcher.setup=["export CUDA_VISIBLE_DEVICES=0,1", "echo note: of the site"]',)
     result = run_chain(cluster, run, "probe", SMOKE, *options, *train, *setup)
-    print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     generate_text, train_text = result.stdout.split("\n\n")[1:3]
     assert generate_text.startswith("generate, validate, evaluate (2 ranks):\n  MPI library: Open MPI v5")
@@ -73,7 +72,6 @@ def test_a_probe_names_a_wrong_launch_line_and_a_folder_that_one_node_does_not_s
     nodes = "+launcher.sbatch.all={nodes: 2, ntasks-per-node: 1}"
     line = f"launcher.mpirun=[{launcher},{run}]"
     result = run_chain(cluster, run, "probe", SMOKE, *ONE_REQUEST, f"+{nodes}", line)
-    print(result.stdout)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "generate, validate, train, evaluate (2 ranks):" in result.stdout
     assert "WRONG: MPI world: 1 instead of 2. Each rank would do all the work. srun and" in result.stdout
