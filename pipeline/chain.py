@@ -3,7 +3,7 @@
 python -m pipeline.chain experiment=heat_fno                    # on this machine
 python -m pipeline.chain experiment=heat_fno launcher=slurm     # as jobs
 python -m pipeline.chain check experiment=heat_fno launcher=slurm   # refusals only
-python -m pipeline.chain probe experiment=heat_fno launcher=slurm   # test MPI and nodes by small jobs
+python -m pipeline.chain probe experiment=heat_fno launcher=slurm   # small jobs test MPI and nodes
 python -m pipeline.chain status run=runs/heat                   # or --json, --watch; or wait, resume, cancel
 """
 

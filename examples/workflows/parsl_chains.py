@@ -3,7 +3,7 @@
 python examples/workflows/parsl_chains.py FOLDER SEED,SEED,... KEY=VALUE ...
 
     python examples/workflows/parsl_chains.py runs 1,2 experiment=heat_fno
-    python examples/workflows/parsl_chains.py /scratch/me 1,2 experiment=heat_fno launcher=site --config-dir mysite
+    python examples/workflows/parsl_chains.py /scratch/me 1,2 experiment=heat_fno launcher=slurm
 """
 
 import json

@@ -1,6 +1,6 @@
-"""The launcher of one stage inside a Slurm job, which requeues the job when its time is up.
+"""The launcher of one stage inside a job. Inside a Slurm job it requeues the job when its time is up.
 
-python -m pipeline.jobs.step STAGE KEY=VALUE ...      # in slurm/STAGE.sbatch
+python -m pipeline.jobs.step STAGE KEY=VALUE ...      # in slurm/STAGE.sbatch, and under other schedulers
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
     The run record of this job determines whether the stage is complete. Slurm sends SIGUSR1 before the time
     is up, and the batch script repeats the signal. The stage receives the signal once all ranks listen. A job
     is requeued if its stage made progress and stopped on the signal, or if its launcher returned 0 before the
-    stage was complete.
+    stage was complete. Outside of Slurm, the exit code of a stage that stopped on the signal is 75.
 
     Raises:
         UserError: the launcher returned 0, or the stage stopped, and the stage made no progress in this job.
     """
-    ranks = int(os.environ.get("SLURM_NTASKS", "1"))
+    ranks = _num_ranks(settings.launcher.ranks[stage], os.environ)  # type: ignore[index]
     if stage == "generate":
         arguments = _with_overrides(arguments, _part_override(settings.launcher.parts, os.environ))
     command = local.command(stage, arguments, ranks, settings.launcher.mpirun)
@@ -62,6 +62,11 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
         outcome.require_complete(settings.run, stage, record)
     # The exit code of a process ended by a signal is minus the signal's number.
     sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
+
+
+def _num_ranks(ranks: int, variables: Mapping[str, str]) -> int:
+    """Return the number of ranks: Slurm's tasks, or `ranks` under another scheduler."""
+    return int(variables.get("SLURM_NTASKS", "1" if "SLURM_JOB_ID" in variables else ranks))
 
 
 def _part_override(num_parts: int, variables: Mapping[str, str]) -> list[str]:
