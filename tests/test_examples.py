@@ -116,3 +116,22 @@ def test_every_message_of_the_table_stands_in_the_sources() -> None:
                 words = fragment.strip(" :,()[]'\"")
                 if source == "pipeline" and len(words) > 3:
                     assert words in sources, f"{message}: {words!r} is in no source"
+
+
+def test_the_way_from_the_login_to_the_report_takes_few_characters() -> None:
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    commands = re.search(r"## From the login to the report\n\n```text\n(.*?)```", page, re.DOTALL)
+    assert commands is not None
+    assert len(commands[1].strip()) <= 150
+
+
+@pytest.mark.parametrize("name", ["cluster", "cluster-admin", "cluster-messages", "workflows"])
+def test_the_pages_link_to_files_and_headings_that_exist(name: str) -> None:
+    page = ROOT / "docs" / f"{name}.md"
+    for path, heading in re.findall(r"\]\(([\w./-]*)#?([\w-]*)\)", page.read_text()):
+        target = (page.parent / path) if path else page
+        assert target.exists(), path
+        if heading:
+            titles = re.findall(r"^#+ (.*)", target.read_text(), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+            assert heading in anchors, f"{path}#{heading}"
