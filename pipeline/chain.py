@@ -129,17 +129,6 @@ def _duration_text(seconds: float) -> str:
     return f"{int(minutes)} min {remainder:.0f} s" if minutes else f"{remainder:.1f} s"
 
 
-def check_only(settings: Settings) -> None:
-    """Check the whole configuration, and let Slurm check each job, without running or submitting a job."""
-    _refuse_launcher()
-    check(settings)
-    arguments = compose.stage_arguments(settings.model)
-    if settings.launcher.name == "slurm":
-        chain.check(RunFolder.of(settings), settings.launcher, arguments)
-    next_command = shlex.join(["python", "-m", "pipeline.chain", *arguments])
-    print(f"checked: no stage refuses this configuration. Next: {next_command}")
-
-
 def probe_only(settings: Settings) -> None:
     """Check the whole configuration, and let jobs of one minute test the launch line and the nodes.
 
@@ -165,6 +154,17 @@ def probe_only(settings: Settings) -> None:
         print(f"\nprobed: {num_problems} of the lines above are WRONG. Correct them, then type probe again")
         sys.exit(1)
     print(f"\nprobed: nothing is wrong. Next: {next_command}")
+
+
+def check_only(settings: Settings) -> None:
+    """Check the whole configuration, and let Slurm check each job, without running or submitting a job."""
+    _refuse_launcher()
+    check(settings)
+    arguments = compose.stage_arguments(settings.model)
+    if settings.launcher.name == "slurm":
+        chain.check(RunFolder.of(settings), settings.launcher, arguments)
+    next_command = shlex.join(["python", "-m", "pipeline.chain", *arguments])
+    print(f"checked: no stage refuses this configuration. Next: {next_command}")
 
 
 def resume(run: Path, settings: Settings) -> None:

@@ -29,7 +29,7 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
     The run record of this job determines whether the stage is complete. Slurm sends SIGUSR1 before the time
     is up, and the batch script repeats the signal. The stage receives the signal once all ranks listen. A job
     is requeued if its stage made progress and stopped on the signal, or if its launcher returned 0 before the
-    stage was complete. Outside of Slurm, the exit code of a stage that stopped on the signal is 75.
+    stage was complete.
 
     Raises:
         UserError: the launcher returned 0, or the stage stopped, and the stage made no progress in this job.
@@ -65,7 +65,10 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
 
 
 def _num_ranks(ranks: int, variables: Mapping[str, str]) -> int:
-    """Return the number of ranks: Slurm's tasks, or `ranks` under another scheduler."""
+    """Return the number of ranks: Slurm's tasks, or `ranks` under another scheduler.
+
+    Another scheduler requeues a job by its exit code, 75 after a signal.
+    """
     return int(variables.get("SLURM_NTASKS", "1" if "SLURM_JOB_ID" in variables else ranks))
 
 

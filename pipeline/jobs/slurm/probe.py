@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from pipeline.config.settings import Launcher
@@ -133,12 +134,13 @@ def _submit(jobs: tuple[Job, ...], launcher: Launcher, folder: Path, arguments: 
         "export": "ALL",
         "job-name": name,
         "ntasks": ranks,
-        "output": f"{sbatch.log_pattern_folder(probe_folder)}/{name}.out",
+        "output": f"{probe_folder}/{name}.out".replace("%", "%%"),
         "no-requeue": True,
         "time": "00:01:00",
     }
     options |= _request(jobs[0], launcher)
-    line = sbatch.script_line(options, "probe", [str(probe_folder), *arguments])
+    script = str(files("slurm") / "probe.sbatch")
+    line = ["sbatch", *sbatch.option_arguments(options), script, str(probe_folder), *arguments]
     return _Probe(name, jobs, ranks, sbatch.submit(line, setup), probe_folder)
 
 

@@ -101,17 +101,16 @@ def sbatch_line(
     if conditions:
         options |= {"dependency": ",".join(conditions), "kill-on-invalid-dep": "yes"}
     options |= {name: value for name, value in user_options.items() if name != "dependency"}
-    return script_line(options, job.stage, arguments)
+    return ["sbatch", *option_arguments(options), str(files("slurm") / f"{job.stage}.sbatch"), *arguments]
 
 
-def script_line(options: Mapping[str, str | int | bool], name: str, arguments: Sequence[str]) -> list[str]:
-    """Return the command that submits the batch script `name` with options of sbatch and arguments."""
-    option_arguments = [
+def option_arguments(options: Mapping[str, str | int | bool]) -> list[str]:
+    """Return options as arguments of sbatch. True marks an option without a value, and False no option."""
+    return [
         f"--{name}" if value is True else f"--{name}={value}"
         for name, value in options.items()
         if value is not False
     ]
-    return ["sbatch", *option_arguments, str(files("slurm") / f"{name}.sbatch"), *arguments]
 
 
 def options_of_user(job: Job, launcher: Launcher) -> dict[str, str | int | bool]:
@@ -136,21 +135,13 @@ def log_pattern(job: Job, run: RunFolder) -> str:
     Raises:
         UserError: Slurm interprets characters in the path of the run folder.
     """
-    return f"{log_pattern_folder(run.job_logs)}/{job.name}-{'%A_%a' if job.tasks else '%j'}.out"
-
-
-def log_pattern_folder(folder: Path) -> str:
-    """Return a folder of logs in the notation of Slurm's patterns.
-
-    Raises:
-        UserError: Slurm interprets characters in the path.
-    """
-    if set(str(folder)) & set("\\\n"):
+    if set(str(run.path)) & set("\\\n"):
         raise UserError(
-            f"{str(folder)!r}: Slurm takes no backslash or line break in the path of a log. "
+            f"run={str(run.path)!r}: Slurm takes no backslash or line break in the path of a log. "
             "Choose another folder with run="
         )
-    return str(folder).replace("%", "%%")
+    folder = str(run.job_logs).replace("%", "%%")
+    return f"{folder}/{job.name}-{'%A_%a' if job.tasks else '%j'}.out"
 
 
 def submit(line: Sequence[str], setup: Path) -> str:
