@@ -32,8 +32,8 @@ def test_snakemake_runs_a_chain_and_a_failed_stage_fails_the_workflow(tmp_path: 
     assert failed.returncode == 1
     assert "Error in rule chain" in failed.stdout + failed.stderr
     assert "exit code 0, but generate is not complete" in failed.stdout + failed.stderr
-    ranks = "options=launcher.ranks.generate=1 launcher.ranks.validate=1"
-    require_success(run_snakemake(tmp_path, ranks))
+    options = "options=launcher.ranks.generate=1 launcher.ranks.validate=1 evaluation.figures=0"
+    require_success(run_snakemake(tmp_path, options))
     run = tmp_path / "runs" / "smoke"
     assert (run / "models" / "fno" / "evaluation" / "report.html").is_file()
     assert "fno" in (run / "comparison.txt").read_text()
@@ -42,7 +42,8 @@ def test_snakemake_runs_a_chain_and_a_failed_stage_fails_the_workflow(tmp_path: 
 def test_parsl_runs_chains_and_a_failed_chain_fails_the_workflow(tmp_path: Path) -> None:
     (tmp_path / "runs" / "seed-2").mkdir(parents=True)
     (tmp_path / "runs" / "seed-2" / "dataset").write_text("a file in place of a folder")
-    result = run_parsl(tmp_path, "1,2", "experiment=smoke", "launcher.ranks={generate: 1, validate: 1}")
+    options = ("launcher.ranks={generate: 1, validate: 1}", "evaluation.figures=0")
+    result = run_parsl(tmp_path, "1,2", "experiment=smoke", *options)
     assert result.returncode == 1
     report = "runs/seed-1/models/fno/evaluation/report.html"
     assert f"report: {report}" in result.stdout

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -117,7 +117,7 @@ def _folder(run: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         for path in missing_folders:
             # Another process may have written into the folder.
-            if not any(path.iterdir()):
+            with suppress(OSError):
                 path.rmdir()
 
 
@@ -189,7 +189,8 @@ def _state_text(properties: Mapping[str, str]) -> str:
 def _cancel(probes: Sequence[_Probe]) -> None:
     """Cancel the probes, and wait until they no longer write into the run folder."""
     numbers = [probe.number for probe in probes]
-    print(f"cancelled: {queries.cancel(numbers) or ', '.join(numbers) or 'no job'}", flush=True)
+    messages = queries.cancel(numbers)
+    print(messages or f"cancelled: {', '.join(numbers) or 'no job'}", flush=True)
     deadline = time.monotonic() + _CANCEL_SECONDS
     while time.monotonic() < deadline:
         states = [queries.current_properties(number).get(number, {}).get("JobState") for number in numbers]
