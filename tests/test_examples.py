@@ -132,6 +132,20 @@ def test_the_way_from_the_login_to_the_report_takes_few_characters() -> None:
     assert len(commands[1].strip()) <= 150
 
 
+def test_the_yaml_files_of_the_page_for_administrators_are_launchers(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "cluster-admin.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) >= 2
+    (tmp_path / "launcher").mkdir()
+    for block in blocks:
+        (tmp_path / "launcher" / "site.yaml").write_text(block)
+        overrides = ("launcher=site", "experiment=smoke", f"run={tmp_path}/run", "dry_run=true")
+        result = launching.run_stage("chain", "--config-dir", str(tmp_path), *overrides)
+        setup = re.search(r"module load [\w/.]+", block)
+        assert setup is not None
+        assert setup[0] in launching.require_success(result).stdout
+
+
 @pytest.mark.parametrize("name", ["cluster", "cluster-admin", "cluster-messages", "workflows"])
 def test_the_pages_link_to_files_and_headings_that_exist(name: str) -> None:
     page = ROOT / "docs" / f"{name}.md"
