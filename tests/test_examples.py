@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.support import launching
 
@@ -68,6 +69,12 @@ def test_the_job_scripts_have_the_same_stages() -> None:
         assert lines[0] == "#!/bin/bash"
         assert lines[1].startswith(directive)
         assert lines[-4:] == [f"stage {stage}" for stage in ("generate", "validate", "train", "evaluate")]
+
+
+def test_the_launch_line_of_flux_is_read_as_written() -> None:
+    (text,) = re.findall(r'^ +"(launcher\.mpirun=.*)"$', (SCHEDULERS / "heat.flux").read_text(), re.MULTILINE)
+    override = OverridesParser.create().parse_override(text.replace("${limit}", "60"))
+    assert override.value() == ["flux", "run", "--time-limit=60s", "--signal=SIGUSR1@120s"]
 
 
 def test_the_files_of_the_image_are_enough_to_install_all_packages(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ submissions=20  # at most; a stage that makes no progress in a job would be subm
 stage() {
     limit=$((seconds > SECONDS ? seconds - SECONDS + 120 : 121))
     python -m pipeline.jobs.step "$1" "${arguments[@]}" \
-        "launcher.mpirun=[flux,run,--time-limit=${limit}s,--signal=SIGUSR1@120s]"
+        "launcher.mpirun=[flux,run,'--time-limit=${limit}s','--signal=SIGUSR1@120s']"
     code=$?
     if [ $code = 75 ] && [ "${SUBMISSION:=1}" -lt $submissions ]; then
         # `flux --parent` speaks to the instance of Flux to which this job was submitted.

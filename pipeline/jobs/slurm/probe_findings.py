@@ -82,7 +82,7 @@ def _no_report(result: ProbeResult, launch_line: str) -> Iterator[Finding]:
         yield Finding(
             f"`{launch_line}` ended without an error, and started none of the {result.ranks} ranks. The "
             "launch line has to start the command after it. Type the launch line of your site, for example "
-            "launcher.mpirun=[srun,--mpi=pmix]",
+            "'launcher.mpirun=[srun,\"--mpi=pmix\"]'",
             is_wrong=True,
         )
     else:
@@ -109,7 +109,8 @@ def _mpi(jobs: Sequence[Job], ranks: int, reports: Sequence[RankReport]) -> Iter
         yield Finding(
             f"MPI world: {_words(sizes)} instead of {ranks}. Each rank would do all the work. {launcher} and "
             "the MPI library do not fit together. Type launcher.mpirun=[mpirun] with the mpirun of this "
-            "library, or [srun,--mpi=TYPE] with a type of `srun --mpi=list` that this library supports",
+            "library, or 'launcher.mpirun=[srun,\"--mpi=TYPE\"]' with a type of `srun --mpi=list` that this "
+            "library supports",
             is_wrong=True,
         )
 
