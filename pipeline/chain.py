@@ -3,6 +3,7 @@
 python -m pipeline.chain experiment=heat_fno                    # on this machine
 python -m pipeline.chain experiment=heat_fno launcher=slurm     # as jobs
 python -m pipeline.chain check experiment=heat_fno launcher=slurm   # refusals only
+python -m pipeline.chain probe experiment=heat_fno launcher=slurm   # small jobs test MPI and nodes
 python -m pipeline.chain status run=runs/heat                   # or --json, --watch; or wait, resume, cancel
 """
 
@@ -28,7 +29,7 @@ from pipeline.config.sweep import Job
 from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.jobs.outcome import newest_record, require_complete
-from pipeline.jobs.slurm import chain, commands, display
+from pipeline.jobs.slurm import chain, commands, display, probe
 from pipeline.parallel import launch, stopping
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
@@ -128,6 +129,33 @@ def _duration_text(seconds: float) -> str:
     return f"{int(minutes)} min {remainder:.0f} s" if minutes else f"{remainder:.1f} s"
 
 
+def probe_only(settings: Settings) -> None:
+    """Check the whole configuration, and let jobs of one minute test the launch line and the nodes.
+
+    Raises:
+        UserError: the launcher is not Slurm, or a probe cannot be submitted or does not end.
+    """
+    _refuse_launcher()
+    check(settings)
+    arguments = compose.stage_arguments(settings.model)
+    next_command = shlex.join(["python", "-m", "pipeline.chain", *arguments])
+    if settings.launcher.name != "slurm":
+        raise UserError(
+            f"launcher.name={settings.launcher.name} submits no jobs, and probe tests the jobs of a chain. "
+            f"launcher=slurm and the YAML of a site are allowed. Type launcher=slurm, or `{next_command}`"
+        )
+    run_folder = RunFolder.of(settings)
+    chain.check(run_folder, settings.launcher, arguments)
+    try:
+        num_problems = probe.run(run_folder, settings.launcher, arguments, settings.training.device)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    if num_problems:
+        print(f"\nprobed: {num_problems} of the lines above are WRONG. Correct them, then type probe again")
+        sys.exit(1)
+    print(f"\nprobed: nothing is wrong. Next: {next_command}")
+
+
 def check_only(settings: Settings) -> None:
     """Check the whole configuration, and let Slurm check each job, without running or submitting a job."""
     _refuse_launcher()
@@ -163,11 +191,14 @@ def _restore_command_line(run_folder: RunFolder, arguments: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Start a chain, check its configuration, or show, await, resume or cancel its jobs."""
+    """Start a chain, check its configuration, probe its jobs, or show, await, resume or cancel its jobs."""
     match arguments:
         case ["check", *overrides]:
             sys.argv[1:] = overrides
             cli.main(check_only)
+        case ["probe", *overrides]:
+            sys.argv[1:] = overrides
+            cli.main(probe_only)
         case ["status", *rest]:
             cli.exit_on_error(lambda: commands.status(rest))
         case ["wait", *rest]:
@@ -191,8 +222,8 @@ def _resume(arguments: list[str]) -> None:
 
 def _refuse_command(argument: str) -> None:
     raise UserError(
-        f"{argument!r} is not a command. Commands are check, status, wait, resume and cancel; other "
-        "arguments have the form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
+        f"{argument!r} is not a command. Commands are check, probe, status, wait, resume and cancel; "
+        "other arguments have the form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
     )
 
 

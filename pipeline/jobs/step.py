@@ -1,6 +1,6 @@
-"""The launcher of one stage inside a Slurm job, which requeues the job when its time is up.
+"""The launcher of one stage inside a job. Inside a Slurm job it requeues the job when its time is up.
 
-python -m pipeline.jobs.step STAGE KEY=VALUE ...      # in slurm/STAGE.sbatch
+python -m pipeline.jobs.step STAGE KEY=VALUE ...      # in slurm/STAGE.sbatch, and under other schedulers
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
     Raises:
         UserError: the launcher returned 0, or the stage stopped, and the stage made no progress in this job.
     """
-    ranks = int(os.environ.get("SLURM_NTASKS", "1"))
+    ranks = _num_ranks(settings.launcher.ranks[stage], os.environ)  # type: ignore[index]
     if stage == "generate":
         arguments = _with_overrides(arguments, _part_override(settings.launcher.parts, os.environ))
     command = local.command(stage, arguments, ranks, settings.launcher.mpirun)
     number_before, job = records.last_number(settings.run, stage), os.environ.get("SLURM_JOB_ID")
-    with local.start(command, _environment()) as process:
+    with local.start(command, environment()) as process:
 
         def forward_signal(signal_number: int, frame: object) -> None:
             # mpirun passes the signal to its ranks, and the signal would kill a rank that has just started.
@@ -62,6 +62,14 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
         outcome.require_complete(settings.run, stage, record)
     # The exit code of a process ended by a signal is minus the signal's number.
     sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
+
+
+def _num_ranks(ranks: int, variables: Mapping[str, str]) -> int:
+    """Return the number of ranks: Slurm's tasks, or `ranks` under another scheduler.
+
+    Another scheduler requeues a job by its exit code, 75 after a signal.
+    """
+    return int(variables.get("SLURM_NTASKS", "1" if "SLURM_JOB_ID" in variables else ranks))
 
 
 def _part_override(num_parts: int, variables: Mapping[str, str]) -> list[str]:
@@ -107,7 +115,7 @@ _OPTIONS_WITH_VALUE = [
 ]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return an environment with one thread for each processor of a rank.
 
     Open MPI binds a rank to one core by default, so ranks with several threads are not bound.

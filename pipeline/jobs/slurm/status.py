@@ -166,7 +166,7 @@ def _task_in_slurm(job: SubmittedJob, task: str, properties: Properties, record:
         task,
         state,
         reason,
-        _seconds(properties["RunTime"]) if state != "pending" else None,
+        _seconds(properties["RunTime"]) if state != "pending" and _is_started(properties) else None,
         _seconds(properties["TimeLimit"]),
         int(properties.get("Restarts") or record.get("slurm", {}).get("restarts", 0)),
         "" if start == "Unknown" else start,
@@ -185,9 +185,13 @@ def _state_in_slurm(
     if state == "COMPLETED" and record.get("outcome") == "complete":
         return "done", ""
     if state == "CANCELLED":
-        is_unstarted = properties.get("NodeList", "") in ("", "(null)")
-        return "cancelled", "before it started" if is_unstarted else "while it was running"
+        return "cancelled", "while it was running" if _is_started(properties) else "before it started"
     return "failed", _failure_text(job, task, properties, record)
+
+
+def _is_started(properties: Properties) -> bool:
+    """Return whether a job has or had nodes. Slurm counts the time of other jobs from 1970."""
+    return properties.get("NodeList", "") not in ("", "(null)")
 
 
 def _failure_text(job: SubmittedJob, task: str, properties: Properties, record: Mapping[str, Any]) -> str:

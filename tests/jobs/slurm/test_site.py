@@ -55,6 +55,7 @@ def test_single_rank_worlds_stop_the_chain_until_the_launch_command_fits(
     assert states_by_name == {"generate": "FAILED"} | dict.fromkeys(JOBS[2:], "CANCELLED")
     status_text = require_success(run_chain(cluster, run, "status")).stdout
     assert "generate failed: srun started 2 ranks, but MPI (Open MPI" in status_text
+    assert " days" not in status_text, "the cancelled jobs have no elapsed time"
     assert str(run / "jobs" / "logs" / f"generate-{job_numbers(run)['generate']}.out") in status_text
     log_text = logs(run)
     assert "srun started 2 ranks, but MPI (Open MPI" in log_text
