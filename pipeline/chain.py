@@ -23,7 +23,7 @@ from rich.console import Console
 from pipeline import cli
 from pipeline.chain_check import check
 from pipeline.config import compose
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Settings, Stage
 from pipeline.config.sweep import Job
 from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
@@ -35,7 +35,7 @@ from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest
 
-STAGES = ("generate", "validate", "train", "evaluate")
+STAGES: tuple[Stage, ...] = ("generate", "validate", "train", "evaluate")
 
 
 def run(settings: Settings) -> float | None:
@@ -56,10 +56,12 @@ def run(settings: Settings) -> float | None:
             sweep=compose.sweep_arguments(),
             is_first=not compose.is_sweep() or HydraConfig.get().job.num == 0,
         )
+        if not (compose.is_sweep() or settings.dry_run):
+            chain.finish_submission(RunFolder.of(settings), settings.launcher)
     elif settings.dry_run:
         for stage in STAGES:
-            ranks = settings.launcher.ranks[stage]  # type: ignore[index]
-            print(shlex.join(command(stage, arguments, ranks, settings.launcher.mpirun)))
+            ranks = settings.launcher.ranks[stage]
+            print(shlex.join(command(stage, arguments, ranks, settings.launcher.launch_line(stage))))
     else:
         return _run_locally(settings, arguments)
     return None
@@ -75,14 +77,14 @@ def _run_locally(settings: Settings, arguments: list[str]) -> float:
     ):
         seconds = metadata.setdefault("seconds", {})
         for index, stage in enumerate(STAGES, start=1):
-            ranks = settings.launcher.ranks[stage]  # type: ignore[index]
+            ranks = settings.launcher.ranks[stage]
             rank_text = "1 rank" if ranks == 1 else f"{ranks} ranks"
             console.rule(f"[bold]{index}/{len(STAGES)} {stage}[/] on {rank_text}", align="left")
             start = time.monotonic()
             if request.is_received:
                 raise stopping.StoppedError(f"{stage} did not start. Run the same command again to continue")
             number_before = records.last_number(settings.run, stage)
-            run_stage(stage, arguments, ranks, settings.launcher.mpirun)
+            run_stage(stage, arguments, ranks, settings.launcher.launch_line(stage))
             require_complete(settings.run, stage, newest_record(settings.run, stage, number_before))
             seconds[stage] = round(time.monotonic() - start, 2)
             console.print(f"[dim]{stage} took {_duration_text(seconds[stage])}[/]")
@@ -139,19 +141,23 @@ def check_only(settings: Settings) -> None:
     print(f"checked: no stage refuses this configuration. Next: {next_command}")
 
 
-def resume(run: Path, settings: Settings) -> None:
-    """Submit the missing jobs of the chain in `run`, with the arguments that started the chain."""
+def resume(run: Path, resumed: list[Settings], settings: Settings) -> None:
+    """Submit the missing jobs of the chain in `run`, with the arguments that started the chain.
+
+    Append the settings to `resumed` if jobs were missing.
+    """
     if compose.is_sweep() and settings.run.absolute() != run:
         # The sweep has chains in other run folders, too.
         return
     check(settings)
-    chain.resume(
+    if chain.resume(
         RunFolder.of(settings),
         settings.launcher,
         compose.stage_arguments(settings.model),
         dry_run=settings.dry_run,
         sweep=compose.sweep_arguments(),
-    )
+    ):
+        resumed.append(settings)
 
 
 def _restore_command_line(run_folder: RunFolder, arguments: list[str]) -> None:
@@ -179,14 +185,20 @@ def main(arguments: list[str]) -> None:
         case [argument, *_] if not argument.startswith("-") and "=" not in argument:
             cli.exit_on_error(lambda: _refuse_command(argument))
         case _:
-            cli.main(run, _compare_models)
+            cli.main(run, _end_sweep)
 
 
 def _resume(arguments: list[str]) -> None:
     run_folder = commands.run_folder([argument for argument in arguments if not argument.startswith("-")])
     run = run_folder.path.absolute()
     _restore_command_line(run_folder, arguments)
-    cli.main(partial(resume, run))
+    resumed: list[Settings] = []
+    cli.main(partial(resume, run, resumed))
+    if not resumed:
+        print("nothing is missing: every job is done, running or pending; the arguments have no effect")
+        display.show(run_folder)
+    elif not resumed[-1].dry_run:
+        chain.finish_submission(RunFolder.of(resumed[-1]), resumed[-1].launcher)
 
 
 def _refuse_command(argument: str) -> None:
@@ -196,7 +208,17 @@ def _refuse_command(argument: str) -> None:
     )
 
 
-def _compare_models(jobs: list[Job]) -> None:
+def _end_sweep(jobs: list[Job]) -> None:
+    """Finish the submission of each chain; after a sweep on this machine, print the table of its models."""
+    submitted = {
+        job.settings.run: job.settings
+        for job in jobs
+        if job.settings
+        and job.settings.launcher.name == "slurm"
+        and not (job.failure or job.settings.dry_run)
+    }
+    for settings in submitted.values():
+        chain.finish_submission(RunFolder.of(settings), settings.launcher)
     # Imported here because the tables of evaluations import torch.
     from pipeline.evaluation.model_table import show_sweep
 

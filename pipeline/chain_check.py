@@ -158,7 +158,7 @@ def _check_batch(settings: Settings) -> None:
     BatchOrder(
         1,
         training.batch_size,
-        settings.seed,
+        training.seed,
         0,
         ranks // math.gcd(settings.ensemble, ranks),
         num_micro_batches=training.gradient_accumulation_steps,

@@ -10,26 +10,28 @@ import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
+from typing import cast
 
 from pipeline import cli
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Settings, Stage
 from pipeline.jobs import local, outcome
-from pipeline.jobs.slurm import requeue
+from pipeline.jobs.slurm import requeue, retries
 from pipeline.parallel import stopping
 from pipeline.runs import records
+from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 
 #: Stages that save intermediate states, so a requeued job continues.
 _RESUMABLE_STAGES = ("generate", "train")
 
 
-def run(stage: str, arguments: list[str], settings: Settings) -> None:
+def run(stage: Stage, arguments: list[str], settings: Settings) -> None:
     """Run the stage on the ranks of this job, and exit with its exit code unless the stage is complete.
 
     The run record of this job determines whether the stage is complete. Slurm sends SIGUSR1 before the time
     is up, and the batch script repeats the signal. The stage receives the signal once all ranks listen. A job
     is requeued if its stage made progress and stopped on the signal, or if its launcher returned 0 before the
-    stage was complete.
+    stage was complete. A job whose stage failed is requeued at most `launcher.retries` times.
 
     Raises:
         UserError: the launcher returned 0, or the stage stopped, and the stage made no progress in this job.
@@ -37,7 +39,7 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
     ranks = int(os.environ.get("SLURM_NTASKS", "1"))
     if stage == "generate":
         arguments = _with_overrides(arguments, _part_override(settings.launcher.parts, os.environ))
-    command = local.command(stage, arguments, ranks, settings.launcher.mpirun)
+    command = local.command(stage, arguments, ranks, settings.launcher.launch_line(stage))
     number_before, job = records.last_number(settings.run, stage), os.environ.get("SLURM_JOB_ID")
     with local.start(command, _environment()) as process:
 
@@ -57,6 +59,12 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
     is_lost = exit_code == 0 and record.get("outcome") in ("running", "killed")
     if job and (is_stopped or (is_lost and stage in _RESUMABLE_STAGES and requeue.has_progress(record))):
         requeue.requeue(job, stage, record)
+        sys.exit(stopping.EXIT_CODE)
+    if (
+        job
+        and retries.is_repeatable(exit_code, record)
+        and retries.start_again(RunFolder.of(settings), stage, exit_code, settings.launcher.retries)
+    ):
         sys.exit(stopping.EXIT_CODE)
     if exit_code == 0:
         outcome.require_complete(settings.run, stage, record)
@@ -121,4 +129,4 @@ def _environment() -> dict[str, str]:
 if __name__ == "__main__":
     stage_name, *stage_arguments = sys.argv[1:]
     sys.argv[1:] = stage_arguments
-    cli.main(partial(run, stage_name, stage_arguments))
+    cli.main(partial(run, cast(Stage, stage_name), stage_arguments))

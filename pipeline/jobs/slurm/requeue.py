@@ -38,10 +38,10 @@ def requeue(job: str, stage: str, record: Mapping[str, Any]) -> None:
     print(
         f"{stage} reached {progress['done']} of {progress['total']} {progress['unit']}: requeued", flush=True
     )
-    _requeue_with_retries(job)
+    request(job)
 
 
-def _requeue_with_retries(job: str) -> None:
+def request(job: str) -> None:
     """Call `scontrol requeue` until Slurm accepts the job.
 
     Raises:
