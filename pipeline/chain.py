@@ -84,13 +84,21 @@ def _run_locally(settings: Settings, arguments: list[str]) -> float:
             if request.is_received:
                 raise stopping.StoppedError(f"{stage} did not start. Run the same command again to continue")
             number_before = records.last_number(settings.run, stage)
-            run_stage(stage, arguments, ranks, settings.launcher.launch_line(stage))
+            launch_line = settings.launcher.launch_line(stage)
+            run_stage(
+                stage, arguments, ranks, launch_line, partial(_listens, settings.run, stage, number_before)
+            )
             require_complete(settings.run, stage, newest_record(settings.run, stage, number_before))
             seconds[stage] = round(time.monotonic() - start, 2)
             console.print(f"[dim]{stage} took {_duration_text(seconds[stage])}[/]")
     console.rule(f"[bold]done[/] in {_duration_text(sum(seconds.values()))}", align="left")
     progress.report_output("chain", run_folder.report, "compare", [str(run_folder.path)])
     return schema.objective(schema.read(run_folder.evaluation / "metrics.json"))
+
+
+def _listens(run: Path, stage: Stage, number_before: int) -> bool:
+    """Return whether all ranks of a stage listen to SIGUSR1: their record has the nodes."""
+    return "nodes" in newest_record(run, stage, number_before)
 
 
 def _refuse_launcher() -> None:

@@ -92,7 +92,7 @@ _LEAST_RATE = 1e-10
 class Training(_Section):
     """The training loop; `batch_size` counts windows over all ranks.
 
-    `seed` determines initial weights and batches. Its default is the root seed, which also determines the data.
+    `seed` determines initial weights and batches. Its default is the root seed, which determines the data.
     """
 
     seed: _Seed

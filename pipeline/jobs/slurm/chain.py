@@ -18,7 +18,6 @@ from pipeline.runs import lock
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 
-
 #: The run folder and the hash of each data set whose jobs a dry run of a sweep has printed.
 _PRINTED_DATA: set[tuple[Path, str]] = set()
 

@@ -29,8 +29,8 @@ def count(run: RunFolder, key: str) -> int:
 def is_repeatable(exit_code: int, record: Mapping[str, Any]) -> bool:
     """Return whether a failed stage may succeed in another attempt.
 
-    A mistake of the user is refused again. It leaves exit code 2 or 3, or a record without a traceback. An end
-    by SIGTERM is an end by Slurm or by the user.
+    A mistake of the user would be refused again. It leaves exit code 2 or 3, or a record without a traceback.
+    SIGTERM comes from Slurm or from the user.
     """
     is_mistake = record.get("outcome") == "failed" and "traceback" not in record
     has_no_launcher = exit_code == 0 and not record
@@ -39,7 +39,7 @@ def is_repeatable(exit_code: int, record: Mapping[str, Any]) -> bool:
 
 
 def start_again(run: RunFolder, stage: str, exit_code: int, allowed: int) -> bool:
-    """Put this failed job back into the queue, at most `allowed` times; return whether Slurm accepted the job.
+    """Put this failed job back into the queue, at most `allowed` times; return whether Slurm accepts it.
 
     The jobs that depend on this job keep waiting for it.
     """
