@@ -13,6 +13,7 @@ from functools import partial
 from typing import cast
 
 from pipeline import cli
+from pipeline.config import overrides
 from pipeline.config.settings import Settings, Stage
 from pipeline.jobs import local, outcome
 from pipeline.jobs.slurm import requeue, retries
@@ -38,7 +39,7 @@ def run(stage: Stage, arguments: list[str], settings: Settings) -> None:
     """
     ranks = int(os.environ.get("SLURM_NTASKS", "1"))
     if stage == "generate":
-        arguments = _with_overrides(arguments, _part_override(settings.launcher.parts, os.environ))
+        arguments = overrides.inserted(_part_override(settings.launcher.parts, os.environ), arguments)
     command = local.command(stage, arguments, ranks, settings.launcher.launch_line(stage))
     number_before, job = records.last_number(settings.run, stage), os.environ.get("SLURM_JOB_ID")
     with local.start(command, _environment()) as process:
@@ -91,28 +92,6 @@ def _part_override(num_parts: int, variables: Mapping[str, str]) -> list[str]:
                 "launcher.parts=N"
             )
     return [f"part=[{task},{num_parts}]"]
-
-
-def _with_overrides(arguments: list[str], overrides: list[str]) -> list[str]:
-    """Return the arguments with additional overrides before the first override of `arguments`.
-
-    Hydra accepts only consecutive overrides.
-    """
-    for index, argument in enumerate(arguments):
-        if (
-            "=" in argument
-            and not argument.startswith("-")
-            and arguments[index - 1 : index] not in _OPTIONS_WITH_VALUE
-        ):
-            return [*arguments[:index], *overrides, *arguments[index:]]
-    return [*arguments, *overrides]
-
-
-#: Hydra's options that take the next argument.
-_OPTIONS_WITH_VALUE = [
-    [name]
-    for name in ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
-]
 
 
 def _environment() -> dict[str, str]:
