@@ -78,7 +78,7 @@ def test_unused_gpus_cause_a_warning(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_gpu_for_each_task_is_refused_under_mpirun() -> None:
     with pytest.raises(
-        UserError, match="mpirun starts the 8 ranks.* Type [+]+launcher.sbatch.train.gpus-per-node=4"
+        UserError, match=r"mpirun starts the 8 ranks.* Type \+\+launcher.sbatch.train.gpus-per-node=4"
     ):
         gpus.check(launcher({"gpus-per-task": 1, "nodes": 2}), "auto")
     gpus.check(launcher({"gpus-per-task": 1}, mpirun={"train": ["srun"]}), "auto")

@@ -95,8 +95,8 @@ def _check_ranks(
         ranks_per_node = math.ceil(ranks / max(request.nodes, 1))
         raise UserError(
             f"{job}: {request.text} shows the GPUs of one task to all ranks of a node, because {program} "
-            f"starts the {ranks} ranks. All ranks of a node have to see all its GPUs. Type ++{key}.gpus-per-node="
-            f"{ranks_per_node} in place of gpus-per-task, or start the ranks by srun"
+            f"starts the {ranks} ranks. All ranks of a node have to see all its GPUs. Type "
+            f"++{key}.gpus-per-node={ranks_per_node} in place of gpus-per-task, or start the ranks by srun"
         )
     if ranks > request.total and job == "train":
         remedy = f"Type launcher.ranks.train={request.total}, or request {ranks} GPUs"
