@@ -59,7 +59,7 @@ def run(stage: Stage, arguments: list[str], settings: Settings) -> None:
     is_stopped = exit_code == stopping.EXIT_CODE or record.get("outcome") == "interrupted"
     is_lost = exit_code == 0 and record.get("outcome") in ("running", "killed")
     if job and (is_stopped or (is_lost and stage in _RESUMABLE_STAGES and requeue.has_progress(record))):
-        requeue.requeue(job, stage, record)
+        requeue.requeue(requeue.own_key(), stage, record)
         sys.exit(stopping.EXIT_CODE)
     if (
         job

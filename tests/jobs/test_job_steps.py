@@ -101,7 +101,7 @@ def test_the_retries_of_a_task_are_counted(
     assert retries.start_again(run, "generate", 1, allowed=2)
     assert not retries.start_again(run, "generate", 1, allowed=2)
     assert (retries.count(run, "7_3"), retries.count(run, "7_4")) == (2, 0)
-    assert (controller.parent / "requests").read_text() == 2 * "requeue 9\n"
+    assert (controller.parent / "requests").read_text() == 2 * "requeue 7_3\n"
     # Slurm has given the number of an old job to a new job.
     monkeypatch.delenv("SLURM_RESTART_COUNT")
     controller.write_text("\n\nRequested operation is presently disabled\n")

@@ -43,10 +43,7 @@ def start_again(run: RunFolder, stage: str, exit_code: int, allowed: int) -> boo
 
     The jobs that depend on this job keep waiting for it.
     """
-    job = os.environ["SLURM_JOB_ID"]
-    key = job
-    if "SLURM_ARRAY_TASK_ID" in os.environ:
-        key = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    key = requeue.own_key()
     # Slurm may use the number of an old job again.
     num_retries = count(run, key) if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" else 0
     if num_retries >= allowed:
@@ -60,7 +57,7 @@ def start_again(run: RunFolder, stage: str, exit_code: int, allowed: int) -> boo
     # The request ends this process.
     write_whole(writable_folder(run.retries) / key, str(num_retries + 1))
     try:
-        requeue.request(job)
+        requeue.request(key)
     except UserError as error:
         write_whole(run.retries / key, str(num_retries))
         print(

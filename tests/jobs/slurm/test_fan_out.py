@@ -100,7 +100,7 @@ def test_failed_jobs_of_a_sweep_start_again(
     numbers = job_numbers(run)
     task = f"{numbers['generate']}_1"
     wait_for_restart(cluster, task)
-    assert cluster.job(f"{numbers['generate']}_0").get("Restarts") == "0"
+    assert cluster.job(f"{numbers['generate']}_0")["Restarts"] == "0", "only the failed task starts again"
     assert states(cluster, run)["finish"] == "PENDING"
     cluster.start_soon(task)
     wait_until(lambda: not list(failures.iterdir()), 150, lambda: logs(run))
