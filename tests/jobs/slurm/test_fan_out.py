@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tests.jobs.slurm.chains import (
     run_chain,
     states,
     submitted_jobs,
+    wait_for_mails,
 )
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success
@@ -36,22 +36,6 @@ retries: 1
 mail: me@site.org
 """
 SHARED = ["generate", "finish", "validate"]
-
-
-@pytest.fixture
-def mails(cluster: Cluster, tmp_path: Path) -> Iterator[Path]:
-    """Return the file with the subjects of all mails, on a site that forbids requeueing by default."""
-    mails, program = tmp_path / "mails", tmp_path / "mailer"
-    program.write_text(f'#!/bin/sh\ncat > /dev/null\necho "$2 to $3" >> {mails}\n')
-    program.chmod(0o755)
-    mails.touch()
-    with cluster.options(MailProg=str(program), JobRequeue="0"):
-        yield mails
-
-
-def wait_for_mails(mails: Path, count: int) -> list[str]:
-    wait_until(lambda: len(mails.read_text().splitlines()) >= count, 60, mails.read_text)
-    return mails.read_text().splitlines()
 
 
 def status_of(cluster: Cluster, run: Path) -> dict[str, Any]:
