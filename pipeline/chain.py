@@ -24,7 +24,7 @@ from rich.console import Console
 from pipeline import cli
 from pipeline.chain_check import check
 from pipeline.config import compose
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Settings, Stage
 from pipeline.config.sweep import Job
 from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
@@ -36,7 +36,7 @@ from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest
 
-STAGES = ("generate", "validate", "train", "evaluate")
+STAGES: tuple[Stage, ...] = ("generate", "validate", "train", "evaluate")
 
 
 def run(settings: Settings) -> float | None:
@@ -57,10 +57,12 @@ def run(settings: Settings) -> float | None:
             sweep=compose.sweep_arguments(),
             is_first=not compose.is_sweep() or HydraConfig.get().job.num == 0,
         )
+        if not (compose.is_sweep() or settings.dry_run):
+            chain.finish_submission(RunFolder.of(settings), settings.launcher)
     elif settings.dry_run:
         for stage in STAGES:
-            ranks = settings.launcher.ranks[stage]  # type: ignore[index]
-            print(shlex.join(command(stage, arguments, ranks, settings.launcher.mpirun)))
+            ranks = settings.launcher.ranks[stage]
+            print(shlex.join(command(stage, arguments, ranks, settings.launcher.launch_line(stage))))
     else:
         return _run_locally(settings, arguments)
     return None
@@ -76,20 +78,28 @@ def _run_locally(settings: Settings, arguments: list[str]) -> float:
     ):
         seconds = metadata.setdefault("seconds", {})
         for index, stage in enumerate(STAGES, start=1):
-            ranks = settings.launcher.ranks[stage]  # type: ignore[index]
+            ranks = settings.launcher.ranks[stage]
             rank_text = "1 rank" if ranks == 1 else f"{ranks} ranks"
             console.rule(f"[bold]{index}/{len(STAGES)} {stage}[/] on {rank_text}", align="left")
             start = time.monotonic()
             if request.is_received:
                 raise stopping.StoppedError(f"{stage} did not start. Run the same command again to continue")
             number_before = records.last_number(settings.run, stage)
-            run_stage(stage, arguments, ranks, settings.launcher.mpirun)
+            launch_line = settings.launcher.launch_line(stage)
+            run_stage(
+                stage, arguments, ranks, launch_line, partial(_listens, settings.run, stage, number_before)
+            )
             require_complete(settings.run, stage, newest_record(settings.run, stage, number_before))
             seconds[stage] = round(time.monotonic() - start, 2)
             console.print(f"[dim]{stage} took {_duration_text(seconds[stage])}[/]")
     console.rule(f"[bold]done[/] in {_duration_text(sum(seconds.values()))}", align="left")
     progress.report_output("chain", run_folder.report, "compare", [str(run_folder.path)])
     return schema.objective(schema.read(run_folder.evaluation / "metrics.json"))
+
+
+def _listens(run: Path, stage: Stage, number_before: int) -> bool:
+    """Return whether all ranks of a stage listen to SIGUSR1: their record has the nodes."""
+    return "nodes" in newest_record(run, stage, number_before)
 
 
 def _refuse_launcher() -> None:
@@ -167,19 +177,23 @@ def check_only(settings: Settings) -> None:
     print(f"checked: no stage refuses this configuration. Next: {next_command}")
 
 
-def resume(run: Path, settings: Settings) -> None:
-    """Submit the missing jobs of the chain in `run`, with the arguments that started the chain."""
+def resume(run: Path, resumed: list[Settings], settings: Settings) -> None:
+    """Submit the missing jobs of the chain in `run`, with the arguments that started the chain.
+
+    Append the settings to `resumed` if jobs were missing.
+    """
     if compose.is_sweep() and settings.run.absolute() != run:
         # The sweep has chains in other run folders, too.
         return
     check(settings)
-    chain.resume(
+    if chain.resume(
         RunFolder.of(settings),
         settings.launcher,
         compose.stage_arguments(settings.model),
         dry_run=settings.dry_run,
         sweep=compose.sweep_arguments(),
-    )
+    ):
+        resumed.append(settings)
 
 
 def _restore_command_line(run_folder: RunFolder, arguments: list[str]) -> None:
@@ -210,14 +224,20 @@ def main(arguments: list[str]) -> None:
         case [argument, *_] if not argument.startswith("-") and "=" not in argument:
             cli.exit_on_error(lambda: _refuse_command(argument))
         case _:
-            cli.main(run, _compare_models)
+            cli.main(run, _end_sweep)
 
 
 def _resume(arguments: list[str]) -> None:
     run_folder = commands.run_folder([argument for argument in arguments if not argument.startswith("-")])
     run = run_folder.path.absolute()
     _restore_command_line(run_folder, arguments)
-    cli.main(partial(resume, run))
+    resumed: list[Settings] = []
+    cli.main(partial(resume, run, resumed))
+    if not resumed:
+        print("nothing is missing: every job is done, running or pending; the arguments have no effect")
+        display.show(run_folder)
+    elif not resumed[-1].dry_run:
+        chain.finish_submission(RunFolder.of(resumed[-1]), resumed[-1].launcher)
 
 
 def _refuse_command(argument: str) -> None:
@@ -227,7 +247,17 @@ def _refuse_command(argument: str) -> None:
     )
 
 
-def _compare_models(jobs: list[Job]) -> None:
+def _end_sweep(jobs: list[Job]) -> None:
+    """Finish the submission of each chain; after a sweep on this machine, print the table of its models."""
+    submitted = {
+        job.settings.run: job.settings
+        for job in jobs
+        if job.settings
+        and job.settings.launcher.name == "slurm"
+        and not (job.failure or job.settings.dry_run)
+    }
+    for settings in submitted.values():
+        chain.finish_submission(RunFolder.of(settings), settings.launcher)
     # Imported here because the tables of evaluations import torch.
     from pipeline.evaluation.model_table import show_sweep
 

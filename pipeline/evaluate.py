@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -23,7 +24,7 @@ from pipeline.evaluation import measure, results, schema, trained_model, words
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.report import figures, report
 from pipeline.parallel import heartbeats, launch
-from pipeline.parallel.devices import device_of
+from pipeline.parallel.devices import device_of, unused_gpus
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.problem import problem_of
 from pipeline.runs import progress, records
@@ -77,9 +78,17 @@ def run(settings: Settings) -> float:
         agreement.report_unused_keys("evaluate")
         dataset = Dataset.open(folder.dataset, folder.validations[1])
         agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
-        surrogate = _load_surrogate(settings, folder)
+        device = device_of(settings.training.device, launch.detect())
+        surrogate = _load_surrogate(settings, folder, device)
+        if warning := unused_gpus(settings.training.device, device):
+            metadata["warning"] = warning
+            if communicator.rank == 0:
+                print(f"warning: {warning}", flush=True)
         description = trained_model.description(folder.model_folder)
         model_settings = _model_settings(folder, description)
+        if settings.seed != settings.training.seed:
+            # The seed is that of the data.
+            model_settings.pop("seed", None)
         agreement.refuse_other_model(
             folder.model_folder, settings.model_dump(mode="json", include=set(model_settings)), model_settings
         )
@@ -125,7 +134,7 @@ def run(settings: Settings) -> float:
         return float(communicator.bcast(objective))
 
 
-def _load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
+def _load_surrogate(settings: Settings, folder: RunFolder, device: torch.device) -> Surrogate:
     if not (folder.model_folder / "model.json").is_file():
         name = settings.surrogate["name"]
         model_override = "" if folder.model == name else f" model={folder.model}"
@@ -133,17 +142,20 @@ def _load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
             f"{folder.model_folder} holds no trained model. evaluate needs one. Type "
             f"python -m pipeline.train {overrides.typed('run', folder.path)} surrogate={name}{model_override}"
         )
-    device = device_of(settings.training.device, launch.detect())
     return surrogates.load(folder.model_folder, device, path=user_file(settings.surrogate))
 
 
 def _model_settings(folder: RunFolder, description: Mapping[str, object]) -> dict[str, object]:
     """Return the keys of the configuration that determined a model; `description` is model.json."""
     configuration = cast(dict[str, object], description.get("configuration", {}))
+    training: dict[str, object] = {}
+    if {"training", "seed"} <= configuration.keys():
+        options, seed = cast(dict[str, object], configuration["training"]), configuration["seed"]
+        training = {"training": {**options, "seed": seed}, "seed": seed}
     return {
         "surrogate": {"name": description["surrogate"], **cast(dict[str, object], description["options"])},
         "ensemble": max(store.num_members(folder.model_folder), 1),
-        **{key: configuration[key] for key in ("training", "seed") if key in configuration},
+        **training,
     }
 
 

@@ -25,8 +25,9 @@ from surrogates import store
 from surrogates.contract import Surrogate, surrogate_class
 from surrogates.weights import construct_without_memory
 
-#: Options of `training` that do not change the trained weights.
+#: Options of `training` that do not change the trained weights. The identity has the seed as its own key.
 _OPTIONS_WITHOUT_EFFECT = {
+    "seed",
     "max_skipped_steps",
     "checkpoint_every",
     "keep_checkpoints",
@@ -68,7 +69,7 @@ class TrainingTask:
         surrogate_options: keyword arguments of the surrogate's class.
         solver: section `solver` of the settings.
         training: settings of `training`.
-        seed: root seed of the run.
+        seed: seed of initial weights and batches.
         dataset: validated data set.
         overwrite: whether a model of another configuration is deleted.
     """
@@ -99,7 +100,7 @@ class TrainingTask:
             surrogate_options=surrogate_options,
             solver=settings.solver,
             training=settings.training,
-            seed=settings.seed,
+            seed=settings.training.seed,
             dataset=dataset,
             overwrite=settings.overwrite,
         )

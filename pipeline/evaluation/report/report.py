@@ -17,6 +17,7 @@ from pipeline.evaluation.schema import MODES, Metric, Metrics, Mode, Predictor, 
 from pipeline.evaluation.words import comparison, end_percent, number_text, percent, verdict
 from pipeline.plots.comparison import chosen_frames
 from pipeline.runs import provenance
+from pipeline.runs.cost import Cost
 from surrogates import store
 from surrogates.deep_ensemble import Ensemble
 
@@ -66,6 +67,8 @@ class _Origin:
     valid_error: str
     training_seconds: float
     training_ranks: int | None
+    data_cost: Cost
+    training_cost: Cost
     seed: int
     dataset: str
     trajectories: dict[str, int]
@@ -227,6 +230,8 @@ def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origi
     """Return the origin of the model, from model.json and the records of the training."""
     training_attempts = provenance.attempts(folder.path, "train", folder.model)
     last_training = provenance.last_complete_attempt(training_attempts)
+    data_run = folder.dataset.parent
+    data_attempts = [*provenance.attempts(data_run, "generate"), *provenance.attempts(data_run, "validate")]
     model = store.description(folder.model_folder)
     step = model["step"]
     return _Origin(
@@ -237,6 +242,8 @@ def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origi
         valid_error=percent(model["valid_error"]),
         training_seconds=provenance.seconds(training_attempts),
         training_ranks=last_training.ranks if last_training else None,
+        data_cost=provenance.cost_of(data_attempts),
+        training_cost=provenance.cost_of(training_attempts),
         seed=model["configuration"]["seed"],
         dataset=dataset.identity,
         trajectories={split: dataset.num_trajectories(split) for split in SPLITS},

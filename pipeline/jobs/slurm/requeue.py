@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -14,6 +15,16 @@ _LONGEST_SECONDS, _PAUSE_SECONDS = 600.0, 5.0
 
 #: Parts of Slurm's messages that a later request would receive again.
 _FINAL_ERRORS = ("disabled", "denied", "Invalid job id", "not permitted")
+
+
+def own_key() -> str:
+    """Return Slurm's name of this job or task.
+
+    One task of an array has the number of the whole array, so the number would name all tasks.
+    """
+    if "SLURM_ARRAY_TASK_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ["SLURM_JOB_ID"]
 
 
 def has_progress(record: Mapping[str, Any]) -> bool:
@@ -38,10 +49,10 @@ def requeue(job: str, stage: str, record: Mapping[str, Any]) -> None:
     print(
         f"{stage} reached {progress['done']} of {progress['total']} {progress['unit']}: requeued", flush=True
     )
-    _requeue_with_retries(job)
+    request(job)
 
 
-def _requeue_with_retries(job: str) -> None:
+def request(job: str) -> None:
     """Call `scontrol requeue` until Slurm accepts the job.
 
     Raises:

@@ -133,6 +133,15 @@ def log_pattern(job: Job, run: RunFolder) -> str:
     """Return the path of a job's log with Slurm's placeholders %j, %A and %a.
 
     Raises:
+        UserError: see `log_path`.
+    """
+    return log_path(run, f"{job.name}-{'%A_%a' if job.tasks else '%j'}.out")
+
+
+def log_path(run: RunFolder, name: str) -> str:
+    """Return the path of a log for the option --output; `name` may hold Slurm's placeholders.
+
+    Raises:
         UserError: Slurm interprets characters in the path of the run folder.
     """
     if set(str(run.path)) & set("\\\n"):
@@ -141,7 +150,7 @@ def log_pattern(job: Job, run: RunFolder) -> str:
             "Choose another folder with run="
         )
     folder = str(run.job_logs).replace("%", "%%")
-    return f"{folder}/{job.name}-{'%A_%a' if job.tasks else '%j'}.out"
+    return f"{folder}/{name}"
 
 
 def submit(line: Sequence[str], setup: Path) -> str:
@@ -221,6 +230,7 @@ class ChainRecord:
         jobs: all jobs so far.
         data: the hash of the options that determine the data set.
         sweep: the command line of the sweep that started the chain; empty without a sweep.
+        mail_job: the number of the job whose end Slurm reports by mail; empty without `launcher.mail`.
     """
 
     arguments: tuple[str, ...]
@@ -228,6 +238,7 @@ class ChainRecord:
     jobs: tuple[SubmittedJob, ...]
     data: str = ""
     sweep: tuple[str, ...] = ()
+    mail_job: str = ""
 
     def write(self, run: RunFolder) -> None:
         """Write the record."""

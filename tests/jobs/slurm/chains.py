@@ -85,3 +85,9 @@ def logs(run: Path) -> str:
 def records(run: Path, stage: str) -> list[dict[str, Any]]:
     """Return the records of all attempts at a stage, the first attempt first."""
     return [json.loads(path.read_text()) for path in sorted((run / "records").glob(f"{stage}-*.json"))]
+
+
+def wait_for_mails(mails: Path, count: int) -> list[str]:
+    """Wait until Slurm has sent this number of mails, and return the subjects of all mails."""
+    wait_until(lambda: len(mails.read_text().splitlines()) >= count, 60, mails.read_text)
+    return mails.read_text().splitlines()

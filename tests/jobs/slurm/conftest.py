@@ -67,3 +67,14 @@ def lonely_rank(cluster: Cluster, validated_data: Path, tmp_path_factory: pytest
     return cluster.sbatch(
         *RANK_ON_EACH_NODE, f"--output={folder}/log.txt", f"--wrap={shlex.join(step_command)}"
     )
+
+
+@pytest.fixture
+def mails(cluster: Cluster, tmp_path: Path) -> Iterator[Path]:
+    """Return the file with the subjects of all mails, on a site that forbids requeueing by default."""
+    mails, program = tmp_path / "mails", tmp_path / "mailer"
+    program.write_text(f'#!/bin/sh\ncat > /dev/null\necho "$2 to $3" >> {mails}\n')
+    program.chmod(0o755)
+    mails.touch()
+    with cluster.options(MailProg=str(program), JobRequeue="0"):
+        yield mails

@@ -21,6 +21,7 @@ from tests.jobs.slurm.chains import (
     run_override,
     states,
     submitted_jobs,
+    wait_for_mails,
 )
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success
@@ -160,11 +161,15 @@ def test_a_check_accepts_jobs_that_wait_for_drained_nodes(cluster: Cluster, tmp_
     result="later jobs are cancelled; status names task and reason; resume runs what is missing",
     lost="nothing",
 )
-def test_later_jobs_wait_until_a_failed_task_is_resumed(cluster: Cluster, tmp_path: Path) -> None:
+def test_later_jobs_wait_until_a_failed_task_is_resumed(
+    cluster: Cluster, mails: Path, tmp_path: Path
+) -> None:
     # Another process holds the lock of one of three tasks.
     run = tmp_path / "run"
     with lock.hold(run / "dataset" / "locks" / "generate-1-of-3.lock"):
-        require_success(run_chain(cluster, run, SMOKE, SLURM, "launcher.parts=3"))
+        require_success(
+            run_chain(cluster, run, SMOKE, SLURM, "launcher.parts=3", "launcher.mail=me@site.org")
+        )
         states_after = final_states(cluster, run)
     assert states_after.pop("generate_1") == "FAILED"
     assert {states_after.pop(f"generate_{task}") for task in (0, 2)} == {"COMPLETED"}
@@ -177,6 +182,8 @@ def test_later_jobs_wait_until_a_failed_task_is_resumed(cluster: Cluster, tmp_pa
     assert f"its log: {log}" in status_text
     assert "writes the same output already" in log.read_text()
     assert f"python -m pipeline.chain resume run={run}" in status_text
+    (mail,) = wait_for_mails(mails, 1)
+    assert "Name=report-run Failed" in mail
     dry_run_output = require_success(run_chain(cluster, run, "resume", "dry_run=true")).stdout
     assert "--array=1 " in dry_run_output
     assert len(submitted_jobs(run)) == 5
@@ -187,6 +194,8 @@ def test_later_jobs_wait_until_a_failed_task_is_resumed(cluster: Cluster, tmp_pa
     ]
     assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
     assert (run / "models" / "fno" / "evaluation" / "report.html").is_file()
+    assert "Name=report-run Ended" in wait_for_mails(mails, 2)[1]
+    assert len(mails.read_text().splitlines()) == 2
 
 
 def test_a_second_chain_is_refused_and_a_cancelled_chain_leaves_no_job(
@@ -247,7 +256,6 @@ def test_the_models_of_a_sweep_share_one_data_set(cluster: Cluster, tmp_path: Pa
     assert [job["name"] for job in submitted_jobs(run)] == 2 * [*shared_names, *model_names]
     assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
     status_text = require_success(run_chain(cluster, run, "status")).stdout
-    assert status_text.count(" done") == 6
     for model in ("fno", "unet"):
-        assert f"report: {run}/models/{model}/evaluation/report.html" in status_text
+        assert re.search(rf"{model} +0 +done +done .* models/{model}/evaluation/report.html", status_text)
     assert [len(records(run, stage)) for stage in ("generate", "validate", "train")] == [1, 1, 2]

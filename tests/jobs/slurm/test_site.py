@@ -65,10 +65,13 @@ def test_single_rank_worlds_stop_the_chain_until_the_launch_command_fits(
     single_rank_overrides = ("launcher.ranks.generate=1", "launcher.ranks.validate=1")
     require_success(run_chain(cluster, run, "resume", *single_rank_overrides))
     assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
-    (record,) = records(run, "train")
+    (evaluation,), (record,) = records(run, "evaluate"), records(run, "train")
     assert record["launcher"] == "srun"
     assert record["nodes"] == {"n1": 1, "n2": 1}
     assert record["warning"].startswith("this job has GPUs, but computes on processors: torch ")
-    assert f"warning: {record['warning']}" in logs(run)
+    status_text = require_success(run_chain(cluster, run, "status")).stdout
+    for stage, warning in (("train", record["warning"]), ("evaluate", evaluation["warning"])):
+        assert f"warning: {warning}" in logs(run)
+        assert f"{stage} warning: {warning}" in status_text
     assert {cluster.job(number)["Partition"] for number in job_numbers(run).values()} == {"other"}
     assert [job["name"] for job in submitted_jobs(run)] == 2 * ["generate", *JOBS[2:]]

@@ -53,6 +53,10 @@ KEYS = [
     "elapsed_seconds",
     "limit_seconds",
     "restarts",
+    "retries",
+    "warning",
+    "core_hours",
+    "energy_joules",
     "expected_start",
     "log",
 ]
@@ -62,7 +66,7 @@ def reasons(cluster: Cluster, run: Path) -> dict[int, str]:
     """Return the reasons of failed tasks of generate by number, as a program reads the status."""
     content = json.loads(require_success(run_chain(cluster, run, "status", "--json")).stdout)
     jobs = content["jobs"]
-    assert content["schema"] == 1, "a changed key needs a new number, and a change of docs/cluster.md"
+    assert content["schema"] == 2, "a changed key needs a new number, and a change of docs/cluster.md"
     assert list(jobs[0]) == KEYS
     assert content["state"] == "failed"
     assert content["owner"] == "root"
