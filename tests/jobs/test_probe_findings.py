@@ -62,7 +62,11 @@ def test_ranks_on_the_same_cores_are_named() -> None:
     (text,) = wrong(replace(REPORT, threads=4, cores=[0, 1]), replace(SECOND, threads=4, cores=[0, 1]))
     assert text.startswith("ranks 0-1 on n1 have 8 threads and share cores 0-1.")
     result = ProbeResult(
-        (), 2, {"JobState": "COMPLETED"}, [replace(REPORT, cores=[0, 1]), replace(SECOND, cores=[1, 2])], ""
+        (Job("train", "train"),),
+        2,
+        {"JobState": "COMPLETED"},
+        [replace(REPORT, cores=[0, 1]), replace(SECOND, cores=[1, 2])],
+        "",
     )
     assert "ranks 0-1 on n1 overlap in core 1" in [
         finding.text for finding in findings(result, LAUNCHER, "cpu")

@@ -85,11 +85,12 @@ def run(
 
 
 def distinct_requests(jobs: Sequence[Job], launcher: Launcher) -> list[tuple[Job, ...]]:
-    """Return the jobs of a chain in groups of equal resources: ranks and options of sbatch."""
+    """Return the jobs of a chain in groups of equal ranks, launch lines and options of sbatch."""
     groups: dict[tuple[object, ...], list[Job]] = {}
     for job in jobs:
         request = sorted(_request(job, launcher).items())
-        groups.setdefault((launcher.ranks[job.kind], *request), []).append(job)
+        line = tuple(launcher.launch_line(job.stage))
+        groups.setdefault((launcher.ranks[job.kind], line, *request), []).append(job)
     return [tuple(group) for group in groups.values()]
 
 
@@ -140,7 +141,7 @@ def _submit(jobs: tuple[Job, ...], launcher: Launcher, folder: Path, arguments: 
     }
     options |= _request(jobs[0], launcher)
     script = str(files("slurm") / "probe.sbatch")
-    line = ["sbatch", *sbatch.option_arguments(options), script, str(probe_folder), *arguments]
+    line = ["sbatch", *sbatch.option_arguments(options), script, jobs[0].stage, str(probe_folder), *arguments]
     return _Probe(name, jobs, ranks, sbatch.submit(line, setup), probe_folder)
 
 

@@ -39,7 +39,11 @@ class ProbeResult:
 def findings(result: ProbeResult, launcher: Launcher, device: str) -> Iterator[Finding]:
     """Yield the findings of a probe; `device` is `training.device`."""
     reports = sorted(result.reports, key=lambda report: (report.rank, report.node, report.process))
-    launch_line = shlex.join([*launcher.mpirun, "-n", str(result.ranks)]) if result.ranks > 1 else "python"
+    launch_line = (
+        shlex.join([*launcher.launch_line(result.jobs[0].stage), "-n", str(result.ranks)])
+        if result.ranks > 1
+        else "python"
+    )
     yield from _end(result)
     if not reports:
         yield from _no_report(result, launch_line)
