@@ -25,12 +25,27 @@ def cluster() -> Iterator[Cluster]:
         yield running_cluster
 
 
+@pytest.fixture
+def ada_folder(cluster: Cluster) -> Iterator[Path]:
+    """Return an empty folder of the user ada, which all users may read."""
+    with cluster.folder_of("ada") as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def validated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run folder with validated data of the smoke experiment, without Slurm."""
     run = tmp_path_factory.mktemp("prepared")
     for name in ("generate", "validate"):
         require_success(run_stage(name, SMOKE, f"run={run}"))
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained_model(validated_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder with a model of the smoke experiment, trained on two ranks without Slurm."""
+    run = tmp_path_factory.mktemp("trained")
+    require_success(run_stage("train", SMOKE, f"run={run}", f"dataset={validated_data}/dataset", ranks=2))
     return run
 
 
