@@ -159,8 +159,8 @@ def run_storm(
 def _kill(attempt: Attempt, chosen_signal: signal.Signals, victim: str, run: Path, start_time: float) -> Kill:
     """Send a signal, and wait until the chain and all its processes have ended."""
     assert attempt.pid is not None
-    stage = _running_stage(run)
-    lost_seconds = time.time() - max([start_time, *_saving_times(run)])
+    stage = running_stage(run)
+    lost_seconds = time.time() - max([start_time, *saving_times(run)])
     members = session_members(attempt.pid)
     launchers = [
         pid for pid, command in members.items() if command.split("\0")[0].endswith(("mpirun", "prterun"))
@@ -197,7 +197,7 @@ def session_members(session: int) -> dict[int, str]:
     return members
 
 
-def _saving_times(run: Path) -> Iterator[float]:
+def saving_times(run: Path) -> Iterator[float]:
     """Yield the times of the files that a restart keeps: shards, checkpoints and finished outputs."""
     kept = ("dataset/receipts/*.json", "dataset/*.json", "models/*/checkpoints/*", "models/*/*.json")
     for pattern in (*kept, "models/*/evaluation/*.json"):
@@ -206,7 +206,7 @@ def _saving_times(run: Path) -> Iterator[float]:
                 yield path.stat().st_mtime
 
 
-def _running_stage(run: Path) -> str:
+def running_stage(run: Path) -> str:
     """Return the stage whose newest record says that it runs, or `between stages`."""
     for stage in reversed(forked.STAGES):
         paths = sorted((run / "records").glob(f"{stage}-*.json"))

@@ -105,9 +105,9 @@ class Cluster:
             shutil.chown(folder, user, user)
             yield folder
 
-    def sbatch(self, *arguments: str, cwd: Path | None = None) -> int:
+    def sbatch(self, *arguments: str, cwd: Path | None = None, user: str = "root") -> int:
         """Submit a job and return its number."""
-        result = self.run(["sbatch", "--parsable", *arguments], cwd=cwd)
+        result = self.run(["sbatch", "--parsable", *arguments], cwd=cwd, user=user)
         return int(launching.require_success(result).stdout)
 
     def job(self, job_number: int | str) -> dict[str, str]:

@@ -24,13 +24,33 @@ def restart_requeued(cluster: Cluster, job_number: int, num_restarts: int) -> No
     cluster.start_soon(job_number)
 
 
+def send_signal(cluster: Cluster, job_number: int) -> None:
+    """Send the signal that Slurm sends before the time limit."""
+    cluster.signal(job_number, "USR1")
+
+
+def preempt(cluster: Cluster, job_number: int) -> None:
+    """Submit a job with a higher priority that needs the GPUs of a running job."""
+    options = ("--partition=urgent", "--account=science", "--gres=gpu:2", "--output=/dev/null")
+    urgent_job = cluster.sbatch(*options, "--wrap=true", cwd=cluster.folder, user="grace")
+    cluster.require_completion(urgent_job)
+
+
+def preempt_with_signal(cluster: Cluster, job_number: int) -> None:
+    """Preempt a job on a site that announces a preemption by the signal of the job."""
+    grace_command = ["scontrol", "update", "partitionname=scavenge"]
+    with cluster.options(PreemptParameters="send_user_signal"):
+        require_success(cluster.run([*grace_command, "gracetime=100"]))
+        preempt(cluster, job_number)
+
+
 @pytest.mark.fault(
-    "Slurm signals the end of a job",
-    cause="SIGUSR1 three times by scancel to a training on 2 nodes",
-    result="checkpoint, requeue, and the weights of an undisturbed run",
-    lost="nothing",
+    "Slurm stops a job: it signals the end, or preempts the job with a signal or at once",
+    cause="SIGUSR1 by scancel; two jobs of higher priority need the GPUs of a training on 2 nodes",
+    result="requeue, and the weights of an undisturbed run",
+    lost="nothing after the signal; else the steps since the last checkpoint",
 )
-def test_training_stopped_three_times_ends_with_the_same_bits(
+def test_training_stopped_and_preempted_ends_with_the_same_bits(
     cluster: Cluster, validated_data: Path, tmp_path: Path
 ) -> None:
     """Compare two ranks on two nodes with an uninterrupted run of two ranks on this machine."""
@@ -39,18 +59,20 @@ def test_training_stopped_three_times_ends_with_the_same_bits(
     job_number = cluster.sbatch(
         "--nodes=2",
         "--ntasks=2",
+        "--partition=scavenge",
+        "--gres=gpu:2",
         f"--output={tmp_path}/log.txt",
         str(batch_script("train")),
         *arguments,
         f"run={folders[0]}",
     )
     checkpoints = folders[0] / "models" / "fno" / "checkpoints"
-    for num_restarts in (1, 2, 3):
+    for num_restarts, stop in enumerate((send_signal, preempt_with_signal, preempt), start=1):
         earlier_checkpoints = set(checkpoints.glob("*.safetensors"))
         wait_until(
             partial(has_new_checkpoint, checkpoints, earlier_checkpoints), 60, lambda: cluster.log(job_number)
         )
-        cluster.signal(job_number, "USR1")
+        stop(cluster, job_number)
         restart_requeued(cluster, job_number, num_restarts)
     require_success(run_stage("train", *arguments, f"run={folders[1]}", ranks=2))
     cluster.require_completion(job_number)

@@ -1,7 +1,7 @@
 """Users of the test cluster other than root, in a view of the file system that only the tests see.
 
 The view is a private mount namespace of this process and its children. In the view, /etc/passwd holds the
-users, and all users may enter the folders above this Python, such as /root. No file changes outside of the view.
+users, and all users may enter the folders above this Python, such as /root. Outside, no file changes.
 """
 
 from __future__ import annotations
