@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 from pathlib import Path
@@ -56,6 +57,8 @@ def test_a_job_whose_launcher_starts_no_rank_fails(cluster: Cluster, tmp_path: P
         assert (job["JobState"], job["ExitCode"]) == ("FAILED", "2:0"), cluster.log(job_number)
         assert message in cluster.log(job_number)
         assert "Traceback" not in cluster.log(job_number)
+    (suggestion,) = re.findall(r"'(launcher\.mpirun=.*)'", cluster.log(job_numbers[1]))
+    assert run_chain(cluster, tmp_path / "new", SMOKE, suggestion, "dry_run=true").returncode == 0
 
 
 def ranks_of(run: Path) -> list[Path]:

@@ -73,6 +73,7 @@ def restarted_job(cluster: Cluster, run: Path, name: str, num_restarts: int = 1)
     cluster.start_soon(number)
 
 
+@pytest.mark.usefixtures("free_nodes")
 @pytest.mark.fault(
     "nodes are lost, and the controller of Slurm restarts",
     cause="SIGKILL to slurmd and all processes of a node in generate, and in train, which may not be "
@@ -178,6 +179,7 @@ def wait_for_end(cluster: Cluster, run: Path) -> dict[str, Any]:
 
 
 @pytest.mark.soak
+@pytest.mark.usefixtures("free_nodes")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mpi", ["Open MPI under mpirun", "MPICH under srun"])
 @pytest.mark.fault(
@@ -194,7 +196,7 @@ def test_chains_that_lose_a_node_at_random_moments_have_the_same_bytes(
 ) -> None:
     module = f"'module use {cluster.folder}/modulefiles','module load mpich'"
     mpi_overrides = (
-        "launcher.mpirun=[srun,--mpi=pmi2]",
+        'launcher.mpirun=[srun,"--mpi=pmi2"]',
         f"launcher.setup=['source /etc/profile.d/modules.sh',{module}]",
     )
     overrides = (*EXPERIMENT, *BOTH_NODES, *(mpi_overrides if "MPICH" in mpi else ()))

@@ -113,17 +113,12 @@ def test_a_stopped_generation_keeps_complete_shards_and_continues(
     result="the job fails with the reason; no endless requeue",
     lost="the shard in work",
 )
-def test_a_job_without_progress_is_not_requeued(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_job_without_progress_is_not_requeued(cluster: Cluster, endless_shard: int) -> None:
     # A shard that takes longer than the time limit would restart forever.
-    # Slurm itself sends the signal, up to a minute earlier than asked. The stage takes up to half a minute to
-    # start on a busy machine.
-    run = tmp_path / "run"
-    options = ("--time=00:03:00", "--signal=B:USR1@90", f"--output={tmp_path}/log.txt")
-    overrides = (*SLOW_GENERATION, "samples.train=1000", "samples.per_shard=1000", f"run={run}")
-    job = cluster.wait(cluster.sbatch(*options, str(batch_script("generate")), *overrides), seconds=240)
-    log_text = (tmp_path / "log.txt").read_text()
+    job = cluster.wait(endless_shard, seconds=240)
+    log_text = cluster.log(endless_shard)
     assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("FAILED", "2:0", "0"), log_text
     assert "no progress" in log_text
     assert "samples.per_shard" in log_text
     assert "Traceback" not in log_text
-    assert not list(run.rglob("*.partial"))
+    assert not list(Path(job["StdOut"]).parent.rglob("*.partial"))
