@@ -159,7 +159,7 @@ def run_storm(
 def _kill(attempt: Attempt, chosen_signal: signal.Signals, victim: str, run: Path, start_time: float) -> Kill:
     """Send a signal, and wait until the chain and all its processes have ended."""
     assert attempt.pid is not None
-    stage = running_stage(run)
+    stage = _running_stage(run)
     lost_seconds = time.time() - max([start_time, *saving_times(run)])
     members = session_members(attempt.pid)
     launchers = [
@@ -206,7 +206,7 @@ def saving_times(run: Path) -> Iterator[float]:
                 yield path.stat().st_mtime
 
 
-def running_stage(run: Path) -> str:
+def _running_stage(run: Path) -> str:
     """Return the stage whose newest record says that it runs, or `between stages`."""
     for stage in reversed(forked.STAGES):
         paths = sorted((run / "records").glob(f"{stage}-*.json"))

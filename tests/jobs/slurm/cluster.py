@@ -66,7 +66,7 @@ class Cluster:
     def environment(self, user: str = "root") -> dict[str, str]:
         """Return the environment on the login node with this Python activated.
 
-        Only root has a default account and passes the environment on to jobs.
+        Only root's environment names an account and is passed on to all jobs.
         """
         path = f"{Path(sys.executable).parent}:{daemons.PATH}"
         variables = launching.environment(SLURM_CONF=str(self.folder / "slurm.conf"), PATH=path)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.faults.driving import read_generated
-from tests.faults.storms.storm import running_stage, saving_times
+from tests.faults.storms.storm import saving_times
 from tests.jobs.slurm import configuration
 from tests.jobs.slurm.chains import (
     LONG_TRAINING,
@@ -28,7 +28,6 @@ from tests.jobs.slurm.chains import (
     states,
 )
 from tests.jobs.slurm.cluster import Cluster, wait_until
-from tests.support.forked import STAGES
 from tests.support.launching import require_success, run_stage
 
 EXPERIMENT = (
@@ -118,22 +117,22 @@ def test_a_chain_survives_lost_nodes_and_a_restart_of_the_controller(
 
 @dataclass
 class Loss:
-    """A node killed in a chain.
+    """A node killed while a job of a chain was running.
 
-    `lost_seconds` is the time between the last file that a restart keeps, or the start of the stage, and the
+    `lost_seconds` is the time between the last file that a restart keeps, or the start of the job, and the
     kill. `ends` holds the reasons of jobs that failed, which a user resumes.
     """
 
     moment: float
     node: str
-    stage: str
+    job: str
     lost_seconds: float
     ends: list[str]
 
     def __str__(self) -> str:
         end = f"failed ({'; '.join(self.ends)}) and resumed" if self.ends else "went on alone"
         return (
-            f"{self.moment:5.1f} s after the start: {self.node} lost in {self.stage}, "
+            f"{self.moment:5.1f} s after the start: {self.node} lost in {self.job}, "
             f"{self.lost_seconds:.1f} s of work lost, the chain {end}"
         )
 
@@ -145,18 +144,17 @@ def lose_node(cluster: Cluster, run: Path, moment: float, rng: random.Random) ->
     """
     time.sleep(moment)
     running_jobs = [name for name, state in states(cluster, run).items() if state == "RUNNING"]
-    nodes = list(configuration.NODES)
+    name, nodes, lost_seconds = "no job", list(configuration.NODES), 0.0
     if running_jobs:
-        text = cluster.job(job_numbers(run)[running_jobs[0]])["NodeList"]
-        nodes = [name for name in nodes if text in (name, "n[1-2]")]
-    node, stage = rng.choice(nodes), running_stage(run)
-    kept_times = [*saving_times(run)]
-    if stage in STAGES:
-        kept_times.append(datetime.fromisoformat(records(run, stage)[-1]["started"]).timestamp())
-    lost_seconds = time.time() - max(kept_times) if stage in STAGES else 0.0
+        name = running_jobs[0]
+        job = cluster.job(job_numbers(run)[name])
+        nodes = [node for node in nodes if job["NodeList"] in (node, "n[1-2]")]
+        start_time = datetime.fromisoformat(job["StartTime"]).timestamp()
+        lost_seconds = time.time() - max([start_time, *saving_times(run)])
+    node = rng.choice(nodes)
     cluster.kill_node(node)
     cluster.start_node(node)
-    return Loss(moment, node, stage, lost_seconds, [])
+    return Loss(moment, node, name, lost_seconds, [])
 
 
 def wait_for_end(cluster: Cluster, run: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ AWKWARD_NAME = 'it\'s a run; $(touch x), [one] "100%d" `touch y` & *'
 
 
 @pytest.fixture(scope="module")
-def overrides(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+def overrides(cluster: Cluster) -> tuple[str, ...]:
     """Return the smoke experiment on the site, whose YAML root keeps for all users."""
     folder = cluster.folder / "mysite" / "launcher"
     folder.mkdir(parents=True)
