@@ -27,7 +27,9 @@ def has_progress(record: Mapping[str, Any]) -> bool:
 def is_preempted(job: str) -> bool:
     """Return whether Slurm is preempting a running job, whose steps Slurm ends before the job."""
     properties = queries.output("scontrol", "show", "job", "--oneliner", job)
-    return re.search(r"\bPreemptTime=\d", properties) is not None
+    times = dict(re.findall(r"\b(PreemptTime|StartTime)=(\d\S*)", properties))
+    # A preemption before the start belongs to a former run of the job.
+    return "PreemptTime" in times and times["PreemptTime"] >= times.get("StartTime", "")
 
 
 def requeue_preempted(job: str, stage: str) -> None:
