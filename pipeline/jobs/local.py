@@ -174,7 +174,7 @@ def _launch_line(ranks: int, mpirun: Sequence[str]) -> list[str]:
                 f"{name} was not found next to {sys.executable} nor on PATH, so the {ranks} ranks of this "
                 "job cannot start. A job with several ranks needs a launch command. Add `module load` of the "
                 "MPI library to launcher.setup, or type the launch command of your site, for example "
-                "\"launcher.mpirun=[srun,'--mpi=pmix']\""
+                "'launcher.mpirun=[srun,\"--mpi=pmix\"]'"
             )
         print(
             f"note: {name} was not found next to {sys.executable} nor on PATH. The stage runs "

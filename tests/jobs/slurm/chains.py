@@ -37,11 +37,21 @@ def run_override(run: Path) -> str:
 
 
 def run_chain(
-    cluster: Cluster, run: Path, *arguments: str, cwd: Path | None = None
+    cluster: Cluster, run: Path, *arguments: str, cwd: Path | None = None, user: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run the chain with `ARGUMENTS run=RUN` on the login node, forked after all imports."""
+    """Run the chain with `ARGUMENTS run=RUN` on the login node, forked after all imports.
+
+    Without `user`, the command runs as the owner of an existing run folder, or else as root.
+    """
+    user = user or (run.owner() if run.exists() else "root")
     return forked.run_stage(
-        "chain", *arguments, run_override(run), timeout=120, cwd=cwd, environment=cluster.environment()
+        "chain",
+        *arguments,
+        run_override(run),
+        timeout=120,
+        cwd=cwd,
+        environment=cluster.environment(user),
+        user=user,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from tests.jobs.slurm.chains import (
     records,
     run_chain,
     run_override,
-    states,
     submitted_jobs,
     wait_for_mails,
 )
@@ -27,66 +25,6 @@ from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success
 
 SLURM = "launcher=slurm"
-BOTH_NODES = (
-    "launcher.ranks.finish=2",
-    "+launcher.sbatch.finish.nodes=2",
-    "+launcher.sbatch.generate.nodes=2",
-    "launcher.ranks.train=2",
-    "+launcher.sbatch.train.nodes=2",
-)
-AWKWARD_NAME = 'it\'s a run; $(touch x), [one] "100%d" `touch y` & *'
-
-
-@pytest.fixture(scope="module")
-def finished_run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the finished smoke experiment in a folder with shell characters in its name."""
-    run = tmp_path_factory.mktemp("chain") / AWKWARD_NAME
-    require_success(run_chain(cluster, run, SMOKE, SLURM, *BOTH_NODES, cwd=run.parent))
-    final_states(cluster, run)
-    return run
-
-
-def test_one_command_ends_with_a_report(cluster: Cluster, finished_run: Path) -> None:
-    states_after = states(cluster, finished_run)
-    assert states_after == dict.fromkeys(["generate_0", "generate_1", *JOBS[1:]], "COMPLETED"), logs(
-        finished_run
-    )
-    report = finished_run / "models" / "fno" / "evaluation" / "report.html"
-    assert report.is_file()
-    assert str(report) in logs(finished_run)
-    assert [path.name for path in finished_run.parent.iterdir()] == [AWKWARD_NAME]
-
-
-def test_the_ranks_of_a_job_are_on_both_nodes_as_recorded(finished_run: Path) -> None:
-    for record in (*records(finished_run, "generate"), *records(finished_run, "train")):
-        assert record["ranks"] == 2
-        assert record["nodes"] == {"n1": 1, "n2": 1}
-        assert "Open MPI" in record["mpi_library"]
-    jobs = {record["slurm"]["job"] for stage in JOBS[2:] for record in records(finished_run, stage)}
-    assert jobs == {job_numbers(finished_run)[stage] for stage in JOBS[2:]}
-    tasks = [record["slurm"].get("array_task") for record in records(finished_run, "generate")]
-    assert sorted(tasks, key=str) == ["0", "1", None]
-
-
-def test_status_shows_the_end_and_resume_submits_nothing(cluster: Cluster, finished_run: Path) -> None:
-    lines = require_success(run_chain(cluster, finished_run, "status")).stdout.splitlines()
-    assert [line.split()[0] for line in lines if "done" in line] == list(JOBS)
-    assert f"report: {finished_run / 'models' / 'fno' / 'evaluation' / 'report.html'}" in lines
-    assert require_success(run_chain(cluster, finished_run, "wait")).stdout.splitlines() == lines
-    content = json.loads(require_success(run_chain(cluster, finished_run, "status", "--json")).stdout)
-    assert (content["state"], content["reports"]) == ("done", [lines[-1].removeprefix("report: ")])
-    train = content["jobs"][-2]
-    assert {key: train[key] for key in ("name", "slurm_job", "state", "limit_seconds", "restarts")} == {
-        "name": "train",
-        "slurm_job": job_numbers(finished_run)["train"],
-        "state": "done",
-        "limit_seconds": 3600,
-        "restarts": 0,
-    }
-    assert train["elapsed_seconds"] > 0
-    jobs_before = submitted_jobs(finished_run)
-    assert "nothing is missing" in require_success(run_chain(cluster, finished_run, "resume")).stdout
-    assert submitted_jobs(finished_run) == jobs_before
 
 
 def test_a_wrong_configuration_is_refused_before_a_job_is_submitted(cluster: Cluster, tmp_path: Path) -> None:
@@ -119,7 +57,7 @@ def test_a_refusal_by_slurm_is_printed(cluster: Cluster, tmp_path: Path) -> None
             "finish",
             "Requested node configuration is not available",
         ),
-        ("launcher.parts=1500", "generate", "MaxArraySize=1001"),
+        ("launcher.parts=17", "generate", "MaxArraySize=16"),
     ],
 )
 def test_a_job_that_slurm_refuses_is_named_before_any_job_is_submitted(
