@@ -32,8 +32,8 @@ def run(stage: Stage, arguments: list[str], settings: Settings) -> None:
     The run record of this job determines whether the stage is complete. Slurm sends SIGUSR1 before the time
     is up, and the batch script repeats the signal. The stage receives the signal once all ranks listen. A job
     is requeued if its stage made progress and stopped on the signal, or if its launcher returned 0 before the
-    stage was complete. A job that Slurm preempts is requeued also without progress. A job whose stage failed is
-    requeued at most `launcher.retries` times.
+    stage was complete. A job that Slurm preempts is requeued also without progress. A job whose stage failed
+    is requeued at most `launcher.retries` times.
 
     Raises:
         UserError: the launcher returned 0, or the stage stopped, and the stage made no progress in this job.
@@ -57,8 +57,8 @@ def run(stage: Stage, arguments: list[str], settings: Settings) -> None:
         if exit_code:
             print(f"note: the launch command ended with exit code {exit_code} after {stage} was complete")
         return
-    if job and stage in _RESUMABLE_STAGES and requeue.is_preempted(job):
-        requeue.requeue_preempted(job, stage)
+    if job and stage in _RESUMABLE_STAGES and requeue.is_preempted(requeue.own_key()):
+        requeue.requeue_preempted(requeue.own_key(), stage)
         sys.exit(stopping.EXIT_CODE)
     is_stopped = exit_code == stopping.EXIT_CODE or record.get("outcome") == "interrupted"
     is_lost = exit_code == 0 and record.get("outcome") in ("running", "killed")

@@ -50,7 +50,7 @@ def requeue_preempted(job: str, stage: str) -> None:
         UserError: Slurm refuses the job.
     """
     print(f"{stage} was ended because Slurm preempts this job: requeued", flush=True)
-    _requeue_with_retries(job)
+    request(job)
 
 
 def requeue(job: str, stage: str, record: Mapping[str, Any]) -> None:
