@@ -23,7 +23,7 @@ from tests.jobs.slurm.chains import (
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success
 
-FAILING_STATE = f"surrogate.path={Path(__file__).parent / 'failing_state.py'}"
+FAILING_STATE = f"surrogate.path={Path(__file__).parents[1] / 'failing_state.py'}"
 SHORT_TRAINING = ("training.steps=20", "training.checkpoint_every=5", "training.validate_every=10")
 MODELS = [f"failing_state-factor-0.{number}-seed-{seed}" for number in (1, 2, 3, 4) for seed in (1, 2)]
 KILLED, RAISING = MODELS[2], MODELS[5]
