@@ -252,10 +252,10 @@ def test_the_models_of_a_sweep_share_one_data_set(cluster: Cluster, tmp_path: Pa
         assert cluster.job(training)["Dependency"].startswith(f"afterok:{validate}")
     # One resumption submits all jobs again.
     require_success(run_chain(cluster, run, "cancel"))
-    require_success(run_chain(cluster, run, "resume", "launcher.sbatch.generate.begin=now"))
+    require_success(run_chain(cluster, run, "resume"))
     assert [job["name"] for job in submitted_jobs(run)] == 2 * [*shared_names, *model_names]
-    assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
+    require_success(run_chain(cluster, run, "cancel"))
     status_text = require_success(run_chain(cluster, run, "status")).stdout
     for model in ("fno", "unet"):
-        assert re.search(rf"{model} +0 +done +done .* models/{model}/evaluation/report.html", status_text)
-    assert [len(records(run, stage)) for stage in ("generate", "validate", "train")] == [1, 1, 2]
+        assert re.search(rf"(?m)^{model} +cancelled +cancelled *$", status_text), status_text
+    final_states(cluster, run, 60)
