@@ -232,12 +232,15 @@ def _resume(arguments: list[str]) -> None:
     run = run_folder.path.absolute()
     _restore_command_line(run_folder, arguments)
     resumed: list[Settings] = []
-    cli.main(partial(resume, run, resumed))
+    try:
+        cli.main(partial(resume, run, resumed))
+    finally:
+        # A refused model of a sweep exits after the other models.
+        if resumed and not resumed[-1].dry_run:
+            chain.finish_submission(RunFolder.of(resumed[-1]), resumed[-1].launcher)
     if not resumed:
         print("nothing is missing: every job is done, running or pending; the arguments have no effect")
         display.show(run_folder)
-    elif not resumed[-1].dry_run:
-        chain.finish_submission(RunFolder.of(resumed[-1]), resumed[-1].launcher)
 
 
 def _refuse_command(argument: str) -> None:

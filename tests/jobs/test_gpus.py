@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from pipeline import chain
 from pipeline.config.settings import Launcher
 from pipeline.jobs.slurm import gpus
 from simsurrogate.errors import UserError
+from tests.support.in_process import run_command_line
 
 
 def launcher(train: dict[str, object], ranks: int = 8, **options: object) -> Launcher:
@@ -62,6 +66,16 @@ def test_more_ranks_than_gpus_are_refused_with_the_numbers(capsys: pytest.Captur
         "warning: train has 8 ranks, and gpus-per-node=4 requests 4 GPUs on one node"
         in capsys.readouterr().err
     )
+
+
+def test_a_chain_compares_gpus_and_ranks_before_its_submission(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("launcher=slurm", "launcher.ranks.train=4", "++launcher.sbatch.train.gres='gpu:a100:2'")
+    arguments = ("experiment=smoke", f"run={tmp_path}/run", "dry_run=true")
+    assert run_command_line(chain.run, *arguments, *options, "++launcher.sbatch.train.nodes=1") == 2
+    assert "error: train has 4 ranks, and gres=gpu:a100:2 requests 2 GPUs. " in capsys.readouterr().err
+    assert run_command_line(chain.run, *arguments, *options, "++launcher.sbatch.train.nodes=2") == 0
 
 
 def test_unused_gpus_cause_a_warning(capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,7 +67,9 @@ def start(
     """
     jobs = sbatch.jobs(launcher.parts, run.model if sweep else "")
     if dry_run:
-        is_printed = bool(sweep) and (run.path, data) in _PRINTED_DATA
+        if is_first:
+            _PRINTED_DATA.clear()
+        is_printed = (run.path, data) in _PRINTED_DATA
         _PRINTED_DATA.add((run.path, data))
         kept = [f"<{job.name}>" for job in jobs if not job.model][-1:] if is_printed else []
         steps = [_Step(None, kept, [])] if is_printed else []

@@ -49,7 +49,7 @@ def submit(launcher: Launcher, run: RunFolder) -> None:
         UserError: Slurm refuses the job.
     """
     record = sbatch.read_chain_record(run)
-    if record is None or launcher.mail is None:
+    if record is None or not launcher.mail:
         return
     newest_jobs = [job for jobs in record.newest_jobs().values() for job in jobs.values()]
     keys = list(dict.fromkeys(job.number for job in newest_jobs))

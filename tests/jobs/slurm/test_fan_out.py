@@ -45,10 +45,14 @@ def status_of(cluster: Cluster, run: Path) -> dict[str, Any]:
     return jobs | {"chain": content}
 
 
-def wait_for_restart(cluster: Cluster, job: str) -> None:
-    """Wait until a failed job is back in the queue."""
-    properties = cluster.wait(job, ["PENDING", "FAILED", "COMPLETED"], 90)
-    assert (properties["JobState"], properties["Restarts"]) == ("PENDING", "1"), cluster.log(job)
+def wait_for_restart(cluster: Cluster, job: int | str) -> None:
+    """Wait until a job that has failed once is back in the queue."""
+
+    def is_requeued() -> bool:
+        properties = cluster.job(job)
+        return (properties["JobState"], properties["Restarts"]) == ("PENDING", "1")
+
+    wait_until(is_requeued, 120, lambda: f"{cluster.job(job)}\n{cluster.log(job)}")
 
 
 @pytest.mark.fault(
@@ -93,7 +97,7 @@ def test_failed_jobs_of_a_sweep_start_again(
     cluster.start_soon(numbers[f"train-{KILLED}"])
 
     def is_only_one_missing() -> bool:
-        live = [name for name, state in states(cluster, run).items() if state not in ("COMPLETED",)]
+        live = [name for name, state in states(cluster, run).items() if state != "COMPLETED"]
         return sorted(live) == sorted([f"train-{RAISING}", f"evaluate-{RAISING}"])
 
     wait_until(is_only_one_missing, 150, lambda: f"{states(cluster, run)}\n{logs(run)}")
@@ -116,6 +120,7 @@ def test_failed_jobs_of_a_sweep_start_again(
     assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
     assert len(wait_for_mails(mails, 2)) == 2
     assert [record["outcome"] for record in records(run, "generate")].count("complete") == 3
+    assert len(records(run, "validate")) == 1
     attempts = [record for record in records(run, "train") if record["configuration"]["model"] == RAISING]
     assert [record["outcome"] for record in attempts] == ["failed", "complete"]
     assert attempts[1]["progress"]["start"] > 0, "the training continues from its checkpoint"
@@ -155,7 +160,7 @@ def test_a_job_fails_after_its_retries_and_where_requeueing_is_forbidden(
         forbidden
     )
     assert "launcher.retries=1 has no effect on this job" in cluster.log(forbidden)
-    wait_for_restart(cluster, str(again))
+    wait_for_restart(cluster, again)
     cluster.start_soon(again)
     job = cluster.wait(again)
     assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("FAILED", "1:0", "1"), cluster.log(again)
