@@ -52,6 +52,8 @@ def run(stage: Stage, arguments: list[str], settings: Settings) -> None:
 
         signal.signal(signal.SIGUSR1, forward_signal)
         exit_code = process.wait()
+    # At its end Python resets its handlers, and a repeated signal would replace the exit code.
+    stopping.ignore()
     record = outcome.newest_record(settings.run, stage, number_before, job)
     if record.get("outcome") == "complete":
         if exit_code:
