@@ -93,9 +93,11 @@ class Training(_Section):
     """The training loop; `batch_size` counts windows over all ranks.
 
     `seed` determines initial weights and batches. Its default is the root seed, which determines the data.
+    The weights of the model folder `start_from` replace the random initial weights.
     """
 
     seed: _Seed
+    start_from: Path | None = None
     steps: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(ge=_LEAST_RATE)]
