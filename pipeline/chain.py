@@ -3,6 +3,7 @@
 python -m pipeline.chain experiment=heat_fno                    # on this machine
 python -m pipeline.chain experiment=heat_fno launcher=slurm     # as jobs
 python -m pipeline.chain check experiment=heat_fno launcher=slurm   # refusals only
+python -m pipeline.chain probe experiment=heat_fno launcher=slurm   # small jobs test MPI and nodes
 python -m pipeline.chain status run=runs/heat                   # or --json, --watch; or wait, resume, cancel
 """
 
@@ -23,19 +24,19 @@ from rich.console import Console
 from pipeline import cli
 from pipeline.chain_check import check
 from pipeline.config import compose
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Settings, Stage
 from pipeline.config.sweep import Job
 from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
 from pipeline.jobs.outcome import newest_record, require_complete
-from pipeline.jobs.slurm import chain, commands, display
+from pipeline.jobs.slurm import chain, commands, display, probe
 from pipeline.parallel import launch, stopping
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest
 
-STAGES = ("generate", "validate", "train", "evaluate")
+STAGES: tuple[Stage, ...] = ("generate", "validate", "train", "evaluate")
 
 
 def run(settings: Settings) -> float | None:
@@ -56,10 +57,12 @@ def run(settings: Settings) -> float | None:
             sweep=compose.sweep_arguments(),
             is_first=not compose.is_sweep() or HydraConfig.get().job.num == 0,
         )
+        if not (compose.is_sweep() or settings.dry_run):
+            chain.finish_submission(RunFolder.of(settings), settings.launcher)
     elif settings.dry_run:
         for stage in STAGES:
-            ranks = settings.launcher.ranks[stage]  # type: ignore[index]
-            print(shlex.join(command(stage, arguments, ranks, settings.launcher.mpirun)))
+            ranks = settings.launcher.ranks[stage]
+            print(shlex.join(command(stage, arguments, ranks, settings.launcher.launch_line(stage))))
     else:
         return _run_locally(settings, arguments)
     return None
@@ -75,20 +78,28 @@ def _run_locally(settings: Settings, arguments: list[str]) -> float:
     ):
         seconds = metadata.setdefault("seconds", {})
         for index, stage in enumerate(STAGES, start=1):
-            ranks = settings.launcher.ranks[stage]  # type: ignore[index]
+            ranks = settings.launcher.ranks[stage]
             rank_text = "1 rank" if ranks == 1 else f"{ranks} ranks"
             console.rule(f"[bold]{index}/{len(STAGES)} {stage}[/] on {rank_text}", align="left")
             start = time.monotonic()
             if request.is_received:
                 raise stopping.StoppedError(f"{stage} did not start. Run the same command again to continue")
             number_before = records.last_number(settings.run, stage)
-            run_stage(stage, arguments, ranks, settings.launcher.mpirun)
+            launch_line = settings.launcher.launch_line(stage)
+            run_stage(
+                stage, arguments, ranks, launch_line, partial(_listens, settings.run, stage, number_before)
+            )
             require_complete(settings.run, stage, newest_record(settings.run, stage, number_before))
             seconds[stage] = round(time.monotonic() - start, 2)
             console.print(f"[dim]{stage} took {_duration_text(seconds[stage])}[/]")
     console.rule(f"[bold]done[/] in {_duration_text(sum(seconds.values()))}", align="left")
     progress.report_output("chain", run_folder.report, "compare", [str(run_folder.path)])
     return schema.objective(schema.read(run_folder.evaluation / "metrics.json"))
+
+
+def _listens(run: Path, stage: Stage, number_before: int) -> bool:
+    """Return whether all ranks of a stage listen to SIGUSR1: their record has the nodes."""
+    return "nodes" in newest_record(run, stage, number_before)
 
 
 def _refuse_launcher() -> None:
@@ -128,6 +139,33 @@ def _duration_text(seconds: float) -> str:
     return f"{int(minutes)} min {remainder:.0f} s" if minutes else f"{remainder:.1f} s"
 
 
+def probe_only(settings: Settings) -> None:
+    """Check the whole configuration, and let jobs of one minute test the launch line and the nodes.
+
+    Raises:
+        UserError: the launcher is not Slurm, or a probe cannot be submitted or does not end.
+    """
+    _refuse_launcher()
+    check(settings)
+    arguments = compose.stage_arguments(settings.model)
+    next_command = shlex.join(["python", "-m", "pipeline.chain", *arguments])
+    if settings.launcher.name != "slurm":
+        raise UserError(
+            f"launcher.name={settings.launcher.name} submits no jobs, and probe tests the jobs of a chain. "
+            f"launcher=slurm and the YAML of a site are allowed. Type launcher=slurm, or `{next_command}`"
+        )
+    run_folder = RunFolder.of(settings)
+    chain.check(run_folder, settings.launcher, arguments)
+    try:
+        num_problems = probe.run(run_folder, settings.launcher, arguments, settings.training.device)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    if num_problems:
+        print(f"\nprobed: {num_problems} of the lines above are WRONG. Correct them, then type probe again")
+        sys.exit(1)
+    print(f"\nprobed: nothing is wrong. Next: {next_command}")
+
+
 def check_only(settings: Settings) -> None:
     """Check the whole configuration, and let Slurm check each job, without running or submitting a job."""
     _refuse_launcher()
@@ -139,19 +177,23 @@ def check_only(settings: Settings) -> None:
     print(f"checked: no stage refuses this configuration. Next: {next_command}")
 
 
-def resume(run: Path, settings: Settings) -> None:
-    """Submit the missing jobs of the chain in `run`, with the arguments that started the chain."""
+def resume(run: Path, resumed: list[Settings], settings: Settings) -> None:
+    """Submit the missing jobs of the chain in `run`, with the arguments that started the chain.
+
+    Append the settings to `resumed` if jobs were missing.
+    """
     if compose.is_sweep() and settings.run.absolute() != run:
         # The sweep has chains in other run folders, too.
         return
     check(settings)
-    chain.resume(
+    if chain.resume(
         RunFolder.of(settings),
         settings.launcher,
         compose.stage_arguments(settings.model),
         dry_run=settings.dry_run,
         sweep=compose.sweep_arguments(),
-    )
+    ):
+        resumed.append(settings)
 
 
 def _restore_command_line(run_folder: RunFolder, arguments: list[str]) -> None:
@@ -163,11 +205,14 @@ def _restore_command_line(run_folder: RunFolder, arguments: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Start a chain, check its configuration, or show, await, resume or cancel its jobs."""
+    """Start a chain, check its configuration, probe its jobs, or show, await, resume or cancel its jobs."""
     match arguments:
         case ["check", *overrides]:
             sys.argv[1:] = overrides
             cli.main(check_only)
+        case ["probe", *overrides]:
+            sys.argv[1:] = overrides
+            cli.main(probe_only)
         case ["status", *rest]:
             cli.exit_on_error(lambda: commands.status(rest))
         case ["wait", *rest]:
@@ -179,24 +224,43 @@ def main(arguments: list[str]) -> None:
         case [argument, *_] if not argument.startswith("-") and "=" not in argument:
             cli.exit_on_error(lambda: _refuse_command(argument))
         case _:
-            cli.main(run, _compare_models)
+            cli.main(run, _end_sweep)
 
 
 def _resume(arguments: list[str]) -> None:
     run_folder = commands.run_folder([argument for argument in arguments if not argument.startswith("-")])
     run = run_folder.path.absolute()
     _restore_command_line(run_folder, arguments)
-    cli.main(partial(resume, run))
+    resumed: list[Settings] = []
+    try:
+        cli.main(partial(resume, run, resumed))
+    finally:
+        # A refused model of a sweep exits after the other models.
+        if resumed and not resumed[-1].dry_run:
+            chain.finish_submission(RunFolder.of(resumed[-1]), resumed[-1].launcher)
+    if not resumed:
+        print("nothing is missing: every job is done, running or pending; the arguments have no effect")
+        display.show(run_folder)
 
 
 def _refuse_command(argument: str) -> None:
     raise UserError(
-        f"{argument!r} is not a command. Commands are check, status, wait, resume and cancel; other "
-        "arguments have the form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
+        f"{argument!r} is not a command. Commands are check, probe, status, wait, resume and cancel; "
+        "other arguments have the form KEY=VALUE. Type python -m pipeline.chain status run=FOLDER"
     )
 
 
-def _compare_models(jobs: list[Job]) -> None:
+def _end_sweep(jobs: list[Job]) -> None:
+    """Finish the submission of each chain; after a sweep on this machine, print the table of its models."""
+    submitted = {
+        job.settings.run: job.settings
+        for job in jobs
+        if job.settings
+        and job.settings.launcher.name == "slurm"
+        and not (job.failure or job.settings.dry_run)
+    }
+    for settings in submitted.values():
+        chain.finish_submission(RunFolder.of(settings), settings.launcher)
     # Imported here because the tables of evaluations import torch.
     from pipeline.evaluation.model_table import show_sweep
 

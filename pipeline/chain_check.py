@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import launcher_words, sizes
 from pipeline.config.settings import Settings
+from pipeline.jobs.slurm import gpus
 from pipeline.parallel import launch, mpi
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
@@ -44,6 +45,8 @@ def check(settings: Settings) -> None:
 
     _refuse_part(settings)
     launcher_words.refuse_misread_words(settings.launcher.model_dump())
+    if settings.launcher.name == "slurm":
+        gpus.check(settings.launcher, settings.training.device)
     solver = build_solver(settings.solver, MPI.COMM_SELF)
     _check_data(settings, solver)
     solver_checks.check_outside(solver, settings.samples.test_extrapolation)
@@ -158,7 +161,7 @@ def _check_batch(settings: Settings) -> None:
     BatchOrder(
         1,
         training.batch_size,
-        settings.seed,
+        training.seed,
         0,
         ranks // math.gcd(settings.ensemble, ranks),
         num_micro_batches=training.gradient_accumulation_steps,

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -21,19 +22,18 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation import measure, results, schema, trained_model, words
 from pipeline.evaluation.model_table import show_sweep
+from pipeline.evaluation.model_worth import worth_of_model
 from pipeline.evaluation.report import figures, report
-from pipeline.evaluation.worth import measure_worth
-from pipeline.evaluation.worth_result import WorthResult, worth_result
+from pipeline.evaluation.worth_result import WorthResult
 from pipeline.evaluation.worth_words import worth_verdict
 from pipeline.parallel import heartbeats, launch
-from pipeline.parallel.devices import device_of
+from pipeline.parallel.devices import device_of, unused_gpus
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.problem import problem_of
-from pipeline.runs import progress, provenance, records
+from pipeline.runs import progress, records
 from pipeline.runs.folder import EVALUATION_FIGURE_NAME, RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest, remove_partials, writable_folder, write_whole
-from simsurrogate.machine import processor_name
 from simsurrogate.owned_files import delete_files
 from simsurrogate.sources import source_hash
 from surrogates import store
@@ -81,9 +81,17 @@ def run(settings: Settings) -> float:
         agreement.report_unused_keys("evaluate")
         dataset = Dataset.open(folder.dataset, folder.validations[1])
         agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
-        surrogate = load_surrogate(settings, folder)
+        device = device_of(settings.training.device, launch.detect())
+        surrogate = load_surrogate(settings, folder, device)
+        if warning := unused_gpus(settings.training.device, device):
+            metadata["warning"] = warning
+            if communicator.rank == 0:
+                print(f"warning: {warning}", flush=True)
         description = trained_model.description(folder.model_folder)
         model_settings = _model_settings(folder, description)
+        if settings.seed != settings.training.seed:
+            # The seed is that of the data.
+            model_settings.pop("seed", None)
         agreement.refuse_other_model(
             folder.model_folder, settings.model_dump(mode="json", include=set(model_settings)), model_settings
         )
@@ -119,7 +127,7 @@ def run(settings: Settings) -> float:
                 time=np.asarray(dataset.times, dtype=np.float64).tolist(),
                 definitions=results.DEFINITIONS,
                 splits=splits,
-                worth=measure_worth_of(settings, folder, surrogate, dataset),
+                worth=_measure_worth(settings, folder, surrogate, dataset),
             )
             _write_evaluation(folder, surrogate, dataset, metrics, settings.evaluation.figures)
             metadata["headline"] = {
@@ -130,8 +138,8 @@ def run(settings: Settings) -> float:
         return float(communicator.bcast(objective))
 
 
-def load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
-    """Return the trained model of a run folder on the device of the settings.
+def load_surrogate(settings: Settings, folder: RunFolder, device: torch.device) -> Surrogate:
+    """Return the trained model of a run folder.
 
     Raises:
         UserError: there is no trained model, or it cannot be loaded.
@@ -143,17 +151,20 @@ def load_surrogate(settings: Settings, folder: RunFolder) -> Surrogate:
             f"{folder.model_folder} holds no trained model. evaluate needs one. Type "
             f"python -m pipeline.train {overrides.typed('run', folder.path)} surrogate={name}{model_override}"
         )
-    device = device_of(settings.training.device, launch.detect())
     return surrogates.load(folder.model_folder, device, path=user_file(settings.surrogate))
 
 
 def _model_settings(folder: RunFolder, description: Mapping[str, object]) -> dict[str, object]:
     """Return the keys of the configuration that determined a model; `description` is model.json."""
     configuration = cast(dict[str, object], description.get("configuration", {}))
+    training: dict[str, object] = {}
+    if {"training", "seed"} <= configuration.keys():
+        options, seed = cast(dict[str, object], configuration["training"]), configuration["seed"]
+        training = {"training": {**options, "seed": seed}, "seed": seed}
     return {
         "surrogate": {"name": description["surrogate"], **cast(dict[str, object], description["options"])},
         "ensemble": max(store.num_members(folder.model_folder), 1),
-        **{key: configuration[key] for key in ("training", "seed") if key in configuration},
+        **training,
     }
 
 
@@ -242,23 +253,13 @@ def _measure_splits(
     return splits
 
 
-def measure_worth_of(
+def _measure_worth(
     settings: Settings, folder: RunFolder, surrogate: Surrogate, dataset: Dataset
 ) -> WorthResult | None:
-    """Return the worth of the surrogate; None with `evaluation.worth=0`, or without test trajectories."""
-    num_trajectories = min(settings.evaluation.worth, dataset.num_trajectories("test"))
-    if num_trajectories == 0:
-        return None
-    from mpi4py import MPI
-
-    solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
-    training_attempts = provenance.attempts(folder.path, "train", folder.model)
-    return worth_result(
-        measure_worth(surrogate, solver, dataset, num_trajectories),
-        processor_name(),
-        generation_seconds=dataset.core_seconds,
-        training_seconds=provenance.core_seconds(training_attempts),
-    )
+    """Return the worth of the surrogate on a processor, see `worth_of_model`."""
+    if next(surrogate.parameters()).device.type != "cpu":
+        surrogate = load_surrogate(settings, folder, torch.device("cpu"))
+    return worth_of_model(settings, folder, surrogate, dataset)
 
 
 def _write_evaluation(

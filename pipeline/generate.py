@@ -223,7 +223,7 @@ def _make_shards(
             solver=solver,
             header=plan.header,
             folder=settings.dataset,
-            configuration_hash=plan.configuration_hash,
+            configuration_hash=plan.shard_hash,
             seed=settings.seed,
             progress_hook=_make_progress_hook(world, group, request),
         )

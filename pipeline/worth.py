@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -14,7 +15,8 @@ from pipeline import cli
 from pipeline.config import agreement
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
-from pipeline.evaluate import load_surrogate, measure_worth_of
+from pipeline.evaluate import load_surrogate
+from pipeline.evaluation.model_worth import worth_of_model
 from pipeline.evaluation.report.worth_section import worth_section
 from pipeline.parallel import launch
 from pipeline.runs.folder import RunFolder
@@ -32,7 +34,8 @@ def run(settings: Settings) -> float:
     folder = RunFolder.of(settings)
     dataset = Dataset.open(folder.dataset, folder.validations[1])
     agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
-    worth = measure_worth_of(settings, folder, load_surrogate(settings, folder), dataset)
+    surrogate = load_surrogate(settings, folder, torch.device("cpu"))
+    worth = worth_of_model(settings, folder, surrogate, dataset)
     section = worth_section(worth, settings.surrogate["name"], folder)
     if worth is None or section is None:
         raise UserError(

@@ -77,7 +77,8 @@ def allocation_failure(error: BaseException) -> str | None:
     ways.
     """
     if free_bytes := list(_address_space_bytes()):
-        line = _first_line(error, _ADDRESS_SPACE_SIGNS)
+        # A library may raise an error of its own, about the error of the system.
+        line = next(filter(None, (_first_line(cause, _ADDRESS_SPACE_SIGNS) for cause in _causes(error))), "")
         if line or type(error).__name__ == "PanicException":
             return (
                 f"out of memory: {line or 'a library failed'}. ulimit -v bounds the address "
@@ -110,6 +111,13 @@ def explain_limited_address_space() -> None:
             print(f"error: {message}", file=sys.stderr)
 
     sys.excepthook = hook
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and the errors that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _first_line(error: BaseException, pattern: str) -> str:

@@ -24,7 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config import renamed_keys
+from pipeline.config import overrides, renamed_keys, site
 from simsurrogate.discovery import installed_entry_points
 from simsurrogate.errors import UserError
 
@@ -44,7 +44,7 @@ def run(task: Callable[[DictConfig], float | None]) -> None:
     Raises:
         UserError, HydraException, OmegaConfBaseException: the command line is wrong.
     """
-    typed_arguments = sys.argv[1:]
+    typed_arguments = site.with_site_defaults(sys.argv[1:])
     _refuse_long_numbers(typed_arguments)
 
     def task_with_typed_arguments(config: DictConfig) -> float | None:
@@ -180,10 +180,13 @@ def _with_outside_member(group: str, arguments: list[str]) -> list[str]:
         )
     if path is not None and choice is None:
         name = Path(path).stem
-        arguments = [f"{group}=custom", *_name_override(group, name, arguments), *arguments]
+        arguments = overrides.inserted(
+            [f"{group}=custom", *_name_override(group, name, arguments)], arguments
+        )
     elif choice not in (None, "custom") and _is_installed_without_yaml(group, str(choice), arguments):
         other_arguments = [argument for argument in arguments if _key(argument) != group]
-        arguments = [f"{group}=custom", *_name_override(group, str(choice), arguments), *other_arguments]
+        member = [f"{group}=custom", *_name_override(group, str(choice), arguments)]
+        arguments = overrides.inserted(member, other_arguments)
     elif path is None and not (choice == "custom" and _value_of(f"{group}.name", arguments)):
         return arguments
     return [
@@ -267,10 +270,10 @@ def sweep_arguments() -> list[str]:
     if not is_sweep():
         return []
     arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
-    overrides = [
+    typed_overrides = [
         argument for argument in arguments if not argument.startswith(("dry_run=", "hydra.searchpath="))
     ]
-    return ["--multirun", *_configuration_arguments(), *overrides]
+    return ["--multirun", *_configuration_arguments(), *typed_overrides]
 
 
 def is_sweep() -> bool:

@@ -27,6 +27,7 @@ CountFromZero = Annotated[int, Field(ge=0, le=2**53)]
 #: Each split has 2^40 indices of trajectories.
 _Trajectories = Annotated[int, Field(gt=0, le=2**40)]
 _NumRanks = Annotated[int, Field(gt=0, le=10**6)]
+_Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
 
 class _Section(BaseModel):
@@ -89,8 +90,14 @@ _LEAST_RATE = 1e-10
 
 
 class Training(_Section):
-    """The training loop; `batch_size` counts windows over all ranks."""
+    """The training loop; `batch_size` counts windows over all ranks.
 
+    `seed` determines initial weights and batches. Its default is the root seed, which determines the data.
+    The weights of the model folder `start_from` replace the random initial weights.
+    """
+
+    seed: _Seed
+    start_from: Path | None = None
     steps: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(ge=_LEAST_RATE)]
@@ -136,25 +143,36 @@ JobName = Literal["generate", "finish", "validate", "train", "evaluate"]
 
 
 class Launcher(_Section):
-    """The machine that runs the chain, the number of ranks of each job, and the launch line.
+    """The machine that runs the chain, the number of ranks of each job, and the launch lines.
 
-    Four keys apply to Slurm only. `parts` is the number of tasks of generate's job array, of which
+    `mpirun` is the launch line of all stages, or holds the lines of `all` stages and of single stages.
+
+    The other keys apply to Slurm only. `parts` is the number of tasks of generate's job array, of which
     `parts_at_once` run at the same time, or all with null. `setup` holds the shell lines before each stage.
-    `sbatch` holds options without their dashes, for `all` jobs or for a single job.
+    `retries` is the number of times that a failed job starts again. `mail` is the address that gets one mail
+    at the end of the chain. `sbatch` holds options without their dashes, for `all` jobs or for a single job.
     """
 
     name: Literal["local", "slurm"]
     ranks: dict[JobName, _NumRanks]
-    mpirun: list[str]
+    mpirun: list[str] | dict[Stage | Literal["all"], list[str]] | None = None
     parts: Annotated[int, Field(gt=0, le=MAX_SHARDS)] = 1
     parts_at_once: Count | None = None
     setup: list[str] = []
+    retries: Annotated[int, Field(ge=0, le=100)] = 0
+    mail: str | None = None
     sbatch: dict[JobName | Literal["all"], SbatchOptions] = {}
 
     @field_validator("ranks")
     @classmethod
     def _one_rank_by_default(cls, ranks: dict[JobName, int]) -> dict[JobName, int]:
         return dict.fromkeys(get_args(JobName), 1) | ranks
+
+    def launch_line(self, stage: Stage) -> list[str]:
+        """Return the words of a stage's launch line, to which `-n RANKS` is added."""
+        lines = self.mpirun if isinstance(self.mpirun, dict) else {"all": self.mpirun}
+        line = lines.get(stage, lines.get("all"))
+        return ["mpirun"] if line is None else line
 
 
 class Settings(_Section):
@@ -173,7 +191,7 @@ class Settings(_Section):
             description="a name of letters, digits, _, ., + and -, with a letter, a digit or _ first",
         ),
     ]
-    seed: Annotated[int, Field(ge=0, lt=2**64)]
+    seed: _Seed
     group_size: _NumRanks
     ensemble: Annotated[int, Field(gt=0, le=1000)]
     part: tuple[CountFromZero, Count]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.data.accuracy import ExpectedError, Predictability, by_split
 from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header
 from pipeline.data.plan import Shard, Split, shards
-from pipeline.data.recorded_configuration import Configuration
+from pipeline.data.recorded_configuration import Configuration, of_shards
 from pipeline.data.recorded_sizes import check_sizes
 from pipeline.data.running_statistics import PlainStatistics
 from simsurrogate import documents
@@ -115,6 +115,11 @@ class Manifest(_Document):
     statistics_sha256: Checksum = ""
 
     @property
+    def shard_hash(self) -> str:
+        """A hash of the configuration without the numbers of trajectories, in each shard and receipt."""
+        return digest(of_shards(self.configuration))
+
+    @property
     def identity(self) -> str:
         """A hash of the data: equal for two data sets of the same configuration and equal bytes."""
         content = self.model_dump(include={"configuration", "spec", "statistics_sha256"})
@@ -142,7 +147,7 @@ class Manifest(_Document):
             precision=self.configuration["storage"]["precision"],
             parameter_shapes=self.parameter_shapes,
             attributes={
-                "configuration_hash": self.configuration_hash,
+                "configuration_hash": self.shard_hash,
                 "seed": self.configuration["seed"],
                 "solver": self.configuration["solver"]["name"],
                 "solver_method": self.method,

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.data.plan import SPLITS
+
 _Samples = Annotated[int, Field(ge=0, le=2**40)]
 
 
@@ -60,3 +62,15 @@ def _checked(configuration: dict[str, object]) -> dict[str, object]:
 
 #: The configuration of a data set, as JSON: the keys of the command line that determine its bytes.
 Configuration = Annotated[dict[str, Any], AfterValidator(_checked)]
+
+
+def of_shards(configuration: Configuration) -> Configuration:
+    """Return the part of a configuration that determines the shards: all but the numbers of trajectories."""
+    return configuration | {"samples": {"per_shard": configuration["samples"]["per_shard"]}}
+
+
+def grows(stored: Configuration, requested: Configuration) -> bool:
+    """Return whether `requested` adds trajectories to the data set of `stored`, and changes nothing else."""
+    return of_shards(stored) == of_shards(requested) and all(
+        stored["samples"][split] <= requested["samples"][split] for split in SPLITS
+    )

@@ -18,7 +18,7 @@ from pipeline.data.manifest import (
     write_document,
 )
 from pipeline.data.plan import SHARD_NAME, SPLITS, Shard
-from pipeline.data.recorded_configuration import Configuration
+from pipeline.data.recorded_configuration import Configuration, grows
 from pipeline.data.statistics import statistics_of, to_yaml
 from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
@@ -26,8 +26,8 @@ from simsurrogate.files import differences, remove_partials, sha256_of, write_wh
 from simsurrogate.owned_files import delete_files
 
 _REMEDY = (
-    "A folder holds one data set of one configuration. Choose another folder with run=, or delete that data "
-    "set with overwrite=true"
+    "A folder holds one data set of one configuration, and only its numbers of trajectories may grow. Choose "
+    "another folder with run=, or delete that data set with overwrite=true"
 )
 
 
@@ -37,14 +37,16 @@ def recorded_errors(folder: Path, plan: Manifest) -> dict[str, ExpectedError]:
         manifest = read_document(folder / "manifest.json", Manifest)
     except (OSError, ValueError):
         return {}
-    is_same = (manifest.configuration_hash, manifest.method) == (plan.configuration_hash, plan.method)
-    return manifest.expected_errors if is_same else {}
+    has_outside = [stored.configuration["samples"]["test_extrapolation"] > 0 for stored in (manifest, plan)]
+    is_same = (manifest.shard_hash, manifest.method) == (plan.shard_hash, plan.method)
+    return manifest.expected_errors if is_same and has_outside[0] == has_outside[1] else {}
 
 
 def claim(folder: Path, plan: Manifest, overwrite: bool) -> Manifest:
     """Write the incomplete manifest `plan` into a folder without a manifest or with a changed manifest.
 
-    With `overwrite`, a data set of another configuration is deleted first. A plan without expected errors
+    A data set of fewer trajectories keeps its shards. With `overwrite`, a data set of another configuration
+    is deleted first. A plan without expected errors
     takes those of the folder, which another part has recorded. The result is the plan with these errors.
 
     Raises:
@@ -79,8 +81,10 @@ def refuse_other_configuration(folder: Path, configuration: Configuration) -> No
         UserError: the folder holds a data set of another configuration.
     """
     path = folder / "manifest.json"
-    changes = differences(read_document(path, Manifest).configuration, configuration) if path.exists() else []
-    if changes:
+    if not path.exists():
+        return
+    stored = read_document(path, Manifest).configuration
+    if (changes := differences(stored, configuration)) and not grows(stored, configuration):
         raise UserError(f"{_difference_message(folder, changes)}. {_REMEDY}")
 
 
@@ -90,7 +94,7 @@ def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | No
         receipt = read_document(receipt_path(folder, shard), Receipt)
     except ValueError:
         return None
-    in_plan = (plan.configuration_hash, shard.split, shard.number, shard.first, shard.count)
+    in_plan = (plan.shard_hash, shard.split, shard.number, shard.first, shard.count)
     in_receipt = (receipt.configuration_hash, receipt.split, receipt.number, receipt.first, receipt.drawn)
     if in_receipt != in_plan or not all(failure.index in shard.indices for failure in receipt.failed):
         return None
@@ -187,6 +191,8 @@ def _difference(path: Path, plan: Manifest) -> str:
         return f"{path.parent} holds a data set of the method {manifest.method}, not of {plan.method}"
     changes = differences(manifest.configuration, plan.configuration)
     if not changes or manifest.configuration_hash == plan.configuration_hash:
+        return ""
+    if grows(manifest.configuration, plan.configuration):
         return ""
     return _difference_message(path.parent, changes)
 

@@ -62,7 +62,7 @@ def difference(
             solver=solver,
             header=structures.header,
             folder=Path(temporary),
-            configuration_hash=manifest.configuration_hash,
+            configuration_hash=manifest.shard_hash,
             seed=manifest.configuration["seed"],
             progress_hook=lambda: None,
         )

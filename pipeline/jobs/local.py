@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.config.settings import Stage
 from pipeline.parallel import launch, stopping
 from pipeline.parallel.parent import end_with_parent
 from simsurrogate.errors import UserError
@@ -20,12 +21,14 @@ WITHOUT_BINDING = {
     "OMPI_MCA_hwloc_base_binding_policy": "none",  # Open MPI 4
 }
 _TERMINATION_SECONDS = 5
+#: The pause (s) between two looks at a stop request.
+_PAUSE_SECONDS = 0.5
 
 
 class StageFailedError(Exception):
     """A stage ended with an exit code other than 0."""
 
-    def __init__(self, stage: str, exit_code: int):
+    def __init__(self, stage: Stage, exit_code: int):
         super().__init__(f"{stage} {_end_text(exit_code)}")
         self.stage, self.exit_code = stage, exit_code
 
@@ -34,10 +37,17 @@ class StageStoppedError(StageFailedError, stopping.StoppedError):
     """A stage stopped on request, and can continue."""
 
 
-def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[str]) -> None:
+def run_stage(
+    stage: Stage,
+    arguments: Sequence[str],
+    ranks: int,
+    mpirun: Sequence[str],
+    listens: Callable[[], bool] = lambda: True,
+) -> None:
     """Run `python -m pipeline.STAGE ARGUMENTS` to its end. The output of the stage appears immediately.
 
-    The stage ends when this process ends or is killed. SIGUSR1 is passed on to the stage.
+    The stage ends when this process ends or is killed. SIGUSR1 is passed on to the stage once `listens`
+    returns True: mpirun passes the signal to its ranks, and it would kill a rank that has just started.
 
     Raises:
         StageStoppedError: the stage stopped on request.
@@ -46,8 +56,11 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
     environment = stage_environment(ranks) | {launch.IN_CHAIN_VARIABLE: "1"}
     with start(command(stage, arguments, ranks, mpirun), environment) as process:
         try:
-            with stopping.listen(lambda: process.send_signal(signal.SIGUSR1)):
-                exit_code = process.wait()
+            with stopping.listen() as request:
+                while (exit_code := _exit_code_within(process, _PAUSE_SECONDS)) is None:
+                    if request.is_received and listens():
+                        process.send_signal(signal.SIGUSR1)
+                        request.is_received = False
         except BaseException:
             _end_process(process)
             raise
@@ -55,6 +68,14 @@ def run_stage(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence
         raise StageStoppedError(stage, exit_code)
     if exit_code != 0:
         raise StageFailedError(stage, exit_code)
+
+
+def _exit_code_within(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Return the exit code of a process that ends within this time, or else None."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def command(stage: str, arguments: Sequence[str], ranks: int, mpirun: Sequence[str]) -> list[str]:
@@ -153,7 +174,7 @@ def _launch_line(ranks: int, mpirun: Sequence[str]) -> list[str]:
                 f"{name} was not found next to {sys.executable} nor on PATH, so the {ranks} ranks of this "
                 "job cannot start. A job with several ranks needs a launch command. Add `module load` of the "
                 "MPI library to launcher.setup, or type the launch command of your site, for example "
-                "launcher.mpirun=[srun,--mpi=pmix]"
+                "'launcher.mpirun=[srun,\"--mpi=pmix\"]'"
             )
         print(
             f"note: {name} was not found next to {sys.executable} nor on PATH. The stage runs "

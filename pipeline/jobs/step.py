@@ -1,6 +1,6 @@
-"""The launcher of one stage inside a Slurm job, which requeues the job when its time is up.
+"""The launcher of one stage inside a job. Inside a Slurm job it requeues the job when its time is up.
 
-python -m pipeline.jobs.step STAGE KEY=VALUE ...      # in slurm/STAGE.sbatch
+python -m pipeline.jobs.step STAGE KEY=VALUE ...      # in slurm/STAGE.sbatch, and under other schedulers
 """
 
 from __future__ import annotations
@@ -10,36 +10,40 @@ import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
+from typing import cast
 
 from pipeline import cli
-from pipeline.config.settings import Settings
+from pipeline.config import overrides
+from pipeline.config.settings import Settings, Stage
 from pipeline.jobs import local, outcome
-from pipeline.jobs.slurm import requeue
+from pipeline.jobs.slurm import requeue, retries
 from pipeline.parallel import stopping
 from pipeline.runs import records
+from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 
 #: Stages that save intermediate states, so a requeued job continues.
 _RESUMABLE_STAGES = ("generate", "train")
 
 
-def run(stage: str, arguments: list[str], settings: Settings) -> None:
+def run(stage: Stage, arguments: list[str], settings: Settings) -> None:
     """Run the stage on the ranks of this job, and exit with its exit code unless the stage is complete.
 
     The run record of this job determines whether the stage is complete. Slurm sends SIGUSR1 before the time
     is up, and the batch script repeats the signal. The stage receives the signal once all ranks listen. A job
     is requeued if its stage made progress and stopped on the signal, or if its launcher returned 0 before the
-    stage was complete.
+    stage was complete. A job that Slurm preempts is requeued also without progress. A job whose stage failed
+    is requeued at most `launcher.retries` times.
 
     Raises:
         UserError: the launcher returned 0, or the stage stopped, and the stage made no progress in this job.
     """
-    ranks = int(os.environ.get("SLURM_NTASKS", "1"))
+    ranks = _num_ranks(settings.launcher.ranks[stage], os.environ)  # type: ignore[index]
     if stage == "generate":
-        arguments = _with_overrides(arguments, _part_override(settings.launcher.parts, os.environ))
-    command = local.command(stage, arguments, ranks, settings.launcher.mpirun)
+        arguments = overrides.inserted(_part_override(settings.launcher.parts, os.environ), arguments)
+    command = local.command(stage, arguments, ranks, settings.launcher.launch_line(stage))
     number_before, job = records.last_number(settings.run, stage), os.environ.get("SLURM_JOB_ID")
-    with local.start(command, _environment()) as process:
+    with local.start(command, environment()) as process:
 
         def forward_signal(signal_number: int, frame: object) -> None:
             # mpirun passes the signal to its ranks, and the signal would kill a rank that has just started.
@@ -48,20 +52,39 @@ def run(stage: str, arguments: list[str], settings: Settings) -> None:
 
         signal.signal(signal.SIGUSR1, forward_signal)
         exit_code = process.wait()
+    # At its end Python resets its handlers, and a repeated signal would replace the exit code.
+    stopping.ignore()
     record = outcome.newest_record(settings.run, stage, number_before, job)
     if record.get("outcome") == "complete":
         if exit_code:
             print(f"note: the launch command ended with exit code {exit_code} after {stage} was complete")
         return
+    if job and stage in _RESUMABLE_STAGES and requeue.is_preempted(requeue.own_key()):
+        requeue.requeue_preempted(requeue.own_key(), stage)
+        sys.exit(stopping.EXIT_CODE)
     is_stopped = exit_code == stopping.EXIT_CODE or record.get("outcome") == "interrupted"
     is_lost = exit_code == 0 and record.get("outcome") in ("running", "killed")
     if job and (is_stopped or (is_lost and stage in _RESUMABLE_STAGES and requeue.has_progress(record))):
-        requeue.requeue(job, stage, record)
+        requeue.requeue(requeue.own_key(), stage, record)
+        sys.exit(stopping.EXIT_CODE)
+    if (
+        job
+        and retries.is_repeatable(exit_code, record)
+        and retries.start_again(RunFolder.of(settings), stage, exit_code, settings.launcher.retries)
+    ):
         sys.exit(stopping.EXIT_CODE)
     if exit_code == 0:
         outcome.require_complete(settings.run, stage, record)
     # The exit code of a process ended by a signal is minus the signal's number.
     sys.exit(exit_code if exit_code >= 0 else 128 - exit_code)
+
+
+def _num_ranks(ranks: int, variables: Mapping[str, str]) -> int:
+    """Return the number of ranks: Slurm's tasks, or `ranks` under another scheduler.
+
+    Another scheduler requeues a job by its exit code, 75 after a signal.
+    """
+    return int(variables.get("SLURM_NTASKS", "1" if "SLURM_JOB_ID" in variables else ranks))
 
 
 def _part_override(num_parts: int, variables: Mapping[str, str]) -> list[str]:
@@ -85,29 +108,7 @@ def _part_override(num_parts: int, variables: Mapping[str, str]) -> list[str]:
     return [f"part=[{task},{num_parts}]"]
 
 
-def _with_overrides(arguments: list[str], overrides: list[str]) -> list[str]:
-    """Return the arguments with additional overrides before the first override of `arguments`.
-
-    Hydra accepts only consecutive overrides.
-    """
-    for index, argument in enumerate(arguments):
-        if (
-            "=" in argument
-            and not argument.startswith("-")
-            and arguments[index - 1 : index] not in _OPTIONS_WITH_VALUE
-        ):
-            return [*arguments[:index], *overrides, *arguments[index:]]
-    return [*arguments, *overrides]
-
-
-#: Hydra's options that take the next argument.
-_OPTIONS_WITH_VALUE = [
-    [name]
-    for name in ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
-]
-
-
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return an environment with one thread for each processor of a rank.
 
     Open MPI binds a rank to one core by default, so ranks with several threads are not bound.
@@ -121,4 +122,4 @@ def _environment() -> dict[str, str]:
 if __name__ == "__main__":
     stage_name, *stage_arguments = sys.argv[1:]
     sys.argv[1:] = stage_arguments
-    cli.main(partial(run, stage_name, stage_arguments))
+    cli.main(partial(run, cast(Stage, stage_name), stage_arguments))

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simsurrogate.documents import read_csv
+from simsurrogate.errors import UserError
 from simsurrogate.spec import Quantity
 
 _COLOURS: dict[str, str] = {
@@ -19,6 +20,8 @@ _COLOURS: dict[str, str] = {
     "mean": "#777777",
     "linear": "#009e73",
 }
+#: The largest integer below which float64 holds all integers.
+_LARGEST_STEP = 2**53
 _MODES: dict[str, str] = {
     "rollout": "rollout from the initial state",
     "one_step": "one step from the previous true frame",
@@ -150,9 +153,15 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
     """Return the columns of a training log by name; NaN where a row has no value.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or its column `step` has other values than numbers of steps.
     """
-    columns = read_csv(path, "Train the model again with overwrite=true")
+    remedy = "Train the model again with overwrite=true"
+    columns = read_csv(path, remedy)
+    if "step" not in columns or not all(0 <= step <= _LARGEST_STEP for step in columns["step"]):
+        raise UserError(
+            f"{path} is not the log of a training. Its column step must hold numbers from 0 to "
+            f"{_LARGEST_STEP}. {remedy}"
+        )
     return {name: np.array(column) for name, column in columns.items()}
 
 

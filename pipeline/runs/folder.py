@@ -25,7 +25,7 @@ class RunFolder:
     RUN/locks                       one lock for each model in training, and one for the chain
     RUN/models/MODEL                checkpoints, log.csv, model.safetensors, model.json
     RUN/models/MODEL/evaluation     metrics.json, figures, report.html
-    RUN/jobs                        chain.json, setup.sh and the logs of Slurm jobs
+    RUN/jobs                        chain.json, setup.sh, retries and the logs of Slurm jobs
     """
 
     path: Path
@@ -128,6 +128,11 @@ class RunFolder:
     def chain_record(self) -> Path:
         """The record of the chain's jobs."""
         return self.jobs / "chain.json"
+
+    @property
+    def retries(self) -> Path:
+        """The folder with the number of new starts of each failed job, by Slurm's name of the job."""
+        return self.jobs / "retries"
 
     @property
     def job_setup(self) -> Path:

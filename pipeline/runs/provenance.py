@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from pipeline.runs.cost import Cost, by_job, total
 from pipeline.runs.records import of_stage
 
 
@@ -26,6 +27,8 @@ class Attempt(BaseModel):
     ranks: int
     skipped: bool = False
     core_seconds: float = 0.0
+    core_hours: float = 0.0
+    slurm: dict[str, str] = {}
     reason: str = ""
 
     @property
@@ -55,6 +58,11 @@ def seconds(attempt_list: Sequence[Attempt]) -> float:
 def core_seconds(attempt_list: Sequence[Attempt]) -> float:
     """Return the processor time (s) of all ranks of all attempts. Failed attempts record no time."""
     return sum(attempt.core_seconds for attempt in attempt_list)
+
+
+def cost_of(attempt_list: Sequence[Attempt]) -> Cost:
+    """Return the core-hours and the energy of all attempts."""
+    return total(by_job(attempt.model_dump() for attempt in attempt_list).values())
 
 
 def last_complete_attempt(attempt_list: Sequence[Attempt]) -> Attempt | None:

@@ -31,6 +31,8 @@ class _Record(TypedDict):
     slurm: NotRequired[dict[str, str]]
     reason: NotRequired[str]
     report: NotRequired[str]
+    warning: NotRequired[str]
+    core_hours: NotRequired[float]
     progress: NotRequired[_Progress]
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeline.parallel.launch import detect
 from pipeline.parallel.stopping import StoppedError
+from pipeline.runs import cost
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.liveness import is_dead, process_identity
 from pipeline.runs.record_document import read_record
@@ -27,18 +28,7 @@ from simsurrogate.errors import UserError
 from simsurrogate.files import is_read_only, remove_partials, writable_folder, write_whole
 from simsurrogate.storage import storage_error
 
-_PACKAGES = (
-    "simsurrogate",
-    "mpi4py",
-    "h5py",
-    "numpy",
-    "scipy",
-    "numba",
-    "torch",
-    "deepxde",
-    "hydra-core",
-)
-
+_PACKAGES = ("simsurrogate", "mpi4py", "h5py", "numpy", "scipy", "numba", "torch", "deepxde", "hydra-core")
 
 #: Slurm's variables in a job, by their keys in the record.
 _SLURM_VARIABLES = {
@@ -90,6 +80,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         UserError: the run folder cannot be written, or holds a link.
     """
     launch, folder = detect(), run_folder.records
+    cores, start_seconds = cost.allocated_cores(launch.size), time.monotonic()
     record: dict[str, Any] = {
         "stage": stage,
         "outcome": "running",
@@ -100,6 +91,7 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
         "mpi_library": _mpi_library(),
         "launcher": launch.launcher,
         "ranks": launch.size,
+        "cores": cores,
         **process_identity(),
         "slurm": {
             name: os.environ[variable]
@@ -130,8 +122,10 @@ def run_record(stage: str, run_folder: RunFolder, configuration: Mapping[str, ob
     else:
         record["outcome"] = "complete"
     finally:
+        core_hours = round(cost.of_cores(cores, time.monotonic() - start_seconds), 6)
         # A stage may start MPI after the record was opened.
-        _write(path, record | metadata | {"mpi_library": _mpi_library(), "ended": _current_time()})
+        end = {"mpi_library": _mpi_library(), "ended": _current_time(), "core_hours": core_hours}
+        _write(path, record | metadata | end)
 
 
 def of_stage(run: Path, stage: str, after: int = -1) -> list[dict[str, Any]]:

@@ -19,14 +19,16 @@ from pipeline.config.settings import Settings, Training
 from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_for, problem_of
+from pipeline.training import start_weights
 from pipeline.training.device import precision
 from simsurrogate.sources import source_hash
 from surrogates import store
 from surrogates.contract import Surrogate, surrogate_class
 from surrogates.weights import construct_without_memory
 
-#: Options of `training` that do not change the trained weights.
+#: Options of `training` that do not change the trained weights. The identity has the seed as its own key.
 _OPTIONS_WITHOUT_EFFECT = {
+    "seed",
     "max_skipped_steps",
     "checkpoint_every",
     "keep_checkpoints",
@@ -68,7 +70,7 @@ class TrainingTask:
         surrogate_options: keyword arguments of the surrogate's class.
         solver: section `solver` of the settings.
         training: settings of `training`.
-        seed: root seed of the run.
+        seed: seed of initial weights and batches.
         dataset: validated data set.
         overwrite: whether a model of another configuration is deleted.
     """
@@ -99,17 +101,21 @@ class TrainingTask:
             surrogate_options=surrogate_options,
             solver=settings.solver,
             training=settings.training,
-            seed=settings.seed,
+            seed=settings.training.seed,
             dataset=dataset,
             overwrite=settings.overwrite,
         )
 
     @property
     def identity(self) -> TrainingIdentity:
-        """The options that determine the trained weights."""
+        """The options that determine the trained weights. A checksum stands for `training.start_from`."""
+        training = self.training.model_dump(mode="json", exclude=_OPTIONS_WITHOUT_EFFECT)
+        del training["start_from"]
+        if self.training.start_from is not None:
+            training["start_from"] = start_weights.checksum(self.training.start_from)
         return {
             "surrogate": {"name": self.surrogate, **self.surrogate_options},
-            "training": self.training.model_dump(mode="json", exclude=_OPTIONS_WITHOUT_EFFECT),
+            "training": training,
             "seed": self.seed,
             "dataset": self.dataset.identity,
             "sources": source_hash(surrogate_class(self.surrogate, self.surrogate_path)),
@@ -121,11 +127,11 @@ class TrainingTask:
         return {**self.identity, "ensemble": True}
 
     def build_surrogate(self, num_ranks: int) -> Surrogate:
-        """Return the surrogate with initial weights from PyTorch's random generator.
+        """Return the surrogate with its initial weights: random ones, or those of `training.start_from`.
 
         Raises:
-            UserError: the surrogate does not fit the data set, its options do not fit the problem, or its
-                training needs more memory than is free.
+            UserError: the surrogate does not fit the data set or the model of `training.start_from`, its
+                options do not fit the problem, or its training needs more memory than is free.
         """
         constructor = surrogate_class(self.surrogate, self.surrogate_path)
         problem = problem_for(self.dataset, constructor, self.solver)
@@ -134,7 +140,11 @@ class TrainingTask:
         num_shares = num_ranks * self.training.gradient_accumulation_steps
         num_windows = self.training.batch_size // num_shares
         sizes.check_training(self.training, sketch, num_ranks=1, num_windows=num_windows)
-        return store.build(self.surrogate, self.surrogate_options, problem, dtype, self.surrogate_path)
+        surrogate = store.build(self.surrogate, self.surrogate_options, problem, dtype, self.surrogate_path)
+        if self.training.start_from is not None:
+            folder = self.training.start_from
+            start_weights.copy_weights(surrogate, self.surrogate, folder, self.surrogate_path)
+        return surrogate
 
 
 def origin(identity: TrainingIdentity) -> Origin:

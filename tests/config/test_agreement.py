@@ -69,6 +69,7 @@ def last_complete_record(folder: Path, stage: str) -> dict[str, Any]:
         ),
         ("evaluate", ["model=big", "training.steps=7"], "training.steps=7 contradicts the model in"),
         ("evaluate", ["model=big", "seed=1"], "seed=1 contradicts the model in"),
+        ("evaluate", ["model=big", "training.seed=1"], "training.seed=1 contradicts the model in"),
         ("evaluate", ["model=big", "ensemble=3"], "ensemble=3 contradicts the model in"),
     ],
 )
@@ -88,12 +89,31 @@ def test_the_evaluation_names_the_surrogate_that_was_trained(
     assert json.loads((evaluation / "metrics.json").read_text())["surrogate"] == "unet"
     report = re.sub(r"base64,[^\"]*", "", (evaluation / "report.html").read_text(encoding="utf-8"))
     assert ("fno" in report, "unet" in report) == (False, True)
+    assert re.search(r"data [\d.e-]+ core-hours; training [\d.e-]+ core-hours", report)
     assert (
         run(
             "evaluate",
             f"run={evaluated_run}",
             "model=big",
             "surrogate=unet",
+            "evaluation.figures=0",
+            "evaluation.worth=0",
+        )
+        == 0
+    )
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_the_seed_of_the_data_may_differ_from_the_seed_of_the_training(
+    evaluated_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = ("seed=5", "training.seed=0")
+    assert (
+        run(
+            "evaluate",
+            f"run={evaluated_run}",
+            "model=big",
+            *seeds,
             "evaluation.figures=0",
             "evaluation.worth=0",
         )

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.dataset import Dataset
-from simsurrogate.errors import UserError
+from simsurrogate.errors import StorageError, UserError
 from tests.faults.driving import ROOT, SMALL_DATASET, STAGE, read_generated, run_drift, run_drift_in_process
 from tests.support.disks import NEEDS_ROOT, mounted_disk
 from tests.support.launching import mpi_command, require_success, run
@@ -114,6 +115,45 @@ def test_a_full_disk_keeps_finished_shards_and_no_partial_file(
     assert f"({8 - len(finished_shards)} of 8" in rerun.stdout
     for name, content in finished_shards.items():
         assert next(tmp_path.rglob(name)).read_bytes() == content
+
+
+@NEEDS_ROOT
+@pytest.mark.fault(
+    "the disk has too few inodes for a data set",
+    cause="tmpfs of 2 to 20 inodes",
+    result="message with the cause; no partial file; the next run has the same bytes",
+    lost="the file in work",
+)
+def test_a_disk_without_inodes_is_named_at_any_file(undisturbed_run: Path, tmp_path: Path) -> None:
+    for number in range(2, 21, 3):
+        parent = tmp_path / str(number)
+        parent.mkdir()
+        with mounted_disk(parent, f"2m,nr_inodes={number}") as disk:
+            with pytest.raises(StorageError, match=r"has no inode for another file. Delete files, then"):
+                run_drift_in_process("generate", disk / "run")
+            assert not list(disk.rglob("*.partial"))
+            subprocess.run(["mount", "-o", "remount,nr_inodes=1000", disk], check=True)
+            run_drift_in_process("generate", disk / "run")
+            assert read_generated(disk / "run") == read_generated(undisturbed_run)
+
+
+@pytest.mark.fault(
+    "files have a largest size",
+    cause="ulimit -f 40",
+    result="message with the limit; no partial file; the next run continues",
+    lost="the shard in work",
+)
+def test_a_limit_of_file_sizes_is_named(tmp_path: Path) -> None:
+    large_shards = ("solver.resolution=[4000]", "samples.train=3", "samples.per_shard=1")
+    command = [sys.executable, *STAGE, "generate", "none", f"run={tmp_path}", *SMALL_DATASET, *large_shards]
+    result = run(["bash", "-c", 'ulimit -f 40; exec "$0" "$@"', *command], cwd=ROOT)
+    assert result.returncode == 2
+    message = (
+        r"error: cannot write the \d+ bytes of .*hdf5: File too large. A file may have at most 40960 bytes"
+    )
+    assert re.fullmatch(rf"{message} here. Raise the limit with ulimit -f, then .*\n", result.stderr)
+    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.hdf5"))
 
 
 @pytest.mark.fault(

@@ -70,10 +70,11 @@ def set_key(*keys: str, value: object) -> Callable[[Path], None]:
             "t0_fields/density units: 'kg/m^3' found, 'g' expected",
         ),
         (set_key("spec", "autonomous", value=True), "spec.autonomous: true -> false"),
+        (set_key("spec", "parameters", "1", "high", value=20.0), "solver: manifest and solver differ"),
         (set_key("spec", "smooth_coefficients", value=False), "solver: manifest and solver differ"),
         (set_key("spec", "fields", "0", "conserved", value=True), "solver: manifest and solver differ"),
     ],
-    ids=["configuration", "failed", "spec", "autonomous", "smooth", "conserved"],
+    ids=["configuration", "failed", "spec", "autonomous", "range", "smooth", "conserved"],
 )
 def test_a_changed_manifest_is_reported_and_regenerated_without_the_shards(
     change: Callable[[Path], None],

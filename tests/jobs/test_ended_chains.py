@@ -25,13 +25,13 @@ ENDLESS = (
 
 
 @contextlib.contextmanager
-def endless_chain(run: Path, **options):
-    """Yield the process of a chain whose two ranks write shards."""
+def endless_chain(run: Path, has_started=None, **options):
+    """Yield the process of a chain whose two ranks write shards, or for which `has_started` holds."""
     command = [sys.executable, "-m", "pipeline.chain", f"run={run}", *ENDLESS]
     with subprocess.Popen(
         command, env=launching.environment(), stdout=subprocess.DEVNULL, **options
     ) as process:
-        wait_until(lambda: len(list(run.glob("dataset/data/train/*"))) > 0, 90)
+        wait_until(has_started or (lambda: len(list(run.glob("dataset/data/train/*"))) > 0), 90)
         yield process
 
 
@@ -86,6 +86,18 @@ def test_a_stop_request_to_the_chain_stops_its_stage(tmp_path):
         record = json.loads((run / "records" / f"{stage}-000.json").read_text())
         assert record["outcome"] == "interrupted"
         assert "traceback" not in record
+
+
+def test_a_stop_request_to_a_starting_stage_waits_until_all_ranks_listen(tmp_path):
+    run = tmp_path / "early"
+    # The chain, mpirun and two ranks, which mpirun has just started.
+    with endless_chain(
+        run, lambda: len(processes_of(run)) == 4, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.send_signal(signal.SIGUSR1)
+        _, stderr = process.communicate(timeout=90)
+    assert process.returncode == 75, stderr
+    assert json.loads((run / "records" / "generate-000.json").read_text())["outcome"] == "interrupted"
 
 
 @pytest.mark.fault(

@@ -45,6 +45,20 @@ def test_a_site_changes_partition_modules_and_launch_command(tmp_path: Path) -> 
     assert dry_run(tmp_path, *overrides) == (GOLDEN / "slurm_site.txt").read_text()
 
 
+def test_a_sweep_prints_the_jobs_of_its_data_set_once(tmp_path: Path) -> None:
+    sweep = ("--multirun", "launcher=slurm", "launcher.parts=1", "surrogate=fno,unet", "training.seed=1,2")
+    lines = dry_run(tmp_path, *sweep).splitlines()
+    jobs = [
+        line.split(":")[0].removeprefix("# ") for line in lines if line.startswith("# ") and " -n " in line
+    ]
+    models = ["fno-seed-1", "fno-seed-2", "unet-seed-1", "unet-seed-2"]
+    stages = [f"{stage}-{model}" for model in models for stage in ("train", "evaluate")]
+    assert jobs == ["generate", "validate", *stages]
+    trainings = [line for line in lines if "slurm/train.sbatch" in line]
+    assert all("'--dependency=afterok:<validate>'" in line for line in trainings)
+    assert [line.partition(" model=")[2] for line in trainings] == models
+
+
 def test_special_characters_are_quoted_in_the_printed_commands(tmp_path: Path) -> None:
     run = r"""run="it's $(touch x); a [b], \"c\" 50%" """.strip()
     output = dry_run(tmp_path, "launcher=slurm", "launcher.parts=1", run)

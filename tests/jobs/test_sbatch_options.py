@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import chain
 from pipeline.config.settings import Launcher
-from pipeline.jobs.slurm import check
+from pipeline.jobs.slurm import check, mail
 from pipeline.jobs.slurm.sbatch import Job, sbatch_line
 from pipeline.runs.folder import RunFolder
 from tests.support.in_process import run_command_line
@@ -131,6 +131,26 @@ def test_options_that_the_chain_shares_are_merged() -> None:
 def test_options_of_the_chain_are_refused_by_name(option: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         launcher(sbatch={"train": option})
+
+
+def test_a_stage_may_have_a_launch_line_of_its_own() -> None:
+    assert launcher(mpirun=["srun", "--mpi=pmix"]).launch_line("train") == ["srun", "--mpi=pmix"]
+    slurm = launcher(mpirun={"train": ["srun"]})
+    assert [slurm.launch_line(stage) for stage in ("train", "evaluate")] == [["srun"], ["mpirun"]]
+    slurm = launcher(mpirun={"all": ["mpiexec"], "train": ["srun"]})
+    assert [slurm.launch_line(stage) for stage in ("train", "evaluate")] == [["srun"], ["mpiexec"]]
+    assert launcher(mpirun=None).launch_line("train") == ["mpirun"]
+
+
+def test_the_job_that_sends_the_mail_waits_for_all_jobs() -> None:
+    options = {"time": "12:00:00", "mail-type": "ALL", "account": "mine", "dependency": "singleton"}
+    slurm = launcher(mail="me@site.org", sbatch={"all": options})
+    line = mail.line(slurm, RunFolder.at(Path("/run")), ["7", "8"])
+    assert {
+        *("--dependency=afterany:7:8", "--mail-type=END,FAIL", "--mail-user=me@site.org"),
+        *("--account=mine", "--time=00:10:00", "--ntasks=1"),
+    } <= set(line)
+    assert len([option for option in line if option.startswith(("--mail-type", "--time", "--dep"))]) == 3
 
 
 def test_times_in_the_notation_of_slurm() -> None:

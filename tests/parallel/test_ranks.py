@@ -181,6 +181,7 @@ def srun_variables() -> dict[str, str]:
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURM_STEP_ID": "0",
         "SLURM_STEP_NUM_NODES": "1",
+        "SLURM_LOCALID": "0",
     }
 
 
@@ -200,6 +201,8 @@ def test_only_steps_started_by_srun_have_ranks(
     step: str, launcher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables = {"SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_STEP_ID": step}
+    # `srun --mpi=pmi2` also sets variables that MPICH's mpirun sets.
+    variables |= {"PMI_RANK": "3", "PMI_SIZE": "4"}
     monkeypatch.setattr(os, "environ", environment(**variables))
     expected = Launch("srun", 3, 4, 1) if launcher == "srun" else Launch("none", 0, 1, 0)
     assert launch.detect() == expected

@@ -43,6 +43,8 @@ def test_a_complete_attempt_names_versions_ranks_and_the_mpi_library(run: Path) 
     record = json.loads((run / "records" / "generate-001.json").read_text())
     assert record["outcome"] == "complete"
     assert record["ranks"] == 2
+    assert record["cores"] >= 2
+    assert record["core_hours"] > 0
     assert "MPI" in record["mpi_library"]
     assert record["versions"]["numpy"][0].isdigit()
     assert record["configuration"]["samples"]["train"] == 4

@@ -72,6 +72,19 @@ def test_a_missing_library_is_no_failed_allocation() -> None:
     assert text == "libmissing.so.40: cannot open shared object file: No such file or directory|None\n"
 
 
+def test_the_error_of_a_library_about_an_error_of_the_system_is_a_lack_of_address_space() -> None:
+    # llvmlite says that it cannot find its library, because the system cannot map the library.
+    script = (
+        "import resource; from simsurrogate.memory import allocation_failure\n"
+        "pages = int(open('/proc/self/statm').read().split()[0])\n"
+        "limit = pages * resource.getpagesize() + 2**25\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+        "try:\n    import llvmlite.binding\nexcept OSError as error:\n    print(allocation_failure(error))"
+    )
+    text = run([sys.executable, "-c", script]).stdout
+    assert re.match(r"out of memory: .*libllvmlite.so: failed to map segment.*Type ulimit -v unlimited", text)
+
+
 def test_the_message_about_a_gpu_leaves_out_the_free_memory_of_the_host() -> None:
     message = allocation_failure(
         torch.OutOfMemoryError(

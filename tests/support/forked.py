@@ -10,6 +10,7 @@ import ctypes
 import importlib
 import multiprocessing
 import os
+import pwd
 import resource
 import signal
 import subprocess
@@ -79,9 +80,16 @@ def run_forked(
 
 
 def run_stage(
-    name: str, *overrides: str, timeout: float, environment: Mapping[str, str], cwd: Path | None = None
+    name: str,
+    *overrides: str,
+    timeout: float,
+    environment: Mapping[str, str],
+    cwd: Path | None = None,
+    user: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """Run a stage, or `chain`, in a forked process to its end, and return the result with any exit code.
+
+    `user` is the name of the user of the process, by default the user of this process.
 
     Raises:
         subprocess.TimeoutExpired: the stage took longer than `timeout` s; it was killed.
@@ -89,7 +97,7 @@ def run_stage(
     command = [f"pipeline.{name}", *overrides]
     with tempfile.TemporaryDirectory() as folder:
         output, error_output = Path(folder, "stdout"), Path(folder, "stderr")
-        arguments = (error_output, cwd or Path.cwd(), environment, name, overrides)
+        arguments = (error_output, cwd or Path.cwd(), environment, user, name, overrides)
         outcome = run_forked(_stage_alone, output, *arguments, timeout=timeout)
         if outcome.timed_out:
             raise subprocess.TimeoutExpired(command, timeout)
@@ -134,11 +142,17 @@ def _stage_alone(
     error_output: Path,
     cwd: Path,
     environment: Mapping[str, str],
+    user: str,
     name: str,
     arguments: Sequence[str],
 ) -> None:
     _prepare_process(output)
     os.dup2(os.open(error_output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    if user:
+        account = pwd.getpwnam(user)
+        os.setgroups([])
+        os.setgid(account.pw_gid)
+        os.setuid(account.pw_uid)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.training.batches.order import BatchOrder
 from simsurrogate.errors import UserError
 from surrogates.contract import Batch
 from surrogates.fno import FNO
+from tests.parallel.test_ranks import TORCHRUN
 from tests.support.launching import forked_mpi_command, run, run_stage
 from tests.support.trainings.training_cases import (
     TINY_TRAINING,
@@ -151,6 +153,22 @@ def test_lack_of_memory_on_the_last_rank_ends_all_ranks(dataset: Path, tmp_path:
     assert "cpu is out of memory with 4 windows of 2 frames at once" in message
     assert "training.batch_size=8 on 2 ranks" in message
     assert "Traceback" not in message
+
+
+@pytest.mark.fault(
+    "a rank of torchrun fails",
+    cause="the forward pass of rank 1 of 2 raises an exception; rank 0 loses its connection",
+    result="the record names the rank and its exception",
+    lost="the steps since the last checkpoint",
+)
+def test_the_record_of_torchrun_names_the_rank_that_failed(dataset: Path, tmp_path: Path) -> None:
+    arguments = tiny_arguments(tmp_path, dataset, "training.batch_size=8")
+    program = (sys.executable, "-m", "tests.faults.train_out_of_memory")
+    result = run([*TORCHRUN, "--nproc-per-node=2", *program, *arguments], timeout=120)
+    assert result.returncode != 0
+    record = json.loads((tmp_path / "records" / "train-000.json").read_text())
+    assert record["outcome"] == "failed"
+    assert record["reason"].startswith("rank 1: UserError: cpu is out of memory with 4 windows"), record
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

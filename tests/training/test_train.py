@@ -19,6 +19,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.runs.folder import RunFolder
 from pipeline.training import checkpoint
 from pipeline.training.device import precision
+from pipeline.training.log import Log
 from pipeline.training.train_state import TrainState
 from surrogates import store
 from tests.support import problems
@@ -63,6 +64,20 @@ def test_the_time_of_a_step_and_the_wait_for_data_are_recorded(undisturbed_model
     for row in rows:
         assert float(row["seconds_per_step"]) > 0
         assert 0 < float(row["data_wait_share"]) < 1
+
+
+def test_a_checkpoint_is_written_before_the_line_of_its_step(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved_steps: dict[str, int] = {}
+
+    def report(log: Log, line: str) -> None:
+        newest_path = checkpoint.paths(log.folder / "checkpoints")[-1]
+        saved_steps[line.partition(":")[0]] = checkpoint.step_of(newest_path)
+
+    monkeypatch.setattr(Log, "report", report)
+    train_model(tmp_path, dataset)
+    assert saved_steps == {f"step {step}/30": step for step in (10, 20, 30)}
 
 
 @pytest.mark.timeout(300)
@@ -124,7 +139,7 @@ def test_another_configuration_is_refused_and_replaced_on_request(
     if content == "checkpoints":
         remove_model(copied_run)
     content_before = {path: path.read_bytes() for path in folder.rglob("*.*")}
-    with pytest.raises(ValueError, match=r"surrogate\.width: 8 -> 6.*overwrite=true"):
+    with pytest.raises(ValueError, match=r"width: 8 -> 6.*Choose another name with model=.*overwrite=true"):
         train_model(copied_run, dataset, "surrogate.width=6")
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == content_before
     train_model(copied_run, dataset, "surrogate.width=6", "training.steps=10", "overwrite=true")

@@ -78,7 +78,7 @@ class ShardUnderTest:
 def receipt(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the receipt belongs to this configuration and agrees with the manifest."""
     receipt, entry = shard_under_test.receipt, shard_under_test.entry
-    if receipt.configuration_hash != shard_under_test.manifest.configuration_hash:
+    if receipt.configuration_hash != shard_under_test.manifest.shard_hash:
         return "the shard's receipt belongs to another configuration"
     shard = shard_under_test.shard
     if (receipt.split, receipt.number) != (shard.split, shard.number):

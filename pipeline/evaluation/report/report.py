@@ -13,13 +13,14 @@ import jinja2
 
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation.report.figures import ReportFigure
+from pipeline.evaluation.report.warnings import report_warnings
 from pipeline.evaluation.report.worth_section import worth_section
 from pipeline.evaluation.schema import MODES, Metric, Metrics, Mode, Predictor, SplitResult
 from pipeline.evaluation.words import comparison, end_percent, number_text, percent, verdict
 from pipeline.plots.comparison import chosen_frames
 from pipeline.runs import provenance
+from pipeline.runs.cost import Cost
 from surrogates import store
-from surrogates.deep_ensemble import Ensemble
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
@@ -67,6 +68,8 @@ class _Origin:
     valid_error: str
     training_seconds: float
     training_ranks: int | None
+    data_cost: Cost
+    training_cost: Cost
     seed: int
     dataset: str
     trajectories: dict[str, int]
@@ -103,7 +106,7 @@ def render(
         definitions=metrics.definitions,
         time=metrics.time,
         origin=_origin(folder, surrogate, dataset),
-        warnings=_warnings(folder, surrogate, dataset, metrics),
+        warnings=report_warnings(folder, surrogate, dataset, metrics),
         commands=provenance.commands(folder.dataset.parent, folder.path, folder.model),
     )
 
@@ -230,6 +233,8 @@ def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origi
     """Return the origin of the model, from model.json and the records of the training."""
     training_attempts = provenance.attempts(folder.path, "train", folder.model)
     last_training = provenance.last_complete_attempt(training_attempts)
+    data_run = folder.dataset.parent
+    data_attempts = [*provenance.attempts(data_run, "generate"), *provenance.attempts(data_run, "validate")]
     model = store.description(folder.model_folder)
     step = model["step"]
     return _Origin(
@@ -240,48 +245,14 @@ def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origi
         valid_error=percent(model["valid_error"]),
         training_seconds=provenance.seconds(training_attempts),
         training_ranks=last_training.ranks if last_training else None,
+        data_cost=provenance.cost_of(data_attempts),
+        training_cost=provenance.cost_of(training_attempts),
         seed=model["configuration"]["seed"],
         dataset=dataset.identity,
         trajectories={split: dataset.num_trajectories(split) for split in SPLITS},
         versions=last_training.versions if last_training else model["versions"],
         mpi_library=last_training.mpi_library if last_training else None,
     )
-
-
-def _warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: Metrics) -> list[str]:
-    """Return the warnings that a reader must know before trusting the numbers."""
-    problem, warnings = surrogate.problem, []
-    description = store.description(folder.model_folder)
-    training_dataset = description["configuration"]["dataset"]
-    model = surrogate.members[0] if isinstance(surrogate, Ensemble) else surrogate
-    if store.has_changed_sources(description, type(model)):
-        warnings.append("The sources of the surrogate have changed after the training of the model.")
-    if training_dataset != dataset.identity:
-        warnings.append(f"The model was trained on another data set, {training_dataset}.")
-    ranges = zip(
-        problem.spec.parameter_names,
-        problem.spec.parameter_ranges,
-        dataset.spec.parameter_ranges,
-        strict=True,
-    )
-    for name, trained_range, tested_range in ranges:
-        if tuple(trained_range) != tuple(tested_range):
-            warnings.append(
-                f"{name} was trained on {trained_range[0]:g} to {trained_range[1]:g}; "
-                f"this data set has {tested_range[0]:g} to {tested_range[1]:g}."
-            )
-    duration = float(dataset.times[-1] - dataset.times[0])
-    if duration > problem.duration * (1 + 1e-9):
-        warnings.append(
-            f"The model was trained on trajectories of {problem.duration:g} s; "
-            f"the trajectories of this data set last {duration:g} s."
-        )
-    warnings += [
-        f"The split {split} has only {result.trajectories} trajectories: its statistics are rough."
-        for split, result in metrics.splits.items()
-        if result.trajectories < 8
-    ]
-    return warnings
 
 
 def _predictor_name(metrics: Metrics, predictor: Predictor) -> str:

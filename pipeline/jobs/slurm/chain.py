@@ -6,16 +6,20 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pipeline.config import overrides
 from pipeline.config.settings import Launcher
-from pipeline.jobs.slurm import display, sbatch, status
+from pipeline.jobs.slurm import display, mail, sbatch, status
 from pipeline.jobs.slurm.check import check_jobs
 from pipeline.jobs.slurm.sbatch import ChainRecord, Job, SubmittedJob
 from pipeline.jobs.slurm.status import LIVE_STATES, Task
 from pipeline.runs import lock
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
+
+#: The run folder and the hash of each data set whose jobs a dry run of a sweep has printed.
+_PRINTED_DATA: set[tuple[Path, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -62,16 +66,25 @@ def start(
             are cancelled.
     """
     jobs = sbatch.jobs(launcher.parts, run.model if sweep else "")
-    steps = [_Step(job, [], []) for job in jobs]
     if dry_run:
+        if is_first:
+            _PRINTED_DATA.clear()
+        is_printed = (run.path, data) in _PRINTED_DATA
+        _PRINTED_DATA.add((run.path, data))
+        kept = [f"<{job.name}>" for job in jobs if not job.model][-1:] if is_printed else []
+        steps = [_Step(None, kept, [])] if is_printed else []
+        steps += [_Step(job, [], []) for job in jobs if job.model or not is_printed]
         _print_commands(run, launcher, arguments, steps)
         return
-    check(run, launcher, arguments)
+    run.refuse_links()
+    record = sbatch.read_chain_record(run)
+    is_shared = not is_first and record is not None and (record.data, record.sweep) == (data, tuple(sweep))
+    check_jobs([job for job in jobs if job.model or not is_shared], launcher, run, arguments)
+    steps = [_Step(job, [], []) for job in jobs]
     with lock.wait_for(run.chain_lock):
         record = sbatch.read_chain_record(run)
-        live_tasks = _live_tasks(record, run) if record else []
-        is_shared = record is not None and (record.data, record.sweep) == (data, tuple(sweep))
-        if record and is_shared and not is_first:
+        live_tasks = _live_tasks(record, run) if record and not is_shared else []
+        if record and is_shared:
             steps = _steps_to_resume(jobs, status.tasks(record, run))
             record = replace(record, arguments=tuple(sweep))
         elif live_tasks:
@@ -84,6 +97,16 @@ def start(
         else:
             record = ChainRecord(tuple(arguments), os.getcwd(), (), data, tuple(sweep))
         _submit(run, launcher, steps, arguments, record)
+
+
+def finish_submission(run: RunFolder, launcher: Launcher) -> None:
+    """Submit the job that reports the end by mail; print the state of each job and the next command.
+
+    Raises:
+        UserError: Slurm refuses the job.
+    """
+    with lock.wait_for(run.chain_lock):
+        mail.submit(launcher, run)
     display.show(run)
     print(f"submitted {run.path}. Next: python -m pipeline.chain status {overrides.typed('run', run.path)}")
 
@@ -105,11 +128,11 @@ def resume(
     *,
     dry_run: bool,
     sweep: Sequence[str],
-) -> None:
+) -> bool:
     """Submit the jobs that failed, were cancelled or never started, and all jobs that wait for these jobs.
 
     With `dry_run`, print the commands of the jobs. In a sweep whose models share one chain, `sweep` is the
-    command line of the sweep.
+    command line of the sweep. Return whether a job was missing.
 
     Raises:
         UserError: Slurm refuses a job; the jobs before the refused job are cancelled. Or Slurm hides jobs.
@@ -122,26 +145,26 @@ def resume(
         tasks_by_job = chain_status.tasks_by_job
         steps = _steps_to_resume(jobs, tasks_by_job)
         if not any(step.job for step in steps):
-            print("nothing is missing: every job is done, running or pending; the arguments have no effect")
-        elif dry_run:
+            return False
+        if dry_run:
             _print_commands(run, launcher, arguments, steps)
-            return
-        else:
-            check_jobs([step.job for step in steps if step.job], launcher, run, arguments)
-            if record.sweep and any(step.job and not step.job.model for step in steps):
-                # The jobs of the other models wait for jobs that are submitted again.
-                names = {job.name for job in jobs}
-                others = [task for name, tasks in tasks_by_job.items() if name not in names for task in tasks]
-                status.cancel([task.key for task in others if task.state in LIVE_STATES], run)
-            record = replace(record, arguments=tuple(sweep or arguments))
-            _submit(run, launcher, steps, arguments, record)
-    display.show(run)
+            return True
+        check_jobs([step.job for step in steps if step.job], launcher, run, arguments)
+        if record.sweep and any(step.job and not step.job.model for step in steps):
+            # The jobs of the other models wait for jobs that are submitted again.
+            names = {job.name for job in jobs}
+            others = [task for name, tasks in tasks_by_job.items() if name not in names for task in tasks]
+            status.cancel([task.key for task in others if task.state in LIVE_STATES], run)
+        record = replace(record, arguments=tuple(sweep or arguments))
+        _submit(run, launcher, steps, arguments, record)
+    return True
 
 
 def cancel(run: RunFolder) -> None:
     """Cancel all pending and running jobs of a chain."""
-    live_tasks = _live_tasks(display.chain_record(run), run)
-    status.cancel(live_tasks, run)
+    record = display.chain_record(run)
+    live_tasks = _live_tasks(record, run)
+    status.cancel([*live_tasks, *([record.mail_job] if record.mail_job and live_tasks else [])], run)
     print(
         f"cancelled: {', '.join(live_tasks)}" if live_tasks else "no job of this chain is pending or running"
     )
@@ -200,17 +223,24 @@ def _print_commands(
     run: RunFolder, launcher: Launcher, arguments: Sequence[str], steps: Sequence[_Step]
 ) -> None:
     dependencies: list[str] = []
+    keys: list[str] = []
     setup = shlex.quote(str(run.job_setup))
-    print(f"# {setup} will hold:", *sbatch.setup_lines(launcher.setup), sep="\n#     ")
+    if all(step.job for step in steps):
+        print(f"# {setup} will hold:", *sbatch.setup_lines(launcher.setup), sep="\n#     ")
+    if launcher.mail:
+        print(f"# report: one mail to {launcher.mail} after the end of all jobs")
     for step in steps:
         next_dependencies = list(step.kept_tasks)
         if job := step.job:
-            launch_line = [*launcher.mpirun, "-n", str(launcher.ranks[job.kind])]
+            launch_line = [*launcher.launch_line(job.stage), "-n", str(launcher.ranks[job.kind])]
             print(f"# {job.name}: {shlex.join(launch_line)} python -m pipeline.{job.stage} ...")
             line = sbatch.sbatch_line(job, launcher, run, arguments, dependencies)
             print(f"SIMSURROGATE_SETUP={setup} {shlex.join(line)}")
             next_dependencies.insert(0, f"<{job.name}>")
         dependencies = next_dependencies
+        keys += dependencies
+    if launcher.mail and not any(step.job and step.job.model for step in steps):
+        print(f"SIMSURROGATE_SETUP={setup} {shlex.join(mail.line(launcher, run, keys))}")
 
 
 def _live_tasks(record: ChainRecord, run: RunFolder) -> list[str]:

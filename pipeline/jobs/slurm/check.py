@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 from pipeline.config.settings import Launcher
 from pipeline.jobs.slurm import queries, sbatch
@@ -81,7 +82,7 @@ def _check_time_limit(job: Job, launcher: Launcher) -> None:
         return
     names = str(options.get("partition") or os.environ.get("SBATCH_PARTITION", ""))
     limits: dict[str, str] = {}
-    for line in queries.output("scontrol", "show", "partition", "--oneliner").splitlines():
+    for line in _partitions().splitlines():
         properties = dict(word.split("=", 1) for word in line.split() if "=" in word)
         name = properties["PartitionName"]
         if name in names.split(",") or (not names and properties.get("Default") == "YES"):
@@ -93,6 +94,12 @@ def _check_time_limit(job: Job, launcher: Launcher) -> None:
             f"The job would wait for ever. Type ++launcher.sbatch.{job.kind}.time={longest}, or choose "
             f"another partition with ++launcher.sbatch.{job.kind}.partition="
         )
+
+
+@cache
+def _partitions() -> str:
+    """Return Slurm's list of partitions, which this process requests once."""
+    return queries.output("scontrol", "show", "partition", "--oneliner")
 
 
 def minutes_of(text: str) -> float:

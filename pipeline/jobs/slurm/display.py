@@ -11,15 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.config import overrides
-from pipeline.jobs.slurm import sbatch, status
+from pipeline.jobs.slurm import models, sbatch, status
 from pipeline.jobs.slurm.sbatch import ChainRecord
 from pipeline.jobs.slurm.status import LIVE_STATES, Task
-from pipeline.runs import records
+from pipeline.runs import cost, records
+from pipeline.runs.cost import Cost
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 
 #: The number of the JSON schema, which changes when a key changes.
-_SCHEMA = 1
+_SCHEMA = 2
 #: The width of lines in a file or a pipe, where lines are not folded.
 _WIDE = 1000
 
@@ -98,12 +99,14 @@ def show(run: RunFolder) -> None:
 def show_json(run: RunFolder) -> None:
     """Print the state of each job as one JSON object; docs/cluster.md describes the keys."""
     chain = read(run)
+    costs = _costs(chain)
     content = {
         "schema": _SCHEMA,
         "run": str(run.path),
         "owner": chain.owner,
         "state": chain.state,
         "reports": chain.reports,
+        **_cost_entries(cost.total(costs.values())),
         "jobs": [
             {
                 "name": task.job.name,
@@ -115,6 +118,9 @@ def show_json(run: RunFolder) -> None:
                 "elapsed_seconds": task.elapsed_seconds,
                 "limit_seconds": task.limit_seconds,
                 "restarts": task.restarts,
+                "retries": task.retries,
+                "warning": task.warning or None,
+                **_cost_entries(costs.get(task.key)),
                 "expected_start": task.expected_start or None,
                 "log": str(task.log) if task.log.exists() else None,
             }
@@ -122,6 +128,19 @@ def show_json(run: RunFolder) -> None:
         ],
     }
     print(json.dumps(content, indent=2))
+
+
+def _costs(chain: ChainStatus) -> dict[str, Cost]:
+    """Return the cost of each job in the chain's records, by Slurm's name."""
+    stages = {task.job.stage for task in chain.tasks}
+    return cost.by_job(record for stage in stages for record in records.of_stage(chain.run.path, stage))
+
+
+def _cost_entries(job_cost: Cost | None) -> dict[str, float | None]:
+    return {
+        "core_hours": round(job_cost.core_hours, 6) if job_cost else None,
+        "energy_joules": job_cost.energy_joules if job_cost else None,
+    }
 
 
 def console() -> Console:
@@ -136,13 +155,17 @@ def print_status(chain: ChainStatus, output: Console) -> None:
     """Print the table of the jobs, the failures and the next command, with paths that are never folded."""
     output.print(f"{chain.run.path}:", soft_wrap=True)
     output.print(_table(chain))
+    if model_table := models.table(chain.run, chain.tasks_by_job):
+        output.print(model_table)
     for line in _lines(chain):
         output.print(line, soft_wrap=True)
 
 
 def render(chain: ChainStatus) -> RenderableType:
     """Return the same as `print_status` prints, for a display that changes."""
-    return Group(Text(f"{chain.run.path}:"), _table(chain), *map(Text, _lines(chain)))
+    model_table = models.table(chain.run, chain.tasks_by_job)
+    tables = [_table(chain), *([model_table] if model_table else [])]
+    return Group(Text(f"{chain.run.path}:"), *tables, *map(Text, _lines(chain)))
 
 
 def refuse_hidden_jobs(chain: ChainStatus, command: str) -> None:
@@ -166,6 +189,8 @@ def _lines(chain: ChainStatus) -> list[str]:
             lines.append(f"{task.name} failed: {task.reason}")
             if task.log.exists():
                 lines.append(f"  its log: {task.log}")
+        if task.warning:
+            lines.append(f"{task.name} warning: {task.warning}")
     lines.append(f"logs: {run.job_logs}")
     states = {task.state for task in chain.tasks}
     if "unknown" in states:
@@ -175,7 +200,9 @@ def _lines(chain: ChainStatus) -> list[str]:
             f"`python -m pipeline.chain resume {overrides.typed('run', run.path)}` submits the missing jobs; "
             "KEY=VALUE after the command changes a setting"
         )
-    return [*lines, *(f"report: {report}" for report in chain.reports)]
+    # The table of a sweep's models holds their reports.
+    is_sweep = any(task.job.name != task.job.stage for task in chain.tasks if task.job.stage == "train")
+    return [*lines, *(f"report: {report}" for report in chain.reports if not is_sweep)]
 
 
 def _task_text(task: Task) -> str:
@@ -203,11 +230,17 @@ def _table(chain: ChainStatus) -> Table:
                     task.key,
                     _duration(task.elapsed_seconds),
                     _duration(task.limit_seconds),
-                    str(task.restarts or ""),
+                    _restarts_text(task),
                     task.state,
                     "" if task.state == "failed" else _task_text(task),
                 )
     return table
+
+
+def _restarts_text(task: Task) -> str:
+    """Return the number of restarts, and the number of these restarts after a failure."""
+    retries = f" ({task.retries} after a failure)" if task.retries else ""
+    return f"{task.restarts or ''}{retries}"
 
 
 def _duration(seconds: int | None) -> str:

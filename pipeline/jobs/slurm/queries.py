@@ -103,6 +103,12 @@ def cancel(keys: Sequence[str]) -> str:
     return "; ".join(messages)
 
 
+def change_dependency(job_number: str, dependency: str) -> bool:
+    """Let a pending job wait for other jobs; return False if the job is not pending."""
+    command = ["scontrol", "update", f"JobId={job_number}", f"Dependency={dependency}"]
+    return _run(command).returncode == 0
+
+
 def _task_numbers(tasks: str) -> Iterator[int]:
     """Yield the task numbers of Slurm's notation `0-3,7%2`."""
     for task_range in tasks.partition("%")[0].split(","):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.jobs.slurm import queries
 from simsurrogate.errors import UserError
 
 #: The longest time (s) of requests to a restarting controller, and the pause (s) between two requests.
@@ -16,10 +19,38 @@ _LONGEST_SECONDS, _PAUSE_SECONDS = 600.0, 5.0
 _FINAL_ERRORS = ("disabled", "denied", "Invalid job id", "not permitted")
 
 
+def own_key() -> str:
+    """Return Slurm's name of this job or task.
+
+    One task of an array has the number of the whole array, so the number would name all tasks.
+    """
+    if "SLURM_ARRAY_TASK_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ["SLURM_JOB_ID"]
+
+
 def has_progress(record: Mapping[str, Any]) -> bool:
     """Return whether an attempt at a stage got further than its start."""
     progress = record.get("progress")
     return progress is not None and bool(progress["done"] > progress["start"])
+
+
+def is_preempted(job: str) -> bool:
+    """Return whether Slurm is preempting a running job, whose steps Slurm ends before the job."""
+    properties = queries.output("scontrol", "show", "job", "--oneliner", job)
+    times = dict(re.findall(r"\b(PreemptTime|StartTime)=(\d\S*)", properties))
+    # A preemption before the start belongs to a former run of the job.
+    return "PreemptTime" in times and times["PreemptTime"] >= times.get("StartTime", "")
+
+
+def requeue_preempted(job: str, stage: str) -> None:
+    """Put a job back into the queue that Slurm preempts.
+
+    Raises:
+        UserError: Slurm refuses the job.
+    """
+    print(f"{stage} was ended because Slurm preempts this job: requeued", flush=True)
+    request(job)
 
 
 def requeue(job: str, stage: str, record: Mapping[str, Any]) -> None:
@@ -38,10 +69,10 @@ def requeue(job: str, stage: str, record: Mapping[str, Any]) -> None:
     print(
         f"{stage} reached {progress['done']} of {progress['total']} {progress['unit']}: requeued", flush=True
     )
-    _requeue_with_retries(job)
+    request(job)
 
 
-def _requeue_with_retries(job: str) -> None:
+def request(job: str) -> None:
     """Call `scontrol requeue` until Slurm accepts the job.
 
     Raises:

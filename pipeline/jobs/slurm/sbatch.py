@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -93,7 +93,7 @@ def sbatch_line(
     }
     if job.tasks:
         at_once = f"%{launcher.parts_at_once}" if launcher.parts_at_once else ""
-        options["array"] = _ranges(job.tasks) + at_once
+        options["array"] = ranges(job.tasks) + at_once
     user_options = options_of_user(job, launcher)
     conditions = [f"afterok:{':'.join(dependencies)}"] if dependencies else []
     if user_options.get("dependency"):
@@ -101,12 +101,16 @@ def sbatch_line(
     if conditions:
         options |= {"dependency": ",".join(conditions), "kill-on-invalid-dep": "yes"}
     options |= {name: value for name, value in user_options.items() if name != "dependency"}
-    option_arguments = [
+    return ["sbatch", *option_arguments(options), str(files("slurm") / f"{job.stage}.sbatch"), *arguments]
+
+
+def option_arguments(options: Mapping[str, str | int | bool]) -> list[str]:
+    """Return options as arguments of sbatch. True marks an option without a value, and False no option."""
+    return [
         f"--{name}" if value is True else f"--{name}={value}"
         for name, value in options.items()
         if value is not False
     ]
-    return ["sbatch", *option_arguments, str(files("slurm") / f"{job.stage}.sbatch"), *arguments]
 
 
 def options_of_user(job: Job, launcher: Launcher) -> dict[str, str | int | bool]:
@@ -114,8 +118,8 @@ def options_of_user(job: Job, launcher: Launcher) -> dict[str, str | int | bool]
     return launcher.sbatch.get("all", {}) | launcher.sbatch.get(job.kind, {})
 
 
-def _ranges(tasks: Sequence[int]) -> str:
-    """Return ascending task numbers in Slurm's notation, such as `0-3,7`."""
+def ranges(tasks: Sequence[int]) -> str:
+    """Return ascending numbers in Slurm's notation, such as `0-3,7`."""
     texts: list[str] = []
     first = tasks[0]
     for task, next_task in zip(tasks, [*tasks[1:], -1], strict=True):
@@ -129,6 +133,15 @@ def log_pattern(job: Job, run: RunFolder) -> str:
     """Return the path of a job's log with Slurm's placeholders %j, %A and %a.
 
     Raises:
+        UserError: see `log_path`.
+    """
+    return log_path(run, f"{job.name}-{'%A_%a' if job.tasks else '%j'}.out")
+
+
+def log_path(run: RunFolder, name: str) -> str:
+    """Return the path of a log for the option --output; `name` may hold Slurm's placeholders.
+
+    Raises:
         UserError: Slurm interprets characters in the path of the run folder.
     """
     if set(str(run.path)) & set("\\\n"):
@@ -137,7 +150,7 @@ def log_pattern(job: Job, run: RunFolder) -> str:
             "Choose another folder with run="
         )
     folder = str(run.job_logs).replace("%", "%%")
-    return f"{folder}/{job.name}-{'%A_%a' if job.tasks else '%j'}.out"
+    return f"{folder}/{name}"
 
 
 def submit(line: Sequence[str], setup: Path) -> str:
@@ -183,7 +196,12 @@ def _submission_environment() -> dict[str, str]:
 def write_setup(run: RunFolder, lines: Sequence[str]) -> None:
     """Write the shell lines that each job runs first."""
     writable_folder(run.job_logs)
-    write_whole(run.job_setup, "\n".join([*setup_lines(lines), ""]))
+    write_whole(run.job_setup, setup_text(lines))
+
+
+def setup_text(lines: Sequence[str]) -> str:
+    """Return the content of `setup.sh`, see `setup_lines`."""
+    return "\n".join([*setup_lines(lines), ""])
 
 
 def setup_lines(lines: Sequence[str]) -> list[str]:
@@ -212,6 +230,7 @@ class ChainRecord:
         jobs: all jobs so far.
         data: the hash of the options that determine the data set.
         sweep: the command line of the sweep that started the chain; empty without a sweep.
+        mail_job: the number of the job whose end Slurm reports by mail; empty without `launcher.mail`.
     """
 
     arguments: tuple[str, ...]
@@ -219,6 +238,7 @@ class ChainRecord:
     jobs: tuple[SubmittedJob, ...]
     data: str = ""
     sweep: tuple[str, ...] = ()
+    mail_job: str = ""
 
     def write(self, run: RunFolder) -> None:
         """Write the record."""

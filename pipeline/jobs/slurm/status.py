@@ -6,12 +6,12 @@ import os
 import pwd
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.jobs.slurm import log_end, queries
+from pipeline.jobs.slurm import log_end, queries, retries
 from pipeline.jobs.slurm.queries import Properties
 from pipeline.jobs.slurm.sbatch import ChainRecord, SubmittedJob
 from pipeline.runs import records
@@ -52,6 +52,8 @@ class Task:
         elapsed_seconds: the time since the start, or from start to end; None before the start.
         limit_seconds: the time limit; None without a limit, and if Slurm no longer knows the job.
         restarts: how often the job was requeued.
+        retries: how often the job was requeued after a failure.
+        warning: the warning in the run record.
         expected_start: Slurm's estimate for a pending task; empty without an estimate.
     """
 
@@ -63,6 +65,8 @@ class Task:
     limit_seconds: int | None = None
     restarts: int = 0
     expected_start: str = ""
+    retries: int = 0
+    warning: str = ""
 
     @property
     def name(self) -> str:
@@ -107,8 +111,11 @@ def tasks(chain: ChainRecord, run: RunFolder) -> dict[str, list[Task]]:
         key = _key(job, task)
         record = records_by_key.get(key, {})
         if key in properties_by_key:
-            return _task_in_slurm(job, task, properties_by_key[key], record)
-        return _task_outside_slurm(job, task, record, owner(run) if is_hidden else "")
+            known_task = _task_in_slurm(job, task, properties_by_key[key], record)
+        else:
+            known_task = _task_outside_slurm(job, task, record, owner(run) if is_hidden else "")
+        warning = str(record.get("warning", ""))
+        return replace(known_task, retries=retries.count(run, key), warning=warning)
 
     return {
         name: [
@@ -166,7 +173,7 @@ def _task_in_slurm(job: SubmittedJob, task: str, properties: Properties, record:
         task,
         state,
         reason,
-        _seconds(properties["RunTime"]) if state != "pending" else None,
+        _seconds(properties["RunTime"]) if state != "pending" and _is_started(properties) else None,
         _seconds(properties["TimeLimit"]),
         int(properties.get("Restarts") or record.get("slurm", {}).get("restarts", 0)),
         "" if start == "Unknown" else start,
@@ -185,9 +192,13 @@ def _state_in_slurm(
     if state == "COMPLETED" and record.get("outcome") == "complete":
         return "done", ""
     if state == "CANCELLED":
-        is_unstarted = properties.get("NodeList", "") in ("", "(null)")
-        return "cancelled", "before it started" if is_unstarted else "while it was running"
+        return "cancelled", "while it was running" if _is_started(properties) else "before it started"
     return "failed", _failure_text(job, task, properties, record)
+
+
+def _is_started(properties: Properties) -> bool:
+    """Return whether a job has or had nodes. Slurm counts the time of other jobs from 1970."""
+    return properties.get("NodeList", "") not in ("", "(null)")
 
 
 def _failure_text(job: SubmittedJob, task: str, properties: Properties, record: Mapping[str, Any]) -> str:

@@ -160,7 +160,7 @@ def _kill(attempt: Attempt, chosen_signal: signal.Signals, victim: str, run: Pat
     """Send a signal, and wait until the chain and all its processes have ended."""
     assert attempt.pid is not None
     stage = _running_stage(run)
-    lost_seconds = time.time() - max([start_time, *_saving_times(run)])
+    lost_seconds = time.time() - max([start_time, *saving_times(run)])
     members = session_members(attempt.pid)
     launchers = [
         pid for pid, command in members.items() if command.split("\0")[0].endswith(("mpirun", "prterun"))
@@ -197,7 +197,7 @@ def session_members(session: int) -> dict[int, str]:
     return members
 
 
-def _saving_times(run: Path) -> Iterator[float]:
+def saving_times(run: Path) -> Iterator[float]:
     """Yield the times of the files that a restart keeps: shards, checkpoints and finished outputs."""
     kept = ("dataset/receipts/*.json", "dataset/*.json", "models/*/checkpoints/*", "models/*/*.json")
     for pattern in (*kept, "models/*/evaluation/*.json"):

@@ -37,11 +37,21 @@ def run_override(run: Path) -> str:
 
 
 def run_chain(
-    cluster: Cluster, run: Path, *arguments: str, cwd: Path | None = None
+    cluster: Cluster, run: Path, *arguments: str, cwd: Path | None = None, user: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run the chain with `ARGUMENTS run=RUN` on the login node, forked after all imports."""
+    """Run the chain with `ARGUMENTS run=RUN` on the login node, forked after all imports.
+
+    Without `user`, the command runs as the owner of an existing run folder, or else as root.
+    """
+    user = user or (run.owner() if run.exists() else "root")
     return forked.run_stage(
-        "chain", *arguments, run_override(run), timeout=120, cwd=cwd, environment=cluster.environment()
+        "chain",
+        *arguments,
+        run_override(run),
+        timeout=120,
+        cwd=cwd,
+        environment=cluster.environment(user),
+        user=user,
     )
 
 
@@ -85,3 +95,9 @@ def logs(run: Path) -> str:
 def records(run: Path, stage: str) -> list[dict[str, Any]]:
     """Return the records of all attempts at a stage, the first attempt first."""
     return [json.loads(path.read_text()) for path in sorted((run / "records").glob(f"{stage}-*.json"))]
+
+
+def wait_for_mails(mails: Path, count: int) -> list[str]:
+    """Wait until Slurm has sent this number of mails, and return the subjects of all mails."""
+    wait_until(lambda: len(mails.read_text().splitlines()) >= count, 60, mails.read_text)
+    return mails.read_text().splitlines()

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from tests.jobs.slurm import daemons
+from tests.jobs.slurm import configuration, daemons, users
 from tests.support import launching
 
 PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sacct")
@@ -24,21 +25,29 @@ FINAL_STATES = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "DEA
 def unmet_requirement() -> str:
     """Return the reason that prevents a Slurm on this machine, or an empty text."""
     missing_programs = [name for name in PROGRAMS if shutil.which(name, path=daemons.PATH) is None]
-    if missing_programs:
-        packages = "slurm-wlm, slurmdbd, mariadb-server and munge"
-        return f"{', '.join(missing_programs)} not found. Install the Debian packages {packages}"
-    return "" if os.geteuid() == 0 else "only root can start a Slurm"
+    missing = missing_programs + [str(path) for path in configuration.NEEDED_FILES if not path.exists()]
+    if missing:
+        packages = "slurm-wlm, slurmdbd, mariadb-server, munge, environment-modules and mpich"
+        return f"{', '.join(missing)} not found. Install the Debian packages {packages}"
+    if os.geteuid() != 0:
+        return "only root can start a Slurm"
+    may_mount = (
+        subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    )
+    return "" if may_mount else "root may not mount file systems here"
 
 
 class Cluster:
     """A Slurm that runs inside its `with` block, with its logs in `folder`."""
 
     def __enter__(self) -> Self:
+        users.enter_view()
         # The folder has a short path, because the path of a socket has at most 100 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         # In a separate session, the process that ends the daemons does not receive Ctrl-C.
         self._keeper = subprocess.Popen(
-            [sys.executable, daemons.__file__, str(self.folder)],
+            [sys.executable, "-m", daemons.__name__, str(self.folder)],
+            cwd=users.ROOT,
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -54,26 +63,51 @@ class Cluster:
         self._keeper.stdin.close()
         self._keeper.wait(60)
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment of a user on the login node with this Python activated."""
+    def environment(self, user: str = "root") -> dict[str, str]:
+        """Return the environment on the login node with this Python activated.
+
+        Only root's environment names an account and is passed on to all jobs.
+        """
         path = f"{Path(sys.executable).parent}:{daemons.PATH}"
         variables = launching.environment(SLURM_CONF=str(self.folder / "slurm.conf"), PATH=path)
         # Without oversubscription, Open MPI places as many ranks on a node as the job has slots there.
         del variables["PRTE_MCA_rmaps_default_mapping_policy"]
-        return variables
+        if user == "root":
+            prefixes = ("SBATCH", "SALLOC", "SLURM")
+            return variables | {f"{prefix}_ACCOUNT": configuration.ACCOUNT for prefix in prefixes}
+        variables = {name: value for name, value in variables.items() if "RUN_AS_ROOT" not in name}
+        home = str(self.folder / "home" / user)
+        return variables | {"HOME": home, "USER": user, "LOGNAME": user, "SBATCH_EXPORT": "NONE"}
 
     def run(
-        self, command: list[str], timeout: float = 60, cwd: Path | None = None
+        self, command: list[str], timeout: float = 60, cwd: Path | None = None, user: str = "root"
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on the login node and return its result with any exit code."""
-        environment = self.environment()
         return subprocess.run(
-            command, cwd=cwd, env=environment, timeout=timeout, capture_output=True, text=True, check=False
+            command,
+            cwd=cwd,
+            env=self.environment(user),
+            user=user,
+            group=user,
+            extra_groups=[],
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
-    def sbatch(self, *arguments: str, cwd: Path | None = None) -> int:
+    @contextmanager
+    def folder_of(self, user: str) -> Iterator[Path]:
+        """Yield an empty folder of a user, which all users may read."""
+        with tempfile.TemporaryDirectory(prefix=f"{user}-") as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            shutil.chown(folder, user, user)
+            yield folder
+
+    def sbatch(self, *arguments: str, cwd: Path | None = None, user: str = "root") -> int:
         """Submit a job and return its number."""
-        result = self.run(["sbatch", "--parsable", *arguments], cwd=cwd)
+        result = self.run(["sbatch", "--parsable", *arguments], cwd=cwd, user=user)
         return int(launching.require_success(result).stdout)
 
     def job(self, job_number: int | str) -> dict[str, str]:
@@ -126,6 +160,50 @@ class Cluster:
         """
         launching.require_success(self.run(["scontrol", "update", f"jobid={job_number}", "StartTime=now+3"]))
 
+    def kill_node(self, name: str) -> None:
+        """Kill slurmd and all processes of jobs on a node, and mark the node as down in the controller."""
+        while process_ids := daemons.processes_of(self.folder, name):
+            for process_id in process_ids:
+                with suppress(ProcessLookupError):
+                    os.kill(process_id, signal.SIGKILL)
+        self._update_node(name, "state=down", "reason=killed")
+
+    def start_node(self, name: str) -> None:
+        """Start a killed node, and wait until the node accepts jobs."""
+        self._start(name)
+
+        def is_available() -> bool:
+            self._update_node(name, "state=resume", require_success=False)
+            states = self.run(["sinfo", "--noheader", f"--nodes={name}", "--format=%T"]).stdout.split()
+            return bool(states) and set(states) <= {"idle", "mixed", "allocated"}
+
+        wait_until(is_available, 60, self._logs)
+
+    @contextmanager
+    def stopped_controller(self) -> Iterator[None]:
+        """Stop the controller for the time of the `with` block."""
+        process_id = int((self.folder / "slurmctld.pid").read_text())
+        os.kill(process_id, signal.SIGTERM)
+        wait_until(lambda: not Path(f"/proc/{process_id}").exists(), 30, self._logs)
+        try:
+            yield
+        finally:
+            self._start(daemons.CONTROLLER)
+            wait_until(self._is_answering, 60, self._logs)
+
+    def _start(self, daemon: str) -> None:
+        assert self._keeper.stdin is not None
+        self._keeper.stdin.write(f"{daemon}\n".encode())
+        self._keeper.stdin.flush()
+
+    def _is_answering(self) -> bool:
+        return self.run(["scontrol", "ping"]).stdout.strip().endswith("UP")
+
+    def _update_node(self, name: str, *values: str, require_success: bool = True) -> None:
+        result = self.run(["scontrol", "update", f"nodename={name}", *values])
+        if require_success:
+            launching.require_success(result)
+
     @contextmanager
     def options(self, **values: str) -> Iterator[None]:
         """Change options of `slurm.conf` inside the `with` block."""
@@ -152,7 +230,7 @@ class Cluster:
         if not (self.folder / "slurm.conf").exists():
             return False
         result = self.run(["sinfo", "--noheader", "--Node", "--partition=tests", "--format=%N %T"])
-        return result.stdout.split() == [word for name in daemons.NODES for word in (name, "idle")]
+        return result.stdout.split() == [word for name in configuration.NODES for word in (name, "idle")]
 
     def _logs(self) -> str:
         """Return the last lines of the daemons' logs."""

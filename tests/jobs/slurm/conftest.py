@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.slurm import cluster as cluster_module
-from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SLOW_GENERATION, SLOW_SAMPLES, SMOKE
+from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SLOW_GENERATION, SLOW_SAMPLES, SMOKE, batch_script
 from tests.jobs.slurm.cluster import Cluster
 from tests.support.launching import require_success, run_stage
 
@@ -25,12 +25,27 @@ def cluster() -> Iterator[Cluster]:
         yield running_cluster
 
 
+@pytest.fixture
+def ada_folder(cluster: Cluster) -> Iterator[Path]:
+    """Return an empty folder of the user ada, which all users may read."""
+    with cluster.folder_of("ada") as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def validated_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run folder with validated data of the smoke experiment, without Slurm."""
     run = tmp_path_factory.mktemp("prepared")
     for name in ("generate", "validate"):
         require_success(run_stage(name, SMOKE, f"run={run}"))
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained_model(validated_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder with a model of the smoke experiment, trained on two ranks without Slurm."""
+    run = tmp_path_factory.mktemp("trained")
+    require_success(run_stage("train", SMOKE, f"run={run}", f"dataset={validated_data}/dataset", ranks=2))
     return run
 
 
@@ -42,12 +57,24 @@ def slow_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def is_selected(request: pytest.FixtureRequest, test_name: str) -> bool:
+    """Return whether a test is in this session."""
+    return any(item.name == test_name for item in request.session.items)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def lonely_rank(cluster: Cluster, validated_data: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """Return the job of a training without its rank 0.
+def lonely_rank(
+    request: pytest.FixtureRequest,
+    cluster: Cluster,
+    validated_data: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> int | None:
+    """Return the job of a training without its rank 0, or None if no test needs the job.
 
     Rank 1 ends with an error after two minutes. The job starts first and waits while the other tests run.
     """
+    if not is_selected(request, "test_a_rank_without_its_peers_ends_with_an_error"):
+        return None
     folder = tmp_path_factory.mktemp("lonely")
     train_command = [
         "python",
@@ -67,3 +94,40 @@ def lonely_rank(cluster: Cluster, validated_data: Path, tmp_path_factory: pytest
     return cluster.sbatch(
         *RANK_ON_EACH_NODE, f"--output={folder}/log.txt", f"--wrap={shlex.join(step_command)}"
     )
+
+
+@pytest.fixture
+def mails(cluster: Cluster, tmp_path: Path) -> Iterator[Path]:
+    """Return the file with the subjects of all mails, on a site that forbids requeueing by default."""
+    mails, program = tmp_path / "mails", tmp_path / "mailer"
+    program.write_text(f'#!/bin/sh\ncat > /dev/null\necho "$2 to $3" >> {mails}\n')
+    program.chmod(0o755)
+    mails.touch()
+    with cluster.options(MailProg=str(program), JobRequeue="0"):
+        yield mails
+
+
+@pytest.fixture(scope="session", autouse=True)
+def endless_shard(
+    request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> int | None:
+    """Return a job whose shard takes longer than the time limit, or None if no test needs the job.
+
+    Slurm sends its signal in two minutes. The job starts first and waits while the other tests run.
+    """
+    if not is_selected(request, "test_a_job_without_progress_is_not_requeued"):
+        return None
+    # Slurm sends the signal up to a minute earlier than asked. The stage takes up to half a minute to start
+    # on a busy machine.
+    folder = tmp_path_factory.mktemp("endless")
+    options = ("--time=00:03:00", "--signal=B:USR1@90", f"--output={folder}/log.txt")
+    overrides = (*SLOW_GENERATION, "samples.train=1000", "samples.per_shard=1000", f"run={folder}/run")
+    return cluster.sbatch(*options, str(batch_script("generate")), *overrides)
+
+
+@pytest.fixture
+def free_nodes(cluster: Cluster, lonely_rank: int | None, endless_shard: int | None) -> None:
+    """Wait for the end of the long jobs, so that a test may kill all processes of a node."""
+    for job_number in (lonely_rank, endless_shard):
+        if job_number is not None:
+            cluster.wait(job_number, seconds=240)

@@ -1,10 +1,10 @@
 """A small Slurm in a separate folder, running while the standard input is open.
 
-    python tests/jobs/slurm/daemons.py FOLDER
+    python -m tests.jobs.slurm.daemons FOLDER
 
 The program starts munge, a database with Slurm's accounting, the controller and two nodes on this machine, as
-root and without systemd. When the input closes, the program kills all daemons and the processes of all jobs.
-Killed tests close the input, too.
+root and without systemd. A line of input with the name of a daemon starts the daemon again. When the input
+closes, the program kills all daemons and the processes of all jobs. Killed tests close the input, too.
 """
 
 from __future__ import annotations
@@ -22,85 +22,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-NODES = ("n1", "n2")
-CLUSTER, ACCOUNT = "tests", "science"
-#: The nodes declare more CPUs than the machine has. Jobs of different tests need not wait for CPUs.
-CPUS_PER_NODE = 8
+from tests.jobs.slurm import configuration
+from tests.jobs.slurm.users import USERS
+
 #: Debian installs the daemons in folders that may be missing in the path of an ordinary user.
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 #: Ports below the range that Linux assigns automatically, which starts at 32768.
 _FIRST_PORT, _NUM_PORTS = 10000, 20000
+CONTROLLER = "slurmctld"
 _SET_CHILD_SUBREAPER = 36  # from Linux's sys/prctl.h
-_CONFIGURATION = """\
-ClusterName={cluster}
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports[0]}
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool.%n
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.%n.pid
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-MpiDefault=none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
-SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
-ReturnToService=2
-SlurmdParameters=config_overrides
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort={ports[3]}
-AccountingStoragePass={folder}/munge.socket
-AccountingStorageEnforce=associations
-JobAcctGatherType=jobacct_gather/linux
-MinJobAge=3600
-KillWait=5
-"""
-_ACCOUNTING = """\
-DbdHost={host}
-DbdAddr=127.0.0.1
-DbdPort={port}
-SlurmUser=root
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
-PidFile={folder}/slurmdbd.pid
-StorageType=accounting_storage/mysql
-StorageHost=localhost
-StorageUser=root
-"""
-_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} State=UNKNOWN\n"
-_PARTITIONS = """\
-PartitionName=tests Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-PartitionName=other Nodes=ALL MaxTime=INFINITE State=UP
-PartitionName=short Nodes=ALL MaxTime=60 State=UP
-"""
 
 
-def write_configuration(folder: Path) -> Path:
-    """Write the configuration and munge's key."""
+def write_configuration(folder: Path) -> None:
+    """Write the configuration, munge's key, and the folders of the users."""
     (folder / "state").mkdir()
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
-    host, ports = socket.gethostname().split(".")[0], _free_ports(2 + len(NODES))
-    nodes = (
-        _NODE.format(name=name, host=host, port=port, cpus=CPUS_PER_NODE)
-        for name, port in zip(NODES, ports[1:3], strict=True)
-    )
-    path = folder / "slurm.conf"
-    path.write_text(
-        _CONFIGURATION.format(cluster=CLUSTER, host=host, ports=ports, folder=folder)
-        + "".join(nodes)
-        + _PARTITIONS
-    )
-    accounting = folder / "slurmdbd.conf"
-    accounting.touch(0o600)
-    accounting.write_text(_ACCOUNTING.format(host=host, port=ports[3], folder=folder))
-    return path
+    for name, number in USERS.items():
+        home = folder / "home" / name
+        home.mkdir(parents=True)
+        os.chown(home, number, number)
+    folder.chmod(0o755)
+    configuration.write(folder, _free_ports(configuration.NUM_PORTS))
 
 
 def start_daemons(folder: Path) -> None:
@@ -114,18 +58,25 @@ def start_daemons(folder: Path) -> None:
     _wait_for((folder / "munge.socket").exists)
     _wait_for((folder / "database.socket").exists)
     _start_daemon(folder, "slurmdbd", ["slurmdbd", "-D"])
-    for command in (f"cluster {CLUSTER}", f"account {ACCOUNT}", f"user root account={ACCOUNT}"):
+    for command in configuration.ASSOCIATIONS:
         add = ["sacctmgr", "--immediate", "add", *command.split()]
         _wait_for(lambda add=add: _run_command(folder, add) == 0)
-    _start_daemon(folder, "slurmctld", ["slurmctld", "-D"])
-    for name in NODES:
-        _start_daemon(folder, f"slurmd.{name}", ["slurmd", "-D", "-N", name])
+    for name in (CONTROLLER, *configuration.NODES):
+        start(folder, name)
+
+
+def start(folder: Path, name: str) -> None:
+    """Start the controller, which reads the state of a former controller, or the slurmd of a node."""
+    if name == CONTROLLER:
+        _start_daemon(folder, name, [name, "-D"])
+    else:
+        _start_daemon(folder, f"slurmd.{name}", ["slurmd", "-D", "-N", name], SLURMD_NODENAME=name)
 
 
 def kill_processes(folder: Path) -> None:
     """Kill all processes with the configuration of this cluster in their environment, jobs included."""
     deadline = time.monotonic() + 30
-    while (process_ids := _processes_of(folder)) and time.monotonic() < deadline:
+    while (process_ids := processes_of(folder)) and time.monotonic() < deadline:
         for process_id in process_ids:
             with suppress(ProcessLookupError):
                 os.kill(process_id, signal.SIGKILL)
@@ -136,16 +87,22 @@ def kill_processes(folder: Path) -> None:
 def _start_database(folder: Path) -> None:
     """Start MariaDB with an empty database that root may use without a password."""
     data = f"--datadir={folder}/database"
-    install = ["mariadb-install-db", "--no-defaults", data, "--user=root", "--skip-test-db"]
+    log_size = "--innodb-log-file-size=4M"
+    install = ["mariadb-install-db", "--no-defaults", data, "--user=root", "--skip-test-db", log_size]
     _run_command(folder, [*install, "--auth-root-authentication-method=normal"])
     server = ["mariadbd", "--no-defaults", data, "--user=root", f"--socket={folder}/database.socket"]
-    _start_daemon(folder, "mariadbd", [*server, "--skip-networking", "--innodb-flush-log-at-trx-commit=0"])
+    fast = ["--innodb-flush-log-at-trx-commit=0", log_size]
+    _start_daemon(folder, "mariadbd", [*server, "--skip-networking", *fast])
 
 
-def _start_daemon(folder: Path, name: str, command: list[str]) -> None:
-    with (folder / f"{name}.out").open("wb") as log:
+def _start_daemon(folder: Path, name: str, command: list[str], **variables: str) -> None:
+    with (folder / f"{name}.out").open("ab") as log:
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_environment(folder)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(folder) | variables,
         )
 
 
@@ -172,15 +129,19 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _processes_of(folder: Path) -> list[int]:
-    """Return the ids of the live processes of the cluster, without zombies, which have no environment."""
-    variable, process_ids = f"SLURM_CONF={folder}/slurm.conf".encode(), []
+def processes_of(folder: Path, node: str = "") -> list[int]:
+    """Return the ids of the live processes of the cluster or of a node, jobs included.
+
+    Zombies, which have no environment, are left out.
+    """
+    variables = {f"SLURM_CONF={folder}/slurm.conf".encode()}
+    if node:
+        variables.add(f"SLURMD_NODENAME={node}".encode())
+    process_ids = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (
-                variable in (process / "environ").read_bytes().split(b"\0")
-                and int(process.name) != os.getpid()
-            ):
+            environment = set((process / "environ").read_bytes().split(b"\0"))
+            if variables <= environment and int(process.name) != os.getpid():
                 process_ids.append(int(process.name))
     return process_ids
 
@@ -213,7 +174,14 @@ def _run_until_input_closes(folder: Path) -> None:
     try:
         write_configuration(folder)
         start_daemons(folder)
-        while not select.select([sys.stdin], [], [], 1)[0]:
+        commands = os.fdopen(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+        is_open = True
+        while is_open:
+            if select.select([commands], [], [], 1)[0]:
+                line = commands.readline().decode()
+                is_open = bool(line)
+                if line:
+                    start(folder, line.strip())
             _reap()
     finally:
         kill_processes(folder)

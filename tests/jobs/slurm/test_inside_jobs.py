@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 from pathlib import Path
@@ -25,6 +26,8 @@ from tests.support.launching import require_success
 
 #: Beginnings of the names of variables that belong to one job.
 JOB_PREFIXES = ("SLURM_ARRAY_", "SLURM_STEP_", "SLURM_SRUN_", "SRUN_", "PMI_", "PMIX_", "OMPI_", "PRTE_")
+
+ONE_JOB_WITH_VARIABLES = ("launcher=slurm", "launcher.parts=1", "launcher.setup=[env]")
 
 
 @pytest.mark.fault(
@@ -54,6 +57,8 @@ def test_a_job_whose_launcher_starts_no_rank_fails(cluster: Cluster, tmp_path: P
         assert (job["JobState"], job["ExitCode"]) == ("FAILED", "2:0"), cluster.log(job_number)
         assert message in cluster.log(job_number)
         assert "Traceback" not in cluster.log(job_number)
+    (suggestion,) = re.findall(r"'(launcher\.mpirun=.*)'", cluster.log(job_numbers[1]))
+    assert run_chain(cluster, tmp_path / "new", SMOKE, suggestion, "dry_run=true").returncode == 0
 
 
 def ranks_of(run: Path) -> list[Path]:
@@ -119,39 +124,44 @@ fi
     cluster.run(["scancel", str(job_number)])
 
 
-def test_jobs_start_on_all_nodes_and_pass_no_variable_of_a_job_on(cluster: Cluster, tmp_path: Path) -> None:
-    """Inside a task of a job array, start a local stage, and submit a chain from a step of one task."""
-    local_run, run = tmp_path / "local", tmp_path / "run"
-    stage = f"run_stage('generate', {[SMOKE, f'run={local_run}']}, 2, ['mpirun'])"
-    chain = ["launcher=slurm", "launcher.parts=1", "launcher.setup=[env]", f"run={run}"]
-    commands = (
-        ["python", "-c", f"from pipeline.jobs.local import run_stage; {stage}"],
-        [
-            "srun",
-            "--mpi=none",
-            "--ntasks=1",
-            "--nodes=1",
-            "python",
-            "-m",
-            "pipeline.chain",
-            SMOKE,
-            *chain,
-        ],
+def test_a_stage_inside_a_job_starts_on_all_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    stage = f"run_stage('generate', {[SMOKE, f'run={tmp_path}']}, 2, ['mpirun'])"
+    command = ["python", "-c", f"from pipeline.jobs.local import run_stage; {stage}"]
+    log_option = f"--output={tmp_path}/log.txt"
+    cluster.require_completion(
+        cluster.sbatch(*RANK_ON_EACH_NODE, log_option, f"--wrap={shlex.join(command)}")
     )
-    script = " && ".join(map(shlex.join, commands))
-    job_number = cluster.sbatch(
-        "--array=3", *RANK_ON_EACH_NODE, f"--output={tmp_path}/log.txt", f"--wrap={script}"
+    (record,) = records(tmp_path, "generate")
+    assert record["nodes"] == {"n1": 1, "n2": 1}
+
+
+def test_chains_submitted_inside_jobs_get_no_variable_of_a_job(cluster: Cluster, tmp_path: Path) -> None:
+    """Submit a chain from a step of an array task, from `salloc`, and from `srun --pty` inside `salloc`."""
+    runs = {name: tmp_path / name for name in ("array", "salloc", "pty")}
+    chain = {
+        name: ["python", "-m", "pipeline.chain", SMOKE, *ONE_JOB_WITH_VARIABLES, f"run={run}"]
+        for name, run in runs.items()
+    }
+    step, allocation = ["srun", "--mpi=none", "--ntasks=1", "--nodes=1"], ["salloc", "--ntasks=2"]
+    array_job = cluster.sbatch(
+        "--array=3",
+        *RANK_ON_EACH_NODE,
+        f"--output={tmp_path}/log.txt",
+        f"--wrap={shlex.join([*step, *chain['array']])}",
     )
+    terminal_command = shlex.join([*allocation, *step, "--pty", *chain["pty"]])
+    commands = ([*allocation, *chain["salloc"]], ["script", "-qec", terminal_command, "/dev/null"])
+    for command in commands:
+        require_success(cluster.run(command, timeout=90))
     wait_until(
-        lambda: cluster.job(f"{job_number}_3")["JobState"] in ("COMPLETED", "FAILED"),
+        lambda: cluster.job(f"{array_job}_3")["JobState"] in ("COMPLETED", "FAILED"),
         90,
         (tmp_path / "log.txt").read_text,
     )
-    (record,) = records(local_run, "generate")
-    assert record["nodes"] == {"n1": 1, "n2": 1}
-    assert (run / "jobs" / "chain.json").exists(), (tmp_path / "log.txt").read_text()
-    cluster.require_completion(job_numbers(run)["generate"])
-    require_success(run_chain(cluster, run, "cancel"))
-    assert json.loads((run / "dataset" / "manifest.json").read_text())["complete"]
-    variables = [line for line in logs(run).splitlines() if line.startswith(JOB_PREFIXES)]
-    assert not [line for line in variables if not line.startswith("OMPI_ALLOW_RUN_AS_ROOT")]
+    for run in runs.values():
+        assert (run / "jobs" / "chain.json").exists(), (tmp_path / "log.txt").read_text()
+        cluster.require_completion(job_numbers(run)["generate"])
+        require_success(run_chain(cluster, run, "cancel"))
+        assert json.loads((run / "dataset" / "manifest.json").read_text())["complete"]
+        variables = [line for line in logs(run).splitlines() if line.startswith(JOB_PREFIXES)]
+        assert not [line for line in variables if not line.startswith("OMPI_ALLOW_RUN_AS_ROOT")]

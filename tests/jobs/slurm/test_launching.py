@@ -38,10 +38,10 @@ def test_mpi_ranks_on_two_nodes_share_trajectories(cluster: Cluster, tmp_path: P
 
 
 def test_ddp_ranks_on_two_nodes_train_the_same_weights(
-    cluster: Cluster, validated_data: Path, tmp_path: Path
+    cluster: Cluster, validated_data: Path, trained_model: Path, tmp_path: Path
 ) -> None:
     # The weights of two ranks under srun equal the weights of two ranks under mpirun.
-    folders = [tmp_path / name for name in ("srun", "mpirun")]
+    folders = [tmp_path / "srun", trained_model]
     command = [
         "python",
         "-m",
@@ -51,9 +51,6 @@ def test_ddp_ranks_on_two_nodes_train_the_same_weights(
         f"dataset={validated_data}/dataset",
     ]
     job_number = submit_on_both_nodes(cluster, tmp_path, ["srun", "--mpi=none", *command])
-    require_success(
-        run_stage("train", SMOKE, f"run={folders[1]}", f"dataset={validated_data}/dataset", ranks=2)
-    )
     cluster.require_completion(job_number)
     (record,) = records(folders[0], "train")
     assert record["nodes"] == {"n1": 1, "n2": 1}

@@ -1,4 +1,4 @@
-"""Jobs near their time limit: they save their work and requeue themselves."""
+"""Jobs near their time limit, and preempted jobs: they save their work and are requeued."""
 
 from __future__ import annotations
 
@@ -24,13 +24,37 @@ def restart_requeued(cluster: Cluster, job_number: int, num_restarts: int) -> No
     cluster.start_soon(job_number)
 
 
+def preempt(cluster: Cluster) -> None:
+    """Submit a job with a higher priority that needs the GPUs of a running job."""
+    options = ("--partition=urgent", "--account=science", "--gres=gpu:2", "--output=/dev/null")
+    urgent_job = cluster.sbatch(*options, "--wrap=true", cwd=cluster.folder, user="grace")
+    cluster.require_completion(urgent_job)
+
+
+def preempt_after_signal(cluster: Cluster) -> None:
+    """Preempt a job on a site that announces a preemption by the signal of the job."""
+    with cluster.options(SlurmctldParameters="preempt_send_user_signal"):
+        preempt_after_end_of_steps(cluster)
+
+
+def preempt_after_end_of_steps(cluster: Cluster) -> None:
+    """Preempt a job on a site that ends the steps of a job some time before the job."""
+    command = ["scontrol", "update", "partitionname=scavenge"]
+    require_success(cluster.run([*command, "gracetime=100"]))
+    preempt(cluster)
+    require_success(cluster.run([*command, "gracetime=0"]))
+
+
+STOPS = (preempt_after_signal, preempt_after_end_of_steps, preempt)
+
+
 @pytest.mark.fault(
-    "Slurm signals the end of a job",
-    cause="SIGUSR1 three times by scancel to a training on 2 nodes",
-    result="checkpoint, requeue, and the weights of an undisturbed run",
-    lost="nothing",
+    "jobs of higher priority preempt a job",
+    cause="3 jobs need the GPUs of a training on 2 nodes: Slurm sends SIGUSR1, or ends the steps or the job",
+    result="requeue, and the weights of an undisturbed run",
+    lost="nothing after SIGUSR1; else the steps since the last checkpoint",
 )
-def test_training_stopped_three_times_ends_with_the_same_bits(
+def test_a_preempted_training_ends_with_the_same_bits(
     cluster: Cluster, validated_data: Path, tmp_path: Path
 ) -> None:
     """Compare two ranks on two nodes with an uninterrupted run of two ranks on this machine."""
@@ -39,27 +63,30 @@ def test_training_stopped_three_times_ends_with_the_same_bits(
     job_number = cluster.sbatch(
         "--nodes=2",
         "--ntasks=2",
+        "--partition=scavenge",
+        "--gres=gpu:2",
         f"--output={tmp_path}/log.txt",
         str(batch_script("train")),
         *arguments,
         f"run={folders[0]}",
     )
     checkpoints = folders[0] / "models" / "fno" / "checkpoints"
-    for num_restarts in (1, 2, 3):
+    for num_restarts, stop in enumerate(STOPS, start=1):
         earlier_checkpoints = set(checkpoints.glob("*.safetensors"))
         wait_until(
             partial(has_new_checkpoint, checkpoints, earlier_checkpoints), 60, lambda: cluster.log(job_number)
         )
-        cluster.signal(job_number, "USR1")
+        stop(cluster)
         restart_requeued(cluster, job_number, num_restarts)
     require_success(run_stage("train", *arguments, f"run={folders[1]}", ranks=2))
     cluster.require_completion(job_number)
     attempts = records(folders[0], "train")
-    assert [record["outcome"] for record in attempts] == ["interrupted"] * 3 + ["complete"]
+    outcomes = ["interrupted", "killed", "killed", "complete"]
+    assert [record["outcome"] for record in attempts] == outcomes, cluster.log(job_number)
     assert [record["slurm"].get("restarts", "0") for record in attempts] == ["0", "1", "2", "3"]
     assert all(record["nodes"] == {"n1": 1, "n2": 1} for record in attempts)
     first_steps = [record["progress"]["start"] for record in attempts]
-    assert first_steps == [0, *(record["progress"]["done"] for record in attempts[:-1])]
+    assert first_steps[1] == attempts[0]["progress"]["done"], "the signal leaves time for a checkpoint"
     assert first_steps == sorted(set(first_steps))
     for name in ("model.safetensors", "log.csv"):
         model_file, reference_file = (folder / "models" / "fno" / name for folder in folders)
@@ -91,17 +118,12 @@ def test_a_stopped_generation_keeps_complete_shards_and_continues(
     result="the job fails with the reason; no endless requeue",
     lost="the shard in work",
 )
-def test_a_job_without_progress_is_not_requeued(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_job_without_progress_is_not_requeued(cluster: Cluster, endless_shard: int) -> None:
     # A shard that takes longer than the time limit would restart forever.
-    # Slurm itself sends the signal, up to a minute earlier than asked. The stage takes up to half a minute to
-    # start on a busy machine.
-    run = tmp_path / "run"
-    options = ("--time=00:03:00", "--signal=B:USR1@90", f"--output={tmp_path}/log.txt")
-    overrides = (*SLOW_GENERATION, "samples.train=1000", "samples.per_shard=1000", f"run={run}")
-    job = cluster.wait(cluster.sbatch(*options, str(batch_script("generate")), *overrides), seconds=240)
-    log_text = (tmp_path / "log.txt").read_text()
+    job = cluster.wait(endless_shard, seconds=240)
+    log_text = cluster.log(endless_shard)
     assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("FAILED", "2:0", "0"), log_text
     assert "no progress" in log_text
     assert "samples.per_shard" in log_text
     assert "Traceback" not in log_text
-    assert not list(run.rglob("*.partial"))
+    assert not list(Path(job["StdOut"]).parent.rglob("*.partial"))

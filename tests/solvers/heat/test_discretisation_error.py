@@ -88,7 +88,11 @@ def test_the_error_of_declared_steps_and_tolerances_is_the_error_in_time() -> No
     accurate_solver = heat(resolution=24, tolerance=1e-8)
     parameters = sample_parameters(accurate_solver)
     truth = last_state(accurate_solver, accurate_solver.prepare(parameters), TIMES[[0, -1]])
-    for options in ({"scheme": "rkl2", "time_step": 0.1}, {"scheme": "rkl2", "tolerance": 0.1}):
+    for options in (
+        {"scheme": "rkl2", "time_step": 0.1},
+        {"scheme": "adi", "time_step": 0.1},
+        {"scheme": "rkl2", "tolerance": 0.1},
+    ):
         solver = heat(resolution=24, **options)
         state = last_state(solver, solver.prepare(parameters), TIMES[[0, -1]])
         error = estimate(solver, TIMES[[0, -1]])

@@ -1,0 +1,42 @@
+"""The worth of the model in a run folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.config.build import build_recorded_solver
+from pipeline.evaluation.worth import measure_worth
+from pipeline.evaluation.worth_result import WorthResult, worth_result
+from pipeline.runs import provenance
+from simsurrogate.machine import processor_name
+
+if TYPE_CHECKING:
+    from pipeline.config.settings import Settings
+    from pipeline.data.dataset import Dataset
+    from pipeline.runs.folder import RunFolder
+    from surrogates.contract import Surrogate
+
+
+def worth_of_model(
+    settings: Settings, folder: RunFolder, surrogate: Surrogate, dataset: Dataset
+) -> WorthResult | None:
+    """Return the worth of a surrogate on the processor, next to the costs of its data and its training.
+
+    The result is None with `evaluation.worth=0`, or without test trajectories.
+
+    Raises:
+        UserError: the solver of the data set cannot be built.
+    """
+    num_trajectories = min(settings.evaluation.worth, dataset.num_trajectories("test"))
+    if num_trajectories == 0:
+        return None
+    from mpi4py import MPI
+
+    solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
+    training_attempts = provenance.attempts(folder.path, "train", folder.model)
+    return worth_result(
+        measure_worth(surrogate, solver, dataset, num_trajectories),
+        processor_name(),
+        generation_seconds=dataset.core_seconds,
+        training_seconds=provenance.core_seconds(training_attempts),
+    )

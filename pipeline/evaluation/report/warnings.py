@@ -1,0 +1,50 @@
+"""The warnings of a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from surrogates import store
+from surrogates.deep_ensemble import Ensemble
+
+if TYPE_CHECKING:
+    from pipeline.data.dataset import Dataset
+    from pipeline.evaluation.schema import Metrics
+    from pipeline.runs.folder import RunFolder
+    from surrogates.contract import Surrogate
+
+
+def report_warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: Metrics) -> list[str]:
+    """Return the warnings that a reader must know before trusting the numbers."""
+    problem, warnings = surrogate.problem, []
+    description = store.description(folder.model_folder)
+    training_dataset = description["configuration"]["dataset"]
+    model = surrogate.members[0] if isinstance(surrogate, Ensemble) else surrogate
+    if store.has_changed_sources(description, type(model)):
+        warnings.append("The sources of the surrogate have changed after the training of the model.")
+    if training_dataset != dataset.identity:
+        warnings.append(f"The model was trained on another data set, {training_dataset}.")
+    ranges = zip(
+        problem.spec.parameter_names,
+        problem.spec.parameter_ranges,
+        dataset.spec.parameter_ranges,
+        strict=True,
+    )
+    for name, trained_range, tested_range in ranges:
+        if tuple(trained_range) != tuple(tested_range):
+            warnings.append(
+                f"{name} was trained on {trained_range[0]:g} to {trained_range[1]:g}; "
+                f"this data set has {tested_range[0]:g} to {tested_range[1]:g}."
+            )
+    duration = float(dataset.times[-1] - dataset.times[0])
+    if duration > problem.duration * (1 + 1e-9):
+        warnings.append(
+            f"The model was trained on trajectories of {problem.duration:g} s; "
+            f"the trajectories of this data set last {duration:g} s."
+        )
+    warnings += [
+        f"The split {split} has only {result.trajectories} trajectories: its statistics are rough."
+        for split, result in metrics.splits.items()
+        if result.trajectories < 8
+    ]
+    return warnings
