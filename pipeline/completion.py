@@ -59,7 +59,7 @@ def continuations(words: Sequence[str], commands: Sequence[str]) -> list[str]:
 
 
 def _names(group: str) -> Iterator[str]:
-    """Yield the names of the shipped YAMLs of a group, and of the members that installed packages announce."""
+    """Yield the names of the shipped YAMLs of a group, and those that installed packages announce."""
     folders = [("", files("configs") / group)]
     for prefix, folder in folders:
         for path in folder.iterdir():
@@ -73,12 +73,9 @@ def _names(group: str) -> Iterator[str]:
 def _keys(words: Sequence[str]) -> Iterator[str]:
     """Yield all keys of the configuration, with the options of the chosen or default solver and surrogate."""
     root = _content("config.yaml")
-    chosen = {
-        key: value
-        for entry in root.pop("defaults")
-        if isinstance(entry, dict)
-        for key, value in entry.items()
-    }
+    chosen: dict[str, str] = {}
+    for entry in root.pop("defaults"):
+        chosen |= entry if isinstance(entry, dict) else {}
     chosen |= dict(word.split("=", 1) for word in words if "=" in word)
     yield from _GROUPS
     yield from _dotted_keys({key: value for key, value in root.items() if key != "hydra"})

@@ -20,7 +20,8 @@ def test_bash_completes_commands_names_and_keys(tmp_path: Path) -> None:
         'eval "$(simsurrogate completion)"\n'
         "complete -p simsurrogate\n"
         "complete_line() {\n"
-        '  COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _simsurrogate; printf "<%s>" "${COMPREPLY[@]}"; echo\n'
+        '  COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()\n'
+        '  _simsurrogate; printf "<%s>" "${COMPREPLY[@]}"; echo\n'
         "}\n"
         "complete_line simsurrogate tr\n"
         "complete_line simsurrogate train surrogate=un\n"
@@ -36,7 +37,7 @@ def test_bash_completes_commands_names_and_keys(tmp_path: Path) -> None:
         timeout=60,
     )
     assert result.stdout.splitlines() == [
-        "complete -o nospace -o default -F _simsurrogate simsurrogate",
+        "complete -o default -o nospace -F _simsurrogate simsurrogate",
         "<train >",
         "<surrogate=unet >",
         "<solver.system.eccentricity=><solver.system.kind=><solver.system.mass_ratio=>"
@@ -49,7 +50,7 @@ def test_bash_completes_commands_names_and_keys(tmp_path: Path) -> None:
     ("words", "expected"),
     [
         ([""], ["chain ", "compare ", "evaluate ", "generate ", "train ", "validate "]),
-        (["chain", "st"], ["status "]),
+        (["chain", "sta"], ["status "]),
         (["train", "st"], ["storage.max_error=", "storage.max_failed_share=", "storage.precision="]),
         (["train", "experiment=results/two"], ["experiment=results/two_body "]),
         (["train", "samples.train=1"], []),
