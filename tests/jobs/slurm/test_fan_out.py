@@ -56,7 +56,7 @@ def wait_for_restart(cluster: Cluster, job: int | str) -> None:
 @pytest.mark.parametrize(("num_factors", "num_seeds"), [(2, 1), pytest.param(4, 2, marks=pytest.mark.soak)])
 @pytest.mark.fault(
     "jobs of a sweep fail once",
-    cause="exit code 1 in an array task; SIGKILL and an exception in two of {num_factors} x {num_seeds} trainings",
+    cause="exit code 1 in one task; SIGKILL and an exception in two of {num_factors} x {num_seeds} trainings",
     result="launcher.retries starts these jobs again, and the jobs after them keep waiting",
     lost="the steps after the checkpoint",
 )
