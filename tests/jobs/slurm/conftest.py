@@ -111,7 +111,7 @@ def mails(cluster: Cluster, tmp_path: Path) -> Iterator[Path]:
 def endless_shard(
     request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[int, Path] | None:
-    """Return a job and the folder of its log; its shard takes longer than the time limit. None if no test needs it.
+    """Return a job whose shard takes longer than the time limit, and its folder; None if no test needs it.
 
     Slurm sends its signal in two minutes. The job starts first and waits while the other tests run.
     """
