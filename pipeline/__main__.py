@@ -27,6 +27,10 @@ _EXAMPLES = (
     ("simsurrogate worth run=runs/heat_fno", "time and error next to those of the solver"),
     ("simsurrogate chain experiment=heat_fno launcher=slurm", "all stages as a chain of Slurm jobs"),
     ("simsurrogate generate solver=heat --cfg job", "every key with its value; each can be overridden"),
+    (
+        'eval "$(simsurrogate completion)"',
+        "complete commands, keys and names in bash and zsh",
+    ),
 )
 
 
@@ -41,6 +45,10 @@ def main() -> None:
         print_overview()
     elif arguments[0] == "--version":
         print(f"simsurrogate {importlib.metadata.version('simsurrogate')}")
+    elif arguments[0] == "completion":
+        from pipeline import completion  # only completions read YAML files here
+
+        completion.main(arguments[1:], _COMMANDS)
     elif arguments[0] in _COMMANDS:
         end_with_mpirun()
         explain_limited_address_space()
@@ -48,7 +56,7 @@ def main() -> None:
         runpy.run_module(f"pipeline.{arguments[0]}", run_name="__main__", alter_sys=True)
     else:
         print(
-            f"error: {arguments[0]!r} is not a command. Commands are {', '.join(_COMMANDS)}. "
+            f"error: {arguments[0]!r} is not a command. Commands are {', '.join(_COMMANDS)}, completion. "
             "Type simsurrogate for an overview",
             file=sys.stderr,
         )

@@ -35,10 +35,12 @@ def detect() -> Launch:
     Without such variables the launcher is `none`, with one rank. A launcher that sets none of the known
     variables is detected through MPI, once `world` has been called.
     """
-    for name, *variables in _LAUNCHER_VARIABLES:
+    for name, rank, size, local_rank in _LAUNCHER_VARIABLES:
         # `srun --mpi=pmi2` sets MPICH's variables, but none of MPICH's for the rank on the node.
-        if all(variable in os.environ for variable in variables) and _has_started_ranks(name):
-            return Launch(name, *(int(os.environ[variable]) for variable in variables))
+        is_srun = "MPICH" in name and local_rank not in os.environ
+        if rank in os.environ and size in os.environ and not is_srun and _has_started_ranks(name):
+            local_rank_number = int(os.environ.get(local_rank, "0"))
+            return Launch(name, int(os.environ[rank]), int(os.environ[size]), local_rank_number)
     mpi_module = sys.modules.get("mpi4py.MPI")
     if (
         mpi_module is not None

@@ -139,6 +139,25 @@ class Cluster:
         )
         return self.job(job_number)
 
+    def wait_for_end(self, job_number: int, seconds: float) -> tuple[str, str]:
+        """Wait for the end of a job that Slurm may have forgotten; return the state and the exit code.
+
+        Both are those of Slurm's accounting.
+        """
+
+        def accounted() -> tuple[str, str]:
+            command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State,ExitCode"]
+            result = self.run([*command, f"--jobs={job_number}"])
+            state, exit_code = launching.require_success(result).stdout.splitlines()[-1].split("|")
+            return state, exit_code
+
+        wait_until(
+            lambda: accounted()[0].split()[0] in FINAL_STATES,
+            seconds,
+            lambda: f"{accounted()}\n{self.jobs()}",
+        )
+        return accounted()
+
     def require_completion(self, job_number: int | str) -> dict[str, str]:
         """Wait for the end of a job, check that it completed, and return its properties."""
         properties = self.wait(job_number)

@@ -110,8 +110,8 @@ def mails(cluster: Cluster, tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session", autouse=True)
 def endless_shard(
     request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> int | None:
-    """Return a job whose shard takes longer than the time limit, or None if no test needs the job.
+) -> tuple[int, Path] | None:
+    """Return a job whose shard takes longer than the time limit, and its folder; None if no test needs it.
 
     Slurm sends its signal in two minutes. The job starts first and waits while the other tests run.
     """
@@ -122,12 +122,12 @@ def endless_shard(
     folder = tmp_path_factory.mktemp("endless")
     options = ("--time=00:03:00", "--signal=B:USR1@90", f"--output={folder}/log.txt")
     overrides = (*SLOW_GENERATION, "samples.train=1000", "samples.per_shard=1000", f"run={folder}/run")
-    return cluster.sbatch(*options, str(batch_script("generate")), *overrides)
+    return cluster.sbatch(*options, str(batch_script("generate")), *overrides), folder
 
 
 @pytest.fixture
-def free_nodes(cluster: Cluster, lonely_rank: int | None, endless_shard: int | None) -> None:
+def free_nodes(cluster: Cluster, lonely_rank: int | None, endless_shard: tuple[int, Path] | None) -> None:
     """Wait for the end of the long jobs, so that a test may kill all processes of a node."""
-    for job_number in (lonely_rank, endless_shard):
+    for job_number in (lonely_rank, endless_shard and endless_shard[0]):
         if job_number is not None:
-            cluster.wait(job_number, seconds=240)
+            cluster.wait_for_end(job_number, seconds=240)

@@ -186,7 +186,7 @@ def recorded_commands(
         program.chmod(0o755)
     environment = cluster.environment()
     environment["PATH"] = f"{folder}:{environment['PATH']}"
-    monkeypatch.setattr(cluster, "environment", lambda: environment)
+    monkeypatch.setattr(cluster, "environment", lambda user="root": environment)
     return lambda: calls.read_text().splitlines()
 
 

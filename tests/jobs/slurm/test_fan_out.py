@@ -1,4 +1,4 @@
-"""One data set, four models, two seeds: failed jobs start again; one table and one mail show the end."""
+"""One data set, several models and seeds: failed jobs start again; one table and one mail show the end."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ from tests.support.launching import require_success
 
 FAILING_STATE = f"surrogate.path={Path(__file__).parents[1] / 'failing_state.py'}"
 SHORT_TRAINING = ("training.steps=20", "training.checkpoint_every=5", "training.validate_every=10")
-MODELS = [f"failing_state-factor-0.{number}-seed-{seed}" for number in (1, 2, 3, 4) for seed in (1, 2)]
-KILLED, RAISING = MODELS[2], MODELS[5]
 SITE = """\
 defaults: [slurm, _self_]
 ranks: {{validate: 1}}
@@ -55,19 +53,33 @@ def wait_for_restart(cluster: Cluster, job: int | str) -> None:
     wait_until(is_requeued, 120, lambda: f"{cluster.job(job)}\n{cluster.log(job)}")
 
 
+@pytest.mark.parametrize(("num_factors", "num_seeds"), [(2, 1), pytest.param(4, 2, marks=pytest.mark.soak)])
 @pytest.mark.fault(
     "jobs of a sweep fail once",
-    cause="exit code 1 in one array task; SIGKILL and an exception in two of 8 trainings",
+    cause="exit code 1 in one task; SIGKILL and an exception in two of {num_factors} x {num_seeds} trainings",
     result="launcher.retries starts these jobs again, and the jobs after them keep waiting",
     lost="the steps after the checkpoint",
 )
 def test_failed_jobs_of_a_sweep_start_again(
-    cluster: Cluster, mails: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    num_factors: int,
+    num_seeds: int,
+    cluster: Cluster,
+    mails: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    factors = [f"0.{number + 1}" for number in range(num_factors)]
+    seeds = [str(number + 1) for number in range(num_seeds)]
+    models = [
+        f"failing_state-factor-{factor}" + (f"-seed-{seed}" if num_seeds > 1 else "")
+        for factor in factors
+        for seed in seeds
+    ]
+    killed, raising = models[0], models[-1]
     run, failures, mpirun = tmp_path / "run", tmp_path / "failures", tmp_path / "mpirun"
     failures.mkdir()
-    (failures / KILLED).write_text("kill")
-    (failures / RAISING).write_text("raise")
+    (failures / killed).write_text("kill")
+    (failures / raising).write_text("raise")
     # Task 1 of generate fails once.
     mpirun.write_text(
         '#!/bin/sh\n[ "$SLURM_ARRAY_TASK_ID$SLURM_RESTART_COUNT" != 1 ] || exit 1\nexec mpirun "$@"\n'
@@ -79,10 +91,14 @@ def test_failed_jobs_of_a_sweep_start_again(
     monkeypatch.setenv("SIMSURROGATE_LAUNCHER", "site")
     sweep = (
         *("--multirun", SMOKE, FAILING_STATE, f"surrogate.failures={failures}", *SHORT_TRAINING),
-        *("surrogate.factor=0.1,0.2,0.3,0.4", "training.seed=1,2", "evaluation.figures=0"),
+        *(
+            f"surrogate.factor={','.join(factors)}",
+            f"training.seed={','.join(seeds)}",
+            "evaluation.figures=0",
+        ),
     )
     output = require_success(run_chain(cluster, run, *sweep)).stdout
-    names = [*SHARED, *(f"{stage}-{model}" for model in MODELS for stage in ("train", "evaluate"))]
+    names = [*SHARED, *(f"{stage}-{model}" for model in models for stage in ("train", "evaluate"))]
     assert [job["name"] for job in submitted_jobs(run)] == names
     assert output.count("submitted ") == 1
     numbers = job_numbers(run)
@@ -92,18 +108,18 @@ def test_failed_jobs_of_a_sweep_start_again(
     assert states(cluster, run)["finish"] == "PENDING"
     cluster.start_soon(task)
     wait_until(lambda: not list(failures.iterdir()), 150, lambda: logs(run))
-    for model in (KILLED, RAISING):
+    for model in (killed, raising):
         wait_for_restart(cluster, numbers[f"train-{model}"])
-    cluster.start_soon(numbers[f"train-{KILLED}"])
+    cluster.start_soon(numbers[f"train-{killed}"])
 
     def is_only_one_missing() -> bool:
         live = [name for name, state in states(cluster, run).items() if state != "COMPLETED"]
-        return sorted(live) == sorted([f"train-{RAISING}", f"evaluate-{RAISING}"])
+        return sorted(live) == sorted([f"train-{raising}", f"evaluate-{raising}"])
 
     wait_until(is_only_one_missing, 150, lambda: f"{states(cluster, run)}\n{logs(run)}")
     jobs = status_of(cluster, run)
     retries = {name: job["retries"] for name, job in jobs.items() if job.get("retries")}
-    assert retries == {"generate1": 1, f"train-{KILLED}": 1, f"train-{RAISING}": 1}
+    assert retries == {"generate1": 1, f"train-{killed}": 1, f"train-{raising}": 1}
     assert mails.read_text() == ""
     require_success(run_chain(cluster, run, "cancel"))
     (mail,) = wait_for_mails(mails, 1)
@@ -114,26 +130,26 @@ def test_failed_jobs_of_a_sweep_start_again(
     monkeypatch.delenv("SIMSURROGATE_LAUNCHER")
     output = require_success(run_chain(cluster, run, "resume")).stdout
     assert [job["name"] for job in submitted_jobs(run)[len(names) :]] == [
-        f"train-{RAISING}",
-        f"evaluate-{RAISING}",
+        f"train-{raising}",
+        f"evaluate-{raising}",
     ]
     assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
     assert len(wait_for_mails(mails, 2)) == 2
     assert [record["outcome"] for record in records(run, "generate")].count("complete") == 3
     assert len(records(run, "validate")) == 1
-    attempts = [record for record in records(run, "train") if record["configuration"]["model"] == RAISING]
+    attempts = [record for record in records(run, "train") if record["configuration"]["model"] == raising]
     assert [record["outcome"] for record in attempts] == ["failed", "complete"]
     assert attempts[1]["progress"]["start"] > 0, "the training continues from its checkpoint"
     lines = require_success(run_chain(cluster, run, "status")).stdout.splitlines()
     header = next(index for index, line in enumerate(lines) if line.startswith("model "))
-    rows = [line.split() for line in lines[header + 1 : header + 9]]
+    rows = [line.split() for line in lines[header + 1 : header + 1 + len(models)]]
     assert [(row[0], row[1], row[2], row[3]) for row in rows] == [
-        (model, model[-1], "done", "done") for model in MODELS
+        (model, seed, "done", "done") for model, seed in zip(models, len(factors) * seeds, strict=True)
     ]
     assert all(row[-1] == f"models/{row[0]}/evaluation/report.html" for row in rows)
     assert all(row[5] == "%" and float(row[4]) > 0 for row in rows), rows
     jobs = status_of(cluster, run)
-    assert jobs["chain"]["core_hours"] >= jobs[f"train-{KILLED}"]["core_hours"] > 0
+    assert jobs["chain"]["core_hours"] >= jobs[f"train-{killed}"]["core_hours"] > 0
     assert jobs["chain"]["energy_joules"] is None
 
 

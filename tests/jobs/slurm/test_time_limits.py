@@ -118,12 +118,14 @@ def test_a_stopped_generation_keeps_complete_shards_and_continues(
     result="the job fails with the reason; no endless requeue",
     lost="the shard in work",
 )
-def test_a_job_without_progress_is_not_requeued(cluster: Cluster, endless_shard: int) -> None:
+def test_a_job_without_progress_is_not_requeued(cluster: Cluster, endless_shard: tuple[int, Path]) -> None:
     # A shard that takes longer than the time limit would restart forever.
-    job = cluster.wait(endless_shard, seconds=240)
-    log_text = cluster.log(endless_shard)
-    assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("FAILED", "2:0", "0"), log_text
+    job_number, folder = endless_shard
+    ending = cluster.wait_for_end(job_number, seconds=240)
+    log_text = (folder / "log.txt").read_text()
+    assert ending == ("FAILED", "2:0"), log_text
+    assert len(records(folder / "run", "generate")) == 1, "the job did not start again"
     assert "no progress" in log_text
     assert "samples.per_shard" in log_text
     assert "Traceback" not in log_text
-    assert not list(Path(job["StdOut"]).parent.rglob("*.partial"))
+    assert not list(folder.rglob("*.partial"))
