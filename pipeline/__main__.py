@@ -24,7 +24,7 @@ _EXAMPLES = (
     ("simsurrogate train run=runs/heat surrogate=unet", "another surrogate on the same data"),
     ("simsurrogate chain -m experiment=smoke surrogate=fno,unet", "several surrogates, with a table"),
     ("simsurrogate compare runs/smoke", "a table of all models of a run"),
-    ("simsurrogate worth run=runs/heat_fno", "time and error next to those of the solver"),
+    ("simsurrogate worth run=runs/heat_fno evaluation.worth=8", "time and error next to those of the solver"),
     ("simsurrogate chain experiment=heat_fno launcher=slurm", "all stages as a chain of Slurm jobs"),
     ("simsurrogate generate solver=heat --cfg job", "every key with its value; each can be overridden"),
     (

@@ -1,6 +1,6 @@
 """The worth of a trained model, measured again on this machine: time and error next to those of its solver.
 
-python -m pipeline.worth run=runs/heat surrogate=fno      # the table of the report; writes nothing
+python -m pipeline.worth run=runs/heat surrogate=fno evaluation.worth=8     # writes nothing
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ def worth_section(worth: WorthResult | None, surrogate: str, folder: RunFolder) 
         command.append(f"model={folder.model}")
     if folder.dataset.parent != folder.path:
         command.append(f"dataset={folder.dataset}")
+    command.append(f"evaluation.worth={len(worth.trajectories)}")
     return WorthSection(worth_verdict(worth), [surrogate_row, *front_rows(worth)], shlex.join(command))
 
 
