@@ -28,7 +28,7 @@ from pipeline.config.settings import Settings, Stage
 from pipeline.config.sweep import Job
 from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
-from pipeline.jobs.outcome import newest_record, require_complete
+from pipeline.jobs.outcome import listens, newest_record, require_complete
 from pipeline.jobs.slurm import chain, commands, display, probe
 from pipeline.parallel import launch, stopping
 from pipeline.runs import progress, records
@@ -87,7 +87,7 @@ def _run_locally(settings: Settings, arguments: list[str]) -> float:
             number_before = records.last_number(settings.run, stage)
             launch_line = settings.launcher.launch_line(stage)
             run_stage(
-                stage, arguments, ranks, launch_line, partial(_listens, settings.run, stage, number_before)
+                stage, arguments, ranks, launch_line, partial(listens, settings.run, stage, number_before)
             )
             require_complete(settings.run, stage, newest_record(settings.run, stage, number_before))
             seconds[stage] = round(time.monotonic() - start, 2)
@@ -95,11 +95,6 @@ def _run_locally(settings: Settings, arguments: list[str]) -> float:
     console.rule(f"[bold]done[/] in {_duration_text(sum(seconds.values()))}", align="left")
     progress.report_output("chain", run_folder.report, "compare", [str(run_folder.path)])
     return schema.objective(schema.read(run_folder.evaluation / "metrics.json"))
-
-
-def _listens(run: Path, stage: Stage, number_before: int) -> bool:
-    """Return whether all ranks of a stage listen to SIGUSR1: their record has the nodes."""
-    return "nodes" in newest_record(run, stage, number_before)
 
 
 def _refuse_launcher() -> None:

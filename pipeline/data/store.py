@@ -46,8 +46,8 @@ def claim(folder: Path, plan: Manifest, overwrite: bool) -> Manifest:
     """Write the incomplete manifest `plan` into a folder without a manifest or with a changed manifest.
 
     A data set of fewer trajectories keeps its shards. With `overwrite`, a data set of another configuration
-    is deleted first. A plan without expected errors
-    takes those of the folder, which another part has recorded. The result is the plan with these errors.
+    is deleted first. A plan without expected errors takes those of the folder, which another part has
+    recorded. The result is the plan with these errors.
 
     Raises:
         UserError: the folder holds data that this pipeline did not make; or, without `overwrite`, a data set
@@ -190,9 +190,8 @@ def _difference(path: Path, plan: Manifest) -> str:
     if manifest.method != plan.method:
         return f"{path.parent} holds a data set of the method {manifest.method}, not of {plan.method}"
     changes = differences(manifest.configuration, plan.configuration)
-    if not changes or manifest.configuration_hash == plan.configuration_hash:
-        return ""
-    if grows(manifest.configuration, plan.configuration):
+    is_same = not changes or manifest.configuration_hash == plan.configuration_hash
+    if is_same or grows(manifest.configuration, plan.configuration):
         return ""
     return _difference_message(path.parent, changes)
 

@@ -19,12 +19,6 @@ def verdict(metrics: Metrics, split: str) -> str:
     surrogate_error, persistence_error, mean_error = (
         result.headline[predictor].rollout_end.median for predictor in ("surrogate", "persistence", "mean")
     )
-    linear_text = ""
-    if "linear" in result.headline:
-        linear_error = result.headline["linear"].rollout_end.median
-        linear_text = (
-            f", {comparison(surrogate_error, linear_error)} the linear solution ({percent(linear_error)})"
-        )
     cases_text = f"{result.trajectories} {_SPLIT_NAMES.get(split, split)}"
     steps, end_time = len(metrics.time) - 1, metrics.time[-1]
     if surrogate_error is None:
@@ -41,6 +35,12 @@ def verdict(metrics: Metrics, split: str) -> str:
             f"On {cases_text}, the relative L2 error of the rollout of {metrics.surrogate} at "
             f"t = {end_time:.4g} s is not meaningful: the truth is below 0.01 standard deviations of the "
             f"training split ({fields_text} of {result.trajectories} trajectories)."
+        )
+    linear_text = ""
+    if "linear" in result.headline:
+        linear_error = result.headline["linear"].rollout_end.median
+        linear_text = (
+            f", {comparison(surrogate_error, linear_error)} the linear solution ({percent(linear_error)})"
         )
     return (
         f"On {cases_text}, the rollout of {metrics.surrogate} over {steps} steps to t = {end_time:.4g} s "

@@ -102,8 +102,7 @@ def measure_worth(surrogate: Surrogate, solver: Solver, dataset: Dataset, num_tr
 
     `solver` is the solver of the data set on this rank alone. Only this process should be at work.
     """
-    count = min(num_trajectories, dataset.num_trajectories("test"))
-    cases = load(dataset, "test", range(count))
+    cases = load(dataset, "test", range(num_trajectories))
     norms = field_norms(dataset.spec, problem_of(dataset).statistics)
     own_setting = Setting("the data's setting", solver)
     reference = solver.reference_setting() or own_setting

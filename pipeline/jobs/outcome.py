@@ -24,6 +24,11 @@ def newest_record(run: Path, stage: str, after: int, job: str | None = None) -> 
     return attempts[-1] if attempts else {}
 
 
+def listens(run: Path, stage: str, after: int, job: str | None = None) -> bool:
+    """Return whether all ranks of a stage listen to SIGUSR1: their record has the nodes."""
+    return "nodes" in newest_record(run, stage, after, job)
+
+
 def require_complete(run: Path, stage: str, record: Mapping[str, Any]) -> None:
     """Refuse the exit code 0 of a launcher whose stage is not complete.
 

@@ -17,7 +17,7 @@ PRINTED_REPORT = "report of a rank: "
 
 @dataclass(frozen=True)
 class RankReport:
-    """What one rank has found. A rank writes its report again before each phase that may hang.
+    """The findings of one rank. A rank writes its report again before each phase that may hang.
 
     Attributes:
         rank: the number of the rank by the launcher's variables.

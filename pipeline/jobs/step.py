@@ -47,7 +47,7 @@ def run(stage: Stage, arguments: list[str], settings: Settings) -> None:
 
         def forward_signal(signal_number: int, frame: object) -> None:
             # mpirun passes the signal to its ranks, and the signal would kill a rank that has just started.
-            if "nodes" in outcome.newest_record(settings.run, stage, number_before, job):
+            if outcome.listens(settings.run, stage, number_before, job):
                 process.send_signal(signal_number)
 
         signal.signal(signal.SIGUSR1, forward_signal)

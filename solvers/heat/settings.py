@@ -56,9 +56,10 @@ def cheaper_settings(
             for tolerance in TOLERANCES
         ]
     for cells in _coarser_grids(grid.resolution):
+        to_sites = _map_to(grid, wall_values, cells)
         for options in all_options:
             solver = build(resolution=list(cells), **options)
-            yield Setting(_name(cells, options), solver, _map_to(grid, wall_values, cells))
+            yield Setting(_name(cells, options), solver, to_sites)
 
 
 def reference_setting(

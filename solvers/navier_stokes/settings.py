@@ -36,12 +36,13 @@ def cheaper_settings(
     """
     adaptive = [{"time_step": None, "tolerance": tolerance} for tolerance in TOLERANCES]
     for cells in _coarser_grids(resolution):
+        to_sites = _map_to(resolution, cells)
         for options in (step_options, *adaptive):
             try:
                 solver = build(resolution=list(cells), **options)
             except UserError:
                 break
-            yield Setting(_name(cells, options), solver, _map_to(resolution, cells))
+            yield Setting(_name(cells, options), solver, to_sites)
 
 
 def reference_setting(build: Callable[..., Solver], resolution: tuple[int, ...], tolerance: float) -> Setting:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.config.overrides import typed
 from pipeline.evaluation.words import percent
 from pipeline.evaluation.worth_words import duration, worth_verdict
 
@@ -38,13 +38,13 @@ def worth_section(worth: WorthResult | None, surrogate: str, folder: RunFolder) 
         duration(times.query_seconds),
         f"{duration(times.batch_seconds)} (batch of {times.batch_size})",
     )
-    command = ["python", "-m", "pipeline.worth", f"run={folder.path}", f"surrogate={surrogate}"]
+    command = f"python -m pipeline.worth {typed('run', folder.path)} surrogate={surrogate}"
     if folder.model != surrogate:
-        command.append(f"model={folder.model}")
+        command += f" model={folder.model}"
     if folder.dataset.parent != folder.path:
-        command.append(f"dataset={folder.dataset}")
-    command.append(f"evaluation.worth={len(worth.trajectories)}")
-    return WorthSection(worth_verdict(worth), [surrogate_row, *front_rows(worth)], shlex.join(command))
+        command += f" {typed('dataset', folder.dataset)}"
+    command += f" evaluation.worth={len(worth.trajectories)}"
+    return WorthSection(worth_verdict(worth), [surrogate_row, *front_rows(worth)], command)
 
 
 def front_rows(worth: WorthResult) -> list[tuple[str, str, str, str]]:
