@@ -24,7 +24,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
-STAGES = ("generate", "validate", "train", "evaluate", "worth")
+STAGES = ("generate", "validate", "train", "evaluate")
 _PRELOADED = ["tests.support.preloaded", "__main__"]
 #: Each start of a process reads the exit codes of all ended processes. When two threads read the same exit
 #: code, one of them gets 255.
