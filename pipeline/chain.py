@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -71,6 +72,8 @@ def run(settings: Settings) -> float | None:
 def _run_locally(settings: Settings, arguments: list[str]) -> float:
     console = Console(highlight=False)
     run_folder = RunFolder.of(settings)
+    if shutil.which("sbatch") and "SLURM_JOB_ID" not in os.environ:
+        print("note: this chain runs on this machine. Type launcher=slurm to submit jobs", file=sys.stderr)
     with (
         stopping.listen() as request,
         _exit_on_stage_failure(settings),

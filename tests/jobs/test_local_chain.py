@@ -155,8 +155,11 @@ def test_a_failed_stage_stops_the_chain_with_the_path_of_its_record(tmp_path):
 
 
 def test_a_stage_without_a_complete_record_stops_the_chain(tmp_path):
-    result = run_chain(tmp_path / "run", "experiment=smoke", "launcher.mpirun=[/bin/true]")
+    (tmp_path / "sbatch").touch(mode=0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    result = run_chain(tmp_path / "run", "experiment=smoke", "launcher.mpirun=[/bin/true]", PATH=path)
     assert result.returncode == 2
+    assert "note: this chain runs on this machine. Type launcher=slurm to submit jobs" in result.stderr
     assert "exit code 0, but generate is not complete: it has no run record" in result.stderr
     assert "2/4" not in result.stdout
 

@@ -29,7 +29,10 @@ def test_ranks_with_different_configurations_are_refused(stage: str, dataset: Pa
     command = [*mpi_command(1, *arguments), ":", "-n", "1", sys.executable, *arguments, "seed=1"]
     result = run(command, timeout=60)
     assert result.returncode == 2, result.stderr
-    assert "the ranks have different configurations: seed: 0 -> 1; training.seed: 0 -> 1 (rank 0 -> rank 1)" in result.stderr
+    assert (
+        "the ranks have different configurations: seed: 0 -> 1; training.seed: 0 -> 1 (rank 0 -> rank 1)"
+        in result.stderr
+    )
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "dataset").exists()
     assert not (tmp_path / "models").exists()

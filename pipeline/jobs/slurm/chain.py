@@ -108,7 +108,10 @@ def finish_submission(run: RunFolder, launcher: Launcher) -> None:
     with lock.wait_for(run.chain_lock):
         mail.submit(launcher, run)
     display.show(run)
-    print(f"submitted {run.path}. Next: python -m pipeline.chain status {overrides.typed('run', run.path)}")
+    run_override = overrides.typed("run", run.path)
+    print(
+        f"submitted {run.path}; you may log out. Next: python -m pipeline.chain status {run_override} (or wait)"
+    )
 
 
 def check(run: RunFolder, launcher: Launcher, arguments: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from typing import TextIO
 
 from rich.live import Live
 
@@ -23,32 +24,42 @@ def watch(run: RunFolder) -> None:
     Raises:
         UserError: no chain of jobs was started in this folder, or Slurm does not answer at the start.
     """
-    console = display.console()
-    if console.is_terminal:
-        with Live(console=console, auto_refresh=False) as live:
-            for chain in _until_end(run):
-                live.update(display.render(chain), refresh=True)
-        return
-    shown_texts: dict[str, str] = {}
-    for chain in _until_end(run):
-        for name, text in _texts(chain).items():
-            if shown_texts.get(name) != text:
-                print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {name} {text}", flush=True)
-        shown_texts = _texts(chain)
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} chain {chain.state}", flush=True)
+    for _ in _shown(run, sys.stdout):
+        pass
 
 
 def wait(run: RunFolder) -> bool:
-    """Wait for the end of a chain, print the state of its jobs, and return whether all jobs are done.
+    """Show a chain until its end, print the state of its jobs, and return whether all jobs are done.
+
+    Off a terminal, the lines for the changes go to stderr.
 
     Raises:
         UserError: no chain of jobs was started in this folder, Slurm does not answer at the start, or Slurm
             shows the jobs to their owner only.
     """
-    for chain in _until_end(run):
+    for chain in _shown(run, sys.stderr, is_transient=True):
         display.refuse_hidden_jobs(chain, "wait")
     display.print_status(chain, display.console())
     return chain.state == "done"
+
+
+def _shown(run: RunFolder, lines: TextIO, *, is_transient: bool = False) -> Iterator[ChainStatus]:
+    """Yield the state of a chain until its end, and show it: as a table on a terminal, else as `lines`."""
+    console = display.console()
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=is_transient) as live:
+            for chain in _until_end(run):
+                yield chain
+                live.update(display.render(chain), refresh=True)
+        return
+    shown_texts: dict[str, str] = {}
+    for chain in _until_end(run):
+        yield chain
+        for name, text in _texts(chain).items():
+            if shown_texts.get(name) != text:
+                print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {name} {text}", file=lines, flush=True)
+        shown_texts = _texts(chain)
+    print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} chain {chain.state}", file=lines, flush=True)
 
 
 def _until_end(run: RunFolder) -> Iterator[ChainStatus]:
