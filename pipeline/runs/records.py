@@ -58,10 +58,15 @@ class Metadata(dict[str, Any]):
         self._write()
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """Record the progress of the stage; the file is updated every few seconds."""
-        start = self.get("progress", {}).get("start", done)
+        """Record the progress of the stage; the file is updated at the first progress, then every few seconds.
+
+        A job that loses a node starts again only if its record shows progress.
+        """
+        before = self.get("progress", {"start": done, "done": done})
+        start = before["start"]
         self["progress"] = {"start": start, "done": done, "total": total, "unit": unit}
-        if time.monotonic() - self._last_write > _PROGRESS_SECONDS:
+        is_first = before["done"] == start < done
+        if is_first or time.monotonic() - self._last_write > _PROGRESS_SECONDS:
             self._last_write = time.monotonic()
             self._write()
 

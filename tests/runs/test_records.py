@@ -120,3 +120,11 @@ def test_the_record_keeps_the_first_failure_of_two_ranks(tmp_path: Path) -> None
 def test_a_new_record_never_replaces_another_record(run: Path) -> None:
     names = sorted(path.name for path in (run / "records").iterdir())
     assert names == ["generate-001.json", "generate-002.json"]
+
+
+def test_the_first_progress_is_in_the_record_at_once(tmp_path: Path) -> None:
+    with records.run_record("generate", RunFolder.at(tmp_path), {}) as metadata:
+        for done in (0, 2):
+            metadata.progress(done, 8, "trajectories")
+        record = json.loads((tmp_path / "records" / "generate-000.json").read_text())
+    assert record["progress"] == {"start": 0, "done": 2, "total": 8, "unit": "trajectories"}
