@@ -172,12 +172,14 @@ class Cluster:
         """Cancel a job, as a user does."""
         launching.require_success(self.run(["scancel", str(job_number)]))
 
-    def start_soon(self, job_number: int | str) -> None:
-        """Start a requeued job in 3 s instead of two minutes.
+    def start_soon(self, job_number: int | str, seconds: int = 3) -> None:
+        """Start a requeued job in a few seconds instead of two minutes.
 
-        A start within the second of the requeue fails, because the revoked credential is still stored.
+        A start within the second of the requeue fails, because the revoked credential is still stored. After
+        the loss of a node, a start within KillWait fails: the restarted node still kills steps of the job.
         """
-        launching.require_success(self.run(["scontrol", "update", f"jobid={job_number}", "StartTime=now+3"]))
+        start = f"StartTime=now+{seconds}"
+        launching.require_success(self.run(["scontrol", "update", f"jobid={job_number}", start]))
 
     def kill_node(self, name: str) -> None:
         """Kill slurmd and all processes of jobs on a node, and mark the node as down in the controller."""

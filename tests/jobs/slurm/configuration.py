@@ -27,6 +27,8 @@ ASSOCIATIONS = (
     f"user root,ada account={ACCOUNT}",
     f"user grace account={ACCOUNT} maxsubmitjobs=3",
 )
+#: The time (s) between SIGTERM and SIGKILL.
+KILL_WAIT = 5
 #: The port of the controller, of each node and of the accounting.
 NUM_PORTS = 2 + len(NODES)
 _SLURM = """\
@@ -63,7 +65,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 GresTypes=gpu
 MinJobAge=3600
-KillWait=5
+KillWait={kill_wait}
 PartitionName=DEFAULT Nodes=ALL MaxTime=INFINITE PreemptMode=OFF State=UP
 PartitionName=tests Default=YES
 PartitionName=other
@@ -129,7 +131,12 @@ def write(folder: Path, ports: Sequence[int]) -> None:
     accounting.write_text(_ACCOUNTING.format(host=host, port=ports[1], folder=folder))
     _write_module(folder)
     text = _SLURM.format(
-        cluster=CLUSTER, host=host, ports=ports, folder=folder, max_array_size=MAX_ARRAY_SIZE
+        cluster=CLUSTER,
+        host=host,
+        ports=ports,
+        folder=folder,
+        max_array_size=MAX_ARRAY_SIZE,
+        kill_wait=KILL_WAIT,
     )
     (folder / "slurm.conf").write_text("".join([*nodes, text]))
 

@@ -69,7 +69,7 @@ def restarted_job(cluster: Cluster, run: Path, name: str, num_restarts: int = 1)
     number = job_numbers(run)[name]
     job = cluster.wait(number, ["PENDING"], 60)
     assert job["Restarts"] == str(num_restarts)
-    cluster.start_soon(number)
+    cluster.start_soon(number, configuration.KILL_WAIT + 3)
 
 
 @pytest.mark.usefixtures("free_nodes")
@@ -168,7 +168,7 @@ def wait_for_end(cluster: Cluster, run: Path) -> dict[str, Any]:
             job = cluster.job(number)
             attempt = (number, job["Restarts"])
             if job["Restarts"] != "0" and job["JobState"] == "PENDING" and attempt not in started_jobs:
-                cluster.start_soon(number)
+                cluster.start_soon(number, configuration.KILL_WAIT + 3)
                 started_jobs.add(attempt)
         return not live_jobs
 
