@@ -44,21 +44,21 @@ class CoarseSolver(Solver):
         self.order_in_time, self.order_in_space = fine.order_in_time, fine.order_in_space
         self.time_scale = fine.time_scale
         self.spec = coarse_spec(fine.spec, coarsening)
+        blocks = fine.communicator.allgather(fine.block)
         coarse_blocks = [
             tuple(
                 slice(cells.start // count, cells.stop // count)
                 for cells, count in zip(block, coarsening.cells, strict=True)
             )
-            for block in fine.communicator.allgather(fine.block)
+            for block in blocks
         ]
         self.block = coarse_blocks[fine.communicator.rank]
         to_coarse: Map = partial(arithmetic_mean, cells=coarsening.cells)
         to_fine = None
         if coarsening.method == "spectral_truncation":
-            shapes = (fine.spec.shape, self.spec.shape)
-            to_coarse = SpectralMap(fine.communicator, *shapes, fine.block, coarse_blocks)
-            fine_blocks = fine.communicator.allgather(fine.block)
-            to_fine = SpectralMap(fine.communicator, *reversed(shapes), self.block, fine_blocks)
+            own_cells, cells = fine.spec.shape, self.spec.shape
+            to_coarse = SpectralMap(fine.communicator, own_cells, cells, fine.block, coarse_blocks)
+            to_fine = SpectralMap(fine.communicator, cells, own_cells, self.block, blocks)
         self._maps = Maps(
             spec=fine.spec,
             block_shape=tuple(cells.stop - cells.start for cells in fine.block),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.fft
@@ -75,7 +75,8 @@ class SpectralMap:
         """Return this rank's block of the sum of the parts of all ranks."""
         result = np.empty(0)
         for rank, block in enumerate(self._to_blocks):
-            contribution = np.ascontiguousarray(own_part[(..., *block)])
+            index: tuple[Any, ...] = (..., *block)
+            contribution = np.ascontiguousarray(own_part[index])
             is_target = communicator.rank == rank
             parts = np.empty((communicator.size, *contribution.shape)) if is_target else None
             communicator.Gather(contribution, parts, root=rank)

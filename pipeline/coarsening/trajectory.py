@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -53,6 +54,7 @@ class CoarseTrajectory(Trajectory):
         num_coefficients = len(maps.spec.coefficient_channels)
         if fine.coefficient_fields is not None or num_coefficients:
             self._check_shape("coefficient_fields", fine.coefficient_fields, num_coefficients)
+            assert fine.coefficient_fields is not None
             self.coefficient_fields = maps.coefficients(fine.coefficient_fields)
 
     @property
@@ -68,7 +70,7 @@ class CoarseTrajectory(Trajectory):
         """Yield the coarse states with the invariants of the solver's states, see `Trajectory.frames`."""
         for state, invariants in self.fine.frames(times):
             self._check_shape("state", state, len(self._maps.spec.channels))
-            yield self._maps.to_coarse(state), lambda invariants=invariants: self._checked(invariants())
+            yield self._maps.to_coarse(state), partial(self._checked, invariants)
 
     def invariants(self, state: np.ndarray) -> NoReturn:
         """Refuse the state, because the solver's invariants need a state on the solver's grid.
@@ -84,9 +86,10 @@ class CoarseTrajectory(Trajectory):
     def _check_shape(self, name: str, values: np.ndarray | None, num_channels: int) -> None:
         check_shape(self.fine, name, values, (num_channels, *self._maps.block_shape))
 
-    def _checked(self, invariants: dict[str, float]) -> dict[str, float]:
-        check_invariants(self.fine, invariants, self._maps.spec)
-        return invariants
+    def _checked(self, invariants: Callable[[], dict[str, float]]) -> dict[str, float]:
+        values = invariants()
+        check_invariants(self.fine, values, self._maps.spec)
+        return values
 
 
 class CoarseSteppedTrajectory(CoarseTrajectory, SteppedTrajectory):
