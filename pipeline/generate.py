@@ -24,7 +24,6 @@ from pipeline.data import store
 from pipeline.data.format.layout import schema_version
 from pipeline.data.manifest import Manifest, receipt_path, write_document
 from pipeline.data.plan import Shard
-from pipeline.data.recorded_configuration import Configuration
 from pipeline.generation import redrawing
 from pipeline.generation.batched import solves_batches
 from pipeline.generation.expected_error import estimate_errors
@@ -64,7 +63,7 @@ def run(settings: Settings) -> None:
         settings, own_solver.spec, is_batched=solves_batches(solver), num_states=1 / settings.group_size
     )
     solver_checks.check_outside(solver, settings.samples.test_extrapolation)
-    plan = _plan(settings, solver, dataset_configuration(settings, own_solver))
+    plan = _plan(settings, own_solver).model_copy(update={"spec": solver.spec})
     part, num_parts = settings.part
     shards = plan.planned_shards[part::num_parts]
     with (
@@ -176,8 +175,9 @@ def _finish_data_set(settings: Settings, plan: Manifest, num_made: int, metadata
     progress.report_output("generate", settings.dataset, "validate")
 
 
-def _plan(settings: Settings, solver: Solver, configuration: Configuration) -> Manifest:
-    """Return the incomplete manifest."""
+def _plan(settings: Settings, solver: Solver) -> Manifest:
+    """Return the incomplete manifest of the fields on the solver's own grid."""
+    configuration = dataset_configuration(settings, solver)
     return Manifest(
         configuration=configuration,
         configuration_hash=digest(configuration),
