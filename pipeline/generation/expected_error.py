@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +75,8 @@ def estimate_errors(
                     "solver.time_step reduces it",
                     flush=True,
                 )
-    refuse_errors(errors, settings.storage.max_error, own_solver, float(times[-1]))
+    coarse_cells = plan.spec.coarsening.cells if plan.spec.coarsening else (1,) * len(plan.spec.shape)
+    refuse_errors(errors, settings.storage.max_error, own_solver, float(times[-1]), coarse_cells)
     return {
         split: ExpectedError(grid=float(f"{error.grid:.3g}"), time=float(f"{error.time:.3g}"))
         for split, error in errors.items()
@@ -133,8 +134,12 @@ def describe(errors: ExpectedErrors) -> str:
     )
 
 
-def refuse_errors(errors: ExpectedErrors, max_error: float, solver: Solver, duration: float) -> None:
+def refuse_errors(
+    errors: ExpectedErrors, max_error: float, solver: Solver, duration: float, coarse_cells: Sequence[int]
+) -> None:
     """Refuse a data set with an expected error above `max_error`.
+
+    A stored cell has `coarse_cells` of the solver's cells along each axis, which divide the named resolution.
 
     Raises:
         UserError: an error is too large; the message names the error and a sufficient resolution.
@@ -146,7 +151,11 @@ def refuse_errors(errors: ExpectedErrors, max_error: float, solver: Solver, dura
             remedy = "a smaller solver.tolerance or solver.time_step"
         elif math.isfinite(solver.order_in_space):
             factor = (error.grid / max_error) ** (1 / solver.order_in_space)
-            cells = [2 * math.ceil(factor * axis.size / 2) for axis in solver.spec.axes]
+            divisors = [math.lcm(2, count) for count in coarse_cells]
+            cells = [
+                divisor * math.ceil(factor * axis.size / divisor)
+                for axis, divisor in zip(solver.spec.axes, divisors, strict=True)
+            ]
             remedy = f"solver.resolution=[{','.join(map(str, cells))}] or finer"
         else:
             remedy = "a finer solver.resolution"
