@@ -66,7 +66,8 @@ class SpectralMap:
                 padding = [(0, 0)] * values.ndim
                 padding[axis] = (cells.start, from_cells - cells.stop)
                 # A map is linear, so the cells of other ranks count as 0 in this rank's part of the sum.
-                values = resample_axis(np.pad(values, padding), axis, to_cells)
+                padded_values = np.pad(values, padding) if any(padding[axis]) else values
+                values = resample_axis(padded_values, axis, to_cells)
         if self._communicator is None or self._communicator.size == 1:
             return values
         return self._sum_of_parts(self._communicator, values)
