@@ -30,6 +30,7 @@ def check(settings: Settings) -> None:
     mpi.initialise(is_alone=launch.detect().launcher == "none")
     from mpi4py import MPI
 
+    from pipeline.coarsening.solver import coarsened
     from pipeline.config import solver_checks
     from pipeline.config.build import (
         build_solver,
@@ -47,11 +48,12 @@ def check(settings: Settings) -> None:
     launcher_words.refuse_misread_words(settings.launcher.model_dump())
     if settings.launcher.name == "slurm":
         gpus.check(settings.launcher, settings.training.device)
-    solver = build_solver(settings.solver, MPI.COMM_SELF)
-    _check_data(settings, solver)
+    own_solver = build_solver(settings.solver, MPI.COMM_SELF)
+    solver = coarsened(own_solver, settings.output.model_dump())
+    _check_data(settings, own_solver, solver)
     solver_checks.check_outside(solver, settings.samples.test_extrapolation)
     if not settings.overwrite:
-        store.refuse_other_configuration(settings.dataset, dataset_configuration(settings, solver))
+        store.refuse_other_configuration(settings.dataset, dataset_configuration(settings, own_solver))
     steps, training = settings.output.steps, settings.training
     if training.unroll > steps:
         raise UserError(
@@ -102,9 +104,10 @@ def _refuse_other_model(settings: Settings) -> None:
     model_folder.prepare(run_folder.model_folder, identity, overwrite=False)
 
 
-def _check_data(settings: Settings, solver: Solver) -> None:
+def _check_data(settings: Settings, own_solver: Solver, solver: Solver) -> None:
     """Check the size of the data, and the options that depend on the duration.
 
+    `solver` has the stored frames, which may be coarser than those of `own_solver`.
     The jobs of a chain have the memory of their own nodes.
     """
     from pipeline.generation.batched import solves_batches
@@ -114,7 +117,7 @@ def _check_data(settings: Settings, solver: Solver) -> None:
     if settings.launcher.name == "local":
         num_groups = max(settings.launcher.ranks["generate"] // settings.group_size, 1)
         is_batched = settings.group_size == 1 and solves_batches(solver)
-        sizes.check_generation(settings, solver.spec, is_batched=is_batched, num_states=num_groups)
+        sizes.check_generation(settings, own_solver.spec, is_batched=is_batched, num_states=num_groups)
         sizes.check_evaluation(
             settings.evaluation,
             solver.spec,

@@ -60,6 +60,7 @@ _COMPARED_PROPERTIES = (
     "boundary_values",
     "autonomous",
     "deterministic",
+    "coarsening",
 )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import cli
+from pipeline.coarsening.solver import coarsened
 from pipeline.config import agreement, sizes, solver_checks
 from pipeline.config.build import build_solver, dataset_configuration
 from pipeline.config.settings import Settings
@@ -55,13 +56,14 @@ def run(settings: Settings) -> None:
     refuse_other_configurations(settings.model_dump(mode="json"), world.allgather)
     agreement.report_unused_keys("generate")
     folder = RunFolder.of(settings)
-    solver = build_solver(settings.solver, split_world(world, settings.group_size))
+    own_solver = build_solver(settings.solver, split_world(world, settings.group_size))
+    solver = coarsened(own_solver, settings.output.model_dump())
     sizes.check_data_set(settings, solver.spec)
     sizes.check_generation(
-        settings, solver.spec, is_batched=solves_batches(solver), num_states=1 / settings.group_size
+        settings, own_solver.spec, is_batched=solves_batches(solver), num_states=1 / settings.group_size
     )
     solver_checks.check_outside(solver, settings.samples.test_extrapolation)
-    plan = _plan(settings, solver)
+    plan = _plan(settings, own_solver).model_copy(update={"spec": solver.spec})
     part, num_parts = settings.part
     shards = plan.planned_shards[part::num_parts]
     with (
@@ -71,7 +73,7 @@ def run(settings: Settings) -> None:
         stopping.listen() as request,
     ):
         metadata.started(launch.ranks_on_nodes(world.allgather(launch.node_name())))
-        plan = _with_expected_errors(settings, plan, solver, world, request)
+        plan = _with_expected_errors(settings, plan, own_solver, solver, world=world, request=request)
         if world.rank == 0:
             with lock.wait_for(folder.manifest_lock):
                 plan = store.claim(folder.dataset, plan, settings.overwrite)
@@ -127,11 +129,18 @@ def _part_lock(folder: RunFolder, part: int, num_parts: int) -> AbstractContextM
 
 
 def _with_expected_errors(
-    settings: Settings, plan: Manifest, solver: Solver, world: MPI.Intracomm, request: stopping.StopRequest
+    settings: Settings,
+    plan: Manifest,
+    own_solver: Solver,
+    solver: Solver,
+    *,
+    world: MPI.Intracomm,
+    request: stopping.StopRequest,
 ) -> Manifest:
     """Return the plan with the expected errors of the data, after a check against `storage.max_error`.
 
-    The first of several parts estimates the errors once. Later runs read the errors from the manifest.
+    The first of several parts estimates the errors once. Later runs read the errors from the manifest. The
+    errors are those of `own_solver` on its own grid, and `solver` has the stored frames.
 
     Raises:
         UserError: an expected error is too large, most frames are round-off, or the solver's options do not
@@ -140,7 +149,7 @@ def _with_expected_errors(
     """
     errors = world.bcast(store.recorded_errors(settings.dataset, plan) if world.rank == 0 else None)
     if not errors and settings.part[0] == 0:
-        errors = estimate_errors(settings, plan, solver, world, request)
+        errors = estimate_errors(settings, plan, own_solver, solver, world=world, request=request)
     return plan.model_copy(update={"expected_errors": errors})
 
 
@@ -167,7 +176,7 @@ def _finish_data_set(settings: Settings, plan: Manifest, num_made: int, metadata
 
 
 def _plan(settings: Settings, solver: Solver) -> Manifest:
-    """Return the incomplete manifest."""
+    """Return the incomplete manifest of the fields on the solver's own grid."""
     configuration = dataset_configuration(settings, solver)
     return Manifest(
         configuration=configuration,

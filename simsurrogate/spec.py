@@ -42,12 +42,14 @@ class Field(Quantity):
     """A quantity at every site; `tensor_order` is 0 for a scalar and 1 for a vector.
 
     The mean of a `conserved` field over the box never changes. A `divergence_free` field is a vector field
-    of zero divergence.
+    of zero divergence. A scalar coefficient field with a `conductivity_range` multiplies a gradient in a
+    flux, as a conductivity does, and its values are positive and lie about in this range.
     """
 
     tensor_order: int = 0
     conserved: bool = False
     divergence_free: bool = False
+    conductivity_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,19 @@ class Particles:
 
 
 @dataclass(frozen=True)
+class Coarsening:
+    """The map from the solver's grid to a coarser grid, on which the fields are stored.
+
+    Attributes:
+        cells: the number of the solver's cells along each axis in one stored cell.
+        method: `cell_averages`, or `spectral_truncation` at the waves that both grids resolve.
+    """
+
+    cells: tuple[Annotated[int, pydantic.Field(ge=1, le=2**53)], ...]
+    method: Literal["cell_averages", "spectral_truncation"]
+
+
+@dataclass(frozen=True)
 class Spec:
     """The equation, the sites, the fields and the parameters of a problem.
 
@@ -145,6 +160,7 @@ class Spec:
         deterministic: whether the initial state, the coefficient fields, the scalar parameters and the time
             determine a trajectory. A random forcing that is none of these inputs makes it False.
         chaotic: whether small errors may grow until a trajectory is not predictable.
+        coarsening: the map from the solver's finer grid to these sites; None if both are the same.
     """
 
     name: str
@@ -160,6 +176,7 @@ class Spec:
     smooth_coefficients: bool = True
     deterministic: bool = True
     chaotic: bool = False
+    coarsening: Coarsening | None = None
 
     def __repr__(self) -> str:
         return f"Spec {self.summary}"
@@ -221,6 +238,11 @@ class Spec:
     def divergence_free_channels(self) -> tuple[tuple[str, ...], ...]:
         """The channels of each divergence-free vector field."""
         return tuple(self.components(field) for field in self.fields if field.divergence_free)
+
+    @property
+    def frame_invariants(self) -> tuple[Quantity, ...]:
+        """The invariants that a stored frame determines: none on a coarser grid than the solver's."""
+        return () if self.coarsening else self.invariants
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,10 @@ class Trajectory(ABC):
     def invariants(self, state: np.ndarray) -> dict[str, float]:
         """Return the invariants of a state over the whole domain, by the names of `Spec.invariants`."""
         return {}
+
+    def frames(self, times: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], dict[str, float]]]]:
+        """Yield the state at each of `times`, see `solve`, and a function that returns its invariants."""
+        return ((state, partial(self.invariants, state)) for state in self.solve(times))
 
 
 class SteppedTrajectory(Trajectory):

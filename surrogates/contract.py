@@ -202,8 +202,11 @@ class Surrogate(torch.nn.Module, ABC):
         """Return why this surrogate cannot learn the problem, or None.
 
         A surrogate receives the initial state, the coefficient fields, the scalar parameters and the time.
-        It cannot learn data that further random numbers determine. A subclass overrides `_incompatibility`.
+        It cannot learn data that further random numbers determine, nor an equation from coarse data. A
+        subclass overrides `_incompatibility`.
         """
+        if cls.physics_informed and problem.spec.coarsening:
+            return "its losses use the solver's equation, which coarse data (output.coarsen) do not satisfy"
         if not problem.spec.deterministic:
             return (
                 "a random forcing drives them that is not among the inputs, so equal initial states, "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from pipeline.coarsening.solver import coarsened
 from pipeline.config import solver_checks
 from pipeline.config.parsing import union_members, validated_model
 from pipeline.config.settings import Settings
@@ -41,7 +42,7 @@ def dataset_configuration(settings: Settings, solver: Solver) -> dict[str, objec
 
 
 def build_recorded_solver(configuration: Options, solver_options: Options, communicator: Any) -> Solver:
-    """Return the solver of a data set from the configuration in its manifest.
+    """Return the solver of a data set, with its stored frames, from the configuration in its manifest.
 
     The manifest records the whole section `solver`; options without effect are dropped. This function never
     imports a user's file that the manifest names, but the file of `solver.path` on this command line. A note
@@ -65,7 +66,8 @@ def build_recorded_solver(configuration: Options, solver_options: Options, commu
             file=sys.stderr,
             flush=True,
         )
-    return _build(without_options(options, set(_unused_solver_options(constructor, options))), communicator)
+    solver = _build(without_options(options, set(_unused_solver_options(constructor, options))), communicator)
+    return coarsened(solver, configuration["output"])
 
 
 def recorded_solver_class(configuration: Options, solver_options: Options) -> type[Solver]:

@@ -45,10 +45,15 @@ class Samples(_Section):
 
 
 class Output(_Section):
-    """The `steps` + 1 frames of a trajectory, evenly spaced from 0 to `duration` (s)."""
+    """The `steps` + 1 frames of a trajectory, evenly spaced from 0 to `duration` (s).
+
+    A stored cell holds `coarsen` of the solver's cells along each axis, or along all axes for one number.
+    """
 
     duration: PositiveFloat
     steps: Count
+    coarsen: Count | list[Count] = 1
+    coarsen_method: Literal["automatic", "cell_averages"] = "automatic"
 
 
 class Storage(_Section):

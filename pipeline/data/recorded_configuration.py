@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pipeline.data.plan import SPLITS
 
 _Samples = Annotated[int, Field(ge=0, le=2**40)]
+_Cells = Annotated[int, Field(ge=1, le=2**53)]
 
 
 class _Section(BaseModel):
@@ -26,6 +27,8 @@ class _SamplesSection(_Section):
 class _OutputSection(_Section):
     duration: Annotated[float, Field(gt=0)]
     steps: Annotated[int, Field(ge=1)]
+    coarsen: _Cells | list[_Cells] = 1
+    coarsen_method: Literal["automatic", "cell_averages"] = "automatic"
 
 
 class _StorageSection(_Section):

@@ -109,7 +109,7 @@ def _measure_batch(
     rollout = prediction.mean[:, 1:].numpy(force=True)
     predicted_states = np.concatenate([cases.state[:, :1], rollout], axis=1)
     trajectories = [solver.prepare(parameters) for parameters in cases.solver_parameters]
-    invariant_names = [invariant.name for invariant in spec.invariants]
+    invariant_names = [invariant.name for invariant in spec.frame_invariants]
     invariant_values = [
         invariants(trajectories, states, invariant_names) for states in (cases.state, predicted_states)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,9 +31,18 @@ ExpectedErrors = Mapping[str, DiscretisationError]
 
 
 def estimate_errors(
-    settings: Settings, plan: Manifest, solver: Solver, world: MPI.Intracomm, request: StopRequest
+    settings: Settings,
+    plan: Manifest,
+    own_solver: Solver,
+    solver: Solver,
+    *,
+    world: MPI.Intracomm,
+    request: StopRequest,
 ) -> dict[str, ExpectedError]:
     """Print cautions and the expected errors, and return the errors; empty without an estimate.
+
+    The errors are those of `own_solver` on its own grid. The stored frames, which may be coarser, are those
+    of `solver`.
 
     Raises:
         UserError: an expected error exceeds `storage.max_error`, most frames are round-off, or the solver's
@@ -41,22 +50,23 @@ def estimate_errors(
         StoppedError: the process received SIGUSR1 before the last trajectory of the estimate.
     """
     times = plan.header.times
-    for caution in solver.cautions(float(times[-1])):
+    for caution in own_solver.cautions(float(times[-1])):
         if world.rank == 0:
             print(f"generate: caution: {caution}", flush=True)
-    errors = expected_errors(settings, solver, times, world, request)
+    errors = expected_errors(settings, own_solver, times, world, request)
     if not errors:
         if world.rank == 0:
-            has_estimate = type(solver).discretisation_error is not Solver.discretisation_error
+            has_estimate = type(own_solver).discretisation_error is not Solver.discretisation_error
             print(
-                f"generate: the expected error is not estimated: {solver.spec.name} has no estimate"
+                f"generate: the expected error is not estimated: {own_solver.spec.name} has no estimate"
                 f"{' for these options' if has_estimate else ''}",
                 flush=True,
             )
         return {}
     refuse_round_off(solver, settings.seed, times, settings.storage.precision, world)
     if world.rank == 0:
-        print(f"generate: expected error at {times[-1]:g} s: {describe(errors)}", flush=True)
+        grid = " on the solver's own grid" if plan.spec.coarsening else ""
+        print(f"generate: expected error{grid} at {times[-1]:g} s: {describe(errors)}", flush=True)
         for split, error in errors.items():
             if error.time > max(0.1 * error.grid, LEAST_TIME_ERROR):
                 print(
@@ -65,7 +75,8 @@ def estimate_errors(
                     "solver.time_step reduces it",
                     flush=True,
                 )
-    refuse_errors(errors, settings.storage.max_error, solver, float(times[-1]))
+    coarse_cells = plan.spec.coarsening.cells if plan.spec.coarsening else (1,) * len(plan.spec.shape)
+    refuse_errors(errors, settings.storage.max_error, own_solver, float(times[-1]), coarse_cells)
     return {
         split: ExpectedError(grid=float(f"{error.grid:.3g}"), time=float(f"{error.time:.3g}"))
         for split, error in errors.items()
@@ -123,8 +134,12 @@ def describe(errors: ExpectedErrors) -> str:
     )
 
 
-def refuse_errors(errors: ExpectedErrors, max_error: float, solver: Solver, duration: float) -> None:
+def refuse_errors(
+    errors: ExpectedErrors, max_error: float, solver: Solver, duration: float, coarse_cells: Sequence[int]
+) -> None:
     """Refuse a data set with an expected error above `max_error`.
+
+    A stored cell has `coarse_cells` of the solver's cells along each axis, which divide the named resolution.
 
     Raises:
         UserError: an error is too large; the message names the error and a sufficient resolution.
@@ -136,7 +151,11 @@ def refuse_errors(errors: ExpectedErrors, max_error: float, solver: Solver, dura
             remedy = "a smaller solver.tolerance or solver.time_step"
         elif math.isfinite(solver.order_in_space):
             factor = (error.grid / max_error) ** (1 / solver.order_in_space)
-            cells = [2 * math.ceil(factor * axis.size / 2) for axis in solver.spec.axes]
+            divisors = [math.lcm(2, count) for count in coarse_cells]
+            cells = [
+                divisor * math.ceil(factor * axis.size / divisor)
+                for axis, divisor in zip(solver.spec.axes, divisors, strict=True)
+            ]
             remedy = f"solver.resolution=[{','.join(map(str, cells))}] or finer"
         else:
             remedy = "a finer solver.resolution"

@@ -16,11 +16,11 @@ from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES
 from pipeline.generation.predictability import SecondSolution
-from pipeline.generation.returned_values import check_invariants, check_shape
 from pipeline.generation.rows import Rows, add_statistics, not_finite_reason
 from pipeline.parallel.groups import gather_blocks
-from simsurrogate.errors import UserError, file_and_class
+from simsurrogate.errors import file_and_class
 from solvers.contract import DivergedError, Parameters, Solver, Trajectory
+from solvers.returned_values import check_invariants, check_shape, check_trajectory
 
 
 @dataclass
@@ -57,13 +57,7 @@ class FrameFiller:
         rows = Rows()
         for index in shard.indices:
             parameters = self.solver.sample(generator(self.seed, index), outside=shard.is_outside)
-            trajectory = self.solver.prepare(parameters)
-            if not isinstance(trajectory, Trajectory):
-                raise UserError(
-                    f"{file_and_class(type(self.solver))}.prepare returns a "
-                    f"{type(trajectory).__name__}. A solver returns a Trajectory. Let the class inherit from "
-                    "solvers.contract.Trajectory or SteppedTrajectory"
-                )
+            trajectory = check_trajectory(self.solver, self.solver.prepare(parameters))
             try:
                 self._write(writer, rows, index, trajectory, parameters)
             except DivergedError as error:
@@ -139,11 +133,11 @@ class FrameFiller:
                 solver yields another number of states.
         """
         batch_size, num_frames, frame = self._buffer.shape[1], len(self.header.times), -1
-        for frame, state in enumerate(trajectory.solve(self.header.times)):
+        for frame, (state, invariants_of_state) in enumerate(trajectory.frames(self.header.times)):
             check_shape(trajectory, "state", state, (len(self.header.spec.channels), *self._sites))
             position = frame % batch_size
             self._buffer[:, position] = self._in_file_precision(state, "the state", self.header.times[frame])
-            values = trajectory.invariants(state)
+            values = invariants_of_state()
             check_invariants(trajectory, values, self.header.spec)
             for name, value in values.items():
                 invariants.setdefault(name, []).append(value)

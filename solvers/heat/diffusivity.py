@@ -73,9 +73,7 @@ class Diffusivity(ABC):
     """
 
     parameters: tuple[Parameter, ...]
-    fields: tuple[Field, ...] = (
-        Field("diffusivity", "m^2/s", "thermal conductivity over volumetric heat capacity"),
-    )
+    fields: tuple[Field, ...]
     smooth = True
     upper_bound: float
 
@@ -130,7 +128,9 @@ class Lognormal(Diffusivity):
             Parameter("mean_diffusivity", "m^2/s", "geometric mean of k over the box", *options.range),
             Parameter("log_deviation", "1", "standard deviation of ln k", *options.log_deviation),
         )
-        self.upper_bound = options.range[1] * math.exp(4 * options.log_deviation[1])
+        largest_factor = math.exp(4 * options.log_deviation[1])
+        self.upper_bound = options.range[1] * largest_factor
+        self.fields = _field_between(options.range[0] / largest_factor, self.upper_bound)
         self._kinds = ["periodic" if kind == "periodic" else "neumann" for kind in grid.boundary]
         self._deviations = standard_deviations(
             self._kinds, grid.extent, options.modes, options.correlation_length, options.spectral_exponent
@@ -179,6 +179,7 @@ class Inclusions(Diffusivity):
             Parameter("contrast", "1", "k inside the inclusions over k around them", *options.contrast),
         )
         self.upper_bound = options.range[1] * max(1.0, options.contrast[1])
+        self.fields = _field_between(options.range[0] * min(1.0, options.contrast[0]), self.upper_bound)
         smallest_radius = options.inclusion_radius[0]
         check_size(smallest_radius, LEAST_BALL, grid, "lower end of solver.diffusivity.inclusion_radius")
 
@@ -223,3 +224,9 @@ def build_diffusivity(grid: Grid, options: DiffusivityOptions) -> Diffusivity:
     if isinstance(options, LognormalOptions):
         return Lognormal(grid, options)
     return Inclusions(grid, options)
+
+
+def _field_between(low: float, high: float) -> tuple[Field]:
+    """Return the description of a diffusivity with values of about `low` to `high` (m^2/s)."""
+    meaning = "thermal conductivity over volumetric heat capacity"
+    return (Field("diffusivity", "m^2/s", meaning, conductivity_range=(low, high)),)

@@ -12,10 +12,10 @@ from solvers.contract import Setting, Solver
 from solvers.heat.options import WallValues
 from solvers.heat.wall_profile import wall_profile
 from solvers.numerics.grid import Grid
-from solvers.numerics.resample import apply_along_axes, cubic_matrix
+from solvers.numerics.resample import AffineMap, cubic_matrix
 
 #: The numbers of cells along each axis, divided by those of the original grid.
-FRACTIONS = (1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8)
+FRACTIONS = (1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16, 1 / 32)
 
 #: The smallest number of cells along an axis of a coarser grid.
 LEAST_CELLS = 4
@@ -98,14 +98,11 @@ def _map_to(
     if cells == grid.resolution:
         return lambda state: state
     other_grid = Grid(grid.communicator, grid.extent, cells, grid.boundary)
-    profiles = [wall_profile(g, wall_values, g.mesh) for g in (other_grid, grid)]
+    profiles = [
+        np.broadcast_to(wall_profile(g, wall_values, g.mesh), g.block_shape) for g in (other_grid, grid)
+    ]
     matrices = [
         cubic_matrix(kind, *counts)
         for kind, *counts in zip(grid.boundary, cells, grid.resolution, strict=True)
     ]
-
-    def to_grid(state: np.ndarray) -> np.ndarray:
-        result: np.ndarray = apply_along_axes(matrices, state - profiles[0]) + profiles[1]
-        return result
-
-    return to_grid
+    return AffineMap(matrices, *profiles)

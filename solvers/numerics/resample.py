@@ -3,8 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class AffineMap:
+    """The map A (values - shift) + offset of values (..., *cells), with one matrix of A for each axis."""
+
+    matrices: Sequence[np.ndarray]
+    shift: np.ndarray
+    offset: np.ndarray
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return the mapped values."""
+        result: np.ndarray = apply_along_axes(self.matrices, values - self.shift) + self.offset
+        return result
+
+    def followed_by(self, matrices: Sequence[np.ndarray]) -> AffineMap:
+        """Return this map and then another linear map, at the cost of one map."""
+        products = [second @ first for second, first in zip(matrices, self.matrices, strict=True)]
+        return AffineMap(products, self.shift, apply_along_axes(matrices, self.offset))
+
+
+def mean_matrix(cells: int, count: int) -> np.ndarray:
+    """Return the map (cells / count, cells) to the means of `count` neighbouring cells."""
+    return np.kron(np.eye(cells // count), np.full((1, count), 1 / count))
 
 
 def cubic_matrix(kind: str, from_cells: int, to_cells: int) -> np.ndarray:

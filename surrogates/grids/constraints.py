@@ -19,8 +19,10 @@ from surrogates.contract import Problem
 
 Constraint = Literal["mean", "boundary", "divergence"]
 
-#: Weights of the three outermost cells in the value at the wall of the parabola through the three cells.
+#: Weights of the three outermost cells in the value at the wall of the parabola through their centres.
 _WALL_WEIGHTS = np.array([15.0, -10.0, 3.0]) / 8
+#: The same of the parabola with these means over the three cells.
+_WALL_WEIGHTS_OF_MEANS = np.array([11.0, -7.0, 2.0]) / 6
 
 
 class Constraints(nn.Module):
@@ -31,9 +33,10 @@ class Constraints(nn.Module):
     have different standard deviations.
 
     mean: the mean over the box of each conserved channel equals its mean in the initial state.
-    boundary: the parabola through the three outermost cells along a dirichlet axis has the wall's value at
-        the wall, half a cell outside. If walls with different values meet, lines of cells that start within
-        three cells of the other wall are not constrained.
+    boundary: the parabola through the three outermost cells along a dirichlet axis (with their means, on a
+        coarser grid than the solver's) has the wall's value at the wall, half a cell outside. If walls with
+        different values meet, lines of cells that start within three cells of the other wall are not
+        constrained.
     divergence: the divergence of a velocity is zero, with derivatives of the Fourier series through the
         cells. The projection is Leray's, u - k (k · u) / |k|² for each wave number k.
 
@@ -123,7 +126,8 @@ class WallValues(nn.Module):
             )
         self.axes = {axis: axis - len(problem.spec.shape) - 1 for axis in axes}
         mean, std = np.array(problem.statistics.mean), nonzero_std(problem.statistics.std)
-        num_cells = len(_WALL_WEIGHTS)
+        weights = _WALL_WEIGHTS_OF_MEANS if problem.spec.coarsening else _WALL_WEIGHTS
+        num_cells = len(weights)
         for axis in axes:
             size = problem.spec.shape[axis]
             if size < num_cells:
@@ -133,8 +137,8 @@ class WallValues(nn.Module):
                     "boundary from the list."
                 )
             to_walls = np.zeros((2, size))
-            to_walls[0, :num_cells] = _WALL_WEIGHTS
-            to_walls[1, -num_cells:] = _WALL_WEIGHTS[::-1]
+            to_walls[0, :num_cells] = weights
+            to_walls[1, -num_cells:] = weights[::-1]
             values = (np.array(problem.spec.boundary_values[axis]) - mean[:, None]) / std[:, None]
             constants = {
                 "to_walls": to_walls.T,

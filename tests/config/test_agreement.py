@@ -128,7 +128,12 @@ def test_records_hold_the_configuration_of_the_data_and_the_model(evaluated_run:
         configuration = last_complete_record(evaluated_run, stage)["configuration"]
         assert configuration["solver"]["resolution"] == 24, stage
         assert configuration["samples"]["train"] == 4, stage
-        assert configuration["output"] == {"duration": 0.06, "steps": 6}, stage
+        assert configuration["output"] == {
+            "duration": 0.06,
+            "steps": 6,
+            "coarsen": 1,
+            "coarsen_method": "automatic",
+        }, stage
     configuration = last_complete_record(evaluated_run, "evaluate")["configuration"]
     surrogate, training = configuration["surrogate"], configuration["training"]
     assert (surrogate["name"], surrogate["levels"], training["steps"]) == ("unet", 1, 3)

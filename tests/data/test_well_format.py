@@ -22,11 +22,15 @@ HEAT = (
 )
 
 
-@pytest.fixture(scope="module", params=["heat", "drift"])
+COARSE_HEAT = (*HEAT, "solver.resolution=[24,18]", "output.coarsen=[3,3]")
+
+
+@pytest.fixture(scope="module", params=["heat", "drift", "coarse heat"])
 def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Return a data set: heat between walls in x, or drift with a vector field."""
+    """Return a data set: heat between walls in x, drift with a vector field, or heat on a coarser grid."""
     run = tmp_path_factory.mktemp(request.param)
-    overrides = HEAT if request.param == "heat" else ("solver.resolution=[8,6]",)
+    cases = {"heat": HEAT, "drift": ("solver.resolution=[8,6]",), "coarse heat": COARSE_HEAT}
+    overrides = cases[request.param]
     for stage in ("generate", "validate"):
         run_drift_in_process(stage, run, *overrides)
     return Dataset.open(run / "dataset")
@@ -88,5 +92,8 @@ def test_a_shard_records_its_origin(dataset: Dataset) -> None:
         assert shard.attrs["complete"]
         assert shard.attrs["schema_version"] == 2
         assert shard.attrs["seed"] == 0
+        coarsening = dataset.spec.coarsening
+        assert shard.attrs.get("coarsen_method") == (coarsening.method if coarsening else None)
+        assert np.array_equal(shard.attrs.get("coarsen", []), coarsening.cells if coarsening else [])
         assert shard.attrs["solver"] == dataset.spec.name
         assert shard.attrs["code_version"] == dataset.configuration["code_version"]

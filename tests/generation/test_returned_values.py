@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.generation.returned_values import check_shape
 from solvers.heat.trajectory import HeatTrajectory
 from solvers.nbody import NBody
+from solvers.returned_values import check_shape
 from tests.support.in_process import generate_in_process
 
 HEAT = (

@@ -52,6 +52,7 @@ def write(folder: Path, manifest: Manifest, stats: TrainingStatistics) -> None:
     sections = [
         f"# {manifest.spec.name}\n\n    {manifest.spec.equation}\n",
         _axes(manifest),
+        *_coarsening(manifest),
         _fields(manifest, stats),
         _parameters(manifest, stats),
         _sizes(manifest),
@@ -72,6 +73,27 @@ def _axes(manifest: Manifest) -> str:
     ]
     rows.append(["time", "s", len(times), times[0], times[-1], ""])
     return "## Axes\n\n" + _table(["axis", "unit", "size", "from", "to", "boundary"], rows)
+
+
+def _coarsening(manifest: Manifest) -> list[str]:
+    """Return the section on the coarser grid, if the solver's grid is finer."""
+    coarsening = manifest.spec.coarsening
+    if coarsening is None:
+        return []
+    cells = " x ".join(map(str, coarsening.cells))
+    own_cells = " x ".join(
+        str(axis.size * count) for axis, count in zip(manifest.spec.axes, coarsening.cells, strict=True)
+    )
+    frames = (
+        "the mean over its cells"
+        if coarsening.method == "cell_averages"
+        else "the spectral truncation, with the waves that both grids resolve"
+    )
+    return [
+        f"## Coarser grid\n\nThe solver's grid has {own_cells} cells. A stored cell holds {cells} of these "
+        f"cells: a field is {frames}, so means over the box are kept. Invariants and expected errors belong "
+        "to the solver's grid. A trajectory cannot start from a stored frame.\n"
+    ]
 
 
 def _boundary(axis: Axis) -> str:

@@ -237,6 +237,7 @@ def check_shard(shard_under_test: ShardUnderTest) -> Iterator[tuple[str, str | N
 def check_data_set(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str | None]]:
     """Yield the name of each check of the whole data set with its result: an error message, or None."""
     yield "manifest", _manifest(folder, manifest)
+    yield "coarsening", _coarsening(manifest)
     yield "foreign_files", _foreign_files(folder, manifest)
     yield "statistics", _statistics(folder, manifest)
     yield "variation", variation.mistake(folder, manifest)
@@ -255,6 +256,22 @@ def _manifest(folder: Path, manifest: Manifest) -> str | None:
         return f"manifest and receipts cannot be compared: {error}"
     changes = differences(manifest.model_dump(mode="json"), expected_manifest.model_dump(mode="json"))
     return f"manifest and receipts differ (found -> expected): {changes[0]}" if changes else None
+
+
+def _coarsening(manifest: Manifest) -> str | None:
+    """Check that the spec has the coarsening of the configuration."""
+    output, coarsening = manifest.configuration["output"], manifest.spec.coarsening
+    coarsen, method = output.get("coarsen", 1), output.get("coarsen_method", "automatic")
+    num_axes = len(manifest.spec.shape)
+    cells = [coarsen] * num_axes if isinstance(coarsen, int) else list(coarsen)
+    spec_cells = list(coarsening.cells) if coarsening else [1] * num_axes
+    if spec_cells != cells:
+        return (
+            f"the spec has cells of {spec_cells} of the solver's cells, {cells} by output.coarsen={coarsen}"
+        )
+    if coarsening and method not in ("automatic", coarsening.method):
+        return f"the spec has the method {coarsening.method}, {method} by output.coarsen_method"
+    return None
 
 
 def _foreign_files(folder: Path, manifest: Manifest) -> str | None:

@@ -165,7 +165,8 @@ def group_attributes(header: Header, rows: int) -> dict[str, Attributes]:
             "simulation_parameters": _text_array(spec.parameter_names),
             "schema_version": schema_version(spec),
             "complete": False,
-        },
+        }
+        | _coarsening_attributes(spec),
         "dimensions": {"spatial_dims": _text_array(spec.axis_names)},
         "scalars": {"field_names": _text_array(scalars)},
     }
@@ -181,6 +182,16 @@ def group_attributes(header: Header, rows: int) -> dict[str, Attributes]:
         }
         groups[f"boundary_conditions/{axis.name}_boundary"] = boundary_attributes | _variation()
     return groups
+
+
+def _coarsening_attributes(spec: Spec) -> Attributes:
+    """Return the attributes of fields on a coarser grid than the solver's."""
+    if spec.coarsening is None:
+        return {}
+    return {
+        "coarsen": np.array(spec.coarsening.cells, np.int64),
+        "coarsen_method": spec.coarsening.method,
+    }
 
 
 def _columns(spec: Spec) -> tuple[Quantity, ...]:

@@ -55,8 +55,8 @@ def draw(
         figure = draw_errors(result.errors, times[1:], metrics.fields, metrics.surrogate)
         caption = "Relative L2 error over time: median (line) and 10 to 90 % of the trajectories (band)."
         report_figures.append(_save(figure, folder / f"{split}-errors.png", split, caption))
-        if dataset.spec.invariants:
-            figure = draw_invariants(result.invariants, times, dataset.spec.invariants)
+        if dataset.spec.frame_invariants:
+            figure = draw_invariants(result.invariants, times, dataset.spec.frame_invariants)
             caption = (
                 "Distance between the invariants of predicted and true states over time: median (line) and "
                 "10 to 90 % of the trajectories (band); dashed: size in the truth."

@@ -219,7 +219,7 @@ def _table(metrics: Metrics, result: SplitResult, mode: Mode, metric: Metric) ->
 def _invariant_rows(result: SplitResult, spec: Spec) -> list[tuple[str, str, list[str]]]:
     """Return name and unit of each invariant, with its size and its error at the end of the rollout."""
     rows = []
-    for quantity in spec.invariants:
+    for quantity in spec.frame_invariants:
         invariant = result.invariants[quantity.name]
         error = invariant.error
         end_values = (error.median[-1], error.mean[-1], error.q90[-1], error.max[-1])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from simsurrogate.spec import Field
+from simsurrogate.spec import Coarsening, Field
 from surrogates import store
 from surrogates.contract import Problem, Surrogate, surrogate_class, surrogate_names
 from surrogates.grids.constraints import Constraints
@@ -103,6 +103,22 @@ def wall_values(state: torch.Tensor, axis: int) -> torch.Tensor:
         for centre in centres
     ]
     return torch.stack([sum(w * cells[..., i] for i, w in enumerate(weights)) for cells in end_cells], dim=-1)
+
+
+@pytest.mark.usefixtures("_float64_default")
+def test_averages_of_a_parabola_meet_their_walls() -> None:
+    problem = problem_with_walls("bar")
+    spec = dataclasses.replace(problem.spec, coarsening=Coarsening((4,), "cell_averages"))
+    edges = torch.linspace(0.0, 1.0, 21, dtype=torch.float64)
+    integral = 290 * edges + 30 * edges**2 / 2 - 10 * edges**3 / 3
+    averages = (integral[1:] - integral[:-1]) * 20
+    statistics = problem.statistics
+    normalised = (averages[:, None] - torch.tensor(statistics.mean)) / torch.tensor(statistics.std)
+    state = normalised[None].expand(1, 20, len(spec.channels)).contiguous()
+    constraints = Constraints(dataclasses.replace(problem, spec=spec), ["boundary"])
+    torch.testing.assert_close(constraints(state, state), state, rtol=0, atol=1e-9)
+    centre_constraints = Constraints(problem, ["boundary"])
+    assert (centre_constraints(state, state) - state).abs().max() > 1e-5
 
 
 @pytest.mark.parametrize(

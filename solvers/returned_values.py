@@ -6,8 +6,23 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from simsurrogate.errors import file_and_class
+from simsurrogate.errors import UserError, file_and_class
 from simsurrogate.spec import Spec
+from solvers.contract import Solver, Trajectory
+
+
+def check_trajectory(solver: Solver, trajectory: object) -> Trajectory:
+    """Return what `prepare` of a solver returned.
+
+    Raises:
+        UserError: the value is no trajectory; names the file of the solver's class.
+    """
+    if not isinstance(trajectory, Trajectory):
+        raise UserError(
+            f"{file_and_class(type(solver))}.prepare returns a {type(trajectory).__name__}. A solver returns "
+            "a Trajectory. Let the class inherit from solvers.contract.Trajectory or SteppedTrajectory"
+        )
+    return trajectory
 
 
 def check_shape(owner: object, name: str, values: object, expected_shape: tuple[int, ...]) -> None:

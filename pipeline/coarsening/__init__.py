@@ -1,0 +1,1 @@
+"""Output on a coarser grid: cell averages, spectral truncation, and means of conductivities."""
