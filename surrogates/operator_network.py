@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 
 from surrogates.arguments import (
-    Query,
     check_minimum,
     check_window,
     initial_states,
@@ -44,6 +44,7 @@ class OperatorNetwork(Surrogate):
         built_in: constraints that the form of the network satisfies.
     """
 
+    kernel = "_query"
     built_in: ClassVar[tuple[Constraint, ...]] = ()
 
     def __init__(
@@ -77,29 +78,35 @@ class OperatorNetwork(Surrogate):
         self.trunk = Trunk(problem, counts, functions=functions, width=width, horizon=horizon)
 
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
-        """Return the states at any increasing `times`, each by one query if the horizon allows one query."""
+        """Return the states at any increasing `times`, all by one query if the horizon allows one query."""
         state_BCX = initial_states(self.problem, initial_state, self.inputs.state_mean)
         fields_BKX, parameters_BP = parameter_tensors(
             self.problem, parameters, len(state_BCX), self.inputs.state_mean
         )
+        static_BXS = self.inputs.static_fields(fields_BKX)
 
-        def start(start_BXC: torch.Tensor, time: float) -> Query:
-            time_B = state_BCX.new_full((len(state_BCX),), time)
-            coefficients_BFM = self._coefficients(start_BXC, fields_BKX, parameters_BP, time_B)
-
-            def query(duration: float) -> torch.Tensor:
-                duration_BT = state_BCX.new_full((len(state_BCX), 1), duration)
-                change_BTCX = self._change(coefficients_BFM, duration_BT)
-                later_BXC: torch.Tensor = self.constraints(
-                    start_BXC + change_BTCX[:, 0].movedim(1, -1), start_BXC
-                )
-                return later_BXC
-
-            return query
+        def query(start_BXC: torch.Tensor, time: float, durations: np.ndarray) -> torch.Tensor:
+            conditions_BQ = self.inputs.conditions(parameters_BP, state_BCX.new_full((len(state_BCX),), time))
+            return self._query(start_BXC, static_BXS, conditions_BQ, state_BCX.new_tensor(durations))
 
         horizon = self.horizon_steps * self.problem.time_step
-        later = restarted_predictions(self.inputs.normalise(state_BCX), times, horizon, start)
-        return Prediction(torch.stack([state_BCX, *map(self.inputs.denormalise, later)], dim=1))
+        later = restarted_predictions(self.inputs.normalise(state_BCX), times, horizon, query)
+        return Prediction(torch.cat([state_BCX[:, None], *map(self.inputs.denormalise, later)], dim=1))
+
+    def _query(
+        self,
+        start_BXC: torch.Tensor,
+        static_BXS: torch.Tensor,
+        conditions_BQ: torch.Tensor,
+        duration_T: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the normalised states (B, T, *sites, C) after the durations (T,), s, with the constraints."""
+        prepared = self.branch.prepare(static_BXS, conditions_BQ)
+        branch_BXF = self.branch.forward_prepared(start_BXC, prepared)
+        change_BTCX = self.trunk.change(self.trunk.coefficients(branch_BXF), duration_T)
+        start_BTXC = start_BXC[:, None]
+        later_BTXC: torch.Tensor = self.constraints(start_BTXC + change_BTCX.movedim(2, -1), start_BTXC)
+        return later_BTXC
 
     def _start_and_coefficients(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the normalised first frames (B, *sites, C) and their coefficients (B, F, *modes)."""

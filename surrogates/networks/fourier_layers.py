@@ -1,22 +1,35 @@
 """A network of Fourier layers: from fields on a grid to fields on the same grid.
 
-Shape letters: B batch, I inputs, O outputs, Q conditions, W width; X stands for all sites. Hidden
-fields have sites first, see `spectral_convolution`.
+Shape letters: B batch, I inputs, of which S are static and C are not, O outputs, Q conditions, W width; X
+stands for all sites. Hidden fields have sites first, see `spectral_convolution`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from surrogates.contract import Problem
-from surrogates.networks.film import FiLM
+from surrogates.networks.film import Coefficients, FiLM, modulate
 from surrogates.networks.spectral_convolution import SpectralConvolution, TruncatedFourier
 
 #: Period of the Fourier basis on an axis that is not periodic, in units of the axis.
 _PERIOD_BETWEEN_WALLS = 1.25
+
+
+class Prepared(NamedTuple):
+    """What static inputs and conditions determine in a Fourier network, see `FourierNetwork.prepare`.
+
+    Attributes:
+        lifted_XBW: the part of the first linear map that the static inputs determine, with its bias.
+        coefficients: the coefficients of FiLM in each layer.
+    """
+
+    lifted_XBW: torch.Tensor
+    coefficients: tuple[Coefficients, ...]
 
 
 class FourierNetwork(nn.Module):
@@ -67,8 +80,33 @@ class FourierNetwork(nn.Module):
         """Return fields (B, *sites, num_out) from fields (B, *sites, I) and conditions (B, Q)."""
         # Without a contiguous tensor, PyTorch chooses another product with other rounding under no_grad.
         hidden_XBW = self.lifting(fields_BXI.movedim(0, -2).contiguous())
-        for layer in self.layers:
-            hidden_XBW = layer(hidden_XBW, conditions_BQ, self.fourier)
+        return self._layers(hidden_XBW, self._coefficients(conditions_BQ))
+
+    def prepare(self, static_BXS: torch.Tensor, conditions_BQ: torch.Tensor) -> Prepared:
+        """Return what the last S inputs and the conditions determine, for `forward_prepared`."""
+        first_layer = self.lifting[0]
+        weight_WS = first_layer.weight[:, first_layer.in_features - static_BXS.shape[-1] :]
+        lifted_XBW = nn.functional.linear(static_BXS.movedim(0, -2), weight_WS, first_layer.bias)
+        return Prepared(lifted_XBW, self._coefficients(conditions_BQ))
+
+    def forward_prepared(self, state_BXC: torch.Tensor, prepared: Prepared) -> torch.Tensor:
+        """Return the fields (B, *sites, num_out) of the first C inputs and of `prepare` of the others."""
+        first_layer, *other_layers = self.lifting
+        lifted_XBW = prepared.lifted_XBW
+        weight_WC = first_layer.weight[:, : state_BXC.shape[-1]]
+        state_NC = state_BXC.movedim(0, -2).reshape(-1, state_BXC.shape[-1])
+        hidden_XBW = torch.addmm(lifted_XBW.flatten(0, -2), state_NC, weight_WC.T).view_as(lifted_XBW)
+        for layer in other_layers:
+            hidden_XBW = layer(hidden_XBW)
+        return self._layers(hidden_XBW, prepared.coefficients)
+
+    def _coefficients(self, conditions_BQ: torch.Tensor) -> tuple[Coefficients, ...]:
+        return tuple(layer.film.coefficients(conditions_BQ) for layer in self.layers)
+
+    def _layers(self, hidden_XBW: torch.Tensor, coefficients: tuple[Coefficients, ...]) -> torch.Tensor:
+        """Return the fields (B, *sites, num_out) of a hidden field, with the coefficients of FiLM."""
+        for layer, layer_coefficients in zip(self.layers, coefficients, strict=True):
+            hidden_XBW = layer(hidden_XBW, layer_coefficients, self.fourier)
         fields_XBO: torch.Tensor = self.projection(hidden_XBW)
         return fields_XBO.movedim(-2, 0)
 
@@ -87,11 +125,11 @@ class FourierLayer(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(
-        self, hidden_XBW: torch.Tensor, conditions_BQ: torch.Tensor, fourier: TruncatedFourier
+        self, hidden_XBW: torch.Tensor, coefficients: Coefficients, fourier: TruncatedFourier
     ) -> torch.Tensor:
-        """Return the next hidden field, (*sites, B, W)."""
+        """Return the next hidden field, (*sites, B, W), with the coefficients of FiLM."""
         linear_XBW = self.spectral(hidden_XBW, fourier, addend=self.local(hidden_XBW))
-        activation_XBW = nn.functional.gelu(self.film(linear_XBW, conditions_BQ))
+        activation_XBW = nn.functional.gelu(modulate(linear_XBW, coefficients))
         # One fused product and sum: h + V a.
         next_XBW = torch.addmm(hidden_XBW.flatten(0, -2), activation_XBW.flatten(0, -2), self.out.weight.T)
         return next_XBW.view_as(hidden_XBW)
