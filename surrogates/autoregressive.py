@@ -20,6 +20,7 @@ from surrogates.contract import Array, Batch, ParameterValues, Prediction, Probl
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.features import GridInputs
 from surrogates.grids.losses import relative_error
+from surrogates.inference import in_chunks
 
 
 Predicts = Literal["next_frame", "all_frames"]
@@ -44,10 +45,13 @@ class AutoregressiveSurrogate(Surrogate):
 
     Attributes:
         num_frames: the number of frames that one pass predicts: 1 or n.
+        hidden_width: the channels of the hidden fields, for the size of the chunks of a batch in predictions;
+            0 for whole batches.
     """
 
     losses = ("rollout",)
     kernel = "_pass"
+    hidden_width = 0
     delta_scale: torch.Tensor
     frame_scale: torch.Tensor
 
@@ -112,7 +116,7 @@ class AutoregressiveSurrogate(Surrogate):
                 "surrogate.predicts=next_frame."
             )
         state_BCX = initial_states(self.problem, state, self.delta_scale)
-        advance = self._prepared_pass(conditions, len(state_BCX))
+        advance = self._prepared_pass(*self._conditions(conditions, len(state_BCX)))
         return self.inputs.denormalise(advance(self.inputs.normalise(state_BCX), time)[:, 0])
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -138,28 +142,34 @@ class AutoregressiveSurrogate(Surrogate):
         """Return the states at `times`, each a multiple of `problem.time_step` after `times[0]`."""
         state_BCX = initial_states(self.problem, initial_state, self.delta_scale)
         steps = self._step_counts(times)
-        advance = self._prepared_pass(parameters, len(state_BCX))
-        state_BXC = self.inputs.normalise(state_BCX)
-        frames = {0: state_BCX}
-        for first in range(0, steps[-1], self.num_frames):
-            frames_BTXC = advance(state_BXC, float(times[0]) + first * self.problem.time_step)
-            for index, frame_BXC in enumerate(frames_BTXC.unbind(1), start=first + 1):
-                if index in steps:
-                    frames[index] = self.inputs.denormalise(frame_BXC)
-            state_BXC = frames_BTXC[:, -1]
-        return Prediction(torch.stack([frames[index] for index in steps], dim=1))
+        conditions = self._conditions(parameters, len(state_BCX))
+
+        def rollout(state_BCX: torch.Tensor, *conditions: torch.Tensor) -> torch.Tensor:
+            advance = self._prepared_pass(*conditions)
+            state_BXC = self.inputs.normalise(state_BCX)
+            frames = {0: state_BCX}
+            for first in range(0, steps[-1], self.num_frames):
+                frames_BTXC = advance(state_BXC, float(times[0]) + first * self.problem.time_step)
+                for index, frame_BXC in enumerate(frames_BTXC.unbind(1), start=first + 1):
+                    if index in steps:
+                        frames[index] = self.inputs.denormalise(frame_BXC)
+                state_BXC = frames_BTXC[:, -1]
+            return torch.stack([frames[index] for index in steps], dim=1)
+
+        num_hidden = math.prod(self.problem.spec.shape) * self.hidden_width
+        return Prediction(in_chunks(rollout, (state_BCX, *conditions), num_hidden))
+
+    def _conditions(self, parameters: ParameterValues, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return parameter_tensors(self.problem, parameters, batch_size, self.delta_scale)
 
     def _prepared_pass(
-        self, parameters: ParameterValues, batch_size: int
+        self, fields_BKX: torch.Tensor, parameters_BP: torch.Tensor
     ) -> Callable[[torch.Tensor, float], torch.Tensor]:
         """Return a function from normalised states (B, *sites, C) and their time to the frames of a pass."""
-        fields_BKX, parameters_BP = parameter_tensors(
-            self.problem, parameters, batch_size, self.delta_scale
-        )
         static_BXS = self.inputs.static_fields(fields_BKX)
 
         def prepare_at(time: float) -> Any:
-            time_B = parameters_BP.new_full((batch_size,), time)
+            time_B = parameters_BP.new_full((len(parameters_BP),), time)
             return self.prepare(static_BXS, self.inputs.conditions(parameters_BP, time_B))
 
         prepared = prepare_at(0.0) if self.inputs.autonomous else None

@@ -6,6 +6,7 @@ Shape letters: B batch, I inputs, S static inputs, C channels, O outputs, Q cond
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -44,6 +45,7 @@ class FNO(AutoregressiveSurrogate):
         predicts: Predicts = "next_frame",
     ):
         super().__init__(problem, constraints, predicts)
+        self.hidden_width = width
         counts = modes_of_axes(problem, modes)
         check_minimum(1, width=width, layers=layers)
         self.network = FourierNetwork(
@@ -61,10 +63,14 @@ class FNO(AutoregressiveSurrogate):
         changes_BXO: torch.Tensor = self.network(inputs_BXI, conditions_BQ)
         return changes_BXO
 
-    def prepare(self, static_BXS: torch.Tensor, conditions_BQ: torch.Tensor) -> Prepared:
+    def prepare(self, static_BXS: torch.Tensor, conditions_BQ: torch.Tensor) -> Any:
         """Return what does not change in a rollout, see `AutoregressiveSurrogate.prepare`."""
+        if torch.is_grad_enabled():
+            return super().prepare(static_BXS, conditions_BQ)
         return self.network.prepare(static_BXS, conditions_BQ)
 
-    def prepared_increment(self, state_BXC: torch.Tensor, prepared: Prepared) -> torch.Tensor:
+    def prepared_increment(self, state_BXC: torch.Tensor, prepared: Any) -> torch.Tensor:
         """Return the normalised changes as `increment`."""
-        return self.network.forward_prepared(state_BXC, prepared)
+        if isinstance(prepared, Prepared):
+            return self.network.predict(state_BXC, prepared)
+        return super().prepared_increment(state_BXC, prepared)

@@ -6,6 +6,7 @@ M stands for the modes of all axes, X for all sites.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -24,6 +25,7 @@ from surrogates.contract import Array, Batch, ParameterValues, Prediction, Probl
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.features import GridInputs
 from surrogates.grids.losses import relative_error
+from surrogates.inference import in_chunks
 from surrogates.networks.deeponet_trunk import Trunk
 from surrogates.networks.fourier_layers import FourierNetwork
 
@@ -62,7 +64,7 @@ class OperatorNetwork(Surrogate):
         self.constraints = Constraints(problem, constraints, self.built_in)
         counts = modes_of_axes(problem, modes)
         check_minimum(1, width=width, layers=layers, functions=functions, horizon_steps=horizon_steps)
-        self.horizon_steps = horizon_steps
+        self.horizon_steps, self.hidden_width = horizon_steps, width
         self.inputs = GridInputs(problem)
         self.field_channels = problem.spec.field_channels
         self.branch = FourierNetwork(
@@ -83,15 +85,23 @@ class OperatorNetwork(Surrogate):
         fields_BKX, parameters_BP = parameter_tensors(
             self.problem, parameters, len(state_BCX), self.inputs.state_mean
         )
-        static_BXS = self.inputs.static_fields(fields_BKX)
 
-        def query(start_BXC: torch.Tensor, time: float, durations: np.ndarray) -> torch.Tensor:
-            conditions_BQ = self.inputs.conditions(parameters_BP, state_BCX.new_full((len(state_BCX),), time))
-            return self._query(start_BXC, static_BXS, conditions_BQ, state_BCX.new_tensor(durations))
+        def predict(
+            state_BCX: torch.Tensor, fields_BKX: torch.Tensor, parameters_BP: torch.Tensor
+        ) -> torch.Tensor:
+            static_BXS = self.inputs.static_fields(fields_BKX)
 
-        horizon = self.horizon_steps * self.problem.time_step
-        later = restarted_predictions(self.inputs.normalise(state_BCX), times, horizon, query)
-        return Prediction(torch.cat([state_BCX[:, None], *map(self.inputs.denormalise, later)], dim=1))
+            def query(start_BXC: torch.Tensor, time: float, durations: np.ndarray) -> torch.Tensor:
+                time_B = parameters_BP.new_full((len(parameters_BP),), time)
+                conditions_BQ = self.inputs.conditions(parameters_BP, time_B)
+                return self._query(start_BXC, static_BXS, conditions_BQ, state_BCX.new_tensor(durations))
+
+            horizon = self.horizon_steps * self.problem.time_step
+            later = restarted_predictions(self.inputs.normalise(state_BCX), times, horizon, query)
+            return torch.cat([state_BCX[:, None], *map(self.inputs.denormalise, later)], dim=1)
+
+        num_hidden = math.prod(self.problem.spec.shape) * self.hidden_width
+        return Prediction(in_chunks(predict, (state_BCX, fields_BKX, parameters_BP), num_hidden))
 
     def _query(
         self,
@@ -101,8 +111,7 @@ class OperatorNetwork(Surrogate):
         duration_T: torch.Tensor,
     ) -> torch.Tensor:
         """Return the normalised states (B, T, *sites, C) after the durations (T,), s, with the constraints."""
-        prepared = self.branch.prepare(static_BXS, conditions_BQ)
-        branch_BXF = self.branch.forward_prepared(start_BXC, prepared)
+        branch_BXF = self.branch.predict(start_BXC, self.branch.prepare(static_BXS, conditions_BQ))
         change_BTCX = self.trunk.change(self.trunk.coefficients(branch_BXF), duration_T)
         start_BTXC = start_BXC[:, None]
         later_BTXC: torch.Tensor = self.constraints(start_BTXC + change_BTCX.movedim(2, -1), start_BTXC)

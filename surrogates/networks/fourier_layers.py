@@ -14,7 +14,7 @@ from torch import nn
 
 from surrogates.contract import Problem
 from surrogates.networks.film import Coefficients, FiLM, modulate
-from surrogates.networks.spectral_convolution import SpectralConvolution, TruncatedFourier
+from surrogates.networks.spectral_convolution import Matrices, SpectralConvolution, TruncatedFourier
 
 #: Period of the Fourier basis on an axis that is not periodic, in units of the axis.
 _PERIOD_BETWEEN_WALLS = 1.25
@@ -25,11 +25,13 @@ class Prepared(NamedTuple):
 
     Attributes:
         lifted_XBW: the part of the first linear map that the static inputs determine, with its bias.
-        coefficients: the coefficients of FiLM in each layer.
+        coefficients: the coefficients of FiLM in each layer, whose shift holds the bias b, too.
+        matrices: the matrices of the Fourier transform.
     """
 
     lifted_XBW: torch.Tensor
-    coefficients: tuple[Coefficients, ...]
+    coefficients: list[Coefficients]
+    matrices: list[Matrices]
 
 
 class FourierNetwork(nn.Module):
@@ -80,33 +82,30 @@ class FourierNetwork(nn.Module):
         """Return fields (B, *sites, num_out) from fields (B, *sites, I) and conditions (B, Q)."""
         # Without a contiguous tensor, PyTorch chooses another product with other rounding under no_grad.
         hidden_XBW = self.lifting(fields_BXI.movedim(0, -2).contiguous())
-        return self._layers(hidden_XBW, self._coefficients(conditions_BQ))
+        for layer in self.layers:
+            hidden_XBW = layer(hidden_XBW, conditions_BQ, self.fourier)
+        fields_XBO: torch.Tensor = self.projection(hidden_XBW)
+        return fields_XBO.movedim(-2, 0)
 
     def prepare(self, static_BXS: torch.Tensor, conditions_BQ: torch.Tensor) -> Prepared:
-        """Return what the last S inputs and the conditions determine, for `forward_prepared`."""
+        """Return what the last S inputs and the conditions determine, for `predict`."""
         first_layer = self.lifting[0]
         weight_WS = first_layer.weight[:, first_layer.in_features - static_BXS.shape[-1] :]
         lifted_XBW = nn.functional.linear(static_BXS.movedim(0, -2), weight_WS, first_layer.bias)
-        return Prepared(lifted_XBW, self._coefficients(conditions_BQ))
+        coefficients = [layer.coefficients(conditions_BQ) for layer in self.layers]
+        return Prepared(lifted_XBW, coefficients, self.fourier.repeated_matrices())
 
-    def forward_prepared(self, state_BXC: torch.Tensor, prepared: Prepared) -> torch.Tensor:
-        """Return the fields (B, *sites, num_out) of the first C inputs and of `prepare` of the others."""
+    def predict(self, state_BXC: torch.Tensor, prepared: Prepared) -> torch.Tensor:
+        """Return the output of `forward` without gradients, from the first C inputs and from `prepare`."""
         first_layer, *other_layers = self.lifting
-        lifted_XBW = prepared.lifted_XBW
         weight_WC = first_layer.weight[:, : state_BXC.shape[-1]]
         state_NC = state_BXC.movedim(0, -2).reshape(-1, state_BXC.shape[-1])
+        lifted_XBW = prepared.lifted_XBW
         hidden_XBW = torch.addmm(lifted_XBW.flatten(0, -2), state_NC, weight_WC.T).view_as(lifted_XBW)
-        for layer in other_layers:
-            hidden_XBW = layer(hidden_XBW)
-        return self._layers(hidden_XBW, prepared.coefficients)
-
-    def _coefficients(self, conditions_BQ: torch.Tensor) -> tuple[Coefficients, ...]:
-        return tuple(layer.film.coefficients(conditions_BQ) for layer in self.layers)
-
-    def _layers(self, hidden_XBW: torch.Tensor, coefficients: tuple[Coefficients, ...]) -> torch.Tensor:
-        """Return the fields (B, *sites, num_out) of a hidden field, with the coefficients of FiLM."""
-        for layer, layer_coefficients in zip(self.layers, coefficients, strict=True):
-            hidden_XBW = layer(hidden_XBW, layer_coefficients, self.fourier)
+        for lifting_layer in other_layers:
+            hidden_XBW = lifting_layer(hidden_XBW)
+        for layer, coefficients in zip(self.layers, prepared.coefficients, strict=True):
+            layer.advance_(hidden_XBW, coefficients, self.fourier, prepared.matrices)
         fields_XBO: torch.Tensor = self.projection(hidden_XBW)
         return fields_XBO.movedim(-2, 0)
 
@@ -125,11 +124,35 @@ class FourierLayer(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(
-        self, hidden_XBW: torch.Tensor, coefficients: Coefficients, fourier: TruncatedFourier
+        self, hidden_XBW: torch.Tensor, conditions_BQ: torch.Tensor, fourier: TruncatedFourier
     ) -> torch.Tensor:
-        """Return the next hidden field, (*sites, B, W), with the coefficients of FiLM."""
+        """Return the next hidden field, (*sites, B, W)."""
         linear_XBW = self.spectral(hidden_XBW, fourier, addend=self.local(hidden_XBW))
-        activation_XBW = nn.functional.gelu(modulate(linear_XBW, coefficients))
+        activation_XBW = nn.functional.gelu(modulate(linear_XBW, self.film.coefficients(conditions_BQ)))
         # One fused product and sum: h + V a.
         next_XBW = torch.addmm(hidden_XBW.flatten(0, -2), activation_XBW.flatten(0, -2), self.out.weight.T)
         return next_XBW.view_as(hidden_XBW)
+
+    def coefficients(self, conditions_BQ: torch.Tensor) -> Coefficients:
+        """Return the scale and the shift of K h + W h, without the scale if it is 1."""
+        if not (coefficients := self.film.coefficients(conditions_BQ)):
+            return (self.local.bias,)
+        scale_BW, shift_BW = coefficients
+        return scale_BW, torch.addcmul(shift_BW, scale_BW, self.local.bias)
+
+    def advance_(
+        self,
+        hidden_XBW: torch.Tensor,
+        coefficients: Coefficients,
+        fourier: TruncatedFourier,
+        matrices: list[Matrices],
+    ) -> None:
+        """Replace the contiguous hidden field by the next one in place, without gradients."""
+        hidden_NW = hidden_XBW.flatten(0, -2)
+        linear_XBW = (hidden_NW @ self.local.weight.T).view_as(hidden_XBW)
+        self.spectral.add_(linear_XBW, hidden_XBW, fourier, matrices)
+        *scales, shift = coefficients
+        linear_XBW = (
+            torch.addcmul(shift, linear_XBW, *scales, out=linear_XBW) if scales else linear_XBW.add_(shift)
+        )
+        hidden_NW.addmm_(nn.functional.gelu(linear_XBW).flatten(0, -2), self.out.weight.T)

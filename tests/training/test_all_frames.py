@@ -39,7 +39,9 @@ def test_two_ranks_that_are_stopped_resume_exactly(dataset: Path, tmp_path: Path
 
 def test_an_ensemble_of_all_frames_is_trained_and_evaluated(dataset: Path, tmp_path: Path) -> None:
     model = train_model(tmp_path, dataset, *ALL_FRAMES, "ensemble=2")
-    settings = read_settings(*tiny_arguments(tmp_path, dataset, *ALL_FRAMES, "ensemble=2", "evaluation.figures=1"))
+    settings = read_settings(
+        *tiny_arguments(tmp_path, dataset, *ALL_FRAMES, "ensemble=2", "evaluation.figures=1")
+    )
     evaluate.run(settings)
     metrics = schema.read(model / "evaluation" / "metrics.json")
     assert metrics.splits["test"].headline["surrogate"].rollout_end.median < 1
