@@ -29,9 +29,9 @@ from pipeline.problem import expected_problem
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.step import Model, data_parallel, train_step
 from pipeline.training.train_state import TrainState
-from surrogates.inference import fast_matmul
 from surrogates import store
 from surrogates.contract import Batch, Problem, surrogate_class
+from surrogates.inference import fast_matmul
 from tests.support.launching import MPIRUN, environment
 from tests.support.trainings.training_cases import read_settings
 

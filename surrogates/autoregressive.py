@@ -22,7 +22,6 @@ from surrogates.grids.features import GridInputs
 from surrogates.grids.losses import relative_error
 from surrogates.inference import in_chunks
 
-
 Predicts = Literal["next_frame", "all_frames"]
 
 
@@ -218,8 +217,8 @@ class AutoregressiveSurrogate(Surrogate):
             )
         if self.num_frames > 1 and steps[-1] > self.num_frames:
             raise UserError(
-                f"The time {times[-1]:g} is {steps[-1]:.0f} time steps of {self.problem.time_step:g} after the "
-                f"start {times[0]:g}. {type(self).__name__} with surrogate.predicts=all_frames predicts "
+                f"The time {times[-1]:g} is {steps[-1]:.0f} time steps of {self.problem.time_step:g} after "
+                f"the start {times[0]:g}. {type(self).__name__} with surrogate.predicts=all_frames predicts "
                 f"{self.num_frames} steps. Remove the later times, or train with "
                 "surrogate.predicts=next_frame."
             )

@@ -1,6 +1,7 @@
 """The Fourier neural operator: a map over one time step or to all frames, on 1-D, 2-D and 3-D grids.
 
-Shape letters: B batch, I inputs, S static inputs, C channels, O outputs, Q conditions; X stands for all sites.
+Shape letters: B batch, I inputs, S static inputs, C channels, O outputs, Q conditions; X stands for all
+sites.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class OperatorNetwork(Surrogate):
         conditions_BQ: torch.Tensor,
         duration_T: torch.Tensor,
     ) -> torch.Tensor:
-        """Return the normalised states (B, T, *sites, C) after the durations (T,), s, with the constraints."""
+        """Return the constrained, normalised states (B, T, *sites, C) after the durations (T,), s."""
         branch_BXF = self.branch.predict(start_BXC, self.branch.prepare(static_BXS, conditions_BQ))
         change_BTCX = self.trunk.change(self.trunk.coefficients(branch_BXF), duration_T)
         start_BTXC = start_BXC[:, None]

@@ -1,6 +1,7 @@
 """A convolutional U-Net: a map over one time step or to all frames, on 1-D, 2-D and 3-D grids.
 
-Shape letters: B batch, I inputs, S static inputs, C channels, O outputs, Q conditions; X stands for all sites.
+Shape letters: B batch, I inputs, S static inputs, C channels, O outputs, Q conditions; X stands for all
+sites.
 """
 
 from __future__ import annotations
@@ -50,7 +51,6 @@ class UNet(AutoregressiveSurrogate):
         predicts: Predicts = "next_frame",
     ):
         super().__init__(problem, constraints, predicts)
-        self.hidden_width = width
         max_levels = min(problem.spec.shape).bit_length() - 1
         check_minimum(1, width=width)
         if not 0 <= levels <= max_levels:

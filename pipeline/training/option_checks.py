@@ -18,9 +18,9 @@ def check(surrogate: Surrogate, options: Training) -> None:
     name = type(surrogate).__name__
     if surrogate.window_steps not in (None, options.unroll):
         raise UserError(
-            f"training.unroll={options.unroll} makes windows of {options.unroll} steps, and {name} with these "
-            f"options predicts {surrogate.window_steps} steps at once. The two numbers must be equal. Type "
-            f"training.unroll={surrogate.window_steps}"
+            f"training.unroll={options.unroll} makes windows of {options.unroll} steps, and {name} with "
+            f"these options predicts {surrogate.window_steps} steps at once. The two numbers must be equal. "
+            f"Type training.unroll={surrogate.window_steps}"
         )
     if options.noise and not surrogate.uses_initial_state:
         raise UserError(

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-#: The size (bytes) of the hidden fields of a chunk, about a second-level cache. On processors of 1 MiB a case,
-#: chunks of twice and of half this size take the same time for each case, and larger ones up to four times.
+#: The largest size (bytes) of the hidden field of a chunk, about a second-level cache.
 _CHUNK_BYTES = 2**20
 
 

@@ -47,16 +47,17 @@ class CompiledFunction:
         # All errors of the compiler derive from RuntimeError.
         except RuntimeError as error:
             raise UserError(
-                f"torch.compile fails for {self._name} on this machine: {str(error).strip().splitlines()[0]}. "
-                "Compiled predictions need a C++ compiler. Install g++, or predict without compiled()."
+                f"torch.compile fails for {self._name} on this machine: "
+                f"{str(error).strip().splitlines()[0]}. Compiled predictions need a C++ compiler. Install "
+                "g++, or predict without compiled()."
             ) from error
         difference, norm = float((result - expected).norm()), float(expected.norm())
         bound = torch.finfo(expected.dtype).eps ** 0.5
         # `not a <= b` is true for NaN, unlike `a > b`.
         if math.isfinite(norm) and not difference <= bound * norm:
             raise UserError(
-                f"The compiled {self._name} differs from the plain one by {difference / norm:.1e} on its first "
-                f"call. At most {bound:.1e} is allowed. Predict without compiled()."
+                f"The compiled {self._name} differs from the plain one by {difference / norm:.1e} on its "
+                f"first call. At most {bound:.1e} is allowed. Predict without compiled()."
             )
         # A result of zeros would not show an error.
         if norm > 0:

@@ -24,12 +24,13 @@ class Prepared(NamedTuple):
     """What static inputs and conditions determine in a Fourier network, see `FourierNetwork.prepare`.
 
     Attributes:
-        lifted_XBW: the part of the first linear map that the static inputs determine, with its bias.
+        lifted: the part of the first linear map that the static inputs determine, with its bias,
+            (*sites, B, W).
         coefficients: the coefficients of FiLM in each layer, whose shift holds the bias b, too.
         matrices: the matrices of the Fourier transform.
     """
 
-    lifted_XBW: torch.Tensor
+    lifted: torch.Tensor
     coefficients: list[Coefficients]
     matrices: list[Matrices]
 
@@ -100,7 +101,7 @@ class FourierNetwork(nn.Module):
         first_layer, *other_layers = self.lifting
         weight_WC = first_layer.weight[:, : state_BXC.shape[-1]]
         state_NC = state_BXC.movedim(0, -2).reshape(-1, state_BXC.shape[-1])
-        lifted_XBW = prepared.lifted_XBW
+        lifted_XBW = prepared.lifted
         hidden_XBW = torch.addmm(lifted_XBW.flatten(0, -2), state_NC, weight_WC.T).view_as(lifted_XBW)
         for lifting_layer in other_layers:
             hidden_XBW = lifting_layer(hidden_XBW)

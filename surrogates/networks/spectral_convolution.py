@@ -19,7 +19,6 @@ from torch import nn
 from simsurrogate.errors import UserError
 from simsurrogate.spec import cell_fractions
 
-
 #: The largest size (values) of a matrix that is repeated for the products of a batch.
 _MAX_REPEATED_SIZE = 2**20
 
@@ -74,12 +73,11 @@ class TruncatedFourier(nn.Module):
         A product of a single matrix with a batch would repeat the matrix in every call.
         """
         repeated, num_modes = [], 1
-        for pair in self.matrices():
-            if num_modes > 1 and num_modes * pair[0].numel() <= _MAX_REPEATED_SIZE:
-                to_modes, to_cells = (matrix.expand(num_modes, *matrix.shape).contiguous() for matrix in pair)
-                pair = (to_modes, to_cells)
-            repeated.append(pair)
-            num_modes *= pair[0].shape[-2] // 2
+        for to_modes, to_cells in self.matrices():
+            is_repeated = 1 < num_modes <= _MAX_REPEATED_SIZE / to_modes.numel()
+            copies = (num_modes, 1, 1) if is_repeated else (1, 1)
+            repeated.append((to_modes.repeat(copies), to_cells.repeat(copies)))
+            num_modes *= len(to_modes) // 2
         return repeated
 
     def analyse(self, field: torch.Tensor, matrices: Sequence[Matrices] | None = None) -> torch.Tensor:
