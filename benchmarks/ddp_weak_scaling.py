@@ -26,12 +26,12 @@ from pipeline.config.build import build_solver, surrogate_arguments
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks, init_ranks
 from pipeline.problem import expected_problem
-from pipeline.training.device import precision
 from pipeline.training.device.malloc import keep_freed_memory
 from pipeline.training.step import Model, data_parallel, train_step
 from pipeline.training.train_state import TrainState
 from surrogates import store
 from surrogates.contract import Batch, Problem, surrogate_class
+from surrogates.inference import fast_matmul
 from tests.support.launching import MPIRUN, environment
 from tests.support.trainings.training_cases import read_settings
 
@@ -58,7 +58,7 @@ def main() -> None:
 def measure_on_ranks() -> None:
     """Measure on the two ranks of mpirun; rank 0 prints the rows as JSON."""
     keep_freed_memory()
-    with init_ranks("cpu", Path.cwd()) as ranks, precision.fast_matmul(ranks.device) as matmul_precision:
+    with init_ranks("cpu", Path.cwd()) as ranks, fast_matmul(ranks.device) as matmul_precision:
         rows = [_compare(name, ranks) | {"float32 products": matmul_precision} for name in SIZES]
         if ranks.is_first:
             print(json.dumps(rows))

@@ -44,10 +44,10 @@ from pipeline.problem import problem_of
 from pipeline.training.batches.loader import DeviceLoader
 from pipeline.training.batches.order import BatchOrder
 from pipeline.training.device.malloc import keep_freed_memory
-from pipeline.training.device.precision import fast_matmul
 from surrogates import store
 from surrogates.autoregressive import AutoregressiveSurrogate
 from surrogates.contract import Batch, Problem, Surrogate
+from surrogates.inference import fast_matmul
 
 STEPS = 400
 BATCH = 8

@@ -26,10 +26,10 @@ from torch import nn
 
 from benchmarks.support.measuring import medians_in_processes, print_and_store
 from pipeline.training.device.malloc import keep_freed_memory
-from pipeline.training.device.precision import fast_matmul
 from simsurrogate.spec import Axis, Field, Grid, Parameter, Spec
 from surrogates import store
 from surrogates.contract import Batch, Problem, Statistics
+from surrogates.inference import fast_matmul
 from surrogates.networks.spectral_convolution import TruncatedFourier
 
 CELLS, WIDTH, LAYERS, BATCH = 64, 32, 4, 8

@@ -24,10 +24,10 @@ import torch
 
 from benchmarks.support.measuring import medians_in_processes, print_and_store
 from pipeline.training.device.malloc import keep_freed_memory
-from pipeline.training.device.precision import fast_matmul
 from simsurrogate.spec import Axis, Field, Grid, Spec
 from surrogates import store
 from surrogates.contract import Problem, Statistics
+from surrogates.inference import fast_matmul
 from surrogates.pinn import PINN
 
 POINTS, WIDTH, LAYERS, ROUNDS = 4096, 64, 4, 30

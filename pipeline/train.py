@@ -34,11 +34,11 @@ def run(settings: Settings) -> float:
     from pipeline.data.dataset import Dataset
     from pipeline.parallel.devices import unused_gpus
     from pipeline.parallel.ranks import init_ranks
-    from pipeline.training.device import precision
     from pipeline.training.device.malloc import keep_freed_memory
     from pipeline.training.models import train_ensemble, train_model
     from pipeline.training.task import TrainingTask
     from surrogates import store
+    from surrogates.inference import fast_matmul
 
     agreement.report_unused_keys("train")
     run_folder, is_ensemble = RunFolder.of(settings), settings.ensemble > 1
@@ -53,7 +53,7 @@ def run(settings: Settings) -> float:
     ):
         with (
             init_ranks(settings.training.device, settings.run) as ranks,
-            precision.fast_matmul(ranks.device) as matmul_precision,
+            fast_matmul(ranks.device) as matmul_precision,
             lock.hold(run_folder.train_lock, key="model") if ranks.is_first else nullcontext(),
         ):
             refuse_other_configurations(settings.model_dump(mode="json"), ranks.gather_texts)

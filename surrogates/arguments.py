@@ -15,8 +15,8 @@ from simsurrogate.errors import UserError
 from surrogates.arrays import as_tensor
 from surrogates.contract import Array, Batch, ParameterValues, Problem
 
-#: A function from a duration (s) to the predicted normalised state, for one initial state and time.
-Query = Callable[[float], torch.Tensor]
+#: A function from a state (B, ...), its time (s) and durations (T,), s, to the states (B, T, ...) after them.
+Query = Callable[[torch.Tensor, float, np.ndarray], torch.Tensor]
 
 
 def initial_states(problem: Problem, values: Array, like: torch.Tensor) -> torch.Tensor:
@@ -66,21 +66,21 @@ def increasing_times(times: Array) -> np.ndarray:
 
 
 def restarted_predictions(
-    state: torch.Tensor,
-    times: Array,
-    horizon: float,
-    start: Callable[[torch.Tensor, float], Query],
+    state: torch.Tensor, times: Array, horizon: float, query: Query
 ) -> Iterator[torch.Tensor]:
     """Yield the states at all times but the first, from the `state` at the first time.
 
     One query predicts at most `horizon` seconds ahead. Later times take several queries: each query starts
-    from the prediction of the previous query, and all queries but the last predict a whole horizon.
+    from the prediction of the previous query, a whole horizon earlier. Each query yields its states at once.
 
     Args:
-        state: the state at the first time.
+        state: the state at the first time, (B, ...).
         times: (T,), s.
         horizon: the longest duration of one query, s.
-        start: returns the query for a state and its time.
+        query: predicts the states after several durations.
+
+    Yields:
+        The states (B, N, ...) at the next N times.
 
     Raises:
         UserError: the times do not increase, or are not finite.
@@ -89,12 +89,16 @@ def restarted_predictions(
     durations = time[1:] - time[0]
     # A duration that exceeds a horizon by a rounding error needs no further query.
     horizon_counts = np.maximum(np.ceil(durations / horizon * (1 - 1e-9)) - 1, 0).astype(int)
-    num_done, query = 0, start(state, float(time[0]))
-    for num_horizons, duration in zip(horizon_counts, durations, strict=True):
-        while num_done < num_horizons:
-            state, num_done = query(horizon), num_done + 1
-            query = start(state, float(time[0]) + num_done * horizon)
-        yield query(float(duration - num_horizons * horizon))
+    num_restarts = int(horizon_counts.max(initial=0))
+    for count in range(num_restarts + 1):
+        own_durations = durations[horizon_counts == count] - count * horizon
+        num_own = len(own_durations)
+        if count < num_restarts:
+            own_durations = np.append(own_durations, horizon)
+        if len(own_durations):
+            states = query(state, float(time[0]) + count * horizon, own_durations)
+            state = states[:, -1]
+            yield states[:, :num_own]
 
 
 def check_minimum(minimum: float, **options: float) -> None:

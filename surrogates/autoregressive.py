@@ -1,13 +1,15 @@
-"""Surrogates that learn one time step of the data and predict by rollout.
+"""Surrogates that learn one time step of the data and predict by rollout, or all frames in one pass.
 
-Shape letters: B batch, C channels, K coefficient fields, P parameters, Q conditions, I inputs; X stands for
-all sites. Normalised tensors have channels last.
+Shape letters: B batch, T frames of a pass, C channels, K coefficient fields, P parameters, Q conditions,
+S static inputs, I = C + S inputs; X stands for all sites. Normalised tensors have channels last.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +20,9 @@ from surrogates.contract import Array, Batch, ParameterValues, Prediction, Probl
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.features import GridInputs
 from surrogates.grids.losses import relative_error
+from surrogates.inference import in_chunks
+
+Predicts = Literal["next_frame", "all_frames"]
 
 
 class AutoregressiveSurrogate(Surrogate):
@@ -28,25 +33,63 @@ class AutoregressiveSurrogate(Surrogate):
     autonomous. σ_Δ is the standard deviation of the change of each channel over Δt. The loss `rollout` is the
     relative L2 error of the normalised state (`relative_error`), averaged over the frames of the rollout.
 
-    The `constraints` are applied after every step, in training and in predictions, see `Constraints`.
+    With `predicts` = `all_frames`, N returns the changes of all n frames after the first in one pass:
+
+        u(t + k Δt) = u(t) + σ_k N_k(u(t), a, x, p, t),    σ_k = min(k σ_Δ, max(σ_Δ, √2 σ)),    k = 1 ... n
+
+    The duration of a trajectory of the data is n Δt, and σ is the standard deviation of each channel. A
+    steady change grows as k σ_Δ. The difference of two independent states has the standard deviation √2 σ.
+
+    The `constraints` are applied after every pass, in training and in predictions, see `Constraints`.
+
+    Attributes:
+        num_frames: the number of frames that one pass predicts: 1 or n.
+        hidden_width: the channels of the hidden fields, for the size of the chunks of a batch in predictions;
+            0 for whole batches.
     """
 
     losses = ("rollout",)
+    kernel = "_pass"
+    hidden_width = 0
     delta_scale: torch.Tensor
+    frame_scale: torch.Tensor
 
-    def __init__(self, problem: Problem, constraints: Sequence[Constraint] = ()):
+    def __init__(
+        self, problem: Problem, constraints: Sequence[Constraint] = (), predicts: Predicts = "next_frame"
+    ):
         super().__init__(problem)
         self.inputs = GridInputs(problem)
         self.field_channels = problem.spec.field_channels
+        self.num_frames = 1
+        if predicts == "all_frames":
+            self.num_frames = self.window_steps = round(problem.duration / problem.time_step)
         statistics = problem.statistics
         # A steady field has the scale of its own variation.
         delta_scale = nonzero_std(np.array(statistics.delta_std) / nonzero_std(statistics.std))
-        set_constants(self, delta_scale=delta_scale)
+        growth = np.arange(1, self.num_frames + 1)[:, None] * delta_scale
+        frame_scale = np.minimum(growth, np.maximum(delta_scale, math.sqrt(2)))
+        set_constants(self, delta_scale=delta_scale, frame_scale=frame_scale)
         self.constraints = Constraints(problem, constraints)
 
     @abstractmethod
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """Return N, the change over one time step in units of its standard deviation, (B, *sites, C)."""
+        """Return N, the changes in units of their scales, (B, *sites, T C) for the T frames of a pass."""
+
+    def prepare(self, static_BXS: torch.Tensor, conditions_BQ: torch.Tensor) -> Any:
+        """Return what does not change in a rollout, as tensors in tuples or lists, for `prepared_increment`.
+
+        A subclass overrides both methods to compute less in a step.
+
+        Args:
+            static_BXS: the inputs without the state: the normalised coefficient fields and the coordinates.
+            conditions_BQ: the conditions.
+        """
+        return static_BXS, conditions_BQ
+
+    def prepared_increment(self, state_BXC: torch.Tensor, prepared: Any) -> torch.Tensor:
+        """Return N as `increment`, from the normalised states and the result of `prepare`."""
+        static_BXS, conditions_BQ = prepared
+        return self.increment(torch.cat([state_BXC, static_BXS], dim=-1), conditions_BQ)
 
     def step(self, state: Array, conditions: ParameterValues, time: float = 0.0) -> torch.Tensor:
         """Return the states (B, C, *sites) one `problem.time_step` after `time`, in physical units.
@@ -62,65 +105,97 @@ class AutoregressiveSurrogate(Surrogate):
                 use it.
 
         Raises:
-            UserError: a shape does not fit, or a parameter is missing or unknown.
+            UserError: a shape does not fit, or a parameter is missing or unknown; or the surrogate predicts
+                all frames in one pass.
         """
+        if self.num_frames > 1:
+            raise UserError(
+                f"{type(self).__name__} with surrogate.predicts=all_frames predicts {self.num_frames} frames "
+                "in one pass and has no step. Only next_frame has a step. Call predict, or train with "
+                "surrogate.predicts=next_frame."
+            )
         state_BCX = initial_states(self.problem, state, self.delta_scale)
-        fields_BKX, parameters_BP = self._conditions(conditions, len(state_BCX))
-        next_BXC = self._step_at(self.inputs.normalise(state_BCX), fields_BKX, parameters_BP, time)
-        return self.inputs.denormalise(next_BXC)
+        advance = self._prepared_pass(*self._conditions(conditions, len(state_BCX)))
+        return self.inputs.denormalise(advance(self.inputs.normalise(state_BCX), time)[:, 0])
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the loss `rollout` of a batch of windows, each predicted from its first frame."""
         first_BXC, *later_frames = [self.inputs.normalise(frame) for frame in batch["state"].unbind(1)]
+        if len(later_frames) % self.num_frames:
+            raise UserError(
+                f"A window has {len(later_frames)} frames after the first. A pass predicts {self.num_frames} "
+                f"frames, and a multiple is allowed. Type training.unroll={self.num_frames}."
+            )
         site_axes = tuple(range(1, 1 + len(self.problem.spec.shape)))
         state_BXC, errors = first_BXC, []
-        for index, truth_BXC in enumerate(later_frames):
+        for index in range(0, len(later_frames), self.num_frames):
+            inputs_BXI = self.inputs.fields(state_BXC, batch["coefficient_fields"])
             conditions_BQ = self.inputs.conditions(batch["parameters"], batch["time"][:, index])
-            state_BXC = self._step(state_BXC, batch["coefficient_fields"], conditions_BQ)
-            errors.append(relative_error(state_BXC, truth_BXC, site_axes, self.field_channels))
+            frames_BTXC = self._frames(state_BXC, self.increment(inputs_BXI, conditions_BQ))
+            for frame_BXC, truth_BXC in zip(frames_BTXC.unbind(1), later_frames[index:], strict=False):
+                errors.append(relative_error(frame_BXC, truth_BXC, site_axes, self.field_channels))
+            state_BXC = frames_BTXC[:, -1]
         return {"rollout": torch.stack(errors).mean()}
 
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
-        """Return the rollout at `times`, each a multiple of `problem.time_step` after `times[0]`."""
+        """Return the states at `times`, each a multiple of `problem.time_step` after `times[0]`."""
         state_BCX = initial_states(self.problem, initial_state, self.delta_scale)
         steps = self._step_counts(times)
-        start = float(times[0])
-        fields_BKX, parameters_BP = self._conditions(parameters, len(state_BCX))
-        state_BXC = self.inputs.normalise(state_BCX)
-        frames = {0: state_BCX}
-        for index in range(1, steps[-1] + 1):
-            time = start + (index - 1) * self.problem.time_step
-            state_BXC = self._step_at(state_BXC, fields_BKX, parameters_BP, time)
-            if index in steps:
-                frames[index] = self.inputs.denormalise(state_BXC)
-        return Prediction(torch.stack([frames[index] for index in steps], dim=1))
+        conditions = self._conditions(parameters, len(state_BCX))
+
+        def rollout(state_BCX: torch.Tensor, *conditions: torch.Tensor) -> torch.Tensor:
+            advance = self._prepared_pass(*conditions)
+            state_BXC = self.inputs.normalise(state_BCX)
+            frames = {0: state_BCX}
+            for first in range(0, steps[-1], self.num_frames):
+                frames_BTXC = advance(state_BXC, float(times[0]) + first * self.problem.time_step)
+                for index, frame_BXC in enumerate(frames_BTXC.unbind(1), start=first + 1):
+                    if index in steps:
+                        frames[index] = self.inputs.denormalise(frame_BXC)
+                state_BXC = frames_BTXC[:, -1]
+            return torch.stack([frames[index] for index in steps], dim=1)
+
+        num_hidden = math.prod(self.problem.spec.shape) * self.hidden_width
+        return Prediction(in_chunks(rollout, (state_BCX, *conditions), num_hidden))
 
     def _conditions(self, parameters: ParameterValues, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
         return parameter_tensors(self.problem, parameters, batch_size, self.delta_scale)
 
-    def _step_at(
-        self, state_BXC: torch.Tensor, fields_BKX: torch.Tensor, parameters_BP: torch.Tensor, time: float
-    ) -> torch.Tensor:
-        """Return the normalised states one time step after `time`."""
-        time_B = state_BXC.new_full((len(state_BXC),), time)
-        return self._step(state_BXC, fields_BKX, self.inputs.conditions(parameters_BP, time_B))
+    def _prepared_pass(
+        self, fields_BKX: torch.Tensor, parameters_BP: torch.Tensor
+    ) -> Callable[[torch.Tensor, float], torch.Tensor]:
+        """Return a function from normalised states (B, *sites, C) and their time to the frames of a pass."""
+        static_BXS = self.inputs.static_fields(fields_BKX)
 
-    def _step(
-        self, state_BXC: torch.Tensor, fields_BKX: torch.Tensor, conditions_BQ: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the normalised states one time step later, with the constraints applied."""
-        inputs_BXI = self.inputs.fields(state_BXC, fields_BKX)
-        increment_BXC = self.increment(inputs_BXI, conditions_BQ)
-        shape = getattr(increment_BXC, "shape", None)
-        if shape != state_BXC.shape:
-            returned = f"a {type(increment_BXC).__name__}" if shape is None else f"the shape {tuple(shape)}"
+        def prepare_at(time: float) -> Any:
+            time_B = parameters_BP.new_full((len(parameters_BP),), time)
+            return self.prepare(static_BXS, self.inputs.conditions(parameters_BP, time_B))
+
+        prepared = prepare_at(0.0) if self.inputs.autonomous else None
+
+        def advance(state_BXC: torch.Tensor, time: float) -> torch.Tensor:
+            return self._pass(state_BXC, prepare_at(time) if prepared is None else prepared)
+
+        return advance
+
+    def _pass(self, state_BXC: torch.Tensor, prepared: Any) -> torch.Tensor:
+        """Return the normalised frames (B, T, *sites, C) of a pass, with the constraints applied."""
+        return self._frames(state_BXC, self.prepared_increment(state_BXC, prepared))
+
+    def _frames(self, state_BXC: torch.Tensor, increment_BXO: torch.Tensor) -> torch.Tensor:
+        """Return the normalised frames (B, T, *sites, C) of an increment, with the constraints applied."""
+        expected_shape = (*state_BXC.shape[:-1], self.num_frames * state_BXC.shape[-1])
+        shape = getattr(increment_BXO, "shape", None)
+        if shape != expected_shape:
+            returned = f"a {type(increment_BXO).__name__}" if shape is None else f"the shape {tuple(shape)}"
             raise TypeError(
                 f"{file_and_class(type(self))}.increment returns {returned}. It has to return the shape "
-                f"{tuple(state_BXC.shape)} = (B, *sites, C)."
+                f"{expected_shape} = (B, *sites, C)."
             )
-        next_BXC = state_BXC + self.delta_scale * increment_BXC
-        constrained_BXC: torch.Tensor = self.constraints(next_BXC, state_BXC)
-        return constrained_BXC
+        changes_BXTC = self.frame_scale * increment_BXO.unflatten(-1, self.frame_scale.shape)
+        start_BTXC = state_BXC[:, None]
+        frames_BTXC: torch.Tensor = self.constraints(start_BTXC + changes_BXTC.movedim(-2, 1), start_BTXC)
+        return frames_BTXC
 
     def _step_counts(self, times: Array) -> list[int]:
         """Return the number of time steps from `times[0]` to each of `times`."""
@@ -139,5 +214,12 @@ class AutoregressiveSurrogate(Surrogate):
                 f"times={times} do not increase by at least the time step. Differences of "
                 f"{self.problem.time_step:g} or multiples are allowed. Sort the times and remove "
                 "repeated times."
+            )
+        if self.num_frames > 1 and steps[-1] > self.num_frames:
+            raise UserError(
+                f"The time {times[-1]:g} is {steps[-1]:.0f} time steps of {self.problem.time_step:g} after "
+                f"the start {times[0]:g}. {type(self).__name__} with surrogate.predicts=all_frames predicts "
+                f"{self.num_frames} steps. Remove the later times, or train with "
+                "surrogate.predicts=next_frame."
             )
         return [int(step) for step in steps]

@@ -22,6 +22,7 @@ from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.round_off import nonrounding_std
 from simsurrogate.spec import Spec
+from surrogates.inference import Compilable, fast_matmul
 from surrogates.training_range import TrainingRange, check_finite
 
 #: Numbers that a caller passes, before their conversion to the device and the precision of the weights.
@@ -38,8 +39,8 @@ class Batch(TypedDict):
     `coefficient_fields` (B, K, *sites): the fields that are constant in time.
     `parameters` (B, P): the scalar parameters.
     `time` (B, T): the time of each frame.
-    `random` (B, R): numbers in [0, 1), for a surrogate with `num_random` R > 0. The numbers are drawn for
-    each window at each training step. The numbers are equal on any number of ranks and after a resume.
+    `random` (B, R): numbers in [0, 1) for a surrogate with `num_random` R > 0, drawn for each window and
+    training step. The numbers are equal on any number of ranks and after a resume.
     """
 
     state: torch.Tensor
@@ -129,9 +130,9 @@ class Problem:
         return problem
 
     def __repr__(self) -> str:
-        inputs = ", ".join((*self.spec.coefficient_channels, *self.spec.parameter_names)) or "nothing else"
-        duration = f"{self.duration:g} s in steps of {self.time_step:g} s"
-        return f"Problem {self.spec.summary}, given {inputs}; {duration}"
+        names = ", ".join((*self.spec.coefficient_channels, *self.spec.parameter_names)) or "nothing else"
+        times = f"{self.duration:g} s in steps of {self.time_step:g} s"
+        return f"Problem {self.spec.summary}, given {names}; {times}"
 
 
 @dataclass(frozen=True)
@@ -161,12 +162,13 @@ class ExtrapolationWarning(UserWarning):
     """A prediction outside the range of the training data."""
 
 
-class Surrogate(torch.nn.Module, ABC):
+class Surrogate(Compilable, torch.nn.Module, ABC):
     """A trainable replacement of a solver. A subclass takes the `problem` and its own keyword options.
 
     Attributes:
         physics_informed: the losses use `Problem.residual` or `Problem.initial_condition`.
         num_random: the random numbers per window that `forward` needs, see `Batch`.
+        window_steps: the time steps of a training window; None if every number is possible.
         losses: the names of the losses that `forward` returns, in their order.
         uses_initial_state: the predicted change depends on the initial state.
         uses_time: the predicted change depends on the time since the start of the trajectory.
@@ -177,6 +179,7 @@ class Surrogate(torch.nn.Module, ABC):
 
     physics_informed: ClassVar[bool] = False
     num_random: int = 0
+    window_steps: int | None = None
     losses: tuple[str, ...] = ("data",)
 
     def __init__(self, problem: Problem):
@@ -189,11 +192,9 @@ class Surrogate(torch.nn.Module, ABC):
                 + ("Type surrogate=NAME." if compatible_names else "Generate data of another kind.")
             )
         self.problem = problem
+        stats = problem.statistics
         self._training_range = TrainingRange(
-            problem.spec,
-            problem.statistics.channel_ranges,
-            problem.statistics.coefficient_ranges,
-            problem.duration,
+            problem.spec, stats.channel_ranges, stats.coefficient_ranges, problem.duration
         )
         self.uses_initial_state, self.uses_time = True, not problem.spec.autonomous
 
@@ -269,7 +270,8 @@ class Surrogate(torch.nn.Module, ABC):
                 )
             # The caller's line is above torch's wrapper around `predict`.
             warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=3)
-        return self._predict(initial_state, parameters, times)
+        with fast_matmul(next(self.parameters()).device):
+            return self._predict(initial_state, parameters, times)
 
     def __repr__(self) -> str:
         weights = list(self.parameters())

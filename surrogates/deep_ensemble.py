@@ -6,6 +6,7 @@ Shape letters: M members, B batch, T time, C channels; `*sites` as in the contra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import nn
@@ -67,6 +68,11 @@ class Ensemble(Surrogate):
         mean[:, 0] = members[0, :, 0]
         deviation = members.double().std(dim=0) if len(members) > 1 else None
         return Prediction(mean, deviation, members)
+
+    def compiled(self) -> Self:
+        """Return an ensemble of the compiled members, see `Compilable.compiled`."""
+        members = [member.compiled() for member in self.members]  # type: ignore[operator]
+        return type(self)(members).eval()
 
     def __repr__(self) -> str:
         return f"Ensemble of {len(self.members)} members, each {self.members[0]!r}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,7 @@ class MLP(Surrogate):
     Source: Breen, Foley, Boekholt & Portegies Zwart 2020 (doi:10.1093/mnras/staa713), for three bodies.
     """
 
+    kernel = "_query"
     state_mean: torch.Tensor
     state_std: torch.Tensor
     coefficient_mean: torch.Tensor
@@ -163,26 +164,23 @@ class MLP(Surrogate):
         coefficients, scalars = parameter_tensors(self.problem, parameters, len(state), self.state_mean)
         positions = self.positions.expand(len(state), *self.positions.shape)
 
-        def start(normalised_BCN: torch.Tensor, time: float) -> Callable[[float], torch.Tensor]:
+        def query(normalised_BCN: torch.Tensor, time: float, durations: np.ndarray) -> torch.Tensor:
             time_B = state.new_full((len(state),), time)
             inputs_BQF = self._inputs(normalised_BCN, coefficients.flatten(2), positions, scalars, time_B)
-
-            def query(elapsed: float) -> torch.Tensor:
-                elapsed_B = state.new_full((len(state),), elapsed)
-                return self._apply_constraints(
-                    self._query(normalised_BCN, inputs_BQF, elapsed_B), normalised_BCN
-                )
-
-            return query
+            # One time after the other, because the hidden layers at all cells and times take much memory.
+            later = [
+                self._query(normalised_BCN, inputs_BQF, state.new_full((len(state),), elapsed))
+                for elapsed in durations.tolist()
+            ]
+            return torch.stack([self._apply_constraints(states, normalised_BCN) for states in later], dim=1)
 
         normalised_BCN = (state.flatten(2) - self.state_mean) / self.state_std
         horizon = self.horizon_steps * self.problem.time_step
-        normalised_states = restarted_predictions(normalised_BCN, times, horizon, start)
         later = [
-            (normalised_state * self.state_std + self.state_mean).view_as(state)
-            for normalised_state in normalised_states
+            (states_BTCN * self.state_std + self.state_mean).unflatten(-1, state.shape[2:])
+            for states_BTCN in restarted_predictions(normalised_BCN, times, horizon, query)
         ]
-        return Prediction(torch.stack([state, *later], dim=1))
+        return Prediction(torch.cat([state[:, None], *later], dim=1))
 
     def _apply_constraints(self, state_BCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
         """Return normalised states with the constraints applied."""

@@ -6,13 +6,14 @@ M stands for the modes of all axes, X for all sites.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 
 from surrogates.arguments import (
-    Query,
     check_minimum,
     check_window,
     initial_states,
@@ -24,6 +25,7 @@ from surrogates.contract import Array, Batch, ParameterValues, Prediction, Probl
 from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.features import GridInputs
 from surrogates.grids.losses import relative_error
+from surrogates.inference import in_chunks
 from surrogates.networks.deeponet_trunk import Trunk
 from surrogates.networks.fourier_layers import FourierNetwork
 
@@ -44,6 +46,7 @@ class OperatorNetwork(Surrogate):
         built_in: constraints that the form of the network satisfies.
     """
 
+    kernel = "_query"
     built_in: ClassVar[tuple[Constraint, ...]] = ()
 
     def __init__(
@@ -61,7 +64,7 @@ class OperatorNetwork(Surrogate):
         self.constraints = Constraints(problem, constraints, self.built_in)
         counts = modes_of_axes(problem, modes)
         check_minimum(1, width=width, layers=layers, functions=functions, horizon_steps=horizon_steps)
-        self.horizon_steps = horizon_steps
+        self.horizon_steps, self.hidden_width = horizon_steps, width
         self.inputs = GridInputs(problem)
         self.field_channels = problem.spec.field_channels
         self.branch = FourierNetwork(
@@ -77,29 +80,42 @@ class OperatorNetwork(Surrogate):
         self.trunk = Trunk(problem, counts, functions=functions, width=width, horizon=horizon)
 
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
-        """Return the states at any increasing `times`, each by one query if the horizon allows one query."""
+        """Return the states at any increasing `times`, all by one query if the horizon allows one query."""
         state_BCX = initial_states(self.problem, initial_state, self.inputs.state_mean)
         fields_BKX, parameters_BP = parameter_tensors(
             self.problem, parameters, len(state_BCX), self.inputs.state_mean
         )
 
-        def start(start_BXC: torch.Tensor, time: float) -> Query:
-            time_B = state_BCX.new_full((len(state_BCX),), time)
-            coefficients_BFM = self._coefficients(start_BXC, fields_BKX, parameters_BP, time_B)
+        def predict(
+            state_BCX: torch.Tensor, fields_BKX: torch.Tensor, parameters_BP: torch.Tensor
+        ) -> torch.Tensor:
+            static_BXS = self.inputs.static_fields(fields_BKX)
 
-            def query(duration: float) -> torch.Tensor:
-                duration_BT = state_BCX.new_full((len(state_BCX), 1), duration)
-                change_BTCX = self._change(coefficients_BFM, duration_BT)
-                later_BXC: torch.Tensor = self.constraints(
-                    start_BXC + change_BTCX[:, 0].movedim(1, -1), start_BXC
-                )
-                return later_BXC
+            def query(start_BXC: torch.Tensor, time: float, durations: np.ndarray) -> torch.Tensor:
+                time_B = parameters_BP.new_full((len(parameters_BP),), time)
+                conditions_BQ = self.inputs.conditions(parameters_BP, time_B)
+                return self._query(start_BXC, static_BXS, conditions_BQ, state_BCX.new_tensor(durations))
 
-            return query
+            horizon = self.horizon_steps * self.problem.time_step
+            later = restarted_predictions(self.inputs.normalise(state_BCX), times, horizon, query)
+            return torch.cat([state_BCX[:, None], *map(self.inputs.denormalise, later)], dim=1)
 
-        horizon = self.horizon_steps * self.problem.time_step
-        later = restarted_predictions(self.inputs.normalise(state_BCX), times, horizon, start)
-        return Prediction(torch.stack([state_BCX, *map(self.inputs.denormalise, later)], dim=1))
+        num_hidden = math.prod(self.problem.spec.shape) * self.hidden_width
+        return Prediction(in_chunks(predict, (state_BCX, fields_BKX, parameters_BP), num_hidden))
+
+    def _query(
+        self,
+        start_BXC: torch.Tensor,
+        static_BXS: torch.Tensor,
+        conditions_BQ: torch.Tensor,
+        duration_T: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the constrained, normalised states (B, T, *sites, C) after the durations (T,), s."""
+        branch_BXF = self.branch.predict(start_BXC, self.branch.prepare(static_BXS, conditions_BQ))
+        change_BTCX = self.trunk.change(self.trunk.coefficients(branch_BXF), duration_T)
+        start_BTXC = start_BXC[:, None]
+        later_BTXC: torch.Tensor = self.constraints(start_BTXC + change_BTCX.movedim(2, -1), start_BTXC)
+        return later_BTXC
 
     def _start_and_coefficients(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the normalised first frames (B, *sites, C) and their coefficients (B, F, *modes)."""

@@ -82,6 +82,7 @@ class PINN(Surrogate):
     Likas & Fotiadis 1998 (doi:10.1109/72.712178).
     """
 
+    kernel = "_evaluate"
     physics_informed: ClassVar[bool] = True
 
     sites: torch.Tensor
@@ -254,7 +255,12 @@ class PINN(Surrogate):
         times = self.sites.new_full((batch_size, num_sites, 1), time)
         scalars = scalars_BP[:, None].expand(-1, num_sites, -1)
         inputs_MD = torch.cat([self.sites.expand(batch_size, -1, -1), times, scalars], dim=-1).flatten(0, 1)
-        change: torch.Tensor = self.ansatz(inputs_MD)
+        change = self._evaluate(inputs_MD)
         if self.problem.spec.has_particles:
             return change
         return change.view(batch_size, *self.problem.spec.shape, -1).movedim(-1, 1)
+
+    def _evaluate(self, inputs_MD: torch.Tensor) -> torch.Tensor:
+        """Return the change (M, C) since time 0 at the inputs of the network."""
+        change_MC: torch.Tensor = self.ansatz(inputs_MD)
+        return change_MC

@@ -29,6 +29,7 @@ from simsurrogate.sources import source_hash
 from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.deep_ensemble import Ensemble
 from surrogates.description import DESCRIPTION, description, recorded_problem, write
+from surrogates.inference import arranged
 from surrogates.weights import construct_without_memory, num_weights
 
 __all__ = [
@@ -106,9 +107,8 @@ def save(
     Raises:
         StorageError: a file cannot be written; the message names it.
     """
-    weights = safetensors.torch.save(
-        {key: value.contiguous() for key, value in surrogate.state_dict().items()}
-    )
+    state = surrogate.state_dict()
+    weights = safetensors.torch.save({key: value.contiguous() for key, value in state.items()})
     content = {
         "surrogate": name,
         "sources": source_hash(type(surrogate)),
@@ -204,7 +204,7 @@ def load(
             ChangedSourcesWarning,
             stacklevel=2,
         )
-    return surrogate.to(device).eval().requires_grad_(False)
+    return arranged(surrogate.to(device)).eval().requires_grad_(False)
 
 
 def has_changed_sources(content: Mapping[str, Any], cls: type[torch.nn.Module]) -> bool:

@@ -1,6 +1,7 @@
-"""A convolutional U-Net: a map over one time step, on 1-D, 2-D and 3-D grids.
+"""A convolutional U-Net: a map over one time step or to all frames, on 1-D, 2-D and 3-D grids.
 
-Shape letters: B batch, I inputs, C channels, Q conditions; X stands for all sites.
+Shape letters: B batch, I inputs, S static inputs, C channels, O outputs, Q conditions; X stands for all
+sites.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from torch import nn
 
 from simsurrogate.errors import UserError
 from surrogates.arguments import check_minimum
-from surrogates.autoregressive import AutoregressiveSurrogate
+from surrogates.autoregressive import AutoregressiveSurrogate, Predicts
 from surrogates.contract import Problem
 from surrogates.grids.constraints import Constraint
-from surrogates.networks.film import FiLM
+from surrogates.networks.film import Coefficients, FiLM, modulate
 
 _CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _POOLINGS: tuple[type[nn.Module], ...] = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
@@ -31,6 +32,7 @@ class UNet(AutoregressiveSurrogate):
         width: channels on the finest grid; each level doubles them.
         levels: the number of times that the grid is halved.
         constraints: constraints that hold exactly, see `Constraints`.
+        predicts: `next_frame`, or `all_frames` in one pass, see `AutoregressiveSurrogate`.
 
     Raises:
         UserError: a width below 1; more levels than the grid allows; a constraint that cannot hold.
@@ -39,8 +41,16 @@ class UNet(AutoregressiveSurrogate):
     (arXiv 2209.15616).
     """
 
-    def __init__(self, problem: Problem, *, width: int, levels: int, constraints: Sequence[Constraint] = ()):
-        super().__init__(problem, constraints)
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        width: int,
+        levels: int,
+        constraints: Sequence[Constraint] = (),
+        predicts: Predicts = "next_frame",
+    ):
+        super().__init__(problem, constraints, predicts)
         max_levels = min(problem.spec.shape).bit_length() - 1
         check_minimum(1, width=width)
         if not 0 <= levels <= max_levels:
@@ -62,22 +72,43 @@ class UNet(AutoregressiveSurrogate):
             convolution_block(3 * finer_width, finer_width) for finer_width in reversed(widths[:-1])
         )
         self.pooling = _POOLINGS[len(periodic) - 1](2, ceil_mode=True, count_include_pad=False)
-        self.projection = nn.Linear(width, len(problem.spec.channels))
+        self.projection = nn.Linear(width, self.num_frames * len(problem.spec.channels))
 
     def increment(self, inputs_BXI: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """Return the normalised change over one time step, (B, *sites, C)."""
+        """Return the normalised changes of the frames of a pass, (B, *sites, O)."""
+        return self._changes(inputs_BXI, self._coefficients(conditions_BQ))
+
+    def prepare(
+        self, static_BXS: torch.Tensor, conditions_BQ: torch.Tensor
+    ) -> tuple[torch.Tensor, list[Coefficients]]:
+        """Return the static inputs and the coefficients of FiLM, see `AutoregressiveSurrogate.prepare`."""
+        return static_BXS, self._coefficients(conditions_BQ)
+
+    def prepared_increment(
+        self, state_BXC: torch.Tensor, prepared: tuple[torch.Tensor, list[Coefficients]]
+    ) -> torch.Tensor:
+        """Return the normalised changes as `increment`."""
+        static_BXS, coefficients = prepared
+        return self._changes(torch.cat([state_BXC, static_BXS], dim=-1), coefficients)
+
+    def _coefficients(self, conditions_BQ: torch.Tensor) -> list[Coefficients]:
+        """Return the coefficients of FiLM in each block, on the way down and up."""
+        return [block.film.coefficients(conditions_BQ) for block in (*self.down, *self.up)]
+
+    def _changes(self, inputs_BXI: torch.Tensor, coefficients: list[Coefficients]) -> torch.Tensor:
         hidden = inputs_BXI.movedim(-1, 1)
         skip_fields: list[torch.Tensor] = []
+        num_down = len(self.down)
         for level, block in enumerate(self.down):
-            hidden = block(self.pooling(hidden) if level else hidden, conditions_BQ)
+            hidden = block(self.pooling(hidden) if level else hidden, coefficients[level])
             skip_fields.append(hidden)
         skip_fields.pop()
-        for block in self.up:
+        for block, block_coefficients in zip(self.up, coefficients[num_down:], strict=True):
             finer_field = skip_fields.pop()
             hidden = nn.functional.interpolate(hidden, size=finer_field.shape[2:], mode="nearest")
-            hidden = block(torch.cat([finer_field, hidden], dim=1), conditions_BQ)
-        change_BXC: torch.Tensor = self.projection(hidden.movedim(1, -1))
-        return change_BXC
+            hidden = block(torch.cat([finer_field, hidden], dim=1), block_coefficients)
+        changes_BXO: torch.Tensor = self.projection(hidden.movedim(1, -1))
+        return changes_BXO
 
 
 class ConvolutionBlock(nn.Module):
@@ -91,10 +122,10 @@ class ConvolutionBlock(nn.Module):
         self.film = FiLM(num_conditions, num_out)
         self.second = convolution(num_out, num_out, 3)
 
-    def forward(self, hidden: torch.Tensor, conditions_BQ: torch.Tensor) -> torch.Tensor:
-        """Return fields (B, num_out, *sites) from fields (B, num_in, *sites)."""
+    def forward(self, hidden: torch.Tensor, coefficients: Coefficients) -> torch.Tensor:
+        """Return fields (B, num_out, *sites) of fields (B, num_in, *sites), with the coefficients of FiLM."""
         hidden = self.first(_pad(hidden, self.periodic))
-        conditioned = self.film(hidden.movedim((0, 1), (-2, -1)), conditions_BQ)
+        conditioned = modulate(hidden.movedim((0, 1), (-2, -1)), coefficients)
         hidden = nn.functional.gelu(conditioned).movedim((-2, -1), (0, 1))
         out: torch.Tensor = nn.functional.gelu(self.second(_pad(hidden, self.periodic)))
         return out
@@ -102,9 +133,27 @@ class ConvolutionBlock(nn.Module):
 
 def _pad(field: torch.Tensor, periodic: tuple[bool, ...]) -> torch.Tensor:
     """Return the field with a further cell at both ends of each axis: periodic, or the outermost cell."""
+    if not torch.is_grad_enabled():
+        return _padded_copy(field, periodic)
     for axis, is_periodic in enumerate(periodic, start=2):
         lower_cells, upper_cells = field.narrow(axis, 0, 1), field.narrow(axis, field.shape[axis] - 1, 1)
         field = torch.cat(
             [upper_cells, field, lower_cells] if is_periodic else [lower_cells, field, upper_cells], dim=axis
         )
     return field
+
+
+def _padded_copy(field: torch.Tensor, periodic: tuple[bool, ...]) -> torch.Tensor:
+    """Return the result of `_pad` by one copy of the field, in the fastest memory format of a convolution."""
+    sizes = field.shape[2:]
+    channels_last = field.new_empty(len(field), *(size + 2 for size in sizes), field.shape[1])
+    padded = channels_last.movedim(-1, 1)
+    inner = padded
+    for axis, size in enumerate(sizes, start=2):
+        inner = inner.narrow(axis, 1, size)
+    inner.copy_(field)
+    for axis, (size, is_periodic) in enumerate(zip(sizes, periodic, strict=True), start=2):
+        lower_source, upper_source = (size, 1) if is_periodic else (1, size)
+        padded.narrow(axis, 0, 1).copy_(padded.narrow(axis, lower_source, 1))
+        padded.narrow(axis, size + 1, 1).copy_(padded.narrow(axis, upper_source, 1))
+    return padded

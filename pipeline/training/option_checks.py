@@ -12,9 +12,16 @@ def check(surrogate: Surrogate, options: Training) -> None:
     """Check that a surrogate can learn with the options of `training`.
 
     Raises:
-        UserError: the noise, the precision, the loss weights or the second-order method is unsuitable.
+        UserError: the length of the windows, the noise, the precision, the loss weights or the second-order
+            method is unsuitable.
     """
     name = type(surrogate).__name__
+    if surrogate.window_steps not in (None, options.unroll):
+        raise UserError(
+            f"training.unroll={options.unroll} makes windows of {options.unroll} steps, and {name} with "
+            f"these options predicts {surrogate.window_steps} steps at once. The two numbers must be equal. "
+            f"Type training.unroll={surrogate.window_steps}"
+        )
     if options.noise and not surrogate.uses_initial_state:
         raise UserError(
             f"training.noise={options.noise:g} perturbs the initial state of each window, and {name} does "

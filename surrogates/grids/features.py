@@ -60,14 +60,18 @@ class GridInputs(nn.Module):
         return (state_BCX.movedim(1, -1) - self.state_mean) / self.state_std
 
     def denormalise(self, state_BXC: torch.Tensor) -> torch.Tensor:
-        """Return the physical states (B, C, *sites) of normalised states (B, *sites, C)."""
-        return (state_BXC * self.state_std + self.state_mean).movedim(-1, 1)
+        """Return the physical states (..., C, *sites) of normalised states (..., *sites, C)."""
+        return (state_BXC * self.state_std + self.state_mean).movedim(-1, -self.coordinates.ndim)
 
     def fields(self, state_BXC: torch.Tensor, fields_BKX: torch.Tensor) -> torch.Tensor:
         """Return the fields (B, *sites, I) of normalised states and physical coefficient fields."""
+        return torch.cat([state_BXC, self.static_fields(fields_BKX)], dim=-1)
+
+    def static_fields(self, fields_BKX: torch.Tensor) -> torch.Tensor:
+        """Return the fields without the state, (B, *sites, K + A), of physical coefficient fields."""
         fields_BXK = (fields_BKX.movedim(1, -1) - self.coefficient_mean) / self.coefficient_std
         coordinates_BXA = self.coordinates.expand(len(fields_BXK), *self.coordinates.shape)
-        return torch.cat([state_BXC, fields_BXK, coordinates_BXA], dim=-1)
+        return torch.cat([fields_BXK, coordinates_BXA], dim=-1)
 
     def conditions(self, parameters_BP: torch.Tensor, time_B: torch.Tensor) -> torch.Tensor:
         """Return the conditions (B, Q)."""

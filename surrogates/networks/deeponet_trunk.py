@@ -105,6 +105,16 @@ class Trunk(nn.Module):
             lambda values: (values @ columns).view(batch_size, num_times, num_channels, *mode_shape)
         )
 
+    def change(self, coefficients_BFM: torch.Tensor, duration_T: torch.Tensor) -> torch.Tensor:
+        """Return the fields (B, T, C, *sites) of Σ_jm b_jm φ_jm at times τ (T,), s, that all cases share."""
+        growth_T = duration_T / (duration_T + self.time_step)
+        inputs_T2 = torch.stack([2 / self.horizon * duration_T - 1, 2 * growth_T - 1], dim=-1)
+        functions_TJ = growth_T[:, None] * self.functions(inputs_T2)
+        batch_size, _, *mode_shape = coefficients_BFM.shape
+        columns = coefficients_BFM.reshape(batch_size, -1, functions_TJ.shape[1], prod(mode_shape))
+        amplitudes = (functions_TJ @ columns).unflatten(-1, mode_shape).transpose(1, 2)
+        return apply_per_axis(amplitudes, [self._modes(axis, 0) for axis in range(len(self.axes))])
+
     def field(self, amplitudes: Any, orders: tuple[int, ...] | None = None) -> Jet:
         """Return the field (..., *sites) with the amplitudes (..., *modes), or one of its derivatives.
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+#: The scale and the shift of each channel, each (B, width); empty for the identity.
+Coefficients = tuple[torch.Tensor, ...]
+
 
 class FiLM(nn.Module):
     """An affine map of the channels with coefficients that depend on conditions: y = (1 + γ(c)) x + β(c).
 
     One small perceptron computes γ and β. The initial map is the identity. Without conditions the map is
-    always the identity and has no weights.
+    always the identity and has no weights. `modulate` applies the map.
 
     Source: Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer", eq. 1.
     """
@@ -24,9 +27,17 @@ class FiLM(nn.Module):
             nn.init.zeros_(last_layer.bias)
             self.scale_and_shift = nn.Sequential(nn.Linear(num_conditions, width), nn.GELU(), last_layer)
 
-    def forward(self, hidden: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """Return y (*sites, B, width) of x = `hidden` (*sites, B, width) and c = `conditions` (B, Q)."""
+    def coefficients(self, conditions: torch.Tensor) -> Coefficients:
+        """Return 1 + γ(c) and β(c), each (B, width), or nothing if the map is the identity."""
         if self.scale_and_shift is None:
-            return hidden
+            return ()
         scale, shift = self.scale_and_shift(conditions).chunk(2, dim=-1)
-        return torch.addcmul(shift, hidden, 1 + scale)
+        return 1 + scale, shift
+
+
+def modulate(hidden: torch.Tensor, coefficients: Coefficients) -> torch.Tensor:
+    """Return (1 + γ) x + β of x = `hidden` (*sites, B, width) and the result of `FiLM.coefficients`."""
+    if not coefficients:
+        return hidden
+    scale, shift = coefficients
+    return torch.addcmul(shift, hidden, scale)

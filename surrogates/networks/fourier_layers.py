@@ -1,22 +1,38 @@
 """A network of Fourier layers: from fields on a grid to fields on the same grid.
 
-Shape letters: B batch, I inputs, O outputs, Q conditions, W width; X stands for all sites. Hidden
-fields have sites first, see `spectral_convolution`.
+Shape letters: B batch, I inputs, of which S are static and C are not, O outputs, Q conditions, W width; X
+stands for all sites. Hidden fields have sites first, see `spectral_convolution`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from surrogates.contract import Problem
-from surrogates.networks.film import FiLM
-from surrogates.networks.spectral_convolution import SpectralConvolution, TruncatedFourier
+from surrogates.networks.film import Coefficients, FiLM, modulate
+from surrogates.networks.spectral_convolution import Matrices, SpectralConvolution, TruncatedFourier
 
 #: Period of the Fourier basis on an axis that is not periodic, in units of the axis.
 _PERIOD_BETWEEN_WALLS = 1.25
+
+
+class Prepared(NamedTuple):
+    """What static inputs and conditions determine in a Fourier network, see `FourierNetwork.prepare`.
+
+    Attributes:
+        lifted: the part of the first linear map that the static inputs determine, with its bias,
+            (*sites, B, W).
+        coefficients: the coefficients of FiLM in each layer, whose shift holds the bias b, too.
+        matrices: the matrices of the Fourier transform.
+    """
+
+    lifted: torch.Tensor
+    coefficients: list[Coefficients]
+    matrices: list[Matrices]
 
 
 class FourierNetwork(nn.Module):
@@ -72,6 +88,28 @@ class FourierNetwork(nn.Module):
         fields_XBO: torch.Tensor = self.projection(hidden_XBW)
         return fields_XBO.movedim(-2, 0)
 
+    def prepare(self, static_BXS: torch.Tensor, conditions_BQ: torch.Tensor) -> Prepared:
+        """Return what the last S inputs and the conditions determine, for `predict`."""
+        first_layer = self.lifting[0]
+        weight_WS = first_layer.weight[:, first_layer.in_features - static_BXS.shape[-1] :]
+        lifted_XBW = nn.functional.linear(static_BXS.movedim(0, -2), weight_WS, first_layer.bias)
+        coefficients = [layer.coefficients(conditions_BQ) for layer in self.layers]
+        return Prepared(lifted_XBW, coefficients, self.fourier.repeated_matrices())
+
+    def predict(self, state_BXC: torch.Tensor, prepared: Prepared) -> torch.Tensor:
+        """Return the output of `forward` without gradients, from the first C inputs and from `prepare`."""
+        first_layer, *other_layers = self.lifting
+        weight_WC = first_layer.weight[:, : state_BXC.shape[-1]]
+        state_NC = state_BXC.movedim(0, -2).reshape(-1, state_BXC.shape[-1])
+        lifted_XBW = prepared.lifted
+        hidden_XBW = torch.addmm(lifted_XBW.flatten(0, -2), state_NC, weight_WC.T).view_as(lifted_XBW)
+        for lifting_layer in other_layers:
+            hidden_XBW = lifting_layer(hidden_XBW)
+        for layer, coefficients in zip(self.layers, prepared.coefficients, strict=True):
+            layer.advance_(hidden_XBW, coefficients, self.fourier, prepared.matrices)
+        fields_XBO: torch.Tensor = self.projection(hidden_XBW)
+        return fields_XBO.movedim(-2, 0)
+
 
 class FourierLayer(nn.Module):
     """A non-local and a local linear map, and a nonlinearity: h + V gelu(FiLM(K h + W h + b, p)).
@@ -91,7 +129,31 @@ class FourierLayer(nn.Module):
     ) -> torch.Tensor:
         """Return the next hidden field, (*sites, B, W)."""
         linear_XBW = self.spectral(hidden_XBW, fourier, addend=self.local(hidden_XBW))
-        activation_XBW = nn.functional.gelu(self.film(linear_XBW, conditions_BQ))
+        activation_XBW = nn.functional.gelu(modulate(linear_XBW, self.film.coefficients(conditions_BQ)))
         # One fused product and sum: h + V a.
         next_XBW = torch.addmm(hidden_XBW.flatten(0, -2), activation_XBW.flatten(0, -2), self.out.weight.T)
         return next_XBW.view_as(hidden_XBW)
+
+    def coefficients(self, conditions_BQ: torch.Tensor) -> Coefficients:
+        """Return the scale and the shift of K h + W h, without the scale if it is 1."""
+        if not (coefficients := self.film.coefficients(conditions_BQ)):
+            return (self.local.bias,)
+        scale_BW, shift_BW = coefficients
+        return scale_BW, torch.addcmul(shift_BW, scale_BW, self.local.bias)
+
+    def advance_(
+        self,
+        hidden_XBW: torch.Tensor,
+        coefficients: Coefficients,
+        fourier: TruncatedFourier,
+        matrices: list[Matrices],
+    ) -> None:
+        """Replace the contiguous hidden field by the next one in place, without gradients."""
+        hidden_NW = hidden_XBW.flatten(0, -2)
+        linear_XBW = (hidden_NW @ self.local.weight.T).view_as(hidden_XBW)
+        self.spectral.add_(linear_XBW, hidden_XBW, fourier, matrices)
+        *scales, shift = coefficients
+        linear_XBW = (
+            torch.addcmul(shift, linear_XBW, *scales, out=linear_XBW) if scales else linear_XBW.add_(shift)
+        )
+        hidden_NW.addmm_(nn.functional.gelu(linear_XBW).flatten(0, -2), self.out.weight.T)

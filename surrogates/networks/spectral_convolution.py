@@ -9,6 +9,7 @@ Shape letters: B batch, C channels, M retained modes over all axes; 2 is the rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -17,6 +18,12 @@ from torch import nn
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import cell_fractions
+
+#: The largest size (values) of a matrix that is repeated for the products of a batch.
+_MAX_REPEATED_SIZE = 2**20
+
+#: The matrices of an axis, to modes and to cells.
+Matrices = tuple[torch.Tensor, torch.Tensor]
 
 
 class TruncatedFourier(nn.Module):
@@ -53,29 +60,60 @@ class TruncatedFourier(nn.Module):
                 tensor = torch.tensor(matrix, dtype=torch.get_default_dtype())
                 self.register_buffer(f"{name}_{axis}", tensor, persistent=False)
 
-    def analyse(self, field: torch.Tensor) -> torch.Tensor:
+    def matrices(self) -> list[Matrices]:
+        """Return the matrices of each axis."""
+        return [
+            (self.get_buffer(f"to_modes_{axis}"), self.get_buffer(f"to_cells_{axis}"))
+            for axis in range(len(self.sites))
+        ]
+
+    def repeated_matrices(self) -> list[Matrices]:
+        """Return the matrices of each axis, repeated for each mode of the earlier axes unless they are large.
+
+        A product of a single matrix with a batch would repeat the matrix in every call.
+        """
+        repeated, num_modes = [], 1
+        for to_modes, to_cells in self.matrices():
+            is_repeated = 1 < num_modes <= _MAX_REPEATED_SIZE / to_modes.numel()
+            copies = (num_modes, 1, 1) if is_repeated else (1, 1)
+            repeated.append((to_modes.repeat(copies), to_cells.repeat(copies)))
+            num_modes *= len(to_modes) // 2
+        return repeated
+
+    def analyse(self, field: torch.Tensor, matrices: Sequence[Matrices] | None = None) -> torch.Tensor:
         """Return the coefficients (M, 2, B, C) of a field (*sites, B, C)."""
         batch, channels = field.shape[-2:]
-        modes = self.get_buffer("to_modes_0") @ field.reshape(self.sites[0], -1)
+        (first_matrix, _), *later_matrices = matrices or self.matrices()
+        modes = first_matrix @ field.reshape(self.sites[0], -1)
         num_modes = len(modes) // 2
-        for axis in range(1, len(self.sites)):
-            matrix = self.get_buffer(f"to_modes_{axis}")
-            modes = matrix @ modes.view(num_modes, 2 * self.sites[axis], -1)
-            num_modes *= len(matrix) // 2
+        for size, (matrix, _) in zip(self.sites[1:], later_matrices, strict=True):
+            modes = matrix @ modes.view(num_modes, 2 * size, -1)
+            num_modes *= matrix.shape[-2] // 2
         return modes.view(num_modes, 2, batch, channels)
 
     def synthesise(self, coefficients: torch.Tensor, addend: torch.Tensor) -> torch.Tensor:
         """Return the sum of `addend` (*sites, B, C) and the field with the coefficients (M, 2, B, C)."""
+        matrix, field = self._lines(coefficients, self.matrices())
+        return torch.addmm(addend.reshape(self.sites[0], -1), matrix, field).view(addend.shape)
+
+    def add_synthesis_(
+        self, addend: torch.Tensor, coefficients: torch.Tensor, matrices: Sequence[Matrices]
+    ) -> None:
+        """Add the field with the coefficients (M, 2, B, C) to the contiguous `addend` (*sites, B, C)."""
+        matrix, field = self._lines(coefficients, matrices)
+        addend.view(self.sites[0], -1).addmm_(matrix, field)
+
+    def _lines(
+        self, coefficients: torch.Tensor, matrices: Sequence[Matrices]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the last product of the synthesis, as its two factors: along the first axis."""
         num_modes = len(coefficients)
         field = coefficients
-        for axis in reversed(range(1, len(self.sites))):
-            matrix = self.get_buffer(f"to_cells_{axis}")
-            num_modes //= matrix.shape[1] // 2
-            field = matrix @ field.reshape(num_modes, matrix.shape[1], -1)
-        field = field.reshape(2 * num_modes, -1)
-        return torch.addmm(addend.reshape(self.sites[0], -1), self.get_buffer("to_cells_0"), field).view(
-            addend.shape
-        )
+        (_, first_matrix), *later_matrices = matrices
+        for _, matrix in reversed(later_matrices):
+            num_modes //= matrix.shape[-1] // 2
+            field = matrix @ field.reshape(num_modes, matrix.shape[-1], -1)
+        return first_matrix, field.reshape(2 * num_modes, -1)
 
 
 class SpectralConvolution(nn.Module):
@@ -96,11 +134,30 @@ class SpectralConvolution(nn.Module):
 
     def forward(self, field: torch.Tensor, fourier: TruncatedFourier, addend: torch.Tensor) -> torch.Tensor:
         """Return the sum of `addend` and the convolution of `field`, both (*sites, B, C)."""
-        modes = fourier.analyse(field)
+        real_product, imaginary_product = self._products(fourier.analyse(field)).unbind(3)
+        return fourier.synthesise(torch.addcmul(real_product, imaginary_product.flip(1), self.signs), addend)
+
+    def add_(
+        self,
+        addend: torch.Tensor,
+        field: torch.Tensor,
+        fourier: TruncatedFourier,
+        matrices: Sequence[Matrices],
+    ) -> None:
+        """Add the convolution of `field` to the contiguous `addend`, both (*sites, B, C), without gradients.
+
+        `matrices` are those of `fourier.repeated_matrices`.
+        """
+        products = self._products(fourier.analyse(field, matrices))
+        products[:, 0, :, 0] -= products[:, 1, :, 1]
+        products[:, 1, :, 0] += products[:, 0, :, 1]
+        fourier.add_synthesis_(addend, products[:, :, :, 0], matrices)
+
+    def _products(self, modes: torch.Tensor) -> torch.Tensor:
+        """Return the products (M, part of û, B, part of W, C) of modes (M, part of û, B, C) with W."""
         num_modes, _, batch, channels = modes.shape
         products = modes.view(num_modes, 2 * batch, channels) @ self.weight.flatten(2)
-        real_product, imaginary_product = products.view(num_modes, 2, batch, 2, channels).unbind(3)
-        return fourier.synthesise(torch.addcmul(real_product, imaginary_product.flip(1), self.signs), addend)
+        return products.view(num_modes, 2, batch, 2, channels)
 
 
 def max_modes(size: int, period: float) -> int:

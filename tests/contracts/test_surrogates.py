@@ -149,7 +149,10 @@ def test_predictions_can_skip_frames(name: str) -> None:
     arguments = arguments_of(problem, [0.0, 0.25, 0.5, 0.75])
     prediction_of_all_times = surrogate.predict(**arguments).mean
     prediction_of_two_times = surrogate.predict(**arguments | {"times": np.array([0.0, 0.75])}).mean
-    assert torch.equal(prediction_of_two_times[:, 1], prediction_of_all_times[:, 3])
+    # A product that computes several times has other rounding than the product for a single time.
+    torch.testing.assert_close(
+        prediction_of_two_times[:, 1], prediction_of_all_times[:, 3], rtol=1e-12, atol=0
+    )
 
 
 def test_the_cases_of_a_batch_may_share_parameters(name: str) -> None:
@@ -178,7 +181,8 @@ def test_two_calls_of_step_equal_a_rollout_over_two_steps(name: str, autonomous:
     first_state = surrogate.step(state, conditions, 0.5)
     second_state = surrogate.step(first_state, conditions, 0.75)
     expected = surrogate.predict(**arguments).mean
-    assert torch.equal(first_state, expected[:, 1])
+    # `predict` computes without gradients, in another order.
+    torch.testing.assert_close(first_state, expected[:, 1], rtol=1e-12, atol=0)
     torch.testing.assert_close(second_state, expected[:, 2], rtol=1e-12, atol=0)
     (gradient,) = torch.autograd.grad(second_state.sum(), state)
     assert torch.isfinite(gradient).all()

@@ -1,9 +1,8 @@
-"""The arithmetic of training: the type of the weights, mixed precision, and the precision of products."""
+"""The arithmetic of training: the type of the weights, and mixed precision."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -15,11 +14,6 @@ from simsurrogate.errors import UserError
 from surrogates.contract import Batch, Surrogate
 
 _Tensors = Mapping[str, torch.Tensor]
-
-#: The largest accepted relative error of a product of float32 matrices, about four times the usual round-off.
-_MAX_PRODUCT_ERROR = 1e-6
-#: Rows, inner size and columns of test products: a layer at every site, few sites, and square matrices.
-_PRODUCT_SHAPES = ((4096, 32, 32), (64, 128, 128), (48, 64, 24), (512, 512, 512))
 
 
 def check_device(precision: str, device: torch.device) -> None:
@@ -69,39 +63,3 @@ def check_mixed(surrogate: Surrogate, batch: Batch, options: Training, ranks: Ra
 def weight_dtype(precision: str) -> str:
     """Return the type of the weights, which is float32 in mixed precision."""
     return "float32" if precision == "bfloat16" else precision
-
-
-@contextmanager
-def fast_matmul(device: torch.device) -> Iterator[str]:
-    """Use PyTorch's matmul precision `medium` for float32 on processors, if it is exact on this processor.
-
-    On some processors `medium` selects a faster library, on others arithmetic with fewer digits. `medium` is
-    used if products have the error of float32, compared with float64, and never on a GPU. The setting applies
-    to the whole process and ends with the block.
-
-    Yields the name of the matmul precision in use.
-    """
-    default = torch.get_float32_matmul_precision()
-    try:
-        if device.type == "cpu":
-            torch.set_float32_matmul_precision("medium")
-            if max(_product_error(*shape) for shape in _PRODUCT_SHAPES) > _MAX_PRODUCT_ERROR:
-                torch.set_float32_matmul_precision(default)
-        yield torch.get_float32_matmul_precision()
-    finally:
-        torch.set_float32_matmul_precision(default)
-
-
-def _product_error(rows: int, inner_size: int, columns: int) -> float:
-    """Return the largest relative error of a product and of its two gradients, which have other shapes."""
-    generator = torch.Generator().manual_seed(0)
-    left_matrix, right_matrix = (
-        torch.randn(shape, generator=generator) for shape in ((rows, inner_size), (inner_size, columns))
-    )
-    ones = torch.ones(rows, columns)
-    factors = ((left_matrix, right_matrix), (ones, right_matrix.T), (left_matrix.T, ones))
-    errors = []
-    for left_factor, right_factor in factors:
-        exact_product = left_factor.double() @ right_factor.double()
-        errors.append(float((left_factor @ right_factor - exact_product).norm() / exact_product.norm()))
-    return max(errors)

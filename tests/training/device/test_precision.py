@@ -1,4 +1,4 @@
-"""Fast arithmetic: it is used only in training, and only if its errors are small."""
+"""Mixed precision: it is used only if its errors are small."""
 
 from __future__ import annotations
 
@@ -27,33 +27,6 @@ class CancellingMLP(MLP):
         return {
             "data": ((large_row + batch["state"].mean()) @ weight.T - large_row @ weight.T).square().mean()
         }
-
-
-def test_matrix_products_have_the_accuracy_of_float32() -> None:
-    precision_before = torch.get_float32_matmul_precision()
-    left_factor, right_factor = torch.randn(300, 200), torch.randn(200, 100)
-    with precision.fast_matmul(CPU) as setting:
-        assert setting in ("medium", precision_before)
-        assert torch.get_float32_matmul_precision() == setting
-        exact_product = left_factor.double() @ right_factor.double()
-        assert ((left_factor @ right_factor) - exact_product).norm() <= 1e-6 * exact_product.norm()
-    assert torch.get_float32_matmul_precision() == precision_before
-
-
-@pytest.mark.parametrize(("error", "expected"), [(4e-7, "medium"), (4e-3, "highest")])
-def test_arithmetic_with_a_large_error_is_not_used(
-    error: float, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A processor that computes `medium` in bfloat16 has an error of 4e-3.
-    monkeypatch.setattr(precision, "_product_error", lambda *shape: error)
-    with precision.fast_matmul(CPU) as setting:
-        assert setting == expected
-
-
-def test_the_setting_of_a_gpu_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_product_error", lambda *shape: 0.0)
-    with precision.fast_matmul(torch.device("cuda")) as setting:
-        assert setting == "highest"
 
 
 #: Options of a network of usual width, because the gradients of a tiny network cancel.
