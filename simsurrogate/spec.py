@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pydantic
 
+from simsurrogate.symmetries import Symmetry, check_symmetries
+
 DIRECTIONS = ("x", "y", "z")
 
 Boundary = Literal["periodic", "dirichlet", "neumann", "open"]
@@ -42,12 +44,13 @@ class Field(Quantity):
     """A quantity at every site; `tensor_order` is 0 for a scalar and 1 for a vector.
 
     The mean of a `conserved` field over the box never changes. A `divergence_free` field is a vector field
-    of zero divergence.
+    of zero divergence. A `pseudo` field, such as vorticity, also changes its sign in a reflection.
     """
 
     tensor_order: int = 0
     conserved: bool = False
     divergence_free: bool = False
+    pseudo: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,10 @@ class Spec:
         deterministic: whether the initial state, the coefficient fields, the scalar parameters and the time
             determine a trajectory. A random forcing that is none of these inputs makes it False.
         chaotic: whether small errors may grow until a trajectory is not predictable.
+        symmetries: the operations under which the equation and the drawn distribution are invariant.
+
+    Raises:
+        ValueError: a symmetry does not suit the sites or the fields.
     """
 
     name: str
@@ -160,6 +167,11 @@ class Spec:
     smooth_coefficients: bool = True
     deterministic: bool = True
     chaotic: bool = False
+    symmetries: tuple[Symmetry, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        check_symmetries(self.symmetries, self.shape, names, self.has_particles)
 
     def __repr__(self) -> str:
         return f"Spec {self.summary}"
