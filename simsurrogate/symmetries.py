@@ -18,9 +18,9 @@ import pydantic
 class CellMap:
     """An exchange of axes, reflections of axes and a shift, as a map between the cells of a grid.
 
-    Cell i of the result has the value of cell s: s_a = `signs`_a i_b + `cells`_a with b = `axes`_a, modulo the
-    number of cells of axis a. A vector turns with the cells. A pseudo field also changes its sign if `parity`
-    is -1. Training draws a power of the map.
+    Cell i of the result has the value of cell s: s_a = `signs`_a i_b + `cells`_a with b = `axes`_a, modulo
+    the number of cells of axis a. A vector turns with the cells. A pseudo field also changes its sign if
+    `parity` is -1. Training draws a power of the map.
 
     Raises:
         ValueError: `axes` are no permutation, a sign is not 1 or -1, or the lengths differ.
@@ -48,7 +48,7 @@ class CellMap:
     @property
     def parity(self) -> int:
         """The determinant of the matrix: -1 for a map that exchanges left and right."""
-        return round(np.linalg.det(self.matrix))
+        return round(float(np.linalg.det(self.matrix)))
 
     def source(self, cells: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         """Return the cells s (..., d) whose values the cells i (..., d) of a grid of `shape` receive."""
@@ -112,8 +112,11 @@ def check_symmetries(
     for symmetry in symmetries:
         match symmetry:
             case CellMap(axes=axes):
-                is_suitable = not has_particles and len(axes) == len(shape)
-                is_suitable = is_suitable and all(shape[axis] == size for axis, size in zip(axes, shape))
+                is_suitable = (
+                    not has_particles
+                    and len(axes) == len(shape)
+                    and [shape[axis] for axis in axes] == [*shape]
+                )
             case SignChange(fields=fields):
                 is_suitable = {*fields} <= {*field_names}
             case ParticleMap():

@@ -280,7 +280,7 @@ class Heat(Solver):
             and profile_meets_walls(grid, self._wall_values),
             smooth_coefficients=self._diffusivity.smooth,
             symmetries=heat_symmetries(
-                grid, self._wall_values, self._diffusivity, self._initial, bool(self._heaters.names)
+                grid, self._wall_values, (self._diffusivity, self._heaters, self._initial), self._schemes
             ),
         )
 

@@ -20,8 +20,11 @@ def flow_symmetries(
     """
 
     def is_invariant(cell_map: CellMap) -> bool:
-        distributions = (forcing, initial, *([tracer] if tracer else []))
-        return all(distribution.is_invariant(cell_map) for distribution in distributions)
+        return (
+            forcing.is_invariant(cell_map)
+            and initial.is_invariant(cell_map)
+            and (tracer is None or tracer.is_invariant(cell_map))
+        )
 
     symmetries: tuple[CellMap | SignChange, ...] = cell_maps(grid, is_invariant)
     return (*symmetries, SignChange("sign_tracer", ("tracer",))) if tracer else symmetries

@@ -65,7 +65,11 @@ def keeps_spectrum(cell_map: CellMap, grid: Grid, variances: np.ndarray) -> bool
 
 
 def keeps_field(
-    cell_map: CellMap, grid: Grid, values: Callable[[Mapping[str, np.ndarray]], Any], *, is_pseudo: bool = False
+    cell_map: CellMap,
+    grid: Grid,
+    values: Callable[[Mapping[str, np.ndarray]], Any],
+    *,
+    is_pseudo: bool = False,
 ) -> bool:
     """Return whether a field of known shape is equal to the same field after a map, at random cells.
 

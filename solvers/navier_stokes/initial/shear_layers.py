@@ -84,10 +84,8 @@ class ShearLayers(InitialVorticity):
 
         The random phases of the ripple allow every map that keeps the layers.
         """
-        return all(
-            keeps_field(cell_map, self.grid, lambda x: self._layers(x["y"], thickness), is_pseudo=True)
-            for thickness in self._options.thickness
-        )
+        thickness = self._options.thickness[0]
+        return keeps_field(cell_map, self.grid, lambda x: self._layers(x["y"], thickness), is_pseudo=True)
 
     def _layers(self, y: np.ndarray, thickness: float) -> np.ndarray:
         """Return the vorticity of both layers for the amplitude 1."""
@@ -96,4 +94,5 @@ class ShearLayers(InitialVorticity):
             np.cosh(length / np.pi * np.sin(np.pi / length * (y - height * length)) / thickness) ** -2
             for height in (0.25, 0.75)
         )
-        return upper_layer - lower_layer
+        layers: np.ndarray = upper_layer - lower_layer
+        return layers
