@@ -1,9 +1,8 @@
 """The effect of the symmetries of the data on the error of surrogates, on three systems.
 
 Each surrogate is trained with `training.symmetries=none` and with `training.symmetries=all`, with two seeds.
-Both trainings have the same data, steps and options of `configs/experiment/results/`. The data sets are
-smaller than those of the experiments. The errors are relative L2 errors of rollouts on the test split, the
-mean over trajectories, frames and channels.
+Both trainings have the same data, steps and options. The errors are relative L2 errors of rollouts on the
+test split, the mean over trajectories, frames and channels.
 """
 
 from __future__ import annotations
@@ -18,16 +17,25 @@ from benchmarks.support.measuring import print_and_store
 from benchmarks.support.training import generate_dataset, rollout_errors, train_surrogate
 
 SEEDS = (0, 1)
-#: The numbers of training trajectories of each experiment.
-TRAJECTORIES = {"heat": (32, 128), "navier_stokes": (32,), "two_body": (200,)}
-#: The experiment and the surrogate of each row.
+#: The number of training trajectories and the options of each data set.
+DATASETS = {
+    "heat": (64, ("experiment=heat_fno",)),
+    "flow": (32, ("experiment=navier_stokes", "solver.resolution=32", "solver.viscosity=[2e-3,4e-3]")),
+    "two bodies": (200, ("experiment=two_body",)),
+}
+#: The data set, the surrogate, and the options of its training, for each row.
 ROWS = (
-    ("heat", "fno"),
-    ("heat", "deeponet"),
-    ("navier_stokes", "fno"),
-    ("navier_stokes", "deeponet"),
-    ("two_body", "mlp"),
+    ("heat", "fno", ()),
+    ("heat", "deeponet", ("training.unroll=10",)),
+    ("flow", "fno", ()),
+    ("flow", "deeponet", ("training.unroll=5",)),
+    (
+        "two bodies",
+        "mlp",
+        ("training.unroll=100", "training.batch_size=32", "training.learning_rate=2e-3"),
+    ),
 )
+STEPS = ("training.steps=500", "training.validate_every=500", "training.checkpoint_every=500")
 
 
 def main() -> None:
@@ -37,51 +45,43 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         datasets = {
-            (system, count): generate_dataset(
-                Path(folder) / f"{system}-{count}",
-                f"experiment=results/{system}",
+            name: generate_dataset(
+                Path(folder) / name.replace(" ", "-"),
+                *options,
                 f"samples={{train: {count}, valid: 8, test: 32, test_extrapolation: 0, per_shard: 8}}",
             )
-            for system, counts in TRAJECTORIES.items()
-            for count in counts
+            for name, (count, options) in DATASETS.items()
         }
-        rows = [
-            _row(
-                Path(folder) / f"{system}-{surrogate}-{count}",
-                datasets[system, count],
-                system,
-                surrogate,
-                count,
-            )
-            for system, surrogate in ROWS
-            for count in TRAJECTORIES[system]
-        ]
+        rows = [_row(Path(folder) / f"row-{index}", datasets, *row) for index, row in enumerate(ROWS)]
     claim = "Symmetries in training: relative L2 error of rollouts of the test split, two seeds"
     print_and_store("symmetries", claim, rows, ["torch", "numpy"])
 
 
-def _row(folder: Path, dataset: Path, system: str, surrogate_name: str, count: int) -> dict[str, object]:
-    errors: dict[str, list[float]] = {"none": [], "all": []}
-    seconds: dict[str, list[float]] = {"none": [], "all": []}
-    for seed in SEEDS:
-        for choice, choice_errors in errors.items():
-            surrogate, step_seconds = train_surrogate(
-                folder / f"{choice}-{seed}",
-                dataset,
-                f"experiment=results/{system}",
-                f"surrogate={surrogate_name}",
-                f"training.symmetries={choice}",
-                f"training.seed={seed}",
-            )
-            choice_errors.append(float(rollout_errors(surrogate, dataset).mean()))
-            seconds[choice].append(step_seconds)
+def _row(
+    folder: Path, datasets: dict[str, Path], name: str, surrogate_name: str, options: tuple[str, ...]
+) -> dict[str, object]:
+    count, data_options = DATASETS[name]
+
+    def error(choice: str, seed: int) -> float:
+        surrogate, _ = train_surrogate(
+            folder / f"{choice}-{seed}",
+            datasets[name],
+            *data_options,
+            f"surrogate={surrogate_name}",
+            f"training.symmetries={choice}",
+            f"training.seed={seed}",
+            *options,
+            *STEPS,
+        )
+        return float(rollout_errors(surrogate, datasets[name]).mean())
+
+    errors_without, errors_with = ([error(choice, seed) for seed in SEEDS] for choice in ("none", "all"))
     return {
-        "system": system,
-        "surrogate": surrogate_name,
+        "data": name,
         "training trajectories": count,
-        "error without": ", ".join(f"{error:.2%}" for error in errors["none"]),
-        "error with": ", ".join(f"{error:.2%}" for error in errors["all"]),
-        "time of a step, with / without": min(seconds["all"]) / min(seconds["none"]),
+        "surrogate": surrogate_name,
+        "without": ", ".join(f"{error:.2%}" for error in errors_without),
+        "with": ", ".join(f"{error:.2%}" for error in errors_with),
     }
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 import torch
 
 from pipeline.problem import expected_problem
 from pipeline.training.batches.composition import AnySymmetry, num_draws
 from pipeline.training.batches.symmetries import transformed
-from solvers.contract import Parameters, Solver, SteppedTrajectory
+from solvers.contract import Parameters, Solver, SteppedTrajectory, solver_names
 from solvers.heat import Heat
 from solvers.navier_stokes import NavierStokes
 from solvers.nbody import NBody
@@ -153,6 +154,13 @@ CASES: dict[str, tuple[str, Changes, str]] = {
 }  # fmt: skip
 
 
+def all_cases() -> dict[str, tuple[str, Changes, str | None]]:
+    """Return the cases, and the shipped options of every other solver without the names of its symmetries."""
+    named_solvers = {name for name, _, _ in CASES.values()}
+    other_cases = {name: (name, {}, None) for name in solver_names() if name not in named_solvers}
+    return CASES | other_cases
+
+
 def batch_of(frames: np.ndarray, coefficient_fields: np.ndarray | None, times: np.ndarray) -> Batch:
     """Return a batch in float64 of one window with the frames (T, C, *sites) at the times (T,), s."""
     fields = np.empty((0, *frames.shape[2:])) if coefficient_fields is None else coefficient_fields
@@ -187,24 +195,20 @@ def transformed_window(
 def trajectory_with(
     solver: Solver, parameters: Parameters, coefficient_fields: np.ndarray
 ) -> Iterator[SteppedTrajectory]:
-    """Yield the trajectory of a shipped solver with other coefficient fields than the drawn ones."""
+    """Yield the trajectory with other coefficient fields than the drawn ones."""
     fields = dict(zip(solver.spec.coefficient_channels, coefficient_fields, strict=True))
-    if isinstance(solver, NBody):
-        replacement = patch.object(solver._system, "masses", return_value=fields["mass"])
-    elif isinstance(solver, NavierStokes):
-        replacement = patch.object(solver._forcing, "field", return_value=fields.get("forcing"))
-    else:
-        assert isinstance(solver, Heat)
-        k = fields.pop("diffusivity", None)
-        original = solver._diffusivity.field(parameters)
-        solver_patch = patch.object(solver._heaters, "patterns", return_value=list(fields.values()))
-        with (
-            solver_patch,
-            patch.object(solver._diffusivity, "field", return_value=original if k is None else k),
-        ):
-            yield solver.prepare(parameters)
-        return
-    with replacement:
+    with ExitStack() as stack:
+        if isinstance(solver, NBody):
+            stack.enter_context(patch.object(solver._system, "masses", return_value=fields["mass"]))
+        elif isinstance(solver, NavierStokes):
+            stack.enter_context(patch.object(solver._forcing, "field", return_value=fields.get("forcing")))
+        elif isinstance(solver, Heat):
+            if (k := fields.pop("diffusivity", None)) is not None:
+                stack.enter_context(patch.object(solver._diffusivity, "field", return_value=k))
+            patterns = list(fields.values())
+            stack.enter_context(patch.object(solver._heaters, "patterns", return_value=patterns))
+        elif fields:
+            pytest.skip("the coefficient fields of this solver cannot be replaced")
         trajectory = solver.prepare(parameters)
         assert isinstance(trajectory, SteppedTrajectory)
         yield trajectory
