@@ -9,15 +9,17 @@ import pytest
 import torch
 
 from pipeline import chain
+from pipeline.data.dataset import Dataset
 from pipeline.training import option_checks
 from pipeline.training.batches.composition import AnySymmetry
 from pipeline.training.batches.symmetries import chosen_symmetries, transformed, with_symmetries
+from pipeline.training.task import TrainingTask
 from simsurrogate.spec import Field
 from simsurrogate.symmetries import CellMap, ParticleMap, SignChange
 from surrogates import store
 from surrogates.contract import Batch, Problem
 from tests.support import problems
-from tests.support.trainings.training_cases import read_settings
+from tests.support.trainings.training_cases import read_settings, tiny_arguments
 
 SHIFT = CellMap("shift_x", (0, 1), (1, 1), (1, 0))
 REFLECTION = CellMap("reflection_x", (0, 1), (-1, 1), (5, 0))
@@ -155,6 +157,18 @@ def test_a_wrong_symmetry_is_refused_before_work_starts(tmp_path: Path) -> None:
     options = "solver.boundary.x=dirichlet", "training.symmetries=[shift_x]"
     with pytest.raises(ValueError, match=r"shift_x\. Allowed are shift_y, reflection_x, reflection_y, sign"):
         chain.check(read_settings(f"run={tmp_path}", *options))
+
+
+def test_the_identity_of_a_model_has_the_symmetries_in_use(dataset: Path, tmp_path: Path) -> None:
+    data = Dataset.open(dataset)
+
+    def names_in_identity(option: str) -> object:
+        settings = read_settings(*tiny_arguments(tmp_path, dataset, f"training.symmetries={option}"))
+        return TrainingTask.of(data, settings).identity["training"].get("symmetries")
+
+    assert names_in_identity("all") == ["shift_x", "reflection_x", "sign"]
+    assert names_in_identity("[sign,shift_x]") == ["shift_x", "sign"]
+    assert names_in_identity("none") is None
 
 
 @pytest.mark.parametrize(
