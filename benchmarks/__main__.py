@@ -22,6 +22,7 @@ LONG_BENCHMARKS = (
     "pinn_losses_and_points",
     "pinn_without_data",
     "surrogates_on_systems",
+    "symmetries",
 )
 
 # Each benchmark has its own process, because peers set thread counts and environment variables at import.

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pydantic
 
+from simsurrogate.symmetries import Symmetry, check_symmetries
+
 DIRECTIONS = ("x", "y", "z")
 
 Boundary = Literal["periodic", "dirichlet", "neumann", "open"]
@@ -42,13 +44,17 @@ class Field(Quantity):
     """A quantity at every site; `tensor_order` is 0 for a scalar and 1 for a vector.
 
     The mean of a `conserved` field over the box never changes. A `divergence_free` field is a vector field
-    of zero divergence. A scalar coefficient field with a `conductivity_range` multiplies a gradient in a
-    flux, as a conductivity does, and its values are positive and lie about in this range.
+    of zero divergence. A `pseudo` field, such as vorticity, also changes its sign in a reflection. A scalar
+    coefficient field with a `conductivity_range` multiplies a gradient in a flux, as a conductivity does, and
+    its values are positive and lie about in this range. Fields with a `direction`, the last word of their
+    names, are the diagonal of a tensor: an exchange of axes exchanges these fields.
     """
 
     tensor_order: int = 0
     conserved: bool = False
     divergence_free: bool = False
+    pseudo: bool = False
+    direction: Literal["", "x", "y", "z"] = ""
     conductivity_range: tuple[float, float] | None = None
 
 
@@ -161,6 +167,10 @@ class Spec:
             determine a trajectory. A random forcing that is none of these inputs makes it False.
         chaotic: whether small errors may grow until a trajectory is not predictable.
         coarsening: the map from the solver's finer grid to these sites; None if both are the same.
+        symmetries: the operations under which the equation and the drawn distribution are invariant.
+
+    Raises:
+        ValueError: a symmetry does not suit the sites or the fields.
     """
 
     name: str
@@ -177,6 +187,11 @@ class Spec:
     deterministic: bool = True
     chaotic: bool = False
     coarsening: Coarsening | None = None
+    symmetries: tuple[Symmetry, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        check_symmetries(self.symmetries, self.shape, names, self.has_particles)
 
     def __repr__(self) -> str:
         return f"Spec {self.summary}"

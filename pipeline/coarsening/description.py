@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.coarsening.means import Mean, conductivity_means
+from pipeline.coarsening.symmetries import coarse_symmetries
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Coarsening, Field, Grid, Spec
 from solvers.contract import Solver
@@ -126,6 +127,7 @@ def coarse_spec(spec: Spec, coarsening: Coarsening) -> Spec:
         fields=fields,
         coefficient_fields=tuple(stored.field for stored in stored_coefficients(spec, coarsening)),
         coarsening=coarsening,
+        symmetries=tuple(coarse_symmetries(spec, coarsening.cells)),
     )
 
 
@@ -145,8 +147,9 @@ def stored_coefficients(spec: Spec, coarsening: Coarsening) -> Iterator[StoredCo
         low, high = field.conductivity_range
         is_logarithm = high >= LEAST_RATIO_OF_LOGARITHMS * low
         for suffix, words, mean in conductivity_means(spec.axis_names):
+            direction = suffix.removeprefix("series_") if suffix.startswith("series_") else ""
             yield StoredCoefficients(
-                _mean_field(field, suffix, words, is_logarithm),
+                dataclasses.replace(_mean_field(field, suffix, words, is_logarithm), direction=direction),
                 channels,
                 partial(_mean_or_logarithm, mean=mean, cells=coarsening.cells, is_logarithm=is_logarithm),
             )

@@ -112,6 +112,7 @@ class Training(_Section):
     gradient_clip: Annotated[float, Field(ge=_LEAST_CLIP)]
     max_skipped_steps: CountFromZero
     unroll: Count
+    symmetries: Literal["all", "none"] | list[str]
     noise: Annotated[float, Field(ge=0)]
     ema: Annotated[float, Field(ge=0, lt=1)]
     gradient_accumulation_steps: Count

@@ -123,6 +123,13 @@ class Manifest(_Document):
     def identity(self) -> str:
         """A hash of the data: equal for two data sets of the same configuration and equal bytes."""
         content = self.model_dump(include={"configuration", "spec", "statistics_sha256"})
+        spec = content["spec"]
+        # Data sets of earlier releases lack these keys, and keep their identity and their validation.
+        if not spec["symmetries"]:
+            del spec["symmetries"]
+        for field in (*spec["fields"], *spec["coefficient_fields"]):
+            if not field["pseudo"]:
+                del field["pseudo"]
         content["shards"] = [(shard.file, shard.size, shard.sha256) for shard in self.shards]
         return digest(content)
 

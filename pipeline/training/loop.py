@@ -20,6 +20,7 @@ from pipeline.training import checkpoint, option_checks
 from pipeline.training.batches.loader import DeviceLoader
 from pipeline.training.batches.micro_batches import MicroBatches
 from pipeline.training.batches.order import BatchOrder
+from pipeline.training.batches.symmetries import chosen_symmetries
 from pipeline.training.device import precision
 from pipeline.training.device.compile import compiled
 from pipeline.training.device.out_of_memory import explain_exhaustion
@@ -40,14 +41,16 @@ class RecordEntries(TypedDict, total=False):
 
     `bfloat16_errors` are the relative errors of `loss` and `gradient` with `training.precision=bfloat16`.
     `compiled` is true if the compiled forward is used, with `training.compile`. `skipped` is true if the
-    model was complete before. `skipped_steps` are the steps whose gradient was not finite. `valid_error` is
-    the smallest rollout error on the valid split.
+    model was complete before. `skipped_steps` are the steps whose gradient was not finite. `symmetries` are
+    the names of the symmetries of the data that training used. `valid_error` is the smallest rollout error on
+    the valid split.
     """
 
     bfloat16_errors: dict[str, float]
     compiled: bool
     skipped: bool
     skipped_steps: list[int]
+    symmetries: list[str]
     valid_error: float
 
 
@@ -101,8 +104,13 @@ def train(
         ranks.size,
         num_micro_batches=options.gradient_accumulation_steps,
     )
-    first_micro_batches = MicroBatches(loader, order, 0, surrogate, options.noise, seed)
-    forward, entries = _checked_forward(surrogate, first_micro_batches, options, ranks)
+    symmetries = chosen_symmetries(dataset.spec, options.symmetries)
+
+    def micro_batches_of(step: int) -> MicroBatches:
+        return MicroBatches(loader, order, step, surrogate, symmetries, options.noise, seed)
+
+    forward, entries = _checked_forward(surrogate, micro_batches_of(0), options, ranks)
+    entries["symmetries"] = [symmetry.name for symmetry in symmetries]
     state = _initial_state(surrogate, options, folder, ranks)
     log = Log(folder, options, state) if ranks.is_first else None
     model = data_parallel(forward, ranks)
@@ -120,8 +128,7 @@ def train(
             # Random numbers inside a model differ between ranks, and are the same after a resume.
             torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
             step_start = time.perf_counter()
-            micro_batches = MicroBatches(loader, order, state.step, surrogate, options.noise, seed)
-            loss, norm = _take_step(model, micro_batches, state, options, ranks)
+            loss, norm = _take_step(model, micro_batches_of(state.step), state, options, ranks)
             seconds += time.perf_counter() - step_start
             if math.isfinite(norm):
                 pending_loss += loss

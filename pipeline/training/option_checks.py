@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.config.settings import Training
+from pipeline.training.batches.symmetries import chosen_symmetries
 from pipeline.training.optim import second_order
 from simsurrogate.errors import UserError
 from surrogates.contract import Surrogate
@@ -12,9 +13,10 @@ def check(surrogate: Surrogate, options: Training) -> None:
     """Check that a surrogate can learn with the options of `training`.
 
     Raises:
-        UserError: the length of the windows, the noise, the precision, the loss weights or the second-order
-            method is unsuitable.
+        UserError: the symmetries, the length of the windows, the noise, the precision, the loss weights or
+            the second-order method is unsuitable.
     """
+    chosen_symmetries(surrogate.problem.spec, options.symmetries)
     name = type(surrogate).__name__
     if surrogate.window_steps not in (None, options.unroll):
         raise UserError(

@@ -20,6 +20,7 @@ from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
 from pipeline.problem import problem_for, problem_of
 from pipeline.training import start_weights
+from pipeline.training.batches.symmetries import chosen_symmetries
 from pipeline.training.device import precision
 from simsurrogate.sources import source_hash
 from surrogates import store
@@ -108,9 +109,18 @@ class TrainingTask:
 
     @property
     def identity(self) -> TrainingIdentity:
-        """The options that determine the trained weights. A checksum stands for `training.start_from`."""
+        """The options that determine the trained weights.
+
+        A checksum stands for `training.start_from`. `symmetries` holds the names in use, and is left out if
+        there are none, as in models of earlier releases.
+
+        Raises:
+            UserError: the data do not have one of the symmetries.
+        """
         training = self.training.model_dump(mode="json", exclude=_OPTIONS_WITHOUT_EFFECT)
-        del training["start_from"]
+        del training["start_from"], training["symmetries"]
+        if symmetries := chosen_symmetries(self.dataset.spec, self.training.symmetries):
+            training["symmetries"] = [symmetry.name for symmetry in symmetries]
         if self.training.start_from is not None:
             training["start_from"] = start_weights.checksum(self.training.start_from)
         return {

@@ -11,11 +11,13 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from simsurrogate.spec import Field, Parameter
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 from solvers.heat.options import NonNegative, NumModes, Positive, Range
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import evaluate, standard_deviations, truncation_caution
 from solvers.numerics.resolution import LEAST_BALL, check_modes, check_size
+from solvers.numerics.symmetries import keeps_spectrum
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,10 @@ class Diffusivity(ABC):
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return k (m^2/s) on this rank's block."""
 
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the distribution is equal after a map between the cells."""
+        return True
+
     def cautions(self) -> list[str]:
         """Return sentences on options that may not mean what a user expects, see `Solver.cautions`."""
         return []
@@ -155,6 +161,10 @@ class Lognormal(Diffusivity):
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw the coefficients of the normalised field (ln k - mean) / deviation."""
         return {"diffusivity_coefficients": self._deviations * rng.standard_normal(self._deviations.shape)}
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the spectrum of ln k is invariant, see `Diffusivity.is_invariant`."""
+        return keeps_spectrum(cell_map, self.grid, self._deviations**2)
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return k (m^2/s), see `Diffusivity.field`."""

@@ -12,11 +12,13 @@ import numpy as np
 
 from simsurrogate.memory import require_memory
 from simsurrogate.spec import DIRECTIONS, Parameter
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 from solvers.heat.options import Count, NonNegative, NumModes, Positive, Range
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import evaluate, gaussians, standard_deviations, truncation_caution
 from solvers.numerics.resolution import LEAST_GAUSSIAN, check_modes, check_size
+from solvers.numerics.symmetries import keeps_field, keeps_spectrum
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,13 @@ class Initial(ABC):
         parameters: the drawn scalars.
         parametric: whether the scalars alone determine the field.
         meets_walls: whether the field is 0 at dirichlet walls and has zero slope at neumann walls.
+        has_both_signs: whether the field and its negative are equally probable.
     """
 
     parameters: tuple[Parameter, ...]
     parametric = False
     meets_walls = True
+    has_both_signs = True
 
     @abstractmethod
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
@@ -86,6 +90,10 @@ class Initial(ABC):
     @abstractmethod
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the temperature (K) on this rank's block."""
+
+    @abstractmethod
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the distribution is equal after a map between the cells."""
 
     def cautions(self) -> list[str]:
         """Return sentences on options that may not mean what a user expects, see `Solver.cautions`."""
@@ -125,6 +133,10 @@ class RandomField(Initial):
         """Draw the coefficients of the field for the amplitude 1 K."""
         return {"initial_coefficients": self._deviations * rng.standard_normal(self._deviations.shape)}
 
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the spectrum is invariant, see `Initial.is_invariant`."""
+        return keeps_spectrum(cell_map, self._grid, self._deviations**2)
+
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the temperature (K), see `Initial.field`."""
         return _sum_of_modes(self._grid, parameters)
@@ -151,6 +163,10 @@ class FewModes(Initial):
             coefficients.flat[rng.choice(candidates)] += rng.standard_normal()
         return {"initial_coefficients": coefficients / np.sqrt(np.sum(coefficients**2))}
 
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the map has no shift: a shift turns one product into a sum of several products."""
+        return not any(cell_map.is_shifted(self._grid.resolution))
+
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the temperature (K), see `Initial.field`."""
         return _sum_of_modes(self._grid, parameters)
@@ -175,6 +191,10 @@ class Blobs(Initial):
             "blob_widths": rng.uniform(*self._options.width, count),
         }
 
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return True: the centres are uniform in the box, see `Initial.is_invariant`."""
+        return True
+
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the temperature (K), see `Initial.field`."""
         peaks = parameters["amplitude"] * parameters["blob_peaks"]
@@ -190,6 +210,7 @@ class Harmonics(Initial):
     """
 
     parametric = True
+    has_both_signs = False
 
     def __init__(self, grid: Grid, options: HarmonicsOptions):
         self._grid = grid
@@ -216,6 +237,11 @@ class Harmonics(Initial):
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw no arrays, because the scalars determine the field."""
         return {}
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether all harmonics are invariant, see `Initial.is_invariant`."""
+        amplitudes = {parameter.name: 1 / order for order, parameter in enumerate(self.parameters, 1)}
+        return keeps_field(cell_map, self._grid, lambda x: self.values_at(x, amplitudes, np))
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the temperature (K), see `Initial.field`."""

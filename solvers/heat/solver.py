@@ -24,6 +24,7 @@ from solvers.heat.options import BoundaryOptions, BoundaryValuesOptions, Positiv
 from solvers.heat.schemes.choose import SchemeFactory, SchemeName
 from solvers.heat.settings import cheaper_settings, reference_setting
 from solvers.heat.source import Source
+from solvers.heat.symmetries import heat_symmetries
 from solvers.heat.trajectory import HeatTrajectory
 from solvers.heat.wall_profile import profile_meets_walls, wall_mismatch, wall_profile
 from solvers.numerics.grid import MAX_CELLS_OF_AXIS, Grid
@@ -278,6 +279,9 @@ class Heat(Solver):
             compatible_initial_state=self._initial.meets_walls
             and profile_meets_walls(grid, self._wall_values),
             smooth_coefficients=self._diffusivity.smooth,
+            symmetries=heat_symmetries(
+                grid, self._wall_values, (self._diffusivity, self._heaters, self._initial), self._schemes
+            ),
         )
 
 

@@ -24,6 +24,7 @@ from solvers.navier_stokes.options import Positive, RangeFromZero
 from solvers.navier_stokes.residual import flow_residuals
 from solvers.navier_stokes.resolution import check_cells, check_tracer_diffusivity, check_viscosity
 from solvers.navier_stokes.settings import cheaper_settings, reference_setting
+from solvers.navier_stokes.symmetries import flow_symmetries
 from solvers.navier_stokes.tracer import TracerOptions, initial_tracer
 from solvers.navier_stokes.trajectory import FlowTrajectory
 from solvers.navier_stokes.transform import StateTransform
@@ -259,7 +260,7 @@ class NavierStokes(Solver):
         )
         equation = "w_t + u . grad w = nu Lap w - nu_h (-Lap)^p w - mu w + f, w = v_x - u_y, div u = 0"
         fields = [
-            Field("vorticity", "s^-1", "vorticity w", conserved=True),
+            Field("vorticity", "s^-1", "vorticity w", conserved=True, pseudo=True),
             Field("velocity", "m/s", "velocity (u, v)", 1, conserved=True, divergence_free=True),
         ]
         invariants = FLOW_INVARIANTS
@@ -278,6 +279,7 @@ class NavierStokes(Solver):
             autonomous=self._forcing.autonomous,
             parametric=self._initial.parametric and self._forcing.parametric and self._tracer is None,
             deterministic=self._forcing.deterministic,
+            symmetries=flow_symmetries(self.grid, self._forcing, self._initial, self._tracer),
         )
 
 

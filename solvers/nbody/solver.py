@@ -13,6 +13,7 @@ from mpi4py import MPI
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import DIRECTIONS, Field, Particles, Spec
+from simsurrogate.symmetries import ParticleMap
 from solvers.batches import BatchedSolver, TrajectoryBatch
 from solvers.contract import Parameters, Setting
 from solvers.nbody.diagnostics import ENERGY, NUM_OBSERVABLES
@@ -127,6 +128,8 @@ class NBody(BatchedSolver):
             autonomous=True,
             parametric=self._system.parametric,
             chaotic=self._system.num_bodies > 2,
+            # A boosted trajectory of a parametric system has no parameters.
+            symmetries=self._system.symmetries + (() if self._system.parametric else (ParticleMap("boost"),)),
         )
 
     def cautions(self, duration: float) -> Iterator[str]:

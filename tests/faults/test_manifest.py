@@ -13,6 +13,7 @@ from pipeline.config.build import build_solver
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
 from pipeline.data.manifest import Manifest, read_document
+from simsurrogate.errors import UserError
 from solvers.contract import Solver
 from tests.faults.driving import VICTIM, read_generated, run_drift_in_process
 from tests.faults.stage import DRIFT
@@ -37,6 +38,37 @@ def test_another_schema_version_or_a_missing_key_is_refused(run_copy: Path) -> N
     with pytest.raises(
         ValueError, match=r"manifest.json is not a manifest of this release: spec: Field required"
     ):
+        Dataset.open(run_copy / "dataset")
+
+
+SIGN = {"kind": "sign", "name": "sign", "fields": ["density"]}
+
+
+def test_a_data_set_of_an_earlier_release_has_no_symmetries_and_stays_valid(run_copy: Path) -> None:
+    path = run_copy / "dataset" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["spec"]["symmetries"]
+    for field in (*manifest["spec"]["fields"], *manifest["spec"]["coefficient_fields"]):
+        del field["pseudo"]
+    path.write_text(json.dumps(manifest))
+    dataset = Dataset.open(run_copy / "dataset")
+    assert dataset.spec.symmetries == ()
+    assert not any(field.pseudo for field in dataset.spec.fields)
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "message"),
+    [
+        (SIGN | {"fields": ["heat"]}, "does not suit"),
+        (SIGN | {"kind": "turn"}, "kind"),
+        ({"kind": "cells", "name": "exchange_xy", "axes": [1, 7], "signs": [1, 1], "cells": [0, 0]}, "axes"),
+    ],
+)
+def test_a_symmetry_that_does_not_suit_the_spec_is_refused(
+    symmetry: dict[str, object], message: str, run_copy: Path
+) -> None:
+    set_key("spec", "symmetries", value=[symmetry])(run_copy / "dataset" / "manifest.json")
+    with pytest.raises(UserError, match=message):
         Dataset.open(run_copy / "dataset")
 
 
@@ -73,8 +105,9 @@ def set_key(*keys: str, value: object) -> Callable[[Path], None]:
         (set_key("spec", "parameters", "1", "high", value=20.0), "solver: manifest and solver differ"),
         (set_key("spec", "smooth_coefficients", value=False), "solver: manifest and solver differ"),
         (set_key("spec", "fields", "0", "conserved", value=True), "solver: manifest and solver differ"),
+        (set_key("spec", "symmetries", value=[SIGN]), "solver: manifest and solver differ"),
     ],
-    ids=["configuration", "failed", "spec", "autonomous", "range", "smooth", "conserved"],
+    ids=["configuration", "failed", "spec", "autonomous", "range", "smooth", "conserved", "symmetries"],
 )
 def test_a_changed_manifest_is_reported_and_regenerated_without_the_shards(
     change: Callable[[Path], None],

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.training.batches.augment import with_noise, with_random
+from pipeline.training.batches.composition import AnySymmetry
 from pipeline.training.batches.loader import DeviceLoader
 from pipeline.training.batches.order import BatchOrder
+from pipeline.training.batches.symmetries import with_symmetries
 from surrogates.contract import Batch, Surrogate
 
 
@@ -20,6 +22,7 @@ class MicroBatches:
         order: windows of each step.
         step: number of the step, from 0.
         surrogate: model that is trained.
+        symmetries: symmetries of the data, of which each window gets a random composition.
         noise: `training.noise`.
         seed: root seed of the run.
     """
@@ -28,6 +31,7 @@ class MicroBatches:
     order: BatchOrder
     step: int
     surrogate: Surrogate
+    symmetries: tuple[AnySymmetry, ...]
     noise: float
     seed: int
 
@@ -36,5 +40,8 @@ class MicroBatches:
         problem, num_random = self.surrogate.problem, self.surrogate.num_random
         for positions, windows in self.order.micro_batches(step):
             batch = self.loader.take(windows)
+            batch = with_symmetries(
+                batch, problem, self.symmetries, seed=seed, step=step, positions=positions
+            )
             batch = with_noise(batch, problem, self.noise, seed=seed, step=step, positions=positions)
             yield with_random(batch, num_random, seed=seed, step=step, positions=positions)

@@ -35,6 +35,8 @@ class SchemeFactory:
         name: the name of the scheme, after the choice of `automatic`.
         method: the description of the scheme.
         order_in_time: the order of convergence in the declared step; infinity for the exact scheme.
+        treats_axes_alike: whether an exchange of axes changes the states by less than the error control
+            allows. The scheme adi with a declared step treats one axis after the other.
 
     Raises:
         UserError: the scheme does not work for the diffusivity, the number of ranks or the declared step.
@@ -55,6 +57,7 @@ class SchemeFactory:
         self.name = _scheme_name(name, grid, diffusivity, time_step)
         _check_scheme(self.name, grid, diffusivity, time_step)
         self.method, self.order_in_time = _METHODS[self.name]
+        self.treats_axes_alike = self.name != "adi" or time_step is None
         self._transform = SpectralTransform(grid)
 
     def build(self, diffusivity: np.ndarray, walls: WallTerms) -> Scheme:

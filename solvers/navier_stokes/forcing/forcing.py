@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from simsurrogate.spec import Field, Parameter
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 
 
@@ -39,6 +40,10 @@ class Forcing(ABC):
     def field(self, parameters: Parameters) -> np.ndarray | None:
         """Return a steady forcing (s^-2) on this rank's block, or None for any other forcing."""
         return None
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the forcing is equal after a map between the cells."""
+        return True
 
     @abstractmethod
     def constant_intervals(

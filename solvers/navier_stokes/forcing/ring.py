@@ -12,6 +12,7 @@ import scipy.optimize
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Parameter
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 from solvers.navier_stokes.forcing.forcing import Forcing
 from solvers.navier_stokes.options import Positive, Range
@@ -113,6 +114,10 @@ class RingForcing(Forcing):
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw the key of the forcing of a trajectory: two integers below 2^32."""
         return {"forcing_key": rng.integers(2**32, size=2).astype(np.float64)}
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return False: the key of the waves has no map, see `Forcing.is_invariant`."""
+        return False
 
     def constant_intervals(
         self, steady_coefficients: np.ndarray, parameters: Parameters, time: float, duration: float

@@ -11,12 +11,14 @@ import numpy as np
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Field, Parameter
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 from solvers.navier_stokes.forcing.forcing import Forcing
 from solvers.navier_stokes.options import Count, Range
 from solvers.navier_stokes.resolution import cells_for_wave_number
 from solvers.numerics.dealiased_fourier import largest_kept_wave_number
 from solvers.numerics.grid import Grid
+from solvers.numerics.symmetries import keeps_field
 
 
 class SteadyForcing(Forcing):
@@ -33,7 +35,7 @@ class SteadyForcing(Forcing):
     def __init__(self, grid: Grid, amplitude: Range):
         self.grid = grid
         self.parameters = (Parameter("forcing_amplitude", "s^-2", "amplitude of the forcing", *amplitude),)
-        self.fields = (Field("forcing", "s^-2", "forcing of the vorticity, steady"),)
+        self.fields = (Field("forcing", "s^-2", "forcing of the vorticity, steady", pseudo=True),)
         self.strain_rate = float(np.sqrt(self.mean_square**0.5 * amplitude[1]))
 
     @abstractmethod
@@ -45,6 +47,10 @@ class SteadyForcing(Forcing):
         wave = np.broadcast_to(self.wave(self.grid.mesh, np), self.grid.block_shape)
         field: np.ndarray = parameters["forcing_amplitude"] * wave
         return field
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the wave is invariant, see `Forcing.is_invariant`."""
+        return keeps_field(cell_map, self.grid, lambda x: self.wave(x, np), is_pseudo=True)
 
     def constant_intervals(
         self, steady_coefficients: np.ndarray, parameters: Parameters, time: float, duration: float

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from simsurrogate.spec import Parameter
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 
 #: The boundary conditions of both axes of the box.
@@ -33,6 +34,10 @@ class InitialVorticity(ABC):
     @abstractmethod
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the vorticity (1/s) on this rank's block."""
+
+    @abstractmethod
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the distribution is equal after a map between the cells."""
 
     def cautions(self) -> list[str]:
         """Return sentences on options that may not mean what a user expects, see `Solver.cautions`."""

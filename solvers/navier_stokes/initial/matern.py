@@ -7,12 +7,14 @@ from typing import Literal
 
 import numpy as np
 
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 from solvers.navier_stokes.initial.initial import PERIODIC_AXES, InitialVorticity
 from solvers.navier_stokes.options import NumModes
 from solvers.navier_stokes.resolution import check_waves
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import angular_wave_numbers, evaluate
+from solvers.numerics.symmetries import keeps_spectrum
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,7 @@ class Matern(InitialVorticity):
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the vorticity, see `InitialVorticity.field`."""
         return evaluate(parameters["initial_coefficients"], PERIODIC_AXES, self.grid)
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the spectrum is invariant, see `InitialVorticity.is_invariant`."""
+        return keeps_spectrum(cell_map, self.grid, self._deviations**2)

@@ -7,12 +7,14 @@ from typing import Literal
 
 import numpy as np
 
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 from solvers.navier_stokes.initial.initial import PERIODIC_AXES, InitialVorticity, amplitude_parameter
 from solvers.navier_stokes.options import NonNegative, NumModes, Positive, Range
 from solvers.navier_stokes.resolution import check_waves
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import evaluate, standard_deviations, truncation_caution
+from solvers.numerics.symmetries import keeps_spectrum
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class UnitField:
         """Return the field on this rank's block."""
         return evaluate(parameters[self._name], PERIODIC_AXES, self.grid)
 
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the spectrum is invariant, see `InitialVorticity.is_invariant`."""
+        return keeps_spectrum(cell_map, self.grid, self.deviations**2)
+
     def cautions(self) -> list[str]:
         """Return a sentence on a truncated spectrum, see `Solver.cautions`."""
         return truncation_caution(PERIODIC_AXES, self.grid.extent, *self._spectrum, group=self._group)
@@ -94,6 +100,10 @@ class RandomField(InitialVorticity):
         """Return the vorticity, see `InitialVorticity.field`."""
         field: np.ndarray = parameters["amplitude"] * self._unit_field.field(parameters)
         return field
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the spectrum is invariant, see `InitialVorticity.is_invariant`."""
+        return self._unit_field.is_invariant(cell_map)
 
     def cautions(self) -> list[str]:
         """Return a sentence on a truncated spectrum, see `InitialVorticity.cautions`."""

@@ -7,11 +7,13 @@ from typing import Literal
 
 import numpy as np
 
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 from solvers.navier_stokes.initial.initial import InitialVorticity, amplitude_parameter
 from solvers.navier_stokes.options import Count, Positive, Range
 from solvers.navier_stokes.resolution import LEAST_LAYER, check_waves, check_width
 from solvers.numerics.grid import Grid
+from solvers.numerics.symmetries import keeps_field
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,30 @@ class ShearLayers(InitialVorticity):
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the vorticity, see `InitialVorticity.field`."""
         (thickness,), phases = parameters["layer_thickness"], parameters["ripple_phases"]
-        (length_x, length_y), amplitude = self.grid.extent, parameters["amplitude"]
-        y = self.grid.coordinates(1)
-        lower_layer, upper_layer = (
-            np.cosh(length_y / np.pi * np.sin(np.pi / length_y * (y - height * length_y)) / thickness) ** -2
-            for height in (0.25, 0.75)
-        )
+        length_x, amplitude = self.grid.extent[0], parameters["amplitude"]
         wave_numbers = 2 * np.pi / length_x * np.arange(1, len(phases) + 1)
         speed = self._options.perturbation * amplitude * thickness * np.sqrt(2 / len(phases))
         ripple = -speed * (
             wave_numbers @ np.sin(wave_numbers[:, None] * self.grid.coordinates(0) + phases[:, None])
         )
-        field: np.ndarray = amplitude * (upper_layer - lower_layer) + ripple[:, None]
+        layers = self._layers(self.grid.coordinates(1), thickness)
+        field: np.ndarray = amplitude * layers + ripple[:, None]
         return field
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the layers are invariant, see `InitialVorticity.is_invariant`.
+
+        The random phases of the ripple allow every map that keeps the layers.
+        """
+        thickness = self._options.thickness[0]
+        return keeps_field(cell_map, self.grid, lambda x: self._layers(x["y"], thickness), is_pseudo=True)
+
+    def _layers(self, y: np.ndarray, thickness: float) -> np.ndarray:
+        """Return the vorticity of both layers for the amplitude 1."""
+        length = self.grid.extent[1]
+        lower_layer, upper_layer = (
+            np.cosh(length / np.pi * np.sin(np.pi / length * (y - height * length)) / thickness) ** -2
+            for height in (0.25, 0.75)
+        )
+        layers: np.ndarray = upper_layer - lower_layer
+        return layers

@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 from solvers.navier_stokes.initial.initial import InitialVorticity, amplitude_parameter
 from solvers.navier_stokes.options import Count, Range
 from solvers.navier_stokes.resolution import check_waves
 from solvers.numerics.grid import Grid
+from solvers.numerics.symmetries import keeps_field
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,17 @@ class TaylorGreen(InitialVorticity):
         )
         field: np.ndarray = parameters["amplitude"] * np.outer(x, y)
         return field
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return whether the vortices are invariant; random phases allow every map.
+
+        See `InitialVorticity.is_invariant`.
+        """
+
+        def vorticity(coordinates: Mapping[str, np.ndarray]) -> Any:
+            return self.values_at(coordinates, {"amplitude": 1.0}, np)["vorticity"]
+
+        return not self.parametric or keeps_field(cell_map, self.grid, vorticity, is_pseudo=True)
 
     def values_at(
         self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 from solvers.navier_stokes.initial.initial import InitialVorticity, amplitude_parameter
 from solvers.navier_stokes.options import Count, Range
@@ -57,3 +58,7 @@ class Vortices(InitialVorticity):
         """Return the vorticity, see `InitialVorticity.field`."""
         peaks = parameters["amplitude"] * parameters["vortex_peaks"]
         return gaussians(peaks, parameters["vortex_centres"], parameters["vortex_radii"], self.grid)
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return True: centres are uniform, and both signs equally probable, see `InitialVorticity`."""
+        return True

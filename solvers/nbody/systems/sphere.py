@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import numpy as np
 from annotated_types import Ge
 
+from simsurrogate.symmetries import ParticleMap
 from solvers.nbody.systems.system import MassOptions, Positive, System
 
 
@@ -36,6 +37,11 @@ class Sphere(System[Options]):
         super().__init__(options, gravitational_constant, softening, dimension)
         self.num_bodies = options.num_bodies
         self.length = sum(options.radius) / 2
+
+    @property
+    def symmetries(self) -> tuple[ParticleMap, ...]:
+        """All of them: directions are uniform, and all bodies have the same distribution, see `System`."""
+        return ParticleMap("rotation"), ParticleMap("reflection"), ParticleMap("permutation")
 
 
 def draw_directions(rng: np.random.Generator, count: int) -> np.ndarray:

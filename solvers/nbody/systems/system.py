@@ -11,6 +11,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from simsurrogate.spec import Parameter
+from simsurrogate.symmetries import ParticleMap
 from solvers.contract import Parameters
 from solvers.numerics.parameter_sampling import draw
 
@@ -86,6 +87,11 @@ class System(ABC, Generic[Options]):
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
         """Draw the other random numbers of the initial state, as arrays by name."""
         return {}
+
+    @property
+    def symmetries(self) -> tuple[ParticleMap, ...]:
+        """The rotation, reflection and permutation under which the distribution is invariant."""
+        return ()
 
     @abstractmethod
     def bodies(self, parameters: Parameters) -> np.ndarray:

@@ -12,6 +12,7 @@ from annotated_types import Ge, Lt
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Parameter
+from simsurrogate.symmetries import ParticleMap
 from solvers.contract import Parameters
 from solvers.nbody.systems.system import MassOptions, Positive, System
 
@@ -73,6 +74,22 @@ class TwoBody(System[TwoBodyOptions]):
                 *options.mass_ratio,
             ),
         )
+
+    @property
+    def symmetries(self) -> tuple[ParticleMap, ...]:
+        """The symmetries of orbits of random orientation, see `System.symmetries`.
+
+        In the plane all orbits are counter-clockwise. In space a reflected orbit is a rotated orbit. Bodies
+        of equal masses are on opposite sides of the centre, so their permutation is a rotation of the orbit.
+        """
+        if self.parametric:
+            return ()
+        symmetries = [ParticleMap("rotation")]
+        if self.dimension == 3:
+            symmetries.append(ParticleMap("reflection"))
+        if self.options.mass_ratio == (1.0, 1.0):
+            symmetries.append(ParticleMap("permutation"))
+        return tuple(symmetries)
 
     def draw(self, rng: np.random.Generator, outside: bool) -> Parameters:
         """Draw the parameters, see `System.draw`; an eccentricity above its range is smaller than 1."""

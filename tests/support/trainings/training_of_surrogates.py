@@ -33,7 +33,8 @@ HEAT = (
     "output.duration=0.06",
     "storage.max_error=0.1",
 )
-#: Fields with random coefficients, fields that the scalar parameters determine, and particles.
+TWO_BODIES = "{kind: two_body, total_mass: 1.0, eccentricity: [0.0, 0.5], orientation: %s}"
+#: Random fields and particles, which have symmetries, and both as functions of the scalar parameters.
 DATASETS = {
     "heat": HEAT,
     "heat_parametric": (
@@ -43,11 +44,8 @@ DATASETS = {
         "solver.initial.kind=harmonics",
         "solver.initial.count=2",
     ),
-    "two_body": (
-        "solver=nbody",
-        "solver.system={kind: two_body, total_mass: 1.0, eccentricity: [0.0, 0.5], orientation: fixed}",
-        "output.duration=0.5",
-    ),
+    "two_body": ("solver=nbody", f"solver.system={TWO_BODIES % 'random'}", "output.duration=0.5"),
+    "two_body_parametric": ("solver=nbody", f"solver.system={TWO_BODIES % 'fixed'}", "output.duration=0.5"),
 }
 SIZES = "samples={train: 6, valid: 2, test: 1, test_extrapolation: 0, per_shard: 6}"
 TRAINING = (
