@@ -55,6 +55,11 @@ class Ensemble(Surrogate):
         losses = [member(batch) for member in self.members]
         return {name: torch.stack([loss[name] for loss in losses]).mean() for name in losses[0]}
 
+    def closest(self, state: torch.Tensor) -> torch.Tensor | None:
+        """Return the closest states of the first member; the buffers of all members follow from the data."""
+        closest: torch.Tensor | None = self.members[0].closest(state)  # type: ignore[operator]
+        return closest
+
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the mean, the standard deviation and the prediction of each member."""
         predictions: list[Prediction] = [

@@ -49,7 +49,7 @@ def verdict(metrics: Metrics, split: str) -> str:
         f"{comparison(surrogate_error, persistence_error)} persistence ({percent(persistence_error)}), "
         f"{comparison(surrogate_error, mean_error)} the training mean ({percent(mean_error)})"
         f"{linear_text}."
-        f"{_spread_in_words(result)}{_predictability_in_words(result)}"
+        f"{_parts_in_words(result)}{_spread_in_words(result)}{_predictability_in_words(result)}"
     )
 
 
@@ -67,6 +67,19 @@ def _predictability_in_words(result: SplitResult) -> str:
         f" Of these trajectories {num_others} are not predictable to the end, by the solver's own error. The "
         f"error at the last predictable frame is {inside} (median), and {beyond} at the end of the "
         f"unpredictable trajectories, where it is not meaningful."
+    )
+
+
+def _parts_in_words(result: SplitResult) -> str:
+    """Return the sentence on the parts of the error, or an empty text for a surrogate without a basis."""
+    if "projection" not in result.headline:
+        return ""
+    projection, regression = (
+        percent(result.headline[part].rollout_end.median) for part in ("projection", "regression")
+    )
+    return (
+        f" The error has two parts: {projection} from the projection onto the reduced basis, and "
+        f"{regression} from the regression of its coefficients (medians)."
     )
 
 

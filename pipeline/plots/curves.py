@@ -19,6 +19,8 @@ _COLOURS: dict[str, str] = {
     "persistence": "#0072b2",
     "mean": "#777777",
     "linear": "#009e73",
+    "projection": "#cc79a7",
+    "regression": "#e69f00",
 }
 #: The largest integer below which float64 holds all integers.
 _LARGEST_STEP = 2**53
