@@ -145,6 +145,8 @@ class Spec:
         deterministic: whether the initial state, the coefficient fields, the scalar parameters and the time
             determine a trajectory. A random forcing that is none of these inputs makes it False.
         chaotic: whether small errors may grow until a trajectory is not predictable.
+        linear_in: the scalar parameters in which the solution is jointly affine, all other parameters fixed:
+            u(a p + (1 - a) q) = a u(p) + (1 - a) u(q) for values p and q of these parameters.
     """
 
     name: str
@@ -160,6 +162,7 @@ class Spec:
     smooth_coefficients: bool = True
     deterministic: bool = True
     chaotic: bool = False
+    linear_in: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Spec {self.summary}"
@@ -226,6 +229,11 @@ class Spec:
     def parameter_names(self) -> tuple[str, ...]:
         """The names of the scalar parameters."""
         return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def linear_parameters(self) -> tuple[int, ...]:
+        """The positions of the parameters of `linear_in`."""
+        return tuple(self.parameter_names.index(name) for name in self.linear_in)
 
     @property
     def parameter_ranges(self) -> tuple[tuple[float, float], ...]:

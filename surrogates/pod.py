@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from simsurrogate.errors import UserError
 from surrogates.arguments import (
@@ -36,7 +37,8 @@ class POD(Surrogate):
     ū is the mean of the training frames, and σ is the standard deviation of each channel. The modes φ are
     orthonormal. They are the leading singular vectors of the frames, see `ReducedBasis`, computed once before
     the first step. The coefficients c are a perceptron of the scalar parameters p and the time t since the
-    start of the trajectory. The loss is the mean square error of the coefficients over the frames after the
+    start of the trajectory. They are affine in the parameters in which the solution is affine
+    (`Spec.linear_in`, see `AffinePerceptron`). The loss is the mean square error of the coefficients over the frames after the
     first, divided by the mean square of the coefficients about their mean.
 
     The error of a prediction has two orthogonal parts: the projection error, of the best coefficients
@@ -100,7 +102,9 @@ class POD(Surrogate):
         self.register_buffer("basis", torch.zeros(max_modes, num_values))
         self.register_buffer("deviations", torch.zeros(max_modes))
         self.register_buffer("num_modes", torch.tensor(0))
-        self.network = AffinePerceptron(len(spec.parameters), (), max_modes, width=width, layers=layers)
+        self.network = AffinePerceptron(
+            len(spec.parameters), spec.linear_parameters, max_modes, width=width, layers=layers
+        )
 
     @classmethod
     def _incompatibility(cls, problem: Problem) -> str | None:
@@ -207,10 +211,13 @@ class POD(Surrogate):
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the states at increasing `times`, all by one product with the modes."""
         state_BCX = initial_states(self.problem, initial_state, self.basis)
-        time = torch.from_numpy(increasing_times(times)[1:]).to(self.basis)
+        later_times = torch.from_numpy(increasing_times(times)[1:]).to(self.basis)
+        # BLAS rounds a number of rows that is not a multiple of 4 differently. With a multiple, the prediction
+        # at a time does not depend on the other times.
+        time = nn.functional.pad(later_times, (0, -len(later_times) % 4))
         _, scalars_BP = parameter_tensors(self.problem, parameters, len(state_BCX), self.basis)
         coefficients_BTK = self.coefficients(scalars_BP, time.expand(len(state_BCX), -1))
-        later_BTCX = self._states(coefficients_BTK)
+        later_BTCX = self._states(coefficients_BTK)[:, : len(later_times)]
         if self.constraints.projections:
             later_BTCX = self._apply_constraints(later_BTCX, state_BCX)
         return Prediction(torch.cat([state_BCX[:, None], later_BTCX], dim=1))

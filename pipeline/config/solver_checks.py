@@ -39,6 +39,11 @@ def check(solver: Solver) -> None:
             f"{location} has the spec chaotic=True without the method with_other_accuracy. This method gives "
             "each trajectory its predictable time. Add the method, or set chaotic=False"
         )
+    if unknown_names := sorted(set(spec.linear_in) - set(spec.parameter_names)):
+        raise UserError(
+            f"{location} has linear_in={list(spec.linear_in)} in its spec, and {unknown_names} are no scalar "
+            f"parameters. The parameters are {list(spec.parameter_names)}. Remove the other names"
+        )
     names = [
         quantity.name
         for quantities in (spec.fields, spec.coefficient_fields, spec.parameters, spec.invariants)

@@ -15,6 +15,7 @@ import torch
 
 from simsurrogate.errors import UserError
 from surrogates.arguments import as_times, initial_states, parameter_tensors
+from surrogates.arrays import as_tensor
 from surrogates.contract import Array, ExtrapolationWarning, ParameterValues, Problem
 from surrogates.grids.constraints import Constraints
 from surrogates.training_range import TrainingRange, check_finite
@@ -59,7 +60,8 @@ class LinearFunctionals:
         check_finite(state, parameters)
         for message in self.training_range.outside_messages(state, parameters, times):
             warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=3)
-        sizes = [np.size(values) for name, values in parameters.items() if name in self._scalar_names]
+        names = self.problem.spec.parameter_names
+        sizes = [as_tensor(values).numel() for name, values in parameters.items() if name in names]
         _, scalars_BP = parameter_tensors(self.problem, parameters, max(sizes, default=1), self.matrix)
         time_T = torch.from_numpy(as_times(times)).to(self.matrix)
         coefficients_BTK = self.coefficients(scalars_BP, time_T.expand(len(scalars_BP), -1))
@@ -73,11 +75,6 @@ class LinearFunctionals:
             )
         state_BCX = initial_states(self.problem, initial_state, self.matrix)
         return values_BTL + (state_BCX.flatten(1) @ self.start.flatten(1).T)[:, None]
-
-    @property
-    def _scalar_names(self) -> tuple[str, ...]:
-        return self.problem.spec.parameter_names
-
 
 def through_constraints(
     constraints: Constraints, weights_LCX: torch.Tensor

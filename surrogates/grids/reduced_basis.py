@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from simsurrogate.errors import UserError
 from simsurrogate.memory import require_memory
 from surrogates.contract import TrainingFrames
 
@@ -22,6 +21,8 @@ _OVERSAMPLING = 10
 _NUM_SKETCHES = 4
 #: The smallest singular value of a mode, relative to the largest one. Smaller ones are round-off.
 _LEAST_RATIO = 1e-7
+#: The size of deviations from the mean frame that are round-off, relative to the mean frame.
+_ROUND_OFF = 1e-12
 #: The seeds of the sketch and of the vector that determines the signs of the modes.
 _SKETCH_STREAM, _SIGN_SEED = 0x706F64, 0
 
@@ -54,6 +55,8 @@ def reduced_basis(
 ) -> ReducedBasis:
     """Return the fewest modes that leave out at most `left_out` of the variance, and at most `max_modes`.
 
+    Equal frames have no modes.
+
     The modes are the leading left singular vectors of the frames minus their mean. A random sketch of the
     frames with one power iteration gives their range (Halko, Martinsson & Tropp 2011,
     doi:10.1137/090771806, algorithm 4.4). The frames are read three times, one chunk after the other, and the
@@ -70,7 +73,7 @@ def reduced_basis(
         left_out: the allowed share of the variance without the modes.
 
     Raises:
-        UserError: the frames do not vary, or the sketch needs more memory than is free.
+        UserError: the sketch needs more memory than is free.
     """
     size = min(max_modes + _OVERSAMPLING, frames.num_frames, num_values)
     require_memory(
@@ -87,11 +90,8 @@ def reduced_basis(
         sketch += (rows_MD @ directions_DL).T @ rows_MD
     directions_DL = torch.linalg.qr(frames.sum(sketch).T).Q
     triangle_LL, total = _triangle(frames, normalise, mean, directions_DL)
-    if not total > 0:
-        raise UserError(
-            f"the {frames.num_frames} frames of the training split are all equal, so they have no modes. A "
-            "reduced basis needs frames that differ. Generate data with wider parameter ranges"
-        )
+    if total <= frames.num_frames * _ROUND_OFF**2 * float(mean.square().sum()):
+        return ReducedBasis(mean, directions_DL.T[:0], mean[:0], 0.0)
     _, singular_values, rotation = torch.linalg.svd(triangle_LL)
     energies = singular_values.square()
     remainders = 1 - energies.cumsum(0) / total
