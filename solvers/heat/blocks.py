@@ -85,14 +85,14 @@ def _check(grid: Grid, option: str, block: BlockOptions) -> None:
     dimension = len(grid.extent)
     if (len(block.lower), len(block.upper)) != (dimension, dimension):
         raise UserError(
-            f"{option} has corners of {len(block.lower)} and {len(block.upper)} numbers in a box of {dimension} "
-            f"axes. A corner has one number for each axis. Type {dimension} numbers for {option}.lower and "
-            f"{option}.upper"
+            f"{option} has corners of {len(block.lower)} and {len(block.upper)} numbers in a box of "
+            f"{dimension} axes. A corner has one number for each axis. Type {dimension} numbers for "
+            f"{option}.lower and {option}.upper"
         )
     for name, lower, upper, length in zip(DIRECTIONS, block.lower, block.upper, grid.extent, strict=False):
         if not lower < upper <= length * (1 + 1e-9):
             raise UserError(
-                f"{option} reaches from {lower:g} m to {upper:g} m along {name}. A block has a positive length "
-                f"and lies between 0 m and {length:g} m. Type corners {option}.lower and {option}.upper in the "
-                "box"
+                f"{option} reaches from {lower:g} m to {upper:g} m along {name}. A block has a positive "
+                f"length and lies between 0 m and {length:g} m. Type corners {option}.lower and "
+                f"{option}.upper in the box"
             )

@@ -16,7 +16,6 @@ from solvers.heat.diffusivity import Diffusivity
 from solvers.heat.options import Positive, Range
 from solvers.numerics.grid import Grid
 from solvers.numerics.parameter_sampling import check_ranges
-from solvers.numerics.resolution import LEAST_BALL, check_size
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ def _check_layers(grid: Grid, axis: int, options: LayersOptions) -> None:
     if not math.isclose(total, length, rel_tol=1e-9):
         raise UserError(
             f"solver.diffusivity.thicknesses={options.thicknesses} add up to {total:g} m, and the box is "
-            f"{length:g} m long along {options.axis}. The layers must fill the box. Type thicknesses with the "
-            f"sum {length:g}"
+            f"{length:g} m long along {options.axis}. The layers must fill the box. Type thicknesses with "
+            f"the sum {length:g}"
         )
     if len(options.ranges) != len(options.thicknesses):
         raise UserError(
@@ -103,6 +102,10 @@ def _check_layers(grid: Grid, axis: int, options: LayersOptions) -> None:
     check_ranges(
         **{f"diffusivity.ranges[{layer}]": tuple(limits) for layer, limits in enumerate(options.ranges)}
     )
-    check_size(
-        min(options.thicknesses) / 2, LEAST_BALL / 2, grid, "half of the thinnest of solver.diffusivity.thicknesses"
-    )
+    thinnest, width = min(options.thicknesses), grid.spacing[axis]
+    if grid.is_checked and thinnest < width * (1 - 1e-9):
+        raise UserError(
+            f"solver.diffusivity.thicknesses={options.thicknesses} has a layer of {thinnest:g} m, thinner than "
+            f"a cell of {width:.3g} m along {options.axis}. A layer is at least one cell thick. Type at least "
+            f"{math.ceil(length / thinnest * (1 - 1e-9))} cells along {options.axis} in solver.resolution"
+        )

@@ -44,8 +44,8 @@ class BoundaryValuesOptions:
 def unused_options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the options of the heat solver without effect, see `Solver.unused_options`.
 
-    Options of axes beyond the dimension, values of periodic axes, ranges of missing heaters, and the tolerance
-    of schemes without error control have no effect.
+    Options of axes beyond the dimension, values of periodic axes, ranges of missing heaters, and the
+    tolerance of schemes without error control have no effect.
     """
     num_axes = len(options["extent"])
     lengths = f"{('one length', 'two lengths', 'three lengths')[num_axes - 1]} in solver.extent"
@@ -57,9 +57,7 @@ def unused_options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"boundary_values.{name}", f"solver.boundary.{name}=periodic"
     if options["heaters"]["count"] == 0:
         yield from (
-            (f"heaters.{name}", "solver.heaters.count=0")
-            for name in options["heaters"]
-            if name != "count"
+            (f"heaters.{name}", "solver.heaters.count=0") for name in options["heaters"] if name != "count"
         )
     if options["scheme"] in ("exact", "euler"):
         yield "tolerance", f"solver.scheme={options['scheme']}"

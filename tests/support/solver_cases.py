@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, Changes]] = {
         },
         "layers and blocks": {
             "extent": [1.0, 2.0, 0.5],
-            "resolution": [6, 8, 10],
+            "resolution": [8, 16, 20],
             "boundary": {"x": "neumann", "y": "periodic", "z": "dirichlet"},
             "diffusivity": {
                 "kind": "layers",
