@@ -38,6 +38,22 @@ class Quantity:
 
 
 @dataclass(frozen=True)
+class QuantityOfInterest(Quantity):
+    """A scalar of each frame of a trajectory, such as the largest temperature in a region.
+
+    A solver computes its own quantities (`solvers.contract.Trajectory.quantities`). A quantity with `reduce`
+    is the extreme value or the mean of the channel `of` over the cells whose centres lie in `region`. Each
+    entry of `region` holds an axis and its lower and upper end (m). `time_above` is the time (s) from the
+    start to the frame during which the largest value is above `threshold`, linear between two frames.
+    """
+
+    of: str = ""
+    reduce: Literal["max", "min", "mean", "time_above"] | None = None
+    region: tuple[tuple[str, float, float], ...] = ()
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
 class Field(Quantity):
     """A quantity at every site; `tensor_order` is 0 for a scalar and 1 for a vector.
 
@@ -145,6 +161,7 @@ class Spec:
         deterministic: whether the initial state, the coefficient fields, the scalar parameters and the time
             determine a trajectory. A random forcing that is none of these inputs makes it False.
         chaotic: whether small errors may grow until a trajectory is not predictable.
+        quantities: the quantities of interest, which the data store for each frame.
         linear_in: the scalar parameters in which the solution is jointly affine, all other parameters fixed:
             u(a p + (1 - a) q) = a u(p) + (1 - a) u(q) for values p and q of these parameters.
     """
@@ -162,6 +179,7 @@ class Spec:
     smooth_coefficients: bool = True
     deterministic: bool = True
     chaotic: bool = False
+    quantities: tuple[QuantityOfInterest, ...] = ()
     linear_in: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

@@ -60,6 +60,13 @@ class Trajectory(ABC):
         """Return the invariants of a state over the whole domain, by the names of `Spec.invariants`."""
         return {}
 
+    def quantities(self, state: np.ndarray) -> dict[str, float]:
+        """Return the solver's own quantities of interest of a state over the whole domain, by name.
+
+        The names are those of `Spec.quantities` of the solver. The default is an empty result.
+        """
+        return {}
+
 
 class SteppedTrajectory(Trajectory):
     """A trajectory that can be advanced from any state.

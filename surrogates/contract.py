@@ -148,6 +148,7 @@ class Surrogate(torch.nn.Module, ABC):
 
     Attributes:
         physics_informed: the losses use `Problem.residual` or `Problem.initial_condition`.
+        learns_quantities: the fields are the quantities of interest of a data set, on a single cell.
         num_random: the random numbers per window that `forward` needs, see `Batch`.
         losses: the names of the losses that `forward` returns, in their order.
         uses_initial_state: the prediction depends on the initial state, not only by adding a change to it.
@@ -158,6 +159,7 @@ class Surrogate(torch.nn.Module, ABC):
     """
 
     physics_informed: ClassVar[bool] = False
+    learns_quantities: bool = False
     num_random: int = 0
     losses: tuple[str, ...] = ("data",)
 

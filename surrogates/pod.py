@@ -38,8 +38,8 @@ class POD(Surrogate):
     orthonormal. They are the leading singular vectors of the frames, see `ReducedBasis`, computed once before
     the first step. The coefficients c are a perceptron of the scalar parameters p and the time t since the
     start of the trajectory. They are affine in the parameters in which the solution is affine
-    (`Spec.linear_in`, see `AffinePerceptron`). The loss is the mean square error of the coefficients over the frames after the
-    first, divided by the mean square of the coefficients about their mean.
+    (`Spec.linear_in`, see `AffinePerceptron`). The loss is the mean square error of the coefficients over the
+    frames after the first, divided by the mean square of the coefficients about their mean.
 
     The error of a prediction has two orthogonal parts: the projection error, of the best coefficients
     (`closest`), and the regression error, of the perceptron. `functionals` and `at_cells` predict linear
@@ -146,7 +146,7 @@ class POD(Surrogate):
         """Return the loss `data` of a batch: the coefficients of the frames after the first."""
         coefficients_BTK = frames = batch["state"]
         if frames.ndim > 3:
-            coefficients_BTK = self.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+            coefficients_BTK = self.encode(frames.flatten(0, 1)).view(*frames.shape[:2], -1)
         predicted_BTK = self.coefficients(batch["parameters"], batch["time"][:, 1:])
         square_error = (predicted_BTK - coefficients_BTK[:, 1:]).square().sum(-1).mean()
         variance = self.deviations.square().sum()
@@ -212,8 +212,8 @@ class POD(Surrogate):
         """Return the states at increasing `times`, all by one product with the modes."""
         state_BCX = initial_states(self.problem, initial_state, self.basis)
         later_times = torch.from_numpy(increasing_times(times)[1:]).to(self.basis)
-        # BLAS rounds a number of rows that is not a multiple of 4 differently. With a multiple, the prediction
-        # at a time does not depend on the other times.
+        # BLAS rounds a number of rows that is not a multiple of 4 differently. With a multiple, the
+        # prediction at a time does not depend on the other times.
         time = nn.functional.pad(later_times, (0, -len(later_times) % 4))
         _, scalars_BP = parameter_tensors(self.problem, parameters, len(state_BCX), self.basis)
         coefficients_BTK = self.coefficients(scalars_BP, time.expand(len(state_BCX), -1))

@@ -89,4 +89,4 @@ def closest_states(surrogate: Surrogate, states: np.ndarray) -> np.ndarray | Non
     with torch.no_grad():
         state = torch.from_numpy(states).flatten(0, 1).to(like.device, like.dtype)
         closest = surrogate.closest(state)
-        return None if closest is None else closest.unflatten(0, states.shape[:2]).numpy(force=True)
+        return None if closest is None else closest.reshape(states.shape).numpy(force=True)

@@ -20,6 +20,8 @@ def invariants(trajectories: Sequence[Trajectory], states: np.ndarray, names: Se
     `trajectories` holds the prepared trajectory of each row (B,). Values that are not finite are kept.
     """
     values = np.empty((*states.shape[:2], len(names)))
+    if not names:
+        return values
     with np.errstate(all="ignore"):
         for trajectory, frames, row in zip(trajectories, states, values, strict=True):
             for frame, invariants_Q in zip(frames, row, strict=True):

@@ -108,7 +108,9 @@ def _measure_batch(
     prediction = predict_with_members(surrogate, cases, 0, cases.state.shape[1] - 1)
     rollout = prediction.mean[:, 1:].numpy(force=True)
     predicted_states = np.concatenate([cases.state[:, :1], rollout], axis=1)
-    trajectories = [solver.prepare(parameters) for parameters in cases.solver_parameters]
+    # Quantities of interest are no states of the solver.
+    has_states = solver.spec.sites == spec.sites
+    trajectories = [solver.prepare(parameters) for parameters in cases.solver_parameters if has_states]
     invariant_names = [invariant.name for invariant in spec.invariants]
     invariant_values = [
         invariants(trajectories, states, invariant_names) for states in (cases.state, predicted_states)
@@ -164,7 +166,7 @@ def _baselines(
         ("mean", "rollout"): training_means,
         ("mean", "one_step"): training_means,
     }
-    for mode in MODES:
+    for mode in MODES if trajectories else ():
         solution = linear_solution(trajectories, states, cases.time, mode)
         if solution is not None:
             predictions["linear", mode] = solution

@@ -88,8 +88,9 @@ def _spread_in_words(result: SplitResult) -> str:
     spread = result.ensemble_spread
     if spread is None:
         return ""
+    name = f"spread of the {spread.members} members" if spread.members > 1 else "predicted standard deviation"
     return (
-        f" The spread of the {spread.members} members is {percent(spread.rollout_end.median)} at the "
+        f" The {name} is {percent(spread.rollout_end.median)} at the "
         f"same time (median), {number_text(spread.ratio_to_error)} times the error (1: calibrated; below 1: "
         f"overconfident), with a rank correlation of {number_text(spread.error_correlation)}."
     )

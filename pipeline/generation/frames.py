@@ -16,7 +16,8 @@ from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES
 from pipeline.generation.predictability import SecondSolution
-from pipeline.generation.returned_values import check_invariants, check_shape
+from pipeline.generation.reductions import Reductions
+from pipeline.generation.returned_values import check_invariants, check_quantities, check_shape
 from pipeline.generation.rows import Rows, add_statistics, not_finite_reason
 from pipeline.parallel.groups import gather_blocks
 from simsurrogate.errors import UserError, file_and_class
@@ -34,9 +35,11 @@ class FrameFiller:
     _blocks: list[tuple[slice, ...]] = field(init=False)
     _sites: tuple[int, ...] = field(init=False)
     _buffer: np.ndarray = field(init=False)
+    _reductions: Reductions = field(init=False)
     _second_solver: tuple[Solver, float] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self._reductions = Reductions(self.header.spec, self.solver.block, self.solver.communicator)
         self._blocks = self.solver.communicator.allgather(self.solver.block)
         self._sites = tuple(axis.stop - axis.start for axis in self.solver.block)
         empty_frame = np.empty((len(self.header.spec.channels), 1, *self._sites), self.header.precision)
@@ -119,6 +122,7 @@ class FrameFiller:
             rows.predictable_times.append(predictable_time)
         if writer:
             columns = {name: np.array([values]) for name, values in invariants.items()}
+            columns |= self._reductions.durations(columns, self.header.times)
             writer.write_scalars(rows.count, [index], [parameters], columns)
         rows.add(1, stats)
 
@@ -145,6 +149,9 @@ class FrameFiller:
             self._buffer[:, position] = self._in_file_precision(state, "the state", self.header.times[frame])
             values = trajectory.invariants(state)
             check_invariants(trajectory, values, self.header.spec)
+            own_quantities = trajectory.quantities(state)
+            check_quantities(trajectory, own_quantities, self.header.spec)
+            values = {**values, **own_quantities, **self._reductions.of_state(state)}
             for name, value in values.items():
                 invariants.setdefault(name, []).append(value)
             if second_solution:

@@ -26,6 +26,7 @@ from solvers.heat.schemes.choose import SchemeFactory, SchemeName
 from solvers.heat.settings import cheaper_settings, reference_setting
 from solvers.heat.source import Source
 from solvers.heat.trajectory import HeatTrajectory
+from solvers.heat.wall_flux import Wall, wall_flux_quantities, wall_flux_terms
 from solvers.heat.wall_profile import profile_meets_walls, wall_mismatch, wall_profile
 from solvers.numerics.grid import MAX_CELLS_OF_AXIS, Grid
 from solvers.numerics.parameter_sampling import check_ranges, draw
@@ -58,6 +59,7 @@ class Heat(Solver):
         diffusivity: distribution of k.
         heaters: distribution of f, without the blocks.
         blocks: heaters of constant power at fixed places.
+        wall_fluxes: the dirichlet walls whose heat flux is a quantity of interest, such as `z_lower`.
         initial: distribution of u(x, 0), without the linear profile between dirichlet walls.
         scheme: time-stepping scheme, see above.
         time_step: step of adi, rkl2 or euler, s; None for a step from the error control or stability limit.
@@ -88,6 +90,7 @@ class Heat(Solver):
         time_step: Positive | None,
         tolerance: Positive = 1e-5,
         blocks: Sequence[BlockOptions] = (),
+        wall_fluxes: Sequence[Wall] = (),
         communicator: MPI.Intracomm,
     ):
         self._build = partial(
@@ -123,6 +126,7 @@ class Heat(Solver):
             (0.0, 0.0) if condition == "periodic" else getattr(boundary_values, name)
             for name, condition in zip(axis_names, conditions, strict=True)
         )
+        self._wall_fluxes = wall_fluxes
         self._diffusivity = build_diffusivity(self.grid, diffusivity)
         self._heaters = Heaters(self.grid, heaters)
         self._blocks = Blocks(self.grid, blocks)
@@ -165,6 +169,7 @@ class Heat(Solver):
             source=source,
             initial_state=np.expand_dims(temperature, 0),
             coefficient_fields=np.array(fields).reshape(-1, *grid.block_shape),
+            wall_flux_terms=wall_flux_terms(grid, self._wall_fluxes, self._wall_values, k),
         )
 
     def cautions(self, duration: float) -> Iterator[str]:
@@ -262,6 +267,7 @@ class Heat(Solver):
                 *self._initial.parameters,
             ),
             invariants=(Quantity("total_heat", heat_unit, "integral of the temperature over the box"),),
+            quantities=wall_flux_quantities(grid, self._wall_fluxes),
             autonomous=not self._heaters.names,
             parametric=self._initial.parametric and not self._diffusivity.fields and not self._heaters.names,
             compatible_initial_state=self._initial.meets_walls

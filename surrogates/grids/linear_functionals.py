@@ -76,6 +76,7 @@ class LinearFunctionals:
         state_BCX = initial_states(self.problem, initial_state, self.matrix)
         return values_BTL + (state_BCX.flatten(1) @ self.start.flatten(1).T)[:, None]
 
+
 def through_constraints(
     constraints: Constraints, weights_LCX: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -107,7 +107,7 @@ def _encoded(batch: Batch, encode: Encode) -> dict[str, torch.Tensor]:
     state = batch["state"]
     codes = encode(state.flatten(0, 1))
     if codes is not None:
-        batch = {**batch, "state": codes.unflatten(0, state.shape[:2])}
+        batch = {**batch, "state": codes.reshape(*state.shape[:2], *codes.shape[1:])}
     return cast(dict[str, torch.Tensor], batch)
 
 
