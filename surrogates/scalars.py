@@ -60,6 +60,7 @@ class Scalars(Surrogate):
 
     state_mean: torch.Tensor
     state_std: torch.Tensor
+    scale: torch.Tensor
     parameter_mean: torch.Tensor
     parameter_std: torch.Tensor
     withholding: torch.Tensor
@@ -74,6 +75,8 @@ class Scalars(Surrogate):
             self,
             state_mean=np.array(statistics.mean),
             state_std=nonzero_std(statistics.std),
+            # A quantity without variation in the training split is predicted as this constant.
+            scale=np.array(statistics.std),
             parameter_mean=np.array(statistics.parameter_mean),
             parameter_std=nonzero_std(statistics.parameter_std),
             withholding=100 * np.sqrt(2 + np.arange(num_parameters)),
@@ -125,7 +128,7 @@ class Scalars(Surrogate):
         _, scalars_BP = parameter_tensors(self.problem, parameters, max(sizes, default=1), self.state_mean)
         time_T = torch.from_numpy(as_times(times)).to(self.state_mean)
         mean_BTQ, deviation_BTQ = self._distribution(scalars_BP, time_T.expand(len(scalars_BP), -1))
-        return self.state_mean + self.state_std * mean_BTQ, self.state_std * deviation_BTQ
+        return self.state_mean + self.scale * mean_BTQ, self.scale * deviation_BTQ
 
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the quantities (B, T, Q, 1) at increasing `times`, with their standard deviations."""
@@ -137,8 +140,8 @@ class Scalars(Surrogate):
         mean_BTQ, deviation_BTQ = (
             values[:, : len(later_times)] for values in self._distribution(scalars_BP, time)
         )
-        later_BTQX = (self.state_mean + self.state_std * mean_BTQ)[..., None]
-        deviation_BTQX = (self.state_std * deviation_BTQ)[..., None].double()
+        later_BTQX = (self.state_mean + self.scale * mean_BTQ)[..., None]
+        deviation_BTQX = (self.scale * deviation_BTQ)[..., None].double()
         return Prediction(
             torch.cat([state_BQX[:, None], later_BTQX], dim=1),
             torch.cat([torch.zeros_like(state_BQX[:, None], dtype=torch.float64), deviation_BTQX], dim=1),

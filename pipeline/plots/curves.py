@@ -82,7 +82,8 @@ def draw_errors(
                 _draw_band(
                     panel, times, errors[predictor][mode]["relative_l2"][field], _COLOURS[predictor], name
                 )
-            panel.set_yscale("log")
+            if any(np.isfinite(line.get_ydata()).any() for line in panel.lines):
+                panel.set_yscale("log")
             panel.grid(axis="y", color="0.9", linewidth=0.8)
             panel.set_axisbelow(True)
             if row == 0:

@@ -30,9 +30,9 @@ class HeatTrajectory(SteppedTrajectory):
     grid: Grid
     scheme: Scheme
     source: Source
+    wall_flux_terms: Mapping[str, WallTerm | None]
     initial_state: np.ndarray
     coefficient_fields: np.ndarray
-    wall_flux_terms: Mapping[str, WallTerm | None]
 
     def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
         """Return the temperature after `duration`, see `SteppedTrajectory.advance`.
