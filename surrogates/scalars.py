@@ -18,6 +18,7 @@ from surrogates.arguments import (
     parameter_tensors,
     set_constants,
 )
+from surrogates.arrays import as_tensor
 from surrogates.contract import Array, Batch, ParameterValues, Prediction, Problem, Surrogate
 from surrogates.networks.affine_perceptron import AffinePerceptron
 
@@ -124,7 +125,8 @@ class Scalars(Surrogate):
         Raises:
             UserError: an argument does not fit.
         """
-        sizes = [np.asarray(values).size for values in parameters.values()]
+        names = self.problem.spec.parameter_names
+        sizes = [as_tensor(values).numel() for name, values in parameters.items() if name in names]
         _, scalars_BP = parameter_tensors(self.problem, parameters, max(sizes, default=1), self.state_mean)
         time_T = torch.from_numpy(as_times(times)).to(self.state_mean)
         mean_BTQ, deviation_BTQ = self._distribution(scalars_BP, time_T.expand(len(scalars_BP), -1))
