@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pipeline.config import launcher_words, sizes
+from pipeline.config.quantities import with_quantities
 from pipeline.config.settings import Settings
 from pipeline.jobs.slurm import gpus
 from pipeline.parallel import launch, mpi
@@ -40,6 +41,7 @@ def check(settings: Settings) -> None:
         surrogate_type,
     )
     from pipeline.data import store
+    from pipeline.data.quantity_data import quantity_spec
     from pipeline.problem import expected_problem, with_physics
     from pipeline.training import option_checks
     from surrogates.weights import construct_without_memory
@@ -65,7 +67,10 @@ def check(settings: Settings) -> None:
     constructor = surrogate_type(settings.surrogate)
     surrogate_options = surrogate_arguments(constructor, settings.surrogate)
     times = settings.output.duration * np.arange(steps + 1) / steps
-    problem = expected_problem(solver.spec, times)
+    spec = with_quantities(solver.spec, settings.quantities)
+    if constructor.learns_quantities:
+        spec = quantity_spec(spec, "the configuration")
+    problem = expected_problem(spec, times)
     refuse_unused_surrogate_options(constructor, settings.surrogate, problem)
     surrogate = construct_without_memory(
         lambda: constructor(with_physics(problem, solver), **surrogate_options)

@@ -19,6 +19,7 @@ from pipeline import cli
 from pipeline.coarsening.solver import coarsened
 from pipeline.config import agreement, sizes, solver_checks
 from pipeline.config.build import build_solver, dataset_configuration
+from pipeline.config.quantities import with_quantities
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
@@ -181,7 +182,7 @@ def _plan(settings: Settings, solver: Solver) -> Manifest:
     return Manifest(
         configuration=configuration,
         configuration_hash=digest(configuration),
-        spec=solver.spec,
+        spec=with_quantities(solver.spec, settings.quantities),
         schema_version=schema_version(solver.spec),
         method=solver.method,
         parameter_shapes=redrawing.parameter_shapes(solver, settings.seed),

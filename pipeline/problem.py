@@ -13,7 +13,8 @@ from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
 from simsurrogate.spec import Field, Spec
 from solvers.contract import Solver
-from surrogates.contract import Problem, Statistics, Surrogate
+from surrogates.contract import Problem, Surrogate
+from surrogates.training_range import Statistics
 
 
 def problem_of(dataset: Dataset) -> Problem:

@@ -18,6 +18,7 @@ import numpy as np
 from pipeline import cli
 from pipeline.config import agreement
 from pipeline.config.build import build_recorded_solver, has_changed_sources, recorded_solver_class
+from pipeline.config.quantities import recorded_quantities, with_quantities
 from pipeline.config.settings import Settings
 from pipeline.data.checks import equal_rows, integrity
 from pipeline.data.checks.integrity import ShardUnderTest
@@ -187,8 +188,9 @@ def _recomputed_results(
 def _solver_mistake(manifest: Manifest, solver: Solver) -> str | None:
     """Return how spec and shapes of parameters differ from those of the recorded solver, or None."""
     shapes = redrawing.parameter_shapes(solver, manifest.configuration["seed"])
+    spec = with_quantities(solver.spec, recorded_quantities(manifest.configuration))
     changed = [
-        *differences(manifest.spec.to_json(), solver.spec.to_json(), "spec"),
+        *differences(manifest.spec.to_json(), spec.to_json(), "spec"),
         *differences(manifest.parameter_shapes, shapes, "parameter_shapes"),
     ]
     return f"manifest and solver differ (manifest -> solver): {'; '.join(changed[:3])}" if changed else None

@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import pydantic
 
+from simsurrogate.sites import DIRECTIONS, Axis, Boundary, Coarsening, Grid, Particles, cell_fractions
 from simsurrogate.symmetries import Symmetry, check_symmetries
 
-DIRECTIONS = ("x", "y", "z")
-
-Boundary = Literal["periodic", "dirichlet", "neumann", "open"]
-
-#: A number of sites. A reader of JSON checks this bound and the bounds below.
-Size = Annotated[int, pydantic.Field(ge=1)]
-
-
-def cell_fractions(size: int) -> np.ndarray:
-    """Return the centres of `size` equal cells as fractions of the axis length, shape (size,)."""
-    return (np.arange(size) + 0.5) / size
+__all__ = [
+    "Axis",
+    "Boundary",
+    "Coarsening",
+    "DIRECTIONS",
+    "Field",
+    "Grid",
+    "Parameter",
+    "Particles",
+    "Quantity",
+    "QuantityOfInterest",
+    "Spec",
+    "cell_fractions",
+    "diagonal_names",
+]
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,22 @@ class Quantity:
     name: str
     unit: str
     description: str
+
+
+@dataclass(frozen=True)
+class QuantityOfInterest(Quantity):
+    """A scalar of each frame of a trajectory, such as the largest temperature in a region.
+
+    A solver computes its own quantities (`solvers.contract.Trajectory.quantities`). A quantity with `reduce`
+    is the extreme value or the mean of the channel `of` over the cells whose centres lie in `region`. Each
+    entry of `region` holds an axis and its lower and upper end (m). `time_above` is the time (s) from the
+    start to the frame during which the largest value is above `threshold`, linear between two frames.
+    """
+
+    of: str = ""
+    reduce: Literal["max", "min", "mean", "time_above"] | None = None
+    region: tuple[tuple[str, float, float], ...] = ()
+    threshold: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,8 +74,26 @@ class Field(Quantity):
     conserved: bool = False
     divergence_free: bool = False
     pseudo: bool = False
-    direction: Literal["", "x", "y", "z"] = ""
+    direction: Annotated[str, pydantic.Field(pattern="^[xyz]?$")] = ""
     conductivity_range: tuple[float, float] | None = None
+
+
+def diagonal_names(field: Field, directions: Sequence[str]) -> list[str]:
+    """Return the names of the fields that hold a diagonal with `field`, in the order of the directions."""
+    stem = field.name.removesuffix(field.direction)
+    return [stem + direction for direction in directions]
+
+
+def check_diagonals(fields: Sequence[Field], directions: Sequence[str]) -> None:
+    """Check that fields with a direction hold whole diagonals.
+
+    Raises:
+        ValueError: a field of a diagonal is missing.
+    """
+    names = {field.name for field in fields}
+    for field in fields:
+        if field.direction and not {field.name, *diagonal_names(field, directions)} <= names:
+            raise ValueError(f"{field.name} needs a field for each of the directions {directions}")
 
 
 @dataclass(frozen=True)
@@ -64,87 +102,6 @@ class Parameter(Quantity):
 
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of the sites: `size` cells of equal width from `lower` to `upper`.
-
-    `boundary_values` belong to the lower and the upper end: the value of the field (dirichlet), or the flux
-    of the field into the box (neumann). An `open` axis has no boundary condition.
-    """
-
-    name: str
-    unit: str
-    size: Size
-    lower: float
-    upper: float
-    boundary: Boundary
-    boundary_values: tuple[float, float] = (0.0, 0.0)
-
-    @property
-    def extent(self) -> float:
-        """The length of the axis."""
-        return self.upper - self.lower
-
-    @property
-    def centres(self) -> np.ndarray:
-        """The cell centres, shape (size,)."""
-        width = (self.upper - self.lower) / self.size
-        return self.lower + width * (np.arange(self.size) + 0.5)
-
-    @property
-    def has_walls(self) -> bool:
-        """Whether the ends are walls with boundary values."""
-        return self.boundary in ("dirichlet", "neumann")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The cells of a Cartesian grid, with one axis for each direction."""
-
-    axes: Annotated[tuple[Axis, ...], pydantic.Field(min_length=1)]
-    kind: Literal["grid"] = "grid"
-
-    @property
-    def directions(self) -> tuple[str, ...]:
-        """The directions of the components of a vector."""
-        return tuple(axis.name for axis in self.axes)
-
-
-@dataclass(frozen=True)
-class Particles:
-    """`count` particles in a space of `dimension` directions, as sites along one open axis `particle`.
-
-    Particles have the vector fields `position` and `velocity`, and the coefficient field `mass`.
-    """
-
-    count: Size
-    dimension: Annotated[int, pydantic.Field(ge=1, le=len(DIRECTIONS))]
-    kind: Literal["particles"] = "particles"
-
-    @property
-    def axes(self) -> tuple[Axis, ...]:
-        """The axis of the particles; its cell centres are the particle indices."""
-        return (Axis("particle", "1", self.count, -0.5, self.count - 0.5, "open"),)
-
-    @property
-    def directions(self) -> tuple[str, ...]:
-        """The directions of the components of a vector."""
-        return DIRECTIONS[: self.dimension]
-
-
-@dataclass(frozen=True)
-class Coarsening:
-    """The map from the solver's grid to a coarser grid, on which the fields are stored.
-
-    Attributes:
-        cells: the number of the solver's cells along each axis in one stored cell.
-        method: `cell_averages`, or `spectral_truncation` at the waves that both grids resolve.
-    """
-
-    cells: tuple[Annotated[int, pydantic.Field(ge=1, le=2**53)], ...]
-    method: Literal["cell_averages", "spectral_truncation"]
 
 
 @dataclass(frozen=True)
@@ -168,9 +125,13 @@ class Spec:
         chaotic: whether small errors may grow until a trajectory is not predictable.
         coarsening: the map from the solver's finer grid to these sites; None if both are the same.
         symmetries: the operations under which the equation and the drawn distribution are invariant.
+        quantities: the quantities of interest, which the data store for each frame.
+        linear_in: the scalar parameters in which the solution is jointly affine, all other parameters fixed:
+            u(a p + (1 - a) q) = a u(p) + (1 - a) u(q) for values p and q of these parameters.
 
     Raises:
-        ValueError: a symmetry does not suit the sites or the fields.
+        ValueError: a symmetry does not suit the sites or the fields, a field of a diagonal or a linear
+            parameter is missing.
     """
 
     name: str
@@ -188,10 +149,16 @@ class Spec:
     chaotic: bool = False
     coarsening: Coarsening | None = None
     symmetries: tuple[Symmetry, ...] = ()
+    quantities: tuple[QuantityOfInterest, ...] = ()
+    linear_in: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [field.name for field in self.fields]
         check_symmetries(self.symmetries, self.shape, names, self.has_particles)
+        for fields in (self.fields, self.coefficient_fields):
+            check_diagonals(fields, self.sites.directions)
+        if missing := {*self.linear_in} - {parameter.name for parameter in self.parameters}:
+            raise ValueError(f"linear_in names no parameter: {', '.join(sorted(missing))}")
 
     def __repr__(self) -> str:
         return f"Spec {self.summary}"
@@ -263,6 +230,11 @@ class Spec:
     def parameter_names(self) -> tuple[str, ...]:
         """The names of the scalar parameters."""
         return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def linear_parameters(self) -> tuple[int, ...]:
+        """The positions of the parameters of `linear_in`."""
+        return tuple(self.parameter_names.index(name) for name in self.linear_in)
 
     @property
     def parameter_ranges(self) -> tuple[tuple[float, float], ...]:

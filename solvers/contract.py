@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: The numbers and arrays, by name, that determine one trajectory and its initial condition completely.
 Parameters = dict[str, Any]
 
+#: The invariants and the solver's own quantities of interest of a state, by name.
+FrameScalars = tuple[dict[str, float], dict[str, float]]
+
 
 class DivergedError(ArithmeticError):
     """A trajectory that cannot be computed: non-finite values, blow-up, or an error above its bound.
@@ -61,9 +64,19 @@ class Trajectory(ABC):
         """Return the invariants of a state over the whole domain, by the names of `Spec.invariants`."""
         return {}
 
-    def frames(self, times: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], dict[str, float]]]]:
-        """Yield the state at each of `times`, see `solve`, and a function that returns its invariants."""
-        return ((state, partial(self.invariants, state)) for state in self.solve(times))
+    def frames(self, times: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], FrameScalars]]]:
+        """Yield the state at each of `times`, see `solve`, and a function that returns its scalars."""
+        return ((state, partial(self._scalars, state)) for state in self.solve(times))
+
+    def _scalars(self, state: np.ndarray) -> FrameScalars:
+        return self.invariants(state), self.quantities(state)
+
+    def quantities(self, state: np.ndarray) -> dict[str, float]:
+        """Return the solver's own quantities of interest of a state over the whole domain, by name.
+
+        The names are those of `Spec.quantities` of the solver. The default is an empty result.
+        """
+        return {}
 
 
 class SteppedTrajectory(Trajectory):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -41,23 +41,38 @@ def check_shape(owner: object, name: str, values: object, expected_shape: tuple[
 def check_invariants(
     owner: object, invariants: object, spec: Spec, expected_shape: tuple[int, ...] = ()
 ) -> None:
-    """Check that invariants have the names of the spec, and one value for each state.
+    """Check that invariants have the names of the spec, and one value for each state, see `check_scalars`."""
+    names = [quantity.name for quantity in spec.invariants]
+    check_scalars(owner, invariants, "invariant", names, expected_shape)
+
+
+def check_quantities(owner: object, quantities: object, spec: Spec) -> None:
+    """Check that a solver's own quantities have the names of the spec, see `check_scalars`."""
+    names = [quantity.name for quantity in spec.quantities if quantity.reduce is None]
+    check_scalars(owner, quantities, "quantity", names)
+
+
+def check_scalars(
+    owner: object, values: object, kind: str, names: Sequence[str], expected_shape: tuple[int, ...] = ()
+) -> None:
+    """Check that values of a kind have these names, and one value for each state.
 
     Raises:
         TypeError: a name is missing or unknown, or a value has another shape; names the file of `owner`'s
             class.
     """
-    expected_names = sorted(quantity.name for quantity in spec.invariants)
-    if not isinstance(invariants, Mapping) or sorted(invariants) != expected_names:
-        returned = sorted(invariants) if isinstance(invariants, Mapping) else type(invariants).__name__
+    expected_names = sorted(names)
+    if not isinstance(values, Mapping) or sorted(values) != expected_names:
+        returned = sorted(values) if isinstance(values, Mapping) else type(values).__name__
+        plural = {"invariant": "invariants", "quantity": "quantities"}[kind]
         raise TypeError(
-            f"{file_and_class(type(owner))} returns the invariants {returned}. Its spec requires a "
+            f"{file_and_class(type(owner))} returns the {plural} {returned}. Its spec requires a "
             f"dictionary with the names {expected_names}"
         )
-    for name, value in invariants.items():
+    for name, value in values.items():
         if np.shape(value) != expected_shape:
             raise TypeError(
-                f"{file_and_class(type(owner))} returns the invariant {name!r} of {_shape_text(value)}. One "
+                f"{file_and_class(type(owner))} returns the {kind} {name!r} of {_shape_text(value)}. One "
                 f"number for each state is required, shape {expected_shape}"
             )
 

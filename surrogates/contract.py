@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NotRequired, TypedDict
+from typing import Any, ClassVar, NotRequired, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -20,10 +20,9 @@ from pydantic import ConfigDict, TypeAdapter
 
 from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
-from simsurrogate.round_off import nonrounding_std
 from simsurrogate.spec import Spec
 from surrogates.inference import Compilable, fast_matmul
-from surrogates.training_range import TrainingRange, check_finite
+from surrogates.training_range import Statistics, TrainingRange, check_finite
 
 #: Numbers that a caller passes, before their conversion to the device and the precision of the weights.
 Array = np.ndarray | torch.Tensor
@@ -35,7 +34,8 @@ ParameterValues = Mapping[str, Array | float]
 class Batch(TypedDict):
     """A batch of training windows, in physical units.
 
-    `state` (B, T, C, *sites): consecutive frames. A surrogate predicts all frames after the first.
+    `state` (B, T, C, *sites): consecutive frames. A surrogate predicts all frames after the first. Training
+    passes what `Surrogate.encode` returned for the frames, (B, T, ...), if the surrogate encodes them.
     `coefficient_fields` (B, K, *sites): the fields that are constant in time.
     `parameters` (B, P): the scalar parameters.
     `time` (B, T): the time of each frame.
@@ -50,40 +50,22 @@ class Batch(TypedDict):
     random: NotRequired[torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation over the training split, one value per channel.
+class TrainingFrames(Protocol):
+    """The frames of the training split, shared among the ranks, for `Surrogate.initialise`.
 
-    The components of a vector have the same standard deviation, the root mean square over the components.
-    `delta_std` is the standard deviation of the change of a channel from one frame to the next. The ranges
-    hold the smallest and the largest value of each channel; they are empty in models of earlier releases.
+    Each iteration reads this rank's frames again, in physical units: pairs of indices among all frames (B,)
+    and states (B, C, *sites). `sum` and `gather` return their results on all ranks.
     """
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    delta_std: tuple[float, ...]
-    coefficient_mean: tuple[float, ...]
-    coefficient_std: tuple[float, ...]
-    parameter_mean: tuple[float, ...]
-    parameter_std: tuple[float, ...]
-    channel_ranges: tuple[tuple[float, float], ...] = ()
-    coefficient_ranges: tuple[tuple[float, float], ...] = ()
+    num_frames: int
 
-    def rounded_to(self, precision: str) -> Statistics:
-        """Return the statistics with 0 for each standard deviation below the round-off of `precision`.
+    def __iter__(self) -> Iterator[tuple[np.ndarray, torch.Tensor]]: ...
 
-        Weights of this precision cannot distinguish such values from their mean, see `nonrounding_std`.
-        """
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum over the ranks."""
 
-        def std(values: tuple[float, ...], mean: tuple[float, ...]) -> tuple[float, ...]:
-            return tuple(nonrounding_std(np.array(values), np.array(mean), precision).tolist())
-
-        return dataclasses.replace(
-            self,
-            std=std(self.std, self.mean),
-            coefficient_std=std(self.coefficient_std, self.coefficient_mean),
-            parameter_std=std(self.parameter_std, self.parameter_mean),
-        )
+    def gather(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the tensors of all ranks in their order, (ranks, ...)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,10 +149,11 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
 
     Attributes:
         physics_informed: the losses use `Problem.residual` or `Problem.initial_condition`.
+        learns_quantities: the fields are the quantities of interest of a data set, on a single cell.
         num_random: the random numbers per window that `forward` needs, see `Batch`.
         window_steps: the time steps of a training window; None if every number is possible.
         losses: the names of the losses that `forward` returns, in their order.
-        uses_initial_state: the predicted change depends on the initial state.
+        uses_initial_state: the prediction depends on the initial state, not only by adding a change to it.
         uses_time: the predicted change depends on the time since the start of the trajectory.
 
     Raises:
@@ -178,6 +161,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
     """
 
     physics_informed: ClassVar[bool] = False
+    learns_quantities: bool = False
     num_random: int = 0
     window_steps: int | None = None
     losses: tuple[str, ...] = ("data",)
@@ -229,6 +213,21 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
         The pipeline refuses an unused option unless it has the default of its YAML.
         """
         yield from ()
+
+    def initialise(self, frames: TrainingFrames) -> str:
+        """Compute persistent buffers from the training frames before the first step; describe them in words.
+
+        Checkpoints and the saved model hold the buffers. The default is no buffer and an empty text.
+        """
+        return ""
+
+    def encode(self, state: torch.Tensor) -> torch.Tensor | None:
+        """Return all that `forward` needs of states (B, C, *sites), by the buffers; None: the states."""
+        return None
+
+    def closest(self, state: torch.Tensor) -> torch.Tensor | None:
+        """Return the states closest to `state` (B, C, *sites) that any weights can predict; None: unknown."""
+        return None
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:

@@ -44,6 +44,7 @@ class Ensemble(Surrogate):
                 )
         super().__init__(members[0].problem)
         self.members = nn.ModuleList(members)
+        self.learns_quantities = members[0].learns_quantities
         self.uses_initial_state, self.uses_time = members[0].uses_initial_state, members[0].uses_time
 
     @classmethod
@@ -55,6 +56,11 @@ class Ensemble(Surrogate):
         """Return the mean over the members of each loss."""
         losses = [member(batch) for member in self.members]
         return {name: torch.stack([loss[name] for loss in losses]).mean() for name in losses[0]}
+
+    def closest(self, state: torch.Tensor) -> torch.Tensor | None:
+        """Return the closest states of the first member; the buffers of all members follow from the data."""
+        closest: torch.Tensor | None = self.members[0].closest(state)  # type: ignore[operator]
+        return closest
 
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the mean, the standard deviation and the prediction of each member."""

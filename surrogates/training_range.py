@@ -1,7 +1,8 @@
-"""The range of the training data, compared with the inputs of a prediction."""
+"""The statistics and the range of the training data, compared with the inputs of a prediction."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from simsurrogate.errors import UserError
+from simsurrogate.round_off import nonrounding_std
 from simsurrogate.spec import Spec
 from surrogates.arrays import as_tensor
 
@@ -34,6 +36,42 @@ def check_finite(initial_state: Values, parameters: Mapping[str, Values]) -> Non
                 f"{name} holds NaN or infinity in {num_wrong} of {tensor.numel()} values. Only finite "
                 "numbers are allowed. Correct the input."
             )
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation over the training split, one value per channel.
+
+    The components of a vector have the same standard deviation, the root mean square over the components.
+    `delta_std` is the standard deviation of the change of a channel from one frame to the next. The ranges
+    hold the smallest and the largest value of each channel; they are empty in models of earlier releases.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    delta_std: tuple[float, ...]
+    coefficient_mean: tuple[float, ...]
+    coefficient_std: tuple[float, ...]
+    parameter_mean: tuple[float, ...]
+    parameter_std: tuple[float, ...]
+    channel_ranges: tuple[tuple[float, float], ...] = ()
+    coefficient_ranges: tuple[tuple[float, float], ...] = ()
+
+    def rounded_to(self, precision: str) -> Statistics:
+        """Return the statistics with 0 for each standard deviation below the round-off of `precision`.
+
+        Weights of this precision cannot distinguish such values from their mean, see `nonrounding_std`.
+        """
+
+        def std(values: tuple[float, ...], mean: tuple[float, ...]) -> tuple[float, ...]:
+            return tuple(nonrounding_std(np.array(values), np.array(mean), precision).tolist())
+
+        return dataclasses.replace(
+            self,
+            std=std(self.std, self.mean),
+            coefficient_std=std(self.coefficient_std, self.coefficient_mean),
+            parameter_std=std(self.parameter_std, self.parameter_mean),
+        )
 
 
 @dataclass(frozen=True)

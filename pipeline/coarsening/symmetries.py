@@ -1,4 +1,4 @@
-"""The symmetries of coarse data: those maps between the solver's cells that map stored cells to stored cells."""
+"""The symmetries of coarse data: the maps between the solver's cells that keep stored cells whole."""
 
 from __future__ import annotations
 

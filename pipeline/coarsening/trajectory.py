@@ -11,8 +11,8 @@ import numpy as np
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
-from solvers.contract import SteppedTrajectory, Trajectory
-from solvers.returned_values import check_invariants, check_shape
+from solvers.contract import FrameScalars, SteppedTrajectory, Trajectory
+from solvers.returned_values import check_invariants, check_quantities, check_shape
 
 #: A function from a field (..., *block) of one grid to the other grid.
 Map = Callable[[np.ndarray], np.ndarray]
@@ -42,8 +42,8 @@ class Maps:
 class CoarseTrajectory(Trajectory):
     """A trajectory of the solver, with coarse frames and coefficient fields.
 
-    The solver's own frames determine the invariants, so `frames` returns the invariants and `invariants`
-    refuses a coarse frame.
+    The solver's own frames determine the invariants and its quantities of interest, so `frames` returns both
+    and `invariants` refuses a coarse frame.
 
     Raises:
         TypeError: the solver returns fields of another shape.
@@ -66,11 +66,11 @@ class CoarseTrajectory(Trajectory):
         """Yield the coarse states, see `Trajectory.solve`."""
         return (state for state, _ in self.frames(times))
 
-    def frames(self, times: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], dict[str, float]]]]:
-        """Yield the coarse states with the invariants of the solver's states, see `Trajectory.frames`."""
-        for state, invariants in self.fine.frames(times):
+    def frames(self, times: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], FrameScalars]]]:
+        """Yield the coarse states with the scalars of the solver's states, see `Trajectory.frames`."""
+        for state, scalars in self.fine.frames(times):
             self._check_shape("state", state, len(self._maps.spec.channels))
-            yield self._maps.to_coarse(state), partial(self._checked, invariants)
+            yield self._maps.to_coarse(state), partial(self._checked, scalars)
 
     def invariants(self, state: np.ndarray) -> NoReturn:
         """Refuse the state, because the solver's invariants need a state on the solver's grid.
@@ -86,10 +86,11 @@ class CoarseTrajectory(Trajectory):
     def _check_shape(self, name: str, values: np.ndarray | None, num_channels: int) -> None:
         check_shape(self.fine, name, values, (num_channels, *self._maps.block_shape))
 
-    def _checked(self, invariants: Callable[[], dict[str, float]]) -> dict[str, float]:
-        values = invariants()
-        check_invariants(self.fine, values, self._maps.spec)
-        return values
+    def _checked(self, scalars: Callable[[], FrameScalars]) -> FrameScalars:
+        invariants, quantities = scalars()
+        check_invariants(self.fine, invariants, self._maps.spec)
+        check_quantities(self.fine, quantities, self._maps.spec)
+        return invariants, quantities
 
 
 class CoarseSteppedTrajectory(CoarseTrajectory, SteppedTrajectory):

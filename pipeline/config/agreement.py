@@ -24,7 +24,7 @@ from simsurrogate.errors import UserError
 
 #: The groups whose choice is a name that the section holds.
 _NAMED_GROUPS = ("solver", "surrogate")
-_DATA_KEYS = ("solver", "samples", "output", "storage.precision")
+_DATA_KEYS = ("solver", "samples", "output", "quantities", "storage.precision")
 #: The keys that each stage uses or compares with the data set or the model.
 _KEYS: dict[Stage, tuple[str, ...]] = {
     "generate": ("run", "dataset", "seed", "group_size", "part", "overwrite", *_DATA_KEYS, "storage"),

@@ -146,7 +146,8 @@ class _Place:
 def _place_of(model: Any, location: list[str], options: Mapping[str, Any]) -> _Place:
     """Return the place of pydantic's location: the key that a user can type.
 
-    Tags of unions are left out. A mistake in an item of a list is a mistake of the whole list.
+    Tags of unions are left out. A mistake in an item of a list is a mistake of the whole list, unless the
+    items are sections.
     """
     place = _Place([], [], model, options)
     members: Mapping[str, Any] = {}
@@ -164,6 +165,11 @@ def _place_of(model: Any, location: list[str], options: Mapping[str, Any]) -> _P
         elif _is_mapping(place.hint):
             place.siblings = _literal_values(get_args(_without_annotations(place.hint))[0])
             place.hint = _item_hints(place.hint)[0]
+        elif key.isdigit() and any(map(_fields_of, _item_hints(place.hint))):
+            place.hint = _item_hints(place.hint)[0]
+            place.path[-1] += f"[{key}]"
+            place.value = place.value[int(key)]
+            continue
         else:
             break
         place.path.append(key)

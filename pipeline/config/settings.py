@@ -14,6 +14,7 @@ from pydantic import (
     PositiveFloat,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from pipeline.config.parsing import validated_model
@@ -54,6 +55,31 @@ class Output(_Section):
     steps: Count
     coarsen: Count | list[Count] = 1
     coarsen_method: Literal["automatic", "cell_averages"] = "automatic"
+
+
+class QuantitySettings(_Section):
+    """A quantity of interest that reduces the channel `of` over `region`, see `QuantityOfInterest`.
+
+    `region` holds the lower and the upper end (m) along some axes; without an entry an axis counts whole.
+    `threshold` belongs to the reduction `time_above`.
+    """
+
+    name: str
+    of: str
+    reduce: Literal["max", "min", "mean", "time_above"]
+    region: dict[str, tuple[float, float]] = {}
+    threshold: float | None = None
+
+    @model_validator(mode="after")
+    def _threshold_if_used(self) -> QuantitySettings:
+        if (self.threshold is not None) != (self.reduce == "time_above"):
+            text = "is missing" if self.threshold is None else "has no effect"
+            remedy = "Add threshold" if self.threshold is None else "Leave out threshold, or type time_above"
+            raise UserError(
+                f"threshold of the quantity {self.name} {text} with reduce: {self.reduce}. Only time_above "
+                f"has a threshold. {remedy}"
+            )
+        return self
 
 
 class Storage(_Section):
@@ -206,6 +232,7 @@ class Settings(_Section):
     solver: dict[str, Any]
     samples: Samples
     output: Output
+    quantities: tuple[QuantitySettings, ...] = ()
     storage: Storage
     surrogate: dict[str, Any]
     training: Training
@@ -235,6 +262,8 @@ class Settings(_Section):
             dataset_options["solver"] = dataset_options["solver"] | {
                 "path": Path(dataset_options["solver"]["path"]).name
             }
+        if self.quantities:
+            dataset_options["quantities"] = [quantity.model_dump(mode="json") for quantity in self.quantities]
         return dataset_options | {"code_version": importlib.metadata.version("simsurrogate")}
 
     def with_data_of(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,6 +273,7 @@ class Settings(_Section):
         """
         settings = self.model_dump(mode="json")
         sections = {name: configuration[name] for name in ("solver", "samples", "output")}
+        sections["quantities"] = configuration.get("quantities", [])
         return settings | sections | {"storage": settings["storage"] | configuration["storage"]}
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 
 from simsurrogate.errors import UserError, file_and_class
+from simsurrogate.spec import Spec
 from solvers.contract import Solver
 
 #: The attributes of every solver that the stages use.
@@ -39,9 +40,29 @@ def check(solver: Solver) -> None:
             f"{location} has the spec chaotic=True without the method with_other_accuracy. This method gives "
             "each trajectory its predictable time. Add the method, or set chaotic=False"
         )
+    if unknown_names := sorted(set(spec.linear_in) - set(spec.parameter_names)):
+        raise UserError(
+            f"{location} has linear_in={list(spec.linear_in)} in its spec, and {unknown_names} are no scalar "
+            f"parameters. The parameters are {list(spec.parameter_names)}. Remove the other names"
+        )
+    check_names(spec, location)
+
+
+def check_names(spec: Spec, location: str) -> None:
+    """Check that a spec has names that a shard can hold; `location` says where they come from.
+
+    Raises:
+        UserError: a name is used twice, reserved, or not a name.
+    """
     names = [
         quantity.name
-        for quantities in (spec.fields, spec.coefficient_fields, spec.parameters, spec.invariants)
+        for quantities in (
+            spec.fields,
+            spec.coefficient_fields,
+            spec.parameters,
+            spec.invariants,
+            spec.quantities,
+        )
         for quantity in quantities
     ]
     counts = Counter([*names, *spec.axis_names, *_RESERVED_NAMES])
@@ -55,8 +76,9 @@ def check(solver: Solver) -> None:
         if counts[name] > 1:
             raise UserError(
                 f"{location} has the name {name!r} twice, or the name of an axis or of a part of a shard. "
-                f"Fields, parameters, invariants and axes ({', '.join(spec.axis_names)}) need different "
-                f"names, other than {', '.join(_RESERVED_NAMES)}. Rename it, for example to {name}_value"
+                f"Fields, parameters, invariants, quantities and axes ({', '.join(spec.axis_names)}) need "
+                f"different names, other than {', '.join(_RESERVED_NAMES)}. Rename it, for example to "
+                f"{name}_value"
             )
     for channel, count in channel_counts.items():
         if count > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +133,17 @@ class Dataset:
             if self.spec.chaotic
             else None,
         )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
+        return tuple(self._splits)
+
+    def columns(self, split: str, paths: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return some datasets of all shards of a split as copies in memory, by path, (trajectories, ...)."""
+        shards = self._shards(split)
+        arrays = [shards.arrays(index) for index in range(shards.num_shards)]
+        return {path: np.concatenate([np.array(shard[path]) for shard in arrays]) for path in paths}
 
     def windows(self, split: str, length: int, *, reuse_buffers: bool = False) -> Windows:
         """Return the windows of a split: all sequences of `length` consecutive frames.

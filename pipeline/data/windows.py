@@ -85,6 +85,11 @@ class Shards:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
+    @property
+    def num_shards(self) -> int:
+        """The number of shards."""
+        return len(self._files)
+
     def __reduce__(self) -> tuple[type[Shards], tuple[object, ...]]:
         """Return what pickle needs in another process: no memory map."""
         return Shards, self._arguments

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 DEFINITIONS = {
     "ensemble_spread": "|s| / max(|u|, floor), with s the standard deviation over an ensemble's members at "
-    "each site, in the rollout; at its end, the mean over the fields",
+    "each site, or the standard deviation that a single model predicts (members 1), in the rollout; at its "
+    "end, the mean over the fields",
     "ratio_to_error": "sqrt((M + 1) / M) times the root mean square of the ensemble spread at the end of the "
     "rollout, divided by the root mean square of the error of the members' mean. 1: the spread matches the "
     "error; below 1: the ensemble is overconfident",
@@ -33,19 +34,22 @@ DEFINITIONS = {
 
 
 def ensemble_spread(prediction: Prediction, cases: Cases, fields: Sequence[FieldNorm]) -> np.ndarray | None:
-    """Return the relative size of the members' standard deviation in the rollout, (B, T - 1, F).
+    """Return the relative size of the predicted standard deviation in the rollout, (B, T - 1, F).
 
-    The result is None for a single model.
+    The standard deviation is that of the members, or a single model predicts it. The result is None for other
+    models.
     """
-    if prediction.members is None or len(prediction.members) < 2:
+    if prediction.standard_deviation is None:
         return None
     truth = cases.state[:, 1:]
-    standard_deviation = prediction.members[:, :, 1:].double().std(dim=0).numpy(force=True)
+    standard_deviation = prediction.standard_deviation[:, 1:].double().numpy(force=True)
     return relative_l2(truth + standard_deviation, truth, fields)
 
 
 def spread_results(spread: xarray.DataArray, error: np.ndarray, members: int) -> EnsembleSpread:
-    """Return the results of an ensemble's spread on one split.
+    """Return the results of a predicted standard deviation on one split.
+
+    A standard deviation that a single model predicts is compared without the factor of finite ensembles.
 
     Source of the ratio: Fortin, Abaza, Anctil & Turcotte 2014, "Why should ensemble spread match the RMSE of
     the ensemble mean?" (doi:10.1175/JHM-D-14-0008.1).
@@ -56,7 +60,7 @@ def spread_results(spread: xarray.DataArray, error: np.ndarray, members: int) ->
         members: the number of members.
     """
     spread_at_end = spread.isel(time=-1).mean("field").to_numpy()
-    ratio = math.sqrt((members + 1) / members) * _ratio_of_sizes(spread_at_end, error)
+    ratio = math.sqrt((members + 1) / members if members > 1 else 1.0) * _ratio_of_sizes(spread_at_end, error)
     return EnsembleSpread(
         members=members,
         relative_l2={

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from surrogates.contract import ExtrapolationWarning, Prediction
 
@@ -80,3 +81,12 @@ def predict_with_members(surrogate: Surrogate, cases: Cases, first: int, last: i
         # The extrapolation split lies outside the training range on purpose.
         warnings.simplefilter("ignore", ExtrapolationWarning)
         return surrogate.predict(cases.state[:, first], cases.inputs, cases.time[first : last + 1])
+
+
+def closest_states(surrogate: Surrogate, states: np.ndarray) -> np.ndarray | None:
+    """Return the states (B, T, C, *sites) of `Surrogate.closest` for true states, or None."""
+    like = next(surrogate.parameters())
+    with torch.no_grad():
+        state = torch.from_numpy(states).flatten(0, 1).to(like.device, like.dtype)
+        closest = surrogate.closest(state)
+        return None if closest is None else closest.reshape(states.shape).numpy(force=True)

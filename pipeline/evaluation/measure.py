@@ -15,7 +15,7 @@ import xarray
 
 from pipeline.evaluation.baselines import linear_solution, persistence, training_mean
 from pipeline.evaluation.calibration import ensemble_spread
-from pipeline.evaluation.cases import Cases, load, predict, predict_with_members
+from pipeline.evaluation.cases import Cases, closest_states, load, predict, predict_with_members
 from pipeline.evaluation.invariants import invariants
 from pipeline.evaluation.metrics import METRICS, FieldNorm, below_floor, field_norms
 from pipeline.evaluation.schema import MODES, Mode, Predictor
@@ -108,7 +108,9 @@ def _measure_batch(
     prediction = predict_with_members(surrogate, cases, 0, cases.state.shape[1] - 1)
     rollout = prediction.mean[:, 1:].numpy(force=True)
     predicted_states = np.concatenate([cases.state[:, :1], rollout], axis=1)
-    trajectories = [solver.prepare(parameters) for parameters in cases.solver_parameters]
+    # Quantities of interest are no states of the solver.
+    has_states = solver.spec.sites == spec.sites
+    trajectories = [solver.prepare(parameters) for parameters in cases.solver_parameters if has_states]
     invariant_names = [invariant.name for invariant in spec.frame_invariants]
     invariant_values = [
         invariants(trajectories, states, invariant_names) for states in (cases.state, predicted_states)
@@ -116,10 +118,14 @@ def _measure_batch(
     coordinates = {"trajectory": list(cases.index), "time": cases.time[1:]}
     fields = [field.name for field in spec.fields]
     spread = ensemble_spread(prediction, cases, norms)
+    own_predictions: dict[Mode, np.ndarray] = {
+        "rollout": rollout,
+        "one_step": _single_steps(surrogate, cases),
+    }
     predictions: dict[tuple[Predictor, Mode], np.ndarray] = {
-        ("surrogate", "rollout"): rollout,
-        ("surrogate", "one_step"): _single_steps(surrogate, cases),
+        **{("surrogate", mode): states for mode, states in own_predictions.items()},
         **_baselines(trajectories, cases, np.asarray(surrogate.problem.statistics.mean)),
+        **_error_parts(surrogate, cases.state[:, 1:], own_predictions),
     }
     return Measurements(
         _errors(predictions, cases, spec, norms),
@@ -160,11 +166,28 @@ def _baselines(
         ("mean", "rollout"): training_means,
         ("mean", "one_step"): training_means,
     }
-    for mode in MODES:
+    for mode in MODES if trajectories else ():
         solution = linear_solution(trajectories, states, cases.time, mode)
         if solution is not None:
             predictions["linear", mode] = solution
     return predictions
+
+
+def _error_parts(
+    surrogate: Surrogate, truth: np.ndarray, predictions: Mapping[Mode, np.ndarray]
+) -> dict[tuple[Predictor, Mode], np.ndarray]:
+    """Return states whose errors are the projection error and the regression error; empty without them.
+
+    `truth` and `predictions` have the shape (B, T - 1, C, *sites), see `Surrogate.closest`.
+    """
+    closest = closest_states(surrogate, truth)
+    if closest is None:
+        return {}
+    parts: dict[tuple[Predictor, Mode], np.ndarray] = {}
+    for mode, states in predictions.items():
+        parts["projection", mode] = closest
+        parts["regression", mode] = truth + (states - closest)
+    return parts
 
 
 def _errors(

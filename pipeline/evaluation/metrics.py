@@ -18,7 +18,7 @@ from simsurrogate.relative_l2 import relative_l2 as _relative_l2
 
 if TYPE_CHECKING:
     from simsurrogate.spec import Spec
-    from surrogates.contract import Statistics
+    from surrogates.training_range import Statistics
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,10 @@ DEFINITIONS = {
     "mean": "baseline: the mean of each channel over the training split, at all sites and times",
     "linear": "baseline of some solvers: the exact solution of the equation without nonlinear terms, from "
     "the frame of persistence",
+    "projection": "part of the surrogate's error: the distance of the truth from the closest states that the "
+    "surrogate's reduced basis contains",
+    "regression": "part of the surrogate's error: the distance of the prediction from these closest states, "
+    "relative to the truth",
     "headline": "relative L2, mean over the fields; one_step is also the mean over the frames",
     "invariants": "conserved quantities of the solver, and quantities that change at a known rate, of whole "
     "states in the rollout. Size: the median over the trajectories of the largest value in the truth. Error: "

@@ -20,9 +20,11 @@ from simsurrogate.files import write_whole
 
 SCHEMA_VERSION: Final = 4
 
-#: The surrogate, and the baselines to compare with. Only some solvers have the baseline `linear`.
-Predictor = Literal["surrogate", "persistence", "mean", "linear"]
-PREDICTORS: tuple[Predictor, ...] = ("surrogate", "persistence", "mean", "linear")
+#: The surrogate, the baselines to compare with, and two parts of the surrogate's error. Only some solvers
+#: have the baseline `linear`, and only a surrogate with a reduced basis has the parts.
+Predictor = Literal["surrogate", "persistence", "mean", "linear", "projection", "regression"]
+PREDICTORS: tuple[Predictor, ...] = ("surrogate", "persistence", "mean", "linear", "projection", "regression")
+_OPTIONAL_PREDICTORS = {"linear", "projection", "regression"}
 #: The two kinds of prediction: each frame from the previous true frame, all frames from the initial state.
 Mode = Literal["one_step", "rollout"]
 MODES: tuple[Mode, ...] = ("one_step", "rollout")
@@ -107,7 +109,7 @@ class PredictabilityResult(Section):
 
 
 def _with_all_predictors(headline: dict[Predictor, Headline]) -> dict[Predictor, Headline]:
-    if set(headline) | {"linear"} != set(PREDICTORS):
+    if set(headline) | _OPTIONAL_PREDICTORS != set(PREDICTORS):
         raise ValueError(f"{', '.join(headline)} found, {', '.join(PREDICTORS)} expected")
     return headline
 

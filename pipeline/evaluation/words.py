@@ -49,7 +49,7 @@ def verdict(metrics: Metrics, split: str) -> str:
         f"{comparison(surrogate_error, persistence_error)} persistence ({percent(persistence_error)}), "
         f"{comparison(surrogate_error, mean_error)} the training mean ({percent(mean_error)})"
         f"{linear_text}."
-        f"{_spread_in_words(result)}{_predictability_in_words(result)}"
+        f"{_parts_in_words(result)}{_spread_in_words(result)}{_predictability_in_words(result)}"
     )
 
 
@@ -70,13 +70,27 @@ def _predictability_in_words(result: SplitResult) -> str:
     )
 
 
+def _parts_in_words(result: SplitResult) -> str:
+    """Return the sentence on the parts of the error, or an empty text for a surrogate without a basis."""
+    if "projection" not in result.headline:
+        return ""
+    projection, regression = (
+        percent(result.headline[part].rollout_end.median) for part in ("projection", "regression")
+    )
+    return (
+        f" The error has two parts: {projection} from the projection onto the reduced basis, and "
+        f"{regression} from the regression of its coefficients (medians)."
+    )
+
+
 def _spread_in_words(result: SplitResult) -> str:
     """Return the sentence on the ensemble spread, or an empty text for a single model."""
     spread = result.ensemble_spread
     if spread is None:
         return ""
+    name = f"spread of the {spread.members} members" if spread.members > 1 else "predicted standard deviation"
     return (
-        f" The spread of the {spread.members} members is {percent(spread.rollout_end.median)} at the "
+        f" The {name} is {percent(spread.rollout_end.median)} at the "
         f"same time (median), {number_text(spread.ratio_to_error)} times the error (1: calibrated; below 1: "
         f"overconfident), with a rank correlation of {number_text(spread.error_correlation)}."
     )

@@ -17,6 +17,7 @@ from pipeline.data.format.writer import ShardWriter
 from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.predictability import predictable_times, squares
+from pipeline.generation.reductions import Reductions
 from pipeline.generation.rows import Rows, not_finite_reason
 from solvers.batches import BatchedSolver, TrajectoryBatch
 from solvers.contract import Parameters, Solver
@@ -39,9 +40,11 @@ class BatchFiller:
     header: Header
     seed: int
     progress_hook: Callable[[], None]
+    _reductions: Reductions = field(init=False)
     _second_solver: tuple[BatchedSolver, float] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self._reductions = Reductions(self.header.spec, self.solver.block, self.solver.communicator)
         if self.header.spec.chaotic:
             second_solver, share = self.solver.with_other_accuracy()
             assert isinstance(second_solver, BatchedSolver)
@@ -66,13 +69,15 @@ class BatchFiller:
         return rows
 
     def _columns(self, parameters: Sequence[Parameters], batch: TrajectoryBatch) -> dict[str, np.ndarray]:
-        """Return invariants and predictable times of a batch, one row for each trajectory."""
+        """Return invariants, quantities and predictable times of a batch, a row for each trajectory."""
+        columns = batch.invariants | self._reductions.of_states(batch.states)
+        columns |= self._reductions.durations(columns, self.header.times)
         if self._second_solver is None:
-            return batch.invariants
+            return columns
         second_solver, share = self._second_solver
         others = second_solver.solve_batch(parameters, self.header.times)
         norms = squares(batch.states, others.states, self.header.spec)
-        return batch.invariants | {PREDICTABLE_TIME.name: predictable_times(norms, share, self.header.times)}
+        return columns | {PREDICTABLE_TIME.name: predictable_times(norms, share, self.header.times)}
 
     def _write(
         self,

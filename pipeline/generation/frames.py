@@ -16,11 +16,12 @@ from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES
 from pipeline.generation.predictability import SecondSolution
+from pipeline.generation.reductions import Reductions
 from pipeline.generation.rows import Rows, add_statistics, not_finite_reason
 from pipeline.parallel.groups import gather_blocks
 from simsurrogate.errors import file_and_class
 from solvers.contract import DivergedError, Parameters, Solver, Trajectory
-from solvers.returned_values import check_invariants, check_shape, check_trajectory
+from solvers.returned_values import check_invariants, check_quantities, check_shape, check_trajectory
 
 
 @dataclass
@@ -34,9 +35,11 @@ class FrameFiller:
     _blocks: list[tuple[slice, ...]] = field(init=False)
     _sites: tuple[int, ...] = field(init=False)
     _buffer: np.ndarray = field(init=False)
+    _reductions: Reductions = field(init=False)
     _second_solver: tuple[Solver, float] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self._reductions = Reductions(self.header.spec, self.solver.block, self.solver.communicator)
         self._blocks = self.solver.communicator.allgather(self.solver.block)
         self._sites = tuple(axis.stop - axis.start for axis in self.solver.block)
         empty_frame = np.empty((len(self.header.spec.channels), 1, *self._sites), self.header.precision)
@@ -113,6 +116,7 @@ class FrameFiller:
             rows.predictable_times.append(predictable_time)
         if writer:
             columns = {name: np.array([values]) for name, values in invariants.items()}
+            columns |= self._reductions.durations(columns, self.header.times)
             writer.write_scalars(rows.count, [index], [parameters], columns)
         rows.add(1, stats)
 
@@ -133,12 +137,14 @@ class FrameFiller:
                 solver yields another number of states.
         """
         batch_size, num_frames, frame = self._buffer.shape[1], len(self.header.times), -1
-        for frame, (state, invariants_of_state) in enumerate(trajectory.frames(self.header.times)):
+        for frame, (state, scalars_of_state) in enumerate(trajectory.frames(self.header.times)):
             check_shape(trajectory, "state", state, (len(self.header.spec.channels), *self._sites))
             position = frame % batch_size
             self._buffer[:, position] = self._in_file_precision(state, "the state", self.header.times[frame])
-            values = invariants_of_state()
-            check_invariants(trajectory, values, self.header.spec)
+            own_invariants, own_quantities = scalars_of_state()
+            check_invariants(trajectory, own_invariants, self.header.spec)
+            check_quantities(trajectory, own_quantities, self.header.spec)
+            values = {**own_invariants, **own_quantities, **self._reductions.of_state(state)}
             for name, value in values.items():
                 invariants.setdefault(name, []).append(value)
             if second_solution:

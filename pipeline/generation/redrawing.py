@@ -129,8 +129,8 @@ def _initial_invariant_mistakes(
     """
     if not isinstance(trajectory, SteppedTrajectory) or not header.spec.invariants:
         return
-    _, invariants = next(trajectory.frames(header.times))
-    for name, value in invariants().items():
+    _, scalars = next(trajectory.frames(header.times))
+    for name, value in scalars()[0].items():
         series = arrays[f"scalars/{name}"][row]
         if abs(value - series[0]) > _ROUND_OFF * np.abs(series).max():
             yield f"{name} at 0 s is {series[0]:g}, and the initial state of its parameters gives {value:g}"

@@ -19,6 +19,8 @@ _COLOURS: dict[str, str] = {
     "persistence": "#0072b2",
     "mean": "#777777",
     "linear": "#009e73",
+    "projection": "#cc79a7",
+    "regression": "#e69f00",
 }
 #: The largest integer below which float64 holds all integers.
 _LARGEST_STEP = 2**53
@@ -80,7 +82,8 @@ def draw_errors(
                 _draw_band(
                     panel, times, errors[predictor][mode]["relative_l2"][field], _COLOURS[predictor], name
                 )
-            panel.set_yscale("log")
+            if any(np.isfinite(line.get_ydata()).any() for line in panel.lines):
+                panel.set_yscale("log")
             panel.grid(axis="y", color="0.9", linewidth=0.8)
             panel.set_axisbelow(True)
             if row == 0:

@@ -58,7 +58,7 @@ class Metadata(dict[str, Any]):
         self._write()
 
     def progress(self, done: int, total: int, unit: str) -> None:
-        """Record the progress of the stage; the file is updated at the first progress, then every few seconds.
+        """Record the progress of the stage; the file is updated at the first, then every few seconds.
 
         A job that loses a node starts again only if its record shows progress.
         """

@@ -30,6 +30,7 @@ from pipeline.training.optim import second_order
 from pipeline.training.optim.adamw import AdamW
 from pipeline.training.optim.ema import moving_average
 from pipeline.training.optim.loss_weights import balance
+from pipeline.training.preparation import prepare
 from pipeline.training.step import Model, data_parallel, train_step
 from pipeline.training.train_state import TrainState
 from pipeline.training.validation import rollout_error
@@ -40,14 +41,15 @@ class RecordEntries(TypedDict, total=False):
     """The entries of a training in the run record.
 
     `bfloat16_errors` are the relative errors of `loss` and `gradient` with `training.precision=bfloat16`.
-    `compiled` is true if the compiled forward is used, with `training.compile`. `skipped` is true if the
-    model was complete before. `skipped_steps` are the steps whose gradient was not finite. `symmetries` are
-    the names of the symmetries of the data that training used. `valid_error` is the smallest rollout error on
-    the valid split.
+    `compiled` is true if the compiled forward is used, with `training.compile`. `preparation` describes the
+    buffers that `Surrogate.initialise` computed. `skipped` is true if the model was complete before.
+    `skipped_steps` are the steps whose gradient was not finite. `symmetries` are the names of the symmetries
+    of the data that training used. `valid_error` is the smallest rollout error on the valid split.
     """
 
     bfloat16_errors: dict[str, float]
     compiled: bool
+    preparation: str
     skipped: bool
     skipped_steps: list[int]
     symmetries: list[str]
@@ -95,7 +97,8 @@ def train(
     precision.check_device(options.precision, ranks.device)
     option_checks.check(surrogate, options)
     surrogate.to(ranks.device)
-    loader = DeviceLoader(dataset, options.unroll + 1, next(surrogate.parameters()))
+    preparation = prepare(surrogate, dataset, folder, ranks)
+    loader = DeviceLoader(dataset, options.unroll + 1, next(surrogate.parameters()), surrogate.encode)
     order = BatchOrder(
         len(loader),
         options.batch_size,
@@ -111,6 +114,8 @@ def train(
 
     forward, entries = _checked_forward(surrogate, micro_batches_of(0), options, ranks)
     entries["symmetries"] = [symmetry.name for symmetry in symmetries]
+    if preparation:
+        entries["preparation"] = preparation
     state = _initial_state(surrogate, options, folder, ranks)
     log = Log(folder, options, state) if ranks.is_first else None
     model = data_parallel(forward, ranks)

@@ -18,6 +18,7 @@ from pipeline.config.build import (
 from pipeline.config.settings import Settings, Training
 from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
+from pipeline.data.quantity_data import QuantityDataset
 from pipeline.problem import problem_for, problem_of
 from pipeline.training import start_weights
 from pipeline.training.batches.symmetries import chosen_symmetries
@@ -94,6 +95,8 @@ class TrainingTask:
         """
         surrogate = settings.surrogate
         constructor = surrogate_type(surrogate)
+        if constructor.learns_quantities:
+            dataset = QuantityDataset(dataset)
         surrogate_options = surrogate_arguments(constructor, surrogate)
         refuse_unused_surrogate_options(constructor, surrogate, problem_of(dataset))
         return cls(

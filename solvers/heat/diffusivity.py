@@ -60,15 +60,13 @@ class InclusionsOptions:
     inclusion_radius: Range
 
 
-DiffusivityOptions = ConstantOptions | LognormalOptions | InclusionsOptions
-
-
 class Diffusivity(ABC):
     """A distribution of k(x) in m^2/s, the thermal conductivity over the volumetric heat capacity.
 
     Attributes:
         parameters: the drawn scalars.
-        fields: k as a coefficient field; empty for a constant k.
+        fields: k as a coefficient field; empty if the scalars determine k.
+        is_constant: whether k is the same everywhere.
         smooth: whether k has no jumps.
         geometric_mean: the geometric mean of the range of k, m^2/s.
         upper_bound: an upper bound of k for scalars inside their ranges, m^2/s.
@@ -76,12 +74,13 @@ class Diffusivity(ABC):
 
     parameters: tuple[Parameter, ...]
     fields: tuple[Field, ...]
+    is_constant = False
     smooth = True
     upper_bound: float
 
-    def __init__(self, grid: Grid, options: DiffusivityOptions):
+    def __init__(self, grid: Grid, low: float, high: float):
         self.grid = grid
-        self.geometric_mean = math.sqrt(options.range[0] * options.range[1])
+        self.geometric_mean = math.sqrt(low * high)
 
     @abstractmethod
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
@@ -104,9 +103,10 @@ class Constant(Diffusivity):
     """The distribution of constant diffusivities."""
 
     fields = ()
+    is_constant = True
 
     def __init__(self, grid: Grid, options: ConstantOptions):
-        super().__init__(grid, options)
+        super().__init__(grid, *options.range)
         self.parameters = (Parameter("diffusivity", "m^2/s", "diffusivity k everywhere", *options.range),)
         self.upper_bound = options.range[1]
 
@@ -128,7 +128,7 @@ class Lognormal(Diffusivity):
     """
 
     def __init__(self, grid: Grid, options: LognormalOptions):
-        super().__init__(grid, options)
+        super().__init__(grid, *options.range)
         self._options = options
         self.parameters = (
             Parameter("mean_diffusivity", "m^2/s", "geometric mean of k over the box", *options.range),
@@ -182,7 +182,7 @@ class Inclusions(Diffusivity):
     smooth = False
 
     def __init__(self, grid: Grid, options: InclusionsOptions):
-        super().__init__(grid, options)
+        super().__init__(grid, *options.range)
         self._options = options
         self.parameters = (
             Parameter("matrix_diffusivity", "m^2/s", "k around the inclusions", *options.range),
@@ -221,19 +221,6 @@ class Inclusions(Diffusivity):
                 distance = np.minimum(distance, self.grid.extent[axis] - distance)
             squared_distance += self.grid.broadcast_along(axis, distance**2)
         return squared_distance
-
-
-def build_diffusivity(grid: Grid, options: DiffusivityOptions) -> Diffusivity:
-    """Return the distribution of diffusivities of the chosen kind.
-
-    Raises:
-        UserError: the grid does not resolve the drawn fields.
-    """
-    if isinstance(options, ConstantOptions):
-        return Constant(grid, options)
-    if isinstance(options, LognormalOptions):
-        return Lognormal(grid, options)
-    return Inclusions(grid, options)
 
 
 def _field_between(low: float, high: float) -> tuple[Field]:

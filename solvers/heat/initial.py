@@ -1,4 +1,4 @@
-"""Distributions of the initial temperature: a random field, a few modes, blobs, or harmonics."""
+"""Distributions of the initial temperature: a random field, a few modes, blobs, harmonics, or zero."""
 
 from __future__ import annotations
 
@@ -65,14 +65,21 @@ class HarmonicsOptions:
     count: Count
 
 
-InitialOptions = RandomFieldOptions | FewModesOptions | BlobsOptions | HarmonicsOptions
+@dataclass(frozen=True)
+class ZeroOptions:
+    """The temperature 0 K, to which the solver adds the linear profile between dirichlet walls."""
+
+    kind: Literal["zero"]
+
+
+InitialOptions = RandomFieldOptions | FewModesOptions | BlobsOptions | HarmonicsOptions | ZeroOptions
 
 
 class Initial(ABC):
     """A distribution of initial temperatures u(x, 0) in K, without the linear profile between the walls.
 
     Attributes:
-        parameters: the drawn scalars.
+        parameters: the drawn scalars; the field is proportional to them.
         parametric: whether the scalars alone determine the field.
         meets_walls: whether the field is 0 at dirichlet walls and has zero slope at neumann walls.
         has_both_signs: whether the field and its negative are equally probable.
@@ -261,6 +268,32 @@ class Harmonics(Initial):
         return field
 
 
+class Zero(Initial):
+    """The temperature 0 K."""
+
+    parametric = True
+
+    def __init__(self, grid: Grid):
+        self._grid = grid
+        self.parameters = ()
+
+    def draw_arrays(self, rng: np.random.Generator) -> Parameters:
+        """Draw no arrays."""
+        return {}
+
+    def is_invariant(self, cell_map: CellMap) -> bool:
+        """Return True, see `Initial.is_invariant`."""
+        return True
+
+    def field(self, parameters: Parameters) -> np.ndarray:
+        """Return the temperature (K), see `Initial.field`."""
+        return np.zeros(self._grid.block_shape)
+
+    def values_at(self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any) -> Any:
+        """Return the temperature (K) at any points, see `Solver.initial_condition`."""
+        return 0.0 * coordinates["x"]
+
+
 def build_initial(grid: Grid, options: InitialOptions) -> Initial:
     """Return the distribution of initial temperatures of the chosen kind.
 
@@ -273,6 +306,8 @@ def build_initial(grid: Grid, options: InitialOptions) -> Initial:
         return FewModes(grid, options)
     if isinstance(options, BlobsOptions):
         return Blobs(grid, options)
+    if isinstance(options, ZeroOptions):
+        return Zero(grid)
     return Harmonics(grid, options)
 
 

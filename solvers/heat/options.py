@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
+
+from simsurrogate.spec import DIRECTIONS
 
 Condition = Literal["periodic", "dirichlet", "neumann"]
 Positive = Annotated[float, Gt(0)]
@@ -36,3 +39,29 @@ class BoundaryValuesOptions:
     x: WallValues = (0.0, 0.0)
     y: WallValues = (0.0, 0.0)
     z: WallValues = (0.0, 0.0)
+
+
+def unused_options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the options of the heat solver without effect, see `Solver.unused_options`.
+
+    Options of axes beyond the dimension, values of periodic axes, ranges of missing heaters, and the
+    tolerance of schemes without error control have no effect.
+    """
+    num_axes = len(options["extent"])
+    lengths = f"{('one length', 'two lengths', 'three lengths')[num_axes - 1]} in solver.extent"
+    for index, name in enumerate(DIRECTIONS):
+        if index >= num_axes:
+            yield f"boundary.{name}", lengths
+            yield f"boundary_values.{name}", lengths
+        elif options["boundary"][name] == "periodic":
+            yield f"boundary_values.{name}", f"solver.boundary.{name}=periodic"
+    if options["heaters"]["count"] == 0:
+        yield from (
+            (f"heaters.{name}", "solver.heaters.count=0") for name in options["heaters"] if name != "count"
+        )
+    if options["scheme"] in ("exact", "euler"):
+        yield "tolerance", f"solver.scheme={options['scheme']}"
+    elif options["scheme"] == "automatic" and options["diffusivity"]["kind"] == "constant":
+        yield "tolerance", "solver.scheme=automatic and solver.diffusivity.kind=constant"
+    elif options["time_step"] is not None:
+        yield "tolerance", f"solver.time_step={options['time_step']}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,17 +15,19 @@ from simsurrogate import spec as description
 from simsurrogate.errors import UserError
 from simsurrogate.spec import DIRECTIONS, Axis, Field, Quantity, Spec
 from solvers.contract import DiscretisationError, Parameters, Setting, Solver
-from solvers.heat.diffusivity import DiffusivityOptions, build_diffusivity
+from solvers.heat.blocks import BlockOptions, Blocks
+from solvers.heat.choose_diffusivity import DiffusivityOptions, build_diffusivity
 from solvers.heat.discretisation_error import estimate_error
 from solvers.heat.heaters import HeaterOptions, Heaters
-from solvers.heat.initial import Harmonics, InitialOptions, build_initial
+from solvers.heat.initial import Harmonics, InitialOptions, Zero, build_initial
 from solvers.heat.operator import wall_terms
-from solvers.heat.options import BoundaryOptions, BoundaryValuesOptions, Positive
+from solvers.heat.options import BoundaryOptions, BoundaryValuesOptions, Positive, unused_options
 from solvers.heat.schemes.choose import SchemeFactory, SchemeName
 from solvers.heat.settings import cheaper_settings, reference_setting
 from solvers.heat.source import Source
 from solvers.heat.symmetries import heat_symmetries
 from solvers.heat.trajectory import HeatTrajectory
+from solvers.heat.wall_flux import Wall, wall_flux_quantities, wall_flux_terms
 from solvers.heat.wall_profile import profile_meets_walls, wall_mismatch, wall_profile
 from solvers.numerics.grid import MAX_CELLS_OF_AXIS, Grid
 from solvers.numerics.parameter_sampling import check_ranges, draw
@@ -56,7 +58,9 @@ class Heat(Solver):
         boundary: boundary condition of each axis.
         boundary_values: temperature (dirichlet, K) or heat flux into the box (neumann, K m/s) at the walls.
         diffusivity: distribution of k.
-        heaters: distribution of f.
+        heaters: distribution of f, without the blocks.
+        blocks: heaters of constant power at fixed places.
+        wall_fluxes: the dirichlet walls whose heat flux is a quantity of interest, such as `z_lower`.
         initial: distribution of u(x, 0), without the linear profile between dirichlet walls.
         scheme: time-stepping scheme, see above.
         time_step: step of adi, rkl2 or euler, s; None for a step from the error control or stability limit.
@@ -86,6 +90,8 @@ class Heat(Solver):
         scheme: SchemeName,
         time_step: Positive | None,
         tolerance: Positive = 1e-5,
+        blocks: Sequence[BlockOptions] = (),
+        wall_fluxes: Sequence[Wall] = (),
         communicator: MPI.Intracomm,
     ):
         self._build = partial(
@@ -96,6 +102,7 @@ class Heat(Solver):
             diffusivity=diffusivity,
             heaters=heaters,
             initial=initial,
+            blocks=blocks,
         )
         self._scheme_options: dict[str, Any] = {
             "scheme": scheme,
@@ -120,8 +127,10 @@ class Heat(Solver):
             (0.0, 0.0) if condition == "periodic" else getattr(boundary_values, name)
             for name, condition in zip(axis_names, conditions, strict=True)
         )
+        self._wall_fluxes = wall_fluxes
         self._diffusivity = build_diffusivity(self.grid, diffusivity)
         self._heaters = Heaters(self.grid, heaters)
+        self._blocks = Blocks(self.grid, blocks)
         self._initial = build_initial(self.grid, initial)
         self._schemes = SchemeFactory(self.grid, self._diffusivity, scheme, time_step, tolerance)
         self.method = self._schemes.method
@@ -131,31 +140,8 @@ class Heat(Solver):
 
     @classmethod
     def unused_options(cls, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield the options without effect, see `Solver.unused_options`.
-
-        Options of axes beyond the dimension, values of periodic axes, ranges of missing heaters, and the
-        tolerance of schemes without error control have no effect.
-        """
-        num_axes = len(options["extent"])
-        lengths = f"{('one length', 'two lengths', 'three lengths')[num_axes - 1]} in solver.extent"
-        for index, name in enumerate(DIRECTIONS):
-            if index >= num_axes:
-                yield f"boundary.{name}", lengths
-                yield f"boundary_values.{name}", lengths
-            elif options["boundary"][name] == "periodic":
-                yield f"boundary_values.{name}", f"solver.boundary.{name}=periodic"
-        if options["heaters"]["count"] == 0:
-            yield from (
-                (f"heaters.{name}", "solver.heaters.count=0")
-                for name in options["heaters"]
-                if name != "count"
-            )
-        if options["scheme"] in ("exact", "euler"):
-            yield "tolerance", f"solver.scheme={options['scheme']}"
-        elif options["scheme"] == "automatic" and options["diffusivity"]["kind"] == "constant":
-            yield "tolerance", "solver.scheme=automatic and solver.diffusivity.kind=constant"
-        elif options["time_step"] is not None:
-            yield "tolerance", f"solver.time_step={options['time_step']}"
+        """Yield the options without effect, see `Solver.unused_options`."""
+        yield from unused_options(options)
 
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """Draw the parameters of one trajectory, see `Solver.sample`."""
@@ -171,8 +157,8 @@ class Heat(Solver):
         walls = wall_terms(grid, self._wall_values, k)
         patterns = self._heaters.patterns(parameters)
         source = Source(
-            wall_supply=walls.supply,
-            has_wall_supply=any(any(values) for values in self._wall_values),
+            constant=walls.supply + self._blocks.source(parameters),
+            has_constant=bool(self._blocks.parameters) or any(map(any, self._wall_values)),
             patterns=patterns,
             active_intervals=self._heaters.active_intervals(parameters),
         )
@@ -184,6 +170,7 @@ class Heat(Solver):
             source=source,
             initial_state=np.expand_dims(temperature, 0),
             coefficient_fields=np.array(fields).reshape(-1, *grid.block_shape),
+            wall_flux_terms=wall_flux_terms(grid, self._wall_fluxes, self._wall_values, k),
         )
 
     def cautions(self, duration: float) -> Iterator[str]:
@@ -230,7 +217,12 @@ class Heat(Solver):
         derivative: Callable[..., Any],
         parameters: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return the residual u_t - div(k grad u) - f in K/s, see `Solver.residual`."""
+        """Return the residual u_t - div(k grad u) - f in K/s, see `Solver.residual`.
+
+        Layers and blocks are discontinuous at points of a continuous equation, so they have no residual.
+        """
+        if self._blocks.parameters or not (self._diffusivity.fields or self._diffusivity.is_constant):
+            return {}
         temperature = fields["temperature"]
         k = fields["diffusivity"] if self._diffusivity.fields else parameters["diffusivity"]
         residual = derivative(temperature, "t")
@@ -246,7 +238,7 @@ class Heat(Solver):
         self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
     ) -> dict[str, Any]:
         """Return the temperature at time 0 s at any points, see `Solver.initial_condition`."""
-        if not self.spec.parametric or not isinstance(self._initial, Harmonics):
+        if not self.spec.parametric or not isinstance(self._initial, (Harmonics, Zero)):
             return super().initial_condition(coordinates, parameters, xp)
         profile = wall_profile(self.grid, self._wall_values, coordinates)
         return {"temperature": self._initial.values_at(coordinates, parameters, xp) + profile}
@@ -261,7 +253,8 @@ class Heat(Solver):
         )
         heat_unit = "K m" if len(axes) == 1 else f"K m^{len(axes)}"
         wall_supply = sum(sum(axis.boundary_values) / (axis.upper - axis.lower) for axis in axes)
-        is_closed = "dirichlet" not in grid.boundary and wall_supply == 0 and not self._heaters.names
+        has_heaters = bool(self._heaters.names or self._blocks.parameters)
+        is_closed = "dirichlet" not in grid.boundary and wall_supply == 0 and not has_heaters
         return Spec(
             name="heat",
             equation="u_t = div(k grad u) + f",
@@ -271,16 +264,25 @@ class Heat(Solver):
             parameters=(
                 *self._diffusivity.parameters,
                 *self._heaters.parameters,
+                *self._blocks.parameters,
                 *self._initial.parameters,
             ),
             invariants=(Quantity("total_heat", heat_unit, "integral of the temperature over the box"),),
+            quantities=wall_flux_quantities(grid, self._wall_fluxes),
             autonomous=not self._heaters.names,
             parametric=self._initial.parametric and not self._diffusivity.fields and not self._heaters.names,
             compatible_initial_state=self._initial.meets_walls
             and profile_meets_walls(grid, self._wall_values),
-            smooth_coefficients=self._diffusivity.smooth,
+            smooth_coefficients=self._diffusivity.smooth and not self._blocks.parameters,
+            linear_in=(
+                *(f"{name}_rate" for name in self._heaters.names),
+                *(parameter.name for parameter in (*self._blocks.parameters, *self._initial.parameters)),
+            ),
             symmetries=heat_symmetries(
-                grid, self._wall_values, (self._diffusivity, self._heaters, self._initial), self._schemes
+                grid,
+                self._wall_values,
+                (self._diffusivity, self._heaters, self._blocks, self._initial),
+                self._schemes,
             ),
         )
 

@@ -1,4 +1,4 @@
-"""The heat source of one trajectory: walls and heaters, piecewise constant in time."""
+"""The heat source of one trajectory: walls, blocks and heaters, piecewise constant in time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Source:
     """The heat source s(x, t) in K/s on this rank's block.
 
     Attributes:
-        wall_supply: the constant supply of the walls, K/s.
-        has_wall_supply: whether any wall of the box supplies heat; equal on all ranks.
+        constant: the constant supply of walls and blocks, K/s.
+        has_constant: whether any wall or block of the box supplies heat; equal on all ranks.
         patterns: the heating rate of each active heater, K/s.
         active_intervals: the start and the end of the active interval of each heater, s.
     """
 
-    wall_supply: np.ndarray
-    has_wall_supply: bool
+    constant: np.ndarray
+    has_constant: bool
     patterns: list[np.ndarray]
     active_intervals: list[tuple[float, float]]
 
@@ -49,5 +49,5 @@ class Source:
             length = duration if len(interval_ends) == 2 else stop - start
             yield (
                 length,
-                sum(active_patterns, self.wall_supply) if active_patterns or self.has_wall_supply else None,
+                sum(active_patterns, self.constant) if active_patterns or self.has_constant else None,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from simsurrogate.symmetries import CellMap, SignChange
+from solvers.heat.blocks import Blocks
 from solvers.heat.diffusivity import Diffusivity
 from solvers.heat.heaters import Heaters
 from solvers.heat.initial import Initial
@@ -18,19 +19,19 @@ from solvers.numerics.symmetries import cell_maps, keeps_field
 def heat_symmetries(
     grid: Grid,
     wall_values: tuple[WallValues, ...],
-    distributions: tuple[Diffusivity, Heaters, Initial],
+    distributions: tuple[Diffusivity, Heaters, Blocks, Initial],
     schemes: SchemeFactory,
 ) -> tuple[CellMap | SignChange, ...]:
     """Return the symmetries of the equation, its walls and its distributions, see `simsurrogate.symmetries`.
 
     A map has to keep the values at the walls, the linear profile between them, the distribution of k and that
-    of the initial temperature. Heaters are uniform in the box and allow every map. The sign of the
-    temperature may change without heaters and with values of 0 at all walls.
+    of the initial temperature. Heaters are uniform in the box and allow every map, blocks at fixed places
+    allow none. The sign of the temperature may change without any source and with values of 0 at all walls.
 
     Every map commutes with the solver to round-off, except that an exchange of axes commutes with the scheme
     adi to its tolerance. The scheme adi with a declared step does not allow an exchange.
     """
-    diffusivity, heaters, initial = distributions
+    diffusivity, heaters, blocks, initial = distributions
 
     def is_invariant(cell_map: CellMap) -> bool:
         # The result's axis `axes[a]` has the walls of axis a.
@@ -42,12 +43,13 @@ def heat_symmetries(
             (schemes.treats_axes_alike or cell_map.axes == tuple(grid.axes))
             and mapped_values == dict(enumerate(wall_values))
             and keeps_field(cell_map, grid, partial(wall_profile, grid, wall_values))
+            and not blocks.parameters
             and diffusivity.is_invariant(cell_map)
             and initial.is_invariant(cell_map)
         )
 
     symmetries: tuple[CellMap | SignChange, ...] = cell_maps(grid, is_invariant)
-    has_supply = heaters.names or any(any(values) for values in wall_values)
+    has_supply = heaters.names or blocks.parameters or any(any(values) for values in wall_values)
     if initial.has_both_signs and not has_supply:
         symmetries += (SignChange("sign", ("temperature",)),)
     return symmetries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from solvers.contract import DivergedError, SteppedTrajectory
 from solvers.heat.schemes.scheme import Scheme
 from solvers.heat.source import Source
+from solvers.heat.wall_flux import WallTerm, wall_fluxes
 from solvers.numerics.grid import Grid
 
 
@@ -22,11 +24,13 @@ class HeatTrajectory(SteppedTrajectory):
         source: the heat source of walls and heaters.
         initial_state: the temperature at time 0 s, K.
         coefficient_fields: k (m^2/s) if variable, and the patterns of the heaters (K/s), (K, *block).
+        wall_flux_terms: the terms of the heat flux through walls, see `wall_flux`.
     """
 
     grid: Grid
     scheme: Scheme
     source: Source
+    wall_flux_terms: Mapping[str, WallTerm | None]
     initial_state: np.ndarray
     coefficient_fields: np.ndarray
 
@@ -60,3 +64,7 @@ class HeatTrajectory(SteppedTrajectory):
     def invariants(self, state: np.ndarray) -> dict[str, float]:
         """Return the integral of the temperature over the box, K m^d; only `budget` changes the integral."""
         return {"total_heat": float(self.grid.sum_over_ranks(np.sum(state))[0]) * self.grid.cell_volume}
+
+    def quantities(self, state: np.ndarray) -> dict[str, float]:
+        """Return the heat fluxes out of the box through the walls of `solver.wall_fluxes`, K m^d/s."""
+        return wall_fluxes(self.grid, self.wall_flux_terms, state[0])

@@ -35,8 +35,8 @@ def test_the_options_of_an_experiment_fit_together(name: str) -> None:
         ("navier_stokes", "deeponet fno pi_deeponet unet"),
         ("two_body", "hamiltonian mlp"),
         ("three_body", "hamiltonian mlp"),
-        ("heat_parametric", "deeponet fno mlp pi_deeponet pinn unet"),
-        ("taylor_green", "deeponet fno mlp pi_deeponet pinn unet"),
+        ("heat_parametric", "deeponet fno mlp pi_deeponet pinn pod unet"),
+        ("taylor_green", "deeponet fno mlp pi_deeponet pinn pod unet"),
         ("kepler", "hamiltonian mlp pinn"),
     ],
 )
@@ -47,7 +47,7 @@ def test_an_experiment_has_its_compatible_surrogates(name: str, expected: str) -
     times = np.linspace(0, settings.output.duration, settings.output.steps + 1)
     problem = with_physics(expected_problem(solver.spec, times), solver)
     compatible_names = set(compatible_surrogates(problem))
-    shipped_names = {"deeponet", "fno", "hamiltonian", "mlp", "pi_deeponet", "pinn", "unet"}
+    shipped_names = {"deeponet", "fno", "hamiltonian", "mlp", "pi_deeponet", "pinn", "pod", "unet"}
     assert compatible_names & shipped_names == set(expected.split())
 
 

@@ -26,7 +26,7 @@ from solvers.contract import (
     solver_names,
 )
 from tests.support.frame_derivatives import derivative_of_frames
-from tests.support.solver_cases import Case, all_cases
+from tests.support.solver_cases import DECLARED_STEPS, Case, all_cases
 
 BOUNDARIES = {"periodic", "dirichlet", "neumann", "open"}
 DECLARATIONS = ("order_in_time", "order_in_space", "time_scale")
@@ -168,6 +168,25 @@ def test_the_inputs_of_surrogates_determine_a_trajectory_unless_the_spec_denies_
             other_state = other_trajectory.advance(trajectory.initial_state, 0.0, duration)
             future_depends_on_hidden_arrays |= not np.array_equal(other_state, final_state)
     assert solver.spec.deterministic is not future_depends_on_hidden_arrays
+
+
+def test_the_solution_is_affine_in_the_declared_parameters(case: Case, solver: Solver) -> None:
+    names = solver.spec.linear_in
+    if not names:
+        pytest.skip("this solver declares no parameters in which the solution is affine")
+    if math.isfinite(solver.order_in_time):
+        solver = case.build(**DECLARED_STEPS[case.solver])
+    first = solver.sample(np.random.default_rng(3))
+    second = first | {name: solver.sample(np.random.default_rng(4))[name] for name in names}
+    times = np.linspace(0.0, solver.time_scale / 5, 3)
+    weight = 1.7
+    combination = first | {name: weight * first[name] + (1 - weight) * second[name] for name in names}
+    states = [
+        np.array(list(solver.prepare(parameters).solve(times))) for parameters in (first, second, combination)
+    ]
+    assert np.linalg.norm(states[0][-1] - states[1][-1]) > 1e-6 * np.linalg.norm(states[0][-1])
+    expected = weight * states[0] + (1 - weight) * states[1]
+    np.testing.assert_allclose(states[2], expected, rtol=0, atol=1e-12 * np.abs(states[:2]).max())
 
 
 def test_solve_and_advance_return_the_same_frames(trajectory: SteppedTrajectory, duration: float) -> None:

@@ -1,6 +1,7 @@
 """The chain on this machine: all stages in one command, skipped stages, failures, and orphans."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys

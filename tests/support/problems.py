@@ -212,6 +212,13 @@ def circling_problem(autonomous: bool = True) -> Problem:
     )
 
 
+def quantity_problem(autonomous: bool = True) -> Problem:
+    """Return a problem of two quantities of interest."""
+    problem = grid_problem((1,), ("open",), autonomous, parametric=True)
+    axis = dataclasses.replace(problem.spec.axes[0], name="quantity")
+    return change_problem(problem, sites=Grid((axis,)))
+
+
 def learnable_problem(name: str, autonomous: bool = True) -> Problem:
     """Return a problem that the surrogate can learn."""
     candidates = (
@@ -221,6 +228,7 @@ def learnable_problem(name: str, autonomous: bool = True) -> Problem:
         fading_problem(autonomous),
         grid_problem((16,), ("periodic",), autonomous),
         circling_problem(autonomous),
+        quantity_problem(autonomous),
     )
     cls = surrogate_class(name)
     return next(candidate for candidate in candidates if cls.incompatibility(candidate) is None)

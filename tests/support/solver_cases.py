@@ -23,6 +23,9 @@ WALLS: Changes = {
 SMOOTH_FIELD: Changes = {"kind": "random_field", "modes": 4, "correlation_length": 0.4}
 SPHERE: Changes = {"total_mass": 1.0, "num_bodies": 20}
 
+#: Options of steps that do not depend on the solution, for solvers whose error control chooses the steps.
+DECLARED_STEPS: dict[str, Changes] = {"heat": {"scheme": "rkl2", "time_step": 2e-3}}
+
 #: Changes of the shipped options, by solver. The shipped options themselves are tested for every solver.
 VARIANTS: dict[str, dict[str, Changes]] = {
     "heat": {
@@ -40,6 +43,21 @@ VARIANTS: dict[str, dict[str, Changes]] = {
             "boundary": {"x": "neumann"},
             "diffusivity": {"kind": "constant"},
             "initial": {"kind": "harmonics", "count": 3},
+        },
+        "layers and blocks": {
+            "extent": [1.0, 2.0, 0.5],
+            "resolution": [8, 16, 20],
+            "boundary": {"x": "neumann", "y": "periodic", "z": "dirichlet"},
+            "diffusivity": {
+                "kind": "layers",
+                "thicknesses": [0.2, 0.05, 0.25],
+                "ranges": [[0.1, 0.2], [0.01, 0.05], [0.2, 0.3]],
+            },
+            "blocks": [
+                {"lower": [0.1, 0.2, 0.3], "upper": [0.6, 0.9, 0.42], "power": [0.1, 2.0]},
+                {"lower": [0.5, 1.2, 0.3], "upper": [0.9, 1.9, 0.5], "power": [0.1, 2.0]},
+            ],
+            "initial": {"kind": "zero"},
         },
         "inclusions": {
             "resolution": 24,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,29 @@ def build_cached(name: str, problem: Problem, precision: str = "float64") -> Sur
 
 
 def build(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
-    """Return a new surrogate with seeded weights."""
+    """Return a new surrogate with seeded weights, prepared with random frames."""
     torch.manual_seed(0)
-    return store.build(name, problems.options(name), problem, precision)
+    surrogate = store.build(name, problems.options(name), problem, precision)
+    surrogate.prepare(FramesInMemory(problems.batch(problem, size=6, frames=4, dtype=torch.float64)["state"]))
+    return surrogate
+
+
+class FramesInMemory:
+    """The frames of windows (B, T, C, *sites) on one rank, see `surrogates.contract.TrainingFrames`."""
+
+    def __init__(self, state: torch.Tensor, chunk_size: int = 5):
+        self.states = state.flatten(0, 1)
+        self.num_frames, self.chunk_size = len(self.states), chunk_size
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        for indices in np.array_split(np.arange(self.num_frames), -(-self.num_frames // self.chunk_size)):
+            yield indices, self.states[indices]
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+    def gather(self, values: torch.Tensor) -> torch.Tensor:
+        return values[None]
 
 
 def build_perturbed(name: str, problem: Problem) -> Surrogate:

@@ -125,12 +125,12 @@ def dataset_layouts(header: Header, rows: int) -> dict[str, DatasetLayout]:
         layouts[f"scalars/{parameter.name}"] = DatasetLayout(
             (rows,), float64, ("sample",), _unit_and_name(parameter) | _variation("sample")
         )
-    for invariant in spec.invariants:
-        layouts[f"scalars/{invariant.name}"] = DatasetLayout(
+    for quantity in (*spec.invariants, *spec.quantities):
+        layouts[f"scalars/{quantity.name}"] = DatasetLayout(
             (rows, steps),
             float64,
             ("sample", "time"),
-            _unit_and_name(invariant) | _variation("sample", "time"),
+            _unit_and_name(quantity) | _variation("sample", "time"),
         )
     for column in _columns(spec):
         layouts[f"scalars/{column.name}"] = DatasetLayout(
@@ -152,7 +152,7 @@ def group_attributes(header: Header, rows: int) -> dict[str, Attributes]:
     fields = [*spec.fields, *spec.coefficient_fields]
     scalars = [
         *spec.parameter_names,
-        *(quantity.name for quantity in (*spec.invariants, *_columns(spec))),
+        *(quantity.name for quantity in (*spec.invariants, *spec.quantities, *_columns(spec))),
     ]
     groups: dict[str, Attributes] = {
         "/": header.attributes

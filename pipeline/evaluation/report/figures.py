@@ -62,7 +62,9 @@ def draw(
                 "10 to 90 % of the trajectories (band); dashed: size in the truth."
             )
             report_figures.append(_save(figure, folder / f"{split}-invariants.png", split, caption))
-        for index, rank in chosen_trajectories(result, num_trajectories):
+        for index, rank in chosen_trajectories(
+            result, 0 if surrogate.learns_quantities else num_trajectories
+        ):
             cases = load(dataset, split, [index])
             error = percent(result.by_trajectory.rollout_end[index])
             caption = f"Trajectory {index} ({rank}): relative L2 error {error} at the end of the rollout."

@@ -110,7 +110,8 @@ def finish_submission(run: RunFolder, launcher: Launcher) -> None:
     display.show(run)
     run_override = overrides.typed("run", run.path)
     print(
-        f"submitted {run.path}; you may log out. Next: python -m pipeline.chain status {run_override} (or wait)"
+        f"submitted {run.path}; you may log out. Next: python -m pipeline.chain status {run_override}, "
+        "or wait instead of status"
     )
 
 

@@ -80,7 +80,7 @@ def _cells(
     cells_Bd: np.ndarray = np.zeros((1, len(shape)), dtype=np.int64)
     # The result of the first map is the source of the second map, so the matrix of the second map acts first.
     for cell_map, draws_BR in drawn_maps.items():
-        matrices_Pdd, cells_Pd = _powers(cell_map, shape)
+        matrices_Pdd, cells_Pd = powers(cell_map, shape)
         power_B = (draws_BR[:, 0] * len(cells_Pd)).astype(np.int64)
         cells_Bd = (np.einsum("bij,bj->bi", matrix_Bdd, cells_Pd[power_B]) + cells_Bd) % np.array(shape)
         matrix_Bdd = matrix_Bdd @ matrices_Pdd[power_B]
@@ -98,7 +98,7 @@ def _cells(
 
 
 @lru_cache(maxsize=64)
-def _powers(cell_map: CellMap, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def powers(cell_map: CellMap, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the matrices (P, d, d) and the cells (P, d) of all different powers of a map."""
     identity, sizes = np.eye(len(shape), dtype=np.int64), np.array(shape)
     matrix, cells = cell_map.matrix, np.array(cell_map.cells) % sizes

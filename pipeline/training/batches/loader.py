@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import numpy as np
@@ -18,11 +18,18 @@ _MAX_RESIDENT_BYTES = 256 * 2**20
 _MAX_GPU_FRACTION = 0.25
 
 
+#: The method `Surrogate.encode`.
+Encode = Callable[[torch.Tensor], torch.Tensor | None]
+
+
 class DeviceLoader:
     """The windows of `length` consecutive frames of the training split, as batches on a device.
 
     A training split that fits is read once and stays on the device, where a batch is one gather. A larger
     split is read from memory maps. Both methods give the same bits. Device and precision are those of `like`.
+
+    A surrogate that encodes states (`Surrogate.encode`) gets the encoded frames. They are computed once and
+    stay on the device.
 
     Attributes:
         length: frames of a window.
@@ -34,13 +41,13 @@ class DeviceLoader:
         UserError: a trajectory has fewer than `length` frames.
     """
 
-    def __init__(self, dataset: Dataset, length: int, like: torch.Tensor):
+    def __init__(self, dataset: Dataset, length: int, like: torch.Tensor, encode: Encode = lambda _: None):
         self._windows = dataset.windows("train", length, reuse_buffers=True)
         self.locate = self._windows.locate
         self.length = length
         self._frames = torch.arange(length, device=like.device)
-        self._like = like
-        self._resident_batch = _resident_split(dataset, like)
+        self._like, self._encode = like, encode
+        self._resident_batch = _resident_split(dataset, like, encode)
         self.data_seconds = 0.0
 
     def __len__(self) -> int:
@@ -50,7 +57,7 @@ class DeviceLoader:
         """Return the windows `indices` (B,); the next call may overwrite them."""
         start_seconds = time.perf_counter()
         batch = (
-            _tensors(self._windows.take(indices), self._like)
+            cast(Batch, _encoded(_tensors(self._windows.take(indices), self._like), self._encode))
             if self._resident_batch is None
             else self._gather(self._resident_batch, indices)
         )
@@ -71,25 +78,37 @@ class DeviceLoader:
         }
 
 
-def _resident_split(dataset: Dataset, like: torch.Tensor) -> Batch | None:
+def _resident_split(dataset: Dataset, like: torch.Tensor, encode: Encode) -> Batch | None:
     """Return the trajectories of the training split on the device, or None if they take too much memory."""
     trajectories = dataset.windows("train", len(dataset.times), reuse_buffers=True)
     if not len(trajectories):
         return None
-    first_trajectory = _tensors(trajectories.take(np.array([0])), like)
-    num_bytes = len(trajectories) * sum(
-        tensor.nbytes for tensor in cast(Mapping[str, torch.Tensor], first_trajectory).values()
-    )
+
+    def read(index: int) -> dict[str, torch.Tensor]:
+        return _encoded(_tensors(trajectories.take(np.array([index])), like), encode)
+
+    first_trajectory = read(0)
+    num_bytes = len(trajectories) * sum(tensor.nbytes for tensor in first_trajectory.values())
     if num_bytes > _available_bytes(like.device):
         return None
     split = {
         name: tensor.new_empty(len(trajectories), *tensor.shape[1:])
-        for name, tensor in cast(Mapping[str, torch.Tensor], first_trajectory).items()
+        for name, tensor in first_trajectory.items()
     }
     for index in range(len(trajectories)):
-        for name, array in trajectories.take(np.array([index])).items():
-            split[name][index] = torch.from_numpy(array[0])
+        for name, tensor in read(index).items():
+            split[name][index] = tensor[0]
     return cast(Batch, split)
+
+
+@torch.no_grad()
+def _encoded(batch: Batch, encode: Encode) -> dict[str, torch.Tensor]:
+    """Return the batch with the codes of its states (B, T, ...), if there are any."""
+    state = batch["state"]
+    codes = encode(state.flatten(0, 1))
+    if codes is not None:
+        batch = {**batch, "state": codes.reshape(*state.shape[:2], *codes.shape[1:])}
+    return cast(dict[str, torch.Tensor], batch)
 
 
 def _available_bytes(device: torch.device) -> float:

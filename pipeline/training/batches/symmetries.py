@@ -15,7 +15,7 @@ import torch
 
 from pipeline.training.batches.composition import AnySymmetry, Composition, compose, num_draws
 from simsurrogate.errors import UserError
-from simsurrogate.spec import Field, Spec
+from simsurrogate.spec import Field, Spec, diagonal_names
 from simsurrogate.symmetries import keeps_distribution
 from surrogates.contract import Batch, Problem
 
@@ -119,7 +119,9 @@ def _moved(
                 for row_Bd in np.moveaxis(turn, 1, 0)
             ]
         elif field.direction and turn is not None:
-            diagonal = [channels[first_channel[name]] for name in _diagonal_names(field, spec)]
+            diagonal = [
+                channels[first_channel[name]] for name in diagonal_names(field, spec.sites.directions)
+            ]
             row_Bd = np.abs(turn[:, spec.sites.directions.index(field.direction)])
             components = [reduce(torch.add, map(torch.mul, map(factor, row_Bd.T), diagonal))]
         if field.name in composition.signs:
@@ -127,12 +129,6 @@ def _moved(
             components = [sign * values for values in components]
         result += components
     return torch.stack(result, 2)
-
-
-def _diagonal_names(field: Field, spec: Spec) -> list[str]:
-    """Return the names of the fields that hold the diagonal of a tensor, by direction."""
-    stem = field.name.removesuffix(field.direction)
-    return [stem + direction for direction in spec.sites.directions]
 
 
 def _index(source: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:

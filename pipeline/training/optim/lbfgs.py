@@ -14,7 +14,7 @@ from pipeline.parallel.ranks import Ranks
 from pipeline.training.step import Model, loss_of
 from pipeline.training.train_state import TrainState
 from surrogates.contract import Batch
-from surrogates.least_squares import LeastSquares
+from surrogates.physics.least_squares import LeastSquares
 
 #: The number of pairs of changes of weights and gradient that approximate the Hessian.
 _HISTORY_SIZE = 50

@@ -21,7 +21,7 @@ from pipeline.training.step import Model
 from pipeline.training.train_state import TrainState
 from simsurrogate.errors import UserError
 from surrogates.contract import Batch, Surrogate
-from surrogates.least_squares import LeastSquares
+from surrogates.physics.least_squares import LeastSquares
 
 #: The largest number of weights, whose normal equations take 128 MiB and one second to solve.
 MAX_WEIGHTS = 4096

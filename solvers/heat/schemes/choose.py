@@ -51,7 +51,7 @@ class SchemeFactory:
         tolerance: float,
     ):
         self._grid = grid
-        self._has_variable_k = bool(diffusivity.fields)
+        self._has_variable_k = not diffusivity.is_constant
         self._time_step = time_step
         self._tolerance = tolerance
         self.name = _scheme_name(name, grid, diffusivity, time_step)
@@ -77,7 +77,7 @@ def _scheme_name(name: SchemeName, grid: Grid, diffusivity: Diffusivity, time_st
     """Return the name of the scheme, after the choice of `automatic`."""
     if name != "automatic":
         return name
-    if not diffusivity.fields:
+    if diffusivity.is_constant:
         return "exact"
     can_use_adi = diffusivity.smooth and grid.communicator.size == 1 and time_step is None
     return "adi" if can_use_adi else "rkl2"
@@ -96,7 +96,7 @@ def _check_scheme(name: str, grid: Grid, diffusivity: Diffusivity, time_step: fl
             "because the splitting is not stable for every k and step. Steps from the error control are "
             "allowed. Type solver.time_step=null or solver.scheme=rkl2"
         )
-    if name == "exact" and diffusivity.fields:
+    if name == "exact" and not diffusivity.is_constant:
         raise UserError(
             "solver.scheme=exact is not possible with a variable diffusivity. A constant diffusivity is "
             "allowed. Type solver.diffusivity.kind=constant or solver.scheme=automatic"

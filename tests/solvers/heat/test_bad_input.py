@@ -34,7 +34,7 @@ from tests.support.heat_cases import final_state, heat, prepare_trajectory, samp
             r"solver.diffusivity.range=\[0.3, 0.1\] is not a range.*diffusivity.range=\[0.1,0.3\]",
         ),
         ({"diffusivity": {"range": [0.0, 0.1]}}, r"solver.diffusivity.range=\[0.0, 0.1\].*greater than 0"),
-        ({"diffusivity": {"kind": "linear"}}, r"solver.diffusivity.kind='linear'.*constant"),
+        ({"diffusivity": {"kind": "metal"}}, r"solver.diffusivity.kind='metal'.*constant"),
         ({"diffusivity": {"contrasts": [1, 2]}}, r"solver.diffusivity.contrasts: there is no such key"),
         ({"heaters": {"count": -1}}, r"solver.heaters.count=-1.*at least 0"),
         ({"initial": {"amplitude": ["hot", 1]}}, r"solver.initial.amplitude=\['hot', 1\].*a number"),

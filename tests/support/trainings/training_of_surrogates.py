@@ -21,7 +21,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.training import fit
 from surrogates import store
 from surrogates.contract import Surrogate, compatible_surrogates, surrogate_class
-from surrogates.least_squares import LeastSquares
+from surrogates.physics.least_squares import LeastSquares
 from tests.support import problems
 from tests.support.trainings.several_trainings import stop_in_step
 from tests.support.trainings.training_cases import no_curves, read_settings
