@@ -18,10 +18,10 @@ from simsurrogate.sites import DIRECTIONS, Axis, Boundary, Coarsening, Grid, Par
 from simsurrogate.symmetries import Symmetry, check_symmetries
 
 __all__ = [
+    "DIRECTIONS",
     "Axis",
     "Boundary",
     "Coarsening",
-    "DIRECTIONS",
     "Field",
     "Grid",
     "Parameter",
