@@ -141,6 +141,8 @@ class PINN(Surrogate):
                 "it needs initial fields that are functions of the scalar parameters, but these data have "
                 "random initial fields or coefficient fields"
             )
+        if not problem.spec.smooth_coefficients:
+            return "the conductivity or the source jumps, and the equation has no residual at a jump"
         return boundary_incompatibility(problem) or initial_condition_incompatibility(problem)
 
     @property

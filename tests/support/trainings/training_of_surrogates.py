@@ -14,6 +14,7 @@ from unittest import mock
 from pipeline import generate, train, validate
 from pipeline.data.card import figures
 from pipeline.data.dataset import Dataset
+from pipeline.data.quantity_data import QuantityDataset
 from pipeline.parallel import launch
 from pipeline.parallel.stopping import StoppedError
 from pipeline.problem import problem_for, problem_of
@@ -43,6 +44,7 @@ DATASETS = {
         "solver.diffusivity.kind=constant",
         "solver.initial.kind=harmonics",
         "solver.initial.count=2",
+        "quantities=[{name: hottest, of: temperature, reduce: max}]",
     ),
     "two_body": ("solver=nbody", f"solver.system={TWO_BODIES % 'random'}", "output.duration=0.5"),
     "two_body_parametric": ("solver=nbody", f"solver.system={TWO_BODIES % 'fixed'}", "output.duration=0.5"),
@@ -85,12 +87,18 @@ def main(folder: Path) -> None:
             with mock.patch.object(figures, "draw", return_value=[]):
                 generate.run(settings)
             validate.run(settings)
-        dataset = Dataset.open(folder / "data" / dataset_name)
-        problem = problem_of(dataset)
-        for name in compatible_surrogates(problem):
-            if (name, problem.spec.has_particles) not in trained_pairs:
-                trained_pairs.add((name, problem.spec.has_particles))
-                train_with_all_methods(folder / str(size), dataset_name, name, dataset)
+        for dataset in views(Dataset.open(folder / "data" / dataset_name)):
+            problem = problem_of(dataset)
+            for name in compatible_surrogates(problem):
+                is_for_view = surrogate_class(name).learns_quantities is isinstance(dataset, QuantityDataset)
+                if is_for_view and (name, problem.spec.has_particles) not in trained_pairs:
+                    trained_pairs.add((name, problem.spec.has_particles))
+                    train_with_all_methods(folder / str(size), dataset_name, name, dataset)
+
+
+def views(dataset: Dataset) -> list[Dataset]:
+    """Return the data set and, if it has any, its quantities of interest."""
+    return [dataset, QuantityDataset(dataset)] if dataset.spec.quantities else [dataset]
 
 
 def train_with_all_methods(folder: Path, dataset_name: str, name: str, dataset: Dataset) -> None:
