@@ -86,7 +86,6 @@ def run(settings: Settings) -> float:
         device = device_of(settings.training.device, launch.detect())
         surrogate = load_surrogate(settings, folder, device)
         if surrogate.learns_quantities:
-            _refuse_worth(settings)
             dataset = QuantityDataset(dataset)
         if warning := unused_gpus(settings.training.device, device):
             metadata["warning"] = warning
@@ -141,19 +140,6 @@ def run(settings: Settings) -> float:
             }
             objective = schema.objective(metrics)
         return float(communicator.bcast(objective))
-
-
-def _refuse_worth(settings: Settings) -> None:
-    """Refuse the comparison with the solver for a surrogate that predicts no fields.
-
-    Raises:
-        UserError: `evaluation.worth` is not 0.
-    """
-    if settings.evaluation.worth:
-        raise UserError(
-            f"evaluation.worth={settings.evaluation.worth} compares fields with those of the solver, and "
-            f"surrogate={settings.surrogate['name']} predicts quantities of interest. Type evaluation.worth=0"
-        )
 
 
 def load_surrogate(settings: Settings, folder: RunFolder, device: torch.device) -> Surrogate:

@@ -161,12 +161,14 @@ class Training(_Section):
 class Evaluation(_Section):
     """The evaluation, in batches of `batch_size` trajectories; `figures` trajectories per split are drawn.
 
-    The solver's time and error are measured on the first `worth` trajectories of the split `test`.
+    The solver's time and error are measured on the first `worth` trajectories of the split `test`, with all
+    frames or the last frame alone.
     """
 
     batch_size: Count
     figures: CountFromZero
     worth: CountFromZero
+    worth_frames: Literal["all", "last"]
 
 
 Stage = Literal["generate", "validate", "train", "evaluate"]

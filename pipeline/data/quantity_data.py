@@ -43,7 +43,7 @@ def quantity_spec(spec: Spec, origin: str) -> Spec:
 class QuantityDataset(Dataset):
     """A view of a data set whose state is the quantities of interest, (Q, 1).
 
-    Attributes: see `Dataset`. All quantities are in memory.
+    Attributes: see `Dataset`. All quantities are in memory. `quantities` are those of the data set.
 
     Raises:
         UserError: the data set has no quantities.
@@ -54,6 +54,7 @@ class QuantityDataset(Dataset):
         self.identity, self.times = dataset.identity, dataset.times
         self.core_seconds = dataset.core_seconds
         self.spec = quantity_spec(dataset.spec, f"the data set in {dataset.folder}")
+        self.quantities = dataset.spec.quantities
         names = [field.name for field in self.spec.fields]
         self._arrays = {
             split: _split_arrays(dataset, split, names)

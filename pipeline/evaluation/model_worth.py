@@ -35,7 +35,7 @@ def worth_of_model(
     solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
     training_attempts = provenance.attempts(folder.path, "train", folder.model)
     return worth_result(
-        measure_worth(surrogate, solver, dataset, num_trajectories),
+        measure_worth(surrogate, solver, dataset, num_trajectories, settings.evaluation.worth_frames),
         processor_name(),
         generation_seconds=dataset.core_seconds,
         training_seconds=provenance.core_seconds(training_attempts),

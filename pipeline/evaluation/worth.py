@@ -14,18 +14,21 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from pipeline.data.quantity_data import QuantityDataset
 from pipeline.evaluation.cases import Cases, load
+from pipeline.evaluation.last_quantities import LastQuantities
 from pipeline.evaluation.metrics import FieldNorm, field_norms, relative_l2
 from pipeline.problem import problem_of
 from pipeline.runs import progress
+from simsurrogate.spec import QuantityOfInterest
 from solvers.batches import BatchedSolver
 from solvers.contract import DivergedError, Setting
 from surrogates.contract import ExtrapolationWarning
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
     from solvers.contract import Parameters, Solver
     from surrogates.contract import Surrogate
+
+#: The quantities of interest that the surrogate learns; empty for a surrogate of fields.
+Quantities = tuple[QuantityOfInterest, ...]
 
 #: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times.
 LEAST_SECONDS = 0.02
@@ -97,20 +103,30 @@ class Worth:
     surrogate: SurrogateTimes
 
 
-def measure_worth(surrogate: Surrogate, solver: Solver, dataset: Dataset, num_trajectories: int) -> Worth:
+def measure_worth(
+    surrogate: Surrogate,
+    solver: Solver,
+    dataset: Dataset,
+    num_trajectories: int,
+    frames: Literal["all", "last"],
+) -> Worth:
     """Return the times and errors on the first trajectories of the split `test`.
 
-    `solver` is the solver of the data set on this rank alone. Only this process should be at work.
+    `solver` is the solver of the data set on this rank alone. Only this process should be at work. With
+    `frames` = `last`, solver and surrogate compute the state at the end without the frames before it.
     """
     cases = load(dataset, "test", range(num_trajectories))
+    quantities = dataset.quantities if isinstance(dataset, QuantityDataset) else ()
+    if frames == "last" and not quantities:
+        cases = replace(cases, time=cases.time[[0, -1]])
     norms = field_norms(dataset.spec, problem_of(dataset).statistics)
     own_setting = Setting("the data's setting", solver)
     reference = solver.reference_setting() or own_setting
     settings = list(solver.cheaper_settings()) or [own_setting]
     with _one_thread():
-        truth, reference_times = _measure_reference(reference, cases)
+        truth, reference_times = _measure_reference(reference, cases, quantities)
         setting_times = [
-            _measure_setting(setting, cases, truth, norms)
+            _measure_setting(setting, cases, truth, norms, quantities)
             for setting in progress.bar(settings, "settings of the solver", rank=0)
         ]
         surrogate_times = _measure_surrogate(surrogate, cases, truth, norms)
@@ -128,12 +144,14 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(num_threads)
 
 
-def _measure_reference(reference: Setting, cases: Cases) -> tuple[np.ndarray, SettingTimes]:
+def _measure_reference(
+    reference: Setting, cases: Cases, quantities: Quantities
+) -> tuple[np.ndarray, SettingTimes]:
     """Return the last frames of the reference solution (B, 1, C, *sites), and its times without errors."""
     frames, seconds = [], []
-    _query(reference, cases.solver_parameters[0], cases.time)()  # compiles the solver's kernels
+    _query(reference, cases.solver_parameters[0], cases.time, quantities)()  # compiles the solver's kernels
     for parameters in progress.bar(cases.solver_parameters, "reference solutions", rank=0):
-        solve = _query(reference, parameters, cases.time)
+        solve = _query(reference, parameters, cases.time, quantities)
         start = time.perf_counter()
         frames.append(solve())
         seconds.append(time.perf_counter() - start)
@@ -144,31 +162,38 @@ def _measure_reference(reference: Setting, cases: Cases) -> tuple[np.ndarray, Se
 
 
 def _measure_setting(
-    setting: Setting, cases: Cases, truth: np.ndarray, norms: Sequence[FieldNorm]
+    setting: Setting, cases: Cases, truth: np.ndarray, norms: Sequence[FieldNorm], quantities: Quantities
 ) -> SettingTimes:
     """Return the times and the errors of a setting against the last frames `truth` (B, 1, C, *sites)."""
     seconds, frames = np.full(len(truth), np.inf), np.full_like(truth, np.nan)
     for row, parameters in enumerate(cases.solver_parameters):
-        solve = _query(setting, parameters, cases.time)
+        solve = _query(setting, parameters, cases.time, quantities)
         with suppress(DivergedError):
             frames[row, 0] = solve()
             seconds[row] = _median_seconds(solve)
     errors = _errors(frames, truth, norms)
     batch_seconds = float(np.median(seconds))
-    if isinstance(setting.solver, BatchedSolver):
+    if isinstance(setting.solver, BatchedSolver) and not quantities:
         batch = [*cases.solver_parameters] * (BATCH_SIZES[-1] // len(truth) or 1)
         solver = setting.solver
         batch_seconds = _median_seconds(lambda: solver.solve_batch(batch, cases.time)) / len(batch)
     return SettingTimes(setting.name, seconds, batch_seconds, errors)
 
 
-def _query(setting: Setting, parameters: Parameters, times: np.ndarray) -> Callable[[], np.ndarray]:
+def _query(
+    setting: Setting, parameters: Parameters, times: np.ndarray, quantities: Quantities
+) -> Callable[[], np.ndarray]:
     """Return a function that computes all frames and returns the last one on the sites of the data.
+
+    With `quantities`, the function returns the quantities of the last frame.
 
     The fields of the inputs are made here, outside the measured time, because a surrogate receives them, too.
     A solver of batches makes them again, in its compiled call.
     """
     solver = setting.solver
+    if quantities:
+        last = LastQuantities(solver, quantities)
+        return partial(last.of, solver.prepare(parameters), times)
     if isinstance(solver, BatchedSolver):
 
         def solve_batch() -> np.ndarray:

@@ -17,10 +17,10 @@ from pipeline.data.format.writer import ShardWriter
 from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.predictability import predictable_times, squares
-from pipeline.generation.reductions import Reductions
 from pipeline.generation.rows import Rows, not_finite_reason
 from solvers.batches import BatchedSolver, TrajectoryBatch
 from solvers.contract import Parameters, Solver
+from solvers.reductions import Reductions
 from solvers.returned_values import check_invariants
 
 #: The size (bytes) of the states that a rank collects before writing. A larger trajectory is one batch.

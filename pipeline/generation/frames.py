@@ -16,11 +16,11 @@ from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES
 from pipeline.generation.predictability import SecondSolution
-from pipeline.generation.reductions import Reductions
 from pipeline.generation.rows import Rows, add_statistics, not_finite_reason
 from pipeline.parallel.groups import gather_blocks
 from simsurrogate.errors import file_and_class
 from solvers.contract import DivergedError, Parameters, Solver, Trajectory
+from solvers.reductions import Reductions
 from solvers.returned_values import check_invariants, check_quantities, check_shape, check_trajectory
 
 

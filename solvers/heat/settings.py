@@ -69,7 +69,7 @@ def reference_setting(
     cells = tuple(REFERENCE_RATIO * count for count in grid.resolution)
     if math.prod(cells) > MAX_REFERENCE_CELLS:
         cells = grid.resolution
-    options = {"scheme": "automatic", "time_step": None, "tolerance": min(tolerance / 10, 1e-5)}
+    options = {"scheme": "automatic", "time_step": None, "tolerance": min(tolerance / 10, 1e-3)}
     solver = build(resolution=list(cells), **options)
     return Setting(_name(cells, options), solver, _map_to(grid, wall_values, cells))
 

@@ -45,7 +45,7 @@ def test_a_surrogate_of_coarse_data_is_trained_and_evaluated(dataset: Dataset, t
 def test_the_errors_of_settings_are_those_of_the_coarse_fields(dataset: Dataset) -> None:
     solver = build_recorded_solver(dataset.configuration, {}, MPI.COMM_SELF)
     surrogate = FastSurrogate(dataset, solver, num_calls=1)
-    worth = measure_worth(surrogate, solver, dataset, 3)  # type: ignore[arg-type]
+    worth = measure_worth(surrogate, solver, dataset, 3, "all")  # type: ignore[arg-type]
     result = worth_result(worth, "a processor", 30.0, 60.0)
     errors = {setting.name: setting.error for setting in result.settings}
     assert errors[result.reference] == 0

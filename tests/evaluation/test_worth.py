@@ -68,7 +68,7 @@ class FastSurrogate(SolverAsSurrogate):
 
 
 def result_of(surrogate: Any, solver: Solver, dataset: Dataset) -> WorthResult:
-    return worth_result(measure_worth(surrogate, solver, dataset, 3), "a processor", 30.0, 60.0)
+    return worth_result(measure_worth(surrogate, solver, dataset, 3, "all"), "a processor", 30.0, 60.0)
 
 
 def test_a_surrogate_that_calls_the_solver_twice_is_worth_less_than_one(

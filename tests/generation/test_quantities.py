@@ -13,10 +13,10 @@ from pipeline.config.quantities import with_quantities
 from pipeline.config.settings import QuantitySettings
 from pipeline.data.dataset import Dataset
 from pipeline.data.quantity_data import QuantityDataset
-from pipeline.generation.reductions import Reductions
 from pipeline.problem import problem_of
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
+from solvers.reductions import Reductions
 from tests.support import problems
 from tests.support.in_process import generate_in_process, settings_of
 
