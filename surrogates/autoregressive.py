@@ -192,7 +192,7 @@ class AutoregressiveSurrogate(Surrogate):
                 f"{file_and_class(type(self))}.increment returns {returned}. It has to return the shape "
                 f"{expected_shape} = (B, *sites, C)."
             )
-        changes_BXTC = self.frame_scale * increment_BXO.unflatten(-1, self.frame_scale.shape)
+        changes_BXTC = self.frame_scale * torch.unflatten(increment_BXO, -1, self.frame_scale.shape)
         start_BTXC = state_BXC[:, None]
         frames_BTXC: torch.Tensor = self.constraints(start_BTXC + changes_BXTC.movedim(-2, 1), start_BTXC)
         return frames_BTXC

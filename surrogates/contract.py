@@ -21,7 +21,7 @@ from pydantic import ConfigDict, TypeAdapter
 from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
-from surrogates.inference import Compilable, fast_matmul
+from surrogates.inference import Compilable, fast_arithmetic
 from surrogates.training_range import Statistics, TrainingRange, check_finite
 
 #: Numbers that a caller passes, before their conversion to the device and the precision of the weights.
@@ -269,7 +269,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
                 )
             # The caller's line is above torch's wrapper around `predict`.
             warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=3)
-        with fast_matmul(next(self.parameters()).device):
+        with fast_arithmetic(next(self.parameters()).device, np.shape(initial_state)):
             return self._predict(initial_state, parameters, times)
 
     def __repr__(self) -> str:

@@ -177,7 +177,7 @@ class MLP(Surrogate):
         normalised_BCN = (state.flatten(2) - self.state_mean) / self.state_std
         horizon = self.horizon_steps * self.problem.time_step
         later = [
-            (states_BTCN * self.state_std + self.state_mean).unflatten(-1, state.shape[2:])
+            torch.unflatten(states_BTCN * self.state_std + self.state_mean, -1, state.shape[2:])
             for states_BTCN in restarted_predictions(normalised_BCN, times, horizon, query)
         ]
         return Prediction(torch.cat([state[:, None], *later], dim=1))

@@ -28,5 +28,5 @@ def in_chunks(
     num_cases = max(1, _CHUNK_BYTES // (num_hidden * batch.element_size())) if num_hidden else len(batch)
     if batch.device.type != "cpu" or len(batch) <= num_cases:
         return compute(*tensors)
-    chunks = zip(*(tensor.split(num_cases) for tensor in tensors), strict=True)
+    chunks = zip(*(torch.split(tensor, num_cases) for tensor in tensors), strict=True)
     return torch.cat([compute(*chunk) for chunk in chunks])

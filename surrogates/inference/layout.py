@@ -17,7 +17,7 @@ def arranged(module: Module) -> Module:
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
-            part.to(memory_format=torch.channels_last)
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
         elif isinstance(part, nn.Conv3d):
-            part.to(memory_format=torch.channels_last_3d)
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last_3d)
     return module

@@ -91,24 +91,29 @@ class FourierNetwork(nn.Module):
     def prepare(self, static_BXS: torch.Tensor, conditions_BQ: torch.Tensor) -> Prepared:
         """Return what the last S inputs and the conditions determine, for `predict`."""
         first_layer = self.lifting[0]
+        assert isinstance(first_layer, nn.Linear)
         weight_WS = first_layer.weight[:, first_layer.in_features - static_BXS.shape[-1] :]
-        lifted_XBW = nn.functional.linear(static_BXS.movedim(0, -2), weight_WS, first_layer.bias)
-        coefficients = [layer.coefficients(conditions_BQ) for layer in self.layers]
+        static_XBS = static_BXS.movedim(0, -2).contiguous()
+        lifted_XBW = nn.functional.linear(static_XBS, weight_WS, first_layer.bias)
+        coefficients = [layer.coefficients(conditions_BQ) for layer in self._fourier_layers()]
         return Prepared(lifted_XBW, coefficients, self.fourier.repeated_matrices())
 
     def predict(self, state_BXC: torch.Tensor, prepared: Prepared) -> torch.Tensor:
         """Return the output of `forward` without gradients, from the first C inputs and from `prepare`."""
-        first_layer, *other_layers = self.lifting
+        first_layer = self.lifting[0]
+        assert isinstance(first_layer, nn.Linear)
         weight_WC = first_layer.weight[:, : state_BXC.shape[-1]]
         state_NC = state_BXC.movedim(0, -2).reshape(-1, state_BXC.shape[-1])
         lifted_XBW = prepared.lifted
         hidden_XBW = torch.addmm(lifted_XBW.flatten(0, -2), state_NC, weight_WC.T).view_as(lifted_XBW)
-        for lifting_layer in other_layers:
-            hidden_XBW = lifting_layer(hidden_XBW)
-        for layer, coefficients in zip(self.layers, prepared.coefficients, strict=True):
+        hidden_XBW = self.lifting[1:](hidden_XBW)
+        for layer, coefficients in zip(self._fourier_layers(), prepared.coefficients, strict=True):
             layer.advance_(hidden_XBW, coefficients, self.fourier, prepared.matrices)
         fields_XBO: torch.Tensor = self.projection(hidden_XBW)
         return fields_XBO.movedim(-2, 0)
+
+    def _fourier_layers(self) -> list[FourierLayer]:
+        return [layer for layer in self.layers if isinstance(layer, FourierLayer)]
 
 
 class FourierLayer(nn.Module):

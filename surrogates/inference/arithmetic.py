@@ -1,0 +1,38 @@
+"""The arithmetic of a prediction: fast products, and as many threads as its size is worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from surrogates.inference.products import fast_matmul
+
+#: The smallest number of values of the initial states for each thread. With a smaller share, threads wait for
+#: each other at each operation longer than they compute, above all if other processes share the cores.
+_MIN_VALUES_PER_THREAD = 4096
+
+
+@contextmanager
+def fast_arithmetic(device: torch.device, shape: Sequence[int]) -> Iterator[None]:
+    """Compute a prediction by fast products, and on processors by one thread if it is small.
+
+    The settings apply to the whole process and end with the block.
+
+    Args:
+        device: the device of the prediction.
+        shape: the shape of the initial states.
+    """
+    num_threads = torch.get_num_threads()
+    suitable = min(num_threads, max(1, math.prod(shape) // _MIN_VALUES_PER_THREAD))
+    is_limited = device.type == "cpu" and suitable < num_threads
+    with fast_matmul(device):
+        try:
+            if is_limited:
+                torch.set_num_threads(suitable)
+            yield
+        finally:
+            if is_limited:
+                torch.set_num_threads(num_threads)

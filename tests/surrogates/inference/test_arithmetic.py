@@ -1,0 +1,36 @@
+"""The threads of a prediction: one for a small prediction, and those of the process afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from surrogates.inference import fast_arithmetic
+
+
+@pytest.fixture(autouse=True)
+def _four_threads() -> Iterator[None]:
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+@pytest.mark.parametrize(("num_values", "num_threads"), [(0, 1), (48 * 48, 1), (3 * 4096, 3), (10**6, 4)])
+def test_each_thread_has_enough_values(num_values: int, num_threads: int) -> None:
+    with fast_arithmetic(torch.device("cpu"), (2, num_values // 2)):
+        assert torch.get_num_threads() == num_threads
+    assert torch.get_num_threads() == 4
+
+
+def test_a_failed_prediction_restores_the_threads() -> None:
+    with pytest.raises(ZeroDivisionError), fast_arithmetic(torch.device("cpu"), (1,)):
+        _ = 1 / 0
+    assert torch.get_num_threads() == 4
+
+
+def test_the_threads_next_to_a_gpu_are_not_changed() -> None:
+    with fast_arithmetic(torch.device("cuda"), (1,)):
+        assert torch.get_num_threads() == 4
