@@ -146,7 +146,9 @@ def test_the_yaml_files_of_the_page_for_administrators_are_launchers(tmp_path: P
     (tmp_path / "launcher").mkdir()
     for block in blocks:
         (tmp_path / "launcher" / "site.yaml").write_text(block)
-        overrides = ("launcher=site", "experiment=smoke", f"run={tmp_path}/run", "dry_run=true")
+        # The batch has to be a multiple of the ranks of train.
+        experiment = ("experiment=smoke", "training.batch_size=8")
+        overrides = ("launcher=site", *experiment, f"run={tmp_path}/run", "dry_run=true")
         result = launching.run_stage("chain", "--config-dir", str(tmp_path), *overrides)
         setup = re.search(r"module load [\w/.]+", block)
         assert setup is not None
