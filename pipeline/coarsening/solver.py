@@ -41,8 +41,6 @@ class CoarseSolver(Solver):
     def __init__(self, fine: Solver, coarsening: Coarsening):
         self.fine, self._coarsening = fine, coarsening
         self.communicator, self.method = fine.communicator, fine.method
-        self.order_in_time, self.order_in_space = fine.order_in_time, fine.order_in_space
-        self.time_scale = fine.time_scale
         self.spec = coarse_spec(fine.spec, coarsening)
         blocks = fine.communicator.allgather(fine.block)
         coarse_blocks = [

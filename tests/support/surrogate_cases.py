@@ -40,7 +40,9 @@ def build(name: str, problem: Problem, precision: str = "float64") -> Surrogate:
     """Return a new surrogate with seeded weights, prepared with random frames."""
     torch.manual_seed(0)
     surrogate = store.build(name, problems.options(name), problem, precision)
-    surrogate.prepare(FramesInMemory(problems.batch(problem, size=6, frames=4, dtype=torch.float64)["state"]))
+    surrogate.initialise(
+        FramesInMemory(problems.batch(problem, size=6, frames=4, dtype=torch.float64)["state"])
+    )
     return surrogate
 
 
