@@ -128,19 +128,11 @@ def _initial_invariant_mistakes(
     """
     if not isinstance(trajectory, SteppedTrajectory) or not header.spec.invariants:
         return
-<<<<<<< HEAD
     _, scalars = next(trajectory.frames(header.times))
     for name, value in scalars()[0].items():
-        series = arrays[f"scalars/{name}"][row]
-        if abs(value - series[0]) > _ROUND_OFF * np.abs(series).max():
-            yield f"{name} at 0 s is {series[0]:g}, and the initial state of its parameters gives {value:g}"
-=======
-    _, invariants = next(trajectory.frames(header.times))
-    for name, value in invariants().items():
         stored = arrays[f"scalars/{name}"][row, 0]
         if value != stored:
             yield f"{name} at 0 s is {stored:g}, and the initial state of its parameters gives {value:g}"
->>>>>>> coarse
 
 
 def _perturbed(state: np.ndarray, eps: float) -> Iterator[np.ndarray]:
