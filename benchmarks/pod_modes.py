@@ -4,9 +4,9 @@
 
 Each row is a training with `experiment=chip` and another largest number of modes, once with a perceptron that
 is affine in the powers of the heaters, as `Spec.linear_in` declares, and once with an ordinary perceptron.
-Errors are relative L2 errors of the test split, means over trajectories and frames: of the projection onto the
-modes, and of the prediction. The times are medians of one thread: all ten frames of a trajectory, and the
-largest temperature on a line of 64 cells by `at_cells`, without a field. Without DATASET the data are generated.
+Errors are relative L2 errors of the test split, means over trajectories and frames: of the projection onto
+the modes, and of the prediction. The times are medians of one thread: all ten frames of a trajectory, and the
+temperature of a line of cells by `at_cells`, without a field. Without DATASET the data are generated.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def main() -> None:
         dataset = Dataset.open(path)
         rows = [_row(Path(folder), dataset, modes) for modes in MODES]
     claim = (
-        "`pod` on `chip`, 64³ cells, 200 trajectories: errors and times against the number of modes, with the "
-        "perceptron affine in the powers and without"
+        f"`pod` on `chip`, {' x '.join(map(str, dataset.spec.shape))} cells, "
+        f"{dataset.num_trajectories('train')} trajectories: errors and times against the number of modes, "
+        "with a perceptron that is affine in the powers and without"
     )
     print_and_store("pod_modes", claim, rows, ["torch", "numpy"])
 
@@ -96,7 +97,8 @@ def _milliseconds(surrogate: POD, dataset: Dataset) -> dict[str, object]:
     """Return the time (ms) of all frames, and of a line of cells."""
     trajectory = dataset.trajectory("test", 0)
     start, parameters, times = trajectory.state[:1], trajectory.parameters, trajectory.time
-    line = surrogate.at_cells([(index, 32, 50) for index in range(64)])
+    size = surrogate.problem.spec.shape[0]
+    line = surrogate.at_cells([(index, size // 2, size // 2) for index in range(size)])
     seconds = medians(
         {
             "field": lambda: surrogate.predict(start, parameters, times),
