@@ -16,6 +16,7 @@ LONG_BENCHMARKS = (
     "constraints",
     "fno_equal_time",
     "hamiltonian_two_body",
+    "inference",
     "nbody_three_body",
     "operator_networks",
     "pinn_heat_1d",

@@ -106,7 +106,7 @@ class FourierNetwork(nn.Module):
         state_NC = state_BXC.movedim(0, -2).reshape(-1, state_BXC.shape[-1])
         lifted_XBW = prepared.lifted
         hidden_XBW = torch.addmm(lifted_XBW.flatten(0, -2), state_NC, weight_WC.T).view_as(lifted_XBW)
-        hidden_XBW = self.lifting[1:](hidden_XBW)
+        hidden_XBW = self.lifting[2](self.lifting[1](hidden_XBW))
         for layer, coefficients in zip(self._fourier_layers(), prepared.coefficients, strict=True):
             layer.advance_(hidden_XBW, coefficients, self.fourier, prepared.matrices)
         fields_XBO: torch.Tensor = self.projection(hidden_XBW)
