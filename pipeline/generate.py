@@ -64,7 +64,9 @@ def run(settings: Settings) -> None:
         settings, own_solver.spec, is_batched=solves_batches(solver), num_states=1 / settings.group_size
     )
     solver_checks.check_outside(solver, settings.samples.test_extrapolation)
-    plan = _plan(settings, own_solver).model_copy(update={"spec": solver.spec})
+    plan = _plan(settings, own_solver).model_copy(
+        update={"spec": with_quantities(solver.spec, settings.quantities)}
+    )
     part, num_parts = settings.part
     shards = plan.planned_shards[part::num_parts]
     with (

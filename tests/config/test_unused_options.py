@@ -116,7 +116,8 @@ def test_an_option_that_the_solver_names_is_refused() -> None:
 
 
 def test_a_data_set_may_record_unused_options() -> None:
-    build.build_recorded_solver({"solver": with_diffusivity(contrast=[2, 3])}, {}, None)
+    options = with_diffusivity(contrast=[2, 3])
+    build.build_recorded_solver({"solver": options, "output": {}}, {}, None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from pipeline.evaluation.report import figures
 from pipeline.evaluation.report.figures import chosen_trajectories
 from pipeline.evaluation.results import invariant_result
 from pipeline.evaluation.schema import (
-    PREDICTORS,
     ByTrajectory,
     Headline,
     InvariantResult,
@@ -196,7 +195,7 @@ def make_metrics(
         below_floor={"relative_l2": {"u": [0, num_vanished]}, "nrmse": {"u": [0, num_vanished]}},
         errors={
             name: {mode: {"relative_l2": {"u": series[name]}} for mode in ("one_step", "rollout")}
-            for name in PREDICTORS
+            for name in series
         },
         invariants={},
     )

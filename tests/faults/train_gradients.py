@@ -17,6 +17,7 @@ from pipeline.training.step import data_parallel
 from surrogates import store
 from surrogates.contract import Problem, surrogate_names
 from tests.support import problems
+from tests.support.surrogate_cases import FramesInMemory
 
 BATCH = 8
 #: Problems with solutions that satisfy constraints.
@@ -38,6 +39,8 @@ def gradients(
     torch.manual_seed(0)
     options = problems.options(name) | ({"constraints": list(constraints)} if constraints else {})
     surrogate = store.build(name, options, problem, precision)
+    frames = problems.batch(problem, size=6, frames=4, dtype=torch.float64)["state"]
+    surrogate.initialise(FramesInMemory(frames))
     with torch.no_grad():
         # At the initial weights some gradients vanish, because later weights are 0.
         for weight in surrogate.parameters():
