@@ -37,6 +37,8 @@ def quantity_spec(spec: Spec, origin: str) -> Spec:
         invariants=(),
         quantities=(),
         linear_in=(),
+        symmetries=(),
+        coarsening=None,
     )
 
 
