@@ -106,6 +106,7 @@ def _check_layers(grid: Grid, axis: int, options: LayersOptions) -> None:
     if grid.is_checked and thinnest < width * (1 - 1e-9):
         raise UserError(
             f"solver.diffusivity.thicknesses={options.thicknesses} has a layer of {thinnest:g} m, thinner "
-            f"than a cell of {width:.3g} m along {options.axis}. A layer is at least one cell thick. Type at "
-            f"least {math.ceil(length / thinnest * (1 - 1e-9))} cells along {options.axis} in solver.resolution"
+            f"than a cell of {width:.3g} m along {options.axis}. A layer is at least one cell thick. Type "
+            f"at least {math.ceil(length / thinnest * (1 - 1e-9))} cells along {options.axis} in "
+            "solver.resolution"
         )
