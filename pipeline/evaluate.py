@@ -20,7 +20,6 @@ from pipeline.config.build import build_recorded_solver, user_file
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
 from pipeline.data.plan import SPLITS
-from pipeline.data.quantity_data import QuantityDataset
 from pipeline.evaluation import measure, results, schema, trained_model, words
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.model_worth import worth_of_model
@@ -84,9 +83,7 @@ def run(settings: Settings) -> float:
         agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
         device = device_of(settings.training.device, launch.detect())
         surrogate = load_surrogate(settings, folder, device)
-        if surrogate.learns_quantities:
-            _refuse_worth(settings)
-            dataset = QuantityDataset(dataset)
+        dataset = trained_model.data_of(surrogate, dataset, settings.evaluation.worth)
         if warning := unused_gpus(settings.training.device, device):
             metadata["warning"] = warning
             if communicator.rank == 0:
@@ -140,19 +137,6 @@ def run(settings: Settings) -> float:
             }
             objective = schema.objective(metrics)
         return float(communicator.bcast(objective))
-
-
-def _refuse_worth(settings: Settings) -> None:
-    """Refuse the comparison with the solver for a surrogate that predicts no fields.
-
-    Raises:
-        UserError: `evaluation.worth` is not 0.
-    """
-    if settings.evaluation.worth:
-        raise UserError(
-            f"evaluation.worth={settings.evaluation.worth} compares fields with those of the solver, and "
-            f"surrogate={settings.surrogate['name']} predicts quantities of interest. Type evaluation.worth=0"
-        )
 
 
 def load_surrogate(settings: Settings, folder: RunFolder, device: torch.device) -> Surrogate:
