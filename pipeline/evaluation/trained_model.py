@@ -75,7 +75,7 @@ def data_of(surrogate: Surrogate, dataset: Dataset, worth: int) -> Dataset:
     """Return the data set, or its quantities of interest for a surrogate that learns them.
 
     Raises:
-        UserError: the surrogate learns quantities, and `worth` trajectories shall be compared with the solver.
+        UserError: the surrogate learns quantities, and `worth` is not 0.
     """
     if not surrogate.learns_quantities:
         return dataset
