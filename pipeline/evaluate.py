@@ -20,7 +20,6 @@ from pipeline.config.build import build_recorded_solver, user_file
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
 from pipeline.data.plan import SPLITS
-from pipeline.data.quantity_data import QuantityDataset
 from pipeline.evaluation import measure, results, schema, trained_model, words
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.model_worth import worth_of_model
@@ -85,8 +84,7 @@ def run(settings: Settings) -> float:
         agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
         device = device_of(settings.training.device, launch.detect())
         surrogate = load_surrogate(settings, folder, device)
-        if surrogate.learns_quantities:
-            dataset = QuantityDataset(dataset)
+        dataset = trained_model.data_of(surrogate, dataset)
         if warning := unused_gpus(settings.training.device, device):
             metadata["warning"] = warning
             if communicator.rank == 0:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic reads it
 
 from pipeline.data.dataset import Dataset
+from pipeline.data.quantity_data import QuantityDataset
 from pipeline.problem import problem_of
 from simsurrogate.documents import typed
 from simsurrogate.errors import UserError
@@ -68,3 +69,8 @@ def refuse_changed_problem(
             f"(model -> data set): {'; '.join(changed[:3])}. Both hold the same spec and statistics. "
             f"{_REMEDY}"
         )
+
+
+def data_of(surrogate: Surrogate, dataset: Dataset) -> Dataset:
+    """Return the data set, or its quantities of interest for a surrogate that learns them."""
+    return QuantityDataset(dataset) if surrogate.learns_quantities else dataset

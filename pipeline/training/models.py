@@ -70,6 +70,8 @@ def train_ensemble(
         )
         if "bfloat16_errors" in member_entries:
             entries["bfloat16_errors"] = member_entries["bfloat16_errors"]
+        if "preparation" in member_entries:
+            entries["preparation"] = member_entries["preparation"]
         if "compiled" in member_entries:
             entries["compiled"] = member_entries["compiled"]
         return member_steps

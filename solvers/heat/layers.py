@@ -109,10 +109,10 @@ def _check_layers(grid: Grid, axis: int, options: LayersOptions) -> None:
         **{f"diffusivity.ranges[{layer}]": tuple(limits) for layer, limits in enumerate(options.ranges)}
     )
     thinnest, width = min(options.thicknesses), grid.spacing[axis]
-    least_cells = math.ceil(length / thinnest * (1 - 1e-9))
     if grid.is_checked and thinnest < width * (1 - 1e-9):
         raise UserError(
             f"solver.diffusivity.thicknesses={options.thicknesses} has a layer of {thinnest:g} m, thinner "
-            f"than a cell of {width:.3g} m along {options.axis}. A layer is at least one cell thick. Type at "
-            f"least {least_cells} cells along {options.axis} in solver.resolution"
+            f"than a cell of {width:.3g} m along {options.axis}. A layer is at least one cell thick. Type "
+            f"at least {math.ceil(length / thinnest * (1 - 1e-9))} cells along {options.axis} in "
+            "solver.resolution"
         )

@@ -37,6 +37,7 @@ def test_the_options_of_an_experiment_fit_together(name: str) -> None:
         ("three_body", "hamiltonian mlp"),
         ("heat_parametric", "deeponet fno mlp pi_deeponet pinn pod unet"),
         ("taylor_green", "deeponet fno mlp pi_deeponet pinn pod unet"),
+        ("chip", "deeponet fno mlp pod unet"),
         ("kepler", "hamiltonian mlp pinn"),
     ],
 )
@@ -51,7 +52,7 @@ def test_an_experiment_has_its_compatible_surrogates(name: str, expected: str) -
     assert compatible_names & shipped_names == set(expected.split())
 
 
-@pytest.mark.parametrize("name", ["heat_parametric", "taylor_green", "kepler"])
+@pytest.mark.parametrize("name", ["heat_parametric", "taylor_green", "kepler", "chip"])
 def test_scalar_parameters_determine_the_trajectories(name: str) -> None:
     assert build_solver(read_settings(f"experiment={name}").solver, MPI.COMM_SELF).spec.parametric
 

@@ -205,6 +205,19 @@ def test_the_errors_of_projection_and_regression_are_orthogonal(surrogate: POD) 
     torch.testing.assert_close(surrogate.closest(closest), closest, rtol=1e-9, atol=0)
 
 
+def test_the_prediction_is_affine_in_the_parameters_in_which_the_solution_is_affine() -> None:
+    problem = problems.parametric_problem((9,), ("dirichlet",), coefficient_fields=())
+    affine_problem = problems.change_problem(problem, linear_in=("power",))
+    for candidate, is_affine in ((affine_problem, True), (problem, False)):
+        surrogate = build_perturbed("pod", candidate)
+        assert isinstance(surrogate, POD)
+        times = np.array([0.0, 0.5, 1.0])
+        cells = surrogate.at_cells([(2,), (5,)])
+        first, middle, last = (cells.predict({"power": power}, times) for power in (1.0, 1.5, 3.0))
+        difference = float((middle - 0.75 * first - 0.25 * last).abs().max())
+        assert (difference < 1e-9 * float(last.abs().max())) is is_affine
+
+
 def test_cells_outside_the_grid_are_refused(surrogate: POD) -> None:
     with pytest.raises(UserError, match=r"The cell \(0, 99\) is not in the grid"):
         surrogate.at_cells([(0, 99)])

@@ -19,6 +19,7 @@ from surrogates.contract import Problem, Surrogate, surrogate_class, surrogate_n
 from surrogates.grids.constraints import Constraints
 from surrogates.pi_deeponet import PIDeepONet
 from tests.support import problems
+from tests.support.surrogate_cases import FramesInMemory
 
 NAMES = [
     name for name in surrogate_names() if "constraints" in inspect.signature(surrogate_class(name)).parameters
@@ -64,6 +65,9 @@ def build(name: str, problem: Problem, *constraints: str) -> Surrogate:
         largest = min(largest, min(problem.spec.shape) // 2)
     options = problems.options(name, largest) | {"constraints": list(constraints)}
     surrogate = store.build(name, options, problem, "float64")
+    surrogate.initialise(
+        FramesInMemory(problems.batch(problem, size=6, frames=4, dtype=torch.float64)["state"])
+    )
     with torch.no_grad():
         for weight in surrogate.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
