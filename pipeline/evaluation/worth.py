@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +44,12 @@ Quantities = tuple[QuantityOfInterest, ...]
 #: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times.
 LEAST_SECONDS = 0.02
 MAX_CALLS = 5
+
+#: A setting that takes longer than another one by the first factor is left out, unless its error is smaller
+#: than the other one's by the second factor.
+SLOW_RATIO, CLOSE_ERROR = 3.0, 0.9
+
+Result = TypeVar("Result")
 
 #: The numbers of trajectories in a batch of queries.
 BATCH_SIZES = (1, 4, 16, 64)
@@ -125,12 +131,16 @@ def measure_worth(
     settings = list(solver.cheaper_settings()) or [own_setting]
     with _one_thread():
         truth, reference_times = _measure_reference(reference, cases, quantities)
-        setting_times = [
-            _measure_setting(setting, cases, truth, norms, quantities)
-            for setting in progress.bar(settings, "settings of the solver", rank=0)
-        ]
+        setting_times: list[SettingTimes] = []
+        # The cheap settings are the last ones. The first one, that of the data, is not left out.
+        for setting in progress.bar(settings[:0:-1], "settings of the solver", rank=0):
+            times = _measure_setting(setting, cases, truth, norms, quantities, setting_times)
+            setting_times += [times] if times else []
+        own_times = _measure_setting(settings[0], cases, truth, norms, quantities, ())
+        assert own_times is not None
+        all_times = (own_times, *reversed(setting_times), reference_times)
         surrogate_times = _measure_surrogate(surrogate, cases, truth, norms)
-    return Worth(cases.index, reference.name, (*setting_times, reference_times), surrogate_times)
+    return Worth(cases.index, reference.name, all_times, surrogate_times)
 
 
 @contextmanager
@@ -162,21 +172,36 @@ def _measure_reference(
 
 
 def _measure_setting(
-    setting: Setting, cases: Cases, truth: np.ndarray, norms: Sequence[FieldNorm], quantities: Quantities
-) -> SettingTimes:
-    """Return the times and the errors of a setting against the last frames `truth` (B, 1, C, *sites)."""
-    seconds, frames = np.full(len(truth), np.inf), np.full_like(truth, np.nan)
+    setting: Setting,
+    cases: Cases,
+    truth: np.ndarray,
+    norms: Sequence[FieldNorm],
+    quantities: Quantities,
+    others: Sequence[SettingTimes],
+) -> SettingTimes | None:
+    """Return the times and the errors of a setting against the last frames `truth` (B, 1, C, *sites).
+
+    The result is None if one of the `others` has about the same error in a fraction of the time on the first
+    trajectory, or a smaller one.
+    """
+    seconds, frames, errors = np.full(len(truth), np.inf), np.full_like(truth, np.nan), np.empty(len(truth))
     for row, parameters in enumerate(cases.solver_parameters):
         solve = _query(setting, parameters, cases.time, quantities)
         with suppress(DivergedError):
-            frames[row, 0] = solve()
-            seconds[row] = _median_seconds(solve)
-    errors = _errors(frames, truth, norms)
+            if row == 0:
+                solve()  # compiles the solver's kernels
+            frames[row, 0], seconds[row] = _timed(solve)
+        errors[row] = _errors(frames[[row]], truth[[row]], norms)[0]
+        if row == 0 and any(
+            SLOW_RATIO * other.seconds[0] < seconds[0] and not errors[0] < CLOSE_ERROR * other.errors[0]
+            for other in others
+        ):
+            return None
     batch_seconds = float(np.median(seconds))
     if isinstance(setting.solver, BatchedSolver) and not quantities:
         batch = [*cases.solver_parameters] * (BATCH_SIZES[-1] // len(truth) or 1)
         solver = setting.solver
-        batch_seconds = _median_seconds(lambda: solver.solve_batch(batch, cases.time)) / len(batch)
+        batch_seconds = _timed(lambda: solver.solve_batch(batch, cases.time))[1] / len(batch)
     return SettingTimes(setting.name, seconds, batch_seconds, errors)
 
 
@@ -225,7 +250,7 @@ def _measure_surrogate(
         for size in BATCH_SIZES:
             rows = np.arange(size) % len(truth)
             predict(rows)
-            seconds[size] = _median_seconds(partial(predict, rows)) / size
+            seconds[size] = _timed(partial(predict, rows))[1] / size
         frames = predict(np.arange(len(truth)))
     best_size = min(seconds, key=lambda size: seconds[size])
     return SurrogateTimes(
@@ -239,11 +264,11 @@ def _errors(frames: np.ndarray, truth: np.ndarray, norms: Sequence[FieldNorm]) -
     return errors
 
 
-def _median_seconds(call: Callable[[], object]) -> float:
-    """Return the median time of calls, s. The call has run before."""
+def _timed(call: Callable[[], Result]) -> tuple[Result, float]:
+    """Return the result of a call, and the median time of a few calls, s."""
     seconds: list[float] = []
     while sum(seconds) < LEAST_SECONDS and len(seconds) < MAX_CALLS:
         start = time.perf_counter()
-        call()
+        result = call()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return result, statistics.median(seconds)

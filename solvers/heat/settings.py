@@ -23,13 +23,13 @@ LEAST_CELLS = 4
 #: Tolerances of the error control, besides the original one.
 TOLERANCES = (1e-3, 1e-2, 5e-2, 2e-1)
 
-#: The number of cells of the reference grid divided by that of the original grid, along each axis. The
-#: centres of the original cells are centres of its cells.
-REFERENCE_RATIO = 3
+#: The numbers of cells of the reference grid divided by those of the original grid, along each axis, the
+#: preferred one first. With 3, the centres of the original cells are centres of its cells.
+REFERENCE_RATIOS = (3, 2)
 
 #: The largest number of cells of a finer reference grid. Above this number the reference has the original
 #: grid, and its error in space is not counted.
-MAX_REFERENCE_CELLS = 2**23
+MAX_REFERENCE_CELLS = 2**22
 
 
 def cheaper_settings(
@@ -66,9 +66,13 @@ def reference_setting(
     build: Callable[..., Solver], grid: Grid, wall_values: tuple[WallValues, ...], tolerance: float
 ) -> Setting:
     """Return a setting with a far smaller error in space and in time, see `Solver.reference_setting`."""
-    cells = tuple(REFERENCE_RATIO * count for count in grid.resolution)
-    if math.prod(cells) > MAX_REFERENCE_CELLS:
-        cells = grid.resolution
+    ratios = (
+        ratio
+        for ratio in REFERENCE_RATIOS
+        if math.prod(ratio * count for count in grid.resolution) <= MAX_REFERENCE_CELLS
+    )
+    ratio = next(ratios, 1)
+    cells = tuple(ratio * count for count in grid.resolution)
     options = {"scheme": "automatic", "time_step": None, "tolerance": min(tolerance / 10, 1e-3)}
     solver = build(resolution=list(cells), **options)
     return Setting(_name(cells, options), solver, _map_to(grid, wall_values, cells))
