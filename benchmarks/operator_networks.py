@@ -2,10 +2,10 @@
 
 The data are heat conduction with random conductivity (experiment=heat_fno) and forced flow
 (experiment=navier_stokes), with 192 trajectories each. The training uses no symmetries, float32, batches of
-8, and a learning rate of 2e-3 with a cosine schedule to zero. The networks have the options of their YAML. A short
-training measures the time of a step. The training then takes as many steps as fit into `SECONDS`. The errors
-are relative L2 errors of rollouts on 16 test trajectories: the mean over frames and channels, and the error
-of the last frame.
+8, and a learning rate of 2e-3 with a cosine schedule to zero. The networks have the options of their YAML. A
+short training measures the time of a step. The training then takes as many steps as fit into `SECONDS`. The
+errors are relative L2 errors of rollouts on 16 test trajectories: the mean over frames and channels, and the
+error of the last frame.
 """
 
 from __future__ import annotations
