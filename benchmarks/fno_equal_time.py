@@ -186,7 +186,8 @@ def _build_step(path: Path, name: str) -> Callable[[], object]:
 
 def _our_row(run: Path, dataset: Dataset, seconds: float) -> dict[str, object]:
     """Return the row of our FNO, trained by the train stage."""
-    options = [f"dataset={run / 'dataset'}", "training.device=cpu"]
+    # The peers see the same windows.
+    options = [f"dataset={run / 'dataset'}", "training.device=cpu", "training.symmetries=none"]
     _run_stage("train", run, *options, f"training.steps={STEPS}", f"training.validate_every={STEPS}")
     return _row("ours, FNO", surrogates.load(run / "models" / "fno"), dataset, STEPS, seconds)
 
