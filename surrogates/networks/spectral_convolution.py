@@ -9,8 +9,6 @@ Shape letters: B batch, C channels, M retained modes over all axes; 2 is the rea
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 import torch
 from torch import nn
