@@ -14,7 +14,7 @@ from torch import nn
 
 from surrogates.contract import Problem
 from surrogates.networks.film import Coefficients, FiLM, modulate
-from surrogates.networks.spectral_convolution import Matrices, SpectralConvolution, TruncatedFourier
+from surrogates.networks.spectral_convolution import SpectralConvolution, TruncatedFourier
 
 #: Period of the Fourier basis on an axis that is not periodic, in units of the axis.
 _PERIOD_BETWEEN_WALLS = 1.25
@@ -27,12 +27,10 @@ class Prepared(NamedTuple):
         lifted: the part of the first linear map that the static inputs determine, with its bias,
             (*sites, B, W).
         coefficients: the coefficients of FiLM in each layer, whose shift holds the bias b, too.
-        matrices: the matrices of the Fourier transform.
     """
 
     lifted: torch.Tensor
     coefficients: list[Coefficients]
-    matrices: list[Matrices]
 
 
 class FourierNetwork(nn.Module):
@@ -96,7 +94,7 @@ class FourierNetwork(nn.Module):
         static_XBS = static_BXS.movedim(0, -2).contiguous()
         lifted_XBW = nn.functional.linear(static_XBS, weight_WS, first_layer.bias)
         coefficients = [layer.coefficients(conditions_BQ) for layer in self._fourier_layers()]
-        return Prepared(lifted_XBW, coefficients, self.fourier.repeated_matrices())
+        return Prepared(lifted_XBW, coefficients)
 
     def predict(self, state_BXC: torch.Tensor, prepared: Prepared) -> torch.Tensor:
         """Return the output of `forward` without gradients, from the first C inputs and from `prepare`."""
@@ -108,7 +106,7 @@ class FourierNetwork(nn.Module):
         hidden_XBW = torch.addmm(lifted_XBW.flatten(0, -2), state_NC, weight_WC.T).view_as(lifted_XBW)
         hidden_XBW = self.lifting[2](self.lifting[1](hidden_XBW))
         for layer, coefficients in zip(self._fourier_layers(), prepared.coefficients, strict=True):
-            layer.advance_(hidden_XBW, coefficients, self.fourier, prepared.matrices)
+            layer.advance_(hidden_XBW, coefficients, self.fourier)
         fields_XBO: torch.Tensor = self.projection(hidden_XBW)
         return fields_XBO.movedim(-2, 0)
 
@@ -147,16 +145,12 @@ class FourierLayer(nn.Module):
         return scale_BW, torch.addcmul(shift_BW, scale_BW, self.local.bias)
 
     def advance_(
-        self,
-        hidden_XBW: torch.Tensor,
-        coefficients: Coefficients,
-        fourier: TruncatedFourier,
-        matrices: list[Matrices],
+        self, hidden_XBW: torch.Tensor, coefficients: Coefficients, fourier: TruncatedFourier
     ) -> None:
         """Replace the contiguous hidden field by the next one in place, without gradients."""
         hidden_NW = hidden_XBW.flatten(0, -2)
         linear_XBW = (hidden_NW @ self.local.weight.T).view_as(hidden_XBW)
-        self.spectral.add_(linear_XBW, hidden_XBW, fourier, matrices)
+        self.spectral.add_(linear_XBW, hidden_XBW, fourier)
         *scales, shift = coefficients
         linear_XBW = (
             torch.addcmul(shift, linear_XBW, *scales, out=linear_XBW) if scales else linear_XBW.add_(shift)

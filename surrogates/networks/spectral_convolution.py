@@ -9,9 +9,6 @@ Shape letters: B batch, C channels, M retained modes over all axes; 2 is the rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
-
 import numpy as np
 import torch
 from torch import nn
@@ -19,11 +16,9 @@ from torch import nn
 from simsurrogate.errors import UserError
 from simsurrogate.spec import cell_fractions
 
-#: The largest size (values) of a matrix that is repeated for the products of a batch.
+#: The largest number of values of a matrix that is repeated for each mode of the earlier axes. A product of a
+#: single matrix with several others would repeat the matrix in every call.
 _MAX_REPEATED_SIZE = 2**20
-
-#: The matrices of an axis, to modes and to cells.
-Matrices = tuple[torch.Tensor, torch.Tensor]
 
 
 class TruncatedFourier(nn.Module):
@@ -47,7 +42,7 @@ class TruncatedFourier(nn.Module):
     def __init__(self, sites: tuple[int, ...], periods: tuple[float, ...], modes: tuple[int, ...]):
         super().__init__()
         self.sites = sites
-        self.num_modes = modes[0] * prod(2 * count - 1 for count in modes[1:])
+        self.num_modes = 1
         for axis, (size, period, count) in enumerate(zip(sites, periods, modes, strict=True)):
             limit = max_modes(size, period)
             if not 1 <= count <= limit:
@@ -56,64 +51,44 @@ class TruncatedFourier(nn.Module):
                     f"Type surrogate.modes={limit}, or refine the grid."
                 )
             to_modes, to_cells = _matrices(size, period, count, is_first=axis == 0)
+            is_repeated = axis > 0 and self.num_modes * to_modes.size <= _MAX_REPEATED_SIZE
             for name, matrix in (("to_modes", to_modes), ("to_cells", to_cells)):
                 tensor = torch.tensor(matrix, dtype=torch.get_default_dtype())
+                tensor = tensor.repeat(self.num_modes, 1, 1) if is_repeated else tensor
                 self.register_buffer(f"{name}_{axis}", tensor, persistent=False)
+            self.num_modes *= len(to_modes) // 2
 
-    def matrices(self) -> list[Matrices]:
-        """Return the matrices of each axis."""
-        return [
-            (self.get_buffer(f"to_modes_{axis}"), self.get_buffer(f"to_cells_{axis}"))
-            for axis in range(len(self.sites))
-        ]
-
-    def repeated_matrices(self) -> list[Matrices]:
-        """Return the matrices of each axis, repeated for each mode of the earlier axes unless they are large.
-
-        A product of a single matrix with a batch would repeat the matrix in every call.
-        """
-        repeated, num_modes = [], 1
-        for to_modes, to_cells in self.matrices():
-            is_repeated = 1 < num_modes <= _MAX_REPEATED_SIZE / to_modes.numel()
-            copies = (num_modes, 1, 1) if is_repeated else (1, 1)
-            repeated.append((to_modes.repeat(copies), to_cells.repeat(copies)))
-            num_modes *= len(to_modes) // 2
-        return repeated
-
-    def analyse(self, field: torch.Tensor, matrices: Sequence[Matrices] | None = None) -> torch.Tensor:
+    def analyse(self, field: torch.Tensor) -> torch.Tensor:
         """Return the coefficients (M, 2, B, C) of a field (*sites, B, C)."""
         batch, channels = field.shape[-2:]
-        (first_matrix, _), *later_matrices = matrices or self.matrices()
-        modes = first_matrix @ field.reshape(self.sites[0], -1)
+        modes = self.get_buffer("to_modes_0") @ field.reshape(self.sites[0], -1)
         num_modes = len(modes) // 2
-        for size, (matrix, _) in zip(self.sites[1:], later_matrices, strict=True):
-            modes = matrix @ modes.view(num_modes, 2 * size, -1)
+        for axis in range(1, len(self.sites)):
+            matrix = self.get_buffer(f"to_modes_{axis}")
+            modes = matrix @ modes.view(num_modes, 2 * self.sites[axis], -1)
             num_modes *= matrix.shape[-2] // 2
         return modes.view(num_modes, 2, batch, channels)
 
     def synthesise(self, coefficients: torch.Tensor, addend: torch.Tensor) -> torch.Tensor:
         """Return the sum of `addend` (*sites, B, C) and the field with the coefficients (M, 2, B, C)."""
-        matrix, field = self._lines(coefficients, self.matrices())
-        return torch.addmm(addend.reshape(self.sites[0], -1), matrix, field).view(addend.shape)
+        lines = self._lines(coefficients)
+        return torch.addmm(addend.reshape(self.sites[0], -1), self.get_buffer("to_cells_0"), lines).view(
+            addend.shape
+        )
 
-    def add_synthesis_(
-        self, addend: torch.Tensor, coefficients: torch.Tensor, matrices: Sequence[Matrices]
-    ) -> None:
+    def add_synthesis_(self, addend: torch.Tensor, coefficients: torch.Tensor) -> None:
         """Add the field with the coefficients (M, 2, B, C) to the contiguous `addend` (*sites, B, C)."""
-        matrix, field = self._lines(coefficients, matrices)
-        addend.view(self.sites[0], -1).addmm_(matrix, field)
+        addend.view(self.sites[0], -1).addmm_(self.get_buffer("to_cells_0"), self._lines(coefficients))
 
-    def _lines(
-        self, coefficients: torch.Tensor, matrices: Sequence[Matrices]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the last product of the synthesis, as its two factors: along the first axis."""
+    def _lines(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """Return the synthesis along all axes but the first, (modes and parts of the first axis, others)."""
         num_modes = len(coefficients)
         field = coefficients
-        (_, first_matrix), *later_matrices = matrices
-        for _, matrix in reversed(later_matrices):
+        for axis in reversed(range(1, len(self.sites))):
+            matrix = self.get_buffer(f"to_cells_{axis}")
             num_modes //= matrix.shape[-1] // 2
             field = matrix @ field.reshape(num_modes, matrix.shape[-1], -1)
-        return first_matrix, field.reshape(2 * num_modes, -1)
+        return field.reshape(2 * num_modes, -1)
 
 
 class SpectralConvolution(nn.Module):
@@ -137,21 +112,12 @@ class SpectralConvolution(nn.Module):
         real_product, imaginary_product = self._products(fourier.analyse(field)).unbind(3)
         return fourier.synthesise(torch.addcmul(real_product, imaginary_product.flip(1), self.signs), addend)
 
-    def add_(
-        self,
-        addend: torch.Tensor,
-        field: torch.Tensor,
-        fourier: TruncatedFourier,
-        matrices: Sequence[Matrices],
-    ) -> None:
-        """Add the convolution of `field` to the contiguous `addend`, both (*sites, B, C), without gradients.
-
-        `matrices` are those of `fourier.repeated_matrices`.
-        """
-        products = self._products(fourier.analyse(field, matrices))
+    def add_(self, addend: torch.Tensor, field: torch.Tensor, fourier: TruncatedFourier) -> None:
+        """Add the convolution of `field` to `addend`, both contiguous (*sites, B, C), without gradients."""
+        products = self._products(fourier.analyse(field))
         products[:, 0, :, 0] -= products[:, 1, :, 1]
         products[:, 1, :, 0] += products[:, 0, :, 1]
-        fourier.add_synthesis_(addend, products[:, :, :, 0], matrices)
+        fourier.add_synthesis_(addend, products[:, :, :, 0])
 
     def _products(self, modes: torch.Tensor) -> torch.Tensor:
         """Return the products (M, part of û, B, part of W, C) of modes (M, part of û, B, C) with W."""
