@@ -84,11 +84,11 @@ def _value_mistakes(raw_value: Any, parsed_value: Any, key: str) -> Iterator[str
 
 def _restriction(raw_value: Any, parsed_value: Any) -> str:
     """Return the words of the rule that a value or an item of a list breaks; empty without such a rule."""
+    if isinstance(raw_value, Mapping) and isinstance(parsed_value, Mapping):
+        names = [name for name in raw_value if name in parsed_value]
+        raw_value, parsed_value = ([values[name] for name in names] for values in (raw_value, parsed_value))
     if isinstance(raw_value, list) and isinstance(parsed_value, (list, tuple)):
         return next(filter(None, map(_restriction, raw_value, parsed_value)), "")
-    if isinstance(raw_value, Mapping) and isinstance(parsed_value, Mapping):
-        pairs = ((raw_value[name], parsed_value[name]) for name in raw_value.keys() & parsed_value.keys())
-        return next(filter(None, (_restriction(*pair) for pair in pairs)), "")
     if isinstance(parsed_value, float) and not math.isfinite(parsed_value):
         return "finite"
     if isinstance(raw_value, bool) and not isinstance(parsed_value, bool):

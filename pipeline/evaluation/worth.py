@@ -134,9 +134,9 @@ def measure_worth(
         setting_times: list[SettingTimes] = []
         # The cheap settings are the last ones. The first one, that of the data, is not left out.
         for setting in progress.bar(settings[:0:-1], "settings of the solver", rank=0):
-            times = _measure_setting(setting, cases, truth, norms, quantities, setting_times)
+            times = _measure_setting(setting, cases, truth, norms, quantities, others=setting_times)
             setting_times += [times] if times else []
-        own_times = _measure_setting(settings[0], cases, truth, norms, quantities, ())
+        own_times = _measure_setting(settings[0], cases, truth, norms, quantities)
         assert own_times is not None
         all_times = (own_times, *reversed(setting_times), reference_times)
         surrogate_times = _measure_surrogate(surrogate, cases, truth, norms)
@@ -177,7 +177,8 @@ def _measure_setting(
     truth: np.ndarray,
     norms: Sequence[FieldNorm],
     quantities: Quantities,
-    others: Sequence[SettingTimes],
+    *,
+    others: Sequence[SettingTimes] = (),
 ) -> SettingTimes | None:
     """Return the times and the errors of a setting against the last frames `truth` (B, 1, C, *sites).
 
