@@ -109,9 +109,14 @@ def test_errors_are_relative_to_the_reference_and_decrease_with_the_cells(
     assert reference is not None
     assert result.reference == reference.name == "72 cells, tolerance 1e-06"
     assert errors[reference.name] == 0
-    errors_of_cells = [errors[f"{cells} cells, adi, tolerance 1e-05"] for cells in (6, 12, 24)]
-    assert all(error is not None for error in errors_of_cells)
-    assert errors_of_cells[0] > 2 * errors_of_cells[1] > 4 * errors_of_cells[2]  # type: ignore[operator]
+    # Settings that others beat are left out, so the best setting of each grid is compared.
+    errors_of_cells = [
+        min(
+            error for name, error in errors.items() if error is not None and name.startswith(f"{cells} cells")
+        )
+        for cells in (6, 12, 24)
+    ]
+    assert errors_of_cells[0] > 2 * errors_of_cells[1] > 4 * errors_of_cells[2]
     trajectory = dataset.trajectory("test", 0)
     parameters = trajectory.parameters | trajectory.arrays
     truth = last_state(reference.solver, reference.solver.prepare(parameters), dataset.times)[0][1::3]
