@@ -49,10 +49,14 @@ def test_the_errors_of_settings_are_those_of_the_coarse_fields(dataset: Dataset)
     result = worth_result(worth, "a processor", 30.0, 60.0)
     errors = {setting.name: setting.error for setting in result.settings}
     assert errors[result.reference] == 0
-    # Averages of 4, 2 and 1 cells; 9 cells are interpolated.
-    found = [errors[f"{cells} cells, adi, tolerance 1e-05"] for cells in (6, 9, 12, 24)]
-    assert all(error is not None for error in found)
-    assert found[0] > found[1] > found[2] > 2 * found[3] > 0  # type: ignore[operator]
+    # Averages of 4, 2 and 1 cells; 9 cells are interpolated. Settings that others beat are left out.
+    found = [
+        min(
+            error for name, error in errors.items() if error is not None and name.startswith(f"{cells} cells")
+        )
+        for cells in (6, 9, 12, 24)
+    ]
+    assert found[0] > found[1] > found[2] > 2 * found[3] > 0
     trajectory = dataset.trajectory("test", 0)
     parameters = trajectory.parameters | trajectory.arrays
     reference = solver.reference_setting()
