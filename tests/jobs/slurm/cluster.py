@@ -181,6 +181,15 @@ class Cluster:
         start = f"StartTime=now+{seconds}"
         launching.require_success(self.run(["scontrol", "update", f"jobid={job_number}", start]))
 
+    def has_processes(self, job_number: int | str) -> bool:
+        """Return whether a process of a job lives on any node."""
+        variable = f"SLURM_JOB_ID={job_number}".encode()
+        for process_id in daemons.processes_of(self.folder):
+            with suppress(OSError):
+                if variable in Path(f"/proc/{process_id}/environ").read_bytes().split(b"\0"):
+                    return True
+        return False
+
     def kill_node(self, name: str) -> None:
         """Kill slurmd and all processes of jobs on a node, and mark the node as down in the controller."""
         while process_ids := daemons.processes_of(self.folder, name):
