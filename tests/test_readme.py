@@ -38,6 +38,7 @@ def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.timeout(1500)
 def test_the_commands_run_in_order(folder: Path) -> None:
     assert len(RUN_COMMANDS) >= 8
     for command in RUN_COMMANDS:
