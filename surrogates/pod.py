@@ -7,7 +7,7 @@ L functionals, M frames; X stands for all sites.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -217,10 +217,24 @@ class POD(Surrogate):
         time = nn.functional.pad(later_times, (0, -len(later_times) % 4))
         _, scalars_BP = parameter_tensors(self.problem, parameters, len(state_BCX), self.basis)
         coefficients_BTK = self.coefficients(scalars_BP, time.expand(len(state_BCX), -1))
+        if len(state_BCX) == 1 and not (torch.is_grad_enabled() or self.constraints.projections):
+            return Prediction(
+                self._single_prediction(state_BCX[0], coefficients_BTK)[:, : len(later_times) + 1]
+            )
         later_BTCX = self._states(coefficients_BTK)[:, : len(later_times)]
         if self.constraints.projections:
             later_BTCX = self._apply_constraints(later_BTCX, state_BCX)
         return Prediction(torch.cat([state_BCX[:, None], later_BTCX], dim=1))
+
+    def _single_prediction(self, state_CX: torch.Tensor, coefficients_1TK: torch.Tensor) -> torch.Tensor:
+        """Return the first frame and the states of coefficients (1, 1 + T, C, *sites), without a copy.
+
+        On large grids the copies would take as long as the product with the modes.
+        """
+        result_1TCX = state_CX.new_empty(1, 1 + coefficients_1TK.shape[1], *state_CX.shape)
+        result_1TCX[:, 0] = state_CX
+        self._fill_states(result_1TCX[0, 1:].flatten(2), coefficients_1TK[0])
+        return result_1TCX
 
     @property
     def _channel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -234,19 +248,28 @@ class POD(Surrogate):
 
     def _states(self, coefficients_BTK: torch.Tensor) -> torch.Tensor:
         """Return the states (B, T, C, *sites) of coefficients."""
-        spec, count = self.problem.spec, int(self.num_modes)
-        rows_RK = coefficients_BTK[..., :count].flatten(0, 1)
-        channels_RN = [
-            torch.addmm(mean + std * mean_N, std * rows_RK, modes_KN)
-            for mean, std, mean_N, modes_KN in zip(
-                self.state_mean,
-                self.state_std,
-                self.mean_frame.view(len(spec.channels), -1),
-                self.basis[:count].view(count, len(spec.channels), -1).unbind(1),
-                strict=True,
-            )
-        ]
+        spec = self.problem.spec
+        channels_RN = [torch.addmm(*factors) for factors in self._factors(coefficients_BTK.flatten(0, 1))]
         return torch.stack(channels_RN, 1).view(*coefficients_BTK.shape[:2], len(spec.channels), *spec.shape)
+
+    def _fill_states(self, states_RCN: torch.Tensor, coefficients_RK: torch.Tensor) -> None:
+        """Write the states of coefficients into `states_RCN`."""
+        for states_RN, factors in zip(states_RCN.unbind(1), self._factors(coefficients_RK), strict=True):
+            torch.addmm(*factors, out=states_RN)
+
+    def _factors(
+        self, coefficients_RK: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Yield for each channel the mean (N,), the rows (R, K) and the modes (K, N) of its states."""
+        count, num_channels = int(self.num_modes), len(self.problem.spec.channels)
+        for mean, std, mean_N, modes_KN in zip(
+            self.state_mean,
+            self.state_std,
+            self.mean_frame.view(num_channels, -1),
+            self.basis[:count].view(count, num_channels, -1).unbind(1),
+            strict=True,
+        ):
+            yield mean + std * mean_N, std * coefficients_RK[:, :count], modes_KN
 
     def _apply_constraints(self, later_BTCX: torch.Tensor, start_BCX: torch.Tensor) -> torch.Tensor:
         """Return states that satisfy the constraints."""

