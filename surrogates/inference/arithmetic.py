@@ -10,8 +10,8 @@ import torch
 
 from surrogates.inference.products import fast_matmul
 
-#: The smallest number of values of the initial states for each thread. With a smaller share, threads wait for
-#: each other at each operation longer than they compute, above all if other processes share the cores.
+#: The smallest number of values of the initial states for each thread. On cores that other processes use, two
+#: threads took up to three times as long as one. The gain of two threads on idle cores is not measured.
 _MIN_VALUES_PER_THREAD = 4096
 
 
