@@ -34,6 +34,11 @@ Cost = Annotated[float, Field(ge=0)]
 Checksum = Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
 
 
+#: The keys of a spec and of its fields that manifests of earlier releases lack.
+_NEW_KEYS_OF_SPECS = ("symmetries", "coarsening", "quantities", "linear_in")
+_NEW_KEYS_OF_FIELDS = ("pseudo", "direction", "conductivity_range")
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -125,11 +130,13 @@ class Manifest(_Document):
         content = self.model_dump(include={"configuration", "spec", "statistics_sha256"})
         spec = content["spec"]
         # Data sets of earlier releases lack these keys, and keep their identity and their validation.
-        if not spec["symmetries"]:
-            del spec["symmetries"]
-        for field in (*spec["fields"], *spec["coefficient_fields"]):
-            if not field["pseudo"]:
-                del field["pseudo"]
+        for description, keys in (
+            (spec, _NEW_KEYS_OF_SPECS),
+            *((field, _NEW_KEYS_OF_FIELDS) for field in (*spec["fields"], *spec["coefficient_fields"])),
+        ):
+            for key in keys:
+                if not description[key]:
+                    del description[key]
         content["shards"] = [(shard.file, shard.size, shard.sha256) for shard in self.shards]
         return digest(content)
 

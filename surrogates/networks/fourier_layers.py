@@ -21,7 +21,7 @@ _PERIOD_BETWEEN_WALLS = 1.25
 
 
 class Prepared(NamedTuple):
-    """What static inputs and conditions determine in a Fourier network, see `FourierNetwork.prepare`.
+    """The values in a Fourier network that depend on static inputs and conditions alone, see `prepare`.
 
     Attributes:
         lifted: the part of the first linear map that the static inputs determine, with its bias,
