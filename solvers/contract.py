@@ -1,8 +1,4 @@
-"""The contract of every solver: a `Solver` draws parameters and prepares the `Trajectory` of each.
-
-A state is one array `(channels, *sites)`. Sites are the cells of a grid or particles. Each rank holds one
-block of the sites. `simsurrogate.spec.Spec` describes sites, fields and parameters.
-"""
+"""The contract of every solver: a `Solver` draws parameters and prepares the `Trajectory` of each."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,103 +14,28 @@ import numpy as np
 from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
-from solvers.rollout import rollout
+from solvers.trajectory import DivergedError, Frame, SteppedTrajectory, Trajectory
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+__all__ = [
+    "SOLVERS",
+    "DiscretisationError",
+    "DivergedError",
+    "Frame",
+    "Parameters",
+    "Setting",
+    "Solver",
+    "SteppedTrajectory",
+    "Trajectory",
+    "last_state",
+    "solver_class",
+    "solver_names",
+]
+
 #: The numbers and arrays, by name, that determine one trajectory and its initial condition completely.
 Parameters = dict[str, Any]
-
-#: The invariants and the solver's own quantities of interest of a state, by name.
-FrameScalars = tuple[dict[str, float], dict[str, float]]
-
-
-class DivergedError(ArithmeticError):
-    """A trajectory that cannot be computed: non-finite values, blow-up, or an error above its bound.
-
-    Either all ranks of the solver's communicator raise this error, or no rank does.
-    """
-
-
-class Trajectory(ABC):
-    """The solution for one set of parameters.
-
-    A subclass that is not a `SteppedTrajectory` returns complete solutions only. All ranks of the solver's
-    communicator call each method together.
-
-    Attributes:
-        coefficient_fields: the coefficient fields, float64 (K, *block); None if the spec has none.
-        counts: the counts of work (for example inner steps) for the run record, equal on all ranks.
-    """
-
-    coefficient_fields: np.ndarray | None = None
-    counts: Mapping[str, int] = {}
-
-    @abstractmethod
-    def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the state, float64 (C, *block), at the increasing `times` (T,) from 0 s on.
-
-        Raises:
-            DivergedError: the trajectory cannot be computed.
-        """
-
-    def invariants(self, state: np.ndarray) -> dict[str, float]:
-        """Return the invariants of a state over the whole domain, by the names of `Spec.invariants`."""
-        return {}
-
-    def frames(self, times: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], FrameScalars]]]:
-        """Yield the state at each of `times`, see `solve`, and a function that returns its scalars."""
-        return ((state, partial(self._scalars, state)) for state in self.solve(times))
-
-    def _scalars(self, state: np.ndarray) -> FrameScalars:
-        return self.invariants(state), self.quantities(state)
-
-    def quantities(self, state: np.ndarray) -> dict[str, float]:
-        """Return the solver's own quantities of interest of a state over the whole domain, by name.
-
-        The names are those of `Spec.quantities` of the solver. The default is an empty result.
-        """
-        return {}
-
-
-class SteppedTrajectory(Trajectory):
-    """A trajectory that can be advanced from any state.
-
-    Attributes:
-        initial_state: the state at time 0, float64 (C, *block).
-    """
-
-    initial_state: np.ndarray
-
-    @abstractmethod
-    def advance(self, state: np.ndarray, time: float, duration: float) -> np.ndarray:
-        """Return the state at `time + duration` (s) from the state at `time` (s).
-
-        The implementation chooses its inner steps and leaves `state` unchanged.
-
-        Raises:
-            DivergedError: the trajectory cannot be computed.
-        """
-
-    def advance_linear(self, state: np.ndarray, time: float, duration: float) -> np.ndarray | None:
-        """Return the state at `time + duration` (s) by the equation without its nonlinear terms.
-
-        The evaluation compares a surrogate with this solution, which costs almost nothing. The arguments are
-        those of `advance`. The default is None: the equation is linear, or the solver has no such solution.
-        """
-        return None
-
-    def budget(self, state: np.ndarray, time: float, duration: float) -> dict[str, float]:
-        """Return the amount that sources and walls add to each invariant during `advance`, by name.
-
-        Each invariant in the result changes by this amount, up to round-off. The default is an empty result.
-        """
-        return {}
-
-    def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield the states in order of time, see `Trajectory.solve`."""
-        return rollout(self.initial_state, self.advance, times)
 
 
 @dataclass(frozen=True)

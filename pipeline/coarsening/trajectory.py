@@ -11,7 +11,7 @@ import numpy as np
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
-from solvers.contract import FrameScalars, SteppedTrajectory, Trajectory
+from solvers.contract import Frame, SteppedTrajectory, Trajectory
 from solvers.returned_values import check_invariants, check_quantities, check_shape
 
 #: A function from a field (..., *block) of one grid to the other grid.
@@ -64,13 +64,17 @@ class CoarseTrajectory(Trajectory):
 
     def solve(self, times: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the coarse states, see `Trajectory.solve`."""
-        return (state for state, _ in self.frames(times))
+        return (frame.state for frame in self.frames(times))
 
-    def frames(self, times: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], FrameScalars]]]:
+    def frames(self, times: np.ndarray) -> Iterator[Frame]:
         """Yield the coarse states with the scalars of the solver's states, see `Trajectory.frames`."""
-        for state, scalars in self.fine.frames(times):
-            self._check_shape("state", state, len(self._maps.spec.channels))
-            yield self._maps.to_coarse(state), partial(self._checked, scalars)
+        for frame in self.fine.frames(times):
+            self._check_shape("state", frame.state, len(self._maps.spec.channels))
+            yield Frame(
+                self._maps.to_coarse(frame.state),
+                partial(self._checked_invariants, frame),
+                partial(self._checked_quantities, frame),
+            )
 
     def invariants(self, state: np.ndarray) -> NoReturn:
         """Refuse the state, because the solver's invariants need a state on the solver's grid.
@@ -86,11 +90,15 @@ class CoarseTrajectory(Trajectory):
     def _check_shape(self, name: str, values: np.ndarray | None, num_channels: int) -> None:
         check_shape(self.fine, name, values, (num_channels, *self._maps.block_shape))
 
-    def _checked(self, scalars: Callable[[], FrameScalars]) -> FrameScalars:
-        invariants, quantities = scalars()
+    def _checked_invariants(self, frame: Frame) -> dict[str, float]:
+        invariants = frame.invariants()
         check_invariants(self.fine, invariants, self._maps.spec)
+        return invariants
+
+    def _checked_quantities(self, frame: Frame) -> dict[str, float]:
+        quantities = frame.quantities()
         check_quantities(self.fine, quantities, self._maps.spec)
-        return invariants, quantities
+        return quantities
 
 
 class CoarseSteppedTrajectory(CoarseTrajectory, SteppedTrajectory):

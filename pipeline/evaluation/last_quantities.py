@@ -32,8 +32,8 @@ class LastQuantities:
     def of(self, trajectory: Trajectory, times: np.ndarray) -> np.ndarray:
         """Return the quantities at the last of `times` (T,), shape (Q, 1)."""
         columns: dict[str, list[float]] = {}
-        for state, scalars in trajectory.frames(times):
-            for name, value in (scalars()[1] | self._reductions.of_state(state)).items():
+        for frame in trajectory.frames(times):
+            for name, value in (frame.quantities() | self._reductions.of_state(frame.state)).items():
                 columns.setdefault(name, []).append(value)
         arrays = {name: np.array(values)[None] for name, values in columns.items()}
         arrays |= self._reductions.durations(arrays, times)

@@ -136,12 +136,13 @@ class FrameFiller:
             TypeError: a state has another shape, the invariants have other names or are not numbers, or the
                 solver yields another number of states.
         """
-        batch_size, num_frames, frame = self._buffer.shape[1], len(self.header.times), -1
-        for frame, (state, scalars_of_state) in enumerate(trajectory.frames(self.header.times)):
+        batch_size, num_frames, index = self._buffer.shape[1], len(self.header.times), -1
+        for index, frame in enumerate(trajectory.frames(self.header.times)):
+            state = frame.state
             check_shape(trajectory, "state", state, (len(self.header.spec.channels), *self._sites))
-            position = frame % batch_size
-            self._buffer[:, position] = self._in_file_precision(state, "the state", self.header.times[frame])
-            own_invariants, own_quantities = scalars_of_state()
+            position = index % batch_size
+            self._buffer[:, position] = self._in_file_precision(state, "the state", self.header.times[index])
+            own_invariants, own_quantities = frame.invariants(), frame.quantities()
             check_invariants(trajectory, own_invariants, self.header.spec)
             check_quantities(trajectory, own_quantities, self.header.spec)
             values = {**own_invariants, **own_quantities, **self._reductions.of_state(state)}
@@ -150,11 +151,11 @@ class FrameFiller:
             if second_solution:
                 second_solution.add(state)
             self.progress_hook()
-            if position == batch_size - 1 or frame == num_frames - 1:
-                yield frame - position, self._buffer[:, : position + 1]
-        if frame != num_frames - 1:
+            if position == batch_size - 1 or index == num_frames - 1:
+                yield index - position, self._buffer[:, : position + 1]
+        if index != num_frames - 1:
             raise TypeError(
-                f"{file_and_class(type(trajectory))}.solve yields {frame + 1} states at {num_frames} times"
+                f"{file_and_class(type(trajectory))}.solve yields {index + 1} states at {num_frames} times"
             )
 
     def _coefficient_fields(self, trajectory: Trajectory) -> np.ndarray:

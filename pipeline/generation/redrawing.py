@@ -128,8 +128,8 @@ def _initial_invariant_mistakes(
     """
     if not isinstance(trajectory, SteppedTrajectory) or not header.spec.invariants:
         return
-    _, scalars = next(trajectory.frames(header.times))
-    for name, value in scalars()[0].items():
+    frame = next(trajectory.frames(header.times))
+    for name, value in frame.invariants().items():
         stored = arrays[f"scalars/{name}"][row, 0]
         if value != stored:
             yield f"{name} at 0 s is {stored:g}, and the initial state of its parameters gives {value:g}"
