@@ -28,18 +28,15 @@ from pipeline.evaluation.last_quantities import LastQuantities
 from pipeline.evaluation.metrics import FieldNorm, field_norms, relative_l2
 from pipeline.problem import problem_of
 from pipeline.runs import progress
-from simsurrogate.spec import QuantityOfInterest
 from solvers.batches import BatchedSolver
 from solvers.contract import DivergedError, Setting
 from surrogates.contract import ExtrapolationWarning
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
+    from simsurrogate.spec import QuantityOfInterest
     from solvers.contract import Parameters, Solver
     from surrogates.contract import Surrogate
-
-#: The quantities of interest that the surrogate learns; empty for a surrogate of fields.
-Quantities = tuple[QuantityOfInterest, ...]
 
 #: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times.
 LEAST_SECONDS = 0.02
@@ -109,6 +106,28 @@ class Worth:
     surrogate: SurrogateTimes
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """What every predictor computes, and the reference solution.
+
+    Attributes:
+        cases: the trajectories.
+        quantities: the quantities of interest that the surrogate learns; empty for a surrogate of fields.
+        norms: the norm of each field.
+        truth: the last frames of the reference solution (B, 1, C, *sites).
+    """
+
+    cases: Cases
+    quantities: Sequence[QuantityOfInterest]
+    norms: Sequence[FieldNorm]
+    truth: np.ndarray
+
+    def errors(self, frames: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+        """Return the relative L2 error of each last frame (B, 1, C, *sites), mean over the fields."""
+        errors: np.ndarray = relative_l2(frames[rows], self.truth[rows], self.norms)[:, 0].mean(axis=1)
+        return errors
+
+
 def measure_worth(
     surrogate: Surrogate,
     solver: Solver,
@@ -125,21 +144,22 @@ def measure_worth(
     quantities = dataset.quantities if isinstance(dataset, QuantityDataset) else ()
     if frames == "last" and not quantities:
         cases = replace(cases, time=cases.time[[0, -1]])
-    norms = field_norms(dataset.spec, problem_of(dataset).statistics)
     own_setting = Setting("the data's setting", solver)
     reference = solver.reference_setting() or own_setting
     settings = list(solver.cheaper_settings()) or [own_setting]
     with _one_thread():
         truth, reference_times = _measure_reference(reference, cases, quantities)
+        norms = field_norms(dataset.spec, problem_of(dataset).statistics)
+        comparison = _Comparison(cases, quantities, norms, truth)
         setting_times: list[SettingTimes] = []
         # The cheap settings are the last ones. The first one, that of the data, is not left out.
         for setting in progress.bar(settings[:0:-1], "settings of the solver", rank=0):
-            times = _measure_setting(setting, cases, truth, norms, quantities, others=setting_times)
+            times = _measure_setting(setting, comparison, others=setting_times)
             setting_times += [times] if times else []
-        own_times = _measure_setting(settings[0], cases, truth, norms, quantities)
+        own_times = _measure_setting(settings[0], comparison)
         assert own_times is not None
         all_times = (own_times, *reversed(setting_times), reference_times)
-        surrogate_times = _measure_surrogate(surrogate, cases, truth, norms)
+        surrogate_times = _measure_surrogate(surrogate, comparison)
     return Worth(cases.index, reference.name, all_times, surrogate_times)
 
 
@@ -155,7 +175,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _measure_reference(
-    reference: Setting, cases: Cases, quantities: Quantities
+    reference: Setting, cases: Cases, quantities: Sequence[QuantityOfInterest]
 ) -> tuple[np.ndarray, SettingTimes]:
     """Return the last frames of the reference solution (B, 1, C, *sites), and its times without errors."""
     frames, seconds = [], []
@@ -172,19 +192,14 @@ def _measure_reference(
 
 
 def _measure_setting(
-    setting: Setting,
-    cases: Cases,
-    truth: np.ndarray,
-    norms: Sequence[FieldNorm],
-    quantities: Quantities,
-    *,
-    others: Sequence[SettingTimes] = (),
+    setting: Setting, comparison: _Comparison, *, others: Sequence[SettingTimes] = ()
 ) -> SettingTimes | None:
-    """Return the times and the errors of a setting against the last frames `truth` (B, 1, C, *sites).
+    """Return the times and the errors of a setting.
 
     The result is None if one of the `others` has about the same error in a fraction of the time on the first
     trajectory, or a smaller one.
     """
+    cases, quantities, truth = comparison.cases, comparison.quantities, comparison.truth
     seconds, frames, errors = np.full(len(truth), np.inf), np.full_like(truth, np.nan), np.empty(len(truth))
     for row, parameters in enumerate(cases.solver_parameters):
         solve = _query(setting, parameters, cases.time, quantities)
@@ -192,7 +207,7 @@ def _measure_setting(
             if row == 0:
                 solve()  # compiles the solver's kernels
             frames[row, 0], seconds[row] = _timed(solve)
-        errors[row] = _errors(frames[[row]], truth[[row]], norms)[0]
+        errors[[row]] = comparison.errors(frames, slice(row, row + 1))
         if row == 0 and any(
             SLOW_RATIO * other.seconds[0] < seconds[0] and not errors[0] < CLOSE_ERROR * other.errors[0]
             for other in others
@@ -207,7 +222,7 @@ def _measure_setting(
 
 
 def _query(
-    setting: Setting, parameters: Parameters, times: np.ndarray, quantities: Quantities
+    setting: Setting, parameters: Parameters, times: np.ndarray, quantities: Sequence[QuantityOfInterest]
 ) -> Callable[[], np.ndarray]:
     """Return a function that computes all frames and returns the last one on the sites of the data.
 
@@ -233,10 +248,9 @@ def _query(
     return lambda: [setting.to_sites(state) for state in trajectory.solve(times)][-1]
 
 
-def _measure_surrogate(
-    surrogate: Surrogate, cases: Cases, truth: np.ndarray, norms: Sequence[FieldNorm]
-) -> SurrogateTimes:
-    """Return the times and the errors against the last frames `truth` (B, 1, C, *sites)."""
+def _measure_surrogate(surrogate: Surrogate, comparison: _Comparison) -> SurrogateTimes:
+    """Return the times and the errors of the surrogate."""
+    cases, num_trajectories = comparison.cases, len(comparison.truth)
 
     def predict(rows: np.ndarray) -> np.ndarray:
         inputs = {name: values[rows] for name, values in cases.inputs.items()}
@@ -249,20 +263,14 @@ def _measure_surrogate(
         first_query_seconds = time.perf_counter() - start
         seconds = {}
         for size in BATCH_SIZES:
-            rows = np.arange(size) % len(truth)
+            rows = np.arange(size) % num_trajectories
             predict(rows)
             seconds[size] = _timed(partial(predict, rows))[1] / size
-        frames = predict(np.arange(len(truth)))
+        frames = predict(np.arange(num_trajectories))
     best_size = min(seconds, key=lambda size: seconds[size])
     return SurrogateTimes(
-        first_query_seconds, seconds[1], best_size, seconds[best_size], _errors(frames, truth, norms)
+        first_query_seconds, seconds[1], best_size, seconds[best_size], comparison.errors(frames)
     )
-
-
-def _errors(frames: np.ndarray, truth: np.ndarray, norms: Sequence[FieldNorm]) -> np.ndarray:
-    """Return the relative L2 error of each trajectory (B,), mean over the fields."""
-    errors: np.ndarray = relative_l2(frames, truth, norms)[:, 0].mean(axis=1)
-    return errors
 
 
 def _timed(call: Callable[[], Result]) -> tuple[Result, float]:
