@@ -39,6 +39,12 @@ CASES: dict[str, Solver] = {
     "flow": flow(**VORTICES, forcing={"kind": "none"}),
     "flow, kolmogorov": flow(**VORTICES, forcing={"kind": "kolmogorov"}),
     "flow, diagonal": flow(**VORTICES, forcing={"kind": "diagonal"}),
+    "flow, shear layers": flow(
+        initial={"kind": "shear_layers", "phases": "zero", "waves": 3, "thickness": [0.2, 0.3]},
+        extent=[1.0, 0.8],
+        resolution=64,
+        forcing={"kind": "none"},
+    ),
     "two bodies": nbody(system=FIXED_ORBIT, gravitational_constant=0.7),
     "two bodies in space": nbody(system=FIXED_ORBIT, dimension=3),
     "three bodies": nbody(),

@@ -118,6 +118,11 @@ CASES: dict[str, tuple[str, Changes, str]] = {
         "navier_stokes", flow(initial={"kind": "shear_layers", "thickness": [0.06, 0.08]}),
         f"shift_x {REFLECTIONS}",
     ),
+    "flow, shear layers of phase zero": (
+        "navier_stokes",
+        flow(initial={"kind": "shear_layers", "thickness": [0.06, 0.08], "phases": "zero"}),
+        "reflection_x",
+    ),
     "flow, Kolmogorov": (
         "navier_stokes", flow(forcing={"kind": "kolmogorov"}, initial=SMOOTH), f"{SHIFTS} {REFLECTIONS}",
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from simsurrogate.spec import Parameter
 from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
 from solvers.navier_stokes.initial.initial import InitialVorticity, amplitude_parameter
@@ -20,23 +22,29 @@ from solvers.numerics.symmetries import keeps_field
 class ShearLayersOptions:
     """The ranges of the peak `amplitude` (1/s) and the `thickness` (m) of the layers, and the ripple.
 
-    The ripple is a sum of the `waves` lowest waves along x. The speed across the layers is `perturbation`
-    times the speed along the layers.
+    The ripple is a sum of the `waves` lowest waves along x, with random `phases` or phases of zero. The speed
+    across the layers is `perturbation` times the speed along the layers.
     """
 
     kind: Literal["shear_layers"]
     amplitude: Range
     thickness: Range
     waves: Count
+    phases: Literal["random", "zero"]
     perturbation: Positive
 
 
 class ShearLayers(InitialVorticity):
     """Two layers of opposite vorticity along x, at L_y / 4 and 3 L_y / 4, with a ripple.
 
-    Each layer is A sech^2(d / thickness) with the chord distance d of `random_fields.gaussians`. The speed
-    along the layers is about A * thickness. The speed across the layers is a sum of waves along x with random
-    phases. The root mean square of this speed is `perturbation` * A * thickness.
+    The velocity (u, v) at time 0, with the amplitude A, the thickness h and the n waves of the ripple, is
+
+        u = -A h tanh(L_y / (2 pi h) cos(2 pi y / L_y))
+        v = perturbation A h sqrt(2 / n) sum_k cos(k 2 pi x / L_x + phase_k),    k = 1, ..., n
+
+    The root mean square of v is `perturbation` * A * h. The vorticity v_x - u_y of a layer is A sech^2(d / h)
+    at the small distance d from its centre. Bell, Colella & Glaz 1989 (doi:10.1016/0021-9991(89)90151-4)
+    introduced such layers as a test, with a kink between them.
 
     Raises:
         UserError: a layer can be thinner than a cell, or the grid does not keep the waves of the ripple.
@@ -44,7 +52,11 @@ class ShearLayers(InitialVorticity):
 
     def __init__(self, grid: Grid, options: ShearLayersOptions):
         self.grid = grid
-        self.parameters = amplitude_parameter("peak of the initial vorticity in a layer", options.amplitude)
+        self.parameters = (
+            *amplitude_parameter("peak of the initial vorticity in a layer", options.amplitude),
+            Parameter("layer_thickness", "m", "thickness of a shear layer", *options.thickness),
+        )
+        self.parametric = options.phases == "zero"
         self._options = options
         thickness = options.thickness[1]
         # The mean of sech^4 over two layers is 2 (4 / 3) thickness / L_y.
@@ -60,39 +72,66 @@ class ShearLayers(InitialVorticity):
         )
 
     def draw_arrays(self, rng: np.random.Generator) -> Parameters:
-        """Draw the thickness (1,) in m and the phases of the ripple (waves,) in rad."""
-        return {
-            "layer_thickness": rng.uniform(*self._options.thickness, 1),
-            "ripple_phases": rng.uniform(0, 2 * np.pi, self._options.waves),
-        }
+        """Draw the phases of the ripple (waves,) in rad; phases of zero need no array."""
+        return {} if self.parametric else {"ripple_phases": rng.uniform(0, 2 * np.pi, self._options.waves)}
 
     def field(self, parameters: Parameters) -> np.ndarray:
         """Return the vorticity, see `InitialVorticity.field`."""
-        (thickness,), phases = parameters["layer_thickness"], parameters["ripple_phases"]
-        length_x, amplitude = self.grid.extent[0], parameters["amplitude"]
-        wave_numbers = 2 * np.pi / length_x * np.arange(1, len(phases) + 1)
-        speed = self._options.perturbation * amplitude * thickness * np.sqrt(2 / len(phases))
-        ripple = -speed * (
-            wave_numbers @ np.sin(wave_numbers[:, None] * self.grid.coordinates(0) + phases[:, None])
-        )
-        layers = self._layers(self.grid.coordinates(1), thickness)
-        field: np.ndarray = amplitude * layers + ripple[:, None]
+        x, y = (self.grid.coordinates(axis) for axis in self.grid.axes)
+        field: np.ndarray = self.values_at({"x": x[:, None], "y": y}, parameters, np)["vorticity"]
         return field
 
     def is_invariant(self, cell_map: CellMap) -> bool:
         """Return whether the layers are invariant, see `InitialVorticity.is_invariant`.
 
-        The random phases of the ripple allow every map that keeps the layers.
+        Random phases of the ripple allow every map that keeps the layers.
         """
-        thickness = self._options.thickness[0]
-        return keeps_field(cell_map, self.grid, lambda x: self._layers(x["y"], thickness), is_pseudo=True)
+        ripple = 1.0 if self.parametric else 0.0
+        parameters = {"amplitude": 1.0, "layer_thickness": self._options.thickness[0]}
 
-    def _layers(self, y: np.ndarray, thickness: float) -> np.ndarray:
-        """Return the vorticity of both layers for the amplitude 1."""
-        length = self.grid.extent[1]
-        lower_layer, upper_layer = (
-            np.cosh(length / np.pi * np.sin(np.pi / length * (y - height * length)) / thickness) ** -2
-            for height in (0.25, 0.75)
+        def vorticity(coordinates: Mapping[str, np.ndarray]) -> Any:
+            layers = self._layers(coordinates["y"], parameters, np)
+            return layers["vorticity"] + ripple * self._ripple(coordinates["x"], parameters, np)["vorticity"]
+
+        return keeps_field(cell_map, self.grid, vorticity, is_pseudo=True)
+
+    def values_at(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
+    ) -> dict[str, Any]:
+        """Return vorticity and velocity at any points, see `Solver.initial_condition`."""
+        layers = self._layers(coordinates["y"], parameters, xp)
+        ripple = self._ripple(coordinates["x"], parameters, xp)
+        return {
+            "vorticity": layers["vorticity"] + ripple["vorticity"],
+            "velocity_x": layers["velocity"] + 0 * ripple["velocity"],
+            "velocity_y": ripple["velocity"] + 0 * layers["velocity"],
+        }
+
+    def _layers(self, y: Any, parameters: Mapping[str, Any], xp: Any) -> dict[str, Any]:
+        """Return vorticity and velocity along x of both layers."""
+        wave_number = 2 * np.pi / self.grid.extent[1]
+        amplitude, thickness = parameters["amplitude"], parameters["layer_thickness"]
+        exponential = xp.exp(xp.cos(wave_number * y) / (wave_number * thickness))
+        tanh = 1 - 2 / (1 + exponential * exponential)
+        sech = 2 / (exponential + 1 / exponential)
+        return {
+            "vorticity": -amplitude * xp.sin(wave_number * y) * sech * sech,
+            "velocity": -amplitude * thickness * tanh,
+        }
+
+    def _ripple(self, x: Any, parameters: Mapping[str, Any], xp: Any) -> dict[str, Any]:
+        """Return vorticity and velocity along y of the ripple."""
+        waves = self._options.waves
+        speed = (
+            self._options.perturbation
+            * (2 / waves) ** 0.5
+            * parameters["amplitude"]
+            * parameters["layer_thickness"]
         )
-        layers: np.ndarray = upper_layer - lower_layer
-        return layers
+        phases = parameters.get("ripple_phases", np.zeros(waves))
+        wave_numbers = 2 * np.pi / self.grid.extent[0] * np.arange(1, waves + 1)
+        terms = [(k, k * x + phase) for k, phase in zip(wave_numbers.tolist(), phases.tolist(), strict=True)]
+        return {
+            "vorticity": -speed * sum(k * xp.sin(angle) for k, angle in terms),
+            "velocity": speed * sum(xp.cos(angle) for _, angle in terms),
+        }
