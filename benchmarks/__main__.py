@@ -24,6 +24,7 @@ LONG_BENCHMARKS = (
     "pinn_without_data",
     "surrogates_on_systems",
     "symmetries",
+    "worth_of_systems",
 )
 
 # Each benchmark has its own process, because peers set thread counts and environment variables at import.

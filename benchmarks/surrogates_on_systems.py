@@ -1,4 +1,4 @@
-"""The sweep of every surrogate on every system that the surrogate can learn, for docs/results.md.
+"""The sweep of every surrogate on every system that the surrogate can learn, for docs/every_surrogate.md.
 
 Each stage runs the complete sweep in one process, because a hundred starts of a process would take too long.
 Complete runs are skipped. The same command therefore continues after an interruption, and trains only new
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
+from benchmarks.support.markdown import table
 from pipeline.config.build import build_recorded_solver
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation import model_table
@@ -25,7 +26,7 @@ from pipeline.problem import problem_of, with_physics
 from simsurrogate.machine import processor_name
 from surrogates.contract import compatible_surrogates, surrogate_class, surrogate_names
 
-PAGE = Path(__file__).parents[1] / "docs" / "results.md"
+PAGE = Path(__file__).parents[1] / "docs" / "every_surrogate.md"
 RUNS = Path("runs") / "results"
 SYSTEMS = ("heat", "navier_stokes", "two_body", "three_body", "heat_parametric", "taylor_green", "kepler")
 _PACKAGES = ("simsurrogate", "torch", "numpy", "deepxde")
@@ -77,7 +78,7 @@ def commands() -> list[list[str]]:
 
 
 def page() -> str:
-    """Return the text of docs/results.md."""
+    """Return the text of docs/every_surrogate.md."""
     versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
     lines = "\n".join(f"    {shlex.join(command)}" for command in commands())
     head = _HEAD.format(
@@ -94,15 +95,13 @@ def _section(system: str) -> str:
     solver = build_recorded_solver(dataset.configuration, {}, MPI.COMM_SELF)
     problem = with_physics(problem_of(dataset), solver)
     columns = model_table.COLUMNS[1:]
-    table = [columns, ["---"] * len(columns)]
-    table += [model_table.row_of(RUNS / system, name).cells()[1:] for name in compatible_surrogates(problem)]
-    rows = "".join(f"| {' | '.join(row)} |\n" for row in table)
+    rows = [model_table.row_of(RUNS / system, name).cells()[1:] for name in compatible_surrogates(problem)]
     refusals = "".join(
         f"- not `{name}`: {surrogate_class(name).incompatibility(problem)}\n"
         for name in surrogate_names()
         if name not in compatible_surrogates(problem)
     )
-    return f"## {system.replace('_', ' ')}\n\n{title}\n\n{rows}\n{refusals}"
+    return f"## {system.replace('_', ' ')}\n\n{title}\n\n{table(columns, rows)}\n{refusals}"
 
 
 if __name__ == "__main__":

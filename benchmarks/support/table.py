@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.support.markdown import table
 from benchmarks.support.measuring import RESULTS, format_value
 
 ROOT = Path(__file__).parents[2]
@@ -31,14 +32,12 @@ def page() -> str:
 
 def _section(name: str, record: dict[str, Any]) -> str:
     columns = list(dict.fromkeys(key for row in record["rows"] for key in row))
-    lines = [columns, ["---"] * len(columns)]
-    for row in record["rows"]:
-        lines.append([format_value(row[key]).replace("|", "\\|") if key in row else "" for key in columns])
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    rows = [[format_value(row[key]) if key in row else "" for key in columns] for row in record["rows"]]
     versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
     machine = f"{record['machine']['processor']}, {record['machine']['system']}"
     (script,) = (ROOT / "benchmarks").rglob(f"{name}.py")
-    return f"## {record['claim']}\n\n{table}\n`{script.relative_to(ROOT)}`; {machine}; {versions}.\n"
+    origin = f"`{script.relative_to(ROOT)}`; {machine}; {versions}."
+    return f"## {record['claim']}\n\n{table(columns, rows)}\n{origin}\n"
 
 
 def main() -> None:

@@ -179,7 +179,7 @@ def test_the_table_lists_models_only(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_sweep_of_the_results_trains_every_surrogate_on_some_data(tmp_path: Path) -> None:
-    # A dry run of the sweep for docs/results.md is refused only where a surrogate does not fit.
+    # A dry run of the sweep for docs/every_surrogate.md is refused only where a surrogate does not fit.
     systems = sorted(path.stem for path in Path(configs.__path__[0]).glob("experiment/results/*.yaml"))
     experiments = ",".join(f"results/{system}" for system in systems)
     arguments = [f"experiment={experiments}", f"surrogate={','.join(surrogate_names())}", "dry_run=true"]
