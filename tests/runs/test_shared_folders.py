@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -72,20 +72,49 @@ def test_members_of_the_group_share_locks_and_others_get_one_sentence(group: int
     path = group_folder / "locks" / "train-fno.lock"
     with lock.hold(path):
         pass
+    # A user who may write neither lock nor output needs no lock.
+    expected_result = "a lock with a holder" if group == 12345 else "no lock"
+    assert as_another_user(group, lambda: lock_of(path)) == expected_result
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_a_lock_that_the_group_may_not_write_is_refused_with_one_sentence(group_folder: Path) -> None:
+    """Locks of earlier releases have the rights 0644."""
+    os.chown(group_folder, -1, 12345)
+    group_folder.chmod(0o2775)
+    path = group_folder / "locks" / "train-fno.lock"
+    with lock.hold(path):
+        pass
+    path.chmod(0o644)
+    message = as_another_user(12345, lambda: lock_of(path))
+    assert message.startswith(f"StorageError: cannot write {path}: Permission denied. ")
+    assert "\n" not in message
+
+
+def lock_of(path: Path) -> str:
+    """Return whether this process holds a lock inside of `lock.hold`."""
+    with lock.hold(path):
+        return "a lock with a holder" if path.with_suffix(".holder.json").exists() else "no lock"
+
+
+def as_another_user(group: int, function: Callable[[], str]) -> str:
+    """Return the result, or the type and message of the exception, of a function that another user calls."""
+    reading_end, writing_end = os.pipe()
     child = os.fork()
     if child == 0:
         os.setgroups([])
         os.setgid(group)
         os.setuid(23456)
         try:
-            with lock.hold(path):
-                exit_code = 0 if path.with_suffix(".holder.json").exists() else 1
-        except BaseException:
-            exit_code = 2
-        os._exit(exit_code)
-    _, status = os.waitpid(child, 0)
-    # A user who may write neither lock nor output needs no lock.
-    assert os.waitstatus_to_exitcode(status) == (0 if group == 12345 else 1)
+            text = function()
+        except BaseException as error:
+            text = f"{type(error).__name__}: {error}"
+        os.write(writing_end, text.encode())
+        os._exit(0)
+    os.close(writing_end)
+    os.waitpid(child, 0)
+    with open(reading_end, encoding="utf-8") as file:
+        return file.read()
 
 
 @pytest.mark.skipif(
