@@ -22,7 +22,8 @@ def worth_of_model(
 ) -> WorthResult | None:
     """Return the worth of a surrogate on the processor, next to the costs of its data and its training.
 
-    The result is None with `evaluation.worth=0`, or without test trajectories.
+    The result is None with `evaluation.worth=0`, without test trajectories, and if every reference solution
+    diverges.
 
     Raises:
         UserError: the solver of the data set cannot be built.
@@ -33,9 +34,17 @@ def worth_of_model(
     from mpi4py import MPI
 
     solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
+    worth = measure_worth(surrogate, solver, dataset, num_trajectories, settings.evaluation.worth_frames)
+    if worth is None:
+        print(
+            "note: the surrogate is not compared with its solver, because the solver's reference solution "
+            "diverges on every trajectory. Type a larger evaluation.worth to include more trajectories",
+            flush=True,
+        )
+        return None
     training_attempts = provenance.attempts(folder.path, "train", folder.model)
     return worth_result(
-        measure_worth(surrogate, solver, dataset, num_trajectories, settings.evaluation.worth_frames),
+        worth,
         processor_name(),
         generation_seconds=dataset.core_seconds,
         training_seconds=provenance.core_seconds(training_attempts),

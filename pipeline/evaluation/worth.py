@@ -12,7 +12,7 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -134,23 +134,34 @@ def measure_worth(
     dataset: Dataset,
     num_trajectories: int,
     frames: Literal["all", "last"],
-) -> Worth:
+) -> Worth | None:
     """Return the times and errors on the first trajectories of the split `test`.
 
     `solver` is the solver of the data set on this rank alone. Only this process should be at work. With
     `frames` = `last`, solver and surrogate compute the state at the end without the frames before it.
+    Trajectories whose reference solution diverges are left out. The result is None if none is left.
     """
-    cases = load(dataset, "test", range(num_trajectories))
     quantities = dataset.quantities if isinstance(dataset, QuantityDataset) else ()
-    if frames == "last" and not quantities:
-        cases = replace(cases, time=cases.time[[0, -1]])
+
+    def cases_at(positions: Iterable[int]) -> Cases:
+        cases = load(dataset, "test", positions)
+        only_last = frames == "last" and not quantities
+        return replace(cases, time=cases.time[[0, -1]]) if only_last else cases
+
     own_setting = Setting("the data's setting", solver)
     reference = solver.reference_setting() or own_setting
     settings = list(solver.cheaper_settings()) or [own_setting]
     with _one_thread():
-        truth, reference_times = _measure_reference(reference, cases, quantities)
+        solutions = _solve_reference(reference, cases_at(range(num_trajectories)), quantities)
+        if not solutions:
+            return None
+        cases = cases_at(solutions)
+        states, seconds = zip(*solutions.values(), strict=True)
+        reference_times = SettingTimes(
+            reference.name, np.array(seconds), statistics.median(seconds), np.zeros(len(seconds))
+        )
         norms = field_norms(dataset.spec, problem_of(dataset).statistics)
-        comparison = _Comparison(cases, quantities, norms, truth)
+        comparison = _Comparison(cases, quantities, norms, truth=np.array(states)[:, None])
         setting_times: list[SettingTimes] = []
         # The cheap settings are the last ones. The first one, that of the data, is not left out.
         for setting in progress.bar(settings[:0:-1], "settings of the solver", rank=0):
@@ -174,21 +185,22 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(num_threads)
 
 
-def _measure_reference(
+def _solve_reference(
     reference: Setting, cases: Cases, quantities: Sequence[QuantityOfInterest]
-) -> tuple[np.ndarray, SettingTimes]:
-    """Return the last frames of the reference solution (B, 1, C, *sites), and its times without errors."""
-    frames, seconds = [], []
-    _query(reference, cases.solver_parameters[0], cases.time, quantities)()  # compiles the solver's kernels
-    for parameters in progress.bar(cases.solver_parameters, "reference solutions", rank=0):
+) -> dict[int, tuple[np.ndarray, float]]:
+    """Return the last frame (C, *sites) of each reference solution and its time (s), by the row in `cases`.
+
+    A solution that diverges is left out.
+    """
+    solutions: dict[int, tuple[np.ndarray, float]] = {}
+    for row, parameters in enumerate(progress.bar(cases.solver_parameters, "reference solutions", rank=0)):
         solve = _query(reference, parameters, cases.time, quantities)
-        start = time.perf_counter()
-        frames.append(solve())
-        seconds.append(time.perf_counter() - start)
-    times = np.array(seconds)
-    return np.array(frames)[:, None], SettingTimes(
-        reference.name, times, float(np.median(times)), np.zeros(len(times))
-    )
+        with suppress(DivergedError):
+            if not solutions:
+                solve()  # compiles the solver's kernels
+            start = time.perf_counter()
+            solutions[row] = solve(), time.perf_counter() - start
+    return solutions
 
 
 def _measure_setting(

@@ -107,7 +107,7 @@ def train(
         ranks.size,
         num_micro_batches=options.gradient_accumulation_steps,
     )
-    symmetries = chosen_symmetries(dataset.spec, options.symmetries)
+    symmetries = chosen_symmetries(dataset.spec, options.symmetries, type(surrogate))
 
     def micro_batches_of(step: int) -> MicroBatches:
         return MicroBatches(loader, order, step, surrogate, symmetries, options.noise, seed)

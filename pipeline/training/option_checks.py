@@ -16,7 +16,7 @@ def check(surrogate: Surrogate, options: Training) -> None:
         UserError: the symmetries, the length of the windows, the noise, the precision, the loss weights or
             the second-order method is unsuitable.
     """
-    chosen_symmetries(surrogate.problem.spec, options.symmetries)
+    chosen_symmetries(surrogate.problem.spec, options.symmetries, type(surrogate))
     name = type(surrogate).__name__
     if surrogate.window_steps not in (None, options.unroll):
         raise UserError(

@@ -122,7 +122,8 @@ class TrainingTask:
         """
         training = self.training.model_dump(mode="json", exclude=_OPTIONS_WITHOUT_EFFECT)
         del training["start_from"], training["symmetries"]
-        if symmetries := chosen_symmetries(self.dataset.spec, self.training.symmetries):
+        constructor = surrogate_class(self.surrogate, self.surrogate_path)
+        if symmetries := chosen_symmetries(self.dataset.spec, self.training.symmetries, constructor):
             training["symmetries"] = [symmetry.name for symmetry in symmetries]
         if self.training.start_from is not None:
             training["start_from"] = start_weights.checksum(self.training.start_from)
@@ -131,7 +132,7 @@ class TrainingTask:
             "training": training,
             "seed": self.seed,
             "dataset": self.dataset.identity,
-            "sources": source_hash(surrogate_class(self.surrogate, self.surrogate_path)),
+            "sources": source_hash(constructor),
         }
 
     @property

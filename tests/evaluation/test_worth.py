@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.evaluation.worth import SettingTimes, SurrogateTimes, Worth, measure_worth
 from pipeline.evaluation.worth_result import WorthResult, worth_result
 from pipeline.evaluation.worth_words import worth_verdict
-from solvers.contract import Solver, last_state
+from solvers.contract import DivergedError, Parameters, Solver, Trajectory, last_state
 from surrogates.contract import Prediction
 from tests.support.launching import require_success, run_stage
 from tests.support.trainings.training_cases import TINY_TRAINING, generate_dataset
@@ -68,7 +70,9 @@ class FastSurrogate(SolverAsSurrogate):
 
 
 def result_of(surrogate: Any, solver: Solver, dataset: Dataset) -> WorthResult:
-    return worth_result(measure_worth(surrogate, solver, dataset, 3, "all"), "a processor", 30.0, 60.0)
+    worth = measure_worth(surrogate, solver, dataset, 3, "all")
+    assert worth is not None
+    return worth_result(worth, "a processor", 30.0, 60.0)
 
 
 def test_a_surrogate_that_calls_the_solver_twice_is_worth_less_than_one(
@@ -145,6 +149,41 @@ def test_the_speed_up_is_that_of_each_trajectory() -> None:
     assert result.speed_up.max == 3.0  # any setting is as accurate, if it does not diverge itself
     assert "because the rollout diverges" in worth_verdict(result)
     WorthResult.model_validate_json(result.model_dump_json())
+
+
+class DivergingReference:
+    """The reference solver, which diverges on the test trajectories at some positions."""
+
+    def __init__(self, solver: Solver, dataset: Dataset, diverging: set[int]):
+        self.solver = solver
+        self.amplitudes = {dataset.trajectory("test", index).parameters["amplitude"] for index in diverging}
+
+    def prepare(self, parameters: Parameters) -> Trajectory:
+        trajectory = self.solver.prepare(parameters)
+        if parameters["amplitude"] in self.amplitudes:
+            object.__setattr__(trajectory, "solve", self.diverge)
+        return trajectory
+
+    def diverge(self, times: np.ndarray) -> Iterator[np.ndarray]:
+        raise DivergedError("the solution diverges")
+
+
+def test_trajectories_without_a_reference_solution_are_left_out(
+    dataset: Dataset, solver: Solver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = solver.reference_setting()
+    assert setting is not None
+
+    def measure(diverging: set[int]) -> Worth | None:
+        reference: Any = DivergingReference(setting.solver, dataset, diverging)
+        monkeypatch.setattr(type(solver), "reference_setting", lambda _: replace(setting, solver=reference))
+        return measure_worth(FastSurrogate(dataset, solver, num_calls=1), solver, dataset, 3, "all")
+
+    worth = measure({0})
+    assert worth is not None
+    assert worth.index == tuple(dataset.trajectory("test", position).index for position in (1, 2))
+    assert {len(times.errors) for times in (*worth.settings, worth.surrogate)} == {2}
+    assert measure({0, 1, 2}) is None
 
 
 def test_the_report_begins_with_the_worth_and_its_command_measures_it_again(

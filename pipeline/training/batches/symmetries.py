@@ -17,20 +17,30 @@ from pipeline.training.batches.composition import AnySymmetry, Composition, comp
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Field, Spec, diagonal_names
 from simsurrogate.symmetries import keeps_distribution
-from surrogates.contract import Batch, Problem
+from surrogates.contract import Batch, Problem, Surrogate
 
 #: The number that separates the draws of symmetries from other numbers of a seed, step and position.
 _STREAM = 0x73796D
 
 
-def chosen_symmetries(spec: Spec, option: Literal["all", "none"] | Sequence[str]) -> tuple[AnySymmetry, ...]:
-    """Return the symmetries of a spec that `training.symmetries` chooses.
+def chosen_symmetries(
+    spec: Spec, option: Literal["all", "none"] | Sequence[str], surrogate: type[Surrogate]
+) -> tuple[AnySymmetry, ...]:
+    """Return the symmetries of a spec that `training.symmetries` chooses for a surrogate.
 
-    `all` chooses every symmetry of the drawn distribution.
+    `all` chooses every symmetry of the drawn distribution, and none for a surrogate that encodes states.
 
     Raises:
-        UserError: the data have no symmetry of a given name.
+        UserError: the data have no symmetry of a given name, or the surrogate learns from codes.
     """
+    if surrogate.encodes_states:
+        if option not in ("all", "none", []):
+            raise UserError(
+                f"training.symmetries=[{','.join(option)}] needs states, and {surrogate.__name__} learns "
+                "from codes that it computes of the frames once, before training. Allowed are all and none, "
+                "which are the same here. Type training.symmetries=all"
+            )
+        return ()
     if option == "all":
         return tuple(symmetry for symmetry in spec.symmetries if keeps_distribution(symmetry))
     names = [] if option == "none" else option

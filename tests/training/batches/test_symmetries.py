@@ -18,6 +18,9 @@ from simsurrogate.spec import Field
 from simsurrogate.symmetries import CellMap, ParticleMap, SignChange
 from surrogates import store
 from surrogates.contract import Batch, Problem
+from surrogates.fno import FNO
+from surrogates.mlp import MLP
+from surrogates.pod import POD
 from tests.support import problems
 from tests.support.trainings.training_cases import read_settings, tiny_arguments
 
@@ -138,9 +141,9 @@ def test_the_operation_of_a_window_does_not_depend_on_the_ranks() -> None:
 
 def test_all_are_the_symmetries_of_the_drawn_distribution() -> None:
     spec = bodies_problem(2, ROTATION, ORDER, BOOST).spec
-    assert chosen_symmetries(spec, "all") == (ROTATION, ORDER)
-    assert chosen_symmetries(spec, "none") == chosen_symmetries(spec, []) == ()
-    assert chosen_symmetries(spec, ["boost", "rotation"]) == (ROTATION, BOOST)
+    assert chosen_symmetries(spec, "all", MLP) == (ROTATION, ORDER)
+    assert chosen_symmetries(spec, "none", MLP) == chosen_symmetries(spec, [], MLP) == ()
+    assert chosen_symmetries(spec, ["boost", "rotation"], MLP) == (ROTATION, BOOST)
 
 
 def test_a_symmetry_that_the_data_do_not_have_is_refused_with_the_allowed_ones() -> None:
@@ -150,7 +153,16 @@ def test_a_symmetry_that_the_data_do_not_have_is_refused_with_the_allowed_ones()
     with pytest.raises(ValueError, match=r"rotation\. Allowed are shift_x, exchange_xy\. Type "):
         option_checks.check(surrogate, training)
     with pytest.raises(ValueError, match=r"no symmetries\. Type training\.symmetries=none"):
-        chosen_symmetries(flow_problem().spec, ["shift_x"])
+        chosen_symmetries(flow_problem().spec, ["shift_x"], FNO)
+
+
+def test_a_surrogate_that_learns_from_codes_uses_no_symmetry() -> None:
+    spec = flow_problem(SHIFT, EXCHANGE).spec
+    assert chosen_symmetries(spec, "all", POD) == chosen_symmetries(spec, "none", POD) == ()
+    with pytest.raises(
+        ValueError, match=r"=\[shift_x\] needs states, and POD .* Type training\.symmetries=all"
+    ):
+        chosen_symmetries(spec, ["shift_x"], POD)
 
 
 def test_a_wrong_symmetry_is_refused_before_work_starts(tmp_path: Path) -> None:
