@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -180,7 +181,7 @@ class Spec:
         """The names of the axes."""
         return tuple(axis.name for axis in self.axes)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """The number of sites along each axis."""
         return tuple(axis.size for axis in self.axes)
@@ -190,7 +191,7 @@ class Spec:
         """Whether the sites are particles instead of grid cells."""
         return isinstance(self.sites, Particles)
 
-    @property
+    @cached_property
     def channels(self) -> tuple[str, ...]:
         """The names of the channels of the state."""
         return self.channels_of(self.fields)
@@ -200,7 +201,7 @@ class Spec:
         """The unit of each channel of the state."""
         return tuple(field.unit for field in self.fields for _ in self.components(field))
 
-    @property
+    @cached_property
     def coefficient_channels(self) -> tuple[str, ...]:
         """The names of the channels of the coefficient fields."""
         return self.channels_of(self.coefficient_fields)
@@ -226,7 +227,7 @@ class Spec:
         """The invariants that a stored frame determines: none on a coarser grid than the solver's."""
         return () if self.coarsening else self.invariants
 
-    @property
+    @cached_property
     def parameter_names(self) -> tuple[str, ...]:
         """The names of the scalar parameters."""
         return tuple(parameter.name for parameter in self.parameters)

@@ -1,4 +1,4 @@
-"""Conversion of a caller's numbers to tensors."""
+"""Conversion of a caller's numbers to arrays and tensors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,21 @@ import numpy as np
 import torch
 
 from simsurrogate.errors import UserError
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Return numbers as an array: a tensor, a number, a list, or any array that numpy can read.
+
+    Raises:
+        UserError: the values are not real numbers.
+    """
+    array = values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise UserError(
+            f"The values have the type {array.dtype}. Real numbers are allowed. Pass a number, a torch "
+            "tensor or an array of floating-point numbers."
+        )
+    return array
 
 
 def as_tensor(
@@ -21,12 +36,7 @@ def as_tensor(
         UserError: the values are not real numbers.
     """
     if not isinstance(values, torch.Tensor):
-        array = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            raise UserError(
-                f"The values have the type {array.dtype}. Real numbers are allowed. Pass a number, a torch "
-                "tensor or an array of floating-point numbers."
-            )
+        array = as_array(values)
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
             array = array.astype(np.float64)
         # PyTorch needs the byte order of the machine, positive strides and writable memory.

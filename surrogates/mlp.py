@@ -27,6 +27,7 @@ from surrogates.arguments import (
 )
 from surrogates.contract import Array, Batch, ParameterValues, Prediction, Problem, Surrogate
 from surrogates.grids.constraints import Constraint, Constraints
+from surrogates.inference import CHUNK_BYTES
 
 #: The number of Fourier modes along a periodic axis. The cosine and the sine of each mode are inputs.
 _WAVES = 4
@@ -88,7 +89,7 @@ class MLP(Surrogate):
         super().__init__(problem)
         self.constraints = Constraints(problem, constraints)
         check_minimum(1, width=width, layers=layers, horizon_steps=horizon_steps, points=points)
-        self.horizon_steps = horizon_steps
+        self.width, self.horizon_steps = width, horizon_steps
         self._num_sites = math.prod(problem.spec.shape)
         self.uses_initial_state = problem.spec.has_particles
         self.uses_time = not (problem.spec.has_particles and problem.spec.autonomous)
@@ -167,12 +168,23 @@ class MLP(Surrogate):
         def query(normalised_BCN: torch.Tensor, time: float, durations: np.ndarray) -> torch.Tensor:
             time_B = state.new_full((len(state),), time)
             inputs_BQF = self._inputs(normalised_BCN, coefficients.flatten(2), positions, scalars, time_B)
-            # One time after the other, because the hidden layers at all cells and times take much memory.
-            later = [
-                self._query(normalised_BCN, inputs_BQF, state.new_full((len(state),), elapsed))
-                for elapsed in durations.tolist()
+            # As many times at once as a cache holds: all times for particles, a single one on a large grid.
+            num_hidden = inputs_BQF.shape[:2].numel() * self.width
+            num_times = max(1, CHUNK_BYTES // (num_hidden * state.element_size()) // 4 * 4)
+            elapsed_T = state.new_tensor(durations)
+            if num_times > 1:
+                # BLAS rounds a number of rows that is not a multiple of 4 differently. With a multiple, the
+                # prediction at a time does not depend on the other times.
+                elapsed_T = nn.functional.pad(elapsed_T, (0, -len(elapsed_T) % 4))
+            states = [
+                self._query(
+                    normalised_BCN.repeat_interleave(len(part_T), dim=0),
+                    inputs_BQF.repeat_interleave(len(part_T), dim=0),
+                    part_T.repeat(len(state)),
+                ).view(len(state), len(part_T), *normalised_BCN.shape[1:])
+                for part_T in torch.split(elapsed_T, num_times)
             ]
-            return torch.stack([self._apply_constraints(states, normalised_BCN) for states in later], dim=1)
+            return self._apply_constraints(torch.cat(states, dim=1)[:, : len(durations)], normalised_BCN)
 
         normalised_BCN = (state.flatten(2) - self.state_mean) / self.state_std
         horizon = self.horizon_steps * self.problem.time_step
@@ -182,14 +194,14 @@ class MLP(Surrogate):
         ]
         return Prediction(torch.cat([state[:, None], *later], dim=1))
 
-    def _apply_constraints(self, state_BCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
+    def _apply_constraints(self, states_BTCN: torch.Tensor, start_BCN: torch.Tensor) -> torch.Tensor:
         """Return normalised states with the constraints applied."""
-        state_BXC, start_BXC = (
-            states.view(*states.shape[:2], *self.problem.spec.shape).movedim(1, -1)
-            for states in (state_BCN, start_BCN)
+        states_BTXC, start_BTXC = (
+            states.view(*states.shape[:3], *self.problem.spec.shape).movedim(2, -1)
+            for states in (states_BTCN, start_BCN[:, None])
         )
-        constrained_BXC: torch.Tensor = self.constraints(state_BXC, start_BXC)
-        return constrained_BXC.movedim(-1, 1).flatten(2)
+        constrained_BTXC: torch.Tensor = self.constraints(states_BTXC, start_BTXC)
+        return constrained_BTXC.movedim(-1, 2).flatten(3)
 
     def _inputs(
         self,

@@ -262,15 +262,11 @@ class POD(Surrogate):
         self, coefficients_RK: torch.Tensor
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield for each channel the mean (N,), the rows (R, K) and the modes (K, N) of its states."""
-        count, num_channels = int(self.num_modes), len(self.problem.spec.channels)
-        for mean, std, mean_N, modes_KN in zip(
-            self.state_mean,
-            self.state_std,
-            self.mean_frame.view(num_channels, -1),
-            self.basis[:count].view(count, num_channels, -1).unbind(1),
-            strict=True,
-        ):
-            yield mean + std * mean_N, std * coefficients_RK[:, :count], modes_KN
+        count, num_channels = int(self.num_modes), len(self.state_std)
+        mean_CN = torch.addcmul(self.state_mean, self.state_std, self.mean_frame.view(num_channels, -1))
+        modes_KCN = self.basis[:count].view(count, num_channels, -1)
+        coefficients_CRK = self.state_std[:, None] * coefficients_RK[:, :count]
+        yield from zip(mean_CN.unbind(), coefficients_CRK.unbind(), modes_KCN.unbind(1), strict=True)
 
     def _apply_constraints(self, later_BTCX: torch.Tensor, start_BCX: torch.Tensor) -> torch.Tensor:
         """Return states that satisfy the constraints."""

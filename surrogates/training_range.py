@@ -12,7 +12,7 @@ import torch
 from simsurrogate.errors import UserError
 from simsurrogate.round_off import nonrounding_std
 from simsurrogate.spec import Spec
-from surrogates.arrays import as_tensor
+from surrogates.arrays import as_array, as_tensor
 
 #: Numbers that a caller passes.
 Values = np.ndarray | torch.Tensor | float
@@ -29,12 +29,14 @@ def check_finite(initial_state: Values, parameters: Mapping[str, Values]) -> Non
         UserError: a value is NaN or infinity.
     """
     for name, values in {"initial_state": initial_state, **parameters}.items():
-        tensor = as_tensor(values)
-        num_wrong = int((~torch.isfinite(tensor)).sum())
-        if num_wrong:
+        # For a few numbers numpy is several times as fast as PyTorch.
+        is_finite = (
+            torch.isfinite(values) if isinstance(values, torch.Tensor) else np.isfinite(as_array(values))
+        )
+        if not is_finite.all():
             raise UserError(
-                f"{name} holds NaN or infinity in {num_wrong} of {tensor.numel()} values. Only finite "
-                "numbers are allowed. Correct the input."
+                f"{name} holds NaN or infinity in {int((~is_finite).sum())} of {np.size(is_finite)} values. "
+                "Only finite numbers are allowed. Correct the input."
             )
 
 
@@ -107,7 +109,7 @@ class TrainingRange:
         for parameter in self.spec.parameters:
             if parameter.name not in parameters:
                 continue
-            values = as_tensor(parameters[parameter.name], torch.float64).reshape(-1)
+            values = as_array(parameters[parameter.name]).reshape(-1)
             # Data stored as float32 may exceed an end of the range by a rounding error.
             margin = 1e-6 * max(abs(parameter.low), abs(parameter.high))
             outside_values = values[(values < parameter.low - margin) | (values > parameter.high + margin)]
@@ -131,7 +133,7 @@ class TrainingRange:
                 yield from _field_outside(name, as_tensor(parameters[name]), value_range)
 
     def _times_outside(self, times: Values) -> Iterator[str]:
-        time = as_tensor(times, torch.float64).reshape(-1)
+        time = as_array(times).reshape(-1)
         outside_times = time[(time < 0) | (time > self.duration * (1 + 1e-6))]
         if len(outside_times):
             yield (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 #: The largest size (bytes) of the hidden field of a chunk, about a second-level cache.
-_CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**20
 
 
 def in_chunks(
@@ -25,7 +25,7 @@ def in_chunks(
         num_hidden: the number of values of a hidden field of a case; 0 for a whole batch at once.
     """
     batch = tensors[0]
-    num_cases = max(1, _CHUNK_BYTES // (num_hidden * batch.element_size())) if num_hidden else len(batch)
+    num_cases = max(1, CHUNK_BYTES // (num_hidden * batch.element_size())) if num_hidden else len(batch)
     if batch.device.type != "cpu" or len(batch) <= num_cases:
         return compute(*tensors)
     chunks = zip(*(torch.split(tensor, num_cases) for tensor in tensors), strict=True)

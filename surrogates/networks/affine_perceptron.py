@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -44,6 +45,8 @@ class AffinePerceptron(nn.Module):
         """Return the results (B, T, K) for normalised parameters and times."""
         others_BTQ = parameters_BP[:, None, self._others].expand(-1, time_BT.shape[1], -1)
         results = self.network(torch.cat([others_BTQ, time_BT[..., None]], dim=-1))
+        if not self._affine:
+            return cast(torch.Tensor, results)
         results_BTAK = results.unflatten(-1, (1 + len(self._affine), -1))
         factors_BA = torch.cat(
             [parameters_BP.new_ones(len(parameters_BP), 1), parameters_BP[:, self._affine]], 1

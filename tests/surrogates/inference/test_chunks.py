@@ -29,5 +29,5 @@ def test_chunks_predict_the_same_as_the_whole_batch(name: str, monkeypatch: pyte
     surrogate = build(name, problem)
     arguments = arguments_of(problem, [0.0, 0.25, 1.0], size=3)
     expected = surrogate.predict(**arguments).mean
-    monkeypatch.setattr(chunks, "_CHUNK_BYTES", 2 * 16 * 17 * 8 * 8)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 2 * 16 * 17 * 8 * 8)
     torch.testing.assert_close(surrogate.predict(**arguments).mean, expected, rtol=1e-12, atol=0)
