@@ -26,6 +26,7 @@ from pipeline.data.quantity_data import QuantityDataset
 from pipeline.evaluation.cases import Cases, load
 from pipeline.evaluation.last_quantities import LastQuantities
 from pipeline.evaluation.metrics import FieldNorm, field_norms, relative_l2
+from pipeline.evaluation.worth_result import CLOSE_ERROR
 from pipeline.problem import problem_of
 from pipeline.runs import progress
 from solvers.batches import BatchedSolver
@@ -42,9 +43,8 @@ if TYPE_CHECKING:
 LEAST_SECONDS = 0.02
 MAX_CALLS = 5
 
-#: A setting that takes longer than another one by the first factor is left out, unless its error is smaller
-#: than the other one's by the second factor.
-SLOW_RATIO, CLOSE_ERROR = 3.0, 0.9
+#: A setting that takes longer than another one by this factor is left out, unless its error is smaller.
+SLOW_RATIO = 3.0
 
 Result = TypeVar("Result")
 

@@ -11,6 +11,9 @@ from pipeline.evaluation.section import Section, finite_or_none
 if TYPE_CHECKING:
     from pipeline.evaluation.worth import Worth
 
+#: Errors of settings that differ by less than this factor count as equal.
+CLOSE_ERROR = 0.9
+
 
 class SettingResult(Section):
     """A setting of the solver: medians over the trajectories of time (s) and relative L2 error at the end.
@@ -66,7 +69,8 @@ class WorthResult(Section):
     """The worth of a surrogate on `trajectories` (indices in the data set) of the split `test`.
 
     All times are those of one thread of `processor`. `solver_seconds` is the median time of the cheapest
-    setting that is at least as accurate as the surrogate; the error of `reference` counts as 0.
+    setting that is at least as accurate as the surrogate; the error of `reference` counts as 0. Errors below
+    that of the data's own setting, and up to 10 % above it, count as equal.
     """
 
     processor: str
@@ -88,8 +92,11 @@ def worth_result(
     seconds = np.array([setting.seconds for setting in worth.settings])
     batch_seconds = np.array([[setting.batch_seconds] for setting in worth.settings])
     errors = np.array([setting.errors for setting in worth.settings])
-    equal_seconds = _cheapest(seconds, errors, surrogate.errors)
-    equal_batch_seconds = _cheapest(np.broadcast_to(batch_seconds, errors.shape), errors, surrogate.errors)
+    # A surrogate is not more accurate than the solver's setting that made its data, the first one.
+    surrogate_errors = np.where(np.isnan(surrogate.errors), np.inf, surrogate.errors)
+    allowed_errors = np.fmax(surrogate_errors, errors[0] / CLOSE_ERROR)
+    equal_seconds = _cheapest(seconds, errors, allowed_errors)
+    equal_batch_seconds = _cheapest(np.broadcast_to(batch_seconds, errors.shape), errors, allowed_errors)
     solver_seconds = float(np.median(equal_seconds))
     saving = solver_seconds - surrogate.query_seconds
     return WorthResult(
@@ -128,6 +135,6 @@ def _cheapest(seconds: np.ndarray, errors: np.ndarray, allowed_errors: np.ndarra
 
     `seconds` and `errors` have the shape (S, B). The reference, with the error 0, is one of the settings.
     """
-    is_accurate = errors <= np.where(np.isnan(allowed_errors), np.inf, allowed_errors)
+    is_accurate = errors <= allowed_errors
     cheapest: np.ndarray = np.min(np.where(is_accurate, seconds, np.inf), axis=0)
     return cheapest

@@ -103,6 +103,7 @@ class Heat(Solver):
             heaters=heaters,
             initial=initial,
             blocks=blocks,
+            wall_fluxes=wall_fluxes,
         )
         self._scheme_options: dict[str, Any] = {
             "scheme": scheme,

@@ -129,8 +129,8 @@ def test_errors_are_relative_to_the_reference_and_decrease_with_the_cells(
 
 
 def test_the_speed_up_is_that_of_each_trajectory() -> None:
-    names, seconds = ("coarse", "fine"), np.array([[1.0, 1.0, np.inf], [4.0, 8.0, 6.0]])
-    errors = np.array([[0.1, 0.02, np.inf], [0.01, 0.01, 0.01]])
+    names, seconds = ("fine", "coarse"), np.array([[4.0, 8.0, 6.0], [1.0, 1.0, np.inf]])
+    errors = np.array([[0.01, 0.01, 0.01], [0.1, 0.02, np.inf]])
     settings = [
         SettingTimes(name, times, float(np.median(times)), error)
         for name, times, error in zip(names, seconds, errors, strict=True)
@@ -140,8 +140,9 @@ def test_the_speed_up_is_that_of_each_trajectory() -> None:
     result = worth_result(
         Worth((0, 1, 2), "reference", (*settings, reference), surrogate), "a processor", 10.0, 20.0
     )
-    # Trajectory 0 needs the fine grid, trajectory 1 the coarse grid, and trajectory 2 the reference.
-    assert (result.speed_up.median, result.speed_up.min, result.speed_up.max) == (2.0, 0.5, 50.0)
+    # Trajectory 0 needs the fine grid and trajectory 1 the coarse grid. Trajectory 2 needs the fine grid that
+    # made the data, not the reference, although the surrogate happens to be closer to the reference.
+    assert (result.speed_up.median, result.speed_up.min, result.speed_up.max) == (2.0, 0.5, 3.0)
     assert result.solver_seconds == 4.0
     assert result.break_even.queries == 15.0
     diverged = SurrogateTimes(0.5, 2.0, 4, 1.0, np.full(3, np.inf))
