@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 #: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times.
 LEAST_SECONDS = 0.02
-MAX_CALLS = 5
+MAX_CALLS = 50
 
 #: A setting that takes longer than another one by this factor is left out, unless its error is smaller.
 SLOW_RATIO = 3.0
