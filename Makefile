@@ -1,6 +1,6 @@
 # Each target needs only python3 and make, and creates its own environment.
 PYTHON ?= python3
-EXPERIMENT ?= heat_fno
+EXPERIMENT ?= shear_layers
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -12,7 +12,7 @@ help:  ## list the targets
 demo: $(VENV)/laptop  ## simulate, validate, train and evaluate; print the path of the report
 	$(BIN)/python -m pipeline.chain experiment=$(EXPERIMENT)
 
-test: $(VENV)/dev  ## run all checks and tests, in about 16 minutes on 2 cores
+test: $(VENV)/dev  ## run all checks and tests, in about 20 minutes on 2 cores
 	$(MAKE) --jobs=2 check pytest
 
 pytest: $(VENV)/dev  ## run all tests

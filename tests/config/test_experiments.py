@@ -17,7 +17,7 @@ from tests.support.trainings.training_cases import read_settings
 
 NAMES = sorted(path.stem for path in (Path(configs.__path__[0]) / "experiment").glob("*.yaml"))
 #: Experiments with the stages generate and validate only.
-WITHOUT_SURROGATE = ("plummer", "three_body")
+WITHOUT_SURROGATE = ("plummer",)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,7 +52,7 @@ def test_an_experiment_has_its_compatible_surrogates(name: str, expected: str) -
     assert compatible_names & shipped_names == set(expected.split())
 
 
-@pytest.mark.parametrize("name", ["heat_parametric", "taylor_green", "kepler", "chip"])
+@pytest.mark.parametrize("name", ["heat_parametric", "taylor_green", "kepler", "chip", "shear_layers"])
 def test_scalar_parameters_determine_the_trajectories(name: str) -> None:
     assert build_solver(read_settings(f"experiment={name}").solver, MPI.COMM_SELF).spec.parametric
 

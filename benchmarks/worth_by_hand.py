@@ -1,0 +1,145 @@
+"""The worth of `pod` on `shear_layers`, measured without the code of the evaluation, as a second opinion.
+
+    python -m pipeline.chain experiment=shear_layers
+    python -m benchmarks.worth_by_hand
+
+Compare the result with the row of docs/results.md. The script reads the test trajectories by h5py, calls the
+solver on each of its grids, and truncates the spectra by numpy.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import h5py
+import numpy as np
+import torch
+from mpi4py import MPI
+
+import simsurrogate
+from benchmarks.support.measuring import print_and_store
+from pipeline.config.build import build_recorded_solver
+from solvers.contract import SteppedTrajectory
+
+RUN = Path("runs") / "shear_layers"
+NUM_TRAJECTORIES = 8
+#: The number of calls; the time is their median.
+NUM_CALLS = 5
+
+Result = TypeVar("Result")
+
+
+def main() -> None:
+    """Print and store the time of a query, of each setting of the solver, and the speed-up."""
+    torch.set_num_threads(1)
+    (shard, *_) = sorted((RUN / "dataset" / "data" / "test").glob("*.hdf5"))
+    parameters, states, times = _read(shard)
+    cells = states.shape[-1]
+    model = simsurrogate.load(RUN / "models" / "pod")
+    configuration = simsurrogate.open_dataset(RUN).configuration
+    # Without output.coarsen, the settings are those of the solver on its own grids.
+    solver = build_recorded_solver({**configuration, "output": {"coarsen": 1}}, {}, MPI.COMM_SELF)
+    reference = solver.reference_setting()
+    assert reference is not None
+    truths = []
+    for values in parameters:
+        (*_, state) = reference.solver.prepare(values).solve(times)
+        truths.append(_truncated(state, cells))
+    queries = [
+        _timed(partial(model.predict, state[None], values, times))
+        for values, state in zip(parameters, states, strict=True)
+    ]
+    query_seconds = [seconds for seconds, _ in queries]
+    predictions = [prediction.mean[0, -1].numpy() for _, prediction in queries]
+    own_errors = [_error(p, t) for p, t in zip(predictions, truths, strict=True)]
+    rows: list[dict[str, object]] = [
+        {
+            "": "surrogate, one query",
+            "seconds": statistics.median(query_seconds),
+            "error": statistics.median(own_errors),
+        }
+    ]
+    best_seconds = np.full(NUM_TRAJECTORIES, np.inf)
+    for setting in solver.cheaper_settings():
+        setting_seconds, errors = [], []
+        for row, values in enumerate(parameters):
+            trajectory = setting.solver.prepare(values)
+            assert isinstance(trajectory, SteppedTrajectory)
+            seconds, states_of_times = _timed(lambda: [*trajectory.solve(times)])  # noqa: B023
+            setting_seconds.append(seconds)
+            errors.append(_error(_truncated(states_of_times[-1], cells), truths[row]))
+            if errors[-1] <= own_errors[row]:
+                best_seconds[row] = min(best_seconds[row], seconds)
+        rows.append(
+            {
+                "": f"solver, {setting.name}",
+                "seconds": statistics.median(setting_seconds),
+                "error": statistics.median(errors),
+            }
+        )
+    speed_up = float(np.median(best_seconds / query_seconds))
+    print_and_store(
+        "worth_by_hand",
+        f"One query of pod on shear_layers is {speed_up:.0f} times faster than the solver at equal error "
+        f"({NUM_TRAJECTORIES} trajectories, one thread; measured without the code of the evaluation)",
+        rows,
+        ["simsurrogate", "torch", "numpy"],
+    )
+
+
+def _read(shard: Path) -> tuple[list[dict[str, float]], np.ndarray, np.ndarray]:
+    """Return the parameters of each trajectory, its initial state (B, 3, *cells), and the times (T,)."""
+    with h5py.File(shard) as file:
+        names = ("amplitude", "layer_thickness", "scalars/viscosity")
+        columns = {name.rpartition("/")[2]: file[name][:NUM_TRAJECTORIES] for name in names}
+        vorticity = file["t0_fields/vorticity"][:NUM_TRAJECTORIES, 0]
+        velocity = file["t1_fields/velocity"][:NUM_TRAJECTORIES, 0]
+        times = file["dimensions/time"][:].astype(float)
+    states = np.concatenate([vorticity[:, None], np.moveaxis(velocity, -1, 1)], axis=1)
+    rows = range(NUM_TRAJECTORIES)
+    return [{name: float(values[row]) for name, values in columns.items()} for row in rows], states, times
+
+
+def _truncated(state: np.ndarray, cells: int) -> np.ndarray:
+    """Return the state (C, n, n) on cells x cells cells, with the waves that both grids hold.
+
+    Cell centres are at half cells, so a wave has a phase that depends on the grid.
+    """
+    num = state.shape[-1]
+    spectrum = np.fft.fft2(state) / num**2
+    wave = np.fft.fftfreq(num, 1 / num)
+    spectrum *= np.exp(-1j * np.pi * (wave[:, None] + wave) / num)
+    half = min(num, cells) // 2
+    kept = np.r_[0:half, -half + 1 : 0]
+    result = np.zeros((len(state), cells, cells), complex)
+    result[:, kept[:, None], kept] = spectrum[:, kept[:, None], kept]
+    new_wave = np.fft.fftfreq(cells, 1 / cells)
+    result *= np.exp(1j * np.pi * (new_wave[:, None] + new_wave) / cells)
+    values: np.ndarray = np.fft.ifft2(result).real * cells**2
+    return values
+
+
+def _error(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Return the relative L2 error, mean over vorticity and velocity."""
+    fields = (slice(0, 1), slice(1, 3))
+    norm = np.linalg.norm
+    return float(np.mean([norm((prediction - truth)[field]) / norm(truth[field]) for field in fields]))
+
+
+def _timed(call: Callable[[], Result]) -> tuple[float, Result]:
+    """Return the median time of a call after a warm-up, s, and its result."""
+    result, seconds = call(), []
+    for _ in range(NUM_CALLS):
+        start = time.perf_counter()
+        result = call()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds), result
+
+
+if __name__ == "__main__":
+    main()
