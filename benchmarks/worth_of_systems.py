@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from benchmarks.support.markdown import table
+from benchmarks.support.spectra import draw_spectra
 from pipeline.evaluation import schema
 from pipeline.evaluation.model_table import Row, row_of
 from pipeline.evaluation.report.figures import chosen_trajectories
@@ -43,12 +44,14 @@ class System:
         surrogate: the name of the surrogate.
         overrides: further arguments of the chain.
         channel: the channel of the picture; empty for no picture.
+        has_spectra: whether there is a picture of the energy spectra.
     """
 
     experiment: str
     surrogate: str
     overrides: tuple[str, ...] = ()
     channel: str = ""
+    has_spectra: bool = False
 
     @property
     def command(self) -> list[str]:
@@ -68,7 +71,7 @@ SYSTEMS = (
     System("shear_layers", "pod", channel="vorticity"),
     System("composite", "unet", channel="temperature"),
     System("three_body", "mlp", channel="bodies"),
-    System("turbulence", "fno", channel="vorticity"),
+    System("turbulence", "fno", channel="vorticity", has_spectra=True),
     System("heat_fno", "fno", channel="temperature"),
     System("navier_stokes", "fno", channel="vorticity"),
 )
@@ -182,7 +185,14 @@ def _picture(system: System) -> list[str]:
     index, _ = chosen_trajectories(metrics.splits["test"], 1)[0]
     name = f"{system.experiment}.png"
     shutil.copyfile(evaluation / "figures" / f"test-{index:05d}-{system.channel}.png", IMAGES / name)
-    return [f"![truth, prediction and difference: {system.experiment}](images/results/{name})\n"]
+    lines = [f"![truth, prediction and difference: {system.experiment}](images/results/{name})\n"]
+    if system.has_spectra:
+        name = f"{system.experiment}-spectra.png"
+        draw_spectra(system.folder.path, system.folder.model_folder, IMAGES / name)
+        lines.append(
+            f"![energy spectra of truth and prediction: {system.experiment}](images/results/{name})\n"
+        )
+    return lines
 
 
 def _worth(system: System) -> WorthResult | None:
