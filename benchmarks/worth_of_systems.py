@@ -72,6 +72,7 @@ SYSTEMS = (
     System("composite", "unet", channel="temperature"),
     System("three_body", "mlp", channel="bodies"),
     System("turbulence", "fno", channel="vorticity", has_spectra=True),
+    System("kolmogorov", "fno", channel="vorticity", has_spectra=True),
     System("heat_fno", "fno", channel="temperature"),
     System("navier_stokes", "fno", channel="vorticity"),
 )
