@@ -24,6 +24,7 @@ LONG_BENCHMARKS = (
     "pinn_without_data",
     "surrogates_on_systems",
     "symmetries",
+    "worth_by_hand",
     "worth_of_systems",
 )
 

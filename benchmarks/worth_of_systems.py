@@ -42,21 +42,19 @@ class System:
     Attributes:
         experiment: the name of the experiment and of the run folder.
         surrogate: the name of the surrogate.
-        overrides: further arguments of the chain.
         channel: the channel of the picture; empty for no picture.
         has_spectra: whether there is a picture of the energy spectra.
     """
 
     experiment: str
     surrogate: str
-    overrides: tuple[str, ...] = ()
     channel: str = ""
     has_spectra: bool = False
 
     @property
     def command(self) -> list[str]:
         """The command that runs the chain."""
-        arguments = (f"experiment={self.experiment}", f"surrogate={self.surrogate}", *self.overrides)
+        arguments = (f"experiment={self.experiment}", f"surrogate={self.surrogate}")
         return ["python", "-m", "pipeline.chain", *arguments]
 
     @property
@@ -87,8 +85,8 @@ _HEAD = """\
 **speed-up** is the time of the cheapest setting of the solver that is as accurate as the surrogate, divided
 by the time of the surrogate: the median over held-out trajectories, and its range. Below 1 the solver is
 faster. [Evaluation](evaluation.md#worth) explains the measurement. All times are those of one thread; one
-query returns all frames of a trajectory. **error** is the relative L2 error of the last frame against the
-reference solution.
+query returns all frames of a trajectory, or for `three_body` the state at the end. **error** is the relative
+L2 error of the last frame against the reference solution.
 
 {table}
 {machine}; {versions}.

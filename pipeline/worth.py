@@ -41,7 +41,8 @@ def run(settings: Settings) -> float:
     section = worth_section(worth, settings.surrogate["name"], folder)
     if worth is None or section is None:
         raise UserError(
-            "worth needs test trajectories, and evaluation.worth above 0. Type evaluation.worth=8"
+            "worth needs test trajectories whose reference solution does not diverge, and evaluation.worth "
+            "above 0. Type evaluation.worth=8 or a larger number"
         )
     table = Table(
         title=f"One thread of {worth.processor}, medians over {len(worth.trajectories)} trajectories"

@@ -16,7 +16,11 @@ def as_array(values: Any) -> np.ndarray:
     Raises:
         UserError: the values are not real numbers.
     """
-    array = values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)
+    if isinstance(values, torch.Tensor):
+        # numpy has no bfloat16.
+        has_few_digits = values.dtype in (torch.bfloat16, torch.float16)
+        values = (values.double() if has_few_digits else values).numpy(force=True)
+    array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise UserError(
             f"The values have the type {array.dtype}. Real numbers are allowed. Pass a number, a torch "

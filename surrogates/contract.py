@@ -150,8 +150,6 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
     Attributes:
         physics_informed: the losses use `Problem.residual` or `Problem.initial_condition`.
         learns_quantities: the fields are the quantities of interest of a data set, on a single cell.
-        encodes_states: `forward` receives what `encode` returned for the frames. Symmetries of the data are
-            not applied, because they act on states.
         num_random: the random numbers per window that `forward` needs, see `Batch`.
         window_steps: the time steps of a training window; None if every number is possible.
         losses: the names of the losses that `forward` returns, in their order.
@@ -164,7 +162,6 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
 
     physics_informed: ClassVar[bool] = False
     learns_quantities: bool = False
-    encodes_states: ClassVar[bool] = False
     num_random: int = 0
     window_steps: int | None = None
     losses: tuple[str, ...] = ("data",)
@@ -227,7 +224,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
     def encode(self, state: torch.Tensor) -> torch.Tensor | None:
         """Return all that `forward` needs of states (B, C, *sites), by the buffers; None: the states.
 
-        A surrogate that overrides this method sets `encodes_states`.
+        Symmetries of the data act on states, so the training of a subclass with this method uses none.
         """
         return None
 

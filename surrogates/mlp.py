@@ -172,7 +172,7 @@ class MLP(Surrogate):
             num_hidden = inputs_BQF.shape[:2].numel() * self.width
             num_times = max(1, CHUNK_BYTES // (num_hidden * state.element_size()) // 4 * 4)
             elapsed_T = state.new_tensor(durations)
-            if num_times > 1:
+            if num_times > 1 and inputs_BQF.shape[:2].numel() % 4:
                 # BLAS rounds a number of rows that is not a multiple of 4 differently. With a multiple, the
                 # prediction at a time does not depend on the other times.
                 elapsed_T = nn.functional.pad(elapsed_T, (0, -len(elapsed_T) % 4))

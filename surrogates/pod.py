@@ -62,7 +62,6 @@ class POD(Surrogate):
     networks" (doi:10.1016/j.jcp.2018.02.037).
     """
 
-    encodes_states = True
     state_mean: torch.Tensor
     state_std: torch.Tensor
     parameter_mean: torch.Tensor

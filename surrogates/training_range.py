@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,8 +36,8 @@ def check_finite(initial_state: Values, parameters: Mapping[str, Values]) -> Non
         )
         if not is_finite.all():
             raise UserError(
-                f"{name} holds NaN or infinity in {int((~is_finite).sum())} of {np.size(is_finite)} values. "
-                "Only finite numbers are allowed. Correct the input."
+                f"{name} holds NaN or infinity in {int((~is_finite).sum())} of {math.prod(is_finite.shape)} "
+                "values. Only finite numbers are allowed. Correct the input."
             )
 
 

@@ -94,12 +94,16 @@ class Worth:
     """The measurements of a surrogate and of its solver.
 
     Attributes:
+        num_requested: the number of trajectories, with those whose reference solution diverged.
+        frames: `all`, or `last` for the state at the end alone.
         index: the indices of the trajectories in the data set (B,).
         reference: the name of the reference setting.
         settings: the settings of the solver; the reference is the last.
         surrogate: the measurements of the surrogate.
     """
 
+    num_requested: int
+    frames: Literal["all", "last"]
     index: tuple[int, ...]
     reference: str
     settings: tuple[SettingTimes, ...]
@@ -171,7 +175,7 @@ def measure_worth(
         assert own_times is not None
         all_times = (own_times, *reversed(setting_times), reference_times)
         surrogate_times = _measure_surrogate(surrogate, comparison)
-    return Worth(cases.index, reference.name, all_times, surrogate_times)
+    return Worth(num_trajectories, frames, cases.index, reference.name, all_times, surrogate_times)
 
 
 @contextmanager

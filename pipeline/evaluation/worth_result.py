@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -70,10 +70,13 @@ class WorthResult(Section):
 
     All times are those of one thread of `processor`. `solver_seconds` is the median time of the cheapest
     setting that is at least as accurate as the surrogate; the error of `reference` counts as 0. Errors below
-    that of the data's own setting, and up to 10 % above it, count as equal.
+    that of the data's own setting, the first one, and up to 11 % above it, count as equal. `num_requested`
+    and `frames` are the options of the measurement.
     """
 
     processor: str
+    num_requested: int
+    frames: Literal["all", "last"]
     trajectories: list[int]
     reference: str
     settings: list[SettingResult]
@@ -94,13 +97,16 @@ def worth_result(
     errors = np.array([setting.errors for setting in worth.settings])
     # A surrogate is not more accurate than the solver's setting that made its data, the first one.
     surrogate_errors = np.where(np.isnan(surrogate.errors), np.inf, surrogate.errors)
-    allowed_errors = np.fmax(surrogate_errors, errors[0] / CLOSE_ERROR)
+    own_errors = np.where(np.isfinite(errors[0]), errors[0], 0.0)
+    allowed_errors = np.maximum(surrogate_errors, own_errors / CLOSE_ERROR)
     equal_seconds = _cheapest(seconds, errors, allowed_errors)
     equal_batch_seconds = _cheapest(np.broadcast_to(batch_seconds, errors.shape), errors, allowed_errors)
     solver_seconds = float(np.median(equal_seconds))
     saving = solver_seconds - surrogate.query_seconds
     return WorthResult(
         processor=processor,
+        num_requested=worth.num_requested,
+        frames=worth.frames,
         trajectories=list(worth.index),
         reference=worth.reference,
         settings=[

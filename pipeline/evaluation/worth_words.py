@@ -16,12 +16,16 @@ EQUAL_RATIO = 1.1
 def worth_verdict(worth: WorthResult) -> str:
     """Return the sentences on the speed-up at equal error and on the break-even."""
     surrogate = worth.surrogate
-    error = (
-        "of any size, because the rollout diverges," if surrogate.error is None else percent(surrogate.error)
-    )
+    data_error = worth.settings[0].error
+    if surrogate.error is None:
+        error = "an error of any size, because the rollout diverges"
+    elif data_error is not None and surrogate.error < data_error:
+        error = f"the error of the data ({percent(data_error)})"
+    else:
+        error = f"the same error ({percent(surrogate.error)})"
     sentences = [
         f"One query costs {duration(surrogate.query_seconds)}, and the solver needs "
-        f"{duration(worth.solver_seconds)} for the same error ({error}): "
+        f"{duration(worth.solver_seconds)} for {error}: "
         f"{_comparison(worth.speed_up, len(worth.trajectories))}."
     ]
     if surrogate.batch_size > 1:

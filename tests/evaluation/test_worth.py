@@ -138,7 +138,7 @@ def test_the_speed_up_is_that_of_each_trajectory() -> None:
     reference = SettingTimes("reference", np.full(3, 100.0), 100.0, np.zeros(3))
     surrogate = SurrogateTimes(0.5, 2.0, 4, 1.0, np.array([0.05, 0.05, 0.001]))
     result = worth_result(
-        Worth((0, 1, 2), "reference", (*settings, reference), surrogate), "a processor", 10.0, 20.0
+        Worth(3, "all", (0, 1, 2), "reference", (*settings, reference), surrogate), "a processor", 10.0, 20.0
     )
     # Trajectory 0 needs the fine grid and trajectory 1 the coarse grid. Trajectory 2 needs the fine grid that
     # made the data, not the reference, although the surrogate happens to be closer to the reference.
@@ -146,7 +146,9 @@ def test_the_speed_up_is_that_of_each_trajectory() -> None:
     assert result.solver_seconds == 4.0
     assert result.break_even.queries == 15.0
     diverged = SurrogateTimes(0.5, 2.0, 4, 1.0, np.full(3, np.inf))
-    result = worth_result(Worth((0, 1, 2), "reference", tuple(settings), diverged), "a processor", 1.0, 1.0)
+    result = worth_result(
+        Worth(3, "all", (0, 1, 2), "reference", tuple(settings), diverged), "a processor", 1.0, 1.0
+    )
     assert result.speed_up.max == 3.0  # any setting is as accurate, if it does not diverge itself
     assert "because the rollout diverges" in worth_verdict(result)
     WorthResult.model_validate_json(result.model_dump_json())

@@ -92,6 +92,8 @@ def test_values_that_are_not_finite_are_refused(
     state[0, 0, 3] = wrong_value
     with pytest.raises(UserError, match="initial_state holds NaN or infinity in 1 of 24 values"):
         surrogate.predict(**arguments | {"initial_state": state})
+    with pytest.raises(UserError, match="initial_state holds NaN or infinity in 1 of 24 values"):
+        surrogate.predict(**arguments | {"initial_state": torch.from_numpy(state)})
     for name, value in arguments["parameters"].items():
         parameters = arguments["parameters"] | {name: value * wrong_value}
         with pytest.raises(UserError, match=f"{name} holds NaN or infinity in "):

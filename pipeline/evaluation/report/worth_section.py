@@ -43,7 +43,9 @@ def worth_section(worth: WorthResult | None, surrogate: str, folder: RunFolder) 
         command += f" model={folder.model}"
     if folder.dataset.parent != folder.path:
         command += f" {typed('dataset', folder.dataset)}"
-    command += f" evaluation.worth={len(worth.trajectories)}"
+    command += f" evaluation.worth={worth.num_requested}"
+    if worth.frames != "all":
+        command += f" evaluation.worth_frames={worth.frames}"
     return WorthSection(worth_verdict(worth), [surrogate_row, *front_rows(worth)], command)
 
 

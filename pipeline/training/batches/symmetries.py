@@ -33,7 +33,7 @@ def chosen_symmetries(
     Raises:
         UserError: the data have no symmetry of a given name, or the surrogate learns from codes.
     """
-    if surrogate.encodes_states:
+    if surrogate.encode is not Surrogate.encode:
         if option not in ("all", "none", []):
             raise UserError(
                 f"training.symmetries=[{','.join(option)}] needs states, and {surrogate.__name__} learns "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,3 +32,18 @@ def test_chunks_predict_the_same_as_the_whole_batch(name: str, monkeypatch: pyte
     expected = surrogate.predict(**arguments).mean
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 2 * 16 * 17 * 8 * 8)
     torch.testing.assert_close(surrogate.predict(**arguments).mean, expected, rtol=1e-12, atol=0)
+
+
+def test_times_in_several_parts_are_predicted_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    surrogate = build("mlp", problems.learnable_problem("mlp"))
+    arguments = arguments_of(surrogate.problem, np.linspace(0, 1, 12).tolist(), size=3)
+    expected = surrogate.predict(**arguments).mean
+    rows = []
+    query = type(surrogate)._query
+    monkeypatch.setattr(
+        type(surrogate), "_query", lambda self, *inputs: rows.append(len(inputs[0])) or query(self, *inputs)
+    )
+    monkeypatch.setattr("surrogates.mlp.CHUNK_BYTES", 4 * 3 * surrogate.width * 8)
+    torch.testing.assert_close(surrogate.predict(**arguments).mean, expected, rtol=1e-12, atol=0)
+    assert len(rows) > 2
+    assert set(rows) == {12}  # four times of three cases
