@@ -7,22 +7,44 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.slurm import cluster as cluster_module
+from tests.jobs.slurm import daemons
 from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SLOW_GENERATION, SLOW_SAMPLES, SMOKE, batch_script
 from tests.jobs.slurm.cluster import Cluster
 from tests.support.launching import require_success, run_stage
 
 
+#: Test modules that wait for jobs of two minutes, which start with the first test.
+LAST_MODULES = ("test_launching.py", "test_time_limits.py", "test_lost_nodes.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that wait for long jobs after the other tests of Slurm."""
+    positions = [index for index, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    in_order = sorted(
+        (items[index] for index in positions),
+        key=lambda item: LAST_MODULES.index(item.path.name) if item.path.name in LAST_MODULES else -1,
+    )
+    for index, item in zip(positions, in_order, strict=True):
+        items[index] = item
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Yield a running Slurm of two nodes."""
-    reason = cluster_module.unmet_requirement()
+    reason = daemons.unmet_requirement()
     if reason and os.environ.get("SIMSURROGATE_REQUIRE_SLURM") == "1":
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
     with Cluster() as running_cluster:
         yield running_cluster
+
+
+@pytest.fixture
+def forked_stages(cluster: Cluster) -> Iterator[None]:
+    """Fork the stages of all jobs of a test, because the start of a stage takes longer than the stage."""
+    with cluster.forked_stages():
+        yield
 
 
 @pytest.fixture

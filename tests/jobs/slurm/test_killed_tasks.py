@@ -25,9 +25,11 @@ from tests.jobs.slurm.chains import (
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success
 
+pytestmark = pytest.mark.usefixtures("forked_stages")
+
 
 def ranks_of(run: Path, task: int) -> list[int]:
-    """Return the ids of the processes that compute a task's part of a run."""
+    """Return the ids of the processes that Slurm's node starts as the ranks of a task."""
     process_ids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

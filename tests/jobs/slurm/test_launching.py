@@ -16,6 +16,8 @@ from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SMOKE, records
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success, run_stage
 
+pytestmark = pytest.mark.usefixtures("forked_stages")
+
 
 def submit_on_both_nodes(cluster: Cluster, folder: Path, command: list[str]) -> int:
     """Submit a command with one rank on each of two nodes, and return the job's number."""

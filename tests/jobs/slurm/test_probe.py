@@ -35,6 +35,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
 
+@pytest.mark.usefixtures("forked_stages")
 def test_a_probe_reports_mpi_cores_devices_and_the_run_folder(cluster: Cluster, tmp_path: Path) -> None:
     run = tmp_path / "missing" / "run"
     options = ("launcher=slurm", "launcher.parts=1", "launcher.ranks.train=2", "launcher.ranks.evaluate=2")
@@ -84,6 +85,7 @@ def test_a_probe_names_a_wrong_launch_line_and_a_folder_that_one_node_does_not_s
     assert tree(tmp_path) == files
 
 
+@pytest.mark.usefixtures("forked_stages")
 def test_a_probe_names_a_launch_line_that_starts_no_rank_and_a_failed_setup(
     cluster: Cluster, tmp_path: Path
 ) -> None:

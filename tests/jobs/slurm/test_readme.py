@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.jobs.slurm.chains import final_states, logs
 from tests.jobs.slurm.cluster import Cluster
 from tests.support.launching import require_success
@@ -18,6 +20,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.usefixtures("forked_stages")
 def test_the_commands_run_in_order(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "slurm").symlink_to(ROOT / "slurm")
     outputs = []

@@ -12,6 +12,7 @@ from tests.jobs.slurm.chains import SMOKE, final_states, job_numbers, run_chain,
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success
 
+pytestmark = pytest.mark.usefixtures("forked_stages")
 SLURM = "launcher=slurm"
 #: Jobs that start in an hour.
 LATER = "+launcher.sbatch.generate.begin=now+1hour"

@@ -12,6 +12,8 @@ from tests.jobs.slurm.chains import LONG_TRAINING, SLOW_GENERATION, SLOW_SAMPLES
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success, run_stage
 
+pytestmark = pytest.mark.usefixtures("forked_stages")
+
 
 def has_new_checkpoint(folder: Path, earlier_checkpoints: set[Path]) -> bool:
     return bool(set(folder.glob("*.safetensors")) - earlier_checkpoints)
