@@ -56,10 +56,11 @@ class Cluster:
         """
         path = f"{Path(sys.executable).parent}:{daemons.PATH}"
         variables = launching.environment(SLURM_CONF=str(self.folder / "slurm.conf"))
-        if self._forking_python and user == "root":
+        if self._forking_python:
             path = f"{self._forking_python.parent}:{path}"
             variables[forked.PYTHON_VARIABLE] = str(self._forking_python)
-        variables["PATH"] = path
+        # The ranks of several tests share few cores. Ranks that wait leave their core to other programs.
+        variables |= {"PATH": path, "OMPI_MCA_mpi_yield_when_idle": "1"}
         # Without oversubscription, Open MPI places as many ranks on a node as the job has slots there.
         del variables["PRTE_MCA_rmaps_default_mapping_policy"]
         if user == "root":
@@ -88,7 +89,7 @@ class Cluster:
 
     @contextmanager
     def forked_stages(self) -> Iterator[None]:
-        """Let a server fork the stages of the jobs that root submits in the `with` block, after all imports.
+        """Let a server fork the stages of the jobs of the `with` block, after all imports.
 
         Slurm, mpirun and srun start, signal and end a small process in place of each stage.
         """
