@@ -44,7 +44,8 @@ ENDS = """\
 case "$SLURM_ARRAY_TASK_ID" in
 0) echo "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch. Some tasks were OOM Killed."
    kill -9 $$ ;;
-1) exec sleep 600 ;;
+1) trap '' USR1  # Slurm may send the signal before the time limit and the end at the same time.
+   exec sleep 600 ;;
 2) echo "error: the module openmpi/9.9 does not exist"
    exec false ;;
 3) kill -9 $$ ;;
