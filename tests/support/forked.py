@@ -20,11 +20,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 STAGES = ("generate", "validate", "train", "evaluate")
+#: The variable that names the program to use as `sys.executable` in a forked process.
+PYTHON_VARIABLE = "TESTS_PYTHON"
 _PRELOADED = ["tests.support.preloaded", "__main__"]
 #: Each start of a process reads the exit codes of all ended processes. When two threads read the same exit
 #: code, one of them gets 255.
@@ -36,6 +39,12 @@ def fork_server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     return context
+
+
+def start_server() -> None:
+    """Start the server, whose imports take seconds, without waiting for it."""
+    fork_server()
+    forkserver.ensure_running()
 
 
 @dataclass
@@ -156,6 +165,7 @@ def _stage_alone(
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    replace_python()
     exit_after(_run_stage, name, arguments)
 
 
@@ -217,6 +227,11 @@ def exit_after(function: Callable[..., None], *arguments: object) -> None:
     os._exit(exit_code)
 
 
+def replace_python() -> None:
+    """Start other Python processes with the program that the environment names."""
+    sys.executable = os.environ.get(PYTHON_VARIABLE, sys.executable)
+
+
 def restore_signals() -> None:
     """Restore Python's reactions to the signals that end a process."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -229,6 +244,7 @@ def _prepare_process(output: Path, memory_bytes: int = 0, forbidden: str = "") -
     os.dup2(file, 1)
     os.dup2(file, 2)
     restore_signals()
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     os.environ["TERM"] = "dumb"
     if memory_bytes:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import signal
 
 import mpi4py
 
@@ -16,6 +17,9 @@ MODULES = (
     "multiprocessing.synchronize",
     "pytest",
     *(f"pipeline.{stage}" for stage in ("generate", "validate", "train", "evaluate", "chain")),
+    "pipeline.jobs.probe_step",
+    "pipeline.jobs.step",
+    "pipeline.probe",
     "pipeline.data.card.card",
     "pipeline.evaluation.report.report",
     "pipeline.plots.curves",
@@ -56,4 +60,6 @@ def prepare() -> None:
         source_hash(cls)
 
 
+# A forked process decides on SIGUSR1 after it has started.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 prepare()

@@ -16,25 +16,10 @@ from pathlib import Path
 from typing import Self
 
 from tests.jobs.slurm import configuration, daemons, users
-from tests.support import launching
+from tests.support import forked, launching
+from tests.support.ranks import server
 
-PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sacct")
 FINAL_STATES = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "DEADLINE")
-
-
-def unmet_requirement() -> str:
-    """Return the reason that prevents a Slurm on this machine, or an empty text."""
-    missing_programs = [name for name in PROGRAMS if shutil.which(name, path=daemons.PATH) is None]
-    missing = missing_programs + [str(path) for path in configuration.NEEDED_FILES if not path.exists()]
-    if missing:
-        packages = "slurm-wlm, slurmdbd, mariadb-server, munge, environment-modules and mpich"
-        return f"{', '.join(missing)} not found. Install the Debian packages {packages}"
-    if os.geteuid() != 0:
-        return "only root can start a Slurm"
-    may_mount = (
-        subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
-    )
-    return "" if may_mount else "root may not mount file systems here"
 
 
 class Cluster:
@@ -42,6 +27,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         users.enter_view()
+        self._forking_python: Path | None = None
         # The folder has a short path, because the path of a socket has at most 100 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         # In a separate session, the process that ends the daemons does not receive Ctrl-C.
@@ -69,7 +55,12 @@ class Cluster:
         Only root's environment names an account and is passed on to all jobs.
         """
         path = f"{Path(sys.executable).parent}:{daemons.PATH}"
-        variables = launching.environment(SLURM_CONF=str(self.folder / "slurm.conf"), PATH=path)
+        variables = launching.environment(SLURM_CONF=str(self.folder / "slurm.conf"))
+        if self._forking_python:
+            path = f"{self._forking_python.parent}:{path}"
+            variables[forked.PYTHON_VARIABLE] = str(self._forking_python)
+        # The ranks of several tests share few cores. Ranks that wait leave their core to other programs.
+        variables |= {"PATH": path, "OMPI_MCA_mpi_yield_when_idle": "1"}
         # Without oversubscription, Open MPI places as many ranks on a node as the job has slots there.
         del variables["PRTE_MCA_rmaps_default_mapping_policy"]
         if user == "root":
@@ -95,6 +86,20 @@ class Cluster:
             text=True,
             check=False,
         )
+
+    @contextmanager
+    def forked_stages(self) -> Iterator[None]:
+        """Let a server fork the stages of the jobs of the `with` block, after all imports.
+
+        Slurm, mpirun and srun start, signal and end a small process in place of each stage.
+        """
+        folder = self.folder / "forking"
+        folder.mkdir(exist_ok=True)
+        self._forking_python = server.write_python(folder)
+        try:
+            yield
+        finally:
+            self._forking_python = None
 
     @contextmanager
     def folder_of(self, user: str) -> Iterator[Path]:
@@ -248,6 +253,20 @@ class Cluster:
             path.write_text(text)
             launching.require_success(self.run(["scontrol", "reconfigure"]))
 
+    @contextmanager
+    def short_timeout(self) -> Iterator[None]:
+        """Let commands wait 1 s instead of 10 s for an answer of the controller, inside the `with` block.
+
+        The daemons keep the configuration with which they started.
+        """
+        path = self.folder / "slurm.conf"
+        text = path.read_text()
+        try:
+            path.write_text(f"{text}MessageTimeout=1\n")
+            yield
+        finally:
+            path.write_text(text)
+
     def forget_ended_jobs(self) -> None:
         """Let Slurm forget all jobs that have ended, as Slurm does after `MinJobAge`."""
         with self.options(MinJobAge="2"):
@@ -275,4 +294,4 @@ def wait_until(condition: Callable[[], bool], seconds: float, describe_state: Ca
         assert time.monotonic() < deadline, (
             f"the condition does not hold after {seconds} s\n{describe_state()}"
         )
-        time.sleep(0.5)
+        time.sleep(0.2)

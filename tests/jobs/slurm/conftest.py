@@ -2,27 +2,64 @@
 
 import os
 import shlex
+import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.jobs.slurm import cluster as cluster_module
-from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SLOW_GENERATION, SLOW_SAMPLES, SMOKE, batch_script
+from tests.jobs.slurm import daemons, users
+from tests.jobs.slurm.chains import (
+    AWKWARD_NAME,
+    MPICH_SITE,
+    RANK_ON_EACH_NODE,
+    SLOW_GENERATION,
+    SLOW_SAMPLES,
+    SMOKE,
+    batch_script,
+    final_states,
+    run_chain,
+    start_ending_chain,
+)
 from tests.jobs.slurm.cluster import Cluster
+from tests.support.forked import start_server
 from tests.support.launching import require_success, run_stage
+
+#: Test modules that wait for long jobs, which start with the first test.
+LAST_MODULES = ("test_one_command.py", "test_launching.py", "test_time_limits.py", "test_lost_nodes.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that wait for long jobs after the other tests of Slurm."""
+    positions = [index for index, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    in_order = sorted(
+        (items[index] for index in positions),
+        key=lambda item: LAST_MODULES.index(item.path.name) if item.path.name in LAST_MODULES else -1,
+    )
+    for index, item in zip(positions, in_order, strict=True):
+        items[index] = item
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Yield a running Slurm of two nodes."""
-    reason = cluster_module.unmet_requirement()
+    reason = daemons.unmet_requirement()
     if reason and os.environ.get("SIMSURROGATE_REQUIRE_SLURM") == "1":
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
+    users.enter_view()
+    start_server()
     with Cluster() as running_cluster:
         yield running_cluster
+
+
+@pytest.fixture
+def forked_stages(cluster: Cluster) -> Iterator[None]:
+    """Fork the stages of all jobs of a test, because the start of a stage takes longer than the stage."""
+    with cluster.forked_stages():
+        yield
 
 
 @pytest.fixture
@@ -58,8 +95,34 @@ def slow_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def is_selected(request: pytest.FixtureRequest, test_name: str) -> bool:
-    """Return whether a test is in this session."""
-    return any(item.name == test_name for item in request.session.items)
+    """Return whether a test, or a test of a module, is in this session."""
+    return any(test_name in (item.name, item.path.name) for item in request.session.items)
+
+
+@pytest.fixture(scope="session")
+def mpich_site(cluster: Cluster) -> tuple[str, ...]:
+    """Return the smoke experiment on the site with MPICH, whose YAML root keeps for all users."""
+    folder = cluster.folder / "mysite" / "launcher"
+    folder.mkdir(parents=True)
+    (folder / "site.yaml").write_text(MPICH_SITE.format(folder=cluster.folder))
+    return ("--config-dir", str(folder.parent), "launcher=site", SMOKE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mpich_run(
+    request: pytest.FixtureRequest, cluster: Cluster, mpich_site: tuple[str, ...]
+) -> Iterator[Path | None]:
+    """Return a run of the user ada on the site with MPICH, or None if no test needs the run.
+
+    The name of its folder has shell characters. Its jobs start first and run while other tests run.
+    """
+    if not is_selected(request, "test_one_command.py"):
+        yield None
+        return
+    with cluster.folder_of("ada") as folder:
+        run = folder / AWKWARD_NAME
+        require_success(run_chain(cluster, run, *mpich_site, cwd=folder, user="ada"))
+        yield run
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,8 +131,8 @@ def lonely_rank(
     cluster: Cluster,
     validated_data: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> int | None:
-    """Return the job of a training without its rank 0, or None if no test needs the job.
+) -> tuple[int, Path] | None:
+    """Return the job of a training without its rank 0, and its folder; None if no test needs the job.
 
     Rank 1 ends with an error after two minutes. The job starts first and waits while the other tests run.
     """
@@ -91,9 +154,26 @@ def lonely_rank(
         "-c",
         f'[ "$SLURM_PROCID" = 0 ] || exec {shlex.join(train_command)}',
     ]
-    return cluster.sbatch(
-        *RANK_ON_EACH_NODE, f"--output={folder}/log.txt", f"--wrap={shlex.join(step_command)}"
-    )
+    options = (*RANK_ON_EACH_NODE, f"--output={folder}/log.txt")
+    return cluster.sbatch(*options, f"--wrap={shlex.join(step_command)}"), folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ending_chain(
+    request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, Future[subprocess.CompletedProcess[str]]] | None]:
+    """Yield a chain whose tasks end in different ways, and the output of `status --watch` until its end.
+
+    Yield None if no test needs the chain. Slurm ends a job up to half a minute after its time limit. The
+    chain starts first and ends while other tests run.
+    """
+    if not is_selected(request, "test_status.py"):
+        yield None
+        return
+    run = tmp_path_factory.mktemp("ending") / "run"
+    start_ending_chain(cluster, run)
+    with ThreadPoolExecutor() as executor:
+        yield run, executor.submit(run_chain, cluster, run, "status", "--watch")
 
 
 @pytest.fixture
@@ -126,8 +206,17 @@ def endless_shard(
 
 
 @pytest.fixture
-def free_nodes(cluster: Cluster, lonely_rank: int | None, endless_shard: tuple[int, Path] | None) -> None:
+def free_nodes(
+    cluster: Cluster,
+    mpich_run: Path | None,
+    ending_chain: tuple[Path, Future[subprocess.CompletedProcess[str]]] | None,
+    lonely_rank: tuple[int, Path] | None,
+    endless_shard: tuple[int, Path] | None,
+) -> None:
     """Wait for the end of the long jobs, so that a test may kill all processes of a node."""
-    for job_number in (lonely_rank, endless_shard and endless_shard[0]):
-        if job_number is not None:
-            cluster.wait_for_end(job_number, seconds=240)
+    for run in (mpich_run, ending_chain and ending_chain[0]):
+        if run:
+            final_states(cluster, run)
+    for job in (lonely_rank, endless_shard):
+        if job is not None:
+            cluster.wait_for_end(job[0], seconds=240)

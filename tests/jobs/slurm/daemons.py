@@ -30,7 +30,23 @@ PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 #: Ports below the range that Linux assigns automatically, which starts at 32768.
 _FIRST_PORT, _NUM_PORTS = 10000, 20000
 CONTROLLER = "slurmctld"
+PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sacct")
 _SET_CHILD_SUBREAPER = 36  # from Linux's sys/prctl.h
+
+
+def unmet_requirement() -> str:
+    """Return the reason that prevents a Slurm on this machine, or an empty text."""
+    missing_programs = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+    missing = missing_programs + [str(path) for path in configuration.NEEDED_FILES if not path.exists()]
+    if missing:
+        packages = "slurm-wlm, slurmdbd, mariadb-server, munge, environment-modules and mpich"
+        return f"{', '.join(missing)} not found. Install the Debian packages {packages}"
+    if os.geteuid() != 0:
+        return "only root can start a Slurm"
+    may_mount = (
+        subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    )
+    return "" if may_mount else "root may not mount file systems here"
 
 
 def write_configuration(folder: Path) -> None:
@@ -85,7 +101,9 @@ def kill_processes(folder: Path) -> None:
 
 
 def _start_database(folder: Path) -> None:
-    """Start MariaDB with an empty database that root may use without a password."""
+    """Start MariaDB with an empty database in memory that root may use without a password."""
+    (folder / "database").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder / "database"], check=True)
     data = f"--datadir={folder}/database"
     log_size = "--innodb-log-file-size=4M"
     install = ["mariadb-install-db", "--no-defaults", data, "--user=root", "--skip-test-db", log_size]
@@ -185,6 +203,7 @@ def _run_until_input_closes(folder: Path) -> None:
             _reap()
     finally:
         kill_processes(folder)
+        subprocess.run(["umount", "--lazy", folder / "database"], check=False, stderr=subprocess.DEVNULL)
         shutil.rmtree(folder, ignore_errors=True)
 
 

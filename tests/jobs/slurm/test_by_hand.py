@@ -8,6 +8,9 @@ import pytest
 
 from tests.jobs.slurm.chains import SMOKE, batch_script, records
 from tests.jobs.slurm.cluster import Cluster
+from tests.support import forked
+
+pytestmark = pytest.mark.usefixtures("forked_stages")
 
 STAGES = {"generate": 2, "validate": 2, "train": 2, "evaluate": 1}
 #: A name with characters that a shell, sbatch or Hydra might interpret.
@@ -41,19 +44,32 @@ def hydra_text(text: str) -> str:
     return "'" + text.replace("'", "\\'").replace("${", "\\${") + "'"
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("+x._target_=os.system", "x: there is no such key"),
-        ("solver={_target_: os.system, command: touch a}", "_target_"),
-        ("solver.name=os.system", "os.system"),
-        ("run=$(touch a)", "mismatched input '('"),
-        ("samples.train=`touch a`", "touch a"),
-        ("seed=1; touch a", "touch a"),
-        ("seed='1 2'", "1 2"),
-        ("run=${oc.env:HOME,[}", "${oc.env:HOME,[}"),
-    ],
+#: Hostile overrides, and a part of the message of each refusal.
+HOSTILE_OVERRIDES = (
+    ("+x._target_=os.system", "x: there is no such key"),
+    ("solver={_target_: os.system, command: touch a}", "_target_"),
+    ("solver.name=os.system", "os.system"),
+    ("run=$(touch a)", "mismatched input '('"),
+    ("samples.train=`touch a`", "touch a"),
+    ("seed=1; touch a", "touch a"),
+    ("seed='1 2'", "1 2"),
+    ("run=${oc.env:HOME,[}", "${oc.env:HOME,[}"),
 )
+
+
+@pytest.fixture(scope="module")
+def hostile_jobs(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Path]]:
+    """Return a submitted job and its empty working folder by hostile override."""
+    jobs = {}
+    with cluster.forked_stages():
+        for override, _ in HOSTILE_OVERRIDES:
+            folder = tmp_path_factory.mktemp("hostile")
+            arguments = (f"--output={folder}/log.txt", str(batch_script("generate")), SMOKE, override)
+            jobs[override] = cluster.sbatch(*arguments, cwd=folder), folder
+    return jobs
+
+
+@pytest.mark.parametrize(("override", "message"), HOSTILE_OVERRIDES)
 @pytest.mark.fault(
     "an override holds code, in a batch job",
     cause="{override}",
@@ -61,21 +77,24 @@ def hydra_text(text: str) -> str:
     lost="nothing",
 )
 def test_hostile_overrides_are_refused_as_text(
-    cluster: Cluster, tmp_path: Path, override: str, message: str
+    cluster: Cluster, hostile_jobs: dict[str, tuple[int, Path]], override: str, message: str
 ) -> None:
     # The batch script refuses the override on a node. The chain refuses the override before any submission.
-    script = str(batch_script("generate"))
-    job_number = cluster.sbatch(f"--output={tmp_path}/log.txt", script, SMOKE, override, cwd=tmp_path)
+    job_number, folder = hostile_jobs[override]
     jobs_before = cluster.jobs().keys()
-    result = cluster.run(
-        ["python", "-m", "pipeline.chain", SMOKE, "launcher=slurm", override], timeout=60, cwd=tmp_path
+    result = forked.run_stage(
+        "chain",
+        *(SMOKE, "launcher=slurm", override),
+        timeout=60,
+        cwd=folder,
+        environment=cluster.environment(),
     )
     assert result.returncode == 2, result.stdout
     assert cluster.jobs().keys() == jobs_before
     job = cluster.wait(job_number, seconds=60)
-    log = (tmp_path / "log.txt").read_text()
+    log = (folder / "log.txt").read_text()
     assert job["ExitCode"] == "2:0", log
     for output in (result.stderr, log):
         assert message in output
         assert "Traceback" not in output
-    assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]
+    assert [path.name for path in folder.iterdir()] == ["log.txt"]

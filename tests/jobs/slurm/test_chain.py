@@ -26,6 +26,7 @@ from tests.jobs.slurm.chains import (
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success
 
+pytestmark = pytest.mark.usefixtures("forked_stages")
 SLURM = "launcher=slurm"
 
 

@@ -23,6 +23,7 @@ from tests.jobs.slurm.chains import (
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success
 
+pytestmark = pytest.mark.usefixtures("forked_stages")
 FAILING_STATE = f"surrogate.path={Path(__file__).parents[1] / 'failing_state.py'}"
 SHORT_TRAINING = ("training.steps=20", "training.checkpoint_every=5", "training.validate_every=10")
 SITE = """\

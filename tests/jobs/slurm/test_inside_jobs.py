@@ -36,6 +36,7 @@ ONE_JOB_WITH_VARIABLES = ("launcher=slurm", "launcher.parts=1", "launcher.setup=
     result="the job fails and names launcher.mpirun",
     lost="nothing",
 )
+@pytest.mark.usefixtures("forked_stages")
 def test_a_job_whose_launcher_starts_no_rank_fails(cluster: Cluster, tmp_path: Path) -> None:
     messages = {
         "/bin/true": "train is not complete: it has no run record",
@@ -135,6 +136,7 @@ def test_a_stage_inside_a_job_starts_on_all_nodes(cluster: Cluster, tmp_path: Pa
     assert record["nodes"] == {"n1": 1, "n2": 1}
 
 
+@pytest.mark.usefixtures("forked_stages")
 def test_chains_submitted_inside_jobs_get_no_variable_of_a_job(cluster: Cluster, tmp_path: Path) -> None:
     """Submit a chain from a step of an array task, from `salloc`, and from `srun --pty` inside `salloc`."""
     runs = {name: tmp_path / name for name in ("array", "salloc", "pty")}

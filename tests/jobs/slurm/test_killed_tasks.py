@@ -25,9 +25,11 @@ from tests.jobs.slurm.chains import (
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success
 
+pytestmark = pytest.mark.usefixtures("forked_stages")
+
 
 def ranks_of(run: Path, task: int) -> list[int]:
-    """Return the ids of the processes that compute a task's part of a run."""
+    """Return the ids of the processes that Slurm's node starts as the ranks of a task."""
     process_ids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -43,6 +45,22 @@ def has_file(folder: Path, pattern: str) -> bool:
     return any(folder.glob(pattern))
 
 
+def kill_computing_tasks(run: Path, tasks: set[int]) -> bool:
+    """Kill as many ranks of each task that writes a shard as its number; return whether all are killed.
+
+    The tasks compute at the same time, for a second. Killed tasks are removed from `tasks`.
+    """
+    for task in sorted(tasks):
+        shards = (f".train-{shard:05d}.hdf5.*.partial" for shard in (task, task + 4))
+        if any(has_file(run / "dataset" / "data" / "train", name) for name in shards):
+            process_ids = ranks_of(run, task)
+            assert len(process_ids) == 2
+            for process_id in process_ids[:task]:
+                os.kill(process_id, signal.SIGKILL)
+            tasks.remove(task)
+    return not tasks
+
+
 @pytest.mark.fault(
     "tasks of a job array fail",
     cause="SIGKILL to one rank of task 1 and to all ranks of task 2 of 4",
@@ -55,13 +73,7 @@ def test_only_killed_tasks_run_again(cluster: Cluster, slow_data: Path, tmp_path
     require_success(
         run_chain(cluster, run, *SLOW_GENERATION, *SLOW_SAMPLES, "launcher=slurm", "launcher.parts=4")
     )
-    for task in (1, 2):
-        split_folder, name = run / "dataset" / "data" / "train", f".train-{task:05d}.hdf5.*.partial"
-        wait_until(partial(has_file, split_folder, name), 90, lambda: logs(run))
-        process_ids = ranks_of(run, task)
-        assert len(process_ids) == 2
-        for process_id in process_ids[:task]:
-            os.kill(process_id, signal.SIGKILL)
+    wait_until(partial(kill_computing_tasks, run, {1, 2}), 90, lambda: logs(run))
     states_by_name = final_states(cluster, run)
     assert {task: states_by_name.pop(f"generate_{task}") for task in range(4)} == {
         0: "COMPLETED",

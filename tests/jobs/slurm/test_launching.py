@@ -16,6 +16,8 @@ from tests.jobs.slurm.chains import RANK_ON_EACH_NODE, SMOKE, records
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success, run_stage
 
+pytestmark = pytest.mark.usefixtures("forked_stages")
+
 
 def submit_on_both_nodes(cluster: Cluster, folder: Path, command: list[str]) -> int:
     """Submit a command with one rank on each of two nodes, and return the job's number."""
@@ -64,10 +66,11 @@ def test_ddp_ranks_on_two_nodes_train_the_same_weights(
     result="the rank ends with a message after 2 minutes",
     lost="nothing",
 )
-def test_a_rank_without_its_peers_ends_with_an_error(cluster: Cluster, lonely_rank: int) -> None:
-    job = cluster.wait(lonely_rank, seconds=180)
-    log = Path(job["StdOut"]).read_text()
-    assert (job["JobState"], job["ExitCode"]) == ("FAILED", "2:0"), log
+def test_a_rank_without_its_peers_ends_with_an_error(cluster: Cluster, lonely_rank: tuple[int, Path]) -> None:
+    job_number, folder = lonely_rank
+    ending = cluster.wait_for_end(job_number, seconds=180)
+    log = (folder / "log.txt").read_text()
+    assert ending == ("FAILED", "2:0"), log
     assert "rank 1 of 2, started by srun, does not reach the others within 0:02:00" in log
     assert "is the run folder the same on all nodes?" in log
     assert "Traceback" not in log

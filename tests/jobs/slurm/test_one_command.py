@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from tests.faults.driving import read_generated
 from tests.jobs.slurm.chains import (
     JOBS,
-    SMOKE,
     final_states,
     job_numbers,
     logs,
@@ -22,38 +20,13 @@ from tests.jobs.slurm.chains import (
 from tests.jobs.slurm.cluster import Cluster
 from tests.support.launching import require_success
 
-#: The awkward site needs an account, and its MPI comes from a module. Slurm starts the ranks.
-SITE = """\
-defaults: [slurm, _self_]
-setup: [source /etc/profile.d/modules.sh, module use {folder}/modulefiles, module load mpich]
-mpirun: [srun, --mpi=pmi2]
-ranks: {{finish: 2, train: 2}}
-sbatch:
-  all: {{account: science}}
-  generate: {{nodes: 2}}
-  finish: {{nodes: 2}}
-  train: {{nodes: 2, gpus-per-node: 2}}
-"""
-AWKWARD_NAME = 'it\'s a run; $(touch x), [one] "100%d" `touch y` & *'
-
 
 @pytest.fixture(scope="module")
-def overrides(cluster: Cluster) -> tuple[str, ...]:
-    """Return the smoke experiment on the site, whose YAML root keeps for all users."""
-    folder = cluster.folder / "mysite" / "launcher"
-    folder.mkdir(parents=True)
-    (folder / "site.yaml").write_text(SITE.format(folder=cluster.folder))
-    return ("--config-dir", str(folder.parent), "launcher=site", SMOKE)
-
-
-@pytest.fixture(scope="module")
-def finished_run(cluster: Cluster, overrides: tuple[str, ...]) -> Iterator[Path]:
-    """Return the finished run of a user in a folder with shell characters, whose jobs Slurm soon forgets."""
-    with cluster.folder_of("ada") as folder, cluster.options(MinJobAge="2"):
-        run = folder / AWKWARD_NAME
-        require_success(run_chain(cluster, run, *overrides, cwd=folder, user="ada"))
-        final_states(cluster, run)
-        yield run
+def finished_run(cluster: Cluster, mpich_run: Path) -> Path:
+    """Return the finished run of a user in a folder with shell characters, whose jobs Slurm has forgotten."""
+    final_states(cluster, mpich_run)
+    cluster.forget_ended_jobs()
+    return mpich_run
 
 
 @pytest.mark.fault(
@@ -63,16 +36,16 @@ def finished_run(cluster: Cluster, overrides: tuple[str, ...]) -> Iterator[Path]
     lost="nothing",
 )
 def test_jobs_against_the_rules_of_the_site_are_refused(
-    cluster: Cluster, overrides: tuple[str, ...], ada_folder: Path
+    cluster: Cluster, mpich_site: tuple[str, ...], ada_folder: Path
 ) -> None:
     run = ada_folder / "run"
-    result = run_chain(cluster, run, *overrides, "~launcher.sbatch.all.account", user="ada")
+    result = run_chain(cluster, run, *mpich_site, "~launcher.sbatch.all.account", user="ada")
     assert result.returncode == 2
     assert "generate: Slurm refused the job: sbatch: error: A job needs an account" in result.stderr
     assert not run.exists()
     # Slurm counts the jobs of a user at the submission only, not with --test-only.
     with cluster.folder_of("grace") as folder:
-        result = run_chain(cluster, folder / "run", *overrides, user="grace")
+        result = run_chain(cluster, folder / "run", *mpich_site, user="grace")
         assert result.returncode == 2
         assert "Job violates accounting/QOS policy" in result.stderr
         assert "the earlier jobs are cancelled: " in result.stderr
@@ -88,7 +61,7 @@ def test_one_command_ends_with_the_bytes_of_a_run_without_slurm(
     report = finished_run / "models" / "fno" / "evaluation" / "report.html"
     assert report.is_file()
     assert str(report) in logs(finished_run)
-    assert [path.name for path in finished_run.parent.iterdir()] == [AWKWARD_NAME]
+    assert [path.name for path in finished_run.parent.iterdir()] == [finished_run.name]
     assert read_generated(finished_run) == read_generated(validated_data)
     for name in ("model.safetensors", "log.csv"):
         files = [run / "models" / "fno" / name for run in (finished_run, trained_model)]

@@ -35,6 +35,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
 
+@pytest.mark.usefixtures("forked_stages")
 def test_a_probe_reports_mpi_cores_devices_and_the_run_folder(cluster: Cluster, tmp_path: Path) -> None:
     run = tmp_path / "missing" / "run"
     options = ("launcher=slurm", "launcher.parts=1", "launcher.ranks.train=2", "launcher.ranks.evaluate=2")
@@ -84,6 +85,7 @@ def test_a_probe_names_a_wrong_launch_line_and_a_folder_that_one_node_does_not_s
     assert tree(tmp_path) == files
 
 
+@pytest.mark.usefixtures("forked_stages")
 def test_a_probe_names_a_launch_line_that_starts_no_rank_and_a_failed_setup(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -102,6 +104,7 @@ def test_a_probe_names_a_launch_line_that_starts_no_rank_and_a_failed_setup(
 def test_ctrl_c_and_the_end_of_the_wait_cancel_the_probes(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    jobs_before = cluster.jobs().keys()
     held = "++launcher.sbatch.all={hold: true}"
     command = [sys.executable, "-m", "pipeline.chain", "probe", SMOKE, *ONE_REQUEST, held]
     run = tmp_path / "run"
@@ -124,6 +127,7 @@ def test_ctrl_c_and_the_end_of_the_wait_cancel_the_probes(
     launcher = Launcher(name="slurm", ranks=ranks, mpirun=["mpirun"], sbatch={"all": {"hold": True}})
     with pytest.raises(UserError, match=r"after 1 s these probes have not ended: probe-generate \(pending"):
         probe.run(RunFolder.at(run), launcher, [SMOKE], "auto", longest_wait=1)
-    assert "PENDING" not in set(cluster.jobs().values())
+    new_states = {state for key, state in cluster.jobs().items() if key not in jobs_before}
+    assert new_states == {"CANCELLED"}
     assert not run.exists()
     assert os.listdir(tmp_path) == []

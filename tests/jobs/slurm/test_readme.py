@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.jobs.slurm.chains import final_states, logs
 from tests.jobs.slurm.cluster import Cluster
 from tests.support.launching import require_success
@@ -18,6 +20,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.usefixtures("forked_stages")
 def test_the_commands_run_in_order(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "slurm").symlink_to(ROOT / "slurm")
     outputs = []
@@ -25,9 +28,9 @@ def test_the_commands_run_in_order(cluster: Cluster, tmp_path: Path) -> None:
         outputs.append(
             require_success(cluster.run(["bash", "-euc", command], timeout=120, cwd=tmp_path)).stdout
         )
-        for chain_file in tmp_path.glob("runs/*/jobs/chain.json"):
-            run = chain_file.parents[1]
-            assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
+    for chain_file in tmp_path.glob("runs/*/jobs/chain.json"):
+        run = chain_file.parents[1]
+        assert set(final_states(cluster, run).values()) == {"COMPLETED"}, logs(run)
     (status_text,) = [
         text for command, text in zip(COMMANDS, outputs, strict=True) if "chain status" in command
     ]

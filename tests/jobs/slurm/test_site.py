@@ -19,6 +19,7 @@ from tests.jobs.slurm.chains import (
 from tests.jobs.slurm.cluster import Cluster
 from tests.support.launching import require_success
 
+pytestmark = pytest.mark.usefixtures("forked_stages")
 SITE = """\
 defaults: [slurm, _self_]
 parts: 1

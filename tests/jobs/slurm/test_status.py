@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from tests.jobs.slurm.chains import SMOKE, final_states, job_numbers, run_chain, states
-from tests.jobs.slurm.cluster import Cluster, wait_until
+from tests.jobs.slurm.chains import (
+    CANCELLED_TASK,
+    LATER,
+    SMOKE,
+    final_states,
+    job_numbers,
+    run_chain,
+    states,
+)
+from tests.jobs.slurm.cluster import Cluster
 from tests.support.launching import require_success
 
+pytestmark = pytest.mark.usefixtures("forked_stages")
 SLURM = "launcher=slurm"
-#: Jobs that start in an hour.
-LATER = "+launcher.sbatch.generate.begin=now+1hour"
-#: The end of each task of an array: the shell lines that the task runs instead of the stage.
-ENDS = """\
-case "$SLURM_ARRAY_TASK_ID" in
-0) echo "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch. Some tasks were OOM Killed."
-   kill -9 $$ ;;
-1) exec sleep 600 ;;
-2) echo "error: the module openmpi/9.9 does not exist"
-   exec false ;;
-3) kill -9 $$ ;;
-4) exec true ;;
-esac
-"""
-CANCELLED_TASK = 5
 OUT_OF_MEMORY, TIME_LIMIT, ERROR = (
     "out of memory. Request more memory",
     "the time limit ended the job. Request more time",
@@ -81,26 +77,15 @@ def reasons(cluster: Cluster, run: Path) -> dict[int, str]:
     lost="nothing",
 )
 def test_the_end_of_each_task_is_named_also_after_slurm_forgot_the_job(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster,
+    ending_chain: tuple[Path, Future[subprocess.CompletedProcess[str]]] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # One task is cancelled before it starts. The time limit passes as soon as another task has started.
-    run = tmp_path / "run"
-    (tmp_path / "ends.sh").write_text(ENDS)
-    setup = f"launcher.setup=['source {tmp_path}/ends.sh']"
-    require_success(run_chain(cluster, run, SMOKE, SLURM, "launcher.parts=6", LATER, setup))
+    assert ending_chain
+    run, watch = ending_chain
     number = job_numbers(run)["generate"]
-
-    def status_text() -> str:
-        return require_success(run_chain(cluster, run, "status")).stdout
-
-    # The scheduler finds the reason after the submission.
-    wait_until(lambda: "6 pending  begin time, expected start 20" in status_text(), 30, status_text)
-    assert status_text().count("expected start") == 1
-    cluster.cancel(f"{number}_{CANCELLED_TASK}")
-    require_success(cluster.run(["scontrol", "update", f"jobid={number}", "StartTime=now"]))
-    wait_until(lambda: "RUNNING" in states(cluster, run).values(), 60, lambda: f"{states(cluster, run)}")
-    require_success(cluster.run(["scontrol", "update", f"jobid={number}_1", "EndTime=now"]))
-    lines = require_success(run_chain(cluster, run, "status", "--watch")).stdout.splitlines()
+    lines = require_success(watch.result()).stdout.splitlines()
     assert lines[-1].endswith("chain failed")
     assert any(line.endswith(f"generate[0] {number}_0 failed ({OUT_OF_MEMORY})") for line in lines)
     result = run_chain(cluster, run, "wait")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tests.faults.driving import read_generated
 from tests.jobs.slurm.chains import LONG_TRAINING, SLOW_GENERATION, SLOW_SAMPLES, SMOKE, batch_script, records
 from tests.jobs.slurm.cluster import Cluster, wait_until
 from tests.support.launching import require_success, run_stage
+
+pytestmark = pytest.mark.usefixtures("forked_stages")
 
 
 def has_new_checkpoint(folder: Path, earlier_checkpoints: set[Path]) -> bool:
@@ -71,14 +74,14 @@ def test_a_preempted_training_ends_with_the_same_bits(
         f"run={folders[0]}",
     )
     checkpoints = folders[0] / "models" / "fno" / "checkpoints"
-    for num_restarts, stop in enumerate(STOPS, start=1):
-        earlier_checkpoints = set(checkpoints.glob("*.safetensors"))
-        wait_until(
-            partial(has_new_checkpoint, checkpoints, earlier_checkpoints), 60, lambda: cluster.log(job_number)
-        )
-        stop(cluster)
-        restart_requeued(cluster, job_number, num_restarts)
-    require_success(run_stage("train", *arguments, f"run={folders[1]}", ranks=2))
+    with ThreadPoolExecutor() as executor:
+        reference = executor.submit(run_stage, "train", *arguments, f"run={folders[1]}", ranks=2)
+        for num_restarts, stop in enumerate(STOPS, start=1):
+            is_saved = partial(has_new_checkpoint, checkpoints, set(checkpoints.glob("*.safetensors")))
+            wait_until(is_saved, 60, lambda: cluster.log(job_number))
+            stop(cluster)
+            restart_requeued(cluster, job_number, num_restarts)
+    require_success(reference.result())
     cluster.require_completion(job_number)
     attempts = records(folders[0], "train")
     outcomes = ["interrupted", "killed", "killed", "complete"]

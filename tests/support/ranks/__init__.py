@@ -2,5 +2,6 @@
 
 mpirun starts `client.py` for each rank. The client asks `server.py`, which runs in the process of the test,
 for a forked process. This process has the arguments, the environment, the folder and the output of the
-client, and connects to mpirun as the rank.
+client, and connects to mpirun as the rank. `server.write_python` writes a program for the batch jobs of the
+tests, which start the client in place of `python -m pipeline.MODULE`.
 """

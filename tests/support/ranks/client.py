@@ -1,7 +1,7 @@
 """The process that mpirun starts in place of a rank: `python -I -S client.py SOCKET -m MODULE ARGUMENTS`.
 
-It passes signals to the rank, ends as the rank ends, and the rank ends with it. It imports little, because
-each rank starts one.
+It passes signals to the rank, ends as the rank ends, and the rank ends with it. A rank whose client ignores
+SIGUSR1 ignores this signal, too. The client imports little, because each rank starts one.
 """
 
 import os
@@ -15,7 +15,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 def main(server: str, *arguments: str) -> int:
     """Let the server fork the rank, and return its exit code."""
     variables = (f"{name}={value}" for name, value in os.environ.items())
-    request = "\0".join([os.getcwd(), *arguments, "", *variables]).encode(errors="surrogateescape")
+    ignored = "ignored" if signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN else ""
+    request = "\0".join([os.getcwd(), ignored, *arguments, "", *variables]).encode(errors="surrogateescape")
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(server)
         socket.send_fds(connection, [len(request).to_bytes(8, "big")], [0, 1, 2])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import runpy
+import shlex
 import signal
 import socket
 import socketserver
+import struct
 import sys
 import tempfile
 import threading
@@ -20,6 +22,14 @@ from typing import Any
 
 from tests.support import forked
 
+_PYTHON = """\
+#!/bin/sh
+case "$1 $2 $3" in
+"-P -m pipeline."*) shift; exec {client} "$@" ;;
+"-m pipeline."*) exec {client} "$@" ;;
+esac
+exec {python} "$@"
+"""
 _CLIENT = Path(__file__).with_name("client.py")
 #: The command of fcntl that chooses the signal for new data or the end of a connection, from Linux's fcntl.h.
 _F_SETSIG = 10
@@ -30,12 +40,26 @@ def rank_command(*module_and_arguments: str) -> list[str]:
     return [sys.executable, "-I", "-S", str(_CLIENT), _address(), *module_and_arguments]
 
 
+def write_python(folder: Path) -> Path:
+    """Write a program that runs as Python, but forks `python -m pipeline.MODULE` after all imports.
+
+    A forked module starts Python with the program that `forked.PYTHON_VARIABLE` names.
+    """
+    program = folder / "python"
+    program.write_text(_PYTHON.format(python=sys.executable, client=shlex.join(rank_command())))
+    program.chmod(0o755)
+    return program
+
+
 @cache
 def _address() -> str:
     """Start the server in a thread of this process, and return the path of its socket."""
     address = f"{tempfile.mkdtemp(prefix='ranks-')}/socket"
     server = socketserver.ThreadingUnixStreamServer(address, _Starter)
     server.daemon_threads = True
+    # Each user may connect. A rank has the user of its client.
+    Path(address).chmod(0o666)
+    Path(address).parent.chmod(0o711)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return address
 
@@ -46,8 +70,11 @@ class _Starter(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         length, standard_streams, _, _ = socket.recv_fds(self.request, 8, 3)
         request = self.request.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL)
+        credentials = self.request.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        _, user, group = struct.unpack("3i", credentials)
         descriptors = [DupFd(number) for number in (self.request.fileno(), *standard_streams)]
-        process = forked.start_forked(_run_as_rank, descriptors, request.decode(errors="surrogateescape"))
+        text = request.decode(errors="surrogateescape")
+        process = forked.start_forked(_run_as_rank, descriptors, user, group, text)
         for number in standard_streams:
             os.close(number)
         with suppress(OSError):  # the client may be dead
@@ -57,14 +84,20 @@ class _Starter(socketserver.BaseRequestHandler):
             self.request.sendall(exit_code.to_bytes(8, "big", signed=True))
 
 
-def _run_as_rank(descriptors: list[Any], request: str) -> None:
+def _run_as_rank(descriptors: list[Any], user: int, group: int, request: str) -> None:
     """Become the rank of a client, and run its module as a main program with MPI."""
-    folder, *words = request.split("\0")
+    folder, ignored, *words = request.split("\0")
     end = words.index("")
     (option, module, *arguments), variables = words[:end], words[end + 1 :]
     assert option == "-m"
     connection, *standard_streams = (descriptor.detach() for descriptor in descriptors)
     _die_with(connection)
+    if user != os.getuid():
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(user)
+    if not ignored:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     for number, descriptor in enumerate(standard_streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -72,6 +105,7 @@ def _run_as_rank(descriptors: list[Any], request: str) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variable.split("=", 1) for variable in variables)
+    forked.replace_python()
     sys.argv = [module, *arguments]
     forked.exit_after(_run_as_main, module)
 
