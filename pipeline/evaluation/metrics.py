@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from simsurrogate.spec import Spec
     from surrogates.training_range import Statistics
 
+#: Errors of settings of a solver that differ by less than this factor count as equal.
+CLOSE_ERROR = 0.9
+
 
 @dataclass(frozen=True)
 class FieldNorm:

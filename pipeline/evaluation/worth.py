@@ -25,8 +25,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.data.quantity_data import QuantityDataset
 from pipeline.evaluation.cases import Cases, load
 from pipeline.evaluation.last_quantities import LastQuantities
-from pipeline.evaluation.metrics import FieldNorm, field_norms, relative_l2
-from pipeline.evaluation.worth_result import CLOSE_ERROR
+from pipeline.evaluation.metrics import CLOSE_ERROR, FieldNorm, field_norms, relative_l2
 from pipeline.problem import problem_of
 from pipeline.runs import progress
 from solvers.batches import BatchedSolver

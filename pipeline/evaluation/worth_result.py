@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
+from pipeline.evaluation.metrics import CLOSE_ERROR
 from pipeline.evaluation.section import Section, finite_or_none
 
 if TYPE_CHECKING:
     from pipeline.evaluation.worth import Worth
-
-#: Errors of settings that differ by less than this factor count as equal.
-CLOSE_ERROR = 0.9
 
 
 class SettingResult(Section):
