@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -29,7 +29,7 @@ from solvers.contract import SteppedTrajectory
 RUN = Path("runs") / "shear_layers"
 NUM_TRAJECTORIES = 8
 #: The number of calls; the time is their median.
-NUM_CALLS = 5
+NUM_CALLS = 3
 
 Result = TypeVar("Result")
 
@@ -57,13 +57,7 @@ def main() -> None:
     query_seconds = [seconds for seconds, _ in queries]
     predictions = [prediction.mean[0, -1].numpy() for _, prediction in queries]
     own_errors = [_error(p, t) for p, t in zip(predictions, truths, strict=True)]
-    rows: list[dict[str, object]] = [
-        {
-            "": "surrogate, one query",
-            "seconds": statistics.median(query_seconds),
-            "error": statistics.median(own_errors),
-        }
-    ]
+    settings: list[dict[str, Any]] = []
     best_seconds = np.full(NUM_TRAJECTORIES, np.inf)
     for setting in solver.cheaper_settings():
         setting_seconds, errors = [], []
@@ -75,7 +69,7 @@ def main() -> None:
             errors.append(_error(_truncated(states_of_times[-1], cells), truths[row]))
             if errors[-1] <= own_errors[row]:
                 best_seconds[row] = min(best_seconds[row], seconds)
-        rows.append(
+        settings.append(
             {
                 "": f"solver, {setting.name}",
                 "seconds": statistics.median(setting_seconds),
@@ -87,7 +81,14 @@ def main() -> None:
         "worth_by_hand",
         f"One query of pod on shear_layers is {speed_up:.0f} times faster than the solver at equal error "
         f"({NUM_TRAJECTORIES} trajectories, one thread; measured without the code of the evaluation)",
-        rows,
+        [
+            {
+                "": "surrogate, one query",
+                "seconds": statistics.median(query_seconds),
+                "error": statistics.median(own_errors),
+            },
+            *_front(settings),
+        ],
         ["simsurrogate", "torch", "numpy"],
     )
 
@@ -122,6 +123,15 @@ def _truncated(state: np.ndarray, cells: int) -> np.ndarray:
     result *= np.exp(1j * np.pi * (new_wave[:, None] + new_wave) / cells)
     values: np.ndarray = np.fft.ifft2(result).real * cells**2
     return values
+
+
+def _front(settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the settings that no faster one beats in accuracy."""
+    front: list[dict[str, Any]] = []
+    for setting in sorted(settings, key=lambda entry: entry["seconds"]):
+        if not front or setting["error"] < front[-1]["error"]:
+            front.append(setting)
+    return front
 
 
 def _error(prediction: np.ndarray, truth: np.ndarray) -> float:
