@@ -25,7 +25,7 @@ from pipeline.evaluation.report.figures import chosen_trajectories
 from pipeline.evaluation.report.worth_section import worth_section
 from pipeline.evaluation.words import percent
 from pipeline.evaluation.worth_result import SpeedUp, WorthResult
-from pipeline.evaluation.worth_words import count_text, duration
+from pipeline.evaluation.worth_words import count_text, duration, ratio_text
 from pipeline.runs.folder import RunFolder
 from simsurrogate.machine import processor_name
 
@@ -146,7 +146,8 @@ def _cells(system: System) -> tuple[str, ...]:
 
 
 def _range(speed_up: SpeedUp) -> str:
-    return f"**{speed_up.median:.2g}** ({speed_up.min:.2g} to {speed_up.max:.2g})"
+    median, low, high = (ratio_text(value) for value in (speed_up.median, speed_up.min, speed_up.max))
+    return f"**{median}** ({low} to {high})"
 
 
 def _section(system: System) -> str:

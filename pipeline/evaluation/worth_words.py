@@ -46,8 +46,8 @@ def _comparison(speed_up: SpeedUp, num_trajectories: int) -> str:
     else:
         text = f"the solver is {1 / ratio:.3g} times faster"
     return (
-        f"{text} (speed-up at equal error {ratio:.2g}, {speed_up.min:.2g} to {speed_up.max:.2g} over "
-        f"{num_trajectories} trajectories)"
+        f"{text} (speed-up at equal error {ratio_text(ratio)}, {ratio_text(speed_up.min)} to "
+        f"{ratio_text(speed_up.max)} over {num_trajectories} trajectories)"
     )
 
 
@@ -62,6 +62,11 @@ def _break_even(worth: WorthResult) -> str:
     if worth.batch_speed_up.median > EQUAL_RATIO:
         return f"Single queries never repay {cost_text}. Use this surrogate in batches only."
     return f"Queries never repay {cost_text}. Do not use this surrogate to save time."
+
+
+def ratio_text(ratio: float) -> str:
+    """Return a ratio of times with two figures: "0.078", "6.9", "94", "150"."""
+    return f"{float(f'{ratio:.2g}'):g}"
 
 
 def duration(seconds: float) -> str:
