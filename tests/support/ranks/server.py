@@ -46,6 +46,9 @@ def write_python(folder: Path) -> Path:
     A forked module starts Python with the program that `forked.PYTHON_VARIABLE` names.
     """
     program = folder / "python"
+    if program.exists():
+        # Jobs may run it, and Linux does not start a program that is open for writing.
+        return program
     program.write_text(_PYTHON.format(python=sys.executable, client=shlex.join(rank_command())))
     program.chmod(0o755)
     return program
