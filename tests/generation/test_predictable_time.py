@@ -30,7 +30,7 @@ THREE_BODIES = (
 TRAINING = (
     "surrogate=hamiltonian",
     "surrogate.width=8",
-    "training={steps: 2, warmup_steps: 1, validate_every: 2, checkpoint_every: 2}",
+    "training={unroll: 1, steps: 2, warmup_steps: 1, validate_every: 2, checkpoint_every: 2}",
     "evaluation.figures=1",
     "evaluation.worth=0",
 )
