@@ -86,7 +86,8 @@ _HEAD = """\
 by the time of the surrogate: the median over held-out trajectories, and its range. Below 1 the solver is
 faster. [Evaluation](evaluation.md#worth) explains the measurement. All times are those of one thread; one
 query returns all frames of a trajectory, or for `three_body` the state at the end. **error** is the relative
-L2 error of the last frame against the reference solution. Other work shared the machine in most rows: compare ratios rather than times.
+L2 error of the last frame against the reference solution.
+Other work shared the machine in most rows: compare ratios rather than times.
 
 {table}
 {machine}; {versions}.
