@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.support.markdown import table
 from benchmarks.support.spectra import draw_spectra
 from pipeline.evaluation import schema
-from pipeline.evaluation.model_table import Row, row_of
+from pipeline.evaluation.model_table import row_of
 from pipeline.evaluation.report.figures import chosen_trajectories
 from pipeline.evaluation.report.worth_section import worth_section
 from pipeline.evaluation.words import percent
@@ -76,7 +76,7 @@ SYSTEMS = (
 )
 
 _HEAD = """\
-# What each surrogate is worth
+# Worth of the surrogates
 
 `python -m benchmarks.worth_of_systems` runs the chain of each system on this page, and writes the page:
 
@@ -87,7 +87,7 @@ by the time of the surrogate: the median over held-out trajectories, and its ran
 faster. [Evaluation](evaluation.md#worth) explains the measurement. All times are those of one thread; one
 query returns all frames of a trajectory, or for `three_body` the state at the end. **error** is the relative
 L2 error of the last frame against the reference solution.
-Other work shared the machine in most rows: compare ratios rather than times.
+Other work may share the machine: compare ratios rather than times.
 
 {table}
 {machine}; {versions}.
@@ -157,7 +157,8 @@ def _section(system: System) -> str:
     worth = _worth(system)
     section = worth_section(worth, system.surrogate, system.folder)
     if worth is None or section is None:
-        return f"{title}\n{_row(system).remark or 'not measured'}.\n"
+        remark = row_of(system.folder.path, system.surrogate).remark
+        return f"{title}\n{remark or 'not measured'}.\n"
     rows = [(name, error, query) for name, error, query, _ in section.rows]
     return "\n".join(
         [
@@ -199,10 +200,6 @@ def _picture(system: System) -> list[str]:
 def _worth(system: System) -> WorthResult | None:
     path = system.folder.evaluation / "metrics.json"
     return schema.read(path).worth if path.exists() else None
-
-
-def _row(system: System) -> Row:
-    return row_of(system.folder.path, system.surrogate)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 LEAST_SECONDS = 0.02
 MAX_CALLS = 50
 
-#: A setting that takes longer than another one by this factor is left out, unless its error is smaller.
+#: A setting that takes longer than another one by this factor is left out, unless its error is smaller than
+#: the other one's by the factor `CLOSE_ERROR`.
 SLOW_RATIO = 3.0
 
 Result = TypeVar("Result")
@@ -111,7 +112,7 @@ class Worth:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What every predictor computes, and the reference solution.
+    """The trajectories that solver and surrogate compute, with the reference solution.
 
     Attributes:
         cases: the trajectories.

@@ -17,7 +17,7 @@ from solvers.contract import DiscretisationError, Parameters, Setting, Solver
 from solvers.navier_stokes.discretisation_error import estimate_error
 from solvers.navier_stokes.etdrk4 import ETDRK4
 from solvers.navier_stokes.forcing import ForcingOptions, RingForcing, SteadyForcing, build_forcing
-from solvers.navier_stokes.initial import InitialOptions, ShearLayers, TaylorGreen, build_initial
+from solvers.navier_stokes.initial import InitialOptions, build_initial
 from solvers.navier_stokes.invariants import FLOW_INVARIANTS, TRACER_INVARIANTS
 from solvers.navier_stokes.linear_terms import HyperviscosityOptions, LinearTerms
 from solvers.navier_stokes.options import Positive, RangeFromZero
@@ -245,7 +245,7 @@ class NavierStokes(Solver):
         self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
     ) -> dict[str, Any]:
         """Return vorticity, velocity and forcing at any points, see `Solver.initial_condition`."""
-        if not self.spec.parametric or not isinstance(self._initial, TaylorGreen | ShearLayers):
+        if not self.spec.parametric:
             return super().initial_condition(coordinates, parameters, xp)
         channels = self._initial.values_at(coordinates, parameters, xp)
         if isinstance(self._forcing, SteadyForcing):

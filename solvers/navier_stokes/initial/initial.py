@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +40,15 @@ class InitialVorticity(ABC):
     @abstractmethod
     def is_invariant(self, cell_map: CellMap) -> bool:
         """Return whether the distribution is equal after a map between the cells."""
+
+    def values_at(
+        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any], xp: Any
+    ) -> dict[str, Any]:
+        """Return vorticity and velocity at any points, see `Solver.initial_condition`.
+
+        A `parametric` family implements this method.
+        """
+        raise NotImplementedError
 
     def cautions(self) -> list[str]:
         """Return sentences on options that may not mean what a user expects, see `Solver.cautions`."""
