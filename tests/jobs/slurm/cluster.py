@@ -196,11 +196,21 @@ class Cluster:
         return False
 
     def kill_node(self, name: str) -> None:
-        """Kill slurmd and all processes of jobs on a node, and mark the node as down in the controller."""
-        while process_ids := daemons.processes_of(self.folder, name):
+        """Kill slurmd and all processes of jobs on a node, and mark the node as down in the controller.
+
+        A node is lost in one moment: no process sees the end of another and reports it. So all are stopped
+        before the first is killed.
+        """
+        stopped: set[int] = set()
+        while process_ids := set(daemons.processes_of(self.folder, name)) - stopped:
             for process_id in process_ids:
                 with suppress(ProcessLookupError):
-                    os.kill(process_id, signal.SIGKILL)
+                    os.kill(process_id, signal.SIGSTOP)
+            stopped |= process_ids
+        for process_id in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
+        wait_until(lambda: not daemons.processes_of(self.folder, name), 30, self._logs)
         self._update_node(name, "state=down", "reason=killed")
 
     def start_node(self, name: str) -> None:
