@@ -15,7 +15,7 @@ from solvers.numerics.grid import Grid
 from solvers.numerics.resample import AffineMap, cubic_matrix
 
 #: The numbers of cells along each axis, divided by those of the original grid.
-FRACTIONS = (1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16, 1 / 32)
+FRACTIONS = (1, 7 / 8, 3 / 4, 5 / 8, 1 / 2, 7 / 16, 3 / 8, 5 / 16, 1 / 4, 3 / 16, 1 / 8, 1 / 16, 1 / 32)
 
 #: The smallest number of cells along an axis of a coarser grid.
 LEAST_CELLS = 4

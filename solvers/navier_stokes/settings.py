@@ -13,7 +13,7 @@ from solvers.contract import Setting, Solver
 from solvers.navier_stokes.resolution import LEAST_CELLS
 
 #: The numbers of cells along each axis, divided by those of the original grid.
-FRACTIONS = (1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16, 1 / 32)
+FRACTIONS = (1, 7 / 8, 3 / 4, 5 / 8, 1 / 2, 7 / 16, 3 / 8, 5 / 16, 1 / 4, 3 / 16, 1 / 8, 1 / 16, 1 / 32)
 
 #: Tolerances of the error control, besides the original one.
 TOLERANCES = (1e-4, 1e-3, 1e-2, 1e-1)
