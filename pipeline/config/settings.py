@@ -162,13 +162,14 @@ class Evaluation(_Section):
     """The evaluation, in batches of `batch_size` trajectories; `figures` trajectories per split are drawn.
 
     The solver's time and error are measured on the first `worth` trajectories of the split `test`, with all
-    frames or the last frame alone.
+    frames or the last frame alone; the surrogate's time with compiled predictions on request.
     """
 
     batch_size: Count
     figures: CountFromZero
     worth: CountFromZero
     worth_frames: Literal["all", "last"]
+    compiled: bool
 
 
 Stage = Literal["generate", "validate", "train", "evaluate"]

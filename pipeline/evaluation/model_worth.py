@@ -34,7 +34,10 @@ def worth_of_model(
     from mpi4py import MPI
 
     solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
-    worth = measure_worth(surrogate, solver, dataset, num_trajectories, settings.evaluation.worth_frames)
+    options = settings.evaluation
+    worth = measure_worth(
+        surrogate, solver, dataset, num_trajectories, options.worth_frames, compiled=options.compiled
+    )
     if worth is None:
         print(
             "note: the surrogate is not compared with its solver, because the solver's reference solution "

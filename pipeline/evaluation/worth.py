@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -26,11 +25,11 @@ from pipeline.data.quantity_data import QuantityDataset
 from pipeline.evaluation.cases import Cases, load
 from pipeline.evaluation.last_quantities import LastQuantities
 from pipeline.evaluation.metrics import CLOSE_ERROR, FieldNorm, field_norms, relative_l2
+from pipeline.evaluation.surrogate_times import BATCH_SIZES, SurrogateTimes, measure_surrogate, timed
 from pipeline.problem import problem_of
 from pipeline.runs import progress
 from solvers.batches import BatchedSolver
 from solvers.contract import DivergedError, Setting
-from surrogates.contract import ExtrapolationWarning
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
@@ -38,18 +37,9 @@ if TYPE_CHECKING:
     from solvers.contract import Parameters, Solver
     from surrogates.contract import Surrogate
 
-#: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times.
-LEAST_SECONDS = 0.02
-MAX_CALLS = 50
-
 #: A setting that takes longer than another one by this factor is left out, unless its error is smaller than
 #: the other one's by the factor `CLOSE_ERROR`.
 SLOW_RATIO = 3.0
-
-Result = TypeVar("Result")
-
-#: The numbers of trajectories in a batch of queries.
-BATCH_SIZES = (1, 4, 16, 64)
 
 
 @dataclass(frozen=True)
@@ -66,25 +56,6 @@ class SettingTimes:
 
     name: str
     seconds: np.ndarray
-    batch_seconds: float
-    errors: np.ndarray
-
-
-@dataclass(frozen=True)
-class SurrogateTimes:
-    """The times and the errors of the surrogate.
-
-    Attributes:
-        first_query_seconds: the time of the first query of this process, s.
-        query_seconds: the time of one query for one trajectory, s.
-        batch_size: the number of trajectories in the batch with the smallest time for each trajectory.
-        batch_seconds: the time of a trajectory in this batch, s.
-        errors: the relative L2 error of the last frame of each trajectory (B,).
-    """
-
-    first_query_seconds: float
-    query_seconds: float
-    batch_size: int
     batch_seconds: float
     errors: np.ndarray
 
@@ -111,7 +82,7 @@ class Worth:
 
 
 @dataclass(frozen=True)
-class _Comparison:
+class Comparison:
     """The trajectories that solver and surrogate compute, with the reference solution.
 
     Attributes:
@@ -138,11 +109,14 @@ def measure_worth(
     dataset: Dataset,
     num_trajectories: int,
     frames: Literal["all", "last"],
+    *,
+    compiled: bool = False,
 ) -> Worth | None:
     """Return the times and errors on the first trajectories of the split `test`.
 
     `solver` is the solver of the data set on this rank alone. Only this process should be at work. With
-    `frames` = `last`, solver and surrogate compute the state at the end without the frames before it.
+    `frames` = `last`, solver and surrogate compute the state at the end without the frames before it. With
+    `compiled`, the predictions are compiled if the surrogate and the machine allow it.
     Trajectories whose reference solution diverges are left out. The result is None if none is left.
     """
     quantities = dataset.quantities if isinstance(dataset, QuantityDataset) else ()
@@ -165,7 +139,7 @@ def measure_worth(
             reference.name, np.array(seconds), statistics.median(seconds), np.zeros(len(seconds))
         )
         norms = field_norms(dataset.spec, problem_of(dataset).statistics)
-        comparison = _Comparison(cases, quantities, norms, truth=np.array(states)[:, None])
+        comparison = Comparison(cases, quantities, norms, truth=np.array(states)[:, None])
         setting_times: list[SettingTimes] = []
         # The cheap settings are the last ones. The first one, that of the data, is not left out.
         for setting in progress.bar(settings[:0:-1], "settings of the solver", rank=0):
@@ -174,7 +148,7 @@ def measure_worth(
         own_times = _measure_setting(settings[0], comparison)
         assert own_times is not None
         all_times = (own_times, *reversed(setting_times), reference_times)
-        surrogate_times = _measure_surrogate(surrogate, comparison)
+        surrogate_times = measure_surrogate(surrogate, comparison, compiled=compiled)
     return Worth(num_trajectories, frames, cases.index, reference.name, all_times, surrogate_times)
 
 
@@ -208,7 +182,7 @@ def _solve_reference(
 
 
 def _measure_setting(
-    setting: Setting, comparison: _Comparison, *, others: Sequence[SettingTimes] = ()
+    setting: Setting, comparison: Comparison, *, others: Sequence[SettingTimes] = ()
 ) -> SettingTimes | None:
     """Return the times and the errors of a setting.
 
@@ -222,7 +196,7 @@ def _measure_setting(
         with suppress(DivergedError):
             if row == 0:
                 solve()  # compiles the solver's kernels
-            frames[row, 0], seconds[row] = _timed(solve)
+            frames[row, 0], seconds[row] = timed(solve)
         errors[[row]] = comparison.errors(frames, slice(row, row + 1))
         if row == 0 and any(
             SLOW_RATIO * other.seconds[0] < seconds[0] and not errors[0] < CLOSE_ERROR * other.errors[0]
@@ -233,7 +207,7 @@ def _measure_setting(
     if isinstance(setting.solver, BatchedSolver) and not quantities:
         batch = [*cases.solver_parameters] * (BATCH_SIZES[-1] // len(truth) or 1)
         solver = setting.solver
-        batch_seconds = _timed(lambda: solver.solve_batch(batch, cases.time))[1] / len(batch)
+        batch_seconds = timed(lambda: solver.solve_batch(batch, cases.time))[1] / len(batch)
     return SettingTimes(setting.name, seconds, batch_seconds, errors)
 
 
@@ -262,38 +236,3 @@ def _query(
         return solve_batch
     trajectory = solver.prepare(parameters)
     return lambda: [setting.to_sites(state) for state in trajectory.solve(times)][-1]
-
-
-def _measure_surrogate(surrogate: Surrogate, comparison: _Comparison) -> SurrogateTimes:
-    """Return the times and the errors of the surrogate."""
-    cases, num_trajectories = comparison.cases, len(comparison.truth)
-
-    def predict(rows: np.ndarray) -> np.ndarray:
-        inputs = {name: values[rows] for name, values in cases.inputs.items()}
-        return surrogate.predict(cases.state[rows, 0], inputs, cases.time).mean[:, -1:].numpy(force=True)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExtrapolationWarning)
-        start = time.perf_counter()
-        predict(np.array([0]))
-        first_query_seconds = time.perf_counter() - start
-        seconds = {}
-        for size in BATCH_SIZES:
-            rows = np.arange(size) % num_trajectories
-            predict(rows)
-            seconds[size] = _timed(partial(predict, rows))[1] / size
-        frames = predict(np.arange(num_trajectories))
-    best_size = min(seconds, key=lambda size: seconds[size])
-    return SurrogateTimes(
-        first_query_seconds, seconds[1], best_size, seconds[best_size], comparison.errors(frames)
-    )
-
-
-def _timed(call: Callable[[], Result]) -> tuple[Result, float]:
-    """Return the result of a call, and the median time of a few calls, s."""
-    seconds: list[float] = []
-    while sum(seconds) < LEAST_SECONDS and len(seconds) < MAX_CALLS:
-        start = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - start)
-    return result, statistics.median(seconds)

@@ -28,9 +28,11 @@ class SettingResult(Section):
 class SurrogateResult(Section):
     """The surrogate: times (s) of a trajectory, and the median error at the end of the rollout.
 
-    `batch_size` is the number of trajectories in the fastest batch.
+    `batch_size` is the number of trajectories in the fastest batch. `compiled` says whether the predictions
+    were compiled; then the first query includes the compilation.
     """
 
+    compiled: bool = False
     first_query_seconds: float
     query_seconds: float
     batch_size: int
@@ -117,6 +119,7 @@ def worth_result(
             for setting in worth.settings
         ],
         surrogate=SurrogateResult(
+            compiled=surrogate.compiled,
             first_query_seconds=surrogate.first_query_seconds,
             query_seconds=surrogate.query_seconds,
             batch_size=surrogate.batch_size,

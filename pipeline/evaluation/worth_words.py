@@ -23,8 +23,9 @@ def worth_verdict(worth: WorthResult) -> str:
         error = f"the error of the data ({percent(data_error)})"
     else:
         error = f"the same error ({percent(surrogate.error)})"
+    query = "One compiled query" if surrogate.compiled else "One query"
     sentences = [
-        f"One query costs {duration(surrogate.query_seconds)}, and the solver needs "
+        f"{query} costs {duration(surrogate.query_seconds)}, and the solver needs "
         f"{duration(worth.solver_seconds)} for {error}: "
         f"{_comparison(worth.speed_up, len(worth.trajectories))}."
     ]

@@ -17,11 +17,15 @@ from mpi4py import MPI
 
 from pipeline.config.build import build_recorded_solver
 from pipeline.data.dataset import Dataset
-from pipeline.evaluation.worth import SettingTimes, SurrogateTimes, Worth, measure_worth
+from pipeline.evaluation import surrogate_times
+from pipeline.evaluation.surrogate_times import SurrogateTimes
+from pipeline.evaluation.worth import SettingTimes, Worth, measure_worth
 from pipeline.evaluation.worth_result import WorthResult, worth_result
 from pipeline.evaluation.worth_words import worth_verdict
+from pipeline.problem import problem_of
 from solvers.contract import DivergedError, Parameters, Solver, Trajectory, last_state
 from surrogates.contract import Prediction
+from tests.support import surrogate_cases
 from tests.support.launching import require_success, run_stage
 from tests.support.trainings.training_cases import TINY_TRAINING, generate_dataset
 
@@ -136,7 +140,7 @@ def test_the_speed_up_is_that_of_each_trajectory() -> None:
         for name, times, error in zip(names, seconds, errors, strict=True)
     ]
     reference = SettingTimes("reference", np.full(3, 100.0), 100.0, np.zeros(3))
-    surrogate = SurrogateTimes(0.5, 2.0, 4, 1.0, np.array([0.05, 0.05, 0.001]))
+    surrogate = SurrogateTimes(False, 0.5, 2.0, 4, 1.0, np.array([0.05, 0.05, 0.001]))
     result = worth_result(
         Worth(3, "all", (0, 1, 2), "reference", (*settings, reference), surrogate), "a processor", 10.0, 20.0
     )
@@ -145,7 +149,7 @@ def test_the_speed_up_is_that_of_each_trajectory() -> None:
     assert (result.speed_up.median, result.speed_up.min, result.speed_up.max) == (2.0, 0.5, 3.0)
     assert result.solver_seconds == 4.0
     assert result.break_even.queries == 15.0
-    diverged = SurrogateTimes(0.5, 2.0, 4, 1.0, np.full(3, np.inf))
+    diverged = SurrogateTimes(False, 0.5, 2.0, 4, 1.0, np.full(3, np.inf))
     result = worth_result(
         Worth(3, "all", (0, 1, 2), "reference", tuple(settings), diverged), "a processor", 1.0, 1.0
     )
@@ -187,6 +191,24 @@ def test_trajectories_without_a_reference_solution_are_left_out(
     assert worth.index == tuple(dataset.trajectory("test", position).index for position in (1, 2))
     assert {len(times.errors) for times in (*worth.settings, worth.surrogate)} == {2}
     assert measure({0, 1, 2}) is None
+
+
+def test_compiled_predictions_are_measured_where_they_are_possible(
+    dataset: Dataset, solver: Solver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(surrogate_times, "BATCH_SIZES", (1,))
+    surrogate = surrogate_cases.build("fno", problem_of(dataset), "float32").eval()
+    worth = measure_worth(surrogate, solver, dataset, 1, "all", compiled=True)
+    assert worth is not None
+    times = worth.surrogate
+    assert times.compiled
+    assert times.first_query_seconds > 100 * times.query_seconds
+    assert "One compiled query costs" in worth_verdict(worth_result(worth, "a processor", 1.0, 1.0))
+    surrogate.kernel = ""  # type: ignore[misc]
+    worth = measure_worth(surrogate, solver, dataset, 1, "all", compiled=True)
+    assert worth is not None
+    assert not worth.surrogate.compiled
+    assert "note: plain predictions are measured" in capsys.readouterr().out
 
 
 def test_the_report_begins_with_the_worth_and_its_command_measures_it_again(

@@ -33,7 +33,7 @@ def worth_section(worth: WorthResult | None, surrogate: str, folder: RunFolder) 
         return None
     times = worth.surrogate
     surrogate_row = (
-        surrogate,
+        f"{surrogate}, compiled" if times.compiled else surrogate,
         percent(times.error),
         duration(times.query_seconds),
         f"{duration(times.batch_seconds)} (batch of {times.batch_size})",
@@ -46,6 +46,8 @@ def worth_section(worth: WorthResult | None, surrogate: str, folder: RunFolder) 
     command += f" evaluation.worth={worth.num_requested}"
     if worth.frames != "all":
         command += f" evaluation.worth_frames={worth.frames}"
+    if times.compiled:
+        command += " evaluation.compiled=true"
     return WorthSection(worth_verdict(worth), [surrogate_row, *front_rows(worth)], command)
 
 
