@@ -131,7 +131,7 @@ def run(settings: Settings) -> float:
                 splits=splits,
                 worth=_measure_worth(settings, folder, surrogate, dataset),
             )
-            _write_evaluation(folder, surrogate, dataset, metrics, settings.evaluation.figures)
+            _write_evaluation(settings, folder, surrogate, dataset, metrics)
             metadata["headline"] = {
                 split: {name: headline.model_dump() for name, headline in result.headline.items()}
                 for split, result in splits.items()
@@ -265,7 +265,7 @@ def _measure_worth(
 
 
 def _write_evaluation(
-    folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: schema.Metrics, num_figures: int
+    settings: Settings, folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: schema.Metrics
 ) -> None:
     """Write metrics.json, the figures and, last, the report; print the headline."""
     folder.report.unlink(missing_ok=True)
@@ -273,7 +273,19 @@ def _write_evaluation(
     figure_folder = folder.evaluation / "figures"
     remove_partials(folder.evaluation)
     delete_files(figure_folder, EVALUATION_FIGURE_NAME)
-    report_figures = figures.draw(writable_folder(figure_folder), surrogate, dataset, metrics, num_figures)
+    solver = None
+    if metrics.worth is not None and dataset.spec.coarsening is not None:
+        from mpi4py import MPI
+
+        solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
+    report_figures = figures.draw(
+        writable_folder(figure_folder),
+        surrogate,
+        dataset,
+        metrics,
+        settings.evaluation.figures,
+        solver=solver,
+    )
     write_whole(folder.report, report.render(folder, surrogate, dataset, metrics, report_figures))
     _print_errors(metrics, folder)
 

@@ -11,7 +11,8 @@ from simsurrogate.owned_files import refuse_links
 
 #: A regular expression of the names of the figures of an evaluation.
 EVALUATION_FIGURE_NAME = (
-    rf"({'|'.join(SPLITS)})-(errors|invariants|\d{{5,}}-.+)\.png|training(-member-\d+)?\.png"
+    rf"({'|'.join(SPLITS)})-(errors|invariants|\d{{5,}}-.+)\.png|worth\.png|own-grid\.png"
+    r"|training(-member-\d+)?\.png"
 )
 
 

@@ -38,6 +38,8 @@ def test_a_surrogate_of_coarse_data_is_trained_and_evaluated(dataset: Dataset, t
     assert metrics["worth"]["speed_up"]["median"] > 0
     page = (tmp_path / "models/fno/evaluation/report.html").read_text()
     assert "A cell of the data holds 4 of the solver's cells. Such frames do not determine" in page
+    assert "What the solver resolves: trajectory" in page
+    assert "on the solver&#39;s own 24 cells. The data keep 6 cells." in page
     description = json.loads((tmp_path / "models/fno/model.json").read_text())
     assert description["problem"]["spec"]["coarsening"] == {"cells": [4], "method": "cell_averages"}
 
@@ -115,7 +117,7 @@ def test_settings_of_a_flow_are_compared_by_the_waves_of_the_coarse_grid(tmp_pat
     reference = coarse_solver.reference_setting()
     assert reference is not None
     settings = [reference, *list(coarse_solver.cheaper_settings())]
-    assert {setting.solver.spec.shape for setting in settings} == {(32, 32), (16, 16), (12, 12), (8, 8)}
+    assert {setting.solver.spec.shape[0] for setting in settings} == {32, 16, 14, 12, 10, 8}
     errors = {}
     for setting in settings:
         *_, state = setting.solver.prepare(parameters).solve(np.array([0.0, 0.5]))

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.evaluation.cases import Cases, load, predict
+from pipeline.evaluation.report.own_grid import draw_own_grid
 from pipeline.evaluation.words import percent
 from pipeline.plots.comparison import Channel, draw_comparison, label, unit_words
 from pipeline.plots.curves import draw_errors, draw_invariants, draw_training, read_log
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
     from pipeline.evaluation.schema import Metrics, SplitResult
     from pipeline.evaluation.worth_result import WorthResult
+    from solvers.contract import Solver
     from surrogates.contract import Surrogate
 
 _DPI = 110
@@ -40,16 +42,27 @@ class ReportFigure:
 
 
 def draw(
-    folder: Path, surrogate: Surrogate, dataset: Dataset, metrics: Metrics, num_trajectories: int
+    folder: Path,
+    surrogate: Surrogate,
+    dataset: Dataset,
+    metrics: Metrics,
+    num_trajectories: int,
+    *,
+    solver: Solver | None,
 ) -> list[ReportFigure]:
     """Draw the worth, then errors, invariants and `num_trajectories` comparisons of each split; return all.
 
-    The last figures show the training from log.csv of the model or of the members. The model folder is two
+    With a `solver` of coarse data, the median test trajectory is also drawn on the solver's own grid. The
+    last figures show the training from log.csv of the model or of the members. The model folder is two
     folders above `folder`.
     """
     report_figures = []
     if metrics.worth is not None:
         report_figures.append(_worth_figure(folder, metrics.surrogate, metrics.worth))
+    if solver and "test" in metrics.splits and not surrogate.learns_quantities:
+        for index, _ in chosen_trajectories(metrics.splits["test"], min(num_trajectories, 1)):
+            if drawn := draw_own_grid(solver, dataset, "test", index):
+                report_figures.append(_save(drawn[0], folder / "own-grid.png", "worth", drawn[1]))
     for split, result in metrics.splits.items():
         times = metrics.time
         figure = draw_errors(result.errors, times[1:], metrics.fields, metrics.surrogate)
