@@ -13,6 +13,7 @@ from benchmarks.support import table
 
 #: The benchmarks of four minutes or more, over an hour in total.
 LONG_BENCHMARKS = (
+    "composite_training",
     "constraints",
     "fno_equal_time",
     "hamiltonian_two_body",

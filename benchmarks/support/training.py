@@ -10,6 +10,7 @@ import numpy as np
 
 import surrogates
 from pipeline import generate, train, validate
+from pipeline.config.build import user_file
 from pipeline.data.dataset import Dataset
 from pipeline.runs.folder import RunFolder
 from simsurrogate.relative_l2 import relative_l2
@@ -31,7 +32,8 @@ def train_surrogate(folder: Path, dataset: Path, *overrides: str) -> tuple[Surro
     train.run(settings)
     with open(RunFolder.of(settings).model_folder / "timing.csv", encoding="utf-8") as file:
         *_, last_row = csv.DictReader(file)
-    return surrogates.load(RunFolder.of(settings).model_folder), float(last_row["seconds_per_step"])
+    model_folder, path = RunFolder.of(settings).model_folder, user_file(settings.surrogate)
+    return surrogates.load(model_folder, path=path), float(last_row["seconds_per_step"])
 
 
 def rollout_errors(surrogate: Surrogate, dataset: Path) -> np.ndarray:
