@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +16,7 @@ from simsurrogate.errors import UserError
 from surrogates.contract import ExtrapolationWarning
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.worth import Comparison
+    from pipeline.evaluation.cases import Cases
     from surrogates.contract import Surrogate
 
 #: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times.
@@ -50,13 +50,18 @@ class SurrogateTimes:
     errors: np.ndarray
 
 
-def measure_surrogate(surrogate: Surrogate, comparison: Comparison, *, compiled: bool) -> SurrogateTimes:
-    """Return the times and the errors of the surrogate, compiled if `compiled` and if that is possible."""
-    cases, num_trajectories = comparison.cases, len(comparison.truth)
+def measure_surrogate(
+    surrogate: Surrogate, cases: Cases, errors_of: Callable[[np.ndarray], np.ndarray], *, compiled: bool
+) -> SurrogateTimes:
+    """Return the times and the errors of the surrogate, compiled if `compiled` and if that is possible.
 
-    def predict(rows: Iterable[int]) -> np.ndarray:
-        inputs = {name: values[[*rows]] for name, values in cases.inputs.items()}
-        prediction = predictor.predict(cases.state[[*rows], 0], inputs, cases.time)
+    `errors_of` returns the errors (B,) of the last frames (B, 1, C, *sites).
+    """
+    num_trajectories = len(cases.index)
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        inputs = {name: values[rows] for name, values in cases.inputs.items()}
+        prediction = predictor.predict(cases.state[rows, 0], inputs, cases.time)
         return prediction.mean[:, -1:].numpy(force=True)
 
     with warnings.catch_warnings():
@@ -64,12 +69,12 @@ def measure_surrogate(surrogate: Surrogate, comparison: Comparison, *, compiled:
         start = time.perf_counter()
         try:
             predictor = surrogate.compiled() if compiled else surrogate
-            predict([0])
+            predict(np.array([0]))
         except UserError as error:
             if not compiled:
                 raise
             print(f"note: plain predictions are measured, without evaluation.compiled. {error}", flush=True)
-            return measure_surrogate(surrogate, comparison, compiled=False)
+            return measure_surrogate(surrogate, cases, errors_of, compiled=False)
         first_query_seconds = time.perf_counter() - start
         seconds = {}
         for size in BATCH_SIZES:
@@ -77,9 +82,9 @@ def measure_surrogate(surrogate: Surrogate, comparison: Comparison, *, compiled:
             predict(rows)
             seconds[size] = timed(partial(predict, rows))[1] / size
         # Single queries, because each size of a batch is compiled apart.
-        frames = np.concatenate([predict([row]) for row in range(num_trajectories)])
+        frames = np.concatenate([predict(np.array([row])) for row in range(num_trajectories)])
     best_size = min(seconds, key=lambda size: seconds[size])
-    errors = comparison.errors(frames)
+    errors = errors_of(frames)
     return SurrogateTimes(compiled, first_query_seconds, seconds[1], best_size, seconds[best_size], errors)
 
 

@@ -82,7 +82,7 @@ class Worth:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class _Comparison:
     """The trajectories that solver and surrogate compute, with the reference solution.
 
     Attributes:
@@ -139,7 +139,7 @@ def measure_worth(
             reference.name, np.array(seconds), statistics.median(seconds), np.zeros(len(seconds))
         )
         norms = field_norms(dataset.spec, problem_of(dataset).statistics)
-        comparison = Comparison(cases, quantities, norms, truth=np.array(states)[:, None])
+        comparison = _Comparison(cases, quantities, norms, truth=np.array(states)[:, None])
         setting_times: list[SettingTimes] = []
         # The cheap settings are the last ones. The first one, that of the data, is not left out.
         for setting in progress.bar(settings[:0:-1], "settings of the solver", rank=0):
@@ -148,7 +148,7 @@ def measure_worth(
         own_times = _measure_setting(settings[0], comparison)
         assert own_times is not None
         all_times = (own_times, *reversed(setting_times), reference_times)
-        surrogate_times = measure_surrogate(surrogate, comparison, compiled=compiled)
+        surrogate_times = measure_surrogate(surrogate, cases, comparison.errors, compiled=compiled)
     return Worth(num_trajectories, frames, cases.index, reference.name, all_times, surrogate_times)
 
 
@@ -182,7 +182,7 @@ def _solve_reference(
 
 
 def _measure_setting(
-    setting: Setting, comparison: Comparison, *, others: Sequence[SettingTimes] = ()
+    setting: Setting, comparison: _Comparison, *, others: Sequence[SettingTimes] = ()
 ) -> SettingTimes | None:
     """Return the times and the errors of a setting.
 
