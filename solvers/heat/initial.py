@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -14,65 +13,18 @@ from simsurrogate.memory import require_memory
 from simsurrogate.spec import DIRECTIONS, Parameter
 from simsurrogate.symmetries import CellMap
 from solvers.contract import Parameters
-from solvers.heat.options import Count, NonNegative, NumModes, Positive, Range
+from solvers.heat.options import (
+    BlobsOptions,
+    FewModesOptions,
+    HarmonicsOptions,
+    InitialOptions,
+    RandomFieldOptions,
+    ZeroOptions,
+)
 from solvers.numerics.grid import Grid
 from solvers.numerics.random_fields import evaluate, gaussians, standard_deviations, truncation_caution
 from solvers.numerics.resolution import LEAST_GAUSSIAN, check_modes, check_size
 from solvers.numerics.symmetries import keeps_field, keeps_spectrum
-
-
-@dataclass(frozen=True)
-class RandomFieldOptions:
-    """A Gaussian random field; `amplitude` (K) is its expected root mean square.
-
-    Modes shorter than `correlation_length` (m) decay with the exponent `spectral_exponent`. `modes` is the
-    number of modes along each axis.
-    """
-
-    kind: Literal["random_field"]
-    amplitude: Range
-    correlation_length: Positive
-    spectral_exponent: NonNegative
-    modes: NumModes
-
-
-@dataclass(frozen=True)
-class FewModesOptions:
-    """A sum of `count` products of the lowest `modes` of each axis, with root mean square `amplitude` (K)."""
-
-    kind: Literal["modes"]
-    amplitude: Range
-    modes: NumModes
-    count: Count
-
-
-@dataclass(frozen=True)
-class BlobsOptions:
-    """A sum of `count` Gaussians of standard deviation `width` (m); `amplitude` (K) is the largest peak."""
-
-    kind: Literal["blobs"]
-    amplitude: Range
-    count: Count
-    width: Range
-
-
-@dataclass(frozen=True)
-class HarmonicsOptions:
-    """The `count` lowest harmonics of the box; `amplitude` (K) is the peak of each harmonic."""
-
-    kind: Literal["harmonics"]
-    amplitude: Range
-    count: Count
-
-
-@dataclass(frozen=True)
-class ZeroOptions:
-    """The temperature 0 K, to which the solver adds the linear profile between dirichlet walls."""
-
-    kind: Literal["zero"]
-
-
-InitialOptions = RandomFieldOptions | FewModesOptions | BlobsOptions | HarmonicsOptions | ZeroOptions
 
 
 class Initial(ABC):

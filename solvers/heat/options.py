@@ -1,4 +1,4 @@
-"""Types of the options of the heat solver, and the boundary options."""
+"""Types of the options of the heat solver, the boundary options, and those of the initial temperature."""
 
 from __future__ import annotations
 
@@ -39,6 +39,60 @@ class BoundaryValuesOptions:
     x: WallValues = (0.0, 0.0)
     y: WallValues = (0.0, 0.0)
     z: WallValues = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class RandomFieldOptions:
+    """A Gaussian random field; `amplitude` (K) is its expected root mean square.
+
+    Modes shorter than `correlation_length` (m) decay with the exponent `spectral_exponent`. `modes` is the
+    number of modes along each axis.
+    """
+
+    kind: Literal["random_field"]
+    amplitude: Range
+    correlation_length: Positive
+    spectral_exponent: NonNegative
+    modes: NumModes
+
+
+@dataclass(frozen=True)
+class FewModesOptions:
+    """A sum of `count` products of the lowest `modes` of each axis, with root mean square `amplitude` (K)."""
+
+    kind: Literal["modes"]
+    amplitude: Range
+    modes: NumModes
+    count: Count
+
+
+@dataclass(frozen=True)
+class BlobsOptions:
+    """A sum of `count` Gaussians of standard deviation `width` (m); `amplitude` (K) is the largest peak."""
+
+    kind: Literal["blobs"]
+    amplitude: Range
+    count: Count
+    width: Range
+
+
+@dataclass(frozen=True)
+class HarmonicsOptions:
+    """The `count` lowest harmonics of the box; `amplitude` (K) is the peak of each harmonic."""
+
+    kind: Literal["harmonics"]
+    amplitude: Range
+    count: Count
+
+
+@dataclass(frozen=True)
+class ZeroOptions:
+    """The temperature 0 K, to which the solver adds the linear profile between dirichlet walls."""
+
+    kind: Literal["zero"]
+
+
+InitialOptions = RandomFieldOptions | FewModesOptions | BlobsOptions | HarmonicsOptions | ZeroOptions
 
 
 def unused_options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

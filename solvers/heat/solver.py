@@ -19,9 +19,15 @@ from solvers.heat.blocks import BlockOptions, Blocks
 from solvers.heat.choose_diffusivity import DiffusivityOptions, build_diffusivity
 from solvers.heat.discretisation_error import estimate_error
 from solvers.heat.heaters import HeaterOptions, Heaters
-from solvers.heat.initial import Harmonics, InitialOptions, Zero, build_initial
+from solvers.heat.initial import Harmonics, Zero, build_initial
 from solvers.heat.operator import wall_terms
-from solvers.heat.options import BoundaryOptions, BoundaryValuesOptions, Positive, unused_options
+from solvers.heat.options import (
+    BoundaryOptions,
+    BoundaryValuesOptions,
+    InitialOptions,
+    Positive,
+    unused_options,
+)
 from solvers.heat.schemes.choose import SchemeFactory, SchemeName
 from solvers.heat.settings import cheaper_settings, reference_setting
 from solvers.heat.source import Source
