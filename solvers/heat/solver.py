@@ -111,11 +111,7 @@ class Heat(Solver):
             blocks=blocks,
             wall_fluxes=wall_fluxes,
         )
-        self._scheme_options: dict[str, Any] = {
-            "scheme": scheme,
-            "time_step": time_step,
-            "tolerance": tolerance,
-        }
+        self._scheme_options: dict[str, Any] = dict(scheme=scheme, time_step=time_step, tolerance=tolerance)
         num_axes = len(extent)
         num_cells = [resolution] * num_axes if isinstance(resolution, int) else resolution
         if len(num_cells) != num_axes:
@@ -142,7 +138,8 @@ class Heat(Solver):
         self._schemes = SchemeFactory(self.grid, self._diffusivity, scheme, time_step, tolerance)
         self.method = self._schemes.method
         self.order_in_time = self._schemes.order_in_time
-        self.time_scale = _decay_time(self.grid, self._diffusivity.geometric_mean)
+        # The time in which the longest wave of the box decays by the factor e.
+        self.time_scale = (self.grid.longest_wave / (2 * math.pi)) ** 2 / self._diffusivity.geometric_mean
         self.spec = self._describe()
 
     @classmethod
@@ -298,12 +295,3 @@ class _UncheckedHeat(Heat):
     """The solver on grids that need not resolve the drawn fields."""
 
     _checks_grid = False
-
-
-def _decay_time(grid: Grid, diffusivity: float) -> float:
-    """Return the time (s) in which the longest wave of the box decays by the factor e."""
-    longest_wave = max(
-        length if condition == "periodic" else 2 * length
-        for length, condition in zip(grid.extent, grid.boundary, strict=True)
-    )
-    return (longest_wave / (2 * math.pi)) ** 2 / diffusivity

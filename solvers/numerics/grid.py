@@ -68,6 +68,14 @@ class Grid:
         return tuple(length / count for length, count in zip(self.extent, self.resolution, strict=True))
 
     @property
+    def longest_wave(self) -> float:
+        """The longest wave of the box (m): the length of a periodic axis, or twice that between two walls."""
+        return max(
+            length if condition == "periodic" else 2 * length
+            for length, condition in zip(self.extent, self.boundary, strict=True)
+        )
+
+    @property
     def cell_volume(self) -> float:
         """The volume of a cell, m^d."""
         return prod(self.spacing)
