@@ -191,8 +191,8 @@ class Solver(ABC):
 
         `coordinates` maps the names of the axes to arrays (m). A solver of particles ignores `coordinates`
         and returns arrays with the particles last. `xp` is the array module, numpy or torch, with the
-        functions `sin`, `cos`, `exp`, `sqrt` and `stack`. With torch the parameters are tensors. Coordinates,
-        parameters and results broadcast against each other.
+        functions `sin`, `cos`, `exp`, `tanh`, `sqrt` and `stack`. With torch the parameters are tensors.
+        Coordinates, parameters and results broadcast against each other.
 
         Raises:
             UserError: the spec is not `parametric`.

@@ -111,11 +111,9 @@ class ShearLayers(InitialVorticity):
         """Return vorticity and velocity along x of both layers."""
         wave_number = 2 * np.pi / self.grid.extent[1]
         amplitude, thickness = parameters["amplitude"], parameters["layer_thickness"]
-        exponential = xp.exp(xp.cos(wave_number * y) / (wave_number * thickness))
-        tanh = 1 - 2 / (1 + exponential * exponential)
-        sech = 2 / (exponential + 1 / exponential)
+        tanh = xp.tanh(xp.cos(wave_number * y) / (wave_number * thickness))
         return {
-            "vorticity": -amplitude * xp.sin(wave_number * y) * sech * sech,
+            "vorticity": -amplitude * xp.sin(wave_number * y) * (1 - tanh * tanh),
             "velocity": -amplitude * thickness * tanh,
         }
 
