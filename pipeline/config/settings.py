@@ -213,11 +213,14 @@ class Settings(_Section):
     """The whole configuration of a run.
 
     `solver` and `surrogate` hold the name of a class and its keyword arguments, which `pipeline.config.build`
-    checks against the signature of the class.
+    checks against the signature of the class. `source`, `format` and `description` belong to `adopt`.
     """
 
     run: Path
     dataset: Path
+    source: Path | None = None
+    format: Literal["well", "pdebench", "npy", "xarray", "csv_particles"] | None = None
+    description: Path | None = None
     model: Annotated[
         str,
         Field(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.data.accuracy import ExpectedError, Predictability, by_split
 from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header
 from pipeline.data.plan import Shard, Split, shards
-from pipeline.data.recorded_configuration import Configuration, of_shards
+from pipeline.data.recorded_configuration import Configuration, making_stage, of_shards
 from pipeline.data.recorded_sizes import check_sizes
 from pipeline.data.running_statistics import PlainStatistics
 from simsurrogate import documents
@@ -203,7 +203,7 @@ def read_complete_manifest(folder: Path) -> Manifest:
     if not manifest.complete:
         raise UserError(
             f"the data set in {folder} is not complete. This stage needs every shard. "
-            "Run python -m pipeline.generate again"
+            f"Run python -m pipeline.{making_stage(manifest.configuration)} again"
         )
     sizes = [(shard.file, shard.trajectories, shard.size) for shard in manifest.shards]
     check_sizes(folder, manifest.spec, manifest.configuration, sizes)
