@@ -48,8 +48,8 @@ def difference(
         relative_error = float(np.linalg.norm(stored_values - computed)) / (size or 1.0)
         if not relative_error <= max_error:
             return (
-                f"{field.name} of row {stored.row} differs by {relative_error:.2g} of its norm from the trajectory of "
-                f"solver={solver.spec.name}, at most {max_error:g} expected. Type the options of the solver "
+                f"{field.name} of row {stored.row} differs by {relative_error:.2g} of its norm from the "
+                f"trajectory of solver={solver.spec.name}, at most {max_error:g} expected. Type the options of the solver "
                 "that computed the data, leave out solver=, or type a larger storage.max_error"
             )
     return None

@@ -37,6 +37,8 @@ _INSPECTION_BYTES = 100 * 10**6
 #: A table is read as a whole: a number takes 2 bytes of text or more, and 8 in memory, in a few copies.
 _BYTES_PER_TABLE_BYTE = 24
 _TRAJECTORY_COPIES = 6
+#: The endings of files that neither NetCDF nor Zarr have.
+_PLAIN_SUFFIXES = (".npy", ".npz", ".csv", ".hdf5")
 
 
 def _limit(kind: int, limit: int) -> None:
@@ -53,24 +55,21 @@ def _address_space() -> int:
     return pages * resource.getpagesize()
 
 
-def _import_libraries(source: Path) -> None:
-    """Import what the readers need, before the limits."""
+def _import_libraries(source: Path, form: str | None) -> None:
+    """Import what the readers of NetCDF and Zarr need, before the limits."""
+    if form not in (None, "xarray") or source.suffix in _PLAIN_SUFFIXES:
+        return
     import h5netcdf
     import scipy.io
     import xarray
+    import zarr
 
-    assert h5netcdf
-    assert scipy.io
-    assert xarray
-    if source.is_dir():
-        import zarr
-
-        assert zarr
+    assert all((h5netcdf, scipy.io, xarray, zarr))
 
 
 def _open(request: dict[str, Any], num_bytes: int) -> Reader:
     source = Path(request["source"])
-    _import_libraries(source)
+    _import_libraries(source, request["format"])
     has_tables = source.suffix == ".csv" or request["format"] == "csv_particles"
     table_bytes = _BYTES_PER_TABLE_BYTE * num_bytes if has_tables else 0
     _limit(resource.RLIMIT_AS, _address_space() + _INSPECTION_BYTES + table_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,10 @@ def numbers(name: str, dataset: Any) -> h5py.Dataset:
 
 def attribute(item: Any, name: str) -> Any:
     """Return the value of an attribute as Python objects; None if it is missing or large."""
-    if name not in item.attrs or item.attrs.get_id(name).get_storage_size() > _MAX_ATTRIBUTE_BYTES:
+    if name not in item.attrs:
+        return None
+    stored = item.attrs.get_id(name)
+    if math.prod(stored.shape) * stored.dtype.itemsize > _MAX_ATTRIBUTE_BYTES:
         return None
     value = item.attrs[name]
     if isinstance(value, h5py.Empty):
