@@ -49,7 +49,7 @@ def difference(
         if not relative_error <= max_error:
             return (
                 f"{field.name} of row {stored.row} differs by {relative_error:.2g} of its norm from the "
-                f"trajectory of solver={solver.spec.name}, at most {max_error:g} expected. Type the options of the solver "
-                "that computed the data, leave out solver=, or type a larger storage.max_error"
+                f"trajectory of solver={solver.spec.name}, at most {max_error:g} expected. Type the options "
+                "of the solver that computed the data, leave out solver=, or type a larger storage.max_error"
             )
     return None

@@ -33,7 +33,7 @@ from pipeline.adoption.readers.reader import Reader
 from simsurrogate.errors import UserError
 
 #: The memory (bytes) for checks and contents: no hostile file makes the program allocate more.
-_INSPECTION_BYTES = 100 * 10**6
+INSPECTION_BYTES = 100 * 10**6
 #: A table is read as a whole: a number takes 2 bytes of text or more, and 8 in memory, in a few copies.
 _BYTES_PER_TABLE_BYTE = 24
 _TRAJECTORY_COPIES = 6
@@ -72,11 +72,11 @@ def _open(request: dict[str, Any], num_bytes: int) -> Reader:
     _import_libraries(source, request["format"])
     has_tables = source.suffix == ".csv" or request["format"] == "csv_particles"
     table_bytes = _BYTES_PER_TABLE_BYTE * num_bytes if has_tables else 0
-    _limit(resource.RLIMIT_AS, _address_space() + _INSPECTION_BYTES + table_bytes)
+    _limit(resource.RLIMIT_AS, _address_space() + INSPECTION_BYTES + table_bytes)
     description = Description.model_validate(request["description"])
     reader = open_source(source, request["format"], description)
     needed = _TRAJECTORY_COPIES * reader.contents.trajectory_bytes + 2 * reader.extra_bytes
-    _limit(resource.RLIMIT_AS, _address_space() + _INSPECTION_BYTES * 5 + num_bytes + needed)
+    _limit(resource.RLIMIT_AS, _address_space() + INSPECTION_BYTES * 5 + num_bytes + needed)
     return reader
 
 
