@@ -76,10 +76,10 @@ class Description(_Section):
 
     name: Name | None = None
     equation: str = ""
-    fields: dict[Name, FieldDescription] | None = None
+    fields: dict[Name, FieldDescription] = {}
     axes: dict[Name, AxisDescription] = {}
     times: TimesDescription = TimesDescription()
-    parameters: dict[Name, ParameterDescription] | None = None
+    parameters: dict[Name, ParameterDescription] = {}
     symmetries: list[str] = []
     autonomous: bool = True
     parametric: bool = False
@@ -91,13 +91,13 @@ class Description(_Section):
     @property
     def wanted_parameters(self) -> list[str]:
         """The names of the listed parameters."""
-        return list(self.parameters or ())
+        return list(self.parameters)
 
     @property
     def wanted_sources(self) -> list[str]:
         """The names in the files of the listed fields; empty if all fields are adopted."""
         names: list[str] = []
-        for name, field in (self.fields or {}).items():
+        for name, field in self.fields.items():
             source = field.source or name
             names += [source] if isinstance(source, str) else source
         return names

@@ -19,6 +19,7 @@ from simsurrogate.spec import Field, Parameter, Spec
 
 #: The largest deviation of a coordinate or a time from even spacing, in steps: float32 has round-off.
 _UNEVENNESS = 1e-2
+_ROUND_OFF = 1e-6
 #: Names of groups and datasets of a shard.
 _RESERVED = {
     "sample", "time", "component", "dimensions", "scalars", "parameters", "boundary_conditions",
@@ -229,7 +230,10 @@ def _axis(axis: FoundAxis, described: AxisDescription | None, mistakes: _Mistake
             )
         elif len(points) > 1:
             width = (points[-1] - points[0]) / (len(points) - 1)
-            lower = points[0] - width / 2 if lower is None else lower
+            # The start of an axis at 0 has round-off in float32.
+            start = points[0] - width / 2
+            start = 0.0 if abs(start) < _ROUND_OFF * width * len(points) else start
+            lower = start if lower is None else lower
             extent = width * len(points) if extent is None else extent
     if extent is None:
         mistakes.missing.append(f"{key}.extent: LENGTH   # in the unit of the axis")
@@ -250,12 +254,12 @@ def _parameters(
 ) -> tuple[Parameter, ...]:
     """Return the listed parameters, or all that differ between trajectories."""
     found = {parameter.name: parameter for parameter in contents.parameters}
-    _refuse_unknown("parameters", description.parameters or {}, list(found), mistakes)
+    _refuse_unknown("parameters", description.parameters, list(found), mistakes)
     parameters = []
     for name, parameter in found.items():
         values = np.array(parameter.values)
-        entry = (description.parameters or {}).get(name)
-        if entry is None and (description.parameters is not None or np.ptp(values) == 0):
+        entry = description.parameters.get(name)
+        if entry is None and (description.parameters or np.ptp(values) == 0):
             continue
         if not _VALID_NAME.fullmatch(name):
             continue

@@ -10,14 +10,14 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from pipeline.config.settings import Settings, Stage
+from pipeline.config.settings import LocalStage, Settings
 from pipeline.config.unused_options import ABSENT, is_equal, value_at
 from pipeline.data.recorded_configuration import is_adopted
 from pipeline.parallel import launch
@@ -27,7 +27,7 @@ from simsurrogate.errors import UserError
 _NAMED_GROUPS = ("solver", "surrogate")
 _DATA_KEYS = ("solver", "samples", "output", "quantities", "storage.precision")
 #: The keys that each stage uses or compares with the data set or the model.
-_KEYS: dict[Stage | Literal["adopt"], tuple[str, ...]] = {
+_KEYS: dict[LocalStage, tuple[str, ...]] = {
     "adopt": (
         "run", "dataset", "source", "format", "description", "seed", "overwrite", "samples.per_shard",
         "quantities", "storage",
@@ -43,7 +43,7 @@ _KEYS: dict[Stage | Literal["adopt"], tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def report_unused_keys(stage: Stage | Literal["adopt"]) -> None:
+def report_unused_keys(stage: LocalStage) -> None:
     """Print a line to stderr that names the typed keys without use in this stage, on rank 0."""
     # All stages of a chain receive all keys.
     if launch.IN_CHAIN_VARIABLE in os.environ or launch.detect().rank != 0:

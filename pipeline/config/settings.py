@@ -172,6 +172,8 @@ class Evaluation(_Section):
 
 
 Stage = Literal["generate", "validate", "train", "evaluate"]
+#: The stages that run on this machine; adopt makes a data set in place of generate.
+LocalStage = Stage | Literal["adopt"]
 #: The jobs of a chain. `finish` runs generate again after the tasks of an array, to complete the data set.
 JobName = Literal["generate", "finish", "validate", "train", "evaluate"]
 

@@ -89,7 +89,7 @@ def declare_giant_chunk(file: h5py.File, victim: Path) -> None:
 
 def compress_zeros(file: h5py.File, victim: Path) -> None:
     group, name = field_of(file)
-    shape = (64, 4, 256, 256)
+    shape = (80, 4, 256, 256)
     group.create_dataset(name, data=np.zeros(shape, np.float32), chunks=(1, 4, 256, 256), compression="gzip")
 
 
@@ -143,8 +143,11 @@ def npy_objects(folder: Path) -> tuple[Path, str]:
 
 def npy_giant(folder: Path) -> tuple[Path, str]:
     source, description = sources.npy(folder)
-    content = source.read_bytes().replace(b"(10, 4, 8, 8)", b"(%d,4,8,8)" % 2**9)
-    source.write_bytes(content)
+    content = source.read_bytes()
+    declared, giant = b"(10, 4, 8, 8), }      ", b"(2199023255552, 4, 8), }"
+    assert content.count(declared[:15]) == 1
+    start = content.index(declared[:15])
+    source.write_bytes(content[:start] + giant + content[start + len(giant) :])
     return source, description
 
 
@@ -155,7 +158,7 @@ def npy_long_header(folder: Path) -> tuple[Path, str]:
 
 
 def npz_bomb(folder: Path) -> tuple[Path, str]:
-    np.savez_compressed(folder / "u.npz", u=np.zeros((64, 4, 256, 256), np.float32))
+    np.savez_compressed(folder / "u.npz", u=np.zeros((80, 4, 256, 256), np.float32))
     return folder / "u.npz", sources.npy(folder)[1]
 
 

@@ -129,7 +129,7 @@ class ArraysReader(Reader):
             )
         order = description.order or ["trajectory", "time", *axes]
         sources = description.wanted_sources
-        if len(arrays) == 1 and len(description.fields or {}) == 1 and sources[0] not in arrays:
+        if len(arrays) == 1 and len(description.fields) == 1 and sources[0] not in arrays:
             (array,) = arrays.values()
             arrays = {sources[0]: array}
         self._axes, self._order = axes, order
@@ -175,7 +175,7 @@ class ArraysReader(Reader):
                 for name, array in vectors.items()
                 if array.shape == (sizes["trajectory"],)
                 and name not in reserved
-                and (wanted is None or name in wanted)
+                and (not wanted or name in wanted)
             ],
         )
 

@@ -51,7 +51,7 @@ class WellReader(Reader):
         wanted = description.parameters
         notes: list[str] = []
         parameters = [
-            parameter for parameter in self._scalars(notes) if wanted is None or parameter.name in wanted
+            parameter for parameter in self._scalars(notes) if not wanted or parameter.name in wanted
         ]
         self.contents = Contents(
             layout=LAYOUT,

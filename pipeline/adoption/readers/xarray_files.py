@@ -157,7 +157,7 @@ class XarrayReader(Reader):
         expected = (trajectory,) if trajectory else ()
         parameters = []
         for name, variable in self._dataset.variables.items():
-            if name in self._dataset.sizes or (wanted is not None and name not in wanted):
+            if name in self._dataset.sizes or (wanted and name not in wanted):
                 continue
             if variable.dims == expected and variable.dtype.kind in "fiu":
                 values = np.broadcast_to(variable.values, count).astype(np.float64)
