@@ -5,6 +5,7 @@ Shape letters: T frames, C channels, K coefficient fields.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,7 @@ class ShardCopier:
             UserError: the files cannot be read, or a conserved field is not conserved.
             StorageError: the shard cannot be written.
         """
-        path = self.folder / shard.file
+        start_seconds, path = time.perf_counter(), self.folder / shard.file
         writable_folder(path.parent)
         rows = Rows()
         with open_writer(path, self.header, shard.count) as writer:
@@ -91,7 +92,7 @@ class ShardCopier:
             statistics={kind: stats.to_json() for kind, stats in rows.statistics.items()}
             if shard.split == "train"
             else {},
-            core_seconds=0.0,
+            core_seconds=time.perf_counter() - start_seconds,
         )
 
     def _copy(self, writer: ShardWriter, rows: Rows, number: int, trajectory: int) -> None:

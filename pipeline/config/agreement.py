@@ -33,7 +33,7 @@ _KEYS: dict[LocalStage, tuple[str, ...]] = {
         "quantities", "storage",
     ),
     "generate": ("run", "dataset", "seed", "group_size", "part", "overwrite", *_DATA_KEYS, "storage"),
-    "validate": ("run", "dataset", "seed", *_DATA_KEYS),
+    "validate": ("run", "dataset", "seed", *_DATA_KEYS, "storage.max_error"),
     "train": (
         "run", "dataset", "model", "seed", "ensemble", "overwrite", "surrogate", "training", *_DATA_KEYS,
     ),

@@ -67,6 +67,7 @@ def _refuse_other_problem(solver: Solver, spec: Spec, options: Options) -> None:
             name in ("lower", "extent") and np.allclose(value, solver_value, rtol=0, atol=tolerance)
         ):
             raise UserError(
-                f"solver={options['name']} has {name}={solver_value}, and the adopted data have {value}. Both "
-                "have to agree. Type the options of the solver that computed the data, or leave out solver="
+                f"solver={options['name']} has {name}={solver_value}, and the adopted data have {value}. "
+                "Both have to agree. Type the options of the solver that computed the data, or leave out "
+                "solver="
             )

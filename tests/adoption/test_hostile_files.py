@@ -298,7 +298,7 @@ def memory_of_friendly_files(tmp_path_factory: pytest.TempPathFactory) -> int:
 
 @pytest.mark.fault(
     "a file to adopt is hostile or damaged",
-    cause="{kind}",
+    cause="links, external storage, virtual datasets, giant shapes, objects, bombs, damage",
     result="refused; no other file is opened, at most 100 MB are allocated, nothing is written",
     lost="nothing",
 )

@@ -113,4 +113,4 @@ def test_the_card_and_the_manifest_name_the_origin(tmp_path: Path) -> None:
     configuration = json.loads((folder / "manifest.json").read_text())["configuration"]
     assert configuration["adopted"]["source"] == "temperatures.npy"
     assert configuration["adopted"]["description"] == yaml.safe_load(description)
-    assert "adopted from NumPy arrays" in (folder / "README.md").read_text()
+    assert "copied from `temperatures.npy` (NumPy arrays)" in (folder / "README.md").read_text()
