@@ -19,6 +19,7 @@ import numpy as np
 from pipeline import cli
 from pipeline.adoption import description as descriptions
 from pipeline.adoption.description import Description
+from pipeline.adoption.links import links_of, rows_per_shard
 from pipeline.adoption.reader_process import ReaderProcess, open_process
 from pipeline.adoption.shards import ShardCopier
 from pipeline.adoption.source import Source
@@ -29,6 +30,7 @@ from pipeline.config.quantities import with_quantities
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
+from pipeline.data.format.links import LinkedFile
 from pipeline.data.manifest import Manifest, receipt_path, write_document
 from pipeline.data.plan import SPLITS, Shard
 from pipeline.data.recorded_configuration import NO_SOLVER
@@ -110,14 +112,19 @@ def _plan(settings: Settings, source: Source, description: Description, reader: 
     inside = np.concatenate([items for split, items in splits.items() if split != "test_extrapolation"])
     facts = specification(contents, description, source.path.stem, inside)
     precision = settings.storage.precision if agreement.is_typed("storage.precision") else facts.precision
+    links: dict[str, LinkedFile] = {}
+    if description.in_place:
+        links = links_of(source, contents, facts, splits, precision)
+    per_shard = rows_per_shard(contents) if links else settings.samples.per_shard
     configuration = settings.dataset_settings() | {
         "solver": {"name": NO_SOLVER},
-        "samples": {split: len(splits.get(split, ())) for split in SPLITS}
-        | {"per_shard": settings.samples.per_shard},
+        "samples": {split: len(splits.get(split, ())) for split in SPLITS} | {"per_shard": per_shard},
         "output": {"duration": float(facts.times[-1]), "steps": len(facts.times) - 1},
         "storage": {"precision": precision},
         "adopted": {
-            "source": source.path.name,
+            # The shards of linked files hold the paths of the files.
+            "source": str(source.path) if links else source.path.name,
+            "is_linked": bool(links),
             "sha256": source.sha256,
             "layout": contents.layout,
             "arrays": sorted(contents.arrays),
@@ -133,6 +140,7 @@ def _plan(settings: Settings, source: Source, description: Description, reader: 
         schema_version=schema_version(spec),
         method=f"adopted from {contents.layout}",
         parameter_shapes=contents.arrays,
+        links=links,
     )
     return _Plan(manifest, facts, splits)
 
@@ -177,8 +185,9 @@ def _finish(settings: Settings, plan: _Plan, reader: ReaderProcess, num_made: in
     for note in plan.specification.notes:
         print(f"note: {note}", file=sys.stderr, flush=True)
     counts = ", ".join(f"{len(items)} {split}" for split, items in plan.splits.items())
+    verb = "copied into" if not manifest.links else "read in place, without a copy, by"
     print(
-        f"adopt: {reader.contents.layout}: {counts} trajectories copied into {num_made} of "
+        f"adopt: {reader.contents.layout}: {counts} trajectories {verb} {num_made} of "
         f"{len(plan.manifest.planned_shards)} shards ({len(manifest.failed)} trajectories left out); the "
         f"source is unchanged\n{manifest.spec.summary}, {len(manifest.header.times)} frames to "
         f"{manifest.header.times[-1]:g} s, {manifest.configuration['storage']['precision']}",

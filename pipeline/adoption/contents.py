@@ -51,6 +51,19 @@ class FoundParameter:
 
 
 @dataclass(frozen=True)
+class FoundFile:
+    """A file with whole trajectories.
+
+    `offsets` holds the offset of the values of each field that lies in the file as one array without filters,
+    (trajectory, [time,] *sites[, component]) in the type of the field.
+    """
+
+    path: str
+    num_trajectories: int
+    offsets: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Contents:
     """The content of foreign files.
 
@@ -68,6 +81,7 @@ class Contents:
         splits: the number of trajectories of each split, in the order of the trajectories; empty without
             splits.
         name: the name of the problem in the files.
+        files: the files whose fields can be mapped into memory, in the order of the trajectories.
         notes: what was found and left out, one sentence each.
     """
 
@@ -83,6 +97,7 @@ class Contents:
     arrays: dict[str, tuple[int, ...]] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
     name: str | None = None
+    files: list[FoundFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def shape(self, item: FoundField) -> tuple[int, ...]:

@@ -71,7 +71,8 @@ class Description(_Section):
 
     With `fields`, only the listed fields are adopted, and with `parameters` only the listed parameters.
     `order` names the axes of plain arrays, `dimensions` those of NetCDF and Zarr, and `columns` those of
-    tables. `splits` holds the number or the share of the trajectories of each split.
+    tables. `splits` holds the number or the share of the trajectories of each split. Files whose values
+    can be mapped into memory are copied with `in_place: false` only.
     """
 
     name: Name | None = None
@@ -84,6 +85,7 @@ class Description(_Section):
     autonomous: bool = True
     parametric: bool = False
     splits: dict[Literal["train", "valid", "test", "test_extrapolation"], Annotated[float, Field(ge=0)]] = {}
+    in_place: bool = True
     order: list[str] | None = None
     dimensions: dict[Literal["trajectory", "time"], str] = {}
     columns: dict[str, str] = {}

@@ -74,6 +74,12 @@ class ShardCopier:
             first = shard.first - index(shard.split, 0)
             for position, trajectory in enumerate(self.splits[shard.split][first : first + shard.count]):
                 self._copy(writer, rows, shard.first + position, int(trajectory))
+            if rows.failures and path.name in self.header.links:
+                raise UserError(
+                    f"{self.header.links[path.name].path} holds a trajectory with a reason to leave it out: "
+                    f"{rows.failures[0].reason}. A file that is read in place belongs to the data set as a "
+                    "whole. Add in_place: false to the description, which copies the other trajectories"
+                )
             if rows.count:
                 writer.publish(rows.count)
             else:
@@ -111,8 +117,8 @@ class ShardCopier:
         self._check_conserved(states, trajectory)
         row = slice(rows.count, rows.count + 1)
         sites = tuple(slice(0, size) for size in self.header.spec.shape)
-        writer.write_states((row, slice(0, len(self.header.times)), *sites), states[:, None])
-        if len(coefficients):
+        if not self.header.links:
+            writer.write_states((row, slice(0, len(self.header.times)), *sites), states[:, None])
             writer.write_coefficients((row, *sites), coefficients[:, None])
         columns = self._reductions.of_states(np.moveaxis(states, 1, 0)[None])
         columns |= self._reductions.durations(columns, self.header.times)

@@ -75,8 +75,9 @@ def _origin(manifest: Manifest) -> list[str]:
     shift = (
         f" The times of the source start at {start:g} s, and those of the data set at 0 s." if start else ""
     )
+    verb = "are read in place from" if manifest.links else "were copied from"
     return [
-        f"## Origin\n\nThese data were copied from `{adopted['source']}` ({adopted['layout']}), whose files "
+        f"## Origin\n\nThese data {verb} `{adopted['source']}` ({adopted['layout']}), whose files "
         f"have the checksum {adopted['sha256']}. No solver of this pipeline computed them.{shift}\n"
     ]
 
