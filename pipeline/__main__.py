@@ -17,10 +17,14 @@ from pipeline.parallel.parent import end_with_mpirun
 from simsurrogate.discovery import installed_entry_points
 from simsurrogate.memory import explain_limited_address_space
 
-_COMMANDS = ("generate", "validate", "train", "evaluate", "worth", "chain", "compare")
+_COMMANDS = ("generate", "adopt", "validate", "train", "evaluate", "worth", "chain", "compare")
 _EXAMPLES = (
     ("simsurrogate chain experiment=smoke", "all stages in seconds, on this machine"),
     ("mpirun -n 4 simsurrogate generate solver=heat run=runs/heat", "one stage on four ranks"),
+    (
+        "simsurrogate adopt source=arrays run=runs/mine description=adopt.yaml",
+        "a data set out of your own files",
+    ),
     ("simsurrogate train run=runs/heat surrogate=unet", "another surrogate on the same data"),
     ("simsurrogate chain -m experiment=smoke surrogate=fno,unet", "several surrogates, with a table"),
     ("simsurrogate compare runs/smoke", "a table of all models of a run"),

@@ -25,7 +25,7 @@ from rich.console import Console
 from pipeline import cli
 from pipeline.chain_check import check
 from pipeline.config import compose
-from pipeline.config.settings import Settings, Stage
+from pipeline.config.settings import LocalStage, Settings, Stage
 from pipeline.config.sweep import Job
 from pipeline.evaluation import schema
 from pipeline.jobs.local import StageFailedError, command, run_stage
@@ -38,6 +38,8 @@ from simsurrogate.errors import UserError
 from simsurrogate.files import digest
 
 STAGES: tuple[Stage, ...] = ("generate", "validate", "train", "evaluate")
+#: With `source=` the data come from files. The stage has the ranks and the launch line of `generate`.
+_ADOPTING_STAGES: tuple[LocalStage, ...] = ("adopt", *STAGES[1:])
 
 
 def run(settings: Settings) -> float | None:
@@ -46,7 +48,7 @@ def run(settings: Settings) -> float | None:
     Return the objective of the evaluation, if the stages ran here, see `schema.objective`.
     """
     _refuse_launcher()
-    check(settings)
+    _check(settings)
     arguments = compose.stage_arguments(settings.model)
     if settings.launcher.name == "slurm":
         chain.start(
@@ -61,9 +63,8 @@ def run(settings: Settings) -> float | None:
         if not (compose.is_sweep() or settings.dry_run):
             chain.finish_submission(RunFolder.of(settings), settings.launcher)
     elif settings.dry_run:
-        for stage in STAGES:
-            ranks = settings.launcher.ranks[stage]
-            print(shlex.join(command(stage, arguments, ranks, settings.launcher.launch_line(stage))))
+        for stage in _stages(settings):
+            print(shlex.join(command(stage, arguments, *_launch(settings, stage))))
     else:
         return _run_locally(settings, arguments)
     return None
@@ -80,15 +81,14 @@ def _run_locally(settings: Settings, arguments: list[str]) -> float:
         records.run_record("chain", run_folder, settings.model_dump(mode="json")) as metadata,
     ):
         seconds = metadata.setdefault("seconds", {})
-        for index, stage in enumerate(STAGES, start=1):
-            ranks = settings.launcher.ranks[stage]
+        for index, stage in enumerate(_stages(settings), start=1):
+            ranks, launch_line = _launch(settings, stage)
             rank_text = "1 rank" if ranks == 1 else f"{ranks} ranks"
             console.rule(f"[bold]{index}/{len(STAGES)} {stage}[/] on {rank_text}", align="left")
             start = time.monotonic()
             if request.is_received:
                 raise stopping.StoppedError(f"{stage} did not start. Run the same command again to continue")
             number_before = records.last_number(settings.run, stage)
-            launch_line = settings.launcher.launch_line(stage)
             run_stage(
                 stage, arguments, ranks, launch_line, partial(listens, settings.run, stage, number_before)
             )
@@ -98,6 +98,32 @@ def _run_locally(settings: Settings, arguments: list[str]) -> float:
     console.rule(f"[bold]done[/] in {_duration_text(sum(seconds.values()))}", align="left")
     progress.report_output("chain", run_folder.report, "compare", [str(run_folder.path)])
     return schema.objective(schema.read(run_folder.evaluation / "metrics.json"))
+
+
+def _stages(settings: Settings) -> tuple[LocalStage, ...]:
+    return STAGES if settings.source is None else _ADOPTING_STAGES
+
+
+def _launch(settings: Settings, stage: LocalStage) -> tuple[int, list[str]]:
+    """Return the number of ranks and the launch line of a stage."""
+    name: Stage = "generate" if stage == "adopt" else stage
+    return settings.launcher.ranks[name], settings.launcher.launch_line(name)
+
+
+def _check(settings: Settings) -> None:
+    """Check the whole configuration; the problem of adopted data is known only after `adopt`.
+
+    Raises:
+        UserError: see `chain_check.check`; or a chain of Slurm jobs would adopt files.
+    """
+    if settings.source is None:
+        check(settings)
+    elif settings.launcher.name == "slurm":
+        raise UserError(
+            f"source={settings.source} belongs to adopt, which is no job of a chain of Slurm jobs. A chain "
+            "on this machine adopts files. Type python -m pipeline.adopt with these arguments, then the "
+            "other stages"
+        )
 
 
 def _refuse_launcher() -> None:
@@ -113,7 +139,7 @@ def _refuse_launcher() -> None:
 def _exit_on_stage_failure(settings: Settings) -> Iterator[None]:
     """On a failure, exit with the stage's exit code after a line that names the record."""
     run = settings.run
-    numbers_before = {stage: records.last_number(run, stage) for stage in STAGES}
+    numbers_before = {stage: records.last_number(run, stage) for stage in _stages(settings)}
     try:
         yield
     except StageFailedError as error:

@@ -16,8 +16,9 @@ from rich.table import Table
 import surrogates
 from pipeline import cli
 from pipeline.config import agreement, overrides, sizes
-from pipeline.config.build import build_recorded_solver, user_file
+from pipeline.config.build import user_file
 from pipeline.config.settings import Settings
+from pipeline.config.solver_of_data import added_solver, solver_of_data
 from pipeline.data.dataset import Dataset
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation import measure, results, schema, trained_model, words
@@ -213,6 +214,7 @@ def _identity(
             "dataset": dataset.identity,
             "evaluation": settings.evaluation.model_dump(mode="json"),
             "sources": source_hash(type(model)),
+            **added_solver(dataset.configuration, settings.solver),
             "version": importlib.metadata.version("simsurrogate"),
         }
     )
@@ -232,7 +234,7 @@ def _measure_splits(
     """Return the results of each held-out split on rank 0, and nothing on other ranks."""
     from mpi4py import MPI
 
-    solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
+    solver = solver_of_data(dataset.configuration, dataset.spec, settings.solver, MPI.COMM_SELF)
     splits: dict[str, schema.SplitResult] = {}
     for split in HELD_OUT_SPLITS:
         num_trajectories = dataset.num_trajectories(split)
@@ -277,7 +279,7 @@ def _write_evaluation(
     if metrics.worth is not None and dataset.spec.coarsening is not None:
         from mpi4py import MPI
 
-        solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
+        solver = solver_of_data(dataset.configuration, dataset.spec, settings.solver, MPI.COMM_SELF)
     report_figures = figures.draw(
         writable_folder(figure_folder),
         surrogate,

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.build import build_recorded_solver
+from pipeline.config.solver_of_data import solver_of_data
 from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
+from simsurrogate.errors import UserError
 from simsurrogate.spec import Field, Spec
 from solvers.contract import Solver
 from surrogates.contract import Problem, Surrogate
@@ -34,7 +35,18 @@ def problem_for(dataset: Dataset, surrogate: type[Surrogate], solver: Options) -
     # Imported here because the import starts MPI, and training under srun works without MPI.
     from mpi4py import MPI
 
-    return with_physics(problem, build_recorded_solver(dataset.configuration, solver, MPI.COMM_SELF))
+    recorded_solver = solver_of_data(
+        dataset.configuration, dataset.spec, solver, MPI.COMM_SELF, has_trajectories=False
+    )
+    if recorded_solver is None:
+        if surrogate.physics_informed:
+            raise UserError(
+                f"{surrogate.__name__} needs the equation of a solver, and the data set in {dataset.folder} "
+                "was adopted from files without a solver. Type solver=NAME with the options of the solver "
+                "that computed the data, or another surrogate="
+            )
+        return problem
+    return with_physics(problem, recorded_solver)
 
 
 def with_physics(problem: Problem, solver: Solver) -> Problem:

@@ -16,15 +16,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import cli
+from pipeline.adoption import recomputation as comparison
 from pipeline.config import agreement
-from pipeline.config.build import build_recorded_solver, has_changed_sources, recorded_solver_class
+from pipeline.config.build import (
+    build_recorded_solver,
+    has_changed_sources,
+    recorded_solver_class,
+)
 from pipeline.config.quantities import recorded_quantities, with_quantities
 from pipeline.config.settings import Settings
+from pipeline.config.solver_of_data import solver_of_data
 from pipeline.data.checks import equal_rows, integrity
 from pipeline.data.checks.integrity import ShardUnderTest
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, write_document
 from pipeline.data.plan import Shard
+from pipeline.data.recorded_configuration import is_adopted, making_stage
 from pipeline.generation import recomputation, redrawing
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
@@ -96,7 +103,8 @@ def run(settings: Settings) -> None:
             raise UserError(
                 f"the data set in {folder} failed its validation:\n"
                 + "\n".join(validation.failures)
-                + "\nEvery check has to pass. Type the command of python -m pipeline.generate again to "
+                + "\nEvery check has to pass. Type the command of python -m "
+                f"pipeline.{making_stage(manifest.configuration)} again to "
                 "regenerate only these shards"
             )
         print(f"validate: {folder} passed {sum(validation.checks.values())} checks", flush=True)
@@ -158,6 +166,8 @@ def _recomputed_results(
     """
     if any(world.allgather(any(error for _, _, error in results))):
         return []
+    if is_adopted(manifest.configuration):
+        return _compared_results(settings, folder, manifest, structures, world)
     reason = _reason_against_recomputation(settings, manifest)
     if reason:
         if world.rank == 0:
@@ -182,6 +192,34 @@ def _recomputed_results(
     return own_results + [
         (row.shard.file, "recomputed", recomputation.difference(folder, manifest, structures, solver, row))
         for row in own_rows
+    ]
+
+
+def _compared_results(
+    settings: Settings, folder: Path, manifest: Manifest, structures: Structures, world: MPI.Intracomm
+) -> CheckResults:
+    """Return the comparisons of adopted trajectories with a solver; none without one on the command line."""
+    from mpi4py import MPI
+
+    solver = solver_of_data(manifest.configuration, manifest.spec, settings.solver, MPI.COMM_SELF)
+    if solver is None:
+        if world.rank == 0:
+            print(
+                "note: no trajectory is computed again, because the data set was adopted from files without "
+                "a solver. Type solver=NAME to compare it with a solver",
+                file=sys.stderr,
+                flush=True,
+            )
+        return []
+    rows = recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]
+    max_error = settings.storage.max_error
+    return [
+        (
+            row.shard.file,
+            "recomputed",
+            comparison.difference(folder, manifest, solver, row, structures=structures, max_error=max_error),
+        )
+        for row in rows
     ]
 
 

@@ -138,7 +138,11 @@ def file_identity(path: Path) -> FileIdentity:
 
     A later write to the file, and a copy of the file, have another identity.
     """
-    status = os.stat(path)
+    return identity_of(os.stat(path))
+
+
+def identity_of(status: os.stat_result) -> FileIdentity:
+    """Return the identity of a file with this status, see `file_identity`."""
     return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 

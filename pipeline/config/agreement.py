@@ -17,8 +17,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from pipeline.config.settings import Settings, Stage
+from pipeline.config.settings import LocalStage, Settings
 from pipeline.config.unused_options import ABSENT, is_equal, value_at
+from pipeline.data.recorded_configuration import is_adopted
 from pipeline.parallel import launch
 from simsurrogate.errors import UserError
 
@@ -26,9 +27,13 @@ from simsurrogate.errors import UserError
 _NAMED_GROUPS = ("solver", "surrogate")
 _DATA_KEYS = ("solver", "samples", "output", "quantities", "storage.precision")
 #: The keys that each stage uses or compares with the data set or the model.
-_KEYS: dict[Stage, tuple[str, ...]] = {
+_KEYS: dict[LocalStage, tuple[str, ...]] = {
+    "adopt": (
+        "run", "dataset", "source", "format", "description", "seed", "overwrite", "samples.per_shard",
+        "quantities", "storage",
+    ),
     "generate": ("run", "dataset", "seed", "group_size", "part", "overwrite", *_DATA_KEYS, "storage"),
-    "validate": ("run", "dataset", "seed", *_DATA_KEYS),
+    "validate": ("run", "dataset", "seed", *_DATA_KEYS, "storage.max_error"),
     "train": (
         "run", "dataset", "model", "seed", "ensemble", "overwrite", "surrogate", "training", *_DATA_KEYS,
     ),
@@ -38,7 +43,7 @@ _KEYS: dict[Stage, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def report_unused_keys(stage: Stage) -> None:
+def report_unused_keys(stage: LocalStage) -> None:
     """Print a line to stderr that names the typed keys without use in this stage, on rank 0."""
     # All stages of a chain receive all keys.
     if launch.IN_CHAIN_VARIABLE in os.environ or launch.detect().rank != 0:
@@ -68,6 +73,19 @@ def refuse_other_data(
         UserError: each contradiction, one per line.
     """
     requested = settings.dataset_settings()
+    if is_adopted(configuration):
+        # The solver of this command line is an addition to the data, and experiments describe solvers.
+        keys = [
+            key
+            for key in _typed_keys()
+            if _is_among(key, _DATA_KEYS)
+            and not _is_among(key, ("solver",))
+            and value_at(configuration, key) is not ABSENT
+        ]
+        _refuse(
+            keys, requested, configuration, f"the data set in {folder}", "name another data set with dataset="
+        )
+        return
     compared_keys = (*_DATA_KEYS, "seed") if compares_seed else _DATA_KEYS
     typed_keys = [key for key in _typed_keys() if _is_among(key, compared_keys)]
     keys = list(dict.fromkeys([*typed_keys, *_changed_solver_options(settings.solver)]))
@@ -111,6 +129,11 @@ def _refuse(
         )
     if lines:
         raise UserError("\n".join(lines))
+
+
+def is_typed(key: str) -> bool:
+    """Return whether this command line assigns a key, or a key inside its section."""
+    return any(_is_among(typed_key, (key,)) for typed_key in _typed_keys())
 
 
 def _typed_keys() -> list[str]:

@@ -173,6 +173,8 @@ class Evaluation(_Section):
 
 
 Stage = Literal["generate", "validate", "train", "evaluate"]
+#: The stages that run on this machine; adopt makes a data set in place of generate.
+LocalStage = Stage | Literal["adopt"]
 #: The jobs of a chain. `finish` runs generate again after the tasks of an array, to complete the data set.
 JobName = Literal["generate", "finish", "validate", "train", "evaluate"]
 
@@ -214,11 +216,14 @@ class Settings(_Section):
     """The whole configuration of a run.
 
     `solver` and `surrogate` hold the name of a class and its keyword arguments, which `pipeline.config.build`
-    checks against the signature of the class.
+    checks against the signature of the class. `source`, `format` and `description` belong to `adopt`.
     """
 
     run: Path
     dataset: Path
+    source: Path | None = None
+    format: Literal["well", "pdebench", "npy", "xarray", "csv_particles"] | None = None
+    description: Path | None = None
     model: Annotated[
         str,
         Field(

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.data.accuracy import ExpectedError, Predictability, by_split
 from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header
+from pipeline.data.format.links import LinkedFile
 from pipeline.data.plan import Shard, Split, shards
-from pipeline.data.recorded_configuration import Configuration, of_shards
+from pipeline.data.recorded_configuration import Configuration, making_stage, of_shards
 from pipeline.data.recorded_sizes import check_sizes
 from pipeline.data.running_statistics import PlainStatistics
 from simsurrogate import documents
@@ -102,7 +103,8 @@ class Manifest(_Document):
 
     `expected_errors` holds the errors of the splits `train` (which stands for `valid` and `test`) and
     `test_extrapolation`; `predictability` is empty unless the spec is `chaotic`. Only the files in `shards`
-    belong to the data set, and only once `complete` is true.
+    belong to the data set, and only once `complete` is true. `links` holds the files that were adopted in
+    place, by the shard whose fields they hold.
     """
 
     format: Literal["simsurrogate data set"] = FORMAT
@@ -118,6 +120,7 @@ class Manifest(_Document):
     failed: list[Failure] = []
     predictability: dict[str, Predictability] = {}
     statistics_sha256: Checksum = ""
+    links: dict[str, LinkedFile] = {}
 
     @property
     def shard_hash(self) -> str:
@@ -167,6 +170,7 @@ class Manifest(_Document):
                 "solver_method": self.method,
                 "code_version": self.configuration["code_version"],
             },
+            links={Path(file).name: link for file, link in self.links.items()},
         )
 
 
@@ -203,9 +207,12 @@ def read_complete_manifest(folder: Path) -> Manifest:
     if not manifest.complete:
         raise UserError(
             f"the data set in {folder} is not complete. This stage needs every shard. "
-            "Run python -m pipeline.generate again"
+            f"Run python -m pipeline.{making_stage(manifest.configuration)} again"
         )
-    sizes = [(shard.file, shard.trajectories, shard.size) for shard in manifest.shards]
+    links = {file: link.identity[0] for file, link in manifest.links.items()}
+    sizes = [
+        (shard.file, shard.trajectories, shard.size + links.get(shard.file, 0)) for shard in manifest.shards
+    ]
     check_sizes(folder, manifest.spec, manifest.configuration, sizes)
     listed_files = [shard.file for shard in manifest.shards]
     planned_files = [shard.file for shard in manifest.planned_shards]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -65,6 +66,20 @@ def _checked(configuration: dict[str, object]) -> dict[str, object]:
 
 #: The configuration of a data set, as JSON: the keys of the command line that determine its bytes.
 Configuration = Annotated[dict[str, Any], AfterValidator(_checked)]
+
+
+#: The name of the solver of data that no solver of this pipeline computed.
+NO_SOLVER = "none"
+
+
+def is_adopted(configuration: Mapping[str, Any]) -> bool:
+    """Return whether the data set was made out of files that existed, without a solver."""
+    return "adopted" in configuration
+
+
+def making_stage(configuration: Mapping[str, Any]) -> str:
+    """Return the name of the stage that makes the data set."""
+    return "adopt" if is_adopted(configuration) else "generate"
 
 
 def of_shards(configuration: Configuration) -> Configuration:

@@ -62,7 +62,7 @@ class Measurements:
 
 def measure(
     surrogate: Surrogate,
-    solver: Solver,
+    solver: Solver | None,
     dataset: Dataset,
     split: str,
     *,
@@ -72,8 +72,8 @@ def measure(
     """Return the errors of surrogate and baselines, and the invariants, on rank 0; None on other ranks.
 
     `one_step` starts from the previous true frame, `rollout` from the initial state. `solver` is the solver
-    of the data set, on this rank alone. Ranks take whole batches, so the numbers are the same on any number
-    of ranks, and a rank's memory holds at most one batch.
+    of the data set, on this rank alone, or None for adopted data without a solver. Ranks take whole batches,
+    so the numbers are the same on any number of ranks, and a rank's memory holds at most one batch.
     """
     total = dataset.num_trajectories(split)
     fields = field_norms(dataset.spec, problem_of(dataset).statistics)
@@ -103,14 +103,17 @@ def measure(
 
 
 def _measure_batch(
-    surrogate: Surrogate, solver: Solver, cases: Cases, spec: Spec, norms: Sequence[FieldNorm]
+    surrogate: Surrogate, solver: Solver | None, cases: Cases, spec: Spec, norms: Sequence[FieldNorm]
 ) -> Measurements:
     prediction = predict_with_members(surrogate, cases, 0, cases.state.shape[1] - 1)
     rollout = prediction.mean[:, 1:].numpy(force=True)
     predicted_states = np.concatenate([cases.state[:, :1], rollout], axis=1)
     # Quantities of interest are no states of the solver.
-    has_states = solver.spec.sites == spec.sites
-    trajectories = [solver.prepare(parameters) for parameters in cases.solver_parameters if has_states]
+    trajectories = (
+        [solver.prepare(parameters) for parameters in cases.solver_parameters]
+        if solver is not None and solver.spec.channels == spec.channels
+        else []
+    )
     invariant_names = [invariant.name for invariant in spec.frame_invariants]
     invariant_values = [
         invariants(trajectories, states, invariant_names) for states in (cases.state, predicted_states)

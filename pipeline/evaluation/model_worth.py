@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.config.build import build_recorded_solver
+from pipeline.config.solver_of_data import solver_of_data
 from pipeline.evaluation.worth import measure_worth
 from pipeline.evaluation.worth_result import WorthResult, worth_result
 from pipeline.runs import provenance
@@ -22,8 +22,8 @@ def worth_of_model(
 ) -> WorthResult | None:
     """Return the worth of a surrogate on the processor, next to the costs of its data and its training.
 
-    The result is None with `evaluation.worth=0`, without test trajectories, and if every reference solution
-    diverges.
+    The result is None for adopted data without a solver, with `evaluation.worth=0`, without test
+    trajectories, and if every reference solution diverges.
 
     Raises:
         UserError: the solver of the data set cannot be built.
@@ -33,7 +33,14 @@ def worth_of_model(
         return None
     from mpi4py import MPI
 
-    solver = build_recorded_solver(dataset.configuration, settings.solver, MPI.COMM_SELF)
+    solver = solver_of_data(dataset.configuration, dataset.spec, settings.solver, MPI.COMM_SELF)
+    if solver is None:
+        print(
+            "note: the surrogate is not compared with a solver, because the data set was adopted from files "
+            "without a solver. Type solver=NAME to compare it with a solver",
+            flush=True,
+        )
+        return None
     options = settings.evaluation
     worth = measure_worth(
         surrogate, solver, dataset, num_trajectories, options.worth_frames, compiled=options.compiled

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.config.settings import Stage
+from pipeline.config.settings import LocalStage
 from pipeline.parallel import launch, stopping
 from pipeline.parallel.parent import end_with_parent
 from simsurrogate.errors import UserError
@@ -28,7 +28,7 @@ _PAUSE_SECONDS = 0.5
 class StageFailedError(Exception):
     """A stage ended with an exit code other than 0."""
 
-    def __init__(self, stage: Stage, exit_code: int):
+    def __init__(self, stage: LocalStage, exit_code: int):
         super().__init__(f"{stage} {_end_text(exit_code)}")
         self.stage, self.exit_code = stage, exit_code
 
@@ -38,7 +38,7 @@ class StageStoppedError(StageFailedError, stopping.StoppedError):
 
 
 def run_stage(
-    stage: Stage,
+    stage: LocalStage,
     arguments: Sequence[str],
     ranks: int,
     mpirun: Sequence[str],

@@ -50,7 +50,8 @@ def write(folder: Path, manifest: Manifest, stats: TrainingStatistics) -> None:
     """Write `README.md` and the figures of a data set."""
     paths = figures.draw(folder, manifest)
     sections = [
-        f"# {manifest.spec.name}\n\n    {manifest.spec.equation}\n",
+        f"# {manifest.spec.name}\n\n    {manifest.spec.equation or 'no equation is stated'}\n",
+        *_origin(manifest),
         _axes(manifest),
         *_coarsening(manifest),
         _fields(manifest, stats),
@@ -63,6 +64,22 @@ def write(folder: Path, manifest: Manifest, stats: TrainingStatistics) -> None:
         "## Configuration\n\n```yaml\n" + yaml.safe_dump(manifest.configuration, sort_keys=False) + "```\n",
     ]
     write_whole(folder / "README.md", "\n".join(sections))
+
+
+def _origin(manifest: Manifest) -> list[str]:
+    """Return the section on the source of adopted data."""
+    adopted = manifest.configuration.get("adopted")
+    if adopted is None:
+        return []
+    start = adopted["first_time"]
+    shift = (
+        f" The times of the source start at {start:g} s, and those of the data set at 0 s." if start else ""
+    )
+    verb = "are read in place from" if manifest.links else "were copied from"
+    return [
+        f"## Origin\n\nThese data {verb} `{adopted['source']}` ({adopted['layout']}), whose files "
+        f"have the checksum {adopted['sha256']}. No solver of this pipeline computed them.{shift}\n"
+    ]
 
 
 def _axes(manifest: Manifest) -> str:

@@ -103,13 +103,14 @@ def size(shard_under_test: ShardUnderTest) -> str | None:
 
 
 def checksum(shard_under_test: ShardUnderTest) -> str | None:
-    """Check that the bytes have the checksum in the receipt."""
-    expected_checksum, actual_checksum = shard_under_test.receipt.sha256, sha256_of(shard_under_test.path)
-    return (
-        None
-        if actual_checksum == expected_checksum
-        else f"SHA-256 {actual_checksum} found, {expected_checksum} expected"
-    )
+    """Check that the bytes, also those of a linked file, have their recorded checksum."""
+    checksums = {shard_under_test.path: shard_under_test.receipt.sha256}
+    if link := shard_under_test.manifest.links.get(shard_under_test.shard.file):
+        checksums[link.checked_path] = link.sha256
+    for path, expected in checksums.items():
+        if (found := sha256_of(path)) != expected:
+            return f"{path.name}: SHA-256 {found} found, {expected} expected"
+    return None
 
 
 def structure(shard_under_test: ShardUnderTest) -> str | None:
@@ -279,10 +280,7 @@ def _foreign_files(folder: Path, manifest: Manifest) -> str | None:
     shard_paths = {folder / shard.file for shard in manifest.planned_shards}
     for path in sorted((folder / "data").rglob("*")):
         if not path.is_dir() and path not in shard_paths:
-            return (
-                f"{path} is not a shard of this data set. The folder of a split may hold only shards. "
-                "Remove the file"
-            )
+            return f"{path} is not a shard of this data set. A split holds only shards. Remove the file"
     return None
 
 

@@ -7,6 +7,7 @@ files that this process wrote. `structure` verifies all other files.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ import h5py
 import numpy as np
 
 from pipeline.data.format.layout import Attributes, AttributeValue, DatasetLayout
+from pipeline.data.format.links import LinkedFile
 from simsurrogate.files import open_regular
 
 _ALIGNMENT = 64
@@ -24,11 +26,12 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class DatasetLocation:
-    """The offset, shape and type of a dataset's values in its file."""
+    """The offset, shape and type of a dataset's values in its file, or in the file `link`."""
 
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    link: LinkedFile | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -55,8 +58,12 @@ def make_skeleton(path: Path, groups: dict[str, Attributes], layouts: dict[str, 
             file.require_group(group).attrs.update(group_attributes)
         for name, layout in layouts.items():
             creation_properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            creation_properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
             creation_properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            if layout.link:
+                linked_path = os.fsencode(layout.link.path)
+                creation_properties.set_external(linked_path, layout.link.offsets[name], layout.num_bytes)
+            else:
+                creation_properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
             dataset = file.create_dataset(name, layout.shape, layout.dtype, dcpl=creation_properties)
             dataset.attrs.update(layout.attributes)
             if layout.values is not None:
@@ -102,16 +109,31 @@ def dataset_locations(path: Path, layouts: Mapping[str, DatasetLayout]) -> dict[
     """Return the locations of the datasets of a file that this process wrote with these layouts."""
     with h5py.File(path, "r", locking=False) as file:
         return {
-            name: DatasetLocation(file[name].id.get_offset() or 0, layout.shape, layout.dtype)
+            name: DatasetLocation(
+                layout.link.offsets[name] if layout.link else file[name].id.get_offset() or 0,
+                layout.shape,
+                layout.dtype,
+                layout.link,
+            )
             for name, layout in layouts.items()
         }
 
 
 def memory_maps(path: Path, locations: dict[str, DatasetLocation]) -> dict[str, np.ndarray]:
-    """Return the datasets of a file as read-only arrays over one memory map."""
+    """Return the datasets of a file, and of the file that it links to, as read-only arrays over memory maps.
+
+    Raises:
+        UserError: a linked file is not the file that was adopted.
+    """
     with open_regular(path) as file:
         file_bytes = np.memmap(file, np.uint8, "r")
-    return {name: _view(file_bytes, location) for name, location in locations.items()}
+    links = {location.link.path: location.link for location in locations.values() if location.link}
+    end = max((location.end for location in locations.values() if location.link), default=0)
+    linked_bytes = {path: link.bytes(end) for path, link in links.items()}
+    return {
+        name: _view(linked_bytes[location.link.path] if location.link else file_bytes, location)
+        for name, location in locations.items()
+    }
 
 
 def _view(file_bytes: np.ndarray, location: DatasetLocation) -> np.ndarray:

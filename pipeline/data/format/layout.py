@@ -5,13 +5,16 @@ The Well: Ohana et al. 2024, arXiv 2412.00568; github.com/PolymathicAI/the_well,
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import h5py
 import numpy as np
 
+from pipeline.data.format.links import LinkedFile
 from simsurrogate.spec import Axis, Field, Quantity, Spec
 
 #: The schema version of data on grids.
@@ -47,6 +50,8 @@ class Header:
         precision: the type of fields and coordinates, `float32` or `float64`.
         parameter_shapes: the shapes of the parameters that are arrays.
         attributes: further attributes of the file, such as seed, solver and code version.
+        links: the files with the fields of a shard, by the name of the shard's file; only adopted data have
+            such files.
     """
 
     spec: Spec
@@ -54,6 +59,7 @@ class Header:
     precision: str
     parameter_shapes: dict[str, tuple[int, ...]]
     attributes: Attributes
+    links: Mapping[str, LinkedFile] = dataclasses.field(default_factory=dict)
 
     def fields(self, kind: FieldKind) -> tuple[Field, ...]:
         """Return the fields of the state, or the coefficient fields."""
@@ -69,7 +75,8 @@ class DatasetLayout:
     """The layout of one dataset of a shard: its shape, type and attributes.
 
     `dimensions` names the leading axes. `values` holds the content of coordinates and
-    boundary conditions; it is None for data of trajectories.
+    boundary conditions; it is None for data of trajectories. The values of a dataset with `link` are in
+    another file.
     """
 
     shape: tuple[int, ...]
@@ -77,6 +84,7 @@ class DatasetLayout:
     dimensions: tuple[str, ...]
     attributes: Attributes
     values: np.ndarray | None = None
+    link: LinkedFile | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -110,8 +118,11 @@ def field_path(field: Field) -> str:
     return f"t{field.tensor_order}_fields/{field.name}"
 
 
-def dataset_layouts(header: Header, rows: int) -> dict[str, DatasetLayout]:
-    """Return the layout of every dataset of a shard of `rows` trajectories, by its path."""
+def dataset_layouts(header: Header, rows: int, file_name: str = "") -> dict[str, DatasetLayout]:
+    """Return the layout of every dataset of a shard of `rows` trajectories, by its path.
+
+    `file_name` is the name of the shard's file, which determines the file with its fields in linked data.
+    """
     spec, steps = header.spec, len(header.times)
     float64 = np.dtype(np.float64)
     layouts = {
@@ -120,7 +131,8 @@ def dataset_layouts(header: Header, rows: int) -> dict[str, DatasetLayout]:
     layouts |= _coordinates(header)
     for kind, leading_dimensions in zip(FIELD_KINDS, (("sample", "time"), ("sample",)), strict=True):
         for field in header.fields(kind):
-            layouts[field_path(field)] = _field_layout(header, field, leading_dimensions, rows)
+            layout = _field_layout(header, field, leading_dimensions, rows)
+            layouts[field_path(field)] = dataclasses.replace(layout, link=header.links.get(file_name))
     for parameter in spec.parameters:
         layouts[f"scalars/{parameter.name}"] = DatasetLayout(
             (rows,), float64, ("sample",), _unit_and_name(parameter) | _variation("sample")

@@ -91,8 +91,8 @@ class Structures:
 
     def __init__(self, header: Header):
         self.header = header
-        self._written: dict[int, _Structure] = {}
-        self._verified: dict[int, _Structure] = {}
+        self._written: dict[tuple[int, str], _Structure] = {}
+        self._verified: dict[tuple[int, str], _Structure] = {}
 
     def locations(self, path: Path, rows: int) -> dict[str, DatasetLocation]:
         """Return the locations of the datasets of a shard with this number of rows.
@@ -100,21 +100,22 @@ class Structures:
         Raises:
             UserError: the file has another structure.
         """
-        layouts = dataset_layouts(self.header, rows)
-        varying = [name for name, layout in layouts.items() if layout.is_varying]
-        num_bytes, size = sum(layout.num_bytes for layout in layouts.values()), path.stat().st_size
+        layouts = dataset_layouts(self.header, rows, path.name)
+        varying = [name for name, layout in layouts.items() if layout.is_varying and not layout.link]
+        num_bytes = sum(layout.num_bytes for layout in layouts.values() if not layout.link)
+        size, key = path.stat().st_size, (rows, path.name if path.name in self.header.links else "")
         if num_bytes > size:
             raise _error(path, f"the file has {size} bytes, and its values have {num_bytes} bytes")
-        if rows not in self._written:
+        if key not in self._written:
             with self._empty_shard(path, rows, layouts) as empty_shard:
                 own_locations = hdf5.dataset_locations(empty_shard, layouts)
                 with empty_shard.open("rb") as file:
-                    self._written[rows] = _Structure.of(file, own_locations, varying)
+                    self._written[key] = _Structure.of(file, own_locations, varying)
         for known in (self._written, self._verified):
-            if rows in known and known[rows].is_structure_of(path):
-                return known[rows].locations
-        if abs(size - self._written[rows].size) > _MAX_EXTRA_BYTES:
-            raise _error(path, f"{size} bytes found, about {self._written[rows].size} bytes expected")
+            if key in known and known[key].is_structure_of(path):
+                return known[key].locations
+        if abs(size - self._written[key].size) > _MAX_EXTRA_BYTES:
+            raise _error(path, f"{size} bytes found, about {self._written[key].size} bytes expected")
         with self._empty_shard(path, rows, layouts) as empty_shard:
             offsets = _compared_offsets(empty_shard, path, varying)
         locations = {
@@ -123,7 +124,7 @@ class Structures:
         }
         _refuse_overlaps(path, locations)
         with open_regular(path) as file:
-            self._verified[rows] = _Structure.of(file, locations, varying)
+            self._verified[key] = _Structure.of(file, locations, varying)
         return locations
 
     @contextmanager

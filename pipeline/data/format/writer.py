@@ -43,7 +43,7 @@ class ShardWriter:
 
     def __init__(self, path: Path, header: Header, rows: int):
         self._path, self._header, self._rows = path, header, rows
-        self._layouts = dataset_layouts(header, rows)
+        self._layouts = dataset_layouts(header, rows, path.name)
         self._descriptor, self._partial_path, self._locations = _create_file(
             path, header, rows, self._layouts
         )
@@ -143,7 +143,7 @@ def open_writer(path: Path, header: Header, rows: int) -> Iterator[ShardWriter]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        num_bytes = _size_of(group_attributes(header, rows), dataset_layouts(header, rows))
+        num_bytes = _size_of(group_attributes(header, rows), dataset_layouts(header, rows, path.name))
         advice = "run the same command again: finished shards are kept"
         raise storage_error(path, num_bytes, error, advice) from error
 
@@ -171,7 +171,7 @@ def _create_file(
 
 def _size_of(groups: Mapping[str, Attributes], layouts: dict[str, DatasetLayout]) -> int:
     """Return an upper bound of the bytes of a file with this content, close to the bytes themselves."""
-    values = sum(layout.num_bytes for layout in layouts.values())
+    values = sum(layout.num_bytes for layout in layouts.values() if not layout.link)
     attributes = [*groups.values(), *(layout.attributes for layout in layouts.values())]
     texts = sum(len(str(value)) for group in attributes for value in group.values())
     return values + _HEADER_BYTES * (len(layouts) + 2) + 2 * texts

@@ -1,0 +1,49 @@
+"""Units by the package pint: their check, and the conversion of times to seconds."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pint
+
+#: No unit is longer. Units may come from files of other people.
+_MAX_LENGTH = 60
+
+
+def is_known(unit: str) -> bool:
+    """Return whether pint knows a unit; `1` means no unit."""
+    return _parsed(unit) is not None
+
+
+def seconds(unit: str) -> float | None:
+    """Return the seconds of a unit of time; 1 for times without a unit, None for other units."""
+    parsed = _parsed(unit)
+    if parsed is None:
+        return None
+    quantity = _registry().Quantity(1.0, parsed)
+    if quantity.check("[time]"):
+        return float(quantity.to("s").magnitude)
+    return 1.0 if quantity.dimensionless else None
+
+
+def _parsed(unit: str) -> Any:
+    text = unit.strip()
+    if not text or len(text) > _MAX_LENGTH or not text.isprintable():
+        return None
+    if text == "1":
+        text = "dimensionless"
+    try:
+        return _registry().parse_units(text)
+    # pint reports a wrong unit by exceptions of many types.
+    except Exception:
+        return None
+
+
+@cache
+def _registry() -> pint.UnitRegistry:
+    import pint
+
+    registry: pint.UnitRegistry = pint.UnitRegistry()
+    return registry

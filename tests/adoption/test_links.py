@@ -1,0 +1,139 @@
+"""Files of The Well that are read in place: no copy, the same values, and no other file is opened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from unittest import mock
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+
+from pipeline import adopt, evaluate, train, validate
+from pipeline.data.card import figures
+from pipeline.data.dataset import Dataset
+from simsurrogate.errors import UserError
+from simsurrogate.files import file_identity
+from tests.adoption import sources
+from tests.adoption.test_layouts import _FNO, _TRAINING, checksums, source_rows
+from tests.support.in_process import settings_of
+from tests.support.opened_files import watched
+
+DESCRIPTION = "fields: {u: {}, flux: {}}\n"
+
+
+def linked(run: Path, source: Path, description: str = DESCRIPTION) -> Path:
+    with mock.patch.object(figures, "draw", return_value=[]):
+        adopt.run(settings_of(run, *sources.adopt_overrides(run.parent, source, description)))
+    return run / "dataset"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sources.well_splits(tmp_path_factory.mktemp("well"))[0]
+
+
+@pytest.fixture(scope="module")
+def run(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("linked") / "run"
+    linked(run, source)
+    validate.run(settings_of(run))
+    return run
+
+
+def test_the_shards_hold_no_copy_of_the_fields(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = checksums(source)
+    dataset = linked(tmp_path / "run", source)
+    assert "read in place, without a copy" in capsys.readouterr().out
+    copy = linked(tmp_path / "copy", source, DESCRIPTION + "in_place: false\n")
+    assert "copied into" in capsys.readouterr().out
+    names = ["train-00000.hdf5", "train-00001.hdf5", "test-00000.hdf5", "valid-00000.hdf5"]
+    assert sorted(path.name for path in dataset.glob("data/*/*")) == sorted(names)
+    with (
+        h5py.File(dataset / "data/train/train-00000.hdf5") as own,
+        h5py.File(source / "data/train/waves_0.hdf5") as original,
+    ):
+        assert own["t0_fields/u"].external is not None
+        assert np.array_equal(own["t0_fields/u"][...], original["t0_fields/u"][...])
+    for name in ("stats.yaml",):
+        assert (dataset / name).read_bytes() == (copy / name).read_bytes()
+    assert checksums(source) == before
+
+
+def test_a_linked_data_set_is_trained_and_evaluated(run: Path, source: Path) -> None:
+    before = checksums(source)
+    dataset = Dataset.open(run / "dataset")
+    assert source_rows(dataset, sources.HEAT) == {"train": list(range(6)), "valid": [6, 7], "test": [8, 9]}
+    train.run(settings_of(run, *_FNO, *_TRAINING))
+    assert 0 < evaluate.run(settings_of(run, *_FNO, *_TRAINING)) < 10
+    assert checksums(source) == before
+
+
+def test_other_readers_open_linked_shards(run: Path) -> None:
+    the_well = pytest.importorskip("the_well.data")
+    options = {"well_split_name": "train", "n_steps_input": 1, "n_steps_output": 1}
+    read = the_well.WellDataset(path=str(run / "dataset"), **options)
+    assert np.array_equal(read[0]["input_fields"][0, ..., 0], sources.HEAT[0, 0])
+    shard = xarray.open_dataset(run / "dataset/data/test/test-00000.hdf5", engine="h5netcdf")
+    assert np.array_equal(shard.u, sources.HEAT[8:])
+
+
+@pytest.mark.fault(
+    "a file that was adopted in place changes",
+    cause="one changed byte; a copy in its place",
+    result="refused by validate, train and evaluate, with the command of adopt",
+    lost="nothing",
+)
+@pytest.mark.parametrize("change", ["byte", "copy", "missing"])
+def test_a_changed_source_is_refused(change: str, source: Path, tmp_path: Path) -> None:
+    own_source = tmp_path / "source"
+    shutil.copytree(source, own_source)
+    run = tmp_path / "run"
+    linked(run, own_source)
+    validate.run(settings_of(run))
+    victim = own_source / "data/train/waves_0.hdf5"
+    content = victim.read_bytes()
+    victim.unlink()
+    if change != "missing":
+        victim.write_bytes(content if change == "copy" else content[:-1] + b"x")
+    dataset = Dataset.open(run / "dataset")
+    with pytest.raises(UserError, match=r"waves_0\.hdf5 .*adopted"):
+        dataset.trajectory("train", 0)
+    with pytest.raises(UserError, match=r"waves_0\.hdf5 .*adopted"):
+        validate.run(settings_of(run))
+    if change == "copy":
+        linked(run, own_source)
+        validate.run(settings_of(run))
+        assert Dataset.open(run / "dataset").trajectory("train", 0).state.any()
+
+
+def test_a_forged_link_opens_no_other_file(run: Path, tmp_path: Path) -> None:
+    copy, victim = tmp_path / "run", tmp_path / "victim"
+    shutil.copytree(run, copy)
+    victim.write_bytes(b"secret" * 10**5)
+    manifest_path = copy / "dataset" / "manifest.json"
+    manifest = json.loads(manifest_path.read_text())
+    link = manifest["links"]["data/train/train-00000.hdf5"]
+    link["path"] = str(victim)
+    manifest_path.write_text(json.dumps(manifest))
+    with watched(victim) as watch:
+        with pytest.raises(UserError):
+            validate.run(settings_of(copy))
+        assert not watch.was_opened()
+    assert file_identity(victim) != tuple(link["identity"])
+
+
+def test_files_that_cannot_be_mapped_are_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, _ = sources.well_splits(tmp_path / "source")
+    with h5py.File(source / "data/valid/waves_6.hdf5", "r+") as file:
+        values, attributes = file["t0_fields/u"][...], dict(file["t0_fields/u"].attrs)
+        del file["t0_fields/u"]
+        dataset = file["t0_fields"].create_dataset("u", data=values, compression="gzip")
+        dataset.attrs.update(attributes)
+    linked(tmp_path / "run", source)
+    assert "copied into" in capsys.readouterr().out
