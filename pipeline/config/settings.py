@@ -124,11 +124,14 @@ class Training(_Section):
     """The training loop; `batch_size` counts windows over all ranks.
 
     `seed` determines initial weights and batches. Its default is the root seed, which determines the data.
-    The weights of the model folder `start_from` replace the random initial weights.
+    The weights of the model folder `start_from` replace the random initial weights. The layers of `freeze`
+    keep them. With an `adapter_rank`, all weights keep them, and changes of this rank are trained.
     """
 
     seed: _Seed
     start_from: Path | None = None
+    freeze: list[str] = []
+    adapter_rank: CountFromZero = 0
     steps: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(ge=_LEAST_RATE)]

@@ -11,7 +11,9 @@ import torch
 from pipeline.config.settings import Training
 from pipeline.parallel.ranks import Ranks
 from pipeline.parallel.stopping import StopRequest
+from pipeline.training.continuation import continuation_message
 from pipeline.training.ensemble import ProgressReport
+from pipeline.training.fine_tuning import merge_adapters
 from pipeline.training.loop import RecordEntries, train
 from pipeline.training.model_folder import prepare
 from pipeline.training.task import TrainingIdentity, TrainingTask, origin
@@ -49,12 +51,15 @@ def fit(
         UserError: see `prepare` and `pipeline.training.loop.train`; or the training has no useful weights.
     """
     steps = task.training.total_steps
-    is_complete = ranks.is_first and prepare(folder, identity, task.overwrite)
-    if ranks.broadcast(is_complete):
+    prepared = ranks.broadcast(prepare(folder, identity, task.overwrite) if ranks.is_first else None)
+    if prepared is None:
         return steps, report_complete(folder, ranks)
+    identity = prepared
     if ranks.is_first:
         remove_partials(folder)
         writable_folder(folder / "checkpoints")
+        if message := continuation_message(identity, task.training):
+            print(f"{folder}: {message}", flush=True)
     torch.manual_seed(seed)
     surrogate = task.build_surrogate(ranks.size)
     state, entries = train(
@@ -73,6 +78,7 @@ def fit(
     if state.step < steps or not ranks.is_first:
         return state.step, entries
     surrogate.load_state_dict(state.best_weights)
+    merge_adapters(surrogate)
     draw_curves(folder)
     metadata = {**origin(identity), "valid_error": state.best_error, "step": state.best_step}
     store.save(folder, surrogate, task.surrogate, task.surrogate_options, metadata)

@@ -4,50 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
+from pipeline.config.settings import Training
 from pipeline.runs.folder import EVALUATION_FIGURE_NAME
 from pipeline.training import checkpoint
+from pipeline.training.continuation import continued_after, continued_steps, growth_message, requested_keys
+from pipeline.training.task import TrainingIdentity
 from simsurrogate.errors import UserError
 from simsurrogate.files import differences, writable_folder
 from simsurrogate.owned_files import delete_files
 from surrogates import store
 
 
-def prepare(folder: Path, configuration: Mapping[str, object], overwrite: bool) -> bool:
-    """Prepare the folder for a configuration, and return whether it holds the trained model already.
+def prepare(folder: Path, configuration: TrainingIdentity, overwrite: bool) -> TrainingIdentity | None:
+    """Prepare the folder for a configuration; return None if it holds the trained model already.
+
+    The result is the configuration with the steps at which `training.steps` was raised, see
+    `pipeline.training.continuation`.
 
     Raises:
         UserError: the folder cannot be written, or it holds a model or checkpoints of another configuration
             and `overwrite` is false.
     """
-    saved_configuration: Mapping[str, object] | None
+    requested = requested_keys(configuration)
+    saved: Mapping[str, Any] | None
     try:
-        saved_configuration = _saved_configuration(folder)
+        if store.is_whole(folder) and requested_keys(_model_configuration(folder)) == requested:
+            return None
+        saved = _saved_configuration(folder)
     except ValueError:
         if not overwrite:
             raise
-        saved_configuration = {}
-    if saved_configuration is not None and saved_configuration != configuration:
-        if not overwrite:
-            changes = "; ".join(differences(saved_configuration, dict(configuration)))
-            raise UserError(
-                f"{folder} was trained with another configuration: {changes} (stored -> requested). A model "
-                "folder holds one configuration. Choose another name with model=, or delete the stored model "
-                "with overwrite=true"
-            )
-        _delete_model(folder)
-    if saved_configuration == configuration and store.is_whole(folder):
-        return True
+        saved = {}
+    history = cast(list[int], saved.get("continued_after", [])) if saved else []
+    if saved is not None and requested_keys(saved) != requested:
+        if continued_steps(saved, configuration):
+            # An ensemble has no checkpoints. Its members continue one by one.
+            is_ensemble = "ensemble" in configuration and "member" not in configuration
+            history = [] if is_ensemble else continued_after(folder, saved)
+        elif overwrite:
+            _delete_model(folder)
+            history = []
+        else:
+            raise UserError(_difference_message(folder, saved, configuration))
     writable_folder(folder)
-    return False
+    return {**configuration, "continued_after": history} if history else configuration
 
 
-def steps_done(folder: Path, steps: int) -> int:
-    """Return the optimiser steps of a model: `steps` if complete, else those of its newest checkpoint."""
-    if store.is_whole(folder):
-        return steps
+def _difference_message(folder: Path, saved: Mapping[str, object], configuration: TrainingIdentity) -> str:
+    """Return the message about a model of another configuration."""
+    if saved.get("dataset") != configuration["dataset"] and (
+        message := growth_message(folder, saved, configuration)
+    ):
+        return message
+    changes = "; ".join(differences(requested_keys(saved), requested_keys(configuration)))
+    return (
+        f"{folder} was trained with another configuration: {changes} (stored -> requested). A model "
+        "folder holds one configuration, and only its training.steps may grow. Choose another name with "
+        "model=, or delete the stored model with overwrite=true"
+    )
+
+
+def steps_done(folder: Path, training: Training) -> int:
+    """Return the optimiser steps of a model: all if it is complete, else those of its newest checkpoint."""
+    if store.is_whole(folder) and _model_configuration(folder)["training"]["steps"] == training.steps:
+        return training.total_steps
     checkpoint_paths = checkpoint.paths(folder / "checkpoints")
-    return min(steps, checkpoint.step_of(checkpoint_paths[-1])) if checkpoint_paths else 0
+    return min(training.total_steps, checkpoint.step_of(checkpoint_paths[-1])) if checkpoint_paths else 0
 
 
 def _delete_model(folder: Path) -> None:
@@ -62,13 +86,21 @@ def _delete_model(folder: Path) -> None:
     delete_files(folder, r"(log|timing)\.csv|curves\.png|model\.(json|safetensors)")
 
 
+def _model_configuration(folder: Path) -> Mapping[str, Any]:
+    """Return the configuration of a whole model."""
+    return dict(store.description(folder).get("configuration", {}))
+
+
 def _saved_configuration(folder: Path) -> Mapping[str, object] | None:
-    """Return the configuration of the model or the checkpoints in a folder, or None for an empty folder."""
-    if store.is_whole(folder):
-        return dict(store.description(folder).get("configuration", {}))
+    """Return the configuration of the checkpoints or the model in a folder, or None for an empty folder.
+
+    A model whose training continues has newer checkpoints.
+    """
     newest_path = checkpoint.newest_intact(folder / "checkpoints")
     if newest_path is not None:
         return checkpoint.load(newest_path).configuration
+    if store.is_whole(folder):
+        return _model_configuration(folder)
     # Members of an incomplete ensemble have the ensemble's configuration and their number.
     for member in store.member_folders(folder):
         member_configuration = _saved_configuration(member)

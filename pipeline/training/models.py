@@ -51,12 +51,13 @@ def train_ensemble(
     """Train and save the members of an ensemble, on all ranks, and save the ensemble."""
     ensemble.check_ranks(count, task.training.batch_size, ranks.size)
     identity = task.ensemble_identity
-    steps = task.training.total_steps
+    training = task.training
+    steps = training.total_steps
     total = count * steps
     entries: RecordEntries = {}
 
     def steps_of_members() -> int:
-        return sum(steps_done(store.member_folder(folder, member), steps) for member in range(count))
+        return sum(steps_done(store.member_folder(folder, member), training) for member in range(count))
 
     def train_member(member: int, seed: int, group: Ranks, report: ProgressReport) -> int:
         member_steps, member_entries = fit(
@@ -77,7 +78,9 @@ def train_ensemble(
         return member_steps
 
     is_complete = (
-        ranks.is_first and prepare(folder, identity, task.overwrite) and store.num_members(folder) == count
+        ranks.is_first
+        and prepare(folder, identity, task.overwrite) is None
+        and store.num_members(folder) == count
     )
     if ranks.broadcast(is_complete):
         return Outcome(total, total, report_complete(folder, ranks))

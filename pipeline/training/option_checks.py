@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.config.settings import Training
+from pipeline.training import fine_tuning
 from pipeline.training.batches.symmetries import chosen_symmetries
 from pipeline.training.optim import second_order
 from simsurrogate.errors import UserError
@@ -13,8 +14,8 @@ def check(surrogate: Surrogate, options: Training) -> None:
     """Check that a surrogate can learn with the options of `training`.
 
     Raises:
-        UserError: the symmetries, the length of the windows, the noise, the precision, the loss weights or
-            the second-order method is unsuitable.
+        UserError: the symmetries, the length of the windows, the noise, the precision, the loss weights, the
+            second-order method or the weights to keep are unsuitable.
     """
     chosen_symmetries(surrogate.problem.spec, options.symmetries, type(surrogate))
     name = type(surrogate).__name__
@@ -41,3 +42,4 @@ def check(surrogate: Surrogate, options: Training) -> None:
             "training.balance_every=0"
         )
     second_order.check(surrogate, options)
+    fine_tuning.check(surrogate, options)

@@ -26,6 +26,25 @@ def checksum(folder: Path) -> str:
     return str(content["weights_sha256"])
 
 
+def lineage(folder: Path) -> list[dict[str, object]]:
+    """Return the origin of the weights of a trained model, and of the models that it started from before it.
+
+    Each entry has the checksum of the weights, the identity of their data set, the number of training
+    trajectories, the seed, the steps and the error on the valid split.
+    """
+    content = store.description(folder)
+    configuration = content.get("configuration", {})
+    own_entry = {
+        "weights_sha256": content.get("weights_sha256"),
+        "dataset": configuration.get("dataset"),
+        "trajectories": configuration.get("data", {}).get("trajectories", {}).get("train"),
+        "seed": configuration.get("seed"),
+        "steps": configuration.get("training", {}).get("steps"),
+        "valid_error": content.get("valid_error"),
+    }
+    return [*configuration.get("lineage", []), own_entry]
+
+
 def copy_weights(surrogate: Surrogate, name: str, folder: Path, path: Path | None) -> None:
     """Copy the weights of the model in a folder into a new surrogate.
 

@@ -22,7 +22,9 @@ from pipeline.data.quantity_data import QuantityDataset
 from pipeline.problem import problem_for, problem_of
 from pipeline.training import start_weights
 from pipeline.training.batches.symmetries import chosen_symmetries
+from pipeline.training.continuation import data_of
 from pipeline.training.device import precision
+from pipeline.training.fine_tuning import keep_weights
 from simsurrogate.sources import source_hash
 from surrogates import store
 from surrogates.contract import Surrogate, surrogate_class
@@ -42,8 +44,10 @@ _OPTIONS_WITHOUT_EFFECT = {
 class TrainingIdentity(TypedDict):
     """The options that determine the trained weights; checkpoints and `model.json` hold them.
 
-    `dataset` is the identity of the data set, and `sources` a hash of the surrogate's sources. `ensemble` is
-    true for an ensemble and its members; `member` is the number of a member.
+    `dataset` is the identity of the data set, `data` describes its size, see `continuation.data_of`, and
+    `sources` is a hash of the surrogate's sources. `ensemble` is true for an ensemble and its members;
+    `member` is the number of a member. `continued_after` holds the steps after which `training.steps` was
+    raised. `lineage` describes the models from whose weights the training starts, the oldest first.
     """
 
     surrogate: dict[str, object]
@@ -51,8 +55,11 @@ class TrainingIdentity(TypedDict):
     seed: int
     dataset: str
     sources: str
+    data: dict[str, object]
     ensemble: NotRequired[bool]
     member: NotRequired[int]
+    continued_after: NotRequired[list[int]]
+    lineage: NotRequired[list[dict[str, object]]]
 
 
 class Origin(TypedDict):
@@ -122,18 +129,26 @@ class TrainingTask:
         """
         training = self.training.model_dump(mode="json", exclude=_OPTIONS_WITHOUT_EFFECT)
         del training["start_from"], training["symmetries"]
+        # Models of earlier releases lack these keys.
+        for key in ("freeze", "adapter_rank"):
+            if not training[key]:
+                del training[key]
         constructor = surrogate_class(self.surrogate, self.surrogate_path)
         if symmetries := chosen_symmetries(self.dataset.spec, self.training.symmetries, constructor):
             training["symmetries"] = [symmetry.name for symmetry in symmetries]
         if self.training.start_from is not None:
             training["start_from"] = start_weights.checksum(self.training.start_from)
-        return {
+        identity: TrainingIdentity = {
             "surrogate": {"name": self.surrogate, **self.surrogate_options},
             "training": training,
             "seed": self.seed,
             "dataset": self.dataset.identity,
             "sources": source_hash(constructor),
+            "data": data_of(self.dataset),
         }
+        if self.training.start_from is not None:
+            identity["lineage"] = start_weights.lineage(self.training.start_from)
+        return identity
 
     @property
     def ensemble_identity(self) -> TrainingIdentity:
@@ -158,6 +173,7 @@ class TrainingTask:
         if self.training.start_from is not None:
             folder = self.training.start_from
             start_weights.copy_weights(surrogate, self.surrogate, folder, self.surrogate_path)
+            keep_weights(surrogate, self.training)
         return surrogate
 
 

@@ -43,7 +43,7 @@ def _gradient_norms(
     state: TrainState, micro_batches: Iterable[Batch], options: Training, ranks: Ranks
 ) -> list[float]:
     """Return the gradient norm of each loss on the global batch, equal on all ranks."""
-    weights = list(state.surrogate.parameters())
+    weights = [weight for weight in state.surrogate.parameters() if weight.requires_grad]
     # The losses bypass DistributedDataParallel, whose hooks expect the gradient of a single sum.
     gradients = [
         torch.stack([_gradient(losses[name], weights) for name in state.surrogate.losses])
