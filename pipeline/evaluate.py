@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
@@ -13,15 +13,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import surrogates
 from pipeline import cli
-from pipeline.config import agreement, overrides, sizes
-from pipeline.config.build import user_file
+from pipeline.config import agreement, sizes
 from pipeline.config.settings import Settings
 from pipeline.config.solver_of_data import added_solver, solver_of_data
 from pipeline.data.dataset import Dataset
 from pipeline.data.plan import SPLITS
-from pipeline.evaluation import measure, results, schema, trained_model, words
+from pipeline.evaluation import measure, other_grids, results, schema, trained_model, words
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.model_worth import worth_of_model
 from pipeline.evaluation.report import figures, report
@@ -30,7 +28,6 @@ from pipeline.evaluation.worth_words import worth_verdict
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.devices import device_of, unused_gpus
 from pipeline.parallel.equal_configurations import refuse_other_configurations
-from pipeline.problem import problem_of
 from pipeline.runs import progress, records
 from pipeline.runs.folder import EVALUATION_FIGURE_NAME, RunFolder
 from simsurrogate.errors import UserError
@@ -38,7 +35,7 @@ from simsurrogate.files import digest, remove_partials, writable_folder, write_w
 from simsurrogate.owned_files import delete_files
 from simsurrogate.sources import source_hash
 from surrogates import store
-from surrogates.contract import Problem, Surrogate
+from surrogates.contract import Surrogate
 from surrogates.deep_ensemble import Ensemble
 
 if TYPE_CHECKING:
@@ -46,23 +43,6 @@ if TYPE_CHECKING:
 
 #: The splits that are evaluated.
 HELD_OUT_SPLITS = tuple(split for split in SPLITS if split.startswith("test"))
-# Model and data set must agree in these properties. Other ranges and durations cause a warning in the report.
-_COMPARED_PROPERTIES = (
-    "name",
-    "channels",
-    "channel_units",
-    "coefficient_channels",
-    "parameter_names",
-    "axis_names",
-    "shape",
-    "lower",
-    "extent",
-    "boundaries",
-    "boundary_values",
-    "autonomous",
-    "deterministic",
-    "coarsening",
-)
 
 
 def run(settings: Settings) -> float:
@@ -84,8 +64,7 @@ def run(settings: Settings) -> float:
         dataset = Dataset.open(folder.dataset, folder.validations[1])
         agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
         device = device_of(settings.training.device, launch.detect())
-        surrogate = load_surrogate(settings, folder, device)
-        dataset = trained_model.data_of(surrogate, dataset)
+        surrogate, dataset = trained_model.load(settings, folder, device, dataset)
         if warning := unused_gpus(settings.training.device, device):
             metadata["warning"] = warning
             if communicator.rank == 0:
@@ -101,9 +80,9 @@ def run(settings: Settings) -> float:
         used_settings = settings.with_data_of(dataset.configuration)
         training = used_settings["training"] | model_settings.get("training", {})
         metadata["configuration"] = used_settings | model_settings | {"training": training}
-        _refuse_mismatch(surrogate, problem_of(dataset), folder)
         trained_model.refuse_changed_problem(surrogate, description, dataset, folder.model_folder)
-        identity = _identity(settings, dataset, surrogate, description)
+        grids = other_grids.open_datasets(settings, folder, device, dataset)
+        identity = _identity(settings, dataset, surrogate, description, grids)
         metadata["report"] = str(folder.report)
         is_first = communicator.rank == 0
         if communicator.bcast(_is_complete(folder, identity) if is_first else None, root=0):
@@ -119,6 +98,7 @@ def run(settings: Settings) -> float:
         if is_first:
             writable_folder(folder.evaluation)
         splits = _measure_splits(settings, surrogate, dataset, communicator)
+        grid_results = other_grids.measure(settings, grids, communicator)
         objective = math.nan
         if is_first:
             metrics = schema.Metrics(
@@ -130,6 +110,7 @@ def run(settings: Settings) -> float:
                 time=np.asarray(dataset.times, dtype=np.float64).tolist(),
                 definitions=results.DEFINITIONS,
                 splits=splits,
+                other_grids=tuple(grid_results),
                 worth=_measure_worth(settings, folder, surrogate, dataset),
             )
             _write_evaluation(settings, folder, surrogate, dataset, metrics)
@@ -139,22 +120,6 @@ def run(settings: Settings) -> float:
             }
             objective = schema.objective(metrics)
         return float(communicator.bcast(objective))
-
-
-def load_surrogate(settings: Settings, folder: RunFolder, device: torch.device) -> Surrogate:
-    """Return the trained model of a run folder.
-
-    Raises:
-        UserError: there is no trained model, or it cannot be loaded.
-    """
-    if not (folder.model_folder / "model.json").is_file():
-        name = settings.surrogate["name"]
-        model_override = "" if folder.model == name else f" model={folder.model}"
-        raise UserError(
-            f"{folder.model_folder} holds no trained model. evaluate needs one. Type "
-            f"python -m pipeline.train {overrides.typed('run', folder.path)} surrogate={name}{model_override}"
-        )
-    return surrogates.load(folder.model_folder, device, path=user_file(settings.surrogate))
 
 
 def _model_settings(folder: RunFolder, description: Mapping[str, object]) -> dict[str, object]:
@@ -171,40 +136,12 @@ def _model_settings(folder: RunFolder, description: Mapping[str, object]) -> dic
     }
 
 
-def _refuse_mismatch(surrogate: Surrogate, data_problem: Problem, folder: RunFolder) -> None:
-    """Raise `UserError` if the model was trained for another problem than the data set's."""
-    model_problem = surrogate.problem
-    pairs = {
-        name: (getattr(model_problem.spec, name), getattr(data_problem.spec, name))
-        for name in _COMPARED_PROPERTIES
-    }
-    pairs["time_step"] = (model_problem.time_step, data_problem.time_step)
-    mismatches = [
-        f"{name}: the model has {model_value!r}, the data set {data_value!r}"
-        for name, (model_value, data_value) in pairs.items()
-        if not _are_equal(model_value, data_value)
-    ]
-    incompatibility = type(surrogate).incompatibility(data_problem)
-    mismatches += [incompatibility] if incompatibility else []
-    if mismatches:
-        raise UserError(
-            f"the model in {folder.model_folder} does not fit the data set {folder.dataset}:\n  "
-            + "\n  ".join(mismatches)
-            + "\nModel and data set must agree. Train on this data set, or name the model's own data set "
-            "with dataset="
-        )
-
-
-def _are_equal(first: object, second: object) -> bool:
-    if isinstance(first, float) and isinstance(second, float):
-        return math.isclose(first, second, rel_tol=1e-9)
-    if isinstance(first, tuple) and isinstance(second, tuple):
-        return len(first) == len(second) and all(map(_are_equal, first, second))
-    return first == second
-
-
 def _identity(
-    settings: Settings, dataset: Dataset, surrogate: Surrogate, description: Mapping[str, object]
+    settings: Settings,
+    dataset: Dataset,
+    surrogate: Surrogate,
+    description: Mapping[str, object],
+    grids: Sequence[other_grids.OtherGrid],
 ) -> str:
     """Return a hash of all that determines the evaluation; `description` is the content of model.json."""
     model = surrogate.members[0] if isinstance(surrogate, Ensemble) else surrogate
@@ -212,7 +149,8 @@ def _identity(
         {
             "model": dict(description),
             "dataset": dataset.identity,
-            "evaluation": settings.evaluation.model_dump(mode="json"),
+            "evaluation": settings.evaluation.model_dump(mode="json", exclude={"other_grids"}),
+            "other_grids": [grid.dataset.identity for grid in grids],
             "sources": source_hash(type(model)),
             **added_solver(dataset.configuration, settings.solver),
             "version": importlib.metadata.version("simsurrogate"),
@@ -262,7 +200,7 @@ def _measure_worth(
 ) -> WorthResult | None:
     """Return the worth of the surrogate on a processor, see `worth_of_model`."""
     if next(surrogate.parameters()).device.type != "cpu":
-        surrogate = load_surrogate(settings, folder, torch.device("cpu"))
+        surrogate, _ = trained_model.load(settings, folder, torch.device("cpu"), dataset)
     return worth_of_model(settings, folder, surrogate, dataset)
 
 
@@ -289,10 +227,10 @@ def _write_evaluation(
         solver=solver,
     )
     write_whole(folder.report, report.render(folder, surrogate, dataset, metrics, report_figures))
-    _print_errors(metrics, folder)
+    _print_errors(metrics, dataset, folder)
 
 
-def _print_errors(metrics: schema.Metrics, folder: RunFolder) -> None:
+def _print_errors(metrics: schema.Metrics, dataset: Dataset, folder: RunFolder) -> None:
     console = Console(highlight=False)
     table = Table(title="Relative L2 error, median over the trajectories")
     for column in ("split", "predictor", "one step", "end of rollout"):
@@ -304,6 +242,8 @@ def _print_errors(metrics: schema.Metrics, folder: RunFolder) -> None:
             table.add_row(split, name, words.percent(headline.one_step.median), rollout_error)
         table.add_section()
     console.print(table)
+    if metrics.other_grids:
+        console.print(other_grids.table(metrics, dataset.spec.shape))
     for split in metrics.splits:
         console.print(words.verdict(metrics, split), soft_wrap=True)
     if metrics.worth is not None:

@@ -15,7 +15,6 @@ from pipeline import cli
 from pipeline.config import agreement
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
-from pipeline.evaluate import load_surrogate
 from pipeline.evaluation import trained_model
 from pipeline.evaluation.model_worth import worth_of_model
 from pipeline.evaluation.report.worth_section import worth_section
@@ -35,8 +34,7 @@ def run(settings: Settings) -> float:
     folder = RunFolder.of(settings)
     dataset = Dataset.open(folder.dataset, folder.validations[1])
     agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
-    surrogate = load_surrogate(settings, folder, torch.device("cpu"))
-    dataset = trained_model.data_of(surrogate, dataset)
+    surrogate, dataset = trained_model.load(settings, folder, torch.device("cpu"), dataset)
     worth = worth_of_model(settings, folder, surrogate, dataset)
     section = worth_section(worth, settings.surrogate["name"], folder)
     if worth is None or section is None:

@@ -9,6 +9,7 @@ Importing this package imports neither torch nor MPI. The functions import both 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["load", "open_dataset"]
 
 
-def load(path: str | Path, device: str = "cpu", *, surrogate_path: str | Path | None = None) -> Surrogate:
+def load(
+    path: str | Path,
+    device: str = "cpu",
+    *,
+    surrogate_path: str | Path | None = None,
+    shape: Sequence[int] | None = None,
+) -> Surrogate:
     """Return the trained surrogate in a model folder, or the only model of a run folder.
 
     Args:
@@ -29,13 +36,17 @@ def load(path: str | Path, device: str = "cpu", *, surrogate_path: str | Path | 
         device: the torch device of the surrogate, `cpu` or `cuda`.
         surrogate_path: the user's file that defines the class of the surrogate, if any. Loading executes this
             file.
+        shape: the number of cells along each axis, to predict on another grid than that of the training data,
+            with a surrogate that allows any grid.
 
     Raises:
-        UserError: the model does not exist, or the run has several models.
+        UserError: the model does not exist, the run has several models, or the model does not allow the grid.
     """
     folder = _model_folder(Path(path))
     file = None if surrogate_path is None else Path(surrogate_path)
-    return cast("Surrogate", importlib.import_module("surrogates").load(folder, device, path=file))
+    return cast(
+        "Surrogate", importlib.import_module("surrogates").load(folder, device, path=file, shape=shape)
+    )
 
 
 def open_dataset(path: str | Path) -> Dataset:

@@ -35,6 +35,8 @@ class FNO(AutoregressiveSurrogate):
     Source: Li et al. 2021, "Fourier Neural Operator for Parametric PDEs" (arXiv 2010.08895).
     """
 
+    any_grid = True
+
     def __init__(
         self,
         problem: Problem,

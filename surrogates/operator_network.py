@@ -47,6 +47,7 @@ class OperatorNetwork(Surrogate):
     """
 
     kernel = "_query"
+    any_grid = True
     built_in: ClassVar[tuple[Constraint, ...]] = ()
 
     def __init__(

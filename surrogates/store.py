@@ -15,7 +15,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.deep_ensemble import Ensemble
 from surrogates.description import DESCRIPTION, description, recorded_problem, write
 from surrogates.inference import arranged
+from surrogates.other_grid import on_grid
 from surrogates.weights import construct_without_memory, num_weights
 
 __all__ = [
@@ -164,7 +165,11 @@ def member_folders(folder: Path) -> list[Path]:
 
 
 def load(
-    folder: str | Path, device: str | torch.device = "cpu", *, path: str | Path | None = None
+    folder: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    path: str | Path | None = None,
+    shape: Sequence[int] | None = None,
 ) -> Surrogate:
     """Return the trained surrogate in a folder, ready to `predict`; an `Ensemble` for a folder of members.
 
@@ -172,6 +177,8 @@ def load(
         folder: the model folder, RUN/models/MODEL.
         device: the torch device on which the surrogate computes, `cpu` or `cuda`.
         path: the user's own file with the class of the surrogate. Its code is executed.
+        shape: the number of cells along each axis, for predictions on another grid of the same box; None for
+            the grid of the training data. The surrogate has to allow any grid (`Surrogate.any_grid`).
 
     A `ChangedSourcesWarning` says that the sources of the surrogate have changed after the training.
 
@@ -183,16 +190,20 @@ def load(
     content = description(folder)
     if "members_sha256" in content:
         return Ensemble(
-            [load(member, device, path=path) for member in _listed_members(folder, content)]
+            [load(member, device, path=path, shape=shape) for member in _listed_members(folder, content)]
         ).eval()
     _check_class(folder, content["surrogate"], path)
     try:
         problem = recorded_problem(content)
+        if shape is not None:
+            problem = on_grid(problem, tuple(shape), surrogate_class(content["surrogate"], path))
         _refuse_other_size(folder, content, problem, path)
         surrogate = build(content["surrogate"], content["options"], problem, content["precision"], path)
         surrogate.load_state_dict(_weights(folder, content, surrogate))
     # The options of a model from elsewhere reach its constructor, which may fail in any way.
     except Exception as error:
+        if shape is not None and isinstance(error, UserError):
+            raise UserError(f"{folder} does not predict on shape={tuple(shape)}: {error}") from error
         raise UserError(
             f"{folder / WEIGHTS} cannot be loaded ({error}). Train the model again with overwrite=true."
         ) from error

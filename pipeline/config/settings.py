@@ -165,7 +165,8 @@ class Evaluation(_Section):
     """The evaluation, in batches of `batch_size` trajectories; `figures` trajectories per split are drawn.
 
     The solver's time and error are measured on the first `worth` trajectories of the split `test`, with all
-    frames or the last frame alone; the surrogate's time with compiled predictions on request.
+    frames or the last frame alone; the surrogate's time with compiled predictions on request. `other_grids`
+    are data sets of the same system on other grids.
     """
 
     batch_size: Count
@@ -173,6 +174,7 @@ class Evaluation(_Section):
     worth: CountFromZero
     worth_frames: Literal["all", "last"]
     compiled: bool
+    other_grids: list[Path] = []
 
 
 Stage = Literal["generate", "validate", "train", "evaluate"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from pipeline.data.format.layout import PREDICTABLE_TIME
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, read_document
 from pipeline.data.plan import SPLITS
+from pipeline.data.recorded_configuration import of_shards
 from pipeline.data.statistics import TrainingStatistics, read_statistics
 from pipeline.data.windows import Shards, StoredTrajectory, Windows
 from simsurrogate.errors import UserError
-from simsurrogate.files import file_identity, sha256_of
+from simsurrogate.files import digest, file_identity, sha256_of
 
 
 class Dataset:
@@ -100,6 +102,17 @@ class Dataset:
             UserError: there is no split of this name.
         """
         return len(self._shards(split))
+
+    @property
+    def size(self) -> dict[str, Any]:
+        """The number of trajectories of each split, and a hash of the configuration of the shards.
+
+        A data set grows if the numbers of trajectories rise under the same hash.
+        """
+        return {
+            "shards": digest(of_shards(self.configuration)),
+            "trajectories": {split: self.num_trajectories(split) for split in SPLITS},
+        }
 
     def trajectory(self, split: str, position: int) -> StoredTrajectory:
         """Return the trajectory at a position in a split, counted from 0, as a copy in memory.

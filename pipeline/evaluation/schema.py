@@ -144,12 +144,25 @@ class SplitResult(Section):
         return [field for field in fields if not self.is_meaningful("relative_l2", field, -1)]
 
 
+class GridResult(Section):
+    """The errors on the split `test` of a data set on another grid.
+
+    `cells` is the number of cells along each axis, and `dataset` the identity of the data set.
+    """
+
+    cells: list[int]
+    dataset: str
+    trajectories: int
+    headline: Annotated[dict[Predictor, Headline], AfterValidator(_with_all_predictors)]
+
+
 class Metrics(Section):
     """The results of an evaluation.
 
     `identity` is a hash of everything that determines the evaluation, and `model` is a hash of model.json.
     `dataset` is the identity of the data set; `time` (T,) holds the times of the frames, s. `worth` is null
-    with `evaluation.worth=0`. Its times differ from run to run.
+    with `evaluation.worth=0`. Its times differ from run to run. `other_grids` has an entry for each data set
+    of `evaluation.other_grids`.
     """
 
     schema_version: Literal[4] = SCHEMA_VERSION
@@ -161,6 +174,7 @@ class Metrics(Section):
     time: list[float]
     definitions: dict[str, str]
     splits: dict[str, SplitResult]
+    other_grids: tuple[GridResult, ...] = ()
     worth: WorthResult | None = None
 
 

@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic reads it
 
+import surrogates
+from pipeline.config import overrides
+from pipeline.config.build import user_file
+from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
 from pipeline.data.quantity_data import QuantityDataset
 from pipeline.problem import problem_of
+from pipeline.runs.folder import RunFolder
 from simsurrogate.documents import typed
 from simsurrogate.errors import UserError
 from simsurrogate.files import differences
 from surrogates import store
-from surrogates.contract import Surrogate
+from surrogates.contract import Problem, Surrogate, surrogate_class, surrogate_names
 
 _REMEDY = "Train the model again with overwrite=true"
+
+
+# Model and data set must agree in these properties. Other ranges and durations cause a warning in the report.
+_COMPARED_PROPERTIES = (
+    "name",
+    "channels",
+    "channel_units",
+    "coefficient_channels",
+    "parameter_names",
+    "axis_names",
+    "shape",
+    "lower",
+    "extent",
+    "boundaries",
+    "boundary_values",
+    "autonomous",
+    "deterministic",
+    "coarsening",
+)
 
 
 class _Configuration(TypedDict):
@@ -39,6 +65,38 @@ class _Model(TypedDict):
     step: int | list[int]
     valid_error: float
     versions: dict[str, str]
+
+
+def load(
+    settings: Settings, folder: RunFolder, device: torch.device, dataset: Dataset
+) -> tuple[Surrogate, Dataset]:
+    """Return the trained model of a run folder on the grid of the data, and the data that it predicts.
+
+    Only a surrogate with `any_grid` leaves the grid of its training data. A surrogate of quantities of
+    interest predicts these quantities of the data set.
+
+    Raises:
+        UserError: there is no trained model, it cannot be loaded, or model and data set do not match.
+    """
+    if not (folder.model_folder / "model.json").is_file():
+        name = settings.surrogate["name"]
+        model_override = "" if folder.model == name else f" model={folder.model}"
+        raise UserError(
+            f"{folder.model_folder} holds no trained model. evaluate needs one. Type "
+            f"python -m pipeline.train {overrides.typed('run', folder.path)} surrogate={name}{model_override}"
+        )
+    path = user_file(settings.surrogate)
+    surrogate = surrogates.load(folder.model_folder, device, path=path)
+    if surrogate.learns_quantities:
+        dataset = QuantityDataset(dataset)
+    shape, trained_shape = dataset.spec.shape, surrogate.problem.spec.shape
+    is_other_grid = surrogate.any_grid and shape != trained_shape and len(shape) == len(trained_shape)
+    if is_other_grid:
+        surrogate = surrogates.load(folder.model_folder, device, path=path, shape=shape)
+    refuse_mismatch(
+        surrogate, problem_of(dataset), folder.model_folder, dataset.folder, is_other_grid=is_other_grid
+    )
+    return surrogate, dataset
 
 
 def description(folder: Path) -> Mapping[str, Any]:
@@ -71,6 +129,48 @@ def refuse_changed_problem(
         )
 
 
-def data_of(surrogate: Surrogate, dataset: Dataset) -> Dataset:
-    """Return the data set, or its quantities of interest for a surrogate that learns them."""
-    return QuantityDataset(dataset) if surrogate.learns_quantities else dataset
+def refuse_mismatch(
+    surrogate: Surrogate, data_problem: Problem, model: Path, data: Path, *, is_other_grid: bool = False
+) -> None:
+    """Raise `UserError` if the model in the folder `model` was trained for another problem than `data`.
+
+    On another grid than that of the training data, the map from the solver's grid may differ too.
+    """
+    model_problem = surrogate.problem
+    pairs = {
+        name: (getattr(model_problem.spec, name), getattr(data_problem.spec, name))
+        for name in _COMPARED_PROPERTIES
+        if not (is_other_grid and name == "coarsening")
+    }
+    pairs["time_step"] = (model_problem.time_step, data_problem.time_step)
+    mismatches = [
+        f"{name}: the model has {model_value!r}, the data set {data_value!r}"
+        for name, (model_value, data_value) in pairs.items()
+        if not _are_equal(model_value, data_value)
+    ]
+    incompatibility = type(surrogate).incompatibility(data_problem)
+    mismatches += [incompatibility] if incompatibility else []
+    if mismatches:
+        raise UserError(
+            f"the model in {model} does not fit the data set {data}:\n  "
+            + "\n  ".join(mismatches)
+            + "\nModel and data set must agree. Train on this data set, or name the model's own data set "
+            f"with dataset={_grid_remedy(surrogate, data_problem)}"
+        )
+
+
+def _grid_remedy(surrogate: Surrogate, data_problem: Problem) -> str:
+    """Return a sentence about the surrogates that predict on any grid, if only the grid excludes this one."""
+    model_shape, shape = surrogate.problem.spec.shape, data_problem.spec.shape
+    if surrogate.any_grid or model_shape == shape or len(model_shape) != len(shape):
+        return ""
+    names = [name for name in surrogate_names() if surrogate_class(name).any_grid]
+    return f". Only {', '.join(names)} predict on another grid than that of their training data"
+
+
+def _are_equal(first: object, second: object) -> bool:
+    if isinstance(first, float) and isinstance(second, float):
+        return math.isclose(first, second, rel_tol=1e-9)
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return len(first) == len(second) and all(map(_are_equal, first, second))
+    return first == second

@@ -6,26 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.recorded_configuration import of_shards
 from pipeline.training import checkpoint
 from pipeline.training.learning_rate import learning_rate
 from simsurrogate.errors import UserError
-from simsurrogate.files import digest
 
 if TYPE_CHECKING:
     from pipeline.config.settings import Training
-    from pipeline.data.dataset import Dataset
 
 #: The keys of an identity that follow from its other keys, from the data or from earlier commands.
 _DERIVED_KEYS = ("continued_after", "data", "lineage")
-
-
-def data_of(dataset: Dataset) -> dict[str, object]:
-    """Return a hash of the configuration of the shards, and the number of trajectories of each split."""
-    return {
-        "shards": digest(of_shards(dataset.configuration)),
-        "trajectories": {split: dataset.num_trajectories(split) for split in dataset.splits},
-    }
 
 
 def requested_keys(identity: Mapping[str, object]) -> dict[str, object]:

@@ -22,7 +22,6 @@ from pipeline.data.quantity_data import QuantityDataset
 from pipeline.problem import problem_for, problem_of
 from pipeline.training import start_weights
 from pipeline.training.batches.symmetries import chosen_symmetries
-from pipeline.training.continuation import data_of
 from pipeline.training.device import precision
 from pipeline.training.fine_tuning import keep_weights
 from simsurrogate.sources import source_hash
@@ -44,7 +43,7 @@ _OPTIONS_WITHOUT_EFFECT = {
 class TrainingIdentity(TypedDict):
     """The options that determine the trained weights; checkpoints and `model.json` hold them.
 
-    `dataset` is the identity of the data set, `data` describes its size, see `continuation.data_of`, and
+    `dataset` is the identity of the data set, `data` is its `Dataset.size`, and
     `sources` is a hash of the surrogate's sources. `ensemble` is true for an ensemble and its members;
     `member` is the number of a member. `continued_after` holds the steps after which `training.steps` was
     raised. `lineage` describes the models from whose weights the training starts, the oldest first.
@@ -144,7 +143,7 @@ class TrainingTask:
             "seed": self.seed,
             "dataset": self.dataset.identity,
             "sources": source_hash(constructor),
-            "data": data_of(self.dataset),
+            "data": self.dataset.size,
         }
         if self.training.start_from is not None:
             identity["lineage"] = start_weights.lineage(self.training.start_from)

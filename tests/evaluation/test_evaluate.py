@@ -16,8 +16,7 @@ import torch
 
 import surrogates
 from pipeline.data.dataset import Dataset
-from pipeline.evaluate import _refuse_mismatch
-from pipeline.evaluation import schema
+from pipeline.evaluation import schema, trained_model
 from pipeline.evaluation.report import report
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
@@ -337,11 +336,11 @@ def test_a_model_of_another_equation_or_other_parameters_is_refused(trained_run,
 
 def test_a_model_of_parametric_data_is_refused_on_random_fields(tmp_path):
     problem = problems.fading_problem()
-    folder = RunFolder.at(tmp_path).with_model("model")
+    folders = (tmp_path / "model", tmp_path / "dataset")
     for name in ("fno", "pinn"):
         model = store.build(name, problems.options(name), problem, "float32")
-        _refuse_mismatch(model, problem, folder)
+        trained_model.refuse_mismatch(model, problem, *folders)
     with pytest.raises(
         UserError, match=r"does not fit the data set .*\n.*these data have random initial fields"
     ):
-        _refuse_mismatch(model, problems.change_problem(problem, parametric=False), folder)
+        trained_model.refuse_mismatch(model, problems.change_problem(problem, parametric=False), *folders)

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from pipeline.data.plan import SPLITS
+from pipeline.evaluation import other_grids
 from pipeline.evaluation.report.figures import ReportFigure
 from pipeline.evaluation.report.warnings import report_warnings
 from pipeline.evaluation.report.worth_section import worth_section
@@ -64,6 +65,7 @@ class _Origin:
     options: Mapping[str, object]
     num_parameters: int
     training: Mapping[str, object]
+    lineage: list[str]
     best_step: str
     valid_error: str
     training_seconds: float
@@ -100,6 +102,8 @@ def render(
         surrogate=metrics.surrogate,
         spec=dataset.spec,
         splits=[_section(metrics, dataset.spec, split, figures) for split in metrics.splits],
+        other_grids=other_grids.rows(metrics, dataset.spec.shape),
+        grid_headings=other_grids.HEADINGS,
         worth=worth_section(metrics.worth, metrics.surrogate, folder),
         worth_figures=[figure for figure in figures if figure.section == "worth"],
         training_figures=[figure for figure in figures if figure.section == "training"],
@@ -241,6 +245,7 @@ def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origi
         options=model["options"],
         num_parameters=sum(parameter.numel() for parameter in surrogate.parameters()),
         training=model["configuration"]["training"],
+        lineage=_lineage(model["configuration"]),
         best_step=str(step) if isinstance(step, int) else ", ".join(map(str, step)),
         valid_error=percent(model["valid_error"]),
         training_seconds=provenance.seconds(training_attempts),
@@ -253,6 +258,18 @@ def _origin(folder: RunFolder, surrogate: Surrogate, dataset: Dataset) -> _Origi
         versions=last_training.versions if last_training else model["versions"],
         mpi_library=last_training.mpi_library if last_training else None,
     )
+
+
+def _lineage(configuration: Mapping[str, Any]) -> list[str]:
+    """Return the models from whose weights a training started, and the steps after which it was raised."""
+    texts = [
+        f"started from the weights {str(entry['weights_sha256'])[:12]} ({entry['steps']} steps, seed "
+        f"{entry['seed']}, data set {str(entry['dataset'])[:12]})"
+        for entry in reversed(configuration.get("lineage", []))
+    ]
+    if history := configuration.get("continued_after"):
+        texts.insert(0, f"continued after step {', '.join(map(str, history))}")
+    return texts
 
 
 def _predictor_name(metrics: Metrics, predictor: Predictor) -> str:

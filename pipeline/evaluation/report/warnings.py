@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from surrogates import store
 from surrogates.deep_ensemble import Ensemble
@@ -23,7 +24,7 @@ def report_warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, m
     if store.has_changed_sources(description, type(model)):
         warnings.append("The sources of the surrogate have changed after the training of the model.")
     if training_dataset != dataset.identity:
-        warnings.append(f"The model was trained on another data set, {training_dataset}.")
+        warnings.append(_other_data_warning(description["configuration"], dataset))
     ranges = zip(
         problem.spec.parameter_names,
         problem.spec.parameter_ranges,
@@ -36,6 +37,10 @@ def report_warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, m
                 f"{name} was trained on {trained_range[0]:g} to {trained_range[1]:g}; "
                 f"this data set has {tested_range[0]:g} to {tested_range[1]:g}."
             )
+    trained_cells = [axis["size"] for axis in description["problem"]["spec"]["sites"].get("axes", [])]
+    if trained_cells and (cells := list(problem.spec.shape)) != trained_cells:
+        texts = [" x ".join(map(str, numbers)) for numbers in (trained_cells, cells)]
+        warnings.append(f"The model was trained on {texts[0]} cells; this data set has {texts[1]}.")
     duration = float(dataset.times[-1] - dataset.times[0])
     if duration > problem.duration * (1 + 1e-9):
         warnings.append(
@@ -48,3 +53,15 @@ def report_warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, m
         if result.trajectories < 8
     ]
     return warnings
+
+
+def _other_data_warning(configuration: Mapping[str, Any], dataset: Dataset) -> str:
+    """Return the warning about a model of another data set, or of a smaller version of this data set."""
+    trained, present = configuration.get("data"), dataset.size
+    if trained and trained["shards"] == present["shards"]:
+        counts = [data["trajectories"]["train"] for data in (trained, present)]
+        return (
+            f"The model was trained before this data set grew, on {counts[0]} training trajectories; now it "
+            f"has {counts[1]}."
+        )
+    return f"The model was trained on another data set, {configuration['dataset']}."

@@ -1,0 +1,40 @@
+"""Trained surrogates on other grids than that of their training data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from simsurrogate.errors import UserError
+from simsurrogate.spec import Grid
+from surrogates.contract import Problem, Surrogate
+
+
+def on_grid(problem: Problem, shape: tuple[int, ...], constructor: type[Surrogate]) -> Problem:
+    """Return the problem on a grid of the same box with another number of cells along each axis.
+
+    The statistics stay. The result has no symmetries, whose shifts are numbers of cells.
+
+    Args:
+        problem: the problem of the training data.
+        shape: the number of cells along each axis.
+        constructor: the class of the surrogate.
+
+    Raises:
+        UserError: the weights of the surrogate depend on the grid, or the grid has another number of axes.
+    """
+    spec = problem.spec
+    if shape == spec.shape:
+        return problem
+    old_text, new_text = ("x".join(map(str, cells)) for cells in (spec.shape, shape))
+    if not constructor.any_grid or not isinstance(spec.sites, Grid):
+        raise UserError(
+            f"The model {constructor.__name__} was trained on {old_text} sites, and {new_text} are asked "
+            f"for. It predicts on its own sites alone. Leave out shape, or train fno or deeponet."
+        )
+    if len(shape) != len(spec.shape):
+        raise UserError(
+            f"shape={shape} has {len(shape)} numbers of cells. The model has the axes "
+            f"{', '.join(spec.axis_names)}. Pass one number for each axis."
+        )
+    axes = tuple(dataclasses.replace(axis, size=size) for axis, size in zip(spec.axes, shape, strict=True))
+    return dataclasses.replace(problem, spec=dataclasses.replace(spec, sites=Grid(axes), symmetries=()))
