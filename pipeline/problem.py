@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,50 @@ from simsurrogate.spec import Field, Spec
 from solvers.contract import Solver
 from surrogates.contract import Problem, Surrogate
 from surrogates.training_range import Statistics
+
+# Model and data set must agree in these properties. Other ranges and durations are allowed.
+_COMPARED_PROPERTIES = (
+    "name",
+    "channels",
+    "channel_units",
+    "coefficient_channels",
+    "parameter_names",
+    "axis_names",
+    "shape",
+    "lower",
+    "extent",
+    "boundaries",
+    "boundary_values",
+    "autonomous",
+    "deterministic",
+    "coarsening",
+)
+
+
+def mismatches(model: Problem, data: Problem, *, is_other_grid: bool = False) -> list[str]:
+    """Return the properties in which the problem of a model differs from that of a data set, in words.
+
+    On another grid than that of the training data, the map from the solver's grid may differ too.
+    """
+    pairs = {
+        name: (getattr(model.spec, name), getattr(data.spec, name))
+        for name in _COMPARED_PROPERTIES
+        if not (is_other_grid and name == "coarsening")
+    }
+    pairs["time_step"] = (model.time_step, data.time_step)
+    return [
+        f"{name}: the model has {model_value!r}, the data set {data_value!r}"
+        for name, (model_value, data_value) in pairs.items()
+        if not _are_equal(model_value, data_value)
+    ]
+
+
+def _are_equal(first: object, second: object) -> bool:
+    if isinstance(first, float) and isinstance(second, float):
+        return math.isclose(first, second, rel_tol=1e-9)
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return len(first) == len(second) and all(map(_are_equal, first, second))
+    return first == second
 
 
 def problem_of(dataset: Dataset) -> Problem:

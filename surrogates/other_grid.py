@@ -1,4 +1,4 @@
-"""Trained surrogates on other grids than that of their training data."""
+"""Surrogates on other grids than that of their training data."""
 
 from __future__ import annotations
 
@@ -38,3 +38,14 @@ def on_grid(problem: Problem, shape: tuple[int, ...], constructor: type[Surrogat
         )
     axes = tuple(dataclasses.replace(axis, size=size) for axis, size in zip(spec.axes, shape, strict=True))
     return dataclasses.replace(problem, spec=dataclasses.replace(spec, sites=Grid(axes), symmetries=()))
+
+
+def share_weights(surrogate: Surrogate, other: Surrogate) -> None:
+    """Give `surrogate` the weights of `other`, a surrogate of the same class and options on another grid.
+
+    Both then have the same arrays: training one trains the other.
+    """
+    modules = zip(surrogate.modules(), other.modules(), strict=True)
+    for module, other_module in modules:
+        for name, weight in other_module.named_parameters(recurse=False):
+            setattr(module, name, weight)

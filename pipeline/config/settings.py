@@ -126,12 +126,14 @@ class Training(_Section):
     `seed` determines initial weights and batches. Its default is the root seed, which determines the data.
     The weights of the model folder `start_from` replace the random initial weights. The layers of `freeze`
     keep them. With an `adapter_rank`, all weights keep them, and changes of this rank are trained.
+    `other_grids` are further data sets of the same system, on other grids.
     """
 
     seed: _Seed
     start_from: Path | None = None
     freeze: list[str] = []
     adapter_rank: CountFromZero = 0
+    other_grids: list[Path] = []
     steps: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(ge=_LEAST_RATE)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from pipeline.config.build import user_file
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
 from pipeline.data.quantity_data import QuantityDataset
-from pipeline.problem import problem_of
+from pipeline.problem import mismatches, problem_of
 from pipeline.runs.folder import RunFolder
 from simsurrogate.documents import typed
 from simsurrogate.errors import UserError
@@ -27,25 +26,6 @@ from surrogates import store
 from surrogates.contract import Problem, Surrogate, surrogate_class, surrogate_names
 
 _REMEDY = "Train the model again with overwrite=true"
-
-
-# Model and data set must agree in these properties. Other ranges and durations cause a warning in the report.
-_COMPARED_PROPERTIES = (
-    "name",
-    "channels",
-    "channel_units",
-    "coefficient_channels",
-    "parameter_names",
-    "axis_names",
-    "shape",
-    "lower",
-    "extent",
-    "boundaries",
-    "boundary_values",
-    "autonomous",
-    "deterministic",
-    "coarsening",
-)
 
 
 class _Configuration(TypedDict):
@@ -132,28 +112,14 @@ def refuse_changed_problem(
 def refuse_mismatch(
     surrogate: Surrogate, data_problem: Problem, model: Path, data: Path, *, is_other_grid: bool = False
 ) -> None:
-    """Raise `UserError` if the model in the folder `model` was trained for another problem than `data`.
-
-    On another grid than that of the training data, the map from the solver's grid may differ too.
-    """
-    model_problem = surrogate.problem
-    pairs = {
-        name: (getattr(model_problem.spec, name), getattr(data_problem.spec, name))
-        for name in _COMPARED_PROPERTIES
-        if not (is_other_grid and name == "coarsening")
-    }
-    pairs["time_step"] = (model_problem.time_step, data_problem.time_step)
-    mismatches = [
-        f"{name}: the model has {model_value!r}, the data set {data_value!r}"
-        for name, (model_value, data_value) in pairs.items()
-        if not _are_equal(model_value, data_value)
-    ]
+    """Raise `UserError` if the model in the folder `model` was trained for another problem than `data`."""
+    found = mismatches(surrogate.problem, data_problem, is_other_grid=is_other_grid)
     incompatibility = type(surrogate).incompatibility(data_problem)
-    mismatches += [incompatibility] if incompatibility else []
-    if mismatches:
+    found += [incompatibility] if incompatibility else []
+    if found:
         raise UserError(
             f"the model in {model} does not fit the data set {data}:\n  "
-            + "\n  ".join(mismatches)
+            + "\n  ".join(found)
             + "\nModel and data set must agree. Train on this data set, or name the model's own data set "
             f"with dataset={_grid_remedy(surrogate, data_problem)}"
         )
@@ -166,11 +132,3 @@ def _grid_remedy(surrogate: Surrogate, data_problem: Problem) -> str:
         return ""
     names = [name for name in surrogate_names() if surrogate_class(name).any_grid]
     return f". Only {', '.join(names)} predict on another grid than that of their training data"
-
-
-def _are_equal(first: object, second: object) -> bool:
-    if isinstance(first, float) and isinstance(second, float):
-        return math.isclose(first, second, rel_tol=1e-9)
-    if isinstance(first, tuple) and isinstance(second, tuple):
-        return len(first) == len(second) and all(map(_are_equal, first, second))
-    return first == second

@@ -65,6 +65,7 @@ def fit(
     state, entries = train(
         surrogate,
         task.dataset,
+        other_grids=task.on_other_grids(surrogate),
         options=task.training,
         seed=seed,
         ranks=ranks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,10 +17,7 @@ from pipeline.parallel.ranks import Ranks
 from pipeline.parallel.stopping import StopRequest
 from pipeline.runs import progress
 from pipeline.training import checkpoint, option_checks
-from pipeline.training.batches.loader import DeviceLoader
-from pipeline.training.batches.micro_batches import MicroBatches
-from pipeline.training.batches.order import BatchOrder
-from pipeline.training.batches.symmetries import chosen_symmetries
+from pipeline.training.batches.sources import GridData, Sources
 from pipeline.training.device import precision
 from pipeline.training.device.compile import compiled
 from pipeline.training.device.out_of_memory import explain_exhaustion
@@ -60,6 +57,7 @@ def train(
     surrogate: Surrogate,
     dataset: Dataset,
     *,
+    other_grids: Sequence[GridData] = (),
     options: Training,
     seed: int,
     ranks: Ranks,
@@ -77,6 +75,7 @@ def train(
     Args:
         surrogate: model with its initial weights.
         dataset: validated data set.
+        other_grids: further data sets on other grids, with surrogates that share the weights.
         options: settings of `training`.
         seed: root seed of the run.
         ranks: ranks that train together.
@@ -98,22 +97,12 @@ def train(
     option_checks.check(surrogate, options)
     surrogate.to(ranks.device)
     preparation = prepare(surrogate, dataset, folder, ranks)
-    loader = DeviceLoader(dataset, options.unroll + 1, next(surrogate.parameters()), surrogate.encode)
-    order = BatchOrder(
-        len(loader),
-        options.batch_size,
-        seed,
-        ranks.rank,
-        ranks.size,
-        num_micro_batches=options.gradient_accumulation_steps,
+    sources = Sources([GridData(surrogate, dataset), *other_grids], options, seed, ranks)
+    forward, entries = _checked_forward(
+        surrogate, sources.forward(), sources.micro_batches(0), options, ranks
     )
-    symmetries = chosen_symmetries(dataset.spec, options.symmetries, type(surrogate))
-
-    def micro_batches_of(step: int) -> MicroBatches:
-        return MicroBatches(loader, order, step, surrogate, symmetries, options.noise, seed)
-
-    forward, entries = _checked_forward(surrogate, micro_batches_of(0), options, ranks)
-    entries["symmetries"] = [symmetry.name for symmetry in symmetries]
+    order = sources.at(0).order
+    entries["symmetries"] = [symmetry.name for symmetry in sources.at(0).symmetries]
     if preparation:
         entries["preparation"] = preparation
     state = _initial_state(surrogate, options, folder, ranks)
@@ -133,16 +122,17 @@ def train(
             # Random numbers inside a model differ between ranks, and are the same after a resume.
             torch.manual_seed(np.random.SeedSequence([seed, state.step, ranks.rank]).generate_state(1)[0])
             step_start = time.perf_counter()
-            loss, norm = _take_step(model, micro_batches_of(state.step), state, options, ranks)
+            loss, norm = _take_step(model, sources.micro_batches(state.step), state, options, ranks)
             seconds += time.perf_counter() - step_start
             if math.isfinite(norm):
                 pending_loss += loss
             elif len(state.skipped_steps) > options.max_skipped_steps:
+                source = sources.at(state.step - 1)
                 raise too_many_skipped(
-                    surrogate,
-                    dataset=dataset,
-                    loader=loader,
-                    batch=order.global_batch(state.step - 1),
+                    source.data.surrogate,
+                    dataset=source.data.dataset,
+                    loader=source.loader,
+                    batch=source.order.global_batch(state.step - 1),
                     skipped_steps=state.skipped_steps,
                     norm=norm,
                     options=options,
@@ -171,9 +161,10 @@ def train(
                 checkpoint.save(folder / "checkpoints", new_checkpoint, options.keep_checkpoints)
             if is_validation_due:
                 # The log comes after the checkpoint, so that a full disk does not prevent the checkpoint.
+                data_seconds = sources.take_data_seconds()
                 if log is not None:
-                    log.add_row(state.rows, seconds, loader.data_seconds)
-                seconds = loader.data_seconds = 0.0
+                    log.add_row(state.rows, seconds, data_seconds)
+                seconds = 0.0
             report(state.step, total_steps, "steps")
             if is_stopping:
                 # The other ranks wait until rank 0 has written the checkpoint.
@@ -183,10 +174,13 @@ def train(
 
 
 def _checked_forward(
-    surrogate: Surrogate, micro_batches: Iterable[Batch], options: Training, ranks: Ranks
+    surrogate: Surrogate,
+    forward: torch.nn.Module,
+    micro_batches: Iterable[Batch],
+    options: Training,
+    ranks: Ranks,
 ) -> tuple[torch.nn.Module, RecordEntries]:
     """Return the forward to train, after a check of mixed precision and of the compiled forward."""
-    forward: torch.nn.Module = surrogate
     entries: RecordEntries = {}
     if options.precision == "bfloat16":
         batch = next(iter(micro_batches))

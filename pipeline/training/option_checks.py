@@ -7,7 +7,7 @@ from pipeline.training import fine_tuning
 from pipeline.training.batches.symmetries import chosen_symmetries
 from pipeline.training.optim import second_order
 from simsurrogate.errors import UserError
-from surrogates.contract import Surrogate
+from surrogates.contract import Surrogate, surrogate_class, surrogate_names
 
 
 def check(surrogate: Surrogate, options: Training) -> None:
@@ -41,5 +41,33 @@ def check(surrogate: Surrogate, options: Training) -> None:
             f"{' and '.join(surrogate.losses)} alone here. One loss needs no balance. Set "
             "training.balance_every=0"
         )
+    _check_other_grids(surrogate, options)
     second_order.check(surrogate, options)
     fine_tuning.check(surrogate, options)
+
+
+def _check_other_grids(surrogate: Surrogate, options: Training) -> None:
+    """Check that training on several grids suits the surrogate and the other options.
+
+    Raises:
+        UserError: the surrogate has its own grid alone, or an option works on one grid.
+    """
+    if not options.other_grids:
+        return
+    key = f"training.other_grids with {len(options.other_grids)} further data sets"
+    if not surrogate.any_grid:
+        names = [name for name in surrogate_names() if surrogate_class(name).any_grid]
+        raise UserError(
+            f"{key} needs weights that do not depend on the grid. Those of {type(surrogate).__name__} do. "
+            f"Surrogates of any grid are {', '.join(names)}. Type surrogate={names[0]}"
+        )
+    for name, value, remedy in (
+        ("compile", options.compile, "false"),
+        ("balance_every", options.balance_every, "0"),
+        ("finish.method", options.finish.method != "none" and options.finish.method, "none"),
+    ):
+        if value:
+            raise UserError(
+                f"training.{name}={value} works on one grid, and {key} has several. Only one of the two is "
+                f"allowed. Type training.{name}={remedy}"
+            )

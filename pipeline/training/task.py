@@ -21,12 +21,14 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.quantity_data import QuantityDataset
 from pipeline.problem import problem_for, problem_of
 from pipeline.training import start_weights
+from pipeline.training.batches.other_grids import with_shared_weights
+from pipeline.training.batches.sources import GridData
 from pipeline.training.batches.symmetries import chosen_symmetries
 from pipeline.training.device import precision
 from pipeline.training.fine_tuning import keep_weights
 from simsurrogate.sources import source_hash
 from surrogates import store
-from surrogates.contract import Surrogate, surrogate_class
+from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.weights import construct_without_memory
 
 #: Options of `training` that do not change the trained weights. The identity has the seed as its own key.
@@ -80,6 +82,7 @@ class TrainingTask:
         training: settings of `training`.
         seed: seed of initial weights and batches.
         dataset: validated data set.
+        other_grids: further validated data sets of the same system, on other grids.
         overwrite: whether a model of another configuration is deleted.
     """
 
@@ -90,6 +93,7 @@ class TrainingTask:
     training: Training
     seed: int
     dataset: Dataset
+    other_grids: tuple[Dataset, ...]
     overwrite: bool
 
     @classmethod
@@ -113,6 +117,7 @@ class TrainingTask:
             training=settings.training,
             seed=settings.training.seed,
             dataset=dataset,
+            other_grids=tuple(Dataset.open(folder) for folder in settings.training.other_grids),
             overwrite=settings.overwrite,
         )
 
@@ -127,7 +132,7 @@ class TrainingTask:
             UserError: the data do not have one of the symmetries.
         """
         training = self.training.model_dump(mode="json", exclude=_OPTIONS_WITHOUT_EFFECT)
-        del training["start_from"], training["symmetries"]
+        del training["start_from"], training["symmetries"], training["other_grids"]
         # Models of earlier releases lack these keys.
         for key in ("freeze", "adapter_rank"):
             if not training[key]:
@@ -137,6 +142,8 @@ class TrainingTask:
             training["symmetries"] = [symmetry.name for symmetry in symmetries]
         if self.training.start_from is not None:
             training["start_from"] = start_weights.checksum(self.training.start_from)
+        if self.other_grids:
+            training["other_grids"] = [dataset.identity for dataset in self.other_grids]
         identity: TrainingIdentity = {
             "surrogate": {"name": self.surrogate, **self.surrogate_options},
             "training": training,
@@ -174,6 +181,21 @@ class TrainingTask:
             start_weights.copy_weights(surrogate, self.surrogate, folder, self.surrogate_path)
             keep_weights(surrogate, self.training)
         return surrogate
+
+    def on_other_grids(self, surrogate: Surrogate) -> list[GridData]:
+        """Return the data sets of `training.other_grids`, see `with_shared_weights`.
+
+        Raises:
+            UserError: the surrogate or a data set does not fit.
+        """
+
+        def build(problem: Problem) -> Surrogate:
+            dtype = precision.weight_dtype(self.training.precision)
+            twin = store.build(self.surrogate, self.surrogate_options, problem, dtype, self.surrogate_path)
+            keep_weights(twin, self.training)
+            return twin
+
+        return with_shared_weights(surrogate, self.other_grids, build)
 
 
 def origin(identity: TrainingIdentity) -> Origin:

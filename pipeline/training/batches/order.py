@@ -23,6 +23,7 @@ class BatchOrder:
         rank: number of this rank.
         size: number of ranks.
         num_micro_batches: micro-batches in a rank's share; one at a time is in memory.
+        interval: steps from one batch of these windows to the next; steps in between have other windows.
 
     Attributes:
         micro_batch_size: windows in a micro-batch.
@@ -42,6 +43,7 @@ class BatchOrder:
         size: int,
         *,
         num_micro_batches: int = 1,
+        interval: int = 1,
     ):
         if num_windows < 1:
             raise UserError(
@@ -57,6 +59,7 @@ class BatchOrder:
         self.num_windows = num_windows
         self.batch_size = batch_size
         self.seed = seed
+        self._interval = interval
         share_size = batch_size // size
         if share_size % num_micro_batches:
             raise UserError(
@@ -87,7 +90,7 @@ class BatchOrder:
 
     def global_batch(self, step: int) -> np.ndarray:
         """Return the windows of all ranks at a step, shape (batch_size,)."""
-        global_positions = step * self.batch_size + np.arange(self.batch_size)
+        global_positions = step // self._interval * self.batch_size + np.arange(self.batch_size)
         epochs, epoch_positions = np.divmod(global_positions, self.num_windows)
         batch = np.empty(self.batch_size, dtype=np.int64)
         for epoch in np.unique(epochs):
