@@ -43,6 +43,10 @@ _KEYS: dict[LocalStage, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+#: The keys whose value a model does not hold: it holds checksums of folders, and the names of symmetries.
+_RESOLVED_KEYS = ("training.start_from", "training.other_grids", "training.symmetries")
+
+
 def report_unused_keys(stage: LocalStage) -> None:
     """Print a line to stderr that names the typed keys without use in this stage, on rank 0."""
     # All stages of a chain receive all keys.
@@ -105,7 +109,7 @@ def refuse_other_model(folder: Path, requested: Mapping[str, Any], model: Mappin
     Raises:
         UserError: each contradiction, one per line.
     """
-    keys = [key for key in _typed_keys() if value_at(model, key) is not ABSENT]
+    keys = [key for key in _typed_keys() if value_at(model, key) is not ABSENT and key not in _RESOLVED_KEYS]
     _refuse(keys, requested, model, f"the model in {folder}", "name another model with model=")
 
 

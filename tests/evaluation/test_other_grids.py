@@ -18,6 +18,7 @@ from simsurrogate.spec import Coarsening
 from surrogates import store
 from surrogates.contract import surrogate_class, surrogate_names
 from tests.support import problems
+from tests.support.in_process import run_command_line
 from tests.support.trainings.training_cases import (
     generate_dataset,
     read_settings,
@@ -87,6 +88,25 @@ def test_another_grid_is_evaluated_alone_and_loaded_in_python(trained_run: Path,
     )
     prediction = surrogate.predict(trajectory.state[:1], inputs, trajectory.time).mean
     assert prediction.shape[-1] == 72
+
+
+def test_the_keys_of_a_training_are_accepted_with_its_model(
+    trained_run: Path, fine_dataset: Path, tmp_path: Path
+) -> None:
+    keys = (
+        f"training.start_from={trained_run / 'models' / 'fno'}",
+        f"training.other_grids=[{fine_dataset}]",
+        "training.symmetries=all",
+        "training.freeze=[network.lifting]",
+        "training.steps=1",
+    )
+    dataset = trained_run / "dataset"
+    train_model(tmp_path, dataset, *keys)
+    assert run_command_line(evaluate.run, *tiny_arguments(tmp_path, dataset, *keys, *FAST)) == 0
+    report = (tmp_path / "models" / "fno" / "evaluation" / "report.html").read_text()
+    assert "<dt>lineage</dt><dd>started from the weights " in report
+    other_key = "training.freeze=[network.projection]"
+    assert run_command_line(evaluate.run, *tiny_arguments(tmp_path, dataset, *keys, other_key)) == 2
 
 
 def test_data_sets_that_do_not_fit_are_refused(trained_run: Path, fine_dataset: Path, tmp_path: Path) -> None:
