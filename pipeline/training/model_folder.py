@@ -52,6 +52,18 @@ def prepare(folder: Path, configuration: TrainingIdentity, overwrite: bool) -> T
     return {**configuration, "continued_after": history} if history else configuration
 
 
+def refuse_model_of_smaller_data(folder: Path, configuration: TrainingIdentity) -> None:
+    """Refuse a whole model of the data set before the growth that `configuration` has in its key `data`.
+
+    Raises:
+        UserError: the folder holds such a model.
+    """
+    if store.is_whole(folder) and (
+        message := growth_message(folder, _model_configuration(folder), configuration)
+    ):
+        raise UserError(message)
+
+
 def _difference_message(folder: Path, saved: Mapping[str, object], configuration: TrainingIdentity) -> str:
     """Return the message about a model of another configuration."""
     if saved.get("dataset") != configuration["dataset"] and (

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline import chain_check
 from pipeline.training import checkpoint, loop
 from pipeline.training.learning_rate import learning_rate
 from simsurrogate.errors import UserError
@@ -22,6 +23,13 @@ from tests.support.trainings.training_cases import (
 
 SHORT = "training.steps=20"
 CONSTANT = "training.schedule=constant"
+#: The options of `generate_dataset`.
+DATA = (
+    "solver.extent=[1.0]",
+    "solver.resolution=24",
+    "storage.max_error=0.1",
+    "output={steps: 6, duration: 0.06}",
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,17 +112,19 @@ def test_other_changes_and_a_model_without_checkpoints_are_not_continued(
         train_model(run, dataset)
 
 
-def test_a_model_stays_a_model_of_the_smaller_data_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_stays_a_model_of_the_smaller_data_set(tmp_path: Path) -> None:
     few, many = "samples.train=4", "samples.train=8"
     dataset = generate_dataset(tmp_path, few)
     shards = {path: path.read_bytes() for path in dataset.glob("data/*/*.hdf5")}
     model = train_model(tmp_path, dataset, "training.steps=2")
     description = store.description(model)
+    message = r"trained before its data set grew \(4 -> 8 train trajectories\).*training.start_from="
+    samples = "samples={train: 8, valid: 3, test: 4, test_extrapolation: 0, per_shard: 4}"
+    arguments = tiny_arguments(tmp_path, dataset, *DATA, samples, "training.steps=2")
+    with pytest.raises(UserError, match=message):
+        chain_check.check(read_settings(*arguments))
     generate_dataset(tmp_path, many)
     assert {path: path.read_bytes() for path in shards} == shards
-    message = r"trained before its data set grew \(4 -> 8 train trajectories\).*training.start_from="
     with pytest.raises(UserError, match=message):
         train_model(tmp_path, dataset, "training.steps=2")
     assert store.description(model) == description
