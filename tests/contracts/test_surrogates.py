@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import surrogates
+from pipeline.training.fine_tuning import keep_weights, merge_adapters
 from surrogates import store
 from surrogates.autoregressive import AutoregressiveSurrogate
 from surrogates.contract import (
@@ -27,6 +29,7 @@ from tests.support.surrogate_cases import (
     build_cached,
     build_perturbed,
 )
+from tests.support.trainings.training_cases import read_settings
 
 AUTOREGRESSIVE_NAMES = [
     name for name in surrogate_names() if issubclass(surrogate_class(name), AutoregressiveSurrogate)
@@ -222,3 +225,22 @@ def test_a_constant_field_has_a_finite_loss(name: str) -> None:
     surrogate = build(name, problem)
     batch = problems.batch(problem, size=1, dtype=torch.float64, num_random=surrogate.num_random)
     assert torch.isfinite(sum(surrogate(batch).values()))  # type: ignore[arg-type]
+
+
+def test_adapters_keep_the_losses_and_only_they_have_gradients(name: str) -> None:
+    problem = problems.learnable_problem(name)
+    surrogate = build_perturbed(name, problem)
+    batch = problems.batch(problem, size=2, dtype=torch.float64, num_random=surrogate.num_random)
+    losses, first_weights = surrogate(batch), copy.deepcopy(surrogate.state_dict())
+    keep_weights(surrogate, read_settings("training.start_from=m", "training.adapter_rank=1").training)
+    adapted_losses = surrogate(batch)
+    for key, loss in losses.items():
+        torch.testing.assert_close(adapted_losses[key], loss, rtol=1e-12, atol=0)
+    torch.stack(list(adapted_losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+    gradients = {key: weight.grad for key, weight in surrogate.named_parameters() if weight.requires_grad}
+    assert all(key.endswith((".left", ".right")) for key in gradients)
+    assert any(gradient is not None and gradient.abs().max() > 0 for gradient in gradients.values())
+    merge_adapters(surrogate)
+    assert surrogate.state_dict().keys() == first_weights.keys()
+    for key, weight in first_weights.items():
+        assert torch.equal(surrogate.state_dict()[key], weight)
