@@ -54,17 +54,19 @@ def continued_after(folder: Path, saved: Mapping[str, Any]) -> list[int]:
 def growth_message(folder: Path, saved: Mapping[str, Any], requested: Mapping[str, Any]) -> str:
     """Return the message that the data set of a model has grown; an empty text if it has not."""
     saved_data, data = saved.get("data"), requested["data"]
-    if not saved_data or saved_data["shards"] != data["shards"] or saved_data == data:
+    if not saved_data or saved_data["shards"] != data["shards"]:
         return ""
-    sizes = [
-        f"{saved_data['trajectories'].get(split, 0)} -> {count} {split}"
+    pairs = {
+        split: (saved_data["trajectories"].get(split, 0), count)
         for split, count in data["trajectories"].items()
-        if saved_data["trajectories"].get(split, 0) != count
-    ]
+    }
+    growth = [f"{old} -> {new} {split}" for split, (old, new) in pairs.items() if old < new]
+    if not growth or any(old > new for old, new in pairs.values()):
+        return ""
     return (
-        f"{folder} was trained before its data set grew ({', '.join(sizes)} trajectories). The model stays a "
-        f"model of the smaller data set. Type model=NAME training.start_from={folder} to train a new model "
-        "from its weights, model=NAME to train from random weights, or overwrite=true to replace the model"
+        f"{folder} was trained on fewer trajectories of this data set ({', '.join(growth)}). It stays a model "
+        f"of the smaller data set. Type model=NAME training.start_from={folder} to train a new model from "
+        "its weights, model=NAME to train from random weights, or overwrite=true to replace the model"
     )
 
 

@@ -118,7 +118,7 @@ def test_a_model_stays_a_model_of_the_smaller_data_set(tmp_path: Path) -> None:
     shards = {path: path.read_bytes() for path in dataset.glob("data/*/*.hdf5")}
     model = train_model(tmp_path, dataset, "training.steps=2")
     description = store.description(model)
-    message = r"trained before its data set grew \(4 -> 8 train trajectories\).*training.start_from="
+    message = r"fewer trajectories of this data set \(4 -> 8 train\).*training.start_from="
     samples = "samples={train: 8, valid: 3, test: 4, test_extrapolation: 0, per_shard: 4}"
     arguments = tiny_arguments(tmp_path, dataset, *DATA, samples, "training.steps=2")
     with pytest.raises(UserError, match=message):
