@@ -31,10 +31,10 @@ def on_grid(problem: Problem, shape: tuple[int, ...], constructor: type[Surrogat
             f"The model {constructor.__name__} was trained on {old_text} sites, and {new_text} are asked "
             f"for. It predicts on its own sites alone. Leave out shape, or train fno or deeponet."
         )
-    if len(shape) != len(spec.shape):
+    if len(shape) != len(spec.shape) or min(shape) < 1:
         raise UserError(
-            f"shape={shape} has {len(shape)} numbers of cells. The model has the axes "
-            f"{', '.join(spec.axis_names)}. Pass one number for each axis."
+            f"shape={shape} is no grid of the axes {', '.join(spec.axis_names)}. One number of cells above 0 "
+            f"for each axis is allowed. Pass shape={spec.shape}, for example."
         )
     axes = tuple(dataclasses.replace(axis, size=size) for axis, size in zip(spec.axes, shape, strict=True))
     return dataclasses.replace(problem, spec=dataclasses.replace(spec, sites=Grid(axes), symmetries=()))

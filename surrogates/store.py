@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import os
 import re
 import warnings
@@ -24,14 +23,13 @@ import torch
 
 from simsurrogate.errors import UserError
 from simsurrogate.files import open_regular, sha256_of, write_whole
-from simsurrogate.memory import require_memory
 from simsurrogate.sources import source_hash
 from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.deep_ensemble import Ensemble
 from surrogates.description import DESCRIPTION, description, recorded_problem, write
 from surrogates.inference import arranged
 from surrogates.other_grid import on_grid
-from surrogates.weights import construct_without_memory, num_weights
+from surrogates.weights import refuse_other_size
 
 __all__ = [
     "DESCRIPTION",
@@ -53,8 +51,6 @@ WEIGHTS = "model.safetensors"
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 #: An upper bound of the bytes of a tensor's name and shape in the file of the weights.
 _HEADER_BYTES = 2**12
-#: The states in memory during a prediction: the input, its normalised copy, the change, and the result.
-_NUM_STATES = 4
 _FULL_DISK_REMEDY = "run the same command again: training continues from its last checkpoint"
 
 
@@ -197,7 +193,13 @@ def load(
         problem = recorded_problem(content)
         if shape is not None:
             problem = on_grid(problem, tuple(shape), surrogate_class(content["surrogate"], path))
-        _refuse_other_size(folder, content, problem, path)
+        constructor: Callable[..., Surrogate] = surrogate_class(content["surrogate"], path)
+        refuse_other_size(
+            folder / WEIGHTS,
+            problem.spec,
+            lambda: constructor(problem, **content["options"]),
+            _PRECISIONS[content["precision"]].itemsize,
+        )
         surrogate = build(content["surrogate"], content["options"], problem, content["precision"], path)
         surrogate.load_state_dict(_weights(folder, content, surrogate))
     # The options of a model from elsewhere reach its constructor, which may fail in any way.
@@ -221,28 +223,6 @@ def load(
 def has_changed_sources(content: Mapping[str, Any], cls: type[torch.nn.Module]) -> bool:
     """Return whether the model of a `model.json` was trained with other sources of its class."""
     return bool(content.get("sources") != source_hash(cls))
-
-
-def _refuse_other_size(folder: Path, content: Mapping[str, Any], problem: Problem, path: Path | None) -> None:
-    """Refuse a description whose states need more memory than is free, or with more weights than the file.
-
-    Raises:
-        UserError: the description does not fit; no large array was allocated.
-    """
-    spec = problem.spec
-    num_values = math.prod(spec.shape) * (len(spec.channels) + len(spec.coefficient_channels))
-    require_memory(
-        _NUM_STATES * 8 * num_values,
-        f"a prediction on {math.prod(spec.shape)} sites",
-        "the name of a model of a smaller problem",
-    )
-    constructor: Callable[..., Surrogate] = surrogate_class(content["surrogate"], path)
-    size = (folder / WEIGHTS).stat().st_size
-    sketch = construct_without_memory(lambda: constructor(problem, **content["options"]), size)
-    needed = _PRECISIONS[content["precision"]].itemsize * num_weights(sketch)
-    if needed > size:
-        raise UserError(f"it has {size} bytes, and its surrogate has weights of {needed} bytes")
-    require_memory(2 * needed, f"reading {folder / WEIGHTS}", "the name of a smaller model")
 
 
 def _weights(folder: Path, content: Mapping[str, Any], surrogate: Surrogate) -> dict[str, torch.Tensor]:

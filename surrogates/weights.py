@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +14,12 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from simsurrogate.errors import UserError
-from simsurrogate.memory import available_bytes, size_text
+from simsurrogate.memory import available_bytes, require_memory, size_text
+from simsurrogate.spec import Spec
 from surrogates.contract import Surrogate
 
+#: The states in memory during a prediction: the input, its normalised copy, the change, and the result.
+_NUM_STATES = 4
 #: The largest number of arrays of weights. Each array takes about 0.1 ms and 1 kB in every stage.
 MAX_ARRAYS = 5000
 
@@ -68,6 +73,31 @@ def _construct(construct: Callable[[], Surrogate], mode: TorchFunctionMode) -> S
 def num_weights(surrogate: Surrogate) -> int:
     """Return the number of weights."""
     return sum(weight.numel() for weight in surrogate.parameters())
+
+
+def refuse_other_size(path: Path, spec: Spec, construct: Callable[[], Surrogate], itemsize: int) -> None:
+    """Refuse a model whose states need more memory than is free, or with more weights than its file.
+
+    Args:
+        path: the file of the weights.
+        spec: the spec of the model.
+        construct: the constructor of the model.
+        itemsize: the bytes of a weight.
+
+    Raises:
+        UserError: the model does not fit; no large array was allocated.
+    """
+    num_values = math.prod(spec.shape) * (len(spec.channels) + len(spec.coefficient_channels))
+    require_memory(
+        _NUM_STATES * 8 * num_values,
+        f"a prediction on {math.prod(spec.shape)} sites",
+        "the name of a model of a smaller problem",
+    )
+    size = path.stat().st_size
+    needed = itemsize * num_weights(construct_without_memory(construct, size))
+    if needed > size:
+        raise UserError(f"it has {size} bytes, and its surrogate has weights of {needed} bytes")
+    require_memory(2 * needed, f"reading {path}", "the name of a smaller model")
 
 
 @contextmanager

@@ -64,9 +64,9 @@ def growth_message(folder: Path, saved: Mapping[str, Any], requested: Mapping[st
     if not growth or any(old > new for old, new in pairs.values()):
         return ""
     return (
-        f"{folder} was trained on fewer trajectories of this data set ({', '.join(growth)}). It stays a model "
-        f"of the smaller data set. Type model=NAME training.start_from={folder} to train a new model from "
-        "its weights, model=NAME to train from random weights, or overwrite=true to replace the model"
+        f"{folder} was trained on fewer trajectories of this data set ({', '.join(growth)}). It stays a "
+        f"model of the smaller data set. Type model=NAME training.start_from={folder} to train a new model "
+        "from its weights, model=NAME to train from random weights, or overwrite=true to replace the model"
     )
 
 

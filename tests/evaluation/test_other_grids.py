@@ -120,6 +120,9 @@ def test_data_sets_that_do_not_fit_are_refused(trained_run: Path, fine_dataset: 
             evaluate_model(trained_run, own, f"evaluation.other_grids=[{dataset}]")
     with pytest.raises(UserError, match=r"does not predict on shape=\(8,\): .*modes=6.*8 cells resolve"):
         simsurrogate.load(trained_run, shape=(8,))
+    for shape in ((0,), (24, 24), ()):
+        with pytest.raises(UserError, match=r"is no grid of the axes x.*Pass shape=\(24,\)"):
+            simsurrogate.load(trained_run, shape=shape)
 
 
 def test_a_surrogate_of_its_own_grid_stays_on_it(tmp_path: Path) -> None:
