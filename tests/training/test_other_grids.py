@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -11,6 +12,7 @@ import torch
 from pipeline.data.dataset import Dataset
 from pipeline.training import loop, option_checks
 from pipeline.training.batches.order import BatchOrder
+from pipeline.training.batches.sources import GridData
 from pipeline.training.task import TrainingTask
 from simsurrogate.errors import UserError
 from surrogates import store
@@ -77,7 +79,7 @@ def test_two_ranks_train_the_same_weights_as_one(dataset: Path, on_both: str, tm
         torch.testing.assert_close(weights[name], weight, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("overrides", [(), ("surrogate=deeponet",)])
+@pytest.mark.parametrize("overrides", [(), ("surrogate=deeponet",), ("surrogate=pi_deeponet",)])
 def test_both_surrogates_have_the_same_weights(
     overrides: tuple[str, ...], dataset: Path, on_both: str, tmp_path: Path
 ) -> None:
@@ -91,6 +93,13 @@ def test_both_surrogates_have_the_same_weights(
     assert other.surrogate.problem.statistics == surrogate.problem.statistics
     pairs = zip(surrogate.named_parameters(), other.surrogate.named_parameters(), strict=True)
     assert all(name == other_name and weight is same for (name, weight), (other_name, same) in pairs)
+    losses = []
+    for data in (GridData(surrogate, task.dataset), other):
+        windows = data.dataset.windows("train", task.training.unroll + 1)
+        batch = {key: torch.from_numpy(value).float() for key, value in windows.take(np.arange(4)).items()}
+        batch["random"] = torch.full((4, surrogate.num_random), 0.5)
+        losses.append(torch.stack(list(data.surrogate(batch).values())).sum().item())
+    assert losses[1] == pytest.approx(losses[0], rel=0.9)
 
 
 def test_adapters_are_trained_on_two_grids(
