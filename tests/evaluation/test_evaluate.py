@@ -291,11 +291,11 @@ def replace_model(run: Path, **changes) -> None:
 
 def test_a_foreign_model_is_refused_on_every_rank(trained_run, tmp_path):
     run = copy_run(trained_run, tmp_path)
-    sites = Grid((Axis("x", "m", 36, 0.0, 1.0, "dirichlet", (1.0, 2.0)),))
+    sites = Grid((Axis("x", "m", 24, 0.0, 2.0, "dirichlet", (1.0, 2.0)),))
     replace_model(run, sites=sites, time_step=0.5)
     result = run_stage("evaluate", f"run={run}", *OVERRIDES, ranks=2, timeout=60)
     assert result.returncode != 0
-    assert "shape: the model has (36,), the data set (24,)" in result.stderr
+    assert "extent: the model has (2.0,), the data set (1.0,)" in result.stderr
     assert "boundaries: the model has ('dirichlet',), the data set ('periodic',)" in result.stderr
     assert "boundary_values: the model has ((1.0, 2.0),), the data set ((0.0, 0.0),)" in result.stderr
     assert "time_step: the model has 0.5" in result.stderr
