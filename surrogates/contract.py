@@ -150,8 +150,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
     Attributes:
         physics_informed: the losses use `Problem.residual` or `Problem.initial_condition`.
         learns_quantities: the fields are the quantities of interest of a data set, on a single cell.
-        any_grid: the weights do not depend on the number of cells, and the surrogate is an operator on
-            functions: it predicts on any grid that resolves its modes.
+        any_grid: the weights do not depend on the grid, and predict on any grid that resolves the modes.
         num_random: the random numbers per window that `forward` needs, see `Batch`.
         window_steps: the time steps of a training window; None if every number is possible.
         losses: the names of the losses that `forward` returns, in their order.
