@@ -94,7 +94,7 @@ def _refuse_other_model(settings: Settings) -> None:
     """
     from pipeline.data.dataset import Dataset
     from pipeline.data.plan import SPLITS
-    from pipeline.data.recorded_configuration import grows
+    from pipeline.data.recorded_configuration import grows, is_adopted
     from pipeline.training import model_folder
     from pipeline.training.task import TrainingTask
 
@@ -108,9 +108,9 @@ def _refuse_other_model(settings: Settings) -> None:
         return
     task = TrainingTask.of(dataset, settings)
     identity = task.ensemble_identity if settings.ensemble > 1 else task.identity
-    samples = settings.samples.model_dump()
-    requested = {**dataset.configuration, "samples": samples}
-    if requested != dataset.configuration and grows(dataset.configuration, requested):
+    samples, stored = settings.samples.model_dump(), dataset.configuration
+    requested = {**stored, "samples": samples}
+    if not is_adopted(stored) and requested != stored and grows(stored, requested):
         grown_data = {**dataset.size, "trajectories": {split: samples[split] for split in SPLITS}}
         model_folder.refuse_model_of_smaller_data(run_folder.model_folder, {**identity, "data": grown_data})
     model_folder.prepare(run_folder.model_folder, identity, overwrite=False)
