@@ -25,7 +25,7 @@ from pipeline.adoption.shards import ShardCopier
 from pipeline.adoption.source import Source
 from pipeline.adoption.specification import Specification, specification
 from pipeline.adoption.splits import divided
-from pipeline.config import agreement, sizes
+from pipeline.config import agreement, overrides, sizes
 from pipeline.config.quantities import with_quantities
 from pipeline.config.settings import Settings
 from pipeline.data import store
@@ -79,11 +79,12 @@ def run(settings: Settings) -> None:
         else nullcontext(),
     ):
         metadata.started(launch.ranks_on_nodes(world.allgather(launch.node_name())))
-        source = Source.of(settings.source)
+        source = Source.of(settings.source, world.rank, world.size, world.allgather)
         refuse_other_configurations({"source": source.sha256}, world.allgather)
         with open_process(source.path, settings.format, description, source.num_bytes) as reader:
             plan = _plan(settings, source, description, reader)
-            sizes.check_data_set(settings_of(settings, plan.manifest), plan.manifest.spec)
+            if not plan.manifest.links:
+                sizes.check_data_set(settings_of(settings, plan.manifest), plan.manifest.spec)
             if world.rank == 0:
                 with lock.wait_for(folder.manifest_lock):
                     store.claim(folder.dataset, plan.manifest, settings.overwrite)
@@ -199,7 +200,8 @@ def _finish(settings: Settings, plan: _Plan, reader: ReaderProcess, num_made: in
 def _next_arguments(settings: Settings) -> list[str]:
     """Return the arguments of the next stage, without those of this stage."""
     has_own_folder = settings.dataset != settings.run / "dataset"
-    return [f"run={settings.run}", *([f"dataset={settings.dataset}"] if has_own_folder else [])]
+    arguments = [overrides.typed("run", settings.run)]
+    return [*arguments, *([overrides.typed("dataset", settings.dataset)] if has_own_folder else [])]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from pipeline.adoption.specification import Specification
 from pipeline.data.format.layout import field_path
 from pipeline.data.format.links import LinkedFile
 from pipeline.data.plan import SPLITS, shards
-from simsurrogate.files import sha256_of
 
 
 def links_of(
@@ -65,6 +64,6 @@ def _link(source: Source, file: FoundFile, facts: Specification) -> LinkedFile:
     return LinkedFile(
         path=file.path,
         identity=source.files[name],
-        sha256=sha256_of(Path(file.path)),
+        sha256=source.checksums[name],
         offsets={field_path(entry.field): file.offsets[entry.names[0]] for entry in facts.sources},
     )

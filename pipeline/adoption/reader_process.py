@@ -23,8 +23,9 @@ from pipeline.adoption.description import Description
 from simsurrogate.documents import MAX_BYTES, parse_json
 from simsurrogate.errors import UserError
 
-#: The time-out of one answer, s; the processor time grows with the size of the source.
+#: The time-out of one answer and the processor time, s; both grow with the size of the source.
 _TIMEOUT_SECONDS = 120.0
+_MAX_TIMEOUT_SECONDS = 3600.0
 _CPU_SECONDS = 60
 _BYTES_PER_SECOND = 10**6
 #: The value `::` keeps the HDF5 library from loading plugins. Threads would need address space.
@@ -59,7 +60,8 @@ class ReaderProcess:
     contents: Contents
 
     def __init__(self, source: Path, form: str | None, description: Description, num_bytes: int):
-        self._source, self._timeout = source, _TIMEOUT_SECONDS
+        self._source = source
+        self._timeout = min(_TIMEOUT_SECONDS + num_bytes // _BYTES_PER_SECOND, _MAX_TIMEOUT_SECONDS)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "pipeline.adoption.serve"],
             stdin=subprocess.PIPE,

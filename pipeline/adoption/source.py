@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.adoption.readers.reader import regular_files
 from simsurrogate.errors import UserError
-from simsurrogate.files import FileIdentity, file_identity, sha256_of
+from simsurrogate.files import FileIdentity, digest, file_identity, sha256_of
+
+#: A function that returns the mappings of all ranks, on all ranks.
+Gather = Callable[[dict[str, str]], list[dict[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -18,18 +21,18 @@ class Source:
     Attributes:
         path: the absolute path, without links.
         files: the identity of each file by its path below the source.
+        checksums: the checksum of each file.
         num_bytes: the bytes of all files.
-        sha256: one checksum of all names and contents.
     """
 
     path: Path
     files: dict[str, FileIdentity]
+    checksums: dict[str, str]
     num_bytes: int
-    sha256: str
 
     @classmethod
-    def of(cls, path: Path) -> Source:
-        """Return a source with its checksum; every byte is read.
+    def of(cls, path: Path, rank: int, size: int, gather: Gather) -> Source:
+        """Return a source with its checksums; the ranks share the files, and every byte is read.
 
         Raises:
             UserError: there is no such file, or the folder holds a link, a pipe or a device.
@@ -44,12 +47,16 @@ class Source:
             raise UserError(
                 f"source={path} holds no file. A file or a folder of files is allowed. Type source=PATH"
             )
-        identities = {_name(file, path): file_identity(file) for file in files}
-        checksum = hashlib.sha256()
-        for file in files:
-            checksum.update(f"{_name(file, path)} {sha256_of(file)}\n".encode())
-        num_bytes = sum(identity[0] for identity in identities.values())
-        return cls(path, identities, num_bytes, checksum.hexdigest())
+        paths = {_name(file, path): file for file in files}
+        identities = {name: file_identity(file) for name, file in paths.items()}
+        own_checksums = {name: sha256_of(paths[name]) for name in list(paths)[rank::size]}
+        checksums = {name: value for part in gather(own_checksums) for name, value in part.items()}
+        return cls(path, identities, checksums, sum(identity[0] for identity in identities.values()))
+
+    @property
+    def sha256(self) -> str:
+        """One checksum of all names and contents."""
+        return digest(self.checksums)
 
     def refuse_changes(self) -> None:
         """Check that no file has changed since its checksum.

@@ -9,16 +9,16 @@ from typing import get_args
 
 import numpy as np
 
-from pipeline.adoption import units
 from pipeline.adoption.contents import Contents, FoundAxis, FoundField
 from pipeline.adoption.description import AxisDescription, Description, FieldDescription
+from pipeline.adoption.mistakes import Mistakes
 from pipeline.adoption.symmetries import symmetries_of
+from pipeline.adoption.times import even_times, is_even, time_factor
 from simsurrogate.errors import UserError
 from simsurrogate.sites import Axis, Boundary, Grid, Particles
 from simsurrogate.spec import Field, Parameter, Spec
 
-#: The largest deviation of a coordinate or a time from even spacing, in steps: float32 has round-off.
-_UNEVENNESS = 1e-2
+#: The round-off of a coordinate in float32, relative to the length of the axis.
 _ROUND_OFF = 1e-6
 #: Names of groups and datasets of a shard.
 _RESERVED = {
@@ -59,40 +59,6 @@ class Specification:
     notes: tuple[str, ...]
 
 
-class _Mistakes:
-    """Facts that are missing, and facts that are wrong; all are reported together."""
-
-    def __init__(self) -> None:
-        self.missing: list[str] = []
-        self.wrong: list[str] = []
-
-    def unit(self, key: str, described: str | None, found: str | None) -> str:
-        """Return the unit of a key, from the description or the files."""
-        unit = described or found
-        if unit is None:
-            self.missing.append(f"{key}: UNIT   # 1 for no unit")
-            return "1"
-        if not units.is_known(unit):
-            origin = "the description" if described else "the files"
-            self.wrong.append(
-                f"{key}={unit!r} in {origin} is no unit that pint knows. Units such as m/s, K, kg/m^3 and 1 "
-                f"are allowed. Correct {key} in the description"
-            )
-        return unit
-
-    def raise_any(self, layout: str, description_key: str) -> None:
-        """Raise one `UserError` with all mistakes, if there are any."""
-        lines = list(dict.fromkeys(self.wrong))
-        if self.missing:
-            text = "\n".join(f"  {line}" for line in dict.fromkeys(self.missing))
-            lines.append(
-                f"{layout} does not say all that a data set needs. Missing in the description:\n{text}\n"
-                f"Add these keys to a YAML file and type {description_key}"
-            )
-        if lines:
-            raise UserError("\n".join(lines))
-
-
 def specification(
     contents: Contents, description: Description, name: str, inside: np.ndarray
 ) -> Specification:
@@ -107,7 +73,7 @@ def specification(
     Raises:
         UserError: facts are missing or wrong, each with its key; or the times or an axis are not even.
     """
-    mistakes = _Mistakes()
+    mistakes = Mistakes()
     sources = _fields(contents, description, mistakes)
     axes = [
         _axis(axis, description.axes.get(axis.name), mistakes)
@@ -116,7 +82,7 @@ def specification(
     ]
     _refuse_unknown("axes", description.axes, [axis.name for axis in contents.axes], mistakes)
     parameters = _parameters(contents, description, inside, mistakes)
-    time_factor = _time_factor(contents, description, mistakes)
+    seconds = time_factor(contents, description, mistakes)
     mistakes.raise_any(contents.layout, "description=FILE.yaml")
     sites = Particles(contents.axes[0].size, contents.dimension) if contents.dimension else Grid(tuple(axes))
     states = [source for source in sources if not _found(contents, source.names[0]).is_constant]
@@ -126,7 +92,7 @@ def specification(
             "no field changes in time. A data set has at least one field with a time axis. List such a field "
             "under fields in the description"
         )
-    source_times, times, notes = _times(contents, description, time_factor)
+    source_times, times, notes = even_times(contents, description, seconds)
     fields = tuple(source.field for source in states)
     coefficient_fields = tuple(source.field for source in constants)
     problem_name = description.name or contents.name or name
@@ -151,7 +117,7 @@ def specification(
         sources=(*states, *constants),
         source_times=source_times,
         times=times,
-        is_resampled=not _is_even(source_times),
+        is_resampled=not is_even(source_times),
         precision="float64" if "float64" in precisions else "float32",
         notes=(*contents.notes, *notes),
     )
@@ -161,7 +127,7 @@ def _found(contents: Contents, name: str) -> FoundField:
     return next(field for field in contents.fields if field.name == name)
 
 
-def _fields(contents: Contents, description: Description, mistakes: _Mistakes) -> list[FieldSource]:
+def _fields(contents: Contents, description: Description, mistakes: Mistakes) -> list[FieldSource]:
     """Return the fields of the description, or all fields in the files."""
     found = {field.name: field for field in contents.fields}
     described = description.fields or {name: FieldDescription() for name in found}
@@ -211,7 +177,7 @@ def _fields(contents: Contents, description: Description, mistakes: _Mistakes) -
     return sources
 
 
-def _axis(axis: FoundAxis, described: AxisDescription | None, mistakes: _Mistakes) -> Axis:
+def _axis(axis: FoundAxis, described: AxisDescription | None, mistakes: Mistakes) -> Axis:
     """Return an axis of equal cells, whose centres are the points in the files."""
     entry, key = described or AxisDescription(), f"axes.{axis.name}"
     unit = mistakes.unit(f"{key}.unit", entry.unit, axis.unit)
@@ -222,7 +188,7 @@ def _axis(axis: FoundAxis, described: AxisDescription | None, mistakes: _Mistake
         )
     if axis.points is not None:
         points = np.array(axis.points)
-        if not _is_even(points):
+        if not is_even(points):
             steps = np.diff(points)
             mistakes.wrong.append(
                 f"the coordinates {axis.name} are not even: their steps are {steps.min():g} to "
@@ -250,7 +216,7 @@ def _axis(axis: FoundAxis, described: AxisDescription | None, mistakes: _Mistake
 
 
 def _parameters(
-    contents: Contents, description: Description, inside: np.ndarray, mistakes: _Mistakes
+    contents: Contents, description: Description, inside: np.ndarray, mistakes: Mistakes
 ) -> tuple[Parameter, ...]:
     """Return the listed parameters, or all that differ between trajectories."""
     found = {parameter.name: parameter for parameter in contents.parameters}
@@ -271,69 +237,10 @@ def _parameters(
     return tuple(parameters)
 
 
-def _refuse_unknown(key: str, described: object, found: Sequence[str], mistakes: _Mistakes) -> None:
+def _refuse_unknown(key: str, described: object, found: Sequence[str], mistakes: Mistakes) -> None:
     for name in described if isinstance(described, dict) else ():
         if name not in found:
             mistakes.wrong.append(
                 f"{key}.{name} is not in the files. They have the {key} {', '.join(found) or 'none'}. "
                 f"Correct {key} in the description"
             )
-
-
-def _time_factor(contents: Contents, description: Description, mistakes: _Mistakes) -> float:
-    """Return the seconds of the unit of time."""
-    unit = description.times.unit or contents.time_unit
-    if contents.times is None and description.times.step is None:
-        mistakes.missing.append("times.step: TIME   # between two frames, in the unit of time")
-    if unit is None:
-        mistakes.missing.append("times.unit: UNIT   # such as s; 1 for no unit")
-        return 1.0
-    factor = units.seconds(unit)
-    if factor is None:
-        mistakes.wrong.append(
-            f"times.unit={unit!r} is no unit of time that pint knows. Units such as s, ms, day and 1 are "
-            "allowed. Correct times.unit in the description"
-        )
-    return factor or 1.0
-
-
-def _times(
-    contents: Contents, description: Description, factor: float
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return the times in the files and the even times of the frames, both in seconds, with notes."""
-    num_frames, step = contents.num_frames, description.times.step
-    if num_frames < 2:
-        raise UserError(
-            f"the files have {num_frames} frame in each trajectory. A data set of trajectories needs at "
-            "least 2 frames. Use files with more times"
-        )
-    source = np.arange(num_frames) * step if step is not None else np.array(contents.times)
-    source = source * factor
-    notes = []
-    steps = np.diff(source)
-    if not (steps > 0).all():
-        raise UserError(
-            f"the times in the files do not increase: {source[0]:g} to {source[-1]:g} s, with a step of "
-            f"{steps.min():g} s. Times have to increase. Correct the files, or type times: {{step: TIME}}"
-        )
-    if source[0] != 0:
-        notes.append(f"The times in the files start at {source[0]:g} s, and those of the data set at 0 s.")
-    if not _is_even(source):
-        if not description.times.resample:
-            raise UserError(
-                f"the times in the files are not even: their steps are {steps.min():g} to {steps.max():g} s. "
-                "A data set has equal steps. Add times: {resample: true} to the description to interpolate "
-                "the frames linearly at even times"
-            )
-        notes.append(f"The frames are interpolated linearly at {num_frames} even times.")
-    duration = source[-1] - source[0]
-    return source, duration * np.arange(num_frames) / (num_frames - 1), notes
-
-
-def _is_even(points: np.ndarray) -> bool:
-    """Return whether points have equal steps, apart from the round-off of float32."""
-    if len(points) < 2:
-        return True
-    even = np.linspace(points[0], points[-1], len(points))
-    step = (points[-1] - points[0]) / (len(points) - 1)
-    return bool(step > 0 and np.abs(points - even).max() <= _UNEVENNESS * step)

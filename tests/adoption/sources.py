@@ -179,6 +179,13 @@ def npz(folder: Path) -> tuple[Path, str]:
     return folder / "all.npz", fields + AXES + "times: {unit: s}\norder: [channel, trajectory, time, x, y]\n"
 
 
+def npz_folder(folder: Path) -> tuple[Path, str]:
+    for first in (0, 5):
+        np.savez(folder / f"part{first}.npz", u=HEAT[first : first + 5], nu=DIFFUSIVITY[first : first + 5])
+    description = ALONE + f"times: {{unit: s, step: {STEP}}}\nparameters: {{nu: {{unit: m^2/s}}}}\n"
+    return folder, description
+
+
 def waves_dataset() -> xarray.Dataset:
     dimensions = ("trajectory", "time", "x", "y")
     return xarray.Dataset(
@@ -253,6 +260,7 @@ LAYOUTS: dict[str, Callable[[Path], tuple[Path, str]]] = {
         npy,
         npy_folder,
         npz,
+        npz_folder,
         netcdf4,
         netcdf3,
         zarr2,

@@ -64,8 +64,7 @@ def open_source(source: Path, form: Format | None, description: Description) -> 
 def _is_array_source(source: Path, form: str | None) -> bool:
     if source.is_file():
         return form == "npy" or source.suffix in _SUFFIXES["npy"]
-    has_arrays = any(path.suffix == ".npy" for path in source.iterdir())
-    return form == "npy" or (has_arrays and not zarr_store.is_store(source))
+    return any(path.suffix == ".npy" for path in source.iterdir()) and not zarr_store.is_store(source)
 
 
 def _paths(source: Path, form: str | None) -> list[Path]:
@@ -77,7 +76,11 @@ def _paths(source: Path, form: str | None) -> list[Path]:
         if stores:
             return stores
     suffixes = {
-        item for key, items in _SUFFIXES.items() if form in (None, key) and key != "npy" for item in items
+        suffix
+        for key, items in _SUFFIXES.items()
+        if form in (None, key)
+        for suffix in items
+        if suffix != ".npy"
     }
     return [
         path for path in regular_files(source) if path.suffix in suffixes and not path.name.startswith(".")
@@ -90,6 +93,8 @@ def _opener(path: Path, form: Format | None) -> Callable[[Description], Reader]:
 
     if form == "csv_particles" or (form is None and path.suffix == ".csv"):
         return partial(ParticleTable, path)
+    if path.suffix == ".npz":
+        return partial(ArraysReader, path)
     if path.is_dir() or form == "xarray" or (form is None and path.suffix in _SUFFIXES["xarray"]):
         return partial(XarrayReader, path)
     if not hdf5_file.is_hdf5(path):
