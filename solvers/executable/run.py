@@ -1,0 +1,120 @@
+"""One run of an external program in a folder of its own, under a supervisor."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from solvers.executable import supervisor
+from solvers.executable.environment import program_environment
+from solvers.executable.output import OutputError
+
+#: The number of lines and characters of the program's messages in a recorded failure.
+_NUM_LINES = 5
+_NUM_CHARACTERS = 600
+
+
+class ProgramRun:
+    """A running program, which ends with the `with` block at the latest, together with its folder.
+
+    The supervisor ends the program if this process dies.
+
+    Args:
+        command: the words of the command.
+        inputs: the texts of the input files by name.
+        time_limit: the time (s) after which the program is ended.
+        scratch: the folder in which the folder of the run is created; None: that of temporary files.
+
+    Attributes:
+        folder: the folder of the run.
+    """
+
+    def __init__(self, command: list[str], inputs: dict[str, str], time_limit: float, scratch: Path | None):
+        self._time_limit = time_limit
+        self.folder = Path(tempfile.mkdtemp(prefix="simsurrogate-run-", dir=scratch)).absolute()
+        try:
+            for name, text in inputs.items():
+                (self.folder / name).write_text(text, encoding="utf-8")
+            # -I and -S: the start takes milliseconds, and no file of the working folder is imported.
+            self._supervisor = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    supervisor.__file__,
+                    str(self.folder),
+                    str(time_limit),
+                    *command,
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=program_environment(),
+                start_new_session=True,
+            )
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def __enter__(self) -> ProgramRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the program if it still runs, and remove its folder."""
+        assert self._supervisor.stdin is not None
+        assert self._supervisor.stdout is not None
+        self._supervisor.stdin.close()
+        try:
+            self._supervisor.wait()
+        finally:
+            self._supervisor.stdout.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the program, or anything that it started, still runs."""
+        return self._supervisor.poll() is None
+
+    def check_exit(self) -> None:
+        """Check that the program has ended with exit code 0.
+
+        Raises:
+            OutputError: the program did not start, reached its time limit, or failed.
+        """
+        assert self._supervisor.stdout is not None
+        text = self._supervisor.stdout.read()
+        outcome: dict[str, Any] = json.loads(text) if text else {"error": "its supervisor was killed"}
+        if "error" in outcome:
+            raise OutputError(f"cannot be started: {outcome['error']}")
+        if "time_limit" in outcome:
+            raise OutputError(
+                f"was ended at its time limit, solver.program.time_limit={self._time_limit:g} s"
+            )
+        code = outcome["exit_code"]
+        if code:
+            raise OutputError(f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}")
+
+    def messages(self) -> str:
+        """Return the last lines of the program's messages, as the end of a sentence."""
+        for name in ("stderr.txt", "stdout.txt"):
+            path = self.folder / name
+            if path.is_file() and (lines := _last_lines(path)):
+                text = " | ".join(lines).replace(f"{self.folder}/", "").replace(str(self.folder), ".")
+                return f"; the end of its {name.removesuffix('.txt')}: {text[-_NUM_CHARACTERS:]}"
+        return "; it printed nothing"
+
+
+def _last_lines(path: Path) -> list[str]:
+    """Return the last lines of a file that are not empty."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 64 * _NUM_CHARACTERS, 0))
+        text = file.read().decode(errors="replace")
+    printable = "".join(character if character.isprintable() else "\n" for character in text)
+    return [line.strip() for line in printable.splitlines() if line.strip()][-_NUM_LINES:]
