@@ -119,6 +119,8 @@ def _check_orders(settings: Settings, solver: Solver, duration: float, report: _
             except UserError as error:
                 _leave_out(name, str(error))
                 continue
+            except Exception as error:
+                mistakes = [_text_of(error)]
             if mistakes and math.isinf(order):
                 _leave_out(name, f"{mistakes[0]}. The drawn fields may be too rough for these grids")
             else:

@@ -79,7 +79,7 @@ class Program:
     def __post_init__(self) -> None:
         options = self.options
         for word in (*options.command, *options.launch, *(options.version or ())):
-            if not word or (word.startswith(("./", "../")) and not Path(word).exists()):
+            if word.startswith(("./", "../")) and not Path(word).exists():
                 raise UserError(
                     f"solver.program names the file {word!r}, which does not exist in {Path.cwd()}. Type the "
                     "path of the program, relative to the folder in which you type the command"
