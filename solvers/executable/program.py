@@ -116,9 +116,9 @@ class Program:
 
     @property
     def name(self) -> str:
-        """The name of the program for messages: the file of the user, or the first word."""
+        """The name of the program for messages: the names of the user's files, or the first word."""
         files = [word for word in self.options.command if _is_own_file(word)]
-        return Path((files or self.options.command)[0]).name
+        return " ".join(Path(word).name for word in files or self.options.command[:1])
 
     def command(self, values: Mapping[str, Any]) -> list[str]:
         """Return the words of the command with these values of the names."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
+import secrets
+import select
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +25,7 @@ _NUM_CHARACTERS = 600
 class ProgramRun:
     """A running program, which ends with the `with` block at the latest, together with its folder.
 
-    The supervisor ends the program if this process dies.
+    The supervisor ends the program and removes the folder, also if this process dies.
 
     Args:
         command: the words of the command.
@@ -33,33 +35,28 @@ class ProgramRun:
 
     Attributes:
         folder: the folder of the run.
+
+    Raises:
+        OSError: the supervisor cannot be started.
     """
 
     def __init__(self, command: list[str], inputs: dict[str, str], time_limit: float, scratch: Path | None):
         self._time_limit = time_limit
-        self.folder = Path(tempfile.mkdtemp(prefix="simsurrogate-run-", dir=scratch)).absolute()
-        try:
-            for name, text in inputs.items():
-                (self.folder / name).write_text(text, encoding="utf-8")
-            # -I and -S: the start takes milliseconds, and no file of the working folder is imported.
-            self._supervisor = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    supervisor.__file__,
-                    str(self.folder),
-                    str(time_limit),
-                    *command,
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=program_environment(),
-                start_new_session=True,
-            )
-        except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            raise
+        name = f"simsurrogate-run-{secrets.token_hex(8)}"
+        self.folder = Path(scratch or tempfile.gettempdir()).absolute() / name
+        # -I and -S: the start takes milliseconds, and no file of the working folder is imported.
+        self._supervisor = subprocess.Popen(
+            [sys.executable, "-I", "-S", supervisor.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=program_environment(),
+            start_new_session=True,
+        )
+        request = {"folder": str(self.folder), "inputs": inputs, "seconds": time_limit, "command": command}
+        assert self._supervisor.stdin is not None
+        with suppress(BrokenPipeError):  # `check_exit` reports the death of the supervisor.
+            self._supervisor.stdin.write(json.dumps(request).encode() + b"\n")
+            self._supervisor.stdin.flush()
 
     def __enter__(self) -> ProgramRun:
         return self
@@ -71,16 +68,13 @@ class ProgramRun:
         assert self._supervisor.stdin is not None
         assert self._supervisor.stdout is not None
         self._supervisor.stdin.close()
-        try:
-            self._supervisor.wait()
-        finally:
-            self._supervisor.stdout.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._supervisor.wait()
+        self._supervisor.stdout.close()
 
     @property
     def is_running(self) -> bool:
         """Whether the program, or anything that it started, still runs."""
-        return self._supervisor.poll() is None
+        return not select.select([self._supervisor.stdout], [], [], 0)[0]
 
     def check_exit(self) -> None:
         """Check that the program has ended with exit code 0.
@@ -89,7 +83,7 @@ class ProgramRun:
             OutputError: the program did not start, reached its time limit, or failed.
         """
         assert self._supervisor.stdout is not None
-        text = self._supervisor.stdout.read()
+        text = self._supervisor.stdout.readline()
         outcome: dict[str, Any] = json.loads(text) if text else {"error": "its supervisor was killed"}
         if "error" in outcome:
             raise OutputError(f"cannot be started: {outcome['error']}")

@@ -1,13 +1,15 @@
 """The parent process of an external program, which ends the program and everything that it started.
 
-    python -I -S supervisor.py FOLDER SECONDS PROGRAM ARGUMENT...
+    python -I -S supervisor.py
 
-The program runs in FOLDER for at most SECONDS, with its output in `stdout.txt` and `stderr.txt`. The end of
-standard input means that the stage has ended or wants the program to end. Then the supervisor also removes
-FOLDER. All descendants of the program are ended, also those with a process group of their own, such as the
-ranks of mpirun. The supervisor prints one JSON object: `exit_code`, `time_limit`, or `error` of the start.
+The first line of standard input is a JSON object with the `command`, the `folder`, the texts of `inputs` by
+file name, and the time limit in `seconds`. The supervisor creates the folder, in which the program runs with
+its output in `stdout.txt` and `stderr.txt`, and prints one JSON object at the end of the program: `exit_code`,
+`time_limit`, or `error` of the start. The end of standard input means that the stage has died or needs the
+program and the folder no longer. Then the supervisor ends the program and removes the folder.
 
-This file uses the standard library alone, so that it starts in milliseconds.
+All descendants of the program are ended, also those with a process group of their own, such as the ranks of
+mpirun. This file uses the standard library alone, so that it starts in milliseconds.
 """
 
 import contextlib
@@ -26,44 +28,61 @@ GRACE_SECONDS = 3.0
 _SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux: orphans become children of this process.
 
 
-def main(folder: str, seconds: float, command: list[str]) -> None:
-    """Run the command, print the outcome, and leave no process behind."""
+def main() -> None:
+    """Run the program of the first line of standard input, and leave neither processes nor files behind."""
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
     signal.signal(
         signal.SIGUSR1, signal.SIG_DFL
     )  # A stage may ignore this signal, and children inherit that.
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):
+        return
+    request = json.loads(line)
+    try:
+        outcome = _outcome(request)
+        if outcome is not None:
+            print(json.dumps(outcome), flush=True)
+            while os.read(sys.stdin.fileno(), 4096):
+                pass
+    finally:
+        end_descendants()
+        shutil.rmtree(request["folder"], ignore_errors=True)
+
+
+def _outcome(request: dict) -> dict[str, object] | None:  # type: ignore[type-arg]
+    """Run the program; return its outcome, or None if the stage needs it no longer."""
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    deadline = time.monotonic() + seconds
+    folder = request["folder"]
     try:
+        os.mkdir(folder, 0o700)
+        for name, text in request["inputs"].items():
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write(text)
         with (
             open(os.path.join(folder, "stdout.txt"), "wb") as stdout,
             open(os.path.join(folder, "stderr.txt"), "wb") as stderr,
         ):
             program = subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+                request["command"], cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
             )
     except OSError as error:
-        print(json.dumps({"error": f"{command[0]}: {error.strerror}"}))
-        return
-    outcome: dict[str, object] = {"time_limit": seconds}
-    is_wanted = True
-    while program.poll() is None and (left := deadline - time.monotonic()) > 0:
+        return {"error": str(error)}
+    deadline = time.monotonic() + request["seconds"]
+    while program.poll() is None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            end_descendants()
+            return {"time_limit": True}
         readable, _, _ = select.select([sys.stdin.fileno(), woken], [], [], min(left, 60.0))
         if woken in readable:
             os.read(woken, 4096)
         if sys.stdin.fileno() in readable and not os.read(sys.stdin.fileno(), 4096):
-            is_wanted = False
-            break
-    if program.returncode is not None:
-        outcome = {"exit_code": program.returncode}
+            return None
     end_descendants()
-    if is_wanted:
-        print(json.dumps(outcome))
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+    return {"exit_code": program.returncode}
 
 
 def end_descendants() -> None:
@@ -103,4 +122,4 @@ def _descendants() -> set[int]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), sys.argv[3:])
+    main()

@@ -74,7 +74,7 @@ def test_the_program_receives_the_parameters_and_its_frames_are_the_states(scrat
 def test_a_failed_program_is_a_failed_trajectory_with_a_reason(
     fault: str, message: str, scratch: Path
 ) -> None:
-    with pytest.raises(DivergedError, match=rf"^the program python\S* failed: {message}"):
+    with pytest.raises(DivergedError, match=rf"^the program python\S* line\.py failed: {message}"):
         solve(with_fault(fault))
     assert not list(scratch.iterdir())
 
