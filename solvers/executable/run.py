@@ -74,6 +74,7 @@ class ProgramRun:
     @property
     def is_running(self) -> bool:
         """Whether the program, or anything that it started, still runs."""
+        assert self._supervisor.stdout is not None
         return not select.select([self._supervisor.stdout], [], [], 0)[0]
 
     def check_exit(self) -> None:

@@ -4,9 +4,9 @@
 
 The first line of standard input is a JSON object with the `command`, the `folder`, the texts of `inputs` by
 file name, and the time limit in `seconds`. The supervisor creates the folder, in which the program runs with
-its output in `stdout.txt` and `stderr.txt`, and prints one JSON object at the end of the program: `exit_code`,
-`time_limit`, or `error` of the start. The end of standard input means that the stage has died or needs the
-program and the folder no longer. Then the supervisor ends the program and removes the folder.
+its output in `stdout.txt` and `stderr.txt`. At the end of the program the supervisor prints one JSON object:
+`exit_code`, `time_limit`, or `error` of the start. The end of standard input means that the stage has died or
+needs the program and the folder no longer. Then the supervisor ends the program and removes the folder.
 
 All descendants of the program are ended, also those with a process group of their own, such as the ranks of
 mpirun. This file uses the standard library alone, so that it starts in milliseconds.
@@ -31,9 +31,8 @@ _SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of Linux: orphans become chi
 def main() -> None:
     """Run the program of the first line of standard input, and leave neither processes nor files behind."""
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
-    signal.signal(
-        signal.SIGUSR1, signal.SIG_DFL
-    )  # A stage may ignore this signal, and children inherit that.
+    # A stage may ignore this signal, and its children inherit that.
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     line = sys.stdin.buffer.readline()
     if not line.endswith(b"\n"):
         return
