@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +93,10 @@ def line_arguments(folder: Path, *fault: str, **program: Any) -> tuple[str, ...]
     text = (Path(configs.__path__[0]) / "solver" / "executable.yaml").read_text()
     options = merge_options(yaml.safe_load(text), REQUIRED["executable"])
     options["program"] |= {"command": [*PYTHON, *fault], "retries": 0, **program}
-    (folder / "solver").mkdir(exist_ok=True)
-    (folder / "solver" / "line.yaml").write_text(yaml.safe_dump(options, sort_keys=False))
-    return ("--config-dir", str(folder), "solver=line", *SMALL, f"run={folder / 'run'}")
+    path = folder / "mine" / "solver" / "line.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(options, sort_keys=False))
+    return ("--config-dir", str(folder / "mine"), "solver=line", *SMALL, f"run={folder / 'run'}")
 
 
 @pytest.mark.parametrize(
@@ -182,17 +182,3 @@ def test_a_stop_request_ends_the_program(tmp_path: Path) -> None:
             process.wait(60)
         assert process.returncode == 75
     assert not any(map(is_alive, processes_of(file)))
-
-
-def test_other_ranks_continue_while_a_program_runs_on_rank_0(tmp_path: Path) -> None:
-    """Rank 0 holds the counter of the tasks. It has to answer while it waits for its program."""
-    marker = tmp_path / "marker"
-    # The first run waits until nine trajectories are done. The other rank needs rank 0 for them.
-    shards = f"{tmp_path}/run/dataset/data/*/*.hdf5"
-    wait = f"while [ $(ls {shards} 2>/dev/null | wc -l) -lt 9 ]; do sleep 0.05; done"
-    script = f'test -e {marker} || {{ touch {marker}; {wait}; }}; exec "$@"'
-    arguments = line_arguments(tmp_path, launch=["/bin/sh", "-c", script, "sh"], time_limit=60.0)
-    start = time.monotonic()
-    require_success(run_stage("generate", *arguments, ranks=2, timeout=120))
-    assert time.monotonic() - start < 60
-    assert marker.exists()
