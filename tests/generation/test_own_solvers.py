@@ -182,3 +182,21 @@ def test_a_stop_request_ends_the_program(tmp_path: Path) -> None:
             process.wait(60)
         assert process.returncode == 75
     assert not any(map(is_alive, processes_of(file)))
+
+
+def test_the_page_shows_the_examples() -> None:
+    page = (ROOT / "docs" / "own_solver.md").read_text()
+    for name in ("solver/heat_line.yaml", "heat_line.nml.j2"):
+        assert f"```\n{page_text(name)}```" in page.replace("```yaml", "```"), name
+    assert page_text("fisher.py").count("def states(self, parameters: Parameters, times: np.ndarray)") == 1
+    commands = [line for line in page.splitlines() if line.startswith("python -m pipeline.")]
+    assert len(commands) == 4
+    for command in commands:
+        for word in command.split()[3:]:
+            path = word.partition("=")[2] if word.startswith("solver.path=") else ""
+            assert (ROOT / path).exists(), word
+
+
+def page_text(name: str) -> str:
+    """Return the text of a file of the example."""
+    return (ROOT / "examples" / "own_solver" / name).read_text()

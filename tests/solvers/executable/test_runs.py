@@ -193,7 +193,7 @@ from tests.support.solver_cases import build_shipped
 assert MPI.COMM_WORLD.size == 2
 program = {"command": [sys.executable, sys.argv[1]], "launch": [sys.argv[2], "-n", "{{ ranks }}"]}
 for communicator in (MPI.COMM_WORLD, MPI.COMM_SELF):
-    program["launch"][2] = "2"
+    program["launch"][2] = "{{ ranks }}" if communicator.size == 2 else "2"
     solver = build_shipped("executable", communicator, program=program)
     states = np.array(list(solver.prepare(solver.sample(np.random.default_rng(0))).solve(TIMES)))
     assert states.shape == (3, 1, 12 // communicator.size), states.shape
