@@ -61,11 +61,12 @@ def run(settings: Settings) -> None:
     """Check the solver of the settings, and print a line for each check.
 
     Raises:
-        UserError: the solver cannot be constructed, or a check failed.
+        UserError: the solver cannot be constructed or identified, or a check failed.
     """
     world = launch.world()
     times = np.linspace(0.0, settings.output.duration, _NUM_FRAMES)
     solver = build_solver(settings.solver, MPI.COMM_SELF)
+    solver.program_identity()
     report = _Report()
     if world.rank == 0:
         print(f"check: {file_and_class(type(solver))}: {solver.spec.summary}", flush=True)

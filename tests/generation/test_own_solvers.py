@@ -15,14 +15,13 @@ import pytest
 import yaml
 from mpi4py import MPI
 
-import configs
 from pipeline.config.build import build_recorded_solver
 from simsurrogate.errors import UserError
 from tests.faults.driving import read_generated
-from tests.solvers.executable.test_runs import PYTHON, is_alive, processes_of, wait_until
+from tests.solvers.executable.test_runs import PYTHON, build_options, is_alive, processes_of, wait_until
 from tests.support import launching
 from tests.support.launching import require_success, run_stage
-from tests.support.solver_cases import LINE, REQUIRED, merge_options
+from tests.support.solver_cases import LINE
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = "samples={train: 6, valid: 2, test: 2, test_extrapolation: 0, per_shard: 1}"
@@ -90,8 +89,7 @@ def test_an_outside_solver_runs_through_all_stages_on_two_ranks_killed_and_resum
 
 def line_arguments(folder: Path, *fault: str, **program: Any) -> tuple[str, ...]:
     """Return the arguments of a solver of the test program, whose YAML this function writes."""
-    text = (Path(configs.__path__[0]) / "solver" / "executable.yaml").read_text()
-    options = merge_options(yaml.safe_load(text), REQUIRED["executable"])
+    options = build_options()
     options["program"] |= {"command": [*PYTHON, *fault], "retries": 0, **program}
     path = folder / "mine" / "solver" / "line.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)

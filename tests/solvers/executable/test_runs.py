@@ -14,13 +14,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from mpi4py import MPI
 
+import configs
+from pipeline.config.build import build_solver
+from pipeline.data.format.layout import Header
+from pipeline.data.plan import Shard
+from pipeline.generation.shards import ShardMaker
 from simsurrogate.errors import UserError
 from solvers import waits
 from solvers.contract import DivergedError, Solver
+from solvers.contract_checks import draws, solutions
 from solvers.executable.environment import program_environment
 from tests.support.launching import MPIRUN, environment, mpi_command, require_success, run
-from tests.support.solver_cases import LINE, build_shipped
+from tests.support.solver_cases import LINE, REQUIRED, build_shipped, merge_options
 
 TIMES = np.linspace(0.0, 1.0, 3)
 PYTHON = (sys.executable, "-I", "-S", LINE, "input.json")
@@ -269,3 +277,35 @@ def test_the_input_file_follows_the_template(tmp_path: Path) -> None:
     parameters = {"rate": 1.5, "amplitude": 1.0}
     text = solver.program.input_text(solver._values(parameters, TIMES))
     assert text == "rate 1.500e+00\n0.0 0.5 1.0 12\n"
+
+
+def test_a_program_may_move_particles() -> None:
+    options = {**build_options(), "axes": {}, "particles": {"count": 12, "dimension": 1}}
+    options["fields"] = {name: {"unit": "m", "vector": True} for name in ("position", "velocity")}
+    options["coefficient_fields"] = {"mass": {"unit": "kg"}}
+    files = {"position_x": "density.txt", "velocity_x": "density.txt", "mass": "material.txt"}
+    solver = build_solver(options | {"output": {"kind": "text", "names": files}}, MPI.COMM_SELF)
+    assert solver.spec.has_particles
+    assert list(draws.declarations(solver)) == []
+    assert list(solutions.shapes(solver, TIMES)) == []
+    assert solve(solver).shape == (3, 2, 12)
+
+
+def test_a_run_for_the_coefficient_fields_that_fails_is_a_failed_trajectory(tmp_path: Path) -> None:
+    command = [*PYTHON, "{{ 'exit' if num_frames == 1 else '' }}"]
+    solver = build_shipped(
+        "executable",
+        coefficient_fields={"material": {"unit": "1"}},
+        program={"command": command, "retries": 0},
+    )
+    header = Header(solver.spec, TIMES, "float64", {}, {})
+    maker = ShardMaker(solver, header, tmp_path, "hash", seed=0, progress_hook=lambda: None)
+    receipt = maker.make(Shard("train", 0, 0, 2))
+    assert [failure.index for failure in receipt.failed] == [0, 1]
+    assert "the mesh is tangled" in receipt.failed[0].reason
+
+
+def build_options() -> dict[str, Any]:
+    """Return the options of the test program."""
+    text = (Path(configs.__path__[0]) / "solver" / "executable.yaml").read_text()
+    return {**merge_options(yaml.safe_load(text), REQUIRED["executable"])}
