@@ -34,7 +34,6 @@ TINY_MODEL = (
     "training.validate_every=20",
     "training.device=cpu",
     "evaluation.figures=0",
-    "evaluation.worth=1",
 )
 #: A launch line that makes a program slow, and has no influence on the data.
 SLOW = "solver.program.launch=[/bin/sh,-c,'sleep 0.3; exec \"$@\"',sh]"
@@ -75,12 +74,13 @@ def test_an_outside_solver_runs_through_all_stages_on_two_ranks_killed_and_resum
 ) -> None:
     arguments = arguments_of(example, workspace)
     slow = (SLOW,) if example == "fortran" else ()
+    worth = f"evaluation.worth={int(example == 'fortran')}"
     kill_during_generation(workspace, "killed", *arguments, *slow)
     for run, ranks in (("killed", 2), ("whole", 0)):
         require_success(run_stage("generate", *arguments, f"run={run}", ranks=ranks, cwd=workspace))
     assert read_generated(workspace / "killed") == read_generated(workspace / "whole")
     for stage in ("validate", "train", "evaluate"):
-        result = run_stage(stage, *arguments, *TINY_MODEL, "run=killed", ranks=2, cwd=workspace)
+        result = run_stage(stage, *arguments, *TINY_MODEL, worth, "run=killed", ranks=2, cwd=workspace)
         assert "no trajectory is computed again" not in require_success(result).stderr
     evaluation = workspace / "killed" / "models" / "pod" / "evaluation"
     assert json.loads((evaluation / "metrics.json").read_text())["splits"]["test"]

@@ -119,7 +119,7 @@ def wait_until(condition: Any, seconds: float = 60.0) -> None:
 def test_a_program_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path, scratch: Path) -> None:
     file = tmp_path / "processes"
     with pytest.raises(DivergedError, match=r"was ended at its time limit, solver\.program\.time_limit=1 s"):
-        solve(with_fault("hang", file, time_limit=1.0))
+        solve(with_fault("stubborn", file, time_limit=1.0))
     processes = processes_of(file)
     assert len(processes) == 2
     assert not any(map(is_alive, processes))

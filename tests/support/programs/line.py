@@ -10,6 +10,7 @@ import json
 import math
 import os
 import random
+import signal
 import sys
 import time
 
@@ -50,13 +51,12 @@ def fail() -> None:
     if FAULT == "once" and not os.path.exists(sys.argv[3]):
         open(sys.argv[3], "w").close()
         sys.exit("line: the licence server does not answer")
-    if FAULT == "hang":
-        # A child in a session of its own, which ignores SIGTERM, as a badly behaved program may start it.
+    if FAULT in ("hang", "stubborn"):
+        # A child in a session of its own, which may ignore SIGTERM.
         if os.fork() == 0:
             os.setsid()
-            import signal
-
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if FAULT == "stubborn":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with open(sys.argv[3], "a", encoding="utf-8") as file:
             file.write(f"{os.getpid()} {os.getcwd()}\n")
         time.sleep(600)
