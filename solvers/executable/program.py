@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -121,8 +122,9 @@ class Program:
         return " ".join(Path(word).name for word in files or self.options.command[:1])
 
     def command(self, values: Mapping[str, Any]) -> list[str]:
-        """Return the words of the command with these values of the names."""
-        return [_rendered(word, values, "solver.program.command") for word in self._words]
+        """Return the words of the command with these values, and `node`, the name of this node."""
+        node = os.environ.get("SLURMD_NODENAME") or platform.node()
+        return [_rendered(word, {**values, "node": node}, "solver.program.command") for word in self._words]
 
     def input_text(self, values: Mapping[str, Any]) -> str:
         """Return the text of the input file with these values of the names."""
@@ -134,13 +136,21 @@ class Program:
         """Return what identifies the program and its input: names, checksums of files, and the version.
 
         Raises:
-            UserError: the program does not print its version.
+            UserError: the program does not print its version, or two files have the same name.
         """
         options = self.options
+        files: dict[str, str] = {}
+        for path in self._files():
+            if path.name in files:
+                raise UserError(
+                    f"solver.program names two files {path.name}. The data set records the files by their "
+                    "names. Rename one of them"
+                )
+            files[path.name] = sha256_of(path.resolve())
         return {
             "command": [Path(word).name if _is_own_file(word) else word for word in options.command],
             "input": options.input,
-            "files": {path.name: sha256_of(path.resolve()) for path in self._files()},
+            "files": files,
             "version": self._version(),
         }
 

@@ -17,9 +17,11 @@ from solvers.executable import supervisor
 from solvers.executable.environment import program_environment
 from solvers.executable.output import OutputError
 
-#: The number of lines and characters of the program's messages in a recorded failure.
-_NUM_LINES = 5
-_NUM_CHARACTERS = 600
+#: The numbers of first and last lines of the program's messages in a recorded failure, the largest number of
+#: characters of a line, and the number of bytes that are read at both ends.
+_NUM_FIRST, _NUM_LAST = 2, 4
+_NUM_CHARACTERS = 160
+_NUM_BYTES = 16384
 
 
 class ProgramRun:
@@ -97,19 +99,29 @@ class ProgramRun:
             raise OutputError(f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}")
 
     def messages(self) -> str:
-        """Return the last lines of the program's messages, as the end of a sentence."""
-        for name in ("stderr.txt", "stdout.txt"):
-            path = self.folder / name
-            if path.is_file() and (lines := _last_lines(path)):
-                text = " | ".join(lines).replace(f"{self.folder}/", "").replace(str(self.folder), ".")
-                return f"; the end of its {name.removesuffix('.txt')}: {text[-_NUM_CHARACTERS:]}"
+        """Return the first and the last lines of the program's messages, as the end of a sentence."""
+        for name in ("stderr", "stdout"):
+            lines = _excerpt(self.folder / f"{name}.txt")
+            if lines:
+                text = " | ".join(line[:_NUM_CHARACTERS] for line in lines)
+                return f"; its {name}: {text.replace(f'{self.folder}/', '').replace(str(self.folder), '.')}"
         return "; it printed nothing"
 
 
-def _last_lines(path: Path) -> list[str]:
-    """Return the last lines of a file that are not empty."""
+def _excerpt(path: Path) -> list[str]:
+    """Return the first and the last lines of a file that are not empty: a message may precede a traceback."""
+    if not path.is_file():
+        return []
     with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - 64 * _NUM_CHARACTERS, 0))
-        text = file.read().decode(errors="replace")
+        head = file.read(_NUM_BYTES)
+        file.seek(max(len(head), path.stat().st_size - _NUM_BYTES))
+        lines = _lines_of(head), _lines_of(file.read())
+    if not lines[1] and len(lines[0]) <= _NUM_FIRST + _NUM_LAST:
+        return lines[0]
+    return [*lines[0][:_NUM_FIRST], "...", *(lines[0] + lines[1])[-_NUM_LAST:]]
+
+
+def _lines_of(content: bytes) -> list[str]:
+    text = content.decode(errors="replace")
     printable = "".join(character if character.isprintable() else "\n" for character in text)
-    return [line.strip() for line in printable.splitlines() if line.strip()][-_NUM_LINES:]
+    return [line.strip() for line in printable.splitlines() if line.strip()]

@@ -132,7 +132,7 @@ def test_failures_are_recorded_for_each_trajectory(tmp_path: Path) -> None:
     assert all(failure["parameters"]["rate"] < 1.2 for failure in failed)
     (reason,) = {failure["reason"] for failure in failed}
     stderr = "line: the mesh is tangled | line: giving up"
-    assert reason.endswith(f"it ended with exit code 3; the end of its stderr: {stderr}")
+    assert reason.endswith(f"it ended with exit code 3; its stderr: {stderr}")
 
 
 def test_the_program_and_its_version_belong_to_the_identity_and_the_time_limit_does_not(

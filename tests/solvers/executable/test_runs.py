@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def test_the_program_receives_the_parameters_and_its_frames_are_the_states(scrat
         ("word", r"it wrote density\.txt with a word that is no number: .*'high'"),
         (
             "exit",
-            r"it ended with exit code 3; the end of its stderr: line: the mesh is tangled \| line: ",
+            r"it ended with exit code 3; its stderr: line: the mesh is tangled \| line: ",
         ),
         ("signal", r"it was ended by signal 6"),
     ],
@@ -85,6 +86,14 @@ def test_a_failed_program_is_a_failed_trajectory_with_a_reason(
     with pytest.raises(DivergedError, match=rf"^the program python\S* line\.py failed: {message}"):
         solve(with_fault(fault))
     assert not list(scratch.iterdir())
+
+
+def test_a_message_before_a_long_traceback_is_recorded() -> None:
+    program = "import sys; sys.exit('ERROR STOP 7\\n' + '\\n'.join(f'#{i} {i * 10000}' for i in range(9000)))"
+    solver = build_shipped("executable", program={"command": [sys.executable, "-c", program], "retries": 0})
+    lines = r"ERROR STOP 7 \| #0 0 \| \.\.\. \| #8996 89960000 \| .* \| #8999 89990000$"
+    with pytest.raises(DivergedError, match=rf"ended with exit code 1; its stderr: {lines}"):
+        solve(solver)
 
 
 def test_another_attempt_follows_a_failure(tmp_path: Path) -> None:
@@ -266,6 +275,19 @@ def test_a_wrong_option_of_the_program_is_refused_before_it_starts(
 def test_a_wrong_description_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_shipped("executable", **changes)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "line.py").touch()
+    with pytest.raises(UserError, match=r"solver\.program names two files line\.py"):
+        build_shipped("executable", program={"files": [str(tmp_path / "line.py")]}).program_identity()
+
+
+def test_the_command_may_name_the_node() -> None:
+    solver: Any = build_shipped("executable", program={"command": [*PYTHON, "{{ node }}:{{ ranks }}"]})
+    values = solver._values({"rate": 1.5, "amplitude": 1.0}, TIMES)
+    assert solver.program.command(values)[-1] == f"{os.environ.get('SLURMD_NODENAME') or platform.node()}:1"
+    assert "node" not in values
 
 
 def test_the_input_file_follows_the_template(tmp_path: Path) -> None:
