@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import BeforeValidator
 
 from simsurrogate.errors import UserError
 from simsurrogate.files import sha256_of
@@ -29,6 +30,14 @@ _MAX_VERSION_LENGTH = 200
 _JSON_INPUT = "input.json"
 
 
+def _word(value: object) -> object:
+    """Return a number as the word that a user means by it: [mpirun, -n, 4]."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Word = Annotated[str, BeforeValidator(_word)]
+
+
 @dataclass(frozen=True)
 class ProgramOptions:
     """How the program is started on this machine. A data set never determines these options.
@@ -36,7 +45,7 @@ class ProgramOptions:
     Attributes:
         command: the words of the command; a word with a slash that names a file is a file of the user, with a
             path relative to the working folder of the stage. Words may hold `{{ NAME }}`, as the template.
-        launch: the words before the command, such as [mpirun, -n, "4"].
+        launch: the words before the command, such as [mpirun, -n, 4].
         input: the name of the input file.
         template: the file with the text of the input file, in Jinja2's language; None: the input file holds
             the values of all names as JSON.
@@ -49,11 +58,11 @@ class ProgramOptions:
             ranks of a program on several nodes need a shared one.
     """
 
-    command: Annotated[tuple[str, ...], MinLen(1)]
-    launch: tuple[str, ...] = ()
+    command: Annotated[tuple[Word, ...], MinLen(1)]
+    launch: tuple[Word, ...] = ()
     input: str = _JSON_INPUT
     template: Path | None = None
-    version: tuple[str, ...] | None = None
+    version: tuple[Word, ...] | None = None
     files: tuple[Path, ...] = ()
     time_limit: Annotated[float, Gt(0)] = 3600.0
     retries: Annotated[int, Ge(0), Le(100)] = 1

@@ -172,9 +172,10 @@ def test_a_program_that_a_data_set_names_is_never_started(tmp_path: Path) -> Non
     assert not marker.exists()
 
 
-def test_a_stop_request_ends_the_program(tmp_path: Path) -> None:
+def test_a_stop_request_ends_the_program_of_a_group_of_ranks(tmp_path: Path) -> None:
     file = tmp_path / "processes"
-    command = [sys.executable, "-m", "pipeline.generate", *line_arguments(tmp_path, "hang", str(file))]
+    arguments = line_arguments(tmp_path, "hang", str(file))
+    command = launching.mpi_command(2, "-m", "pipeline.generate", *arguments, "group_size=2")
     with subprocess.Popen(command, env=launching.environment(), stdout=subprocess.DEVNULL) as process:
         wait_until(lambda: len(processes_of(file)) == 2 or process.poll() is not None, 120)
         process.send_signal(signal.SIGUSR1)

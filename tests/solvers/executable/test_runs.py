@@ -284,9 +284,11 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_may_name_the_node() -> None:
-    solver: Any = build_shipped("executable", program={"command": [*PYTHON, "{{ node }}:{{ ranks }}"]})
+    words = [*PYTHON, 4, 0.5, "{{ node }}:{{ ranks }}"]
+    solver: Any = build_shipped("executable", program={"command": words})
     values = solver._values({"rate": 1.5, "amplitude": 1.0}, TIMES)
-    assert solver.program.command(values)[-1] == f"{os.environ.get('SLURMD_NODENAME') or platform.node()}:1"
+    node = os.environ.get("SLURMD_NODENAME") or platform.node()
+    assert solver.program.command(values)[-3:] == ["4", "0.5", f"{node}:1"]
     assert "node" not in values
 
 
