@@ -35,6 +35,7 @@ from pipeline.parallel.groups import dynamic_tasks, progress_mpi, split_world, w
 from pipeline.runs import lock, progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.files import digest, remove_partials, writable_folder
+from solvers import waits
 from solvers.contract import Solver
 
 if TYPE_CHECKING:
@@ -230,14 +231,18 @@ def _make_shards(
     num_missing, total = sum(shard.count for shard in missing_shards), sum(shard.count for shard in shards)
     num_existing = total - num_missing
     metadata.progress(num_existing, total, "trajectories")
-    with progress.bar(None, "trajectories", rank=world.rank, total=num_missing) as bar:
+    progress_hook = _make_progress_hook(world, group, request)
+    with (
+        progress.bar(None, "trajectories", rank=world.rank, total=num_missing) as bar,
+        waits.during_waits(progress_hook),
+    ):
         shard_maker = ShardMaker(
             solver=solver,
             header=plan.header,
             folder=settings.dataset,
             configuration_hash=plan.shard_hash,
             seed=settings.seed,
-            progress_hook=_make_progress_hook(world, group, request),
+            progress_hook=progress_hook,
         )
         for task in dynamic_tasks(len(missing_shards), world, group):
             if is_stopped:

@@ -20,6 +20,7 @@ from pipeline.adoption import recomputation as comparison
 from pipeline.config import agreement
 from pipeline.config.build import (
     build_recorded_solver,
+    has_changed_program,
     has_changed_sources,
     recorded_solver_class,
 )
@@ -161,15 +162,22 @@ def _recomputed_results(
 ) -> CheckResults:
     """Return the comparisons with the solver: its spec, all starts, and a few random trajectories.
 
-    The ranks share the trajectories. Nothing is compared if a check failed, if the sources of the solver have
-    changed, or if the solver is in a user's file that this command line does not name.
+    The ranks share the trajectories. Nothing is compared if a check failed, if the sources or the program of
+    the solver have changed, or if the solver is a user's file or program that this command line does not
+    name.
     """
     if any(world.allgather(any(error for _, _, error in results))):
         return []
     if is_adopted(manifest.configuration):
         return _compared_results(settings, folder, manifest, structures, world)
-    reason = _reason_against_recomputation(settings, manifest)
-    if reason:
+    from mpi4py import MPI
+
+    reason, solver = _reason_against_recomputation(settings, manifest), None
+    if not reason:
+        solver = build_recorded_solver(manifest.configuration, settings.solver, MPI.COMM_SELF)
+        if has_changed_program(manifest.configuration, solver):
+            reason = "the program of the solver has changed after the generation"
+    if reason or solver is None:
         if world.rank == 0:
             print(
                 f"note: no trajectory is computed again, because {reason}",
@@ -177,9 +185,6 @@ def _recomputed_results(
                 flush=True,
             )
         return []
-    from mpi4py import MPI
-
-    solver = build_recorded_solver(manifest.configuration, settings.solver, MPI.COMM_SELF)
     solver_mistake = _solver_mistake(manifest, solver)
     own_results: CheckResults = [(str(folder), "solver", solver_mistake)] if world.rank == 0 else []
     if solver_mistake:

@@ -83,9 +83,9 @@ class Solver(ABC):
         block: the slice of this rank's sites along each axis.
         method: the numerical method in words, for the run record.
         order_in_time: the order of convergence in the time step (option `time_step`); infinity for a scheme
-            that is exact in time.
+            that is exact in time, and NaN if the order is unknown.
         order_in_space: the order of convergence in the cell width (option `resolution`); infinity for a
-            spectral discretisation and for particles.
+            spectral discretisation and for particles, and NaN if the order is unknown.
         time_scale: the time (s) in which a typical solution changes by about its own size.
     """
 
@@ -107,6 +107,19 @@ class Solver(ABC):
         yielded key. The options of a `kind` that is not chosen are not yielded.
         """
         yield from ()
+
+    def program_identity(self) -> dict[str, Any]:
+        """Return what identifies the external program that computes the trajectories, as JSON data.
+
+        The result belongs to the identity of a data set: names, checksums of files, a version. The option
+        `program` of such a solver says how this machine starts the program. This option comes from the
+        command line alone and does not belong to the identity. All ranks call this method together. The
+        default is an empty result: no external program.
+
+        Raises:
+            UserError: the program cannot be identified.
+        """
+        return {}
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:

@@ -75,6 +75,10 @@ class CoarseSolver(Solver):
         block_shape = [cells.stop - cells.start for cells in self.block]
         return np.concatenate([np.empty((0, *block_shape)), *fields])
 
+    def program_identity(self) -> dict[str, Any]:
+        """Return what identifies the program of the solver, see `Solver.program_identity`."""
+        return self.fine.program_identity()
+
     def sample(self, rng: np.random.Generator, outside: bool = False) -> Parameters:
         """Draw the parameters of the solver, see `Solver.sample`."""
         return self.fine.sample(rng, outside)

@@ -92,7 +92,11 @@ def refuse_other_data(
         return
     compared_keys = (*_DATA_KEYS, "seed") if compares_seed else _DATA_KEYS
     typed_keys = [key for key in _typed_keys() if _is_among(key, compared_keys)]
-    keys = list(dict.fromkeys([*typed_keys, *_changed_solver_options(settings.solver)]))
+    keys = [
+        key
+        for key in dict.fromkeys([*typed_keys, *_changed_solver_options(settings.solver)])
+        if not key.startswith("solver.program.")
+    ]
     _refuse(
         keys, requested, configuration, f"the data set in {folder}", "name another data set with dataset="
     )

@@ -266,13 +266,15 @@ class Settings(_Section):
     def dataset_settings(self) -> dict[str, Any]:
         """Return the options that determine every byte of the data set, and the version of the code.
 
-        For a solver in a user's file, the result holds the name of the file without its folder.
+        For a solver in a user's file, the result holds the name of the file without its folder. The option
+        `program` says how this machine starts an external program, see `Solver.program_identity`.
         """
         dataset_options = self.model_dump(
             mode="json",
             include={"seed", "solver", "samples", "output", "storage"},
             exclude={"storage": {"max_failed_share", "max_error"}},
         )
+        dataset_options["solver"].pop("program", None)
         if dataset_options["solver"].get("path"):
             dataset_options["solver"] = dataset_options["solver"] | {
                 "path": Path(dataset_options["solver"]["path"]).name

@@ -41,6 +41,10 @@ class _SolverSection(_Section):
     path: str | None = None
 
 
+class _ProgramSection(_Section):
+    command: list[str]
+
+
 class _RecordedConfiguration(_Section):
     seed: Annotated[int, Field(ge=0)]
     code_version: str
@@ -48,6 +52,7 @@ class _RecordedConfiguration(_Section):
     output: _OutputSection
     storage: _StorageSection
     solver: _SolverSection
+    program: _ProgramSection | None = None
 
 
 def _checked(configuration: dict[str, object]) -> dict[str, object]:

@@ -60,12 +60,14 @@ class FrameFiller:
         rows = Rows()
         for index in shard.indices:
             parameters = self.solver.sample(generator(self.seed, index), outside=shard.is_outside)
-            trajectory = check_trajectory(self.solver, self.solver.prepare(parameters))
+            trajectory = None
             try:
+                trajectory = check_trajectory(self.solver, self.solver.prepare(parameters))
                 self._write(writer, rows, index, trajectory, parameters)
             except DivergedError as error:
                 rows.add_failure(index, str(error), parameters, self.header)
-            rows.counts.update(trajectory.counts)
+            if trajectory is not None:
+                rows.counts.update(trajectory.counts)
         return rows
 
     def _write(

@@ -18,7 +18,7 @@ from pipeline.data.manifest import Manifest, Receipt, read_document, receipt_pat
 from pipeline.data.plan import Shard, generator, index
 from pipeline.data.windows import Selection, Shards
 from pipeline.generation.recomputation import relative_difference, tolerance
-from solvers.contract import Parameters, Solver, SteppedTrajectory, Trajectory
+from solvers.contract import DivergedError, Parameters, Solver, SteppedTrajectory, Trajectory
 
 #: The size of perturbations, in rounding errors of the file, and their number.
 _PERTURBATION = 1000
@@ -55,7 +55,11 @@ def mistake(
     for row, trajectory in enumerate(receipt.indices.tolist()):
         rng = generator(manifest.configuration["seed"], trajectory)
         parameters = solver.sample(rng, outside=shard.is_outside)
-        for message in _mistakes(shards, row, solver, parameters, receipt):
+        try:
+            message = next(_mistakes(shards, row, solver, parameters, receipt), None)
+        except DivergedError as error:
+            message = f"the start cannot be computed again: {error}"
+        if message:
             return f"trajectory {trajectory}: {message}. {_REMEDY}"
     return None
 

@@ -15,11 +15,9 @@ import numpy as np
 import pytest
 
 from solvers.contract import Parameters, Solver, SteppedTrajectory, solver_class, solver_names
+from solvers.contract_checks.orders import order_mistake
 from tests.support.solver_cases import build_shipped
 
-#: An infinite order requires errors at round-off, or a slope above this number.
-SPECTRAL_SLOPE = 8.0
-ROUND_OFF = 1e-11
 SMOOTH_FIELD = {"kind": "random_field", "modes": 3, "correlation_length": 0.5}
 BAR = {"extent": [1.0], "boundary": {"x": "periodic"}}
 BOX = {
@@ -136,13 +134,7 @@ def solve(solver: Solver, parameters: Parameters, duration: float) -> tuple[np.n
 
 def check_order(sizes: list[float], errors: list[float], order: float, scale: float) -> None:
     """Check that the errors fall with this order in the step size or cell width."""
-    if math.isinf(order) and max(errors) < ROUND_OFF * scale:
-        return
-    slope = float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])
-    if math.isinf(order):
-        assert slope > SPECTRAL_SLOPE
-    else:
-        assert slope == pytest.approx(order, abs=0.2)
+    assert order_mistake(sizes, errors, order, scale) is None
 
 
 @pytest.mark.parametrize(

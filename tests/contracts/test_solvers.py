@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import math
 from contextlib import suppress
 from pathlib import Path
@@ -25,11 +23,9 @@ from solvers.contract import (
     solver_class,
     solver_names,
 )
+from solvers.contract_checks import draws, solutions
 from tests.support.frame_derivatives import derivative_of_frames
 from tests.support.solver_cases import DECLARED_STEPS, Case, all_cases
-
-BOUNDARIES = {"periodic", "dirichlet", "neumann", "open"}
-DECLARATIONS = ("order_in_time", "order_in_space", "time_scale")
 
 
 @pytest.fixture(scope="module", params=all_cases(), ids=str)
@@ -69,85 +65,20 @@ def test_every_shipped_yaml_has_its_solver() -> None:
         solver_class("cold")
 
 
-def test_orders_and_time_scale_are_declared(solver: Solver) -> None:
-    for name in DECLARATIONS:
-        value = getattr(solver, name, None)
-        assert value is not None, f"{type(solver).__name__} declares no {name}. Set a positive number"
-        assert isinstance(value, (int, float)), (
-            f"{type(solver).__name__}.{name}={value!r} is not a number. Set a positive number"
-        )
-        assert value > 0, f"{type(solver).__name__}.{name}={value} is not positive. Set a positive number"
-    assert math.isfinite(solver.time_scale)
-
-
-def test_the_spec_is_complete_and_convertible_to_json(solver: Solver) -> None:
-    spec = solver.spec
-    assert json.loads(json.dumps(spec.to_json()))["name"] == spec.name
-    assert spec.equation
-    assert spec.fields
-    assert solver.method
-    quantities = (*spec.fields, *spec.coefficient_fields, *spec.parameters, *spec.invariants)
-    names = [quantity.name for quantity in quantities] + [axis.name for axis in spec.axes] + ["t"]
-    assert len(set(names)) == len(names)
-    for quantity in quantities:
-        assert quantity.name.isidentifier()
-        assert quantity.name == quantity.name.lower()
-        assert quantity.unit
-        assert quantity.description
-    for parameter in spec.parameters:
-        assert parameter.low <= parameter.high
-    for axis in spec.axes:
-        assert axis.boundary in BOUNDARIES
-        assert axis.centres.shape == (axis.size,)
-    assert solver.block == tuple(slice(0, axis.size) for axis in spec.axes)
-    if spec.has_particles:
-        assert [field.name for field in spec.fields] == ["position", "velocity"]
-        assert [field.tensor_order for field in spec.fields] == [1, 1]
-        assert [field.name for field in spec.coefficient_fields] == ["mass"]
+def test_the_declarations_and_the_spec_are_complete(solver: Solver) -> None:
+    assert list(draws.declarations(solver)) == []
 
 
 def test_states_invariants_and_coefficient_fields_agree_with_the_spec(
-    solver: Solver, parameters: Parameters
+    solver: Solver, duration: float
 ) -> None:
-    spec = solver.spec
-    trajectory = solver.prepare(parameters)
-    (state,) = trajectory.solve(np.array([0.0]))
-    assert (state.shape, state.dtype) == ((len(spec.channels), *spec.shape), np.float64)
-    if spec.coefficient_fields:
-        fields = trajectory.coefficient_fields
-        assert fields is not None
-        assert (fields.shape, fields.dtype) == ((len(spec.coefficient_channels), *spec.shape), np.float64)
-        assert np.all(np.isfinite(fields))
-    else:
-        assert trajectory.coefficient_fields is None or not trajectory.coefficient_fields.size
-    invariants = trajectory.invariants(state)
-    assert list(invariants) == [quantity.name for quantity in spec.invariants]
-    assert all(type(value) is float for value in invariants.values())
-    assert all(type(count) is int for count in trajectory.counts.values())
+    assert list(solutions.shapes(solver, np.array([0.0, duration]))) == []
 
 
-def test_advancing_is_deterministic_and_does_not_change_its_arguments(
-    solver: Solver, parameters: Parameters, trajectory: SteppedTrajectory, duration: float
+def test_a_solution_is_deterministic_and_does_not_change_its_arguments(
+    solver: Solver, duration: float
 ) -> None:
-    state = trajectory.initial_state
-    state_before = state.copy()
-    parameters_before = {name: np.copy(value) for name, value in parameters.items()}
-    state_after = trajectory.advance(state, 0.0, duration)
-    file = inspect.getfile(type(trajectory))
-    assert (state_after.shape, state_after.dtype) == (state.shape, state.dtype), f"{file}: advance"
-    assert np.array_equal(state, state_before)
-    assert all(np.array_equal(parameters[name], value) for name, value in parameters_before.items())
-    assert not np.allclose(state_after, state)
-    other_trajectory = solver.prepare(solver.sample(np.random.default_rng(1)))
-    assert isinstance(other_trajectory, SteppedTrajectory)
-    other_trajectory.advance(state_after, 0.0, duration)
-    assert np.array_equal(trajectory.advance(state, 0.0, duration), state_after)
-    copied_parameters = {
-        name: value if isinstance(value, float) else value.copy() for name, value in parameters.items()
-    }
-    copied_trajectory = solver.prepare(copied_parameters)
-    assert isinstance(copied_trajectory, SteppedTrajectory)
-    assert np.array_equal(copied_trajectory.advance(state, 0.0, duration), state_after)
+    assert list(solutions.determinism(solver, np.array([0.0, duration]))) == []
 
 
 def test_the_inputs_of_surrogates_determine_a_trajectory_unless_the_spec_denies_it(
@@ -189,11 +120,10 @@ def test_the_solution_is_affine_in_the_declared_parameters(case: Case, solver: S
     np.testing.assert_allclose(states[2], expected, rtol=0, atol=1e-12 * np.abs(states[:2]).max())
 
 
-def test_solve_and_advance_return_the_same_frames(trajectory: SteppedTrajectory, duration: float) -> None:
-    state = trajectory.initial_state
-    for frame, frame_of_solve in enumerate(trajectory.solve(np.linspace(0.0, 2 * duration, 3))):
-        assert np.array_equal(frame_of_solve, state)
-        state = trajectory.advance(state, frame * duration, duration)
+def test_frames_do_not_depend_on_output_times_and_steps_and_restarts_return_the_same_frames(
+    solver: Solver, duration: float
+) -> None:
+    assert list(solutions.frames(solver, np.linspace(0.0, 2 * duration, 3))) == []
 
 
 def test_the_result_does_not_depend_on_the_output_times(
@@ -206,22 +136,10 @@ def test_the_result_does_not_depend_on_the_output_times(
     assert np.linalg.norm(state - final_state) < 1e-3 * np.linalg.norm(final_state - initial_state)
 
 
-def test_the_budget_is_the_change_of_the_invariants(
-    solver: Solver, trajectory: SteppedTrajectory, duration: float
+def test_the_budget_is_the_change_of_the_invariants_and_conserved_means_stay(
+    solver: Solver, duration: float
 ) -> None:
-    state = trajectory.initial_state
-    names = {quantity.name for quantity in solver.spec.invariants}
-    for frame in range(3):
-        time = frame * duration
-        budget = trajectory.budget(state, time, duration)
-        assert budget.keys() <= names
-        invariants_before, state = trajectory.invariants(state), trajectory.advance(state, time, duration)
-        invariants_after = trajectory.invariants(state)
-        # Values of both signs may cancel in an invariant of the state, but not in one of its absolute value.
-        scales = trajectory.invariants(np.abs(state))
-        for name, supply in budget.items():
-            scale = max(abs(scales[name]), abs(supply))
-            assert abs(invariants_after[name] - invariants_before[name] - supply) < 1e-12 * scale, name
+    assert list(solutions.conservation(solver, np.linspace(0.0, 3 * duration, 4))) == []
 
 
 def test_the_solution_satisfies_the_residual(
@@ -285,18 +203,6 @@ def test_a_batch_equals_its_trajectories_bit_for_bit(solver: Solver) -> None:
 def _coefficient_fields(trajectory: Any) -> np.ndarray:
     fields: np.ndarray = trajectory.coefficient_fields
     return fields
-
-
-def test_a_restart_in_the_middle_continues_with_the_same_bits(
-    solver: Solver, parameters: Parameters, trajectory: SteppedTrajectory, duration: float
-) -> None:
-    middle_state = trajectory.advance(trajectory.initial_state.copy(), 0.0, duration).copy()
-    final_state = trajectory.advance(middle_state.copy(), duration, duration).copy()
-    restarted_trajectory = solver.prepare(parameters)
-    assert isinstance(restarted_trajectory, SteppedTrajectory)
-    np.testing.assert_array_equal(
-        restarted_trajectory.advance(middle_state.copy(), duration, duration), final_state
-    )
 
 
 def test_the_cheaper_settings_return_states_of_the_data_and_the_reference_is_more_accurate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,35 @@ WALLS: Changes = {
 SMOOTH_FIELD: Changes = {"kind": "random_field", "modes": 4, "correlation_length": 0.4}
 SPHERE: Changes = {"total_mass": 1.0, "num_bodies": 20}
 
+LINE = str(Path(__file__).parent / "programs" / "line.py")
+
+#: Options without which the shipped YAML describes no solver.
+REQUIRED: dict[str, Changes] = {
+    "executable": {
+        "problem": "line",
+        "equation": "u_t = -rate u",
+        "axes": {"x": {"size": 12}},
+        "fields": {"density": {"unit": "kg/m"}},
+        "parameters": {
+            "amplitude": {"unit": "kg/m", "range": [0.5, 1.5]},
+            "rate": {"unit": "s^-1", "range": [1.0, 2.0]},
+        },
+        "program": {"command": [sys.executable, "-I", "-S", LINE, "input.json"], "time_limit": 60.0},
+        "output": {"kind": "text"},
+    }
+}
+
 #: Options of steps that do not depend on the solution, for solvers whose error control chooses the steps.
 DECLARED_STEPS: dict[str, Changes] = {"heat": {"scheme": "rkl2", "time_step": 2e-3}}
 
 #: Changes of the shipped options, by solver. The shipped options themselves are tested for every solver.
 VARIANTS: dict[str, dict[str, Changes]] = {
+    "executable": {
+        "random seed, coefficient field": {
+            "random_seed": True,
+            "coefficient_fields": {"material": {"unit": "1"}},
+        },
+    },
     "heat": {
         "walls and heaters": {
             **WALLS,
@@ -136,7 +161,8 @@ def all_cases() -> list[Case]:
 def build_shipped(name: str, communicator: MPI.Intracomm = MPI.COMM_SELF, **changes: Any) -> Solver:
     """Return the shipped solver with `changes` merged into its options, nested options key by key."""
     text = (Path(configs.__path__[0]) / "solver" / f"{name}.yaml").read_text()
-    return build_solver(merge_options(yaml.safe_load(text), changes), communicator)
+    options = merge_options(yaml.safe_load(text), REQUIRED.get(name, {}))
+    return build_solver(merge_options(options, changes), communicator)
 
 
 def merge_options(options: Any, changes: Any) -> Any:
