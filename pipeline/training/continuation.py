@@ -27,13 +27,17 @@ def continued_steps(saved: Mapping[str, Any], requested: Mapping[str, Any]) -> i
 
     A second-order method ends a training, so its model is not continued.
     """
-    saved_training, training = dict(saved.get("training", {})), dict(requested["training"])
+    if not isinstance(saved.get("training"), dict):
+        return None
+    saved_training, training = dict(saved["training"]), dict(requested["training"])
     saved_steps, steps = saved_training.pop("steps", None), training.pop("steps")
     is_same = requested_keys({**saved, "training": saved_training}) == requested_keys(
         {**requested, "training": training}
     )
     has_finish = training["finish"]["method"] != "none"
-    return saved_steps if is_same and not has_finish and saved_steps and steps > saved_steps else None
+    if not is_same or has_finish or not isinstance(saved_steps, int) or steps <= saved_steps:
+        return None
+    return saved_steps
 
 
 def continued_after(folder: Path, saved: Mapping[str, Any]) -> list[int]:
