@@ -69,6 +69,7 @@ def run(settings: Settings) -> None:
     agreement.report_unused_keys("adopt")
     if settings.source is None:
         raise UserError("adopt needs files. A file or a folder of files is allowed. Type source=PATH")
+    _refuse_overlap(settings.source, settings.run, settings.dataset)
     folder = RunFolder.of(settings)
     description = descriptions.read(settings.description)
     with (
@@ -96,6 +97,19 @@ def run(settings: Settings) -> None:
         metadata |= {"layout": reader.contents.layout, "source": str(source.path), "skipped": not is_new}
         if world.rank == 0:
             _finish(settings, plan, reader, num_made, is_new)
+
+
+def _refuse_overlap(source: Path, run: Path, dataset: Path) -> None:
+    """Refuse a source in the data set that is written, and a run folder in the source."""
+    source = source.resolve()
+    for key, folder in (("run", run.resolve()), ("dataset", dataset.resolve())):
+        is_inside_source = source == folder or source in folder.parents
+        if is_inside_source or (key == "dataset" and folder in source.parents):
+            raise UserError(
+                f"{key}={folder} and source={source} overlap. A source stays as it is, so the data set lies "
+                f"outside of it. Type another folder, for example run=runs/{source.stem}"
+                + ("-adopted" if folder.name == source.stem else "")
+            )
 
 
 def settings_of(settings: Settings, manifest: Manifest) -> Settings:

@@ -147,15 +147,27 @@ def _check_ranks(
         return
     if world.bcast("shapes" in report.failed):
         return
+    shared, refusal, mistakes = None, "", []
     try:
         shared = build_solver(settings.solver, world)
     except UserError as error:
+        refusal = str(error)
+    except Exception as error:
+        mistakes = [_text_of(error)]
+    refusals, all_mistakes = world.allgather(refusal), world.allgather(mistakes)
+    if any(refusals):
         if world.rank == 0:
-            _leave_out("ranks", str(error))
+            _leave_out("ranks", next(filter(None, refusals)))
         return
-    mistakes = list(ranks.ranks(solver, shared, times))
+    if shared is not None and not any(all_mistakes):
+        try:
+            mistakes = list(ranks.ranks(solver, shared, times))
+        # Without this handler the error of one rank ends all ranks, before the report.
+        except Exception as error:
+            mistakes = [_text_of(error)]
+        all_mistakes = world.allgather(mistakes)
     if world.rank == 0:
-        report.add_result("ranks", mistakes)
+        report.add_result("ranks", next(filter(None, all_mistakes), []))
 
 
 def _has_outside(solver: Solver) -> bool:

@@ -29,7 +29,7 @@ import numpy as np
 
 from pipeline.adoption.description import Description
 from pipeline.adoption.readers.choose import open_source
-from pipeline.adoption.readers.reader import Reader
+from pipeline.adoption.readers.reader import Reader, check_size
 from simsurrogate.errors import UserError
 
 #: The memory (bytes) for checks and contents: no hostile file makes the program allocate more.
@@ -75,7 +75,17 @@ def _open(request: dict[str, Any], num_bytes: int) -> Reader:
     _limit(resource.RLIMIT_AS, _address_space() + INSPECTION_BYTES + table_bytes)
     description = Description.model_validate(request["description"])
     reader = open_source(source, request["format"], description)
-    needed = _TRAJECTORY_COPIES * reader.contents.trajectory_bytes + 2 * reader.extra_bytes
+    names = [field.name for field in reader.contents.fields]
+    if len(set(names)) < len(names):
+        repeated = next(name for index, name in enumerate(names) if name in names[:index])
+        raise UserError(
+            f"{source} names the field {repeated} more than once. Each field has a name of its own. Correct "
+            "the file"
+        )
+    # Fields that do not vary along an axis are stored once and expanded here.
+    trajectory_bytes = reader.contents.trajectory_bytes
+    check_size(f"{source}: a trajectory", (trajectory_bytes // 8,), 8, num_bytes)
+    needed = _TRAJECTORY_COPIES * trajectory_bytes + 2 * reader.extra_bytes
     _limit(resource.RLIMIT_AS, _address_space() + INSPECTION_BYTES * 5 + num_bytes + needed)
     return reader
 

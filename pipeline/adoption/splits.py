@@ -22,10 +22,19 @@ def divided(contents: Contents, description: Description, seed: int) -> dict[str
     files are often sorted by a parameter.
 
     Raises:
-        UserError: there are too few trajectories for all splits.
+        UserError: there are too few trajectories for all splits, or the files lack one of the splits.
     """
     total = contents.num_trajectories
-    if not description.splits and set(_NEEDED) <= {key for key, count in contents.splits.items() if count}:
+    own_splits = [split for split, count in contents.splits.items() if count]
+    missing = [split for split in _NEEDED if split not in own_splits]
+    if own_splits and missing and not description.splits:
+        raise UserError(
+            f"the files have the splits {', '.join(own_splits)}, without {', '.join(missing)}. Training and "
+            "evaluation need train, valid and test. Type, for example, splits: {train: 0.8, valid: 0.1, "
+            "test: 0.1} in the description to divide all trajectories anew, or add the files of "
+            f"{missing[0]}"
+        )
+    if own_splits and not description.splits:
         starts = np.cumsum([0, *contents.splits.values()])
         return {
             split: np.arange(start, start + count)

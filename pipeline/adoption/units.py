@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
 
 #: No unit is longer. Units may come from files of other people.
 _MAX_LENGTH = 60
+
+#: A power of a number, of a bracket or of a power: pint computes it, however large. A unit has none.
+_POWER_OF_A_NUMBER = re.compile(r"[\d).]\s*(?:\*\*|\^|[⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹])")
 
 
 def is_known(unit: str) -> bool:
@@ -30,7 +34,7 @@ def seconds(unit: str) -> float | None:
 
 def _parsed(unit: str) -> Any:
     text = unit.strip()
-    if not text or len(text) > _MAX_LENGTH or not text.isprintable():
+    if not text or len(text) > _MAX_LENGTH or not text.isprintable() or _POWER_OF_A_NUMBER.search(text):
         return None
     if text == "1":
         text = "dimensionless"

@@ -11,6 +11,7 @@ from rich.table import Table
 from pipeline.config import sizes
 from pipeline.config.solver_of_data import solver_of_data
 from pipeline.data.dataset import Dataset
+from pipeline.data.recorded_configuration import is_adopted
 from pipeline.evaluation import measure as measurements
 from pipeline.evaluation import results, trained_model, words
 from pipeline.evaluation.schema import GridResult, Headline, Metrics, Predictor
@@ -84,7 +85,10 @@ def measure(settings: Settings, grids: Sequence[OtherGrid], communicator: MPI.In
         sizes.check_evaluation(settings.evaluation, dataset.spec, len(dataset.times), count, precision)
         measured = measurements.measure(
             grid.surrogate,
-            solver_of_data(dataset.configuration, dataset.spec, settings.solver, MPI.COMM_SELF),
+            # A solver on the command line for adopted data has the grid of `dataset=`.
+            None
+            if is_adopted(dataset.configuration)
+            else solver_of_data(dataset.configuration, dataset.spec, settings.solver, MPI.COMM_SELF),
             dataset,
             _SPLIT,
             batch_size=settings.evaluation.batch_size,

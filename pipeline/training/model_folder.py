@@ -39,7 +39,7 @@ def prepare(folder: Path, configuration: TrainingIdentity, overwrite: bool) -> T
         saved = {}
     history = cast(list[int], saved.get("continued_after", [])) if saved else []
     if saved is not None and requested_keys(saved) != requested:
-        if continued_steps(saved, configuration):
+        if continued_steps(saved, configuration) and not overwrite:
             # An ensemble has no checkpoints. Its members continue one by one.
             is_ensemble = "ensemble" in configuration and "member" not in configuration
             history = [] if is_ensemble else continued_after(folder, saved)

@@ -144,7 +144,16 @@ class OutputReader:
 
     def _array(self, folder: Path, channel: str, order: Sequence[str], sizes: dict[str, int]) -> np.ndarray:
         """Return the array of a channel with the axes in the order of `sizes`."""
-        values = self._read(folder, self._names[channel], tuple(sizes[name] for name in order))
+        name = self._names[channel]
+        try:
+            values = self._read(folder, name, tuple(sizes[axis] for axis in order))
+        except OutputError:
+            raise
+        # The libraries report damaged files by exceptions of many types.
+        except Exception as error:
+            raise OutputError(
+                f"wrote {name}, which cannot be read: {type(error).__name__}: {error}"
+            ) from error
         return values.transpose([order.index(name) for name in sizes])
 
 

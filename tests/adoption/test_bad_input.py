@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline import adopt
 from pipeline.adoption import description as descriptions
 from pipeline.adoption import units
 from pipeline.adoption.contents import Contents, FoundAxis, FoundField, FoundParameter
@@ -18,6 +20,7 @@ from pipeline.adoption.specification import Specification, specification
 from pipeline.adoption.splits import divided
 from simsurrogate.errors import UserError
 from tests.adoption import sources
+from tests.support.in_process import settings_of
 
 
 def described(text: str, folder: Path) -> Description:
@@ -124,6 +127,11 @@ def test_a_unit_of_the_files_is_used_and_checked(tmp_path: Path) -> None:
 def test_units_come_from_pint() -> None:
     assert all(map(units.is_known, ("1", "m/s", "kg/m^3", "W/(m K)", "degC", "1/s", "m**2")))
     assert not any(map(units.is_known, ("", "m/", "furlongz", "a" * 100, "__import__('os')", "m\0")))
+    # Powers of numbers, which pint would compute for minutes.
+    assert not any(
+        map(units.is_known, ("9**9**7", "m*9**9**9", "m**9**9**9", "9^9^9", "m*9⁹⁹⁹⁹⁹⁹", "(m)**9**9"))
+    )
+    assert units.is_known("m²")
     assert (units.seconds("ms"), units.seconds("day"), units.seconds("1")) == (1e-3, 86400.0, 1.0)
     assert units.seconds("m") is None
 
@@ -187,6 +195,24 @@ def test_an_impossible_division_is_refused(splits: dict[str, float]) -> None:
     description = Description.model_validate({"splits": splits})
     with pytest.raises(UserError, match="do not divide 10 trajectories"):
         divided(contents_of(num_trajectories=10), description, 0)
+
+
+def test_files_with_some_of_the_splits_are_not_divided_anew(tmp_path: Path) -> None:
+    source, text = sources.well_splits(tmp_path / "source")
+    shutil.rmtree(source / "data" / "valid")
+    with pytest.raises(UserError, match="the files have the splits train, test, without valid"):
+        adopt.run(settings_of(tmp_path / "run", *sources.adopt_overrides(tmp_path, source, text)))
+
+
+def test_a_source_and_the_adopted_data_do_not_overlap(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    source, text = sources.npy_folder(tmp_path / "source")
+    for run, changes in ((source / "run", ()), (tmp_path / "run", (f"dataset={source.parent}",))):
+        before = {path: path.read_bytes() for path in source.iterdir() if path.is_file()}
+        overrides = (*sources.adopt_overrides(tmp_path, source, text), *changes, "overwrite=true")
+        with pytest.raises(UserError, match="overlap"):
+            adopt.run(settings_of(run, *overrides))
+        assert {path: path.read_bytes() for path in source.iterdir() if path.is_file()} == before
 
 
 def test_a_file_of_no_known_layout_is_listed(tmp_path: Path) -> None:

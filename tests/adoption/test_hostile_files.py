@@ -108,6 +108,25 @@ def store_compounds(file: h5py.File, victim: Path) -> None:
     group.create_dataset(name, (10, 4, 8, 8), np.dtype([("real", "f4"), ("imaginary", "f4")]))
 
 
+def expand(file: h5py.File, victim: Path) -> None:
+    """Leave a field that varies along no axis of a grid of 4096 x 4096 points."""
+    for name in "xy":
+        attributes = dict(file[f"dimensions/{name}"].attrs)
+        del file[f"dimensions/{name}"]
+        points = file["dimensions"].create_dataset(name, data=np.linspace(0, 1, 4096), compression="gzip")
+        points.attrs.update(attributes)
+    del file["t1_fields"], file["t0_fields/source"]
+    group, name = field_of(file)
+    group.attrs["field_names"] = np.array([name], dtype=h5py.string_dtype())
+    dataset = group.create_dataset(name, data=np.zeros((10, 4), np.float32))
+    dataset.attrs["dim_varying"] = np.zeros(2, bool)
+
+
+def repeat_names(file: h5py.File, victim: Path) -> None:
+    group = file["t0_fields"]
+    group.attrs["field_names"] = np.array(["u"] * 1000, dtype=h5py.string_dtype())
+
+
 def truncated(folder: Path, layout: str) -> tuple[Path, str]:
     source, description = sources.LAYOUTS[layout](folder)
     source.write_bytes(source.read_bytes()[:-2000])
@@ -265,7 +284,7 @@ _FUNCTIONS = (
 )
 #: The changes of files in HDF5, by layout.
 _CHANGES = {
-    "well": _HDF5_CHANGES,
+    "well": (*_HDF5_CHANGES, expand, repeat_names),
     "pdebench_tensor": (link_externally, store_externally, declare_giant, store_texts),
     "pdebench_groups": (link_softly, make_virtual),
     "netcdf4": (link_externally, make_virtual, declare_giant, store_texts),

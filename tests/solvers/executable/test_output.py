@@ -134,6 +134,43 @@ def test_a_missing_value_of_netcdf_is_not_finite(tmp_path: Path) -> None:
         OutputReader(NetcdfOutput("netcdf", "out.nc"), SPEC).coefficient_fields(tmp_path)
 
 
+def write_archive(folder: Path) -> None:
+    np.savez(folder / "archive.npz", values=VALUES)
+    (folder / "archive.npz").rename(folder / "flow_x.npy")
+
+
+def write_broken_archive(folder: Path) -> None:
+    (folder / "flow_x.npy").write_bytes(b"PK\x03\x04" + b"x" * 100)
+
+
+def write_empty(folder: Path) -> None:
+    with h5py.File(folder / "out.h5", "w") as file:
+        file["results/flow_x"] = h5py.Empty("f8")
+
+
+def write_wrong_fill_value(folder: Path) -> None:
+    with h5py.File(folder / "out.nc", "w") as file:
+        file["flow_x"] = VALUES[:, 0]
+        file["flow_x"].attrs["_FillValue"] = "missing"
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("npy", write_archive),
+        ("npy", write_broken_archive),
+        ("hdf5", write_empty),
+        ("netcdf 4", write_wrong_fill_value),
+    ],
+)
+def test_an_odd_file_is_a_failure_of_its_trajectory(
+    name: str, write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    write(tmp_path)
+    with pytest.raises(OutputError, match=r"^wrote .*(flow_x|out\.)"):
+        OutputReader(FORMATS[name][0], SPEC).states(tmp_path, TIMES)
+
+
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     values: Any = np.empty((3, 4, 3), object)
     np.save(tmp_path / "flow_x.npy", values, allow_pickle=True)
