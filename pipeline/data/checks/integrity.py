@@ -104,12 +104,12 @@ def size(shard_under_test: ShardUnderTest) -> str | None:
 
 def checksum(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the bytes, also those of a linked file, have their recorded checksum."""
-    checksums = {shard_under_test.path: shard_under_test.receipt.sha256}
-    if link := shard_under_test.manifest.links.get(shard_under_test.shard.file):
-        checksums[link.checked_path] = link.sha256
-    for path, expected in checksums.items():
-        if (found := sha256_of(path)) != expected:
-            return f"{path.name}: SHA-256 {found} found, {expected} expected"
+    expected_checksum, actual_checksum = shard_under_test.receipt.sha256, sha256_of(shard_under_test.path)
+    if actual_checksum != expected_checksum:
+        return f"SHA-256 {actual_checksum} found, {expected_checksum} expected"
+    link = shard_under_test.manifest.links.get(shard_under_test.shard.file)
+    if link and (actual_checksum := sha256_of(link.checked_path)) != link.sha256:
+        return f"{link.path}: SHA-256 {actual_checksum} found, {link.sha256} expected"
     return None
 
 
