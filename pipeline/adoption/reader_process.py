@@ -44,6 +44,7 @@ class _Answer(TypedDict, total=False):
     bytes: int
     error: str
     is_for_user: bool
+    allocated_bytes: int
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,12 @@ def _address_space() -> int:
     return pages * resource.getpagesize()
 
 
+def _largest_memory() -> int:
+    """Return the largest memory of this process since its start, bytes; 0 if the system does not tell."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
 def _import_libraries(source: Path, form: str | None) -> None:
     """Import what the readers of NetCDF and Zarr need, before the limits."""
     if form not in (None, "xarray") or source.suffix in _PLAIN_SUFFIXES:
@@ -69,7 +75,6 @@ def _import_libraries(source: Path, form: str | None) -> None:
 
 def _open(request: dict[str, Any], num_bytes: int) -> Reader:
     source = Path(request["source"])
-    _import_libraries(source, request["format"])
     has_tables = source.suffix == ".csv" or request["format"] == "csv_particles"
     table_bytes = _BYTES_PER_TABLE_BYTE * num_bytes if has_tables else 0
     _limit(resource.RLIMIT_AS, _address_space() + INSPECTION_BYTES + table_bytes)
@@ -128,13 +133,15 @@ def main() -> None:
         _limit(kind, limit)
     request = json.loads(sys.stdin.readline())
     _limit(resource.RLIMIT_CPU, request["cpu_seconds"])
+    _import_libraries(Path(request["source"]), request["format"])
+    start_memory = _largest_memory()
     try:
         reader = _open(request, request["num_bytes"])
         _answer({"contents": dataclasses.asdict(reader.contents)})
         for line in sys.stdin:
             _send(reader, int(line))
     except Exception as error:
-        _answer(_error(error))
+        _answer(_error(error) | {"allocated_bytes": _largest_memory() - start_memory})
     # The library may fail when it closes a damaged file.
     os._exit(0)
 
