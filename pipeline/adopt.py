@@ -9,7 +9,7 @@ not match their receipts. The files are read in a process with limits, and never
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,9 +31,9 @@ from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
 from pipeline.data.format.links import LinkedFile
-from pipeline.data.manifest import Manifest, receipt_path, write_document
+from pipeline.data.manifest import Manifest, read_document, receipt_path, write_document
 from pipeline.data.plan import SPLITS, Shard
-from pipeline.data.recorded_configuration import NO_SOLVER
+from pipeline.data.recorded_configuration import NO_SOLVER, is_adopted
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.parallel.groups import wait_for_ranks
@@ -88,7 +88,8 @@ def run(settings: Settings) -> None:
                 sizes.check_data_set(settings_of(settings, plan.manifest), plan.manifest.spec)
             if world.rank == 0:
                 with lock.wait_for(folder.manifest_lock):
-                    store.claim(folder.dataset, plan.manifest, settings.overwrite)
+                    overwrite = settings.overwrite or _is_unfinished(folder.dataset)
+                    store.claim(folder.dataset, plan.manifest, overwrite)
             world.Barrier()
             num_made = _make_shards(settings, plan, reader, world)
         source.refuse_changes()
@@ -97,6 +98,14 @@ def run(settings: Settings) -> None:
         metadata |= {"layout": reader.contents.layout, "source": str(source.path), "skipped": not is_new}
         if world.rank == 0:
             _finish(settings, plan, reader, num_made, is_new)
+
+
+def _is_unfinished(dataset: Path) -> bool:
+    """Return whether the folder holds an adoption that failed or was interrupted: its source has it all."""
+    with suppress(UserError):
+        manifest = read_document(dataset / "manifest.json", Manifest)
+        return is_adopted(manifest.configuration) and not manifest.complete
+    return False
 
 
 def _refuse_overlap(source: Path, run: Path, dataset: Path) -> None:

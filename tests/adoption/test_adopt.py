@@ -77,6 +77,9 @@ def test_a_field_that_is_not_conserved_is_refused(tmp_path: Path) -> None:
     np.save(source, sources.HEAT + np.arange(sources.FRAMES)[:, None, None])
     with pytest.raises(UserError, match="u is described as conserved, and its mean changes by"):
         adopt_in_process(tmp_path / "other", source, text)
+    # A corrected description replaces the failed adoption.
+    dataset = adopt_in_process(tmp_path / "other", source, description)
+    assert json.loads((dataset / "manifest.json").read_text())["complete"]
 
 
 def test_uneven_times_are_interpolated(tmp_path: Path) -> None:
