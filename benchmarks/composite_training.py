@@ -1,4 +1,4 @@
-"""What helps a one-pass U-Net on the composite: learning rate, batches, averages, width, and other trainings.
+"""Trainings of a one-pass U-Net on the composite, each with another option, and trainings of other networks.
 
 The data are those of `experiment=composite` from half the solver's cells along each axis and a quarter of its
 trajectories. Each row changes one option of the first row. All rows train on the same number of windows,

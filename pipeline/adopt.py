@@ -1,9 +1,9 @@
-"""The adopt stage: a data set out of files that exist, copied into shards with the user's description.
+"""The adopt stage: a data set out of files that exist, read in place or copied, with the user's description.
 
     python -m pipeline.adopt source=FILES run=runs/mine format=npy description=adopt.yaml
 
-Under mpirun each rank copies some of the shards. A second run copies only the shards that are missing or do
-not match their receipts. The files are read in a process with limits, and never changed.
+Under mpirun each rank makes some of the shards. A second run makes only the shards that are missing or do not
+match their receipts. The files are read in a process with limits, and never changed.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def run(settings: Settings) -> None:
         with open_process(source.path, settings.format, description, source.num_bytes) as reader:
             plan = _plan(settings, source, description, reader)
             if not plan.manifest.links:
-                sizes.check_data_set(settings_of(settings, plan.manifest), plan.manifest.spec)
+                sizes.check_data_set(_settings_of(settings, plan.manifest), plan.manifest.spec)
             if world.rank == 0:
                 with lock.wait_for(folder.manifest_lock):
                     overwrite = settings.overwrite or _is_unfinished(folder.dataset)
@@ -121,7 +121,7 @@ def _refuse_overlap(source: Path, run: Path, dataset: Path) -> None:
             )
 
 
-def settings_of(settings: Settings, manifest: Manifest) -> Settings:
+def _settings_of(settings: Settings, manifest: Manifest) -> Settings:
     """Return the settings with the numbers of trajectories and frames of an adopted data set."""
     samples = settings.samples.model_copy(update=manifest.configuration["samples"])
     output = settings.output.model_copy(update=manifest.configuration["output"])
@@ -170,7 +170,7 @@ def _plan(settings: Settings, source: Source, description: Description, reader: 
 
 
 def _make_shards(settings: Settings, plan: _Plan, reader: ReaderProcess, world: MPI.Intracomm) -> int:
-    """Copy the missing shards; each rank copies some of them. Return the number of copied shards."""
+    """Make the missing shards; each rank makes some of them. Return the number of made shards."""
     dataset, manifest = settings.dataset, plan.manifest
     missing = [
         shard for shard in manifest.planned_shards if store.verified_receipt(dataset, manifest, shard) is None

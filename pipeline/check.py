@@ -147,27 +147,20 @@ def _check_ranks(
         return
     if world.bcast("shapes" in report.failed):
         return
-    shared, refusal, mistakes = None, "", []
     try:
         shared = build_solver(settings.solver, world)
     except UserError as error:
-        refusal = str(error)
-    except Exception as error:
-        mistakes = [_text_of(error)]
-    refusals, all_mistakes = world.allgather(refusal), world.allgather(mistakes)
-    if any(refusals):
         if world.rank == 0:
-            _leave_out("ranks", next(filter(None, refusals)))
+            _leave_out("ranks", str(error))
         return
-    if shared is not None and not any(all_mistakes):
-        try:
-            mistakes = list(ranks.ranks(solver, shared, times))
-        # Without this handler the error of one rank ends all ranks, before the report.
-        except Exception as error:
-            mistakes = [_text_of(error)]
-        all_mistakes = world.allgather(mistakes)
+    try:
+        mistakes = list(ranks.ranks(solver, shared, times))
+    except Exception as error:
+        # Other ranks may wait for this rank, so its error has to end all ranks.
+        print(f"check: ranks: FAILED: {_text_of(error)}", flush=True)
+        raise
     if world.rank == 0:
-        report.add_result("ranks", next(filter(None, all_mistakes), []))
+        report.add_result("ranks", mistakes)
 
 
 def _has_outside(solver: Solver) -> bool:

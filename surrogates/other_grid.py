@@ -6,7 +6,7 @@ import dataclasses
 
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Grid
-from surrogates.contract import Problem, Surrogate
+from surrogates.contract import Problem, Surrogate, surrogate_class, surrogate_names
 
 
 def on_grid(problem: Problem, shape: tuple[int, ...], constructor: type[Surrogate]) -> Problem:
@@ -29,7 +29,8 @@ def on_grid(problem: Problem, shape: tuple[int, ...], constructor: type[Surrogat
     if not constructor.any_grid or not isinstance(spec.sites, Grid):
         raise UserError(
             f"The model {constructor.__name__} was trained on {old_text} sites, and {new_text} are asked "
-            f"for. It predicts on its own sites alone. Leave out shape, or train fno or deeponet."
+            f"for. It predicts on its own sites alone. Leave out shape, or train one of "
+            f"{', '.join(any_grid_names())}."
         )
     if len(shape) != len(spec.shape) or min(shape) < 1:
         raise UserError(
@@ -38,6 +39,11 @@ def on_grid(problem: Problem, shape: tuple[int, ...], constructor: type[Surrogat
         )
     axes = tuple(dataclasses.replace(axis, size=size) for axis, size in zip(spec.axes, shape, strict=True))
     return dataclasses.replace(problem, spec=dataclasses.replace(spec, sites=Grid(axes), symmetries=()))
+
+
+def any_grid_names() -> list[str]:
+    """Return the names of the surrogates that predict on other grids than that of their training data."""
+    return [name for name in surrogate_names() if surrogate_class(name).any_grid]
 
 
 def share_weights(surrogate: Surrogate, other: Surrogate) -> None:

@@ -1,4 +1,4 @@
-"""What a description lacks and what is wrong in it, reported together."""
+"""The missing and the wrong facts of a description, reported in one message."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def divided(contents: Contents, description: Description, seed: int) -> dict[str
         raise UserError(
             f"the files have the splits {', '.join(own_splits)}, without {', '.join(missing)}. Training and "
             "evaluation need train, valid and test. Type, for example, splits: {train: 0.8, valid: 0.1, "
-            "test: 0.1} in the description to divide all trajectories anew, or add the files of "
+            "test: 0.1} in the description to divide all trajectories again, or add the files of "
             f"{missing[0]}"
         )
     if own_splits and not description.splits:

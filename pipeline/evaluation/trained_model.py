@@ -23,7 +23,8 @@ from simsurrogate.documents import typed
 from simsurrogate.errors import UserError
 from simsurrogate.files import differences
 from surrogates import store
-from surrogates.contract import Problem, Surrogate, surrogate_class, surrogate_names
+from surrogates.contract import Problem, Surrogate
+from surrogates.other_grid import any_grid_names
 
 _REMEDY = "Train the model again with overwrite=true"
 
@@ -130,5 +131,4 @@ def _grid_remedy(surrogate: Surrogate, data_problem: Problem) -> str:
     model_shape, shape = surrogate.problem.spec.shape, data_problem.spec.shape
     if surrogate.any_grid or model_shape == shape or len(model_shape) != len(shape):
         return ""
-    names = [name for name in surrogate_names() if surrogate_class(name).any_grid]
-    return f". Only {', '.join(names)} predict on another grid than that of their training data"
+    return f". Only {', '.join(any_grid_names())} predict on another grid than that of their training data"

@@ -197,7 +197,7 @@ def test_an_impossible_division_is_refused(splits: dict[str, float]) -> None:
         divided(contents_of(num_trajectories=10), description, 0)
 
 
-def test_files_with_some_of_the_splits_are_not_divided_anew(tmp_path: Path) -> None:
+def test_files_with_some_of_the_splits_are_refused(tmp_path: Path) -> None:
     source, text = sources.well_splits(tmp_path / "source")
     shutil.rmtree(source / "data" / "valid")
     with pytest.raises(UserError, match="the files have the splits train, test, without valid"):
