@@ -21,6 +21,7 @@ LONG_BENCHMARKS = (
     "inference",
     "nbody_three_body",
     "operator_networks",
+    "other_grids",
     "pinn_heat_1d",
     "pinn_losses_and_points",
     "pinn_without_data",

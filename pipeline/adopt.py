@@ -19,7 +19,7 @@ import numpy as np
 from pipeline import cli
 from pipeline.adoption import description as descriptions
 from pipeline.adoption.description import Description
-from pipeline.adoption.links import links_of, rows_per_shard
+from pipeline.adoption.placement import Choices, Placement, placement_of
 from pipeline.adoption.reader_process import ReaderProcess, open_process
 from pipeline.adoption.shards import ShardCopier
 from pipeline.adoption.source import Source
@@ -30,7 +30,6 @@ from pipeline.config.quantities import with_quantities
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
-from pipeline.data.format.links import LinkedFile
 from pipeline.data.manifest import Manifest, read_document, receipt_path, write_document
 from pipeline.data.plan import SPLITS, Shard
 from pipeline.data.recorded_configuration import NO_SOLVER, is_adopted
@@ -48,11 +47,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Plan:
-    """The manifest of the data set without shards, the origin of its fields, and its splits."""
+    """The manifest of the data set without shards, the origin and place of its fields, and its splits."""
 
     manifest: Manifest
     specification: Specification
     splits: dict[str, np.ndarray]
+    placement: Placement
 
 
 def run(settings: Settings) -> None:
@@ -136,19 +136,19 @@ def _plan(settings: Settings, source: Source, description: Description, reader: 
     inside = np.concatenate([items for split, items in splits.items() if split != "test_extrapolation"])
     facts = specification(contents, description, source.path.stem, inside)
     precision = settings.storage.precision if agreement.is_typed("storage.precision") else facts.precision
-    links: dict[str, LinkedFile] = {}
-    if description.in_place:
-        links = links_of(source, contents, facts, splits, precision)
-    per_shard = rows_per_shard(contents) if links else settings.samples.per_shard
+    choices = Choices(precision, settings.samples.per_shard, description)
+    placement = placement_of(source, contents, facts, splits, choices)
+    is_linked = bool(placement.links)
     configuration = settings.dataset_settings() | {
         "solver": {"name": NO_SOLVER},
-        "samples": {split: len(splits.get(split, ())) for split in SPLITS} | {"per_shard": per_shard},
+        "samples": {split: len(splits.get(split, ())) for split in SPLITS}
+        | {"per_shard": placement.per_shard},
         "output": {"duration": float(facts.times[-1]), "steps": len(facts.times) - 1},
         "storage": {"precision": precision},
         "adopted": {
             # The shards of linked files hold the paths of the files.
-            "source": str(source.path) if links else source.path.name,
-            "is_linked": bool(links),
+            "source": str(source.path) if is_linked else source.path.name,
+            "is_linked": is_linked,
             "sha256": source.sha256,
             "layout": contents.layout,
             "arrays": sorted(contents.arrays),
@@ -164,9 +164,9 @@ def _plan(settings: Settings, source: Source, description: Description, reader: 
         schema_version=schema_version(spec),
         method=f"adopted from {contents.layout}",
         parameter_shapes=contents.arrays,
-        links=links,
+        links=placement.links,
     )
-    return _Plan(manifest, facts, splits)
+    return _Plan(manifest, facts, splits, placement)
 
 
 def _make_shards(settings: Settings, plan: _Plan, reader: ReaderProcess, world: MPI.Intracomm) -> int:
@@ -206,7 +206,8 @@ def _finish(settings: Settings, plan: _Plan, reader: ReaderProcess, num_made: in
         progress.report_output("adopt", dataset, "validate", _next_arguments(settings), is_new=False)
         return
     manifest = store.finish(dataset, plan.manifest, settings.storage.max_failed_share)
-    for note in plan.specification.notes:
+    reason = plan.placement.reason_to_copy
+    for note in [*plan.specification.notes, *([f"the files are copied, because {reason}"] if reason else [])]:
         print(f"note: {note}", file=sys.stderr, flush=True)
     counts = ", ".join(f"{len(items)} {split}" for split, items in plan.splits.items())
     verb = "copied into" if not manifest.links else "read in place, without a copy, by"

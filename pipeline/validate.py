@@ -137,8 +137,10 @@ def _shard_results(
     entries = {entry.file: entry for entry in manifest.shards}
     results: CheckResults = []
     hashes = [np.empty(0, equal_rows.ROW)]
+    linked_checksums: dict[str, str] = {}
     for shard in progress.bar(_own_shards(manifest, world), "shards", rank=world.rank):
-        shard_under_test = ShardUnderTest(folder, manifest, shard, entries.get(shard.file), structures)
+        entry = entries.get(shard.file)
+        shard_under_test = ShardUnderTest(folder, manifest, shard, entry, structures, linked_checksums)
         shard_results = list(integrity.check_shard(shard_under_test))
         results += [(shard.file, check, error) for check, error in shard_results]
         if shard_under_test.entry and not any(error for _, error in shard_results):

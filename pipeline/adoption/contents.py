@@ -51,16 +51,23 @@ class FoundParameter:
 
 
 @dataclass(frozen=True)
-class FoundFile:
-    """A file with whole trajectories.
+class Location:
+    """The offset of an array's first value in a file."""
 
-    `offsets` holds the offset of the values of each field that lies in the file as one array without filters,
+    path: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class MappableRows:
+    """Consecutive trajectories whose fields can be mapped into memory.
+
+    `locations` holds each field that lies in a file as one array without filters,
     (trajectory, [time,] *sites[, component]) in the type of the field.
     """
 
-    path: str
     num_trajectories: int
-    offsets: dict[str, int]
+    locations: dict[str, Location]
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Contents:
         splits: the number of trajectories of each split, in the order of the trajectories; empty without
             splits.
         name: the name of the problem in the files.
-        files: the files whose fields can be mapped into memory, in the order of the trajectories.
+        rows: all trajectories in their order, by the files that hold them; empty if none can be mapped.
         notes: what was found and left out, one sentence each.
     """
 
@@ -97,7 +104,7 @@ class Contents:
     arrays: dict[str, tuple[int, ...]] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
     name: str | None = None
-    files: list[FoundFile] = field(default_factory=list)
+    rows: list[MappableRows] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def shape(self, item: FoundField) -> tuple[int, ...]:

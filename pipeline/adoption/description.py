@@ -71,8 +71,9 @@ class Description(_Section):
 
     With `fields`, only the listed fields are adopted, and with `parameters` only the listed parameters.
     `order` names the axes of plain arrays, `dimensions` those of NetCDF and Zarr, and `columns` those of
-    tables. `splits` holds the number or the share of the trajectories of each split. Files whose values
-    can be mapped into memory are copied with `in_place: false` only.
+    tables. `splits` holds the number or the share of the trajectories of each split. With `in_place` true,
+    new splits divide the trajectories in the order of the files, and files that cannot be read in place are
+    refused; with false, all files are copied.
     """
 
     name: Name | None = None
@@ -85,7 +86,7 @@ class Description(_Section):
     autonomous: bool = True
     parametric: bool = False
     splits: dict[Literal["train", "valid", "test", "test_extrapolation"], Annotated[float, Field(ge=0)]] = {}
-    in_place: bool = True
+    in_place: bool | None = None
     order: list[str] | None = None
     dimensions: dict[Literal["trajectory", "time"], str] = {}
     columns: dict[str, str] = {}

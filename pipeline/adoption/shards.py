@@ -74,9 +74,9 @@ class ShardCopier:
             first = shard.first - index(shard.split, 0)
             for position, trajectory in enumerate(self.splits[shard.split][first : first + shard.count]):
                 self._copy(writer, rows, shard.first + position, int(trajectory))
-            if rows.failures and path.name in self.header.links:
+            if rows.failures and (links := self.header.links.get(path.name)):
                 raise UserError(
-                    f"{self.header.links[path.name].path} holds a trajectory with a reason to leave it out: "
+                    f"{links[0].path} holds a trajectory with a reason to leave it out: "
                     f"{rows.failures[0].reason}. A file that is read in place belongs to the data set as a "
                     "whole. Add in_place: false to the description, which copies the other trajectories"
                 )

@@ -19,7 +19,7 @@ def divided(contents: Contents, description: Description, seed: int) -> dict[str
     """Return the trajectories of each split, in increasing order.
 
     The description wins over the files. A new division draws the trajectories at random by the seed, because
-    files are often sorted by a parameter.
+    files are often sorted by a parameter; with `in_place` true, it keeps the order of the files.
 
     Raises:
         UserError: there are too few trajectories for all splits, or the files lack one of the splits.
@@ -42,7 +42,9 @@ def divided(contents: Contents, description: Description, seed: int) -> dict[str
         }
     shares: dict[str, float] = {str(split): value for split, value in description.splits.items()}
     counts = _counts(shares or _SHARES, total)
-    order = np.random.Generator(np.random.Philox(seed)).permutation(total)
+    order = np.arange(total)
+    if not description.in_place:
+        order = np.random.Generator(np.random.Philox(seed)).permutation(total)
     ends = np.cumsum([counts.get(split, 0) for split in SPLITS])
     return {
         split: np.sort(order[end - counts[split] : end])

@@ -120,7 +120,7 @@ class Manifest(_Document):
     failed: list[Failure] = []
     predictability: dict[str, Predictability] = {}
     statistics_sha256: Checksum = ""
-    links: dict[str, LinkedFile] = {}
+    links: dict[str, list[LinkedFile]] = {}
 
     @property
     def shard_hash(self) -> str:
@@ -170,7 +170,7 @@ class Manifest(_Document):
                 "solver_method": self.method,
                 "code_version": self.configuration["code_version"],
             },
-            links={Path(file).name: link for file, link in self.links.items()},
+            links={Path(file).name: links for file, links in self.links.items()},
         )
 
 
@@ -209,9 +209,10 @@ def read_complete_manifest(folder: Path) -> Manifest:
             f"the data set in {folder} is not complete. This stage needs every shard. "
             f"Run python -m pipeline.{making_stage(manifest.configuration)} again"
         )
-    links = {file: link.identity[0] for file, link in manifest.links.items()}
+    linked_bytes = {file: sum(link.identity[0] for link in links) for file, links in manifest.links.items()}
     sizes = [
-        (shard.file, shard.trajectories, shard.size + links.get(shard.file, 0)) for shard in manifest.shards
+        (shard.file, shard.trajectories, shard.size + linked_bytes.get(shard.file, 0))
+        for shard in manifest.shards
     ]
     check_sizes(folder, manifest.spec, manifest.configuration, sizes)
     listed_files = [shard.file for shard in manifest.shards]

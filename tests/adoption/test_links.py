@@ -1,4 +1,4 @@
-"""Files of The Well that are read in place: no copy, the same values, and no other file is opened."""
+"""Files that are read in place: no copy, the same values, and no other file is opened."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import xarray
 
 from pipeline import adopt, evaluate, train, validate
 from pipeline.data.card import figures
+from pipeline.data.checks import integrity
 from pipeline.data.dataset import Dataset
 from simsurrogate.errors import UserError
 from tests.adoption import sources
@@ -24,9 +25,9 @@ from tests.support.opened_files import watched
 DESCRIPTION = "fields: {u: {}, flux: {}}\n"
 
 
-def linked(run: Path, source: Path, description: str = DESCRIPTION) -> Path:
+def linked(run: Path, source: Path, description: str = DESCRIPTION, *overrides: str) -> Path:
     with mock.patch.object(figures, "draw", return_value=[]):
-        adopt.run(settings_of(run, *sources.adopt_overrides(run.parent, source, description)))
+        adopt.run(settings_of(run, *sources.adopt_overrides(run.parent, source, description), *overrides))
     return run / "dataset"
 
 
@@ -117,13 +118,78 @@ def test_a_forged_link_opens_no_other_file(run: Path, tmp_path: Path) -> None:
     victim.write_bytes(b"secret" * 10**5)
     manifest_path = copy / "dataset" / "manifest.json"
     manifest = json.loads(manifest_path.read_text())
-    link = manifest["links"]["data/train/train-00000.hdf5"]
+    (link,) = manifest["links"]["data/train/train-00000.hdf5"]
     link["path"] = str(victim)
     manifest_path.write_text(json.dumps(manifest))
     with watched(victim) as watch:
         with pytest.raises(UserError, match="is not the file that was adopted"):
             validate.run(settings_of(copy))
         assert not watch.was_opened()
+
+
+#: The layouts whose arrays are those of shards, apart from their splits.
+MAPPED = ("well", "pdebench_tensor", "npy", "npy_folder")
+
+
+@pytest.mark.parametrize("layout", MAPPED)
+def test_arrays_are_read_in_place_in_the_order_of_the_files(
+    layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source").mkdir()
+    source, description = sources.LAYOUTS[layout](tmp_path / "source")
+    if layout == "well":
+        description = DESCRIPTION
+    before = checksums(source)
+    run = tmp_path / "run"
+    linked(run, source, description + "in_place: true\n", "samples.per_shard=3")
+    assert "8 train, 1 valid, 1 test trajectories read in place" in capsys.readouterr().out
+    validate.run(settings_of(run))
+    dataset = Dataset.open(run / "dataset")
+    assert source_rows(dataset, sources.HEAT) == {"train": list(range(8)), "valid": [8], "test": [9]}
+    if layout == "npy_folder":
+        coefficients = [dataset.trajectory("train", index).coefficient_fields[0] for index in range(8)]
+        assert np.array_equal(coefficients, sources.HEAT[:8, 0])
+    with h5py.File(run / "dataset/data/train/train-00002.hdf5") as shard:
+        assert shard["t0_fields/u"].external is not None
+        assert np.array_equal(shard["t0_fields/u"][...], sources.HEAT[6:8])
+    assert checksums(source) == before
+
+
+@pytest.mark.parametrize(
+    ("layout", "reason"),
+    [
+        ("pdebench_groups", "the values of data_0, data_1 are not one plain array"),
+        ("pdebench_fields", "the components of velocity are different arrays"),
+        ("npz_folder", "the values of u are not one plain array"),
+        ("netcdf4", "the values of u are not one plain array"),
+        ("csv_particles", "not one plain array"),
+    ],
+)
+def test_the_reason_for_a_copy_is_named(
+    layout: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source").mkdir()
+    source, description = sources.LAYOUTS[layout](tmp_path / "source")
+    with pytest.raises(UserError, match=f"cannot be read in place: .*{reason}"):
+        linked(tmp_path / "refused", source, description + "in_place: true\n")
+    linked(tmp_path / "run", source, description)
+    output = capsys.readouterr()
+    assert "copied into" in output.out
+    assert reason in output.err
+
+
+def test_a_random_division_copies_an_array(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, description = sources.npy(tmp_path)
+    linked(tmp_path / "run", source, description)
+    assert "in_place: true in the description divides" in capsys.readouterr().err
+
+
+def test_a_validation_reads_a_file_of_many_shards_once(tmp_path: Path) -> None:
+    source, description = sources.npy(tmp_path)
+    linked(tmp_path / "run", source, description + "in_place: true\n", "samples.per_shard=1")
+    with mock.patch.object(integrity, "sha256_of", side_effect=integrity.sha256_of) as checksum:
+        validate.run(settings_of(tmp_path / "run"))
+    assert sum(call.args[0] == source for call in checksum.call_args_list) == 1
 
 
 def test_files_that_cannot_be_mapped_are_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

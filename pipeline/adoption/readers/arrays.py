@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from pipeline.adoption.contents import Contents, FoundAxis, FoundField, FoundParameter
+from pipeline.adoption.contents import Contents, FoundAxis, FoundField, FoundParameter, Location, MappableRows
 from pipeline.adoption.description import Description
 from pipeline.adoption.readers.reader import Reader, check_size, listed, number_type, regular_files
 from simsurrogate.errors import UserError
@@ -177,7 +177,20 @@ class ArraysReader(Reader):
                 and name not in reserved
                 and (not wanted or name in wanted)
             ],
+            rows=[MappableRows(sizes["trajectory"], self._locations())],
         )
+
+    def _locations(self) -> dict[str, Location]:
+        """Return the fields whose arrays have the axes of a shard's fields, in files of their own."""
+        target = ("trajectory", "time", *self._axes, "component")
+        return {
+            name: Location(str(plan.array.path), plan.array.offset)
+            for name, plan in self._plans.items()
+            if plan.array.member is None
+            and not plan.array.is_fortran
+            and plan.array.dtype == np.dtype(number_type(name, plan.array.dtype))
+            and plan.dimensions == tuple(axis for axis in target if axis in plan.dimensions)
+        }
 
     def _check_order(self) -> None:
         allowed = {"trajectory", "time", "channel", *self._axes}

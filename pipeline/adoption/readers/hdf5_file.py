@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from pipeline.adoption.contents import Location
 from pipeline.adoption.readers.reader import check_size, number_type
 from simsurrogate.errors import UserError
 
@@ -105,6 +106,14 @@ def numbers(name: str, dataset: Any) -> h5py.Dataset:
         raise UserError(f"{name} is a group or missing. A dataset of numbers is allowed. Use another file")
     number_type(name, dataset.dtype)
     return dataset
+
+
+def location(path: Path, dataset: h5py.Dataset, dtype: str) -> Location | None:
+    """Return where a dataset's values lie in its file, as one array of this type; None if they do not."""
+    properties = dataset.id.get_create_plist()
+    is_plain = properties.get_layout() == h5py.h5d.CONTIGUOUS and not properties.get_nfilters()
+    offset = dataset.id.get_offset()
+    return Location(str(path), offset) if is_plain and dataset.dtype == np.dtype(dtype) and offset else None
 
 
 def attribute(item: Any, name: str) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pipeline.adoption.contents import Contents, FoundAxis, FoundField, FoundParameter
+from pipeline.adoption.contents import Contents, FoundAxis, FoundField, FoundParameter, MappableRows
 from pipeline.adoption.description import Description
 from pipeline.adoption.readers import hdf5_file
 from pipeline.adoption.readers.reader import Reader, equal_times, listed, number_type
@@ -96,6 +96,18 @@ class RootArrays(Reader):
             times=self._times(num_frames, num_trajectories),
             num_frames=num_frames,
             parameters=_attributes(file, description, num_trajectories),
+            rows=[
+                MappableRows(
+                    num_trajectories,
+                    {
+                        field.name: location
+                        for field in fields
+                        for dataset, component in [self._datasets[field.name]]
+                        if component is None or dataset.shape[-1] == 1
+                        if (location := hdf5_file.location(path, dataset, field.dtype))
+                    },
+                )
+            ],
         )
 
     @staticmethod

@@ -211,7 +211,7 @@ class _Joined(Reader):
                     for parts in columns
                 ],
                 "splits": splits,
-                "files": [file for reader in readers for file in reader.contents.files],
+                "rows": [rows for reader in readers for rows in reader.contents.rows],
                 "notes": list(dict.fromkeys(note for reader in readers for note in reader.contents.notes)),
             }
         )

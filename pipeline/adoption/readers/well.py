@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.adoption.contents import Contents, FoundAxis, FoundField, FoundFile, FoundParameter
+from pipeline.adoption.contents import Contents, FoundAxis, FoundField, FoundParameter, Location, MappableRows
 from pipeline.adoption.description import Description
 from pipeline.adoption.readers import hdf5_file
 from pipeline.adoption.readers.reader import Reader, equal_times, listed, number_type
@@ -64,7 +64,7 @@ class WellReader(Reader):
             parameters=parameters,
             arrays=self._arrays(),
             name=hdf5_file.text(file, "dataset_name"),
-            files=[FoundFile(str(path), self._num_trajectories(), self._offsets(fields))],
+            rows=[MappableRows(self._num_trajectories(), self._locations(fields))],
             notes=notes,
         )
         self._check_shapes()
@@ -120,17 +120,15 @@ class WellReader(Reader):
             description=hdf5_file.text(dataset, "long_name"),
         )
 
-    def _offsets(self, fields: Sequence[FoundField]) -> dict[str, int]:
-        """Return the offsets of the fields that can be mapped into memory as the fields of a shard."""
-        offsets = {}
+    def _locations(self, fields: Sequence[FoundField]) -> dict[str, Location]:
+        """Return the fields that can be mapped into memory as the fields of a shard."""
+        locations = {}
         for field in fields:
             dataset, component = self._datasets[field.name]
-            properties = dataset.id.get_create_plist()
-            is_plain = properties.get_layout() == h5py.h5d.CONTIGUOUS and not properties.get_nfilters()
             is_whole = _flag(dataset, "sample_varying") and all(self._dim_varying(dataset)) and component < 0
-            if is_plain and is_whole and dataset.dtype == np.dtype(field.dtype) and dataset.id.get_offset():
-                offsets[field.name] = dataset.id.get_offset()
-        return offsets
+            if is_whole and (location := hdf5_file.location(self._path, dataset, field.dtype)):
+                locations[field.name] = location
+        return locations
 
     def _check_shapes(self) -> None:
         for name, (dataset, component) in self._datasets.items():

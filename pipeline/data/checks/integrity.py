@@ -44,7 +44,8 @@ class ShardUnderTest:
     """One shard of the data set in `folder`, with its entry in the manifest.
 
     `entry` is None if the manifest does not list the shard, because each of its trajectories failed.
-    `structures` are those of the data set.
+    `structures` are those of the data set. `linked_checksums` keeps the checksum of each linked file for the
+    next shard.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class ShardUnderTest:
     shard: Shard
     entry: ManifestShard | None
     structures: Structures
+    linked_checksums: dict[str, str]
 
     @property
     def path(self) -> Path:
@@ -103,13 +105,16 @@ def size(shard_under_test: ShardUnderTest) -> str | None:
 
 
 def checksum(shard_under_test: ShardUnderTest) -> str | None:
-    """Check that the bytes, also those of a linked file, have their recorded checksum."""
+    """Check that the bytes, also those of linked files, have their recorded checksum."""
     expected_checksum, actual_checksum = shard_under_test.receipt.sha256, sha256_of(shard_under_test.path)
     if actual_checksum != expected_checksum:
         return f"SHA-256 {actual_checksum} found, {expected_checksum} expected"
-    link = shard_under_test.manifest.links.get(shard_under_test.shard.file)
-    if link and (actual_checksum := sha256_of(link.checked_path)) != link.sha256:
-        return f"{link.path}: SHA-256 {actual_checksum} found, {link.sha256} expected"
+    checksums = shard_under_test.linked_checksums
+    for link in shard_under_test.manifest.links.get(shard_under_test.shard.file, ()):
+        if link.path not in checksums:
+            checksums[link.path] = sha256_of(link.checked_path)
+        if checksums[link.path] != link.sha256:
+            return f"{link.path}: SHA-256 {checksums[link.path]} found, {link.sha256} expected"
     return None
 
 

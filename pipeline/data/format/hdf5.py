@@ -120,7 +120,7 @@ def dataset_locations(path: Path, layouts: Mapping[str, DatasetLayout]) -> dict[
 
 
 def memory_maps(path: Path, locations: dict[str, DatasetLocation]) -> dict[str, np.ndarray]:
-    """Return the datasets of a file, and of the file that it links to, as read-only arrays over memory maps.
+    """Return the datasets of a file, and of the files that it links to, as read-only arrays over memory maps.
 
     Raises:
         UserError: a linked file is not the file that was adopted.
@@ -128,8 +128,11 @@ def memory_maps(path: Path, locations: dict[str, DatasetLocation]) -> dict[str, 
     with open_regular(path) as file:
         file_bytes = np.memmap(file, np.uint8, "r")
     links = {location.link.path: location.link for location in locations.values() if location.link}
-    end = max((location.end for location in locations.values() if location.link), default=0)
-    linked_bytes = {path: link.bytes(end) for path, link in links.items()}
+    ends: dict[str, int] = {}
+    for location in locations.values():
+        if location.link:
+            ends[location.link.path] = max(location.end, ends.get(location.link.path, 0))
+    linked_bytes = {path: link.bytes(ends[path]) for path, link in links.items()}
     return {
         name: _view(linked_bytes[location.link.path] if location.link else file_bytes, location)
         for name, location in locations.items()

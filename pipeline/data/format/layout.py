@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,7 +59,7 @@ class Header:
     precision: str
     parameter_shapes: dict[str, tuple[int, ...]]
     attributes: Attributes
-    links: Mapping[str, LinkedFile] = dataclasses.field(default_factory=dict)
+    links: Mapping[str, Sequence[LinkedFile]] = dataclasses.field(default_factory=dict)
 
     def fields(self, kind: FieldKind) -> tuple[Field, ...]:
         """Return the fields of the state, or the coefficient fields."""
@@ -132,7 +132,9 @@ def dataset_layouts(header: Header, rows: int, file_name: str = "") -> dict[str,
     for kind, leading_dimensions in zip(FIELD_KINDS, (("sample", "time"), ("sample",)), strict=True):
         for field in header.fields(kind):
             layout = _field_layout(header, field, leading_dimensions, rows)
-            layouts[field_path(field)] = dataclasses.replace(layout, link=header.links.get(file_name))
+            path = field_path(field)
+            link = next((link for link in header.links.get(file_name, ()) if path in link.offsets), None)
+            layouts[path] = dataclasses.replace(layout, link=link)
     for parameter in spec.parameters:
         layouts[f"scalars/{parameter.name}"] = DatasetLayout(
             (rows,), float64, ("sample",), _unit_and_name(parameter) | _variation("sample")

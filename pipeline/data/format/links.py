@@ -16,7 +16,7 @@ from simsurrogate.files import FileIdentity, identity_of, open_regular
 
 @dataclass(frozen=True)
 class LinkedFile:
-    """A file of another program that holds the fields of one shard.
+    """A file of another program that holds fields of one shard.
 
     Attributes:
         path: the absolute path.
