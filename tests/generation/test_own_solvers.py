@@ -70,6 +70,12 @@ def kill_during_generation(workspace: Path, run: str, *arguments: str) -> None:
     assert 0 < len(list((workspace / run).rglob("*.hdf5"))) < (10 if "solver=heat_line" in arguments else 24)
 
 
+@pytest.mark.fault(
+    "a generation by a solver of the user's own is killed",
+    cause="SIGKILL to mpirun, {example}",
+    result="the next run continues; the bytes are those of an undisturbed run",
+    lost="the shards in work",
+)
 @pytest.mark.parametrize("example", ["fortran", "python"])
 def test_an_outside_solver_runs_through_all_stages_on_two_ranks_killed_and_resumed(
     example: str, workspace: Path
@@ -99,6 +105,12 @@ def line_arguments(folder: Path, *fault: str, **program: Any) -> tuple[str, ...]
     return ("--config-dir", str(folder / "mine"), "solver=line", *SMALL, f"run={folder / 'run'}")
 
 
+@pytest.mark.fault(
+    "an external program always fails",
+    cause="{fault}",
+    result="refused in one sentence; no shard, and no process of the program is left",
+    lost="nothing",
+)
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -123,6 +135,12 @@ def test_a_program_that_always_fails_is_refused_in_one_sentence(
     assert not any(map(is_alive, processes_of(tmp_path / "processes")))
 
 
+@pytest.mark.fault(
+    "an external program fails for some parameters",
+    cause="exit code 3",
+    result="the receipts name parameters, exit code and stderr of each trajectory",
+    lost="these trajectories",
+)
 def test_failures_are_recorded_for_each_trajectory(tmp_path: Path) -> None:
     arguments = line_arguments(tmp_path, "{{ 'exit' if rate < 1.2 else '' }}")
     require_success(run_stage("generate", *arguments, "storage.max_failed_share=0.9"))
@@ -157,6 +175,12 @@ def test_the_program_and_its_version_belong_to_the_identity_and_the_time_limit_d
     assert "no trajectory is computed again, because the program of the solver has changed" in note
 
 
+@pytest.mark.fault(
+    "a manifest from elsewhere names a program",
+    cause="an edited command",
+    result="the program is not started",
+    lost="nothing",
+)
 def test_a_program_that_a_data_set_names_is_never_started(tmp_path: Path) -> None:
     arguments = line_arguments(tmp_path)
     require_success(run_stage("generate", *arguments))
@@ -172,6 +196,12 @@ def test_a_program_that_a_data_set_names_is_never_started(tmp_path: Path) -> Non
     assert not marker.exists()
 
 
+@pytest.mark.fault(
+    "generate is stopped while an external program hangs",
+    cause="SIGUSR1 to mpirun, groups of 2 ranks",
+    result="exit code 75; no process of the program is left",
+    lost="the trajectories in work",
+)
 def test_a_stop_request_ends_the_program_of_a_group_of_ranks(tmp_path: Path) -> None:
     file = tmp_path / "processes"
     arguments = line_arguments(tmp_path, "hang", str(file))
