@@ -26,7 +26,7 @@ DATA = (
     "output.coarsen=6",
     "samples={train: 384, valid: 32, test: 1, test_extrapolation: 0, per_shard: 16}",
 )
-STEPS, BATCH = 1500, 16
+STEPS, BATCH = 1000, 16
 TEACHER_WIDTH, STUDENT_WIDTH = 24, 8
 #: The rows: a label, the name of the surrogate, and its options.
 ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
