@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import torch
-import torch._dynamo
 
 from simsurrogate.errors import UserError
 
