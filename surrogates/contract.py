@@ -7,6 +7,7 @@ R random numbers; `*sites` are the grid cells (or the particles) of one state.
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -151,6 +152,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
         physics_informed: the losses use `Problem.residual` or `Problem.initial_condition`.
         learns_quantities: the fields are the quantities of interest of a data set, on a single cell.
         any_grid: the weights do not depend on the grid, and predict on any grid that resolves the modes.
+        rows_are_times: the products of a prediction have a row for each frame, not for each site.
         num_random: the random numbers per window that `forward` needs, see `Batch`.
         window_steps: the time steps of a training window; None if every number is possible.
         losses: the names of the losses that `forward` returns, in their order.
@@ -164,6 +166,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
     physics_informed: ClassVar[bool] = False
     learns_quantities: bool = False
     any_grid: bool = False
+    rows_are_times: bool = False
     num_random: int = 0
     window_steps: int | None = None
     losses: tuple[str, ...] = ("data",)
@@ -274,7 +277,10 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
                 )
             # The caller's line is above torch's wrapper around `predict`.
             warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=3)
-        with fast_arithmetic(next(self.parameters()).device, np.shape(initial_state)):
+        shape = np.shape(initial_state)
+        num_frames = round(self.problem.duration / self.problem.time_step)
+        rows_of_case = num_frames if self.rows_are_times else math.prod(shape[2:])
+        with fast_arithmetic(next(self.parameters()).device, shape, math.prod(shape[:1]) * rows_of_case):
             return self._predict(initial_state, parameters, times)
 
     def __repr__(self) -> str:

@@ -45,6 +45,7 @@ class Ensemble(Surrogate):
         super().__init__(members[0].problem)
         self.members = nn.ModuleList(members)
         self.learns_quantities, self.any_grid = members[0].learns_quantities, members[0].any_grid
+        self.rows_are_times = members[0].rows_are_times
         self.uses_initial_state, self.uses_time = members[0].uses_initial_state, members[0].uses_time
 
     @classmethod

@@ -91,7 +91,7 @@ class MLP(Surrogate):
         check_minimum(1, width=width, layers=layers, horizon_steps=horizon_steps, points=points)
         self.width, self.horizon_steps = width, horizon_steps
         self._num_sites = math.prod(problem.spec.shape)
-        self.uses_initial_state = problem.spec.has_particles
+        self.uses_initial_state = self.rows_are_times = problem.spec.has_particles
         self.uses_time = not (problem.spec.has_particles and problem.spec.autonomous)
         if not problem.spec.has_particles and points < self._num_sites:
             self.num_random = points

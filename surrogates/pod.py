@@ -62,6 +62,7 @@ class POD(Surrogate):
     networks" (doi:10.1016/j.jcp.2018.02.037).
     """
 
+    rows_are_times = True
     state_mean: torch.Tensor
     state_std: torch.Tensor
     parameter_mean: torch.Tensor

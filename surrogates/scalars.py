@@ -58,6 +58,7 @@ class Scalars(Surrogate):
     """
 
     learns_quantities = True
+    rows_are_times = True
 
     state_mean: torch.Tensor
     state_std: torch.Tensor
