@@ -50,12 +50,27 @@ ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "unet",
         (f"training.steps={2 * STEPS}", "training.learning_rate=4e-3"),
     ),
+    (
+        "four times the steps, learning rate 4e-3",
+        "unet",
+        (f"training.steps={4 * STEPS}", "training.learning_rate=4e-3"),
+    ),
     (f"width {TEACHER_WIDTH}", "unet", (f"surrogate.width={TEACHER_WIDTH}",)),
     (f"width {STUDENT_WIDTH}", "unet", (f"surrogate.width={STUDENT_WIDTH}",)),
     (f"width {STUDENT_WIDTH}, taught by width {TEACHER_WIDTH}", "custom", ()),
     ("next frame, 2 frames in the loss", "unet", ("surrogate.predicts=next_frame", "training.unroll=2")),
     ("FNO of all frames", "fno", ()),
     ("FNO of all frames, learning rate 4e-3", "fno", ("training.learning_rate=4e-3",)),
+    (
+        "FNO of all frames, twice the steps, learning rate 4e-3",
+        "fno",
+        (f"training.steps={2 * STEPS}", "training.learning_rate=4e-3"),
+    ),
+    (
+        "FNO of all frames, four times the steps, learning rate 4e-3",
+        "fno",
+        (f"training.steps={4 * STEPS}", "training.learning_rate=4e-3"),
+    ),
     ("DeepONet, from the first frame to all later ones", "deeponet", ()),
     ("DeepONet, from any frame to the next 5", "deeponet", ("training.unroll=5",)),
 )
