@@ -57,8 +57,17 @@ def _package_of(name: str, path: Path) -> str:
 
 
 def _imported_names(tree: ast.Module, package: str) -> Iterator[str]:
-    """Yield the names of all modules that a module may import, in functions too."""
-    for node in ast.walk(tree):
+    """Yield the names of all modules that a module may import, in functions too.
+
+    Imports for annotations alone, under `if TYPE_CHECKING:`, are never executed.
+    """
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            pending += node.orelse
+            continue
+        pending += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -190,3 +190,36 @@ def test_the_hash_covers_the_modules_that_a_class_imports(tmp_path: Path) -> Non
             source_hash.__globals__["_source_hash"].cache_clear()
             hashes_of_file.append(source_hash(solver_class("decaying_wave", project.solver)))
     assert hashes_of_file[0] != hashes_of_file[1]
+
+
+def test_imports_for_annotations_do_not_belong_to_the_hash(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    change(
+        project.solver,
+        "import numpy as np\n",
+        "import typing\nimport numpy as np\nif typing.TYPE_CHECKING:\n    import wave_speed\n",
+    )
+    hashes_of_file = set()
+    for speed in (4, 5):
+        (tmp_path / "wave_speed.py").write_text(f"SPEED = {speed}\n")
+        source_hash.__globals__["_source_hash"].cache_clear()
+        hashes_of_file.add(source_hash(solver_class("decaying_wave", project.solver)))
+    assert len(hashes_of_file) == 1
+
+
+def test_a_changed_surrogate_belongs_to_no_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = set()
+    find_file = source_hash.__globals__["_module_file"]
+
+    def found_file(name: str, *others: object) -> Path | None:
+        file: Path | None = find_file(name, *others)
+        if file is not None:
+            names.add(name)
+        return file
+
+    monkeypatch.setitem(source_hash.__globals__, "_module_file", found_file)
+    for name in ("heat", "navier_stokes", "nbody"):
+        source_hash.__globals__["_source_hash"].cache_clear()
+        source_hash(solver_class(name))
+    assert "solvers.contract" in names
+    assert not [name for name in names if name.startswith("surrogates")]
