@@ -27,7 +27,7 @@ from pipeline.config.build import (
 from pipeline.config.quantities import recorded_quantities, with_quantities
 from pipeline.config.settings import Settings
 from pipeline.config.solver_of_data import solver_of_data
-from pipeline.data.checks import equal_rows, integrity
+from pipeline.data.checks import equal_rows, integrity, near_rows
 from pipeline.data.checks.integrity import ShardUnderTest
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, write_document
@@ -78,20 +78,25 @@ def run(settings: Settings) -> None:
         files = _file_identities(folder, manifest) if world.rank == 0 else {}
         world.Barrier()
         structures = Structures(manifest.header)
-        own_results, own_hashes = _shard_results(folder, manifest, structures, world)
+        own_results, own_hashes, own_sketches = _shard_results(folder, manifest, structures, world)
         wait_for_ranks(world)
         own_results += _recomputed_results(
             settings, folder, manifest, structures, results=own_results, world=world
         )
         wait_for_ranks(world)
         results_by_rank, hashes = world.gather(own_results), world.gather(own_hashes)
-        if results_by_rank is None or hashes is None:
+        sketches = world.gather(own_sketches)
+        if results_by_rank is None or hashes is None or sketches is None:
             return
         results = [result for rank_results in results_by_rank for result in rank_results]
         results += [
             (str(folder), check, error) for check, error in integrity.check_data_set(folder, manifest)
         ]
         results.append((str(folder), "equal_rows", equal_rows.mistake(hashes)))
+        close_pairs = near_rows.close_pairs(np.concatenate(hashes)["index"], np.concatenate(sketches))
+        results.append((str(folder), "near_rows", near_rows.mistake(close_pairs)))
+        if note := near_rows.note(close_pairs):
+            print(f"note: {note}", file=sys.stderr, flush=True)
         validation = _validation(manifest, results, files)
         if validation_path:
             write_document(validation_path, validation)
@@ -132,11 +137,11 @@ def _validation_path(run_folder: RunFolder) -> Path | None:
 
 def _shard_results(
     folder: Path, manifest: Manifest, structures: Structures, world: MPI.Intracomm
-) -> tuple[CheckResults, np.ndarray]:
-    """Return the results of the checks of this rank's shards, and the hashes of the rows that passed."""
+) -> tuple[CheckResults, np.ndarray, np.ndarray]:
+    """Return the results of the checks of this rank's shards, and hashes and sketches of their rows."""
     entries = {entry.file: entry for entry in manifest.shards}
     results: CheckResults = []
-    hashes = [np.empty(0, equal_rows.ROW)]
+    hashes, sketches = [np.empty(0, equal_rows.ROW)], [near_rows.no_sketches(structures.header)]
     linked_checksums: dict[str, str] = {}
     for shard in progress.bar(_own_shards(manifest, world), "shards", rank=world.rank):
         entry = entries.get(shard.file)
@@ -145,7 +150,8 @@ def _shard_results(
         results += [(shard.file, check, error) for check, error in shard_results]
         if shard_under_test.entry and not any(error for _, error in shard_results):
             hashes.append(equal_rows.hashes(structures.header, shard_under_test.arrays))
-    return results, np.concatenate(hashes)
+            sketches.append(near_rows.sketches(structures.header, shard_under_test.arrays))
+    return results, np.concatenate(hashes), np.concatenate(sketches)
 
 
 def _own_shards(manifest: Manifest, world: MPI.Intracomm) -> list[Shard]:

@@ -1,0 +1,148 @@
+"""The search for trajectories that are nearly equal, by short sketches of their values.
+
+A test trajectory that is nearly a training trajectory makes an evaluation too good. A small distance is no
+proof, because densely drawn parameters give close trajectories, too. The search therefore compares the
+distance r1 of a trajectory to its nearest one with the distance r2 to the second nearest. For independent
+draws from a distribution of dimension d, r1 / r2 is below x with probability x^d (Facco et al. 2017,
+"Estimating the intrinsic dimension of datasets by a minimal neighborhood information",
+doi:10.1038/s41598-017-11873-y). The median of the ratios determines d.
+
+A sketch holds sums of the values with random signs, so the distances of sketches are those of the values up
+to a few ten percent (Charikar, Chen & Farach-Colton 2002, "Finding frequent items in data streams").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.data.format.layout import Header, field_path
+from pipeline.data.plan import INDICES_PER_SPLIT, SPLITS
+from simsurrogate.spec import Field
+
+#: The sums of one field at one frame.
+_SUMS = 16
+#: The values that get their signs at once.
+_CHUNK = 2**20
+#: The expected number of false alarms in a data set of independent draws.
+_FALSE_ALARMS = 1e-3
+#: The fewest trajectories for an estimate of the dimension.
+_MIN_TRAJECTORIES = 20
+#: The relative deviation of a field that does not vary between trajectories.
+_ROUND_OFF = 1e-12
+
+
+def sketches(header: Header, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return a sketch of each row, (rows, S): of its first, middle and last frame and coefficient fields."""
+    sums = [_sums(arrays[field_path(field)][:, frame]) for field, frame in _states(header)]
+    sums += [_sums(arrays[field_path(field)]) for field in header.fields("coefficient_fields")]
+    return np.concatenate(sums, axis=1)
+
+
+def no_sketches(header: Header) -> np.ndarray:
+    """Return the sketches of no row, (0, S)."""
+    return np.empty((0, _SUMS * (len(_states(header)) + len(header.fields("coefficient_fields")))))
+
+
+def _states(header: Header) -> list[tuple[Field, int]]:
+    """Return the fields and the frames of a sketch."""
+    frames = sorted({0, len(header.times) // 2, len(header.times) - 1})
+    return [(field, frame) for field in header.fields("fields") for frame in frames]
+
+
+def _sums(values: np.ndarray) -> np.ndarray:
+    """Return sums of values (rows, ...) with random signs, (rows, `_SUMS`)."""
+    values = values.reshape(len(values), math.prod(values.shape[1:]))
+    rng, sums = np.random.Generator(np.random.Philox(0)), np.zeros((len(values), _SUMS))
+    for start in range(0, values.shape[1], _CHUNK):
+        chunk = values[:, start : start + _CHUNK].astype(np.float64)
+        chunk *= 2 * rng.integers(0, 2, chunk.shape[1], np.int8) - 1
+        padded = np.pad(chunk, ((0, 0), (0, -chunk.shape[1] % _SUMS)))
+        sums += padded.reshape(len(values), -1, _SUMS).sum(axis=1)
+    return sums
+
+
+class Pair(NamedTuple):
+    """The indices of two trajectories, the larger first, and their r1 / r2."""
+
+    later: int
+    earlier: int
+    ratio: float
+
+    @property
+    def is_in_one_split(self) -> bool:
+        """Whether both trajectories belong to the same split."""
+        return self.later // INDICES_PER_SPLIT == self.earlier // INDICES_PER_SPLIT
+
+    def __str__(self) -> str:
+        first, second = (
+            f"trajectory {index % INDICES_PER_SPLIT} of {SPLITS[index // INDICES_PER_SPLIT]}"
+            for index in (self.later, self.earlier)
+        )
+        if not self.ratio:
+            return f"{first} equals {second} in its first, middle and last frame"
+        return (
+            f"{first} nearly equals {second}: their distance is {self.ratio:.2g} of that to the next "
+            "trajectory, closer than independent draws are"
+        )
+
+
+def close_pairs(indices: np.ndarray, rows: np.ndarray) -> list[Pair]:
+    """Return the pairs of trajectories that are closer than independent draws, the closest first.
+
+    The list is empty for fewer than 20 trajectories, and where no two trajectories differ.
+
+    Args:
+        indices: the indices of the trajectories, (N,).
+        rows: their sketches, (N, S).
+    """
+    if len(rows) < _MIN_TRAJECTORIES:
+        return []
+    # Each field at each frame has the same weight.
+    blocks = (rows - rows.mean(axis=0)).reshape(len(rows), -1, _SUMS)
+    deviation = np.sqrt(np.mean(blocks**2, axis=(0, 2)))
+    is_varying = deviation > _ROUND_OFF * np.abs(rows).reshape(blocks.shape).max(axis=(0, 2))
+    points = (blocks[:, is_varying] / deviation[is_varying, None]).reshape(len(rows), -1)
+    if not points.size:
+        return []
+    import scipy.spatial
+
+    distances, neighbours = scipy.spatial.cKDTree(points).query(points, k=3)
+    is_other = neighbours != np.arange(len(rows))[:, None]
+    # Of three equal trajectories, the search may return the two others and a fourth one.
+    is_other[is_other.all(axis=1), 2] = False
+    nearest = neighbours[is_other].reshape(-1, 2)[:, 0]
+    first, second = distances[is_other].reshape(-1, 2).T
+    ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0)
+    log_ratios = np.log(ratios[(ratios > 0) & (ratios < 1)])
+    if not len(log_ratios):
+        return []
+    dimension = math.log(2) / -float(np.median(log_ratios))
+    bound = (_FALSE_ALARMS / len(rows)) ** (1 / dimension)
+    pairs: dict[tuple[int, int], float] = {}
+    for row in np.flatnonzero(ratios < bound).tolist():
+        ends = sorted((int(indices[row]), int(indices[nearest[row]])))
+        pairs[ends[1], ends[0]] = min(float(ratios[row]), pairs.get((ends[1], ends[0]), math.inf))
+    return sorted((Pair(*ends, ratio) for ends, ratio in pairs.items()), key=lambda pair: pair.ratio)
+
+
+def mistake(pairs: Sequence[Pair]) -> str | None:
+    """Return which trajectories of different splits are nearly equal, or None; equal ones do not count."""
+    across = [pair for pair in pairs if pair.ratio > 0 and not pair.is_in_one_split]
+    if not across:
+        return None
+    return (
+        f"{across[0]} (pairs: {len(across)}). Trajectories of different splits have to be independent. Leave "
+        "out one trajectory of each pair"
+    )
+
+
+def note(pairs: Sequence[Pair]) -> str | None:
+    """Return which trajectories of one split are equal or nearly equal, or None."""
+    within = [pair for pair in pairs if pair.is_in_one_split]
+    if not within:
+        return None
+    return f"{within[0]} (pairs in one split: {len(within)}). A model learns little from the second"

@@ -1,0 +1,104 @@
+"""Trajectories that are nearly equal: found by the ratio of distances, and not in clean data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from pipeline import adopt, validate
+from pipeline.data.card import figures
+from pipeline.data.checks import near_rows
+from pipeline.data.plan import index
+from simsurrogate.errors import UserError
+from tests.support.in_process import settings_of
+
+DESCRIPTION = """
+fields: {u: {unit: K}}
+axes: {x: {unit: m, extent: 1.0, boundary: periodic}}
+times: {unit: s, step: 0.1}
+in_place: true
+splits: {train: 30, valid: 4, test: 6}
+"""
+
+
+def walks(num_trajectories: int = 40, num_parameters: int = 0) -> np.ndarray:
+    """Return random trajectories (N, T, X); with parameters, they depend smoothly on these few numbers."""
+    rng = np.random.default_rng(0)
+    if not num_parameters:
+        return rng.normal(size=(num_trajectories, 6, 32)).cumsum(axis=1).astype(np.float32)
+    parameters = rng.uniform(size=(num_trajectories, num_parameters))
+    waves = rng.normal(size=(2, num_parameters, 6, 32))
+    return np.sin(np.einsum("np,pts->nts", parameters, waves[0]) + waves[1].sum(0)).astype(np.float32)
+
+
+def validated(folder: Path, states: np.ndarray) -> None:
+    np.save(folder / "u.npy", states)
+    (folder / "adopt.yaml").write_text(DESCRIPTION)
+    run = folder / "run"
+    with mock.patch.object(figures, "draw", return_value=[]):
+        adopt.run(settings_of(run, f"source={folder / 'u.npy'}", f"description={folder / 'adopt.yaml'}"))
+    validate.run(settings_of(run))
+
+
+@pytest.mark.fault(
+    "a test trajectory is nearly a training trajectory",
+    cause="a copy with noise of {noise}",
+    result="validate names both",
+    lost="nothing",
+)
+@pytest.mark.parametrize("noise", [1e-2, 1e-4])
+def test_a_nearly_repeated_trajectory_is_named(noise: float, tmp_path: Path) -> None:
+    states = walks()
+    states[36] = states[7] + noise * np.random.default_rng(1).normal(size=states[7].shape)
+    with pytest.raises(
+        UserError, match=r"near_rows: trajectory 2 of test nearly equals trajectory 7 of train"
+    ):
+        validated(tmp_path, states)
+
+
+def test_pairs_of_one_split_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    states = walks()
+    states[3], states[5] = states[7], states[8] * (1 + 1e-5)
+    validated(tmp_path, states)
+    note = capsys.readouterr().err
+    assert "note: trajectory 7 of train equals trajectory 3 of train" in note
+    assert "pairs in one split: 2" in note
+
+
+@pytest.mark.parametrize("num_parameters", [0, 1, 2])
+def test_independent_draws_pass(
+    num_parameters: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validated(tmp_path, walks(num_parameters=num_parameters))
+    assert "equals" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 5])
+def test_the_rate_of_false_alarms_is_that_of_the_docstring(dimension: int) -> None:
+    rng = np.random.default_rng(dimension)
+    alarms = 0
+    for _ in range(200):
+        parameters = rng.uniform(size=(300, dimension))
+        rows = np.tanh(parameters @ rng.normal(size=(dimension, 48)))
+        alarms += len(near_rows.close_pairs(np.arange(300), rows))
+    # 200 data sets have 0.2 alarms on average; more than 3 have a probability below 1e-4.
+    assert alarms <= 3
+
+
+def test_the_order_of_the_trajectories_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 48))
+    rows[40] = rows[10] + 1e-5
+    indices = np.array([index("train", number) for number in range(60)])
+    order = rng.permutation(60)
+    pairs = near_rows.close_pairs(indices, rows)
+    assert [pair[:2] for pair in pairs] == [(40, 10)]
+    assert [pair[:2] for pair in near_rows.close_pairs(indices[order], rows[order])] == [(40, 10)]
+
+
+@pytest.mark.parametrize("rows", [np.empty((0, 48)), np.ones((19, 48)), np.ones((50, 48))])
+def test_few_or_equal_trajectories_have_no_pairs(rows: np.ndarray) -> None:
+    assert near_rows.close_pairs(np.arange(len(rows)), rows) == []
