@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,14 @@ from pipeline.parallel.groups import wait_for_ranks
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
-from simsurrogate.files import FileIdentity, differences, file_identity, is_read_only, remove_partials
+from simsurrogate.files import (
+    FileIdentity,
+    differences,
+    file_identity,
+    is_read_only,
+    remove_partials,
+    sha256_of,
+)
 from solvers.contract import Solver
 
 if TYPE_CHECKING:
@@ -142,7 +150,7 @@ def _shard_results(
     entries = {entry.file: entry for entry in manifest.shards}
     results: CheckResults = []
     hashes, sketches = [np.empty(0, equal_rows.ROW)], [near_rows.no_sketches(structures.header)]
-    linked_checksums: dict[str, str] = {}
+    linked_checksums = _linked_checksums(manifest, world)
     for shard in progress.bar(_own_shards(manifest, world), "shards", rank=world.rank):
         entry = entries.get(shard.file)
         shard_under_test = ShardUnderTest(folder, manifest, shard, entry, structures, linked_checksums)
@@ -152,6 +160,19 @@ def _shard_results(
             hashes.append(equal_rows.hashes(structures.header, shard_under_test.arrays))
             sketches.append(near_rows.sketches(structures.header, shard_under_test.arrays))
     return results, np.concatenate(hashes), np.concatenate(sketches)
+
+
+def _linked_checksums(manifest: Manifest, world: MPI.Intracomm) -> dict[str, str]:
+    """Return the checksum of each linked file by its path; the ranks share the files.
+
+    A file that is missing or has changed is left out, and is an error of its shards later.
+    """
+    files = {link.path: link for links in manifest.links.values() for link in links}
+    own_checksums = {}
+    for link in list(files.values())[world.rank :: world.size]:
+        with suppress(UserError):
+            own_checksums[link.path] = sha256_of(link.checked_path)
+    return {path: checksum for part in world.allgather(own_checksums) for path, checksum in part.items()}
 
 
 def _own_shards(manifest: Manifest, world: MPI.Intracomm) -> list[Shard]:

@@ -278,8 +278,9 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
             # The caller's line is above torch's wrapper around `predict`.
             warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=3)
         shape = np.shape(initial_state)
-        num_frames = round(self.problem.duration / self.problem.time_step)
-        rows_of_case = num_frames if self.rows_are_times else math.prod(shape[2:])
+        rows_of_case = math.prod(shape[2:])
+        if self.rows_are_times:
+            rows_of_case = round(self.problem.duration / self.problem.time_step)
         with fast_arithmetic(next(self.parameters()).device, shape, math.prod(shape[:1]) * rows_of_case):
             return self._predict(initial_state, parameters, times)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.adoption.contents import Contents
+from pipeline.adoption.contents import Contents, FoundField, Location
 from pipeline.adoption.description import Description
 from pipeline.adoption.source import Source
 from pipeline.adoption.specification import Specification
@@ -25,7 +25,6 @@ from pipeline.data.plan import SPLITS, Shard, index, shards
 from simsurrogate.errors import UserError
 
 _DRAWN = "new splits are drawn at random; in_place: true in the description divides the files in their order"
-_SEVERAL_FILES = "a shard would have trajectories of several files"
 
 
 @dataclass(frozen=True)
@@ -61,40 +60,83 @@ def placement_of(
 ) -> Placement:
     """Return the fields in their files, or the reason to copy them into shards.
 
-    A shard of several files has as many trajectories as the longest file.
-
     Raises:
-        UserError: the description has `in_place: true`, and the files cannot be read in place.
+        UserError: the description has `in_place: true`, and the files cannot be read in place; or the
+            locations of the values are not those of arrays in the files.
     """
     per_shard, description = choices.per_shard, choices.description
     if description.in_place is False:
         return Placement(per_shard)
-    is_drawn = bool(description.splits) or not contents.splits
     reason = _reason_to_copy(contents, facts, choices.precision)
-    if reason is None and is_drawn and not description.in_place:
+    if (
+        reason is None
+        and not description.in_place
+        and (description.splits or not any(contents.splits.values()))
+    ):
         reason = _DRAWN
-    if reason is None:
-        if len(contents.rows) > 1:
-            per_shard = max(rows.num_trajectories for rows in contents.rows)
-        counts: dict[str, int] = {split: len(splits.get(split, ())) for split in SPLITS}
-        places = {
-            shard.file: _place(contents, shard, splits)
-            for shard in shards({**counts, "per_shard": per_shard})
-        }
-        links = {
-            file: _links(source, contents, facts, *place)
-            for file, place in places.items()
-            if place is not None
-        }
-        if len(links) == len(places):
-            return Placement(per_shard, links)
-        reason = _SEVERAL_FILES
-    if description.in_place:
+    if reason and description.in_place:
         raise UserError(
-            f"the files of {source.path} cannot be read in place: {reason}. Remove in_place: true from the "
-            "description, which copies them"
+            f"the files of {source.path} cannot be read in place: {reason}. Arrays in C order of the stored "
+            "precision are allowed. Set in_place: false in the description to copy the files"
         )
-    return Placement(choices.per_shard, reason_to_copy=reason)
+    if reason:
+        return Placement(per_shard, reason_to_copy=reason)
+    _check_locations(source, contents)
+    per_shard = _trajectories_per_shard(contents, splits, per_shard)
+    counts: dict[str, int] = {split: len(splits.get(split, ())) for split in SPLITS}
+    links = {
+        shard.file: _links(source, contents, facts, *_place(contents, shard, splits))
+        for shard in shards({**counts, "per_shard": per_shard})
+    }
+    return Placement(per_shard, links)
+
+
+def _check_locations(source: Source, contents: Contents) -> None:
+    """Check that the arrays lie inside files of the source, because the reader may have been deceived."""
+    fields, counts = {field.name: field for field in contents.fields}, []
+    for rows in contents.rows:
+        counts.append(rows.num_trajectories)
+        for name, location in rows.locations.items():
+            end = location.offset + rows.num_trajectories * _row_bytes(contents, fields[name])
+            size = source.files.get(_name(source, location), (0,))[0]
+            if not 0 <= location.offset <= end <= size:
+                raise UserError(
+                    f"{name} lies at bytes {location.offset} to {end} of {location.path}, outside of the "
+                    f"files of {source.path}. Only values in these files are read. Use another file"
+                )
+    if min(counts) < 1 or sum(counts) != contents.num_trajectories:
+        raise UserError(
+            f"the files of {source.path} hold {counts} trajectories, {contents.num_trajectories} expected "
+            "together. Use another file"
+        )
+
+
+def _name(source: Source, location: Location) -> str:
+    """Return the name of a file in the source; empty for a file outside of it."""
+    path = Path(location.path)
+    if source.path.is_file():
+        return path.name if path == source.path else ""
+    return str(path.relative_to(source.path)) if path.is_relative_to(source.path) else ""
+
+
+def _row_bytes(contents: Contents, field: FoundField) -> int:
+    return math.prod(contents.shape(field)) * np.dtype(field.dtype).itemsize
+
+
+def _trajectories_per_shard(contents: Contents, splits: Mapping[str, np.ndarray], per_shard: int) -> int:
+    """Return the number of trajectories of a shard, so that each shard lies in one file.
+
+    It divides the distance of the end of each file from the start of its split, and is the smallest such
+    number above `per_shard`, or the largest one.
+    """
+    ends = itertools.accumulate(rows.num_trajectories for rows in contents.rows)
+    divisor = 0
+    for end in ends:
+        for items in splits.values():
+            if items[0] < end <= items[-1]:
+                divisor = math.gcd(divisor, end - int(items[0]))
+    divisors = [number for number in range(1, divisor + 1) if divisor % number == 0]
+    return next((number for number in divisors if number >= per_shard), divisor or per_shard)
 
 
 def _reason_to_copy(contents: Contents, facts: Specification, precision: str) -> str | None:
@@ -106,21 +148,21 @@ def _reason_to_copy(contents: Contents, facts: Specification, precision: str) ->
     names = [name for entry in facts.sources for name in entry.names]
     lacking = [name for name in names if any(name not in rows.locations for rows in contents.rows)]
     if lacking or not contents.rows:
-        return f"the values of {', '.join(lacking or names)} are not one plain array of the trajectories"
+        return (
+            f"the values of {', '.join(lacking or names)} are not one array in the order (trajectory, time, "
+            "x, ...), without chunks and filters, of the machine's float32 or float64"
+        )
     types = {field.dtype for field in contents.fields if field.name in names}
     if types != {precision}:
         return f"the values are {' and '.join(sorted(types))}, and the data set is {precision}"
     return None
 
 
-def _place(contents: Contents, shard: Shard, splits: Mapping[str, np.ndarray]) -> tuple[int, int] | None:
-    """Return the position in `contents.rows` and the first row of a shard; None if it needs several files."""
-    first_item = shard.first - index(shard.split, 0)
-    first, last = splits[shard.split][[first_item, first_item + shard.count - 1]].tolist()
+def _place(contents: Contents, shard: Shard, splits: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    """Return the position in `contents.rows`, and the row there, of the first trajectory of a shard."""
+    first = int(splits[shard.split][shard.first - index(shard.split, 0)])
     ends = list(itertools.accumulate(rows.num_trajectories for rows in contents.rows))
     position = bisect.bisect_right(ends, first)
-    if last >= ends[position]:
-        return None
     return position, first - (ends[position] - contents.rows[position].num_trajectories)
 
 
@@ -133,12 +175,14 @@ def _links(
     for entry in facts.sources:
         (name,) = entry.names
         location = contents.rows[position].locations[name]
-        row_bytes = math.prod(contents.shape(fields[name])) * np.dtype(fields[name].dtype).itemsize
-        file_offsets = offsets.setdefault(location.path, {})
-        file_offsets[field_path(entry.field)] = location.offset + row * row_bytes
-    return [_link(source, path, file_offsets) for path, file_offsets in offsets.items()]
-
-
-def _link(source: Source, path: str, offsets: dict[str, int]) -> LinkedFile:
-    name = Path(path).name if source.path.is_file() else str(Path(path).relative_to(source.path))
-    return LinkedFile(path, source.files[name], source.checksums[name], offsets)
+        file_offsets = offsets.setdefault(_name(source, location), {})
+        file_offsets[field_path(entry.field)] = location.offset + row * _row_bytes(contents, fields[name])
+    return [
+        LinkedFile(
+            str(source.path if source.path.is_file() else source.path / name),
+            source.files[name],
+            source.checksums[name],
+            file_offsets,
+        )
+        for name, file_offsets in offsets.items()
+    ]

@@ -74,11 +74,12 @@ class ShardCopier:
             first = shard.first - index(shard.split, 0)
             for position, trajectory in enumerate(self.splits[shard.split][first : first + shard.count]):
                 self._copy(writer, rows, shard.first + position, int(trajectory))
-            if rows.failures and (links := self.header.links.get(path.name)):
+            if rows.failures and path.name in self.header.links:
+                trajectory = int(self.splits[shard.split][rows.failures[0].index - index(shard.split, 0)])
                 raise UserError(
-                    f"{links[0].path} holds a trajectory with a reason to leave it out: "
-                    f"{rows.failures[0].reason}. A file that is read in place belongs to the data set as a "
-                    "whole. Add in_place: false to the description, which copies the other trajectories"
+                    f"trajectory {trajectory} of the source has a reason to leave it out: "
+                    f"{rows.failures[0].reason}. No trajectory can be left out of files that are read in "
+                    "place. Set in_place: false in the description to copy the others"
                 )
             if rows.count:
                 writer.publish(rows.count)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import h5py
@@ -13,8 +15,9 @@ import pytest
 import xarray
 
 from pipeline import adopt, evaluate, train, validate
+from pipeline.adoption import placement
+from pipeline.adoption.contents import Contents, MappableRows
 from pipeline.data.card import figures
-from pipeline.data.checks import integrity
 from pipeline.data.dataset import Dataset
 from simsurrogate.errors import UserError
 from tests.adoption import sources
@@ -158,11 +161,11 @@ def test_arrays_are_read_in_place_in_the_order_of_the_files(
 @pytest.mark.parametrize(
     ("layout", "reason"),
     [
-        ("pdebench_groups", "the values of data_0, data_1 are not one plain array"),
+        ("pdebench_groups", "the values of data_0, data_1 are not one array"),
         ("pdebench_fields", "the components of velocity are different arrays"),
-        ("npz_folder", "the values of u are not one plain array"),
-        ("netcdf4", "the values of u are not one plain array"),
-        ("csv_particles", "not one plain array"),
+        ("npz_folder", "the values of u are not one array"),
+        ("netcdf4", "the values of u are not one array"),
+        ("csv_particles", "not one array"),
     ],
 )
 def test_the_reason_for_a_copy_is_named(
@@ -187,9 +190,104 @@ def test_a_random_division_copies_an_array(tmp_path: Path, capsys: pytest.Captur
 def test_a_validation_reads_a_file_of_many_shards_once(tmp_path: Path) -> None:
     source, description = sources.npy(tmp_path)
     linked(tmp_path / "run", source, description + "in_place: true\n", "samples.per_shard=1")
-    with mock.patch.object(integrity, "sha256_of", side_effect=integrity.sha256_of) as checksum:
+    with mock.patch.object(validate, "sha256_of", side_effect=validate.sha256_of) as checksum:
         validate.run(settings_of(tmp_path / "run"))
     assert sum(call.args[0] == source for call in checksum.call_args_list) == 1
+
+
+def test_shards_of_one_file_share_its_map(tmp_path: Path) -> None:
+    source, description = sources.npy(tmp_path)
+    linked(tmp_path / "run", source, description + "in_place: true\n", "samples.per_shard=1")
+    validate.run(settings_of(tmp_path / "run"))
+    dataset = Dataset.open(tmp_path / "run" / "dataset")
+    num_open = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(8):
+        dataset.trajectory("train", number)
+    maps = Path("/proc/self/maps").read_text().count(str(source))
+    assert maps == 1
+    # Each shard has a descriptor of its own file, and all shards one of the source.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= num_open + 8 + 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "typed", "per_shard"),
+    [((4, 4, 2), 8, 4), ((4, 4, 2), 2, 2), ((5, 5), 3, 5), ((3, 3, 4), 8, 3)],
+)
+def test_each_shard_lies_in_one_file(
+    counts: tuple[int, ...], typed: int, per_shard: int, tmp_path: Path
+) -> None:
+    folder = tmp_path / "source"
+    start = 0
+    for count in counts:
+        sources.well_file(folder / f"part{start}.hdf5", slice(start, start + count))
+        start += count
+    description = DESCRIPTION + "in_place: true\nsplits: {train: 8, valid: 1, test: 1}\n"
+    dataset = linked(tmp_path / "run", folder, description, f"samples.per_shard={typed}")
+    samples = json.loads((dataset / "manifest.json").read_text())["configuration"]["samples"]
+    assert samples["per_shard"] == per_shard
+    validate.run(settings_of(tmp_path / "run"))
+    rows = source_rows(Dataset.open(dataset), sources.HEAT)
+    assert rows == {"train": list(range(8)), "valid": [8], "test": [9]}
+
+
+def test_numbers_that_h5py_shows_as_another_type_are_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = h5py.h5t.IEEE_F32LE.copy()
+    half.set_fields(15, 7, 8, 0, 7)
+    half.set_size(2)
+    half.set_ebias(127)
+    source, description = sources.pdebench_tensor(tmp_path)
+    with h5py.File(source, "r+") as file:
+        del file["tensor"]
+        space = h5py.h5s.create_simple(sources.HEAT.shape)
+        h5py.h5d.create(file.id, b"tensor", half, space).write(h5py.h5s.ALL, h5py.h5s.ALL, sources.HEAT)
+        assert file["tensor"].dtype == np.float32
+    linked(tmp_path / "run", source, description)
+    assert "the values of tensor are not one array" in capsys.readouterr().err
+    validate.run(settings_of(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"path": "/etc/passwd"}, "outside of the files"),
+        ({"path": "{source}/../other/temperatures.npy"}, "outside of the files"),
+        ({"offset": -8}, "outside of the files"),
+        ({"offset": 2**70}, "outside of the files"),
+        ({"num_trajectories": 11}, "outside of the files"),
+        ({"num_trajectories": 9}, r"hold \[9\] trajectories, 10 expected"),
+    ],
+)
+def test_a_deceived_reader_leads_to_no_other_bytes(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    source, description = sources.npy(tmp_path)
+
+    def deceived(contents: Contents) -> Contents:
+        (rows,) = contents.rows
+        location = rows.locations["u"]
+        location = dataclasses.replace(
+            location,
+            **{
+                key: value.format(source=source) if isinstance(value, str) else value
+                for key, value in change.items()
+                if key != "num_trajectories"
+            },
+        )
+        count = change.get("num_trajectories", rows.num_trajectories)
+        return dataclasses.replace(contents, rows=[MappableRows(count, {"u": location})])
+
+    original = placement.placement_of
+    with (
+        mock.patch.object(
+            adopt,
+            "placement_of",
+            side_effect=lambda source, contents, *others: original(source, deceived(contents), *others),
+        ),
+        pytest.raises(UserError, match=message),
+    ):
+        linked(tmp_path / "run", source, description + "in_place: true\n")
 
 
 def test_files_that_cannot_be_mapped_are_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -192,19 +192,26 @@ def test_the_hash_covers_the_modules_that_a_class_imports(tmp_path: Path) -> Non
     assert hashes_of_file[0] != hashes_of_file[1]
 
 
-def test_imports_for_annotations_do_not_belong_to_the_hash(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("condition", "num_hashes"),
+    [("typing.TYPE_CHECKING", 1), ("not typing.TYPE_CHECKING", 2), ("typing.TYPE_CHECKING or True", 2)],
+)
+def test_imports_for_annotations_do_not_belong_to_the_hash(
+    condition: str, num_hashes: int, tmp_path: Path
+) -> None:
     project = Project(tmp_path)
     change(
         project.solver,
         "import numpy as np\n",
-        "import typing\nimport numpy as np\nif typing.TYPE_CHECKING:\n    import wave_speed\n",
+        f"import typing\nimport numpy as np\nif {condition}:\n    import wave_speed\n",
     )
     hashes_of_file = set()
-    for speed in (4, 5):
-        (tmp_path / "wave_speed.py").write_text(f"SPEED = {speed}\n")
-        source_hash.__globals__["_source_hash"].cache_clear()
-        hashes_of_file.add(source_hash(solver_class("decaying_wave", project.solver)))
-    assert len(hashes_of_file) == 1
+    with patch.object(sys, "path", [str(tmp_path), *sys.path]):
+        for speed in (4, 5):
+            (tmp_path / "wave_speed.py").write_text(f"SPEED = {speed}\n")
+            source_hash.__globals__["_source_hash"].cache_clear()
+            hashes_of_file.add(source_hash(solver_class("decaying_wave", project.solver)))
+    assert len(hashes_of_file) == num_hashes
 
 
 def test_a_changed_surrogate_belongs_to_no_solver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,8 +112,11 @@ def location(path: Path, dataset: h5py.Dataset, dtype: str) -> Location | None:
     """Return where a dataset's values lie in its file, as one array of this type; None if they do not."""
     properties = dataset.id.get_create_plist()
     is_plain = properties.get_layout() == h5py.h5d.CONTIGUOUS and not properties.get_nfilters()
+    # h5py shows some other types, such as bfloat16, as float32.
+    has_type = dataset.id.get_type().equal(h5py.h5t.py_create(np.dtype(dtype)))
+    has_all_values = dataset.id.get_storage_size() == dataset.size * np.dtype(dtype).itemsize
     offset = dataset.id.get_offset()
-    return Location(str(path), offset) if is_plain and dataset.dtype == np.dtype(dtype) and offset else None
+    return Location(str(path), offset) if is_plain and has_type and has_all_values and offset else None
 
 
 def attribute(item: Any, name: str) -> Any:

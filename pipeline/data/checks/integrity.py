@@ -44,8 +44,7 @@ class ShardUnderTest:
     """One shard of the data set in `folder`, with its entry in the manifest.
 
     `entry` is None if the manifest does not list the shard, because each of its trajectories failed.
-    `structures` are those of the data set. `linked_checksums` keeps the checksum of each linked file for the
-    next shard.
+    `structures` are those of the data set, and `linked_checksums` the checksums of the linked files by path.
     """
 
     folder: Path
@@ -109,12 +108,10 @@ def checksum(shard_under_test: ShardUnderTest) -> str | None:
     expected_checksum, actual_checksum = shard_under_test.receipt.sha256, sha256_of(shard_under_test.path)
     if actual_checksum != expected_checksum:
         return f"SHA-256 {actual_checksum} found, {expected_checksum} expected"
-    checksums = shard_under_test.linked_checksums
     for link in shard_under_test.manifest.links.get(shard_under_test.shard.file, ()):
-        if link.path not in checksums:
-            checksums[link.path] = sha256_of(link.checked_path)
-        if checksums[link.path] != link.sha256:
-            return f"{link.path}: SHA-256 {checksums[link.path]} found, {link.sha256} expected"
+        actual_checksum = shard_under_test.linked_checksums.get(str(link.checked_path), "")
+        if actual_checksum != link.sha256:
+            return f"{link.path}: SHA-256 {actual_checksum} found, {link.sha256} expected"
     return None
 
 

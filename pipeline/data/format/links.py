@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,5 +62,11 @@ class LinkedFile:
                 f"{self.path} has {self.identity[0]} bytes, and the manifest describes {end} bytes of "
                 "fields in it. Type the command of python -m pipeline.adopt again with overwrite=true"
             )
-        with open_regular(self.checked_path) as file:
-            return np.memmap(file, np.uint8, "r")
+        return _mapped(self.checked_path, self.identity)
+
+
+@functools.lru_cache(maxsize=64)
+def _mapped(path: Path, identity: FileIdentity) -> np.ndarray:
+    """Return a file as a memory map, which all shards with values in this file share."""
+    with open_regular(path) as file:
+        return np.memmap(file, np.uint8, "r")
