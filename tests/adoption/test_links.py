@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -19,6 +20,8 @@ from pipeline.adoption import placement
 from pipeline.adoption.contents import Contents, MappableRows
 from pipeline.data.card import figures
 from pipeline.data.dataset import Dataset
+from pipeline.data.format.structure import Structures
+from pipeline.data.manifest import Manifest, read_document
 from simsurrogate.errors import UserError
 from tests.adoption import sources
 from tests.adoption.test_layouts import _FNO, _TRAINING, checksums, source_rows
@@ -193,6 +196,23 @@ def test_a_validation_reads_a_file_of_many_shards_once(tmp_path: Path) -> None:
     with mock.patch.object(validate, "sha256_of", side_effect=validate.sha256_of) as checksum:
         validate.run(settings_of(tmp_path / "run"))
     assert sum(call.args[0] == source for call in checksum.call_args_list) == 1
+
+
+def test_linked_shards_of_another_release_of_the_library_are_read(tmp_path: Path) -> None:
+    source, description = sources.npy(tmp_path)
+    with mock.patch.object(h5py, "File", functools.partial(h5py.File, libver="latest")):
+        dataset = linked(tmp_path / "run", source, description + "in_place: true\n")
+    validate.run(settings_of(tmp_path / "run"))
+    assert source_rows(Dataset.open(dataset), sources.HEAT)["train"] == list(range(8))
+    shard = dataset / "data/train/train-00000.hdf5"
+    content = shard.read_bytes()
+    # Another file of the same length.
+    shard.write_bytes(content.replace(b"temperatures.npy", b"temperaturez.npy"))
+    with pytest.raises(UserError, match="SHA-256"):
+        validate.run(settings_of(tmp_path / "run"))
+    manifest = read_document(dataset / "manifest.json", Manifest)
+    with pytest.raises(UserError, match="another structure"):
+        Structures(manifest.header).locations(shard, 8)
 
 
 def test_shards_of_one_file_share_its_map(tmp_path: Path) -> None:

@@ -157,20 +157,21 @@ def _compare_datasets(
     """Compare layout, type and shape of a dataset, and its values if they may not vary."""
     # First, because the library opens other files to determine the shape of a virtual dataset.
     creation_properties = dataset.id.get_create_plist()
+    external, expected_external = _external(dataset), _external(expected)
     if (
         creation_properties.get_layout() != h5py.h5d.CONTIGUOUS
-        or creation_properties.get_external_count()
+        or external != expected_external
         or creation_properties.get_nfilters()
     ):
         raise StructureError(
             f"{path} is virtual, external, compact or chunked. The datasets of a shard are contiguous parts "
-            "of its file"
+            "of its file, or of the file that was adopted"
         )
     if (dataset.shape, dataset.dtype) != (expected.shape, expected.dtype):
         raise StructureError(
             f"{path}: {dataset.dtype}{dataset.shape} found, {expected.dtype}{expected.shape} expected"
         )
-    is_allocated = dataset.id.get_offset() is not None or not dataset.size
+    is_allocated = dataset.id.get_offset() is not None or not dataset.size or bool(external)
     if (
         dataset.maxshape != expected.maxshape
         or not _same_type(dataset.id, expected.id)
@@ -178,8 +179,16 @@ def _compare_datasets(
         or not is_allocated
     ):
         raise StructureError(f"{path} is stored in another type or size than expected")
-    if compares_values and dataset[...].tobytes() != expected[...].tobytes():
+    if compares_values and not external and dataset[...].tobytes() != expected[...].tobytes():
         raise StructureError(f"{path}: {dataset[...][:4]}... found, {expected[...][:4]}... expected")
+
+
+def _external(dataset: h5py.Dataset) -> list[tuple[bytes, int, int]]:
+    """Return the parts of other files that hold the values of a linked dataset."""
+    creation_properties = dataset.id.get_create_plist()
+    return [
+        creation_properties.get_external(number) for number in range(creation_properties.get_external_count())
+    ]
 
 
 def _limit_this_process() -> None:

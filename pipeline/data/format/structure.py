@@ -119,10 +119,15 @@ class Structures:
         with self._empty_shard(path, rows, layouts) as empty_shard:
             offsets = _compared_offsets(empty_shard, path, varying)
         locations = {
-            name: DatasetLocation(offsets[name], layout.shape, layout.dtype)
+            name: DatasetLocation(
+                layout.link.offsets[name] if layout.link else offsets[name],
+                layout.shape,
+                layout.dtype,
+                layout.link,
+            )
             for name, layout in layouts.items()
         }
-        _refuse_overlaps(path, locations)
+        _refuse_overlaps(path, {name: place for name, place in locations.items() if not place.link})
         with open_regular(path) as file:
             self._verified[key] = _Structure.of(file, locations, varying)
         return locations
