@@ -94,7 +94,7 @@ def _row(
 ) -> dict[str, object]:
     run = _run_folder(folder, label)
     steps = next((option.split("=")[1] for option in options if option.startswith("training.steps=")), STEPS)
-    trained, seconds = train_surrogate(
+    trained, _ = train_surrogate(
         run,
         dataset,
         *_surrogate_options(folder, surrogate),
@@ -110,7 +110,6 @@ def _row(
     return {
         "training": label,
         "weights": sum(weight.numel() for weight in trained.parameters()),
-        "minutes": int(steps) * seconds / 60,
         "error": f"{error:.2%}",
     }
 
