@@ -39,7 +39,7 @@ clean:  ## remove the environment and the caches; keep all runs
 
 $(VENV)/laptop $(VENV)/dev $(VENV)/bench: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 $(VENV)/laptop: EXTRAS := laptop

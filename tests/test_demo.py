@@ -45,7 +45,7 @@ def test_the_surrogate_is_accurate_and_the_demo_ends_with_what_it_is_worth(tmp_p
         r"^One query costs .* for the same error .* \(speed-up at equal error ", output, re.MULTILINE
     )
     metrics = json.loads((report.parent / "metrics.json").read_text())
-    assert len(metrics["worth"]["trajectories"]) == 8
+    assert len(metrics["worth"]["trajectories"]) == 4
     errors = metrics["splits"]["test"]["errors"]
     final_errors = {
         predictor: errors[predictor]["rollout"]["relative_l2"]["vorticity"]["mean"][-1]
