@@ -9,7 +9,7 @@ import bisect
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Choices:
-    """What the user chose: the precision, the trajectories of a shard of copies, and the description."""
+    """The choices of the user: the precision, the trajectories of a shard of copies, the description."""
 
     precision: str
     per_shard: int
@@ -82,10 +82,11 @@ def placement_of(
     if reason:
         return Placement(per_shard, reason_to_copy=reason)
     _check_locations(source, contents)
-    per_shard = _trajectories_per_shard(contents, splits, per_shard)
+    ends = list(itertools.accumulate(rows.num_trajectories for rows in contents.rows))
+    per_shard = _trajectories_per_shard(ends, splits, per_shard)
     counts: dict[str, int] = {split: len(splits.get(split, ())) for split in SPLITS}
     links = {
-        shard.file: _links(source, contents, facts, *_place(contents, shard, splits))
+        shard.file: _links(source, contents, facts, *_place(ends, shard, splits))
         for shard in shards({**counts, "per_shard": per_shard})
     }
     return Placement(per_shard, links)
@@ -123,13 +124,12 @@ def _row_bytes(contents: Contents, field: FoundField) -> int:
     return math.prod(contents.shape(field)) * np.dtype(field.dtype).itemsize
 
 
-def _trajectories_per_shard(contents: Contents, splits: Mapping[str, np.ndarray], per_shard: int) -> int:
+def _trajectories_per_shard(ends: Sequence[int], splits: Mapping[str, np.ndarray], per_shard: int) -> int:
     """Return the number of trajectories of a shard, so that each shard lies in one file.
 
     It divides the distance of the end of each file from the start of its split, and is the smallest such
     number above `per_shard`, or the largest one.
     """
-    ends = itertools.accumulate(rows.num_trajectories for rows in contents.rows)
     divisor = 0
     for end in ends:
         for items in splits.values():
@@ -158,12 +158,14 @@ def _reason_to_copy(contents: Contents, facts: Specification, precision: str) ->
     return None
 
 
-def _place(contents: Contents, shard: Shard, splits: Mapping[str, np.ndarray]) -> tuple[int, int]:
-    """Return the position in `contents.rows`, and the row there, of the first trajectory of a shard."""
+def _place(ends: Sequence[int], shard: Shard, splits: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    """Return the position in `Contents.rows`, and the row there, of the first trajectory of a shard.
+
+    `ends` holds, for each of these rows, the number of trajectories up to their end.
+    """
     first = int(splits[shard.split][shard.first - index(shard.split, 0)])
-    ends = list(itertools.accumulate(rows.num_trajectories for rows in contents.rows))
     position = bisect.bisect_right(ends, first)
-    return position, first - (ends[position] - contents.rows[position].num_trajectories)
+    return position, first - (ends[position - 1] if position else 0)
 
 
 def _links(

@@ -157,6 +157,17 @@ def test_a_changed_surrogate_belongs_to_another_model_and_evaluation(
         simsurrogate.load(project.model_folder, surrogate_path=project.network)
 
 
+def hashes_of_speeds(project: Project, name: str) -> list[str]:
+    """Return the hashes of the solver with two contents of the file `name` next to it."""
+    hashes = []
+    with patch.object(sys, "path", [str(project.folder), *sys.path]):
+        for speed in (4, 5):
+            (project.folder / name).write_text(f"SPEED = {speed}\n")
+            source_hash.__globals__["_source_hash"].cache_clear()
+            hashes.append(source_hash(solver_class("decaying_wave", project.solver)))
+    return hashes
+
+
 @pytest.mark.parametrize("name", [".helpers", "..helpers"])
 def test_a_relative_import_without_a_package_is_left_out_of_the_hash(name: str, tmp_path: Path) -> None:
     project = Project(tmp_path)
@@ -166,13 +177,8 @@ def test_a_relative_import_without_a_package_is_left_out_of_the_hash(name: str, 
         f"import numpy as np\ntry:\n    from {name} import SPEED\n"
         "except ImportError:\n    from helpers import SPEED\n",
     )
-    hashes_of_file = set()
-    with patch.object(sys, "path", [str(tmp_path), *sys.path]):
-        for speed in (4, 5):
-            (tmp_path / "helpers.py").write_text(f"SPEED = {speed}\n")
-            source_hash.__globals__["_source_hash"].cache_clear()
-            hashes_of_file.add(source_hash(solver_class("decaying_wave", project.solver)))
-    assert len(hashes_of_file) == 2
+    first, second = hashes_of_speeds(project, "helpers.py")
+    assert first != second
 
 
 def test_the_hash_covers_the_modules_that_a_class_imports(tmp_path: Path) -> None:
@@ -183,13 +189,8 @@ def test_the_hash_covers_the_modules_that_a_class_imports(tmp_path: Path) -> Non
     project = Project(tmp_path)
     change(project.solver, "import numpy as np\n", "import numpy as np\nfrom wave_speed import SPEED\n")
     change(project.solver, "-4 * np.pi**2", "-SPEED * np.pi**2")
-    hashes_of_file = []
-    with patch.object(sys, "path", [str(tmp_path), *sys.path]):
-        for speed in (4, 5):
-            (tmp_path / "wave_speed.py").write_text(f"SPEED = {speed}\n")
-            source_hash.__globals__["_source_hash"].cache_clear()
-            hashes_of_file.append(source_hash(solver_class("decaying_wave", project.solver)))
-    assert hashes_of_file[0] != hashes_of_file[1]
+    first, second = hashes_of_speeds(project, "wave_speed.py")
+    assert first != second
 
 
 @pytest.mark.parametrize(
@@ -205,13 +206,7 @@ def test_imports_for_annotations_do_not_belong_to_the_hash(
         "import numpy as np\n",
         f"import typing\nimport numpy as np\nif {condition}:\n    import wave_speed\n",
     )
-    hashes_of_file = set()
-    with patch.object(sys, "path", [str(tmp_path), *sys.path]):
-        for speed in (4, 5):
-            (tmp_path / "wave_speed.py").write_text(f"SPEED = {speed}\n")
-            source_hash.__globals__["_source_hash"].cache_clear()
-            hashes_of_file.add(source_hash(solver_class("decaying_wave", project.solver)))
-    assert len(hashes_of_file) == num_hashes
+    assert len(set(hashes_of_speeds(project, "wave_speed.py"))) == num_hashes
 
 
 def test_a_changed_surrogate_belongs_to_no_solver(monkeypatch: pytest.MonkeyPatch) -> None:

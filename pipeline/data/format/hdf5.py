@@ -105,16 +105,17 @@ def set_attribute(path: Path, attribute: str, value: AttributeValue) -> None:
         file.attrs.modify(attribute, value)
 
 
+def location_of(name: str, layout: DatasetLayout, own_offset: int) -> DatasetLocation:
+    """Return the location of a dataset's values: in its linked file, or at `own_offset` of its own file."""
+    offset = layout.link.offsets[name] if layout.link else own_offset
+    return DatasetLocation(offset, layout.shape, layout.dtype, layout.link)
+
+
 def dataset_locations(path: Path, layouts: Mapping[str, DatasetLayout]) -> dict[str, DatasetLocation]:
     """Return the locations of the datasets of a file that this process wrote with these layouts."""
     with h5py.File(path, "r", locking=False) as file:
         return {
-            name: DatasetLocation(
-                layout.link.offsets[name] if layout.link else file[name].id.get_offset() or 0,
-                layout.shape,
-                layout.dtype,
-                layout.link,
-            )
+            name: location_of(name, layout, file[name].id.get_offset() or 0)
             for name, layout in layouts.items()
         }
 

@@ -118,15 +118,7 @@ class Structures:
             raise _error(path, f"{size} bytes found, about {self._written[key].size} bytes expected")
         with self._empty_shard(path, rows, layouts) as empty_shard:
             offsets = _compared_offsets(empty_shard, path, varying)
-        locations = {
-            name: DatasetLocation(
-                layout.link.offsets[name] if layout.link else offsets[name],
-                layout.shape,
-                layout.dtype,
-                layout.link,
-            )
-            for name, layout in layouts.items()
-        }
+        locations = {name: hdf5.location_of(name, layout, offsets[name]) for name, layout in layouts.items()}
         _refuse_overlaps(path, {name: place for name, place in locations.items() if not place.link})
         with open_regular(path) as file:
             self._verified[key] = _Structure.of(file, locations, varying)
