@@ -64,9 +64,10 @@ def main() -> None:
         for row, values in enumerate(parameters):
             trajectory = setting.solver.prepare(values)
             assert isinstance(trajectory, SteppedTrajectory)
-            seconds, states_of_times = _timed(lambda: [*trajectory.solve(times)])  # noqa: B023
+            # A solution counts once it is on the cells of the data, as the prediction is.
+            seconds, on_cells = _timed(partial(_solve_on_cells, trajectory, times, cells))
             setting_seconds.append(seconds)
-            errors.append(_error(_truncated(states_of_times[-1], cells), truths[row]))
+            errors.append(_error(on_cells[-1], truths[row]))
             if errors[-1] <= own_errors[row]:
                 best_seconds[row] = min(best_seconds[row], seconds)
         settings.append(
@@ -104,6 +105,11 @@ def _read(shard: Path) -> tuple[list[dict[str, float]], np.ndarray, np.ndarray]:
     states = np.concatenate([vorticity[:, None], np.moveaxis(velocity, -1, 1)], axis=1)
     rows = range(NUM_TRAJECTORIES)
     return [{name: float(values[row]) for name, values in columns.items()} for row in rows], states, times
+
+
+def _solve_on_cells(trajectory: SteppedTrajectory, times: np.ndarray, cells: int) -> list[np.ndarray]:
+    """Return the states (C, cells, cells) of all times."""
+    return [_truncated(state, cells) for state in trajectory.solve(times)]
 
 
 def _truncated(state: np.ndarray, cells: int) -> np.ndarray:
