@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.fft
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -21,6 +20,8 @@ def resample_axis(values: np.ndarray, axis: int, to_cells: int) -> np.ndarray:
     The result holds the waves k that both grids resolve, |k| < min(from_cells, to_cells) / 2. The mean is
     kept. A wave of two cells is dropped, because its phase is not resolved.
     """
+    import scipy.fft  # its import costs 0.3 s, and every stage imports this module
+
     from_cells = values.shape[axis]
     waves = np.arange((min(from_cells, to_cells) + 1) // 2)
     spectrum = scipy.fft.rfft(values, axis=axis).take(waves, axis)
