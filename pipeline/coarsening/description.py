@@ -34,6 +34,12 @@ class StoredCoefficients(NamedTuple):
     mean: Callable[[np.ndarray], np.ndarray] | None
 
 
+def is_coarse(output: Mapping[str, Any]) -> bool:
+    """Return whether the section `output` asks for coarser cells than the solver's."""
+    coarsen = output.get("coarsen", 1)
+    return any(count != 1 for count in ([coarsen] if isinstance(coarsen, int) else coarsen))
+
+
 def coarsening_of(solver: Solver, output: Mapping[str, Any]) -> Coarsening | None:
     """Return the coarsening of the section `output`, or None for fields on the solver's own grid.
 
@@ -47,7 +53,7 @@ def coarsening_of(solver: Solver, output: Mapping[str, Any]) -> Coarsening | Non
     spec = solver.spec
     cells = [coarsen] * len(spec.shape) if isinstance(coarsen, int) else list(coarsen)
     typed = f"output.coarsen={coarsen}".replace(" ", "")
-    if all(count == 1 for count in cells):
+    if not is_coarse(output):
         if method != "automatic":
             raise UserError(
                 f"output.coarsen_method={method} has no effect with {typed}. Only its default automatic is "

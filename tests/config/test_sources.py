@@ -10,9 +10,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from mpi4py import MPI
 
 import simsurrogate
 from pipeline import evaluate, generate, train, validate
+from pipeline.coarsening.solver import CoarseSolver
+from pipeline.config.build import build_solver, dataset_configuration
 from pipeline.data.card import figures
 from pipeline.runs.folder import RunFolder
 from pipeline.training import fit
@@ -225,3 +228,17 @@ def test_a_changed_surrogate_belongs_to_no_solver(monkeypatch: pytest.MonkeyPatc
         source_hash(solver_class(name))
     assert "solvers.contract" in names
     assert not [name for name in names if name.startswith("surrogates")]
+
+
+def test_the_code_that_averages_coarse_data_belongs_to_their_identity(tmp_path: Path) -> None:
+    fine, coarse = (
+        settings_of(tmp_path, "solver=heat", "solver.resolution=16", f"output.coarsen={count}")
+        for count in (1, 2)
+    )
+    solver = build_solver(fine.solver, MPI.COMM_SELF)
+    sources = dataset_configuration(fine, solver)["solver_sources"]
+    assert sources == source_hash(type(solver))
+    assert dataset_configuration(coarse, solver)["solver_sources"] not in (
+        sources,
+        source_hash(CoarseSolver),
+    )
