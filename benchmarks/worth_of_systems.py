@@ -21,7 +21,7 @@ from benchmarks.support.markdown import table
 from benchmarks.support.spectra import draw_spectra
 from pipeline.evaluation import schema
 from pipeline.evaluation.model_table import row_of
-from pipeline.evaluation.report.figures import chosen_trajectories
+from pipeline.evaluation.report.context import chosen_trajectories
 from pipeline.evaluation.report.worth_section import worth_section
 from pipeline.evaluation.words import percent
 from pipeline.evaluation.worth_result import SpeedUp, WorthResult

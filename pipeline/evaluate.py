@@ -22,7 +22,8 @@ from pipeline.data.plan import SPLITS
 from pipeline.evaluation import measure, other_grids, results, schema, trained_model, words
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.model_worth import worth_of_model
-from pipeline.evaluation.report import figures, report
+from pipeline.evaluation.report import report
+from pipeline.evaluation.report.context import ReportContext
 from pipeline.evaluation.worth_result import WorthResult
 from pipeline.evaluation.worth_words import worth_verdict
 from pipeline.parallel import heartbeats, launch
@@ -218,15 +219,16 @@ def _write_evaluation(
         from mpi4py import MPI
 
         solver = solver_of_data(dataset.configuration, dataset.spec, settings.solver, MPI.COMM_SELF)
-    report_figures = figures.draw(
+    context = ReportContext(
+        folder,
         writable_folder(figure_folder),
         surrogate,
         dataset,
         metrics,
         settings.evaluation.figures,
-        solver=solver,
+        solver,
     )
-    write_whole(folder.report, report.render(folder, surrogate, dataset, metrics, report_figures))
+    write_whole(folder.report, report.render(context))
     _print_errors(metrics, dataset, folder)
 
 

@@ -114,6 +114,11 @@ class Dataset:
             "trajectories": {split: self.num_trajectories(split) for split in SPLITS},
         }
 
+    def parameter_values(self, split: str) -> np.ndarray:
+        """Return the scalar parameters of all trajectories of a split, (N, P)."""
+        values: np.ndarray = self.columns(split, ["parameters"])["parameters"]
+        return values
+
     def trajectory(self, split: str, position: int) -> StoredTrajectory:
         """Return the trajectory at a position in a split, counted from 0, as a copy in memory.
 

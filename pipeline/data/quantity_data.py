@@ -70,6 +70,10 @@ class QuantityDataset(Dataset):
         """Return the number of trajectories of a split, see `Dataset.num_trajectories`."""
         return self._sizes[split]
 
+    def parameter_values(self, split: str) -> np.ndarray:
+        """Return the scalar parameters of all trajectories, see `Dataset.parameter_values`."""
+        return self._arrays[split]["parameters"]
+
     def trajectory(self, split: str, position: int) -> StoredTrajectory:
         """Return the quantities of a trajectory as its state (T, Q, 1), see `Dataset.trajectory`."""
         arrays = self._arrays[split]

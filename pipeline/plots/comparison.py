@@ -11,11 +11,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.plots.labels import even_frames, label, rounded_text, unit_words
+from pipeline.plots.maps import Scale
 from simsurrogate.spec import Axis
 
-NUM_COLUMNS = 4
+#: The largest number of columns of a comparison.
+NUM_COLUMNS = 5
 TRUTH_COLOUR, PREDICTION_COLOUR = "#222222", "#d55e00"
-_FIELD_COLOURS, _ERROR_COLOURS = "viridis", "RdBu_r"
 
 
 @dataclass(frozen=True)
@@ -45,26 +47,13 @@ def draw_comparison(
     if truth.ndim == 4:
         axis, middle = channel.axes[-1], truth.shape[-1] // 2
         coordinate = axis.centres[middle]
-        title = (
-            f"{title}, slice at {axis.name} = {_rounded_text(coordinate)} {unit_words(axis.unit)}".rstrip()
-        )
+        title = f"{title}, slice at {axis.name} = {rounded_text(coordinate)} {unit_words(axis.unit)}".rstrip()
         truth, prediction = truth[..., middle], prediction[..., middle]
-    frames = chosen_frames(len(time))
+    frames = even_frames(len(time), NUM_COLUMNS)
     draw = _draw_curves if truth.ndim == 2 else _draw_images
     figure = draw(truth[frames], prediction[frames], [time[frame] for frame in frames], channel)
     figure.suptitle(title, fontsize=11)
     return figure
-
-
-def chosen_frames(num_frames: int) -> list[int]:
-    """Return the indices of a few evenly spaced frames, with the last frame and without the first frame."""
-    return sorted(set(np.linspace(0, num_frames - 1, NUM_COLUMNS + 1).round().astype(int).tolist()) - {0})
-
-
-def label(name: str, unit: str) -> str:
-    """Return `name (unit)`, or `name` alone if the unit is 1."""
-    text = name.replace("_", " ")
-    return f"{text} ({unit_words(unit)})" if unit_words(unit) else text
 
 
 def _draw_curves(truth: np.ndarray, prediction: np.ndarray, times: list[float], channel: Channel) -> Figure:
@@ -78,7 +67,7 @@ def _draw_curves(truth: np.ndarray, prediction: np.ndarray, times: list[float], 
         upper_panel.plot(
             x, prediction[column], color=PREDICTION_COLOUR, label="prediction", dashes=(3, 2), linewidth=1.6
         )
-        upper_panel.set_title(f"t = {_rounded_text(time)} s")
+        upper_panel.set_title(f"t = {rounded_text(time)} s")
         lower_panel.axhline(0, color="0.7", linewidth=0.8)
         lower_panel.plot(x, prediction[column] - truth[column], color=PREDICTION_COLOUR, linewidth=1.6)
         lower_panel.set_xlabel(label(axis.name, axis.unit))
@@ -94,23 +83,21 @@ def _draw_images(truth: np.ndarray, prediction: np.ndarray, times: list[float], 
     image_height = 1.95 * min(max((extent[3] - extent[2]) / (extent[1] - extent[0]), 0.4), 1.6)
     figure = Figure(figsize=(2.2 * len(times) + 1.4, 3 * image_height + 1.1), layout="constrained")
     panels = figure.subplots(3, len(times), sharex=True, sharey=True, squeeze=False)
-    smallest_value, largest_value = float(truth.min()), float(truth.max())
-    error = prediction - truth
-    largest_error = float(np.abs(error[np.isfinite(error)]).max(initial=0.0)) or 1.0
+    field_scale, error_scale = Scale.of(truth), Scale.symmetric(prediction - truth)
     rows = (
-        ("truth", truth, _FIELD_COLOURS, smallest_value, largest_value),
-        ("prediction", prediction, _FIELD_COLOURS, smallest_value, largest_value),
-        ("prediction − truth", error, _ERROR_COLOURS, -largest_error, largest_error),
+        ("truth", truth, field_scale),
+        ("prediction", prediction, field_scale),
+        ("prediction − truth", prediction - truth, error_scale),
     )
-    for row, (name, values, colour_map, lower_limit, upper_limit) in enumerate(rows):
+    for row, (name, values, scale) in enumerate(rows):
         for column in range(len(times)):
             image = panels[row, column].imshow(
                 values[column].T,
                 origin="lower",
                 extent=extent,
-                cmap=colour_map,
-                vmin=lower_limit,
-                vmax=upper_limit,
+                cmap=scale.colours,
+                vmin=scale.low,
+                vmax=scale.high,
             )
         panels[row, 0].set_ylabel(f"{name}\n{label(y.name, y.unit)}")
         if row != 0:
@@ -119,7 +106,7 @@ def _draw_images(truth: np.ndarray, prediction: np.ndarray, times: list[float], 
             colour_bar.set_label(label(channel.name, channel.unit))
             colour_bar.outline.set_visible(False)
     for column, time in enumerate(times):
-        panels[0, column].set_title(f"t = {_rounded_text(time)} s")
+        panels[0, column].set_title(f"t = {rounded_text(time)} s")
         panels[2, column].set_xlabel(label(x.name, x.unit))
     _hide_frames(panels)
     return figure
@@ -130,12 +117,3 @@ def _hide_frames(panels: np.ndarray) -> None:
     for panel in panels.flat:
         panel.spines[:].set_visible(False)
         panel.tick_params(length=2)
-
-
-def unit_words(unit: str) -> str:
-    """Return the unit, or an empty text if the unit is 1."""
-    return "" if unit == "1" else unit
-
-
-def _rounded_text(value: float) -> str:
-    return f"{value:.3g}"

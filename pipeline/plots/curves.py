@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.plots.labels import label
+from pipeline.plots.panels import draw_grid, legend_below, make_logarithmic, single_panel
 from simsurrogate.documents import read_csv
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Quantity
@@ -22,12 +24,9 @@ _COLOURS: dict[str, str] = {
     "projection": "#cc79a7",
     "regression": "#e69f00",
 }
+_DATA_COLOUR = "#56b4e9"
 #: The largest integer below which float64 holds all integers.
 _LARGEST_STEP = 2**53
-_MODES: dict[str, str] = {
-    "rollout": "rollout from the initial state",
-    "one_step": "one step from the previous true frame",
-}
 
 
 class Band(Protocol):
@@ -59,79 +58,78 @@ class InvariantError(Protocol):
 
 
 def draw_errors(
-    errors: Mapping[Any, Mapping[Any, Mapping[Any, Mapping[str, Band]]]],
+    errors: Mapping[str, Band],
     times: Sequence[float],
-    fields: Sequence[str],
-    surrogate: str,
+    names: Mapping[str, str],
+    title: str,
+    data_error: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw the median and the 10 to 90 % range of the relative L2 error over time, a row for each field.
+    """Draw the median and the 10 to 90 % range of the relative L2 error over time, for each predictor.
 
     Args:
-        errors: the errors of one split by predictor, mode, metric and field.
+        errors: the errors of one field by predictor.
         times: the times of the errors, s.
-        fields: the names of the fields.
-        surrogate: the name of the surrogate.
+        names: the names of the predictors that have other names in the figure.
+        title: the title of the figure.
+        data_error: the median and the largest error of the data themselves, drawn as a line and a band down
+            to the lower edge.
     """
-    figure = Figure(figsize=(9, 2.9 * len(fields) + 0.5), layout="constrained")
-    panels = figure.subplots(len(fields), 2, sharex=True, sharey="row", squeeze=False)
-    for row, field in enumerate(fields):
-        for column, (mode, title) in enumerate(_MODES.items()):
-            panel = panels[row, column]
-            for predictor in errors:
-                name = surrogate if predictor == "surrogate" else predictor
-                _draw_band(
-                    panel, times, errors[predictor][mode]["relative_l2"][field], _COLOURS[predictor], name
-                )
-            if any(np.isfinite(line.get_ydata()).any() for line in panel.lines):
-                panel.set_yscale("log")
-            panel.grid(axis="y", color="0.9", linewidth=0.8)
-            panel.set_axisbelow(True)
-            if row == 0:
-                panel.set_title(title)
-        panels[row, 0].set_ylabel(f"relative L2 error\nof {field.replace('_', ' ')}")
-    for panel in panels[-1]:
-        panel.set_xlabel("time (s)")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(errors))
+    has_data_error = data_error is not None and data_error[1] > 0
+    columns = 3
+    figure, panel = single_panel(title, legend_rows=-(-(len(errors) + has_data_error) // columns))
+    for index, predictor in enumerate(errors):
+        colour = _COLOURS.get(predictor, f"C{index % 10}")
+        _draw_band(panel, times, errors[predictor], colour, names.get(predictor, predictor))
+    if data_error is not None and has_data_error:
+        _draw_data_error(panel, *data_error)
+    make_logarithmic(panel, is_percent=True)
+    draw_grid(panel)
+    panel.set_ylabel("relative L2 error")
+    panel.set_xlabel("time (s)")
+    legend_below(figure, panel, columns)
     return figure
 
 
-def draw_invariants(
-    invariants: Mapping[str, InvariantError], times: Sequence[float], quantities: Sequence[Quantity]
-) -> Figure:
-    """Draw the distance between predicted and true invariants over time, a panel for each invariant.
+def _draw_data_error(panel: Axes, median: float, largest: float) -> None:
+    """Draw the error of the data as a line, and the range of errors below the largest one as a band."""
+    drawn = [value for line in panel.lines for value in np.asarray(line.get_ydata()) if value > 0]
+    bottom = min([*drawn, max(median, largest / 10)]) / 2
+    panel.axhspan(bottom, largest, color=_DATA_COLOUR, alpha=0.15, linewidth=0)
+    panel.axhline(
+        median or largest, color=_DATA_COLOUR, linewidth=1.4, linestyle="--", label="error of the data"
+    )
+    panel.set_ylim(bottom=bottom)
+
+
+def draw_invariant(invariant: InvariantError, times: Sequence[float], quantity: Quantity) -> Figure:
+    """Draw the distance between a predicted and a true invariant over time.
 
     Args:
-        invariants: the results by name.
+        invariant: the size of the invariant, and its error at each time.
         times: the times of the frames, s.
-        quantities: the invariants of the data set's spec.
+        quantity: the invariant of the data set's spec.
     """
-    columns = min(len(quantities), 3)
-    rows = -(-len(quantities) // columns)
-    figure = Figure(figsize=(max(3.2 * columns, 5), 2.6 * rows + 0.3), layout="constrained")
-    panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
-    for panel, quantity in zip(panels.flat, quantities, strict=False):
-        invariant = invariants[quantity.name]
-        _draw_band(panel, times, invariant.error, _COLOURS["surrogate"], "error")
-        if invariant.size:
-            panel.axhline(invariant.size, color=_COLOURS["mean"], linewidth=1, linestyle="--")
-        if invariant.size or any(invariant.error.median):
-            panel.set_yscale("log")
-        else:
-            panel.text(0.5, 0.5, "0 in truth and prediction", transform=panel.transAxes, ha="center")
-        panel.grid(axis="y", color="0.9", linewidth=0.8)
-        panel.set_axisbelow(True)
-        panel.set_ylabel(f"{quantity.name.replace('_', ' ')} ({quantity.unit})")
-        panel.set_xlabel("time (s)")
-    for panel in panels.flat[len(quantities) :]:
-        panel.set_axis_off()
+    figure, panel = single_panel(quantity.name.replace("_", " "))
+    _draw_band(panel, times, invariant.error, _COLOURS["surrogate"], "error")
+    if invariant.size:
+        panel.axhline(
+            invariant.size, color=_COLOURS["mean"], linewidth=1, linestyle="--", label="size in the truth"
+        )
+    if invariant.size or any(invariant.error.median):
+        make_logarithmic(panel)
+        panel.legend(loc="best", fontsize="small")
+    else:
+        panel.text(0.5, 0.5, "0 in truth and prediction", transform=panel.transAxes, ha="center")
+    draw_grid(panel)
+    panel.set_ylabel(label("error", quantity.unit))
+    panel.set_xlabel("time (s)")
     return figure
 
 
 def draw_training(log: dict[str, np.ndarray]) -> Figure:
     """Draw losses and validation errors over the optimiser's steps; `log` comes from `read_log`."""
     step = log["step"]
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    panel = figure.subplots()
+    figure, panel = single_panel("training")
     names = [name for name in log if "loss" in name or "error" in name]
     for name, colour in zip(names, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#777777"), strict=False):
         has_value = np.isfinite(log[name])
@@ -145,10 +143,10 @@ def draw_training(log: dict[str, np.ndarray]) -> Figure:
             marker=marker,
             markersize=3,
         )
-    panel.set_yscale("log")
-    panel.grid(axis="y", color="0.9", linewidth=0.8)
+    make_logarithmic(panel)
+    draw_grid(panel)
     panel.set_xlabel("optimiser step")
-    panel.legend(loc="best")
+    panel.legend(loc="best", fontsize="small")
     return figure
 
 

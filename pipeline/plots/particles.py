@@ -13,9 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.plots.comparison import PREDICTION_COLOUR, TRUTH_COLOUR
+from pipeline.plots.labels import label
+from pipeline.plots.panels import draw_grid, make_logarithmic, single_panel
 
 #: The largest number of particles that are drawn as paths; more particles are drawn as dots.
 _MAX_PATHS = 16
+#: More dots are one image inside the figure.
+_MAX_VECTOR_DOTS = 1000
 
 
 def draw(times: np.ndarray, x: np.ndarray, y: np.ndarray, unit: str, num_panels: int) -> Figure:
@@ -53,10 +57,8 @@ def _label_axes(panel: Any, unit: str) -> None:
     panel.set_ylabel(f"y ({unit})")
 
 
-def draw_comparison(
-    truth: np.ndarray, prediction: np.ndarray, time: np.ndarray, units: tuple[str, ...], title: str
-) -> Figure:
-    """Draw the particles in the plane of x and y, and their distances from the true positions over time.
+def draw_plane(truth: np.ndarray, prediction: np.ndarray, unit: str, title: str) -> Figure:
+    """Draw true and predicted particles in the plane of x and y.
 
     Few particles are drawn as paths from a circle to a dot, and many particles as dots at the last frame. The
     limits of the plane follow the truth, so a prediction may leave the plane.
@@ -64,19 +66,27 @@ def draw_comparison(
     Args:
         truth: (T, C, N); the channels are positions and then velocities.
         prediction: the same shape; the first frame is an input.
-        time: the time of each frame (T,), s.
-        units: the units of the channels.
+        unit: the unit of the positions.
         title: the title of the figure.
     """
+    figure, panel = single_panel(title, height=4.5)
+    handles = (_draw_paths if truth.shape[2] <= _MAX_PATHS else _draw_dots)(panel, truth, prediction)
+    panel.legend(handles, ["truth", "prediction"], loc="upper right", fontsize="small")
+    _set_limits(panel, truth[:, :2], unit)
+    return figure
+
+
+def draw_distances(
+    truth: np.ndarray, prediction: np.ndarray, time: np.ndarray, unit: str, title: str
+) -> Figure:
+    """Draw the distances of the predicted from the true particles over time.
+
+    The states have the shapes of those of `draw_plane`, and `time` (T,) is in s.
+    """
     dimension = truth.shape[1] // 2
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
-    plane_panel, distance_panel = figure.subplots(1, 2)
-    handles = (_draw_paths if truth.shape[2] <= _MAX_PATHS else _draw_dots)(plane_panel, truth, prediction)
-    plane_panel.legend(handles, ["truth", "prediction"], loc="best")
-    _set_limits(plane_panel, truth[:, :2], units[0])
+    figure, panel = single_panel(title)
     distances = np.linalg.norm(prediction[1:, :dimension] - truth[1:, :dimension], axis=1)
-    _draw_distances(distance_panel, time[1:], distances, units[0])
-    figure.suptitle(title, fontsize=11)
+    _draw_distances(panel, time[1:], distances, unit)
     return figure
 
 
@@ -97,7 +107,9 @@ def _draw_dots(panel: Axes, truth: np.ndarray, prediction: np.ndarray) -> list[L
     """Draw the particles at the last frame; return lines for the legend."""
     lines: list[Line2D] = []
     for states, colour in ((truth, TRUTH_COLOUR), (prediction, PREDICTION_COLOUR)):
-        lines += panel.plot(*states[-1, :2], ".", color=colour, markersize=3)
+        lines += panel.plot(
+            *states[-1, :2], ".", color=colour, markersize=3, rasterized=states.shape[2] > _MAX_VECTOR_DOTS
+        )
     return lines
 
 
@@ -107,8 +119,8 @@ def _set_limits(panel: Axes, positions: np.ndarray, unit: str) -> None:
     panel.set_xlim(middle[0] - half_width, middle[0] + half_width)
     panel.set_ylim(middle[1] - half_width, middle[1] + half_width)
     panel.set_aspect("equal")
-    panel.set_xlabel(f"x ({unit})")
-    panel.set_ylabel(f"y ({unit})")
+    panel.set_xlabel(label("x", unit))
+    panel.set_ylabel(label("y", unit))
 
 
 def _draw_distances(panel: Axes, time: np.ndarray, distances: np.ndarray, unit: str) -> None:
@@ -124,12 +136,11 @@ def _draw_distances(panel: Axes, time: np.ndarray, distances: np.ndarray, unit: 
             panel.plot(
                 time, values, style, color=PREDICTION_COLOUR, label=f"{share:.0%} of the bodies are closer"
             )
-    panel.set_yscale("log")
-    panel.grid(axis="y", color="0.9", linewidth=0.8)
-    panel.set_axisbelow(True)
+    make_logarithmic(panel)
+    draw_grid(panel)
     panel.set_xlabel("time (s)")
-    panel.set_ylabel(f"distance from the true position ({unit})")
-    panel.legend(loc="best")
+    panel.set_ylabel(label("distance from the true position", unit))
+    panel.legend(loc="best", fontsize="small")
 
 
 def _log_scale_values(values: np.ndarray) -> np.ndarray:

@@ -7,24 +7,31 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.plots.panels import legend_below, make_logarithmic, single_panel
+
 #: A point of the figure: time of a trajectory (s) and relative L2 error; None where a value is not finite.
 Point = tuple[float | None, float | None]
 
 
 def draw_worth(
-    settings: Sequence[Point], query: Point, batch: Point, surrogate: str, batch_size: int
+    settings: Sequence[Point],
+    query: Point,
+    batch: Point,
+    batch_size: int,
+    data_error: float | None = None,
 ) -> Figure:
     """Draw the settings of the solver, their front, and one query and one batch of the surrogate.
+
+    Points to the left are faster, and points below are more accurate.
 
     Args:
         settings: the settings of the solver with errors above 0.
         query: one query of the surrogate.
         batch: one query of the surrogate in a batch.
-        surrogate: the name of the surrogate.
         batch_size: the number of queries in the batch.
+        data_error: the error of the data themselves; None if it is not known.
     """
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    panel = figure.subplots()
+    figure, panel = single_panel(height=3.1, legend_rows=3)
     points = np.array([point for point in settings if None not in point], dtype=float).reshape(-1, 2)
     points = points[np.argsort(points[:, 0])]
     panel.plot(
@@ -35,17 +42,21 @@ def draw_worth(
         1e3 * points[is_best, 0], points[is_best, 1], "-o", color="#0072b2", label="solver, best settings"
     )
     for (seconds, error), marker, label in (
-        (query, "*", f"{surrogate}, one query"),
-        (batch, "D", f"{surrogate}, in a batch of {batch_size}"),
+        (query, "*", "surrogate, one query"),
+        (batch, "D", f"surrogate, batch of {batch_size}"),
     ):
         if seconds is not None and error is not None:
             size = 15 if marker == "*" else 7
             panel.plot(1e3 * seconds, error, marker, color="#d55e00", markersize=size, label=label)
-    panel.set_xscale("log")
-    panel.set_yscale("log")
-    panel.grid(color="0.9", linewidth=0.8)
+    if data_error:
+        panel.axhline(
+            data_error, color="#56b4e9", linewidth=1.2, linestyle="--", label="error of the data", zorder=1
+        )
+    make_logarithmic(panel, "x")
+    make_logarithmic(panel, is_percent=True)
+    panel.grid(color="#e5e5e5", linewidth=0.8)
     panel.set_axisbelow(True)
     panel.set_xlabel("time of a trajectory on one thread (ms)")
-    panel.set_ylabel("relative L2 error of the last frame")
-    panel.legend(loc="best")
+    panel.set_ylabel("relative L2 error at the end")
+    legend_below(figure, panel, 2)
     return figure

@@ -11,8 +11,8 @@ from simsurrogate.owned_files import refuse_links
 
 #: A regular expression of the names of the figures of an evaluation.
 EVALUATION_FIGURE_NAME = (
-    rf"({'|'.join(SPLITS)})-(errors|invariants|\d{{5,}}-.+)\.png|worth\.png|own-grid\.png"
-    r"|training(-member-\d+)?\.png"
+    rf"({'|'.join(SPLITS)})-(errors|invariants?|\d{{5,}})(-.+)?\.(png|svg)|worth\.(png|svg)|own-grid\.png"
+    r"|parameter-.+\.svg|training(-member-\d+)?\.(png|svg)"
 )
 
 
@@ -24,7 +24,7 @@ class RunFolder:
     RUN/validation.json             the validation of a data set that is not writable
     RUN/records/STAGE-NNN.json      one record for each attempt at a stage
     RUN/locks                       one lock for each model in training, and one for the chain
-    RUN/models/MODEL                checkpoints, log.csv, model.safetensors, model.json
+    RUN/models/MODEL                checkpoints, log.csv, model.safetensors, model.json, README.md
     RUN/models/MODEL/evaluation     metrics.json, figures, report.html
     RUN/jobs                        chain.json, setup.sh, retries and the logs of Slurm jobs
     """
@@ -80,6 +80,11 @@ class RunFolder:
     def model_folder(self) -> Path:
         """The folder of the model."""
         return self.models / self.model
+
+    @property
+    def model_card(self) -> Path:
+        """The model card next to the weights."""
+        return self.model_folder / "README.md"
 
     @property
     def evaluation(self) -> Path:

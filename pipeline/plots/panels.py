@@ -1,0 +1,92 @@
+"""Figures of one size with fixed margins, which are drawn once, and logarithmic axes without small ticks.
+
+Matplotlib's constrained layout draws every figure twice and measures each text, which takes longer than the
+drawing of these figures.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from pipeline.plots.labels import rounded_text
+
+#: Width of a figure that a phone shows at full size, inches.
+WIDTH = 4.8
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.8, 0.15, 0.3, 0.5
+_LEGEND_ROW = 0.2
+#: With fewer decades, an axis also has ticks at 2 and 5.
+_FEW_DECADES = 1.7
+
+
+def single_panel(title: str = "", *, height: float = 3.3, legend_rows: int = 0) -> tuple[Figure, Axes]:
+    """Return a figure with one panel, and space for rows of a legend below the panel."""
+    figure = Figure(figsize=(WIDTH, height + _LEGEND_ROW * legend_rows))
+    return figure, _add_panel(figure, title, _BOTTOM + _LEGEND_ROW * legend_rows, 1.0)
+
+
+def two_panels(title: str = "", *, height: float = 3.9) -> tuple[Figure, Axes, Axes]:
+    """Return a figure with a large panel above a small one, on one horizontal axis."""
+    figure = Figure(figsize=(WIDTH, height))
+    lower = _add_panel(figure, "", _BOTTOM, 0.3)
+    upper = _add_panel(figure, title, _BOTTOM + 0.36 * (height - _BOTTOM - _TOP), 1.0)
+    upper.sharex(lower)
+    upper.tick_params(labelbottom=False)
+    return figure, upper, lower
+
+
+def _add_panel(figure: Figure, title: str, bottom: float, top_share: float) -> Axes:
+    """Add a panel from `bottom` (inches) to a share of the height between the outer margins."""
+    height = figure.get_figheight()
+    top = _BOTTOM + top_share * (height - _BOTTOM - _TOP) if top_share < 1 else height - _TOP
+    panel = figure.add_axes(
+        (_LEFT / WIDTH, bottom / height, (WIDTH - _LEFT - _RIGHT) / WIDTH, (top - bottom) / height)
+    )
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: rounded_text(round(value, 12))))
+    if title:
+        panel.set_title(title, fontsize="medium")
+    return panel
+
+
+def legend_below(figure: Figure, panel: Axes, columns: int) -> None:
+    """Draw the legend of a panel at the lower edge of the figure."""
+    figure.legend(
+        *panel.get_legend_handles_labels(),
+        loc="lower center",
+        ncols=columns,
+        fontsize="small",
+        frameon=False,
+        borderaxespad=0.1,
+        labelspacing=0.25,
+    )
+
+
+def make_logarithmic(panel: Axes, name: Literal["x", "y"] = "y", *, is_percent: bool = False) -> None:
+    """Make an axis of positive values logarithmic, with few ticks; with `is_percent` in per cent.
+
+    A panel without data keeps its axis.
+    """
+    if not np.isfinite(panel.dataLim.get_points()).all():
+        return
+    (panel.set_xscale if name == "x" else panel.set_yscale)("log")
+    axis: Axis = panel.xaxis if name == "x" else panel.yaxis
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low) if 0 < low < high else 1.0
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < _FEW_DECADES else (1.0,), numticks=7))
+    axis.set_minor_locator(NullLocator())
+    factor, sign = (100, "\N{NO-BREAK SPACE}%") if is_percent else (1, "")
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{rounded_text(factor * value)}{sign}"))
+
+
+def draw_grid(panel: Axes) -> None:
+    """Draw pale horizontal lines behind the curves."""
+    panel.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+    panel.set_axisbelow(True)
