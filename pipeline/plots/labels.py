@@ -19,6 +19,11 @@ def unit_words(unit: str) -> str:
     return re.sub(r"(?:\^|\*\*)\(?(-?\d+)\)?", lambda power: power[1].translate(_SUPERSCRIPTS), unit)
 
 
+def superscript(exponent: int | str) -> str:
+    """Return an exponent in raised digits."""
+    return str(exponent).translate(_SUPERSCRIPTS)
+
+
 def label(name: str, unit: str) -> str:
     """Return `name (unit)`, or `name` alone if the unit is 1."""
     text = name.replace("_", " ")
@@ -33,7 +38,7 @@ def rounded_text(value: float) -> str:
     mantissa = mantissa.replace("-", "\N{MINUS SIGN}")
     if not exponent_mark:
         return mantissa
-    power = str(int(exponent)).translate(_SUPERSCRIPTS)
+    power = superscript(int(exponent))
     return f"10{power}" if mantissa == "1" else f"{mantissa}·10{power}"
 
 

@@ -86,7 +86,7 @@ def draw_parameter_errors(
         unit: its unit.
         groups: the values of the parameter (N,) and the relative errors (N,) by the name of the group.
     """
-    figure, panel = single_panel(height=3.0)
+    figure, panel = single_panel(height=2.6)
     styles: Sequence[tuple[str, str]] = (("o", "#0072b2"), ("x", "#d55e00"))
     for (group, (values, errors)), (marker, colour) in zip(groups.items(), styles, strict=False):
         is_visible = np.isfinite(errors) & (errors > 0)

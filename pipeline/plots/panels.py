@@ -13,25 +13,25 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from pipeline.plots.labels import rounded_text
+from pipeline.plots.labels import rounded_text, superscript
 
 #: Width of a figure that a phone shows at full size, inches.
-WIDTH = 4.8
-_LEFT, _RIGHT, _TOP, _BOTTOM = 0.8, 0.15, 0.3, 0.5
+WIDTH = 4.2
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.75, 0.12, 0.28, 0.48
 _LEGEND_ROW = 0.2
 #: With fewer decades, an axis also has ticks at 2 and 5.
 _FEW_DECADES = 1.7
 
 
-def single_panel(title: str = "", *, height: float = 3.3, legend_rows: int = 0) -> tuple[Figure, Axes]:
+def single_panel(title: str = "", *, height: float = 2.8, legend_rows: int = 0) -> tuple[Figure, Axes]:
     """Return a figure with one panel, and space for rows of a legend below the panel."""
     figure = Figure(figsize=(WIDTH, height + _LEGEND_ROW * legend_rows))
     return figure, _add_panel(figure, title, _BOTTOM + _LEGEND_ROW * legend_rows, 1.0)
 
 
-def two_panels(title: str = "", *, height: float = 3.9) -> tuple[Figure, Axes, Axes]:
+def two_panels(title: str = "", *, height: float = 3.5) -> tuple[Figure, Axes, Axes]:
     """Return a figure with a large panel above a small one, on one horizontal axis."""
     figure = Figure(figsize=(WIDTH, height))
     lower = _add_panel(figure, "", _BOTTOM, 0.3)
@@ -50,10 +50,23 @@ def _add_panel(figure: Figure, title: str, bottom: float, top_share: float) -> A
     )
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(MaxNLocator(5))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: rounded_text(round(value, 12))))
+        axis.set_major_formatter(_PlainFormatter())
     if title:
         panel.set_title(title, fontsize="medium")
     return panel
+
+
+class _PlainFormatter(ScalarFormatter):
+    """Plain numbers; very small and very large numbers share a power of ten at the end of the axis."""
+
+    def __init__(self) -> None:
+        super().__init__(useOffset=False)
+        self.set_powerlimits((-3, 4))
+
+    def get_offset(self) -> str:
+        """Return the power of ten, such as `·10⁻⁵`."""
+        exponent = int(self.orderOfMagnitude)
+        return f"·10{superscript(exponent)}" if exponent else ""
 
 
 def legend_below(figure: Figure, panel: Axes, columns: int) -> None:

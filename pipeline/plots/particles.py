@@ -69,7 +69,7 @@ def draw_plane(truth: np.ndarray, prediction: np.ndarray, unit: str, title: str)
         unit: the unit of the positions.
         title: the title of the figure.
     """
-    figure, panel = single_panel(title, height=4.5)
+    figure, panel = single_panel(title, height=4.0)
     handles = (_draw_paths if truth.shape[2] <= _MAX_PATHS else _draw_dots)(panel, truth, prediction)
     panel.legend(handles, ["truth", "prediction"], loc="upper right", fontsize="small")
     _set_limits(panel, truth[:, :2], unit)

@@ -31,7 +31,7 @@ def draw_worth(
         batch_size: the number of queries in the batch.
         data_error: the error of the data themselves; None if it is not known.
     """
-    figure, panel = single_panel(height=3.1, legend_rows=3)
+    figure, panel = single_panel(height=2.7, legend_rows=3)
     points = np.array([point for point in settings if None not in point], dtype=float).reshape(-1, 2)
     points = points[np.argsort(points[:, 0])]
     panel.plot(

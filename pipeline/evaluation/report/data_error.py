@@ -40,7 +40,7 @@ def data_errors(dataset: Dataset) -> dict[str, dict[str, DataError]]:
     if dataset.spec.shape == (1,):
         return {}
     splits = {"train": ("valid", "test"), "test_extrapolation": ("test_extrapolation",)}
-    result = {}
+    result: dict[str, dict[str, DataError]] = {}
     for estimated_split, own_splits in splits.items():
         if estimated_split in expected:
             total = expected[estimated_split].grid + expected[estimated_split].time

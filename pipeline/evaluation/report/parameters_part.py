@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ _MAX_FIGURES = 6
 _MIN_POINTS = 4
 #: With fewer trajectories, a correlation of ranks is not stated.
 _MIN_TRAJECTORIES = 8
+#: The normal quantile of a two-sided test at the level of 5 %; the standard error is 1 / sqrt(N - 1).
+_SIGNIFICANT = 1.96
 
 
 def parameters_part(context: ReportContext) -> ReportPart | None:
@@ -49,11 +52,16 @@ def parameters_part(context: ReportContext) -> ReportPart | None:
         figures.append(PartFigure(save(figure, path), f"Error of each trajectory against {name}."))
     sentences = []
     if len(errors[first]) >= _MIN_TRAJECTORIES:
+        correlation = correlations[order[0]]
         strongest = parameters[order[0]].name.replace("_", " ")
-        sentences.append(
-            f"The error depends most on {strongest}: the rank correlation is "
-            f"{correlations[order[0]]:+.2f}.".replace("-", "\N{MINUS SIGN}")
-        )
+        text = f"{correlation:+.2f}".replace("-", "\N{MINUS SIGN}")
+        if abs(correlation) * math.sqrt(len(errors[first]) - 1) > _SIGNIFICANT:
+            sentences.append(f"The error depends most on {strongest}: the rank correlation is {text}.")
+        else:
+            sentences.append(
+                "No parameter has a significant rank correlation with the error. The largest correlation is "
+                f"that of {strongest}, {text}."
+            )
     if len(parameters) > len(order):
         sentences.append(
             f"The figures show {len(order)} of {len(parameters)} parameters, those with the largest rank "

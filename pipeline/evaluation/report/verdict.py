@@ -56,12 +56,11 @@ def verdict_of(metrics: Metrics) -> Verdict:
             f"The truth of {', '.join(result.vanished_fields).replace('_', ' ')} has died out at the end, so "
             "relative errors say nothing. Read the errors at earlier times.",
         )
-    baseline, baseline_error = min(
-        ((name, value) for name in _BASELINES if (value := errors.get(name)) is not None),
-        key=lambda entry: entry[1],
-        default=("persistence", None),
-    )
-    name = _BASELINES[baseline]
+    baseline_errors = {
+        text: value for name, text in _BASELINES.items() if (value := errors.get(name)) is not None
+    }
+    name = min(baseline_errors, key=baseline_errors.__getitem__, default="persistence")
+    baseline_error = baseline_errors.get(name)
     compared = f"{comparison(error, baseline_error)} {name} ({percent(baseline_error)})"
     reason = f"Its median error at the end of the rollout is {percent(error)}: {compared}."
     if baseline_error is not None and error >= baseline_error:

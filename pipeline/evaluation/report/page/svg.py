@@ -14,11 +14,13 @@ _THEME = {
     "#ffffff": "--card",
     "#e5e5e5": "--line",
     "#e6e6e6": "--line",
+    "#0072b2": "--blue",
+    "#777777": "--grey",
     "#cccccc": "--line",
 }
 _STYLE = (
-    "<style>:root{--ink:#1c2430;--card:#fff;--line:#dde2e8;fill:var(--ink)}"
-    "@media (prefers-color-scheme:dark){:root{--ink:#e6e9ee;--card:#1d232b;--line:#3a4452}}"
+    "<style>:root{--ink:#1c2430;--card:#fff;--line:#dde2e8;--blue:#0072b2;--grey:#6b6b6b;fill:var(--ink)}"
+    "@media (prefers-color-scheme:dark){:root{--ink:#e6e9ee;--card:#1d232b;--line:#3a4452;--blue:#4ba3de;--grey:#a6a6a6}}"
     "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif!important}</style>"
 )
 

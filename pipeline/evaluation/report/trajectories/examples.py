@@ -51,7 +51,7 @@ class Example:
         values = []
         for parameter in spec.parameters:
             number = rounded_text(float(self.cases.inputs[parameter.name][0]))
-            values.append(f"{label(parameter.name, '1')} {number} {unit_words(parameter.unit)}".rstrip())
+            values.append(f"{label(parameter.name, '1')} = {number} {unit_words(parameter.unit)}".rstrip())
         return ", ".join(values)
 
 

@@ -70,9 +70,7 @@ def map_group(
             "error: prediction − truth",
             error_frames,
             Scale.symmetric(error_frames),
-            unit=unit,
-            extent=extent,
-            max_pixels=pixels,
+            **options,
         ),
     ]
     inputs = []
@@ -82,9 +80,7 @@ def map_group(
                 f"input: {_words(name)} at t = 0",
                 truth_frames[:1],
                 scale,
-                unit=unit,
-                extent=extent,
-                max_pixels=pixels,
+                **options,
             )
         ]
         inputs += _coefficient_maps(spec, example, options)
@@ -142,7 +138,8 @@ def line_figures(context: ReportContext, example: Example, *, is_main: bool) -> 
             initial=None if is_series else example.truth[0, index],
             deviation=None if example.deviation is None else line(example.deviation, index),
         )
-        figures.append(PartFigure(save(figure, stem.with_name(f"{stem.name}-{name}.svg")), caption))
+        path = save(figure, stem.with_name(f"{stem.name}-{name}.svg"))
+        figures.append(PartFigure(path, f"{_words(name)}, {example.rank} by error." if index else caption))
     if is_main and not is_series:
         for name, unit, values in _coefficients(spec, example):
             figure = draw_line(x, values, x_label, label(name, unit), f"input: {_words(name)}")
@@ -172,9 +169,7 @@ def _coefficient_maps(spec: Spec, example: Example, options: Mapping[str, Any]) 
                 f"input: {_words(name)}",
                 frames,
                 Scale.of(frames),
-                unit=unit,
-                extent=extent,
-                max_pixels=max_pixels,
+                **{**options, "unit": unit},
             )
         )
     return maps
