@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.data import croissant
 from pipeline.data.accuracy import ExpectedError
 from pipeline.data.manifest import (
     FORMAT,
@@ -107,7 +108,7 @@ def verified_receipt(folder: Path, plan: Manifest, shard: Shard) -> Receipt | No
 
 
 def is_finished(folder: Path, plan: Manifest) -> bool:
-    """Return whether manifest, statistics and data card agree with the receipts of all shards."""
+    """Return whether manifest and statistics agree with the receipts of all shards, and the cards exist."""
     manifest = read_document(folder / "manifest.json", Manifest)
     statistics = folder / "stats.yaml"
     return (
@@ -115,6 +116,7 @@ def is_finished(folder: Path, plan: Manifest) -> bool:
         and statistics.is_file()
         and sha256_of(statistics) == manifest.statistics_sha256
         and (folder / "README.md").is_file()
+        and (folder / croissant.FILE_NAME).is_file()
     )
 
 
@@ -125,7 +127,7 @@ def reopen(folder: Path, plan: Manifest) -> None:
 
 
 def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
-    """Write the statistics, the data card and, last, the complete manifest; return the manifest.
+    """Write the statistics, the data card, croissant.json and, last, the complete manifest; return it.
 
     Raises:
         UserError: more than `max_failed_share` of the trajectories failed, or every trajectory of a split.
@@ -146,6 +148,7 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
     manifest = finished_manifest(plan, receipts, hashlib.sha256(statistics_text.encode()).hexdigest())
     write_whole(folder / "stats.yaml", statistics_text)
     card.write(folder, manifest, stats)
+    croissant.write(folder, manifest)
     remove_all_partials(folder)
     write_document(folder / "manifest.json", manifest)
     return manifest
@@ -210,5 +213,5 @@ def _delete_data_set(folder: Path) -> None:
     delete_files(folder / "figures", FIGURE_NAME)
     for split in SPLITS:
         delete_files(folder / "data" / split, rf"{SHARD_NAME}\.hdf5")
-    for name in ("validation.json", "stats.yaml", "README.md", "manifest.json"):
+    for name in ("validation.json", "stats.yaml", "README.md", croissant.FILE_NAME, "manifest.json"):
         (folder / name).unlink(missing_ok=True)

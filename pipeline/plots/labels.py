@@ -16,7 +16,7 @@ def unit_words(unit: str) -> str:
     """Return a unit with superscripts, `m²/s` for `m^2/s`; an empty text if the unit is 1."""
     if unit == "1":
         return ""
-    return re.sub(r"(?:\^|\*\*)\(?(-?\d+)\)?", lambda power: power[1].translate(_SUPERSCRIPTS), unit)
+    return re.sub(r"(?:\^|\*\*)\(?(-?\d+)\)?", lambda power: superscript(power[1]), unit)
 
 
 def superscript(exponent: int | str) -> str:

@@ -51,6 +51,7 @@ def _add_panel(figure: Figure, title: str, bottom: float, top_share: float) -> A
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(MaxNLocator(5))
         axis.set_major_formatter(_PlainFormatter())
+    panel.tick_params(labelsize="small")
     if title:
         panel.set_title(title, fontsize="medium")
     return panel

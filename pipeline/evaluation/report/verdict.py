@@ -37,11 +37,19 @@ class Verdict:
 def verdict_of(metrics: Metrics) -> Verdict:
     """Return the verdict from the median errors at the end of the rollout on the first split, and the worth.
 
+    Errors of chaotic trajectories are those of their last predictable frames.
+
     A surrogate is good if its error is at most half the error of every baseline and, where the worth was
     measured, if it is faster than the solver at the same error.
     """
     result = next(iter(metrics.splits.values()))
-    errors = {name: headline.rollout_end.median for name, headline in result.headline.items()}
+    predictability = result.predictability
+    if predictability and predictability.inside and predictability.complete < result.trajectories:
+        place = "at the last predictable frame"
+        errors = {name: summary.median for name, summary in predictability.inside.items()}
+    else:
+        place = "at the end of the rollout"
+        errors = {name: headline.rollout_end.median for name, headline in result.headline.items()}
     error = errors["surrogate"]
     if error is None:
         return Verdict(
@@ -62,7 +70,7 @@ def verdict_of(metrics: Metrics) -> Verdict:
     name = min(baseline_errors, key=baseline_errors.__getitem__, default="persistence")
     baseline_error = baseline_errors.get(name)
     compared = f"{comparison(error, baseline_error)} {name} ({percent(baseline_error)})"
-    reason = f"Its median error at the end of the rollout is {percent(error)}: {compared}."
+    reason = f"Its median error {place} is {percent(error)}: {compared}."
     if baseline_error is not None and error >= baseline_error:
         return Verdict("worse", f"Worse than {name}", f"Do not use this surrogate. {reason}")
     if baseline_error is not None and error > _LITTLE_LEARNED * baseline_error:

@@ -20,7 +20,8 @@ _THEME = {
 }
 _STYLE = (
     "<style>:root{--ink:#1c2430;--card:#fff;--line:#dde2e8;--blue:#0072b2;--grey:#6b6b6b;fill:var(--ink)}"
-    "@media (prefers-color-scheme:dark){:root{--ink:#e6e9ee;--card:#1d232b;--line:#3a4452;--blue:#4ba3de;--grey:#a6a6a6}}"
+    "@media (prefers-color-scheme:dark){:root{--ink:#e6e9ee;--card:#1d232b;--line:#3a4452;"
+    "--blue:#4ba3de;--grey:#a6a6a6}}"
     "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif!important}</style>"
 )
 
