@@ -20,10 +20,12 @@ from pipeline.config.solver_of_data import added_solver, solver_of_data
 from pipeline.data.dataset import Dataset
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation import measure, other_grids, results, schema, trained_model, words
+from pipeline.evaluation.model_card import card as model_card
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.model_worth import worth_of_model
 from pipeline.evaluation.report import report
 from pipeline.evaluation.report.context import ReportContext
+from pipeline.evaluation.report.warnings import report_warnings
 from pipeline.evaluation.worth_result import WorthResult
 from pipeline.evaluation.worth_words import worth_verdict
 from pipeline.parallel import heartbeats, launch
@@ -47,7 +49,7 @@ HELD_OUT_SPLITS = tuple(split for split in SPLITS if split.startswith("test"))
 
 
 def run(settings: Settings) -> float:
-    """Write `RUN/models/MODEL/evaluation/`: metrics.json, figures, and report.html last.
+    """Write `RUN/models/MODEL/evaluation/` with report.html last, and complete the model card.
 
     Return the headline error of the surrogate on the first split, see `schema.objective`.
 
@@ -208,7 +210,7 @@ def _measure_worth(
 def _write_evaluation(
     settings: Settings, folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: schema.Metrics
 ) -> None:
-    """Write metrics.json, the figures and, last, the report; print the headline."""
+    """Write metrics.json, the figures, the model card and, last, the report; print the headline."""
     folder.report.unlink(missing_ok=True)
     schema.write(folder.evaluation / "metrics.json", metrics)
     figure_folder = folder.evaluation / "figures"
@@ -228,7 +230,10 @@ def _write_evaluation(
         settings.evaluation.figures,
         solver,
     )
-    write_whole(folder.report, report.render(context))
+    page = report.render(context)
+    warnings = report_warnings(folder, surrogate, dataset, metrics)
+    model_card.write(folder, dataset, metrics, warnings)
+    write_whole(folder.report, page)
     _print_errors(metrics, dataset, folder)
 
 

@@ -32,6 +32,7 @@ def run(settings: Settings) -> float:
     """
     # Imported here because torch takes seconds to import, and `--cfg job` and `--help` do not need torch.
     from pipeline.data.dataset import Dataset
+    from pipeline.evaluation.model_card import card as model_card
     from pipeline.parallel.devices import unused_gpus
     from pipeline.parallel.ranks import init_ranks
     from pipeline.training.device.malloc import keep_freed_memory
@@ -83,6 +84,8 @@ def run(settings: Settings) -> float:
             )
         if launch.detect().rank == 0:
             is_new = not metadata.get("skipped", False)
+            if is_new:
+                model_card.write(run_folder, dataset)
             progress.report_output("train", run_folder.model_folder, "evaluate", is_new=is_new)
         return float(valid_error)
 

@@ -95,7 +95,7 @@ def _delete_model(folder: Path) -> None:
     delete_files(evaluation, r"metrics\.json|report\.html")
     delete_files(folder / "tensorboard", r"events\.out\.tfevents\..+")
     delete_files(folder / "checkpoints", checkpoint.FILE_NAME)
-    delete_files(folder, r"(log|timing)\.csv|curves\.png|model\.(json|safetensors)")
+    delete_files(folder, r"(log|timing)\.csv|curves\.png|README\.md|model\.(json|safetensors)")
 
 
 def _model_configuration(folder: Path) -> Mapping[str, Any]:

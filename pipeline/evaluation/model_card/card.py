@@ -1,0 +1,212 @@
+"""The model card, written by train and completed by evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipeline.config.overrides import typed
+from pipeline.config.titles import problem_title, title_of
+from pipeline.data.plan import SPLITS
+from pipeline.evaluation.model_card.front_matter import dataset_name, front_matter
+from pipeline.evaluation.report.data_error import data_errors
+from pipeline.evaluation.report.part import ReportPart
+from pipeline.evaluation.report.verdict import verdict_of
+from pipeline.evaluation.words import end_percent, percent, verdict
+from pipeline.evaluation.worth_words import worth_verdict
+from pipeline.plots.labels import rounded_text, unit_words
+from pipeline.runs import provenance
+from simsurrogate.files import write_whole
+from surrogates import store
+from surrogates.description import recorded_problem
+
+if TYPE_CHECKING:
+    from pipeline.data.dataset import Dataset
+    from pipeline.evaluation.schema import Metrics
+    from pipeline.runs.folder import RunFolder
+    from simsurrogate.spec import Spec
+    from surrogates.contract import Problem
+
+
+def write(
+    folder: RunFolder,
+    dataset: Dataset,
+    metrics: Metrics | None = None,
+    warnings: Sequence[str] = (),
+    parts: Sequence[ReportPart] = (),
+) -> None:
+    """Write `README.md` next to the weights; the file appears under its name only when it is whole.
+
+    Args:
+        folder: the paths of the run and of the model.
+        dataset: the data set of the training or, with `metrics`, of the evaluation.
+        metrics: the evaluation; None for a model that is not evaluated.
+        warnings: the warnings of the evaluation.
+        parts: parts of the report whose sentences and tables belong on the card.
+    """
+    model = store.description(folder.model_folder)
+    solver = str(dataset.configuration["solver"]["name"])
+    trained = recorded_problem(model)
+    problem = problem_title(solver, trained.spec)
+    configuration = model["configuration"]
+    members = store.num_members(folder.model_folder)
+    title = f"{title_of('surrogate', model['surrogate'])} for {problem}"
+    if members:
+        title = f"Ensemble of {members}: {title}"
+    sections = [
+        f"# {title}\n",
+        *_summary(metrics, warnings),
+        _use(folder, trained.spec),
+        _data(dataset, trained, configuration, solver),
+        _evaluation(folder, metrics),
+        *(markdown(part) for part in parts),
+        _limits(trained),
+        _training(folder, model),
+    ]
+    content = front_matter(
+        name=folder.model,
+        surrogate=model["surrogate"],
+        solver=solver,
+        problem=problem,
+        dataset=configuration["dataset"],
+        metrics=metrics,
+    )
+    write_whole(folder.model_card, content + "\n" + "\n".join(sections))
+
+
+def markdown(part: ReportPart) -> str:
+    """Return the sentences and the tables of a part of the report as Markdown."""
+    lines = [f"## {part.title}\n", *(f"{sentence}\n" for sentence in part.sentences)]
+    for entry in part.tables:
+        lines += [f"{entry.caption}:\n", _table(entry.headings, entry.rows)]
+    return "\n".join(lines)
+
+
+def _summary(metrics: Metrics | None, warnings: Sequence[str]) -> list[str]:
+    """Return the verdict and the warnings of the evaluation."""
+    if metrics is None:
+        return []
+    result = verdict_of(metrics)
+    lines = [f"**{result.words}.** {result.sentence}\n"]
+    if warnings:
+        lines.append("\n".join(f"- Warning: {warning}" for warning in warnings) + "\n")
+    return lines
+
+
+def _use(folder: RunFolder, spec: Spec) -> str:
+    """Return the section on loading the model."""
+    inputs = [*spec.coefficient_channels, *spec.parameter_names]
+    names = ", ".join(f'"{name}": ...' for name in inputs)
+    return (
+        "## Use\n\n```python\nimport simsurrogate\n\n"
+        f'surrogate = simsurrogate.load("models/{folder.model}")\n'
+        f"prediction = surrogate.predict(initial_state, {{{names}}}, times)\n```\n\n"
+        f"The initial state has the channels {', '.join(spec.channels)}, in physical units.\n"
+    )
+
+
+def _data(dataset: Dataset, trained: Problem, configuration: Mapping[str, Any], solver: str) -> str:
+    """Return the section on the data of the training and their own error."""
+    spec = trained.spec
+    counts = (configuration.get("data") or {}).get("trajectories") or {
+        split: dataset.num_trajectories(split) for split in SPLITS
+    }
+    trained_on = configuration["dataset"]
+    lines = [
+        f"- data set: `{dataset_name(solver, trained_on)}`, SHA-256 `{trained_on}`",
+        f"- equation: `{spec.equation or 'not stated'}`",
+        f"- trajectories: {', '.join(f'{count} {split}' for split, count in counts.items() if count)}",
+        f"- frames: every {trained.time_step:g} s, up to {trained.duration:g} s",
+    ]
+    for split, errors in data_errors(dataset).items():
+        texts = dict.fromkeys(error.text for error in errors.values())
+        if split != "valid":
+            lines.append(f"- error of the data themselves, {split.replace('_', ' ')}: {', '.join(texts)}")
+    return "## Data\n\n" + "\n".join(lines) + "\n"
+
+
+def _evaluation(folder: RunFolder, metrics: Metrics | None) -> str:
+    """Return the section with the errors of the surrogate and of the baselines, and the worth."""
+    if metrics is None:
+        command = f"python -m pipeline.evaluate {typed('run', folder.path)} model={folder.model}"
+        return f"## Evaluation\n\nThis model is not evaluated. Type `{command}`.\n"
+    lines = [f"## Evaluation\n\nData set: SHA-256 `{metrics.dataset}`.\n"]
+    for split, result in metrics.splits.items():
+        rows = [
+            (
+                f"**{metrics.surrogate}**" if predictor == "surrogate" else predictor,
+                percent(headline.one_step.median),
+                end_percent(result, headline.rollout_end.median),
+                end_percent(result, headline.rollout_end.q90),
+                end_percent(result, headline.rollout_end.max),
+            )
+            for predictor, headline in result.headline.items()
+        ]
+        headings = ("", "one step, median", "end of rollout, median", "90 % quantile", "worst")
+        lines += [
+            f"Relative L2 error on {result.trajectories} trajectories of the split {split}:\n",
+            _table(headings, rows),
+            f"{verdict(metrics, split)}\n",
+        ]
+    if metrics.worth is not None:
+        lines.append(f"Worth, on one thread of {metrics.worth.processor}: {worth_verdict(metrics.worth)}\n")
+    return "\n".join(lines)
+
+
+def _limits(trained: Problem) -> str:
+    """Return the section on the limits of use: ranges, sites, times and boundaries of the training data."""
+    spec = trained.spec
+    rows = [
+        (
+            parameter.name.replace("_", " "),
+            rounded_text(parameter.low),
+            f"{rounded_text(parameter.high)} {unit_words(parameter.unit)}".rstrip(),
+        )
+        for parameter in spec.parameters
+    ]
+    sites = " x ".join(map(str, spec.shape)) + (" particles" if spec.has_particles else " cells")
+    boundaries = ", ".join(f"{axis.name} {axis.boundary}" for axis in spec.axes)
+    lines = [
+        "## Limits of use\n",
+        "The model is meant for inputs that are like the training data. `predict` warns outside of their "
+        "ranges, and `predict(..., strict=True)` refuses.\n",
+        f"- sites: {sites}" + ("" if spec.has_particles else f"; boundaries: {boundaries}"),
+        f"- times: up to {trained.duration:g} s, in steps of {trained.time_step:g} s",
+        "- Errors of single trajectories exceed the median error; the table has the worst one.\n",
+    ]
+    if rows:
+        lines.append(_table(("parameter", "from", "to"), rows))
+    return "\n".join(lines)
+
+
+def _training(folder: RunFolder, model: Mapping[str, Any]) -> str:
+    """Return the section on configuration, cost and versions."""
+    attempts = provenance.attempts(folder.path, "train", folder.model)
+    data_run = folder.dataset.parent
+    data_attempts = [*provenance.attempts(data_run, "generate"), *provenance.attempts(data_run, "validate")]
+    configuration = {
+        "surrogate": {"name": model["surrogate"], **model["options"]},
+        "training": model["configuration"]["training"],
+        "seed": model["configuration"]["seed"],
+    }
+    step = model["step"]
+    steps = step if isinstance(step, int) else ", ".join(map(str, step))
+    versions = ", ".join(f"{name} {version}" for name, version in model["versions"].items())
+    lines = [
+        "## Training\n",
+        f"- weights: {model['num_parameters']:,}, of step {steps}; rollout error "
+        f"{percent(model['valid_error'])} on the split valid",
+        f"- cost: data {provenance.cost_of(data_attempts).text}; training "
+        f"{provenance.cost_of(attempts).text}",
+        f"- versions: {versions}\n",
+        f"```yaml\n{yaml.safe_dump(configuration, sort_keys=False)}```\n",
+    ]
+    return "\n".join(lines)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
