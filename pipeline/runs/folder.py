@@ -26,6 +26,7 @@ class RunFolder:
     RUN/locks                       one lock for each model in training, and one for the chain
     RUN/models/MODEL                checkpoints, log.csv, model.safetensors, model.json, README.md
     RUN/models/MODEL/evaluation     metrics.json, figures, report.html
+    RUN/comparison                  comparison.html, models.csv, models.json, figures
     RUN/jobs                        chain.json, setup.sh, retries and the logs of Slurm jobs
     """
 
@@ -95,6 +96,11 @@ class RunFolder:
     def report(self) -> Path:
         """The report of the model's evaluation."""
         return self.evaluation / "report.html"
+
+    @property
+    def comparison(self) -> Path:
+        """The folder of the comparison of this run's models, and of the models of other runs."""
+        return self.path / "comparison"
 
     @property
     def locks(self) -> Path:

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from pipeline import evaluate, train, validate
-from pipeline.compare import rows_of
+from pipeline.evaluation.model_table import rows_of
 from pipeline.evaluation import schema
 from pipeline.runs.folder import RunFolder
 from pipeline.training import fit

@@ -21,13 +21,14 @@ class PartFigure:
 class PartTable:
     """A table of texts. The first columns are names; all other columns are numbers with units.
 
-    `num_text_columns` is the number of the first columns that hold text.
+    `num_text_columns` is the number of the first columns that hold text. A table is folded unless `is_open`.
     """
 
     caption: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     num_text_columns: int = 1
+    is_open: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class ReportPart:
         title: the heading.
         sentences: plain sentences, the most important first.
         figures: pictures below the sentences.
-        tables: tables below the pictures, folded.
+        tables: tables below the pictures.
         maps: maps of fields between the sentences and the pictures.
         code: lines to read or to type, such as an equation or a command.
         terms: terms with their explanations.

@@ -1,0 +1,77 @@
+"""Models next to each other: their errors, and their times with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipeline.plots.panels import WIDTH, legend_below, make_logarithmic, single_panel
+
+#: A row of the figure of errors, inches.
+_ROW_HEIGHT = 0.3
+#: The longest name in a figure, characters.
+_MAX_NAME = 28
+
+
+@dataclass(frozen=True)
+class ModelPoint:
+    """The error of a model: median and quantiles over the trajectories, and the error of persistence."""
+
+    name: str
+    median: float | None
+    q10: float | None
+    q90: float | None
+    persistence: float | None
+
+
+def draw_model_errors(points: Sequence[ModelPoint]) -> Figure:
+    """Draw a row for each model: the median, the range from 10 to 90 %, and persistence."""
+    figure, panel = single_panel(height=0.9 + _ROW_HEIGHT * len(points))
+    for row, point in enumerate(points):
+        if point.q10 and point.q90:
+            panel.plot([point.q10, point.q90], [row, row], color="#d55e00", linewidth=2, alpha=0.5)
+        if point.median:
+            panel.plot([point.median], [row], "o", color="#d55e00", markersize=6)
+        if point.persistence:
+            panel.plot([point.persistence], [row], "|", color="#777777", markersize=12, markeredgewidth=2)
+    make_logarithmic(panel, "x", is_percent=True)
+    panel.set_yticks(np.arange(len(points)), [_short(point.name) for point in points], fontsize="small")
+    panel.set_ylim(len(points) - 0.5, -0.5)
+    panel.set_xlabel("relative L2 error at the end of the rollout")
+    longest = max(len(_short(point.name)) for point in points)
+    box = panel.get_position()
+    # A character is about 0.075 inches wide.
+    left = min(0.55, (0.25 + 0.075 * longest) / WIDTH)
+    panel.set_position((left, box.y0, box.x1 - left, box.height))
+    return figure
+
+
+def draw_model_times(points: Sequence[tuple[str, float, float, float | None]]) -> Figure:
+    """Draw each model at its time of a query and in a batch (s), and its error.
+
+    Points to the left are faster, and points below are more accurate.
+    """
+    figure, panel = single_panel(height=2.9, legend_rows=-(-len(points) // 2))
+    for index, (name, query, batch, error) in enumerate(points):
+        if not error:
+            continue
+        colour = f"C{index % 10}"
+        panel.plot([1e3 * query], [error], "*", color=colour, markersize=13, label=_short(name))
+        panel.plot([1e3 * batch], [error], "D", color=colour, markersize=6)
+        panel.plot([1e3 * batch, 1e3 * query], [error, error], color=colour, linewidth=1, alpha=0.5)
+    make_logarithmic(panel, "x")
+    make_logarithmic(panel, is_percent=True)
+    panel.grid(color="#e5e5e5", linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.set_xlabel("time of a trajectory on one thread (ms)")
+    panel.set_ylabel("relative L2 error at the end")
+    legend_below(figure, panel, 2)
+    return figure
+
+
+def _short(name: str) -> str:
+    """Return a name with its end if it is too long for a figure."""
+    return name if len(name) <= _MAX_NAME else f"…{name[1 - _MAX_NAME :]}"
