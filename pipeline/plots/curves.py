@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ def draw_errors(
     times: Sequence[float],
     names: Mapping[str, str],
     title: str,
-    data_error: tuple[float, float] | None = None,
+    data_error: tuple[Sequence[float | None], Sequence[float | None]] | None = None,
 ) -> Figure:
     """Draw the median and the 10 to 90 % range of the relative L2 error over time, for each predictor.
 
@@ -71,17 +71,16 @@ def draw_errors(
         times: the times of the errors, s.
         names: the names of the predictors that have other names in the figure.
         title: the title of the figure.
-        data_error: the median and the largest error of the data themselves, drawn as a line and a band down
-            to the lower edge.
+        data_error: the median and the largest error of the data themselves at each time, drawn as a line and
+            a band down to the lower edge; None where the error is not known.
     """
-    has_data_error = data_error is not None and data_error[1] > 0
     columns = 3
-    figure, panel = single_panel(title, legend_rows=-(-(len(errors) + has_data_error) // columns))
+    figure, panel = single_panel(title, legend_rows=-(-(len(errors) + (data_error is not None)) // columns))
     for index, predictor in enumerate(errors):
         colour = _COLOURS.get(predictor, f"C{index % 10}")
         _draw_band(panel, times, errors[predictor], colour, names.get(predictor, predictor))
-    if data_error is not None and has_data_error:
-        _draw_data_error(panel, *data_error)
+    if data_error is not None:
+        _draw_data_error(panel, times, *data_error)
     make_logarithmic(panel, is_percent=True)
     draw_grid(panel)
     panel.set_ylabel("relative L2 error")
@@ -90,15 +89,29 @@ def draw_errors(
     return figure
 
 
-def _draw_data_error(panel: Axes, median: float, largest: float) -> None:
+def _draw_data_error(
+    panel: Axes, times: Sequence[float], median: Sequence[float | None], worst: Sequence[float | None]
+) -> None:
     """Draw the error of the data as a line, and the range of errors below the largest one as a band."""
-    drawn = [value for line in panel.lines for value in np.asarray(line.get_ydata()) if value > 0]
-    bottom = min([*drawn, max(median, largest / 10)]) / 2
-    panel.axhspan(bottom, largest, color=_DATA_COLOUR, alpha=0.15, linewidth=0)
-    panel.axhline(
-        median or largest, color=_DATA_COLOUR, linewidth=1.4, linestyle="--", label="error of the data"
+    median_values, worst_values = _log_scale_values(median), _log_scale_values(worst)
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in panel.lines])
+    positive = np.append(drawn[drawn > 0], median_values[np.isfinite(median_values)])
+    if not positive.size:
+        return
+    bottom = float(positive.min()) / 2
+    style: dict[str, Any] = (
+        {"marker": "_", "markersize": 9, "markeredgewidth": 2} if _is_single(median_values) else {}
     )
+    panel.plot(
+        times, median_values, "--", color=_DATA_COLOUR, linewidth=1.4, label="error of the data", **style
+    )
+    panel.fill_between(times, bottom, worst_values, color=_DATA_COLOUR, alpha=0.15, linewidth=0)
     panel.set_ylim(bottom=bottom)
+
+
+def _is_single(values: np.ndarray) -> bool:
+    """Return whether only one value is finite, which a line does not show."""
+    return int(np.isfinite(values).sum()) == 1
 
 
 def draw_invariant(invariant: InvariantError, times: Sequence[float], quantity: Quantity) -> Figure:
@@ -168,19 +181,19 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
 
 def _draw_band(panel: Axes, times: Sequence[float], errors: Band, colour: str, name: str) -> None:
     """Draw the median as a line, and the range from 10 to 90 % as a band."""
-
-    def log_scale_values(series: Sequence[float | None]) -> np.ndarray:
-        # A logarithmic axis cannot show zero and values that are not finite.
-        values = np.array([np.nan if value is None else value for value in series])
-        return np.where(values > 0, values, np.nan)
-
-    median = log_scale_values(errors.median)
+    median = _log_scale_values(errors.median)
     panel.plot(times, median, color=colour, label=name, linewidth=1.8, marker=".", markersize=4)
     panel.fill_between(
         times,
-        log_scale_values(errors.q10),
-        log_scale_values(errors.q90),
+        _log_scale_values(errors.q10),
+        _log_scale_values(errors.q90),
         color=colour,
         alpha=0.18,
         linewidth=0,
     )
+
+
+def _log_scale_values(series: Sequence[float | None]) -> np.ndarray:
+    """Replace by NaN the values that a logarithmic axis cannot show: zero and values that are not finite."""
+    values = np.array([np.nan if value is None else value for value in series])
+    return np.where(values > 0, values, np.nan)

@@ -7,13 +7,13 @@ drawing of these figures.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.plots.labels import rounded_text, superscript
 
@@ -57,17 +57,26 @@ def _add_panel(figure: Figure, title: str, bottom: float, top_share: float) -> A
     return panel
 
 
-class _PlainFormatter(ScalarFormatter):
+class _PlainFormatter(Formatter):
     """Plain numbers; very small and very large numbers share a power of ten at the end of the axis."""
 
     def __init__(self) -> None:
-        super().__init__(useOffset=False)
-        self.set_powerlimits((-3, 4))
+        self._exponent = 0
+
+    def set_locs(self, locs: Any) -> None:
+        """Choose the power of ten of all ticks."""
+        self.locs = list(locs)
+        largest = max((abs(value) for value in self.locs), default=0.0)
+        exponent = math.floor(math.log10(largest)) if largest > 0 else 0
+        self._exponent = 0 if -3 <= exponent < 4 else exponent
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return the text of a tick."""
+        return rounded_text(round(x / 10.0**self._exponent, 12))
 
     def get_offset(self) -> str:
         """Return the power of ten, such as `·10⁻⁵`."""
-        exponent = int(self.orderOfMagnitude)
-        return f"·10{superscript(exponent)}" if exponent else ""
+        return f"·10{superscript(self._exponent)}" if self._exponent else ""
 
 
 def legend_below(figure: Figure, panel: Axes, columns: int) -> None:

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 
 from pipeline.evaluation import schema
 from pipeline.evaluation.metrics import summary
-from pipeline.evaluation.report import figures
-from pipeline.evaluation.report.figures import chosen_trajectories
+from pipeline.evaluation.report.context import chosen_trajectories
 from pipeline.evaluation.results import invariant_result
 from pipeline.evaluation.schema import (
     ByTrajectory,
@@ -22,9 +21,11 @@ from pipeline.evaluation.schema import (
     Summary,
 )
 from pipeline.evaluation.words import comparison, percent, verdict
-from pipeline.plots.comparison import Channel, chosen_frames, draw_comparison
-from pipeline.plots.curves import draw_errors, draw_invariants, draw_training, read_log
-from pipeline.plots.particles import draw_comparison as draw_bodies
+from pipeline.plots import saving
+from pipeline.plots.comparison import Channel, draw_comparison
+from pipeline.plots.curves import draw_errors, draw_invariant, draw_training, read_log
+from pipeline.plots.labels import even_frames
+from pipeline.plots.particles import draw_distances, draw_plane
 from pipeline.runs import provenance
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Axis, Quantity
@@ -47,7 +48,7 @@ def test_one_dimension_is_drawn_as_curves(tmp_path):
     channel = Channel("temperature", "K", (periodic_axis("x", 32, 2.0),))
     figure = draw_comparison(truth, prediction, TIMES, channel, "title")
     figure.savefig(tmp_path / "curves.png")
-    field_panel, difference_panel = figure.axes[3], figure.axes[7]
+    field_panel, difference_panel = figure.axes[4], figure.axes[9]
     np.testing.assert_array_equal(field_panel.lines[0].get_ydata(), truth[-1])
     np.testing.assert_array_equal(field_panel.lines[1].get_ydata(), prediction[-1])
     np.testing.assert_allclose(field_panel.lines[0].get_xdata(), (np.arange(32) + 0.5) / 16)
@@ -63,17 +64,17 @@ def test_two_dimensions_are_drawn_as_images_and_three_as_slices(tmp_path, sites)
     axes = tuple(periodic_axis(name, size, 1.5) for name, size in zip("xyz", sites, strict=False))
     figure = draw_comparison(truth, prediction, TIMES, Channel("u_x", "m/s", axes), "speed")
     figure.savefig(tmp_path / "images.png")
-    images = [panel.images[0] for panel in figure.axes if panel.images][:12]
+    images = [panel.images[0] for panel in figure.axes if panel.images][:15]
     if len(sites) == 3:
         truth, prediction = truth[..., 3], prediction[..., 3]
         assert "slice at z = 0.875 m" in figure.get_suptitle()
     # The x axis points to the right, and the y axis points upwards.
-    np.testing.assert_array_equal(images[3].get_array(), truth[-1].T)
-    np.testing.assert_array_equal(images[7].get_array(), prediction[-1].T)
-    np.testing.assert_allclose(images[11].get_array(), (prediction - truth)[-1].T)
+    np.testing.assert_array_equal(images[4].get_array(), truth[-1].T)
+    np.testing.assert_array_equal(images[9].get_array(), prediction[-1].T)
+    np.testing.assert_allclose(images[14].get_array(), (prediction - truth)[-1].T)
     assert images[0].get_extent() == [0.0, 1.5, 0.0, 1.5]
-    assert len({image.get_clim() for image in images[:8]}) == 1
-    low, high = images[11].get_clim()
+    assert len({image.get_clim() for image in images[:10]}) == 1
+    low, high = images[14].get_clim()
     assert low == -high
     labels = [panel.get_ylabel() for panel in figure.axes]
     assert labels.count("u x (m/s)") == 2
@@ -95,9 +96,10 @@ def test_a_diverged_prediction_is_drawn_on_the_scale_of_the_truth(tmp_path):
 def test_few_bodies_are_drawn_as_paths_with_their_distance_from_the_truth(tmp_path, dimension):
     truth, prediction = random_states(2 * dimension, 2)
     prediction[0] = truth[0]
-    figure = draw_bodies(truth, prediction, TIMES, ("m", "m/s"), "two bodies")
-    figure.savefig(tmp_path / "bodies.png")
-    path_panel, distance_panel = figure.axes
+    (path_panel,) = draw_plane(truth, prediction, "m", "two bodies").axes
+    distances = draw_distances(truth, prediction, TIMES, "m", "two bodies")
+    distances.savefig(tmp_path / "distances.svg")
+    (distance_panel,) = distances.axes
     for body in range(2):
         for line, positions in zip(
             path_panel.lines[4 * body : 4 * body + 4 : 2], (truth, prediction), strict=True
@@ -116,9 +118,10 @@ def test_many_bodies_are_drawn_as_dots_on_the_scale_of_the_truth(tmp_path):
     truth, prediction = random_states(6, 40)
     prediction[-1, 0, 0] = np.inf
     prediction[-1, 1, 1] = 1e9
-    figure = draw_bodies(truth, prediction, TIMES, ("m", "m/s"), "a cluster")
-    figure.savefig(tmp_path / "bodies.png")
-    path_panel, distance_panel = figure.axes
+    figure = draw_plane(truth, prediction, "m", "a cluster")
+    figure.savefig(tmp_path / "bodies.svg")
+    (path_panel,) = figure.axes
+    (distance_panel,) = draw_distances(truth, prediction, TIMES, "m", "a cluster").axes
     np.testing.assert_array_equal(path_panel.lines[0].get_data(), truth[-1, :2])
     np.testing.assert_array_equal(path_panel.lines[1].get_data(), prediction[-1, :2])
     assert 290 < path_panel.get_ylim()[0] < path_panel.get_ylim()[1] < 310
@@ -138,28 +141,37 @@ def test_errors_of_invariants_are_drawn_next_to_their_size(tmp_path):
     assert energy.size == 2.0
     assert energy.error.median == [0.0, 1.0, 3.0]
     assert energy.error.max == [0.0, 2.0, None]
-    figure = draw_invariants({"energy": energy}, [0.0, 0.5, 1.0], [Quantity("energy", "J", "")])
+    figure = draw_invariant(energy, [0.0, 0.5, 1.0], Quantity("energy", "kg m^2/s^2", ""))
     figure.savefig(tmp_path / "invariants.png")
     (panel,) = figure.axes
     np.testing.assert_array_equal(panel.lines[0].get_ydata(), [np.nan, 1.0, 3.0])
     assert set(panel.lines[1].get_ydata()) == {2.0}
-    assert panel.get_ylabel() == "energy (J)"
+    assert panel.get_title() == "energy"
+    assert panel.get_ylabel() == "error (kg m²/s²)"
 
 
 def test_an_invariant_that_is_zero_throughout_is_labelled(tmp_path):
     zero_invariant = invariant_of(np.zeros((3, 3)), np.zeros((3, 3)))
     quantity = Quantity("momentum", "kg m/s", "")
-    figure = draw_invariants({"momentum": zero_invariant}, [0.0, 0.5, 1.0], [quantity])
+    figure = draw_invariant(zero_invariant, [0.0, 0.5, 1.0], quantity)
     figure.savefig(tmp_path / "invariants.png")
     assert figure.axes[0].texts[0].get_text() == "0 in truth and prediction"
 
 
-@pytest.mark.parametrize("num_frames", [2, 3, 5, 11, 101])
-def test_the_last_frame_is_shown_and_the_initial_frame_is_not(num_frames):
-    frames = chosen_frames(num_frames)
-    assert frames[-1] == num_frames - 1
-    assert frames[0] > 0
-    assert len(frames) == min(4, num_frames - 1)
+@pytest.mark.parametrize(
+    ("num_frames", "frames"),
+    [
+        (2, [1]),
+        (3, [1, 2]),
+        (5, [1, 2, 3, 4]),
+        (8, [1, 3, 5, 7]),
+        (11, [2, 4, 6, 8, 10]),
+        (14, [1, 4, 7, 10, 13]),
+        (101, [20, 40, 60, 80, 100]),
+    ],
+)
+def test_evenly_spaced_frames_are_shown_up_to_the_last_one(num_frames, frames):
+    assert even_frames(num_frames, 5) == frames
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 9, 20])
@@ -207,10 +219,18 @@ def make_metrics(
 
 def test_error_curves_omit_values_that_a_logarithm_cannot_show(tmp_path):
     result = make_metrics([0.0, None])
-    figure = draw_errors(result.splits["test"].errors, result.time[1:], result.fields, "fno")
-    figure.savefig(tmp_path / "errors.png")
-    assert np.isnan(figure.axes[0].lines[0].get_ydata()).all()
-    np.testing.assert_array_equal(figure.axes[0].lines[1].get_ydata(), [0.4, 0.8])
+    errors = {
+        name: by_mode["rollout"]["relative_l2"]["u"] for name, by_mode in result.splits["test"].errors.items()
+    }
+    figure = draw_errors(errors, result.time[1:], {"surrogate": "fno"}, "u", ([None, 0.01], [None, 0.03]))
+    figure.savefig(tmp_path / "errors.svg")
+    surrogate, persistence, *_, data = figure.axes[0].lines
+    assert np.isnan(surrogate.get_ydata()).all()
+    assert surrogate.get_label() == "fno"
+    np.testing.assert_array_equal(persistence.get_ydata(), [0.4, 0.8])
+    np.testing.assert_array_equal(data.get_ydata(), [np.nan, 0.01])
+    assert data.get_label() == "error of the data"
+    assert figure.axes[0].get_ylim()[0] < 0.01
 
 
 def test_the_verdict_states_the_factor_and_its_direction():
@@ -250,7 +270,7 @@ def test_a_figure_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         path_existed.append(path.exists())
 
     monkeypatch.setattr(Figure, "savefig", recording_savefig)
-    figures._save(Figure(), path, "test", "nothing")
+    saving.save(Figure(), path)
     assert path_existed == [False]
     assert path.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [path]

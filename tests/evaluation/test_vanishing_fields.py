@@ -8,8 +8,8 @@ from unittest.mock import patch
 import pytest
 
 from pipeline import evaluate, train, validate
-from pipeline.evaluation.model_table import rows_of
 from pipeline.evaluation import schema
+from pipeline.evaluation.model_table import rows_of
 from pipeline.runs.folder import RunFolder
 from pipeline.training import fit
 from tests.support.in_process import generate_in_process, settings_of

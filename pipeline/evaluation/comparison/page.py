@@ -159,7 +159,7 @@ def _curves_part(
         if not curves:
             continue
         words = field.replace("_", " ")
-        figure = draw_errors(curves, shown[0][1].time[1:], {}, f"{words}: all frames from the initial state")
+        figure = draw_errors(curves, shown[0][1].time[1:], {}, f"{words}: rollout")
         path = save(figure, figure_folder / f"curves-{number}-{field}.svg")
         caption = f"Relative L2 error of {words} over time: median (line), 10 to 90 % (band)."
         figures.append(PartFigure(path, caption))

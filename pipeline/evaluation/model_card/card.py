@@ -58,7 +58,7 @@ def write(
     sections = [
         f"# {title}\n",
         *_summary(metrics, warnings),
-        _use(folder, trained.spec),
+        _use(trained.spec),
         _data(dataset, trained, configuration, solver),
         _evaluation(folder, metrics),
         *(markdown(part) for part in parts),
@@ -95,13 +95,13 @@ def _summary(metrics: Metrics | None, warnings: Sequence[str]) -> list[str]:
     return lines
 
 
-def _use(folder: RunFolder, spec: Spec) -> str:
+def _use(spec: Spec) -> str:
     """Return the section on loading the model."""
     inputs = [*spec.coefficient_channels, *spec.parameter_names]
     names = ", ".join(f'"{name}": ...' for name in inputs)
     return (
         "## Use\n\n```python\nimport simsurrogate\n\n"
-        f'surrogate = simsurrogate.load("models/{folder.model}")\n'
+        'surrogate = simsurrogate.load(".")  # the folder of this file\n'
         f"prediction = surrogate.predict(initial_state, {{{names}}}, times)\n```\n\n"
         f"The initial state has the channels {', '.join(spec.channels)}, in physical units.\n"
     )

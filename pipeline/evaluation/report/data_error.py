@@ -1,65 +1,93 @@
-"""The error of the data themselves, which no surrogate of these data can be known to undercut."""
+"""The error of the data themselves, which no surrogate of these data can be shown to undercut."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.data.manifest import Manifest, read_document
 from pipeline.evaluation.words import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pipeline.data.dataset import Dataset
     from pipeline.evaluation.schema import Metrics
+
+_ESTIMATED = "by the estimate of the solver before the generation"
+_STATED = "by a sample of trajectories that were solved again with a finer grid and a smaller tolerance"
 
 
 @dataclass(frozen=True)
 class DataError:
-    """The relative error of a field of the data at the last frame: the median and the largest error."""
+    """The relative error of a field of the data, from the grid and from the steps in time.
 
-    median: float
-    worst: float
+    Attributes:
+        median: the median error at each frame (T,); None where the error is not known.
+        worst: the largest error at each frame (T,), likewise.
+        source: the origin of the numbers, in words.
+    """
+
+    median: Sequence[float | None]
+    worst: Sequence[float | None]
+    source: str
+
+    @property
+    def last_frame(self) -> int:
+        """The last frame whose error is known."""
+        return max(frame for frame, error in enumerate(self.median) if error is not None)
 
     @property
     def text(self) -> str:
-        """The errors in words."""
-        if self.worst == self.median:
-            return percent(self.median)
-        return f"{percent(self.median)} (median; worst {percent(self.worst)})"
+        """The errors at the last frame in words."""
+        median, worst = self.median[self.last_frame], self.worst[self.last_frame]
+        return percent(median) if worst == median else f"{percent(median)} (median; worst {percent(worst)})"
 
 
 def data_errors(dataset: Dataset) -> dict[str, dict[str, DataError]]:
-    """Return the error of the data by split and field, from the solver's estimate in the manifest.
+    """Return the error of the data by split and field; adopted data and quantities of interest have none.
 
-    The estimate is one number for all fields, the sum of the errors of the grid and of the steps in time.
-    Adopted data and quantities of interest have none.
+    The numbers are those that the validation states. Without them, the numbers are the solver's estimate in
+    the manifest: one number for the last frame of all fields.
     """
-    expected = read_document(dataset.folder / "manifest.json", Manifest).expected_errors
+    names = {field.name for field in dataset.spec.fields}
+    stated: Any = getattr(dataset, "self_stated_error", None)
+    if stated is not None:
+        return {
+            split: {
+                field: DataError(error.median, error.worst, _STATED)
+                for field, error in fields.items()
+                if field in names and any(value is not None for value in error.median[1:])
+            }
+            for split, fields in stated.splits.items()
+        }
     if dataset.spec.shape == (1,):
         return {}
-    splits = {"train": ("valid", "test"), "test_extrapolation": ("test_extrapolation",)}
+    expected = read_document(dataset.folder / "manifest.json", Manifest).expected_errors
     result: dict[str, dict[str, DataError]] = {}
-    for estimated_split, own_splits in splits.items():
-        if estimated_split in expected:
-            total = expected[estimated_split].grid + expected[estimated_split].time
-            errors = {field.name: DataError(total, total) for field in dataset.spec.fields}
-            result |= dict.fromkeys(own_splits, errors)
+    for estimated, own in (("train", ("valid", "test")), ("test_extrapolation", ("test_extrapolation",))):
+        if estimated in expected:
+            total = expected[estimated].grid + expected[estimated].time
+            series = [None] * (len(dataset.times) - 1) + [total]
+            errors = {name: DataError(series, series, _ESTIMATED) for name in names}
+            result |= dict.fromkeys(own, errors)
     return result
 
 
 def fields_below_data_error(
     metrics: Metrics, split: str, errors: Mapping[str, Mapping[str, DataError]]
-) -> list[tuple[str, float, DataError]]:
-    """Return the fields whose median error at the end of the rollout is below the error of the data.
+) -> list[tuple[str, float, float]]:
+    """Return the fields whose median error in the rollout is below the median error of the data.
 
-    Each entry holds the field, the error of the surrogate and the error of the data.
+    Each entry holds the field, the error of the surrogate and the error of the data, at the last frame whose
+    error is known.
     """
     rollout = metrics.splits[split].errors["surrogate"]["rollout"]["relative_l2"]
     entries = []
     for field, error in errors.get(split, {}).items():
-        own_error = rollout[field].median[-1] if field in rollout else None
-        if own_error is not None and own_error < error.median:
-            entries.append((field, own_error, error))
+        frame = error.last_frame
+        # The first frame is an input and has no error of the surrogate.
+        own_error = rollout[field].median[frame - 1] if field in rollout and frame > 0 else None
+        data_error = error.median[frame]
+        if own_error is not None and data_error is not None and own_error < data_error:
+            entries.append((field, own_error, data_error))
     return entries

@@ -46,15 +46,15 @@ def data_error_sentences(context: ReportContext, split: str) -> list[str]:
     if not errors:
         return []
     below = fields_below_data_error(context.metrics, split, context.data_errors)
-    values = {error.text for error in errors.values()}
-    if len(values) == 1:
-        text = values.pop()
+    first = next(iter(errors.values()))
+    if len({error.text for error in errors.values()}) == 1:
+        text = first.text
     else:
         text = ", ".join(f"{_words(field)} {error.text}" for field, error in errors.items())
-    sentences = [f"The data themselves have an error of {text} at the end, by the solver's own estimate."]
+    sentences = [f"The error of the data themselves at the end is {text}, {first.source}."]
     sentences += [
         f"The error of {_words(field)}, {percent(own_error)}, is below the error of the data "
-        f"({percent(error.median)}): no smaller error can be shown with these data."
+        f"({percent(error)}): these data cannot show a smaller error."
         for field, own_error, error in below
     ]
     return sentences
@@ -74,8 +74,8 @@ def _error_figures(context: ReportContext, split: str) -> list[PartFigure]:
                 },
                 metrics.time[1:],
                 {"surrogate": metrics.surrogate},
-                f"{_words(field)}: {mode_text}",
-                (data_error.median, data_error.worst) if data_error else None,
+                f"{_words(field)}: {mode.replace('_', ' ')}",
+                (data_error.median[1:], data_error.worst[1:]) if data_error else None,
             )
             path = context.figure_folder / f"{split}-errors-{field}-{mode}.svg"
             caption = (

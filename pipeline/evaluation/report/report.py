@@ -31,7 +31,7 @@ def render(context: ReportContext) -> str:
     verdict = verdict_of(context.metrics)
     remarks = [
         f"The error of {field.replace('_', ' ')}, {percent(own_error)}, is below the error of the data "
-        f"({percent(error.median)})."
+        f"({percent(error)})."
         for field, own_error, error in fields_below_data_error(
             context.metrics, context.first_split, context.data_errors
         )

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pipeline.evaluation.report.context import ReportContext
 
 #: Upper bounds of the pixels of maps in the report, which bound its size.
-_MAX_MAIN_PIXELS = 900_000
-_MAX_CASE_PIXELS = 900_000
+MAX_MAIN_PIXELS = 900_000
+MAX_CASE_PIXELS = 900_000
 #: The largest numbers of times after the first in the large picture, and in each of the others.
 _MAX_MAIN_TIMES, _MAX_CASE_TIMES = 20, 5
 #: The order of the cases; others follow.
@@ -34,7 +34,7 @@ def example_part(context: ReportContext, example: Example) -> ReportPart:
                 example,
                 0,
                 max_frames=_MAX_MAIN_TIMES,
-                max_pixels=_MAX_MAIN_PIXELS,
+                max_pixels=MAX_MAIN_PIXELS,
                 has_inputs=True,
             )
         )
@@ -68,7 +68,7 @@ def cases_part(context: ReportContext, examples: list[Example], anchor: str, tit
                     example,
                     channel,
                     max_frames=_MAX_CASE_TIMES,
-                    max_pixels=_MAX_CASE_PIXELS // num_groups,
+                    max_pixels=MAX_CASE_PIXELS // num_groups,
                     has_inputs=False,
                 )
                 for channel in range(num_channels)

@@ -1,0 +1,77 @@
+"""The verdict on a surrogate: it follows from errors, baselines, speed and predictable times."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.evaluation.report.verdict import Level, verdict_of
+from pipeline.evaluation.schema import Metrics, PredictabilityResult, Summary
+from pipeline.evaluation.worth_result import BreakEven, SettingResult, SpeedUp, SurrogateResult, WorthResult
+from tests.evaluation.test_report import make_metrics
+
+
+def with_worth(metrics: Metrics, query: float, batch: float) -> Metrics:
+    """Return the results with a comparison in which a query and a batch are that many times faster."""
+    worth = WorthResult(
+        processor="",
+        num_requested=1,
+        frames="all",
+        trajectories=[0],
+        reference="",
+        settings=[SettingResult(name="own", seconds=1.0, batch_seconds=1.0, error=0.001)],
+        surrogate=SurrogateResult(
+            first_query_seconds=1.0, query_seconds=1.0, batch_size=4, batch_seconds=1.0, error=0.01
+        ),
+        solver_seconds=1.0,
+        speed_up=SpeedUp(median=query, min=query, max=query),
+        batch_speed_up=SpeedUp(median=batch, min=batch, max=batch),
+        break_even=BreakEven(generation_seconds=1.0, training_seconds=1.0, queries=None),
+    )
+    return metrics.model_copy(update={"worth": worth})
+
+
+@pytest.mark.parametrize(
+    ("error", "query", "batch", "level", "phrase"),
+    [
+        # The error of the best baseline, the linear solution, is 0.1.
+        (0.02, 7.0, 30.0, "good", "one query is 7 times faster than the solver"),
+        (0.02, 0.5, 30.0, "batches", "a batch is 30 times faster than the solver"),
+        (0.02, 0.1, 0.5, "useless", "the solver is 10 times faster at the same error"),
+        (0.02, 1.0, 1.0, "useless", "the solver takes the same time"),
+        (0.06, 7.0, 30.0, "poor", "1.67 times smaller error than the linear solution"),
+        (0.2, 7.0, 30.0, "worse", "2 times larger error than the linear solution"),
+        (None, 7.0, 30.0, "worse", "at least half of its rollouts grow without bound"),
+    ],
+)
+def test_a_verdict_names_its_reason(
+    error: float | None, query: float, batch: float, level: Level, phrase: str
+) -> None:
+    verdict = verdict_of(with_worth(make_metrics([0.01, error]), query, batch))
+    assert verdict.level == level
+    assert phrase in verdict.sentence
+
+
+def test_without_a_comparison_a_surrogate_is_good_by_its_error_alone() -> None:
+    verdict = verdict_of(make_metrics([0.01, 0.02]))
+    assert verdict.level == "good"
+    assert "was not compared" in verdict.sentence
+
+
+def test_a_field_that_dies_out_has_no_verdict() -> None:
+    assert verdict_of(make_metrics([0.01, 0.02], num_vanished=3)).level == "open"
+
+
+def test_chaotic_trajectories_are_judged_where_they_are_predictable() -> None:
+    metrics = make_metrics([0.01, 0.9])
+    assert verdict_of(metrics).level == "worse"
+    result = metrics.splits["test"]
+
+    def summary(value: float) -> Summary:
+        return Summary(median=value, mean=value, q10=value, q90=value, max=value)
+
+    inside = {name: summary(0.5) for name in result.headline} | {"surrogate": summary(0.02)}
+    predictability = PredictabilityResult(complete=1, inside=inside, beyond=inside)
+    split = result.model_copy(update={"predictability": predictability})
+    verdict = verdict_of(metrics.model_copy(update={"splits": {"test": split}}))
+    assert verdict.level == "good"
+    assert "at the last predictable frame is 2\N{NO-BREAK SPACE}%" in verdict.sentence
