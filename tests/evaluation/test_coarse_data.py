@@ -37,7 +37,7 @@ def test_a_surrogate_of_coarse_data_is_trained_and_evaluated(dataset: Dataset, t
     assert 0 < result["headline"]["surrogate"]["rollout_end"]["median"] < 1
     assert metrics["worth"]["speed_up"]["median"] > 0
     page = (tmp_path / "models/fno/evaluation/report.html").read_text()
-    assert "A cell of the data holds 4 of the solver's cells. Such frames do not determine" in page
+    assert "A cell of the data holds 4 of the solver&#39;s cells. Such frames do not determine" in page
     assert "What the solver resolves: trajectory" in page
     assert "on the solver&#39;s own 24 cells. The data keep 6 cells." in page
     description = json.loads((tmp_path / "models/fno/model.json").read_text())

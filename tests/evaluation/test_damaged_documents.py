@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import evaluate
 from pipeline.evaluation import schema
-from pipeline.evaluation.report import figures
+from pipeline.evaluation.report import origin_part
 from pipeline.runs.folder import RunFolder
 from tests.support.trainings.training_cases import (
     generate_dataset,
@@ -44,7 +44,7 @@ def test_an_evaluation_ignores_damaged_records_and_logs(
         evaluation.mkdir(exist_ok=True)
         (evaluation / "metrics.json").write_bytes(log)
         capsys.readouterr()
-        with patch.object(figures, "draw_training", side_effect=AssertionError("the log is damaged")):
+        with patch.object(origin_part, "draw_training", side_effect=AssertionError("the log is damaged")):
             evaluate.run(settings)
         assert (evaluation / "report.html").is_file()
         assert schema.read(evaluation / "metrics.json").surrogate == "fno"

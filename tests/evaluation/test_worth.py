@@ -229,7 +229,7 @@ def test_the_report_begins_with_the_worth_and_its_command_measures_it_again(
     assert worth["break_even"]["training_seconds"] > 0.1
     page = (evaluation / "report.html").read_text()
     first_figure = page[page.index("<figcaption>") :]
-    assert first_figure.startswith("<figcaption>Time and error of the solver and of the surrogate")
+    assert first_figure.startswith("<figcaption>Time and error of solver and surrogate")
     (command,) = re.findall(r"<code>(python -m pipeline\.worth .*?)</code>", page)
     result = require_success(run_stage("worth", *shlex.split(command)[3:]))
     assert "speed-up at equal error" in result.stdout

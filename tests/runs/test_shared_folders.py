@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import evaluate
 from pipeline.data.card import figures as card_figures
-from pipeline.evaluation.report import figures
+from pipeline.evaluation.report import report
 from pipeline.runs import lock
 from pipeline.runs.folder import RunFolder
 from tests.support.launching import run
@@ -124,7 +124,7 @@ def as_another_user(group: int, function: Callable[[], str]) -> str:
 def test_a_complete_run_can_be_repeated_and_validated_by_readers(tmp_path: Path) -> None:
     folder, own_folder = tmp_path / "run", tmp_path / "own"
     arguments = tiny_arguments(folder, folder / "dataset", NO_FIGURES)
-    with patch.object(card_figures, "draw", return_value=[]), patch.object(figures, "draw", return_value=[]):
+    with patch.object(card_figures, "draw", return_value=[]), patch.object(report, "parts", return_value=[]):
         dataset = generate_dataset(folder)
         train_model(folder, dataset)
         evaluate.run(read_settings(*arguments))

@@ -37,6 +37,7 @@ def tables_part(context: ReportContext) -> ReportPart:
                 "fields. The weights are the same on all grids",
                 other_grids.HEADINGS,
                 other_grids.rows(context.metrics, context.spec.shape),
+                num_text_columns=0,
             )
         )
     return ReportPart("tables", "Tables", tables=tables)
