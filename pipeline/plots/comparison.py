@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.plots.labels import even_frames, label, rounded_text, unit_words
 from pipeline.plots.maps import Scale
@@ -81,8 +82,22 @@ def _draw_images(truth: np.ndarray, prediction: np.ndarray, times: list[float], 
     x, y = channel.axes[:2]
     extent = (x.lower, x.upper, y.lower, y.upper)
     image_height = 1.95 * min(max((extent[3] - extent[2]) / (extent[1] - extent[0]), 0.4), 1.6)
-    figure = Figure(figsize=(2.2 * len(times) + 1.4, 3 * image_height + 1.1), layout="constrained")
-    panels = figure.subplots(3, len(times), sharex=True, sharey=True, squeeze=False)
+    width, height = 2.2 * len(times) + 1.95, 3 * image_height + 1.1
+    figure = Figure(figsize=(width, height))
+    # Fixed margins in inches: a layout that measures all texts takes longer than the drawing.
+    grid = figure.add_gridspec(
+        3,
+        len(times),
+        left=0.85 / width,
+        right=1 - 1.1 / width,
+        bottom=0.5 / height,
+        top=1 - 0.6 / height,
+        wspace=0.08,
+        hspace=0.08,
+    )
+    panels = grid.subplots(sharex=True, sharey=True, squeeze=False)
+    panels[0, 0].xaxis.set_major_locator(MaxNLocator(3))
+    panels[0, 0].yaxis.set_major_locator(MaxNLocator(3))
     field_scale, error_scale = Scale.of(truth), Scale.symmetric(prediction - truth)
     rows = (
         ("truth", truth, field_scale),
@@ -101,8 +116,12 @@ def _draw_images(truth: np.ndarray, prediction: np.ndarray, times: list[float], 
             )
         panels[row, 0].set_ylabel(f"{name}\n{label(y.name, y.unit)}")
         if row != 0:
-            row_panels = panels[:2] if row == 1 else panels[2]
-            colour_bar = figure.colorbar(image, ax=row_panels, pad=0.02, aspect=30 if row == 1 else 15)
+            lower, upper = (
+                panels[row, -1].get_position().y0,
+                panels[0 if row == 1 else 2, -1].get_position().y1,
+            )
+            bar_panel = figure.add_axes((1 - 1.0 / width, lower, 0.12 / width, upper - lower))
+            colour_bar = figure.colorbar(image, cax=bar_panel)
             colour_bar.set_label(label(channel.name, channel.unit))
             colour_bar.outline.set_visible(False)
     for column, time in enumerate(times):

@@ -65,8 +65,7 @@ class _PlainFormatter(Formatter):
 
     def set_locs(self, locs: Any) -> None:
         """Choose the power of ten of all ticks."""
-        self.locs = list(locs)
-        largest = max((abs(value) for value in self.locs), default=0.0)
+        largest = max((abs(value) for value in locs), default=0.0)
         exponent = math.floor(math.log10(largest)) if largest > 0 else 0
         self._exponent = 0 if -3 <= exponent < 4 else exponent
 

@@ -19,6 +19,7 @@ from pipeline.evaluation.report.part import ReportPart
 from pipeline.evaluation.report.tables_part import tables_part
 from pipeline.evaluation.report.trajectories.example_part import cases_part, example_part
 from pipeline.evaluation.report.trajectories.examples import examples
+from pipeline.evaluation.report.trajectories.pictures import input_figures, line_figures
 from pipeline.evaluation.report.verdict import verdict_of
 from pipeline.evaluation.report.warnings import report_warnings
 from pipeline.evaluation.report.worth_part import worth_part
@@ -59,19 +60,22 @@ def parts(context: ReportContext) -> Sequence[ReportPart]:
     training_cost = provenance.cost_of(provenance.attempts(folder.path, "train", folder.model))
     first = context.first_split
     shown = examples(context, first)
+    figures = line_figures(context, shown[0]) if shown else []
     others = [split for split in context.metrics.splits if split != first]
     ordered = [
         worth_part(context, data_cost, training_cost),
-        *(example_part(context, example) for example in shown[:1]),
+        *(
+            example_part(context, example, [*figures, *input_figures(context, example)])
+            for example in shown[:1]
+        ),
         errors_part(context, first),
         # Intervals and spectra follow here, then the parameters.
         parameters_part(context),
-        *([cases_part(context, shown, "cases", "Best, median and worst cases")] if shown else []),
+        cases_part(context, shown, "cases", "Best, median and worst cases", figures),
         *(errors_part(context, split) for split in others),
         *(
             cases_part(context, examples(context, split), f"{split}-cases", f"Cases {split_name(split)}")
             for split in others
-            if context.num_trajectories
         ),
         # Confidence and attribution follow here, then the tables.
         tables_part(context),

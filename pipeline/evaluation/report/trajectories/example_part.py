@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.evaluation.report.part import MapGroup, ReportPart
+from pipeline.evaluation.report.part import MapGroup, PartFigure, ReportPart
 from pipeline.evaluation.report.trajectories.examples import Example
 from pipeline.evaluation.report.trajectories.own_grid import own_grid_maps
 from pipeline.evaluation.report.trajectories.pictures import line_figures, map_group, save_comparisons
@@ -21,10 +22,15 @@ _MAX_MAIN_TIMES, _MAX_CASE_TIMES = 20, 5
 _CASE_ORDER = ("best", "median", "worst")
 
 
-def example_part(context: ReportContext, example: Example) -> ReportPart:
+def example_part(context: ReportContext, example: Example, figures: Sequence[PartFigure]) -> ReportPart:
     """Return the part with truth, prediction and error of one trajectory, next to the input.
 
-    The picture shows the first channel. `figures` receives a PNG of every channel.
+    The picture shows the first channel. The folder of the figures receives a PNG of every channel.
+
+    Args:
+        context: the evaluated model.
+        example: the trajectory.
+        figures: the figures of lines of the trajectory and its input.
     """
     maps: list[MapGroup] = []
     if not (context.spec.has_particles or context.surrogate.learns_quantities):
@@ -47,18 +53,38 @@ def example_part(context: ReportContext, example: Example) -> ReportPart:
         "example",
         "Truth and prediction",
         sentences=["This trajectory has the median error: half of the trajectories are predicted better."],
-        figures=line_figures(context, example, is_main=True),
+        figures=figures,
         maps=maps,
     )
 
 
-def cases_part(context: ReportContext, examples: list[Example], anchor: str, title: str) -> ReportPart:
-    """Return the part with the best, the median, the worst and other trajectories."""
+def cases_part(
+    context: ReportContext,
+    examples: Sequence[Example],
+    anchor: str,
+    title: str,
+    median_figures: Sequence[PartFigure] | None = None,
+) -> ReportPart | None:
+    """Return the part with the best, the median, the worst and other trajectories.
+
+    The result is None if the only picture would repeat that of `example_part`.
+
+    Args:
+        context: the evaluated model.
+        examples: the trajectories, the median first.
+        anchor: the name of the part in addresses.
+        title: the heading.
+        median_figures: the figures of lines of the median trajectory, if they were drawn before.
+    """
+    is_repeated = median_figures is not None and len(examples) == 1 and len(context.spec.channels) == 1
+    if not examples or is_repeated:
+        return None
     order = {name: index for index, name in enumerate(_CASE_ORDER)}
     ordered = sorted(examples, key=lambda example: order.get(example.rank.split()[0], len(order)))
-    maps, figures = [], []
+    maps: list[MapGroup] = []
+    figures: list[PartFigure] = []
     num_channels = len(context.spec.channels)
-    num_groups = max(1, len(examples) * num_channels * len(context.metrics.splits))
+    num_groups = len(examples) * num_channels * len(context.metrics.splits)
     has_maps = not (context.spec.has_particles or context.surrogate.learns_quantities)
     for example in ordered:
         if has_maps:
@@ -73,5 +99,8 @@ def cases_part(context: ReportContext, examples: list[Example], anchor: str, tit
                 )
                 for channel in range(num_channels)
             ]
-        figures += line_figures(context, example, is_main=False)
+        if median_figures is not None and example is examples[0]:
+            figures += median_figures
+        else:
+            figures += line_figures(context, example)
     return ReportPart(anchor, title, figures=figures, maps=maps)

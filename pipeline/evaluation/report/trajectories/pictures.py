@@ -93,7 +93,7 @@ def map_group(
     )
 
 
-def line_figures(context: ReportContext, example: Example, *, is_main: bool) -> list[PartFigure]:
+def line_figures(context: ReportContext, example: Example) -> list[PartFigure]:
     """Return the figures of bodies, of quantities over time, or of fields along one axis, if any."""
     spec = context.spec
     caption = caption_of(example, spec)
@@ -140,11 +140,22 @@ def line_figures(context: ReportContext, example: Example, *, is_main: bool) -> 
         )
         path = save(figure, stem.with_name(f"{stem.name}-{name}.svg"))
         figures.append(PartFigure(path, f"{_words(name)}, {example.rank} by error." if index else caption))
-    if is_main and not is_series:
-        for name, unit, values in _coefficients(spec, example):
-            figure = draw_line(x, values, x_label, label(name, unit), f"input: {_words(name)}")
-            path = save(figure, stem.with_name(f"{stem.name}-{name}.svg"))
-            figures.append(PartFigure(path, f"Input: the coefficient field {_words(name)}."))
+    return figures
+
+
+def input_figures(context: ReportContext, example: Example) -> list[PartFigure]:
+    """Return a figure of each coefficient field along one axis; none on other sites."""
+    spec = context.spec
+    if len(spec.shape) > 1 or spec.has_particles:
+        return []
+    (axis,) = spec.axes
+    figures = []
+    for name, unit, values in _coefficients(spec, example):
+        figure = draw_line(
+            axis.centres, values, label(axis.name, axis.unit), label(name, unit), f"input: {_words(name)}"
+        )
+        path = context.figure_folder / f"{example.split}-{example.position:05d}-{name}.svg"
+        figures.append(PartFigure(save(figure, path), f"Input: the coefficient field {_words(name)}."))
     return figures
 
 
