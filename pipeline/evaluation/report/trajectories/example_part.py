@@ -25,13 +25,14 @@ _CASE_ORDER = ("best", "median", "worst")
 def example_part(context: ReportContext, example: Example, figures: Sequence[PartFigure]) -> ReportPart:
     """Return the part with truth, prediction and error of one trajectory, next to the input.
 
-    The picture shows the first channel. The folder of the figures receives a PNG of every channel.
+    The picture shows the first channel. The folder of the figures receives PNG files for use elsewhere.
 
     Args:
         context: the evaluated model.
         example: the trajectory.
         figures: the figures of lines of the trajectory and its input.
     """
+    save_comparisons(context, example)
     maps: list[MapGroup] = []
     if not (context.spec.has_particles or context.surrogate.learns_quantities):
         maps.append(
@@ -44,7 +45,6 @@ def example_part(context: ReportContext, example: Example, figures: Sequence[Par
                 has_inputs=True,
             )
         )
-        save_comparisons(context, example)
         if context.solver and (
             own_grid := own_grid_maps(context.solver, context.dataset, example.split, example.position)
         ):

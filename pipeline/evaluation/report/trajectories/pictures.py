@@ -160,14 +160,25 @@ def input_figures(context: ReportContext, example: Example) -> list[PartFigure]:
 
 
 def save_comparisons(context: ReportContext, example: Example) -> None:
-    """Write a PNG of truth, prediction and error at a few times for each channel, for use elsewhere."""
+    """Write a PNG of truth, prediction and error at a few times for each channel, for use elsewhere.
+
+    Bodies have one PNG of their paths, and quantities of interest have none.
+    """
     spec = context.spec
+    if context.surrogate.learns_quantities:
+        return
+    stem = f"{example.split}-{example.position:05d}"
+    if spec.has_particles:
+        title = f"bodies, {example.rank} by error"
+        figure = particles.draw_plane(example.truth, example.prediction, spec.channel_units[0], title)
+        save(figure, context.figure_folder / f"{stem}-bodies.png")
+        return
     for index, (name, unit) in enumerate(zip(spec.channels, spec.channel_units, strict=True)):
         title = f"{_words(name)}, {example.rank} by error"
         channel = Channel(name, unit, spec.axes)
         truth, prediction = example.truth[:, index], example.prediction[:, index]
         figure = draw_comparison(truth, prediction, example.cases.time, channel, title)
-        save(figure, context.figure_folder / f"{example.split}-{example.position:05d}-{name}.png")
+        save(figure, context.figure_folder / f"{stem}-{name}.png")
 
 
 def _coefficient_maps(spec: Spec, example: Example, options: Mapping[str, Any]) -> list[FieldMap]:
