@@ -24,6 +24,8 @@ _COLOURS: dict[str, str] = {
     "projection": "#cc79a7",
     "regression": "#e69f00",
 }
+#: More times have no markers, which would make an SVG large.
+_MAX_MARKERS = 40
 _DATA_COLOUR = "#56b4e9"
 #: The largest integer below which float64 holds all integers.
 _LARGEST_STEP = 2**53
@@ -182,7 +184,8 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
 def _draw_band(panel: Axes, times: Sequence[float], errors: Band, colour: str, name: str) -> None:
     """Draw the median as a line, and the range from 10 to 90 % as a band."""
     median = _log_scale_values(errors.median)
-    panel.plot(times, median, color=colour, label=name, linewidth=1.8, marker=".", markersize=4)
+    marker = "." if len(times) <= _MAX_MARKERS else ""
+    panel.plot(times, median, color=colour, label=name, linewidth=1.8, marker=marker, markersize=4)
     panel.fill_between(
         times,
         _log_scale_values(errors.q10),
