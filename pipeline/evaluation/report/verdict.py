@@ -9,7 +9,7 @@ from pipeline.evaluation.words import comparison, percent
 from pipeline.evaluation.worth_words import EQUAL_RATIO, ratio_text
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.schema import Metrics, Predictor
+    from pipeline.evaluation.schema import Metrics
     from pipeline.evaluation.worth_result import WorthResult
 
 #: `good`: use it; `batches`: use it in batches only; `useless`: the solver is faster at the same error;
@@ -18,11 +18,10 @@ Level = Literal["good", "batches", "useless", "poor", "worse", "open"]
 
 #: A surrogate with more than this share of a baseline's error has learned little.
 _LITTLE_LEARNED = 0.5
-_BASELINES: dict[Predictor, str] = {
-    "persistence": "persistence",
-    "mean": "the training mean",
-    "linear": "the linear solution",
-}
+#: The names of baselines in sentences; other baselines have their own names.
+_NAMES = {"mean": "the training mean", "linear": "the linear solution"}
+#: The surrogate, and two parts of its error. All other predictors are baselines.
+_NO_BASELINES = {"surrogate", "projection", "regression"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,9 @@ def verdict_of(metrics: Metrics) -> Verdict:
             "relative errors say nothing. Read the errors at earlier times.",
         )
     baseline_errors = {
-        text: value for name, text in _BASELINES.items() if (value := errors.get(name)) is not None
+        _NAMES.get(predictor, predictor.replace("_", " ")): value
+        for predictor, value in errors.items()
+        if value is not None and predictor not in _NO_BASELINES
     }
     name = min(baseline_errors, key=baseline_errors.__getitem__, default="persistence")
     baseline_error = baseline_errors.get(name)
