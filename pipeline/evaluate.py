@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from pipeline import cli
 from pipeline.config import agreement, sizes
@@ -20,6 +19,10 @@ from pipeline.config.solver_of_data import added_solver, solver_of_data
 from pipeline.data.dataset import Dataset
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation import measure, other_grids, results, schema, trained_model, words
+from pipeline.evaluation.baselines import fits
+from pipeline.evaluation.baselines.linear_map import LinearBaseline
+from pipeline.evaluation.error_table import error_table
+from pipeline.evaluation.mlperf.record import write_training_log
 from pipeline.evaluation.model_card import card as model_card
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.model_worth import worth_of_model
@@ -100,7 +103,8 @@ def run(settings: Settings) -> float:
             return schema.objective(schema.read(folder.evaluation / "metrics.json"))
         if is_first:
             writable_folder(folder.evaluation)
-        splits = _measure_splits(settings, surrogate, dataset, communicator)
+        fitted, sentences = fits.fit(dataset, communicator, has_states=not surrogate.learns_quantities)
+        splits = _measure_splits(settings, surrogate, dataset, communicator, fitted)
         grid_results = other_grids.measure(settings, grids, communicator)
         objective = math.nan
         if is_first:
@@ -115,6 +119,8 @@ def run(settings: Settings) -> float:
                 splits=splits,
                 other_grids=tuple(grid_results),
                 worth=_measure_worth(settings, folder, surrogate, dataset),
+                baselines=sentences,
+                training_speed=write_training_log(folder, description, dataset.spec.name),
             )
             _write_evaluation(settings, folder, surrogate, dataset, metrics)
             metadata["headline"] = {
@@ -170,7 +176,11 @@ def _is_complete(folder: RunFolder, identity: str) -> bool:
 
 
 def _measure_splits(
-    settings: Settings, surrogate: Surrogate, dataset: Dataset, communicator: MPI.Intracomm
+    settings: Settings,
+    surrogate: Surrogate,
+    dataset: Dataset,
+    communicator: MPI.Intracomm,
+    fitted: Mapping[fits.FittedPredictor, LinearBaseline],
 ) -> dict[str, schema.SplitResult]:
     """Return the results of each held-out split on rank 0, and nothing on other ranks."""
     from mpi4py import MPI
@@ -192,9 +202,10 @@ def _measure_splits(
             split,
             batch_size=settings.evaluation.batch_size,
             communicator=communicator,
+            fitted=fitted,
         )
         if measurements is not None:
-            splits[split] = results.split_results(measurements)
+            splits[split] = results.split_results(measurements, dataset.spec, dataset.times)
     return splits
 
 
@@ -239,16 +250,7 @@ def _write_evaluation(
 
 def _print_errors(metrics: schema.Metrics, dataset: Dataset, folder: RunFolder) -> None:
     console = Console(highlight=False)
-    table = Table(title="Relative L2 error, median over the trajectories")
-    for column in ("split", "predictor", "one step", "end of rollout"):
-        table.add_column(column, justify="right" if column[0] in "oe" else "left")
-    for split, result in metrics.splits.items():
-        for predictor, headline in result.headline.items():
-            name = metrics.surrogate if predictor == "surrogate" else predictor
-            rollout_error = words.end_percent(result, headline.rollout_end.median)
-            table.add_row(split, name, words.percent(headline.one_step.median), rollout_error)
-        table.add_section()
-    console.print(table)
+    console.print(error_table(metrics))
     if metrics.other_grids:
         console.print(other_grids.table(metrics, dataset.spec.shape))
     for split in metrics.splits:

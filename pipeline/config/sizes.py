@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 #: The arrays of the size of the weights: weights, gradients, two moments of AdamW, and the best weights.
 _NUM_WEIGHT_ARRAYS = 5
-#: The arrays of the size of a batch of trajectories: the truth, the rollout and the single steps.
-_NUM_EVALUATION_ARRAYS = 3
+#: The arrays of the size of a batch of trajectories: the truth, and the rollouts and the single steps of the
+#: surrogate and of two fitted baselines.
+_NUM_EVALUATION_ARRAYS = 7
 
 
 def check_data_set(settings: Settings, spec: Spec) -> None:

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray
 
-from pipeline.evaluation.baselines import linear_solution, persistence, training_mean
+from pipeline.evaluation.baselines.fits import FittedPredictor
+from pipeline.evaluation.baselines.linear_map import LinearBaseline
+from pipeline.evaluation.baselines.untrained import linear_solution, persistence, training_mean
 from pipeline.evaluation.calibration import ensemble_spread
 from pipeline.evaluation.cases import Cases, closest_states, load, predict, predict_with_members
 from pipeline.evaluation.invariants import invariants
 from pipeline.evaluation.metrics import METRICS, FieldNorm, below_floor, field_norms
+from pipeline.evaluation.metrics.batch import NUM_LYAPUNOV, BatchMetrics, lyapunov_exponents, measure_batch
+from pipeline.evaluation.metrics.frame_metrics import FrameMetrics
 from pipeline.evaluation.schema import MODES, Mode, Predictor
 from pipeline.problem import problem_of
 from pipeline.runs import progress
@@ -45,6 +49,7 @@ class Measurements:
         spread: the ensemble spread, dimensions trajectory, time, field; None for a single model.
         members: the number of members of the surrogate.
         predictable_time: the predictable time of each trajectory, s; None unless the spec is `chaotic`.
+        batch: all other metrics.
     """
 
     errors: xarray.DataArray
@@ -53,6 +58,7 @@ class Measurements:
     spread: xarray.DataArray | None
     members: int
     predictable_time: np.ndarray | None
+    batch: BatchMetrics
 
     @property
     def index(self) -> list[int]:
@@ -68,21 +74,40 @@ def measure(
     *,
     batch_size: int,
     communicator: MPI.Intracomm,
+    fitted: Mapping[FittedPredictor, LinearBaseline],
 ) -> Measurements | None:
     """Return the errors of surrogate and baselines, and the invariants, on rank 0; None on other ranks.
 
     `one_step` starts from the previous true frame, `rollout` from the initial state. `solver` is the solver
-    of the data set, on this rank alone, or None for adopted data without a solver. Ranks take whole batches,
-    so the numbers are the same on any number of ranks, and a rank's memory holds at most one batch.
+    of the data set, on this rank alone, or None for adopted data without a solver. `fitted` holds the
+    baselines that were fitted to the training split. Ranks take whole batches, so the numbers are the same on
+    any number of ranks, and a rank's memory holds at most one batch.
     """
     total = dataset.num_trajectories(split)
-    fields = field_norms(dataset.spec, problem_of(dataset).statistics)
+    statistics = problem_of(dataset).statistics
+    fields, metrics = field_norms(dataset.spec, statistics), FrameMetrics(dataset.spec)
     starts = range(0, total, batch_size)
     own_starts = starts[communicator.rank :: communicator.size]
     measurements_by_start = {}
     for start in progress.bar(own_starts, f"{split} batches", rank=communicator.rank):
         cases = load(dataset, split, range(start, min(start + batch_size, total)))
-        measurements_by_start[start] = _measure_batch(surrogate, solver, cases, dataset.spec, fields)
+        trajectories = _prepared(solver, cases, dataset.spec)
+        exponents = lyapunov_exponents(
+            trajectories if dataset.spec.chaotic else (),
+            cases,
+            np.asarray(statistics.std),
+            NUM_LYAPUNOV - start,
+        )
+        measurements_by_start[start] = _measure_batch(
+            surrogate,
+            trajectories=trajectories,
+            cases=cases,
+            spec=dataset.spec,
+            norms=fields,
+            metrics=metrics,
+            exponents=exponents,
+            fitted=fitted,
+        )
     gathered_measurements = communicator.gather(measurements_by_start, root=0)
     if gathered_measurements is None:
         return None
@@ -99,21 +124,32 @@ def measure(
         xarray.concat(spreads, "trajectory") if spreads else None,
         ordered_measurements[0].members,
         np.concatenate(predictable_times) if predictable_times else None,
+        BatchMetrics.concatenate([batch.batch for batch in ordered_measurements]),
     )
 
 
+def _prepared(solver: Solver | None, cases: Cases, spec: Spec) -> list[Trajectory]:
+    """Return the prepared trajectory of each case; empty without a solver of the states of `spec`."""
+    # Quantities of interest are no states of the solver.
+    if solver is None or solver.spec.channels != spec.channels:
+        return []
+    return [solver.prepare(parameters) for parameters in cases.solver_parameters]
+
+
 def _measure_batch(
-    surrogate: Surrogate, solver: Solver | None, cases: Cases, spec: Spec, norms: Sequence[FieldNorm]
+    surrogate: Surrogate,
+    *,
+    trajectories: Sequence[Trajectory],
+    cases: Cases,
+    spec: Spec,
+    norms: Sequence[FieldNorm],
+    metrics: FrameMetrics,
+    exponents: np.ndarray,
+    fitted: Mapping[FittedPredictor, LinearBaseline],
 ) -> Measurements:
     prediction = predict_with_members(surrogate, cases, 0, cases.state.shape[1] - 1)
     rollout = prediction.mean[:, 1:].numpy(force=True)
     predicted_states = np.concatenate([cases.state[:, :1], rollout], axis=1)
-    # Quantities of interest are no states of the solver.
-    trajectories = (
-        [solver.prepare(parameters) for parameters in cases.solver_parameters]
-        if solver is not None and solver.spec.channels == spec.channels
-        else []
-    )
     invariant_names = [invariant.name for invariant in spec.frame_invariants]
     invariant_values = [
         invariants(trajectories, states, invariant_names) for states in (cases.state, predicted_states)
@@ -128,6 +164,11 @@ def _measure_batch(
     predictions: dict[tuple[Predictor, Mode], np.ndarray] = {
         **{("surrogate", mode): states for mode, states in own_predictions.items()},
         **_baselines(trajectories, cases, np.asarray(surrogate.problem.statistics.mean)),
+        **{
+            (name, mode): baseline.predict(cases.state, mode)
+            for name, baseline in fitted.items()
+            for mode in MODES
+        },
         **_error_parts(surrogate, cases.state[:, 1:], own_predictions),
     }
     return Measurements(
@@ -154,6 +195,9 @@ def _measure_batch(
         ),
         1 if prediction.members is None else len(prediction.members),
         cases.predictable_time,
+        measure_batch(
+            metrics, predictions, prediction, cases=cases, spec=spec, norms=norms, lyapunov=exponents
+        ),
     )
 
 

@@ -93,9 +93,10 @@ def measure(settings: Settings, grids: Sequence[OtherGrid], communicator: MPI.In
             _SPLIT,
             batch_size=settings.evaluation.batch_size,
             communicator=communicator,
+            fitted={},
         )
         if measured is not None:
-            result = results.split_results(measured)
+            result = results.split_results(measured, dataset.spec, dataset.times)
             grid_results.append(
                 GridResult(
                     cells=list(dataset.spec.shape),

@@ -6,68 +6,86 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
-import numpy as np
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
-from pipeline.evaluation.section import Section, finite_or_none
+from pipeline.evaluation.metrics.bootstrap import Interval
+from pipeline.evaluation.metrics.sections import (
+    FieldMetricResults,
+    HorizonResult,
+    ProbabilityResult,
+    SeedResult,
+    SpectrumResult,
+)
+from pipeline.evaluation.mlperf.speed import TrainingSpeed
+from pipeline.evaluation.section import Section, SeriesSummary, Summary
 from pipeline.evaluation.worth_result import WorthResult
 from simsurrogate.documents import read_json
 from simsurrogate.files import write_whole
 
-SCHEMA_VERSION: Final = 4
+__all__ = [
+    "BASELINES",
+    "MODES",
+    "PREDICTORS",
+    "SCHEMA_VERSION",
+    "ByTrajectory",
+    "Comparison",
+    "EnsembleSpread",
+    "GridResult",
+    "Headline",
+    "InvariantResult",
+    "Metric",
+    "Metrics",
+    "Mode",
+    "PredictabilityResult",
+    "Predictor",
+    "SeriesSummary",
+    "SplitResult",
+    "Summary",
+    "objective",
+    "read",
+    "write",
+]
+
+SCHEMA_VERSION: Final = 5
 
 #: The surrogate, the baselines to compare with, and two parts of the surrogate's error. Only some solvers
-#: have the baseline `linear`, and only a surrogate with a reduced basis has the parts.
-Predictor = Literal["surrogate", "persistence", "mean", "linear", "projection", "regression"]
-PREDICTORS: tuple[Predictor, ...] = ("surrogate", "persistence", "mean", "linear", "projection", "regression")
-_OPTIONAL_PREDICTORS = {"linear", "projection", "regression"}
+#: have the baseline `linear`, only evenly spaced frames have the fitted baselines `ridge` and `dmd`, and
+#: only a surrogate with a reduced basis has the parts.
+Predictor = Literal["surrogate", "persistence", "mean", "linear", "ridge", "dmd", "projection", "regression"]
+PREDICTORS: tuple[Predictor, ...] = get_args(Predictor)
+_OPTIONAL_PREDICTORS = {"linear", "ridge", "dmd", "projection", "regression"}
+#: The baselines, with which a surrogate is compared.
+BASELINES: tuple[Predictor, ...] = ("persistence", "mean", "linear", "ridge", "dmd")
 #: The two kinds of prediction: each frame from the previous true frame, all frames from the initial state.
 Mode = Literal["one_step", "rollout"]
 MODES: tuple[Mode, ...] = ("one_step", "rollout")
-Metric = Literal["relative_l2", "nrmse"]
-
-
-class Summary(Section):
-    """Statistics of one number over the trajectories of a split."""
-
-    median: float | None
-    mean: float | None
-    q10: float | None
-    q90: float | None
-    max: float | None
-
-    @classmethod
-    def of(cls, statistics: Mapping[str, np.ndarray]) -> Summary:
-        """Return the statistics that `pipeline.evaluation.metrics.summary` computed of one number."""
-        return cls(**{name: finite_or_none(float(value)) for name, value in statistics.items()})
-
-
-class SeriesSummary(Section):
-    """Statistics over the trajectories of a split, at each time."""
-
-    median: list[float | None]
-    mean: list[float | None]
-    q10: list[float | None]
-    q90: list[float | None]
-    max: list[float | None]
-
-    @classmethod
-    def of(cls, statistics: Mapping[str, np.ndarray]) -> SeriesSummary:
-        """Return the statistics that `pipeline.evaluation.metrics.summary` computed of a series (T,)."""
-        return cls(
-            **{name: [finite_or_none(value) for value in values] for name, values in statistics.items()}
-        )
+Metric = Literal["relative_l2", "vrmse"]
 
 
 class Headline(Section):
-    """The relative L2 error, mean over the fields: of single steps, and at the end of the rollout."""
+    """The relative L2 error, mean over the fields: of single steps, and at the end of the rollout.
+
+    The intervals are bootstrap intervals of the medians over the trajectories.
+    """
 
     one_step: Summary
     rollout_end: Summary
+    one_step_interval: Interval | None = None
+    rollout_end_interval: Interval | None = None
+
+
+class Comparison(Section):
+    """The median error of a baseline over that of the surrogate, at the end of the rollout.
+
+    A ratio above 1 means that the surrogate is more accurate. The bootstrap interval takes both medians over
+    the same trajectories. If it contains 1, the trajectories do not decide which one is more accurate.
+    """
+
+    ratio: float | None
+    interval: Interval
 
 
 class ByTrajectory(Section):
@@ -121,7 +139,10 @@ class SplitResult(Section):
     predictor, the mode, the metric and the field, in this order; a series has one value for each frame after
     the first. `below_floor` holds the number of trajectories whose truth is below the
     floor, by metric and field, at each frame after the first. `invariants` holds the invariants by name, with
-    one value for each frame.
+    one value for each frame. `metrics` holds the metrics that have no floor, `spectra` the spectrum of each
+    field, `probability` the scores of each field's predicted distribution. `energy_drift` (particles) holds
+    the relative change of the energy since the first frame. `skipped` holds a sentence for each metric that
+    does not apply.
     """
 
     trajectories: int
@@ -132,6 +153,14 @@ class SplitResult(Section):
     invariants: dict[str, InvariantResult]
     ensemble_spread: EnsembleSpread | None = None
     predictability: PredictabilityResult | None = None
+    comparisons: dict[Predictor, Comparison] = Field(default_factory=dict)
+    metrics: FieldMetricResults = Field(default_factory=dict)
+    spectra: dict[str, SpectrumResult] = Field(default_factory=dict)
+    horizon: HorizonResult | None = None
+    probability: dict[str, ProbabilityResult] = Field(default_factory=dict)
+    seeds: SeedResult | None = None
+    energy_drift: dict[Literal["truth", "surrogate"], SeriesSummary] = Field(default_factory=dict)
+    skipped: dict[str, str] = Field(default_factory=dict)
 
     def is_meaningful(self, metric: Metric, field: str, frame: int) -> bool:
         """Return whether the truth of most trajectories is above the floor, at a frame after the first."""
@@ -162,10 +191,12 @@ class Metrics(Section):
     `identity` is a hash of everything that determines the evaluation, and `model` is a hash of model.json.
     `dataset` is the identity of the data set; `time` (T,) holds the times of the frames, s. `worth` is null
     with `evaluation.worth=0`. Its times differ from run to run. `other_grids` has an entry for each data set
-    of `evaluation.other_grids`.
+    of `evaluation.other_grids`. `baselines` holds a sentence on each fitted baseline: its fit, or the reason
+    why there is none. `training_speed` has an entry for each trained network: one, or the members of an
+    ensemble.
     """
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     identity: str
     model: str
     surrogate: str
@@ -176,6 +207,8 @@ class Metrics(Section):
     splits: dict[str, SplitResult]
     other_grids: tuple[GridResult, ...] = ()
     worth: WorthResult | None = None
+    baselines: dict[str, str] = Field(default_factory=dict)
+    training_speed: tuple[TrainingSpeed, ...] = ()
 
 
 def objective(metrics: Metrics) -> float:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.schema import Metrics, SplitResult
+    from pipeline.evaluation.metrics.bootstrap import Interval
+    from pipeline.evaluation.schema import Metrics, Predictor, SplitResult
+
+#: The names of the baselines in a sentence.
+BASELINE_NAMES = {
+    "persistence": "persistence",
+    "mean": "the training mean",
+    "linear": "the linear solution",
+    "ridge": "ridge regression",
+    "dmd": "dynamic mode decomposition",
+}
+#: The names of predictors in a table that differ from the keys of metrics.json.
+_PREDICTOR_NAMES = {"ridge": "ridge regression", "dmd": "DMD"}
+#: The fitted baselines, of which the verdict names the more accurate one.
+_FITTED: tuple[Predictor, ...] = ("ridge", "dmd")
 
 _SPLIT_NAMES = {
     "test": "held-out trajectories",
@@ -37,6 +52,16 @@ def verdict(metrics: Metrics, split: str) -> str:
             f"training split ({fields_text} of {result.trajectories} trajectories)."
         )
     linear_text = ""
+    fitted_errors = [
+        (error, BASELINE_NAMES[predictor])
+        for predictor in _FITTED
+        if predictor in result.headline
+        and (error := result.headline[predictor].rollout_end.median) is not None
+    ]
+    fitted_text = ""
+    if fitted_errors:
+        error, name = min(fitted_errors)
+        fitted_text = f", {comparison(surrogate_error, error)} {name} ({percent(error)})"
     if "linear" in result.headline:
         linear_error = result.headline["linear"].rollout_end.median
         linear_text = (
@@ -44,13 +69,43 @@ def verdict(metrics: Metrics, split: str) -> str:
         )
     return (
         f"On {cases_text}, the rollout of {metrics.surrogate} over {steps} steps to t = {end_time:.4g} s "
-        f"ends with a relative L2 error of {percent(surrogate_error)} (median; worst "
-        f"{percent(worst_error(result))}): "
+        f"ends with a relative L2 error of {percent(surrogate_error)} (median"
+        f"{_interval_clause(result)}; worst {percent(worst_error(result))}): "
         f"{comparison(surrogate_error, persistence_error)} persistence ({percent(persistence_error)}), "
         f"{comparison(surrogate_error, mean_error)} the training mean ({percent(mean_error)})"
-        f"{linear_text}."
-        f"{_parts_in_words(result)}{_spread_in_words(result)}{_predictability_in_words(result)}"
+        f"{linear_text}{fitted_text}."
+        f"{_undecided_in_words(result)}{_parts_in_words(result)}{_spread_in_words(result)}{_predictability_in_words(result)}"
     )
+
+
+def _interval_clause(result: SplitResult) -> str:
+    """Return the interval of the surrogate's median error as the end of a clause."""
+    interval = result.headline["surrogate"].rollout_end_interval
+    if interval is None:
+        return ""
+    return f", 95 % interval {interval_text(interval)}"
+
+
+def _undecided_in_words(result: SplitResult) -> str:
+    """Return the sentence on baselines that may be as accurate as the surrogate, or an empty text."""
+    names = [
+        BASELINE_NAMES.get(baseline, baseline)
+        for baseline, comparison in result.comparisons.items()
+        if comparison.interval.low is not None
+        and comparison.interval.low <= 1
+        and (comparison.interval.high is None or comparison.interval.high >= 1)
+    ]
+    if not names:
+        return ""
+    return (
+        f" These {result.trajectories} trajectories do not decide whether {_listed(names)} "
+        f"{'is' if len(names) == 1 else 'are'} more accurate (95 % intervals of the ratios contain 1)."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a list in words."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _predictability_in_words(result: SplitResult) -> str:
@@ -124,6 +179,16 @@ def comparison(error: float | None, reference: float | None) -> str:
         return f"{factor:.3g} times {direction} error than"
     relative_difference = (larger_error - smaller_error) / reference
     return f"{100 * relative_difference:.2g}\N{NO-BREAK SPACE}% {direction} error than"
+
+
+def predictor_name(predictor: str, surrogate: str) -> str:
+    """Return the name of a predictor in a table; `surrogate` is the name of the surrogate."""
+    return surrogate if predictor == "surrogate" else _PREDICTOR_NAMES.get(predictor, predictor)
+
+
+def interval_text(interval: Interval) -> str:
+    """Return a bootstrap interval of an error, such as "4 % to 6 %"."""
+    return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
 def end_percent(result: SplitResult, error: float | None) -> str:

@@ -21,6 +21,8 @@ _COLOURS: dict[str, str] = {
     "persistence": "#0072b2",
     "mean": "#777777",
     "linear": "#009e73",
+    "ridge": "#5d3a9b",
+    "dmd": "#8c564b",
     "projection": "#cc79a7",
     "regression": "#e69f00",
 }

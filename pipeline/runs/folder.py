@@ -11,7 +11,7 @@ from simsurrogate.owned_files import refuse_links
 
 #: A regular expression of the names of the figures of an evaluation.
 EVALUATION_FIGURE_NAME = (
-    rf"({'|'.join(SPLITS)})-(errors|invariants?|\d{{5,}})(-.+)?\.(png|svg)|worth\.(png|svg)|own-grid\.png"
+    rf"({'|'.join(SPLITS)})-(errors|invariants?|spectra|baselines|\d{{5,}})(-.+)?\.(png|svg)|worth\.(png|svg)|own-grid\.png"
     r"|parameter-.+\.svg|training(-member-\d+)?\.(png|svg)"
 )
 
@@ -25,7 +25,7 @@ class RunFolder:
     RUN/records/STAGE-NNN.json      one record for each attempt at a stage
     RUN/locks                       one lock for each model in training, and one for the chain
     RUN/models/MODEL                checkpoints, log.csv, model.safetensors, model.json, README.md
-    RUN/models/MODEL/evaluation     metrics.json, figures, report.html
+    RUN/models/MODEL/evaluation     metrics.json, mlperf.log, figures, report.html
     RUN/comparison                  comparison.html, models.csv, models.json, figures
     RUN/jobs                        chain.json, setup.sh, retries and the logs of Slurm jobs
     """

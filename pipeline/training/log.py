@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,7 +21,23 @@ from simsurrogate.errors import UserError
 from simsurrogate.files import write_whole
 
 COLUMNS = ("step", "learning_rate", "train_loss", "valid_error", "skipped_steps")
-TIMING_COLUMNS = ("step", "seconds_per_step", "data_wait_share")
+TIMING_COLUMNS = ("step", "seconds_per_step", "data_wait_share", "communication_share")
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """The times (s) of the steps since the previous row of the log, in this attempt.
+
+    Attributes:
+        total: the time of the steps.
+        data: the part in which the steps waited for data.
+        communication: the part in which the gradients were averaged over the ranks, with the wait for other
+            ranks; NaN where the communication overlaps the computation and is not measured.
+    """
+
+    total: float
+    data: float
+    communication: float
 
 
 class Log:
@@ -27,8 +45,9 @@ class Log:
 
     Rows after the checkpoint from which a run resumes are removed, so the log of an interrupted run ends up
     equal to the log of an undisturbed run. `timing.csv` holds the values that differ between runs: the mean
-    time of a step since the previous row, and the fraction of the time that steps waited for data. With
-    `training.tensorboard`, all numbers are also written to FOLDER/tensorboard.
+    time of a step since the previous row, and the fractions of the time in which steps waited for data and
+    averaged gradients over the ranks. With `training.tensorboard`, all numbers are also written to
+    FOLDER/tensorboard.
 
     Args:
         folder: folder of the model.
@@ -59,24 +78,23 @@ class Log:
             self.tensorboard_writer = SummaryWriter(folder / "tensorboard", purge_step=state.step + 1)
         _write(folder / "log.csv", self.columns, state.rows)
 
-    def add_row(self, rows: Sequence[Sequence[float]], seconds: float, data_seconds: float) -> None:
-        """Write all rows, and report the last row.
-
-        Args:
-            rows: rows of log.csv.
-            seconds: time (s) of the steps since the previous row, in this attempt.
-            data_seconds: part of `seconds` in which the steps waited for data.
-        """
+    def add_row(self, rows: Sequence[Sequence[float]], times: StepTimes) -> None:
+        """Write all rows of log.csv, and report the last row with its times."""
         _write(self.folder / "log.csv", self.columns, rows)
         step, _, loss, error, *_ = rows[-1]
-        timing = [step, seconds / (step - self.last_step), data_seconds / seconds]
+        timing = [
+            step,
+            times.total / (step - self.last_step),
+            times.data / times.total,
+            times.communication / times.total,
+        ]
         self.last_step = int(step)
-        self.timings.append([str(value) for value in timing])
+        self.timings.append([_cell(value) for value in timing])
         _write(self.folder / "timing.csv", TIMING_COLUMNS, self.timings)
         step_seconds = (time.monotonic() - self.start_seconds) / (step - self.first_step)
         self.report(
             f"step {step:.0f}/{self.options.total_steps}: train loss {loss:.3e}, valid error {error:.3e}, "
-            f"{self.options.batch_size / step_seconds:.0f} samples/s ({data_seconds / seconds:.1%} waiting "
+            f"{self.options.batch_size / step_seconds:.0f} samples/s ({times.data / times.total:.1%} waiting "
             f"for data), {tqdm.format_interval((self.options.total_steps - step) * step_seconds)} left"
         )
         if self.tensorboard_writer is not None:
@@ -101,6 +119,11 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[float | s
     write_whole(path, text.getvalue())
 
 
+def _cell(value: float) -> str:
+    """Return a number as the text of a cell, which is empty for NaN."""
+    return "" if math.isnan(value) else str(value)
+
+
 def _read_timings(path: Path) -> list[list[str]]:
     """Return the rows of timing.csv; none for a missing file, and none with a warning for a damaged file."""
     if not path.exists():
@@ -113,4 +136,4 @@ def _read_timings(path: Path) -> list[list[str]]:
         warnings.warn(str(error), stacklevel=2)
         return []
     steps, *others = columns.values()
-    return [[f"{step:.0f}", *map(str, row)] for step, *row in zip(steps, *others, strict=True)]
+    return [[f"{step:.0f}", *map(_cell, row)] for step, *row in zip(steps, *others, strict=True)]

@@ -13,6 +13,7 @@ import torch
 
 from pipeline.config.settings import Training
 from pipeline.data.dataset import Dataset
+from pipeline.parallel.gradient_allreduce import GradientCommunicator
 from pipeline.parallel.ranks import Ranks
 from pipeline.parallel.stopping import StopRequest
 from pipeline.runs import progress
@@ -21,7 +22,7 @@ from pipeline.training.batches.sources import GridData, Sources
 from pipeline.training.device import precision
 from pipeline.training.device.compile import compiled
 from pipeline.training.device.out_of_memory import explain_exhaustion
-from pipeline.training.log import Log
+from pipeline.training.log import Log, StepTimes
 from pipeline.training.nonfinite import too_many_skipped
 from pipeline.training.optim import second_order
 from pipeline.training.optim.adamw import AdamW
@@ -107,7 +108,8 @@ def train(
         entries["preparation"] = preparation
     state = _initial_state(surrogate, options, folder, ranks)
     log = Log(folder, options, state) if ranks.is_first else None
-    model = data_parallel(forward, ranks)
+    gradient_communicator = GradientCommunicator(ranks.communicator)
+    model = data_parallel(forward, ranks, gradient_communicator)
     pending_loss, state.pending_losses = _own_pending_loss(state.pending_losses, ranks), []
     seconds = 0.0
     total_steps = options.total_steps
@@ -161,9 +163,16 @@ def train(
                 checkpoint.save(folder / "checkpoints", new_checkpoint, options.keep_checkpoints)
             if is_validation_due:
                 # The log comes after the checkpoint, so that a full disk does not prevent the checkpoint.
-                data_seconds = sources.take_data_seconds()
+                times = StepTimes(
+                    seconds,
+                    sources.take_data_seconds(),
+                    # Other libraries overlap the communication with the backward pass.
+                    gradient_communicator.take_seconds()
+                    if ranks.size == 1 or ranks.communicator is not None
+                    else math.nan,
+                )
                 if log is not None:
-                    log.add_row(state.rows, seconds, data_seconds)
+                    log.add_row(state.rows, times)
                 seconds = 0.0
             report(state.step, total_steps, "steps")
             if is_stopping:

@@ -92,7 +92,7 @@ def _delete_model(folder: Path) -> None:
         _delete_model(member)
     evaluation = folder / "evaluation"
     delete_files(evaluation / "figures", EVALUATION_FIGURE_NAME)
-    delete_files(evaluation, r"metrics\.json|report\.html")
+    delete_files(evaluation, r"metrics\.json|mlperf\.log|report\.html")
     delete_files(folder / "tensorboard", r"events\.out\.tfevents\..+")
     delete_files(folder / "checkpoints", checkpoint.FILE_NAME)
     delete_files(folder, r"(log|timing)\.csv|curves\.png|README\.md|model\.(json|safetensors)")

@@ -10,7 +10,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.config.settings import Training
-from pipeline.parallel.gradient_allreduce import mean_over_ranks
+from pipeline.parallel.gradient_allreduce import GradientCommunicator, mean_over_ranks
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.learning_rate import learning_rate
 from pipeline.training.train_state import TrainState
@@ -19,8 +19,16 @@ from surrogates.contract import Batch
 Model = Callable[[Batch], Mapping[str, torch.Tensor]]
 
 
-def data_parallel(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
-    """Return the surrogate's forward, with gradients that are averaged over the ranks."""
+def data_parallel(
+    surrogate: torch.nn.Module, ranks: Ranks, gradient_communicator: GradientCommunicator | None = None
+) -> Model:
+    """Return the surrogate's forward, with gradients that are averaged over the ranks.
+
+    Args:
+        surrogate: the surrogate.
+        ranks: the ranks that train together.
+        gradient_communicator: the communicator of `ranks` with a clock, for ranks with a communicator.
+    """
     if ranks.size == 1:
         return surrogate
     # A single bucket, because on processors additional messages cost more time than their overlap saves.
@@ -32,7 +40,8 @@ def data_parallel(surrogate: torch.nn.Module, ranks: Ranks) -> Model:
         gradient_as_bucket_view=True,
     )
     if ranks.communicator is not None:
-        model.register_comm_hook(ranks.communicator, mean_over_ranks)
+        state = gradient_communicator or GradientCommunicator(ranks.communicator)
+        model.register_comm_hook(state, mean_over_ranks)
     return model
 
 

@@ -1,6 +1,7 @@
 """Results of evaluate: they follow their definitions on any number of ranks and are written whole."""
 
 import dataclasses
+import datetime
 import json
 import re
 import shutil
@@ -17,8 +18,12 @@ import surrogates
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation import schema, trained_model
 from pipeline.evaluation.report import report
+from pipeline.evaluation.report.baselines_part import baselines_part
 from pipeline.evaluation.report.context import ReportContext
-from pipeline.runs.folder import RunFolder
+from pipeline.evaluation.report.metrics_part import metrics_part
+from pipeline.evaluation.report.spectra_part import spectra_part
+from pipeline.evaluation.report.speed_part import speed_part
+from pipeline.runs.folder import EVALUATION_FIGURE_NAME, RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Axis, Grid
 from surrogates import store
@@ -136,7 +141,7 @@ def test_the_errors_of_the_baselines_follow_from_the_shards(evaluated_run):
         [relative_error(np.full_like(u[t], training_mean), u[t]) for t in range(1, len(u))] for u in frames
     ]
     errors = read_metrics(evaluated_run)["splits"]["test"]["errors"]
-    assert set(errors) == {"surrogate", "persistence", "mean"}
+    assert list(errors) == ["surrogate", "persistence", "mean", "ridge", "dmd"]
     for predictor, mode, expected in (
         ("persistence", "rollout", persistence_errors),
         ("persistence", "one_step", step_errors),
@@ -145,6 +150,82 @@ def test_the_errors_of_the_baselines_follow_from_the_shards(evaluated_run):
     ):
         medians = errors[predictor][mode]["relative_l2"]["temperature"]["median"]
         np.testing.assert_allclose(medians, np.median(expected, axis=0), rtol=1e-5)
+
+
+def test_the_metrics_in_units_follow_from_the_shards(evaluated_run):
+    dataset = Dataset.open(evaluated_run / "dataset")
+    model = surrogates.load(evaluated_run / "models" / "fno")
+    trajectories = [dataset.trajectory("test", index) for index in range(5)]
+    predictions = []
+    for trajectory in trajectories:
+        fields = dict(zip(dataset.spec.coefficient_channels, trajectory.coefficient_fields, strict=True))
+        conditions = trajectory.parameters | fields
+        predictions.append(
+            model.predict(trajectory.state[None, 0], conditions, dataset.times).mean[0].numpy()
+        )
+    truths = [np.float64(trajectory.state) for trajectory in trajectories]
+    result = schema.read(evaluation_folder(evaluated_run) / "metrics.json").splits["test"]
+    rmse = result.metrics["rmse"]["temperature"]
+    series = [
+        [np.sqrt(np.mean((p - u) ** 2)) for p, u in zip(*pair, strict=True)]
+        for pair in zip(predictions, truths, strict=True)
+    ]
+    np.testing.assert_allclose(rmse.surrogate["rollout"].median, np.median(series, axis=0)[1:], rtol=1e-5)
+    assert rmse.rollout_end["surrogate"].median == rmse.surrogate["rollout"].median[-1]
+    persistence = [np.abs(u[0] - u[-1]).max() for u in truths]
+    assert result.metrics["max_error"]["temperature"].rollout_end["persistence"].median == pytest.approx(
+        np.median(persistence), rel=1e-5
+    )
+    assert result.metrics["rmse"]["temperature"].unit == dataset.spec.fields[0].unit
+    interval = result.headline["surrogate"].rollout_end_interval
+    assert interval.low <= result.headline["surrogate"].rollout_end.median <= interval.high
+    medians = {name: headline.rollout_end.median for name, headline in result.headline.items()}
+    for name, comparison in result.comparisons.items():
+        assert comparison.ratio == pytest.approx(medians[name] / medians["surrogate"])
+    assert list(result.comparisons) == ["persistence", "mean", "ridge", "dmd"]
+    # 24 cells resolve 12 wave numbers.
+    assert len(result.spectra["temperature"].wave_number) == 12
+    assert {"divergence", "crps", "lyapunov", "energy_drift", "seeds"} <= result.skipped.keys()
+
+
+def test_the_training_has_a_log_for_mlcommons(evaluated_run):
+    metrics = schema.read(evaluation_folder(evaluated_run) / "metrics.json")
+    (speed,) = metrics.training_speed
+    assert speed.model == "fno"
+    assert speed.communicating == 0
+    lines = (evaluation_folder(evaluated_run) / "mlperf.log").read_text().splitlines()
+    entries = [json.loads(line.removeprefix(":::MLLOG ")) for line in lines]
+    assert next(entry["value"] for entry in entries if entry["key"] == "global_batch_size") == 4
+    record = json.loads(next((evaluated_run / "records").glob("train-*.json")).read_text())
+    start = next(entry["time_ms"] for entry in entries if entry["key"] == "run_start")
+    assert start == round(1000 * datetime.datetime.fromisoformat(record["started"]).timestamp())
+
+
+def test_the_parts_of_the_report_state_the_numbers(evaluated_run, tmp_path):
+    metrics = schema.read(evaluation_folder(evaluated_run) / "metrics.json")
+    parts = [
+        metrics_part(metrics, "test"),
+        baselines_part(metrics, "test", tmp_path),
+        spectra_part(metrics, "test", tmp_path),
+        speed_part(metrics),
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "test-baselines.svg",
+        "test-spectra-temperature.svg",
+    }
+    for part in parts:
+        assert part.sentences
+        for figure in part.figures:
+            assert re.fullmatch(EVALUATION_FIGURE_NAME, figure.path.name)
+            assert b"<svg" in figure.path.read_bytes()
+        for table in part.tables:
+            assert {len(row) for row in table.rows} == {len(table.headings)}
+    (table,) = parts[0].tables
+    rmse = metrics.splits["test"].metrics["rmse"]["temperature"].rollout_end["dmd"].median
+    assert next(row for row in table.rows if row[0] == "RMSE")[-1] == f"{rmse:.3g} K"
+    text = " ".join(sentence for part in parts for sentence in part.sentences)
+    assert "Ridge regression on" in text
+    assert "Not measured: divergence over gradient. The data have no divergence-free vector field." in text
 
 
 def test_several_ranks_compute_the_same_errors(trained_run, evaluated_run, tmp_path):
@@ -234,7 +315,7 @@ def test_the_report_refers_to_no_other_file(evaluated_run):
     for phrase in (
         "mean diffusivity",
         "python -m pipeline.train",
-        "nRMSE",
+        "VRMSE",
         Dataset.open(evaluated_run / "dataset").identity,
     ):
         assert phrase in page

@@ -204,7 +204,7 @@ def make_metrics(
         trajectories=3,
         headline=headline,
         by_trajectory=ByTrajectory(index=list(range(len(final_errors))), rollout_end=final_errors),
-        below_floor={"relative_l2": {"u": [0, num_vanished]}, "nrmse": {"u": [0, num_vanished]}},
+        below_floor={"relative_l2": {"u": [0, num_vanished]}, "vrmse": {"u": [0, num_vanished]}},
         errors={
             name: {mode: {"relative_l2": {"u": series[name]}} for mode in ("one_step", "rollout")}
             for name in series

@@ -169,6 +169,14 @@ def test_the_evaluation_reports_errors_inside_and_beyond_the_predictable_time(ru
     for measured, expected in ((predictability["inside"], inside), (predictability["beyond"], beyond)):
         assert measured["persistence"]["median"] == pytest.approx(np.median(expected), rel=1e-6)
         assert measured["persistence"]["max"] == pytest.approx(np.max(expected), rel=1e-6)
+    lyapunov = result["horizon"]["lyapunov"]
+    assert lyapunov["trajectories"] == 4
+    # The exponents of three bodies of mass 1 in a circle of 1 m, with G = 1, are of the order of 1/s.
+    assert 0.2 < lyapunov["time"] < 5
+    assert lyapunov["horizon"]["surrogate"] == pytest.approx(
+        result["horizon"]["times"]["surrogate"]["time"]["median"] / lyapunov["time"]
+    )
+    assert result["energy_drift"]["truth"]["max"][-1] < 1e-3
     page = (folder / "report.html").read_text()
     assert "inside the predictable time" in page
     assert f"{len(beyond)} are not predictable to the end" in page

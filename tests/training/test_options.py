@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -42,6 +43,10 @@ def test_one_and_two_ranks_train_the_same_weights(dataset: Path, tmp_path: Path)
     lines = [line for line in result.stdout.splitlines() if line.startswith("allreduces")]
     assert lines == ["allreduces 30", "allreduces 30"]
     assert_same_weights(tmp_path / "two" / "models" / "fno", model_of_one_rank)
+    for folder, is_measured in ((model_of_one_rank, False), (tmp_path / "two" / "models" / "fno", True)):
+        rows = list(csv.DictReader((folder / "timing.csv").open()))
+        shares = [float(row["communication_share"]) for row in rows]
+        assert all((0 < share < 1) if is_measured else share == 0 for share in shares)
 
 
 def test_accumulated_gradients_train_the_same_weights_as_the_whole_batch(

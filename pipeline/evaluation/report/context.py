@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.config.titles import problem_title, title_of
 from pipeline.evaluation.report.data_error import DataError, data_errors
+from pipeline.evaluation.words import predictor_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +81,7 @@ class ReportContext:
 
     def name_of(self, predictor: Predictor) -> str:
         """Return the name of a predictor in tables."""
-        return self.metrics.surrogate if predictor == "surrogate" else predictor
+        return predictor_name(predictor, self.metrics.surrogate)
 
 
 def split_name(split: str) -> str:

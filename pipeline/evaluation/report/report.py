@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.evaluation.report.baselines_part import baselines_part
 from pipeline.evaluation.report.context import ReportContext, split_name
 from pipeline.evaluation.report.data_error import fields_below_data_error
 from pipeline.evaluation.report.errors_part import errors_part
+from pipeline.evaluation.report.metrics_part import metrics_part
 from pipeline.evaluation.report.origin_part import (
     commands_part,
     definitions_part,
@@ -16,6 +18,8 @@ from pipeline.evaluation.report.origin_part import (
 from pipeline.evaluation.report.page.page import Page, render_page
 from pipeline.evaluation.report.parameters_part import parameters_part
 from pipeline.evaluation.report.part import ReportPart
+from pipeline.evaluation.report.spectra_part import spectra_part
+from pipeline.evaluation.report.speed_part import speed_part
 from pipeline.evaluation.report.tables_part import tables_part
 from pipeline.evaluation.report.trajectories.example_part import cases_part, example_part
 from pipeline.evaluation.report.trajectories.examples import examples
@@ -69,7 +73,10 @@ def parts(context: ReportContext) -> Sequence[ReportPart]:
             for example in shown[:1]
         ),
         errors_part(context, first),
-        # Intervals and spectra follow here, then the parameters.
+        baselines_part(context.metrics, first, context.figure_folder),
+        # Intervals follow here, then the spectra.
+        spectra_part(context.metrics, first, context.figure_folder),
+        metrics_part(context.metrics, first),
         parameters_part(context),
         cases_part(context, shown, "cases", "Best, median and worst cases", figures),
         *(errors_part(context, split) for split in others),
@@ -81,6 +88,7 @@ def parts(context: ReportContext) -> Sequence[ReportPart]:
         tables_part(context),
         problem_part(context),
         origin_part(context, data_cost, training_cost),
+        speed_part(context.metrics),
         commands_part(context),
         definitions_part(context),
     ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.evaluation.report.context import ReportContext
 
 _MODE_NAMES: dict[Mode, str] = {"one_step": "One step", "rollout": "Rollout"}
-_METRIC_NAMES: dict[Metric, str] = {"relative_l2": "relative L2", "nrmse": "nRMSE"}
+_METRIC_NAMES: dict[Metric, str] = {"relative_l2": "relative L2", "vrmse": "VRMSE"}
 
 
 def tables_part(context: ReportContext) -> ReportPart:

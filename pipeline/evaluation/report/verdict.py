@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.evaluation.words import comparison, percent
+from pipeline.evaluation.words import BASELINE_NAMES, comparison, percent
 from pipeline.evaluation.worth_words import EQUAL_RATIO, ratio_text
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ Level = Literal["good", "batches", "useless", "poor", "worse", "open"]
 
 #: A surrogate with more than this share of a baseline's error has learned little.
 _LITTLE_LEARNED = 0.5
-#: The names of baselines in sentences; other baselines have their own names.
-_NAMES = {"mean": "the training mean", "linear": "the linear solution"}
 #: The surrogate, and two parts of its error. All other predictors are baselines.
 _NO_BASELINES = {"surrogate", "projection", "regression"}
 
@@ -64,7 +62,7 @@ def verdict_of(metrics: Metrics) -> Verdict:
             "relative errors say nothing. Read the errors at earlier times.",
         )
     baseline_errors = {
-        _NAMES.get(predictor, predictor.replace("_", " ")): value
+        BASELINE_NAMES.get(predictor, predictor.replace("_", " ")): value
         for predictor, value in errors.items()
         if value is not None and predictor not in _NO_BASELINES
     }

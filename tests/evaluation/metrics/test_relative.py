@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline.evaluation import baselines
-from pipeline.evaluation.metrics import METRICS, FieldNorm, below_floor, nrmse, relative_l2, summary
+from pipeline.evaluation.baselines import untrained
+from pipeline.evaluation.metrics import METRICS, FieldNorm, below_floor, relative_l2, summary, vrmse
 from pipeline.evaluation.results import headline_errors
 from pipeline.evaluation.schema import MODES, PREDICTORS, SeriesSummary
 
@@ -42,9 +42,9 @@ def test_the_relative_l2_of_a_prediction_of_zero_is_one(truth):
 
 @few_examples
 @given(states)
-def test_the_nrmse_of_the_mean_of_a_frame_is_one(truth):
+def test_the_vrmse_of_the_mean_of_a_frame_is_one(truth):
     frame_mean = np.broadcast_to(truth.mean(axis=(3, 4), keepdims=True), truth.shape)
-    errors = nrmse(frame_mean, truth, SCALAR_AND_VECTOR)
+    errors = vrmse(frame_mean, truth, SCALAR_AND_VECTOR)
     is_varying = np.stack(
         [
             np.linalg.norm((truth - frame_mean)[:, :, channels].reshape(*truth.shape[:2], -1), axis=-1)
@@ -70,11 +70,11 @@ def test_metrics_do_not_depend_on_the_units(metric, truth, factor, seed):
 
 @few_examples
 @given(st.integers(0, 2**32 - 1), st.floats(-1e3, 1e3))
-def test_the_nrmse_does_not_depend_on_the_zero_of_the_scale(seed, offset):
+def test_the_vrmse_does_not_depend_on_the_zero_of_the_scale(seed, offset):
     truth, prediction = np.random.default_rng(seed).normal(size=(2, 2, 3, 3, 8))
     np.testing.assert_allclose(
-        nrmse(prediction + offset, truth + offset, SCALAR_AND_VECTOR),
-        nrmse(prediction, truth, SCALAR_AND_VECTOR),
+        vrmse(prediction + offset, truth + offset, SCALAR_AND_VECTOR),
+        vrmse(prediction, truth, SCALAR_AND_VECTOR),
         rtol=1e-9,
     )
 
@@ -97,7 +97,7 @@ def test_the_metrics_of_four_cells_equal_values_computed_by_hand():
     prediction = np.array([3.0, 4.0, 0.0, 1.0]).reshape(1, 1, 1, 4)
     assert relative_l2(prediction, truth, SCALAR).item() == pytest.approx(1 / 5)
     # The squares about the mean 7/4 sum to 25 - 4 (7/4)² = 12.75.
-    assert nrmse(prediction, truth, SCALAR).item() == pytest.approx(1 / np.sqrt(12.75))
+    assert vrmse(prediction, truth, SCALAR).item() == pytest.approx(1 / np.sqrt(12.75))
 
 
 def test_a_vector_is_one_field():
@@ -115,10 +115,10 @@ def test_a_diverged_prediction_has_an_infinite_error(nonfinite_value):
         assert metric(prediction, truth, SCALAR).ravel().tolist() == [0.0, np.inf]
 
 
-def test_a_constant_truth_in_float32_has_no_nrmse():
+def test_a_constant_truth_in_float32_has_no_vrmse():
     truth = np.full((1, 1, 1, 1000), 293.15, dtype=np.float32)
-    assert nrmse(truth, truth, SCALAR).item() == 0
-    assert nrmse(truth + np.float32(0.1), truth, SCALAR).item() == np.inf
+    assert vrmse(truth, truth, SCALAR).item() == 0
+    assert vrmse(truth + np.float32(0.1), truth, SCALAR).item() == np.inf
 
 
 def test_diverged_trajectories_are_counted_and_not_dropped():
@@ -132,10 +132,10 @@ def test_diverged_trajectories_are_counted_and_not_dropped():
 
 def test_the_baselines_predict_the_first_state_and_the_training_mean():
     state = np.random.default_rng(0).normal(size=(2, 5, 3, 4))
-    persistence = baselines.persistence(state[:, 0], 4)
+    persistence = untrained.persistence(state[:, 0], 4)
     assert persistence.shape == (2, 4, 3, 4)
     assert all((persistence[:, frame] == state[:, 0]).all() for frame in range(4))
-    mean_prediction = baselines.training_mean(np.array([1.0, 2.0, 3.0]), state)
+    mean_prediction = untrained.training_mean(np.array([1.0, 2.0, 3.0]), state)
     assert mean_prediction.shape == state.shape
     assert (mean_prediction[:, :, 1] == 2.0).all()
 

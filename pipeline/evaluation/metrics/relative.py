@@ -1,4 +1,4 @@
-"""The errors of predictions by trajectory, frame and field, and their summaries over trajectories.
+"""The relative errors of predictions by trajectory, frame and field, and their summaries over trajectories.
 
 Shape letters: B trajectories, T frames, C channels of the state, F fields; a scalar field has one channel, a
 vector field one for each component.
@@ -66,14 +66,16 @@ def relative_l2(prediction: np.ndarray, truth: np.ndarray, fields: Sequence[Fiel
     return _by_frame(_relative_error, truth, fields, prediction)
 
 
-def nrmse(prediction: np.ndarray, truth: np.ndarray, fields: Sequence[FieldNorm]) -> np.ndarray:
-    """Return the normalised root-mean-square error ‖p − u‖ / max(‖u − ū‖, floor) of each field and frame.
+def vrmse(prediction: np.ndarray, truth: np.ndarray, fields: Sequence[FieldNorm]) -> np.ndarray:
+    """Return the variance-scaled RMSE of each field and frame: ‖p − u‖ / max(‖u − ū‖, floor).
 
     ū is the mean of each component over the sites. An exact prediction has the error 0, the mean of the
     frame has the error 1. Unlike `relative_l2` the error does not change when a constant (the zero of a
-    temperature scale) is added to prediction and truth. This error is The Well's NRMSE with
-    `norm_mode="std"`, named VRMSE in its paper (arXiv:2412.00568), with the floor of `relative_l2` in place
-    of the ε that makes NRMSE depend on units.
+    temperature scale) is added to prediction and truth.
+
+    Source: the VRMSE of The Well (arXiv:2412.00568, section 3), with the floor of `relative_l2` in place of
+    the ε = 1e-7 that makes the VRMSE depend on units. The package of The Well divides by the variance with
+    Bessel's correction: its value is sqrt((N - 1) / N) times this error for N sites.
 
     The arguments and the result have the shapes of those of `relative_l2`. A truth that varies by less than
     1e-7 of its size is constant.
@@ -83,7 +85,7 @@ def nrmse(prediction: np.ndarray, truth: np.ndarray, fields: Sequence[FieldNorm]
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray, Sequence[FieldNorm]], np.ndarray]] = {
     "relative_l2": relative_l2,
-    "nrmse": nrmse,
+    "vrmse": vrmse,
 }
 
 

@@ -1,0 +1,1 @@
+"""Baselines: predictions that a surrogate has to beat."""

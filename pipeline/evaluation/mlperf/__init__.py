@@ -1,0 +1,1 @@
+"""Numbers of the training for comparisons in the style of MLPerf."""
