@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pipeline.plots.panels import WIDTH, make_logarithmic
 
 _COLOURS = {"surrogate": "#d55e00", "baseline": "#0072b2", "solver": "#009e73"}
 _LEFT, _RIGHT, _TOP, _BOTTOM, _ROW = 1.6, 0.15, 0.1, 0.5, 0.36
 _MAX_CHARACTERS = 22
+#: A logarithmic axis that spans a smaller factor has hardly any ticks.
+_FEW_TICKS = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ class ErrorInterval:
 
 
 def draw(errors: Sequence[ErrorInterval], label: str) -> Figure:
-    """Draw a row for each predictor, the first one on top, on a logarithmic axis with a label."""
+    """Draw a row for each predictor, the first one on top, on an axis with a label.
+
+    The axis is logarithmic if the errors differ by more than a factor of 5.
+    """
     height = _TOP + _BOTTOM + _ROW * len(errors)
     figure = Figure(figsize=(WIDTH, height))
     panel = figure.add_axes(
@@ -62,7 +68,17 @@ def draw(errors: Sequence[ErrorInterval], label: str) -> Figure:
     names = [textwrap.fill(entry.name, _MAX_CHARACTERS) for entry in errors]
     panel.set_yticks(range(len(errors)), names, fontsize="small")
     panel.set_ylim(len(errors) - 0.5, -0.5)
-    make_logarithmic(panel, "x", is_percent=True)
+    values = [
+        value
+        for entry in errors
+        for value in (entry.error, entry.low, entry.high)
+        if value is not None and value > 0
+    ]
+    if values and max(values) > _FEW_TICKS * min(values):
+        make_logarithmic(panel, "x", is_percent=True)
+    else:
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.xaxis.set_major_formatter(PercentFormatter(1.0, symbol="\N{NO-BREAK SPACE}%"))
     panel.tick_params(labelsize="small")
     panel.grid(axis="x", color="#e5e5e5", linewidth=0.8)
     panel.set_axisbelow(True)
