@@ -103,7 +103,9 @@ def _refuse_other_model(settings: Settings) -> None:
     if not run_folder.model_folder.is_dir():
         return
     try:
-        dataset = Dataset.open(settings.dataset, run_folder.validations[1])
+        dataset = Dataset.open(
+            settings.dataset, run_folder.validations[1], allow_failed=settings.allow_failed
+        )
     except UserError:
         return
     task = TrainingTask.of(dataset, settings)

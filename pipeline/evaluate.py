@@ -67,7 +67,7 @@ def run(settings: Settings) -> float:
         records.run_record("evaluate", folder, settings.model_dump(mode="json")) as metadata,
     ):
         agreement.report_unused_keys("evaluate")
-        dataset = Dataset.open(folder.dataset, folder.validations[1])
+        dataset = Dataset.open(folder.dataset, folder.validations[1], allow_failed=settings.allow_failed)
         agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
         device = device_of(settings.training.device, launch.detect())
         surrogate, dataset = trained_model.load(settings, folder, device, dataset)

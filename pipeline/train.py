@@ -43,7 +43,7 @@ def run(settings: Settings) -> float:
 
     agreement.report_unused_keys("train")
     run_folder, is_ensemble = RunFolder.of(settings), settings.ensemble > 1
-    dataset = Dataset.open(settings.dataset, run_folder.validations[1])
+    dataset = Dataset.open(settings.dataset, run_folder.validations[1], allow_failed=settings.allow_failed)
     agreement.refuse_other_data(settings, settings.dataset, dataset.configuration, compares_seed=False)
     task = TrainingTask.of(dataset, settings)
     start_seconds = time.process_time()

@@ -9,8 +9,10 @@ every trajectory is drawn again, and two random trajectories are computed again.
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +30,17 @@ from pipeline.config.build import (
 from pipeline.config.quantities import recorded_quantities, with_quantities
 from pipeline.config.settings import Settings
 from pipeline.config.solver_of_data import solver_of_data
-from pipeline.data.checks import equal_rows, integrity, near_rows
-from pipeline.data.checks.integrity import ShardUnderTest
+from pipeline.data.checks import integrity
+from pipeline.data.checks.data_checks import compared_rows
+from pipeline.data.checks.overlaps import Queries, Search
+from pipeline.data.checks.result import CheckResult
+from pipeline.data.checks.row_table import RowTable
+from pipeline.data.checks.shard_under_test import ShardUnderTest
 from pipeline.data.format.structure import Structures
-from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, write_document
+from pipeline.data.manifest import Manifest, ManifestShard, read_complete_manifest, write_document
 from pipeline.data.plan import Shard
 from pipeline.data.recorded_configuration import is_adopted, making_stage
+from pipeline.data.validation import is_failed, validation_of
 from pipeline.generation import recomputation, redrawing
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
@@ -86,26 +93,28 @@ def run(settings: Settings) -> None:
         files = _file_identities(folder, manifest) if world.rank == 0 else {}
         world.Barrier()
         structures = Structures(manifest.header)
-        own_results, own_hashes, own_sketches = _shard_results(folder, manifest, structures, world)
+        checked_shards = _CheckedShards(folder, manifest, structures, _linked_checksums(manifest, world))
+        own_results, tables = checked_shards.results(world)
         wait_for_ranks(world)
-        own_results += _recomputed_results(
-            settings, folder, manifest, structures, results=own_results, world=world
-        )
+        pairs = [(result.subject, result.check, result.message or None) for result in own_results]
+        own_results += [
+            _result(subject, check, error)
+            for subject, check, error in _recomputed_results(
+                settings, folder, manifest, structures, results=pairs, world=world
+            )
+        ]
         wait_for_ranks(world)
-        results_by_rank, hashes = world.gather(own_results), world.gather(own_hashes)
-        sketches = world.gather(own_sketches)
-        if results_by_rank is None or hashes is None or sketches is None:
+        table = RowTable.joined(tables)
+        search = checked_shards.search(table, world)
+        results_by_rank = world.gather(own_results)
+        if results_by_rank is None:
             return
         results = [result for rank_results in results_by_rank for result in rank_results]
         results += [
-            (str(folder), check, error) for check, error in integrity.check_data_set(folder, manifest)
+            _result(str(folder), check, error) for check, error in integrity.check_data_set(folder, manifest)
         ]
-        results.append((str(folder), "equal_rows", equal_rows.mistake(hashes)))
-        close_pairs = near_rows.close_pairs(np.concatenate(hashes)["index"], np.concatenate(sketches))
-        results.append((str(folder), "near_rows", near_rows.mistake(close_pairs)))
-        if note := near_rows.note(close_pairs):
-            print(f"note: {note}", file=sys.stderr, flush=True)
-        validation = _validation(manifest, results, files)
+        results += compared_rows(str(folder), manifest, table, search)
+        validation = validation_of(manifest, results, files)
         if validation_path:
             write_document(validation_path, validation)
             result_in_run_folder = run_folder.validations[1]
@@ -113,6 +122,7 @@ def run(settings: Settings) -> None:
                 # It is from a time when the data set was not writable.
                 result_in_run_folder.unlink(missing_ok=True)
         metadata |= {"checks": validation.checks, "failures": len(validation.failures)}
+        _report(results)
         if validation.outcome == "failed":
             raise UserError(
                 f"the data set in {folder} failed its validation:\n"
@@ -143,23 +153,79 @@ def _validation_path(run_folder: RunFolder) -> Path | None:
     return None
 
 
-def _shard_results(
-    folder: Path, manifest: Manifest, structures: Structures, world: MPI.Intracomm
-) -> tuple[CheckResults, np.ndarray, np.ndarray]:
-    """Return the results of the checks of this rank's shards, and hashes and sketches of their rows."""
-    entries = {entry.file: entry for entry in manifest.shards}
-    results: CheckResults = []
-    hashes, sketches = [np.empty(0, equal_rows.ROW)], [near_rows.no_sketches(structures.header)]
-    linked_checksums = _linked_checksums(manifest, world)
-    for shard in progress.bar(_own_shards(manifest, world), "shards", rank=world.rank):
-        entry = entries.get(shard.file)
-        shard_under_test = ShardUnderTest(folder, manifest, shard, entry, structures, linked_checksums)
-        shard_results = list(integrity.check_shard(shard_under_test))
-        results += [(shard.file, check, error) for check, error in shard_results]
-        if shard_under_test.entry and not any(error for _, error in shard_results):
-            hashes.append(equal_rows.hashes(structures.header, shard_under_test.arrays))
-            sketches.append(near_rows.sketches(structures.header, shard_under_test.arrays))
-    return results, np.concatenate(hashes), np.concatenate(sketches)
+@dataclass(frozen=True)
+class _CheckedShards:
+    """The shards of a data set, of which each rank checks some."""
+
+    folder: Path
+    manifest: Manifest
+    structures: Structures
+    linked_checksums: dict[str, str]
+
+    @cached_property
+    def _planned(self) -> list[Shard]:
+        return self.manifest.planned_shards
+
+    @cached_property
+    def _entries(self) -> dict[str, ManifestShard]:
+        return {entry.file: entry for entry in self.manifest.shards}
+
+    def results(self, world: MPI.Intracomm) -> tuple[list[CheckResult], list[RowTable]]:
+        """Return the results of the checks of this rank's shards, and on rank 0 the tables of all rows."""
+        results: list[CheckResult] = []
+        tables: list[RowTable] = []
+        own_positions = range(world.rank, len(self._planned), world.size)
+        for position in progress.bar(own_positions, "shards", rank=world.rank):
+            shard_under_test = self._under_test(position)
+            file = shard_under_test.shard.file
+            shard_results = [
+                _result(file, check, error) for check, error in integrity.check_shard(shard_under_test)
+            ]
+            results += shard_results
+            if shard_under_test.entry and not any(map(is_failed, shard_results)):
+                tables.append(RowTable.of(shard_under_test, position))
+        gathered = world.gather(tables)
+        return results, [table for tables in gathered or [] for table in tables]
+
+    def search(self, table: RowTable | None, world: MPI.Intracomm) -> Search | None:
+        """Return on rank 0 the search for the first windows of `table` in all shards that are in it."""
+        queries, positions = world.bcast(
+            (Queries.of(table), np.unique(table.shard).tolist()) if table else (None, []), root=0
+        )
+        if queries is None:
+            return None
+        search = Search.of(queries)
+        for position in progress.bar(positions[world.rank :: world.size], "shards", rank=world.rank):
+            search.add(self._under_test(position))
+        for other in (world.gather(search) or [])[1:]:
+            search.merge(other)
+        return search
+
+    def _under_test(self, position: int) -> ShardUnderTest:
+        shard = self._planned[position]
+        return ShardUnderTest(
+            self.folder,
+            self.manifest,
+            shard,
+            self._entries.get(shard.file),
+            self.structures,
+            self.linked_checksums,
+        )
+
+
+def _result(subject: str, check: str, error: str | None) -> CheckResult:
+    """Return the result of a check that passes or fails."""
+    return CheckResult(check, subject, "failed" if error else "passed", error or "")
+
+
+def _report(results: Sequence[CheckResult]) -> None:
+    """Print warnings to stderr, and the checks that do not apply with their reasons."""
+    for result in results:
+        if result.outcome == "warning":
+            print(f"warning: {result.check}: {result.message}", file=sys.stderr, flush=True)
+    for result in results:
+        if result.outcome == "not applicable":
+            print(f"not applicable: {result.check}: {result.message}", flush=True)
 
 
 def _linked_checksums(manifest: Manifest, world: MPI.Intracomm) -> dict[str, str]:
@@ -283,18 +349,6 @@ def _file_identities(folder: Path, manifest: Manifest) -> dict[str, FileIdentity
     """Return the identity of the file of each shard that has one."""
     paths = {shard.file: folder / shard.file for shard in manifest.shards}
     return {file: file_identity(path) for file, path in paths.items() if path.exists()}
-
-
-def _validation(manifest: Manifest, results: CheckResults, files: dict[str, FileIdentity]) -> Validation:
-    """Return the outcome, with a line for each failed check."""
-    failures = [f"{file}: {check}: {error}" for file, check, error in sorted(results, key=str) if error]
-    return Validation(
-        identity=manifest.identity,
-        outcome="failed" if failures else "passed",
-        checks=dict(Counter(check for _, check, _ in results)),
-        failures=failures,
-        files=files,
-    )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def run(settings: Settings) -> float:
     if launch.rank_and_size()[1] > 1:
         raise UserError("worth runs on 1 rank, because it measures times. Type the command without mpirun")
     folder = RunFolder.of(settings)
-    dataset = Dataset.open(folder.dataset, folder.validations[1])
+    dataset = Dataset.open(folder.dataset, folder.validations[1], allow_failed=settings.allow_failed)
     agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
     surrogate, dataset = trained_model.load(settings, folder, torch.device("cpu"), dataset)
     worth = worth_of_model(settings, folder, surrogate, dataset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.adoption import units
+from pipeline.data import units
 from simsurrogate.errors import UserError
 
 

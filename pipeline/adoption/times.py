@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.adoption import units
 from pipeline.adoption.contents import Contents
 from pipeline.adoption.description import Description
 from pipeline.adoption.mistakes import Mistakes
+from pipeline.data import units
 from simsurrogate.errors import UserError
 
 #: The largest deviation of a coordinate or a time from even spacing, in steps: float32 has round-off.

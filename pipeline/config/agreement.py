@@ -35,10 +35,12 @@ _KEYS: dict[LocalStage, tuple[str, ...]] = {
     "generate": ("run", "dataset", "seed", "group_size", "part", "overwrite", *_DATA_KEYS, "storage"),
     "validate": ("run", "dataset", "seed", *_DATA_KEYS, "storage.max_error"),
     "train": (
-        "run", "dataset", "model", "seed", "ensemble", "overwrite", "surrogate", "training", *_DATA_KEYS,
+        "run", "dataset", "model", "seed", "ensemble", "overwrite", "allow_failed", "surrogate", "training",
+        *_DATA_KEYS,
     ),
     "evaluate": (
-        "run", "dataset", "model", "seed", "ensemble", "surrogate", "training", "evaluation", *_DATA_KEYS,
+        "run", "dataset", "model", "seed", "ensemble", "allow_failed", "surrogate", "training", "evaluation",
+        *_DATA_KEYS,
     ),
 }  # fmt: skip
 

@@ -243,6 +243,7 @@ class Settings(_Section):
     ensemble: Annotated[int, Field(gt=0, le=1000)]
     part: tuple[CountFromZero, Count]
     overwrite: bool
+    allow_failed: bool
     dry_run: bool
     solver: dict[str, Any]
     samples: Samples

@@ -10,10 +10,11 @@ import numpy as np
 
 from pipeline.data.format.layout import PREDICTABLE_TIME
 from pipeline.data.format.structure import Structures
-from pipeline.data.manifest import Manifest, Validation, read_complete_manifest, read_document
+from pipeline.data.manifest import Manifest, read_complete_manifest
 from pipeline.data.plan import SPLITS
 from pipeline.data.recorded_configuration import of_shards
 from pipeline.data.statistics import TrainingStatistics, read_statistics
+from pipeline.data.validation import accepted_validation
 from pipeline.data.windows import Shards, StoredTrajectory, Windows
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest, file_identity, sha256_of
@@ -30,10 +31,18 @@ class Dataset:
         times: the time of each frame (T,), s.
         statistics: the content of `stats.yaml`.
         core_seconds: the time of the generation, summed over the ranks, s.
+        failed_checks: the names of the checks that the data set failed; empty unless `allow_failed`.
     """
 
+    failed_checks: tuple[str, ...] = ()
+
     def __init__(
-        self, folder: Path, manifest: Manifest, statistics: TrainingStatistics, unchanged: Collection[str]
+        self,
+        folder: Path,
+        manifest: Manifest,
+        statistics: TrainingStatistics,
+        unchanged: Collection[str],
+        failed_checks: tuple[str, ...] = (),
     ):
         header = manifest.header
         structures = Structures(header)
@@ -44,6 +53,7 @@ class Dataset:
         self.times = header.times
         self.statistics = statistics
         self.core_seconds = sum(shard.core_seconds for shard in manifest.shards)
+        self.failed_checks = failed_checks
         self._splits = {}
         for split in SPLITS:
             entries = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]
@@ -53,21 +63,24 @@ class Dataset:
             self._splits[split] = Shards(structures, files, trajectories, checksums)
 
     @classmethod
-    def open(cls, folder: Path, other_validation: Path | None = None) -> Dataset:
+    def open(
+        cls, folder: Path, other_validation: Path | None = None, *, allow_failed: bool = False
+    ) -> Dataset:
         """Open a data set that is complete and passed its validation.
 
         `other_validation` is the path of a validation outside the folder, by a reader who may not write it.
+        With `allow_failed`, a data set that failed a check of its content is opened, too.
 
         A shard whose file is not the file that passed, such as a copy, is compared with its checksum when it
         is first read.
 
         Raises:
-            UserError: the data set is missing, incomplete, of another schema version, not validated, or
-                changed after its validation.
+            UserError: the data set is missing, incomplete, of another schema version, not validated, failed,
+                or changed after its validation.
         """
         folder = Path(folder)
         manifest = read_complete_manifest(folder)
-        validation = _passed_validation(folder, manifest, other_validation)
+        validation = accepted_validation(folder, manifest, other_validation, allow_failed=allow_failed)
         _refuse_changed_statistics(folder, manifest)
         unchanged = set()
         for shard in manifest.shards:
@@ -82,7 +95,7 @@ class Dataset:
             if file_identity(path) == validation.files.get(shard.file):
                 unchanged.add(shard.file)
         statistics = read_statistics(folder / "stats.yaml", manifest.header)
-        return cls(folder, manifest, statistics, unchanged)
+        return cls(folder, manifest, statistics, unchanged, validation.failed_checks)
 
     def __repr__(self) -> str:
         split_sizes = [f"{len(shards)} {split}" for split, shards in self._splits.items() if len(shards)]
@@ -179,37 +192,6 @@ class Dataset:
                 f"split {split!r} does not exist. Splits are {', '.join(SPLITS)}. Name one of these splits"
             )
         return self._splits[split]
-
-
-def _passed_validation(folder: Path, manifest: Manifest, other_path: Path | None) -> Validation:
-    """Return the validation that the data set passed in its present state.
-
-    The validation is in the data set or in `other_path`. If both exist, both have to be passed.
-
-    Raises:
-        UserError: the data set was not validated, has changed, or failed.
-    """
-    paths = [path for path in (other_path, folder / "validation.json") if path and path.exists()]
-    if not paths:
-        raise UserError(
-            f"the data set in {folder} was not validated. Only validated data are used. "
-            "Run python -m pipeline.validate"
-        )
-    validations = {path: read_document(path, Validation) for path in paths}
-    present = {path: found for path, found in validations.items() if found.identity == manifest.identity}
-    if not present:
-        raise UserError(
-            f"the data set in {folder} was changed after its validation. Only validated data are used. "
-            "Run python -m pipeline.validate again"
-        )
-    for path, validation in present.items():
-        if validation.outcome != "passed":
-            reasons = validation.failures or ["no reason is recorded"]
-            raise UserError(
-                f"the data set in {folder} failed its validation: {reasons[0]} ({path}). "
-                "Run python -m pipeline.generate, then python -m pipeline.validate"
-            )
-    return next(iter(present.values()))
 
 
 def _refuse_changed_statistics(folder: Path, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""The JSON documents of a data set: the manifest, one receipt for each shard, and the validation."""
+"""The JSON documents of a data set: the manifest, and one receipt for each shard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.data.recorded_sizes import check_sizes
 from pipeline.data.running_statistics import PlainStatistics
 from simsurrogate import documents
 from simsurrogate.errors import UserError
-from simsurrogate.files import FileIdentity, digest, write_whole
+from simsurrogate.files import digest, write_whole
 from simsurrogate.spec import Spec
 
 FORMAT: Final = "simsurrogate data set"
@@ -40,11 +40,13 @@ _NEW_KEYS_OF_SPECS = ("symmetries", "coarsening", "quantities", "linear_in")
 _NEW_KEYS_OF_FIELDS = ("pseudo", "direction", "conductivity_range")
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """A JSON document of a data set, without further keys and without NaN."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Failure(_Document):
+class Failure(Document):
     """A trajectory that could not be computed; its index and the seed determine its parameters."""
 
     index: Count
@@ -52,7 +54,7 @@ class Failure(_Document):
     parameters: dict[str, float]
 
 
-class Receipt(_Document):
+class Receipt(Document):
     """The record of one shard: its trajectories, its file and its cost.
 
     A shard has one row for each of the `drawn` trajectories from index `first` on, except for the `failed`
@@ -88,7 +90,7 @@ class Receipt(_Document):
         return np.setdiff1d(all_indices, [failure.index for failure in self.failed], assume_unique=True)
 
 
-class ManifestShard(_Document):
+class ManifestShard(Document):
     """The manifest's entry of a shard with at least one row."""
 
     file: str
@@ -98,7 +100,7 @@ class ManifestShard(_Document):
     core_seconds: Cost
 
 
-class Manifest(_Document):
+class Manifest(Document):
     """The description of a data set.
 
     `expected_errors` holds the errors of the splits `train` (which stands for `valid` and `test`) and
@@ -174,21 +176,7 @@ class Manifest(_Document):
         )
 
 
-class Validation(_Document):
-    """The outcome of a validation of the data set with this `identity`.
-
-    `checks` maps the name of each check to the number of its runs; `failures` describes each failed check.
-    `files` holds the identity of each shard's file before its checks, see `simsurrogate.files.file_identity`.
-    """
-
-    identity: str
-    outcome: Literal["passed", "failed"]
-    checks: dict[str, int]
-    failures: list[str]
-    files: dict[str, FileIdentity] = {}
-
-
-DocumentType = TypeVar("DocumentType", bound=_Document)
+DocumentType = TypeVar("DocumentType", bound=Document)
 
 
 def read_complete_manifest(folder: Path) -> Manifest:
@@ -258,7 +246,7 @@ def finished_manifest(plan: Manifest, receipts: list[Receipt], statistics_sha256
     return plan.model_copy(update=updates)
 
 
-def write_document(path: Path, document: _Document) -> None:
+def write_document(path: Path, document: Document) -> None:
     """Write a document as JSON; the file appears under its name only when it is whole."""
     write_whole(path, json.dumps(document.model_dump(mode="json"), indent=2) + "\n")
 

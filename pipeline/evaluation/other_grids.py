@@ -56,7 +56,7 @@ def open_datasets(
     """
     grids = []
     for path in settings.evaluation.other_grids:
-        other = Dataset.open(path)
+        other = Dataset.open(path, allow_failed=settings.allow_failed)
         if other.spec.shape == dataset.spec.shape:
             cells = "x".join(map(str, other.spec.shape))
             raise UserError(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.config.settings import Training
 
 #: The keys of an identity that follow from its other keys, from the data or from earlier commands.
-_DERIVED_KEYS = ("continued_after", "data", "lineage")
+_DERIVED_KEYS = ("continued_after", "data", "lineage", "failed_checks")
 
 
 def requested_keys(identity: Mapping[str, object]) -> dict[str, object]:

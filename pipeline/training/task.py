@@ -49,6 +49,7 @@ class TrainingIdentity(TypedDict):
     `sources` is a hash of the surrogate's sources. `ensemble` is true for an ensemble and its members;
     `member` is the number of a member. `continued_after` holds the steps after which `training.steps` was
     raised. `lineage` describes the models from whose weights the training starts, the oldest first.
+    `failed_checks` names the checks that the data failed, which `allow_failed` accepted.
     """
 
     surrogate: dict[str, object]
@@ -61,6 +62,7 @@ class TrainingIdentity(TypedDict):
     member: NotRequired[int]
     continued_after: NotRequired[list[int]]
     lineage: NotRequired[list[dict[str, object]]]
+    failed_checks: NotRequired[list[str]]
 
 
 class Origin(TypedDict):
@@ -117,7 +119,10 @@ class TrainingTask:
             training=settings.training,
             seed=settings.training.seed,
             dataset=dataset,
-            other_grids=tuple(Dataset.open(folder) for folder in settings.training.other_grids),
+            other_grids=tuple(
+                Dataset.open(folder, allow_failed=settings.allow_failed)
+                for folder in settings.training.other_grids
+            ),
             overwrite=settings.overwrite,
         )
 
@@ -154,6 +159,9 @@ class TrainingTask:
         }
         if self.training.start_from is not None:
             identity["lineage"] = start_weights.lineage(self.training.start_from)
+        datasets = (self.dataset, *self.other_grids)
+        if failed_checks := {check for dataset in datasets for check in dataset.failed_checks}:
+            identity["failed_checks"] = sorted(failed_checks)
         return identity
 
     @property

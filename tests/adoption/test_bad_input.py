@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import adopt
 from pipeline.adoption import description as descriptions
-from pipeline.adoption import units
+from pipeline.data import units
 from pipeline.adoption.contents import Contents, FoundAxis, FoundField, FoundParameter
 from pipeline.adoption.description import Description
 from pipeline.adoption.readers.choose import open_source

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.manifest import Manifest, Validation, read_document, write_document
+from pipeline.data.manifest import Manifest, read_document, write_document
+from pipeline.data.validation import Validation
 from simsurrogate.files import sha256_of
 from tests.support.trainings.training_cases import generate_dataset, train_model
 

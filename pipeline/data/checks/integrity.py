@@ -9,71 +9,18 @@ outside the file.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.data.checks import receipt_statistics as statistics_check
 from pipeline.data.checks import variation
-from pipeline.data.format import hdf5
-from pipeline.data.format.layout import DatasetLayout, dataset_layouts, field_path
-from pipeline.data.format.structure import Structures
-from pipeline.data.manifest import (
-    Manifest,
-    ManifestShard,
-    Receipt,
-    finished_manifest,
-    read_document,
-    receipt_path,
-    receipts_of,
-)
-from pipeline.data.plan import Shard
+from pipeline.data.checks.content import finite, float32_range, isolated_values, parameter_range
+from pipeline.data.checks.shard_under_test import ShardUnderTest
+from pipeline.data.manifest import Manifest, finished_manifest, receipt_path, receipts_of
 from pipeline.data.statistics import REMEDY, statistics_of, to_yaml
 from simsurrogate.documents import read_text
 from simsurrogate.files import differences, digest, sha256_of
-
-_VALUES_PER_CHUNK = 2**22
-#: The largest ratio of the value of one frame to those of all other frames of a shard.
-_LARGEST_RATIO = 1e6
-
-
-@dataclass(frozen=True)
-class ShardUnderTest:
-    """One shard of the data set in `folder`, with its entry in the manifest.
-
-    `entry` is None if the manifest does not list the shard, because each of its trajectories failed.
-    `structures` are those of the data set, and `linked_checksums` the checksums of the linked files by path.
-    """
-
-    folder: Path
-    manifest: Manifest
-    shard: Shard
-    entry: ManifestShard | None
-    structures: Structures
-    linked_checksums: dict[str, str]
-
-    @property
-    def path(self) -> Path:
-        """The shard's file."""
-        return self.folder / self.shard.file
-
-    @cached_property
-    def receipt(self) -> Receipt:
-        """The shard's receipt."""
-        return read_document(receipt_path(self.folder, self.shard), Receipt)
-
-    @cached_property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The shard's datasets by path, as memory maps."""
-        locations = self.structures.locations(self.path, self.receipt.trajectories)
-        return hdf5.memory_maps(self.path, locations)
-
-    @cached_property
-    def layouts(self) -> dict[str, DatasetLayout]:
-        """The expected layouts of the shard's datasets, by path."""
-        return dataset_layouts(self.structures.header, self.receipt.trajectories)
 
 
 def receipt(shard_under_test: ShardUnderTest) -> str | None:
@@ -148,65 +95,11 @@ def indices(shard_under_test: ShardUnderTest) -> str | None:
     return None
 
 
-def finite(shard_under_test: ShardUnderTest) -> str | None:
-    """Check that no value is NaN or infinite."""
-    for path, expected_layout in shard_under_test.layouts.items():
-        if expected_layout.is_varying and expected_layout.dtype.kind == "f":
-            flat_values = shard_under_test.arrays[path].reshape(-1)
-            for start in range(0, flat_values.size, _VALUES_PER_CHUNK):
-                positions = np.flatnonzero(~np.isfinite(flat_values[start : start + _VALUES_PER_CHUNK]))
-                if positions.size:
-                    position = start + int(positions[0])
-                    index = [
-                        int(coordinate) for coordinate in np.unravel_index(position, expected_layout.shape)
-                    ]
-                    return f"{path}{index} is {flat_values[position]}"
-    return None
-
-
-def isolated_values(shard_under_test: ShardUnderTest) -> str | None:
-    """Check that no frame of a field has a value that is far larger than those of all other frames."""
-    for field in shard_under_test.structures.header.fields("fields"):
-        array = shard_under_test.arrays[field_path(field)]
-        frames = array.reshape(array.shape[0] * array.shape[1], -1)
-        frames_per_chunk = max(_VALUES_PER_CHUNK // frames.shape[1], 1)
-        chunks = [
-            frames[start : start + frames_per_chunk] for start in range(0, len(frames), frames_per_chunk)
-        ]
-        sizes = np.concatenate(
-            [np.maximum(chunk.max(axis=1), -chunk.min(axis=1)) for chunk in chunks], dtype=np.float64
-        )
-        frame, (second, first) = int(np.argmax(sizes)), np.sort(sizes)[-2:]
-        if second > 0 and first > _LARGEST_RATIO * second:
-            position = tuple(map(int, np.unravel_index(frame, array.shape[:2])))
-            return (
-                f"{field_path(field)} reaches {first:g} in frame {position[1]} of row {position[0]}, and "
-                f"{second:g} in all other frames"
-            )
-    return None
-
-
 def receipt_statistics(shard_under_test: ShardUnderTest) -> str | None:
     """Check that the statistics in the receipt are those of the data."""
     return statistics_check.mistake(
         shard_under_test.structures, shard_under_test.path, shard_under_test.receipt
     )
-
-
-def parameter_range(shard_under_test: ShardUnderTest) -> str | None:
-    """Check that parameters lie in their ranges, or in `test_extrapolation`, that one lies outside."""
-    shard, is_outside = shard_under_test.shard, np.zeros(shard_under_test.receipt.trajectories, bool)
-    for parameter in shard_under_test.manifest.spec.parameters:
-        low, high = parameter.low, parameter.high
-        values = shard_under_test.arrays[f"scalars/{parameter.name}"]
-        wrong_values = values[(values < low) | (values > high)]
-        if wrong_values.size and not shard.is_outside:
-            return f"{parameter.name}={wrong_values[0]:g} found, a value in [{low:g}, {high:g}] expected"
-        is_outside |= (values < low) | (values > high)
-    if shard.is_outside and not is_outside.all():
-        row = int(np.argmin(is_outside))
-        return f"every scalar parameter of row {row} lies in its range, at least one outside expected"
-    return None
 
 
 #: The checks of every shard, in this order.
@@ -218,6 +111,7 @@ SHARD_CHECKS = (
     indices,
     finite,
     isolated_values,
+    float32_range,
     parameter_range,
     receipt_statistics,
 )

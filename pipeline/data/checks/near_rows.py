@@ -14,37 +14,41 @@ to a few ten percent (Charikar, Chen & Farach-Colton 2002, "Finding frequent ite
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.data.checks.naming import split_of
 from pipeline.data.format.layout import Header, field_path
-from pipeline.data.plan import INDICES_PER_SPLIT, SPLITS
 from simsurrogate.spec import Field
 
 #: The sums of one field at one frame.
-_SUMS = 16
+SUMS = 16
 #: The values that get their signs at once.
 _CHUNK = 2**20
 #: The expected number of false alarms in a data set of independent draws.
-_FALSE_ALARMS = 1e-3
+FALSE_ALARMS = 1e-3
 #: The fewest trajectories for an estimate of the dimension.
-_MIN_TRAJECTORIES = 20
+MIN_TRAJECTORIES = 20
 #: The relative deviation of a field that does not vary between trajectories.
 _ROUND_OFF = 1e-12
 
 
 def sketches(header: Header, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return a sketch of each row, (rows, S): of its first, middle and last frame and coefficient fields."""
-    sums = [_sums(arrays[field_path(field)][:, frame]) for field, frame in _states(header)]
-    sums += [_sums(arrays[field_path(field)]) for field in header.fields("coefficient_fields")]
+    sums = [random_sums(arrays[field_path(field)][:, frame]) for field, frame in _states(header)]
+    sums += [random_sums(arrays[field_path(field)]) for field in header.fields("coefficient_fields")]
     return np.concatenate(sums, axis=1)
 
 
-def no_sketches(header: Header) -> np.ndarray:
-    """Return the sketches of no row, (0, S)."""
-    return np.empty((0, _SUMS * (len(_states(header)) + len(header.fields("coefficient_fields")))))
+def sketch_columns(header: Header) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns of a sketch that hold the initial state, and those of the coefficient fields."""
+    is_initial = [frame == 0 for _, frame in _states(header)]
+    num_coefficients = len(header.fields("coefficient_fields"))
+    initial = np.repeat(is_initial + [False] * num_coefficients, SUMS)
+    coefficients = np.repeat([False] * len(is_initial) + [True] * num_coefficients, SUMS)
+    return np.flatnonzero(initial), np.flatnonzero(coefficients)
 
 
 def _states(header: Header) -> list[tuple[Field, int]]:
@@ -53,15 +57,15 @@ def _states(header: Header) -> list[tuple[Field, int]]:
     return [(field, frame) for field in header.fields("fields") for frame in frames]
 
 
-def _sums(values: np.ndarray) -> np.ndarray:
-    """Return sums of values (rows, ...) with random signs, (rows, `_SUMS`)."""
+def random_sums(values: np.ndarray) -> np.ndarray:
+    """Return sums of values (rows, ...) with random signs, (rows, `SUMS`)."""
     values = values.reshape(len(values), math.prod(values.shape[1:]))
-    rng, sums = np.random.Generator(np.random.Philox(0)), np.zeros((len(values), _SUMS))
+    rng, sums = np.random.Generator(np.random.Philox(0)), np.zeros((len(values), SUMS))
     for start in range(0, values.shape[1], _CHUNK):
         chunk = values[:, start : start + _CHUNK].astype(np.float64)
         chunk *= 2 * rng.integers(0, 2, chunk.shape[1], np.int8) - 1
-        padded = np.pad(chunk, ((0, 0), (0, -chunk.shape[1] % _SUMS)))
-        sums += padded.reshape(len(values), -1, _SUMS).sum(axis=1)
+        padded = np.pad(chunk, ((0, 0), (0, -chunk.shape[1] % SUMS)))
+        sums += padded.reshape(len(values), -1, SUMS).sum(axis=1)
     return sums
 
 
@@ -75,19 +79,7 @@ class Pair(NamedTuple):
     @property
     def is_in_one_split(self) -> bool:
         """Whether both trajectories belong to the same split."""
-        return self.later // INDICES_PER_SPLIT == self.earlier // INDICES_PER_SPLIT
-
-    def __str__(self) -> str:
-        first, second = (
-            f"trajectory {index % INDICES_PER_SPLIT} of {SPLITS[index // INDICES_PER_SPLIT]}"
-            for index in (self.later, self.earlier)
-        )
-        if not self.ratio:
-            return f"{first} equals {second} in its first, middle and last frame"
-        return (
-            f"{first} nearly equals {second}: their distance is {self.ratio:.2g} of that to the next "
-            "trajectory, closer than independent draws are"
-        )
+        return split_of(self.later) == split_of(self.earlier)
 
 
 def close_pairs(indices: np.ndarray, rows: np.ndarray) -> list[Pair]:
@@ -99,10 +91,10 @@ def close_pairs(indices: np.ndarray, rows: np.ndarray) -> list[Pair]:
         indices: the indices of the trajectories, (N,).
         rows: their sketches, (N, S).
     """
-    if len(rows) < _MIN_TRAJECTORIES:
+    if len(rows) < MIN_TRAJECTORIES:
         return []
     # Each field at each frame has the same weight.
-    blocks = (rows - rows.mean(axis=0)).reshape(len(rows), -1, _SUMS)
+    blocks = (rows - rows.mean(axis=0)).reshape(len(rows), -1, SUMS)
     deviation = np.sqrt(np.mean(blocks**2, axis=(0, 2)))
     is_varying = deviation > _ROUND_OFF * np.abs(rows).reshape(blocks.shape).max(axis=(0, 2))
     points = (blocks[:, is_varying] / deviation[is_varying, None]).reshape(len(rows), -1)
@@ -121,28 +113,9 @@ def close_pairs(indices: np.ndarray, rows: np.ndarray) -> list[Pair]:
     if not len(log_ratios):
         return []
     dimension = math.log(2) / -float(np.median(log_ratios))
-    bound = (_FALSE_ALARMS / len(rows)) ** (1 / dimension)
+    bound = (FALSE_ALARMS / len(rows)) ** (1 / dimension)
     pairs: dict[tuple[int, int], float] = {}
     for row in np.flatnonzero(ratios < bound).tolist():
         ends = sorted((int(indices[row]), int(indices[nearest[row]])))
         pairs[ends[1], ends[0]] = min(float(ratios[row]), pairs.get((ends[1], ends[0]), math.inf))
     return sorted((Pair(*ends, ratio) for ends, ratio in pairs.items()), key=lambda pair: pair.ratio)
-
-
-def mistake(pairs: Sequence[Pair]) -> str | None:
-    """Return which trajectories of different splits are nearly equal, or None; equal ones do not count."""
-    across = [pair for pair in pairs if pair.ratio > 0 and not pair.is_in_one_split]
-    if not across:
-        return None
-    return (
-        f"{across[0]} (pairs: {len(across)}). Trajectories of different splits have to be independent. Leave "
-        "out one trajectory of each pair"
-    )
-
-
-def note(pairs: Sequence[Pair]) -> str | None:
-    """Return which trajectories of one split are equal or nearly equal, or None."""
-    within = [pair for pair in pairs if pair.is_in_one_split]
-    if not within:
-        return None
-    return f"{within[0]} (pairs in one split: {len(within)}). A model learns little from the second"

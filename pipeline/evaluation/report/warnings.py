@@ -23,6 +23,7 @@ def report_warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, m
     model = surrogate.members[0] if isinstance(surrogate, Ensemble) else surrogate
     if store.has_changed_sources(description, type(model)):
         warnings.append("The sources of the surrogate have changed after the training of the model.")
+    warnings += _failed_check_warnings(description["configuration"], dataset)
     if training_dataset != dataset.identity:
         warnings.append(_other_data_warning(description["configuration"], dataset))
     ranges = zip(
@@ -52,6 +53,22 @@ def report_warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, m
         for split, result in metrics.splits.items()
         if result.trajectories < 8
     ]
+    return warnings
+
+
+def _failed_check_warnings(configuration: Mapping[str, Any], dataset: Dataset) -> list[str]:
+    """Return the warnings about data that failed their validation, in the training and in this report."""
+    warnings = []
+    if failed_checks := configuration.get("failed_checks"):
+        warnings.append(
+            "The model was trained with allow_failed=true on data that failed the checks "
+            f"{', '.join(failed_checks)}: errors of the data are errors of the model."
+        )
+    if dataset.failed_checks:
+        warnings.append(
+            "The data of this report failed the checks "
+            f"{', '.join(dataset.failed_checks)}: the errors below may be too small or too large."
+        )
     return warnings
 
 

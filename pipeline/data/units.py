@@ -16,9 +16,14 @@ _MAX_LENGTH = 60
 _POWER_OF_A_NUMBER = re.compile(r"[\d).]\s*(?:\*\*|\^|[⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹])")
 
 
+#: Products and quotients of powers of common symbols. Their check needs no registry, whose import is slow.
+_SYMBOL = r"(?:[kMGmun]?(?:m|s|K|J|N|W|Pa|V|Hz)|kg|A|mol|rad)"
+_COMMON_UNIT = re.compile(rf"1|(?:1/)?{_SYMBOL}(?:\^-?\d)?(?:[ /]{_SYMBOL}(?:\^-?\d)?)*")
+
+
 def is_known(unit: str) -> bool:
-    """Return whether pint knows a unit; `1` means no unit."""
-    return _parsed(unit) is not None
+    """Return whether a unit is a product of common symbols or pint knows it; `1` means no unit."""
+    return _COMMON_UNIT.fullmatch(unit) is not None or _parsed(unit) is not None
 
 
 def seconds(unit: str) -> float | None:
