@@ -30,6 +30,7 @@ from pipeline.config.build import (
 from pipeline.config.quantities import recorded_quantities, with_quantities
 from pipeline.config.settings import Settings
 from pipeline.config.solver_of_data import solver_of_data
+from pipeline.data.card import checks_section
 from pipeline.data.checks import integrity
 from pipeline.data.checks.data_checks import compared_rows
 from pipeline.data.checks.overlaps import Queries, Search
@@ -117,6 +118,8 @@ def run(settings: Settings) -> None:
         validation = validation_of(manifest, results, files)
         if validation_path:
             write_document(validation_path, validation)
+            if validation_path.parent == folder:
+                checks_section.write(folder, manifest, validation, table)
             result_in_run_folder = run_folder.validations[1]
             if validation_path != result_in_run_folder:
                 # It is from a time when the data set was not writable.

@@ -14,7 +14,7 @@ from pipeline.data.manifest import Manifest, read_complete_manifest
 from pipeline.data.plan import SPLITS
 from pipeline.data.recorded_configuration import of_shards
 from pipeline.data.statistics import TrainingStatistics, read_statistics
-from pipeline.data.validation import accepted_validation
+from pipeline.data.validation import Validation, accepted_validation
 from pipeline.data.windows import Shards, StoredTrajectory, Windows
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest, file_identity, sha256_of
@@ -31,10 +31,8 @@ class Dataset:
         times: the time of each frame (T,), s.
         statistics: the content of `stats.yaml`.
         core_seconds: the time of the generation, summed over the ranks, s.
-        failed_checks: the names of the checks that the data set failed; empty unless `allow_failed`.
+        validation: the validation that the data set passed.
     """
-
-    failed_checks: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -42,7 +40,7 @@ class Dataset:
         manifest: Manifest,
         statistics: TrainingStatistics,
         unchanged: Collection[str],
-        failed_checks: tuple[str, ...] = (),
+        validation: Validation,
     ):
         header = manifest.header
         structures = Structures(header)
@@ -53,7 +51,7 @@ class Dataset:
         self.times = header.times
         self.statistics = statistics
         self.core_seconds = sum(shard.core_seconds for shard in manifest.shards)
-        self.failed_checks = failed_checks
+        self.validation = validation
         self._splits = {}
         for split in SPLITS:
             entries = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]
@@ -95,7 +93,7 @@ class Dataset:
             if file_identity(path) == validation.files.get(shard.file):
                 unchanged.add(shard.file)
         statistics = read_statistics(folder / "stats.yaml", manifest.header)
-        return cls(folder, manifest, statistics, unchanged, validation.failed_checks)
+        return cls(folder, manifest, statistics, unchanged, validation)
 
     def __repr__(self) -> str:
         split_sizes = [f"{len(shards)} {split}" for split, shards in self._splits.items() if len(shards)]
@@ -164,6 +162,11 @@ class Dataset:
             if self.spec.chaotic
             else None,
         )
+
+    @property
+    def failed_checks(self) -> tuple[str, ...]:
+        """The names of the checks that the data set failed; empty unless opened with `allow_failed`."""
+        return self.validation.failed_checks
 
     @property
     def splits(self) -> tuple[str, ...]:

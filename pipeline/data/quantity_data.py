@@ -54,7 +54,7 @@ class QuantityDataset(Dataset):
     def __init__(self, dataset: Dataset):
         self.folder, self.configuration = dataset.folder, dataset.configuration
         self.identity, self.times = dataset.identity, dataset.times
-        self.core_seconds, self.failed_checks = dataset.core_seconds, dataset.failed_checks
+        self.core_seconds, self.validation = dataset.core_seconds, dataset.validation
         self.spec = quantity_spec(dataset.spec, f"the data set in {dataset.folder}")
         self.quantities = dataset.spec.quantities
         names = [field.name for field in self.spec.fields]

@@ -19,6 +19,7 @@ from pipeline.data.manifest import Receipt, StatisticsKind
 from pipeline.data.plan import Shard
 from pipeline.data.running_statistics import PlainStatistics
 from pipeline.generation.batched import BatchFiller, solves_batches
+from pipeline.generation.compilation import compile_clock
 from pipeline.generation.frames import FrameFiller
 from pipeline.generation.rows import Rows, add_statistics
 from simsurrogate.files import sha256_of, writable_folder
@@ -65,10 +66,10 @@ class ShardMaker:
         Raises:
             StorageError: the file cannot be written.
         """
-        with threadpool_limits(1, "blas"):
-            return self._make(shard)
+        with threadpool_limits(1, "blas"), compile_clock() as compile_seconds:
+            return self._make(shard, compile_seconds)
 
-    def _make(self, shard: Shard) -> Receipt:
+    def _make(self, shard: Shard, compile_seconds: Callable[[], float]) -> Receipt:
         start_seconds = time.perf_counter()
         path = self.folder / shard.file
         if self.solver.communicator.rank == 0:
@@ -96,7 +97,8 @@ class ShardMaker:
             machine=machine(),
             predictable_times=rows.predictable_times,
             statistics=self._gather(rows) if shard.split == "train" and rows.count else {},
-            core_seconds=(time.perf_counter() - start_seconds) * self.solver.communicator.size,
+            core_seconds=self.solver.communicator.size
+            * (time.perf_counter() - start_seconds - compile_seconds()),
         )
 
     def _gather(self, rows: Rows) -> dict[StatisticsKind, PlainStatistics]:

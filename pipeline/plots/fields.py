@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.plots.colour_bars import colours_of, draw_colour_bar
+from pipeline.plots.comparison import label
 from simsurrogate.spec import Spec
 
 if TYPE_CHECKING:
@@ -28,33 +30,55 @@ def draw(spec: Spec, times: np.ndarray, states: np.ndarray, coefficients: np.nda
     figure = Figure(figsize=(2.9 * columns + 1.6, 2.7 * rows + 0.4), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     for channel, name in enumerate(field_names):
-        titles = [f"{name}, t = {time:.3g} s" for time in times]
-        _draw_row(figure, panels[channel], spec, states[:, channel], titles)
+        titles = [f"{name.replace('_', ' ')}, t = {time:.3g} s" for time in times]
+        quantity = (name, spec.channel_units[channel])
+        _draw_row(figure, panels[channel], spec, states[:, channel], titles, quantity=quantity)
     lower_panels = list(panels[len(field_names) :].flat)
-    for index, name in enumerate(coefficient_names):
-        _draw_row(figure, lower_panels[index : index + 1], spec, coefficients[index][None], [name])
+    coefficient_units = [field.unit for field in spec.coefficient_fields for _ in spec.components(field)]
+    for index, quantity in enumerate(zip(coefficient_names, coefficient_units, strict=True)):
+        titles = [quantity[0].replace("_", " ")]
+        _draw_row(
+            figure,
+            lower_panels[index : index + 1],
+            spec,
+            coefficients[index][None],
+            titles,
+            quantity=quantity,
+        )
     for unused_panel in lower_panels[len(coefficient_names) :]:
         unused_panel.set_axis_off()
     return figure
 
 
-def _draw_row(figure: Any, panels: Sequence[Axes], spec: Spec, values: np.ndarray, titles: list[str]) -> None:
-    """Draw one channel at several times on one scale: lines in 1-D, images in 2-D, a middle slice in 3-D."""
+def _draw_row(
+    figure: Any,
+    panels: Sequence[Axes],
+    spec: Spec,
+    values: np.ndarray,
+    titles: list[str],
+    *,
+    quantity: tuple[str, str],
+) -> None:
+    """Draw one channel at several times on one scale: lines in 1-D, images in 2-D, a middle slice in 3-D.
+
+    `quantity` is the name and the unit of the channel.
+    """
     axes = spec.axes
     if len(axes) == 1:
         for line, title in zip(values, titles, strict=True):
             panels[0].plot(axes[0].centres, line, label=title)
         panels[0].legend(fontsize="small")
-        panels[0].set_xlabel(f"{axes[0].name} ({axes[0].unit})")
+        panels[0].set_xlabel(label(axes[0].name, axes[0].unit))
+        panels[0].set_ylabel(label(*quantity))
         return
     if len(axes) > 2:
         titles = [f"{title}, middle of {axes[2].name}" for title in titles]
         values = values[..., values.shape[-1] // 2]
     extent = (axes[0].lower, axes[0].upper, axes[1].lower, axes[1].upper)
-    limits = {"vmin": values.min(), "vmax": values.max()}
+    colours = colours_of(values)
     for panel, image, title in zip(panels, values, titles, strict=False):
-        mappable = panel.imshow(image.T, origin="lower", extent=extent, **limits)
+        mappable = panel.imshow(image.T, origin="lower", extent=extent, **colours)
         panel.set_title(title, fontsize="small")
-        panel.set_xlabel(f"{axes[0].name} ({axes[0].unit})")
-        panel.set_ylabel(f"{axes[1].name} ({axes[1].unit})")
-    figure.colorbar(mappable, ax=list(panels[: len(values)]), shrink=0.8)
+        panel.set_xlabel(label(axes[0].name, axes[0].unit))
+        panel.set_ylabel(label(axes[1].name, axes[1].unit))
+    draw_colour_bar(figure, mappable, panels[: len(values)], *quantity)

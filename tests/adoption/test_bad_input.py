@@ -12,12 +12,12 @@ import pytest
 
 from pipeline import adopt
 from pipeline.adoption import description as descriptions
-from pipeline.data import units
 from pipeline.adoption.contents import Contents, FoundAxis, FoundField, FoundParameter
 from pipeline.adoption.description import Description
 from pipeline.adoption.readers.choose import open_source
 from pipeline.adoption.specification import Specification, specification
 from pipeline.adoption.splits import divided
+from pipeline.data import units
 from simsurrogate.errors import UserError
 from tests.adoption import sources
 from tests.support.in_process import settings_of

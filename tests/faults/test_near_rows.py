@@ -59,13 +59,13 @@ def test_a_nearly_repeated_trajectory_is_named(noise: float, tmp_path: Path) -> 
         validated(tmp_path, states)
 
 
-def test_pairs_of_one_split_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pairs_of_one_split_are_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     states = walks()
     states[3], states[5] = states[7], states[8] * (1 + 1e-5)
     validated(tmp_path, states)
-    note = capsys.readouterr().err
-    assert "note: trajectory 7 of train equals trajectory 3 of train" in note
-    assert "pairs in one split: 2" in note
+    warning = capsys.readouterr().err
+    assert "warning: near_rows: trajectory 7 of train equals trajectory 3 of train in its first" in warning
+    assert "pairs in one split: 2" in warning
 
 
 @pytest.mark.parametrize("num_parameters", [0, 1, 2])

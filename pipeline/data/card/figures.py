@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MAX_TRAJECTORIES = 3
 _NUM_FRAMES = 4
 #: A regular expression of the names of the figures.
-FIGURE_NAME = r"(train-\d+|invariants|spectra)\.png"
+FIGURE_NAME = r"(train-\d+|invariants|spectra|checks-(parameters|splits|shards))\.png"
 
 
 def draw(folder: Path, manifest: Manifest) -> list[Path]:
@@ -38,13 +38,15 @@ def draw(folder: Path, manifest: Manifest) -> list[Path]:
     figure_folder = folder / "figures"
     writable_folder(figure_folder)
     paths = [
-        _save(_draw_trajectory(shards, position), figure_folder / f"train-{position}.png")
+        save_figure(_draw_trajectory(shards, position), figure_folder / f"train-{position}.png")
         for position in range(num_trajectories)
     ]
     if shards.header.spec.invariants:
-        paths.append(_save(_draw_invariants(shards, num_trajectories), figure_folder / "invariants.png"))
+        paths.append(
+            save_figure(_draw_invariants(shards, num_trajectories), figure_folder / "invariants.png")
+        )
     if all(boundary == "periodic" for boundary in shards.header.spec.boundaries):
-        paths.append(_save(_draw_spectra(shards), figure_folder / "spectra.png"))
+        paths.append(save_figure(_draw_spectra(shards), figure_folder / "spectra.png"))
     return paths
 
 
@@ -104,7 +106,7 @@ def _states(shards: Shards, position: int, frames: np.ndarray) -> np.ndarray:
     return states
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
     """Save a figure as PNG; the file appears under its name only when it is whole."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=100)

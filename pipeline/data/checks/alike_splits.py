@@ -1,4 +1,4 @@
-"""The comparison of the distributions of the training split and of the splits `valid` and `test`.
+"""The comparison of the training split with all splits that are drawn from the same distribution.
 
 An evaluation on another distribution than that of the training measures something else than it says. Every
 scalar parameter and every measure of a field is compared by the test of Kolmogorov and Smirnov. The least
@@ -28,19 +28,15 @@ def result(
     """Return the result of `alike_splits`."""
     samples = [(name, table.parameters[:, column]) for column, name in enumerate(parameter_names)]
     samples += [(measure.words, measure.values) for measure in measures]
-    is_training = table.split == SPLITS.index("train")
+    rows = {split: table.split == SPLITS.index(split) for split in SPLITS}
+    others = [split for split in SPLITS if split not in {"train", "test_extrapolation"} and rows[split].any()]
     comparisons = [
-        (
-            *kolmogorov_smirnov(values[is_training], values[table.split == SPLITS.index(split)])[::-1],
-            name,
-            split,
-        )
-        for split in ("valid", "test")
-        if (table.split == SPLITS.index(split)).any()
+        (*kolmogorov_smirnov(values[rows["train"]], values[rows[split]])[::-1], name, split)
+        for split in others
         for name, values in samples
-        if np.ptp(values) > 0
+        if rows["train"].any() and np.ptp(values) > 0
     ]
-    if not comparisons or not is_training.any():
+    if not comparisons:
         reason = "there are no two splits with numbers that vary between trajectories"
         return CheckResult("alike_splits", subject, "not applicable", reason)
     probability, distance, name, split = min(comparisons)

@@ -104,7 +104,7 @@ class Search:
         queries: the first windows.
         equal: the equal windows so far (M,) of `OVERLAP`, at most `_MAX_FOUND` of them.
         num_equal: the number of equal windows.
-        nearest: the smallest and second smallest squared distance of each chosen window to a trajectory (Q, 2).
+        nearest: the two smallest squared distances of each chosen window to a trajectory (Q, 2).
         other: the index of the nearest trajectory (Q,).
         shift: the frames between the chosen window and the nearest window (Q,).
     """

@@ -30,6 +30,8 @@ _LEAST_GAP = 0.25
 #: The least correlation for a warning: the parameters are nearly one parameter.
 _LEAST_CORRELATION = 0.95
 _MIN_POINTS = 8
+#: The least distance of an extrapolation to the training range, divided by the width of the range.
+_LEAST_DISTANCE = 0.01
 
 
 def centred_discrepancy(points: np.ndarray) -> float:
@@ -145,31 +147,31 @@ def _largest_correlation(points: np.ndarray) -> tuple[float, tuple[int, int]]:
 
 
 def _extrapolation(subject: str, table: RowTable, parameters: Sequence[Parameter]) -> CheckResult:
-    """Return whether each trajectory of `test_extrapolation` lies outside the training range."""
+    """Return whether each trajectory of `test_extrapolation` lies clearly outside the training range."""
     is_outside = table.split == SPLITS.index("test_extrapolation")
     if not is_outside.any():
         return CheckResult("extrapolation", subject, "not applicable", "there is no split test_extrapolation")
-    training = table.parameters[table.split == SPLITS.index("train")]
-    if not parameters or not len(training):
-        reason = "the data have no scalar parameters, so there is no range to lie outside"
-        return CheckResult("extrapolation", subject, "not applicable", reason)
-    low, high = training.min(axis=0), training.max(axis=0)
+    low = np.array([parameter.low for parameter in parameters])
+    high = np.array([parameter.high for parameter in parameters])
     values, index = table.parameters[is_outside], table.index[is_outside]
-    distance = np.maximum(low - values, values - high)
-    width = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
-    relative = (distance / width).max(axis=1)
+    width = np.maximum(high - low, np.abs(high) / 10)
+    distance = np.maximum(low - values, values - high) / np.where(width > 0, width, 1.0)
+    largest = distance.max(axis=1)
+    is_inside = largest < _LEAST_DISTANCE
     numbers = {
         "trajectories": float(len(values)),
-        "inside": float((relative <= 0).sum()),
-        "median_distance": float(np.median(relative)),
-        "least_distance": float(relative.min()),
+        "inside": float(is_inside.sum()),
+        "median_distance": float(np.median(largest)),
+        "least_distance": float(largest.min()),
     }
-    if not (relative <= 0).any():
+    if not is_inside.any():
         return CheckResult("extrapolation", subject, "passed", numbers=numbers)
-    row = int(np.argmin(relative))
+    row = int(np.argmin(largest))
+    name = parameters[int(np.argmax(distance[row]))].name
     message = (
-        f"{name_of(index[row])} lies inside the range of the training values in every scalar parameter "
-        f"(trajectories: {int(numbers['inside'])} of {len(values)}). Each trajectory of test_extrapolation "
+        f"{name_of(index[row])} lies within {100 * _LEAST_DISTANCE:g} % of the training range in every "
+        f"scalar parameter: {name} is the farthest, {100 * largest[row]:.2g} % of the range beyond it "
+        f"(trajectories: {int(is_inside.sum())} of {len(values)}). Each trajectory of test_extrapolation "
         "has to lie outside in at least one. Move these trajectories to test"
     )
     return CheckResult("extrapolation", subject, "failed", message, numbers)

@@ -3,8 +3,8 @@
 The trajectories of all shards are ordered by a measure, such as the logarithm of the size of a field. A
 shard with another unit, or with another time axis, lies apart: a gap separates all its trajectories from
 all others, and the gap is wider than the others' whole range. Of N independent trajectories, n given ones
-lie at one end with probability 2 n! (N - n)! / N!. The check reports gaps whose probability, over all measures, is
-below `FALSE_ALARMS`.
+lie at one end with probability 2 n! (N - n)! / N!. The check reports gaps whose probability, over all
+measures, is below `FALSE_ALARMS`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def test_an_unsaved_figure_leaves_no_partial_file(tmp_path: Path, monkeypatch: p
     run_drift_in_process("generate", tmp_path)
     folder = tmp_path / "dataset"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    original_save = figures._save
+    original_save = figures.save_figure
 
     def save_with_limit(figure: Figure, path: Path) -> Path:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
@@ -28,7 +28,7 @@ def test_an_unsaved_figure_leaves_no_partial_file(tmp_path: Path, monkeypatch: p
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    monkeypatch.setattr(figures, "_save", save_with_limit)
+    monkeypatch.setattr(figures, "save_figure", save_with_limit)
     with pytest.raises(OSError, match="too large"):
         figures.draw(folder, read_complete_manifest(folder))
     assert not list((folder / "figures").iterdir())

@@ -1,0 +1,113 @@
+"""The section of the data card on the checks of `validate`, with its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.checks.measured import Measure, measures_of
+from pipeline.data.checks.near_rows import MIN_TRAJECTORIES
+from pipeline.data.checks.row_table import RowTable
+from pipeline.data.manifest import Manifest
+from pipeline.data.plan import SPLITS
+from pipeline.data.validation import CheckRecord, Validation
+from simsurrogate.files import writable_folder, write_whole
+
+_HEADING = "Checks"
+#: The sections before which the section stands in the card.
+_NEXT_SECTIONS = ("Figures", "Reading")
+#: The largest number of failed results and warnings in the table.
+_MAX_FINDINGS = 20
+
+
+def write(folder: Path, manifest: Manifest, validation: Validation, table: RowTable | None) -> None:
+    """Write the section into `README.md` of a data set, in place of an earlier one, and draw its figures.
+
+    Without a README.md nothing is written. A table of fewer than `MIN_TRAJECTORIES` trajectories shows no
+    distribution, and has no figures.
+    """
+    path = folder / "README.md"
+    if not path.is_file():
+        return
+    has_figures = table is not None and len(table.index) >= MIN_TRAJECTORIES
+    figures = _draw(folder, manifest, table) if table is not None and has_figures else []
+    head, *sections = path.read_text().split("\n## ")
+    others = [section for section in sections if not section.startswith(f"{_HEADING}\n")]
+    position = next(
+        (number for number, text in enumerate(others) if text.startswith(_NEXT_SECTIONS)), len(others)
+    )
+    own = _section(validation, [str(figure.relative_to(folder)) for figure in figures])
+    write_whole(path, "\n## ".join([head, *others[:position], own, *others[position:]]))
+
+
+def _section(validation: Validation, figures: Sequence[str]) -> str:
+    """Return the section in Markdown, without the mark of its heading."""
+    counts = [
+        f"{sum(record.outcome == outcome for record in validation.results)} {outcome}"
+        for outcome in ("failed", "warning", "passed", "not applicable")
+    ]
+    findings = [record for record in validation.results if record.outcome in {"failed", "warning"}]
+    others = [record for record in validation.results if record not in findings]
+    rows = [_row(record) for record in (*findings[:_MAX_FINDINGS], *others)]
+    if len(findings) > _MAX_FINDINGS:
+        rows.append(f"| and {len(findings) - _MAX_FINDINGS} more | | `validation.json` has all results | |")
+    pictures = "".join(f"\n![{Path(figure).stem}]({figure})" for figure in figures)
+    return (
+        f"{_HEADING}\n\n`validate` has {validation.outcome} these data: {', '.join(counts)}. "
+        "docs/dataset.md describes each check.\n\n"
+        "| check | outcome | finding, or reason | numbers |\n| --- | --- | --- | --- |\n"
+        + "\n".join(rows)
+        + f"\n{pictures}\n"
+    )
+
+
+def _row(record: CheckRecord) -> str:
+    numbers = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in record.numbers.items())
+    message = record.message.replace("|", "\\|").replace("\n", " ")
+    return f"| {record.check} | {record.outcome} | {message} | {numbers} |"
+
+
+def _draw(folder: Path, manifest: Manifest, table: RowTable) -> list[Path]:
+    """Draw the figures and return their paths."""
+    # Imported here because a validation of few trajectories draws nothing, and matplotlib is slow to import.
+    from pipeline.data.card.figures import save_figure
+    from pipeline.plots import distributions
+
+    figure_folder = folder / "figures"
+    writable_folder(figure_folder)
+    parameters = [
+        (column, parameter)
+        for column, parameter in enumerate(manifest.spec.parameters)
+        if parameter.high > parameter.low
+    ]
+    rows = {SPLITS[number]: table.split == number for number in np.unique(table.split)}
+    figures = {}
+    if parameters:
+        columns = [column for column, _ in parameters]
+        points = {split: table.parameters[mask][:, columns] for split, mask in rows.items()}
+        figures["checks-parameters"] = distributions.draw_box(
+            [parameter for _, parameter in parameters], points
+        )
+    measures = {
+        _axis_text(measure): measure.values for measure in _shown(measures_of(manifest.header, table))
+    }
+    if measures:
+        figures["checks-splits"] = distributions.draw_splits(
+            {text: {split: values[mask] for split, mask in rows.items()} for text, values in measures.items()}
+        )
+        figures["checks-shards"] = distributions.draw_shards(measures, table.shard, table.split, SPLITS)
+    return [save_figure(figure, figure_folder / f"{name}.png") for name, figure in figures.items()]
+
+
+def _shown(measures: Sequence[Measure]) -> list[Measure]:
+    """Return the mean, the size and the change of each field, which show other units and other times."""
+    return [measure for measure in measures if measure.name in {"mean", "size", "change"}]
+
+
+def _axis_text(measure: Measure) -> str:
+    """Return the label of an axis: what is shown, of which field, in which unit."""
+    name = {"mean": "mean", "size": "log₁₀ of root mean square", "change": "log₁₀ of change per frame"}
+    unit = "" if measure.unit == "1" else f" ({measure.unit})"
+    return f"{name[measure.name]}\nof {measure.field.replace('_', ' ')}{unit}"
