@@ -33,9 +33,9 @@ def colour_of(split_number: int) -> str:
 def draw_box(parameters: Sequence[Parameter], values: Mapping[str, np.ndarray]) -> Figure:
     """Draw the parameters (N, P) of each split and their ranges: in pairs, or a single one on a line."""
     pairs = list(combinations(range(len(parameters)), 2))[:_MAX_PANELS]
-    figure, panels = _panels(max(len(pairs), 1))
     if not pairs:
-        _draw_line(panels[0], parameters[0], values)
+        return _draw_line(parameters[0], values)
+    figure, panels = _panels(len(pairs))
     for panel, (column, row) in zip(panels, pairs, strict=False):
         x, y = parameters[column], parameters[row]
         corner, width, height = (x.low, y.low), x.high - x.low, y.high - y.low
@@ -46,17 +46,22 @@ def draw_box(parameters: Sequence[Parameter], values: Mapping[str, np.ndarray]) 
             )
         panel.set_xlabel(label(x.name, x.unit))
         panel.set_ylabel(label(y.name, y.unit))
-    _finish(figure, panels, len(pairs) or 1)
+    _finish(figure, panels, len(pairs))
     return figure
 
 
-def _draw_line(panel: Axes, parameter: Parameter, values: Mapping[str, np.ndarray]) -> None:
+def _draw_line(parameter: Parameter, values: Mapping[str, np.ndarray]) -> Figure:
+    """Draw the values of one parameter, a line for each split."""
+    figure = Figure(figsize=(6.4, 0.4 * len(values) + 1.2), layout="constrained")
+    panel = figure.subplots()
     panel.axvspan(parameter.low, parameter.high, color="0.95")
     for number, (split, points) in enumerate(values.items()):
         height = np.full(len(points), -number)
         panel.plot(points[:, 0], height, "|", color=colour_of(number), markersize=10, label=split)
     panel.set_yticks(range(0, -len(values), -1), list(values))
     panel.set_xlabel(label(parameter.name, parameter.unit))
+    panel.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def draw_splits(quantities: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
@@ -70,8 +75,11 @@ def draw_splits(quantities: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     for panel, (text, values) in zip(panels, chosen, strict=False):
         for number, (split, numbers) in enumerate(values.items()):
             ordered = np.sort(numbers)
-            shares = np.arange(1, len(ordered) + 1) / len(ordered)
+            ordered = np.concatenate([ordered[:1], ordered])
+            shares = np.arange(len(ordered)) / (len(ordered) - 1)
             panel.step(ordered, shares, where="post", color=colour_of(number), linewidth=1.4, label=split)
+        if _needs_decades(np.concatenate(list(values.values()))):
+            panel.set_xscale("log")
         panel.set_xlabel(text)
         panel.set_ylabel("share of trajectories")
         panel.set_ylim(0, 1.02)
@@ -103,10 +111,17 @@ def draw_shards(
             colour = colour_of(int(split))
             panel.vlines(numbers, low, high, color=colour, linewidth=1.4)
             panel.plot(numbers, median, "o", color=colour, markersize=3, label=names[split])
+        if _needs_decades(values):
+            panel.set_yscale("log")
         panel.set_xlabel("shard")
         panel.set_ylabel(text)
     _finish(figure, panels, len(chosen))
     return figure
+
+
+def _needs_decades(values: np.ndarray) -> bool:
+    """Return whether values need a logarithmic axis: they are positive and span more than a decade."""
+    return bool(values.min() > 0 and values.max() > 10 * values.min())
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

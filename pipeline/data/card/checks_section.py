@@ -18,6 +18,8 @@ from simsurrogate.files import writable_folder, write_whole
 _HEADING = "Checks"
 #: The sections before which the section stands in the card.
 _NEXT_SECTIONS = ("Figures", "Reading")
+#: The measures in the figures, with their words: they show other units and other times.
+_SHOWN = {"mean": "mean", "size": "root mean square", "change": "change per frame"}
 #: The largest number of failed results and warnings in the table.
 _MAX_FINDINGS = 20
 
@@ -91,7 +93,9 @@ def _draw(folder: Path, manifest: Manifest, table: RowTable) -> list[Path]:
             [parameter for _, parameter in parameters], points
         )
     measures = {
-        _axis_text(measure): measure.values for measure in _shown(measures_of(manifest.header, table))
+        _axis_text(measure): 10**measure.values if measure.is_logarithmic else measure.values
+        for measure in measures_of(manifest.header, table)
+        if measure.name in _SHOWN
     }
     if measures:
         figures["checks-splits"] = distributions.draw_splits(
@@ -101,13 +105,8 @@ def _draw(folder: Path, manifest: Manifest, table: RowTable) -> list[Path]:
     return [save_figure(figure, figure_folder / f"{name}.png") for name, figure in figures.items()]
 
 
-def _shown(measures: Sequence[Measure]) -> list[Measure]:
-    """Return the mean, the size and the change of each field, which show other units and other times."""
-    return [measure for measure in measures if measure.name in {"mean", "size", "change"}]
-
-
 def _axis_text(measure: Measure) -> str:
     """Return the label of an axis: what is shown, of which field, in which unit."""
-    name = {"mean": "mean", "size": "log₁₀ of root mean square", "change": "log₁₀ of change per frame"}
-    unit = "" if measure.unit == "1" else f" ({measure.unit})"
-    return f"{name[measure.name]}\nof {measure.field.replace('_', ' ')}{unit}"
+    from pipeline.plots.comparison import label
+
+    return f"{_SHOWN[measure.name]}\nof {label(measure.field, measure.unit)}"

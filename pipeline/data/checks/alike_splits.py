@@ -27,7 +27,8 @@ def result(
 ) -> CheckResult:
     """Return the result of `alike_splits`."""
     samples = [(name, table.parameters[:, column]) for column, name in enumerate(parameter_names)]
-    samples += [(measure.words, measure.values) for measure in measures]
+    is_inside = table.split != SPLITS.index("test_extrapolation")
+    samples += [(measure.words, measure.values) for measure in measures if measure.varies(is_inside)]
     rows = {split: table.split == SPLITS.index(split) for split in SPLITS}
     others = [split for split in SPLITS if split not in {"train", "test_extrapolation"} and rows[split].any()]
     comparisons = [

@@ -28,6 +28,7 @@ class Measure:
         unit: the unit of the field.
         values: the measure, or its decimal logarithm if `is_logarithmic`, (N,).
         is_logarithmic: whether the values are logarithms.
+        round_off: differences of the values that are round-off.
     """
 
     field: str
@@ -35,6 +36,11 @@ class Measure:
     unit: str
     values: np.ndarray
     is_logarithmic: bool
+    round_off: float
+
+    def varies(self, rows: np.ndarray) -> bool:
+        """Return whether the values of some trajectories, a mask or positions, differ."""
+        return bool(np.ptp(self.values[rows]) > self.round_off)
 
     @property
     def words(self) -> str:
@@ -72,7 +78,6 @@ def measures_of(header: Header, table: RowTable) -> list[Measure]:
         if is_logarithmic and values.min(initial=np.inf) <= _ROUND_OFF * sizes[field]:
             continue
         shown = np.log10(values) if is_logarithmic else values
-        scale = 1.0 if is_logarithmic else sizes[field]
-        if np.ptp(shown) > _ROUND_OFF * scale:
-            measures.append(Measure(field, name, units[field], shown, is_logarithmic))
-    return measures
+        round_off = _ROUND_OFF * (1.0 if is_logarithmic else sizes[field])
+        measures.append(Measure(field, name, units[field], shown, is_logarithmic, round_off))
+    return [measure for measure in measures if measure.varies(np.arange(len(table.index)))]

@@ -33,6 +33,8 @@ def result(subject: str, table: RowTable, measures: Sequence[Measure], outside_s
         return CheckResult("outliers", subject, "not applicable", f"{reason} are needed")
     widest, message = 0.0, ""
     for measure in measures:
+        if not measure.varies(rows):
+            continue
         values = measure.values[rows]
         apart, width = _outliers(values)
         widest = max(widest, width)

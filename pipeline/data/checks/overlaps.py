@@ -69,14 +69,7 @@ class Queries:
         order = rows[np.argsort(table.windows.hash[rows], kind="stable")]
         chosen = _chosen(table, rows)
         sketches = table.windows.sketch[chosen]
-        blocks = sketches.reshape(len(chosen), -1, SUMS)
-        if not len(chosen):
-            scale = np.zeros(table.windows.sketch.shape[1])
-        else:
-            # Each field in each frame has the same weight.
-            deviation = np.sqrt(np.mean((blocks - blocks.mean(axis=0)) ** 2, axis=(0, 2)))
-            is_varying = deviation > _ROUND_OFF * np.abs(blocks).max(axis=(0, 2))
-            scale = np.repeat(np.divide(1, deviation, out=np.zeros_like(deviation), where=is_varying), SUMS)
+        scale = _scale(sketches) if len(chosen) else np.zeros(sketches.shape[1])
         return cls(
             hash=table.windows.hash[order],
             index=table.index[order],
@@ -86,6 +79,14 @@ class Queries:
             points=sketches * scale,
             scale=scale,
         )
+
+
+def _scale(sketches: np.ndarray) -> np.ndarray:
+    """Return the factors (W,) that give each field in each frame of sketches (Q, W) the same weight."""
+    blocks = sketches.reshape(len(sketches), -1, SUMS)
+    deviation = np.sqrt(np.mean((blocks - blocks.mean(axis=0)) ** 2, axis=(0, 2)))
+    is_varying = deviation > _ROUND_OFF * np.abs(blocks).max(axis=(0, 2))
+    return np.repeat(np.divide(1, deviation, out=np.zeros_like(deviation), where=is_varying), SUMS)
 
 
 def _chosen(table: RowTable, rows: np.ndarray) -> np.ndarray:

@@ -75,7 +75,8 @@ def result(
     gaps = [
         gap
         for measure in measures
-        if (gap := _gap(measure, measure.values[is_inside], shards, len(measures))) is not None
+        if measure.varies(is_inside)
+        and (gap := _gap(measure, measure.values[is_inside], shards, len(measures))) is not None
     ]
     numbers = {"shards": float(num_shards), "trajectories": float(num_rows), "measures": float(len(measures))}
     if not gaps:
