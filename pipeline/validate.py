@@ -94,7 +94,7 @@ def run(settings: Settings) -> None:
         files = _file_identities(folder, manifest) if world.rank == 0 else {}
         world.Barrier()
         structures = Structures(manifest.header)
-        checked_shards = _CheckedShards(folder, manifest, structures, _linked_checksums(manifest, world))
+        checked_shards = CheckedShards(folder, manifest, structures, _linked_checksums(manifest, world))
         own_results, tables = checked_shards.results(world)
         wait_for_ranks(world)
         pairs = [(result.subject, result.check, result.message or None) for result in own_results]
@@ -157,7 +157,7 @@ def _validation_path(run_folder: RunFolder) -> Path | None:
 
 
 @dataclass(frozen=True)
-class _CheckedShards:
+class CheckedShards:
     """The shards of a data set, of which each rank checks some."""
 
     folder: Path
@@ -179,7 +179,7 @@ class _CheckedShards:
         tables: list[RowTable] = []
         own_positions = range(world.rank, len(self._planned), world.size)
         for position in progress.bar(own_positions, "shards", rank=world.rank):
-            shard_under_test = self._under_test(position)
+            shard_under_test = self.under_test(position)
             file = shard_under_test.shard.file
             shard_results = [
                 _result(file, check, error) for check, error in integrity.check_shard(shard_under_test)
@@ -199,12 +199,13 @@ class _CheckedShards:
             return None
         search = Search.of(queries)
         for position in progress.bar(positions[world.rank :: world.size], "shards", rank=world.rank):
-            search.add(self._under_test(position))
+            search.add(self.under_test(position))
         for other in (world.gather(search) or [])[1:]:
             search.merge(other)
         return search
 
-    def _under_test(self, position: int) -> ShardUnderTest:
+    def under_test(self, position: int) -> ShardUnderTest:
+        """Return the shard at a position in the plan, for its checks."""
         shard = self._planned[position]
         return ShardUnderTest(
             self.folder,

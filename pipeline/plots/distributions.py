@@ -120,8 +120,8 @@ def draw_shards(
 
 
 def _needs_decades(values: np.ndarray) -> bool:
-    """Return whether values need a logarithmic axis: they are positive and span more than a decade."""
-    return bool(values.min() > 0 and values.max() > 10 * values.min())
+    """Return whether values need a logarithmic axis: they are positive and span more than two decades."""
+    return bool(values.min() > 0 and values.max() > 100 * values.min())
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

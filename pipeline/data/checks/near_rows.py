@@ -25,8 +25,9 @@ from simsurrogate.spec import Field
 
 #: The sums of one field at one frame.
 SUMS = 16
-#: The values that get their signs at once.
-_CHUNK = 2**20
+#: The values of a row that get their signs at once, and the values of all rows in memory.
+_CHUNK = 2**18
+_VALUES_AT_ONCE = 2**19
 #: The expected number of false alarms in a data set of independent draws.
 FALSE_ALARMS = 1e-3
 #: The fewest trajectories for an estimate of the dimension.
@@ -61,11 +62,17 @@ def random_sums(values: np.ndarray) -> np.ndarray:
     """Return sums of values (rows, ...) with random signs, (rows, `SUMS`)."""
     values = values.reshape(len(values), math.prod(values.shape[1:]))
     rng, sums = np.random.Generator(np.random.Philox(0)), np.zeros((len(values), SUMS))
+    # The signs of a value must not depend on the number of rows.
     for start in range(0, values.shape[1], _CHUNK):
-        chunk = values[:, start : start + _CHUNK].astype(np.float64)
-        chunk *= 2 * rng.integers(0, 2, chunk.shape[1], np.int8) - 1
-        padded = np.pad(chunk, ((0, 0), (0, -chunk.shape[1] % SUMS)))
-        sums += padded.reshape(len(values), -1, SUMS).sum(axis=1)
+        columns = slice(start, start + _CHUNK)
+        num_columns = len(range(*columns.indices(values.shape[1])))
+        signs = 2 * rng.integers(0, 2, num_columns, np.int8) - 1
+        num_rows = max(_VALUES_AT_ONCE // num_columns, 1)
+        for first in range(0, len(values), num_rows):
+            rows = slice(first, first + num_rows)
+            chunk = values[rows, columns] * signs.astype(np.float64)
+            padded = np.pad(chunk, ((0, 0), (0, -num_columns % SUMS)))
+            sums[rows] += padded.reshape(len(chunk), -1, SUMS).sum(axis=1)
     return sums
 
 

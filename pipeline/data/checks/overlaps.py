@@ -32,7 +32,7 @@ _MAX_QUERIES = 512
 #: The overlaps that a rank remembers; their number is exact.
 _MAX_FOUND = 1000
 #: The distances that are in memory at a time.
-_CHUNK_DISTANCES = 2**20
+_CHUNK_DISTANCES = 2**19
 #: The relative deviation of sums that do not vary between trajectories.
 _ROUND_OFF = 1e-12
 

@@ -16,7 +16,7 @@ from pipeline.data.running_statistics import RunningStatistics
 from pipeline.data.windows import Shards
 
 #: Frames that are read together have about this size, bytes.
-_CHUNK_BYTES = 2**24
+_CHUNK_BYTES = 2**22
 #: Sums over frames and blocks in another order differ by round-off, relative to the largest value.
 _TOLERANCE = 1e-9
 _REMEDY = "Delete the receipt, so that python -m pipeline.generate regenerates the shard"

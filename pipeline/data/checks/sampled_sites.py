@@ -19,7 +19,7 @@ _VALUES = 512
 #: The number of neighbouring values in a block.
 _BLOCK = 16
 #: The bytes of sampled values that are in memory at a time.
-_CHUNK_BYTES = 2**24
+_CHUNK_BYTES = 2**22
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from pipeline.data.manifest import Manifest, ManifestShard, Receipt, read_docume
 from pipeline.data.plan import Shard
 
 #: The number of values that a check reads at once.
-VALUES_PER_CHUNK = 2**22
+VALUES_PER_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
