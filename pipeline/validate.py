@@ -96,7 +96,6 @@ def run(settings: Settings) -> None:
         structures = Structures(manifest.header)
         checked_shards = CheckedShards(folder, manifest, structures, _linked_checksums(manifest, world))
         own_results, tables = checked_shards.results(world)
-        wait_for_ranks(world)
         pairs = [(result.subject, result.check, result.message or None) for result in own_results]
         own_results += [
             _result(subject, check, error)
@@ -187,19 +186,21 @@ class CheckedShards:
             results += shard_results
             if shard_under_test.entry and not any(map(is_failed, shard_results)):
                 tables.append(RowTable.of(shard_under_test, position))
+        wait_for_ranks(world)
         gathered = world.gather(tables)
         return results, [table for tables in gathered or [] for table in tables]
 
     def search(self, table: RowTable | None, world: MPI.Intracomm) -> Search | None:
         """Return on rank 0 the search for the first windows of `table` in all shards that are in it."""
-        queries, positions = world.bcast(
-            (Queries.of(table), np.unique(table.shard).tolist()) if table else (None, []), root=0
-        )
+        known = (Queries.of(table), np.unique(table.shard).tolist()) if table else (None, [])
+        wait_for_ranks(world)
+        queries, positions = world.bcast(known, root=0)
         if queries is None:
             return None
         search = Search.of(queries)
         for position in progress.bar(positions[world.rank :: world.size], "shards", rank=world.rank):
             search.add(self.under_test(position))
+        wait_for_ranks(world)
         for other in (world.gather(search) or [])[1:]:
             search.merge(other)
         return search

@@ -1,4 +1,4 @@
-"""A stage that may allocate a limited amount of memory after all imports.
+"""A stage that may allocate a limited amount of memory after all imports and the start of MPI.
 
     python -m tests.support.limited_memory STAGE MEBIBYTES OVERRIDES
 
@@ -14,9 +14,12 @@ import sys
 from pathlib import Path
 
 import matplotlib.figure  # noqa: F401
+import numpy as np
 import scipy.spatial  # noqa: F401
 
 from pipeline import cli
+from pipeline.parallel import launch
+from simsurrogate import documents
 
 
 def limit_memory(mebibytes: int) -> None:
@@ -31,5 +34,9 @@ if __name__ == "__main__":
     stage, mebibytes, *overrides = sys.argv[1:]
     run = importlib.import_module(f"pipeline.{stage}").run
     sys.argv = [stage, *overrides]
+    launch.world()  # MPI allocates its buffers, and so does BLAS.
+    np.ones((256, 256)) @ np.ones((256, 256))
+    # A document is read into a buffer of the largest size, which is reserved and hardly ever filled.
+    documents.read_text.__defaults__ = (2**20,)
     limit_memory(int(mebibytes))
     cli.main(run)
