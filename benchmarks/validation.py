@@ -20,7 +20,7 @@ from pipeline import validate
 from pipeline.config import settings as settings_module
 from pipeline.data.checks import integrity
 from pipeline.data.checks.data_checks import compared_rows
-from pipeline.data.checks.row_table import RowTable
+from pipeline.data.checks.trajectories.row_table import RowTable
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, read_complete_manifest
 from simsurrogate.files import sha256_of

@@ -33,10 +33,10 @@ from pipeline.config.solver_of_data import solver_of_data
 from pipeline.data.card import checks_section
 from pipeline.data.checks import integrity
 from pipeline.data.checks.data_checks import compared_rows
-from pipeline.data.checks.overlaps import Queries, Search
 from pipeline.data.checks.result import CheckResult
-from pipeline.data.checks.row_table import RowTable
 from pipeline.data.checks.shard_under_test import ShardUnderTest
+from pipeline.data.checks.trajectories.overlaps import Queries, Search
+from pipeline.data.checks.trajectories.row_table import RowTable
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, ManifestShard, read_complete_manifest, write_document
 from pipeline.data.plan import Shard

@@ -151,23 +151,23 @@ def accepted_validation(
 def _refuse_failure(folder: Path, path: Path, validation: Validation, *, allow_failed: bool) -> None:
     """Raise `UserError` for a failed validation, unless `allow_failed` accepts each of its failures."""
     reason = (validation.failures or ["no reason is recorded"])[0]
-    if not validation.failed_checks:
-        raise UserError(
-            f"the data set in {folder} failed its validation: {reason} ({path}). An earlier release wrote "
-            "this file without the names of the failed checks. Run python -m pipeline.validate again"
-            if allow_failed
-            else f"the data set in {folder} failed its validation: {reason} ({path}). {_REMEDY}"
-        )
-    damaged = sorted(INTEGRITY_CHECKS & {*validation.failed_checks})
-    if damaged:
-        note = (
-            f" allow_failed=true accepts no failed checks of files: {', '.join(damaged)}."
-            if allow_failed
+    message = f"the data set in {folder} failed its validation: {reason} ({path})."
+    damages = sorted(INTEGRITY_CHECKS & {*validation.failed_checks})
+    is_acceptable = bool(validation.failed_checks) and not damages
+    if not allow_failed:
+        choice = (
+            " To use these data all the same, type allow_failed=true: the model and its report name the "
+            "failed checks"
+            if is_acceptable
             else ""
         )
-        raise UserError(f"the data set in {folder} failed its validation: {reason} ({path}).{note} {_REMEDY}")
-    if not allow_failed:
+        raise UserError(f"{message} {_REMEDY}{'.' if choice else ''}{choice}")
+    if damages:
         raise UserError(
-            f"the data set in {folder} failed its validation: {reason} ({path}). {_REMEDY}. To use these "
-            "data all the same, type allow_failed=true: the model and its report name the failed checks"
+            f"{message} allow_failed=true accepts no failed checks of files: {', '.join(damages)}. {_REMEDY}"
+        )
+    if not is_acceptable:
+        raise UserError(
+            f"{message} An earlier release wrote this file without the names of the failed checks. Run "
+            "python -m pipeline.validate again"
         )

@@ -5,22 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from pipeline.plots.comparison import label
-
-SEQUENTIAL_COLOURS, DIVERGING_COLOURS = "viridis", "RdBu_r"
-#: A field is signed if its smaller end is at least this share of its larger end.
-_SIGNED_SHARE = 0.1
-
-
-def colours_of(values: np.ndarray) -> dict[str, Any]:
-    """Return the colour map and the limits of values: diverging and symmetric for signed values."""
-    low, high = float(values.min()), float(values.max())
-    largest = max(-low, high)
-    if low < 0 < high and min(-low, high) >= _SIGNED_SHARE * largest:
-        return {"cmap": DIVERGING_COLOURS, "vmin": -largest, "vmax": largest}
-    return {"cmap": SEQUENTIAL_COLOURS, "vmin": low, "vmax": high}
+from pipeline.plots.labels import label
 
 
 def draw_colour_bar(figure: Any, image: Any, panels: Sequence[Any], name: str, unit: str) -> None:

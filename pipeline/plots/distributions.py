@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline.plots.comparison import label
+from pipeline.plots.labels import label
 from simsurrogate.spec import Parameter
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.plots.colour_bars import colours_of, draw_colour_bar
-from pipeline.plots.comparison import label
+from pipeline.plots.colour_bars import draw_colour_bar
+from pipeline.plots.labels import label
+from pipeline.plots.maps import Scale
 from simsurrogate.spec import Spec
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def _draw_row(
         titles = [f"{title}, middle of {axes[2].name}" for title in titles]
         values = values[..., values.shape[-1] // 2]
     extent = (axes[0].lower, axes[0].upper, axes[1].lower, axes[1].upper)
-    colours = colours_of(values)
+    scale = Scale.of(values)
+    colours: dict[str, Any] = {"cmap": scale.colours, "vmin": scale.low, "vmax": scale.high}
     for panel, image, title in zip(panels, values, titles, strict=False):
         mappable = panel.imshow(image.T, origin="lower", extent=extent, **colours)
         panel.set_title(title, fontsize="small")

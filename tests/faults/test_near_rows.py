@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import adopt, validate
 from pipeline.data.card import figures
-from pipeline.data.checks import near_rows
+from pipeline.data.checks.trajectories import near_rows
 from pipeline.data.plan import index
 from simsurrogate.errors import UserError
 from tests.support.in_process import settings_of

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import evaluate, validate
 from pipeline.data.validation import INTEGRITY_CHECKS
-from pipeline.evaluation.report import figures
+from pipeline.evaluation.report import report
 from simsurrogate.errors import UserError
 from tests.faults.driving import forge
 from tests.support.trainings.training_cases import read_settings, tiny_arguments, train_model
@@ -50,10 +50,10 @@ def test_the_model_and_its_report_name_the_failed_checks(leaking_run: Path) -> N
     arguments = tiny_arguments(leaking_run, leaking_run / "dataset", "evaluation.worth=0")
     with pytest.raises(UserError, match="type allow_failed=true"):
         evaluate.run(read_settings(*arguments))
-    with patch.object(figures, "draw", return_value=[]):
+    with patch.object(report, "parts", return_value=[]):
         evaluate.run(read_settings(*arguments, "allow_failed=true"))
-    report = (model / "evaluation" / "report.html").read_text()
-    assert f"allow_failed=true on data that failed the checks {', '.join(failed_checks)}" in report
+    page = (model / "evaluation" / "report.html").read_text()
+    assert f"allow_failed=true on data that failed the checks {', '.join(failed_checks)}" in page
 
 
 def test_damaged_files_are_refused_all_the_same(leaking_run: Path, tmp_path: Path) -> None:

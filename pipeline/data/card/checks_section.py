@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.checks.measured import Measure, measures_of
-from pipeline.data.checks.near_rows import MIN_TRAJECTORIES
-from pipeline.data.checks.row_table import RowTable
+from pipeline.data.checks.trajectories.measured import Measure, measures_of
+from pipeline.data.checks.trajectories.near_rows import MIN_TRAJECTORIES
+from pipeline.data.checks.trajectories.row_table import RowTable
 from pipeline.data.manifest import Manifest
 from pipeline.data.plan import SPLITS
 from pipeline.data.validation import CheckRecord, Validation
+from simsurrogate.documents import read_text
 from simsurrogate.files import writable_folder, write_whole
 
 _HEADING = "Checks"
@@ -35,7 +36,8 @@ def write(folder: Path, manifest: Manifest, validation: Validation, table: RowTa
         return
     has_figures = table is not None and len(table.index) >= MIN_TRAJECTORIES
     figures = _draw(folder, manifest, table) if table is not None and has_figures else []
-    head, *sections = path.read_text().split("\n## ")
+    card = read_text(path, "Delete the file, and type the command of python -m pipeline.generate")
+    head, *sections = card.decode(errors="replace").split("\n## ")
     others = [section for section in sections if not section.startswith(f"{_HEADING}\n")]
     position = next(
         (number for number, text in enumerate(others) if text.startswith(_NEXT_SECTIONS)), len(others)
@@ -107,6 +109,6 @@ def _draw(folder: Path, manifest: Manifest, table: RowTable) -> list[Path]:
 
 def _axis_text(measure: Measure) -> str:
     """Return the label of an axis: what is shown, of which field, in which unit."""
-    from pipeline.plots.comparison import label
+    from pipeline.plots.labels import label
 
     return f"{_SHOWN[measure.name]}\nof {label(measure.field, measure.unit)}"

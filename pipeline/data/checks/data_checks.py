@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.data.checks import (
+from pipeline.data.checks import unit_names
+from pipeline.data.checks.result import CheckResult
+from pipeline.data.checks.trajectories import (
     alike_splits,
     constant_fields,
     outliers,
@@ -10,13 +12,11 @@ from pipeline.data.checks import (
     parameter_box,
     pauses,
     similar_rows,
-    unit_names,
     unlike_shards,
 )
-from pipeline.data.checks.measured import measures_of
-from pipeline.data.checks.overlaps import Search
-from pipeline.data.checks.result import CheckResult
-from pipeline.data.checks.row_table import RowTable
+from pipeline.data.checks.trajectories.measured import measures_of
+from pipeline.data.checks.trajectories.overlaps import Search
+from pipeline.data.checks.trajectories.row_table import RowTable
 from pipeline.data.manifest import Manifest
 from pipeline.data.plan import SPLITS
 

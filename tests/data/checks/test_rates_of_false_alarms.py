@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.data.checks.first_windows import FirstWindows, window_sketches
-from pipeline.data.checks.overlaps import Queries, Search, _scale
-from pipeline.data.checks.parameter_box import centred_discrepancy, expected_discrepancy
-from pipeline.data.checks.pauses import pauses
-from pipeline.data.checks.two_samples import kolmogorov_smirnov
+from pipeline.data.checks.trajectories.first_windows import FirstWindows, window_sketches
+from pipeline.data.checks.trajectories.overlaps import Queries, Search, _scale
+from pipeline.data.checks.trajectories.parameter_box import centred_discrepancy, expected_discrepancy
+from pipeline.data.checks.trajectories.pauses import pauses
+from pipeline.data.checks.trajectories.two_samples import kolmogorov_smirnov
 from pipeline.data.plan import index
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from pipeline.data.checks import equal_rows, near_rows
-from pipeline.data.checks.first_windows import FirstWindows, first_windows
-from pipeline.data.checks.pauses import pauses
-from pipeline.data.checks.sampled_sites import row_chunks, sampled_values
 from pipeline.data.checks.shard_under_test import ShardUnderTest
+from pipeline.data.checks.trajectories import equal_rows, near_rows
+from pipeline.data.checks.trajectories.first_windows import FirstWindows, first_windows
+from pipeline.data.checks.trajectories.pauses import pauses
+from pipeline.data.checks.trajectories.sampled_sites import row_chunks, sampled_values
 from pipeline.data.format.layout import Header, field_path
 from pipeline.data.plan import INDICES_PER_SPLIT
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.data.checks.near_rows import SUMS, random_sums
+from pipeline.data.checks.trajectories.near_rows import SUMS, random_sums
 
 
 @dataclass(frozen=True)

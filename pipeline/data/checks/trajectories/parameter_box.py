@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.data.checks.naming import name_of
 from pipeline.data.checks.result import CheckResult
-from pipeline.data.checks.row_table import RowTable
+from pipeline.data.checks.trajectories.naming import name_of
+from pipeline.data.checks.trajectories.row_table import RowTable
 from pipeline.data.plan import SPLITS
 from simsurrogate.spec import Parameter
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.data.checks.measured import Measure
-from pipeline.data.checks.naming import name_of
-from pipeline.data.checks.near_rows import MIN_TRAJECTORIES
 from pipeline.data.checks.result import CheckResult
-from pipeline.data.checks.row_table import RowTable
+from pipeline.data.checks.trajectories.measured import Measure
+from pipeline.data.checks.trajectories.naming import name_of
+from pipeline.data.checks.trajectories.near_rows import MIN_TRAJECTORIES
+from pipeline.data.checks.trajectories.row_table import RowTable
 
 #: The least width of a gap, divided by the range of the other trajectories.
 _LEAST_WIDTH = 3.0

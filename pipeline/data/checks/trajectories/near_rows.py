@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.data.checks.naming import split_of
+from pipeline.data.checks.trajectories.naming import split_of
 from pipeline.data.format.layout import Header, field_path
 from simsurrogate.spec import Field
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipeline.data.checks.naming import name_of
 from pipeline.data.checks.result import CheckResult
+from pipeline.data.checks.trajectories.naming import name_of
 from pipeline.data.format.layout import Header, field_path
 from pipeline.data.plan import INDICES_PER_SPLIT
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pipeline.data.checks.naming import name_of
 from pipeline.data.checks.result import CheckResult
+from pipeline.data.checks.trajectories.naming import name_of
 
 #: A change of a field below this many rounding errors of its largest value is a steady state.
 _ROUND_OFF = 1e3

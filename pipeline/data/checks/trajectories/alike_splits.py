@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.data.checks.measured import Measure
 from pipeline.data.checks.result import CheckResult
-from pipeline.data.checks.row_table import RowTable
-from pipeline.data.checks.two_samples import kolmogorov_smirnov
+from pipeline.data.checks.trajectories.measured import Measure
+from pipeline.data.checks.trajectories.row_table import RowTable
+from pipeline.data.checks.trajectories.two_samples import kolmogorov_smirnov
 from pipeline.data.plan import SPLITS
 
 #: The largest probability of a warning for splits of one distribution.

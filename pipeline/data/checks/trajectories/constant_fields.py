@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.data.checks.naming import name_of
 from pipeline.data.checks.result import CheckResult
-from pipeline.data.checks.row_table import RowTable, measure_names
+from pipeline.data.checks.trajectories.naming import name_of
+from pipeline.data.checks.trajectories.row_table import RowTable, measure_names
 from pipeline.data.format.layout import Header
 
 #: Above this share of all trajectories, constant fields are a property of the problem.

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.data.checks import equal_rows, near_rows
-from pipeline.data.checks.naming import name_of
-from pipeline.data.checks.near_rows import MIN_TRAJECTORIES, Pair
 from pipeline.data.checks.result import CheckResult
-from pipeline.data.checks.row_table import RowTable
+from pipeline.data.checks.trajectories import equal_rows, near_rows
+from pipeline.data.checks.trajectories.naming import name_of
+from pipeline.data.checks.trajectories.near_rows import MIN_TRAJECTORIES, Pair
+from pipeline.data.checks.trajectories.row_table import RowTable
 from pipeline.data.format.layout import Header
 
 #: Above this share of all trajectories, a repeated initial state or coefficient field belongs to the problem.

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.data.checks.measured import Measure
 from pipeline.data.checks.result import CheckResult
-from pipeline.data.checks.row_table import RowTable
+from pipeline.data.checks.trajectories.measured import Measure
+from pipeline.data.checks.trajectories.row_table import RowTable
 from pipeline.data.plan import Shard
 
 #: The expected number of false alarms in a data set of independent draws.
@@ -65,8 +65,8 @@ def result(
     num_rows, num_shards = len(shards), len(np.unique(shards))
     if num_shards < 2:
         return CheckResult("unlike_shards", subject, "not applicable", "there is only one shard to compare")
-    smallest = int(np.unique(shards, return_counts=True)[1].max())
-    if _probability(smallest, num_rows) * max(len(measures), 1) > FALSE_ALARMS:
+    largest_shard = int(np.unique(shards, return_counts=True)[1].max())
+    if _probability(largest_shard, num_rows) * max(len(measures), 1) > FALSE_ALARMS:
         reason = (
             f"{num_rows} trajectories in {num_shards} shards are too few: a gap between shards has a "
             f"probability above {FALSE_ALARMS:g} by chance"

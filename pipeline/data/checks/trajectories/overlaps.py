@@ -19,17 +19,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.data.checks.first_windows import window_changes, window_hashes, window_sketches
-from pipeline.data.checks.naming import name_of, split_of
-from pipeline.data.checks.near_rows import FALSE_ALARMS, MIN_TRAJECTORIES, SUMS
 from pipeline.data.checks.result import CheckResult
-from pipeline.data.checks.row_table import RowTable
-from pipeline.data.checks.sampled_sites import row_chunks, sampled_values
 from pipeline.data.checks.shard_under_test import ShardUnderTest
+from pipeline.data.checks.trajectories.first_windows import window_changes, window_hashes, window_sketches
+from pipeline.data.checks.trajectories.naming import name_of, split_of
+from pipeline.data.checks.trajectories.near_rows import FALSE_ALARMS, MIN_TRAJECTORIES, SUMS
+from pipeline.data.checks.trajectories.row_table import RowTable
+from pipeline.data.checks.trajectories.sampled_sites import row_chunks, sampled_values
+from pipeline.data.plan import INDICES_PER_SPLIT
 
 #: The chosen first windows of the training split, and of all other splits together.
 _MAX_QUERIES = 512
-#: The overlaps that a rank remembers; their number is exact.
+#: The equal windows that a rank remembers.
 _MAX_FOUND = 1000
 #: The distances that are in memory at a time.
 _CHUNK_DISTANCES = 2**19
@@ -104,7 +105,6 @@ class Search:
     Attributes:
         queries: the first windows.
         equal: the equal windows so far (M,) of `OVERLAP`, at most `_MAX_FOUND` of them.
-        num_equal: the number of equal windows.
         nearest: the two smallest squared distances of each chosen window to a trajectory (Q, 2).
         other: the index of the nearest trajectory (Q,).
         shift: the frames between the chosen window and the nearest window (Q,).
@@ -112,7 +112,6 @@ class Search:
 
     queries: Queries
     equal: np.ndarray
-    num_equal: int
     nearest: np.ndarray
     other: np.ndarray
     shift: np.ndarray
@@ -124,7 +123,6 @@ class Search:
         return cls(
             queries,
             np.empty(0, OVERLAP),
-            0,
             np.full((num_queries, 2), np.inf),
             np.full(num_queries, -1),
             np.zeros(num_queries, np.int64),
@@ -143,8 +141,7 @@ class Search:
 
     def merge(self, other: Search) -> None:
         """Add the findings of another rank."""
-        self.equal = np.concatenate([self.equal, other.equal])
-        self.num_equal += other.num_equal
+        self._remember(other.equal)
         self._update(other.nearest[:, 0], other.other, other.shift)
         self.nearest[:, 1] = np.minimum(self.nearest[:, 1], other.nearest[:, 1])
 
@@ -153,15 +150,25 @@ class Search:
         queries = self.queries
         row, frame = np.nonzero(is_change & np.isin(hashes, queries.hash))
         first = np.searchsorted(queries.hash, hashes[row, frame], side="left")
-        last = np.searchsorted(queries.hash, hashes[row, frame], side="right")
-        position = np.concatenate([np.arange(*ends) for ends in zip(first, last, strict=True)] or [first])
-        row, frame = np.repeat(row, last - first), np.repeat(frame, last - first)
-        is_other = queries.index[position] != index[row]
-        found = np.zeros(int(is_other.sum()), OVERLAP)
-        found["index"], found["other"] = queries.index[position][is_other], index[row][is_other]
-        found["shift"] = (frame - queries.frame[position])[is_other]
-        self.num_equal += len(found)
-        self.equal = np.concatenate([self.equal, found])[:_MAX_FOUND]
+        last = np.searchsorted(queries.hash, hashes[row, frame], side="right") - 1
+        # Of many equal first windows, the smallest and the largest index are in different splits if any are.
+        position = np.concatenate([first, last])
+        row, frame = np.tile(row, 2), np.tile(frame, 2)
+        is_new = queries.index[position] != index[row]
+        is_new[len(first) :] &= last > first
+        found = np.zeros(int(is_new.sum()), OVERLAP)
+        found["index"], found["other"] = queries.index[position][is_new], index[row][is_new]
+        found["shift"] = (frame - queries.frame[position])[is_new]
+        self._remember(found)
+
+    def _remember(self, found: np.ndarray) -> None:
+        """Add equal windows at other times; those in different splits are the last ones to be forgotten.
+
+        Trajectories that agree at equal times are the subject of `near_rows` and `equal_rows`.
+        """
+        equal = np.concatenate([self.equal, found[found["shift"] != 0]])
+        is_in_one_split = equal["index"] // INDICES_PER_SPLIT == equal["other"] // INDICES_PER_SPLIT
+        self.equal = equal[np.argsort(is_in_one_split, kind="stable")[:_MAX_FOUND]]
 
     def _add_near(self, index: np.ndarray, is_change: np.ndarray, sketches: np.ndarray) -> None:
         """Update the nearest trajectories by the windows (rows, T - 1, W) of trajectories `index`."""
@@ -222,7 +229,6 @@ def result(subject: str, search: Search, times: np.ndarray) -> CheckResult:
         reason = "a trajectory has fewer than three frames, so its only window is the trajectory"
         return CheckResult("overlapping_windows", subject, "not applicable", reason)
     found = np.concatenate([search.equal, search.near()])
-    # Trajectories that agree at equal times are the subject of near_rows and equal_rows.
     found = found[found["shift"] != 0]
     is_across = np.array([split_of(item["index"]) != split_of(item["other"]) for item in found], bool)
     numbers = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.data.checks.row_table import RowTable, measure_names
+from pipeline.data.checks.trajectories.row_table import RowTable, measure_names
 from pipeline.data.format.layout import Header
 
 #: The measures whose logarithms are compared: a factor is a shift.

@@ -1,0 +1,1 @@
+"""Comparisons of trajectories: leaks, units, times, parameters and splits."""
