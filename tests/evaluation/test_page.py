@@ -94,8 +94,9 @@ def test_the_page_starts_with_the_verdict_and_follows_the_order_of_reading(page:
     assert page.headings[0] == "Fourier neural operator (FNO) for heat conduction in 2-D"
     anchors = [name for name in page.values("section", "id") if name]
     assert anchors == [
-        "worth", "example", "errors", "parameters", "cases", "test_extrapolation", "test_extrapolation-cases",
-        "tables", "problem", "origin", "commands", "definitions",
+        "worth", "example", "errors", "baselines", "spectra", "metrics", "parameters", "cases",
+        "test_extrapolation", "test_extrapolation-cases", "tables", "problem", "origin", "training-speed",
+        "commands", "definitions",
     ]  # fmt: skip
     order = [attributes.get("id") for _, attributes in page.tags]
     assert order.index("verdict") < order.index("worth")
