@@ -37,6 +37,7 @@ def test_a_training_writes_a_model_a_log_and_the_last_checkpoints(
     undisturbed_model: Path, dataset: Path
 ) -> None:
     assert sorted(path.name for path in undisturbed_model.iterdir()) == [
+        "README.md",
         "checkpoints",
         "curves.png",
         "log.csv",
