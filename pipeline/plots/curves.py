@@ -150,7 +150,7 @@ def draw_training(log: dict[str, np.ndarray]) -> Figure:
     names = [name for name in log if "loss" in name or "error" in name]
     for name, colour in zip(names, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#777777"), strict=False):
         has_value = np.isfinite(log[name])
-        marker = "o" if has_value.sum() < len(step) else ""
+        marker = "o" if has_value.sum() < max(len(step), 3) else ""
         panel.plot(
             step[has_value],
             log[name][has_value],
