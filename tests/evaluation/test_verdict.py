@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.evaluation.report.data_error import DataError, fields_below_data_error
 from pipeline.evaluation.report.verdict import Level, verdict_of
 from pipeline.evaluation.schema import Metrics, PredictabilityResult, Summary
 from pipeline.evaluation.worth_result import BreakEven, SettingResult, SpeedUp, SurrogateResult, WorthResult
@@ -75,3 +76,16 @@ def test_chaotic_trajectories_are_judged_where_they_are_predictable() -> None:
     verdict = verdict_of(metrics.model_copy(update={"splits": {"test": split}}))
     assert verdict.level == "good"
     assert "at the last predictable frame is 2\N{NO-BREAK SPACE}%" in verdict.sentence
+
+
+def test_an_error_below_that_of_the_data_is_named_at_the_last_known_frame() -> None:
+    metrics = make_metrics([0.01, 0.02])
+    error = DataError([0.0, 0.015, 0.03], [0.0, 0.02, 0.04], "by a sample")
+    assert error.text == "3\N{NO-BREAK SPACE}% (median; worst 4\N{NO-BREAK SPACE}%)"
+    assert fields_below_data_error(metrics, "test", {"test": {"u": error}}) == [("u", 0.02, 0.03)]
+    unknown_end = DataError([0.0, 0.015, None], [0.0, 0.02, None], "by a sample")
+    assert fields_below_data_error(metrics, "test", {"test": {"u": unknown_end}}) == [("u", 0.01, 0.015)]
+    small = DataError([None, None, 0.01], [None, None, 0.01], "by an estimate")
+    assert small.text == "1\N{NO-BREAK SPACE}%"
+    assert fields_below_data_error(metrics, "test", {"test": {"u": small}}) == []
+    assert fields_below_data_error(metrics, "test", {}) == []
