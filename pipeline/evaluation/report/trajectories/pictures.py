@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A map of one axis and time is this much wider than high.
 _SPACE_TIME_EXTENT = (1.5, 1.0)
+#: The map of an input has at most this part of the pixels of all maps.
+_INPUT_SHARE = 12
 
 
 def map_group(
@@ -37,7 +39,7 @@ def map_group(
         example: the trajectory.
         channel: the index of the channel.
         max_frames: the largest number of times after the first.
-        max_pixels: the largest number of pixels of all maps.
+        max_pixels: the largest number of pixels of truth, prediction and error together.
         has_inputs: whether the first frame and the coefficient fields are shown, too.
     """
     name, unit = spec.channels[channel], spec.channel_units[channel]
@@ -66,24 +68,13 @@ def map_group(
     maps = [
         draw_map("truth", truth_frames, scale, **options),
         draw_map("prediction", predicted_frames, scale, **options),
-        draw_map(
-            "error: prediction − truth",
-            error_frames,
-            Scale.symmetric(error_frames),
-            **options,
-        ),
+        draw_map("error: prediction − truth", error_frames, Scale.symmetric(error_frames), **options),
     ]
     inputs = []
     if has_inputs and truth.ndim > 2:
-        inputs = [
-            draw_map(
-                f"input: {_words(name)} at t = 0",
-                truth_frames[:1],
-                scale,
-                **options,
-            )
-        ]
-        inputs += _coefficient_maps(spec, example, options)
+        small = {**options, "max_pixels": max_pixels // _INPUT_SHARE}
+        inputs = [draw_map(f"input: {_words(name)} at t = 0", truth_frames[:1], scale, **small)]
+        inputs += _coefficient_maps(spec, example, small)
     return MapGroup(
         title=f"{_words(name)}, {example.rank}",
         maps=maps,
