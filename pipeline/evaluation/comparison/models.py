@@ -57,6 +57,11 @@ class ComparedModel:
         }
         for name in ("one_step", "rollout_end"):
             numbers |= _statistics(f"{name}_error", getattr(_headline(metrics, "surrogate"), name, None))
+        interval = getattr(_headline(metrics, "surrogate"), "rollout_end_interval", None)
+        numbers |= {
+            "rollout_end_error_interval_low": interval.low if interval else None,
+            "rollout_end_error_interval_high": interval.high if interval else None,
+        }
         persistence = _headline(metrics, "persistence")
         numbers["persistence_error_median"] = persistence.rollout_end.median if persistence else None
         worth = metrics.worth if metrics else None

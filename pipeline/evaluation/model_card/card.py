@@ -14,7 +14,7 @@ from pipeline.evaluation.model_card.front_matter import dataset_name, front_matt
 from pipeline.evaluation.report.data_error import data_errors
 from pipeline.evaluation.report.part import ReportPart
 from pipeline.evaluation.report.verdict import verdict_of
-from pipeline.evaluation.words import end_percent, percent, verdict
+from pipeline.evaluation.words import end_percent, interval_text, percent, verdict
 from pipeline.evaluation.worth_words import worth_verdict
 from pipeline.plots.labels import rounded_text, unit_words
 from pipeline.runs import provenance
@@ -139,14 +139,18 @@ def _evaluation(folder: RunFolder, metrics: Metrics | None) -> str:
                 f"**{metrics.surrogate}**" if predictor == "surrogate" else predictor,
                 percent(headline.one_step.median),
                 end_percent(result, headline.rollout_end.median),
+                interval_text(interval) if (interval := headline.rollout_end_interval) else "",
                 end_percent(result, headline.rollout_end.q90),
                 end_percent(result, headline.rollout_end.max),
             )
             for predictor, headline in result.headline.items()
         ]
-        headings = ("", "one step, median", "end of rollout, median", "90 % quantile", "worst")
+        headings = (
+            "", "one step, median", "end of rollout, median", "95 % interval", "90 % quantile", "worst"
+        )  # fmt: skip
         lines += [
-            f"Relative L2 error on {result.trajectories} trajectories of the split {split}:\n",
+            f"Relative L2 error on {result.trajectories} trajectories of the split {split}. The interval is "
+            "that of the median over the trajectories, by bootstrap:\n",
             _table(headings, rows),
             f"{verdict(metrics, split)}\n",
         ]
