@@ -73,7 +73,7 @@ def _error_figures(context: ReportContext, split: str) -> list[PartFigure]:
                     for predictor, errors in result.errors.items()
                 },
                 metrics.time[1:],
-                {"surrogate": metrics.surrogate},
+                {predictor: context.name_of(predictor) for predictor in result.errors},
                 f"{_words(field)}: {mode.replace('_', ' ')}",
                 (data_error.median[1:], data_error.worst[1:]) if data_error else None,
             )
