@@ -31,7 +31,7 @@ from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
 from pipeline.data.manifest import Manifest, read_document, receipt_path, write_document
-from pipeline.data.plan import SPLITS, Shard
+from pipeline.data.plan import SPLITS, Shard, recorded_samples
 from pipeline.data.recorded_configuration import NO_SOLVER, is_adopted
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
@@ -141,7 +141,7 @@ def _plan(settings: Settings, source: Source, description: Description, reader: 
     is_linked = bool(placement.links)
     configuration = settings.dataset_settings() | {
         "solver": {"name": NO_SOLVER},
-        "samples": {split: len(splits.get(split, ())) for split in SPLITS}
+        "samples": recorded_samples({split: len(splits.get(split, ())) for split in SPLITS})
         | {"per_shard": placement.per_shard},
         "output": {"duration": float(facts.times[-1]), "steps": len(facts.times) - 1},
         "storage": {"precision": precision},

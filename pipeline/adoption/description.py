@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.config.parsing import validated_model
+from pipeline.data.plan import Split
 from simsurrogate import documents
 from simsurrogate.sites import Boundary
 
@@ -85,7 +86,7 @@ class Description(_Section):
     symmetries: list[str] = []
     autonomous: bool = True
     parametric: bool = False
-    splits: dict[Literal["train", "valid", "test", "test_extrapolation"], Annotated[float, Field(ge=0)]] = {}
+    splits: dict[Split, Annotated[float, Field(ge=0)]] = {}
     in_place: bool | None = None
     order: list[str] | None = None
     dimensions: dict[Literal["trajectory", "time"], str] = {}

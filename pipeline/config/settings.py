@@ -19,7 +19,7 @@ from pydantic import (
 
 from pipeline.config.parsing import validated_model
 from pipeline.config.sbatch_options import SbatchOptions
-from pipeline.data.plan import MAX_SHARDS
+from pipeline.data.plan import MAX_SHARDS, recorded_samples
 from simsurrogate.errors import UserError
 
 #: Integers up to 2^53 are exact in float64. No count of this pipeline is larger.
@@ -42,6 +42,7 @@ class Samples(_Section):
     valid: _Trajectories
     test: _Trajectories
     test_extrapolation: Annotated[int, Field(ge=0, le=2**40)]
+    calibration: Annotated[int, Field(ge=0, le=2**40)] = 0
     per_shard: _Trajectories
 
 
@@ -275,6 +276,7 @@ class Settings(_Section):
             include={"seed", "solver", "samples", "output", "storage"},
             exclude={"storage": {"max_failed_share", "max_error"}},
         )
+        dataset_options["samples"] = recorded_samples(dataset_options["samples"])
         dataset_options["solver"].pop("program", None)
         if dataset_options["solver"].get("path"):
             dataset_options["solver"] = dataset_options["solver"] | {

@@ -69,6 +69,8 @@ _SPLIT_TYPES = {
     "valid": "cr:ValidationSplit",
     "test": "cr:TestSplit",
     "test_extrapolation": "cr:TestSplit",
+    # Croissant has no type for it.
+    "calibration": "cr:ValidationSplit",
 }
 _NOT_STATED = "not stated"
 

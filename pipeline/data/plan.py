@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-Split = Literal["train", "valid", "test", "test_extrapolation"]
-SPLITS: tuple[Split, ...] = ("train", "valid", "test", "test_extrapolation")
+Split = Literal["train", "valid", "test", "test_extrapolation", "calibration"]
+#: The splits in the order of their indices: a new split is the last one.
+SPLITS: tuple[Split, ...] = ("train", "valid", "test", "test_extrapolation", "calibration")
 INDICES_PER_SPLIT = 2**40
 #: The largest number of shards of a data set.
 MAX_SHARDS = 2**20
@@ -58,21 +59,31 @@ def index(split: str, position: int) -> int:
     return SPLITS.index(split) * INDICES_PER_SPLIT + position
 
 
+def recorded_samples(samples: Mapping[str, int]) -> dict[str, int]:
+    """Return the numbers of trajectories as a manifest records them: without an empty split `calibration`.
+
+    Data sets of earlier releases lack this split, and keep their identity.
+    """
+    return {key: count for key, count in samples.items() if count or key != "calibration"}
+
+
 def num_shards(samples: Mapping[str, int]) -> int:
     """Return the number of shards of a data set; see `shards`."""
-    return sum(-(-samples[split] // samples["per_shard"]) for split in SPLITS)
+    return sum(-(-samples.get(split, 0) // samples["per_shard"]) for split in SPLITS)
 
 
 def shards(samples: Mapping[str, int]) -> list[Shard]:
     """Return every shard of a data set, in order.
 
     `samples` holds the number of trajectories of each split, and under `per_shard` the number in each shard.
+    A missing split has no trajectories.
     """
     per_shard = samples["per_shard"]
     return [
-        Shard(split, number, index(split, position), min(per_shard, samples[split] - position))
+        Shard(split, number, index(split, position), min(per_shard, count - position))
         for split in SPLITS
-        for number, position in enumerate(range(0, samples[split], per_shard))
+        if (count := samples.get(split, 0))
+        for number, position in enumerate(range(0, count, per_shard))
     ]
 
 

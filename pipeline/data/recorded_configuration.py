@@ -22,6 +22,7 @@ class _SamplesSection(_Section):
     valid: _Samples
     test: _Samples
     test_extrapolation: _Samples
+    calibration: _Samples = 0
     per_shard: Annotated[int, Field(ge=1)]
 
 
@@ -95,5 +96,5 @@ def of_shards(configuration: Configuration) -> Configuration:
 def grows(stored: Configuration, requested: Configuration) -> bool:
     """Return whether `requested` adds trajectories to the data set of `stored`, and changes nothing else."""
     return of_shards(stored) == of_shards(requested) and all(
-        stored["samples"][split] <= requested["samples"][split] for split in SPLITS
+        stored["samples"].get(split, 0) <= requested["samples"].get(split, 0) for split in SPLITS
     )

@@ -33,6 +33,7 @@ _SPLITS = {
     "val": "valid",
     "test": "test",
     "test_extrapolation": "test_extrapolation",
+    "calibration": "calibration",
 }
 _MAX_LISTED_FILES = 8
 
