@@ -6,24 +6,39 @@ R random numbers; `*sites` are the grid cells (or the particles) of one state.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NotRequired, Protocol, TypedDict
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, TypeAdapter
 
 from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
-from simsurrogate.spec import Spec
+from surrogates.calibration import Calibration, Inputs, IntervalKind
 from surrogates.inference import Compilable, fast_arithmetic
+from surrogates.prediction import Prediction
+from surrogates.problem import Problem
 from surrogates.training_range import Statistics, TrainingRange, check_finite
+
+__all__ = [
+    "SURROGATES",
+    "Array",
+    "Batch",
+    "ExtrapolationWarning",
+    "ParameterValues",
+    "Prediction",
+    "Problem",
+    "Statistics",
+    "Surrogate",
+    "TrainingFrames",
+    "compatible_surrogates",
+    "surrogate_class",
+    "surrogate_names",
+]
 
 #: Numbers that a caller passes, before their conversion to the device and the precision of the weights.
 Array = np.ndarray | torch.Tensor
@@ -69,78 +84,6 @@ class TrainingFrames(Protocol):
         """Return the tensors of all ranks in their order, (ranks, ...)."""
 
 
-@dataclass(frozen=True, repr=False)
-class Problem:
-    """A learning problem: the equation, the statistics and the time step of a data set.
-
-    Attributes:
-        spec: the equation, sites, fields and parameters.
-        statistics: means and standard deviations over the training split.
-        time_step: the time between two frames of the data, s.
-        duration: the duration of a trajectory of the data, s.
-        residual: `solvers.contract.Solver.residual` of the data's solver. The train stage sets it for
-            `physics_informed` surrogates. The residual is not saved.
-        initial_condition: `solvers.contract.Solver.initial_condition` of the data's solver. The
-            function is not saved.
-    """
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    spec: Spec
-    statistics: Statistics
-    time_step: float
-    duration: float
-    residual: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
-    initial_condition: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything except the solver's functions, as plain lists, numbers and strings."""
-        return {
-            "spec": self.spec.to_json(),
-            "statistics": dataclasses.asdict(self.statistics),
-            "time_step": self.time_step,
-            "duration": self.duration,
-        }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Problem:
-        """Return the problem of a document that `to_json` returned, with every type checked.
-
-        Raises:
-            ValueError: a key is missing or unknown, or a value has the wrong type.
-        """
-        problem: Problem = TypeAdapter(cls).validate_python(document)
-        return problem
-
-    def __repr__(self) -> str:
-        names = ", ".join((*self.spec.coefficient_channels, *self.spec.parameter_names)) or "nothing else"
-        times = f"{self.duration:g} s in steps of {self.time_step:g} s"
-        return f"Problem {self.spec.summary}, given {names}; {times}"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted states in physical units.
-
-    Attributes:
-        mean: the predicted states, (B, T, C, *sites).
-        standard_deviation: the standard deviation over the members of an ensemble in float64, of the same
-            shape; None for a single model and for an ensemble of one member.
-        members: the states predicted by each member of an ensemble, (M, B, T, C, *sites); None for a single
-            model.
-    """
-
-    mean: torch.Tensor
-    standard_deviation: torch.Tensor | None = None
-    members: torch.Tensor | None = None
-
-    def __repr__(self) -> str:
-        batch, frames, channels, *sites = self.mean.shape
-        size = f"{frames} frames, {channels} channels, {'x'.join(map(str, sites))} sites"
-        members = "a single model" if self.members is None else f"{len(self.members)} members"
-        return f"Prediction of {batch} trajectories by {members}: {size}"
-
-
 class ExtrapolationWarning(UserWarning):
     """A prediction outside the range of the training data."""
 
@@ -158,6 +101,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
         losses: the names of the losses that `forward` returns, in their order.
         uses_initial_state: the prediction depends on the initial state, not only by adding a change to it.
         uses_time: the predicted change depends on the time since the start of the trajectory.
+        calibration: the calibration by held-out trajectories, or a sentence that says why there is none.
 
     Raises:
         UserError: this surrogate cannot learn the problem; the message lists the surrogates that can.
@@ -170,6 +114,10 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
     num_random: int = 0
     window_steps: int | None = None
     losses: tuple[str, ...] = ("data",)
+    calibration: Calibration | str = (
+        "the surrogate has no calibration. A model that the evaluate stage calibrated has one. Type "
+        "python -m pipeline.evaluate, and load the model from its folder."
+    )
 
     def __init__(self, problem: Problem):
         super().__init__()
@@ -251,7 +199,14 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
 
     @torch.no_grad()
     def predict(
-        self, initial_state: Array, parameters: ParameterValues, times: Array, *, strict: bool = False
+        self,
+        initial_state: Array,
+        parameters: ParameterValues,
+        times: Array,
+        *,
+        strict: bool = False,
+        interval: float | None = None,
+        interval_kind: IntervalKind = "marginal",
     ) -> Prediction:
         """Return the states (B, T, C, *sites) at `times` (T,), in physical units.
 
@@ -263,20 +218,40 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
         initial state or a coefficient field far outside, and, if the surrogate `uses_time`, for a time
         outside the duration of the training data.
 
+        With `interval=0.9`, the prediction has `lower` and `upper` ends that hold the truth with a
+        probability of 90 %, and the expected error. `interval_kind` is `marginal` (for each value) or `joint`
+        (for all values of the trajectory at once); `surrogates.calibration.Intervals` says what is
+        guaranteed, for trajectories that start like those of the calibration split. With `interval` or
+        `strict`, a calibrated surrogate also compares the inputs with the training inputs (`Guard`), and
+        issues an `ExtrapolationWarning` for unusual inputs.
+
         Raises:
             UserError: a shape or a time does not fit, an input is not finite, or a parameter is missing or
-                unknown. With `strict`, also a value outside the range of the training data.
+                unknown. With `strict`, also a value outside the range of the training data, and unusual
+                inputs. With `interval`, also a surrogate without calibration, and a probability or a time
+                for which the calibration has no interval.
         """
         check_finite(initial_state, parameters)
         checked_times = times if self.uses_time else None
         for message in self._training_range.outside_messages(initial_state, parameters, checked_times):
-            if strict:
-                raise UserError(
-                    f"{message}. With strict=True only values in the range are allowed. Leave out "
-                    "strict=True to extrapolate."
-                )
-            # The caller's line is above torch's wrapper around `predict`.
-            warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=3)
+            _refuse_or_warn(message, strict)
+        calibration = self.calibration
+        if interval is not None and isinstance(calibration, str):
+            raise UserError(f"interval={interval} needs a calibration: {calibration}")
+        prediction = self._checked_prediction(initial_state, parameters, times)
+        std = self.problem.statistics.std
+        inputs = Inputs(self.problem.spec, std, initial_state, parameters, self.uses_initial_state)
+        if (strict or interval is not None) and isinstance(calibration, Calibration):
+            for message in calibration.unusual(inputs):
+                _refuse_or_warn(message, strict)
+        if interval is None or isinstance(calibration, str):
+            return prediction
+        return calibration.with_intervals(prediction, inputs, times, interval, interval_kind)
+
+    def _checked_prediction(
+        self, initial_state: Array, parameters: ParameterValues, times: Array
+    ) -> Prediction:
+        """Return the prediction with the arithmetic that is fastest for its size."""
         shape = np.shape(initial_state)
         rows_of_case = math.prod(shape[2:])
         if self.rows_are_times:
@@ -289,6 +264,17 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
         status = "not trained" if any(weight.requires_grad for weight in weights) else "trained"
         num_weights = sum(weight.numel() for weight in weights)
         return f"{type(self).__name__} for {self.problem.spec.summary}, {num_weights:,} weights, {status}"
+
+
+def _refuse_or_warn(message: str, strict: bool) -> None:
+    """Refuse an input outside the range of the training data if `strict`, and warn otherwise."""
+    if strict:
+        raise UserError(
+            f"{message}. With strict=True only values in the range are allowed. Leave out strict=True to "
+            "extrapolate."
+        )
+    # The caller's line is above `predict` and torch's wrapper around it.
+    warnings.warn(f"{message}; this is an extrapolation", ExtrapolationWarning, stacklevel=4)
 
 
 SURROGATES = Family("surrogate", "surrogates", Surrogate)  # type: ignore[type-abstract]

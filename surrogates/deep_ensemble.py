@@ -79,7 +79,9 @@ class Ensemble(Surrogate):
     def compiled(self) -> Self:
         """Return an ensemble of the compiled members, see `Compilable.compiled`."""
         members = [member.compiled() for member in self.members]  # type: ignore[operator]
-        return type(self)(members).eval()
+        ensemble = type(self)(members).eval()
+        ensemble.calibration = self.calibration
+        return ensemble
 
     def __repr__(self) -> str:
         return f"Ensemble of {len(self.members)} members, each {self.members[0]!r}"

@@ -112,7 +112,10 @@ class OperatorNetwork(Surrogate):
         duration_T: torch.Tensor,
     ) -> torch.Tensor:
         """Return the constrained, normalised states (B, T, *sites, C) after the durations (T,), s."""
-        branch_BXF = self.branch.predict(start_BXC, self.branch.prepare(static_BXS, conditions_BQ))
+        if torch.is_grad_enabled():
+            branch_BXF = self.branch(torch.cat([start_BXC, static_BXS], dim=-1), conditions_BQ)
+        else:
+            branch_BXF = self.branch.predict(start_BXC, self.branch.prepare(static_BXS, conditions_BQ))
         change_BTCX = self.trunk.change(self.trunk.coefficients(branch_BXF), duration_T)
         start_BTXC = start_BXC[:, None]
         later_BTXC: torch.Tensor = self.constraints(start_BTXC + change_BTCX.movedim(2, -1), start_BTXC)

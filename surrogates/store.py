@@ -24,6 +24,7 @@ import torch
 from simsurrogate.errors import UserError
 from simsurrogate.files import open_regular, sha256_of, write_whole
 from simsurrogate.sources import source_hash
+from surrogates.calibration import files as calibration_files
 from surrogates.contract import Problem, Surrogate, surrogate_class
 from surrogates.deep_ensemble import Ensemble
 from surrogates.description import DESCRIPTION, description, recorded_problem, write
@@ -185,9 +186,9 @@ def load(
     folder, path = Path(folder), None if path is None else Path(path)
     content = description(folder)
     if "members_sha256" in content:
-        return Ensemble(
-            [load(member, device, path=path, shape=shape) for member in _listed_members(folder, content)]
-        ).eval()
+        members = _listed_members(folder, content)
+        ensemble = Ensemble([load(member, device, path=path, shape=shape) for member in members])
+        return _calibrated(ensemble.eval(), folder, content["sha256"])
     _check_class(folder, content["surrogate"], path)
     try:
         problem = recorded_problem(content)
@@ -217,7 +218,14 @@ def load(
             ChangedSourcesWarning,
             stacklevel=2,
         )
-    return arranged(surrogate.to(device)).eval().requires_grad_(False)
+    surrogate = arranged(surrogate.to(device)).eval().requires_grad_(False)
+    return _calibrated(surrogate, folder, content["sha256"])
+
+
+def _calibrated(surrogate: Surrogate, folder: Path, model: str) -> Surrogate:
+    """Return the surrogate with the calibration in its model folder, or with the reason why it has none."""
+    surrogate.calibration = calibration_files.load_or_reason(folder, model, surrogate.problem.spec)
+    return surrogate
 
 
 def has_changed_sources(content: Mapping[str, Any], cls: type[torch.nn.Module]) -> bool:
