@@ -22,12 +22,16 @@ from pipeline.evaluation import measure, other_grids, results, schema, trained_m
 from pipeline.evaluation.baselines import fits
 from pipeline.evaluation.baselines.linear_map import LinearBaseline
 from pipeline.evaluation.error_table import error_table
+from pipeline.evaluation.intervals import attribution, coverage
+from pipeline.evaluation.intervals.calibrate import calibrate
+from pipeline.evaluation.intervals.residuals import HeldOut
+from pipeline.evaluation.intervals.words import confidence_sentences, interval_sentences
 from pipeline.evaluation.mlperf.record import write_training_log
 from pipeline.evaluation.model_card import card as model_card
 from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.model_worth import worth_of_model
 from pipeline.evaluation.report import report
-from pipeline.evaluation.report.context import ReportContext
+from pipeline.evaluation.report.context import ReportContext, chosen_trajectories
 from pipeline.evaluation.report.warnings import report_warnings
 from pipeline.evaluation.worth_result import WorthResult
 from pipeline.evaluation.worth_words import worth_verdict
@@ -41,6 +45,7 @@ from simsurrogate.files import digest, remove_partials, writable_folder, write_w
 from simsurrogate.owned_files import delete_files
 from simsurrogate.sources import source_hash
 from surrogates import store
+from surrogates.calibration import files as calibration_files
 from surrogates.contract import Surrogate
 from surrogates.deep_ensemble import Ensemble
 
@@ -91,7 +96,7 @@ def run(settings: Settings) -> float:
         identity = _identity(settings, dataset, surrogate, description, grids)
         metadata["report"] = str(folder.report)
         is_first = communicator.rank == 0
-        if communicator.bcast(_is_complete(folder, identity) if is_first else None, root=0):
+        if communicator.bcast(_is_complete(folder, identity, dataset) if is_first else None, root=0):
             metadata["skipped"] = True
             if is_first:
                 print(
@@ -106,8 +111,15 @@ def run(settings: Settings) -> float:
         fitted, sentences = fits.fit(dataset, communicator, has_states=not surrogate.learns_quantities)
         splits = _measure_splits(settings, surrogate, dataset, communicator, fitted)
         grid_results = other_grids.measure(settings, grids, communicator)
+        held_out = HeldOut(surrogate, dataset, settings.evaluation.batch_size, communicator)
+        calibrated = calibrate(held_out)
+        intervals, confidence = coverage.measure(held_out, calibrated, HELD_OUT_SPLITS)
         objective = math.nan
         if is_first:
+            calibration_files.save(folder.model_folder, calibrated.calibration, str(description["sha256"]))
+            split, result = next(iter(splits.items()))
+            (median_position, _), *_ = chosen_trajectories(result, 1)
+            attributed = attribution.attribute_trajectory(surrogate, dataset, split, median_position)
             metrics = schema.Metrics(
                 identity=identity,
                 model=digest(dict(description)),
@@ -121,8 +133,11 @@ def run(settings: Settings) -> float:
                 worth=_measure_worth(settings, folder, surrogate, dataset),
                 baselines=sentences,
                 training_speed=write_training_log(folder, description, dataset.spec.name),
+                intervals=intervals,
+                confidence=confidence,
+                attribution=None if attributed is None else attributed.result,
             )
-            _write_evaluation(settings, folder, surrogate, dataset, metrics)
+            _write_evaluation(settings, folder, surrogate, dataset, metrics, attributed=attributed)
             metadata["headline"] = {
                 split: {name: headline.model_dump() for name, headline in result.headline.items()}
                 for split, result in splits.items()
@@ -167,11 +182,13 @@ def _identity(
     )
 
 
-def _is_complete(folder: RunFolder, identity: str) -> bool:
+def _is_complete(folder: RunFolder, identity: str, dataset: Dataset) -> bool:
     """Return whether the evaluation is complete: the report is written last and removed first."""
     with suppress(UserError):
         metrics = schema.read(folder.evaluation / "metrics.json")
-        return metrics.identity == identity and folder.report.is_file()
+        model = str(store.description(folder.model_folder)["sha256"])
+        is_calibrated = calibration_files.is_current(folder.model_folder, model, dataset.identity)
+        return metrics.identity == identity and is_calibrated and folder.report.is_file()
     return False
 
 
@@ -219,7 +236,13 @@ def _measure_worth(
 
 
 def _write_evaluation(
-    settings: Settings, folder: RunFolder, surrogate: Surrogate, dataset: Dataset, metrics: schema.Metrics
+    settings: Settings,
+    folder: RunFolder,
+    surrogate: Surrogate,
+    dataset: Dataset,
+    metrics: schema.Metrics,
+    *,
+    attributed: attribution.Attribution | None,
 ) -> None:
     """Write metrics.json, the figures, the model card and, last, the report; print the headline."""
     folder.report.unlink(missing_ok=True)
@@ -240,6 +263,7 @@ def _write_evaluation(
         metrics,
         settings.evaluation.figures,
         solver,
+        attributed,
     )
     page = report.render(context)
     warnings = report_warnings(folder, surrogate, dataset, metrics)
@@ -255,6 +279,11 @@ def _print_errors(metrics: schema.Metrics, dataset: Dataset, folder: RunFolder) 
         console.print(other_grids.table(metrics, dataset.spec.shape))
     for split in metrics.splits:
         console.print(words.verdict(metrics, split), soft_wrap=True)
+    for sentence in (
+        *([] if metrics.intervals is None else interval_sentences(metrics.intervals)),
+        *([] if metrics.confidence is None else confidence_sentences(metrics.confidence)),
+    ):
+        console.print(sentence, soft_wrap=True)
     if metrics.worth is not None:
         console.print(worth_verdict(metrics.worth), soft_wrap=True)
     progress.report_output("evaluate", folder.report, "compare", [str(folder.path)])

@@ -8,6 +8,7 @@ import numpy as np
 import xarray
 
 from pipeline.evaluation import calibration, predictability
+from pipeline.evaluation.intervals.result import DEFINITIONS as INTERVAL_DEFINITIONS
 from pipeline.evaluation.metrics import results as metric_results
 from pipeline.evaluation.metrics import summary
 from pipeline.evaluation.metrics.bootstrap import LEVEL, NUM_RESAMPLES, median_interval, ratio_interval
@@ -63,6 +64,7 @@ DEFINITIONS = {
     **calibration.DEFINITIONS,
     **predictability.DEFINITIONS,
     "energy_drift": "|E(t) - E(0)| / |E(0)| of the energy E of all bodies",
+    **INTERVAL_DEFINITIONS,
     "null": "not finite: a prediction that diverged, or a field without variation in the training split",
 }
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
+from pipeline.evaluation.intervals.result import AttributionResult, ConfidenceResult, IntervalResult
 from pipeline.evaluation.metrics.bootstrap import Interval
 from pipeline.evaluation.metrics.sections import (
     FieldMetricResults,
@@ -209,6 +210,9 @@ class Metrics(Section):
     worth: WorthResult | None = None
     baselines: dict[str, str] = Field(default_factory=dict)
     training_speed: tuple[TrainingSpeed, ...] = ()
+    intervals: IntervalResult | None = None
+    confidence: ConfidenceResult | None = None
+    attribution: AttributionResult | None = None
 
 
 def objective(metrics: Metrics) -> float:

@@ -13,6 +13,7 @@ from simsurrogate.owned_files import refuse_links
 EVALUATION_FIGURE_NAME = (
     rf"({'|'.join(SPLITS)})-(errors|invariants?|spectra|baselines|\d{{5,}})(-.+)?\.(png|svg)|worth\.(png|svg)|own-grid\.png"
     r"|parameter-.+\.svg|training(-member-\d+)?\.(png|svg)"
+    r"|intervals-(marginal|joint)\.svg|confidence\.svg|attribution-(shares\.svg|maps\.png)"
 )
 
 
@@ -24,7 +25,7 @@ class RunFolder:
     RUN/validation.json             the validation of a data set that is not writable
     RUN/records/STAGE-NNN.json      one record for each attempt at a stage
     RUN/locks                       one lock for each model in training, and one for the chain
-    RUN/models/MODEL                checkpoints, log.csv, model.safetensors, model.json, README.md
+    RUN/models/MODEL                checkpoints, log.csv, model.*, calibration.*, README.md
     RUN/models/MODEL/evaluation     metrics.json, mlperf.log, figures, report.html
     RUN/comparison                  comparison.html, models.csv, models.json, figures
     RUN/jobs                        chain.json, setup.sh, retries and the logs of Slurm jobs

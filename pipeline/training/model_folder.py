@@ -95,7 +95,8 @@ def _delete_model(folder: Path) -> None:
     delete_files(evaluation, r"metrics\.json|mlperf\.log|report\.html")
     delete_files(folder / "tensorboard", r"events\.out\.tfevents\..+")
     delete_files(folder / "checkpoints", checkpoint.FILE_NAME)
-    delete_files(folder, r"(log|timing)\.csv|curves\.png|README\.md|model\.(json|safetensors)")
+    names = r"(log|timing)\.csv|curves\.png|README\.md|(model|calibration)\.(json|safetensors)"
+    delete_files(folder, names)
 
 
 def _model_configuration(folder: Path) -> Mapping[str, Any]:

@@ -37,6 +37,7 @@ OVERRIDES = (
     *SMALL_DATASET,
     "samples.test=5",
     "samples.test_extrapolation=2",
+    "samples.calibration=9",
     "storage.max_error=0.1",
     "surrogate.width=8",
     "surrogate.modes=4",
@@ -232,7 +233,8 @@ def test_several_ranks_compute_the_same_errors(trained_run, evaluated_run, tmp_p
     run = copy_run(trained_run, tmp_path)
     result = evaluate(run, ranks=3)
     assert result.stdout.count("evaluate: wrote") == 1
-    assert read_metrics(run)["splits"] == read_metrics(evaluated_run)["splits"]
+    for section in ("splits", "intervals", "confidence", "attribution"):
+        assert read_metrics(run)[section] == read_metrics(evaluated_run)[section], section
 
 
 def test_a_complete_evaluation_is_skipped_unless_its_options_change(evaluated_run, tmp_path):

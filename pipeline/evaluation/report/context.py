@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.data.dataset import Dataset
+    from pipeline.evaluation.intervals.attribution import Attribution
     from pipeline.evaluation.schema import Metrics, Predictor, SplitResult
     from pipeline.runs.folder import RunFolder
     from simsurrogate.spec import Spec
@@ -38,6 +39,7 @@ class ReportContext:
         metrics: the results.
         num_trajectories: the number of trajectories with pictures.
         solver: the solver of coarse data, for a picture on its own grid; None for other data.
+        attribution: what a prediction depends on; None for a surrogate without attribution.
     """
 
     folder: RunFolder
@@ -47,6 +49,7 @@ class ReportContext:
     metrics: Metrics
     num_trajectories: int
     solver: Solver | None = None
+    attribution: Attribution | None = None
 
     @cached_property
     def data_errors(self) -> Mapping[str, Mapping[str, DataError]]:
