@@ -15,6 +15,7 @@ from benchmarks.support import table
 LONG_BENCHMARKS = (
     "composite_training",
     "constraints",
+    "coverage",
     "fine_tuning",
     "fno_equal_time",
     "hamiltonian_two_body",
