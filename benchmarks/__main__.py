@@ -26,6 +26,7 @@ LONG_BENCHMARKS = (
     "pinn_heat_1d",
     "pinn_losses_and_points",
     "pinn_without_data",
+    "self_stated_error",
     "surrogates_on_systems",
     "symmetries",
     "worth_by_hand",

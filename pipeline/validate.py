@@ -4,6 +4,7 @@
 
 Every run reads every byte, so a run also detects damage that happened after the generation. The start of
 every trajectory is drawn again, and two random trajectories are computed again. Both are compared bit by bit.
+`pipeline.physics_checks` compares the stored frames with the equation, and states the error of the data.
 """
 
 from __future__ import annotations
@@ -19,18 +20,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import cli
-from pipeline.adoption import recomputation as comparison
 from pipeline.config import agreement
-from pipeline.config.build import (
-    build_recorded_solver,
-    has_changed_program,
-    has_changed_sources,
-    recorded_solver_class,
-)
-from pipeline.config.quantities import recorded_quantities, with_quantities
 from pipeline.config.settings import Settings
-from pipeline.config.solver_of_data import solver_of_data
 from pipeline.data.card import checks_section
+from pipeline.data.card import stated_error as stated_error_section
 from pipeline.data.checks import integrity
 from pipeline.data.checks.data_checks import compared_rows
 from pipeline.data.checks.result import CheckResult
@@ -40,30 +33,25 @@ from pipeline.data.checks.trajectories.row_table import RowTable
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, ManifestShard, read_complete_manifest, write_document
 from pipeline.data.plan import Shard
-from pipeline.data.recorded_configuration import is_adopted, making_stage
+from pipeline.data.recorded_configuration import making_stage
 from pipeline.data.validation import is_failed, validation_of
-from pipeline.generation import recomputation, redrawing
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.parallel.groups import wait_for_ranks
+from pipeline.physics_checks.results import self_stated_error, solver_results
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
 from simsurrogate.files import (
     FileIdentity,
-    differences,
     file_identity,
     is_read_only,
     remove_partials,
     sha256_of,
 )
-from solvers.contract import Solver
 
 if TYPE_CHECKING:
     from mpi4py import MPI
-
-#: Results of checks: the file or folder, the name of the check, and the error message or None.
-CheckResults = list[tuple[str, str, str | None]]
 
 
 def run(settings: Settings) -> None:
@@ -96,16 +84,15 @@ def run(settings: Settings) -> None:
         structures = Structures(manifest.header)
         checked_shards = CheckedShards(folder, manifest, structures, _linked_checksums(manifest, world))
         own_results, tables = checked_shards.results(world)
-        pairs = [(result.subject, result.check, result.message or None) for result in own_results]
-        own_results += [
-            _result(subject, check, error)
-            for subject, check, error in _recomputed_results(
-                settings, folder, manifest, structures, results=pairs, world=world
-            )
-        ]
         wait_for_ranks(world)
         table = RowTable.joined(tables)
         search = checked_shards.search(table, world)
+        stated_error = None
+        if not _has_failed(own_results, world):
+            own_results += solver_results(settings, folder, manifest, structures, world)
+            wait_for_ranks(world)
+            if not _has_failed(own_results, world):
+                stated_error = self_stated_error(settings, folder, manifest, structures, world)
         results_by_rank = world.gather(own_results)
         if results_by_rank is None:
             return
@@ -114,11 +101,13 @@ def run(settings: Settings) -> None:
             _result(str(folder), check, error) for check, error in integrity.check_data_set(folder, manifest)
         ]
         results += compared_rows(str(folder), manifest, table, search)
-        validation = validation_of(manifest, results, files)
+        validation = validation_of(manifest, results, files, stated_error)
         if validation_path:
             write_document(validation_path, validation)
             if validation_path.parent == folder:
                 checks_section.write(folder, manifest, validation, table)
+                if stated_error:
+                    stated_error_section.write(folder / "README.md", manifest, stated_error)
             result_in_run_folder = run_folder.validations[1]
             if validation_path != result_in_run_folder:
                 # It is from a time when the data set was not writable.
@@ -228,9 +217,12 @@ def _report(results: Sequence[CheckResult]) -> None:
     for result in results:
         if result.outcome == "warning":
             print(f"warning: {result.check}: {result.message}", file=sys.stderr, flush=True)
+    checks_by_reason: dict[str, dict[str, None]] = {}
     for result in results:
         if result.outcome == "not applicable":
-            print(f"not applicable: {result.check}: {result.message}", flush=True)
+            checks_by_reason.setdefault(result.message, {})[result.check] = None
+    for reason, checks in checks_by_reason.items():
+        print(f"not applicable: {', '.join(checks)}: {reason}", flush=True)
 
 
 def _linked_checksums(manifest: Manifest, world: MPI.Intracomm) -> dict[str, str]:
@@ -246,114 +238,15 @@ def _linked_checksums(manifest: Manifest, world: MPI.Intracomm) -> dict[str, str
     return {path: checksum for part in world.allgather(own_checksums) for path, checksum in part.items()}
 
 
-def _own_shards(manifest: Manifest, world: MPI.Intracomm) -> list[Shard]:
-    """Return the shards that this rank checks."""
-    return manifest.planned_shards[world.rank :: world.size]
-
-
-def _recomputed_results(
-    settings: Settings,
-    folder: Path,
-    manifest: Manifest,
-    structures: Structures,
-    *,
-    results: CheckResults,
-    world: MPI.Intracomm,
-) -> CheckResults:
-    """Return the comparisons with the solver: its spec, all starts, and a few random trajectories.
-
-    The ranks share the trajectories. Nothing is compared if a check failed, if the sources or the program of
-    the solver have changed, or if the solver is a user's file or program that this command line does not
-    name.
-    """
-    if any(world.allgather(any(error for _, _, error in results))):
-        return []
-    if is_adopted(manifest.configuration):
-        return _compared_results(settings, folder, manifest, structures, world)
-    from mpi4py import MPI
-
-    reason, solver = _reason_against_recomputation(settings, manifest), None
-    if not reason:
-        solver = build_recorded_solver(manifest.configuration, settings.solver, MPI.COMM_SELF)
-        if has_changed_program(manifest.configuration, solver):
-            reason = "the program of the solver has changed after the generation"
-    if reason or solver is None:
-        if world.rank == 0:
-            print(
-                f"note: no trajectory is computed again, because {reason}",
-                file=sys.stderr,
-                flush=True,
-            )
-        return []
-    solver_mistake = _solver_mistake(manifest, solver)
-    own_results: CheckResults = [(str(folder), "solver", solver_mistake)] if world.rank == 0 else []
-    if solver_mistake:
-        return own_results
-    own_rows = recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]
-    own_results += [
-        (shard.file, "redrawn", redrawing.mistake(folder, manifest, structures, solver, shard))
-        for shard in progress.bar(_own_shards(manifest, world), "starts", rank=world.rank)
-    ]
-    return own_results + [
-        (row.shard.file, "recomputed", recomputation.difference(folder, manifest, structures, solver, row))
-        for row in own_rows
-    ]
-
-
-def _compared_results(
-    settings: Settings, folder: Path, manifest: Manifest, structures: Structures, world: MPI.Intracomm
-) -> CheckResults:
-    """Return the comparisons of adopted trajectories with a solver; none without one on the command line."""
-    from mpi4py import MPI
-
-    solver = solver_of_data(manifest.configuration, manifest.spec, settings.solver, MPI.COMM_SELF)
-    if solver is None:
-        if world.rank == 0:
-            print(
-                "note: no trajectory is computed again, because the data set was adopted from files without "
-                "a solver. Type solver=NAME to compare it with a solver",
-                file=sys.stderr,
-                flush=True,
-            )
-        return []
-    rows = recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]
-    max_error = settings.storage.max_error
-    return [
-        (
-            row.shard.file,
-            "recomputed",
-            comparison.difference(folder, manifest, solver, row, structures=structures, max_error=max_error),
-        )
-        for row in rows
-    ]
-
-
-def _solver_mistake(manifest: Manifest, solver: Solver) -> str | None:
-    """Return how spec and shapes of parameters differ from those of the recorded solver, or None."""
-    shapes = redrawing.parameter_shapes(solver, manifest.configuration["seed"])
-    spec = with_quantities(solver.spec, recorded_quantities(manifest.configuration))
-    changed = [
-        *differences(manifest.spec.to_json(), spec.to_json(), "spec"),
-        *differences(manifest.parameter_shapes, shapes, "parameter_shapes"),
-    ]
-    return f"manifest and solver differ (manifest -> solver): {'; '.join(changed[:3])}" if changed else None
-
-
-def _reason_against_recomputation(settings: Settings, manifest: Manifest) -> str | None:
-    """Return why the current solver cannot repeat the computation of the data set, or None."""
-    try:
-        constructor = recorded_solver_class(manifest.configuration, settings.solver)
-    except UserError as error:
-        return str(error)
-    if has_changed_sources(manifest.configuration, constructor):
-        return "the sources of the solver have changed after the generation"
-    return None
-
-
 def _file_identities(folder: Path, manifest: Manifest) -> dict[str, FileIdentity]:
     """Return the identity of the file of each shard that has one."""
     paths = {shard.file: folder / shard.file for shard in manifest.shards}
     return {file: file_identity(path) for file, path in paths.items() if path.exists()}
+
+
+def _has_failed(results: Sequence[CheckResult], world: MPI.Intracomm) -> bool:
+    """Return whether a check of any rank has failed."""
+    return any(world.allgather(any(map(is_failed, results))))
 
 
 if __name__ == "__main__":

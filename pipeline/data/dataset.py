@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.accuracy import SelfStatedError
 from pipeline.data.format.layout import PREDICTABLE_TIME
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, read_complete_manifest
@@ -50,8 +51,8 @@ class Dataset:
         self.identity = manifest.identity
         self.times = header.times
         self.statistics = statistics
-        self.core_seconds = sum(shard.core_seconds for shard in manifest.shards)
         self.validation = validation
+        self.core_seconds = sum(shard.core_seconds for shard in manifest.shards)
         self._splits = {}
         for split in SPLITS:
             entries = [shard for shard in manifest.shards if shard.file.startswith(f"data/{split}/")]
@@ -167,6 +168,11 @@ class Dataset:
     def failed_checks(self) -> tuple[str, ...]:
         """The names of the checks that the data set failed; empty unless opened with `allow_failed`."""
         return self.validation.failed_checks
+
+    @property
+    def self_stated_error(self) -> SelfStatedError | None:
+        """The discretisation error of the data by the validation; None without a solver."""
+        return self.validation.self_stated_error
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -54,7 +54,9 @@ class QuantityDataset(Dataset):
     def __init__(self, dataset: Dataset):
         self.folder, self.configuration = dataset.folder, dataset.configuration
         self.identity, self.times = dataset.identity, dataset.times
-        self.core_seconds, self.validation = dataset.core_seconds, dataset.validation
+        self.core_seconds = dataset.core_seconds
+        # The errors of the fields are not those of the quantities.
+        self.validation = dataset.validation.model_copy(update={"self_stated_error": None})
         self.spec = quantity_spec(dataset.spec, f"the data set in {dataset.folder}")
         self.quantities = dataset.spec.quantities
         names = [field.name for field in self.spec.fields]

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from pipeline.data.accuracy import SelfStatedError
 from pipeline.data.checks.result import CheckResult, Outcome
 from pipeline.data.manifest import Document, Manifest, read_document
 from simsurrogate.errors import UserError
@@ -61,6 +62,7 @@ class Validation(Document):
     `checks` maps the name of each check to the number of its runs; `failures` describes each failed check.
     `files` holds the identity of each shard's file before its checks, see `simsurrogate.files.file_identity`.
     `results` holds the results of all checks, see `records_of`; earlier releases wrote none.
+    `self_stated_error` is None if the data set has no solver, or failed.
     """
 
     identity: str
@@ -69,6 +71,7 @@ class Validation(Document):
     failures: list[str]
     files: dict[str, FileIdentity] = Field(default_factory=dict)
     results: list[CheckRecord] = Field(default_factory=list)
+    self_stated_error: SelfStatedError | None = None
 
     @property
     def failed_checks(self) -> tuple[str, ...]:
@@ -77,7 +80,10 @@ class Validation(Document):
 
 
 def validation_of(
-    manifest: Manifest, results: Sequence[CheckResult], files: dict[str, FileIdentity]
+    manifest: Manifest,
+    results: Sequence[CheckResult],
+    files: dict[str, FileIdentity],
+    stated_error: SelfStatedError | None,
 ) -> Validation:
     """Return the outcome of the checks of a data set; a warning does not change the outcome."""
     failures = sorted(f"{item.subject}: {item.check}: {item.message}" for item in results if is_failed(item))
@@ -88,6 +94,7 @@ def validation_of(
         failures=failures,
         files=files,
         results=records_of(results),
+        self_stated_error=stated_error,
     )
 
 

@@ -12,7 +12,7 @@ from pipeline.config.settings import Settings
 from pipeline.data.accuracy import ExpectedError
 from pipeline.data.manifest import Manifest
 from pipeline.data.plan import generator, index
-from pipeline.generation.round_off import refuse_round_off
+from pipeline.generation.first_trajectory import check_first_trajectory
 from pipeline.parallel.stopping import StoppedError, StopRequest
 from simsurrogate.errors import UserError
 from solvers.contract import DiscretisationError, DivergedError, Solver
@@ -63,8 +63,10 @@ def estimate_errors(
                 flush=True,
             )
         return {}
-    refuse_round_off(solver, settings.seed, times, settings.storage.precision, world)
+    caution = check_first_trajectory(solver, settings.seed, times, settings.storage.precision, world)
     if world.rank == 0:
+        if caution:
+            print(f"generate: caution: {caution}", flush=True)
         grid = " on the solver's own grid" if plan.spec.coarsening else ""
         print(f"generate: expected error{grid} at {times[-1]:g} s: {describe(errors)}", flush=True)
         for split, error in errors.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +59,39 @@ def difference(
     so their parameters and first two frames are compared with a tolerance of 1e-6, without predictable times.
     """
     index = int(stored.receipt.indices[stored.row])
+    locations = structures.locations(folder / stored.shard.file, stored.receipt.trajectories)
+    stored_arrays = {
+        path: values[stored.row : stored.row + 1]
+        for path, values in hdf5.memory_maps(folder / stored.shard.file, locations).items()
+    }
+    with _solved_again(manifest, structures, solver, stored) as first:
+        if isinstance(first, str):
+            return f"trajectory {index} fails if it is computed again: {first}"
+        difference_of_path = _first_difference(structures, stored.receipt, stored_arrays, first)
+        if difference_of_path is None:
+            return None
+        path, error = difference_of_path
+        message = f"{path} of trajectory {index} differs by {error:.2g} of its size if it is computed again"
+        with _solved_again(manifest, structures, solver, stored) as second:
+            if isinstance(second, str) or _first_difference(structures, stored.receipt, first, second):
+                return (
+                    f"{message}, and so do two new solutions of equal parameters: the solver draws random "
+                    "numbers of its own, or keeps state between calls. A solver has to return the same bits "
+                    "for equal options and an equal generator. Draw all random numbers from the generator "
+                    "that `sample` receives"
+                )
+    return (
+        f"{message}, and two new solutions agree: the stored trajectory has other physics or other "
+        "parameters. A stored trajectory has to follow from the options in the manifest. Delete the file, "
+        "and type the command of python -m pipeline.generate"
+    )
+
+
+@contextmanager
+def _solved_again(
+    manifest: Manifest, structures: Structures, solver: Solver, stored: StoredRow
+) -> Iterator[dict[str, np.ndarray] | str]:
+    """Yield the datasets of one trajectory that is solved again, by path, or the reason of its failure."""
     with tempfile.TemporaryDirectory() as temporary:
         maker = ShardMaker(
             solver=solver,
@@ -66,31 +101,32 @@ def difference(
             seed=manifest.configuration["seed"],
             progress_hook=lambda: None,
         )
-        single_shard = Shard(stored.shard.split, 0, index, 1)
-        new_receipt = maker.make(single_shard)
-        if not new_receipt.trajectories:
-            return f"trajectory {index} fails if it is computed again: {new_receipt.failed[0].reason}"
-        new_arrays, arrays = (
-            hdf5.memory_maps(path, structures.locations(path, rows))
-            for path, rows in (
-                (Path(temporary) / single_shard.file, 1),
-                (folder / stored.shard.file, stored.receipt.trajectories),
-            )
-        )
-        for path, layout in dataset_layouts(structures.header, 1).items():
-            is_other_column = path == f"scalars/{PREDICTABLE_TIME.name}" and tolerance(stored.receipt) > 0
-            if not layout.is_varying or is_other_column:
-                continue
-            value, new_value = arrays[path][stored.row], new_arrays[path][0]
-            if tolerance(stored.receipt) and "time" in layout.dimensions:
-                value, new_value = value[:2], new_value[:2]
-            error = relative_difference(value, new_value)
-            if error > tolerance(stored.receipt):
-                return (
-                    f"{path} of trajectory {index} differs by {error:.2g} of its size if it is computed "
-                    "again. A solver has to return the same bits for equal options and an equal generator. "
-                    "Draw all random numbers from the generator that `sample` receives"
-                )
+        shard = Shard(stored.shard.split, 0, int(stored.receipt.indices[stored.row]), 1)
+        receipt = maker.make(shard)
+        if not receipt.trajectories:
+            yield receipt.failed[0].reason
+            return
+        path = Path(temporary) / shard.file
+        yield hdf5.memory_maps(path, structures.locations(path, 1))
+
+
+def _first_difference(
+    structures: Structures,
+    receipt: Receipt,
+    first: Mapping[str, np.ndarray],
+    second: Mapping[str, np.ndarray],
+) -> tuple[str, float] | None:
+    """Return the path of the first dataset of one row that differs, with its relative difference, or None."""
+    for path, layout in dataset_layouts(structures.header, 1).items():
+        is_other_column = path == f"scalars/{PREDICTABLE_TIME.name}" and tolerance(receipt) > 0
+        if not layout.is_varying or is_other_column:
+            continue
+        value, new_value = first[path][0], second[path][0]
+        if tolerance(receipt) and "time" in layout.dimensions:
+            value, new_value = value[:2], new_value[:2]
+        error = relative_difference(value, new_value)
+        if error > tolerance(receipt):
+            return path, error
     return None
 
 

@@ -8,11 +8,12 @@ from unittest.mock import patch
 import pytest
 from mpi4py import MPI
 
-from pipeline import generate, validate
+from pipeline import generate
 from pipeline.config.build import build_solver
 from pipeline.config.settings import Settings
 from pipeline.data.dataset import Dataset
 from pipeline.data.manifest import Manifest, read_document
+from pipeline.physics_checks import results
 from simsurrogate.errors import UserError
 from solvers.contract import Solver
 from tests.faults.driving import VICTIM, read_generated, run_drift_in_process
@@ -171,9 +172,9 @@ def test_drawn_arrays_have_the_shapes_of_the_solver(
 ) -> None:
     manifest = read_document(undamaged_run / "dataset" / "manifest.json", Manifest)
     solver = build_solver({"name": "drift", "path": str(DRIFT), "resolution": [12]}, MPI.COMM_SELF)
-    assert validate._solver_mistake(manifest, solver) is None
+    assert results.solver_mistake(manifest, solver) is None
     foreign = manifest.model_copy(update={"parameter_shapes": shapes})
-    assert difference in (validate._solver_mistake(foreign, solver) or "")
+    assert difference in (results.solver_mistake(foreign, solver) or "")
 
 
 def test_a_data_set_without_a_drawn_array_fails_its_validation(tmp_path: Path) -> None:

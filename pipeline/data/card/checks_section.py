@@ -7,18 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.card.sections import write_section
 from pipeline.data.checks.trajectories.measured import Measure, measures_of
 from pipeline.data.checks.trajectories.near_rows import MIN_TRAJECTORIES
 from pipeline.data.checks.trajectories.row_table import RowTable
 from pipeline.data.manifest import Manifest
 from pipeline.data.plan import SPLITS
 from pipeline.data.validation import CheckRecord, Validation
-from simsurrogate.documents import read_text
-from simsurrogate.files import writable_folder, write_whole
+from simsurrogate.files import writable_folder
 
-_HEADING = "Checks"
-#: The sections before which the section stands in the card.
-_NEXT_SECTIONS = ("Figures", "Reading")
 #: The measures in the figures, with their words: they show other units and other times.
 _SHOWN = {"mean": "mean", "size": "root mean square", "change": "change per frame"}
 #: The largest number of failed results and warnings in the table.
@@ -36,18 +33,13 @@ def write(folder: Path, manifest: Manifest, validation: Validation, table: RowTa
         return
     has_figures = table is not None and len(table.index) >= MIN_TRAJECTORIES
     figures = _draw(folder, manifest, table) if table is not None and has_figures else []
-    card = read_text(path, "Delete the file, and type the command of python -m pipeline.generate")
-    head, *sections = card.decode(errors="replace").split("\n## ")
-    others = [section for section in sections if not section.startswith(f"{_HEADING}\n")]
-    position = next(
-        (number for number, text in enumerate(others) if text.startswith(_NEXT_SECTIONS)), len(others)
+    write_section(
+        path, "Checks", _section(validation, [str(figure.relative_to(folder)) for figure in figures])
     )
-    own = _section(validation, [str(figure.relative_to(folder)) for figure in figures])
-    write_whole(path, "\n## ".join([head, *others[:position], own, *others[position:]]))
 
 
 def _section(validation: Validation, figures: Sequence[str]) -> str:
-    """Return the section in Markdown, without the mark of its heading."""
+    """Return the content of the section in Markdown."""
     counts = [
         f"{sum(record.outcome == outcome for record in validation.results)} {outcome}"
         for outcome in ("failed", "warning", "passed", "not applicable")
@@ -59,7 +51,7 @@ def _section(validation: Validation, figures: Sequence[str]) -> str:
         rows.append(f"| and {len(findings) - _MAX_FINDINGS} more | | `validation.json` has all results | |")
     pictures = "".join(f"\n![{Path(figure).stem}]({figure})" for figure in figures)
     return (
-        f"{_HEADING}\n\n`validate` has {validation.outcome} these data: {', '.join(counts)}. "
+        f"`validate` has {validation.outcome} these data: {', '.join(counts)}. "
         "docs/dataset.md describes each check.\n\n"
         "| check | outcome | finding, or reason | numbers |\n| --- | --- | --- | --- |\n"
         + "\n".join(rows)

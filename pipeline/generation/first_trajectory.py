@@ -1,4 +1,7 @@
-"""The check that the frames of a grid vary by more than round-off, before a data set is generated."""
+"""Checks of the frames of the first trajectory, before a data set is generated.
+
+The frames have to vary by more than round-off, and the grid should resolve them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.data.plan import generator, index
+from pipeline.generation import resolution
 from simsurrogate.errors import UserError
 from solvers.contract import DivergedError, Solver
 
@@ -23,30 +27,41 @@ SOLVER_ROUND_OFF = 1e-13
 MAX_SHARE = 0.1
 
 
-def refuse_round_off(
+def check_first_trajectory(
     solver: Solver, seed: int, times: np.ndarray, precision: str, world: MPI.Intracomm
-) -> None:
-    """Refuse data whose frames are mostly round-off or equal, by the first trajectory of `train`.
+) -> str:
+    """Return a caution if the grid does not resolve the first trajectory of `train`, or an empty text.
+
+    Frames of a coarser grid do not show the resolution of the solver.
 
     Raises:
         UserError: in too many frames, the standard deviation of every channel is round-off; or the change
             over all frames is round-off, or everything is 0 in the precision of the files.
     """
     if solver.spec.has_particles:
-        return
-    message = _mistake(solver, seed, times, precision) if world.rank < solver.communicator.size else None
-    message = world.bcast(message)
-    if message:
-        raise UserError(message)
+        return ""
+    is_first_group = world.rank < solver.communicator.size
+    mistake, caution = _mistake(solver, seed, times, precision) if is_first_group else (None, "")
+    mistake, caution = world.bcast((mistake, caution))
+    if mistake:
+        raise UserError(mistake)
+    return str(caution)
 
 
-def _mistake(solver: Solver, seed: int, times: np.ndarray, precision: str) -> str | None:
-    """Return the error message, or None; all ranks of the group call this function together."""
+def _mistake(solver: Solver, seed: int, times: np.ndarray, precision: str) -> tuple[str | None, str]:
+    """Return the error message or None, and a caution or an empty text.
+
+    All ranks of the group call this function together. Several ranks do not measure the resolution.
+    """
     trajectory = solver.prepare(solver.sample(generator(seed, index("train", 0))))
     deviations, largest_values, changes_by_frame = [], [], []
-    first_state = None
+    first_state, caution = None, ""
+    measures_resolution = solver.communicator.size == 1 and solver.spec.coarsening is None
     try:
-        for state in trajectory.solve(times):
+        for time, state in zip(times, trajectory.solve(times), strict=True):
+            if measures_resolution and not caution:
+                unresolved = resolution.message(resolution.measure(solver.spec, state))
+                caution = unresolved and f"the first trajectory at {time:g} s: {unresolved}"
             with np.errstate(over="ignore", under="ignore"):
                 stored_state = state.astype(precision).astype(np.float64)
             first_state = stored_state if first_state is None else first_state
@@ -55,12 +70,12 @@ def _mistake(solver: Solver, seed: int, times: np.ndarray, precision: str) -> st
             largest_values.append(largest_value)
             changes_by_frame.append(change)
     except DivergedError:
-        return None
+        return None, caution
     deviation_TC, largest_TC = np.array(deviations), np.array(largest_values)
     change_C = np.max(changes_by_frame, axis=0)
     eps, least_value = float(np.finfo(precision).eps), float(np.finfo(precision).tiny)
     if largest_TC.max() < least_value:
-        return (
+        return _without_caution(
             f"all values of the first trajectory are below {least_value:.2g}, the smallest number with all "
             f"digits in {precision}. At least one field must have larger values. Type larger amplitudes, or "
             "storage.precision=float64"
@@ -72,7 +87,7 @@ def _mistake(solver: Solver, seed: int, times: np.ndarray, precision: str) -> st
     if num_lost > MAX_SHARE * len(times):
         frame = int(np.argmax(is_round_off_T))
         channel = int(np.argmax(deviation_TC[frame]))
-        return (
+        return _without_caution(
             f"{num_lost} of {len(times)} frames of the first trajectory are round-off: at "
             f"{times[frame]:g} s, {solver.spec.channels[channel]} has the standard deviation "
             f"{deviation_TC[frame, channel]:.2g} "
@@ -83,12 +98,16 @@ def _mistake(solver: Solver, seed: int, times: np.ndarray, precision: str) -> st
         )
     if np.all(change_C <= eps * largest_TC.max(axis=0)):
         channel = int(np.argmax(change_C))
-        return (
+        return _without_caution(
             f"the first trajectory does not change until {times[-1]:g} s: {solver.spec.channels[channel]} "
             f"changes by at most {change_C[channel]:.2g} {solver.spec.channel_units[channel]}, which is "
             f"round-off of {precision}. The fields must change in time. Type a longer output.duration"
         )
-    return None
+    return None, caution
+
+
+def _without_caution(message: str) -> tuple[str, str]:
+    return message, ""
 
 
 def _deviation(

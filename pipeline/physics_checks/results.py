@@ -1,0 +1,257 @@
+"""The results of all checks of a data set's physics, with and without its solver."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.adoption import recomputation as comparison
+from pipeline.config.build import (
+    build_recorded_solver,
+    has_changed_program,
+    has_changed_sources,
+    recorded_solver_class,
+)
+from pipeline.config.quantities import recorded_quantities, with_quantities
+from pipeline.config.settings import Settings
+from pipeline.config.solver_of_data import solver_of_data
+from pipeline.data.accuracy import SelfStatedError
+from pipeline.data.checks.result import CheckResult
+from pipeline.data.format.structure import Structures
+from pipeline.data.manifest import Manifest
+from pipeline.data.plan import Shard
+from pipeline.data.recorded_configuration import is_adopted
+from pipeline.generation import recomputation, redrawing
+from pipeline.physics_checks import draws, row_checks, stated_error, steps
+from pipeline.physics_checks.row_checks import Finding, RowCheck
+from pipeline.physics_checks.stored_rows import NotApplicableError, order_of, rows_of
+from pipeline.runs import progress
+from simsurrogate.errors import UserError
+from simsurrogate.files import differences
+from solvers.contract import Solver
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+#: The name of each check that needs the solver of the data.
+SOLVER_CHECKS = (
+    "solver",
+    "draws",
+    "redrawn",
+    "recomputed",
+    "residual",
+    "steps",
+    "budget",
+    "self_stated_error",
+)
+
+
+@dataclass(frozen=True)
+class DataSolver:
+    """The solver of a data set on this rank alone, or the reason why there is none.
+
+    Attributes:
+        solver: the solver with the stored frames, or None.
+        reason: the reason why the data are not compared with a solver; empty if they are.
+        is_own: whether the solver has computed the data. Adopted data may have that of the command line.
+    """
+
+    solver: Solver | None
+    reason: str
+    is_own: bool
+
+
+def solver_results(
+    settings: Settings, folder: Path, manifest: Manifest, structures: Structures, world: MPI.Intracomm
+) -> list[CheckResult]:
+    """Return the results of this rank: its share of the shards and of the recomputed trajectories.
+
+    All ranks call this function together, for a data set without damage. Without a solver, or after a change
+    of its sources, the checks of `SOLVER_CHECKS` are not applicable.
+    """
+    data_solver = solver_of(settings, manifest)
+    results: list[CheckResult] = []
+    if data_solver.solver is None:
+        if world.rank == 0:
+            print(
+                f"note: no trajectory is computed again, because {data_solver.reason}",
+                file=sys.stderr,
+                flush=True,
+            )
+            results = [
+                CheckResult(name, str(folder), "not applicable", data_solver.reason) for name in SOLVER_CHECKS
+            ]
+    elif data_solver.is_own:
+        if message := solver_mistake(manifest, data_solver.solver):
+            return [CheckResult("solver", str(folder), "failed", message)] if world.rank == 0 else []
+        results = list(_own_solver_results(folder, manifest, structures, data_solver.solver, world))
+    else:
+        results = list(
+            _other_solver_results(
+                settings, folder, manifest, structures, solver=data_solver.solver, world=world
+            )
+        )
+    return results + list(_row_results(folder, manifest, structures, data_solver, world))
+
+
+def self_stated_error(
+    settings: Settings, folder: Path, manifest: Manifest, structures: Structures, world: MPI.Intracomm
+) -> SelfStatedError | None:
+    """Return the self-stated error of a data set without damage; None if its solver is not known.
+
+    All ranks call this function together, and the result is the same on all of them.
+    """
+    data_solver = solver_of(settings, manifest)
+    if data_solver.solver is None or not data_solver.is_own:
+        return None
+    return stated_error.measure(
+        settings.solver, folder, manifest, structures, solver=data_solver.solver, world=world
+    )
+
+
+def solver_of(settings: Settings, manifest: Manifest) -> DataSolver:
+    """Return the solver of a data set on this rank alone, or the reason why there is none."""
+    from mpi4py import MPI
+
+    if is_adopted(manifest.configuration):
+        solver = solver_of_data(manifest.configuration, manifest.spec, settings.solver, MPI.COMM_SELF)
+        reason = "the data set was adopted from files without a solver. Type solver=NAME to compare it"
+        return DataSolver(solver, "" if solver else reason, False)
+    try:
+        constructor = recorded_solver_class(manifest.configuration, settings.solver)
+    except UserError as error:
+        return DataSolver(None, str(error), True)
+    if has_changed_sources(manifest.configuration, constructor):
+        return DataSolver(None, "the sources of the solver have changed after the generation", True)
+    solver = build_recorded_solver(manifest.configuration, settings.solver, MPI.COMM_SELF)
+    if has_changed_program(manifest.configuration, solver):
+        return DataSolver(None, "the program of the solver has changed after the generation", True)
+    return DataSolver(solver, "", True)
+
+
+def _own_solver_results(
+    folder: Path, manifest: Manifest, structures: Structures, solver: Solver, world: MPI.Intracomm
+) -> Iterator[CheckResult]:
+    """Yield the comparisons with the solver of the data: its draws, all starts, and a few trajectories."""
+    if world.rank == 0:
+        yield CheckResult("solver", str(folder), "passed")
+        yield _result("draws", str(folder), draws.mistake(solver, manifest.configuration["seed"]))
+    for shard in progress.bar(_own_shards(manifest, world), "starts", rank=world.rank):
+        yield _result("redrawn", shard.file, redrawing.mistake(folder, manifest, structures, solver, shard))
+    for row in recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]:
+        message = recomputation.difference(folder, manifest, structures, solver, row)
+        yield _result("recomputed", row.shard.file, message)
+
+
+def _other_solver_results(
+    settings: Settings,
+    folder: Path,
+    manifest: Manifest,
+    structures: Structures,
+    *,
+    solver: Solver,
+    world: MPI.Intracomm,
+) -> Iterator[CheckResult]:
+    """Yield the comparisons of adopted trajectories with the solver of the command line."""
+    max_error = settings.storage.max_error
+    for row in recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]:
+        message = comparison.difference(
+            folder, manifest, solver, row, structures=structures, max_error=max_error
+        )
+        yield _result("recomputed", row.shard.file, message)
+
+
+def _row_results(
+    folder: Path, manifest: Manifest, structures: Structures, data_solver: DataSolver, world: MPI.Intracomm
+) -> Iterator[CheckResult]:
+    """Yield the checks of every stored trajectory of this rank's shards."""
+    checks: dict[str, RowCheck] = {}
+    for name, factory in _factories(manifest, data_solver).items():
+        try:
+            checks[name] = factory()
+        except NotApplicableError as reason:
+            if world.rank == 0:
+                yield CheckResult(name, str(folder), "not applicable", str(reason))
+    for shard in progress.bar(_own_shards(manifest, world), "physics", rank=world.rank):
+        tallies = {name: _Tally() for name in checks}
+        for row in rows_of(folder, structures, shard):
+            for name, check in checks.items():
+                tallies[name].add(row.index, check(row))
+        for name, tally in tallies.items():
+            is_warning = name == "resolution" or not data_solver.is_own or is_adopted(manifest.configuration)
+            yield tally.result(name, shard.file, "warning" if is_warning else "failed")
+
+
+def _factories(manifest: Manifest, data_solver: DataSolver) -> dict[str, Callable[[], RowCheck]]:
+    """Return the function that makes each check of a trajectory, by the name of the check."""
+    spec, solver, num_frames = manifest.spec, data_solver.solver, len(manifest.header.times)
+    is_spectral = (
+        solver is not None
+        and data_solver.is_own
+        and math.isinf(order_of(getattr(solver, "fine", solver), "space"))
+    )
+    factories: dict[str, Callable[[], RowCheck]] = {
+        "conserved_means": lambda: row_checks.means(spec),
+        "divergence": lambda: row_checks.divergence(spec, is_spectral),
+        "boundary_values": lambda: row_checks.walls(spec),
+        "resolution": lambda: row_checks.resolution(spec),
+    }
+    if solver is not None:
+        factories["residual"] = lambda: row_checks.residual(solver, num_frames)
+    if solver is not None and data_solver.is_own:
+        factories["steps"] = lambda: steps.steps(solver, num_frames)
+        factories["budget"] = lambda: steps.budget(solver, num_frames)
+    return factories
+
+
+class _Tally:
+    """The findings of one check in the trajectories of a shard."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.numbers: dict[str, float] = {}
+        self.count = 0
+
+    def add(self, index: int, finding: Finding | None) -> None:
+        """Add the finding of a trajectory; None if nothing could be measured in it."""
+        if finding is None:
+            return
+        self.count += 1
+        for name, value in finding.numbers.items():
+            self.numbers[name] = max(value, self.numbers.get(name, value))
+        if finding.message:
+            self.messages.append(f"trajectory {index}: {finding.message}")
+
+    def result(self, check: str, file: str, outcome: Literal["failed", "warning"]) -> CheckResult:
+        """Return the result of the shard, with the first message and the largest numbers."""
+        if not self.count:
+            return CheckResult(check, file, "not applicable", "no trajectory of the shard can be compared")
+        numbers = {**self.numbers, "trajectories": float(self.count)}
+        if not self.messages:
+            return CheckResult(check, file, "passed", numbers=numbers)
+        others = f" ({len(self.messages)} trajectories of the shard)" if len(self.messages) > 1 else ""
+        return CheckResult(check, file, outcome, self.messages[0] + others, numbers)
+
+
+def _result(check: str, subject: str, message: str | None) -> CheckResult:
+    return CheckResult(check, subject, "failed" if message else "passed", message or "")
+
+
+def _own_shards(manifest: Manifest, world: MPI.Intracomm) -> list[Shard]:
+    """Return the shards that this rank checks."""
+    return manifest.planned_shards[world.rank :: world.size]
+
+
+def solver_mistake(manifest: Manifest, solver: Solver) -> str | None:
+    """Return how spec and shapes of parameters differ from those of the recorded solver, or None."""
+    shapes = redrawing.parameter_shapes(solver, manifest.configuration["seed"])
+    spec = with_quantities(solver.spec, recorded_quantities(manifest.configuration))
+    changed = [
+        *differences(manifest.spec.to_json(), spec.to_json(), "spec"),
+        *differences(manifest.parameter_shapes, shapes, "parameter_shapes"),
+    ]
+    return f"manifest and solver differ (manifest -> solver): {'; '.join(changed[:3])}" if changed else None

@@ -1,0 +1,174 @@
+"""The comparison of stored frames with one step of the solver from the frame before.
+
+One step costs a small part of a trajectory, so almost every trajectory is compared, each in another frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+
+import numpy as np
+
+from pipeline.generation.recomputation import relative_difference, tolerance
+from pipeline.physics_checks.row_checks import Finding, RowCheck
+from pipeline.physics_checks.stored_rows import NotApplicableError, Row
+from solvers.contract import DivergedError, Parameters, Solver, SteppedTrajectory
+
+#: The largest share of the cost of the generation.
+MAX_COST_SHARE = 0.1
+
+#: The size of the perturbation of a frame, in rounding errors of the file, and the number of perturbations.
+_PERTURBATION = 1000
+_NUM_PERTURBATIONS = 2
+
+#: The largest error of the budget of a state, relative to the size of the invariant.
+_BUDGET_TOLERANCE = 1e-9
+
+_REMEDY = (
+    "The trajectory has other physics or other parameters than the manifest says. Delete the file, and type "
+    "the command of python -m pipeline.generate"
+)
+
+
+def every(num_frames: int) -> int:
+    """Return the distance of the compared trajectories, so that steps take at most `MAX_COST_SHARE`."""
+    return math.ceil(1 / (MAX_COST_SHARE * max(num_frames - 1, 1)) - 1e-9)
+
+
+def steps(solver: Solver, num_frames: int) -> RowCheck:
+    """Return the check that a random frame follows from the frame before by one step of the solver.
+
+    A stored frame is rounded. The steps from perturbed frames bound the effect. Frames of a coarser grid do
+    not determine the state of the solver, so the first frame after the start is computed from the parameters.
+    Trajectories that several ranks shared are not compared, because their scheme may depend on the ranks.
+
+    Raises:
+        NotApplicableError: the solver returns whole trajectories only, or there is one frame.
+    """
+    if num_frames < 2:
+        raise NotApplicableError("the trajectories have one frame")
+    distance = every(num_frames)
+    trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
+    if not isinstance(trajectory, SteppedTrajectory):
+        raise NotApplicableError("the solver returns whole trajectories, without steps between frames")
+
+    def check(row: Row) -> Finding | None:
+        if row.index % distance or row.receipt.ranks > 1:
+            return None
+        with suppress(DivergedError):
+            return _first_frame(solver, row) if solver.spec.coarsening else _random_frame(solver, row)
+        return None
+
+    return check
+
+
+def budget(solver: Solver, num_frames: int) -> RowCheck:
+    """Return the check that invariants change by what sources and walls supply, in one interval of a shard.
+
+    Raises:
+        NotApplicableError: the solver has no budget of its stored frames.
+    """
+    spec = solver.spec
+    if spec.coarsening:
+        raise NotApplicableError("a frame of a coarser grid does not determine what sources and walls supply")
+    trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
+    if num_frames < 2 or not isinstance(trajectory, SteppedTrajectory) or not spec.invariants:
+        raise NotApplicableError("the solver has no steps or no invariants")
+    if type(trajectory).budget is SteppedTrajectory.budget:
+        raise NotApplicableError(f"the solver {spec.name} has no method budget")
+
+    def check(row: Row) -> Finding | None:
+        if row.row or row.receipt.ranks > 1:
+            return None
+        with suppress(DivergedError):
+            return _budget(solver, row)
+        return None
+
+    return check
+
+
+def _budget(solver: Solver, row: Row) -> Finding:
+    times = row.shards.header.times
+    frame, duration = _frame(row), float(times[-1]) / (len(times) - 1)
+    trajectory = _prepared(solver, row.parameters)
+    state = row.state(frame)
+    supplies = trajectory.budget(state, float(times[frame]), duration)
+    scales = trajectory.invariants(np.abs(state))
+    worst, message = 0.0, ""
+    for name, supply in supplies.items():
+        series = row.series(name)
+        change = float(series[frame + 1] - series[frame])
+        scale = max(abs(scales[name]), abs(supply), float(np.abs(series).max())) or 1.0
+        error = abs(change - supply) / scale
+        worst = max(worst, error)
+        if error <= _BUDGET_TOLERANCE:
+            continue
+        bound = max(
+            abs(trajectory.budget(values, float(times[frame]), duration)[name] - supply) / scale
+            for values in _perturbed(row, state)
+        )
+        if error > _BUDGET_TOLERANCE + bound:
+            message = (
+                f"{name} changes by {change:.6g} from {times[frame]:g} s to {times[frame + 1]:g} s, and "
+                f"sources and walls supply {supply:.6g}. {_REMEDY}"
+            )
+    return Finding(message, {"error of the budget": worst})
+
+
+def _first_frame(solver: Solver, row: Row) -> Finding:
+    """Compare the first frame after the start with that of the parameters."""
+    times = row.shards.header.times
+    _, state = islice(solver.prepare(row.parameters).solve(times), 2)
+    stored = row.state(1)
+    error = relative_difference(stored, state.astype(row.shards.header.precision).astype(np.float64))
+    return _finding(error, tolerance(row.receipt), float(times[1]))
+
+
+def _random_frame(solver: Solver, row: Row) -> Finding:
+    """Compare a frame with the step from the frame before, and with the steps from perturbed frames."""
+    times, frame = row.shards.header.times, _frame(row)
+    duration = float(times[-1]) / (len(times) - 1)
+    trajectory = _prepared(solver, row.parameters)
+    state, stored = row.state(frame), row.state(frame + 1)
+    computed = trajectory.advance(state, float(times[frame]), duration)
+    scale = float(np.abs(stored).max()) or 1.0
+    error = float(np.abs(computed - stored).max()) / scale
+    eps = float(np.finfo(row.shards.header.precision).eps)
+    if error <= 10 * eps:
+        return Finding(numbers={"difference from a step of the solver": error})
+    bound = max(
+        float(np.abs(trajectory.advance(values, float(times[frame]), duration) - computed).max()) / scale
+        for values in _perturbed(row, state)
+    )
+    return _finding(error, bound, float(times[frame + 1]))
+
+
+def _finding(error: float, allowed: float, time: float) -> Finding:
+    numbers = {"difference from a step of the solver": error}
+    if error <= allowed:
+        return Finding(numbers=numbers)
+    return Finding(
+        f"the frame at {time:g} s differs by {error:.2g} of its largest value from a step of the solver, at "
+        f"most {allowed:.2g} allowed. {_REMEDY}",
+        numbers,
+    )
+
+
+def _prepared(solver: Solver, parameters: Parameters) -> SteppedTrajectory:
+    trajectory = solver.prepare(parameters)
+    assert isinstance(trajectory, SteppedTrajectory)
+    return trajectory
+
+
+def _frame(row: Row) -> int:
+    """Return the frame before the compared one, another one for each trajectory."""
+    return int(np.random.default_rng(row.index).integers(len(row.shards.header.times) - 1))
+
+
+def _perturbed(row: Row, state: np.ndarray) -> Iterator[np.ndarray]:
+    eps, rng = float(np.finfo(row.shards.header.precision).eps), np.random.default_rng(0)
+    for _ in range(_NUM_PERTURBATIONS):
+        yield state * (1 + _PERTURBATION * eps * rng.uniform(-1, 1, state.shape))
