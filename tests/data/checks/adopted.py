@@ -26,7 +26,7 @@ DESCRIPTION = """
 fields: {u: {unit: K}}
 axes: {x: {unit: m, extent: 1.0, boundary: periodic}}
 times: {unit: s, step: 0.1}
-parameters: {nu: {unit: m^2/s}}
+parameters: {nu: {unit: m^2/s, low: 0.005, high: 0.01}}
 in_place: true
 splits: {train: 32, valid: 8, test: 8}
 """
