@@ -182,6 +182,8 @@ def _row_results(
             for name, check in checks.items():
                 tallies[name].add(row.index, check(row))
         for name, tally in tallies.items():
+            if not tally.count:
+                continue
             is_warning = name == "resolution" or not data_solver.is_own or is_adopted(manifest.configuration)
             yield tally.result(name, shard.file, "warning" if is_warning else "failed")
 
@@ -228,8 +230,6 @@ class _Tally:
 
     def result(self, check: str, file: str, outcome: Literal["failed", "warning"]) -> CheckResult:
         """Return the result of the shard, with the first message and the largest numbers."""
-        if not self.count:
-            return CheckResult(check, file, "not applicable", "no trajectory of the shard can be compared")
         numbers = {**self.numbers, "trajectories": float(self.count)}
         if not self.messages:
             return CheckResult(check, file, "passed", numbers=numbers)

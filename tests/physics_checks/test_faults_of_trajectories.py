@@ -173,7 +173,7 @@ def test_an_unresolved_front_is_named(
     failure = failure_of(run, HEAT)
     assert f"residual: trajectory {index('test', ROW)}" in failure
     assert (
-        f"{VICTIM}: resolution: trajectory {index('test', ROW)}: at 0.1 s, the grid does not resolve a front "
+        f"warning: resolution: trajectory {index('test', ROW)}: at 0.1 s, the grid does not resolve a front "
         "of temperature"
     ) in capsys.readouterr().err
 
