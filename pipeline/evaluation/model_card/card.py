@@ -10,9 +10,9 @@ import yaml
 from pipeline.config.overrides import typed
 from pipeline.config.titles import problem_title, title_of
 from pipeline.data.plan import SPLITS
+from pipeline.evaluation.intervals.words import confidence_sentences, interval_sentences
 from pipeline.evaluation.model_card.front_matter import dataset_name, front_matter
 from pipeline.evaluation.report.data_error import data_errors
-from pipeline.evaluation.report.part import ReportPart
 from pipeline.evaluation.report.verdict import verdict_of
 from pipeline.evaluation.words import end_percent, interval_text, percent, verdict
 from pipeline.evaluation.worth_words import worth_verdict
@@ -35,7 +35,6 @@ def write(
     dataset: Dataset,
     metrics: Metrics | None = None,
     warnings: Sequence[str] = (),
-    parts: Sequence[ReportPart] = (),
 ) -> None:
     """Write `README.md` next to the weights; the file appears under its name only when it is whole.
 
@@ -44,7 +43,6 @@ def write(
         dataset: the data set of the training or, with `metrics`, of the evaluation.
         metrics: the evaluation; None for a model that is not evaluated.
         warnings: the warnings of the evaluation.
-        parts: parts of the report whose sentences and tables belong on the card.
     """
     model = store.description(folder.model_folder)
     solver = str(dataset.configuration["solver"]["name"])
@@ -61,7 +59,6 @@ def write(
         _use(trained.spec),
         _data(dataset, trained, configuration, solver),
         _evaluation(folder, metrics),
-        *(markdown(part) for part in parts),
         _limits(trained),
         _training(folder, model),
     ]
@@ -74,14 +71,6 @@ def write(
         metrics=metrics,
     )
     write_whole(folder.model_card, content + "\n" + "\n".join(sections))
-
-
-def markdown(part: ReportPart) -> str:
-    """Return the sentences and the tables of a part of the report as Markdown."""
-    lines = [f"## {part.title}\n", *(f"{sentence}\n" for sentence in part.sentences)]
-    for entry in part.tables:
-        lines += [f"{entry.caption}:\n", _table(entry.headings, entry.rows)]
-    return "\n".join(lines)
 
 
 def _summary(metrics: Metrics | None, warnings: Sequence[str]) -> list[str]:
@@ -156,6 +145,10 @@ def _evaluation(folder: RunFolder, metrics: Metrics | None) -> str:
         ]
     if metrics.worth is not None:
         lines.append(f"Worth, on one thread of {metrics.worth.processor}: {worth_verdict(metrics.worth)}\n")
+    if metrics.intervals is not None:
+        lines.append(" ".join(interval_sentences(metrics.intervals)) + "\n")
+    if metrics.confidence is not None:
+        lines.append(" ".join(confidence_sentences(metrics.confidence)) + "\n")
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.data.manifest import Manifest, read_document
 from pipeline.evaluation.words import percent
@@ -50,7 +50,7 @@ def data_errors(dataset: Dataset) -> dict[str, dict[str, DataError]]:
     the manifest: one number for the last frame of all fields.
     """
     names = {field.name for field in dataset.spec.fields}
-    stated: Any = getattr(dataset, "self_stated_error", None)
+    stated = dataset.self_stated_error
     if stated is not None:
         return {
             split: {

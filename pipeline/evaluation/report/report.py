@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.evaluation.report.attribution_part import attribution_part
 from pipeline.evaluation.report.baselines_part import baselines_part
+from pipeline.evaluation.report.confidence_part import confidence_part
 from pipeline.evaluation.report.context import ReportContext, split_name
 from pipeline.evaluation.report.data_error import fields_below_data_error
 from pipeline.evaluation.report.errors_part import errors_part
+from pipeline.evaluation.report.intervals_part import intervals_part
 from pipeline.evaluation.report.metrics_part import metrics_part
 from pipeline.evaluation.report.origin_part import (
     commands_part,
@@ -74,7 +77,7 @@ def parts(context: ReportContext) -> Sequence[ReportPart]:
         ),
         errors_part(context, first),
         baselines_part(context.metrics, first, context.figure_folder),
-        # Intervals follow here, then the spectra.
+        intervals_part(context.metrics, context.figure_folder),
         spectra_part(context.metrics, first, context.figure_folder),
         metrics_part(context.metrics, first),
         parameters_part(context),
@@ -84,7 +87,8 @@ def parts(context: ReportContext) -> Sequence[ReportPart]:
             cases_part(context, examples(context, split), f"{split}-cases", f"Cases {split_name(split)}")
             for split in others
         ),
-        # Confidence and attribution follow here, then the tables.
+        confidence_part(context.metrics, context.figure_folder),
+        attribution_part(context.attribution, context.spec, context.figure_folder),
         tables_part(context),
         problem_part(context),
         origin_part(context, data_cost, training_cost),
