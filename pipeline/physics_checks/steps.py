@@ -96,12 +96,14 @@ def _budget(solver: Solver, row: Row) -> Finding:
     trajectory = _prepared(solver, row.parameters)
     state = row.state(frame)
     supplies = trajectory.budget(state, float(times[frame]), duration)
-    scales = trajectory.invariants(np.abs(state))
+    # Bodies that start at rest have no momentum in one frame, and in the next one only its round-off.
+    scales = [trajectory.invariants(np.abs(values)) for values in (state, row.state(frame + 1))]
     worst, message = 0.0, ""
     for name, supply in supplies.items():
         series = row.series(name)
         change = float(series[frame + 1] - series[frame])
-        scale = max(abs(scales[name]), abs(supply), float(np.abs(series).max())) or 1.0
+        sizes = [abs(invariants[name]) for invariants in scales]
+        scale = max(*sizes, abs(supply), float(np.abs(series).max())) or 1.0
         error = abs(change - supply) / scale
         worst = max(worst, error)
         if error <= _BUDGET_TOLERANCE:

@@ -32,7 +32,7 @@ def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     cases = {"heat": HEAT, "drift": ("solver.resolution=[8,6]",), "coarse heat": COARSE_HEAT}
     overrides = cases[request.param]
     for stage in ("generate", "validate"):
-        run_drift_in_process(stage, run, *overrides)
+        run_drift_in_process(stage, run, "samples.calibration=2", *overrides)
     return Dataset.open(run / "dataset")
 
 

@@ -14,7 +14,10 @@ import surrogates
 from pipeline.data.dataset import Dataset
 from tests.support.launching import forked_mpi_command, require_success, run, run_stage
 
-SIZES = ("samples.train=24", "samples.valid=4", "samples.test=8", "samples.per_shard=24", "output.steps=20")
+SIZES = (
+    "samples.train=24", "samples.valid=4", "samples.test=8", "samples.calibration=0",
+    "samples.per_shard=24", "output.steps=20",
+)  # fmt: skip
 TRAINING = (
     "training.steps=40",
     "training.batch_size=32",

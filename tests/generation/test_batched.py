@@ -24,7 +24,7 @@ from tests.support.launching import require_success, run, run_stage
 
 THREE_BODIES = (
     "experiment=three_body",
-    "samples={train: 50, valid: 5, test: 5, test_extrapolation: 0, per_shard: 10}",
+    "samples={train: 50, valid: 5, test: 5, test_extrapolation: 0, calibration: 0, per_shard: 10}",
     "output.steps=20",
     "solver.accuracy=0.02",
     "storage.max_failed_share=0.9",
@@ -105,6 +105,7 @@ def test_more_trajectories_take_no_more_memory(tmp_path: Path) -> None:
         overrides = (
             "experiment=two_body",
             f"samples={{train: {count}, valid: 1, test: 1, test_extrapolation: 0, per_shard: 500}}",
+            "samples.calibration=0",
             "output={duration: 2.0, steps: 50}",
             f"run={tmp_path}/{count}",
         )

@@ -23,7 +23,7 @@ DURATION, STEPS, SEED = 3.9, 39, 5
 THREE_BODIES = (
     "experiment=three_body",
     f"seed={SEED}",
-    "samples={train: 60, valid: 4, test: 16, test_extrapolation: 0, per_shard: 20}",
+    "samples={train: 60, valid: 4, test: 16, test_extrapolation: 0, calibration: 0, per_shard: 20}",
     f"output={{duration: {DURATION}, steps: {STEPS}}}",
     "storage={precision: float64, max_failed_share: 0.5}",
 )
@@ -135,7 +135,7 @@ def test_a_receipt_with_other_predictable_times_is_refused(run_folder: Path) -> 
 
 
 def test_two_bodies_have_no_predictable_time(tmp_path: Path) -> None:
-    samples = "samples={train: 2, valid: 1, test: 1, test_extrapolation: 0, per_shard: 2}"
+    samples = "samples={train: 2, valid: 1, test: 1, test_extrapolation: 0, calibration: 0, per_shard: 2}"
     dataset = generate_in_process(tmp_path, "experiment=two_body", samples, "output.steps=2")
     with h5py.File(dataset / "data" / "train" / "train-00000.hdf5") as file:
         assert "predictable_time" not in file["scalars"]

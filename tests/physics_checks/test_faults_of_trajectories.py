@@ -26,6 +26,7 @@ ROW = 4
 SAMPLES = (
     *("samples.train=4", "samples.valid=1", "samples.test=8", "samples.per_shard=8"),
     "samples.test_extrapolation=0",
+    "samples.calibration=0",
 )
 FLOW = (
     *("experiment=navier_stokes", "solver.resolution=32", "solver.viscosity=[2e-3,4e-3]"),

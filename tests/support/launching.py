@@ -37,6 +37,8 @@ def environment(**extra_variables: str) -> dict[str, str]:
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+        # Waiting ranks leave the two cores to the ranks and workers that compute.
+        "OMPI_MCA_mpi_yield_when_idle": "1",
         "PYTHONUNBUFFERED": "1",
         **extra_variables,
     }

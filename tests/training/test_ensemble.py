@@ -226,7 +226,7 @@ def test_a_changed_ensemble_is_evaluated_again_with_its_current_members(
         )
         assert model_table.row_of(tmp_path, "fno").rollout_end is not None
         names = sorted(path.name for path in figures_folder.glob("training*"))
-        assert names == [f"training-member-{member}.png" for member in range(count)]
+        assert names == [f"training-member-{member}.svg" for member in range(count)]
 
 
 def test_an_incomplete_ensemble_is_not_loaded(dataset: Path, pair: Path, tmp_path: Path) -> None:
@@ -285,5 +285,5 @@ def test_the_evaluation_compares_the_ensemble_spread_with_the_error(
     ranks = [np.argsort(np.argsort(values)) for values in (spreads, errors)]
     assert spread_results["error_correlation"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
     assert metrics["by_trajectory"]["rollout_end"] == pytest.approx(errors, rel=1e-5)
-    assert (pair / "evaluation" / "figures" / "training-member-1.png").is_file()
+    assert (pair / "evaluation" / "figures" / "training-member-1.svg").is_file()
     assert "spread of 2 members" in (pair / "evaluation" / "report.html").read_text()

@@ -43,8 +43,7 @@ def section(manifest: Manifest, stated_error: SelfStatedError) -> str:
     return (
         f"The error of each field relative to its norm in the frame, from {counts} that were "
         f"solved again more accurately: at the last frame, and the largest over time.{frames}\n\n"
-        f"- Error in space: {stated_error.space}.\n- Error in time: {stated_error.time}.\n\n{table}\n"
-        f"The solutions cost {100 * stated_error.relative_cost:.2g} % of the generation.\n"
+        f"- Error in space: {stated_error.space}.\n- Error in time: {stated_error.time}.\n\n{table}"
     )
 
 

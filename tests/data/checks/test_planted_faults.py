@@ -169,9 +169,17 @@ def test_clean_data_pass_and_inapplicable_checks_say_why(tmp_path: Path) -> None
     assert failed(records) == []
     assert warned(records) == []
     reasons = {name: item.message for name, item in records.items() if item.outcome == "not applicable"}
-    assert reasons == {
+    without_solver = reasons.pop("recomputed")
+    assert "adopted from files without a solver" in without_solver
+    assert {name for name, reason in reasons.items() if reason == without_solver} == {
+        *("solver", "draws", "redrawn", "residual", "steps", "budget", "self_stated_error"),
+    }
+    assert {name: reason for name, reason in reasons.items() if reason != without_solver} == {
         "coefficient_fields": "the data have no coefficient fields",
         "extrapolation": "there is no split test_extrapolation",
+        "conserved_means": "no field has a constant mean over the box",
+        "divergence": "no field is free of divergence",
+        "boundary_values": "no axis has walls",
     }
     assert records["overlapping_windows"].numbers["first_windows"] == 48
     assert records["parameter_box"].numbers["discrepancy"] < 0.2
