@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -71,10 +72,10 @@ def test_the_chain_runs_and_the_surrogate_beats_persistence(checkout: Path) -> N
     arguments = ("-m", "pipeline.chain", "solver=advection", "surrogate=stencil", *SMALL_RUN)
     result = run_python(checkout, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
-    errors = [float(error) for error in re.findall(r"│ *([\d.]+)\s%\s*│\n", result.stdout)]
-    surrogate, persistence, _ = errors
-    assert surrogate < 3
-    assert persistence > 10
+    metrics = json.loads((checkout / "run/models/stencil/evaluation/metrics.json").read_text())
+    headline = metrics["splits"]["test"]["headline"]
+    assert headline["surrogate"]["rollout_end"]["median"] < 0.03
+    assert headline["persistence"]["rollout_end"]["median"] > 0.1
 
 
 def test_a_wrong_shape_causes_a_traceback_that_names_the_file(checkout: Path, tmp_path: Path) -> None:
