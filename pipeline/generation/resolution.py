@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from simsurrogate.spec import Spec
-from solvers.numerics.resolution import UNRESOLVED_LIMIT
 
 #: The largest difference of two neighbouring cells, relative to the range of the field in the frame. A front
 #: with a larger jump spans fewer than two cells.
@@ -60,6 +59,9 @@ def measure(spec: Spec, state: np.ndarray) -> Resolution:
 
 def message(resolution: Resolution) -> str:
     """Return what the grid does not resolve, or an empty text."""
+    # The module imports mpi4py, which starts MPI: not before the stage has chosen how.
+    from solvers.numerics.resolution import UNRESOLVED_LIMIT
+
     if resolution.jump > MAX_JUMP:
         return (
             f"the grid does not resolve a front of {resolution.jump_channel}: neighbouring cells differ by "
