@@ -34,7 +34,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import read_complete_manifest
 from pipeline.data.windows import StoredTrajectory
-from pipeline.physics_checks.results import solver_results
+from pipeline.physics_checks.results import solver_of, solver_results
 
 #: The largest ratio of the independent error and the stated one.
 LARGEST_RATIO = 1.5
@@ -135,7 +135,14 @@ def _cost(experiment: str) -> dict[str, object]:
         trajectories = sum(entry.trajectories for entry in manifest.shards)
         seconds = sum(entry.core_seconds for entry in manifest.shards) / trajectories
         start = time.perf_counter()
-        solver_results(settings, settings.dataset, manifest, Structures(manifest.header), MPI.COMM_WORLD)
+        solver_results(
+            settings,
+            settings.dataset,
+            manifest,
+            Structures(manifest.header),
+            data_solver=solver_of(settings, manifest),
+            world=MPI.COMM_WORLD,
+        )
         check_seconds = (time.perf_counter() - start) / trajectories
         validate.run(settings)
         stated: dict[str, Any] = json.loads((settings.dataset / "validation.json").read_text())[

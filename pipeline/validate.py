@@ -38,7 +38,7 @@ from pipeline.data.validation import is_failed, validation_of
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.parallel.groups import wait_for_ranks
-from pipeline.physics_checks.results import self_stated_error, solver_results
+from pipeline.physics_checks.results import self_stated_error, solver_of, solver_results
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
@@ -89,16 +89,22 @@ def run(settings: Settings) -> None:
         search = checked_shards.search(table, world)
         stated_error = None
         if not _has_failed(own_results, world):
-            own_results += solver_results(settings, folder, manifest, structures, world)
+            data_solver = solver_of(settings, manifest)
+            own_results += solver_results(
+                settings, folder, manifest, structures, data_solver=data_solver, world=world
+            )
             wait_for_ranks(world)
             if not _has_failed(own_results, world):
-                stated_error = self_stated_error(settings, folder, manifest, structures, world)
+                stated_error = self_stated_error(
+                    settings, folder, manifest, structures, data_solver=data_solver, world=world
+                )
         results_by_rank = world.gather(own_results)
         if results_by_rank is None:
             return
         results = [result for rank_results in results_by_rank for result in rank_results]
         results += [
-            _result(str(folder), check, error) for check, error in integrity.check_data_set(folder, manifest)
+            CheckResult.of_mistake(check, str(folder), mistake)
+            for check, mistake in integrity.check_data_set(folder, manifest)
         ]
         results += compared_rows(str(folder), manifest, table, search)
         validation = validation_of(manifest, results, files, stated_error)
@@ -173,7 +179,8 @@ class CheckedShards:
             shard_under_test = self.under_test(position)
             file = shard_under_test.shard.file
             shard_results = [
-                _result(file, check, error) for check, error in integrity.check_shard(shard_under_test)
+                CheckResult.of_mistake(check, file, mistake)
+                for check, mistake in integrity.check_shard(shard_under_test)
             ]
             results += shard_results
             if shard_under_test.entry and not any(map(is_failed, shard_results)):
@@ -208,11 +215,6 @@ class CheckedShards:
             self.structures,
             self.linked_checksums,
         )
-
-
-def _result(subject: str, check: str, error: str | None) -> CheckResult:
-    """Return the result of a check that passes or fails."""
-    return CheckResult(check, subject, "failed" if error else "passed", error or "")
 
 
 def _report(results: Sequence[CheckResult]) -> None:

@@ -60,6 +60,8 @@ PREDICTORS: tuple[Predictor, ...] = get_args(Predictor)
 _OPTIONAL_PREDICTORS = {"linear", "ridge", "dmd", "projection", "regression"}
 #: The baselines, with which a surrogate is compared.
 BASELINES: tuple[Predictor, ...] = ("persistence", "mean", "linear", "ridge", "dmd")
+#: The two parts of the error of a surrogate with a reduced basis, which are no baselines.
+ERROR_PARTS: tuple[Predictor, ...] = ("projection", "regression")
 #: The two kinds of prediction: each frame from the previous true frame, all frames from the initial state.
 Mode = Literal["one_step", "rollout"]
 MODES: tuple[Mode, ...] = ("one_step", "rollout")

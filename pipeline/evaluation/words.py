@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.evaluation.intervals.words import SPLIT_NAMES
+
 if TYPE_CHECKING:
     from pipeline.evaluation.metrics.bootstrap import Interval
     from pipeline.evaluation.schema import Metrics, Predictor, SplitResult
@@ -22,11 +24,6 @@ _PREDICTOR_NAMES = {"ridge": "ridge regression", "dmd": "DMD"}
 #: The fitted baselines, of which the verdict names the more accurate one.
 _FITTED: tuple[Predictor, ...] = ("ridge", "dmd")
 
-_SPLIT_NAMES = {
-    "test": "held-out trajectories",
-    "test_extrapolation": "trajectories outside the training range",
-}
-
 
 def verdict(metrics: Metrics, split: str) -> str:
     """Return the sentence with the errors at the end of the rollout, of the surrogate and the baselines."""
@@ -34,7 +31,7 @@ def verdict(metrics: Metrics, split: str) -> str:
     surrogate_error, persistence_error, mean_error = (
         result.headline[predictor].rollout_end.median for predictor in ("surrogate", "persistence", "mean")
     )
-    cases_text = f"{result.trajectories} {_SPLIT_NAMES.get(split, split)}"
+    cases_text = f"{result.trajectories} {SPLIT_NAMES.get(split, split)}"
     steps, end_time = len(metrics.time) - 1, metrics.time[-1]
     if surrogate_error is None:
         return (

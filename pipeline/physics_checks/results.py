@@ -66,14 +66,19 @@ class DataSolver:
 
 
 def solver_results(
-    settings: Settings, folder: Path, manifest: Manifest, structures: Structures, world: MPI.Intracomm
+    settings: Settings,
+    folder: Path,
+    manifest: Manifest,
+    structures: Structures,
+    *,
+    data_solver: DataSolver,
+    world: MPI.Intracomm,
 ) -> list[CheckResult]:
     """Return the results of this rank: its share of the shards and of the recomputed trajectories.
 
     All ranks call this function together, for a data set without damage. Without a solver, or after a change
     of its sources, the checks of `SOLVER_CHECKS` are not applicable.
     """
-    data_solver = solver_of(settings, manifest)
     results: list[CheckResult] = []
     if data_solver.solver is None:
         if world.rank == 0:
@@ -99,13 +104,18 @@ def solver_results(
 
 
 def self_stated_error(
-    settings: Settings, folder: Path, manifest: Manifest, structures: Structures, world: MPI.Intracomm
+    settings: Settings,
+    folder: Path,
+    manifest: Manifest,
+    structures: Structures,
+    *,
+    data_solver: DataSolver,
+    world: MPI.Intracomm,
 ) -> SelfStatedError | None:
     """Return the self-stated error of a data set without damage; None if its solver is not known.
 
     All ranks call this function together, and the result is the same on all of them.
     """
-    data_solver = solver_of(settings, manifest)
     if data_solver.solver is None or not data_solver.is_own:
         return None
     return stated_error.measure(
@@ -139,12 +149,16 @@ def _own_solver_results(
     """Yield the comparisons with the solver of the data: its draws, all starts, and a few trajectories."""
     if world.rank == 0:
         yield CheckResult("solver", str(folder), "passed")
-        yield _result("draws", str(folder), draws.mistake(solver, manifest.configuration["seed"]))
+        yield CheckResult.of_mistake(
+            "draws", str(folder), draws.mistake(solver, manifest.configuration["seed"])
+        )
     for shard in progress.bar(_own_shards(manifest, world), "starts", rank=world.rank):
-        yield _result("redrawn", shard.file, redrawing.mistake(folder, manifest, structures, solver, shard))
+        yield CheckResult.of_mistake(
+            "redrawn", shard.file, redrawing.mistake(folder, manifest, structures, solver, shard)
+        )
     for row in recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]:
         message = recomputation.difference(folder, manifest, structures, solver, row)
-        yield _result("recomputed", row.shard.file, message)
+        yield CheckResult.of_mistake("recomputed", row.shard.file, message)
 
 
 def _other_solver_results(
@@ -162,7 +176,7 @@ def _other_solver_results(
         message = comparison.difference(
             folder, manifest, solver, row, structures=structures, max_error=max_error
         )
-        yield _result("recomputed", row.shard.file, message)
+        yield CheckResult.of_mistake("recomputed", row.shard.file, message)
 
 
 def _row_results(
@@ -235,10 +249,6 @@ class _Tally:
             return CheckResult(check, file, "passed", numbers=numbers)
         others = f" ({len(self.messages)} trajectories of the shard)" if len(self.messages) > 1 else ""
         return CheckResult(check, file, outcome, self.messages[0] + others, numbers)
-
-
-def _result(check: str, subject: str, message: str | None) -> CheckResult:
-    return CheckResult(check, subject, "failed" if message else "passed", message or "")
 
 
 def _own_shards(manifest: Manifest, world: MPI.Intracomm) -> list[Shard]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.plots.panels import WIDTH, legend_below, make_logarithmic, single_panel
+from pipeline.plots.panels import WIDTH, finish_times_and_errors, make_logarithmic, single_panel
 
 #: A row of the figure of errors, inches.
 _ROW_HEIGHT = 0.3
@@ -62,13 +62,7 @@ def draw_model_times(points: Sequence[tuple[str, float, float, float | None]]) -
         panel.plot([1e3 * query], [error], "*", color=colour, markersize=13, label=_short(name))
         panel.plot([1e3 * batch], [error], "D", color=colour, markersize=6)
         panel.plot([1e3 * batch, 1e3 * query], [error, error], color=colour, linewidth=1, alpha=0.5)
-    make_logarithmic(panel, "x")
-    make_logarithmic(panel, is_percent=True)
-    panel.grid(color="#e5e5e5", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.set_xlabel("time of a trajectory on one thread (ms)")
-    panel.set_ylabel("relative L2 error at the end")
-    legend_below(figure, panel, 2)
+    finish_times_and_errors(figure, panel)
     return figure
 
 

@@ -108,6 +108,17 @@ def make_logarithmic(panel: Axes, name: Literal["x", "y"] = "y", *, is_percent: 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{rounded_text(factor * value)}{sign}"))
 
 
+def finish_times_and_errors(figure: Figure, panel: Axes) -> None:
+    """Label and scale a panel of errors over the time of a trajectory (ms), with its legend below."""
+    make_logarithmic(panel, "x")
+    make_logarithmic(panel, is_percent=True)
+    panel.grid(color="#e5e5e5", linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.set_xlabel("time of a trajectory on one thread (ms)")
+    panel.set_ylabel("relative L2 error at the end")
+    legend_below(figure, panel, 2)
+
+
 def draw_grid(panel: Axes) -> None:
     """Draw pale horizontal lines behind the curves."""
     panel.grid(axis="y", color="#e5e5e5", linewidth=0.8)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.plots.panels import legend_below, make_logarithmic, single_panel
+from pipeline.plots.panels import finish_times_and_errors, single_panel
 
 #: A point of the figure: time of a trajectory (s) and relative L2 error; None where a value is not finite.
 Point = tuple[float | None, float | None]
@@ -52,11 +52,5 @@ def draw_worth(
         panel.axhline(
             data_error, color="#56b4e9", linewidth=1.2, linestyle="--", label="error of the data", zorder=1
         )
-    make_logarithmic(panel, "x")
-    make_logarithmic(panel, is_percent=True)
-    panel.grid(color="#e5e5e5", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.set_xlabel("time of a trajectory on one thread (ms)")
-    panel.set_ylabel("relative L2 error at the end")
-    legend_below(figure, panel, 2)
+    finish_times_and_errors(figure, panel)
     return figure

@@ -1,4 +1,4 @@
-"""What held-out trajectories say about a trained surrogate: intervals, unusual inputs and expected errors."""
+"""The calibration of a surrogate by held-out trajectories: intervals, unusual inputs and expected errors."""
 
 from surrogates.calibration.calibration import Calibration
 from surrogates.calibration.error_model import ErrorModel

@@ -21,7 +21,7 @@ from surrogates.prediction import Prediction, QuantityPrediction
 
 @dataclass(frozen=True)
 class Calibration:
-    """What held-out trajectories of a data set say about a surrogate.
+    """The calibration of a surrogate by held-out trajectories of a data set.
 
     Attributes:
         dataset: the identity of the data set.

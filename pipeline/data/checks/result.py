@@ -27,3 +27,8 @@ class CheckResult:
     outcome: Outcome
     message: str = ""
     numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_mistake(cls, check: str, subject: str, mistake: str | None) -> CheckResult:
+        """Return the result of a check that fails with a message, or passes without one."""
+        return cls(check, subject, "failed" if mistake else "passed", mistake or "")

@@ -115,7 +115,7 @@ class ModeShare(Section):
 
 
 class AttributionResult(Section):
-    """What one predicted value of one test trajectory depends on.
+    """The dependence of one predicted value of one test trajectory on its inputs.
 
     `output` names the value, `shares` holds the share of each input. `largest_cells` is the share of the
     tenth of the cells with the largest attributions. `modes` holds the most used Fourier modes, largest

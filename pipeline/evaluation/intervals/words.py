@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         LevelCoverage,
     )
 
+#: The trajectories of the held-out splits in a sentence.
 SPLIT_NAMES = {
     "test": "held-out trajectories",
     "test_extrapolation": "trajectories outside the training range",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.evaluation.report.part import PartFigure, PartTable, ReportPart
 from pipeline.evaluation.report.worth_section import front_rows
+from pipeline.evaluation.schema import ERROR_PARTS
 from pipeline.evaluation.words import (
     BASELINE_NAMES,
     end_percent,
@@ -20,9 +21,6 @@ from pipeline.plots.saving import save
 
 if TYPE_CHECKING:
     from pipeline.evaluation.schema import Comparison, Metrics, SplitResult
-
-#: The parts of the surrogate's own error are no baselines.
-_PARTS = ("projection", "regression")
 
 
 def baselines_part(metrics: Metrics, split: str, folder: Path) -> ReportPart:
@@ -96,7 +94,7 @@ def _intervals(metrics: Metrics, result: SplitResult, split: str) -> list[ErrorI
     """Return the rows of the picture: the surrogate, the baselines, then the solver's settings."""
     intervals = []
     for predictor, headline in result.headline.items():
-        if predictor in _PARTS:
+        if predictor in ERROR_PARTS:
             continue
         interval = headline.rollout_end_interval
         intervals.append(

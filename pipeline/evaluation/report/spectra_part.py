@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.evaluation.report.part import PartFigure, ReportPart
+from pipeline.evaluation.schema import ERROR_PARTS
 from pipeline.evaluation.words import number_text, predictor_name
 from pipeline.plots.energy_spectra import FieldSpectra, draw
 from pipeline.plots.labels import unit_words
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from pipeline.evaluation.schema import Metrics, SplitResult
 
-_PARTS = ("projection", "regression")
 #: Baselines without structure in space have no spectrum to draw.
 _CONSTANT = "mean"
 
@@ -53,7 +53,7 @@ def spectra_part(metrics: Metrics, split: str, folder: Path) -> ReportPart | Non
 def _field_spectra(metrics: Metrics, result: SplitResult, field: str) -> FieldSpectra:
     spectrum = result.spectra[field]
     unit = unit_words(result.metrics["rmse"][field].unit)
-    names = [name for name in spectrum.energy if name not in (*_PARTS, _CONSTANT)]
+    names = [name for name in spectrum.energy if name not in (*ERROR_PARTS, _CONSTANT)]
     return FieldSpectra(
         title=field.replace("_", " "),
         unit=unit and (f"{unit}²" if unit.isalpha() else f"({unit})²"),
@@ -99,7 +99,7 @@ def _ranking_sentences(metrics: Metrics, result: SplitResult, field: str) -> lis
     errors: dict[str, float | None] = {
         str(name): result.errors[name]["rollout"]["relative_l2"][field].median[-1]
         for name in result.headline
-        if name not in (*_PARTS, _CONSTANT)
+        if name not in (*ERROR_PARTS, _CONSTANT)
     }
     by_error = _ranking([(error, name) for name, error in errors.items()])
     by_energy = _ranking(

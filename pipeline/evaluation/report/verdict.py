@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.evaluation.schema import BASELINES
 from pipeline.evaluation.words import BASELINE_NAMES, comparison, percent
 from pipeline.evaluation.worth_words import EQUAL_RATIO, ratio_text
 
@@ -18,8 +19,6 @@ Level = Literal["good", "batches", "useless", "poor", "worse", "open"]
 
 #: A surrogate with more than this share of a baseline's error has learned little.
 _LITTLE_LEARNED = 0.5
-#: The surrogate, and two parts of its error. All other predictors are baselines.
-_NO_BASELINES = {"surrogate", "projection", "regression"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def verdict_of(metrics: Metrics) -> Verdict:
     baseline_errors = {
         BASELINE_NAMES.get(predictor, predictor.replace("_", " ")): value
         for predictor, value in errors.items()
-        if value is not None and predictor not in _NO_BASELINES
+        if value is not None and predictor in BASELINES
     }
     name = min(baseline_errors, key=baseline_errors.__getitem__, default="persistence")
     baseline_error = baseline_errors.get(name)
