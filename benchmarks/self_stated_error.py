@@ -39,7 +39,7 @@ from pipeline.physics_checks.results import solver_of, solver_results
 #: The largest ratio of the independent error and the stated one.
 LARGEST_RATIO = 1.5
 
-SAMPLES = ("samples.train=1", "samples.valid=1", "samples.test=1", "samples.test_extrapolation=0")
+SAMPLES = ("samples.train=1", "samples.valid=1", "samples.test=1", "samples.calibration=0")
 
 #: The experiments, with the fewest trajectories that measure a cost.
 EXPERIMENTS = (
@@ -94,17 +94,18 @@ INDEPENDENT_SOLUTIONS: dict[str, Callable[[Dataset, StoredTrajectory], np.ndarra
 def _confirmed(
     experiment: str, solve: Callable[[Dataset, StoredTrajectory], np.ndarray]
 ) -> list[dict[str, object]]:
-    """Return the stated and the independent error of each field in the first trajectory of two splits."""
+    """Return the stated and the independent error of each field in the first trajectories."""
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
-        settings = _settings(Path(folder), f"experiment={experiment}", *SAMPLES)
+        settings = _settings(
+            Path(folder), f"experiment={experiment}", *SAMPLES, "samples.test_extrapolation=1"
+        )
         generate.run(settings)
         validate.run(settings)
         dataset = Dataset.open(settings.dataset)
         stated = dataset.self_stated_error
         assert stated is not None
-        for split in ("train", "test"):
-            fields = stated.splits[split]
+        for split, fields in stated.splits.items():
             trajectory = dataset.trajectory(split, 0)
             truth = solve(dataset, trajectory)[-1]
             stored = trajectory.state[-1].astype(np.float64)
@@ -129,7 +130,9 @@ def _confirmed(
 def _cost(experiment: str) -> dict[str, object]:
     """Return the stated error of the first trajectories, and the costs in trajectories of the generation."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = _settings(Path(folder), f"experiment={experiment}", *SAMPLES)
+        settings = _settings(
+            Path(folder), f"experiment={experiment}", *SAMPLES, "samples.test_extrapolation=0"
+        )
         generate.run(settings)
         manifest = read_complete_manifest(settings.dataset)
         trajectories = sum(entry.trajectories for entry in manifest.shards)

@@ -26,8 +26,9 @@ SMALL_RUN = (
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the packages with the files of the example and no other change."""
     folder = tmp_path_factory.mktemp("contributing") / "checkout"
+    # The copies keep the bytecode, which compares the times of the sources.
     for package in ("simsurrogate", "solvers", "surrogates", "pipeline", "configs", "slurm", "tests"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package)
     shutil.copy(ROOT / "pyproject.toml", folder)
     for name, content in FILES.items():
         assert not (folder / name).exists()
@@ -80,7 +81,7 @@ def test_the_chain_runs_and_the_surrogate_beats_persistence(checkout: Path) -> N
 
 def test_a_wrong_shape_causes_a_traceback_that_names_the_file(checkout: Path, tmp_path: Path) -> None:
     wrong_checkout = tmp_path / "checkout"
-    shutil.copytree(checkout, wrong_checkout)
+    shutil.copytree(checkout, wrong_checkout, ignore=shutil.ignore_patterns("tests"))
     path = wrong_checkout / "solvers" / "advection.py"
     path.write_text(path.read_text().replace("return np.expand_dims(u, 0)", "return u"))
     result = run_python(wrong_checkout, "-m", "pipeline.generate", "solver=advection", "run=wrong")
@@ -91,7 +92,7 @@ def test_a_wrong_shape_causes_a_traceback_that_names_the_file(checkout: Path, tm
 
 def test_a_wrong_shape_of_the_surrogate_names_the_file_and_the_shape(checkout: Path, tmp_path: Path) -> None:
     wrong_checkout = tmp_path / "checkout"
-    shutil.copytree(checkout, wrong_checkout)
+    shutil.copytree(checkout, wrong_checkout, ignore=shutil.ignore_patterns("tests"))
     path = wrong_checkout / "surrogates" / "stencil.py"
     path.write_text(path.read_text().replace("return change_BXC", "return change_BXC[..., 0]"))
     arguments = ("solver=advection", "surrogate=stencil", *SMALL_RUN[1:], "run=wrong")

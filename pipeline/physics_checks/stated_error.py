@@ -29,7 +29,7 @@ from pipeline.data.accuracy import ErrorOverTime, FieldError, SelfStatedError
 from pipeline.data.format.layout import PREDICTABLE_TIME
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, receipts_of
-from pipeline.data.plan import SPLITS
+from pipeline.data.plan import Split
 from pipeline.data.statistics import statistics_of
 from pipeline.parallel.groups import wait_for_ranks
 from pipeline.physics_checks.stored_rows import Row, order_of, rows_of
@@ -40,6 +40,9 @@ from solvers.contract import DivergedError, Setting, Solver
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+#: The splits of the sample: `train` stands for all splits that are drawn like it.
+SAMPLED_SPLITS: tuple[Split, ...] = ("train", "test_extrapolation")
 
 #: The largest number of trajectories of each split in the sample.
 NUM_TRAJECTORIES = 3
@@ -130,12 +133,12 @@ def _accurate_in_time(
 
 
 def sample_rows(folder: Path, manifest: Manifest, structures: Structures, cost_ratio: float) -> list[Row]:
-    """Return the trajectories of the sample: one of each split, and up to three as far as these are cheap.
+    """Return the trajectories of the sample: one of each split, and up to three while these are cheap.
 
     `cost_ratio` is the cost of the solutions of a trajectory, in trajectories of the generation.
     """
     rows_by_split = []
-    for split in SPLITS:
+    for split in SAMPLED_SPLITS:
         shards = [shard for shard in manifest.planned_shards if shard.split == split][:NUM_TRAJECTORIES]
         rows_by_split.append([row for shard in shards for row in rows_of(folder, structures, shard)])
     num_affordable = MAX_COST_SHARE * sum(entry.trajectories for entry in manifest.shards) / cost_ratio
@@ -185,11 +188,11 @@ def measure(
     return SelfStatedError(
         splits={
             split: _by_field(manifest, [entry[1:] for entry in errors if entry[0] == split], references)
-            for split in SPLITS
+            for split in SAMPLED_SPLITS
             if any(entry[0] == split for entry in errors)
         },
         trajectories={
-            split: count for split in SPLITS if (count := sum(entry[0] == split for entry in errors))
+            split: count for split in SAMPLED_SPLITS if (count := sum(entry[0] == split for entry in errors))
         },
         space=references.space,
         time=references.time,

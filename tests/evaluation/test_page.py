@@ -231,7 +231,7 @@ def test_the_model_card_states_data_baselines_worth_limits_and_cost(run: RunFold
     for phrase in (
         dataset.identity,
         "4 train, 2 valid, 4 test, 2 test_extrapolation",
-        "error of the data themselves, test: ",
+        "error of the data themselves, train: ",
         "| persistence | ",
         "Worth, on one thread of ",
         "mean diffusivity | 0.1 | 0.3 m²/s |",

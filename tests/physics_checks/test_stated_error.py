@@ -42,7 +42,7 @@ def orbits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return validated(tmp_path_factory.mktemp("orbits"), *ORBITS)
 
 
-@pytest.mark.parametrize("split", ["valid", "test", "test_extrapolation"])
+@pytest.mark.parametrize("split", ["train", "test_extrapolation"])
 def test_the_error_in_space_is_that_of_the_exact_solution(split: str, harmonics: Dataset) -> None:
     trajectory = harmonics.trajectory(split, 0)
     x, y = np.meshgrid(*(axis.centres for axis in harmonics.spec.axes), indexing="ij")
@@ -69,9 +69,8 @@ def test_the_error_in_space_is_that_of_the_exact_solution(split: str, harmonics:
     assert error.worst == pytest.approx(errors, rel=0.1)
 
 
-@pytest.mark.parametrize("split", ["valid", "test"])
-def test_the_error_of_bodies_is_that_of_an_accurate_solution(split: str, orbits: Dataset) -> None:
-    trajectory = orbits.trajectory(split, 0)
+def test_the_error_of_bodies_is_that_of_an_accurate_solution(orbits: Dataset) -> None:
+    trajectory = orbits.trajectory("train", 0)
     masses = trajectory.coefficient_fields[0]
 
     def rate(_: float, values: np.ndarray) -> np.ndarray:
@@ -87,7 +86,7 @@ def test_the_error_of_bodies_is_that_of_an_accurate_solution(split: str, orbits:
     assert stated is not None
     assert stated.space == "particles have no grid"
     for field, part in (("position", slice(2)), ("velocity", slice(2, 4))):
-        error = stated.splits[split][field]
+        error = stated.splits["train"][field]
         actual = np.linalg.norm(trajectory.state[-1, part] - truth[part]) / np.linalg.norm(truth[part])
         assert error.space is None
         assert error.time is not None
@@ -107,6 +106,6 @@ def test_the_data_card_holds_the_error_once(harmonics: Dataset) -> None:
 
 def test_the_validation_holds_the_error_of_each_split(harmonics: Dataset) -> None:
     document = json.loads((harmonics.folder / "validation.json").read_text())["self_stated_error"]
-    assert document["trajectories"] == {"train": 1, "valid": 1, "test": 1, "test_extrapolation": 1}
+    assert document["trajectories"] == {"train": 1, "test_extrapolation": 1}
     assert document["space"] == "compared with 48 x 48 cells, tolerance 1e-06"
     assert len(document["splits"]["train"]["temperature"]["median"]) == 6

@@ -109,9 +109,10 @@ def _data(dataset: Dataset, trained: Problem, configuration: Mapping[str, Any], 
         f"- trajectories: {', '.join(f'{count} {split}' for split, count in counts.items() if count)}",
         f"- frames: every {trained.time_step:g} s, up to {trained.duration:g} s",
     ]
-    for split, errors in data_errors(dataset).items():
-        texts = dict.fromkeys(error.text for error in errors.values())
-        if split != "valid":
+    data_error = data_errors(dataset)
+    for split in ("train", "test_extrapolation"):
+        if split in data_error:
+            texts = dict.fromkeys(error.text for error in data_error[split].values())
             lines.append(f"- error of the data themselves, {split.replace('_', ' ')}: {', '.join(texts)}")
     return "## Data\n\n" + "\n".join(lines) + "\n"
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pipeline.evaluation.schema import Metrics
 
 _ESTIMATED = "by the estimate of the solver before the generation"
+#: The splits that are drawn like a split whose error is known.
+_ALIKE = {"train": ("train", "valid", "test", "calibration"), "test_extrapolation": ("test_extrapolation",)}
 _STATED = "by a sample of trajectories that were solved again with a finer grid and a smaller tolerance"
 
 
@@ -51,25 +53,25 @@ def data_errors(dataset: Dataset) -> dict[str, dict[str, DataError]]:
     """
     names = {field.name for field in dataset.spec.fields}
     stated = dataset.self_stated_error
+    result: dict[str, dict[str, DataError]] = {}
     if stated is not None:
-        return {
-            split: {
+        for sampled, fields in stated.splits.items():
+            errors = {
                 field: DataError(error.median, error.worst, _STATED)
                 for field, error in fields.items()
                 if field in names and any(value is not None for value in error.median[1:])
             }
-            for split, fields in stated.splits.items()
-        }
+            result |= dict.fromkeys(_ALIKE[sampled], errors)
+        return result
     if dataset.spec.shape == (1,):
         return {}
     expected = read_document(dataset.folder / "manifest.json", Manifest).expected_errors
-    result: dict[str, dict[str, DataError]] = {}
-    for estimated, own in (("train", ("valid", "test")), ("test_extrapolation", ("test_extrapolation",))):
+    for estimated, alike in _ALIKE.items():
         if estimated in expected:
             total = expected[estimated].grid + expected[estimated].time
             series = [None] * (len(dataset.times) - 1) + [total]
             errors = {name: DataError(series, series, _ESTIMATED) for name in names}
-            result |= dict.fromkeys(own, errors)
+            result |= dict.fromkeys(alike, errors)
     return result
 
 
