@@ -184,11 +184,13 @@ def parameter_tensors(
         )
 
     def stack(names: tuple[str, ...], sites: tuple[int, ...]) -> torch.Tensor:
+        if not names:
+            return like.new_empty(batch_size, 0, *sites)
         tensors = [
             _with_batch_axis(name, as_tensor(parameters[name], like.dtype, like.device), batch_size, sites)
             for name in names
         ]
-        return torch.stack(tensors, dim=1) if tensors else like.new_empty(batch_size, 0, *sites)
+        return torch.stack(tensors, dim=1)
 
     coefficient_fields = stack(problem.spec.coefficient_channels, problem.spec.shape)
     return coefficient_fields, stack(problem.spec.parameter_names, ())

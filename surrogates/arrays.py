@@ -44,5 +44,6 @@ def as_tensor(
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
             array = array.astype(np.float64)
         # PyTorch needs the byte order of the machine, positive strides and writable memory.
-        values = np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
+        is_suitable = array.flags.c_contiguous and array.flags.writeable and array.dtype.isnative
+        values = array if is_suitable else np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
     return torch.as_tensor(values, dtype=dtype, device=device)

@@ -239,12 +239,13 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
         if interval is not None and isinstance(calibration, str):
             raise UserError(f"interval={interval} needs a calibration: {calibration}")
         prediction = self._checked_prediction(initial_state, parameters, times)
+        if isinstance(calibration, str) or not (strict or interval is not None):
+            return prediction
         std = self.problem.statistics.std
         inputs = Inputs(self.problem.spec, std, initial_state, parameters, self.uses_initial_state)
-        if (strict or interval is not None) and isinstance(calibration, Calibration):
-            for message in calibration.unusual(inputs):
-                _refuse_or_warn(message, strict)
-        if interval is None or isinstance(calibration, str):
+        for message in calibration.unusual(inputs):
+            _refuse_or_warn(message, strict)
+        if interval is None:
             return prediction
         return calibration.with_intervals(prediction, inputs, times, interval, interval_kind)
 
@@ -256,7 +257,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
         rows_of_case = math.prod(shape[2:])
         if self.rows_are_times:
             rows_of_case = round(self.problem.duration / self.problem.time_step)
-        with fast_arithmetic(next(self.parameters()).device, shape, math.prod(shape[:1]) * rows_of_case):
+        with fast_arithmetic(self.parameters(), shape, math.prod(shape[:1]) * rows_of_case):
             return self._predict(initial_state, parameters, times)
 
     def __repr__(self) -> str:

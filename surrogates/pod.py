@@ -7,7 +7,8 @@ L functionals, M frames; X stands for all sites.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,6 +28,16 @@ from surrogates.grids.constraints import Constraint, Constraints
 from surrogates.grids.linear_functionals import LinearFunctionals, through_constraints
 from surrogates.grids.reduced_basis import reduced_basis
 from surrogates.networks.affine_perceptron import AffinePerceptron
+
+
+@dataclass(frozen=True)
+class _KeptModes:
+    """The mean frame (D,) and the modes (K, D) in physical units, of these buffers in these versions."""
+
+    buffers: tuple[torch.Tensor, ...]
+    versions: list[int]
+    mean: torch.Tensor
+    modes: torch.Tensor
 
 
 class POD(Surrogate):
@@ -96,6 +107,7 @@ class POD(Surrogate):
             parameter_mean=np.array(statistics.parameter_mean),
             parameter_std=nonzero_std(statistics.parameter_std),
         )
+        self._kept: _KeptModes | None = None
         num_values = len(spec.channels) * math.prod(spec.shape)
         max_modes = min(modes, num_values)
         # Rows of zeros follow the modes, because the number of modes follows from the data.
@@ -215,7 +227,8 @@ class POD(Surrogate):
         later_times = torch.from_numpy(increasing_times(times)[1:]).to(self.basis)
         # BLAS rounds a number of rows that is not a multiple of 4 differently. With a multiple, the
         # prediction at a time does not depend on the other times.
-        time = nn.functional.pad(later_times, (0, -len(later_times) % 4))
+        num_missing = -len(later_times) % 4
+        time = nn.functional.pad(later_times, (0, num_missing)) if num_missing else later_times
         _, scalars_BP = parameter_tensors(self.problem, parameters, len(state_BCX), self.basis)
         coefficients_BTK = self.coefficients(scalars_BP, time.expand(len(state_BCX), -1))
         if len(state_BCX) == 1 and not (torch.is_grad_enabled() or self.constraints.projections):
@@ -234,7 +247,7 @@ class POD(Surrogate):
         """
         result_1TCX = state_CX.new_empty(1, 1 + coefficients_1TK.shape[1], *state_CX.shape)
         result_1TCX[:, 0] = state_CX
-        self._fill_states(result_1TCX[0, 1:].flatten(2), coefficients_1TK[0])
+        self._states(coefficients_1TK, out=result_1TCX[0, 1:].flatten(1))
         return result_1TCX
 
     @property
@@ -247,26 +260,28 @@ class POD(Surrogate):
         """Return normalised states (M, D)."""
         return ((state.flatten(2) - self.state_mean) / self.state_std).flatten(1)
 
-    def _states(self, coefficients_BTK: torch.Tensor) -> torch.Tensor:
-        """Return the states (B, T, C, *sites) of coefficients."""
+    def _states(self, coefficients_BTK: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the states (B, T, C, *sites) of coefficients, written into `out` (B T, D) if it is given."""
         spec = self.problem.spec
-        channels_RN = [torch.addmm(*factors) for factors in self._factors(coefficients_BTK.flatten(0, 1))]
-        return torch.stack(channels_RN, 1).view(*coefficients_BTK.shape[:2], len(spec.channels), *spec.shape)
+        mean_D, modes_KD = self._physical_modes()
+        coefficients_RK = coefficients_BTK[..., : len(modes_KD)].flatten(0, 1)
+        states_RD = torch.addmm(mean_D, coefficients_RK, modes_KD, out=out)
+        return states_RD.view(*coefficients_BTK.shape[:2], len(spec.channels), *spec.shape)
 
-    def _fill_states(self, states_RCN: torch.Tensor, coefficients_RK: torch.Tensor) -> None:
-        """Write the states of coefficients into `states_RCN`."""
-        for states_RN, factors in zip(states_RCN.unbind(1), self._factors(coefficients_RK), strict=True):
-            torch.addmm(*factors, out=states_RN)
-
-    def _factors(
-        self, coefficients_RK: torch.Tensor
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Yield for each channel the mean (N,), the rows (R, K) and the modes (K, N) of its states."""
-        count, num_channels = int(self.num_modes), len(self.state_std)
-        mean_CN = torch.addcmul(self.state_mean, self.state_std, self.mean_frame.view(num_channels, -1))
-        modes_KCN = self.basis[:count].view(count, num_channels, -1)
-        coefficients_CRK = self.state_std[:, None] * coefficients_RK[:, :count]
-        yield from zip(mean_CN.unbind(), coefficients_CRK.unbind(), modes_KCN.unbind(1), strict=True)
+    def _physical_modes(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean frame (D,) and the modes (K, D) in physical units, kept until a buffer changes."""
+        buffers = (self.num_modes, self.mean_frame, self.basis, self.state_mean, self.state_std)
+        versions = [buffer._version for buffer in buffers]
+        if (
+            self._kept is None
+            or self._kept.versions != versions
+            or any(old is not new for old, new in zip(self._kept.buffers, buffers, strict=True))
+        ):
+            count, num_channels = int(self.num_modes), len(self.state_std)
+            mean_CN = torch.addcmul(self.state_mean, self.state_std, self.mean_frame.view(num_channels, -1))
+            modes_KCN = self.state_std * self.basis[:count].view(count, num_channels, -1)
+            self._kept = _KeptModes(buffers, versions, mean_CN.flatten(), modes_KCN.flatten(1))
+        return self._kept.mean, self._kept.modes
 
     def _apply_constraints(self, later_BTCX: torch.Tensor, start_BCX: torch.Tensor) -> torch.Tensor:
         """Return states that satisfy the constraints."""

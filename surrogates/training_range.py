@@ -146,7 +146,7 @@ class TrainingRange:
 def _field_outside(name: str, values: torch.Tensor, value_range: tuple[float, float]) -> Iterator[str]:
     if not values.numel():
         return
-    (low, high), extremes = value_range, [float(values.min()), float(values.max())]
+    (low, high), extremes = value_range, [extreme.item() for extreme in torch.aminmax(values)]
     margin = _FIELD_MARGIN * (high - low) + 1e-6 * max(abs(low), abs(high))
     outside_values = [value for value in extremes if not low - margin <= value <= high + margin]
     if outside_values:

@@ -19,20 +19,24 @@ _MIN_ROWS_FOR_FAST_PRODUCTS = 256
 
 
 @contextmanager
-def fast_arithmetic(device: torch.device, shape: Sequence[int], num_rows: int) -> Iterator[None]:
+def fast_arithmetic(weights: Iterator[torch.Tensor], shape: Sequence[int], num_rows: int) -> Iterator[None]:
     """Compute a prediction by fast products if it is large, and on processors by one thread if it is small.
 
     The settings apply to the whole process and end with the block.
 
     Args:
-        device: the device of the prediction.
+        weights: the weights of the surrogate, on the device of the prediction.
         shape: the shape of the initial states.
         num_rows: the number of rows of most products.
     """
     num_threads = torch.get_num_threads()
     suitable = min(num_threads, max(1, math.prod(shape) // _MIN_VALUES_PER_THREAD))
-    is_limited = device.type == "cpu" and suitable < num_threads
     has_many_rows = num_rows >= _MIN_ROWS_FOR_FAST_PRODUCTS
+    if suitable == num_threads and not has_many_rows:
+        yield
+        return
+    device = next(weights).device
+    is_limited = device.type == "cpu" and suitable < num_threads
     with fast_matmul(device) if has_many_rows else nullcontext():
         try:
             if is_limited:

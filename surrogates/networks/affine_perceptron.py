@@ -43,7 +43,8 @@ class AffinePerceptron(nn.Module):
 
     def forward(self, parameters_BP: torch.Tensor, time_BT: torch.Tensor) -> torch.Tensor:
         """Return the results (B, T, K) for normalised parameters and times."""
-        others_BTQ = parameters_BP[:, None, self._others].expand(-1, time_BT.shape[1], -1)
+        others_BQ = parameters_BP[:, self._others] if self._affine else parameters_BP
+        others_BTQ = others_BQ[:, None].expand(-1, time_BT.shape[1], -1)
         results = self.network(torch.cat([others_BTQ, time_BT[..., None]], dim=-1))
         if not self._affine:
             return cast(torch.Tensor, results)
