@@ -175,7 +175,7 @@ def _solve_reference(
         solve = _query(reference, parameters, cases.time, quantities)
         with suppress(DivergedError):
             if not solutions:
-                solve()  # compiles the solver's kernels
+                _compile(reference, parameters, cases.time, quantities)
             start = time.perf_counter()
             solutions[row] = solve(), time.perf_counter() - start
     return solutions
@@ -195,7 +195,7 @@ def _measure_setting(
         solve = _query(setting, parameters, cases.time, quantities)
         with suppress(DivergedError):
             if row == 0:
-                solve()  # compiles the solver's kernels
+                _compile(setting, parameters, cases.time, quantities)
             frames[row, 0], seconds[row] = timed(solve)
         errors[[row]] = comparison.errors(frames, slice(row, row + 1))
         if row == 0 and any(
@@ -209,6 +209,14 @@ def _measure_setting(
         solver = setting.solver
         batch_seconds = timed(lambda: solver.solve_batch(batch, cases.time))[1] / len(batch)
     return SettingTimes(setting.name, seconds, batch_seconds, errors)
+
+
+def _compile(
+    setting: Setting, parameters: Parameters, times: np.ndarray, quantities: Sequence[QuantityOfInterest]
+) -> None:
+    """Compile the kernels of the solver by a solution, up to the first frame unless it is a batch."""
+    is_batched = isinstance(setting.solver, BatchedSolver)
+    _query(setting, parameters, times if is_batched else times[:2], quantities)()
 
 
 def _query(
