@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from pipeline.evaluation.cases import Cases
     from surrogates.contract import Surrogate
 
-#: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times.
+#: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times. All results
+#: depend on the query of the surrogate, so it is measured for longer than one setting of the solver.
 LEAST_SECONDS = 0.02
-MAX_CALLS = 50
+LEAST_QUERY_SECONDS = 0.2
+MAX_CALLS = 1000
 
 #: The numbers of trajectories in a batch of queries.
 BATCH_SIZES = (1, 4, 16, 64)
@@ -80,7 +82,7 @@ def measure_surrogate(
         for size in BATCH_SIZES:
             rows = np.arange(size) % num_trajectories
             predict(rows)
-            seconds[size] = timed(partial(predict, rows))[1] / size
+            seconds[size] = timed(partial(predict, rows), LEAST_QUERY_SECONDS)[1] / size
         # Single queries, because each size of a batch is compiled apart.
         frames = np.concatenate([predict(np.array([row])) for row in range(num_trajectories)])
     best_size = min(seconds, key=lambda size: seconds[size])
@@ -88,10 +90,10 @@ def measure_surrogate(
     return SurrogateTimes(compiled, first_query_seconds, seconds[1], best_size, seconds[best_size], errors)
 
 
-def timed(call: Callable[[], Result]) -> tuple[Result, float]:
-    """Return the result of a call, and the median time of a few calls, s."""
+def timed(call: Callable[[], Result], least_seconds: float = LEAST_SECONDS) -> tuple[Result, float]:
+    """Return the result of a call, and the median time of the calls, s."""
     seconds: list[float] = []
-    while sum(seconds) < LEAST_SECONDS and len(seconds) < MAX_CALLS:
+    while sum(seconds) < least_seconds and len(seconds) < MAX_CALLS:
         start = time.perf_counter()
         result = call()
         seconds.append(time.perf_counter() - start)
