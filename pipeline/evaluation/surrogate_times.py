@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pipeline.evaluation.cases import Cases
     from surrogates.contract import Surrogate
 
-#: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times. All results
-#: depend on the query of the surrogate, so it is measured for longer than one setting of the solver.
+#: A measured call is repeated until the calls have taken this time (s), at most `MAX_CALLS` times. All
+#: results depend on the query of the surrogate, so it is measured for longer than a setting of the solver.
 LEAST_SECONDS = 0.02
 LEAST_QUERY_SECONDS = 0.2
 MAX_CALLS = 1000

@@ -40,6 +40,12 @@ def solver(dataset: Dataset) -> Solver:
     return build_recorded_solver(dataset.configuration, {}, MPI.COMM_SELF)
 
 
+@pytest.fixture(autouse=True)
+def _few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure each time by at most five calls."""
+    monkeypatch.setattr(surrogate_times, "MAX_CALLS", 5)
+
+
 class SolverAsSurrogate:
     """The solver itself on the first test trajectories, computed `num_calls` times, plus a relative error."""
 
