@@ -93,7 +93,7 @@ def measure_surrogate(
 def timed(call: Callable[[], Result], least_seconds: float = LEAST_SECONDS) -> tuple[Result, float]:
     """Return the result of a call, and the median time of the calls, s."""
     seconds: list[float] = []
-    while sum(seconds) < least_seconds and len(seconds) < MAX_CALLS:
+    while not seconds or (sum(seconds) < least_seconds and len(seconds) < MAX_CALLS):
         start = time.perf_counter()
         result = call()
         seconds.append(time.perf_counter() - start)
