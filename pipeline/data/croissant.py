@@ -93,7 +93,7 @@ def describe(manifest: Manifest, date: str) -> dict[str, Any]:
     units. The shards are HDF5 in the format of The Well, which `mlcroissant` does not read. The owner of the
     data adds the license and the creator, which are not known here.
     """
-    spec, configuration = manifest.spec, manifest.configuration
+    spec, adopted = manifest.spec, manifest.configuration.get("adopted")
     sites = " x ".join(map(str, spec.shape)) + (" particles" if spec.has_particles else " cells")
     times = manifest.header.times
     description = (
@@ -113,7 +113,7 @@ def describe(manifest: Manifest, date: str) -> dict[str, Any]:
         "license": {"@type": "sc:CreativeWork", "name": _NOT_STATED},
         "creator": {"@type": "sc:Organization", "name": _NOT_STATED},
         "citeAs": _citation(manifest),
-        "keywords": ["simulation", "partial differential equation", "surrogate model", spec.name],
+        "keywords": [*([] if adopted else ["simulation"]), "surrogate model", spec.name],
         "distribution": [
             {
                 "@type": "cr:FileObject",
@@ -129,11 +129,8 @@ def describe(manifest: Manifest, date: str) -> dict[str, Any]:
         ],
         "recordSet": [_splits(manifest), _shards(manifest), _quantities(manifest)],
         **_provenance(manifest),
-        "rai:dataCollection": f"{manifest.method} with drawn parameters, seed {configuration['seed']}.",
-        "rai:dataCollectionType": ["Software Collection"],
-        "rai:dataUseCases": ["Training and evaluation of surrogates of the simulation."],
+        "rai:dataUseCases": ["Training and evaluation of surrogate models."],
         "rai:dataLimitations": _limitations(manifest),
-        "rai:personalSensitiveInformation": ["None: the data are computed."],
     }
 
 
@@ -217,7 +214,10 @@ def _record_set(
 
 
 def _provenance(manifest: Manifest) -> dict[str, Any]:
-    """Return the activity that generated the data, its software, and the source of adopted data."""
+    """Return the activity that generated the data, its software, and how the data were collected.
+
+    The collection of adopted data is known to their owner alone. They may be measurements of persons.
+    """
     configuration = manifest.configuration
     adopted = configuration.get("adopted")
     agent = {
@@ -241,7 +241,19 @@ def _provenance(manifest: Manifest) -> dict[str, Any]:
             "prov:label": f"{adopted['source']} ({adopted['layout']})",
             "sha256": adopted["sha256"],
         }
-    return entry
+        return entry | {
+            "rai:dataCollection": f"Adopted from files ({adopted['layout']}). The owner of the data has to "
+            "state how they were collected.",
+            "rai:personalSensitiveInformation": [
+                "Not stated: adopted data may be measurements. The owner of the data has to state whether "
+                "they contain personal or sensitive information."
+            ],
+        }
+    return entry | {
+        "rai:dataCollection": f"{manifest.method} with drawn parameters, seed {configuration['seed']}.",
+        "rai:dataCollectionType": ["Software Collection"],
+        "rai:personalSensitiveInformation": ["None: the data are computed."],
+    }
 
 
 def _limitations(manifest: Manifest) -> list[str]:

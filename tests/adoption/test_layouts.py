@@ -114,3 +114,10 @@ def test_the_card_and_the_manifest_name_the_origin(tmp_path: Path) -> None:
     assert configuration["adopted"]["source"] == "temperatures.npy"
     assert configuration["adopted"]["description"] == yaml.safe_load(description)
     assert "copied from `temperatures.npy` (NumPy arrays)" in (folder / "README.md").read_text()
+    catalogue = json.loads((folder / "croissant.json").read_text())
+    assert catalogue["prov:wasDerivedFrom"]["sha256"] == configuration["adopted"]["sha256"]
+    # Nobody drew the parameters or computed the fields: they may be measurements of persons.
+    assert "drawn" not in catalogue["rai:dataCollection"]
+    (statement,) = catalogue["rai:personalSensitiveInformation"]
+    assert "The owner of the data has to state whether they contain personal" in statement
+    assert "simulation" not in catalogue["keywords"]
