@@ -45,9 +45,10 @@ class Spectrum:
         magnitudes = np.sqrt(
             sum(component**2 for component in np.meshgrid(*components, indexing="ij", sparse=True))
         )
-        wave_number = np.broadcast_to(magnitudes, self._shape).ravel()
-        self._shell = np.rint(wave_number).astype(int)
-        last_shell = int(min(component.max() for component in components))
+        # Rounded, so that a wave number on an edge belongs to the shell and to the band that begin there.
+        wave_number = np.round(np.broadcast_to(magnitudes, self._shape).ravel(), 9)
+        self._shell = np.floor(wave_number + 0.5).astype(int)
+        last_shell = int(min(component.max() for component in components) + 1e-9)
         self.wave_numbers = 2 * np.pi / longest_extent * np.arange(1, last_shell + 1)
         self._band_masks = np.array(
             [(low <= wave_number) & (wave_number < high) for low, high in pairwise(_BAND_EDGES)],

@@ -4,20 +4,44 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.evaluation.metrics.bootstrap import median_interval, ratio_interval
+from pipeline.evaluation.metrics.bootstrap import NUM_RESAMPLES, median_interval, ratio_interval
 
 RNG = np.random.default_rng(0)
 
 
-def test_the_interval_equals_that_of_scipy_up_to_the_noise_of_the_resamples() -> None:
-    values = RNG.lognormal(size=60)
-    expected = stats.bootstrap(
-        (values,), np.median, method="percentile", n_resamples=20_000, rng=1, vectorized=True
+def scipys_interval(statistic, *samples: np.ndarray, num_resamples: int, seed: int) -> tuple[float, float]:
+    result = stats.bootstrap(
+        samples,
+        statistic,
+        paired=len(samples) > 1,
+        vectorized=True,
+        method="percentile",
+        n_resamples=num_resamples,
+        rng=np.random.default_rng(seed),
     ).confidence_interval
+    return float(result.low), float(result.high)
+
+
+def ratio_of_medians(numerators: np.ndarray, denominators: np.ndarray, axis: int) -> np.ndarray:
+    result: np.ndarray = np.median(numerators, axis=axis) / np.median(denominators, axis=axis)
+    return result
+
+
+def test_the_intervals_equal_those_of_scipy_for_the_same_resamples() -> None:
+    values, others = RNG.lognormal(size=(2, 60))
+    expected = scipys_interval(np.median, values, num_resamples=NUM_RESAMPLES, seed=60)
     interval = median_interval(values)
-    width = expected.high - expected.low
-    assert abs(interval.low - expected.low) < 0.08 * width
-    assert abs(interval.high - expected.high) < 0.08 * width
+    assert (interval.low, interval.high) == pytest.approx(expected, rel=1e-12)
+    expected = scipys_interval(ratio_of_medians, values, others, num_resamples=NUM_RESAMPLES, seed=60)
+    interval = ratio_interval(values, others)
+    assert (interval.low, interval.high) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_interval_hardly_depends_on_the_resamples() -> None:
+    values = RNG.lognormal(size=60)
+    low, high = scipys_interval(np.median, values, num_resamples=20_000, seed=1)
+    interval = median_interval(values)
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.08 * (high - low))
     assert median_interval(values) == interval
 
 

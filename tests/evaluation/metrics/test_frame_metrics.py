@@ -5,13 +5,17 @@ import math
 
 import numpy as np
 import pytest
+import scoringrules
 import torch
+import xarray
+from scipy import optimize, stats
 
 from pipeline.evaluation.cases import Cases
 from pipeline.evaluation.metrics import FieldNorm, pointwise
 from pipeline.evaluation.metrics.batch import BatchMetrics, measure_batch
 from pipeline.evaluation.metrics.frame_metrics import FrameMetrics
 from pipeline.evaluation.metrics.results import split_metrics
+from pipeline.evaluation.results import energy_drift, invariant_result
 from simsurrogate.spec import Axis, Field, Grid, Particles, Spec
 from surrogates.contract import Prediction
 
@@ -38,6 +42,19 @@ BODIES = spec_with(Particles(3, 2), Field("position", "m", "", 1), Field("veloci
 def cases_of(spec: Spec, count: int = 4) -> Cases:
     states = np.cumsum(RNG.normal(size=(count, len(TIMES), len(spec.channels), *spec.shape)), axis=1)
     return Cases(states, {}, tuple({} for _ in range(count)), TIMES, tuple(range(count)), None)
+
+
+def correlation_times(prediction: np.ndarray, truth: np.ndarray) -> list[float]:
+    """Return the time at which the mean correlation of tracer and velocity falls to 0.8, by scipy."""
+    times = []
+    for frames in zip(prediction, truth, strict=True):
+        centred = [states - states.mean(axis=(2, 3), keepdims=True) for states in frames]
+        series = [
+            np.mean([stats.pearsonr(p[field].ravel(), u[field].ravel())[0] for field in ([0], [1, 2])]) - 0.8
+            for p, u in zip(*centred, strict=True)
+        ]
+        times.append(optimize.brentq(lambda time, series=series: np.interp(time, TIMES, series), 0, 1))
+    return times
 
 
 def measured(spec: Spec, prediction: Prediction, cases: Cases) -> BatchMetrics:
@@ -124,6 +141,7 @@ def test_the_sections_of_a_flow_follow_from_its_fields() -> None:
     assert sections.horizon.lyapunov is not None
     own = sections.horizon.times["surrogate"]
     assert own.complete == 0
+    assert own.time.median == pytest.approx(np.median(correlation_times(states, cases.state)), rel=1e-9)
     assert 0.25 < own.time.median < 0.5
     assert sections.horizon.lyapunov.exponent.median == 3
     assert sections.horizon.lyapunov.time == pytest.approx(1 / 3)
@@ -154,6 +172,18 @@ def test_the_scores_of_an_ensemble_and_of_its_members() -> None:
     sections = split_metrics(measured(spec, prediction, cases), FrameMetrics(spec), spec, TIMES)
     scores = sections.probability["u"]
     assert scores.kind == "ensemble"
+    # The formulas over all members, trajectories and sites at once.
+    m, u = members.numpy()[:, :, 1:], cases.state[:, 1:]
+    spread = np.sqrt(m.var(axis=0, ddof=1).mean(axis=(0, 2, 3, 4)))
+    skill = np.sqrt(np.square(m.mean(axis=0) - u).mean(axis=(0, 2, 3, 4)))
+    crps = scoringrules.crps_ensemble(u, m, m_axis=0, estimator="fair", backend="numpy").mean(axis=(2, 3, 4))
+    assert scores.spread == pytest.approx(spread, rel=1e-12)
+    assert scores.skill == pytest.approx(skill, rel=1e-12)
+    assert scores.ratio == pytest.approx(np.sqrt(9 / 8) * spread / skill, rel=1e-12)
+    assert scores.crps.median == pytest.approx(np.median(crps, axis=0), rel=1e-9)
+    assert scores.absolute_error.max == pytest.approx(
+        np.abs(m.mean(axis=0) - u).mean(axis=(2, 3, 4)).max(axis=0), rel=1e-12
+    )
     assert scores.ratio[-1] == pytest.approx(1, abs=0.1)
     assert scores.crps.median[-1] == pytest.approx(1 / math.sqrt(math.pi), rel=0.1)
     assert scores.crps.median[-1] < scores.absolute_error.median[-1]
@@ -164,6 +194,10 @@ def test_the_scores_of_an_ensemble_and_of_its_members() -> None:
     normal = split_metrics(measured(spec, single, cases), FrameMetrics(spec), spec, TIMES).probability["u"]
     assert normal.kind == "normal"
     # The error of one draw around another one has the variance 2, and the predicted variance is 1.
+    error = m[0] - u
+    assert normal.spread == pytest.approx(np.ones(4), rel=1e-12)
+    assert normal.skill == pytest.approx(np.sqrt(np.square(error).mean(axis=(0, 2, 3, 4))), rel=1e-12)
+    assert normal.ratio == pytest.approx(1 / np.array(normal.skill), rel=1e-12)
     assert normal.ratio[-1] == pytest.approx(math.sqrt(0.5), abs=0.1)
 
 
@@ -177,6 +211,24 @@ def test_the_horizon_of_bodies_is_that_of_their_positions() -> None:
     assert sections.horizon.times["surrogate"].time.median == 1.0
     assert sections.spectra == {}
     assert json.loads(sections.horizon.model_dump_json())["level"] == 0.4
+
+
+def test_the_errors_of_invariants_and_the_drift_of_the_energy_equal_their_formulas() -> None:
+    values = RNG.normal(size=(6, 2, 5)) - 3
+    values[2, 1, 4] = np.nan
+    energies = xarray.DataArray(
+        values[..., None],
+        dims=("trajectory", "source", "time", "invariant"),
+        coords={"source": ["truth", "prediction"], "invariant": ["energy"]},
+    )
+    truth, prediction = values[:, 0], values[:, 1]
+    drift = energy_drift(energies)
+    expected = np.median(np.abs(truth - truth[:, :1]) / np.abs(truth[:, :1]), axis=0)
+    assert drift["truth"].median == pytest.approx(expected, abs=1e-12)
+    assert drift["surrogate"].max[4] is None
+    result = invariant_result(energies.sel(invariant="energy"))
+    assert result.size == pytest.approx(np.median(np.abs(truth).max(axis=1)), rel=1e-12)
+    assert result.error.max[:4] == pytest.approx(np.abs(prediction - truth)[:, :4].max(axis=0), rel=1e-12)
 
 
 def test_batches_are_concatenated_in_their_order() -> None:

@@ -74,7 +74,8 @@ def test_the_crossing_of_a_level_is_interpolated() -> None:
 
 
 def test_the_error_of_positions_is_relative_to_the_size_of_the_system() -> None:
-    """Displace two bodies at the distance 2, whose root mean square distance from the centre is 1."""
-    truth = np.array([[-1.0, 1.0], [0.0, 0.0]])[None, None] + 5.0
-    prediction = truth + np.array([0.3, 0.4])[:, None]
-    np.testing.assert_allclose(position_errors(prediction, truth), 0.5)
+    """Displace two bodies, whose distances from their centre have the mean squares 1 and 9."""
+    truth = np.array([[[-1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [-3.0, 3.0]]])[None] + 5.0
+    displacement = np.array([[0.3, 0.4], [0.0, 1.0]])[None, :, :, None]
+    expected = np.array([[0.5, 1.0]]) * np.sqrt(2 / ((2 * 1 + 2 * 9) / 2))
+    np.testing.assert_allclose(position_errors(truth + displacement, truth), expected, rtol=1e-12)
