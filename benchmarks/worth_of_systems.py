@@ -155,10 +155,10 @@ def _section(system: System) -> str:
     """Return what the experiment is, its verdict, the solver's settings and a picture."""
     title = f"## {system.experiment.replace('_', ' ')}, `{system.surrogate}`\n"
     worth = _worth(system)
-    section = worth_section(worth, system.surrogate, system.folder)
-    if worth is None or section is None:
+    if worth is None:
         remark = row_of(system.folder.path, system.surrogate).remark
         return f"{title}\n{remark or 'not measured'}.\n"
+    section = worth_section(worth, system.surrogate, system.folder)
     rows = [(name, error, query) for name, error, query, _ in section.rows]
     return "\n".join(
         [

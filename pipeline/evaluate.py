@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from pipeline import cli
@@ -21,6 +20,7 @@ from pipeline.data.plan import SPLITS
 from pipeline.evaluation import measure, other_grids, results, schema, trained_model, words
 from pipeline.evaluation.baselines import fits
 from pipeline.evaluation.baselines.linear_map import LinearBaseline
+from pipeline.evaluation.baselines.untrained import missing_linear_solution
 from pipeline.evaluation.error_table import error_table
 from pipeline.evaluation.intervals import attribution, coverage
 from pipeline.evaluation.intervals.calibrate import calibrate
@@ -32,8 +32,8 @@ from pipeline.evaluation.model_table import show_sweep
 from pipeline.evaluation.model_worth import worth_of_model
 from pipeline.evaluation.report import report
 from pipeline.evaluation.report.context import ReportContext, chosen_trajectories
+from pipeline.evaluation.report.data_error import data_errors
 from pipeline.evaluation.report.warnings import report_warnings
-from pipeline.evaluation.worth_result import WorthResult
 from pipeline.evaluation.worth_words import worth_verdict
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.devices import device_of, unused_gpus
@@ -51,6 +51,8 @@ from surrogates.deep_ensemble import Ensemble
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+    from solvers.contract import Solver
 
 #: The splits that are evaluated.
 HELD_OUT_SPLITS = tuple(split for split in SPLITS if split.startswith("test"))
@@ -109,7 +111,10 @@ def run(settings: Settings) -> float:
         if is_first:
             writable_folder(folder.evaluation)
         fitted, sentences = fits.fit(dataset, communicator, has_states=not surrogate.learns_quantities)
-        splits = _measure_splits(settings, surrogate, dataset, communicator, fitted)
+        from mpi4py import MPI
+
+        solver = solver_of_data(dataset.configuration, dataset.spec, settings.solver, MPI.COMM_SELF)
+        splits = _measure_splits(settings, surrogate, dataset, communicator, fitted=fitted, solver=solver)
         grid_results = other_grids.measure(settings, grids, communicator)
         held_out = HeldOut(surrogate, dataset, settings.evaluation.batch_size, communicator)
         calibrated = calibrate(held_out)
@@ -120,6 +125,10 @@ def run(settings: Settings) -> float:
             split, result = next(iter(splits.items()))
             (median_position, _), *_ = chosen_trajectories(result, 1)
             attributed = attribution.attribute_trajectory(surrogate, dataset, split, median_position)
+            worth = worth_of_model(settings, folder, surrogate, dataset)
+            if "linear" not in result.headline:
+                sentences["linear"] = missing_linear_solution(solver, dataset.spec)
+            reasons = {"worth": worth, "attribution": attributed}
             metrics = schema.Metrics(
                 identity=identity,
                 model=digest(dict(description)),
@@ -130,14 +139,18 @@ def run(settings: Settings) -> float:
                 definitions=results.DEFINITIONS,
                 splits=splits,
                 other_grids=tuple(grid_results),
-                worth=_measure_worth(settings, folder, surrogate, dataset),
+                worth=None if isinstance(worth, str) else worth,
                 baselines=sentences,
                 training_speed=write_training_log(folder, description, dataset.spec.name),
                 intervals=intervals,
                 confidence=confidence,
-                attribution=None if attributed is None else attributed.result,
+                attribution=None if isinstance(attributed, str) else attributed.result,
+                data_errors=data_errors(dataset),
+                skipped={name: text for name, text in reasons.items() if isinstance(text, str)},
             )
-            _write_evaluation(settings, folder, surrogate, dataset, metrics, attributed=attributed)
+            _write_evaluation(
+                settings, folder, surrogate, dataset, metrics, attributed=attributed, solver=solver
+            )
             metadata["headline"] = {
                 split: {name: headline.model_dump() for name, headline in result.headline.items()}
                 for split, result in splits.items()
@@ -197,12 +210,11 @@ def _measure_splits(
     surrogate: Surrogate,
     dataset: Dataset,
     communicator: MPI.Intracomm,
+    *,
     fitted: Mapping[fits.FittedPredictor, LinearBaseline],
+    solver: Solver | None,
 ) -> dict[str, schema.SplitResult]:
     """Return the results of each held-out split on rank 0, and nothing on other ranks."""
-    from mpi4py import MPI
-
-    solver = solver_of_data(dataset.configuration, dataset.spec, settings.solver, MPI.COMM_SELF)
     splits: dict[str, schema.SplitResult] = {}
     for split in HELD_OUT_SPLITS:
         num_trajectories = dataset.num_trajectories(split)
@@ -226,15 +238,6 @@ def _measure_splits(
     return splits
 
 
-def _measure_worth(
-    settings: Settings, folder: RunFolder, surrogate: Surrogate, dataset: Dataset
-) -> WorthResult | None:
-    """Return the worth of the surrogate on a processor, see `worth_of_model`."""
-    if next(surrogate.parameters()).device.type != "cpu":
-        surrogate, _ = trained_model.load(settings, folder, torch.device("cpu"), dataset)
-    return worth_of_model(settings, folder, surrogate, dataset)
-
-
 def _write_evaluation(
     settings: Settings,
     folder: RunFolder,
@@ -242,7 +245,8 @@ def _write_evaluation(
     dataset: Dataset,
     metrics: schema.Metrics,
     *,
-    attributed: attribution.Attribution | None,
+    attributed: attribution.Attribution | str,
+    solver: Solver | None,
 ) -> None:
     """Write metrics.json, the figures, the model card and, last, the report; print the headline."""
     folder.report.unlink(missing_ok=True)
@@ -250,11 +254,7 @@ def _write_evaluation(
     figure_folder = folder.evaluation / "figures"
     remove_partials(folder.evaluation)
     delete_files(figure_folder, EVALUATION_FIGURE_NAME)
-    solver = None
-    if metrics.worth is not None and dataset.spec.coarsening is not None:
-        from mpi4py import MPI
-
-        solver = solver_of_data(dataset.configuration, dataset.spec, settings.solver, MPI.COMM_SELF)
+    has_own_grid = metrics.worth is not None and dataset.spec.coarsening is not None
     context = ReportContext(
         folder,
         writable_folder(figure_folder),
@@ -262,8 +262,8 @@ def _write_evaluation(
         dataset,
         metrics,
         settings.evaluation.figures,
-        solver,
         attributed,
+        solver if has_own_grid else None,
     )
     page = report.render(context)
     warnings = report_warnings(folder, surrogate, dataset, metrics)
@@ -284,8 +284,8 @@ def _print_errors(metrics: schema.Metrics, dataset: Dataset, folder: RunFolder) 
         *([] if metrics.confidence is None else confidence_sentences(metrics.confidence)),
     ):
         console.print(sentence, soft_wrap=True)
-    if metrics.worth is not None:
-        console.print(worth_verdict(metrics.worth), soft_wrap=True)
+    worth = metrics.skipped["worth"] if metrics.worth is None else worth_verdict(metrics.worth)
+    console.print(worth, soft_wrap=True)
     progress.report_output("evaluate", folder.report, "compare", [str(folder.path)])
 
 

@@ -36,12 +36,9 @@ def run(settings: Settings) -> float:
     agreement.refuse_other_data(settings, folder.dataset, dataset.configuration, compares_seed=False)
     surrogate, dataset = trained_model.load(settings, folder, torch.device("cpu"), dataset)
     worth = worth_of_model(settings, folder, surrogate, dataset)
+    if isinstance(worth, str):
+        raise UserError(worth)
     section = worth_section(worth, settings.surrogate["name"], folder)
-    if worth is None or section is None:
-        raise UserError(
-            "worth needs test trajectories whose reference solution does not diverge, and evaluation.worth "
-            "above 0. Type evaluation.worth=8 or a larger number"
-        )
     table = Table(
         title=f"One thread of {worth.processor}, medians over {len(worth.trajectories)} trajectories"
     )

@@ -33,6 +33,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "ByTrajectory",
     "Comparison",
+    "DataError",
     "EnsembleSpread",
     "GridResult",
     "Headline",
@@ -89,6 +90,23 @@ class Comparison(Section):
 
     ratio: float | None
     interval: Interval
+
+
+class DataError(Section):
+    """The relative error of a field of the data themselves, from the grid and from the steps in time.
+
+    `median` and `worst` hold the errors at each frame (T,); null where the error is not known. `source` is
+    the origin of the numbers, in words.
+    """
+
+    median: list[float | None]
+    worst: list[float | None]
+    source: str
+
+    @property
+    def last_frame(self) -> int:
+        """The last frame whose error is known."""
+        return max(frame for frame, error in enumerate(self.median) if error is not None)
 
 
 class ByTrajectory(Section):
@@ -196,7 +214,8 @@ class Metrics(Section):
     with `evaluation.worth=0`. Its times differ from run to run. `other_grids` has an entry for each data set
     of `evaluation.other_grids`. `baselines` holds a sentence on each fitted baseline: its fit, or the reason
     why there is none. `training_speed` has an entry for each trained network: one, or the members of an
-    ensemble.
+    ensemble. `data_errors` holds the error of the data by split and field; it is empty where the error is not
+    known. `skipped` holds a sentence for each part of the report that does not apply.
     """
 
     schema_version: Literal[5] = SCHEMA_VERSION
@@ -215,6 +234,8 @@ class Metrics(Section):
     intervals: IntervalResult | None = None
     confidence: ConfidenceResult | None = None
     attribution: AttributionResult | None = None
+    data_errors: dict[str, dict[str, DataError]] = Field(default_factory=dict)
+    skipped: dict[str, str] = Field(default_factory=dict)
 
 
 def objective(metrics: Metrics) -> float:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 import surrogates
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation import schema, trained_model
+from pipeline.evaluation.baselines.untrained import missing_linear_solution
 from pipeline.evaluation.report import report
 from pipeline.evaluation.report.baselines_part import baselines_part
 from pipeline.evaluation.report.context import ReportContext
@@ -25,7 +27,7 @@ from pipeline.evaluation.report.spectra_part import spectra_part
 from pipeline.evaluation.report.speed_part import speed_part
 from pipeline.runs.folder import EVALUATION_FIGURE_NAME, RunFolder
 from simsurrogate.errors import UserError
-from simsurrogate.spec import Axis, Grid
+from simsurrogate.spec import Axis, Coarsening, Grid
 from surrogates import store
 from tests.support import launching, problems
 from tests.support.disks import NEEDS_ROOT, mounted_disk
@@ -189,6 +191,47 @@ def test_the_metrics_in_units_follow_from_the_shards(evaluated_run):
     assert {"divergence", "crps", "lyapunov", "energy_drift", "seeds"} <= result.skipped.keys()
 
 
+def test_each_part_of_the_report_that_does_not_apply_says_why(evaluated_run, tmp_path):
+    metrics = schema.read(evaluation_folder(evaluated_run) / "metrics.json")
+    assert metrics.baselines["linear"] == (
+        "The linear solution is not compared, because the solver has no solution without nonlinear terms."
+    )
+    reason = "The surrogate is not compared with its solver, because evaluation.worth is 0."
+    assert list(metrics.skipped) == ["worth"]
+    assert metrics.skipped["worth"].startswith(reason)
+    baselines = baselines_part(metrics, "test", tmp_path).sentences
+    assert metrics.baselines["linear"] in baselines
+    assert f"Errors of the solver on coarser grids are missing. {metrics.skipped['worth']}" in baselines
+    folder = RunFolder.at(evaluated_run).with_model("fno")
+    dataset = Dataset.open(evaluated_run / "dataset")
+    model = surrogates.load(folder.model_folder)
+    metrics = metrics.model_copy(update={"training_speed": (), "data_errors": {}})
+    context = ReportContext(folder, tmp_path, model, dataset, metrics, 0, "There are no gradients.")
+    sentences = {part.anchor: list(part.sentences) for part in report.parts(context)}
+    assert sentences["worth"][0].startswith(reason)
+    assert sentences["example"] == ["No trajectory is drawn, because evaluation.figures is 0."]
+    assert sentences["attribution"] == ["There are no gradients."]
+    assert "because the model has no log" in sentences["training-speed"][0]
+    assert any("error of the data themselves is not known" in text for text in sentences["errors"])
+
+
+@pytest.mark.parametrize(
+    ("solver", "coarsening", "reason"),
+    [
+        (None, None, "was adopted from files"),
+        ("other", None, "quantities of interest"),
+        ("same", Coarsening((2, 2), "cell_averages"), "averages over cells"),
+        ("same", None, "no solution without nonlinear terms"),
+    ],
+)
+def test_a_missing_linear_solution_has_its_reason(solver, coarsening, reason):
+    spec = problems.grid_problem((8, 8), ("periodic", "periodic")).spec
+    of_data = dataclasses.replace(spec, coarsening=coarsening)
+    solvers = {"same": spec, "other": dataclasses.replace(spec, fields=spec.fields + spec.fields)}
+    built = None if solver is None else SimpleNamespace(spec=solvers[solver])
+    assert reason in missing_linear_solution(built, of_data)
+
+
 def test_the_training_has_a_log_for_mlcommons(evaluated_run):
     metrics = schema.read(evaluation_folder(evaluated_run) / "metrics.json")
     (speed,) = metrics.training_speed
@@ -332,7 +375,7 @@ def test_text_from_a_data_set_is_escaped_in_the_report(evaluated_run, tmp_path):
     dataset.spec = dataclasses.replace(spec, equation=equation, fields=(field,))
     folder = RunFolder.at(evaluated_run).with_model("fno")
     metrics = schema.read(folder.evaluation / "metrics.json")
-    page = report.render(ReportContext(folder, tmp_path, model, dataset, metrics, num_trajectories=0))
+    page = report.render(ReportContext(folder, tmp_path, model, dataset, metrics, 0, "No gradients."))
     assert "<script" not in page
     assert "<img src=http" not in page
     assert "&#34;&gt;&lt;img src=http://example.org&gt;" in page

@@ -256,10 +256,19 @@ def test_compare_writes_a_page_with_the_same_numbers_as_csv_and_json(
     for model, row in zip(models, rows, strict=True):
         assert model["rollout_end_error_median"] == headline["surrogate"].rollout_end.median
         assert model["persistence_error_median"] == headline["persistence"].rollout_end.median
+        for baseline in ("mean", "ridge", "dmd"):
+            assert model[f"{baseline}_error_median"] == headline[baseline].rollout_end.median
+        # Heat has no solution without nonlinear terms, and the data no calibration split.
+        assert model["linear_error_median"] is model["coverage_90_joint"] is None
+        data_error = metrics.data_errors["test"]["temperature"]
+        assert 0 < model["data_error_median"] == data_error.median[-1]
+        assert model["data_error_worst"] == data_error.worst[-1]
         assert metrics.worth is not None
         assert model["query_seconds"] == metrics.worth.surrogate.query_seconds
         assert {key: "" if value is None else str(value) for key, value in model.items()} == row
     comparison = Page((folder / "comparison.html").read_text())
     assert comparison.headings[0] == "Comparison of 2 models"
+    # Both rows are the same model.
+    assert "The two intervals overlap" in (folder / "comparison.html").read_text()
     assert comparison.values("section", "id") == ["errors", "models", "times", "curves-0"]
     assert all(source.startswith("data:image/") for source in comparison.values("img", "src"))

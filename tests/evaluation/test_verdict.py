@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.evaluation.report.data_error import DataError, fields_below_data_error
+from pipeline.evaluation.report.data_error import error_text, fields_below_data_error
 from pipeline.evaluation.report.verdict import Level, verdict_of
-from pipeline.evaluation.schema import Metrics, PredictabilityResult, Summary
+from pipeline.evaluation.schema import DataError, Metrics, PredictabilityResult, Summary
 from pipeline.evaluation.worth_result import BreakEven, SettingResult, SpeedUp, SurrogateResult, WorthResult
 from tests.evaluation.test_report import make_metrics
 
@@ -80,12 +80,12 @@ def test_chaotic_trajectories_are_judged_where_they_are_predictable() -> None:
 
 def test_an_error_below_that_of_the_data_is_named_at_the_last_known_frame() -> None:
     metrics = make_metrics([0.01, 0.02])
-    error = DataError([0.0, 0.015, 0.03], [0.0, 0.02, 0.04], "by a sample")
-    assert error.text == "3\N{NO-BREAK SPACE}% (median; worst 4\N{NO-BREAK SPACE}%)"
+    error = DataError(median=[0.0, 0.015, 0.03], worst=[0.0, 0.02, 0.04], source="by a sample")
+    assert error_text(error) == "3\N{NO-BREAK SPACE}% (median; worst 4\N{NO-BREAK SPACE}%)"
     assert fields_below_data_error(metrics, "test", {"test": {"u": error}}) == [("u", 0.02, 0.03)]
-    unknown_end = DataError([0.0, 0.015, None], [0.0, 0.02, None], "by a sample")
+    unknown_end = DataError(median=[0.0, 0.015, None], worst=[0.0, 0.02, None], source="by a sample")
     assert fields_below_data_error(metrics, "test", {"test": {"u": unknown_end}}) == [("u", 0.01, 0.015)]
-    small = DataError([None, None, 0.01], [None, None, 0.01], "by an estimate")
-    assert small.text == "1\N{NO-BREAK SPACE}%"
+    small = DataError(median=[None, None, 0.01], worst=[None, None, 0.01], source="by an estimate")
+    assert error_text(small) == "1\N{NO-BREAK SPACE}%"
     assert fields_below_data_error(metrics, "test", {"test": {"u": small}}) == []
     assert fields_below_data_error(metrics, "test", {}) == []

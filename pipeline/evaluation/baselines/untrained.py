@@ -15,7 +15,8 @@ from solvers.contract import SteppedTrajectory
 
 if TYPE_CHECKING:
     from pipeline.evaluation.schema import Mode
-    from solvers.contract import Trajectory
+    from simsurrogate.spec import Spec
+    from solvers.contract import Solver, Trajectory
 
 
 def persistence(initial_state: np.ndarray, num_frames: int) -> np.ndarray:
@@ -58,3 +59,16 @@ def linear_solution(
                 return None
             solution[index] = state = next_state
     return solutions
+
+
+def missing_linear_solution(solver: Solver | None, spec: Spec) -> str:
+    """Return the sentence on data of `spec` for which `linear_solution` has no result, with the reason."""
+    if solver is None:
+        reason = "the data set was adopted from files without a solver"
+    elif solver.spec.channels != spec.channels:
+        reason = "quantities of interest are no states of the solver"
+    elif spec.coarsening is not None and spec.coarsening.method == "cell_averages":
+        reason = "averages over cells do not determine the solver's states"
+    else:
+        reason = "the solver has no solution without nonlinear terms"
+    return f"The linear solution is not compared, because {reason}."

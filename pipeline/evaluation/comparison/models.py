@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from pipeline.config.titles import problem_title, title_of
 from pipeline.evaluation import schema
@@ -17,6 +19,7 @@ from surrogates import store
 from surrogates.description import recorded_problem
 
 if TYPE_CHECKING:
+    from pipeline.evaluation.metrics.bootstrap import Interval
     from pipeline.evaluation.schema import Metrics, Summary
 
 
@@ -41,6 +44,12 @@ class ComparedModel:
         """The run and the model: `heat/fno`."""
         return f"{self.row.run}/{self.row.model}"
 
+    @property
+    def interval(self) -> Interval | None:
+        """The bootstrap interval of the median error at the end of the rollout, if it is known."""
+        headline = _headline(self.metrics, "surrogate")
+        return headline.rollout_end_interval if headline else None
+
     def numbers(self) -> dict[str, Any]:
         """Return the numbers by name, with units in the names; null for what was not measured."""
         row, metrics = self.row, self.metrics
@@ -57,13 +66,22 @@ class ComparedModel:
         }
         for name in ("one_step", "rollout_end"):
             numbers |= _statistics(f"{name}_error", getattr(_headline(metrics, "surrogate"), name, None))
-        interval = getattr(_headline(metrics, "surrogate"), "rollout_end_interval", None)
+        interval = self.interval
         numbers |= {
             "rollout_end_error_interval_low": interval.low if interval else None,
             "rollout_end_error_interval_high": interval.high if interval else None,
         }
-        persistence = _headline(metrics, "persistence")
-        numbers["persistence_error_median"] = persistence.rollout_end.median if persistence else None
+        for baseline in schema.BASELINES:
+            headline = _headline(metrics, baseline)
+            numbers[f"{baseline}_error_median"] = headline.rollout_end.median if headline else None
+        intervals = metrics.intervals if metrics else None
+        coverage = intervals.splits["test"].at(0.9) if intervals and "test" in intervals.splits else None
+        numbers |= {
+            "coverage_90_marginal": coverage.marginal if coverage else None,
+            "coverage_90_joint": coverage.joint if coverage else None,
+            "data_error_median": _data_error(metrics, "median"),
+            "data_error_worst": _data_error(metrics, "worst"),
+        }
         worth = metrics.worth if metrics else None
         numbers |= {
             "query_seconds": worth.surrogate.query_seconds if worth else None,
@@ -105,7 +123,14 @@ def _headline(metrics: Metrics | None, predictor: schema.Predictor) -> schema.He
     """Return the headline errors of a predictor on the split test."""
     if metrics is None or "test" not in metrics.splits:
         return None
-    return metrics.splits["test"].headline[predictor]
+    return metrics.splits["test"].headline.get(predictor)
+
+
+def _data_error(metrics: Metrics | None, name: Literal["median", "worst"]) -> float | None:
+    """Return the error of the data of the split test at its last known frame, mean over the fields."""
+    fields = metrics.data_errors.get("test", {}).values() if metrics else ()
+    errors = [getattr(error, name)[error.last_frame] for error in fields]
+    return float(np.mean(errors)) if errors and None not in errors else None
 
 
 def _statistics(name: str, summary: Summary | None) -> dict[str, float | None]:

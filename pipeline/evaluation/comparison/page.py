@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.evaluation.comparison.models import ComparedModel
 from pipeline.evaluation.report.page.page import Page, render_page
 from pipeline.evaluation.report.part import PartFigure, PartTable, ReportPart
-from pipeline.evaluation.words import percent
+from pipeline.evaluation.schema import BASELINES
+from pipeline.evaluation.words import interval_text, percent, predictor_name
 from pipeline.evaluation.worth_words import duration, ratio_text
 from pipeline.plots.curves import draw_errors
 from pipeline.plots.models import ModelPoint, draw_model_errors, draw_model_times
@@ -43,12 +45,14 @@ def write(folder: Path, models: Sequence[ComparedModel]) -> Path:
 def _render(figure_folder: Path, models: Sequence[ComparedModel]) -> str:
     """Draw the figures and return the page."""
     evaluated = [model for model in models if model.metrics is not None]
-    datasets = dict.fromkeys(model.metrics.dataset for model in evaluated if model.metrics)
-    parts = [_errors_part(figure_folder, evaluated)] if evaluated else []
+    groups: dict[str, list[ComparedModel]] = {}
+    for model in evaluated:
+        if model.metrics:
+            groups.setdefault(model.metrics.dataset, []).append(model)
+    parts = [_errors_part(figure_folder, groups)] if evaluated else []
     if any(model.metrics and model.metrics.worth for model in evaluated):
         parts.append(_times_part(figure_folder, evaluated))
-    for number, dataset in enumerate(datasets):
-        shown = [model for model in evaluated if model.metrics and model.metrics.dataset == dataset]
+    for number, (dataset, shown) in enumerate(groups.items()):
         parts.append(_curves_part(figure_folder, number, dataset, shown))
     parts.insert(min(1, len(parts)), _table_part(models))
     return render_page(
@@ -56,55 +60,79 @@ def _render(figure_folder: Path, models: Sequence[ComparedModel]) -> str:
             title=f"Comparison of {len(models)} models" if len(models) > 1 else "Comparison of one model",
             level=None,
             verdict="",
-            conclusion=_conclusion(evaluated, len(datasets)),
+            conclusion=_conclusion(groups),
             warnings=[f"{model.name}: {model.row.remark}." for model in models if model.row.remark],
             parts=parts,
         )
     )
 
 
-def _conclusion(models: Sequence[ComparedModel], num_datasets: int) -> str:
-    """Return the sentences on the best model."""
-    ranked = sorted(
-        (
+def _conclusion(groups: Mapping[str, Sequence[ComparedModel]]) -> str:
+    """Return the sentences on the most accurate model of each data set."""
+    sentences = []
+    for dataset, models in groups.items():
+        meaningful = [
             model
             for model in models
             if model.row.rollout_end is not None and not model.row.has_vanished_fields
-        ),
-        key=lambda model: model.row.rollout_end or 0.0,
-    )
-    if not ranked:
-        return "No model is evaluated."
-    best = ranked[0]
+        ]
+        if meaningful:
+            name = f"Data set {dataset[:12]} ({_problem(models[0])}): " if len(groups) > 1 else ""
+            sentences.append(name + _ranking(meaningful))
+    if not sentences:
+        return "No model is evaluated with a meaningful error at the end of the rollout."
+    if len(groups) > 1:
+        sentences.append("Errors on different data sets do not rank models.")
+    return " ".join(sentences)
+
+
+def _ranking(models: Sequence[ComparedModel]) -> str:
+    """Return the most accurate model of one data set, and whether the trajectories decide that it is."""
+    best, *others = sorted(models, key=lambda model: model.row.rollout_end or 0.0)
     verdict = f" Its verdict: {best.verdict.words}." if best.verdict else ""
-    text = (
-        f"The smallest median error at the end of the rollout is that of {best.name}, "
-        f"{percent(best.row.rollout_end)}.{verdict}"
+    text = f"The smallest median error at the end of the rollout is that of {_with_error(best)}.{verdict}"
+    if not others:
+        return text
+    second = others[0]
+    text += f" Next is {_with_error(second)}."
+    if best.interval is None or second.interval is None:
+        return text
+    best_high, second_low = (
+        math.inf if end is None else end for end in (best.interval.high, second.interval.low)
     )
-    if num_datasets > 1:
-        text += (
-            f" The models were evaluated on {num_datasets} data sets. Errors on different data sets do not "
-            "rank models."
-        )
-    return text
+    if second_low <= best_high:
+        return f"{text} The two intervals overlap: the test trajectories do not decide which one is better."
+    return f"{text} The two intervals do not overlap."
 
 
-def _errors_part(figure_folder: Path, models: Sequence[ComparedModel]) -> ReportPart:
-    """Return the part with the errors of all models at the end of the rollout."""
-    points = []
-    for model in models:
-        summary = model.metrics.splits["test"].headline if model.metrics else {}
-        if "surrogate" in summary and not model.row.has_vanished_fields:
-            own, persistence = summary["surrogate"].rollout_end, summary["persistence"].rollout_end
-            points.append(ModelPoint(model.name, own.median, own.q10, own.q90, persistence.median))
+def _with_error(model: ComparedModel) -> str:
+    """Return the name of a model with its error and the interval of the error."""
+    interval = f" (95 % interval {interval_text(model.interval)})" if model.interval else ""
+    return f"{model.name}, {percent(model.row.rollout_end)}{interval}"
+
+
+def _problem(model: ComparedModel) -> str:
+    """Return the problem of a model as people say it."""
+    return model.title.partition(" for ")[2]
+
+
+def _errors_part(figure_folder: Path, groups: Mapping[str, Sequence[ComparedModel]]) -> ReportPart:
+    """Return the part with the errors of all models at the end of the rollout, a figure for each data set."""
     figures = []
-    if points:
-        path = save(draw_model_errors(points), figure_folder / "errors.svg")
-        caption = (
-            "Relative L2 error at the end of the rollout: median (dot), 10 to 90 % of the test trajectories "
-            "(line), and persistence (grey bar)."
-        )
-        figures.append(PartFigure(path, caption))
+    for number, (dataset, models) in enumerate(groups.items()):
+        points = []
+        for model in models:
+            summary = model.metrics.splits["test"].headline if model.metrics else {}
+            if "surrogate" in summary and not model.row.has_vanished_fields:
+                own, persistence = summary["surrogate"].rollout_end, summary["persistence"].rollout_end
+                points.append(ModelPoint(model.name, own.median, own.q10, own.q90, persistence.median))
+        if points:
+            path = save(draw_model_errors(points), figure_folder / f"errors-{number}.svg")
+            caption = (
+                f"Relative L2 error at the end of the rollout, data set {dataset[:12]}: median (dot), 10 to "
+                "90 % of the test trajectories (line), and persistence (grey bar)."
+            )
+            figures.append(PartFigure(path, caption))
     return ReportPart("errors", "Errors at the end of the rollout", figures=figures)
 
 
@@ -163,7 +191,7 @@ def _curves_part(
         path = save(figure, figure_folder / f"curves-{number}-{field}.svg")
         caption = f"Relative L2 error of {words} over time: median (line), 10 to 90 % (band)."
         figures.append(PartFigure(path, caption))
-    problem = shown[0][0].title.partition(" for ")[2]
+    problem = _problem(shown[0][0])
     sentences = [f"Data set: {dataset}."]
     if len(models) > len(shown):
         sentences.append(f"The figures show the {len(shown)} models with the smallest errors.")
@@ -186,7 +214,35 @@ def _table_part(models: Sequence[ComparedModel]) -> ReportPart:
         is_open=True,
     )
     sentence = "models.csv and models.json next to this page hold all numbers."
-    return ReportPart("models", "Models", sentences=[sentence], tables=[table])
+    return ReportPart("models", "Models", sentences=[sentence], tables=[table, _trust_table(models)])
+
+
+def _trust_table(models: Sequence[ComparedModel]) -> PartTable:
+    """Return the intervals, the error of the data, the baselines and the coverage of each model."""
+    names = ("data_error_median", *(f"{name}_error_median" for name in BASELINES))
+    rows = []
+    for model in models:
+        numbers = model.numbers()
+        rows.append(
+            (
+                model.name,
+                "" if model.interval is None else interval_text(model.interval),
+                *(
+                    "" if (value := numbers[name]) is None else percent(value)
+                    for name in (*names, "coverage_90_marginal", "coverage_90_joint")
+                ),
+            )
+        )
+    headings = (
+        "", "95 % interval", "error of the data", *(predictor_name(name, "") for name in BASELINES),
+        "values in 90 % intervals", "trajectories in joint 90 % intervals",
+    )  # fmt: skip
+    return PartTable(
+        "End of the rollout: interval of the median error, error of the data, errors of the baselines, and "
+        "coverage of the intervals",
+        headings,
+        rows,
+    )
 
 
 #: The columns of the table in the terminal that the page repeats.

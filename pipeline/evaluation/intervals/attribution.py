@@ -60,7 +60,7 @@ class Attribution:
 
 def attribute_trajectory(
     surrogate: Surrogate, dataset: Dataset, split: str, position: int
-) -> Attribution | None:
+) -> Attribution | str:
     """Return the attribution of a trajectory of a data set, see `attribute`.
 
     The baseline of particles is the first training trajectory.
@@ -69,10 +69,11 @@ def attribute_trajectory(
     return attribute(surrogate, load(dataset, split, [position]), reference)
 
 
-def attribute(surrogate: Surrogate, cases: Cases, reference: Cases | None = None) -> Attribution | None:
+def attribute(surrogate: Surrogate, cases: Cases, reference: Cases | None = None) -> Attribution | str:
     """Return the attribution of a predicted value of the single trajectory in `cases`.
 
-    The result is None for states that are too large, and for a surrogate without gradients.
+    The result is the reason why there is none for states that are too large, and for a surrogate without
+    gradients.
 
     The value is that with the largest predicted change since the start, in standard deviations of its
     channel, at most 10 time steps after the start. With the input x and a baseline x', the integrated
@@ -88,15 +89,22 @@ def attribute(surrogate: Surrogate, cases: Cases, reference: Cases | None = None
     Sources: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks" (arXiv 1703.01365);
     Adebayo et al. 2018, "Sanity checks for saliency maps" (arXiv 1810.03292).
     """
-    if cases.state[0, 0].size * min(MAX_STEPS, len(cases.time) - 1) > _MAX_VALUES:
-        return None
+    num_steps = min(MAX_STEPS, len(cases.time) - 1)
+    if cases.state[0, 0].size * num_steps > _MAX_VALUES:
+        return (
+            f"The dependence of a prediction on its inputs is not measured: the states of {num_steps} steps "
+            f"have {cases.state[0, 0].size * num_steps:,} values, and at most {_MAX_VALUES:,} are allowed."
+        )
     value = PredictedValue.of(surrogate, cases)
     inputs = _inputs(surrogate, cases)
     baseline = _baseline(surrogate) if reference is None else _inputs(surrogate, reference)
     with watched_modes(surrogate) as use:
         gradients = value.gradients(surrogate, inputs)
     if not any(gradient.any() for gradient in gradients.values()):
-        return None
+        return (
+            "The dependence of a prediction on its inputs is not measured: the surrogate gives no gradient "
+            "with respect to them."
+        )
     integrated, completeness = _integrated(value, surrogate, (inputs, baseline), _NUM_POINTS)
     if not completeness <= _COMPLETE:
         integrated, completeness = _integrated(value, surrogate, (inputs, baseline), _MORE_POINTS)

@@ -12,7 +12,7 @@ from pipeline.config.titles import problem_title, title_of
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation.intervals.words import confidence_sentences, interval_sentences
 from pipeline.evaluation.model_card.front_matter import dataset_name, front_matter
-from pipeline.evaluation.report.data_error import data_errors
+from pipeline.evaluation.report.data_error import data_errors, error_text
 from pipeline.evaluation.report.verdict import verdict_of
 from pipeline.evaluation.words import end_percent, interval_text, percent, verdict
 from pipeline.evaluation.worth_words import worth_verdict
@@ -112,7 +112,7 @@ def _data(dataset: Dataset, trained: Problem, configuration: Mapping[str, Any], 
     data_error = data_errors(dataset)
     for split in ("train", "test_extrapolation"):
         if split in data_error:
-            texts = dict.fromkeys(error.text for error in data_error[split].values())
+            texts = dict.fromkeys(error_text(error) for error in data_error[split].values())
             lines.append(f"- error of the data themselves, {split.replace('_', ' ')}: {', '.join(texts)}")
     return "## Data\n\n" + "\n".join(lines) + "\n"
 

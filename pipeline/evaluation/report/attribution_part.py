@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from simsurrogate.spec import Spec
 
 
-def attribution_part(attribution: Attribution | None, spec: Spec, folder: Path) -> ReportPart | None:
-    """Return the part on attributions, with figures in `folder`; None without an attribution."""
-    if attribution is None:
-        return None
+def attribution_part(attribution: Attribution | str, spec: Spec, folder: Path) -> ReportPart:
+    """Return the part on attributions, with figures in `folder`, or with the reason why there is none."""
+    title = "What a prediction depends on"
+    if isinstance(attribution, str):
+        return ReportPart("attribution", title, [attribution])
     result = attribution.result
     path = save(draw_shares(result.shares, attribution.mode_shares), folder / "attribution-shares.svg")
     caption = "Share of each input in the integrated gradients" + (
@@ -46,4 +47,4 @@ def attribution_part(attribution: Attribution | None, spec: Spec, folder: Path) 
     rows = [[name.replace("_", " "), percent(share)] for name, share in result.shares.items()]
     table = PartTable("Share of each input in the integrated gradients", ("input", "share"), rows)
     sentences = list(attribution_sentences(result))
-    return ReportPart("attribution", "What a prediction depends on", sentences, figures, [table])
+    return ReportPart("attribution", title, sentences, figures, [table])

@@ -39,6 +39,8 @@ def baselines_part(metrics: Metrics, split: str, folder: Path) -> ReportPart:
         ),
         *metrics.baselines.values(),
     ]
+    if metrics.worth is None:
+        sentences.append(f"Errors of the solver on coarser grids are missing. {metrics.skipped['worth']}")
     figures = []
     if not result.vanished_fields:
         figure = draw(_intervals(metrics, result, split), "relative L2 error at the end")

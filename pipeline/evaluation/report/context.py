@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.config.titles import problem_title, title_of
-from pipeline.evaluation.report.data_error import DataError, data_errors
 from pipeline.evaluation.words import predictor_name
 
 if TYPE_CHECKING:
@@ -38,8 +35,8 @@ class ReportContext:
         dataset: the data set of the evaluation.
         metrics: the results.
         num_trajectories: the number of trajectories with pictures.
+        attribution: what a prediction depends on, or the reason why it is not measured.
         solver: the solver of coarse data, for a picture on its own grid; None for other data.
-        attribution: what a prediction depends on; None for a surrogate without attribution.
     """
 
     folder: RunFolder
@@ -48,13 +45,8 @@ class ReportContext:
     dataset: Dataset
     metrics: Metrics
     num_trajectories: int
+    attribution: Attribution | str
     solver: Solver | None = None
-    attribution: Attribution | None = None
-
-    @cached_property
-    def data_errors(self) -> Mapping[str, Mapping[str, DataError]]:
-        """The error of the data themselves, by split and field."""
-        return data_errors(self.dataset)
 
     @property
     def spec(self) -> Spec:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.data.manifest import Manifest, read_document
+from pipeline.evaluation.schema import DataError
 from pipeline.evaluation.words import percent
 
 if TYPE_CHECKING:
@@ -17,32 +17,6 @@ _ESTIMATED = "by the estimate of the solver before the generation"
 #: The splits that are drawn like a split whose error is known.
 _ALIKE = {"train": ("train", "valid", "test", "calibration"), "test_extrapolation": ("test_extrapolation",)}
 _STATED = "by a sample of trajectories that were solved again with a finer grid and a smaller tolerance"
-
-
-@dataclass(frozen=True)
-class DataError:
-    """The relative error of a field of the data, from the grid and from the steps in time.
-
-    Attributes:
-        median: the median error at each frame (T,); None where the error is not known.
-        worst: the largest error at each frame (T,), likewise.
-        source: the origin of the numbers, in words.
-    """
-
-    median: Sequence[float | None]
-    worst: Sequence[float | None]
-    source: str
-
-    @property
-    def last_frame(self) -> int:
-        """The last frame whose error is known."""
-        return max(frame for frame, error in enumerate(self.median) if error is not None)
-
-    @property
-    def text(self) -> str:
-        """The errors at the last frame in words."""
-        median, worst = self.median[self.last_frame], self.worst[self.last_frame]
-        return percent(median) if worst == median else f"{percent(median)} (median; worst {percent(worst)})"
 
 
 def data_errors(dataset: Dataset) -> dict[str, dict[str, DataError]]:
@@ -57,7 +31,7 @@ def data_errors(dataset: Dataset) -> dict[str, dict[str, DataError]]:
     if stated is not None:
         for sampled, fields in stated.splits.items():
             errors = {
-                field: DataError(error.median, error.worst, _STATED)
+                field: DataError(median=list(error.median), worst=list(error.worst), source=_STATED)
                 for field, error in fields.items()
                 if field in names and any(value is not None for value in error.median[1:])
             }
@@ -70,9 +44,15 @@ def data_errors(dataset: Dataset) -> dict[str, dict[str, DataError]]:
         if estimated in expected:
             total = expected[estimated].grid + expected[estimated].time
             series = [None] * (len(dataset.times) - 1) + [total]
-            errors = {name: DataError(series, series, _ESTIMATED) for name in names}
-            result |= dict.fromkeys(alike, errors)
+            error = DataError(median=series, worst=series, source=_ESTIMATED)
+            result |= dict.fromkeys(alike, dict.fromkeys(sorted(names), error))
     return result
+
+
+def error_text(error: DataError) -> str:
+    """Return the errors at the last known frame in words."""
+    median, worst = error.median[error.last_frame], error.worst[error.last_frame]
+    return percent(median) if worst == median else f"{percent(median)} (median; worst {percent(worst)})"
 
 
 def fields_below_data_error(

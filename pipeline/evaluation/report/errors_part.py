@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.evaluation.report.context import split_name
-from pipeline.evaluation.report.data_error import fields_below_data_error
+from pipeline.evaluation.report.data_error import error_text, fields_below_data_error
 from pipeline.evaluation.report.part import PartFigure, ReportPart
 from pipeline.evaluation.words import percent, verdict
 from pipeline.plots.curves import draw_errors, draw_invariant
@@ -42,15 +42,18 @@ def errors_part(context: ReportContext, split: str) -> ReportPart:
 
 def data_error_sentences(context: ReportContext, split: str) -> list[str]:
     """Return the sentences on the error of the data, and on errors of the surrogate below it."""
-    errors = context.data_errors.get(split, {})
+    errors = context.metrics.data_errors.get(split, {})
     if not errors:
-        return []
-    below = fields_below_data_error(context.metrics, split, context.data_errors)
+        return [
+            "The error of the data themselves is not known: neither the validation nor the solver states it."
+        ]
+    below = fields_below_data_error(context.metrics, split, context.metrics.data_errors)
     first = next(iter(errors.values()))
-    if len({error.text for error in errors.values()}) == 1:
-        text = first.text
+    texts = {field: error_text(error) for field, error in errors.items()}
+    if len(set(texts.values())) == 1:
+        text = error_text(first)
     else:
-        text = ", ".join(f"{_words(field)} {error.text}" for field, error in errors.items())
+        text = ", ".join(f"{_words(field)} {error}" for field, error in texts.items())
     sentences = [f"The error of the data themselves at the end is {text}, {first.source}."]
     sentences += [
         f"The error of {_words(field)}, {percent(own_error)}, is below the error of the data "
@@ -65,7 +68,7 @@ def _error_figures(context: ReportContext, split: str) -> list[PartFigure]:
     metrics, result = context.metrics, context.metrics.splits[split]
     figures = []
     for field in metrics.fields:
-        data_error = context.data_errors.get(split, {}).get(field)
+        data_error = context.metrics.data_errors.get(split, {}).get(field)
         for mode, mode_text in _MODES.items():
             figure = draw_errors(
                 {

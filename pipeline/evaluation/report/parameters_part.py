@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: The number of parameters with a figure: those whose ranks correlate most with the error.
 _MAX_FIGURES = 6
-#: With fewer trajectories there is no part.
+#: With fewer trajectories there is no figure.
 _MIN_POINTS = 4
 #: With fewer trajectories, a correlation of ranks is not stated.
 _MIN_TRAJECTORIES = 8
@@ -25,14 +25,20 @@ _MIN_TRAJECTORIES = 8
 _SIGNIFICANT = 1.96
 
 
-def parameters_part(context: ReportContext) -> ReportPart | None:
-    """Return the part on the error at the end of the rollout against each parameter; None without parameters.
+def parameters_part(context: ReportContext) -> ReportPart:
+    """Return the part on the error at the end of the rollout against each parameter, or why there is none.
 
     The correlation is Spearman's: the correlation of the ranks of parameter and error on the first split.
     """
     parameters = context.spec.parameters
-    if not parameters or context.result.trajectories < _MIN_POINTS:
-        return None
+    title = "Error against the parameters"
+    if not parameters:
+        return ReportPart("parameters", title, ["The trajectories have no scalar parameters."])
+    if context.result.trajectories < _MIN_POINTS:
+        sentence = (
+            f"The split {context.first_split} has fewer than the {_MIN_POINTS} trajectories of a figure."
+        )
+        return ReportPart("parameters", title, [sentence])
     values, errors = {}, {}
     for split, result in context.metrics.splits.items():
         values[split] = context.dataset.parameter_values(split)
@@ -67,7 +73,7 @@ def parameters_part(context: ReportContext) -> ReportPart | None:
             f"The figures show {len(order)} of {len(parameters)} parameters, those with the largest rank "
             "correlation."
         )
-    return ReportPart("parameters", "Error against the parameters", sentences=sentences, figures=figures)
+    return ReportPart("parameters", title, sentences=sentences, figures=figures)
 
 
 def _rank_correlation(values: np.ndarray, errors: np.ndarray) -> float:

@@ -41,7 +41,7 @@ def render(context: ReportContext) -> str:
         f"The error of {field.replace('_', ' ')}, {percent(own_error)}, is below the error of the data "
         f"({percent(error)})."
         for field, own_error, error in fields_below_data_error(
-            context.metrics, context.first_split, context.data_errors
+            context.metrics, context.first_split, context.metrics.data_errors
         )
     ]
     return render_page(
@@ -71,9 +71,10 @@ def parts(context: ReportContext) -> Sequence[ReportPart]:
     others = [split for split in context.metrics.splits if split != first]
     ordered = [
         worth_part(context, data_cost, training_cost),
-        *(
-            example_part(context, example, [*figures, *input_figures(context, example)])
-            for example in shown[:1]
+        example_part(context, shown[0], [*figures, *input_figures(context, shown[0])])
+        if shown
+        else ReportPart(
+            "example", "Truth and prediction", ["No trajectory is drawn, because evaluation.figures is 0."]
         ),
         errors_part(context, first),
         baselines_part(context.metrics, first, context.figure_folder),

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from pipeline.evaluation.schema import Metrics
 
 
-def speed_part(metrics: Metrics) -> ReportPart | None:
-    """Return the speed of each trained network, or None for a model without a log of its training."""
-    speeds = metrics.training_speed
+def speed_part(metrics: Metrics) -> ReportPart:
+    """Return the speed of each trained network, or why it is not known."""
+    speeds, title = metrics.training_speed, "Speed of the training"
     if not speeds:
-        return None
+        sentence = "The speed is not known, because the model has no log of training steps."
+        return ReportPart("training-speed", title, [sentence])
     rows = [
         (
             speed.model,
@@ -55,7 +56,7 @@ def speed_part(metrics: Metrics) -> ReportPart | None:
         f"{first.samples_per_second:.3g} samples per second; {percent(first.reading)} of this time was spent "
         "waiting for data. mlperf.log holds the log in the format of MLCommons."
     )
-    return ReportPart("training-speed", "Speed of the training", [sentence], tables=tables)
+    return ReportPart("training-speed", title, [sentence], tables=tables)
 
 
 def _time_to(speed: TrainingSpeed, error: float) -> str:

@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from pipeline.runs.cost import Cost
 
 
-def worth_part(context: ReportContext, data_cost: Cost, training_cost: Cost) -> ReportPart | None:
-    """Return the part, or None without a comparison with the solver.
+def worth_part(context: ReportContext, data_cost: Cost, training_cost: Cost) -> ReportPart:
+    """Return the part; without a comparison with the solver it holds the reason.
 
     Args:
         context: the evaluated model.
         data_cost: the cost of generating and validating the data.
         training_cost: the cost of the training.
     """
-    worth = context.metrics.worth
+    worth, title = context.metrics.worth, "Cost and worth"
+    cost = f"Cost: the data took {data_cost.text}, the training {training_cost.text}."
+    if worth is None:
+        return ReportPart("worth", title, sentences=[context.metrics.skipped["worth"], cost])
     section = worth_section(worth, context.metrics.surrogate, context.folder)
-    if worth is None or section is None:
-        return None
     *settings, _ = worth.settings
     times = worth.surrogate
     figure = draw_worth(
@@ -42,11 +43,8 @@ def worth_part(context: ReportContext, data_cost: Cost, training_cost: Cost) -> 
     )
     return ReportPart(
         "worth",
-        "Cost and worth",
-        sentences=[
-            section.verdict,
-            f"Cost: the data took {data_cost.text}, the training {training_cost.text}.",
-        ],
+        title,
+        sentences=[section.verdict, cost],
         figures=[PartFigure(save(figure, context.figure_folder / "worth.svg"), caption)],
         tables=[
             PartTable(

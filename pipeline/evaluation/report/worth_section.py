@@ -27,10 +27,8 @@ class WorthSection:
     command: str
 
 
-def worth_section(worth: WorthResult | None, surrogate: str, folder: RunFolder) -> WorthSection | None:
-    """Return the section, or None without measurements. The table leaves out settings that others beat."""
-    if worth is None:
-        return None
+def worth_section(worth: WorthResult, surrogate: str, folder: RunFolder) -> WorthSection:
+    """Return the section. The table leaves out settings that others beat."""
     times = worth.surrogate
     surrogate_row = (
         f"{surrogate}, compiled" if times.compiled else surrogate,

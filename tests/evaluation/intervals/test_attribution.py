@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def cases_of(problem, seed: int = 0) -> Cases:
 def attribution_of(surrogate: Surrogate) -> Attribution:
     reference = cases_of(surrogate.problem, 1) if surrogate.problem.spec.has_particles else None
     result = attribute(surrogate, cases_of(surrogate.problem), reference)
-    assert result is not None
+    assert isinstance(result, Attribution)
     return result
 
 
@@ -152,14 +153,19 @@ def test_a_convolution_of_one_mode_uses_this_mode() -> None:
     assert power[3, -2] + power[-3, 2] == pytest.approx(power.sum())
 
 
-def test_a_surrogate_without_gradients_and_a_large_state_have_no_attribution() -> None:
+def test_a_surrogate_without_gradients_and_a_large_state_have_a_reason_for_no_attribution(
+    tmp_path: Path,
+) -> None:
     class Detached(Neighbours):
         def _predict(self, initial_state, parameters, times):
             prediction = super()._predict(initial_state, parameters, times)
             return Prediction(prediction.mean.detach())
 
     problem = problems.grid_problem((20,), ("periodic",))
-    assert attribute(Detached(problem).requires_grad_(False), cases_of(problem)) is None
+    reason = attribute(Detached(problem).requires_grad_(False), cases_of(problem))
+    assert isinstance(reason, str)
+    assert "the surrogate gives no gradient" in reason
+    assert attribution_part(reason, problem.spec, tmp_path).sentences == [reason]
     large = problems.grid_problem((2**19,), ("periodic",))
-    assert attribute(Neighbours(large), cases_of(large)) is None
+    assert "at most 1,048,576 are allowed" in attribute(Neighbours(large), cases_of(large))
     assert math.prod(large.spec.shape) == 2**19
