@@ -57,6 +57,11 @@ class CoarseTrajectory(Trajectory):
             assert fine.coefficient_fields is not None
             self.coefficient_fields = maps.coefficients(fine.coefficient_fields)
 
+    def stored(self, state: np.ndarray) -> np.ndarray:
+        """Return the coarse frame of a state of the solver."""
+        self._check_shape("state", state, len(self._maps.spec.channels))
+        return self._maps.to_coarse(state)
+
     @property
     def counts(self) -> Mapping[str, int]:  # type: ignore[override]
         """The counts of the solver's work."""
@@ -69,9 +74,8 @@ class CoarseTrajectory(Trajectory):
     def frames(self, times: np.ndarray) -> Iterator[Frame]:
         """Yield the coarse states with the scalars of the solver's states, see `Trajectory.frames`."""
         for frame in self.fine.frames(times):
-            self._check_shape("state", frame.state, len(self._maps.spec.channels))
             yield Frame(
-                self._maps.to_coarse(frame.state),
+                self.stored(frame.state),
                 partial(self._checked_invariants, frame),
                 partial(self._checked_quantities, frame),
             )

@@ -12,6 +12,7 @@ from pipeline.config.settings import Settings
 from pipeline.data.accuracy import ExpectedError
 from pipeline.data.manifest import Manifest
 from pipeline.data.plan import generator, index
+from pipeline.generation.drawn_range import check_drawn_range
 from pipeline.generation.first_trajectory import check_first_trajectory
 from pipeline.parallel.stopping import StoppedError, StopRequest
 from simsurrogate.errors import UserError
@@ -49,9 +50,10 @@ def estimate_errors(
             options do not work with the duration.
         StoppedError: the process received SIGUSR1 before the last trajectory of the estimate.
     """
-    times = plan.header.times
-    for caution in own_solver.cautions(float(times[-1])):
-        if world.rank == 0:
+    times, samples = plan.header.times, settings.samples.model_dump(exclude={"per_shard"})
+    start_caution = check_drawn_range(own_solver, settings.seed, samples, world)
+    for caution in (*own_solver.cautions(float(times[-1])), start_caution):
+        if world.rank == 0 and caution:
             print(f"generate: caution: {caution}", flush=True)
     errors = expected_errors(settings, own_solver, times, world, request)
     if not errors:
@@ -65,7 +67,7 @@ def estimate_errors(
         return {}
     caution = check_first_trajectory(solver, settings.seed, times, settings.storage.precision, world)
     if world.rank == 0:
-        if caution:
+        if caution and not start_caution:
             print(f"generate: caution: {caution}", flush=True)
         grid = " on the solver's own grid" if plan.spec.coarsening else ""
         print(f"generate: expected error{grid} at {times[-1]:g} s: {describe(errors)}", flush=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.coarsening.solver import CoarseSolver
+from pipeline.coarsening.trajectory import CoarseTrajectory
 from pipeline.data.plan import generator, index
 from pipeline.generation import resolution
 from simsurrogate.errors import UserError
@@ -32,7 +34,7 @@ def check_first_trajectory(
 ) -> str:
     """Return a caution if the grid does not resolve the first trajectory of `train`, or an empty text.
 
-    Frames of a coarser grid do not show the resolution of the solver.
+    The solver's own frames show its resolution, also if coarser frames are stored.
 
     Raises:
         UserError: in too many frames, the standard deviation of every channel is round-off; or the change
@@ -51,17 +53,19 @@ def check_first_trajectory(
 def _mistake(solver: Solver, seed: int, times: np.ndarray, precision: str) -> tuple[str | None, str]:
     """Return the error message or None, and a caution or an empty text.
 
-    All ranks of the group call this function together. Several ranks do not measure the resolution.
+    All ranks of the group call this function together.
     """
     trajectory = solver.prepare(solver.sample(generator(seed, index("train", 0))))
+    own_solver = solver.fine if isinstance(solver, CoarseSolver) else solver
+    own_trajectory = trajectory.fine if isinstance(trajectory, CoarseTrajectory) else trajectory
     deviations, largest_values, changes_by_frame = [], [], []
     first_state, caution = None, ""
-    measures_resolution = solver.communicator.size == 1 and solver.spec.coarsening is None
     try:
-        for time, state in zip(times, trajectory.solve(times), strict=True):
-            if measures_resolution and not caution:
-                unresolved = resolution.message(resolution.measure(solver.spec, state))
-                caution = unresolved and f"the first trajectory at {time:g} s: {unresolved}"
+        for time, own_state in zip(times, own_trajectory.solve(times), strict=True):
+            if not caution:
+                unresolved = resolution.unresolved(own_solver, own_state)
+                caution = unresolved and f"trajectory 0 of train at {time:g} s: {unresolved}"
+            state = trajectory.stored(own_state) if isinstance(trajectory, CoarseTrajectory) else own_state
             with np.errstate(over="ignore", under="ignore"):
                 stored_state = state.astype(precision).astype(np.float64)
             first_state = stored_state if first_state is None else first_state

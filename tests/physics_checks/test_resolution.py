@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
+from pipeline.coarsening.solver import coarsened
+from pipeline.data.plan import generator, index
 from pipeline.generation import resolution
+from pipeline.generation.drawn_range import check_drawn_range
+from pipeline.generation.first_trajectory import check_first_trajectory
 from simsurrogate.spec import Axis, Boundary, Field, Grid, Spec
+from tests.support.fronts import SAMPLES, SEED, Fronts
 from tests.support.in_process import generate_in_process
+from tests.support.launching import mpi_command, require_success, run
 
 CELLS = 48
 
@@ -60,6 +68,16 @@ def test_a_constant_field_is_resolved() -> None:
     assert resolution.measure(two_channels, np.concatenate([state, state])).tail_channel == ""
 
 
+def test_round_off_along_an_axis_is_resolved() -> None:
+    """A field of x varies along y by its rounding alone, and the spectrum along y is that of noise."""
+    x = (np.arange(CELLS) + 0.5) / CELLS
+    noise = 1e-16 * np.random.default_rng(0).normal(size=(CELLS, CELLS))
+    line = spec_of("periodic")
+    plane = dataclasses.replace(line, sites=Grid((line.axes[0], dataclasses.replace(line.axes[0], name="y"))))
+    measured = resolution.measure(plane, (np.sin(2 * np.pi * x)[:, None] + noise)[None])
+    assert measured.tail < 1e-20
+
+
 def test_generate_warns_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generate_in_process(
         tmp_path,
@@ -72,5 +90,45 @@ def test_generate_warns_before_work(tmp_path: Path, capsys: pytest.CaptureFixtur
         ),
     )
     output = capsys.readouterr().out
-    assert "generate: caution: the first trajectory at 0 s: the grid does not resolve a front of " in output
-    assert output.index("caution: the first") < output.index("3 trajectories in")
+    assert "generate: caution: trajectory 0 of train at 0 s: the grid does not resolve a front of " in output
+    assert output.count("the grid does not resolve") == 1
+    assert output.index("caution: trajectory 0") < output.index("3 trajectories in")
+
+
+def test_the_extreme_of_a_drawn_range_is_examined() -> None:
+    solver = Fronts(MPI.COMM_SELF)
+    widths = [solver.sample(generator(SEED, index("train", number)))["width"] for number in range(64)]
+    assert (
+        resolution.unresolved(solver, solver.prepare({"height": 1.0, "width": widths[0]}).initial_state) == ""
+    )
+    caution = check_drawn_range(solver, SEED, SAMPLES, MPI.COMM_SELF)
+    assert np.argmin(widths) == 50
+    expected = "trajectory 50 of train at 0 s: the grid does not resolve a front of u"
+    assert caution.startswith(expected)
+    assert check_drawn_range(solver, SEED, SAMPLES | {"train": 1}, MPI.COMM_SELF) == ""
+
+
+def test_smooth_coefficient_fields_are_examined_too() -> None:
+    smooth, layers = (
+        Fronts(MPI.COMM_SELF, has_coefficient=True, is_smooth=smooth) for smooth in (True, False)
+    )
+    assert "trajectory 50 of train at 0 s: the grid does not resolve a front of k" in check_drawn_range(
+        smooth, SEED, SAMPLES, MPI.COMM_SELF
+    )
+    assert check_drawn_range(layers, SEED, SAMPLES, MPI.COMM_SELF) == ""
+
+
+def test_the_solvers_own_frames_are_examined_where_coarser_ones_are_stored() -> None:
+    """The fronts of trajectory 0 are resolved at the start, and steeper with each frame."""
+    for coarsen in (1, 4):
+        solver = coarsened(Fronts(MPI.COMM_SELF), {"coarsen": coarsen})
+        caution = check_first_trajectory(solver, SEED, np.linspace(0.0, 5.0, 6), "float64", MPI.COMM_SELF)
+        assert caution.startswith("trajectory 0 of train at 3 s: the grid does not resolve a front of u"), (
+            coarsen
+        )
+
+
+def test_all_ranks_get_the_caution_of_one_rank() -> None:
+    result = require_success(run(mpi_command(2, "-m", "tests.support.fronts")))
+    expected = check_drawn_range(Fronts(MPI.COMM_SELF), SEED, SAMPLES, MPI.COMM_SELF)
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [[expected] * 2] * 2
