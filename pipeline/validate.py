@@ -114,13 +114,13 @@ def run(settings: Settings) -> None:
                 checks_section.write(folder, manifest, validation, table)
                 if stated_error:
                     stated_error_section.write(folder / "README.md", manifest, stated_error)
-        if stated_error:
-            share = f"{100 * stated_error.relative_cost:.2g} %"
-            print(f"validate: the more accurate solutions cost {share} of the generation", flush=True)
             result_in_run_folder = run_folder.validations[1]
             if validation_path != result_in_run_folder:
                 # It is from a time when the data set was not writable.
                 result_in_run_folder.unlink(missing_ok=True)
+        if stated_error:
+            share = f"{100 * stated_error.relative_cost:.2g} %"
+            print(f"validate: the more accurate solutions cost {share} of the generation", flush=True)
         metadata |= {"checks": validation.checks, "failures": len(validation.failures)}
         _report(results)
         if validation.outcome == "failed":

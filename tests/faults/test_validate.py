@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline import validate
 from pipeline.data import windows
 from pipeline.data.dataset import Dataset
 from simsurrogate.errors import UserError
@@ -106,6 +107,21 @@ def test_a_failed_validation_counts_although_another_validation_passed(
     (run_copy / "dataset" / "validation.json").write_text(json.dumps(passed))
     other_path.write_text(json.dumps(failed | {"identity": "0" * 64}))
     Dataset.open(run_copy / "dataset", other_path)
+
+
+def test_a_stored_validation_alone_replaces_that_of_the_run_folder(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_path = run_copy / "validation.json"
+    shutil.copyfile(run_copy / "dataset" / "validation.json", old_path)
+    with monkeypatch.context() as context:
+        context.setattr(validate, "is_read_only", lambda folder: True)
+        run_drift_in_process("validate", run_copy)
+    assert old_path.exists()
+    # Adopted data, for example, state no error.
+    monkeypatch.setattr(validate, "self_stated_error", lambda *_, **__: None)
+    run_drift_in_process("validate", run_copy)
+    assert not old_path.exists()
 
 
 @pytest.mark.timeout(60)
