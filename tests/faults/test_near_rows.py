@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import adopt, validate
 from pipeline.data.card import figures
-from pipeline.data.checks.trajectories import near_rows
+from pipeline.data.checks.trajectories import equal_rows, near_rows
 from pipeline.data.plan import index
 from simsurrogate.errors import UserError
 from tests.support.in_process import settings_of
@@ -45,14 +45,16 @@ def validated(folder: Path, states: np.ndarray) -> None:
 
 @pytest.mark.fault(
     "a test trajectory is nearly a training trajectory",
-    cause="a copy with noise of {noise}",
+    cause="a copy with noise of {noise}, next to {other_copies} more in the training split",
     result="validate names both",
     lost="nothing",
 )
-@pytest.mark.parametrize("noise", [1e-2, 1e-4])
-def test_a_nearly_repeated_trajectory_is_named(noise: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("noise", "other_copies"), [(1e-2, 0), (1e-4, 0), (1e-4, 2)])
+def test_a_nearly_repeated_trajectory_is_named(noise: float, other_copies: int, tmp_path: Path) -> None:
     states = walks()
-    states[36] = states[7] + noise * np.random.default_rng(1).normal(size=states[7].shape)
+    rng = np.random.default_rng(1)
+    for row in (36, *range(20, 20 + other_copies)):
+        states[row] = states[7] + noise * rng.normal(size=states[7].shape)
     with pytest.raises(
         UserError, match=r"near_rows: trajectory 2 of test nearly equals trajectory 7 of train"
     ):
@@ -64,8 +66,21 @@ def test_pairs_of_one_split_are_a_warning(tmp_path: Path, capsys: pytest.Capture
     states[3], states[5] = states[7], states[8] * (1 + 1e-5)
     validated(tmp_path, states)
     warning = capsys.readouterr().err
-    assert "warning: near_rows: trajectory 7 of train equals trajectory 3 of train in its first" in warning
-    assert "pairs in one split: 2" in warning
+    assert (
+        "warning: equal_rows: trajectory 7 of train equals trajectory 3 of train in its first, middle and "
+        "last frame (pairs in one split: 1)"
+    ) in warning
+    assert "warning: near_rows: trajectory 8 of train nearly equals trajectory 5 of train" in warning
+    assert warning.count("pairs in one split: 1") == 2
+
+
+def test_equal_trajectories_of_a_small_split_are_a_warning() -> None:
+    hashes = np.array([5, 7, 5], np.uint64)
+    result = equal_rows.result("dataset", np.arange(3), hashes)
+    assert result.outcome == "warning"
+    assert result.message.startswith("trajectory 2 of train equals trajectory 0 of train")
+    result = equal_rows.result("dataset", np.array([0, 1, index("test", 0)]), hashes)
+    assert result.outcome == "failed"
 
 
 @pytest.mark.parametrize("num_parameters", [0, 1, 2])
@@ -76,16 +91,46 @@ def test_independent_draws_pass(
     assert "equals" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("dimension", [1, 2, 5])
-def test_the_rate_of_false_alarms_is_that_of_the_docstring(dimension: int) -> None:
+def sketches_of(parameters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return sketches (N, 48) that depend smoothly on parameters (N, P)."""
+    return np.tanh(parameters @ rng.normal(size=(parameters.shape[1], 48)))
+
+
+@pytest.mark.parametrize(("dimension", "num_trajectories"), [(1, 300), (2, 300), (5, 300), (1, 24), (2, 24)])
+def test_the_rate_of_false_alarms_is_that_of_the_docstring(dimension: int, num_trajectories: int) -> None:
     rng = np.random.default_rng(dimension)
     alarms = 0
     for _ in range(200):
-        parameters = rng.uniform(size=(300, dimension))
-        rows = np.tanh(parameters @ rng.normal(size=(dimension, 48)))
-        alarms += len(near_rows.close_pairs(np.arange(300), rows))
+        rows = sketches_of(rng.uniform(size=(num_trajectories, dimension)), rng)
+        alarms += len(near_rows.close_pairs(np.arange(num_trajectories), rows))
     # 200 data sets have 0.2 alarms on average; more than 3 have a probability below 1e-4.
     assert alarms <= 3
+
+
+@pytest.mark.parametrize("num_groups", [1, 50])
+@pytest.mark.parametrize("size", [2, 3, 8])
+@pytest.mark.parametrize("dimension", [5, 20])
+def test_near_copies_of_one_or_of_every_trajectory_are_found(
+    dimension: int, size: int, num_groups: int
+) -> None:
+    rng = np.random.default_rng(dimension)
+    singles = sketches_of(rng.uniform(size=(50, dimension)), rng)
+    copies = np.repeat(singles[:num_groups], size, axis=0)
+    rows = np.concatenate([copies + 1e-6 * rng.normal(size=copies.shape), singles[num_groups:]])
+    pairs = near_rows.close_pairs(np.arange(len(rows)), rows)
+    groups = np.arange(len(copies)).reshape(num_groups, size)
+    assert {pair[:2] for pair in pairs} == {
+        (later, earlier)
+        for group in groups.tolist()
+        for earlier in group
+        for later in group
+        if later > earlier
+    }
+
+
+def test_a_regular_grid_of_parameters_has_no_near_copies() -> None:
+    rows = sketches_of(np.linspace(0, 1, 30)[:, None], np.random.default_rng(0))
+    assert near_rows.close_pairs(np.arange(30), rows) == []
 
 
 def test_the_order_of_the_trajectories_does_not_matter() -> None:

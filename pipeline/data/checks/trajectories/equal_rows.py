@@ -1,4 +1,4 @@
-"""The search for trajectories that are equal in different splits, by short hashes of their values.
+"""The search for equal trajectories, by short hashes of their values.
 
 A test trajectory that is also a training trajectory makes an evaluation too good.
 """
@@ -58,16 +58,23 @@ def is_across(pairs: np.ndarray) -> np.ndarray:
 
 
 def result(subject: str, indices: np.ndarray, hashes: np.ndarray) -> CheckResult:
-    """Return which rows of different splits are equal."""
+    """Return which rows are equal: a failure in different splits, and a warning in one split."""
     pairs = equal_pairs(indices, hashes)
     across = pairs[is_across(pairs)]
-    numbers = {"trajectories": float(len(indices)), "pairs_across_splits": float(len(across))}
-    if not len(across):
+    numbers = {
+        "trajectories": float(len(indices)),
+        "pairs_across_splits": float(len(across)),
+        "pairs_in_one_split": float(len(pairs) - len(across)),
+    }
+    if not len(pairs):
         return CheckResult("equal_rows", subject, "passed", numbers=numbers)
-    later, earlier = across[0]
-    message = (
-        f"{name_of(later)} equals {name_of(earlier)} in its first, middle and last frame. Trajectories of "
-        "different splits have to differ. Delete the shards of both, and generate them again; or choose "
-        "ranges of the solver's options that are not single values"
+    later, earlier = (across if len(across) else pairs)[0]
+    message = f"{name_of(later)} equals {name_of(earlier)} in its first, middle and last frame"
+    if not len(across):
+        message += f" (pairs in one split: {len(pairs)}). A model learns nothing from the second"
+        return CheckResult("equal_rows", subject, "warning", message, numbers)
+    message += (
+        ". Trajectories of different splits have to differ. Delete the shards of both, and generate them "
+        "again; or choose ranges of the solver's options that are not single values"
     )
     return CheckResult("equal_rows", subject, "failed", message, numbers)

@@ -2,10 +2,11 @@
 
 A test trajectory that is nearly a training trajectory makes an evaluation too good. A small distance is no
 proof, because densely drawn parameters give close trajectories, too. The search therefore compares the
-distance r1 of a trajectory to its nearest one with the distance r2 to the second nearest. For independent
-draws from a distribution of dimension d, r1 / r2 is below x with probability x^d (Facco et al. 2017,
+distance r_k of a trajectory to its k-th nearest one with the next larger distance. For independent draws from
+a distribution of dimension d, r_k / r_{k+1} is below x with probability x^(k d) (Facco et al. 2017,
 "Estimating the intrinsic dimension of datasets by a minimal neighborhood information",
-doi:10.1038/s41598-017-11873-y). The median of the ratios determines d.
+doi:10.1038/s41598-017-11873-y). A small ratio at k = 1 is a pair of near copies, and at larger k a group of
+k + 1 of them. Any number of trajectories may have copies, so the estimate of d leaves out the copies.
 
 A sketch holds sums of the values with random signs, so the distances of sketches are those of the values up
 to a few ten percent (Charikar, Chen & Farach-Colton 2002, "Finding frequent items in data streams").
@@ -32,6 +33,12 @@ _VALUES_AT_ONCE = 2**19
 FALSE_ALARMS = 1e-3
 #: The fewest trajectories for an estimate of the dimension.
 MIN_TRAJECTORIES = 20
+#: The largest distance of a near copy, divided by the distance to the next trajectory.
+LARGEST_RATIO = 0.1
+#: The near copies of a trajectory that are found, at most.
+_MAX_COPIES = 7
+#: A larger dimension does not change the largest ratio.
+_MAX_DIMENSION = 100.0
 #: The relative deviation of a field that does not vary between trajectories.
 _ROUND_OFF = 1e-12
 
@@ -77,7 +84,7 @@ def random_sums(values: np.ndarray) -> np.ndarray:
 
 
 class Pair(NamedTuple):
-    """The indices of two trajectories, the larger first, and their r1 / r2."""
+    """The indices of two trajectories, the larger first, and their distance over that to the next one."""
 
     later: int
     earlier: int
@@ -107,22 +114,77 @@ def close_pairs(indices: np.ndarray, rows: np.ndarray) -> list[Pair]:
     points = (blocks[:, is_varying] / deviation[is_varying, None]).reshape(len(rows), -1)
     if not points.size:
         return []
+    distances, neighbours = _nearest(points, _MAX_COPIES + 1)
+    ratios = _ratios(distances)
+    is_copy = _is_copy(ratios, np.full(_MAX_COPIES, LARGEST_RATIO))
+    # One trajectory of each group of near copies.
+    singles = points[~(is_copy & (neighbours[:, :-1] < np.arange(len(rows))[:, None])).any(axis=1)]
+    are_enough = len(singles) >= MIN_TRAJECTORIES // 2
+    single_ratios = _ratios(_nearest(singles, 2)[0])[:, 0] if are_enough else np.empty(0)
+    bounds = [
+        largest_ratio(dimension(single_ratios), len(rows) * _MAX_COPIES, count)
+        for count in range(1, _MAX_COPIES + 1)
+    ]
+    is_copy = _is_copy(ratios, np.array(bounds))
+    pairs: dict[tuple[int, int], float] = {}
+    for row, column in np.argwhere(is_copy).tolist():
+        ends = sorted((int(indices[row]), int(indices[neighbours[row, column]])))
+        next_distance = distances[row, int(is_copy[row].sum())]
+        ratio = float(distances[row, column] / next_distance)
+        pairs[ends[1], ends[0]] = min(ratio, pairs.get((ends[1], ends[0]), math.inf))
+    return sorted((Pair(*ends, ratio) for ends, ratio in pairs.items()), key=lambda pair: pair.ratio)
+
+
+def dimension(ratios: np.ndarray) -> float:
+    """Return a low estimate of the dimension of independent draws, at least 1, from their r1 / r2 (N,).
+
+    Ratios below c = `LARGEST_RATIO` may be those of copies and do not count. The others, y = -ln(r1 / r2),
+    have an exponential distribution of the rate d up to L = -ln c. Its likelihood is largest where
+
+        mean of y = 1 / d - L / (exp(d L) - 1).
+
+    The result is 1.5 standard errors d / sqrt(N) lower, because a few ratios may give a large estimate.
+    """
+    logarithms = -np.log(ratios[ratios >= LARGEST_RATIO])
+    if not len(logarithms):
+        return 1.0
+    mean, limit, result = float(logarithms.mean()), -math.log(LARGEST_RATIO), 1.0
+    for _ in range(50):
+        result = min(max(1 / (mean + limit / math.expm1(result * limit)), 1.0), _MAX_DIMENSION)
+    return max(result * (1 - 1.5 / math.sqrt(len(logarithms))), 1.0)
+
+
+def largest_ratio(dimension: float, num_ratios: int, count: int = 1) -> float:
+    """Return the bound of r_k / r_{k+1} below which k = `count` neighbours are near copies.
+
+    `num_ratios` independent ratios have `FALSE_ALARMS` smaller ones on average, or fewer.
+    """
+    return min(LARGEST_RATIO, (FALSE_ALARMS / num_ratios) ** (1 / (count * dimension)))
+
+
+def _nearest(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distances and the rows of the `count` nearest other points of each point, (N, count)."""
     import scipy.spatial
 
-    distances, neighbours = scipy.spatial.cKDTree(points).query(points, k=3)
-    is_other = neighbours != np.arange(len(rows))[:, None]
-    # Of three equal trajectories, the search may return the two others and a fourth one.
-    is_other[is_other.all(axis=1), 2] = False
-    nearest = neighbours[is_other].reshape(-1, 2)[:, 0]
-    first, second = distances[is_other].reshape(-1, 2).T
-    ratios = np.divide(first, second, out=np.ones_like(first), where=second > 0)
-    log_ratios = np.log(ratios[(ratios > 0) & (ratios < 1)])
-    if not len(log_ratios):
-        return []
-    dimension = math.log(2) / -float(np.median(log_ratios))
-    bound = (FALSE_ALARMS / len(rows)) ** (1 / dimension)
-    pairs: dict[tuple[int, int], float] = {}
-    for row in np.flatnonzero(ratios < bound).tolist():
-        ends = sorted((int(indices[row]), int(indices[nearest[row]])))
-        pairs[ends[1], ends[0]] = min(float(ratios[row]), pairs.get((ends[1], ends[0]), math.inf))
-    return sorted((Pair(*ends, ratio) for ends, ratio in pairs.items()), key=lambda pair: pair.ratio)
+    distances, neighbours = scipy.spatial.cKDTree(points).query(points, k=count + 1)
+    is_other = neighbours != np.arange(len(points))[:, None]
+    # Of many equal points, the search may return others alone.
+    is_other[is_other.all(axis=1), -1] = False
+    return distances[is_other].reshape(-1, count), neighbours[is_other].reshape(-1, count)
+
+
+def _ratios(distances: np.ndarray) -> np.ndarray:
+    """Return the quotients of the ascending distances (N, K + 1), (N, K); 1 for those of 0."""
+    smaller, larger = distances[:, :-1], distances[:, 1:]
+    return np.divide(smaller, larger, out=np.ones_like(smaller), where=larger > 0)
+
+
+def _is_copy(ratios: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Return which of the nearest neighbours are near copies, (N, K), by the ratios (N, K) and bounds (K,).
+
+    The first ratio below `LARGEST_RATIO` separates a possible group from all others.
+    """
+    rows, is_small = np.arange(len(ratios)), ratios < LARGEST_RATIO
+    last = is_small.argmax(axis=1)
+    is_group = is_small[rows, last] & (ratios[rows, last] < bounds[last])
+    return is_group[:, None] & (np.arange(ratios.shape[1]) <= last[:, None])

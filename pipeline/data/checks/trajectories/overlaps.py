@@ -14,16 +14,16 @@ Shape letters: N trajectories, Q chosen first windows, W sums of a sketch.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.data.checks.result import CheckResult
 from pipeline.data.checks.shard_under_test import ShardUnderTest
+from pipeline.data.checks.trajectories import near_rows
 from pipeline.data.checks.trajectories.first_windows import window_changes, window_hashes, window_sketches
 from pipeline.data.checks.trajectories.naming import name_of, split_of
-from pipeline.data.checks.trajectories.near_rows import FALSE_ALARMS, MIN_TRAJECTORIES, SUMS
+from pipeline.data.checks.trajectories.near_rows import MIN_TRAJECTORIES, SUMS
 from pipeline.data.checks.trajectories.row_table import RowTable
 from pipeline.data.checks.trajectories.sampled_sites import row_chunks, sampled_values
 from pipeline.data.plan import INDICES_PER_SPLIT
@@ -206,11 +206,8 @@ class Search:
             return np.empty(0, OVERLAP)
         ratios = np.ones(len(is_known))
         ratios[is_known] = np.sqrt(self.nearest[is_known, 0] / self.nearest[is_known, 1])
-        log_ratios = np.log(ratios[(ratios > 0) & (ratios < 1)])
-        if not len(log_ratios):
-            return np.empty(0, OVERLAP)
-        dimension = math.log(2) / -float(np.median(log_ratios))
-        rows = np.flatnonzero(ratios < (FALSE_ALARMS / len(ratios)) ** (1 / dimension))
+        dimension = near_rows.dimension(ratios[is_known])
+        rows = np.flatnonzero(ratios < near_rows.largest_ratio(dimension, len(ratios)))
         found = np.zeros(len(rows), OVERLAP)
         found["index"], found["other"] = self.queries.chosen[rows], self.other[rows]
         found["shift"], found["ratio"] = self.shift[rows], ratios[rows]

@@ -33,14 +33,15 @@ def results(subject: str, table: RowTable, header: Header) -> list[CheckResult]:
 
 
 def _near_rows(subject: str, table: RowTable) -> CheckResult:
-    """Return which trajectories are nearly equal; equal ones of different splits do not count."""
-    if len(table.index) < MIN_TRAJECTORIES:
-        return CheckResult("near_rows", subject, "not applicable", _too_few(table))
-    pairs = near_rows.close_pairs(table.index, table.sketches)
-    across = [pair for pair in pairs if pair.ratio > 0 and not pair.is_in_one_split]
+    """Return which trajectories are nearly equal; one of each group of equal ones counts."""
+    rows = _distinct(table.hashes[:, 0])
+    if len(rows) < MIN_TRAJECTORIES:
+        return CheckResult("near_rows", subject, "not applicable", _too_few(len(rows)))
+    pairs = near_rows.close_pairs(table.index[rows], table.sketches[rows])
+    across = [pair for pair in pairs if not pair.is_in_one_split]
     within = [pair for pair in pairs if pair.is_in_one_split]
     numbers = {
-        "trajectories": float(len(table.index)),
+        "trajectories": float(len(rows)),
         "pairs_across_splits": float(len(across)),
         "pairs_in_one_split": float(len(within)),
     }
@@ -58,10 +59,13 @@ def _near_rows(subject: str, table: RowTable) -> CheckResult:
     return CheckResult("near_rows", subject, "passed", numbers=numbers)
 
 
+def _distinct(hashes: np.ndarray) -> np.ndarray:
+    """Return the first row of each hash (N,), ascending."""
+    return np.sort(np.unique(hashes, return_index=True)[1])
+
+
 def _words(pair: Pair, part: str = "") -> str:
     first, second = (f"{part}{name_of(index)}" for index in (pair.later, pair.earlier))
-    if not pair.ratio:
-        return f"{first} equals {second}" + ("" if part else " in its first, middle and last frame")
     return (
         f"{first} nearly equals {second}: their distance is {pair.ratio:.2g} of that to the next "
         "trajectory, closer than independent draws are"
@@ -75,25 +79,25 @@ def _repeated(
     num_rows, part = len(table.index), check.replace("_", " ").removesuffix("s")
     if not len(columns):
         return CheckResult(check, subject, "not applicable", "the data have no coefficient fields")
-    distinct, first_rows, counts = np.unique(hashes, return_index=True, return_counts=True)
+    counts = np.unique(hashes, return_counts=True)[1]
     if num_rows > 1 and counts.max() > _COMMON_SHARE * num_rows:
         reason = f"{counts.max()} of {num_rows} trajectories have the same {part}"
         return CheckResult(check, subject, "not applicable", reason)
     equal = equal_rows.equal_pairs(table.index, hashes)
     across = equal[equal_rows.is_across(equal)]
     # The distances are those of different parts: one trajectory for each of them.
-    once = np.sort(first_rows)
+    once = _distinct(hashes)
     near = near_rows.close_pairs(table.index[once], table.sketches[once][:, columns])
-    near_across = [pair for pair in near if pair.ratio > 0 and not pair.is_in_one_split]
+    near_across = [pair for pair in near if not pair.is_in_one_split]
     numbers = {
         "trajectories": float(num_rows),
-        "distinct": float(len(distinct)),
+        "distinct": float(len(once)),
         "most_repeated": float(counts.max()),
         "equal_pairs_across_splits": float(len(across)),
         "near_pairs_across_splits": float(len(near_across)),
-        "near_pairs_in_one_split": float(sum(pair.ratio > 0 and pair.is_in_one_split for pair in near)),
+        "near_pairs_in_one_split": float(len(near) - len(near_across)),
     }
-    message = _repetition(part, len(distinct), num_rows, across, near_across)
+    message = _repetition(part, len(once), num_rows, across, near_across)
     if not message:
         return CheckResult(check, subject, "passed", numbers=numbers)
     return CheckResult(check, subject, "warning", message, numbers)
@@ -114,8 +118,7 @@ def _repetition(
     return ""
 
 
-def _too_few(table: RowTable) -> str:
+def _too_few(num_rows: int) -> str:
     return (
-        f"{len(table.index)} trajectories are too few for a distribution of distances, which needs "
-        f"{MIN_TRAJECTORIES}"
+        f"{num_rows} trajectories are too few for a distribution of distances, which needs {MIN_TRAJECTORIES}"
     )
