@@ -9,6 +9,7 @@ from pipeline.data.checks.trajectories.first_windows import FirstWindows, window
 from pipeline.data.checks.trajectories.overlaps import Queries, Search, _scale
 from pipeline.data.checks.trajectories.parameter_box import centred_discrepancy, expected_discrepancy
 from pipeline.data.checks.trajectories.pauses import pauses
+from pipeline.data.checks.trajectories.sampled_sites import positions
 from pipeline.data.checks.trajectories.two_samples import kolmogorov_smirnov
 from pipeline.data.plan import index
 
@@ -101,4 +102,26 @@ def test_solutions_that_rest_have_no_pauses(name: str) -> None:
         "rest before a source": np.maximum(times - 5.0, 0.0) * shape,
         "steps at round-off": 300 + 1e-5 * times * shape,
     }[name].astype(np.float32)[None]
-    assert pauses([states.astype(np.float64)], float(np.finfo(np.float32).eps)).tolist() == [[0, 0]]
+    assert pauses_of(states) == [[0, 0]]
+
+
+def test_a_pulse_between_the_sampled_values_has_no_pause() -> None:
+    cells = 2**13
+    sampled = positions(cells)
+    # The pulse starts at sampled cells, and goes on where the next 20 widths have none.
+    start = int(sampled[np.flatnonzero(np.diff(sampled) > 40 * 4)[0]]) - 8
+    pulse = np.zeros((30, cells), np.float32)
+    for frame in range(30):
+        pulse[frame, start + 4 * frame :][:8] = 1.0
+    still = pulse.copy()
+    still[20:] = still[19]
+    assert not np.any(pulse[8:, sampled]), "the sampled values are equal from frame 8 on"
+    assert pauses_of(np.stack([pulse, still])) == [[0, 0], [19, 0]]
+
+
+def pauses_of(states: np.ndarray) -> list[list[int]]:
+    """Return the pauses of trajectories of one field (N, T, X)."""
+    samples = states[..., positions(states.shape[2])].astype(np.float64)
+    largest = np.abs(states).max(axis=(1, 2)).astype(np.float64)
+    found: list[list[int]] = pauses([samples], [states], [largest], float(np.finfo(np.float32).eps)).tolist()
+    return found

@@ -18,36 +18,59 @@ from pipeline.data.checks.trajectories.naming import name_of
 
 #: A change of a field below this many rounding errors of its largest value is a steady state.
 _ROUND_OFF = 1e3
+#: The values of two frames that are compared at once.
+_AT_ONCE = 2**18
 #: Above this share of all trajectories, equal frames may be a property of the solution.
 _COMMON_SHARE = 0.5
 
 
-def pauses(states: Sequence[np.ndarray], precision: float) -> np.ndarray:
+def pauses(
+    samples: Sequence[np.ndarray], fields: Sequence[np.ndarray], sizes: Sequence[np.ndarray], precision: float
+) -> np.ndarray:
     """Return two frames of each row, (N, 2), 0 where there is none.
 
     The first is the frame after which a changing solution repeats one frame up to its end. The second is the
     first frame that repeats the frame before it while the solution changes later; frames at the start that
     repeat the initial state do not count.
 
+    The sampled values find the rows. In these rows, whole frames are compared where the sampled ones are
+    equal.
+
     Args:
-        states: the sampled values of each field, (N, T, n).
+        samples: the sampled values of each field, (N, T, n).
+        fields: all values of each field, (N, T, ...).
+        sizes: the largest absolute value of each field (N,).
         precision: the rounding error of the stored values, relative to a value.
     """
-    num_rows, num_frames = states[0].shape[:2]
+    num_rows, num_frames = samples[0].shape[:2]
     result = np.zeros((num_rows, 2), np.int64)
     if num_frames < 3:
         return result
-    is_repeated = np.ones((num_rows, num_frames - 1), bool)
     change = np.zeros((num_rows, num_frames - 1))
-    for values in states:
+    for values, size in zip(samples, sizes, strict=True):
         step = np.abs(np.diff(values, axis=1)).max(axis=2)
-        size = np.abs(values).max(axis=(1, 2))[:, None]
-        is_repeated &= step == 0
-        change = np.maximum(change, np.divide(step, size, out=np.zeros_like(step), where=size > 0))
-    is_change = change > _ROUND_OFF * precision
-    for row in np.flatnonzero(is_repeated.any(axis=1) & is_change.any(axis=1)):
-        result[row] = _row_pauses(is_repeated[row], is_change[row])
+        change = np.maximum(change, step / np.where(size > 0, size, 1.0)[:, None])
+    least = _ROUND_OFF * precision
+    for row in np.flatnonzero((change == 0).any(axis=1) & (change > least).any(axis=1)):
+        if not any(_row_pauses(change[row] == 0, change[row] > least)):
+            continue
+        for frame in np.flatnonzero(change[row] == 0):
+            change[row, frame] = max(
+                _largest_change(values[row], frame) / (size[row] or 1.0)
+                for values, size in zip(fields, sizes, strict=True)
+            )
+        result[row] = _row_pauses(change[row] == 0, change[row] > least)
     return result
+
+
+def _largest_change(values: np.ndarray, frame: int) -> float:
+    """Return the largest change of a field (T, ...) from a frame to the next one, in pieces."""
+    first, second = values[frame].reshape(-1), values[frame + 1].reshape(-1)
+    changes = [
+        np.abs(np.subtract(second[start:][:_AT_ONCE], first[start:][:_AT_ONCE], dtype=np.float64)).max()
+        for start in range(0, len(first), _AT_ONCE)
+    ]
+    return float(max(changes))
 
 
 def _row_pauses(is_repeated: np.ndarray, is_change: np.ndarray) -> tuple[int, int]:

@@ -106,17 +106,19 @@ def _measured(
     """Return the measures, the pauses and the first windows of some rows of a shard."""
     states = [values.astype(np.float64) for values in sampled_values(header, arrays, "fields", rows)]
     columns = []
-    for values, sizes in zip(states, frame_sizes, strict=True):
+    sizes = [frame_size[rows].max(axis=1) for frame_size in frame_sizes]
+    for values, largest in zip(states, sizes, strict=True):
         change = np.diff(values, axis=1) if values.shape[1] > 1 else np.zeros_like(values)
         columns += [
             values.mean(axis=(1, 2)),
             np.sqrt(np.mean(values**2, axis=(1, 2))),
             values.std(axis=(1, 2)),
             np.sqrt(np.mean(change**2, axis=(1, 2))),
-            sizes[rows].max(axis=1),
+            largest,
         ]
     for samples in sampled_values(header, arrays, "coefficient_fields", rows):
         values = samples.astype(np.float64)
         columns += [values.mean(axis=1), np.sqrt(np.mean(values**2, axis=1)), values.std(axis=1)]
     precision = float(np.finfo(header.precision).eps)
-    return np.stack(columns, axis=1), pauses(states, precision), first_windows(states)
+    fields = [arrays[field_path(field)][rows] for field in header.fields("fields")]
+    return np.stack(columns, axis=1), pauses(states, fields, sizes, precision), first_windows(states)
