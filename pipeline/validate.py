@@ -22,6 +22,7 @@ import numpy as np
 from pipeline import cli
 from pipeline.config import agreement
 from pipeline.config.settings import Settings
+from pipeline.data.accuracy import SelfStatedError
 from pipeline.data.card import checks_section
 from pipeline.data.card import stated_error as stated_error_section
 from pipeline.data.checks import integrity
@@ -38,7 +39,12 @@ from pipeline.data.validation import is_failed, validation_of
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.parallel.groups import wait_for_ranks
-from pipeline.physics_checks.results import self_stated_error, solver_of, solver_results
+from pipeline.physics_checks.results import (
+    results_after_failure,
+    self_stated_error,
+    solver_of,
+    solver_results,
+)
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError
@@ -87,17 +93,10 @@ def run(settings: Settings) -> None:
         wait_for_ranks(world)
         table = RowTable.joined(tables)
         search = checked_shards.search(table, world)
-        stated_error = None
-        if not _has_failed(own_results, world):
-            data_solver = solver_of(settings, manifest)
-            own_results += solver_results(
-                settings, folder, manifest, structures, data_solver=data_solver, world=world
-            )
-            wait_for_ranks(world)
-            if not _has_failed(own_results, world):
-                stated_error = self_stated_error(
-                    settings, folder, manifest, structures, data_solver=data_solver, world=world
-                )
+        physics_results, stated_error = _physics(
+            settings, folder, manifest, structures, has_failed=_has_failed(own_results, world), world=world
+        )
+        own_results += physics_results
         results_by_rank = world.gather(own_results)
         if results_by_rank is None:
             return
@@ -134,6 +133,38 @@ def run(settings: Settings) -> None:
         print(f"validate: {folder} passed {sum(validation.checks.values())} checks", flush=True)
         if validation_path:
             progress.report_output("validate", validation_path, "train")
+
+
+def _physics(
+    settings: Settings,
+    folder: Path,
+    manifest: Manifest,
+    structures: Structures,
+    *,
+    has_failed: bool,
+    world: MPI.Intracomm,
+) -> tuple[list[CheckResult], SelfStatedError | None]:
+    """Return this rank's results of the checks of the physics, and the self-stated error.
+
+    `has_failed` says that a check of a shard has failed, so no frame is compared.
+    """
+    if has_failed:
+        return results_after_failure(folder) if world.rank == 0 else [], None
+    data_solver = solver_of(settings, manifest)
+    results = solver_results(settings, folder, manifest, structures, data_solver=data_solver, world=world)
+    wait_for_ranks(world)
+    stated_error = self_stated_error(
+        settings,
+        folder,
+        manifest,
+        structures,
+        data_solver=data_solver,
+        has_failed=_has_failed(results, world),
+        world=world,
+    )
+    if isinstance(stated_error, SelfStatedError):
+        return results, stated_error
+    return results + [stated_error] * (world.rank == 0), None
 
 
 def _validation_path(run_folder: RunFolder) -> Path | None:

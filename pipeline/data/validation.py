@@ -62,7 +62,7 @@ class Validation(Document):
     `checks` maps the name of each check to the number of its runs; `failures` describes each failed check.
     `files` holds the identity of each shard's file before its checks, see `simsurrogate.files.file_identity`.
     `results` holds the results of all checks, see `records_of`; earlier releases wrote none.
-    `self_stated_error` is None if the data set has no solver, or failed.
+    `self_stated_error` is None if the result of this name says why there is none.
     """
 
     identity: str

@@ -1,4 +1,4 @@
-"""The recomputation of single trajectories of a data set, and their comparison with the stored bits."""
+"""The recomputation of single trajectories of a data set, and their comparison with the stored values."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from solvers.contract import Solver
 
 #: The number of recomputed trajectories of a data set.
 _NUM_TRAJECTORIES = 2
-#: The largest relative difference of values that two machines compute, in the first two frames.
-_MACHINE_TOLERANCE = 1e-6
+#: The largest relative difference of values that two machines, or one rank and several ones, compute, in the
+#: first two frames.
+_ROUND_OFF_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,15 @@ class StoredRow:
     row: int
 
 
-def chosen_rows(folder: Path, manifest: Manifest) -> list[StoredRow]:
-    """Return a few random trajectories of a data set.
+def chosen_rows(folder: Path, manifest: Manifest, solver: Solver) -> list[StoredRow]:
+    """Return a few random trajectories of a data set that the solver, on one rank, can compute again.
 
-    The identity of the data set determines the choice. Trajectories that several ranks share are not chosen,
-    because their round-off depends on the number of ranks.
+    The identity of the data set determines the choice.
     """
     rows = [
         StoredRow(shard, receipt, row)
         for shard, receipt in zip(manifest.planned_shards, receipts_of(folder, manifest), strict=True)
-        if receipt.ranks == 1
+        if not other_method(manifest, solver, receipt)
         for row in range(receipt.trajectories)
     ]
     generator = np.random.default_rng(int(manifest.identity[:16], 16))
@@ -50,13 +50,24 @@ def chosen_rows(folder: Path, manifest: Manifest) -> list[StoredRow]:
     return [rows[index] for index in order]
 
 
+def other_method(manifest: Manifest, solver: Solver, receipt: Receipt) -> str:
+    """Return why the solver, on one rank, does not compute a shard's trajectories again; empty if it does."""
+    if receipt.ranks == 1 or solver.method == manifest.method:
+        return ""
+    return (
+        f"{receipt.ranks} ranks computed the trajectories by the method {manifest.method}, and one rank uses "
+        f"{solver.method}"
+    )
+
+
 def difference(
     folder: Path, manifest: Manifest, structures: Structures, solver: Solver, stored: StoredRow
 ) -> str | None:
     """Recompute one trajectory; return its difference from the stored trajectory in words, or None.
 
-    The bits are compared. Data from another machine may differ by round-off, which grows in chaotic systems,
-    so their parameters and first two frames are compared with a tolerance of 1e-6, without predictable times.
+    The bits are compared. Data from another machine or from several ranks may differ by round-off, which
+    grows in chaotic systems, so their parameters and first two frames are compared with a tolerance of 1e-6,
+    without scalars of the frames and predictable times.
     """
     index = int(stored.receipt.indices[stored.row])
     locations = structures.locations(folder / stored.shard.file, stored.receipt.trajectories)
@@ -118,8 +129,10 @@ def _first_difference(
 ) -> tuple[str, float] | None:
     """Return the path of the first dataset of one row that differs, with its relative difference, or None."""
     for path, layout in dataset_layouts(structures.header, 1).items():
-        is_other_column = path == f"scalars/{PREDICTABLE_TIME.name}" and tolerance(receipt) > 0
-        if not layout.is_varying or is_other_column:
+        is_predictable_time = path == f"scalars/{PREDICTABLE_TIME.name}"
+        # An invariant may itself be round-off.
+        is_of_frames = path.startswith("scalars/") and "time" in layout.dimensions
+        if not layout.is_varying or (tolerance(receipt) and (is_predictable_time or is_of_frames)):
             continue
         value, new_value = first[path][0], second[path][0]
         if tolerance(receipt) and "time" in layout.dimensions:
@@ -130,15 +143,25 @@ def _first_difference(
     return None
 
 
+def machine_tolerance(receipt: Receipt) -> float:
+    """Return the allowed relative difference of a shard's values from those that equal ranks compute here."""
+    return 0.0 if receipt.machine == machine() else _ROUND_OFF_TOLERANCE
+
+
 def tolerance(receipt: Receipt) -> float:
-    """Return the allowed relative difference of a shard's values from those that this machine computes."""
-    return 0.0 if receipt.machine == machine() else _MACHINE_TOLERANCE
+    """Return the allowed relative difference of a shard's values from those that one rank computes here."""
+    return machine_tolerance(receipt) if receipt.ranks == 1 else _ROUND_OFF_TOLERANCE
 
 
 def relative_difference(value: np.ndarray, new_value: np.ndarray) -> float:
-    """Return the largest difference over the largest value; 0 for equal bits only."""
-    if np.array_equal(value, new_value):
+    """Return the largest difference over the largest value; 0 for equal bits only.
+
+    Arrays of several axes are compared along the first one, so a long trajectory takes little memory.
+    """
+    has_parts = np.ndim(value) > 1
+    pairs = list(zip(value, new_value, strict=True)) if has_parts else [(value, new_value)]
+    if all(np.array_equal(*pair) for pair in pairs):
         return 0.0
-    size = float(np.abs(value).max())
-    largest_difference = float(np.abs(np.float64(value) - np.float64(new_value)).max())
-    return largest_difference / size if size else np.inf
+    size = max(float(np.abs(part).max()) for part, _ in pairs)
+    differences = (np.abs(np.float64(part) - np.float64(new_part)).max() for part, new_part in pairs)
+    return float(max(differences)) / size if size else np.inf

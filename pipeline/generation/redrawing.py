@@ -17,7 +17,7 @@ from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, Receipt, read_document, receipt_path
 from pipeline.data.plan import Shard, generator, index
 from pipeline.data.windows import Selection, Shards
-from pipeline.generation.recomputation import relative_difference, tolerance
+from pipeline.generation.recomputation import machine_tolerance, relative_difference
 from solvers.contract import DivergedError, Parameters, Solver, SteppedTrajectory, Trajectory
 
 #: The size of perturbations, in rounding errors of the file, and their number.
@@ -73,7 +73,7 @@ def _mistakes(
     names += [("parameters", name) for name in header.parameter_shapes]
     for group, name in names:
         error = relative_difference(arrays[f"{group}/{name}"][row], np.asarray(parameters[name]))
-        if error > tolerance(receipt):
+        if error > machine_tolerance(receipt):
             yield f"{name} differs by {error:.2g} of its size from the value that seed and index determine"
     if receipt.ranks > 1:
         return
@@ -89,11 +89,11 @@ def _mistakes(
             channels = slice(channel, channel + len(header.spec.components(field)))
             channel = channels.stop
             error = relative_difference(stored_values[channels], values[channels].astype(stored_values.dtype))
-            if error > tolerance(receipt):
+            if error > machine_tolerance(receipt):
                 yield f"{field.name} at 0 s differs by {error:.2g} of its size from that of its parameters"
     if header.spec.coarsening is None:
         yield from _invariant_mistakes(shards, row, trajectory)
-    elif tolerance(receipt) == 0:
+    elif machine_tolerance(receipt) == 0:
         yield from _initial_invariant_mistakes(header, arrays, row, trajectory)
 
 

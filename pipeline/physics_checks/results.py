@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ from pipeline.config.solver_of_data import solver_of_data
 from pipeline.data.accuracy import SelfStatedError
 from pipeline.data.checks.result import CheckResult
 from pipeline.data.format.structure import Structures
-from pipeline.data.manifest import Manifest
+from pipeline.data.manifest import Manifest, receipts_of
 from pipeline.data.plan import Shard
 from pipeline.data.recorded_configuration import is_adopted
 from pipeline.generation import recomputation, redrawing
@@ -37,17 +37,14 @@ from solvers.contract import Solver
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-#: The name of each check that needs the solver of the data.
-SOLVER_CHECKS = (
-    "solver",
-    "draws",
-    "redrawn",
-    "recomputed",
-    "residual",
-    "steps",
-    "budget",
-    "self_stated_error",
-)
+#: The name of each check that needs the solver that computed the data.
+_OWN_SOLVER_CHECKS = ("solver", "draws", "redrawn", "steps", "budget")
+#: The name of each check that needs a solver of the data.
+_SOLVER_CHECKS = (*_OWN_SOLVER_CHECKS, "recomputed", "residual")
+#: The reason of the checks in `_OWN_SOLVER_CHECKS` for adopted data.
+_ADOPTED = "the solver of the command line has not computed these data, which were adopted from files"
+#: The name of each check of stored frames without a solver.
+_FRAME_CHECKS = ("conserved_means", "divergence", "boundary_values", "resolution")
 
 
 @dataclass(frozen=True)
@@ -76,31 +73,38 @@ def solver_results(
 ) -> list[CheckResult]:
     """Return the results of this rank: its share of the shards and of the recomputed trajectories.
 
-    All ranks call this function together, for a data set without damage. Without a solver, or after a change
-    of its sources, the checks of `SOLVER_CHECKS` are not applicable.
+    All ranks call this function together, for a data set without damage. Each check that does not apply has a
+    result with the reason.
     """
+    is_first, solver = world.rank == 0, data_solver.solver
     results: list[CheckResult] = []
-    if data_solver.solver is None:
-        if world.rank == 0:
+    if solver is None:
+        if is_first:
             print(
                 f"note: no trajectory is computed again, because {data_solver.reason}",
                 file=sys.stderr,
                 flush=True,
             )
-            results = [
-                CheckResult(name, str(folder), "not applicable", data_solver.reason) for name in SOLVER_CHECKS
-            ]
+            results = _not_applicable(_SOLVER_CHECKS, folder, data_solver.reason)
     elif data_solver.is_own:
-        if message := solver_mistake(manifest, data_solver.solver):
-            return [CheckResult("solver", str(folder), "failed", message)] if world.rank == 0 else []
-        results = list(_own_solver_results(folder, manifest, structures, data_solver.solver, world))
+        if message := solver_mistake(manifest, solver):
+            reason = "the solver is not that of the manifest, see the failed check solver"
+            others = _not_applicable((*_SOLVER_CHECKS[1:], *_FRAME_CHECKS), folder, reason)
+            return [CheckResult("solver", str(folder), "failed", message), *others] if is_first else []
+        results = list(_own_solver_results(folder, manifest, structures, solver, world))
     else:
-        results = list(
-            _other_solver_results(
-                settings, folder, manifest, structures, solver=data_solver.solver, world=world
-            )
-        )
+        if is_first:
+            results = _not_applicable(_OWN_SOLVER_CHECKS, folder, _ADOPTED)
+        results += _other_solver_results(settings, folder, manifest, structures, solver=solver, world=world)
     return results + list(_row_results(folder, manifest, structures, data_solver, world))
+
+
+def results_after_failure(folder: Path) -> list[CheckResult]:
+    """Return the results of all checks of the physics for a data set with a failed check of a shard."""
+    reason = (
+        "the checks of a shard failed, so its frames were not compared with the physics. Correct it first"
+    )
+    return _not_applicable((*_SOLVER_CHECKS, *_FRAME_CHECKS, "self_stated_error"), folder, reason)
 
 
 def self_stated_error(
@@ -110,17 +114,26 @@ def self_stated_error(
     structures: Structures,
     *,
     data_solver: DataSolver,
+    has_failed: bool,
     world: MPI.Intracomm,
-) -> SelfStatedError | None:
-    """Return the self-stated error of a data set without damage; None if its solver is not known.
+) -> SelfStatedError | CheckResult:
+    """Return the self-stated error of a data set without damage, or the reason why it has none.
 
-    All ranks call this function together, and the result is the same on all of them.
+    All ranks call this function together, and the result is the same on all of them. `has_failed` says that
+    the data failed another check of the physics.
     """
-    if data_solver.solver is None or not data_solver.is_own:
-        return None
-    return stated_error.measure(
-        settings.solver, folder, manifest, structures, solver=data_solver.solver, world=world
-    )
+    try:
+        if data_solver.solver is None:
+            raise NotApplicableError(data_solver.reason)
+        if not data_solver.is_own:
+            raise NotApplicableError(_ADOPTED)
+        if has_failed:
+            raise NotApplicableError("the data failed a check of their physics")
+        return stated_error.measure(
+            settings.solver, folder, manifest, structures, solver=data_solver.solver, world=world
+        )
+    except NotApplicableError as reason:
+        return CheckResult("self_stated_error", str(folder), "not applicable", str(reason))
 
 
 def solver_of(settings: Settings, manifest: Manifest) -> DataSolver:
@@ -156,7 +169,13 @@ def _own_solver_results(
         yield CheckResult.of_mistake(
             "redrawn", shard.file, redrawing.mistake(folder, manifest, structures, solver, shard)
         )
-    for row in recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]:
+    chosen = recomputation.chosen_rows(folder, manifest, solver)
+    if not chosen and world.rank == 0:
+        reasons = {
+            recomputation.other_method(manifest, solver, receipt) for receipt in receipts_of(folder, manifest)
+        }
+        yield CheckResult("recomputed", str(folder), "not applicable", max(reasons, key=len))
+    for row in chosen[world.rank :: world.size]:
         message = recomputation.difference(folder, manifest, structures, solver, row)
         yield CheckResult.of_mistake("recomputed", row.shard.file, message)
 
@@ -172,7 +191,7 @@ def _other_solver_results(
 ) -> Iterator[CheckResult]:
     """Yield the comparisons of adopted trajectories with the solver of the command line."""
     max_error = settings.storage.max_error
-    for row in recomputation.chosen_rows(folder, manifest)[world.rank :: world.size]:
+    for row in recomputation.chosen_rows(folder, manifest, solver)[world.rank :: world.size]:
         message = comparison.difference(
             folder, manifest, solver, row, structures=structures, max_error=max_error
         )
@@ -194,9 +213,14 @@ def _row_results(
         tallies = {name: _Tally() for name in checks}
         for row in rows_of(folder, structures, shard):
             for name, check in checks.items():
-                tallies[name].add(row.index, check(row))
+                try:
+                    tallies[name].add(row.index, check(row))
+                except NotApplicableError as reason:
+                    tallies[name].reason = str(reason)
         for name, tally in tallies.items():
             if not tally.count:
+                if tally.reason:
+                    yield CheckResult(name, shard.file, "not applicable", tally.reason)
                 continue
             is_warning = name == "resolution" or not data_solver.is_own or is_adopted(manifest.configuration)
             yield tally.result(name, shard.file, "warning" if is_warning else "failed")
@@ -219,21 +243,27 @@ def _factories(manifest: Manifest, data_solver: DataSolver) -> dict[str, Callabl
     if solver is not None:
         factories["residual"] = lambda: row_checks.residual(solver, num_frames)
     if solver is not None and data_solver.is_own:
-        factories["steps"] = lambda: steps.steps(solver, num_frames)
-        factories["budget"] = lambda: steps.budget(solver, num_frames)
+        factories["steps"] = lambda: steps.steps(solver, manifest)
+        factories["budget"] = lambda: steps.budget(solver, manifest)
     return factories
 
 
+def _not_applicable(checks: Iterable[str], folder: Path, reason: str) -> list[CheckResult]:
+    """Return the result of each of these checks of the whole data set."""
+    return [CheckResult(check, str(folder), "not applicable", reason) for check in checks]
+
+
 class _Tally:
-    """The findings of one check in the trajectories of a shard."""
+    """The findings of one check in the trajectories of a shard; `reason` says why it has none."""
 
     def __init__(self) -> None:
+        self.reason = ""
         self.messages: list[str] = []
         self.numbers: dict[str, float] = {}
         self.count = 0
 
     def add(self, index: int, finding: Finding | None) -> None:
-        """Add the finding of a trajectory; None if nothing could be measured in it."""
+        """Add the finding of a trajectory; None for one that is not in the sample of the check."""
         if finding is None:
             return
         self.count += 1

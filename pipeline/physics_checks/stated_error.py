@@ -32,7 +32,7 @@ from pipeline.data.manifest import Manifest, receipts_of
 from pipeline.data.plan import Split
 from pipeline.data.statistics import statistics_of
 from pipeline.parallel.groups import wait_for_ranks
-from pipeline.physics_checks.stored_rows import Row, order_of, rows_of
+from pipeline.physics_checks.stored_rows import NotApplicableError, Row, order_of, rows_of
 from pipeline.runs import progress
 from simsurrogate.errors import UserError
 from simsurrogate.relative_l2 import norm_floor
@@ -158,32 +158,36 @@ def measure(
     *,
     solver: Solver,
     world: MPI.Intracomm,
-) -> SelfStatedError | None:
-    """Return the self-stated error of a data set; None if no trajectory of the sample could be solved.
+) -> SelfStatedError:
+    """Return the self-stated error of a data set.
 
     `solver` is that of the data set on this rank alone. All ranks call this function together and share the
     trajectories of the sample. The result is the same on all ranks.
+
+    Raises:
+        NotApplicableError: the solver has no more accurate solution, or it diverges; raised on all ranks.
     """
     references = references_of(solver, manifest.configuration, settings_solver)
     if references.accurate is None and not references.is_exact and references.reference is None:
-        return None
+        raise NotApplicableError(f"in space: {references.space}; in time: {references.time}")
     rows = sample_rows(folder, manifest, structures, _cost_ratio(solver, references))
     floors = _floors(folder, manifest)
     start = time.perf_counter()
-    own_errors = []
+    own_errors, own_reasons = [], []
     with threadpool_limits(1):
         for row in progress.bar(rows[world.rank :: world.size], "solutions for the error", rank=world.rank):
             try:
                 own_errors.append((row.shard.split, *_errors(row, solver, references, floors)))
-            except DivergedError:
-                continue
+            except DivergedError as error:
+                own_reasons.append(str(error))
     core_seconds = time.perf_counter() - start
     wait_for_ranks(world)
-    parts = world.allgather((own_errors, core_seconds))
-    errors = [entry for part, _ in parts for entry in part]
+    parts = world.allgather((own_errors, own_reasons, core_seconds))
+    errors = [entry for part, _, _ in parts for entry in part]
     if not errors:
-        return None
-    seconds = sum(part_seconds for _, part_seconds in parts)
+        reasons = [reason for _, part, _ in parts for reason in part] or ["there is no trajectory"]
+        raise NotApplicableError(f"no trajectory of the sample has a more accurate solution: {reasons[0]}")
+    seconds = sum(part_seconds for _, _, part_seconds in parts)
     generation_seconds = sum(entry.core_seconds for entry in manifest.shards)
     return SelfStatedError(
         splits={

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
 
-from pipeline.generation.recomputation import relative_difference, tolerance
+from pipeline.data.manifest import Manifest
+from pipeline.generation.recomputation import other_method, relative_difference, tolerance
 from pipeline.physics_checks.row_checks import Finding, RowCheck
 from pipeline.physics_checks.stored_rows import NotApplicableError, Row
 from solvers.contract import DivergedError, Parameters, Solver, SteppedTrajectory
@@ -38,16 +39,16 @@ def every(num_frames: int) -> int:
     return math.ceil(1 / (MAX_COST_SHARE * max(num_frames - 1, 1)) - 1e-9)
 
 
-def steps(solver: Solver, num_frames: int) -> RowCheck:
+def steps(solver: Solver, manifest: Manifest) -> RowCheck:
     """Return the check that a random frame follows from the frame before by one step of the solver.
 
     A stored frame is rounded. The steps from perturbed frames bound the effect. Frames of a coarser grid do
     not determine the state of the solver, so the first frame after the start is computed from the parameters.
-    Trajectories that several ranks shared are not compared, because their scheme may depend on the ranks.
 
     Raises:
         NotApplicableError: the solver returns whole trajectories only, or there is one frame.
     """
+    num_frames = len(manifest.header.times)
     if num_frames < 2:
         raise NotApplicableError("the trajectories have one frame")
     distance = every(num_frames)
@@ -56,16 +57,15 @@ def steps(solver: Solver, num_frames: int) -> RowCheck:
         raise NotApplicableError("the solver returns whole trajectories, without steps between frames")
 
     def check(row: Row) -> Finding | None:
-        if row.index % distance or row.receipt.ranks > 1:
+        if row.index % distance:
             return None
-        with suppress(DivergedError):
+        with _comparable(solver, manifest, row):
             return _first_frame(solver, row) if solver.spec.coarsening else _random_frame(solver, row)
-        return None
 
     return check
 
 
-def budget(solver: Solver, num_frames: int) -> RowCheck:
+def budget(solver: Solver, manifest: Manifest) -> RowCheck:
     """Return the check that invariants change by what sources and walls supply, in one interval of a shard.
 
     Raises:
@@ -75,19 +75,33 @@ def budget(solver: Solver, num_frames: int) -> RowCheck:
     if spec.coarsening:
         raise NotApplicableError("a frame of a coarser grid does not determine what sources and walls supply")
     trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
-    if num_frames < 2 or not isinstance(trajectory, SteppedTrajectory) or not spec.invariants:
+    if len(manifest.header.times) < 2 or not isinstance(trajectory, SteppedTrajectory) or not spec.invariants:
         raise NotApplicableError("the solver has no steps or no invariants")
     if type(trajectory).budget is SteppedTrajectory.budget:
         raise NotApplicableError(f"the solver {spec.name} has no method budget")
 
     def check(row: Row) -> Finding | None:
-        if row.row or row.receipt.ranks > 1:
+        if row.row:
             return None
-        with suppress(DivergedError):
+        with _comparable(solver, manifest, row):
             return _budget(solver, row)
-        return None
 
     return check
+
+
+@contextmanager
+def _comparable(solver: Solver, manifest: Manifest, row: Row) -> Iterator[None]:
+    """Refuse a row whose steps the solver, on one rank, does not repeat.
+
+    Raises:
+        NotApplicableError: several ranks used another method, or a step diverges.
+    """
+    if reason := other_method(manifest, solver, row.receipt):
+        raise NotApplicableError(reason)
+    try:
+        yield
+    except DivergedError as error:
+        raise NotApplicableError(f"a step from a stored frame cannot be computed: {error}") from error
 
 
 def _budget(solver: Solver, row: Row) -> Finding:

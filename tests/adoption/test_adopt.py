@@ -142,7 +142,13 @@ def test_a_solver_is_taken_from_the_command_line(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out
     arguments = f"run={run}"
     assert run_command_line(validate.run, arguments, *_HEAT_SOLVER) == 0
-    assert json.loads((dataset / "validation.json").read_text())["checks"]["recomputed"] == 2
+    validation = json.loads((dataset / "validation.json").read_text())
+    assert validation["checks"]["recomputed"] == 2
+    assert {
+        record["check"]
+        for record in validation["results"]
+        if "has not computed these data" in record["message"]
+    } == {"solver", "draws", "redrawn", "steps", "budget", "self_stated_error"}
     training = ("training.steps=2", "training.warmup_steps=1", "training.batch_size=4", "surrogate.modes=2")
     assert run_command_line(train.run, arguments, *training) == 0
     assert run_command_line(evaluate.run, arguments, "evaluation.figures=0") == 0

@@ -12,9 +12,12 @@ import pytest
 
 from pipeline import validate
 from pipeline.data import windows
+from pipeline.data.checks.result import CheckResult
 from pipeline.data.dataset import Dataset
 from simsurrogate.errors import UserError
+from solvers.contract import solver_class
 from tests.faults.driving import VICTIM, forge, read_generated, run_drift, run_drift_in_process
+from tests.faults.stage import DRIFT
 from tests.support.shards import arrays_of, offset_of
 
 FIRST_SHARD = "data/train/train-00000.hdf5"
@@ -119,9 +122,45 @@ def test_a_stored_validation_alone_replaces_that_of_the_run_folder(
         run_drift_in_process("validate", run_copy)
     assert old_path.exists()
     # Adopted data, for example, state no error.
-    monkeypatch.setattr(validate, "self_stated_error", lambda *_, **__: None)
+    no_error = CheckResult("self_stated_error", "dataset", "not applicable", "the data were adopted")
+    monkeypatch.setattr(validate, "self_stated_error", lambda *_, **__: no_error)
     run_drift_in_process("validate", run_copy)
     assert not old_path.exists()
+
+
+def reasons_of(run: Path) -> dict[str, str]:
+    """Return the reason of each check that does not apply."""
+    results = json.loads((run / "dataset" / "validation.json").read_text())["results"]
+    return {record["check"]: record["message"] for record in results if record["outcome"] == "not applicable"}
+
+
+def test_the_checks_after_a_failed_shard_say_why_they_do_not_apply(run_copy: Path) -> None:
+    truncate(run_copy / "dataset" / VICTIM)
+    failure_of("validate", run_copy)
+    reasons = reasons_of(run_copy)
+    assert reasons["recomputed"].startswith("the checks of a shard failed")
+    after_failure = {check for check, reason in reasons.items() if reason == reasons["recomputed"]}
+    assert after_failure == {
+        *("solver", "draws", "redrawn", "recomputed", "residual", "steps", "budget", "self_stated_error"),
+        *("conserved_means", "divergence", "boundary_values", "resolution"),
+    }
+
+
+@pytest.mark.parametrize("method", ["exact", "exact on one rank"])
+def test_trajectories_of_several_ranks_are_computed_again_by_their_own_method(
+    method: str, run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (run_copy / "dataset" / "receipts").iterdir():
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"ranks": 2}))
+    monkeypatch.setattr(solver_class("drift", DRIFT), "method", method)
+    run_drift_in_process("validate", run_copy)
+    reasons = reasons_of(run_copy)
+    is_same = method == "exact"
+    for check in ("recomputed", "steps", "budget"):
+        assert (check in reasons) != is_same
+        assert is_same or reasons[check] == (
+            "2 ranks computed the trajectories by the method exact, and one rank uses exact on one rank"
+        )
 
 
 @pytest.mark.timeout(60)
@@ -209,6 +248,13 @@ def test_a_trajectory_inside_all_ranges_is_refused_in_the_extrapolation_split(ru
     forge(run_copy, set_row("scalars/amplitude", 0, 0.7), file)
     message = f"{file}: parameter_range: every scalar parameter of row 0 lies in its range"
     assert message in failure_of("validate", run_copy)
+    forge(run_copy, set_row("scalars/speed", 0, 2.005), file)
+    failure = failure_of("validate", run_copy)
+    assert "parameter_range: " not in failure, "the speed is outside"
+    assert (
+        "extrapolation: trajectory 0 of test_extrapolation lies within 1 % of the training range in every "
+        "scalar parameter: speed is the farthest, 0.5 % of the range beyond it"
+    ) in failure
 
 
 def set_statistics(kind: str, key: str, value: object) -> Callable[[Path], None]:

@@ -134,6 +134,10 @@ def heat_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_heat_on_a_group_of_two_agrees_with_one_rank_to_round_off(heat_run: Path, tmp_path: Path) -> None:
     require_success(run_drift("generate", tmp_path, *HEAT, "group_size=2", ranks=2))
     assert_equal_to_round_off(heat_run, tmp_path)
+    run_drift_in_process("validate", tmp_path, *HEAT)
+    results = json.loads((tmp_path / "dataset/validation.json").read_text())["results"]
+    passed = {record["check"] for record in results if record["outcome"] == "passed"}
+    assert {"recomputed", "steps"} <= passed
 
 
 def test_heat_after_a_kill_and_a_rerun_has_the_same_bytes(heat_run: Path, tmp_path: Path) -> None:

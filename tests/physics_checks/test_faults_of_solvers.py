@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from unittest import mock
 
@@ -10,7 +11,11 @@ import pytest
 from pipeline import generate, validate
 from pipeline.config.compose import hydra_arguments
 from pipeline.data.card import figures
+from pipeline.data.manifest import read_document
+from pipeline.data.validation import Validation
+from pipeline.physics_checks import stated_error
 from simsurrogate.errors import UserError
+from solvers.contract import DivergedError, solver_class
 from tests.support.in_process import settings_of
 
 SOLVER = Path(__file__).parent / "solvers" / "damped_waves.py"
@@ -33,10 +38,49 @@ def test_a_correct_solver_passes(tmp_path: Path) -> None:
     validated(tmp_path, "none")
 
 
+def test_an_unknown_unit_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    validated(tmp_path, "unit")
+    assert "warning: units: no known unit has u (kelwin). A unit is SI" in capsys.readouterr().err
+
+
+def diverging(*_: object) -> None:
+    raise DivergedError("the temperature is not finite")
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "value", "reason"),
+    [
+        (
+            solver_class("damped_waves", SOLVER),
+            "order_in_time",
+            math.nan,
+            "in space: the solver damped_waves has no method reference_setting; in time: the solver "
+            "damped_waves has neither a time_step nor a tolerance",
+        ),
+        (
+            stated_error,
+            "_errors",
+            diverging,
+            "no trajectory of the sample has a more accurate solution: the temperature is not finite",
+        ),
+    ],
+    ids=["no reference", "divergence"],
+)
+def test_data_without_a_self_stated_error_say_why(
+    target: object, name: str, value: object, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, name, value)
+    validated(tmp_path, "none")
+    validation = read_document(tmp_path / "dataset" / "validation.json", Validation)
+    assert validation.self_stated_error is None
+    (record,) = (record for record in validation.results if record.check == "self_stated_error")
+    assert (record.outcome, record.message) == ("not applicable", reason)
+
+
 @pytest.mark.fault(
     "the solver has a mistake",
-    cause="{mistake}: a wrong sign of the diffusion, unseeded random numbers in `sample`, or state that is "
-    "kept between two solutions",
+    cause="{mistake}: a wrong sign of the diffusion, unseeded random numbers in `sample`, state that is "
+    "kept between two solutions, or a supply of heat that the fields do not have",
     result="validate names the mistake",
     lost="the data set",
 )
@@ -49,6 +93,7 @@ def test_a_correct_solver_passes(tmp_path: Path) -> None:
             "memory",
             r"recomputed: .* so do two new solutions of equal parameters: .* keeps state between calls",
         ),
+        ("budget", r"budget: trajectory 0: mean changes by .*, and sources and walls supply 0\.0001\. "),
     ],
 )
 def test_a_mistake_of_the_solver_is_named(mistake: str, message: str, tmp_path: Path) -> None:
