@@ -32,7 +32,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.physics_checks.derivatives import HIGH_ORDER, LOW_ORDER, derivative_of_order, smooth_part
-from pipeline.physics_checks.stored_rows import Frames, NotApplicableError, order_of
+from pipeline.physics_checks.stored_rows import (
+    Frames,
+    NotApplicableError,
+    order_of,
+    refuse_large_frames,
+)
 from solvers.contract import Solver
 
 #: The numbers of frames of the three quadratures, which are their orders.
@@ -117,6 +122,7 @@ def refuse_unsuitable(solver: Solver, num_frames: int) -> None:
         raise NotApplicableError(
             f"a trajectory has {num_frames} frames, and an integral over time needs {LEAST_FRAMES}"
         )
+    refuse_large_frames(spec)
 
 
 def defects(solver: Solver, frames: Frames) -> dict[str, Defect]:

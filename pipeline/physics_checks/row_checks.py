@@ -1,7 +1,7 @@
 """Checks of every stored trajectory, without another solution.
 
-A check is a function from a row to a `Finding`. A factory makes the check for a data set, or raises
-`NotApplicableError` with the reason why the check does not apply.
+A check is a function from a row to a `Finding`. A factory makes the check for a data set. Both raise
+`NotApplicableError` with the reason if the check does not apply.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Finding:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-#: A check of one trajectory; None if nothing could be measured in it.
+#: A check of one trajectory; None for a trajectory that is not in its sample.
 RowCheck = Callable[[Row], Finding | None]
 
 
@@ -51,23 +51,24 @@ def residual(solver: Solver, num_frames: int) -> RowCheck:
     """
     residuals.refuse_unsuitable(solver, num_frames)
 
-    def check(row: Row) -> Finding | None:
-        frames = row.frames()
-        defects = residuals.defects(solver, frames)
-        if not defects:
-            return None
-        name, worst = max(defects.items(), key=lambda pair: pair[1].ratio)
-        numbers = {"defect over its estimated error": worst.ratio}
-        if worst.ratio <= MAX_RATIO:
-            return Finding(numbers=numbers)
-        cause = likely_cause(solver, frames, defects)
-        return Finding(
-            f"the fields do not satisfy the equation {name} at {frames.times[worst.frame]:g} s: its residual "
-            f"is {worst.ratio:.3g} times the error of the derivatives, at most {MAX_RATIO:g} allowed. "
-            + (f"Likely cause: {cause}. " if cause else "")
-            + "Correct the terms and signs of the solver, or the parameters of this trajectory",
-            numbers,
-        )
+    def check(row: Row) -> Finding:
+        largest, message = 0.0, ""
+        for frames in row.parts():
+            defects = residuals.defects(solver, frames)
+            if not defects:
+                raise NotApplicableError(f"the solver {solver.spec.name} has no residual")
+            name, worst = max(defects.items(), key=lambda pair: pair[1].ratio)
+            largest = max(largest, worst.ratio)
+            if worst.ratio > MAX_RATIO:
+                cause = likely_cause(solver, frames, defects)
+                message = (
+                    f"the fields do not satisfy the equation {name} at {frames.times[worst.frame]:g} s: its "
+                    f"residual is {worst.ratio:.3g} times the error of the derivatives, at most "
+                    f"{MAX_RATIO:g} allowed. {f'Likely cause: {cause}. ' if cause else ''}"
+                    "Correct the terms and signs of the solver, or the parameters of this trajectory"
+                )
+                break
+        return Finding(message, {"defect over its estimated error": largest})
 
     return check
 
@@ -83,10 +84,14 @@ def means(spec: Spec) -> RowCheck:
         raise NotApplicableError("no field has a constant mean over the box")
 
     def check(row: Row) -> Finding:
-        values = row.frames().states[:, channels]
-        averages = values.mean(axis=tuple(range(2, values.ndim)))
-        scales = np.abs(values).max(axis=(0, *range(2, values.ndim)))
-        drifts = np.abs(averages - averages[0]).max(axis=0) / np.where(scales > 0, scales, 1.0)
+        start, scales, changes = None, np.zeros(len(channels)), np.zeros(len(channels))
+        for frame in range(len(row.shards.header.times)):
+            values = row.state(frame)[channels].reshape(len(channels), -1)
+            averages = values.mean(axis=1)
+            start = averages if start is None else start
+            scales = np.maximum(scales, np.abs(values).max(axis=1))
+            changes = np.maximum(changes, np.abs(averages - start))
+        drifts = changes / np.where(scales > 0, scales, 1.0)
         worst = int(np.argmax(drifts))
         numbers = {"change of a conserved mean": float(drifts[worst])}
         if drifts[worst] <= CONSERVED_TOLERANCE:

@@ -14,12 +14,18 @@ from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Receipt, read_document, receipt_path
 from pipeline.data.plan import Shard
 from pipeline.data.windows import Shards
+from simsurrogate.spec import Spec
 from solvers.contract import Solver
 
-#: The largest size of the frames that a check holds in memory, bytes in float64.
-_MAX_BYTES = 2**27
+#: The largest size of the frames that a check reads together, bytes in float64, unless these are fewer than
+#: `_LEAST_FRAMES`. The residual makes about 20 copies of them.
+_PART_BYTES = 2**21
 #: The fewest frames that are read together.
 _LEAST_FRAMES = 8
+#: The largest size of the frames of a trajectory that are compared, bytes in float64.
+_MAX_BYTES = 2**27
+#: The frames that two parts of a trajectory share, so that each interval belongs to one of them.
+_SHARED_FRAMES = 3
 
 
 class NotApplicableError(ValueError):
@@ -102,22 +108,47 @@ class Row:
         self.shards.fill("coefficient_fields", self.shards.arrays(0), (self.row,), values, axis=0)
         return values.astype(np.float64)
 
-    def frames(self) -> Frames:
-        """Return all frames, or as many as fit into memory; another part of the frames in each row."""
+    def parts(self) -> Iterator[Frames]:
+        """Yield the frames in parts of a few megabytes; of a long trajectory, another part in each row."""
         header = self.shards.header
-        num_frames, spec = len(header.times), header.spec
-        frame_bytes = 8 * len(spec.channels) * int(np.prod(spec.shape))
+        num_frames, frame_bytes = len(header.times), _frame_bytes(header.spec)
         count = min(max(_MAX_BYTES // frame_bytes, _LEAST_FRAMES), num_frames)
         first = self.index * count % (num_frames - count + 1)
-        window = slice(first, first + count)
-        return Frames(
-            self.states(window),
-            self.coefficient_fields(),
-            self.parameters,
-            header.times[window],
-            header.precision,
-            first,
+        part_length = min(max(_PART_BYTES // frame_bytes, _LEAST_FRAMES), count)
+        start = first
+        while True:
+            # The last part is as long as the others.
+            start = min(start, first + count - part_length)
+            window = slice(start, start + part_length)
+            yield Frames(
+                self.states(window),
+                self.coefficient_fields(),
+                self.parameters,
+                header.times[window],
+                header.precision,
+                start,
+            )
+            if window.stop == first + count:
+                return
+            start = window.stop - _SHARED_FRAMES
+
+
+def refuse_large_frames(spec: Spec) -> None:
+    """Refuse frames of which too few fit into memory.
+
+    Raises:
+        NotApplicableError: the message is the reason.
+    """
+    size = _LEAST_FRAMES * _frame_bytes(spec)
+    if size > _MAX_BYTES:
+        raise NotApplicableError(
+            f"{_LEAST_FRAMES} frames have {size / 2**20:.0f} MiB in float64, at most "
+            f"{_MAX_BYTES / 2**20:.0f} MiB are compared"
         )
+
+
+def _frame_bytes(spec: Spec) -> int:
+    return 8 * len(spec.channels) * math.prod(spec.shape)
 
 
 def order_of(solver: Solver, kind: Literal["space", "time"]) -> float:
