@@ -58,13 +58,21 @@ def _settings() -> Settings:
     return settings_of(Path("run"))
 
 
-def validation_of(folder: Path, states: np.ndarray, diffusivity: np.ndarray) -> dict[str, CheckRecord]:
-    """Return the worst record of each check by its name, for a data set of these arrays."""
-    source, run = folder / "source", folder / "run"
+def validation_of(
+    folder: Path, states: np.ndarray, diffusivity: np.ndarray, media: np.ndarray | None = None
+) -> dict[str, CheckRecord]:
+    """Return the worst record of each check by its name, for a data set of these arrays.
+
+    `media` (N, X) is a coefficient field.
+    """
+    source, run, description = folder / "source", folder / "run", DESCRIPTION
     source.mkdir()
     np.save(source / "u.npy", states)
     np.save(source / "nu.npy", diffusivity)
-    (folder / "adopt.yaml").write_text(DESCRIPTION)
+    if media is not None:
+        np.save(source / "k.npy", media)
+        description = description.replace("fields: {", "fields: {k: {unit: W/m/K}, ")
+    (folder / "adopt.yaml").write_text(description)
     settings = _settings().model_copy(update={"run": run, "dataset": run / "dataset"})
     paths = {"source": source, "description": folder / "adopt.yaml"}
     with mock.patch.object(figures, "draw", return_value=[]):

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.checks.adopted import NUM_TRAIN, STEP, failed, temperatures, validation_of, warned
+from tests.data.checks.adopted import (
+    CELLS,
+    NUM_TRAIN,
+    NUM_TRAJECTORIES,
+    STEP,
+    failed,
+    temperatures,
+    validation_of,
+    warned,
+)
 
 #: A fault changes the states (N, T, X) of the array in place.
 Fault = Callable[[np.ndarray], None]
@@ -140,6 +149,20 @@ def test_a_repeated_initial_state_is_a_warning(noise: float, tmp_path: Path) -> 
     assert warned(records) == ["initial_states"]
     assert "trajectory 5 of test" in records["initial_states"].message
     assert "trajectory 3 of train" in records["initial_states"].message
+
+
+def test_a_constant_field_and_a_repeated_medium_are_warnings(tmp_path: Path) -> None:
+    states, diffusivity = temperatures()
+    states[11] = 300
+    media = np.random.default_rng(0).normal(size=(NUM_TRAJECTORIES, CELLS)).astype(np.float32)
+    media[45] = media[3]
+    records = validation_of(tmp_path, states, diffusivity, media)
+    assert failed(records) == []
+    assert warned(records) == ["coefficient_fields", "constant_fields"]
+    assert records["constant_fields"].message.startswith("u is constant in trajectory 11 of train")
+    assert records["coefficient_fields"].message.startswith(
+        "trajectory 5 of test has the coefficient field of trajectory 3 of train"
+    )
 
 
 def test_a_trajectory_far_from_all_others_is_a_warning(tmp_path: Path) -> None:
