@@ -84,13 +84,12 @@ def means(spec: Spec) -> RowCheck:
         raise NotApplicableError("no field has a constant mean over the box")
 
     def check(row: Row) -> Finding:
-        start, scales, changes = None, np.zeros(len(channels)), np.zeros(len(channels))
+        averages, scales = [], np.zeros(len(channels))
         for frame in range(len(row.shards.header.times)):
             values = row.state(frame)[channels].reshape(len(channels), -1)
-            averages = values.mean(axis=1)
-            start = averages if start is None else start
+            averages.append(values.mean(axis=1))
             scales = np.maximum(scales, np.abs(values).max(axis=1))
-            changes = np.maximum(changes, np.abs(averages - start))
+        changes = np.abs(np.array(averages) - averages[0]).max(axis=0)
         drifts = changes / np.where(scales > 0, scales, 1.0)
         worst = int(np.argmax(drifts))
         numbers = {"change of a conserved mean": float(drifts[worst])}

@@ -93,7 +93,7 @@ def test_independent_draws_pass(
 
 def sketches_of(parameters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return sketches (N, 48) that depend smoothly on parameters (N, P)."""
-    return np.tanh(parameters @ rng.normal(size=(parameters.shape[1], 48)))
+    return np.asarray(np.tanh(parameters @ rng.normal(size=(parameters.shape[1], 48))))
 
 
 @pytest.mark.parametrize(("dimension", "num_trajectories"), [(1, 300), (2, 300), (5, 300), (1, 24), (2, 24)])

@@ -176,7 +176,7 @@ def _nearest(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 def _ratios(distances: np.ndarray) -> np.ndarray:
     """Return the quotients of the ascending distances (N, K + 1), (N, K); 1 for those of 0."""
     smaller, larger = distances[:, :-1], distances[:, 1:]
-    return np.divide(smaller, larger, out=np.ones_like(smaller), where=larger > 0)
+    return np.asarray(np.divide(smaller, larger, out=np.ones_like(smaller), where=larger > 0))
 
 
 def _is_copy(ratios: np.ndarray, bounds: np.ndarray) -> np.ndarray:
@@ -187,4 +187,4 @@ def _is_copy(ratios: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     rows, is_small = np.arange(len(ratios)), ratios < LARGEST_RATIO
     last = is_small.argmax(axis=1)
     is_group = is_small[rows, last] & (ratios[rows, last] < bounds[last])
-    return is_group[:, None] & (np.arange(ratios.shape[1]) <= last[:, None])
+    return np.asarray(is_group[:, None] & (np.arange(ratios.shape[1]) <= last[:, None]))
