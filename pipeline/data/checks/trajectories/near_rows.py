@@ -159,7 +159,7 @@ def largest_ratio(dimension: float, num_ratios: int, count: int = 1) -> float:
 
     `num_ratios` independent ratios have `FALSE_ALARMS` smaller ones on average, or fewer.
     """
-    return min(LARGEST_RATIO, (FALSE_ALARMS / num_ratios) ** (1 / (count * dimension)))
+    return min(LARGEST_RATIO, float((FALSE_ALARMS / num_ratios) ** (1 / (count * dimension))))
 
 
 def _nearest(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

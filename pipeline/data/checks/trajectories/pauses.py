@@ -54,7 +54,7 @@ def pauses(
     for row in np.flatnonzero((change == 0).any(axis=1) & (change > least).any(axis=1)):
         if not any(_row_pauses(change[row] == 0, change[row] > least)):
             continue
-        for frame in np.flatnonzero(change[row] == 0):
+        for frame in np.flatnonzero(change[row] == 0).tolist():
             change[row, frame] = max(
                 _largest_change(values[row], frame) / (size[row] or 1.0)
                 for values, size in zip(fields, sizes, strict=True)
