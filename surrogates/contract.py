@@ -219,11 +219,13 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
         outside the duration of the training data.
 
         With `interval=0.9`, the prediction has `lower` and `upper` ends that hold the truth with a
-        probability of 90 %, and the expected error. `interval_kind` is `marginal` (for each value) or `joint`
-        (for all values of the trajectory at once); `surrogates.calibration.Intervals` says what is
-        guaranteed, for trajectories that start like those of the calibration split. With `interval` or
-        `strict`, a calibrated surrogate also compares the inputs with the training inputs (`Guard`), and
-        issues an `ExtrapolationWarning` for unusual inputs.
+        probability of 90 %. `interval_kind` is `marginal` (for each value) or `joint` (for all values of the
+        trajectory at once); `surrogates.calibration.Intervals` says what is guaranteed, for trajectories that
+        start like those of the calibration split.
+
+        With `interval` or `strict`, a calibrated surrogate also compares the inputs with the training inputs
+        (`Guard`), issues an `ExtrapolationWarning` for unusual inputs, and returns the `predicted_error`.
+        `strict` needs no calibration split for them. A prediction without both computes neither.
 
         Raises:
             UserError: a shape or a time does not fit, an input is not finite, or a parameter is missing or
@@ -245,6 +247,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
         inputs = Inputs(self.problem.spec, std, initial_state, parameters, self.uses_initial_state)
         for message in calibration.unusual(inputs):
             _refuse_or_warn(message, strict)
+        prediction = calibration.with_expected_error(prediction, inputs, times)
         if interval is None:
             return prediction
         return calibration.with_intervals(prediction, inputs, times, interval, interval_kind)

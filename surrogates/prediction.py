@@ -29,8 +29,9 @@ class Prediction:
             model.
         lower: the lower end of the interval of each value, of the shape of `mean`; None without `interval`.
         upper: the upper end.
-        predicted_error: the expected relative L2 error of each frame, mean over the fields, (B, T); None
-            without `interval`, or if too few held-out trajectories were available to learn it.
+        predicted_error: the expected relative L2 error of each frame, mean over the fields, (B, T), and NaN
+            beyond the last calibrated frame; None without `interval` and `strict`, without a calibration, and
+            if too few held-out trajectories were available to learn it.
         quantities: the quantities of interest of the data that follow from single frames, by name, with the
             same kind of interval; empty without `interval`.
     """

@@ -188,7 +188,7 @@ def load(
     if "members_sha256" in content:
         members = _listed_members(folder, content)
         ensemble = Ensemble([load(member, device, path=path, shape=shape) for member in members])
-        return _calibrated(ensemble.eval(), folder, content["sha256"])
+        return _calibrated(ensemble.eval(), folder, content)
     _check_class(folder, content["surrogate"], path)
     try:
         problem = recorded_problem(content)
@@ -219,12 +219,19 @@ def load(
             stacklevel=2,
         )
     surrogate = arranged(surrogate.to(device)).eval().requires_grad_(False)
-    return _calibrated(surrogate, folder, content["sha256"])
+    return _calibrated(surrogate, folder, content)
 
 
-def _calibrated(surrogate: Surrogate, folder: Path, model: str) -> Surrogate:
+def _calibrated(surrogate: Surrogate, folder: Path, content: Mapping[str, Any]) -> Surrogate:
     """Return the surrogate with the calibration in its model folder, or with the reason why it has none."""
-    surrogate.calibration = calibration_files.load_or_reason(folder, model, surrogate.problem.spec)
+    spec = surrogate.problem.spec
+    if (trained_shape := recorded_problem(content).spec.shape) == spec.shape:
+        surrogate.calibration = calibration_files.load_or_reason(folder, content["sha256"], spec)
+    else:
+        surrogate.calibration = (
+            f"the calibration in {folder} belongs to the grid of the training, {trained_shape}, and this "
+            f"grid has {spec.shape}. Leave out shape."
+        )
     return surrogate
 
 

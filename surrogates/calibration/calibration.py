@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class Calibration:
             such quantities or without a calibration split.
         guard: the distance of inputs from the training data; None if nothing varies between the inputs.
         error_model: the expected error; None if there are too few held-out trajectories.
+        fitted_on: the number of trajectories of each split that the calibration was fitted on.
     """
 
     dataset: str
@@ -37,6 +38,7 @@ class Calibration:
     quantities: Intervals | None = None
     guard: Guard | None = None
     error_model: ErrorModel | None = None
+    fitted_on: Mapping[str, int] = field(default_factory=dict)
 
     def unusual(self, inputs: Inputs) -> Iterator[str]:
         """Yield a message if inputs are farther from the training data than the threshold of the guard."""
@@ -51,10 +53,19 @@ class Calibration:
                 f"usual inputs ({above.sum()} of {len(above)} cases are unusual)"
             )
 
+    def with_expected_error(self, prediction: Prediction, inputs: Inputs, times: Any) -> Prediction:
+        """Return the prediction with the expected error at its times (T,), s, if an `error_model` exists."""
+        if self.error_model is None:
+            return prediction
+        times = np.asarray(times, dtype=np.float64)
+        predictors = error_predictors(prediction, inputs, self.guard)
+        errors = self.error_model.errors(times - times[0], predictors)
+        return dataclasses.replace(prediction, predicted_error=torch.from_numpy(errors))
+
     def with_intervals(
         self, prediction: Prediction, inputs: Inputs, times: Any, level: float, kind: IntervalKind
     ) -> Prediction:
-        """Return the prediction with intervals, quantities of interest and the expected error.
+        """Return the prediction with intervals and quantities of interest.
 
         Args:
             prediction: the prediction.
@@ -89,14 +100,9 @@ class Calibration:
                 )
                 for index, quantity in enumerate(frame_quantities(inputs.spec))
             }
-        predicted_error = None
-        if self.error_model is not None:
-            predictors = error_predictors(prediction, inputs, self.guard)
-            predicted_error = torch.from_numpy(self.error_model.errors(durations, predictors))
         return dataclasses.replace(
             prediction,
             lower=prediction.mean - half_width,
             upper=prediction.mean + half_width,
             quantities=quantities,
-            predicted_error=predicted_error,
         )

@@ -66,14 +66,15 @@ class ErrorModel:
     def errors(self, durations: np.ndarray, predictors: np.ndarray) -> np.ndarray:
         """Return the expected relative errors (B, D) at durations (D,), s, from predictors (B, D, G).
 
-        The nearest frame counts. The error at duration 0 is 0.
+        The nearest frame counts. The error at duration 0 is 0, and NaN beyond the last frame.
         """
         lead_times = self.lead_times.numpy()
         frame = np.abs(lead_times[None] - durations[:, None]).argmin(axis=1)
         centre, weights = self.centre.numpy()[frame], self.weights.numpy()[frame]
         logarithm = self.offset.numpy()[frame] + ((predictors - centre) * weights).sum(-1)
         lower, upper = self.bounds.numpy()[frame].T
-        result: np.ndarray = np.where(durations > 0, np.exp(np.clip(logarithm, lower, upper)), 0.0)
+        result = np.where(durations > 0, np.exp(np.clip(logarithm, lower, upper)), 0.0)
+        result[:, durations > lead_times[-1] * (1 + 1e-6)] = np.nan
         return result
 
 

@@ -46,7 +46,7 @@ class _Document(BaseModel):
     format: Literal["simsurrogate calibration 1"] = "simsurrogate calibration 1"
     model: str
     dataset: str
-    num_trajectories: int
+    fitted_on: dict[str, int]
     threshold: float | None
     alarm_rate: float | None
     arrays_sha256: str
@@ -71,11 +71,11 @@ def save(folder: Path, calibration: Calibration, model: str) -> None:
         if isinstance(tensor, torch.Tensor)
     }
     content = safetensors.torch.save(arrays)
-    guard, intervals = calibration.guard, calibration.intervals
+    guard = calibration.guard
     document = _Document(
         model=model,
         dataset=calibration.dataset,
-        num_trajectories=0 if intervals is None else intervals.num_trajectories,
+        fitted_on=dict(calibration.fitted_on),
         threshold=None if guard is None else guard.threshold,
         alarm_rate=None if guard is None else guard.alarm_rate,
         arrays_sha256=hashlib.sha256(content).hexdigest(),
@@ -159,7 +159,7 @@ def _from_arrays(arrays: dict[str, torch.Tensor], document: _Document) -> Calibr
         if values and kind is Guard:
             values |= {"threshold": document.threshold, "alarm_rate": document.alarm_rate}
         parts[part] = kind(**values) if values else None
-    return Calibration(document.dataset, **parts)
+    return Calibration(document.dataset, **parts, fitted_on=document.fitted_on)
 
 
 def _check_shapes(calibration: Calibration, spec: Spec) -> None:

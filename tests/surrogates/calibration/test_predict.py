@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 import surrogates
 from simsurrogate.errors import UserError
 from simsurrogate.spec import QuantityOfInterest
-from surrogates import store
+from surrogates import contract, store
 from surrogates.calibration import Calibration, ErrorModel, Guard, Inputs, Intervals, files
 from surrogates.calibration.error_model import error_predictors
 from surrogates.calibration.intervals import hierarchical_quantiles
@@ -103,8 +104,24 @@ def test_without_a_calibration_the_error_says_what_to_type(surrogate: Surrogate)
     with pytest.raises(UserError, match=r"interval=0.9 needs a calibration split.*samples.calibration=40"):
         surrogate.predict(**arguments, interval=0.9)
     bare = surrogate_cases.build_cached("fno", PROBLEM)
+    assert bare.predict(**arguments, strict=True).predicted_error is None
     with pytest.raises(UserError, match=r"interval=0.9 needs a calibration: .*python -m pipeline.evaluate"):
         bare.predict(**arguments, interval=0.9)
+
+
+def test_the_expected_error_needs_no_calibration_split(surrogate: Surrogate) -> None:
+    arguments = inputs_of(surrogate, 0)
+    expected = surrogate.predict(**arguments, interval=0.9).predicted_error
+    whole = surrogate.calibration
+    surrogate.calibration = Calibration("data", guard=whole.guard, error_model=whole.error_model)
+    prediction = surrogate.predict(**arguments, strict=True)
+    assert prediction.predicted_error.equal(expected)
+    assert prediction.lower is None
+    later = surrogate.predict(**(arguments | {"times": np.append(TIMES, 0.75)}), strict=True)
+    assert later.predicted_error[:, :3].equal(expected)
+    assert later.predicted_error[:, 3].isnan().all()
+    with patch.object(contract, "Inputs", side_effect=AssertionError):
+        assert surrogate.predict(**arguments).predicted_error is None
 
 
 def test_strict_refuses_unusual_inputs_inside_the_range(surrogate: Surrogate) -> None:
@@ -152,9 +169,13 @@ def test_a_calibration_is_the_same_after_it_was_stored(surrogate: Surrogate, tmp
     for name in ("mean", "lower", "upper", "predicted_error"):
         assert torch.equal(getattr(prediction, name), getattr(expected, name)), name
     assert loaded.calibration.guard.threshold == surrogate.calibration.guard.threshold
-    # Weights on another grid predict, but the calibration belongs to its own grid.
-    other = surrogates.load(tmp_path, shape=(24, 17))
-    assert "has the shape (2, 2, 16, 17), and this model needs (2, 2, 24, 17)" in str(other.calibration)
+    # Weights on another grid predict, but the calibration belongs to its own grid, and so does a guard alone.
+    for calibration in (surrogate.calibration, Calibration("data", guard=surrogate.calibration.guard)):
+        files.save(tmp_path, calibration, model)
+        other = surrogates.load(tmp_path, shape=(24, 17))
+        assert "belongs to the grid of the training, (16, 17), and this grid has (24, 17)" in str(
+            other.calibration
+        )
 
 
 @pytest.mark.parametrize(
