@@ -23,7 +23,7 @@ from pipeline.evaluation.baselines.linear_map import LinearBaseline
 from pipeline.evaluation.baselines.untrained import missing_linear_solution
 from pipeline.evaluation.error_table import error_table
 from pipeline.evaluation.intervals import attribution, coverage
-from pipeline.evaluation.intervals.calibrate import calibrate
+from pipeline.evaluation.intervals.calibrate import model_calibration
 from pipeline.evaluation.intervals.residuals import HeldOut
 from pipeline.evaluation.intervals.words import confidence_sentences, interval_sentences
 from pipeline.evaluation.mlperf.record import write_training_log
@@ -41,7 +41,7 @@ from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.runs import progress, records
 from pipeline.runs.folder import EVALUATION_FIGURE_NAME, RunFolder
 from simsurrogate.errors import UserError
-from simsurrogate.files import digest, remove_partials, writable_folder, write_whole
+from simsurrogate.files import digest, remove_partials, sha256_of, writable_folder, write_whole
 from simsurrogate.owned_files import delete_files
 from simsurrogate.sources import source_hash
 from surrogates import store
@@ -95,10 +95,14 @@ def run(settings: Settings) -> float:
         metadata["configuration"] = used_settings | model_settings | {"training": training}
         trained_model.refuse_changed_problem(surrogate, description, dataset, folder.model_folder)
         grids = other_grids.open_datasets(settings, folder, device, dataset)
+        is_trained_on = trained_model.is_trained_on(description["configuration"], dataset)
         identity = _identity(settings, dataset, surrogate, description, grids)
+        if not is_trained_on and (path := folder.model_folder / calibration_files.DOCUMENT).is_file():
+            identity = digest([identity, sha256_of(path)])
         metadata["report"] = str(folder.report)
         is_first = communicator.rank == 0
-        if communicator.bcast(_is_complete(folder, identity, dataset) if is_first else None, root=0):
+        is_complete = is_first and _is_complete(folder, identity, dataset, is_trained_on=is_trained_on)
+        if communicator.bcast(is_complete, root=0):
             metadata["skipped"] = True
             if is_first:
                 print(
@@ -117,11 +121,12 @@ def run(settings: Settings) -> float:
         splits = _measure_splits(settings, surrogate, dataset, communicator, fitted=fitted, solver=solver)
         grid_results = other_grids.measure(settings, grids, communicator)
         held_out = HeldOut(surrogate, dataset, settings.evaluation.batch_size, communicator)
-        calibrated = calibrate(held_out)
-        intervals, confidence = coverage.measure(held_out, calibrated, HELD_OUT_SPLITS)
+        calibration = model_calibration(held_out, is_trained_on=is_trained_on)
+        intervals, confidence = coverage.measure(held_out, calibration, HELD_OUT_SPLITS)
         objective = math.nan
         if is_first:
-            calibration_files.save(folder.model_folder, calibrated.calibration, str(description["sha256"]))
+            if is_trained_on:
+                calibration_files.save(folder.model_folder, calibration, str(description["sha256"]))
             split, result = next(iter(splits.items()))
             (median_position, _), *_ = chosen_trajectories(result, 1)
             attributed = attribution.attribute_trajectory(surrogate, dataset, split, median_position)
@@ -195,12 +200,14 @@ def _identity(
     )
 
 
-def _is_complete(folder: RunFolder, identity: str, dataset: Dataset) -> bool:
+def _is_complete(folder: RunFolder, identity: str, dataset: Dataset, *, is_trained_on: bool) -> bool:
     """Return whether the evaluation is complete: the report is written last and removed first."""
     with suppress(UserError):
         metrics = schema.read(folder.evaluation / "metrics.json")
         model = str(store.description(folder.model_folder)["sha256"])
-        is_calibrated = calibration_files.is_current(folder.model_folder, model, dataset.identity)
+        is_calibrated = not is_trained_on or calibration_files.is_current(
+            folder.model_folder, model, dataset.identity
+        )
         return metrics.identity == identity and is_calibrated and folder.report.is_file()
     return False
 

@@ -91,6 +91,23 @@ def description(folder: Path) -> Mapping[str, Any]:
     return content
 
 
+def is_trained_on(configuration: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Return whether a model was trained on a data set, perhaps before the data set grew.
+
+    `configuration` is that of `model.json`; models of earlier releases do not record the size of their data.
+    """
+    if configuration["dataset"] == dataset.identity:
+        return True
+    trained, present = configuration.get("data"), dataset.size
+    return (
+        trained is not None
+        and trained["shards"] == present["shards"]
+        and all(
+            trained["trajectories"].get(split, 0) <= count for split, count in present["trajectories"].items()
+        )
+    )
+
+
 def refuse_changed_problem(
     surrogate: Surrogate, content: Mapping[str, Any], dataset: Dataset, folder: Path
 ) -> None:

@@ -33,17 +33,8 @@ class _Observed:
     predictors: np.ndarray
 
 
-@dataclass(frozen=True)
-class Calibrated:
-    """A calibration, with the numbers of trajectories of each split that it was fitted on."""
-
-    calibration: Calibration
-    scale_trajectories: int
-    fitted_on: dict[str, int]
-
-
-def calibrate(held_out: HeldOut) -> Calibrated:
-    """Return the calibration of a surrogate, the same on all ranks.
+def calibrate(held_out: HeldOut) -> Calibration:
+    """Return the calibration of a surrogate by the data set of its training, the same on all ranks.
 
     The residual scale is the mean absolute residual of up to 64 trajectories of `valid`, of each channel,
     frame and cell, drawn towards the mean over the cells of the frame. The scale is a fixed function for the
@@ -81,14 +72,26 @@ def calibrate(held_out: HeldOut) -> Calibrated:
         np.concatenate([getattr(entry, name) for entry in observed])
         for name in ("errors", "predictors", "features")
     )
-    calibration = Calibration(
+    return Calibration(
         dataset=dataset.identity,
         intervals=intervals[0],
         quantities=intervals[1],
         guard=Guard.of(training, features),
         error_model=ErrorModel.of(dataset.times[1:] - dataset.times[0], predictors, errors),
+        fitted_on={"valid": num_valid, "calibration": num_calibration},
     )
-    return Calibrated(calibration, num_valid, {"valid": num_valid, "calibration": num_calibration})
+
+
+def model_calibration(held_out: HeldOut, *, is_trained_on: bool) -> Calibration:
+    """Return the calibration of a model by the data set of its training.
+
+    A calibration by another data set would take its inputs for the training inputs, so the result is then the
+    stored calibration of the model. The result is empty if there is none, or none for this grid.
+    """
+    if is_trained_on:
+        return calibrate(held_out)
+    stored = held_out.surrogate.calibration
+    return Calibration("") if isinstance(stored, str) else stored
 
 
 def training_features(surrogate: Surrogate, dataset: Dataset) -> np.ndarray:

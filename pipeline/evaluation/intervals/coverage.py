@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pipeline.evaluation.intervals.calibrate import Calibrated
 from pipeline.evaluation.intervals.ranks import rank_correlation
 from pipeline.evaluation.intervals.residuals import HeldOut, PredictedBatch
 from pipeline.evaluation.intervals.result import (
@@ -64,13 +63,14 @@ class _Checked:
 
 
 def measure(
-    held_out: HeldOut, calibrated: Calibrated, splits: Sequence[str]
+    held_out: HeldOut, calibration: Calibration, splits: Sequence[str]
 ) -> tuple[IntervalResult, ConfidenceResult]:
     """Return the coverage and the alarms on splits of a data set, the same on all ranks.
 
-    The calibration may come from another data set.
+    The calibration may come from another data set, see `model_calibration`.
     """
-    calibration, surrogate = calibrated.calibration, held_out.surrogate
+    surrogate = held_out.surrogate
+    is_other_data = calibration.dataset != held_out.dataset.identity
     coverages: dict[str, CoverageResult] = {}
     confidences: dict[str, ConfidenceSplit] = {}
     members = 1
@@ -90,21 +90,26 @@ def measure(
         if calibration.intervals is not None:
             coverages[split] = _coverage(results, calibration, surrogate)
         confidences[split] = _confidence(results, calibration)
-    num_trajectories = 0 if calibration.intervals is None else calibration.intervals.num_trajectories
-    guard = calibration.guard
+    intervals, guard = calibration.intervals, calibration.guard
+    reason = ""
+    if intervals is None:
+        reason = MISSING_SPLIT if calibration.fitted_on else NO_CALIBRATION
     return (
         IntervalResult(
-            reason="" if num_trajectories else MISSING_SPLIT,
-            trajectories=num_trajectories,
+            reason=reason,
+            other_data=is_other_data,
+            trajectories=0 if intervals is None else intervals.num_trajectories,
+            duration=None if intervals is None else float(intervals.lead_times[-1]),
             scale=source,
-            scale_trajectories=calibrated.scale_trajectories,
+            scale_trajectories=calibration.fitted_on.get("valid", 0),
             splits=coverages,
         ),
         ConfidenceResult(
             threshold=None if guard is None else guard.threshold,
             alarm_rate=None if guard is None else guard.alarm_rate,
             features=0 if guard is None else len(guard.mean),
-            fitted_on=calibrated.fitted_on,
+            other_data=is_other_data,
+            fitted_on=dict(calibration.fitted_on),
             has_predicted_error=calibration.error_model is not None,
             splits=confidences,
         ),
@@ -112,9 +117,14 @@ def measure(
 
 
 MISSING_SPLIT = (
-    "the data set has no calibration split. The split valid cannot replace it, because it selected the "
-    "weights. Type python -m pipeline.generate samples.calibration=40, then validate and evaluate: all other "
-    "trajectories stay as they are"
+    "the data set of the model has no calibration split. The split valid cannot replace it, because it "
+    "selected the weights. Type python -m pipeline.generate samples.calibration=40, then validate and "
+    "evaluate: all other trajectories stay as they are"
+)
+NO_CALIBRATION = (
+    "neither intervals nor the guard apply here, because the model was trained on other data and has no "
+    "calibration by them, or not on this grid. Type python -m pipeline.evaluate with the data set of the "
+    "training first"
 )
 
 
@@ -124,7 +134,7 @@ def _check(batch: PredictedBatch, calibration: Calibration, surrogate: Surrogate
     fields = quantities = None
     if intervals is not None:
         fields = _covered(intervals, batch.residual, batch.spread, batch.num_members)
-    if calibration.quantities is not None:
+    if calibration.quantities is not None and batch.quantity_residual.shape[-1]:
         quantities = _covered(calibration.quantities, batch.quantity_residual, None, 1)
     stats, problem = surrogate.problem.statistics, surrogate.problem
     training_range = TrainingRange(
@@ -133,7 +143,7 @@ def _check(batch: PredictedBatch, calibration: Calibration, surrogate: Surrogate
     predicted_error = np.full(size, np.nan)
     if model is not None:
         predictors = error_predictors(batch.prediction, batch.inputs, guard)[:, -1:]
-        predicted_error = model.errors(model.lead_times.numpy()[-1:], predictors)[:, 0]
+        predicted_error = model.errors(batch.cases.time[-1:] - batch.cases.time[0], predictors)[:, 0]
     inputs = [
         (state[None], {name: values[index : index + 1] for name, values in batch.cases.inputs.items()})
         for index, state in enumerate(batch.cases.state[:, 0])
@@ -151,8 +161,13 @@ def _check(batch: PredictedBatch, calibration: Calibration, surrogate: Surrogate
 def _covered(
     intervals: Intervals, residual: torch.Tensor, spread: torch.Tensor | None, num_members: int
 ) -> _Covered:
-    """Return the coverage of residuals (B, T, C, *sites); NaN where the calibration split is too small."""
-    durations = intervals.lead_times.numpy()
+    """Return the coverage of residuals (B, T, C, *sites); NaN where the calibration split is too small.
+
+    Frames beyond those of the calibration have no intervals and do not count.
+    """
+    durations = intervals.lead_times.numpy()[: residual.shape[1]]
+    residual = residual[:, : len(durations)]
+    spread = None if spread is None else spread[:, : len(durations)]
     size, num_frames, num_channels = residual.shape[:3]
     marginal = np.full((size, len(NOMINAL_LEVELS), num_frames, num_channels), np.nan)
     joint = np.full((size, len(NOMINAL_LEVELS)), np.nan)
@@ -180,7 +195,7 @@ def _coverage(results: Sequence[_Checked], calibration: Calibration, surrogate: 
     std = np.array(surrogate.problem.statistics.std)
     fields = _joined([result.fields for result in results])
     quantities: dict[str, list[LevelCoverage]] = {}
-    if calibration.quantities is not None:
+    if calibration.quantities is not None and results[0].quantities is not None:
         values = _joined([result.quantities for result in results])
         for index, quantity in enumerate(frame_quantities(surrogate.problem.spec)):
             # The joint intervals hold for all quantities at once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pipeline.evaluation.section import Section
@@ -22,8 +23,8 @@ DEFINITIONS = {
     "coverage_width": "the mean width of the intervals, in standard deviations of the channel over the "
     "training split",
     "standard_error": "the standard deviation over the trajectories divided by the square root of their "
-    "number; the trajectories of the calibration split add an error of about this size times the root of the "
-    "ratio of the two numbers",
+    "number. Verdicts and bars multiply it by sqrt(1 + trajectories / calibration trajectories), which adds "
+    "the error of the calibration",
     "alarm": "the share of the trajectories whose inputs are farther from the training inputs than the "
     "threshold of the guard",
     "outside_range": "the share of the trajectories with an input outside the range of the training data",
@@ -65,15 +66,23 @@ class CoverageResult(Section):
 class IntervalResult(Section):
     """The intervals of a surrogate: their calibration and their coverage by split.
 
-    `reason` says why there are no intervals; the splits are empty then. `scale_trajectories` counts the valid
-    trajectories that determine the scale of the scores.
+    `reason` says why there are no intervals; the splits are empty then. With `other_data`, the calibration is
+    by the data set of the training, and the coverage that of another one. `duration` (s) is the time of the
+    last calibrated frame after the start. `scale_trajectories` counts the valid trajectories that determine
+    the scale of the scores.
     """
 
     reason: str = ""
+    other_data: bool = False
     trajectories: int
+    duration: float | None = None
     scale: ScaleSource
     scale_trajectories: int
     splits: dict[str, CoverageResult]
+
+    def error_factor(self, split: str) -> float:
+        """Return the factor of a standard error that adds the error of the calibration trajectories."""
+        return math.sqrt(1 + self.splits[split].trajectories / self.trajectories)
 
 
 class ConfidenceSplit(Section):
@@ -96,12 +105,14 @@ class ConfidenceSplit(Section):
 class ConfidenceResult(Section):
     """The guard, the expected error, and their results by split.
 
-    `fitted_on` counts the held-out trajectories of each split that determine threshold and expected error.
+    `fitted_on` counts the held-out trajectories of each split that determine threshold and expected error. It
+    is empty for a model without calibration. `other_data`: see `IntervalResult`.
     """
 
     threshold: float | None
     alarm_rate: float | None
     features: int
+    other_data: bool = False
     fitted_on: dict[str, int]
     has_predicted_error: bool
     splits: dict[str, ConfidenceSplit]

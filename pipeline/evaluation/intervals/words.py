@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.evaluation.intervals.result import NOMINAL_LEVELS
+from pipeline.evaluation.intervals.result import MIN_RANKED, NOMINAL_LEVELS
 
 if TYPE_CHECKING:
     from pipeline.evaluation.intervals.result import (
         AttributionResult,
         ConfidenceResult,
+        ConfidenceSplit,
         IntervalResult,
         LevelCoverage,
     )
@@ -34,6 +36,9 @@ def interval_sentences(result: IntervalResult) -> Iterator[str]:
     if result.reason:
         yield f"There are no intervals: {result.reason}."
         return
+    if result.other_data:
+        yield "The intervals are those of the data of the training, and have no guarantee for these data."
+    end = "at the last frame with intervals" if result.other_data else "at the end"
     for split, coverage in result.splits.items():
         entry = _named_level(coverage.fields)
         if entry is None:
@@ -42,34 +47,48 @@ def interval_sentences(result: IntervalResult) -> Iterator[str]:
                 f"split has {result.trajectories} trajectories."
             )
             return
-        verdict = ""
-        if split == "test":
-            verdict = _verdict(entry)
-        elif is_lost(entry):
-            verdict = (
-                " The intervals are too narrow there: the promise holds for inputs like the training data."
-            )
+        is_promised = split == "test" and not result.other_data
+        verdict = coverage_verdict(
+            entry, coverage.trajectories, result.error_factor(split), is_promised=is_promised
+        )
         name = SPLIT_NAMES.get(split, split)
         yield (
             f"On {coverage.trajectories} {name}, the {percent(entry.nominal)} intervals hold "
-            f"{percent(entry.marginal)} of all values ({percent(entry.marginal_end)} at the end). "
+            f"{percent(entry.marginal)} of all values ({percent(entry.marginal_end)} {end}). "
             f"The joint intervals hold {percent(entry.joint)} of the whole trajectories. The mean width is "
             f"{_number(entry.marginal_width)} standard deviations of the training data, "
-            f"{_number(entry.joint_width)} for joint intervals.{verdict}"
+            f"{_number(entry.joint_width)} for joint intervals. {verdict}".rstrip()
         )
 
 
-def is_lost(entry: LevelCoverage) -> bool:
-    """Return whether the marginal coverage is below the probability by more than two standard errors."""
-    if entry.marginal is None:
-        return False
-    return entry.marginal < entry.nominal - 2 * (entry.marginal_standard_error or 0.0)
+def coverage_verdict(
+    entry: LevelCoverage, num_trajectories: int, error_factor: float, *, is_promised: bool
+) -> str:
+    """Return whether the marginal and the joint coverage are below the probability, in a sentence.
 
+    The limit is two standard errors of test and calibration trajectories together. The standard error of the
+    joint coverage is that of the probability, because the measured one is 0 if all trajectories are alike.
 
-def _verdict(entry: LevelCoverage) -> str:
-    if is_lost(entry):
-        return " This is less than promised: the calibration split differs from the test split."
-    return " This is what the intervals promise."
+    Args:
+        entry: the coverage on trajectories that are exchangeable with the calibration if `is_promised`.
+        num_trajectories: the number of trajectories of the coverage.
+        error_factor: see `IntervalResult.error_factor`.
+        is_promised: whether a coverage that is not below the probability is worth a sentence.
+    """
+    marginal_error = entry.marginal_standard_error
+    if entry.marginal is None or entry.joint is None or marginal_error is None:
+        return "One trajectory does not tell whether the intervals are wide enough."
+    joint_error = math.sqrt(entry.nominal * (1 - entry.nominal) / num_trajectories)
+    pairs = (("values", entry.marginal, marginal_error), ("trajectories", entry.joint, joint_error))
+    below = [name for name, share, error in pairs if share < entry.nominal - 2 * error_factor * error]
+    if below and is_promised:
+        return (
+            f"The share of {' and of '.join(below)} is below the promise by more than two standard errors: "
+            "the test split is probably unlike the calibration split."
+        )
+    if below:
+        return "The intervals are too narrow there: the promise holds for inputs like the training data."
+    return "This agrees with the promise, to two standard errors." if is_promised else ""
 
 
 def _named_level(levels: list[LevelCoverage]) -> LevelCoverage | None:
@@ -82,10 +101,10 @@ def confidence_sentences(result: ConfidenceResult) -> Iterator[str]:
     for split, entry in result.splits.items():
         name = SPLIT_NAMES.get(split, split)
         if split == "test":
-            yield _ranking(result, entry.rank_correlation, ranks=entry.ranks_errors)
+            yield _ranking(result, entry)
         alarms = "" if entry.alarm is None else f", and {percent(entry.alarm)} are unlike the training inputs"
         usual = ""
-        if split == "test" and result.alarm_rate is not None:
+        if split == "test" and result.alarm_rate is not None and not result.other_data:
             usual = f" (at most {percent(result.alarm_rate)} are expected)"
         yield (
             f"Of {entry.trajectories} {name}, {percent(entry.outside_range)} have an input outside the range "
@@ -93,15 +112,25 @@ def confidence_sentences(result: ConfidenceResult) -> Iterator[str]:
         )
 
 
-def _ranking(result: ConfidenceResult, correlation: float | None, *, ranks: bool) -> str:
+def _ranking(result: ConfidenceResult, entry: ConfidenceSplit) -> str:
+    if not result.fitted_on:
+        return "There is no expected error, because the model has no calibration that applies here."
     if not result.has_predicted_error:
         count = sum(result.fitted_on.values())
         return f"There is no expected error, because {count} held-out trajectories are too few to learn it."
-    if correlation is None:
-        return "The ranking by the expected error is unknown, because the test split is too small."
-    verdict = "ranks the errors" if ranks else "does not rank errors"
+    if entry.trajectories < MIN_RANKED:
+        return (
+            f"The ranking by the expected error is unknown, because {entry.trajectories} test trajectories "
+            f"are too few; {MIN_RANKED} are needed."
+        )
+    if None in entry.predicted_error:
+        return "There is no expected error at the end, because the calibration ends before the rollouts."
+    if entry.rank_correlation is None:
+        return "The expected error ranks no errors, because one of both is equal for all trajectories."
+    verdict = "ranks the errors" if entry.ranks_errors else "does not rank errors"
     return (
-        f"The expected error {verdict} of held-out trajectories: the rank correlation is {correlation:.2f}."
+        f"The expected error {verdict} of held-out trajectories: the rank correlation is "
+        f"{entry.rank_correlation:.2f}."
     )
 
 

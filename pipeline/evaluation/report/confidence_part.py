@@ -31,7 +31,8 @@ def confidence_part(metrics: Metrics, folder: Path) -> ReportPart | None:
             points[SPLIT_NAMES.get(split, split)] = ([x for x, _ in pairs], [y for _, y in pairs])
         path = save(draw_errors_against_expected(points), folder / "confidence.svg")
         caption = (
-            "Relative error at the end of the rollout against the error that predict(interval=...) expects."
+            "Relative error at the end of the rollout against the expected error, the predicted_error of "
+            "predict(interval=...) and predict(strict=True)."
         )
         figures = [PartFigure(path, caption)]
     rows = [

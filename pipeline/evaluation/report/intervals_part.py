@@ -19,7 +19,8 @@ _FIGURES = {
     "marginal": (
         "each value (marginal)",
         "Share of the true values inside their intervals, against the probability of the intervals; bars: "
-        "two standard errors over the trajectories. Below the dashed line, the intervals are too narrow.",
+        "two standard errors of test and calibration trajectories together. Below the dashed line, the "
+        "intervals are too narrow.",
     ),
     "joint": (
         "whole trajectories (joint)",
@@ -50,7 +51,7 @@ def intervals_part(metrics: Metrics, folder: Path) -> ReportPart | None:
         f"{result.scale}. They hold on average over trajectories and cells, not at each fixed cell. "
         "Each frame has its own calibration, so growing errors do not spoil them. Exact coverage is "
         "impossible for rollouts from unlike initial states, and beyond "
-        f"t = {metrics.time[-1]:.4g} s, where predict refuses intervals."
+        f"t = {metrics.time[0] + (result.duration or 0.0):.4g} s, where predict refuses intervals."
     )
     figures = [
         PartFigure(_draw(result, title, key, folder), caption) for key, (title, caption) in _FIGURES.items()
@@ -70,7 +71,11 @@ def _draw(result: IntervalResult, title: str, key: str, folder: Path) -> Path:
     """Draw the marginal or the joint coverage of all splits, and return the path of the figure."""
     curves = {
         SPLIT_NAMES.get(split, split): [
-            (entry.nominal, getattr(entry, key), getattr(entry, f"{key}_standard_error"))
+            (
+                entry.nominal,
+                getattr(entry, key),
+                result.error_factor(split) * (getattr(entry, f"{key}_standard_error") or 0.0),
+            )
             for entry in coverage.fields
         ]
         for split, coverage in result.splits.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline.evaluation.trained_model import is_trained_on
 from surrogates import store
 from surrogates.deep_ensemble import Ensemble
 
@@ -74,9 +75,8 @@ def _failed_check_warnings(configuration: Mapping[str, Any], dataset: Dataset) -
 
 def _other_data_warning(configuration: Mapping[str, Any], dataset: Dataset) -> str:
     """Return the warning about a model of another data set, or of a smaller version of this data set."""
-    trained, present = configuration.get("data"), dataset.size
-    if trained and trained["shards"] == present["shards"]:
-        counts = [data["trajectories"]["train"] for data in (trained, present)]
+    if is_trained_on(configuration, dataset):
+        counts = [data["trajectories"]["train"] for data in (configuration["data"], dataset.size)]
         return (
             f"The model was trained before this data set grew, on {counts[0]} training trajectories; now it "
             f"has {counts[1]}."

@@ -167,6 +167,50 @@ def test_a_lost_calibration_is_measured_again(
     assert calibration.read_bytes() == content
 
 
+def test_other_data_are_measured_with_the_calibration_of_the_training_data(
+    calibrated_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other data have another range of a parameter, longer trajectories and other quantities."""
+    run = Path(shutil.copytree(calibrated_run, tmp_path / "run"))
+    model = run / "models" / "fno"
+    own_card, calibration = (model / "README.md").read_text(), (model / "calibration.json").read_bytes()
+    assert "error of the data themselves, train: " in own_card
+    assert "cost: data " in own_card
+    other = (
+        f"dataset={tmp_path / 'other' / 'dataset'}",
+        "solver.diffusivity.range=[1.0,2.0]",
+        "output={steps: 6, duration: 0.06}",
+        "quantities=[]",
+        "samples={train: 4, valid: 2, test: 8, test_extrapolation: 0, per_shard: 4}",
+    )
+    run_stages(tmp_path / "other", *other, stages=(generate, validate))
+    run_stages(run, *other, stages=(evaluate,))
+    assert (model / "calibration.json").read_bytes() == calibration
+    metrics = metrics_of(run)
+    assert metrics.intervals.other_data
+    assert (metrics.intervals.trajectories, metrics.intervals.duration) == (9, pytest.approx(0.04))
+    assert metrics.intervals.splits["test"].at(0.9).marginal is not None
+    assert metrics.intervals.splits["test"].quantities == {}
+    # By the other training inputs, at most one of 14 held-out trajectories would be unusual.
+    assert metrics.confidence.splits["test"].alarm == 1
+    assert metrics.confidence.splits["test"].predicted_error == [None] * 8
+    card = (model / "README.md").read_text()
+    assert "error of the data themselves" not in card
+    assert "cost: training " in card
+    capsys.readouterr()
+    run_stages(run, *other, stages=(evaluate,))
+    assert "nothing to do" in capsys.readouterr().out
+    (model / "calibration.json").unlink()
+    run_stages(run, *other, stages=(evaluate,))
+    output = " ".join(capsys.readouterr().out.split())
+    assert "There are no intervals: neither intervals nor the guard apply here" in output
+    assert not (model / "calibration.json").exists()
+    metrics = metrics_of(run)
+    assert (metrics.intervals.splits, metrics.confidence.splits["test"].alarm) == ({}, None)
+    assert metrics.confidence.splits["test"].outside_range == 1
+    assert (model / "evaluation" / "report.html").is_file()
+
+
 def test_the_calibration_does_not_depend_on_the_batches(calibrated_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(calibrated_run, tmp_path / "run"))
     run_stages(run, CALIBRATION, "evaluation.batch_size=2", stages=(evaluate,))
