@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from pipeline.evaluation.report.data_error import error_text, fields_below_data_error
+from pipeline.data.accuracy import ErrorOverTime, FieldError, SelfStatedError
+from pipeline.evaluation.report.data_error import data_errors, error_text, fields_below_data_error
+from pipeline.evaluation.report.errors_part import data_error_sentences
 from pipeline.evaluation.report.verdict import Level, verdict_of
 from pipeline.evaluation.schema import DataError, Metrics, PredictabilityResult, Summary
 from pipeline.evaluation.worth_result import BreakEven, SettingResult, SpeedUp, SurrogateResult, WorthResult
+from simsurrogate.spec import Spec
 from tests.evaluation.test_report import make_metrics
+from tests.support import problems
 
 
 def with_worth(metrics: Metrics, query: float, batch: float) -> Metrics:
@@ -81,11 +87,70 @@ def test_chaotic_trajectories_are_judged_where_they_are_predictable() -> None:
 def test_an_error_below_that_of_the_data_is_named_at_the_last_known_frame() -> None:
     metrics = make_metrics([0.01, 0.02])
     error = DataError(median=[0.0, 0.015, 0.03], worst=[0.0, 0.02, 0.04], source="by a sample")
-    assert error_text(error) == "3\N{NO-BREAK SPACE}% (median; worst 4\N{NO-BREAK SPACE}%)"
+    assert (
+        error_text(error, metrics.time)
+        == "3\N{NO-BREAK SPACE}% (median; worst 4\N{NO-BREAK SPACE}%) at t = 1 s"
+    )
     assert fields_below_data_error(metrics, "test", {"test": {"u": error}}) == [("u", 0.02, 0.03)]
     unknown_end = DataError(median=[0.0, 0.015, None], worst=[0.0, 0.02, None], source="by a sample")
     assert fields_below_data_error(metrics, "test", {"test": {"u": unknown_end}}) == [("u", 0.01, 0.015)]
     small = DataError(median=[None, None, 0.01], worst=[None, None, 0.01], source="by an estimate")
-    assert error_text(small) == "1\N{NO-BREAK SPACE}%"
+    assert error_text(small, metrics.time) == "1\N{NO-BREAK SPACE}% at t = 1 s"
     assert fields_below_data_error(metrics, "test", {"test": {"u": small}}) == []
     assert fields_below_data_error(metrics, "test", {}) == []
+
+
+def stated_sentences(spec: Spec, field: str, *, space: str, time: str, missing: str = "") -> list[str]:
+    """Return the sentences on an error that is 3 % at 0.5 s and unknown later, without the part `missing`."""
+    part = ErrorOverTime(last_median=0.03, last_worst=0.03, largest_median=0.03, largest_worst=0.03)
+    error = FieldError(
+        space=None if missing == "space" else part,
+        time=None if missing == "time" else part,
+        median=[0.0, 0.03, None],
+        worst=[0.0, 0.03, None],
+    )
+    stated = SelfStatedError(
+        splits={"train": {field: error}},
+        trajectories={"train": 1},
+        space=space,
+        time=time,
+        frames="predictable",
+        core_seconds=1.0,
+        relative_cost=0.1,
+    )
+    errors = data_errors(SimpleNamespace(spec=spec, self_stated_error=stated))
+    context = SimpleNamespace(metrics=make_metrics([0.01, 0.02]).model_copy(update={"data_errors": errors}))
+    return data_error_sentences(context, "test")
+
+
+def test_the_error_of_the_data_names_its_time_its_references_and_a_missing_part() -> None:
+    grid, bodies = problems.grid_problem((20,), ("periodic",)).spec, problems.particle_problem().spec
+    percent = "3\N{NO-BREAK SPACE}%"
+    cells, steps = "compared with 60 cells, tolerance 0.01", "compared with a tolerance of 0.01"
+    assert stated_sentences(grid, "temperature", space=cells, time=steps) == [
+        f"The error of the data themselves is {percent} at t = 0.5 s, from trajectories that were solved "
+        f"again (in space: {cells}; in time: {steps})."
+    ]
+    (sentence,) = stated_sentences(grid, "temperature", space="no finer grid", time=steps, missing="space")
+    assert (
+        f"(in time: {steps}); the error in space is not included, because no finer grid, so the sum"
+        in sentence
+    )
+    (sentence,) = stated_sentences(grid, "temperature", space=cells, time="no tolerance", missing="time")
+    assert "the error in time is not included, because no tolerance, so the sum is too small" in sentence
+    # Bodies have no error in space that could be missing.
+    (sentence,) = stated_sentences(
+        bodies, "position", space="no grid", time="compared with x", missing="space"
+    )
+    assert sentence.endswith("solved again (in time: compared with x).")
+
+
+def test_a_field_below_the_error_of_the_data_is_named_with_the_time() -> None:
+    errors = {
+        "test": {"u": DataError(median=[0.0, 0.015, None], worst=[0.0, 0.02, None], source="by a sample")}
+    }
+    context = SimpleNamespace(metrics=make_metrics([0.01, 0.02]).model_copy(update={"data_errors": errors}))
+    _, sentence = data_error_sentences(context, "test")
+    assert sentence.startswith(
+        "The error of u at t = 0.5 s, 1\N{NO-BREAK SPACE}%, is below the error of the data"
+    )

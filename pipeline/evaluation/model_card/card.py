@@ -14,6 +14,7 @@ from pipeline.evaluation.intervals.words import confidence_sentences, interval_s
 from pipeline.evaluation.model_card.front_matter import dataset_name, front_matter
 from pipeline.evaluation.report.data_error import data_errors, error_text
 from pipeline.evaluation.report.verdict import verdict_of
+from pipeline.evaluation.trained_model import is_trained_on
 from pipeline.evaluation.words import end_percent, interval_text, percent, verdict
 from pipeline.evaluation.worth_words import worth_verdict
 from pipeline.plots.labels import rounded_text, unit_words
@@ -60,7 +61,7 @@ def write(
         _data(dataset, trained, configuration, solver),
         _evaluation(folder, metrics),
         _limits(trained),
-        _training(folder, model),
+        _training(folder, dataset, model),
     ]
     content = front_matter(
         name=folder.model,
@@ -97,23 +98,31 @@ def _use(spec: Spec) -> str:
 
 
 def _data(dataset: Dataset, trained: Problem, configuration: Mapping[str, Any], solver: str) -> str:
-    """Return the section on the data of the training and their own error."""
+    """Return the section on the data of the training, and their own error unless `dataset` is another one."""
     spec = trained.spec
+    has_training_data = is_trained_on(configuration, dataset)
     counts = (configuration.get("data") or {}).get("trajectories") or {
-        split: dataset.num_trajectories(split) for split in SPLITS
+        split: dataset.num_trajectories(split) for split in SPLITS if has_training_data
     }
     trained_on = configuration["dataset"]
     lines = [
         f"- data set: `{dataset_name(solver, trained_on)}`, SHA-256 `{trained_on}`",
         f"- equation: `{spec.equation or 'not stated'}`",
-        f"- trajectories: {', '.join(f'{count} {split}' for split, count in counts.items() if count)}",
-        f"- frames: every {trained.time_step:g} s, up to {trained.duration:g} s",
     ]
-    data_error = data_errors(dataset)
+    if counts:
+        texts = [f"{count} {split}" for split, count in counts.items() if count]
+        lines.append(f"- trajectories: {', '.join(texts)}")
+    lines.append(f"- frames: every {trained.time_step:g} s, up to {trained.duration:g} s")
+    data_error = data_errors(dataset) if has_training_data else {}
     for split in ("train", "test_extrapolation"):
         if split in data_error:
-            texts = dict.fromkeys(error_text(error) for error in data_error[split].values())
-            lines.append(f"- error of the data themselves, {split.replace('_', ' ')}: {', '.join(texts)}")
+            texts = [
+                f"{field.replace('_', ' ')} {error_text(error, dataset.times.tolist())}"
+                for field, error in data_error[split].items()
+            ]
+            source = next(iter(data_error[split].values())).source
+            title = f"error of the data themselves, {split.replace('_', ' ')}"
+            lines.append(f"- {title}: {', '.join(texts)}, {source}")
     return "## Data\n\n" + "\n".join(lines) + "\n"
 
 
@@ -179,11 +188,13 @@ def _limits(trained: Problem) -> str:
     return "\n".join(lines)
 
 
-def _training(folder: RunFolder, model: Mapping[str, Any]) -> str:
-    """Return the section on configuration, cost and versions."""
-    attempts = provenance.attempts(folder.path, "train", folder.model)
-    data_run = folder.dataset.parent
-    data_attempts = [*provenance.attempts(data_run, "generate"), *provenance.attempts(data_run, "validate")]
+def _training(folder: RunFolder, dataset: Dataset, model: Mapping[str, Any]) -> str:
+    """Return the section on configuration, cost and versions, with the cost of the data of the training."""
+    cost = f"training {provenance.cost_of(provenance.attempts(folder.path, 'train', folder.model)).text}"
+    if is_trained_on(model["configuration"], dataset):
+        data_run = folder.dataset.parent
+        attempts = [*provenance.attempts(data_run, "generate"), *provenance.attempts(data_run, "validate")]
+        cost = f"data {provenance.cost_of(attempts).text}; {cost}"
     configuration = {
         "surrogate": {"name": model["surrogate"], **model["options"]},
         "training": model["configuration"]["training"],
@@ -196,8 +207,7 @@ def _training(folder: RunFolder, model: Mapping[str, Any]) -> str:
         "## Training\n",
         f"- weights: {model['num_parameters']:,}, of step {steps}; rollout error "
         f"{percent(model['valid_error'])} on the split valid",
-        f"- cost: data {provenance.cost_of(data_attempts).text}; training "
-        f"{provenance.cost_of(attempts).text}",
+        f"- cost: {cost}",
         f"- versions: {versions}\n",
         f"```yaml\n{yaml.safe_dump(configuration, sort_keys=False)}```\n",
     ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.evaluation.report.context import split_name
-from pipeline.evaluation.report.data_error import error_text, fields_below_data_error
+from pipeline.evaluation.report.data_error import below_data_error_sentences, error_text
 from pipeline.evaluation.report.part import PartFigure, ReportPart
-from pipeline.evaluation.words import percent, verdict
+from pipeline.evaluation.words import verdict
 from pipeline.plots.curves import draw_errors, draw_invariant
 from pipeline.plots.saving import save
 
@@ -47,20 +47,16 @@ def data_error_sentences(context: ReportContext, split: str) -> list[str]:
         return [
             "The error of the data themselves is not known: neither the validation nor the solver states it."
         ]
-    below = fields_below_data_error(context.metrics, split, context.metrics.data_errors)
-    first = next(iter(errors.values()))
-    texts = {field: error_text(error) for field, error in errors.items()}
+    texts = {field: error_text(error, context.metrics.time) for field, error in errors.items()}
     if len(set(texts.values())) == 1:
-        text = error_text(first)
+        text = next(iter(texts.values()))
     else:
-        text = ", ".join(f"{_words(field)} {error}" for field, error in texts.items())
-    sentences = [f"The error of the data themselves at the end is {text}, {first.source}."]
-    sentences += [
-        f"The error of {_words(field)}, {percent(own_error)}, is below the error of the data "
-        f"({percent(error)}): these data cannot show a smaller error."
-        for field, own_error, error in below
+        text = ", ".join(f"{_words(field)} {text}" for field, text in texts.items())
+    source = next(iter(errors.values())).source
+    return [
+        f"The error of the data themselves is {text}, {source}.",
+        *below_data_error_sentences(context.metrics, split, context.metrics.data_errors),
     ]
-    return sentences
 
 
 def _error_figures(context: ReportContext, split: str) -> list[PartFigure]:

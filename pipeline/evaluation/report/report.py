@@ -8,7 +8,7 @@ from pipeline.evaluation.report.attribution_part import attribution_part
 from pipeline.evaluation.report.baselines_part import baselines_part
 from pipeline.evaluation.report.confidence_part import confidence_part
 from pipeline.evaluation.report.context import ReportContext, split_name
-from pipeline.evaluation.report.data_error import fields_below_data_error
+from pipeline.evaluation.report.data_error import below_data_error_sentences
 from pipeline.evaluation.report.errors_part import errors_part
 from pipeline.evaluation.report.intervals_part import intervals_part
 from pipeline.evaluation.report.metrics_part import metrics_part
@@ -30,20 +30,13 @@ from pipeline.evaluation.report.trajectories.pictures import input_figures, line
 from pipeline.evaluation.report.verdict import verdict_of
 from pipeline.evaluation.report.warnings import report_warnings
 from pipeline.evaluation.report.worth_part import worth_part
-from pipeline.evaluation.words import percent
 from pipeline.runs import provenance
 
 
 def render(context: ReportContext) -> str:
     """Draw the figures and return the report as HTML: a single file without other files or scripts."""
     verdict = verdict_of(context.metrics)
-    remarks = [
-        f"The error of {field.replace('_', ' ')}, {percent(own_error)}, is below the error of the data "
-        f"({percent(error)})."
-        for field, own_error, error in fields_below_data_error(
-            context.metrics, context.first_split, context.metrics.data_errors
-        )
-    ]
+    remarks = below_data_error_sentences(context.metrics, context.first_split, context.metrics.data_errors)
     return render_page(
         Page(
             title=context.title,
