@@ -13,7 +13,7 @@ from pipeline.plots.panels import draw_grid
 from simsurrogate.spec import Axis
 
 _COLOUR, _GREY = "#0072b2", "#777777"
-_MAP_TITLES = ("input", "gradient", "integrated gradient")
+_MAP_TITLES = ("input", "gradient", "gradient, shuffled weights", "integrated gradient")
 
 
 def draw_shares(shares: Mapping[str, float], mode_shares: np.ndarray | None) -> Figure:
@@ -36,7 +36,7 @@ def draw_shares(shares: Mapping[str, float], mode_shares: np.ndarray | None) -> 
 
 def draw_maps(
     maps: Sequence[Mapping[str, np.ndarray]],
-    sensitivities: Mapping[str, np.ndarray],
+    sensitivities: Sequence[Mapping[str, np.ndarray]],
     axes: Sequence[Axis],
     site: Sequence[int],
     units: Mapping[str, str],
@@ -44,16 +44,24 @@ def draw_maps(
     """Draw each input field with an influence on the value, and the change of the output by parameters.
 
     Args:
-        maps: the inputs, the gradients and the integrated gradients by name, each (*sites); a row for each.
-        sensitivities: the change of the output field for a change of each parameter, (*sites), three a row.
+        maps: the inputs, the gradients, the gradients with shuffled weights and the integrated gradients by
+            name, each (*sites); a row for each.
+        sensitivities: the change of the output field for a change of each parameter, (*sites), and the same
+            with shuffled weights or nothing; four a row.
         axes: the axes of the grid.
         site: the index of the site of the predicted value, which is marked.
         units: the unit of each input.
     """
     names = [name for name in maps[0] if np.any(maps[1][name])]
     columns = len(maps)
-    rows = len(names) - (-len(sensitivities) // columns)
-    figure = Figure(figsize=(9.6, 2.7 * rows + 0.3), layout="constrained")
+    changes = [
+        (f"change by {name.replace('_', ' ')}{suffix}", values[name])
+        for name in sensitivities[0]
+        for values, suffix in zip(sensitivities, ("", ", shuffled weights"), strict=True)
+        if name in values
+    ]
+    rows = len(names) - (-len(changes) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.7 * rows + 0.3), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     for row, name in zip(panels, names, strict=False):
         for column, (panel, values) in enumerate(zip(row, maps, strict=True)):
@@ -62,10 +70,10 @@ def draw_maps(
             )
             _draw_map(figure, panel, values[name], axes, site, is_signed=column > 0)
     others = panels[len(names) :].ravel()
-    for panel, (name, change) in zip(others, sensitivities.items(), strict=False):
-        panel.set_title(f"change by {name.replace('_', ' ')}", fontsize="small")
+    for panel, (title, change) in zip(others, changes, strict=False):
+        panel.set_title(title, fontsize="small")
         _draw_map(figure, panel, change, axes, site, is_signed=True)
-    for panel in others[len(sensitivities) :]:
+    for panel in others[len(changes) :]:
         panel.set_axis_off()
     return figure
 

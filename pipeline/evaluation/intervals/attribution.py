@@ -42,9 +42,11 @@ class Attribution:
         result: the numbers.
         inputs: the initial state and the coefficient fields by channel, each (*sites).
         gradients: the derivative of the value with respect to each of them, times the standard deviation.
+        shuffled: the same for the copy with shuffled weights.
         integrated: their integrated gradients.
         sensitivities: the derivative of the whole final frame of the channel with respect to each scalar
             parameter, times the standard deviation of the parameter, each (*sites); empty for particles.
+        shuffled_sensitivities: the same for the copy; empty if the gradients are compared.
         site: the index of the site of the value.
         mode_shares: the share of the Fourier modes by their size; None for other networks.
     """
@@ -52,8 +54,10 @@ class Attribution:
     result: AttributionResult
     inputs: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]
+    shuffled: dict[str, np.ndarray]
     integrated: dict[str, np.ndarray]
     sensitivities: dict[str, np.ndarray]
+    shuffled_sensitivities: dict[str, np.ndarray]
     site: tuple[int, ...]
     mode_shares: np.ndarray | None
 
@@ -109,6 +113,7 @@ def attribute(surrogate: Surrogate, cases: Cases, reference: Cases | None = None
     if not completeness <= _COMPLETE:
         integrated, completeness = _integrated(value, surrogate, (inputs, baseline), _MORE_POINTS)
     shuffled = _shuffled(surrogate)
+    shuffled_gradients = value.gradients(shuffled, inputs)
     sensitivities = value.sensitivities(surrogate, inputs)
     total = sum(float(values.abs().sum()) for values in integrated.values())
     std = input_scales(surrogate)
@@ -118,12 +123,15 @@ def attribute(surrogate: Surrogate, cases: Cases, reference: Cases | None = None
         for values, factor in (
             (inputs, dict.fromkeys(names, 1.0)),
             (gradients, std),
+            (shuffled_gradients, std),
             (integrated, dict.fromkeys(names, 1.0)),
         )
     ]
-    compared = [_sizes(values, std) for values in (gradients, value.gradients(shuffled, inputs))]
+    compared = [_sizes(values, std) for values in (gradients, shuffled_gradients)]
+    shuffled_sensitivities: dict[str, np.ndarray] = {}
     if np.count_nonzero(compared[0]) < _MIN_COMPARED:
-        compared = [_sizes(values) for values in (sensitivities, value.sensitivities(shuffled, inputs))]
+        shuffled_sensitivities = value.sensitivities(shuffled, inputs)
+        compared = [_sizes(values) for values in (sensitivities, shuffled_sensitivities)]
     has_dependence = (compared[0] > 0) | (compared[1] > 0)
     correlation = math.nan
     if has_dependence.sum() >= _MIN_COMPARED:
@@ -135,13 +143,23 @@ def attribute(surrogate: Surrogate, cases: Cases, reference: Cases | None = None
         shares={
             name: float(values.abs().sum()) / total if total else 0.0 for name, values in integrated.items()
         },
-        largest_cells=finite_or_none(_largest_tenth(maps[2])),
+        largest_cells=finite_or_none(_largest_tenth(maps[3])),
         completeness_error=finite_or_none(completeness),
         shuffled_correlation=finite_or_none(correlation),
         modes=use.listed(),
     )
     mode_shares = None if use.is_empty else use.by_size()
-    return Attribution(result, maps[0], maps[1], maps[2], sensitivities, value.site, mode_shares)
+    return Attribution(
+        result=result,
+        inputs=maps[0],
+        gradients=maps[1],
+        shuffled=maps[2],
+        integrated=maps[3],
+        sensitivities=sensitivities,
+        shuffled_sensitivities=shuffled_sensitivities,
+        site=value.site,
+        mode_shares=mode_shares,
+    )
 
 
 def _integrated(

@@ -33,15 +33,22 @@ def attribution_part(attribution: Attribution | str, spec: Spec, folder: Path) -
             f"initial {name}": unit for name, unit in zip(spec.channels, spec.channel_units, strict=True)
         }
         units |= {name: field.unit for field in spec.coefficient_fields for name in spec.components(field)}
-        maps = (attribution.inputs, attribution.gradients, attribution.integrated)
-        figure = draw_maps(maps, attribution.sensitivities, spec.axes, attribution.site, units)
+        maps = (
+            attribution.inputs,
+            attribution.gradients,
+            attribution.shuffled,
+            attribution.integrated,
+        )
+        sensitivities = (attribution.sensitivities, attribution.shuffled_sensitivities)
+        figure = draw_maps(maps, sensitivities, spec.axes, attribution.site, units)
         path = save(figure, folder / "attribution-maps.png")
         figures.append(
             PartFigure(
                 path,
                 f"Input fields, and the dependence of the {result.output} (mark) at t = {result.time:.4g} s "
-                "on them: gradients for a change of one standard deviation, and integrated gradients. Below: "
-                "change of the whole predicted field by a parameter, for one standard deviation.",
+                "on them: gradients for a change of one standard deviation, the same of the network with "
+                "shuffled weights, which must look different, and integrated gradients. Below: change of the "
+                "whole predicted field by a parameter, for one standard deviation.",
             )
         )
     rows = [[name.replace("_", " "), percent(share)] for name, share in result.shares.items()]
