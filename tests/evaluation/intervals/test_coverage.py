@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline import evaluate, generate, train, validate
 from pipeline.evaluation import cases, schema
 from pipeline.evaluation.report.confidence_part import confidence_part
 from pipeline.evaluation.report.intervals_part import intervals_part
+from pipeline.evaluation.trained_model import is_trained_on
 from pipeline.runs.folder import RunFolder
 from pipeline.training import fit
 from simsurrogate.errors import UserError
@@ -209,6 +211,24 @@ def test_other_data_are_measured_with_the_calibration_of_the_training_data(
     assert (metrics.intervals.splits, metrics.confidence.splits["test"].alarm) == ({}, None)
     assert metrics.confidence.splits["test"].outside_range == 1
     assert (model / "evaluation" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("identity", "recorded", "expected"),
+    [
+        ("a", {}, True),
+        ("b", {}, False),
+        ("b", {"data": {"shards": "s", "trajectories": {"train": 4}}}, True),
+        ("b", {"data": {"shards": "s", "trajectories": {"train": 9}}}, False),
+        ("b", {"data": {"shards": "other", "trajectories": {"train": 4}}}, False),
+    ],
+)
+def test_the_data_of_a_training_may_only_grow(
+    identity: str, recorded: dict[str, object], expected: bool
+) -> None:
+    size = {"shards": "s", "trajectories": {"train": 8, "calibration": 9}}
+    dataset = SimpleNamespace(identity=identity, size=size)
+    assert is_trained_on({"dataset": "a", **recorded}, dataset) == expected
 
 
 def test_the_calibration_does_not_depend_on_the_batches(calibrated_run: Path, tmp_path: Path) -> None:
