@@ -73,8 +73,8 @@ def _row(experiment: str, folder: Path, arguments: list[str]) -> dict[str, objec
         "SHA-256, MB/s": megabytes / checksums,
         "checks of each shard, MB/s": megabytes / bytes_checks,
         "all checks without solver, MB/s": megabytes / data_checks,
-        "all checks without solver, share of generation": f"{100 * data_checks / generation:.2g} %",
-        "whole stage, share of generation": f"{100 * stage / generation:.2g} %",
+        "all checks without solver, share of generation": f"{100 * data_checks / generation:.3g} %",
+        "whole stage, share of generation": f"{100 * stage / generation:.3g} %",
     }
 
 

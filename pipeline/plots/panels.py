@@ -19,7 +19,9 @@ from pipeline.plots.labels import rounded_text, superscript
 
 #: Width of a figure that a phone shows at full size, inches.
 WIDTH = 4.2
-_LEFT, _RIGHT, _TOP, _BOTTOM = 0.75, 0.12, 0.28, 0.48
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.85, 0.12, 0.28, 0.48
+#: The place of the label of the vertical axis, inches from the left edge: wide ticks do not push it out.
+_LABEL = 0.18
 _LEGEND_ROW = 0.2
 #: With fewer decades, an axis also has ticks at 2 and 5.
 _FEW_DECADES = 1.7
@@ -52,6 +54,7 @@ def _add_panel(figure: Figure, title: str, bottom: float, top_share: float) -> A
         axis.set_major_locator(MaxNLocator(5))
         axis.set_major_formatter(_PlainFormatter())
     panel.tick_params(labelsize="small")
+    panel.yaxis.set_label_coords((_LABEL - _LEFT) / (WIDTH - _LEFT - _RIGHT), 0.5)
     if title:
         panel.set_title(title, fontsize="medium")
     return panel
