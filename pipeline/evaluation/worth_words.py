@@ -43,12 +43,13 @@ def _comparison(speed_up: SpeedUp, num_trajectories: int) -> str:
     if 1 / EQUAL_RATIO < ratio < EQUAL_RATIO:
         text = "surrogate and solver take the same time"
     elif ratio > 1:
-        text = f"the surrogate is {ratio:.3g} times faster"
+        text = f"the surrogate is {float(f'{ratio:.3g}'):g} times faster"
     else:
-        text = f"the solver is {1 / ratio:.3g} times faster"
+        text = f"the solver is {float(f'{1 / ratio:.3g}'):g} times faster"
+    trajectories = "trajectory" if num_trajectories == 1 else "trajectories"
     return (
         f"{text} (speed-up at equal error {ratio_text(ratio)}, {ratio_text(speed_up.min)} to "
-        f"{ratio_text(speed_up.max)} over {num_trajectories} trajectories)"
+        f"{ratio_text(speed_up.max)} over {num_trajectories} {trajectories})"
     )
 
 
