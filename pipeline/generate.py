@@ -25,9 +25,9 @@ from pipeline.data import store
 from pipeline.data.format.layout import schema_version
 from pipeline.data.manifest import Manifest, receipt_path, write_document
 from pipeline.data.plan import Shard
-from pipeline.generation import redrawing
 from pipeline.generation.batched import solves_batches
 from pipeline.generation.expected_error import estimate_errors
+from pipeline.generation.rows import parameter_shapes
 from pipeline.generation.shards import ShardMaker
 from pipeline.parallel import heartbeats, launch, stopping
 from pipeline.parallel.equal_configurations import refuse_other_configurations
@@ -188,7 +188,7 @@ def _plan(settings: Settings, solver: Solver) -> Manifest:
         spec=with_quantities(solver.spec, settings.quantities),
         schema_version=schema_version(solver.spec),
         method=solver.method,
-        parameter_shapes=redrawing.parameter_shapes(solver, settings.seed),
+        parameter_shapes=parameter_shapes(solver, settings.seed),
     )
 
 

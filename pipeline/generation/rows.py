@@ -1,4 +1,4 @@
-"""The filled rows of a shard: their number, failures, statistics and counts."""
+"""The rows of a shard: their number, failures, statistics and counts, and the shapes of their parameters."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pipeline.data.format.layout import Header
 from pipeline.data.manifest import Failure, StatisticsKind
+from pipeline.data.plan import generator, index
 from pipeline.data.running_statistics import RunningStatistics
-from solvers.contract import Parameters
+from solvers.contract import Parameters, Solver
 
 RowStatistics = Mapping[StatisticsKind, RunningStatistics]
 
@@ -47,6 +50,13 @@ def add_statistics(first: RowStatistics, second: RowStatistics) -> dict[Statisti
     """Return the sum of the statistics of each kind. A kind in only one mapping keeps its statistics."""
     sums = {kind: first[kind] + stats if kind in first else stats for kind, stats in second.items()}
     return {**first, **sums}
+
+
+def parameter_shapes(solver: Solver, seed: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters that are arrays, from one draw."""
+    parameters = solver.sample(generator(seed, index("train", 0)))
+    scalars = set(solver.spec.parameter_names)
+    return {name: np.shape(value) for name, value in parameters.items() if name not in scalars}
 
 
 def not_finite_reason(quantity: str, header: Header, time: float) -> str:

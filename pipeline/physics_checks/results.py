@@ -25,8 +25,9 @@ from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, receipts_of
 from pipeline.data.plan import Shard
 from pipeline.data.recorded_configuration import is_adopted
-from pipeline.generation import recomputation, redrawing
-from pipeline.physics_checks import draws, row_checks, stated_error, steps
+from pipeline.generation import recomputation
+from pipeline.generation.rows import parameter_shapes
+from pipeline.physics_checks import draws, redrawn, row_checks, stated_error, steps
 from pipeline.physics_checks.row_checks import Finding, RowCheck
 from pipeline.physics_checks.stored_rows import NotApplicableError, order_of, rows_of
 from pipeline.runs import progress
@@ -159,15 +160,11 @@ def solver_of(settings: Settings, manifest: Manifest) -> DataSolver:
 def _own_solver_results(
     folder: Path, manifest: Manifest, structures: Structures, solver: Solver, world: MPI.Intracomm
 ) -> Iterator[CheckResult]:
-    """Yield the comparisons with the solver of the data: its draws, all starts, and a few trajectories."""
+    """Yield the comparisons with the solver of the data: its draws, and a few trajectories."""
     if world.rank == 0:
         yield CheckResult("solver", str(folder), "passed")
         yield CheckResult.of_mistake(
             "draws", str(folder), draws.mistake(solver, manifest.configuration["seed"])
-        )
-    for shard in progress.bar(_own_shards(manifest, world), "starts", rank=world.rank):
-        yield CheckResult.of_mistake(
-            "redrawn", shard.file, redrawing.mistake(folder, manifest, structures, solver, shard)
         )
     chosen = recomputation.chosen_rows(folder, manifest, solver)
     if not chosen and world.rank == 0:
@@ -211,7 +208,7 @@ def _row_results(
                 yield CheckResult(name, str(folder), "not applicable", str(reason))
     for shard in progress.bar(_own_shards(manifest, world), "physics", rank=world.rank):
         tallies = {name: _Tally() for name in checks}
-        for row in rows_of(folder, structures, shard):
+        for row in rows_of(folder, structures, shard, data_solver.solver):
             for name, check in checks.items():
                 try:
                     tallies[name].add(row.index, check(row))
@@ -234,7 +231,10 @@ def _factories(manifest: Manifest, data_solver: DataSolver) -> dict[str, Callabl
         and data_solver.is_own
         and math.isinf(order_of(getattr(solver, "fine", solver), "space"))
     )
-    factories: dict[str, Callable[[], RowCheck]] = {
+    factories: dict[str, Callable[[], RowCheck]] = {}
+    if solver is not None and data_solver.is_own:
+        factories["redrawn"] = lambda: redrawn.check
+    factories |= {
         "conserved_means": lambda: row_checks.means(spec),
         "divergence": lambda: row_checks.divergence(spec, is_spectral),
         "boundary_values": lambda: row_checks.walls(spec),
@@ -288,7 +288,7 @@ def _own_shards(manifest: Manifest, world: MPI.Intracomm) -> list[Shard]:
 
 def solver_mistake(manifest: Manifest, solver: Solver) -> str | None:
     """Return how spec and shapes of parameters differ from those of the recorded solver, or None."""
-    shapes = redrawing.parameter_shapes(solver, manifest.configuration["seed"])
+    shapes = parameter_shapes(solver, manifest.configuration["seed"])
     spec = with_quantities(solver.spec, recorded_quantities(manifest.configuration))
     changed = [
         *differences(manifest.spec.to_json(), spec.to_json(), "spec"),

@@ -1,6 +1,8 @@
 """The comparison of stored frames with one step of the solver from the frame before.
 
-One step costs a small part of a trajectory, so almost every trajectory is compared, each in another frame.
+One step costs a small part of a trajectory, so almost every trajectory is compared, each in another frame. On
+a coarser grid the step is the first one of the trajectory, and a solver with adaptive steps may need most of
+its time for it. So fewer trajectories are compared there, at least one in each shard.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from pipeline.data.manifest import Manifest
 from pipeline.generation.recomputation import other_method, relative_difference, tolerance
 from pipeline.physics_checks.row_checks import Finding, RowCheck
 from pipeline.physics_checks.stored_rows import NotApplicableError, Row
-from solvers.contract import DivergedError, Parameters, Solver, SteppedTrajectory
+from simsurrogate.spec import Spec
+from solvers.contract import DivergedError, Solver, SteppedTrajectory
 
 #: The largest share of the cost of the generation.
 MAX_COST_SHARE = 0.1
@@ -34,9 +37,10 @@ _REMEDY = (
 )
 
 
-def every(num_frames: int) -> int:
-    """Return the distance of the compared trajectories, so that steps take at most `MAX_COST_SHARE`."""
-    return math.ceil(1 / (MAX_COST_SHARE * max(num_frames - 1, 1)) - 1e-9)
+def every(spec: Spec, num_frames: int) -> int:
+    """Return the distance of the compared rows: steps cost at most `MAX_COST_SHARE` of a long shard."""
+    steps_of_equal_cost = 1 if spec.coarsening else max(num_frames - 1, 1)
+    return math.ceil(1 / (MAX_COST_SHARE * steps_of_equal_cost) - 1e-9)
 
 
 def steps(solver: Solver, manifest: Manifest) -> RowCheck:
@@ -51,16 +55,16 @@ def steps(solver: Solver, manifest: Manifest) -> RowCheck:
     num_frames = len(manifest.header.times)
     if num_frames < 2:
         raise NotApplicableError("the trajectories have one frame")
-    distance = every(num_frames)
+    distance = every(solver.spec, num_frames)
     trajectory = solver.prepare(solver.sample(np.random.default_rng(0)))
     if not isinstance(trajectory, SteppedTrajectory):
         raise NotApplicableError("the solver returns whole trajectories, without steps between frames")
 
     def check(row: Row) -> Finding | None:
-        if row.index % distance:
+        if row.row % distance:
             return None
         with _comparable(solver, manifest, row):
-            return _first_frame(solver, row) if solver.spec.coarsening else _random_frame(solver, row)
+            return _first_frame(row) if solver.spec.coarsening else _random_frame(row)
 
     return check
 
@@ -84,7 +88,7 @@ def budget(solver: Solver, manifest: Manifest) -> RowCheck:
         if row.row:
             return None
         with _comparable(solver, manifest, row):
-            return _budget(solver, row)
+            return _budget(row)
 
     return check
 
@@ -104,10 +108,10 @@ def _comparable(solver: Solver, manifest: Manifest, row: Row) -> Iterator[None]:
         raise NotApplicableError(f"a step from a stored frame cannot be computed: {error}") from error
 
 
-def _budget(solver: Solver, row: Row) -> Finding:
+def _budget(row: Row) -> Finding:
     times = row.shards.header.times
     frame, duration = _frame(row), float(times[-1]) / (len(times) - 1)
-    trajectory = _prepared(solver, row.parameters)
+    trajectory = _stepped(row)
     state = row.state(frame)
     supplies = trajectory.budget(state, float(times[frame]), duration)
     # Bodies that start at rest have no momentum in one frame, and in the next one only its round-off.
@@ -134,20 +138,20 @@ def _budget(solver: Solver, row: Row) -> Finding:
     return Finding(message, {"error of the budget": worst})
 
 
-def _first_frame(solver: Solver, row: Row) -> Finding:
+def _first_frame(row: Row) -> Finding:
     """Compare the first frame after the start with that of the parameters."""
     times = row.shards.header.times
-    _, state = islice(solver.prepare(row.parameters).solve(times), 2)
+    _, state = islice(row.trajectory.solve(times), 2)
     stored = row.state(1)
     error = relative_difference(stored, state.astype(row.shards.header.precision).astype(np.float64))
     return _finding(error, tolerance(row.receipt), float(times[1]))
 
 
-def _random_frame(solver: Solver, row: Row) -> Finding:
+def _random_frame(row: Row) -> Finding:
     """Compare a frame with the step from the frame before, and with the steps from perturbed frames."""
     times, frame = row.shards.header.times, _frame(row)
     duration = float(times[-1]) / (len(times) - 1)
-    trajectory = _prepared(solver, row.parameters)
+    trajectory = _stepped(row)
     state, stored = row.state(frame), row.state(frame + 1)
     computed = trajectory.advance(state, float(times[frame]), duration)
     scale = float(np.abs(stored).max()) or 1.0
@@ -173,10 +177,9 @@ def _finding(error: float, allowed: float, time: float) -> Finding:
     )
 
 
-def _prepared(solver: Solver, parameters: Parameters) -> SteppedTrajectory:
-    trajectory = solver.prepare(parameters)
-    assert isinstance(trajectory, SteppedTrajectory)
-    return trajectory
+def _stepped(row: Row) -> SteppedTrajectory:
+    assert isinstance(row.trajectory, SteppedTrajectory)
+    return row.trajectory
 
 
 def _frame(row: Row) -> int:

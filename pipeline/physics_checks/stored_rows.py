@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +13,10 @@ import numpy as np
 
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Receipt, read_document, receipt_path
-from pipeline.data.plan import Shard
+from pipeline.data.plan import Shard, generator
 from pipeline.data.windows import Shards
 from simsurrogate.spec import Spec
-from solvers.contract import Solver
+from solvers.contract import Parameters, Solver, Trajectory
 
 #: The largest size of the frames that a check reads together, bytes in float64, unless these are fewer than
 #: `_LEAST_FRAMES`. The residual makes about 20 copies of them.
@@ -62,12 +63,14 @@ class Row:
         shard: the shard.
         receipt: the receipt of the shard.
         row: the row in the shard.
+        solver: the solver that computed the data; None if there is none.
     """
 
     shards: Shards
     shard: Shard
     receipt: Receipt
     row: int
+    solver: Solver | None = None
 
     @property
     def index(self) -> int:
@@ -83,6 +86,19 @@ class Row:
         return scalars | {
             name: np.array(arrays[f"parameters/{name}"][self.row]) for name in header.parameter_shapes
         }
+
+    @cached_property
+    def drawn_parameters(self) -> Parameters:
+        """The parameters that the seed of the data set and the index determine."""
+        assert self.solver is not None
+        seed = int(self.shards.header.attributes["seed"])
+        return self.solver.sample(generator(seed, self.index), outside=self.shard.is_outside)
+
+    @cached_property
+    def trajectory(self) -> Trajectory:
+        """The solver's trajectory of the drawn parameters, which all checks of the row share."""
+        assert self.solver is not None
+        return self.solver.prepare(self.drawn_parameters)
 
     def series(self, name: str) -> np.ndarray:
         """Return a stored scalar of each frame, such as an invariant."""
@@ -156,11 +172,13 @@ def order_of(solver: Solver, kind: Literal["space", "time"]) -> float:
     return float(getattr(solver, f"order_in_{kind}", math.nan))
 
 
-def rows_of(folder: Path, structures: Structures, shard: Shard) -> Iterator[Row]:
-    """Yield the trajectories of a shard."""
+def rows_of(
+    folder: Path, structures: Structures, shard: Shard, solver: Solver | None = None
+) -> Iterator[Row]:
+    """Yield the trajectories of a shard; `solver` has computed them, if it is known."""
     receipt = read_document(receipt_path(folder, shard), Receipt)
     if not receipt.trajectories:
         return
     shards = Shards(structures, [folder / shard.file], [receipt.trajectories], [None])
     for row in range(receipt.trajectories):
-        yield Row(shards, shard, receipt, row)
+        yield Row(shards, shard, receipt, row, solver)

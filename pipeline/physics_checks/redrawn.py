@@ -7,18 +7,16 @@ frames for each trajectory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.data.format.layout import FieldKind, Header
-from pipeline.data.format.structure import Structures
-from pipeline.data.manifest import Manifest, Receipt, read_document, receipt_path
-from pipeline.data.plan import Shard, generator, index
-from pipeline.data.windows import Selection, Shards
+from pipeline.data.format.layout import FieldKind
+from pipeline.data.windows import Selection
 from pipeline.generation.recomputation import machine_tolerance, relative_difference
-from solvers.contract import DivergedError, Parameters, Solver, SteppedTrajectory, Trajectory
+from pipeline.physics_checks.row_checks import Finding
+from pipeline.physics_checks.stored_rows import Row
+from solvers.contract import DivergedError, SteppedTrajectory
 
 #: The size of perturbations, in rounding errors of the file, and their number.
 _PERTURBATION = 1000
@@ -29,62 +27,40 @@ _REMEDY = (
 )
 
 
-def parameter_shapes(solver: Solver, seed: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the parameters that are arrays, from one draw."""
-    parameters = solver.sample(generator(seed, index("train", 0)))
-    scalars = set(solver.spec.parameter_names)
-    return {name: np.shape(value) for name, value in parameters.items() if name not in scalars}
-
-
-def mistake(
-    folder: Path,
-    manifest: Manifest,
-    structures: Structures,
-    solver: Solver,
-    shard: Shard,
-) -> str | None:
-    """Return how a row of a shard differs from what its index determines, or None.
+def check(row: Row) -> Finding:
+    """Compare the parameters, the start and the invariants of a trajectory with those of its index.
 
     The states of trajectories that several ranks shared are not compared, because their round-off depends on
     the number of ranks.
     """
-    receipt = read_document(receipt_path(folder, shard), Receipt)
-    if not receipt.trajectories:
-        return None
-    shards = Shards(structures, [folder / shard.file], [receipt.trajectories], [None])
-    for row, trajectory in enumerate(receipt.indices.tolist()):
-        rng = generator(manifest.configuration["seed"], trajectory)
-        parameters = solver.sample(rng, outside=shard.is_outside)
-        try:
-            message = next(_mistakes(shards, row, solver, parameters, receipt), None)
-        except DivergedError as error:
-            message = f"the start cannot be computed again: {error}"
-        if message:
-            return f"trajectory {trajectory}: {message}. {_REMEDY}"
-    return None
+    try:
+        message = next(_mistakes(row), None)
+    except DivergedError as error:
+        message = f"the start cannot be computed again: {error}"
+    return Finding(f"{message}. {_REMEDY}" if message else "")
 
 
-def _mistakes(
-    shards: Shards, row: int, solver: Solver, parameters: Parameters, receipt: Receipt
-) -> Iterator[str]:
-    """Yield a sentence for each difference of a row from what its parameters determine."""
-    header, arrays = shards.header, shards.arrays(0)
+def _mistakes(row: Row) -> Iterator[str]:
+    """Yield a sentence for each difference of a row from what its drawn parameters determine."""
+    header, arrays, receipt = row.shards.header, row.shards.arrays(0), row.receipt
     names = [("scalars", name) for name in header.spec.parameter_names]
     names += [("parameters", name) for name in header.parameter_shapes]
     for group, name in names:
-        error = relative_difference(arrays[f"{group}/{name}"][row], np.asarray(parameters[name]))
+        error = relative_difference(
+            arrays[f"{group}/{name}"][row.row], np.asarray(row.drawn_parameters[name])
+        )
         if error > machine_tolerance(receipt):
             yield f"{name} differs by {error:.2g} of its size from the value that seed and index determine"
     if receipt.ranks > 1:
         return
-    trajectory = solver.prepare(parameters)
+    trajectory = row.trajectory
     drawn: list[tuple[FieldKind, np.ndarray, Selection]] = []
     if isinstance(trajectory, SteppedTrajectory):
-        drawn.append(("fields", trajectory.initial_state, (row, 0)))
+        drawn.append(("fields", trajectory.initial_state, (row.row, 0)))
     if trajectory.coefficient_fields is not None:
-        drawn.append(("coefficient_fields", trajectory.coefficient_fields, (row,)))
+        drawn.append(("coefficient_fields", trajectory.coefficient_fields, (row.row,)))
     for kind, values, selection in drawn:
-        stored_values, channel = _stored(shards, kind, selection), 0
+        stored_values, channel = _stored(row, kind, selection), 0
         for field in header.fields(kind):
             channels = slice(channel, channel + len(header.spec.components(field)))
             channel = channels.stop
@@ -92,24 +68,24 @@ def _mistakes(
             if error > machine_tolerance(receipt):
                 yield f"{field.name} at 0 s differs by {error:.2g} of its size from that of its parameters"
     if header.spec.coarsening is None:
-        yield from _invariant_mistakes(shards, row, trajectory)
+        yield from _invariant_mistakes(row)
     elif machine_tolerance(receipt) == 0:
-        yield from _initial_invariant_mistakes(header, arrays, row, trajectory)
+        yield from _initial_invariant_mistakes(row)
 
 
-def _invariant_mistakes(shards: Shards, row: int, trajectory: Trajectory) -> Iterator[str]:
+def _invariant_mistakes(row: Row) -> Iterator[str]:
     """Yield a sentence for each stored invariant that is not an invariant of the stored states.
 
     The first, the middle and the last frame are compared. The stored states are rounded, and the invariants
     of perturbed states bound the effect.
     """
-    header, arrays = shards.header, shards.arrays(0)
+    header, trajectory = row.shards.header, row.trajectory
     eps = float(np.finfo(header.precision).eps)
     for frame in sorted({0, len(header.times) // 2, len(header.times) - 1}) if header.spec.invariants else ():
-        state = _stored(shards, "fields", (row, frame)).astype(np.float64)
+        state = _stored(row, "fields", (row.row, frame)).astype(np.float64)
         perturbed_invariants = None
         for name, value in trajectory.invariants(state).items():
-            series = arrays[f"scalars/{name}"][row]
+            series = row.shards.arrays(0)[f"scalars/{name}"][row.row]
             error = abs(value - series[frame])
             if error <= 10 * eps * np.abs(series).max():
                 continue
@@ -122,19 +98,18 @@ def _invariant_mistakes(shards: Shards, row: int, trajectory: Trajectory) -> Ite
                 )
 
 
-def _initial_invariant_mistakes(
-    header: Header, arrays: Mapping[str, np.ndarray], row: int, trajectory: Trajectory
-) -> Iterator[str]:
+def _initial_invariant_mistakes(row: Row) -> Iterator[str]:
     """Yield a sentence for each invariant at 0 s that is not that of the solver's own initial state.
 
     Coarse states do not determine the invariants. The bits are compared, because an invariant may itself be
     round-off.
     """
+    header, trajectory = row.shards.header, row.trajectory
     if not isinstance(trajectory, SteppedTrajectory) or not header.spec.invariants:
         return
     frame = next(trajectory.frames(header.times))
     for name, value in frame.invariants().items():
-        stored = arrays[f"scalars/{name}"][row, 0]
+        stored = row.shards.arrays(0)[f"scalars/{name}"][row.row, 0]
         if value != stored:
             yield f"{name} at 0 s is {stored:g}, and the initial state of its parameters gives {value:g}"
 
@@ -146,9 +121,9 @@ def _perturbed(state: np.ndarray, eps: float) -> Iterator[np.ndarray]:
         yield state * (1 + _PERTURBATION * eps * rng.uniform(-1, 1, state.shape))
 
 
-def _stored(shards: Shards, kind: FieldKind, selection: Selection) -> np.ndarray:
+def _stored(row: Row, kind: FieldKind, selection: Selection) -> np.ndarray:
     """Return a selection of the stored fields of a kind, channels first."""
-    header = shards.header
+    header = row.shards.header
     values = np.empty((len(header.channels(kind)), *header.spec.shape), header.precision)
-    shards.fill(kind, shards.arrays(0), selection, values, axis=0)
+    row.shards.fill(kind, row.shards.arrays(0), selection, values, axis=0)
     return values
