@@ -33,6 +33,7 @@ class Dataset:
         statistics: the content of `stats.yaml`.
         core_seconds: the time of the generation, summed over the ranks, s.
         validation: the validation that the data set passed.
+        family: the data set with the origins of its trajectories, and its ancestors.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Dataset:
         self.times = header.times
         self.statistics = statistics
         self.validation = validation
+        self.family = manifest.family
         self.core_seconds = sum(shard.core_seconds for shard in manifest.shards)
         self._splits = {}
         for split in SPLITS:
@@ -79,6 +81,7 @@ class Dataset:
         """
         folder = Path(folder)
         manifest = read_complete_manifest(folder)
+        manifest.family.check(str(folder / "manifest.json"))
         validation = accepted_validation(folder, manifest, other_validation, allow_failed=allow_failed)
         _refuse_changed_statistics(folder, manifest)
         unchanged = set()

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.data.accuracy import ExpectedError, Predictability, by_split
-from pipeline.data.format.layout import GRID_VERSION, PARTICLES_VERSION, Header
+from pipeline.data.document import Checksum, Document
+from pipeline.data.format.layout import Header
 from pipeline.data.format.links import LinkedFile
+from pipeline.data.format.versions import refuse_other_version
+from pipeline.data.lineage.family import DataNode, Family, parts_of
+from pipeline.data.origin import UNKNOWN, Origin
 from pipeline.data.plan import Shard, Split, shards
-from pipeline.data.recorded_configuration import Configuration, making_stage, of_shards
+from pipeline.data.recorded_configuration import (
+    Configuration,
+    computed_origin,
+    is_adopted,
+    making_stage,
+    of_shards,
+)
 from pipeline.data.recorded_sizes import check_sizes
 from pipeline.data.running_statistics import PlainStatistics
 from simsurrogate import documents
@@ -31,27 +40,22 @@ STATISTICS_KINDS: tuple[StatisticsKind, ...] = ("fields", "changes", "coefficien
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Cost = Annotated[float, Field(ge=0)]
-#: A SHA-256 checksum in hexadecimal digits; empty for a file that does not exist.
-Checksum = Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
-
 
 #: The keys of a spec and of its fields that manifests of earlier releases lack.
 _NEW_KEYS_OF_SPECS = ("symmetries", "coarsening", "quantities", "linear_in")
 _NEW_KEYS_OF_FIELDS = ("pseudo", "direction", "conductivity_range")
 
 
-class Document(BaseModel):
-    """A JSON document of a data set, without further keys and without NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class Failure(Document):
-    """A trajectory that could not be computed; its index and the seed determine its parameters."""
+    """A trajectory that could not be computed; its index and the seed determine its parameters.
+
+    `rejected` says that it was computed, and that its verification left it out.
+    """
 
     index: Count
     reason: str
     parameters: dict[str, float]
+    rejected: bool = False
 
 
 class Receipt(Document):
@@ -61,7 +65,8 @@ class Receipt(Document):
     trajectories. A shard without rows has no file, size 0 and no checksum. `ranks` is the number of ranks
     that shared a trajectory, and `machine` describes all else that may change the last bits. `statistics`
     holds the shard's contribution to the statistics of the training split; it is empty for other splits.
-    `predictable_times` (s) has one value for each row if the spec is `chaotic`.
+    `predictable_times` (s) has one value for each row if the spec is `chaotic`. `origin` says where the
+    trajectories come from; None for that of the manifest, as in data sets of earlier releases.
     """
 
     configuration_hash: str
@@ -76,6 +81,7 @@ class Receipt(Document):
     machine: str
     statistics: dict[StatisticsKind, PlainStatistics]
     predictable_times: list[float] = []
+    origin: Origin | None = None
     core_seconds: Cost
 
     @property
@@ -91,13 +97,14 @@ class Receipt(Document):
 
 
 class ManifestShard(Document):
-    """The manifest's entry of a shard with at least one row."""
+    """The manifest's entry of a shard with at least one row; `origin` is None for that of the data set."""
 
     file: str
     trajectories: Annotated[Count, Field(ge=1)]
     size: Count
     sha256: Checksum
     core_seconds: Cost
+    origin: Origin | None = None
 
 
 class Manifest(Document):
@@ -106,7 +113,8 @@ class Manifest(Document):
     `expected_errors` holds the errors of the splits `train` (which stands for `valid` and `test`) and
     `test_extrapolation`; `predictability` is empty unless the spec is `chaotic`. Only the files in `shards`
     belong to the data set, and only once `complete` is true. `links` holds the files that were adopted in
-    place, by the shard whose fields they hold.
+    place, by the shard whose fields they hold. `declared_origin` is what the user says about adopted files.
+    `ancestors` holds the models that computed trajectories, and their ancestors.
     """
 
     format: Literal["simsurrogate data set"] = FORMAT
@@ -123,6 +131,27 @@ class Manifest(Document):
     predictability: dict[str, Predictability] = {}
     statistics_sha256: Checksum = ""
     links: dict[str, list[LinkedFile]] = {}
+    declared_origin: Origin | None = None
+    ancestors: Family = Family()
+
+    @property
+    def origin(self) -> Origin:
+        """The origin of the trajectories, unless a shard has another one.
+
+        The configuration of generated data determines it, also in manifests of earlier releases.
+        """
+        return computed_origin(self.configuration) or self.declared_origin or UNKNOWN
+
+    @property
+    def family(self) -> Family:
+        """The data set under its identity, and its ancestors."""
+        parts = parts_of(
+            (shard.origin or self.origin, shard.file.split("/")[1], shard.trajectories)
+            for shard in self.shards
+        )
+        configuration = {} if is_adopted(self.configuration) else self.configuration
+        node = DataNode(name=self.spec.name, parts=parts, configuration=configuration)
+        return Family(data={self.identity: node}) | self.ancestors
 
     @property
     def shard_hash(self) -> str:
@@ -233,6 +262,7 @@ def finished_manifest(plan: Manifest, receipts: list[Receipt], statistics_sha256
                 size=receipt.size,
                 sha256=receipt.sha256,
                 core_seconds=receipt.core_seconds,
+                origin=None if receipt.origin == plan.origin else receipt.origin,
             )
             for shard, receipt in zip(plan.planned_shards, receipts, strict=True)
             if receipt.trajectories
@@ -260,25 +290,8 @@ def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
     remedy = "Run python -m pipeline.generate, then python -m pipeline.validate"
     content = documents.read_text(path, remedy)
     if kind is Manifest:
-        _check_version(path, documents.parse_json(content, dict[str, object], str(path), remedy))
+        refuse_other_version(path, documents.parse_json(content, dict[str, object], str(path), remedy))
     return documents.parse_json(content, kind, str(path), remedy)
-
-
-def _check_version(path: Path, document: Mapping[str, object]) -> None:
-    """Raise `UserError` for the manifest of another format.
-
-    Manifests of version 2 that an earlier release wrote have no `sites` in their spec.
-    """
-    version, spec = document.get("schema_version"), document.get("spec")
-    is_older = isinstance(spec, dict) and "sites" not in spec
-    if is_older or version not in (GRID_VERSION, PARTICLES_VERSION):
-        release = "an earlier release" if is_older else "another release"
-        raise UserError(
-            f"{path}: {release} wrote this data set (schema version {version!r}). This release reads grids "
-            f"of schema version {GRID_VERSION} and particles of schema version {PARTICLES_VERSION}, with "
-            "positions and velocities as vectors, whose specs name their sites. Type the command of "
-            "python -m pipeline.generate with overwrite=true: the same seed gives the same trajectories"
-        )
 
 
 def receipt_path(folder: Path, shard: Shard) -> Path:

@@ -54,7 +54,7 @@ class QuantityDataset(Dataset):
     def __init__(self, dataset: Dataset):
         self.folder, self.configuration = dataset.folder, dataset.configuration
         self.identity, self.times = dataset.identity, dataset.times
-        self.core_seconds = dataset.core_seconds
+        self.core_seconds, self.family = dataset.core_seconds, dataset.family
         # The errors of the fields are not those of the quantities.
         self.validation = dataset.validation.model_copy(update={"self_stated_error": None})
         self.spec = quantity_spec(dataset.spec, f"the data set in {dataset.folder}")

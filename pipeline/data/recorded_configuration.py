@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline.data.origin import Origin
 from pipeline.data.plan import SPLITS
 
 _Samples = Annotated[int, Field(ge=0, le=2**40)]
@@ -46,6 +47,13 @@ class _ProgramSection(_Section):
     command: list[str]
 
 
+class _DrawnBySection(_Section):
+    """The configuration of the solver's data from which the model of a surrogate's data descends."""
+
+    solver: _SolverSection
+    output: _OutputSection
+
+
 class _RecordedConfiguration(_Section):
     seed: Annotated[int, Field(ge=0)]
     code_version: str
@@ -54,6 +62,15 @@ class _RecordedConfiguration(_Section):
     storage: _StorageSection
     solver: _SolverSection
     program: _ProgramSection | None = None
+    origin: Origin | None = None
+    drawn_by: _DrawnBySection | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> _RecordedConfiguration:
+        """Refuse a surrogate's data without the solver that drew them."""
+        if (self.origin is None) != (self.drawn_by is None):
+            raise ValueError("origin and drawn_by belong together")
+        return self
 
 
 def _checked(configuration: dict[str, object]) -> dict[str, object]:
@@ -81,6 +98,30 @@ NO_SOLVER = "none"
 def is_adopted(configuration: Mapping[str, Any]) -> bool:
     """Return whether the data set was made out of files that existed, without a solver."""
     return "adopted" in configuration
+
+
+def computed_by_solver(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the configuration of the solver of a data set.
+
+    A surrogate's data take parameters, initial states and coefficient fields from the solver of the data that
+    the model descends from.
+    """
+    drawn_by: Mapping[str, Any] = configuration.get("drawn_by", configuration)
+    return drawn_by
+
+
+def computed_origin(configuration: Mapping[str, Any]) -> Origin | None:
+    """Return the origin of generated data, also of those of earlier releases; None for adopted data."""
+    if is_adopted(configuration):
+        return None
+    if "origin" in configuration:
+        return Origin.model_validate(configuration["origin"])
+    return Origin(
+        kind="solver",
+        name=configuration["solver"]["name"],
+        version=configuration["code_version"],
+        sources=configuration.get("solver_sources", ""),
+    )
 
 
 def making_stage(configuration: Mapping[str, Any]) -> str:

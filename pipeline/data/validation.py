@@ -12,7 +12,8 @@ from pydantic import Field
 
 from pipeline.data.accuracy import SelfStatedError
 from pipeline.data.checks.result import CheckResult, Outcome
-from pipeline.data.manifest import Document, Manifest, read_document
+from pipeline.data.document import Document
+from pipeline.data.manifest import Manifest, read_document
 from simsurrogate.errors import UserError
 from simsurrogate.files import FileIdentity
 

@@ -1,0 +1,1 @@
+"""The lineage of data and models: their ancestors, and the guard of the training against model output."""
