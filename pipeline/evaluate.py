@@ -16,6 +16,7 @@ from pipeline.config import agreement, sizes
 from pipeline.config.settings import Settings
 from pipeline.config.solver_of_data import added_solver, solver_of_data
 from pipeline.data.dataset import Dataset
+from pipeline.data.lineage import guard
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation import measure, other_grids, results, schema, trained_model, words
 from pipeline.evaluation.baselines import fits
@@ -64,7 +65,8 @@ def run(settings: Settings) -> float:
     Return the headline error of the surrogate on the first split, see `schema.objective`.
 
     Raises:
-        UserError: there is no model or no validated data set, or model and data set do not match.
+        UserError: there is no model or no validated data set, model and data set do not match, or the guard
+            refuses the test data.
     """
     communicator = launch.world()
     refuse_other_configurations(settings.model_dump(mode="json"), communicator.allgather)
@@ -95,6 +97,7 @@ def run(settings: Settings) -> float:
         metadata["configuration"] = used_settings | model_settings | {"training": training}
         trained_model.refuse_changed_problem(surrogate, description, dataset, folder.model_folder)
         grids = other_grids.open_datasets(settings, folder, device, dataset)
+        guard.refuse_model_tests([dataset, *(grid.dataset for grid in grids)], settings.lineage)
         is_trained_on = trained_model.is_trained_on(description["configuration"], dataset)
         identity = _identity(settings, dataset, surrogate, description, grids)
         if not is_trained_on and (path := folder.model_folder / calibration_files.DOCUMENT).is_file():
@@ -102,7 +105,7 @@ def run(settings: Settings) -> float:
         metadata["report"] = str(folder.report)
         is_first = communicator.rank == 0
         is_complete = is_first and _is_complete(folder, identity, dataset, is_trained_on=is_trained_on)
-        if communicator.bcast(is_complete, root=0):
+        if communicator.bcast(is_complete):
             metadata["skipped"] = True
             if is_first:
                 print(

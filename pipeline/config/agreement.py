@@ -29,18 +29,18 @@ _DATA_KEYS = ("solver", "samples", "output", "quantities", "storage.precision")
 #: The keys that each stage uses or compares with the data set or the model.
 _KEYS: dict[LocalStage, tuple[str, ...]] = {
     "adopt": (
-        "run", "dataset", "source", "format", "description", "seed", "overwrite", "samples.per_shard",
-        "quantities", "storage",
+        "run", "dataset", "source", "format", "description", "origin", "seed", "overwrite", "solver",
+        "samples.per_shard", "quantities", "storage",
     ),
     "generate": ("run", "dataset", "seed", "group_size", "part", "overwrite", *_DATA_KEYS, "storage"),
     "validate": ("run", "dataset", "seed", *_DATA_KEYS, "storage.max_error"),
     "train": (
         "run", "dataset", "model", "seed", "ensemble", "overwrite", "allow_failed", "surrogate", "training",
-        *_DATA_KEYS,
+        "lineage", *_DATA_KEYS,
     ),
     "evaluate": (
         "run", "dataset", "model", "seed", "ensemble", "allow_failed", "surrogate", "training", "evaluation",
-        *_DATA_KEYS,
+        "lineage", *_DATA_KEYS,
     ),
 }  # fmt: skip
 

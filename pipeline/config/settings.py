@@ -19,6 +19,8 @@ from pydantic import (
 
 from pipeline.config.parsing import validated_model
 from pipeline.config.sbatch_options import SbatchOptions
+from pipeline.data.lineage.limits import Limits
+from pipeline.data.origin import DeclaredOrigin
 from pipeline.data.plan import MAX_SHARDS, recorded_samples
 from simsurrogate.errors import UserError
 
@@ -224,7 +226,8 @@ class Settings(_Section):
     """The whole configuration of a run.
 
     `solver` and `surrogate` hold the name of a class and its keyword arguments, which `pipeline.config.build`
-    checks against the signature of the class. `source`, `format` and `description` belong to `adopt`.
+    checks against the signature of the class. `source`, `format`, `description` and `origin` belong to
+    `adopt`.
     """
 
     run: Path
@@ -232,6 +235,7 @@ class Settings(_Section):
     source: Path | None = None
     format: Literal["well", "pdebench", "npy", "xarray", "csv_particles"] | None = None
     description: Path | None = None
+    origin: DeclaredOrigin = DeclaredOrigin()
     model: Annotated[
         str,
         Field(
@@ -252,6 +256,7 @@ class Settings(_Section):
     quantities: tuple[QuantitySettings, ...] = ()
     storage: Storage
     surrogate: dict[str, Any]
+    lineage: Limits = Limits()
     training: Training
     evaluation: Evaluation
     launcher: Launcher

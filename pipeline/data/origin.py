@@ -99,13 +99,13 @@ class DeclaredOrigin(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: OriginKind | None = None
-    name: str = ""
-    version: str = ""
-    source: str = ""
-    instrument: str = ""
-    uncertainty: str | float = ""
-    generation: Annotated[int, Field(ge=0, le=10**6)] = 0
-    corrected_by: str = ""
+    name: str | None = None
+    version: str | None = None
+    source: str | None = None
+    instrument: str | None = None
+    uncertainty: str | float | None = None
+    generation: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    corrected_by: str | None = None
 
     @property
     def origin(self) -> Origin | None:
@@ -114,8 +114,7 @@ class DeclaredOrigin(BaseModel):
         Raises:
             UserError: a key does not belong to the kind, or a needed key is missing.
         """
-        values = {key: value for key, value in self.model_dump(exclude={"kind"}).items() if value != ""}
-        values = {key: value for key, value in values.items() if key != "generation" or value}
+        values = self.model_dump(exclude={"kind"}, exclude_none=True)
         if self.kind is None:
             if values:
                 kinds = ", ".join(get_args(OriginKind))
@@ -124,12 +123,11 @@ class DeclaredOrigin(BaseModel):
                     "origin.kind=measurement, for example"
                 )
             return None
-        allowed = _KEYS[self.kind]
+        allowed = [key for key in _KEYS[self.kind] if key in type(self).model_fields]
         if wrong := [key for key in values if key not in allowed]:
-            own_keys = [key for key in allowed if key in type(self).model_fields]
             raise UserError(
                 f"origin.{wrong[0]} does not belong to origin.kind={self.kind}. Keys of this kind are "
-                f"{', '.join(own_keys) or 'none'}. Leave out origin.{wrong[0]}"
+                f"{', '.join(allowed) or 'none'}. Leave out origin.{wrong[0]}"
             )
         needed = next((key for key in ("name", "source") if key in allowed), None)
         if needed and needed not in values:

@@ -81,7 +81,7 @@ def fit(
     surrogate.load_state_dict(state.best_weights)
     merge_adapters(surrogate)
     draw_curves(folder)
-    metadata = {**origin(identity), "valid_error": state.best_error, "step": state.best_step}
+    metadata = {**origin(task, identity), "valid_error": state.best_error, "step": state.best_step}
     store.save(folder, surrogate, task.surrogate, task.surrogate_options, metadata)
     print(f"{folder}: valid rollout error {state.best_error:.3e} (step {state.best_step})", flush=True)
     entries["valid_error"], entries["skipped_steps"] = state.best_error, state.skipped_steps

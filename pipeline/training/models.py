@@ -121,7 +121,7 @@ def _save_ensemble(
         )
     if ranks.is_first:
         best_steps = [store.description(member)["step"] for member in members]
-        metadata = {**origin(identity), "valid_error": error, "step": best_steps}
+        metadata = {**origin(task, identity), "valid_error": error, "step": best_steps}
         store.save_ensemble(folder, count, metadata)
         print(f"{folder}: valid rollout error of the members' mean {error:.3e}", flush=True)
     return error

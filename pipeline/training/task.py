@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from pipeline.config import sizes
 from pipeline.config.build import (
@@ -20,6 +20,7 @@ from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
 from pipeline.data.quantity_data import QuantityDataset
 from pipeline.problem import problem_for, problem_of
+from pipeline.runs.model_family import checked_lineage
 from pipeline.training import start_weights
 from pipeline.training.batches.other_grids import with_shared_weights
 from pipeline.training.batches.sources import GridData
@@ -66,10 +67,11 @@ class TrainingIdentity(TypedDict):
 
 
 class Origin(TypedDict):
-    """The origin of a model, for `model.json`: its identity and the versions of the packages."""
+    """The origin of a model, for `model.json`: its identity, the versions of the packages and its lineage."""
 
     configuration: TrainingIdentity
     versions: dict[str, str]
+    lineage: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class TrainingTask:
         dataset: validated data set.
         other_grids: further validated data sets of the same system, on other grids.
         overwrite: whether a model of another configuration is deleted.
+        lineage: the data and the models that the model descends from, for `model.json`.
     """
 
     surrogate: str
@@ -97,15 +100,24 @@ class TrainingTask:
     dataset: Dataset
     other_grids: tuple[Dataset, ...]
     overwrite: bool
+    lineage: Mapping[str, Any]
 
     @classmethod
     def of(cls, dataset: Dataset, settings: Settings) -> TrainingTask:
         """Return the task of a configuration on a data set.
 
         Raises:
-            UserError: an option of the surrogate is wrong, or has no effect on the data.
+            UserError: an option of the surrogate is wrong, or has no effect on the data; or the guard
+                refuses the origin of the data, see `pipeline.data.lineage.guard`.
         """
         surrogate = settings.surrogate
+        other_grids = tuple(
+            Dataset.open(folder, allow_failed=settings.allow_failed)
+            for folder in settings.training.other_grids
+        )
+        lineage = checked_lineage(
+            str(surrogate["name"]), (dataset, *other_grids), settings.lineage, settings.training.start_from
+        )
         constructor = surrogate_type(surrogate)
         if constructor.learns_quantities:
             dataset = QuantityDataset(dataset)
@@ -119,11 +131,9 @@ class TrainingTask:
             training=settings.training,
             seed=settings.training.seed,
             dataset=dataset,
-            other_grids=tuple(
-                Dataset.open(folder, allow_failed=settings.allow_failed)
-                for folder in settings.training.other_grids
-            ),
+            other_grids=other_grids,
             overwrite=settings.overwrite,
+            lineage=lineage,
         )
 
     @property
@@ -206,7 +216,7 @@ class TrainingTask:
         return with_shared_weights(surrogate, self.other_grids, build)
 
 
-def origin(identity: TrainingIdentity) -> Origin:
+def origin(task: TrainingTask, identity: TrainingIdentity) -> Origin:
     """Return the origin of a model that is trained now."""
     versions = {package: importlib.metadata.version(package) for package in ("simsurrogate", "torch")}
-    return {"configuration": identity, "versions": versions}
+    return {"configuration": identity, "versions": versions, "lineage": task.lineage}

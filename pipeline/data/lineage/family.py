@@ -120,6 +120,11 @@ class Family(Document):
         used = {parent for key in (*self.models, *self.data) for parent in self.parents(key)}
         return [key for key in (*self.models, *self.data) if key not in used]
 
+    @property
+    def newest_model(self) -> str:
+        """The hash of the model that no other model or data set descends from."""
+        return next(key for key in self.roots if key in self.models)
+
     def ancestors_of(self, *keys: str) -> Family:
         """Return the models and data sets with these hashes, and all their ancestors."""
         reached = {key for start in keys for key, _ in self.walk(start)}
