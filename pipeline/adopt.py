@@ -9,10 +9,11 @@ match their receipts. The files are read in a process with limits, and never cha
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +31,8 @@ from pipeline.config.quantities import with_quantities
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
-from pipeline.data.manifest import Manifest, read_document, receipt_path, write_document
+from pipeline.data.manifest import Failure, Manifest, read_document, receipt_path, write_document
+from pipeline.data.origin import UNKNOWN, Origin
 from pipeline.data.plan import SPLITS, Shard, recorded_samples
 from pipeline.data.recorded_configuration import NO_SOLVER, is_adopted
 from pipeline.parallel import heartbeats, launch
@@ -153,7 +155,8 @@ def _plan(settings: Settings, source: Source, description: Description, reader: 
             "layout": contents.layout,
             "arrays": sorted(contents.arrays),
             "first_time": float(facts.source_times[0]),
-            "description": description.model_dump(mode="json", exclude_defaults=True),
+            # The origin is not among the keys that determine the bytes, so it can be declared later.
+            "description": description.model_dump(mode="json", exclude_defaults=True, exclude={"origin"}),
         },
     }
     spec = with_quantities(facts.spec, settings.quantities)
@@ -165,8 +168,31 @@ def _plan(settings: Settings, source: Source, description: Description, reader: 
         method=f"adopted from {contents.layout}",
         parameter_shapes=contents.arrays,
         links=placement.links,
+        declared_origin=_declared_origin(settings, description) or _recorded_origin(settings, configuration),
     )
     return _Plan(manifest, facts, splits, placement)
+
+
+def _declared_origin(settings: Settings, description: Description) -> Origin | None:
+    """Return the origin that the command line declares, or else the description.
+
+    A solver of the command line, with which validate compares the trajectories, is their origin.
+
+    Raises:
+        UserError: a declaration is not complete.
+    """
+    origin = settings.origin.origin or description.origin.origin
+    if origin is None and agreement.is_typed("solver"):
+        return Origin(kind="solver", name=str(settings.solver["name"]))
+    return origin
+
+
+def _recorded_origin(settings: Settings, configuration: Mapping[str, Any]) -> Origin | None:
+    """Return the origin that an earlier command declared for the same files, if any."""
+    with suppress(UserError, OSError):
+        manifest = read_document(settings.dataset / "manifest.json", Manifest)
+        return manifest.declared_origin if manifest.configuration == configuration else None
+    return None
 
 
 def _make_shards(settings: Settings, plan: _Plan, reader: ReaderProcess, world: MPI.Intracomm) -> int:
@@ -186,14 +212,12 @@ def _make_shards(settings: Settings, plan: _Plan, reader: ReaderProcess, world: 
         reader, plan.specification, manifest.header, dataset, manifest.shard_hash, plan.splits
     )
     own_shards: list[Shard] = missing[world.rank :: world.size]
-    num_failed = 0
+    failures: list[Failure] = []
     for shard in progress.bar(own_shards, "shards", rank=world.rank):
         receipt = copier.make(shard)
         write_document(receipt_path(dataset, shard), receipt)
-        num_failed += len(receipt.failed)
-        if receipt.failed:
-            reason = receipt.failed[0].reason
-            store.refuse_failures(manifest, num_failed, settings.storage.max_failed_share, reason)
+        failures += receipt.failed
+        store.refuse_failures(manifest, failures, settings.storage.max_failed_share)
     wait_for_ranks(world)
     return len(missing)
 
@@ -215,9 +239,18 @@ def _finish(settings: Settings, plan: _Plan, reader: ReaderProcess, num_made: in
         f"adopt: {reader.contents.layout}: {counts} trajectories {verb} {num_made} of "
         f"{len(plan.manifest.planned_shards)} shards ({len(manifest.failed)} trajectories left out); the "
         f"source is unchanged\n{manifest.spec.summary}, {len(manifest.header.times)} frames to "
-        f"{manifest.header.times[-1]:g} s, {manifest.configuration['storage']['precision']}",
+        f"{manifest.header.times[-1]:g} s, {manifest.configuration['storage']['precision']}\n"
+        f"origin: {manifest.origin.text}",
         flush=True,
     )
+    if manifest.origin == UNKNOWN:
+        print(
+            "note: train refuses data of unknown origin. Measurements and solutions are accepted. Type the "
+            "same command with origin.kind=measurement origin.source=NAME, or origin.kind=solver "
+            "origin.name=NAME",
+            file=sys.stderr,
+            flush=True,
+        )
     progress.report_output("adopt", dataset, "validate", _next_arguments(settings))
 
 

@@ -23,13 +23,14 @@ from pipeline.config.quantities import with_quantities
 from pipeline.config.settings import Settings
 from pipeline.data import store
 from pipeline.data.format.layout import schema_version
-from pipeline.data.manifest import Manifest, receipt_path, write_document
+from pipeline.data.lineage.family import Family
+from pipeline.data.manifest import Failure, Manifest, receipt_path, write_document
 from pipeline.data.plan import Shard
 from pipeline.generation.batched import solves_batches
 from pipeline.generation.expected_error import estimate_errors
 from pipeline.generation.rows import parameter_shapes
 from pipeline.generation.shards import ShardMaker
-from pipeline.parallel import heartbeats, launch, stopping
+from pipeline.parallel import groups, heartbeats, launch, stopping
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.parallel.groups import dynamic_tasks, progress_mpi, split_world, wait_for_ranks
 from pipeline.runs import lock, progress, records
@@ -113,7 +114,7 @@ def run(settings: Settings) -> None:
             "groups": world.size // settings.group_size,
             "method": solver.method,
             "seconds": time.perf_counter() - start_seconds,
-            "counts": _sum_over_groups(counts, solver, world),
+            "counts": groups.sum_over_groups(counts, solver.communicator, world),
         }
         num_made = len(missing_shards)
         if world.rank == 0 and num_parts > 1:
@@ -160,9 +161,10 @@ def _with_expected_errors(
 def _finish_data_set(settings: Settings, plan: Manifest, num_made: int, metadata: records.Metadata) -> None:
     """Complete the data set and report its number of trajectories."""
     manifest = store.finish(settings.dataset, plan, settings.storage.max_failed_share)
+    num_rejected = sum(failure.rejected for failure in manifest.failed)
     metadata |= {
         "trajectories": sum(shard.trajectories for shard in manifest.shards),
-        "failed": len(manifest.failed),
+        "failed": len(manifest.failed) - num_rejected,
         "core_seconds": sum(shard.core_seconds for shard in manifest.shards),
     }
     print(
@@ -170,6 +172,9 @@ def _finish_data_set(settings: Settings, plan: Manifest, num_made: int, metadata
         f"({num_made} of {len(plan.planned_shards)} shards made now, {metadata['failed']} failed)",
         flush=True,
     )
+    if method := manifest.origin.verified:
+        counts = f"{metadata['trajectories']} of {metadata['trajectories'] + num_rejected} trajectories"
+        print(f"generate: the verification kept {counts}: {method}", flush=True)
     for split, summary in manifest.predictability.items():
         print(
             f"generate: {split}: {summary.complete} of {summary.trajectories} trajectories are predictable "
@@ -189,6 +194,7 @@ def _plan(settings: Settings, solver: Solver) -> Manifest:
         schema_version=schema_version(solver.spec),
         method=solver.method,
         parameter_shapes=parameter_shapes(solver, settings.seed),
+        ancestors=getattr(solver, "family", Family()),
     )
 
 
@@ -227,7 +233,7 @@ def _make_shards(
         for split in {shard.split for shard in missing_shards}:
             names = [Path(shard.file).name for shard in missing_shards if shard.split == split]
             remove_partials(settings.dataset / "data" / split, names)
-    num_failed, num_made, is_stopped = 0, 0, False
+    failures, num_made, is_stopped = list[Failure](), 0, False
     num_missing, total = sum(shard.count for shard in missing_shards), sum(shard.count for shard in shards)
     num_existing = total - num_missing
     metadata.progress(num_existing, total, "trajectories")
@@ -243,6 +249,7 @@ def _make_shards(
             configuration_hash=plan.shard_hash,
             seed=settings.seed,
             progress_hook=progress_hook,
+            origin=plan.origin,
         )
         for task in dynamic_tasks(len(missing_shards), world, group):
             if is_stopped:
@@ -259,10 +266,8 @@ def _make_shards(
             if group.rank == 0:
                 write_document(receipt_path(settings.dataset, shard), receipt)
                 num_made += shard.count
-            num_failed += len(receipt.failed)
-            if receipt.failed:
-                reason = receipt.failed[0].reason
-                store.refuse_failures(plan, num_failed, settings.storage.max_failed_share, reason)
+            failures += receipt.failed
+            store.refuse_failures(plan, failures, settings.storage.max_failed_share)
         num_made = sum(world.allgather(num_made))
         bar.update(num_made - bar.n)
     metadata.progress(num_existing + num_made, total, "trajectories")
@@ -285,13 +290,6 @@ def _make_progress_hook(
             raise stopping.StoppedError("the shard is not finished")
 
     return hook
-
-
-def _sum_over_groups(counts: Mapping[str, int], solver: Solver, world: MPI.Intracomm) -> dict[str, int]:
-    """Return the sum of the groups' counts on rank 0 of the world; rank 0 of a group sends its counts."""
-    counts_by_rank = world.gather(dict(counts) if solver.communicator.rank == 0 else {}) or []
-    names = {name: None for group_counts in counts_by_rank for name in group_counts}
-    return {name: sum(group_counts.get(name, 0) for group_counts in counts_by_rank) for name in names}
 
 
 if __name__ == "__main__":

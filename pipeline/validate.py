@@ -39,12 +39,8 @@ from pipeline.data.validation import is_failed, validation_of
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.parallel.groups import wait_for_ranks
-from pipeline.physics_checks.results import (
-    results_after_failure,
-    self_stated_error,
-    solver_of,
-    solver_results,
-)
+from pipeline.physics_checks.data_solver import solver_of
+from pipeline.physics_checks.results import results_after_failure, self_stated_error, solver_results
 from pipeline.runs import progress, records
 from pipeline.runs.folder import RunFolder
 from simsurrogate.errors import UserError

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.config.parsing import validated_model
+from pipeline.data.origin import DeclaredOrigin
 from pipeline.data.plan import Split
 from simsurrogate import documents
 from simsurrogate.sites import Boundary
@@ -74,11 +75,12 @@ class Description(_Section):
     `order` names the axes of plain arrays, `dimensions` those of NetCDF and Zarr, and `columns` those of
     tables. `splits` holds the number or the share of the trajectories of each split. With `in_place` true,
     new splits divide the trajectories in the order of the files, and files that cannot be read in place are
-    refused; with false, all files are copied.
+    refused; with false, all files are copied. `origin` says where the trajectories come from.
     """
 
     name: Name | None = None
     equation: str = ""
+    origin: DeclaredOrigin = DeclaredOrigin()
     fields: dict[Name, FieldDescription] = {}
     axes: dict[Name, AxisDescription] = {}
     times: TimesDescription = TimesDescription()

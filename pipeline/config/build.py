@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from pipeline.config.parsing import union_members, validated_model
 from pipeline.config.settings import Settings
 from pipeline.config.unused_options import Options, present_options, refuse_changed_options, without_options
 from pipeline.parallel import launch
+from simsurrogate.discovery import Family
 from simsurrogate.errors import UserError
 from simsurrogate.files import digest
 from simsurrogate.sources import source_hash
@@ -26,6 +28,10 @@ from solvers.contract import Solver, solver_class
 
 if TYPE_CHECKING:
     from surrogates.contract import Problem, Surrogate
+
+
+#: The members of the pipeline itself that take the place of a solver.
+_OWN_MEMBERS = Family("solver", "pipeline.rollouts", Solver)  # type: ignore[type-abstract]
 
 
 def build_solver(options: Options, communicator: Any) -> Solver:
@@ -41,7 +47,7 @@ def build_solver(options: Options, communicator: Any) -> Solver:
 def dataset_configuration(settings: Settings, solver: Solver) -> dict[str, object]:
     """Return all that determines the bytes of a data set, with a hash of the sources.
 
-    All ranks of the solver's communicator call this function together.
+    A solver with the method `recorded_origin` says there where its trajectories come from. All ranks of the solver's communicator call this function together.
 
     Raises:
         UserError: the external program of the solver cannot be identified.
@@ -49,7 +55,8 @@ def dataset_configuration(settings: Settings, solver: Solver) -> dict[str, objec
     configuration = settings.dataset_settings()
     sources = _hash_of_sources(type(solver), configuration)
     program = solver.program_identity()
-    return {**configuration, "solver_sources": sources} | ({"program": program} if program else {})
+    configuration |= {"solver_sources": sources, **getattr(solver, "recorded_origin", dict)()}
+    return configuration | ({"program": program} if program else {})
 
 
 def build_recorded_solver(configuration: Options, solver_options: Options, communicator: Any) -> Solver:
@@ -132,8 +139,8 @@ def has_changed_sources(configuration: Options, constructor: type[Solver]) -> bo
 
 
 def _hash_of_sources(constructor: type[Solver], configuration: Options) -> str:
-    """Return the hash of the sources of a solver and, for coarse data, of the sources that average them."""
-    sources = source_hash(constructor)
+    """Return the hash of the sources of a solver and of coarsening; a member of the pipeline has none."""
+    sources = "" if constructor.__module__.startswith("pipeline.") else source_hash(constructor)
     if not is_coarse(configuration["output"]):
         return sources
     return digest({"solver": sources, "coarsening": source_hash(CoarseSolver)})
@@ -211,7 +218,9 @@ def user_file(options: Options) -> Path | None:
 
 
 def _solver_class(options: Options) -> type[Solver]:
-    return solver_class(str(options.get("name")), user_file(options))
+    name, path = str(options.get("name")), user_file(options)
+    is_own = path is None and name.isidentifier() and importlib.util.find_spec(f"pipeline.rollouts.{name}")
+    return _OWN_MEMBERS.find(name) if is_own else solver_class(name, path)
 
 
 def _build(options: Options, communicator: Any) -> Solver:

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.config.agreement import is_typed
 from pipeline.config.build import build_recorded_solver, build_solver
 from pipeline.config.unused_options import Options
-from pipeline.data.recorded_configuration import is_adopted
+from pipeline.data.recorded_configuration import computed_by_solver, is_adopted
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
 from solvers.contract import Solver
@@ -25,7 +25,7 @@ def solver_of_data(
 ) -> Solver | None:
     """Return the solver of a data set; None for adopted data without a solver on this command line.
 
-    Adopted data take the solver of this command line if a key `solver` is typed.
+    The solver of a surrogate's data is that from whose data the surrogate descends. Adopted data take the solver of this command line if a key `solver` is typed.
 
     Args:
         configuration: the configuration in the manifest.
@@ -38,7 +38,7 @@ def solver_of_data(
         UserError: see `build_recorded_solver`; or the typed solver does not describe the adopted data.
     """
     if not is_adopted(configuration):
-        return build_recorded_solver(configuration, options, communicator)
+        return build_recorded_solver(computed_by_solver(configuration), options, communicator)
     if not is_typed("solver"):
         return None
     solver = build_solver(options, communicator)

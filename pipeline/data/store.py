@@ -10,6 +10,7 @@ from pipeline.data import croissant
 from pipeline.data.accuracy import ExpectedError
 from pipeline.data.manifest import (
     FORMAT,
+    Failure,
     Manifest,
     Receipt,
     finished_manifest,
@@ -136,7 +137,7 @@ def finish(folder: Path, plan: Manifest, max_failed_share: float) -> Manifest:
 
     receipts = receipts_of(folder, plan)
     failures = [failure for receipt in receipts for failure in receipt.failed]
-    refuse_failures(plan, len(failures), max_failed_share, failures[0].reason if failures else "")
+    refuse_failures(plan, failures, max_failed_share)
     for split in {receipt.split for receipt in receipts}:
         if not any(receipt.trajectories for receipt in receipts if receipt.split == split):
             raise UserError(
@@ -160,13 +161,17 @@ def remove_all_partials(folder: Path) -> None:
         remove_partials(folder / subfolder)
 
 
-def refuse_failures(plan: Manifest, num_failed: int, max_failed_share: float, reason: str) -> None:
-    """Raise `UserError` if `num_failed` trajectories are more than `max_failed_share` of all."""
+def refuse_failures(plan: Manifest, failures: Sequence[Failure], max_failed_share: float) -> None:
+    """Raise `UserError` if more than `max_failed_share` of all trajectories failed.
+
+    Trajectories that a verification has rejected are no failures.
+    """
+    reasons = [failure.reason for failure in failures if not failure.rejected]
     total = sum(shard.count for shard in plan.planned_shards)
-    if num_failed > max_failed_share * total:
+    if len(reasons) > max_failed_share * total:
         raise UserError(
-            f"{num_failed} of {total} trajectories failed, more than storage.max_failed_share="
-            f"{max_failed_share} allows; one reason: {reason}. Change the solver's options, or raise "
+            f"{len(reasons)} of {total} trajectories failed, more than storage.max_failed_share="
+            f"{max_failed_share} allows; one reason: {reasons[0]}. Change the solver's options, or raise "
             "storage.max_failed_share and run the same command again: finished shards are kept"
         )
 

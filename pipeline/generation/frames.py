@@ -16,7 +16,7 @@ from pipeline.data.plan import Shard, generator
 from pipeline.data.running_statistics import RunningStatistics
 from pipeline.generation.batched import BATCH_BYTES
 from pipeline.generation.predictability import SecondSolution
-from pipeline.generation.rows import Rows, add_statistics, not_finite_reason
+from pipeline.generation.rows import RejectedError, Rows, add_statistics, not_finite_reason
 from pipeline.parallel.groups import gather_blocks
 from simsurrogate.errors import file_and_class
 from solvers.contract import DivergedError, Parameters, Solver, Trajectory
@@ -65,7 +65,8 @@ class FrameFiller:
                 trajectory = check_trajectory(self.solver, self.solver.prepare(parameters))
                 self._write(writer, rows, index, trajectory, parameters)
             except DivergedError as error:
-                rows.add_failure(index, str(error), parameters, self.header)
+                rejected = isinstance(error, RejectedError)
+                rows.add_failure(index, str(error), parameters, self.header, rejected=rejected)
             if trajectory is not None:
                 rows.counts.update(trajectory.counts)
         return rows

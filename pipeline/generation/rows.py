@@ -12,7 +12,12 @@ from pipeline.data.format.layout import Header
 from pipeline.data.manifest import Failure, StatisticsKind
 from pipeline.data.plan import generator, index
 from pipeline.data.running_statistics import RunningStatistics
-from solvers.contract import Parameters, Solver
+from solvers.contract import DivergedError, Parameters, Solver
+
+
+class RejectedError(DivergedError):
+    """A trajectory that was computed, and that its verification leaves out."""
+
 
 RowStatistics = Mapping[StatisticsKind, RunningStatistics]
 
@@ -40,10 +45,14 @@ class Rows:
         self.count += count
         self.statistics = add_statistics(self.statistics, stats)
 
-    def add_failure(self, index: int, reason: str, parameters: Parameters, header: Header) -> None:
-        """Record a failed trajectory."""
+    def add_failure(
+        self, index: int, reason: str, parameters: Parameters, header: Header, *, rejected: bool = False
+    ) -> None:
+        """Record a failed trajectory, or one that its verification has `rejected`."""
         scalars = {name: float(parameters[name]) for name in header.spec.parameter_names}
-        self.failures.append(Failure(index=index, reason=reason, parameters=scalars))
+        self.failures.append(
+            Failure(index=index, reason=reason, parameters=scalars, rejected=rejected)
+        )
 
 
 def add_statistics(first: RowStatistics, second: RowStatistics) -> dict[StatisticsKind, RunningStatistics]:

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.data.format.layout import Header
 from pipeline.data.format.writer import ShardWriter, open_writer
 from pipeline.data.manifest import Receipt, StatisticsKind
+from pipeline.data.origin import Origin
 from pipeline.data.plan import Shard
 from pipeline.data.running_statistics import PlainStatistics
 from pipeline.generation.batched import BatchFiller, solves_batches
@@ -40,6 +41,7 @@ class ShardMaker:
 
     Every rank of the solver's communicator calls `make` for the same shards; only rank 0 writes.
     `progress_hook` is called after every frame or batch. `counts` sums the counts of all trajectories.
+    `origin` is recorded in each receipt.
     """
 
     solver: Solver
@@ -48,6 +50,7 @@ class ShardMaker:
     configuration_hash: str
     seed: int
     progress_hook: Callable[[], None]
+    origin: Origin | None = None
     counts: Counter[str] = field(default_factory=Counter)
     _fill: Callable[[Shard, ShardWriter | None], Rows] = field(init=False)
 
@@ -96,6 +99,7 @@ class ShardMaker:
             ranks=self.solver.communicator.size,
             machine=machine(),
             predictable_times=rows.predictable_times,
+            origin=self.origin,
             statistics=self._gather(rows) if shard.split == "train" and rows.count else {},
             core_seconds=self.solver.communicator.size
             * (time.perf_counter() - start_seconds - compile_seconds()),

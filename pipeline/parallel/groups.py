@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -98,3 +98,12 @@ def _fetch_next_task(window: MPI.Win) -> int:
     window.Fetch_and_op(increment, previous_value, 0, 0, MPI.SUM)
     window.Unlock(0)
     return int(previous_value[0])
+
+
+def sum_over_groups(
+    counts: Mapping[str, int], group: MPI.Intracomm, world: MPI.Intracomm
+) -> dict[str, int]:
+    """Return the sum of the groups' counts on rank 0 of the world; rank 0 of a group sends its counts."""
+    counts_by_rank = world.gather(dict(counts) if group.rank == 0 else {}) or []
+    names = {name: None for group_counts in counts_by_rank for name in group_counts}
+    return {name: sum(group_counts.get(name, 0) for group_counts in counts_by_rank) for name in names}

@@ -73,12 +73,14 @@ class Defect:
             interval does not count.
         frames: the first frame of each interval, or the frame (N,).
         quantile: the share of the intervals whose ratio counts: 1 for the largest ratio, 0.5 for the median.
+        sizes: the root mean square of the rate of change (N,); empty for an equation without one.
     """
 
     values: np.ndarray
     estimates: np.ndarray
     frames: np.ndarray
     quantile: float = 1.0
+    sizes: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
 
     @property
     def ratios(self) -> np.ndarray:
@@ -92,6 +94,17 @@ class Defect:
         """The largest ratio of the intervals that count, or their median, see `quantile`."""
         counted = self.ratios[np.isfinite(self.estimates)]
         return float(np.quantile(counted, self.quantile)) if counted.size else 0.0
+
+    @property
+    def relative_residual(self) -> float | None:
+        """The defect beyond its estimated error over the rate of change; None without such a rate.
+
+        Both are root mean squares over the intervals.
+        """
+        if not np.any(self.sizes):
+            return None
+        excess = np.maximum(root_mean_square(self.values) - self.estimates, 0)
+        return float(np.linalg.norm(excess) / np.linalg.norm(self.sizes))
 
     @property
     def frame(self) -> int:
@@ -181,7 +194,7 @@ def _defect(change: np.ndarray, rate: np.ndarray, low_rate: np.ndarray, has_part
     is_smooth = time_error < np.maximum(_CONVERGENCE * low_time_error, _ROUND_OFF * size)
     rough_error = np.inf if has_particles else time_error + low_time_error
     estimates = space_error + np.where(is_smooth, time_error, rough_error)
-    return Defect(change[frames] + mean, estimates, frames, 0.5 if has_particles else 1.0)
+    return Defect(change[frames] + mean, estimates, frames, 0.5 if has_particles else 1.0, size)
 
 
 def _constraint(rate: np.ndarray, low_rate: np.ndarray) -> Defect:

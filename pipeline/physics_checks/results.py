@@ -5,20 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.adoption import recomputation as comparison
-from pipeline.config.build import (
-    build_recorded_solver,
-    has_changed_program,
-    has_changed_sources,
-    recorded_solver_class,
-)
 from pipeline.config.quantities import recorded_quantities, with_quantities
 from pipeline.config.settings import Settings
-from pipeline.config.solver_of_data import solver_of_data
 from pipeline.data.accuracy import SelfStatedError
 from pipeline.data.checks.result import CheckResult
 from pipeline.data.format.structure import Structures
@@ -28,10 +20,10 @@ from pipeline.data.recorded_configuration import is_adopted
 from pipeline.generation import recomputation
 from pipeline.generation.rows import parameter_shapes
 from pipeline.physics_checks import draws, redrawn, row_checks, stated_error, steps
+from pipeline.physics_checks.data_solver import DataSolver
 from pipeline.physics_checks.row_checks import Finding, RowCheck
 from pipeline.physics_checks.stored_rows import NotApplicableError, order_of, rows_of
 from pipeline.runs import progress
-from simsurrogate.errors import UserError
 from simsurrogate.files import differences
 from solvers.contract import Solver
 
@@ -46,21 +38,6 @@ _SOLVER_CHECKS = (*_OWN_SOLVER_CHECKS, "recomputed", "residual")
 _ADOPTED = "the solver of the command line has not computed these data, which were adopted from files"
 #: The name of each check of stored frames without a solver.
 _FRAME_CHECKS = ("conserved_means", "divergence", "boundary_values", "resolution")
-
-
-@dataclass(frozen=True)
-class DataSolver:
-    """The solver of a data set on this rank alone, or the reason why there is none.
-
-    Attributes:
-        solver: the solver with the stored frames, or None.
-        reason: the reason why the data are not compared with a solver; empty if they are.
-        is_own: whether the solver has computed the data. Adopted data may have that of the command line.
-    """
-
-    solver: Solver | None
-    reason: str
-    is_own: bool
 
 
 def solver_results(
@@ -86,7 +63,8 @@ def solver_results(
                 file=sys.stderr,
                 flush=True,
             )
-            results = _not_applicable(_SOLVER_CHECKS, folder, data_solver.reason)
+            checks = [check for check in _SOLVER_CHECKS if check != "residual" or not data_solver.equation]
+            results = _not_applicable(checks, folder, data_solver.reason)
     elif data_solver.is_own:
         if message := solver_mistake(manifest, solver):
             reason = "the solver is not that of the manifest, see the failed check solver"
@@ -128,6 +106,8 @@ def self_stated_error(
             raise NotApplicableError(data_solver.reason)
         if not data_solver.is_own:
             raise NotApplicableError(_ADOPTED)
+        if manifest.origin.is_model_output:
+            raise NotApplicableError("a surrogate computed the data, and no solver")
         if has_failed:
             raise NotApplicableError("the data failed a check of their physics")
         return stated_error.measure(
@@ -135,26 +115,6 @@ def self_stated_error(
         )
     except NotApplicableError as reason:
         return CheckResult("self_stated_error", str(folder), "not applicable", str(reason))
-
-
-def solver_of(settings: Settings, manifest: Manifest) -> DataSolver:
-    """Return the solver of a data set on this rank alone, or the reason why there is none."""
-    from mpi4py import MPI
-
-    if is_adopted(manifest.configuration):
-        solver = solver_of_data(manifest.configuration, manifest.spec, settings.solver, MPI.COMM_SELF)
-        reason = "the data set was adopted from files without a solver. Type solver=NAME to compare it"
-        return DataSolver(solver, "" if solver else reason, False)
-    try:
-        constructor = recorded_solver_class(manifest.configuration, settings.solver)
-    except UserError as error:
-        return DataSolver(None, str(error), True)
-    if has_changed_sources(manifest.configuration, constructor):
-        return DataSolver(None, "the sources of the solver have changed after the generation", True)
-    solver = build_recorded_solver(manifest.configuration, settings.solver, MPI.COMM_SELF)
-    if has_changed_program(manifest.configuration, solver):
-        return DataSolver(None, "the program of the solver has changed after the generation", True)
-    return DataSolver(solver, "", True)
 
 
 def _own_solver_results(
@@ -219,7 +179,10 @@ def _row_results(
                 if tally.reason:
                     yield CheckResult(name, shard.file, "not applicable", tally.reason)
                 continue
-            is_warning = name == "resolution" or not data_solver.is_own or is_adopted(manifest.configuration)
+            is_foreign = is_adopted(manifest.configuration) and not (
+                data_solver.is_declared and name == "residual"
+            )
+            is_warning = name == "resolution" or is_foreign or manifest.origin.is_model_output
             yield tally.result(name, shard.file, "warning" if is_warning else "failed")
 
 
@@ -240,8 +203,9 @@ def _factories(manifest: Manifest, data_solver: DataSolver) -> dict[str, Callabl
         "boundary_values": lambda: row_checks.walls(spec),
         "resolution": lambda: row_checks.resolution(spec),
     }
-    if solver is not None:
-        factories["residual"] = lambda: row_checks.residual(solver, num_frames)
+    equation = solver or data_solver.equation
+    if equation is not None:
+        factories["residual"] = lambda: row_checks.residual(equation, num_frames)
     if solver is not None and data_solver.is_own:
         factories["steps"] = lambda: steps.steps(solver, manifest)
         factories["budget"] = lambda: steps.budget(solver, manifest)
