@@ -17,7 +17,9 @@ from pipeline.parallel.parent import end_with_mpirun
 from simsurrogate.discovery import installed_entry_points
 from simsurrogate.memory import explain_limited_address_space
 
-_COMMANDS = ("generate", "adopt", "validate", "train", "evaluate", "worth", "chain", "compare", "check")
+_COMMANDS = (
+    *("generate", "adopt", "validate", "train", "evaluate", "worth", "chain", "compare", "check", "lineage"),
+)
 _EXAMPLES = (
     ("simsurrogate chain experiment=smoke", "all stages in seconds, on this machine"),
     ("mpirun -n 4 simsurrogate generate solver=heat run=runs/heat", "one stage on four ranks"),
@@ -29,6 +31,7 @@ _EXAMPLES = (
     ("simsurrogate chain -m experiment=smoke surrogate=fno,unet", "several surrogates, with a table"),
     ("simsurrogate compare runs/smoke", "a table of all models of a run"),
     ("simsurrogate worth run=runs/heat_fno evaluation.worth=8", "time and error next to those of the solver"),
+    ("simsurrogate lineage run=runs/heat", "the ancestors of the models of a run, as a tree"),
     ("simsurrogate check solver.path=my_solver.py", "what a solver of your own does wrong, in words"),
     ("simsurrogate chain experiment=heat_fno launcher=slurm", "all stages as a chain of Slurm jobs"),
     ("simsurrogate generate solver=heat --cfg job", "every key with its value; each can be overridden"),

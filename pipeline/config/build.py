@@ -47,7 +47,8 @@ def build_solver(options: Options, communicator: Any) -> Solver:
 def dataset_configuration(settings: Settings, solver: Solver) -> dict[str, object]:
     """Return all that determines the bytes of a data set, with a hash of the sources.
 
-    A solver with the method `recorded_origin` says there where its trajectories come from. All ranks of the solver's communicator call this function together.
+    A solver with the method `recorded_origin` says there where its trajectories come from.
+    All ranks of the solver's communicator call this function together.
 
     Raises:
         UserError: the external program of the solver cannot be identified.

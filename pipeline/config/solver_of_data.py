@@ -25,7 +25,8 @@ def solver_of_data(
 ) -> Solver | None:
     """Return the solver of a data set; None for adopted data without a solver on this command line.
 
-    The solver of a surrogate's data is that from whose data the surrogate descends. Adopted data take the solver of this command line if a key `solver` is typed.
+    The solver of a surrogate's data is that from whose data the surrogate descends.
+    Adopted data take the solver of this command line if a key `solver` is typed.
 
     Args:
         configuration: the configuration in the manifest.

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.data.lineage.prov import described_ancestors
 from pipeline.data.manifest import Manifest
 from simsurrogate.documents import read_json
 from simsurrogate.errors import UserError
@@ -78,8 +79,7 @@ _NOT_STATED = "not stated"
 def write(folder: Path, manifest: Manifest) -> None:
     """Write `croissant.json` next to the manifest; the file appears under its name only when it is whole.
 
-    The content follows from the manifest, apart from the date of publication. A description of the same data
-    keeps its date, so a second run changes nothing.
+    The content follows from the manifest, apart from the date of publication, which a second run keeps.
     """
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     document = describe(manifest, _recorded_date(folder / FILE_NAME, manifest) or today)
@@ -90,8 +90,7 @@ def describe(manifest: Manifest, date: str) -> dict[str, Any]:
     """Return the description of a complete data set, published on `date` (YYYY-MM-DD), as JSON-LD.
 
     Files and fields are record sets with their data inside, so `mlcroissant` lists shards, splits, names and
-    units. The shards are HDF5 in the format of The Well, which `mlcroissant` does not read. The owner of the
-    data adds the license and the creator, which are not known here.
+    units, but does not read the shards. The owner of the data adds the license and the creator.
     """
     spec, adopted = manifest.spec, manifest.configuration.get("adopted")
     sites = " x ".join(map(str, spec.shape)) + (" particles" if spec.has_particles else " cells")
@@ -214,19 +213,17 @@ def _record_set(
 
 
 def _provenance(manifest: Manifest) -> dict[str, Any]:
-    """Return the activity that generated the data, its software, and how the data were collected.
-
-    The collection of adopted data is known to their owner alone. They may be measurements of persons.
-    """
+    """Return the activity that generated the data, its software, their ancestors, and their collection."""
     configuration = manifest.configuration
     adopted = configuration.get("adopted")
+    kind = "prediction" if manifest.origin.is_model_output else "simulation"
     agent = {
         "@type": "prov:SoftwareAgent",
         "prov:label": f"simsurrogate {configuration['code_version']}",
     }
     activity = {
         "@type": "prov:Activity",
-        "prov:label": "adoption of files" if adopted else f"simulation by {manifest.method}",
+        "prov:label": "adoption of files" if adopted else f"{kind} by {manifest.method}",
         "prov:wasAssociatedWith": agent,
         "prov:used": {
             "@type": "prov:Entity",
@@ -235,15 +232,18 @@ def _provenance(manifest: Manifest) -> dict[str, Any]:
         },
     }
     entry: dict[str, Any] = {"prov:wasGeneratedBy": activity, "prov:wasAttributedTo": agent}
+    if ancestors := described_ancestors(manifest.family, manifest.identity).get("prov:wasDerivedFrom"):
+        entry["prov:wasDerivedFrom"] = ancestors
     if adopted:
-        entry["prov:wasDerivedFrom"] = {
+        files = {
             "@type": "prov:Entity",
             "prov:label": f"{adopted['source']} ({adopted['layout']})",
             "sha256": adopted["sha256"],
         }
+        entry["prov:wasDerivedFrom"] = [files, *(ancestors or [])]
         return entry | {
-            "rai:dataCollection": f"Adopted from files ({adopted['layout']}). The owner of the data has to "
-            "state how they were collected.",
+            "rai:dataCollection": f"Adopted from files ({adopted['layout']}). Origin: "
+            f"{manifest.origin.text}. The owner of the data has to state how they were collected.",
             "rai:personalSensitiveInformation": [
                 "Not stated: adopted data may be measurements. The owner of the data has to state whether "
                 "they contain personal or sensitive information."
@@ -262,7 +262,8 @@ def _limitations(manifest: Manifest) -> list[str]:
         f"{parameter.name} from {parameter.low:g} to {parameter.high:g} {parameter.unit}"
         for parameter in manifest.spec.parameters
     )
-    limits = [f"Parameters lie in these ranges: {ranges}."] if ranges else []
+    limits = [f"Origin of the trajectories: {manifest.origin.text}."]
+    limits += [f"Parameters lie in these ranges: {ranges}."] if ranges else []
     limits += [
         f"The expected relative error of the last frame of {split} is {error.grid:.2g} by the grid and "
         f"{error.time:.2g} by the steps in time."

@@ -80,7 +80,7 @@ class Receipt(Document):
     ranks: int
     machine: str
     statistics: dict[StatisticsKind, PlainStatistics]
-    predictable_times: list[float] = []
+    predictable_times: list[float] = Field(default=[])
     origin: Origin | None = None
     core_seconds: Cost
 
@@ -124,13 +124,13 @@ class Manifest(Document):
     spec: Spec
     method: str
     parameter_shapes: dict[str, tuple[Count, ...]]
-    expected_errors: dict[str, ExpectedError] = {}
+    expected_errors: dict[str, ExpectedError] = Field(default={})
     complete: bool = False
-    shards: list[ManifestShard] = []
-    failed: list[Failure] = []
-    predictability: dict[str, Predictability] = {}
+    shards: list[ManifestShard] = Field(default=[])
+    failed: list[Failure] = Field(default=[])
+    predictability: dict[str, Predictability] = Field(default={})
     statistics_sha256: Checksum = ""
-    links: dict[str, list[LinkedFile]] = {}
+    links: dict[str, list[LinkedFile]] = Field(default={})
     declared_origin: Origin | None = None
     ancestors: Family = Family()
 

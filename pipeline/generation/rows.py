@@ -50,9 +50,7 @@ class Rows:
     ) -> None:
         """Record a failed trajectory, or one that its verification has `rejected`."""
         scalars = {name: float(parameters[name]) for name in header.spec.parameter_names}
-        self.failures.append(
-            Failure(index=index, reason=reason, parameters=scalars, rejected=rejected)
-        )
+        self.failures.append(Failure(index=index, reason=reason, parameters=scalars, rejected=rejected))
 
 
 def add_statistics(first: RowStatistics, second: RowStatistics) -> dict[StatisticsKind, RunningStatistics]:

@@ -100,9 +100,7 @@ def _fetch_next_task(window: MPI.Win) -> int:
     return int(previous_value[0])
 
 
-def sum_over_groups(
-    counts: Mapping[str, int], group: MPI.Intracomm, world: MPI.Intracomm
-) -> dict[str, int]:
+def sum_over_groups(counts: Mapping[str, int], group: MPI.Intracomm, world: MPI.Intracomm) -> dict[str, int]:
     """Return the sum of the groups' counts on rank 0 of the world; rank 0 of a group sends its counts."""
     counts_by_rank = world.gather(dict(counts) if group.rank == 0 else {}) or []
     names = {name: None for group_counts in counts_by_rank for name in group_counts}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline.config.build import (
@@ -50,22 +49,21 @@ def solver_of(settings: Settings, manifest: Manifest) -> DataSolver:
         constructor = recorded_solver_class(configuration, settings.solver)
     except UserError as error:
         return DataSolver(None, str(error), True)
-    if has_changed_sources(configuration, constructor):
-        reason = "the sources of the solver have changed after the generation"
-        with suppress(UserError):
-            equation = build_recorded_solver(configuration, settings.solver, MPI.COMM_SELF)
-            return DataSolver(None, reason, True, equation)
-        return DataSolver(None, reason, True)
     try:
         solver = build_recorded_solver(configuration, settings.solver, MPI.COMM_SELF)
     except UserError as error:
-        if not manifest.origin.is_model_output:
+        if not (manifest.origin.is_model_output or has_changed_sources(configuration, constructor)):
             raise
         return DataSolver(None, str(error), True)
-    if has_changed_program(configuration, solver):
-        return DataSolver(None, "the program of the solver has changed after the generation", True)
-    if configuration.get("origin") != getattr(solver, "recorded_origin", dict)().get("origin"):
-        return DataSolver(None, "the model has changed after the generation", True)
+    own_origin = getattr(solver, "recorded_origin", dict[str, object])().get("origin")
+    changes = {
+        "sources of the solver": has_changed_sources(configuration, constructor),
+        "program of the solver": has_changed_program(configuration, solver),
+        "model": configuration.get("origin") != own_origin,
+    }
+    if changed := next((name for name, has_changed in changes.items() if has_changed), None):
+        verb = "have" if changed.startswith("sources") else "has"
+        return DataSolver(None, f"the {changed} {verb} changed after the generation", True, solver)
     return DataSolver(solver, "", True)
 
 

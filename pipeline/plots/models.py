@@ -1,8 +1,8 @@
-"""Models next to each other: their errors, and their times with their errors."""
+"""Models next to each other: their errors, their times with their errors, and their ancestors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ from pipeline.plots.panels import WIDTH, finish_times_and_errors, make_logarithm
 _ROW_HEIGHT = 0.3
 #: The longest name in a figure, characters.
 _MAX_NAME = 28
+#: The size of a box of a family tree and the space around it, inches.
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 2.3, 0.7, 0.6, 0.3
+_MODEL_COLOUR, _DATA_COLOUR = "#fbe3d6", "#dcebf5"
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,44 @@ def draw_model_times(points: Sequence[tuple[str, float, float, float | None]]) -
 def _short(name: str) -> str:
     """Return a name with its end if it is too long for a figure."""
     return name if len(name) <= _MAX_NAME else f"…{name[1 - _MAX_NAME :]}"
+
+
+def draw_tree(
+    texts: Mapping[str, str], columns: Mapping[str, int], arrows: Sequence[tuple[str, str]]
+) -> Figure:
+    """Draw each text in a box, with arrows from an ancestor to its descendant.
+
+    Args:
+        texts: the text of each box by its key. A text that starts with `model` gets another colour.
+        columns: the column of each box. Column 0 is on the right, and ancestors are on the left.
+        arrows: the keys of an ancestor and of its descendant.
+    """
+    num_columns = max(columns.values()) + 1
+    rows: dict[int, list[str]] = {column: [] for column in range(num_columns)}
+    for key, column in columns.items():
+        rows[column].append(key)
+    num_rows = max(map(len, rows.values()))
+    width = num_columns * (_WIDTH + _GAP_X)
+    height = num_rows * (_HEIGHT + _GAP_Y) + _GAP_Y
+    figure = Figure(figsize=(width, height))
+    panel = figure.add_axes((0, 0, 1, 1))
+    panel.set(xlim=(0, width), ylim=(0, height))
+    panel.axis("off")
+    centres = {}
+    for column, keys in rows.items():
+        for row, key in enumerate(keys):
+            x = width - (column + 0.5) * (_WIDTH + _GAP_X)
+            centres[key] = (x, height - (row + 0.5) * height / len(keys))
+    for key, (x, y) in centres.items():
+        colour = _MODEL_COLOUR if texts[key].startswith("model") else _DATA_COLOUR
+        box = {"boxstyle": "round,pad=0.4", "facecolor": colour, "edgecolor": "#777777"}
+        panel.text(x, y, texts[key], ha="center", va="center", fontsize="small", bbox=box)
+    for ancestor, descendant in arrows:
+        (x, y), (x_end, y_end) = centres[ancestor], centres[descendant]
+        panel.annotate(
+            "",
+            xy=(x_end - _WIDTH / 2, y_end),
+            xytext=(x + _WIDTH / 2, y),
+            arrowprops={"arrowstyle": "->", "color": "#555555"},
+        )
+    return figure

@@ -145,7 +145,14 @@ class Rollout(Trajectory):
         """
         states = self._predicted(times)
         solver = self.solver
-        reason = mistake(solver.verify, solver.reference, self.true_trajectory, self.parameters, states, times)
+        reason = mistake(
+            solver.verify,
+            solver.reference,
+            self.true_trajectory,
+            parameters=self.parameters,
+            states=states,
+            times=times,
+        )
         if reason:
             raise RejectedError(f"rejected: {reason}")
         yield from states

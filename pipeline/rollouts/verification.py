@@ -73,6 +73,7 @@ def mistake(
     verify: Verification,
     solver: Solver,
     trajectory: Trajectory,
+    *,
     parameters: Parameters,
     states: np.ndarray,
     times: np.ndarray,
@@ -83,28 +84,22 @@ def mistake(
         UserError: the equation has no residual on these data.
     """
     if isinstance(verify, ByResidual):
-        return _residual_mistake(verify.bound, solver, trajectory, parameters, states, times)
+        coefficients = trajectory.coefficient_fields
+        if coefficients is None:
+            coefficients = np.empty((0, *solver.spec.shape))
+        frames = Frames(states, coefficients, parameters, times, "float64")
+        return _residual_mistake(verify.bound, solver, frames)
     if isinstance(verify, BySolver) and _is_in_sample(parameters, verify.share):
         return _distance_mistake(verify.bound, solver, trajectory, states, times)
     return ""
 
 
-def _residual_mistake(
-    bound: float,
-    solver: Solver,
-    trajectory: Trajectory,
-    parameters: Parameters,
-    states: np.ndarray,
-    times: np.ndarray,
-) -> str:
+def _residual_mistake(bound: float, solver: Solver, frames: Frames) -> str:
     """Return how far the residual of a rollout is above the bound."""
-    coefficients = trajectory.coefficient_fields
-    empty = np.empty((0, *solver.spec.shape))
-    frames = Frames(states, empty if coefficients is None else coefficients, parameters, times, "float64")
-    if not np.isfinite(states).all():
+    if not np.isfinite(frames.states).all():
         return "a value is not finite"
     try:
-        refuse_unsuitable(solver, len(times))
+        refuse_unsuitable(solver, len(frames.times))
         residuals = {name: defect.relative_residual for name, defect in defects(solver, frames).items()}
     except NotApplicableError as reason:
         raise UserError(

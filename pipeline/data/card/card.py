@@ -9,6 +9,7 @@ from typing import Literal
 import yaml
 
 from pipeline.data.card import figures
+from pipeline.data.lineage.family import origin_texts
 from pipeline.data.manifest import Manifest
 from pipeline.data.plan import SPLITS
 from pipeline.data.statistics import TrainingStatistics
@@ -67,19 +68,32 @@ def write(folder: Path, manifest: Manifest, stats: TrainingStatistics) -> None:
 
 
 def _origin(manifest: Manifest) -> list[str]:
-    """Return the section on the source of adopted data."""
+    """Return the section on the origin of the trajectories, and on the source of adopted data."""
+    lines = [f"- {text}\n" for text in origin_texts(manifest.family, manifest.identity)]
+    num_rejected = sum(failure.rejected for failure in manifest.failed)
+    if manifest.origin.verified:
+        kept = sum(shard.trajectories for shard in manifest.shards)
+        lines.append(f"\nThe verification kept {kept} of {kept + num_rejected} trajectories.\n")
+    if manifest.origin.is_model_output:
+        lines.append(
+            "\nA surrogate computed these data. A model that is trained on them learns its errors, and an "
+            "error against them is not the error against the truth. `python -m pipeline.lineage` prints "
+            "the ancestors.\n"
+        )
     adopted = manifest.configuration.get("adopted")
-    if adopted is None:
-        return []
-    start = adopted["first_time"]
-    shift = (
-        f" The times of the source start at {start:g} s, and those of the data set at 0 s." if start else ""
-    )
-    verb = "are read in place from" if manifest.links else "were copied from"
-    return [
-        f"## Origin\n\nThese data {verb} `{adopted['source']}` ({adopted['layout']}), whose files "
-        f"have the checksum {adopted['sha256']}. No solver of this pipeline computed them.{shift}\n"
-    ]
+    if adopted is not None:
+        start = adopted["first_time"]
+        shift = (
+            f" The times of the source start at {start:g} s, and those of the data set at 0 s."
+            if start
+            else ""
+        )
+        verb = "are read in place from" if manifest.links else "were copied from"
+        lines.append(
+            f"\nThese data {verb} `{adopted['source']}` ({adopted['layout']}), whose files "
+            f"have the checksum {adopted['sha256']}. No solver of this pipeline computed them.{shift}\n"
+        )
+    return ["## Origin\n\n" + "".join(lines)]
 
 
 def _axes(manifest: Manifest) -> str:

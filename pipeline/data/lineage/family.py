@@ -22,7 +22,7 @@ class Part(Document):
 
 
 def parts_of(shards: Iterable[tuple[Origin, str, int]]) -> tuple[Part, ...]:
-    """Return the parts of a data set, from the origin, the split and the number of each shard's trajectories."""
+    """Return the parts of a data set, from the origin, the split and the trajectories of each shard."""
     counts: dict[Origin, dict[str, int]] = {}
     for origin, split, count in shards:
         of_origin = counts.setdefault(origin, {})
@@ -42,7 +42,7 @@ class DataNode(Document):
 
     name: str
     parts: tuple[Part, ...]
-    configuration: dict[str, Any] = {}
+    configuration: dict[str, Any] = Field(default={})
 
     @property
     def generation(self) -> int:
@@ -93,8 +93,8 @@ class Family(Document):
     The hash of a data set is its identity. The hash of a model is the digest in its `model.json`.
     """
 
-    data: dict[str, DataNode] = {}
-    models: dict[str, ModelNode] = {}
+    data: dict[str, DataNode] = Field(default={})
+    models: dict[str, ModelNode] = Field(default={})
 
     def __bool__(self) -> bool:
         return bool(self.data or self.models)
@@ -197,3 +197,14 @@ class Family(Document):
                     "model or generate the data again with overwrite=true"
                 )
             done.update(ready)
+
+
+def origin_texts(family: Family, identity: str) -> list[str]:
+    """Return the origins of the trajectories of a data set in words, with their numbers."""
+    node = family.data.get(identity)
+    if node is None:
+        return ["unknown"]
+    return [
+        f"{part.origin.text} ({', '.join(f'{count} {split}' for split, count in part.trajectories.items())})"
+        for part in node.parts
+    ]

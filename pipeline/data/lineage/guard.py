@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
 from pipeline.data.lineage.family import DataNode, Family, ModelNode
 from pipeline.data.lineage.limits import Limits
 from simsurrogate.errors import UserError
 
-if TYPE_CHECKING:
-    from pipeline.data.dataset import Dataset
-
 #: The splits that measure or calibrate a model.
-_HELD_OUT_SPLITS = ("test", "test_extrapolation", "calibration")
+HELD_OUT_SPLITS = ("test", "test_extrapolation", "calibration")
 _ROUND_OFF = 1e-9
+
+
+class DataOfFamily(Protocol):
+    """The part of a data set, see `pipeline.data.dataset.Dataset`, that the guard reads."""
+
+    folder: Path
+    identity: str
+    family: Family
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class _Finding:
 
 
 def refuse(
-    datasets: Sequence[Dataset],
+    datasets: Sequence[DataOfFamily],
     limits: Limits,
     *,
     shares: Sequence[float] = (),
@@ -52,15 +58,15 @@ def refuse(
     nodes = {str(dataset.folder): dataset.family.data[dataset.identity] for dataset in datasets}
     earlier = _data_of_start(start_from) if start_from else {}
     findings = [
-        *_unknown(nodes | earlier, limits),
+        *_unknown({**nodes, **earlier}, limits),
         *_shares(list(nodes.values()), shares, earlier, limits),
-        *_generations(nodes | earlier, limits),
+        *_generations({**nodes, **earlier}, limits),
         *_held_out(nodes, limits),
     ]
     return _accepted(findings)
 
 
-def refuse_model_tests(datasets: Sequence[Dataset], limits: Limits) -> tuple[str, ...]:
+def refuse_model_tests(datasets: Sequence[DataOfFamily], limits: Limits) -> tuple[str, ...]:
     """Refuse an evaluation on the output of models, see `refuse`."""
     nodes = {str(dataset.folder): dataset.family.data[dataset.identity] for dataset in datasets}
     return _accepted(list(_held_out(nodes, limits)))
@@ -70,9 +76,15 @@ def sentence(node: ModelNode) -> str:
     """Return what a reader of a model must know about its lineage, in words; empty for a usual one."""
     if not node.accepted:
         return ""
+    texts = {
+        "trained on output of models": ("lineage.max_model_share", "lineage.max_generation"),
+        "trained on data of unknown origin": ("lineage.allow_unknown",),
+        "tested or calibrated by output of models": ("lineage.allow_model_tests",),
+    }
+    found = [text for text, keys in texts.items() if any(key.startswith(keys) for key in node.accepted)]
     return (
-        f"This model was trained on data that the pipeline refuses unless a user accepts them, and has the "
-        f"generation {node.generation}. Accepted by {', '.join(node.accepted)}."
+        f"This model was {' and '.join(found)} (generation {node.generation}), which a user accepted by "
+        f"{' '.join(node.accepted)}."
     )
 
 
@@ -146,7 +158,7 @@ def _generations(nodes: dict[str, DataNode | None], limits: Limits) -> Iterator[
 def _held_out(nodes: dict[str, DataNode], limits: Limits) -> Iterator[_Finding]:
     """Yield a finding for each data set whose test or calibration splits hold output of models."""
     for name, node in nodes.items():
-        splits = [split for split in _HELD_OUT_SPLITS if node.count(split, kinds=("surrogate",))]
+        splits = [split for split in HELD_OUT_SPLITS if node.count(split, kinds=("surrogate",))]
         if splits:
             yield _Finding(
                 f"{name}: the splits {', '.join(splits)} hold output of models, and an error against them is "

@@ -9,6 +9,8 @@ import yaml
 
 from pipeline.config.overrides import typed
 from pipeline.config.titles import problem_title, title_of
+from pipeline.data.lineage import guard
+from pipeline.data.lineage.family import origin_texts
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation.intervals.words import confidence_sentences, interval_sentences
 from pipeline.evaluation.model_card.front_matter import dataset_name, front_matter
@@ -19,12 +21,14 @@ from pipeline.evaluation.words import end_percent, interval_text, percent, verdi
 from pipeline.evaluation.worth_words import worth_verdict
 from pipeline.plots.labels import rounded_text, unit_words
 from pipeline.runs import provenance
+from pipeline.runs.model_family import family_of_model
 from simsurrogate.files import write_whole
 from surrogates import store
 from surrogates.description import recorded_problem
 
 if TYPE_CHECKING:
     from pipeline.data.dataset import Dataset
+    from pipeline.data.lineage.family import Family, ModelNode
     from pipeline.evaluation.schema import Metrics
     from pipeline.runs.folder import RunFolder
     from simsurrogate.spec import Spec
@@ -54,11 +58,15 @@ def write(
     title = f"{title_of('surrogate', model['surrogate'])} for {problem}"
     if members:
         title = f"Ensemble of {members}: {title}"
+    family = family_of_model(folder.model_folder)
+    own_node = family.models[model["sha256"]]
+    statement = guard.sentence(own_node)
     sections = [
+        *([f"**{statement}**\n"] if statement else []),
         f"# {title}\n",
         *_summary(metrics, warnings),
         _use(trained.spec),
-        _data(dataset, trained, configuration, solver),
+        _data(dataset, trained, configuration, solver) + _origins(family, own_node),
         _evaluation(folder, metrics),
         _limits(trained),
         _training(folder, dataset, model),
@@ -124,6 +132,15 @@ def _data(dataset: Dataset, trained: Problem, configuration: Mapping[str, Any], 
             title = f"error of the data themselves, {split.replace('_', ' ')}"
             lines.append(f"- {title}: {', '.join(texts)}, {source}")
     return "## Data\n\n" + "\n".join(lines) + "\n"
+
+
+def _origins(family: Family, model: ModelNode) -> str:
+    """Return the lines on the origin of the data of the training, and on the generation of the model."""
+    lines = [f"- generation: {model.generation}"]
+    for identity in model.data:
+        texts = origin_texts(family, identity)
+        lines += [f"- origin of {identity[:12]}: {text}" for text in texts]
+    return "\n".join(lines) + "\n"
 
 
 def _evaluation(folder: RunFolder, metrics: Metrics | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.lineage.family import origin_texts
 from pipeline.data.plan import SPLITS
 from pipeline.evaluation.report.part import PartFigure, PartTable, ReportPart
 from pipeline.evaluation.words import percent
@@ -12,6 +13,7 @@ from pipeline.plots.curves import draw_training, read_log
 from pipeline.plots.labels import rounded_text, unit_words
 from pipeline.plots.saving import save
 from pipeline.runs import provenance
+from pipeline.runs.model_family import family_of_model
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Field, Parameter
 from surrogates import store
@@ -72,6 +74,9 @@ def origin_part(context: ReportContext, data_cost: Cost, training_cost: Cost) ->
     versions = last_training.versions if last_training else model["versions"]
     library = last_training.mpi_library if last_training else None
     num_weights = sum(parameter.numel() for parameter in context.surrogate.parameters())
+    family = family_of_model(folder.model_folder)
+    node = family.models[model["sha256"]]
+    origins = [f"{key[:12]}: {text}" for key in node.data for text in origin_texts(family, key)]
     terms = [
         ("surrogate", f"{context.metrics.surrogate}: {_pairs(model['options'])}"),
         ("trainable parameters", f"{num_weights:,}"),
@@ -87,6 +92,9 @@ def origin_part(context: ReportContext, data_cost: Cost, training_cost: Cost) ->
         ("seed", str(configuration["seed"])),
         ("trajectories", _pairs({split: context.dataset.num_trajectories(split) for split in SPLITS})),
         ("data set", context.dataset.identity),
+        *(("origin of the training data", text) for text in origins),
+        ("generation", f"{node.generation}: one more than the highest generation of the training data"),
+        *(("accepted", key) for key in node.accepted),
         ("versions", _pairs(versions) + (f"; {library}" if library else "")),
     ]
     return ReportPart("origin", "Origin of the model", terms=terms, figures=_training_figures(context))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.lineage import guard
+from pipeline.data.lineage.guard import HELD_OUT_SPLITS
 from pipeline.evaluation.trained_model import is_trained_on
+from pipeline.runs.model_family import family_of_model
 from surrogates import store
 from surrogates.deep_ensemble import Ensemble
 
@@ -24,6 +27,13 @@ def report_warnings(folder: RunFolder, surrogate: Surrogate, dataset: Dataset, m
     model = surrogate.members[0] if isinstance(surrogate, Ensemble) else surrogate
     if store.has_changed_sources(description, type(model)):
         warnings.append("The sources of the surrogate have changed after the training of the model.")
+    if statement := guard.sentence(family_of_model(folder.model_folder).models[description["sha256"]]):
+        warnings.append(statement)
+    if dataset.family.data[dataset.identity].count(*HELD_OUT_SPLITS, kinds=("surrogate",)):
+        warnings.append(
+            "The held-out trajectories are output of a model: the errors below are not errors against the "
+            "truth."
+        )
     warnings += _failed_check_warnings(description["configuration"], dataset)
     if training_dataset != dataset.identity:
         warnings.append(_other_data_warning(description["configuration"], dataset))
