@@ -271,8 +271,11 @@ LAYOUTS: dict[str, Callable[[Path], tuple[Path, str]]] = {
 
 
 def adopt_overrides(folder: Path, source: Path, description: str) -> list[str]:
-    """Return the overrides of `adopt` for a source; the description is written to a file in `folder`."""
-    overrides = [f"source={source}"]
+    """Return the overrides of `adopt` for a source; the description is written to a file in `folder`.
+
+    The origin is a measurement, because training refuses data of unknown origin.
+    """
+    overrides = [f"source={source}", "origin.kind=measurement", "origin.source=thermometers"]
     if description:
         (folder / "adopt.yaml").write_text(description)
         overrides.append(f"description={folder / 'adopt.yaml'}")
