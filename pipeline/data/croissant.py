@@ -240,7 +240,7 @@ def _provenance(manifest: Manifest) -> dict[str, Any]:
             "prov:label": f"{adopted['source']} ({adopted['layout']})",
             "sha256": adopted["sha256"],
         }
-        entry["prov:wasDerivedFrom"] = [files, *(ancestors or [])]
+        entry["prov:wasDerivedFrom"] = files | ({"prov:wasDerivedFrom": ancestors} if ancestors else {})
         return entry | {
             "rai:dataCollection": f"Adopted from files ({adopted['layout']}). Origin: "
             f"{manifest.origin.text}. The owner of the data has to state how they were collected.",

@@ -18,7 +18,10 @@ axes: {x: {unit: m, extent: 1.0, boundary: periodic}}
 times: {unit: s, step: 0.1}
 splits: {train: 12, valid: 4, test: 4}
 """
-TRAINING = ("surrogate.modes=2", "surrogate.width=4", "training.steps=2", "training.warmup_steps=1", "training.batch_size=4")  # fmt: skip
+TRAINING = (
+    *("surrogate.modes=2", "surrogate.width=4"),
+    *("training.steps=2", "training.warmup_steps=1", "training.batch_size=4"),
+)
 
 
 @pytest.fixture
@@ -45,7 +48,9 @@ def test_unknown_data_are_refused_until_declared_or_accepted(
     assert unknown.origin.kind == "unknown"
     assert "origin.kind=measurement" in capsys.readouterr().err
     validate.run(settings_of(run))
-    with pytest.raises(UserError, match=r"the origin of the data is unknown(.|\n)*lineage\.allow_unknown=true"):
+    with pytest.raises(
+        UserError, match=r"the origin of the data is unknown(.|\n)*lineage\.allow_unknown=true"
+    ):
         train.run(settings_of(run, *TRAINING))
     train.run(settings_of(run, *TRAINING, "lineage.allow_unknown=true"))
     card = (run / "models" / "fno" / "README.md").read_text()

@@ -29,9 +29,14 @@ def rollouts(generation: int) -> DataNode:
 
 def four_generations() -> Family:
     """Return four models: the first of simulation and measurements, each later one of rollouts and both."""
-    simulated = Part(origin=Origin(kind="solver", name="heat", version="1"), trajectories={"train": 8, "test": 2})
+    simulated = Part(
+        origin=Origin(kind="solver", name="heat", version="1"), trajectories={"train": 8, "test": 2}
+    )
     measured = Part(origin=Origin(kind="measurement", source="rig 2"), trajectories={"train": 3})
-    real = {key("d", 1): DataNode(name="heat", parts=(simulated,)), key("d", 2): DataNode(name="rod", parts=(measured,))}
+    real = {
+        key("d", 1): DataNode(name="heat", parts=(simulated,)),
+        key("d", 2): DataNode(name="rod", parts=(measured,)),
+    }
     family = Family(data=real, models={key("a", 1): ModelNode(name="fno", generation=1, data=tuple(real))})
     for generation in (1, 2, 3):
         data = {key("e", generation): rollouts(generation)}
@@ -91,7 +96,11 @@ def test_a_reader_of_prov_finds_the_same_tree(rollout_run: Path) -> None:
     prov = rdflib.Namespace("http://www.w3.org/ns/prov#")
     root = next(graph.subjects(rdflib.RDF.type, rdflib.URIRef("https://schema.org/Dataset")))
     found = {
-        str(child).rpartition(":")[2]: {str(item).rpartition(":")[2] for item in graph.objects(child, prov.wasDerivedFrom) if isinstance(item, rdflib.URIRef)}
+        str(child).rpartition(":")[2]: {
+            str(item).rpartition(":")[2]
+            for item in graph.objects(child, prov.wasDerivedFrom)
+            if isinstance(item, rdflib.URIRef)
+        }
         for child in (*graph.transitive_objects(root, prov.wasDerivedFrom),)
         if isinstance(child, rdflib.URIRef)
     }
@@ -106,14 +115,18 @@ def test_a_cycle_is_refused_by_name() -> None:
     family = four_generations()
     model = family.models[key("a", 1)].model_copy(update={"data": (key("e", 2),)})
     broken = Family(data=family.data, models=family.models | {key("a", 1): model})
-    with pytest.raises(UserError, match=r"here: the lineage has a cycle: .*model fno a1000.* <- .*set heat e2000"):
+    with pytest.raises(
+        UserError, match=r"here: the lineage has a cycle: .*model fno a1000.* <- .*set heat e2000"
+    ):
         broken.check("here")
 
 
 def test_a_missing_ancestor_is_refused_by_name() -> None:
     family = four_generations()
     data = {name: node for name, node in family.data.items() if name != key("d", 2)}
-    with pytest.raises(UserError, match=r"lineage of the model fno .* names the ancestor d20000000000, which is"):
+    with pytest.raises(
+        UserError, match=r"lineage of the model fno .* names the ancestor d20000000000, which is"
+    ):
         Family(data=data, models=family.models).check("here")
 
 

@@ -1,4 +1,4 @@
-"""The guard: each refusal names what was found, what is allowed and what to type, and a typed key is recorded."""
+"""The guard: each refusal names what was found, what is allowed and what to type."""
 
 from __future__ import annotations
 
@@ -121,7 +121,10 @@ def test_the_shares_of_a_mixture_count() -> None:
 
 def test_the_card_says_what_was_accepted() -> None:
     node = ModelNode(
-        name="fno", generation=3, data=("d",), accepted=("lineage.max_generation=2", "lineage.allow_unknown=true")
+        name="fno",
+        generation=3,
+        data=("d",),
+        accepted=("lineage.max_generation=2", "lineage.allow_unknown=true"),
     )
     assert guard.sentence(node) == (
         "This model was trained on output of models and trained on data of unknown origin (generation 3), "
