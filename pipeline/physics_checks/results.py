@@ -182,7 +182,8 @@ def _row_results(
             is_foreign = is_adopted(manifest.configuration) and not (
                 data_solver.is_declared and name == "residual"
             )
-            is_warning = name == "resolution" or is_foreign or manifest.origin.is_model_output
+            is_prediction = manifest.origin.is_model_output and name not in _OWN_SOLVER_CHECKS
+            is_warning = name == "resolution" or is_foreign or is_prediction
             yield tally.result(name, shard.file, "warning" if is_warning else "failed")
 
 
