@@ -65,8 +65,7 @@ def run(settings: Settings) -> float:
     Return the headline error of the surrogate on the first split, see `schema.objective`.
 
     Raises:
-        UserError: there is no model or no validated data set, model and data set do not match, or the guard
-            refuses the test data.
+        UserError: model or validated data are missing or do not match, or the guard refuses the test data.
     """
     communicator = launch.world()
     refuse_other_configurations(settings.model_dump(mode="json"), communicator.allgather)
@@ -102,8 +101,7 @@ def run(settings: Settings) -> float:
         identity = _identity(settings, dataset, surrogate, description, grids)
         if not is_trained_on and (path := folder.model_folder / calibration_files.DOCUMENT).is_file():
             identity = digest([identity, sha256_of(path)])
-        metadata["report"] = str(folder.report)
-        is_first = communicator.rank == 0
+        metadata["report"], is_first = str(folder.report), communicator.rank == 0
         is_complete = is_first and _is_complete(folder, identity, dataset, is_trained_on=is_trained_on)
         if communicator.bcast(is_complete):
             metadata["skipped"] = True
@@ -112,8 +110,7 @@ def run(settings: Settings) -> float:
                     f"evaluate: {folder.evaluation} is complete for this model and data set; nothing to do",
                     flush=True,
                 )
-                next_arguments = [str(folder.path)]
-                progress.report_output("evaluate", folder.report, "compare", next_arguments, is_new=False)
+                progress.report_output("evaluate", folder.report, "compare", [str(folder.path)], is_new=False)
             return schema.objective(schema.read(folder.evaluation / "metrics.json"))
         if is_first:
             writable_folder(folder.evaluation)

@@ -54,6 +54,7 @@ class Dataset:
         self.statistics = statistics
         self.validation = validation
         self.family = manifest.family
+        self.family.check(str(folder / "manifest.json"))
         self.core_seconds = sum(shard.core_seconds for shard in manifest.shards)
         self._splits = {}
         for split in SPLITS:
@@ -81,7 +82,6 @@ class Dataset:
         """
         folder = Path(folder)
         manifest = read_complete_manifest(folder)
-        manifest.family.check(str(folder / "manifest.json"))
         validation = accepted_validation(folder, manifest, other_validation, allow_failed=allow_failed)
         _refuse_changed_statistics(folder, manifest)
         unchanged = set()

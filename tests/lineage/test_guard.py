@@ -81,7 +81,7 @@ CASES = {
     ),
     "a start from a model of unknown data": (
         [Data([(MEASURED, ALL)])], Family(models={"m": ModelNode(name="fno", generation=1, data=("gone",))}),
-        ["lineage.allow_unknown=true"], r"the data set  gone of training\.start_from: .*unknown",
+        ["lineage.allow_unknown=true"], r"the data set gone of training\.start_from: .*unknown",
     ),
 }  # fmt: skip
 

@@ -177,5 +177,6 @@ def _data_of_start(family: Family) -> dict[str, DataNode | None]:
         pending += model.start_from
         for key in model.data:
             node = family.data.get(key)
-            nodes[f"the data set {node.name if node else ''} {key[:12]} of training.start_from"] = node
+            name = f"{node.name} {key[:12]}" if node else key[:12]
+            nodes[f"the data set {name} of training.start_from"] = node
     return nodes
