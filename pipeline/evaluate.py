@@ -103,7 +103,7 @@ def run(settings: Settings) -> float:
             identity = digest([identity, sha256_of(path)])
         metadata["report"], is_first = str(folder.report), communicator.rank == 0
         is_complete = is_first and _is_complete(folder, identity, dataset, is_trained_on=is_trained_on)
-        if communicator.bcast(is_complete):
+        if communicator.bcast(is_complete, root=0):
             metadata["skipped"] = True
             if is_first:
                 print(
