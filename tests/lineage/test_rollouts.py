@@ -324,6 +324,13 @@ def test_documents_of_an_earlier_release_have_an_origin(solver_run: Path, tmp_pa
     assert family.data == old.family.data
     # Away from its data, nothing is known about them.
     shutil.rmtree(run / "dataset")
-    arguments = (f"training.start_from={path.parent}", "model=later", "training.steps=1", "training.warmup_steps=0")
-    with pytest.raises(UserError, match=rf"the data set {data.identity[:12]} of training.start_from: .*unknown"):
+    arguments = (
+        f"training.start_from={path.parent}",
+        "model=later",
+        "training.steps=1",
+        "training.warmup_steps=0",
+    )
+    with pytest.raises(
+        UserError, match=rf"the data set {data.identity[:12]} of training.start_from: .*unknown"
+    ):
         train_model(solver_run, solver_run / "dataset", *arguments)
