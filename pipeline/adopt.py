@@ -69,6 +69,7 @@ def run(settings: Settings) -> None:
     world = launch.world()
     refuse_other_configurations(settings.model_dump(mode="json"), world.allgather)
     agreement.report_unused_keys("adopt")
+    agreement.refuse_several_data_sets("adopt", settings)
     if settings.source is None:
         raise UserError("adopt needs files. A file or a folder of files is allowed. Type source=PATH")
     _refuse_overlap(settings.source, settings.run, settings.dataset)

@@ -58,6 +58,7 @@ def run(settings: Settings) -> None:
     world = launch.world()
     refuse_other_configurations(settings.model_dump(mode="json"), world.allgather)
     agreement.report_unused_keys("generate")
+    agreement.refuse_several_data_sets("generate", settings)
     folder = RunFolder.of(settings)
     own_solver = build_solver(settings.solver, split_world(world, settings.group_size))
     solver = coarsened(own_solver, settings.output.model_dump())

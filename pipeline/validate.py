@@ -70,6 +70,7 @@ def run(settings: Settings) -> None:
     run_folder = RunFolder.of(settings)
     folder = run_folder.dataset
     agreement.report_unused_keys("validate")
+    agreement.refuse_several_data_sets("validate", settings)
     manifest = read_complete_manifest(folder)
     agreement.refuse_other_data(settings, folder, manifest.configuration, compares_seed=True)
     used_settings = settings.with_data_of(manifest.configuration) | {"seed": manifest.configuration["seed"]}

@@ -49,6 +49,7 @@ class AutoregressiveSurrogate(Surrogate):
     """
 
     losses = ("rollout",)
+    weighted = True
     kernel = "_pass"
     hidden_width = 0
     delta_scale: torch.Tensor
@@ -121,6 +122,9 @@ class AutoregressiveSurrogate(Surrogate):
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the loss `rollout` of a batch of windows, each predicted from its first frame."""
         first_BXC, *later_frames = [self.inputs.normalise(frame) for frame in batch["state"].unbind(1)]
+        weights: list[torch.Tensor | None] = [None] * len(later_frames)
+        if "weight" in batch:
+            weights = [weight_BCX.movedim(1, -1) for weight_BCX in batch["weight"][:, 1:].unbind(1)]
         if len(later_frames) % self.num_frames:
             raise UserError(
                 f"A window has {len(later_frames)} frames after the first. A pass predicts {self.num_frames} "
@@ -132,8 +136,11 @@ class AutoregressiveSurrogate(Surrogate):
             inputs_BXI = self.inputs.fields(state_BXC, batch["coefficient_fields"])
             conditions_BQ = self.inputs.conditions(batch["parameters"], batch["time"][:, index])
             frames_BTXC = self._frames(state_BXC, self.increment(inputs_BXI, conditions_BQ))
-            for frame_BXC, truth_BXC in zip(frames_BTXC.unbind(1), later_frames[index:], strict=False):
-                errors.append(relative_error(frame_BXC, truth_BXC, site_axes, self.field_channels))
+            for frame_BXC, truth_BXC, weight_BXC in zip(
+                frames_BTXC.unbind(1), later_frames[index:], weights[index:], strict=False
+            ):
+                error = relative_error(frame_BXC, truth_BXC, site_axes, self.field_channels, weight_BXC)
+                errors.append(error)
             state_BXC = frames_BTXC[:, -1]
         return {"rollout": torch.stack(errors).mean()}
 

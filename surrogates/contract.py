@@ -55,6 +55,8 @@ class Batch(TypedDict):
     `coefficient_fields` (B, K, *sites): the fields that are constant in time.
     `parameters` (B, P): the scalar parameters.
     `time` (B, T): the time of each frame.
+    `weight` (B, T, C, *sites): the weight of each value of the state in the losses, 0 for a missing value.
+    Only data with gaps or noise have it, and only a surrogate that is `weighted` gets it.
     `random` (B, R): numbers in [0, 1) for a surrogate with `num_random` R > 0, drawn for each window and
     training step. The numbers are equal on any number of ranks and after a resume.
     """
@@ -63,6 +65,7 @@ class Batch(TypedDict):
     coefficient_fields: torch.Tensor
     parameters: torch.Tensor
     time: torch.Tensor
+    weight: NotRequired[torch.Tensor]
     random: NotRequired[torch.Tensor]
 
 
@@ -99,6 +102,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
         num_random: the random numbers per window that `forward` needs, see `Batch`.
         window_steps: the time steps of a training window; None if every number is possible.
         losses: the names of the losses that `forward` returns, in their order.
+        weighted: the losses multiply the error of each value by `Batch.weight`.
         uses_initial_state: the prediction depends on the initial state, not only by adding a change to it.
         uses_time: the predicted change depends on the time since the start of the trajectory.
         calibration: the calibration by held-out trajectories, or a sentence that says why there is none.
@@ -114,6 +118,7 @@ class Surrogate(Compilable, torch.nn.Module, ABC):
     num_random: int = 0
     window_steps: int | None = None
     losses: tuple[str, ...] = ("data",)
+    weighted: ClassVar[bool] = False
     calibration: Calibration | str = (
         "the surrogate has no calibration. A model that the evaluate stage calibrated has one. Type "
         "python -m pipeline.evaluate, and load the model from its folder."

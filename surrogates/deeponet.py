@@ -30,6 +30,8 @@ class DeepONet(OperatorNetwork):
     trunk: Lu et al. 2022, "A comprehensive and fair comparison of two neural operators" (arXiv 2111.05512).
     """
 
+    weighted = True
+
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Return the loss `data` of a batch of windows: all later frames, predicted from the first."""
         start_BXC, coefficients_BFM = self._start_and_coefficients(batch)

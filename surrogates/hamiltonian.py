@@ -54,6 +54,8 @@ class Hamiltonian(AutoregressiveSurrogate):
     Mryglod & Folk 2002 (arXiv cond-mat/0110585).
     """
 
+    # The forces need the positions of all particles.
+    weighted = False
     first_bodies: torch.Tensor
     second_bodies: torch.Tensor
 

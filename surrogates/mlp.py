@@ -68,6 +68,7 @@ class MLP(Surrogate):
     """
 
     kernel = "_query"
+    weighted = True
     state_mean: torch.Tensor
     state_std: torch.Tensor
     coefficient_mean: torch.Tensor
@@ -140,12 +141,15 @@ class MLP(Surrogate):
         """Return the loss `data` of a batch of windows: all later frames, predicted from the first."""
         check_window(batch, self.horizon_steps)
         frames_BTCN = (batch["state"].flatten(3) - self.state_mean) / self.state_std
+        weight_BTCN = batch["weight"][:, 1:].flatten(3) if "weight" in batch else None
         positions_BNF = self.positions.expand(len(frames_BTCN), *self.positions.shape)
         if self.num_random:
             sites_BN = (batch["random"] * self._num_sites).long()
             positions_BNF = self.positions[sites_BN]
             index = sites_BN[:, None, None].expand(*frames_BTCN.shape[:3], -1)
             frames_BTCN = frames_BTCN.gather(3, index)
+            if weight_BTCN is not None:
+                weight_BTCN = weight_BTCN.gather(3, index[:, 1:])
         inputs_BQF = self._inputs(
             frames_BTCN[:, 0],
             batch["coefficient_fields"].flatten(2),
@@ -157,7 +161,10 @@ class MLP(Surrogate):
         start = frames_BTCN[:, 0].repeat_interleave(self.horizon_steps, dim=0)
         inputs = inputs_BQF.repeat_interleave(self.horizon_steps, dim=0)
         prediction = self._query(start, inputs, elapsed_BT.flatten())
-        return {"data": (prediction - frames_BTCN[:, 1:].flatten(0, 1)).square().mean()}
+        squares = (prediction - frames_BTCN[:, 1:].flatten(0, 1)).square()
+        if weight_BTCN is not None:
+            squares = squares * weight_BTCN.flatten(0, 1)
+        return {"data": squares.mean()}
 
     def _predict(self, initial_state: Array, parameters: ParameterValues, times: Array) -> Prediction:
         """Return the states at increasing `times`, each by one query if the horizon allows one query."""

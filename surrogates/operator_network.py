@@ -157,4 +157,5 @@ class OperatorNetwork(Surrogate):
         predicted_BTXC = self.constraints(start_BTXC + change_BTXC, start_BTXC)
         truth_BTXC = self.inputs.normalise(batch["state"][:, 1:].flatten(0, 1)).view_as(predicted_BTXC)
         site_axes = tuple(range(2, truth_BTXC.ndim - 1))
-        return relative_error(predicted_BTXC, truth_BTXC, site_axes, self.field_channels)
+        weight_BTXC = batch["weight"][:, 1:].movedim(2, -1) if "weight" in batch else None
+        return relative_error(predicted_BTXC, truth_BTXC, site_axes, self.field_channels, weight_BTXC)

@@ -36,7 +36,7 @@ _KEYS: dict[LocalStage, tuple[str, ...]] = {
     "validate": ("run", "dataset", "seed", *_DATA_KEYS, "storage.max_error"),
     "train": (
         "run", "dataset", "model", "seed", "ensemble", "overwrite", "allow_failed", "surrogate", "training",
-        "lineage", *_DATA_KEYS,
+        "lineage", "mixture", *_DATA_KEYS,
     ),
     "evaluate": (
         "run", "dataset", "model", "seed", "ensemble", "allow_failed", "surrogate", "training", "evaluation",
@@ -59,6 +59,19 @@ def report_unused_keys(stage: LocalStage) -> None:
     unused_keys = [key for key in _typed_keys() if not _is_among(key, used_keys)]
     if unused_keys:
         print(f"note: {stage} does not use {', '.join(unused_keys)}", file=sys.stderr, flush=True)
+
+
+def refuse_several_data_sets(stage: LocalStage, settings: Settings) -> None:
+    """Refuse a list of data sets in a stage that works on one. The stages of a chain use the first one.
+
+    Raises:
+        UserError: `dataset` is a list.
+    """
+    if settings.mixture.datasets and launch.IN_CHAIN_VARIABLE not in os.environ:
+        raise UserError(
+            f"dataset=[...] names {1 + len(settings.mixture.datasets)} data sets, and {stage} works on one. "
+            f"Only train and evaluate take a list. Type dataset={settings.dataset}"
+        )
 
 
 def refuse_other_data(

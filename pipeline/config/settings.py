@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.config.mixture import MixtureSettings, with_first_data_set
 from pipeline.config.parsing import validated_model
 from pipeline.config.sbatch_options import SbatchOptions
 from pipeline.data.lineage.limits import Limits
@@ -227,11 +228,12 @@ class Settings(_Section):
 
     `solver` and `surrogate` hold the name of a class and its keyword arguments, which `pipeline.config.build`
     checks against the signature of the class. `source`, `format`, `description` and `origin` belong to
-    `adopt`.
+    `adopt`. Of several data sets, `dataset` is the first one.
     """
 
     run: Path
     dataset: Path
+    mixture: MixtureSettings = MixtureSettings()
     source: Path | None = None
     format: Literal["well", "pdebench", "npy", "xarray", "csv_particles"] | None = None
     description: Path | None = None
@@ -308,5 +310,5 @@ def read(configuration: dict[str, Any]) -> Settings:
     Raises:
         UserError: each wrong key, type or value, one per line, with the nearest legal key.
     """
-    settings: Settings = validated_model(Settings, configuration, "")
+    settings: Settings = validated_model(Settings, with_first_data_set(configuration), "")
     return settings

@@ -124,6 +124,30 @@ def computed_origin(configuration: Mapping[str, Any]) -> Origin | None:
     )
 
 
+def has_gaps(configuration: Mapping[str, Any]) -> bool:
+    """Return whether the data set was adopted with declared gaps: NaN in a field is a missing value."""
+    return bool(_described(configuration).get("gaps", False))
+
+
+def noise_of(configuration: Mapping[str, Any]) -> dict[str, float]:
+    """Return the declared standard deviation of the noise of each field with noise, in the field's unit."""
+    fields = _described(configuration).get("fields", {})
+    return {name: float(field["noise"]) for name, field in fields.items() if field.get("noise")}
+
+
+def is_declared_measured(configuration: Mapping[str, Any]) -> bool:
+    """Return whether the data set was adopted as measured: by this word, or with noise or gaps."""
+    is_named = bool(_described(configuration).get("measured", False))
+    return is_named or has_gaps(configuration) or bool(noise_of(configuration))
+
+
+def _described(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the user's description of an adopted data set without its defaults; empty for other data."""
+    adopted = configuration.get("adopted")
+    description = adopted.get("description") if isinstance(adopted, dict) else None
+    return description if isinstance(description, dict) else {}
+
+
 def making_stage(configuration: Mapping[str, Any]) -> str:
     """Return the name of the stage that makes the data set."""
     return "adopt" if is_adopted(configuration) else "generate"

@@ -37,6 +37,25 @@ def seconds(unit: str) -> float | None:
     return 1.0 if quantity.dimensionless else None
 
 
+def conversion(unit: str, target: str) -> tuple[float, float] | None:
+    """Return the factor and the offset that convert values of a unit; None if the units measure other things.
+
+    value in the target's unit = factor * value + offset
+    """
+    if unit == target:
+        return 1.0, 0.0
+    parsed, parsed_target = _parsed(unit), _parsed(target)
+    if parsed is None or parsed_target is None:
+        return None
+    quantity = _registry().Quantity
+    try:
+        zero, one = (float(quantity(value, parsed).to(parsed_target).magnitude) for value in (0.0, 1.0))
+    # pint reports units that do not fit by exceptions of several types.
+    except Exception:
+        return None
+    return one - zero, zero
+
+
 def _parsed(unit: str) -> Any:
     text = unit.strip()
     if not text or len(text) > _MAX_LENGTH or not text.isprintable() or _POWER_OF_A_NUMBER.search(text):

@@ -107,6 +107,7 @@ def train(
     if preparation:
         entries["preparation"] = preparation
     state = _initial_state(surrogate, options, folder, ranks)
+    sources.follow(state.rows)
     log = Log(folder, options, state) if ranks.is_first else None
     gradient_communicator = GradientCommunicator(ranks.communicator)
     model = data_parallel(forward, ranks, gradient_communicator)
@@ -134,6 +135,7 @@ def train(
                     source.data.surrogate,
                     dataset=source.data.dataset,
                     loader=source.loader,
+                    value_weights=source.value_weights,
                     batch=source.order.global_batch(state.step - 1),
                     skipped_steps=state.skipped_steps,
                     norm=norm,

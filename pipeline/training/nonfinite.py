@@ -7,7 +7,8 @@ import numpy as np
 from pipeline.config.settings import Training
 from pipeline.data.dataset import Dataset
 from pipeline.training.batches.augment import with_random
-from pipeline.training.batches.loader import DeviceLoader
+from pipeline.training.batches.loader import Loader
+from pipeline.training.batches.value_weights import ValueWeights
 from pipeline.training.step import loss_of
 from simsurrogate.errors import UserError
 from surrogates.contract import Surrogate
@@ -19,7 +20,8 @@ def too_many_skipped(
     surrogate: Surrogate,
     *,
     dataset: Dataset,
-    loader: DeviceLoader,
+    loader: Loader,
+    value_weights: ValueWeights | None,
     batch: np.ndarray,
     skipped_steps: list[int],
     norm: float,
@@ -34,6 +36,8 @@ def too_many_skipped(
     is_finite = []
     for position in range(len(batch)):
         window = loader.take(batch[[position]])
+        if value_weights is not None:
+            window = value_weights(window, batch[[position]])
         positions = np.array([position])
         window = with_random(
             window, surrogate.num_random, seed=seed, step=skipped_steps[-1] - 1, positions=positions
@@ -57,7 +61,7 @@ def too_many_skipped(
     )
 
 
-def _window_name(dataset: Dataset, loader: DeviceLoader, window: int) -> str:
+def _window_name(dataset: Dataset, loader: Loader, window: int) -> str:
     """Return the name of a window: its trajectory and frames."""
     trajectories, starts = loader.locate(np.array([window]))
     index = dataset.trajectory("train", int(trajectories[0])).index

@@ -18,6 +18,7 @@ from pipeline.config.build import (
 from pipeline.config.settings import Settings, Training
 from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
+from pipeline.data.mixture import Mixture, mixture_of
 from pipeline.data.quantity_data import QuantityDataset
 from pipeline.problem import problem_for, problem_of
 from pipeline.runs.model_family import checked_lineage
@@ -27,6 +28,7 @@ from pipeline.training.batches.sources import GridData
 from pipeline.training.batches.symmetries import chosen_symmetries
 from pipeline.training.device import precision
 from pipeline.training.fine_tuning import keep_weights
+from simsurrogate.errors import UserError
 from simsurrogate.sources import source_hash
 from surrogates import store
 from surrogates.contract import Problem, Surrogate, surrogate_class
@@ -49,7 +51,7 @@ class TrainingIdentity(TypedDict):
     `dataset` is the identity of the data set, `data` is its `Dataset.size`, and
     `sources` is a hash of the surrogate's sources. `ensemble` is true for an ensemble and its members;
     `member` is the number of a member. `continued_after` holds the steps after which `training.steps` was
-    raised. `lineage` describes the models from whose weights the training starts, the oldest first.
+    raised. `mixture` holds the identities of all data sets of a mixture and their shares. `lineage` describes the models from whose weights the training starts, the oldest first.
     `failed_checks` names the checks that the data failed, which `allow_failed` accepted.
     """
 
@@ -61,6 +63,7 @@ class TrainingIdentity(TypedDict):
     data: dict[str, object]
     ensemble: NotRequired[bool]
     member: NotRequired[int]
+    mixture: NotRequired[dict[str, object]]
     continued_after: NotRequired[list[int]]
     lineage: NotRequired[list[dict[str, object]]]
     failed_checks: NotRequired[list[str]]
@@ -85,7 +88,7 @@ class TrainingTask:
         solver: section `solver` of the settings.
         training: settings of `training`.
         seed: seed of initial weights and batches.
-        dataset: validated data set.
+        dataset: validated data set, or the mixture of several.
         other_grids: further validated data sets of the same system, on other grids.
         overwrite: whether a model of another configuration is deleted.
         lineage: the data and the models that the model descends from, for `model.json`.
@@ -106,9 +109,12 @@ class TrainingTask:
     def of(cls, dataset: Dataset, settings: Settings) -> TrainingTask:
         """Return the task of a configuration on a data set.
 
+        The task opens the further data sets of a mixture.
+
         Raises:
-            UserError: an option of the surrogate is wrong, or has no effect on the data; or the guard
-                refuses the origin of the data, see `pipeline.data.lineage.guard`.
+            UserError: an option of the surrogate is wrong, or has no effect on the data; a further data set
+                is missing or does not fit; the shares of a mixture are wrong; or the guard refuses the
+                origin of the data, see `pipeline.data.lineage.guard`.
         """
         surrogate = settings.surrogate
         other_grids = tuple(
@@ -119,7 +125,14 @@ class TrainingTask:
             str(surrogate["name"]), (dataset, *other_grids), settings.lineage, settings.training.start_from
         )
         constructor = surrogate_type(surrogate)
+        dataset = _with_further_data(dataset, settings)
         if constructor.learns_quantities:
+            if isinstance(dataset, Mixture):
+                raise UserError(
+                    f"surrogate={surrogate['name']} learns the quantities of interest of one complete data "
+                    "set, and this training has a mixture, or data with gaps or noise. Surrogates of fields "
+                    "learn from such data. Type surrogate=fno, for example"
+                )
             dataset = QuantityDataset(dataset)
         surrogate_options = surrogate_arguments(constructor, surrogate)
         refuse_unused_surrogate_options(constructor, surrogate, problem_of(dataset))
@@ -169,10 +182,18 @@ class TrainingTask:
         }
         if self.training.start_from is not None:
             identity["lineage"] = start_weights.lineage(self.training.start_from)
+        if isinstance(self.dataset, Mixture):
+            identity["mixture"] = self.dataset.description
         datasets = (self.dataset, *self.other_grids)
         if failed_checks := {check for dataset in datasets for check in dataset.failed_checks}:
             identity["failed_checks"] = sorted(failed_checks)
         return identity
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """All data sets of this training: the sources of a mixture, and the data sets on other grids."""
+        own = self.dataset.sources if isinstance(self.dataset, Mixture) else (self.dataset,)
+        return (*own, *self.other_grids)
 
     @property
     def ensemble_identity(self) -> TrainingIdentity:
@@ -214,6 +235,23 @@ class TrainingTask:
             return twin
 
         return with_shared_weights(surrogate, self.other_grids, build)
+
+
+def _with_further_data(dataset: Dataset, settings: Settings) -> Dataset:
+    """Return the data of a training: the data set, or the mixture that the settings describe.
+
+    Raises:
+        UserError: see `TrainingTask.of`.
+    """
+    mixture = settings.mixture
+    mixture.refuse_wrong_numbers()
+    others = [Dataset.open(folder, allow_failed=settings.allow_failed) for folder in mixture.datasets]
+    if others and settings.training.other_grids:
+        raise UserError(
+            "dataset=[...] mixes data sets on one grid, and training.other_grids trains on several grids. "
+            "Only one of the two is allowed. Leave out training.other_grids"
+        )
+    return mixture_of([dataset, *others], mixture.weights, mixture.schedule, mixture.final_weights)
 
 
 def origin(task: TrainingTask, identity: TrainingIdentity) -> Origin:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pipeline.data.dataset import Dataset
+from pipeline.data.mixture import Mixture
 from surrogates.contract import Batch
 
 #: The largest training split (bytes) that a rank on processors keeps in memory.
@@ -76,6 +77,46 @@ class DeviceLoader:
             "parameters": split["parameters"][trajectory],
             "time": split["time"][trajectory[:, None], frames],
         }
+
+
+class MixtureLoader:
+    """The windows of all sources of a mixture, numbered one source after the other, see `DeviceLoader`."""
+
+    def __init__(self, mixture: Mixture, length: int, like: torch.Tensor, encode: Encode = lambda _: None):
+        self._joined = mixture.windows("train", length)
+        self.locate, self.length, self.data_seconds = self._joined.locate, length, 0.0
+        self.loaders = [DeviceLoader(source, length, like, encode) for source in mixture.sources]
+
+    def __len__(self) -> int:
+        return len(self._joined)
+
+    def source_of(self, indices: np.ndarray) -> np.ndarray:
+        """Return the source of each window (B,)."""
+        return self._joined.source_of(indices)
+
+    def take(self, indices: np.ndarray) -> Batch:
+        """Return the windows `indices` (B,), in their order."""
+        start_seconds = time.perf_counter()
+        batch: dict[str, torch.Tensor] = {}
+        for source, rows in self._joined.rows_by_source(indices):
+            own_indices = self._joined.own_indices(source, indices[rows])
+            for name, values in self.loaders[source].take(own_indices).items():
+                assert isinstance(values, torch.Tensor)
+                if name not in batch:
+                    batch[name] = values.new_empty(len(indices), *values.shape[1:])
+                batch[name][torch.from_numpy(rows).to(values.device)] = values
+        self.data_seconds += time.perf_counter() - start_seconds
+        return cast(Batch, batch)
+
+
+#: The loader of one data set, or of a mixture.
+Loader = DeviceLoader | MixtureLoader
+
+
+def loader_of(dataset: Dataset, length: int, like: torch.Tensor, encode: Encode) -> Loader:
+    """Return the loader of the training windows of a data set."""
+    kind = MixtureLoader if isinstance(dataset, Mixture) else DeviceLoader
+    return kind(dataset, length, like, encode)  # type: ignore[arg-type]
 
 
 def _resident_split(dataset: Dataset, like: torch.Tensor, encode: Encode) -> Batch | None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from pipeline.training.batches.augment import with_noise, with_random
 from pipeline.training.batches.composition import AnySymmetry
-from pipeline.training.batches.loader import DeviceLoader
+from pipeline.training.batches.loader import Loader
 from pipeline.training.batches.order import BatchOrder
 from pipeline.training.batches.symmetries import with_symmetries
+from pipeline.training.batches.value_weights import ValueWeights
 from surrogates.contract import Batch, Surrogate
 
 
@@ -25,15 +26,17 @@ class MicroBatches:
         symmetries: symmetries of the data, of which each window gets a random composition.
         noise: `training.noise`.
         seed: root seed of the run.
+        value_weights: weights of the values and replacement of missing values; None for complete data.
     """
 
-    loader: DeviceLoader
+    loader: Loader
     order: BatchOrder
     step: int
     surrogate: Surrogate
     symmetries: tuple[AnySymmetry, ...]
     noise: float
     seed: int
+    value_weights: ValueWeights | None = None
 
     def __iter__(self) -> Iterator[Batch]:
         seed, step = self.seed, self.step
@@ -44,4 +47,7 @@ class MicroBatches:
                 batch, problem, self.symmetries, seed=seed, step=step, positions=positions
             )
             batch = with_noise(batch, problem, self.noise, seed=seed, step=step, positions=positions)
+            # Until here a missing value is NaN, so it stays missing when symmetries move and mix values.
+            if self.value_weights is not None:
+                batch = self.value_weights(batch, windows)
             yield with_random(batch, num_random, seed=seed, step=step, positions=positions)

@@ -91,14 +91,17 @@ class BatchOrder:
     def global_batch(self, step: int) -> np.ndarray:
         """Return the windows of all ranks at a step, shape (batch_size,)."""
         global_positions = step // self._interval * self.batch_size + np.arange(self.batch_size)
-        epochs, epoch_positions = np.divmod(global_positions, self.num_windows)
-        batch = np.empty(self.batch_size, dtype=np.int64)
-        for epoch in np.unique(epochs):
-            is_in_epoch = epochs == epoch
-            batch[is_in_epoch] = _epoch_order(self.num_windows, self.seed, int(epoch))[
-                epoch_positions[is_in_epoch]
-            ]
-        return batch
+        return visited_windows(self.num_windows, self.seed, global_positions)
+
+
+def visited_windows(num_windows: int, seed: int, positions: np.ndarray) -> np.ndarray:
+    """Return the windows at some positions of the visit, which takes one epoch after the other."""
+    epochs, epoch_positions = np.divmod(positions, num_windows)
+    windows = np.empty(len(positions), dtype=np.int64)
+    for epoch in np.unique(epochs):
+        is_in_epoch = epochs == epoch
+        windows[is_in_epoch] = _epoch_order(num_windows, seed, int(epoch))[epoch_positions[is_in_epoch]]
+    return windows
 
 
 def _divisors(value: int) -> str:
@@ -106,7 +109,7 @@ def _divisors(value: int) -> str:
     return ", ".join(str(divisor) for divisor in range(1, min(value, 1000) + 1) if value % divisor == 0)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)  # the end of an epoch and the start of the next, of up to four data sets
 def _epoch_order(num_windows: int, seed: int, epoch: int) -> np.ndarray:
     """Return the shuffled order of an epoch."""
     bit_generator = np.random.Philox(np.random.SeedSequence([seed, epoch]))

@@ -1,4 +1,4 @@
-"""The sources of training batches: one data set, or several data sets of one system on several grids."""
+"""The sources of training batches: one data set, a mixture, or data sets of one system on several grids."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import torch
 
 from pipeline.config.settings import Training
 from pipeline.data.dataset import Dataset
+from pipeline.data.mixture import Mixture
 from pipeline.parallel.ranks import Ranks
 from pipeline.training.batches.composition import AnySymmetry
-from pipeline.training.batches.loader import DeviceLoader
+from pipeline.training.batches.loader import Loader, MixtureLoader, loader_of
 from pipeline.training.batches.micro_batches import MicroBatches
+from pipeline.training.batches.mixture_order import MixtureOrder
 from pipeline.training.batches.order import BatchOrder
 from pipeline.training.batches.symmetries import chosen_symmetries
+from pipeline.training.batches.value_weights import ValueWeights, value_weights
 from surrogates.contract import Batch, Surrogate
 
 
@@ -28,12 +31,13 @@ class GridData:
 
 @dataclass(frozen=True)
 class Source:
-    """The windows of one data set, in the order of the training."""
+    """The windows of one data set or of a mixture, in the order of the training."""
 
     data: GridData
-    loader: DeviceLoader
+    loader: Loader
     order: BatchOrder
     symmetries: tuple[AnySymmetry, ...]
+    value_weights: ValueWeights | None
 
 
 class Sources:
@@ -59,18 +63,11 @@ class Sources:
         for data in grids:
             surrogate = data.surrogate.to(ranks.device)
             like = next(surrogate.parameters())
-            loader = DeviceLoader(data.dataset, options.unroll + 1, like, surrogate.encode)
-            order = BatchOrder(
-                len(loader),
-                options.batch_size,
-                seed,
-                ranks.rank,
-                ranks.size,
-                num_micro_batches=options.gradient_accumulation_steps,
-                interval=len(grids),
-            )
+            loader = loader_of(data.dataset, options.unroll + 1, like, surrogate.encode)
+            order = _order(data.dataset, loader, options, seed, ranks, interval=len(grids))
             symmetries = chosen_symmetries(data.dataset.spec, options.symmetries, type(surrogate))
-            self._sources.append(Source(data, loader, order, symmetries))
+            weights = value_weights(data.dataset, surrogate, loader)
+            self._sources.append(Source(data, loader, order, symmetries, weights))
 
     def at(self, step: int) -> Source:
         """Return the source of a step."""
@@ -87,7 +84,14 @@ class Sources:
             source.symmetries,
             self._noise,
             self._seed,
+            source.value_weights,
         )
+
+    def follow(self, validations: Sequence[Sequence[float]]) -> None:
+        """Let the shares of a mixture follow the validations, the rows of the log, which grows."""
+        for source in self._sources:
+            if isinstance(source.order, MixtureOrder):
+                source.order.validations = validations
 
     def forward(self) -> torch.nn.Module:
         """Return the module that computes the losses of a batch of any source."""
@@ -100,6 +104,33 @@ class Sources:
         for source in self._sources:
             source.loader.data_seconds = 0.0
         return seconds
+
+
+def _order(
+    dataset: Dataset, loader: Loader, options: Training, seed: int, ranks: Ranks, *, interval: int
+) -> BatchOrder:
+    """Return the order of the windows of a data set or of a mixture."""
+    count = options.gradient_accumulation_steps
+    if isinstance(dataset, Mixture) and isinstance(loader, MixtureLoader):
+        return MixtureOrder(
+            dataset,
+            [len(source_loader) for source_loader in loader.loaders],
+            steps=options.steps,
+            batch_size=options.batch_size,
+            seed=seed,
+            rank=ranks.rank,
+            size=ranks.size,
+            num_micro_batches=count,
+        )
+    return BatchOrder(
+        len(loader),
+        options.batch_size,
+        seed,
+        ranks.rank,
+        ranks.size,
+        num_micro_batches=count,
+        interval=interval,
+    )
 
 
 class _OnGrids(torch.nn.Module):
